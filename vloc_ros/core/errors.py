@@ -1,0 +1,25 @@
+"""The one exception base of the package.
+
+A `VlocError` is an expected failure: its message is one line that says what was found, what was expected and
+what to do. Commands print it and exit with code 1; any other exception is a bug and keeps its traceback.
+"""
+
+
+class VlocError(Exception):
+    """Base of every expected failure."""
+
+
+class InputError(VlocError):
+    """Something handed in (a file, an array, an option) cannot be used."""
+
+
+class ConfigError(VlocError):
+    """A parameter is unknown, of the wrong type or out of its range."""
+
+
+class MapError(VlocError):
+    """A map is missing, damaged, of another format, or does not fit what it is used with."""
+
+
+class MissingDependencyError(VlocError):
+    """An optional library is not installed; the message says how to get it."""

@@ -1,0 +1,73 @@
+"""What is asked: one or more images of one moment, with their cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.pose import Array, Pose
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One image of a rig.
+
+    Attributes:
+        image: (H, W) uint8 grey or (H, W, 3) uint8 BGR.
+        camera: its calibration, of the same size.
+        rig_from_camera: where the camera sits on the rig; the identity for a single camera.
+    """
+
+    image: Array
+    camera: Camera
+    rig_from_camera: Pose = field(default_factory=Pose.identity)
+
+    def __post_init__(self) -> None:
+        image = self.image
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+            raise InputError(f"an image has shape {image.shape} of {image.dtype}, expected uint8 grey or BGR")
+        if image.shape[:2] != (self.camera.height, self.camera.width):
+            raise InputError(
+                f"an image is {image.shape[1]}x{image.shape[0]}, its camera calibration is for "
+                f"{self.camera.width}x{self.camera.height}; use the calibration of this stream"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PosePrior:
+    """Where the rig is believed to be.
+
+    Attributes:
+        map_from_rig: the believed pose.
+        covariance: (6, 6), order x y z rx ry rz (metres, radians), see `Pose.error_to`.
+    """
+
+    map_from_rig: Pose
+    covariance: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """The images of one moment.
+
+    Attributes:
+        views: one view for a single camera, several for a rig.
+        stamp_ns: time of the images, integer nanoseconds.
+        prior: where the rig is believed to be, or None.
+    """
+
+    views: tuple[View, ...]
+    stamp_ns: int = 0
+    prior: PosePrior | None = None
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise InputError("a query has no image, expected at least one")
+
+    @staticmethod
+    def single(image: Array, camera: Camera, *, stamp_ns: int = 0, prior: PosePrior | None = None) -> Query:
+        """A query of one image; the rig is the camera itself."""
+        return Query((View(image, camera),), stamp_ns, prior)
