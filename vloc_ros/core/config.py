@@ -164,7 +164,7 @@ def config_from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = 
     Raises:
         ConfigError: a name is unknown, a value has the wrong type or lies outside its range.
     """
-    declared = {item.name: item for item in fields(kind)}
+    declared = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(declared))
     if unknown:
         raise ConfigError(f"unknown parameter {prefix}{unknown[0]}, expected one of {', '.join(declared)}")

@@ -1,0 +1,66 @@
+"""The `vloc` command: a table of subcommands, each in a module of its own that is imported only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from vloc_ros.core.errors import VlocError
+
+# words of the command -> module in vloc_ros.cli (with `register(parser)` and `run(args) -> int`), one line of help
+COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
+    ("map", "build"): ("map_build", "build a map from images or a bag"),
+    ("map", "info"): ("map_info", "show what a map holds"),
+    ("map", "view"): ("map_view", "write a map as a page with a plot that can be turned"),
+    ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
+    ("localize",): ("localize", "where were these images taken?"),
+    ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
+    ("bag", "make"): ("bag_make", "make a ROS 2 bag from an image folder or the simulated world"),
+    ("demo",): ("demo", "build, localize and evaluate in a simulated world"),
+    ("doctor",): ("doctor", "what is installed, what works, what is missing"),
+    ("config",): ("config", "list every parameter with its default, range and unit"),
+}
+_GROUPS = {"map": "build, inspect and align maps", "bag": "make bags"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it worked, 1 for an expected failure, 2 for wrong usage."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = next((c for c in COMMANDS if tuple(words[: len(c)]) == c), None)
+    if command is None:
+        return _explain(words)
+    module_name, summary = COMMANDS[command]
+    module = importlib.import_module(f"vloc_ros.cli.{module_name}")
+    parser = argparse.ArgumentParser(prog=f"vloc {' '.join(command)}", description=module.__doc__ or summary)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    module.register(parser)
+    try:
+        return int(module.run(parser.parse_args(words[len(command) :])))
+    except VlocError as error:
+        print(f"vloc: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"vloc: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("vloc: interrupted, nothing was left half-written", file=sys.stderr)
+        return 130
+
+
+def _explain(words: Sequence[str]) -> int:
+    """The table of commands: asked for, or because the words name none."""
+    lines = ["usage: vloc COMMAND [OPTIONS]", "", "Visual localization: where in this map was this image taken?", ""]
+    group = words[0] if words and words[0] in _GROUPS else None
+    for command, (_, summary) in COMMANDS.items():
+        if group in (None, command[0]):
+            lines.append(f"  vloc {' '.join(command):12} {summary}")
+    lines += ["", "vloc COMMAND --help shows its options."]
+    asked = not words or words[-1] in ("-h", "--help")
+    print("\n".join(lines), file=sys.stdout if asked else sys.stderr)
+    return 0 if asked else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
