@@ -1,0 +1,95 @@
+"""The way of an image: features, proposals, matches, pose, verification."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from vloc_ros.core.config import PoseConfig
+from vloc_ros.core.features import Extractor, Features
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.matching import NearestNeighbourMatcher
+from vloc_ros.core.proposals import Proposal, Proposer
+from vloc_ros.core.query import Query
+from vloc_ros.core.registration import estimate_pose
+from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.verification import Verifier
+
+
+class Localizer:
+    """Answers where a query was taken. Not thread-safe: one worker owns it."""
+
+    def __init__(
+        self,
+        landmark_map: LandmarkMap,
+        *,
+        extractor: Extractor,
+        proposers: Sequence[Proposer],
+        matcher: NearestNeighbourMatcher,
+        pose: PoseConfig,
+        verifier: Verifier,
+    ) -> None:
+        self.map = landmark_map
+        self._extractor = extractor
+        self._proposers = tuple(proposers)
+        self._matcher = matcher
+        self._pose = pose
+        self._verifier = verifier
+
+    def localize(self, query: Query) -> LocalizationResult:
+        """A pose with its covariance, or a typed no."""
+        clock = StageClock()
+        with clock.stage("features"):
+            features = self.extract(query)
+        return self._localize(features, query, clock)
+
+    def extract(self, query: Query) -> tuple[Features, ...]:
+        """The features of every view."""
+        return tuple(self._extractor.extract(view.image) for view in query.views)
+
+    def localize_features(self, features: Sequence[Features], query: Query) -> LocalizationResult:
+        """`localize` for features that were extracted before."""
+        return self._localize(features, query, StageClock())
+
+    def _localize(self, features: Sequence[Features], query: Query, clock: StageClock) -> LocalizationResult:
+        keypoints = sum(len(f) for f in features)
+        if not keypoints:
+            refusal = LocalizationResult.refused(Status.NO_FEATURES, "the image shows no keypoints")
+            return refusal.timed(clock.times_ms, 0)
+        refusal = LocalizationResult.refused(Status.NO_CANDIDATES, "nothing in the map was proposed")
+        proposals = self._proposals(features, query)
+        while (proposal := clock.timed_next(proposals)) is not None:
+            with clock.stage("matching"):
+                matches = self._matcher.match(features, proposal)
+            with clock.stage("pose"):
+                estimate = estimate_pose(self._pose, matches, query)
+            with clock.stage("verification"):
+                result = self._verifier.verify(estimate, matches, query, proposal.name)
+            if result.ok:
+                return result.timed(clock.times_ms, keypoints)
+            refusal = refusal.or_better(result)
+        return refusal.timed(clock.times_ms, keypoints)
+
+    def _proposals(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
+        for proposer in self._proposers:
+            yield from proposer.propose(features, query)
+
+
+class StageClock:
+    """Adds up milliseconds by stage on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.times_ms: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the body as a part of `name`."""
+        start = time.perf_counter()
+        yield
+        self.times_ms[name] = self.times_ms.get(name, 0.0) + (time.perf_counter() - start) * 1e3
+
+    def timed_next(self, proposals: Iterator[Proposal]) -> Proposal | None:
+        """The next proposal, its search timed as `proposals`."""
+        with self.stage("proposals"):
+            return next(proposals, None)

@@ -1,0 +1,96 @@
+"""2D-3D matches: which keypoint shows which map point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+from vloc_ros.core.config import MatcherConfig
+from vloc_ros.core.features import Features
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.pose import Array
+from vloc_ros.core.proposals import Proposal
+
+_NEIGHBOURS = 4
+_HNSW_LINKS = 24
+_HNSW_BUILD_BREADTH = 80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """Keypoints paired with map points.
+
+    Attributes:
+        views: (M,) int32 index of the query's view.
+        xy: (M, 2) float32 pixels.
+        point_indices: (M,) int64 map points.
+        points: (M, 3) float64 their positions, metres.
+    """
+
+    views: Array
+    xy: Array
+    point_indices: Array
+    points: Array
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+
+class NearestNeighbourMatcher:
+    """Mutual nearest neighbours with a ratio across landmarks, in the map's compact descriptor space.
+
+    The ratio test (Lowe 2004) asks whether the best match is much better than the next one *elsewhere*: neighbours
+    close to the best one in space are the same structure seen twice and do not compete with it.
+    """
+
+    def __init__(self, config: MatcherConfig, landmark_map: LandmarkMap) -> None:
+        self._config = config
+        self._map = landmark_map
+        self._whole = _hnsw(landmark_map.descriptors, config.search_breadth)
+
+    def match(self, features: Sequence[Features], proposal: Proposal) -> Matches:
+        """Matches of all views with the points that the proposal names; empty when there are none."""
+        found = [self._match_view(view, one, proposal) for view, one in enumerate(features)]
+        views, xy, indices = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return Matches(views, xy, indices, self._map.points[indices].astype(np.float64))
+
+    def _match_view(self, view: int, features: Features, proposal: Proposal) -> tuple[Array, Array, Array]:
+        candidates = proposal.point_indices
+        if not len(features) or (candidates is not None and len(candidates) < _NEIGHBOURS):
+            return np.zeros(0, np.int32), np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+        descriptors = self._map.codec.project(features.descriptors)
+        if candidates is None:
+            distances, neighbours = self._whole.search(descriptors, _NEIGHBOURS)
+        else:
+            distances, neighbours = faiss.knn(descriptors, self._map.descriptors[candidates], _NEIGHBOURS)
+            neighbours = candidates[neighbours]
+        keypoints = self._distinct(distances, neighbours)
+        keypoints = _mutual(keypoints, distances[:, 0], neighbours[:, 0])
+        return np.full(len(keypoints), view, np.int32), features.xy[keypoints], neighbours[keypoints, 0]
+
+    def _distinct(self, distances: Array, neighbours: Array) -> Array:
+        """Keypoints whose best match beats the next one elsewhere; distances are squared."""
+        points = self._map.points[neighbours]
+        away = np.linalg.norm(points - points[:, :1], axis=2) > self._config.same_place_radius_m
+        rival = np.where(away & (neighbours >= 0), distances, np.inf).min(axis=1)
+        distinct = (distances[:, 0] <= self._config.ratio**2 * rival) & (neighbours[:, 0] >= 0)
+        return np.flatnonzero(distinct)
+
+
+def _mutual(keypoints: Array, distances: Array, points: Array) -> Array:
+    """Of the keypoints that chose the same map point, the nearest."""
+    order = keypoints[np.argsort(distances[keypoints], kind="stable")]
+    _, first = np.unique(points[order], return_index=True)
+    return np.sort(order[first])
+
+
+def _hnsw(descriptors: Array, breadth: int) -> faiss.IndexHNSWFlat:
+    """A navigable small-world graph (Malkov and Yashunin 2018) over the whole map."""
+    index = faiss.IndexHNSWFlat(descriptors.shape[1], _HNSW_LINKS)
+    index.hnsw.efConstruction = _HNSW_BUILD_BREADTH
+    index.hnsw.efSearch = breadth
+    index.add(np.ascontiguousarray(descriptors))
+    return index
