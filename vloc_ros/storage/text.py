@@ -1,0 +1,27 @@
+"""Text files read whole, with errors that name the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vloc_ros.core.errors import InputError
+
+_MAX_BYTES = 256 * 1024 * 1024
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        InputError: missing, a folder, unreadable, implausibly large, or not text.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise InputError(f"{path}: has {size} bytes, expected a text file of at most {_MAX_BYTES}")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not a text file") from None

@@ -1,0 +1,159 @@
+"""Trajectories: stamped poses, and the TUM text format (`timestamp tx ty tz qx qy qz qw`, seconds and metres)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.pose import Pose
+from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.text import read_text
+
+_NS_PER_S = 10**9
+_MAX_STAMP_NS = 2**63 - 1
+_COLUMNS = 8
+_UNIT_TOLERANCE = 1e-2
+_HEADER = "# timestamp[s] tx ty tz[m] qx qy qz qw"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trajectory:
+    """Poses over time.
+
+    Attributes:
+        stamps_ns: (N,) int64, strictly increasing nanoseconds.
+        poses: one per stamp.
+
+    Raises:
+        InputError: the counts differ or the stamps do not increase.
+    """
+
+    stamps_ns: npt.NDArray[np.int64]
+    poses: tuple[Pose, ...]
+
+    def __post_init__(self) -> None:
+        stamps_ns = np.array(self.stamps_ns, dtype=np.int64).reshape(-1)
+        poses = tuple(self.poses)
+        if len(stamps_ns) != len(poses):
+            raise InputError(f"a trajectory has {len(stamps_ns)} stamps and {len(poses)} poses, expected as many")
+        if (np.diff(stamps_ns) <= 0).any():
+            row = int(np.argmax(np.diff(stamps_ns) <= 0)) + 1
+            raise InputError(f"a trajectory's stamp {row + 1} is not later than the one before; sort it by time")
+        stamps_ns.flags.writeable = False
+        object.__setattr__(self, "stamps_ns", stamps_ns)
+        object.__setattr__(self, "poses", poses)
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def interpolated(self, stamp_ns: int) -> Pose | None:
+        """The pose at a time: linear in position, constant turn rate in rotation; None outside the trajectory."""
+        after = bisect_right(self.stamps_ns, stamp_ns)
+        if after == 0:
+            return None
+        before = self.poses[after - 1]
+        if self.stamps_ns[after - 1] == stamp_ns:
+            return before
+        if after == len(self):
+            return None
+        start_ns, end_ns = int(self.stamps_ns[after - 1]), int(self.stamps_ns[after])
+        return _between(before, self.poses[after], (stamp_ns - start_ns) / (end_ns - start_ns))
+
+
+def _between(start: Pose, end: Pose, fraction: float) -> Pose:
+    turn = Pose(start.rotation.T @ end.rotation, np.zeros(3)).rotation_vector * fraction
+    translation = start.translation + fraction * (end.translation - start.translation)
+    return Pose(
+        (Pose(start.rotation, np.zeros(3)) @ Pose.from_rotation_vector(turn, np.zeros(3))).rotation, translation
+    )
+
+
+def read_tum(path: Path) -> Trajectory:
+    """Read a TUM file; `#` starts a comment, blank lines are skipped.
+
+    Raises:
+        InputError: the file is missing, holds no pose, or a line is not a pose; the message names the line.
+    """
+    stamps_ns: list[int] = []
+    poses: list[Pose] = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        words = line.split("#", 1)[0].replace(",", " ").split()
+        if not words:
+            continue
+        try:
+            stamp_ns, pose = _parsed(words)
+            if stamps_ns and stamp_ns <= stamps_ns[-1]:
+                raise InputError("the stamp is not later than the one before; sort the file and drop duplicates")
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+        stamps_ns.append(stamp_ns)
+        poses.append(pose)
+    if not poses:
+        raise InputError(f"{path}: holds no pose, expected TUM rows: timestamp tx ty tz qx qy qz qw")
+    return Trajectory(np.array(stamps_ns, dtype=np.int64), tuple(poses))
+
+
+def write_tum(path: Path, trajectory: Trajectory) -> None:
+    """Write a TUM file with stamps exact to the nanosecond."""
+    rows = [tum_row(int(stamp), pose) for stamp, pose in zip(trajectory.stamps_ns, trajectory.poses, strict=True)]
+    write_bytes_atomically(path, "\n".join([_HEADER, *rows, ""]).encode())
+
+
+def tum_row(stamp_ns: int, pose: Pose) -> str:
+    """One TUM line, without the newline."""
+    sign, (seconds, fraction) = "-" * (stamp_ns < 0), divmod(abs(stamp_ns), _NS_PER_S)
+    numbers = " ".join(f"{value:.9f}" for value in (*pose.translation, *pose.quaternion))
+    return f"{sign}{seconds}.{fraction:09d} {numbers}"
+
+
+def stamp_from_seconds(text: str) -> int:
+    """Decimal seconds to integer nanoseconds, without passing through floating point.
+
+    Raises:
+        InputError: not a finite decimal number, or outside 64 bits.
+    """
+    try:
+        seconds = Decimal(text)
+    except InvalidOperation:
+        raise InputError(f"the stamp is {text!r}, expected seconds") from None
+    if not seconds.is_finite() or abs(seconds) > _MAX_STAMP_NS // _NS_PER_S:
+        raise InputError(f"the stamp is {text!r}, expected finite seconds that fit 64-bit nanoseconds")
+    return int((seconds * _NS_PER_S).to_integral_value(ROUND_HALF_EVEN))
+
+
+def paired_with_images(trajectory: Trajectory, images: Sequence[Path], *, poses_path: Path) -> tuple[Pose, ...]:
+    """The pose of every image, row by row in name order.
+
+    Raises:
+        InputError: there are more or fewer poses than images.
+    """
+    if len(trajectory) != len(images):
+        folder = images[0].parent if images else "the image folder"
+        raise InputError(
+            f"{poses_path} holds {len(trajectory)} poses, {folder} holds {len(images)} images; "
+            "expected one pose per image, in name order"
+        )
+    return trajectory.poses
+
+
+def _parsed(words: list[str]) -> tuple[int, Pose]:
+    if len(words) != _COLUMNS:
+        raise InputError(f"{len(words)} columns, expected 8: timestamp tx ty tz qx qy qz qw")
+    stamp_ns = stamp_from_seconds(words[0])
+    try:
+        values = np.array([float(word) for word in words[1:]])
+    except ValueError as error:
+        raise InputError(f"{error}, expected numbers") from None
+    if not np.isfinite(values).all():
+        raise InputError("a value is not finite, expected numbers; leave out frames without a pose")
+    norm = float(np.linalg.norm(values[3:]))
+    if abs(norm - 1) > _UNIT_TOLERANCE:
+        raise InputError(f"the quaternion has length {norm:.4g}, expected 1; the order is qx qy qz qw")
+    return stamp_ns, Pose.from_quaternion(values[3:], values[:3])
