@@ -14,9 +14,11 @@ from vloc_ros.core.query import Query
 _STEP_M = 1e-4
 _MIN_RESIDUAL_VARIANCE_PX2 = 0.05
 _DEGREES_OF_FREEDOM = 6
+_COORDINATE_ROUNDS = 8
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
-# a Student-t likelihood: a wrong fix among the left-out queries must not widen the covariance of the right ones
 _STUDENT_DEGREES = 8.0
+# squared Mahalanobis distance; of honest errors with six degrees of freedom one in a hundred thousand is larger
+_WRONG_FIX = 34.0
 
 
 def pose_covariance(query: Query, map_from_rig: Pose, points: Array, views: Array, residuals_px: Array) -> Array:
@@ -41,7 +43,7 @@ def pose_covariance(query: Query, map_from_rig: Pose, points: Array, views: Arra
             information += np.einsum("nij,nik->jk", jacobian, jacobian)
     freedom = max(2 * len(points) - _DEGREES_OF_FREEDOM, 1)
     variance = max(float((residuals_px**2).sum()) / freedom, _MIN_RESIDUAL_VARIANCE_PX2)
-    if np.linalg.cond(information) > 1.0 / np.finfo(np.float64).eps:
+    if not np.isfinite(information).all() or np.linalg.cond(information) > 1.0 / np.finfo(np.float64).eps:
         return np.diag(np.full(6, np.inf))
     return np.asarray(variance * np.linalg.inv(information))
 
@@ -80,7 +82,10 @@ def normalised_squared_errors(errors: Array, covariances: Array) -> Array:
 
 
 def fit_calibration(errors: Array, covariances: Array) -> CovarianceCalibration:
-    """Scale and floor that make left-out errors likely, by maximum (Student-t) likelihood.
+    """Scale and floor that make left-out errors most likely.
+
+    A heavy-tailed likelihood (Student's t) first finds the wrong fixes among the left-out queries, which must not
+    widen the covariance of the right ones; a Gaussian one then fits the rest.
 
     Args:
         errors: (N, 6) `Pose.error_to` of accepted left-out queries.
@@ -91,33 +96,46 @@ def fit_calibration(errors: Array, covariances: Array) -> CovarianceCalibration:
     """
     if len(errors) == 0:
         return CovarianceCalibration()
+    tolerant = _most_likely(errors, covariances, _student_cost)
+    widened = np.stack([calibrated(covariance, tolerant) for covariance in covariances])
+    right = normalised_squared_errors(errors, widened) < _WRONG_FIX
+    return _most_likely(errors[right], covariances[right], _gaussian_cost)
+
+
+def _student_cost(squared: Array) -> Array:
+    # the scale matrix of a t-distribution is its covariance times (n - 2) / n, n its degrees of freedom
+    return np.asarray((_STUDENT_DEGREES + 6) * np.log1p(squared / (_STUDENT_DEGREES - 2)))
+
+
+def _gaussian_cost(squared: Array) -> Array:
+    return squared
+
+
+def _most_likely(errors: Array, covariances: Array, cost: Callable[[Array], Array]) -> CovarianceCalibration:
+    """Coordinate descent over the logarithms of the scale and the two floors."""
     logs = np.array([0.0, np.log(1e-3), np.log(1e-3)])
     lows, highs = np.log([0.3, 1e-5, 1e-5]), np.log([20.0, 10.0, 1.0])
-    for _ in range(6):
-        for index in range(3):
-            logs[index] = _minimise(
-                lambda value, index=index: _negative_log_likelihood(
-                    np.concatenate([logs[:index], [value], logs[index + 1 :]]), errors, covariances
-                ),
-                lows[index],
-                highs[index],
-            )
+    for _ in range(_COORDINATE_ROUNDS):
+        for index in range(len(logs)):
+
+            def along(value: float, index: int = index) -> float:
+                moved = np.where(np.arange(len(logs)) == index, value, logs)
+                widened = _widened(moved, covariances)
+                log_determinants = np.linalg.slogdet(widened)[1]
+                return float((log_determinants + cost(normalised_squared_errors(errors, widened))).sum())
+
+            logs[index] = _minimise(along, lows[index], highs[index])
     scale, position, rotation = np.exp(logs)
     return CovarianceCalibration(float(scale), _floor(position, rotation), len(errors))
 
 
+def _widened(logs: Array, covariances: Array) -> Array:
+    scale, position, rotation = np.exp(logs)
+    return np.asarray(scale**2 * covariances + np.diag(_floor(position, rotation)))
+
+
 def _floor(position_m: float, rotation_rad: float) -> Array:
     return np.repeat(np.array([position_m, rotation_rad]) ** 2, 3)
-
-
-def _negative_log_likelihood(logs: Array, errors: Array, covariances: Array) -> float:
-    scale, position, rotation = np.exp(logs)
-    widened = scale**2 * covariances + np.diag(_floor(position, rotation))
-    squared = normalised_squared_errors(errors, widened)
-    log_determinants = np.linalg.slogdet(widened)[1]
-    # the scale matrix of a t-distribution is its covariance times (n - 2) / n, n its degrees of freedom
-    tails = (_STUDENT_DEGREES + 6) * np.log1p(squared / (_STUDENT_DEGREES - 2))
-    return float(0.5 * (log_determinants + tails).sum())
 
 
 def _minimise(function: Callable[[float], float], low: float, high: float) -> float:

@@ -68,7 +68,7 @@ class Verifier:
             yield f"the position is uncertain by {std:.2g} m, at most {config.max_position_std_m:g} m is allowed"
         support, coverage = self.consistency(estimate, matches, query)
         if support < config.min_support:
-            yield f"{support:.0%} of what should be seen from there is seen, at least {config.min_support:.0%} is needed"
+            yield f"{support:.0%} of the expected points are seen, at least {config.min_support:.0%} are needed"
         if coverage < config.min_coverage:
             yield f"inliers in {coverage:.0%} of the image regions, at least {config.min_coverage:.0%} are needed"
 
