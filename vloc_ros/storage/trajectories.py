@@ -20,7 +20,7 @@ _NS_PER_S = 10**9
 _MAX_STAMP_NS = 2**63 - 1
 _COLUMNS = 8
 _UNIT_TOLERANCE = 1e-2
-_HEADER = "# timestamp[s] tx ty tz[m] qx qy qz qw"
+HEADER = "# timestamp[s] tx ty tz[m] qx qy qz qw"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +103,7 @@ def read_tum(path: Path) -> Trajectory:
 def write_tum(path: Path, trajectory: Trajectory) -> None:
     """Write a TUM file with stamps exact to the nanosecond."""
     rows = [tum_row(int(stamp), pose) for stamp, pose in zip(trajectory.stamps_ns, trajectory.poses, strict=True)]
-    write_bytes_atomically(path, "\n".join([_HEADER, *rows, ""]).encode())
+    write_bytes_atomically(path, "\n".join([HEADER, *rows, ""]).encode())
 
 
 def tum_row(stamp_ns: int, pose: Pose) -> str:

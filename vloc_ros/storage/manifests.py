@@ -1,0 +1,64 @@
+"""The manifest of a map folder: readable JSON that carries its own hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.storage.text import read_text
+
+MANIFEST = "manifest.json"
+FORMAT = "vloc_ros map"
+VERSION = 1
+
+
+def manifest_bytes(content: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The file's bytes and the map's hash, for a manifest without format, version and hash."""
+    manifest = {"format": FORMAT, "version": VERSION, **content}
+    digest = _digest(manifest)
+    text = json.dumps({**manifest, "hash": digest}, indent=1, sort_keys=True, allow_nan=False)
+    return (text + "\n").encode(), digest
+
+
+def read_manifest(folder: Path, *, verify: bool = True) -> dict[str, Any]:
+    """The manifest of a map folder as it is on disk, its own hash checked unless `verify` is False.
+
+    Raises:
+        MapError: there is no map, or the manifest is damaged, altered, or of a newer format.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.exists():
+        raise MapError(f"{folder}: holds no map (no {MANIFEST}); build one with `vloc map build`")
+    try:
+        manifest = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        raise MapError(f"{path}: is cut short or no JSON; copy the map again or build it again") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise MapError(f"{path}: is not the manifest of a map; name a folder that `vloc map build` wrote")
+    version = manifest.get("version")
+    if type(version) is not int or version > VERSION:
+        raise MapError(
+            f"{path}: has format version {version!r}, this installation reads up to {VERSION}; "
+            "update vloc_ros or build the map again with this one"
+        )
+    if verify:
+        _verify(path, manifest)
+    return manifest
+
+
+def _verify(path: Path, manifest: dict[str, Any]) -> None:
+    content = {key: value for key, value in manifest.items() if key != "hash"}
+    if manifest.get("hash") != _digest(content):
+        raise MapError(f"{path}: was altered, its hash does not fit; copy the map again or build it again")
+    arrays = manifest.get("arrays")
+    if not isinstance(arrays, dict) or not all(isinstance(entry, dict) for entry in arrays.values()):
+        raise MapError(f"{path}: lists no arrays; build the map again")
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

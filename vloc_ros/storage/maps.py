@@ -1,0 +1,274 @@
+"""Map folders: a readable `manifest.json`, and array files named by their content.
+
+Arrays are written first and the manifest replaced last, so that a folder holds the old map or the new one, whatever
+happens in between. Place descriptors are stored with 8 bits per value; everything else comes back exactly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vloc_ros.core.config import ExtractorConfig, config_from_mapping
+from vloc_ros.core.descriptors import DescriptorCodec
+from vloc_ros.core.errors import MapError, VlocError
+from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, PlaceIndex
+from vloc_ros.core.pose import Array
+from vloc_ros.storage.arrays import FILE_NAME, decoded_array, encoded_array, plain_file_name
+from vloc_ros.storage.atomic import PART_SUFFIX, StorageError, write_bytes_atomically
+from vloc_ros.storage.manifests import MANIFEST, manifest_bytes, read_manifest
+
+__all__ = ["map_bytes", "map_files", "map_hash", "read_manifest", "read_map", "write_map"]
+
+_QUANTISED_MAX = 127.0
+
+
+def write_map(landmark_map: LandmarkMap, folder: Path) -> str:
+    """Write a map; the same content gives the same files. Returns the map's hash.
+
+    Raises:
+        StorageError: the disk is full, the folder is not writable or holds something else than a map, or another
+            process is writing there. The map that was there before, if any, is as it was.
+    """
+    folder = Path(folder)
+    manifest, arrays = _described(landmark_map), {}
+    for name, array in _arrays(landmark_map).items():
+        entry, data = encoded_array(name, array)
+        manifest["arrays"][name] = entry
+        arrays[entry["file"]] = data
+    text, digest = manifest_bytes(manifest)
+    with _writing(folder):
+        for file, data in arrays.items():
+            write_bytes_atomically(folder / file, data)
+        write_bytes_atomically(folder / MANIFEST, text)
+    return digest
+
+
+def read_map(folder: Path) -> LandmarkMap:
+    """Read a map and verify every checksum.
+
+    Raises:
+        MapError: there is no map, or it is damaged, altered, or of a newer format.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    try:
+        return _assembled(manifest, _Arrays(folder, manifest["arrays"]))
+    except MapError as error:
+        if str(folder) in str(error):
+            raise
+        raise MapError(f"{folder}: {error}") from error
+    except (VlocError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise MapError(f"{folder / MANIFEST}: does not describe a map ({error!r}); build it again") from error
+
+
+def map_files(folder: Path) -> list[tuple[str, int]]:
+    """Name and size in bytes of every file of a map, the manifest last: the order in which to copy them.
+
+    Raises:
+        MapError: there is no map, or a file is missing.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    names = sorted({plain_file_name(name, entry) for name, entry in manifest["arrays"].items()})
+    try:
+        return [(name, (folder / name).stat().st_size) for name in [*names, MANIFEST]]
+    except OSError as error:
+        raise MapError(f"{error.filename}: cannot be read ({error.strerror}); copy the map again") from error
+
+
+def map_bytes(folder: Path) -> int:
+    """Size of a map on disk in bytes."""
+    return sum(size for _, size in map_files(folder))
+
+
+def map_hash(folder: Path) -> str:
+    """SHA-256 of a map's content: equal for equal maps, wherever they lie."""
+    return str(read_manifest(folder)["hash"])
+
+
+def _described(landmark_map: LandmarkMap) -> dict[str, Any]:
+    """The manifest without the hash and the array table."""
+    calibration = landmark_map.calibration
+    return {
+        "name": landmark_map.name,
+        "frame_id": landmark_map.frame_id,
+        "metric": landmark_map.metric,
+        "points": len(landmark_map.points),
+        "landmarks": landmark_map.landmark_count,
+        "keyframes": list(landmark_map.keyframes.names),
+        "extractor": asdict(landmark_map.extractor),
+        "codec": {"dimension": landmark_map.codec.dimension, "step": float(landmark_map.codec.step)},
+        "calibration": {
+            "scale": float(calibration.scale),
+            "floor": [float(v) for v in calibration.floor],
+            "samples": int(calibration.samples),
+        },
+        "places": {
+            name: {
+                "encoder": index.encoder,
+                "scale": _quantisation_scale(index.descriptors),
+                "encoder_arrays": sorted(index.encoder_arrays),
+            }
+            for name, index in sorted(landmark_map.places.items())
+        },
+        "provenance": dict(landmark_map.provenance),
+        "arrays": {},
+    }
+
+
+def _arrays(landmark_map: LandmarkMap) -> dict[str, Array]:
+    keyframes, codec = landmark_map.keyframes, landmark_map.codec
+    arrays: dict[str, Array] = {
+        "points": landmark_map.points.astype(np.float32),
+        "landmark_ids": landmark_map.landmark_ids.astype(np.int32),
+        "codes": landmark_map.codes.astype(np.uint8),
+        "codec/mean": codec.mean.astype(np.float32),
+        "codec/basis": codec.basis.astype(np.float32),
+        "keyframes/rotations": keyframes.rotations.astype(np.float64),
+        "keyframes/translations": keyframes.translations.astype(np.float64),
+        "keyframes/point_offsets": keyframes.point_offsets.astype(np.int64),
+        "keyframes/point_indices": keyframes.point_indices.astype(np.int32),
+    }
+    for name, index in landmark_map.places.items():
+        levels = np.rint(index.descriptors / _quantisation_scale(index.descriptors))
+        arrays[f"places/{name}/descriptors"] = levels.astype(np.int8)
+        for part, array in index.encoder_arrays.items():
+            arrays[f"places/{name}/encoder/{part}"] = array
+    return arrays
+
+
+def _quantisation_scale(descriptors: Array) -> float:
+    """Size of one of 127 levels, exact in float32 so that reading and writing again changes nothing."""
+    largest = float(np.abs(descriptors).max(initial=0.0))
+    return float(np.float32(largest / _QUANTISED_MAX)) or 1.0
+
+
+class _Arrays:
+    """The array table of a manifest, read and checked on demand."""
+
+    def __init__(self, folder: Path, table: Mapping[str, Any]) -> None:
+        self._folder, self._table = folder, table
+
+    def read(self, name: str, dtype: type[np.generic] | None = None) -> Array:
+        if name not in self._table:
+            raise MapError(f"the manifest lists no array {name}; build the map again")
+        array = decoded_array(self._folder, name, self._table[name])
+        if dtype is not None and array.dtype != dtype:
+            raise MapError(f"array {name} holds {array.dtype}, expected {np.dtype(dtype)}; build the map again")
+        return array
+
+
+def _assembled(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
+    return LandmarkMap(
+        name=str(manifest["name"]),
+        frame_id=str(manifest["frame_id"]),
+        points=arrays.read("points", np.float32),
+        landmark_ids=arrays.read("landmark_ids", np.int32),
+        codes=arrays.read("codes", np.uint8),
+        codec=_codec(manifest, arrays),
+        keyframes=_keyframes(manifest, arrays),
+        extractor=config_from_mapping(ExtractorConfig, manifest["extractor"], "extractor."),
+        places={name: _place_index(name, entry, arrays) for name, entry in manifest["places"].items()},
+        calibration=_calibration(manifest["calibration"]),
+        metric=bool(manifest["metric"]),
+        provenance=dict(manifest["provenance"]),
+    )
+
+
+def _codec(manifest: Mapping[str, Any], arrays: _Arrays) -> DescriptorCodec:
+    mean, basis = arrays.read("codec/mean", np.float32), arrays.read("codec/basis", np.float32)
+    dimension = int(manifest["codec"]["dimension"])
+    if basis.shape != (len(mean), dimension):
+        raise MapError(f"the codec has a basis of shape {basis.shape}, expected {(len(mean), dimension)}")
+    return DescriptorCodec(mean, basis, float(manifest["codec"]["step"]))
+
+
+def _keyframes(manifest: Mapping[str, Any], arrays: _Arrays) -> Keyframes:
+    offsets = arrays.read("keyframes/point_offsets", np.int64)
+    if len(offsets) == 0 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise MapError("the keyframe observations do not start at 0 and increase; build the map again")
+    return Keyframes(
+        names=tuple(str(name) for name in manifest["keyframes"]),
+        rotations=arrays.read("keyframes/rotations", np.float64),
+        translations=arrays.read("keyframes/translations", np.float64),
+        point_offsets=offsets,
+        point_indices=arrays.read("keyframes/point_indices", np.int32),
+    )
+
+
+def _place_index(name: str, entry: Mapping[str, Any], arrays: _Arrays) -> PlaceIndex:
+    levels = arrays.read(f"places/{name}/descriptors", np.int8)
+    return PlaceIndex(
+        encoder=str(entry["encoder"]),
+        descriptors=levels.astype(np.float32) * np.float32(entry["scale"]),
+        encoder_arrays={part: arrays.read(f"places/{name}/encoder/{part}") for part in entry["encoder_arrays"]},
+    )
+
+
+def _calibration(entry: Mapping[str, Any]) -> CovarianceCalibration:
+    floor = np.array(entry["floor"], dtype=np.float64)
+    if floor.shape != (6,) or not np.isfinite(floor).all() or (floor < 0).any():
+        raise MapError(f"the calibration's floor is {entry['floor']}, expected six variances; build the map again")
+    return CovarianceCalibration(float(entry["scale"]), floor, int(entry["samples"]))
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Hold the folder alone; at the end, however it comes, remove what its manifest does not name."""
+    created = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error.strerror})") from error
+    try:
+        _lock(folder, descriptor)
+        _refuse_foreign(folder)
+        try:
+            yield
+        finally:
+            _sweep(folder)
+    finally:
+        os.close(descriptor)
+        if created:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _lock(folder: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StorageError(f"{folder}: another process is writing a map there; wait for it") from None
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A map is written into an empty or new folder or over a map, never among other files."""
+    if (folder / MANIFEST).exists():
+        read_manifest(folder, verify=False)
+        return
+    foreign = sorted(p.name for p in folder.iterdir() if not _is_ours(p.name))
+    if foreign:
+        raise StorageError(f"{folder}: holds {foreign[0]} and no map; name an empty or new folder for the map")
+
+
+def _sweep(folder: Path) -> None:
+    with contextlib.suppress(OSError, MapError, KeyError):
+        has_map = (folder / MANIFEST).exists()
+        kept = {file for file, _ in map_files(folder)} if has_map else set()
+        for path in folder.iterdir():
+            if _is_ours(path.name) and path.name not in kept:
+                path.unlink()
+
+
+def _is_ours(name: str) -> bool:
+    part = name.startswith(".") and name.endswith(PART_SUFFIX)
+    return part or FILE_NAME.fullmatch(name) is not None

@@ -1,0 +1,99 @@
+"""Result folders: `poses.txt` with the accepted poses (TUM), `results.jsonl` with every answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.pose import Pose
+from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.text import read_text
+from vloc_ros.storage.trajectories import HEADER, tum_row
+
+POSES, RESULTS = "poses.txt", "results.jsonl"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultRecord:
+    """The answer for one image.
+
+    Attributes:
+        image: its file name.
+        stamp_ns: its time, integer nanoseconds.
+        result: the answer. Read back from a file it has no inlier arrays, only their number.
+    """
+
+    image: str
+    stamp_ns: int
+    result: LocalizationResult
+
+
+def write_results(folder: Path, records: Iterable[ResultRecord]) -> None:
+    """Write both files into `folder`, in the order of the records, each in one step.
+
+    Raises:
+        StorageError: the disk is full or the folder is not writable.
+    """
+    folder, records = Path(folder), list(records)
+    lines = [json.dumps(_values(record), allow_nan=False) for record in records]
+    rows = [tum_row(r.stamp_ns, r.result.map_from_rig) for r in records if r.result.map_from_rig is not None]
+    write_bytes_atomically(folder / RESULTS, "".join(f"{line}\n" for line in lines).encode())
+    write_bytes_atomically(folder / POSES, "\n".join([HEADER, *rows, ""]).encode())
+
+
+def read_results(folder: Path) -> tuple[ResultRecord, ...]:
+    """Read `results.jsonl` of a result folder.
+
+    Raises:
+        InputError: the file is missing or a line is no result; the message names the line.
+    """
+    path = Path(folder) / RESULTS
+    records = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            records.append(_record(json.loads(line)))
+        except (InputError, AssertionError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"{path}, line {number}: is no result of `vloc localize` ({error!r})") from None
+    return tuple(records)
+
+
+def _values(record: ResultRecord) -> dict[str, Any]:
+    result, pose, covariance = record.result, record.result.map_from_rig, record.result.covariance
+    return {
+        "image": record.image,
+        "stamp_ns": record.stamp_ns,
+        "status": result.status.value,
+        "map_from_rig": None
+        if pose is None
+        else {"translation": pose.translation.tolist(), "quaternion": pose.quaternion.tolist()},
+        "covariance": None if covariance is None else covariance.tolist(),
+        "matches": int(result.matches),
+        "inliers": int(result.inliers),
+        "proposal": result.proposal,
+        "reason": result.reason,
+        "keypoints": int(result.keypoints),
+        "times_ms": {stage: round(float(ms), 4) for stage, ms in result.times_ms.items()},
+    }
+
+
+def _record(values: dict[str, Any]) -> ResultRecord:
+    pose, covariance = values["map_from_rig"], values["covariance"]
+    result = LocalizationResult(
+        status=Status(values["status"]),
+        map_from_rig=None if pose is None else Pose.from_quaternion(pose["quaternion"], pose["translation"]),
+        covariance=None if covariance is None else np.array(covariance, dtype=np.float64).reshape(6, 6),
+        matches=int(values["matches"]),
+        inliers=int(values["inliers"]),
+        proposal=str(values["proposal"]),
+        reason=str(values["reason"]),
+        keypoints=int(values["keypoints"]),
+        times_ms={str(stage): float(ms) for stage, ms in values["times_ms"].items()},
+    )
+    return ResultRecord(str(values["image"]), int(values["stamp_ns"]), result)
