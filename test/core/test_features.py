@@ -1,0 +1,50 @@
+"""RootSIFT: pixel convention, normalisation, emptiness."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from vloc_ros.core.config import ExtractorConfig
+from vloc_ros.core.features import RootSift
+
+
+@pytest.fixture(scope="module")
+def texture() -> np.ndarray:
+    noise = np.random.default_rng(0).random((240, 320)).astype(np.float32)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def test_mirroring_the_image_mirrors_the_keypoints(texture: np.ndarray) -> None:
+    """Only true in COLMAP's convention, where an image of width W spans 0 to W: a shifted one shows twice here."""
+    extractor = RootSift(ExtractorConfig())
+    plain = extractor.extract(texture).xy
+    for axis, size in ((1, 320), (0, 240)):
+        mirrored = extractor.extract(cv2.flip(texture, axis)).xy.copy()
+        column = 1 - axis
+        mirrored[:, column] = size - mirrored[:, column]
+        distance = np.linalg.norm(plain[:, None] - mirrored[None], axis=2)
+        same = distance.min(axis=1) < 1.5
+        shift = plain[same] - mirrored[distance.argmin(axis=1)[same]]
+        assert same.mean() > 0.8
+        assert np.median(shift, axis=0) == pytest.approx([0, 0], abs=0.03)
+
+
+def test_descriptors_have_unit_length_and_scores_descend(texture: np.ndarray) -> None:
+    features = RootSift(ExtractorConfig(max_keypoints=60)).extract(texture)
+    assert len(features) == 60
+    assert np.linalg.norm(features.descriptors, axis=1) == pytest.approx(1.0, abs=1e-4)
+    assert (np.diff(features.scores) <= 0).all()
+    assert features.descriptors.dtype == np.float32
+
+
+def test_colour_and_grey_agree(texture: np.ndarray) -> None:
+    extractor = RootSift(ExtractorConfig())
+    colour = extractor.extract(cv2.cvtColor(texture, cv2.COLOR_GRAY2BGR))
+    assert np.array_equal(colour.xy, extractor.extract(texture).xy)
+
+
+def test_a_blank_image_has_no_keypoints() -> None:
+    features = RootSift(ExtractorConfig()).extract(np.full((100, 100), 127, np.uint8))
+    assert (len(features), features.descriptors.shape) == (0, (0, 128))

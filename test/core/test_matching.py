@@ -1,0 +1,75 @@
+"""Mutual nearest neighbours with a ratio across landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import SyntheticScene, looking
+
+from vloc_ros.core.config import MatcherConfig
+from vloc_ros.core.features import Features
+from vloc_ros.core.matching import NearestNeighbourMatcher
+from vloc_ros.core.proposals import Proposal
+
+VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
+WHOLE = Proposal("whole_map")
+
+
+def _seen(scene: SyntheticScene) -> np.ndarray:
+    features = scene.features(VIEWPOINT)
+    return np.argmax(features.descriptors @ scene.descriptors.T, axis=1)
+
+
+def test_each_keypoint_finds_its_own_point(scene: SyntheticScene) -> None:
+    matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
+    matches = matcher.match((scene.features(VIEWPOINT),), WHOLE)
+    truth = _seen(scene)
+    assert len(matches) > 0.95 * len(truth)
+    by_pixel = {tuple(xy): point for xy, point in zip(scene.features(VIEWPOINT).xy, truth, strict=True)}
+    assert [by_pixel[tuple(xy)] for xy in matches.xy] == list(matches.point_indices)
+    assert matches.points == pytest.approx(scene.landmark_map.points[matches.point_indices])
+
+
+def test_a_proposal_limits_where_matches_come_from(scene: SyntheticScene) -> None:
+    matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
+    half = np.arange(0, len(scene.landmark_map.points), 2)
+    matches = matcher.match((scene.features(VIEWPOINT),), Proposal("half", half))
+    assert len(matches) > 0
+    assert np.isin(matches.point_indices, half).all()
+
+
+def test_a_point_is_matched_by_its_nearest_keypoint_only(scene: SyntheticScene) -> None:
+    features = scene.features(VIEWPOINT)
+    blurred = 0.9 * features.descriptors + 0.1 * features.descriptors.mean(axis=0)
+    twice = Features(
+        np.concatenate([features.xy + 5, features.xy]),
+        np.concatenate([blurred, features.descriptors]),
+        np.concatenate([features.scores, features.scores]),
+    )
+    matches = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map).match((twice,), WHOLE)
+    assert len(np.unique(matches.point_indices)) == len(matches)
+    assert np.isin(matches.xy[:, 0], features.xy[:, 0]).all()
+
+
+@pytest.mark.parametrize(("distance_m", "matched"), [(0.01, True), (2.0, False)])
+def test_twins_compete_only_when_they_are_apart(scene: SyntheticScene, distance_m: float, matched: bool) -> None:
+    """The same descriptor at another place is a rival; at the same place it is the same structure."""
+    original = scene.landmark_map
+    point = int(_seen(scene)[0])
+    points, codes = original.points.copy(), original.codes.copy()
+    twin = (point + 1) % len(points)
+    points[twin] = points[point] + np.float32([0, 0, distance_m])
+    codes[twin] = codes[point]
+    matcher = NearestNeighbourMatcher(MatcherConfig(), replace(original, points=points, codes=codes))
+    matches = matcher.match((scene.features(VIEWPOINT),), WHOLE)
+    assert bool(np.isin([point, twin], matches.point_indices).any()) is matched
+
+
+@pytest.mark.parametrize("proposal", [WHOLE, Proposal("nothing", np.zeros(0, np.int64))])
+def test_nothing_in_gives_nothing_out(scene: SyntheticScene, proposal: Proposal) -> None:
+    matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
+    assert len(matcher.match((Features.empty(128),), proposal)) == 0
+    if proposal is not WHOLE:
+        assert len(matcher.match((scene.features(VIEWPOINT),), proposal)) == 0

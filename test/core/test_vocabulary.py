@@ -1,0 +1,45 @@
+"""VLAD over a vocabulary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.core.vocabulary import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def descriptors() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32)
+
+
+def test_a_vlad_is_the_normalised_sum_of_residuals() -> None:
+    vocabulary = Vocabulary(np.float32([[0, 0], [10, 10]]))
+    vlad = vocabulary.encode(np.float32([[1, 0], [1, 0], [10, 12]]))
+    assert vlad == pytest.approx(np.array([1, 0, 0, 1]) / np.sqrt(2))
+
+
+def test_like_sets_are_nearer_than_unlike_ones(descriptors: np.ndarray) -> None:
+    vocabulary = Vocabulary.fit(descriptors, 8)
+    rng = np.random.default_rng(1)
+    place, elsewhere = descriptors[:100], descriptors[1000:1100]
+    seen_again = vocabulary.encode(place[:70] + rng.normal(0, 0.1, (70, 16)).astype(np.float32))
+    assert seen_again @ vocabulary.encode(place) > seen_again @ vocabulary.encode(elsewhere) + 0.2
+
+
+def test_fitting_is_deterministic_and_the_hash_names_the_words(descriptors: np.ndarray) -> None:
+    first, second = Vocabulary.fit(descriptors, 8), Vocabulary.fit(descriptors, 8)
+    assert first.hash == second.hash == Vocabulary.from_arrays(first.arrays).hash
+    assert first.hash != Vocabulary.fit(descriptors, 9).hash
+
+
+def test_nothing_is_encoded_as_zero(descriptors: np.ndarray) -> None:
+    vlad = Vocabulary.fit(descriptors, 8).encode(np.zeros((0, 16), np.float32))
+    assert vlad.shape == (128,)
+    assert not vlad.any()
+
+
+def test_an_index_without_words_is_refused() -> None:
+    with pytest.raises(MapError, match="expected words"):
+        Vocabulary.from_arrays({"centroids": np.zeros((2, 2))})
