@@ -1,0 +1,61 @@
+"""Measure everything that BENCHMARK.md states, and write it.
+
+    make bench                               all sections (about half an hour on two cores)
+    make bench SECTIONS="redkitchen live"    some; the others keep their last figures
+
+Each section leaves its figures in out/bench/SECTION.json, from which the page is written. Sections on real data are
+skipped, and said to be, where ../shared/data is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import live, real, simulated
+from benchmarks.page import write_page
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "out" / "bench"
+SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "redkitchen": real.redkitchen,
+    "castle": real.castle,
+    "images_alone": real.images_alone,
+    "elsewhere": real.elsewhere,
+    "lookalikes": simulated.lookalikes,
+    "covariance": simulated.covariance,
+    "statistics": simulated.statistics,
+    "live_redkitchen": live.redkitchen,
+    "live_simulated": live.simulated,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the named sections, all when none is named; then write the page."""
+    unknown = [name for name in names if name not in SECTIONS]
+    if unknown:
+        print(f"bench: no section {unknown[0]!r}, expected some of {' '.join(SECTIONS)}", file=sys.stderr)
+        return 2
+    OUT.mkdir(parents=True, exist_ok=True)
+    for name in names or SECTIONS:
+        print(f"== {name}", flush=True)
+        start = time.monotonic()
+        try:
+            figures = SECTIONS[name](OUT)
+        except real.DataMissingError as missing:
+            print(f"   skipped: {missing}", flush=True)
+            continue
+        figures["section_s"] = round(time.monotonic() - start, 1)
+        figures["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
+        (OUT / f"{name}.json").write_text(json.dumps(figures, indent=1))
+    write_page(OUT, ROOT / "BENCHMARK.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

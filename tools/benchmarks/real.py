@@ -1,0 +1,75 @@
+"""Figures on real photographs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from benchmarks.command import evaluated, vloc
+
+DATA = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "data"
+CASTLE_KEYPOINTS = ("--max-keypoints", "4000")
+
+
+class DataMissingError(Exception):
+    """The real data is not on this machine."""
+
+
+def scene(name: str) -> Path:
+    """A folder of the real data."""
+    if not (DATA / name).is_dir():
+        raise DataMissingError(f"../shared/data/{name} is missing")
+    return DATA / name
+
+
+def build(out: Path, name: str, *options: str) -> tuple[Path, float]:
+    """Build a map of a scene's posed images; its folder and the seconds it took."""
+    data, folder = scene(name), out / "maps" / ("-".join([name, *(o.strip("-") for o in options)]))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    given = ("--images", data / "map/images", "--poses", data / "map/poses_tum.txt")
+    seconds = vloc("map", "build", *given, "--camera", data / "camera_info.yaml", *options, "--out", folder)
+    return folder, seconds
+
+
+def queries(out: Path, name: str, folder: Path) -> dict[str, Any]:
+    """Evaluate a scene's query images against a map."""
+    data = scene(name)
+    given = ("--images", data / "query/images", "--poses", data / "query/poses_tum.txt")
+    options = ("--camera", data / "camera_info.yaml", "--report", out / f"{folder.name}.html")
+    return evaluated(out / f"{folder.name}.evaluation.json", "--map", folder, *given, *options)
+
+
+def redkitchen(out: Path) -> dict[str, Any]:
+    """Indoor, hand-held, 640x480: 100 posed map images, 80 queries."""
+    folder, seconds = build(out, "redkitchen")
+    return {"build_s": seconds, **queries(out, "redkitchen", folder)}
+
+
+def castle(out: Path) -> dict[str, Any]:
+    """Outdoor courtyard, 1536x1024: 30 posed map images, 9 queries."""
+    folder, seconds = build(out, "castle", *CASTLE_KEYPOINTS)
+    return {"build_s": seconds, **queries(out, "castle", folder)}
+
+
+def images_alone(out: Path) -> dict[str, Any]:
+    """The same two maps by structure from motion; the poses give only scale and frame."""
+    figures = {}
+    for name, options in (("redkitchen", ()), ("castle", CASTLE_KEYPOINTS)):
+        folder, seconds = build(out, name, *options, "--structure", "sfm")
+        figures[name] = {"build_s": seconds, **queries(out, name, folder)}
+    return figures
+
+
+def elsewhere(out: Path) -> dict[str, Any]:
+    """Photographs of other places, asked of the redkitchen map: every acceptance is a false one."""
+    folder = out / "maps" / "redkitchen"
+    if not folder.is_dir():
+        folder, _ = build(out, "redkitchen")
+    figures = {}
+    for name in ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/drive_0009"):
+        images = scene(name) / "images"
+        words = ("--map", folder, "--absent", "--images", images)
+        figures[name] = evaluated(out / f"elsewhere-{name.replace('/', '-')}.json", *words)
+    return figures
