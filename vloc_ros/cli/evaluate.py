@@ -1,0 +1,144 @@
+"""How well are these images localized?
+
+  vloc evaluate --map MAP --images DIR --poses TUM --camera YAML     images with true poses
+  vloc evaluate --map MAP --images DIR --absent                      images of somewhere else
+  vloc evaluate --map MAP --bag BAG --truth-topic TOPIC --live       through the ROS 2 nodes, at the bag's own rate
+
+True poses are TUM rows of map_from_camera, one per image in name order. A refused image counts as infinitely wrong;
+an accepted one outside 50 cm or 5 degrees is a false accept, and with --absent every acceptance is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vloc_ros.cli.localizer_options import add_localizer_options, localizer_from
+
+if TYPE_CHECKING:
+    from vloc_ros.core.localizer import Localizer
+    from vloc_ros.core.pose import Pose
+    from vloc_ros.evaluation.answers import Question
+    from vloc_ros.storage.results import ResultRecord
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_localizer_options(parser)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images")
+    source.add_argument("--bag", type=Path, metavar="BAG", help="rosbag2 or MCAP file with images")
+    truth = parser.add_mutually_exclusive_group(required=True)
+    truth.add_argument("--poses", type=Path, metavar="TUM", help="true poses, map_from_camera")
+    truth.add_argument("--truth-topic", metavar="TOPIC", help="topic of the bag with the true poses")
+    truth.add_argument("--absent", action="store_true", help="the images are of somewhere else: all must be refused")
+    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info; may be left out with --absent")
+    parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
+    parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
+    parser.add_argument(
+        "--live", action="store_true", help="play the bag to the ROS 2 nodes and score what they publish"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    parser.add_argument("--json", type=Path, metavar="F", help="write the scores as JSON")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write a page with figures and the worst cases")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate offline, or live where it is asked."""
+    check_options(args)
+    if args.live:
+        from vloc_ros.cli.live import evaluate_live
+
+        return int(evaluate_live(args))
+    questions, truth = read_questions(args)
+    localizer = localizer_from(args)
+    records = answer(localizer, questions)
+    scores = scores_of(records, truth, args.map)
+    if args.json:
+        write_scores(args.json, scores)
+    if args.report:
+        write_report(args.report, localizer, questions, records, truth, scores)
+    print_outcome(args, scores)
+    return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Combinations that argparse cannot rule out."""
+    from vloc_ros.core.errors import InputError
+
+    if args.images and (args.live or args.truth_topic):
+        raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
+    if args.images and args.poses and not args.camera:
+        raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")
+    if args.limit is not None and args.limit < 1:
+        raise InputError(f"--limit is {args.limit}, expected 1 or more")
+
+
+def read_questions(args: argparse.Namespace) -> tuple[list[Question], Sequence[Pose] | None]:
+    """The images to ask, and their true map_from_camera; None for images of somewhere else."""
+    from vloc_ros.cli.image_folders import questions_from, stamps_for, true_poses
+    from vloc_ros.storage.cameras import read_camera
+    from vloc_ros.storage.images import list_images
+
+    paths = list_images(args.images)
+    camera = read_camera(args.camera) if args.camera else None
+    if args.absent:
+        if camera is None:
+            print("no --camera: taking a focal length of 0.9 x the image width")
+        return questions_from(paths, stamps_for(paths), camera)[: args.limit], None
+    truth = true_poses(paths, args.poses)
+    return questions_from(paths, truth.stamps_ns, camera)[: args.limit], truth.poses[: args.limit]
+
+
+def answer(localizer: Localizer, questions: Sequence[Question]) -> list[ResultRecord]:
+    """Ask all questions, with a progress bar."""
+    from tqdm import tqdm
+
+    from vloc_ros.evaluation.answers import answers
+
+    return list(answers(localizer, questions, progress=lambda q: tqdm(q, desc="localizing", unit="image")))
+
+
+def scores_of(records: Sequence[ResultRecord], truth: Sequence[Pose] | None, map_folder: Path) -> dict[str, Any]:
+    """The scores of answers with true poses, or without any for images of somewhere else."""
+    from vloc_ros.evaluation.scores import score, score_absent
+    from vloc_ros.storage.maps import map_bytes
+
+    size = map_bytes(map_folder)
+    return score_absent(records, map_bytes=size) if truth is None else score(records, truth, map_bytes=size)
+
+
+def write_scores(path: Path, scores: dict[str, Any]) -> None:
+    """The scores as a JSON file."""
+    from vloc_ros.storage.atomic import write_bytes_atomically
+
+    write_bytes_atomically(path, (json.dumps(scores, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_report(
+    path: Path,
+    localizer: Localizer,
+    questions: Sequence[Question],
+    records: Sequence[ResultRecord],
+    truth: Sequence[Pose] | None,
+    scores: dict[str, Any],
+) -> None:
+    """The page with figures and the worst cases."""
+    from vloc_ros.evaluation.report import report_page
+    from vloc_ros.storage.atomic import write_bytes_atomically
+
+    page = report_page(localizer.map, questions, records, truth, scores)
+    write_bytes_atomically(path, page.encode())
+
+
+def print_outcome(args: argparse.Namespace, scores: dict[str, Any]) -> None:
+    """The table, and where the files went."""
+    from vloc_ros.evaluation.table import table
+
+    print(table(scores))
+    for path in (args.json, args.report):
+        if path:
+            print(f"written: {path}")

@@ -1,0 +1,50 @@
+"""Where were these images taken?
+
+Answers every image of a folder and writes poses.txt (TUM rows of the accepted, map_from_camera) and results.jsonl
+(one line for every image) into RESULTS. Images named by their time keep it (seconds with a decimal point, or
+nanoseconds); others count one second each from 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from vloc_ros.cli.localizer_options import add_localizer_options, localizer_from
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_localizer_options(parser)
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of jpg or png images")
+    parser.add_argument("--camera", type=Path, required=True, metavar="YAML", help="ROS camera_info of the images")
+    parser.add_argument("--out", type=Path, required=True, metavar="RESULTS", help="folder to write")
+    parser.add_argument("--json", action="store_true", help="print a summary for machines instead of for people")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Localize the folder."""
+    from tqdm import tqdm
+
+    from vloc_ros.cli.image_folders import questions_from, stamps_for
+    from vloc_ros.evaluation.answers import answers
+    from vloc_ros.storage.cameras import read_camera
+    from vloc_ros.storage.images import list_images
+    from vloc_ros.storage.results import write_results
+
+    paths = list_images(args.images)
+    questions = questions_from(paths, stamps_for(paths), read_camera(args.camera))
+    localizer = localizer_from(args)
+    records = list(answers(localizer, questions, progress=lambda q: tqdm(q, desc="localizing", unit="image")))
+    write_results(args.out, records)
+    accepted = sum(record.result.ok for record in records)
+    if args.json:
+        json.dump({"queries": len(records), "accepted": accepted, "results": str(args.out)}, sys.stdout)
+        print()
+    else:
+        print(
+            f"{accepted} of {len(records)} images localized; {args.out}/poses.txt and {args.out}/results.jsonl written"
+        )
+    return 0

@@ -1,0 +1,161 @@
+"""One page that shows how well a set of images was localized, and where it went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.pose import Pose
+from vloc_ros.evaluation import figures
+from vloc_ros.evaluation.answers import Question
+from vloc_ros.evaluation.overlays import ERROR_MAGNIFICATION, overlay
+from vloc_ros.evaluation.page import cases, columns, figure, page, paragraph, section, text_table, tiles
+from vloc_ros.evaluation.scores import Errors, errors_of
+from vloc_ros.evaluation.table import accuracy_rows, consistency_rows
+from vloc_ros.storage.results import ResultRecord
+
+_CASES_OF_A_KIND = 6
+
+
+def report_page(
+    landmark_map: LandmarkMap,
+    questions: Sequence[Question],
+    records: Sequence[ResultRecord],
+    truth: Sequence[Pose] | None,
+    scores: Mapping[str, Any],
+) -> str:
+    """The report as HTML.
+
+    Args:
+        landmark_map: the map that was asked.
+        questions: the images, in the order of `records`; only those that are shown are read.
+        records: the answers.
+        truth: true map_from_rig of every image, None for images of somewhere else.
+        scores: of `score` or `score_absent`.
+
+    Raises:
+        InputError: the counts differ, or an image cannot be read.
+    """
+    subtitle = f"{len(records)} images against the map {landmark_map.name}, {len(landmark_map.points)} points"
+    if truth is None:
+        parts = [_headline_absent(scores), *_common(records, scores)]
+        parts.append(_absent_cases(landmark_map, questions, records))
+        return page("Images of somewhere else", f"{subtitle}. All must be refused.", parts)
+    errors = errors_of(records, truth)
+    parts = [
+        _headline(scores),
+        _trajectory(landmark_map, records, truth),
+        _accuracy(errors),
+        *_common(records, scores),
+        _worst_cases(landmark_map, questions, records, errors),
+    ]
+    return page("Localization report", subtitle, parts)
+
+
+def _headline(scores: Mapping[str, Any]) -> str:
+    median = scores["median_translation_m"]
+    turned = scores["median_rotation_deg"]
+    return tiles(
+        [
+            ("infinite" if median is None else f"{median * 100:.2f} cm", "median position error", median is None),
+            ("infinite" if turned is None else f"{turned:.2f}°", "median rotation error", turned is None),
+            (f"{scores['recall']['5cm_5deg']:.1%}", "within 5 cm and 5°", False),
+            (f"{scores['accepted']} / {scores['queries']}", "accepted", False),
+            (f"{scores['false_accepts']}", "false accepts", scores["false_accepts"] > 0),
+            (f"{scores['latency_ms']['total']['p50']:.0f} ms", "per image, median", False),
+        ]
+    )
+
+
+def _headline_absent(scores: Mapping[str, Any]) -> str:
+    return tiles(
+        [
+            (f"{scores['queries']}", "images", False),
+            (f"{scores['false_accepts']}", "accepted, all falsely", scores["false_accepts"] > 0),
+            (f"{scores['latency_ms']['total']['p50']:.0f} ms", "per image, median", False),
+        ]
+    )
+
+
+def _trajectory(landmark_map: LandmarkMap, records: Sequence[ResultRecord], truth: Sequence[Pose]) -> str:
+    drawing = figures.trajectory(landmark_map, records, truth)
+    text = "Seen from above, up being where the map's cameras have it on average. Grey: the points of the map."
+    return section("Trajectory", figure(drawing, "svg+xml", alt="trajectory", caption=text))
+
+
+def _accuracy(errors: Errors) -> str:
+    curves = figure(figures.error_curves(errors), "svg+xml", alt="error curves")
+    text = "A refused query counts as infinitely wrong. Dashed: 2, 5 and 50 cm; 2 and 5 degrees."
+    if not errors.accepted.any():
+        return section("Error", paragraph(text), curves)
+    over_queries = figure(
+        figures.errors_over_queries(errors),
+        "svg+xml",
+        alt="errors over queries",
+        caption="Each error beside the standard deviation of the position that the localizer claimed for it.",
+    )
+    return section("Error", paragraph(text), curves, over_queries)
+
+
+def _common(records: Sequence[ResultRecord], scores: Mapping[str, Any]) -> list[str]:
+    rows = [*accuracy_rows(scores), *consistency_rows(scores)]
+    rows.append(("map on disk", f"{scores['map_bytes'] / 1e6:.2f} MB"))
+    reasons = [(name.replace("_", " "), f"{count}") for name, count in scores["refusals"].items()]
+    reason_table = text_table(["refused because", "queries"], reasons) if reasons else paragraph("Nothing was refused.")
+    inliers = figure(figures.inlier_counts(records), "svg+xml", alt="inlier counts")
+    latency = [
+        (stage.replace("_", " "), *(f"{p[name]:.1f}" for name in ("p50", "p95", "p99")))
+        for stage, p in scores["latency_ms"].items()
+    ]
+    bars = figure(figures.latency(scores["latency_ms"]), "svg+xml", alt="latency")
+    return [
+        section("Figures", columns(text_table(["measure", "value"], rows), reason_table + inliers)),
+        section("Time", columns(text_table(["stage, ms", "p50", "p95", "p99"], latency), bars)),
+    ]
+
+
+def _worst_cases(
+    landmark_map: LandmarkMap, questions: Sequence[Question], records: Sequence[ResultRecord], errors: Errors
+) -> str:
+    accepted = [int(i) for i in np.argsort(-errors.translation_m, kind="stable") if errors.accepted[i]]
+    refused = [int(i) for i in np.flatnonzero(~errors.accepted)]
+    captions = {
+        i: f"{errors.translation_m[i] * 100:.2f} cm, {errors.rotation_deg[i]:.2f}°; "
+        f"claimed {errors.position_std_m[i] * 100:.2f} cm"
+        for i in accepted
+    }
+    chosen = [*refused[:_CASES_OF_A_KIND], *accepted[:_CASES_OF_A_KIND]]
+    return _gallery("Worst cases", chosen, captions, landmark_map, questions, records)
+
+
+def _absent_cases(landmark_map: LandmarkMap, questions: Sequence[Question], records: Sequence[ResultRecord]) -> str:
+    """The false accepts, then the refused that came nearest to being accepted."""
+    order = sorted(range(len(records)), key=lambda i: (not records[i].result.ok, -records[i].result.inliers))
+    return _gallery("Nearest to a false accept", order[:_CASES_OF_A_KIND], {}, landmark_map, questions, records)
+
+
+def _gallery(
+    heading: str,
+    chosen: Sequence[int],
+    captions: Mapping[int, str],
+    landmark_map: LandmarkMap,
+    questions: Sequence[Question],
+    records: Sequence[ResultRecord],
+) -> str:
+    text = (
+        f"Circles: inliers. Lines: their reprojection errors, {ERROR_MAGNIFICATION:g} times as long as they are. "
+        "A refused image has no pose, and so no lines."
+    )
+    shown = []
+    for i in chosen:
+        record = records[i]
+        picture = overlay(landmark_map, questions[i].query(), record.result)
+        found = f"{record.result.inliers} inliers of {record.result.matches} matches"
+        outcome = captions.get(i) or record.result.reason or record.result.status.value.replace("_", " ")
+        caption = f"<b>{escape(record.image)}</b><br>{escape(outcome)}<br>{escape(found)}"
+        shown.append(figure(picture, "jpeg", alt=record.image, caption=caption))
+    return section(heading, paragraph(text), cases(shown))

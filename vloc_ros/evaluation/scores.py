@@ -1,0 +1,183 @@
+"""Figures of merit of a set of answers: accuracy, false accepts, honesty of the covariance, latency."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.storage.results import ResultRecord
+
+# name in the JSON -> metres, degrees; both inclusive
+RECALL_LIMITS: dict[str, tuple[float, float]] = {
+    "2cm_2deg": (0.02, 2.0),
+    "5cm_5deg": (0.05, 5.0),
+    "25cm_2deg": (0.25, 2.0),
+    "50cm_5deg": (0.50, 5.0),
+    "5m_10deg": (5.0, 10.0),
+}
+_FALSE_BEYOND_M, _FALSE_BEYOND_DEG = RECALL_LIMITS["50cm_5deg"]
+_PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+# 0.95 quantiles of the chi-squared distribution with 6 and with 3 degrees of freedom
+_CHI2_95_POSE = 12.591587
+_CHI2_95_POSITION = 7.814728
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Errors:
+    """What each answer is off by. Refused queries have infinite errors and NaN squared ones.
+
+    Attributes:
+        accepted: (N,) bool.
+        translation_m: (N,) metres.
+        rotation_deg: (N,) degrees.
+        position_std_m: (N,) square root of the trace of the claimed position covariance.
+        pose_nees: (N,) normalised estimation error squared eᵀ·Σ⁻¹·e of all six axes (Bar-Shalom, Li and Kirubarajan
+            2001); 6 on average when Σ is honest.
+        position_nees: (N,) the same of the three position axes; 3 on average.
+    """
+
+    accepted: Array
+    translation_m: Array
+    rotation_deg: Array
+    position_std_m: Array
+    pose_nees: Array
+    position_nees: Array
+
+    @property
+    def false_accepts(self) -> Array:
+        """(N,) bool: accepted and outside 50 cm or 5 degrees."""
+        far = (self.translation_m > _FALSE_BEYOND_M) | (self.rotation_deg > _FALSE_BEYOND_DEG)
+        return np.asarray(self.accepted & far)
+
+
+def errors_of(records: Sequence[ResultRecord], truth: Sequence[Pose]) -> Errors:
+    """Compare every answer with its true map_from_rig.
+
+    Raises:
+        InputError: there are not as many true poses as answers, or none at all.
+    """
+    if len(records) != len(truth):
+        raise InputError(f"{len(truth)} true poses for {len(records)} images, expected one for each")
+    if not records:
+        raise InputError("there are no answers to score, expected at least one")
+    rows = np.array([_error_row(record, pose) for record, pose in zip(records, truth, strict=True)])
+    accepted = np.array([record.result.ok for record in records])
+    return Errors(accepted, *rows.T)
+
+
+def _error_row(record: ResultRecord, truth: Pose) -> tuple[float, ...]:
+    result = record.result
+    if result.map_from_rig is None or result.covariance is None:
+        return np.inf, np.inf, np.nan, np.nan, np.nan
+    error = result.map_from_rig.error_to(truth)
+    position = result.covariance[:3, :3]
+    return (
+        float(np.linalg.norm(error[:3])),
+        float(np.rad2deg(np.linalg.norm(error[3:]))),
+        float(np.sqrt(np.trace(position))),
+        _normalised_square(error, result.covariance),
+        _normalised_square(error[:3], position),
+    )
+
+
+def _normalised_square(error: Array, covariance: Array) -> float:
+    """eᵀ·Σ⁻¹·e; infinite when Σ is singular, which claims a certainty that no estimate has."""
+    try:
+        return float(error @ np.linalg.solve(covariance, error))
+    except np.linalg.LinAlgError:
+        return np.inf
+
+
+def score(records: Sequence[ResultRecord], truth: Sequence[Pose], *, map_bytes: int) -> dict[str, Any]:
+    """The scores of answers whose true map_from_rig is known, ready for JSON.
+
+    Fractions and medians are over all queries; a refused one counts as infinitely wrong, and a median that is
+    infinite is None.
+
+    Raises:
+        InputError: there are not as many true poses as answers, or none at all.
+    """
+    errors = errors_of(records, truth)
+    return {
+        **_counts(records),
+        "median_translation_m": _finite(np.median(errors.translation_m)),
+        "median_rotation_deg": _finite(np.median(errors.rotation_deg)),
+        "recall": {name: _recall(errors, *limits) for name, limits in RECALL_LIMITS.items()},
+        "false_accepts": int(errors.false_accepts.sum()),
+        "covariance": _consistency(errors),
+        "latency_ms": latency_ms([record.result.times_ms for record in records]),
+        "map_bytes": map_bytes,
+    }
+
+
+def score_absent(records: Sequence[ResultRecord], *, map_bytes: int) -> dict[str, Any]:
+    """The scores of images from somewhere else: every acceptance is a false one, and accuracy is None.
+
+    Raises:
+        InputError: there are no answers.
+    """
+    if not records:
+        raise InputError("there are no answers to score, expected at least one")
+    counts = _counts(records)
+    return {
+        **counts,
+        "median_translation_m": None,
+        "median_rotation_deg": None,
+        "recall": dict.fromkeys(RECALL_LIMITS),
+        "false_accepts": counts["accepted"],
+        "covariance": None,
+        "latency_ms": latency_ms([record.result.times_ms for record in records]),
+        "map_bytes": map_bytes,
+    }
+
+
+def latency_ms(times_ms: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Percentiles per stage over the queries that reached it, and of `after_features` and `total` over all queries."""
+    stages = list(dict.fromkeys(stage for times in times_ms for stage in times))
+    samples = {stage: [times[stage] for times in times_ms if stage in times] for stage in stages}
+    samples.setdefault("features", [0.0 for _ in times_ms])
+    samples["total"] = [sum(times.values()) for times in times_ms]
+    samples["after_features"] = [sum(times.values()) - times.get("features", 0.0) for times in times_ms]
+    return {
+        stage: {name: float(np.percentile(values, q)) for name, q in _PERCENTILES.items()}
+        for stage, values in samples.items()
+    }
+
+
+def _counts(records: Sequence[ResultRecord]) -> dict[str, Any]:
+    results = [record.result for record in records]
+    refusals = Counter(result.status.value for result in results if not result.ok)
+    proposals = Counter(result.proposal for result in results if result.ok)
+    return {
+        "queries": len(results),
+        "accepted": sum(result.ok for result in results),
+        "refusals": dict(refusals.most_common()),
+        "accepted_by_proposal": dict(proposals.most_common()),
+    }
+
+
+def _recall(errors: Errors, limit_m: float, limit_deg: float) -> float:
+    return float(np.mean((errors.translation_m <= limit_m) & (errors.rotation_deg <= limit_deg)))
+
+
+def _consistency(errors: Errors) -> dict[str, float | None] | None:
+    """How honest the covariances of the accepted are; None when nothing was accepted."""
+    if not errors.accepted.any():
+        return None
+    pose, position = errors.pose_nees[errors.accepted], errors.position_nees[errors.accepted]
+    return {
+        "nees_per_dof": _finite(np.mean(pose) / 6),
+        "position_nees_per_dof": _finite(np.mean(position) / 3),
+        "inside_95": float(np.mean(pose <= _CHI2_95_POSE)),
+        "position_inside_95": float(np.mean(position <= _CHI2_95_POSITION)),
+    }
+
+
+def _finite(value: np.floating[Any]) -> float | None:
+    return float(value) if np.isfinite(value) else None
