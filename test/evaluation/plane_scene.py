@@ -1,0 +1,87 @@
+"""A textured wall with exact truth: real images, real keypoints and a map of them, made in a second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.config import ExtractorConfig
+from vloc_ros.core.descriptors import DescriptorCodec
+from vloc_ros.core.features import RootSift
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap
+from vloc_ros.core.pose import Array, Pose
+
+CAMERA = Camera("PINHOLE", 320, 240, (280.0, 280.0, 160.0, 120.0))
+PIXELS_PER_METRE = 200.0
+_WALL_PX = (1100, 600)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneScene:
+    """The wall z = 0, texture pixel (u, v) at (u, v) / PIXELS_PER_METRE, cameras at z < 0 looking along z."""
+
+    texture: Array
+    landmark_map: LandmarkMap
+
+    def image(self, map_from_camera: Pose) -> Array:
+        """(H, W) uint8 view from there."""
+        camera_from_map = map_from_camera.inverse()
+        wall_from_texture = np.diag([1 / PIXELS_PER_METRE, 1 / PIXELS_PER_METRE, 1.0])
+        columns = np.column_stack([camera_from_map.rotation[:, :2], camera_from_map.translation])
+        # pixel centres at integers + 0.5 on both sides, at integers inside OpenCV
+        shift = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
+        image_from_texture = np.linalg.inv(shift) @ CAMERA.matrix @ columns @ wall_from_texture @ shift
+        return cv2.warpPerspective(self.texture, image_from_texture, (CAMERA.width, CAMERA.height))
+
+
+def poses(count: int, seed: int = 0) -> list[Pose]:
+    """Cameras about a metre from the wall, along it."""
+    rng = np.random.default_rng(seed)
+    xs = np.linspace(1.2, 4.3, count)
+    return [
+        Pose.from_rotation_vector(rng.normal(0, 0.05, 3), [x, 1.5 + rng.normal(0, 0.1), -1.1 + rng.normal(0, 0.05)])
+        for x in xs
+    ]
+
+
+def make_plane_scene(seed: int = 0) -> PlaneScene:
+    """A wall and its map; another seed is another wall."""
+    rng = np.random.default_rng(seed)
+    texture = np.zeros(_WALL_PX[::-1], np.float32)
+    for cell in (6, 15, 40):
+        coarse = rng.uniform(0, 1, (_WALL_PX[1] // cell + 2, _WALL_PX[0] // cell + 2)).astype(np.float32)
+        texture += cv2.resize(coarse, _WALL_PX, interpolation=cv2.INTER_CUBIC)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    features = RootSift(ExtractorConfig(max_keypoints=4000)).extract(texture)
+    points = np.column_stack([features.xy / PIXELS_PER_METRE, np.zeros(len(features))]).astype(np.float32)
+    codec = DescriptorCodec.fit(features.descriptors, 64)
+    views = poses(8, seed=99)
+    visible = [np.flatnonzero(CAMERA.contains(CAMERA.project(p.inverse().apply(points)))) for p in views]
+    landmark_map = LandmarkMap(
+        name="wall",
+        frame_id="map",
+        points=points,
+        landmark_ids=(points[:, 0] // 1.0).astype(np.int32),
+        codes=codec.encode(features.descriptors),
+        codec=codec,
+        keyframes=Keyframes(
+            names=tuple(f"{k}.png" for k in range(len(views))),
+            rotations=np.stack([p.rotation for p in views]),
+            translations=np.stack([p.translation for p in views]),
+            point_offsets=np.cumsum([0, *map(len, visible)]),
+            point_indices=np.concatenate(visible).astype(np.int32),
+        ),
+        extractor=ExtractorConfig(max_keypoints=1000),
+    )
+    return PlaneScene(texture, landmark_map)
+
+
+def write_images(scene: PlaneScene, views: list[Pose], folder: Path) -> None:
+    """One PNG per pose, in name order."""
+    folder.mkdir(parents=True)
+    for index, pose in enumerate(views):
+        cv2.imwrite(str(folder / f"frame-{index:03}.png"), scene.image(pose))
