@@ -1,0 +1,134 @@
+"""The buffer of transforms that nodes ask: rclpy and message types outside, the tree inside."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import rclpy.logging
+from geometry_msgs.msg import TransformStamped
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time
+
+from tf2_ros.errors import TransformException
+from tf2_ros.rigid import Rigid
+from tf2_ros.tree import TransformTree
+
+_CACHE_NS = 10_000_000_000
+_UNIT_TOLERANCE = 1e-2  # tf2's own bound on |q|² - 1
+
+
+class Buffer:
+    """Transforms of the last `cache_time` (10 s), safe to fill from one thread and to ask from another.
+
+    With a node, a jump of the node's clock backwards, such as a bag that starts again, clears the moving frames.
+    """
+
+    def __init__(self, cache_time: Duration | None = None, node: Node | None = None) -> None:
+        self._tree = TransformTree(cache_ns=cache_time.nanoseconds if cache_time is not None else _CACHE_NS)
+        self._changed = threading.Condition()
+        self._log = rclpy.logging.get_logger("tf2_buffer")
+        if node is not None:
+            backwards = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
+            self._jump_handle = node.get_clock().create_jump_callback(backwards, post_callback=self._on_jump)
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        """Take in where a moving frame was at its stamp; a transform that cannot be one is logged and dropped."""
+        self._insert(transform, authority, static=False)
+
+    def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
+        """Take in where a frame is at all times; a transform that cannot be one is logged and dropped."""
+        self._insert(transform, authority, static=True)
+
+    def lookup_transform(
+        self, target_frame: str, source_frame: str, time: Time, timeout: Duration | None = None
+    ) -> TransformStamped:
+        """Return target_from_source at `time`, after waiting for it up to `timeout`.
+
+        Time 0 is the latest time at which the whole chain is known. Raises LookupException for an unknown frame,
+        ConnectivityException where no chain joins the frames, ExtrapolationException outside the times known and
+        InvalidArgumentException for a name that cannot be a frame's.
+        """
+        stamp_ns = _nanoseconds(time)
+        self.can_transform(target_frame, source_frame, time, timeout)
+        with self._changed:
+            found_ns, target_from_source = self._tree.lookup(target_frame, source_frame, stamp_ns)
+        return _message(target_frame, source_frame, found_ns, target_from_source)
+
+    def can_transform(self, target_frame: str, source_frame: str, time: Time, timeout: Duration | None = None) -> bool:
+        """Return whether `lookup_transform` would answer, after waiting for it up to `timeout`."""
+        stamp_ns = _nanoseconds(time)
+        wait_s = timeout.nanoseconds * 1e-9 if timeout is not None else 0.0
+        with self._changed:
+            return self._changed.wait_for(lambda: self._knows(target_frame, source_frame, stamp_ns), wait_s)
+
+    def clear(self) -> None:
+        """Forget the past of every moving frame."""
+        with self._changed:
+            self._tree.clear()
+
+    def _knows(self, target: str, source: str, stamp_ns: int) -> bool:
+        try:
+            self._tree.lookup(target, source, stamp_ns)
+        except TransformException:
+            return False
+        return True
+
+    def _insert(self, message: TransformStamped, authority: str, *, static: bool) -> None:
+        child, parent = message.child_frame_id.removeprefix("/"), message.header.frame_id.removeprefix("/")
+        translation, rotation = message.transform.translation, message.transform.rotation
+        transform = Rigid(
+            (translation.x, translation.y, translation.z), (rotation.x, rotation.y, rotation.z, rotation.w)
+        )
+        fault = _fault(child, parent, transform)
+        if fault:
+            self._log.error(f'Ignoring transform for child_frame_id "{child}" from authority "{authority}": {fault}')
+            return
+        with self._changed:
+            self._tree.insert(
+                child=child,
+                parent=parent,
+                stamp_ns=_nanoseconds(message.header.stamp),
+                parent_from_child=transform,
+                static=static,
+            )
+            self._changed.notify_all()
+
+    def _on_jump(self, _: TimeJump) -> None:
+        self._log.warning("Detected jump back in time. Clearing tf buffer.")
+        self.clear()
+
+
+def _fault(child: str, parent: str, transform: Rigid) -> str:
+    """Return why this cannot be a transform, or nothing."""
+    if not child or not parent:
+        return "TF_NO_CHILD_FRAME_ID: its name is empty" if not child else "TF_NO_FRAME_ID: its parent's name is empty"
+    if child == parent:
+        return "TF_SELF_TRANSFORM: it is its own parent"
+    if any(math.isnan(number) for number in (*transform.translation, *transform.rotation)):
+        return "TF_NAN_INPUT: it holds a NaN"
+    if abs(sum(number * number for number in transform.rotation) - 1.0) >= _UNIT_TOLERANCE:
+        return f"TF_DENORMALIZED_QUATERNION: {transform.rotation} is not of unit length"
+    return ""
+
+
+def _nanoseconds(time: Any) -> int:
+    """Return the nanoseconds of an rclpy Time or of a Time message."""
+    if hasattr(time, "nanoseconds"):
+        return int(time.nanoseconds)
+    if hasattr(time, "sec") and hasattr(time, "nanosec"):
+        return int(time.sec) * 1_000_000_000 + int(time.nanosec)
+    raise TypeError("time must have sec and nanosec, or nanoseconds.")
+
+
+def _message(target: str, source: str, stamp_ns: int, target_from_source: Rigid) -> TransformStamped:
+    message = TransformStamped()
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    message.header.frame_id, message.child_frame_id = target, source
+    translation, rotation = message.transform.translation, message.transform.rotation
+    translation.x, translation.y, translation.z = target_from_source.translation
+    rotation.x, rotation.y, rotation.z, rotation.w = target_from_source.rotation
+    return message
