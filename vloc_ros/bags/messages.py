@@ -1,0 +1,182 @@
+"""Between the core's types and ROS messages as rosbags has them, with the Jazzy definitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rosbags.image import message_to_cvimage
+from rosbags.image.image import ImageError, to_cvtype
+from rosbags.typesys import Stores, get_typestore
+
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.storage.images import decoded_image
+
+TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+IMAGE = "sensor_msgs/msg/Image"
+ODOMETRY = "nav_msgs/msg/Odometry"
+POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
+POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
+TF_MESSAGE = "tf2_msgs/msg/TFMessage"
+
+_NS_PER_S = 10**9
+
+
+def stamp_ns_of(message: Any) -> int:
+    """The header's time of any stamped message in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * _NS_PER_S + int(stamp.nanosec)
+
+
+def image_of(message: Any) -> Array:
+    """(H, W) grey or (H, W, 3) BGR uint8 pixels of an Image or CompressedImage, not turned by EXIF.
+
+    Raises:
+        InputError: an encoding that is no colour or grey image, or data that is cut short.
+    """
+    if hasattr(message, "format"):
+        return decoded_image(bytes(message.data))
+    grey = message.encoding.startswith("mono") or message.encoding in ("8UC1", "16UC1")
+    try:
+        return np.asarray(message_to_cvimage(_without_padding(message), "mono8" if grey else "bgr8"))
+    except ImageError as error:
+        raise InputError(f"an image has encoding {message.encoding!r}, expected colour or grey ({error})") from None
+
+
+def _without_padding(message: Any) -> Any:
+    """The message with rows side by side: drivers may pad them, and rosbags takes no notice of it."""
+    _, _, dtype, channels = to_cvtype(message.encoding)
+    row_bytes = message.width * channels * np.dtype(dtype).itemsize
+    rows = message.height * 3 // 2 if message.encoding in ("nv12", "nv21") else message.height
+    data = np.frombuffer(message.data, np.uint8)
+    if message.step < row_bytes or len(data) < rows * message.step:
+        raise InputError(
+            f"an image message of {message.width}x{message.height} {message.encoding} has {len(data)} bytes in rows of "
+            f"{message.step}, expected {rows} rows of at least {row_bytes}; the driver or the bag is damaged"
+        )
+    if message.step == row_bytes and rows == message.height:
+        return message
+    values = {name: getattr(message, name) for name in ("header", "width", "encoding", "is_bigendian")}
+    packed = np.ascontiguousarray(data[: rows * message.step].reshape(rows, message.step)[:, :row_bytes])
+    return TYPESTORE.types[IMAGE](**values, height=rows, step=row_bytes, data=packed.reshape(-1))
+
+
+def camera_of(message: Any) -> Camera:
+    """The calibration of a CameraInfo.
+
+    Raises:
+        InputError: it is not calibrated, or by an unknown model.
+    """
+    return Camera.from_ros(message.distortion_model, message.width, message.height, list(message.k), list(message.d))
+
+
+def pose_of(message: Any) -> Pose:
+    """A Pose from geometry_msgs Pose or Transform."""
+    position = message.translation if hasattr(message, "translation") else message.position
+    q = message.rotation if hasattr(message, "rotation") else message.orientation
+    return Pose.from_quaternion([q.x, q.y, q.z, q.w], [position.x, position.y, position.z])
+
+
+def header(stamp_ns: int, frame_id: str) -> Any:
+    """A std_msgs/Header."""
+    time = _new("builtin_interfaces/msg/Time", sec=stamp_ns // _NS_PER_S, nanosec=stamp_ns % _NS_PER_S)
+    return _new("std_msgs/msg/Header", stamp=time, frame_id=frame_id)
+
+
+def compressed_image_message(stamp_ns: int, frame_id: str, data: bytes) -> Any:
+    """A CompressedImage with the bytes of a JPEG or PNG file as they are."""
+    kind = "jpeg" if data.startswith(b"\xff\xd8") else "png"
+    return _new(COMPRESSED_IMAGE, header=header(stamp_ns, frame_id), format=kind, data=np.frombuffer(data, np.uint8))
+
+
+def image_message(stamp_ns: int, frame_id: str, image: Array) -> Any:
+    """An Image in mono8 or bgr8."""
+    height, width = image.shape[:2]
+    return _new(
+        IMAGE,
+        header=header(stamp_ns, frame_id),
+        height=height,
+        width=width,
+        encoding="mono8" if image.ndim == 2 else "bgr8",
+        is_bigendian=0,
+        step=width * (1 if image.ndim == 2 else 3),
+        data=np.ascontiguousarray(image).reshape(-1),
+    )
+
+
+def camera_info_message(stamp_ns: int, frame_id: str, camera: Camera) -> Any:
+    """A CameraInfo with identity rectification."""
+    model, k, d = camera.to_ros()
+    no_roi = _new("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+    return _new(
+        CAMERA_INFO,
+        header=header(stamp_ns, frame_id),
+        height=camera.height,
+        width=camera.width,
+        distortion_model=model,
+        d=np.array(d),
+        k=np.array(k),
+        r=np.eye(3).reshape(-1),
+        p=np.column_stack([np.array(k).reshape(3, 3), np.zeros(3)]).reshape(-1),
+        binning_x=0,
+        binning_y=0,
+        roi=no_roi,
+    )
+
+
+def pose_message(pose: Pose) -> Any:
+    """A geometry_msgs/Pose."""
+    return _new("geometry_msgs/msg/Pose", position=_point(pose), orientation=_quaternion(pose))
+
+
+def pose_stamped_message(stamp_ns: int, frame_id: str, pose: Pose) -> Any:
+    """A geometry_msgs/PoseStamped."""
+    return _new(POSE_STAMPED, header=header(stamp_ns, frame_id), pose=pose_message(pose))
+
+
+def odometry_message(stamp_ns: int, frames: tuple[str, str], odom_from_base: Pose, twist: Array) -> Any:
+    """An Odometry; `frames` are odom and base, `twist` is (6,) m/s and rad/s in the base frame."""
+    linear, angular = (_new("geometry_msgs/msg/Vector3", x=v[0], y=v[1], z=v[2]) for v in (twist[:3], twist[3:]))
+    unknown = np.zeros(36)
+    return _new(
+        ODOMETRY,
+        header=header(stamp_ns, frames[0]),
+        child_frame_id=frames[1],
+        pose=_new("geometry_msgs/msg/PoseWithCovariance", pose=pose_message(odom_from_base), covariance=unknown),
+        twist=_new(
+            "geometry_msgs/msg/TwistWithCovariance",
+            twist=_new("geometry_msgs/msg/Twist", linear=linear, angular=angular),
+            covariance=unknown,
+        ),
+    )
+
+
+def tf_message(stamp_ns: int, frames: tuple[str, str], parent_from_child: Pose) -> Any:
+    """A TFMessage with one transform; `frames` are parent and child."""
+    t = parent_from_child.translation
+    translation = _new("geometry_msgs/msg/Vector3", x=t[0], y=t[1], z=t[2])
+    transform = _new(
+        "geometry_msgs/msg/TransformStamped",
+        header=header(stamp_ns, frames[0]),
+        child_frame_id=frames[1],
+        transform=_new("geometry_msgs/msg/Transform", translation=translation, rotation=_quaternion(parent_from_child)),
+    )
+    return _new(TF_MESSAGE, transforms=[transform])
+
+
+def _point(pose: Pose) -> Any:
+    x, y, z = pose.translation
+    return _new("geometry_msgs/msg/Point", x=x, y=y, z=z)
+
+
+def _quaternion(pose: Pose) -> Any:
+    x, y, z, w = pose.quaternion
+    return _new("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w)
+
+
+def _new(kind: str, **values: Any) -> Any:
+    return TYPESTORE.types[kind](**values)

@@ -1,0 +1,32 @@
+"""Names of topics and frames in the bags that are written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Topics of a bag. A compressed image goes to `<image>/compressed`, as image_transport has it."""
+
+    image: str = "/camera/image"
+    camera_info: str = "/camera/camera_info"
+    odometry: str = "/odom"
+    truth: str = "/truth"
+    tf: str = "/tf"
+    tf_static: str = "/tf_static"
+
+    @property
+    def compressed_image(self) -> str:
+        """Topic of the compressed image."""
+        return f"{self.image}/compressed"
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Coordinate frames of a bag, as REP-105 names them."""
+
+    map: str = "map"
+    odom: str = "odom"
+    base: str = "base_link"
+    camera: str = "camera_optical_frame"

@@ -1,0 +1,218 @@
+"""Read rosbag2 folders and MCAP or SQLite files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rosbags.interfaces import Connection, QosDurability
+from rosbags.rosbag2 import Reader
+
+from vloc_ros.bags import messages
+from vloc_ros.bags.transforms import TransformTree, trajectory_of
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.pose import Array
+from vloc_ros.storage.trajectories import Trajectory
+
+_IMAGES = (messages.COMPRESSED_IMAGE, messages.IMAGE)
+_TF, _TF_STATIC = "/tf", "/tf_static"
+
+
+@dataclass(frozen=True, slots=True)
+class BagTopic:
+    """One topic of a bag.
+
+    Attributes:
+        name: such as `/camera/image`.
+        msgtype: such as `sensor_msgs/msg/Image`.
+        count: number of messages.
+        latched: True when it was offered with durability transient_local.
+    """
+
+    name: str
+    msgtype: str
+    count: int
+    latched: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BagMessage:
+    """One message as it was recorded.
+
+    Attributes:
+        topic, msgtype: where it belongs.
+        cdr: its serialised bytes, ready to publish.
+        recorded_ns: when it was recorded; its own time is in its header.
+    """
+
+    topic: str
+    msgtype: str
+    cdr: bytes
+    recorded_ns: int
+
+    def decoded(self) -> Any:
+        """The message.
+
+        Raises:
+            InputError: its type is not a common one, or its bytes do not fit it.
+        """
+        if self.msgtype not in messages.TYPESTORE.types:
+            raise InputError(f"topic {self.topic} has messages of the unknown type {self.msgtype}")
+        try:
+            return messages.TYPESTORE.deserialize_cdr(self.cdr, self.msgtype)
+        except Exception as error:  # rosbags lets struct, index, assertion and unicode errors through
+            raise InputError(f"a message of {self.topic} is damaged: it is no {self.msgtype} ({error!r})") from error
+
+
+class Bag:
+    """A bag to read in a `with` block.
+
+    Raises:
+        InputError: the path is missing or no bag, or the bag is damaged; topics that are not there are named with
+            those that are.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._reader: Reader | None = None
+
+    def __enter__(self) -> Bag:
+        if not self.path.exists():
+            raise InputError(f"{self.path}: does not exist, expected a bag folder or an .mcap file")
+        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
+            raise InputError(
+                f"{self.path}: is no bag (it has no metadata.yaml); name the .mcap file itself or run ros2 bag reindex"
+            )
+        try:
+            self._reader = Reader(self.path)
+            self._reader.open()
+        except Exception as error:  # a damaged file makes rosbags fail in many ways
+            raise InputError(f"{self.path}: cannot be read as a bag ({_one_line(error)})") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    @property
+    def topics(self) -> tuple[BagTopic, ...]:
+        """Every topic, by name."""
+        names = sorted({connection.topic for connection in self._opened.connections})
+        return tuple(_topic(self._connections(name)) for name in names)
+
+    @property
+    def start_ns(self) -> int:
+        """When the first message was recorded."""
+        return int(self._opened.start_time)
+
+    @property
+    def end_ns(self) -> int:
+        """When the last message was recorded."""
+        return int(self._opened.end_time)
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+        """Messages of some topics, or of all, in the order of recording."""
+        everything = self._opened.connections
+        wanted = everything if topics is None else [c for topic in topics for c in self._connections(topic)]
+        iterator = self._opened.messages(wanted) if wanted else iter(())
+        while True:
+            try:
+                connection, recorded_ns, cdr = next(iterator)
+            except StopIteration:
+                return
+            except Exception as error:  # as for opening
+                raise InputError(f"{self.path}: is damaged ({_one_line(error)}); try ros2 bag reindex") from error
+            yield BagMessage(connection.topic, connection.msgtype, bytes(cdr), recorded_ns)
+
+    def count(self, topic: str) -> int:
+        """Number of messages of a topic."""
+        return _topic(self._connections(topic)).count
+
+    def images(self, topic: str) -> Iterator[tuple[int, Array]]:
+        """Stamp and uint8 grey or BGR pixels of every image, raw or compressed."""
+        for stamp_ns, message in self._stamped(topic, *_IMAGES):
+            try:
+                image = messages.image_of(message)
+            except InputError as error:
+                raise InputError(f"{self.path}, {topic} at {stamp_ns} ns: {error}") from error
+            yield stamp_ns, image
+
+    def camera(self, topic: str) -> Camera:
+        """The calibration in the first camera_info."""
+        for _, message in self._stamped(topic, messages.CAMERA_INFO):
+            try:
+                return messages.camera_of(message)
+            except InputError as error:
+                raise InputError(f"{self.path}, {topic}: {error}") from error
+        raise self._empty(topic)
+
+    def frame_id(self, topic: str) -> str:
+        """The frame in the header of a topic's first message."""
+        for message in self.messages([topic]):
+            return str(message.decoded().header.frame_id).lstrip("/")
+        raise self._empty(topic)
+
+    def odometry(self, topic: str) -> Trajectory:
+        """odom_from_base of every Odometry."""
+        stamped = [(stamp_ns, messages.pose_of(m.pose.pose)) for stamp_ns, m in self._stamped(topic, messages.ODOMETRY)]
+        if not stamped:
+            raise self._empty(topic)
+        return trajectory_of(stamped)
+
+    def poses(self, topic: str) -> Trajectory:
+        """The poses of every PoseStamped, PoseWithCovarianceStamped or Odometry."""
+        kinds = (messages.POSE_STAMPED, messages.POSE_WITH_COVARIANCE_STAMPED, messages.ODOMETRY)
+        stamped = []
+        for stamp_ns, message in self._stamped(topic, *kinds):
+            pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
+            stamped.append((stamp_ns, messages.pose_of(pose)))
+        if not stamped:
+            raise self._empty(topic)
+        return trajectory_of(stamped)
+
+    def transforms(self) -> TransformTree:
+        """The tree of /tf and /tf_static; either may be missing."""
+        there = {topic.name for topic in self.topics}
+        moving, static = (
+            [m.decoded() for m in self.messages([topic])] if topic in there else [] for topic in (_TF, _TF_STATIC)
+        )
+        return TransformTree(moving, static)
+
+    def _stamped(self, topic: str, *kinds: str) -> Iterator[tuple[int, Any]]:
+        found = _topic(self._connections(topic)).msgtype
+        if found not in kinds:
+            raise InputError(f"{self.path}: topic {topic} holds {found}, expected {' or '.join(kinds)}")
+        for message in self.messages([topic]):
+            decoded = message.decoded()
+            yield messages.stamp_ns_of(decoded), decoded
+
+    def _connections(self, topic: str) -> list[Connection]:
+        """All connections of a topic: one for every publisher that was recorded."""
+        found = [connection for connection in self._opened.connections if connection.topic == topic]
+        if found:
+            return found
+        there = ", ".join(f"{t.name} ({t.msgtype})" for t in self.topics) or "none"
+        raise InputError(f"{self.path}: has no topic {topic}; topics there: {there}")
+
+    def _empty(self, topic: str) -> InputError:
+        return InputError(f"{self.path}: topic {topic} holds no message; record it again")
+
+    @property
+    def _opened(self) -> Reader:
+        assert self._reader is not None, "a Bag is used in a with block"
+        return self._reader
+
+
+def _topic(connections: list[Connection]) -> BagTopic:
+    profiles = [profile for c in connections for profile in getattr(c.ext, "offered_qos_profiles", ())]
+    latched = any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
+    return BagTopic(connections[0].topic, connections[0].msgtype, sum(c.msgcount for c in connections), latched)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,103 @@
+"""List every parameter with its default, range, unit and meaning.
+
+The localizer's can be set in a YAML file or as ROS parameters; those of the extractor and of mapping are fixed when a
+map is built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a list for machines")
+    form.add_argument("--yaml", action="store_true", help="print the localizer's as a ROS parameter file, to edit")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the parameters."""
+    groups = _groups()
+    if args.json:
+        json.dump(
+            {title: [_values(p) for p in parameters] for title, parameters in groups.items()}, sys.stdout, indent=1
+        )
+        print()
+    elif args.yaml:
+        print(_yaml(groups["localizer"]), end="")
+    else:
+        print("\n\n".join(_table(title, parameters) for title, parameters in groups.items()))
+    return 0
+
+
+def _groups() -> dict[str, list[Any]]:
+    from vloc_ros.core.config import ExtractorConfig, LocalizerConfig, parameters_of
+    from vloc_ros.mapping.config import MappingConfig
+
+    configurations = {"localizer": LocalizerConfig(), "extractor": ExtractorConfig(), "mapping": MappingConfig()}
+    return {title: list(parameters_of(configuration)) for title, configuration in configurations.items()}
+
+
+def _values(parameter: Any) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "default": parameter.value,
+        "unit": parameter.unit,
+        "low": parameter.low,
+        "high": parameter.high,
+        "choices": list(parameter.choices),
+        "description": parameter.description,
+    }
+
+
+def _table(title: str, parameters: list[Any]) -> str:
+    rows = [("default", "range", "unit", "")] + [(_text(p.value), _range(p), p.unit, p.description) for p in parameters]
+    names = [title.upper(), *(p.name for p in parameters)]
+    columns = list(zip(names, *zip(*rows, strict=True), strict=True))
+    widths = [max(len(row[i]) for row in columns) for i in range(4)]
+    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]) for row in columns]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _range(parameter: Any) -> str:
+    if parameter.choices:
+        return " | ".join(parameter.choices)
+    if parameter.low is None and parameter.high is None:
+        return ""
+    low, high = ("" if bound is None else _text(bound) for bound in (parameter.low, parameter.high))
+    return f"{low} .. {high}"
+
+
+def _yaml(parameters: list[Any]) -> str:
+    """Nested by the dots of the names; every value with its meaning above it."""
+    lines = ["/**:", "  ros__parameters:"]
+    group: list[str] = []
+    for parameter in parameters:
+        *path, name = parameter.name.split(".")
+        common = next(
+            (i for i, (a, b) in enumerate(zip(path, group, strict=False)) if a != b), min(len(path), len(group))
+        )
+        lines += [f"{_indent(depth)}{path[depth]}:" for depth in range(common, len(path))]
+        group = path
+        details = ", ".join(part for part in (parameter.unit, _range(parameter)) if part)
+        lines.append(f"{_indent(len(path))}# {parameter.description}" + (f" [{details}]" if details else ""))
+        lines.append(f"{_indent(len(path))}{name}: {_text(parameter.value)}")
+    return "\n".join([*lines, ""])
+
+
+def _indent(depth: int) -> str:
+    return "  " * (depth + 2)
+
+
+def _text(value: Any) -> str:
+    """As YAML 1.1 reads it back: true and false, and a point in every floating-point number."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        text = f"{value:.10g}"
+        return text if any(c in text for c in ".e") else f"{text}.0"
+    return str(value)
