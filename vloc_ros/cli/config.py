@@ -98,6 +98,6 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        text = f"{value:.10g}"
-        return text if any(c in text for c in ".e") else f"{text}.0"
+        mantissa, exponent, power = f"{value:.10g}".partition("e")
+        return f"{mantissa}{'' if '.' in mantissa else '.0'}{exponent}{power}"
     return str(value)

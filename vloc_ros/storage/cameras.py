@@ -84,6 +84,8 @@ def _pixels(values: Mapping[Any, Any], key: str) -> int:
 def _numbers(values: Mapping[Any, Any], key: str) -> list[float]:
     entry = _entry(values, key)
     data = entry.get("data") if isinstance(entry, Mapping) else entry
-    if not isinstance(data, list) or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in data):
-        raise InputError(f"{key} has data {data!r}, expected a list of numbers")
-    return [float(v) for v in data]
+    try:
+        # camera_calibration writes 1e-05, which YAML 1.1 takes for text: text that is a number is one
+        return [float(v) for v in data if not isinstance(v, bool)]
+    except (TypeError, ValueError):
+        raise InputError(f"{key} has data {data!r}, expected a list of numbers") from None

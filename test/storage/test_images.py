@@ -1,0 +1,116 @@
+"""Whole images are read as they are; damaged ones are refused rather than half-decoded."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.storage.images import list_images, read_image
+
+_COLOUR = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+
+
+def _encoded(suffix: str, image: np.ndarray = _COLOUR, *options: int) -> bytes:
+    return cv2.imencode(suffix, image, list(options))[1].tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_colour_and_grey(tmp_path: Path, suffix: str) -> None:
+    grey = _COLOUR[:, :, 0]
+    for name, image in (("colour", _COLOUR), ("grey", grey)):
+        path = tmp_path / (name + suffix)
+        path.write_bytes(_encoded(suffix, image))
+        read = read_image(path)
+        assert read.shape == image.shape
+        assert read.dtype == np.uint8
+        if suffix == ".png":
+            np.testing.assert_array_equal(read, image)
+
+
+def test_sixteen_bits_and_transparency_become_eight_bit_grey_or_bgr(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_encoded(".png", np.full((4, 5), 0x8000, np.uint16)))
+    (tmp_path / "b.png").write_bytes(_encoded(".png", np.full((4, 5, 4), 200, np.uint8)))
+    assert read_image(tmp_path / "a.png").dtype == np.uint8
+    assert read_image(tmp_path / "b.png").shape == (4, 5, 3)
+
+
+def test_exif_does_not_turn_the_pixels(tmp_path: Path) -> None:
+    """A calibration holds for the pixels as the sensor gave them."""
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)  # orientation: turn by 90 degrees
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
+    data = _encoded(".jpg")
+    turned = data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (80, 60, 3)
+    (tmp_path / "a.jpg").write_bytes(turned)
+    assert read_image(tmp_path / "a.jpg").shape == (60, 80, 3)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_every_truncation_is_refused(tmp_path: Path, suffix: str, progressive: int) -> None:
+    data = _encoded(suffix, _COLOUR, *([cv2.IMWRITE_JPEG_PROGRESSIVE, progressive] if suffix == ".jpg" else []))
+    path = tmp_path / f"cut{suffix}"
+    for size in (*range(0, len(data) - 1, 97), len(data) - 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        with pytest.raises(InputError, match=rf"cut{suffix}: "):
+            read_image(path)
+
+
+def test_a_thumbnail_does_not_hide_a_truncation(tmp_path: Path) -> None:
+    data, thumbnail = _encoded(".jpg"), _encoded(".jpg", _COLOUR[:8, :8])
+    segment = b"Exif\0\0" + thumbnail
+    whole = data[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    assert read_image(tmp_path / "whole.jpg").shape == (60, 80, 3)
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2 + len(segment)])
+    with pytest.raises(InputError, match="cut short"):
+        read_image(tmp_path / "cut.jpg")
+
+
+def test_bytes_after_the_end_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "padded.jpg").write_bytes(_encoded(".jpg") + bytes(100))
+    assert read_image(tmp_path / "padded.jpg").shape == (60, 80, 3)
+
+
+def test_a_flipped_byte_in_a_png(tmp_path: Path) -> None:
+    data = bytearray(_encoded(".png"))
+    data[len(data) // 2] ^= 1
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"GIF89a" + bytes(50), b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
+def test_what_is_no_image(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.png: "):
+        read_image(tmp_path / "a.png")
+
+
+def test_missing_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.png: cannot be read \(No such file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory"):
+        read_image(tmp_path)
+
+
+def test_listing_in_name_order(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "c.jpeg", ".hidden.png", "notes.txt", "10.png", "9.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [p.name for p in list_images(tmp_path)] == ["10.png", "9.png", "a.JPG", "b.png", "c.jpeg"]
+
+
+def test_folders_without_images(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match="holds no image among 1 entries"):
+        list_images(tmp_path)
+    with pytest.raises(InputError, match="cannot be listed"):
+        list_images(tmp_path / "none")
+    with pytest.raises(InputError, match="cannot be listed"):
+        list_images(tmp_path / "notes.txt")
