@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from threading import Thread
 
 from geometry_msgs.msg import TransformStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from tf2_msgs.msg import TFMessage
@@ -38,7 +39,7 @@ class TransformListener:
         if spin_thread:
             self.executor = SingleThreadedExecutor()
             self.executor.add_node(node)
-            self.dedicated_listener_thread = Thread(target=self.executor.spin, daemon=True)
+            self.dedicated_listener_thread = Thread(target=self._spin, daemon=True)
             self.dedicated_listener_thread.start()
 
     def unregister(self) -> None:
@@ -56,11 +57,9 @@ class TransformListener:
         for transform in data.transforms:
             self.buffer.set_transform_static(transform, _AUTHORITY)
 
-    def __del__(self) -> None:
-        if hasattr(self, "executor"):
-            self.executor.shutdown()
-            self.dedicated_listener_thread.join()
-        self.unregister()
+    def _spin(self) -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            self.executor.spin()
 
 
 class TransformBroadcaster:

@@ -1,0 +1,73 @@
+"""Fixtures of all tests, and what keeps a skipped test from being overlooked."""
+
+from __future__ import annotations
+
+import collections
+import fcntl
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+_DATA_NAME = re.compile(r"\.\./shared/data/?([\w./-]*)")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Return a function that gives the folder of a real data set, and skips the test where it is missing."""
+
+    def folder(name: str) -> Path:
+        if not (DATA / name).exists():
+            pytest.skip(f"../shared/data/{name} is missing")
+        return DATA / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ros_domain() -> Iterator[int]:
+    """Give this test process, and those it starts, a ROS domain that nobody else on this machine uses."""
+    domain, lock = _free_domain()
+    with lock, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ROS_DOMAIN_ID", str(domain))
+        environment.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        environment.delenv("ROS_LOCALHOST_ONLY", raising=False)
+        yield domain
+
+
+def _free_domain() -> tuple[int, IO[bytes]]:
+    """Take the first of the domains 1 to 101 (Linux's safe ones) whose lock file no living process holds."""
+    for domain in range(1, 102):
+        lock = Path(tempfile.gettempdir(), f"vloc_ros_test_domain.{domain}").open("ab")  # noqa: SIM115
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return domain, lock
+    raise RuntimeError("all ROS domains from 1 to 101 are taken by running tests")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Turn the skip of a data test into a failure where the data it names as missing is there."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        named = _DATA_NAME.search(report.longrepr[2])
+        if named and (DATA / named[1].rstrip(".")).exists():
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} was skipped for want of {named[0]}, which is there"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped, and why."""
+    reports = [r for r in terminalreporter.stats.get("skipped", []) if isinstance(r.longrepr, tuple)]
+    reasons = collections.Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+    terminalreporter.write_line(f"{len(reports)} tests skipped" + (":" if reasons else ""))
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"  {count} x {reason}")
