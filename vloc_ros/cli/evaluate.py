@@ -11,6 +11,7 @@ an accepted one outside 50 cm or 5 degrees is a false accept, and with --absent 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,8 +74,18 @@ def check_options(args: argparse.Namespace) -> None:
         raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")
+    if args.report:
+        check_drawing()
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit is {args.limit}, expected 1 or more")
+
+
+def check_drawing() -> None:
+    """Say before the work, not after it, that the report's figures cannot be drawn."""
+    from vloc_ros.core.errors import MissingDependencyError
+
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingDependencyError("--report needs matplotlib; install it with pip install 'vloc_ros[evaluation]'")
 
 
 def read_questions(args: argparse.Namespace) -> tuple[list[Question], Sequence[Pose] | None]:

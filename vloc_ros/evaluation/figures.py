@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array, Pose
+from vloc_ros.evaluation.map_page import up_of
 from vloc_ros.evaluation.scores import Errors
 from vloc_ros.storage.results import ResultRecord
 
 _INK, _SOFT, _LINE = "#1b1f24", "#5b6570", "#dfe3e8"
 _BLUE, _RED, _GREY = "#0b5cad", "#b42318", "#9aa4af"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.edgecolor": _GREY,
     "axes.labelcolor": _SOFT,
@@ -27,6 +28,8 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.min_exponent": 4,
     "grid.color": _LINE,
     "grid.linewidth": 0.6,
     "xtick.color": _SOFT,
@@ -35,6 +38,7 @@ _STYLE = {
     "svg.hashsalt": "vloc",
 }
 _MAX_POINTS = 20000
+_WIDE = 9.5
 _SMALLEST_CM, _SMALLEST_DEG = 1e-2, 1e-3
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
@@ -58,40 +62,37 @@ def trajectory(landmark_map: LandmarkMap, records: Sequence[ResultRecord], truth
     answered = [record.result.map_from_rig for record in records]
     estimates = np.array([np.full(3, np.nan) if pose is None else pose.translation for pose in answered]) @ plane.T
     refused = np.array([pose is None for pose in answered])
+    low, high = _extent(points, true)
 
     def draw(axes: Axes) -> None:
         axes.plot(*points.T, ".", color=_GREY, markersize=0.8, alpha=0.5, rasterized=True, zorder=0)
-        axes.plot(*landmark_map.keyframes.translations.T[:0], color=_GREY)
         axes.plot(*true.T, "-", color=_INK, linewidth=1.0, label="truth")
         axes.plot(*np.stack([true, estimates], axis=1).transpose(2, 1, 0), "-", color=_RED, linewidth=0.8)
         axes.plot(*estimates.T, "o", color=_BLUE, markersize=3.0, label="estimate")
         if refused.any():
             axes.plot(*true[refused].T, "x", color=_RED, markersize=6.0, label="refused")
-        _frame(axes, np.vstack([points, true]), true)
-        axes.set(aspect="equal", xlabel="m", ylabel="m")
-        axes.legend(loc="best")
+        axes.set(aspect="equal", xlabel="m", ylabel="m", xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        axes.legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.08))
 
-    return _drawn((9.5, 5.6), 1, draw)
+    width, height = high - low
+    return _drawn((_WIDE, float(np.clip(_WIDE * height / width, 2.5, 7.0))), 1, draw)
 
 
 def ground_plane(landmark_map: LandmarkMap) -> Array:
-    """(2, 3) axes of the view from above; up is where the map's cameras have it on average."""
-    up = -landmark_map.keyframes.rotations[:, :, 1].mean(axis=0)
-    up = up / max(float(np.linalg.norm(up)), 1e-9)
-    # the map axis most nearly level stays horizontal in the drawing
+    """(2, 3) axes of the view from above, right and away; the map axis most nearly level stays horizontal."""
+    up = up_of(landmark_map)
     right = np.eye(3)[int(np.argmin(np.abs(up)))]
     right = right - up * (up @ right)
     right = right / np.linalg.norm(right)
     return np.stack([right, np.cross(up, right)])
 
 
-def _frame(axes: Axes, everything: Array, path: Array) -> None:
-    """Show the path and most of the map: far outliers of the map do not shrink the drawing."""
-    low = np.minimum(np.percentile(everything, 3, axis=0), path.min(axis=0))
-    high = np.maximum(np.percentile(everything, 97, axis=0), path.max(axis=0))
+def _extent(points: Array, path: Array) -> tuple[Array, Array]:
+    """Corners of what is shown: the path and most of the map, whose far outliers do not shrink the drawing."""
+    low = np.minimum(np.percentile(points, 3, axis=0), path.min(axis=0))
+    high = np.maximum(np.percentile(points, 97, axis=0), path.max(axis=0))
     margin = 0.05 * float((high - low).max()) + 1e-3
-    axes.set_xlim(low[0] - margin, high[0] + margin)
-    axes.set_ylim(low[1] - margin, high[1] + margin)
+    return low - margin, high + margin
 
 
 def error_curves(errors: Errors) -> bytes:
@@ -112,7 +113,7 @@ def error_curves(errors: Errors) -> bytes:
         curve(translation, errors.translation_m * 100, _SMALLEST_CM, (2.0, 5.0, 50.0), "translation error, cm")
         curve(rotation, errors.rotation_deg, _SMALLEST_DEG, (2.0, 5.0), "rotation error, deg")
 
-    return _drawn((9.5, 3.2), 2, draw)
+    return _drawn((_WIDE, 3.2), 2, draw)
 
 
 def errors_over_queries(errors: Errors) -> bytes:
@@ -131,7 +132,7 @@ def errors_over_queries(errors: Errors) -> bytes:
         axes.set(yscale="log", xlabel="query", ylabel="position, cm", xlim=(-1, len(index)))
         axes.legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.12))
 
-    return _drawn((9.5, 3.2), 1, draw)
+    return _drawn((_WIDE, 3.2), 1, draw)
 
 
 def latency(latency_ms: Mapping[str, Mapping[str, float]]) -> bytes:
@@ -151,11 +152,11 @@ def latency(latency_ms: Mapping[str, Mapping[str, float]]) -> bytes:
 
 def inlier_counts(records: Sequence[ResultRecord]) -> bytes:
     """How many inliers the accepted and the refused had."""
-    accepted: list[Any] = [record.result.inliers for record in records if record.result.ok]
-    refused: list[Any] = [record.result.inliers for record in records if not record.result.ok]
+    accepted = [record.result.inliers for record in records if record.result.ok]
+    refused = [record.result.inliers for record in records if not record.result.ok]
 
     def draw(axes: Axes) -> None:
-        bins = np.linspace(0, max([*accepted, *refused, 10]), 40)
+        bins = np.linspace(0, max([*accepted, *refused, 10]), 40).tolist()
         axes.hist([accepted, refused], bins=bins, stacked=True, color=[_BLUE, _RED], label=["accepted", "refused"])
         axes.set(xlabel="inliers", ylabel="queries")
         axes.legend(loc="best")

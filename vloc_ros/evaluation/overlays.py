@@ -37,7 +37,7 @@ def overlay(landmark_map: LandmarkMap, query: Query, result: LocalizationResult)
         cv2.circle(canvas, _fixed(pixel, scale), 3 << _SUBPIXEL_BITS, _GREEN, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
     done, data = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     assert done
-    return data.tobytes()
+    return bytes(data)
 
 
 def _dimmed(image: Array, scale: float) -> Array:

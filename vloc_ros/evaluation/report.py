@@ -113,7 +113,7 @@ def _common(records: Sequence[ResultRecord], scores: Mapping[str, Any]) -> list[
     ]
     bars = figure(figures.latency(scores["latency_ms"]), "svg+xml", alt="latency")
     return [
-        section("Figures", columns(text_table(["measure", "value"], rows), reason_table + inliers)),
+        section("Measures", columns(text_table(["measure", "value"], rows), reason_table + inliers)),
         section("Time", columns(text_table(["stage, ms", "p50", "p95", "p99"], latency), bars)),
     ]
 

@@ -142,8 +142,8 @@ def latency_ms(times_ms: Sequence[Mapping[str, float]]) -> dict[str, dict[str, f
     stages = list(dict.fromkeys(stage for times in times_ms for stage in times))
     samples = {stage: [times[stage] for times in times_ms if stage in times] for stage in stages}
     samples.setdefault("features", [0.0 for _ in times_ms])
-    samples["total"] = [sum(times.values()) for times in times_ms]
     samples["after_features"] = [sum(times.values()) - times.get("features", 0.0) for times in times_ms]
+    samples["total"] = [sum(times.values()) for times in times_ms]
     return {
         stage: {name: float(np.percentile(values, q)) for name, q in _PERCENTILES.items()}
         for stage, values in samples.items()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig
@@ -14,6 +15,9 @@ from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.features import RootSift
 from vloc_ros.core.landmark_map import Keyframes, LandmarkMap
 from vloc_ros.core.pose import Array, Pose
+from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.maps import write_map
+from vloc_ros.storage.trajectories import Trajectory, write_tum
 
 CAMERA = Camera("PINHOLE", 320, 240, (280.0, 280.0, 160.0, 120.0))
 PIXELS_PER_METRE = 200.0
@@ -85,3 +89,34 @@ def write_images(scene: PlaneScene, views: list[Pose], folder: Path) -> None:
     folder.mkdir(parents=True)
     for index, pose in enumerate(views):
         cv2.imwrite(str(folder / f"frame-{index:03}.png"), scene.image(pose))
+
+
+@dataclass(frozen=True)
+class SceneFolder:
+    """Where the files are.
+
+    Attributes:
+        map, images, elsewhere, camera, poses: as the commands take them.
+    """
+
+    scene: PlaneScene
+    truth: list[Pose]
+    map: Path
+    images: Path
+    elsewhere: Path
+    camera: Path
+    poses: Path
+
+
+@pytest.fixture(scope="session")
+def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> SceneFolder:
+    """Six images of the mapped wall and of another one."""
+    folder = tmp_path_factory.mktemp("wall")
+    scene, truth = make_plane_scene(), poses(6, seed=1)
+    write_images(scene, truth, folder / "images")
+    write_images(make_plane_scene(seed=5), truth, folder / "elsewhere")
+    write_map(scene.landmark_map, folder / "map")
+    write_camera(folder / "camera.yaml", CAMERA, name="camera")
+    write_tum(folder / "poses.txt", Trajectory(np.arange(len(truth)) * 10**9, tuple(truth)))
+    names = ("map", "images", "elsewhere", "camera.yaml", "poses.txt")
+    return SceneFolder(scene, truth, *(folder / name for name in names))

@@ -1,0 +1,168 @@
+"""`vloc evaluate` and its errors, as a person meets them."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from vloc_ros.cli.main import main
+
+
+def evaluate(folder, *words, images=None, poses=None, camera=None, truth=True) -> int:
+    words = ["evaluate", "--map", folder.map, "--images", images or folder.images, *words]
+    if truth:
+        words += ["--poses", poses or folder.poses, "--camera", camera or folder.camera]
+    return main([str(word) for word in words])
+
+
+def one_line(capsys) -> str:
+    """The error that a person sees: one line, no traceback."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vloc: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_scores_and_report_are_written_and_shown(scene_folder, tmp_path, capsys):
+    scores_file, report = tmp_path / "scores.json", tmp_path / "report.html"
+    assert evaluate(scene_folder, "--json", scores_file, "--report", report) == 0
+    scores = json.loads(scores_file.read_text())
+    assert scores["queries"] == scores["accepted"] == 6
+    assert scores["median_translation_m"] < 0.005
+    assert scores["recall"]["2cm_2deg"] == 1.0
+    assert scores["false_accepts"] == 0
+    assert {"features", "after_features", "total"} < set(scores["latency_ms"])
+    assert set(scores["latency_ms"]["total"]) == {"p50", "p95", "p99"}
+    assert scores["map_bytes"] == sum(p.stat().st_size for p in scene_folder.map.iterdir() if p.name[0] != ".")
+    assert "<h2>Worst cases</h2>" in report.read_text()
+    out = capsys.readouterr().out
+    assert "median error" in out
+    assert str(report) in out
+
+
+def test_images_of_somewhere_else_are_refused_without_a_calibration(scene_folder, tmp_path, capsys):
+    scores_file = tmp_path / "scores.json"
+    words = ("--absent", "--json", scores_file)
+    assert evaluate(scene_folder, *words, images=scene_folder.elsewhere, truth=False) == 0
+    scores = json.loads(scores_file.read_text())
+    assert (scores["queries"], scores["false_accepts"]) == (6, 0)
+    assert sum(scores["refusals"].values()) == 6
+    assert "focal length of 0.9 x the image width" in capsys.readouterr().out
+
+
+def test_known_images_called_absent_are_false_accepts(scene_folder, tmp_path):
+    words = ("--absent", "--camera", scene_folder.camera, "--json", tmp_path / "s.json")
+    assert evaluate(scene_folder, *words, truth=False) == 0
+    assert json.loads((tmp_path / "s.json").read_text())["false_accepts"] == 6
+
+
+def test_limit_and_parameters_reach_the_localizer(scene_folder, tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text("verification: {min_inliers: 10000}\n")
+    words = ("--limit", "2", "--params", params, "--json", tmp_path / "s.json")
+    assert evaluate(scene_folder, *words) == 0
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert (scores["queries"], scores["accepted"], scores["median_translation_m"]) == (2, 0, None)
+    assert evaluate(scene_folder, *words, "--set", "verification.min_inliers=20") == 0
+    assert json.loads((tmp_path / "s.json").read_text())["accepted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--set", "pose.max_error_px=-1"], "max_error_px"),
+        (["--set", "pose.no_such=1"], "unknown parameter pose.no_such"),
+        (["--set", "nonsense"], "expected NAME=VALUE"),
+        (["--set", "pose=3", "--set", "pose.seed=1"], "pose is a value"),
+        (["--set", "pose.seed=[1"], "is not a number"),
+        (["--limit", "0"], "--limit is 0, expected 1 or more"),
+        (["--live"], "need --bag"),
+    ],
+)
+def test_wrong_options_end_with_one_line(scene_folder, capsys, words, expected):
+    assert evaluate(scene_folder, *words) == 1
+    assert expected in one_line(capsys)
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "a: [", "\x00"])
+def test_a_parameter_file_that_is_none(scene_folder, tmp_path, capsys, content):
+    params = tmp_path / "params.yaml"
+    params.write_text(content)
+    assert evaluate(scene_folder, "--params", params) == 1
+    assert str(params) in one_line(capsys)
+
+
+def test_missing_things_are_named(scene_folder, tmp_path, capsys):
+    gone = tmp_path / "gone"
+    for given in ({"images": gone}, {"poses": gone}, {"camera": gone}):
+        assert evaluate(scene_folder, **given) == 1
+        assert str(gone) in one_line(capsys)
+    words = ["evaluate", "--map", gone, "--images", scene_folder.images, "--absent"]
+    assert main([str(word) for word in words]) == 1
+    assert str(gone) in one_line(capsys)
+    assert evaluate(scene_folder, "--params", gone) == 1
+    assert str(gone) in one_line(capsys)
+
+
+def test_poses_without_a_calibration(scene_folder, capsys):
+    assert evaluate(scene_folder, "--poses", scene_folder.poses, truth=False) == 1
+    assert "--camera" in one_line(capsys)
+
+
+def test_pose_count_that_does_not_fit(scene_folder, tmp_path, capsys):
+    poses = tmp_path / "poses.txt"
+    poses.write_text("\n".join(scene_folder.poses.read_text().splitlines()[:-1]) + "\n")
+    assert evaluate(scene_folder, poses=poses) == 1
+    assert "5 poses" in one_line(capsys)
+
+
+def test_stamps_that_do_not_fit_the_names(scene_folder, tmp_path, capsys):
+    images = tmp_path / "images"
+    images.mkdir()
+    for index, image in enumerate(sorted(scene_folder.images.iterdir())):
+        shutil.copy(image, images / f"{index}.{'0' * 6}.png")
+    assert evaluate(scene_folder, images=images) == 0
+    (images / "5.000000.png").rename(images / "5.500000.png")
+    capsys.readouterr()
+    assert evaluate(scene_folder, images=images) == 1
+    line = one_line(capsys)
+    assert "5.500000.png" in line
+    assert "5.000000 s" in line
+
+
+def test_camera_of_another_size_and_a_damaged_image_name_the_image(scene_folder, tmp_path, capsys):
+    camera = tmp_path / "camera.yaml"
+    camera.write_text(scene_folder.camera.read_text().replace("image_width: 320", "image_width: 640"))
+    scores_file = tmp_path / "scores.json"
+    assert evaluate(scene_folder, "--json", scores_file, camera=camera) == 1
+    line = one_line(capsys)
+    assert "frame-000.png" in line
+    assert "640x240" in line
+    images = tmp_path / "images"
+    shutil.copytree(scene_folder.images, images)
+    (images / "frame-003.png").write_bytes(b"no image")
+    assert evaluate(scene_folder, "--json", scores_file, images=images) == 1
+    assert "frame-003.png" in one_line(capsys)
+    assert not scores_file.exists()
+
+
+def test_an_output_that_cannot_be_written(scene_folder, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert evaluate(scene_folder, "--limit", "1", "--json", tmp_path / "file" / "scores.json") == 1
+    assert "scores.json" in one_line(capsys)
+
+
+def test_a_report_without_matplotlib_is_refused_before_the_work(scene_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert evaluate(scene_folder, "--report", tmp_path / "report.html") == 1
+    assert "vloc_ros[evaluation]" in one_line(capsys)
+
+
+def test_help_names_every_option(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    for option in ("--absent", "--bag", "--live", "--truth-topic", "--image-topic", "--camera-info-topic", "--set"):
+        assert option in out

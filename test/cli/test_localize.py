@@ -1,0 +1,61 @@
+"""`vloc localize` writes a whole answer or none."""
+
+import json
+import shutil
+
+import numpy as np
+
+from vloc_ros.cli.main import main
+from vloc_ros.storage.results import read_results
+from vloc_ros.storage.trajectories import read_tum
+
+
+def localize(folder, out, *words, images=None) -> int:
+    given = ["--map", folder.map, "--images", images or folder.images, "--camera", folder.camera, "--out", out]
+    return main([str(word) for word in ("localize", *given, *words)])
+
+
+def test_every_image_is_answered_and_the_accepted_are_in_the_trajectory(scene_folder, tmp_path, capsys):
+    images = tmp_path / "images"
+    shutil.copytree(scene_folder.images, images)
+    shutil.copy(scene_folder.elsewhere / "frame-000.png", images / "frame-999.png")
+    assert localize(scene_folder, tmp_path / "results", "--json", images=images) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["queries"], summary["accepted"]) == (7, 6)
+    records = read_results(tmp_path / "results")
+    assert [record.result.ok for record in records] == [True] * 6 + [False]
+    assert records[6].image == "frame-999.png"
+    assert records[6].result.reason
+    trajectory = read_tum(tmp_path / "results" / "poses.txt")
+    assert trajectory.stamps_ns.tolist() == [i * 10**9 for i in range(6)]
+    for pose, truth in zip(trajectory.poses, scene_folder.truth, strict=True):
+        metres, radians = pose.distance_to(truth)
+        assert metres < 0.01
+        assert np.rad2deg(radians) < 0.5
+
+
+def test_images_named_by_their_time_keep_it(scene_folder, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    names = ("1403636579763555584", "1403636579813555584")
+    for name, image in zip(names, sorted(scene_folder.images.iterdir()), strict=False):
+        shutil.copy(image, images / f"{name}.png")
+    assert localize(scene_folder, tmp_path / "results", images=images) == 0
+    assert [record.stamp_ns for record in read_results(tmp_path / "results")] == [int(name) for name in names]
+
+
+def test_a_damaged_image_leaves_nothing_behind(scene_folder, tmp_path, capsys):
+    images = tmp_path / "images"
+    shutil.copytree(scene_folder.images, images)
+    whole = (images / "frame-004.png").read_bytes()
+    (images / "frame-004.png").write_bytes(whole[: len(whole) // 2])
+    assert localize(scene_folder, tmp_path / "results", images=images) == 1
+    assert "frame-004.png" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_empty_folder_and_a_missing_map_are_named(scene_folder, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert localize(scene_folder, tmp_path / "results", images=tmp_path / "empty") == 1
+    assert str(tmp_path / "empty") in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()

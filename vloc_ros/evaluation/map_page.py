@@ -1,0 +1,75 @@
+"""A map as a self-contained page: points coloured by landmark and keyframes, in a plot that can be turned."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html import escape
+
+import numpy as np
+
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.pose import Array
+from vloc_ros.evaluation.map_viewer import PAGE
+
+_MAX_POINTS = 200_000
+_LEVELS = 65535
+_GOLDEN_RATIO = 0.6180339887
+
+
+def map_page(landmark_map: LandmarkMap, *, map_hash: str) -> str:
+    """The page as HTML; of a map with more than 200 000 points it shows every n-th, and says so."""
+    step = -(-len(landmark_map.points) // _MAX_POINTS)
+    points = landmark_map.points[::step]
+    low, size = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-6)
+    centre = np.median(points, axis=0)
+    distances = np.linalg.norm(points - centre, axis=1)
+    data = {
+        "low": low.tolist(),
+        "step": (size / _LEVELS).tolist(),
+        "points": _base64(np.rint((points - low) / size * _LEVELS).astype("<u2")),
+        "colours": _base64(_colours(landmark_map.landmark_ids[::step])),
+        "positions": np.round(landmark_map.keyframes.translations, 4).tolist(),
+        "rotations": np.round(landmark_map.keyframes.rotations, 5).reshape(-1, 9).tolist(),
+        "up": up_of(landmark_map).tolist(),
+        "centre": centre.tolist(),
+        "metric": landmark_map.metric,
+        "radius": float(np.percentile(distances, 90)) or 1.0,
+    }
+    facts = _facts(landmark_map, shown=len(points), map_hash=map_hash)
+    values = {"TITLE": escape(landmark_map.name), "FACTS": facts, "DATA": json.dumps(data, allow_nan=False)}
+    return re.sub("@(TITLE|FACTS|DATA)@", lambda found: values[found[1]], PAGE)
+
+
+def up_of(landmark_map: LandmarkMap) -> Array:
+    """(3,) unit vector: where the map's cameras have up on average (their images' y axis points down)."""
+    up = -landmark_map.keyframes.rotations[:, :, 1].sum(axis=0)
+    length = float(np.linalg.norm(up))
+    # cameras that look in all directions about the vertical agree on up; where they do not, z is REP-103's
+    return np.asarray(up / length) if length > 0.1 * len(landmark_map.keyframes) > 0 else np.array([0.0, 0.0, 1.0])
+
+
+def _facts(landmark_map: LandmarkMap, *, shown: int, map_hash: str) -> str:
+    unit = "metres" if landmark_map.metric else "unknown scale"
+    total = len(landmark_map.points)
+    note = "" if shown == total else f" ({shown} of them drawn)"
+    parts = [
+        f"{total} points{note}",
+        f"{landmark_map.landmark_count} landmarks",
+        f"{len(landmark_map.keyframes)} keyframes",
+        f"frame {landmark_map.frame_id}, {unit}",
+        f"hash {map_hash[:12]}",
+    ]
+    return escape(" · ".join(parts))
+
+
+def _colours(landmark_ids: Array) -> Array:
+    """(P, 3) uint8 colours: neighbouring numbers get far hues, so that touching landmarks can be told apart."""
+    hues = (np.arange(int(landmark_ids.max()) + 1) * _GOLDEN_RATIO) % 1.0
+    phases = hues[:, None] * 2 * np.pi + np.array([0.0, -2.0, 2.0]) * np.pi / 3
+    return np.asarray(np.rint(105 + 95 * np.cos(phases)).astype(np.uint8)[landmark_ids])
+
+
+def _base64(array: Array) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
