@@ -83,9 +83,9 @@ def _pixels(values: Mapping[Any, Any], key: str) -> int:
 
 def _numbers(values: Mapping[Any, Any], key: str) -> list[float]:
     entry = _entry(values, key)
-    data = entry.get("data") if isinstance(entry, Mapping) else entry
+    data: Any = entry.get("data") if isinstance(entry, Mapping) else entry
     try:
         # camera_calibration writes 1e-05, which YAML 1.1 takes for text: text that is a number is one
-        return [float(v) for v in data if not isinstance(v, bool)]
+        return [float(v) for v in data]
     except (TypeError, ValueError):
         raise InputError(f"{key} has data {data!r}, expected a list of numbers") from None

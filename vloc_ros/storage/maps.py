@@ -6,10 +6,7 @@ happens in between. Place descriptors are stored with 8 bits per value; everythi
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,13 +18,15 @@ from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import MapError, VlocError
 from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, PlaceIndex
 from vloc_ros.core.pose import Array
-from vloc_ros.storage.arrays import FILE_NAME, decoded_array, encoded_array, plain_file_name
-from vloc_ros.storage.atomic import PART_SUFFIX, StorageError, write_bytes_atomically
+from vloc_ros.storage.arrays import decoded_array, encoded_array
+from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.manifests import MANIFEST, manifest_bytes, read_manifest
+from vloc_ros.storage.map_folders import map_files, writing
 
 __all__ = ["map_bytes", "map_files", "map_hash", "read_manifest", "read_map", "write_map"]
 
 _QUANTISED_MAX = 127.0
+_ORTHONORMAL_TOLERANCE = 1e-5
 
 
 def write_map(landmark_map: LandmarkMap, folder: Path) -> str:
@@ -44,7 +43,7 @@ def write_map(landmark_map: LandmarkMap, folder: Path) -> str:
         manifest["arrays"][name] = entry
         arrays[entry["file"]] = data
     text, digest = manifest_bytes(manifest)
-    with _writing(folder):
+    with writing(folder):
         for file, data in arrays.items():
             write_bytes_atomically(folder / file, data)
         write_bytes_atomically(folder / MANIFEST, text)
@@ -60,28 +59,13 @@ def read_map(folder: Path) -> LandmarkMap:
     folder = Path(folder)
     manifest = read_manifest(folder)
     try:
-        return _assembled(manifest, _Arrays(folder, manifest["arrays"]))
+        return _checked(_assembled(manifest, _Arrays(folder, manifest["arrays"])))
     except MapError as error:
         if str(folder) in str(error):
             raise
         raise MapError(f"{folder}: {error}") from error
     except (VlocError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise MapError(f"{folder / MANIFEST}: does not describe a map ({error!r}); build it again") from error
-
-
-def map_files(folder: Path) -> list[tuple[str, int]]:
-    """Name and size in bytes of every file of a map, the manifest last: the order in which to copy them.
-
-    Raises:
-        MapError: there is no map, or a file is missing.
-    """
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    names = sorted({plain_file_name(name, entry) for name, entry in manifest["arrays"].items()})
-    try:
-        return [(name, (folder / name).stat().st_size) for name in [*names, MANIFEST]]
-    except OSError as error:
-        raise MapError(f"{error.filename}: cannot be read ({error.strerror}); copy the map again") from error
 
 
 def map_bytes(folder: Path) -> int:
@@ -220,55 +204,22 @@ def _calibration(entry: Mapping[str, Any]) -> CovarianceCalibration:
     return CovarianceCalibration(float(entry["scale"]), floor, int(entry["samples"]))
 
 
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Hold the folder alone; at the end, however it comes, remove what its manifest does not name."""
-    created = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error.strerror})") from error
-    try:
-        _lock(folder, descriptor)
-        _refuse_foreign(folder)
-        try:
-            yield
-        finally:
-            _sweep(folder)
-    finally:
-        os.close(descriptor)
-        if created:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-
-
-def _lock(folder: Path, descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StorageError(f"{folder}: another process is writing a map there; wait for it") from None
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """A map is written into an empty or new folder or over a map, never among other files."""
-    if (folder / MANIFEST).exists():
-        read_manifest(folder, verify=False)
-        return
-    foreign = sorted(p.name for p in folder.iterdir() if not _is_ours(p.name))
-    if foreign:
-        raise StorageError(f"{folder}: holds {foreign[0]} and no map; name an empty or new folder for the map")
-
-
-def _sweep(folder: Path) -> None:
-    with contextlib.suppress(OSError, MapError, KeyError):
-        has_map = (folder / MANIFEST).exists()
-        kept = {file for file, _ in map_files(folder)} if has_map else set()
-        for path in folder.iterdir():
-            if _is_ours(path.name) and path.name not in kept:
-                path.unlink()
-
-
-def _is_ours(name: str) -> bool:
-    part = name.startswith(".") and name.endswith(PART_SUFFIX)
-    return part or FILE_NAME.fullmatch(name) is not None
+def _checked(landmark_map: LandmarkMap) -> LandmarkMap:
+    """What neither the checksums nor the map's own constructor look at: values that would fail later, or elsewhere."""
+    keyframes, codec = landmark_map.keyframes, landmark_map.codec
+    spread = np.einsum("kij,klj->kil", keyframes.rotations, keyframes.rotations) - np.eye(3)
+    turned = np.abs(spread).max(initial=0.0) < _ORTHONORMAL_TOLERANCE and (np.linalg.det(keyframes.rotations) > 0).all()
+    rows = [len(index.descriptors) for index in landmark_map.places.values()]
+    finite = [keyframes.translations, codec.mean, codec.basis, *(i.descriptors for i in landmark_map.places.values())]
+    complaints = {
+        "landmark ids are negative": landmark_map.landmark_ids.min() < 0,
+        f"codes have shape {landmark_map.codes.shape}": landmark_map.codes.shape[1:] != (codec.dimension,),
+        f"the codec's step is {codec.step}": not 0 < codec.step < np.inf,
+        "keyframe rotations are no rotations": not turned,
+        f"place descriptors are {rows}, not one per keyframe": any(n != len(keyframes) for n in rows),
+        "values are not finite": not all(np.isfinite(array).all() for array in finite),
+    }
+    for complaint, found in complaints.items():
+        if found:
+            raise MapError(f"the map's {complaint}; build the map again")
+    return landmark_map

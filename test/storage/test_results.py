@@ -1,0 +1,91 @@
+"""Result folders come back as written, and bad lines are named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.pose import Pose
+from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.storage.atomic import StorageError
+from vloc_ros.storage.results import ResultRecord, read_results, write_results
+from vloc_ros.storage.trajectories import read_tum
+
+_POSE = Pose.from_rotation_vector([0.1, -0.2, 3.0], [1.0, 2.0, -3.0])
+_ACCEPTED = LocalizationResult(
+    Status.OK,
+    _POSE,
+    np.diag(np.arange(1.0, 7.0)),
+    matches=80,
+    inliers=60,
+    proposal="places/vlad",
+    keypoints=900,
+    times_ms={"features": 41.25, "matching": 8.5},
+)
+_REFUSED = LocalizationResult.refused(Status.TOO_FEW_MATCHES, "4 matches, 12 needed")
+
+
+def _records() -> list[ResultRecord]:
+    return [ResultRecord("a.jpg", 1_700_000_000_123_456_789, _ACCEPTED), ResultRecord("b ü.jpg", 5, _REFUSED)]
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    write_results(tmp_path / "new", _records())
+    accepted, refused = read_results(tmp_path / "new")
+    assert (accepted.image, accepted.stamp_ns) == ("a.jpg", 1_700_000_000_123_456_789)
+    assert accepted.result.map_from_rig is not None
+    assert max(accepted.result.map_from_rig.distance_to(_POSE)) < 1e-12
+    np.testing.assert_array_equal(accepted.result.covariance, _ACCEPTED.covariance)
+    for name in ("status", "matches", "inliers", "proposal", "reason", "keypoints", "times_ms"):
+        assert getattr(accepted.result, name) == getattr(_ACCEPTED, name)
+        assert getattr(refused.result, name) == getattr(_REFUSED, name)
+    assert refused.image == "b ü.jpg"
+    assert refused.result.map_from_rig is None
+
+
+def test_poses_hold_only_the_accepted(tmp_path: Path) -> None:
+    write_results(tmp_path, _records())
+    trajectory = read_tum(tmp_path / "poses.txt")
+    assert trajectory.stamps_ns.tolist() == [1_700_000_000_123_456_789]
+    assert max(trajectory.poses[0].distance_to(_POSE)) < 1e-8
+
+
+def test_every_line_is_strict_json(tmp_path: Path) -> None:
+    write_results(tmp_path, _records())
+    lines = (tmp_path / "results.jsonl").read_text().splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["ok", "too_few_matches"]
+    assert json.loads(lines[1])["map_from_rig"] is None
+    assert json.loads(lines[1])["covariance"] is None
+
+
+def test_a_full_disk_leaves_the_old_results(tmp_path: Path, full_disk: int) -> None:
+    write_results(tmp_path, _records())
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_results(tmp_path, _records() * (full_disk // 100))
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line[: len(line) // 2],
+        lambda line: line.replace('"ok"', '"fine"'),
+        lambda line: line.replace('"ok"', '"ambiguous"'),
+        lambda line: line.replace('"matches"', '"hits"'),
+        lambda line: line.replace("1.0", "NaN", 1),
+        lambda _: "3",
+        lambda _: "[]",
+    ],
+)
+def test_bad_lines_are_named(tmp_path: Path, change: object) -> None:
+    write_results(tmp_path, _records())
+    path = tmp_path / "results.jsonl"
+    first, second = path.read_text().splitlines()
+    path.write_text("\n".join([second, change(first)]))  # type: ignore[operator]
+    with pytest.raises(InputError, match=r"results\.jsonl, line 2: is no result"):
+        read_results(tmp_path)
