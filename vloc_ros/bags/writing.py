@@ -19,6 +19,7 @@ from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.storage.atomic import PART_SUFFIX, StorageError
+from vloc_ros.storage.images import decoded_image
 
 _NS_PER_S = 1e9
 
@@ -79,7 +80,12 @@ class BagWriter:
             shutil.rmtree(self._part, ignore_errors=True)
 
     def write_compressed_image(self, stamp_ns: int, data: bytes) -> None:
-        """Write the bytes of a JPEG or PNG file unchanged, and its camera_info."""
+        """Write the bytes of a JPEG or PNG file unchanged, and its camera_info.
+
+        Raises:
+            InputError: the image is damaged or not of the calibration's size.
+        """
+        self._check_size(decoded_image(data))
         message = messages.compressed_image_message(stamp_ns, self.frames.camera, data)
         self._write_view(stamp_ns, self.topics.compressed_image, messages.COMPRESSED_IMAGE, message)
 
@@ -89,11 +95,7 @@ class BagWriter:
         Raises:
             InputError: the image is not of the calibration's size.
         """
-        if image.shape[:2] != (self._camera.height, self._camera.width):
-            raise InputError(
-                f"an image is {image.shape[1]}x{image.shape[0]}, its camera calibration is for "
-                f"{self._camera.width}x{self._camera.height}; use the calibration of these images"
-            )
+        self._check_size(image)
         message = messages.image_message(stamp_ns, self.frames.camera, image)
         self._write_view(stamp_ns, self.topics.image, messages.IMAGE, message)
 
@@ -110,6 +112,13 @@ class BagWriter:
         """Write where the base really is."""
         message = messages.pose_stamped_message(stamp_ns, self.frames.map, map_from_base)
         self._write(stamp_ns, self.topics.truth, messages.POSE_STAMPED, message)
+
+    def _check_size(self, image: Array) -> None:
+        if image.shape[:2] != (self._camera.height, self._camera.width):
+            raise InputError(
+                f"an image is {image.shape[1]}x{image.shape[0]}, its camera calibration is for "
+                f"{self._camera.width}x{self._camera.height}; use the calibration of these images"
+            )
 
     def _write_view(self, stamp_ns: int, topic: str, kind: str, message: Any) -> None:
         info = messages.camera_info_message(stamp_ns, self.frames.camera, self._camera)

@@ -1,0 +1,119 @@
+"""Images of all common encodings, padded rows included, become the same pixels."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from vloc_ros.bags import messages
+from vloc_ros.bags.messages import camera_info_message, camera_of, image_message, image_of
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.errors import InputError
+
+_BGR = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8), (0, 0), 3)
+_GREY = _BGR[:, :, 1]
+
+
+def _message(encoding: str, data: np.ndarray, *, padding: int = 0, height: int = 24, big: bool = False) -> object:
+    rows = np.ascontiguousarray(data).view(np.uint8).reshape(len(data), -1)
+    padded = np.hstack([rows, np.full((len(rows), padding), 77, np.uint8)])
+    return messages.TYPESTORE.types[messages.IMAGE](
+        header=messages.header(1, "camera"),
+        height=height,
+        width=32,
+        encoding=encoding,
+        is_bigendian=int(big),
+        step=padded.shape[1],
+        data=padded.reshape(-1),
+    )
+
+
+@pytest.mark.parametrize("padding", [0, 16])
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("bgr8", _BGR),
+        ("8UC3", _BGR),
+        ("rgb8", _BGR[:, :, ::-1]),
+        ("bgra8", cv2.cvtColor(_BGR, cv2.COLOR_BGR2BGRA)),
+        ("rgba8", cv2.cvtColor(_BGR, cv2.COLOR_BGR2RGBA)),
+        ("bgr16", _BGR.astype(np.uint16) * 257),
+        ("rgb16", _BGR[:, :, ::-1].astype(np.uint16) * 257),
+    ],
+)
+def test_colour(encoding: str, data: np.ndarray, padding: int) -> None:
+    np.testing.assert_array_equal(image_of(_message(encoding, data, padding=padding)), _BGR)
+
+
+@pytest.mark.parametrize("padding", [0, 16])
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [("mono8", _GREY), ("8UC1", _GREY), ("mono16", _GREY.astype(np.uint16) * 257)],
+)
+def test_grey(encoding: str, data: np.ndarray, padding: int) -> None:
+    np.testing.assert_array_equal(image_of(_message(encoding, data, padding=padding)), _GREY)
+
+
+def test_big_endian() -> None:
+    data = (_GREY.astype(np.uint16) * 257).astype(">u2")
+    np.testing.assert_array_equal(image_of(_message("mono16", data, big=True)), _GREY)
+
+
+@pytest.mark.parametrize("padding", [0, 16])
+def test_yuv(padding: int) -> None:
+    yuv = cv2.cvtColor(_BGR, cv2.COLOR_BGR2YUV_I420)
+    planes = yuv[24:].reshape(2, -1)
+    nv12 = np.vstack([yuv[:24], planes.T.reshape(12, 32)])
+    for encoding, data in (("nv12", nv12), ("yuv422_yuy2", cv2.cvtColor(_BGR, cv2.COLOR_BGR2YUV_YUY2))):
+        image = image_of(_message(encoding, data, padding=padding))
+        assert image.shape == _BGR.shape
+        assert np.abs(image.astype(int) - _BGR).mean() < 12
+
+
+@pytest.mark.parametrize("encoding", ["bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8"])
+def test_bayer(encoding: str) -> None:
+    mosaic, colours = np.zeros((24, 32), np.uint8), {"b": 0, "g": 1, "r": 2}
+    for letter, (y, x) in zip(encoding[6:10], [(0, 0), (0, 1), (1, 0), (1, 1)], strict=True):
+        mosaic[y::2, x::2] = _BGR[y::2, x::2, colours[letter]]
+    assert np.abs(image_of(_message(encoding, mosaic)).astype(int) - _BGR).mean() < 6
+
+
+@pytest.mark.parametrize("encoding", ["32FC1", "jpeg", "", "64FC9", "16SC1"])
+def test_what_is_no_picture(encoding: str) -> None:
+    with pytest.raises(InputError, match="expected colour or grey"):
+        image_of(_message(encoding, np.zeros((24, 32 * 8 * 9), np.uint8)))
+
+
+def test_too_few_bytes() -> None:
+    with pytest.raises(InputError, match="has 1440 bytes in rows of 96, expected 24 rows"):
+        image_of(_message("bgr8", _BGR[:15]))
+    with pytest.raises(InputError, match="expected 24 rows of at least 96"):
+        image_of(_message("bgr8", _BGR[:, :30]))
+
+
+def test_compressed_images_are_not_turned_and_damaged_ones_refused() -> None:
+    jpeg = cv2.imencode(".jpg", _BGR)[1].tobytes()
+    image = image_of(messages.compressed_image_message(1, "camera", jpeg))
+    assert image.shape == _BGR.shape
+    with pytest.raises(InputError, match="cut short"):
+        image_of(messages.compressed_image_message(1, "camera", jpeg[:-20]))
+
+
+@pytest.mark.parametrize("model", ["PINHOLE", "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE"])
+def test_cameras_pass_through_camera_info(model: str) -> None:
+    parameters = {
+        "PINHOLE": (),
+        "OPENCV": (0.1, -0.2, 0.01, 0.02),
+        "FULL_OPENCV": (0.1, -0.2, 0.01, 0.02, 0.3, 0.01, 0.02, 0.03),
+        "OPENCV_FISHEYE": (0.1, -0.02, 0.01, 0.002),
+    }[model]
+    camera = Camera(model, 640, 480, (500.5, 501.5, 320.0, 239.25, *parameters))
+    assert camera_of(camera_info_message(1, "camera", camera)) == camera
+
+
+def test_stamps_and_image_messages() -> None:
+    message = image_message(1_700_000_000_000_000_001, "camera", _BGR)
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (1_700_000_000, 1)
+    assert messages.stamp_ns_of(message) == 1_700_000_000_000_000_001
+    np.testing.assert_array_equal(image_of(message), _BGR)
