@@ -1,0 +1,117 @@
+"""The way of an image message to an answer: convert, localize, carry to the robot's base."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.localizer import Localizer
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.query import Query
+from vloc_ros.core.result import LocalizationResult
+from vloc_ros.nodes.calibration import Calibration
+from vloc_ros.nodes.conversion import fill_status, image_of, pose_with_covariance, stamp_ns_of
+from vloc_ros.nodes.fix import Fix, fix_of
+from vloc_ros.nodes.frames import Frames
+from vloc_ros.nodes.parameters import LocalizerNodeConfig
+from vloc_ros.nodes.refusal import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMap:
+    """A localizer and the hash of its map."""
+
+    localizer: Localizer
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """All that is published for one image; without a fix only the status and the debug image.
+
+    Attributes:
+        status: the message.
+        fix: the base's pose.
+        map_from_child: the transform for TF, of odom or of the base by `publish_tf`; None where there is none.
+        image: the pixels, None where they could not be read.
+        result: the localizer's.
+    """
+
+    status: LocalizationStatus
+    fix: Fix | None = None
+    map_from_child: Pose | None = None
+    image: Array | None = None
+    result: LocalizationResult | None = None
+
+
+class Answerer:
+    """Answers image messages; everything that may fail for one of them ends in its status."""
+
+    def __init__(self, config: LocalizerNodeConfig, frames: Frames, calibration: Calibration) -> None:
+        self._config, self._frames, self._calibration = config, frames, calibration
+
+    def answer(self, message: Any, loaded: LoadedMap | None, *, now_ns: int) -> Answer:
+        """One Image or CompressedImage against a map; `now_ns` is the node's time."""
+        start = time.perf_counter()
+        status = LocalizationStatus(header=message.header, map_hash=loaded.hash if loaded else "")
+        try:
+            answer = self._answered(message, loaded, status, now_ns)
+        except Refused as refusal:
+            status.status, status.reason = refusal.code, str(refusal)
+            answer = Answer(status)
+        status.total_ms = (time.perf_counter() - start) * 1e3
+        return answer
+
+    def _answered(self, message: Any, loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int) -> Answer:
+        if loaded is None:
+            raise Refused(LocalizationStatus.NO_MAP, "no map is loaded; is map_server active and has it one?")
+        stamp_ns = stamp_ns_of(message)
+        self._check_age(now_ns - stamp_ns)
+        image = _pixels(message)
+        try:
+            query = Query.single(image, self._calibration.camera(), stamp_ns=stamp_ns)
+        except InputError as error:
+            raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
+        result = loaded.localizer.localize(query)
+        fill_status(status, result)
+        if result.map_from_rig is None or result.covariance is None:
+            return Answer(status, image=image, result=result)
+        fix, map_from_child = self._carried(result.map_from_rig, result.covariance, message.header, stamp_ns)
+        status.map_frame, status.body_frame = loaded.localizer.map.frame_id, self.base_frame(message)
+        status.pose = pose_with_covariance(fix.map_from_base, fix.covariance)
+        return Answer(status, fix, map_from_child, image, result)
+
+    def base_frame(self, message: Any) -> str:
+        """The frame whose pose is published for an image."""
+        return self._config.base_frame or message.header.frame_id.lstrip("/")
+
+    def _check_age(self, age_ns: int) -> None:
+        limit_s = self._config.max_image_age_s
+        if limit_s and age_ns > limit_s * 1e9:
+            raise Refused(
+                LocalizationStatus.STALE,
+                f"the image is {age_ns * 1e-9:.3f} s old, expected at most {limit_s:g} s; "
+                "are the clocks of camera and robot synchronised, or use_sim_time missing?",
+            )
+
+    def _carried(self, map_from_camera: Pose, covariance: Array, header: Any, stamp_ns: int) -> tuple[Fix, Pose | None]:
+        config, camera_frame = self._config, header.frame_id.lstrip("/")
+        base_frame = config.base_frame or camera_frame
+        camera_from_base = self._frames.lookup(camera_frame, base_frame, stamp_ns)
+        fix = fix_of(map_from_camera, covariance, camera_from_base=camera_from_base, two_d=config.two_d_mode)
+        if config.publish_tf == "none":
+            return fix, None
+        if config.publish_tf == "map_base":
+            return fix, fix.map_from_base
+        base_from_odom = self._frames.lookup(base_frame, config.odom_frame, stamp_ns)
+        return fix, fix.map_from_base @ base_from_odom
+
+
+def _pixels(message: Any) -> Array:
+    try:
+        return image_of(message)
+    except InputError as error:
+        raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error

@@ -1,0 +1,152 @@
+"""Between ROS messages and the core's types: the one place where messages are taken apart and put together.
+
+Images, calibrations and poses are read by the same functions as those of bags, so that an image gives the same pixels
+whether it is played or read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import KeyValue
+from geometry_msgs.msg import Pose as PoseMessage
+from geometry_msgs.msg import (
+    PoseArray,
+    PoseStamped,
+    PoseWithCovariance,
+    PoseWithCovarianceStamped,
+    Transform,
+    TransformStamped,
+)
+from sensor_msgs.msg import Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from vloc_msgs.msg import LocalizationStatus, MapInfo
+from vloc_ros.bags.messages import camera_of, image_of, pose_of, stamp_ns_of
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.result import LocalizationResult, Status
+
+__all__ = ["camera_of", "image_of", "pose_of", "stamp_ns_of"]
+
+_NS_PER_S = 1_000_000_000
+STATUS_CODES = {status: int(getattr(LocalizationStatus, status.name)) for status in Status}
+
+
+def time_message(stamp_ns: int) -> Time:
+    """Integer nanoseconds as a message."""
+    return Time(sec=stamp_ns // _NS_PER_S, nanosec=stamp_ns % _NS_PER_S)
+
+
+def header(stamp_ns: int, frame_id: str) -> Header:
+    """A header."""
+    return Header(stamp=time_message(stamp_ns), frame_id=frame_id)
+
+
+def pose_message(pose: Pose) -> PoseMessage:
+    """A pose of any frame in another."""
+    message = PoseMessage()
+    message.position.x, message.position.y, message.position.z = pose.translation.tolist()
+    q = message.orientation
+    q.x, q.y, q.z, q.w = pose.quaternion.tolist()
+    return message
+
+
+def transform_message(stamp_ns: int, parent: str, child: str, parent_from_child: Pose) -> TransformStamped:
+    """A stamped transform as TF has it: the pose of the child in its parent."""
+    transform = Transform()
+    t, q = transform.translation, transform.rotation
+    t.x, t.y, t.z = parent_from_child.translation.tolist()
+    q.x, q.y, q.z, q.w = parent_from_child.quaternion.tolist()
+    return TransformStamped(header=header(stamp_ns, parent), child_frame_id=child, transform=transform)
+
+
+def pose_stamped(stamp_ns: int, frame_id: str, pose: Pose) -> PoseStamped:
+    """A pose at a time."""
+    return PoseStamped(header=header(stamp_ns, frame_id), pose=pose_message(pose))
+
+
+def pose_with_covariance(pose: Pose, covariance: Array) -> PoseWithCovariance:
+    """A pose with its (6, 6) covariance x y z rx ry rz."""
+    return PoseWithCovariance(pose=pose_message(pose), covariance=covariance.reshape(-1).astype(np.float64))
+
+
+def pose_with_covariance_stamped(stamp_ns: int, frame_id: str, pose: Pose, cov: Array) -> PoseWithCovarianceStamped:
+    """A pose with its (6, 6) covariance at a time."""
+    return PoseWithCovarianceStamped(header=header(stamp_ns, frame_id), pose=pose_with_covariance(pose, cov))
+
+
+def fill_status(message: LocalizationStatus, result: LocalizationResult) -> None:
+    """What the localizer found, all but the pose, which is the body's and the node's to give."""
+    message.status = STATUS_CODES[result.status]
+    message.reason = result.reason
+    message.keypoints, message.matches, message.inliers = result.keypoints, result.matches, result.inliers
+    message.proposal = result.proposal
+    message.stages, message.stage_ms = list(result.times_ms), [float(ms) for ms in result.times_ms.values()]
+
+
+def status_name(code: int) -> str:
+    """`OK`, `NO_FEATURES`, ... for a code of LocalizationStatus."""
+    return _STATUS_NAMES[code]
+
+
+def map_info(stamp_ns: int, manifest: dict[str, Any], text: str, files: list[tuple[str, int]]) -> MapInfo:
+    """What a map server says about its map."""
+    return MapInfo(
+        header=header(stamp_ns, str(manifest["frame_id"])),
+        name=str(manifest["name"]),
+        hash=str(manifest["hash"]),
+        manifest=text,
+        frame_ids=[str(manifest["frame_id"])],
+        files=[name for name, _ in files],
+        file_sizes=[size for _, size in files],
+    )
+
+
+def landmark_cloud(stamp_ns: int, landmark_map: LandmarkMap) -> PointCloud2:
+    """All points of a map, each with the id of its landmark."""
+    layout = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("landmark", "<i4")]
+    cloud = np.empty(len(landmark_map.points), dtype=layout)
+    for axis, name in enumerate("xyz"):
+        cloud[name] = landmark_map.points[:, axis]
+    cloud["landmark"] = landmark_map.landmark_ids
+    message = PointCloud2(header=header(stamp_ns, landmark_map.frame_id), height=1, width=len(cloud), is_dense=True)
+    types = [PointField.FLOAT32] * 3 + [PointField.INT32]
+    message.fields = [
+        PointField(name=name, offset=4 * index, datatype=kind, count=1)
+        for index, ((name, _), kind) in enumerate(zip(layout, types, strict=True))
+    ]
+    message.point_step, message.row_step = cloud.itemsize, cloud.nbytes
+    message.data.frombytes(cloud.tobytes())
+    return message
+
+
+def keyframe_poses(stamp_ns: int, landmark_map: LandmarkMap) -> PoseArray:
+    """Where a map's images were taken: their optical frames, z forward."""
+    keyframes = landmark_map.keyframes
+    poses = [pose_message(keyframes.pose(k)) for k in range(len(keyframes))]
+    return PoseArray(header=header(stamp_ns, landmark_map.frame_id), poses=poses)
+
+
+def bgr_message(stamp_ns: int, frame_id: str, image: Array) -> Image:
+    """An (H, W, 3) BGR uint8 image."""
+    height, width = image.shape[:2]
+    message = Image(header=header(stamp_ns, frame_id), height=height, width=width, encoding="bgr8", step=3 * width)
+    message.data.frombytes(np.ascontiguousarray(image).tobytes())
+    return message
+
+
+def key_values(values: dict[str, Any]) -> list[KeyValue]:
+    """For diagnostics."""
+    return [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+
+
+_STATUS_NAMES = {
+    getattr(LocalizationStatus, name): name
+    for name in (
+        *(status.name for status in Status),
+        *("NO_MAP", "NO_CALIBRATION", "NO_ODOMETRY", "STALE", "HELD", "DROPPED", "BAD_IMAGE", "NO_IMAGE"),
+    )
+}

@@ -1,0 +1,41 @@
+"""From the camera's pose to the robot's: what is published for one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vloc_ros.core.covariance import carry_covariance
+from vloc_ros.core.pose import Array, Pose
+
+_OUT_OF_PLANE = [2, 3, 4]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fix:
+    """Where the robot was when an image was taken.
+
+    Attributes:
+        map_from_base: its pose.
+        covariance: (6, 6) of it, order x y z rx ry rz about the map's axes (metres², metres·radians, radians²).
+    """
+
+    map_from_base: Pose
+    covariance: Array
+
+
+def fix_of(map_from_camera: Pose, covariance: Array, *, camera_from_base: Pose, two_d: bool) -> Fix:
+    """Carry the camera's pose and covariance to the base; with `two_d` onto the plane z = 0, upright."""
+    map_from_base = map_from_camera @ camera_from_base
+    carried = carry_covariance(covariance, map_from_camera, camera_from_base)
+    if not two_d:
+        return Fix(map_from_base, carried)
+    carried[_OUT_OF_PLANE, :] = carried[:, _OUT_OF_PLANE] = 0.0
+    return Fix(_in_plane(map_from_base), carried)
+
+
+def _in_plane(pose: Pose) -> Pose:
+    x, y, _ = pose.translation
+    heading = np.arctan2(pose.rotation[1, 0], pose.rotation[0, 0])
+    return Pose.from_rotation_vector([0.0, 0.0, heading], [x, y, 0.0])

@@ -1,0 +1,41 @@
+"""What TF knows at the time of an image."""
+
+from __future__ import annotations
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time
+from tf2_ros import Buffer, TransformException, TransformListener
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.pose import Pose
+from vloc_ros.nodes.conversion import pose_of
+from vloc_ros.nodes.refusal import Refused
+
+
+class Frames:
+    """Looks transforms up, with patience: TF of an image's time often comes after the image."""
+
+    def __init__(self, node: Node, *, timeout_s: float) -> None:
+        self._buffer = Buffer(node=node)
+        self._listener = TransformListener(self._buffer, node)
+        self._timeout = Duration(seconds=timeout_s)
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Pose:
+        """target_from_source at a time.
+
+        Raises:
+            Refused: TF does not know it, NO_ODOMETRY.
+        """
+        if target == source:
+            return Pose.identity()
+        try:
+            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns), timeout=self._timeout)
+        except TransformException as error:
+            reason = f"TF has no {target} -> {source} at the time of the image ({' '.join(str(error).split())})"
+            raise Refused(LocalizationStatus.NO_ODOMETRY, reason) from error
+        return pose_of(found.transform)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.unregister()

@@ -1,0 +1,85 @@
+"""A lifecycle node whose steps may fail: it says so, in the log and to whoever manages it, and stays where it was."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from vloc_ros.core.errors import VlocError
+
+UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
+
+
+class ManagedNode(LifecycleNode):
+    """Gives `configure`, `activate`, `deactivate` and `cleanup` to fill in; the last two never fail."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, automatically_declare_parameters_from_overrides=True)
+        self.state = UNCONFIGURED
+
+    def configure(self) -> None:
+        """Make publishers and load what is needed; raises VlocError."""
+
+    def activate(self) -> None:
+        """Begin to work; raises VlocError."""
+
+    def deactivate(self) -> None:
+        """Stop working."""
+
+    def cleanup(self) -> None:
+        """Undo `configure`, also one that failed half-way."""
+
+    def failed(self, reason: str) -> None:
+        """A step failed for a reason; an empty one means that it worked."""
+
+    def start_alone(self) -> None:
+        """Go to active without a manager, as far as that works."""
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Called by rclpy."""
+        return self._step(self.configure, reached=INACTIVE, undo=self.cleanup)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Called by rclpy."""
+        super().on_activate(state)
+        return self._step(self.activate, reached=ACTIVE, undo=self.deactivate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Called by rclpy."""
+        self.deactivate()
+        self.state = INACTIVE
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Called by rclpy."""
+        self.cleanup()
+        self.state = UNCONFIGURED
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Called by rclpy."""
+        self.deactivate()
+        self.cleanup()
+        self.state = FINALIZED
+        return TransitionCallbackReturn.SUCCESS
+
+    def _step(self, step: Callable[[], None], *, reached: str, undo: Callable[[], None]) -> TransitionCallbackReturn:
+        reason = ""
+        try:
+            step()
+        except VlocError as error:
+            reason = str(error)
+            self.get_logger().error(reason)
+        except Exception as error:  # rclpy would swallow it without a word
+            reason = f"internal error: {error!r}"
+            self.get_logger().fatal(traceback.format_exc())
+        self.failed(reason)
+        if reason:
+            undo()
+            return TransitionCallbackReturn.FAILURE
+        self.state = reached
+        return TransitionCallbackReturn.SUCCESS

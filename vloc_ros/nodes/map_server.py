@@ -1,0 +1,200 @@
+"""The map server node: the source of the map, for localizers on this machine and on others."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import Point32, PoseArray
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
+
+from vloc_msgs.msg import MapInfo
+from vloc_msgs.srv import GetLandmarks, GetMapChunk, LoadMap
+from vloc_ros.core.errors import ConfigError, MapError
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.nodes.conversion import header, keyframe_poses, landmark_cloud, map_info
+from vloc_ros.nodes.landmark_selection import select
+from vloc_ros.nodes.managed import UNCONFIGURED, ManagedNode
+from vloc_ros.nodes.parameters import MapServerConfig, config_of, declare
+from vloc_ros.nodes.process import run_node
+from vloc_ros.storage.maps import map_files, read_manifest, read_map
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]*")
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedMap:
+    """A map and the bytes of its manifest as they were when it was checked."""
+
+    folder: Path
+    landmark_map: LandmarkMap
+    manifest: dict[str, Any]
+    manifest_data: bytes
+    files: list[tuple[str, int]]
+
+    @staticmethod
+    def read(folder: Path) -> ServedMap:
+        """Read and check a map; raises MapError."""
+        manifest_data = _bytes(folder / _MANIFEST)
+        manifest, files = read_manifest(folder), map_files(folder)
+        return ServedMap(folder, read_map(folder), manifest, manifest_data, files)
+
+
+class MapServerNode(ManagedNode):
+    """See the module, and docs/your-robot.md for topics and parameters."""
+
+    def __init__(self) -> None:
+        super().__init__("map_server")
+        declare(self, MapServerConfig())
+        self._served: ServedMap | None = None
+        self.create_service(LoadMap, "~/load_map", self._on_load_map)
+        self.create_service(GetMapChunk, "~/get_map_chunk", self._on_get_map_chunk)
+        self.create_service(GetLandmarks, "~/get_landmarks", self._on_get_landmarks)
+        if config_of(self, MapServerConfig).autostart:
+            self.start_alone()
+
+    def configure(self) -> None:
+        """Make the publishers and read the map."""
+        config = config_of(self, MapServerConfig)
+        if not config.map and not config.maps_folder:
+            raise ConfigError(
+                "parameters map and maps_folder are both empty, expected a map folder or a folder of maps"
+            )
+        self._info = self.create_lifecycle_publisher(MapInfo, "~/map_info", _LATCHED)
+        self._landmarks = self.create_lifecycle_publisher(PointCloud2, "~/landmarks", _LATCHED)
+        self._keyframes = self.create_lifecycle_publisher(PoseArray, "~/keyframes", _LATCHED)
+        if config.map:
+            self._served = ServedMap.read(Path(config.map).expanduser())
+
+    def activate(self) -> None:
+        """Announce the map."""
+        self._announce()
+
+    def cleanup(self) -> None:
+        """Give up the map and the publishers."""
+        self._served = None
+        for name in ("_info", "_landmarks", "_keyframes"):
+            if hasattr(self, name):
+                self.destroy_lifecycle_publisher(getattr(self, name))
+                delattr(self, name)
+
+    def _announce(self) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        if self._served is None:
+            self._info.publish(MapInfo())
+            return
+        landmark_map = self._served.landmark_map
+        self._info.publish(self._info_message(self._served))
+        self._landmarks.publish(landmark_cloud(now_ns, landmark_map))
+        self._keyframes.publish(keyframe_poses(now_ns, landmark_map))
+        self.get_logger().info(f"serving map {landmark_map.name}, {len(landmark_map.points)} points")
+
+    def _info_message(self, served: ServedMap) -> MapInfo:
+        now_ns = self.get_clock().now().nanoseconds
+        return map_info(now_ns, served.manifest, served.manifest_data.decode(), served.files)
+
+    def _on_load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
+        if self.state == UNCONFIGURED:
+            response.result, response.message = LoadMap.Response.UNDEFINED_FAILURE, "the node is not configured"
+            return response
+        try:
+            folder = self._folder_of(request.name)
+        except ConfigError as error:
+            response.result, response.message = LoadMap.Response.INVALID_NAME, str(error)
+            return response
+        if not (folder / _MANIFEST).exists():
+            response.result = LoadMap.Response.MAP_DOES_NOT_EXIST
+            response.message = f"there is no map {request.name} in {folder.parent}"
+            return response
+        try:
+            self._served = ServedMap.read(folder)
+        except MapError as error:
+            response.result, response.message = LoadMap.Response.INVALID_MAP, str(error)
+            return response
+        self._announce()
+        response.result, response.map_info = LoadMap.Response.SUCCESS, self._info_message(self._served)
+        return response
+
+    def _folder_of(self, name: str) -> Path:
+        """The map folder of a plain name; raises ConfigError for anything that leads elsewhere."""
+        maps_folder = config_of(self, MapServerConfig).maps_folder
+        if not maps_folder:
+            raise ConfigError("parameter maps_folder is empty, so load_map may load none")
+        root = Path(maps_folder).expanduser().resolve()
+        if not _PLAIN_NAME.fullmatch(name) or (root / name).resolve() != root / name:
+            raise ConfigError(f"{name!r} is not the plain name of a map folder in {root}")
+        return root / name
+
+    def _on_get_map_chunk(self, request: GetMapChunk.Request, response: GetMapChunk.Response) -> GetMapChunk.Response:
+        response.result, response.message, data = self._chunk(request)
+        response.data.frombytes(data)
+        return response
+
+    def _chunk(self, request: GetMapChunk.Request) -> tuple[int, str, bytes]:
+        codes, served = GetMapChunk.Response, self._served
+        if served is None:
+            return codes.NO_MAP, "no map is loaded", b""
+        if request.map_hash != served.manifest["hash"]:
+            return codes.OTHER_MAP, f"the map that is loaded has the hash {served.manifest['hash']}", b""
+        size = dict(served.files).get(request.file)
+        if size is None:
+            return codes.UNKNOWN_FILE, f"the map has no file {request.file!r}; map_info lists them", b""
+        if request.offset > size or request.length > GetMapChunk.Request.MAX_LENGTH:
+            most = GetMapChunk.Request.MAX_LENGTH
+            return codes.BAD_RANGE, f"{request.file} has {size} bytes, a piece has at most {most}", b""
+        length = request.length or GetMapChunk.Request.MAX_LENGTH
+        try:
+            return codes.SUCCESS, "", self._piece(served, request.file, request.offset, length)
+        except OSError as error:
+            return codes.READ_FAILED, f"{request.file}: {error.strerror}", b""
+
+    def _piece(self, served: ServedMap, file: str, offset: int, length: int) -> bytes:
+        # the manifest on disk may already be another map's
+        if file == _MANIFEST:
+            return served.manifest_data[offset : offset + length]
+        with (served.folder / file).open("rb") as source:
+            source.seek(offset)
+            return source.read(length)
+
+    def _on_get_landmarks(
+        self, request: GetLandmarks.Request, response: GetLandmarks.Response
+    ) -> GetLandmarks.Response:
+        if self._served is None:
+            response.result, response.message = GetLandmarks.Response.NO_MAP, "no map is loaded"
+            return response
+        landmark_map = self._served.landmark_map
+        response.header = header(self.get_clock().now().nanoseconds, landmark_map.frame_id)
+        response.map_hash = self._served.manifest["hash"]
+        try:
+            chosen, response.truncated = select(landmark_map, request)
+        except ConfigError as error:
+            response.result, response.message = GetLandmarks.Response.BAD_REQUEST, str(error)
+            return response
+        response.landmark_ids = landmark_map.landmark_ids[chosen].astype(np.int32)
+        points = landmark_map.points[chosen].astype(float).tolist()
+        response.points = [Point32(x=x, y=y, z=z) for x, y, z in points]
+        return response
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MapError(
+            f"{path}: cannot be read ({error.strerror}); name a folder that `vloc map build` wrote"
+        ) from error
+
+
+def main() -> None:
+    """Entry point `map_server`."""
+    run_node(MapServerNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""A slot of depth one between a callback and a worker: the newest wins."""
+
+from __future__ import annotations
+
+import threading
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class LatestSlot(Generic[T]):
+    """Holds at most one item. `put` never blocks; `take` waits."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._item: T | None = None
+        self._closed = False
+
+    def put(self, item: T) -> T | None:
+        """Put an item in; return the one that had to make way."""
+        with self._changed:
+            displaced, self._item = self._item, item
+            self._changed.notify()
+        return displaced
+
+    def take(self) -> T | None:
+        """Wait for an item and take it; None when the slot is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._item is not None or self._closed)
+            item, self._item = self._item, None
+            return None if self._closed else item
+
+    def close(self) -> None:
+        """Let the one who waits go; what is inside is dropped."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
