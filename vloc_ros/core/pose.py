@@ -18,6 +18,7 @@ from vloc_ros.core.errors import InputError
 
 Array = npt.NDArray[Any]
 _ORTHONORMAL_TOLERANCE = 1e-5
+_NEAR_HALF_TURN = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +84,7 @@ class Pose:
     @property
     def rotation_vector(self) -> Array:
         """(3,) rotation vector, axis times angle in radians."""
-        return np.asarray(cv2.Rodrigues(self.rotation)[0]).reshape(3)
+        return _rotation_vector(self.rotation)
 
     @property
     def matrix(self) -> Array:
@@ -110,7 +111,7 @@ class Pose:
 
         Order x y z rx ry rz (metres, radians), the order and the axes of ROS pose covariances.
         """
-        rotation = cv2.Rodrigues(self.rotation @ truth.rotation.T)[0].reshape(3)
+        rotation = _rotation_vector(self.rotation @ truth.rotation.T)
         return np.concatenate([self.translation - truth.translation, rotation])
 
     def distance_to(self, other: Pose) -> tuple[float, float]:
@@ -122,6 +123,17 @@ class Pose:
 def _orthonormal(rotation: Array) -> Array:
     """One Newton step towards the nearest rotation: long chains of products stay orthonormal."""
     return np.asarray(1.5 * rotation - 0.5 * rotation @ rotation.T @ rotation)
+
+
+def _rotation_vector(rotation: Array) -> Array:
+    """(3,) axis times angle. OpenCV gives zero below 1e-5 radians, so it only serves near half turns."""
+    sine_axis = 0.5 * np.array(
+        [rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]]
+    )
+    sine, cosine = float(np.linalg.norm(sine_axis)), 0.5 * (float(np.trace(rotation)) - 1.0)
+    if cosine < 0 and sine < _NEAR_HALF_TURN:
+        return np.asarray(cv2.Rodrigues(rotation)[0]).reshape(3)
+    return np.asarray(sine_axis * (np.arctan2(sine, cosine) / sine if sine > 0 else 1.0))
 
 
 def skew(vectors: Array) -> Array:

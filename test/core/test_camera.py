@@ -1,0 +1,177 @@
+"""Every camera model sees and looks back along the same ray, and agrees with OpenCV, pycolmap and ROS."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vloc_ros.core.camera import PARAMETER_NAMES, Camera
+from vloc_ros.core.errors import InputError
+
+_SIZE = (640, 480)
+_relaxed = settings(deadline=None, max_examples=50)  # the first call loads libraries, other processes take turns
+_RANGES = {
+    "f": (300, 900),
+    "fx": (300, 900),
+    "fy": (300, 900),
+    "cx": (280, 360),
+    "cy": (200, 280),
+    "k1": (-0.05, 0.1),
+    "k2": (-0.02, 0.02),
+    "p1": (-0.005, 0.005),
+    "p2": (-0.005, 0.005),
+    "k3": (-0.005, 0.005),
+    "k4": (-0.005, 0.005),
+    "k5": (-0.005, 0.005),
+    "k6": (-0.005, 0.005),
+}
+
+
+@st.composite
+def cameras(draw: st.DrawFn, models: tuple[str, ...] = tuple(PARAMETER_NAMES)) -> Camera:
+    model = draw(st.sampled_from(models))
+    return Camera(model, *_SIZE, tuple(draw(st.floats(*_RANGES[name])) for name in PARAMETER_NAMES[model]))
+
+
+_pixels = st.lists(st.tuples(st.floats(0, 640), st.floats(0, 480)), min_size=1, max_size=20)
+
+
+@_relaxed
+@given(cameras(), _pixels)
+def test_a_pixel_comes_back_from_its_ray(camera: Camera, pixels: list[tuple[float, float]]) -> None:
+    rays = camera.unproject(pixels)
+    assert np.isfinite(rays).all()
+    np.testing.assert_array_equal(rays[:, 2], 1)
+    np.testing.assert_allclose(camera.project(rays), pixels, atol=1e-5)
+    np.testing.assert_allclose(camera.project(rays * 7.5), pixels, atol=1e-5)
+
+
+@_relaxed
+@given(cameras(), _pixels)
+def test_agrees_with_pycolmap(camera: Camera, pixels: list[tuple[float, float]]) -> None:
+    pycolmap = pytest.importorskip("pycolmap")
+    reference = pycolmap.Camera(
+        model=camera.model, width=camera.width, height=camera.height, params=list(camera.parameters)
+    )
+    rays = camera.unproject(pixels)
+    np.testing.assert_allclose(reference.img_from_cam(rays), camera.project(rays), atol=1e-6)
+
+
+@_relaxed
+@given(cameras(), st.floats(-2, 2), st.floats(-2, 2))
+def test_nothing_is_seen_behind(camera: Camera, x: float, y: float) -> None:
+    assert np.isnan(camera.project([[x, y, -1.0], [x, y, 0.0]])).all()
+
+
+@_relaxed
+@given(cameras(("PINHOLE", "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE")))
+def test_camera_info_round_trip(camera: Camera) -> None:
+    model, k, d = camera.to_ros()
+    back = Camera.from_ros(model, camera.width, camera.height, k, d)
+    points = np.array([[0.0, 0.0, 1.0], [0.3, -0.2, 1.0], [-0.4, 0.3, 1.0], [0.1, 0.25, 0.9]])
+    np.testing.assert_allclose(back.project(points), camera.project(points), atol=1e-9)
+    np.testing.assert_allclose(back.intrinsics, camera.intrinsics, atol=1e-9)
+
+
+@_relaxed
+@given(cameras(("OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE")))
+def test_half_a_pixel_lies_between_ros_and_colmap(camera: Camera) -> None:
+    """OpenCV and ROS count from the centre of the top-left pixel, COLMAP from its corner."""
+    _, k, d = camera.to_ros()
+    points = np.array([[[0.1, -0.2, 1.0]], [[-0.3, 0.2, 1.2]]])
+    project = cv2.fisheye.projectPoints if camera.is_fisheye else cv2.projectPoints
+    seen_by_ros = project(points, np.zeros(3), np.zeros(3), np.array(k).reshape(3, 3), np.array(d))[0].reshape(-1, 2)
+    np.testing.assert_allclose(camera.project(points.reshape(-1, 3)), seen_by_ros + 0.5, atol=1e-9)
+
+
+def test_the_centre_of_an_image_in_both_conventions() -> None:
+    camera = Camera.from_ros("plumb_bob", 640, 480, [500, 0, 319.5, 0, 500, 239.5, 0, 0, 1], [0.0] * 5)
+    np.testing.assert_array_equal(camera.project([[0, 0, 1]]), [[320, 240]])
+
+
+@_relaxed
+@given(cameras(), st.floats(0.25, 3.0), _pixels)
+def test_scaled_cameras_see_scaled_images(camera: Camera, factor: float, pixels: list[tuple[float, float]]) -> None:
+    width, height = round(640 * factor), round(480 * factor)
+    if PARAMETER_NAMES[camera.model][0] == "f":
+        width, height = (round(4 * factor) + 1) * 160, (round(4 * factor) + 1) * 120  # one focal length, one factor
+    scale = np.array([width / 640, height / 480])
+    rays = camera.unproject(pixels)
+    np.testing.assert_allclose(camera.scaled(width, height).project(rays), np.array(pixels) * scale, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "d", "expected"),
+    [
+        ("", [], "PINHOLE"),
+        ("plumb_bob", [], "PINHOLE"),
+        ("plumb_bob", [0.0] * 5, "PINHOLE"),
+        ("plumb_bob", [0.1, 0, 0, 0], "OPENCV"),
+        ("plumb_bob", [0.1, 0, 0, 0, 0], "OPENCV"),
+        ("plumb_bob", [0.1, 0, 0, 0, 0.2], "FULL_OPENCV"),
+        ("rational_polynomial", [0.1] * 8, "FULL_OPENCV"),
+        ("rational_polynomial", [0.1] * 8 + [0.0] * 6, "FULL_OPENCV"),
+        ("equidistant", [0.1] * 4, "OPENCV_FISHEYE"),
+        ("equidistant", [0.0] * 4, "OPENCV_FISHEYE"),
+    ],
+)
+def test_distortion_models_of_ros(model: str, d: list[float], expected: str) -> None:
+    assert Camera.from_ros(model, 640, 480, [500, 0, 320, 0, 500, 240, 0, 0, 1], d).model == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "d"),
+    [
+        ("plumb_bob", [0.1]),
+        ("plumb_bob", [0.1] * 6),
+        ("rational_polynomial", [0.1] * 5),
+        ("rational_polynomial", [0.1] * 9),
+        ("equidistant", [0.1] * 5),
+        ("equidistant", []),
+        ("thin_prism", [0.1] * 4),
+        ("thin_prism", []),
+        ("", [0.1] * 4),
+    ],
+)
+def test_distortion_that_ros_does_not_have(model: str, d: list[float]) -> None:
+    with pytest.raises(InputError, match="distortion model"):
+        Camera.from_ros(model, 640, 480, [500, 0, 320, 0, 500, 240, 0, 0, 1], d)
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "parameters", "reason"),
+    [
+        ("OMNI", (640, 480), (1.0,), "unknown camera model 'OMNI'"),
+        ("PINHOLE", (640, 480), (500.0, 500.0, 320.0), "found 3 numbers"),
+        ("PINHOLE", (640, 480), (500.0, 500.0, 320.0, np.nan), "not finite"),
+        ("PINHOLE", (640, 480), (0.0, 0.0, 320.0, 240.0), "focal length 0"),
+        ("PINHOLE", (640, 480), (500.0, -500.0, 320.0, 240.0), "focal length"),
+        ("PINHOLE", (0, 480), (500.0, 500.0, 320.0, 240.0), "image size 0x480"),
+    ],
+)
+def test_what_is_no_calibration(model: str, size: tuple[int, int], parameters: tuple[float, ...], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        Camera(model, *size, parameters)
+
+
+def test_pixels_that_no_ray_reaches() -> None:
+    """Strong barrel distortion ends at a circle; beyond it there is nothing to look along."""
+    camera = Camera("SIMPLE_RADIAL", 640, 480, (300.0, 320.0, 240.0, -0.4))
+    rays = camera.unproject([[320.0, 240.0], [640.0, 480.0]])
+    np.testing.assert_allclose(rays[0], [0, 0, 1], atol=1e-9)
+    assert np.isnan(rays[1]).any()
+
+
+def test_empty_input() -> None:
+    camera = Camera("OPENCV", *_SIZE, (500.0, 500.0, 320.0, 240.0, 0.1, 0.0, 0.0, 0.0))
+    assert camera.project(np.zeros((0, 3))).shape == (0, 2)
+    assert camera.unproject(np.zeros((0, 2))).shape == (0, 3)
+
+
+def test_contains() -> None:
+    camera = Camera("PINHOLE", *_SIZE, (500.0, 500.0, 320.0, 240.0))
+    pixels = np.array([[0, 0], [640, 480], [-0.1, 5], [5, 480.1], [np.nan, 5]])
+    assert camera.contains(pixels).tolist() == [True, True, False, False, False]

@@ -1,0 +1,101 @@
+"""One declaration per parameter: its default is valid, its range is enforced, unknown names fail."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from vloc_ros.core.config import (
+    ExtractorConfig,
+    LocalizerConfig,
+    MatcherConfig,
+    Parameter,
+    PoseConfig,
+    config_from_mapping,
+    parameters_of,
+)
+from vloc_ros.core.errors import ConfigError
+
+_ALL = [*parameters_of(LocalizerConfig()), *parameters_of(ExtractorConfig(), "extractor.")]
+
+
+@pytest.mark.parametrize("parameter", _ALL, ids=lambda p: p.name)
+def test_every_parameter_is_described_and_bounded(parameter: Parameter) -> None:
+    assert parameter.description
+    assert parameter.description[0].islower() or parameter.description.split()[0].isupper()
+    assert not parameter.description.endswith(".")
+    if isinstance(parameter.value, str):
+        assert parameter.value in parameter.choices
+    else:
+        assert parameter.low is not None
+        assert parameter.high is not None
+        assert parameter.low <= parameter.value <= parameter.high
+    for suffix in ("m", "px"):
+        assert parameter.name.endswith(f"_{suffix}") == (parameter.unit == suffix)
+
+
+def test_names_are_dotted_and_unique() -> None:
+    names = [p.name for p in _ALL]
+    assert "matcher.ratio" in names
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"ratio": 1.5}, "parameter ratio is 1.5, expected 0.1 to 1.0"),
+        ({"ratio": 0.05}, "expected 0.1 to 1.0"),
+        ({"ratio": float("nan")}, "expected 0.1 to 1.0"),
+        ({"ratio": "high"}, "expected a float"),
+        ({"ratio": True}, "expected a float"),
+        ({"ratio": None}, "expected a float"),
+        ({"search_breadth": 64.0}, "expected a int"),
+        ({"search_breadth": True}, "expected a int"),
+        ({"search_breadth": 4}, "expected 8 to 1024"),
+        ({"same_place_radius_m": -1}, "to 100.0 m"),
+    ],
+)
+def test_values_outside_their_declaration(values: dict[str, object], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        MatcherConfig(**values)  # type: ignore[arg-type]
+
+
+def test_choices() -> None:
+    with pytest.raises(ConfigError, match="parameter name is 'orb', expected one of rootsift"):
+        ExtractorConfig(name="orb")
+
+
+def test_whole_numbers_become_floats() -> None:
+    assert type(PoseConfig(max_error_px=4).max_error_px) is float
+
+
+def test_from_nested_mappings() -> None:
+    config = config_from_mapping(LocalizerConfig, {"matcher": {"ratio": 0.8}, "pose": {}})
+    assert config.matcher.ratio == 0.8
+    assert config.pose == PoseConfig()
+    assert config_from_mapping(LocalizerConfig, {}) == LocalizerConfig()
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"matching": {}}, "unknown parameter matching, expected one of proposals, matcher"),
+        ({"matcher": {"ration": 0.8}}, "unknown parameter matcher.ration"),
+        ({"matcher": 0.8}, "parameter matcher is 0.8, expected a group"),
+        ({"matcher": None}, "expected a group"),
+        ({"matcher": {"ratio": 2}}, "expected 0.1 to 1.0"),
+    ],
+)
+def test_bad_mappings(values: dict[str, object], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        config_from_mapping(LocalizerConfig, values)
+
+
+def test_every_parameter_goes_through_a_mapping() -> None:
+    values: dict[str, dict[str, object]] = {}
+    for parameter in parameters_of(LocalizerConfig()):
+        group, name = parameter.name.split(".")
+        values.setdefault(group, {})[name] = parameter.value
+    assert set(values) == {f.name for f in fields(LocalizerConfig)}
+    assert config_from_mapping(LocalizerConfig, values) == LocalizerConfig()

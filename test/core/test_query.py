@@ -1,0 +1,40 @@
+"""A query holds at least one image, each of its calibration's size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.query import Query, View
+
+_CAMERA = Camera("PINHOLE", 32, 24, (30.0, 30.0, 16.0, 12.0))
+
+
+@pytest.mark.parametrize("shape", [(24, 32), (24, 32, 3)])
+def test_grey_and_colour(shape: tuple[int, ...]) -> None:
+    query = Query.single(np.zeros(shape, np.uint8), _CAMERA, stamp_ns=5)
+    assert query.stamp_ns == 5
+    assert query.prior is None
+    np.testing.assert_array_equal(query.views[0].rig_from_camera.matrix, np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (np.zeros((24, 32), np.float32), "float32, expected uint8"),
+        (np.zeros((24, 32), np.uint16), "uint16, expected uint8"),
+        (np.zeros((24, 32, 4), np.uint8), "expected uint8 grey or BGR"),
+        (np.zeros(24, np.uint8), "expected uint8 grey or BGR"),
+        (np.zeros((32, 24), np.uint8), "an image is 24x32, its camera calibration is for 32x24"),
+    ],
+)
+def test_images_that_do_not_fit(image: np.ndarray, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        View(image, _CAMERA)
+
+
+def test_no_image() -> None:
+    with pytest.raises(InputError, match="no image"):
+        Query(())
