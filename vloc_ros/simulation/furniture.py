@@ -1,0 +1,140 @@
+"""Boxes and what is made of them: tables, shelves, cupboards, parcels, pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vloc_ros.core.pose import Array
+from vloc_ros.simulation.textures import Texture
+from vloc_ros.simulation.scene import Area, Rectangle, Vector
+
+_SHARED_SHARE = 0.4
+_POOL = 6
+_NEW_SEED = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """The texture library of a style; pieces are drawn by the layout's own generator.
+
+    Attributes:
+        style: seed of the library.
+        rng: the layout's generator.
+    """
+
+    style: int
+    rng: np.random.Generator
+
+    def surface(self, pattern: str, variant: int, width_m: float, height_m: float, px_per_m: float) -> Texture:
+        """A piece of a material: the same tone and make in every world of the style, no two pieces equal."""
+        return Texture(pattern, 97 * self.style + variant, int(self.rng.integers(_NEW_SEED)), width_m, height_m, px_per_m)
+
+    def product(self, pattern: str, width_m: float, height_m: float, px_per_m: float) -> Texture:
+        """A mass-produced thing: often one of a pool that worlds of the style share, pixel for pixel."""
+        if self.rng.random() < _SHARED_SHARE:
+            number = int(self.rng.integers(_POOL))
+            return Texture(pattern, 97 * self.style + number, number, width_m, height_m, px_per_m)
+        number = int(self.rng.integers(_POOL, _NEW_SEED))
+        return Texture(pattern, number, number, width_m, height_m, px_per_m)
+
+
+def upright(a: tuple[float, float], b: tuple[float, float], z: tuple[float, float], texture: Texture) -> Rectangle:
+    """A wall from `a` (at the viewer's left) to `b`, between the heights `z`."""
+    return Rectangle((*a, z[1]), (b[0] - a[0], b[1] - a[1], 0.0), (0.0, 0.0, z[0] - z[1]), texture)
+
+
+def level(area: Area, z: float, texture: Texture, *, seen_from_above: bool = True) -> Rectangle:
+    """A floor, or a ceiling when it is seen from below."""
+    size_x, size_y = area.x_max - area.x_min, area.y_max - area.y_min
+    if seen_from_above:
+        return Rectangle((area.x_min, area.y_max, z), (size_x, 0.0, 0.0), (0.0, -size_y, 0.0), texture)
+    return Rectangle((area.x_min, area.y_min, z), (size_x, 0.0, 0.0), (0.0, size_y, 0.0), texture)
+
+
+def box(centre: Vector, size: Vector, yaw: float, textures: tuple[Texture, Texture, Texture]) -> list[Rectangle]:
+    """A box standing at `centre` (middle of its bottom), turned by `yaw` radians.
+
+    `textures` are of its front and back (along its x), of its ends (along its y), and of its top.
+    """
+    axis_x, axis_y = np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([-np.sin(yaw), np.cos(yaw), 0.0])
+    half_x, half_y, up = axis_x * size[0] / 2, axis_y * size[1] / 2, np.array([0.0, 0.0, size[2]])
+    middle = np.asarray(centre) + up
+    front_back, ends, top = textures
+    return [
+        _rectangle(middle - half_x - half_y, 2 * half_x, -up, front_back),
+        _rectangle(middle + half_x + half_y, -2 * half_x, -up, front_back),
+        _rectangle(middle + half_x - half_y, 2 * half_y, -up, ends),
+        _rectangle(middle - half_x + half_y, -2 * half_y, -up, ends),
+        _rectangle(middle - half_x + half_y, 2 * half_x, -2 * half_y, top),
+    ]
+
+
+def _rectangle(origin: Array, edge_u: Array, edge_v: Array, texture: Texture) -> Rectangle:
+    return Rectangle(_vector(origin), _vector(edge_u), _vector(edge_v), texture)
+
+
+def _vector(values: Array) -> Vector:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def table(materials: Materials, centre: tuple[float, float], size: tuple[float, float], yaw: float) -> list[Rectangle]:
+    """A table with things on it."""
+    rng, height = materials.rng, float(materials.rng.uniform(0.68, 0.78))
+    top = materials.surface("wood", 1, size[0], size[1], 400.0)
+    edge = materials.surface("wood", 1, size[0], 0.04, 300.0)
+    parts = box((*centre, height - 0.04), (size[0], size[1], 0.04), yaw, (edge, edge, top))
+    for side in (-1, 1):
+        offset = side * (size[0] / 2 - 0.06)
+        place = centre[0] + offset * np.cos(yaw), centre[1] + offset * np.sin(yaw)
+        leg = materials.surface("wood", 1, size[1] * 0.8, height, 200.0)
+        parts += box((*place, 0.0), (0.04, size[1] * 0.8, height - 0.04), yaw, (leg, leg, leg))
+    for _ in range(int(rng.integers(2, 6))):
+        along, across = rng.uniform(-0.4, 0.4) * size[0], rng.uniform(-0.35, 0.35) * size[1]
+        place = _turned(centre, along, across, yaw)
+        parts += parcel(materials, (*place, height), yaw + float(rng.normal(0, 0.5)))
+    return parts
+
+
+def _turned(centre: tuple[float, float], along: float, across: float, yaw: float) -> tuple[float, float]:
+    x = centre[0] + along * np.cos(yaw) - across * np.sin(yaw)
+    y = centre[1] + along * np.sin(yaw) + across * np.cos(yaw)
+    return float(x), float(y)
+
+
+def parcel(materials: Materials, centre: Vector, yaw: float) -> list[Rectangle]:
+    """A printed carton."""
+    rng = materials.rng
+    x, y, z = (float(v) for v in rng.uniform((0.08, 0.05, 0.1), (0.32, 0.2, 0.34)))
+    pattern = "poster" if rng.random() < 0.6 else "print"
+    sides = materials.product(pattern, x, z, 700.0), materials.product("print", y, z, 600.0)
+    return box(centre, (x, y, z), yaw, (*sides, materials.surface("panel", 2, x, y, 300.0)))
+
+
+def cupboard(materials: Materials, centre: tuple[float, float], size: Vector, yaw: float) -> list[Rectangle]:
+    """A closed cupboard with something on top."""
+    front = materials.product("panel", size[0], size[2], 300.0)
+    end = materials.surface("wood", 2, size[1], size[2], 250.0)
+    parts = box((*centre, 0.0), size, yaw, (front, end, materials.surface("wood", 2, size[0], size[1], 300.0)))
+    return parts + parcel(materials, (*centre, size[2]), yaw)
+
+
+def bookcase(materials: Materials, centre: tuple[float, float], size: Vector, yaw: float) -> list[Rectangle]:
+    """A full bookcase."""
+    front = materials.surface("books", 3, size[0], size[2], 350.0)
+    end = materials.surface("wood", 3, size[1], size[2], 250.0)
+    return box((*centre, 0.0), size, yaw, (front, end, end))
+
+
+def picture(materials: Materials, wall: Rectangle, along_m: float, top_m: float) -> Rectangle:
+    """A poster or a notice on a wall, `along_m` from its left end with its upper edge at height `top_m`."""
+    rng = materials.rng
+    pattern = "poster" if rng.random() < 0.65 else "print"
+    width, height = float(rng.choice([0.3, 0.42, 0.6])), float(rng.choice([0.3, 0.42, 0.6, 0.85]))
+    u = np.asarray(wall.edge_u) / np.linalg.norm(wall.edge_u)
+    normal = np.cross(wall.edge_v, u) / np.linalg.norm(wall.edge_v)
+    origin = np.asarray(wall.origin) + u * along_m + 0.006 * normal
+    origin[2] = top_m
+    texture = materials.product(pattern, width, height, 600.0)
+    return _rectangle(origin, u * width, np.array([0.0, 0.0, -height]), texture)

@@ -1,0 +1,113 @@
+"""Light and sensor: from reflectance and irradiance to what a camera delivers, by day, at dusk and at night."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from vloc_ros.core.pose import Array
+
+_WHITE = 255.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lighting:
+    """A time of day and how a small camera copes with it.
+
+    Attributes:
+        daylight: even light from everywhere; 1 shows a white wall as white.
+        lamps: strength of the world's lamps, which fall off with distance.
+        exposure: gain of the sensor.
+        exposure_jitter: standard deviation of log exposure between frames (auto-exposure hunts).
+        gamma: exponent of the tone curve; above 1 darkens the shadows.
+        vignetting: share of light lost in the corners.
+        tint: gain of blue, green and red.
+        noise: standard deviation of the noise of a white pixel, of 255.
+        read_noise: standard deviation of the noise of a black pixel, of 255.
+        blur_px: standard deviation of the lens blur at 640 pixels of width.
+        motion_blur_px: length of the mean motion blur at 640 pixels of width.
+    """
+
+    daylight: float = 0.72
+    lamps: float = 0.3
+    exposure: float = 1.0
+    exposure_jitter: float = 0.05
+    gamma: float = 1.0
+    vignetting: float = 0.25
+    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    noise: float = 2.5
+    read_noise: float = 1.2
+    blur_px: float = 0.6
+    motion_blur_px: float = 0.6
+
+
+DAY = Lighting()
+DUSK = Lighting(daylight=0.25, lamps=0.35, exposure=1.15, exposure_jitter=0.08, vignetting=0.35,
+                tint=(1.08, 0.97, 0.95), noise=5.0, read_noise=3.0, motion_blur_px=1.5)  # fmt: skip
+NIGHT = Lighting(daylight=0.03, lamps=0.5, exposure=1.1, exposure_jitter=0.1, gamma=1.15, vignetting=0.45,
+                 tint=(0.78, 0.95, 1.15), noise=8.0, read_noise=5.0, blur_px=0.8, motion_blur_px=2.5)  # fmt: skip
+
+
+def relight(image: Array, lighting: Lighting, seed: int) -> Array:
+    """A photograph as it could have been taken under another light: photometry only, the geometry stays.
+
+    The image's own light is taken as DAY's; a random smooth field stands for lamps whose places nobody knows.
+
+    Args:
+        image: (H, W, 3) uint8 BGR or (H, W) uint8 grey.
+        lighting: the light to show it in.
+        seed: equal seeds give equal images.
+    """
+    rng = np.random.default_rng([seed, 2])
+    height, width = image.shape[:2]
+    grid = np.exp(0.5 * rng.standard_normal((4, 5))).astype(np.float32)
+    pools = cv2.resize(grid / grid.mean(), (width, height), interpolation=cv2.INTER_CUBIC)
+    irradiance = (lighting.daylight + lighting.lamps * pools) / (DAY.daylight + DAY.lamps)
+    colour = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    result = expose(colour * irradiance[..., None], lighting, seed)
+    return result if image.ndim == 3 else np.asarray(cv2.cvtColor(result, cv2.COLOR_BGR2GRAY))
+
+
+def expose(radiance: Array, lighting: Lighting, seed: int) -> Array:
+    """(H, W, 3) float32 radiance (255 is white) through lens and sensor to (H, W, 3) uint8 BGR."""
+    rng = np.random.default_rng([seed, 3])
+    height, width = radiance.shape[:2]
+    gain = lighting.exposure * np.exp(lighting.exposure_jitter * rng.standard_normal())
+    scale = np.float32(gain) * _vignette(width, height, lighting.vignetting)
+    image = np.asarray(radiance, dtype=np.float32) * (scale[..., None] * np.array(lighting.tint, np.float32))
+    image = _lens(image, lighting, rng, width / 640.0)
+    slope = (lighting.noise**2 - lighting.read_noise**2) / _WHITE
+    deviation = np.sqrt(lighting.read_noise**2 + np.float32(max(0.0, slope)) * np.clip(image, 0, _WHITE))
+    image += deviation * rng.standard_normal(image.shape, dtype=np.float32)
+    if lighting.gamma != 1.0:
+        image = _WHITE * cv2.pow(np.clip(image, 0, _WHITE) / _WHITE, lighting.gamma)
+    return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0.0)))
+
+
+def _lens(image: Array, lighting: Lighting, rng: np.random.Generator, scale: float) -> Array:
+    if lighting.blur_px > 0:
+        sigma = lighting.blur_px * scale
+        image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    length, angle = lighting.motion_blur_px * scale * rng.exponential(), rng.uniform(0, np.pi)
+    if length > 0.3:
+        image = cv2.filter2D(image, -1, _streak(length, angle), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(image)
+
+
+def _streak(length_px: float, angle: float) -> Array:
+    """A normalised kernel, symmetric so that it shifts nothing: a line of `length_px` in direction `angle`."""
+    half = int(np.ceil(length_px / 2)) + 1
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
+    along, across = x * np.cos(angle) + y * np.sin(angle), -x * np.sin(angle) + y * np.cos(angle)
+    kernel = np.clip(length_px / 2 + 0.5 - abs(along), 0, 1) * np.clip(1 - abs(across), 0, 1)
+    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
+
+
+@lru_cache(maxsize=8)
+def _vignette(width: int, height: int, loss: float) -> Array:
+    y, x = np.mgrid[:height, :width]
+    radius2 = ((x - width / 2) ** 2 + (y - height / 2) ** 2) / (width**2 + height**2) * 4
+    return np.asarray(1.0 - loss * radius2, dtype=np.float32)

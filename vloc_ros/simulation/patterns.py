@@ -1,0 +1,232 @@
+"""Procedural surfaces: what walls, floors, furniture and pictures look like. Each takes two generators and a size.
+
+`style` draws what a product has in common (tone, stripe width, brick size), `rng` what every piece has to itself.
+All images are (height, width, 3) uint8 BGR reflectances; `px_per_m` sets the physical size of bricks, grain, letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from vloc_ros.core.pose import Array
+
+Generator = np.random.Generator
+Pattern = Callable[[Generator, Generator, int, int, float], Array]
+_LETTERS = "ABCDEFGHKLMNPRSTUVXYZabcdefghkmnprstuvxyz0123456789"
+
+
+def fractal_noise(rng: Generator, height: int, width: int, coarsest_px: float, finest_px: float) -> Array:
+    """(height, width) float32 noise of unit variance, octaves from `coarsest_px` down to `finest_px`."""
+    total = np.zeros((height, width), np.float32)
+    size_px, weight = coarsest_px, 1.0
+    while size_px >= finest_px:
+        rows, columns = max(2, int(height / size_px) + 2), max(2, int(width / size_px) + 2)
+        grid = rng.standard_normal((rows, columns), dtype=np.float32)
+        total += np.float32(weight) * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+        size_px, weight = size_px / 2.0, weight * 0.7
+    return np.asarray((total - total.mean()) / max(float(total.std()), 1e-6), dtype=np.float32)
+
+
+def plaster(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """A painted wall: nearly plain, faint unevenness, a few marks."""
+    base = style.uniform(150, 215) + style.uniform(-12, 12, 3)
+    image = base + 2.5 * fractal_noise(rng, height, width, 0.8 * px_per_m, 2.0)[..., None]
+    canvas = _to_image(image)
+    for _ in range(int(rng.poisson(1.2 * height * width / px_per_m**2))):
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
+        axes = (int(rng.uniform(0.005, 0.03) * px_per_m) + 1, int(rng.uniform(0.003, 0.015) * px_per_m) + 1)
+        cv2.ellipse(canvas, centre, axes, float(rng.uniform(0, 180)), 0, 360, (base * rng.uniform(0.75, 1.1)).tolist(), -1)
+    return canvas
+
+
+def wallpaper(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Vertical stripes of uneven tone."""
+    base, contrast = _colour(style, 120, 200), style.uniform(8, 18)
+    stripe_px = max(2.0, style.uniform(0.06, 0.15) * px_per_m)
+    stripes = np.sign(np.sin(np.arange(width, dtype=np.float32) * (np.pi / stripe_px)))
+    noise = fractal_noise(rng, height, width, 0.5 * px_per_m, 2.0)
+    return _to_image(base + (contrast * stripes[None] + 5.0 * noise)[..., None])
+
+
+def wood(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Grain along the width."""
+    slow = fractal_noise(rng, height, max(4, width // 8), 0.25 * px_per_m, 4.0)
+    slow = cv2.resize(slow, (width, height), interpolation=cv2.INTER_CUBIC)
+    rows = np.arange(height, dtype=np.float32)[:, None] / px_per_m
+    rings = np.sin(2 * np.pi * (rows * style.uniform(15, 30) + 1.2 * slow))
+    fibres = cv2.resize(fractal_noise(rng, height, max(4, width // 16), 12.0, 1.0), (width, height))
+    tone = np.array([60, 95, 140]) * style.uniform(0.6, 1.3)
+    canvas = _to_image(tone + (9.0 * rings + 7.0 * fibres + 6.0 * slow)[..., None])
+    _knots(canvas, rng, px_per_m)
+    return canvas
+
+
+def _knots(canvas: Array, rng: Generator, px_per_m: float) -> None:
+    height, width = canvas.shape[:2]
+    for _ in range(int(rng.poisson(3.0 * height * width / px_per_m**2))):
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
+        axes = (int(rng.uniform(0.01, 0.03) * px_per_m) + 1, int(rng.uniform(0.006, 0.012) * px_per_m) + 1)
+        tone = canvas[centre[1], centre[0]].astype(float) * rng.uniform(0.4, 0.7)
+        cv2.ellipse(canvas, centre, axes, float(rng.uniform(-15, 15)), 0, 360, tone.tolist(), -1, cv2.LINE_AA)
+
+
+def brick(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Courses of bricks of varying tone."""
+    return _courses(rng, height, width, px_per_m, (0.24, 0.08), np.array([70, 85, 150]) * style.uniform(0.7, 1.2), 0.5)
+
+
+def tiles(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Square tiles with joints, some stained."""
+    side_m = style.uniform(0.25, 0.4)
+    return _courses(rng, height, width, px_per_m, (side_m, side_m), _colour(style, 110, 190), 0.0)
+
+
+def _courses(
+    rng: Generator,
+    height: int,
+    width: int,
+    px_per_m: float,
+    size_m: tuple[float, float],
+    tone: Array,
+    offset: float,
+) -> Array:
+    step_x, step_y = size_m[0] * px_per_m, size_m[1] * px_per_m
+    canvas = np.full((height, width, 3), 150, np.uint8)
+    joint_px = max(1.0, 0.008 * px_per_m)
+    for row in range(int(height / step_y) + 1):
+        start = -offset * step_x * (row % 2)
+        for column in range(int(width / step_x) + 2):
+            x, y = start + column * step_x, row * step_y
+            colour = tone * rng.normal(1.0, 0.1) + rng.normal(0, 3, 3)
+            low, high = (int(x + joint_px), int(y + joint_px)), (int(x + step_x - 1), int(y + step_y - 1))
+            cv2.rectangle(canvas, low, high, np.clip(colour, 0, 255).tolist(), -1)
+    noise = 7.0 * fractal_noise(rng, height, width, 0.4 * px_per_m, 2.0)
+    return _to_image(canvas + noise[..., None])
+
+
+def carpet(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Short pile with wear."""
+    tone = _colour(style, 60, 140)
+    wear = 8.0 * fractal_noise(rng, height, width, 1.0 * px_per_m, 0.1 * px_per_m)
+    pile = 7.0 * fractal_noise(rng, height, width, 0.03 * px_per_m, 2.0)
+    return _to_image(tone + (wear + pile)[..., None])
+
+
+def stone(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Gravel and asphalt: noise at every scale."""
+    noise = fractal_noise(rng, height, width, 1.5 * px_per_m, 2.0)
+    return _to_image(_colour(style, 90, 130) + 18.0 * noise[..., None])
+
+
+def grass(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """A meadow: green, patchy."""
+    noise = fractal_noise(rng, height, width, 2.0 * px_per_m, 2.0)
+    return _to_image(np.array([50, 110, 80]) + np.array([12, 22, 18]) * noise[..., None])
+
+
+def sky(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Blue with soft clouds."""
+    noise = np.clip(fractal_noise(rng, height, width, width / 3.0, width / 40.0), -0.5, 2.0)[..., None]
+    return _to_image(np.array([230, 200, 170]) + np.array([8, 22, 35]) * noise)
+
+
+def panel(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """A cupboard front: a frame, a handle, plain paint."""
+    tone = _colour(style, 90, 220)
+    canvas = _to_image(tone + 2.5 * fractal_noise(rng, height, width, 0.3 * px_per_m, 2.0)[..., None])
+    border = max(1, int(0.03 * px_per_m))
+    cv2.rectangle(canvas, (border, border), (width - border, height - border), (tone * 0.75).tolist(), max(1, border // 4))
+    x, y = int(rng.uniform(0.08, 0.92) * width), int(rng.uniform(0.3, 0.6) * height)
+    half = max(2, int(0.06 * px_per_m))
+    cv2.line(canvas, (x, y - half), (x, y + half), (tone * 0.35).tolist(), max(1, int(0.012 * px_per_m)), cv2.LINE_AA)
+    return canvas
+
+
+def books(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Rows of book spines on dark boards."""
+    canvas = np.full((height, width, 3), 40, np.uint8)
+    board_px = 0.34 * px_per_m
+    for row in range(max(1, round(height / board_px))):
+        bottom, x = int((row + 1) * height / max(1, round(height / board_px))), 0.0
+        while x < width:
+            thick, tall = rng.uniform(0.015, 0.05) * px_per_m, rng.uniform(0.2, 0.3) * px_per_m
+            if rng.random() < 0.9:
+                _spine(canvas, rng, (int(x), int(bottom - tall), int(x + thick), bottom - 2))
+            x += thick
+        cv2.rectangle(canvas, (0, bottom - max(2, int(0.02 * px_per_m))), (width, bottom), (70, 95, 125), -1)
+    return canvas
+
+
+def _spine(canvas: Array, rng: Generator, box: tuple[int, int, int, int]) -> None:
+    x0, y0, x1, y1 = box
+    tone = _colour(rng, 30, 210)
+    cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1), tone.tolist(), -1)
+    for _ in range(int(rng.integers(1, 4))):
+        y = int(rng.uniform(y0, y1))
+        cv2.rectangle(canvas, (x0, y), (x1 - 1, y + int(rng.integers(1, 8))), _colour(rng, 20, 250).tolist(), -1)
+
+
+def print_sheet(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """A notice: lines of letters on pale paper."""
+    canvas = _to_image(_colour(rng, 190, 250) + 2.0 * fractal_noise(rng, height, width, 0.1 * px_per_m, 2.0)[..., None])
+    y = 0.1 * height
+    while y < 0.95 * height:
+        size_px = rng.uniform(0.012, 0.05) * px_per_m
+        text = "".join(rng.choice(list(_LETTERS + "   "), int(1.1 * width / size_px)))
+        cv2.putText(canvas, text, (int(0.06 * width), int(y)), int(rng.integers(0, 5)), size_px / 25.0,
+                    _colour(rng, 10, 90).tolist(), max(1, int(size_px / 9)), cv2.LINE_AA)  # fmt: skip
+        y += 1.6 * size_px
+    return canvas
+
+
+def poster(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """A picture: shapes, a textured ground and a caption."""
+    ground = fractal_noise(rng, height, width, 0.6 * width, 3.0)
+    canvas = _to_image(_colour(rng, 60, 200) + rng.uniform(-22, 22, 3) * ground[..., None])
+    for _ in range(int(rng.integers(8, 22))):
+        centre, radius = rng.uniform(0, 1, 2) * (width, height), rng.uniform(0.04, 0.3) * min(width, height)
+        angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 7))))
+        corners = centre + radius * np.column_stack([np.cos(angles), np.sin(angles)])
+        cv2.fillPoly(canvas, [corners.astype(np.int32)], _colour(rng, 10, 245).tolist(), cv2.LINE_AA)
+    size = max(0.3, width / 300.0)
+    text = "".join(rng.choice(list(_LETTERS), 9))
+    cv2.putText(canvas, text, (int(0.08 * width), int(rng.uniform(0.2, 0.95) * height)), 2, size,
+                _colour(rng, 0, 255).tolist(), max(1, int(size * 2)), cv2.LINE_AA)  # fmt: skip
+    return canvas
+
+
+def facade(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """A house front: bricks or plaster with windows and a door."""
+    canvas = (brick if style.random() < 0.5 else plaster)(style, rng, height, width, px_per_m)
+    pitch_x, pitch_y = rng.uniform(1.8, 2.6) * px_per_m, 2.8 * px_per_m
+    for y in np.arange(0.8 * px_per_m, height - 1.5 * px_per_m, pitch_y):
+        for x in np.arange(0.6 * px_per_m, width - 1.4 * px_per_m, pitch_x):
+            _window(canvas, style, rng, int(x + rng.uniform(-0.2, 0.2) * px_per_m), int(y), px_per_m)
+    return canvas
+
+
+def _window(canvas: Array, style: Generator, rng: Generator, x: int, y: int, px_per_m: float) -> None:
+    w, h, frame = int(rng.uniform(0.8, 1.2) * px_per_m), int(1.3 * px_per_m), max(2, int(0.06 * px_per_m))
+    cv2.rectangle(canvas, (x, y), (x + w, y + h), _colour(rng, 180, 240).tolist(), -1)
+    glass = canvas[y + frame : y + h - frame, x + frame : x + w - frame]
+    glass[:] = poster(style, rng, *glass.shape[:2], px_per_m) // 3 + 20 if glass.size else glass
+    cv2.line(canvas, (x + w // 2, y), (x + w // 2, y + h), (225, 225, 225), frame)
+
+
+def _colour(rng: Generator, low: float, high: float) -> Array:
+    grey = rng.uniform(low, high)
+    return np.clip(grey + rng.uniform(-45, 45, 3), 5, 250)
+
+
+def _to_image(values: Array) -> Array:
+    return np.ascontiguousarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+PATTERNS: dict[str, Pattern] = {
+    "plaster": plaster, "wallpaper": wallpaper, "wood": wood, "brick": brick, "tiles": tiles, "carpet": carpet,
+    "stone": stone, "grass": grass, "sky": sky, "panel": panel, "books": books, "print": print_sheet,
+    "poster": poster, "facade": facade,
+}  # fmt: skip

@@ -1,0 +1,214 @@
+"""Images of a world: every surface is a homography of the image plane, the nearest one wins.
+
+For a rectangle with origin o and edges u, v in the camera frame, H = [u v o]^-1 takes the ray (x, y, 1) of a pixel to
+(s / d, t / d, 1 / d): texture coordinates s, t in 0..1 and depth d. The rays come from `Camera.unproject`, so every
+camera model is exact, without an intermediate image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.simulation.lighting import DAY, Lighting, expose
+from vloc_ros.simulation.scene import World
+from vloc_ros.simulation.shading import irradiance_maps
+from vloc_ros.simulation.textures import MipMap, mip_map
+
+NEAR_M = 0.05
+_LEVEL_BIAS = 0.25  # sharper than the footprint's geometric mean would alias on slanted floors
+_MIN_VOLUME = 1e-12
+
+
+def render(
+    world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lighting = DAY, seed: int = 0
+) -> Array:
+    """What the camera sees.
+
+    Args:
+        world: what there is.
+        camera: any model; pixels that see nothing (outside a fisheye's circle) are black.
+        map_from_camera: where it is; optical frame, x right, y down, z forward.
+        lighting: the light and the sensor.
+        seed: of noise, exposure and motion blur; equal seeds give equal images.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+    """
+    return expose(radiance(world, camera, map_from_camera, lighting=lighting), lighting, seed)
+
+
+def radiance(world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lighting = DAY) -> Array:
+    """(H, W, 3) float32 of 0..255: what a perfect sensor would see, without lens, noise and exposure."""
+    rays = _rays(camera)
+    surfaces = _Surfaces.facing(world, map_from_camera)
+    seen = _nearest(surfaces, rays)
+    light = irradiance_maps(world, lighting)
+    image = np.zeros((camera.height, camera.width, 3), np.float32)
+    for index in np.unique(seen.surface[seen.surface >= 0]):
+        _paint(image, seen, int(index), world, surfaces, light, rays)
+    return image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rays:
+    """The rays of all pixels: (H, W, 3) float32 with z = 1, their ranges by row and column, log2 area per pixel."""
+
+    directions: Array
+    column_x: Array
+    row_y: Array
+    log2_area: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Surfaces:
+    """The rectangles that face the camera, nearest corner first: index in the world, corners (N, 4, 3), H (N, 3, 3)."""
+
+    index: Array
+    corners: Array
+    homographies: Array
+
+    @staticmethod
+    def facing(world: World, map_from_camera: Pose) -> _Surfaces:
+        frames = _frames(world)
+        camera_from_map = map_from_camera.inverse()
+        edges = np.einsum("ij,njk->nik", camera_from_map.rotation, frames[:, :, :2])
+        origins = camera_from_map.apply(frames[:, :, 2])
+        matrices = np.concatenate([edges, origins[:, :, None]], axis=2)
+        u, v = edges[:, :, 0], edges[:, :, 1]
+        corners = origins[:, None] + np.stack([np.zeros_like(u), u, u + v, v], axis=1)
+        shown = (np.linalg.det(matrices) > _MIN_VOLUME) & (corners[:, :, 2].max(axis=1) > NEAR_M)
+        index = np.flatnonzero(shown)
+        order = np.argsort(np.linalg.norm(corners[index], axis=2).min(axis=1), kind="stable")
+        index = index[order]
+        return _Surfaces(index, corners[index], np.linalg.inv(matrices[index]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """Per pixel: the surface (position in `_Surfaces`, -1 for none), texture coordinates, inverse depth."""
+
+    surface: Array
+    texture_u: Array
+    texture_v: Array
+    inverse_depth: Array
+    boxes: dict[int, tuple[slice, slice]]
+
+
+@lru_cache(maxsize=16)
+def _frames(world: World) -> Array:
+    """(R, 3, 3) columns edge_u, edge_v, origin of every rectangle."""
+    return np.array([np.column_stack([r.edge_u, r.edge_v, r.origin]) for r in world.rectangles])
+
+
+@lru_cache(maxsize=8)
+def _rays(camera: Camera) -> _Rays:
+    x, y = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
+    rays = camera.unproject(np.column_stack([x.ravel(), y.ravel()])).reshape(camera.height, camera.width, 3)
+    x_by_column, x_by_row = np.gradient(rays[..., 0], axis=(1, 0))
+    y_by_column, y_by_row = np.gradient(rays[..., 1], axis=(1, 0))
+    area = np.abs(x_by_column * y_by_row - x_by_row * y_by_column)
+    log2_area = np.log2(np.maximum(np.nan_to_num(area, nan=1.0), 1e-12)).astype(np.float32)
+    with np.errstate(all="ignore"):
+        column_x = np.stack([np.nanmin(rays[..., 0], axis=0), np.nanmax(rays[..., 0], axis=0)])
+        row_y = np.stack([np.nanmin(rays[..., 1], axis=1), np.nanmax(rays[..., 1], axis=1)])
+    return _Rays(rays.astype(np.float32), column_x, row_y, log2_area)
+
+
+def _nearest(surfaces: _Surfaces, rays: _Rays) -> _Seen:
+    """The z-buffer."""
+    shape = rays.log2_area.shape
+    seen = _Seen(np.full(shape, -1, np.int32), *(np.zeros(shape, np.float32) for _ in range(3)), {})
+    for position, (corners, homography) in enumerate(zip(surfaces.corners, surfaces.homographies, strict=True)):
+        box = _box(corners, rays)
+        if box is None:
+            continue
+        scaled = cv2.transform(rays.directions[box], homography.astype(np.float32))
+        s, t, inverse_depth = cv2.split(scaled)
+        wins = (s >= 0) & (t >= 0) & (s <= inverse_depth) & (t <= inverse_depth)
+        wins &= (inverse_depth > seen.inverse_depth[box]) & (inverse_depth < 1.0 / NEAR_M)
+        if not wins.any():
+            continue
+        seen.boxes[position] = box
+        seen.surface[box][wins] = position
+        cv2.copyTo(inverse_depth, wins.view(np.uint8), seen.inverse_depth[box])
+        seen.texture_u[box][wins] = s[wins]
+        seen.texture_v[box][wins] = t[wins]
+    return seen
+
+
+def _box(corners: Array, rays: _Rays) -> tuple[slice, slice] | None:
+    """The pixels that may see a polygon: (rows, columns), or None."""
+    front = _in_front(corners)
+    if not len(front):
+        return None
+    xy = front[:, :2] / front[:, 2:]
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    columns = np.flatnonzero((rays.column_x[1] >= low[0]) & (rays.column_x[0] <= high[0]))
+    rows = np.flatnonzero((rays.row_y[1] >= low[1]) & (rays.row_y[0] <= high[1]))
+    if not len(columns) or not len(rows):
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _in_front(corners: Array) -> Array:
+    """The polygon cut at the near plane (Sutherland and Hodgman 1974)."""
+    depth = corners[:, 2] - NEAR_M
+    if (depth >= 0).all():
+        return corners
+    kept = []
+    for i in range(len(corners)):
+        a, b, depth_a, depth_b = corners[i - 1], corners[i], depth[i - 1], depth[i]
+        if (depth_a >= 0) != (depth_b >= 0):
+            kept.append(a + (b - a) * (depth_a / (depth_a - depth_b)))
+        if depth_b >= 0:
+            kept.append(b)
+    return np.array(kept)
+
+
+def _paint(
+    image: Array, seen: _Seen, position: int, world: World, surfaces: _Surfaces, light: Array, rays: _Rays
+) -> None:
+    """Texture and light of one surface into the pixels that see it."""
+    box = seen.boxes[position]
+    mask = (seen.surface[box] == position).view(np.uint8)
+    x, y, width, height = cv2.boundingRect(mask)
+    mask = mask[y : y + height, x : x + width]
+    rows, columns = (slice(box[0].start + y, box[0].start + y + height), slice(box[1].start + x, box[1].start + x + width))
+    inverse_depth = np.maximum(seen.inverse_depth[rows, columns], 1e-6)
+    u, v = seen.texture_u[rows, columns] / inverse_depth, seen.texture_v[rows, columns] / inverse_depth
+    index = int(surfaces.index[position])
+    rectangle = world.rectangles[index]
+    left, top, right, bottom = rectangle.window
+    texture = mip_map(rectangle.texture)
+    texels = texture.widths[0] * texture.heights[0] * (right - left) * (bottom - top)
+    volume = abs(np.linalg.det(surfaces.homographies[position]))
+    level = 0.5 * (rays.log2_area[rows, columns] + np.log2(texels * volume)) - 1.5 * np.log2(inverse_depth)
+    colour = _sample(texture, left + (right - left) * u, top + (bottom - top) * v, level + _LEVEL_BIAS)
+    lit = colour * cv2.remap(light[index], u * (light.shape[2] - 1), v * (light.shape[1] - 1), cv2.INTER_LINEAR,
+                             borderMode=cv2.BORDER_REPLICATE)[..., None]  # fmt: skip
+    cv2.copyTo(lit, mask, image[rows, columns])
+
+
+def _sample(texture: MipMap, u: Array, v: Array, level: Array) -> Array:
+    """Trilinear: between the two mip levels around `level`, each bilinear. (h, w, 3) float32."""
+    level = np.clip(level, 0.0, len(texture.tops) - 1.0)
+    lower = np.floor(level)
+    share = (level - lower)[..., None]
+    fine = _sample_level(texture, u, v, lower.astype(np.intp))
+    if len(texture.tops) == 1 or not share.any():
+        return fine
+    coarse = _sample_level(texture, u, v, np.minimum(lower + 1, len(texture.tops) - 1).astype(np.intp))
+    return np.asarray(fine + share * (coarse - fine))
+
+
+def _sample_level(texture: MipMap, u: Array, v: Array, level: Array) -> Array:
+    width, height, top = texture.widths[level], texture.heights[level], texture.tops[level]
+    map_x = np.clip(u * width - 0.5, 0, width - 1)
+    map_y = np.clip(v * height - 0.5, 0, height - 1) + top
+    return cv2.remap(texture.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)

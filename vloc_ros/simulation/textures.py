@@ -1,0 +1,83 @@
+"""Textures: a description that is cheap to hold, and its image pyramid (mip map), made when first looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from vloc_ros.core.pose import Array
+from vloc_ros.simulation.patterns import PATTERNS
+
+_CACHED_TEXTURES = 1024
+_MAX_SIDE_PX = 8192
+_SMALLEST_LEVEL_PX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Texture:
+    """A surface of a physical size; equal descriptions give equal pixels.
+
+    Attributes:
+        pattern: a name of `patterns.PATTERNS`.
+        style: seed of what a product has in common: tone, stripe width, brick size.
+        seed: seed of what each piece has to itself.
+        width_m, height_m: physical size.
+        px_per_m: resolution.
+    """
+
+    pattern: str
+    style: int
+    seed: int
+    width_m: float
+    height_m: float
+    px_per_m: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MipMap:
+    """All levels of a texture in one image.
+
+    Attributes:
+        image: (H, W, 3) uint8 BGR, the levels beneath each other.
+        tops: (L,) float32 first row of each level.
+        widths, heights: (L,) float32 size of each level in texels.
+    """
+
+    image: Array
+    tops: Array
+    widths: Array
+    heights: Array
+
+
+def texture_image(texture: Texture) -> Array:
+    """(H, W, 3) uint8 BGR, the finest level."""
+    width = int(np.clip(round(texture.width_m * texture.px_per_m), 4, _MAX_SIDE_PX))
+    height = int(np.clip(round(texture.height_m * texture.px_per_m), 4, _MAX_SIDE_PX))
+    kind = list(texture.pattern.encode())
+    style, rng = np.random.default_rng([texture.style, *kind]), np.random.default_rng([texture.seed, 1, *kind])
+    return PATTERNS[texture.pattern](style, rng, height, width, width / texture.width_m)
+
+
+@lru_cache(maxsize=_CACHED_TEXTURES)
+def mip_map(texture: Texture) -> MipMap:
+    """The pyramid of a texture, each level half the one before."""
+    return build_mip_map(texture_image(texture))
+
+
+def build_mip_map(image: Array) -> MipMap:
+    """The pyramid of an (H, W, 3) uint8 image."""
+    levels = [image]
+    while min(levels[-1].shape[:2]) >= 2 * _SMALLEST_LEVEL_PX:
+        height, width = levels[-1].shape[:2]
+        levels.append(cv2.resize(levels[-1], ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA))
+    heights = np.array([level.shape[0] for level in levels])
+    widths = np.array([level.shape[1] for level in levels])
+    tops = np.concatenate([[0], np.cumsum(heights)[:-1]])
+    canvas = np.zeros((int(heights.sum()), int(widths[0]), 3), np.uint8)
+    for level, top in zip(levels, tops, strict=True):
+        canvas[top : top + level.shape[0], : level.shape[1]] = level
+    as_float = [np.asarray(a, dtype=np.float32) for a in (tops, widths, heights)]
+    return MipMap(canvas, *as_float)

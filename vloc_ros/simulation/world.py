@@ -1,0 +1,146 @@
+"""Worlds by kind and seed: a room, a corridor, a yard, an apartment; and places that only look like them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.simulation.furniture import Materials, box, level, parcel, picture, table, upright
+from vloc_ros.simulation.rooms import WALL_THICKNESS_M, Door, Part, doorway, make_room
+from vloc_ros.simulation.scene import Area, Lamp, Rectangle, World
+
+_SKY_M = 60.0
+
+
+def make_world(kind: str, seed: int) -> World:
+    """A world of a kind ("room", "corridor", "yard", "apartment"); equal seeds give equal worlds.
+
+    Raises:
+        InputError: an unknown kind.
+    """
+    if kind not in _BUILDERS:
+        raise InputError(f"unknown kind of world {kind!r}, expected one of {', '.join(_BUILDERS)}")
+    return _build(kind, style=seed, layout=0, name=f"{kind}-{seed}")
+
+
+def make_lookalike(world: World, seed: int) -> World:
+    """Another place of the same kind and materials: same paint, bricks, wood, some of the same posters and furniture.
+
+    The layout differs: other sizes, other positions, other pieces of wall.
+    """
+    return _build(world.kind, style=world.style, layout=seed + 1, name=f"{world.name}-lookalike-{seed}")
+
+
+def _build(kind: str, *, style: int, layout: int, name: str) -> World:
+    materials = Materials(style, np.random.default_rng([style, layout, *kind.encode()]))
+    part = _BUILDERS[kind](materials)
+    return World(name, kind, style, part.rectangles, part.lamps, part.floors, part.obstacles, kind == "yard")
+
+
+def _room(materials: Materials) -> Part:
+    rng = materials.rng
+    area = Area(0.0, 0.0, float(rng.uniform(4.5, 6.0)), float(rng.uniform(4.0, 5.5)))
+    return make_room(materials, area, float(rng.uniform(2.5, 2.9)), doors=(), furniture=7, pictures_per_m=0.45)
+
+
+def _corridor(materials: Materials) -> Part:
+    rng = materials.rng
+    long, side_length = float(rng.uniform(14.0, 18.0)), float(rng.uniform(6.0, 9.0))
+    width, height = float(rng.uniform(1.9, 2.4)), 2.6
+    bend_y = width + WALL_THICKNESS_M
+    middle = long - width / 2
+    first = make_room(materials, Area(0.0, 0.0, long, width), height, doors=(Door("north", middle),),
+                      furniture=0, pictures_per_m=0.5)  # fmt: skip
+    second = make_room(materials, Area(long - width, bend_y, long, bend_y + side_length), height,
+                       doors=(Door("south", middle),), furniture=0, pictures_per_m=0.5)  # fmt: skip
+    return _joined([first, second, doorway(materials, "north", width, middle)])
+
+
+def _apartment(materials: Materials) -> Part:
+    """Four rooms, two by two, joined by four doors."""
+    rng = materials.rng
+    x, y = (float(v) for v in rng.uniform(3.6, 5.0, 2))
+    x_end, y_end = x + float(rng.uniform(3.6, 5.0)), y + float(rng.uniform(3.6, 5.0))
+    x2, y2 = x + WALL_THICKNESS_M, y + WALL_THICKNESS_M
+    south, north = float(rng.uniform(1.2, y - 1.2)), float(rng.uniform(y2 + 1.2, y_end - 1.2))
+    west, east = float(rng.uniform(1.2, x - 1.2)), float(rng.uniform(x2 + 1.2, x_end - 1.2))
+    plans = [
+        (Area(0.0, 0.0, x, y), (Door("east", south), Door("north", west))),
+        (Area(x2, 0.0, x_end, y), (Door("west", south), Door("north", east))),
+        (Area(0.0, y2, x, y_end), (Door("east", north), Door("south", west))),
+        (Area(x2, y2, x_end, y_end), (Door("west", north), Door("south", east))),
+    ]
+    rooms = [make_room(materials, area, 2.6, doors=doors, furniture=4, pictures_per_m=0.45) for area, doors in plans]
+    passages = [("east", x, south), ("east", x, north), ("north", y, west), ("north", y, east)]
+    return _joined([*rooms, *(doorway(materials, *passage) for passage in passages)])
+
+
+def _yard(materials: Materials) -> Part:
+    """A courtyard between house fronts, with a lawn, benches and crates, under a sky."""
+    rng = materials.rng
+    size_x, size_y = (float(v) for v in rng.uniform(12.0, 18.0, 2))
+    ground = Area(0.0, 0.0, size_x, size_y)
+    lawn = Area(0.3 * size_x, 0.3 * size_y, 0.65 * size_x, 0.7 * size_y)
+    shown = [
+        level(ground, 0.0, materials.surface("stone", 40, size_x, size_y, 120.0)),
+        level(lawn, 0.01, materials.surface("grass", 41, lawn.x_max - lawn.x_min, lawn.y_max - lawn.y_min, 120.0)),
+        *_fronts(materials, size_x, size_y),
+        *_sky(materials, size_x / 2, size_y / 2),
+    ]
+    obstacles = []
+    for _ in range(9):
+        x, y = float(rng.uniform(1.2, size_x - 1.2)), float(rng.uniform(1.2, size_y - 1.2))
+        yaw = float(rng.uniform(0, np.pi))
+        shown += table(materials, (x, y), (1.4, 0.6), yaw) if rng.random() < 0.4 else _crate(materials, x, y, yaw)
+        obstacles.append(Area(x - 0.8, y - 0.8, x + 0.8, y + 0.8))
+    lamps = [Lamp((x, y, 4.0), 4.0) for x in (1.0, size_x - 1.0) for y in (1.0, size_y - 1.0)]
+    return Part(tuple(shown), (ground,), tuple(obstacles), tuple(lamps))
+
+
+def _fronts(materials: Materials, size_x: float, size_y: float) -> list[Rectangle]:
+    rng, shown = materials.rng, []
+    ends = [(0.0, 0.0), (0.0, size_y), (size_x, size_y), (size_x, 0.0), (0.0, 0.0)]
+    for index, (a, b) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        length, height = abs(b[0] - a[0]) + abs(b[1] - a[1]), float(rng.uniform(5.5, 9.0))
+        front = upright(a, b, (0.0, height), materials.surface("facade", 42 + index, length, height, 130.0))
+        shown.append(front)
+        for along in np.arange(1.0, length - 1.0, 2.5):
+            if rng.random() < 0.5:
+                shown.append(picture(materials, front, float(along), float(rng.uniform(1.2, 2.2))))
+    return shown
+
+
+def _crate(materials: Materials, x: float, y: float, yaw: float) -> list[Rectangle]:
+    size = tuple(float(v) for v in materials.rng.uniform((0.6, 0.5, 0.5), (1.1, 0.9, 1.2)))
+    side = materials.product("poster", size[0], size[2], 300.0)
+    end, top = (materials.surface("wood", 45, size[1], size[i], 250.0) for i in (2, 0))
+    return box((x, y, 0.0), (size[0], size[1], size[2]), yaw, (side, end, top)) + parcel(materials, (x, y, size[2]), yaw)
+
+
+def _sky(materials: Materials, x: float, y: float) -> list[Rectangle]:
+    """Four far walls of sky and a lid, seen from inside."""
+    near, far = -_SKY_M, _SKY_M
+    side = materials.surface("sky", 46, 2 * _SKY_M, 2 * _SKY_M, 6.0)
+    ends = [(x + near, y + near), (x + near, y + far), (x + far, y + far), (x + far, y + near), (x + near, y + near)]
+    walls = [upright(a, b, (-1.0, 2 * _SKY_M), side) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [*walls, level(Area(x + near, y + near, x + far, y + far), 2 * _SKY_M, side, seen_from_above=False)]
+
+
+def _joined(parts: Iterable[Part]) -> Part:
+    parts = list(parts)
+    return Part(
+        tuple(r for p in parts for r in p.rectangles),
+        tuple(f for p in parts for f in p.floors),
+        tuple(o for p in parts for o in p.obstacles),
+        tuple(lamp for p in parts for lamp in p.lamps),
+    )
+
+
+_BUILDERS: dict[str, Callable[[Materials], Part]] = {
+    "room": _room,
+    "corridor": _corridor,
+    "yard": _yard,
+    "apartment": _apartment,
+}
