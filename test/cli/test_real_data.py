@@ -1,0 +1,60 @@
+"""Accuracy floors on real photographs, through the commands that a user runs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vloc_ros.cli.main import main
+
+
+def vloc(*words: object) -> None:
+    assert main([str(word) for word in words]) == 0
+
+
+def evaluated(map_folder: Path, data: Path, scores_file: Path) -> dict[str, Any]:
+    given = ("--images", data / "query/images", "--poses", data / "query/poses_tum.txt")
+    vloc("evaluate", "--map", map_folder, *given, "--camera", data / "camera_info.yaml", "--json", scores_file)
+    return json.loads(scores_file.read_text())
+
+
+def built(data: Path, folder: Path, *options: str) -> Path:
+    given = ("--images", data / "map/images", "--poses", data / "map/poses_tum.txt")
+    vloc("map", "build", *given, "--camera", data / "camera_info.yaml", *options, "--out", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def redkitchen(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A map of the 100 posed map images."""
+    return built(shared_data("redkitchen"), tmp_path_factory.mktemp("redkitchen") / "map")
+
+
+def test_redkitchen_is_localized_to_centimetres(redkitchen, shared_data, tmp_path):
+    scores = evaluated(redkitchen, shared_data("redkitchen"), tmp_path / "scores.json")
+    assert scores["queries"] == 80
+    assert scores["recall"]["5cm_5deg"] == 1.0
+    assert scores["recall"]["2cm_2deg"] * 80 >= 78
+    assert scores["median_translation_m"] <= 0.003
+    assert scores["false_accepts"] == 0
+    assert scores["map_bytes"] <= 2_000_000
+
+
+def test_castle_is_localized_to_centimetres(shared_data, tmp_path):
+    data = shared_data("castle")
+    scores = evaluated(built(data, tmp_path / "map", "--max-keypoints", "4000"), data, tmp_path / "scores.json")
+    assert scores["queries"] == 9
+    assert scores["recall"]["5cm_5deg"] == 1.0
+    assert scores["median_translation_m"] <= 0.015
+    assert scores["false_accepts"] == 0
+
+
+@pytest.mark.parametrize("name", ["castle/query", "kitti/drive_04"])
+def test_other_places_are_refused(redkitchen, shared_data, tmp_path, name):
+    images = shared_data(name) / "images"
+    vloc(
+        "evaluate", "--map", redkitchen, "--images", images, "--absent", "--limit", "12", "--json", tmp_path / "s.json"
+    )
+    assert json.loads((tmp_path / "s.json").read_text())["false_accepts"] == 0

@@ -1,0 +1,130 @@
+"""Build, localize and evaluate in a simulated world with exact truth.
+
+Renders two laps through a simulated room and one through a room that only looks like it; builds a map of the first
+lap, asks it where the second one was, and whether it falls for the third. Where ROS 2 and vloc_msgs are installed, the
+second lap is also played to the nodes as a bag, and what they publish is scored. Each step is a command that is shown
+first, so that it can be repeated on images of one's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vloc_ros.core.camera import Camera
+    from vloc_ros.core.pose import Pose
+    from vloc_ros.simulation.scene import World
+
+_WORLD = "room"
+_SEED = 1
+_MAP_FRAMES, _QUERY_FRAMES, _ELSEWHERE_FRAMES = 80, 40, 40
+_FRAME_NS = 200_000_000
+_JPEG_QUALITY = 95
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/demo"), metavar="DIR", help="folder to write: %(default)s"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render, then run the commands one after the other."""
+    out = args.out
+    for old in ("images", "map", "results", "bag"):
+        shutil.rmtree(out / old, ignore_errors=True)
+    make_images(out)
+    for words in [*offline_steps(out), *(live_steps(out) if has_ros() else [])]:
+        if code := _shown(words):
+            return code
+    if not has_ros():
+        print("\nROS 2 or vloc_msgs is not installed here: the live evaluation was left out; `vloc doctor` says more")
+    print(f"\nopen {out}/report.html (how well), {out}/map.html (the map); poses are in {out}/results")
+    return 0
+
+
+def make_images(out: Path) -> None:
+    """The three laps as folders that hold what a user's own recording would: images, poses, a calibration."""
+    from vloc_ros.simulation.trajectories import walk
+    from vloc_ros.simulation.world import make_lookalike, make_world
+    from vloc_ros.storage.cameras import write_camera
+
+    camera = _camera()
+    world = make_world(_WORLD, _SEED)
+    elsewhere = make_lookalike(world, _SEED)
+    write_camera(out / "images" / "camera.yaml", camera, name="demo")
+    _render_lap(world, walk(world, _MAP_FRAMES, 1), camera, out / "images" / "map")
+    _render_lap(world, walk(world, _QUERY_FRAMES, 2), camera, out / "images" / "query")
+    _render_lap(elsewhere, walk(elsewhere, _ELSEWHERE_FRAMES, 3), camera, out / "images" / "elsewhere")
+
+
+def _camera() -> Camera:
+    """A small camera with a lens that bends straight lines, as most do."""
+    from vloc_ros.core.camera import Camera
+
+    return Camera("OPENCV", 640, 480, (525.0, 525.0, 322.0, 238.0, -0.12, 0.03, 0.0005, -0.0003))
+
+
+def _render_lap(world: World, lap: Sequence[Pose], camera: Camera, folder: Path) -> None:
+    import cv2
+    import numpy as np
+    from tqdm import tqdm
+
+    from vloc_ros.simulation.render import render
+    from vloc_ros.storage.atomic import write_bytes_atomically
+    from vloc_ros.storage.trajectories import Trajectory, write_tum
+
+    for index, map_from_camera in enumerate(tqdm(lap, desc=f"rendering {world.name}", unit="image")):
+        image = render(world, camera, map_from_camera, seed=index)
+        done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        assert done
+        write_bytes_atomically(folder / "images" / f"frame-{index:04}.jpg", bytes(data))
+    write_tum(folder / "poses.txt", Trajectory(np.arange(len(lap)) * _FRAME_NS, tuple(lap)))
+
+
+def offline_steps(out: Path) -> list[list[str]]:
+    """The commands from images to pages."""
+    images, folder = out / "images", out / "map"
+    camera = ["--camera", f"{images}/camera.yaml"]
+    mapped = ["--images", f"{images}/map/images", "--poses", f"{images}/map/poses.txt", *camera]
+    asked = ["--map", f"{folder}", "--images", f"{images}/query/images", *camera]
+    lookalike = ["--map", f"{folder}", "--images", f"{images}/elsewhere/images", "--absent", *camera]
+    truth = ["--poses", f"{images}/query/poses.txt"]
+    return [
+        ["map", "build", *mapped, "--out", f"{folder}"],
+        ["map", "view", f"{folder}", "--out", f"{out}/map.html"],
+        ["localize", *asked, "--out", f"{out}/results"],
+        ["evaluate", *lookalike, "--json", f"{out}/elsewhere.json"],
+        ["evaluate", *asked, *truth, "--json", f"{out}/scores.json", "--report", f"{out}/report.html"],
+    ]
+
+
+def live_steps(out: Path) -> list[list[str]]:
+    """The commands that play the second lap to the ROS 2 nodes."""
+    query, bag = out / "images" / "query", out / "bag"
+    made = ["--images", f"{query}/images", "--poses", f"{query}/poses.txt", "--camera", f"{out}/images/camera.yaml"]
+    live = ["--map", f"{out}/map", "--bag", f"{bag}", "--truth-topic", "/truth", "--live"]
+    return [
+        ["bag", "make", *made, "--out", f"{bag}"],
+        ["evaluate", *live, "--json", f"{out}/live.json"],
+    ]
+
+
+def has_ros() -> bool:
+    """Whether the nodes can run here."""
+    return all(importlib.util.find_spec(package) is not None for package in ("rclpy", "vloc_msgs"))
+
+
+def _shown(words: Sequence[str]) -> int:
+    """Run a command as if it had been typed."""
+    from vloc_ros.cli.main import main
+
+    print(f"\n$ vloc {shlex.join(words)}", flush=True)
+    return main(words)
