@@ -1,0 +1,45 @@
+# On a fresh machine with Python 3.10 or newer, a C++ compiler, cmake and make, each target alone is enough:
+# it sets up what it needs. `make` lists them.
+PYTHON3 ?= python3
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+
+# The environment's own libraries; a library path that another environment computed must not be taken for ours.
+export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
+export AMENT_PREFIX_PATH := $(CURDIR)/.venv$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo "make setup   environment .venv with everything in it (once, under a minute on two cores)"
+	@echo "make demo    map a simulated building, localize in it, show the report"
+	@echo "make test    all tests"
+	@echo "make lint    ruff, ruff format, mypy"
+	@echo "make bench   every figure of BENCHMARK.md, measured again"
+	@echo "make clean   remove the environment and what was built"
+
+setup: $(READY)
+
+# The stamp is the last thing written: a set-up that was interrupted is done again.
+$(READY): setup.py tools/setup_environment.py $(shell find vloc_msgs tools/wheel_ros -type f -not -path '*/build/*' -not -path '*.egg-info/*' -not -path '*/__pycache__/*')
+	@rm -f $@
+	@$(PYTHON3) tools/setup_environment.py
+	@touch $@
+
+demo: $(READY)
+	.venv/bin/vloc demo
+
+test: $(READY)
+	$(PYTHON) -m pytest
+
+lint: $(READY)
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+bench: $(READY)
+	$(PYTHON) tools/bench.py
+
+clean:
+	rm -rf .venv build

@@ -1,0 +1,172 @@
+"""Makes `.venv` ready for the demo, the tests and the commands; `make setup` runs it with any Python's own library.
+
+Without a sourced ROS 2 installation the environment takes the ROS 2 Jazzy client library from PyPI; with one, it is
+made on top of it. In both, vloc_msgs is built by colcon into the environment and vloc_ros is installed in place.
+An environment that was left half-made by an interruption is thrown away first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+BASE_PYTHON = getattr(sys, "_base_executable", sys.executable)  # make may have been called inside the environment
+UNFINISHED = VENV / ".unfinished"
+BUILD = ROOT / "build" / "environment"
+TF2_ROS = ROOT / "tools" / "wheel_ros" / "tf2_ros"
+TF2_MSGS = ROOT / "tools" / "wheel_ros" / "tf2_msgs"
+EXTRAS = ["mapping", "evaluation", "test"]
+WANTED = "import rclpy, tf2_msgs.msg, tf2_ros, vloc_msgs.msg, vloc_msgs.srv, vloc_ros.assembly"
+START_S = time.monotonic()
+
+
+class SetupError(Exception):
+    """Something is missing on this machine; the message says what and how to get it."""
+
+
+def main() -> int:
+    """Set everything up; 0 when the result was seen to work."""
+    try:
+        check_machine()
+        distribution = sourced_ros()
+        make_environment(distribution)
+        stand_ins = [path for path in (TF2_MSGS, TF2_ROS) if distribution is None or not importable(path.name)]
+        install_packages(distribution, with_tf2=TF2_ROS in stand_ins)
+        install_messages(distribution, with_tf2=TF2_MSGS in stand_ins)
+        run(PYTHON, "-c", WANTED, what="importing what was installed")
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    UNFINISHED.unlink()
+    say(f"ready; activate it with `. {VENV.name}/bin/activate` or call {VENV.name}/bin/vloc")
+    return 0
+
+
+def check_machine() -> None:
+    """Name everything that is missing in one go, rather than one thing per attempt."""
+    missing = []
+    if sys.version_info < (3, 10):  # noqa: UP036 - whichever Python the machine has runs this file
+        missing.append(f"Python 3.10 or newer (this is {sys.version.split()[0]}): make PYTHON3=python3.12 setup")
+    for module in ("venv", "ensurepip"):
+        try:
+            __import__(module)
+        except ImportError:
+            missing.append(f"Python's {module} module (apt install python3-venv)")
+    if shutil.which("cmake") is None:
+        missing.append("cmake (apt install cmake)")
+    if not os.environ.get("CXX") and not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        missing.append("a C++ compiler (apt install g++)")
+    if missing:
+        raise SetupError("this machine lacks " + "; ".join(missing))
+
+
+def sourced_ros() -> str | None:
+    """Return the name of the ROS 2 distribution that the shell has sourced, or None."""
+    distribution = os.environ.get("ROS_DISTRO")
+    if distribution is not None and not importable("rclpy"):
+        raise SetupError(
+            f"ROS 2 {distribution} is sourced, but {BASE_PYTHON} cannot import its rclpy: "
+            "use the distribution's own Python (make PYTHON3=/usr/bin/python3 setup) or a shell without ROS"
+        )
+    return distribution
+
+
+def importable(module: str) -> bool:
+    """Return whether the Python below the environment has this module."""
+    return subprocess.run([BASE_PYTHON, "-c", f"import {module}"], check=False, capture_output=True).returncode == 0
+
+
+def make_environment(distribution: str | None) -> None:
+    """Create the virtual environment, unless there is a whole one of the right kind."""
+    kind = f"on ROS 2 {distribution}" if distribution else "with ROS 2 Jazzy from wheels"
+    say(f"environment {VENV.name}, {kind}")
+    kind_file = VENV / ".kind"
+    if kind_file.exists() and (UNFINISHED.exists() or kind_file.read_text() != kind):
+        shutil.rmtree(VENV)
+    if not PYTHON.exists() or subprocess.run([PYTHON, "-c", ""], check=False).returncode != 0:
+        options = ["--system-site-packages"] if distribution else []
+        run(BASE_PYTHON, "-m", "venv", "--clear", *options, VENV, what="creating the environment")
+    kind_file.write_text(kind)
+    UNFINISHED.touch()
+    (VENV / "COLCON_IGNORE").touch()
+
+
+def install_packages(distribution: str | None, *, with_tf2: bool) -> None:
+    """Install vloc_ros in place, with what it needs: by uv where it can be had (seconds), else by pip (minutes)."""
+    extras = EXTRAS if distribution else [*EXTRAS, "ros-wheels"]
+    wanted = ["--editable", f"{ROOT}[{','.join(extras)}]", *bound_numpy(distribution)]
+    if with_tf2:
+        wanted += ["--editable", str(TF2_ROS)]
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Copies, because links into uv's cache would carry the repair of the CMake files into other environments.
+    uv = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--link-mode=copy", "--python", PYTHON]
+    say("Python packages")
+    if attempt(*pip, "uv") and attempt(*uv, *wanted):
+        return
+    say("uv does not work here; the slower way, by pip")
+    run(*pip, *wanted, what="installing Python packages")
+
+
+def bound_numpy(distribution: str | None) -> list[str]:
+    """Keep to the major version of NumPy that the installed ROS messages were compiled against."""
+    if distribution is None:
+        return []
+    source = "import numpy; print(numpy.__version__.split('.')[0])"
+    return [f"numpy<{int(run(BASE_PYTHON, '-c', source, what='reading the version of ROS NumPy')) + 1}"]
+
+
+def install_messages(distribution: str | None, *, with_tf2: bool) -> None:
+    """Build vloc_msgs, and tf2_msgs where there is none, straight into the environment."""
+    say("messages")
+    if distribution is None:
+        run(PYTHON, ROOT / "tools" / "wheel_ros" / "repair_exports.py", what="repairing the wheels' CMake files")
+    packages = [ROOT / "vloc_msgs", *([TF2_MSGS] if with_tf2 else [])]
+    cmake = ["-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={PYTHON}", f"-DCMAKE_INSTALL_RPATH={VENV / 'lib'}"]
+    run(
+        *(PYTHON, "-m", "colcon", "--log-base", BUILD / "log", "build", "--merge-install", "--install-base", VENV),
+        *("--build-base", BUILD / "messages", "--base-paths", *packages, "--cmake-args", *cmake),
+        what="building the messages",
+    )
+
+
+def attempt(*command: str | Path) -> bool:
+    """Run a command and say whether it worked."""
+    return subprocess.run(command, check=False, cwd=ROOT, env=environment(), capture_output=True).returncode == 0
+
+
+def run(*command: str | Path, what: str) -> str:
+    """Run a command that has to work and return what it printed; what it said on failure goes into the error."""
+    done = subprocess.run(command, check=False, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SetupError(f"{what} failed, by {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that make the environment an ament prefix, above a sourced ROS where there is one."""
+    variables = dict(os.environ)
+    variables.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)  # of another environment: its library path is not ours
+    for name, first in (
+        ("AMENT_PREFIX_PATH", VENV),
+        ("CMAKE_PREFIX_PATH", VENV),
+        ("PATH", VENV / "bin"),
+        ("LD_LIBRARY_PATH", VENV / "lib"),
+    ):
+        variables[name] = os.pathsep.join(part for part in (str(first), variables.get(name)) if part)
+    return variables
+
+
+def say(step: str) -> None:
+    """Tell the person who waits what is going on, and since when."""
+    print(f"setup: {time.monotonic() - START_S:3.0f} s  {step}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
