@@ -136,9 +136,8 @@ def _nearest(surfaces: _Surfaces, rays: _Rays) -> _Seen:
             continue
         seen.boxes[position] = box
         seen.surface[box][wins] = position
-        cv2.copyTo(inverse_depth, wins.view(np.uint8), seen.inverse_depth[box])
-        seen.texture_u[box][wins] = s[wins]
-        seen.texture_v[box][wins] = t[wins]
+        for buffer, values in zip((seen.inverse_depth, seen.texture_u, seen.texture_v), (inverse_depth, s, t), strict=True):
+            np.copyto(buffer[box], values, where=wins)
     return seen
 
 
@@ -192,7 +191,7 @@ def _paint(
     colour = _sample(texture, left + (right - left) * u, top + (bottom - top) * v, level + _LEVEL_BIAS)
     lit = colour * cv2.remap(light[index], u * (light.shape[2] - 1), v * (light.shape[1] - 1), cv2.INTER_LINEAR,
                              borderMode=cv2.BORDER_REPLICATE)[..., None]  # fmt: skip
-    cv2.copyTo(lit, mask, image[rows, columns])
+    np.copyto(image[rows, columns], lit, where=mask[..., None].view(bool))
 
 
 def _sample(texture: MipMap, u: Array, v: Array, level: Array) -> Array:

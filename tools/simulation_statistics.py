@@ -1,0 +1,89 @@
+"""Does the simulated world look like a real one to the extractor?
+
+Prints keypoints per image, and matches, inlier ratio and inliers of image pairs, for real images where they lie beside
+the repository and for every kind of simulated world. Run: `python tools/simulation_statistics.py --worlds 2`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vloc_ros.core.config import ExtractorConfig
+from vloc_ros.core.features import Features, RootSift
+from vloc_ros.core.pose import Array
+from vloc_ros.simulation.scenario import make_lap
+from vloc_ros.simulation.world import make_world
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "redkitchen" / "map" / "images"
+KINDS = ("room", "corridor", "yard", "apartment")
+RATIO = 0.8
+MAX_EPIPOLAR_ERROR_PX = 2.0
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--worlds", type=int, default=2, help="simulated worlds per kind")
+    parser.add_argument("--frames", type=int, default=100, help="frames per lap; real sequences have 100")
+    parser.add_argument("--every", type=int, default=8, help="look at every n-th frame")
+    args = parser.parse_args()
+    print("p10/p50/p90       | keypoints       | next frame: matches, inlier %, inliers"
+          "                | third next frame: matches, inlier %, inliers")  # fmt: skip
+    starts = range(0, args.frames - 3, args.every)
+    if REAL.is_dir():
+        paths = sorted(REAL.glob("*.jpg"))
+        report("redkitchen", lambda i: cv2.imread(str(paths[i])), starts)
+    for kind in KINDS:
+        for seed in range(args.worlds):
+            lap = make_lap(make_world(kind, seed), args.frames, seed)
+            report(f"{kind} {seed}", lap.image, starts)
+
+
+def report(name: str, load: Callable[[int], Array], starts: Sequence[int]) -> None:
+    """Print one line."""
+    extractor = RootSift(ExtractorConfig())
+    keypoints, near, wide = [], [], []
+    for start in starts:
+        first, second, third = (extractor.extract(load(start + step)) for step in (0, 1, 3))
+        keypoints.append(len(first))
+        near.append(two_view(first, second))
+        wide.append(two_view(first, third))
+    print(f"{name:17s} | {spread(keypoints):15s} | {pairs(near):36s} | {pairs(wide)}", flush=True)
+
+
+def two_view(first: Features, second: Features) -> tuple[int, float, int]:
+    """Mutual nearest neighbours within the ratio, the share that one fundamental matrix explains, and their number."""
+    if min(len(first), len(second)) < 2:
+        return 0, 0.0, 0
+    similarity = first.descriptors @ second.descriptors.T
+    nearest = np.argmax(similarity, axis=1)
+    mutual = np.argmax(similarity, axis=0)[nearest] == np.arange(len(first))
+    best_two = -np.partition(-similarity, 1, axis=1)[:, :2]
+    distance = np.sqrt(np.maximum(2 - 2 * best_two, 1e-12))
+    keep = mutual & (distance[:, 0] < RATIO * distance[:, 1])
+    if keep.sum() < 8:
+        return int(keep.sum()), 0.0, 0
+    a, b = first.xy[keep], second.xy[nearest[keep]]
+    mask = cv2.findFundamentalMat(a, b, cv2.USAC_MAGSAC, MAX_EPIPOLAR_ERROR_PX, 0.999, 5000)[1]
+    inliers = 0 if mask is None else int(mask.sum())
+    return int(keep.sum()), inliers / int(keep.sum()), inliers
+
+
+def pairs(rows: Sequence[tuple[int, float, int]]) -> str:
+    """Matches, inlier ratios in percent, inliers."""
+    matches, ratios, inliers = zip(*rows, strict=True)
+    return f"{spread(matches):13s} {spread([100 * r for r in ratios]):9s} {spread(inliers):13s}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """The tenth, fiftieth and ninetieth percentile."""
+    return "/".join(f"{v:.0f}" for v in np.percentile(values, [10, 50, 90]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Wheel odometry with drift: true increments, each a little too long and a little turned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vloc_ros.core.pose import Array, Pose
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How odometry goes wrong.
+
+    Attributes:
+        scale: relative error of all distances, one draw per drive with this standard deviation.
+        translation_per_m: standard deviation of the random error after one metre; it grows with the root of distance.
+        yaw_per_m: standard deviation in radians of the random yaw error after one metre, likewise.
+        yaw_per_rad: relative error of all turns, one draw per drive with this standard deviation.
+    """
+
+    scale: float = 0.01
+    translation_per_m: float = 0.01
+    yaw_per_m: float = 0.01
+    yaw_per_rad: float = 0.01
+
+
+def drifting_odometry(map_from_base: Sequence[Pose], seed: int, *, drift: Drift | None = None) -> list[Pose]:
+    """odom_from_base for every true pose; it starts at the identity and drifts away; equal seeds drift alike.
+
+    The errors are planar, as a wheeled base makes them: x, y and yaw.
+    """
+    drift = drift or Drift()
+    rng = np.random.default_rng([seed, 6])
+    scale, turn_scale = drift.scale * rng.standard_normal(), drift.yaw_per_rad * rng.standard_normal()
+    noise = rng.standard_normal((len(map_from_base), 3))
+    poses = [Pose.identity()] if len(map_from_base) else []
+    for i in range(1, len(map_from_base)):
+        step = map_from_base[i - 1].inverse() @ map_from_base[i]
+        root = np.sqrt(float(np.linalg.norm(step.translation)))
+        translation = (1 + scale) * step.translation
+        translation = translation + np.array([*(drift.translation_per_m * root * noise[i, :2] / np.sqrt(2)), 0.0])
+        yaw = turn_scale * step.rotation_vector[2] + drift.yaw_per_m * root * noise[i, 2]
+        poses.append(poses[-1] @ Pose(step.rotation @ _turn(float(yaw)), translation))
+    return poses
+
+
+def _turn(yaw: float) -> Array:
+    return np.asarray(cv2.Rodrigues(np.array([0.0, 0.0, yaw]))[0])

@@ -1,0 +1,94 @@
+"""A simulated visit in one call: a world, a camera, a lap that makes the map and a lap that asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.simulation.lighting import DAY, Lighting
+from vloc_ros.simulation.render import render
+from vloc_ros.simulation.scene import World
+from vloc_ros.simulation.trajectories import stamps_at, walk
+from vloc_ros.simulation.world import make_lookalike, make_world
+
+DEFAULT_CAMERA = Camera("OPENCV", 640, 480, (525.0, 525.0, 320.0, 240.0, -0.03, 0.01, 0.0, 0.0))
+_RATE_HZ = 5.0
+_LAP_GAP_NS = 60_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lap:
+    """Images along a walk, rendered when asked for.
+
+    Attributes:
+        world, camera, lighting: what is seen, by what, in which light.
+        map_from_camera: N true poses.
+        stamps_ns: (N,) int64.
+        seed: of the sensor; frame i is rendered with its own.
+    """
+
+    world: World
+    camera: Camera
+    lighting: Lighting
+    map_from_camera: tuple[Pose, ...]
+    stamps_ns: Array
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.map_from_camera)
+
+    def name(self, index: int) -> str:
+        """File name of a frame; names sort in the order of the walk."""
+        return f"frame-{index:06d}.png"
+
+    def image(self, index: int) -> Array:
+        """(H, W, 3) uint8 BGR of a frame, rendered now."""
+        pose = self.map_from_camera[index]
+        return render(self.world, self.camera, pose, lighting=self.lighting, seed=100_003 * self.seed + index)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scenario:
+    """A lap to build a map from, and another lap of the same world to localise."""
+
+    map_lap: Lap
+    query_lap: Lap
+
+
+def make_scenario(
+    kind: str,
+    seed: int,
+    *,
+    map_frames: int = 100,
+    query_frames: int = 40,
+    camera: Camera = DEFAULT_CAMERA,
+    query_lighting: Lighting = DAY,
+) -> Scenario:
+    """A world of a kind with a map lap by day and a query lap along another path, in another light if wanted."""
+    world = make_world(kind, seed)
+    map_lap = make_lap(world, map_frames, 2 * seed, camera=camera)
+    start_ns = int(map_lap.stamps_ns[-1]) + _LAP_GAP_NS
+    query_lap = make_lap(
+        world, query_frames, 2 * seed + 1, camera=camera, lighting=query_lighting, start_ns=start_ns
+    )
+    return Scenario(map_lap, query_lap)
+
+
+def make_lookalike_lap(world: World, frames: int, seed: int, *, camera: Camera = DEFAULT_CAMERA) -> Lap:
+    """A lap of a place that only looks like `world`: every pose accepted in `world`'s map is a false one."""
+    return make_lap(make_lookalike(world, seed), frames, seed, camera=camera)
+
+
+def make_lap(
+    world: World,
+    frames: int,
+    seed: int,
+    *,
+    camera: Camera = DEFAULT_CAMERA,
+    lighting: Lighting = DAY,
+    start_ns: int = 1_000_000_000,
+) -> Lap:
+    """One lap of a world."""
+    poses = tuple(walk(world, frames, seed))
+    return Lap(world, camera, lighting, poses, stamps_at(frames, rate_hz=_RATE_HZ, start_ns=start_ns), seed)
