@@ -45,12 +45,12 @@ class Health:
             self._counts[status_name(status.status)] += 1
             self._recent.append(status)
 
-    def message(self, *, node: str, state: str, map_hash: str, stamp_ns: int) -> DiagnosticArray:
-        """The state, the counts and the recent time per image."""
+    def message(self, *, node: str, state: str, map_hash: str, listeners: int, stamp_ns: int) -> DiagnosticArray:
+        """The state, the counts and the recent time per image; `listeners` to the status, so that a test can wait."""
         with self._lock:
             counts, recent, fault = dict(self._counts), list(self._recent), self._fault
         level, text = _judgement(state, recent, fault)
-        values = {"state": state, "map": map_hash or "none", **counts}
+        values: dict[str, object] = {"state": state, "map": map_hash or "none", "listeners": listeners, **counts}
         times = sorted(status.total_ms for status in recent if status.status != LocalizationStatus.DROPPED)
         if times:
             values["median_ms"] = f"{times[len(times) // 2]:.1f}"

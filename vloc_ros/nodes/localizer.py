@@ -222,13 +222,15 @@ class LocalizerNode(ManagedNode):
         return response
 
     def _publish_diagnostics(self) -> None:
-        map_hash_text = self._loaded.hash if self._loaded else ""
-        now_ns = self.get_clock().now().nanoseconds
-        self._diagnostics.publish(
-            self._health.message(
-                node=self.get_fully_qualified_name(), state=self.state, map_hash=map_hash_text, stamp_ns=now_ns
-            )
+        loaded = self._loaded
+        message = self._health.message(
+            node=self.get_fully_qualified_name(),
+            state=self.state,
+            map_hash=loaded.hash if loaded else "",
+            listeners=self._status.get_subscription_count() if self.state == ACTIVE else 0,
+            stamp_ns=self.get_clock().now().nanoseconds,
         )
+        self._diagnostics.publish(message)
 
 
 def main() -> None:

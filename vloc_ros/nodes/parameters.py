@@ -84,6 +84,9 @@ class PlayerConfig(Checked):
     rate: float = parameter(1.0, "times the bag's own rate", low=0.01, high=100.0)
     clock: bool = parameter(False, "publish /clock from the bag's times")
     wait_for: str = parameter("", "topic that needs a subscriber before the start; empty waits for none")
+    wait_for_localizer: str = parameter(
+        "", "localizer that has to have a map, and somebody to listen to its status, before the start; empty for none"
+    )
     wait_timeout_s: float = parameter(30.0, "give up waiting after so long", unit="s", low=0.0, high=3600.0)
     skip: str = parameter("", "topics that are not played, with commas between them")
     limit: int = parameter(0, "stop after so many messages of wait_for; 0 plays all", low=0, high=2**31 - 1)
@@ -151,7 +154,7 @@ def config_of(node: Node, kind: type[C], *, changes: dict[str, Any] | None = Non
 def _given(node: Node) -> dict[str, Any]:
     """Values that the node was started with, by name; they are undeclared, to be declared properly."""
     given = {}
-    for name in sorted(node.list_parameters([], 0).result.names):
+    for name in sorted(node.list_parameters([], 0).names):
         if name not in _FOREIGN and not name.startswith(_FOREIGN_GROUPS):
             given[name] = node.get_parameter(name).value
             node.undeclare_parameter(name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -47,6 +48,8 @@ class PlayerNode(Node):
         self.done = threading.Event()
         self.error: InputError | None = None
         self._log: list[str] = []
+        self._ready = threading.Event()
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
         self._thread.start()
 
@@ -79,7 +82,7 @@ class PlayerNode(Node):
         latched = [topic.name for topic in topics if topic.latched and topic.name in publishers]
         for message in bag.messages(latched):
             publishers[message.topic].publish(message.cdr)
-        self._wait_for_subscriber(publishers)
+        self._wait(publishers)
         clock = self.create_publisher(ClockMessage, "/clock", 10) if self._config.clock else None
         moving = [name for name in publishers if name not in latched]
         self._play_moving(bag, publishers, moving, clock)
@@ -108,22 +111,26 @@ class PlayerNode(Node):
             _message_class(topic.msgtype), topic.name, QoSProfile(depth=_DEPTH, durability=durability)
         )
 
-    def _wait_for_subscriber(self, publishers: dict[str, Publisher]) -> None:
-        if not self._config.wait_for:
-            return
-        if self._config.wait_for not in publishers:
-            raise InputError(f"the bag has no topic {self._config.wait_for}; topics there: {', '.join(publishers)}")
-        publisher = publishers[self._config.wait_for]
+    def _wait(self, publishers: dict[str, Publisher]) -> None:
+        """Until those that are to hear it are there; discovery has no event to wait for in rclpy."""
+        topic, localizer = self._config.wait_for, self._config.wait_for_localizer
+        if topic and topic not in publishers:
+            raise InputError(f"the bag has no topic {topic}; topics there: {', '.join(publishers)}")
         deadline = time.monotonic() + self._config.wait_timeout_s
-        # discovery has no event to wait for in rclpy
-        while publisher.get_subscription_count() == 0:
-            if time.monotonic() > deadline:
-                raise InputError(
-                    f"nobody subscribed to {self._config.wait_for} within {self._config.wait_timeout_s:g} s; "
-                    "is the localizer active?"
-                )
-            if self._interrupted.wait(_POLL_S):
+        while not self._interrupted.wait(_POLL_S):
+            subscribed = not topic or publishers[topic].get_subscription_count() > 0
+            if subscribed and (not localizer or self._ready.is_set()):
                 return
+            if time.monotonic() > deadline:
+                missing = f"nobody subscribed to {topic}" if not subscribed else f"{localizer} was not ready"
+                raise InputError(f"{missing} within {self._config.wait_timeout_s:g} s; is the localizer active?")
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {value.key: value.value for value in status.values}
+            mapped, heard = values.get("map", "none") != "none", values.get("listeners", "0") != "0"
+            if status.name.lstrip("/") == self._config.wait_for_localizer.lstrip("/") and mapped and heard:
+                self._ready.set()
 
     def _note(self, message: BagMessage) -> None:
         if self._config.log:

@@ -1,0 +1,95 @@
+"""Live evaluation: a bag is played through DDS to the ROS 2 nodes at its own rate, and what they publish is scored.
+
+The nodes run as processes in a ROS domain of their own. Every published pose is compared with the offline answer for
+the same image, and with TF map -> odom composed with the odometry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vloc_ros.cli.bag_source import BagSource
+    from vloc_ros.evaluation.live import Recording
+
+_TOLERANCE_S = 0.1
+_END_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 60.0
+
+
+def evaluate_live(args: argparse.Namespace) -> int:
+    """Play, record, compare with the offline localizer, and report; 1 when a check fails."""
+    from vloc_ros.cli.bag_source import read_bag_source
+    from vloc_ros.cli.evaluate import answer, print_outcome, write_report, write_scores
+    from vloc_ros.cli.localizer_options import localizer_from
+    from vloc_ros.evaluation.live import check_lines, live_scores, records_of
+    from vloc_ros.storage.maps import map_bytes
+
+    source = read_bag_source(args)
+    localizer = localizer_from(args)
+    with tempfile.TemporaryDirectory(prefix="vloc_live_") as folder:
+        recording = play(args, source, Path(folder))
+    offline = answer(localizer, source.questions)
+    scores = live_scores(recording, source, offline, map_bytes=map_bytes(args.map))
+    if args.json:
+        write_scores(args.json, scores)
+    if args.report:
+        write_report(args.report, localizer, source.questions, records_of(recording, source), source.truth, scores)
+    print_outcome(args, scores)
+    print("\n".join(check_lines(scores["live"])))
+    return 0 if scores["live"]["passed"] else 1
+
+
+def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording:
+    """Run the nodes until the bag has been played and every image is answered."""
+    from vloc_ros.cli.live_processes import Children, free_domain
+    from vloc_ros.evaluation.live import read_recording
+
+    parameters = write_parameters(args, folder / "parameters.yaml")
+    out, log = folder / "recording.jsonl", folder / "played.jsonl"
+    with free_domain() as environment, Children(environment, folder) as children:
+        children.start("map_server", map=str(Path(args.map).resolve()))
+        children.start("recorder", out=str(out), expected=len(source.stamps_ns))
+        remaps = {"camera_info": source.camera_info_topic}
+        remaps["image/compressed" if source.compressed else "image"] = source.image_topic
+        children.start(
+            "localizer",
+            params_file=parameters,
+            remaps=remaps,
+            map_cache=str(folder / "cache"),
+            image_transport="compressed" if source.compressed else "raw",
+            image_reliability="reliable",
+            base_frame=source.base_frame,
+            odom_frame=source.odom_frame or "odom",
+            publish_tf="map_odom" if source.odom_frame else "map_base",
+            transform_tolerance_s=_TOLERANCE_S,
+        )
+        player = children.start(
+            "player",
+            bag=str(Path(args.bag).resolve()),
+            wait_for=source.image_topic,
+            wait_for_localizer="localizer",
+            wait_timeout_s=_START_TIMEOUT_S,
+            limit=args.limit or 0,
+            log=str(log),
+        )
+        print(f"playing {args.bag} live, {len(source.stamps_ns)} images", file=sys.stderr)
+        children.wait_for(player)
+        children.end_of("recorder", within_s=_END_TIMEOUT_S)
+        return read_recording(out, log, tolerance_ns=round(_TOLERANCE_S * 1e9), image_topic=source.image_topic)
+
+
+def write_parameters(args: argparse.Namespace, path: Path) -> Path:
+    """The localizer's parameters, as `--params` and `--set` give them, as a ROS parameter file."""
+    import yaml
+
+    from vloc_ros.cli.localizer_options import config_from
+    from vloc_ros.core.config import parameters_of
+
+    values: dict[str, Any] = {leaf.name: leaf.value for leaf in parameters_of(config_from(args))}
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}), encoding="utf-8")
+    return path

@@ -1,0 +1,136 @@
+"""The processes of a live evaluation: nodes in a ROS domain of their own, ended on every way out."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from vloc_ros.core.errors import VlocError
+
+_LAST_LINES = 5
+_POLL_S = 0.1
+_GRACE_S = 5.0
+_DOMAINS = range(1, 102)  # those whose ports are free of Linux's ephemeral ones
+
+
+class NodeError(VlocError):
+    """A node ended or failed while it was needed."""
+
+
+@contextlib.contextmanager
+def free_domain() -> Iterator[dict[str, str]]:
+    """The environment of a ROS domain on this machine that no other run of this program uses."""
+    for domain in _DOMAINS:
+        with Path(tempfile.gettempdir(), f"vloc_ros_domain.{os.getuid()}.{domain}").open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"}
+            if environment.get("ROS_DISTRO") in ("humble", "iron"):
+                environment["ROS_LOCALHOST_ONLY"] = "1"
+            else:
+                environment.pop("ROS_LOCALHOST_ONLY", None)
+                environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+            yield environment
+            return
+    raise NodeError(f"all ROS domains from {_DOMAINS[0]} to {_DOMAINS[-1]} are taken; wait for other evaluations")
+
+
+class Children:
+    """Starts nodes, watches them, and ends them when the `with` block is left."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        self._environment, self._folder = dict(environment), folder
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for child in self._children.values():
+            child.terminate()
+        deadline = time.monotonic() + _GRACE_S
+        for child in self._children.values():
+            try:
+                child.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+    def start(
+        self,
+        name: str,
+        *,
+        params_file: Path | None = None,
+        remaps: Mapping[str, str] | None = None,
+        **parameters: str | float | bool,
+    ) -> str:
+        """Start the node `vloc_ros.nodes.<name>`; returns its name."""
+        arguments = ["--params-file", str(params_file)] if params_file else []
+        for source, target in (remaps or {}).items():
+            arguments += ["-r", f"{source}:={target}"]
+        for key, value in parameters.items():
+            arguments += ["-p", f"{key}:={json.dumps(value)}"]
+        with self._log(name).open("wb") as log:
+            self._children[name] = subprocess.Popen(
+                [sys.executable, "-m", f"vloc_ros.nodes.{name}", "--ros-args", *arguments],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for this process, which ends them in order
+            )
+        return name
+
+    def wait_for(self, name: str) -> None:
+        """Wait until a node ended well.
+
+        Raises:
+            NodeError: it failed, or another one ended before it.
+        """
+        while self._children[name].poll() is None:
+            for other, child in self._children.items():
+                # the recorder ends when it has all that it waits for
+                if other not in (name, "recorder") and child.poll() is not None:
+                    raise NodeError(self._obituary(other))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._children[name].wait(_POLL_S)
+        if self._children[name].returncode:
+            raise NodeError(self._obituary(name))
+
+    def end_of(self, name: str, *, within_s: float) -> None:
+        """Wait for a node to end by itself, and interrupt it after a while.
+
+        Raises:
+            NodeError: it failed.
+        """
+        child = self._children[name]
+        try:
+            child.wait(within_s)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGINT)
+            child.wait(_GRACE_S)
+        if child.returncode:
+            raise NodeError(self._obituary(name))
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def _obituary(self, name: str) -> str:
+        lines = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = " | ".join(line.strip() for line in lines[-_LAST_LINES:]) or "it said nothing"
+        code = self._children[name].returncode
+        return f"the node {name} ended with {code}: {last}"

@@ -1,0 +1,220 @@
+"""What the nodes published while a bag was played: scored, and held against the offline answers and against TF."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vloc_ros.core.pose import Pose
+from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.evaluation.scores import score, score_absent
+from vloc_ros.storage.results import ResultRecord
+from vloc_ros.storage.text import read_text
+
+POSE_TOLERANCE = 1e-6
+_NS_PER_MS = 1e6
+_PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+_CORE_STATUSES = {status.name for status in Status}
+NOT_ANSWERED = "NOT_ANSWERED"
+
+
+class Transforms(Protocol):
+    """What looks up transforms of a recording."""
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Pose | None:
+        """target_from_source at a time."""
+
+
+class Source(Protocol):
+    """What was played."""
+
+    stamps_ns: list[int]
+    base_frame: str
+    odom_frame: str
+    base_from_camera: list[Pose]
+    transforms: Transforms
+    truth: list[Pose] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """What was heard.
+
+    Attributes:
+        statuses: by image stamp, as the recorder writes them.
+        poses: received pose by image stamp: (received_ns, pose).
+        map_transforms: by image stamp: what TF said from map to its child.
+        published_ns: when the player sent each image, monotonic.
+    """
+
+    statuses: Mapping[int, Mapping[str, Any]]
+    poses: Mapping[int, tuple[int, Pose]]
+    map_transforms: Mapping[int, Pose]
+    published_ns: Mapping[int, int]
+
+
+def read_recording(recorded: Path, played: Path, *, tolerance_ns: int, image_topic: str) -> Recording:
+    """Read the files of recorder and player; map transforms are stamped `tolerance_ns` after their image."""
+    rows = [json.loads(line) for line in read_text(recorded).splitlines()]
+    sent = [json.loads(line) for line in read_text(played).splitlines()]
+    statuses = {row["stamp_ns"]: row for row in rows if row["kind"] == "status"}
+    frames = {row["map_frame"] for row in statuses.values() if row["map_frame"]}
+    return Recording(
+        statuses=statuses,
+        poses={row["stamp_ns"]: (row["received_ns"], _pose(row)) for row in rows if row["kind"] == "pose"},
+        map_transforms={
+            row["stamp_ns"] - tolerance_ns: _pose(row)
+            for row in rows
+            if row["kind"] == "tf" and row["parent"] in frames
+        },
+        published_ns={row["stamp_ns"]: row["published_ns"] for row in sent if row["topic"] == image_topic},
+    )
+
+
+def records_of(recording: Recording, source: Source) -> list[ResultRecord]:
+    """The published answers as records of map_from_base; an image without one is a refusal that says so."""
+    return [ResultRecord(str(stamp), stamp, _result(recording.statuses.get(stamp))) for stamp in source.stamps_ns]
+
+
+def live_scores(
+    recording: Recording, source: Source, offline: Sequence[ResultRecord], *, map_bytes: int
+) -> dict[str, Any]:
+    """The scores of the published answers, with a part `live`: statuses, drops, latency and checks."""
+    records = records_of(recording, source)
+    if source.truth is None:
+        scores = score_absent(records, map_bytes=map_bytes)
+    else:
+        scores = score(records, source.truth, map_bytes=map_bytes)
+    names = Counter(_name(recording.statuses.get(stamp)) for stamp in source.stamps_ns)
+    scores["refusals"] = {name.lower(): count for name, count in names.most_common() if name != "OK"}
+    offline_check = _against_offline(recording, source, offline)
+    tf_check = _against_tf(recording, source)
+    scores["live"] = {
+        "images": len(source.stamps_ns),
+        "played": len(recording.published_ns),
+        "answered": sum(stamp in recording.statuses for stamp in source.stamps_ns),
+        "dropped": names["DROPPED"],
+        "publish_to_receive_ms": _latency(recording),
+        "offline": offline_check,
+        "tf": tf_check,
+        "passed": bool(offline_check["passed"] and tf_check["passed"] and not names[NOT_ANSWERED]),
+    }
+    return scores
+
+
+def check_lines(live: Mapping[str, Any]) -> list[str]:
+    """The part `live` for a terminal."""
+    latency, offline, tf = live["publish_to_receive_ms"], live["offline"], live["tf"]
+    lines = [
+        f"images played {live['played']}, answered {live['answered']} of {live['images']}, dropped {live['dropped']}",
+        "publish to receive ms: "
+        + ("no pose came" if latency is None else "  ".join(f"{name} {ms:.1f}" for name, ms in latency.items())),
+        f"{_verdict(offline)}: {offline['compared']} live answers equal the offline ones to {POSE_TOLERANCE:g} "
+        f"(largest difference {offline['largest']:.2g}, {offline['other_status']} of another status)",
+        f"{_verdict(tf)}: {tf['compared']} published poses equal TF from map to base "
+        f"(largest difference {tf['largest']:.2g}, {tf['missing']} without a transform)",
+    ]
+    return [*lines, *offline["differences"]]
+
+
+def _against_offline(recording: Recording, source: Source, offline: Sequence[ResultRecord]) -> dict[str, Any]:
+    """Every image that the localizer answered against the offline answer, carried to the base."""
+    compared, other_status, largest, differences = 0, 0, 0.0, []
+    for record, base_from_camera in zip(offline, source.base_from_camera, strict=True):
+        status = recording.statuses.get(record.stamp_ns)
+        if status is None or status["status"] not in _CORE_STATUSES:
+            continue
+        compared += 1
+        if status["status"] != record.result.status.name:
+            other_status += 1
+            differences.append(f"  {record.stamp_ns}: live {status['status']}, offline {record.result.status.name}")
+        elif record.result.map_from_rig is not None:
+            expected = record.result.map_from_rig @ base_from_camera.inverse()
+            largest = max(largest, _difference(expected, _published(recording, record.stamp_ns)))
+    passed = compared > 0 and other_status == 0 and largest <= POSE_TOLERANCE
+    return {
+        "compared": compared,
+        "other_status": other_status,
+        "largest": largest,
+        "differences": differences[:10],
+        "passed": passed,
+    }
+
+
+def _against_tf(recording: Recording, source: Source) -> dict[str, Any]:
+    """map -> odom of TF, composed with odom -> base of the bag, against the published pose."""
+    compared, missing, largest = 0, 0, 0.0
+    for stamp_ns in source.stamps_ns:
+        if stamp_ns not in recording.poses:
+            continue
+        map_from_child = recording.map_transforms.get(stamp_ns)
+        child_from_base: Pose | None = Pose.identity()
+        if source.odom_frame:
+            child_from_base = source.transforms.lookup(source.odom_frame, source.base_frame, stamp_ns)
+        if map_from_child is None or child_from_base is None:
+            missing += 1
+            continue
+        compared += 1
+        largest = max(largest, _difference(map_from_child @ child_from_base, recording.poses[stamp_ns][1]))
+    return {
+        "compared": compared,
+        "missing": missing,
+        "largest": largest,
+        "passed": missing == 0 and largest <= POSE_TOLERANCE,
+    }
+
+
+def _published(recording: Recording, stamp_ns: int) -> Pose | None:
+    heard = recording.poses.get(stamp_ns)
+    return None if heard is None else heard[1]
+
+
+def _difference(expected: Pose, found: Pose | None) -> float:
+    """The larger of metres and radians; infinite when nothing was published."""
+    return float("inf") if found is None else max(expected.distance_to(found))
+
+
+def _latency(recording: Recording) -> dict[str, float] | None:
+    """Milliseconds from the player sending an image to the recorder having its pose."""
+    times = [
+        (received_ns - recording.published_ns[stamp]) / _NS_PER_MS
+        for stamp, (received_ns, _) in recording.poses.items()
+        if stamp in recording.published_ns
+    ]
+    return {name: float(np.percentile(times, q)) for name, q in _PERCENTILES.items()} if times else None
+
+
+def _result(row: Mapping[str, Any] | None) -> LocalizationResult:
+    if row is None or row["status"] not in _CORE_STATUSES:
+        reason = f"{row['status']}: {row['reason']}" if row else "the nodes never answered"
+        return LocalizationResult.refused(Status.NO_CANDIDATES, reason)
+    accepted = row["status"] == Status.OK.name
+    return LocalizationResult(
+        status=Status[row["status"]],
+        map_from_rig=_pose(row) if accepted else None,
+        covariance=np.array(row["covariance"]).reshape(6, 6) if accepted else None,
+        matches=row["matches"],
+        inliers=row["inliers"],
+        proposal=row["proposal"],
+        reason=row["reason"],
+        keypoints=row["keypoints"],
+        times_ms=row["times_ms"],
+    )
+
+
+def _name(row: Mapping[str, Any] | None) -> str:
+    return NOT_ANSWERED if row is None else str(row["status"])
+
+
+def _pose(row: Mapping[str, Any]) -> Pose:
+    return Pose.from_quaternion(row["quaternion"], row["translation"])
+
+
+def _verdict(check: Mapping[str, Any]) -> str:
+    return "ok" if check["passed"] else "FAILED"
