@@ -1,0 +1,128 @@
+"""Make a ROS 2 bag (MCAP) from an image folder or from the simulated world.
+
+The bag holds what a robot with one camera records: images with camera_info, base_link -> camera_optical_frame on
+/tf_static, and, where poses are known, odometry (/odom, and odom -> base_link on /tf) and the true pose of base_link in
+the map (/truth). Odometry starts at the identity and drifts as wheels do.
+
+The camera looks along the x axis of base_link, sits at its origin and is level, unless --mount says otherwise.
+
+  vloc bag make --images DIR --camera YAML --poses TUM --out BAG     a recording of one's own
+  vloc bag make --world room --frames 200 --out BAG                  a lap of a simulated robot
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vloc_ros.bags.writing import BagWriter
+    from vloc_ros.cli.bag_sources import Frame, Recording
+    from vloc_ros.core.pose import Pose
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images, in name order")
+    source.add_argument("--world", metavar="KIND", help="simulated world: room, corridor, yard or apartment")
+    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info (needed with --images)")
+    parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image, row by row")
+    parser.add_argument(
+        "--rate", type=float, metavar="HZ", help="images per second (default: the times of the poses or names, else 10)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="BAG", help="bag folder to make")
+    parser.add_argument("--raw", action="store_true", help="decoded images in place of compressed ones")
+    parser.add_argument(
+        "--mount",
+        type=float,
+        nargs=6,
+        metavar=("X", "Y", "Z", "ROLL", "PITCH", "YAW"),
+        help="where the camera sits in base_link, metres and degrees (default: 0 0 0 0 0 0, looking along x; with "
+        "--world 0.1 0 0.6 and slightly up)",
+    )
+    parser.add_argument(
+        "--drift",
+        type=float,
+        default=1.0,
+        metavar="PERCENT",
+        help="odometry's error (default: %(default)s; 0 is exact)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the world and the drift (default: %(default)s)")
+    parser.add_argument("--lap", type=int, default=0, help="with --world: seed of the path (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=100, help="with --world: images (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the bag."""
+    from vloc_ros.bags.writing import BagWriter
+    from vloc_ros.cli.bag_sources import checked_stamps, folder_recording, world_recording
+
+    _check(args)
+    if args.world is None:
+        recording = folder_recording(args, _base_from_camera(*(args.mount or [0.0] * 6)))
+    else:
+        recording = world_recording(args, None if args.mount is None else _base_from_camera(*args.mount))
+    checked_stamps(recording.frames)
+    with BagWriter(args.out, camera=recording.camera, base_from_camera=recording.base_from_camera) as bag:
+        _write(bag, recording, args)
+    size_mb = sum(p.stat().st_size for p in args.out.iterdir()) / 1e6
+    print(f"{args.out}: {len(recording.frames)} images, {size_mb:.1f} MB; play it with `ros2 bag play {args.out}`")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from vloc_ros.core.errors import InputError
+
+    if args.images is not None and args.camera is None:
+        raise InputError("--images needs --camera, a ROS camera_info YAML of the images")
+    if args.world is not None and args.poses is not None:
+        raise InputError("--poses goes with --images; --world knows its own")
+    for name, value, low in (("--rate", args.rate or 1.0, 1e-3), ("--drift", args.drift, 0.0)):
+        if not low <= value < 1e4:
+            raise InputError(f"{name} is {value:g}, expected {low:g} to 10000")
+    if args.out.exists():
+        raise InputError(f"{args.out}: exists already; remove it or name another bag")
+
+
+def _base_from_camera(x: float, y: float, z: float, roll: float, pitch: float, yaw: float) -> Pose:
+    """From ROS's roll, pitch and yaw in degrees of a camera whose optical axis is the x axis of its mount."""
+    import numpy as np
+
+    from vloc_ros.core.pose import Pose
+
+    mount_from_optical = Pose(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
+    about_x, about_y, about_z = (
+        Pose.from_rotation_vector(axis * np.radians(angle), np.zeros(3))
+        for axis, angle in zip(np.eye(3), (roll, pitch, yaw), strict=True)
+    )
+    base_from_mount = Pose((about_z @ about_y @ about_x).rotation, np.array([x, y, z]))
+    return base_from_mount @ mount_from_optical
+
+
+def _write(bag: BagWriter, recording: Recording, args: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from vloc_ros.cli.bag_sources import DriftingOdometry
+
+    odometry = DriftingOdometry(args.drift / 100.0, args.seed)
+    camera_from_base = recording.base_from_camera.inverse()
+    for frame in tqdm(recording.frames, desc="writing", unit="image"):
+        if frame.map_from_camera is not None:
+            map_from_base = frame.map_from_camera @ camera_from_base
+            bag.write_odometry(frame.stamp_ns, odometry.after(map_from_base))
+            bag.write_truth(frame.stamp_ns, map_from_base)
+        _write_image(bag, frame, raw=args.raw)
+
+
+def _write_image(bag: BagWriter, frame: Frame, *, raw: bool) -> None:
+    from vloc_ros.core.errors import InputError
+
+    try:
+        if raw:
+            bag.write_image(frame.stamp_ns, frame.pixels())
+        else:
+            bag.write_compressed_image(frame.stamp_ns, frame.encoded())
+    except InputError as error:
+        raise InputError(f"{frame.name}: {error}") from error
