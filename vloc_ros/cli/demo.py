@@ -17,15 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vloc_ros.core.camera import Camera
-    from vloc_ros.core.pose import Pose
-    from vloc_ros.simulation.scene import World
+    from vloc_ros.simulation.scenario import Lap
 
 _WORLD = "room"
 _SEED = 1
 _MAP_FRAMES, _QUERY_FRAMES, _ELSEWHERE_FRAMES = 80, 40, 40
-_FRAME_NS = 200_000_000
-_JPEG_QUALITY = 95
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -52,41 +48,29 @@ def run(args: argparse.Namespace) -> int:
 
 def make_images(out: Path) -> None:
     """The three laps as folders that hold what a user's own recording would: images, poses, a calibration."""
-    from vloc_ros.simulation.trajectories import walk
-    from vloc_ros.simulation.world import make_lookalike, make_world
+    from vloc_ros.simulation.scenario import make_lookalike_lap, make_scenario
     from vloc_ros.storage.cameras import write_camera
 
-    camera = _camera()
-    world = make_world(_WORLD, _SEED)
-    elsewhere = make_lookalike(world, _SEED)
-    write_camera(out / "images" / "camera.yaml", camera, name="demo")
-    _render_lap(world, walk(world, _MAP_FRAMES, 1), camera, out / "images" / "map")
-    _render_lap(world, walk(world, _QUERY_FRAMES, 2), camera, out / "images" / "query")
-    _render_lap(elsewhere, walk(elsewhere, _ELSEWHERE_FRAMES, 3), camera, out / "images" / "elsewhere")
+    scenario = make_scenario(_WORLD, _SEED, map_frames=_MAP_FRAMES, query_frames=_QUERY_FRAMES)
+    elsewhere = make_lookalike_lap(scenario.map_lap.world, _ELSEWHERE_FRAMES, _SEED)
+    write_camera(out / "images" / "camera.yaml", scenario.map_lap.camera, name="demo")
+    for name, lap in (("map", scenario.map_lap), ("query", scenario.query_lap), ("elsewhere", elsewhere)):
+        _render(lap, out / "images" / name)
 
 
-def _camera() -> Camera:
-    """A small camera with a lens that bends straight lines, as most do."""
-    from vloc_ros.core.camera import Camera
-
-    return Camera("OPENCV", 640, 480, (525.0, 525.0, 322.0, 238.0, -0.12, 0.03, 0.0005, -0.0003))
-
-
-def _render_lap(world: World, lap: Sequence[Pose], camera: Camera, folder: Path) -> None:
+def _render(lap: Lap, folder: Path) -> None:
+    """Write a lap's images and true poses."""
     import cv2
-    import numpy as np
     from tqdm import tqdm
 
-    from vloc_ros.simulation.render import render
     from vloc_ros.storage.atomic import write_bytes_atomically
     from vloc_ros.storage.trajectories import Trajectory, write_tum
 
-    for index, map_from_camera in enumerate(tqdm(lap, desc=f"rendering {world.name}", unit="image")):
-        image = render(world, camera, map_from_camera, seed=index)
-        done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    for index in tqdm(range(len(lap)), desc=f"rendering {lap.world.name}", unit="image"):
+        done, data = cv2.imencode(".png", lap.image(index))
         assert done
-        write_bytes_atomically(folder / "images" / f"frame-{index:04}.jpg", bytes(data))
-    write_tum(folder / "poses.txt", Trajectory(np.arange(len(lap)) * _FRAME_NS, tuple(lap)))
+        write_bytes_atomically(folder / "images" / lap.name(index), bytes(data))
+    write_tum(folder / "poses.txt", Trajectory(lap.stamps_ns, lap.map_from_camera))
 
 
 def offline_steps(out: Path) -> list[list[str]]:

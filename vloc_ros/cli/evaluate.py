@@ -2,9 +2,11 @@
 
   vloc evaluate --map MAP --images DIR --poses TUM --camera YAML     images with true poses
   vloc evaluate --map MAP --images DIR --absent                      images of somewhere else
+  vloc evaluate --map MAP --bag BAG --truth-topic TOPIC              images of a bag
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC --live       through the ROS 2 nodes, at the bag's own rate
 
-True poses are TUM rows of map_from_camera, one per image in name order. A refused image counts as infinitely wrong;
+True poses are TUM rows of map_from_camera, one per image in name order (in a bag: in the order of recording); those of
+a topic are of base_link. A refused image counts as infinitely wrong;
 an accepted one outside 50 cm or 5 degrees is a false accept, and with --absent every acceptance is.
 """
 
@@ -72,6 +74,8 @@ def check_options(args: argparse.Namespace) -> None:
 
     if args.images and (args.live or args.truth_topic):
         raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
+    if args.bag and args.camera:
+        raise InputError("--camera goes with --images, found --bag; a bag brings its calibration")
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")
     if args.report:
@@ -94,14 +98,26 @@ def read_questions(args: argparse.Namespace) -> tuple[list[Question], Sequence[P
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
 
+    if args.bag:
+        return _read_bag(args)
     paths = list_images(args.images)
     camera = read_camera(args.camera) if args.camera else None
     if args.absent:
         if camera is None:
             print("no --camera: taking a focal length of 0.9 x the image width")
         return questions_from(paths, stamps_for(paths), camera)[: args.limit], None
-    truth = true_poses(paths, args.poses)
-    return questions_from(paths, truth.stamps_ns, camera)[: args.limit], truth.poses[: args.limit]
+    trajectory = true_poses(paths, args.poses)
+    return questions_from(paths, trajectory.stamps_ns, camera)[: args.limit], trajectory.poses[: args.limit]
+
+
+def _read_bag(args: argparse.Namespace) -> tuple[list[Question], Sequence[Pose] | None]:
+    from vloc_ros.cli.bag_source import read_bag_source
+
+    source = read_bag_source(args)
+    if source.truth is None:
+        return source.questions, None
+    pairs = zip(source.truth, source.base_from_camera, strict=True)
+    return source.questions, [map_from_base @ base_from_camera for map_from_base, base_from_camera in pairs]
 
 
 def answer(localizer: Localizer, questions: Sequence[Question]) -> list[ResultRecord]:
