@@ -1,0 +1,205 @@
+"""Images in, landmark map out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from vloc_ros.core.descriptors import DescriptorCodec
+from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.features import Extractor, Features
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex
+from vloc_ros.core.localizer import Localizer
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.vocabulary import Vocabulary
+from vloc_ros.mapping.calibration import calibrate
+from vloc_ros.mapping.colmap import reconstruct, triangulate
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.correspondences import epipolar_inliers, mutual_matches
+from vloc_ros.mapping.images import MappingImage, Progress, extract_all, silent
+from vloc_ros.mapping.landmarks import cluster_landmarks
+from vloc_ros.mapping.pairs import Pair, pairs_by_likeness, pairs_by_pose
+from vloc_ros.mapping.scale import UNKNOWN_SCALE, ScaleSource, placed
+from vloc_ros.mapping.structure import Structure, mean_descriptors
+
+_MIN_IMAGES = 3
+
+
+def build_map(
+    images: Sequence[MappingImage],
+    *,
+    name: str,
+    config: MappingConfig,
+    extractor: Extractor,
+    localizer_factory: Callable[[LandmarkMap], Localizer],
+    frame_id: str = "map",
+    scale: ScaleSource | None = None,
+    progress: Progress = silent,
+) -> LandmarkMap:
+    """Build a map.
+
+    Args:
+        images: in the order they were taken.
+        name: for people.
+        config: parameters.
+        extractor: `config.extractor`'s; queries will use the same.
+        localizer_factory: asks a map, to calibrate its covariance.
+        frame_id: ROS frame of the map.
+        scale: None keeps the images' poses exactly and triangulates; otherwise poses come from structure from motion,
+            and this says what gives them scale and frame.
+        progress: shows how far it has come.
+
+    Raises:
+        InputError: an image cannot be used, or poses are missing where they are needed.
+        MapError: the images share too little to make a map.
+    """
+    _check(images, posed=scale is None)
+    features = extract_all(images, extractor, progress)
+    if scale is None:
+        matches = _matches_of_posed(images, features, config, progress)
+        metric = True
+    else:
+        matches = _matches_of_unposed(features, config, progress)
+        images, features, matches = _reconstructed(images, features, matches, scale, config, progress)
+        metric = scale is not UNKNOWN_SCALE
+    landmark_map = _map_of_posed(images, features, matches, name=name, frame_id=frame_id, config=config)
+    calibration = calibrate(
+        images,
+        features,
+        matches,
+        segments=config.calibration_segments,
+        build_sub_map=lambda i, f, m: _map_of_posed(i, f, m, name=name, frame_id=frame_id, config=config),
+        localizer_factory=localizer_factory,
+        progress=progress,
+    )
+    return replace(landmark_map, calibration=calibration, metric=metric)
+
+
+def _check(images: Sequence[MappingImage], *, posed: bool) -> None:
+    if len(images) < _MIN_IMAGES:
+        raise InputError(f"{len(images)} images are too few for a map, expected at least {_MIN_IMAGES}")
+    names = {image.name for image in images}
+    if len(names) != len(images):
+        raise InputError(f"{len(images)} images have {len(names)} different names, expected every name once")
+    without = next((image.name for image in images if image.map_from_camera is None), None)
+    if posed and without is not None:
+        raise InputError(f"{without} has no pose; give poses for all images, or build from images alone")
+
+
+def _matches_of_posed(
+    images: Sequence[MappingImage], features: Sequence[Features], config: MappingConfig, progress: Progress
+) -> dict[Pair, Array]:
+    """Matches of pairs that look the same way, checked against the known poses."""
+    poses = [image.map_from_camera for image in images if image.map_from_camera is not None]
+    rays = [image.camera.unproject(found.xy) for image, found in zip(images, features, strict=True)]
+    pairs = pairs_by_pose(poses, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
+    verified = {}
+    for i, j in progress(pairs, description="matching"):
+        found = mutual_matches(features[i], features[j], ratio=config.match_ratio)
+        meet = epipolar_inliers(
+            (rays[i][found[:, 0]], rays[j][found[:, 1]]),
+            (poses[i], poses[j]),
+            (images[i].camera, images[j].camera),
+            max_error_px=config.max_epipolar_error_px,
+        )
+        if meet.sum() >= config.min_pair_matches:
+            verified[i, j] = found[meet]
+    return verified
+
+
+def _matches_of_unposed(features: Sequence[Features], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
+    """Matches of images that look alike, not yet checked."""
+    sample = np.concatenate([found.descriptors for found in features])
+    if not len(sample):
+        raise MapError(f"none of the {len(features)} images shows a keypoint; are they dark or blurred?")
+    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // 50000)], config.vocabulary_words)
+    places = np.stack([vocabulary.encode(found.descriptors) for found in features])
+    pairs = pairs_by_likeness(places, per_image=config.pairs_per_image, exhaustive_max=config.exhaustive_max_images)
+    found = {
+        (i, j): mutual_matches(features[i], features[j], ratio=config.match_ratio)
+        for i, j in progress(pairs, description="matching")
+    }
+    return {pair: matches for pair, matches in found.items() if len(matches) >= config.min_pair_matches}
+
+
+def _reconstructed(
+    images: Sequence[MappingImage],
+    features: Sequence[Features],
+    matches: Mapping[Pair, Array],
+    scale: ScaleSource,
+    config: MappingConfig,
+    progress: Progress,
+) -> tuple[list[MappingImage], list[Features], dict[Pair, Array]]:
+    """The images that structure from motion could place, with their poses, and their matches checked against them."""
+    for _ in progress(["structure from motion"], description="structure from motion"):
+        structure = reconstruct(images, features, matches)
+    poses = placed(structure, images, scale)
+    kept = [i for i, pose in enumerate(poses) if pose is not None]
+    posed = [replace(images[i], map_from_camera=poses[i]) for i in kept]
+    kept_features = [features[i] for i in kept]
+    return posed, kept_features, _matches_of_posed(posed, kept_features, config, progress)
+
+
+def _map_of_posed(
+    images: Sequence[MappingImage],
+    features: Sequence[Features],
+    matches: Mapping[Pair, Array],
+    *,
+    name: str,
+    frame_id: str,
+    config: MappingConfig,
+) -> LandmarkMap:
+    """Triangulate, describe, group into landmarks, index the places."""
+    if not matches:
+        raise MapError(
+            f"no two of the {len(images)} images share {config.min_pair_matches} matches that fit their poses; "
+            "check that the poses are map_from_camera of optical frames and belong to these images"
+        )
+    structure = triangulate(images, features, matches).with_tracks_of_at_least(config.min_track_length)
+    if not len(structure.points):
+        raise MapError(f"no point is seen by {config.min_track_length} images; take them closer together")
+    descriptors = mean_descriptors(structure, [found.descriptors for found in features])
+    codec = DescriptorCodec.fit(descriptors, config.descriptor_dimension)
+    return LandmarkMap(
+        name=name,
+        frame_id=frame_id,
+        points=structure.points.astype(np.float32),
+        landmark_ids=cluster_landmarks(structure.points, points_per_landmark=config.points_per_landmark),
+        codes=codec.encode(descriptors),
+        codec=codec,
+        keyframes=_keyframes(images, structure),
+        extractor=config.extractor,
+        places={"vlad": _vlad_places(features, codec, config)},
+        provenance=_provenance(images, structure),
+    )
+
+
+def _keyframes(images: Sequence[MappingImage], structure: Structure) -> Keyframes:
+    visible = [structure.visible(i) for i in range(len(images))]
+    poses: list[Pose] = [pose for pose in structure.poses if pose is not None]
+    return Keyframes(
+        names=tuple(image.name for image in images),
+        rotations=np.stack([pose.rotation for pose in poses]),
+        translations=np.stack([pose.translation for pose in poses]),
+        point_offsets=np.concatenate([[0], np.cumsum([len(v) for v in visible])]).astype(np.int64),
+        point_indices=np.concatenate(visible).astype(np.int32),
+    )
+
+
+def _vlad_places(features: Sequence[Features], codec: DescriptorCodec, config: MappingConfig) -> PlaceIndex:
+    projected = [codec.project(found.descriptors) for found in features]
+    sample = np.concatenate(projected)
+    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // 50000)], config.vocabulary_words)
+    places = np.stack([vocabulary.encode(descriptors) for descriptors in projected])
+    return PlaceIndex(vocabulary.hash, places, vocabulary.arrays)
+
+
+def _provenance(images: Sequence[MappingImage], structure: Structure) -> dict[str, Any]:
+    return {
+        "images": len(images),
+        "mean_reprojection_error_px": round(structure.mean_reprojection_error_px, 4),
+        "mean_track_length": round(len(structure.track_points) / len(structure.points), 3),
+    }

@@ -1,0 +1,180 @@
+"""Triangulation and structure from motion by COLMAP (Schönberger and Frahm 2016), through pycolmap.
+
+COLMAP gets our keypoints and our matches; nothing is extracted or matched a second time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.features import Features
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.mapping.images import MappingImage
+from vloc_ros.mapping.pairs import Pair
+from vloc_ros.mapping.structure import Structure
+
+_CALIBRATED = pycolmap.TwoViewGeometryConfiguration.CALIBRATED.value
+_SEED = 0
+# COLMAP numbers images from 1, we from 0
+_FIRST_ID = 1
+
+pycolmap.logging.minloglevel = pycolmap.logging.Level.FATAL.value
+
+
+def triangulate(
+    images: Sequence[MappingImage], features: Sequence[Features], matches: Mapping[Pair, Array]
+) -> Structure:
+    """Points from images whose poses are known and kept.
+
+    Args:
+        images: N images, all with poses.
+        features: their keypoints.
+        matches: (M, 2) keypoint indices by pair of image indices, already verified.
+    """
+    poses = tuple(_known(image) for image in images)
+    with tempfile.TemporaryDirectory(prefix="vloc_map_") as folder:
+        database = Path(folder) / "database.db"
+        _write_database(database, images, features, matches)
+        posed = _posed_reconstruction(images, features, poses)
+        pycolmap.set_random_seed(_SEED)
+        built = pycolmap.triangulate_points(posed, database, folder, folder, clear_points=True, options=_options())
+    return _structure(built, poses)
+
+
+def reconstruct(
+    images: Sequence[MappingImage], features: Sequence[Features], matches: Mapping[Pair, Array]
+) -> Structure:
+    """Poses and points from images alone, in a frame and scale of their own; the model with most images.
+
+    Raises:
+        InputError: no two images show enough of the same.
+    """
+    with tempfile.TemporaryDirectory(prefix="vloc_map_") as folder:
+        database = Path(folder) / "database.db"
+        _write_database(database, images, features, matches, verified=False)
+        pairs_file = Path(folder) / "pairs.txt"
+        pairs_file.write_text("".join(f"{images[i].name} {images[j].name}\n" for i, j in matches))
+        pycolmap.set_random_seed(_SEED)
+        verification = pycolmap.TwoViewGeometryOptions()
+        verification.ransac.random_seed = _SEED
+        pycolmap.verify_matches(database, pairs_file, verification)
+        models = pycolmap.incremental_mapping(database, folder, folder, _options())
+    if not models:
+        raise InputError(
+            f"no two of the {len(images)} images show enough of the same to start a map; take them closer together"
+        )
+    built = max(models.values(), key=lambda model: int(model.num_reg_images()))
+    poses: list[Pose | None] = [None] * len(images)
+    for identifier, image in built.images.items():
+        if image.has_pose:
+            camera_from_map = image.cam_from_world()
+            placed = Pose(camera_from_map.rotation.matrix(), camera_from_map.translation)
+            poses[identifier - _FIRST_ID] = placed.inverse()
+    return _structure(built, tuple(poses))
+
+
+def _known(image: MappingImage) -> Pose:
+    if image.map_from_camera is None:
+        raise InputError(f"{image.name} has no pose, expected one for every image; build from images alone instead")
+    return image.map_from_camera
+
+
+def _options() -> pycolmap.IncrementalPipelineOptions:
+    """Calibrations and given poses stay as they are."""
+    options = pycolmap.IncrementalPipelineOptions()
+    options.fix_existing_frames = True
+    options.ba_refine_focal_length = False
+    options.ba_refine_principal_point = False
+    options.ba_refine_extra_params = False
+    options.extract_colors = False
+    options.multiple_models = True
+    options.random_seed = _SEED
+    return options
+
+
+def _write_database(
+    path: Path,
+    images: Sequence[MappingImage],
+    features: Sequence[Features],
+    matches: Mapping[Pair, Array],
+    *,
+    verified: bool = True,
+) -> None:
+    database = pycolmap.Database.open(path)
+    try:
+        for number, camera in enumerate(_cameras(images), _FIRST_ID):
+            database.write_camera(_colmap_camera(camera, number), use_camera_id=True)
+        reconstruction = _posed_reconstruction(images, features, tuple(Pose.identity() for _ in images))
+        for rig in reconstruction.rigs.values():
+            database.write_rig(rig, use_rig_id=True)
+        for identifier, image in sorted(reconstruction.images.items()):
+            database.write_frame(reconstruction.frames[image.frame_id], use_frame_id=True)
+            database.write_image(image, use_image_id=True)
+            database.write_keypoints(identifier, features[identifier - _FIRST_ID].xy.astype(np.float32))
+        for (i, j), found in matches.items():
+            database.write_matches(i + _FIRST_ID, j + _FIRST_ID, found)
+            if verified:
+                geometry = pycolmap.TwoViewGeometry()
+                geometry.config = _CALIBRATED
+                geometry.inlier_matches = found
+                database.write_two_view_geometry(i + _FIRST_ID, j + _FIRST_ID, geometry)
+    finally:
+        database.close()
+
+
+def _cameras(images: Sequence[MappingImage]) -> list[Camera]:
+    """The different cameras, in the order in which they first appear."""
+    return list(dict.fromkeys(image.camera for image in images))
+
+
+def _colmap_camera(camera: Camera, identifier: int) -> pycolmap.Camera:
+    result = pycolmap.Camera(
+        camera_id=identifier,
+        model=camera.model,
+        width=camera.width,
+        height=camera.height,
+        params=list(camera.parameters),
+    )
+    result.has_prior_focal_length = True
+    return result
+
+
+def _posed_reconstruction(
+    images: Sequence[MappingImage], features: Sequence[Features], poses: Sequence[Pose]
+) -> pycolmap.Reconstruction:
+    reconstruction = pycolmap.Reconstruction()
+    cameras = {camera: number for number, camera in enumerate(_cameras(images), _FIRST_ID)}
+    for camera, number in cameras.items():
+        reconstruction.add_camera_with_trivial_rig(_colmap_camera(camera, number))
+    for number, (image, found, pose) in enumerate(zip(images, features, poses, strict=True), _FIRST_ID):
+        keypoints = pycolmap.Point2DList([pycolmap.Point2D(xy) for xy in found.xy.astype(np.float64)])
+        camera_from_map = pose.inverse()
+        reconstruction.add_image_with_trivial_frame(
+            pycolmap.Image(name=image.name, camera_id=cameras[image.camera], image_id=number, points2D=keypoints),
+            pycolmap.Rigid3d(pycolmap.Rotation3d(camera_from_map.rotation), camera_from_map.translation),
+        )
+    return reconstruction
+
+
+def _structure(built: pycolmap.Reconstruction, poses: tuple[Pose | None, ...]) -> Structure:
+    points, rows = [], []
+    for number, identifier in enumerate(sorted(built.points3D)):
+        point = built.points3D[identifier]
+        points.append(point.xyz)
+        rows += [(number, seen.image_id - _FIRST_ID, seen.point2D_idx) for seen in point.track.elements]
+    tracks = np.array(rows, np.int64).reshape(-1, 3)
+    return Structure(
+        points=np.array(points).reshape(-1, 3),
+        track_points=tracks[:, 0],
+        track_images=tracks[:, 1],
+        track_keypoints=tracks[:, 2],
+        poses=poses,
+        mean_reprojection_error_px=float(built.compute_mean_reprojection_error()) if points else 0.0,
+    )

@@ -1,0 +1,31 @@
+"""Parameters of building a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vloc_ros.core.config import Checked, ExtractorConfig, parameter
+
+
+@dataclass(frozen=True, slots=True)
+class MappingConfig(Checked):
+    """How a map is built."""
+
+    extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
+    pairs_per_image: int = parameter(20, "other images that each image is matched with", low=1, high=1000)
+    pair_max_angle_rad: float = parameter(
+        1.05, "viewing directions of two matched images differ at most by this", unit="rad", low=0.05, high=3.15
+    )
+    exhaustive_max_images: int = parameter(
+        120, "without poses, up to this many images all pairs are matched", low=2, high=10000
+    )
+    match_ratio: float = parameter(0.85, "nearest over second-nearest descriptor distance, at most", low=0.1, high=1.0)
+    max_epipolar_error_px: float = parameter(3.0, "distance from the epipolar line", unit="px", low=0.1, high=100.0)
+    min_pair_matches: int = parameter(12, "matches that make a pair of images count", low=5, high=1000)
+    min_track_length: int = parameter(3, "images that must see a point", low=2, high=100)
+    descriptor_dimension: int = parameter(64, "bytes of a compact descriptor", low=8, high=256)
+    points_per_landmark: int = parameter(300, "points that make a landmark, on average", low=10, high=100000)
+    vocabulary_words: int = parameter(32, "visual words of the VLAD place index", low=2, high=4096)
+    calibration_segments: int = parameter(
+        4, "contiguous segments left out in turn to calibrate the covariance; 0 for none", low=0, high=100
+    )

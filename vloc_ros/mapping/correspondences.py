@@ -1,0 +1,46 @@
+"""2D-2D matches between two images, and which of them agree with the images' known poses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.features import Features
+from vloc_ros.core.pose import Array, Pose, skew
+
+_MIN_BASELINE_M = 1e-6
+
+
+def mutual_matches(first: Features, second: Features, *, ratio: float) -> Array:
+    """(M, 2) uint32 keypoint indices: mutual nearest neighbours that pass the ratio test (Lowe 2004)."""
+    if len(first) < 2 or len(second) < 2:
+        return np.zeros((0, 2), np.uint32)
+    similarity = first.descriptors @ second.descriptors.T
+    forward, backward = similarity.argmax(axis=1), similarity.argmax(axis=0)
+    mine = np.flatnonzero(backward[forward] == np.arange(len(forward)))
+    rows = similarity[mine]
+    best = rows[np.arange(len(mine)), forward[mine]]
+    rows[np.arange(len(mine)), forward[mine]] = -np.inf
+    # of unit vectors the squared distance is 2 - 2 times the similarity
+    distinct = 2 - 2 * best < ratio**2 * (2 - 2 * rows.max(axis=1, initial=-1.0))
+    return np.column_stack([mine, forward[mine]])[distinct].astype(np.uint32)
+
+
+def epipolar_inliers(
+    rays: tuple[Array, Array], poses: tuple[Pose, Pose], cameras: tuple[Camera, Camera], *, max_error_px: float
+) -> Array:
+    """(M,) bool: rays with z = 1 of matched keypoints that meet, by Sampson's distance in pixels.
+
+    Sampson's approximation of the reprojection error: Hartley and Zisserman, Multiple View Geometry, 11.4.3.
+    """
+    first_from_second = poses[0].inverse() @ poses[1]
+    baseline = float(np.linalg.norm(first_from_second.translation))
+    if baseline < _MIN_BASELINE_M:
+        return np.zeros(len(rays[0]), bool)
+    essential = skew(first_from_second.translation / baseline) @ first_from_second.rotation
+    line_in_first, line_in_second = rays[1] @ essential.T, rays[0] @ essential
+    algebraic = np.einsum("ij,ij->i", rays[0], line_in_first)
+    gradient = (line_in_first[:, :2] ** 2).sum(axis=1) + (line_in_second[:, :2] ** 2).sum(axis=1)
+    focal_px = min(camera.intrinsics[0] for camera in cameras)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(algebraic**2 < (max_error_px / focal_px) ** 2 * gradient)
