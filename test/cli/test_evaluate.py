@@ -159,6 +159,39 @@ def test_a_report_without_matplotlib_is_refused_before_the_work(scene_folder, tm
     assert "vloc_ros[evaluation]" in one_line(capsys)
 
 
+@pytest.fixture(scope="module")
+def bag(scene_folder, tmp_path_factory):
+    """The images with their true poses as a bag, as a robot with its camera 20 cm ahead of its base recorded it."""
+    folder = tmp_path_factory.mktemp("bags") / "bag"
+    given = ["--images", scene_folder.images, "--camera", scene_folder.camera, "--poses", scene_folder.poses]
+    words = ["bag", "make", *given, "--mount", "0.2", "0", "0", "0", "0", "0", "--out", folder]
+    assert main([str(word) for word in words]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("by_topic", [True, False])
+def test_images_of_a_bag_are_scored_offline(scene_folder, bag, tmp_path, by_topic):
+    truth = ["--truth-topic", "/truth"] if by_topic else ["--poses", scene_folder.poses]
+    words = ["evaluate", "--map", scene_folder.map, "--bag", bag, *truth, "--json", tmp_path / "s.json"]
+    assert main([str(word) for word in [*words, "--limit", "4"]]) == 0
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert (scores["queries"], scores["accepted"]) == (4, 4)
+    assert scores["median_translation_m"] < 0.005
+
+
+def test_errors_of_a_bag_are_one_line(scene_folder, bag, tmp_path, capsys):
+    cases = {
+        "no topic /elsewhere": ["--truth-topic", "/elsewhere"],
+        "a bag brings its calibration": ["--truth-topic", "/truth", "--camera", scene_folder.camera],
+        "has no images on /no": ["--truth-topic", "/truth", "--image-topic", "/no"],
+    }
+    for expected, words in cases.items():
+        assert main([str(w) for w in ["evaluate", "--map", scene_folder.map, "--bag", bag, *words]]) == 1
+        assert expected in one_line(capsys)
+    assert main(["evaluate", "--map", str(scene_folder.map), "--bag", str(tmp_path / "gone"), "--absent"]) == 1
+    assert "gone" in one_line(capsys)
+
+
 def test_help_names_every_option(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", "--help"])
