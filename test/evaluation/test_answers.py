@@ -1,0 +1,53 @@
+"""Questions are asked in order, after one that only warms up."""
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.query import Query
+from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.evaluation.answers import Question, answers
+
+CAMERA = Camera("SIMPLE_PINHOLE", 4, 3, (4.0, 2.0, 1.5))
+
+
+class CountingLocalizer:
+    """Answers with how many were asked before."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def localize(self, query: Query) -> LocalizationResult:
+        self.asked.append(query.stamp_ns)
+        return LocalizationResult(Status.NO_FEATURES, keypoints=len(self.asked))
+
+
+def question(stamp_ns: int) -> Question:
+    image = np.zeros((3, 4), np.uint8)
+    return Question(f"{stamp_ns}.png", lambda: Query.single(image, CAMERA, stamp_ns=stamp_ns))
+
+
+def test_the_first_image_warms_up_and_its_answer_is_dropped():
+    localizer, shown = CountingLocalizer(), []
+    records = list(answers(localizer, [question(s) for s in (5, 6, 7)], progress=lambda q: shown.extend(q) or q))
+    assert localizer.asked == [5, 5, 6, 7]
+    assert [(r.image, r.stamp_ns, r.result.keypoints) for r in records] == [
+        ("5.png", 5, 2),
+        ("6.png", 6, 3),
+        ("7.png", 7, 4),
+    ]
+    assert len(shown) == 3
+
+
+def test_no_question_no_answer():
+    assert list(answers(CountingLocalizer(), [], progress=lambda q: q)) == []
+
+
+def test_an_image_that_cannot_be_read_ends_the_work():
+    def fail() -> Query:
+        raise InputError("cut short")
+
+    asked = answers(CountingLocalizer(), [question(1), Question("bad.png", fail)], progress=lambda q: q)
+    with pytest.raises(InputError, match="cut short"):
+        list(asked)

@@ -1,0 +1,35 @@
+"""The table that a person reads."""
+
+from test_scores import accepted, off_by, refused, scored
+
+from vloc_ros.evaluation.scores import score_absent
+from vloc_ros.evaluation.table import limit_text, table
+
+
+def test_table_has_every_figure_of_accuracy():
+    text = table(scored([accepted(off_by(0.01, 1.0), times_ms={"features": 40.0}), accepted(off_by(0.04, 3.0))]))
+    rows = dict(line.split("  ", 1) for line in text.splitlines())
+    values = {name.strip(): value.strip() for name, value in rows.items()}
+    assert values["accepted"] == "2 (100.0%)"
+    assert values["median error"] == "2.50 cm, 2.00 deg"
+    assert values["within 2 cm, 2 deg"] == "50.0%"
+    assert values["false accepts"] == "0"
+    assert "p50 20.0" in values["total ms"]
+
+
+def test_table_says_that_a_median_is_infinite_and_why_queries_were_refused():
+    text = table(scored([accepted(off_by(0.01, 1.0)), refused()]))
+    assert "infinite (half of the queries or more were refused)" in text
+    assert "refused: too few matches" in text
+
+
+def test_table_of_somewhere_else_claims_no_accuracy():
+    text = table(score_absent([refused()], map_bytes=1_500_000))
+    assert "within" not in text
+    assert "median" not in text
+    assert "1.50 MB" in text
+
+
+def test_limits_for_people():
+    assert limit_text("5cm_5deg") == "5 cm, 5 deg"
+    assert limit_text("5m_10deg") == "5 m, 10 deg"
