@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -117,3 +120,14 @@ def test_stamps_and_image_messages() -> None:
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (1_700_000_000, 1)
     assert messages.stamp_ns_of(message) == 1_700_000_000_000_000_001
     np.testing.assert_array_equal(image_of(message), _BGR)
+
+
+def test_messages_of_rclpy_are_read_as_well() -> None:
+    """Their data is an array.array, and they know nothing of rosbags."""
+    fields = {"height": 24, "width": 32, "encoding": "bgr8", "is_bigendian": 0, "header": None}
+    for padding in (0, 8):
+        rows = np.hstack([_BGR.reshape(24, 96), np.zeros((24, padding), np.uint8)])
+        raw = SimpleNamespace(**fields, step=96 + padding, data=array("B", rows.tobytes()))
+        np.testing.assert_array_equal(image_of(raw), _BGR)
+    png = SimpleNamespace(format="png", data=array("B", cv2.imencode(".png", _BGR)[1].tobytes()))
+    np.testing.assert_array_equal(image_of(png), _BGR)

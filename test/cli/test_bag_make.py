@@ -134,3 +134,10 @@ def test_drift_grows_with_the_way_and_repeats() -> None:
     assert max(small.distance_to(again)) == 0
     assert 0.05 < small.distance_to(exact)[0] < large.distance_to(exact)[0]
     assert small.distance_to(exact)[1] == pytest.approx(0.1, rel=0.01)
+
+
+def test_wrong_wheels_measure_a_wrong_length() -> None:
+    odometry = DriftingOdometry(0.02, 3)
+    steps = [odometry.after(Pose.from_rotation_vector([0, 0, 0], [0.1 * i, 0, 0])) for i in range(11)]
+    way = sum(a.distance_to(b)[0] for a, b in zip(steps, steps[1:], strict=False))
+    assert abs(way - 1.0) == pytest.approx(0.02, rel=1e-6)

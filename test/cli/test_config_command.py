@@ -22,7 +22,7 @@ def test_the_table_names_every_parameter(capsys: pytest.CaptureFixture[str]) -> 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--json"]) == 0
     groups = json.loads(capsys.readouterr().out)
-    assert set(groups) == {"localizer", "extractor", "mapping"}
+    assert set(groups) == {"localizer", "mapping"}
     found = {entry["name"]: entry["default"] for entry in groups["localizer"]}
     assert found == {parameter.name: parameter.value for parameter in parameters_of(LocalizerConfig())}
 

@@ -84,6 +84,12 @@ def test_long_chains_stay_rotations() -> None:
     assert np.abs(pose.rotation @ pose.rotation.T - np.eye(3)).max() < 1e-12
 
 
+def test_products_straighten_what_rounding_skewed() -> None:
+    skewed = Pose(np.eye(3) + 4e-6 * np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]]), np.zeros(3))
+    straight = (skewed @ Pose.identity()).rotation
+    assert np.abs(straight @ straight.T - np.eye(3)).max() < 1e-9
+
+
 @_relaxed
 @given(_vectors, _vectors)
 def test_skew_is_the_cross_product(a: tuple[float, ...], b: tuple[float, ...]) -> None:

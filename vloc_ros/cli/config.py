@@ -1,7 +1,7 @@
 """List every parameter with its default, range, unit and meaning.
 
-The localizer's can be set in a YAML file or as ROS parameters; those of the extractor and of mapping are fixed when a
-map is built.
+The localizer's can be set in a YAML file or as ROS parameters; those of mapping, the extractor's among them, are fixed
+when a map is built.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _groups() -> dict[str, list[Any]]:
-    from vloc_ros.core.config import ExtractorConfig, LocalizerConfig, parameters_of
+    from vloc_ros.core.config import LocalizerConfig, parameters_of
     from vloc_ros.mapping.config import MappingConfig
 
-    configurations = {"localizer": LocalizerConfig(), "extractor": ExtractorConfig(), "mapping": MappingConfig()}
+    configurations = {"localizer": LocalizerConfig(), "mapping": MappingConfig()}
     return {title: list(parameters_of(configuration)) for title, configuration in configurations.items()}
 
 
