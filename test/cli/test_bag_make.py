@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -139,5 +140,5 @@ def test_drift_grows_with_the_way_and_repeats() -> None:
 def test_wrong_wheels_measure_a_wrong_length() -> None:
     odometry = DriftingOdometry(0.02, 3)
     steps = [odometry.after(Pose.from_rotation_vector([0, 0, 0], [0.1 * i, 0, 0])) for i in range(11)]
-    way = sum(a.distance_to(b)[0] for a, b in zip(steps, steps[1:], strict=False))
+    way = sum(a.distance_to(b)[0] for a, b in pairwise(steps))
     assert abs(way - 1.0) == pytest.approx(0.02, rel=1e-6)
