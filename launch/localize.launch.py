@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchDescription
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
@@ -38,7 +39,10 @@ def generate_launch_description():
             **{name: LaunchConfiguration(name) for name in shared},
             "params_file": str(SHARE / "config" / "map_server.yaml"),
         }.items(),
-        condition=IfCondition(PythonExpression(["'", LaunchConfiguration("map"), "' != ''"])),
+    )
+    # a group of its own, or the map server's params_file would be the localizer's as well
+    serving = GroupAction(
+        [map_server], condition=IfCondition(PythonExpression(["'", LaunchConfiguration("map"), "' != ''"]))
     )
     image_topic = LaunchConfiguration("image_topic")
     localizer = Node(
@@ -64,4 +68,4 @@ def generate_launch_description():
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
     )
-    return LaunchDescription([*declared, map_server, localizer])
+    return LaunchDescription([*declared, serving, localizer])

@@ -1,9 +1,10 @@
 """Bag in, report out: plays a bag to the nodes in a ROS domain of their own, scores what they say, and ends."""
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, Shutdown
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PythonExpression
+
+from launch import LaunchDescription
 
 ARGUMENTS = {
     "bag": (None, "bag folder or .mcap file"),

@@ -46,8 +46,8 @@ from vloc_ros.storage.maps import map_hash, read_map
 class LocalizerNode(ManagedNode):
     """See the module, and docs/your-robot.md for topics and parameters."""
 
-    def __init__(self) -> None:
-        super().__init__("localizer")
+    def __init__(self, **options: Any) -> None:
+        super().__init__("localizer", **options)
         declare(self, LocalizerNodeConfig(), LocalizerConfig())
         self._health = Health()
         self._loaded: LoadedMap | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
@@ -15,8 +16,8 @@ UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active"
 class ManagedNode(LifecycleNode):
     """Gives `configure`, `activate`, `deactivate` and `cleanup` to fill in; the last two never fail."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, automatically_declare_parameters_from_overrides=True)
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
         self.state = UNCONFIGURED
 
     def configure(self) -> None:

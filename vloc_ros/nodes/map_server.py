@@ -49,8 +49,8 @@ class ServedMap:
 class MapServerNode(ManagedNode):
     """See the module, and docs/your-robot.md for topics and parameters."""
 
-    def __init__(self) -> None:
-        super().__init__("map_server")
+    def __init__(self, **options: Any) -> None:
+        super().__init__("map_server", **options)
         declare(self, MapServerConfig())
         self._served: ServedMap | None = None
         self.create_service(LoadMap, "~/load_map", self._on_load_map)

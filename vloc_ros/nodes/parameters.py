@@ -116,10 +116,12 @@ def declare(node: Node, *configurations: Checked) -> None:
     unknown = sorted(set(given) - set(declared))
     if unknown:
         raise ConfigError(f"unknown parameter {unknown[0]}, expected one of {', '.join(declared)}")
-    for name, leaf in declared.items():
-        value = _as_declared(leaf, given.get(name, leaf.value))
-        node.declare_parameter(name, value, _descriptor(leaf), ignore_override=True)
+    values = {name: _as_declared(leaf, given.get(name, leaf.value)) for name, leaf in declared.items()}
     kinds = [type(configuration) for configuration in configurations]
+    for kind in kinds:
+        _config(kind, values)
+    for name, leaf in declared.items():
+        node.declare_parameter(name, values[name], _descriptor(leaf), ignore_override=True)
 
     def check(changes: list[RosParameter]) -> SetParametersResult:
         try:
@@ -129,8 +131,6 @@ def declare(node: Node, *configurations: Checked) -> None:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    for kind in kinds:
-        config_of(node, kind)
     node.add_on_set_parameters_callback(check)
 
 
@@ -140,15 +140,20 @@ def config_of(node: Node, kind: type[C], *, changes: dict[str, Any] | None = Non
     Raises:
         ConfigError: a value has the wrong type or lies outside its range.
     """
-    values: dict[str, Any] = {}
+    values = {leaf.name: node.get_parameter(leaf.name).value for leaf in parameters_of(kind())}
+    return _config(kind, values | (changes or {}))
+
+
+def _config(kind: type[C], values: dict[str, Any]) -> C:
+    """A configuration from flat names with dots; names of others are left aside."""
+    nested: dict[str, Any] = {}
     for leaf in parameters_of(kind()):
         *groups, name = leaf.name.split(".")
-        inner = values
+        inner = nested
         for group in groups:
             inner = inner.setdefault(group, {})
-        value = (changes or {}).get(leaf.name, node.get_parameter(leaf.name).value)
-        inner[name] = value
-    return config_from_mapping(kind, values)
+        inner[name] = values[leaf.name]
+    return config_from_mapping(kind, nested)
 
 
 def _given(node: Node) -> dict[str, Any]:

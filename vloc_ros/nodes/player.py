@@ -39,8 +39,8 @@ _ACKNOWLEDGED_WITHIN = Duration(seconds=5)
 class PlayerNode(Node):
     """Plays its bag once, in a thread, and ends the process."""
 
-    def __init__(self) -> None:
-        super().__init__("player", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("player", automatically_declare_parameters_from_overrides=True, **options)
         declare(self, PlayerConfig())
         self._config = config_of(self, PlayerConfig)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)

@@ -30,8 +30,8 @@ _QOS = QoSProfile(depth=1000)
 class RecorderNode(Node):
     """Records until it is interrupted, or until the expected number of images is answered."""
 
-    def __init__(self) -> None:
-        super().__init__("recorder", automatically_declare_parameters_from_overrides=True)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("recorder", automatically_declare_parameters_from_overrides=True, **options)
         declare(self, RecorderConfig())
         self._config = config_of(self, RecorderConfig)
         if not self._config.out:

@@ -1,0 +1,76 @@
+"""Nodes of the test process, and what a test needs to talk to them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+
+WAIT_S = 20.0
+
+
+class Ros:
+    """Nodes of this process on an executor, and a node of the test's own to talk to them."""
+
+    def __init__(self) -> None:
+        self._executor = MultiThreadedExecutor(num_threads=4)
+        self.node = Node("test")
+        self._nodes: list[Node] = []
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def add(self, make: Callable[..., Node], **parameters: Any) -> Any:
+        """Start a node with parameters; it does not become active by itself."""
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        node = make(parameter_overrides=overrides)
+        self._nodes.append(node)
+        self._executor.add_node(node)
+        return node
+
+    def collect(self, kind: Any, topic: str, qos: QoSProfile | int = 100) -> Inbox:
+        """Messages of a topic from now on."""
+        inbox = Inbox()
+        self.node.create_subscription(kind, topic, inbox.put, qos)
+        return inbox
+
+    def call(self, kind: Any, service: str, request: Any) -> Any:
+        """Call a service and wait for the answer."""
+        client = self.node.create_client(kind, service)
+        assert client.wait_for_service(WAIT_S), f"no service {service}"
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        assert answered.wait(WAIT_S), f"{service} did not answer"
+        return future.result()
+
+    def close(self) -> None:
+        for node in self._nodes:
+            node.trigger_shutdown()
+        self._executor.shutdown(timeout_sec=WAIT_S)
+        for node in [*self._nodes, self.node]:
+            node.destroy_node()
+        self._thread.join(WAIT_S)
+
+
+class Inbox:
+    """Messages as they come; a test waits until some satisfy it."""
+
+    def __init__(self) -> None:
+        self._came = threading.Condition()
+        self.messages: list[Any] = []
+
+    def put(self, message: Any) -> None:
+        with self._came:
+            self.messages.append(message)
+            self._came.notify_all()
+
+    def wait(self, satisfied: Callable[[list[Any]], bool], what: str = "") -> list[Any]:
+        with self._came:
+            assert self._came.wait_for(lambda: satisfied(self.messages), WAIT_S), f"never came: {what}"
+            return list(self.messages)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vloc_ros.core.pose import Pose
+from vloc_ros.nodes.fix import fix_of
+
+SMALL = st.floats(-3.0, 3.0)
+POSES = st.tuples(st.tuples(SMALL, SMALL, SMALL), st.tuples(SMALL, SMALL, SMALL)).map(
+    lambda parts: Pose.from_rotation_vector(np.array(parts[0]) * 0.5, parts[1])
+)
+COVARIANCE = np.diag([0.01, 0.02, 0.03, 0.001, 0.002, 0.003])
+
+
+@given(POSES, POSES)
+def test_the_base_is_where_the_camera_says(map_from_camera: Pose, camera_from_base: Pose) -> None:
+    fix = fix_of(map_from_camera, COVARIANCE, camera_from_base=camera_from_base, two_d=False)
+    assert max(fix.map_from_base.distance_to(map_from_camera @ camera_from_base)) < 1e-9
+    np.testing.assert_allclose(fix.covariance, fix.covariance.T, atol=1e-12)
+    np.testing.assert_allclose(fix.covariance[3:, 3:], COVARIANCE[3:, 3:], atol=1e-12)
+
+
+def test_the_covariance_is_that_of_perturbed_poses() -> None:
+    """Turn and shift the camera by what its covariance says; the base spreads as the carried one says."""
+    map_from_camera = Pose.from_rotation_vector([0.4, 0.2, -0.3], [1.0, 2.0, 3.0])
+    camera_from_base = Pose.from_rotation_vector([0.0, 1.0, 0.0], [0.5, -2.0, 1.0])
+    fix = fix_of(map_from_camera, COVARIANCE * 1e-2, camera_from_base=camera_from_base, two_d=False)
+    rng = np.random.default_rng(0)
+    errors = []
+    for error in rng.multivariate_normal(np.zeros(6), COVARIANCE * 1e-2, 4000):
+        turn = Pose.from_rotation_vector(error[3:], np.zeros(3))
+        moved = Pose((turn @ map_from_camera).rotation, map_from_camera.translation + error[:3])
+        errors.append((moved @ camera_from_base).error_to(fix.map_from_base))
+    found = np.cov(np.array(errors).T)
+    scale = np.sqrt(np.outer(np.diag(fix.covariance), np.diag(fix.covariance)))
+    np.testing.assert_allclose(found / scale, fix.covariance / scale, atol=0.1)
+
+
+@given(POSES, POSES)
+def test_two_d_keeps_x_y_and_the_heading(map_from_camera: Pose, camera_from_base: Pose) -> None:
+    upright = fix_of(map_from_camera, COVARIANCE, camera_from_base=camera_from_base, two_d=True)
+    free = map_from_camera @ camera_from_base
+    np.testing.assert_allclose(upright.map_from_base.translation, [*free.translation[:2], 0.0], atol=1e-9)
+    np.testing.assert_allclose(upright.map_from_base.rotation[:, 2], [0.0, 0.0, 1.0], atol=1e-12)
+    forward = free.rotation[:2, 0] / max(np.linalg.norm(free.rotation[:2, 0]), 1e-9)
+    if np.linalg.norm(free.rotation[:2, 0]) > 1e-3:
+        np.testing.assert_allclose(upright.map_from_base.rotation[:2, 0], forward, atol=1e-6)
+    assert not upright.covariance[[2, 3, 4]].any()

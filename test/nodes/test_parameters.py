@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ros_session import Ros
+from rclpy.parameter import Parameter
+
+from vloc_ros.core.config import LocalizerConfig, parameters_of
+from vloc_ros.core.errors import ConfigError
+from vloc_ros.nodes.localizer import LocalizerNode
+from vloc_ros.nodes.map_server import MapServerNode
+from vloc_ros.nodes.parameters import LocalizerNodeConfig, MapServerConfig, config_of
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+
+
+def test_every_parameter_of_the_configuration_is_declared(ros: Ros) -> None:
+    node = ros.add(LocalizerNode, autostart=False)
+    for leaf in [*parameters_of(LocalizerConfig()), *parameters_of(LocalizerNodeConfig(autostart=False))]:
+        assert node.get_parameter(leaf.name).value == leaf.value
+        assert node.describe_parameter(leaf.name).description.startswith(leaf.description)
+    bounds = node.describe_parameter("matcher.ratio").floating_point_range[0]
+    assert (bounds.from_value, bounds.to_value) == (0.1, 1.0)
+
+
+def test_given_values_reach_the_configuration(ros: Ros) -> None:
+    node = ros.add(LocalizerNode, autostart=False, base_frame="robot", **{"pose.max_error_px": 6})
+    assert config_of(node, LocalizerConfig).pose.max_error_px == 6.0
+    assert config_of(node, LocalizerNodeConfig).base_frame == "robot"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("matcher.ration", 0.8, "unknown parameter matcher.ration"),
+        ("matcher.ratio", 1.5, "expected 0.1 to 1.0"),
+        ("matcher.ratio", "much", "expected a float"),
+        ("publish_tf", "odom_map", "expected one of map_odom, map_base, none"),
+    ],
+)
+def test_a_wrong_parameter_stops_the_start(ros: Ros, name: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ros.add(LocalizerNode, autostart=False, **{name: value})
+
+
+def test_a_change_is_validated(ros: Ros) -> None:
+    node = ros.add(LocalizerNode, autostart=False)
+    refused, taken = node.set_parameters([Parameter("matcher.ratio", value=3.0), Parameter("publish_tf", value="none")])
+    assert not refused.successful
+    assert taken.successful
+    assert config_of(node, LocalizerConfig) == LocalizerConfig()
+
+
+@pytest.mark.parametrize(
+    ("file", "make", "kind"),
+    [("localizer.yaml", LocalizerNode, LocalizerNodeConfig), ("map_server.yaml", MapServerNode, MapServerConfig)],
+)
+def test_the_example_files_hold_every_default(file: str, make: Callable[..., Any], kind: Any) -> None:
+    values = yaml.safe_load((CONFIG / file).read_text())["/**"]["ros__parameters"]
+    assert values == {leaf.name: leaf.value for leaf in parameters_of(kind())}

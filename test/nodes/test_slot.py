@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import threading
+
+from vloc_ros.nodes.slot import LatestSlot
+
+
+def test_the_newest_wins_and_the_displaced_is_handed_back() -> None:
+    slot: LatestSlot[int] = LatestSlot()
+    assert slot.put(1) is None
+    assert slot.put(2) == 1
+    assert slot.take() == 2
+    assert slot.put(3) is None
+
+
+def test_closing_frees_the_one_who_waits() -> None:
+    slot: LatestSlot[int] = LatestSlot()
+    taken: list[int | None] = []
+    waiter = threading.Thread(target=lambda: taken.append(slot.take()))
+    waiter.start()
+    slot.close()
+    waiter.join(10.0)
+    assert taken == [None]
