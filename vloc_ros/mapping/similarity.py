@@ -148,12 +148,13 @@ def _on_a_line(points: Array) -> bool:
 
 
 def _check_twist(source: Array, residuals: Array) -> None:
-    """Refuse pairs so near to a line that their noise decides the turn about it."""
+    """Refuse pairs whose errors, seen from the line nearest to them, decide the turn about it."""
     spread = np.linalg.svd(source - source.mean(axis=0), compute_uv=False)[1]
-    if np.sqrt((residuals**2).sum() / len(source)) > _MAX_TWIST_STD * spread:
+    rms = float(np.sqrt((residuals**2).mean()))
+    if rms > _MAX_TWIST_STD * spread:
         raise InputError(
-            f"the {len(source)} point pairs that agree lie nearly on a line and their errors hide the turn about it; "
-            "add pairs beside the line"
+            f"{len(source)} point pairs agree to {rms:.2g} only, which leaves the turn open: they lie nearly on a "
+            "line, or do not belong together; add pairs beside it, or check their order"
         )
 
 
