@@ -95,32 +95,11 @@ def world_recording(args: argparse.Namespace, mount: Pose | None) -> Recording:
     return Recording(camera, base_from_camera, frames)
 
 
-class DriftingOdometry:
-    """Odometry of wheels with a wrong radius and a wrong track: errors grow with the way, by the same rule every time.
+def odometry_of(map_from_base: Sequence[Pose], *, drift: float, seed: int) -> list[Pose]:
+    """odom_from_base of every pose: wheels whose errors are this fraction of the way and of the turns."""
+    from vloc_ros.simulation.odometry import Drift, drifting_odometry
 
-    Args:
-        drift: size of the errors, as a fraction of the distance and in radians per metre.
-        seed: which wheels.
-    """
-
-    def __init__(self, drift: float, seed: int) -> None:
-        generator = np.random.default_rng(seed)
-        self._scale = 1.0 + drift * float(generator.choice([-1, 1]))
-        self._turn_per_m = drift * float(generator.choice([-1, 1]))
-        self._last_map_from_base: Pose | None = None
-        self._odom_from_base = Pose.identity()
-
-    def after(self, map_from_base: Pose) -> Pose:
-        """odom_from_base when the base has come to its next true pose; the identity at the first one."""
-        if self._last_map_from_base is not None:
-            motion = self._last_map_from_base.inverse() @ map_from_base
-            turn = self._turn_per_m * float(np.linalg.norm(motion.translation))
-            error = Pose.from_rotation_vector([0.0, 0.0, turn], np.zeros(3))
-            self._odom_from_base = (
-                self._odom_from_base @ Pose(motion.rotation, motion.translation * self._scale) @ error
-            )
-        self._last_map_from_base = map_from_base
-        return self._odom_from_base
+    return drifting_odometry(map_from_base, seed, drift=Drift(drift, drift, drift, drift))
 
 
 def _from_file(path: Path, stamp_ns: int, map_from_camera: Pose | None) -> Frame:
