@@ -1,0 +1,56 @@
+"""Move a map into another frame, such as a nav2 map's.
+
+  vloc map align MAP --gravity --out MAP2            turn z up and keep the heading
+  vloc map align MAP --pairs FILE --out MAP2         rows `mx my mz tx ty tz`: a point in the map and in the target
+  vloc map align MAP --trajectory TUM --out MAP2     rows of target_from_camera, one per keyframe in name order
+
+`#` starts a comment in both files. A map whose lengths are metres keeps its scale unless --scale is given; one of
+unknown scale takes the target's, which is in metres. Rows that contradict the others are left out of the fit; the
+table shows how far off the worst one is. Gravity is told by the keyframes' cameras, held level on the whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--gravity", action="store_true", help="turn z up")
+    target.add_argument("--pairs", type=Path, metavar="FILE", help="points in the map and in the target frame")
+    target.add_argument("--trajectory", type=Path, metavar="TUM", help="keyframe poses in the target frame")
+    parser.add_argument("--scale", action="store_true", help="change the scale of a map that is in metres too")
+    parser.add_argument("--frame-id", metavar="NAME", help="ROS frame of the result; default: the map's own")
+    parser.add_argument("--out", type=Path, required=True, metavar="MAP2", help="map folder to write, not MAP itself")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Align the map and write it."""
+    from vloc_ros.cli.alignment_targets import alignment_of, table, takes_scale, with_provenance
+    from vloc_ros.mapping.alignment import moved
+    from vloc_ros.storage.maps import map_hash, read_map, write_map
+
+    check_options(args)
+    landmark_map = read_map(args.map)
+    target_from_map, residuals = alignment_of(args, landmark_map)
+    metric = True if takes_scale(args, landmark_map) else None
+    aligned = moved(landmark_map, target_from_map, frame_id=args.frame_id, metric=metric)
+    digest = write_map(with_provenance(aligned, args, target_from_map, map_hash(args.map)), args.out)
+    print(table(target_from_map, residuals, "m" if aligned.metric else "units of the map"))
+    print(f"map {digest[:12]} in frame {aligned.frame_id} written: {args.out}")
+    return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Combinations that argparse cannot rule out."""
+    from vloc_ros.core.errors import InputError
+
+    if args.out.resolve() == args.map.resolve():
+        raise InputError(f"--out is {args.out}, the map itself; name another folder, a map is not changed in place")
+    if args.frame_id is not None and not args.frame_id.strip("/ "):
+        raise InputError(f"--frame-id is {args.frame_id!r}, expected the name of a ROS frame such as map")
+    if args.gravity and args.scale:
+        raise InputError("--scale goes with --pairs or --trajectory, found --gravity, which tells no scale")
