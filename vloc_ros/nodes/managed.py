@@ -35,6 +35,12 @@ class ManagedNode(LifecycleNode):
     def failed(self, reason: str) -> None:
         """A step failed for a reason; an empty one means that it worked."""
 
+    def destroy_node(self) -> None:
+        """Stop working before the node goes."""
+        self.deactivate()
+        self.cleanup()
+        super().destroy_node()
+
     def start_alone(self) -> None:
         """Go to active without a manager, as far as that works."""
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:

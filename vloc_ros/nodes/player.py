@@ -14,13 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
 from rosgraph_msgs.msg import Clock as ClockMessage
 
 from vloc_ros.bags.reading import Bag, BagMessage, BagTopic
@@ -43,9 +42,8 @@ class PlayerNode(Node):
         super().__init__("player", automatically_declare_parameters_from_overrides=True, **options)
         declare(self, PlayerConfig())
         self._config = config_of(self, PlayerConfig)
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._interrupted = threading.Event()
-        self.done = threading.Event()
+        self.done = Future()
         self.error: InputError | None = None
         self._log: list[str] = []
         self._ready = threading.Event()
@@ -70,8 +68,7 @@ class PlayerNode(Node):
         finally:
             if self._config.log:
                 write_bytes_atomically(Path(self._config.log), "".join(self._log).encode())
-            self.done.set()
-            rclpy.try_shutdown()
+            self.done.set_result(True)
 
     def _play(self, bag: Bag) -> None:
         skipped = {name.strip() for name in self._config.skip.split(",")}

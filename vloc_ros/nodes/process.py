@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 
 from vloc_ros.core.errors import VlocError
 
@@ -18,28 +17,35 @@ _THREADS = 3
 
 
 def run_node(make: Callable[[], Node]) -> None:
-    """Run one node until it is interrupted or done, and exit the process."""
+    """Run one node until it is interrupted, or until its future `done` is, and exit the process."""
     rclpy.init()
     code = 0
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         node = make()
-        executor = MultiThreadedExecutor(num_threads=_THREADS)
-        executor.add_node(node)
         try:
-            executor.spin()
+            _spin(node, getattr(node, "done", None) or Future())
         finally:
-            executor.shutdown(timeout_sec=1.0)
             node.destroy_node()
     except VlocError as error:
         print(f"vloc: {error}", file=sys.stderr)
         code = 1
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         pass
     finally:
         rclpy.try_shutdown()
     sys.exit(code)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _spin(node: Node, done: Future) -> None:
+    executor = MultiThreadedExecutor(num_threads=_THREADS)
+    executor.add_node(node)
+    try:
+        executor.spin_until_future_complete(done)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception:
+        # rclpy answers SIGTERM and SIGINT by shutting down under the executor, which may then find an invalid context
+        if rclpy.ok():
+            raise
+    finally:
+        executor.shutdown(timeout_sec=1.0)

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from geometry_msgs.msg import Pose as PoseMessage
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.task import Future
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
@@ -38,6 +38,7 @@ class RecorderNode(Node):
             raise ConfigError("parameter out is empty, expected the file to write")
         self._rows: list[dict[str, Any]] = []
         self._answered = 0
+        self.done = Future()
         name = self._config.localizer
         self.create_subscription(LocalizationStatus, f"{name}/status", self._on_status, _QOS)
         self.create_subscription(PoseStamped, f"{name}/pose", self._on_pose, _QOS)
@@ -69,7 +70,7 @@ class RecorderNode(Node):
         }
         self._answered += 1
         if self._answered == self._config.expected:
-            rclpy.try_shutdown()
+            self.done.set_result(True)
 
     def _on_pose(self, message: PoseStamped) -> None:
         row = self._row("pose", stamp_ns_of(message))
