@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _WORLD = "room"
 _SEED = 1
+_MARK = ".vloc_demo"
 _MAP_FRAMES, _QUERY_FRAMES, _ELSEWHERE_FRAMES = 80, 40, 40
 
 
@@ -34,16 +35,32 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Render, then run the commands one after the other."""
     out = args.out
-    for old in ("images", "map", "results", "bag"):
-        shutil.rmtree(out / old, ignore_errors=True)
+    clear(out)
     make_images(out)
-    for words in [*offline_steps(out), *(live_steps(out) if has_ros() else [])]:
+    live = has_ros()
+    for words in [*offline_steps(out), *(live_steps(out) if live else [])]:
         if code := _shown(words):
             return code
-    if not has_ros():
+    if not live:
         print("\nROS 2 or vloc_msgs is not installed here: the live evaluation was left out; `vloc doctor` says more")
     print(f"\nopen {out}/report.html (how well), {out}/map.html (the map); poses are in {out}/results")
     return 0
+
+
+def clear(out: Path) -> None:
+    """Remove what an earlier demo left in `out`.
+
+    Raises:
+        InputError: the folder holds something else, which stays as it is.
+    """
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.storage.atomic import write_bytes_atomically
+
+    if out.exists() and not (out / _MARK).exists() and any(out.iterdir()):
+        raise InputError(f"{out}: holds files that are no earlier demo's; name another folder with --out")
+    for folder in ("images", "map", "results", "bag"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    write_bytes_atomically(out / _MARK, b"written by `vloc demo`, which replaces what is here\n")
 
 
 def make_images(out: Path) -> None:
