@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -15,33 +16,45 @@ import numpy as np
 
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.features import Features, RootSift
-from vloc_ros.core.pose import Array
+from vloc_ros.core.pose import Array, Pose
 from vloc_ros.simulation.scenario import make_lap
+from vloc_ros.simulation.trajectories import walk
 from vloc_ros.simulation.world import make_world
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "redkitchen" / "map" / "images"
 KINDS = ("room", "corridor", "yard", "apartment")
 RATIO = 0.8
 MAX_EPIPOLAR_ERROR_PX = 2.0
+STEP_M = 0.04  # between the real images, median
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=2, help="simulated worlds per kind")
-    parser.add_argument("--frames", type=int, default=100, help="frames per lap; real sequences have 100")
-    parser.add_argument("--every", type=int, default=8, help="look at every n-th frame")
+    parser.add_argument("--pairs", type=int, default=12, help="pairs per sequence")
     args = parser.parse_args()
     print("p10/p50/p90       | keypoints       | next frame: matches, inlier %, inliers"
           "                | third next frame: matches, inlier %, inliers")  # fmt: skip
-    starts = range(0, args.frames - 3, args.every)
     if REAL.is_dir():
         paths = sorted(REAL.glob("*.jpg"))
-        report("redkitchen", lambda i: cv2.imread(str(paths[i])), starts)
+        report("redkitchen", lambda i: cv2.imread(str(paths[i])), spaced(len(paths), args.pairs))
     for kind in KINDS:
         for seed in range(args.worlds):
-            lap = make_lap(make_world(kind, seed), args.frames, seed)
-            report(f"{kind} {seed}", lap.image, starts)
+            world = make_world(kind, seed)
+            frames = round(lap_length_m(walk(world, 200, seed)) / STEP_M)
+            lap = make_lap(world, frames, seed)
+            report(f"{kind} {seed}", lap.image, spaced(frames, args.pairs))
+
+
+def lap_length_m(map_from_camera: Sequence[Pose]) -> float:
+    """How far a camera travels."""
+    return sum(a.distance_to(b)[0] for a, b in pairwise(map_from_camera))
+
+
+def spaced(frames: int, count: int) -> list[int]:
+    """Frame numbers over a sequence, clear of its end."""
+    return [int(i) for i in np.linspace(0, frames - 4, count)]
 
 
 def report(name: str, load: Callable[[int], Array], starts: Sequence[int]) -> None:

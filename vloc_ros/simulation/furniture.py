@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vloc_ros.core.pose import Array
-from vloc_ros.simulation.textures import Texture
 from vloc_ros.simulation.scene import Area, Rectangle, Vector
+from vloc_ros.simulation.textures import Texture
 
 _SHARED_SHARE = 0.4
 _POOL = 6
@@ -29,15 +29,15 @@ class Materials:
 
     def surface(self, pattern: str, variant: int, width_m: float, height_m: float, px_per_m: float) -> Texture:
         """A piece of a material: the same tone and make in every world of the style, no two pieces equal."""
-        return Texture(pattern, 97 * self.style + variant, int(self.rng.integers(_NEW_SEED)), width_m, height_m, px_per_m)
+        return Texture(
+            pattern, 97 * self.style + variant, int(self.rng.integers(_NEW_SEED)), width_m, height_m, px_per_m
+        )
 
-    def product(self, pattern: str, width_m: float, height_m: float, px_per_m: float) -> Texture:
-        """A mass-produced thing: often one of a pool that worlds of the style share, pixel for pixel."""
+    def product(self) -> int:
+        """Seed of a mass-produced thing: often one of a few that worlds of the style share, pixel for pixel."""
         if self.rng.random() < _SHARED_SHARE:
-            number = int(self.rng.integers(_POOL))
-            return Texture(pattern, 97 * self.style + number, number, width_m, height_m, px_per_m)
-        number = int(self.rng.integers(_POOL, _NEW_SEED))
-        return Texture(pattern, number, number, width_m, height_m, px_per_m)
+            return 97 * self.style + int(self.rng.integers(_POOL))
+        return int(self.rng.integers(_POOL, _NEW_SEED))
 
 
 def upright(a: tuple[float, float], b: tuple[float, float], z: tuple[float, float], texture: Texture) -> Rectangle:
@@ -90,7 +90,7 @@ def table(materials: Materials, centre: tuple[float, float], size: tuple[float, 
         place = centre[0] + offset * np.cos(yaw), centre[1] + offset * np.sin(yaw)
         leg = materials.surface("wood", 1, size[1] * 0.8, height, 200.0)
         parts += box((*place, 0.0), (0.04, size[1] * 0.8, height - 0.04), yaw, (leg, leg, leg))
-    for _ in range(int(rng.integers(2, 6))):
+    for _ in range(int(rng.integers(5, 10))):
         along, across = rng.uniform(-0.4, 0.4) * size[0], rng.uniform(-0.35, 0.35) * size[1]
         place = _turned(centre, along, across, yaw)
         parts += parcel(materials, (*place, height), yaw + float(rng.normal(0, 0.5)))
@@ -105,19 +105,26 @@ def _turned(centre: tuple[float, float], along: float, across: float, yaw: float
 
 def parcel(materials: Materials, centre: Vector, yaw: float) -> list[Rectangle]:
     """A printed carton."""
-    rng = materials.rng
+    seed = materials.product()
+    rng = np.random.default_rng([seed, 7])
     x, y, z = (float(v) for v in rng.uniform((0.08, 0.05, 0.1), (0.32, 0.2, 0.34)))
     pattern = "poster" if rng.random() < 0.6 else "print"
-    sides = materials.product(pattern, x, z, 700.0), materials.product("print", y, z, 600.0)
-    return box(centre, (x, y, z), yaw, (*sides, materials.surface("panel", 2, x, y, 300.0)))
+    front, end, top = (
+        Texture(name, seed, seed, *size, 600.0)
+        for name, size in ((pattern, (x, z)), ("print", (y, z)), ("panel", (x, y)))
+    )
+    return box(centre, (x, y, z), yaw, (front, end, top))
 
 
 def cupboard(materials: Materials, centre: tuple[float, float], size: Vector, yaw: float) -> list[Rectangle]:
     """A closed cupboard with something on top."""
-    front = materials.product("panel", size[0], size[2], 300.0)
+    seed = materials.product()
+    front = Texture("panel", seed, seed, 1.0, 1.0, 300.0)
     end = materials.surface("wood", 2, size[1], size[2], 250.0)
     parts = box((*centre, 0.0), size, yaw, (front, end, materials.surface("wood", 2, size[0], size[1], 300.0)))
-    return parts + parcel(materials, (*centre, size[2]), yaw)
+    for along in (-0.3, 0.0, 0.3):
+        parts += parcel(materials, (*_turned(centre, along * size[0], 0.0, yaw), size[2]), yaw)
+    return parts
 
 
 def bookcase(materials: Materials, centre: tuple[float, float], size: Vector, yaw: float) -> list[Rectangle]:
@@ -129,12 +136,13 @@ def bookcase(materials: Materials, centre: tuple[float, float], size: Vector, ya
 
 def picture(materials: Materials, wall: Rectangle, along_m: float, top_m: float) -> Rectangle:
     """A poster or a notice on a wall, `along_m` from its left end with its upper edge at height `top_m`."""
-    rng = materials.rng
+    seed = materials.product()
+    rng = np.random.default_rng([seed, 8])
     pattern = "poster" if rng.random() < 0.65 else "print"
     width, height = float(rng.choice([0.3, 0.42, 0.6])), float(rng.choice([0.3, 0.42, 0.6, 0.85]))
     u = np.asarray(wall.edge_u) / np.linalg.norm(wall.edge_u)
     normal = np.cross(wall.edge_v, u) / np.linalg.norm(wall.edge_v)
     origin = np.asarray(wall.origin) + u * along_m + 0.006 * normal
     origin[2] = top_m
-    texture = materials.product(pattern, width, height, 600.0)
+    texture = Texture(pattern, seed, seed, width, height, 600.0)
     return _rectangle(origin, u * width, np.array([0.0, 0.0, -height]), texture)

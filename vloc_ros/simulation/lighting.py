@@ -38,10 +38,10 @@ class Lighting:
     gamma: float = 1.0
     vignetting: float = 0.25
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    noise: float = 2.5
-    read_noise: float = 1.2
-    blur_px: float = 0.6
-    motion_blur_px: float = 0.6
+    noise: float = 4.0
+    read_noise: float = 2.0
+    blur_px: float = 0.7
+    motion_blur_px: float = 1.0
 
 
 DAY = Lighting()

@@ -15,6 +15,7 @@ from vloc_ros.core.pose import Array
 
 Generator = np.random.Generator
 Pattern = Callable[[Generator, Generator, int, int, float], Array]
+_ROUGHNESS = 0.85  # of each octave over the one before; photographs of painted walls and floors have about this
 _LETTERS = "ABCDEFGHKLMNPRSTUVXYZabcdefghkmnprstuvxyz0123456789"
 
 
@@ -26,29 +27,31 @@ def fractal_noise(rng: Generator, height: int, width: int, coarsest_px: float, f
         rows, columns = max(2, int(height / size_px) + 2), max(2, int(width / size_px) + 2)
         grid = rng.standard_normal((rows, columns), dtype=np.float32)
         total += np.float32(weight) * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
-        size_px, weight = size_px / 2.0, weight * 0.7
+        size_px, weight = size_px / 2.0, weight * _ROUGHNESS
     return np.asarray((total - total.mean()) / max(float(total.std()), 1e-6), dtype=np.float32)
 
 
 def plaster(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """A painted wall: nearly plain, faint unevenness, a few marks."""
     base = style.uniform(150, 215) + style.uniform(-12, 12, 3)
-    image = base + 2.5 * fractal_noise(rng, height, width, 0.8 * px_per_m, 2.0)[..., None]
+    image = base + 4.5 * fractal_noise(rng, height, width, 0.8 * px_per_m, 2.0)[..., None]
     canvas = _to_image(image)
-    for _ in range(int(rng.poisson(1.2 * height * width / px_per_m**2))):
+    for _ in range(int(rng.poisson(14.0 * height * width / px_per_m**2))):
         centre = (int(rng.integers(width)), int(rng.integers(height)))
-        axes = (int(rng.uniform(0.005, 0.03) * px_per_m) + 1, int(rng.uniform(0.003, 0.015) * px_per_m) + 1)
-        cv2.ellipse(canvas, centre, axes, float(rng.uniform(0, 180)), 0, 360, (base * rng.uniform(0.75, 1.1)).tolist(), -1)
+        axes = (int(rng.uniform(0.003, 0.025) * px_per_m) + 1, int(rng.uniform(0.002, 0.012) * px_per_m) + 1)
+        cv2.ellipse(
+            canvas, centre, axes, float(rng.uniform(0, 180)), 0, 360, (base * rng.uniform(0.72, 1.12)).tolist(), -1
+        )
     return canvas
 
 
 def wallpaper(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """Vertical stripes of uneven tone."""
-    base, contrast = _colour(style, 120, 200), style.uniform(8, 18)
+    base, contrast = _colour(style, 120, 200, spread=18), style.uniform(8, 18)
     stripe_px = max(2.0, style.uniform(0.06, 0.15) * px_per_m)
     stripes = np.sign(np.sin(np.arange(width, dtype=np.float32) * (np.pi / stripe_px)))
     noise = fractal_noise(rng, height, width, 0.5 * px_per_m, 2.0)
-    return _to_image(base + (contrast * stripes[None] + 5.0 * noise)[..., None])
+    return _to_image(base + (contrast * stripes[None] + 8.0 * noise)[..., None])
 
 
 def wood(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
@@ -59,7 +62,7 @@ def wood(style: Generator, rng: Generator, height: int, width: int, px_per_m: fl
     rings = np.sin(2 * np.pi * (rows * style.uniform(15, 30) + 1.2 * slow))
     fibres = cv2.resize(fractal_noise(rng, height, max(4, width // 16), 12.0, 1.0), (width, height))
     tone = np.array([60, 95, 140]) * style.uniform(0.6, 1.3)
-    canvas = _to_image(tone + (9.0 * rings + 7.0 * fibres + 6.0 * slow)[..., None])
+    canvas = _to_image(tone + (9.0 * rings + 12.0 * fibres + 6.0 * slow)[..., None])
     _knots(canvas, rng, px_per_m)
     return canvas
 
@@ -81,7 +84,7 @@ def brick(style: Generator, rng: Generator, height: int, width: int, px_per_m: f
 def tiles(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """Square tiles with joints, some stained."""
     side_m = style.uniform(0.25, 0.4)
-    return _courses(rng, height, width, px_per_m, (side_m, side_m), _colour(style, 110, 190), 0.0)
+    return _courses(rng, height, width, px_per_m, (side_m, side_m), _colour(style, 110, 190, spread=18), 0.0)
 
 
 def _courses(
@@ -103,22 +106,22 @@ def _courses(
             colour = tone * rng.normal(1.0, 0.1) + rng.normal(0, 3, 3)
             low, high = (int(x + joint_px), int(y + joint_px)), (int(x + step_x - 1), int(y + step_y - 1))
             cv2.rectangle(canvas, low, high, np.clip(colour, 0, 255).tolist(), -1)
-    noise = 7.0 * fractal_noise(rng, height, width, 0.4 * px_per_m, 2.0)
+    noise = 11.0 * fractal_noise(rng, height, width, 0.4 * px_per_m, 2.0)
     return _to_image(canvas + noise[..., None])
 
 
 def carpet(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """Short pile with wear."""
-    tone = _colour(style, 60, 140)
+    tone = _colour(style, 60, 140, spread=18)
     wear = 8.0 * fractal_noise(rng, height, width, 1.0 * px_per_m, 0.1 * px_per_m)
-    pile = 7.0 * fractal_noise(rng, height, width, 0.03 * px_per_m, 2.0)
+    pile = 13.0 * fractal_noise(rng, height, width, 0.03 * px_per_m, 2.0)
     return _to_image(tone + (wear + pile)[..., None])
 
 
 def stone(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """Gravel and asphalt: noise at every scale."""
     noise = fractal_noise(rng, height, width, 1.5 * px_per_m, 2.0)
-    return _to_image(_colour(style, 90, 130) + 18.0 * noise[..., None])
+    return _to_image(_colour(style, 90, 130, spread=8) + 18.0 * noise[..., None])
 
 
 def grass(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
@@ -135,10 +138,12 @@ def sky(style: Generator, rng: Generator, height: int, width: int, px_per_m: flo
 
 def panel(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """A cupboard front: a frame, a handle, plain paint."""
-    tone = _colour(style, 90, 220)
-    canvas = _to_image(tone + 2.5 * fractal_noise(rng, height, width, 0.3 * px_per_m, 2.0)[..., None])
+    tone = _colour(style, 90, 220, spread=18)
+    canvas = _to_image(tone + 5.0 * fractal_noise(rng, height, width, 0.3 * px_per_m, 2.0)[..., None])
     border = max(1, int(0.03 * px_per_m))
-    cv2.rectangle(canvas, (border, border), (width - border, height - border), (tone * 0.75).tolist(), max(1, border // 4))
+    cv2.rectangle(
+        canvas, (border, border), (width - border, height - border), (tone * 0.75).tolist(), max(1, border // 4)
+    )
     x, y = int(rng.uniform(0.08, 0.92) * width), int(rng.uniform(0.3, 0.6) * height)
     half = max(2, int(0.06 * px_per_m))
     cv2.line(canvas, (x, y - half), (x, y + half), (tone * 0.35).tolist(), max(1, int(0.012 * px_per_m)), cv2.LINE_AA)
@@ -191,6 +196,7 @@ def poster(style: Generator, rng: Generator, height: int, width: int, px_per_m: 
         angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 7))))
         corners = centre + radius * np.column_stack([np.cos(angles), np.sin(angles)])
         cv2.fillPoly(canvas, [corners.astype(np.int32)], _colour(rng, 10, 245).tolist(), cv2.LINE_AA)
+    canvas = _to_image(canvas + 9.0 * fractal_noise(rng, height, width, 0.15 * width, 2.0)[..., None])
     size = max(0.3, width / 300.0)
     text = "".join(rng.choice(list(_LETTERS), 9))
     cv2.putText(canvas, text, (int(0.08 * width), int(rng.uniform(0.2, 0.95) * height)), 2, size,
@@ -216,9 +222,9 @@ def _window(canvas: Array, style: Generator, rng: Generator, x: int, y: int, px_
     cv2.line(canvas, (x + w // 2, y), (x + w // 2, y + h), (225, 225, 225), frame)
 
 
-def _colour(rng: Generator, low: float, high: float) -> Array:
+def _colour(rng: Generator, low: float, high: float, *, spread: float = 40.0) -> Array:
     grey = rng.uniform(low, high)
-    return np.clip(grey + rng.uniform(-45, 45, 3), 5, 250)
+    return np.clip(grey + rng.uniform(-spread, spread, 3), 5, 250)
 
 
 def _to_image(values: Array) -> Array:

@@ -25,9 +25,7 @@ _LEVEL_BIAS = 0.25  # sharper than the footprint's geometric mean would alias on
 _MIN_VOLUME = 1e-12
 
 
-def render(
-    world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lighting = DAY, seed: int = 0
-) -> Array:
+def render(world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lighting = DAY, seed: int = 0) -> Array:
     """What the camera sees.
 
     Args:
@@ -136,7 +134,9 @@ def _nearest(surfaces: _Surfaces, rays: _Rays) -> _Seen:
             continue
         seen.boxes[position] = box
         seen.surface[box][wins] = position
-        for buffer, values in zip((seen.inverse_depth, seen.texture_u, seen.texture_v), (inverse_depth, s, t), strict=True):
+        for buffer, values in zip(
+            (seen.inverse_depth, seen.texture_u, seen.texture_v), (inverse_depth, s, t), strict=True
+        ):
             np.copyto(buffer[box], values, where=wins)
     return seen
 
@@ -178,7 +178,10 @@ def _paint(
     mask = (seen.surface[box] == position).view(np.uint8)
     x, y, width, height = cv2.boundingRect(mask)
     mask = mask[y : y + height, x : x + width]
-    rows, columns = (slice(box[0].start + y, box[0].start + y + height), slice(box[1].start + x, box[1].start + x + width))
+    rows, columns = (
+        slice(box[0].start + y, box[0].start + y + height),
+        slice(box[1].start + x, box[1].start + x + width),
+    )
     inverse_depth = np.maximum(seen.inverse_depth[rows, columns], 1e-6)
     u, v = seen.texture_u[rows, columns] / inverse_depth, seen.texture_v[rows, columns] / inverse_depth
     index = int(surfaces.index[position])

@@ -36,7 +36,7 @@ class Part:
 
 
 def make_room(
-    materials: Materials, area: Area, height: float, *, doors: tuple[Door, ...], furniture: int, pictures_per_m: float
+    materials: Materials, area: Area, height: float, *, doors: tuple[Door, ...], furniture: int, picture_share: float
 ) -> Part:
     """A furnished room with walls around `area`."""
     rng = materials.rng
@@ -50,7 +50,7 @@ def make_room(
     for side in _SIDES:
         walls = _wall(materials, area, side, height, wall_pattern, [d for d in doors if d.side == side])
         shown += walls
-        shown += [p for wall in walls for p in _pictures(materials, wall, pictures_per_m)]
+        shown += [p for wall in walls for p in _pictures(materials, wall, picture_share)]
     furniture_shown, obstacles = _furnish(materials, area, doors, furniture)
     lamps = _ceiling_lamps(area, height)
     return Part((*shown, *furniture_shown), (area,), tuple(obstacles), lamps)
@@ -100,16 +100,16 @@ def _wall(
     return [*pieces, piece(done, length, 0.0)]
 
 
-def _pictures(materials: Materials, wall: Rectangle, per_m: float) -> list[Rectangle]:
+def _pictures(materials: Materials, wall: Rectangle, share: float) -> list[Rectangle]:
     """Pictures side by side at uneven heights, with gaps."""
     length, height = float(np.linalg.norm(wall.edge_u)), float(-wall.edge_v[2])
     if height < 1.5:
         return []
     rng, hung, along = materials.rng, [], 0.15
     while along < length - 0.7:
-        if rng.random() < per_m:
+        if rng.random() < share:
             hung.append(picture(materials, wall, along, float(rng.uniform(1.35, 2.05))))
-        along += float(rng.uniform(0.65, 0.95))
+        along += float(rng.uniform(0.62, 0.8))
     return hung
 
 
@@ -134,9 +134,7 @@ def _furnish(
     return shown, taken
 
 
-def _piece(
-    materials: Materials, centre: tuple[float, float], size: tuple[float, float], yaw: float
-) -> list[Rectangle]:
+def _piece(materials: Materials, centre: tuple[float, float], size: tuple[float, float], yaw: float) -> list[Rectangle]:
     choice, rng = materials.rng.random(), materials.rng
     if choice < 0.45:
         return table(materials, centre, size, yaw)
@@ -177,7 +175,7 @@ def _overlap(a: Area, b: Area) -> bool:
 
 
 def doorway(materials: Materials, side: str, wall_at: float, middle: float) -> Part:
-    """The passage through a wall of `WALL_THICKNESS_M` from `wall_at` on (along x for an east door, y for a north one)."""
+    """The passage through a wall that starts at `wall_at`, along x for an east door, along y for a north one."""
     low, high = middle - DOOR_WIDTH_M / 2, middle + DOOR_WIDTH_M / 2
     near, far = wall_at, wall_at + WALL_THICKNESS_M
     jamb = materials.surface("wood", 30, WALL_THICKNESS_M, DOOR_HEIGHT_M, 200.0)
@@ -190,9 +188,7 @@ def doorway(materials: Materials, side: str, wall_at: float, middle: float) -> P
     threshold = materials.surface("wood", 31, passage.x_max - passage.x_min, passage.y_max - passage.y_min, 200.0)
     sill, lintel = level(passage, 0.0, threshold), level(passage, DOOR_HEIGHT_M, threshold, seen_from_above=False)
     reach = 0.8
-    walk = (
-        Area(near - reach, low, far + reach, high) if side == "east" else Area(low, near - reach, high, far + reach)
-    )
+    walk = Area(near - reach, low, far + reach, high) if side == "east" else Area(low, near - reach, high, far + reach)
     return Part((*jambs, sill, lintel), (walk,), (), ())
 
 

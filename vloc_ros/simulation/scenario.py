@@ -69,9 +69,7 @@ def make_scenario(
     world = make_world(kind, seed)
     map_lap = make_lap(world, map_frames, 2 * seed, camera=camera)
     start_ns = int(map_lap.stamps_ns[-1]) + _LAP_GAP_NS
-    query_lap = make_lap(
-        world, query_frames, 2 * seed + 1, camera=camera, lighting=query_lighting, start_ns=start_ns
-    )
+    query_lap = make_lap(world, query_frames, 2 * seed + 1, camera=camera, lighting=query_lighting, start_ns=start_ns)
     return Scenario(map_lap, query_lap)
 
 

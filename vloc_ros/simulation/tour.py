@@ -86,8 +86,7 @@ def _graph(free: Array, room_m: Array) -> csr_matrix:
         costs.append(np.hypot(dr, dc) * (1.0 + 0.3 / (0.1 + room_m[here][both])))
     a, b, cost = np.concatenate(starts), np.concatenate(ends), np.concatenate(costs)
     size = int(free.sum())
-    matrix = csr_matrix((np.tile(cost, 2), (np.concatenate([a, b]), np.concatenate([b, a]))), shape=(size, size))
-    return matrix
+    return csr_matrix((np.tile(cost, 2), (np.concatenate([a, b]), np.concatenate([b, a]))), shape=(size, size))
 
 
 def _spread(places: Array, room_m: Array) -> Array:

@@ -12,7 +12,7 @@ from vloc_ros.core.pose import Array, Pose
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.tour import tour
 
-CLEARANCE_M = 0.3
+CLEARANCE_M = 0.4
 _STEP_M = 0.05
 _GAZE_M = 0.7
 _DISPLACEMENT_M = 0.4
@@ -56,7 +56,7 @@ def walk(world: World, frames: int, seed: int, *, height_m: float = 1.4) -> list
     rng = np.random.default_rng([seed, 4])
     path, heading = _lap(world, frames, rng)
     time = np.linspace(0.0, 1.0, frames) * _length(path)
-    yaw = heading + _sway(rng, time, amplitude=0.7, period=3.5)
+    yaw = heading + _sway(rng, time, amplitude=0.6, period=4.0)
     pitch = -0.08 + _sway(rng, time, amplitude=0.16, period=4.5)
     roll = _sway(rng, time, amplitude=0.05, period=2.0)
     height = height_m + _sway(rng, time, amplitude=0.12, period=3.0)
@@ -93,7 +93,7 @@ def _looking(pitch: float, roll: float) -> Array:
 def _sway(rng: np.random.Generator, time: Array, *, amplitude: float, period: float) -> Array:
     """A smooth wandering value: two sines of random phase and slightly random period (per metre walked)."""
     total = np.zeros(len(time))
-    for share, factor in ((0.7, 1.0), (0.3, 0.37)):
+    for share, factor in ((0.8, 1.0), (0.2, 0.43)):
         length = period * factor * rng.uniform(0.8, 1.25)
         total += share * np.sin(2 * np.pi * (time / length + rng.random()))
     return amplitude * total
@@ -117,12 +117,13 @@ def _lap(world: World, frames: int, rng: np.random.Generator) -> tuple[Array, Ar
 
 def _heading(path: Array, position: Array, at: Array) -> Array:
     """(N,) unwrapped direction of travel at arc lengths `at`, a mean over what lies just behind and ahead."""
-    fine = np.arange(at[0] - _GAZE_M, at[-1] + _GAZE_M + _STEP_M, _STEP_M)
+    half = round(_GAZE_M / _STEP_M)
+    fine = np.arange(at[0] - _GAZE_M - _STEP_M, at[-1] + _GAZE_M + 2 * _STEP_M, _STEP_M)
     ahead = _along(path, position, fine + 0.15) - _along(path, position, fine - 0.15)
-    window = np.hanning(2 * round(_GAZE_M / _STEP_M) + 1)
-    direction = np.column_stack([np.convolve(ahead[:, i], window / window.sum(), mode="same") for i in range(2)])
-    turning = np.unwrap(np.arctan2(direction[:, 1], direction[:, 0]))
-    return np.asarray(np.interp(at, fine, turning))
+    turning = np.unwrap(np.arctan2(ahead[:, 1], ahead[:, 0]))
+    window = np.hanning(2 * half + 3)[1:-1]
+    mean = np.convolve(turning, window / window.sum(), mode="valid")
+    return np.asarray(np.interp(at, fine[half:-half], mean))
 
 
 def _along(path: Array, position: Array, at: Array) -> Array:
@@ -132,11 +133,18 @@ def _along(path: Array, position: Array, at: Array) -> Array:
 
 
 def _displaced(world: World, path: Array, rng: np.random.Generator) -> Array:
-    """The (N, 2) closed path shifted by a smooth random offset wherever that is free."""
+    """The (N, 2) closed path shifted by a smooth random offset, less of it where that would leave the free floor."""
     at = np.arange(len(path)) * _STEP_M
     offset = np.column_stack([_sway(rng, at, amplitude=_DISPLACEMENT_M, period=6.0) for _ in range(2)])
-    free = world.is_free(path + offset, margin_m=CLEARANCE_M)
-    return np.where(free[:, None], path + offset, path)
+    share, still_free = np.zeros(len(path)), np.ones(len(path), bool)
+    for candidate in np.linspace(0.1, 1.0, 10):
+        still_free &= world.is_free(path + candidate * offset, margin_m=CLEARANCE_M)
+        share[still_free] = candidate
+    reach = round(_GAZE_M / _STEP_M)
+    around = np.pad(share, 2 * reach, mode="wrap")
+    least = np.lib.stride_tricks.sliding_window_view(around, 2 * reach + 1).min(axis=1)
+    eased = np.convolve(least, np.ones(2 * reach + 1) / (2 * reach + 1), mode="valid")
+    return np.asarray(path + eased[:, None] * offset)
 
 
 def _smooth(world: World, path: Array) -> Array:

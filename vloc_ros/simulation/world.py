@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.simulation.furniture import Materials, box, level, parcel, picture, table, upright
 from vloc_ros.simulation.rooms import WALL_THICKNESS_M, Door, Part, doorway, make_room
 from vloc_ros.simulation.scene import Area, Lamp, Rectangle, World
+from vloc_ros.simulation.textures import Texture
 
 _SKY_M = 60.0
 
@@ -42,7 +44,7 @@ def _build(kind: str, *, style: int, layout: int, name: str) -> World:
 def _room(materials: Materials) -> Part:
     rng = materials.rng
     area = Area(0.0, 0.0, float(rng.uniform(4.5, 6.0)), float(rng.uniform(4.0, 5.5)))
-    return make_room(materials, area, float(rng.uniform(2.5, 2.9)), doors=(), furniture=7, pictures_per_m=0.45)
+    return make_room(materials, area, float(rng.uniform(2.5, 2.9)), doors=(), furniture=9, picture_share=0.8)
 
 
 def _corridor(materials: Materials) -> Part:
@@ -52,9 +54,9 @@ def _corridor(materials: Materials) -> Part:
     bend_y = width + WALL_THICKNESS_M
     middle = long - width / 2
     first = make_room(materials, Area(0.0, 0.0, long, width), height, doors=(Door("north", middle),),
-                      furniture=0, pictures_per_m=0.5)  # fmt: skip
+                      furniture=0, picture_share=0.9)  # fmt: skip
     second = make_room(materials, Area(long - width, bend_y, long, bend_y + side_length), height,
-                       doors=(Door("south", middle),), furniture=0, pictures_per_m=0.5)  # fmt: skip
+                       doors=(Door("south", middle),), furniture=0, picture_share=0.9)  # fmt: skip
     return _joined([first, second, doorway(materials, "north", width, middle)])
 
 
@@ -72,7 +74,7 @@ def _apartment(materials: Materials) -> Part:
         (Area(0.0, y2, x, y_end), (Door("east", north), Door("south", west))),
         (Area(x2, y2, x_end, y_end), (Door("west", north), Door("south", east))),
     ]
-    rooms = [make_room(materials, area, 2.6, doors=doors, furniture=4, pictures_per_m=0.45) for area, doors in plans]
+    rooms = [make_room(materials, area, 2.6, doors=doors, furniture=6, picture_share=0.8) for area, doors in plans]
     passages = [("east", x, south), ("east", x, north), ("north", y, west), ("north", y, east)]
     return _joined([*rooms, *(doorway(materials, *passage) for passage in passages)])
 
@@ -102,7 +104,7 @@ def _yard(materials: Materials) -> Part:
 def _fronts(materials: Materials, size_x: float, size_y: float) -> list[Rectangle]:
     rng, shown = materials.rng, []
     ends = [(0.0, 0.0), (0.0, size_y), (size_x, size_y), (size_x, 0.0), (0.0, 0.0)]
-    for index, (a, b) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for index, (a, b) in enumerate(pairwise(ends)):
         length, height = abs(b[0] - a[0]) + abs(b[1] - a[1]), float(rng.uniform(5.5, 9.0))
         front = upright(a, b, (0.0, height), materials.surface("facade", 42 + index, length, height, 130.0))
         shown.append(front)
@@ -113,10 +115,13 @@ def _fronts(materials: Materials, size_x: float, size_y: float) -> list[Rectangl
 
 
 def _crate(materials: Materials, x: float, y: float, yaw: float) -> list[Rectangle]:
-    size = tuple(float(v) for v in materials.rng.uniform((0.6, 0.5, 0.5), (1.1, 0.9, 1.2)))
-    side = materials.product("poster", size[0], size[2], 300.0)
+    seed = materials.product()
+    size = tuple(float(v) for v in np.random.default_rng([seed, 9]).uniform((0.6, 0.5, 0.5), (1.1, 0.9, 1.2)))
+    side = Texture("poster", seed, seed, size[0], size[2], 300.0)
     end, top = (materials.surface("wood", 45, size[1], size[i], 250.0) for i in (2, 0))
-    return box((x, y, 0.0), (size[0], size[1], size[2]), yaw, (side, end, top)) + parcel(materials, (x, y, size[2]), yaw)
+    return box((x, y, 0.0), (size[0], size[1], size[2]), yaw, (side, end, top)) + parcel(
+        materials, (x, y, size[2]), yaw
+    )
 
 
 def _sky(materials: Materials, x: float, y: float) -> list[Rectangle]:
@@ -124,7 +129,7 @@ def _sky(materials: Materials, x: float, y: float) -> list[Rectangle]:
     near, far = -_SKY_M, _SKY_M
     side = materials.surface("sky", 46, 2 * _SKY_M, 2 * _SKY_M, 6.0)
     ends = [(x + near, y + near), (x + near, y + far), (x + far, y + far), (x + far, y + near), (x + near, y + near)]
-    walls = [upright(a, b, (-1.0, 2 * _SKY_M), side) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    walls = [upright(a, b, (-1.0, 2 * _SKY_M), side) for a, b in pairwise(ends)]
     return [*walls, level(Area(x + near, y + near, x + far, y + far), 2 * _SKY_M, side, seen_from_above=False)]
 
 

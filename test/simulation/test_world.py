@@ -1,0 +1,62 @@
+"""Worlds by kind and seed, and their look-alikes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.simulation.textures import Texture, mip_map, texture_image
+from vloc_ros.simulation.world import make_lookalike, make_world
+
+KINDS = ("room", "corridor", "yard", "apartment")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_seeds_give_equal_worlds(kind: str) -> None:
+    assert make_world(kind, 4).rectangles == make_world(kind, 4).rectangles
+    assert make_world(kind, 4).rectangles != make_world(kind, 5).rectangles
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lookalike_shares_products_and_materials_but_not_its_layout(kind: str) -> None:
+    world = make_world(kind, 4)
+    other = make_lookalike(world, 0)
+    assert other.kind == kind
+    assert {r.texture for r in world.rectangles} & {r.texture for r in other.rectangles}
+    makes = [{(r.texture.pattern, r.texture.style) for r in w.rectangles} for w in (world, other)]
+    assert len(makes[0] & makes[1]) >= 5
+    places = [{(r.origin, r.edge_u, r.edge_v) for r in w.rectangles} for w in (world, other)]
+    assert len(places[0] & places[1]) <= 0.1 * len(places[0])
+    assert make_lookalike(world, 1).rectangles != other.rectangles
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(InputError, match=r"castle.*room"):
+        make_world("castle", 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_surfaces_of_a_world_are_rectangles_of_some_size(kind: str) -> None:
+    for r in make_world(kind, 2).rectangles:
+        u, v = np.array(r.edge_u), np.array(r.edge_v)
+        assert min(np.linalg.norm(u), np.linalg.norm(v)) > 0.01
+        assert abs(u @ v) < 1e-9
+
+
+def test_equal_textures_have_equal_pixels_and_pieces_of_one_make_differ() -> None:
+    one, same, piece = (Texture("brick", 3, seed, 1.0, 1.0, 100.0) for seed in (1, 1, 2))
+    assert np.array_equal(texture_image(one), texture_image(same))
+    assert not np.array_equal(texture_image(one), texture_image(piece))
+    assert abs(texture_image(one).mean() - texture_image(piece).mean()) < 12
+
+
+def test_a_mip_map_halves_its_levels_and_keeps_the_mean() -> None:
+    pyramid = mip_map(Texture("poster", 3, 1, 0.6, 0.85, 300.0))
+    assert np.allclose(pyramid.widths[1:], np.ceil(pyramid.widths[:-1] / 2))
+    for k in (0, len(pyramid.tops) - 1):
+        top, height, width = (int(a[k]) for a in (pyramid.tops, pyramid.heights, pyramid.widths))
+        assert abs(pyramid.image[top : top + height, :width].mean() - 127) < 100
+    first = pyramid.image[: int(pyramid.heights[0]), : int(pyramid.widths[0])].mean()
+    second = pyramid.image[int(pyramid.tops[1]) : int(pyramid.tops[2]), : int(pyramid.widths[1])].mean()
+    assert abs(first - second) < 2
