@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.bags.reading import Bag
-from vloc_ros.cli.bag_sources import odometry_of
+from vloc_ros.cli.bag_recordings import odometry_of
 from vloc_ros.cli.main import main
 from vloc_ros.core.camera import Camera
 from vloc_ros.core.pose import Pose

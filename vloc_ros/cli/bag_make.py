@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vloc_ros.bags.writing import BagWriter
-    from vloc_ros.cli.bag_sources import Frame, Recording
+    from vloc_ros.cli.bag_recordings import Frame, Recording
     from vloc_ros.core.pose import Pose
 
 
@@ -57,7 +57,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the bag."""
     from vloc_ros.bags.writing import BagWriter
-    from vloc_ros.cli.bag_sources import checked_stamps, folder_recording, world_recording
+    from vloc_ros.cli.bag_recordings import checked_stamps, folder_recording, world_recording
 
     _check(args)
     if args.world is None:
@@ -104,7 +104,7 @@ def _base_from_camera(x: float, y: float, z: float, roll: float, pitch: float, y
 def _write(bag: BagWriter, recording: Recording, args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from vloc_ros.cli.bag_sources import odometry_of
+    from vloc_ros.cli.bag_recordings import odometry_of
 
     camera_from_base = recording.base_from_camera.inverse()
     known = [frame.map_from_camera for frame in recording.frames if frame.map_from_camera is not None]
