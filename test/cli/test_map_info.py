@@ -1,0 +1,88 @@
+"""`vloc map info` says what a map holds, to people and to machines."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vloc_ros.cli.main import main
+from vloc_ros.core.landmark_map import CovarianceCalibration
+from vloc_ros.storage.maps import map_bytes, map_hash, read_map, write_map
+
+
+@pytest.fixture
+def known_map(scene_folder, tmp_path: Path) -> Path:
+    """The scene's map with a calibration and provenance of known figures."""
+    calibration = CovarianceCalibration(1.25, np.array([1e-4, 4e-4, 9e-4, *[np.radians(0.5) ** 2] * 3]), 80)
+    provenance = {
+        "images": 6,
+        "mean_reprojection_error_px": 0.81234,
+        "matching": {"pairs": 15},
+        "alignments": [{"to": "gravity", "scale": 1.0}],
+    }
+    scene_map = replace(read_map(scene_folder.map), name="wall", calibration=calibration, provenance=provenance)
+    write_map(scene_map, tmp_path / "known")
+    return tmp_path / "known"
+
+
+def _rows(text: str) -> dict[str, str]:
+    """The table's values by name."""
+    pairs = (re.split(r"\s{2,}", row.strip() + "  ", maxsplit=1) for row in text.splitlines())
+    return {name: value.strip() for name, value in pairs}
+
+
+def test_people_read_a_table(known_map: Path, capsys) -> None:
+    assert main(["map", "info", str(known_map)]) == 0
+    rows, landmark_map = _rows(capsys.readouterr().out), read_map(known_map)
+    assert rows["name"] == "wall"
+    assert rows["hash"] == map_hash(known_map)
+    assert rows["frame"] == f"{landmark_map.frame_id}, metric"
+    assert rows["points"] == f"{len(landmark_map.points)} in {landmark_map.landmark_count} landmarks"
+    assert rows["covariance"] == "calibrated on 80 left-out images"
+    assert rows["scale"].startswith("1.25 x")
+    assert rows["floor"] == "1.00 2.00 3.00 cm, 0.500 0.500 0.500 deg"
+    assert rows["mean reprojection error px"] == "0.812"
+    assert rows["pairs"] == "15"
+    assert rows["alignments 1"] == "scale 1.0, to gravity"
+    extent = np.ptp(landmark_map.points, axis=0)
+    assert rows["extent"] == f"{extent[0]:.2f} x {extent[1]:.2f} x {extent[2]:.2f} m"
+
+
+def test_machines_read_json(known_map: Path, capsys) -> None:
+    assert main(["map", "info", str(known_map), "--json"]) == 0
+    found, landmark_map = json.loads(capsys.readouterr().out), read_map(known_map)
+    assert found["hash"] == map_hash(known_map)
+    assert found["bytes"] == map_bytes(known_map) == sum(p.stat().st_size for p in known_map.iterdir())
+    assert found["keyframes"] == list(landmark_map.keyframes.names)
+    assert found["calibration"]["scale"] == 1.25
+    assert found["extractor"]["name"] == "rootsift"
+    assert found["provenance"]["images"] == 6
+    assert found["points_extent"] == pytest.approx(np.ptp(landmark_map.points, axis=0))
+    assert (found["metric"], found["points"]) == (True, len(landmark_map.points))
+
+
+def test_unknown_scale_and_no_calibration_are_said(known_map: Path, tmp_path: Path, capsys) -> None:
+    bare = replace(read_map(known_map), metric=False, calibration=CovarianceCalibration(), provenance={}, places={})
+    write_map(bare, tmp_path / "bare")
+    assert main(["map", "info", str(tmp_path / "bare")]) == 0
+    rows = _rows(capsys.readouterr().out)
+    assert rows["frame"].endswith("scale unknown")
+    assert rows["extent"].endswith("(not metres: the scale is unknown)")
+    assert rows["covariance"] == "not calibrated on this map"
+    assert rows["places"] == "none"
+    assert "floor" not in rows
+
+
+def test_a_damaged_map_is_one_line(known_map: Path, tmp_path: Path, capsys) -> None:
+    largest = max(known_map.iterdir(), key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1])
+    for folder in (known_map, tmp_path / "gone"):
+        assert main(["map", "info", str(folder)]) == 1
+        captured = capsys.readouterr()
+        assert (captured.out, captured.err.count("\n")) == ("", 1)
+        assert str(folder) in captured.err

@@ -1,0 +1,107 @@
+"""What a map folder holds, as JSON values and as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vloc_ros.core.pose import Array
+from vloc_ros.storage.maps import map_bytes, read_manifest, read_map
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """Everything worth knowing, JSON values only; lengths in metres (or the map's unit), angles in radians.
+
+    Raises:
+        MapError: there is no map, or it is damaged.
+    """
+    landmark_map, manifest = read_map(folder), read_manifest(folder)
+    calibration, keyframes = landmark_map.calibration, landmark_map.keyframes
+    return {
+        "name": landmark_map.name,
+        "hash": manifest["hash"],
+        "bytes": map_bytes(folder),
+        "format_version": manifest["version"],
+        "frame_id": landmark_map.frame_id,
+        "metric": landmark_map.metric,
+        "points": len(landmark_map.points),
+        "landmarks": landmark_map.landmark_count,
+        "keyframes": list(keyframes.names),
+        "points_per_keyframe": len(keyframes.point_indices) / max(len(keyframes), 1),
+        "points_extent": _extent(landmark_map.points),
+        "keyframes_extent": _extent(keyframes.translations),
+        "calibration": {
+            "samples": calibration.samples,
+            "scale": calibration.scale,
+            "floor": [float(v) for v in calibration.floor],
+        },
+        "extractor": asdict(landmark_map.extractor),
+        "descriptor_bytes": landmark_map.codec.dimension,
+        "places": {name: index.descriptors.shape[1] for name, index in landmark_map.places.items()},
+        "provenance": dict(landmark_map.provenance),
+    }
+
+
+def _extent(positions: Array) -> list[float] | None:
+    """Size of the box around (N, 3) positions along the map's axes; None for none."""
+    return [float(v) for v in np.ptp(positions, axis=0)] if len(positions) else None
+
+
+def table(description: Mapping[str, Any]) -> str:
+    """Lines of aligned text."""
+    rows = [*_content_rows(description), *_calibration_rows(description), *_making_rows(description)]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _content_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    unit = "m" if description["metric"] else "(not metres: the scale is unknown)"
+    yield "name", description["name"]
+    yield "hash", description["hash"]
+    yield "size on disk", f"{description['bytes'] / 1e6:.2f} MB, format version {description['format_version']}"
+    yield "frame", f"{description['frame_id']}, {'metric' if description['metric'] else 'scale unknown'}"
+    yield "points", f"{description['points']} in {description['landmarks']} landmarks"
+    yield "keyframes", f"{len(description['keyframes'])}, {description['points_per_keyframe']:.0f} points each"
+    for name, key in (("extent", "points_extent"), ("keyframes' extent", "keyframes_extent")):
+        if description[key] is not None:
+            yield name, f"{' x '.join(f'{v:.2f}' for v in description[key])} {unit}"
+
+
+def _calibration_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    calibration = description["calibration"]
+    if not calibration["samples"]:
+        yield "covariance", "not calibrated on this map"
+        return
+    stds = np.sqrt(calibration["floor"])
+    length, factor = ("cm", 100.0) if description["metric"] else ("(map units)", 1.0)
+    position = " ".join(f"{v:.2f}" for v in stds[:3] * factor)
+    rotation = " ".join(f"{v:.3f}" for v in np.degrees(stds[3:]))
+    yield "covariance", f"calibrated on {calibration['samples']} left-out images"
+    yield "  scale", f"{calibration['scale']:.2f} x the standard deviations that the inliers tell"
+    yield "  floor", f"{position} {length}, {rotation} deg"
+
+
+def _making_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    extractor = ", ".join(f"{name} {value}" for name, value in description["extractor"].items() if name != "name")
+    yield "extractor", f"{description['extractor']['name']} ({extractor})"
+    yield "descriptors", f"{description['descriptor_bytes']} bytes per point"
+    places = [f"{name} ({dimension} values per keyframe)" for name, dimension in description["places"].items()]
+    yield "places", ", ".join(places) or "none"
+    yield from _provenance_rows(description["provenance"])
+
+
+def _provenance_rows(provenance: Mapping[str, Any], indent: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in provenance.items():
+        title = indent + name.replace("_", " ")
+        if isinstance(value, Mapping):
+            yield title, ""
+            yield from _provenance_rows(value, indent + "  ")
+        elif isinstance(value, list) and all(isinstance(entry, Mapping) for entry in value):
+            for number, entry in enumerate(value, start=1):
+                yield f"{title} {number}", ", ".join(f"{key} {item}" for key, item in entry.items())
+        else:
+            yield title, f"{value:.3f}" if isinstance(value, float) else str(value)

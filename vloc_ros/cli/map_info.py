@@ -1,0 +1,25 @@
+"""Show what a map holds: its frame, size, calibration, and how it was built.
+
+The whole map is read and checked; a damaged one is refused. With --json the names of the keyframes are listed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
+    parser.add_argument("--json", action="store_true", help="print JSON, all lengths in metres and angles in radians")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the description."""
+    from vloc_ros.cli.map_description import described, table
+
+    description = described(args.map)
+    print(json.dumps(description, indent=2, allow_nan=False) if args.json else table(description))
+    return 0
