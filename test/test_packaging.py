@@ -1,0 +1,138 @@
+"""The package as pip and colcon see it: extras, manifests, versions, and a build of both packages by colcon."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import types
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MANIFESTS = [ROOT / "package.xml", ROOT / "vloc_msgs" / "package.xml", ROOT / "tools/wheel_ros/tf2_msgs/package.xml"]
+
+
+@pytest.fixture
+def declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What setup.py hands to setuptools."""
+    given: dict[str, Any] = {}
+    recorder = types.ModuleType("setuptools")
+    recorder.setup = given.update  # type: ignore[attr-defined]
+    recorder.find_packages = lambda **_: []  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "setuptools", recorder)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+    return given
+
+
+def project_of(requirement: str) -> str:
+    return re.split(r"[\[<>=!~ ]", requirement)[0].lower().replace("_", "-")
+
+
+def test_a_robot_installs_no_torch(declared: dict[str, Any]) -> None:
+    heavy = {"torch", "timm", "lightning", "pycolmap", "scikit-learn", "matplotlib", "plotly"}
+    base = {project_of(requirement) for requirement in declared["install_requires"]}
+    assert not base & heavy
+    for extra in ("mapping", "evaluation", "ros-wheels", "test"):
+        assert "torch" not in {project_of(requirement) for requirement in declared["extras_require"][extra]}
+    assert "torch" in {project_of(requirement) for requirement in declared["extras_require"]["training"]}
+
+
+def test_every_command_names_a_function_that_exists(declared: dict[str, Any]) -> None:
+    for script in declared["entry_points"]["console_scripts"]:
+        module, function = script.split(" = ")[1].split(":")
+        source = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+        assert re.search(rf"^def {function}\(", source.read_text(), re.MULTILINE), script
+
+
+def test_launch_and_configuration_files_are_installed(declared: dict[str, Any]) -> None:
+    installed = {name for _, names in declared["data_files"] for name in names}
+    present = {str(path.relative_to(ROOT)) for folder in ("launch", "config") for path in (ROOT / folder).glob("*.*")}
+    assert present | {"package.xml", "resource/vloc_ros"} <= installed
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.parent.name)
+def test_colcon_and_rosdep_accept_the_manifest(manifest: Path) -> None:
+    package = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg is not installed")
+    warnings: list[str] = []
+    parsed = package.parse_package(str(manifest), warnings=warnings)
+    assert not warnings
+    assert parsed.package_format == 3
+    assert parsed.licenses == ["Apache-2.0"]
+
+
+def test_all_versions_are_one(declared: dict[str, Any]) -> None:
+    versions = {str(path.relative_to(ROOT)): ET.parse(path).findtext("version") for path in MANIFESTS[:2]}
+    assert set(versions.values()) == {declared["version"]}
+    assert f"{declared['version']}" in (ROOT / "CHANGELOG.rst").read_text()
+
+
+def test_every_interface_file_is_built() -> None:
+    text = (ROOT / "vloc_msgs" / "CMakeLists.txt").read_text()
+    named = set(re.findall(r'"((?:msg|srv)/\w+\.(?:msg|srv))"', text))
+    present = {f"{path.parent.name}/{path.name}" for path in (ROOT / "vloc_msgs").glob("*/*.[ms][sr][gv]")}
+    assert named == present
+
+
+def test_ros_packages_that_are_imported_are_declared() -> None:
+    declared = {element.text for element in ET.parse(ROOT / "package.xml").iter() if element.tag.endswith("depend")}
+    imported: set[str] = set()
+    for path in [*(ROOT / "vloc_ros").rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
+        imported.update(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.MULTILINE))
+    ros = {
+        name for name in imported if name.endswith(("_msgs", "_srvs", "_interfaces")) or name in ("rclpy", "tf2_ros")
+    }
+    assert ros | (imported & {"launch", "launch_ros", "ament_index_python"}) <= declared
+
+
+def test_both_packages_build_by_colcon_in_a_workspace(tmp_path: Path) -> None:
+    if importlib.util.find_spec("rclpy") is None or importlib.util.find_spec("colcon_core") is None:
+        pytest.skip("no ROS 2 or no colcon in this environment")
+    source = tmp_path / "src" / "vloc_ros"
+    ignored = shutil.ignore_patterns(".*", "build", "test", "docs", "__pycache__", "*.egg-info", "training")
+    shutil.copytree(ROOT, source, ignore=ignored)
+    built = subprocess.run(
+        [
+            *(sys.executable, "-m", "colcon", "build", "--base-paths", "src/vloc_ros", "src/vloc_ros/vloc_msgs"),
+            *("--cmake-args", "-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={sys.executable}"),
+        ],
+        **_in_environment(tmp_path),
+    )
+    assert built.returncode == 0, built.stdout
+    assert "2 packages finished" in built.stdout
+    install = tmp_path / "install"
+    for script in ("localizer", "map_server", "player", "recorder", "vloc"):
+        assert (install / "vloc_ros" / "lib" / "vloc_ros" / script).exists(), "ros2 run looks for it there"
+    for name in ("package.xml", *(f"launch/{path.name}" for path in (ROOT / "launch").glob("*.launch.py"))):
+        assert (install / "vloc_ros" / "share" / "vloc_ros" / name).exists()
+    probe = ". install/local_setup.sh; python -c 'import vloc_msgs.msg, vloc_ros; print(vloc_msgs.__file__, vloc_ros.__file__)'"
+    found = subprocess.run(["bash", "-c", probe], **_in_environment(tmp_path))
+    assert found.returncode == 0, found.stdout
+    assert found.stdout.count(str(install)) == 2, found.stdout
+
+
+def _in_environment(folder: Path) -> dict[str, Any]:
+    """Return how to run a command there with this environment as its ROS."""
+    prefix = Path(sys.prefix)
+    variables = {
+        **os.environ,
+        "PATH": f"{prefix / 'bin'}:{os.environ['PATH']}",
+        "AMENT_PREFIX_PATH": ":".join(filter(None, [str(prefix), os.environ.get("AMENT_PREFIX_PATH")])),
+        "CMAKE_PREFIX_PATH": ":".join(filter(None, [str(prefix), os.environ.get("CMAKE_PREFIX_PATH")])),
+    }
+    return {
+        "cwd": folder,
+        "env": variables,
+        "text": True,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "check": False,
+    }
