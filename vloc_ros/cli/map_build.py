@@ -1,0 +1,161 @@
+"""Build a map from images or a bag.
+
+  vloc map build --images DIR --poses TUM --camera YAML --out MAP            poses are known and kept
+  vloc map build --images DIR --camera YAML --structure sfm --out MAP        from images alone, scale unknown
+  vloc map build --images DIR --poses TUM --camera YAML --structure sfm --out MAP
+                                                 from images alone; the poses give only scale and frame
+  vloc map build --bag BAG --image-topic T --odom-topic T --out MAP          keyframes chosen by motion
+
+Poses are TUM rows of map_from_camera (optical frame), one per image in name order. The map appears when it is whole:
+an interrupted build leaves none, or the one that was there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from vloc_ros.core.landmark_map import LandmarkMap
+    from vloc_ros.mapping.config import MappingConfig
+    from vloc_ros.mapping.images import MappingImage
+    from vloc_ros.mapping.scale import ScaleSource
+
+T = TypeVar("T")
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images")
+    source.add_argument("--bag", type=Path, metavar="BAG", help="rosbag2 or MCAP with image, camera_info and odometry")
+    parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
+    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info of the images")
+    parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
+    parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
+    parser.add_argument("--odom-topic", metavar="TOPIC", help="nav_msgs/Odometry of the bag; TF odom→base by default")
+    parser.add_argument(
+        "--structure",
+        choices=("given", "sfm"),
+        help="given: keep the poses exactly; sfm: structure from motion, poses or odometry give scale and frame only "
+        "(default: given with --poses, sfm without and for bags)",
+    )
+    parser.add_argument(
+        "--distance",
+        nargs=3,
+        metavar=("IMAGE", "IMAGE", "METRES"),
+        help="with sfm and no poses: the distance between the cameras of two images",
+    )
+    parser.add_argument("--max-keypoints", type=int, metavar="N", help="per image; more for large images")
+    parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map: %(default)s")
+    parser.add_argument("--name", metavar="NAME", help="for people; the folder's name by default")
+    parser.add_argument("--out", type=Path, required=True, metavar="MAP", help="folder to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build and write."""
+    from vloc_ros.assembly import build_extractor, build_localizer
+    from vloc_ros.core.config import LocalizerConfig
+    from vloc_ros.mapping.build import build_map
+    from vloc_ros.storage.maps import map_bytes, write_map
+
+    config = _config(args)
+    images = _images_of_bag(args) if args.bag else _images_of_folder(args)
+    landmark_map = build_map(
+        images,
+        name=args.name or args.out.resolve().name,
+        config=config,
+        extractor=build_extractor(config.extractor),
+        localizer_factory=lambda part: build_localizer(LocalizerConfig(), part),
+        frame_id=args.frame_id,
+        scale=_scale(args),
+        progress=_bar,
+    )
+    write_map(landmark_map, args.out)
+    print(_summary(landmark_map, len(images)))
+    print(f"written: {args.out} ({map_bytes(args.out) / 1e6:.2f} MB)")
+    return 0
+
+
+def _config(args: argparse.Namespace) -> MappingConfig:
+    from vloc_ros.core.config import ExtractorConfig
+    from vloc_ros.mapping.config import MappingConfig
+
+    if args.max_keypoints is None:
+        return MappingConfig()
+    return MappingConfig(extractor=ExtractorConfig(max_keypoints=args.max_keypoints))
+
+
+def _scale(args: argparse.Namespace) -> ScaleSource | None:
+    """None keeps the given poses; otherwise what gives a reconstruction its scale."""
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.mapping.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance
+
+    has_poses = args.poses is not None or args.bag is not None
+    structure = args.structure or ("given" if args.poses else "sfm")
+    if structure == "given" and not has_poses:
+        raise InputError("--structure given needs poses; give --poses, or build with --structure sfm")
+    if args.distance and (has_poses or structure == "given"):
+        raise InputError("--distance is for images without poses; leave out --poses, or --distance")
+    if structure == "given":
+        return None
+    if args.distance:
+        try:
+            return KnownDistance(args.distance[0], args.distance[1], float(args.distance[2]))
+        except ValueError as error:
+            raise InputError(f"--distance ends with {args.distance[2]!r}, expected metres") from error
+    return GivenPoses() if has_poses else UNKNOWN_SCALE
+
+
+def _images_of_folder(args: argparse.Namespace) -> Sequence[MappingImage]:
+    from vloc_ros.cli.image_folders import stamps_for, true_poses
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.mapping.images import MappingImage
+    from vloc_ros.storage.cameras import read_camera
+    from vloc_ros.storage.images import list_images, read_image
+
+    if args.camera is None:
+        raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
+    camera = read_camera(args.camera)
+    paths = list_images(args.images)
+    poses = true_poses(paths, args.poses).poses if args.poses else (None,) * len(paths)
+    stamps = true_poses(paths, args.poses).stamps_ns if args.poses else stamps_for(paths)
+    return [
+        MappingImage(path.name, lambda path=path: read_image(path), camera, pose, int(stamp))
+        for path, pose, stamp in zip(paths, poses, stamps, strict=True)
+    ]
+
+
+def _images_of_bag(args: argparse.Namespace) -> Sequence[MappingImage]:
+    from vloc_ros.cli.bag_images import images_from_bag
+
+    return images_from_bag(
+        args.bag,
+        image_topic=args.image_topic,
+        camera_info_topic=args.camera_info_topic,
+        odom_topic=args.odom_topic,
+        progress=_bar,
+    )
+
+
+def _bar(items: Iterable[T], *, description: str, total: int | None = None) -> Iterable[T]:
+    from tqdm import tqdm
+
+    bar: Iterable[T] = tqdm(items, desc=f"{description:>22}", total=total)
+    return bar
+
+
+def _summary(landmark_map: LandmarkMap, images: int) -> str:
+    calibration = landmark_map.calibration
+    lines = [
+        f"{len(landmark_map.points)} points in {landmark_map.landmark_count} landmarks, "
+        f"{len(landmark_map.keyframes)} of {images} images placed",
+        f"covariance calibrated on {calibration.samples} left-out images (scale {calibration.scale:.2f})"
+        if calibration.samples
+        else "covariance NOT calibrated: too few images to leave any out; it is the inliers' own",
+    ]
+    if not landmark_map.metric:
+        lines.append("the scale is unknown: lengths are not metres; `vloc map align` gives the map scale and frame")
+    return "\n".join(lines)
