@@ -94,7 +94,7 @@ class MatcherConfig(Checked):
     same_place_radius_m: float = parameter(
         0.05, "neighbours nearer than this to the best one do not compete with it", unit="m", low=0.0, high=100.0
     )
-    search_breadth: int = parameter(64, "HNSW search breadth; larger is slower and finds more", low=8, high=1024)
+    search_breadth: int = parameter(16, "HNSW search breadth; larger is slower and finds more", low=8, high=1024)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from vloc_ros.core.pose import Array
 from vloc_ros.core.proposals import Proposal
 
 _NEIGHBOURS = 4
-_HNSW_LINKS = 24
-_HNSW_BUILD_BREADTH = 80
+_HNSW_LINKS = 16
+_HNSW_BUILD_BREADTH = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)

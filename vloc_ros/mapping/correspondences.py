@@ -16,14 +16,16 @@ def mutual_matches(first: Features, second: Features, *, ratio: float) -> Array:
     if len(first) < 2 or len(second) < 2:
         return np.zeros((0, 2), np.uint32)
     similarity = first.descriptors @ second.descriptors.T
-    forward, backward = similarity.argmax(axis=1), similarity.argmax(axis=0)
-    mine = np.flatnonzero(backward[forward] == np.arange(len(forward)))
-    rows = similarity[mine]
-    best = rows[np.arange(len(mine)), forward[mine]]
-    rows[np.arange(len(mine)), forward[mine]] = -np.inf
+    rows, forward = np.arange(len(similarity)), similarity.argmax(axis=1)
+    best = similarity[rows, forward]
+    similarity[rows, forward] = -np.inf
     # of unit vectors the squared distance is 2 - 2 times the similarity
-    distinct = 2 - 2 * best < ratio**2 * (2 - 2 * rows.max(axis=1, initial=-1.0))
-    return np.column_stack([mine, forward[mine]])[distinct].astype(np.uint32)
+    distinct = np.flatnonzero(1 - best < ratio**2 * (1 - similarity.max(axis=1)))
+    similarity[rows, forward] = best
+    # the way back only for what is left: a maximum down the columns is the slow one
+    backward = similarity[:, forward[distinct]].argmax(axis=0)
+    mutual = distinct[backward == distinct]
+    return np.column_stack([mutual, forward[mutual]]).astype(np.uint32)
 
 
 def epipolar_inliers(
