@@ -14,6 +14,7 @@ from vloc_ros.mapping.structure import Structure
 
 _TRIMMED_ROUNDS = 5
 _KEPT_PART = 0.8
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def _scale_of(structure: Structure, names: Sequence[str], source: KnownDistance)
             raise InputError(f"{name} is not among the images that could be placed; choose another for the distance")
         centres.append(pose.translation)
     distance = float(np.linalg.norm(centres[1] - centres[0]))
-    if distance <= 0 or source.metres <= 0:
+    if distance <= _ROUNDING or source.metres <= 0:
         raise InputError(f"the cameras of {source.first} and {source.second} are at one place; choose others")
     return source.metres / distance
 
@@ -95,7 +96,7 @@ def _scale_and_offset(source: Array, target: Array) -> tuple[float, Array]:
     for _ in range(_TRIMMED_ROUNDS):
         centred = source[kept] - source[kept].mean(axis=0)
         spread = float((centred**2).sum())
-        if spread <= 0:
+        if spread <= len(source) * (_ROUNDING * max(float(np.abs(source).max()), 1.0)) ** 2:
             raise InputError("all images were taken at one place, which gives no scale; declare it unknown instead")
         scale = float((centred * (target[kept] - target[kept].mean(axis=0))).sum()) / spread
         offset = target[kept].mean(axis=0) - scale * source[kept].mean(axis=0)

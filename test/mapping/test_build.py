@@ -1,0 +1,167 @@
+"""From images to a map, end to end, on features with exact truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from posed_points import CAMERA, NumberedExtractor, PosedPoints, make_posed_points
+
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.errors import InputError, MapError, VlocError
+from vloc_ros.core.features import Features
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.query import Query
+from vloc_ros.mapping.build import build_map
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.images import MappingImage
+from vloc_ros.mapping.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
+
+_SMALL = MappingConfig(points_per_landmark=50, vocabulary_words=8, pairs_per_image=6, calibration_segments=0)
+
+
+def _build(
+    scene: PosedPoints,
+    *,
+    images: Sequence[MappingImage] | None = None,
+    config: MappingConfig = _SMALL,
+    scale: ScaleSource | None = None,
+    features: Sequence[Features] | None = None,
+) -> LandmarkMap:
+    return build_map(
+        scene.images() if images is None else images,
+        name="row",
+        config=config,
+        extractor=NumberedExtractor(scene.features if features is None else features),
+        localizer_factory=lambda landmark_map: build_localizer(LocalizerConfig(), landmark_map),
+        scale=scale,
+    )
+
+
+def _median_error_m(scene: PosedPoints, landmark_map: LandmarkMap) -> float:
+    localizer = build_localizer(LocalizerConfig(), landmark_map)
+    query = Query.single(np.zeros((CAMERA.height, CAMERA.width), np.uint8), CAMERA)
+    errors = []
+    for found, truth in zip(scene.features, scene.poses, strict=True):
+        result = localizer.localize_features((found,), query)
+        errors.append(result.map_from_rig.distance_to(truth)[0] if result.map_from_rig is not None else np.inf)
+    return float(np.median(errors))
+
+
+def test_a_map_of_posed_images_localizes_and_describes_itself() -> None:
+    scene = make_posed_points(images=12)
+    landmark_map = _build(scene)
+    assert _median_error_m(scene, landmark_map) < 0.01
+    assert landmark_map.metric
+    assert len(landmark_map.keyframes) == 12
+    assert landmark_map.codes.shape == (len(landmark_map.points), 64)
+    assert landmark_map.places["vlad"].descriptors.shape[0] == 12
+    assert landmark_map.provenance["mean_reprojection_error_px"] < 1.0
+    assert landmark_map.provenance["mean_track_length"] >= 3.0
+
+
+def test_keyframes_name_only_what_projects_into_them() -> None:
+    landmark_map = _build(make_posed_points(images=8))
+    for k in range(len(landmark_map.keyframes)):
+        seen = landmark_map.points[landmark_map.keyframes.visible(k)]
+        pixels = CAMERA.project(landmark_map.keyframes.pose(k).inverse().apply(seen))
+        assert len(seen) > 20
+        assert CAMERA.contains(pixels).mean() > 0.95
+
+
+def test_the_same_images_give_the_same_map() -> None:
+    scene = make_posed_points(images=6)
+    first, second = _build(scene), _build(scene)
+    for name in ("points", "codes", "landmark_ids"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert first.places["vlad"].encoder == second.places["vlad"].encoder
+
+
+def test_images_alone_with_poses_for_scale_give_a_metric_map() -> None:
+    scene = make_posed_points(images=8)
+    landmark_map = _build(scene, scale=GivenPoses())
+    assert landmark_map.metric
+    assert _median_error_m(scene, landmark_map) < 0.03
+
+
+def test_an_unknown_scale_is_declared() -> None:
+    scene = make_posed_points(images=6)
+    assert not _build(scene, images=scene.images(posed=False), scale=UNKNOWN_SCALE).metric
+
+
+def test_left_out_segments_calibrate_the_covariance() -> None:
+    scene = make_posed_points(images=16)
+    calibration = _build(scene, config=replace(_SMALL, calibration_segments=2)).calibration
+    assert 8 <= calibration.samples <= 16
+    assert 0.3 <= calibration.scale <= 20.0
+    assert (calibration.floor >= 0).all()
+
+
+def test_too_few_images_to_leave_any_out_say_so() -> None:
+    scene = make_posed_points(images=8)
+    calibration = _build(scene, config=replace(_SMALL, calibration_segments=4)).calibration
+    assert (calibration.samples, calibration.scale) == (0, 1.0)
+    assert not calibration.floor.any()
+
+
+def test_an_image_that_shows_nothing_does_no_harm() -> None:
+    scene = make_posed_points(images=12)
+    features = [Features.empty(128) if k == 5 else found for k, found in enumerate(scene.features)]
+    landmark_map = _build(scene, features=features)
+    assert len(landmark_map.points) > 100
+    assert not len(landmark_map.keyframes.visible(5))
+
+
+def _wrong(scene: PosedPoints, what: str) -> tuple[list[MappingImage], list[Features]]:
+    images, features = scene.images(), list(scene.features)
+    if what == "few":
+        images = images[:2]
+    if what == "twice":
+        images[1] = replace(images[1], name=images[0].name)
+    if what == "size":
+        images[1] = replace(images[1], load=lambda: np.zeros((20, 30), np.uint8))
+    if what == "unposed":
+        images[1] = replace(images[1], map_from_camera=None)
+    if what == "black":
+        features = [Features.empty(128) for _ in features]
+    if what == "other poses":
+        given = [image.map_from_camera for image in images]
+        images = [replace(image, map_from_camera=given[-k]) for k, image in enumerate(images)]
+        images = [
+            replace(
+                image,
+                map_from_camera=replace(p, translation=p.translation + np.random.default_rng(k).normal(0, 3, 3)),
+            )
+            for k, (image, p) in enumerate(zip(images, given, strict=True))
+        ]
+    return images, features
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "message"),
+    [
+        ("few", InputError, "2 images are too few"),
+        ("twice", InputError, "different names"),
+        ("size", InputError, r"001\.png is 30x20.*640x480"),
+        ("unposed", InputError, r"001\.png has no pose"),
+        ("black", MapError, "no two of the 6 images"),
+        ("other poses", MapError, "optical frames|no point is seen|has no points|too few"),
+    ],
+)
+def test_what_makes_no_map_is_refused_in_one_line(what: str, error: type[VlocError], message: str) -> None:
+    scene = make_posed_points(images=6, points=150)
+    images, features = _wrong(scene, what)
+    with pytest.raises(VlocError, match=message) as caught:
+        _build(scene, images=images, features=features)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, error)
+
+
+def test_black_images_alone_are_refused_in_one_line() -> None:
+    scene = make_posed_points(images=6)
+    black = [Features.empty(128) for _ in scene.features]
+    with pytest.raises(VlocError, match="keypoint"):
+        _build(scene, images=scene.images(posed=False), features=black, scale=UNKNOWN_SCALE)

@@ -1,0 +1,96 @@
+"""Triangulation and structure from motion on points with exact truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from posed_points import CAMERA, make_posed_points
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.mapping.colmap import reconstruct, triangulate
+from vloc_ros.mapping.scale import GivenPoses, placed
+from vloc_ros.mapping.structure import Structure, mean_descriptors
+
+
+def _true_points(scene, structure: Structure) -> np.ndarray:
+    """(P, 3) what each reconstructed point should be, by its first observation."""
+    _, first = np.unique(structure.track_points, return_index=True)
+    rows = zip(structure.track_images[first], structure.track_keypoints[first], strict=True)
+    return scene.points[[scene.point_of_keypoint[image][keypoint] for image, keypoint in rows]]
+
+
+def test_triangulated_points_are_where_they_were_and_poses_are_kept() -> None:
+    scene = make_posed_points(noise_px=0.2)
+    structure = triangulate(scene.images(), scene.features, scene.true_matches())
+    assert len(structure.points) > 350
+    errors = np.linalg.norm(structure.points - _true_points(scene, structure), axis=1)
+    assert np.median(errors) < 0.01
+    assert structure.mean_reprojection_error_px == pytest.approx(0.25, abs=0.1)
+    for pose, truth in zip(structure.poses, scene.poses, strict=True):
+        assert pose is not None
+        np.testing.assert_array_equal(pose.matrix, truth.matrix)
+
+
+def test_the_same_input_gives_the_same_points() -> None:
+    scene = make_posed_points(images=8)
+    first, second = (triangulate(scene.images(), scene.features, scene.true_matches()) for _ in range(2))
+    np.testing.assert_array_equal(first.points, second.points)
+    np.testing.assert_array_equal(first.track_keypoints, second.track_keypoints)
+
+
+def test_each_image_keeps_its_own_camera() -> None:
+    scene = make_posed_points(images=8, noise_px=0.0)
+    wide = replace(CAMERA, parameters=(420.0, 320.0, 240.0, -0.02))
+    images = [replace(image, camera=wide) if k % 2 else image for k, image in enumerate(scene.images())]
+    features = []
+    for image, found, shown in zip(images, scene.features, scene.point_of_keypoint, strict=True):
+        pixels = image.camera.project(image.map_from_camera.inverse().apply(scene.points[shown]))
+        features.append(replace(found, xy=pixels.astype(np.float32)))
+    structure = triangulate(images, features, scene.true_matches())
+    assert np.linalg.norm(structure.points - _true_points(scene, structure), axis=1).max() < 1e-3
+
+
+def test_images_alone_give_the_poses_up_to_scale_and_frame() -> None:
+    scene = make_posed_points(images=8, noise_px=0.2)
+    structure = reconstruct(scene.images(posed=False), scene.features, scene.true_matches())
+    poses = placed(structure, scene.images(), GivenPoses())
+    assert sum(pose is not None for pose in poses) == 8
+    errors = [p.distance_to(t) for p, t in zip(poses, scene.poses, strict=True) if p is not None]
+    translation, rotation = np.max(errors, axis=0)
+    assert translation < 0.02
+    assert rotation < 0.01
+
+
+def test_images_that_share_nothing_are_refused() -> None:
+    scene = make_posed_points(images=4)
+    with pytest.raises(InputError, match="closer together"):
+        reconstruct(scene.images(posed=False), scene.features, {})
+
+
+def test_a_missing_pose_is_named() -> None:
+    scene = make_posed_points(images=4)
+    images = scene.images()
+    images[2] = replace(images[2], map_from_camera=None)
+    with pytest.raises(InputError, match=r"002\.png has no pose"):
+        triangulate(images, scene.features, scene.true_matches())
+
+
+def test_short_tracks_go_and_the_rest_is_numbered_anew() -> None:
+    scene = make_posed_points(images=6, points=200)
+    structure = triangulate(scene.images(), scene.features, scene.true_matches())
+    longer = structure.with_tracks_of_at_least(5)
+    assert 0 < len(longer.points) < len(structure.points)
+    assert np.array_equal(np.unique(longer.track_points), np.arange(len(longer.points)))
+    assert np.bincount(longer.track_points).min() >= 5
+
+
+def test_a_points_descriptor_is_nearest_to_what_saw_it() -> None:
+    scene = make_posed_points(images=6, points=200)
+    structure = triangulate(scene.images(), scene.features, scene.true_matches())
+    means = mean_descriptors(structure, [found.descriptors for found in scene.features])
+    np.testing.assert_allclose(np.linalg.norm(means, axis=1), 1.0, atol=1e-5)
+    seen = structure.track_images == 3
+    similarity = scene.features[3].descriptors[structure.track_keypoints[seen]] @ means.T
+    assert np.array_equal(similarity.argmax(axis=1), structure.track_points[seen])

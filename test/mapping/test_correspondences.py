@@ -1,0 +1,71 @@
+"""2D-2D matches and their check against known poses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from posed_points import CAMERA, make_posed_points, unit
+
+from vloc_ros.core.features import Features
+from vloc_ros.core.pose import Pose
+from vloc_ros.mapping.correspondences import epipolar_inliers, mutual_matches
+
+
+def test_matches_show_the_same_point() -> None:
+    scene = make_posed_points(images=2)
+    found = mutual_matches(scene.features[0], scene.features[1], ratio=0.8)
+    first, second = scene.point_of_keypoint
+    assert len(found) == len(np.intersect1d(first, second))
+    np.testing.assert_array_equal(first[found[:, 0]], second[found[:, 1]])
+
+
+def test_what_has_two_alike_partners_is_not_matched() -> None:
+    rng = np.random.default_rng(1)
+    descriptors = unit(rng.normal(size=(20, 128)))
+    seen_again = unit(descriptors + rng.normal(0, 0.02, descriptors.shape))
+    twins = unit(seen_again[:5] + rng.normal(0, 1e-4, (5, 128)))
+    found = mutual_matches(_features(descriptors), _features(np.concatenate([seen_again, twins])), ratio=0.9)
+    assert found[:, 0].tolist() == list(range(5, 20))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_keypoints_give_no_match(count: int) -> None:
+    scene = make_posed_points(images=1)
+    few = _features(scene.features[0].descriptors[:count])
+    assert mutual_matches(few, scene.features[0], ratio=0.9).shape == (0, 2)
+    assert mutual_matches(scene.features[0], few, ratio=0.9).shape == (0, 2)
+
+
+def test_epipolar_check_keeps_true_matches_and_drops_wrong_ones() -> None:
+    scene = make_posed_points(images=2, points=2000)
+    found = scene.true_matches()[0, 1]
+    rays = [CAMERA.unproject(features.xy) for features in scene.features]
+    right = _inliers(rays[0][found[:, 0]], rays[1][found[:, 1]], scene.poses)
+    wrong = _inliers(rays[0][found[:, 0]], rays[1][np.roll(found[:, 1], 7)], scene.poses)
+    assert right.mean() > 0.99
+    assert wrong.mean() < 0.1
+
+
+def test_epipolar_error_is_in_pixels() -> None:
+    poses = (Pose.identity(), Pose(np.eye(3), np.array([1.0, 0.0, 0.0])))
+    first = np.array([[0.1, 0.0, 1.0]])
+    off_px = np.array([2.0, 6.0])
+    second = np.column_stack([[-0.1, -0.1], off_px / 525.0, [1.0, 1.0]])
+    # Sampson shares an error that either image may have: the distance is off / sqrt(2)
+    assert _inliers(np.repeat(first, 2, axis=0), second, poses).tolist() == [True, False]
+
+
+def test_images_at_one_place_and_rays_that_do_not_exist_agree_with_nothing() -> None:
+    ray = np.array([[0.1, 0.2, 1.0]])
+    assert not _inliers(ray, ray, (Pose.identity(), Pose.identity())).any()
+    moved = Pose(np.eye(3), np.array([1.0, 0.0, 0.0]))
+    assert not _inliers(ray, np.full((1, 3), np.nan), (Pose.identity(), moved)).any()
+
+
+def _inliers(first: np.ndarray, second: np.ndarray, poses: tuple[Pose, Pose]) -> np.ndarray:
+    return epipolar_inliers((first, second), (poses[0], poses[1]), (CAMERA, CAMERA), max_error_px=3.0)
+
+
+def _features(descriptors: np.ndarray) -> Features:
+    count = len(descriptors)
+    return Features(np.zeros((count, 2), np.float32), descriptors, np.ones(count, np.float32))
