@@ -24,7 +24,7 @@ BASE = [
 ]
 EXTRAS = {
     "mapping": ["pycolmap>=3.11", "scikit-learn>=1.3", "scipy>=1.10", "threadpoolctl>=3.1"],
-    "evaluation": ["matplotlib>=3.6", "plotly>=5.18"],
+    "evaluation": ["matplotlib>=3.6"],
     "training": ["torch>=2.4", "timm>=1.0", "lightning>=2.4", "tensorboard", "onnx>=1.16", "onnxscript", "safetensors"],
     # Message packages are built against these, so generator and runtime have to be of one distribution: Jazzy.
     "ros-wheels": [

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mapping": INFERENCE | {"vloc_ros.mapping", "pycolmap", "sklearn", "scipy", "threadpoolctl"},
     "simulation": STORAGE | {"vloc_ros.simulation", "scipy"},
     "bags": BAGS,
-    "evaluation": STORAGE | {"vloc_ros.evaluation", "plotly", "matplotlib"},
+    "evaluation": STORAGE | {"vloc_ros.evaluation", "matplotlib"},
     "assembly": ASSEMBLY,
     "nodes": ASSEMBLY | BAGS | ROS | MESSAGES | {"vloc_ros.nodes"},
     "cli": ASSEMBLY
@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 LATE = {
     "inference": {"onnxruntime", "tensorrt", "pycuda"},
     "assembly": {"onnxruntime", "tensorrt", "pycuda"},
-    "cli": {"rclpy", "tf2_ros", "pycolmap", "faiss", "matplotlib", "plotly", "sklearn", "onnxruntime"},
+    "cli": {"rclpy", "tf2_ros", "pycolmap", "faiss", "matplotlib", "sklearn", "onnxruntime"},
 }
 # Loaded by libraries on their own account; of these only the ones that the table is about are looked at.
 WATCHED = set().union(*MAY_IMPORT.values(), {"torch", "training"})

@@ -1,0 +1,44 @@
+"""`vloc doctor` tries everything, and its exit code is about what is needed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vloc_ros.cli import doctor
+from vloc_ros.cli.main import main
+
+
+def broken(*, needed: bool) -> doctor.Check:
+    def attempt() -> str:
+        raise ImportError("No module named 'faiss'\nand a long explanation")
+
+    return doctor.Check("faiss", "nearest neighbours", needed, "pip install faiss-cpu", attempt)
+
+
+def test_a_whole_environment_is_healthy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    works = {check["name"] for check in answer["checks"] if check["works"]}
+    assert answer["healthy"]
+    assert {"numpy", "opencv", "poselib", "faiss", "rosbags"} <= works
+
+
+def test_what_is_needed_and_missing_is_a_failure_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", (broken(needed=True),))
+    assert main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "MISSING  faiss  nearest neighbours: No module named 'faiss'\n" in text
+    assert "faiss: pip install faiss-cpu" in text
+    assert "Everything" not in text
+
+
+def test_what_only_some_uses_need_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", (broken(needed=False),))
+    assert main(["doctor"]) == 0
+    assert "pip install faiss-cpu" in capsys.readouterr().out
