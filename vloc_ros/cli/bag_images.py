@@ -1,0 +1,153 @@
+"""A bag as images to build a map from: keyframes chosen by motion, their poses from odometry or TF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vloc_ros.bags.messages import ODOMETRY, image_of, stamp_ns_of
+from vloc_ros.bags.reading import Bag, BagMessage
+from vloc_ros.bags.transforms import TransformTree
+from vloc_ros.cli.bag_topics import camera_info_topic_of, image_topic_of, odometry_topics_of
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.mapping.images import MappingImage, Progress, silent
+
+_ODOM, _BASE = "odom", "base_link"
+_MIN_KEYFRAMES = 3
+
+CameraPath = Callable[[int], Pose | None]
+
+
+def images_from_bag(
+    path: Path,
+    *,
+    image_topic: str | None = None,
+    camera_info_topic: str | None = None,
+    odom_topic: str | None = None,
+    pose_topic: str | None = None,
+    min_translation_m: float = 0.15,
+    min_rotation_rad: float = 0.15,
+    progress: Progress = silent,
+) -> tuple[MappingImage, ...]:
+    """The images between which the camera moved or turned enough, as they were recorded: decoded on demand.
+
+    Their messages are held in memory, the other images of the bag are not.
+
+    Args:
+        path: a bag folder or an MCAP file.
+        image_topic: raw or compressed; None takes the only one.
+        camera_info_topic: None takes the one beside the images.
+        odom_topic: nav_msgs/Odometry; None takes TF's odom frame, or else the bag's only odometry.
+        pose_topic: poses of the base in the map, used in place of odometry.
+        min_translation_m, min_rotation_rad: motion of the camera from one keyframe to the next.
+        progress: shows how far the bag is read.
+
+    Raises:
+        InputError: a topic is missing, ambiguous or empty, the camera's place on the robot is unknown, or fewer than
+            three keyframes have a pose.
+    """
+    with Bag(path) as bag:
+        topic = image_topic_of(bag, image_topic)
+        camera = bag.camera(camera_info_topic or camera_info_topic_of(topic))
+        camera_path = _camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic)
+        chosen: list[tuple[int, Pose, BagMessage]] = []
+        messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
+        for message in messages:
+            stamp_ns = stamp_ns_of(message.decoded())
+            pose = camera_path(stamp_ns)
+            if pose is None or (chosen and stamp_ns <= chosen[-1][0]):
+                continue
+            if not chosen or _moved(chosen[-1][1], pose, min_translation_m, min_rotation_rad):
+                chosen.append((stamp_ns, pose, message))
+        if len(chosen) < _MIN_KEYFRAMES:
+            raise _too_few(bag, topic, len(chosen), min_translation_m)
+    return tuple(
+        MappingImage(f"{stamp_ns:019}", _loader(path, message, stamp_ns), camera, pose, stamp_ns)
+        for stamp_ns, pose, message in chosen
+    )
+
+
+def _moved(last: Pose, now: Pose, min_translation_m: float, min_rotation_rad: float) -> bool:
+    translation_m, rotation_rad = last.distance_to(now)
+    return translation_m >= min_translation_m or rotation_rad >= min_rotation_rad
+
+
+def _loader(path: Path, message: BagMessage, stamp_ns: int) -> Callable[[], Array]:
+    def load() -> Array:
+        try:
+            return image_of(message.decoded())
+        except InputError as error:
+            raise InputError(f"{path}, {message.topic} at {stamp_ns} ns: {error}") from error
+
+    return load
+
+
+def _camera_path(bag: Bag, camera_frame: str, odom_topic: str | None, pose_topic: str | None) -> CameraPath:
+    """Where the camera was at a time: in the map where a pose topic is given, else in the odometry's frame."""
+    if odom_topic and pose_topic:
+        raise InputError(f"found an odometry topic {odom_topic} and a pose topic {pose_topic}, expected one of them")
+    transforms = bag.transforms()
+    topic = pose_topic or odom_topic
+    if topic is None and _ODOM in transforms.frames:
+        return _path_of_transforms(bag, transforms, camera_frame)
+    topic = topic or _only_odometry(bag)
+    trajectory = bag.poses(topic) if pose_topic else bag.odometry(topic)
+    base_frame = _child_frame(bag, topic)
+    _check_mount(bag, transforms, base_frame, camera_frame)
+
+    def path(stamp_ns: int) -> Pose | None:
+        target_from_base = trajectory.interpolated(stamp_ns)
+        if base_frame == camera_frame or target_from_base is None:
+            return target_from_base
+        base_from_camera = transforms.lookup(base_frame, camera_frame, stamp_ns)
+        return None if base_from_camera is None else target_from_base @ base_from_camera
+
+    return path
+
+
+def _path_of_transforms(bag: Bag, transforms: TransformTree, camera_frame: str) -> CameraPath:
+    _check_mount(bag, transforms, _ODOM, camera_frame)
+    return lambda stamp_ns: transforms.lookup(_ODOM, camera_frame, stamp_ns)
+
+
+def _check_mount(bag: Bag, transforms: TransformTree, base_frame: str, camera_frame: str) -> None:
+    """Refuse to guess where the camera sits: its optical axes are not those of the base."""
+    if base_frame == camera_frame:
+        return
+    try:
+        transforms.lookup(base_frame, camera_frame, 0)
+    except InputError as error:
+        raise InputError(
+            f"{bag.path}: does not tell where the camera {camera_frame!r} sits on {base_frame!r} ({error}); record "
+            "/tf and /tf_static too, or take the images out and give their --poses"
+        ) from error
+
+
+def _child_frame(bag: Bag, topic: str) -> str:
+    """The frame whose pose a topic tells; what has no name for it tells base_link's."""
+    for message in bag.messages([topic]):
+        if message.msgtype == ODOMETRY:
+            return str(message.decoded().child_frame_id).lstrip("/") or _BASE
+        break
+    return _BASE
+
+
+def _only_odometry(bag: Bag) -> str:
+    topics = odometry_topics_of(bag)
+    if len(topics) == 1:
+        return topics[0]
+    if topics:
+        raise InputError(f"{bag.path}: has odometry on {', '.join(topics)}; choose with --odom-topic")
+    raise InputError(
+        f"{bag.path}: has neither odometry nor an {_ODOM!r} frame in TF, expected one of them; record it too, or take "
+        "the images out and build from images alone"
+    )
+
+
+def _too_few(bag: Bag, topic: str, found: int, min_translation_m: float) -> InputError:
+    return InputError(
+        f"{bag.path}: gives {found} keyframes of {bag.count(topic)} images on {topic}, expected at least "
+        f"{_MIN_KEYFRAMES}: the robot must move, a keyframe every {min_translation_m:g} m, and the odometry must cover "
+        "the times of the images"
+    )
