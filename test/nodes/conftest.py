@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,27 +10,12 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed; `make setup` installs it")
 
 import rclpy
-from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
+from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, START_NS, STEP_NS, Wall
+from plane_scene import CAMERA, make_plane_scene, poses
 from ros_session import Ros
 
 from vloc_ros.bags.writing import BagWriter
-from vloc_ros.core.pose import Pose
 from vloc_ros.storage.maps import write_map
-
-BASE_FROM_CAMERA = Pose.from_rotation_vector([0.1, -1.2, 0.7], [0.2, 0.1, 0.5])
-MAP_FROM_ODOM = Pose.from_rotation_vector([0.0, 0.0, 0.3], [1.0, 2.0, 0.1])
-STEP_NS = 200_000_000
-START_NS = 1_700_000_000_000_000_000
-
-
-@dataclass(frozen=True)
-class Wall:
-    """The mapped wall, its map on disk, and views of it with their true poses."""
-
-    scene: PlaneScene
-    views: list[Pose]
-    map: Path
-    other_map: Path
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
-WAIT_S = 20.0
+WAIT_S = 30.0
+RETRY_S = 0.5
+POLL_S = 0.02
 
 
 class Ros:
@@ -21,6 +24,7 @@ class Ros:
         self._executor = MultiThreadedExecutor(num_threads=4)
         self.node = Node("test")
         self._nodes: list[Node] = []
+        self._never = threading.Event()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
@@ -48,6 +52,26 @@ class Ros:
         future.add_done_callback(lambda _: answered.set())
         assert answered.wait(WAIT_S), f"{service} did not answer"
         return future.result()
+
+    def call_while(self, kind: Any, service: str, request: Any, act: Callable[[], Any]) -> Any:
+        """Call a service, and do something again and again until it has answered."""
+        client = self.node.create_client(kind, service)
+        assert client.wait_for_service(WAIT_S), f"no service {service}"
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        for _ in range(round(WAIT_S / RETRY_S)):
+            act()
+            if answered.wait(RETRY_S):
+                return future.result()
+        raise AssertionError(f"{service} did not answer")
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what ROS has no event for, such as discovery."""
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < deadline, "the condition never came true"
+            self._never.wait(POLL_S)
 
     def close(self) -> None:
         for node in self._nodes:

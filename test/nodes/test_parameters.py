@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ros_session import Ros
 from rclpy.parameter import Parameter
+from ros_session import Ros
 
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import ConfigError

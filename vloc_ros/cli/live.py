@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vloc_ros.evaluation.live import Recording
 
 _TOLERANCE_S = 0.1
+_IMAGE_DEPTH = 50
 _END_TIMEOUT_S = 60.0
 _START_TIMEOUT_S = 60.0
 
@@ -63,6 +64,7 @@ def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording
             map_cache=str(folder / "cache"),
             image_transport="compressed" if source.compressed else "raw",
             image_reliability="reliable",
+            image_depth=_IMAGE_DEPTH,
             base_frame=source.base_frame,
             odom_frame=source.odom_frame or "odom",
             publish_tf="map_odom" if source.odom_frame else "map_base",

@@ -65,6 +65,12 @@ class LocalizerNode(ManagedNode):
         if config_of(self, LocalizerNodeConfig).autostart:
             self.start_alone()
 
+    @property
+    def map_hash(self) -> str:
+        """Of the map in use; empty without one."""
+        loaded = self._loaded
+        return loaded.hash if loaded else ""
+
     def configure(self) -> None:
         """Read the parameters and the map, and make the publishers."""
         self._config = config_of(self, LocalizerNodeConfig)
@@ -222,11 +228,10 @@ class LocalizerNode(ManagedNode):
         return response
 
     def _publish_diagnostics(self) -> None:
-        loaded = self._loaded
         message = self._health.message(
             node=self.get_fully_qualified_name(),
             state=self.state,
-            map_hash=loaded.hash if loaded else "",
+            map_hash=self.map_hash,
             listeners=self._status.get_subscription_count() if self.state == ACTIVE else 0,
             stamp_ns=self.get_clock().now().nanoseconds,
         )

@@ -1,0 +1,25 @@
+"""The mapped wall with a robot in front of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from plane_scene import PlaneScene
+
+from vloc_ros.core.pose import Pose
+
+BASE_FROM_CAMERA = Pose.from_rotation_vector([0.1, -1.2, 0.7], [0.2, 0.1, 0.5])
+MAP_FROM_ODOM = Pose.from_rotation_vector([0.0, 0.0, 0.3], [1.0, 2.0, 0.1])
+STEP_NS = 200_000_000
+START_NS = 1_700_000_000_000_000_000
+
+
+@dataclass(frozen=True)
+class Wall:
+    """The mapped wall, its map on disk, and views of it with their true poses."""
+
+    scene: PlaneScene
+    views: list[Pose]
+    map: Path
+    other_map: Path

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, START_NS, STEP_NS, Wall
+from plane_scene import CAMERA
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_session import Ros
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_msgs.srv import Relocalize
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.covariance import carry_covariance
+from vloc_ros.core.query import Query
+from vloc_ros.nodes.conversion import bgr_message, header, pose_of, stamp_ns_of, status_name, transform_message
+from vloc_ros.nodes.localizer import LocalizerNode
+from vloc_ros.storage.maps import map_hash
+
+LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+TOLERANCE_NS = 250_000_000
+
+
+class Robot:
+    """Publishes what a robot in front of the wall does, and hears what the localizer says."""
+
+    def __init__(self, ros: Ros, wall: Wall, **parameters: Any) -> None:
+        self.ros, self.wall = ros, wall
+        values = {"map": str(wall.map), "image_reliability": "reliable", "transform_tolerance_s": TOLERANCE_NS * 1e-9}
+        self.node = ros.add(LocalizerNode, autostart=False, **(values | parameters))
+        self.statuses = ros.collect(LocalizationStatus, "localizer/status")
+        self.poses = ros.collect(PoseStamped, "localizer/pose")
+        self.transforms = ros.collect(TFMessage, "/tf")
+        self._images = ros.node.create_publisher(Image, "image", 10)
+        self._infos = ros.node.create_publisher(CameraInfo, "camera_info", 10)
+        self._tf = ros.node.create_publisher(TFMessage, "/tf", 10)
+        self._static = ros.node.create_publisher(TFMessage, "/tf_static", LATCHED)
+
+    def change(self, transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.ros.call(ChangeState, "localizer/change_state", request).success)
+
+    def state(self) -> int:
+        return int(self.ros.call(GetState, "localizer/get_state", GetState.Request()).current_state.id)
+
+    def activate(self) -> None:
+        assert self.change(Transition.TRANSITION_CONFIGURE)
+        assert self.change(Transition.TRANSITION_ACTIVATE)
+        self.ros.until(lambda: self._images.get_subscription_count() > 0)
+        self.ros.until(lambda: self.node.count_subscribers("localizer/status") > 0)
+
+    def stamp_ns(self, index: int) -> int:
+        return START_NS + index * STEP_NS
+
+    def send(self, index: int, *, odometry: bool = True, info: bool = True, image: Any = None) -> int:
+        """The image of view `index` with all that belongs to it; returns its stamp."""
+        stamp_ns, view = self.stamp_ns(index), self.wall.views[index]
+        static = transform_message(0, "base_link", "camera", BASE_FROM_CAMERA)
+        self._static.publish(TFMessage(transforms=[static]))
+        if odometry:
+            odom_from_base = MAP_FROM_ODOM.inverse() @ view @ BASE_FROM_CAMERA.inverse()
+            transform = transform_message(stamp_ns, "odom", "base_link", odom_from_base)
+            self._tf.publish(TFMessage(transforms=[transform]))
+        if info:
+            model, k, d = CAMERA.to_ros()
+            message = CameraInfo(header=header(stamp_ns, "camera"), width=CAMERA.width, height=CAMERA.height)
+            message.distortion_model, message.k, message.d = model, k, d
+            self._infos.publish(message)
+        pixels = np.repeat(self.wall.scene.image(view)[:, :, None], 3, axis=2)
+        self._images.publish(bgr_message(stamp_ns, "camera", pixels) if image is None else image)
+        return stamp_ns
+
+    def status_of(self, stamp_ns: int) -> LocalizationStatus:
+        """The status of the image with that stamp, waited for."""
+        self.statuses.wait(lambda all_: any(stamp_ns_of(m) == stamp_ns for m in all_), f"status of {stamp_ns}")
+        return next(m for m in self.statuses.messages if stamp_ns_of(m) == stamp_ns)
+
+
+def test_a_pose_is_the_localizers_own_carried_to_the_base(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    robot.activate()
+    stamp_ns = robot.send(2)
+    status = robot.status_of(stamp_ns)
+    assert status_name(status.status) == "OK", status.reason
+    pixels = np.repeat(wall.scene.image(wall.views[2])[:, :, None], 3, axis=2)
+    expected = build_localizer(LocalizerConfig(), wall.scene.landmark_map).localize(Query.single(pixels, CAMERA))
+    assert expected.map_from_rig is not None
+    camera_from_base = BASE_FROM_CAMERA.inverse()
+    map_from_base = expected.map_from_rig @ camera_from_base
+    assert max(map_from_base.distance_to(pose_of(status.pose.pose))) < 1e-6
+    carried = carry_covariance(expected.covariance, expected.map_from_rig, camera_from_base)
+    np.testing.assert_allclose(status.pose.covariance, carried.reshape(-1), rtol=1e-6, atol=1e-12)
+    assert map_from_base.distance_to(wall.views[2] @ camera_from_base)[0] < 0.05
+    assert (status.map_frame, status.body_frame, status.map_hash) == ("map", "base_link", map_hash(wall.map))
+    assert (status.inliers, status.images_received, status.images_dropped) == (expected.inliers, 1, 0)
+    assert list(status.stages) == list(expected.times_ms)
+
+
+def test_tf_composed_with_odometry_is_the_published_pose(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    robot.activate()
+    stamp_ns = robot.send(1)
+    pose = robot.poses.wait(lambda all_: len(all_) > 0, "a pose")[0]
+
+    def from_map(messages: list[TFMessage]) -> list[Any]:
+        return [t for m in messages for t in m.transforms if t.header.frame_id == "map"]
+
+    first, repeated = from_map(robot.transforms.wait(lambda all_: len(from_map(all_)) >= 2, "map -> odom"))[:2]
+    assert first.child_frame_id == "odom"
+    assert stamp_ns_of(first) == stamp_ns + TOLERANCE_NS
+    odom_from_base = MAP_FROM_ODOM.inverse() @ wall.views[1] @ BASE_FROM_CAMERA.inverse()
+    map_from_base = pose_of(first.transform) @ odom_from_base
+    assert max(map_from_base.distance_to(pose_of(pose.pose))) < 1e-6
+    assert stamp_ns_of(repeated) > stamp_ns_of(first)
+    assert repeated.transform == first.transform
+
+
+def test_without_odometry_the_base_is_placed_in_the_map(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall, publish_tf="map_base")
+    robot.activate()
+    stamp_ns = robot.send(1, odometry=False)
+    assert robot.status_of(stamp_ns).status == LocalizationStatus.OK
+    robot.transforms.wait(
+        lambda all_: any(
+            (t.header.frame_id, t.child_frame_id) == ("map", "base_link") for m in all_ for t in m.transforms
+        ),
+        "map -> base_link",
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ({"odometry": False}, "NO_ODOMETRY"),
+        ({"info": False}, "NO_CALIBRATION"),
+        ({"image": "black"}, "NO_FEATURES"),
+        ({"image": "tiny"}, "BAD_IMAGE"),
+        ({"image": "unknown"}, "BAD_IMAGE"),
+    ],
+)
+def test_every_image_has_a_status_with_its_reason(ros: Ros, wall: Wall, sent: dict[str, Any], expected: str) -> None:
+    robot = Robot(ros, wall, transform_timeout_s=0.3)
+    robot.activate()
+    stamp_ns = robot.stamp_ns(0)
+    black = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+    images = {
+        "black": bgr_message(stamp_ns, "camera", black),
+        "tiny": bgr_message(stamp_ns, "camera", black[:8, :8]),
+        "unknown": Image(header=header(stamp_ns, "camera"), encoding="no_such_encoding"),
+    }
+    status = robot.status_of(robot.send(0, **{k: images[v] if k == "image" else v for k, v in sent.items()}))
+    assert status_name(status.status) == expected
+    assert status.reason
+    assert not any(status.pose.covariance)
+    assert not robot.poses.messages
+
+
+def test_an_old_image_is_stale(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall, max_image_age_s=1.0)
+    robot.activate()
+    assert robot.status_of(robot.send(0)).status == LocalizationStatus.STALE
+
+
+def test_without_a_map_every_image_says_so(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall, map="", map_server="nobody")
+    robot.activate()
+    assert robot.status_of(robot.send(0)).status == LocalizationStatus.NO_MAP
+
+
+def test_every_image_of_a_burst_is_answered_or_named_as_dropped(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall, image_depth=10)
+    robot.activate()
+    stamps = [robot.send(index) for index in range(len(wall.views))]
+    names = [status_name(robot.status_of(stamp).status) for stamp in stamps]
+    assert set(names) <= {"OK", "DROPPED"}
+    assert names[-1] == "OK"  # the newest wins
+    last = robot.status_of(stamps[-1])
+    assert last.images_received == len(stamps)
+    assert last.images_dropped == names.count("DROPPED")
+
+
+def test_the_way_through_the_states(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    robot.activate()
+    assert robot.state() == State.PRIMARY_STATE_ACTIVE
+    assert robot.change(Transition.TRANSITION_DEACTIVATE)
+    assert robot.node.count_subscribers("image") == 0
+    assert robot.change(Transition.TRANSITION_CLEANUP)
+    assert robot.state() == State.PRIMARY_STATE_UNCONFIGURED
+    robot.activate()
+    assert robot.status_of(robot.send(3)).status == LocalizationStatus.OK
+
+
+def test_a_missing_map_stops_the_configuration_and_is_diagnosed(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall, map="/no/such/map")
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    assert robot.state() == State.PRIMARY_STATE_UNCONFIGURED
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+    status = diagnostics.wait(lambda all_: len(all_) > 0, "diagnostics")[-1].status[0]
+    assert status.level == b"\x02"
+    assert "/no/such/map" in status.message
+
+
+def test_autostart_needs_no_manager(ros: Ros, wall: Wall) -> None:
+    node = ros.add(LocalizerNode, autostart=True, map=str(wall.map))
+    assert node.state == "active"
+
+
+def test_relocalize_answers_with_the_next_image(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    robot.activate()
+    robot.status_of(robot.send(0))
+    answer = ros.call_while(
+        Relocalize, "localizer/relocalize", Relocalize.Request(timeout_s=20.0), lambda: robot.send(4)
+    )
+    assert answer.result.status == LocalizationStatus.OK
+    assert stamp_ns_of(answer.result) == robot.stamp_ns(4)
+    assert answer.result.inliers > 0
+
+
+def test_relocalize_without_an_image_says_so(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    inactive = ros.call(Relocalize, "localizer/relocalize", Relocalize.Request()).result
+    assert "unconfigured" in inactive.reason
+    robot.activate()
+    late = ros.call(Relocalize, "localizer/relocalize", Relocalize.Request(timeout_s=0.1)).result
+    assert late.status == inactive.status == LocalizationStatus.NO_IMAGE
+
+
+def test_the_debug_image_is_drawn_for_a_listener(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    pictures = ros.collect(Image, "localizer/debug_image")
+    robot.activate()
+    ros.until(lambda: robot.node.count_subscribers("localizer/debug_image") > 0)
+    robot.send(2)
+    picture = pictures.wait(lambda all_: len(all_) > 0, "a debug image")[0]
+    assert (picture.width, picture.height, picture.encoding) == (CAMERA.width, CAMERA.height, "bgr8")
