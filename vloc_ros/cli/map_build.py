@@ -36,11 +36,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
     parser.add_argument("--odom-topic", metavar="TOPIC", help="nav_msgs/Odometry of the bag; TF odom→base by default")
+    parser.add_argument("--pose-topic", metavar="TOPIC", help="poses of the base in the map; used in place of odometry")
     parser.add_argument(
         "--structure",
         choices=("given", "sfm"),
         help="given: keep the poses exactly; sfm: structure from motion, poses or odometry give scale and frame only "
-        "(default: given with --poses, sfm without and for bags)",
+        "(default: given with --poses or --pose-topic, else sfm)",
     )
     parser.add_argument(
         "--distance",
@@ -94,7 +95,7 @@ def _scale(args: argparse.Namespace) -> ScaleSource | None:
     from vloc_ros.mapping.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance
 
     has_poses = args.poses is not None or args.bag is not None
-    structure = args.structure or ("given" if args.poses else "sfm")
+    structure = args.structure or ("given" if args.poses or args.pose_topic else "sfm")
     if structure == "given" and not has_poses:
         raise InputError("--structure given needs poses; give --poses, or build with --structure sfm")
     if args.distance and (has_poses or structure == "given"):
@@ -136,6 +137,7 @@ def _images_of_bag(args: argparse.Namespace) -> Sequence[MappingImage]:
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
         odom_topic=args.odom_topic,
+        pose_topic=args.pose_topic,
         progress=_bar,
     )
 
