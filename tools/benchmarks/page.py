@@ -127,10 +127,9 @@ def covariance(figures: dict[str, Figures]) -> str:
 
 def statistics(figures: dict[str, Figures]) -> str:
     """How like real images the simulated ones are."""
-    f = figures["statistics"]
-    rows = [[r["name"], *(f"{p10:.0f} / {p50:.0f} / {p90:.0f}" for p10, p50, p90 in r["spread"])] for r in f["rows"]]
-    text = "## The simulated world beside redkitchen\n\n`make bench SECTIONS=statistics`; 10 %, 50 % and 90 % points.\n"
-    return text + "\n" + table(["images", *f["columns"]], rows)
+    rows = [[cell.strip() for cell in line.split("|")] for line in figures["statistics"]["lines"]]
+    text = "## The simulated world beside redkitchen\n\n`python tools/simulation_statistics.py`; frames 4 cm apart.\n"
+    return text + "\n" + table(rows[0], rows[1:])
 
 
 def live(figures: dict[str, Figures]) -> str:
@@ -151,7 +150,7 @@ def live(figures: dict[str, Figures]) -> str:
         "its status, on the monotonic clock. The last two columns: the largest difference between a live pose and the "
         "offline one for the same image, and between map→odom · odom→base and the published pose.\n"
     )
-    header = ["bag", "rate", "images", "drops", "latency p50 / p95 / p99 ms", "live − offline", "TF − pose"]
+    header = ["bag", "rate", "images", "drops", "latency p50 / p95 / p99 ms", "live to offline", "TF to pose"]
     return text + "\n" + table(header, rows)
 
 

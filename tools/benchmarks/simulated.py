@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +30,7 @@ COVARIANCE_WORLDS = [("room", 101), ("room", 102), ("corridor", 103), ("yard", 1
 LOOKALIKE_WORLDS = [("room", 111), ("room", 112), ("corridor", 113), ("yard", 114), ("apartment", 115)]
 LOOKALIKES_PER_WORLD, FRAMES_PER_LOOKALIKE = 4, 100
 _BOOTSTRAPS = 2000
+_STATISTICS = Path(__file__).resolve().parent.parent / "simulation_statistics.py"
 
 
 def map_of(lap: Lap) -> Localizer:
@@ -60,7 +63,7 @@ def scored(lap: Lap, results: Sequence[LocalizationResult]) -> dict[str, Any]:
 
 
 def lookalikes(_: Path) -> dict[str, Any]:
-    """Frames of rooms that look like the mapped ones but are not; and, so that a no means something, of the mapped ones."""
+    """Frames of places that look like the mapped ones but are not, and, so that a no means something, of those."""
     return {"worlds": [_lookalikes_of(kind, seed) for kind, seed in LOOKALIKE_WORLDS]}
 
 
@@ -118,6 +121,12 @@ def _covariance_of(kind: str, seed: int) -> dict[str, Any]:
     }
     print("  ", figures, flush=True)
     return figures
+
+
+def statistics(_: Path) -> dict[str, Any]:
+    """Keypoints, matches and inliers beside those of redkitchen."""
+    done = subprocess.run([sys.executable, _STATISTICS], check=True, capture_output=True, text=True)
+    return {"lines": done.stdout.strip().splitlines()}
 
 
 def _pooled(worlds: Sequence[dict[str, Any]], name: str) -> float:
