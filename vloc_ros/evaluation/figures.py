@@ -145,7 +145,7 @@ def latency(latency_ms: Mapping[str, Mapping[str, float]]) -> bytes:
         axes.barh(names, [latency_ms[s]["p50"] for s in stages], color=_BLUE, label="p50", height=0.62)
         axes.grid(visible=False, axis="y")
         axes.set(xlabel="ms")
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(0, 1.0))
 
     return _drawn((5.6, 3.2), 1, draw)
 
