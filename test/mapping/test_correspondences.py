@@ -8,7 +8,7 @@ from posed_points import CAMERA, make_posed_points, unit
 
 from vloc_ros.core.features import Features
 from vloc_ros.core.pose import Pose
-from vloc_ros.mapping.correspondences import epipolar_inliers, mutual_matches
+from vloc_ros.mapping.correspondences import epipolar_inliers, matches_of_pairs, mutual_matches
 
 
 def test_matches_show_the_same_point() -> None:
@@ -26,6 +26,15 @@ def test_what_has_two_alike_partners_is_not_matched() -> None:
     twins = unit(seen_again[:5] + rng.normal(0, 1e-4, (5, 128)))
     found = mutual_matches(_features(descriptors), _features(np.concatenate([seen_again, twins])), ratio=0.9)
     assert found[:, 0].tolist() == list(range(5, 20))
+
+
+def test_many_pairs_give_what_each_gives_alone_in_their_order() -> None:
+    scene = make_posed_points(images=5)
+    pairs = [(0, 3), (2, 4), (0, 1), (1, 2)]
+    found = list(matches_of_pairs(scene.features, pairs, ratio=0.8))
+    assert [pair for pair, _ in found] == pairs
+    for (i, j), matches in found:
+        np.testing.assert_array_equal(matches, mutual_matches(scene.features[i], scene.features[j], ratio=0.8))
 
 
 @pytest.mark.parametrize("count", [0, 1])

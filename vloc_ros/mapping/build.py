@@ -18,7 +18,7 @@ from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.calibration import calibrate
 from vloc_ros.mapping.colmap import reconstruct, triangulate
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.correspondences import epipolar_inliers, mutual_matches
+from vloc_ros.mapping.correspondences import epipolar_inliers, matches_of_pairs
 from vloc_ros.mapping.images import MappingImage, Progress, extract_all, silent
 from vloc_ros.mapping.landmarks import cluster_landmarks
 from vloc_ros.mapping.pairs import Pair, pairs_by_likeness, pairs_by_pose
@@ -97,8 +97,8 @@ def _matches_of_posed(
     rays = [image.camera.unproject(found.xy) for image, found in zip(images, features, strict=True)]
     pairs = pairs_by_pose(poses, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
     verified = {}
-    for i, j in progress(pairs, description="matching"):
-        found = mutual_matches(features[i], features[j], ratio=config.match_ratio)
+    matched = matches_of_pairs(features, pairs, ratio=config.match_ratio)
+    for (i, j), found in progress(matched, description="matching", total=len(pairs)):
         meet = epipolar_inliers(
             (rays[i][found[:, 0]], rays[j][found[:, 1]]),
             (poses[i], poses[j]),
@@ -118,11 +118,9 @@ def _matches_of_unposed(features: Sequence[Features], config: MappingConfig, pro
     vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // 50000)], config.vocabulary_words)
     places = np.stack([vocabulary.encode(found.descriptors) for found in features])
     pairs = pairs_by_likeness(places, per_image=config.pairs_per_image, exhaustive_max=config.exhaustive_max_images)
-    found = {
-        (i, j): mutual_matches(features[i], features[j], ratio=config.match_ratio)
-        for i, j in progress(pairs, description="matching")
-    }
-    return {pair: matches for pair, matches in found.items() if len(matches) >= config.min_pair_matches}
+    matched = matches_of_pairs(features, pairs, ratio=config.match_ratio)
+    found = progress(matched, description="matching", total=len(pairs))
+    return {pair: matches for pair, matches in found if len(matches) >= config.min_pair_matches}
 
 
 def _reconstructed(

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from vloc_ros.core.camera import Camera
 from vloc_ros.core.features import Features
 from vloc_ros.core.pose import Array, Pose, skew
+from vloc_ros.mapping.pairs import Pair
 
 _MIN_BASELINE_M = 1e-6
+_WORKERS = 2
+
+
+def matches_of_pairs(
+    features: Sequence[Features], pairs: Sequence[Pair], *, ratio: float
+) -> Iterator[tuple[Pair, Array]]:
+    """Every pair with its `mutual_matches`, in the order of the pairs, from two workers."""
+    pool = ThreadPoolExecutor(_WORKERS)
+    try:
+        # BLAS threads of its own per worker would spin while they wait for each other's cores
+        with threadpool_limits(1):
+            found = pool.map(lambda pair: mutual_matches(features[pair[0]], features[pair[1]], ratio=ratio), pairs)
+            yield from zip(pairs, found, strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def mutual_matches(first: Features, second: Features, *, ratio: float) -> Array:
