@@ -40,10 +40,16 @@ def wall_bag(wall: Wall, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def ros(ros_domain: int) -> Iterator[Ros]:
+@pytest.fixture(scope="session")
+def ros_context(ros_domain: int) -> Iterator[None]:
+    """One participant for all tests: discovery within it is immediate."""
     rclpy.init(domain_id=ros_domain)
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def ros(ros_context: None) -> Iterator[Ros]:
     session = Ros()
     yield session
     session.close()
-    rclpy.try_shutdown()

@@ -1,0 +1,53 @@
+"""Live evaluation of a small bag through real processes and DDS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed; `make setup` installs it")
+
+from plane_scene import CAMERA, SceneFolder
+
+from vloc_ros.bags.writing import BagWriter
+from vloc_ros.cli.main import main
+from vloc_ros.core.pose import Pose
+
+BASE_FROM_CAMERA = Pose.from_rotation_vector([0.1, -1.2, 0.7], [0.2, 0.1, 0.5])
+STEP_NS = 400_000_000
+
+
+@pytest.fixture(scope="module")
+def bag(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("live") / "bag"
+    with BagWriter(folder, camera=CAMERA, base_from_camera=BASE_FROM_CAMERA) as writer:
+        for index, map_from_camera in enumerate(scene_folder.truth):
+            map_from_base = map_from_camera @ BASE_FROM_CAMERA.inverse()
+            writer.write_odometry(index * STEP_NS, map_from_base)
+            writer.write_truth(index * STEP_NS, map_from_base)
+            writer.write_image(index * STEP_NS, scene_folder.scene.image(map_from_camera))
+    return folder
+
+
+def test_live_answers_are_scored_and_equal_the_offline_ones(
+    bag: Path, scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "live.json"
+    command = ["evaluate", "--bag", str(bag), "--map", str(scene_folder.map), "--truth-topic", "/truth", "--live"]
+    assert main([*command, "--json", str(out)]) == 0, capsys.readouterr().err
+    scores = json.loads(out.read_text())
+    live = scores["live"]
+    assert live["answered"] == live["images"] == live["played"] == len(scene_folder.truth)
+    assert scores["accepted"] + live["dropped"] == len(scene_folder.truth)
+    assert scores["accepted"] >= 1
+    assert live["offline"]["compared"] == live["tf"]["compared"] == scores["accepted"]
+    assert live["publish_to_receive_ms"]["p50"] > 0
+    assert live["passed"]
+    assert scores["false_accepts"] == 0
+
+
+def test_a_bag_without_images_is_one_clear_line(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    command = ["evaluate", "--bag", str(tmp_path / "none"), "--map", str(scene_folder.map), "--absent", "--live"]
+    assert main(command) == 1

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.pose import Pose
+from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.evaluation.live import check_lines, live_scores, read_recording
+from vloc_ros.storage.results import ResultRecord
+
+STAMPS = [100, 200, 300]
+TOLERANCE_NS = 7
+MAP_FROM_ODOM = Pose.from_rotation_vector([0.0, 0.0, 0.3], [1.0, 2.0, 0.0])
+BASE_FROM_CAMERA = Pose.from_rotation_vector([0.2, 0.1, 0.0], [0.1, 0.0, 0.4])
+TRUTH = [Pose.from_rotation_vector([0.0, 0.0, k * 0.1], [k * 1.0, 0.0, 0.0]) for k in range(3)]
+
+
+@dataclass
+class Tree:
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Pose:
+        assert (target, source) == ("odom", "base_link")
+        return MAP_FROM_ODOM.inverse() @ TRUTH[STAMPS.index(stamp_ns)]
+
+
+@dataclass
+class Source:
+    stamps_ns: list[int] = field(default_factory=lambda: STAMPS)
+    base_frame: str = "base_link"
+    odom_frame: str = "odom"
+    base_from_camera: list[Pose] = field(default_factory=lambda: [BASE_FROM_CAMERA] * 3)
+    transforms: Any = field(default_factory=Tree)
+    truth: Any = field(default_factory=lambda: TRUTH)
+
+
+def offline() -> list[ResultRecord]:
+    results = [LocalizationResult(Status.OK, pose @ BASE_FROM_CAMERA, np.eye(6)) for pose in TRUTH]
+    return [ResultRecord(str(s), s, r) for s, r in zip(STAMPS, results, strict=True)]
+
+
+def rows(
+    *, statuses: tuple[str, ...] = ("OK", "OK", "DROPPED"), shift: float = 0.0, tf_shift: float = 0.0
+) -> list[Any]:
+    found: list[Any] = []
+    for stamp, name, pose in zip(STAMPS, statuses, TRUTH, strict=True):
+        values = {"translation": (pose.translation + shift).tolist(), "quaternion": pose.quaternion.tolist()}
+        common = {"received_ns": stamp + 5_000_000, "stamp_ns": stamp}
+        details = {
+            "reason": "",
+            "matches": 9,
+            "inliers": 8,
+            "proposal": "p",
+            "keypoints": 10,
+            "times_ms": {"features": 1.0},
+        }
+        status = {
+            "kind": "status",
+            **common,
+            "status": name,
+            "map_frame": "map",
+            "covariance": np.eye(6).ravel().tolist(),
+        }
+        found.append(status | values | details)
+        if name == "OK":
+            found.append({"kind": "pose", **common, **values})
+            odom = {"translation": (MAP_FROM_ODOM.translation + tf_shift).tolist()}
+            odom["quaternion"] = MAP_FROM_ODOM.quaternion.tolist()
+            transform = {"kind": "tf", "parent": "map", "child": "odom", **common, **odom}
+            found.append(transform | {"stamp_ns": stamp + TOLERANCE_NS})
+    return found
+
+
+def scores_of(tmp_path: Path, recorded: list[Any]) -> dict[str, Any]:
+    played = [{"topic": "/image", "stamp_ns": s, "published_ns": s} for s in STAMPS]
+    for name, lines in (("recorded", recorded), ("played", played)):
+        (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    recording = read_recording(
+        tmp_path / "recorded", tmp_path / "played", tolerance_ns=TOLERANCE_NS, image_topic="/image"
+    )
+    return live_scores(recording, Source(), offline(), map_bytes=1)
+
+
+def test_honest_answers_pass(tmp_path: Path) -> None:
+    scores = scores_of(tmp_path, rows())
+    live = scores["live"]
+    assert live["passed"]
+    assert (live["answered"], live["dropped"], live["offline"]["compared"], live["tf"]["compared"]) == (3, 1, 2, 2)
+    assert live["publish_to_receive_ms"]["p50"] == pytest.approx(5.0)
+    assert scores["refusals"] == {"dropped": 1}
+    assert scores["accepted"] == 2
+    assert "FAILED" not in "\n".join(check_lines(live))
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"shift": 2e-6}, "offline"),
+        ({"tf_shift": 2e-6}, "tf"),
+        ({"statuses": ("OK", "POSE_REJECTED", "OK")}, "offline"),
+    ],
+)
+def test_a_difference_fails(tmp_path: Path, changes: dict[str, Any], failed: str) -> None:
+    live = scores_of(tmp_path, rows(**changes))["live"]
+    assert not live["passed"]
+    assert not live[failed]["passed"]
+    assert "FAILED" in "\n".join(check_lines(live))
+
+
+def test_an_image_without_an_answer_fails(tmp_path: Path) -> None:
+    live = scores_of(tmp_path, [row for row in rows() if row["stamp_ns"] // 100 != 2])["live"]
+    assert live["answered"] == 2
+    assert not live["passed"]
+
+
+def test_a_pose_without_its_transform_fails(tmp_path: Path) -> None:
+    live = scores_of(tmp_path, [row for row in rows() if row["kind"] != "tf"])["live"]
+    assert live["tf"]["missing"] == 2
+    assert not live["tf"]["passed"]
