@@ -8,9 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vloc_ros.assembly import build_localizer
 from vloc_ros.cli.main import main
+from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.query import Query
 from vloc_ros.mapping.similarity import Similarity
+from vloc_ros.storage.cameras import read_camera
+from vloc_ros.storage.images import read_image
 from vloc_ros.storage.maps import map_hash, read_map, write_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 
@@ -93,6 +98,22 @@ def test_gravity_turns_z_up(scene_folder, tmp_path: Path, capsys) -> None:
     up = -read_map(out).keyframes.rotations[:, :, 1].mean(axis=0)
     assert up[2] / np.linalg.norm(up) > 0.99
     assert "rms" not in capsys.readouterr().out
+
+
+def test_a_moved_map_localizes_to_moved_poses(scene_folder, tmp_path: Path) -> None:
+    poses = _trajectory_file(tmp_path / "poses.txt", scene_folder.map, _RIGID)
+    out = tmp_path / "out"
+    assert main(["map", "align", str(scene_folder.map), "--trajectory", str(poses), "--out", str(out)]) == 0
+    query = Query.single(read_image(sorted(scene_folder.images.iterdir())[2]), read_camera(scene_folder.camera))
+    before, after = (
+        build_localizer(LocalizerConfig(), read_map(folder)).localize(query) for folder in (scene_folder.map, out)
+    )
+    assert before.map_from_rig is not None
+    assert after.map_from_rig is not None
+    translation_m, rotation_rad = after.map_from_rig.distance_to(_RIGID.apply_to_pose(before.map_from_rig))
+    assert translation_m < 1e-3
+    assert rotation_rad < 1e-3
+    np.testing.assert_allclose(np.linalg.det(after.covariance), np.linalg.det(before.covariance), rtol=0.05)
 
 
 @pytest.mark.parametrize(

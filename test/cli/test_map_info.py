@@ -45,7 +45,7 @@ def test_people_read_a_table(known_map: Path, capsys) -> None:
     assert rows["points"] == f"{len(landmark_map.points)} in {landmark_map.landmark_count} landmarks"
     assert rows["covariance"] == "calibrated on 80 left-out images"
     assert rows["scale"].startswith("1.25 x")
-    assert rows["floor"] == "1.00 2.00 3.00 cm, 0.500 0.500 0.500 deg"
+    assert rows["floor"] == "1 2 3 cm, 0.5 0.5 0.5 deg"
     assert rows["mean reprojection error px"] == "0.812"
     assert rows["pairs"] == "15"
     assert rows["alignments 1"] == "scale 1.0, to gravity"

@@ -78,8 +78,8 @@ def _calibration_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str
         return
     stds = np.sqrt(calibration["floor"])
     length, factor = ("cm", 100.0) if description["metric"] else ("(map units)", 1.0)
-    position = " ".join(f"{v:.2f}" for v in stds[:3] * factor)
-    rotation = " ".join(f"{v:.3f}" for v in np.degrees(stds[3:]))
+    position = " ".join(f"{v:.2g}" for v in stds[:3] * factor)
+    rotation = " ".join(f"{v:.2g}" for v in np.degrees(stds[3:]))
     yield "covariance", f"calibrated on {calibration['samples']} left-out images"
     yield "  scale", f"{calibration['scale']:.2f} x the standard deviations that the inliers tell"
     yield "  floor", f"{position} {length}, {rotation} deg"
