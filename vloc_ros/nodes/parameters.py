@@ -60,9 +60,7 @@ class LocalizerNodeConfig(Checked):
     image_reliability: str = parameter(
         "best_effort", "QoS of the image; large raw images need reliable", choices=("best_effort", "reliable")
     )
-    image_depth: int = parameter(
-        5, "QoS depth of the image; what overflows it has no status", low=1, high=1000
-    )
+    image_depth: int = parameter(5, "QoS depth of the image; what overflows it has no status", low=1, high=1000)
     status_depth: int = parameter(50, "QoS depth of status and poses, which are reliable", low=1, high=10000)
     relocalize_timeout_s: float = parameter(
         2.0, "the service relocalize waits so long for an image", unit="s", low=0.01, high=60.0

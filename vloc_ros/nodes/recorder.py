@@ -12,6 +12,7 @@ from typing import Any
 
 from geometry_msgs.msg import Pose as PoseMessage
 from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
@@ -25,6 +26,7 @@ from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.atomic import write_bytes_atomically
 
 _QOS = QoSProfile(depth=1000)
+_REST_S = 0.5
 
 
 class RecorderNode(Node):
@@ -51,8 +53,7 @@ class RecorderNode(Node):
         super().destroy_node()
 
     def _on_status(self, message: LocalizationStatus) -> None:
-        row = self._row("status", stamp_ns_of(message))
-        row |= {
+        values = {
             "status": status_name(message.status),
             "reason": message.reason,
             **_pose_values(message.pose.pose),
@@ -68,25 +69,30 @@ class RecorderNode(Node):
             "total_ms": message.total_ms,
             "images_dropped": message.images_dropped,
         }
+        self._add("status", stamp_ns_of(message), values)
         self._answered += 1
         if self._answered == self._config.expected:
-            self.done.set_result(True)
+            # the last pose and transform come on topics of their own and may still be on their way
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self.create_timer(_REST_S, lambda: self.done.set_result(True), clock=steady)
 
     def _on_pose(self, message: PoseStamped) -> None:
-        row = self._row("pose", stamp_ns_of(message))
-        row |= {"frame": message.header.frame_id, **_pose_values(message.pose)}
+        values = {"frame": message.header.frame_id, **_pose_values(message.pose)}
+        self._add("pose", stamp_ns_of(message), values)
 
     def _on_tf(self, message: TFMessage) -> None:
         for transform in message.transforms:
-            row = self._row("tf", stamp_ns_of(transform))
             pose = pose_of(transform.transform)
-            row |= {"parent": transform.header.frame_id, "child": transform.child_frame_id}
-            row |= {"translation": pose.translation.tolist(), "quaternion": pose.quaternion.tolist()}
+            values = {
+                "parent": transform.header.frame_id,
+                "child": transform.child_frame_id,
+                "translation": pose.translation.tolist(),
+                "quaternion": pose.quaternion.tolist(),
+            }
+            self._add("tf", stamp_ns_of(transform), values)
 
-    def _row(self, kind: str, stamp_ns: int) -> dict[str, Any]:
-        row: dict[str, Any] = {"kind": kind, "received_ns": time.monotonic_ns(), "stamp_ns": stamp_ns}
-        self._rows.append(row)
-        return row
+    def _add(self, kind: str, stamp_ns: int, values: dict[str, Any]) -> None:
+        self._rows.append({"kind": kind, "received_ns": time.monotonic_ns(), "stamp_ns": stamp_ns, **values})
 
 
 def _pose_values(message: PoseMessage) -> dict[str, list[float]]:
