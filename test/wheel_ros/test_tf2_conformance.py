@@ -36,7 +36,7 @@ def nodes(ros_domain: int) -> Iterator[tuple[Node, Node]]:
     yield sender, listener
     sender.destroy_node()
     listener.destroy_node()
-    rclpy.shutdown()
+    rclpy.try_shutdown()
 
 
 def transform(parent: str, child: str, *, at_s: float = 0.0, x: float = 0.0, yaw: float = 0.0) -> TransformStamped:
