@@ -27,7 +27,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
     from vloc_ros.cli.bag_source import read_bag_source
     from vloc_ros.cli.evaluate import answer, print_outcome, write_report, write_scores
     from vloc_ros.cli.localizer_options import localizer_from
-    from vloc_ros.evaluation.live import check_lines, live_scores, records_of
+    from vloc_ros.evaluation.live import check_lines, live_scores, seen_by_camera
     from vloc_ros.storage.maps import map_bytes
 
     source = read_bag_source(args)
@@ -39,7 +39,8 @@ def evaluate_live(args: argparse.Namespace) -> int:
     if args.json:
         write_scores(args.json, scores)
     if args.report:
-        write_report(args.report, localizer, source.questions, records_of(recording, source), source.truth, scores)
+        shown, truth = seen_by_camera(recording, source, offline)
+        write_report(args.report, localizer, source.questions, shown, truth, scores)
     print_outcome(args, scores)
     print("\n".join(check_lines(scores["live"])))
     return 0 if scores["live"]["passed"] else 1

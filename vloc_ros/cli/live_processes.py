@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -20,6 +21,7 @@ from vloc_ros.core.errors import VlocError
 _LAST_LINES = 5
 _POLL_S = 0.1
 _GRACE_S = 5.0
+_PR_SET_PDEATHSIG = 1
 _DOMAINS = range(1, 102)  # those whose ports are free of Linux's ephemeral ones
 
 
@@ -55,11 +57,13 @@ class Children:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Children:
+        self._former = signal.signal(signal.SIGTERM, signal.default_int_handler)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        signal.signal(signal.SIGTERM, self._former)
         for child in self._children.values():
             child.terminate()
         deadline = time.monotonic() + _GRACE_S
@@ -92,6 +96,7 @@ class Children:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for this process, which ends them in order
+                preexec_fn=_die_with_parent,  # even if it is killed
             )
         return name
 
@@ -134,3 +139,8 @@ class Children:
         last = " | ".join(line.strip() for line in lines[-_LAST_LINES:]) or "it said nothing"
         code = self._children[name].returncode
         return f"the node {name} ended with {code}: {last}"
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when its parent is gone."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

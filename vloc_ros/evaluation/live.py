@@ -82,6 +82,24 @@ def records_of(recording: Recording, source: Source) -> list[ResultRecord]:
     return [ResultRecord(str(stamp), stamp, _result(recording.statuses.get(stamp))) for stamp in source.stamps_ns]
 
 
+def seen_by_camera(
+    recording: Recording, source: Source, offline: Sequence[ResultRecord]
+) -> tuple[list[ResultRecord], list[Pose] | None]:
+    """The answers and true poses for a report that draws into the images.
+
+    What is published has no inliers and is of the base; where it is accepted, the offline answer to the same image,
+    which the check holds it to, is shown.
+    """
+    shown = [
+        heard if not heard.result.ok else asked
+        for heard, asked in zip(records_of(recording, source), offline, strict=True)
+    ]
+    if source.truth is None:
+        return shown, None
+    pairs = zip(source.truth, source.base_from_camera, strict=True)
+    return shown, [map_from_base @ base_from_camera for map_from_base, base_from_camera in pairs]
+
+
 def live_scores(
     recording: Recording, source: Source, offline: Sequence[ResultRecord], *, map_bytes: int
 ) -> dict[str, Any]:
