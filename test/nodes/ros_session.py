@@ -11,6 +11,9 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.task import Future
+
+from vloc_ros.nodes.process import spin
 
 WAIT_S = 30.0
 RETRY_S = 0.5
@@ -21,12 +24,13 @@ class Ros:
     """Nodes of this process on an executor, and a node of the test's own to talk to them."""
 
     def __init__(self) -> None:
+        self._done = Future()
         self._executor = MultiThreadedExecutor(num_threads=4)
         self.node = Node("test")
         self._nodes: list[Node] = []
         self._never = threading.Event()
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread = threading.Thread(target=spin, args=(self._executor, self._done), daemon=True)
         self._thread.start()
 
     def add(self, make: Callable[..., Node], **parameters: Any) -> Any:
@@ -76,10 +80,11 @@ class Ros:
     def close(self) -> None:
         for node in self._nodes:
             node.trigger_shutdown()
+        self._done.set_result(True)
+        self._thread.join(WAIT_S)
         self._executor.shutdown(timeout_sec=WAIT_S)
         for node in [*self._nodes, self.node]:
             node.destroy_node()
-        self._thread.join(WAIT_S)
 
 
 class Inbox:

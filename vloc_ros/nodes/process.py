@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -40,7 +41,7 @@ def _spin(node: Node, done: Future) -> None:
     executor = MultiThreadedExecutor(num_threads=_THREADS)
     executor.add_node(node)
     try:
-        executor.spin_until_future_complete(done)
+        spin(executor, done)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:
@@ -49,3 +50,13 @@ def _spin(node: Node, done: Future) -> None:
             raise
     finally:
         executor.shutdown(timeout_sec=1.0)
+
+
+def spin(executor: Executor, done: Future) -> None:
+    """Spin until a future is done, over what a lifecycle transition on another thread takes away meanwhile."""
+    while not done.done() and rclpy.ok():
+        try:
+            executor.spin_until_future_complete(done)
+        except InvalidHandle:
+            # rclpy 7 looks at the events of a publisher while another thread destroys it
+            continue
