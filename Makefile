@@ -2,7 +2,8 @@
 # it sets up what it needs. `make` lists them.
 PYTHON3 ?= python3
 PYTHON := .venv/bin/python
-READY := .venv/.ready
+# of what the environment is made on: with or without a sourced ROS 2 it is another one
+READY := .venv/.ready-$(or $(ROS_DISTRO),wheels)
 
 # The environment's own libraries; a library path that another environment computed must not be taken for ours.
 export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
@@ -16,14 +17,14 @@ help:
 	@echo "make demo    map a simulated building, localize in it, show the report"
 	@echo "make test    all tests"
 	@echo "make lint    ruff, ruff format, mypy"
-	@echo "make bench   every figure of BENCHMARK.md, measured again"
+	@echo "make bench   every figure of BENCHMARK.md, measured again; some of them with SECTIONS=\"redkitchen castle\""
 	@echo "make clean   remove the environment and what was built"
 
 setup: $(READY)
 
 # The stamp is the last thing written: a set-up that was interrupted is done again.
 $(READY): setup.py tools/setup_environment.py $(shell find vloc_msgs tools/wheel_ros -type f -not -path '*/build/*' -not -path '*.egg-info/*' -not -path '*/__pycache__/*')
-	@rm -f $@
+	@rm -f .venv/.ready*
 	@$(PYTHON3) tools/setup_environment.py
 	@touch $@
 
@@ -39,7 +40,7 @@ lint: $(READY)
 	$(PYTHON) -m mypy
 
 bench: $(READY)
-	$(PYTHON) tools/bench.py
+	$(PYTHON) tools/bench.py $(SECTIONS)
 
 clean:
 	rm -rf .venv build

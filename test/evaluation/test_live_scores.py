@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from vloc_ros.core.pose import Pose
 from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.evaluation.live import check_lines, live_scores, read_recording
+from vloc_ros.evaluation.live import Recording, check_lines, live_scores, read_recording, seen_by_camera
 from vloc_ros.storage.results import ResultRecord
 
 STAMPS = [100, 200, 300]
@@ -74,21 +74,24 @@ def rows(
     return found
 
 
-def scores_of(tmp_path: Path, recorded: list[Any]) -> dict[str, Any]:
+def recording_of(tmp_path: Path, recorded: list[Any]) -> Recording:
     played = [{"topic": "/image", "stamp_ns": s, "published_ns": s} for s in STAMPS]
     for name, lines in (("recorded", recorded), ("played", played)):
         (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    recording = read_recording(
-        tmp_path / "recorded", tmp_path / "played", tolerance_ns=TOLERANCE_NS, image_topic="/image"
-    )
-    return live_scores(recording, Source(), offline(), map_bytes=1)
+    return read_recording(tmp_path / "recorded", tmp_path / "played", tolerance_ns=TOLERANCE_NS, image_topic="/image")
+
+
+def scores_of(tmp_path: Path, recorded: list[Any]) -> dict[str, Any]:
+    return live_scores(recording_of(tmp_path, recorded), Source(), offline(), map_bytes=1)
 
 
 def test_honest_answers_pass(tmp_path: Path) -> None:
     scores = scores_of(tmp_path, rows())
     live = scores["live"]
     assert live["passed"]
-    assert (live["answered"], live["dropped"], live["offline"]["compared"], live["tf"]["compared"]) == (3, 1, 2, 2)
+    assert (live["answered"], live["dropped"], live["compared"], live["tf_compared"]) == (3, 1, 2, 2)
+    assert live["rate_hz"] == pytest.approx(1e7), "100 ns apart"
+    assert max(live["max_difference"], live["max_tf_difference"]) < 1e-9
     assert live["publish_to_receive_ms"]["p50"] == pytest.approx(5.0)
     assert scores["refusals"] == {"dropped": 1}
     assert scores["accepted"] == 2
@@ -98,15 +101,15 @@ def test_honest_answers_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "failed"),
     [
-        ({"shift": 2e-6}, "offline"),
-        ({"tf_shift": 2e-6}, "tf"),
-        ({"statuses": ("OK", "POSE_REJECTED", "OK")}, "offline"),
+        ({"shift": 2e-6}, "equals_offline"),
+        ({"tf_shift": 2e-6}, "equals_tf"),
+        ({"statuses": ("OK", "POSE_REJECTED", "OK")}, "equals_offline"),
     ],
 )
 def test_a_difference_fails(tmp_path: Path, changes: dict[str, Any], failed: str) -> None:
     live = scores_of(tmp_path, rows(**changes))["live"]
     assert not live["passed"]
-    assert not live[failed]["passed"]
+    assert not live[failed]
     assert "FAILED" in "\n".join(check_lines(live))
 
 
@@ -118,5 +121,31 @@ def test_an_image_without_an_answer_fails(tmp_path: Path) -> None:
 
 def test_a_pose_without_its_transform_fails(tmp_path: Path) -> None:
     live = scores_of(tmp_path, [row for row in rows() if row["kind"] != "tf"])["live"]
-    assert live["tf"]["missing"] == 2
-    assert not live["tf"]["passed"]
+    assert live["tf_missing"] == 2
+    assert not live["equals_tf"]
+
+
+def test_accepted_images_without_a_single_published_pose_fail_both_checks(tmp_path: Path) -> None:
+    scores = scores_of(tmp_path, [row for row in rows() if row["kind"] == "status"])
+    live = scores["live"]
+    assert (live["tf_compared"], live["unpublished"]) == (0, 2)
+    assert not live["equals_tf"]
+    assert not live["equals_offline"]
+    json.dumps(scores, allow_nan=False)
+
+
+def test_the_report_draws_what_was_published(tmp_path: Path) -> None:
+    moved, points = 0.25, np.array([3, 4])
+    asked = [replace(r, result=replace(r.result, covariance=np.eye(6) * 9, inlier_points=points)) for r in offline()]
+    shown, truth = seen_by_camera(recording_of(tmp_path, rows(shift=moved)), Source(), asked)
+    assert truth is not None
+    assert [record.result.ok for record in shown] == [True, True, False]
+    for record, map_from_camera in zip(shown[:2], truth, strict=False):
+        assert record.result.map_from_rig is not None
+        offset = record.result.map_from_rig.translation - map_from_camera.translation
+        np.testing.assert_allclose(offset, moved, atol=1e-9)
+        lever = map_from_camera.rotation @ BASE_FROM_CAMERA.inverse().translation
+        assert record.result.covariance is not None
+        spread = 1.0 + lever @ lever - lever**2
+        np.testing.assert_allclose(np.diag(record.result.covariance)[:3], spread, atol=1e-9)
+        np.testing.assert_array_equal(record.result.inlier_points, points)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from vloc_ros.core.covariance import carry_covariance
 from vloc_ros.core.pose import Pose
 from vloc_ros.core.result import LocalizationResult, Status
 from vloc_ros.evaluation.scores import score, score_absent
@@ -87,17 +88,34 @@ def seen_by_camera(
 ) -> tuple[list[ResultRecord], list[Pose] | None]:
     """The answers and true poses for a report that draws into the images.
 
-    What is published has no inliers and is of the base; where it is accepted, the offline answer to the same image,
-    which the check holds it to, is shown.
+    What is published is of the base and has no inliers: its pose and covariance are carried to the camera, and the
+    inliers are those of the offline answer to the same image.
     """
+    heard = records_of(recording, source)
     shown = [
-        heard if not heard.result.ok else asked
-        for heard, asked in zip(records_of(recording, source), offline, strict=True)
+        record if not record.result.ok else _at_camera(record, asked.result, base_from_camera)
+        for record, asked, base_from_camera in zip(heard, offline, source.base_from_camera, strict=True)
     ]
     if source.truth is None:
         return shown, None
     pairs = zip(source.truth, source.base_from_camera, strict=True)
     return shown, [map_from_base @ base_from_camera for map_from_base, base_from_camera in pairs]
+
+
+def _at_camera(heard: ResultRecord, asked: LocalizationResult, base_from_camera: Pose) -> ResultRecord:
+    """A published answer as one of the camera, with the inliers of the offline answer to the same image."""
+    map_from_base, covariance = heard.result.map_from_rig, heard.result.covariance
+    assert map_from_base is not None
+    assert covariance is not None
+    result = replace(
+        heard.result,
+        map_from_rig=map_from_base @ base_from_camera,
+        covariance=carry_covariance(covariance, map_from_base, base_from_camera),
+        inlier_xy=asked.inlier_xy,
+        inlier_points=asked.inlier_points,
+        inlier_views=asked.inlier_views,
+    )
+    return replace(heard, result=result)
 
 
 def live_scores(
@@ -111,63 +129,67 @@ def live_scores(
         scores = score(records, source.truth, map_bytes=map_bytes)
     names = Counter(_name(recording.statuses.get(stamp)) for stamp in source.stamps_ns)
     scores["refusals"] = {name.lower(): count for name, count in names.most_common() if name != "OK"}
-    offline_check = _against_offline(recording, source, offline)
-    tf_check = _against_tf(recording, source)
+    checks = _against_offline(recording, source, offline) | _against_tf(recording, source)
     scores["live"] = {
         "images": len(source.stamps_ns),
         "played": len(recording.published_ns),
-        "answered": sum(stamp in recording.statuses for stamp in source.stamps_ns),
+        "rate_hz": _rate_hz(source.stamps_ns),
+        "answered": len(source.stamps_ns) - names[NOT_ANSWERED],
         "dropped": names["DROPPED"],
         "publish_to_receive_ms": _latency(recording),
-        "offline": offline_check,
-        "tf": tf_check,
-        "passed": bool(offline_check["passed"] and tf_check["passed"] and not names[NOT_ANSWERED]),
+        **checks,
+        "passed": bool(checks["equals_offline"] and checks["equals_tf"] and not names[NOT_ANSWERED]),
     }
     return scores
 
 
 def check_lines(live: Mapping[str, Any]) -> list[str]:
     """The part `live` for a terminal."""
-    latency, offline, tf = live["publish_to_receive_ms"], live["offline"], live["tf"]
+    latency = live["publish_to_receive_ms"]
     lines = [
         f"images played {live['played']}, answered {live['answered']} of {live['images']}, dropped {live['dropped']}",
         "publish to receive ms: "
         + ("no pose came" if latency is None else "  ".join(f"{name} {ms:.1f}" for name, ms in latency.items())),
-        f"{_verdict(offline)}: {offline['compared']} live answers equal the offline ones to {POSE_TOLERANCE:g} "
-        f"(largest difference {offline['largest']:.2g}, {offline['other_status']} of another status)",
-        f"{_verdict(tf)}: {tf['compared']} published poses equal TF from map to base "
-        f"(largest difference {tf['largest']:.2g}, {tf['missing']} without a transform)",
+        f"{_verdict(live['equals_offline'])}: {live['compared']} live answers equal the offline ones to "
+        f"{POSE_TOLERANCE:g} ({_largest(live['max_difference'])}, {live['other_status']} of another status, "
+        f"{live['unpublished']} without a pose)",
+        f"{_verdict(live['equals_tf'])}: {live['tf_compared']} published poses equal TF from map to base "
+        f"({_largest(live['max_tf_difference'])}, {live['tf_missing']} without a transform)",
     ]
-    return [*lines, *offline["differences"]]
+    return [*lines, *live["differences"]]
 
 
 def _against_offline(recording: Recording, source: Source, offline: Sequence[ResultRecord]) -> dict[str, Any]:
     """Every image that the localizer answered against the offline answer, carried to the base."""
-    compared, other_status, largest, differences = 0, 0, 0.0, []
+    compared, unpublished, distances, differences = 0, 0, [], []
     for record, base_from_camera in zip(offline, source.base_from_camera, strict=True):
         status = recording.statuses.get(record.stamp_ns)
         if status is None or status["status"] not in _CORE_STATUSES:
             continue
         compared += 1
+        published = recording.poses.get(record.stamp_ns)
         if status["status"] != record.result.status.name:
-            other_status += 1
             differences.append(f"  {record.stamp_ns}: live {status['status']}, offline {record.result.status.name}")
-        elif record.result.map_from_rig is not None:
-            expected = record.result.map_from_rig @ base_from_camera.inverse()
-            largest = max(largest, _difference(expected, _published(recording, record.stamp_ns)))
-    passed = compared > 0 and other_status == 0 and largest <= POSE_TOLERANCE
+        elif record.result.map_from_rig is not None and published is None:
+            unpublished += 1
+        elif record.result.map_from_rig is not None and published is not None:
+            distances.append(_distance(record.result.map_from_rig @ base_from_camera.inverse(), published[1]))
     return {
         "compared": compared,
-        "other_status": other_status,
-        "largest": largest,
+        "other_status": len(differences),
+        "unpublished": unpublished,
+        "max_difference": max(distances, default=None),
         "differences": differences[:10],
-        "passed": passed,
+        "equals_offline": compared > 0 and not differences and not unpublished and _all_small(distances),
     }
 
 
 def _against_tf(recording: Recording, source: Source) -> dict[str, Any]:
-    """map -> odom of TF, composed with odom -> base of the bag, against the published pose."""
-    compared, missing, largest = 0, 0, 0.0
+    """map -> odom of TF, composed with odom -> base of the bag, against the published pose.
+
+    Without a single comparison it fails, unless no image was accepted, so that there was nothing to publish.
+    """
+    missing, distances = 0, []
     for stamp_ns in source.stamps_ns:
         if stamp_ns not in recording.poses:
             continue
@@ -178,24 +200,29 @@ def _against_tf(recording: Recording, source: Source) -> dict[str, Any]:
         if map_from_child is None or child_from_base is None:
             missing += 1
             continue
-        compared += 1
-        largest = max(largest, _difference(map_from_child @ child_from_base, recording.poses[stamp_ns][1]))
+        distances.append(_distance(map_from_child @ child_from_base, recording.poses[stamp_ns][1]))
+    accepted = any(row["status"] == Status.OK.name for row in recording.statuses.values())
     return {
-        "compared": compared,
-        "missing": missing,
-        "largest": largest,
-        "passed": missing == 0 and largest <= POSE_TOLERANCE,
+        "tf_compared": len(distances),
+        "tf_missing": missing,
+        "max_tf_difference": max(distances, default=None),
+        "equals_tf": missing == 0 and (bool(distances) or not accepted) and _all_small(distances),
     }
 
 
-def _published(recording: Recording, stamp_ns: int) -> Pose | None:
-    heard = recording.poses.get(stamp_ns)
-    return None if heard is None else heard[1]
+def _distance(expected: Pose, found: Pose) -> float:
+    """The larger of metres and radians."""
+    return max(expected.distance_to(found))
 
 
-def _difference(expected: Pose, found: Pose | None) -> float:
-    """The larger of metres and radians; infinite when nothing was published."""
-    return float("inf") if found is None else max(expected.distance_to(found))
+def _all_small(distances: Sequence[float]) -> bool:
+    return all(distance <= POSE_TOLERANCE for distance in distances)
+
+
+def _rate_hz(stamps_ns: Sequence[int]) -> float | None:
+    """Images per second, by the median time between two; None for one image."""
+    between_ns = float(np.median(np.diff(sorted(stamps_ns)))) if len(stamps_ns) > 1 else 0.0
+    return 1e9 / between_ns if between_ns > 0 else None
 
 
 def _latency(recording: Recording) -> dict[str, float] | None:
@@ -234,5 +261,9 @@ def _pose(row: Mapping[str, Any]) -> Pose:
     return Pose.from_quaternion(row["quaternion"], row["translation"])
 
 
-def _verdict(check: Mapping[str, Any]) -> str:
-    return "ok" if check["passed"] else "FAILED"
+def _largest(difference: float | None) -> str:
+    return "no pose to compare" if difference is None else f"largest difference {difference:.2g}"
+
+
+def _verdict(passed: bool) -> str:
+    return "ok" if passed else "FAILED"
