@@ -36,12 +36,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bags": BAGS,
     "evaluation": STORAGE | {"vloc_ros.evaluation", "matplotlib"},
     "assembly": ASSEMBLY,
-    "nodes": ASSEMBLY | BAGS | ROS | MESSAGES | {"vloc_ros.nodes"},
+    "node_config": {"vloc_ros.core", "vloc_ros.node_config"},
+    "nodes": ASSEMBLY | BAGS | ROS | MESSAGES | {"vloc_ros.node_config", "vloc_ros.nodes"},
     "cli": ASSEMBLY
     | BAGS
     | ROS
     | MESSAGES
-    | {"vloc_ros.mapping", "vloc_ros.simulation", "vloc_ros.evaluation", "vloc_ros.cli", "pycolmap", "tqdm"},
+    | {
+        "vloc_ros.node_config",
+        "vloc_ros.mapping",
+        "vloc_ros.simulation",
+        "vloc_ros.evaluation",
+        "vloc_ros.cli",
+        "pycolmap",
+        "tqdm",
+    },
 }
 # Loaded only when they are used: constructors of engines, and whatever makes a command's --help slow.
 LATE = {

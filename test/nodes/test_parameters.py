@@ -11,9 +11,10 @@ from ros_session import Ros
 
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig
 from vloc_ros.nodes.localizer import LocalizerNode
 from vloc_ros.nodes.map_server import MapServerNode
-from vloc_ros.nodes.parameters import LocalizerNodeConfig, MapServerConfig, config_of
+from vloc_ros.nodes.parameters import config_of
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

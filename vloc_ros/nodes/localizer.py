@@ -23,6 +23,7 @@ from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.answer import Answer, Answerer, LoadedMap
 from vloc_ros.nodes.calibration import Calibration
 from vloc_ros.nodes.conversion import (
@@ -37,7 +38,7 @@ from vloc_ros.nodes.frames import Frames
 from vloc_ros.nodes.managed import ACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
 from vloc_ros.nodes.overlay import drawn
-from vloc_ros.nodes.parameters import LocalizerNodeConfig, config_of, declare
+from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
 from vloc_ros.nodes.slot import LatestSlot
 from vloc_ros.storage.maps import map_hash, read_map

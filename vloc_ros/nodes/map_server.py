@@ -16,10 +16,11 @@ from vloc_msgs.msg import MapInfo
 from vloc_msgs.srv import GetLandmarks, GetMapChunk, LoadMap
 from vloc_ros.core.errors import ConfigError, MapError
 from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.conversion import header, keyframe_poses, landmark_cloud, map_info
 from vloc_ros.nodes.landmark_selection import select
 from vloc_ros.nodes.managed import UNCONFIGURED, ManagedNode
-from vloc_ros.nodes.parameters import MapServerConfig, config_of, declare
+from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.maps import map_files, read_manifest, read_map
 

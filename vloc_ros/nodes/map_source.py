@@ -16,7 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from vloc_msgs.msg import MapInfo
 from vloc_msgs.srv import GetMapChunk
 from vloc_ros.core.errors import MapError, VlocError
-from vloc_ros.nodes.parameters import LocalizerNodeConfig
+from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.slot import LatestSlot
 from vloc_ros.storage.maps import map_files, map_hash, read_map
 

@@ -24,8 +24,9 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 
 from vloc_ros.bags.reading import Bag, BagMessage, BagTopic
 from vloc_ros.core.errors import InputError
+from vloc_ros.node_config import PlayerConfig
 from vloc_ros.nodes.conversion import time_message
-from vloc_ros.nodes.parameters import PlayerConfig, config_of, declare
+from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.atomic import write_bytes_atomically
 

@@ -20,8 +20,9 @@ from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.node_config import RecorderConfig
 from vloc_ros.nodes.conversion import pose_of, stamp_ns_of, status_name
-from vloc_ros.nodes.parameters import RecorderConfig, config_of, declare
+from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.atomic import write_bytes_atomically
 
