@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vloc_ros.core.errors import MapError
+from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.storage.text import read_text
 
 MANIFEST = "manifest.json"
@@ -31,10 +31,9 @@ def read_manifest(folder: Path, *, verify: bool = True) -> dict[str, Any]:
         MapError: there is no map, or the manifest is damaged, altered, or of a newer format.
     """
     path = Path(folder) / MANIFEST
-    if not path.exists():
-        raise MapError(f"{folder}: holds no map (no {MANIFEST}); build one with `vloc map build`")
+    text = _text(path)
     try:
-        manifest = json.loads(read_text(path))
+        manifest = json.loads(text)
     except (ValueError, RecursionError):
         raise MapError(f"{path}: is cut short or no JSON; copy the map again or build it again") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -48,6 +47,15 @@ def read_manifest(folder: Path, *, verify: bool = True) -> dict[str, Any]:
     if verify:
         _verify(path, manifest)
     return manifest
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path)
+    except InputError as error:
+        if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
+            raise MapError(f"{path.parent}: holds no map (no {MANIFEST}); build one with `vloc map build`") from None
+        raise MapError(f"{error}, expected the manifest of a map; copy the map again or build it again") from error
 
 
 def _verify(path: Path, manifest: dict[str, Any]) -> None:

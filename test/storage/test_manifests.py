@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.storage.manifests import MANIFEST, manifest_bytes, read_manifest
+
+CONTENT = {"name": "wall", "arrays": {}}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (None, "holds no map"),
+        (b"", "cut short"),
+        (b'{"format"', "cut short"),
+        (b"\xff\xfe\x00manifest", "is not a text file"),
+        (b"[]", "is not the manifest of a map"),
+        (manifest_bytes(CONTENT)[0].replace(b"wall", b"hall"), "was altered"),
+        (manifest_bytes(CONTENT)[0].replace(b'"version": 1', b'"version": 99'), "format version 99"),
+    ],
+)
+def test_a_damaged_manifest_is_a_map_error(tmp_path: Path, data: bytes | None, message: str) -> None:
+    if data is not None:
+        (tmp_path / MANIFEST).write_bytes(data)
+    with pytest.raises(MapError, match=message):
+        read_manifest(tmp_path)
+
+
+def test_what_is_no_file_or_folder_is_a_map_error(tmp_path: Path) -> None:
+    (tmp_path / "map" / MANIFEST).mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    for folder, message in ((tmp_path / "map", "cannot be read"), (tmp_path / "file", "holds no map")):
+        with pytest.raises(MapError, match=message):
+            read_manifest(folder)
+    with pytest.raises(MapError, match="cannot be read"):
+        read_manifest(tmp_path / ("long" * 100))
+
+
+def test_a_manifest_comes_back_with_its_hash(tmp_path: Path) -> None:
+    data, digest = manifest_bytes(CONTENT)
+    (tmp_path / MANIFEST).write_bytes(data)
+    assert read_manifest(tmp_path)["hash"] == digest
