@@ -65,6 +65,7 @@ def encodings() -> dict[str, tuple[Array, Array, float]]:
         "8UC3": (SMOOTH_BGR, SMOOTH_BGR, 0),
         "rgba8": (np.concatenate([rgb, alpha], 2), SMOOTH_BGR, 0),
         "bgra8": (np.concatenate([SMOOTH_BGR, alpha], 2), SMOOTH_BGR, 0),
+        "8UC4": (np.concatenate([SMOOTH_BGR, alpha], 2), SMOOTH_BGR, 0),
         "rgb16": (rgb.astype(np.uint16) * 257, SMOOTH_BGR, 1),
         "bgr16": (SMOOTH_BGR.astype(np.uint16) * 257, SMOOTH_BGR, 1),
         **{f"bayer_{pattern}8": (bayer(pattern), SMOOTH_BGR, 30) for pattern in ("rggb", "bggr", "gbrg", "grbg")},
@@ -97,6 +98,11 @@ def cut_short(image: Any) -> Any:
     return image
 
 
+def odd(encoding: str) -> Image:
+    """An odd width, where two pixels share their colour."""
+    return Image(height=7, width=7, encoding=encoding, step=14, data=bytes(14 * 12))
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -106,8 +112,24 @@ def cut_short(image: Any) -> Any:
         CompressedImage(format="jpeg", data=b"not a picture"),
         CompressedImage(format="jpeg", data=b""),
         Image(),
+        Image(encoding="rgb8"),
+        Image(encoding="rgb8", height=HEIGHT, data=b"12"),
+        *(odd(encoding) for encoding in ("yuv422", "yuv422_yuy2", "nv12", "nv21")),
     ],
-    ids=["encoding", "short", "step", "no jpeg", "empty jpeg", "empty"],
+    ids=[
+        "encoding",
+        "short",
+        "step",
+        "no jpeg",
+        "empty jpeg",
+        "empty",
+        "0x0",
+        "0 wide",
+        "uyvy",
+        "yuyv",
+        "nv12",
+        "nv21",
+    ],
 )
 def test_a_broken_image_is_an_input_error(broken: Any) -> None:
     with pytest.raises(InputError):

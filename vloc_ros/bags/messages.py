@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from rosbags.image import message_to_cvimage
 from rosbags.image.image import ImageError, to_cvtype
@@ -24,6 +25,8 @@ POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
 TF_MESSAGE = "tf2_msgs/msg/TFMessage"
 
 _NS_PER_S = 10**9
+# OpenCV's names for what ROS also names by its colours; rosbags converts only the latter
+_COLOURS = {"8UC4": "bgra8"}
 
 
 def stamp_ns_of(message: Any) -> int:
@@ -36,7 +39,7 @@ def image_of(message: Any) -> Array:
     """(H, W) grey or (H, W, 3) BGR uint8 pixels of an Image or CompressedImage, not turned by EXIF.
 
     Raises:
-        InputError: an encoding that is no colour or grey image, or data that is cut short.
+        InputError: an encoding that is no colour or grey image, a size it cannot have, or data that is cut short.
     """
     if hasattr(message, "format"):
         return decoded_image(bytes(message.data))
@@ -45,24 +48,28 @@ def image_of(message: Any) -> Array:
         return np.asarray(message_to_cvimage(_without_padding(message), "mono8" if grey else "bgr8"))
     except ImageError as error:
         raise InputError(f"an image has encoding {message.encoding!r}, expected colour or grey ({error})") from None
+    except cv2.error as error:  # such as two pixels that share their colour, in an odd width
+        size = f"{message.width}x{message.height}"
+        raise InputError(f"an image of {size} cannot be read as {message.encoding} ({error.err})") from None
 
 
 def _without_padding(message: Any) -> Any:
     """The message with rows side by side: drivers may pad them, and rosbags takes no notice of it."""
-    _, _, dtype, channels = to_cvtype(message.encoding)
+    encoding = _COLOURS.get(message.encoding, message.encoding)
+    _, _, dtype, channels = to_cvtype(encoding)
     row_bytes = message.width * channels * np.dtype(dtype).itemsize
     rows = message.height * 3 // 2 if message.encoding in ("nv12", "nv21") else message.height
     data = np.frombuffer(message.data, np.uint8)
-    if message.step < row_bytes or len(data) < rows * message.step:
+    if not data.size or message.step < row_bytes or len(data) < rows * message.step:
         raise InputError(
             f"an image message of {message.width}x{message.height} {message.encoding} has {len(data)} bytes in rows of "
             f"{message.step}, expected {rows} rows of at least {row_bytes}; the driver or the bag is damaged"
         )
-    if message.step == row_bytes and rows == message.height:
+    if message.step == row_bytes and rows == message.height and encoding == message.encoding:
         return message
-    values = {name: getattr(message, name) for name in ("header", "width", "encoding", "is_bigendian")}
+    values = {name: getattr(message, name) for name in ("header", "width", "is_bigendian")}
     packed = np.ascontiguousarray(data[: rows * message.step].reshape(rows, message.step)[:, :row_bytes])
-    return TYPESTORE.types[IMAGE](**values, height=rows, step=row_bytes, data=packed.reshape(-1))
+    return TYPESTORE.types[IMAGE](**values, encoding=encoding, height=rows, step=row_bytes, data=packed.reshape(-1))
 
 
 def camera_of(message: Any) -> Camera:
