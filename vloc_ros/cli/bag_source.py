@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vloc_ros.bags.reading import Bag, BagMessage
+    from vloc_ros.bags.reading import Bag
     from vloc_ros.bags.transforms import TransformTree
     from vloc_ros.core.camera import Camera
     from vloc_ros.core.pose import Pose
     from vloc_ros.core.query import Query
     from vloc_ros.evaluation.answers import Question
-
-_BASE, _ODOM = "base_link", "odom"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,9 +26,10 @@ class BagSource:
         image_topic, camera_info_topic: where they were recorded.
         compressed: True for CompressedImage.
         stamps_ns: of the images, in the order of recording.
-        questions: one per image.
-        base_frame: whose pose is asked for: base_link, or the camera where TF knows no base_link.
-        odom_frame: odom, or empty where TF does not know it.
+        questions: one per image; each reads its image from the bag when it is asked.
+        left_out: further images, for which TF or the truth has nothing at their time; they are played, not scored.
+        base_frame: whose pose is asked for: the camera's own where the bag has no TF at all.
+        odom_frame: empty where the bag has no odometry in TF.
         base_from_camera: at every image's time.
         transforms: all of the bag.
         truth: map_from_base at every image's time; None when the images are of somewhere else.
@@ -39,6 +40,7 @@ class BagSource:
     compressed: bool
     stamps_ns: list[int]
     questions: list[Question]
+    left_out: int
     base_frame: str
     odom_frame: str
     base_from_camera: list[Pose]
@@ -47,78 +49,94 @@ class BagSource:
 
 
 def read_bag_source(args: argparse.Namespace) -> BagSource:
-    """What `--bag`, `--image-topic`, `--camera-info-topic`, `--poses`, `--truth-topic` and `--limit` describe.
+    """What `--bag` and the options that go with it describe.
 
     Raises:
-        InputError: the bag is none, a topic is missing or ambiguous, or there is no true pose for an image.
+        InputError: the bag is none, a topic is missing or ambiguous, a frame is unknown, or no image has a true pose.
     """
-    from vloc_ros.bags.messages import COMPRESSED_IMAGE, stamp_ns_of
+    from vloc_ros.bags.messages import COMPRESSED_IMAGE
     from vloc_ros.bags.reading import Bag
-    from vloc_ros.core.errors import InputError
+    from vloc_ros.cli.bag_topics import camera_info_topic_of, image_topic_of
 
     with Bag(args.bag) as bag:
-        topic, msgtype = _image_topic(bag, args.image_topic)
-        info_topic = args.camera_info_topic or _beside(topic)
+        topic = image_topic_of(bag, args.image_topic)
+        info_topic = args.camera_info_topic or camera_info_topic_of(topic)
+        compressed = any(t.name == topic and t.msgtype == COMPRESSED_IMAGE for t in bag.topics)
         camera, camera_frame = bag.camera(info_topic), bag.frame_id(topic)
-        messages = list(bag.messages([topic]))[: args.limit]
-        if not messages:
-            raise InputError(f"{args.bag}: topic {topic} holds no image")
-        stamps_ns = [stamp_ns_of(message.decoded()) for message in messages]
+        images = _images(bag, topic, args.limit)
         transforms = bag.transforms()
-        base_frame = _BASE if _BASE in transforms.frames else camera_frame
-        base_from_camera = [_lookup(transforms, base_frame, camera_frame, stamp) for stamp in stamps_ns]
-        truth = _truth(args, bag, stamps_ns, base_from_camera)
-    questions = [_question(message, camera, stamp) for message, stamp in zip(messages, stamps_ns, strict=True)]
+        base_frame = _base_frame(args, transforms, camera_frame)
+        odom_frame = _odom_frame(args, bag, transforms)
+        stamps_ns = [stamp_ns for stamp_ns, _ in images]
+        mounts = [_mount(transforms, base_frame, camera_frame, stamp_ns) for stamp_ns in stamps_ns]
+        truth = _truth(args, bag, topic, stamps_ns, mounts)
+    kept = _known(args, mounts, truth)
     return BagSource(
         image_topic=topic,
         camera_info_topic=info_topic,
-        compressed=msgtype == COMPRESSED_IMAGE,
-        stamps_ns=stamps_ns,
-        questions=questions,
+        compressed=compressed,
+        stamps_ns=[stamps_ns[i] for i in kept],
+        questions=[_question(args.bag, topic, camera, *images[i]) for i in kept],
+        left_out=len(images) - len(kept),
         base_frame=base_frame,
-        odom_frame=_ODOM if _ODOM in transforms.frames else "",
-        base_from_camera=base_from_camera,
+        odom_frame=odom_frame,
+        base_from_camera=[mount for i in kept if (mount := mounts[i]) is not None],
         transforms=transforms,
-        truth=truth,
+        truth=None if truth is None else [pose for i in kept if (pose := truth[i]) is not None],
     )
 
 
-def _image_topic(bag: Bag, wanted: str | None) -> tuple[str, str]:
-    from vloc_ros.bags.messages import COMPRESSED_IMAGE, IMAGE
+def _images(bag: Bag, topic: str, limit: int | None) -> list[tuple[int, int]]:
+    """Stamp and time of recording of each image; the images themselves stay in the bag."""
+    from vloc_ros.bags.messages import stamp_ns_of
     from vloc_ros.core.errors import InputError
 
-    images = {t.name: t.msgtype for t in bag.topics if t.msgtype in (IMAGE, COMPRESSED_IMAGE)}
-    compressed = f"{wanted}/compressed"
-    if wanted in images:
-        return wanted, images[wanted]
-    if wanted and compressed in images:
-        return compressed, images[compressed]
-    if wanted or not images:
-        there = ", ".join(images) or "none"
-        raise InputError(f"{bag.path}: has no images on {wanted or 'any topic'}; topics with images: {there}")
-    if len(images) > 1:
-        raise InputError(f"{bag.path}: has images on {', '.join(images)}; choose with --image-topic")
-    return next(iter(images.items()))
+    messages = islice(bag.messages([topic]), limit)
+    images = [(stamp_ns_of(message.decoded()), message.recorded_ns) for message in messages]
+    if not images:
+        raise InputError(f"{bag.path}: topic {topic} holds no image")
+    return images
 
 
-def _beside(image_topic: str) -> str:
-    """Where image_transport expects the calibration."""
-    return f"{image_topic.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
-
-
-def _lookup(transforms: TransformTree, target: str, source: str, stamp_ns: int) -> Pose:
+def _base_frame(args: argparse.Namespace, transforms: TransformTree, camera_frame: str) -> str:
+    """Of the option; without TF there is nothing but the camera."""
     from vloc_ros.core.errors import InputError
+
+    if not transforms.frames or args.base_frame in (*transforms.frames, camera_frame):
+        return str(args.base_frame) if transforms.frames else camera_frame
+    raise InputError(
+        f"{args.bag}: TF has no frame {args.base_frame!r}; name the robot's own with --base-frame; frames there: "
+        f"{', '.join(transforms.frames)}"
+    )
+
+
+def _odom_frame(args: argparse.Namespace, bag: Bag, transforms: TransformTree) -> str:
+    """Of the option; only live evaluation needs it, and a bag whose TF never moves has none."""
+    from vloc_ros.core.errors import InputError
+
+    if args.odom_frame in transforms.frames:
+        return str(args.odom_frame)
+    moves = any(topic.name == "/tf" and topic.count for topic in bag.topics)
+    if args.live and moves and args.odom_frame:
+        raise InputError(
+            f"{args.bag}: TF has no frame {args.odom_frame!r}; name the odometry's with --odom-frame, or give "
+            f"--odom-frame '' where there is none; frames there: {', '.join(transforms.frames)}"
+        )
+    return ""
+
+
+def _mount(transforms: TransformTree, base_frame: str, camera_frame: str, stamp_ns: int) -> Pose | None:
+    """base_from_camera; None where TF has nothing for that time."""
     from vloc_ros.core.pose import Pose
 
-    if target == source:
+    if base_frame == camera_frame:
         return Pose.identity()
-    found = transforms.lookup(target, source, stamp_ns)
-    if found is None:
-        raise InputError(f"the bag's TF has no {target} -> {source} at {stamp_ns} ns, the time of an image")
-    return found
+    return transforms.lookup(base_frame, camera_frame, stamp_ns)
 
 
-def _truth(args: argparse.Namespace, bag: Bag, stamps_ns: list[int], base_from_camera: list[Pose]) -> list[Pose] | None:
+def _truth(
+    args: argparse.Namespace, bag: Bag, topic: str, stamps_ns: Sequence[int], mounts: Sequence[Pose | None]
+) -> list[Pose | None] | None:
     """map_from_base of every image: of the topic at its time, or row by row of the file, which has the camera's."""
     from vloc_ros.core.errors import InputError
     from vloc_ros.storage.trajectories import read_tum
@@ -127,30 +145,48 @@ def _truth(args: argparse.Namespace, bag: Bag, stamps_ns: list[int], base_from_c
         return None
     if args.truth_topic:
         trajectory = bag.poses(args.truth_topic)
-        poses = [trajectory.interpolated(stamp) for stamp in stamps_ns]
-        missing = next((stamp for stamp, pose in zip(stamps_ns, poses, strict=True) if pose is None), None)
-        if missing is not None:
-            raise InputError(f"{args.truth_topic} has no pose at {missing} ns, the time of an image")
-        return [pose for pose in poses if pose is not None]
-    rows = read_tum(args.poses).poses
-    images = bag.count(args.image_topic or _image_topic(bag, None)[0])
-    if len(rows) != images:
-        raise InputError(f"{args.poses}: has {len(rows)} poses, the bag {images} images; expected one each, in order")
-    pairs = zip(rows, base_from_camera, strict=False)
-    return [map_from_camera @ base_from.inverse() for map_from_camera, base_from in pairs]
+        return [trajectory.interpolated(stamp_ns) for stamp_ns in stamps_ns]
+    rows, count = read_tum(args.poses).poses, bag.count(topic)
+    if len(rows) != count:
+        raise InputError(f"{args.poses}: has {len(rows)} poses, the bag {count} images; expected one each, in order")
+    pairs = zip(rows, mounts, strict=False)
+    return [None if mount is None else map_from_camera @ mount.inverse() for map_from_camera, mount in pairs]
 
 
-def _question(message: BagMessage, camera: Camera, stamp_ns: int) -> Question:
+def _known(args: argparse.Namespace, mounts: Sequence[Pose | None], truth: Sequence[Pose | None] | None) -> list[int]:
+    """Indices of the images about which everything is known."""
+    from vloc_ros.core.errors import InputError
+
+    mounted = [i for i, mount in enumerate(mounts) if mount is not None]
+    kept = [i for i in mounted if truth is None or truth[i] is not None]
+    if not mounted:
+        raise InputError(f"{args.bag}: TF never tells where the camera sits on the base at the time of an image")
+    if not kept:
+        raise InputError(
+            f"{args.bag}: {args.truth_topic} has no pose at the time of any of {len(mounts)} images; do the clocks "
+            "agree?"
+        )
+    return kept
+
+
+def _question(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> Question:
     from vloc_ros.evaluation.answers import Question
 
-    return Question(str(stamp_ns), _reader(message, camera, stamp_ns))
+    return Question(str(stamp_ns), _reader(path, topic, camera, stamp_ns, recorded_ns))
 
 
-def _reader(message: BagMessage, camera: Camera, stamp_ns: int) -> Callable[[], Query]:
+def _reader(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> Callable[[], Query]:
     def read() -> Query:
-        from vloc_ros.bags.messages import image_of
+        from vloc_ros.bags.messages import image_of, stamp_ns_of
+        from vloc_ros.bags.reading import Bag
+        from vloc_ros.core.errors import InputError
         from vloc_ros.core.query import Query
 
-        return Query.single(image_of(message.decoded()), camera, stamp_ns=stamp_ns)
+        with Bag(path) as bag:
+            for message in bag.messages([topic], recorded_ns=recorded_ns):
+                decoded = message.decoded()
+                if stamp_ns_of(decoded) == stamp_ns:
+                    return Query.single(image_of(decoded), camera, stamp_ns=stamp_ns)
+        raise InputError(f"{path}: the image of {stamp_ns} ns is gone; was the bag changed meanwhile?")
 
     return read

@@ -118,7 +118,13 @@ class VerificationConfig(Checked):
         0.08, "inliers over the map points that should be seen from there, at least", low=0.0, high=1.0
     )
     min_coverage: float = parameter(
-        0.3, "part of the image regions with expected points that hold an inlier, at least", low=0.0, high=1.0
+        0.4, "part of the image regions with expected points that hold an inlier, at least", low=0.0, high=1.0
+    )
+    min_explained: float = parameter(
+        0.33, "part of the keypoints that lie in image regions with an inlier, at least", low=0.0, high=1.0
+    )
+    min_spread: float = parameter(
+        0.18, "area of the inliers' convex hull over the area of the image, at least", low=0.0, high=1.0
     )
     max_position_std_m: float = parameter(
         1.0, "standard deviation of the position, at most", unit="m", low=0.001, high=1000.0

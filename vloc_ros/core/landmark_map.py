@@ -36,6 +36,8 @@ class Keyframes:
 
     def __post_init__(self) -> None:
         k = len(self.names)
+        if k == 0:
+            raise MapError("a map has no keyframes; build it again")
         if self.rotations.shape != (k, 3, 3) or self.translations.shape != (k, 3):
             raise MapError(f"a map lists {k} keyframes but poses of shapes {self.rotations.shape}; build it again")
         if self.point_offsets.shape != (k + 1,) or self.point_offsets[-1] != len(self.point_indices):

@@ -65,7 +65,7 @@ class Localizer:
             with clock.stage("pose"):
                 estimate = estimate_pose(self._pose, matches, query)
             with clock.stage("verification"):
-                result = self._verifier.verify(estimate, matches, query, proposal.name)
+                result = self._verifier.verify(estimate, matches, features, query, proposal.name)
             if result.ok:
                 return result.timed(clock.times_ms, keypoints)
             refusal = refusal.or_better(result)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
+from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import VerificationConfig
 from vloc_ros.core.covariance import calibrated
+from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.matching import Matches
 from vloc_ros.core.pose import Array
@@ -19,12 +23,29 @@ _COVISIBLE_KEYFRAMES = 5
 _GRID = (8, 6)
 
 
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """How well what the image shows agrees with what the map says it should show from a pose.
+
+    Attributes:
+        support: inliers over the map points expected in the image.
+        coverage: part of the image regions with expected points that hold an inlier.
+        explained: part of the image's keypoints that lie in regions with an inlier.
+        spread: area of the inliers' convex hull over the area of the image, of the best view of a rig.
+    """
+
+    support: float
+    coverage: float
+    explained: float
+    spread: float
+
+
 class Verifier:
     """Asks of a pose whether the image shows what the map says it should show from there.
 
     Inlier counts alone are fooled by a poster that hangs in two rooms: many inliers, all in one corner of the image,
-    and nothing of what should surround it. So the map points that the covisible keyframes saw are projected, and the
-    inliers must be a fair part of them and spread over the image like them.
+    and nothing of what should surround it. So the map points that the covisible keyframes saw are projected; the
+    inliers must be a fair part of them, spread over the image like them, and leave little of the image unexplained.
     """
 
     def __init__(self, config: VerificationConfig, landmark_map: LandmarkMap) -> None:
@@ -32,7 +53,12 @@ class Verifier:
         self._map = landmark_map
 
     def verify(
-        self, estimate: PoseEstimate | None, matches: Matches, query: Query, proposal: str
+        self,
+        estimate: PoseEstimate | None,
+        matches: Matches,
+        features: Sequence[Features],
+        query: Query,
+        proposal: str,
     ) -> LocalizationResult:
         """`OK` with the calibrated covariance, or the first reason against the pose."""
         if len(matches) < self._config.min_matches:
@@ -42,7 +68,7 @@ class Verifier:
             reason = f"no pose explains the {len(matches)} matches"
             return LocalizationResult(Status.POSE_REJECTED, matches=len(matches), proposal=proposal, reason=reason)
         covariance = calibrated(estimate.covariance, self._map.calibration)
-        reason = next(self._objections(estimate, covariance, matches, query), "")
+        reason = next(self._objections(estimate, covariance, matches, features, query), "")
         inliers = estimate.inliers
         return LocalizationResult(
             Status.POSE_REJECTED if reason else Status.OK,
@@ -57,7 +83,14 @@ class Verifier:
             inlier_views=matches.views[inliers],
         )
 
-    def _objections(self, estimate: PoseEstimate, covariance: Array, matches: Matches, query: Query) -> Iterator[str]:
+    def _objections(
+        self,
+        estimate: PoseEstimate,
+        covariance: Array,
+        matches: Matches,
+        features: Sequence[Features],
+        query: Query,
+    ) -> Iterator[str]:
         config, count = self._config, int(estimate.inliers.sum())
         if count < config.min_inliers:
             yield f"{count} inliers, at least {config.min_inliers} are needed"
@@ -66,29 +99,34 @@ class Verifier:
         std = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])) if np.isfinite(covariance).all() else np.inf
         if std > config.max_position_std_m:
             yield f"the position is uncertain by {std:.2g} m, at most {config.max_position_std_m:g} m is allowed"
-        support, coverage = self.consistency(estimate, matches, query)
-        if support < config.min_support:
-            yield f"{support:.0%} of the expected points are seen, at least {config.min_support:.0%} are needed"
-        if coverage < config.min_coverage:
-            yield f"inliers in {coverage:.0%} of the image regions, at least {config.min_coverage:.0%} are needed"
+        found = self.consistency(estimate, matches, features, query)
+        if found.support < config.min_support:
+            yield f"{found.support:.0%} of the expected points are seen, at least {config.min_support:.0%} are needed"
+        if found.coverage < config.min_coverage:
+            yield f"{found.coverage:.0%} of the expected regions agree, at least {config.min_coverage:.0%} are needed"
+        if found.explained < config.min_explained:
+            yield f"{found.explained:.0%} of the image is explained, at least {config.min_explained:.0%} is needed"
+        if found.spread < config.min_spread:
+            yield f"the inliers span {found.spread:.0%} of the image, at least {config.min_spread:.0%} is needed"
 
-    def consistency(self, estimate: PoseEstimate, matches: Matches, query: Query) -> tuple[float, float]:
-        """(support, coverage): inliers over the points expected, and the part of expected regions with an inlier."""
-        inliers = estimate.inliers
-        expected = self._expected_points(matches.point_indices[inliers])
-        seen_count, expected_count, seen_cells, expected_cells = 0, 0, 0, 0
-        for index, view in enumerate(query.views):
-            mine = inliers & (matches.views == index)
+    def consistency(
+        self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query
+    ) -> Consistency:
+        """Compare the inliers with the map points and with the keypoints of the same image regions."""
+        expected = self._map.points[self._expected_points(matches.point_indices[estimate.inliers])]
+        views = []
+        for index, (view, found) in enumerate(zip(query.views, features, strict=True)):
             camera_from_map = (estimate.map_from_rig @ view.rig_from_camera).inverse()
-            pixels = view.camera.project(camera_from_map.apply(self._map.points[expected]))
-            pixels = pixels[view.camera.contains(pixels)]
-            size = (view.camera.width, view.camera.height)
-            should, does = _cells(pixels, size), _cells(matches.xy[mine], size)
-            seen_count += int(mine.sum())
-            expected_count += len(pixels)
-            seen_cells += len(np.intersect1d(should, does))
-            expected_cells += len(should)
-        return seen_count / max(expected_count, 1), seen_cells / max(expected_cells, 1)
+            pixels = view.camera.project(camera_from_map.apply(expected))
+            inliers = matches.xy[estimate.inliers & (matches.views == index)]
+            views.append(_agreement(view.camera, pixels[view.camera.contains(pixels)], inliers, found.xy))
+        inlying, expecting, agreeing, expected_cells, explained, keypoints = np.sum([v.counts for v in views], axis=0)
+        return Consistency(
+            support=inlying / max(expecting, 1),
+            coverage=agreeing / max(expected_cells, 1),
+            explained=explained / max(keypoints, 1),
+            spread=max(v.spread for v in views),
+        )
 
     def _expected_points(self, inlier_points: Array) -> Array:
         """Map points that the keyframes which share most inliers saw."""
@@ -101,8 +139,31 @@ class Verifier:
         return np.unique(np.concatenate([keyframes.visible(int(k)) for k in best]))
 
 
+@dataclass(frozen=True, slots=True)
+class _Agreement:
+    """Of one view: inliers, expected points, regions of both, regions of expected points, keypoints that lie in
+    regions with an inlier, keypoints; and the spread of the inliers."""
+
+    counts: tuple[int, int, int, int, int, int]
+    spread: float
+
+
+def _agreement(camera: Camera, expected: Array, inliers: Array, keypoints: Array) -> _Agreement:
+    size = (camera.width, camera.height)
+    should, does, shows = (_cells(xy, size) for xy in (expected, inliers, keypoints))
+    should_cells = np.unique(should)
+    agreeing = int(np.isin(should_cells, does).sum())
+    if not len(inliers):  # a camera of a rig that sees nothing of the map says nothing against the pose
+        return _Agreement((0, len(expected), 0, len(should_cells), 0, 0), 0.0)
+    spread = cv2.contourArea(cv2.convexHull(inliers.astype(np.float32))) / (size[0] * size[1])
+    explained = int(np.isin(shows, does).sum())
+    return _Agreement(
+        (len(inliers), len(expected), agreeing, len(should_cells), explained, len(keypoints)), float(spread)
+    )
+
+
 def _cells(pixels: Array, size: tuple[int, int]) -> Array:
-    """Sorted numbers of the grid cells that hold at least one of (N, 2) pixels."""
+    """(N,) number of the grid cell that each of (N, 2) pixels lies in."""
     columns = np.clip((pixels[:, 0] * _GRID[0] / size[0]).astype(int), 0, _GRID[0] - 1)
     rows = np.clip((pixels[:, 1] * _GRID[1] / size[1]).astype(int), 0, _GRID[1] - 1)
-    return np.unique(rows * _GRID[0] + columns)
+    return np.asarray(rows * _GRID[0] + columns)

@@ -23,7 +23,7 @@ from vloc_ros.mapping.images import MappingImage, Progress, extract_all, silent
 from vloc_ros.mapping.landmarks import cluster_landmarks
 from vloc_ros.mapping.pairs import Pair, pairs_by_likeness, pairs_by_pose
 from vloc_ros.mapping.scale import UNKNOWN_SCALE, ScaleSource, placed
-from vloc_ros.mapping.structure import Structure, mean_descriptors
+from vloc_ros.mapping.structure import Structure, mean_descriptors, refined
 
 _MIN_IMAGES = 3
 
@@ -65,13 +65,13 @@ def build_map(
         matches = _matches_of_unposed(features, config, progress)
         images, features, matches = _reconstructed(images, features, matches, scale, config, progress)
         metric = scale is not UNKNOWN_SCALE
-    landmark_map = _map_of_posed(images, features, matches, name=name, frame_id=frame_id, config=config)
+    structure = _triangulated(images, features, matches, config)
+    landmark_map = _map_of(structure, images, features, name=name, frame_id=frame_id, config=config)
     calibration = calibrate(
         images,
         features,
-        matches,
-        segments=config.calibration_segments,
-        build_sub_map=lambda i, f, m: _map_of_posed(i, f, m, name=name, frame_id=frame_id, config=config),
+        segment_images=config.calibration_segment_images,
+        map_without=lambda left_out: _map_without(left_out, landmark_map, structure, images, features, config),
         localizer_factory=localizer_factory,
         progress=progress,
     )
@@ -141,16 +141,10 @@ def _reconstructed(
     return posed, kept_features, _matches_of_posed(posed, kept_features, config, progress)
 
 
-def _map_of_posed(
-    images: Sequence[MappingImage],
-    features: Sequence[Features],
-    matches: Mapping[Pair, Array],
-    *,
-    name: str,
-    frame_id: str,
-    config: MappingConfig,
-) -> LandmarkMap:
-    """Triangulate, describe, group into landmarks, index the places."""
+def _triangulated(
+    images: Sequence[MappingImage], features: Sequence[Features], matches: Mapping[Pair, Array], config: MappingConfig
+) -> Structure:
+    """The points that enough images saw."""
     if not matches:
         raise MapError(
             f"no two of the {len(images)} images share {config.min_pair_matches} matches that fit their poses; "
@@ -159,6 +153,19 @@ def _map_of_posed(
     structure = triangulate(images, features, matches).with_tracks_of_at_least(config.min_track_length)
     if not len(structure.points):
         raise MapError(f"no point is seen by {config.min_track_length} images; take them closer together")
+    return structure
+
+
+def _map_of(
+    structure: Structure,
+    images: Sequence[MappingImage],
+    features: Sequence[Features],
+    *,
+    name: str,
+    frame_id: str,
+    config: MappingConfig,
+) -> LandmarkMap:
+    """Describe the points, group them into landmarks, index the places."""
     descriptors = mean_descriptors(structure, [found.descriptors for found in features])
     codec = DescriptorCodec.fit(descriptors, config.descriptor_dimension)
     return LandmarkMap(
@@ -172,6 +179,28 @@ def _map_of_posed(
         extractor=config.extractor,
         places={"vlad": _vlad_places(features, codec, config)},
         provenance=_provenance(images, structure),
+    )
+
+
+def _map_without(
+    left_out: Array,
+    landmark_map: LandmarkMap,
+    structure: Structure,
+    images: Sequence[MappingImage],
+    features: Sequence[Features],
+    config: MappingConfig,
+) -> LandmarkMap:
+    """The map as it would be had these images not been taken: what they saw moves no point and describes none."""
+    rest = structure.without_images(left_out).with_tracks_of_at_least(config.min_track_length)
+    if not len(rest.points):
+        raise MapError("no point is left")
+    rest = refined(rest, [image.camera.unproject(found.xy) for image, found in zip(images, features, strict=True)])
+    return replace(
+        landmark_map,
+        points=rest.points.astype(np.float32),
+        landmark_ids=np.zeros(len(rest.points), np.int32),
+        codes=landmark_map.codec.encode(mean_descriptors(rest, [found.descriptors for found in features])),
+        keyframes=_keyframes(images, rest),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,24 +11,20 @@ from vloc_ros.core.errors import MapError
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import CovarianceCalibration, LandmarkMap
 from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.pose import Array
 from vloc_ros.core.query import Query
 from vloc_ros.mapping.images import MappingImage, Progress
-from vloc_ros.mapping.pairs import Pair
 
 _MIN_IMAGES_PER_SEGMENT = 4
 _MIN_SAMPLES = 8
-
-SubMapBuilder = Callable[[Sequence[MappingImage], Sequence[Features], Mapping[Pair, Array]], LandmarkMap]
 
 
 def calibrate(
     images: Sequence[MappingImage],
     features: Sequence[Features],
-    matches: Mapping[Pair, Array],
     *,
-    segments: int,
-    build_sub_map: SubMapBuilder,
+    segment_images: int,
+    map_without: Callable[[Array], LandmarkMap],
     localizer_factory: Callable[[LandmarkMap], Localizer],
     progress: Progress,
 ) -> CovarianceCalibration:
@@ -37,34 +33,28 @@ def calibrate(
     Args:
         images: N images in the order they were taken, all with poses.
         features: their keypoints.
-        matches: verified matches by pair of image indices.
-        segments: number of contiguous segments.
-        build_sub_map: maps a part of the images; its covariances are not calibrated.
+        segment_images: images of a segment; 0 for no calibration. Short ones leave the neighbourhood that a robot on
+            another path has, long ones measure what it is like to leave the mapped path.
+        map_without: the map without what these images (indices) saw, with the neutral calibration.
         localizer_factory: asks a map.
         progress: shows how far it has come.
 
     Returns:
         The calibration; with `samples` 0 when there are too few images to leave any out.
     """
-    if segments < 2 or len(images) < segments * _MIN_IMAGES_PER_SEGMENT:
+    segments = len(images) // max(segment_images, _MIN_IMAGES_PER_SEGMENT)
+    if segment_images == 0 or segments < 2:
         return CovarianceCalibration()
     samples: list[tuple[Array, Array]] = []
     for left_out in progress(np.array_split(np.arange(len(images)), segments), description="calibration"):
-        kept = np.setdiff1d(np.arange(len(images)), left_out)
         try:
-            sub_map = build_sub_map([images[i] for i in kept], [features[i] for i in kept], _restricted(matches, kept))
+            localizer = localizer_factory(map_without(left_out))
         except MapError:
-            continue  # what is left shares no points: this segment has nothing to be compared with
-        samples += _samples(localizer_factory(sub_map), [images[i] for i in left_out], [features[i] for i in left_out])
+            continue  # the others share no points: this segment has nothing to be compared with
+        samples += _samples(localizer, [images[i] for i in left_out], [features[i] for i in left_out])
     if len(samples) < _MIN_SAMPLES:
         return CovarianceCalibration()
     return fit_calibration(np.stack([error for error, _ in samples]), np.stack([sigma for _, sigma in samples]))
-
-
-def _restricted(matches: Mapping[Pair, Array], kept: Array) -> dict[Pair, Array]:
-    """The matches among the kept images, which are numbered anew."""
-    number = {int(old): new for new, old in enumerate(kept)}
-    return {(number[i], number[j]): m for (i, j), m in matches.items() if i in number and j in number}
 
 
 def _samples(
@@ -75,7 +65,7 @@ def _samples(
     for image, found in zip(images, features, strict=True):
         blank = np.zeros((image.camera.height, image.camera.width), np.uint8)
         result = localizer.localize_features((found,), Query.single(blank, image.camera))
-        truth: Pose | None = image.map_from_camera
+        truth = image.map_from_camera
         if result.map_from_rig is not None and result.covariance is not None and truth is not None:
             samples.append((result.map_from_rig.error_to(truth), result.covariance))
     return samples

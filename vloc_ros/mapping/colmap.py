@@ -6,14 +6,15 @@ COLMAP gets our keypoints and our matches; nothing is extracted or matched a sec
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pycolmap
 
 from vloc_ros.core.camera import Camera
-from vloc_ros.core.errors import InputError
+from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.features import Features
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.mapping.images import MappingImage
@@ -39,8 +40,8 @@ def triangulate(
         matches: (M, 2) keypoint indices by pair of image indices, already verified.
     """
     poses = tuple(_known(image) for image in images)
-    with tempfile.TemporaryDirectory(prefix="vloc_map_") as folder:
-        database = Path(folder) / "database.db"
+    with _scratch() as folder:
+        database = folder / "database.db"
         _write_database(database, images, features, matches)
         posed = _posed_reconstruction(images, features, poses)
         pycolmap.set_random_seed(_SEED)
@@ -56,11 +57,11 @@ def reconstruct(
     Raises:
         InputError: no two images show enough of the same.
     """
-    with tempfile.TemporaryDirectory(prefix="vloc_map_") as folder:
-        database = Path(folder) / "database.db"
+    with _scratch() as folder:
+        database = folder / "database.db"
         _write_database(database, images, features, matches, verified=False)
-        pairs_file = Path(folder) / "pairs.txt"
-        pairs_file.write_text("".join(f"{images[i].name} {images[j].name}\n" for i, j in matches))
+        pairs_file = folder / "pairs.txt"
+        pairs_file.write_text("".join(f"{_name(i)} {_name(j)}\n" for i, j in matches))
         pycolmap.set_random_seed(_SEED)
         verification = pycolmap.TwoViewGeometryOptions()
         verification.ransac.random_seed = _SEED
@@ -129,6 +130,23 @@ def _write_database(
         database.close()
 
 
+def _name(image: int) -> str:
+    """COLMAP's lists of pairs are split at spaces: an image goes there by its number."""
+    return f"{image:08d}"
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for COLMAP's database; what COLMAP cannot do there is one clear line."""
+    with tempfile.TemporaryDirectory(prefix="vloc_map_") as folder:
+        try:
+            yield Path(folder)
+        except RuntimeError as error:
+            raise MapError(
+                f"COLMAP failed in {folder} ({error}); is the disk full? TMPDIR names another place"
+            ) from error
+
+
 def _cameras(images: Sequence[MappingImage]) -> list[Camera]:
     """The different cameras, in the order in which they first appear."""
     return list(dict.fromkeys(image.camera for image in images))
@@ -153,11 +171,11 @@ def _posed_reconstruction(
     cameras = {camera: number for number, camera in enumerate(_cameras(images), _FIRST_ID)}
     for camera, number in cameras.items():
         reconstruction.add_camera_with_trivial_rig(_colmap_camera(camera, number))
-    for number, (image, found, pose) in enumerate(zip(images, features, poses, strict=True), _FIRST_ID):
-        keypoints = pycolmap.Point2DList([pycolmap.Point2D(xy) for xy in found.xy.astype(np.float64)])
+    for index, (image, found, pose) in enumerate(zip(images, features, poses, strict=True)):
         camera_from_map = pose.inverse()
+        keypoints = found.xy.astype(np.float64)
         reconstruction.add_image_with_trivial_frame(
-            pycolmap.Image(name=image.name, camera_id=cameras[image.camera], image_id=number, points2D=keypoints),
+            pycolmap.Image(_name(index), keypoints, cameras[image.camera], index + _FIRST_ID),
             pycolmap.Rigid3d(pycolmap.Rotation3d(camera_from_map.rotation), camera_from_map.translation),
         )
     return reconstruction

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.pose import Pose
 from vloc_ros.mapping.images import MappingImage
+from vloc_ros.mapping.similarity import Similarity
 from vloc_ros.mapping.structure import Structure
 
-_TRIMMED_ROUNDS = 5
-_KEPT_PART = 0.8
+_MIN_POSES = 3
 _ROUNDING = 1e-9
 
 
@@ -73,35 +73,8 @@ def _scale_of(structure: Structure, names: Sequence[str], source: KnownDistance)
 
 
 def _aligned_to_poses(built: Sequence[Pose | None], given: Sequence[Pose | None]) -> list[Pose | None]:
-    """Rotation from the orientations, scale and offset from the positions: works on a straight line too."""
     both = [(b, g) for b, g in zip(built, given, strict=True) if b is not None and g is not None]
-    if len(both) < 3:
-        raise InputError(f"{len(both)} of the placed images have poses, at least 3 are needed for the scale")
-    rotation = _mean_rotation(np.stack([g.rotation @ b.rotation.T for b, g in both]))
-    source = np.stack([b.translation for b, _ in both]) @ rotation.T
-    target = np.stack([g.translation for _, g in both])
-    scale, offset = _scale_and_offset(source, target)
-    return [b and Pose(rotation @ b.rotation, scale * rotation @ b.translation + offset) for b in built]
-
-
-def _mean_rotation(rotations: Array) -> Array:
-    """(3, 3) rotation nearest to the mean of (N, 3, 3) ones (chordal mean, Hartley et al. 2013)."""
-    u, _, vt = np.linalg.svd(rotations.mean(axis=0))
-    return np.asarray(u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt)
-
-
-def _scale_and_offset(source: Array, target: Array) -> tuple[float, Array]:
-    """Least squares over the best-fitting four fifths of the positions."""
-    kept = np.ones(len(source), bool)
-    for _ in range(_TRIMMED_ROUNDS):
-        centred = source[kept] - source[kept].mean(axis=0)
-        spread = float((centred**2).sum())
-        if spread <= len(source) * (_ROUNDING * max(float(np.abs(source).max()), 1.0)) ** 2:
-            raise InputError("all images were taken at one place, which gives no scale; declare it unknown instead")
-        scale = float((centred * (target[kept] - target[kept].mean(axis=0))).sum()) / spread
-        offset = target[kept].mean(axis=0) - scale * source[kept].mean(axis=0)
-        residuals = np.linalg.norm(scale * source + offset - target, axis=1)
-        kept = residuals <= np.quantile(residuals, _KEPT_PART)
-    if scale <= 0:
-        raise InputError("the given poses contradict the images; are they map_from_camera of optical frames?")
-    return scale, offset
+    if len(both) < _MIN_POSES:
+        raise InputError(f"{len(both)} of the placed images have poses, at least {_MIN_POSES} are needed for the scale")
+    map_from_built = Similarity.fit_poses([b for b, _ in both], [g for _, g in both], with_scale=True)
+    return [b and map_from_built.apply_to_pose(b) for b in built]

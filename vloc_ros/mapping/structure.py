@@ -9,6 +9,10 @@ import numpy as np
 
 from vloc_ros.core.pose import Array, Pose
 
+_REFINEMENTS = 4
+_MIN_DEPTH = 1e-3
+_DAMPING, _TINY = 1e-4, 1e-12
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Structure:
@@ -46,9 +50,46 @@ class Structure:
             track_keypoints=self.track_keypoints[mine],
         )
 
+    def without_images(self, images: Array) -> Structure:
+        """Without what these images saw; points keep their positions, see `refined`."""
+        mine = ~np.isin(self.track_images, images)
+        return replace(
+            self,
+            track_points=self.track_points[mine],
+            track_images=self.track_images[mine],
+            track_keypoints=self.track_keypoints[mine],
+        )
+
     def visible(self, image: int) -> Array:
         """(V,) sorted points that an image saw."""
         return np.unique(self.track_points[self.track_images == image])
+
+
+def refined(structure: Structure, rays: Sequence[Array]) -> Structure:
+    """The points moved to where their observations put them: Gauss-Newton over all points at once, poses kept.
+
+    Args:
+        structure: all images that see points have poses.
+        rays: (K, 3) rays with z = 1 of each image's keypoints.
+    """
+    cameras = [pose.inverse() if pose else Pose.identity() for pose in structure.poses]
+    rotations = np.stack([camera.rotation for camera in cameras])[structure.track_images]
+    translations = np.stack([camera.translation for camera in cameras])[structure.track_images]
+    starts = np.concatenate([[0], np.cumsum([len(r) for r in rays])])[structure.track_images]
+    seen = np.concatenate(rays)[starts + structure.track_keypoints, :2]
+    points = structure.points.copy()
+    for _ in range(_REFINEMENTS):
+        in_camera = np.einsum("oij,oj->oi", rotations, points[structure.track_points]) + translations
+        depth = np.maximum(in_camera[:, 2:], _MIN_DEPTH)
+        residuals = seen - in_camera[:, :2] / depth
+        jacobian = (rotations[:, :2] - (in_camera[:, :2] / depth)[:, :, None] * rotations[:, 2:]) / depth[:, :, None]
+        information = np.zeros((len(points), 3, 3))
+        gradient = np.zeros((len(points), 3))
+        np.add.at(information, structure.track_points, jacobian.transpose(0, 2, 1) @ jacobian)
+        np.add.at(gradient, structure.track_points, np.einsum("oji,oj->oi", jacobian, residuals))
+        damping = _DAMPING * np.trace(information, axis1=1, axis2=2)[:, None, None] * np.eye(3)
+        points += np.linalg.solve(information + damping + _TINY * np.eye(3), gradient[..., None])[..., 0]
+    return replace(structure, points=points)
 
 
 def mean_descriptors(structure: Structure, descriptors: Sequence[Array]) -> Array:
