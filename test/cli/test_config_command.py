@@ -9,12 +9,13 @@ import yaml
 
 from vloc_ros.cli.main import main
 from vloc_ros.core.config import LocalizerConfig, config_from_mapping, parameters_of
+from vloc_ros.node_config import LocalizerNodeConfig
 
 
 def test_the_table_names_every_parameter(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config"]) == 0
     table = capsys.readouterr().out
-    for parameter in parameters_of(LocalizerConfig()):
+    for parameter in [*parameters_of(LocalizerConfig()), *parameters_of(LocalizerNodeConfig())]:
         line = next(row for row in table.splitlines() if row.startswith(f"{parameter.name} "))
         assert line.endswith(parameter.description)
 
@@ -22,7 +23,7 @@ def test_the_table_names_every_parameter(capsys: pytest.CaptureFixture[str]) -> 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--json"]) == 0
     groups = json.loads(capsys.readouterr().out)
-    assert set(groups) == {"localizer", "mapping"}
+    assert set(groups) == {"localizer", "mapping", "localizer_node", "map_server", "player", "recorder"}
     found = {entry["name"]: entry["default"] for entry in groups["localizer"]}
     assert found == {parameter.name: parameter.value for parameter in parameters_of(LocalizerConfig())}
 
@@ -30,12 +31,14 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_yaml_gives_the_defaults_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--yaml"]) == 0
     values = yaml.safe_load(capsys.readouterr().out)["/**"]["ros__parameters"]
+    node = {leaf.name: values.pop(leaf.name) for leaf in parameters_of(LocalizerNodeConfig())}
     assert config_from_mapping(LocalizerConfig, values) == LocalizerConfig()
+    assert config_from_mapping(LocalizerNodeConfig, node) == LocalizerNodeConfig()
 
 
 def test_numbers_keep_their_type_in_yaml_1_1() -> None:
     from vloc_ros.cli.config import _text
 
-    for value in (1e-05, 1e22, 3.0, 0.25, 7, True, False, "vlad"):
+    for value in (1e-05, 1e22, 3.0, 0.25, 7, True, False, "vlad", ""):
         assert yaml.safe_load(_text(value)) == value
         assert type(yaml.safe_load(_text(value))) is type(value)

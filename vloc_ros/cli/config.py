@@ -1,7 +1,8 @@
 """List every parameter with its default, range, unit and meaning.
 
-The localizer's can be set in a YAML file or as ROS parameters; those of mapping, the extractor's among them, are fixed
-when a map is built.
+The localizer's are set by `vloc localize` and `vloc evaluate` (--set, --params) and, with those of its node beside
+them, as ROS parameters; those of mapping, the extractor's among them, by `vloc map build --set`. A parameter file for
+ROS is also one for --params, which leaves the node's own aside.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a list for machines")
-    form.add_argument("--yaml", action="store_true", help="print the localizer's as a ROS parameter file, to edit")
+    form.add_argument(
+        "--yaml", action="store_true", help="print those of the localizer and its node as a ROS parameter file"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         )
         print()
     elif args.yaml:
-        print(_yaml(groups["localizer"]), end="")
+        print(_yaml(groups["localizer_node"] + groups["localizer"]), end="")
     else:
         print("\n\n".join(_table(title, parameters) for title, parameters in groups.items()))
     return 0
@@ -37,8 +40,16 @@ def run(args: argparse.Namespace) -> int:
 def _groups() -> dict[str, list[Any]]:
     from vloc_ros.core.config import LocalizerConfig, parameters_of
     from vloc_ros.mapping.config import MappingConfig
+    from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig, PlayerConfig, RecorderConfig
 
-    configurations = {"localizer": LocalizerConfig(), "mapping": MappingConfig()}
+    configurations = {
+        "localizer": LocalizerConfig(),
+        "mapping": MappingConfig(),
+        "localizer_node": LocalizerNodeConfig(),
+        "map_server": MapServerConfig(),
+        "player": PlayerConfig(),
+        "recorder": RecorderConfig(),
+    }
     return {title: list(parameters_of(configuration)) for title, configuration in configurations.items()}
 
 
@@ -100,4 +111,4 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         mantissa, exponent, power = f"{value:.10g}".partition("e")
         return f"{mantissa}{'' if '.' in mantissa else '.0'}{exponent}{power}"
-    return str(value)
+    return str(value) if value != "" else '""'

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from vloc_ros.core.config import LocalizerConfig, config_from_mapping, parameters_of
+from vloc_ros.core.errors import ConfigError
+from vloc_ros.node_config import LocalizerNodeConfig
+
 if TYPE_CHECKING:
-    from vloc_ros.core.config import LocalizerConfig
     from vloc_ros.core.localizer import Localizer
+
+# of nodes in a parameter file: a name, /name, or a wildcard
+_LOCALIZER_NAMES = ("localizer", "*", "**")
 
 
 def add_localizer_options(parser: argparse.ArgumentParser) -> None:
     """`--map`, `--params` and `--set`."""
     parser.add_argument("--map", type=Path, required=True, metavar="MAP", help="map folder, from `vloc map build`")
     parser.add_argument(
-        "--params", type=Path, metavar="YAML", help="parameters other than the defaults, nested by group"
+        "--params",
+        type=Path,
+        metavar="YAML",
+        help="parameters other than the defaults, nested by group; a ROS file too",
     )
     parser.add_argument(
         "--set",
@@ -32,50 +45,86 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
     from vloc_ros.storage.maps import read_map
 
     config = config_from(args)
-    return build_localizer(config, read_map(args.map))
+    landmark_map = read_map(args.map)
+    if not landmark_map.metric:
+        warning = "its scale is unknown: lengths are not metres; `vloc map align` gives it scale and frame"
+        print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
+    return build_localizer(config, landmark_map)
 
 
 def config_from(args: argparse.Namespace) -> LocalizerConfig:
     """The parameters that `--params` and `--set` give; the others keep their defaults."""
-    from vloc_ros.core.config import LocalizerConfig, config_from_mapping
-
     values = _read_parameters(args.params) if args.params else {}
-    for assignment in args.set:
-        _assign(values, assignment)
+    assign_all(values, args.set)
     return config_from_mapping(LocalizerConfig, values)
 
 
+def assign_all(values: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Put every `a.b=value` of `--set` into nested mappings.
+
+    Raises:
+        ConfigError: one is no assignment, or goes below a name that has a value.
+    """
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name.strip(". "):
+            raise ConfigError(f"--set {assignment}: expected NAME=VALUE, such as pose.max_error_px=6")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {assignment}: {text!r} is not a number, a word or true/false") from error
+        if isinstance(value, dict):
+            raise ConfigError(f"--set {assignment}: found a group of parameters, expected one value")
+        _put(values, name, value, where=f"--set {assignment}")
+
+
 def _read_parameters(path: Path) -> dict[str, Any]:
-    import yaml
-
-    from vloc_ros.core.errors import ConfigError
-
+    """The stages' parameters of a file, nested by group; those of the localizer node in it are left aside."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: not YAML ({' '.join(str(error).split())}); expected `group: {{name: value}}`"
         ) from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds a {type(values).__name__}, expected `group: {{name: value}}`")
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: holds a {type(found).__name__}, expected `group: {{name: value}}`")
+    values: dict[str, Any] = {}
+    for name, value in _flat(_unwrapped(found, path), path):
+        _put(values, name, value, where=f"{path}: {name}")
     return values
 
 
-def _assign(values: dict[str, Any], assignment: str) -> None:
-    """Put `a.b=value` into nested mappings; the value is read as YAML."""
-    import yaml
+def _unwrapped(found: dict[Any, Any], path: Path) -> dict[Any, Any]:
+    """What a ROS parameter file has for the localizer: below `/**` or its name, and `ros__parameters`."""
+    wrapped = {name: node["ros__parameters"] for name, node in found.items() if _is_node(node)}
+    if not wrapped:
+        return found
+    for name, node in wrapped.items():
+        if not isinstance(node, dict):
+            raise ConfigError(f"{path}: {name} has no parameters, expected `ros__parameters: {{name: value}}`")
+    mine = [node for name, node in wrapped.items() if str(name).rpartition("/")[2] in _LOCALIZER_NAMES]
+    of_node = {parameter.name for parameter in parameters_of(LocalizerNodeConfig())} | {"use_sim_time"}
+    return {name: value for node in mine for name, value in node.items() if name not in of_node}
 
-    from vloc_ros.core.errors import ConfigError
 
-    name, equals, text = assignment.partition("=")
-    *groups, leaf = name.split(".")
-    if not equals or not leaf:
-        raise ConfigError(f"--set {assignment}: expected NAME=VALUE, such as pose.max_error_px=6")
+def _is_node(value: Any) -> bool:
+    return isinstance(value, dict) and "ros__parameters" in value
+
+
+def _flat(values: dict[Any, Any], path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"{path}: found {prefix}{name!r}, expected the name of a parameter or a group")
+        if isinstance(value, dict) and value:
+            yield from _flat(value, path, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _put(values: dict[str, Any], dotted: str, value: Any, *, where: str) -> None:
+    *groups, leaf = dotted.split(".")
     for group in groups:
         values = values.setdefault(group, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"--set {assignment}: {group} is a value, not a group of parameters")
-    try:
-        values[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {assignment}: {text!r} is not a number, a word or true/false") from error
+            raise ConfigError(f"{where}: {group} is a value, not a group of parameters")
+    values[leaf] = value

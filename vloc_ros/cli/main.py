@@ -7,6 +7,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from vloc_ros.cli.dependencies import missing_library
+from vloc_ros.cli.termination import end_on_sigterm
 from vloc_ros.core.errors import VlocError
 
 # words of the command -> module in vloc_ros.cli (with `register(parser)` and `run(args) -> int`), one line of help
@@ -28,25 +30,33 @@ _GROUPS = {"map": "build, inspect and align maps", "bag": "make bags"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 for an expected failure, 2 for wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    end_on_sigterm()
     command = next((c for c in COMMANDS if tuple(words[: len(c)]) == c), None)
     if command is None:
         return _explain(words)
-    module_name, summary = COMMANDS[command]
-    module = importlib.import_module(f"vloc_ros.cli.{module_name}")
-    parser = argparse.ArgumentParser(prog=f"vloc {' '.join(command)}", description=module.__doc__ or summary)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    module.register(parser)
     try:
-        return int(module.run(parser.parse_args(words[len(command) :])))
+        return _run(command, words[len(command) :])
     except VlocError as error:
         print(f"vloc: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"vloc: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        print(f"vloc: {missing_library(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("vloc: interrupted, nothing was left half-written", file=sys.stderr)
         return 130
+
+
+def _run(command: tuple[str, ...], options: Sequence[str]) -> int:
+    module_name, summary = COMMANDS[command]
+    module = importlib.import_module(f"vloc_ros.cli.{module_name}")
+    parser = argparse.ArgumentParser(prog=f"vloc {' '.join(command)}", description=module.__doc__ or summary)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    module.register(parser)
+    return int(module.run(parser.parse_args(options)))
 
 
 def _explain(words: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from vloc_ros.core.landmark_map import LandmarkMap
@@ -50,6 +50,13 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="with sfm and no poses: the distance between the cameras of two images",
     )
     parser.add_argument("--max-keypoints", type=int, metavar="N", help="per image; more for large images")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one parameter of mapping, such as calibration_segment_images=0; repeatable; `vloc config` lists all",
+    )
     parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map: %(default)s")
     parser.add_argument("--name", metavar="NAME", help="for people; the folder's name by default")
     parser.add_argument("--out", type=Path, required=True, metavar="MAP", help="folder to write")
@@ -58,10 +65,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build and write."""
     from vloc_ros.assembly import build_extractor, build_localizer
+    from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.core.config import LocalizerConfig
     from vloc_ros.mapping.build import build_map
     from vloc_ros.storage.maps import map_bytes, write_map
 
+    end_on_sigterm()  # again: pycolmap is imported now
     config = _config(args)
     images = _images_of_bag(args) if args.bag else _images_of_folder(args)
     landmark_map = build_map(
@@ -81,12 +90,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _config(args: argparse.Namespace) -> MappingConfig:
-    from vloc_ros.core.config import ExtractorConfig
+    from vloc_ros.cli.localizer_options import assign_all
+    from vloc_ros.core.config import config_from_mapping
     from vloc_ros.mapping.config import MappingConfig
 
-    if args.max_keypoints is None:
-        return MappingConfig()
-    return MappingConfig(extractor=ExtractorConfig(max_keypoints=args.max_keypoints))
+    values: dict[str, Any] = {}
+    if args.max_keypoints is not None:
+        values["extractor"] = {"max_keypoints": args.max_keypoints}
+    assign_all(values, args.set)
+    return config_from_mapping(MappingConfig, values)
 
 
 def _scale(args: argparse.Namespace) -> ScaleSource | None:
@@ -121,8 +133,9 @@ def _images_of_folder(args: argparse.Namespace) -> Sequence[MappingImage]:
         raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
     camera = read_camera(args.camera)
     paths = list_images(args.images)
-    poses = true_poses(paths, args.poses).poses if args.poses else (None,) * len(paths)
-    stamps = true_poses(paths, args.poses).stamps_ns if args.poses else stamps_for(paths)
+    trajectory = true_poses(paths, args.poses) if args.poses else None
+    poses = (None,) * len(paths) if trajectory is None else trajectory.poses
+    stamps = stamps_for(paths) if trajectory is None else trajectory.stamps_ns
     return [
         MappingImage(path.name, lambda path=path: read_image(path), camera, pose, int(stamp))
         for path, pose, stamp in zip(paths, poses, stamps, strict=True)

@@ -1,0 +1,32 @@
+"""Libraries that an installation may lack, and how to get them."""
+
+from __future__ import annotations
+
+# import name -> what pip calls it, extra of setup.py that holds it (none: every installation needs it)
+_LIBRARIES = {
+    "pycolmap": ("pycolmap", "mapping"),
+    "sklearn": ("scikit-learn", "mapping"),
+    "scipy": ("scipy", "mapping"),
+    "threadpoolctl": ("threadpoolctl", "mapping"),
+    "matplotlib": ("matplotlib", "evaluation"),
+    "cv2": ("opencv-python-headless", ""),
+    "faiss": ("faiss-cpu", ""),
+    "poselib": ("poselib", ""),
+    "rosbags": ("rosbags", ""),
+    "tqdm": ("tqdm", ""),
+    "yaml": ("pyyaml", ""),
+}
+
+
+def missing_library(error: ModuleNotFoundError) -> str:
+    """One line on a library that is not installed.
+
+    Raises:
+        ModuleNotFoundError: the one that came in, where the module is none that may be missing: that is a bug.
+    """
+    module = (error.name or "").partition(".")[0]
+    if module not in _LIBRARIES:
+        raise error
+    project, extra = _LIBRARIES[module]
+    what = f", which the extra {extra!r} holds" if extra else ", which every installation needs"
+    return f"{module} is not installed{what}; install it with pip install {project}, see CONTRIBUTING.md"
