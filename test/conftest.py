@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import collections
-import fcntl
+import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
+
+from vloc_ros.cli.live_processes import free_domain
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _DATA_NAME = re.compile(r"\.\./shared/data/?([\w./-]*)")
@@ -31,25 +31,12 @@ def shared_data() -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def ros_domain() -> Iterator[int]:
     """Give this test process, and those it starts, a ROS domain that nobody else on this machine uses."""
-    domain, lock = _free_domain()
-    with lock, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("ROS_DOMAIN_ID", str(domain))
-        environment.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        environment.delenv("ROS_LOCALHOST_ONLY", raising=False)
-        yield domain
-
-
-def _free_domain() -> tuple[int, IO[bytes]]:
-    """Take the first of the domains 1 to 101 (Linux's safe ones) whose lock file no living process holds."""
-    for domain in range(1, 102):
-        lock = Path(tempfile.gettempdir(), f"vloc_ros_test_domain.{domain}").open("ab")  # noqa: SIM115
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        return domain, lock
-    raise RuntimeError("all ROS domains from 1 to 101 are taken by running tests")
+    with free_domain() as variables, pytest.MonkeyPatch.context() as environment:
+        for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"):
+            environment.delenv(name, raising=False)
+        for name in variables.keys() - os.environ.keys() | {"ROS_DOMAIN_ID"}:
+            environment.setenv(name, variables[name])
+        yield int(variables["ROS_DOMAIN_ID"])
 
 
 @pytest.hookimpl(wrapper=True)

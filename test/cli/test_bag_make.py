@@ -107,6 +107,7 @@ def test_what_does_not_fit_leaves_no_bag(recording: Path, capsys: pytest.Capture
     _fails(images, "--images needs --camera", bag, capsys)
     _fails(["--world", "moon"], "unknown kind of world 'moon'", bag, capsys)
     _fails([*images, *camera, "--rate", "0.0001"], "--rate is 0.0001", bag, capsys)
+    _fails([*images, *camera, "--rate", "0"], "--rate is 0, expected", bag, capsys)
     write_tum(recording / "short.txt", Trajectory(_STAMPS_NS[:3], _POSES[:3]))
     _fails([*images, *camera, "--poses", f"{recording}/short.txt"], "3 poses", bag, capsys)
     write_camera(recording / "other.yaml", _CAMERA.scaled(40, 30), name="small")

@@ -1,11 +1,13 @@
 """`vloc localize` writes a whole answer or none."""
 
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 
 from vloc_ros.cli.main import main
+from vloc_ros.storage.maps import read_map, write_map
 from vloc_ros.storage.results import read_results
 from vloc_ros.storage.trajectories import read_tum
 
@@ -59,3 +61,15 @@ def test_an_empty_folder_and_a_missing_map_are_named(scene_folder, tmp_path, cap
     assert localize(scene_folder, tmp_path / "results", images=tmp_path / "empty") == 1
     assert str(tmp_path / "empty") in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
+
+
+def test_a_map_of_unknown_scale_is_warned_of_and_never_played_live(scene_folder, tmp_path, capsys):
+    assert localize(scene_folder, tmp_path / "results") == 0
+    assert "warning" not in capsys.readouterr().err
+    write_map(dataclasses.replace(read_map(scene_folder.map), metric=False), tmp_path / "map")
+    folder = dataclasses.replace(scene_folder, map=tmp_path / "map")
+    assert localize(folder, tmp_path / "results") == 0
+    assert "lengths are not metres" in capsys.readouterr().err
+    words = ["evaluate", "--map", tmp_path / "map", "--bag", tmp_path / "bag", "--absent", "--live"]
+    assert main([str(word) for word in words]) == 1
+    assert "expected metres for ROS; align it first" in capsys.readouterr().err

@@ -115,19 +115,22 @@ class Bag:
         """When the last message was recorded."""
         return int(self._opened.end_time)
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
-        """Messages of some topics, or of all, in the order of recording."""
+    def messages(
+        self, topics: Collection[str] | None = None, *, recorded_ns: int | None = None
+    ) -> Iterator[BagMessage]:
+        """Messages of some topics, or of all, in the order of recording; only those recorded at one time if asked."""
         everything = self._opened.connections
         wanted = everything if topics is None else [c for topic in topics for c in self._connections(topic)]
-        iterator = self._opened.messages(wanted) if wanted else iter(())
+        stop_ns = None if recorded_ns is None else recorded_ns + 1
+        iterator = self._opened.messages(wanted, recorded_ns, stop_ns) if wanted else iter(())
         while True:
             try:
-                connection, recorded_ns, cdr = next(iterator)
+                connection, at_ns, cdr = next(iterator)
             except StopIteration:
                 return
             except Exception as error:  # as for opening
                 raise InputError(f"{self.path}: is damaged ({_one_line(error)}); try ros2 bag reindex") from error
-            yield BagMessage(connection.topic, connection.msgtype, bytes(cdr), recorded_ns)
+            yield BagMessage(connection.topic, connection.msgtype, bytes(cdr), at_ns)
 
     def count(self, topic: str) -> int:
         """Number of messages of a topic."""

@@ -79,8 +79,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--images needs --camera, a ROS camera_info YAML of the images")
     if args.world is not None and args.poses is not None:
         raise InputError("--poses goes with --images; --world knows its own")
-    for name, value, low in (("--rate", args.rate or 1.0, 1e-3), ("--drift", args.drift, 0.0)):
-        if not low <= value < 1e4:
+    for name, value, low in (("--rate", args.rate, 1e-3), ("--drift", args.drift, 0.0)):
+        if value is not None and not low <= value < 1e4:
             raise InputError(f"{name} is {value:g}, expected {low:g} to 10000")
     if args.out.exists():
         raise InputError(f"{args.out}: exists already; remove it or name another bag")

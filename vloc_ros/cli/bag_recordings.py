@@ -125,7 +125,7 @@ def _from_world(world: World, camera: Camera, index: int, stamp_ns: int, map_fro
 
 def _stamps(count: int, rate_hz: float | None) -> Array:
     """(N,) int64 nanoseconds, evenly spaced from 1 s: ROS takes the time 0 for no time at all."""
-    step_ns = _NS_PER_S / (rate_hz or _DEFAULT_RATE_HZ)
+    step_ns = _NS_PER_S / (_DEFAULT_RATE_HZ if rate_hz is None else rate_hz)
     return np.asarray(_NS_PER_S + np.round(np.arange(count) * step_ns), dtype=np.int64)
 
 

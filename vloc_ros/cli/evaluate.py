@@ -6,8 +6,9 @@
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC --live       through the ROS 2 nodes, at the bag's own rate
 
 True poses are TUM rows of map_from_camera, one per image in name order (in a bag: in the order of recording); those of
-a topic are of base_link. A refused image counts as infinitely wrong;
-an accepted one outside 50 cm or 5 degrees is a false accept, and with --absent every acceptance is.
+a topic are of --base-frame. A refused image counts as infinitely wrong; an accepted one outside 50 cm or 5 degrees is a
+false accept, and with --absent every acceptance is. Images of a bag at whose time TF or the topic has nothing are left
+out, and counted.
 """
 
 from __future__ import annotations
@@ -42,6 +43,18 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
     parser.add_argument(
+        "--base-frame",
+        default="base_link",
+        metavar="FRAME",
+        help="of the bag's TF: whose pose is asked for and is in the truth topic (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--odom-frame",
+        default="odom",
+        metavar="FRAME",
+        help="of the bag's TF, for --live; '' where there is no odometry (default: %(default)s)",
+    )
+    parser.add_argument(
         "--live", action="store_true", help="play the bag to the ROS 2 nodes and score what they publish"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
@@ -56,10 +69,10 @@ def run(args: argparse.Namespace) -> int:
         from vloc_ros.cli.live import evaluate_live
 
         return int(evaluate_live(args))
-    questions, truth = read_questions(args)
+    questions, truth, left_out = read_questions(args)
     localizer = localizer_from(args)
     records = answer(localizer, questions)
-    scores = scores_of(records, truth, args.map)
+    scores = scores_of(records, truth, args.map) | {"left_out": left_out}
     if args.json:
         write_scores(args.json, scores)
     if args.report:
@@ -92,8 +105,8 @@ def check_drawing() -> None:
         raise MissingDependencyError("--report needs matplotlib; install it with pip install 'vloc_ros[evaluation]'")
 
 
-def read_questions(args: argparse.Namespace) -> tuple[list[Question], Sequence[Pose] | None]:
-    """The images to ask, and their true map_from_camera; None for images of somewhere else."""
+def read_questions(args: argparse.Namespace) -> tuple[list[Question], Sequence[Pose] | None, int]:
+    """The images to ask, their true map_from_camera (None for images of somewhere else), and how many are left out."""
     from vloc_ros.cli.image_folders import questions_from, stamps_for, true_poses
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
@@ -105,19 +118,20 @@ def read_questions(args: argparse.Namespace) -> tuple[list[Question], Sequence[P
     if args.absent:
         if camera is None:
             print("no --camera: taking a focal length of 0.9 x the image width")
-        return questions_from(paths, stamps_for(paths), camera)[: args.limit], None
+        return questions_from(paths, stamps_for(paths), camera)[: args.limit], None, 0
     trajectory = true_poses(paths, args.poses)
-    return questions_from(paths, trajectory.stamps_ns, camera)[: args.limit], trajectory.poses[: args.limit]
+    return questions_from(paths, trajectory.stamps_ns, camera)[: args.limit], trajectory.poses[: args.limit], 0
 
 
-def _read_bag(args: argparse.Namespace) -> tuple[list[Question], Sequence[Pose] | None]:
+def _read_bag(args: argparse.Namespace) -> tuple[list[Question], Sequence[Pose] | None, int]:
     from vloc_ros.cli.bag_source import read_bag_source
 
     source = read_bag_source(args)
     if source.truth is None:
-        return source.questions, None
+        return source.questions, None, source.left_out
     pairs = zip(source.truth, source.base_from_camera, strict=True)
-    return source.questions, [map_from_base @ base_from_camera for map_from_base, base_from_camera in pairs]
+    truth = [map_from_base @ base_from_camera for map_from_base, base_from_camera in pairs]
+    return source.questions, truth, source.left_out
 
 
 def answer(localizer: Localizer, questions: Sequence[Question]) -> list[ResultRecord]:

@@ -27,15 +27,21 @@ def evaluate_live(args: argparse.Namespace) -> int:
     from vloc_ros.cli.bag_source import read_bag_source
     from vloc_ros.cli.evaluate import answer, print_outcome, write_report, write_scores
     from vloc_ros.cli.localizer_options import localizer_from
+    from vloc_ros.core.errors import MapError
     from vloc_ros.evaluation.live import check_lines, live_scores, seen_by_camera
     from vloc_ros.storage.maps import map_bytes
 
-    source = read_bag_source(args)
     localizer = localizer_from(args)
+    if not localizer.map.metric:
+        raise MapError(
+            f"{args.map}: its scale is unknown, expected metres for ROS; align it first with `vloc map align`"
+        )
+    source = read_bag_source(args)
     with tempfile.TemporaryDirectory(prefix="vloc_live_") as folder:
         recording = play(args, source, Path(folder))
     offline = answer(localizer, source.questions)
     scores = live_scores(recording, source, offline, map_bytes=map_bytes(args.map))
+    scores["left_out"] = source.left_out
     if args.json:
         write_scores(args.json, scores)
     if args.report:
@@ -53,9 +59,10 @@ def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording
 
     parameters = write_parameters(args, folder / "parameters.yaml")
     out, log = folder / "recording.jsonl", folder / "played.jsonl"
+    played = len(source.stamps_ns) + source.left_out
     with free_domain() as environment, Children(environment, folder) as children:
         children.start("map_server", map=str(Path(args.map).resolve()))
-        children.start("recorder", out=str(out), expected=len(source.stamps_ns))
+        children.start("recorder", out=str(out), expected=played)
         remaps = {"camera_info": source.camera_info_topic}
         remaps["image/compressed" if source.compressed else "image"] = source.image_topic
         children.start(
@@ -80,7 +87,7 @@ def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording
             limit=args.limit or 0,
             log=str(log),
         )
-        print(f"playing {args.bag} live, {len(source.stamps_ns)} images", file=sys.stderr)
+        print(f"playing {args.bag} live, {played} images", file=sys.stderr)
         children.wait_for(player)
         children.end_of("recorder", within_s=_END_TIMEOUT_S)
         return read_recording(out, log, tolerance_ns=round(_TOLERANCE_S * 1e9), image_topic=source.image_topic)

@@ -67,12 +67,8 @@ class Children:
         for child in self._children.values():
             child.terminate()
         deadline = time.monotonic() + _GRACE_S
-        for child in self._children.values():
-            try:
-                child.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        for name in self._children:
+            self._await_or_kill(name, deadline - time.monotonic())
 
     def start(
         self,
@@ -127,9 +123,17 @@ class Children:
             child.wait(within_s)
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGINT)
-            child.wait(_GRACE_S)
+            self._await_or_kill(name, _GRACE_S)
         if child.returncode:
             raise NodeError(self._obituary(name))
+
+    def _await_or_kill(self, name: str, within_s: float) -> None:
+        child = self._children[name]
+        try:
+            child.wait(max(0.0, within_s))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
