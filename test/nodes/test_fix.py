@@ -47,4 +47,7 @@ def test_two_d_keeps_x_y_and_the_heading(map_from_camera: Pose, camera_from_base
     forward = free.rotation[:2, 0] / max(np.linalg.norm(free.rotation[:2, 0]), 1e-9)
     if np.linalg.norm(free.rotation[:2, 0]) > 1e-3:
         np.testing.assert_allclose(upright.map_from_base.rotation[:2, 0], forward, atol=1e-6)
-    assert not upright.covariance[[2, 3, 4]].any()
+    still, moving = [2, 3, 4], [0, 1, 5]
+    assert not upright.covariance[np.ix_(still, moving)].any()
+    assert (np.diag(upright.covariance)[still] <= 1e-6).all()
+    np.linalg.cholesky(upright.covariance)  # what filters do with it

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.covariance import carry_covariance
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.pose import Array, Pose
-from vloc_ros.core.query import Query
+from vloc_ros.core.query import PosePrior, Query
 from vloc_ros.core.result import LocalizationResult
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.calibration import Calibration
 from vloc_ros.nodes.conversion import fill_status, image_of, pose_with_covariance, stamp_ns_of
 from vloc_ros.nodes.fix import Fix, fix_of
 from vloc_ros.nodes.frames import Frames
+from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.refusal import Refused
 
 
@@ -50,8 +52,11 @@ class Answer:
 class Answerer:
     """Answers image messages; everything that may fail for one of them ends in its status."""
 
-    def __init__(self, config: LocalizerNodeConfig, frames: Frames, calibration: Calibration) -> None:
+    def __init__(
+        self, config: LocalizerNodeConfig, frames: Frames, calibration: Calibration, initial_pose: InitialPose
+    ) -> None:
         self._config, self._frames, self._calibration = config, frames, calibration
+        self._initial_pose = initial_pose
 
     def answer(self, message: Any, loaded: LoadedMap | None, *, now_ns: int) -> Answer:
         """One Image or CompressedImage against a map; `now_ns` is the node's time."""
@@ -69,16 +74,18 @@ class Answerer:
         if loaded is None:
             raise Refused(LocalizationStatus.NO_MAP, "no map is loaded; is map_server active and has it one?")
         stamp_ns = stamp_ns_of(message)
-        self._check_age(now_ns - stamp_ns)
-        image = _pixels(message)
+        self._check_time(stamp_ns, now_ns)
+        image, initial = _pixels(message), self._initial_pose.prior(now_ns)
+        prior = self._of_camera(initial, message.header, stamp_ns) if initial is not None else None
         try:
-            query = Query.single(image, self._calibration.camera(), stamp_ns=stamp_ns)
+            query = Query.single(image, self._calibration.camera(), stamp_ns=stamp_ns, prior=prior)
         except InputError as error:
             raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
         result = loaded.localizer.localize(query)
         fill_status(status, result)
         if result.map_from_rig is None or result.covariance is None:
             return Answer(status, image=image, result=result)
+        self._initial_pose.localized(initial)
         fix, map_from_child = self._carried(result.map_from_rig, result.covariance, message.header, stamp_ns)
         status.map_frame, status.body_frame = loaded.localizer.map.frame_id, self.base_frame(message)
         status.pose = pose_with_covariance(fix.map_from_base, fix.covariance)
@@ -88,14 +95,23 @@ class Answerer:
         """The frame whose pose is published for an image."""
         return self._config.base_frame or message.header.frame_id.lstrip("/")
 
-    def _check_age(self, age_ns: int) -> None:
-        limit_s = self._config.max_image_age_s
+    def _check_time(self, stamp_ns: int, now_ns: int) -> None:
+        if stamp_ns <= 0:  # TF would take it for a question about the latest time, of each transform its own
+            raise Refused(LocalizationStatus.STALE, "the image has no time stamp; let the driver set header.stamp")
+        limit_s, age_ns = self._config.max_image_age_s, now_ns - stamp_ns
         if limit_s and age_ns > limit_s * 1e9:
             raise Refused(
                 LocalizationStatus.STALE,
                 f"the image is {age_ns * 1e-9:.3f} s old, expected at most {limit_s:g} s; "
                 "are the clocks of camera and robot synchronised, or use_sim_time missing?",
             )
+
+    def _of_camera(self, prior: PosePrior, header: Any, stamp_ns: int) -> PosePrior:
+        """What is believed of the base, as belief of the camera."""
+        camera_frame = header.frame_id.lstrip("/")
+        base_from_camera = self._frames.lookup(self._config.base_frame or camera_frame, camera_frame, stamp_ns)
+        covariance = carry_covariance(prior.covariance, prior.map_from_rig, base_from_camera)
+        return PosePrior(prior.map_from_rig @ base_from_camera, covariance)
 
     def _carried(self, map_from_camera: Pose, covariance: Array, header: Any, stamp_ns: int) -> tuple[Fix, Pose | None]:
         config, camera_frame = self._config, header.frame_id.lstrip("/")

@@ -147,6 +147,16 @@ _STATUS_NAMES = {
     getattr(LocalizationStatus, name): name
     for name in (
         *(status.name for status in Status),
-        *("NO_MAP", "NO_CALIBRATION", "NO_ODOMETRY", "STALE", "HELD", "DROPPED", "BAD_IMAGE", "NO_IMAGE"),
+        *(
+            "NO_MAP",
+            "NO_CALIBRATION",
+            "NO_ODOMETRY",
+            "STALE",
+            "HELD",
+            "DROPPED",
+            "BAD_IMAGE",
+            "NO_IMAGE",
+            "INTERNAL_ERROR",
+        ),
     )
 }

@@ -17,6 +17,7 @@ _BROKEN = (
     LocalizationStatus.NO_ODOMETRY,
     LocalizationStatus.STALE,
     LocalizationStatus.BAD_IMAGE,
+    LocalizationStatus.INTERNAL_ERROR,
 )
 
 
@@ -32,12 +33,12 @@ class Health:
         with self._lock:
             self._counts: Counter[str] = Counter()
             self._recent: deque[LocalizationStatus] = deque(maxlen=_RECENT)
-            self._fault = ""
+            self._faults: dict[str, str] = {}
 
-    def fault(self, reason: str) -> None:
-        """Something that keeps the node from working; an empty reason takes it back."""
+    def fault(self, about: str, reason: str) -> None:
+        """What keeps the node from working, one thing for each subject; an empty reason takes it back."""
         with self._lock:
-            self._fault = reason
+            self._faults[about] = reason
 
     def add(self, status: LocalizationStatus) -> None:
         """One answer."""
@@ -48,7 +49,11 @@ class Health:
     def message(self, *, node: str, state: str, map_hash: str, listeners: int, stamp_ns: int) -> DiagnosticArray:
         """The state, the counts and the recent time per image; `listeners` to the status, so that a test can wait."""
         with self._lock:
-            counts, recent, fault = dict(self._counts), list(self._recent), self._fault
+            counts, recent, fault = (
+                dict(self._counts),
+                list(self._recent),
+                "; ".join(filter(None, self._faults.values())),
+            )
         level, text = _judgement(state, recent, fault)
         values: dict[str, object] = {"state": state, "map": map_hash or "none", "listeners": listeners, **counts}
         times = sorted(status.total_ms for status in recent if status.status != LocalizationStatus.DROPPED)

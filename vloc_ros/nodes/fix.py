@@ -10,6 +10,8 @@ from vloc_ros.core.covariance import carry_covariance
 from vloc_ros.core.pose import Array, Pose
 
 _OUT_OF_PLANE = [2, 3, 4]
+# (1 mm)² and (1 mrad)²: certain, and yet a covariance that filters can invert
+_OUT_OF_PLANE_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +34,7 @@ def fix_of(map_from_camera: Pose, covariance: Array, *, camera_from_base: Pose, 
     if not two_d:
         return Fix(map_from_base, carried)
     carried[_OUT_OF_PLANE, :] = carried[:, _OUT_OF_PLANE] = 0.0
+    carried[_OUT_OF_PLANE, _OUT_OF_PLANE] = _OUT_OF_PLANE_VARIANCE
     return Fix(_in_plane(map_from_base), carried)
 
 

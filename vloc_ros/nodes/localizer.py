@@ -6,8 +6,8 @@ A callback puts the image into a slot of depth one, where the newest wins; a wor
 from __future__ import annotations
 
 import threading
-import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from tf2_ros import TransformBroadcaster
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.answer import Answer, Answerer, LoadedMap
 from vloc_ros.nodes.calibration import Calibration
@@ -31,17 +32,20 @@ from vloc_ros.nodes.conversion import (
     pose_stamped,
     pose_with_covariance_stamped,
     stamp_ns_of,
-    transform_message,
 )
 from vloc_ros.nodes.diagnostics import Health
 from vloc_ros.nodes.frames import Frames
+from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.managed import ACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
 from vloc_ros.nodes.overlay import drawn
 from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
 from vloc_ros.nodes.slot import LatestSlot
+from vloc_ros.nodes.transforms import MapTransform
 from vloc_ros.storage.maps import map_hash, read_map
+
+_LONGEST_WAIT_S = 60.0
 
 
 class LocalizerNode(ManagedNode):
@@ -54,13 +58,13 @@ class LocalizerNode(ManagedNode):
         self._loaded: LoadedMap | None = None
         self._map_source: MapServerSource | None = None
         self._worker: threading.Thread | None = None
+        self._subscriptions_of_images: list[Subscription] = []
+        self._initial_pose = InitialPose(max_age_s=0.0)
         self._answered = threading.Condition()
         self._last_answer: tuple[int, LocalizationStatus | None] = (0, None)
         self._received = self._dropped = 0
-        self._last_transform: tuple[int, int, Any] | None = None
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
+        self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
         waiting = MutuallyExclusiveCallbackGroup()
         self.create_service(Relocalize, "~/relocalize", self._on_relocalize, callback_group=waiting)
         if config_of(self, LocalizerNodeConfig).autostart:
@@ -83,23 +87,27 @@ class LocalizerNode(ManagedNode):
         )
         self._status = self.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
         self._debug_image = self.create_lifecycle_publisher(Image, "~/debug_image", 1)
-        self._broadcaster = TransformBroadcaster(self)
+        config = self._config
+        self._transform = MapTransform(self, tolerance_s=config.transform_tolerance_s, rate_hz=config.transform_rate_hz)
         self._frames = Frames(self, timeout_s=self._config.transform_timeout_s)
         if self._config.map:
             self._load(Path(self._config.map).expanduser())
         else:
-            self._map_source = MapServerSource(self, self._config, on_map=self._load, on_fault=self._health.fault)
+            self._map_source = MapServerSource(
+                self, self._config, on_map=self._load, on_fault=partial(self._health.fault, "map")
+            )
 
     def activate(self) -> None:
         """Begin to listen, and start the worker."""
         config = self._config
         self._received = self._dropped = 0
-        self._last_answer, self._last_transform = (0, None), None
+        self._last_answer = (0, None)
         self._slot: LatestSlot[tuple[int, Any]] = LatestSlot()
         self._calibration = Calibration(
             topic=self.resolve_topic_name("camera_info"), timeout_s=config.transform_timeout_s
         )
-        self._answerer = Answerer(config, self._frames, self._calibration)
+        self._initial_pose = InitialPose(max_age_s=config.initial_pose_max_age_s)
+        self._answerer = Answerer(config, self._frames, self._calibration, self._initial_pose)
         self._worker = threading.Thread(target=self._work, name="localizer", daemon=True)
         self._worker.start()
         kind, topic = (Image, "image") if config.image_transport == "raw" else (CompressedImage, "image/compressed")
@@ -111,12 +119,8 @@ class LocalizerNode(ManagedNode):
                 CameraInfo, "camera_info", lambda message: self._calibration.on_camera_info(message), info_qos
             ),
             self.create_subscription(kind, topic, self._on_image, image_qos),
+            self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1),
         ]
-        self._repeater = None
-        if config.transform_rate_hz and config.publish_tf != "none":
-            self._repeater = self.create_timer(
-                1.0 / config.transform_rate_hz, self._repeat_transform, clock=self._steady
-            )
 
     def deactivate(self) -> None:
         """Stop listening, and let the worker finish its image."""
@@ -124,17 +128,20 @@ class LocalizerNode(ManagedNode):
             return
         for subscription in self._subscriptions_of_images:
             self.destroy_subscription(subscription)
-        if self._repeater is not None:
-            self.destroy_timer(self._repeater)
+        self._subscriptions_of_images = []
         self._slot.close()
         self._worker.join()
-        self._worker = None
+        self._transform.forget()
+        with self._answered:
+            self._worker = None
+            self._answered.notify_all()
 
     def cleanup(self) -> None:
         """Give up the map, the publishers and TF."""
         if self._map_source is not None:
             self._map_source.close()
             self._map_source = None
+            self._health.fault("map", "")
         self._loaded = None
         for name in ("_pose", "_pose_with_covariance", "_status", "_debug_image"):
             if hasattr(self, name):
@@ -142,17 +149,22 @@ class LocalizerNode(ManagedNode):
                 delattr(self, name)
         if hasattr(self, "_frames"):
             self._frames.close()
-            self.destroy_publisher(self._broadcaster.pub_tf)
-            del self._frames, self._broadcaster
+            self._transform.close()
+            del self._frames, self._transform
 
     def failed(self, reason: str) -> None:
         """Say it on /diagnostics."""
-        self._health.fault(reason)
+        self._health.fault("node", reason)
 
     def _load(self, folder: Path) -> None:
         """Take a map; the one before stays in use until this one is ready."""
-        localizer = build_localizer(self._core_config, read_map(folder))
+        landmark_map = read_map(folder)
+        if not landmark_map.metric:
+            raise MapError(f"{folder}: its lengths are no metres, so a robot cannot use it; run `vloc map align` on it")
+        localizer = build_localizer(self._core_config, landmark_map)
         self._loaded = LoadedMap(localizer, map_hash(folder))
+        self._transform.forget()
+        self._initial_pose.forget()
         self.get_logger().info(f"map {localizer.map.name} from {folder}, {len(localizer.map.points)} points")
 
     def _on_image(self, message: Any) -> None:
@@ -168,13 +180,24 @@ class LocalizerNode(ManagedNode):
         while (item := self._slot.take()) is not None:
             number, message = item
             try:
-                now_ns = self.get_clock().now().nanoseconds
-                self._publish(number, self._answerer.answer(message, self._loaded, now_ns=now_ns))
-            except Exception:  # a bug: keep the traceback and the node
-                self._health.fault("internal error, see the log")
-                self.get_logger().fatal(traceback.format_exc())
+                self._publish_status(number, self._status_of(message))
+            except Exception:  # on Ctrl-C rclpy takes the publishers away before the node is told
+                if self.context.ok():
+                    self.get_logger().fatal(traceback.format_exc())
 
-    def _publish(self, number: int, answer: Answer) -> None:
+    def _status_of(self, message: Any) -> LocalizationStatus:
+        """What is to be said about an image, after publishing all else."""
+        try:
+            answer = self._answerer.answer(message, self._loaded, now_ns=self.get_clock().now().nanoseconds)
+            self._publish(answer)
+        except Exception as error:  # a bug: keep the traceback and the node
+            self.get_logger().fatal(traceback.format_exc())
+            status = LocalizationStatus(header=message.header, status=LocalizationStatus.INTERNAL_ERROR)
+            status.reason, status.map_hash = f"internal error, the log has more: {error!r}", self.map_hash
+            return status
+        return answer.status
+
+    def _publish(self, answer: Answer) -> None:
         status = answer.status
         stamp_ns = stamp_ns_of(status)
         if answer.fix is not None:
@@ -184,7 +207,6 @@ class LocalizerNode(ManagedNode):
                 self._publish_transform(stamp_ns, status, answer.map_from_child)
             self._pose.publish(pose_stamped(stamp_ns, frame, pose))
             self._pose_with_covariance.publish(pose_with_covariance_stamped(stamp_ns, frame, pose, covariance))
-        self._publish_status(number, status)
         watched = self._debug_image.get_subscription_count() > 0
         if watched and answer.image is not None and answer.result is not None:
             picture = drawn(answer.image, answer.result)
@@ -200,18 +222,19 @@ class LocalizerNode(ManagedNode):
                 self._answered.notify_all()
 
     def _publish_transform(self, stamp_ns: int, status: LocalizationStatus, map_from_child: Any) -> None:
-        child = self._config.odom_frame if self._config.publish_tf == "map_odom" else status.body_frame
-        later_ns = stamp_ns + int(self._config.transform_tolerance_s * 1e9)
-        message = transform_message(later_ns, status.map_frame, child, map_from_child)
-        self._broadcaster.sendTransform(message)
-        self._last_transform = (later_ns, time.monotonic_ns(), (status.map_frame, child, map_from_child))
+        with_odometry = self._config.publish_tf == "map_odom"
+        child = self._config.odom_frame if with_odometry else status.body_frame
+        self._transform.publish(stamp_ns, status.map_frame, child, map_from_child, repeated=with_odometry)
+        if status.map_hash != self.map_hash:  # the map was swapped meanwhile
+            self._transform.forget()
 
-    def _repeat_transform(self) -> None:
-        """The last one, later by the time since: valid until the next image tells better."""
-        if self._last_transform is not None:
-            stamp_ns, since_ns, transform = self._last_transform
-            now_ns = stamp_ns + time.monotonic_ns() - since_ns
-            self._broadcaster.sendTransform(transform_message(now_ns, *transform))
+    def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
+        loaded, now_ns = self._loaded, self.get_clock().now().nanoseconds
+        try:
+            frame = loaded.localizer.map.frame_id if loaded else ""
+            self._initial_pose.tell(message, map_frame=frame, now_ns=now_ns)
+        except InputError as error:
+            self.get_logger().warning(str(error))
 
     def _on_relocalize(self, request: Relocalize.Request, response: Relocalize.Response) -> Relocalize.Response:
         refusal = LocalizationStatus(status=LocalizationStatus.NO_IMAGE)
@@ -219,11 +242,16 @@ class LocalizerNode(ManagedNode):
         if self.state != ACTIVE:
             refusal.reason = f"the node is {self.state}; activate it"
             return response
-        timeout_s = request.timeout_s if request.timeout_s > 0 else self._config.relocalize_timeout_s
+        asked_s = request.timeout_s if request.timeout_s > 0 else self._config.relocalize_timeout_s
+        timeout_s = min(asked_s, _LONGEST_WAIT_S)
+        self._initial_pose.forget()
         asked_at = self._received
         with self._answered:
-            if self._answered.wait_for(lambda: self._last_answer[0] > asked_at, timeout_s):
+            self._answered.wait_for(lambda: self._last_answer[0] > asked_at or self._worker is None, timeout_s)
+            if self._last_answer[0] > asked_at:
                 response.result = self._last_answer[1]
+            elif self._worker is None:
+                refusal.reason = "the node was deactivated"
             else:
                 refusal.reason = f"no image came on {self.resolve_topic_name('image')} within {timeout_s:g} s"
         return response

@@ -53,7 +53,10 @@ class ManagedNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Called by rclpy."""
         super().on_activate(state)
-        return self._step(self.activate, reached=ACTIVE, undo=self.deactivate)
+        result = self._step(self.activate, reached=ACTIVE, undo=self.deactivate)
+        if result != TransitionCallbackReturn.SUCCESS:
+            super().on_deactivate(state)
+        return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Called by rclpy."""

@@ -14,7 +14,7 @@ from sensor_msgs.msg import PointCloud2
 
 from vloc_msgs.msg import MapInfo
 from vloc_msgs.srv import GetLandmarks, GetMapChunk, LoadMap
-from vloc_ros.core.errors import ConfigError, MapError
+from vloc_ros.core.errors import ConfigError, MapError, VlocError
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.conversion import header, keyframe_poses, landmark_cloud, map_info
@@ -24,7 +24,7 @@ from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.maps import map_files, read_manifest, read_map
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]*")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,254}")
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _MANIFEST = "manifest.json"
 
@@ -105,22 +105,22 @@ class MapServerNode(ManagedNode):
             response.result, response.message = LoadMap.Response.UNDEFINED_FAILURE, "the node is not configured"
             return response
         try:
-            folder = self._folder_of(request.name)
+            response.result, response.message = self._load(request.name)
         except ConfigError as error:
             response.result, response.message = LoadMap.Response.INVALID_NAME, str(error)
-            return response
-        if not (folder / _MANIFEST).exists():
-            response.result = LoadMap.Response.MAP_DOES_NOT_EXIST
-            response.message = f"there is no map {request.name} in {folder.parent}"
-            return response
-        try:
-            self._served = ServedMap.read(folder)
-        except MapError as error:
+        except (VlocError, OSError) as error:
             response.result, response.message = LoadMap.Response.INVALID_MAP, str(error)
-            return response
-        self._announce()
-        response.result, response.map_info = LoadMap.Response.SUCCESS, self._info_message(self._served)
+        if self._served is not None and response.result == LoadMap.Response.SUCCESS:
+            self._announce()
+            response.map_info = self._info_message(self._served)
         return response
+
+    def _load(self, name: str) -> tuple[int, str]:
+        folder = self._folder_of(name)
+        if not (folder / _MANIFEST).exists():
+            return LoadMap.Response.MAP_DOES_NOT_EXIST, f"there is no map {name} in {folder.parent}"
+        self._served = ServedMap.read(folder)
+        return LoadMap.Response.SUCCESS, ""
 
     def _folder_of(self, name: str) -> Path:
         """The map folder of a plain name; raises ConfigError for anything that leads elsewhere."""

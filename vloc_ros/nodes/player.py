@@ -45,7 +45,7 @@ class PlayerNode(Node):
         self._config = config_of(self, PlayerConfig)
         self._interrupted = threading.Event()
         self.done = Future()
-        self.error: InputError | None = None
+        self.error: Exception | None = None
         self._log: list[str] = []
         self._ready = threading.Event()
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
@@ -62,13 +62,15 @@ class PlayerNode(Node):
 
     def _run(self) -> None:
         try:
-            with Bag(Path(self._config.bag)) as bag:
-                self._play(bag)
-        except InputError as error:
+            try:
+                with Bag(Path(self._config.bag)) as bag:
+                    self._play(bag)
+            finally:
+                if self._config.log:
+                    write_bytes_atomically(Path(self._config.log), "".join(self._log).encode())
+        except Exception as error:  # ends the process, which says what it was
             self.error = error
         finally:
-            if self._config.log:
-                write_bytes_atomically(Path(self._config.log), "".join(self._log).encode())
             self.done.set_result(True)
 
     def _play(self, bag: Bag) -> None:

@@ -1,12 +1,16 @@
-"""Writes what a localizer publishes, with the monotonic time of its coming, as JSON lines when it ends.
+"""Writes what a localizer publishes, with the monotonic time of its coming, as JSON lines.
 
-Every line has `kind` (status, pose, tf), `received_ns` and `stamp_ns`. A file appears complete or not at all.
+Every line has `kind` (status, pose, tf), `received_ns` and `stamp_ns`. A file appears complete or not at all:
+until the end it has another name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +23,48 @@ from rclpy.task import Future
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.errors import ConfigError, InputError
 from vloc_ros.node_config import RecorderConfig
 from vloc_ros.nodes.conversion import pose_of, stamp_ns_of, status_name
 from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
-from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.atomic import PART_SUFFIX, StorageError
 
 _QOS = QoSProfile(depth=1000)
 _REST_S = 0.5
+
+
+class PartFile:
+    """A text file that grows under another name, and takes its own when it is finished.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+        with self._named():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._part.open("w", encoding="utf-8")
+
+    def write(self, text: str) -> None:
+        """Append."""
+        with self._named():
+            self._file.write(text)
+
+    def finish(self) -> None:
+        """All is written."""
+        with self._named():
+            self._file.close()
+            os.replace(self._part, self._path)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot be written ({error.strerror})") from error
 
 
 class RecorderNode(Node):
@@ -39,7 +76,7 @@ class RecorderNode(Node):
         self._config = config_of(self, RecorderConfig)
         if not self._config.out:
             raise ConfigError("parameter out is empty, expected the file to write")
-        self._rows: list[dict[str, Any]] = []
+        self._file = PartFile(Path(self._config.out))
         self._answered = 0
         self.done = Future()
         name = self._config.localizer
@@ -48,10 +85,9 @@ class RecorderNode(Node):
         self.create_subscription(TFMessage, "/tf", self._on_tf, _QOS)
 
     def destroy_node(self) -> None:
-        """Write the file."""
-        lines = "".join(json.dumps(row) + "\n" for row in self._rows)
-        write_bytes_atomically(Path(self._config.out), lines.encode())
+        """Give the file its name."""
         super().destroy_node()
+        self._file.finish()
 
     def _on_status(self, message: LocalizationStatus) -> None:
         values = {
@@ -83,7 +119,12 @@ class RecorderNode(Node):
 
     def _on_tf(self, message: TFMessage) -> None:
         for transform in message.transforms:
-            pose = pose_of(transform.transform)
+            try:
+                pose = pose_of(transform.transform)
+            except InputError as error:  # whoever sent it, tf2 takes no notice of it either
+                child = transform.child_frame_id
+                self.get_logger().warning(f"the transform of {child} is left out: {error}", throttle_duration_sec=10.0)
+                continue
             values = {
                 "parent": transform.header.frame_id,
                 "child": transform.child_frame_id,
@@ -93,7 +134,8 @@ class RecorderNode(Node):
             self._add("tf", stamp_ns_of(transform), values)
 
     def _add(self, kind: str, stamp_ns: int, values: dict[str, Any]) -> None:
-        self._rows.append({"kind": kind, "received_ns": time.monotonic_ns(), "stamp_ns": stamp_ns, **values})
+        row = {"kind": kind, "received_ns": time.monotonic_ns(), "stamp_ns": stamp_ns, **values}
+        self._file.write(json.dumps(row) + "\n")
 
 
 def _pose_values(message: PoseMessage) -> dict[str, list[float]]:

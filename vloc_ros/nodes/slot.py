@@ -30,6 +30,11 @@ class LatestSlot(Generic[T]):
             item, self._item = self._item, None
             return None if self._closed else item
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for an item and leave it there; False when none came in time. A closed slot is not waited for."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._item is not None or self._closed, timeout_s)
+
     def close(self) -> None:
         """Let the one who waits go; what is inside is dropped."""
         with self._changed:

@@ -1,0 +1,75 @@
+"""The folder of maps that were fetched: each named by its hash, whole or not there, and only the newest few."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.storage.atomic import PART_SUFFIX
+from vloc_ros.storage.maps import map_files, map_hash, read_map
+
+HASH = re.compile(r"[0-9a-f]{64}")
+_KEPT = 5
+_ABANDONED_AFTER_S = 24 * 3600.0
+
+
+def is_intact(folder: Path, digest: str) -> bool:
+    """True for a folder that holds the whole map of that hash."""
+    try:
+        if map_hash(folder) != digest:
+            return False
+        map_files(folder)
+        read_map(folder)
+    except MapError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def part_of(folder: Path) -> Iterator[Path]:
+    """A new folder beside the entry, nobody else's, that is gone at the end."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=PART_SUFFIX))
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def put(part: Path, folder: Path, digest: str) -> None:
+    """Make a part the entry, in place of a damaged one; what another process put there meanwhile is as good."""
+    if is_intact(folder, digest):
+        return
+    with part_of(folder) as grave, contextlib.suppress(FileNotFoundError):
+        os.rename(folder, grave / "damaged")
+    try:
+        part.rename(folder)
+    except OSError:
+        if not is_intact(folder, digest):
+            raise
+
+
+def keep_newest(folder: Path) -> None:
+    """Note that an entry is in use, and remove what was used longest ago beyond a few."""
+    with contextlib.suppress(OSError):
+        os.utime(folder)
+    entries = {path: _used_s(path) for path in folder.parent.iterdir()}
+    maps = sorted((path for path in entries if HASH.fullmatch(path.name)), key=entries.__getitem__)
+    parts = (path for path in entries if path.name.startswith(".") and path.name.endswith(PART_SUFFIX))
+    abandoned = [path for path in parts if time.time() - entries[path] > _ABANDONED_AFTER_S]
+    for path in [*maps[:-_KEPT], *abandoned]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _used_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process was faster
+        return 0.0

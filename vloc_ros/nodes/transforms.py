@@ -1,0 +1,75 @@
+"""The transform that places the odometry, or the base, in the map: published with every fix and repeated between."""
+
+from __future__ import annotations
+
+import threading
+
+from rclpy.node import Node
+from tf2_ros import TransformBroadcaster
+
+from vloc_ros.core.pose import Pose
+from vloc_ros.nodes.conversion import transform_message
+
+_NS_PER_S = 1e9
+
+
+class MapTransform:
+    """Publishes on TF, and repeats the last transform that may be repeated.
+
+    Repeating has a thread of its own: a timer would wake the whole executor every time.
+    """
+
+    def __init__(self, node: Node, *, tolerance_s: float, rate_hz: float) -> None:
+        self._node, self._tolerance_ns = node, int(tolerance_s * _NS_PER_S)
+        self._broadcaster = TransformBroadcaster(node)
+        self._lock = threading.Lock()
+        self._last: tuple[int, str, str, Pose] | None = None  # later than the node's time by this much
+        self._sent_ns = 0
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._repeat, args=(rate_hz,), name="transform", daemon=True)
+        self._thread.start()
+
+    def publish(self, stamp_ns: int, parent: str, child: str, parent_from_child: Pose, *, repeated: bool) -> None:
+        """Stamp it later by the tolerance. What odometry carries on may be `repeated`, where a robot was may not."""
+        with self._lock:
+            later_ns = stamp_ns + self._tolerance_ns
+            self._send(later_ns, parent, child, parent_from_child)
+            ahead_ns = later_ns - self._now_ns()
+            self._last = (ahead_ns, parent, child, parent_from_child) if repeated else None
+
+    def forget(self) -> None:
+        """Repeat nothing until the next one is published."""
+        with self._lock:
+            self._last = None
+
+    def close(self) -> None:
+        """Stop."""
+        self._closed.set()
+        self._thread.join()
+        self._node.destroy_publisher(self._broadcaster.pub_tf)
+
+    def _repeat(self, rate_hz: float) -> None:
+        while rate_hz and not self._closed.wait(1.0 / rate_hz):
+            try:
+                with self._lock:
+                    self._send_again()
+            except Exception:
+                if self._node.context.ok():
+                    raise
+                return  # Ctrl-C: rclpy takes the publisher away before the node is told
+
+    def _send_again(self) -> None:
+        """The last one, later by the node's time since: valid until the next image tells better."""
+        if self._last is None:
+            return
+        ahead_ns, parent, child, parent_from_child = self._last
+        stamp_ns = self._now_ns() + ahead_ns
+        if stamp_ns > self._sent_ns:  # a clock that stands still, or was set back, gives nothing new
+            self._send(stamp_ns, parent, child, parent_from_child)
+
+    def _send(self, stamp_ns: int, parent: str, child: str, parent_from_child: Pose) -> None:
+        self._broadcaster.sendTransform(transform_message(stamp_ns, parent, child, parent_from_child))
+        self._sent_ns = stamp_ns
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
