@@ -10,20 +10,21 @@ from setuptools import find_packages, setup
 
 NAME = "vloc_ros"
 
+# Where the interface changes from version to version (PoseLib, COLMAP, rosbags), the oldest that was run.
 BASE = [
     "numpy>=1.24",
     "opencv-python-headless>=4.6",
-    "poselib>=2.0.4,<3",
+    "poselib>=2.0.5,<3",
     "faiss-cpu>=1.8",
     "onnxruntime>=1.16",
     "transforms3d>=0.4.1",
-    "rosbags>=0.10",
-    "rosbags-image>=0.10",
+    "rosbags>=0.11.7",
+    "rosbags-image>=0.10.4",
     "pyyaml>=6.0",
     "tqdm>=4.60",
 ]
 EXTRAS = {
-    "mapping": ["pycolmap>=3.11", "scikit-learn>=1.3", "scipy>=1.10", "threadpoolctl>=3.1"],
+    "mapping": ["pycolmap>=4", "scikit-learn>=1.3", "scipy>=1.10", "threadpoolctl>=3.1"],
     "evaluation": ["matplotlib>=3.6"],
     "training": ["torch>=2.4", "timm>=1.0", "lightning>=2.4", "tensorboard", "onnx>=1.16", "onnxscript", "safetensors"],
     # Message packages are built against these, so generator and runtime have to be of one distribution: Jazzy.

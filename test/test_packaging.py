@@ -53,6 +53,43 @@ def test_every_command_names_a_function_that_exists(declared: dict[str, Any]) ->
         assert re.search(rf"^def {function}\(", source.read_text(), re.MULTILINE), script
 
 
+def test_the_pip_lines_for_a_robot_are_what_setup_declares(declared: dict[str, Any]) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    lines = [line.partition("#")[0] for line in text.splitlines() if line.startswith("python3 -m pip install")]
+    named = [word.strip('"') for line in lines for word in line.split()[4:] if word != "..."]
+    by_rosdep = {"numpy", "opencv-python-headless", "pyyaml", "tqdm"}  # exec_depends of package.xml
+    wanted = [*declared["install_requires"], *declared["extras_require"]["mapping"]]
+    wanted += declared["extras_require"]["evaluation"]
+    assert {project_of(n) for n in named} - {"numpy"} == {project_of(w) for w in wanted} - by_rosdep
+    bounds = {project_of(w): w for w in wanted}
+    assert all(n == bounds[project_of(n)] for n in named if ">" in n)
+
+
+def test_documents_name_no_requirements_file_that_is_not_there() -> None:
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for name in re.findall(r"requirements[\w-]*\.txt", document.read_text()):
+            assert (ROOT / name).is_file(), f"{document.name} names {name}"
+
+
+def test_each_ros_distribution_has_a_setup_of_its_own() -> None:
+    stamps = set()
+    for distribution in ("", "jazzy", "humble"):
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(("ROS_", "MAKE"))}
+        variables |= {"ROS_DISTRO": distribution} if distribution else {}
+        shown = subprocess.run(
+            ["make", "--print-data-base", "--dry-run", "help"],
+            cwd=ROOT, env=variables, check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        stamps.add(next(line for line in shown.splitlines() if line.startswith("READY := ")))
+    assert len(stamps) == 3
+
+
+def test_the_benchmark_takes_its_sections_from_make() -> None:
+    command = ["make", "--dry-run", "--assume-old=.venv/.ready-wheels", "bench", "SECTIONS=redkitchen castle"]
+    shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "tools/bench.py redkitchen castle" in shown
+
+
 def test_launch_and_configuration_files_are_installed(declared: dict[str, Any]) -> None:
     installed = {name for _, names in declared["data_files"] for name in names}
     present = {str(path.relative_to(ROOT)) for folder in ("launch", "config") for path in (ROOT / folder).glob("*.*")}
