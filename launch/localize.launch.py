@@ -1,12 +1,11 @@
-"""The localizer, and the map server where a map folder is given."""
+"""The localizer, and the map server where a map folder, or a folder of them, is given."""
 
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
-from launch.conditions import IfCondition
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
@@ -15,16 +14,19 @@ from launch import LaunchDescription
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
     "map": ("", "map folder; empty takes the map of a map_server that runs elsewhere in the namespace"),
+    "maps_folder": ("", "folder of the maps that load_map of the map server may load"),
     "namespace": ("", "namespace of the nodes"),
-    "use_sim_time": ("false", "take the time from /clock"),
+    "use_sim_time": ("", "take the time from /clock; empty leaves it to params_file"),
     "params_file": (str(SHARE / "config" / "localizer.yaml"), "parameters of the localizer"),
-    "autostart": ("true", "the nodes go to active by themselves"),
+    "autostart": ("", "the nodes go to active by themselves; empty leaves it to params_file, whose default is true"),
     "use_respawn": ("false", "start a node again when it ends"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
     "image_topic": ("image", "images; with image_transport compressed without /compressed at the end"),
     "camera_info_topic": ("camera_info", "calibration of the camera"),
-    "image_transport": ("raw", "raw or compressed"),
+    "image_transport": ("", "raw or compressed; empty leaves it to params_file, whose default is raw"),
 }
+OF_BOTH = ("namespace", "use_sim_time", "autostart", "use_respawn", "log_level")
+OVERRIDES = {"use_sim_time": bool, "autostart": bool, "image_transport": str}
 
 
 def generate_launch_description():
@@ -32,20 +34,31 @@ def generate_launch_description():
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, (default, text) in ARGUMENTS.items()
     ]
-    shared = ("map", "namespace", "use_sim_time", "autostart", "use_respawn", "log_level")
-    map_server = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(SHARE / "launch" / "map_server.launch.py")),
-        launch_arguments={
-            **{name: LaunchConfiguration(name) for name in shared},
-            "params_file": str(SHARE / "config" / "map_server.yaml"),
-        }.items(),
-    )
+    return LaunchDescription([*declared, OpaqueFunction(function=nodes)])
+
+
+def nodes(context):
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    served = given["map"] or given["maps_folder"]
+    return [*([map_server(given)] if served else []), localizer(given)]
+
+
+def map_server(given):
     # a group of its own, or the map server's params_file would be the localizer's as well
-    serving = GroupAction(
-        [map_server], condition=IfCondition(PythonExpression(["'", LaunchConfiguration("map"), "' != ''"]))
-    )
-    image_topic = LaunchConfiguration("image_topic")
-    localizer = Node(
+    arguments = {name: given[name] for name in ("map", "maps_folder", *OF_BOTH)}
+    arguments["params_file"] = str(SHARE / "config" / "map_server.yaml")
+    source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "map_server.launch.py"))
+    return GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
+
+
+def localizer(given):
+    # what is given by hand overrides the file, what is not leaves it alone
+    overrides = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in OVERRIDES.items()
+        if given[name]
+    }
+    return Node(
         package="vloc_ros",
         executable="localizer",
         name="localizer",
@@ -53,19 +66,11 @@ def generate_launch_description():
         output="screen",
         respawn=LaunchConfiguration("use_respawn"),
         respawn_delay=2.0,
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {
-                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
-                "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
-                "image_transport": LaunchConfiguration("image_transport"),
-            },
-        ],
+        parameters=[given["params_file"], *([overrides] if overrides else [])],
         remappings=[
-            ("image", image_topic),
-            ("image/compressed", [image_topic, "/compressed"]),
-            ("camera_info", LaunchConfiguration("camera_info_topic")),
+            ("image", given["image_topic"]),
+            ("image/compressed", given["image_topic"] + "/compressed"),
+            ("camera_info", given["camera_info_topic"]),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
     )
-    return LaunchDescription([*declared, serving, localizer])

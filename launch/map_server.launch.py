@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -12,14 +12,16 @@ from launch import LaunchDescription
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
-    "map": ("", "map folder; empty waits for the service load_map"),
+    "map": ("", "map folder; empty leaves it to params_file, or to the service load_map"),
+    "maps_folder": ("", "folder of the maps that load_map may load; empty leaves it to params_file"),
     "namespace": ("", "namespace of the node"),
-    "use_sim_time": ("false", "take the time from /clock"),
+    "use_sim_time": ("", "take the time from /clock; empty leaves it to params_file"),
     "params_file": (str(SHARE / "config" / "map_server.yaml"), "parameters of the map server"),
-    "autostart": ("true", "the node goes to active by itself"),
+    "autostart": ("", "the node goes to active by itself; empty leaves it to params_file, whose default is true"),
     "use_respawn": ("false", "start the node again when it ends"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
 }
+OVERRIDES = {"use_sim_time": bool, "autostart": bool, "map": str, "maps_folder": str}
 
 
 def generate_launch_description():
@@ -27,6 +29,17 @@ def generate_launch_description():
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, (default, text) in ARGUMENTS.items()
     ]
+    return LaunchDescription([*declared, OpaqueFunction(function=nodes)])
+
+
+def nodes(context):
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    # what is given by hand overrides the file, what is not leaves it alone
+    overrides = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in OVERRIDES.items()
+        if given[name]
+    }
     map_server = Node(
         package="vloc_ros",
         executable="map_server",
@@ -35,14 +48,7 @@ def generate_launch_description():
         output="screen",
         respawn=LaunchConfiguration("use_respawn"),
         respawn_delay=2.0,
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {
-                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
-                "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
-                "map": ParameterValue(LaunchConfiguration("map"), value_type=str),
-            },
-        ],
+        parameters=[given["params_file"], *([overrides] if overrides else [])],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
     )
-    return LaunchDescription([*declared, map_server])
+    return [map_server]

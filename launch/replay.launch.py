@@ -1,8 +1,8 @@
 """Bag in, report out: plays a bag to the nodes in a ROS domain of their own, scores what they say, and ends."""
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, Shutdown
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchDescription
 
@@ -20,17 +20,14 @@ def generate_launch_description():
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, (default, text) in ARGUMENTS.items()
     ]
-    truth = LaunchConfiguration("truth_topic")
-    command = ["vloc", "evaluate", "--live"]
+    return LaunchDescription([*declared, OpaqueFunction(function=evaluation)])
+
+
+def evaluation(context):
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    # colcon installs the command beside the nodes, where no PATH leads
+    command = [ExecutableInPackage(package="vloc_ros", executable="vloc"), "evaluate", "--live"]
     for option in ("bag", "map", "report", "json"):
-        command += [f"--{option}", LaunchConfiguration(option)]
-    runs = [
-        ExecuteProcess(
-            cmd=[*command, *how],
-            output="screen",
-            on_exit=Shutdown(reason="the bag has been played"),
-            condition=IfCondition(PythonExpression(["'", truth, f"' {comparison} ''"])),
-        )
-        for comparison, how in (("!=", ["--truth-topic", truth]), ("==", ["--absent"]))
-    ]
-    return LaunchDescription([*declared, *runs])
+        command += [f"--{option}", given[option]]
+    command += ["--truth-topic", given["truth_topic"]] if given["truth_topic"] else ["--absent"]
+    return [ExecuteProcess(cmd=command, output="screen", on_exit=Shutdown(reason="the bag has been played"))]

@@ -1,9 +1,12 @@
-"""Launch files as text: `launch` is in no registry, so here they are parsed and not run."""
+"""Launch files, whose library is in no registry: they are parsed, and run with stand-ins that record the calls."""
 
 from __future__ import annotations
 
 import ast
+import runpy
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,6 +14,19 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 NAV2 = {"map", "namespace", "use_sim_time", "params_file", "autostart", "use_respawn", "log_level"}
+MODULES = {
+    "ament_index_python.packages": ["get_package_share_directory"],
+    "launch": ["LaunchDescription"],
+    "launch.actions": [
+        *("DeclareLaunchArgument", "ExecuteProcess", "GroupAction", "IncludeLaunchDescription"),
+        *("OpaqueFunction", "Shutdown"),
+    ],
+    "launch.launch_description_sources": ["PythonLaunchDescriptionSource"],
+    "launch.substitutions": ["LaunchConfiguration"],
+    "launch_ros.actions": ["Node"],
+    "launch_ros.parameter_descriptions": ["ParameterValue"],
+    "launch_ros.substitutions": ["ExecutableInPackage"],
+}
 OF_THE_IMAGE = {"image_topic", "camera_info_topic", "image_transport"}
 
 
@@ -28,6 +44,36 @@ def arguments(name: str) -> set[str]:
     return {ast.literal_eval(key) for key in tables[0].keys if key is not None}
 
 
+class Call:
+    """A call of something of launch, with its arguments."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.args, self.kwargs = args, kwargs
+
+    def perform(self, context: dict[str, str]) -> str:
+        return context[self.args[0]]
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that gives what a launch file starts with some arguments, all actions by their kind."""
+    for name, kinds in MODULES.items():
+        module = ModuleType(name)
+        for kind in kinds:
+            setattr(module, kind, type(kind, (Call,), {}))
+        monkeypatch.setitem(sys.modules, name, module)
+    share = sys.modules["ament_index_python.packages"]
+    monkeypatch.setattr(share, "get_package_share_directory", lambda _: str(ROOT))
+
+    def launch(name: str, **given: str) -> dict[str, Call]:
+        file = runpy.run_path(str(ROOT / "launch" / name))
+        context = {key: default for key, (default, _) in file["ARGUMENTS"].items()} | given
+        *_, action = file["generate_launch_description"]().args[0]
+        return {type(started).__name__: started for started in action.kwargs["function"](context)}
+
+    return launch
+
+
 def words(name: str, kind: str, keyword: str) -> set[Any]:
     """Literal values of a keyword in every call of `kind`."""
     calls = [
@@ -39,8 +85,8 @@ def words(name: str, kind: str, keyword: str) -> set[Any]:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("localize.launch.py", NAV2 | OF_THE_IMAGE),
-        ("map_server.launch.py", NAV2),
+        ("localize.launch.py", NAV2 | OF_THE_IMAGE | {"maps_folder"}),
+        ("map_server.launch.py", NAV2 | {"maps_folder"}),
         ("replay.launch.py", {"bag", "map", "truth_topic", "report", "json"}),
     ],
 )
@@ -54,6 +100,42 @@ def test_executables_are_installed_ones(name: str) -> None:
     executables = words(name, "Node", "executable")
     assert executables
     assert all(f'"{executable} = vloc_ros.nodes.{executable}:main"' in installed for executable in executables)
+
+
+@pytest.mark.parametrize("name", ["localize.launch.py", "map_server.launch.py"])
+def test_a_file_of_parameters_is_overridden_only_by_what_is_given(launched: Any, name: str) -> None:
+    assert launched(name, params_file="mine.yaml")["Node"].kwargs["parameters"] == ["mine.yaml"]
+    file, overrides = launched(name, params_file="mine.yaml", autostart="false")["Node"].kwargs["parameters"]
+    assert (file, set(overrides)) == ("mine.yaml", {"autostart"})
+
+
+def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
+    given = {"use_sim_time": "true", "autostart": "true"}
+    _, of_localizer = launched("localize.launch.py", **given, image_transport="raw")["Node"].kwargs["parameters"]
+    assert set(of_localizer) == {*given, "image_transport"}
+    _, of_server = launched("map_server.launch.py", **given, map="m", maps_folder="f")["Node"].kwargs["parameters"]
+    assert set(of_server) == {*given, "map", "maps_folder"}
+
+
+@pytest.mark.parametrize("given", [{"map": "/robot's/map"}, {"maps_folder": "/robot's/maps"}])
+def test_the_map_server_comes_with_a_map_or_a_folder_of_maps(launched: Any, given: dict[str, str]) -> None:
+    assert "GroupAction" not in launched("localize.launch.py")
+    (include,) = launched("localize.launch.py", **given)["GroupAction"].args[0]
+    passed = dict(include.kwargs["launch_arguments"])
+    assert given.items() <= passed.items()
+    assert set(passed) <= arguments("map_server.launch.py")
+
+
+def test_replay_finds_the_command_where_it_is_installed(launched: Any) -> None:
+    def command(**given: str) -> list[Any]:
+        process = launched("replay.launch.py", bag="b", map="m", **given)["ExecuteProcess"]
+        return list(process.kwargs["cmd"])
+
+    executable, *words = command(truth_topic="/it's/truth")
+    assert executable.kwargs == {"package": "vloc_ros", "executable": "vloc"}
+    assert '"vloc = vloc_ros.' in (ROOT / "setup.py").read_text()
+    assert words[-2:] == ["--truth-topic", "/it's/truth"]
+    assert command()[-1] == "--absent"
 
 
 def test_rviz_looks_at_topics_that_are_published() -> None:
