@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -79,7 +80,8 @@ class Ros:
 
     def close(self) -> None:
         for node in self._nodes:
-            node.trigger_shutdown()
+            if isinstance(node, LifecycleNode):
+                node.trigger_shutdown()
         self._done.set_result(True)
         self._thread.join(WAIT_S)
         self._executor.shutdown(timeout_sec=WAIT_S)

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
-from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, START_NS, STEP_NS, Wall
+from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, Wall
 from plane_scene import CAMERA
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from robot import TOLERANCE_NS, Robot
 from ros_session import Ros
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
@@ -21,67 +21,9 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.covariance import carry_covariance
 from vloc_ros.core.query import Query
-from vloc_ros.nodes.conversion import bgr_message, header, pose_of, stamp_ns_of, status_name, transform_message
+from vloc_ros.nodes.conversion import bgr_message, header, pose_of, stamp_ns_of, status_name
 from vloc_ros.nodes.localizer import LocalizerNode
-from vloc_ros.storage.maps import map_hash
-
-LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-TOLERANCE_NS = 250_000_000
-
-
-class Robot:
-    """Publishes what a robot in front of the wall does, and hears what the localizer says."""
-
-    def __init__(self, ros: Ros, wall: Wall, **parameters: Any) -> None:
-        self.ros, self.wall = ros, wall
-        values = {"map": str(wall.map), "image_reliability": "reliable", "transform_tolerance_s": TOLERANCE_NS * 1e-9}
-        self.node = ros.add(LocalizerNode, autostart=False, **(values | parameters))
-        self.statuses = ros.collect(LocalizationStatus, "localizer/status")
-        self.poses = ros.collect(PoseStamped, "localizer/pose")
-        self.transforms = ros.collect(TFMessage, "/tf")
-        self._images = ros.node.create_publisher(Image, "image", 10)
-        self._infos = ros.node.create_publisher(CameraInfo, "camera_info", 10)
-        self._tf = ros.node.create_publisher(TFMessage, "/tf", 10)
-        self._static = ros.node.create_publisher(TFMessage, "/tf_static", LATCHED)
-
-    def change(self, transition: int) -> bool:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.ros.call(ChangeState, "localizer/change_state", request).success)
-
-    def state(self) -> int:
-        return int(self.ros.call(GetState, "localizer/get_state", GetState.Request()).current_state.id)
-
-    def activate(self) -> None:
-        assert self.change(Transition.TRANSITION_CONFIGURE)
-        assert self.change(Transition.TRANSITION_ACTIVATE)
-        self.ros.until(lambda: self._images.get_subscription_count() > 0)
-        self.ros.until(lambda: self.node.count_subscribers("localizer/status") > 0)
-
-    def stamp_ns(self, index: int) -> int:
-        return START_NS + index * STEP_NS
-
-    def send(self, index: int, *, odometry: bool = True, info: bool = True, image: Any = None) -> int:
-        """The image of view `index` with all that belongs to it; returns its stamp."""
-        stamp_ns, view = self.stamp_ns(index), self.wall.views[index]
-        static = transform_message(0, "base_link", "camera", BASE_FROM_CAMERA)
-        self._static.publish(TFMessage(transforms=[static]))
-        if odometry:
-            odom_from_base = MAP_FROM_ODOM.inverse() @ view @ BASE_FROM_CAMERA.inverse()
-            transform = transform_message(stamp_ns, "odom", "base_link", odom_from_base)
-            self._tf.publish(TFMessage(transforms=[transform]))
-        if info:
-            model, k, d = CAMERA.to_ros()
-            message = CameraInfo(header=header(stamp_ns, "camera"), width=CAMERA.width, height=CAMERA.height)
-            message.distortion_model, message.k, message.d = model, k, d
-            self._infos.publish(message)
-        pixels = np.repeat(self.wall.scene.image(view)[:, :, None], 3, axis=2)
-        self._images.publish(bgr_message(stamp_ns, "camera", pixels) if image is None else image)
-        return stamp_ns
-
-    def status_of(self, stamp_ns: int) -> LocalizationStatus:
-        """The status of the image with that stamp, waited for."""
-        self.statuses.wait(lambda all_: any(stamp_ns_of(m) == stamp_ns for m in all_), f"status of {stamp_ns}")
-        return next(m for m in self.statuses.messages if stamp_ns_of(m) == stamp_ns)
+from vloc_ros.storage.maps import map_hash, write_map
 
 
 def test_a_pose_is_the_localizers_own_carried_to_the_base(ros: Ros, wall: Wall) -> None:
@@ -169,6 +111,16 @@ def test_an_old_image_is_stale(ros: Ros, wall: Wall) -> None:
     assert robot.status_of(robot.send(0)).status == LocalizationStatus.STALE
 
 
+def test_an_image_without_a_stamp_is_refused(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    robot.activate()
+    robot.status_of(robot.send(0))
+    robot.send(1, image=bgr_message(0, "camera", np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)))
+    status = robot.status_of(0)
+    assert status.status == LocalizationStatus.STALE
+    assert "no time stamp" in status.reason
+
+
 def test_without_a_map_every_image_says_so(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall, map="", map_server="nobody")
     robot.activate()
@@ -209,18 +161,27 @@ def test_a_missing_map_stops_the_configuration_and_is_diagnosed(ros: Ros, wall: 
     assert "/no/such/map" in status.message
 
 
+def test_a_map_without_scale_stops_the_configuration(ros: Ros, wall: Wall, tmp_path: Path) -> None:
+    write_map(replace(wall.scene.landmark_map, metric=False), tmp_path / "map")
+    robot = Robot(ros, wall, map=str(tmp_path / "map"))
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+    status = diagnostics.wait(lambda all_: len(all_) > 0, "diagnostics")[-1].status[0]
+    assert "vloc map align" in status.message
+
+
 def test_autostart_needs_no_manager(ros: Ros, wall: Wall) -> None:
     node = ros.add(LocalizerNode, autostart=True, map=str(wall.map))
     assert node.state == "active"
 
 
-def test_relocalize_answers_with_the_next_image(ros: Ros, wall: Wall) -> None:
+@pytest.mark.parametrize("timeout_s", [20.0, 1e10, float("inf")])
+def test_relocalize_answers_with_the_next_image(ros: Ros, wall: Wall, timeout_s: float) -> None:
     robot = Robot(ros, wall)
     robot.activate()
     robot.status_of(robot.send(0))
-    answer = ros.call_while(
-        Relocalize, "localizer/relocalize", Relocalize.Request(timeout_s=20.0), lambda: robot.send(4)
-    )
+    request = Relocalize.Request(timeout_s=timeout_s)
+    answer = ros.call_while(Relocalize, "localizer/relocalize", request, lambda: robot.send(4))
     assert answer.result.status == LocalizationStatus.OK
     assert stamp_ns_of(answer.result) == robot.stamp_ns(4)
     assert answer.result.inliers > 0

@@ -14,8 +14,7 @@ from sensor_msgs.msg import PointCloud2
 
 from vloc_msgs.msg import MapInfo
 from vloc_msgs.srv import GetLandmarks, GetMapChunk, LoadMap
-from vloc_ros.nodes.localizer import LocalizerNode
-from vloc_ros.nodes.map_server import MapServerNode
+from vloc_ros.nodes.map_server import MapServerNode, ServedMap
 from vloc_ros.storage.maps import map_files, map_hash
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -85,7 +84,9 @@ def test_another_map_is_loaded_by_its_name(ros: Ros, wall: Wall) -> None:
         ("/etc", LoadMap.Response.INVALID_NAME),
         ("link", LoadMap.Response.INVALID_NAME),
         ("nothing", LoadMap.Response.MAP_DOES_NOT_EXIST),
+        ("a" * 300, LoadMap.Response.INVALID_NAME),
         ("damaged", LoadMap.Response.INVALID_MAP),
+        ("no_text", LoadMap.Response.INVALID_MAP),
     ],
 )
 def test_a_wrong_name_loads_nothing(ros: Ros, wall: Wall, tmp_path: Path, name: str, expected: int) -> None:
@@ -94,6 +95,8 @@ def test_a_wrong_name_loads_nothing(ros: Ros, wall: Wall, tmp_path: Path, name: 
     largest = max((maps / "damaged").iterdir(), key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-1])
     (maps / "link").symlink_to(wall.other_map)
+    (maps / "no_text").mkdir()
+    (maps / "no_text" / "manifest.json").write_bytes(b"\xff\xfe\x00")
     node = ros.add(MapServerNode, autostart=True, map=str(wall.map), maps_folder=str(maps))
     answer = ros.call(LoadMap, LOAD, LoadMap.Request(name=name))
     assert answer.result == expected
@@ -101,6 +104,18 @@ def test_a_wrong_name_loads_nothing(ros: Ros, wall: Wall, tmp_path: Path, name: 
     chunk = GetMapChunk.Request(map_hash=map_hash(wall.map), file="manifest.json")
     assert ros.call(GetMapChunk, CHUNK, chunk).result == GetMapChunk.Response.SUCCESS
     assert node.state == "active"
+
+
+def test_a_folder_that_cannot_be_read_loads_nothing(ros: Ros, wall: Wall, monkeypatch: pytest.MonkeyPatch) -> None:
+    ros.add(MapServerNode, autostart=True, map=str(wall.map), maps_folder=str(wall.map.parent))
+
+    def forbidden(folder: Path) -> ServedMap:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(ServedMap, "read", forbidden)
+    answer = ros.call(LoadMap, LOAD, LoadMap.Request(name="other"))
+    assert answer.result == LoadMap.Response.INVALID_MAP
+    assert "Permission denied" in answer.message
 
 
 def test_landmarks_by_id_and_in_a_sphere(ros: Ros, wall: Wall) -> None:
@@ -118,24 +133,3 @@ def test_landmarks_by_id_and_in_a_sphere(ros: Ros, wall: Wall) -> None:
     assert answer.truncated
     bad = ros.call(GetLandmarks, LANDMARKS, GetLandmarks.Request(selection=7))
     assert bad.result == GetLandmarks.Response.BAD_REQUEST
-
-
-def test_a_localizer_fetches_the_map_and_follows_a_swap(ros: Ros, wall: Wall, tmp_path: Path) -> None:
-    ros.add(MapServerNode, autostart=True, map=str(wall.map), maps_folder=str(wall.map.parent))
-    node = ros.add(LocalizerNode, autostart=True, map_cache=str(tmp_path))
-    ros.until(lambda: node.map_hash == map_hash(wall.map))
-    assert map_hash(tmp_path / node.map_hash) == node.map_hash
-    ros.call(LoadMap, LOAD, LoadMap.Request(name="other"))
-    ros.until(lambda: node.map_hash == map_hash(wall.other_map))
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_a_damaged_cache_entry_is_fetched_again(ros: Ros, wall: Wall, tmp_path: Path) -> None:
-    digest = map_hash(wall.map)
-    shutil.copytree(wall.map, tmp_path / digest)
-    largest = max((tmp_path / digest).iterdir(), key=lambda path: path.stat().st_size)
-    largest.write_bytes(b"\0" * largest.stat().st_size)
-    ros.add(MapServerNode, autostart=True, map=str(wall.map))
-    node = ros.add(LocalizerNode, autostart=True, map_cache=str(tmp_path))
-    ros.until(lambda: node.map_hash == digest)
-    assert largest.read_bytes() == (wall.map / largest.name).read_bytes()

@@ -21,3 +21,13 @@ def test_closing_frees_the_one_who_waits() -> None:
     slot.close()
     waiter.join(10.0)
     assert taken == [None]
+
+
+def test_waiting_leaves_the_item_there() -> None:
+    slot: LatestSlot[int] = LatestSlot()
+    assert not slot.wait(0.0)
+    slot.put(1)
+    assert slot.wait(10.0)
+    assert slot.take() == 1
+    slot.close()
+    assert slot.wait(10.0)

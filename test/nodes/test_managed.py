@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from nodes_world import Wall
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from robot import Robot
+from ros_session import Ros
+from std_msgs.msg import Header
+
+from vloc_msgs.msg import LocalizationStatus, MapInfo
+from vloc_ros.core.errors import ConfigError
+from vloc_ros.nodes.diagnostics import Health
+from vloc_ros.nodes.managed import ManagedNode
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Unwilling(ManagedNode):
+    """Cannot be activated."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("unwilling", **options)
+
+    def configure(self) -> None:
+        self.publisher_of_all = self.create_lifecycle_publisher(Header, "~/header", 1)
+
+    def activate(self) -> None:
+        raise ConfigError("not today")
+
+
+def test_a_failed_activation_leaves_no_publisher_activated(ros: Ros) -> None:
+    node = ros.add(Unwilling)
+    node.start_alone()
+    assert node.state == "inactive"
+    assert not node.publisher_of_all.is_activated
+
+
+def test_a_fault_goes_only_when_what_it_is_about_works() -> None:
+    health = Health()
+    health.fault("map", "no map")
+    health.fault("node", "no node")
+    health.fault("node", "")
+    status = health.message(node="n", state="active", map_hash="", listeners=0, stamp_ns=0).status[0]
+    assert (status.level, status.message) == (DiagnosticStatus.ERROR, "no map")
+
+
+def test_activation_does_not_hide_that_the_map_is_refused(ros: Ros, wall: Wall) -> None:
+    announcing = ros.node.create_publisher(MapInfo, "server/map_info", LATCHED)
+    announcing.publish(MapInfo(hash="no hash"))
+    robot = Robot(ros, wall, map="", map_server="server")
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+
+    def said(state: str) -> bool:
+        return any(
+            status.level == DiagnosticStatus.ERROR and "no hash" in status.message and value.value == state
+            for message in list(diagnostics.messages)
+            for status in message.status
+            for value in status.values
+            if value.key == "state"
+        )
+
+    assert robot.change(Transition.TRANSITION_CONFIGURE)
+    ros.until(lambda: said("inactive"))
+    assert robot.change(Transition.TRANSITION_ACTIVATE)
+    ros.until(lambda: said("active"))
+
+
+def test_an_image_that_meets_a_bug_has_a_status_and_the_next_one_is_localized(
+    ros: Ros, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = Robot(ros, wall)
+    robot.activate()
+    answerer = robot.node._answerer
+    with monkeypatch.context() as broken:
+        broken.setattr(answerer, "answer", lambda *_, **__: np.zeros(3)[5])
+        status = robot.status_of(robot.send(0))
+    assert status.status == LocalizationStatus.INTERNAL_ERROR
+    assert "IndexError" in status.reason
+    assert robot.status_of(robot.send(1)).status == LocalizationStatus.OK
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+    said = diagnostics.wait(lambda all_: len(all_) > 0, "diagnostics")[0].status[0]
+    assert "localized" in said.message
