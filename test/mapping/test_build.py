@@ -20,7 +20,7 @@ from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.images import MappingImage
 from vloc_ros.mapping.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
 
-_SMALL = MappingConfig(points_per_landmark=50, vocabulary_words=8, pairs_per_image=6, calibration_segment_images=0)
+_SMALL = MappingConfig(points_per_landmark=50, vocabulary_words=8, pairs_per_image=6, calibration_gap_m=0.0)
 
 
 def _build(
@@ -94,16 +94,16 @@ def test_an_unknown_scale_is_declared() -> None:
 
 def test_left_out_segments_calibrate_the_covariance() -> None:
     scene = make_posed_points(images=16)
-    calibration = _build(scene, config=replace(_SMALL, calibration_segment_images=5)).calibration
+    calibration = _build(scene, config=replace(_SMALL, calibration_gap_m=1.0)).calibration
     assert 8 <= calibration.samples <= 16
     assert 0.3 <= calibration.scale <= 20.0
     assert (calibration.floor >= 0).all()
 
 
 def test_too_few_images_to_leave_any_out_say_so() -> None:
-    scene = make_posed_points(images=8)
-    calibration = _build(scene, config=replace(_SMALL, calibration_segment_images=10)).calibration
-    assert (calibration.samples, calibration.scale) == (0, 1.0)
+    scene = make_posed_points(images=7)
+    calibration = _build(scene, config=replace(_SMALL, calibration_gap_m=1.0)).calibration
+    assert (calibration.samples, calibration.scale) == (0, 2.0)
     assert not calibration.floor.any()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from vloc_ros.core.query import Query
 
 _STEP_M = 1e-4
 _MIN_RESIDUAL_VARIANCE_PX2 = 0.05
-_DEGREES_OF_FREEDOM = 6
+_RAYLEIGH_MEDIAN = 1.1774  # of the length of a vector of two unit Gaussians
 _COORDINATE_ROUNDS = 8
+# errors have heavier tails than the Gaussian that is fitted to them
+_TAILS = 1.05
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 _STUDENT_DEGREES = 8.0
 # squared Mahalanobis distance; of honest errors with six degrees of freedom one in a hundred thousand is larger
@@ -41,8 +44,9 @@ def pose_covariance(query: Query, map_from_rig: Pose, points: Array, views: Arra
         if mine.any():
             jacobian = _jacobian(view.camera, view.rig_from_camera, map_from_rig, points[mine])
             information += np.einsum("nij,nik->jk", jacobian, jacobian)
-    freedom = max(2 * len(points) - _DEGREES_OF_FREEDOM, 1)
-    variance = max(float((residuals_px**2).sum()) / freedom, _MIN_RESIDUAL_VARIANCE_PX2)
+    # robust, since some inliers are wrong matches that happen to lie near: the mean square would measure the threshold
+    spread_px = float(np.median(np.linalg.norm(residuals_px, axis=1))) / _RAYLEIGH_MEDIAN
+    variance = max(spread_px**2, _MIN_RESIDUAL_VARIANCE_PX2)
     if not np.isfinite(information).all() or np.linalg.cond(information) > 1.0 / np.finfo(np.float64).eps:
         return np.diag(np.full(6, np.inf))
     return np.asarray(variance * np.linalg.inv(information))
@@ -99,7 +103,8 @@ def fit_calibration(errors: Array, covariances: Array) -> CovarianceCalibration:
     tolerant = _most_likely(errors, covariances, _student_cost)
     widened = np.stack([calibrated(covariance, tolerant) for covariance in covariances])
     right = normalised_squared_errors(errors, widened) < _WRONG_FIX
-    return _most_likely(errors[right], covariances[right], _gaussian_cost)
+    fitted = _most_likely(errors[right], covariances[right], _gaussian_cost)
+    return replace(fitted, scale=_TAILS * fitted.scale)
 
 
 def _student_cost(squared: Array) -> Array:

@@ -70,7 +70,7 @@ def build_map(
     calibration = calibrate(
         images,
         features,
-        segment_images=config.calibration_segment_images,
+        gap_m=config.calibration_gap_m,
         map_without=lambda left_out: _map_without(left_out, landmark_map, structure, images, features, config),
         localizer_factory=localizer_factory,
         progress=progress,

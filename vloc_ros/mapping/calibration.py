@@ -15,15 +15,17 @@ from vloc_ros.core.pose import Array
 from vloc_ros.core.query import Query
 from vloc_ros.mapping.images import MappingImage, Progress
 
-_MIN_IMAGES_PER_SEGMENT = 4
 _MIN_SAMPLES = 8
+# what calibration finds on most maps; `samples` 0 says that it is not this map's own
+_TYPICAL = CovarianceCalibration(scale=2.0)
+_MIN_SEGMENTS, _ENOUGH_SEGMENTS, _ENOUGH_IMAGES = 4, 12, 40
 
 
 def calibrate(
     images: Sequence[MappingImage],
     features: Sequence[Features],
     *,
-    segment_images: int,
+    gap_m: float,
     map_without: Callable[[Array], LandmarkMap],
     localizer_factory: Callable[[LandmarkMap], Localizer],
     progress: Progress,
@@ -33,28 +35,40 @@ def calibrate(
     Args:
         images: N images in the order they were taken, all with poses.
         features: their keypoints.
-        segment_images: images of a segment; 0 for no calibration. Short ones leave the neighbourhood that a robot on
-            another path has, long ones measure what it is like to leave the mapped path.
+        gap_m: way of the camera along a segment; 0 for no calibration. A robot on another path is about half of it
+            away from what was mapped.
         map_without: the map without what these images (indices) saw, with the neutral calibration.
         localizer_factory: asks a map.
         progress: shows how far it has come.
 
     Returns:
-        The calibration; with `samples` 0 when there are too few images to leave any out.
+        The calibration; with `samples` 0, and a typical scale, when there are too few images to leave any out.
     """
-    segments = len(images) // max(segment_images, _MIN_IMAGES_PER_SEGMENT)
-    if segment_images == 0 or segments < 2:
-        return CovarianceCalibration()
+    if gap_m <= 0 or len(images) < _MIN_SAMPLES:
+        return _TYPICAL
     samples: list[tuple[Array, Array]] = []
-    for left_out in progress(np.array_split(np.arange(len(images)), segments), description="calibration"):
+    for left_out in progress(_segments(images, gap_m), description="calibration"):
         try:
             localizer = localizer_factory(map_without(left_out))
         except MapError:
             continue  # the others share no points: this segment has nothing to be compared with
         samples += _samples(localizer, [images[i] for i in left_out], [features[i] for i in left_out])
     if len(samples) < _MIN_SAMPLES:
-        return CovarianceCalibration()
+        return _TYPICAL
     return fit_calibration(np.stack([error for error, _ in samples]), np.stack([sigma for _, sigma in samples]))
+
+
+def _segments(images: Sequence[MappingImage], gap_m: float) -> list[Array]:
+    """Indices of contiguous images along `gap_m` of the way each, evenly chosen when there are more than it takes."""
+    centres = np.array([image.map_from_camera.translation for image in images if image.map_from_camera is not None])
+    way_m = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(centres, axis=0), axis=1))])
+    count = max(_MIN_SEGMENTS, min(len(images), int(way_m[-1] / gap_m)))
+    number = np.minimum((way_m / max(way_m[-1], 1e-9) * count).astype(int), count - 1)
+    segments = [np.flatnonzero(number == one) for one in np.unique(number)]
+    enough = max(_ENOUGH_SEGMENTS, int(_ENOUGH_IMAGES * len(segments) / len(images)))
+    if len(segments) <= enough:
+        return segments
+    return [segments[i] for i in np.linspace(0, len(segments) - 1, enough).round().astype(int)]
 
 
 def _samples(

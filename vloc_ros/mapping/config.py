@@ -26,6 +26,10 @@ class MappingConfig(Checked):
     descriptor_dimension: int = parameter(64, "bytes of a compact descriptor", low=8, high=256)
     points_per_landmark: int = parameter(300, "points that make a landmark, on average", low=10, high=100000)
     vocabulary_words: int = parameter(32, "visual words of the VLAD place index", low=2, high=4096)
-    calibration_segment_images: int = parameter(
-        10, "length of the segments left out in turn to calibrate the covariance; 0 for none", low=0, high=1000
+    calibration_gap_m: float = parameter(
+        0.8,
+        "the covariance is calibrated on segments of the way this long, left out in turn; 0 for none",
+        unit="m",
+        low=0.0,
+        high=1000.0,
     )
