@@ -62,6 +62,17 @@ def test_it_is_repeated_by_the_nodes_clock_and_not_once_it_is_forgotten(monkeypa
     assert node.stamps("base") == [1003 * S + S // 2]
 
 
+def test_nothing_is_repeated_from_before_simulated_time_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = FakeNode(monkeypatch)
+    node.now_ns = 0
+    transform = transforms.MapTransform(node, tolerance_s=0.5, rate_hz=0.0)
+    transform.publish(999 * S, "map", "odom", Pose.identity(), repeated=True)
+    node.now_ns = 1000 * S
+    transform._send_again()
+    transform.close()
+    assert node.stamps("odom") == [999 * S + S // 2]
+
+
 def from_map(messages: list[TFMessage]) -> list[TransformStamped]:
     return [t for m in list(messages) for t in m.transforms if t.header.frame_id == "map"]
 

@@ -34,8 +34,11 @@ class MapTransform:
         with self._lock:
             later_ns = stamp_ns + self._tolerance_ns
             self._send(later_ns, parent, child, parent_from_child)
-            ahead_ns = later_ns - self._now_ns()
-            self._last = (ahead_ns, parent, child, parent_from_child) if repeated else None
+            now_ns = self._now_ns()
+            if repeated and now_ns > 0:  # simulated time is 0 until it begins, and jumps then
+                self._last = (later_ns - now_ns, parent, child, parent_from_child)
+            else:
+                self._last = None
 
     def forget(self) -> None:
         """Repeat nothing until the next one is published."""
