@@ -1,7 +1,7 @@
 """Measure everything that BENCHMARK.md states, and write it.
 
     make bench                               all sections (about half an hour on two cores)
-    make bench SECTIONS="redkitchen live"    some; the others keep their last figures
+    make bench SECTIONS="redkitchen castle"    some; the others keep their last figures
 
 Each section leaves its figures in out/bench/SECTION.json, from which the page is written. Sections on real data are
 skipped, and said to be, where ../shared/data is missing.

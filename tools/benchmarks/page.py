@@ -140,7 +140,7 @@ def live(figures: dict[str, Figures]) -> str:
             f = figures[name]
             latency = f["live"]["publish_to_receive_ms"]
             rows.append([
-                name.removeprefix("live_"), f"{f['live']['rate_hz']:.1f} Hz", str(f["live"]["published"]),
+                name.removeprefix("live_"), f"{f['live']['rate_hz']:.1f} Hz", f"{f['live']['answered']}/{f['live']['images']}",
                 str(f["live"]["dropped"]), f"{latency['p50']:.0f} / {latency['p95']:.0f} / {latency['p99']:.0f}",
                 f"{f['live']['max_difference']:.1e}", f"{f['live']['max_tf_difference']:.1e}",
             ])  # fmt: skip
@@ -150,7 +150,7 @@ def live(figures: dict[str, Figures]) -> str:
         "its status, on the monotonic clock. The last two columns: the largest difference between a live pose and the "
         "offline one for the same image, and between map→odom · odom→base and the published pose.\n"
     )
-    header = ["bag", "rate", "images", "drops", "latency p50 / p95 / p99 ms", "live to offline", "TF to pose"]
+    header = ["bag", "rate", "answered", "drops", "latency p50 / p95 / p99 ms", "live to offline", "TF to pose"]
     return text + "\n" + table(header, rows)
 
 
