@@ -116,6 +116,17 @@ def test_poses_of_a_topic_take_the_place_of_odometry(bag: Path) -> None:
         images_from_bag(bag, pose_topic="/truth", odom_topic="/odom")
 
 
+def test_poses_of_a_base_of_another_name(tmp_path: Path) -> None:
+    frames = Frames(base="base_footprint")
+    with BagWriter(tmp_path / "bag", camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA, frames=frames) as bag:
+        for i in range(_COUNT):
+            bag.write_truth(_FIRST_NS + i * _STEP_NS, _odom_from_base(i))
+            bag.write_image(_stamp_ns(i), _pixels(i))
+    with pytest.raises(InputError, match="name the base with --base-frame"):
+        images_from_bag(tmp_path / "bag", pose_topic="/truth")
+    _assert_poses(images_from_bag(tmp_path / "bag", pose_topic="/truth", base_frame="base_footprint"), Pose.identity())
+
+
 def test_progress_counts_all_images(bag: Path) -> None:
     totals = []
 

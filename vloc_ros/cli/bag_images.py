@@ -26,6 +26,7 @@ def images_from_bag(
     camera_info_topic: str | None = None,
     odom_topic: str | None = None,
     pose_topic: str | None = None,
+    base_frame: str = _BASE,
     min_translation_m: float = 0.15,
     min_rotation_rad: float = 0.15,
     progress: Progress = silent,
@@ -40,6 +41,7 @@ def images_from_bag(
         camera_info_topic: None takes the one beside the images.
         odom_topic: nav_msgs/Odometry; None takes TF's odom frame, or else the bag's only odometry.
         pose_topic: poses of the base in the map, used in place of odometry.
+        base_frame: whose poses they are, where the messages do not say it.
         min_translation_m, min_rotation_rad: motion of the camera from one keyframe to the next.
         progress: shows how far the bag is read.
 
@@ -50,7 +52,7 @@ def images_from_bag(
     with Bag(path) as bag:
         topic = image_topic_of(bag, image_topic)
         camera = bag.camera(camera_info_topic or camera_info_topic_of(topic))
-        camera_path = _camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic)
+        camera_path = _camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
         chosen: list[tuple[int, Pose, BagMessage]] = []
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
         for message in messages:
@@ -83,7 +85,9 @@ def _loader(path: Path, message: BagMessage, stamp_ns: int) -> Callable[[], Arra
     return load
 
 
-def _camera_path(bag: Bag, camera_frame: str, odom_topic: str | None, pose_topic: str | None) -> CameraPath:
+def _camera_path(
+    bag: Bag, camera_frame: str, odom_topic: str | None, pose_topic: str | None, unnamed_frame: str
+) -> CameraPath:
     """Where the camera was at a time: in the map where a pose topic is given, else in the odometry's frame."""
     if odom_topic and pose_topic:
         raise InputError(f"found an odometry topic {odom_topic} and a pose topic {pose_topic}, expected one of them")
@@ -93,7 +97,7 @@ def _camera_path(bag: Bag, camera_frame: str, odom_topic: str | None, pose_topic
         return _path_of_transforms(bag, transforms, camera_frame)
     topic = topic or _only_odometry(bag)
     trajectory = bag.poses(topic) if pose_topic else bag.odometry(topic)
-    base_frame = _child_frame(bag, topic)
+    base_frame = _child_frame(bag, topic) or unnamed_frame
     _check_mount(bag, transforms, base_frame, camera_frame)
 
     def path(stamp_ns: int) -> Pose | None:
@@ -120,17 +124,17 @@ def _check_mount(bag: Bag, transforms: TransformTree, base_frame: str, camera_fr
     except InputError as error:
         raise InputError(
             f"{bag.path}: does not tell where the camera {camera_frame!r} sits on {base_frame!r} ({error}); record "
-            "/tf and /tf_static too, or take the images out and give their --poses"
+            "/tf and /tf_static too, name the base with --base-frame, or take the images out and give their --poses"
         ) from error
 
 
 def _child_frame(bag: Bag, topic: str) -> str:
-    """The frame whose pose a topic tells; what has no name for it tells base_link's."""
+    """The frame whose pose a topic tells; empty where its messages have no name for it."""
     for message in bag.messages([topic]):
         if message.msgtype == ODOMETRY:
-            return str(message.decoded().child_frame_id).lstrip("/") or _BASE
+            return str(message.decoded().child_frame_id).lstrip("/")
         break
-    return _BASE
+    return ""
 
 
 def _only_odometry(bag: Bag) -> str:

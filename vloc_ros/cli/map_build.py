@@ -38,6 +38,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--odom-topic", metavar="TOPIC", help="nav_msgs/Odometry of the bag; TF odom→base by default")
     parser.add_argument("--pose-topic", metavar="TOPIC", help="poses of the base in the map; used in place of odometry")
     parser.add_argument(
+        "--base-frame",
+        default="base_link",
+        metavar="FRAME",
+        help="of the bag's TF: whose poses --pose-topic holds (default: %(default)s)",
+    )
+    parser.add_argument(
         "--structure",
         choices=("given", "sfm"),
         help="given: keep the poses exactly; sfm: structure from motion, poses or odometry give scale and frame only "
@@ -55,7 +61,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="one parameter of mapping, such as calibration_segment_images=0; repeatable; `vloc config` lists all",
+        help="one parameter of mapping, such as vocabulary_words=16; repeatable; `vloc config` lists all",
     )
     parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map: %(default)s")
     parser.add_argument("--name", metavar="NAME", help="for people; the folder's name by default")
@@ -151,6 +157,7 @@ def _images_of_bag(args: argparse.Namespace) -> Sequence[MappingImage]:
         camera_info_topic=args.camera_info_topic,
         odom_topic=args.odom_topic,
         pose_topic=args.pose_topic,
+        base_frame=args.base_frame,
         progress=_bar,
     )
 
@@ -169,7 +176,7 @@ def _summary(landmark_map: LandmarkMap, images: int) -> str:
         f"{len(landmark_map.keyframes)} of {images} images placed",
         f"covariance calibrated on {calibration.samples} left-out images (scale {calibration.scale:.2f})"
         if calibration.samples
-        else "covariance NOT calibrated: too few images to leave any out; it is the inliers' own",
+        else "covariance NOT calibrated: too few images to leave any out; a typical scale is used",
     ]
     if not landmark_map.metric:
         lines.append("the scale is unknown: lengths are not metres; `vloc map align` gives the map scale and frame")

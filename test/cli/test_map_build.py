@@ -1,0 +1,75 @@
+"""`vloc map build`: what its options come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plane_scene import SceneFolder
+
+from vloc_ros.cli.main import main
+from vloc_ros.core.errors import InputError
+from vloc_ros.mapping.config import MappingConfig
+
+
+def build(scene_folder: SceneFolder, out: Path, *options: str) -> int:
+    given = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
+    return main([str(word) for word in ("map", "build", *given, "--out", out, *options)])
+
+
+@pytest.fixture
+def configs(monkeypatch: pytest.MonkeyPatch) -> list[MappingConfig]:
+    """What the build was asked for; it is not done."""
+    found: list[MappingConfig] = []
+
+    def build_map(images: Any, *, config: MappingConfig, **_: Any) -> None:
+        found.append(config)
+        raise InputError("far enough")
+
+    monkeypatch.setattr("vloc_ros.mapping.build.build_map", build_map)
+    return found
+
+
+def test_every_parameter_of_mapping_can_be_set(
+    scene_folder: SceneFolder, tmp_path: Path, configs: list[MappingConfig]
+) -> None:
+    options = ["--max-keypoints", "900", "--set", "vocabulary_words=16"]
+    build(scene_folder, tmp_path / "map", *options, "--set", "extractor.contrast_threshold=0.01")
+    assert configs[0].vocabulary_words == 16
+    assert (configs[0].extractor.max_keypoints, configs[0].extractor.contrast_threshold) == (900, 0.01)
+    assert configs[0].match_ratio == MappingConfig().match_ratio
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("pose.max_error_px=6", "unknown parameter pose"),
+        ("match_ratio=7", "match_ratio is 7"),
+        ("match_ratio", "expected NAME=VALUE"),
+    ],
+)
+def test_a_wrong_assignment_is_one_line(
+    scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], assignment: str, expected: str
+) -> None:
+    assert build(scene_folder, tmp_path / "map", "--set", assignment) == 1
+    error = capsys.readouterr().err
+    assert expected in error
+    assert error.count("\n") == 1
+
+
+def test_the_poses_of_a_folder_are_read_once(
+    scene_folder: SceneFolder, tmp_path: Path, configs: list[MappingConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vloc_ros.cli import image_folders
+
+    reads: list[Path] = []
+    true_poses = image_folders.true_poses
+
+    def counted(images: Any, poses: Path) -> Any:
+        reads.append(poses)
+        return true_poses(images, poses)
+
+    monkeypatch.setattr(image_folders, "true_poses", counted)
+    build(scene_folder, tmp_path / "map")
+    assert reads == [scene_folder.poses]
