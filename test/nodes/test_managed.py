@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 
 from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.nodes import map_source
 from vloc_ros.nodes.diagnostics import Health
 from vloc_ros.nodes.managed import ManagedNode
 
@@ -49,7 +50,10 @@ def test_a_fault_goes_only_when_what_it_is_about_works() -> None:
     assert (status.level, status.message) == (DiagnosticStatus.ERROR, "no map")
 
 
-def test_activation_does_not_hide_that_the_map_is_refused(ros: Ros, wall: Wall) -> None:
+def test_activation_does_not_hide_that_the_map_is_refused(
+    ros: Ros, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(map_source, "_FIRST_PAUSE_S", 1e6)  # it is said once
     announcing = ros.node.create_publisher(MapInfo, "server/map_info", LATCHED)
     announcing.publish(MapInfo(hash="no hash"))
     robot = Robot(ros, wall, map="", map_server="server")

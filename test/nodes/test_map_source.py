@@ -69,7 +69,7 @@ def test_closing_waits_for_no_answer(ros: Ros, tmp_path: Path, monkeypatch: pyte
 
     def silent(_: GetMapChunk.Request, response: GetMapChunk.Response) -> GetMapChunk.Response:
         asked.set()
-        answer_now.wait(WAIT_S)
+        answer_now.wait(2 * WAIT_S)
         return response
 
     if served:

@@ -58,7 +58,7 @@ def test_it_is_repeated_by_the_nodes_clock_and_not_once_it_is_forgotten(monkeypa
     node.now_ns += S
     node.wait_for("other", 1005 * S + S // 2)
     transform.close()
-    assert node.stamps("odom") == [first_ns, first_ns + 2 * S]  # nothing new while the clock stood still
+    assert node.stamps("odom") == [first_ns, first_ns + 2 * S]
     assert node.stamps("base") == [1003 * S + S // 2]
 
 
@@ -71,6 +71,17 @@ def test_nothing_is_repeated_from_before_simulated_time_began(monkeypatch: pytes
     transform._send_again()
     transform.close()
     assert node.stamps("odom") == [999 * S + S // 2]
+
+
+def test_a_clock_that_stands_still_or_is_set_back_gives_nothing_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = FakeNode(monkeypatch)
+    transform = transforms.MapTransform(node, tolerance_s=0.5, rate_hz=0.0)
+    transform.publish(999 * S, "map", "odom", Pose.identity(), repeated=True)
+    for now_ns in (1000 * S, 1001 * S, 1001 * S, 1000 * S):
+        node.now_ns = now_ns
+        transform._send_again()
+    transform.close()
+    assert node.stamps("odom") == [999 * S + S // 2, 1000 * S + S // 2]
 
 
 def from_map(messages: list[TFMessage]) -> list[TransformStamped]:
