@@ -1,0 +1,54 @@
+"""Structures: points, tracks, and what becomes of them without some images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.pose import Pose
+from vloc_ros.mapping.structure import Structure, mean_descriptors, refined
+
+CAMERA = Camera("OPENCV", 640, 480, (525.0, 525.0, 320.0, 240.0, -0.1, 0.02, 0.0, 0.0))
+POINTS = np.random.default_rng(0).uniform((-2, -1.5, 3), (2, 1.5, 6), (40, 3))
+POSES = tuple(Pose.from_rotation_vector([0, 0.05 * i, 0], [0.3 * i - 0.6, 0, 0]) for i in range(5))
+
+
+@pytest.fixture
+def rays() -> list[np.ndarray]:
+    return [CAMERA.unproject(CAMERA.project(pose.inverse().apply(POINTS))) for pose in POSES]
+
+
+def _structure(points: np.ndarray) -> Structure:
+    track_points, track_images = np.repeat(np.arange(40), 5), np.tile(np.arange(5), 40)
+    return Structure(points, track_points, track_images, track_points, POSES, 0.0)
+
+
+def test_moved_points_are_put_back(rays: list[np.ndarray]) -> None:
+    moved = POINTS + np.random.default_rng(1).normal(0, 0.1, POINTS.shape)
+    assert refined(_structure(moved), rays).points == pytest.approx(POINTS, abs=1e-4)
+
+
+def test_what_left_out_images_saw_moves_no_point(rays: list[np.ndarray]) -> None:
+    wrong = [*rays[:4], rays[4] + (0.05, 0.0, 0.0)]
+    assert np.abs(refined(_structure(POINTS), wrong).points - POINTS).max() > 0.01
+    rest = _structure(POINTS).without_images(np.array([4]))
+    assert refined(rest, wrong).points == pytest.approx(POINTS, abs=1e-6)
+
+
+def test_points_that_too_few_images_saw_go() -> None:
+    structure = _structure(POINTS).without_images(np.array([0, 1, 2]))
+    assert len(structure.with_tracks_of_at_least(2).points) == 40
+    assert len(structure.with_tracks_of_at_least(3).points) == 0
+
+
+def test_an_image_that_sees_a_point_twice_counts_once() -> None:
+    twice = Structure(POINTS[:1], np.zeros(3, int), np.array([0, 0, 1]), np.arange(3), POSES, 0.0)
+    assert len(twice.with_tracks_of_at_least(3).points) == 0
+    assert list(twice.visible(0)) == [0]
+
+
+def test_a_mean_descriptor_is_of_all_observations() -> None:
+    structure = Structure(POINTS[:1], np.zeros(2, int), np.array([0, 1]), np.zeros(2, int), POSES[:2], 0.0)
+    described = [np.float32([[1, 0]]), np.float32([[0, 1]])]
+    assert mean_descriptors(structure, described) == pytest.approx(np.float32([[0.5**0.5, 0.5**0.5]]))
