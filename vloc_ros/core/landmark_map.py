@@ -140,13 +140,6 @@ class LandmarkMap:
         """(P, d) float32 descriptors, decoded from the codes."""
         return self.codec.decode(self.codes)
 
-    @cached_property
-    def landmark_centres(self) -> Array:
-        """(L, 3) float32 mean point of every landmark, metres."""
-        count = np.maximum(np.bincount(self.landmark_ids), 1)
-        sums = [np.bincount(self.landmark_ids, weights=self.points[:, axis]) for axis in range(3)]
-        return np.stack(sums, axis=1).astype(np.float32) / count[:, None].astype(np.float32)
-
     @property
     def landmark_count(self) -> int:
         """Number of landmarks."""
