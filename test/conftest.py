@@ -39,6 +39,16 @@ def ros_domain() -> Iterator[int]:
         yield int(variables["ROS_DOMAIN_ID"])
 
 
+@pytest.fixture(scope="session")
+def ros_context(ros_domain: int) -> Iterator[None]:
+    """One participant for all tests of the process: discovery within it is immediate."""
+    import rclpy
+
+    rclpy.init(domain_id=ros_domain)
+    yield
+    rclpy.try_shutdown()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Turn the skip of a data test into a failure where the data it names as missing is there."""

@@ -9,7 +9,6 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed; `make setup` installs it")
 
-import rclpy
 from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, START_NS, STEP_NS, Wall
 from plane_scene import CAMERA, make_plane_scene, poses
 from ros_session import Ros
@@ -38,14 +37,6 @@ def wall_bag(wall: Wall, tmp_path_factory: pytest.TempPathFactory) -> Path:
             bag.write_truth(stamp_ns, map_from_base)
             bag.write_image(stamp_ns, wall.scene.image(map_from_camera))
     return folder
-
-
-@pytest.fixture(scope="session")
-def ros_context(ros_domain: int) -> Iterator[None]:
-    """One participant for all tests: discovery within it is immediate."""
-    rclpy.init(domain_id=ros_domain)
-    yield
-    rclpy.try_shutdown()
 
 
 @pytest.fixture

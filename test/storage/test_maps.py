@@ -126,12 +126,14 @@ def test_files_and_bytes(folder: Path, tmp_path: Path) -> None:
     assert len(read_map(tmp_path).points) == _POINTS
 
 
-def test_empty_keyframes_places_and_codes(tmp_path: Path) -> None:
-    none = Keyframes((), np.zeros((0, 3, 3)), np.zeros((0, 3)), np.zeros(1, np.int64), np.zeros(0, np.int32))
-    write_map(replace(_map(), keyframes=none, places={}), tmp_path / "map")
-    read = read_map(tmp_path / "map")
-    assert len(read.keyframes) == 0
-    assert read.places == {}
+def test_no_places(tmp_path: Path) -> None:
+    write_map(replace(_map(), places={}), tmp_path / "map")
+    assert read_map(tmp_path / "map").places == {}
+
+
+def test_no_keyframes_is_no_map() -> None:
+    with pytest.raises(MapError, match="no keyframes"):
+        Keyframes((), np.zeros((0, 3, 3)), np.zeros((0, 3)), np.zeros(1, np.int64), np.zeros(0, np.int32))
 
 
 def test_a_big_map_is_small_on_disk(tmp_path: Path) -> None:

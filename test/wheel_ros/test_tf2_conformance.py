@@ -29,14 +29,12 @@ def which(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def nodes(ros_domain: int) -> Iterator[tuple[Node, Node]]:
+def nodes(ros_context: None) -> Iterator[tuple[Node, Node]]:
     """A node that sends and one that listens."""
-    rclpy.init()
     sender, listener = rclpy.create_node("sender"), rclpy.create_node("listener")
     yield sender, listener
     sender.destroy_node()
     listener.destroy_node()
-    rclpy.try_shutdown()
 
 
 def transform(parent: str, child: str, *, at_s: float = 0.0, x: float = 0.0, yaw: float = 0.0) -> TransformStamped:
