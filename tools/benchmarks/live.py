@@ -35,7 +35,7 @@ def simulated(out: Path) -> dict[str, Any]:
     for path in (map_bag, bag, folder):
         shutil.rmtree(path, ignore_errors=True)
     world = ("--world", WORLD, "--seed", str(SEED), "--rate", RATE_HZ)
-    vloc("bag", "make", *world, "--frames", "150", "--out", map_bag)
+    vloc("bag", "make", *world, "--frames", "100", "--out", map_bag)
     vloc("map", "build", "--bag", map_bag, "--pose-topic", "/truth", "--out", folder)
-    vloc("bag", "make", *world, "--lap", "2", "--frames", "150", "--drift", "1", "--out", bag)
+    vloc("bag", "make", *world, "--lap", "2", "--frames", "100", "--drift", "1", "--out", bag)
     return _live(out, bag, folder)

@@ -124,7 +124,7 @@ class VerificationConfig(Checked):
         0.33, "part of the keypoints that lie in image regions with an inlier, at least", low=0.0, high=1.0
     )
     min_spread: float = parameter(
-        0.18, "area of the inliers' convex hull over the area of the image, at least", low=0.0, high=1.0
+        0.25, "area of the inliers' convex hull over the area of the image, at least", low=0.0, high=1.0
     )
     max_position_std_m: float = parameter(
         1.0, "standard deviation of the position, at most", unit="m", low=0.001, high=1000.0
