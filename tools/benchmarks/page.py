@@ -73,11 +73,7 @@ def accuracy(figures: dict[str, Figures]) -> str:
         "freedom, 1 when the covariance is honest; the last column also says how many true poses lie inside the 95 % "
         "ellipsoid.\n"
     )
-    reference = (
-        "\nFor comparison on the same redkitchen split and two cores: hloc (DoG-SIFT, NN-ratio, VLAD top-10) reaches "
-        "0.35 cm, 98.8 % at 2 cm 2°, 60 + 146 ms, 14 MB.\n"
-    )
-    return text + "\n" + table(header, rows) + reference
+    return text + "\n" + table(header, rows)
 
 
 def false_accepts(figures: dict[str, Figures]) -> str:
@@ -147,7 +143,7 @@ def live(figures: dict[str, Figures]) -> str:
     text = (
         "## Live, over DDS\n\n`vloc evaluate --bag BAG --map MAP --truth-topic /truth --live`: player, map server, localizer "
         "and recorder as processes, the bag at its own rate, priors off. Latency is from publishing the image to receiving "
-        "its status, on the monotonic clock. The last two columns: the largest difference between a live pose and the "
+        "its pose, on the monotonic clock. The last two columns: the largest difference between a live pose and the "
         "offline one for the same image, and between map→odom · odom→base and the published pose.\n"
     )
     header = ["bag", "rate", "answered", "drops", "latency p50 / p95 / p99 ms", "live to offline", "TF to pose"]
