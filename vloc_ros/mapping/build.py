@@ -18,7 +18,7 @@ from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.calibration import calibrate
 from vloc_ros.mapping.colmap import reconstruct, triangulate
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.correspondences import epipolar_inliers, matches_of_pairs
+from vloc_ros.mapping.correspondences import consistent_matches, epipolar_inliers, matches_of_pairs
 from vloc_ros.mapping.images import MappingImage, Progress, extract_all, silent
 from vloc_ros.mapping.landmarks import cluster_landmarks
 from vloc_ros.mapping.pairs import Pair, pairs_by_likeness, pairs_by_pose
@@ -62,7 +62,7 @@ def build_map(
         matches = _matches_of_posed(images, features, config, progress)
         metric = True
     else:
-        matches = _matches_of_unposed(features, config, progress)
+        matches = _matches_of_unposed(images, features, config, progress)
         images, features, matches = _reconstructed(images, features, matches, scale, config, progress)
         metric = scale is not UNKNOWN_SCALE
     structure = _triangulated(images, features, matches, config)
@@ -110,8 +110,10 @@ def _matches_of_posed(
     return verified
 
 
-def _matches_of_unposed(features: Sequence[Features], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
-    """Matches of images that look alike, not yet checked."""
+def _matches_of_unposed(
+    images: Sequence[MappingImage], features: Sequence[Features], config: MappingConfig, progress: Progress
+) -> dict[Pair, Array]:
+    """Matches of pairs that look alike, those of each pair that one relative pose explains."""
     sample = np.concatenate([found.descriptors for found in features])
     if not len(sample):
         raise MapError(f"none of the {len(features)} images shows a keypoint; are they dark or blurred?")
@@ -119,8 +121,19 @@ def _matches_of_unposed(features: Sequence[Features], config: MappingConfig, pro
     places = np.stack([vocabulary.encode(found.descriptors) for found in features])
     pairs = pairs_by_likeness(places, per_image=config.pairs_per_image, exhaustive_max=config.exhaustive_max_images)
     matched = matches_of_pairs(features, pairs, ratio=config.match_ratio)
-    found = progress(matched, description="matching", total=len(pairs))
-    return {pair: matches for pair, matches in found if len(matches) >= config.min_pair_matches}
+    enough = {
+        pair: found
+        for pair, found in progress(matched, description="matching", total=len(pairs))
+        if len(found) >= config.min_unposed_matches
+    }
+    rays = [image.camera.unproject(found.xy) for image, found in zip(images, features, strict=True)]
+    cameras = [image.camera for image in images]
+    verified = consistent_matches(enough, rays, cameras, max_error_px=config.max_relative_pose_error_px)
+    return {
+        pair: found
+        for pair, found in progress(verified, description="relative poses", total=len(enough))
+        if len(found) >= config.min_unposed_matches
+    }
 
 
 def _reconstructed(
@@ -132,8 +145,7 @@ def _reconstructed(
     progress: Progress,
 ) -> tuple[list[MappingImage], list[Features], dict[Pair, Array]]:
     """The images that structure from motion could place, with their poses, and their matches checked against them."""
-    for _ in progress(["structure from motion"], description="structure from motion"):
-        structure = reconstruct(images, features, matches)
+    structure = reconstruct(images, features, matches, progress)
     poses = placed(structure, images, scale)
     kept = [i for i, pose in enumerate(poses) if pose is not None]
     posed = [replace(images[i], map_from_camera=poses[i]) for i in kept]

@@ -20,8 +20,18 @@ class MappingConfig(Checked):
         120, "without poses, up to this many images all pairs are matched", low=2, high=10000
     )
     match_ratio: float = parameter(0.85, "nearest over second-nearest descriptor distance, at most", low=0.1, high=1.0)
-    max_epipolar_error_px: float = parameter(3.0, "distance from the epipolar line", unit="px", low=0.1, high=100.0)
-    min_pair_matches: int = parameter(12, "matches that make a pair of images count", low=5, high=1000)
+    max_epipolar_error_px: float = parameter(
+        3.0, "distance of a match from the epipolar line of two known poses", unit="px", low=0.1, high=100.0
+    )
+    max_relative_pose_error_px: float = parameter(
+        1.0, "distance of a match from the epipolar line of an estimated relative pose", unit="px", low=0.1, high=100.0
+    )
+    min_pair_matches: int = parameter(
+        12, "matches that agree with two images' known poses and make the pair count", low=5, high=1000
+    )
+    min_unposed_matches: int = parameter(
+        20, "matches that one relative pose must explain to make a pair without known poses count", low=5, high=1000
+    )
     min_track_length: int = parameter(3, "images that must see a point", low=2, high=100)
     descriptor_dimension: int = parameter(64, "bytes of a compact descriptor", low=8, high=256)
     points_per_landmark: int = parameter(300, "points that make a landmark, on average", low=10, high=100000)
