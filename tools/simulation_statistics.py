@@ -1,7 +1,7 @@
 """Does the simulated world look like a real one to the extractor?
 
 Prints keypoints per image, and matches, inlier ratio and inliers of image pairs, for real images where they lie beside
-the repository and for every kind of simulated world. Run: `python tools/simulation_statistics.py --worlds 2`.
+the repository and for every kind of simulated world. Run: `python tools/simulation_statistics.py`.
 """
 
 from __future__ import annotations
@@ -31,20 +31,24 @@ STEP_M = 0.04  # between the real images, median
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--worlds", type=int, default=2, help="simulated worlds per kind")
+    parser.add_argument("--worlds", type=int, default=3, help="simulated worlds per kind, seen together")
     parser.add_argument("--pairs", type=int, default=12, help="pairs per sequence")
     args = parser.parse_args()
     print("p10/p50/p90       | keypoints       | next frame: matches, inlier %, inliers"
           "                | third next frame: matches, inlier %, inliers")  # fmt: skip
     if REAL.is_dir():
         paths = sorted(REAL.glob("*.jpg"))
-        report("redkitchen", lambda i: cv2.imread(str(paths[i])), spaced(len(paths), args.pairs))
+        report("redkitchen", [(lambda i: cv2.imread(str(paths[i])), spaced(len(paths), args.pairs))])
     for kind in KINDS:
-        for seed in range(args.worlds):
-            world = make_world(kind, seed)
-            frames = round(lap_length_m(walk(world, 200, seed)) / STEP_M)
-            lap = make_lap(world, frames, seed)
-            report(f"{kind} {seed}", lap.image, spaced(frames, args.pairs))
+        worlds = [sequence(kind, seed, args.pairs) for seed in range(args.worlds)]
+        report(f"{kind} x {len(worlds)}", worlds)
+
+
+def sequence(kind: str, seed: int, pairs: int) -> tuple[Callable[[int], Array], list[int]]:
+    """A lap through a world with the real images' distance between frames, and where to look at it."""
+    world = make_world(kind, seed)
+    frames = round(lap_length_m(walk(world, 200, seed)) / STEP_M)
+    return make_lap(world, frames, seed).image, spaced(frames, pairs)
 
 
 def lap_length_m(map_from_camera: Sequence[Pose]) -> float:
@@ -57,15 +61,16 @@ def spaced(frames: int, count: int) -> list[int]:
     return [int(i) for i in np.linspace(0, frames - 4, count)]
 
 
-def report(name: str, load: Callable[[int], Array], starts: Sequence[int]) -> None:
-    """Print one line."""
+def report(name: str, sequences: Sequence[tuple[Callable[[int], Array], Sequence[int]]]) -> None:
+    """Print one line: what all sequences give together."""
     extractor = RootSift(ExtractorConfig())
     keypoints, near, wide = [], [], []
-    for start in starts:
-        first, second, third = (extractor.extract(load(start + step)) for step in (0, 1, 3))
-        keypoints.append(len(first))
-        near.append(two_view(first, second))
-        wide.append(two_view(first, third))
+    for load, starts in sequences:
+        for start in starts:
+            first, second, third = (extractor.extract(load(start + step)) for step in (0, 1, 3))
+            keypoints.append(len(first))
+            near.append(two_view(first, second))
+            wide.append(two_view(first, third))
     print(f"{name:17s} | {spread(keypoints):15s} | {pairs(near):36s} | {pairs(wide)}", flush=True)
 
 

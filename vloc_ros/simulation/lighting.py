@@ -38,17 +38,17 @@ class Lighting:
     gamma: float = 1.0
     vignetting: float = 0.25
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    noise: float = 7.0
-    read_noise: float = 4.0
+    noise: float = 10.0
+    read_noise: float = 6.0
     blur_px: float = 0.8
     motion_blur_px: float = 1.0
 
 
 DAY = Lighting()
 DUSK = Lighting(daylight=0.25, lamps=0.35, exposure=1.15, exposure_jitter=0.08, vignetting=0.35,
-                tint=(1.08, 0.97, 0.95), noise=9.0, read_noise=5.0, motion_blur_px=1.5)  # fmt: skip
+                tint=(1.08, 0.97, 0.95), noise=12.0, read_noise=7.0, motion_blur_px=1.5)  # fmt: skip
 NIGHT = Lighting(daylight=0.03, lamps=0.5, exposure=1.1, exposure_jitter=0.1, gamma=1.15, vignetting=0.45,
-                 tint=(0.78, 0.95, 1.15), noise=11.0, read_noise=7.0, blur_px=0.9, motion_blur_px=2.5)  # fmt: skip
+                 tint=(0.78, 0.95, 1.15), noise=13.0, read_noise=8.0, blur_px=0.9, motion_blur_px=2.5)  # fmt: skip
 
 
 def relight(image: Array, lighting: Lighting, seed: int) -> Array:

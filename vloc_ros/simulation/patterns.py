@@ -106,7 +106,7 @@ def _courses(
             colour = tone * rng.normal(1.0, 0.1) + rng.normal(0, 3, 3)
             low, high = (int(x + joint_px), int(y + joint_px)), (int(x + step_x - 1), int(y + step_y - 1))
             cv2.rectangle(canvas, low, high, np.clip(colour, 0, 255).tolist(), -1)
-    noise = 11.0 * fractal_noise(rng, height, width, 0.4 * px_per_m, 2.0)
+    noise = 8.0 * fractal_noise(rng, height, width, 0.4 * px_per_m, 2.0)
     return _to_image(canvas + noise[..., None])
 
 
@@ -114,20 +114,20 @@ def carpet(style: Generator, rng: Generator, height: int, width: int, px_per_m: 
     """Short pile with wear."""
     tone = _colour(style, 60, 140, spread=18)
     wear = 8.0 * fractal_noise(rng, height, width, 1.0 * px_per_m, 0.1 * px_per_m)
-    pile = 13.0 * fractal_noise(rng, height, width, 0.03 * px_per_m, 2.0)
+    pile = 9.0 * fractal_noise(rng, height, width, 0.03 * px_per_m, 2.0)
     return _to_image(tone + (wear + pile)[..., None])
 
 
 def stone(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """Gravel and asphalt: noise at every scale."""
     noise = fractal_noise(rng, height, width, 1.5 * px_per_m, 2.0)
-    return _to_image(_colour(style, 90, 130, spread=8) + 18.0 * noise[..., None])
+    return _to_image(_colour(style, 90, 130, spread=8) + 11.0 * noise[..., None])
 
 
 def grass(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
     """A meadow: green, patchy."""
     noise = fractal_noise(rng, height, width, 2.0 * px_per_m, 2.0)
-    return _to_image(np.array([50, 110, 80]) + np.array([12, 22, 18]) * noise[..., None])
+    return _to_image(np.array([50, 110, 80]) + np.array([8, 15, 12]) * noise[..., None])
 
 
 def sky(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:

@@ -36,7 +36,7 @@ class Part:
 
 
 def make_room(
-    materials: Materials, area: Area, height: float, *, doors: tuple[Door, ...], furniture: int, picture_share: float
+    materials: Materials, area: Area, height: float, *, doors: tuple[Door, ...], furniture: int, picture_share: float, rows: int = 1
 ) -> Part:
     """A furnished room with walls around `area`."""
     rng = materials.rng
@@ -50,7 +50,7 @@ def make_room(
     for side in _SIDES:
         walls = _wall(materials, area, side, height, wall_pattern, [d for d in doors if d.side == side])
         shown += walls
-        shown += [p for wall in walls for p in _pictures(materials, wall, picture_share)]
+        shown += [p for wall in walls for p in _pictures(materials, wall, picture_share, rows)]
     furniture_shown, obstacles = _furnish(materials, area, doors, furniture)
     lamps = _ceiling_lamps(area, height)
     return Part((*shown, *furniture_shown), (area,), tuple(obstacles), lamps)
@@ -100,16 +100,18 @@ def _wall(
     return [*pieces, piece(done, length, 0.0)]
 
 
-def _pictures(materials: Materials, wall: Rectangle, share: float) -> list[Rectangle]:
-    """Pictures side by side at uneven heights, with gaps."""
+def _pictures(materials: Materials, wall: Rectangle, share: float, rows: int) -> list[Rectangle]:
+    """Pictures side by side at uneven heights, with gaps; a second row hangs beneath the first."""
     length, height = float(np.linalg.norm(wall.edge_u)), float(-wall.edge_v[2])
     if height < 1.5:
         return []
-    rng, hung, along = materials.rng, [], 0.15
-    while along < length - 0.7:
-        if rng.random() < share:
-            hung.append(picture(materials, wall, along, float(rng.uniform(1.35, 2.05))))
-        along += float(rng.uniform(0.62, 0.8))
+    rng, hung = materials.rng, []
+    for row in range(rows):
+        along = 0.15
+        while along < length - 0.7:
+            if rng.random() < share:
+                hung.append(picture(materials, wall, along, float(rng.uniform(1.35, 2.05)) - 0.9 * row))
+            along += float(rng.uniform(0.62, 0.8))
     return hung
 
 

@@ -54,9 +54,9 @@ def _corridor(materials: Materials) -> Part:
     bend_y = width + WALL_THICKNESS_M
     middle = long - width / 2
     first = make_room(materials, Area(0.0, 0.0, long, width), height, doors=(Door("north", middle),),
-                      furniture=0, picture_share=0.9)  # fmt: skip
+                      furniture=0, picture_share=0.9, rows=2)  # fmt: skip
     second = make_room(materials, Area(long - width, bend_y, long, bend_y + side_length), height,
-                       doors=(Door("south", middle),), furniture=0, picture_share=0.9)  # fmt: skip
+                       doors=(Door("south", middle),), furniture=0, picture_share=0.9, rows=2)  # fmt: skip
     return _joined([first, second, doorway(materials, "north", width, middle)])
 
 
