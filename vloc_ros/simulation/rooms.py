@@ -36,7 +36,14 @@ class Part:
 
 
 def make_room(
-    materials: Materials, area: Area, height: float, *, doors: tuple[Door, ...], furniture: int, picture_share: float, rows: int = 1
+    materials: Materials,
+    area: Area,
+    height: float,
+    *,
+    doors: tuple[Door, ...],
+    furniture: int,
+    picture_share: float,
+    rows: int = 1,
 ) -> Part:
     """A furnished room with walls around `area`."""
     rng = materials.rng
