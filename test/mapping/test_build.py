@@ -84,6 +84,8 @@ def test_images_alone_with_poses_for_scale_give_a_metric_map() -> None:
     scene = make_posed_points(images=8)
     landmark_map = _build(scene, scale=GivenPoses())
     assert landmark_map.metric
+    agreement = [landmark_map.provenance[f"{which}_distance_from_given_poses_m"] for which in ("median", "largest")]
+    assert 0 < agreement[0] < agreement[1] < 0.03
     assert _median_error_m(scene, landmark_map) < 0.03
 
 

@@ -8,7 +8,13 @@ from posed_points import CAMERA, make_posed_points, unit
 
 from vloc_ros.core.features import Features
 from vloc_ros.core.pose import Pose
-from vloc_ros.mapping.correspondences import epipolar_inliers, matches_of_pairs, mutual_matches
+from vloc_ros.mapping.correspondences import (
+    consistent_matches,
+    epipolar_inliers,
+    matches_of_pairs,
+    mutual_matches,
+    relative_pose_inliers,
+)
 
 
 def test_matches_show_the_same_point() -> None:
@@ -53,6 +59,35 @@ def test_epipolar_check_keeps_true_matches_and_drops_wrong_ones() -> None:
     wrong = _inliers(rays[0][found[:, 0]], rays[1][np.roll(found[:, 1], 7)], scene.poses)
     assert right.mean() > 0.99
     assert wrong.mean() < 0.1
+
+
+def test_one_relative_pose_explains_the_true_matches_and_few_wrong_ones() -> None:
+    scene = make_posed_points(images=2, points=2000)
+    found = scene.true_matches()[0, 1]
+    rays = [CAMERA.unproject(features.xy) for features in scene.features]
+    is_wrong = np.arange(len(found)) % 2 == 1
+    first, second = rays[0][found[:, 0]], rays[1][found[:, 1]].copy()
+    second[is_wrong] = np.roll(second[is_wrong], 7, axis=0)
+    inliers = relative_pose_inliers((first, second), (CAMERA, CAMERA), max_error_px=2.0)
+    assert inliers[~is_wrong].mean() > 0.95
+    assert inliers[is_wrong].mean() < 0.1
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_too_few_matches_have_no_relative_pose(count: int) -> None:
+    rays = np.tile([0.1, 0.2, 1.0], (count, 1))
+    assert not relative_pose_inliers((rays, rays), (CAMERA, CAMERA), max_error_px=2.0).any()
+
+
+def test_consistent_matches_are_of_the_pairs_they_were_asked_for() -> None:
+    scene = make_posed_points(images=4)
+    matches = scene.true_matches()
+    rays = [CAMERA.unproject(features.xy) for features in scene.features]
+    found = dict(consistent_matches(matches, rays, [CAMERA] * 4, max_error_px=2.0))
+    assert list(found) == list(matches)
+    for pair, kept in found.items():
+        assert len(kept) > 0.9 * len(matches[pair])
+        assert {tuple(row) for row in kept} <= {tuple(row) for row in matches[pair]}
 
 
 def test_epipolar_error_is_in_pixels() -> None:

@@ -178,6 +178,13 @@ def _summary(landmark_map: LandmarkMap, images: int) -> str:
         if calibration.samples
         else "covariance NOT calibrated: too few images to leave any out; a typical scale is used",
     ]
+    apart_m = landmark_map.provenance.get("median_distance_from_given_poses_m")
+    if apart_m is not None:
+        most_m = landmark_map.provenance["largest_distance_from_given_poses_m"]
+        lines.append(
+            f"its cameras lie {100 * apart_m:.1f} cm (median; at most {100 * most_m:.1f} cm) from the given poses; "
+            "the covariance is about this map's frame and does not hold that"
+        )
     if not landmark_map.metric:
         lines.append("the scale is unknown: lengths are not metres; `vloc map align` gives the map scale and frame")
     return "\n".join(lines)

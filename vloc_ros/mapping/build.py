@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from vloc_ros.mapping.correspondences import consistent_matches, epipolar_inlier
 from vloc_ros.mapping.images import MappingImage, Progress, extract_all, silent
 from vloc_ros.mapping.landmarks import cluster_landmarks
 from vloc_ros.mapping.pairs import Pair, pairs_by_likeness, pairs_by_pose
-from vloc_ros.mapping.scale import UNKNOWN_SCALE, ScaleSource, placed
+from vloc_ros.mapping.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource, placed
 from vloc_ros.mapping.structure import Structure, mean_descriptors, refined
 
 _MIN_IMAGES = 3
@@ -58,24 +58,40 @@ def build_map(
     """
     _check(images, posed=scale is None)
     features = extract_all(images, extractor, progress)
+    views = [
+        _View(image, found, image.camera.unproject(found.xy)) for image, found in zip(images, features, strict=True)
+    ]
     if scale is None:
-        matches = _matches_of_posed(images, features, config, progress)
-        metric = True
+        matches = _matches_of_posed(views, config, progress)
+        agreement = {}
     else:
-        matches = _matches_of_unposed(images, features, config, progress)
-        images, features, matches = _reconstructed(images, features, matches, scale, config, progress)
-        metric = scale is not UNKNOWN_SCALE
-    structure = _triangulated(images, features, matches, config)
-    landmark_map = _map_of(structure, images, features, name=name, frame_id=frame_id, config=config)
+        views, matches = _reconstructed(views, scale, config, progress)
+        agreement = _agreement(views, images) if isinstance(scale, GivenPoses) else {}
+    structure = _triangulated(views, matches, config)
+    landmark_map = _map_of(structure, views, name=name, frame_id=frame_id, config=config)
     calibration = calibrate(
-        images,
-        features,
+        [view.image for view in views],
+        [view.features for view in views],
         gap_m=config.calibration_gap_m,
-        map_without=lambda left_out: _map_without(left_out, landmark_map, structure, images, features, config),
+        map_without=lambda left_out: _map_without(left_out, landmark_map, structure, views, config),
         localizer_factory=localizer_factory,
         progress=progress,
     )
-    return replace(landmark_map, calibration=calibration, metric=metric)
+    return replace(
+        landmark_map,
+        calibration=calibration,
+        metric=scale is not UNKNOWN_SCALE,
+        provenance={**landmark_map.provenance, **agreement},
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """An image, its keypoints, and the (K, 3) rays with z = 1 through them."""
+
+    image: MappingImage
+    features: Features
+    rays: Array
 
 
 def _check(images: Sequence[MappingImage], *, posed: bool) -> None:
@@ -89,20 +105,17 @@ def _check(images: Sequence[MappingImage], *, posed: bool) -> None:
         raise InputError(f"{without} has no pose; give poses for all images, or build from images alone")
 
 
-def _matches_of_posed(
-    images: Sequence[MappingImage], features: Sequence[Features], config: MappingConfig, progress: Progress
-) -> dict[Pair, Array]:
+def _matches_of_posed(views: Sequence[_View], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
     """Matches of pairs that look the same way, checked against the known poses."""
-    poses = [image.map_from_camera for image in images if image.map_from_camera is not None]
-    rays = [image.camera.unproject(found.xy) for image, found in zip(images, features, strict=True)]
+    poses = [view.image.map_from_camera for view in views if view.image.map_from_camera is not None]
     pairs = pairs_by_pose(poses, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
     verified = {}
-    matched = matches_of_pairs(features, pairs, ratio=config.match_ratio)
+    matched = matches_of_pairs([view.features for view in views], pairs, ratio=config.match_ratio)
     for (i, j), found in progress(matched, description="matching", total=len(pairs)):
         meet = epipolar_inliers(
-            (rays[i][found[:, 0]], rays[j][found[:, 1]]),
+            (views[i].rays[found[:, 0]], views[j].rays[found[:, 1]]),
             (poses[i], poses[j]),
-            (images[i].camera, images[j].camera),
+            (views[i].image.camera, views[j].image.camera),
             max_error_px=config.max_epipolar_error_px,
         )
         if meet.sum() >= config.min_pair_matches:
@@ -110,10 +123,9 @@ def _matches_of_posed(
     return verified
 
 
-def _matches_of_unposed(
-    images: Sequence[MappingImage], features: Sequence[Features], config: MappingConfig, progress: Progress
-) -> dict[Pair, Array]:
+def _matches_of_unposed(views: Sequence[_View], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
     """Matches of pairs that look alike, those of each pair that one relative pose explains."""
+    features = [view.features for view in views]
     sample = np.concatenate([found.descriptors for found in features])
     if not len(sample):
         raise MapError(f"none of the {len(features)} images shows a keypoint; are they dark or blurred?")
@@ -126,9 +138,12 @@ def _matches_of_unposed(
         for pair, found in progress(matched, description="matching", total=len(pairs))
         if len(found) >= config.min_unposed_matches
     }
-    rays = [image.camera.unproject(found.xy) for image, found in zip(images, features, strict=True)]
-    cameras = [image.camera for image in images]
-    verified = consistent_matches(enough, rays, cameras, max_error_px=config.max_relative_pose_error_px)
+    verified = consistent_matches(
+        enough,
+        [view.rays for view in views],
+        [view.image.camera for view in views],
+        max_error_px=config.max_relative_pose_error_px,
+    )
     return {
         pair: found
         for pair, found in progress(verified, description="relative poses", total=len(enough))
@@ -137,48 +152,54 @@ def _matches_of_unposed(
 
 
 def _reconstructed(
-    images: Sequence[MappingImage],
-    features: Sequence[Features],
-    matches: Mapping[Pair, Array],
-    scale: ScaleSource,
-    config: MappingConfig,
-    progress: Progress,
-) -> tuple[list[MappingImage], list[Features], dict[Pair, Array]]:
+    views: Sequence[_View], scale: ScaleSource, config: MappingConfig, progress: Progress
+) -> tuple[list[_View], dict[Pair, Array]]:
     """The images that structure from motion could place, with their poses, and their matches checked against them."""
-    structure = reconstruct(images, features, matches, progress)
+    images = [view.image for view in views]
+    matches = _matches_of_unposed(views, config, progress)
+    structure = reconstruct(images, [view.features for view in views], matches, progress)
     poses = placed(structure, images, scale)
-    kept = [i for i, pose in enumerate(poses) if pose is not None]
-    posed = [replace(images[i], map_from_camera=poses[i]) for i in kept]
-    kept_features = [features[i] for i in kept]
-    return posed, kept_features, _matches_of_posed(posed, kept_features, config, progress)
+    posed = [
+        replace(view, image=replace(view.image, map_from_camera=pose))
+        for view, pose in zip(views, poses, strict=True)
+        if pose is not None
+    ]
+    return posed, _matches_of_posed(posed, config, progress)
 
 
-def _triangulated(
-    images: Sequence[MappingImage], features: Sequence[Features], matches: Mapping[Pair, Array], config: MappingConfig
-) -> Structure:
+def _agreement(views: Sequence[_View], given: Sequence[MappingImage]) -> dict[str, float]:
+    """How far the placed cameras lie from the poses that gave them scale and frame: what the frame is good to."""
+    poses = {image.name: image.map_from_camera for image in given}
+    apart_m = [
+        view.image.map_from_camera.distance_to(pose)[0]
+        for view in views
+        if view.image.map_from_camera is not None and (pose := poses[view.image.name]) is not None
+    ]
+    return {
+        "median_distance_from_given_poses_m": round(float(np.median(apart_m)), 4),
+        "largest_distance_from_given_poses_m": round(float(np.max(apart_m)), 4),
+    }
+
+
+def _triangulated(views: Sequence[_View], matches: Mapping[Pair, Array], config: MappingConfig) -> Structure:
     """The points that enough images saw."""
     if not matches:
         raise MapError(
-            f"no two of the {len(images)} images share {config.min_pair_matches} matches that fit their poses; "
+            f"no two of the {len(views)} images share {config.min_pair_matches} matches that fit their poses; "
             "check that the poses are map_from_camera of optical frames and belong to these images"
         )
-    structure = triangulate(images, features, matches).with_tracks_of_at_least(config.min_track_length)
+    built = triangulate([view.image for view in views], [view.features for view in views], matches)
+    structure = built.with_tracks_of_at_least(config.min_track_length)
     if not len(structure.points):
         raise MapError(f"no point is seen by {config.min_track_length} images; take them closer together")
     return structure
 
 
 def _map_of(
-    structure: Structure,
-    images: Sequence[MappingImage],
-    features: Sequence[Features],
-    *,
-    name: str,
-    frame_id: str,
-    config: MappingConfig,
+    structure: Structure, views: Sequence[_View], *, name: str, frame_id: str, config: MappingConfig
 ) -> LandmarkMap:
     """Describe the points, group them into landmarks, index the places."""
-    descriptors = mean_descriptors(structure, [found.descriptors for found in features])
+    descriptors = mean_descriptors(structure, [view.features.descriptors for view in views])
     codec = DescriptorCodec.fit(descriptors, config.descriptor_dimension)
     return LandmarkMap(
         name=name,
@@ -187,10 +208,10 @@ def _map_of(
         landmark_ids=cluster_landmarks(structure.points, points_per_landmark=config.points_per_landmark),
         codes=codec.encode(descriptors),
         codec=codec,
-        keyframes=_keyframes(images, structure),
+        keyframes=_keyframes(views, structure),
         extractor=config.extractor,
-        places={"vlad": _vlad_places(features, codec, config)},
-        provenance=_provenance(images, structure),
+        places={"vlad": _vlad_places(views, codec, config)},
+        provenance=_provenance(structure),
     )
 
 
@@ -198,29 +219,28 @@ def _map_without(
     left_out: Array,
     landmark_map: LandmarkMap,
     structure: Structure,
-    images: Sequence[MappingImage],
-    features: Sequence[Features],
+    views: Sequence[_View],
     config: MappingConfig,
 ) -> LandmarkMap:
     """The map as it would be had these images not been taken: what they saw moves no point and describes none."""
     rest = structure.without_images(left_out).with_tracks_of_at_least(config.min_track_length)
     if not len(rest.points):
         raise MapError("no point is left")
-    rest = refined(rest, [image.camera.unproject(found.xy) for image, found in zip(images, features, strict=True)])
+    rest = refined(rest, [view.rays for view in views])
     return replace(
         landmark_map,
         points=rest.points.astype(np.float32),
         landmark_ids=np.zeros(len(rest.points), np.int32),
-        codes=landmark_map.codec.encode(mean_descriptors(rest, [found.descriptors for found in features])),
-        keyframes=_keyframes(images, rest),
+        codes=landmark_map.codec.encode(mean_descriptors(rest, [view.features.descriptors for view in views])),
+        keyframes=_keyframes(views, rest),
     )
 
 
-def _keyframes(images: Sequence[MappingImage], structure: Structure) -> Keyframes:
-    visible = [structure.visible(i) for i in range(len(images))]
+def _keyframes(views: Sequence[_View], structure: Structure) -> Keyframes:
+    visible = [structure.visible(i) for i in range(len(views))]
     poses: list[Pose] = [pose for pose in structure.poses if pose is not None]
     return Keyframes(
-        names=tuple(image.name for image in images),
+        names=tuple(view.image.name for view in views),
         rotations=np.stack([pose.rotation for pose in poses]),
         translations=np.stack([pose.translation for pose in poses]),
         point_offsets=np.concatenate([[0], np.cumsum([len(v) for v in visible])]).astype(np.int64),
@@ -228,17 +248,17 @@ def _keyframes(images: Sequence[MappingImage], structure: Structure) -> Keyframe
     )
 
 
-def _vlad_places(features: Sequence[Features], codec: DescriptorCodec, config: MappingConfig) -> PlaceIndex:
-    projected = [codec.project(found.descriptors) for found in features]
+def _vlad_places(views: Sequence[_View], codec: DescriptorCodec, config: MappingConfig) -> PlaceIndex:
+    projected = [codec.project(view.features.descriptors) for view in views]
     sample = np.concatenate(projected)
     vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // 50000)], config.vocabulary_words)
     places = np.stack([vocabulary.encode(descriptors) for descriptors in projected])
     return PlaceIndex(vocabulary.hash, places, vocabulary.arrays)
 
 
-def _provenance(images: Sequence[MappingImage], structure: Structure) -> dict[str, Any]:
+def _provenance(structure: Structure) -> dict[str, Any]:
     return {
-        "images": len(images),
+        "images": len(structure.poses),
         "mean_reprojection_error_px": round(structure.mean_reprojection_error_px, 4),
         "mean_track_length": round(len(structure.track_points) / len(structure.points), 3),
     }
