@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vloc_ros.core.fix import fix_of
 from vloc_ros.core.pose import Pose
-from vloc_ros.nodes.fix import fix_of
 
 SMALL = st.floats(-3.0, 3.0)
 POSES = st.tuples(st.tuples(SMALL, SMALL, SMALL), st.tuples(SMALL, SMALL, SMALL)).map(

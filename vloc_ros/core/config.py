@@ -132,6 +132,39 @@ class VerificationConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class FixFilterConfig(Checked):
+    """When a fix that odometry does not carry is believed."""
+
+    enabled: bool = parameter(True, "hold a fix that disagrees with the last one until others confirm it")
+    confirmations: int = parameter(3, "fixes in a row that must agree before a jump is believed", low=1, high=1000)
+    confirmations_standing: int = parameter(
+        10, "the same while the robot stands and sees the same again", low=1, high=1000
+    )
+    first_confirmations: int = parameter(2, "fixes in a row that must agree at the start", low=1, high=1000)
+    moved_m: float = parameter(0.05, "a robot that moved by this sees something else", unit="m", low=0.0, high=10.0)
+    moved_rad: float = parameter(0.05, "or turned by this", unit="rad", low=0.0, high=3.15)
+    tolerance_m: float = parameter(
+        0.03, "standard deviation of what time stamps and the map add to a step", unit="m", low=0.0, high=10.0
+    )
+    tolerance_rad: float = parameter(0.02, "the same of the rotation", unit="rad", low=0.0, high=3.15)
+    odometry_position_drift: float = parameter(0.05, "standard deviation of odometry per metre", low=0.0, high=10.0)
+    odometry_turn_drift: float = parameter(0.05, "standard deviation of odometry per radian", low=0.0, high=10.0)
+    odometry_heading_drift: float = parameter(
+        0.02, "standard deviation of the heading of odometry per metre", unit="rad/m", low=0.0, high=3.15
+    )
+    max_speed_m_s: float = parameter(
+        1.0,
+        "without odometry: standard deviation of how far the robot goes in a second",
+        unit="m/s",
+        low=0.0,
+        high=100.0,
+    )
+    max_turn_rate_rad_s: float = parameter(
+        1.0, "without odometry: the same of how far it turns", unit="rad/s", low=0.0, high=100.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LocalizerConfig(Checked):
     """All stages of a localizer. The extractor is the map's own."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.covariance import carry_covariance
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.fix import Fix, fix_of
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import PosePrior, Query
@@ -16,7 +17,6 @@ from vloc_ros.core.result import LocalizationResult
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.calibration import Calibration
 from vloc_ros.nodes.conversion import fill_status, image_of, pose_with_covariance, stamp_ns_of
-from vloc_ros.nodes.fix import Fix, fix_of
 from vloc_ros.nodes.frames import Frames
 from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.refusal import Refused

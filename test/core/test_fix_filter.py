@@ -1,0 +1,172 @@
+"""Fixes that odometry carries are published; a jump waits until it is confirmed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.config import FixFilterConfig
+from vloc_ros.core.fix import Fix
+from vloc_ros.core.fix_filter import FixFilter, Verdict
+from vloc_ros.core.pose import Pose
+
+AGREES, HELD, JUMPED = Verdict.AGREES, Verdict.HELD, Verdict.JUMPED
+CONFIG = FixFilterConfig()
+STEP_NS = 100_000_000
+# odometry starts somewhere else than the map
+ODOM_FROM_MAP = Pose.from_rotation_vector([0.0, 0.0, 0.7], [3.0, -1.0, 0.0])
+
+
+def _pose(x: float, y: float = 0.0, yaw: float = 0.0) -> Pose:
+    return Pose.from_rotation_vector([0.0, 0.0, yaw], [x, y, 0.0])
+
+
+def _fix(map_from_base: Pose, std: float = 0.005) -> Fix:
+    return Fix(map_from_base, np.eye(6) * std**2)
+
+
+class Robot:
+    """Feeds a filter with what a robot on a straight way sees."""
+
+    def __init__(self, config: FixFilterConfig = CONFIG, *, step_m: float = 0.05, odometry: bool = True) -> None:
+        self.filter = FixFilter(config)
+        self.step_m, self.odometry, self.count = step_m, odometry, 0
+        self.carried = Pose.identity()
+
+    def sees(self, fix: Fix | None = None) -> Verdict:
+        """One image further: the true fix, or another one."""
+        self.count += 1
+        true = self.carried @ _pose(self.step_m * self.count)
+        odom_from_base = ODOM_FROM_MAP @ _pose(self.step_m * self.count)
+        judgement = self.filter.judge(
+            fix or _fix(true), odom_from_base if self.odometry else None, self.count * STEP_NS
+        )
+        return judgement.verdict
+
+
+def test_the_second_fix_in_a_row_is_the_first_to_be_published() -> None:
+    robot = Robot()
+    assert [robot.sees() for _ in range(4)] == [HELD, AGREES, AGREES, AGREES]
+
+
+def test_a_single_wrong_fix_is_held_and_changes_nothing() -> None:
+    robot = Robot()
+    robot.sees(), robot.sees()
+    assert robot.sees(_fix(_pose(4.0, 2.0, 1.0))) is HELD
+    assert [robot.sees() for _ in range(3)] == [AGREES] * 3
+
+
+def test_wrong_fixes_that_do_not_agree_with_each_other_are_all_held() -> None:
+    robot = Robot()
+    robot.sees(), robot.sees()
+    assert {robot.sees(_fix(_pose(float(x), 3.0))) for x in range(10, 40)} == {HELD}
+
+
+def test_a_robot_that_was_carried_away_is_believed_after_three_fixes() -> None:
+    robot = Robot()
+    for _ in range(5):
+        robot.sees()
+    robot.carried = _pose(7.0, 4.0, 2.0)
+    assert [robot.sees() for _ in range(5)] == [HELD, HELD, JUMPED, AGREES, AGREES]
+
+
+def test_a_standing_robot_needs_more_since_it_sees_the_same_again() -> None:
+    robot = Robot(step_m=0.0)
+    for _ in range(3):
+        robot.sees()
+    robot.carried = _pose(7.0, 4.0)
+    verdicts = [robot.sees() for _ in range(12)]
+    assert verdicts == [HELD] * 9 + [JUMPED, AGREES, AGREES]
+
+
+def test_a_slow_robot_has_moved_after_some_frames() -> None:
+    robot = Robot(step_m=0.011)
+    robot.sees(), robot.sees()
+    robot.carried = _pose(7.0, 4.0)
+    assert [robot.sees() for _ in range(6)].index(JUMPED) == 5
+
+
+def test_odometry_that_jumps_carries_nothing_and_does_not_widen_the_gate() -> None:
+    robot = Robot()
+    robot.sees(), robot.sees()
+    elsewhere = [_pose(50.0 + 0.05 * k) for k in range(10)]
+    judge = robot.filter.judge
+    assert judge(_fix(_pose(30.0)), elsewhere[3], 3 * STEP_NS).verdict is HELD
+    assert judge(_fix(_pose(0.2)), elsewhere[4], 4 * STEP_NS).verdict is AGREES
+    assert judge(_fix(_pose(0.25)), elsewhere[5], 5 * STEP_NS).verdict is AGREES
+
+
+def test_a_fix_within_its_own_covariance_agrees() -> None:
+    robot = Robot()
+    robot.sees(), robot.sees()
+    assert robot.sees(_fix(_pose(0.65, 0.5), std=0.3)) is AGREES
+
+
+def test_uncertainty_grows_with_the_way_even_when_it_leads_back() -> None:
+    fixes = FixFilter(CONFIG)
+    fixes.tell(_fix(Pose.identity()), _pose(0.0), 0)
+    before = fixes.expected(_pose(0.0), 1)
+    for x in (*np.linspace(0, 10, 50), *np.linspace(10, 0, 50)):
+        after = fixes.expected(_pose(float(x)), 2)
+    assert before is not None
+    assert after is not None
+    np.testing.assert_allclose(after.map_from_base.matrix, before.map_from_base.matrix, atol=1e-12)
+    assert np.sqrt(after.covariance[0, 0]) > 0.05 * 20
+    assert np.sqrt(before.covariance[0, 0]) < 0.01
+
+
+def test_odometry_carries_what_is_expected_in_the_map() -> None:
+    fixes = FixFilter(CONFIG)
+    start = _pose(5.0, 5.0, np.pi / 2)
+    fixes.tell(_fix(start), ODOM_FROM_MAP, 0)
+    expected = fixes.expected(ODOM_FROM_MAP @ _pose(1.0), 1)
+    assert expected is not None
+    np.testing.assert_allclose(expected.map_from_base.translation, [5.0, 6.0, 0.0], atol=1e-12)
+
+
+def test_without_odometry_time_limits_how_far_a_fix_may_be() -> None:
+    robot = Robot(odometry=False, step_m=0.05)
+    robot.sees(), robot.sees()
+    assert robot.sees() is AGREES
+    assert robot.sees(_fix(_pose(4.0))) is HELD
+    robot.count += 40  # four seconds later it may be there
+    assert robot.sees(_fix(_pose(4.0))) is AGREES
+
+
+def test_what_is_told_is_believed_at_once_and_can_be_overcome() -> None:
+    robot = Robot()
+    robot.filter.tell(_fix(_pose(9.0, 9.0), std=0.2), None, 0)
+    assert [robot.sees() for _ in range(4)] == [HELD, HELD, JUMPED, AGREES]
+
+
+def test_forgetting_starts_anew() -> None:
+    robot = Robot()
+    robot.sees(), robot.sees()
+    robot.filter.forget()
+    assert robot.filter.expected(None, 0) is None
+    assert robot.sees() is HELD
+
+
+def test_a_filter_that_is_off_publishes_everything_and_still_expects() -> None:
+    robot = Robot(replace(CONFIG, enabled=False))
+    assert [robot.sees(_fix(_pose(float(x)))) for x in (0, 50, -50)] == [AGREES] * 3
+    assert robot.filter.expected(None, 0) is not None
+
+
+@pytest.mark.parametrize("confirmations", [1, 2, 5])
+def test_the_stated_number_of_fixes_confirms_a_jump(confirmations: int) -> None:
+    robot = Robot(replace(CONFIG, confirmations=confirmations))
+    robot.sees(), robot.sees()
+    robot.carried = _pose(7.0, 4.0, 2.0)
+    verdicts = [robot.sees() for _ in range(6)]
+    assert verdicts.index(JUMPED) == max(confirmations, 2) - 1 or confirmations == 1
+
+
+def test_a_held_fix_says_how_far_it_is_off() -> None:
+    robot = Robot()
+    robot.sees(), robot.sees()
+    judgement = robot.filter.judge(_fix(_pose(4.1)), ODOM_FROM_MAP @ _pose(0.1), 3 * STEP_NS)
+    assert not judgement.publish
+    assert judgement.reason.startswith("4.00 m and 0.0 degrees from where the last fix is carried to; 1 of")
