@@ -34,7 +34,7 @@ def build_localizer(config: LocalizerConfig, landmark_map: LandmarkMap) -> Local
     Raises:
         MapError: the map needs something that it or this version does not have.
     """
-    proposers: list[Proposer] = [PriorView(config.proposals, landmark_map)]
+    proposers: list[Proposer] = []
     whole_map = len(landmark_map.points) <= config.proposals.whole_map_max_points
     if whole_map:
         proposers.append(WholeMap())
@@ -48,8 +48,10 @@ def build_localizer(config: LocalizerConfig, landmark_map: LandmarkMap) -> Local
     return Localizer(
         landmark_map,
         extractor=build_extractor(landmark_map.extractor),
+        prior_view=PriorView(config.proposals, landmark_map),
         proposers=proposers,
         matcher=NearestNeighbourMatcher(config.matcher, landmark_map),
         pose=config.pose,
         verifier=Verifier(config.verification, landmark_map),
+        tracking=config.tracking,
     )

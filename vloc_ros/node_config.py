@@ -43,6 +43,7 @@ class LocalizerNodeConfig(Checked):
         low=0.0,
         high=3600.0,
     )
+    carry_last_fix: bool = parameter(True, "the last fix, carried on by odometry, tells where to look first")
     image_transport: str = parameter("raw", "image, or image/compressed", choices=("raw", "compressed"))
     image_reliability: str = parameter(
         "best_effort", "QoS of the image; large raw images need reliable", choices=("best_effort", "reliable")
@@ -50,7 +51,7 @@ class LocalizerNodeConfig(Checked):
     image_depth: int = parameter(5, "QoS depth of the image; what overflows it has no status", low=1, high=1000)
     status_depth: int = parameter(50, "QoS depth of status and poses, which are reliable", low=1, high=10000)
     relocalize_timeout_s: float = parameter(
-        2.0, "the service relocalize waits so long for an image", unit="s", low=0.01, high=60.0
+        2.0, "the service relocalize waits so long for a fix", unit="s", low=0.01, high=60.0
     )
 
 

@@ -28,7 +28,14 @@ class Robot:
 
     def __init__(self, ros: Ros, wall: Wall, **parameters: Any) -> None:
         self.ros, self.wall = ros, wall
-        values = {"map": str(wall.map), "image_reliability": "reliable", "transform_tolerance_s": TOLERANCE_NS * 1e-9}
+        values = {
+            "map": str(wall.map),
+            "image_reliability": "reliable",
+            "transform_tolerance_s": TOLERANCE_NS * 1e-9,
+            # every image by itself
+            "carry_last_fix": False,
+            "fix_filter.enabled": False,
+        }
         self.node = ros.add(LocalizerNode, autostart=False, **(values | parameters))
         self.statuses = ros.collect(LocalizationStatus, "localizer/status")
         self.poses = ros.collect(PoseStamped, "localizer/pose")

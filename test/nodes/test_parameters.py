@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import yaml
 from rclpy.parameter import Parameter
 from ros_session import Ros
 
-from vloc_ros.core.config import LocalizerConfig, parameters_of
+from vloc_ros.core.config import LocalizerConfig, config_from_mapping, parameters_of
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig
 from vloc_ros.nodes.localizer import LocalizerNode
@@ -62,4 +62,13 @@ def test_a_change_is_validated(ros: Ros) -> None:
 )
 def test_the_example_files_hold_every_default(file: str, make: Callable[..., Any], kind: Any) -> None:
     values = yaml.safe_load((CONFIG / file).read_text())["/**"]["ros__parameters"]
-    assert values == {leaf.name: leaf.value for leaf in parameters_of(kind())}
+    assert config_from_mapping(kind, values) == kind()
+    assert [leaf.name for leaf in parameters_of(kind())] == list(_flat(values))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name

@@ -47,6 +47,12 @@ class BagSource:
     transforms: TransformTree
     truth: list[Pose] | None
 
+    def odom_from_base(self) -> list[Pose | None]:
+        """Odometry at every image's time, None where TF has none."""
+        if not self.odom_frame:
+            return [None] * len(self.stamps_ns)
+        return [self.transforms.lookup(self.odom_frame, self.base_frame, stamp_ns) for stamp_ns in self.stamps_ns]
+
 
 def read_bag_source(args: argparse.Namespace) -> BagSource:
     """What `--bag` and the options that go with it describe.

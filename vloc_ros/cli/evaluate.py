@@ -16,13 +16,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vloc_ros.cli.localizer_options import add_localizer_options, localizer_from
+from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 
 if TYPE_CHECKING:
+    from vloc_ros.core.config import FixFilterConfig
     from vloc_ros.core.localizer import Localizer
     from vloc_ros.core.pose import Pose
     from vloc_ros.evaluation.answers import Question
@@ -52,10 +53,16 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--odom-frame",
         default="odom",
         metavar="FRAME",
-        help="of the bag's TF, for --live; '' where there is no odometry (default: %(default)s)",
+        help="of the bag's TF, for --live and --sequence; '' where there is no odometry (default: %(default)s)",
     )
     parser.add_argument(
         "--live", action="store_true", help="play the bag to the ROS 2 nodes and score what they publish"
+    )
+    parser.add_argument(
+        "--sequence",
+        action="store_true",
+        help="the images in their order, as a robot sees them: the last fix tells where to look, a jump is held until "
+        "it is confirmed",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     parser.add_argument("--json", type=Path, metavar="F", help="write the scores as JSON")
@@ -69,9 +76,10 @@ def run(args: argparse.Namespace) -> int:
         from vloc_ros.cli.live import evaluate_live
 
         return int(evaluate_live(args))
-    questions, truth, left_out = read_questions(args)
+    questions, truth, odometry, left_out = read_questions(args)
     localizer = localizer_from(args)
-    records = answer(localizer, questions)
+    in_sequence = config_from(args).fix_filter if args.sequence else None
+    records = answer(localizer, questions, in_sequence=in_sequence, odom_from_camera=odometry)
     scores = scores_of(records, truth, args.map) | {"left_out": left_out}
     if args.json:
         write_scores(args.json, scores)
@@ -105,8 +113,10 @@ def check_drawing() -> None:
         raise MissingDependencyError("--report needs matplotlib; install it with pip install 'vloc_ros[evaluation]'")
 
 
-def read_questions(args: argparse.Namespace) -> tuple[list[Question], Sequence[Pose] | None, int]:
-    """The images to ask, their true map_from_camera (None for images of somewhere else), and how many are left out."""
+def read_questions(
+    args: argparse.Namespace,
+) -> tuple[list[Question], Sequence[Pose] | None, Sequence[Pose | None], int]:
+    """The images to ask, their true map_from_camera (None for images of somewhere else), odom_from_camera, left out."""
     from vloc_ros.cli.image_folders import questions_from, stamps_for, true_poses
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
@@ -118,29 +128,48 @@ def read_questions(args: argparse.Namespace) -> tuple[list[Question], Sequence[P
     if args.absent:
         if camera is None:
             print("no --camera: taking a focal length of 0.9 x the image width")
-        return questions_from(paths, stamps_for(paths), camera)[: args.limit], None, 0
+        questions = questions_from(paths, stamps_for(paths), camera)[: args.limit]
+        return questions, None, [None] * len(questions), 0
     trajectory = true_poses(paths, args.poses)
-    return questions_from(paths, trajectory.stamps_ns, camera)[: args.limit], trajectory.poses[: args.limit], 0
+    questions = questions_from(paths, trajectory.stamps_ns, camera)[: args.limit]
+    return questions, trajectory.poses[: args.limit], [None] * len(questions), 0
 
 
-def _read_bag(args: argparse.Namespace) -> tuple[list[Question], Sequence[Pose] | None, int]:
+def _read_bag(
+    args: argparse.Namespace,
+) -> tuple[list[Question], Sequence[Pose] | None, Sequence[Pose | None], int]:
     from vloc_ros.cli.bag_source import read_bag_source
 
     source = read_bag_source(args)
+    odometry = [
+        odom_from_base and odom_from_base @ base_from_camera
+        for odom_from_base, base_from_camera in zip(source.odom_from_base(), source.base_from_camera, strict=True)
+    ]
     if source.truth is None:
-        return source.questions, None, source.left_out
+        return source.questions, None, odometry, source.left_out
     pairs = zip(source.truth, source.base_from_camera, strict=True)
     truth = [map_from_base @ base_from_camera for map_from_base, base_from_camera in pairs]
-    return source.questions, truth, source.left_out
+    return source.questions, truth, odometry, source.left_out
 
 
-def answer(localizer: Localizer, questions: Sequence[Question]) -> list[ResultRecord]:
-    """Ask all questions, with a progress bar."""
+def answer(
+    localizer: Localizer,
+    questions: Sequence[Question],
+    *,
+    in_sequence: FixFilterConfig | None = None,
+    odom_from_camera: Sequence[Pose | None] = (),
+) -> list[ResultRecord]:
+    """Ask all questions, with a progress bar; each by itself, or in sequence under a filter."""
     from tqdm import tqdm
 
-    from vloc_ros.evaluation.answers import answers
+    from vloc_ros.evaluation.answers import answers, answers_in_sequence
 
-    return list(answers(localizer, questions, progress=lambda q: tqdm(q, desc="localizing", unit="image")))
+    def bar(asked: Iterable[Question]) -> Iterable[Question]:
+        return tqdm(asked, desc="localizing", unit="image")
+
+    if in_sequence is None:
+        return list(answers(localizer, questions, progress=bar))
+    return list(answers_in_sequence(localizer, questions, odom_from_camera, in_sequence, progress=bar))
 
 
 def scores_of(records: Sequence[ResultRecord], truth: Sequence[Pose] | None, map_folder: Path) -> dict[str, Any]:

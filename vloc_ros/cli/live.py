@@ -1,7 +1,8 @@
 """Live evaluation: a bag is played through DDS to the ROS 2 nodes at its own rate, and what they publish is scored.
 
-The nodes run as processes in a ROS domain of their own. Every published pose is compared with the offline answer for
-the same image, and with TF map -> odom composed with the odometry.
+The nodes run as processes in a ROS domain of their own. Every published pose is compared with TF map -> odom composed
+with the odometry, and with the offline answer for the same image: so that there is one, every image is answered by
+itself, unless they are asked for in sequence.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="vloc_live_") as folder:
         recording = play(args, source, Path(folder))
     offline = answer(localizer, source.questions)
-    scores = live_scores(recording, source, offline, map_bytes=map_bytes(args.map))
+    scores = live_scores(recording, source, offline, map_bytes=map_bytes(args.map), in_sequence=args.sequence)
     scores["left_out"] = source.left_out
     if args.json:
         write_scores(args.json, scores)
@@ -77,6 +78,8 @@ def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording
             odom_frame=source.odom_frame or "odom",
             publish_tf="map_odom" if source.odom_frame else "map_base",
             transform_tolerance_s=_TOLERANCE_S,
+            carry_last_fix=args.sequence,
+            **{"fix_filter.enabled": args.sequence},
         )
         player = children.start(
             "player",

@@ -165,13 +165,24 @@ class FixFilterConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class TrackingConfig(Checked):
+    """What is saved when it is known where to look."""
+
+    image_scale: float = parameter(
+        0.5, "with a prior the image is first searched at this scale, at full size only in vain", low=0.1, high=1.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LocalizerConfig(Checked):
-    """All stages of a localizer. The extractor is the map's own."""
+    """All stages of a localizer, and what it makes of images in a row. The extractor is the map's own."""
 
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
     matcher: MatcherConfig = field(default_factory=MatcherConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     verification: VerificationConfig = field(default_factory=VerificationConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    fix_filter: FixFilterConfig = field(default_factory=FixFilterConfig)
 
 
 @dataclass(frozen=True, slots=True)

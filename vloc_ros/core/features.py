@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -76,6 +76,14 @@ class RootSift:
         order = np.argsort(-scores, kind="stable")[: self._max_keypoints]
         xy = np.asarray(cv2.KeyPoint.convert(keypoints))[order] + _COLMAP_FROM_OPENCV_SIFT
         return Features(xy, _root(descriptors[order]), scores[order])
+
+
+def extract_scaled(extractor: Extractor, image: Array, scale: float) -> Features:
+    """The keypoints of an image looked at smaller: fewer and coarser ones, at their places in the whole image."""
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    found = extractor.extract(small)
+    height, width = (whole / part for whole, part in zip(image.shape[:2], small.shape[:2], strict=True))
+    return replace(found, xy=found.xy * np.array([width, height], np.float32))
 
 
 def _root(sift: Array) -> Array:

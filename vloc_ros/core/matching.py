@@ -12,7 +12,7 @@ from vloc_ros.core.config import MatcherConfig
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
-from vloc_ros.core.proposals import Proposal
+from vloc_ros.core.proposals import Proposal, Window
 
 _NEIGHBOURS = 4
 _HNSW_LINKS = 16
@@ -64,6 +64,11 @@ class NearestNeighbourMatcher:
         descriptors = self._map.codec.project(features.descriptors)
         if candidates is None:
             distances, neighbours = self._whole.search(descriptors, _NEIGHBOURS)
+        elif proposal.windows:
+            distances, neighbours = _nearest_within(
+                proposal.windows[view], features.xy, descriptors, self._map.descriptors[candidates]
+            )
+            neighbours = candidates[neighbours]
         else:
             distances, neighbours = faiss.knn(descriptors, self._map.descriptors[candidates], _NEIGHBOURS)
             neighbours = candidates[neighbours]
@@ -76,8 +81,24 @@ class NearestNeighbourMatcher:
         points = self._map.points[neighbours]
         away = np.linalg.norm(points - points[:, :1], axis=2) > self._config.same_place_radius_m
         rival = np.where(away & (neighbours >= 0), distances, np.inf).min(axis=1)
-        distinct = (distances[:, 0] <= self._config.ratio**2 * rival) & (neighbours[:, 0] >= 0)
+        found = np.isfinite(distances[:, 0]) & (neighbours[:, 0] >= 0)
+        distinct = (distances[:, 0] <= self._config.ratio**2 * rival) & found
         return np.flatnonzero(distinct)
+
+
+def _nearest_within(window: Window, xy: Array, descriptors: Array, candidates: Array) -> tuple[Array, Array]:
+    """(K, 4) squared distances and indices of the candidates most alike, of those that may lie at each keypoint."""
+    squared = (descriptors**2).sum(axis=1)[:, None] + (candidates**2).sum(axis=1) - 2 * descriptors @ candidates.T
+    off = (xy[:, :1] - window.xy[:, 0]) ** 2 + (xy[:, 1:] - window.xy[:, 1]) ** 2
+    squared[off > window.radius_px**2] = np.inf
+    rows = np.arange(len(squared))
+    distances, neighbours = [], []
+    for _ in range(_NEIGHBOURS):
+        nearest = squared.argmin(axis=1)
+        neighbours.append(nearest)
+        distances.append(squared[rows, nearest])
+        squared[rows, nearest] = np.inf
+    return np.column_stack(distances), np.column_stack(neighbours)
 
 
 def _mutual(keypoints: Array, distances: Array, points: Array) -> Array:

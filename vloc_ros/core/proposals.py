@@ -13,10 +13,29 @@ from vloc_ros.core.errors import MapError
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
-from vloc_ros.core.query import PosePrior, Query
+from vloc_ros.core.query import PosePrior, Query, View
 from vloc_ros.core.vocabulary import Vocabulary
 
 _PRIOR_SIGMAS = 3.0
+# wide enough that what lies in a window by chance does not add up to a pose
+_PIXELS = 24.0
+_NEAREST_M = 1e-3
+_MOST_STRETCH = 4.0
+_ANYWHERE_RAD = 0.7
+_OUTSIDE = -1e6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Where in one image candidates are expected.
+
+    Attributes:
+        xy: (C, 2) float32 pixels, far outside where a candidate cannot be seen.
+        radius_px: (C,) float32 how far from there it may lie.
+    """
+
+    xy: Array
+    radius_px: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,10 +45,12 @@ class Proposal:
     Attributes:
         name: what proposed it; the result names the one that won.
         point_indices: (C,) int64 sorted map points, or None for the whole map.
+        windows: of every view of the query, where the points are expected; empty when they may lie anywhere.
     """
 
     name: str
     point_indices: Array | None = None
+    windows: tuple[Window, ...] = ()
 
 
 class Proposer(Protocol):
@@ -77,39 +98,47 @@ class VladPlaces:
 
 
 class PriorView:
-    """The points that project into the image when the rig is where it is believed to be."""
+    """The points that project into the image when the rig is where it is believed to be, and where in it they lie."""
 
     def __init__(self, config: ProposalConfig, landmark_map: LandmarkMap) -> None:
         self._max_std_m = config.prior_max_position_std_m
         self._map = landmark_map
 
+    def trusts(self, prior: PosePrior | None) -> bool:
+        """Whether a prior is certain enough to be of use."""
+        return prior is not None and bool(np.sqrt(np.diag(prior.covariance)[:3].max()) <= self._max_std_m)
+
     def propose(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
         """One proposal, when the query brings a prior that is certain enough."""
         prior = query.prior
-        if prior is None or np.sqrt(np.diag(prior.covariance)[:3].max()) > self._max_std_m:
+        if prior is None or not self.trusts(prior):
             return
-        visible = np.zeros(len(self._map.points), bool)
-        for view in query.views:
-            in_camera = (prior.map_from_rig @ view.rig_from_camera).inverse().apply(self._map.points)
-            visible |= _may_be_seen(
-                in_camera, view.camera.unproject(_corners(view.camera.width, view.camera.height)), prior
-            )
-        if visible.any():
-            yield Proposal("prior", np.flatnonzero(visible))
+        windows = [_window(view, self._map.points, prior) for view in query.views]
+        seen = np.flatnonzero(np.any([_reaches(w, v) for w, v in zip(windows, query.views, strict=True)], axis=0))
+        if len(seen):
+            yield Proposal("prior", seen, tuple(Window(w.xy[seen], w.radius_px[seen]) for w in windows))
 
 
-def _corners(width: int, height: int) -> Array:
-    """(8, 2) corners and edge middles of an image, pixels."""
-    x, y = np.meshgrid([0.0, width / 2, width], [0.0, height / 2, height])
-    return np.delete(np.column_stack([x.ravel(), y.ravel()]), 4, axis=0)
+def _window(view: View, points: Array, prior: PosePrior) -> Window:
+    """Where a view shows the map's points, and how uncertain that is."""
+    in_camera = (prior.map_from_rig @ view.rig_from_camera).inverse().apply(points)
+    distance = np.maximum(np.linalg.norm(in_camera, axis=1), _NEAREST_M)
+    position_std, rotation_std = (np.sqrt(np.diag(prior.covariance)[s].max()) for s in (slice(3), slice(3, 6)))
+    angle = _PRIOR_SIGMAS * (rotation_std + position_std / distance)
+    # a ray's angle moves its pixel by the focal length at the centre, by more towards the border of a narrow lens
+    stretch = (distance / np.maximum(in_camera[:, 2], _NEAREST_M)) ** 2
+    xy = view.camera.project(in_camera)
+    radius = _PIXELS + view.camera.intrinsics[0] * angle * np.minimum(stretch, _MOST_STRETCH)
+    # close by, what is behind the camera may well be before it
+    unsure = ~np.isfinite(xy).all(axis=1)
+    near = unsure & (angle > _ANYWHERE_RAD)
+    xy[unsure] = _OUTSIDE
+    xy[near], radius[near] = (view.camera.width / 2, view.camera.height / 2), np.inf
+    return Window(xy.astype(np.float32), radius.astype(np.float32))
 
 
-def _may_be_seen(in_camera: Array, border_rays: Array, prior: PosePrior) -> Array:
-    """(P,) whether points lie in the cone of the image's border, widened by what the prior does not know."""
-    position_std, rotation_std = (float(np.sqrt(np.diag(prior.covariance)[s].max())) for s in (slice(3), slice(3, 6)))
-    rays = border_rays[np.isfinite(border_rays).all(axis=1)]
-    half_angle = np.arccos((1.0 / np.linalg.norm(rays, axis=1)).min()) if len(rays) else np.pi
-    distance = np.maximum(np.linalg.norm(in_camera, axis=1), 1e-9)
-    angle = np.arccos(np.clip(in_camera[:, 2] / distance, -1.0, 1.0))
-    slack = _PRIOR_SIGMAS * (rotation_std + np.arctan2(position_std, distance))
-    return np.asarray(angle <= half_angle + slack)
+def _reaches(window: Window, view: View) -> Array:
+    """(P,) whether points may lie in the image."""
+    size = np.array([view.camera.width, view.camera.height])
+    outside = np.maximum(np.maximum(-window.xy, window.xy - size), 0.0)
+    return np.asarray(np.linalg.norm(outside, axis=1) <= window.radius_px)

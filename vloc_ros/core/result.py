@@ -18,6 +18,7 @@ class Status(Enum):
     TOO_FEW_MATCHES = "too_few_matches"
     POSE_REJECTED = "pose_rejected"
     AMBIGUOUS = "ambiguous"
+    HELD = "held"
     OK = "ok"
 
 
@@ -75,6 +76,10 @@ class LocalizationResult:
         """Of two refusals the one that came further: the more telling reason."""
         mine, theirs = (_PROGRESS[self.status], self.inliers), (_PROGRESS[other.status], other.inliers)
         return other if theirs > mine else self
+
+    def held(self, reason: str) -> LocalizationResult:
+        """The same answer, kept back until it is confirmed."""
+        return replace(self, status=Status.HELD, map_from_rig=None, covariance=None, reason=reason)
 
     def timed(self, times_ms: dict[str, float], keypoints: int) -> LocalizationResult:
         """The same answer with what it took."""

@@ -1,12 +1,16 @@
-"""Asks a localizer about many images, one after the other, as a robot would."""
+"""Asks a localizer about many images, each by itself or in the order in which a robot saw them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from vloc_ros.core.config import FixFilterConfig
+from vloc_ros.core.fix import Fix
+from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.query import Query
+from vloc_ros.core.pose import Pose
+from vloc_ros.core.query import PosePrior, Query
 from vloc_ros.storage.results import ResultRecord
 
 
@@ -34,8 +38,45 @@ def answers(
     Raises:
         InputError: an image cannot be read, or does not fit its camera.
     """
-    for question in questions[:1]:
-        localizer.localize(question.query())
+    _warm_up(localizer, questions)
     for question in progress(questions):
         query = question.query()
         yield ResultRecord(question.image, query.stamp_ns, localizer.localize(query))
+
+
+def answers_in_sequence(
+    localizer: Localizer,
+    questions: Sequence[Question],
+    odom_from_camera: Sequence[Pose | None],
+    config: FixFilterConfig,
+    *,
+    progress: Callable[[Iterable[Question]], Iterable[Question]],
+) -> Iterator[ResultRecord]:
+    """Localize each question's image as the node does: the last fix tells where to look, and a jump is held.
+
+    Args:
+        localizer: asked with a prior from the second fix on.
+        questions: in the order of their stamps.
+        odom_from_camera: odometry carried to the camera at every image's time, None where there is none.
+        config: of the filter.
+        progress: shows how far it has come.
+
+    Raises:
+        InputError: an image cannot be read, or does not fit its camera.
+    """
+    _warm_up(localizer, questions)
+    fixes = FixFilter(config)
+    for question, odometry in zip(progress(questions), odom_from_camera, strict=True):
+        query = question.query()
+        expected = fixes.expected(odometry, query.stamp_ns)
+        prior = None if expected is None else PosePrior(expected.map_from_base, expected.covariance)
+        result = localizer.localize(replace(query, prior=prior))
+        if result.map_from_rig is not None and result.covariance is not None:
+            judgement = fixes.judge(Fix(result.map_from_rig, result.covariance), odometry, query.stamp_ns)
+            result = result if judgement.publish else result.held(judgement.reason)
+        yield ResultRecord(question.image, query.stamp_ns, result)
+
+
+def _warm_up(localizer: Localizer, questions: Sequence[Question]) -> None:
+    for question in questions[:1]:
+        localizer.localize(question.query())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.covariance import carry_covariance
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.fix import Fix, fix_of
+from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import PosePrior, Query
@@ -53,10 +55,22 @@ class Answerer:
     """Answers image messages; everything that may fail for one of them ends in its status."""
 
     def __init__(
-        self, config: LocalizerNodeConfig, frames: Frames, calibration: Calibration, initial_pose: InitialPose
+        self,
+        config: LocalizerNodeConfig,
+        fix_filter: FixFilter,
+        frames: Frames,
+        calibration: Calibration,
+        initial_pose: InitialPose,
     ) -> None:
         self._config, self._frames, self._calibration = config, frames, calibration
-        self._initial_pose = initial_pose
+        self._filter, self._initial_pose = fix_filter, initial_pose
+        self._map_hash = ""
+        self._initial: PosePrior | None = None
+        self._anew = threading.Event()
+
+    def start_anew(self) -> None:
+        """From the next image on believe nothing of before. From any thread."""
+        self._anew.set()
 
     def answer(self, message: Any, loaded: LoadedMap | None, *, now_ns: int) -> Answer:
         """One Image or CompressedImage against a map; `now_ns` is the node's time."""
@@ -76,20 +90,29 @@ class Answerer:
         stamp_ns = stamp_ns_of(message)
         self._check_time(stamp_ns, now_ns)
         image, initial = _pixels(message), self._initial_pose.prior(now_ns)
-        prior = self._of_camera(initial, message.header, stamp_ns) if initial is not None else None
         try:
-            query = Query.single(image, self._calibration.camera(), stamp_ns=stamp_ns, prior=prior)
+            query = Query.single(
+                image,
+                self._calibration.camera(),
+                stamp_ns=stamp_ns,
+                prior=self._prior(initial, loaded, message.header, stamp_ns),
+            )
         except InputError as error:
             raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
         result = loaded.localizer.localize(query)
         fill_status(status, result)
         if result.map_from_rig is None or result.covariance is None:
             return Answer(status, image=image, result=result)
+        fix, odom_from_base = self._carried(result.map_from_rig, result.covariance, message.header, stamp_ns)
+        judgement = self._filter.judge(fix, odom_from_base, stamp_ns)
+        status.reason = judgement.reason
+        if not judgement.publish:
+            fill_status(status, result.held(judgement.reason))
+            return Answer(status, image=image, result=result)
         self._initial_pose.localized(initial)
-        fix, map_from_child = self._carried(result.map_from_rig, result.covariance, message.header, stamp_ns)
         status.map_frame, status.body_frame = loaded.localizer.map.frame_id, self.base_frame(message)
         status.pose = pose_with_covariance(fix.map_from_base, fix.covariance)
-        return Answer(status, fix, map_from_child, image, result)
+        return Answer(status, fix, self._placed(fix, odom_from_base), image, result)
 
     def base_frame(self, message: Any) -> str:
         """The frame whose pose is published for an image."""
@@ -106,24 +129,42 @@ class Answerer:
                 "are the clocks of camera and robot synchronised, or use_sim_time missing?",
             )
 
-    def _of_camera(self, prior: PosePrior, header: Any, stamp_ns: int) -> PosePrior:
-        """What is believed of the base, as belief of the camera."""
+    def _prior(self, initial: PosePrior | None, loaded: LoadedMap, header: Any, stamp_ns: int) -> PosePrior | None:
+        """Where the camera is believed to be: where somebody says, or where odometry carries the last fix."""
+        told = initial is not None and initial is not self._initial
+        if self._anew.is_set() or told or loaded.hash != self._map_hash:
+            self._anew.clear()
+            self._map_hash, self._initial = loaded.hash, initial
+            self._filter.forget()
         camera_frame = header.frame_id.lstrip("/")
-        base_from_camera = self._frames.lookup(self._config.base_frame or camera_frame, camera_frame, stamp_ns)
-        covariance = carry_covariance(prior.covariance, prior.map_from_rig, base_from_camera)
-        return PosePrior(prior.map_from_rig @ base_from_camera, covariance)
+        base_frame = self._config.base_frame or camera_frame
+        believed = initial
+        expected = self._filter.expected(self._frames.known(self._config.odom_frame, base_frame, stamp_ns), stamp_ns)
+        if believed is None and expected is not None and self._config.carry_last_fix:
+            believed = PosePrior(expected.map_from_base, expected.covariance)
+        if believed is None:
+            return None
+        base_from_camera = self._frames.lookup(base_frame, camera_frame, stamp_ns)
+        covariance = carry_covariance(believed.covariance, believed.map_from_rig, base_from_camera)
+        return PosePrior(believed.map_from_rig @ base_from_camera, covariance)
 
     def _carried(self, map_from_camera: Pose, covariance: Array, header: Any, stamp_ns: int) -> tuple[Fix, Pose | None]:
+        """The base's pose, and odometry at the time of the image; without it only where TF is not to need it."""
         config, camera_frame = self._config, header.frame_id.lstrip("/")
         base_frame = config.base_frame or camera_frame
         camera_from_base = self._frames.lookup(camera_frame, base_frame, stamp_ns)
         fix = fix_of(map_from_camera, covariance, camera_from_base=camera_from_base, two_d=config.two_d_mode)
-        if config.publish_tf == "none":
-            return fix, None
-        if config.publish_tf == "map_base":
-            return fix, fix.map_from_base
-        base_from_odom = self._frames.lookup(base_frame, config.odom_frame, stamp_ns)
-        return fix, fix.map_from_base @ base_from_odom
+        if config.publish_tf == "map_odom":
+            return fix, self._frames.lookup(config.odom_frame, base_frame, stamp_ns)
+        return fix, self._frames.known(config.odom_frame, base_frame, stamp_ns)
+
+    def _placed(self, fix: Fix, odom_from_base: Pose | None) -> Pose | None:
+        """What goes to TF: odometry in the map, or the base."""
+        if self._config.publish_tf == "none":
+            return None
+        if self._config.publish_tf == "map_base" or odom_from_base is None:
+            return fix.map_from_base
+        return fix.map_from_base @ odom_from_base.inverse()
 
 
 def _pixels(message: Any) -> Array:

@@ -152,7 +152,6 @@ _STATUS_NAMES = {
             "NO_CALIBRATION",
             "NO_ODOMETRY",
             "STALE",
-            "HELD",
             "DROPPED",
             "BAD_IMAGE",
             "NO_IMAGE",

@@ -27,13 +27,23 @@ class Frames:
         Raises:
             Refused: TF does not know it, NO_ODOMETRY.
         """
-        if target == source:
-            return Pose.identity()
         try:
-            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns), timeout=self._timeout)
+            return self._found(target, source, stamp_ns, self._timeout)
         except TransformException as error:
             reason = f"TF has no {target} -> {source} at the time of the image ({' '.join(str(error).split())})"
             raise Refused(LocalizationStatus.NO_ODOMETRY, reason) from error
+
+    def known(self, target: str, source: str, stamp_ns: int) -> Pose | None:
+        """target_from_source at a time, None unless TF knows it already."""
+        try:
+            return self._found(target, source, stamp_ns, Duration())
+        except TransformException:
+            return None
+
+    def _found(self, target: str, source: str, stamp_ns: int, patience: Duration) -> Pose:
+        if target == source:
+            return Pose.identity()
+        found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns), timeout=patience)
         return pose_of(found.transform)
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -22,8 +23,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
 from vloc_ros.assembly import build_localizer
+from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.fix_filter import FixFilter
+from vloc_ros.core.query import Query
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.answer import Answer, Answerer, LoadedMap
 from vloc_ros.nodes.calibration import Calibration
@@ -46,6 +50,10 @@ from vloc_ros.nodes.transforms import MapTransform
 from vloc_ros.storage.maps import map_hash, read_map
 
 _LONGEST_WAIT_S = 60.0
+_FIRST_QUERY = Query.single(
+    np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8),
+    Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0)),
+)
 
 
 class LocalizerNode(ManagedNode):
@@ -107,7 +115,8 @@ class LocalizerNode(ManagedNode):
             topic=self.resolve_topic_name("camera_info"), timeout_s=config.transform_timeout_s
         )
         self._initial_pose = InitialPose(max_age_s=config.initial_pose_max_age_s)
-        self._answerer = Answerer(config, self._frames, self._calibration, self._initial_pose)
+        fix_filter = FixFilter(self._core_config.fix_filter)
+        self._answerer = Answerer(config, fix_filter, self._frames, self._calibration, self._initial_pose)
         self._worker = threading.Thread(target=self._work, name="localizer", daemon=True)
         self._worker.start()
         kind, topic = (Image, "image") if config.image_transport == "raw" else (CompressedImage, "image/compressed")
@@ -162,6 +171,7 @@ class LocalizerNode(ManagedNode):
         if not landmark_map.metric:
             raise MapError(f"{folder}: its lengths are no metres, so a robot cannot use it; run `vloc map align` on it")
         localizer = build_localizer(self._core_config, landmark_map)
+        localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
         self._loaded = LoadedMap(localizer, map_hash(folder))
         self._transform.forget()
         self._initial_pose.forget()
@@ -201,6 +211,8 @@ class LocalizerNode(ManagedNode):
         status = answer.status
         stamp_ns = stamp_ns_of(status)
         if answer.fix is not None:
+            if status.reason:
+                self.get_logger().warning(f"the robot was elsewhere: {status.reason}")
             pose, covariance = answer.fix.map_from_base, answer.fix.covariance
             frame = status.map_frame
             if answer.map_from_child is not None:
@@ -245,9 +257,10 @@ class LocalizerNode(ManagedNode):
         asked_s = request.timeout_s if request.timeout_s > 0 else self._config.relocalize_timeout_s
         timeout_s = min(asked_s, _LONGEST_WAIT_S)
         self._initial_pose.forget()
+        self._answerer.start_anew()
         asked_at = self._received
         with self._answered:
-            self._answered.wait_for(lambda: self._last_answer[0] > asked_at or self._worker is None, timeout_s)
+            self._answered.wait_for(lambda: self._is_answer_to(asked_at) or self._worker is None, timeout_s)
             if self._last_answer[0] > asked_at:
                 response.result = self._last_answer[1]
             elif self._worker is None:
@@ -255,6 +268,11 @@ class LocalizerNode(ManagedNode):
             else:
                 refusal.reason = f"no image came on {self.resolve_topic_name('image')} within {timeout_s:g} s"
         return response
+
+    def _is_answer_to(self, asked_at: int) -> bool:
+        number, status = self._last_answer
+        # a fix that waits for the next one to confirm it is no answer yet
+        return number > asked_at and status is not None and status.status != LocalizationStatus.HELD
 
     def _publish_diagnostics(self) -> None:
         message = self._health.message(
