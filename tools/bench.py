@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import live, real, simulated
+from benchmarks import live, real, sequences, simulated
 from benchmarks.page import write_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,8 +30,11 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "lookalikes": simulated.lookalikes,
     "covariance": simulated.covariance,
     "statistics": simulated.statistics,
+    "kidnappings": sequences.kidnappings,
+    "leaving": sequences.leaving,
     "live_redkitchen": live.redkitchen,
     "live_simulated": live.simulated,
+    "tracking": live.tracking,
 }
 
 

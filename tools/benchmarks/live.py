@@ -10,32 +10,54 @@ from benchmarks import real
 from benchmarks.command import evaluated, vloc
 
 MOUNT = ("0.2", "0.0", "0.5", "0", "5", "0")
-WORLD, SEED, RATE_HZ = "room", 120, "10"
+WORLD, SEED, RATE_HZ, FAST_HZ = "room", 120, "10", "30"
 
 
-def _live(out: Path, bag: Path, folder: Path) -> dict[str, Any]:
-    words = ("--map", folder, "--bag", bag, "--truth-topic", "/truth", "--live")
-    return evaluated(out / f"{bag.name}.evaluation.json", *words)
+def _live(out: Path, bag: Path, folder: Path, *options: str) -> dict[str, Any]:
+    words = ("--map", folder, "--bag", bag, "--truth-topic", "/truth", "--live", *options)
+    return evaluated(out / f"{bag.name}{''.join(options)}.evaluation.json", *words)
 
 
 def redkitchen(out: Path) -> dict[str, Any]:
     """The 80 query photographs as a bag with drifting odometry, at the recording's own rate."""
+    bag, folder = _redkitchen_bag(out)
+    return _live(out, bag, folder)
+
+
+def simulated(out: Path) -> dict[str, Any]:
+    """A simulated robot: the first lap makes the map, the second is played."""
+    bag, folder = _simulated_bag(out, RATE_HZ, 100)
+    return _live(out, bag, folder)
+
+
+def tracking(out: Path) -> dict[str, Any]:
+    """Every image by itself against images in a row, where the last fix tells where to look."""
+    figures: dict[str, Any] = {}
+    for name, (bag, folder) in {
+        "redkitchen": _redkitchen_bag(out),
+        f"simulated, {FAST_HZ} Hz": _simulated_bag(out, FAST_HZ, 300),
+    }.items():
+        figures[name] = {"by itself": _live(out, bag, folder), "in a row": _live(out, bag, folder, "--sequence")}
+    return figures
+
+
+def _redkitchen_bag(out: Path) -> tuple[Path, Path]:
     data, folder, bag = real.scene("redkitchen"), out / "maps" / "redkitchen", out / "redkitchen-bag"
     if not folder.is_dir():
         folder, _ = real.build(out, "redkitchen")
     shutil.rmtree(bag, ignore_errors=True)
     query = ("--images", data / "query/images", "--poses", data / "query/poses_tum.txt")
     vloc("bag", "make", *query, "--camera", data / "camera_info.yaml", "--mount", *MOUNT, "--drift", "1", "--out", bag)
-    return _live(out, bag, folder)
+    return bag, folder
 
 
-def simulated(out: Path) -> dict[str, Any]:
-    """A simulated robot: the first lap makes the map, the second is played."""
-    map_bag, bag, folder = out / "room-map-bag", out / "room-bag", out / "maps" / "room"
+def _simulated_bag(out: Path, rate_hz: str, frames: int) -> tuple[Path, Path]:
+    map_bag, bag, folder = out / "room-map-bag", out / f"room-{rate_hz}hz-bag", out / "maps" / "room"
     for path in (map_bag, bag, folder):
         shutil.rmtree(path, ignore_errors=True)
-    world = ("--world", WORLD, "--seed", str(SEED), "--rate", RATE_HZ)
-    vloc("bag", "make", *world, "--frames", "100", "--out", map_bag)
+    world = ("--world", WORLD, "--seed", str(SEED))
+    vloc("bag", "make", *world, "--rate", RATE_HZ, "--frames", "100", "--out", map_bag)
     vloc("map", "build", "--bag", map_bag, "--pose-topic", "/truth", "--out", folder)
-    vloc("bag", "make", *world, "--lap", "2", "--frames", "100", "--drift", "1", "--out", bag)
-    return _live(out, bag, folder)
+    played = ("--rate", rate_hz, "--lap", "2", "--frames", str(frames), "--drift", "1")
+    vloc("bag", "make", *world, *played, "--out", bag)
+    return bag, folder

@@ -154,10 +154,93 @@ def live(figures: dict[str, Figures]) -> str:
     return text + "\n" + table(header, rows)
 
 
+def sequences(figures: dict[str, Figures]) -> str:
+    """Images in a row: what tracking saves, kidnapping, and leaving the mapped place."""
+    parts = [
+        "## From image to image\n\nThe last fix, carried on by odometry, tells where to look, and a jump is held until it is "
+        "confirmed (`vloc evaluate --sequence`).\n"
+    ]
+    if "tracking" in figures:
+        parts += [
+            "The same bags live over DDS, every image by itself (priors off) and in a row "
+            "(`make bench SECTIONS=tracking`). Times are of the stages in the node, and from publish to receive.\n",
+            table(
+                [
+                    "bag",
+                    "images",
+                    "p50 features + rest, ms",
+                    "publish to receive p50 / p95 / p99 ms",
+                    "drops",
+                    "published",
+                ],
+                [
+                    _tracking_row(f"{bag}, {mode}", f)
+                    for bag, modes in figures["tracking"].items()
+                    if isinstance(modes, dict)
+                    for mode, f in modes.items()
+                ],
+            ),
+        ]
+    if "kidnappings" in figures:
+        f = figures["kidnappings"]
+        parts += [
+            "A robot that knows where it is is put down elsewhere in the same map, which odometry does not notice "
+            f"(`make bench SECTIONS=kidnappings`, {f['frame_s']:g} s from frame to frame): frames until the first right "
+            "pose is published, and wrong ones (50 cm, 5°) published before.\n",
+            table(
+                [
+                    "world",
+                    "kidnappings",
+                    f"back within {f['most']} frames",
+                    "frames: median / 90 % / most",
+                    "wrong published",
+                ],
+                [_kidnapping_row(world) for world in [*f["worlds"], _all_worlds(f["worlds"])]],
+            ),
+        ]
+    if "leaving" in figures:
+        parts += [
+            "A robot that knows where it is sees places that only look like the mapped one "
+            "(`make bench SECTIONS=leaving`): every fix is a false one.\n",
+            table(
+                ["world", "frames", "accepted by the localizer", "published by the filter"],
+                [
+                    [w["name"], str(w["frames"]), str(w["accepted"]), str(w["published"])]
+                    for w in figures["leaving"]["worlds"]
+                ],
+            ),
+        ]
+    return "\n".join(parts)
+
+
+def _tracking_row(name: str, f: Figures) -> list[str]:
+    received, stages = f["live"]["publish_to_receive_ms"], f["latency_ms"]
+    return [
+        name,
+        str(f["live"]["images"]),
+        f"{stages['features']['p50']:.0f} + {stages['after_features']['p50']:.0f}",
+        f"{received['p50']:.0f} / {received['p95']:.0f} / {received['p99']:.0f}",
+        str(f["live"]["dropped"]),
+        str(f["accepted"]),
+    ]
+
+
+def _kidnapping_row(world: Figures) -> list[str]:
+    back = sorted(frames for frames in world["frames"] if frames is not None)
+    spread = f"{back[len(back) // 2]} / {back[int(0.9 * len(back))]} / {back[-1]}" if back else "-"
+    return [world["name"], str(len(world["frames"])), str(len(back)), spread, str(world["wrong"])]
+
+
+def _all_worlds(worlds: list[Figures]) -> Figures:
+    frames = [count for world in worlds for count in world["frames"]]
+    return {"name": "all", "frames": frames, "wrong": sum(world["wrong"] for world in worlds)}
+
+
 CHAPTERS: list[tuple[tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [
     (("redkitchen", "castle", "images_alone"), accuracy),
     (("elsewhere", "lookalikes"), false_accepts),
     (("covariance",), covariance),
     (("live_redkitchen", "live_simulated"), live),
+    (("tracking", "kidnappings", "leaving"), sequences),
     (("statistics",), statistics),
 ]

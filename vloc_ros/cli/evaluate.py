@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 
 if TYPE_CHECKING:
-    from vloc_ros.core.config import FixFilterConfig
+    from vloc_ros.core.fix_filter import FixFilter
     from vloc_ros.core.localizer import Localizer
     from vloc_ros.core.pose import Pose
     from vloc_ros.evaluation.answers import Question
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         return int(evaluate_live(args))
     questions, truth, odometry, left_out = read_questions(args)
     localizer = localizer_from(args)
-    in_sequence = config_from(args).fix_filter if args.sequence else None
+    in_sequence = _fix_filter(args) if args.sequence else None
     records = answer(localizer, questions, in_sequence=in_sequence, odom_from_camera=odometry)
     scores = scores_of(records, truth, args.map) | {"left_out": left_out}
     if args.json:
@@ -87,6 +87,12 @@ def run(args: argparse.Namespace) -> int:
         write_report(args.report, localizer, questions, records, truth, scores)
     print_outcome(args, scores)
     return 0
+
+
+def _fix_filter(args: argparse.Namespace) -> FixFilter:
+    from vloc_ros.core.fix_filter import FixFilter
+
+    return FixFilter(config_from(args).fix_filter)
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -156,7 +162,7 @@ def answer(
     localizer: Localizer,
     questions: Sequence[Question],
     *,
-    in_sequence: FixFilterConfig | None = None,
+    in_sequence: FixFilter | None = None,
     odom_from_camera: Sequence[Pose | None] = (),
 ) -> list[ResultRecord]:
     """Ask all questions, with a progress bar; each by itself, or in sequence under a filter."""

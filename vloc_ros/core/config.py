@@ -169,8 +169,9 @@ class TrackingConfig(Checked):
     """What is saved when it is known where to look."""
 
     image_scale: float = parameter(
-        0.5, "with a prior the image is first searched at this scale, at full size only in vain", low=0.1, high=1.0
+        0.5, "with a prior the image is first looked at in this scale, in full only when that fails", low=0.1, high=1.0
     )
+    min_image_width_px: int = parameter(320, "the image is not made smaller than this", unit="px", low=16, high=100000)
 
 
 @dataclass(frozen=True, slots=True)

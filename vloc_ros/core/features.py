@@ -82,8 +82,8 @@ def extract_scaled(extractor: Extractor, image: Array, scale: float) -> Features
     """The keypoints of an image looked at smaller: fewer and coarser ones, at their places in the whole image."""
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     found = extractor.extract(small)
-    height, width = (whole / part for whole, part in zip(image.shape[:2], small.shape[:2], strict=True))
-    return replace(found, xy=found.xy * np.array([width, height], np.float32))
+    # OpenCV scales by exactly this where the size is not given, also when the last column is but a part of a pixel
+    return replace(found, xy=found.xy / np.float32(scale))
 
 
 def _root(sift: Array) -> Array:

@@ -48,11 +48,12 @@ class Localizer:
         query is answered as if nothing had been tried.
         """
         clock = StageClock()
-        if self._tracking.image_scale < 1.0 and self._prior_view.trusts(query.prior):
+        scale = max(
+            self._tracking.image_scale, self._tracking.min_image_width_px / min(v.camera.width for v in query.views)
+        )
+        if scale < 1.0 and self._prior_view.trusts(query.prior):
             with clock.stage("features"):
-                coarse = tuple(
-                    extract_scaled(self._extractor, view.image, self._tracking.image_scale) for view in query.views
-                )
+                coarse = tuple(extract_scaled(self._extractor, view.image, scale) for view in query.views)
             tracked = self._localize(coarse, query, self._prior_view.propose(coarse, query), clock)
             if tracked.ok:
                 return tracked

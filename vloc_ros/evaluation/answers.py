@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.fix import Fix
 from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.localizer import Localizer
@@ -48,24 +47,23 @@ def answers_in_sequence(
     localizer: Localizer,
     questions: Sequence[Question],
     odom_from_camera: Sequence[Pose | None],
-    config: FixFilterConfig,
+    fixes: FixFilter,
     *,
     progress: Callable[[Iterable[Question]], Iterable[Question]],
 ) -> Iterator[ResultRecord]:
     """Localize each question's image as the node does: the last fix tells where to look, and a jump is held.
 
     Args:
-        localizer: asked with a prior from the second fix on.
+        localizer: asked with a prior once there is a fix.
         questions: in the order of their stamps.
         odom_from_camera: odometry carried to the camera at every image's time, None where there is none.
-        config: of the filter.
+        fixes: the filter; what it believes at the start is where the first image is looked for.
         progress: shows how far it has come.
 
     Raises:
         InputError: an image cannot be read, or does not fit its camera.
     """
     _warm_up(localizer, questions)
-    fixes = FixFilter(config)
     for question, odometry in zip(progress(questions), odom_from_camera, strict=True):
         query = question.query()
         expected = fixes.expected(odometry, query.stamp_ns)

@@ -1,0 +1,125 @@
+"""With a prior the image is looked at smaller, and only where the map's points should lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
+
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import ExtractorConfig, LocalizerConfig, MatcherConfig, ProposalConfig, TrackingConfig
+from vloc_ros.core.features import Features, RootSift, extract_scaled
+from vloc_ros.core.localizer import Localizer
+from vloc_ros.core.matching import NearestNeighbourMatcher
+from vloc_ros.core.pose import Pose
+from vloc_ros.core.proposals import PriorView, Proposal, Window
+from vloc_ros.core.query import PosePrior, Query
+
+VIEW = poses(6, seed=1)[2]
+STDS = (0.03, 0.02)
+
+
+@pytest.fixture(scope="module")
+def scene() -> PlaneScene:
+    return make_plane_scene()
+
+
+@pytest.fixture(scope="module")
+def localizer(scene: PlaneScene) -> Localizer:
+    tracking = TrackingConfig(image_scale=0.7, min_image_width_px=200)
+    return build_localizer(LocalizerConfig(tracking=tracking), scene.landmark_map)
+
+
+def _near(pose: Pose, seed: int = 0, stds: tuple[float, float] = STDS) -> PosePrior:
+    rng = np.random.default_rng(seed)
+    turn = Pose.from_rotation_vector(rng.normal(0, stds[1], 3), [0.0, 0.0, 0.0])
+    believed = Pose(turn.rotation @ pose.rotation, pose.translation + rng.normal(0, stds[0], 3))
+    return PosePrior(believed, np.diag([stds[0] ** 2] * 3 + [stds[1] ** 2] * 3))
+
+
+def _query(scene: PlaneScene, prior: PosePrior | None) -> Query:
+    return Query.single(scene.image(VIEW), CAMERA, prior=prior)
+
+
+def test_a_prior_makes_do_with_fewer_keypoints_and_answers_as_well(scene: PlaneScene, localizer: Localizer) -> None:
+    by_itself, tracked = (localizer.localize(_query(scene, prior)) for prior in (None, _near(VIEW)))
+    assert (by_itself.proposal, tracked.proposal) == ("whole_map", "prior")
+    assert tracked.keypoints < by_itself.keypoints
+    assert tracked.map_from_rig is not None
+    assert tracked.map_from_rig.distance_to(VIEW)[0] < 0.01
+
+
+def test_a_wrong_prior_changes_nothing_but_the_time(scene: PlaneScene, localizer: Localizer) -> None:
+    elsewhere = Pose(VIEW.rotation, VIEW.translation + np.array([1.5, 0.0, 0.0]))
+    by_itself, misled = (localizer.localize(_query(scene, prior)) for prior in (None, _near(elsewhere)))
+    assert misled.proposal == "whole_map"
+    assert misled.keypoints == by_itself.keypoints
+    np.testing.assert_array_equal(misled.map_from_rig.matrix, by_itself.map_from_rig.matrix)
+
+
+def test_an_uncertain_prior_is_not_tried(scene: PlaneScene, localizer: Localizer) -> None:
+    assert localizer.localize(_query(scene, _near(VIEW, stds=(6.0, 0.02)))).proposal == "whole_map"
+
+
+@pytest.mark.parametrize("tracking", [TrackingConfig(image_scale=1.0), TrackingConfig(min_image_width_px=320)])
+def test_at_full_scale_the_prior_still_says_where(scene: PlaneScene, tracking: TrackingConfig) -> None:
+    whole = build_localizer(LocalizerConfig(tracking=tracking), scene.landmark_map)
+    by_itself, tracked = (whole.localize(_query(scene, prior)) for prior in (None, _near(VIEW)))
+    assert tracked.proposal == "prior"
+    assert tracked.keypoints == by_itself.keypoints
+    assert tracked.inliers >= by_itself.inliers
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_points_lie_in_their_windows(scene: PlaneScene, seed: int) -> None:
+    proposer = PriorView(ProposalConfig(), scene.landmark_map)
+    proposal = next(proposer.propose([], _query(scene, _near(VIEW, seed))))
+    assert proposal.point_indices is not None
+    points = scene.landmark_map.points
+    truth = CAMERA.project(VIEW.inverse().apply(points))
+    window = proposal.windows[0]
+    off = np.linalg.norm(truth[proposal.point_indices] - window.xy, axis=1)
+    shown = CAMERA.contains(truth)
+    assert (off <= window.radius_px)[shown[proposal.point_indices]].mean() > 0.99
+    assert set(np.flatnonzero(shown)) <= set(proposal.point_indices)
+    assert len(proposal.point_indices) < 0.8 * len(points)
+
+
+def test_what_is_behind_the_camera_is_not_proposed(scene: PlaneScene) -> None:
+    away = Pose.from_rotation_vector([0.0, np.pi, 0.0], VIEW.translation)
+    proposer = PriorView(ProposalConfig(), scene.landmark_map)
+    assert not list(proposer.propose([], _query(scene, _near(away))))
+
+
+def test_a_twin_outside_the_window_does_not_compete(scene: PlaneScene) -> None:
+    matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
+    chosen = np.arange(0, 40, dtype=np.int64)
+    xy = np.random.default_rng(0).uniform((20, 20), (300, 220), (len(chosen), 2)).astype(np.float32)
+    # a keypoint at each place, and candidates that look the same on the far side of the image
+    found = _as_features(scene, xy, chosen)
+    candidates = np.concatenate([chosen, chosen + 1000])
+    twins = np.concatenate([xy, [320.0, 240.0] - xy]).astype(np.float32)
+    near = Window(twins, np.full(len(candidates), 5.0, np.float32))
+    matches = matcher.match([found], Proposal("prior", candidates, (near,)))
+    assert len(matches) >= 35
+    for pixel, point in zip(matches.xy, matches.point_indices, strict=True):
+        np.testing.assert_array_equal(xy[point], pixel)
+    nowhere = Window(twins + 1000, np.full(len(candidates), 5.0, np.float32))
+    assert len(matcher.match([found], Proposal("prior", candidates, (nowhere,)))) == 0
+
+
+def _as_features(scene: PlaneScene, xy: np.ndarray, points: np.ndarray) -> Features:
+    """Keypoints at these pixels that look like these map points: those of the texture they were made of."""
+    made = RootSift(ExtractorConfig(max_keypoints=4000)).extract(scene.texture)
+    return Features(xy, made.descriptors[points], np.ones(len(xy), np.float32))
+
+
+def test_scaled_keypoints_lie_at_their_places_in_the_whole_image(scene: PlaneScene) -> None:
+    extractor = RootSift(scene.landmark_map.extractor)
+    image = scene.image(VIEW)[:239, :317]  # odd sizes scale unevenly
+    whole, small = extractor.extract(image), extract_scaled(extractor, image, 0.5)
+    similarity = small.descriptors @ whole.descriptors.T
+    alike = similarity.max(axis=1) > 0.97
+    assert alike.sum() > 30
+    off = small.xy[alike] - whole.xy[similarity.argmax(axis=1)[alike]]
+    assert np.abs(np.median(off, axis=0)).max() < 0.1
