@@ -10,12 +10,13 @@ export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRA
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test faults lint bench clean
 
 help:
 	@echo "make setup   environment .venv with everything in it (once, under a minute on two cores)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
 	@echo "make test    all tests"
+	@echo "make faults  what happens when something goes wrong: all fault tests, and docs/faults.md from what they saw"
 	@echo "make lint    ruff, ruff format, mypy"
 	@echo "make bench   every figure of BENCHMARK.md, measured again; some of them with SECTIONS=\"redkitchen castle\""
 	@echo "make clean   remove the environment and what was built"
@@ -33,6 +34,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(PYTHON) -m pytest
+
+faults: $(READY)
+	$(PYTHON) -m pytest test/faults -m fault --faults-page docs/faults.md
 
 lint: $(READY)
 	$(PYTHON) -m ruff check

@@ -7,10 +7,15 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from vloc_ros.cli.live_processes import free_domain
+
+if TYPE_CHECKING:
+    from nodes_world import Wall
+    from ros_session import Ros
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _DATA_NAME = re.compile(r"\.\./shared/data/?([\w./-]*)")
@@ -47,6 +52,31 @@ def ros_context(ros_domain: int) -> Iterator[None]:
     rclpy.init(domain_id=ros_domain)
     yield
     rclpy.try_shutdown()
+
+
+@pytest.fixture
+def ros(ros_context: None) -> Iterator[Ros]:
+    """Nodes of this process, and one of the test's own."""
+    from ros_session import Ros
+
+    session = Ros()
+    yield session
+    session.close()
+
+
+@pytest.fixture(scope="session")
+def wall(tmp_path_factory: pytest.TempPathFactory) -> Wall:
+    """The mapped wall, and the map of another one beside it."""
+    from nodes_world import Wall
+    from plane_scene import make_plane_scene, poses
+
+    from vloc_ros.storage.maps import write_map
+
+    folder = tmp_path_factory.mktemp("maps")
+    scene = make_plane_scene()
+    write_map(scene.landmark_map, folder / "wall")
+    write_map(make_plane_scene(seed=5).landmark_map, folder / "other")
+    return Wall(scene, poses(6, seed=1), folder / "wall", folder / "other")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,168 @@
+"""Images that a driver, a cable or a lens spoils."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from drive import Drive, Moment
+from fault_rows import FaultRow, counted
+from sensor_msgs.msg import CompressedImage, Image
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.nodes.conversion import bgr_message, header, stamp_ns_of
+
+pytestmark = pytest.mark.fault
+_BACK_S = 2.0
+
+
+def _wrong_step(image: Image) -> None:
+    image.step //= 2
+
+
+def _long_step(image: Image) -> None:
+    image.step *= 2
+
+
+def _unknown_encoding(image: Image) -> None:
+    image.encoding = "bayer_of_another_world"
+
+
+def _other_encoding(image: Image) -> None:
+    image.encoding = "32FC1"
+
+
+def _no_size(image: Image) -> None:
+    image.width = image.height = image.step = 0
+    image.data = b""
+
+
+def _no_data(image: Image) -> None:
+    image.data = b""
+
+
+def _half_the_data(image: Image) -> None:
+    image.data = image.data[: len(image.data) // 2]
+
+
+def _impossible_size(image: Image) -> None:
+    image.width = image.height = image.step = 2**32 - 1
+
+
+_SPOILERS = [
+    _wrong_step,
+    _long_step,
+    _unknown_encoding,
+    _other_encoding,
+    _no_size,
+    _no_data,
+    _half_the_data,
+    _impossible_size,
+]
+
+
+def test_raw_images_that_cannot_be_read(drive: Drive, row: FaultRow) -> None:
+    before = len(drive.sent)
+    for spoil in _SPOILERS:
+        moment = drive.moment()
+        image = drive.good_image(moment)
+        spoil(image)
+        status = drive.status_of(drive.send(moment, image).stamp_ns)
+        assert status.status == LocalizationStatus.BAD_IMAGE, spoil.__name__
+        assert not any(status.pose.covariance)
+    statuses = drive.all_answered()[before:]
+    row.record(
+        "raw images with a step too short and too long, an unknown encoding, one that is no picture, no size, no data, "
+        "half the data, a size of 4294967295",
+        f"{counted(statuses)}, each with what was found and expected",
+        back_s=drive.recovered(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )
+
+
+def _jpeg(drive: Drive, moment: Moment) -> bytes:
+    return bytes(cv2.imencode(".jpg", drive.picture(moment), [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+
+
+def test_jpeg_images_cut_short(drive_with: Callable[..., Drive], row: FaultRow) -> None:
+    drive = drive_with(raw=False, image_transport="compressed")
+    drive.good_image = lambda moment: _compressed(moment, _jpeg(drive, moment))  # type: ignore[method-assign]
+    drive.warm_up()
+    before = len(drive.sent)
+    for share in (0.0, 0.001, 0.1, 0.5, 0.9, 0.999):
+        moment = drive.moment()
+        data = _jpeg(drive, moment)
+        drive.send(moment, _compressed(moment, data[: int(share * len(data))]))
+        assert drive.status_of(moment.stamp_ns).status == LocalizationStatus.BAD_IMAGE, share
+    moment = drive.moment()
+    noise = np.random.default_rng(0).integers(0, 256, 20_000, dtype=np.uint8).tobytes()
+    drive.send(moment, _compressed(moment, noise))
+    assert drive.status_of(moment.stamp_ns).status == LocalizationStatus.BAD_IMAGE
+    statuses = drive.all_answered()[before:]
+    row.record(
+        "JPEG images cut to 0, 0.1, 10, 50, 90 and 99.9 % of their bytes, and noise in place of one",
+        counted(statuses),
+        back_s=drive.recovered(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )
+
+
+def _compressed(moment: Moment, data: bytes) -> CompressedImage:
+    return CompressedImage(header=header(moment.stamp_ns, "camera"), format="jpeg", data=data)
+
+
+def test_images_doubled_and_out_of_order(drive: Drive, row: FaultRow) -> None:
+    moments = [drive.moment() for _ in range(6)]
+    for moment in moments:
+        drive.send_odometry(moment)
+    before = len(drive.sent)
+    for index in (1, 0, 0, 3, 2, 2, 1, 5, 4, 4):
+        drive.send_image(drive.good_image(moments[index]))
+        drive.all_answered()
+    statuses = drive.all_answered()[before:]
+    assert {s.status for s in statuses} <= {LocalizationStatus.OK, LocalizationStatus.HELD}
+    row.record(
+        "ten images, some twice, some after a later one",
+        counted(statuses),
+        back_s=drive.recovered(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )
+
+
+def test_images_of_the_future_and_of_no_time(drive: Drive, row: FaultRow) -> None:
+    now = drive.send()
+    drive.all_answered()
+    before = len(drive.sent)
+    for stamp_ns in (now.stamp_ns + 3600 * 10**9, now.stamp_ns + 60 * 10**9, (2**31 - 1) * 10**9, 0, -5 * 10**9):
+        drive.send_image(bgr_message(stamp_ns, "camera", drive.picture(now)))
+        drive.all_answered()
+    statuses = drive.all_answered()[before:]
+    early, untimed = statuses[:3], statuses[3:]
+    assert {s.status for s in early} == {LocalizationStatus.NO_ODOMETRY}
+    assert {s.status for s in untimed} == {LocalizationStatus.STALE}
+    row.record(
+        "images stamped a minute and an hour ahead of odometry, at the end of time, zero and below",
+        counted(statuses),
+        back_s=drive.recovered(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )
+
+
+def test_a_covered_lens(drive: Drive, row: FaultRow) -> None:
+    before = len(drive.sent)
+    for _ in range(15):
+        moment = drive.moment()
+        drive.send(moment, bgr_message(moment.stamp_ns, "camera", np.zeros_like(drive.picture(moment))))
+        drive.all_answered()
+    statuses = drive.all_answered()[before:]
+    assert {s.status for s in statuses} == {LocalizationStatus.NO_FEATURES}
+    assert stamp_ns_of(statuses[-1]) == drive.sent[-1]
+    start = time.monotonic()
+    back_s = drive.recovered(within_s=_BACK_S)
+    assert back_s <= time.monotonic() - start
+    row.record(
+        "a covered lens: 15 black images while the robot drives on", counted(statuses), back_s=back_s, within_s=_BACK_S
+    )
