@@ -10,7 +10,7 @@ export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRA
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help setup demo test faults lint bench clean
+.PHONY: help setup demo test faults lint bench soak clean
 
 help:
 	@echo "make setup   environment .venv with everything in it (once, under a minute on two cores)"
@@ -19,6 +19,7 @@ help:
 	@echo "make faults  what happens when something goes wrong: all fault tests, and docs/faults.md from what they saw"
 	@echo "make lint    ruff, ruff format, mypy"
 	@echo "make bench   every figure of BENCHMARK.md, measured again; some of them with SECTIONS=\"redkitchen castle\""
+	@echo "make soak    twenty minutes at 30 Hz: do the nodes keep their memory?"
 	@echo "make clean   remove the environment and what was built"
 
 setup: $(READY)
@@ -45,6 +46,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(PYTHON) tools/bench.py $(SECTIONS)
+
+soak: $(READY)
+	$(PYTHON) tools/soak.py
 
 clean:
 	rm -rf .venv build

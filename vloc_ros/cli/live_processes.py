@@ -99,6 +99,10 @@ class Children:
             )
         return name
 
+    def pid(self, name: str) -> int:
+        """Of a node's process."""
+        return self._children[name].pid
+
     def wait_for(self, name: str) -> None:
         """Wait until a node ended well.
 
