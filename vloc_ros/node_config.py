@@ -5,9 +5,46 @@ Apart from the nodes, so that a command can list them where no ROS is installed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vloc_ros.core.config import Checked, parameter
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnosticsConfig(Checked):
+    """What the localizer says on /diagnostics, and when it warns."""
+
+    period_s: float = parameter(1.0, "diagnostics are published so often", unit="s", low=0.05, high=60.0)
+    window_s: float = parameter(10.0, "rates, shares and medians are those of so long", unit="s", low=1.0, high=600.0)
+    min_rate_hz: float = parameter(0.5, "fewer images are a warning; 0 takes any", unit="Hz", low=0.0, high=1000.0)
+    image_timeout_s: float = parameter(
+        5.0, "no image for so long is an error; 0 waits for ever", unit="s", low=0.0, high=3600.0
+    )
+    max_age_s: float = parameter(
+        1.0,
+        "images that are older when they come, or as far in the future, are a warning; 0 takes any",
+        unit="s",
+        low=0.0,
+        high=1e6,
+    )
+    unusable_images: int = parameter(
+        3,
+        "so many images in a row without calibration, odometry or readable pixels are an error, fewer a warning",
+        low=1,
+        high=1000,
+    )
+    min_acceptance: float = parameter(
+        0.5, "a smaller share of the answered images with a fix is a warning; 0 takes any", low=0.0, high=1.0
+    )
+    min_inliers: int = parameter(30, "fewer inliers in the median fix are a warning; 0 takes any", low=0, high=10000)
+    budget_ms: float = parameter(
+        200.0, "a longer median time per image is a warning; 0 takes any", unit="ms", low=0.0, high=1e5
+    )
+    fix_warn_s: float = parameter(5.0, "no fix for so long is a warning; 0 never is", unit="s", low=0.0, high=1e5)
+    fix_error_s: float = parameter(30.0, "no fix for so long is an error; 0 never is", unit="s", low=0.0, high=1e5)
+    map_timeout_s: float = parameter(
+        10.0, "without a map so long after activation is an error, before it a warning", unit="s", low=0.0, high=3600.0
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +90,7 @@ class LocalizerNodeConfig(Checked):
     relocalize_timeout_s: float = parameter(
         2.0, "the service relocalize waits so long for a fix", unit="s", low=0.01, high=60.0
     )
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import pytest
 import yaml
@@ -31,7 +32,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_yaml_gives_the_defaults_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--yaml"]) == 0
     values = yaml.safe_load(capsys.readouterr().out)["/**"]["ros__parameters"]
-    node = {leaf.name: values.pop(leaf.name) for leaf in parameters_of(LocalizerNodeConfig())}
+    node = {item.name: values.pop(item.name) for item in fields(LocalizerNodeConfig())}
     assert config_from_mapping(LocalizerConfig, values) == LocalizerConfig()
     assert config_from_mapping(LocalizerNodeConfig, node) == LocalizerNodeConfig()
 

@@ -25,6 +25,8 @@ def config_of(tmp_path: Path, text: str, *assignments: str) -> LocalizerConfig:
         "pose.max_error_px: 6",
         "/**: {ros__parameters: {pose: {max_error_px: 6.0}, base_frame: base_footprint, use_sim_time: true}}",
         "/robot/localizer: {ros__parameters: {pose.max_error_px: 6.0}}",
+        "localizer: {ros__parameters: {pose.max_error_px: 6.0, diagnostics: {min_rate_hz: 5.0}}}",
+        "localizer: {ros__parameters: {pose.max_error_px: 6.0, diagnostics.min_rate_hz: 5.0}}",
         "localizer: {ros__parameters: {pose: {max_error_px: 6.0}}}\nmap_server: {ros__parameters: {maps_folder: m}}",
     ],
 )

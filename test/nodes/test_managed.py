@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.nodes import map_source
-from vloc_ros.nodes.diagnostics import Health
+from vloc_ros.nodes.health import Health, Level, Situation
 from vloc_ros.nodes.managed import ManagedNode
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -46,8 +46,9 @@ def test_a_fault_goes_only_when_what_it_is_about_works() -> None:
     health.fault("map", "no map")
     health.fault("node", "no node")
     health.fault("node", "")
-    status = health.message(node="n", state="active", map_hash="", listeners=0, stamp_ns=0).status[0]
-    assert (status.level, status.message) == (DiagnosticStatus.ERROR, "no map")
+    concerns = {concern.name: concern for concern in health.report(Situation("active"), now_ns=0)}
+    assert (concerns["map"].level, concerns["map"].text) == (Level.ERROR, "no map")
+    assert concerns["localization"].level == Level.OK
 
 
 def test_activation_does_not_hide_that_the_map_is_refused(

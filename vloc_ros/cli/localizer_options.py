@@ -103,8 +103,13 @@ def _unwrapped(found: dict[Any, Any], path: Path) -> dict[Any, Any]:
         if not isinstance(node, dict):
             raise ConfigError(f"{path}: {name} has no parameters, expected `ros__parameters: {{name: value}}`")
     mine = [node for name, node in wrapped.items() if str(name).rpartition("/")[2] in _LOCALIZER_NAMES]
-    of_node = {parameter.name for parameter in parameters_of(LocalizerNodeConfig())} | {"use_sim_time"}
-    return {name: value for node in mine for name, value in node.items() if name not in of_node}
+    of_node = {_group(parameter.name) for parameter in parameters_of(LocalizerNodeConfig())} | {"use_sim_time"}
+    return {name: value for node in mine for name, value in node.items() if _group(name) not in of_node}
+
+
+def _group(name: Any) -> str:
+    """`matcher` of `matcher.ratio`: a file may write groups either way."""
+    return str(name).partition(".")[0]
 
 
 def _is_node(value: Any) -> bool:

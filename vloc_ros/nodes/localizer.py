@@ -6,7 +6,9 @@ A callback puts the image into a slot of depth one, where the newest wins; a wor
 from __future__ import annotations
 
 import threading
+import time
 import traceback
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,9 @@ from vloc_ros.nodes.conversion import (
     pose_with_covariance_stamped,
     stamp_ns_of,
 )
-from vloc_ros.nodes.diagnostics import Health
+from vloc_ros.nodes.diagnostics import answered_of, diagnostic_array
 from vloc_ros.nodes.frames import Frames
+from vloc_ros.nodes.health import Health, Situation
 from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.managed import ACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
@@ -72,7 +75,11 @@ class LocalizerNode(ManagedNode):
         self._last_answer: tuple[int, LocalizationStatus | None] = (0, None)
         self._received = self._dropped = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._reporting = self.create_timer(
+            config_of(self, LocalizerNodeConfig).diagnostics.period_s,
+            self._publish_diagnostics,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
         waiting = MutuallyExclusiveCallbackGroup()
         self.create_service(Relocalize, "~/relocalize", self._on_relocalize, callback_group=waiting)
         if config_of(self, LocalizerNodeConfig).autostart:
@@ -88,6 +95,8 @@ class LocalizerNode(ManagedNode):
         """Read the parameters and the map, and make the publishers."""
         self._config = config_of(self, LocalizerNodeConfig)
         self._core_config = config_of(self, LocalizerConfig)
+        self._reporting.timer_period_ns = int(self._config.diagnostics.period_s * 1e9)
+        self._reporting.reset()
         depth = self._config.status_depth
         self._pose = self.create_lifecycle_publisher(PoseStamped, "~/pose", depth)
         self._pose_with_covariance = self.create_lifecycle_publisher(
@@ -109,6 +118,7 @@ class LocalizerNode(ManagedNode):
         """Begin to listen, and start the worker."""
         config = self._config
         self._received = self._dropped = 0
+        self._health.begin(config.diagnostics, at_ns=time.monotonic_ns())
         self._last_answer = (0, None)
         self._slot: LatestSlot[tuple[int, Any]] = LatestSlot()
         self._calibration = Calibration(
@@ -120,6 +130,7 @@ class LocalizerNode(ManagedNode):
         self._worker = threading.Thread(target=self._work, name="localizer", daemon=True)
         self._worker.start()
         kind, topic = (Image, "image") if config.image_transport == "raw" else (CompressedImage, "image/compressed")
+        self._image_topic = self.resolve_topic_name(topic)
         reliability = ReliabilityPolicy[config.image_reliability.upper()]
         image_qos = QoSProfile(depth=config.image_depth, reliability=reliability)
         info_qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -179,6 +190,8 @@ class LocalizerNode(ManagedNode):
 
     def _on_image(self, message: Any) -> None:
         self._received += 1
+        age_ns = self.get_clock().now().nanoseconds - stamp_ns_of(message)
+        self._health.image(at_ns=time.monotonic_ns(), age_s=age_ns * 1e-9)
         displaced = self._slot.put((self._received, message))
         if displaced is not None:
             self._dropped += 1
@@ -226,7 +239,7 @@ class LocalizerNode(ManagedNode):
 
     def _publish_status(self, number: int, status: LocalizationStatus) -> None:
         status.images_received, status.images_dropped = self._received, self._dropped
-        self._health.add(status)
+        self._health.answer(answered_of(status), at_ns=time.monotonic_ns())
         self._status.publish(status)
         if status.status != LocalizationStatus.DROPPED:
             with self._answered:
@@ -275,13 +288,19 @@ class LocalizerNode(ManagedNode):
         return number > asked_at and status is not None and status.status != LocalizationStatus.HELD
 
     def _publish_diagnostics(self) -> None:
-        message = self._health.message(
-            node=self.get_fully_qualified_name(),
-            state=self.state,
-            map_hash=self.map_hash,
-            listeners=self._status.get_subscription_count() if self.state == ACTIVE else 0,
-            stamp_ns=self.get_clock().now().nanoseconds,
-        )
+        node, loaded = self.get_fully_qualified_name(), self._loaded
+        situation = Situation(self.state)
+        if loaded is not None:
+            situation = replace(situation, map_hash=loaded.hash, map_name=loaded.localizer.map.name)
+        if self.state == ACTIVE:
+            situation = replace(
+                situation,
+                topic=self._image_topic,
+                publishers=self.count_publishers(self._image_topic),
+                listeners=self._status.get_subscription_count(),
+            )
+        concerns = self._health.report(situation, now_ns=time.monotonic_ns())
+        message = diagnostic_array(concerns, node=node, stamp_ns=self.get_clock().now().nanoseconds)
         self._diagnostics.publish(message)
 
 

@@ -26,6 +26,7 @@ from vloc_ros.bags.reading import Bag, BagMessage, BagTopic
 from vloc_ros.core.errors import InputError
 from vloc_ros.node_config import PlayerConfig
 from vloc_ros.nodes.conversion import time_message
+from vloc_ros.nodes.diagnostics import values_of
 from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.atomic import write_bytes_atomically
@@ -126,11 +127,9 @@ class PlayerNode(Node):
                 raise InputError(f"{missing} within {self._config.wait_timeout_s:g} s; is the localizer active?")
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            values = {value.key: value.value for value in status.values}
-            mapped, heard = values.get("map", "none") != "none", values.get("listeners", "0") != "0"
-            if status.name.lstrip("/") == self._config.wait_for_localizer.lstrip("/") and mapped and heard:
-                self._ready.set()
+        values = values_of(message, self._config.wait_for_localizer)
+        if values.get("map", "none") != "none" and values.get("listeners", "0") != "0":
+            self._ready.set()
 
     def _note(self, message: BagMessage) -> None:
         if self._config.log:
