@@ -24,6 +24,7 @@ ARGUMENTS = {
     "image_topic": ("image", "images; with image_transport compressed without /compressed at the end"),
     "camera_info_topic": ("camera_info", "calibration of the camera"),
     "image_transport": ("", "raw or compressed; empty leaves it to params_file, whose default is raw"),
+    "feed_topic": ("~/initialpose", "who is told where the robot is, see the parameters feed; for AMCL initialpose"),
 }
 OF_BOTH = ("namespace", "use_sim_time", "autostart", "use_respawn", "log_level")
 OVERRIDES = {"use_sim_time": bool, "autostart": bool, "image_transport": str}
@@ -71,6 +72,7 @@ def localizer(given):
             ("image", given["image_topic"]),
             ("image/compressed", given["image_topic"] + "/compressed"),
             ("camera_info", given["camera_info_topic"]),
+            ("~/initialpose", given["feed_topic"]),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
     )

@@ -11,6 +11,29 @@ from vloc_ros.core.config import Checked, parameter
 
 
 @dataclass(frozen=True, slots=True)
+class FeedingConfig(Checked):
+    """Telling another localizer or filter where the robot is."""
+
+    initial_pose: str = parameter(
+        "never",
+        "when to publish ~/initialpose: at the first fix and jumps, after being lost, or with every fix",
+        choices=("never", "on_jump", "when_lost", "always"),
+    )
+    lost_after_s: float = parameter(
+        10.0, "for when_lost: the robot counts as lost after so long without a fix", unit="s", low=0.0, high=3600.0
+    )
+    max_fix_age_s: float = parameter(
+        2.0, "the service feed_initial_pose refuses an older fix", unit="s", low=0.01, high=3600.0
+    )
+    min_position_std_m: float = parameter(
+        0.1, "~/initialpose never claims to be more certain than this", unit="m", low=0.001, high=100.0
+    )
+    min_rotation_std_rad: float = parameter(
+        0.05, "~/initialpose never claims to be more certain than this", unit="rad", low=0.001, high=3.2
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class DiagnosticsConfig(Checked):
     """What the localizer says on /diagnostics, and when it warns."""
 
@@ -90,6 +113,7 @@ class LocalizerNodeConfig(Checked):
     relocalize_timeout_s: float = parameter(
         2.0, "the service relocalize waits so long for a fix", unit="s", low=0.01, high=60.0
     )
+    feed: FeedingConfig = field(default_factory=FeedingConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
 
 

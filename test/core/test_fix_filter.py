@@ -43,12 +43,25 @@ class Robot:
         judgement = self.filter.judge(
             fix or _fix(true), odom_from_base if self.odometry else None, self.count * STEP_NS
         )
+        self.first = judgement.first
         return judgement.verdict
 
 
 def test_the_second_fix_in_a_row_is_the_first_to_be_published() -> None:
     robot = Robot()
     assert [robot.sees() for _ in range(4)] == [HELD, AGREES, AGREES, AGREES]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_fix_is_the_first_until_one_is_believed_and_again_after_forgetting(enabled: bool) -> None:
+    robot = Robot(replace(CONFIG, enabled=enabled))
+    firsts = []
+    for forgets in (False, False, False, True, False, False):
+        if forgets:
+            robot.filter.forget()
+        robot.sees()
+        firsts.append(robot.first)
+    assert firsts == ([True, True, False] if enabled else [True, False, False]) * 2
 
 
 def test_a_single_wrong_fix_is_held_and_changes_nothing() -> None:

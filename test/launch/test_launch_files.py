@@ -85,7 +85,7 @@ def words(name: str, kind: str, keyword: str) -> set[Any]:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("localize.launch.py", NAV2 | OF_THE_IMAGE | {"maps_folder"}),
+        ("localize.launch.py", NAV2 | OF_THE_IMAGE | {"maps_folder", "feed_topic"}),
         ("map_server.launch.py", NAV2 | {"maps_folder"}),
         ("replay.launch.py", {"bag", "map", "truth_topic", "report", "json"}),
     ],
@@ -115,6 +115,12 @@ def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
     assert set(of_localizer) == {*given, "image_transport"}
     _, of_server = launched("map_server.launch.py", **given, map="m", maps_folder="f")["Node"].kwargs["parameters"]
     assert set(of_server) == {*given, "map", "maps_folder"}
+
+
+def test_what_others_are_told_goes_where_it_is_heard(launched: Any) -> None:
+    assert ("~/initialpose", "~/initialpose") in launched("localize.launch.py")["Node"].kwargs["remappings"]
+    remapped = launched("localize.launch.py", feed_topic="initialpose")["Node"].kwargs["remappings"]
+    assert ("~/initialpose", "initialpose") in remapped
 
 
 @pytest.mark.parametrize("given", [{"map": "/robot's/map"}, {"maps_folder": "/robot's/maps"}])

@@ -31,10 +31,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict and, unless the fix agrees, a readable reason."""
+    """A verdict and, unless the fix agrees, a readable reason; `first` where nothing was believed before."""
 
     verdict: Verdict
     reason: str = ""
+    first: bool = False
 
     @property
     def publish(self) -> bool:
@@ -128,17 +129,18 @@ class FixFilter:
         expected = self.expected(odom_from_base, stamp_ns)
         if not self._config.enabled or (expected is not None and self._agree(fix, expected)):
             self._believed, self._rival = _Track(fix, odom_from_base, stamp_ns), None
-            return Judgement(Verdict.AGREES)
+            return Judgement(Verdict.AGREES, first=expected is None)
         rival = self._continued(fix, odom_from_base, stamp_ns)
         needed = self._needed(rival, first=expected is None)
         if rival.fixes >= needed:
             self._believed, self._rival = rival, None
             if expected is None:
-                return Judgement(Verdict.AGREES)
+                return Judgement(Verdict.AGREES, first=True)
             return Judgement(Verdict.JUMPED, f"{_apart(fix, expected)}; {rival.fixes} fixes in a row agree on it")
         self._rival = rival
         where = "the first fix" if expected is None else _apart(fix, expected)
-        return Judgement(Verdict.HELD, f"{where}; {rival.fixes} of {needed} fixes in a row agree on it")
+        reason = f"{where}; {rival.fixes} of {needed} fixes in a row agree on it"
+        return Judgement(Verdict.HELD, reason, first=expected is None)
 
     def _continued(self, fix: Fix, odom_from_base: Pose | None, stamp_ns: int) -> _Track:
         """The rival with this fix as its last, or a new one."""

@@ -11,7 +11,7 @@ from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.covariance import carry_covariance
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.fix import Fix, fix_of
-from vloc_ros.core.fix_filter import FixFilter
+from vloc_ros.core.fix_filter import FixFilter, Judgement
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import PosePrior, Query
@@ -42,6 +42,7 @@ class Answer:
         map_from_child: the transform for TF, of odom or of the base by `publish_tf`; None where there is none.
         image: the pixels, None where they could not be read.
         result: the localizer's.
+        judgement: what the filter says of what was localized, published or held.
     """
 
     status: LocalizationStatus
@@ -49,6 +50,7 @@ class Answer:
     map_from_child: Pose | None = None
     image: Array | None = None
     result: LocalizationResult | None = None
+    judgement: Judgement | None = None
 
 
 class Answerer:
@@ -108,11 +110,11 @@ class Answerer:
         status.reason = judgement.reason
         if not judgement.publish:
             fill_status(status, result.held(judgement.reason))
-            return Answer(status, image=image, result=result)
+            return Answer(status, image=image, result=result, judgement=judgement)
         self._initial_pose.localized(initial)
         status.map_frame, status.body_frame = loaded.localizer.map.frame_id, self.base_frame(message)
         status.pose = pose_with_covariance(fix.map_from_base, fix.covariance)
-        return Answer(status, fix, self._placed(fix, odom_from_base), image, result)
+        return Answer(status, fix, self._placed(fix, odom_from_base), image, result, judgement)
 
     def base_frame(self, message: Any) -> str:
         """The frame whose pose is published for an image."""

@@ -21,6 +21,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
@@ -28,7 +29,7 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError, MapError
-from vloc_ros.core.fix_filter import FixFilter
+from vloc_ros.core.fix_filter import FixFilter, Verdict
 from vloc_ros.core.query import Query
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.answer import Answer, Answerer, LoadedMap
@@ -40,6 +41,7 @@ from vloc_ros.nodes.conversion import (
     stamp_ns_of,
 )
 from vloc_ros.nodes.diagnostics import answered_of, diagnostic_array
+from vloc_ros.nodes.feeding import Feeding
 from vloc_ros.nodes.frames import Frames
 from vloc_ros.nodes.health import Health, Situation
 from vloc_ros.nodes.initial_pose import InitialPose
@@ -82,6 +84,7 @@ class LocalizerNode(ManagedNode):
         )
         waiting = MutuallyExclusiveCallbackGroup()
         self.create_service(Relocalize, "~/relocalize", self._on_relocalize, callback_group=waiting)
+        self.create_service(Trigger, "~/feed_initial_pose", self._on_feed)
         if config_of(self, LocalizerNodeConfig).autostart:
             self.start_alone()
 
@@ -105,6 +108,7 @@ class LocalizerNode(ManagedNode):
         self._status = self.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
         self._debug_image = self.create_lifecycle_publisher(Image, "~/debug_image", 1)
         config = self._config
+        self._feeding = Feeding(self, config)
         self._transform = MapTransform(self, tolerance_s=config.transform_tolerance_s, rate_hz=config.transform_rate_hz)
         self._frames = Frames(self, timeout_s=self._config.transform_timeout_s)
         if self._config.map:
@@ -125,6 +129,7 @@ class LocalizerNode(ManagedNode):
             topic=self.resolve_topic_name("camera_info"), timeout_s=config.transform_timeout_s
         )
         self._initial_pose = InitialPose(max_age_s=config.initial_pose_max_age_s)
+        self._feeding.forget()
         fix_filter = FixFilter(self._core_config.fix_filter)
         self._answerer = Answerer(config, fix_filter, self._frames, self._calibration, self._initial_pose)
         self._worker = threading.Thread(target=self._work, name="localizer", daemon=True)
@@ -167,6 +172,9 @@ class LocalizerNode(ManagedNode):
             if hasattr(self, name):
                 self.destroy_lifecycle_publisher(getattr(self, name))
                 delattr(self, name)
+        if hasattr(self, "_feeding"):
+            self._feeding.close()
+            del self._feeding
         if hasattr(self, "_frames"):
             self._frames.close()
             self._transform.close()
@@ -185,6 +193,7 @@ class LocalizerNode(ManagedNode):
         localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
         self._loaded = LoadedMap(localizer, map_hash(folder))
         self._transform.forget()
+        self._feeding.forget()
         self._initial_pose.forget()
         self.get_logger().info(f"map {localizer.map.name} from {folder}, {len(localizer.map.points)} points")
 
@@ -224,7 +233,7 @@ class LocalizerNode(ManagedNode):
         status = answer.status
         stamp_ns = stamp_ns_of(status)
         if answer.fix is not None:
-            if status.reason:
+            if answer.judgement is not None and answer.judgement.verdict is Verdict.JUMPED:
                 self.get_logger().warning(f"the robot was elsewhere: {status.reason}")
             pose, covariance = answer.fix.map_from_base, answer.fix.covariance
             frame = status.map_frame
@@ -232,6 +241,9 @@ class LocalizerNode(ManagedNode):
                 self._publish_transform(stamp_ns, status, answer.map_from_child)
             self._pose.publish(pose_stamped(stamp_ns, frame, pose))
             self._pose_with_covariance.publish(pose_with_covariance_stamped(stamp_ns, frame, pose, covariance))
+            self._feeding.publish(answer)
+            if status.map_hash != self.map_hash:  # the map was swapped meanwhile
+                self._feeding.forget()
         watched = self._debug_image.get_subscription_count() > 0
         if watched and answer.image is not None and answer.result is not None:
             picture = drawn(answer.image, answer.result)
@@ -254,12 +266,21 @@ class LocalizerNode(ManagedNode):
             self._transform.forget()
 
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
+        if self._feeding.is_own(message):
+            return
         loaded, now_ns = self._loaded, self.get_clock().now().nanoseconds
         try:
             frame = loaded.localizer.map.frame_id if loaded else ""
             self._initial_pose.tell(message, map_frame=frame, now_ns=now_ns)
         except InputError as error:
             self.get_logger().warning(str(error))
+
+    def _on_feed(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self.state != ACTIVE:
+            response.message = f"the node is {self.state}; activate it"
+            return response
+        response.success, response.message = self._feeding.on_request(self.get_clock().now().nanoseconds)
+        return response
 
     def _on_relocalize(self, request: Relocalize.Request, response: Relocalize.Response) -> Relocalize.Response:
         refusal = LocalizationStatus(status=LocalizationStatus.NO_IMAGE)
