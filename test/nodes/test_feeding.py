@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nodes_world import STEP_NS, Wall
 from robot import Robot
@@ -18,11 +21,13 @@ from std_srvs.srv import Trigger
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
+from vloc_ros.core.config import config_from_mapping
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.node_config import FeedingConfig
+from vloc_ros.node_config import FeedingConfig, LocalizerNodeConfig
 from vloc_ros.nodes.conversion import bgr_message, stamp_ns_of
 from vloc_ros.nodes.localizer import LocalizerNode
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILTERED = {"fix_filter.enabled": True, "carry_last_fix": True}
 
 
@@ -163,6 +168,23 @@ def test_the_node_does_not_believe_what_it_said_itself(ros: Ros, wall: Wall, mon
         if listener.robot.statuses.messages[-1].status == LocalizationStatus.HELD:
             return
     raise AssertionError("what somebody else said was not heard")
+
+
+@pytest.mark.parametrize("page", ["nav2-amcl", "slam-toolbox", "rtabmap", "robot-localization"])
+def test_a_page_for_another_system_gives_parameters_that_exist(page: str) -> None:
+    blocks = [
+        yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.S)
+    ]
+    (values,) = [block["/**"]["ros__parameters"] for block in blocks if "/**" in block]
+    config = config_from_mapping(LocalizerNodeConfig, values)
+    assert config.publish_tf == "none"
+    masks = [mask for block in blocks for node in block.values() for mask in _masks(node.get("ros__parameters", {}))]
+    assert len(masks) == (3 if page == "robot-localization" else 0)
+    assert all(len(mask) == 15 for mask in masks)
+
+
+def _masks(parameters: Any) -> list[list[bool]]:
+    return [value for name, value in parameters.items() if name.endswith("_config")]
 
 
 @pytest.mark.parametrize("state", ["unconfigured", "active"])
