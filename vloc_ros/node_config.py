@@ -79,6 +79,9 @@ class LocalizerNodeConfig(Checked):
     map_server: str = parameter("map_server", "name of the node to take the map from")
     map_cache: str = parameter("~/.cache/vloc_ros/maps", "folder for maps fetched from the map server")
     base_frame: str = parameter("base_link", "frame whose pose is published; empty takes the camera's own")
+    base_from_camera: str = parameter(
+        "", "where the camera's optical frame sits on the base: x y z qx qy qz qw (metres); empty asks TF"
+    )
     odom_frame: str = parameter("odom", "frame of the odometry")
     publish_tf: str = parameter(
         "map_odom", "transform to publish: with odometry, without, or none", choices=("map_odom", "map_base", "none")

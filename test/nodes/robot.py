@@ -61,11 +61,14 @@ class Robot:
     def stamp_ns(self, index: int) -> int:
         return START_NS + index * STEP_NS
 
-    def send(self, index: int, *, odometry: bool = True, info: bool = True, image: Any = None) -> int:
+    def send(
+        self, index: int, *, odometry: bool = True, info: bool = True, static: bool = True, image: Any = None
+    ) -> int:
         """The image of view `index` with all that belongs to it; returns its stamp."""
         stamp_ns, view = self.stamp_ns(index), self.wall.views[index]
-        static = transform_message(0, "base_link", "camera", BASE_FROM_CAMERA)
-        self._static.publish(TFMessage(transforms=[static]))
+        if static:
+            transform = transform_message(0, "base_link", "camera", BASE_FROM_CAMERA)
+            self._static.publish(TFMessage(transforms=[transform]))
         if odometry:
             odom_from_base = MAP_FROM_ODOM.inverse() @ view @ BASE_FROM_CAMERA.inverse()
             transform = transform_message(stamp_ns, "odom", "base_link", odom_from_base)

@@ -29,6 +29,7 @@ class Ros:
         self._executor = MultiThreadedExecutor(num_threads=4)
         self.node = Node("test")
         self._nodes: list[Node] = []
+        self._clients: dict[str, Any] = {}
         self._never = threading.Event()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=spin, args=(self._executor, self._done), daemon=True)
@@ -48,9 +49,14 @@ class Ros:
         self.node.create_subscription(kind, topic, inbox.put, qos)
         return inbox
 
+    def _client(self, kind: Any, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        return self._clients[service]
+
     def call(self, kind: Any, service: str, request: Any) -> Any:
         """Call a service and wait for the answer."""
-        client = self.node.create_client(kind, service)
+        client = self._client(kind, service)
         assert client.wait_for_service(WAIT_S), f"no service {service}"
         answered = threading.Event()
         future = client.call_async(request)
@@ -60,7 +66,7 @@ class Ros:
 
     def call_while(self, kind: Any, service: str, request: Any, act: Callable[[], Any]) -> Any:
         """Call a service, and do something again and again until it has answered."""
-        client = self.node.create_client(kind, service)
+        client = self._client(kind, service)
         assert client.wait_for_service(WAIT_S), f"no service {service}"
         answered = threading.Event()
         future = client.call_async(request)

@@ -101,6 +101,10 @@ class FixFilter:
         self._believed: _Track | None = None
         self._rival: _Track | None = None
 
+    def use(self, config: FixFilterConfig) -> None:
+        """Judge by other limits from now on; what is believed stays."""
+        self._config = config
+
     def forget(self) -> None:
         """Believe nothing: another map, another time, or somebody asked for a new start."""
         self._believed = self._rival = None

@@ -7,9 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.covariance import carry_covariance
-from vloc_ros.core.errors import InputError
+from vloc_ros.core.errors import ConfigError, InputError
 from vloc_ros.core.fix import Fix, fix_of
 from vloc_ros.core.fix_filter import FixFilter, Judgement
 from vloc_ros.core.localizer import Localizer
@@ -66,9 +69,15 @@ class Answerer:
     ) -> None:
         self._config, self._frames, self._calibration = config, frames, calibration
         self._filter, self._initial_pose = fix_filter, initial_pose
+        self._mount = mount_of(config.base_from_camera)
         self._map_hash = ""
         self._initial: PosePrior | None = None
         self._anew = threading.Event()
+
+    def use(self, config: LocalizerNodeConfig, fix_filter: FixFilterConfig) -> None:
+        """Other parameters, from the next image on. From any thread."""
+        self._config = config
+        self._filter.use(fix_filter)
 
     def start_anew(self) -> None:
         """From the next image on believe nothing of before. From any thread."""
@@ -146,15 +155,19 @@ class Answerer:
             believed = PosePrior(expected.map_from_base, expected.covariance)
         if believed is None:
             return None
-        base_from_camera = self._frames.lookup(base_frame, camera_frame, stamp_ns)
+        base_from_camera = self._base_from_camera(base_frame, camera_frame, stamp_ns)
         covariance = carry_covariance(believed.covariance, believed.map_from_rig, base_from_camera)
         return PosePrior(believed.map_from_rig @ base_from_camera, covariance)
+
+    def _base_from_camera(self, base_frame: str, camera_frame: str, stamp_ns: int) -> Pose:
+        """Where the camera sits on the robot, as the parameter says, or TF."""
+        return self._mount or self._frames.lookup(base_frame, camera_frame, stamp_ns)
 
     def _carried(self, map_from_camera: Pose, covariance: Array, header: Any, stamp_ns: int) -> tuple[Fix, Pose | None]:
         """The base's pose, and odometry at the time of the image; without it only where TF is not to need it."""
         config, camera_frame = self._config, header.frame_id.lstrip("/")
         base_frame = config.base_frame or camera_frame
-        camera_from_base = self._frames.lookup(camera_frame, base_frame, stamp_ns)
+        camera_from_base = self._base_from_camera(base_frame, camera_frame, stamp_ns).inverse()
         fix = fix_of(map_from_camera, covariance, camera_from_base=camera_from_base, two_d=config.two_d_mode)
         if config.publish_tf == "map_odom":
             return fix, self._frames.lookup(config.odom_frame, base_frame, stamp_ns)
@@ -167,6 +180,23 @@ class Answerer:
         if self._config.publish_tf == "map_base" or odom_from_base is None:
             return fix.map_from_base
         return fix.map_from_base @ odom_from_base.inverse()
+
+
+def mount_of(text: str) -> Pose | None:
+    """base_from_camera of a parameter, x y z in metres and a quaternion x y z w; None where it is empty.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not text.strip():
+        return None
+    try:
+        numbers = [float(word) for word in text.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 7 or not np.isfinite(numbers).all():
+        raise ConfigError(f"base_from_camera is {text!r}, expected seven numbers: x y z in metres, qx qy qz qw")
+    return Pose.from_quaternion(numbers[3:], numbers[:3])
 
 
 def _pixels(message: Any) -> Array:

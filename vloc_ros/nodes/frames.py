@@ -8,6 +8,7 @@ from rclpy.time import Time
 from tf2_ros import Buffer, TransformException, TransformListener
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Pose
 from vloc_ros.nodes.conversion import pose_of
 from vloc_ros.nodes.refusal import Refused
@@ -16,8 +17,8 @@ from vloc_ros.nodes.refusal import Refused
 class Frames:
     """Looks transforms up, with patience: TF of an image's time often comes after the image."""
 
-    def __init__(self, node: Node, *, timeout_s: float) -> None:
-        self._buffer = Buffer(node=node)
+    def __init__(self, node: Node, buffer: Buffer, *, timeout_s: float) -> None:
+        self._buffer = buffer
         self._listener = TransformListener(self._buffer, node)
         self._timeout = Duration(seconds=timeout_s)
 
@@ -25,11 +26,11 @@ class Frames:
         """target_from_source at a time.
 
         Raises:
-            Refused: TF does not know it, NO_ODOMETRY.
+            Refused: TF does not know it, or holds what is no pose, NO_ODOMETRY.
         """
         try:
             return self._found(target, source, stamp_ns, self._timeout)
-        except TransformException as error:
+        except (TransformException, InputError) as error:  # tf2 takes in numbers that are infinite
             reason = f"TF has no {target} -> {source} at the time of the image ({' '.join(str(error).split())})"
             raise Refused(LocalizationStatus.NO_ODOMETRY, reason) from error
 
@@ -37,7 +38,7 @@ class Frames:
         """target_from_source at a time, None unless TF knows it already."""
         try:
             return self._found(target, source, stamp_ns, Duration())
-        except TransformException:
+        except (TransformException, InputError):
             return None
 
     def _found(self, target: str, source: str, stamp_ns: int, patience: Duration) -> Pose:
@@ -47,5 +48,6 @@ class Frames:
         return pose_of(found.transform)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and forget what was heard."""
         self._listener.unregister()
+        self._buffer.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,13 +23,14 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
+from tf2_ros import Buffer
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.camera import Camera
-from vloc_ros.core.config import LocalizerConfig
-from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.config import LocalizerConfig, parameters_of
+from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.fix_filter import FixFilter, Verdict
 from vloc_ros.core.query import Query
 from vloc_ros.node_config import LocalizerNodeConfig
@@ -45,7 +47,7 @@ from vloc_ros.nodes.feeding import Feeding
 from vloc_ros.nodes.frames import Frames
 from vloc_ros.nodes.health import Health, Situation
 from vloc_ros.nodes.initial_pose import InitialPose
-from vloc_ros.nodes.managed import ACTIVE, ManagedNode
+from vloc_ros.nodes.managed import ACTIVE, INACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
 from vloc_ros.nodes.overlay import drawn
 from vloc_ros.nodes.parameters import config_of, declare
@@ -55,6 +57,8 @@ from vloc_ros.nodes.transforms import MapTransform
 from vloc_ros.storage.maps import map_hash, read_map
 
 _LONGEST_WAIT_S = 60.0
+# of the node's parameters; those of the stages can all be changed while it runs
+_CHANGEABLE = {"carry_last_fix", "max_image_age_s", "relocalize_timeout_s", "two_d_mode"}
 _FIRST_QUERY = Query.single(
     np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8),
     Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0)),
@@ -66,7 +70,9 @@ class LocalizerNode(ManagedNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("localizer", **options)
-        declare(self, LocalizerNodeConfig(), LocalizerConfig())
+        self._map_lock = threading.Lock()
+        self._buffer: Buffer | None = None
+        declare(self, LocalizerNodeConfig(), LocalizerConfig(), admit=self._admit)
         self._health = Health()
         self._loaded: LoadedMap | None = None
         self._map_source: MapServerSource | None = None
@@ -98,6 +104,8 @@ class LocalizerNode(ManagedNode):
         """Read the parameters and the map, and make the publishers."""
         self._config = config_of(self, LocalizerNodeConfig)
         self._core_config = config_of(self, LocalizerConfig)
+        leaves = [*parameters_of(self._config), *parameters_of(self._core_config)]
+        self.get_logger().info("parameters: " + ", ".join(f"{leaf.name}={leaf.value!r}" for leaf in leaves))
         self._reporting.timer_period_ns = int(self._config.diagnostics.period_s * 1e9)
         self._reporting.reset()
         depth = self._config.status_depth
@@ -110,7 +118,9 @@ class LocalizerNode(ManagedNode):
         config = self._config
         self._feeding = Feeding(self, config)
         self._transform = MapTransform(self, tolerance_s=config.transform_tolerance_s, rate_hz=config.transform_rate_hz)
-        self._frames = Frames(self, timeout_s=self._config.transform_timeout_s)
+        if self._buffer is None:  # one for the life of the node: a buffer does not leave the node's clock again
+            self._buffer = Buffer(node=self)
+        self._frames = Frames(self, self._buffer, timeout_s=self._config.transform_timeout_s)
         if self._config.map:
             self._load(Path(self._config.map).expanduser())
         else:
@@ -180,6 +190,26 @@ class LocalizerNode(ManagedNode):
             self._transform.close()
             del self._frames, self._transform
 
+    def _admit(self, changed: set[str], configurations: Sequence[Any]) -> str:
+        """Take changed parameters into use, all or none; the reason when that cannot be."""
+        if self.state not in (INACTIVE, ACTIVE) or not changed:
+            return ""
+        config, core_config = configurations
+        of_node = {leaf.name for leaf in parameters_of(config)}
+        if fixed := sorted((changed & of_node) - _CHANGEABLE):
+            return f"{fixed[0]} is read when the node is configured, which it is; deactivate and clean it up first"
+        with self._map_lock:
+            loaded, before = self._loaded, self._core_config
+            if loaded is not None and replace(core_config, fix_filter=before.fix_filter) != before:
+                try:
+                    loaded = LoadedMap(build_localizer(core_config, loaded.localizer.map), loaded.hash)
+                except VlocError as error:
+                    return str(error)
+            self._config, self._core_config, self._loaded = config, core_config, loaded
+        if self.state == ACTIVE:
+            self._answerer.use(config, core_config.fix_filter)
+        return ""
+
     def failed(self, reason: str) -> None:
         """Say it on /diagnostics."""
         self._health.fault("node", reason)
@@ -189,9 +219,10 @@ class LocalizerNode(ManagedNode):
         landmark_map = read_map(folder)
         if not landmark_map.metric:
             raise MapError(f"{folder}: its lengths are no metres, so a robot cannot use it; run `vloc map align` on it")
-        localizer = build_localizer(self._core_config, landmark_map)
-        localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
-        self._loaded = LoadedMap(localizer, map_hash(folder))
+        with self._map_lock:
+            localizer = build_localizer(self._core_config, landmark_map)
+            localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
+            self._loaded = LoadedMap(localizer, map_hash(folder))
         self._transform.forget()
         self._feeding.forget()
         self._initial_pose.forget()

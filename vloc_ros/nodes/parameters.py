@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
@@ -25,11 +25,24 @@ _FOREIGN_GROUPS = ("qos_overrides.",)
 _UNBOUNDED = 1e300
 
 
-def declare(node: Node, *configurations: Checked) -> None:
+Admission = Callable[[set[str], Sequence[Any]], str]
+
+
+def _admit_all(changed: set[str], configurations: Sequence[Any]) -> str:
+    return ""
+
+
+def declare(node: Node, *configurations: Checked, admit: Admission = _admit_all) -> None:
     """Declare every leaf of the configurations, with the values that the node was started with.
 
     The node has to be made with `automatically_declare_parameters_from_overrides`, so that a name that nobody
-    declares is seen. Later changes are validated, and take effect when the node is configured again.
+    declares is seen. Later changes are validated, all of one request or none.
+
+    Args:
+        node: declares them.
+        configurations: with the defaults.
+        admit: called with the names that a valid request changes and the configurations that it makes; takes them
+            into use and returns nothing, or the reason why it cannot.
 
     Raises:
         ConfigError: a name is unknown, a value has the wrong type or lies outside its range.
@@ -47,12 +60,13 @@ def declare(node: Node, *configurations: Checked) -> None:
         node.declare_parameter(name, values[name], _descriptor(leaf), ignore_override=True)
 
     def check(changes: list[RosParameter]) -> SetParametersResult:
+        wanted = {change.name: change.value for change in changes if change.name in declared}
         try:
-            for kind in kinds:
-                config_of(node, kind, changes={change.name: change.value for change in changes})
+            made = [config_of(node, kind, changes=wanted) for kind in kinds]
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
+        reason = admit({name for name, value in wanted.items() if node.get_parameter(name).value != value}, made)
+        return SetParametersResult(successful=not reason, reason=reason)
 
     node.add_on_set_parameters_callback(check)
 

@@ -1,0 +1,55 @@
+"""Parameters that change while the node runs: all of one request or none, from the next image on."""
+
+from __future__ import annotations
+
+import pytest
+from nodes_world import Wall
+from rclpy.parameter import Parameter
+from robot import Robot
+from ros_session import Ros
+
+from vloc_msgs.msg import LocalizationStatus
+
+
+@pytest.fixture
+def robot(ros: Ros, wall: Wall) -> Robot:
+    robot = Robot(ros, wall)
+    robot.activate()
+    return robot
+
+
+def test_a_changed_limit_holds_for_the_next_image(robot: Robot) -> None:
+    assert robot.status_of(robot.send(0)).status == LocalizationStatus.OK
+    assert robot.node.set_parameters([Parameter("verification.min_inliers", value=5000)])[0].successful
+    assert robot.status_of(robot.send(1)).status == LocalizationStatus.POSE_REJECTED
+    assert robot.node.set_parameters([Parameter("verification.min_inliers", value=25)])[0].successful
+    assert robot.status_of(robot.send(2)).status == LocalizationStatus.OK
+
+
+def test_the_filter_can_be_switched_on_while_it_runs(robot: Robot) -> None:
+    robot.node.set_parameters([Parameter("fix_filter.enabled", value=True)])
+    assert robot.status_of(robot.send(0)).status == LocalizationStatus.HELD
+
+
+def test_one_bad_value_keeps_a_whole_request_from_being_taken(robot: Robot) -> None:
+    changes = [Parameter("verification.min_inliers", value=5000), Parameter("matcher.ratio", value=3.0)]
+    assert not robot.node.set_parameters_atomically(changes).successful
+    assert robot.node.get_parameter("verification.min_inliers").value == 25
+    assert robot.status_of(robot.send(0)).status == LocalizationStatus.OK
+
+
+def test_what_would_leave_nothing_to_search_is_refused(robot: Robot) -> None:
+    nothing = [Parameter("proposals.whole_map_max_points", value=0), Parameter("proposals.places", value="none")]
+    answer = robot.node.set_parameters_atomically(nothing)
+    assert not answer.successful
+    assert "nothing would be searched" in answer.reason
+    assert robot.status_of(robot.send(0)).status == LocalizationStatus.OK
+
+
+def test_what_is_read_when_the_node_is_configured_cannot_be_changed_later(robot: Robot) -> None:
+    (answer,) = robot.node.set_parameters([Parameter("base_frame", value="other")])
+    assert not answer.successful
+    assert answer.reason.startswith("base_frame is read when the node is configured")
+    assert robot.node.set_parameters([Parameter("base_frame", value="base_link")])[0].successful
+    assert robot.node.set_parameters([Parameter("two_d_mode", value=True)])[0].successful
+    assert robot.status_of(robot.send(0)).pose.pose.position.z == 0.0

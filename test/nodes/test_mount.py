@@ -1,0 +1,45 @@
+"""Where the camera sits on the robot, given by a parameter in place of TF."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lifecycle_msgs.msg import Transition
+from nodes_world import BASE_FROM_CAMERA, Wall
+from robot import Robot
+from ros_session import Ros
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.errors import VlocError
+from vloc_ros.nodes.answer import mount_of
+from vloc_ros.nodes.conversion import pose_of
+
+MOUNT = " ".join(str(value) for value in (*BASE_FROM_CAMERA.translation, *BASE_FROM_CAMERA.quaternion))
+
+
+def test_seven_numbers_are_a_mount_and_none_leave_it_to_tf() -> None:
+    mount = mount_of(MOUNT)
+    assert mount is not None
+    np.testing.assert_allclose(mount.matrix, BASE_FROM_CAMERA.matrix, atol=1e-12)
+    assert mount_of(" ") is None
+
+
+@pytest.mark.parametrize("text", ["0 0 0", "a b c d e f g", "0 0 nan 0 0 0 1", "0 0 0 0 0 0 0", "0 0 0 0 0 0 1 0"])
+def test_what_is_no_mount_is_refused(text: str) -> None:
+    with pytest.raises(VlocError):
+        mount_of(text)
+
+
+def test_the_base_is_published_without_its_camera_in_tf(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall, base_from_camera=MOUNT, publish_tf="none")
+    robot.activate()
+    status = robot.status_of(robot.send(0, static=False, odometry=False))
+    assert status.status == LocalizationStatus.OK, status.reason
+    map_from_base = wall.views[0] @ BASE_FROM_CAMERA.inverse()
+    assert pose_of(status.pose.pose).distance_to(map_from_base)[0] < 0.02
+
+
+def test_a_node_with_a_wrong_mount_does_not_become_active(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall, base_from_camera="0 0 0")
+    assert robot.change(Transition.TRANSITION_CONFIGURE)
+    assert not robot.change(Transition.TRANSITION_ACTIVATE)
