@@ -77,6 +77,11 @@ class Drive:
         if self.node is not None:
             self.ros.until(lambda: self.node.count_subscribers("localizer/status") > 0)
 
+    def await_map(self, digest: str) -> None:
+        """Until the localizer of this process has taken the map of that hash."""
+        assert self.node is not None
+        self.ros.until(lambda: self.node.map_hash == digest)
+
     def moment(self, *, later_ns: int = 0) -> Moment:
         """The next stamp and place; `later_ns` moves this one and all after it."""
         views = self.wall.views
@@ -106,8 +111,11 @@ class Drive:
 
     def send_odometry(self, moment: Moment, odom_from_base: Pose | None = None) -> None:
         """Where odometry sees the robot."""
-        pose = odom_from_base or moment.odom_from_base
-        self._tf.publish(TFMessage(transforms=[transform_message(moment.stamp_ns, "odom", "base_link", pose)]))
+        self.send_transforms(odometry(moment, odom_from_base))
+
+    def send_transforms(self, message: TFMessage) -> None:
+        """Anything on TF."""
+        self._tf.publish(message)
 
     def send_info(self, moment: Moment, info: CameraInfo | None = None) -> None:
         """The calibration."""
@@ -182,6 +190,12 @@ class Drive:
 
         self.ros.until(came)
         return found[-1] if found else None
+
+
+def odometry(moment: Moment, odom_from_base: Pose | None = None) -> TFMessage:
+    """What a base publishes, where its odometry is not given the right one."""
+    pose = odom_from_base or moment.odom_from_base
+    return TFMessage(transforms=[transform_message(moment.stamp_ns, "odom", "base_link", pose)])
 
 
 def camera_info(moment: Moment, camera: Camera, **changes: Any) -> CameraInfo:

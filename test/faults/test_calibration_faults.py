@@ -11,7 +11,6 @@ from fault_rows import FaultRow, counted
 from plane_scene import CAMERA
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.nodes.conversion import pose_of
 
 pytestmark = pytest.mark.fault
 _BACK_S = 2.0
@@ -47,6 +46,29 @@ def test_a_calibration_of_another_image_size(drive: Drive, row: FaultRow) -> Non
     )
 
 
-@pytest.mark.parametrize("changes", [{"k": [0.0] * 9}, {"d": [float("nan")] * 5}, {"distortion_model": "barrel"}], ids=str)
-def test_no_calibration(drive: Drive, changes: dict[str, Any]) -> None:
-    pass
+def test_calibrations_that_are_none(drive: Drive, row: FaultRow) -> None:
+    before = len(drive.sent)
+    seen = []
+    for changes in ({"k": [0.0] * 9}, {"d": [float("nan")] * 5}, {"distortion_model": "barrel", "d": [1.0]}):
+        _until_heard(drive, LocalizationStatus.NO_CALIBRATION, changes)
+        seen.append(_until_heard(drive, LocalizationStatus.NO_CALIBRATION, changes).reason)
+    assert len(set(seen)) == len(seen)
+    refused = [s for s in drive.all_answered()[before:] if s.status != LocalizationStatus.OK]
+    row.record(
+        "camera_info of zeros, with NaN, of an unknown distortion model, one after the other at run time",
+        f"{counted(refused)}: {'; '.join(reason.partition(': ')[2] for reason in seen)}",
+        back_s=drive.recovered(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )
+
+
+def test_a_focal_length_that_is_wrong_for_two_images(drive: Drive, row: FaultRow) -> None:
+    _, k, _ = CAMERA.to_ros()
+    k[0], k[4] = 2 * k[0], 2 * k[4]
+    held = [_until_heard(drive, LocalizationStatus.HELD, {"k": k}) for _ in range(2)]
+    row.record(
+        "camera_info with twice the focal length for two images, and the right one again",
+        f"{counted(held)}: {held[-1].reason}",
+        back_s=drive.recovered(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )

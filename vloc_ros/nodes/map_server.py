@@ -23,6 +23,7 @@ from vloc_ros.nodes.managed import UNCONFIGURED, ManagedNode
 from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.maps import map_files, read_manifest, read_map
+from vloc_ros.storage.regular_files import open_regular
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,254}")
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -42,9 +43,8 @@ class ServedMap:
     @staticmethod
     def read(folder: Path) -> ServedMap:
         """Read and check a map; raises MapError."""
-        manifest_data = _bytes(folder / _MANIFEST)
         manifest, files = read_manifest(folder), map_files(folder)
-        return ServedMap(folder, read_map(folder), manifest, manifest_data, files)
+        return ServedMap(folder, read_map(folder), manifest, _bytes(folder / _MANIFEST), files)
 
 
 class MapServerNode(ManagedNode):
@@ -159,7 +159,7 @@ class MapServerNode(ManagedNode):
         # the manifest on disk may already be another map's
         if file == _MANIFEST:
             return served.manifest_data[offset : offset + length]
-        with (served.folder / file).open("rb") as source:
+        with open_regular(served.folder / file) as source:
             source.seek(offset)
             return source.read(length)
 

@@ -9,7 +9,6 @@ import hashlib
 import math
 import os
 import re
-import stat
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.pose import Array
+from vloc_ros.storage.regular_files import open_regular
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*-[0-9a-f]{16}\.z")
 _DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "int64", "float32", "float64")
@@ -55,7 +55,7 @@ def decoded_array(folder: Path, name: str, entry: Mapping[str, Any]) -> Array:
     where = folder / plain_file_name(name, entry)
     dtype, shape = _layout(name, entry)
     expected_bytes = math.prod(shape) * dtype.itemsize
-    data = _file_bytes(where)
+    data = _file_bytes(where, most=expected_bytes + expected_bytes // 1000 + 64)  # what zlib cannot compress grows
     if expected_bytes > len(data) * _MAX_DEFLATE_RATIO:
         raise MapError(f"{where}: {len(data)} bytes cannot hold an array of shape {list(shape)}; {_REMEDY}")
     stored = _inflated(where, data, expected_bytes)
@@ -90,11 +90,12 @@ def _layout(name: str, entry: Mapping[str, Any]) -> tuple[np.dtype[Any], tuple[i
     return dtype, tuple(shape)
 
 
-def _file_bytes(path: Path) -> bytes:
+def _file_bytes(path: Path, *, most: int) -> bytes:
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise MapError(f"{path}: is no regular file; {_REMEDY}")
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise MapError(f"{path}: has {size} bytes, expected at most {most} for its array; {_REMEDY}")
             return file.read()
     except OSError as error:
         raise MapError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error

@@ -50,6 +50,8 @@ def read_manifest(folder: Path, *, verify: bool = True) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise MapError(f"{path}: is no regular file; copy the map again or build it again")
     try:
         return read_text(path)
     except InputError as error:
