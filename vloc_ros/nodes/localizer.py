@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -31,29 +31,22 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
-from vloc_ros.core.fix_filter import FixFilter, Verdict
+from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.query import Query
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.answer import Answer, Answerer, LoadedMap
+from vloc_ros.nodes.answer import Answerer, LoadedMap
 from vloc_ros.nodes.calibration import Calibration
-from vloc_ros.nodes.conversion import (
-    bgr_message,
-    pose_stamped,
-    pose_with_covariance_stamped,
-    stamp_ns_of,
-)
+from vloc_ros.nodes.conversion import stamp_ns_of
 from vloc_ros.nodes.diagnostics import answered_of, diagnostic_array
-from vloc_ros.nodes.feeding import Feeding
 from vloc_ros.nodes.frames import Frames
 from vloc_ros.nodes.health import Health, Situation
 from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.managed import ACTIVE, INACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
-from vloc_ros.nodes.overlay import drawn
+from vloc_ros.nodes.outputs import Outputs
 from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
 from vloc_ros.nodes.slot import LatestSlot
-from vloc_ros.nodes.transforms import MapTransform
 from vloc_ros.storage.maps import map_hash, read_map
 
 _LONGEST_WAIT_S = 60.0
@@ -108,16 +101,7 @@ class LocalizerNode(ManagedNode):
         self.get_logger().info("parameters: " + ", ".join(f"{leaf.name}={leaf.value!r}" for leaf in leaves))
         self._reporting.timer_period_ns = int(self._config.diagnostics.period_s * 1e9)
         self._reporting.reset()
-        depth = self._config.status_depth
-        self._pose = self.create_lifecycle_publisher(PoseStamped, "~/pose", depth)
-        self._pose_with_covariance = self.create_lifecycle_publisher(
-            PoseWithCovarianceStamped, "~/pose_with_covariance", depth
-        )
-        self._status = self.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
-        self._debug_image = self.create_lifecycle_publisher(Image, "~/debug_image", 1)
-        config = self._config
-        self._feeding = Feeding(self, config)
-        self._transform = MapTransform(self, tolerance_s=config.transform_tolerance_s, rate_hz=config.transform_rate_hz)
+        self._outputs = Outputs(self, self._config)
         if self._buffer is None:  # one for the life of the node: a buffer does not leave the node's clock again
             self._buffer = Buffer(node=self)
         self._frames = Frames(self, self._buffer, timeout_s=self._config.transform_timeout_s)
@@ -139,7 +123,7 @@ class LocalizerNode(ManagedNode):
             topic=self.resolve_topic_name("camera_info"), timeout_s=config.transform_timeout_s
         )
         self._initial_pose = InitialPose(max_age_s=config.initial_pose_max_age_s)
-        self._feeding.forget()
+        self._outputs.forget()
         fix_filter = FixFilter(self._core_config.fix_filter)
         self._answerer = Answerer(config, fix_filter, self._frames, self._calibration, self._initial_pose)
         self._worker = threading.Thread(target=self._work, name="localizer", daemon=True)
@@ -166,7 +150,7 @@ class LocalizerNode(ManagedNode):
         self._subscriptions_of_images = []
         self._slot.close()
         self._worker.join()
-        self._transform.forget()
+        self._outputs.forget()
         with self._answered:
             self._worker = None
             self._answered.notify_all()
@@ -178,17 +162,12 @@ class LocalizerNode(ManagedNode):
             self._map_source = None
             self._health.fault("map", "")
         self._loaded = None
-        for name in ("_pose", "_pose_with_covariance", "_status", "_debug_image"):
-            if hasattr(self, name):
-                self.destroy_lifecycle_publisher(getattr(self, name))
-                delattr(self, name)
-        if hasattr(self, "_feeding"):
-            self._feeding.close()
-            del self._feeding
+        if hasattr(self, "_outputs"):
+            self._outputs.close()
+            del self._outputs
         if hasattr(self, "_frames"):
             self._frames.close()
-            self._transform.close()
-            del self._frames, self._transform
+            del self._frames
 
     def _admit(self, changed: set[str], configurations: Sequence[Any]) -> str:
         """Take changed parameters into use, all or none; the reason when that cannot be."""
@@ -223,8 +202,7 @@ class LocalizerNode(ManagedNode):
             localizer = build_localizer(self._core_config, landmark_map)
             localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
             self._loaded = LoadedMap(localizer, map_hash(folder))
-        self._transform.forget()
-        self._feeding.forget()
+        self._outputs.forget()
         self._initial_pose.forget()
         self.get_logger().info(f"map {localizer.map.name} from {folder}, {len(localizer.map.points)} points")
 
@@ -252,7 +230,9 @@ class LocalizerNode(ManagedNode):
         """What is to be said about an image, after publishing all else."""
         try:
             answer = self._answerer.answer(message, self._loaded, now_ns=self.get_clock().now().nanoseconds)
-            self._publish(answer)
+            self._outputs.publish(answer)
+            if answer.fix is not None and answer.status.map_hash != self.map_hash:  # the map was swapped meanwhile
+                self._outputs.forget()
         except Exception as error:  # a bug: keep the traceback and the node
             self.get_logger().fatal(traceback.format_exc())
             status = LocalizationStatus(header=message.header, status=LocalizationStatus.INTERNAL_ERROR)
@@ -260,44 +240,17 @@ class LocalizerNode(ManagedNode):
             return status
         return answer.status
 
-    def _publish(self, answer: Answer) -> None:
-        status = answer.status
-        stamp_ns = stamp_ns_of(status)
-        if answer.fix is not None:
-            if answer.judgement is not None and answer.judgement.verdict is Verdict.JUMPED:
-                self.get_logger().warning(f"the robot was elsewhere: {status.reason}")
-            pose, covariance = answer.fix.map_from_base, answer.fix.covariance
-            frame = status.map_frame
-            if answer.map_from_child is not None:
-                self._publish_transform(stamp_ns, status, answer.map_from_child)
-            self._pose.publish(pose_stamped(stamp_ns, frame, pose))
-            self._pose_with_covariance.publish(pose_with_covariance_stamped(stamp_ns, frame, pose, covariance))
-            self._feeding.publish(answer)
-            if status.map_hash != self.map_hash:  # the map was swapped meanwhile
-                self._feeding.forget()
-        watched = self._debug_image.get_subscription_count() > 0
-        if watched and answer.image is not None and answer.result is not None:
-            picture = drawn(answer.image, answer.result)
-            self._debug_image.publish(bgr_message(stamp_ns, status.header.frame_id, picture))
-
     def _publish_status(self, number: int, status: LocalizationStatus) -> None:
         status.images_received, status.images_dropped = self._received, self._dropped
         self._health.answer(answered_of(status), at_ns=time.monotonic_ns())
-        self._status.publish(status)
+        self._outputs.publish_status(status)
         if status.status != LocalizationStatus.DROPPED:
             with self._answered:
                 self._last_answer = (number, status)
                 self._answered.notify_all()
 
-    def _publish_transform(self, stamp_ns: int, status: LocalizationStatus, map_from_child: Any) -> None:
-        with_odometry = self._config.publish_tf == "map_odom"
-        child = self._config.odom_frame if with_odometry else status.body_frame
-        self._transform.publish(stamp_ns, status.map_frame, child, map_from_child, repeated=with_odometry)
-        if status.map_hash != self.map_hash:  # the map was swapped meanwhile
-            self._transform.forget()
-
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
-        if self._feeding.is_own(message):
+        if self._outputs.feeding.is_own(message):
             return
         loaded, now_ns = self._loaded, self.get_clock().now().nanoseconds
         try:
@@ -310,7 +263,7 @@ class LocalizerNode(ManagedNode):
         if self.state != ACTIVE:
             response.message = f"the node is {self.state}; activate it"
             return response
-        response.success, response.message = self._feeding.on_request(self.get_clock().now().nanoseconds)
+        response.success, response.message = self._outputs.feeding.on_request(self.get_clock().now().nanoseconds)
         return response
 
     def _on_relocalize(self, request: Relocalize.Request, response: Relocalize.Response) -> Relocalize.Response:
@@ -349,7 +302,7 @@ class LocalizerNode(ManagedNode):
                 situation,
                 topic=self._image_topic,
                 publishers=self.count_publishers(self._image_topic),
-                listeners=self._status.get_subscription_count(),
+                listeners=self._outputs.listeners,
             )
         concerns = self._health.report(situation, now_ns=time.monotonic_ns())
         message = diagnostic_array(concerns, node=node, stamp_ns=self.get_clock().now().nanoseconds)
