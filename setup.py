@@ -67,7 +67,7 @@ def shared_files():
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/config", [f"{NAME}/cli/large_images.xml"]),
     ]
-    for folder in ("launch", "config"):
+    for folder in ("launch", "config", "config/sros2"):
         names = sorted(str(path) for path in Path(folder).glob("*") if path.is_file())
         if names:
             files.append((f"share/{NAME}/{folder}", names))

@@ -21,12 +21,13 @@ ARGUMENTS = {
     "autostart": ("", "the nodes go to active by themselves; empty leaves it to params_file, whose default is true"),
     "use_respawn": ("false", "start a node again when it ends"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
+    "enclaves": ("", "SROS2 enclaves above those of the nodes, such as /vloc_ros; empty takes that of all, /"),
     "image_topic": ("image", "images; with image_transport compressed without /compressed at the end"),
     "camera_info_topic": ("camera_info", "calibration of the camera"),
     "image_transport": ("", "raw or compressed; empty leaves it to params_file, whose default is raw"),
     "feed_topic": ("~/initialpose", "who is told where the robot is, see the parameters feed; for AMCL initialpose"),
 }
-OF_BOTH = ("namespace", "use_sim_time", "autostart", "use_respawn", "log_level")
+OF_BOTH = ("namespace", "use_sim_time", "autostart", "use_respawn", "log_level", "enclaves")
 OVERRIDES = {"use_sim_time": bool, "autostart": bool, "image_transport": str}
 
 
@@ -59,6 +60,7 @@ def localizer(given):
         for name, kind in OVERRIDES.items()
         if given[name]
     }
+    enclave = ["--enclave", given["enclaves"] + "/localizer"] if given["enclaves"] else []
     return Node(
         package="vloc_ros",
         executable="localizer",
@@ -74,5 +76,5 @@ def localizer(given):
             ("camera_info", given["camera_info_topic"]),
             ("~/initialpose", given["feed_topic"]),
         ],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
     )

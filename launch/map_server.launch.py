@@ -20,6 +20,7 @@ ARGUMENTS = {
     "autostart": ("", "the node goes to active by itself; empty leaves it to params_file, whose default is true"),
     "use_respawn": ("false", "start the node again when it ends"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
+    "enclaves": ("", "SROS2 enclaves above that of the node, such as /vloc_ros; empty takes that of all, /"),
 }
 OVERRIDES = {"use_sim_time": bool, "autostart": bool, "map": str, "maps_folder": str}
 
@@ -40,6 +41,7 @@ def nodes(context):
         for name, kind in OVERRIDES.items()
         if given[name]
     }
+    enclave = ["--enclave", given["enclaves"] + "/map_server"] if given["enclaves"] else []
     map_server = Node(
         package="vloc_ros",
         executable="map_server",
@@ -49,6 +51,6 @@ def nodes(context):
         respawn=LaunchConfiguration("use_respawn"),
         respawn_delay=2.0,
         parameters=[given["params_file"], *([overrides] if overrides else [])],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
     )
     return [map_server]

@@ -46,6 +46,14 @@ def test_a_robot_installs_no_torch(declared: dict[str, Any]) -> None:
     assert "torch" in {project_of(requirement) for requirement in declared["extras_require"]["training"]}
 
 
+def test_configuration_is_installed_where_the_documents_look_for_it(declared: dict[str, Any]) -> None:
+    installed = {f"{folder}/{Path(name).name}" for folder, names in declared["data_files"] for name in names}
+    text = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    named = set(re.findall(r"--share vloc_ros\)/([\w./-]+)", text))
+    assert "config/sros2/policies.xml" in named
+    assert {f"share/vloc_ros/{name}" for name in named} <= installed
+
+
 def test_every_command_names_a_function_that_exists(declared: dict[str, Any]) -> None:
     for script in declared["entry_points"]["console_scripts"]:
         module, function = script.split(" = ")[1].split(":")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import runpy
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -85,8 +86,8 @@ def words(name: str, kind: str, keyword: str) -> set[Any]:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("localize.launch.py", NAV2 | OF_THE_IMAGE | {"maps_folder", "feed_topic"}),
-        ("map_server.launch.py", NAV2 | {"maps_folder"}),
+        ("localize.launch.py", NAV2 | OF_THE_IMAGE | {"maps_folder", "feed_topic", "enclaves"}),
+        ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves"}),
         ("replay.launch.py", {"bag", "map", "truth_topic", "report", "json"}),
     ],
 )
@@ -123,6 +124,16 @@ def test_what_others_are_told_goes_where_it_is_heard(launched: Any) -> None:
     assert ("~/initialpose", "initialpose") in remapped
 
 
+@pytest.mark.parametrize("node", ["localizer", "map_server"])
+def test_an_enclave_is_one_of_the_policy(launched: Any, node: str) -> None:
+    name = {"localizer": "localize.launch.py"}.get(node, f"{node}.launch.py")
+    assert "--enclave" not in launched(name)["Node"].kwargs["arguments"]
+    words = launched(name, enclaves="/vloc_ros")["Node"].kwargs["arguments"]
+    policy = ET.parse(ROOT / "config" / "sros2" / "policies.xml")
+    granted = [enclave.get("path") for enclave in policy.iter("enclave") if enclave.find(f".//profile[@node='{node}']")]
+    assert granted == [words[words.index("--enclave") + 1]]
+
+
 @pytest.mark.parametrize("given", [{"map": "/robot's/map"}, {"maps_folder": "/robot's/maps"}])
 def test_the_map_server_comes_with_a_map_or_a_folder_of_maps(launched: Any, given: dict[str, str]) -> None:
     assert "GroupAction" not in launched("localize.launch.py")
@@ -147,6 +158,6 @@ def test_replay_finds_the_command_where_it_is_installed(launched: Any) -> None:
 def test_rviz_looks_at_topics_that_are_published() -> None:
     displays = yaml.safe_load((ROOT / "config" / "vloc.rviz").read_text())["Visualization Manager"]["Displays"]
     topics = {display["Topic"]["Value"] for display in displays if "Topic" in display}
-    code = "".join((ROOT / "vloc_ros" / "nodes" / f"{name}.py").read_text() for name in ("localizer", "map_server"))
+    code = "".join(path.read_text() for path in sorted((ROOT / "vloc_ros" / "nodes").glob("*.py")))
     assert topics
     assert all(f'"~/{topic.rpartition("/")[2]}"' in code for topic in topics)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Point, PoseArray
 from nodes_world import Wall
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_session import Ros
 from sensor_msgs.msg import PointCloud2
@@ -133,3 +135,14 @@ def test_landmarks_by_id_and_in_a_sphere(ros: Ros, wall: Wall) -> None:
     assert answer.truncated
     bad = ros.call(GetLandmarks, LANDMARKS, GetLandmarks.Request(selection=7))
     assert bad.result == GetLandmarks.Response.BAD_REQUEST
+
+
+@pytest.mark.parametrize("name", ["map", "maps_folder"])
+def test_nobody_who_reaches_the_services_chooses_a_folder(ros: Ros, wall: Wall, name: str) -> None:
+    node = ros.add(MapServerNode, autostart=True, map=str(wall.map))
+    change = Parameter(name, value=str(wall.map.parent)).to_parameter_msg()
+    answer = ros.call(SetParameters, "map_server/set_parameters", SetParameters.Request(parameters=[change]))
+    assert not answer.results[0].successful
+    assert answer.results[0].reason.startswith(f"{name} is read when the node starts")
+    assert ros.call(LoadMap, LOAD, LoadMap.Request(name="other")).result == LoadMap.Response.INVALID_NAME
+    assert node.state == "active"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class MapServerNode(ManagedNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("map_server", **options)
-        declare(self, MapServerConfig())
+        declare(self, MapServerConfig(), admit=_admit)
         self._served: ServedMap | None = None
         self.create_service(LoadMap, "~/load_map", self._on_load_map)
         self.create_service(GetMapChunk, "~/get_map_chunk", self._on_get_map_chunk)
@@ -181,6 +182,13 @@ class MapServerNode(ManagedNode):
         points = landmark_map.points[chosen].astype(float).tolist()
         response.points = [Point32(x=x, y=y, z=z) for x, y, z in points]
         return response
+
+
+def _admit(changed: set[str], configurations: Sequence[Any]) -> str:
+    """Folders are chosen by who starts the node, not by everybody who reaches its services."""
+    if folders := sorted(changed & {"map", "maps_folder"}):
+        return f"{folders[0]} is read when the node starts; start it with another one, or call load_map"
+    return ""
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,0 +1,95 @@
+"""The SROS2 policy grants what the running nodes have, and nothing more."""
+
+from __future__ import annotations
+
+import itertools
+import xml.etree.ElementTree as ET
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nodes_world import Wall
+from rclpy.node import Node
+from ros_session import Ros
+
+from vloc_ros.nodes.localizer import LocalizerNode
+from vloc_ros.nodes.map_server import MapServerNode
+
+POLICY = Path(__file__).resolve().parents[2] / "config" / "sros2" / "policies.xml"
+KINDS = {
+    ("topics", "publish"): Node.get_publisher_names_and_types_by_node,
+    ("topics", "subscribe"): Node.get_subscriber_names_and_types_by_node,
+    ("services", "reply"): Node.get_service_names_and_types_by_node,
+    ("services", "request"): Node.get_client_names_and_types_by_node,
+}
+Grants = set[tuple[str, str]]
+NUMBERS = itertools.count()
+
+
+def granted_to(node: Node) -> Grants:
+    """What the enclave of a node allows: publish, subscribe, reply or request, and the full name."""
+    name = node.get_name()
+    (profile,) = ET.parse(POLICY).findall(f"enclaves/enclave[@path='/vloc_ros/{name}']/profiles/profile")
+    assert (profile.get("ns"), profile.get("node")) == ("/", name)
+    granted: Grants = set()
+    for rules in profile:
+        ((qualifier, value),) = rules.attrib.items()
+        assert (value, (rules.tag, qualifier) in KINDS) == ("ALLOW", True)
+        granted |= {(qualifier, _full_name(str(rule.text), node)) for rule in rules}
+    return granted
+
+
+def _full_name(text: str, node: Node) -> str:
+    # the namespace stands for the policy's own, /
+    return text if text.startswith("/") else f"{node.get_namespace()}/{text.replace('~', node.get_name())}"
+
+
+def had_by(node: Node) -> Grants:
+    """What a running node has, in the same words."""
+    return {
+        (qualifier, name)
+        for (_, qualifier), names_of in KINDS.items()
+        for name, _ in names_of(node, node.get_name(), node.get_namespace())
+    }
+
+
+def assert_granted(ros: Ros, make: Any, *, unused: Grants, **parameters: Any) -> None:
+    """Start a node in a namespace of its own, where no node of an earlier test is still seen."""
+    node = ros.add(partial(make, namespace=f"/robot{next(NUMBERS)}"), **({"use_sim_time": True} | parameters))
+    assert node.state == "active"
+    left = {(qualifier, _full_name(text, node)) for qualifier, text in unused}
+    if not node.has_parameter("start_type_description_service"):  # since Jazzy
+        left.add(("reply", _full_name("~/get_type_description", node)))
+    had, granted = had_by(node), granted_to(node)
+    assert had - granted == set(), "the policy would keep the node from this"
+    assert granted - had == left, "the policy grants more than the node needs"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "unused"),
+    [
+        ({}, {("subscribe", "image/compressed")}),
+        ({"image_transport": "compressed"}, {("subscribe", "image")}),
+        ({"use_sim_time": False}, {("subscribe", "image/compressed"), ("subscribe", "/clock")}),
+        ({"publish_tf": "none", "base_frame": ""}, {("subscribe", "image/compressed")}),
+    ],
+)
+def test_the_localizer_is_granted_what_it_has(ros: Ros, parameters: dict[str, Any], unused: Grants) -> None:
+    assert_granted(ros, LocalizerNode, unused=unused, **parameters)
+
+
+def test_a_map_of_its_own_needs_no_server(ros: Ros, wall: Wall) -> None:
+    from_the_server = {("subscribe", "map_server/map_info"), ("request", "map_server/get_map_chunk")}
+    unused = from_the_server | {("subscribe", "image/compressed")}
+    assert_granted(ros, LocalizerNode, unused=unused, map=str(wall.map))
+
+
+@pytest.mark.parametrize(("use_sim_time", "unused"), [(True, set()), (False, {("subscribe", "/clock")})])
+def test_the_map_server_is_granted_what_it_has(ros: Ros, wall: Wall, use_sim_time: bool, unused: Grants) -> None:
+    assert_granted(ros, MapServerNode, unused=unused, use_sim_time=use_sim_time, map=str(wall.map))
+
+
+def test_every_enclave_is_that_of_a_node() -> None:
+    paths = [enclave.get("path") for enclave in ET.parse(POLICY).iter("enclave")]
+    assert paths == ["/vloc_ros/localizer", "/vloc_ros/map_server"]
