@@ -15,7 +15,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 help:
 	@echo "make setup   environment .venv with everything in it (once, under a minute on two cores)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
-	@echo "make test    all tests"
+	@echo "make test    all tests but the slow faults"
 	@echo "make faults  what happens when something goes wrong: all fault tests, and docs/faults.md from what they saw"
 	@echo "make lint    ruff, ruff format, mypy"
 	@echo "make bench   every figure of BENCHMARK.md, measured again; some of them with SECTIONS=\"redkitchen castle\""

@@ -22,10 +22,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults-page", help="write the table of what happened here, when all tests passed")
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    page, rows = session.config.getoption("--faults-page", default=None), session.config.stash.get(_ROWS, [])
-    if page and exitstatus == pytest.ExitCode.OK and len(rows) == session.testscollected:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    """Write the page, unless a test is missing from it."""
+    page, rows = config.getoption("--faults-page", default=None), config.stash.get(_ROWS, [])
+    passed = len(terminalreporter.stats.get("passed", []))
+    if page is None:
+        return
+    if exitstatus == pytest.ExitCode.OK and passed == len(rows):
         write_page(rows, Path(page))
+        terminalreporter.write_line(f"{page}: {len(rows)} rows")
+    else:
+        terminalreporter.write_line(f"{page} stays as it was: {passed} tests passed with {len(rows)} rows, not all")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from plane_scene import CAMERA
 from vloc_msgs.msg import LocalizationStatus
 
 pytestmark = pytest.mark.fault
-_BACK_S = 2.0
+_BACK_S = 5.0
 _IMAGES = 5
 
 
@@ -62,6 +62,7 @@ def test_calibrations_that_are_none(drive: Drive, row: FaultRow) -> None:
     )
 
 
+@pytest.mark.slow_fault
 def test_a_focal_length_that_is_wrong_for_two_images(drive: Drive, row: FaultRow) -> None:
     _, k, _ = CAMERA.to_ros()
     k[0], k[4] = 2 * k[0], 2 * k[4]

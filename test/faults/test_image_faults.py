@@ -16,7 +16,7 @@ from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.nodes.conversion import bgr_message, header, stamp_ns_of
 
 pytestmark = pytest.mark.fault
-_BACK_S = 2.0
+_BACK_S = 5.0
 
 
 def _wrong_step(image: Image) -> None:
@@ -114,6 +114,7 @@ def _compressed(moment: Moment, data: bytes) -> CompressedImage:
     return CompressedImage(header=header(moment.stamp_ns, "camera"), format="jpeg", data=data)
 
 
+@pytest.mark.slow_fault
 def test_images_doubled_and_out_of_order(drive: Drive, row: FaultRow) -> None:
     moments = [drive.moment() for _ in range(6)]
     for moment in moments:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,6 @@ from vloc_ros.storage.maps import map_hash
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0
 CHUNK, LOAD = "map_server/get_map_chunk", "map_server/load_map"
-_RESULTS = {
-    getattr(LoadMap.Response, name): name
-    for name in ("SUCCESS", "MAP_DOES_NOT_EXIST", "INVALID_MAP", "INVALID_NAME", "UNDEFINED_FAILURE")
-}
 
 
 @pytest.fixture
@@ -58,6 +56,7 @@ def served(ros: Ros, drive_with: Callable[..., Drive], maps: Path, tmp_path: Pat
     return drive
 
 
+@pytest.mark.slow_fault
 def test_a_file_cut_short_while_the_map_is_fetched(
     ros: Ros, drive_with: Callable[..., Drive], maps: Path, tmp_path: Path, row: FaultRow
 ) -> None:
@@ -82,6 +81,41 @@ def test_a_file_cut_short_while_the_map_is_fetched(
         f"{counted(before)}; on /diagnostics: {fault}",
         back_s=seconds_since(start),
         within_s=20.0,
+    )
+
+
+@pytest.mark.slow_fault
+def test_a_file_cut_short_and_mended_all_the_time(served: Drive, maps: Path, row: FaultRow) -> None:
+    file, done = _largest(maps / "wall"), threading.Event()
+    whole, first = file.read_bytes(), len(served.sent)
+
+    def spoil() -> None:
+        while not done.is_set():
+            file.write_bytes(whole[: len(whole) // 2])
+            file.write_bytes(whole)
+
+    spoiling = threading.Thread(target=spoil)
+    spoiling.start()
+    results: Counter[int] = Counter()
+    try:
+        while min(results[LoadMap.Response.SUCCESS], results[LoadMap.Response.INVALID_MAP]) < 5:
+            results[_load(served.ros, "wall").result] += 1
+            assert results.total() < 1000, results
+            assert served.status_of(served.send().stamp_ns).map_hash == map_hash(maps / "wall")
+    finally:
+        done.set()
+        spoiling.join()
+    assert set(results) == {LoadMap.Response.SUCCESS, LoadMap.Response.INVALID_MAP}
+    statuses = served.all_answered()[first:]
+    start = time.monotonic()
+    assert _load(served.ros, "wall").result == LoadMap.Response.SUCCESS
+    served.recovered(within_s=_BACK_S)
+    row.record(
+        f"{results.total()} load_map of a map of which a file is cut short and mended all the time",
+        f"{results[LoadMap.Response.SUCCESS]} SUCCESS, {results[LoadMap.Response.INVALID_MAP]} INVALID_MAP; "
+        f"{counted(statuses)}",
+        back_s=seconds_since(start),
+        within_s=_BACK_S,
     )
 
 

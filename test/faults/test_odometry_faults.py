@@ -16,7 +16,7 @@ from vloc_ros.core.pose import Pose
 from vloc_ros.nodes.conversion import pose_of, stamp_ns_of
 
 pytestmark = pytest.mark.fault
-_BACK_S = 2.0
+_BACK_S = 5.0
 _LATE_S = 0.5
 
 
@@ -42,6 +42,7 @@ def test_odometry_that_stops(drive: Drive, row: FaultRow) -> None:
     )
 
 
+@pytest.mark.slow_fault
 @pytest.mark.parametrize(("timeout_s", "expected"), [(0.2, "NO_ODOMETRY"), (10.0, "OK")])
 def test_odometry_that_comes_late(
     drive_with: Callable[..., Drive], row: FaultRow, timeout_s: float, expected: str
@@ -65,6 +66,7 @@ def test_odometry_that_comes_late(
     )
 
 
+@pytest.mark.slow_fault
 def test_odometry_that_is_set_anew(drive: Drive, row: FaultRow) -> None:
     elsewhere = Pose.from_rotation_vector([0.0, 0.0, 2.0], [40.0, -20.0, 0.0])
     transforms = drive.ros.collect(TFMessage, "/tf", 1000)
