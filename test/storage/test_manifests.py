@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def test_a_damaged_manifest_is_a_map_error(tmp_path: Path, data: bytes | None, m
     if data is not None:
         (tmp_path / MANIFEST).write_bytes(data)
     with pytest.raises(MapError, match=message):
+        read_manifest(tmp_path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / MANIFEST)
+    with pytest.raises(MapError, match="no regular file"):
         read_manifest(tmp_path)
 
 

@@ -305,6 +305,12 @@ def test_links_and_devices_are_not_followed(folder: Path) -> None:
     _refused(folder, "no regular file")
 
 
+def test_a_file_too_large_for_its_array(folder: Path) -> None:
+    path = next(folder.glob("points-*.z"))
+    os.truncate(path, 2 * 1024**3)
+    _refused(folder, "has 2147483648 bytes, expected at most")
+
+
 @pytest.mark.parametrize("key", ["arrays", "codec", "keyframes", "extractor", "places", "calibration"])
 @pytest.mark.parametrize("value", [None, 3, "x", ["x"], {"a": 1}])
 def test_manifests_that_do_not_describe_a_map(folder: Path, key: str, value: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,8 @@ def read_manifest(folder: Path, *, verify: bool = True) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
-    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-        raise MapError(f"{path}: is no regular file; copy the map again or build it again")
+    if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe would wait for ever
+        raise MapError(f"{path}: cannot be read (is no regular file); copy the map again or build it again")
     try:
         return read_text(path)
     except InputError as error:
