@@ -90,7 +90,7 @@ def test_odometry_that_is_set_anew(drive: Drive, row: FaultRow) -> None:
 
     transforms.wait(placed_anew, "map -> odom of the odometry that was set anew")
     row.record(
-        "odometry jumps by 45 m and half a turn, goes on from there for five images, and jumps back",
+        "odometry jumps by 45 m and 115 degrees, goes on from there for five images, and jumps back",
         f"{counted(statuses)}; map -> odom follows",
         back_s=drive.recovered(within_s=_BACK_S),
         within_s=_BACK_S,
