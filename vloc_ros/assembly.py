@@ -28,8 +28,13 @@ def build_extractor(config: ExtractorConfig) -> Extractor:
     return EXTRACTORS[config.name](config)
 
 
-def build_localizer(config: LocalizerConfig, landmark_map: LandmarkMap) -> Localizer:
+def build_localizer(config: LocalizerConfig, landmark_map: LandmarkMap, *, like: Localizer | None = None) -> Localizer:
     """A localizer for a map: proposals in the order of cost and evidence, ending with the whole map where it is small.
+
+    Args:
+        config: parameters of the stages.
+        landmark_map: the map.
+        like: a localizer of the same map, whose search index is taken over: building one takes seconds.
 
     Raises:
         MapError: the map needs something that it or this version does not have.
@@ -50,7 +55,7 @@ def build_localizer(config: LocalizerConfig, landmark_map: LandmarkMap) -> Local
         extractor=build_extractor(landmark_map.extractor),
         prior_view=PriorView(config.proposals, landmark_map),
         proposers=proposers,
-        matcher=NearestNeighbourMatcher(config.matcher, landmark_map),
+        matcher=NearestNeighbourMatcher(config.matcher, landmark_map, like=like.matcher if like else None),
         pose=config.pose,
         verifier=Verifier(config.verification, landmark_map),
         tracking=config.tracking,

@@ -39,7 +39,7 @@ def test_the_base_is_published_without_its_camera_in_tf(ros: Ros, wall: Wall) ->
     assert pose_of(status.pose.pose).distance_to(map_from_base)[0] < 0.02
 
 
-def test_a_node_with_a_wrong_mount_does_not_become_active(ros: Ros, wall: Wall) -> None:
-    robot = Robot(ros, wall, base_from_camera="0 0 0")
-    assert robot.change(Transition.TRANSITION_CONFIGURE)
-    assert not robot.change(Transition.TRANSITION_ACTIVATE)
+@pytest.mark.parametrize("parameters", [{"base_from_camera": "0 0 0"}, {"base_from_camera": MOUNT, "base_frame": ""}])
+def test_a_node_with_a_wrong_mount_is_not_configured(ros: Ros, wall: Wall, parameters: dict[str, str]) -> None:
+    robot = Robot(ros, wall, **parameters)
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)

@@ -82,6 +82,9 @@ class ProposalConfig(Checked):
     prior_max_position_std_m: float = parameter(
         5.0, "a prior less certain than this is ignored", unit="m", low=0.0, high=1000.0
     )
+    prior_max_points: int = parameter(
+        10000, "a prior from which more points than this may be seen is ignored", low=0, high=10_000_000
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,9 @@ class MatcherConfig(Checked):
     )
     same_place_radius_m: float = parameter(
         0.05, "neighbours nearer than this to the best one do not compete with it", unit="m", low=0.0, high=100.0
+    )
+    max_distance_in_window: float = parameter(
+        0.5, "descriptor distance of a match where a prior says where to look, at most", low=0.01, high=2.0
     )
     search_breadth: int = parameter(16, "HNSW search breadth; larger is slower and finds more", low=8, high=1024)
 
@@ -136,7 +142,7 @@ class FixFilterConfig(Checked):
     """When a fix that odometry does not carry is believed."""
 
     enabled: bool = parameter(True, "hold a fix that disagrees with the last one until others confirm it")
-    confirmations: int = parameter(3, "fixes in a row that must agree before a jump is believed", low=1, high=1000)
+    confirmations: int = parameter(3, "fixes in a row that must agree before a jump is believed", low=2, high=1000)
     confirmations_standing: int = parameter(
         10, "the same while the robot stands and sees the same again", low=1, high=1000
     )
@@ -154,14 +160,12 @@ class FixFilterConfig(Checked):
     )
     max_speed_m_s: float = parameter(
         1.0,
-        "without odometry: standard deviation of how far the robot goes in a second",
+        "the fastest that the robot goes; odometry five times as fast was set anew",
         unit="m/s",
         low=0.0,
         high=100.0,
     )
-    max_turn_rate_rad_s: float = parameter(
-        1.0, "without odometry: the same of how far it turns", unit="rad/s", low=0.0, high=100.0
-    )
+    max_turn_rate_rad_s: float = parameter(1.0, "the fastest that it turns", unit="rad/s", low=0.0, high=100.0)
 
 
 @dataclass(frozen=True, slots=True)

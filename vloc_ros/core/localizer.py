@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from vloc_ros.core.config import PoseConfig, TrackingConfig
 from vloc_ros.core.features import Extractor, Features, extract_scaled
@@ -36,7 +37,7 @@ class Localizer:
         self._extractor = extractor
         self._prior_view = prior_view
         self._proposers = tuple(proposers)
-        self._matcher = matcher
+        self.matcher = matcher  # its index serves other localizers of the same map
         self._pose = pose
         self._verifier = verifier
         self._tracking = tracking
@@ -51,12 +52,15 @@ class Localizer:
         scale = max(
             self._tracking.image_scale, self._tracking.min_image_width_px / min(v.camera.width for v in query.views)
         )
-        if scale < 1.0 and self._prior_view.trusts(query.prior):
+        with clock.stage("proposals"):
+            believed = list(self._prior_view.propose((), query)) if scale < 1.0 else []
+        if believed:
             with clock.stage("features"):
                 coarse = tuple(extract_scaled(self._extractor, view.image, scale) for view in query.views)
-            tracked = self._localize(coarse, query, self._prior_view.propose(coarse, query), clock)
+            tracked = self._localize(coarse, query, iter(believed), clock)
             if tracked.ok:
                 return tracked
+            query = replace(query, prior=None)
         with clock.stage("features"):
             features = self.extract(query)
         return self._localize(features, query, self._proposals(features, query), clock)
@@ -79,7 +83,7 @@ class Localizer:
         refusal = LocalizationResult.refused(Status.NO_CANDIDATES, "nothing in the map was proposed")
         while (proposal := clock.timed_next(proposals)) is not None:
             with clock.stage("matching"):
-                matches = self._matcher.match(features, proposal)
+                matches = self.matcher.match(features, proposal)
             with clock.stage("pose"):
                 estimate = estimate_pose(self._pose, matches, query)
             with clock.stage("verification"):

@@ -15,6 +15,7 @@ from vloc_ros.core.pose import Array
 from vloc_ros.core.proposals import Proposal, Window
 
 _NEIGHBOURS = 4
+_KEYPOINTS_AT_ONCE = 256
 _HNSW_LINKS = 16
 _HNSW_BUILD_BREADTH = 40
 
@@ -46,10 +47,13 @@ class NearestNeighbourMatcher:
     close to the best one in space are the same structure seen twice and do not compete with it.
     """
 
-    def __init__(self, config: MatcherConfig, landmark_map: LandmarkMap) -> None:
+    def __init__(
+        self, config: MatcherConfig, landmark_map: LandmarkMap, *, like: NearestNeighbourMatcher | None = None
+    ) -> None:
+        """A matcher for a map; `like` has the index of the same map already."""
         self._config = config
         self._map = landmark_map
-        self._whole = _hnsw(landmark_map.descriptors, config.search_breadth)
+        self._whole = _hnsw(landmark_map.descriptors) if like is None else like._whole
 
     def match(self, features: Sequence[Features], proposal: Proposal) -> Matches:
         """Matches of all views with the points that the proposal names; empty when there are none."""
@@ -63,12 +67,14 @@ class NearestNeighbourMatcher:
             return np.zeros(0, np.int32), np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
         descriptors = self._map.codec.project(features.descriptors)
         if candidates is None:
-            distances, neighbours = self._whole.search(descriptors, _NEIGHBOURS)
+            breadth = faiss.SearchParametersHNSW(efSearch=self._config.search_breadth)
+            distances, neighbours = self._whole.search(descriptors, _NEIGHBOURS, params=breadth)
         elif proposal.windows:
             distances, neighbours = _nearest_within(
                 proposal.windows[view], features.xy, descriptors, self._map.descriptors[candidates]
             )
             neighbours = candidates[neighbours]
+            distances[distances > self._config.max_distance_in_window**2] = np.inf
         else:
             distances, neighbours = faiss.knn(descriptors, self._map.descriptors[candidates], _NEIGHBOURS)
             neighbours = candidates[neighbours]
@@ -88,17 +94,28 @@ class NearestNeighbourMatcher:
 
 def _nearest_within(window: Window, xy: Array, descriptors: Array, candidates: Array) -> tuple[Array, Array]:
     """(K, 4) squared distances and indices of the candidates most alike, of those that may lie at each keypoint."""
-    squared = (descriptors**2).sum(axis=1)[:, None] + (candidates**2).sum(axis=1) - 2 * descriptors @ candidates.T
-    off = (xy[:, :1] - window.xy[:, 0]) ** 2 + (xy[:, 1:] - window.xy[:, 1]) ** 2
-    squared[off > window.radius_px**2] = np.inf
-    rows = np.arange(len(squared))
-    distances, neighbours = [], []
+    lengths = (candidates**2).sum(axis=1)
+    parts = []
+    for start in range(0, len(xy), _KEYPOINTS_AT_ONCE):
+        some = slice(start, start + _KEYPOINTS_AT_ONCE)
+        squared = (descriptors[some] ** 2).sum(axis=1)[:, None] + lengths - 2 * descriptors[some] @ candidates.T
+        off = (xy[some, :1] - window.xy[:, 0]) ** 2 + (xy[some, 1:] - window.xy[:, 1]) ** 2
+        squared[off > window.radius_px**2] = np.inf
+        parts.append(_smallest(squared))
+    distances, neighbours = zip(*parts, strict=True)
+    return np.concatenate(distances), np.concatenate(neighbours)
+
+
+def _smallest(values: Array) -> tuple[Array, Array]:
+    """(K, 4) smallest values of each row, ascending, and their columns; `values` is used up."""
+    rows = np.arange(len(values))
+    smallest, columns = [], []
     for _ in range(_NEIGHBOURS):
-        nearest = squared.argmin(axis=1)
-        neighbours.append(nearest)
-        distances.append(squared[rows, nearest])
-        squared[rows, nearest] = np.inf
-    return np.column_stack(distances), np.column_stack(neighbours)
+        column = values.argmin(axis=1)
+        columns.append(column)
+        smallest.append(values[rows, column])
+        values[rows, column] = np.inf
+    return np.column_stack(smallest), np.column_stack(columns)
 
 
 def _mutual(keypoints: Array, distances: Array, points: Array) -> Array:
@@ -108,10 +125,9 @@ def _mutual(keypoints: Array, distances: Array, points: Array) -> Array:
     return np.sort(order[first])
 
 
-def _hnsw(descriptors: Array, breadth: int) -> faiss.IndexHNSWFlat:
+def _hnsw(descriptors: Array) -> faiss.IndexHNSWFlat:
     """A navigable small-world graph (Malkov and Yashunin 2018) over the whole map."""
     index = faiss.IndexHNSWFlat(descriptors.shape[1], _HNSW_LINKS)
     index.hnsw.efConstruction = _HNSW_BUILD_BREADTH
-    index.hnsw.efSearch = breadth
     index.add(np.ascontiguousarray(descriptors))
     return index

@@ -17,7 +17,7 @@ from vloc_ros.core.query import PosePrior, Query, View
 from vloc_ros.core.vocabulary import Vocabulary
 
 _PRIOR_SIGMAS = 3.0
-# wide enough that what lies in a window by chance does not add up to a pose
+# three times the reprojection error of an inlier: what a window holds by chance is then rarely an inlier of the prior
 _PIXELS = 24.0
 _NEAREST_M = 1e-3
 _MOST_STRETCH = 4.0
@@ -101,21 +101,17 @@ class PriorView:
     """The points that project into the image when the rig is where it is believed to be, and where in it they lie."""
 
     def __init__(self, config: ProposalConfig, landmark_map: LandmarkMap) -> None:
-        self._max_std_m = config.prior_max_position_std_m
+        self._max_std_m, self._max_points = config.prior_max_position_std_m, config.prior_max_points
         self._map = landmark_map
 
-    def trusts(self, prior: PosePrior | None) -> bool:
-        """Whether a prior is certain enough to be of use."""
-        return prior is not None and bool(np.sqrt(np.diag(prior.covariance)[:3].max()) <= self._max_std_m)
-
     def propose(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
-        """One proposal, when the query brings a prior that is certain enough."""
+        """One proposal, when the query brings a prior that is certain enough; the features do not matter."""
         prior = query.prior
-        if prior is None or not self.trusts(prior):
+        if prior is None or np.sqrt(np.diag(prior.covariance)[:3].max()) > self._max_std_m:
             return
         windows = [_window(view, self._map.points, prior) for view in query.views]
         seen = np.flatnonzero(np.any([_reaches(w, v) for w, v in zip(windows, query.views, strict=True)], axis=0))
-        if len(seen):
+        if 0 < len(seen) <= self._max_points:
             yield Proposal("prior", seen, tuple(Window(w.xy[seen], w.radius_px[seen]) for w in windows))
 
 

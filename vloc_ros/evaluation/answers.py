@@ -66,7 +66,7 @@ def answers_in_sequence(
     _warm_up(localizer, questions)
     for question, odometry in zip(progress(questions), odom_from_camera, strict=True):
         query = question.query()
-        expected = fixes.expected(odometry, query.stamp_ns)
+        expected = fixes.carry(odometry, query.stamp_ns)
         prior = None if expected is None else PosePrior(expected.map_from_base, expected.covariance)
         result = localizer.localize(replace(query, prior=prior))
         if result.map_from_rig is not None and result.covariance is not None:

@@ -26,6 +26,9 @@ from vloc_ros.nodes.frames import Frames
 from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.refusal import Refused
 
+# (0.2 m)² in height, (0.1 rad)² in roll and pitch: ramps, and floors that are not the map's plane
+_OUT_OF_PLANE = np.diag([0.0, 0.0, 0.04, 0.01, 0.01, 0.0])
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedMap:
@@ -70,6 +73,7 @@ class Answerer:
         self._config, self._frames, self._calibration = config, frames, calibration
         self._filter, self._initial_pose = fix_filter, initial_pose
         self._mount = mount_of(config.base_from_camera)
+        self._has_odometry = False
         self._map_hash = ""
         self._initial: PosePrior | None = None
         self._anew = threading.Event()
@@ -150,14 +154,25 @@ class Answerer:
         camera_frame = header.frame_id.lstrip("/")
         base_frame = self._config.base_frame or camera_frame
         believed = initial
-        expected = self._filter.expected(self._frames.known(self._config.odom_frame, base_frame, stamp_ns), stamp_ns)
+        expected = self._filter.carry(self._odometry(base_frame, stamp_ns), stamp_ns)
         if believed is None and expected is not None and self._config.carry_last_fix:
-            believed = PosePrior(expected.map_from_base, expected.covariance)
+            # a pose in the plane is certain of what it left out, the camera is not
+            unknown = _OUT_OF_PLANE if self._config.two_d_mode else np.zeros((6, 6))
+            believed = PosePrior(expected.map_from_base, expected.covariance + unknown)
         if believed is None:
             return None
         base_from_camera = self._base_from_camera(base_frame, camera_frame, stamp_ns)
         covariance = carry_covariance(believed.covariance, believed.map_from_rig, base_from_camera)
         return PosePrior(believed.map_from_rig @ base_from_camera, covariance)
+
+    def _odometry(self, base_frame: str, stamp_ns: int) -> Pose | None:
+        """Odometry at the time of an image, waited for where it is needed and has come before."""
+        odom_frame = self._config.odom_frame
+        found = self._frames.known(odom_frame, base_frame, stamp_ns)
+        if found is None and self._has_odometry and self._config.publish_tf == "map_odom":
+            return self._frames.lookup(odom_frame, base_frame, stamp_ns)
+        self._has_odometry = self._has_odometry or found is not None
+        return found
 
     def _base_from_camera(self, base_frame: str, camera_frame: str, stamp_ns: int) -> Pose:
         """Where the camera sits on the robot, as the parameter says, or TF."""
@@ -180,6 +195,16 @@ class Answerer:
         if self._config.publish_tf == "map_base" or odom_from_base is None:
             return fix.map_from_base
         return fix.map_from_base @ odom_from_base.inverse()
+
+
+def check_mount(config: LocalizerNodeConfig) -> None:
+    """Whether the parameters say where the camera sits.
+
+    Raises:
+        ConfigError: they do not, or they contradict each other.
+    """
+    if mount_of(config.base_from_camera) is not None and not config.base_frame:
+        raise ConfigError("base_from_camera is set and base_frame is empty; name the frame that the camera sits on")
 
 
 def mount_of(text: str) -> Pose | None:

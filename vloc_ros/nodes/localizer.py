@@ -34,7 +34,7 @@ from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.query import Query
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.answer import Answerer, LoadedMap
+from vloc_ros.nodes.answer import Answerer, LoadedMap, check_mount
 from vloc_ros.nodes.calibration import Calibration
 from vloc_ros.nodes.conversion import stamp_ns_of
 from vloc_ros.nodes.diagnostics import answered_of, diagnostic_array
@@ -101,6 +101,7 @@ class LocalizerNode(ManagedNode):
         self.get_logger().info("parameters: " + ", ".join(f"{leaf.name}={leaf.value!r}" for leaf in leaves))
         self._reporting.timer_period_ns = int(self._config.diagnostics.period_s * 1e9)
         self._reporting.reset()
+        check_mount(self._config)
         self._outputs = Outputs(self, self._config)
         if self._buffer is None:  # one for the life of the node: a buffer does not leave the node's clock again
             self._buffer = Buffer(node=self)
@@ -181,7 +182,8 @@ class LocalizerNode(ManagedNode):
             loaded, before = self._loaded, self._core_config
             if loaded is not None and replace(core_config, fix_filter=before.fix_filter) != before:
                 try:
-                    loaded = LoadedMap(build_localizer(core_config, loaded.localizer.map), loaded.hash)
+                    before_it = loaded.localizer
+                    loaded = LoadedMap(build_localizer(core_config, before_it.map, like=before_it), loaded.hash)
                 except VlocError as error:
                     return str(error)
             self._config, self._core_config, self._loaded = config, core_config, loaded
