@@ -32,13 +32,13 @@ def simulated(out: Path) -> dict[str, Any]:
 
 def tracking(out: Path) -> dict[str, Any]:
     """Every image by itself against images in a row, where the last fix tells where to look."""
-    figures: dict[str, Any] = {}
+    bags: dict[str, Any] = {}
     for name, (bag, folder) in {
         "redkitchen": _redkitchen_bag(out),
         f"simulated, {FAST_HZ} Hz": _simulated_bag(out, FAST_HZ, 300),
     }.items():
-        figures[name] = {"by itself": _live(out, bag, folder), "in a row": _live(out, bag, folder, "--sequence")}
-    return figures
+        bags[name] = {"by itself": _live(out, bag, folder), "in a row": _live(out, bag, folder, "--sequence")}
+    return {"bags": bags}
 
 
 def _redkitchen_bag(out: Path) -> tuple[Path, Path]:

@@ -114,8 +114,8 @@ def covariance(figures: dict[str, Figures]) -> str:
     ]
     text = (
         "## Covariance\n\nNormalised estimation error squared per degree of freedom and true poses inside the 95 % "
-        "ellipsoid, `make bench SECTIONS=covariance`. Each map calibrates itself on segments that it leaves out; none of "
-        "these worlds was used to choose anything. "
+        "ellipsoid, `make bench SECTIONS=covariance`. Each map calibrates itself on segments that it leaves out; "
+        "nothing was chosen on these worlds. "
         f"Over all: NEES {f['nees']:.2f} (95 % interval {f['nees_interval'][0]:.2f} to {f['nees_interval'][1]:.2f}, "
         f"bootstrapped by world), inside {f['inside']:.1%} ({f['inside_interval'][0]:.1%} to {f['inside_interval'][1]:.1%}).\n"
     )
@@ -175,8 +175,7 @@ def sequences(figures: dict[str, Figures]) -> str:
                 ],
                 [
                     _tracking_row(f"{bag}, {mode}", f)
-                    for bag, modes in figures["tracking"].items()
-                    if isinstance(modes, dict)
+                    for bag, modes in figures["tracking"]["bags"].items()
                     for mode, f in modes.items()
                 ],
             ),
@@ -195,7 +194,7 @@ def sequences(figures: dict[str, Figures]) -> str:
                     "frames: median / 90 % / most",
                     "wrong published",
                 ],
-                [_kidnapping_row(world) for world in [*f["worlds"], _all_worlds(f["worlds"])]],
+                [_kidnapping_row(world) for world in [*f["worlds"], *_over_worlds(f["worlds"])]],
             ),
         ]
     if "leaving" in figures:
@@ -203,9 +202,9 @@ def sequences(figures: dict[str, Figures]) -> str:
             "A robot that knows where it is sees places that only look like the mapped one "
             "(`make bench SECTIONS=leaving`): every fix is a false one.\n",
             table(
-                ["world", "frames", "accepted by the localizer", "published by the filter"],
+                ["world", "known at the start", "frames", "accepted by the localizer", "published by the filter"],
                 [
-                    [w["name"], str(w["frames"]), str(w["accepted"]), str(w["published"])]
+                    [w["name"], w["starts_known"], str(w["frames"]), str(w["accepted"]), str(w["published"])]
                     for w in figures["leaving"]["worlds"]
                 ],
             ),
@@ -231,9 +230,14 @@ def _kidnapping_row(world: Figures) -> list[str]:
     return [world["name"], str(len(world["frames"])), str(len(back)), spread, str(world["wrong"])]
 
 
-def _all_worlds(worlds: list[Figures]) -> Figures:
-    frames = [count for world in worlds for count in world["frames"]]
-    return {"name": "all", "frames": frames, "wrong": sum(world["wrong"] for world in worlds)}
+def _over_worlds(worlds: list[Figures]) -> list[Figures]:
+    """One row for the robots that drive on, one for those that stand."""
+    rows = []
+    for then in sorted({world["then"] for world in worlds}):
+        these = [world for world in worlds if world["then"] == then]
+        frames = [count for world in these for count in world["frames"]]
+        rows.append({"name": f"all, {then}", "frames": frames, "wrong": sum(world["wrong"] for world in these)})
+    return rows
 
 
 CHAPTERS: list[tuple[tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [

@@ -53,7 +53,7 @@ class NearestNeighbourMatcher:
         """A matcher for a map; `like` has the index of the same map already."""
         self._config = config
         self._map = landmark_map
-        self._whole = _hnsw(landmark_map.descriptors) if like is None else like._whole
+        self._whole: faiss.IndexHNSWFlat = _hnsw(landmark_map.descriptors) if like is None else like._whole
 
     def match(self, features: Sequence[Features], proposal: Proposal) -> Matches:
         """Matches of all views with the points that the proposal names; empty when there are none."""
@@ -67,7 +67,8 @@ class NearestNeighbourMatcher:
             return np.zeros(0, np.int32), np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
         descriptors = self._map.codec.project(features.descriptors)
         if candidates is None:
-            breadth = faiss.SearchParametersHNSW(efSearch=self._config.search_breadth)
+            # faiss's own type stubs do not know it
+            breadth = faiss.SearchParametersHNSW(efSearch=self._config.search_breadth)  # type: ignore[attr-defined]
             distances, neighbours = self._whole.search(descriptors, _NEIGHBOURS, params=breadth)
         elif proposal.windows:
             distances, neighbours = _nearest_within(
