@@ -240,11 +240,24 @@ def _over_worlds(worlds: list[Figures]) -> list[Figures]:
     return rows
 
 
+def memory(figures: dict[str, Figures]) -> str:
+    """Of the nodes over a long drive."""
+    f = figures["soak"]
+    rows = [[name, f"{f['memory_mb'][name]:.0f} MB", f"{mb:+.1f} MB"] for name, mb in f["growth_mb"].items()]
+    seen = ", ".join(f"{name} {count}" for name, count in f["statuses"].items())
+    text = (
+        f"## Memory\n\n`make soak`: {f['minutes']:g} minutes of images at {f['rate_hz']:g} Hz, anonymous resident memory, its "
+        f"growth from the third minute to the last. Statuses: {seen}.\n"
+    )
+    return text + "\n" + table(["node", "at the end", "growth"], rows)
+
+
 CHAPTERS: list[tuple[tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [
     (("redkitchen", "castle", "images_alone"), accuracy),
     (("elsewhere", "lookalikes"), false_accepts),
     (("covariance",), covariance),
     (("live_redkitchen", "live_simulated"), live),
     (("tracking", "kidnappings", "leaving"), sequences),
+    (("soak",), memory),
     (("statistics",), statistics),
 ]
