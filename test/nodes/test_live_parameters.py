@@ -46,6 +46,14 @@ def test_what_would_leave_nothing_to_search_is_refused(robot: Robot) -> None:
     assert robot.status_of(robot.send(0)).status == LocalizationStatus.OK
 
 
+@pytest.mark.parametrize("name", ["map", "map_cache"])
+def test_where_files_are_read_and_written_is_fixed_from_the_start(ros: Ros, wall: Wall, name: str) -> None:
+    robot = Robot(ros, wall)
+    (answer,) = robot.node.set_parameters([Parameter(name, value="/somewhere/else")])
+    assert not answer.successful
+    assert answer.reason.startswith(f"{name} is fixed when the node starts")
+
+
 def test_what_is_read_when_the_node_is_configured_cannot_be_changed_later(robot: Robot) -> None:
     (answer,) = robot.node.set_parameters([Parameter("base_frame", value="other")])
     assert not answer.successful

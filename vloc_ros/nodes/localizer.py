@@ -52,6 +52,7 @@ from vloc_ros.storage.maps import map_hash, read_map
 _LONGEST_WAIT_S = 60.0
 # of the node's parameters; those of the stages can all be changed while it runs
 _CHANGEABLE = {"carry_last_fix", "max_image_age_s", "relocalize_timeout_s", "two_d_mode"}
+_PLACES = {"map", "map_cache"}
 _FIRST_QUERY = Query.single(
     np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8),
     Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0)),
@@ -172,6 +173,8 @@ class LocalizerNode(ManagedNode):
 
     def _admit(self, changed: set[str], configurations: Sequence[Any]) -> str:
         """Take changed parameters into use, all or none; the reason when that cannot be."""
+        if places := sorted(changed & _PLACES):
+            return f"{places[0]} is fixed when the node starts, so that nobody moves it to other files; start it anew"
         if self.state not in (INACTIVE, ACTIVE) or not changed:
             return ""
         config, core_config = configurations
