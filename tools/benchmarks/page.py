@@ -11,7 +11,8 @@ Figures = dict[str, Any]
 HEAD = """# Benchmark
 
 Written by `make bench`; every figure comes from the command beside it. Two x86-64 cores of a shared machine, no GPU: read
-times as ratios within a section. Recall is over all queries, a refused one counts as wrong.
+times as ratios within a section. Sections are run one by one, and a figure stays until its section is run again, so not
+all are of the same version. Recall is over all queries, a refused one counts as wrong.
 """
 MAP_COMMAND = "vloc map build --images map/images --poses map/poses_tum.txt --camera camera_info.yaml"
 EVALUATE_COMMAND = "vloc evaluate --map MAP --images query/images --poses query/poses_tum.txt --camera camera_info.yaml"
@@ -157,12 +158,18 @@ def live(figures: dict[str, Figures]) -> str:
 
 def sequences(figures: dict[str, Figures]) -> str:
     """Images in a row: what tracking saves, kidnapping, and leaving the mapped place."""
-    parts = [
+    writers = {"tracking": _tracking, "kidnappings": _kidnappings, "leaving": _leaving}
+    head = (
         "## From image to image\n\nThe last fix, carried on by odometry, tells where to look, and a jump is held until it is "
         "confirmed (`vloc evaluate --sequence`).\n"
-    ]
-    if "tracking" in figures:
-        parts += [
+    )
+    return "\n".join([head, *(write(figures[name]) for name, write in writers.items() if name in figures)])
+
+
+def _tracking(figures: Figures) -> str:
+    """By itself against in a row, live."""
+    return "\n".join(
+        [
             "The same bags live over DDS, every image by itself (priors off) and in a row "
             "(`make bench SECTIONS=tracking`). Times are of the stages in the node, and from publish to receive.\n",
             table(
@@ -176,14 +183,18 @@ def sequences(figures: dict[str, Figures]) -> str:
                 ],
                 [
                     _tracking_row(f"{bag}, {mode}", f)
-                    for bag, modes in figures["tracking"]["bags"].items()
+                    for bag, modes in figures["bags"].items()
                     for mode, f in modes.items()
                 ],
             ),
         ]
-    if "kidnappings" in figures:
-        f = figures["kidnappings"]
-        parts += [
+    )
+
+
+def _kidnappings(f: Figures) -> str:
+    """How long until the pose is right again."""
+    return "\n".join(
+        [
             "A robot that knows where it is is put down elsewhere in the same map, which odometry does not notice "
             f"(`make bench SECTIONS=kidnappings`, {f['frame_s']:g} s from frame to frame): frames until the first right "
             "pose is published, and wrong ones (50 cm, 5°) published before.\n",
@@ -198,19 +209,24 @@ def sequences(figures: dict[str, Figures]) -> str:
                 [_kidnapping_row(world) for world in [*f["worlds"], *_over_worlds(f["worlds"])]],
             ),
         ]
-    if "leaving" in figures:
-        parts += [
+    )
+
+
+def _leaving(f: Figures) -> str:
+    """What is believed of places that are not mapped."""
+    return "\n".join(
+        [
             "A robot that knows where it is sees places that only look like the mapped one "
             "(`make bench SECTIONS=leaving`): every fix is a false one.\n",
             table(
                 ["world", "known at the start", "frames", "accepted by the localizer", "published by the filter"],
                 [
                     [w["name"], w["starts_known"], str(w["frames"]), str(w["accepted"]), str(w["published"])]
-                    for w in figures["leaving"]["worlds"]
+                    for w in f["worlds"]
                 ],
             ),
         ]
-    return "\n".join(parts)
+    )
 
 
 # of the images that were answered; dropped ones have no times
