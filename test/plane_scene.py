@@ -13,7 +13,7 @@ from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.features import RootSift
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, Scene
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import write_map
@@ -67,7 +67,7 @@ def make_plane_scene(seed: int = 0) -> PlaneScene:
     visible = [np.flatnonzero(CAMERA.contains(CAMERA.project(p.inverse().apply(points)))) for p in views]
     landmark_map = LandmarkMap(
         name="wall",
-        frame_id="map",
+        scenes=(Scene("map", range(len(points)), range(len(views))),),
         points=points,
         landmark_ids=(points[:, 0] // 1.0).astype(np.int32),
         codes=codec.encode(features.descriptors),

@@ -59,7 +59,7 @@ def test_pairs_give_scale_and_frame_to_a_map_without_scale(unscaled: Path, tmp_p
     assert main(["map", "align", str(unscaled), "--pairs", str(pairs), "--frame-id", "site", "--out", str(out)]) == 0
     _assert_moved(unscaled, out, _SITE_FROM_MAP)
     aligned = read_map(out)
-    assert (aligned.metric, aligned.frame_id) == (True, "site")
+    assert (aligned.metric, aligned.frame_ids) == (True, ("site",))
     assert aligned.provenance["alignments"][0]["from_map"] == map_hash(unscaled)
     printed = capsys.readouterr().out
     assert "rms     0.0000 m" in printed

@@ -25,7 +25,7 @@ def known_map(scene_folder, tmp_path: Path) -> Path:
         "matching": {"pairs": 15},
         "alignments": [{"to": "gravity", "scale": 1.0}],
     }
-    scene_map = replace(read_map(scene_folder.map), name="wall", calibration=calibration, provenance=provenance)
+    scene_map = replace(read_map(scene_folder.map).with_calibration(calibration), name="wall", provenance=provenance)
     write_map(scene_map, tmp_path / "known")
     return tmp_path / "known"
 
@@ -41,7 +41,7 @@ def test_people_read_a_table(known_map: Path, capsys) -> None:
     rows, landmark_map = _rows(capsys.readouterr().out), read_map(known_map)
     assert rows["name"] == "wall"
     assert rows["hash"] == map_hash(known_map)
-    assert rows["frame"] == f"{landmark_map.frame_id}, metric"
+    assert rows["frame"] == f"{landmark_map.scene().frame_id}, metric"
     assert rows["points"] == f"{len(landmark_map.points)} in {landmark_map.landmark_count} landmarks"
     assert rows["covariance"] == "calibrated on 80 left-out images"
     assert rows["scale"].startswith("1.25 x")
@@ -59,15 +59,16 @@ def test_machines_read_json(known_map: Path, capsys) -> None:
     assert found["hash"] == map_hash(known_map)
     assert found["bytes"] == map_bytes(known_map) == sum(p.stat().st_size for p in known_map.iterdir())
     assert found["keyframes"] == list(landmark_map.keyframes.names)
-    assert found["calibration"]["scale"] == 1.25
+    assert found["scenes"][0]["calibration"]["scale"] == 1.25
     assert found["extractor"]["name"] == "rootsift"
     assert found["provenance"]["images"] == 6
-    assert found["points_extent"] == pytest.approx(np.ptp(landmark_map.points, axis=0))
+    assert found["scenes"][0]["points_extent"] == pytest.approx(np.ptp(landmark_map.points, axis=0))
     assert (found["metric"], found["points"]) == (True, len(landmark_map.points))
 
 
 def test_unknown_scale_and_no_calibration_are_said(known_map: Path, tmp_path: Path, capsys) -> None:
-    bare = replace(read_map(known_map), metric=False, calibration=CovarianceCalibration(), provenance={}, places={})
+    bare = read_map(known_map).with_calibration(CovarianceCalibration())
+    bare = replace(bare, metric=False, provenance={}, places={})
     write_map(bare, tmp_path / "bare")
     assert main(["map", "info", str(tmp_path / "bare")]) == 0
     rows = _rows(capsys.readouterr().out)

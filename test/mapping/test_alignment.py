@@ -178,15 +178,15 @@ def test_a_moved_map_looks_the_same_from_its_keyframes(landmark_map: LandmarkMap
         before = CAMERA.project(landmark_map.keyframes.pose(k).inverse().apply(landmark_map.points[seen]))
         after = CAMERA.project(other.keyframes.pose(k).inverse().apply(other.points[seen]))
         np.testing.assert_allclose(before, after, atol=0.5)
-    assert (other.frame_id, other.metric) == ("site", landmark_map.metric)
+    assert (other.frame_ids, other.metric) == (("site",), landmark_map.metric)
     assert other.points.dtype == np.float32
 
 
 def test_the_calibration_moves_along(landmark_map: LandmarkMap) -> None:
     floor = np.array([1.0, 4.0, 9.0, 0.1, 0.2, 0.3])
-    calibrated = replace(landmark_map, calibration=CovarianceCalibration(1.5, floor, 40))
+    calibrated = landmark_map.with_calibration(CovarianceCalibration(1.5, floor, 40))
     quarter_turn = Similarity(2.0, Pose.from_rotation_vector([0, 0, np.pi / 2], np.zeros(3)).rotation, np.zeros(3))
-    calibration = moved(calibrated, quarter_turn, metric=False).calibration
+    calibration = moved(calibrated, quarter_turn, metric=False).scene().calibration
     np.testing.assert_allclose(calibration.floor, [16.0, 4.0, 36.0, 0.2, 0.1, 0.3])
     assert (calibration.scale, calibration.samples) == (1.5, 40)
 
@@ -224,7 +224,8 @@ def _pitched(landmark_map: LandmarkMap, angle: float, keep: slice) -> LandmarkMa
         point_offsets=np.cumsum([0, *map(len, visible)]),
         point_indices=np.concatenate(visible),
     )
-    return replace(landmark_map, keyframes=fewer)
+    scene = replace(landmark_map.scene(), keyframes=range(len(fewer)))
+    return replace(landmark_map, keyframes=fewer, scenes=(scene,))
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, -0.4])

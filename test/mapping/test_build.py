@@ -96,7 +96,7 @@ def test_an_unknown_scale_is_declared() -> None:
 
 def test_left_out_segments_calibrate_the_covariance() -> None:
     scene = make_posed_points(images=16)
-    calibration = _build(scene, config=replace(_SMALL, calibration_gap_m=1.0)).calibration
+    calibration = _build(scene, config=replace(_SMALL, calibration_gap_m=1.0)).scene().calibration
     assert 8 <= calibration.samples <= 16
     assert 0.3 <= calibration.scale <= 20.0
     assert (calibration.floor >= 0).all()
@@ -104,7 +104,7 @@ def test_left_out_segments_calibrate_the_covariance() -> None:
 
 def test_too_few_images_to_leave_any_out_say_so() -> None:
     scene = make_posed_points(images=7)
-    calibration = _build(scene, config=replace(_SMALL, calibration_gap_m=1.0)).calibration
+    calibration = _build(scene, config=replace(_SMALL, calibration_gap_m=1.0)).scene().calibration
     assert (calibration.samples, calibration.scale) == (0, 2.0)
     assert not calibration.floor.any()
 

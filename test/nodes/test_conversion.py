@@ -171,7 +171,7 @@ def test_calibrations_keep_the_half_pixel() -> None:
 
 def test_a_cloud_holds_every_point_with_its_landmark() -> None:
     landmark_map = make_plane_scene().landmark_map
-    cloud = conversion.landmark_cloud(0, landmark_map)
+    cloud = conversion.landmark_cloud(0, landmark_map, landmark_map.scene())
     layout = np.dtype({"names": [f.name for f in cloud.fields], "formats": ["<f4"] * 3 + ["<i4"]})
     rows = np.frombuffer(cloud.data, layout)
     np.testing.assert_array_equal(rows["y"], landmark_map.points[:, 1])

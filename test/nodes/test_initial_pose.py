@@ -28,7 +28,7 @@ def message(pose: Pose | None = None, *, frame: str = "map", covariance: Array =
 def test_it_is_believed_until_an_image_is_localized_or_for_a_while() -> None:
     initial = InitialPose(max_age_s=30.0)
     assert initial.prior(0) is None
-    initial.tell(message(), map_frame="map", now_ns=100 * S)
+    initial.tell(message(), map_frames=["map"], now_ns=100 * S)
     prior = initial.prior(129 * S)
     assert prior is not None
     assert initial.prior(130 * S) is None
@@ -36,24 +36,24 @@ def test_it_is_believed_until_an_image_is_localized_or_for_a_while() -> None:
     assert initial.prior(101 * S) is prior
     initial.localized(prior)
     assert initial.prior(101 * S) is None
-    initial.tell(message(), map_frame="map", now_ns=100 * S)
+    initial.tell(message(), map_frames=["map"], now_ns=100 * S)
     initial.forget()
     assert initial.prior(101 * S) is None
 
 
 @pytest.mark.parametrize(
-    ("changes", "map_frame", "expected"),
+    ("changes", "map_frames", "expected"),
     [
-        ({"frame": "odom"}, "map", "frame 'odom'"),
-        ({}, "", "none is loaded"),
-        ({"covariance": np.full((6, 6), np.nan)}, "map", "not finite"),
-        ({"covariance": -np.eye(6)}, "map", "negative"),
+        ({"frame": "odom"}, ["map"], "frame 'odom'"),
+        ({}, [], "none is loaded"),
+        ({"covariance": np.full((6, 6), np.nan)}, ["map"], "not finite"),
+        ({"covariance": -np.eye(6)}, ["map"], "negative"),
     ],
 )
-def test_what_cannot_be_believed_is_refused(changes: dict[str, Any], map_frame: str, expected: str) -> None:
+def test_what_cannot_be_believed_is_refused(changes: dict[str, Any], map_frames: list[str], expected: str) -> None:
     initial = InitialPose(max_age_s=30.0)
     with pytest.raises(InputError, match=expected):
-        initial.tell(message(**changes), map_frame=map_frame, now_ns=0)
+        initial.tell(message(**changes), map_frames=map_frames, now_ns=0)
     assert initial.prior(0) is None
 
 

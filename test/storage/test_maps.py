@@ -16,7 +16,7 @@ import pytest
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, PlaceIndex
+from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, PlaceIndex, Scene
 from vloc_ros.storage import map_folders, maps
 from vloc_ros.storage.arrays import encoded_array
 from vloc_ros.storage.atomic import StorageError
@@ -33,7 +33,7 @@ def _map(seed: int = 0, points: int = _POINTS) -> LandmarkMap:
     places = generator.normal(size=(_KEYFRAMES, 32)).astype(np.float32)
     return LandmarkMap(
         name="kitchen",
-        frame_id="map",
+        scenes=(Scene("map", range(points), range(_KEYFRAMES), CovarianceCalibration(1.5, np.arange(6) * 1e-4, 40)),),
         points=generator.normal(size=(points, 3)).astype(np.float32),
         landmark_ids=generator.integers(0, 20, points).astype(np.int32),
         codes=generator.integers(0, 256, (points, 16)).astype(np.uint8),
@@ -47,7 +47,6 @@ def _map(seed: int = 0, points: int = _POINTS) -> LandmarkMap:
         ),
         extractor=ExtractorConfig(max_keypoints=800),
         places={"vlad": PlaceIndex("abc", places, {"words": generator.normal(size=(4, 16)).astype(np.float32)})},
-        calibration=CovarianceCalibration(1.5, np.arange(6) * 1e-4, 40),
         metric=False,
         provenance={"images": 6, "from": "a test", "steps": [1, 2]},
     )
@@ -90,9 +89,9 @@ def test_round_trip(folder: Path) -> None:
     for name in ("names", "rotations", "translations", "point_offsets", "point_indices"):
         np.testing.assert_array_equal(getattr(read.keyframes, name), getattr(written.keyframes, name))
     np.testing.assert_array_equal(read.descriptors, written.descriptors)
-    np.testing.assert_array_equal(read.calibration.floor, written.calibration.floor)
-    assert (read.calibration.scale, read.calibration.samples) == (1.5, 40)
-    assert (read.name, read.frame_id, read.metric) == ("kitchen", "map", False)
+    np.testing.assert_array_equal(read.scene().calibration.floor, written.scene().calibration.floor)
+    assert (read.scene().calibration.scale, read.scene().calibration.samples) == (1.5, 40)
+    assert (read.name, read.frame_ids, read.metric) == ("kitchen", ("map",), False)
     assert (read.extractor, read.provenance) == (written.extractor, written.provenance)
 
 
@@ -268,11 +267,11 @@ def test_a_manifest_edited_by_hand(folder: Path) -> None:
     _refused(folder, "was altered, its hash does not fit")
 
 
-@pytest.mark.parametrize("version", [2, "1", None, 1.5])
-def test_a_newer_format(folder: Path, version: object) -> None:
+@pytest.mark.parametrize("version", [1, 3, "2", None, 2.5])
+def test_another_format(folder: Path, version: object) -> None:
     path = folder / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": version}))
-    _refused(folder, "has format version .*, this installation reads up to 1; update")
+    _refused(folder, "has format version .*, this installation reads 2; update")
 
 
 @pytest.mark.parametrize("file", ["../secret-0123456789abcdef.z", "/etc/passwd", "manifest.json", "", None, "a/b"])
@@ -311,7 +310,7 @@ def test_a_file_too_large_for_its_array(folder: Path) -> None:
     _refused(folder, "has 2147483648 bytes, expected at most")
 
 
-@pytest.mark.parametrize("key", ["arrays", "codec", "keyframes", "extractor", "places", "calibration"])
+@pytest.mark.parametrize("key", ["arrays", "codec", "keyframes", "extractor", "places", "scenes"])
 @pytest.mark.parametrize("value", [None, 3, "x", ["x"], {"a": 1}])
 def test_manifests_that_do_not_describe_a_map(folder: Path, key: str, value: object) -> None:
     _edit(folder, lambda manifest: manifest.update({key: value}))

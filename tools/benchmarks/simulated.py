@@ -125,8 +125,8 @@ def _covariance_of(kind: str, seed: int) -> dict[str, Any]:
         "median_translation_m": scores["median_translation_m"],
         "nees": claims["nees_per_dof"],
         "inside": claims["inside_95"],
-        "scale": localizer.map.calibration.scale,
-        "samples": localizer.map.calibration.samples,
+        "scale": localizer.map.scene().calibration.scale,
+        "samples": localizer.map.scene().calibration.samples,
     }
     print("  ", figures, flush=True)
     return figures

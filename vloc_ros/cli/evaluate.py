@@ -64,6 +64,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="the images in their order, as a robot sees them: the last fix tells where to look, a jump is held until "
         "it is confirmed",
     )
+    parser.add_argument(
+        "--scene", default="", metavar="FRAME", help="of a map of several scenes, the one that the true poses are in"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     parser.add_argument("--json", type=Path, metavar="F", help="write the scores as JSON")
     parser.add_argument("--report", type=Path, metavar="HTML", help="write a page with figures and the worst cases")
@@ -78,15 +81,21 @@ def run(args: argparse.Namespace) -> int:
         return int(evaluate_live(args))
     questions, truth, odometry, left_out = read_questions(args)
     localizer = localizer_from(args)
+    frame_id = frame_of_truth(args, localizer, truth)
     in_sequence = _fix_filter(args) if args.sequence else None
     records = answer(localizer, questions, in_sequence=in_sequence, odom_from_camera=odometry)
-    scores = scores_of(records, truth, args.map) | {"left_out": left_out}
+    scores = scores_of(records, truth, args.map, frame_id) | {"left_out": left_out}
     if args.json:
         write_scores(args.json, scores)
     if args.report:
-        write_report(args.report, localizer, questions, records, truth, scores)
+        write_report(args.report, localizer, questions, records, truth, scores, frame_id=frame_id)
     print_outcome(args, scores)
     return 0
+
+
+def frame_of_truth(args: argparse.Namespace, localizer: Localizer, truth: Sequence[Pose] | None) -> str:
+    """The scene that the true poses are in; empty without any."""
+    return "" if truth is None else localizer.map.scene(args.scene).frame_id
 
 
 def _fix_filter(args: argparse.Namespace) -> FixFilter:
@@ -178,13 +187,17 @@ def answer(
     return list(answers_in_sequence(localizer, questions, odom_from_camera, in_sequence, progress=bar))
 
 
-def scores_of(records: Sequence[ResultRecord], truth: Sequence[Pose] | None, map_folder: Path) -> dict[str, Any]:
+def scores_of(
+    records: Sequence[ResultRecord], truth: Sequence[Pose] | None, map_folder: Path, frame_id: str
+) -> dict[str, Any]:
     """The scores of answers with true poses, or without any for images of somewhere else."""
     from vloc_ros.evaluation.scores import score, score_absent
     from vloc_ros.storage.maps import map_bytes
 
     size = map_bytes(map_folder)
-    return score_absent(records, map_bytes=size) if truth is None else score(records, truth, map_bytes=size)
+    if truth is None:
+        return score_absent(records, map_bytes=size)
+    return score(records, truth, map_bytes=size, frame_id=frame_id)
 
 
 def write_scores(path: Path, scores: dict[str, Any]) -> None:
@@ -201,12 +214,14 @@ def write_report(
     records: Sequence[ResultRecord],
     truth: Sequence[Pose] | None,
     scores: dict[str, Any],
+    *,
+    frame_id: str,
 ) -> None:
     """The page with figures and the worst cases."""
     from vloc_ros.evaluation.report import report_page
     from vloc_ros.storage.atomic import write_bytes_atomically
 
-    page = report_page(localizer.map, questions, records, truth, scores)
+    page = report_page(localizer.map, questions, records, truth, scores, frame_id=frame_id)
     write_bytes_atomically(path, page.encode())
 
 

@@ -26,7 +26,7 @@ _START_TIMEOUT_S = 60.0
 def evaluate_live(args: argparse.Namespace) -> int:
     """Play, record, compare with the offline localizer, and report; 1 when a check fails."""
     from vloc_ros.cli.bag_source import read_bag_source
-    from vloc_ros.cli.evaluate import answer, print_outcome, write_report, write_scores
+    from vloc_ros.cli.evaluate import answer, frame_of_truth, print_outcome, write_report, write_scores
     from vloc_ros.cli.localizer_options import localizer_from
     from vloc_ros.core.errors import MapError
     from vloc_ros.evaluation.live import check_lines, live_scores, seen_by_camera
@@ -38,16 +38,18 @@ def evaluate_live(args: argparse.Namespace) -> int:
             f"{args.map}: its scale is unknown, expected metres for ROS; align it first with `vloc map align`"
         )
     source = read_bag_source(args)
+    frame_id = frame_of_truth(args, localizer, source.truth)
     with tempfile.TemporaryDirectory(prefix="vloc_live_") as folder:
         recording = play(args, source, Path(folder))
     offline = answer(localizer, source.questions)
-    scores = live_scores(recording, source, offline, map_bytes=map_bytes(args.map), in_sequence=args.sequence)
+    size = map_bytes(args.map)
+    scores = live_scores(recording, source, offline, map_bytes=size, frame_id=frame_id, in_sequence=args.sequence)
     scores["left_out"] = source.left_out
     if args.json:
         write_scores(args.json, scores)
     if args.report:
         shown, truth = seen_by_camera(recording, source, offline)
-        write_report(args.report, localizer, source.questions, shown, truth, scores)
+        write_report(args.report, localizer, source.questions, shown, truth, scores, frame_id=frame_id)
     print_outcome(args, scores)
     print("\n".join(check_lines(scores["live"])))
     return 0 if scores["live"]["passed"] else 1

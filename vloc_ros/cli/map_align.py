@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     aligned = moved(landmark_map, target_from_map, frame_id=args.frame_id, metric=metric)
     digest = write_map(with_provenance(aligned, args, target_from_map, map_hash(args.map)), args.out)
     print(table(target_from_map, residuals, "m" if aligned.metric else "units of the map"))
-    print(f"map {digest[:12]} in frame {aligned.frame_id} written: {args.out}")
+    print(f"map {digest[:12]} in frame {aligned.scene().frame_id} written: {args.out}")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vloc_ros.core.landmark_map import LandmarkMap, Scene
 from vloc_ros.core.pose import Array
 from vloc_ros.storage.maps import map_bytes, read_manifest, read_map
 
@@ -20,29 +21,39 @@ def described(folder: Path) -> dict[str, Any]:
         MapError: there is no map, or it is damaged.
     """
     landmark_map, manifest = read_map(folder), read_manifest(folder)
-    calibration, keyframes = landmark_map.calibration, landmark_map.keyframes
+    keyframes = landmark_map.keyframes
     return {
         "name": landmark_map.name,
         "hash": manifest["hash"],
         "bytes": map_bytes(folder),
         "format_version": manifest["version"],
-        "frame_id": landmark_map.frame_id,
         "metric": landmark_map.metric,
         "points": len(landmark_map.points),
         "landmarks": landmark_map.landmark_count,
         "keyframes": list(keyframes.names),
         "points_per_keyframe": len(keyframes.point_indices) / max(len(keyframes), 1),
-        "points_extent": _extent(landmark_map.points),
-        "keyframes_extent": _extent(keyframes.translations),
-        "calibration": {
-            "samples": calibration.samples,
-            "scale": calibration.scale,
-            "floor": [float(v) for v in calibration.floor],
-        },
+        "scenes": [_described_scene(landmark_map, scene) for scene in landmark_map.scenes],
         "extractor": asdict(landmark_map.extractor),
         "descriptor_bytes": landmark_map.codec.dimension,
         "places": {name: index.descriptors.shape[1] for name, index in landmark_map.places.items()},
         "provenance": dict(landmark_map.provenance),
+    }
+
+
+def _described_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
+    points = landmark_map.points[scene.points.start : scene.points.stop]
+    positions = landmark_map.keyframes.translations[scene.keyframes.start : scene.keyframes.stop]
+    return {
+        "frame_id": scene.frame_id,
+        "points": len(points),
+        "keyframes": len(positions),
+        "points_extent": _extent(points),
+        "keyframes_extent": _extent(positions),
+        "calibration": {
+            "samples": scene.calibration.samples,
+            "scale": scene.calibration.scale,
+            "floor": [float(v) for v in scene.calibration.floor],
+        },
     }
 
 
@@ -53,31 +64,39 @@ def _extent(positions: Array) -> list[float] | None:
 
 def table(description: Mapping[str, Any]) -> str:
     """Lines of aligned text."""
-    rows = [*_content_rows(description), *_calibration_rows(description), *_making_rows(description)]
+    scenes = description["scenes"]
+    rows = [*_content_rows(description)]
+    for scene in scenes:
+        rows += _scene_rows(scene, metric=description["metric"], alone=len(scenes) == 1)
+    rows += _making_rows(description)
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
 def _content_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    unit = "m" if description["metric"] else "(not metres: the scale is unknown)"
     yield "name", description["name"]
     yield "hash", description["hash"]
     yield "size on disk", f"{description['bytes'] / 1e6:.2f} MB, format version {description['format_version']}"
-    yield "frame", f"{description['frame_id']}, {'metric' if description['metric'] else 'scale unknown'}"
     yield "points", f"{description['points']} in {description['landmarks']} landmarks"
     yield "keyframes", f"{len(description['keyframes'])}, {description['points_per_keyframe']:.0f} points each"
+
+
+def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Iterator[tuple[str, str]]:
+    unit = "m" if metric else "(not metres: the scale is unknown)"
+    size = "" if alone else f", {scene['points']} points, {scene['keyframes']} keyframes"
+    yield "frame", f"{scene['frame_id']}, {'metric' if metric else 'scale unknown'}{size}"
     for name, key in (("extent", "points_extent"), ("keyframes' extent", "keyframes_extent")):
-        if description[key] is not None:
-            yield name, f"{' x '.join(f'{v:.2f}' for v in description[key])} {unit}"
+        if scene[key] is not None:
+            yield name, f"{' x '.join(f'{v:.2f}' for v in scene[key])} {unit}"
+    yield from _calibration_rows(scene["calibration"], metric=metric)
 
 
-def _calibration_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    calibration = description["calibration"]
+def _calibration_rows(calibration: Mapping[str, Any], *, metric: bool) -> Iterator[tuple[str, str]]:
     if not calibration["samples"]:
         yield "covariance", "not calibrated on this map"
         return
     stds = np.sqrt(calibration["floor"])
-    length, factor = ("cm", 100.0) if description["metric"] else ("(map units)", 1.0)
+    length, factor = ("cm", 100.0) if metric else ("(map units)", 1.0)
     position = " ".join(f"{v:.2g}" for v in stds[:3] * factor)
     rotation = " ".join(f"{v:.2g}" for v in np.degrees(stds[3:]))
     yield "covariance", f"calibrated on {calibration['samples']} left-out images"

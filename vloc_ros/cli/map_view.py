@@ -12,6 +12,7 @@ from pathlib import Path
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
+    parser.add_argument("--scene", default="", metavar="FRAME", help="of a map of several scenes, which to draw")
     parser.add_argument("--out", type=Path, required=True, metavar="HTML", help="page to write")
 
 
@@ -21,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.storage.atomic import write_bytes_atomically
     from vloc_ros.storage.maps import map_hash, read_map
 
-    landmark_map = read_map(args.map)
+    landmark_map = read_map(args.map).part(args.scene)
     write_bytes_atomically(args.out, map_page(landmark_map, map_hash=map_hash(args.map)).encode())
     print(f"{len(landmark_map.points)} points and {len(landmark_map.keyframes)} keyframes written: {args.out}")
     return 0

@@ -106,7 +106,7 @@ class _Track:
         turn_std += config.max_turn_rate_rad_s * unseen_s / _SPEED_SIGMAS
         then_from_now = self.fix.map_from_base.inverse() @ self.map_from_base
         carried = carry_covariance(self.fix.covariance, self.fix.map_from_base, then_from_now)
-        return Fix(self.map_from_base, carried + _variances(metres_std, turn_std))
+        return Fix(self.map_from_base, carried + _variances(metres_std, turn_std), self.fix.frame_id)
 
     @property
     def way(self) -> float:
@@ -209,7 +209,9 @@ class FixFilter:
         return rival, self._config.confirmations if followed else None
 
     def _agree(self, fix: Fix, expected: Fix) -> bool:
-        """Whether a fix lies where it is expected, as far as both are certain."""
+        """Whether a fix lies where it is expected, as far as both are certain; never in another scene."""
+        if fix.frame_id != expected.frame_id:
+            return False
         error = fix.map_from_base.error_to(expected.map_from_base)
         covariance = expected.covariance + _variances(self._config.tolerance_m, self._config.tolerance_rad)
         if np.trace(fix.covariance[:3, :3]) <= _VAGUE**2 * np.trace(covariance[:3, :3]):
@@ -230,5 +232,7 @@ def _variances(metres: float, radians: float) -> Array:
 
 
 def _apart(fix: Fix, expected: Fix) -> str:
+    if fix.frame_id != expected.frame_id:
+        return f"in {fix.frame_id}, while the last fix was in {expected.frame_id}"
     metres, radians = fix.map_from_base.distance_to(expected.map_from_base)
     return f"{metres:.2f} m and {np.degrees(radians):.1f} degrees from where the last fix is carried to"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
-from vloc_ros.core.errors import MapError
+from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.pose import Array, Pose
 
 
@@ -54,6 +54,17 @@ class Keyframes:
         """(V,) int32 indices of the map points that keyframe k saw."""
         return np.asarray(self.point_indices[self.point_offsets[k] : self.point_offsets[k + 1]])
 
+    def part(self, some: slice, *, first_point: int) -> Keyframes:
+        """Some keyframes, with the points that they saw counted from the first of them on."""
+        first, last = self.point_offsets[some.start], self.point_offsets[some.stop]
+        return Keyframes(
+            self.names[some],
+            self.rotations[some],
+            self.translations[some],
+            self.point_offsets[some.start : some.stop + 1] - first,
+            self.point_indices[first:last] - np.int32(first_point),
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CovarianceCalibration:
@@ -74,6 +85,23 @@ class CovarianceCalibration:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A part of the map in a metric frame of its own; two scenes have no metric relation.
+
+    Attributes:
+        frame_id: ROS frame of its poses and points, usually `map`; names the scene.
+        points: which of the map's points are its own, contiguous.
+        keyframes: which of the map's keyframes are its own, contiguous.
+        calibration: of the covariance.
+    """
+
+    frame_id: str
+    points: range
+    keyframes: range
+    calibration: CovarianceCalibration = field(default_factory=CovarianceCalibration)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PlaceIndex:
     """One global descriptor per keyframe.
 
@@ -90,25 +118,24 @@ class PlaceIndex:
 
 @dataclass(frozen=True, eq=False)
 class LandmarkMap:
-    """A map of one scene, in one metric frame.
+    """A map of one scene or of several.
 
     Attributes:
         name: for people.
-        frame_id: ROS frame of all poses and points, usually `map`.
-        points: (P, 3) float32 metres.
+        scenes: in the order of their points and keyframes, all of which they hold.
+        points: (P, 3) float32 metres in the frame of their scene.
         landmark_ids: (P,) int32: the landmark that each point belongs to, 0 to L - 1.
         codes: (P, d) uint8 compact descriptors, one per point.
         codec: turns descriptors into codes' space and back.
         keyframes: where the images were taken and what each saw.
         extractor: what found the keypoints; queries use the same.
         places: place indices by name (`vlad`).
-        calibration: of the covariance.
         metric: True when lengths are metres; False when the scale is unknown.
         provenance: how it was built; readable, JSON only.
     """
 
     name: str
-    frame_id: str
+    scenes: tuple[Scene, ...]
     points: Array
     landmark_ids: Array
     codes: Array
@@ -116,7 +143,6 @@ class LandmarkMap:
     keyframes: Keyframes
     extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
     places: Mapping[str, PlaceIndex] = field(default_factory=dict)
-    calibration: CovarianceCalibration = field(default_factory=CovarianceCalibration)
     metric: bool = True
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -134,6 +160,79 @@ class LandmarkMap:
         indices = self.keyframes.point_indices
         if len(indices) and (indices.min() < 0 or indices.max() >= p):
             raise MapError("a map's keyframes name points that it does not hold; build it again")
+        self._check_scenes()
+
+    def _check_scenes(self) -> None:
+        frame_ids = self.frame_ids
+        if len(set(frame_ids)) != len(frame_ids):
+            raise MapError(f"a map's scenes have the frames {', '.join(frame_ids)}, expected every frame once")
+        for ranges, count in (
+            ([scene.points for scene in self.scenes], len(self.points)),
+            ([scene.keyframes for scene in self.scenes], len(self.keyframes)),
+        ):
+            ends = [0, *(r.stop for r in ranges)]
+            if any(r != range(start, r.stop) or not len(r) for r, start in zip(ranges, ends, strict=False)):
+                raise MapError("a map's scenes do not follow each other; build it again")
+            if ends[-1] != count:
+                raise MapError(f"a map's scenes hold {ends[-1]} of {count} points or keyframes; build it again")
+        offsets, indices = self.keyframes.point_offsets, self.keyframes.point_indices
+        for scene in self.scenes:
+            seen = indices[offsets[scene.keyframes.start] : offsets[scene.keyframes.stop]]
+            if len(seen) and (seen.min() < scene.points.start or seen.max() >= scene.points.stop):
+                raise MapError(f"keyframes of the scene {scene.frame_id} saw points of another; build it again")
+
+    @property
+    def frame_ids(self) -> tuple[str, ...]:
+        """The frame of every scene."""
+        return tuple(scene.frame_id for scene in self.scenes)
+
+    def scene(self, frame_id: str = "") -> Scene:
+        """The scene of a frame; an empty one takes the only scene.
+
+        Raises:
+            InputError: the map has no such scene, or several.
+        """
+        if not frame_id and len(self.scenes) == 1:
+            return self.scenes[0]
+        for scene in self.scenes:
+            if scene.frame_id == frame_id:
+                return scene
+        found = f"the frame is {frame_id!r}" if frame_id else f"the map has {len(self.scenes)} scenes"
+        raise InputError(f"{found}, expected the frame of one of its scenes: {', '.join(self.frame_ids)}")
+
+    def scene_of(self, points: Array) -> Scene:
+        """The scene of (N,) points of one scene, N >= 1."""
+        return self.scenes[int(self.scene_of_point[points[0]])]
+
+    def with_calibration(self, calibration: CovarianceCalibration) -> LandmarkMap:
+        """The same map of one scene with another calibration."""
+        return replace(self, scenes=(replace(self.scene(), calibration=calibration),))
+
+    def part(self, frame_id: str = "") -> LandmarkMap:
+        """A map of one scene alone; an empty frame takes the only one.
+
+        Raises:
+            InputError: the map has no such scene, or several.
+        """
+        scene = self.scene(frame_id)
+        if len(self.scenes) == 1:
+            return self
+        points = slice(scene.points.start, scene.points.stop)
+        keyframes = slice(scene.keyframes.start, scene.keyframes.stop)
+        return replace(
+            self,
+            scenes=(replace(scene, points=range(len(scene.points)), keyframes=range(len(scene.keyframes))),),
+            points=self.points[points],
+            landmark_ids=self.landmark_ids[points] - self.landmark_ids[points].min(),
+            codes=self.codes[points],
+            keyframes=self.keyframes.part(keyframes, first_point=scene.points.start),
+            places={name: replace(p, descriptors=p.descriptors[keyframes]) for name, p in self.places.items()},
+        )
+
+    @cached_property
+    def scene_of_point(self) -> Array:
+        """(P,) int32 index of the scene of every point."""
+        return np.repeat(np.arange(len(self.scenes), dtype=np.int32), [len(scene.points) for scene in self.scenes])
 
     @cached_property
     def descriptors(self) -> Array:

@@ -6,16 +6,22 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import reduce
 
 from vloc_ros.core.config import PoseConfig, TrackingConfig
 from vloc_ros.core.features import Extractor, Features, extract_scaled
 from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.matching import NearestNeighbourMatcher
+from vloc_ros.core.matching import Matches, NearestNeighbourMatcher
 from vloc_ros.core.proposals import PriorView, Proposal, Proposer
 from vloc_ros.core.query import Query
 from vloc_ros.core.registration import estimate_pose
 from vloc_ros.core.result import LocalizationResult, Status
 from vloc_ros.core.verification import Verifier
+
+# so many scenes, those with most matches, are asked about an image
+_SCENES_ASKED = 3
+# when another scene explains an image with more than this part of the inliers, nothing in it tells them apart
+_RIVAL_INLIERS = 0.5
 
 
 class Localizer:
@@ -84,14 +90,28 @@ class Localizer:
         while (proposal := clock.timed_next(proposals)) is not None:
             with clock.stage("matching"):
                 matches = self.matcher.match(features, proposal)
-            with clock.stage("pose"):
-                estimate = estimate_pose(self._pose, matches, query)
-            with clock.stage("verification"):
-                result = self._verifier.verify(estimate, matches, features, query, proposal.name)
+            result = self._best_scene(matches, features, query, proposal, clock)
             if result.ok:
                 return result.timed(clock.times_ms, keypoints)
             refusal = refusal.or_better(result)
         return refusal.timed(clock.times_ms, keypoints)
+
+    def _best_scene(
+        self, matches: Matches, features: Sequence[Features], query: Query, proposal: Proposal, clock: StageClock
+    ) -> LocalizationResult:
+        """The answer of the scene with most inliers; none when another scene explains the image as well."""
+        answers = []
+        for part in matches.by_scene(self.map)[:_SCENES_ASKED]:
+            with clock.stage("pose"):
+                estimate = estimate_pose(self._pose, part, query)
+            with clock.stage("verification"):
+                answers.append(self._verifier.verify(estimate, part, features, query, proposal.name))
+        accepted = sorted((a for a in answers if a.ok), key=lambda a: -a.inliers)
+        if len(accepted) > 1 and accepted[1].inliers > _RIVAL_INLIERS * accepted[0].inliers:
+            first, second = accepted[:2]
+            reason = f"{first.inliers} inliers in {first.frame_id}, {second.inliers} in {second.frame_id}"
+            return first.refused_as(Status.AMBIGUOUS, reason)
+        return accepted[0] if accepted else reduce(LocalizationResult.or_better, answers)
 
     def _proposals(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
         for proposer in (self._prior_view, *self._proposers):

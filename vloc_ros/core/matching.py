@@ -39,6 +39,17 @@ class Matches:
     def __len__(self) -> int:
         return len(self.xy)
 
+    def by_scene(self, landmark_map: LandmarkMap) -> list[Matches]:
+        """The matches with the points of each scene, most first; at least one part, which may be empty."""
+        if len(landmark_map.scenes) == 1 or not len(self):
+            return [self]
+        scene_of_match = landmark_map.scene_of_point[self.point_indices]
+        counts = np.bincount(scene_of_match)
+        return [self._only(scene_of_match == scene) for scene in np.argsort(-counts, kind="stable") if counts[scene]]
+
+    def _only(self, chosen: Array) -> Matches:
+        return Matches(self.views[chosen], self.xy[chosen], self.point_indices[chosen], self.points[chosen])
+
 
 class NearestNeighbourMatcher:
     """Mutual nearest neighbours with a ratio across landmarks, in the map's compact descriptor space.
@@ -87,6 +98,9 @@ class NearestNeighbourMatcher:
         """Keypoints whose best match beats the next one elsewhere; distances are squared."""
         points = self._map.points[neighbours]
         away = np.linalg.norm(points - points[:, :1], axis=2) > self._config.same_place_radius_m
+        if len(self._map.scenes) > 1:
+            scenes = self._map.scene_of_point[neighbours]
+            away |= scenes != scenes[:, :1]
         rival = np.where(away & (neighbours >= 0), distances, np.inf).min(axis=1)
         found = np.isfinite(distances[:, 0]) & (neighbours[:, 0] >= 0)
         distinct = (distances[:, 0] <= self._config.ratio**2 * rival) & found

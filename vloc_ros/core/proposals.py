@@ -109,10 +109,12 @@ class PriorView:
         prior = query.prior
         if prior is None or np.sqrt(np.diag(prior.covariance)[:3].max()) > self._max_std_m:
             return
-        windows = [_window(view, self._map.points, prior) for view in query.views]
+        scene = self._map.scene(prior.frame_id).points
+        points = self._map.points[scene.start : scene.stop]
+        windows = [_window(view, points, prior) for view in query.views]
         seen = np.flatnonzero(np.any([_reaches(w, v) for w, v in zip(windows, query.views, strict=True)], axis=0))
         if 0 < len(seen) <= self._max_points:
-            yield Proposal("prior", seen, tuple(Window(w.xy[seen], w.radius_px[seen]) for w in windows))
+            yield Proposal("prior", seen + scene.start, tuple(Window(w.xy[seen], w.radius_px[seen]) for w in windows))
 
 
 def _window(view: View, points: Array, prior: PosePrior) -> Window:

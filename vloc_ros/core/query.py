@@ -43,10 +43,12 @@ class PosePrior:
     Attributes:
         map_from_rig: the believed pose.
         covariance: (6, 6), order x y z rx ry rz (metres, radians), see `Pose.error_to`.
+        frame_id: of the scene that the pose is in; empty where the map has only one.
     """
 
     map_from_rig: Pose
     covariance: Array
+    frame_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

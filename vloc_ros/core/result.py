@@ -32,6 +32,7 @@ class LocalizationResult:
     Attributes:
         status: `OK`, or why not.
         map_from_rig: the pose, only when `OK`.
+        frame_id: of the scene that the pose is in, only when `OK`.
         covariance: (6, 6) of the position of the rig origin in the map frame and of a left rotation about the map's
             axes, order x y z rx ry rz (metres², metres·radians, radians²), only when `OK`.
         matches: number of 2D-3D matches that the best estimate had.
@@ -49,6 +50,7 @@ class LocalizationResult:
     status: Status
     map_from_rig: Pose | None = None
     covariance: Array | None = None
+    frame_id: str = ""
     matches: int = 0
     inliers: int = 0
     proposal: str = ""
@@ -77,9 +79,9 @@ class LocalizationResult:
         mine, theirs = (_PROGRESS[self.status], self.inliers), (_PROGRESS[other.status], other.inliers)
         return other if theirs > mine else self
 
-    def held(self, reason: str) -> LocalizationResult:
-        """The same answer, kept back until it is confirmed."""
-        return replace(self, status=Status.HELD, map_from_rig=None, covariance=None, reason=reason)
+    def refused_as(self, status: Status, reason: str) -> LocalizationResult:
+        """The same answer without its pose: `AMBIGUOUS`, or `HELD` until it is confirmed."""
+        return replace(self, status=status, map_from_rig=None, covariance=None, frame_id="", reason=reason)
 
     def timed(self, times_ms: dict[str, float], keypoints: int) -> LocalizationResult:
         """The same answer with what it took."""

@@ -60,20 +60,22 @@ class Verifier:
         query: Query,
         proposal: str,
     ) -> LocalizationResult:
-        """`OK` with the calibrated covariance, or the first reason against the pose."""
+        """`OK` with the calibrated covariance, or the first reason against the pose; the matches are of one scene."""
         if len(matches) < self._config.min_matches:
             reason = f"{len(matches)} matches, at least {self._config.min_matches} are needed"
             return LocalizationResult(Status.TOO_FEW_MATCHES, matches=len(matches), proposal=proposal, reason=reason)
         if estimate is None:
             reason = f"no pose explains the {len(matches)} matches"
             return LocalizationResult(Status.POSE_REJECTED, matches=len(matches), proposal=proposal, reason=reason)
-        covariance = calibrated(estimate.covariance, self._map.calibration)
+        scene = self._map.scene_of(matches.point_indices)
+        covariance = calibrated(estimate.covariance, scene.calibration)
         reason = next(self._objections(estimate, covariance, matches, features, query), "")
         inliers = estimate.inliers
         return LocalizationResult(
             Status.POSE_REJECTED if reason else Status.OK,
             map_from_rig=None if reason else estimate.map_from_rig,
             covariance=None if reason else covariance,
+            frame_id="" if reason else scene.frame_id,
             matches=len(matches),
             inliers=int(inliers.sum()),
             proposal=proposal,
@@ -129,13 +131,13 @@ class Verifier:
         )
 
     def _expected_points(self, inlier_points: Array) -> Array:
-        """Map points that the keyframes which share most inliers saw."""
-        keyframes = self._map.keyframes
+        """Map points that the keyframes of the scene which share most inliers saw."""
+        keyframes, own = self._map.keyframes, self._map.scene_of(inlier_points).keyframes
         is_inlier = np.zeros(len(self._map.points), np.int64)
         is_inlier[inlier_points] = 1
         running = np.concatenate([[0], np.cumsum(is_inlier[keyframes.point_indices])])
         shared = running[keyframes.point_offsets[1:]] - running[keyframes.point_offsets[:-1]]
-        best = np.argsort(-shared, kind="stable")[:_COVISIBLE_KEYFRAMES]
+        best = own.start + np.argsort(-shared[own.start : own.stop], kind="stable")[:_COVISIBLE_KEYFRAMES]
         return np.unique(np.concatenate([keyframes.visible(int(k)) for k in best]))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vloc_ros.core.fix import Fix
+from vloc_ros.core.fix import fix_of
 from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.pose import Pose
 from vloc_ros.core.query import PosePrior, Query
+from vloc_ros.core.result import Status
 from vloc_ros.storage.results import ResultRecord
 
 
@@ -67,11 +68,12 @@ def answers_in_sequence(
     for question, odometry in zip(progress(questions), odom_from_camera, strict=True):
         query = question.query()
         expected = fixes.carry(odometry, query.stamp_ns)
-        prior = None if expected is None else PosePrior(expected.map_from_base, expected.covariance)
+        prior = None if expected is None else PosePrior(expected.map_from_base, expected.covariance, expected.frame_id)
         result = localizer.localize(replace(query, prior=prior))
-        if result.map_from_rig is not None and result.covariance is not None:
-            judgement = fixes.judge(Fix(result.map_from_rig, result.covariance), odometry, query.stamp_ns)
-            result = result if judgement.publish else result.held(judgement.reason)
+        if result.ok:
+            fix = fix_of(result, camera_from_base=Pose.identity(), two_d=False)
+            judgement = fixes.judge(fix, odometry, query.stamp_ns)
+            result = result if judgement.publish else result.refused_as(Status.HELD, judgement.reason)
         yield ResultRecord(question.image, query.stamp_ns, result)
 
 

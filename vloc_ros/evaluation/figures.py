@@ -55,11 +55,12 @@ def _drawn(size_inches: tuple[float, float], panels: int, draw: Callable[..., No
 
 
 def trajectory(landmark_map: LandmarkMap, records: Sequence[ResultRecord], truth: Sequence[Pose]) -> bytes:
-    """The map, the true positions, the estimates and the refused, seen from above."""
+    """The map of one scene, the true positions, the estimates in it and the refused, seen from above."""
     plane = ground_plane(landmark_map)
     points = landmark_map.points[:: max(1, len(landmark_map.points) // _MAX_POINTS)] @ plane.T
     true = np.array([pose.translation for pose in truth]) @ plane.T
-    answered = [record.result.map_from_rig for record in records]
+    own = ("", landmark_map.scene().frame_id)
+    answered = [record.result.map_from_rig if record.result.frame_id in own else None for record in records]
     estimates = np.array([np.full(3, np.nan) if pose is None else pose.translation for pose in answered]) @ plane.T
     refused = np.array([pose is None for pose in answered])
     low, high = _extent(points, true)

@@ -124,6 +124,7 @@ def live_scores(
     offline: Sequence[ResultRecord],
     *,
     map_bytes: int,
+    frame_id: str = "",
     in_sequence: bool = False,
 ) -> dict[str, Any]:
     """The scores of the published answers, with a part `live`: statuses, drops, latency and checks.
@@ -134,7 +135,7 @@ def live_scores(
     if source.truth is None:
         scores = score_absent(records, map_bytes=map_bytes)
     else:
-        scores = score(records, source.truth, map_bytes=map_bytes)
+        scores = score(records, source.truth, map_bytes=map_bytes, frame_id=frame_id)
     names = Counter(_name(recording.statuses.get(stamp)) for stamp in source.stamps_ns)
     scores["refusals"] = {name.lower(): count for name, count in names.most_common() if name != "OK"}
     compared = {"compared": 0, "equals_offline": None} if in_sequence else _against_offline(recording, source, offline)
@@ -261,6 +262,7 @@ def _result(row: Mapping[str, Any] | None) -> LocalizationResult:
         status=Status[row["status"]],
         map_from_rig=_pose(row) if accepted else None,
         covariance=np.array(row["covariance"]).reshape(6, 6) if accepted else None,
+        frame_id=row["map_frame"] if accepted else "",
         matches=row["matches"],
         inliers=row["inliers"],
         proposal=row["proposal"],

@@ -19,7 +19,12 @@ _GOLDEN_RATIO = 0.6180339887
 
 
 def map_page(landmark_map: LandmarkMap, *, map_hash: str) -> str:
-    """The page as HTML; of a map with more than 200 000 points it shows every n-th, and says so."""
+    """The page of a map of one scene as HTML; with more than 200 000 points it shows every n-th, and says so.
+
+    Raises:
+        InputError: the map has several scenes.
+    """
+    landmark_map.scene()
     step = -(-len(landmark_map.points) // _MAX_POINTS)
     points = landmark_map.points[::step]
     low, size = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-6)
@@ -58,7 +63,7 @@ def _facts(landmark_map: LandmarkMap, *, shown: int, map_hash: str) -> str:
         f"{total} points{note}",
         f"{landmark_map.landmark_count} landmarks",
         f"{len(landmark_map.keyframes)} keyframes",
-        f"frame {landmark_map.frame_id}, {unit}",
+        f"frame {landmark_map.scene().frame_id}, {unit}",
         f"hash {map_hash[:12]}",
     ]
     return escape(" · ".join(parts))

@@ -27,6 +27,8 @@ def report_page(
     records: Sequence[ResultRecord],
     truth: Sequence[Pose] | None,
     scores: Mapping[str, Any],
+    *,
+    frame_id: str = "",
 ) -> str:
     """The report as HTML.
 
@@ -36,6 +38,7 @@ def report_page(
         records: the answers.
         truth: true map_from_rig of every image, None for images of somewhere else.
         scores: of `score` or `score_absent`.
+        frame_id: of the scene that the truth is in; empty where the map has only one.
 
     Raises:
         InputError: the counts differ, or an image cannot be read.
@@ -45,10 +48,10 @@ def report_page(
         parts = [_headline_absent(scores), *_common(records, scores)]
         parts.append(_absent_cases(landmark_map, questions, records))
         return page("Images of somewhere else", f"{subtitle}. All must be refused.", parts)
-    errors = errors_of(records, truth)
+    errors = errors_of(records, truth, frame_id=frame_id)
     parts = [
         _headline(scores),
-        _trajectory(landmark_map, records, truth),
+        _trajectory(landmark_map.part(frame_id), records, truth),
         _accuracy(errors),
         *_common(records, scores),
         _worst_cases(landmark_map, questions, records, errors),

@@ -56,8 +56,14 @@ class Errors:
         return np.asarray(self.accepted & far)
 
 
-def errors_of(records: Sequence[ResultRecord], truth: Sequence[Pose]) -> Errors:
+def errors_of(records: Sequence[ResultRecord], truth: Sequence[Pose], *, frame_id: str = "") -> Errors:
     """Compare every answer with its true map_from_rig.
+
+    Args:
+        records: the answers.
+        truth: of every answer.
+        frame_id: of the scene that the truth is in: an answer in another one is infinitely wrong. Empty where the map
+            has only one.
 
     Raises:
         InputError: there are not as many true poses as answers, or none at all.
@@ -66,17 +72,19 @@ def errors_of(records: Sequence[ResultRecord], truth: Sequence[Pose]) -> Errors:
         raise InputError(f"{len(truth)} true poses for {len(records)} images, expected one for each")
     if not records:
         raise InputError("there are no answers to score, expected at least one")
-    rows = np.array([_error_row(record, pose) for record, pose in zip(records, truth, strict=True)])
+    rows = np.array([_error_row(record, pose, frame_id) for record, pose in zip(records, truth, strict=True)])
     accepted = np.array([record.result.ok for record in records])
     return Errors(accepted, *rows.T)
 
 
-def _error_row(record: ResultRecord, truth: Pose) -> tuple[float, ...]:
+def _error_row(record: ResultRecord, truth: Pose, frame_id: str) -> tuple[float, ...]:
     result = record.result
     if result.map_from_rig is None or result.covariance is None:
         return np.inf, np.inf, np.nan, np.nan, np.nan
-    error = result.map_from_rig.error_to(truth)
     position = result.covariance[:3, :3]
+    if frame_id and result.frame_id != frame_id:
+        return np.inf, np.inf, float(np.sqrt(np.trace(position))), np.inf, np.inf
+    error = result.map_from_rig.error_to(truth)
     return (
         float(np.linalg.norm(error[:3])),
         float(np.rad2deg(np.linalg.norm(error[3:]))),
@@ -94,8 +102,10 @@ def _normalised_square(error: Array, covariance: Array) -> float:
         return np.inf
 
 
-def score(records: Sequence[ResultRecord], truth: Sequence[Pose], *, map_bytes: int) -> dict[str, Any]:
-    """The scores of answers whose true map_from_rig is known, ready for JSON.
+def score(
+    records: Sequence[ResultRecord], truth: Sequence[Pose], *, map_bytes: int, frame_id: str = ""
+) -> dict[str, Any]:
+    """The scores of answers whose true map_from_rig in a frame is known, ready for JSON; see `errors_of`.
 
     Fractions and medians are over all queries; a refused one counts as infinitely wrong, and a median that is
     infinite is None.
@@ -103,7 +113,7 @@ def score(records: Sequence[ResultRecord], truth: Sequence[Pose], *, map_bytes: 
     Raises:
         InputError: there are not as many true poses as answers, or none at all.
     """
-    errors = errors_of(records, truth)
+    errors = errors_of(records, truth, frame_id=frame_id)
     return {
         **_counts(records),
         "median_translation_m": _finite(np.median(errors.translation_m)),

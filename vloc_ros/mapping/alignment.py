@@ -50,8 +50,11 @@ def moved(
         metric: whether the target's lengths are metres; None keeps what the map says.
 
     Raises:
-        InputError: the target is so far from its origin that the map's 32-bit points lose the centimetres.
+        InputError: the map has several scenes, or the target is so far from its origin that the map's 32-bit points
+            lose the centimetres.
     """
+    scene = landmark_map.scene()
+    calibration = _moved_calibration(scene.calibration, similarity)
     points = similarity.apply(landmark_map.points)
     if np.abs(points).max() > _MAX_COORDINATE_M:
         raise InputError(
@@ -62,8 +65,7 @@ def moved(
         landmark_map,
         points=points.astype(np.float32),
         keyframes=_moved_keyframes(landmark_map.keyframes, similarity),
-        calibration=_moved_calibration(landmark_map.calibration, similarity),
-        frame_id=landmark_map.frame_id if frame_id is None else frame_id,
+        scenes=(replace(scene, frame_id=frame_id or scene.frame_id, calibration=calibration),),
         metric=landmark_map.metric if metric is None else metric,
     )
 

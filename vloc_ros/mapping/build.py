@@ -11,7 +11,7 @@ import numpy as np
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.features import Extractor, Features
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, Scene
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.vocabulary import Vocabulary
@@ -78,8 +78,7 @@ def build_map(
         progress=progress,
     )
     return replace(
-        landmark_map,
-        calibration=calibration,
+        landmark_map.with_calibration(calibration),
         metric=scale is not UNKNOWN_SCALE,
         provenance={**landmark_map.provenance, **agreement},
     )
@@ -203,7 +202,7 @@ def _map_of(
     codec = DescriptorCodec.fit(descriptors, config.descriptor_dimension)
     return LandmarkMap(
         name=name,
-        frame_id=frame_id,
+        scenes=(Scene(frame_id, range(len(structure.points)), range(len(views))),),
         points=structure.points.astype(np.float32),
         landmark_ids=cluster_landmarks(structure.points, points_per_landmark=config.points_per_landmark),
         codes=codec.encode(descriptors),
@@ -229,6 +228,7 @@ def _map_without(
     rest = refined(rest, [view.rays for view in views])
     return replace(
         landmark_map,
+        scenes=(replace(landmark_map.scene(), points=range(len(rest.points))),),
         points=rest.points.astype(np.float32),
         landmark_ids=np.zeros(len(rest.points), np.int32),
         codes=landmark_map.codec.encode(mean_descriptors(rest, [view.features.descriptors for view in views])),

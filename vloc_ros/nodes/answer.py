@@ -18,7 +18,7 @@ from vloc_ros.core.fix_filter import FixFilter, Judgement
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import PosePrior, Query
-from vloc_ros.core.result import LocalizationResult
+from vloc_ros.core.result import LocalizationResult, Status
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.calibration import Calibration
 from vloc_ros.nodes.conversion import fill_status, image_of, pose_with_covariance, stamp_ns_of
@@ -116,16 +116,16 @@ class Answerer:
             raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
         result = loaded.localizer.localize(query)
         fill_status(status, result)
-        if result.map_from_rig is None or result.covariance is None:
+        if not result.ok:
             return Answer(status, image=image, result=result)
-        fix, odom_from_base = self._carried(result.map_from_rig, result.covariance, message.header, stamp_ns)
+        fix, odom_from_base = self._carried(result, message.header, stamp_ns)
         judgement = self._filter.judge(fix, odom_from_base, stamp_ns)
         status.reason = judgement.reason
         if not judgement.publish:
-            fill_status(status, result.held(judgement.reason))
+            fill_status(status, result.refused_as(Status.HELD, judgement.reason))
             return Answer(status, image=image, result=result, judgement=judgement)
         self._initial_pose.localized(initial)
-        status.map_frame, status.body_frame = loaded.localizer.map.frame_id, self.base_frame(message)
+        status.map_frame, status.body_frame = fix.frame_id, self.base_frame(message)
         status.pose = pose_with_covariance(fix.map_from_base, fix.covariance)
         return Answer(status, fix, self._placed(fix, odom_from_base), image, result, judgement)
 
@@ -158,12 +158,12 @@ class Answerer:
         if believed is None and expected is not None and self._config.carry_last_fix:
             # a pose in the plane is certain of what it left out, the camera is not
             unknown = _OUT_OF_PLANE if self._config.two_d_mode else np.zeros((6, 6))
-            believed = PosePrior(expected.map_from_base, expected.covariance + unknown)
+            believed = PosePrior(expected.map_from_base, expected.covariance + unknown, expected.frame_id)
         if believed is None:
             return None
         base_from_camera = self._base_from_camera(base_frame, camera_frame, stamp_ns)
         covariance = carry_covariance(believed.covariance, believed.map_from_rig, base_from_camera)
-        return PosePrior(believed.map_from_rig @ base_from_camera, covariance)
+        return PosePrior(believed.map_from_rig @ base_from_camera, covariance, believed.frame_id)
 
     def _odometry(self, base_frame: str, stamp_ns: int) -> Pose | None:
         """Odometry at the time of an image, waited for where it is needed and has come before."""
@@ -178,12 +178,12 @@ class Answerer:
         """Where the camera sits on the robot, as the parameter says, or TF."""
         return self._mount or self._frames.lookup(base_frame, camera_frame, stamp_ns)
 
-    def _carried(self, map_from_camera: Pose, covariance: Array, header: Any, stamp_ns: int) -> tuple[Fix, Pose | None]:
+    def _carried(self, result: LocalizationResult, header: Any, stamp_ns: int) -> tuple[Fix, Pose | None]:
         """The base's pose, and odometry at the time of the image; without it only where TF is not to need it."""
         config, camera_frame = self._config, header.frame_id.lstrip("/")
         base_frame = config.base_frame or camera_frame
         camera_from_base = self._base_from_camera(base_frame, camera_frame, stamp_ns).inverse()
-        fix = fix_of(map_from_camera, covariance, camera_from_base=camera_from_base, two_d=config.two_d_mode)
+        fix = fix_of(result, camera_from_base=camera_from_base, two_d=config.two_d_mode)
         if config.publish_tf == "map_odom":
             return fix, self._frames.lookup(config.odom_frame, base_frame, stamp_ns)
         return fix, self._frames.known(config.odom_frame, base_frame, stamp_ns)

@@ -25,7 +25,7 @@ from std_msgs.msg import Header
 
 from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_ros.bags.messages import camera_of, image_of, pose_of, stamp_ns_of
-from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.landmark_map import LandmarkMap, Scene
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.result import LocalizationResult, Status
 
@@ -95,24 +95,25 @@ def status_name(code: int) -> str:
 def map_info(stamp_ns: int, manifest: dict[str, Any], text: str, files: list[tuple[str, int]]) -> MapInfo:
     """What a map server says about its map."""
     return MapInfo(
-        header=header(stamp_ns, str(manifest["frame_id"])),
+        header=header(stamp_ns, str(manifest["scenes"][0]["frame_id"])),
         name=str(manifest["name"]),
         hash=str(manifest["hash"]),
         manifest=text,
-        frame_ids=[str(manifest["frame_id"])],
+        frame_ids=[str(scene["frame_id"]) for scene in manifest["scenes"]],
         files=[name for name, _ in files],
         file_sizes=[size for _, size in files],
     )
 
 
-def landmark_cloud(stamp_ns: int, landmark_map: LandmarkMap) -> PointCloud2:
-    """All points of a map, each with the id of its landmark."""
+def landmark_cloud(stamp_ns: int, landmark_map: LandmarkMap, scene: Scene) -> PointCloud2:
+    """All points of a scene, each with the id of its landmark."""
+    own = slice(scene.points.start, scene.points.stop)
     layout = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("landmark", "<i4")]
-    cloud = np.empty(len(landmark_map.points), dtype=layout)
+    cloud = np.empty(len(scene.points), dtype=layout)
     for axis, name in enumerate("xyz"):
-        cloud[name] = landmark_map.points[:, axis]
-    cloud["landmark"] = landmark_map.landmark_ids
-    message = PointCloud2(header=header(stamp_ns, landmark_map.frame_id), height=1, width=len(cloud), is_dense=True)
+        cloud[name] = landmark_map.points[own, axis]
+    cloud["landmark"] = landmark_map.landmark_ids[own]
+    message = PointCloud2(header=header(stamp_ns, scene.frame_id), height=1, width=len(cloud), is_dense=True)
     types = [PointField.FLOAT32] * 3 + [PointField.INT32]
     message.fields = [
         PointField(name=name, offset=4 * index, datatype=kind, count=1)
@@ -123,11 +124,10 @@ def landmark_cloud(stamp_ns: int, landmark_map: LandmarkMap) -> PointCloud2:
     return message
 
 
-def keyframe_poses(stamp_ns: int, landmark_map: LandmarkMap) -> PoseArray:
-    """Where a map's images were taken: their optical frames, z forward."""
-    keyframes = landmark_map.keyframes
-    poses = [pose_message(keyframes.pose(k)) for k in range(len(keyframes))]
-    return PoseArray(header=header(stamp_ns, landmark_map.frame_id), poses=poses)
+def keyframe_poses(stamp_ns: int, landmark_map: LandmarkMap, scene: Scene) -> PoseArray:
+    """Where a scene's images were taken: their optical frames, z forward."""
+    poses = [pose_message(landmark_map.keyframes.pose(k)) for k in scene.keyframes]
+    return PoseArray(header=header(stamp_ns, scene.frame_id), poses=poses)
 
 
 def bgr_message(stamp_ns: int, frame_id: str, image: Array) -> Image:

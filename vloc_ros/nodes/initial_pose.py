@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,20 @@ class InitialPose:
         self._lock = threading.Lock()
         self._told: tuple[int, PosePrior] | None = None
 
-    def tell(self, message: Any, *, map_frame: str, now_ns: int) -> None:
+    def tell(self, message: Any, *, map_frames: Sequence[str], now_ns: int) -> None:
         """A PoseWithCovarianceStamped of the base.
 
         Raises:
             InputError: it is of another frame, or no pose with a covariance.
         """
         frame = message.header.frame_id.lstrip("/")
-        if frame != map_frame:
-            raise InputError(
-                f"initialpose is in frame {frame!r}, expected the map's, {map_frame or 'and none is loaded'}"
-            )
+        if frame not in map_frames:
+            expected = " or ".join(map_frames) or "and none is loaded"
+            raise InputError(f"initialpose is in frame {frame!r}, expected the map's, {expected}")
         covariance = np.array(message.pose.covariance, dtype=np.float64).reshape(6, 6)
         if not np.isfinite(covariance).all() or (np.diag(covariance) < 0).any():
             raise InputError("initialpose has a covariance with values that are not finite, or negative variances")
-        prior = PosePrior(pose_of(message.pose.pose), covariance)
+        prior = PosePrior(pose_of(message.pose.pose), covariance, frame)
         with self._lock:
             self._told = (now_ns, prior)
 

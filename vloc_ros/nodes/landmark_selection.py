@@ -6,31 +6,32 @@ import numpy as np
 
 from vloc_msgs.srv import GetLandmarks
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.landmark_map import LandmarkMap, Scene
 from vloc_ros.core.pose import Array
 
 
-def select(landmark_map: LandmarkMap, request: GetLandmarks.Request) -> tuple[Array, bool]:
-    """(N,) indices of the points, and whether there were more.
+def select(landmark_map: LandmarkMap, scene: Scene, request: GetLandmarks.Request) -> tuple[Array, bool]:
+    """(N,) indices of points of a scene, and whether there were more.
 
     Raises:
         ConfigError: the selection is unknown, or the sphere is none.
     """
+    own = slice(scene.points.start, scene.points.stop)
     most = min(request.max_points or request.MAX_POINTS, request.MAX_POINTS)
     if request.selection == GetLandmarks.Request.BY_IDS:
-        chosen = np.flatnonzero(np.isin(landmark_map.landmark_ids, np.asarray(request.ids, dtype=np.int32)))
+        chosen = np.flatnonzero(np.isin(landmark_map.landmark_ids[own], np.asarray(request.ids, dtype=np.int32)))
     elif request.selection == GetLandmarks.Request.IN_SPHERE:
-        chosen = _in_sphere(landmark_map, request)
+        chosen = _in_sphere(landmark_map.points[own], request)
     else:
         raise ConfigError(f"selection is {request.selection}, expected BY_IDS (0) or IN_SPHERE (1)")
-    return chosen[:most], len(chosen) > most
+    return scene.points.start + chosen[:most], len(chosen) > most
 
 
-def _in_sphere(landmark_map: LandmarkMap, request: GetLandmarks.Request) -> Array:
+def _in_sphere(points: Array, request: GetLandmarks.Request) -> Array:
     """Nearest first."""
     centre = np.array([request.centre.x, request.centre.y, request.centre.z])
     if not np.isfinite(centre).all() or not request.radius_m > 0:
         raise ConfigError(f"radius_m is {request.radius_m:g} around {centre.tolist()}, expected a sphere in metres")
-    distances = np.linalg.norm(landmark_map.points - centre, axis=1)
+    distances = np.linalg.norm(points - centre, axis=1)
     inside = np.flatnonzero(distances <= request.radius_m)
     return np.asarray(inside[np.argsort(distances[inside], kind="stable")])

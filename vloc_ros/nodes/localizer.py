@@ -259,8 +259,8 @@ class LocalizerNode(ManagedNode):
             return
         loaded, now_ns = self._loaded, self.get_clock().now().nanoseconds
         try:
-            frame = loaded.localizer.map.frame_id if loaded else ""
-            self._initial_pose.tell(message, map_frame=frame, now_ns=now_ns)
+            frames = loaded.localizer.map.frame_ids if loaded else ()
+            self._initial_pose.tell(message, map_frames=frames, now_ns=now_ns)
         except InputError as error:
             self.get_logger().warning(str(error))
 

@@ -20,7 +20,7 @@ from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.conversion import header, keyframe_poses, landmark_cloud, map_info
 from vloc_ros.nodes.landmark_selection import select
-from vloc_ros.nodes.managed import UNCONFIGURED, ManagedNode
+from vloc_ros.nodes.managed import ACTIVE, UNCONFIGURED, ManagedNode
 from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.maps import map_files, read_manifest, read_map
@@ -69,8 +69,6 @@ class MapServerNode(ManagedNode):
                 "parameters map and maps_folder are both empty, expected a map folder or a folder of maps"
             )
         self._info = self.create_lifecycle_publisher(MapInfo, "~/map_info", _LATCHED)
-        self._landmarks = self.create_lifecycle_publisher(PointCloud2, "~/landmarks", _LATCHED)
-        self._keyframes = self.create_lifecycle_publisher(PoseArray, "~/keyframes", _LATCHED)
         if config.map:
             self._served = ServedMap.read(Path(config.map).expanduser())
 
@@ -81,10 +79,7 @@ class MapServerNode(ManagedNode):
     def cleanup(self) -> None:
         """Give up the map and the publishers."""
         self._served = None
-        for name in ("_info", "_landmarks", "_keyframes"):
-            if hasattr(self, name):
-                self.destroy_lifecycle_publisher(getattr(self, name))
-                delattr(self, name)
+        self._take_away("_info", "_landmarks", "_keyframes")
 
     def _announce(self) -> None:
         now_ns = self.get_clock().now().nanoseconds
@@ -93,9 +88,26 @@ class MapServerNode(ManagedNode):
             return
         landmark_map = self._served.landmark_map
         self._info.publish(self._info_message(self._served))
-        self._landmarks.publish(landmark_cloud(now_ns, landmark_map))
-        self._keyframes.publish(keyframe_poses(now_ns, landmark_map))
+        self._make_scene_publishers(len(landmark_map.scenes))
+        for scene in landmark_map.scenes:
+            self._landmarks.publish(landmark_cloud(now_ns, landmark_map, scene))
+            self._keyframes.publish(keyframe_poses(now_ns, landmark_map, scene))
         self.get_logger().info(f"serving map {landmark_map.name}, {len(landmark_map.points)} points")
+
+    def _make_scene_publishers(self, scenes: int) -> None:
+        """Latched, with room for one message per scene and none of the map before."""
+        self._take_away("_landmarks", "_keyframes")
+        qos = QoSProfile(depth=scenes, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._landmarks = self.create_lifecycle_publisher(PointCloud2, "~/landmarks", qos)
+        self._keyframes = self.create_lifecycle_publisher(PoseArray, "~/keyframes", qos)
+        for publisher in (self._landmarks, self._keyframes):
+            publisher.on_activate(None)  # made while the node is active, so no transition does it
+
+    def _take_away(self, *names: str) -> None:
+        for name in names:
+            if hasattr(self, name):
+                self.destroy_lifecycle_publisher(getattr(self, name))
+                delattr(self, name)
 
     def _info_message(self, served: ServedMap) -> MapInfo:
         now_ns = self.get_clock().now().nanoseconds
@@ -112,7 +124,8 @@ class MapServerNode(ManagedNode):
         except (VlocError, OSError) as error:
             response.result, response.message = LoadMap.Response.INVALID_MAP, str(error)
         if self._served is not None and response.result == LoadMap.Response.SUCCESS:
-            self._announce()
+            if self.state == ACTIVE:
+                self._announce()
             response.map_info = self._info_message(self._served)
         return response
 
@@ -171,13 +184,14 @@ class MapServerNode(ManagedNode):
             response.result, response.message = GetLandmarks.Response.NO_MAP, "no map is loaded"
             return response
         landmark_map = self._served.landmark_map
-        response.header = header(self.get_clock().now().nanoseconds, landmark_map.frame_id)
         response.map_hash = self._served.manifest["hash"]
         try:
-            chosen, response.truncated = select(landmark_map, request)
-        except ConfigError as error:
+            scene = landmark_map.scene(request.frame_id)
+            chosen, response.truncated = select(landmark_map, scene, request)
+        except VlocError as error:
             response.result, response.message = GetLandmarks.Response.BAD_REQUEST, str(error)
             return response
+        response.header = header(self.get_clock().now().nanoseconds, scene.frame_id)
         response.landmark_ids = landmark_map.landmark_ids[chosen].astype(np.int32)
         points = landmark_map.points[chosen].astype(float).tolist()
         response.points = [Point32(x=x, y=y, z=z) for x, y, z in points]

@@ -14,7 +14,7 @@ from vloc_ros.storage.text import read_text
 
 MANIFEST = "manifest.json"
 FORMAT = "vloc_ros map"
-VERSION = 1
+VERSION = 2
 
 
 def manifest_bytes(content: Mapping[str, Any]) -> tuple[bytes, str]:
@@ -40,10 +40,10 @@ def read_manifest(folder: Path, *, verify: bool = True) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise MapError(f"{path}: is not the manifest of a map; name a folder that `vloc map build` wrote")
     version = manifest.get("version")
-    if type(version) is not int or version > VERSION:
+    if type(version) is not int or version != VERSION:
         raise MapError(
-            f"{path}: has format version {version!r}, this installation reads up to {VERSION}; "
-            "update vloc_ros or build the map again with this one"
+            f"{path}: has format version {version!r}, this installation reads {VERSION}; "
+            "update vloc_ros, or build the map again with this one"
         )
     if verify:
         _verify(path, manifest)

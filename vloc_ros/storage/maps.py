@@ -16,7 +16,7 @@ import numpy as np
 from vloc_ros.core.config import ExtractorConfig, config_from_mapping
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import MapError, VlocError
-from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, PlaceIndex
+from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, PlaceIndex, Scene
 from vloc_ros.core.pose import Array
 from vloc_ros.storage.arrays import decoded_array, encoded_array
 from vloc_ros.storage.atomic import write_bytes_atomically
@@ -80,21 +80,15 @@ def map_hash(folder: Path) -> str:
 
 def _described(landmark_map: LandmarkMap) -> dict[str, Any]:
     """The manifest without the hash and the array table."""
-    calibration = landmark_map.calibration
     return {
         "name": landmark_map.name,
-        "frame_id": landmark_map.frame_id,
+        "scenes": [_described_scene(scene) for scene in landmark_map.scenes],
         "metric": landmark_map.metric,
         "points": len(landmark_map.points),
         "landmarks": landmark_map.landmark_count,
         "keyframes": list(landmark_map.keyframes.names),
         "extractor": asdict(landmark_map.extractor),
         "codec": {"dimension": landmark_map.codec.dimension, "step": float(landmark_map.codec.step)},
-        "calibration": {
-            "scale": float(calibration.scale),
-            "floor": [float(v) for v in calibration.floor],
-            "samples": int(calibration.samples),
-        },
         "places": {
             name: {
                 "encoder": index.encoder,
@@ -105,6 +99,20 @@ def _described(landmark_map: LandmarkMap) -> dict[str, Any]:
         },
         "provenance": dict(landmark_map.provenance),
         "arrays": {},
+    }
+
+
+def _described_scene(scene: Scene) -> dict[str, Any]:
+    calibration = scene.calibration
+    return {
+        "frame_id": scene.frame_id,
+        "points": len(scene.points),
+        "keyframes": len(scene.keyframes),
+        "calibration": {
+            "scale": float(calibration.scale),
+            "floor": [float(v) for v in calibration.floor],
+            "samples": int(calibration.samples),
+        },
     }
 
 
@@ -153,7 +161,7 @@ class _Arrays:
 def _assembled(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
     return LandmarkMap(
         name=str(manifest["name"]),
-        frame_id=str(manifest["frame_id"]),
+        scenes=_scenes(manifest["scenes"]),
         points=arrays.read("points", np.float32),
         landmark_ids=arrays.read("landmark_ids", np.int32),
         codes=arrays.read("codes", np.uint8),
@@ -161,10 +169,19 @@ def _assembled(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
         keyframes=_keyframes(manifest, arrays),
         extractor=config_from_mapping(ExtractorConfig, manifest["extractor"], "extractor."),
         places={name: _place_index(name, entry, arrays) for name, entry in manifest["places"].items()},
-        calibration=_calibration(manifest["calibration"]),
         metric=bool(manifest["metric"]),
         provenance=dict(manifest["provenance"]),
     )
+
+
+def _scenes(entries: list[Any]) -> tuple[Scene, ...]:
+    scenes, point, keyframe = [], 0, 0
+    for entry in entries:
+        points = range(point, point + int(entry["points"]))
+        keyframes = range(keyframe, keyframe + int(entry["keyframes"]))
+        scenes.append(Scene(str(entry["frame_id"]), points, keyframes, _calibration(entry["calibration"])))
+        point, keyframe = points.stop, keyframes.stop
+    return tuple(scenes)
 
 
 def _codec(manifest: Mapping[str, Any], arrays: _Arrays) -> DescriptorCodec:

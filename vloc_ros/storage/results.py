@@ -74,6 +74,7 @@ def _values(record: ResultRecord) -> dict[str, Any]:
         if pose is None
         else {"translation": pose.translation.tolist(), "quaternion": pose.quaternion.tolist()},
         "covariance": None if covariance is None else covariance.tolist(),
+        "frame_id": result.frame_id,
         "matches": int(result.matches),
         "inliers": int(result.inliers),
         "proposal": result.proposal,
@@ -89,6 +90,7 @@ def _record(values: dict[str, Any]) -> ResultRecord:
         status=Status(values["status"]),
         map_from_rig=None if pose is None else Pose.from_quaternion(pose["quaternion"], pose["translation"]),
         covariance=None if covariance is None else np.array(covariance, dtype=np.float64).reshape(6, 6),
+        frame_id=str(values["frame_id"]),
         matches=int(values["matches"]),
         inliers=int(values["inliers"]),
         proposal=str(values["proposal"]),

@@ -1,0 +1,129 @@
+"""Several maps as one: each stays a scene with a frame of its own, and all are searched at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import accumulate
+
+import numpy as np
+
+from vloc_ros.core.config import ExtractorConfig
+from vloc_ros.core.descriptors import DescriptorCodec
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, Scene
+from vloc_ros.core.pose import Array
+from vloc_ros.core.vocabulary import Vocabulary
+from vloc_ros.mapping.config import MappingConfig
+
+_MOST_SAMPLES = 50_000
+
+
+def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> LandmarkMap:
+    """One map with the scenes of all, in one descriptor space.
+
+    Every map was compressed by a codec of its own. Their descriptors are decoded, one codec is fitted to all, and the
+    keyframes' place descriptors are made anew over one vocabulary, from the points that each keyframe saw.
+
+    Args:
+        maps: at least two, in metres; their frames name the scenes.
+        name: for people.
+        config: size of descriptors and vocabulary.
+
+    Raises:
+        InputError: the maps do not go together.
+    """
+    _check(maps)
+    described = [m.codec.restore(m.descriptors) for m in maps]
+    codec = DescriptorCodec.fit(np.concatenate(described), max(m.codec.dimension for m in maps))
+    keyframes = _joined_keyframes(maps)
+    codes = codec.encode(np.concatenate(described))
+    return LandmarkMap(
+        name=name,
+        scenes=_joined_scenes(maps),
+        points=np.concatenate([m.points for m in maps]),
+        landmark_ids=_joined_landmarks(maps),
+        codes=codes,
+        codec=codec,
+        keyframes=keyframes,
+        extractor=_extractor(maps),
+        places={"vlad": _places(keyframes, codec.decode(codes), config)},
+        provenance={"merged_from": {_title(m): dict(m.provenance) for m in maps}},
+    )
+
+
+def _check(maps: Sequence[LandmarkMap]) -> None:
+    if len(maps) < 2:
+        raise InputError(f"{len(maps)} map cannot be merged, expected at least 2")
+    if unscaled := [m.name for m in maps if not m.metric]:
+        raise InputError(f"the map {unscaled[0]} has no metric scale; give it one with `vloc map align`")
+    frames = [frame for m in maps for frame in m.frame_ids]
+    if twice := sorted({frame for frame in frames if frames.count(frame) > 1}):
+        raise InputError(f"two scenes have the frame {twice[0]!r}; name the frames of the maps apart with --frames")
+    extractors = {m.extractor.name for m in maps}
+    descriptors = {len(m.codec.mean) for m in maps}
+    if len(extractors) > 1 or len(descriptors) > 1:
+        raise InputError(f"the maps have keypoints of {', '.join(sorted(extractors))}; build them with the same ones")
+
+
+def _joined_scenes(maps: Sequence[LandmarkMap]) -> tuple[Scene, ...]:
+    scenes, point, keyframe = [], 0, 0
+    for scene in (scene for m in maps for scene in m.scenes):
+        points = range(point, point + len(scene.points))
+        keyframes = range(keyframe, keyframe + len(scene.keyframes))
+        scenes.append(replace(scene, points=points, keyframes=keyframes))
+        point, keyframe = points.stop, keyframes.stop
+    return tuple(scenes)
+
+
+def _joined_keyframes(maps: Sequence[LandmarkMap]) -> Keyframes:
+    """Named by scene and image, since two maps may well have a 0001.png."""
+    first_points = _firsts(len(m.points) for m in maps)
+    first_seen = _firsts(len(m.keyframes.point_indices) for m in maps)
+    offsets = [m.keyframes.point_offsets[:-1] + first for m, first in zip(maps, first_seen, strict=True)]
+    indices = [m.keyframes.point_indices + np.int32(first) for m, first in zip(maps, first_points, strict=True)]
+    joined = np.concatenate(indices)
+    return Keyframes(
+        names=tuple(name for m in maps for name in _names(m)),
+        rotations=np.concatenate([m.keyframes.rotations for m in maps]),
+        translations=np.concatenate([m.keyframes.translations for m in maps]),
+        point_offsets=np.concatenate([*offsets, [len(joined)]]).astype(np.int64),
+        point_indices=joined.astype(np.int32),
+    )
+
+
+def _names(landmark_map: LandmarkMap) -> list[str]:
+    names = landmark_map.keyframes.names
+    if len(landmark_map.scenes) > 1:  # merged before
+        return list(names)
+    return [f"{landmark_map.scene().frame_id}/{name}" for name in names]
+
+
+def _joined_landmarks(maps: Sequence[LandmarkMap]) -> Array:
+    firsts = _firsts(m.landmark_count for m in maps)
+    return np.concatenate([m.landmark_ids + np.int32(first) for m, first in zip(maps, firsts, strict=True)])
+
+
+def _firsts(counts: Iterable[int]) -> list[int]:
+    """Where each part begins when they are put one after the other."""
+    return [0, *accumulate(counts)][:-1]
+
+
+def _extractor(maps: Sequence[LandmarkMap]) -> ExtractorConfig:
+    """Queries must find what any of the maps needs."""
+    return replace(
+        maps[0].extractor,
+        max_keypoints=max(m.extractor.max_keypoints for m in maps),
+        contrast_threshold=min(m.extractor.contrast_threshold for m in maps),
+    )
+
+
+def _places(keyframes: Keyframes, descriptors: Array, config: MappingConfig) -> PlaceIndex:
+    sample = descriptors[:: max(1, len(descriptors) // _MOST_SAMPLES)]
+    vocabulary = Vocabulary.fit(sample, config.vocabulary_words)
+    places = np.stack([vocabulary.encode(descriptors[keyframes.visible(k)]) for k in range(len(keyframes))])
+    return PlaceIndex(vocabulary.hash, places, vocabulary.arrays)
+
+
+def _title(landmark_map: LandmarkMap) -> str:
+    return f"{landmark_map.name} ({', '.join(landmark_map.frame_ids)})"
