@@ -26,6 +26,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "redkitchen": real.redkitchen,
     "castle": real.castle,
     "images_alone": real.images_alone,
+    "merged": real.merged,
     "elsewhere": real.elsewhere,
     "lookalikes": simulated.lookalikes,
     "covariance": simulated.covariance,

@@ -56,6 +56,9 @@ def accuracy(figures: dict[str, Figures]) -> str:
     for name in ("redkitchen", "castle"):
         if "images_alone" in figures:
             rows.append(accuracy_row(f"{name}, images alone", figures["images_alone"][name]))
+    for name in ("redkitchen", "castle"):
+        if "merged" in figures:
+            rows.append(accuracy_row(f"{name}, in one map of both", figures["merged"][name]))
     header = [
         "map",
         "median error",
@@ -69,7 +72,8 @@ def accuracy(figures: dict[str, Figures]) -> str:
     text = (
         "## Accuracy on photographs\n\n"
         f"`{MAP_COMMAND}` (castle: `--max-keypoints 4000`; images alone: `--structure sfm`, the poses then give scale and "
-        f"frame only), then `{EVALUATE_COMMAND}`. redkitchen: 7-Scenes, 100 map images, 80 queries, 640x480. castle: "
+        f"frame only; both: `vloc map merge REDKITCHEN CASTLE --frames redkitchen castle`, asked with `--scene`; build is "
+        f"the merging), then `{EVALUATE_COMMAND}`. redkitchen: 7-Scenes, 100 map images, 80 queries, 640x480. castle: "
         "Strecha castle-P30, 30 map images, the 9 of P19 that are not among them, 1536x1024. NEES is per degree of "
         "freedom, 1 when the covariance is honest; the last column also says how many true poses lie inside the 95 % "
         "ellipsoid. A covariance is about the frame of its map: that of a map from images alone does not hold how well "
@@ -85,6 +89,9 @@ def false_accepts(figures: dict[str, Figures]) -> str:
         for name, f in figures.get("elsewhere", {}).items()
         if isinstance(f, dict)
     ]
+    for name, f in figures.get("merged", {}).items():
+        if isinstance(f, dict):
+            rows.append([f"redkitchen and castle in one map, asked {name}", str(f["queries"]), *_merged_row(f)])
     for f in figures.get("lookalikes", {}).get("worlds", []):
         rows.append([f"{f['name']}: lookalike", str(f["queries"]), str(f["accepted"]), _refusals(f)])
         rows.append([f"{f['name']}: itself (recall 25 cm 2°)", str(f["own_queries"]), f"{f['own_recall']:.1%}", ""])
@@ -94,6 +101,12 @@ def false_accepts(figures: dict[str, Figures]) -> str:
         "acceptance is a false one.\n"
     )
     return text + "\n" + table(["asked", "images", "accepted", "refused as"], rows)
+
+
+def _merged_row(f: Figures) -> list[str]:
+    if f["covariance"] is None:  # of neither scene
+        return [str(f["accepted"]), _refusals(f)]
+    return [f"{f['accepted']}, {f['false_accepts']} of them in the wrong scene or place", _refusals(f)]
 
 
 def _refusals(f: Figures) -> str:
@@ -274,8 +287,8 @@ def memory(figures: dict[str, Figures]) -> str:
 
 
 CHAPTERS: list[tuple[tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [
-    (("redkitchen", "castle", "images_alone"), accuracy),
-    (("elsewhere", "lookalikes"), false_accepts),
+    (("redkitchen", "castle", "images_alone", "merged"), accuracy),
+    (("elsewhere", "merged", "lookalikes"), false_accepts),
     (("covariance",), covariance),
     (("live_redkitchen", "live_simulated"), live),
     (("tracking", "kidnappings", "leaving"), sequences),

@@ -25,7 +25,7 @@ def scene(name: str) -> Path:
 
 def build(out: Path, name: str, *options: str) -> tuple[Path, float]:
     """Build a map of a scene's posed images; its folder and the seconds it took."""
-    data, folder = scene(name), out / "maps" / ("-".join([name, *(o.strip("-") for o in options)]))
+    data, folder = scene(name), out / "maps" / _map_name(name, options)
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     given = ("--images", data / "map/images", "--poses", data / "map/poses_tum.txt")
@@ -33,11 +33,21 @@ def build(out: Path, name: str, *options: str) -> tuple[Path, float]:
     return folder, seconds
 
 
-def queries(out: Path, name: str, folder: Path) -> dict[str, Any]:
+def built(out: Path, name: str, *options: str) -> Path:
+    """The folder of a scene's map, built unless an earlier section did."""
+    folder = out / "maps" / _map_name(name, options)
+    return folder if folder.is_dir() else build(out, name, *options)[0]
+
+
+def _map_name(name: str, options: tuple[str, ...]) -> str:
+    return "-".join([name, *(o.strip("-") for o in options)])
+
+
+def queries(out: Path, name: str, folder: Path, *more: str) -> dict[str, Any]:
     """Evaluate a scene's query images against a map."""
     data = scene(name)
     given = ("--images", data / "query/images", "--poses", data / "query/poses_tum.txt")
-    options = ("--camera", data / "camera_info.yaml", "--report", out / f"{folder.name}.html")
+    options = ("--camera", data / "camera_info.yaml", "--report", out / f"{folder.name}.html", *more)
     return evaluated(out / f"{folder.name}.evaluation.json", "--map", folder, *given, *options)
 
 
@@ -62,11 +72,24 @@ def images_alone(out: Path) -> dict[str, Any]:
     return figures
 
 
+def merged(out: Path) -> dict[str, Any]:
+    """Both scenes in one map; an answer in the wrong one is a false accept. And photographs of neither."""
+    folders = [built(out, "redkitchen"), built(out, "castle", *CASTLE_KEYPOINTS)]
+    folder = out / "maps" / "redkitchen-and-castle"
+    shutil.rmtree(folder, ignore_errors=True)
+    merge_s = vloc("map", "merge", *folders, "--frames", "redkitchen", "castle", "--out", folder)
+    figures = {}
+    for name in ("redkitchen", "castle"):
+        figures[name] = {"build_s": merge_s, **queries(out, name, folder, "--scene", name)}
+    for name in ("corridor", "kitti/drive_04", "kitti/drive_0009"):
+        words = ("--map", folder, "--absent", "--images", scene(name) / "images")
+        figures[name] = evaluated(out / f"merged-{name.replace('/', '-')}.json", *words)
+    return figures
+
+
 def elsewhere(out: Path) -> dict[str, Any]:
     """Photographs of other places, asked of the redkitchen map: every acceptance is a false one."""
-    folder = out / "maps" / "redkitchen"
-    if not folder.is_dir():
-        folder, _ = build(out, "redkitchen")
+    folder = built(out, "redkitchen")
     figures = {}
     for name in ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/drive_0009"):
         images = scene(name) / "images"
