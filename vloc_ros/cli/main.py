@@ -18,6 +18,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "view"): ("map_view", "write a map as a page with a plot that can be turned"),
     ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),
+    ("map", "compress"): ("map_compress", "make a map smaller: fewer points, chosen well"),
     ("localize",): ("localize", "where were these images taken?"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
     ("bag", "make"): ("bag_make", "make a ROS 2 bag from an image folder or the simulated world"),
@@ -25,7 +26,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("doctor",): ("doctor", "what is installed, what works, what is missing"),
     ("config",): ("config", "list every parameter with its default, range and unit"),
 }
-_GROUPS = {"map": "build, inspect, align and merge maps", "bag": "make bags"}
+_GROUPS = {"map": "build, inspect, align, merge and compress maps", "bag": "make bags"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.manifests import MANIFEST, manifest_bytes, read_manifest
 from vloc_ros.storage.map_folders import map_files, writing
 
-__all__ = ["map_bytes", "map_files", "map_hash", "read_manifest", "read_map", "write_map"]
+__all__ = ["map_bytes", "map_files", "map_hash", "read_manifest", "read_map", "size_on_disk", "write_map"]
 
 _QUANTISED_MAX = 127.0
 _ORTHONORMAL_TOLERANCE = 1e-5
@@ -37,17 +37,18 @@ def write_map(landmark_map: LandmarkMap, folder: Path) -> str:
             process is writing there. The map that was there before, if any, is as it was.
     """
     folder = Path(folder)
-    manifest, arrays = _described(landmark_map), {}
-    for name, array in _arrays(landmark_map).items():
-        entry, data = encoded_array(name, array)
-        manifest["arrays"][name] = entry
-        arrays[entry["file"]] = data
-    text, digest = manifest_bytes(manifest)
+    text, digest, arrays = _encoded(landmark_map)
     with writing(folder):
         for file, data in arrays.items():
             write_bytes_atomically(folder / file, data)
         write_bytes_atomically(folder / MANIFEST, text)
     return digest
+
+
+def size_on_disk(landmark_map: LandmarkMap) -> int:
+    """The bytes that `write_map` would write."""
+    text, _, arrays = _encoded(landmark_map)
+    return len(text) + sum(map(len, arrays.values()))
 
 
 def read_map(folder: Path) -> LandmarkMap:
@@ -76,6 +77,16 @@ def map_bytes(folder: Path) -> int:
 def map_hash(folder: Path) -> str:
     """SHA-256 of a map's content: equal for equal maps, wherever they lie."""
     return str(read_manifest(folder)["hash"])
+
+
+def _encoded(landmark_map: LandmarkMap) -> tuple[bytes, str, dict[str, bytes]]:
+    """The manifest's bytes, the map's hash, and the bytes of every array file by its name."""
+    manifest, arrays = _described(landmark_map), {}
+    for name, array in _arrays(landmark_map).items():
+        entry, data = encoded_array(name, array)
+        manifest["arrays"][name] = entry
+        arrays[entry["file"]] = data
+    return *manifest_bytes(manifest), arrays
 
 
 def _described(landmark_map: LandmarkMap) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from plane_scene import SceneFolder
+
+from vloc_ros.cli.main import main
+from vloc_ros.storage.maps import map_bytes, map_hash, read_map
+
+
+@pytest.mark.parametrize("budget", [0.3, 0.6, 1.0])
+def test_the_budget_is_used_and_kept(scene_folder: SceneFolder, tmp_path: Path, budget: float) -> None:
+    assert main(["map", "compress", str(scene_folder.map), "--budget", f"{budget}", "--out", str(tmp_path / "m")]) == 0
+    part = map_bytes(tmp_path / "m") / map_bytes(scene_folder.map)
+    assert part <= budget
+    assert part > 0.9 * budget
+    came_from = read_map(tmp_path / "m").provenance["compressed_from"]
+    assert came_from == {"map": map_hash(scene_folder.map), "points": len(scene_folder.scene.landmark_map.points)}
+
+
+def test_a_number_of_points(scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "m"
+    assert main(["map", "compress", str(scene_folder.map), "--points", "300", "--out", str(out)]) == 0
+    assert len(read_map(out).points) == 300
+    assert f"300 of {len(scene_folder.scene.landmark_map.points)} points" in capsys.readouterr().out
+    scores = tmp_path / "scores.json"
+    asked = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
+    assert main(["evaluate", "--map", str(out), *map(str, asked), "--json", str(scores)]) == 0
+    assert json.loads(scores.read_text())["recall"]["5cm_5deg"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--budget", "0"], "--budget is 0, expected a part"),
+        (["--budget", "1.5"], "--budget is 1.5, expected a part"),
+        (["--budget", "nan"], "--budget is nan, expected a part"),
+        (["--budget", "0.01"], r"leaves \d+ points, expected 50 or more: at least 0\.\d+ of the map"),
+        (["--points", "10"], "--points is 10, expected 50 or more"),
+        (["--points", "10000000"], "--points is 10000000, expected at most the"),
+        (["--points", "300", "--out", "@map"], "is not changed in place"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    options: list[str], reason: str, scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = [] if "--out" in options else ["--out", str(tmp_path / "m")]
+    words = [str(scene_folder.map) if word == "@map" else word for word in [*options, *out]]
+    assert main(["map", "compress", str(scene_folder.map), *words]) == 1
+    assert re.search(reason, capsys.readouterr().err)
+    assert not (tmp_path / "m").exists()

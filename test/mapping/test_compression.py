@@ -1,0 +1,94 @@
+"""Fewer points that still show where the camera is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
+
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.pose import Array
+from vloc_ros.core.query import Query
+from vloc_ros.mapping.compression import points_by_worth, with_points
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.merging import merged
+
+FEW = 400
+
+
+@pytest.fixture(scope="module")
+def wall() -> PlaneScene:
+    return make_plane_scene()
+
+
+@pytest.fixture(scope="module")
+def order(wall: PlaneScene) -> Array:
+    return points_by_worth(wall.landmark_map)
+
+
+def _seen(landmark_map: LandmarkMap) -> Array:
+    return np.diff(landmark_map.keyframes.point_offsets)
+
+
+def test_every_point_has_its_place_in_the_order(wall: PlaneScene, order: Array) -> None:
+    np.testing.assert_array_equal(np.sort(order), np.arange(len(wall.landmark_map.points)))
+    np.testing.assert_array_equal(points_by_worth(wall.landmark_map), order)
+
+
+def test_what_is_left_is_as_it_was(wall: PlaneScene, order: Array) -> None:
+    before = wall.landmark_map
+    small = with_points(before, order[:FEW])
+    kept = np.sort(order[:FEW])
+    np.testing.assert_array_equal(small.points, before.points[kept])
+    np.testing.assert_array_equal(small.codes, before.codes[kept])
+    np.testing.assert_array_equal(small.landmark_ids, before.landmark_ids[kept])
+    assert small.scene().points == range(FEW)
+    for k in range(len(before.keyframes)):
+        seen = before.keyframes.visible(k)
+        expected = before.points[seen[np.isin(seen, kept)]]
+        np.testing.assert_array_equal(small.points[small.keyframes.visible(k)], expected)
+
+
+def test_every_keyframe_keeps_more_than_chance_would_leave_it(wall: PlaneScene, order: Array) -> None:
+    chance = [
+        _seen(with_points(wall.landmark_map, np.random.default_rng(seed).permutation(len(order))[:FEW])).min()
+        for seed in range(5)
+    ]
+    assert _seen(with_points(wall.landmark_map, order[:FEW])).min() > 1.2 * max(chance)
+
+
+def test_a_tenth_of_the_points_still_localizes(wall: PlaneScene, order: Array) -> None:
+    localizer = build_localizer(LocalizerConfig(), with_points(wall.landmark_map, order[:FEW]))
+    for view in poses(6, seed=1):
+        result = localizer.localize(Query.single(wall.image(view), CAMERA))
+        assert result.ok, result.reason
+        assert result.map_from_rig.distance_to(view)[0] < 0.03
+
+
+def test_all_scenes_keep_points(wall: PlaneScene) -> None:
+    maps = [
+        replace(m, scenes=(replace(m.scene(), frame_id=frame),))
+        for frame, m in (("hall", wall.landmark_map), ("kitchen", make_plane_scene(seed=5).landmark_map))
+    ]
+    both = merged(maps, name="both", config=MappingConfig())
+    small = with_points(both, points_by_worth(both)[: 2 * FEW])
+    assert small.frame_ids == ("hall", "kitchen")
+    for frame in small.frame_ids:
+        part, whole = small.part(frame), both.part(frame)
+        assert len(part.points) > 0.7 * FEW
+        assert set(map(tuple, part.points)) <= set(map(tuple, whole.points))
+        assert _seen(part).min() > 0
+
+
+def test_what_nobody_can_tell_apart_comes_later(wall: PlaneScene, order: Array) -> None:
+    """Points that look like others are worth less than they were."""
+    twins = np.arange(0, 400, 2)
+    codes = wall.landmark_map.codes.copy()
+    codes[twins + 1] = codes[twins]
+    later = points_by_worth(replace(wall.landmark_map, codes=codes))
+    rank_before, rank_after = np.argsort(order), np.argsort(later)
+    assert (rank_after > rank_before)[: twins[-1] + 2].mean() > 0.9
