@@ -131,3 +131,42 @@ def test_messages_of_rclpy_are_read_as_well() -> None:
         np.testing.assert_array_equal(image_of(raw), _BGR)
     png = SimpleNamespace(format="png", data=array("B", cv2.imencode(".png", _BGR)[1].tobytes()))
     np.testing.assert_array_equal(image_of(png), _BGR)
+
+
+_FULL = Camera("OPENCV", 640, 480, (500.0, 502.0, 321.0, 239.0, 0.1, -0.2, 0.01, 0.02))
+
+
+def _info(**changes: object) -> SimpleNamespace:
+    message = camera_info_message(1, "camera", _FULL)
+    roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)
+    fields = {name: getattr(message, name) for name in ("width", "height", "distortion_model", "d", "k", "p")}
+    return SimpleNamespace(**({**fields, "roi": roi, "binning_x": 0, "binning_y": 0} | changes))
+
+
+def _pixel_after(camera: Camera, point: np.ndarray) -> np.ndarray:
+    return camera.project(point[None])[0]
+
+
+def test_a_part_of_the_sensor_with_fewer_pixels() -> None:
+    """A point's pixel in the image that is cut out and made smaller, with pixel borders at whole numbers."""
+    roi = SimpleNamespace(x_offset=100, y_offset=40, width=400, height=300)
+    part = camera_of(_info(roi=roi, binning_x=2, binning_y=4))
+    assert (part.width, part.height) == (200, 75)
+    point = np.array([0.1, -0.2, 2.0])
+    expected = (_pixel_after(_FULL, point) - [100, 40]) / [2, 4]
+    np.testing.assert_allclose(_pixel_after(part, point), expected, atol=1e-9)
+
+
+def test_rectified_images_have_the_calibration_p() -> None:
+    p = np.array([[450.0, 0.0, 310.0, -45.0], [0.0, 451.0, 230.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    camera = camera_of(_info(p=p.reshape(-1)), rectified=True)
+    assert camera == Camera("PINHOLE", 640, 480, (450.0, 451.0, 310.5, 230.5))
+    assert camera_of(_info(p=p.reshape(-1))) == _FULL
+    with pytest.raises(InputError, match="focal length 0"):
+        camera_of(_info(p=np.zeros(12)), rectified=True)
+
+
+def test_a_part_outside_of_the_sensor_is_refused() -> None:
+    roi = SimpleNamespace(x_offset=300, y_offset=0, width=400, height=300)
+    with pytest.raises(InputError, match="the roi is 400x300 at 300, 0, expected a part of 640x480"):
+        camera_of(_info(roi=roi))

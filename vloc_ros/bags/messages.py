@@ -72,13 +72,31 @@ def _without_padding(message: Any) -> Any:
     return TYPESTORE.types[IMAGE](**values, encoding=encoding, height=rows, step=row_bytes, data=packed.reshape(-1))
 
 
-def camera_of(message: Any) -> Camera:
-    """The calibration of a CameraInfo.
+def camera_of(message: Any, *, rectified: bool = False) -> Camera:
+    """The calibration of the images that a CameraInfo goes with: of the part of the sensor that they show (`roi`), in
+    their resolution (`binning_x`, `binning_y`).
+
+    Args:
+        message: the CameraInfo.
+        rectified: whether the images are: their calibration is P then, without distortion, and K and D otherwise.
 
     Raises:
-        InputError: it is not calibrated, or by an unknown model.
+        InputError: it is not calibrated, by an unknown model, or for a part that lies outside of the sensor.
     """
-    return Camera.from_ros(message.distortion_model, message.width, message.height, list(message.k), list(message.d))
+    roi, full = message.roi, (message.width, message.height)
+    # a roi of zeros is the whole sensor, a binning of zero is none
+    width, height = (roi.width, roi.height) if roi.width and roi.height else full
+    binning = max(message.binning_x, 1), max(message.binning_y, 1)
+    if roi.x_offset + width > full[0] or roi.y_offset + height > full[1]:
+        raise InputError(
+            f"the roi is {width}x{height} at {roi.x_offset}, {roi.y_offset}, expected a part of {full[0]}x{full[1]}"
+        )
+    k = np.array(message.p).reshape(3, 4)[:, :3] if rectified else np.array(message.k).reshape(3, 3)
+    k[[0, 1], [0, 1]] /= binning
+    # ROS has the centre of the first pixel at 0; of some that become one, the first begins half a pixel before that
+    k[:2, 2] = (k[:2, 2] + 0.5 - [roi.x_offset, roi.y_offset]) / binning - 0.5
+    model, d = ("", []) if rectified else (message.distortion_model, list(message.d))
+    return Camera.from_ros(model, width // binning[0], height // binning[1], k.reshape(-1).tolist(), d)
 
 
 def pose_of(message: Any) -> Pose:

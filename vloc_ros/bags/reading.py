@@ -145,11 +145,11 @@ class Bag:
                 raise InputError(f"{self.path}, {topic} at {stamp_ns} ns: {error}") from error
             yield stamp_ns, image
 
-    def camera(self, topic: str) -> Camera:
-        """The calibration in the first camera_info."""
+    def camera(self, topic: str, *, rectified: bool = False) -> Camera:
+        """The calibration in the first camera_info, of raw or of rectified images."""
         for _, message in self._stamped(topic, messages.CAMERA_INFO):
             try:
-                return messages.camera_of(message)
+                return messages.camera_of(message, rectified=rectified)
             except InputError as error:
                 raise InputError(f"{self.path}, {topic}: {error}") from error
         raise self._empty(topic)
