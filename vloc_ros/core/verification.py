@@ -21,6 +21,8 @@ from vloc_ros.core.result import LocalizationResult, Status
 
 _COVISIBLE_KEYFRAMES = 5
 _GRID = (8, 6)
+# a view of a rig that has so many times more inliers to a pose of its own speaks against the common one
+_DISSENT = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class Verifier:
         config, count = self._config, int(estimate.inliers.sum())
         if count < config.min_inliers:
             yield f"{count} inliers, at least {config.min_inliers} are needed"
+        if against := _dissenting(estimate, matches, least=config.min_inliers):
+            yield f"the cameras of the rig disagree: {against}; check where they sit, and that they trigger together"
         if count < config.min_inlier_ratio * len(matches):
             yield f"{count} inliers of {len(matches)} matches, at least {config.min_inlier_ratio:.0%} are needed"
         std = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])) if np.isfinite(covariance).all() else np.inf
@@ -139,6 +143,21 @@ class Verifier:
         return np.unique(np.concatenate([keyframes.visible(int(k)) for k in best]))
 
 
+def _dissenting(estimate: PoseEstimate, matches: Matches, *, least: int) -> str:
+    """The view of a rig that says otherwise, in words; empty while most views agree."""
+    views = len(estimate.alone)
+    common = np.bincount(matches.views[estimate.inliers], minlength=views)[:views]
+    against = (estimate.alone >= least) & (estimate.alone > _DISSENT * common)
+    agreeing = int((~against & (common >= least)).sum())
+    if not against.any() or agreeing > against.sum():
+        return ""
+    worst = int(np.argmax(np.where(against, estimate.alone - common, -1)))
+    return (
+        f"{common[worst]} matches of view {worst + 1} of {views} are inliers, "
+        f"{estimate.alone[worst]} to a pose of its own"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Agreement:
     """Of one view: inliers, expected points, regions of both, regions of expected points, keypoints that lie in
@@ -149,6 +168,8 @@ class _Agreement:
 
 
 def _agreement(camera: Camera, expected: Array, inliers: Array, keypoints: Array) -> _Agreement:
+    if not len(keypoints):  # a covered lens cannot show what is expected
+        return _Agreement((0, 0, 0, 0, 0, 0), 0.0)
     size = (camera.width, camera.height)
     should, does, shows = (_cells(xy, size) for xy in (expected, inliers, keypoints))
     should_cells = np.unique(should)
