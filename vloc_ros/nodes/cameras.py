@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from rclpy.exceptions import InvalidTopicNameException
-from rclpy.validate_topic_name import validate_topic_name
+from rclpy.expand_topic_name import expand_topic_name
+from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.core.pose import Pose
@@ -71,7 +72,7 @@ def names_of(text: str) -> tuple[str, ...]:
     names = tuple(name.strip().rstrip("/") for name in text.split(",")) if text.strip() else ()
     for name in names:
         try:
-            validate_topic_name(f"{name}/image" if name else "")
+            validate_full_topic_name(expand_topic_name(f"{name}/image" if name else "", "localizer", "/"))
         except InvalidTopicNameException as error:
             raise ConfigError(
                 f"cameras is {text!r}, expected namespaces with commas between them: {str(error).splitlines()[0]}"
