@@ -73,9 +73,9 @@ def names_of(text: str) -> tuple[str, ...]:
     for name in names:
         try:
             validate_full_topic_name(expand_topic_name(f"{name}/image" if name else "", "localizer", "/"))
-        except InvalidTopicNameException as error:
+        except (ValueError, InvalidTopicNameException) as error:
             raise ConfigError(
-                f"cameras is {text!r}, expected namespaces with commas between them: {str(error).splitlines()[0]}"
+                f"cameras is {text!r}, expected namespaces with commas between them; {name!r} is none"
             ) from error
     if len(set(names)) < len(names):
         raise ConfigError(f"cameras is {text!r}, expected every camera once")
