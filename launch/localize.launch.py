@@ -26,8 +26,8 @@ ARGUMENTS = {
     "camera_info_topic": ("camera_info", "calibration of the camera"),
     "cameras": (
         "",
-        "namespaces of the cameras of a rig, with commas between them: image_topic and camera_info_topic are then those "
-        "below each; empty leaves it to params_file, whose default is one camera",
+        "namespaces of the cameras of a rig, with commas between them: the topics above are then those below each; "
+        "empty leaves it to params_file, whose default is one camera",
     ),
     "image_transport": ("", "raw or compressed; empty leaves it to params_file, whose default is raw"),
     "feed_topic": ("~/initialpose", "who is told where the robot is, see the parameters feed; for AMCL initialpose"),

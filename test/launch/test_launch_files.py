@@ -28,7 +28,7 @@ MODULES = {
     "launch_ros.parameter_descriptions": ["ParameterValue"],
     "launch_ros.substitutions": ["ExecutableInPackage"],
 }
-OF_THE_IMAGE = {"image_topic", "camera_info_topic", "image_transport"}
+OF_THE_IMAGE = {"image_topic", "camera_info_topic", "image_transport", "cameras"}
 
 
 def parsed(name: str) -> ast.Module:
