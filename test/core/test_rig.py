@@ -9,7 +9,7 @@ import pytest
 from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import LocalizerConfig, TrackingConfig
+from vloc_ros.core.config import LocalizerConfig, TrackingConfig, VerificationConfig
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.pose import Pose
 from vloc_ros.core.query import PosePrior, Query, View
@@ -97,3 +97,16 @@ def test_of_three_cameras_two_that_agree_are_right(
         wrong = views[misplaced]
         views[misplaced] = View(wrong.image, CAMERA, wrong.rig_from_camera @ off)
         assert _is_right(localizer.localize(Query(tuple(views))), rig)
+
+
+def test_a_picture_in_a_corner_of_one_view_has_no_say(scene: PlaneScene, localizer: Localizer) -> None:
+    rig = RIGS[2]
+    elsewhere = scene.image(Pose(rig.rotation, rig.translation + np.array([-0.9, 0.0, 0.0])))
+    corner = BLACK.copy()
+    corner[40:180, 80:230] = elsewhere[40:180, 80:230]
+    alone = localizer.localize(Query.single(corner, CAMERA))
+    assert alone.inliers >= VerificationConfig().min_inliers
+    assert not alone.ok
+    views = (_views(scene, rig, MOUNTS[:1])[0], View(corner, CAMERA, MOUNTS[1]))
+    result = localizer.localize(Query(views))
+    assert _is_right(result, rig), result.reason

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import poselib
@@ -25,13 +24,13 @@ class PoseEstimate:
         map_from_rig: the refined pose.
         covariance: (6, 6) from the inliers' Jacobian, not calibrated.
         inliers: (M,) bool over the matches.
-        alone: of a rig, (V,) inliers that each view has to the pose of its own matches; empty for a single camera.
+        alone: of a rig, for every view what its own matches say, as of a single camera; empty for one.
     """
 
     map_from_rig: Pose
     covariance: Array
     inliers: Array
-    alone: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+    alone: tuple[PoseEstimate | None, ...] = ()
 
 
 def estimate_pose(config: PoseConfig, matches: Matches, query: Query) -> PoseEstimate | None:
@@ -61,33 +60,15 @@ def estimate_pose(config: PoseConfig, matches: Matches, query: Query) -> PoseEst
     covariance = pose_covariance(
         query, map_from_rig, matches.points[inliers], matches.views[inliers], residuals[inliers]
     )
-    if not is_rig:
-        return PoseEstimate(map_from_rig, covariance, inliers)
-    return PoseEstimate(map_from_rig, covariance, inliers, _inliers_alone(matches, query, ransac))
-
-
-def _inliers_alone(matches: Matches, query: Query, ransac: dict[str, float]) -> Array:
-    """(V,) inliers of each view to the best pose for this view."""
-    counts = np.zeros(len(query.views), np.int64)
-    for index, view in enumerate(query.views):
-        mine = matches.views == index
-        if mine.sum() >= _MIN_SAMPLE:
-            counts[index] = _absolute_pose(matches.xy[mine], matches.points[mine], view, ransac)[1]["num_inliers"]
-    return counts
-
-
-def _absolute_pose(
-    xy: Array, points: Array, view: View, ransac: dict[str, float]
-) -> tuple[poselib.CameraPose, dict[str, Any]]:
-    """camera_from_map and what PoseLib says of it."""
-    found: tuple[poselib.CameraPose, dict[str, Any]] = poselib.estimate_absolute_pose(
-        xy.astype(np.float64), points, _poselib_camera(view), ransac, {}
-    )
-    return found
+    singles = [(matches.of_view(index), Query((view,))) for index, view in enumerate(query.views)] if is_rig else []
+    alone = tuple(estimate_pose(config, *single) for single in singles)
+    return PoseEstimate(map_from_rig, covariance, inliers, alone)
 
 
 def _single_camera(matches: Matches, view: View, ransac: dict[str, float]) -> Pose | None:
-    camera_from_map, info = _absolute_pose(matches.xy, matches.points, view, ransac)
+    camera_from_map, info = poselib.estimate_absolute_pose(
+        matches.xy.astype(np.float64), matches.points, _poselib_camera(view), ransac, {}
+    )
     if info["num_inliers"] < _MIN_SAMPLE:
         return None
     map_from_camera = Pose(camera_from_map.R, camera_from_map.t).inverse()
