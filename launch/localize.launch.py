@@ -24,11 +24,17 @@ ARGUMENTS = {
     "enclaves": ("", "SROS2 enclaves above those of the nodes, such as /vloc_ros; empty takes that of all, /"),
     "image_topic": ("image", "images; with image_transport compressed without /compressed at the end"),
     "camera_info_topic": ("camera_info", "calibration of the camera"),
+    "cameras": (
+        "",
+        "namespaces of the cameras of a rig, with commas between them: the topics above are then those below each; "
+        "empty leaves it to params_file, whose default is one camera",
+    ),
     "image_transport": ("", "raw or compressed; empty leaves it to params_file, whose default is raw"),
     "feed_topic": ("~/initialpose", "who is told where the robot is, see the parameters feed; for AMCL initialpose"),
 }
 OF_BOTH = ("namespace", "use_sim_time", "autostart", "use_respawn", "log_level", "enclaves")
-OVERRIDES = {"use_sim_time": bool, "autostart": bool, "image_transport": str}
+OF_A_CAMERA = ("image_topic", "camera_info_topic")
+OVERRIDES = {"use_sim_time": bool, "autostart": bool, "image_transport": str, "cameras": str}
 
 
 def generate_launch_description():
@@ -71,10 +77,16 @@ def localizer(given):
         respawn_delay=2.0,
         parameters=[given["params_file"], *([overrides] if overrides else [])],
         remappings=[
-            ("image", given["image_topic"]),
-            ("image/compressed", given["image_topic"] + "/compressed"),
-            ("camera_info", given["camera_info_topic"]),
+            *(remapping for camera in given["cameras"].split(",") for remapping in of_camera(camera.strip(), given)),
             ("~/initialpose", given["feed_topic"]),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
     )
+
+
+def of_camera(camera, given):
+    # a single camera has no namespace of its own, and its topics may be anywhere
+    below = camera.rstrip("/") + "/" if camera else ""
+    image, info = (below + (given[name].lstrip("/") if camera else given[name]) for name in OF_A_CAMERA)
+    names = (("image", image), ("image/compressed", image + "/compressed"), ("camera_info", info))
+    return [(below + name, topic) for name, topic in names]

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compression, live, real, sequences, simulated
+from benchmarks import compression, live, real, rigs, sequences, simulated
 from benchmarks.page import write_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +32,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "lookalikes": simulated.lookalikes,
     "covariance": simulated.covariance,
     "statistics": simulated.statistics,
+    "rigs": rigs.rigs,
     "kidnappings": sequences.kidnappings,
     "leaving": sequences.leaving,
     "live_redkitchen": live.redkitchen,

@@ -80,7 +80,18 @@ class LocalizerNodeConfig(Checked):
     map_cache: str = parameter("~/.cache/vloc_ros/maps", "folder for maps fetched from the map server")
     base_frame: str = parameter("base_link", "frame whose pose is published; empty takes the camera's own")
     base_from_camera: str = parameter(
-        "", "where the camera's optical frame sits on the base: x y z qx qy qz qw (metres); empty asks TF"
+        "",
+        "where the camera's optical frame sits on the base: x y z qx qy qz qw (metres), with ; between those of a rig; "
+        "empty asks TF",
+    )
+    cameras: str = parameter(
+        "", "namespaces of the cameras of a rig, with commas between them; empty: one camera on image and camera_info"
+    )
+    rig_window_s: float = parameter(
+        0.02, "images of a rig whose stamps lie within so long are of one moment", unit="s", low=0.0, high=1.0
+    )
+    rig_wait_s: float = parameter(
+        0.05, "so long after the first image of a moment came the others are waited for", unit="s", low=0.0, high=10.0
     )
     odom_frame: str = parameter("odom", "frame of the odometry")
     publish_tf: str = parameter(

@@ -52,6 +52,7 @@ class Drive:
         self.statuses = ros.collect(LocalizationStatus, "localizer/status", _DEPTH)
         self.node: LocalizerNode | None = None
         self.sent: list[int] = []
+        self.images_sent = 0
         self._truth: dict[int, Pose] = {}
         self._steps = self._later_ns = 0
         kind, topic = (Image, "image") if raw else (CompressedImage, "image/compressed")
@@ -90,6 +91,7 @@ class Drive:
         stamp_ns = START_NS + self._later_ns + self._steps * STEP_NS
         moment = Moment(stamp_ns, views[way[self._steps % len(way)]])
         self._truth[stamp_ns] = moment.map_from_base
+        self.latest = moment
         self._steps += 1
         return moment
 
@@ -124,6 +126,7 @@ class Drive:
     def send_image(self, message: Any) -> None:
         """An image by itself."""
         self.sent.append(stamp_ns_of(message))
+        self.images_sent += 1
         self._images.publish(message)
 
     def all_answered(self) -> list[LocalizationStatus]:
@@ -171,7 +174,7 @@ class Drive:
         """One status for every image, no internal error, nothing untrue, a localizer that is active."""
         statuses = self.all_answered()
         assert Counter(map(stamp_ns_of, statuses)) == Counter(self.sent)
-        assert statuses[-1].images_received == len(self.sent)
+        assert statuses[-1].images_received == self.images_sent
         names = Counter(status_name(status.status) for status in statuses)
         assert not names["INTERNAL_ERROR"], [s.reason for s in statuses if "internal" in s.reason]
         for status in statuses:

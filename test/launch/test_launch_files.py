@@ -28,7 +28,7 @@ MODULES = {
     "launch_ros.parameter_descriptions": ["ParameterValue"],
     "launch_ros.substitutions": ["ExecutableInPackage"],
 }
-OF_THE_IMAGE = {"image_topic", "camera_info_topic", "image_transport"}
+OF_THE_IMAGE = {"image_topic", "camera_info_topic", "image_transport", "cameras"}
 
 
 def parsed(name: str) -> ast.Module:
@@ -112,10 +112,30 @@ def test_a_file_of_parameters_is_overridden_only_by_what_is_given(launched: Any,
 
 def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
     given = {"use_sim_time": "true", "autostart": "true"}
-    _, of_localizer = launched("localize.launch.py", **given, image_transport="raw")["Node"].kwargs["parameters"]
-    assert set(of_localizer) == {*given, "image_transport"}
+    _, of_localizer = launched("localize.launch.py", **given, image_transport="raw", cameras="a,b")["Node"].kwargs[
+        "parameters"
+    ]
+    assert set(of_localizer) == {*given, "image_transport", "cameras"}
     _, of_server = launched("map_server.launch.py", **given, map="m", maps_folder="f")["Node"].kwargs["parameters"]
     assert set(of_server) == {*given, "map", "maps_folder"}
+
+
+def test_topics_of_one_camera_may_be_anywhere(launched: Any) -> None:
+    given = {"image_topic": "/camera/image_raw", "camera_info_topic": "/camera/camera_info"}
+    remapped = dict(launched("localize.launch.py", **given)["Node"].kwargs["remappings"])
+    assert remapped["image"] == "/camera/image_raw"
+    assert remapped["image/compressed"] == "/camera/image_raw/compressed"
+    assert remapped["camera_info"] == "/camera/camera_info"
+
+
+def test_topics_of_a_rig_are_below_its_cameras(launched: Any) -> None:
+    node = launched("localize.launch.py", cameras="front, /robot1/rear/", image_topic="image_raw")["Node"]
+    remapped = dict(node.kwargs["remappings"])
+    assert remapped["front/image"] == "front/image_raw"
+    assert remapped["/robot1/rear/image/compressed"] == "/robot1/rear/image_raw/compressed"
+    assert remapped["/robot1/rear/camera_info"] == "/robot1/rear/camera_info"
+    assert "image" not in remapped
+    assert set(node.kwargs["parameters"][1]) == {"cameras"}
 
 
 def test_what_others_are_told_goes_where_it_is_heard(launched: Any) -> None:

@@ -55,6 +55,10 @@ class Robot:
     def activate(self) -> None:
         assert self.change(Transition.TRANSITION_CONFIGURE)
         assert self.change(Transition.TRANSITION_ACTIVATE)
+        self.await_listener()
+
+    def await_listener(self) -> None:
+        """Until what is sent has somebody to hear it."""
         self.ros.until(lambda: self._images.get_subscription_count() > 0)
         self.ros.until(lambda: self.node.count_subscribers("localizer/status") > 0)
 

@@ -246,3 +246,18 @@ def test_the_worst_comes_first() -> None:
     concern = said(health, "localization", drive(health, 5.0, answered=Answered("NO_CANDIDATES", total_ms=1.0)))
     assert concern.level == Level.ERROR
     assert concern.text.startswith("no fix for 5.0 s, expected one within 3 s; 0% of the last 50 images localized")
+
+
+def test_a_silent_camera_of_a_rig_is_a_warning_that_names_it() -> None:
+    health = Health()
+    health.begin(DiagnosticsConfig(image_timeout_s=2.0), at_ns=0, cameras=["front", "rear"])
+    for tick in range(30):
+        health.image(at_ns=tick * S // 10, age_s=0.0, camera="front")
+        if tick < 5:
+            health.image(at_ns=tick * S // 10, age_s=0.0, camera="rear")
+    concern = said(health, "input", 3 * S)
+    assert concern.level is Level.WARN
+    assert concern.text.startswith("no image of camera rear for 2.6 s")
+    assert concern.values["images_received"] == 35
+    health.image(at_ns=3 * S, age_s=0.0, camera="rear")
+    assert said(health, "input", 3 * S).level is Level.OK

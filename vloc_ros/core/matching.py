@@ -50,6 +50,11 @@ class Matches:
     def _only(self, chosen: Array) -> Matches:
         return Matches(self.views[chosen], self.xy[chosen], self.point_indices[chosen], self.points[chosen])
 
+    def of_view(self, view: int) -> Matches:
+        """Those of one view, as of a single camera."""
+        mine = self.views == view
+        return Matches(np.zeros(mine.sum(), np.int32), self.xy[mine], self.point_indices[mine], self.points[mine])
+
 
 class NearestNeighbourMatcher:
     """Mutual nearest neighbours with a ratio across landmarks, in the map's compact descriptor space.

@@ -24,11 +24,13 @@ class PoseEstimate:
         map_from_rig: the refined pose.
         covariance: (6, 6) from the inliers' Jacobian, not calibrated.
         inliers: (M,) bool over the matches.
+        alone: of a rig, for every view what its own matches say, as of a single camera; empty for one.
     """
 
     map_from_rig: Pose
     covariance: Array
     inliers: Array
+    alone: tuple[PoseEstimate | None, ...] = ()
 
 
 def estimate_pose(config: PoseConfig, matches: Matches, query: Query) -> PoseEstimate | None:
@@ -46,10 +48,8 @@ def estimate_pose(config: PoseConfig, matches: Matches, query: Query) -> PoseEst
         "success_prob": config.confidence,
         "seed": config.seed,
     }
-    if len(query.views) == 1:
-        map_from_rig = _single_camera(matches, query.views[0], ransac)
-    else:
-        map_from_rig = _rig(matches, query, ransac)
+    is_rig = len(query.views) > 1
+    map_from_rig = _rig(matches, query, ransac) if is_rig else _single_camera(matches, query.views[0], ransac)
     if map_from_rig is None:
         return None
     residuals = reprojection_residuals(map_from_rig, matches, query)
@@ -60,7 +60,9 @@ def estimate_pose(config: PoseConfig, matches: Matches, query: Query) -> PoseEst
     covariance = pose_covariance(
         query, map_from_rig, matches.points[inliers], matches.views[inliers], residuals[inliers]
     )
-    return PoseEstimate(map_from_rig, covariance, inliers)
+    singles = [(matches.of_view(index), Query((view,))) for index, view in enumerate(query.views)] if is_rig else []
+    alone = tuple(estimate_pose(config, *single) for single in singles)
+    return PoseEstimate(map_from_rig, covariance, inliers, alone)
 
 
 def _single_camera(matches: Matches, view: View, ransac: dict[str, float]) -> Pose | None:

@@ -15,12 +15,14 @@ from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.matching import Matches
 from vloc_ros.core.pose import Array
-from vloc_ros.core.query import Query
+from vloc_ros.core.query import Query, View
 from vloc_ros.core.registration import PoseEstimate
 from vloc_ros.core.result import LocalizationResult, Status
 
 _COVISIBLE_KEYFRAMES = 5
 _GRID = (8, 6)
+# a view of a rig that has so many times more inliers to a pose of its own speaks against the common one
+_DISSENT = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class Verifier:
         config, count = self._config, int(estimate.inliers.sum())
         if count < config.min_inliers:
             yield f"{count} inliers, at least {config.min_inliers} are needed"
+        if against := self._dissent(estimate, matches, features, query):
+            yield f"the cameras of the rig disagree: {against}; check where they sit, and that they trigger together"
         if count < config.min_inlier_ratio * len(matches):
             yield f"{count} inliers of {len(matches)} matches, at least {config.min_inlier_ratio:.0%} are needed"
         std = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])) if np.isfinite(covariance).all() else np.inf
@@ -110,6 +114,31 @@ class Verifier:
             yield f"{found.explained:.0%} of the image is explained, at least {config.min_explained:.0%} is needed"
         if found.spread < config.min_spread:
             yield f"the inliers span {found.spread:.0%} of the image, at least {config.min_spread:.0%} is needed"
+
+    def _dissent(self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query) -> str:
+        """The view of a rig that speaks against the common pose, in words; empty while most views agree."""
+        common = np.bincount(matches.views[estimate.inliers], minlength=len(query.views))
+        against = [
+            view
+            for view, alone in enumerate(estimate.alone)
+            if alone is not None
+            and _inliers(alone) > _DISSENT * common[view]
+            and self._stands_alone(alone, matches.of_view(view), features[view], query.views[view])
+        ]
+        agreeing = sum(count >= self._config.min_inliers for view, count in enumerate(common) if view not in against)
+        if not against or agreeing > len(against):
+            return ""
+        view = max(against, key=lambda view: _inliers(estimate.alone[view]))
+        by_itself = _inliers(estimate.alone[view])
+        return (
+            f"{common[view]} matches of view {view + 1} of {len(common)} are inliers, {by_itself} to a pose of its own"
+        )
+
+    def _stands_alone(self, alone: PoseEstimate, matches: Matches, features: Features, view: View) -> bool:
+        """Whether what one view says would be accepted of a single camera."""
+        calibration = self._map.scene_of(matches.point_indices).calibration
+        covariance = calibrated(alone.covariance, calibration)
+        return not any(self._objections(alone, covariance, matches, (features,), Query((view,))))
 
     def consistency(
         self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query
@@ -141,6 +170,10 @@ class Verifier:
         return np.unique(np.concatenate([keyframes.visible(int(k)) for k in best]))
 
 
+def _inliers(estimate: PoseEstimate | None) -> int:
+    return 0 if estimate is None else int(estimate.inliers.sum())
+
+
 @dataclass(frozen=True, slots=True)
 class _Agreement:
     """Of one view: inliers, expected points, regions of both, regions of expected points, keypoints that lie in
@@ -151,6 +184,8 @@ class _Agreement:
 
 
 def _agreement(camera: Camera, expected: Array, inliers: Array, keypoints: Array) -> _Agreement:
+    if not len(keypoints):  # a covered lens cannot show what is expected
+        return _Agreement((0, 0, 0, 0, 0, 0), 0.0)
     size = (camera.width, camera.height)
     should, does, shows = (_cells(xy, size) for xy in (expected, inliers, keypoints))
     should_cells = np.unique(should)

@@ -1,18 +1,16 @@
-"""The way of an image message to an answer: convert, localize, carry to the robot's base."""
+"""The way of the images of one moment to an answer: convert, localize, carry to the robot's base."""
 
 from __future__ import annotations
 
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.covariance import carry_covariance
-from vloc_ros.core.errors import ConfigError, InputError
 from vloc_ros.core.fix import Fix, fix_of
 from vloc_ros.core.fix_filter import FixFilter, Judgement
 from vloc_ros.core.localizer import Localizer
@@ -20,11 +18,12 @@ from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import PosePrior, Query
 from vloc_ros.core.result import LocalizationResult, Status
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.calibration import Calibration
-from vloc_ros.nodes.conversion import fill_status, image_of, pose_with_covariance, stamp_ns_of
+from vloc_ros.nodes.cameras import CameraImage, newest_of
+from vloc_ros.nodes.conversion import fill_status, pose_with_covariance, stamp_ns_of
 from vloc_ros.nodes.frames import Frames
 from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.refusal import Refused
+from vloc_ros.nodes.views import Seen, Views
 
 # (0.2 m)² in height, (0.1 rad)² in roll and pitch: ramps, and floors that are not the map's plane
 _OUT_OF_PLANE = np.diag([0.0, 0.0, 0.04, 0.01, 0.01, 0.0])
@@ -40,13 +39,13 @@ class LoadedMap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """All that is published for one image; without a fix only the status and the debug image.
+    """All that is published for one moment; without a fix only the status and the debug image.
 
     Attributes:
         status: the message.
         fix: the base's pose.
         map_from_child: the transform for TF, of odom or of the base by `publish_tf`; None where there is none.
-        image: the pixels, None where they could not be read.
+        images: the pixels of all views, none where they could not be read.
         result: the localizer's.
         judgement: what the filter says of what was localized, published or held.
     """
@@ -54,25 +53,41 @@ class Answer:
     status: LocalizationStatus
     fix: Fix | None = None
     map_from_child: Pose | None = None
-    image: Array | None = None
+    images: tuple[Array, ...] = ()
     result: LocalizationResult | None = None
     judgement: Judgement | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """Of when and of what the pose is.
+
+    Attributes:
+        stamp_ns: of the newest image.
+        base_frame: whose pose is published.
+        rig_frame: whose pose is found: of a single camera its own, of a rig the base.
+        base_from_camera: of a single camera, None where TF is to say.
+    """
+
+    stamp_ns: int
+    base_frame: str
+    rig_frame: str
+    base_from_camera: Pose | None = None
+
+
 class Answerer:
-    """Answers image messages; everything that may fail for one of them ends in its status."""
+    """Answers images; everything that may fail for them ends in their status."""
 
     def __init__(
         self,
         config: LocalizerNodeConfig,
         fix_filter: FixFilter,
         frames: Frames,
-        calibration: Calibration,
         initial_pose: InitialPose,
     ) -> None:
-        self._config, self._frames, self._calibration = config, frames, calibration
+        self._config, self._frames = config, frames
         self._filter, self._initial_pose = fix_filter, initial_pose
-        self._mount = mount_of(config.base_from_camera)
+        self._views, self._is_rig = Views(config, frames), bool(config.cameras)
         self._has_odometry = False
         self._map_hash = ""
         self._initial: PosePrior | None = None
@@ -87,51 +102,76 @@ class Answerer:
         """From the next image on believe nothing of before. From any thread."""
         self._anew.set()
 
-    def answer(self, message: Any, loaded: LoadedMap | None, *, now_ns: int) -> Answer:
-        """One Image or CompressedImage against a map; `now_ns` is the node's time."""
+    def answer(self, images: list[CameraImage], loaded: LoadedMap | None, *, now_ns: int) -> Answer:
+        """Images of one moment against a map; `now_ns` is the node's time."""
         start = time.perf_counter()
-        status = LocalizationStatus(header=message.header, map_hash=loaded.hash if loaded else "")
+        header = newest_of(images).message.header
+        status = LocalizationStatus(header=header, map_hash=loaded.hash if loaded else "")
+        status.cameras = [image.source.name for image in images if image.source.name]
         try:
-            answer = self._answered(message, loaded, status, now_ns)
+            answer = self._answered(images, loaded, status, now_ns)
         except Refused as refusal:
             status.status, status.reason = refusal.code, str(refusal)
             answer = Answer(status)
         status.total_ms = (time.perf_counter() - start) * 1e3
         return answer
 
-    def _answered(self, message: Any, loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int) -> Answer:
+    def _answered(
+        self, images: list[CameraImage], loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int
+    ) -> Answer:
         if loaded is None:
             raise Refused(LocalizationStatus.NO_MAP, "no map is loaded; is map_server active and has it one?")
-        stamp_ns = stamp_ns_of(message)
-        self._check_time(stamp_ns, now_ns)
-        image, initial = _pixels(message), self._initial_pose.prior(now_ns)
-        try:
-            query = Query.single(
-                image,
-                self._calibration.camera(),
-                stamp_ns=stamp_ns,
-                prior=self._prior(initial, loaded, message.header, stamp_ns),
-            )
-        except InputError as error:
-            raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
-        result = loaded.localizer.localize(query)
+        moment = self._moment(images)
+        self._check_time(moment.stamp_ns, now_ns)
+        initial = self._initial_pose.prior(now_ns)
+        odom_from_base = self._odometry(moment)
+        seen = self._seen(images, moment, odom_from_base)
+        status.cameras = seen.cameras
+        prior = self._prior(initial, loaded, moment, odom_from_base)
+        result = loaded.localizer.localize(Query(seen.views, moment.stamp_ns, prior))
+        answer = self._judged(result, moment, odom_from_base, status, tuple(view.image for view in seen.views))
+        if answer.fix is not None:
+            self._initial_pose.localized(initial)
+            status.map_frame, status.body_frame = answer.fix.frame_id, moment.base_frame
+            status.pose = pose_with_covariance(answer.fix.map_from_base, answer.fix.covariance)
+        status.reason = "; ".join(text for text in (status.reason, seen.left_out) if text)
+        return answer
+
+    def _judged(
+        self,
+        result: LocalizationResult,
+        moment: _Moment,
+        odom_from_base: Pose | None,
+        status: LocalizationStatus,
+        images: tuple[Array, ...],
+    ) -> Answer:
+        """The answer of a result: with a fix when the filter lets it move the robot."""
         fill_status(status, result)
         if not result.ok:
-            return Answer(status, image=image, result=result)
-        fix, odom_from_base = self._carried(result, message.header, stamp_ns)
-        judgement = self._filter.judge(fix, odom_from_base, stamp_ns)
+            return Answer(status, images=images, result=result)
+        rig_from_base = self._base_from_rig(moment).inverse()
+        fix = fix_of(result, camera_from_base=rig_from_base, two_d=self._config.two_d_mode)
+        if odom_from_base is None:
+            odom_from_base = self._late_odometry(moment)
+        judgement = self._filter.judge(fix, odom_from_base, moment.stamp_ns)
         status.reason = judgement.reason
         if not judgement.publish:
             fill_status(status, result.refused_as(Status.HELD, judgement.reason))
-            return Answer(status, image=image, result=result, judgement=judgement)
-        self._initial_pose.localized(initial)
-        status.map_frame, status.body_frame = fix.frame_id, self.base_frame(message)
-        status.pose = pose_with_covariance(fix.map_from_base, fix.covariance)
-        return Answer(status, fix, self._placed(fix, odom_from_base), image, result, judgement)
+            return Answer(status, images=images, result=result, judgement=judgement)
+        return Answer(status, fix, self._placed(fix, odom_from_base), images, result, judgement)
 
-    def base_frame(self, message: Any) -> str:
-        """The frame whose pose is published for an image."""
-        return self._config.base_frame or message.header.frame_id.lstrip("/")
+    def _moment(self, images: list[CameraImage]) -> _Moment:
+        newest = newest_of(images)
+        camera_frame = newest.message.header.frame_id.lstrip("/")
+        base_frame = self._config.base_frame or camera_frame
+        if self._is_rig:
+            return _Moment(stamp_ns_of(newest.message), base_frame, base_frame)
+        return _Moment(stamp_ns_of(newest.message), base_frame, camera_frame, newest.source.base_from_camera)
+
+    def _seen(self, images: list[CameraImage], moment: _Moment, odom_from_base: Pose | None) -> Seen:
+        if self._is_rig:
+            return self._views.of_rig(images, stamp_ns=moment.stamp_ns, odom_from_base=odom_from_base)
+        return self._views.of_camera(images[0])
 
     def _check_time(self, stamp_ns: int, now_ns: int) -> None:
         if stamp_ns <= 0:  # TF would take it for a question about the latest time, of each transform its own
@@ -144,49 +184,43 @@ class Answerer:
                 "are the clocks of camera and robot synchronised, or use_sim_time missing?",
             )
 
-    def _prior(self, initial: PosePrior | None, loaded: LoadedMap, header: Any, stamp_ns: int) -> PosePrior | None:
-        """Where the camera is believed to be: where somebody says, or where odometry carries the last fix."""
+    def _prior(
+        self, initial: PosePrior | None, loaded: LoadedMap, moment: _Moment, odom_from_base: Pose | None
+    ) -> PosePrior | None:
+        """Where the rig is believed to be: where somebody says, or where odometry carries the last fix."""
         told = initial is not None and initial is not self._initial
         if self._anew.is_set() or told or loaded.hash != self._map_hash:
             self._anew.clear()
             self._map_hash, self._initial = loaded.hash, initial
             self._filter.forget()
-        camera_frame = header.frame_id.lstrip("/")
-        base_frame = self._config.base_frame or camera_frame
         believed = initial
-        expected = self._filter.carry(self._odometry(base_frame, stamp_ns), stamp_ns)
+        expected = self._filter.carry(odom_from_base, moment.stamp_ns)
         if believed is None and expected is not None and self._config.carry_last_fix:
             # a pose in the plane is certain of what it left out, the camera is not
             unknown = _OUT_OF_PLANE if self._config.two_d_mode else np.zeros((6, 6))
             believed = PosePrior(expected.map_from_base, expected.covariance + unknown, expected.frame_id)
         if believed is None:
             return None
-        base_from_camera = self._base_from_camera(base_frame, camera_frame, stamp_ns)
-        covariance = carry_covariance(believed.covariance, believed.map_from_rig, base_from_camera)
-        return PosePrior(believed.map_from_rig @ base_from_camera, covariance, believed.frame_id)
+        base_from_rig = self._base_from_rig(moment)
+        covariance = carry_covariance(believed.covariance, believed.map_from_rig, base_from_rig)
+        return PosePrior(believed.map_from_rig @ base_from_rig, covariance, believed.frame_id)
 
-    def _odometry(self, base_frame: str, stamp_ns: int) -> Pose | None:
-        """Odometry at the time of an image, waited for where it is needed and has come before."""
-        odom_frame = self._config.odom_frame
-        found = self._frames.known(odom_frame, base_frame, stamp_ns)
+    def _odometry(self, moment: _Moment) -> Pose | None:
+        """Odometry at the time of the images, waited for where it is needed and has come before."""
+        found = self._frames.known(self._config.odom_frame, moment.base_frame, moment.stamp_ns)
         if found is None and self._has_odometry and self._config.publish_tf == "map_odom":
-            return self._frames.lookup(odom_frame, base_frame, stamp_ns)
+            return self._frames.lookup(self._config.odom_frame, moment.base_frame, moment.stamp_ns)
         self._has_odometry = self._has_odometry or found is not None
         return found
 
-    def _base_from_camera(self, base_frame: str, camera_frame: str, stamp_ns: int) -> Pose:
-        """Where the camera sits on the robot, as the parameter says, or TF."""
-        return self._mount or self._frames.lookup(base_frame, camera_frame, stamp_ns)
+    def _late_odometry(self, moment: _Moment) -> Pose | None:
+        """Odometry that was not there before the images were looked at; missing only where TF is not to need it."""
+        look_up = self._frames.lookup if self._config.publish_tf == "map_odom" else self._frames.known
+        return look_up(self._config.odom_frame, moment.base_frame, moment.stamp_ns)
 
-    def _carried(self, result: LocalizationResult, header: Any, stamp_ns: int) -> tuple[Fix, Pose | None]:
-        """The base's pose, and odometry at the time of the image; without it only where TF is not to need it."""
-        config, camera_frame = self._config, header.frame_id.lstrip("/")
-        base_frame = config.base_frame or camera_frame
-        camera_from_base = self._base_from_camera(base_frame, camera_frame, stamp_ns).inverse()
-        fix = fix_of(result, camera_from_base=camera_from_base, two_d=config.two_d_mode)
-        if config.publish_tf == "map_odom":
-            return fix, self._frames.lookup(config.odom_frame, base_frame, stamp_ns)
-        return fix, self._frames.known(config.odom_frame, base_frame, stamp_ns)
+    def _base_from_rig(self, moment: _Moment) -> Pose:
+        """Where a single camera sits on the robot, as the parameter says, or TF; a rig is the base itself."""
+        return moment.base_from_camera or self._frames.lookup(moment.base_frame, moment.rig_frame, moment.stamp_ns)
 
     def _placed(self, fix: Fix, odom_from_base: Pose | None) -> Pose | None:
         """What goes to TF: odometry in the map, or the base."""
@@ -195,37 +229,3 @@ class Answerer:
         if self._config.publish_tf == "map_base" or odom_from_base is None:
             return fix.map_from_base
         return fix.map_from_base @ odom_from_base.inverse()
-
-
-def check_mount(config: LocalizerNodeConfig) -> None:
-    """Whether the parameters say where the camera sits.
-
-    Raises:
-        ConfigError: they do not, or they contradict each other.
-    """
-    if mount_of(config.base_from_camera) is not None and not config.base_frame:
-        raise ConfigError("base_from_camera is set and base_frame is empty; name the frame that the camera sits on")
-
-
-def mount_of(text: str) -> Pose | None:
-    """base_from_camera of a parameter, x y z in metres and a quaternion x y z w; None where it is empty.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    if not text.strip():
-        return None
-    try:
-        numbers = [float(word) for word in text.split()]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 7 or not np.isfinite(numbers).all():
-        raise ConfigError(f"base_from_camera is {text!r}, expected seven numbers: x y z in metres, qx qy qz qw")
-    return Pose.from_quaternion(numbers[3:], numbers[:3])
-
-
-def _pixels(message: Any) -> Array:
-    try:
-        return image_of(message)
-    except InputError as error:
-        raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error

@@ -29,14 +29,16 @@ class Calibration:
                 self._message, self._camera = message, None
             self._came.notify_all()
 
-    def camera(self) -> Camera:
-        """The calibration, waited for when none came yet.
+    def camera(self, patience_s: float | None = None) -> Camera:
+        """The calibration, waited for when none came yet: for so long, or as long as it was made to.
 
         Raises:
             Refused: none came, or one that cannot be used, NO_CALIBRATION.
         """
         with self._came:
-            self._came.wait_for(lambda: self._message is not None, self._timeout_s)
+            self._came.wait_for(
+                lambda: self._message is not None, self._timeout_s if patience_s is None else patience_s
+            )
             if self._message is None:
                 raise Refused(
                     LocalizationStatus.NO_CALIBRATION,

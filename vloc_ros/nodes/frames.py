@@ -22,14 +22,15 @@ class Frames:
         self._listener = TransformListener(self._buffer, node)
         self._timeout = Duration(seconds=timeout_s)
 
-    def lookup(self, target: str, source: str, stamp_ns: int) -> Pose:
-        """target_from_source at a time.
+    def lookup(self, target: str, source: str, stamp_ns: int, *, patience_s: float | None = None) -> Pose:
+        """target_from_source at a time, waited for so long, or as long as the parameter says.
 
         Raises:
             Refused: TF does not know it, or holds what is no pose, NO_ODOMETRY.
         """
         try:
-            return self._found(target, source, stamp_ns, self._timeout)
+            patience = self._timeout if patience_s is None else Duration(seconds=patience_s)
+            return self._found(target, source, stamp_ns, patience)
         except (TransformException, InputError) as error:  # tf2 takes in numbers that are infinite
             reason = f"TF has no {target} -> {source} at the time of the image ({' '.join(str(error).split())})"
             raise Refused(LocalizationStatus.NO_ODOMETRY, reason) from error

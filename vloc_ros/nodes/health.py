@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from statistics import median
@@ -96,8 +96,8 @@ class Health:
         self._faults: dict[str, str] = {}
         self.begin(DiagnosticsConfig(), at_ns=0)
 
-    def begin(self, config: DiagnosticsConfig, *, at_ns: int) -> None:
-        """Forget all images; faults stay until they are taken back."""
+    def begin(self, config: DiagnosticsConfig, *, at_ns: int, cameras: Sequence[str] = ()) -> None:
+        """Forget all images; faults stay until they are taken back. `cameras` are those of a rig."""
         with self._lock:
             self._config, self._begun_ns = config, at_ns
             self._ages_s: _Recent[float] = _Recent(config.window_s)
@@ -105,6 +105,7 @@ class Health:
             self._counts: Counter[str] = Counter()
             self._received = 0
             self._image_ns = self._fix_ns = at_ns
+            self._image_of_ns = dict.fromkeys(cameras, at_ns)
             self._refusal = ""
             self._at_fault, self._in_a_row = "", 0
 
@@ -113,11 +114,11 @@ class Health:
         with self._lock:
             self._faults[about] = reason
 
-    def image(self, *, at_ns: int, age_s: float) -> None:
-        """An image came, so long after it was taken."""
+    def image(self, *, at_ns: int, age_s: float, camera: str = "") -> None:
+        """An image came, so long after it was taken; of a rig with the name of its camera."""
         with self._lock:
             self._received += 1
-            self._image_ns = at_ns
+            self._image_ns = self._image_of_ns[camera] = at_ns
             self._ages_s.add(at_ns, age_s)
 
     def answer(self, answered: Answered, *, at_ns: int) -> None:
@@ -209,6 +210,7 @@ class Health:
         findings = [
             *self._about_usability("input"),
             *self._about_arrival(situation, rate_hz, now_ns),
+            *self._about_cameras(now_ns),
             *self._about_age(age_s),
         ]
         values |= {"topic": situation.topic, "publishers": situation.publishers}
@@ -234,6 +236,13 @@ class Health:
             yield Level.WARN, f"{rate_hz:.1f} Hz, expected at least {config.min_rate_hz:g} Hz"
         else:
             yield Level.OK, "the first image came" if rate_hz is None else f"{rate_hz:.1f} Hz"
+
+    def _about_cameras(self, now_ns: int) -> Iterator[Finding]:
+        limit_s = self._config.image_timeout_s
+        for camera, image_ns in self._image_of_ns.items():
+            silent_s = (now_ns - image_ns) / _NS_PER_S
+            if camera and limit_s and silent_s > limit_s:
+                yield Level.WARN, f"no image of camera {camera} for {silent_s:.1f} s"
 
     def _about_age(self, age_s: float | None) -> Iterator[Finding]:
         limit_s = self._config.max_age_s

@@ -1,6 +1,6 @@
 """The localizer node: images in, the robot's pose in the map out.
 
-A callback puts the image into a slot of depth one, where the newest wins; a worker thread localizes and publishes.
+The intake gathers images, of which the newest win; a worker thread localizes and publishes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 from tf2_ros import Buffer
 
@@ -34,19 +32,18 @@ from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.query import Query
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.answer import Answerer, LoadedMap, check_mount
-from vloc_ros.nodes.calibration import Calibration
-from vloc_ros.nodes.conversion import stamp_ns_of
+from vloc_ros.nodes.answer import Answerer, LoadedMap
+from vloc_ros.nodes.cameras import CameraImage, check_cameras, newest_of
 from vloc_ros.nodes.diagnostics import answered_of, diagnostic_array
 from vloc_ros.nodes.frames import Frames
 from vloc_ros.nodes.health import Health, Situation
 from vloc_ros.nodes.initial_pose import InitialPose
+from vloc_ros.nodes.intake import Intake
 from vloc_ros.nodes.managed import ACTIVE, INACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
 from vloc_ros.nodes.outputs import Outputs
 from vloc_ros.nodes.parameters import config_of, declare
 from vloc_ros.nodes.process import run_node
-from vloc_ros.nodes.slot import LatestSlot
 from vloc_ros.storage.maps import map_hash, read_map
 
 _LONGEST_WAIT_S = 60.0
@@ -71,11 +68,9 @@ class LocalizerNode(ManagedNode):
         self._loaded: LoadedMap | None = None
         self._map_source: MapServerSource | None = None
         self._worker: threading.Thread | None = None
-        self._subscriptions_of_images: list[Subscription] = []
         self._initial_pose = InitialPose(max_age_s=0.0)
         self._answered = threading.Condition()
         self._last_answer: tuple[int, LocalizationStatus | None] = (0, None)
-        self._received = self._dropped = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._reporting = self.create_timer(
             config_of(self, LocalizerNodeConfig).diagnostics.period_s,
@@ -102,7 +97,7 @@ class LocalizerNode(ManagedNode):
         self.get_logger().info("parameters: " + ", ".join(f"{leaf.name}={leaf.value!r}" for leaf in leaves))
         self._reporting.timer_period_ns = int(self._config.diagnostics.period_s * 1e9)
         self._reporting.reset()
-        check_mount(self._config)
+        check_cameras(self._config)
         self._outputs = Outputs(self, self._config)
         if self._buffer is None:  # one for the life of the node: a buffer does not leave the node's clock again
             self._buffer = Buffer(node=self)
@@ -117,40 +112,23 @@ class LocalizerNode(ManagedNode):
     def activate(self) -> None:
         """Begin to listen, and start the worker."""
         config = self._config
-        self._received = self._dropped = 0
-        self._health.begin(config.diagnostics, at_ns=time.monotonic_ns())
         self._last_answer = (0, None)
-        self._slot: LatestSlot[tuple[int, Any]] = LatestSlot()
-        self._calibration = Calibration(
-            topic=self.resolve_topic_name("camera_info"), timeout_s=config.transform_timeout_s
-        )
         self._initial_pose = InitialPose(max_age_s=config.initial_pose_max_age_s)
         self._outputs.forget()
-        fix_filter = FixFilter(self._core_config.fix_filter)
-        self._answerer = Answerer(config, fix_filter, self._frames, self._calibration, self._initial_pose)
+        self._answerer = Answerer(config, FixFilter(self._core_config.fix_filter), self._frames, self._initial_pose)
+        self._intake = Intake(self, config, self._health, on_dropped=self._publish_status)
+        self._told: Subscription = self.create_subscription(
+            PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1
+        )
         self._worker = threading.Thread(target=self._work, name="localizer", daemon=True)
         self._worker.start()
-        kind, topic = (Image, "image") if config.image_transport == "raw" else (CompressedImage, "image/compressed")
-        self._image_topic = self.resolve_topic_name(topic)
-        reliability = ReliabilityPolicy[config.image_reliability.upper()]
-        image_qos = QoSProfile(depth=config.image_depth, reliability=reliability)
-        info_qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._subscriptions_of_images = [
-            self.create_subscription(
-                CameraInfo, "camera_info", lambda message: self._calibration.on_camera_info(message), info_qos
-            ),
-            self.create_subscription(kind, topic, self._on_image, image_qos),
-            self.create_subscription(PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1),
-        ]
 
     def deactivate(self) -> None:
         """Stop listening, and let the worker finish its image."""
         if self._worker is None:
             return
-        for subscription in self._subscriptions_of_images:
-            self.destroy_subscription(subscription)
-        self._subscriptions_of_images = []
-        self._slot.close()
+        self.destroy_subscription(self._told)
+        self._intake.close()
         self._worker.join()
         self._outputs.forget()
         with self._answered:
@@ -211,48 +189,37 @@ class LocalizerNode(ManagedNode):
         self._initial_pose.forget()
         self.get_logger().info(f"map {localizer.map.name} from {folder}, {len(localizer.map.points)} points")
 
-    def _on_image(self, message: Any) -> None:
-        self._received += 1
-        age_ns = self.get_clock().now().nanoseconds - stamp_ns_of(message)
-        self._health.image(at_ns=time.monotonic_ns(), age_s=age_ns * 1e-9)
-        displaced = self._slot.put((self._received, message))
-        if displaced is not None:
-            self._dropped += 1
-            status = LocalizationStatus(header=displaced[1].header, status=LocalizationStatus.DROPPED)
-            status.reason = "a newer image came before this one's turn"
-            self._publish_status(displaced[0], status)
-
     def _work(self) -> None:
-        while (item := self._slot.take()) is not None:
-            number, message = item
+        while (images := self._intake.take()) is not None:
             try:
-                self._publish_status(number, self._status_of(message))
+                status = self._status_of(images)
+                self._publish_status(status)
+                with self._answered:
+                    self._last_answer = (min(image.number for image in images), status)
+                    self._answered.notify_all()
             except Exception:  # on Ctrl-C rclpy takes the publishers away before the node is told
                 if self.context.ok():
                     self.get_logger().fatal(traceback.format_exc())
 
-    def _status_of(self, message: Any) -> LocalizationStatus:
-        """What is to be said about an image, after publishing all else."""
+    def _status_of(self, images: list[CameraImage]) -> LocalizationStatus:
+        """What is to be said about images of one moment, after publishing all else."""
         try:
-            answer = self._answerer.answer(message, self._loaded, now_ns=self.get_clock().now().nanoseconds)
+            answer = self._answerer.answer(images, self._loaded, now_ns=self.get_clock().now().nanoseconds)
             self._outputs.publish(answer)
             if answer.fix is not None and answer.status.map_hash != self.map_hash:  # the map was swapped meanwhile
                 self._outputs.forget()
         except Exception as error:  # a bug: keep the traceback and the node
             self.get_logger().fatal(traceback.format_exc())
-            status = LocalizationStatus(header=message.header, status=LocalizationStatus.INTERNAL_ERROR)
+            header = newest_of(images).message.header
+            status = LocalizationStatus(header=header, status=LocalizationStatus.INTERNAL_ERROR)
             status.reason, status.map_hash = f"internal error, the log has more: {error!r}", self.map_hash
             return status
         return answer.status
 
-    def _publish_status(self, number: int, status: LocalizationStatus) -> None:
-        status.images_received, status.images_dropped = self._received, self._dropped
+    def _publish_status(self, status: LocalizationStatus) -> None:
+        status.images_received, status.images_dropped = self._intake.received, self._intake.dropped
         self._health.answer(answered_of(status), at_ns=time.monotonic_ns())
         self._outputs.publish_status(status)
-        if status.status != LocalizationStatus.DROPPED:
-            with self._answered:
-                self._last_answer = (number, status)
-                self._answered.notify_all()
 
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
         if self._outputs.feeding.is_own(message):
@@ -281,7 +248,7 @@ class LocalizerNode(ManagedNode):
         timeout_s = min(asked_s, _LONGEST_WAIT_S)
         self._initial_pose.forget()
         self._answerer.start_anew()
-        asked_at = self._received
+        asked_at = self._intake.received
         with self._answered:
             self._answered.wait_for(lambda: self._is_answer_to(asked_at) or self._worker is None, timeout_s)
             if self._last_answer[0] > asked_at:
@@ -289,7 +256,7 @@ class LocalizerNode(ManagedNode):
             elif self._worker is None:
                 refusal.reason = "the node was deactivated"
             else:
-                refusal.reason = f"no image came on {self.resolve_topic_name('image')} within {timeout_s:g} s"
+                refusal.reason = f"no image came on {', '.join(self._intake.topics)} within {timeout_s:g} s"
         return response
 
     def _is_answer_to(self, asked_at: int) -> bool:
@@ -305,8 +272,8 @@ class LocalizerNode(ManagedNode):
         if self.state == ACTIVE:
             situation = replace(
                 situation,
-                topic=self._image_topic,
-                publishers=self.count_publishers(self._image_topic),
+                topic=", ".join(self._intake.topics),
+                publishers=self._intake.publishers,
                 listeners=self._outputs.listeners,
             )
         concerns = self._health.report(situation, now_ns=time.monotonic_ns())

@@ -42,8 +42,8 @@ class Outputs:
         if answer.fix is not None:
             self._publish_fix(answer)
         watched = self._debug_image.get_subscription_count() > 0
-        if watched and answer.image is not None and answer.result is not None:
-            picture = drawn(answer.image, answer.result)
+        if watched and answer.images and answer.result is not None:
+            picture = drawn(answer.images, answer.result)
             header = answer.status.header
             self._debug_image.publish(bgr_message(stamp_ns_of(answer.status), header.frame_id, picture))
 

@@ -1,0 +1,112 @@
+"""Several cameras of one robot, in front of a textured wall: solved together, and against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
+
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import LocalizerConfig, TrackingConfig, VerificationConfig
+from vloc_ros.core.localizer import Localizer
+from vloc_ros.core.pose import Pose
+from vloc_ros.core.query import PosePrior, Query, View
+from vloc_ros.core.result import LocalizationResult
+
+MOUNTS = (
+    Pose.identity(),
+    Pose.from_rotation_vector([0.0, -0.25, 0.0], [0.45, 0.0, 0.0]),
+    Pose.from_rotation_vector([0.0, 0.1, 0.3], [-0.3, 0.1, 0.1]),
+)
+RIGS = poses(8, seed=3)[1:-1]
+OFF = [
+    Pose.from_rotation_vector([0.0, 0.0, 0.0], [0.2, 0.0, 0.0]),
+    Pose.from_rotation_vector([0.0, 0.0, 0.0], [0.05, 0.0, 0.0]),
+    Pose.from_rotation_vector([0.0, 0.1, 0.0], [0.0, 0.0, 0.0]),
+    Pose.from_rotation_vector([0.0, 0.6, 0.3], [0.4, 0.0, 0.3]),
+]
+BLACK = np.zeros((CAMERA.height, CAMERA.width), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def scene() -> PlaneScene:
+    return make_plane_scene()
+
+
+@pytest.fixture(scope="module")
+def localizer(scene: PlaneScene) -> Localizer:
+    tracking = TrackingConfig(image_scale=0.7, min_image_width_px=200)
+    return build_localizer(LocalizerConfig(tracking=tracking), scene.landmark_map)
+
+
+def _views(scene: PlaneScene, map_from_rig: Pose, mounts: Sequence[Pose]) -> list[View]:
+    return [View(scene.image(map_from_rig @ mount), CAMERA, mount) for mount in mounts]
+
+
+def _is_right(result: LocalizationResult, map_from_rig: Pose) -> bool:
+    return result.map_from_rig is not None and result.map_from_rig.distance_to(map_from_rig)[0] < 0.02
+
+
+def test_a_prior_says_for_every_view_where_to_look(scene: PlaneScene, localizer: Localizer) -> None:
+    rig = RIGS[2]
+    believed = Pose(rig.rotation, rig.translation + np.array([0.03, -0.02, 0.02]))
+    prior = PosePrior(believed, np.diag([0.03**2] * 3 + [0.02**2] * 3))
+    views = tuple(_views(scene, rig, MOUNTS))
+    by_itself, tracked = (localizer.localize(Query(views, prior=p)) for p in (None, prior))
+    assert (by_itself.proposal, tracked.proposal) == ("whole_map", "prior")
+    assert set(tracked.inlier_views) == {0, 1, 2}
+    assert _is_right(tracked, rig)
+
+
+@pytest.mark.parametrize("covered", [{0}, {1}, {0, 1}, {1, 2}])
+def test_covered_lenses_do_not_keep_the_others_from_seeing(
+    scene: PlaneScene, localizer: Localizer, covered: set[int]
+) -> None:
+    for rig in RIGS:
+        views = _views(scene, rig, MOUNTS)
+        for index in covered:
+            views[index] = View(BLACK, CAMERA, MOUNTS[index])
+        result = localizer.localize(Query(tuple(views)))
+        assert _is_right(result, rig), result.reason
+        assert set(result.inlier_views) == {0, 1, 2} - covered
+
+
+@pytest.mark.parametrize("off", OFF)
+@pytest.mark.parametrize("misplaced", [0, 1])
+def test_two_cameras_that_disagree_are_refused(
+    scene: PlaneScene, localizer: Localizer, misplaced: int, off: Pose
+) -> None:
+    for rig in RIGS:
+        views = _views(scene, rig, MOUNTS[:2])
+        wrong = views[misplaced]
+        views[misplaced] = View(wrong.image, CAMERA, wrong.rig_from_camera @ off)
+        result = localizer.localize(Query(tuple(views)))
+        assert not result.ok
+        assert "cameras of the rig disagree" in result.reason
+
+
+@pytest.mark.parametrize("off", OFF)
+@pytest.mark.parametrize("misplaced", [0, 1, 2])
+def test_of_three_cameras_two_that_agree_are_right(
+    scene: PlaneScene, localizer: Localizer, misplaced: int, off: Pose
+) -> None:
+    for rig in RIGS:
+        views = _views(scene, rig, MOUNTS)
+        wrong = views[misplaced]
+        views[misplaced] = View(wrong.image, CAMERA, wrong.rig_from_camera @ off)
+        assert _is_right(localizer.localize(Query(tuple(views))), rig)
+
+
+def test_a_picture_in_a_corner_of_one_view_has_no_say(scene: PlaneScene, localizer: Localizer) -> None:
+    rig = RIGS[2]
+    elsewhere = scene.image(Pose(rig.rotation, rig.translation + np.array([-0.9, 0.0, 0.0])))
+    corner = BLACK.copy()
+    corner[40:180, 80:230] = elsewhere[40:180, 80:230]
+    alone = localizer.localize(Query.single(corner, CAMERA))
+    assert alone.inliers >= VerificationConfig().min_inliers
+    assert not alone.ok
+    views = (_views(scene, rig, MOUNTS[:1])[0], View(corner, CAMERA, MOUNTS[1]))
+    result = localizer.localize(Query(views))
+    assert _is_right(result, rig), result.reason

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from vloc_ros.core.errors import ConfigError
+from vloc_ros.node_config import LocalizerNodeConfig
+from vloc_ros.nodes.cameras import check_cameras, mounts_of, names_of
+
+MOUNT = "0.1 0 0.5 0 0 0 1"
+
+
+def test_names_stand_between_commas() -> None:
+    assert names_of("front, /robot1/rear/ ,left/wide") == ("front", "/robot1/rear", "left/wide")
+    assert names_of(" ") == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["front,,rear", ",", "front camera", "front,1rear", "a//b", "front,front", "front,front/"]
+)
+def test_what_is_no_list_of_namespaces_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="cameras is"):
+        names_of(text)
+
+
+def test_mounts_stand_between_semicolons() -> None:
+    first, second = mounts_of(f"{MOUNT}; -0.1 0 0.5 0 0 1 0")
+    assert (first.translation[0], second.translation[0]) == (0.1, -0.1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"cameras": "front,rear", "base_frame": ""}, "base_frame is empty"),
+        ({"cameras": "front,rear", "base_from_camera": MOUNT}, "has 1 poses, expected one for each of 2 cameras"),
+        ({"base_from_camera": f"{MOUNT};{MOUNT}"}, "has 2 poses, expected one for each of 1 cameras"),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(parameters: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_cameras(LocalizerNodeConfig(**parameters))
+
+
+def test_parameters_that_fit_are_taken() -> None:
+    for parameters in ({}, {"cameras": "a,b"}, {"cameras": "a,b", "base_from_camera": f"{MOUNT};{MOUNT}"}):
+        check_cameras(LocalizerNodeConfig(**parameters))
