@@ -119,6 +119,7 @@ class LocalizerNodeConfig(Checked):
     )
     carry_last_fix: bool = parameter(True, "the last fix, carried on by odometry, tells where to look first")
     image_transport: str = parameter("raw", "image, or image/compressed", choices=("raw", "compressed"))
+    image_rectified: bool = parameter(False, "images are rectified: P of camera_info is their calibration, not K and D")
     image_reliability: str = parameter(
         "best_effort", "QoS of the image; large raw images need reliable", choices=("best_effort", "reliable")
     )

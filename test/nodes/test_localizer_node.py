@@ -12,7 +12,7 @@ from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, Wall
 from plane_scene import CAMERA
 from robot import TOLERANCE_NS, Robot
 from ros_session import Ros
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
@@ -204,3 +204,20 @@ def test_the_debug_image_is_drawn_for_a_listener(ros: Ros, wall: Wall) -> None:
     robot.send(2)
     picture = pictures.wait(lambda all_: len(all_) > 0, "a debug image")[0]
     assert (picture.width, picture.height, picture.encoding) == (CAMERA.width, CAMERA.height, "bgr8")
+
+
+def test_rectified_images_go_with_p(ros: Ros, wall: Wall) -> None:
+    """K is that of another, distorted camera; without the parameter it is what the images are taken for."""
+    model, k, _ = CAMERA.to_ros()
+    p = np.column_stack([np.array(k).reshape(3, 3), np.zeros(3)]).reshape(-1)
+    raw = {"k": (np.array(k) * [2, 1, 1, 1, 2, 1, 1, 1, 1]).tolist(), "d": [0.3, -0.2, 0.0, 0.0, 0.0], "p": p.tolist()}
+    size = {"width": CAMERA.width, "height": CAMERA.height, "distortion_model": model}
+    robot = Robot(ros, wall, image_rectified=True)
+    robot.activate()
+    infos = ros.node.create_publisher(CameraInfo, "camera_info", 10)
+    ros.until(lambda: infos.get_subscription_count() > 0)
+    infos.publish(CameraInfo(header=header(robot.stamp_ns(0), "camera"), **size, **raw))
+    status = robot.status_of(robot.send(0, info=False))
+    assert status.status == LocalizationStatus.OK
+    truth = wall.views[0] @ BASE_FROM_CAMERA.inverse()
+    assert truth.distance_to(pose_of(status.pose.pose))[0] < 0.02

@@ -24,6 +24,7 @@ def images_from_bag(
     *,
     image_topic: str | None = None,
     camera_info_topic: str | None = None,
+    rectified: bool = False,
     odom_topic: str | None = None,
     pose_topic: str | None = None,
     base_frame: str = _BASE,
@@ -39,6 +40,7 @@ def images_from_bag(
         path: a bag folder or an MCAP file.
         image_topic: raw or compressed; None takes the only one.
         camera_info_topic: None takes the one beside the images.
+        rectified: whether P of the camera_info is the images' calibration.
         odom_topic: nav_msgs/Odometry; None takes TF's odom frame, or else the bag's only odometry.
         pose_topic: poses of the base in the map, used in place of odometry.
         base_frame: whose poses they are, where the messages do not say it.
@@ -51,7 +53,7 @@ def images_from_bag(
     """
     with Bag(path) as bag:
         topic = image_topic_of(bag, image_topic)
-        camera = bag.camera(camera_info_topic or camera_info_topic_of(topic))
+        camera = bag.camera(camera_info_topic or camera_info_topic_of(topic), rectified=rectified)
         camera_path = _camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
         chosen: list[tuple[int, Pose, BagMessage]] = []
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))

@@ -68,7 +68,7 @@ def read_bag_source(args: argparse.Namespace) -> BagSource:
         topic = image_topic_of(bag, args.image_topic)
         info_topic = args.camera_info_topic or camera_info_topic_of(topic)
         compressed = any(t.name == topic and t.msgtype == COMPRESSED_IMAGE for t in bag.topics)
-        camera, camera_frame = bag.camera(info_topic), bag.frame_id(topic)
+        camera, camera_frame = bag.camera(info_topic, rectified=args.rectified), bag.frame_id(topic)
         images = _images(bag, topic, args.limit)
         transforms = bag.transforms()
         base_frame = _base_frame(args, transforms, camera_frame)

@@ -44,6 +44,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
     parser.add_argument(
+        "--rectified", action="store_true", help="the bag's images are rectified: P of camera_info is their calibration"
+    )
+    parser.add_argument(
         "--base-frame",
         default="base_link",
         metavar="FRAME",

@@ -74,6 +74,7 @@ def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording
             remaps=remaps,
             map_cache=str(folder / "cache"),
             image_transport="compressed" if source.compressed else "raw",
+            image_rectified=args.rectified,
             image_reliability="reliable",
             image_depth=_IMAGE_DEPTH,
             base_frame=source.base_frame,

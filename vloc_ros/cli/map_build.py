@@ -35,6 +35,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info of the images")
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
+    parser.add_argument(
+        "--rectified", action="store_true", help="the bag's images are rectified: P of camera_info is their calibration"
+    )
     parser.add_argument("--odom-topic", metavar="TOPIC", help="nav_msgs/Odometry of the bag; TF odom→base by default")
     parser.add_argument("--pose-topic", metavar="TOPIC", help="poses of the base in the map; used in place of odometry")
     parser.add_argument(
@@ -155,6 +158,7 @@ def _images_of_bag(args: argparse.Namespace) -> Sequence[MappingImage]:
         args.bag,
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
+        rectified=args.rectified,
         odom_topic=args.odom_topic,
         pose_topic=args.pose_topic,
         base_frame=args.base_frame,

@@ -16,8 +16,8 @@ from vloc_ros.nodes.refusal import Refused
 class Calibration:
     """Filled by a callback, asked by the worker."""
 
-    def __init__(self, *, topic: str, timeout_s: float) -> None:
-        self._topic, self._timeout_s = topic, timeout_s
+    def __init__(self, *, topic: str, timeout_s: float, rectified: bool = False) -> None:
+        self._topic, self._timeout_s, self._rectified = topic, timeout_s, rectified
         self._came = threading.Condition()
         self._message: CameraInfo | None = None
         self._camera: Camera | None = None
@@ -46,7 +46,7 @@ class Calibration:
                 )
             if self._camera is None:
                 try:
-                    self._camera = camera_of(self._message)
+                    self._camera = camera_of(self._message, rectified=self._rectified)
                 except InputError as error:
                     raise Refused(
                         LocalizationStatus.NO_CALIBRATION, f"camera_info on {self._topic}: {error}"
@@ -56,6 +56,9 @@ class Calibration:
 
 def _differs(message: CameraInfo, other: CameraInfo) -> bool:
     def content(info: CameraInfo) -> tuple[object, ...]:
-        return info.distortion_model, info.width, info.height, tuple(info.k), tuple(info.d)
+        roi, binning = info.roi, (info.binning_x, info.binning_y)
+        part = (roi.x_offset, roi.y_offset, roi.width, roi.height)
+        numbers = (tuple(info.k), tuple(info.d), tuple(info.p))
+        return info.distortion_model, info.width, info.height, part, binning, *numbers
 
     return content(message) != content(other)

@@ -108,5 +108,7 @@ def _sources_of(node: Node, config: LocalizerNodeConfig) -> list[CameraSource]:
     sources = []
     for name, mount in zip_longest(names, mounts_of(config.base_from_camera)):
         topic = node.resolve_topic_name(f"{name}/camera_info" if name else "camera_info")
-        sources.append(CameraSource(name, Calibration(topic=topic, timeout_s=config.transform_timeout_s), mount))
+        timeout_s, rectified = config.transform_timeout_s, config.image_rectified
+        calibration = Calibration(topic=topic, timeout_s=timeout_s, rectified=rectified)
+        sources.append(CameraSource(name, calibration, mount))
     return sources
