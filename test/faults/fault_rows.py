@@ -29,6 +29,8 @@ _TAIL = """
 - A calibration with a wrong focal length that stays wrong. On a flat wall seen from the front a picture cannot tell it
   from another distance: the jump is held for a few images, and then believed, with the status OK. The image size is
   compared with the calibration's, the focal length with nothing.
+- A camera of a rig that sits elsewhere than TF says, while no other one sees the map: the pose is as wrong as that.
+  Where two see the map at the same moment, they disagree and are refused.
 - A service caller that asked a map server just before it was killed gets no answer, and DDS offers the dead server for
   some seconds more: callers ask again, as the localizer does.
 """

@@ -133,6 +133,7 @@ def test_cameras_that_are_not_where_tf_says_give_no_wrong_pose(ros: Ros, wall: W
 
 def test_an_image_of_another_time_is_carried_by_odometry(rig: Callable[..., RigRobot]) -> None:
     robot = rig(cameras=["front", "rear"])
+    _localized(robot, robot.send_all(1))  # odometry that has come once is waited for
     newest_ns, now = robot.stamp_ns(2), robot.map_from_base(2)
     # 15 ms before, the robot was 6 cm back and turned by three degrees: fast, to be seen
     before_ns, before = newest_ns - 15_000_000, now @ Pose.from_rotation_vector([0.0, 0.0, 0.05], [-0.06, 0.0, 0.0])

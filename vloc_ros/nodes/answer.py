@@ -18,7 +18,7 @@ from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import PosePrior, Query
 from vloc_ros.core.result import LocalizationResult, Status
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.cameras import CameraImage, newest_of
+from vloc_ros.nodes.cameras import CameraImage, names_of, newest_of
 from vloc_ros.nodes.conversion import fill_status, pose_with_covariance, stamp_ns_of
 from vloc_ros.nodes.frames import Frames
 from vloc_ros.nodes.initial_pose import InitialPose
@@ -87,7 +87,7 @@ class Answerer:
     ) -> None:
         self._config, self._frames = config, frames
         self._filter, self._initial_pose = fix_filter, initial_pose
-        self._views, self._is_rig = Views(config, frames), bool(config.cameras)
+        self._views, self._is_rig = Views(config, frames), bool(names_of(config.cameras))
         self._has_odometry = False
         self._map_hash = ""
         self._initial: PosePrior | None = None
@@ -216,7 +216,9 @@ class Answerer:
     def _late_odometry(self, moment: _Moment) -> Pose | None:
         """Odometry that was not there before the images were looked at; missing only where TF is not to need it."""
         look_up = self._frames.lookup if self._config.publish_tf == "map_odom" else self._frames.known
-        return look_up(self._config.odom_frame, moment.base_frame, moment.stamp_ns)
+        found = look_up(self._config.odom_frame, moment.base_frame, moment.stamp_ns)
+        self._has_odometry = self._has_odometry or found is not None
+        return found
 
     def _base_from_rig(self, moment: _Moment) -> Pose:
         """Where a single camera sits on the robot, as the parameter says, or TF; a rig is the base itself."""
