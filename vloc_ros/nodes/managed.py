@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from vloc_ros.core.errors import VlocError
@@ -19,6 +21,9 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
         self.state = UNCONFIGURED
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                service.callback = partial(self._on_change_state, service.callback)
 
     def configure(self) -> None:
         """Make publishers and load what is needed; raises VlocError."""
@@ -76,6 +81,18 @@ class ManagedNode(LifecycleNode):
         self.cleanup()
         self.state = FINALIZED
         return TransitionCallbackReturn.SUCCESS
+
+    def _on_change_state(
+        self, change: Callable[..., ChangeState.Response], request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        """Refuse a step that the state does not have: rclpy would end the process by an exception."""
+        try:
+            return change(request, response)
+        except RuntimeError as error:
+            step = request.transition.label or request.transition.id
+            self.get_logger().warning(f"the node is {self.state}, which has no transition {step}: {error}")
+            response.success = False
+            return response
 
     def _step(self, step: Callable[[], None], *, reached: str, undo: Callable[[], None]) -> TransitionCallbackReturn:
         reason = ""
