@@ -41,6 +41,15 @@ def test_a_failed_activation_leaves_no_publisher_activated(ros: Ros) -> None:
     assert not node.publisher_of_all.is_activated
 
 
+def test_a_transition_that_the_state_does_not_have_is_refused(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    for step in (Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN, 200):
+        assert not robot.change(step)
+    robot.activate()
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    assert robot.status_of(robot.send(0)).status == LocalizationStatus.OK
+
+
 def test_a_fault_goes_only_when_what_it_is_about_works() -> None:
     health = Health()
     health.fault("map", "no map")
