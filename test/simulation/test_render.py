@@ -141,3 +141,16 @@ def test_relighting_a_photograph_darkens_it_and_keeps_its_edges_in_place() -> No
     shift = cv2.phaseCorrelate(photograph.astype(np.float64), night.astype(np.float64))[0]
     assert np.linalg.norm(shift) < 0.2
     assert relight(np.dstack([photograph] * 3), NIGHT, 1).shape == (*photograph.shape, 3)
+
+
+@pytest.mark.parametrize("model", CAMERAS)
+def test_depth_is_that_of_the_surface_that_is_seen(model: str) -> None:
+    camera, pose = CAMERAS[model], _looking_along_x(0.2)
+    found = rendering.depth(_world(_board_at(3.0)), camera, pose)
+    assert found.shape == (camera.height, camera.width)
+    seen = np.argwhere(np.isfinite(found))[::97]
+    assert len(seen) > 100
+    rays = camera.unproject(seen[:, ::-1] + 0.5)
+    points = pose.apply(rays * found[seen[:, 0], seen[:, 1], None])
+    np.testing.assert_allclose(points[:, 0], 3.0, atol=1e-3)
+    assert np.isinf(rendering.depth(_world(_board_at(-3.0)), camera, pose)).all()

@@ -7,7 +7,7 @@ import pytest
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.simulation.textures import Texture, mip_map, texture_image
-from vloc_ros.simulation.world import make_lookalike, make_world
+from vloc_ros.simulation.world import make_lookalike, make_variant, make_world
 
 KINDS = ("room", "corridor", "yard", "apartment")
 
@@ -60,3 +60,19 @@ def test_a_mip_map_halves_its_levels_and_keeps_the_mean() -> None:
     first = pyramid.image[: int(pyramid.heights[0]), : int(pyramid.widths[0])].mean()
     second = pyramid.image[int(pyramid.tops[1]) : int(pyramid.tops[2]), : int(pyramid.widths[1])].mean()
     assert abs(first - second) < 2
+
+
+def test_a_variant_differs_in_what_grew_there_and_in_some_of_what_was_bought() -> None:
+    world = make_world("room", 3)
+    same, other = make_variant(world, 1, different=0.0), make_variant(world, 1, different=0.5)
+    assert make_variant(world, 1, different=0.5).rectangles == other.rectangles
+    bought = [i for i, r in enumerate(world.rectangles) if r.texture.pattern == "poster"]
+    walls = [i for i, r in enumerate(world.rectangles) if r.texture.pattern in ("plaster", "wallpaper", "brick")]
+    assert len(bought) > 4
+    assert all(same.rectangles[i] == world.rectangles[i] for i in bought)
+    changed = sum(other.rectangles[i] != world.rectangles[i] for i in bought)
+    assert 0.2 * len(bought) <= changed <= 0.8 * len(bought)
+    assert all(same.rectangles[i].texture.seed != world.rectangles[i].texture.seed for i in walls)
+    for a, b in zip(world.rectangles, other.rectangles, strict=True):
+        assert (a.origin, a.edge_u, a.edge_v) == (b.origin, b.edge_u, b.edge_v)
+        assert (a.texture.pattern, a.texture.style) == (b.texture.pattern, b.texture.style)

@@ -53,6 +53,13 @@ def radiance(world: World, camera: Camera, map_from_camera: Pose, *, lighting: L
     return image
 
 
+def depth(world: World, camera: Camera, map_from_camera: Pose) -> Array:
+    """(H, W) float32 metres along the optical axis to what each pixel sees; infinite where it sees nothing."""
+    seen = _nearest(_Surfaces.facing(world, map_from_camera), _rays(camera))
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.where(seen.surface >= 0, 1.0 / seen.inverse_depth, np.inf), dtype=np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rays:
     """The rays of all pixels: (H, W, 3) float32 with z = 1, their ranges by row and column, log2 area per pixel."""

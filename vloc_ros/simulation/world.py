@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,8 @@ from vloc_ros.simulation.scene import Area, Lamp, Rectangle, World
 from vloc_ros.simulation.textures import Texture
 
 _SKY_M = 60.0
+_PRODUCTS = ("poster", "print", "books", "panel")
+_NEW_SEEDS = 2**31
 
 
 def make_world(kind: str, seed: int) -> World:
@@ -33,6 +36,20 @@ def make_lookalike(world: World, seed: int) -> World:
     The layout differs: other sizes, other positions, other pieces of wall.
     """
     return _build(world.kind, style=world.style, layout=seed + 1, name=f"{world.name}-lookalike-{seed}")
+
+
+def make_variant(world: World, seed: int, *, different: float) -> World:
+    """The same place once more, like the next room of a hotel: bought things are the same, pixel for pixel, but for a
+    part of them that is `different`; walls and floors are of the same make, and their grain and marks are their own.
+    """
+    rng = np.random.default_rng([world.style, seed, 3])
+    rectangles = tuple(
+        replace(r, texture=replace(r.texture, seed=int(rng.integers(_NEW_SEEDS))))
+        if r.texture.pattern not in _PRODUCTS or rng.random() < different
+        else r
+        for r in world.rectangles
+    )
+    return replace(world, name=f"{world.name}-variant-{seed}", rectangles=rectangles)
 
 
 def _build(kind: str, *, style: int, layout: int, name: str) -> World:
