@@ -1,0 +1,167 @@
+"""Simulated buildings of rooms that are made alike, and their maps with points from the truth.
+
+A room is rendered by itself, since nobody looks through its walls; the rooms stand side by side in one frame. Keypoints
+are put where the renderer says that they are: what is measured is search in large maps, not triangulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from tqdm import tqdm
+
+from vloc_ros.core.config import ExtractorConfig
+from vloc_ros.core.descriptors import DescriptorCodec
+from vloc_ros.core.features import Extractor, Features
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, Scene
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.vocabulary import Vocabulary
+from vloc_ros.mapping.landmarks import cluster_landmarks
+from vloc_ros.simulation.render import depth
+from vloc_ros.simulation.scenario import Lap, make_lap
+from vloc_ros.simulation.world import make_variant, make_world
+
+KEYFRAMES_PER_ROOM, QUERIES_PER_ROOM = 24, 8
+DIFFERENT = 0.15
+_MODELS = 4
+_PITCH_M = 8.0
+_SAME_POINT_M, _SAME_DESCRIPTOR = 0.015, 0.6
+_LEAST_VIEWS = 3
+_DIMENSION, _WORDS, _POINTS_PER_LANDMARK = 64, 64, 300
+_MOST_SAMPLES = 50_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Room:
+    """One room, in its own frame, and where that lies in the building."""
+
+    map_lap: Lap
+    query_lap: Lap
+    building_from_room: Pose
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MappedRoom:
+    """What the map of a room is made of.
+
+    Attributes:
+        points: (P, 3) metres in the building.
+        descriptors: (P, 128) float32, the mean of what was seen of each.
+        visible: of every keyframe, the points that it saw.
+        features: of every keyframe.
+        point_of_keypoint: of every keyframe, the point of each keypoint, -1 for none.
+    """
+
+    points: Array
+    descriptors: Array
+    visible: tuple[Array, ...]
+    features: tuple[Features, ...]
+    point_of_keypoint: tuple[Array, ...]
+
+
+def rooms(count: int, seed: int) -> Iterator[Room]:
+    """Rooms of a few models, in turn; those of one model differ in their grain and in a few of their things."""
+    side = int(np.ceil(np.sqrt(count)))
+    for number in range(count):
+        world = make_variant(_model(seed + number % _MODELS), number, different=DIFFERENT)
+        offset = np.array([number % side, number // side, 0.0]) * _PITCH_M
+        yield Room(
+            make_lap(world, KEYFRAMES_PER_ROOM, 2 * number),
+            make_lap(world, QUERIES_PER_ROOM, 2 * number + 1),
+            Pose(np.eye(3), offset),
+        )
+
+
+@lru_cache(maxsize=_MODELS)
+def _model(seed: int):  # noqa: ANN202
+    return make_world("room", seed)
+
+
+def mapped(room: Room, extractor: Extractor) -> MappedRoom:
+    """The points of a room that enough keyframes see, merged by place and look."""
+    lap = room.map_lap
+    features = tuple(extractor.extract(lap.image(k)) for k in range(len(lap)))
+    positions = [_places(lap, k, found) for k, found in enumerate(features)]
+    keyframe = np.repeat(np.arange(len(lap)), [len(found) for found in features])
+    xyz, described = np.concatenate(positions), np.concatenate([found.descriptors for found in features])
+    track = _tracks(xyz, described, keyframe)
+    kept = track >= 0
+    count = int(track.max(initial=-1)) + 1
+    weight = np.bincount(track[kept], minlength=count)[:, None]
+    points, means = np.zeros((count, 3)), np.zeros((count, described.shape[1]), np.float32)
+    np.add.at(points, track[kept], xyz[kept])
+    np.add.at(means, track[kept], described[kept])
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+    of_keyframe = np.split(track, np.cumsum([len(found) for found in features])[:-1])
+    return MappedRoom(
+        room.building_from_room.apply(points / np.maximum(weight, 1)),
+        means,
+        tuple(np.unique(t[t >= 0]) for t in of_keyframe),
+        features,
+        tuple(of_keyframe),
+    )
+
+
+def _places(lap: Lap, k: int, found: Features) -> Array:
+    """(N, 3) where the keypoints of a keyframe are in the room; NaN where there is nothing."""
+    pixels = np.minimum(found.xy.astype(int), [lap.camera.width - 1, lap.camera.height - 1])
+    z = depth(lap.world, lap.camera, lap.map_from_camera[k])[pixels[:, 1], pixels[:, 0]]
+    places = lap.map_from_camera[k].apply(lap.camera.unproject(found.xy) * z[:, None].astype(np.float64))
+    return np.asarray(np.where(np.isfinite(z)[:, None], places, np.nan))
+
+
+def _tracks(xyz: Array, descriptors: Array, keyframe: Array) -> Array:
+    """(N,) point of each keypoint, -1 for those that too few keyframes saw."""
+    usable = np.flatnonzero(np.isfinite(xyz).all(axis=1))
+    pairs = cKDTree(xyz[usable]).query_pairs(_SAME_POINT_M, output_type="ndarray")
+    pairs = usable[pairs]
+    alike = np.linalg.norm(descriptors[pairs[:, 0]] - descriptors[pairs[:, 1]], axis=1) < _SAME_DESCRIPTOR
+    pairs = pairs[alike & (keyframe[pairs[:, 0]] != keyframe[pairs[:, 1]])]
+    graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(len(xyz), len(xyz)))
+    _, component = connected_components(graph, directed=False)
+    views = np.unique(np.column_stack([component, keyframe]), axis=0)
+    enough = np.bincount(views[:, 0], minlength=component.max() + 1) >= _LEAST_VIEWS
+    number = np.where(enough, np.cumsum(enough) - 1, -1)
+    return np.asarray(number[component])
+
+
+def map_of(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:
+    """All rooms in one map of one frame."""
+    descriptors = np.concatenate([part.descriptors for _, part in parts])
+    codec = DescriptorCodec.fit(descriptors[:: max(1, len(descriptors) // _MOST_SAMPLES)], _DIMENSION)
+    codes, points = codec.encode(descriptors), np.concatenate([part.points for _, part in parts])
+    keyframes = _keyframes(parts)
+    projected = [codec.project(f.descriptors) for _, part in parts for f in part.features]
+    sample = np.concatenate(projected[:: max(1, len(projected) // 200)])
+    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], _WORDS)
+    places = np.stack([vocabulary.encode(p) for p in tqdm(projected, desc="places", leave=False)])
+    return LandmarkMap(
+        name=name,
+        scenes=(Scene("map", range(len(points)), range(len(keyframes))),),
+        points=points.astype(np.float32),
+        landmark_ids=cluster_landmarks(points, points_per_landmark=_POINTS_PER_LANDMARK),
+        codes=codes,
+        codec=codec,
+        keyframes=keyframes,
+        extractor=ExtractorConfig(),
+        places={"vlad": PlaceIndex(vocabulary.hash, places, vocabulary.arrays)},
+    )
+
+
+def _keyframes(parts: Sequence[tuple[Room, MappedRoom]]) -> Keyframes:
+    poses = [room.building_from_room @ pose for room, _ in parts for pose in room.map_lap.map_from_camera]
+    firsts = np.concatenate([[0], np.cumsum([len(part.points) for _, part in parts])])
+    visible = [v + first for (_, part), first in zip(parts, firsts, strict=False) for v in part.visible]
+    return Keyframes(
+        names=tuple(f"{room.map_lap.world.name}/{k}" for room, _ in parts for k in range(len(room.map_lap))),
+        rotations=np.stack([pose.rotation for pose in poses]),
+        translations=np.stack([pose.translation for pose in poses]),
+        point_offsets=np.concatenate([[0], np.cumsum([len(v) for v in visible])]).astype(np.int64),
+        point_indices=np.concatenate(visible).astype(np.int32),
+    )
