@@ -25,6 +25,7 @@ from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.landmarks import cluster_landmarks
 from vloc_ros.simulation.render import depth
 from vloc_ros.simulation.scenario import Lap, make_lap
+from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.world import make_variant, make_world
 
 KEYFRAMES_PER_ROOM, QUERIES_PER_ROOM = 24, 8
@@ -79,7 +80,7 @@ def rooms(count: int, seed: int) -> Iterator[Room]:
 
 
 @lru_cache(maxsize=_MODELS)
-def _model(seed: int):  # noqa: ANN202
+def _model(seed: int) -> World:
     return make_world("room", seed)
 
 

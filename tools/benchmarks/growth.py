@@ -60,16 +60,16 @@ def _measured(parts: Sequence[tuple[Room, MappedRoom]], questions: Sequence[_Que
     landmark_map = map_of(parts, f"{len(parts)} rooms")
     whole = LocalizerConfig(proposals=ProposalConfig(whole_map_max_points=10_000_000))
     places = LocalizerConfig(proposals=ProposalConfig(whole_map_max_points=0))
-    ways: dict[str, Ask] = {
-        name: lambda found, query, localizer=build_localizer(config, landmark_map): localizer.localize_features(
-            (found,), query
-        )
-        for name, config in (("whole map", whole), ("places", places))
-    }
+    ways = {name: _ours(landmark_map, config) for name, config in (("whole map", whole), ("places", places))}
     ways["hloc's way"] = HlocWay(landmark_map, parts).localize
     chosen = np.linspace(0, len(questions) - 1, min(MOST_QUERIES, len(questions))).astype(int)
     answers = {name: _asked(ask, [questions[i] for i in chosen]) for name, ask in ways.items()}
     return {"rooms": len(parts), "points": len(landmark_map.points), "queries": len(chosen), "ways": answers}
+
+
+def _ours(landmark_map: LandmarkMap, config: LocalizerConfig) -> Ask:
+    localizer = build_localizer(config, landmark_map)
+    return lambda found, query: localizer.localize_features((found,), query)
 
 
 def _asked(ask: Ask, questions: Sequence[_Question]) -> dict[str, Any]:
