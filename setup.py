@@ -21,10 +21,11 @@ BASE = [
     "rosbags>=0.11.7",
     "rosbags-image>=0.10.4",
     "pyyaml>=6.0",
+    "threadpoolctl>=3.1",
     "tqdm>=4.60",
 ]
 EXTRAS = {
-    "mapping": ["pycolmap>=4", "scikit-learn>=1.3", "scipy>=1.10", "threadpoolctl>=3.1"],
+    "mapping": ["pycolmap>=4", "scikit-learn>=1.3", "scipy>=1.10"],
     "evaluation": ["matplotlib>=3.6"],
     "training": ["torch>=2.4", "timm>=1.0", "lightning>=2.4", "tensorboard", "onnx>=1.16", "onnxscript", "safetensors"],
     # Message packages are built against these, so generator and runtime have to be of one distribution: Jazzy.

@@ -22,6 +22,7 @@ STORAGE = CORE | {"vloc_ros.storage", "yaml"}
 INFERENCE = STORAGE | {"vloc_ros.inference", "onnxruntime", "tensorrt", "pycuda"}
 ASSEMBLY = INFERENCE | {"vloc_ros.assembly"}
 BAGS = STORAGE | {"vloc_ros.bags", "rosbags"}
+FOOTPRINT = {"vloc_ros.footprint", "threadpoolctl"}
 ROS = {"rclpy", "tf2_ros", "ament_index_python"}
 MESSAGES = {
     *("builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "nav_msgs", "rcl_interfaces"),
@@ -36,10 +37,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bags": BAGS,
     "evaluation": STORAGE | {"vloc_ros.evaluation", "matplotlib"},
     "assembly": ASSEMBLY,
+    "footprint": FOOTPRINT,
     "node_config": {"vloc_ros.core", "vloc_ros.node_config"},
-    "nodes": ASSEMBLY | BAGS | ROS | MESSAGES | {"vloc_ros.node_config", "vloc_ros.nodes"},
+    "nodes": ASSEMBLY | BAGS | FOOTPRINT | ROS | MESSAGES | {"vloc_ros.node_config", "vloc_ros.nodes"},
     "cli": ASSEMBLY
     | BAGS
+    | FOOTPRINT
     | ROS
     | MESSAGES
     | {

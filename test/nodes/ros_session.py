@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
 
-from vloc_ros.nodes.process import spin
+from vloc_ros.nodes.process import NodeExecutor, spin
 
 WAIT_S = 30.0
 RETRY_S = 0.5
@@ -26,7 +25,7 @@ class Ros:
 
     def __init__(self) -> None:
         self._done = Future()
-        self._executor = MultiThreadedExecutor(num_threads=4)
+        self._executor = NodeExecutor()
         self.node = Node("test")
         self._nodes: list[Node] = []
         self._clients: dict[str, Any] = {}

@@ -7,12 +7,12 @@ _LIBRARIES = {
     "pycolmap": ("pycolmap", "mapping"),
     "sklearn": ("scikit-learn", "mapping"),
     "scipy": ("scipy", "mapping"),
-    "threadpoolctl": ("threadpoolctl", "mapping"),
     "matplotlib": ("matplotlib", "evaluation"),
     "cv2": ("opencv-python-headless", ""),
     "faiss": ("faiss-cpu", ""),
     "poselib": ("poselib", ""),
     "rosbags": ("rosbags", ""),
+    "threadpoolctl": ("threadpoolctl", ""),
     "tqdm": ("tqdm", ""),
     "yaml": ("pyyaml", ""),
 }

@@ -221,6 +221,7 @@ CHECKS = (
     Check("poselib", "poses", True, "pip install poselib", _poselib),
     Check("faiss", "nearest neighbours", True, "pip install faiss-cpu", _faiss),
     Check("yaml", "camera files", True, "pip install pyyaml", _imported("yaml")),
+    Check("threadpoolctl", "one thread for algebra", True, "pip install threadpoolctl", _imported("threadpoolctl")),
     Check("tqdm", "progress", True, "pip install tqdm", _imported("tqdm")),
     Check("rosbags", "bags", True, "pip install rosbags rosbags-image", _rosbags),
     Check("pycolmap", "building maps", False, "pip install pycolmap", _pycolmap),

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vloc_ros.core.errors import VlocError
+from vloc_ros.footprint import ONE_HEAP
 
 _LAST_LINES = 5
 _POLL_S = 0.1
@@ -56,7 +57,7 @@ class Children:
     """Starts nodes, watches them, and ends them when the `with` block is left."""
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
-        self._environment, self._folder = dict(environment), folder
+        self._environment, self._folder = {**ONE_HEAP, **environment}, folder  # they need not restart for it
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Children:

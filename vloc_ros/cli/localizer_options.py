@@ -40,8 +40,9 @@ def add_localizer_options(parser: argparse.ArgumentParser) -> None:
 
 
 def localizer_from(args: argparse.Namespace) -> Localizer:
-    """The localizer that the options describe."""
+    """The localizer that the options describe, calculating as the node does."""
     from vloc_ros.assembly import build_localizer
+    from vloc_ros.footprint import one_blas_thread
     from vloc_ros.storage.maps import read_map
 
     config = config_from(args)
@@ -49,6 +50,7 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
     if not landmark_map.metric:
         warning = "its scale is unknown: lengths are not metres; `vloc map align` gives it scale and frame"
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
+    one_blas_thread()
     return build_localizer(config, landmark_map)
 
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
@@ -43,7 +42,7 @@ from vloc_ros.nodes.managed import ACTIVE, INACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
 from vloc_ros.nodes.outputs import Outputs
 from vloc_ros.nodes.parameters import config_of, declare
-from vloc_ros.nodes.process import run_node
+from vloc_ros.nodes.process import WaitingGroup, run_node
 from vloc_ros.storage.maps import map_hash, read_map
 
 _LONGEST_WAIT_S = 60.0
@@ -77,8 +76,7 @@ class LocalizerNode(ManagedNode):
             self._publish_diagnostics,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
-        waiting = MutuallyExclusiveCallbackGroup()
-        self.create_service(Relocalize, "~/relocalize", self._on_relocalize, callback_group=waiting)
+        self.create_service(Relocalize, "~/relocalize", self._on_relocalize, callback_group=WaitingGroup())
         self.create_service(Trigger, "~/feed_initial_pose", self._on_feed)
         if config_of(self, LocalizerNodeConfig).autostart:
             self.start_alone()

@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import Executor, ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.task import Future
+from rclpy.task import Future, Task
 
 from vloc_ros.core.errors import VlocError
+from vloc_ros.footprint import one_blas_thread, restart_on_one_heap
 
-# one for messages, one for a service that waits for an image, one for what it waits for
-_THREADS = 3
+
+class WaitingGroup(MutuallyExclusiveCallbackGroup):
+    """For callbacks that wait for what other callbacks bring."""
+
+
+class NodeExecutor(SingleThreadedExecutor):
+    """Runs callbacks one after the other on the thread that spins; those of a WaitingGroup on threads of their own.
+
+    rclpy 7's executor with many threads hands a callback out again and again until a thread has begun with it, and
+    keeps the interpreter from that thread, and from the one that localizes, meanwhile.
+    """
+
+    def wait_for_ready_callbacks(self, *args: Any, **kwargs: Any) -> Any:
+        """The next task for the thread that spins, with its entity and node."""
+        while True:
+            task, entity, node = super().wait_for_ready_callbacks(*args, **kwargs)
+            if not isinstance(getattr(entity, "callback_group", None), WaitingGroup):
+                return task, entity, node
+            _begin(task)
+
+
+def _begin(task: Task) -> None:
+    """Run a task on a thread; what is handed out once more before the thread is that far finds it locked, or done."""
+    begun = threading.Event()
+
+    def run() -> None:
+        begun.set()
+        task()
+        if task.done():
+            task.result()
+
+    threading.Thread(target=run, name="waiting", daemon=True).start()
+    begun.wait()
 
 
 def run_node(make: Callable[[], Node]) -> None:
     """Run one node until it is interrupted, or until its future `done` is, and exit the process."""
+    restart_on_one_heap()
+    one_blas_thread()
+    gc.freeze()  # what was imported is no garbage; to look through it took 35 ms, in which nothing else runs
     rclpy.init()
     code = 0
     try:
@@ -39,7 +77,7 @@ def run_node(make: Callable[[], Node]) -> None:
 
 
 def _spin(node: Node, done: Future) -> None:
-    executor = MultiThreadedExecutor(num_threads=_THREADS)
+    executor = NodeExecutor()
     executor.add_node(node)
     try:
         spin(executor, done)

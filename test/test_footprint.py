@@ -1,0 +1,90 @@
+"""What a process takes of the machine. Each test in interpreters of their own: none of it can be taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from vloc_ros.footprint import ONE_HEAP
+
+BLAS = "[p['num_threads'] for p in threadpool_info() if p['user_api'] == 'blas']"
+HEAPS = """
+import ctypes, json, os, pathlib, resource, sys, tempfile, threading
+from vloc_ros.footprint import restart_on_one_heap
+if sys.argv[1] == "restart":
+    restart_on_one_heap()
+def allocate(barrier):
+    barrier.wait()
+    block = bytearray(100_000)
+    barrier.wait()
+def heaps():
+    barrier = threading.Barrier(3)
+    threads = [threading.Thread(target=allocate, args=[barrier]) for _ in range(3)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, 'info.xml')
+        file = ctypes.c_void_p(libc.fopen(str(path).encode(), b'w'))
+        libc.malloc_info(0, file)
+        libc.fclose(file)
+        return path.read_text().count('<heap nr=')
+def page_faults(size):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = b'x' * size
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+"""
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the variables are glibc's")
+
+
+def said_by(program: str, *arguments: str, **variables: str) -> Any:
+    """Return what a fresh interpreter prints as JSON."""
+    environment = {name: value for name, value in os.environ.items() if name not in ONE_HEAP} | variables
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_blas_that_is_loaded_calculates_in_one_thread() -> None:
+    program = f"""
+import json, cv2, faiss, numpy
+from threadpoolctl import threadpool_info
+from vloc_ros.footprint import one_blas_thread
+before = {BLAS}
+one_blas_thread()
+print(json.dumps([before, {BLAS}, cv2.getNumThreads()]))
+"""
+    before, after, opencv = said_by(program, OPENBLAS_NUM_THREADS="2")
+    assert before
+    assert max(before) == 2, "importing the package changes nothing"
+    assert set(after) == {1}
+    assert opencv == len(os.sched_getaffinity(0))
+
+
+@glibc
+def test_threads_share_one_heap() -> None:
+    program = HEAPS + "print(json.dumps([heaps(), sys.argv[1:]]))"
+    assert said_by(program, "stay")[0] > 1
+    assert said_by(program, "restart", "--ros-args") == [1, ["restart", "--ros-args"]]
+
+
+@glibc
+def test_what_an_image_needs_is_taken_once_and_what_is_larger_goes_back() -> None:
+    program = HEAPS + "print(json.dumps([page_faults(size) for size in 2 * [20_000_000] + 2 * [40_000_000]]))"
+    first, again, *larger = said_by(program, "restart")
+    assert first > 10 * again
+    assert min(larger) > 10 * again
+
+
+@glibc
+def test_what_the_user_has_set_for_malloc_stays() -> None:
+    program = HEAPS + f"print(json.dumps([os.environ[name] for name in {list(ONE_HEAP)}]))"
+    assert said_by(program, "restart", MALLOC_ARENA_MAX="7") == ["7", *list(ONE_HEAP.values())[1:]]
