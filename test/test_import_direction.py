@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "assembly": ASSEMBLY,
     "footprint": FOOTPRINT,
     "node_config": {"vloc_ros.core", "vloc_ros.node_config"},
-    "nodes": ASSEMBLY | BAGS | FOOTPRINT | ROS | MESSAGES | {"vloc_ros.node_config", "vloc_ros.nodes"},
+    "nodes": ASSEMBLY | BAGS | FOOTPRINT | ROS | MESSAGES | {"bondpy", "vloc_ros.node_config", "vloc_ros.nodes"},
     "cli": ASSEMBLY
     | BAGS
     | FOOTPRINT
@@ -55,10 +55,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tqdm",
     },
 }
-# Loaded only when they are used: constructors of engines, and whatever makes a command's --help slow.
+# Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not
+# every robot has.
 LATE = {
     "inference": {"onnxruntime", "tensorrt", "pycuda"},
     "assembly": {"onnxruntime", "tensorrt", "pycuda"},
+    "nodes": {"bondpy"},
     "cli": {"rclpy", "tf2_ros", "pycolmap", "faiss", "matplotlib", "sklearn", "onnxruntime"},
 }
 # Loaded by libraries on their own account; of these only the ones that the table is about are looked at.
