@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": STORAGE | {"vloc_ros.evaluation", "matplotlib"},
     "assembly": ASSEMBLY,
     "node_config": {"vloc_ros.core", "vloc_ros.node_config"},
-    "nodes": ASSEMBLY | BAGS | ROS | MESSAGES | {"vloc_ros.node_config", "vloc_ros.nodes"},
+    "nodes": ASSEMBLY | BAGS | ROS | MESSAGES | {"bondpy", "vloc_ros.node_config", "vloc_ros.nodes"},
     "cli": ASSEMBLY
     | BAGS
     | ROS
@@ -52,10 +52,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tqdm",
     },
 }
-# Loaded only when they are used: constructors of engines, and whatever makes a command's --help slow.
+# Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not
+# every robot has.
 LATE = {
     "inference": {"onnxruntime", "tensorrt", "pycuda"},
     "assembly": {"onnxruntime", "tensorrt", "pycuda"},
+    "nodes": {"bondpy"},
     "cli": {"rclpy", "tf2_ros", "pycolmap", "faiss", "matplotlib", "sklearn", "onnxruntime"},
 }
 # Loaded by libraries on their own account; of these only the ones that the table is about are looked at.

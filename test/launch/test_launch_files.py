@@ -143,6 +143,21 @@ def test_the_map_server_comes_with_a_map_or_a_folder_of_maps(launched: Any, give
     assert set(passed) <= arguments("map_server.launch.py")
 
 
+def test_the_launch_file_for_a_lifecycle_manager_starts_what_it_manages(launched: Any, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "nav2-lifecycle.md").read_text()
+    of_manager, example = (page.split(f"```{kind}\n")[1].split("```")[0] for kind in ("yaml", "python"))
+    (tmp_path / "example.py").write_text(example)
+    include, manager = runpy.run_path(str(tmp_path / "example.py"))["generate_launch_description"]().args[0]
+    name = f"/{manager.kwargs['namespace']}/{manager.kwargs['name']}"
+    given = dict(include.kwargs["launch_arguments"])
+    assert set(given) <= arguments("localize.launch.py")
+    assert (given["namespace"], given["autostart"]) == (manager.kwargs["namespace"], "false")
+    started = launched("localize.launch.py", **given)
+    assert {"GroupAction", "Node"} <= set(started)
+    names = [words(f"{file}.launch.py", "Node", "name").pop() for file in ("map_server", "localize")]
+    assert yaml.safe_load(of_manager)[name]["ros__parameters"]["node_names"] == names
+
+
 def test_replay_finds_the_command_where_it_is_installed(launched: Any) -> None:
     def command(**given: str) -> list[Any]:
         process = launched("replay.launch.py", bag="b", map="m", **given)["ExecuteProcess"]

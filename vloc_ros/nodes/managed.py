@@ -11,8 +11,10 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from vloc_ros.core.errors import VlocError
+from vloc_ros.nodes.bond import Bond
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
+_NO_BOND = "bondpy is not installed, so there is no bond: a nav2 lifecycle manager needs bond_timeout: 0.0"
 
 
 class ManagedNode(LifecycleNode):
@@ -21,6 +23,7 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
         self.state = UNCONFIGURED
+        self._alone, self._bond = False, Bond(self)
         for service in self.services:
             if service.srv_type is ChangeState:
                 service.callback = partial(self._on_change_state, service.callback)
@@ -42,14 +45,17 @@ class ManagedNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """Stop working before the node goes."""
+        self._bond.end()
         self.deactivate()
         self.cleanup()
         super().destroy_node()
 
     def start_alone(self) -> None:
         """Go to active without a manager, as far as that works."""
+        self._alone = True
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
+        self._alone = False
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Called by rclpy."""
@@ -58,13 +64,14 @@ class ManagedNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Called by rclpy."""
         super().on_activate(state)
-        result = self._step(self.activate, reached=ACTIVE, undo=self.deactivate)
+        result = self._step(self._activate_and_bond, reached=ACTIVE, undo=self.deactivate)
         if result != TransitionCallbackReturn.SUCCESS:
             super().on_deactivate(state)
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Called by rclpy."""
+        self._bond.end()
         self.deactivate()
         self.state = INACTIVE
         return super().on_deactivate(state)
@@ -77,6 +84,7 @@ class ManagedNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Called by rclpy."""
+        self._bond.end()
         self.deactivate()
         self.cleanup()
         self.state = FINALIZED
@@ -93,6 +101,11 @@ class ManagedNode(LifecycleNode):
             self.get_logger().warning(f"the node is {self.state}, which has no transition {step}: {error}")
             response.success = False
             return response
+
+    def _activate_and_bond(self) -> None:
+        self.activate()
+        if not self._alone and not self._bond.begin():
+            self.get_logger().info(_NO_BOND)
 
     def _step(self, step: Callable[[], None], *, reached: str, undo: Callable[[], None]) -> TransitionCallbackReturn:
         reason = ""
