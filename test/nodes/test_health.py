@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from vloc_ros.node_config import DiagnosticsConfig
-from vloc_ros.nodes.health import Answered, Concern, Health, Level, Situation
+from vloc_ros.nodes.health import Concern, Health, Level, Situation
+from vloc_ros.nodes.recent import Answered
 
 S = 1_000_000_000
 START = 77 * S

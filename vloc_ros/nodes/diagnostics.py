@@ -6,7 +6,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.nodes.conversion import key_values, status_name, time_message
-from vloc_ros.nodes.health import Answered, Concern, Level
+from vloc_ros.nodes.health import Concern, Level
+from vloc_ros.nodes.recent import Answered
 
 _LEVELS = {
     Level.OK: DiagnosticStatus.OK,

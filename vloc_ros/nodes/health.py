@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from statistics import median
 from threading import Lock
-from typing import Generic, TypeVar
 
 from vloc_ros.node_config import DiagnosticsConfig
-
-T = TypeVar("T")
+from vloc_ros.nodes.recent import (
+    Answered,
+    Recent,
+    localized_share,
+    median_inliers,
+    median_stages_ms,
+    median_total_ms,
+)
 
 _NS_PER_S = 1_000_000_000
 # fewer answers than this say nothing about a share, unless a whole window has no more
@@ -36,25 +41,6 @@ class Level(IntEnum):
 
 
 Finding = tuple[Level, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What was said about one image.
-
-    Attributes:
-        status: `OK`, `DROPPED`, `NO_FEATURES`, ... as in LocalizationStatus.
-        reason: why there is no pose.
-        inliers: of the pose.
-        total_ms: from the worker taking the image to its answer.
-        stages_ms: milliseconds by stage.
-    """
-
-    status: str
-    reason: str = ""
-    inliers: int = 0
-    total_ms: float = 0.0
-    stages_ms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +86,8 @@ class Health:
         """Forget all images; faults stay until they are taken back."""
         with self._lock:
             self._config, self._begun_ns = config, at_ns
-            self._ages_s: _Recent[float] = _Recent(config.window_s)
-            self._answers: _Recent[Answered] = _Recent(config.window_s)
+            self._ages_s: Recent[float] = Recent(config.window_s)
+            self._answers: Recent[Answered] = Recent(config.window_s)
             self._counts: Counter[str] = Counter()
             self._received = 0
             self._image_ns = self._fix_ns = at_ns
@@ -160,11 +146,11 @@ class Health:
         if self._counts["OK"]:
             values["since_fix_s"] = f"{(now_ns - self._fix_ns) / _NS_PER_S:.1f}"
         if fixes:
-            values["inliers"] = f"{_inliers(fixes):g}"
+            values["inliers"] = f"{median_inliers(fixes):g}"
         if answers:
             values["acceptance"] = f"{len(fixes) / len(answers):.2f}"
-            values["total_ms"] = f"{_total_ms(answers):.1f}"
-        values |= {f"{stage}_ms": f"{ms:.1f}" for stage, ms in _stages_ms(answers).items()}
+            values["total_ms"] = f"{median_total_ms(answers):.1f}"
+        values |= {f"{stage}_ms": f"{ms:.1f}" for stage, ms in median_stages_ms(answers).items()}
         values |= dict(sorted(self._counts.items()))
         if self._refusal:
             values["last_refusal"] = self._refusal
@@ -174,25 +160,28 @@ class Health:
         config = self._config
         telling = len(answers) >= _FEW or now_ns - self._begun_ns >= config.window_s * _NS_PER_S
         if telling and len(fixes) < config.min_acceptance * len(answers):
-            yield Level.WARN, f"{_share(answers, fixes)}, expected at least {config.min_acceptance:.0%}"
+            yield Level.WARN, f"{localized_share(answers, fixes)}, expected at least {config.min_acceptance:.0%}"
         else:
-            yield Level.OK, _share(answers, fixes)
+            yield Level.OK, localized_share(answers, fixes)
         since_s = (now_ns - self._fix_ns) / _NS_PER_S
         for level, limit_s in ((Level.ERROR, config.fix_error_s), (Level.WARN, config.fix_warn_s)):
             if limit_s and since_s > limit_s:
                 yield level, f"no fix for {since_s:.1f} s, expected one within {limit_s:g} s"
                 break
-        if fixes and _inliers(fixes) < config.min_inliers:
-            yield Level.WARN, f"median of {_inliers(fixes):g} inliers, expected at least {config.min_inliers}"
+        if fixes and median_inliers(fixes) < config.min_inliers:
+            yield Level.WARN, f"median of {median_inliers(fixes):g} inliers, expected at least {config.min_inliers}"
 
     def _about_times(self, answers: list[Answered]) -> Iterator[Finding]:
         budget_ms = self._config.budget_ms
-        if not answers or not budget_ms or _total_ms(answers) <= budget_ms:
+        if not answers or not budget_ms or median_total_ms(answers) <= budget_ms:
             return
-        stages_ms = _stages_ms(answers)
+        stages_ms = median_stages_ms(answers)
         longest = max(stages_ms, key=lambda stage: stages_ms[stage], default="")
         most = f", {stages_ms[longest]:.0f} ms of it {longest}" if longest else ""
-        yield Level.WARN, f"median of {_total_ms(answers):.0f} ms per image{most}; expected at most {budget_ms:g} ms"
+        yield (
+            Level.WARN,
+            f"median of {median_total_ms(answers):.0f} ms per image{most}; expected at most {budget_ms:g} ms",
+        )
 
     def _about_usability(self, concern: str) -> Iterator[Finding]:
         if self._at_fault == concern:
@@ -270,27 +259,6 @@ class Health:
         return len(times_ns) / self._config.window_s
 
 
-class _Recent(Generic[T]):
-    """What came within the last seconds, with its time."""
-
-    def __init__(self, window_s: float) -> None:
-        self._window_ns = window_s * _NS_PER_S
-        self._items: deque[tuple[int, T]] = deque()
-
-    def add(self, at_ns: int, item: T) -> None:
-        self._items.append((at_ns, item))
-        self._forget_before(at_ns - self._window_ns)
-
-    def since(self, now_ns: int) -> list[tuple[int, T]]:
-        """Those of the window that ends now."""
-        self._forget_before(now_ns - self._window_ns)
-        return list(self._items)
-
-    def _forget_before(self, first_ns: float) -> None:
-        while self._items and self._items[0][0] < first_ns:
-            self._items.popleft()
-
-
 def _concern(name: str, findings: list[Finding], values: dict[str, object]) -> Concern:
     """Worst first; it gives the level."""
     worst_first = sorted(findings, key=lambda finding: -finding[0])
@@ -300,29 +268,3 @@ def _concern(name: str, findings: list[Finding], values: dict[str, object]) -> C
 def _idle(name: str, situation: Situation, fault: str, values: dict[str, object]) -> Concern:
     """Broken, or with nothing to do."""
     return Concern(name, Level.ERROR if fault else Level.OK, fault or f"not active: {situation.state}", values)
-
-
-def _share(answers: list[Answered], fixes: list[Answered]) -> str:
-    if not answers:
-        return "no image was answered lately"
-    refused = Counter(answered.status for answered in answers if answered.status != "OK")
-    why = ", ".join(f"{status} {count}" for status, count in refused.most_common())
-    text = f"{len(fixes) / len(answers):.0%} of the last {len(answers)} images localized"
-    return f"{text} ({why})" if why else text
-
-
-def _inliers(fixes: list[Answered]) -> float:
-    return median(fix.inliers for fix in fixes)
-
-
-def _total_ms(answers: list[Answered]) -> float:
-    return median(answered.total_ms for answered in answers)
-
-
-def _stages_ms(answers: list[Answered]) -> dict[str, float]:
-    """The median by stage, of the images that came that far."""
-    times_ms: dict[str, list[float]] = {}
-    for answered in answers:
-        for stage, ms in answered.stages_ms.items():
-            times_ms.setdefault(stage, []).append(ms)
-    return {stage: median(all_ms) for stage, all_ms in times_ms.items()}
