@@ -25,10 +25,18 @@ ARGUMENTS = {
     "image_topic": ("image", "images; with image_transport compressed without /compressed at the end"),
     "camera_info_topic": ("camera_info", "calibration of the camera"),
     "image_transport": ("", "raw or compressed; empty leaves it to params_file, whose default is raw"),
+    "base_frame": ("", "as in TF, with the prefix that it has there; empty leaves it to params_file: base_link"),
+    "odom_frame": ("", "likewise; empty leaves it to params_file: odom"),
     "feed_topic": ("~/initialpose", "who is told where the robot is, see the parameters feed; for AMCL initialpose"),
 }
 OF_BOTH = ("namespace", "use_sim_time", "autostart", "use_respawn", "log_level", "enclaves")
-OVERRIDES = {"use_sim_time": bool, "autostart": bool, "image_transport": str}
+OVERRIDES = {
+    "use_sim_time": bool,
+    "autostart": bool,
+    "image_transport": str,
+    "base_frame": str,
+    "odom_frame": str,
+}
 
 
 def generate_launch_description():
