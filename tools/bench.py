@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import live, real, sequences, simulated
+from benchmarks import live, priors, real, sequences, simulated
 from benchmarks.page import write_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +27,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "castle": real.castle,
     "images_alone": real.images_alone,
     "elsewhere": real.elsewhere,
+    "elsewhere_with_priors": priors.elsewhere,
     "lookalikes": simulated.lookalikes,
     "covariance": simulated.covariance,
     "statistics": simulated.statistics,

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.command import evaluated, vloc
 
 DATA = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "data"
+ELSEWHERE = ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/drive_0009")
 CASTLE_KEYPOINTS = ("--max-keypoints", "4000")
 
 
@@ -68,7 +69,7 @@ def elsewhere(out: Path) -> dict[str, Any]:
     if not folder.is_dir():
         folder, _ = build(out, "redkitchen")
     figures = {}
-    for name in ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/drive_0009"):
+    for name in ELSEWHERE:
         images = scene(name) / "images"
         words = ("--map", folder, "--absent", "--images", images)
         figures[name] = evaluated(out / f"elsewhere-{name.replace('/', '-')}.json", *words)
