@@ -219,12 +219,15 @@ def _kidnappings(f: Figures) -> str:
         [
             "A robot that knows where it is is put down elsewhere in the same map, which odometry does not notice "
             f"(`make bench SECTIONS=kidnappings`, {f['frame_s']:g} s from frame to frame): frames until the first right "
-            "pose is published, and wrong ones (50 cm, 5°) published before.\n",
+            "pose is published, and wrong ones (50 cm, 5°) published before. Those whose first view is refused by itself, without "
+            "anything believed, are counted apart: a robot that stands sees nothing else.\n",
             table(
                 [
                     "world",
                     "kidnappings",
                     f"back within {f['most']} frames",
+                    "of these with a first view accepted by itself",
+                    "with one refused by itself",
                     "frames: median / 90 % / most",
                     "wrong published",
                 ],
@@ -270,7 +273,22 @@ def _tracking_row(name: str, f: Figures) -> list[str]:
 def _kidnapping_row(world: Figures) -> list[str]:
     back = sorted(frames for frames in world["frames"] if frames is not None)
     spread = f"{back[len(back) // 2]} / {back[int(0.9 * len(back))]} / {back[-1]}" if back else "-"
-    return [world["name"], str(len(world["frames"])), str(len(back)), spread, str(world["wrong"])]
+    return [
+        world["name"],
+        str(len(world["frames"])),
+        str(len(back)),
+        _back_of(world, refused=False),
+        _back_of(world, refused=True),
+        spread,
+        str(world["wrong"]),
+    ]
+
+
+def _back_of(world: Figures, *, refused: bool) -> str:
+    """How many came back of those whose first view is refused by itself, or is not."""
+    pairs = zip(world["frames"], world["refused_alone"], strict=True)
+    these = [frames for frames, alone in pairs if alone == refused]
+    return f"{sum(frames is not None for frames in these)} of {len(these)}"
 
 
 def _over_worlds(worlds: list[Figures]) -> list[Figures]:
@@ -278,8 +296,8 @@ def _over_worlds(worlds: list[Figures]) -> list[Figures]:
     rows = []
     for then in sorted({world["then"] for world in worlds}):
         these = [world for world in worlds if world["then"] == then]
-        frames = [count for world in these for count in world["frames"]]
-        rows.append({"name": f"all, {then}", "frames": frames, "wrong": sum(world["wrong"] for world in these)})
+        pooled = {name: [one for world in these for one in world[name]] for name in ("frames", "refused_alone")}
+        rows.append({"name": f"all, {then}", "wrong": sum(world["wrong"] for world in these), **pooled})
     return rows
 
 
