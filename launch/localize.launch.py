@@ -30,11 +30,20 @@ ARGUMENTS = {
         "empty leaves it to params_file, whose default is one camera",
     ),
     "image_transport": ("", "raw or compressed; empty leaves it to params_file, whose default is raw"),
+    "base_frame": ("", "as in TF, with the prefix that it has there; empty leaves it to params_file: base_link"),
+    "odom_frame": ("", "likewise; empty leaves it to params_file: odom"),
     "feed_topic": ("~/initialpose", "who is told where the robot is, see the parameters feed; for AMCL initialpose"),
 }
 OF_BOTH = ("namespace", "use_sim_time", "autostart", "use_respawn", "log_level", "enclaves")
 OF_A_CAMERA = ("image_topic", "camera_info_topic")
-OVERRIDES = {"use_sim_time": bool, "autostart": bool, "image_transport": str, "cameras": str}
+OVERRIDES = {
+    "use_sim_time": bool,
+    "autostart": bool,
+    "image_transport": str,
+    "cameras": str,
+    "base_frame": str,
+    "odom_frame": str,
+}
 
 
 def generate_launch_description():

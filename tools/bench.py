@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compression, growth, live, real, rigs, sequences, simulated
+from benchmarks import compression, growth, live, priors, real, rigs, sequences, simulated
 from benchmarks.page import write_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +29,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "merged": real.merged,
     "compression": compression.compression,
     "elsewhere": real.elsewhere,
+    "elsewhere_with_priors": priors.elsewhere,
     "growth": growth.growth,
     "lookalikes": simulated.lookalikes,
     "covariance": simulated.covariance,

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from vloc_ros.core.config import parameters_of
+from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig
+
 ROOT = Path(__file__).resolve().parents[2]
 NAV2 = {"map", "namespace", "use_sim_time", "params_file", "autostart", "use_respawn", "log_level"}
 MODULES = {
@@ -29,6 +32,8 @@ MODULES = {
     "launch_ros.substitutions": ["ExecutableInPackage"],
 }
 OF_THE_IMAGE = {"image_topic", "camera_info_topic", "image_transport", "cameras"}
+RCLPYS = {"use_sim_time"}
+FRAMES = {"base_frame": "robot1/base_link", "odom_frame": "robot1/odom"}
 
 
 def parsed(name: str) -> ast.Module:
@@ -86,7 +91,7 @@ def words(name: str, kind: str, keyword: str) -> set[Any]:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("localize.launch.py", NAV2 | OF_THE_IMAGE | {"maps_folder", "feed_topic", "enclaves"}),
+        ("localize.launch.py", NAV2 | OF_THE_IMAGE | set(FRAMES) | {"maps_folder", "feed_topic", "enclaves"}),
         ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves"}),
         ("replay.launch.py", {"bag", "map", "truth_topic", "report", "json"}),
     ],
@@ -112,12 +117,20 @@ def test_a_file_of_parameters_is_overridden_only_by_what_is_given(launched: Any,
 
 def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
     given = {"use_sim_time": "true", "autostart": "true"}
-    _, of_localizer = launched("localize.launch.py", **given, image_transport="raw", cameras="a,b")["Node"].kwargs[
-        "parameters"
-    ]
-    assert set(of_localizer) == {*given, "image_transport", "cameras"}
-    _, of_server = launched("map_server.launch.py", **given, map="m", maps_folder="f")["Node"].kwargs["parameters"]
-    assert set(of_server) == {*given, "map", "maps_folder"}
+    of_one = {**given, **FRAMES, "image_transport": "raw", "cameras": "a,b"}
+    _, of_localizer = launched("localize.launch.py", **of_one)["Node"].kwargs["parameters"]
+    assert set(of_localizer) == set(of_one) <= {leaf.name for leaf in parameters_of(LocalizerNodeConfig())} | RCLPYS
+    of_other = {**given, "map": "m", "maps_folder": "f"}
+    _, of_server = launched("map_server.launch.py", **of_other)["Node"].kwargs["parameters"]
+    assert set(of_server) == set(of_other) <= {leaf.name for leaf in parameters_of(MapServerConfig())} | RCLPYS
+
+
+def test_a_robot_whose_frames_have_a_prefix_names_them_when_launching(launched: Any) -> None:
+    file, overrides = launched("localize.launch.py", params_file="mine.yaml", **FRAMES)["Node"].kwargs["parameters"]
+    assert file == "mine.yaml"
+    assert {name: (value.args[0].args, value.kwargs["value_type"]) for name, value in overrides.items()} == {
+        name: ((name,), str) for name in FRAMES
+    }
 
 
 def test_topics_of_one_camera_may_be_anywhere(launched: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.command import evaluated, vloc
 
 DATA = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "data"
+ELSEWHERE = ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/drive_0009")
 CASTLE_KEYPOINTS = ("--max-keypoints", "4000")
 
 
@@ -91,7 +92,7 @@ def elsewhere(out: Path) -> dict[str, Any]:
     """Photographs of other places, asked of the redkitchen map: every acceptance is a false one."""
     folder = built(out, "redkitchen")
     figures = {}
-    for name in ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/drive_0009"):
+    for name in ELSEWHERE:
         images = scene(name) / "images"
         words = ("--map", folder, "--absent", "--images", images)
         figures[name] = evaluated(out / f"elsewhere-{name.replace('/', '-')}.json", *words)

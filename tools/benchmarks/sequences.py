@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,21 @@ FAR_M, MOST_FRAMES, FRAMES_BEFORE = 2.0, 40, 6
 WRONG_M, WRONG_RAD = 0.5, np.radians(5.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Kidnapping:
+    """What came of one.
+
+    Attributes:
+        frames: from being put down to the first right pose that is published, None for never.
+        wrong: poses published before.
+        refused_alone: the view where the robot was put down is refused by itself too, without anything believed.
+    """
+
+    frames: int | None
+    wrong: int
+    refused_alone: bool
+
+
 def kidnappings(_: Path) -> dict[str, Any]:
     """How long it takes until the pose is right again, and what is published before."""
     worlds = []
@@ -37,14 +53,18 @@ def kidnappings(_: Path) -> dict[str, Any]:
         for then in ("drives on", "stands"):
             numbers = tqdm(range(KIDNAPPINGS_PER_WORLD), desc=f"{lap.world.name} {then}")
             runs = [_kidnapped(localizer, lap, rng, stands=then == "stands") for _ in numbers]
-            frames, wrong = [f for f, _ in runs], sum(w for _, w in runs)
-            worlds.append({"name": f"{kind} {seed}, {then}", "then": then, "frames": frames, "wrong": wrong})
+            figures = {
+                "frames": [run.frames for run in runs],
+                "wrong": sum(run.wrong for run in runs),
+                "refused_alone": [run.refused_alone for run in runs],
+            }
+            worlds.append({"name": f"{kind} {seed}, {then}", "then": then, **figures})
             print("  ", worlds[-1], flush=True)
     return {"worlds": worlds, "frame_s": FRAME_NS * 1e-9, "most": MOST_FRAMES}
 
 
-def _kidnapped(localizer: Localizer, lap: Lap, rng: np.random.Generator, *, stands: bool) -> tuple[int | None, int]:
-    """Frames from being put down to the first right pose that is published, None for never; wrong ones before."""
+def _kidnapped(localizer: Localizer, lap: Lap, rng: np.random.Generator, *, stands: bool) -> Kidnapping:
+    """Carry a robot that knows where it is from one place of a lap to another."""
     centres = np.stack([pose.translation for pose in lap.map_from_camera])
     last = len(lap) - MOST_FRAMES
     start = int(rng.integers(last))
@@ -54,16 +74,16 @@ def _kidnapped(localizer: Localizer, lap: Lap, rng: np.random.Generator, *, stan
     shown = [*range(start, start + FRAMES_BEFORE), *after]
     parts = (shown[:FRAMES_BEFORE], shown[FRAMES_BEFORE:])
     odometry = _carried_away([[lap.map_from_camera[i] for i in part] for part in parts], start)
-    wrong = 0
+    wrong, alone = 0, localizer.localize(Query.single(lap.image(goal), lap.camera))
     frames = [(lap, i) for i in shown]
     for number, result in enumerate(_in_sequence(localizer, frames, odometry, FixFilter(FixFilterConfig()))):
         if result.map_from_rig is None or number < FRAMES_BEFORE:
             continue
         metres, radians = result.map_from_rig.distance_to(lap.map_from_camera[shown[number]])
         if metres <= WRONG_M and radians <= WRONG_RAD:
-            return number - FRAMES_BEFORE + 1, wrong
+            return Kidnapping(number - FRAMES_BEFORE + 1, wrong, not alone.ok)
         wrong += 1
-    return None, wrong
+    return Kidnapping(None, wrong, not alone.ok)
 
 
 def _carried_away(parts: Sequence[Sequence[Pose]], seed: int) -> list[Pose]:
