@@ -10,6 +10,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
+from vloc_ros.footprint import ONE_HEAP
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
@@ -84,6 +85,7 @@ def localizer(given):
         output="screen",
         respawn=LaunchConfiguration("use_respawn"),
         respawn_delay=2.0,
+        additional_env=ONE_HEAP,  # else the node starts itself anew for it
         parameters=[given["params_file"], *([overrides] if overrides else [])],
         remappings=[
             *(remapping for camera in given["cameras"].split(",") for remapping in of_camera(camera.strip(), given)),

@@ -9,6 +9,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
+from vloc_ros.footprint import ONE_HEAP
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
@@ -50,6 +51,7 @@ def nodes(context):
         output="screen",
         respawn=LaunchConfiguration("use_respawn"),
         respawn_delay=2.0,
+        additional_env=ONE_HEAP,  # else the node starts itself anew for it
         parameters=[given["params_file"], *([overrides] if overrides else [])],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
     )

@@ -19,6 +19,8 @@ ONE_HEAP = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * _MEGABYTE),
     "MALLOC_TRIM_THRESHOLD_": str(128 * _MEGABYTE),
 }
+# the system takes glibc's variables from a process with privileges: to start that anew once is enough
+_RESTARTED = "VLOC_ROS_RESTARTED"
 
 
 def restart_on_one_heap() -> None:
@@ -32,8 +34,9 @@ def restart_on_one_heap() -> None:
 
     From within a process it is too late: loading rclpy starts threads, and they have heaps.
     """
-    if platform.libc_ver()[0] == "glibc" and not os.environ.keys() >= ONE_HEAP.keys():
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**ONE_HEAP, **os.environ})
+    if _RESTARTED in os.environ or os.environ.keys() >= ONE_HEAP.keys() or platform.libc_ver()[0] != "glibc":
+        return
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**ONE_HEAP, **os.environ, _RESTARTED: "1"})
 
 
 def one_blas_thread() -> None:

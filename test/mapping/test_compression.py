@@ -13,7 +13,7 @@ from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
 from vloc_ros.core.query import Query
-from vloc_ros.mapping.compression import points_by_worth, with_points
+from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, points_by_worth, with_points
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.merging import merged
 
@@ -82,6 +82,17 @@ def test_all_scenes_keep_points(wall: PlaneScene) -> None:
         assert len(part.points) > 0.7 * FEW
         assert set(map(tuple, part.points)) <= set(map(tuple, whole.points))
         assert _seen(part).min() > 0
+
+
+def test_a_small_scene_is_not_lost_among_large_ones(wall: PlaneScene, order: Array) -> None:
+    few = with_points(make_plane_scene(seed=5).landmark_map, np.arange(300))
+    maps = [
+        replace(m, scenes=(replace(m.scene(), frame_id=frame),))
+        for frame, m in (("hall", wall.landmark_map), ("cupboard", few))
+    ]
+    both = merged(maps, name="both", config=MappingConfig())
+    small = with_points(both, points_by_worth(both)[: 2 * LEAST_POINTS_PER_SCENE])
+    assert [len(scene.points) for scene in small.scenes] == [LEAST_POINTS_PER_SCENE] * 2
 
 
 def test_what_nobody_can_tell_apart_comes_later(wall: PlaneScene, order: Array) -> None:

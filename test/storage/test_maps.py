@@ -317,6 +317,20 @@ def test_manifests_that_do_not_describe_a_map(folder: Path, key: str, value: obj
     _refused(folder, ".")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"points": n} for n in (0, -1, 10**30, 2**63, 500.5, "500", True, None)),
+        *({"keyframes": n} for n in (0, 7, 10**30, "6")),
+        *({"frame_id": frame} for frame in ("", "/map", "a b", None, 3, ["map"])),
+        *({"calibration": {"scale": s, "floor": [0.0] * 6, "samples": 3}} for s in (-1.0, 0.0, "x")),
+    ],
+)
+def test_scenes_that_cannot_be(folder: Path, changes: dict[str, object]) -> None:
+    _edit(folder, lambda manifest: manifest["scenes"][0].update(changes))
+    _refused(folder, ".")
+
+
 @pytest.mark.parametrize("key", ["points", "codec/basis", "keyframes/rotations", "places/vlad/encoder/words"])
 def test_arrays_that_are_not_listed(folder: Path, key: str) -> None:
     _edit(folder, lambda manifest: manifest["arrays"].pop(key))

@@ -30,11 +30,16 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Align the map and write it."""
     from vloc_ros.cli.alignment_targets import alignment_of, table, takes_scale, with_provenance
+    from vloc_ros.core.errors import InputError
     from vloc_ros.mapping.alignment import moved
     from vloc_ros.storage.maps import map_hash, read_map, write_map
 
     check_options(args)
     landmark_map = read_map(args.map)
+    if len(landmark_map.scenes) > 1:
+        raise InputError(
+            f"{args.map}: has {len(landmark_map.scenes)} scenes, expected one; align maps, then merge them"
+        )
     target_from_map, residuals = alignment_of(args, landmark_map)
     metric = True if takes_scale(args, landmark_map) else None
     aligned = moved(landmark_map, target_from_map, frame_id=args.frame_id, metric=metric)

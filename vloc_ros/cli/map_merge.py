@@ -50,11 +50,14 @@ def check_options(args: argparse.Namespace) -> None:
         raise InputError(f"--out is {args.out}, one of the maps; name another folder, a map is not changed in place")
     if args.frames and len(args.frames) != len(args.maps):
         raise InputError(f"--frames names {len(args.frames)} frames, expected one for each of {len(args.maps)} maps")
-    if bad := [frame for frame in args.frames or [] if not frame.strip("/ ")]:
-        raise InputError(f"--frames has {bad[0]!r}, expected the name of a ROS frame such as kitchen")
 
 
 def _in_frames(maps: Sequence[LandmarkMap], frames: Sequence[str] | None) -> list[LandmarkMap]:
+    from vloc_ros.core.errors import InputError
+
     if not frames:
         return list(maps)
+    if several := [m for m in maps if len(m.scenes) > 1]:
+        name, own = several[0].name, ", ".join(several[0].frame_ids)
+        raise InputError(f"--frames names one frame a map, the map {name} has the scenes {own}; merge it without")
     return [replace(m, scenes=(replace(m.scene(), frame_id=frame),)) for m, frame in zip(maps, frames, strict=True)]

@@ -100,6 +100,12 @@ class Scene:
     keyframes: range
     calibration: CovarianceCalibration = field(default_factory=CovarianceCalibration)
 
+    def __post_init__(self) -> None:
+        frame_id = self.frame_id
+        # TF takes /map for map
+        if not isinstance(frame_id, str) or not frame_id or frame_id.startswith("/") or frame_id.split() != [frame_id]:
+            raise MapError(f"the frame is {frame_id!r}, expected the name of a ROS frame such as map or kitchen")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaceIndex:

@@ -24,8 +24,23 @@ _HALF_VIEW = 1.0
 _LEAST_DISTINCTNESS = 0.25
 
 
+LEAST_POINTS_PER_SCENE = 50
+
+
 def points_by_worth(landmark_map: LandmarkMap) -> Array:
-    """(P,) int64 indices of all points, the one that adds most first; deterministic."""
+    """(P,) int64 indices of all points, the one that adds most first; deterministic.
+
+    The best few of each scene come before all others, so that none is lost among larger ones.
+    """
+    order = _by_worth(landmark_map)
+    scene = landmark_map.scene_of_point[order]
+    first = np.zeros(len(order), bool)
+    for number in range(len(landmark_map.scenes)):
+        first[np.flatnonzero(scene == number)[:LEAST_POINTS_PER_SCENE]] = True
+    return np.concatenate([order[first], order[~first]])
+
+
+def _by_worth(landmark_map: LandmarkMap) -> Array:
     seen = _Observations.of(landmark_map)
     distinctness = _distinctness(landmark_map)
     in_cell = np.zeros(seen.cell.max() + 1 if len(seen.cell) else 1, np.int64)

@@ -34,10 +34,10 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
         InputError: the maps do not go together.
     """
     _check(maps)
-    described = [m.codec.restore(m.descriptors) for m in maps]
-    codec = DescriptorCodec.fit(np.concatenate(described), max(m.codec.dimension for m in maps))
+    described = np.concatenate([m.codec.restore(m.descriptors) for m in maps])
+    codec = DescriptorCodec.fit(described, max(m.codec.dimension for m in maps))
     keyframes = _joined_keyframes(maps)
-    codes = codec.encode(np.concatenate(described))
+    codes = codec.encode(described)
     return LandmarkMap(
         name=name,
         scenes=_joined_scenes(maps),

@@ -193,7 +193,8 @@ class Answerer:
             self._anew.clear()
             self._map_hash, self._initial = loaded.hash, initial
             self._filter.forget()
-        believed = initial
+        # a map may have been swapped between somebody's saying and the forgetting of it
+        believed = initial if initial and initial.frame_id in loaded.localizer.map.frame_ids else None
         expected = self._filter.carry(odom_from_base, moment.stamp_ns)
         if believed is None and expected is not None and self._config.carry_last_fix:
             # a pose in the plane is certain of what it left out, the camera is not

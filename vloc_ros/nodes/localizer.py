@@ -179,10 +179,13 @@ class LocalizerNode(ManagedNode):
         landmark_map = read_map(folder)
         if not landmark_map.metric:
             raise MapError(f"{folder}: its lengths are no metres, so a robot cannot use it; run `vloc map align` on it")
-        with self._map_lock:
-            localizer = build_localizer(self._core_config, landmark_map)
-            localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
-            self._loaded = LoadedMap(localizer, map_hash(folder))
+        digest = map_hash(folder)
+        config, localizer = self._core_config, build_localizer(self._core_config, landmark_map)
+        localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
+        with self._map_lock:  # held briefly: whoever changes parameters waits for it, and all callbacks with him
+            if self._core_config is not config:
+                localizer = build_localizer(self._core_config, landmark_map, like=localizer)
+            self._loaded = LoadedMap(localizer, digest)
         self._outputs.forget()
         self._initial_pose.forget()
         self.get_logger().info(f"map {localizer.map.name} from {folder}, {len(localizer.map.points)} points")

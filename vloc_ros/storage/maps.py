@@ -26,6 +26,7 @@ from vloc_ros.storage.map_folders import map_files, writing
 __all__ = ["map_bytes", "map_files", "map_hash", "read_manifest", "read_map", "size_on_disk", "write_map"]
 
 _QUANTISED_MAX = 127.0
+_MOST_IN_A_SCENE = 1 << 31
 _ORTHONORMAL_TOLERANCE = 1e-5
 
 
@@ -65,7 +66,7 @@ def read_map(folder: Path) -> LandmarkMap:
         if str(folder) in str(error):
             raise
         raise MapError(f"{folder}: {error}") from error
-    except (VlocError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (VlocError, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise MapError(f"{folder / MANIFEST}: does not describe a map ({error!r}); build it again") from error
 
 
@@ -188,9 +189,11 @@ def _assembled(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
 def _scenes(entries: list[Any]) -> tuple[Scene, ...]:
     scenes, point, keyframe = [], 0, 0
     for entry in entries:
-        points = range(point, point + int(entry["points"]))
-        keyframes = range(keyframe, keyframe + int(entry["keyframes"]))
-        scenes.append(Scene(str(entry["frame_id"]), points, keyframes, _calibration(entry["calibration"])))
+        counts = entry["points"], entry["keyframes"]
+        if any(type(n) is not int or not 0 < n < _MOST_IN_A_SCENE for n in counts):
+            raise MapError(f"a scene has {counts} points and keyframes, expected numbers above 0; build the map again")
+        points, keyframes = range(point, point + counts[0]), range(keyframe, keyframe + counts[1])
+        scenes.append(Scene(entry["frame_id"], points, keyframes, _calibration(entry["calibration"])))
         point, keyframe = points.stop, keyframes.stop
     return tuple(scenes)
 
@@ -229,7 +232,10 @@ def _calibration(entry: Mapping[str, Any]) -> CovarianceCalibration:
     floor = np.array(entry["floor"], dtype=np.float64)
     if floor.shape != (6,) or not np.isfinite(floor).all() or (floor < 0).any():
         raise MapError(f"the calibration's floor is {entry['floor']}, expected six variances; build the map again")
-    return CovarianceCalibration(float(entry["scale"]), floor, int(entry["samples"]))
+    scale = float(entry["scale"])
+    if not 0 < scale < np.inf:
+        raise MapError(f"the calibration's scale is {scale}, expected a factor above 0; build the map again")
+    return CovarianceCalibration(scale, floor, int(entry["samples"]))
 
 
 def _checked(landmark_map: LandmarkMap) -> LandmarkMap:
