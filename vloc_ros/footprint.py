@@ -28,9 +28,9 @@ def restart_on_one_heap() -> None:
 
     Left alone, glibc gives each thread a heap of its own, and which of OpenCV's threads takes a layer of an image's
     pyramid is chance: each heap grows until it has once held them all, a localizer for seven minutes, to 235 MB. On one
-    heap it reached 154 MB in seventy seconds, and stayed. It is no slower (0.95 and 1.02 of the time of an image,
-    without and with a prior). Lower thresholds save 60 MB more, but clearing 10 to 19 thousand pages anew for each
-    image takes 1.3 to 1.7 of its time.
+    heap it had 163 MB after three minutes at 30 Hz and 166 after twenty (`make soak`). An image by itself takes 0.91 to
+    0.95 of the time, with a prior 1.00 to 1.02. A threshold of 200 kB saves 60 MB more, but clearing 10 to 19 thousand
+    pages anew for each image takes 1.4 to 1.6 of its time; one of 2 MB takes 1.11, and the memory ends as high.
 
     From within a process it is too late: loading rclpy starts threads, and they have heaps.
     """

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
 
+from vloc_ros.core.ambiguity import rival_of
 from vloc_ros.core.config import PoseConfig, TrackingConfig
 from vloc_ros.core.features import Extractor, Features, extract_scaled
 from vloc_ros.core.landmark_map import LandmarkMap
@@ -22,6 +23,8 @@ from vloc_ros.core.verification import Verifier
 _SCENES_ASKED = 3
 # when another scene explains an image with more than this part of the inliers, nothing in it tells them apart
 _RIVAL_INLIERS = 0.5
+# likewise of the keypoints that fit another place of the same scene
+_RIVAL_KEYPOINTS = 0.6
 
 
 class Localizer:
@@ -111,7 +114,24 @@ class Localizer:
             first, second = accepted[:2]
             reason = f"{first.inliers} inliers in {first.frame_id}, {second.inliers} in {second.frame_id}"
             return first.refused_as(Status.AMBIGUOUS, reason)
-        return accepted[0] if accepted else reduce(LocalizationResult.or_better, answers)
+        if not accepted:
+            return reduce(LocalizationResult.or_better, answers)
+        with clock.stage("verification"):
+            return self._unrivalled(accepted[0], matches, query, proposal)
+
+    def _unrivalled(
+        self, accepted: LocalizationResult, matches: Matches, query: Query, proposal: Proposal
+    ) -> LocalizationResult:
+        """An answer, or none when about as much of the image fits another place of the scene."""
+        if proposal.windows or matches.neighbours is None:  # who knows where the camera is has nothing to choose
+            return accepted
+        rival = rival_of(
+            accepted, matches.neighbours, query, landmark_map=self.map, pose=self._pose, share=_RIVAL_KEYPOINTS
+        )
+        if rival is None:
+            return accepted
+        reason = f"{rival.keypoints} keypoints fit another place as well, {rival.of_accepted} this one"
+        return accepted.refused_as(Status.AMBIGUOUS, reason)
 
     def _proposals(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
         for proposer in (self._prior_view, *self._proposers):

@@ -22,6 +22,23 @@ _HNSW_BUILD_BREADTH = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Neighbours:
+    """The points of the map that look most like each keypoint, matched or not.
+
+    Attributes:
+        views: (K,) int32 index of the query's view, of all keypoints of all views.
+        xy: (K, 2) float32 pixels.
+        point_indices: (K, 4) int64 map points, -1 where there are no more.
+        distances: (K, 4) float32 squared, in descriptor space; infinite where there are no more.
+    """
+
+    views: Array
+    xy: Array
+    point_indices: Array
+    distances: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Matches:
     """Keypoints paired with map points.
 
@@ -30,12 +47,14 @@ class Matches:
         xy: (M, 2) float32 pixels.
         point_indices: (M,) int64 map points.
         points: (M, 3) float64 their positions, metres.
+        neighbours: what they were chosen from, of all scenes.
     """
 
     views: Array
     xy: Array
     point_indices: Array
     points: Array
+    neighbours: Neighbours | None = None
 
     def __len__(self) -> int:
         return len(self.xy)
@@ -49,7 +68,8 @@ class Matches:
         return [self._only(scene_of_match == scene) for scene in np.argsort(-counts, kind="stable") if counts[scene]]
 
     def _only(self, chosen: Array) -> Matches:
-        return Matches(self.views[chosen], self.xy[chosen], self.point_indices[chosen], self.points[chosen])
+        parts = (self.views[chosen], self.xy[chosen], self.point_indices[chosen], self.points[chosen])
+        return Matches(*parts, self.neighbours)
 
     def of_view(self, view: int) -> Matches:
         """Those of one view, as of a single camera."""
@@ -74,14 +94,23 @@ class NearestNeighbourMatcher:
 
     def match(self, features: Sequence[Features], proposal: Proposal) -> Matches:
         """Matches of all views with the points that the proposal names; empty when there are none."""
-        found = [self._match_view(view, one, proposal) for view, one in enumerate(features)]
-        views, xy, indices = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return Matches(views, xy, indices, self._map.points[indices].astype(np.float64))
+        found = [self._nearest(view, one, proposal) for view, one in enumerate(features)]
+        distances, points = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        views = np.repeat(np.arange(len(features), dtype=np.int32), [len(one) for one in features])
+        neighbours = Neighbours(views, np.concatenate([one.xy for one in features]), points, distances)
+        distinct = self._distinct(distances, points)
+        of_views = [distinct[views[distinct] == view] for view in range(len(features))]
+        chosen = np.concatenate([_mutual(mine, distances[:, 0], points[:, 0]) for mine in of_views])
+        indices = points[chosen, 0]
+        positions = self._map.points[indices].astype(np.float64)
+        return Matches(views[chosen], neighbours.xy[chosen], indices, positions, neighbours)
 
-    def _match_view(self, view: int, features: Features, proposal: Proposal) -> tuple[Array, Array, Array]:
+    def _nearest(self, view: int, features: Features, proposal: Proposal) -> tuple[Array, Array]:
+        """(K, 4) squared distances and map points of the candidates that look most like each keypoint of a view."""
         candidates = proposal.point_indices
         if not len(features) or (candidates is not None and len(candidates) < _NEIGHBOURS):
-            return np.zeros(0, np.int32), np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+            none = np.full((len(features), _NEIGHBOURS), -1, np.int64)
+            return np.full(none.shape, np.inf, np.float32), none
         descriptors = self._map.codec.project(features.descriptors)
         if candidates is None:
             # faiss's own type stubs do not know it
@@ -96,9 +125,7 @@ class NearestNeighbourMatcher:
         else:
             distances, neighbours = faiss.knn(descriptors, self._map.descriptors[candidates], _NEIGHBOURS)
             neighbours = candidates[neighbours]
-        keypoints = self._distinct(distances, neighbours)
-        keypoints = _mutual(keypoints, distances[:, 0], neighbours[:, 0])
-        return np.full(len(keypoints), view, np.int32), features.xy[keypoints], neighbours[keypoints, 0]
+        return distances, neighbours
 
     def _distinct(self, distances: Array, neighbours: Array) -> Array:
         """Keypoints whose best match beats the next one elsewhere; distances are squared."""

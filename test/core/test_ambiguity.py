@@ -1,0 +1,78 @@
+"""The same room twice in one map: an image of it says where the camera is only as far as the copies differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import SyntheticScene, looking
+
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap
+from vloc_ros.core.pose import Array
+from vloc_ros.core.query import PosePrior
+from vloc_ros.core.result import Status
+
+AWAY = np.array([20.0, 0.0, 0.0])
+VIEWS = [looking(yaw, (0.2, -0.3, 1.1)) for yaw in (0.4, 1.9, 3.3, 4.6)]
+
+
+def _twice(scene: SyntheticScene, here: float, there: float) -> LandmarkMap:
+    """The room and a copy 20 m away, each with a part of its points."""
+    room, rng = scene.landmark_map, np.random.default_rng(1)
+    kept = [np.sort(rng.permutation(len(room.points))[: round(part * len(room.points))]) for part in (here, there)]
+    chosen, first = np.concatenate(kept), len(kept[0])
+    points = room.points[chosen]
+    points[first:] += AWAY
+    visible = [*_visible(room, kept[0], 0), *_visible(room, kept[1], first)]
+    keyframes = room.keyframes
+    return replace(
+        room,
+        scenes=(replace(room.scene(), points=range(len(chosen)), keyframes=range(len(visible))),),
+        points=points.astype(np.float32),
+        landmark_ids=room.landmark_ids[chosen],
+        codes=room.codes[chosen],
+        keyframes=Keyframes(
+            names=tuple(f"{k}.png" for k in range(len(visible))),
+            rotations=np.concatenate([keyframes.rotations] * 2),
+            translations=np.concatenate([keyframes.translations, keyframes.translations + AWAY]),
+            point_offsets=np.cumsum([0, *map(len, visible)]),
+            point_indices=np.concatenate(visible).astype(np.int32),
+        ),
+        places={},
+    )
+
+
+def _visible(room: LandmarkMap, kept: Array, first: int) -> list[Array]:
+    number = np.full(len(room.points), -1)
+    number[kept] = np.arange(len(kept)) + first
+    seen = [number[room.keyframes.visible(k)] for k in range(len(room.keyframes))]
+    return [s[s >= 0] for s in seen]
+
+
+@pytest.mark.parametrize(("here", "there"), [(0.7, 0.7), (0.8, 0.6), (0.6, 0.8)])
+def test_what_fits_two_places_is_ambiguous(scene: SyntheticScene, here: float, there: float) -> None:
+    localizer = build_localizer(LocalizerConfig(), _twice(scene, here, there))
+    for view in VIEWS:
+        result = localizer.localize_features((scene.features(view),), scene.query())
+        assert result.status is Status.AMBIGUOUS
+        assert result.map_from_rig is None
+        assert "keypoints fit another place as well" in result.reason
+
+
+def test_a_few_things_that_hang_elsewhere_too_do_not_matter(scene: SyntheticScene) -> None:
+    localizer = build_localizer(LocalizerConfig(), _twice(scene, 1.0, 0.4))
+    for view in VIEWS:
+        result = localizer.localize_features((scene.features(view),), scene.query())
+        assert result.status is Status.OK
+        assert result.map_from_rig.distance_to(view)[0] < 1e-3
+
+
+def test_who_knows_where_the_camera_is_has_nothing_to_choose(scene: SyntheticScene) -> None:
+    localizer = build_localizer(LocalizerConfig(), _twice(scene, 0.7, 0.7))
+    prior = PosePrior(VIEWS[0], np.diag([0.01] * 3 + [0.001] * 3))
+    result = localizer.localize_features((scene.features(VIEWS[0]),), replace(scene.query(), prior=prior))
+    assert (result.status, result.proposal) == (Status.OK, "prior")
+    assert result.map_from_rig.distance_to(VIEWS[0])[0] < 1e-3
