@@ -179,7 +179,7 @@ def test_the_debug_image_shows_all_views(rig: Callable[..., RigRobot], ros: Ros)
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"base_frame": ""}, {"cameras": ["front", "front"]}, {"base_from_camera": MOUNT_TEXT.partition(";")[0]}],
+    [{"base_frame": ""}, {"cameras": ["front", "front"]}, {"cameras": ["front", "/front"]}, {"base_from_camera": MOUNT_TEXT.partition(";")[0]}],
 )
 def test_a_rig_that_makes_no_sense_is_not_configured(ros: Ros, wall: Wall, parameters: dict[str, Any]) -> None:
     robot = RigRobot(ros, wall, **parameters)
