@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 from vloc_ros.core.camera import Camera
-from vloc_ros.core.config import VerificationConfig
+from vloc_ros.core.config import PoseConfig, VerificationConfig
 from vloc_ros.core.covariance import calibrated
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.matching import Matches
 from vloc_ros.core.pose import Array
 from vloc_ros.core.query import Query, View
-from vloc_ros.core.registration import PoseEstimate
+from vloc_ros.core.registration import PoseEstimate, estimate_pose
 from vloc_ros.core.result import LocalizationResult, Status
 
 _COVISIBLE_KEYFRAMES = 5
@@ -50,8 +50,9 @@ class Verifier:
     inliers must be a fair part of them, spread over the image like them, and leave little of the image unexplained.
     """
 
-    def __init__(self, config: VerificationConfig, landmark_map: LandmarkMap) -> None:
-        self._config = config
+    def __init__(self, config: VerificationConfig, landmark_map: LandmarkMap, *, pose: PoseConfig) -> None:
+        """`pose` is how a view of a rig is asked for a pose of its own."""
+        self._config, self._pose = config, pose
         self._map = landmark_map
 
     def verify(
@@ -117,28 +118,33 @@ class Verifier:
 
     def _dissent(self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query) -> str:
         """The view of a rig that speaks against the common pose, in words; empty while most views agree."""
+        if len(query.views) == 1:
+            return ""
         common = np.bincount(matches.views[estimate.inliers], minlength=len(query.views))
-        against = [
-            view
-            for view, alone in enumerate(estimate.alone)
-            if alone is not None
-            and _inliers(alone) > _DISSENT * common[view]
-            and self._stands_alone(alone, matches.of_view(view), features[view], query.views[view])
-        ]
+        alone = {
+            view: self._alone(matches.of_view(view), features[view], query.views[view])
+            for view in range(len(common))
+            if (matches.views == view).sum() > _DISSENT * common[view]  # without them it has nothing to say against it
+        }
+        against = [view for view, count in alone.items() if count > _DISSENT * common[view]]
         agreeing = sum(count >= self._config.min_inliers for view, count in enumerate(common) if view not in against)
         if not against or agreeing > len(against):
             return ""
-        view = max(against, key=lambda view: _inliers(estimate.alone[view]))
-        by_itself = _inliers(estimate.alone[view])
+        view = max(against, key=lambda view: alone[view])
         return (
-            f"{common[view]} matches of view {view + 1} of {len(common)} are inliers, {by_itself} to a pose of its own"
+            f"{common[view]} matches of view {view + 1} of {len(common)} are inliers, "
+            f"{alone[view]} to a pose of its own"
         )
 
-    def _stands_alone(self, alone: PoseEstimate, matches: Matches, features: Features, view: View) -> bool:
-        """Whether what one view says would be accepted of a single camera."""
-        calibration = self._map.scene_of(matches.point_indices).calibration
-        covariance = calibrated(alone.covariance, calibration)
-        return not any(self._objections(alone, covariance, matches, (features,), Query((view,))))
+    def _alone(self, matches: Matches, features: Features, view: View) -> int:
+        """Inliers to what one view says by itself; none where it would not be accepted of a single camera."""
+        query = Query((view,))
+        estimate = estimate_pose(self._pose, matches, query)
+        if estimate is None:
+            return 0
+        covariance = calibrated(estimate.covariance, self._map.scene_of(matches.point_indices).calibration)
+        refused = any(self._objections(estimate, covariance, matches, (features,), query))
+        return 0 if refused else int(estimate.inliers.sum())
 
     def consistency(
         self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query
@@ -168,10 +174,6 @@ class Verifier:
         shared = running[keyframes.point_offsets[1:]] - running[keyframes.point_offsets[:-1]]
         best = own.start + np.argsort(-shared[own.start : own.stop], kind="stable")[:_COVISIBLE_KEYFRAMES]
         return np.unique(np.concatenate([keyframes.visible(int(k)) for k in best]))
-
-
-def _inliers(estimate: PoseEstimate | None) -> int:
-    return 0 if estimate is None else int(estimate.inliers.sum())
 
 
 @dataclass(frozen=True, slots=True)
