@@ -53,6 +53,14 @@ def _people(seed: int) -> Array:
     return cv2.resize(noise, (CAMERA.width, CAMERA.height), interpolation=cv2.INTER_CUBIC)
 
 
+def _corner(scene: PlaneScene, rig: Pose) -> Array:
+    """(H, W) pixels, black but for a piece of what is seen from another place."""
+    elsewhere = scene.image(Pose(rig.rotation, rig.translation + np.array([-0.9, 0.0, 0.0])))
+    corner = BLACK.copy()
+    corner[40:180, 80:230] = elsewhere[40:180, 80:230]
+    return corner
+
+
 def _is_right(result: LocalizationResult, map_from_rig: Pose) -> bool:
     return result.map_from_rig is not None and result.map_from_rig.distance_to(map_from_rig)[0] < 0.02
 
@@ -79,6 +87,15 @@ def test_covered_lenses_do_not_keep_the_others_from_seeing(
         result = localizer.localize(Query(tuple(views)))
         assert _is_right(result, rig), result.reason
         assert set(result.inlier_views) == {0, 1, 2} - covered
+
+
+def test_cameras_that_see_people_do_not_keep_another_from_seeing(scene: PlaneScene, localizer: Localizer) -> None:
+    for seed, rig in enumerate(RIGS):
+        seeing, *others = _views(scene, rig, MOUNTS)
+        people = [View(_people(2 * seed + k), CAMERA, view.rig_from_camera) for k, view in enumerate(others)]
+        result = localizer.localize(Query((seeing, *people)))
+        assert _is_right(result, rig), result.reason
+        assert not localizer.localize(Query((View(_corner(scene, rig), CAMERA, MOUNTS[0]), *people))).ok
 
 
 @pytest.mark.parametrize("off", OFF)
@@ -126,9 +143,7 @@ def test_views_are_solved_alone_only_where_their_pose_could_matter(
 
 def test_a_picture_in_a_corner_of_one_view_has_no_say(scene: PlaneScene, localizer: Localizer) -> None:
     rig = RIGS[2]
-    elsewhere = scene.image(Pose(rig.rotation, rig.translation + np.array([-0.9, 0.0, 0.0])))
-    corner = BLACK.copy()
-    corner[40:180, 80:230] = elsewhere[40:180, 80:230]
+    corner = _corner(scene, rig)
     alone = localizer.localize(Query.single(corner, CAMERA))
     assert alone.inliers >= VerificationConfig().min_inliers
     assert not alone.ok

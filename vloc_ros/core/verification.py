@@ -21,6 +21,8 @@ from vloc_ros.core.result import LocalizationResult, Status
 
 _COVISIBLE_KEYFRAMES = 5
 _GRID = (8, 6)
+# a view of a rig with fewer inliers has them by chance: no pose follows from them
+_FEWEST = 4
 # a view of a rig that has so many times more inliers to a pose of its own speaks against the common one
 _DISSENT = 1.5
 
@@ -149,10 +151,18 @@ class Verifier:
     def consistency(
         self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query
     ) -> Consistency:
-        """Compare the inliers with the map points and with the keypoints of the same image regions."""
+        """Compare the inliers with the map points and with the keypoints of the same image regions.
+
+        Of a rig a view that sees nothing of the map, but people or a new shelf, says nothing against a pose that
+        another view carries: it is not counted, and the views that are have to convince without it.
+        """
+        counts = np.bincount(matches.views[estimate.inliers], minlength=len(query.views))
+        carried = counts.max() >= self._config.min_inliers
         expected = self._map.points[self._expected_points(matches.point_indices[estimate.inliers])]
         views = []
         for index, (view, found) in enumerate(zip(query.views, features, strict=True)):
+            if carried and counts[index] < _FEWEST:
+                continue
             camera_from_map = (estimate.map_from_rig @ view.rig_from_camera).inverse()
             pixels = view.camera.project(camera_from_map.apply(expected))
             inliers = matches.xy[estimate.inliers & (matches.views == index)]
@@ -192,7 +202,7 @@ def _agreement(camera: Camera, expected: Array, inliers: Array, keypoints: Array
     should, does, shows = (_cells(xy, size) for xy in (expected, inliers, keypoints))
     should_cells = np.unique(should)
     agreeing = int(np.isin(should_cells, does).sum())
-    if not len(inliers):  # a camera of a rig that sees nothing of the map says nothing against the pose
+    if not len(inliers):
         return _Agreement((0, len(expected), 0, len(should_cells), 0, 0), 0.0)
     spread = cv2.contourArea(cv2.convexHull(inliers.astype(np.float32))) / (size[0] * size[1])
     explained = int(np.isin(shows, does).sum())
