@@ -14,9 +14,7 @@ def test_names_stand_between_commas() -> None:
     assert names_of(" ") == ()
 
 
-@pytest.mark.parametrize(
-    "text", ["front,,rear", ",", "front camera", "front,1rear", "a//b"]
-)
+@pytest.mark.parametrize("text", ["front,,rear", ",", "front camera", "front,1rear", "a//b"])
 def test_what_is_no_list_of_namespaces_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="cameras is"):
         names_of(text)
