@@ -111,6 +111,15 @@ def test_unreadable_images_are_decoded_once_and_not_waited_for(world: World) -> 
     assert (world.decoded, world.waited_s) == (len(NAMES), 0.0)
 
 
+def test_an_image_of_a_time_without_odometry_is_left_out_and_named(world: World) -> None:
+    front, rear = world.image("front"), world.image("rear", stamp_ns=BEFORE_NS)
+    assert world.see(front, rear).cameras == ("front", "rear")
+    world.no_odometry_at = {BEFORE_NS}
+    seen = world.see(front, rear)
+    assert seen.cameras == ("front",)
+    assert seen.left_out == "left out rear: TF has no odom -> base_link"
+
+
 def test_without_any_odometry_the_robot_is_taken_to_stand_still(world: World) -> None:
     world.no_odometry_at = {NOW_NS, BEFORE_NS}
     images = [world.image("front"), world.image("rear", stamp_ns=BEFORE_NS)]

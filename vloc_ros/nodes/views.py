@@ -69,7 +69,8 @@ class Views:
         Args:
             images: of one moment.
             stamp_ns: of the base that is asked for.
-            odom_from_base: odometry at that time, where it is known; carries images of another time there.
+            odom_from_base: odometry at that time, where it is known; carries images of another time there, and those
+                at whose time it is not known are left out.
 
         Raises:
             Refused: none can be used; the code is that of the first.
@@ -115,8 +116,8 @@ class Views:
         image_ns, config = stamp_ns_of(image.message), self._config
         if asked.odom_from_base is None or image_ns == asked.stamp_ns:
             return Pose.identity()
-        then = self._frames.known(config.odom_frame, config.base_frame, image_ns)
-        return Pose.identity() if then is None else asked.odom_from_base.inverse() @ then
+        then = self._frames.lookup(config.odom_frame, config.base_frame, image_ns, patience_s=0.0)
+        return asked.odom_from_base.inverse() @ then
 
 
 def _view(image: CameraImage, rig_from_camera: Pose, patience_s: float | None = None) -> View:
