@@ -57,6 +57,6 @@ def build_localizer(config: LocalizerConfig, landmark_map: LandmarkMap, *, like:
         proposers=proposers,
         matcher=NearestNeighbourMatcher(config.matcher, landmark_map, like=like.matcher if like else None),
         pose=config.pose,
-        verifier=Verifier(config.verification, landmark_map),
+        verifier=Verifier(config.verification, landmark_map, pose=config.pose),
         tracking=config.tracking,
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
+import poselib
 import pytest
 from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig, TrackingConfig, VerificationConfig
 from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import PosePrior, Query, View
 from vloc_ros.core.result import LocalizationResult
 
@@ -45,6 +47,20 @@ def _views(scene: PlaneScene, map_from_rig: Pose, mounts: Sequence[Pose]) -> lis
     return [View(scene.image(map_from_rig @ mount), CAMERA, mount) for mount in mounts]
 
 
+def _people(seed: int) -> Array:
+    """(H, W) pixels with texture everywhere, none of it of the map."""
+    noise = np.random.default_rng(seed).integers(0, 256, (CAMERA.height // 8, CAMERA.width // 8), np.uint8)
+    return cv2.resize(noise, (CAMERA.width, CAMERA.height), interpolation=cv2.INTER_CUBIC)
+
+
+def _corner(scene: PlaneScene, rig: Pose) -> Array:
+    """(H, W) pixels, black but for a piece of what is seen from another place."""
+    elsewhere = scene.image(Pose(rig.rotation, rig.translation + np.array([-0.9, 0.0, 0.0])))
+    corner = BLACK.copy()
+    corner[40:180, 80:230] = elsewhere[40:180, 80:230]
+    return corner
+
+
 def _is_right(result: LocalizationResult, map_from_rig: Pose) -> bool:
     return result.map_from_rig is not None and result.map_from_rig.distance_to(map_from_rig)[0] < 0.02
 
@@ -73,6 +89,15 @@ def test_covered_lenses_do_not_keep_the_others_from_seeing(
         assert set(result.inlier_views) == {0, 1, 2} - covered
 
 
+def test_cameras_that_see_people_do_not_keep_another_from_seeing(scene: PlaneScene, localizer: Localizer) -> None:
+    for seed, rig in enumerate(RIGS):
+        seeing, *others = _views(scene, rig, MOUNTS)
+        people = [View(_people(2 * seed + k), CAMERA, view.rig_from_camera) for k, view in enumerate(others)]
+        result = localizer.localize(Query((seeing, *people)))
+        assert _is_right(result, rig), result.reason
+        assert not localizer.localize(Query((View(_corner(scene, rig), CAMERA, MOUNTS[0]), *people))).ok
+
+
 @pytest.mark.parametrize("off", OFF)
 @pytest.mark.parametrize("misplaced", [0, 1])
 def test_two_cameras_that_disagree_are_refused(
@@ -99,11 +124,26 @@ def test_of_three_cameras_two_that_agree_are_right(
         assert _is_right(localizer.localize(Query(tuple(views))), rig)
 
 
+def test_views_are_solved_alone_only_where_their_pose_could_matter(
+    scene: PlaneScene, localizer: Localizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, solve = [], poselib.estimate_absolute_pose
+    monkeypatch.setattr(poselib, "estimate_absolute_pose", lambda *args: (calls.append(1), solve(*args))[1])
+    rig = RIGS[2]
+    views = _views(scene, rig, MOUNTS[:2])
+    strange = [View(_people(seed), CAMERA, mount) for seed, mount in enumerate(MOUNTS[:2])]
+    assert "inliers, at least" in localizer.localize(Query(tuple(strange))).reason
+    assert not calls  # the common pose has too few inliers
+    assert localizer.localize(Query((views[0], View(BLACK, CAMERA, MOUNTS[1])))).ok
+    assert not calls  # there is no other opinion
+    misplaced = View(views[1].image, CAMERA, MOUNTS[1] @ OFF[0])
+    assert not localizer.localize(Query((views[0], misplaced))).ok
+    assert calls
+
+
 def test_a_picture_in_a_corner_of_one_view_has_no_say(scene: PlaneScene, localizer: Localizer) -> None:
     rig = RIGS[2]
-    elsewhere = scene.image(Pose(rig.rotation, rig.translation + np.array([-0.9, 0.0, 0.0])))
-    corner = BLACK.copy()
-    corner[40:180, 80:230] = elsewhere[40:180, 80:230]
+    corner = _corner(scene, rig)
     alone = localizer.localize(Query.single(corner, CAMERA))
     assert alone.inliers >= VerificationConfig().min_inliers
     assert not alone.ok

@@ -26,14 +26,18 @@ def _consistency(scene: SyntheticScene, features: tuple[Features, ...], query: Q
     matches = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map).match(features, Proposal("whole_map"))
     estimate = estimate_pose(PoseConfig(), matches, query)
     assert estimate is not None
-    return Verifier(VerificationConfig(), scene.landmark_map).consistency(estimate, matches, features, query)
+    return Verifier(VerificationConfig(), scene.landmark_map, pose=PoseConfig()).consistency(
+        estimate, matches, features, query
+    )
 
 
 def _verified(scene: SyntheticScene, features: Features, config: VerificationConfig) -> LocalizationResult:
     query = scene.query()
     matches = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map).match((features,), Proposal("whole_map"))
     estimate = estimate_pose(PoseConfig(), matches, query)
-    return Verifier(config, scene.landmark_map).verify(estimate, matches, (features,), query, "whole_map")
+    return Verifier(config, scene.landmark_map, pose=PoseConfig()).verify(
+        estimate, matches, (features,), query, "whole_map"
+    )
 
 
 def _only(features: Features, kept: np.ndarray) -> Features:

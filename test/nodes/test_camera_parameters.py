@@ -14,9 +14,7 @@ def test_names_stand_between_commas() -> None:
     assert names_of(" ") == ()
 
 
-@pytest.mark.parametrize(
-    "text", ["front,,rear", ",", "front camera", "front,1rear", "a//b", "front,front", "front,front/"]
-)
+@pytest.mark.parametrize("text", ["front,,rear", ",", "front camera", "front,1rear", "a//b"])
 def test_what_is_no_list_of_namespaces_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="cameras is"):
         names_of(text)
@@ -38,6 +36,19 @@ def test_mounts_stand_between_semicolons() -> None:
 def test_parameters_that_contradict_each_other_are_refused(parameters: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_cameras(LocalizerNodeConfig(**parameters))
+
+
+@pytest.mark.parametrize(
+    ("cameras", "namespace"),
+    [("front,front", "/"), ("front,front/", "/robot1"), ("front,/front", "/"), ("front,/robot1/front", "/robot1")],
+)
+def test_a_camera_that_is_named_twice_is_refused(cameras: str, namespace: str) -> None:
+    with pytest.raises(ConfigError, match="expected every camera once"):
+        check_cameras(LocalizerNodeConfig(cameras=cameras), namespace=namespace)
+
+
+def test_the_same_name_in_another_namespace_is_another_camera() -> None:
+    check_cameras(LocalizerNodeConfig(cameras="front,/front,~/front"), namespace="/robot1")
 
 
 def test_parameters_that_fit_are_taken() -> None:

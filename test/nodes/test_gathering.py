@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,19 @@ def test_a_silent_camera_is_waited_for_and_no_longer() -> None:
     assert cameras.due(56) == []
     assert cameras.due(57) == [["0@1000"]]
     assert cameras.gathering.deadline_ns is None
+
+
+def test_an_overdue_set_that_nobody_took_still_takes_its_images() -> None:
+    cameras = Cameras()
+    assert cameras.put(FRONT, 0, 0) == []
+    assert cameras.put(REAR, 0, 70) == [["0@0", "1@0"]]
+
+
+def test_an_overdue_set_is_handed_over_with_what_came_for_it() -> None:
+    cameras = Cameras(3)
+    assert cameras.put(FRONT, 0, 0) == []
+    assert cameras.put(REAR, 0, 70) == [["0@0", "1@0"]]
+    assert cameras.put(LEFT, 0, 71) == [["late", "2@0"]]
 
 
 def test_a_slower_camera_is_in_the_sets_of_its_time() -> None:
@@ -139,6 +154,13 @@ def test_every_image_is_in_one_set_or_late(seed: int) -> None:
         assert len(cameras.gathering._open) <= 8
     ready += cameras.due(1e9)
     assert sorted(name for one in ready for name in one if name != "late") == sorted(put)
-    for names in ready:
-        stamps_ms = [int(name.partition("@")[2]) for name in names if name != "late"]
-        assert max(stamps_ms) - min(stamps_ms) <= window_ms
+    sets = [names for names in ready if names[0] != "late"]
+    assert all(_span_ms(names) <= window_ms for names in sets)
+    for one, other in combinations(sets, 2):  # none that could have been one
+        cameras_of_both = [name.partition("@")[0] for name in one + other]
+        assert len(set(cameras_of_both)) < len(cameras_of_both) or _span_ms(one + other) > window_ms
+
+
+def _span_ms(names: list[str]) -> int:
+    stamps_ms = [int(name.partition("@")[2]) for name in names]
+    return max(stamps_ms) - min(stamps_ms)

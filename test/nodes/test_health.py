@@ -262,3 +262,26 @@ def test_a_silent_camera_of_a_rig_is_a_warning_that_names_it() -> None:
     assert concern.values["images_received"] == 35
     health.image(at_ns=3 * S, age_s=0.0, camera="rear")
     assert said(health, "input", 3 * S).level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("moments", "level"),
+    [
+        ([("front",), ("rear",)] * 10, Level.WARN),
+        ([("front",), ("rear",)] * 9 + [("front", "rear")], Level.OK),
+        ([("front",)] * 20, Level.OK),  # the other one is silent, or left out
+        ([("front",), ("rear",)] * 2, Level.OK),  # too few to say
+    ],
+)
+def test_cameras_that_never_share_a_moment_are_a_warning(moments: list[tuple[str, ...]], level: Level) -> None:
+    health = Health()
+    health.begin(DiagnosticsConfig(), at_ns=START, cameras=["front", "rear"])
+    now_ns = START
+    for cameras in moments:
+        now_ns += S // 10
+        for camera in cameras:
+            health.image(at_ns=now_ns, age_s=0.05, camera=camera)
+        health.answer(replace(FIX, cameras=cameras), at_ns=now_ns)
+    concern = said(health, "input", now_ns)
+    assert concern.level is level
+    assert ("front and rear" in concern.text and "rig_window_s" in concern.text) == (level is Level.WARN)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from nodes_world import Wall
 from plane_scene import CAMERA
@@ -165,6 +166,15 @@ def test_every_image_of_a_burst_is_accounted_for(rig: Callable[..., RigRobot]) -
     assert robot.status_of(sent[-1].stamp_ns).status == LocalizationStatus.OK  # the newest wins
 
 
+def test_cameras_that_run_freely_are_a_warning(rig: Callable[..., RigRobot], ros: Ros) -> None:
+    inbox = ros.collect(DiagnosticArray, "/diagnostics")
+    robot = rig(cameras=["front", "rear"], publish_tf="none", image_depth=20, **{"diagnostics.period_s": 0.05})
+    for index in range(6):
+        for name, apart_ns in (("front", 0), ("rear", 50_000_000)):
+            robot.shoot(name, robot.stamp_ns(index) + apart_ns, robot.map_from_base(index))
+    inbox.wait(lambda all_: any("rig_window_s" in s.message for m in all_ for s in m.status), "a warning")
+
+
 def test_the_debug_image_shows_all_views(rig: Callable[..., RigRobot], ros: Ros) -> None:
     pictures = ros.collect(Image, "localizer/debug_image")
     robot = rig(cameras=["front", "rear"])
@@ -179,7 +189,12 @@ def test_the_debug_image_shows_all_views(rig: Callable[..., RigRobot], ros: Ros)
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"base_frame": ""}, {"cameras": ["front", "front"]}, {"base_from_camera": MOUNT_TEXT.partition(";")[0]}],
+    [
+        {"base_frame": ""},
+        {"cameras": ["front", "front"]},
+        {"cameras": ["front", "/front"]},
+        {"base_from_camera": MOUNT_TEXT.partition(";")[0]},
+    ],
 )
 def test_a_rig_that_makes_no_sense_is_not_configured(ros: Ros, wall: Wall, parameters: dict[str, Any]) -> None:
     robot = RigRobot(ros, wall, **parameters)

@@ -44,6 +44,14 @@ def test_an_image_that_comes_too_late_is_named_with_the_remedy() -> None:
     assert "rig_wait_s" in reason
 
 
+def test_a_moment_is_not_split_while_the_worker_is_busy() -> None:
+    both = Slot(wait_ns=0)
+    both.put(0, "front", 0)
+    both.put(1, "rear", 0)
+    assert both.slot.take() == ["front", "rear"]
+    assert not both.dropped
+
+
 @pytest.mark.parametrize("begun_before", [True, False])
 def test_the_worker_wakes_when_a_set_has_waited_long_enough(begun_before: bool) -> None:
     both, taken = Slot(wait_ns=50 * MS), []

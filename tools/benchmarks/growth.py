@@ -93,7 +93,7 @@ class HlocWay:
 
     def __init__(self, landmark_map: LandmarkMap, parts: Sequence[tuple[Room, MappedRoom]]) -> None:
         self._map, self._config = landmark_map, LocalizerConfig()
-        self._verifier = Verifier(self._config.verification, landmark_map)
+        self._verifier = Verifier(self._config.verification, landmark_map, pose=self._config.pose)
         place = landmark_map.places["vlad"]
         self._vocabulary, self._places = Vocabulary.from_arrays(place.encoder_arrays), place.descriptors
         self._features = [found for _, part in parts for found in part.features]

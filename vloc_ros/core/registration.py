@@ -24,13 +24,11 @@ class PoseEstimate:
         map_from_rig: the refined pose.
         covariance: (6, 6) from the inliers' Jacobian, not calibrated.
         inliers: (M,) bool over the matches.
-        alone: of a rig, for every view what its own matches say, as of a single camera; empty for one.
     """
 
     map_from_rig: Pose
     covariance: Array
     inliers: Array
-    alone: tuple[PoseEstimate | None, ...] = ()
 
 
 def estimate_pose(config: PoseConfig, matches: Matches, query: Query) -> PoseEstimate | None:
@@ -60,9 +58,7 @@ def estimate_pose(config: PoseConfig, matches: Matches, query: Query) -> PoseEst
     covariance = pose_covariance(
         query, map_from_rig, matches.points[inliers], matches.views[inliers], residuals[inliers]
     )
-    singles = [(matches.of_view(index), Query((view,))) for index, view in enumerate(query.views)] if is_rig else []
-    alone = tuple(estimate_pose(config, *single) for single in singles)
-    return PoseEstimate(map_from_rig, covariance, inliers, alone)
+    return PoseEstimate(map_from_rig, covariance, inliers)
 
 
 def _single_camera(matches: Matches, view: View, ransac: dict[str, float]) -> Pose | None:

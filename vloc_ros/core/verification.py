@@ -9,18 +9,20 @@ import cv2
 import numpy as np
 
 from vloc_ros.core.camera import Camera
-from vloc_ros.core.config import VerificationConfig
+from vloc_ros.core.config import PoseConfig, VerificationConfig
 from vloc_ros.core.covariance import calibrated
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.matching import Matches
 from vloc_ros.core.pose import Array
 from vloc_ros.core.query import Query, View
-from vloc_ros.core.registration import PoseEstimate
+from vloc_ros.core.registration import PoseEstimate, estimate_pose
 from vloc_ros.core.result import LocalizationResult, Status
 
 _COVISIBLE_KEYFRAMES = 5
 _GRID = (8, 6)
+# a view of a rig with fewer inliers has them by chance: no pose follows from them
+_FEWEST = 4
 # a view of a rig that has so many times more inliers to a pose of its own speaks against the common one
 _DISSENT = 1.5
 
@@ -50,8 +52,9 @@ class Verifier:
     inliers must be a fair part of them, spread over the image like them, and leave little of the image unexplained.
     """
 
-    def __init__(self, config: VerificationConfig, landmark_map: LandmarkMap) -> None:
-        self._config = config
+    def __init__(self, config: VerificationConfig, landmark_map: LandmarkMap, *, pose: PoseConfig) -> None:
+        """`pose` is how a view of a rig is asked for a pose of its own."""
+        self._config, self._pose = config, pose
         self._map = landmark_map
 
     def verify(
@@ -117,36 +120,49 @@ class Verifier:
 
     def _dissent(self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query) -> str:
         """The view of a rig that speaks against the common pose, in words; empty while most views agree."""
+        if len(query.views) == 1:
+            return ""
         common = np.bincount(matches.views[estimate.inliers], minlength=len(query.views))
-        against = [
-            view
-            for view, alone in enumerate(estimate.alone)
-            if alone is not None
-            and _inliers(alone) > _DISSENT * common[view]
-            and self._stands_alone(alone, matches.of_view(view), features[view], query.views[view])
-        ]
+        alone = {
+            view: self._alone(matches.of_view(view), features[view], query.views[view])
+            for view in range(len(common))
+            if (matches.views == view).sum() > _DISSENT * common[view]  # without them it has nothing to say against it
+        }
+        against = [view for view, count in alone.items() if count > _DISSENT * common[view]]
         agreeing = sum(count >= self._config.min_inliers for view, count in enumerate(common) if view not in against)
         if not against or agreeing > len(against):
             return ""
-        view = max(against, key=lambda view: _inliers(estimate.alone[view]))
-        by_itself = _inliers(estimate.alone[view])
+        view = max(against, key=lambda view: alone[view])
         return (
-            f"{common[view]} matches of view {view + 1} of {len(common)} are inliers, {by_itself} to a pose of its own"
+            f"{common[view]} matches of view {view + 1} of {len(common)} are inliers, "
+            f"{alone[view]} to a pose of its own"
         )
 
-    def _stands_alone(self, alone: PoseEstimate, matches: Matches, features: Features, view: View) -> bool:
-        """Whether what one view says would be accepted of a single camera."""
-        calibration = self._map.scene_of(matches.point_indices).calibration
-        covariance = calibrated(alone.covariance, calibration)
-        return not any(self._objections(alone, covariance, matches, (features,), Query((view,))))
+    def _alone(self, matches: Matches, features: Features, view: View) -> int:
+        """Inliers to what one view says by itself; none where it would not be accepted of a single camera."""
+        query = Query((view,))
+        estimate = estimate_pose(self._pose, matches, query)
+        if estimate is None:
+            return 0
+        covariance = calibrated(estimate.covariance, self._map.scene_of(matches.point_indices).calibration)
+        refused = any(self._objections(estimate, covariance, matches, (features,), query))
+        return 0 if refused else int(estimate.inliers.sum())
 
     def consistency(
         self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query
     ) -> Consistency:
-        """Compare the inliers with the map points and with the keypoints of the same image regions."""
+        """Compare the inliers with the map points and with the keypoints of the same image regions.
+
+        Of a rig a view that sees nothing of the map, but people or a new shelf, says nothing against a pose that
+        another view carries: it is not counted, and the views that are have to convince without it.
+        """
+        counts = np.bincount(matches.views[estimate.inliers], minlength=len(query.views))
+        carried = counts.max() >= self._config.min_inliers
         expected = self._map.points[self._expected_points(matches.point_indices[estimate.inliers])]
         views = []
         for index, (view, found) in enumerate(zip(query.views, features, strict=True)):
+            if carried and counts[index] < _FEWEST:
+                continue
             camera_from_map = (estimate.map_from_rig @ view.rig_from_camera).inverse()
             pixels = view.camera.project(camera_from_map.apply(expected))
             inliers = matches.xy[estimate.inliers & (matches.views == index)]
@@ -170,10 +186,6 @@ class Verifier:
         return np.unique(np.concatenate([keyframes.visible(int(k)) for k in best]))
 
 
-def _inliers(estimate: PoseEstimate | None) -> int:
-    return 0 if estimate is None else int(estimate.inliers.sum())
-
-
 @dataclass(frozen=True, slots=True)
 class _Agreement:
     """Of one view: inliers, expected points, regions of both, regions of expected points, keypoints that lie in
@@ -190,7 +202,7 @@ def _agreement(camera: Camera, expected: Array, inliers: Array, keypoints: Array
     should, does, shows = (_cells(xy, size) for xy in (expected, inliers, keypoints))
     should_cells = np.unique(should)
     agreeing = int(np.isin(should_cells, does).sum())
-    if not len(inliers):  # a camera of a rig that sees nothing of the map says nothing against the pose
+    if not len(inliers):
         return _Agreement((0, len(expected), 0, len(should_cells), 0, 0), 0.0)
     spread = cv2.contourArea(cv2.convexHull(inliers.astype(np.float32))) / (size[0] * size[1])
     explained = int(np.isin(shows, does).sum())

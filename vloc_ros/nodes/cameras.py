@@ -45,8 +45,12 @@ class CameraImage:
     number: int = 0
 
 
-def check_cameras(config: LocalizerNodeConfig) -> None:
+def check_cameras(config: LocalizerNodeConfig, *, node: str = "localizer", namespace: str = "/") -> None:
     """Whether the parameters say which cameras there are and where they sit.
+
+    Args:
+        config: the parameters.
+        node, namespace: the name and the namespace of the node that they are for.
 
     Raises:
         ConfigError: they do not, or they contradict each other.
@@ -61,13 +65,16 @@ def check_cameras(config: LocalizerNodeConfig) -> None:
             f"base_from_camera has {len(mounts)} poses, expected one for each of {max(len(names), 1)} cameras, "
             "with ; between them; or leave it empty and let TF say"
         )
+    topics = [expand_topic_name(f"{name}/image", node, namespace) for name in names]
+    if len(set(topics)) < len(topics):
+        raise ConfigError(f"cameras is {config.cameras!r}, that is {', '.join(topics)}; expected every camera once")
 
 
 def names_of(text: str) -> tuple[str, ...]:
     """The parameter `cameras`; empty for one camera without a name.
 
     Raises:
-        ConfigError: a name that is none, or the same twice.
+        ConfigError: a name that is none.
     """
     names = tuple(name.strip().rstrip("/") for name in text.split(",")) if text.strip() else ()
     for name in names:
@@ -77,8 +84,6 @@ def names_of(text: str) -> tuple[str, ...]:
             raise ConfigError(
                 f"cameras is {text!r}, expected namespaces with commas between them; {name!r} is none"
             ) from error
-    if len(set(names)) < len(names):
-        raise ConfigError(f"cameras is {text!r}, expected every camera once")
     return names
 
 

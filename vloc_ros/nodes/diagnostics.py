@@ -24,6 +24,7 @@ def answered_of(status: LocalizationStatus) -> Answered:
         inliers=status.inliers,
         total_ms=status.total_ms,
         stages_ms=dict(zip(status.stages, status.stage_ms, strict=True)),
+        cameras=tuple(status.cameras),
     )
 
 

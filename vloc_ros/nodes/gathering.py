@@ -68,13 +68,14 @@ class Gathering(Generic[T]):
             stamp_ns: when it was taken, in the time of the cameras.
             arrival_ns: now, in a time that never goes back.
         """
-        ready = self.due(arrival_ns)
         home = self._home(camera, stamp_ns)
+        if home is not None:  # before it is handed over for being overdue
+            home.add(camera, stamp_ns, item)
+        ready = self.due(arrival_ns)
         if home is None:
-            home = ImageSet(stamp_ns, stamp_ns, arrival_ns + self._wait_ns)
+            home = ImageSet(stamp_ns, stamp_ns, arrival_ns + self._wait_ns, {camera: item})
             self._open.append(home)
-        home.add(camera, stamp_ns, item)
-        if len(home.items) == self._cameras:
+        if home in self._open and len(home.items) == self._cameras:
             ready += self._hand_over(home)
         elif len(self._open) > _MOST_OPEN:
             ready += self._hand_over(self._open[0])

@@ -13,6 +13,7 @@ from vloc_ros.node_config import DiagnosticsConfig
 from vloc_ros.nodes.recent import (
     Answered,
     Recent,
+    always_apart,
     localized_share,
     median_inliers,
     median_stages_ms,
@@ -232,6 +233,10 @@ class Health:
             silent_s = (now_ns - image_ns) / _NS_PER_S
             if camera and limit_s and silent_s > limit_s:
                 yield Level.WARN, f"no image of camera {camera} for {silent_s:.1f} s"
+        apart = always_apart([answered for _, answered in self._answers.since(now_ns)], at_least=_FEW)
+        if apart:
+            hint = "are their stamps within rig_window_s, and do they come within rig_wait_s?"
+            yield Level.WARN, f"images of {' and '.join(apart)} are never of one moment; {hint}"
 
     def _about_age(self, age_s: float | None) -> Iterator[Finding]:
         limit_s = self._config.max_age_s

@@ -95,7 +95,7 @@ class LocalizerNode(ManagedNode):
         self.get_logger().info("parameters: " + ", ".join(f"{leaf.name}={leaf.value!r}" for leaf in leaves))
         self._reporting.timer_period_ns = int(self._config.diagnostics.period_s * 1e9)
         self._reporting.reset()
-        check_cameras(self._config)
+        check_cameras(self._config, node=self.get_name(), namespace=self.get_namespace())
         self._outputs = Outputs(self, self._config)
         if self._buffer is None:  # one for the life of the node: a buffer does not leave the node's clock again
             self._buffer = Buffer(node=self)

@@ -22,6 +22,7 @@ class Answered:
         inliers: of the pose.
         total_ms: from the worker taking the image to its answer.
         stages_ms: milliseconds by stage.
+        cameras: of a rig, those that it was about.
     """
 
     status: str
@@ -29,6 +30,16 @@ class Answered:
     inliers: int = 0
     total_ms: float = 0.0
     stages_ms: dict[str, float] = field(default_factory=dict)
+    cameras: tuple[str, ...] = ()
+
+
+def always_apart(answers: list[Answered], *, at_least: int) -> list[str]:
+    """The cameras that came so often, none of them ever with another one; none when they do come together."""
+    if any(len(answered.cameras) > 1 for answered in answers):
+        return []
+    times = Counter(camera for answered in answers for camera in answered.cameras)
+    often = sorted(camera for camera, count in times.items() if count >= at_least)
+    return often if len(often) > 1 else []
 
 
 class Recent(Generic[T]):

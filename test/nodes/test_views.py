@@ -1,0 +1,126 @@
+"""Which images of a rig become views, and how long is waited for them, by a clock that only waiting moves."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from plane_scene import CAMERA
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.pose import Pose
+from vloc_ros.node_config import LocalizerNodeConfig
+from vloc_ros.nodes import views
+from vloc_ros.nodes.cameras import CameraImage, CameraSource
+from vloc_ros.nodes.conversion import bgr_message
+from vloc_ros.nodes.refusal import Refused
+from vloc_ros.nodes.views import Seen, Views
+
+TIMEOUT_S = 0.2
+NOW_NS = 5_000_000_000
+BEFORE_NS = NOW_NS - 15_000_000
+NAMES = ("front", "rear", "left", "right")
+
+
+class World:
+    """TF and camera_info as they are heard: what is in `unknown` does not come, however long it is waited for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.unknown: set[str] = set()
+        self.no_odometry_at: set[int] = set()
+        self.waited_s = 0.0
+        self.decoded = 0
+        self.views = Views(LocalizerNodeConfig(transform_timeout_s=TIMEOUT_S), self)  # type: ignore[arg-type]
+        decode = views.image_of
+        monkeypatch.setattr(views, "time", SimpleNamespace(monotonic=lambda: 100.0 + self.waited_s))
+        monkeypatch.setattr(views, "image_of", lambda message: (self._count(), decode(message))[1])
+
+    def see(self, *images: CameraImage) -> Seen:
+        """The views of images of one moment; odometry is known at the newest."""
+        return self.views.of_rig(images, stamp_ns=NOW_NS, odom_from_base=Pose.identity())
+
+    def image(self, name: str, *, stamp_ns: int = NOW_NS, encoding: str = "bgr8") -> CameraImage:
+        """The image of a camera; `image.source.calibration` is this world's."""
+        message = bgr_message(stamp_ns, name, np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8))
+        message.encoding = encoding
+        return CameraImage(CameraSource(name, _Info(self, name)), message)  # type: ignore[arg-type]
+
+    def lookup(self, target: str, source: str, stamp_ns: int, *, patience_s: float | None = None) -> Pose:
+        """As of Frames."""
+        if source in self.unknown or (target == "odom" and stamp_ns in self.no_odometry_at):
+            self.wait(patience_s)
+            raise Refused(LocalizationStatus.NO_ODOMETRY, f"TF has no {target} -> {source}")
+        return Pose.identity()
+
+    def known(self, target: str, source: str, stamp_ns: int) -> Pose | None:
+        """As of Frames."""
+        return None if stamp_ns in self.no_odometry_at else Pose.identity()
+
+    def wait(self, patience_s: float | None) -> None:
+        """In vain."""
+        self.waited_s += TIMEOUT_S if patience_s is None else patience_s
+
+    def _count(self) -> None:
+        self.decoded += 1
+
+
+class _Info:
+    """As Calibration."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world, self._topic = world, f"{name}/camera_info"
+
+    def camera(self, patience_s: float | None = None) -> Camera:
+        if self._topic in self._world.unknown:
+            self._world.wait(patience_s)
+            raise Refused(LocalizationStatus.NO_CALIBRATION, f"no {self._topic}")
+        return CAMERA
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def test_cameras_that_tf_does_not_know_any_more_are_waited_for_together(world: World) -> None:
+    images = [world.image(name) for name in NAMES]
+    assert world.see(*images).cameras == NAMES
+    world.unknown = set(NAMES)
+    with pytest.raises(Refused, match="front: TF has no base_link -> front; rear: "):
+        world.see(*images)
+    assert world.waited_s == pytest.approx(TIMEOUT_S)
+
+
+def test_what_never_came_is_waited_for_only_where_nothing_else_is_seen(world: World) -> None:
+    images = [world.image(name) for name in NAMES]
+    world.unknown = {"front", "rear/camera_info"}
+    assert world.see(*images).cameras == ("left", "right")
+    assert world.waited_s == 0.0
+    world.unknown |= {"left", "right/camera_info"}
+    with pytest.raises(Refused):
+        world.see(*images[:2])
+    assert world.waited_s == pytest.approx(TIMEOUT_S)
+
+
+def test_unreadable_images_are_decoded_once_and_not_waited_for(world: World) -> None:
+    with pytest.raises(Refused, match="front: an image has encoding") as refused:
+        world.see(*(world.image(name, encoding="no_such_encoding") for name in NAMES))
+    assert refused.value.code == LocalizationStatus.BAD_IMAGE
+    assert (world.decoded, world.waited_s) == (len(NAMES), 0.0)
+
+
+def test_an_image_of_a_time_without_odometry_is_left_out_and_named(world: World) -> None:
+    front, rear = world.image("front"), world.image("rear", stamp_ns=BEFORE_NS)
+    assert world.see(front, rear).cameras == ("front", "rear")
+    world.no_odometry_at = {BEFORE_NS}
+    seen = world.see(front, rear)
+    assert seen.cameras == ("front",)
+    assert seen.left_out == "left out rear: TF has no odom -> base_link"
+
+
+def test_without_any_odometry_the_robot_is_taken_to_stand_still(world: World) -> None:
+    world.no_odometry_at = {NOW_NS, BEFORE_NS}
+    images = [world.image("front"), world.image("rear", stamp_ns=BEFORE_NS)]
+    assert world.views.of_rig(images, stamp_ns=NOW_NS, odom_from_base=None).cameras == ("front", "rear")
