@@ -39,6 +39,7 @@ def bag(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -> 
 def source_of(bag: Path, **options: Any) -> BagSource:
     given = {
         "image_topic": None,
+        "rectified": False,
         "camera_info_topic": None,
         "limit": None,
         "absent": False,

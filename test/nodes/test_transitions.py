@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from nodes_world import Wall
@@ -28,7 +29,9 @@ STEPS = (
 def test_a_hundred_cycles_leave_nothing_behind(ros: Ros, wall: Wall, tmp_path: Path) -> None:
     settled_mb = 0.0
     with Children(os.environ, tmp_path) as children:
+        heard = ros.collect(DiagnosticArray, "/diagnostics")
         children.start("localizer", map=str(wall.map), autostart=False)
+        heard.wait(lambda all_: len(all_) > 0, "diagnostics")  # both sides know each other
         for cycle in range(CYCLES):
             for step in STEPS:
                 request = ChangeState.Request(transition=Transition(id=step))

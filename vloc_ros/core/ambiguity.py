@@ -23,6 +23,8 @@ from vloc_ros.core.result import LocalizationResult
 # neighbours as near in descriptor space as this part of those that the accepted pose explains
 _LIKE_PERCENTILE = 90.0
 _PLACES_TRIED = 3
+# nearer poses are about one place: a camera of a rig that sits elsewhere than it should is not for this to find
+_ELSEWHERE_M = 1.0
 # the keyframe that saw most of what fits another pose need not have seen all of it
 _OF_ONE_KEYFRAME = 0.6
 _LEAST_ITERATIONS, _MISSED = 20, 1e-3
@@ -77,7 +79,8 @@ def rival_of(
         if estimate is not None:
             fitting = rivals.fit(estimate.map_from_rig, neighbours, query, landmark_map, pose.max_error_px)
             count = len(np.unique(rivals.keypoints[fitting]))
-            if count >= needed:
+            metres, _ = estimate.map_from_rig.distance_to(accepted.map_from_rig)
+            if metres > _ELSEWHERE_M and count >= needed:
                 return Rival(count, of_accepted)
         rest = rest.only(~seen)
     return None
