@@ -9,6 +9,7 @@ import pytest
 from synthetic import SyntheticScene, looking
 
 from vloc_ros.assembly import build_localizer
+from vloc_ros.core.ambiguity import _iterations
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.landmark_map import Keyframes, LandmarkMap
 from vloc_ros.core.pose import Array
@@ -68,6 +69,11 @@ def test_a_few_things_that_hang_elsewhere_too_do_not_matter(scene: SyntheticScen
         result = localizer.localize_features((scene.features(view),), scene.query())
         assert result.status is Status.OK
         assert result.map_from_rig.distance_to(view)[0] < 1e-3
+
+
+def test_a_few_inliers_among_many_lookalikes_take_no_longer(scene: SyntheticScene) -> None:
+    """What little would make a rival is not searched for without end."""
+    assert _iterations(0.5) < _iterations(0.3) < _iterations(0.1) == _iterations(1e-6) == 1000
 
 
 def test_who_knows_where_the_camera_is_has_nothing_to_choose(scene: SyntheticScene) -> None:

@@ -27,7 +27,8 @@ _PLACES_TRIED = 3
 _ELSEWHERE_M = 1.0
 # the keyframe that saw most of what fits another pose need not have seen all of it
 _OF_ONE_KEYFRAME = 0.6
-_LEAST_ITERATIONS, _MISSED = 20, 1e-3
+_MISSED = 1e-3
+_ITERATIONS = (20, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +88,9 @@ def rival_of(
 
 
 def _iterations(inlier_ratio: float) -> int:
-    """Samples of three among which one of inliers alone is as good as certain, where so many are inliers."""
+    """Samples of three among which one of inliers alone is as good as certain, where so many are inliers; bounded."""
     all_inliers = min(inlier_ratio, 0.9) ** 3
-    return max(_LEAST_ITERATIONS, int(np.ceil(np.log(_MISSED) / np.log1p(-all_inliers))))
+    return int(np.clip(np.log(_MISSED) / np.log1p(-all_inliers), *_ITERATIONS))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -204,7 +204,7 @@ class LandmarkMap:
             if scene.frame_id == frame_id:
                 return scene
         found = f"the frame is {frame_id!r}" if frame_id else f"the map has {len(self.scenes)} scenes"
-        raise InputError(f"{found}, expected the frame of one of its scenes: {', '.join(self.frame_ids)}")
+        raise InputError(f"{found}, expected one scene named by its frame: {', '.join(self.frame_ids)}")
 
     def scene_of(self, points: Array) -> Scene:
         """The scene of (N,) points of one scene, N >= 1."""
