@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vloc_ros.core.config import PoseConfig
-from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.landmark_map import LandmarkMap, Scene
 from vloc_ros.core.matching import Matches, Neighbours
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import Query
@@ -22,6 +22,8 @@ from vloc_ros.core.result import LocalizationResult
 
 # neighbours as near in descriptor space as this part of those that the accepted pose explains
 _LIKE_PERCENTILE = 90.0
+# a pose that this part of the accepted one's keypoints fit leaves it open which of the two it is
+_SHARE = 0.6
 _PLACES_TRIED = 3
 # nearer poses are about one place: a camera of a rig that sits elsewhere than it should is not for this to find
 _ELSEWHERE_M = 1.0
@@ -46,10 +48,8 @@ def rival_of(
     *,
     landmark_map: LandmarkMap,
     pose: PoseConfig,
-    share: float,
 ) -> Rival | None:
-    """The pose elsewhere in the scene that most keypoints fit; None when they are fewer than `share` of those that fit
-    the accepted one.
+    """A pose elsewhere in the scene that about as many keypoints fit as the accepted one; None when there is none.
 
     Args:
         accepted: with its pose.
@@ -57,31 +57,26 @@ def rival_of(
         query: the images' cameras.
         landmark_map: where the points are.
         pose: when a point fits.
-        share: of the accepted pose's keypoints.
     """
     assert accepted.map_from_rig is not None
-    scene = landmark_map.scene(accepted.frame_id).points
-    keypoint, rank = np.nonzero((neighbours.point_indices >= scene.start) & (neighbours.point_indices < scene.stop))
-    pairs = _Pairs(keypoint, neighbours.point_indices[keypoint, rank], neighbours.distances[keypoint, rank])
-    near = pairs.fit(accepted.map_from_rig, neighbours, query, landmark_map, pose.max_error_px)
+    pairs = _Pairs.in_scene(landmark_map.scene(accepted.frame_id), neighbours, landmark_map)
+    near = pairs.fit(accepted.map_from_rig, query, pose.max_error_px)
     if not near.any():
         return None
     like = pairs.distances <= np.percentile(pairs.distances[near], _LIKE_PERCENTILE)
     of_accepted = len(np.unique(pairs.keypoints[near & like]))
-    needed = share * of_accepted
+    needed = _SHARE * of_accepted
     rivals = rest = pairs.only(like & ~near)
     for _ in range(_PLACES_TRIED):
-        seen = _seen_together(rest, landmark_map)
+        seen = rest.seen_together()
         together = rest.only(seen).nearest()
         if len(together.keypoints) < _OF_ONE_KEYFRAME * needed:
             return None
         quick = replace(pose, max_iterations=_iterations(_OF_ONE_KEYFRAME * needed / len(together.keypoints)))
-        estimate = estimate_pose(quick, together.matches(neighbours, landmark_map), query)
-        if estimate is not None:
-            fitting = rivals.fit(estimate.map_from_rig, neighbours, query, landmark_map, pose.max_error_px)
-            count = len(np.unique(rivals.keypoints[fitting]))
-            metres, _ = estimate.map_from_rig.distance_to(accepted.map_from_rig)
-            if metres > _ELSEWHERE_M and count >= needed:
+        estimate = estimate_pose(quick, together.matches, query)
+        if estimate and estimate.map_from_rig.distance_to(accepted.map_from_rig)[0] > _ELSEWHERE_M:
+            count = len(np.unique(rivals.keypoints[rivals.fit(estimate.map_from_rig, query, pose.max_error_px)]))
+            if count >= needed:
                 return Rival(count, of_accepted)
         rest = rest.only(~seen)
     return None
@@ -95,36 +90,46 @@ def _iterations(inlier_ratio: float) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pairs:
-    """(N,) keypoints, points that look like them, and squared distances."""
+    """(N,) keypoints, points of the map that look like them, and squared distances."""
 
+    neighbours: Neighbours
+    landmark_map: LandmarkMap
     keypoints: Array
     points: Array
     distances: Array
 
+    @staticmethod
+    def in_scene(scene: Scene, neighbours: Neighbours, landmark_map: LandmarkMap) -> _Pairs:
+        points = neighbours.point_indices
+        keypoints, rank = np.nonzero((points >= scene.points.start) & (points < scene.points.stop))
+        return _Pairs(
+            neighbours, landmark_map, keypoints, points[keypoints, rank], neighbours.distances[keypoints, rank]
+        )
+
     def only(self, chosen: Array) -> _Pairs:
-        return _Pairs(self.keypoints[chosen], self.points[chosen], self.distances[chosen])
+        some = (self.keypoints[chosen], self.points[chosen], self.distances[chosen])
+        return _Pairs(self.neighbours, self.landmark_map, *some)
 
     def nearest(self) -> _Pairs:
         """Of each keypoint the one most alike."""
         order = np.argsort(self.distances, kind="stable")
         return self.only(order[np.unique(self.keypoints[order], return_index=True)[1]])
 
-    def matches(self, neighbours: Neighbours, landmark_map: LandmarkMap) -> Matches:
-        points = landmark_map.points[self.points].astype(np.float64)
-        return Matches(neighbours.views[self.keypoints], neighbours.xy[self.keypoints], self.points, points)
+    def seen_together(self) -> Array:
+        """(N,) whether the keyframe that saw the points of most of them saw each."""
+        keyframes = self.landmark_map.keyframes
+        votes = keyframes.sums(np.bincount(self.points, minlength=len(self.landmark_map.points)))
+        return np.isin(self.points, keyframes.visible(int(votes.argmax())))
 
-    def fit(
-        self, map_from_rig: Pose, neighbours: Neighbours, query: Query, landmark_map: LandmarkMap, max_error_px: float
-    ) -> Array:
+    @property
+    def matches(self) -> Matches:
+        """The pairs as matches."""
+        positions = self.landmark_map.points[self.points].astype(np.float64)
+        return Matches(
+            self.neighbours.views[self.keypoints], self.neighbours.xy[self.keypoints], self.points, positions
+        )
+
+    def fit(self, map_from_rig: Pose, query: Query, max_error_px: float) -> Array:
         """(N,) whether each point lies at its keypoint."""
-        residuals = reprojection_residuals(map_from_rig, self.matches(neighbours, landmark_map), query)
-        return np.asarray(np.nan_to_num(np.linalg.norm(residuals, axis=1), nan=np.inf) < max_error_px)
-
-
-def _seen_together(pairs: _Pairs, landmark_map: LandmarkMap) -> Array:
-    """(N,) whether the keyframe that saw the points of most of them saw each."""
-    keyframes = landmark_map.keyframes
-    weight = np.bincount(pairs.points, minlength=len(landmark_map.points))
-    running = np.concatenate([[0], np.cumsum(weight[keyframes.point_indices])])
-    votes = running[keyframes.point_offsets[1:]] - running[keyframes.point_offsets[:-1]]
-    return np.isin(pairs.points, keyframes.visible(int(votes.argmax())))
+        errors = np.linalg.norm(reprojection_residuals(map_from_rig, self.matches, query), axis=1)
+        return np.asarray(np.nan_to_num(errors, nan=np.inf) < max_error_px)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -53,6 +53,11 @@ class Keyframes:
     def visible(self, k: int) -> Array:
         """(V,) int32 indices of the map points that keyframe k saw."""
         return np.asarray(self.point_indices[self.point_offsets[k] : self.point_offsets[k + 1]])
+
+    def sums(self, weights: Array) -> Array:
+        """(K,) sum of the (P,) integer weights of the points that each keyframe saw."""
+        running = np.concatenate([[0], np.cumsum(weights[self.point_indices])])
+        return np.asarray(running[self.point_offsets[1:]] - running[self.point_offsets[:-1]])
 
     def part(self, some: slice, *, first_point: int) -> Keyframes:
         """Some keyframes, with the points that they saw counted from the first of them on."""
@@ -105,6 +110,17 @@ class Scene:
         # TF takes /map for map
         if not isinstance(frame_id, str) or not frame_id or frame_id.startswith("/") or frame_id.split() != [frame_id]:
             raise MapError(f"the frame is {frame_id!r}, expected the name of a ROS frame such as map or kitchen")
+
+
+def consecutive(scenes: Iterable[Scene]) -> tuple[Scene, ...]:
+    """Scenes with as many points and keyframes as they have, one after the other."""
+    placed, point, keyframe = list[Scene](), 0, 0
+    for scene in scenes:
+        points = range(point, point + len(scene.points))
+        keyframes = range(keyframe, keyframe + len(scene.keyframes))
+        placed.append(replace(scene, points=points, keyframes=keyframes))
+        point, keyframe = points.stop, keyframes.stop
+    return tuple(placed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,7 +243,7 @@ class LandmarkMap:
         keyframes = slice(scene.keyframes.start, scene.keyframes.stop)
         return replace(
             self,
-            scenes=(replace(scene, points=range(len(scene.points)), keyframes=range(len(scene.keyframes))),),
+            scenes=consecutive([scene]),
             points=self.points[points],
             landmark_ids=self.landmark_ids[points] - self.landmark_ids[points].min(),
             codes=self.codes[points],

@@ -23,8 +23,6 @@ from vloc_ros.core.verification import Verifier
 _SCENES_ASKED = 3
 # when another scene explains an image with more than this part of the inliers, nothing in it tells them apart
 _RIVAL_INLIERS = 0.5
-# likewise of the keypoints that fit another place of the same scene
-_RIVAL_KEYPOINTS = 0.6
 
 
 class Localizer:
@@ -94,7 +92,8 @@ class Localizer:
             with clock.stage("matching"):
                 matches = self.matcher.match(features, proposal)
             result = self._best_scene(matches, features, query, proposal, clock)
-            if result.ok:
+            # what fits two places is no clearer where only one of them is looked at
+            if result.ok or result.status is Status.AMBIGUOUS:
                 return result.timed(clock.times_ms, keypoints)
             refusal = refusal.or_better(result)
         return refusal.timed(clock.times_ms, keypoints)
@@ -125,9 +124,7 @@ class Localizer:
         """An answer, or none when about as much of the image fits another place of the scene."""
         if proposal.windows or matches.neighbours is None:  # who knows where the camera is has nothing to choose
             return accepted
-        rival = rival_of(
-            accepted, matches.neighbours, query, landmark_map=self.map, pose=self._pose, share=_RIVAL_KEYPOINTS
-        )
+        rival = rival_of(accepted, matches.neighbours, query, landmark_map=self.map, pose=self._pose)
         if rival is None:
             return accepted
         reason = f"{rival.keypoints} keypoints fit another place as well, {rival.of_accepted} this one"

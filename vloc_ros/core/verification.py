@@ -180,8 +180,7 @@ class Verifier:
         keyframes, own = self._map.keyframes, self._map.scene_of(inlier_points).keyframes
         is_inlier = np.zeros(len(self._map.points), np.int64)
         is_inlier[inlier_points] = 1
-        running = np.concatenate([[0], np.cumsum(is_inlier[keyframes.point_indices])])
-        shared = running[keyframes.point_offsets[1:]] - running[keyframes.point_offsets[:-1]]
+        shared = keyframes.sums(is_inlier)
         best = own.start + np.argsort(-shared[own.start : own.stop], kind="stable")[:_COVISIBLE_KEYFRAMES]
         return np.unique(np.concatenate([keyframes.visible(int(k)) for k in best]))
 

@@ -15,15 +15,13 @@ from dataclasses import dataclass, replace
 import faiss
 import numpy as np
 
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, Scene
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, consecutive
 from vloc_ros.core.pose import Array
 
 _CELLS = 8
 # the view that the cells divide: 45 degrees to each side of the axis
 _HALF_VIEW = 1.0
 _LEAST_DISTINCTNESS = 0.25
-
-
 LEAST_POINTS_PER_SCENE = 50
 
 
@@ -72,9 +70,12 @@ def _by_worth(landmark_map: LandmarkMap) -> Array:
 def with_points(landmark_map: LandmarkMap, kept: Array) -> LandmarkMap:
     """The same map with some of its points; landmarks keep their ids, also those that have none left."""
     kept = np.sort(kept)
+    counts = np.bincount(landmark_map.scene_of_point[kept], minlength=len(landmark_map.scenes)).tolist()
     return replace(
         landmark_map,
-        scenes=_scenes(landmark_map, kept),
+        scenes=consecutive(
+            replace(scene, points=range(count)) for scene, count in zip(landmark_map.scenes, counts, strict=True)
+        ),
         points=landmark_map.points[kept],
         landmark_ids=landmark_map.landmark_ids[kept],
         codes=landmark_map.codes[kept],
@@ -115,15 +116,6 @@ def _distinctness(landmark_map: LandmarkMap) -> Array:
     distances, _ = faiss.knn(landmark_map.descriptors, landmark_map.descriptors, 2)
     apart = np.sqrt(np.maximum(distances[:, 1], 0.0))
     return np.asarray(np.clip(apart / max(float(np.median(apart)), 1e-9), _LEAST_DISTINCTNESS, 1.0))
-
-
-def _scenes(landmark_map: LandmarkMap, kept: Array) -> tuple[Scene, ...]:
-    ends = [int(np.searchsorted(kept, scene.points.stop)) for scene in landmark_map.scenes]
-    starts = [0, *ends[:-1]]
-    return tuple(
-        replace(scene, points=range(start, end))
-        for scene, start, end in zip(landmark_map.scenes, starts, ends, strict=True)
-    )
 
 
 def _keyframes(landmark_map: LandmarkMap, kept: Array) -> Keyframes:

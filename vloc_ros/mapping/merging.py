@@ -11,7 +11,7 @@ import numpy as np
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, Scene
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, consecutive
 from vloc_ros.core.pose import Array
 from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.config import MappingConfig
@@ -40,7 +40,7 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
     codes = codec.encode(described)
     return LandmarkMap(
         name=name,
-        scenes=_joined_scenes(maps),
+        scenes=consecutive(scene for m in maps for scene in m.scenes),
         points=np.concatenate([m.points for m in maps]),
         landmark_ids=_joined_landmarks(maps),
         codes=codes,
@@ -64,16 +64,6 @@ def _check(maps: Sequence[LandmarkMap]) -> None:
     descriptors = {len(m.codec.mean) for m in maps}
     if len(extractors) > 1 or len(descriptors) > 1:
         raise InputError(f"the maps have keypoints of {', '.join(sorted(extractors))}; build them with the same ones")
-
-
-def _joined_scenes(maps: Sequence[LandmarkMap]) -> tuple[Scene, ...]:
-    scenes, point, keyframe = [], 0, 0
-    for scene in (scene for m in maps for scene in m.scenes):
-        points = range(point, point + len(scene.points))
-        keyframes = range(keyframe, keyframe + len(scene.keyframes))
-        scenes.append(replace(scene, points=points, keyframes=keyframes))
-        point, keyframe = points.stop, keyframes.stop
-    return tuple(scenes)
 
 
 def _joined_keyframes(maps: Sequence[LandmarkMap]) -> Keyframes:

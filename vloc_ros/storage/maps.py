@@ -16,7 +16,7 @@ import numpy as np
 from vloc_ros.core.config import ExtractorConfig, config_from_mapping
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import MapError, VlocError
-from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, PlaceIndex, Scene
+from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, PlaceIndex, Scene, consecutive
 from vloc_ros.core.pose import Array
 from vloc_ros.storage.arrays import decoded_array, encoded_array
 from vloc_ros.storage.atomic import write_bytes_atomically
@@ -187,15 +187,14 @@ def _assembled(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
 
 
 def _scenes(entries: list[Any]) -> tuple[Scene, ...]:
-    scenes, point, keyframe = [], 0, 0
+    scenes = []
     for entry in entries:
         counts = entry["points"], entry["keyframes"]
         if any(type(n) is not int or not 0 < n < _MOST_IN_A_SCENE for n in counts):
             raise MapError(f"a scene has {counts} points and keyframes, expected numbers above 0; build the map again")
-        points, keyframes = range(point, point + counts[0]), range(keyframe, keyframe + counts[1])
+        points, keyframes = (range(count) for count in counts)
         scenes.append(Scene(entry["frame_id"], points, keyframes, _calibration(entry["calibration"])))
-        point, keyframe = points.stop, keyframes.stop
-    return tuple(scenes)
+    return consecutive(scenes)
 
 
 def _codec(manifest: Mapping[str, Any], arrays: _Arrays) -> DescriptorCodec:
