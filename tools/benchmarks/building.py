@@ -22,7 +22,8 @@ from vloc_ros.core.features import Extractor, Features
 from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, Scene
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.vocabulary import Vocabulary
-from vloc_ros.mapping.landmarks import cluster_landmarks
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.landmarks import define_landmarks
 from vloc_ros.simulation.render import depth
 from vloc_ros.simulation.scenario import Lap, make_lap
 from vloc_ros.simulation.scene import World
@@ -34,7 +35,7 @@ _MODELS = 4
 _PITCH_M = 8.0
 _SAME_POINT_M, _SAME_DESCRIPTOR = 0.015, 0.6
 _LEAST_VIEWS = 3
-_DIMENSION, _WORDS, _POINTS_PER_LANDMARK = 64, 64, 300
+_DIMENSION, _WORDS = 64, 64
 _MOST_SAMPLES = 50_000
 
 
@@ -138,6 +139,7 @@ def map_of(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:
     codec = DescriptorCodec.fit(descriptors[:: max(1, len(descriptors) // _MOST_SAMPLES)], _DIMENSION)
     codes, points = codec.encode(descriptors), np.concatenate([part.points for _, part in parts])
     keyframes = _keyframes(parts)
+    landmark_ids, landmarks = define_landmarks(points, keyframes, MappingConfig())
     projected = [codec.project(f.descriptors) for _, part in parts for f in part.features]
     sample = np.concatenate(projected[:: max(1, len(projected) // 200)])
     vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], _WORDS)
@@ -146,7 +148,8 @@ def map_of(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:
         name=name,
         scenes=(Scene("map", range(len(points)), range(len(keyframes))),),
         points=points.astype(np.float32),
-        landmark_ids=cluster_landmarks(points, points_per_landmark=_POINTS_PER_LANDMARK),
+        landmark_ids=landmark_ids,
+        landmarks=landmarks,
         codes=codes,
         codec=codec,
         keyframes=keyframes,
@@ -165,4 +168,5 @@ def _keyframes(parts: Sequence[tuple[Room, MappedRoom]]) -> Keyframes:
         translations=np.stack([pose.translation for pose in poses]),
         point_offsets=np.concatenate([[0], np.cumsum([len(v) for v in visible])]).astype(np.int64),
         point_indices=np.concatenate(visible).astype(np.int32),
+        cameras=tuple(room.map_lap.camera for room, _ in parts for _ in room.map_lap.map_from_camera),
     )
