@@ -31,10 +31,9 @@ def children_of(parents: Sequence[int]) -> Tensor:
     return torch.tensor([row + [-1] * (most - len(row)) for row in children], dtype=torch.int64)
 
 
-def rotated(x: Tensor, angles: Tensor) -> Tensor:
-    """(..., N, 2 h) numbers, taken as h pairs, turned by (..., N, h) angles."""
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """(..., N, 2 h) numbers, taken as h pairs, turned by angles with these (..., N, h) cosines and sines."""
     first, second = x.chunk(2, dim=-1)
-    cos, sin = angles.cos(), angles.sin()
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
@@ -51,12 +50,12 @@ class Layer(nn.Module):
             nn.Linear(width, _MLP_FACTOR * width), nn.GELU(), nn.Linear(_MLP_FACTOR * width, width)
         )
 
-    def forward(self, x: Tensor, angles: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, N, d) tokens, (B, heads, N, d / heads / 2) angles, (B, 1, 1, N) bool tokens to look at."""
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
+        """(B, N, d) tokens; (B, heads, N, d / heads / 2) cosines and sines; (B, 1, 1, N) bool tokens to look at."""
         batch, count, width = x.shape
         parts = self.queries_keys_values(self.attention_norm(x)).view(batch, count, 3, self.heads, width // self.heads)
         queries, keys, values = parts.permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(rotated(queries, angles), rotated(keys, angles), values, attn_mask=mask)
+        seen = F.scaled_dot_product_attention(rotated(queries, *turn), rotated(keys, *turn), values, attn_mask=mask)
         x = x + self.attended(seen.transpose(1, 2).reshape(batch, count, width))
         return x + self.mlp(self.mlp_norm(x))
 
@@ -102,14 +101,17 @@ class LandmarkRecognizer(nn.Module):
         angles = self.frequencies(places).view(batch, count + 1, self.heads, -1).transpose(1, 2)
         x = torch.cat([self.whole_image.expand(batch, 1, -1), self.described(descriptors)], dim=1)
         seen = None if mask is None else F.pad(mask, (1, 0), value=True)[:, None, None]
+        turn = angles.cos(), angles.sin()
         for layer in self.layers:
-            x = layer(x, angles, seen)
+            x = layer(x, turn, seen)
         return self.norm(x[:, 1:])
 
     def fine_logits(self, tokens: Tensor, coarse: Tensor) -> Tensor:
         """(N, M) of the children of the (N,) coarse landmark of each of (N, d) tokens."""
-        logits = torch.einsum("nd,nmd->nm", self.to_fine(tokens), self.fine_weight[coarse])
-        return self._only_children(logits + self.fine_bias[coarse], coarse)
+        # of all landmarks, and then some: gathering weights for every keypoint takes longer
+        logits = self.to_fine(tokens) @ self.fine_weight.flatten(0, 1).T + self.fine_bias.flatten()
+        of_coarse = logits.view(len(tokens), *self.fine_bias.shape)[torch.arange(len(tokens)), coarse]
+        return self._only_children(of_coarse, coarse)
 
     def _only_children(self, logits: Tensor, coarse: Tensor) -> Tensor:
         return logits.float().masked_fill(self.fine_of[coarse] < 0, _IMPOSSIBLE)
