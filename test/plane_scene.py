@@ -13,7 +13,7 @@ from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.features import RootSift
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, Scene
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import write_map
@@ -70,6 +70,7 @@ def make_plane_scene(seed: int = 0) -> PlaneScene:
         scenes=(Scene("map", range(len(points)), range(len(views))),),
         points=points,
         landmark_ids=(points[:, 0] // 1.0).astype(np.int32),
+        landmarks=LandmarkTable.numbered(int(points[:, 0].max()) + 1),
         codes=codec.encode(features.descriptors),
         codec=codec,
         keyframes=Keyframes(

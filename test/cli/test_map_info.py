@@ -42,7 +42,7 @@ def test_people_read_a_table(known_map: Path, capsys) -> None:
     assert rows["name"] == "wall"
     assert rows["hash"] == map_hash(known_map)
     assert rows["frame"] == f"{landmark_map.scene().frame_id}, metric"
-    assert rows["points"] == f"{len(landmark_map.points)} in {landmark_map.landmark_count} landmarks"
+    assert rows["points"] == f"{len(landmark_map.points)} in {len(landmark_map.landmarks)} landmarks"
     assert rows["covariance"] == "calibrated on 80 left-out images"
     assert rows["scale"].startswith("1.25 x")
     assert rows["floor"] == "1 2 3 cm, 0.5 0.5 0.5 deg"

@@ -9,7 +9,7 @@ import numpy as np
 from vloc_ros.core.camera import Camera
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.features import Features
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, Scene
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, PlaceIndex, Scene
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import Query, View
 from vloc_ros.core.vocabulary import Vocabulary
@@ -73,6 +73,7 @@ def make_scene() -> SyntheticScene:
         scenes=(Scene("map", range(len(points)), range(len(poses))),),
         points=points,
         landmark_ids=wall.astype(np.int32),
+        landmarks=LandmarkTable.numbered(4),
         codes=codes,
         codec=codec,
         keyframes=keyframes,

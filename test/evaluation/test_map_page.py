@@ -38,7 +38,7 @@ def test_points_of_a_landmark_share_a_colour_of_their_own(scene_folder):
     data = data_in(map_page(landmark_map, map_hash=""))
     colours = np.frombuffer(base64.b64decode(data["colours"]), np.uint8).reshape(-1, 3)
     pairs = {(int(i), tuple(map(int, c))) for i, c in zip(landmark_map.landmark_ids, colours, strict=True)}
-    assert len(pairs) == landmark_map.landmark_count == len({colour for _, colour in pairs})
+    assert len(pairs) == len(landmark_map.landmarks) == len({colour for _, colour in pairs})
 
 
 def test_a_large_map_is_thinned_and_says_so(scene_folder, monkeypatch):

@@ -20,7 +20,7 @@ from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.images import MappingImage
 from vloc_ros.mapping.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
 
-_SMALL = MappingConfig(points_per_landmark=50, vocabulary_words=8, pairs_per_image=6, calibration_gap_m=0.0)
+_SMALL = MappingConfig(landmark_max_points=50, vocabulary_words=8, pairs_per_image=6, calibration_gap_m=0.0)
 
 
 def _build(

@@ -68,7 +68,7 @@ def test_what_a_scene_holds_is_what_its_map_held(walls: dict[str, PlaneScene], h
     for k in range(len(alone.keyframes)):
         np.testing.assert_array_equal(part.keyframes.visible(k), alone.keyframes.visible(k))
     assert house.keyframes.names[0] == "hall/0.png"
-    assert house.landmark_count == sum(wall.landmark_map.landmark_count for wall in walls.values())
+    assert len(house.landmarks) == sum(len(wall.landmark_map.landmarks) for wall in walls.values())
 
 
 def test_a_prior_is_about_its_scene_alone(walls: dict[str, PlaneScene], localizer: Localizer) -> None:

@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
+from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, PlaceIndex, Scene
+from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, LandmarkTable, PlaceIndex, Scene
 from vloc_ros.storage import map_folders, maps
 from vloc_ros.storage.arrays import encoded_array
 from vloc_ros.storage.atomic import StorageError
@@ -36,6 +37,7 @@ def _map(seed: int = 0, points: int = _POINTS) -> LandmarkMap:
         scenes=(Scene("map", range(points), range(_KEYFRAMES), CovarianceCalibration(1.5, np.arange(6) * 1e-4, 40)),),
         points=generator.normal(size=(points, 3)).astype(np.float32),
         landmark_ids=generator.integers(0, 20, points).astype(np.int32),
+        landmarks=LandmarkTable(generator.permutation(20) - 7, (np.arange(20) // 6).astype(np.int32)),
         codes=generator.integers(0, 256, (points, 16)).astype(np.uint8),
         codec=DescriptorCodec.fit(generator.normal(size=(100, 24)).astype(np.float32), 16),
         keyframes=Keyframes(
@@ -267,11 +269,11 @@ def test_a_manifest_edited_by_hand(folder: Path) -> None:
     _refused(folder, "was altered, its hash does not fit")
 
 
-@pytest.mark.parametrize("version", [1, 3, "2", None, 2.5])
+@pytest.mark.parametrize("version", [2, 4, "3", None, 3.5])
 def test_another_format(folder: Path, version: object) -> None:
     path = folder / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": version}))
-    _refused(folder, "has format version .*, this installation reads 2; update")
+    _refused(folder, "has format version .*, this installation reads 3; update")
 
 
 @pytest.mark.parametrize("file", ["../secret-0123456789abcdef.z", "/etc/passwd", "manifest.json", "", None, "a/b"])
@@ -358,3 +360,21 @@ def test_arrays_that_are_not_listed(folder: Path, key: str) -> None:
 def test_arrays_that_do_not_fit(folder: Path, name: str, array: np.ndarray, reason: str) -> None:
     _swap(folder, name, array)
     _refused(folder, reason)
+
+
+def test_cameras_come_back_each_stored_once(tmp_path: Path) -> None:
+    wide, narrow = (Camera("PINHOLE", 640, 480, (f, f, 320.0, 240.0)) for f in (300.0, 900.5))
+    cameras = (wide, narrow, wide, wide, narrow, wide)
+    write_map(replace(_map(), keyframes=replace(_map().keyframes, cameras=cameras)), tmp_path / "map")
+    assert read_map(tmp_path / "map").keyframes.cameras == cameras
+    assert len(read_manifest(tmp_path / "map")["cameras"]["calibrations"]) == 2
+    _edit(tmp_path / "map", lambda manifest: manifest["cameras"]["of_keyframe"].__setitem__(0, 2))
+    _refused(tmp_path / "map", "names a camera beyond")
+
+
+def test_landmarks_come_back(folder: Path) -> None:
+    read, written = read_map(folder).landmarks, _map().landmarks
+    np.testing.assert_array_equal(read.keys, written.keys)
+    np.testing.assert_array_equal(read.parents, written.parents)
+    _swap(folder, "landmarks/keys", np.zeros(20, np.int64))
+    _refused(folder, "same key")

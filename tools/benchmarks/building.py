@@ -22,19 +22,20 @@ from vloc_ros.core.features import Extractor, Features
 from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, Scene
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.vocabulary import Vocabulary
-from vloc_ros.mapping.landmarks import cluster_landmarks
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.landmarks import define_landmarks
 from vloc_ros.simulation.render import depth
 from vloc_ros.simulation.scenario import Lap, make_lap
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.world import make_variant, make_world
 
-KEYFRAMES_PER_ROOM, QUERIES_PER_ROOM = 24, 8
-DIFFERENT = 0.15
-_MODELS = 4
+KEYFRAMES_PER_ROOM, QUERIES_PER_ROOM = 40, 20
+DIFFERENT = 0.25
+_MODELS, _IN_A_ROW = 8, 2
 _PITCH_M = 8.0
 _SAME_POINT_M, _SAME_DESCRIPTOR = 0.015, 0.6
 _LEAST_VIEWS = 3
-_DIMENSION, _WORDS, _POINTS_PER_LANDMARK = 64, 64, 300
+_DIMENSION, _WORDS = 64, 64
 _MOST_SAMPLES = 50_000
 
 
@@ -67,10 +68,11 @@ class MappedRoom:
 
 
 def rooms(count: int, seed: int) -> Iterator[Room]:
-    """Rooms of a few models, in turn; those of one model differ in their grain and in a few of their things."""
+    """Rooms of a few models, two of each in turn; those of one model differ in their grain and in a few of their
+    things."""
     side = int(np.ceil(np.sqrt(count)))
     for number in range(count):
-        world = make_variant(_model(seed + number % _MODELS), number, different=DIFFERENT)
+        world = make_variant(_model(seed + number // _IN_A_ROW % _MODELS), number, different=DIFFERENT)
         offset = np.array([number % side, number // side, 0.0]) * _PITCH_M
         yield Room(
             make_lap(world, KEYFRAMES_PER_ROOM, 2 * number),
@@ -138,6 +140,7 @@ def map_of(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:
     codec = DescriptorCodec.fit(descriptors[:: max(1, len(descriptors) // _MOST_SAMPLES)], _DIMENSION)
     codes, points = codec.encode(descriptors), np.concatenate([part.points for _, part in parts])
     keyframes = _keyframes(parts)
+    landmark_ids, landmarks = define_landmarks(points, keyframes, MappingConfig())
     projected = [codec.project(f.descriptors) for _, part in parts for f in part.features]
     sample = np.concatenate(projected[:: max(1, len(projected) // 200)])
     vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], _WORDS)
@@ -146,7 +149,8 @@ def map_of(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:
         name=name,
         scenes=(Scene("map", range(len(points)), range(len(keyframes))),),
         points=points.astype(np.float32),
-        landmark_ids=cluster_landmarks(points, points_per_landmark=_POINTS_PER_LANDMARK),
+        landmark_ids=landmark_ids,
+        landmarks=landmarks,
         codes=codes,
         codec=codec,
         keyframes=keyframes,
@@ -165,4 +169,5 @@ def _keyframes(parts: Sequence[tuple[Room, MappedRoom]]) -> Keyframes:
         translations=np.stack([pose.translation for pose in poses]),
         point_offsets=np.concatenate([[0], np.cumsum([len(v) for v in visible])]).astype(np.int64),
         point_indices=np.concatenate(visible).astype(np.int32),
+        cameras=tuple(room.map_lap.camera for room, _ in parts for _ in room.map_lap.map_from_camera),
     )

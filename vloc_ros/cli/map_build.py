@@ -176,7 +176,7 @@ def _bar(items: Iterable[T], *, description: str, total: int | None = None) -> I
 def _summary(landmark_map: LandmarkMap, images: int) -> str:
     calibration = landmark_map.scene().calibration
     lines = [
-        f"{len(landmark_map.points)} points in {landmark_map.landmark_count} landmarks, "
+        f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks, "
         f"{len(landmark_map.keyframes)} of {images} images placed",
         f"covariance calibrated on {calibration.samples} left-out images (scale {calibration.scale:.2f})"
         if calibration.samples

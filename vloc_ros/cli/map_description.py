@@ -29,7 +29,7 @@ def described(folder: Path) -> dict[str, Any]:
         "format_version": manifest["version"],
         "metric": landmark_map.metric,
         "points": len(landmark_map.points),
-        "landmarks": landmark_map.landmark_count,
+        "landmarks": len(landmark_map.landmarks),
         "keyframes": list(keyframes.names),
         "points_per_keyframe": len(keyframes.point_indices) / max(len(keyframes), 1),
         "scenes": [_described_scene(landmark_map, scene) for scene in landmark_map.scenes],

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError, MapError
@@ -26,6 +27,7 @@ class Keyframes:
         point_offsets: (K + 1,) int64 and
         point_indices: (sum,) int32: keyframe k saw the map points
             `point_indices[point_offsets[k]:point_offsets[k + 1]]`.
+        cameras: K calibrations; none where they are not known.
     """
 
     names: tuple[str, ...]
@@ -33,6 +35,7 @@ class Keyframes:
     translations: Array
     point_offsets: Array
     point_indices: Array
+    cameras: tuple[Camera, ...] = ()
 
     def __post_init__(self) -> None:
         k = len(self.names)
@@ -42,6 +45,8 @@ class Keyframes:
             raise MapError(f"a map lists {k} keyframes but poses of shapes {self.rotations.shape}; build it again")
         if self.point_offsets.shape != (k + 1,) or self.point_offsets[-1] != len(self.point_indices):
             raise MapError("a map's keyframe observations do not fit its keyframes; build it again")
+        if len(self.cameras) not in (0, k):
+            raise MapError(f"a map has {len(self.cameras)} cameras for {k} keyframes; build it again")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -68,6 +73,7 @@ class Keyframes:
             self.translations[some],
             self.point_offsets[some.start : some.stop + 1] - first,
             self.point_indices[first:last] - np.int32(first_point),
+            self.cameras[some],
         )
 
 
@@ -138,6 +144,44 @@ class PlaceIndex:
     encoder_arrays: Mapping[str, Array] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LandmarkTable:
+    """The landmarks of a map, in two levels: coarse ones of about an image's view, and the fine ones that they are of.
+
+    Append-only: a map that grows keeps its landmarks, their numbers and their keys, and adds new ones behind them.
+
+    Attributes:
+        keys: (L,) int64, the name of each landmark, which stays with it wherever the map is moved or merged.
+        parents: (L,) int32, the coarse landmark that each is a part of, 0 to C - 1.
+    """
+
+    keys: Array
+    parents: Array
+
+    def __post_init__(self) -> None:
+        if self.keys.ndim != 1 or self.keys.shape != self.parents.shape:
+            raise MapError(
+                f"a map's landmarks have {self.keys.shape} keys, {self.parents.shape} parents; build it again"
+            )
+        if len(np.unique(self.keys)) != len(self.keys):
+            raise MapError("two of a map's landmarks have the same key; build it again")
+        if len(self.parents) and self.parents.min() < 0:
+            raise MapError("a map's landmarks have negative parents; build it again")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def coarse_count(self) -> int:
+        """Number of coarse landmarks."""
+        return int(self.parents.max(initial=-1)) + 1
+
+    @staticmethod
+    def numbered(count: int) -> LandmarkTable:
+        """Landmarks of one coarse one, with their numbers as keys: for what was never clustered."""
+        return LandmarkTable(np.arange(count, dtype=np.int64), np.zeros(count, np.int32))
+
+
 @dataclass(frozen=True, eq=False)
 class LandmarkMap:
     """A map of one scene or of several.
@@ -147,6 +191,7 @@ class LandmarkMap:
         scenes: in the order of their points and keyframes, all of which they hold.
         points: (P, 3) float32 metres in the frame of their scene.
         landmark_ids: (P,) int32: the landmark that each point belongs to, 0 to L - 1.
+        landmarks: the L landmarks; a compressed map keeps those that have no points left.
         codes: (P, d) uint8 compact descriptors, one per point.
         codec: turns descriptors into codes' space and back.
         keyframes: where the images were taken and what each saw.
@@ -160,6 +205,7 @@ class LandmarkMap:
     scenes: tuple[Scene, ...]
     points: Array
     landmark_ids: Array
+    landmarks: LandmarkTable
     codes: Array
     codec: DescriptorCodec
     keyframes: Keyframes
@@ -177,6 +223,8 @@ class LandmarkMap:
                 f"a map's arrays do not fit together: points {self.points.shape}, landmark ids "
                 f"{self.landmark_ids.shape}, codes {self.codes.shape}; build it again"
             )
+        if self.landmark_ids.min() < 0 or self.landmark_ids.max() >= len(self.landmarks):
+            raise MapError(f"a map's points name landmarks beyond its {len(self.landmarks)}; build it again")
         if not np.isfinite(self.points).all():
             raise MapError("a map holds points that are not finite; build it again")
         indices = self.keyframes.point_indices
@@ -241,11 +289,14 @@ class LandmarkMap:
             return self
         points = slice(scene.points.start, scene.points.stop)
         keyframes = slice(scene.keyframes.start, scene.keyframes.stop)
+        mine, ids = np.unique(self.landmark_ids[points], return_inverse=True)
+        parents = np.unique(self.landmarks.parents[mine], return_inverse=True)[1].astype(np.int32)
         return replace(
             self,
             scenes=consecutive([scene]),
             points=self.points[points],
-            landmark_ids=self.landmark_ids[points] - self.landmark_ids[points].min(),
+            landmark_ids=ids.astype(np.int32),
+            landmarks=LandmarkTable(self.landmarks.keys[mine], parents),
             codes=self.codes[points],
             keyframes=self.keyframes.part(keyframes, first_point=scene.points.start),
             places={name: replace(p, descriptors=p.descriptors[keyframes]) for name, p in self.places.items()},
@@ -260,8 +311,3 @@ class LandmarkMap:
     def descriptors(self) -> Array:
         """(P, d) float32 descriptors, decoded from the codes."""
         return self.codec.decode(self.codes)
-
-    @property
-    def landmark_count(self) -> int:
-        """Number of landmarks."""
-        return int(self.landmark_ids.max()) + 1

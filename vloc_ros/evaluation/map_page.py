@@ -61,7 +61,7 @@ def _facts(landmark_map: LandmarkMap, *, shown: int, map_hash: str) -> str:
     note = "" if shown == total else f" ({shown} of them drawn)"
     parts = [
         f"{total} points{note}",
-        f"{landmark_map.landmark_count} landmarks",
+        f"{len(landmark_map.landmarks)} landmarks",
         f"{len(landmark_map.keyframes)} keyframes",
         f"frame {landmark_map.scene().frame_id}, {unit}",
         f"hash {map_hash[:12]}",

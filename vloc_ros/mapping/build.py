@@ -20,7 +20,7 @@ from vloc_ros.mapping.colmap import reconstruct, triangulate
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.correspondences import consistent_matches, epipolar_inliers, matches_of_pairs
 from vloc_ros.mapping.images import MappingImage, Progress, extract_all, silent
-from vloc_ros.mapping.landmarks import cluster_landmarks
+from vloc_ros.mapping.landmarks import define_landmarks
 from vloc_ros.mapping.pairs import Pair, pairs_by_likeness, pairs_by_pose
 from vloc_ros.mapping.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource, placed
 from vloc_ros.mapping.structure import Structure, mean_descriptors, refined
@@ -200,14 +200,17 @@ def _map_of(
     """Describe the points, group them into landmarks, index the places."""
     descriptors = mean_descriptors(structure, [view.features.descriptors for view in views])
     codec = DescriptorCodec.fit(descriptors, config.descriptor_dimension)
+    keyframes = _keyframes(views, structure)
+    landmark_ids, landmarks = define_landmarks(structure.points, keyframes, config)
     return LandmarkMap(
         name=name,
         scenes=(Scene(frame_id, range(len(structure.points)), range(len(views))),),
         points=structure.points.astype(np.float32),
-        landmark_ids=cluster_landmarks(structure.points, points_per_landmark=config.points_per_landmark),
+        landmark_ids=landmark_ids,
+        landmarks=landmarks,
         codes=codec.encode(descriptors),
         codec=codec,
-        keyframes=_keyframes(views, structure),
+        keyframes=keyframes,
         extractor=config.extractor,
         places={"vlad": _vlad_places(views, codec, config)},
         provenance=_provenance(structure),
@@ -245,6 +248,7 @@ def _keyframes(views: Sequence[_View], structure: Structure) -> Keyframes:
         translations=np.stack([pose.translation for pose in poses]),
         point_offsets=np.concatenate([[0], np.cumsum([len(v) for v in visible])]).astype(np.int64),
         point_indices=np.concatenate(visible).astype(np.int32),
+        cameras=tuple(view.image.camera for view in views),
     )
 
 

@@ -34,7 +34,19 @@ class MappingConfig(Checked):
     )
     min_track_length: int = parameter(3, "images that must see a point", low=2, high=100)
     descriptor_dimension: int = parameter(64, "bytes of a compact descriptor", low=8, high=256)
-    points_per_landmark: int = parameter(300, "points that make a landmark, on average", low=10, high=100000)
+    landmark_extent_rad: float = parameter(
+        0.6, "a landmark fills this angle of a view, at most", unit="rad", low=0.05, high=3.15
+    )
+    landmark_max_points: int = parameter(300, "points of a landmark, at most", low=20, high=100000)
+    landmark_min_points: int = parameter(30, "a landmark is not divided into parts of fewer points", low=1, high=100000)
+    coarse_landmark_extent_rad: float = parameter(
+        1.5,
+        "a coarse landmark, of which the others are parts, fills this angle, at most",
+        unit="rad",
+        low=0.05,
+        high=6.3,
+    )
+    coarse_landmark_max_points: int = parameter(2000, "points of a coarse landmark, at most", low=20, high=1000000)
     vocabulary_words: int = parameter(32, "visual words of the VLAD place index", low=2, high=4096)
     calibration_gap_m: float = parameter(
         0.8,

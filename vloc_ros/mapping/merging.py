@@ -8,13 +8,15 @@ from itertools import accumulate
 
 import numpy as np
 
+from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, consecutive
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, PlaceIndex, consecutive
 from vloc_ros.core.pose import Array
 from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.landmarks import landmark_key
 
 _MOST_SAMPLES = 50_000
 
@@ -38,11 +40,13 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
     codec = DescriptorCodec.fit(described, max(m.codec.dimension for m in maps))
     keyframes = _joined_keyframes(maps)
     codes = codec.encode(described)
+    landmark_ids, landmarks = _joined_landmarks(maps)
     return LandmarkMap(
         name=name,
         scenes=consecutive(scene for m in maps for scene in m.scenes),
         points=np.concatenate([m.points for m in maps]),
-        landmark_ids=_joined_landmarks(maps),
+        landmark_ids=landmark_ids,
+        landmarks=landmarks,
         codes=codes,
         codec=codec,
         keyframes=keyframes,
@@ -79,7 +83,14 @@ def _joined_keyframes(maps: Sequence[LandmarkMap]) -> Keyframes:
         translations=np.concatenate([m.keyframes.translations for m in maps]),
         point_offsets=np.concatenate([*offsets, [len(joined)]]).astype(np.int64),
         point_indices=joined.astype(np.int32),
+        cameras=_joined_cameras(maps),
     )
+
+
+def _joined_cameras(maps: Sequence[LandmarkMap]) -> tuple[Camera, ...]:
+    """Of all keyframes, or of none where one map does not know them."""
+    known = all(m.keyframes.cameras for m in maps)
+    return tuple(camera for m in maps for camera in m.keyframes.cameras) if known else ()
 
 
 def _names(landmark_map: LandmarkMap) -> list[str]:
@@ -89,9 +100,18 @@ def _names(landmark_map: LandmarkMap) -> list[str]:
     return [f"{landmark_map.scene().frame_id}/{name}" for name in names]
 
 
-def _joined_landmarks(maps: Sequence[LandmarkMap]) -> Array:
-    firsts = _firsts(m.landmark_count for m in maps)
-    return np.concatenate([m.landmark_ids + np.int32(first) for m, first in zip(maps, firsts, strict=True)])
+def _joined_landmarks(maps: Sequence[LandmarkMap]) -> tuple[Array, LandmarkTable]:
+    """Numbered on from map to map; a landmark that two maps have, copies of each other, is named anew in the second."""
+    firsts = _firsts(len(m.landmarks) for m in maps)
+    ids = np.concatenate([m.landmark_ids + np.int32(first) for m, first in zip(maps, firsts, strict=True)])
+    coarse = _firsts(m.landmarks.coarse_count for m in maps)
+    parents = np.concatenate([m.landmarks.parents + np.int32(first) for m, first in zip(maps, coarse, strict=True)])
+    keys = np.concatenate([m.landmarks.keys for m in maps])
+    again = np.ones(len(keys), bool)
+    again[np.unique(keys, return_index=True)[1]] = False
+    for number in np.flatnonzero(again):
+        keys[number] = landmark_key(int(number), keys[number : number + 1])
+    return ids, LandmarkTable(keys, parents)
 
 
 def _firsts(counts: Iterable[int]) -> list[int]:

@@ -14,7 +14,7 @@ from vloc_ros.storage.text import read_text
 
 MANIFEST = "manifest.json"
 FORMAT = "vloc_ros map"
-VERSION = 2
+VERSION = 3
 
 
 def manifest_bytes(content: Mapping[str, Any]) -> tuple[bytes, str]:

@@ -13,10 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig, config_from_mapping
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import MapError, VlocError
-from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, PlaceIndex, Scene, consecutive
+from vloc_ros.core.landmark_map import (
+    CovarianceCalibration,
+    Keyframes,
+    LandmarkMap,
+    LandmarkTable,
+    PlaceIndex,
+    Scene,
+    consecutive,
+)
 from vloc_ros.core.pose import Array
 from vloc_ros.storage.arrays import decoded_array, encoded_array
 from vloc_ros.storage.atomic import write_bytes_atomically
@@ -97,8 +106,9 @@ def _described(landmark_map: LandmarkMap) -> dict[str, Any]:
         "scenes": [_described_scene(scene) for scene in landmark_map.scenes],
         "metric": landmark_map.metric,
         "points": len(landmark_map.points),
-        "landmarks": landmark_map.landmark_count,
+        "landmarks": len(landmark_map.landmarks),
         "keyframes": list(landmark_map.keyframes.names),
+        "cameras": _described_cameras(landmark_map.keyframes.cameras),
         "extractor": asdict(landmark_map.extractor),
         "codec": {"dimension": landmark_map.codec.dimension, "step": float(landmark_map.codec.step)},
         "places": {
@@ -128,11 +138,21 @@ def _described_scene(scene: Scene) -> dict[str, Any]:
     }
 
 
+def _described_cameras(cameras: tuple[Camera, ...]) -> dict[str, Any]:
+    """Each calibration once, and the number of that of every keyframe; few maps have more than one."""
+    distinct = list(dict.fromkeys(cameras))
+    numbers = {camera: number for number, camera in enumerate(distinct)}
+    of_keyframe = [numbers[camera] for camera in cameras]
+    return {"calibrations": [asdict(camera) for camera in distinct], "of_keyframe": of_keyframe}
+
+
 def _arrays(landmark_map: LandmarkMap) -> dict[str, Array]:
     keyframes, codec = landmark_map.keyframes, landmark_map.codec
     arrays: dict[str, Array] = {
         "points": landmark_map.points.astype(np.float32),
         "landmark_ids": landmark_map.landmark_ids.astype(np.int32),
+        "landmarks/keys": landmark_map.landmarks.keys.astype(np.int64),
+        "landmarks/parents": landmark_map.landmarks.parents.astype(np.int32),
         "codes": landmark_map.codes.astype(np.uint8),
         "codec/mean": codec.mean.astype(np.float32),
         "codec/basis": codec.basis.astype(np.float32),
@@ -176,6 +196,7 @@ def _assembled(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
         scenes=_scenes(manifest["scenes"]),
         points=arrays.read("points", np.float32),
         landmark_ids=arrays.read("landmark_ids", np.int32),
+        landmarks=LandmarkTable(arrays.read("landmarks/keys", np.int64), arrays.read("landmarks/parents", np.int32)),
         codes=arrays.read("codes", np.uint8),
         codec=_codec(manifest, arrays),
         keyframes=_keyframes(manifest, arrays),
@@ -215,7 +236,15 @@ def _keyframes(manifest: Mapping[str, Any], arrays: _Arrays) -> Keyframes:
         translations=arrays.read("keyframes/translations", np.float64),
         point_offsets=offsets,
         point_indices=arrays.read("keyframes/point_indices", np.int32),
+        cameras=_cameras(manifest["cameras"]),
     )
+
+
+def _cameras(entry: Mapping[str, Any]) -> tuple[Camera, ...]:
+    distinct = [Camera(**{**camera, "parameters": tuple(camera["parameters"])}) for camera in entry["calibrations"]]
+    if any(type(number) is not int or not 0 <= number < len(distinct) for number in entry["of_keyframe"]):
+        raise MapError(f"a keyframe names a camera beyond the map's {len(distinct)}; build the map again")
+    return tuple(distinct[number] for number in entry["of_keyframe"])
 
 
 def _place_index(name: str, entry: Mapping[str, Any], arrays: _Arrays) -> PlaceIndex:
@@ -245,7 +274,6 @@ def _checked(landmark_map: LandmarkMap) -> LandmarkMap:
     rows = [len(index.descriptors) for index in landmark_map.places.values()]
     finite = [keyframes.translations, codec.mean, codec.basis, *(i.descriptors for i in landmark_map.places.values())]
     complaints = {
-        "landmark ids are negative": landmark_map.landmark_ids.min() < 0,
         f"codes have shape {landmark_map.codes.shape}": landmark_map.codes.shape[1:] != (codec.dimension,),
         f"the codec's step is {codec.step}": not 0 < codec.step < np.inf,
         "keyframe rotations are no rotations": not turned,
