@@ -84,7 +84,7 @@ class ChangedExamples(Dataset[Example]):
         """The example of (epoch, index)."""
         epoch, index = which
         rng = np.random.default_rng([self._fit.seed, epoch, index])
-        drawn = self._drawn(rng, self._examples[index], self._fit.keypoints)
+        drawn = self._drawn(rng, self._examples[index], self._fit.drawn_keypoints)
         elsewhere = self._examples[rng.integers(len(self._examples))]
         mixed = _with_distractors(rng, drawn, elsewhere, self._changes.distractors)
         descriptors = _noisy(rng, mixed.descriptors, self._changes.noise)

@@ -55,7 +55,7 @@ class ImageChangeConfig(Checked):
 class KeypointChangeConfig(Checked):
     """How keypoints are changed at every step of training."""
 
-    drop: float = parameter(0.5, "largest share of keypoints left out", low=0.0, high=0.95)
+    drop: float = parameter(0.3, "largest share of keypoints left out", low=0.0, high=0.95)
     distractors: float = parameter(0.1, "largest share of keypoints taken from other images", low=0.0, high=1.0)
     noise: float = parameter(0.2, "largest length of what is added to descriptors of length 1", low=0.0, high=2.0)
     stretch: float = parameter(0.1, "largest stretch and shear of rays", low=0.0, high=0.9)
@@ -68,7 +68,8 @@ class FitConfig(Checked):
 
     epochs: int = parameter(12, "times that every version of every image is seen", low=1, high=100_000)
     batch: int = parameter(8, "images per step", low=1, high=4096)
-    keypoints: int = parameter(512, "per image, in training and after it", low=8, high=8192)
+    keypoints: int = parameter(512, "of an image that a robot asks about, strongest first", low=8, high=8192)
+    drawn_keypoints: int = parameter(256, "of an image at a step of training, drawn by lot", low=8, high=8192)
     kept_keypoints: int = parameter(1024, "strongest of an image from which those are drawn", low=8, high=20000)
     learning_rate: float = parameter(1e-3, "largest", low=1e-7, high=1.0)
     weight_decay: float = parameter(0.01, "of AdamW", low=0.0, high=1.0)
@@ -98,7 +99,7 @@ PRESETS: dict[str, RecognizerConfig] = {
     "small": RecognizerConfig(),
     "base": RecognizerConfig(
         model=ModelConfig(width=256, layers=9, heads=4),
-        fit=FitConfig(epochs=60, batch=32, learning_rate=5e-4, precision="bf16-mixed", workers=8),
+        fit=FitConfig(epochs=60, batch=32, drawn_keypoints=512, learning_rate=5e-4, precision="bf16-mixed", workers=8),
     ),
 }
 

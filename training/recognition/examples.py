@@ -95,7 +95,10 @@ def _versions(image: PosedImage, index: int, landmark_map: LandmarkMap, config: 
         rng = np.random.default_rng([config.fit.seed, index, number])
         versions.append(changed(pixels, image.camera, config.images, rng))
     most = config.fit.kept_keypoints
-    return [example_of(extractor.extract(v.image), v, image, landmark_map, config.labels).some(slice(most)) for v in versions]
+    return [
+        example_of(extractor.extract(v.image), v, image, landmark_map, config.labels).some(slice(most))
+        for v in versions
+    ]
 
 
 def example_of(

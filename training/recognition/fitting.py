@@ -108,7 +108,9 @@ class _Fit(lightning.LightningModule):
     def __init__(self, model: LandmarkRecognizer, kept_back: Sequence[Example], parents: Array, fit: FitConfig) -> None:
         super().__init__()
         self.model = model
-        self._loss = RecognitionLoss(torch.from_numpy(parents.astype(np.int64)), background_weight=fit.background_weight)
+        self._loss = RecognitionLoss(
+            torch.from_numpy(parents.astype(np.int64)), background_weight=fit.background_weight
+        )
         self._kept_back, self._parents, self._fit = kept_back, parents, fit
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
@@ -127,7 +129,9 @@ class _Fit(lightning.LightningModule):
         return scores(recognize_with(self.model), self._kept_back, self._parents, keypoints=self._fit.keypoints)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self._fit.learning_rate, weight_decay=self._fit.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self._fit.learning_rate, weight_decay=self._fit.weight_decay
+        )
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, self._fit.warm_up))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
