@@ -85,7 +85,8 @@ class ChangedExamples(Dataset[Example]):
         epoch, index = which
         rng = np.random.default_rng([self._fit.seed, epoch, index])
         drawn = self._drawn(rng, self._examples[index], self._fit.drawn_keypoints)
-        elsewhere = self._examples[rng.integers(len(self._examples))]
+        others = len(self._examples) - 1
+        elsewhere = self._examples[(index + 1 + rng.integers(max(1, others))) % len(self._examples)]
         mixed = _with_distractors(rng, drawn, elsewhere, self._changes.distractors)
         descriptors = _noisy(rng, mixed.descriptors, self._changes.noise)
         return Example(_turned(rng, mixed.rays, self._changes), descriptors, mixed.landmarks)

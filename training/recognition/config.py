@@ -33,7 +33,7 @@ class LabelConfig(Checked):
 
     radius_px: float = parameter(3.0, "farthest that a point may appear from its keypoint", unit="px", low=0.1, high=50)
     max_distance: float = parameter(
-        0.9, "largest distance of their descriptors, in the map's space, where 1.41 is unrelated", low=0.01, high=2.0
+        0.65, "largest distance of their descriptors in the map's space; of unrelated RootSIFT 0.8", low=0.01, high=2.0
     )
 
 

@@ -63,7 +63,7 @@ def drawn_homography(camera: Camera, config: ImageChangeConfig, rng: np.random.G
     x, y = rng.uniform(-config.sideways, config.sideways, 2)
     step = np.array([x, y, rng.uniform(-config.forward, config.forward)])
     away = 1.0 - step[2]
-    back_to_middle = np.array([np.arctan2(y, away), -np.arctan2(x, away), 0.0]) * rng.uniform(0.7, 1.0)
+    back_to_middle = np.array([-np.arctan2(y, away), np.arctan2(x, away), 0.0]) * rng.uniform(0.7, 1.0)
     roll = np.array([0.0, 0.0, np.radians(rng.uniform(-config.roll_deg, config.roll_deg))])
     new_from_turned = Pose.from_rotation_vector(roll, np.zeros(3)).rotation
     turned_from_old = Pose.from_rotation_vector(back_to_middle, np.zeros(3)).rotation
@@ -97,8 +97,8 @@ def _relit(grey: Array, strength: float, rng: np.random.Generator) -> Array:
 
 
 def _at_night(grey: Array, rng: np.random.Generator) -> Array:
-    """A tenth to a third of the light, and a sensor's noise."""
-    dark = grey / np.float32(_LEVELS) * np.float32(rng.uniform(0.1, 0.35))
+    """A fifth to a half of the light, and a sensor's noise."""
+    dark = grey / np.float32(_LEVELS) * np.float32(rng.uniform(0.2, 0.5))
     noise = rng.standard_normal(grey.shape, dtype=np.float32) * np.float32(rng.uniform(0.003, 0.01))
     return _levels(dark + noise)
 
