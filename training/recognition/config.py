@@ -66,7 +66,7 @@ class KeypointChangeConfig(Checked):
 class FitConfig(Checked):
     """How the network is fitted."""
 
-    epochs: int = parameter(12, "times that every version of every image is seen", low=1, high=100_000)
+    epochs: int = parameter(16, "times that every version of every image is seen", low=1, high=100_000)
     batch: int = parameter(8, "images per step", low=1, high=4096)
     keypoints: int = parameter(512, "of an image that a robot asks about, strongest first", low=8, high=8192)
     drawn_keypoints: int = parameter(256, "of an image at a step of training, drawn by lot", low=8, high=8192)
