@@ -58,6 +58,25 @@ def test_an_interrupted_training_that_is_resumed_is_one_that_was_not(tmp_path: P
     assert resumed.held_out == whole.held_out
 
 
+class Orders(Callback):
+    """Notes in which order the examples of every epoch come."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[tuple[int, int]]] = []
+
+    def on_train_epoch_start(self, trainer: Any, _: Any) -> None:
+        self.seen.append(list(trainer.train_dataloader.sampler))
+
+
+def test_every_epoch_has_an_order_of_its_own(tmp_path: Path) -> None:
+    orders = Orders()
+    fitted(tmp_path, "fit.held_out=0.0", callbacks=[orders])
+    assert [{epoch for epoch, _ in order} for order in orders.seen] == [{0}, {1}, {2}, {3}]
+    indices = [[index for _, index in order] for order in orders.seen]
+    assert all(sorted(order) == list(range(10)) for order in indices)
+    assert len({tuple(order) for order in indices}) == 4
+
+
 def test_resuming_needs_the_same_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no run"):
         fitted(tmp_path / "none", resume=True)
