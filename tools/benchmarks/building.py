@@ -7,7 +7,7 @@ are put where the renderer says that they are: what is measured is search in lar
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -24,12 +24,12 @@ from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks import define_landmarks
-from vloc_ros.simulation.render import depth
+from vloc_ros.simulation.render import depth, rectangles
 from vloc_ros.simulation.scenario import Lap, make_lap
 from vloc_ros.simulation.scene import World
-from vloc_ros.simulation.world import make_variant, make_world
+from vloc_ros.simulation.world import bought, make_variant, make_world
 
-KEYFRAMES_PER_ROOM, QUERIES_PER_ROOM = 40, 20
+KEYFRAMES_PER_ROOM, QUERIES_PER_ROOM = 40, 25
 DIFFERENT = 0.25
 _MODELS, _IN_A_ROW = 8, 2
 _PITCH_M = 8.0
@@ -79,6 +79,27 @@ def rooms(count: int, seed: int) -> Iterator[Room]:
             make_lap(world, QUERIES_PER_ROOM, 2 * number + 1),
             Pose(np.eye(3), offset),
         )
+
+
+def shown_difference(room: Room, others: Sequence[Room], map_from_camera: Pose) -> float:
+    """The part of an image of a room that shows bought things which the room most like it does not have.
+
+    Args:
+        room: where the image was taken.
+        others: all rooms of the building.
+        map_from_camera: the pose, in the building.
+    """
+    in_room = room.building_from_room.inverse() @ map_from_camera
+    world = room.map_lap.world
+    seen = rectangles(world, room.map_lap.camera, in_room)
+    pixels = np.bincount(seen[seen >= 0], minlength=len(world.rectangles)) / seen.size
+    shares = [
+        sum(share for share, a, b in zip(pixels, world.rectangles, other.rectangles, strict=True)
+            if share and bought(a) and a.texture.seed != b.texture.seed)
+        for other in (o.map_lap.world for o in others)
+        if other.style == world.style and other.name != world.name
+    ]  # fmt: skip
+    return float(min(shares, default=1.0))
 
 
 @lru_cache(maxsize=_MODELS)
@@ -132,6 +153,15 @@ def _tracks(xyz: Array, descriptors: Array, keyframe: Array) -> Array:
     enough = np.bincount(views[:, 0], minlength=component.max() + 1) >= _LEAST_VIEWS
     number = np.where(enough, np.cumsum(enough) - 1, -1)
     return np.asarray(number[component])
+
+
+def moved(parts: Sequence[tuple[Room, MappedRoom]], copy: int) -> list[tuple[Room, MappedRoom]]:
+    """The same rooms on another floor: exact copies."""
+    up = Pose(np.eye(3), np.array([0.0, 0.0, copy * _PITCH_M]))
+    return [
+        (replace(room, building_from_room=up @ room.building_from_room), replace(part, points=up.apply(part.points)))
+        for room, part in parts
+    ]
 
 
 def map_of(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:

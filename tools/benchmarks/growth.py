@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import faiss
 import numpy as np
-from benchmarks.building import MappedRoom, Room, map_of, mapped, rooms
+from benchmarks.building import MappedRoom, Room, map_of, mapped, moved, rooms, shown_difference
 from tqdm import tqdm
 
 from vloc_ros.assembly import build_extractor, build_localizer
@@ -24,13 +31,23 @@ from vloc_ros.core.registration import estimate_pose
 from vloc_ros.core.result import LocalizationResult
 from vloc_ros.core.verification import Verifier
 from vloc_ros.core.vocabulary import Vocabulary
+from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.maps import map_bytes, write_map
 
-ROOMS = (5, 20, 80)
+ROOMS, COPIES = (2, 10, 40), 5
 SEED = 301
-MOST_QUERIES = 160
 RIGHT_M, RIGHT_RAD = 0.25, np.radians(2.0)
+# views whose room differs from its twins in more, or less, of the image than this can, or cannot, be told apart
+TELLABLE, UNTELLABLE = 0.02, 0.005
+MOST_OF_HLOC, MOST_OF_COPIES = 250, 100
 _RETRIEVED, _RATIO = 20, 0.8
+_RESIDENT = Path(__file__).with_name("resident.py")
 Ask = Callable[[Features, Query], LocalizationResult]
+CONFIGS = {
+    "whole map": ProposalConfig(whole_map_max_points=10_000_000, landmarks="none"),
+    "landmarks": ProposalConfig(whole_map_max_points=10_000_000, landmarks_min_points=0),
+    "places": ProposalConfig(whole_map_max_points=0, landmarks="none"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,53 +55,100 @@ class _Question:
     features: Features
     query: Query
     map_from_camera: Pose
+    room: Room
 
 
-def growth(_: Path) -> dict[str, Any]:
-    """Recall, wrong answers and milliseconds after the features, by number of rooms."""
+def growth(out: Path) -> dict[str, Any]:
+    """Recall, wrong answers, milliseconds after the features and memory, by number of rooms."""
     extractor, parts, questions = build_extractor(ExtractorConfig()), [], list[_Question]()
     sizes: list[dict[str, Any]] = []
+    start = time.perf_counter()
     for room in tqdm(rooms(max(ROOMS), SEED), desc="rooms", total=max(ROOMS)):
         parts.append((room, mapped(room, extractor)))
         for k, pose in enumerate(room.query_lap.map_from_camera):
             query = Query.single(room.query_lap.image(k), room.query_lap.camera)
             found = extractor.extract(query.views[0].image)
-            questions.append(_Question(found, query, room.building_from_room @ pose))
+            questions.append(_Question(found, query, room.building_from_room @ pose, room))
         if len(parts) in ROOMS:
-            sizes.append(_measured(parts, questions))
+            building_s = time.perf_counter() - start
+            sizes.append({"building_s": building_s, **_measured(out, parts, questions, copies=1)})
             print("  ", sizes[-1], flush=True)
+    sizes.append(_measured(out, parts, questions, copies=COPIES))
+    print("  ", sizes[-1], flush=True)
     return {"sizes": sizes}
 
 
-def _measured(parts: Sequence[tuple[Room, MappedRoom]], questions: Sequence[_Question]) -> dict[str, Any]:
-    landmark_map = map_of(parts, f"{len(parts)} rooms")
-    whole = LocalizerConfig(proposals=ProposalConfig(whole_map_max_points=10_000_000))
-    places = LocalizerConfig(proposals=ProposalConfig(whole_map_max_points=0))
-    ways = {name: _ours(landmark_map, config) for name, config in (("whole map", whole), ("places", places))}
-    ways["hloc's way"] = HlocWay(landmark_map, parts).localize
-    chosen = np.linspace(0, len(questions) - 1, min(MOST_QUERIES, len(questions))).astype(int)
-    answers = {name: _asked(ask, [questions[i] for i in chosen]) for name, ask in ways.items()}
-    return {"rooms": len(parts), "points": len(landmark_map.points), "queries": len(chosen), "ways": answers}
+def _measured(
+    out: Path, parts: Sequence[tuple[Room, MappedRoom]], questions: Sequence[_Question], *, copies: int
+) -> dict[str, Any]:
+    """All ways on one building; of one that repeats its rooms exactly only how long they take, and the memory."""
+    landmark_map = map_of(
+        [part for copy in range(copies) for part in moved(parts, copy)], f"{copies * len(parts)} rooms"
+    )
+    folder = out / "maps" / f"building-{copies * len(parts)}"
+    shutil.rmtree(folder, ignore_errors=True)
+    write_map(landmark_map, folder)
+    asked = list(questions) if copies == 1 else _some(questions, MOST_OF_COPIES)
+    differences = _differences(parts, asked)
+    ways = {}
+    for name, config in CONFIGS.items():
+        localizer = build_localizer(LocalizerConfig(proposals=config), landmark_map)
+        ways[name] = _asked(lambda found, query: localizer.localize_features((found,), query), asked, differences)  # noqa: B023
+        ways[name]["resident_mb"] = _resident_mb(folder, name, asked)
+    if copies == 1:
+        some = _some(questions, MOST_OF_HLOC)
+        hloc = HlocWay(landmark_map, parts)
+        ways["hloc's way"] = _asked(hloc.localize, some, _differences(parts, some)) | {"bytes": hloc.bytes}
+    return {
+        "rooms": len(parts) * copies,
+        "points": len(landmark_map.points),
+        "landmarks": len(landmark_map.landmarks),
+        "bytes": map_bytes(folder),
+        "ways": ways,
+    }
 
 
-def _ours(landmark_map: LandmarkMap, config: LocalizerConfig) -> Ask:
-    localizer = build_localizer(config, landmark_map)
-    return lambda found, query: localizer.localize_features((found,), query)
+def _some(questions: Sequence[_Question], most: int) -> list[_Question]:
+    return [questions[i] for i in np.linspace(0, len(questions) - 1, min(most, len(questions))).astype(int)]
 
 
-def _asked(ask: Ask, questions: Sequence[_Question]) -> dict[str, Any]:
-    right = wrong = 0
-    times_ms = []
+def _differences(parts: Sequence[tuple[Room, MappedRoom]], questions: Sequence[_Question]) -> list[float]:
+    """Of each image the part that shows what the room most like it does not have."""
+    others = [room for room, _ in parts]
+    return [shown_difference(q.room, others, q.map_from_camera) for q in tqdm(questions, desc="twins", leave=False)]
+
+
+def _asked(ask: Ask, questions: Sequence[_Question], differences: Sequence[float]) -> dict[str, Any]:
+    answers, times_ms = [], []
+    ask(questions[0].features, questions[0].query)  # indices are made when they are first searched
     for question in tqdm(questions, leave=False):
         start = time.perf_counter()
         result = ask(question.features, question.query)
         times_ms.append((time.perf_counter() - start) * 1e3)
-        if result.map_from_rig is not None:
-            metres, radians = result.map_from_rig.distance_to(question.map_from_camera)
-            is_right = metres <= RIGHT_M and radians <= RIGHT_RAD
-            right, wrong = right + is_right, wrong + (not is_right)
+        answers.append(_judged(result, question))
     p50, p95 = (float(np.percentile(times_ms, q)) for q in (50, 95))
-    return {"right": int(right), "wrong": int(wrong), "p50_ms": p50, "p95_ms": p95}
+    tellable = [a for a, share in zip(answers, differences, strict=True) if share >= TELLABLE]
+    untellable = [a for a, share in zip(answers, differences, strict=True) if share < UNTELLABLE]
+    groups = {"all": answers, "tellable": tellable, "untellable": untellable}
+    counts = {name: {"queries": len(group), **Counter(group)} for name, group in groups.items()}
+    return {**counts, "p50_ms": p50, "p95_ms": p95}
+
+
+def _judged(result: LocalizationResult, question: _Question) -> str:
+    if result.map_from_rig is None:
+        return "refused"
+    metres, radians = result.map_from_rig.distance_to(question.map_from_camera)
+    return "right" if metres <= RIGHT_M and radians <= RIGHT_RAD else "wrong"
+
+
+def _resident_mb(folder: Path, way: str, questions: Sequence[_Question]) -> float:
+    """Of a process that does nothing else than to localize."""
+    with tempfile.TemporaryDirectory() as there:
+        for k, question in enumerate(_some(questions, 10)):
+            cv2.imwrite(f"{there}/{k}.png", question.query.views[0].image)
+        write_camera(Path(there) / "camera.yaml", questions[0].query.views[0].camera, name="camera")
+        words = [sys.executable, str(_RESIDENT), str(folder), there, json.dumps(asdict(CONFIGS[way]))]
+        return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
 class HlocWay:
@@ -92,6 +156,8 @@ class HlocWay:
     2019), with the same keypoints, global descriptor, pose estimation and verification as ours."""
 
     def __init__(self, landmark_map: LandmarkMap, parts: Sequence[tuple[Room, MappedRoom]]) -> None:
+        """Also counts the bytes that it needs: of every keyframe the keypoints, their descriptors (128 values of two
+        bytes), what point each is of, and the global descriptor (float32)."""
         self._map, self._config = landmark_map, LocalizerConfig()
         self._verifier = Verifier(self._config.verification, landmark_map, pose=self._config.pose)
         place = landmark_map.places["vlad"]
@@ -103,6 +169,12 @@ class HlocWay:
             for (_, part), first in zip(parts, firsts, strict=False)
             for of_keypoint in part.point_of_keypoint
         ]
+
+    @property
+    def bytes(self) -> int:
+        """What it stores, at the least."""
+        keypoints = sum(len(found) for found in self._features)
+        return keypoints * (8 + 2 * 128 + 4) + self._places.nbytes + 12 * len(self._map.points)
 
     def localize(self, found: Features, query: Query) -> LocalizationResult:
         """The answer to one image."""

@@ -19,6 +19,8 @@ _NEIGHBOURS = 4
 # a megabyte, which stays in the cache: two thirds of the time of 256 keypoints at once, with 9000 candidates
 _DISTANCES_AT_ONCE = 1 << 18
 _HNSW_LINKS = 16
+# the graph keeps what it is given: nobody else does
+_ADDED_AT_ONCE = 1 << 16
 _HNSW_BUILD_BREADTH = 40
 
 
@@ -96,7 +98,7 @@ class NearestNeighbourMatcher:
     @cached_property
     def _whole(self) -> faiss.IndexHNSWFlat:
         """Of the whole map, made when it is first searched: where landmarks are recognised it may never be."""
-        return _hnsw(self._map.descriptors) if self._like is None else self._like._whole
+        return _hnsw(self._map) if self._like is None else self._like._whole
 
     def nearest(self, descriptors: Array) -> Array:
         """(N,) int64 point of the whole map that looks most like each of (N, D) descriptors."""
@@ -189,9 +191,10 @@ def _mutual(keypoints: Array, distances: Array, points: Array) -> Array:
     return np.sort(order[first])
 
 
-def _hnsw(descriptors: Array) -> faiss.IndexHNSWFlat:
+def _hnsw(landmark_map: LandmarkMap) -> faiss.IndexHNSWFlat:
     """A navigable small-world graph (Malkov and Yashunin 2018) over the whole map."""
-    index = faiss.IndexHNSWFlat(descriptors.shape[1], _HNSW_LINKS)
+    index = faiss.IndexHNSWFlat(landmark_map.codec.dimension, _HNSW_LINKS)
     index.hnsw.efConstruction = _HNSW_BUILD_BREADTH
-    index.add(np.ascontiguousarray(descriptors))
+    for start in range(0, len(landmark_map.points), _ADDED_AT_ONCE):
+        index.add(landmark_map.codec.decode(landmark_map.codes[start : start + _ADDED_AT_ONCE]))
     return index

@@ -60,6 +60,13 @@ def depth(world: World, camera: Camera, map_from_camera: Pose) -> Array:
         return np.asarray(np.where(seen.surface >= 0, 1.0 / seen.inverse_depth, np.inf), dtype=np.float32)
 
 
+def rectangles(world: World, camera: Camera, map_from_camera: Pose) -> Array:
+    """(H, W) int64 index of the world's rectangle that each pixel sees; -1 where it sees none."""
+    surfaces = _Surfaces.facing(world, map_from_camera)
+    surface = _nearest(surfaces, _rays(camera)).surface
+    return np.asarray(np.where(surface >= 0, surfaces.index[surface], -1))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rays:
     """The rays of all pixels: (H, W, 3) float32 with z = 1, their ranges by row and column, log2 area per pixel."""

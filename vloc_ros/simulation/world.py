@@ -45,11 +45,16 @@ def make_variant(world: World, seed: int, *, different: float) -> World:
     rng = np.random.default_rng([world.style, seed, 3])
     rectangles = tuple(
         replace(r, texture=replace(r.texture, seed=int(rng.integers(_NEW_SEEDS))))
-        if r.texture.pattern not in _PRODUCTS or rng.random() < different
+        if not bought(r) or rng.random() < different
         else r
         for r in world.rectangles
     )
     return replace(world, name=f"{world.name}-variant-{seed}", rectangles=rectangles)
+
+
+def bought(rectangle: Rectangle) -> bool:
+    """Whether it shows something of which there are others just alike: a poster, a book, a parcel."""
+    return rectangle.texture.pattern in _PRODUCTS
 
 
 def _build(kind: str, *, style: int, layout: int, name: str) -> World:
