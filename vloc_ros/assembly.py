@@ -12,7 +12,7 @@ from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.matching import NearestNeighbourMatcher
 from vloc_ros.core.proposals import PriorView, Proposer, VladPlaces, WholeMap
-from vloc_ros.core.recognition import NearestLandmarks, RecognizedLandmarks, Recognizer
+from vloc_ros.core.recognition import LandmarkPlaces, RecognizedLandmarks, Recognizer, VotedLandmarks
 from vloc_ros.core.verification import Verifier
 
 EXTRACTORS: dict[str, Callable[[ExtractorConfig], Extractor]] = {"rootsift": RootSift}
@@ -77,15 +77,15 @@ def _proposers(
     size = len(landmark_map.points)
     searched_whole = size <= config.whole_map_max_points
     by_landmarks = size > config.landmarks_min_points
+    landmark_places = LandmarkPlaces(config, places)
     if recognizer is not None and config.landmarks in ("auto", "recognized"):
-        learned = RecognizedLandmarks(config, landmark_map, recognizer, name="landmarks/recognized", places=places)
+        learned = RecognizedLandmarks(landmark_map, recognizer, landmark_places)
         if by_landmarks:
             yield learned
     elif config.landmarks == "recognized":
         raise MapError("proposals.landmarks is recognized, but there is no model; give one, or set it to auto")
     if searched_whole and by_landmarks and config.landmarks in ("auto", "voted"):
-        voted = NearestLandmarks(landmark_map, matcher)
-        yield RecognizedLandmarks(config, landmark_map, voted, name="landmarks/voted", places=places)
+        yield VotedLandmarks(landmark_map, matcher, landmark_places)
     if searched_whole:
         yield WholeMap()
     elif config.places != "none":

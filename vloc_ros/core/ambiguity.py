@@ -14,8 +14,9 @@ import numpy as np
 
 from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.landmark_map import LandmarkMap, Scene
-from vloc_ros.core.matching import Matches, Neighbours
+from vloc_ros.core.matching import Matches
 from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.proposals import Neighbours
 from vloc_ros.core.query import Query
 from vloc_ros.core.registration import agreeing, find_pose
 from vloc_ros.core.result import LocalizationResult

@@ -167,10 +167,11 @@ class Localizer:
         return Hypothesis.of(result.map_from_rig, np.unique(result.inlier_points), lookout, self.map)
 
     def _rival(self, best: _Answer, query: Query) -> tuple[Pose, Array] | None:
-        """Another place of the same part of the map that many keypoints fit as well."""
-        if best.part.windows or best.matches.neighbours is None:  # who knows where it is has nothing to choose
+        """Another place that many keypoints fit as well."""
+        neighbours = best.part.neighbours or best.matches.neighbours
+        if best.part.windows or neighbours is None:  # who knows where it is has nothing to choose
             return None
-        return rival_of(best.result, best.matches.neighbours, query, landmark_map=self.map, pose=self._pose)
+        return rival_of(best.result, neighbours, query, landmark_map=self.map, pose=self._pose)
 
     def _proposals(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
         for proposer in (self._prior_view, *self._proposers):

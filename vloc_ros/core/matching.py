@@ -13,7 +13,7 @@ from vloc_ros.core.config import MatcherConfig
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
-from vloc_ros.core.proposals import Proposal, Window
+from vloc_ros.core.proposals import Neighbours, Proposal, Window
 
 _NEIGHBOURS = 4
 # a megabyte, which stays in the cache: two thirds of the time of 256 keypoints at once, with 9000 candidates
@@ -22,23 +22,6 @@ _HNSW_LINKS = 16
 # the graph keeps what it is given: nobody else does
 _ADDED_AT_ONCE = 1 << 16
 _HNSW_BUILD_BREADTH = 40
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Neighbours:
-    """The points of the map that look most like each keypoint, matched or not.
-
-    Attributes:
-        views: (K,) int32 index of the query's view, of all keypoints of all views.
-        xy: (K, 2) float32 pixels.
-        point_indices: (K, 4) int64 map points, -1 where there are no more.
-        distances: (K, 4) float32 squared, in descriptor space; infinite where there are no more.
-    """
-
-    views: Array
-    xy: Array
-    point_indices: Array
-    distances: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,11 +83,6 @@ class NearestNeighbourMatcher:
         """Of the whole map, made when it is first searched: where landmarks are recognised it may never be."""
         return _hnsw(self._map) if self._like is None else self._like._whole
 
-    def nearest(self, descriptors: Array) -> Array:
-        """(N,) int64 point of the whole map that looks most like each of (N, D) descriptors."""
-        _, points = self._search_whole(self._map.codec.project(descriptors), 1)
-        return np.maximum(points[:, 0], 0)
-
     def _search_whole(self, projected: Array, count: int) -> tuple[Array, Array]:
         # faiss's own type stubs do not know it
         breadth = faiss.SearchParametersHNSW(efSearch=self._config.search_breadth)  # type: ignore[attr-defined]
@@ -113,16 +91,21 @@ class NearestNeighbourMatcher:
 
     def match(self, features: Sequence[Features], proposal: Proposal) -> Matches:
         """Matches of all views with the points that the proposal names; empty when there are none."""
-        found = [self._nearest(view, one, proposal) for view, one in enumerate(features)]
-        distances, points = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        views = np.repeat(np.arange(len(features), dtype=np.int32), [len(one) for one in features])
-        neighbours = Neighbours(views, np.concatenate([one.xy for one in features]), points, distances)
+        neighbours = self.neighbours(features, proposal)
+        views, points, distances = neighbours.views, neighbours.point_indices, neighbours.distances
         distinct = self._distinct(distances, points)
         of_views = [distinct[views[distinct] == view] for view in range(len(features))]
         chosen = np.concatenate([_mutual(mine, distances[:, 0], points[:, 0]) for mine in of_views])
         indices = points[chosen, 0]
         positions = self._map.points[indices].astype(np.float64)
         return Matches(views[chosen], neighbours.xy[chosen], indices, positions, neighbours)
+
+    def neighbours(self, features: Sequence[Features], proposal: Proposal) -> Neighbours:
+        """Of the points that the proposal names those that look most like each keypoint of all views."""
+        found = [self._nearest(view, one, proposal) for view, one in enumerate(features)]
+        distances, points = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        views = np.repeat(np.arange(len(features), dtype=np.int32), [len(one) for one in features])
+        return Neighbours(views, np.concatenate([one.xy for one in features]), points, distances)
 
     def _nearest(self, view: int, features: Features, proposal: Proposal) -> tuple[Array, Array]:
         """(K, 4) squared distances and map points of the candidates that look most like each keypoint of a view."""

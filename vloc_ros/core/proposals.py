@@ -39,6 +39,23 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Neighbours:
+    """The points of the map that look most like each keypoint, matched or not.
+
+    Attributes:
+        views: (K,) int32 index of the query's view, of all keypoints of all views.
+        xy: (K, 2) float32 pixels.
+        point_indices: (K, 4) int64 map points, -1 where there are no more.
+        distances: (K, 4) float32 squared, in descriptor space; infinite where there are no more.
+    """
+
+    views: Array
+    xy: Array
+    point_indices: Array
+    distances: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Proposal:
     """A part of the map to match against.
 
@@ -49,6 +66,7 @@ class Proposal:
         rivals: other parts of the map that the image may show about as well; the best of all answers counts.
         keypoints: so many of each view, the strongest, are enough to find a pose, which then guides all others; None
             for all at once.
+        neighbours: what the keypoints look like elsewhere, where that was asked before; None where it was not.
     """
 
     name: str
@@ -56,6 +74,7 @@ class Proposal:
     windows: tuple[Window, ...] = ()
     rivals: tuple[Proposal, ...] = ()
     keypoints: int | None = None
+    neighbours: Neighbours | None = None
 
 
 class Proposer(Protocol):

@@ -15,7 +15,7 @@ from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.matching import NearestNeighbourMatcher
 from vloc_ros.core.pose import Array
-from vloc_ros.core.proposals import Proposal
+from vloc_ros.core.proposals import Neighbours, Proposal
 from vloc_ros.core.query import Query
 
 _REFERENCES_ASKED = 64
@@ -67,79 +67,41 @@ class Recognizer(Protocol):
         ...
 
 
-class NearestLandmarks:
-    """Needs no training: a keypoint shows the landmark of the map's point that looks most like it."""
-
-    def __init__(self, landmark_map: LandmarkMap, matcher: NearestNeighbourMatcher) -> None:
-        self._map, self._matcher = landmark_map, matcher
-        self.landmark_keys, self.extractor = landmark_map.landmarks.keys, landmark_map.extractor
-        self.max_keypoints = _VOTERS
-
-    def recognize(self, rays: Array, descriptors: Array) -> Recognition:
-        """One landmark with certainty per keypoint."""
-        landmark = self._map.landmark_ids[self._matcher.nearest(descriptors)]
-        shown, number = np.unique(landmark, return_inverse=True)
-        probabilities = np.zeros((len(rays), len(shown)), np.float32)
-        probabilities[np.arange(len(rays)), number] = 1.0
-        return Recognition(np.zeros(len(rays), np.float32), shown.astype(np.int64), probabilities)
-
-
-class RecognizedLandmarks:
-    """The places where the landmarks that an image shows are seen together.
+class LandmarkPlaces:
+    """The places where landmarks that an image shows are seen together.
 
     PRAM (Xue et al. 2024) matches landmark by landmark; together they say more: all that are recognised at once
     describe the image, and are compared with what each reference keyframe sees.
     """
 
-    def __init__(
-        self,
-        config: ProposalConfig,
-        landmark_map: LandmarkMap,
-        recognizer: Recognizer,
-        *,
-        name: str,
-        places: ReferencePlaces,
-    ) -> None:
-        """Places of a map by a recogniser that knows its landmarks.
+    def __init__(self, config: ProposalConfig, places: ReferencePlaces) -> None:
+        self._config, self._places = config, places
 
-        Raises:
-            ModelError: the recogniser was trained on landmarks that the map does not hold, or on other keypoints.
+    def proposals(
+        self, landmarks: Array, evidence: Array, *, name: str, neighbours: Neighbours | None
+    ) -> Iterator[Proposal]:
+        """The likeliest place with its rivals, and then one by one those that are less likely.
+
+        Args:
+            landmarks: (S,) that the image shows,
+            evidence: (S,) and how much of them.
+            name: of the proposals.
+            neighbours: what the keypoints look like in the whole map, where that is known.
         """
-        self._config, self._recognizer, self._name, self._places = config, recognizer, name, places
-        self._number = _numbers(recognizer.landmark_keys, landmark_map)
-        trained_on, used = recognizer.extractor.name, landmark_map.extractor.name
-        if trained_on != used:
-            raise ModelError(f"the recogniser was trained on keypoints of {trained_on}, the map has those of {used}")
-
-    def propose(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
-        """The likeliest place with its rivals, and then one by one those that are less likely."""
-        landmarks, evidence = self._evidence(features, query)
         if not len(landmarks):
             return
-        likeness = self._places.likeness(landmarks, evidence)
-        places = list(self._distinct(likeness))
-        if not places:
+        found = list(self._distinct(self._places.likeness(landmarks, evidence)))
+        if not found:
             return
+        places = [(likely, Proposal(name, points, keypoints=_KEYPOINTS, neighbours=neighbours))
+                  for likely, points in found]  # fmt: skip
         least = self._config.rival_likeness * places[0][0]
         rivals = [place for likely, place in places if likely >= least]
         yield replace(rivals[0], rivals=tuple(rivals[1:]))
         yield from (place for likely, place in places if likely < least)
 
-    def _evidence(self, features: Sequence[Features], query: Query) -> tuple[Array, Array]:
-        """Landmarks that the views show, and by how many keypoints each, in probability."""
-        evidence = np.zeros(len(self._number))
-        for view, found in zip(query.views, features, strict=True):
-            if not len(found):
-                continue
-            strongest = slice(self._recognizer.max_keypoints)  # they come in this order
-            rays = view.camera.unproject(found.xy[strongest])[:, :2].astype(np.float32)
-            shown = self._recognizer.recognize(rays, found.descriptors[strongest])
-            evidence[shown.landmarks] += shown.probabilities.sum(axis=0)
-        shown_at_all = np.flatnonzero(evidence > 0)
-        return self._number[shown_at_all], evidence[shown_at_all]
-
-    def _distinct(self, likeness: Array) -> Iterator[tuple[float, Proposal]]:
-        """Places in the order of their likeness: references that share landmarks make one."""
+    def _distinct(self, likeness: Array) -> Iterator[tuple[float, Array]]:
+        """Points of places in the order of their likeness: references that share landmarks make one."""
         places: list[tuple[float, set[int]]] = []
         for reference in np.argsort(-likeness, kind="stable")[:_REFERENCES_ASKED]:
             likely = float(likeness[reference])
@@ -150,7 +112,52 @@ class RecognizedLandmarks:
             elif home is not None and likely >= _OF_ONE_PLACE * home[0]:
                 home[1].update(coarse)
         for likely, coarse in places:
-            yield likely, Proposal(self._name, self._places.points_of(np.array(sorted(coarse))), keypoints=_KEYPOINTS)
+            yield likely, self._places.points_of(np.array(sorted(coarse)))
+
+
+class VotedLandmarks:
+    """Needs no training: every keypoint votes for the landmark of the map's point that looks most like it."""
+
+    def __init__(self, landmark_map: LandmarkMap, matcher: NearestNeighbourMatcher, places: LandmarkPlaces) -> None:
+        self._map, self._matcher, self._places = landmark_map, matcher, places
+
+    def propose(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
+        """Places by votes, see `LandmarkPlaces`."""
+        neighbours = self._matcher.neighbours([found.strongest(_VOTERS) for found in features], Proposal(""))
+        nearest = neighbours.point_indices[:, 0]
+        landmarks, votes = np.unique(self._map.landmark_ids[nearest[nearest >= 0]], return_counts=True)
+        yield from self._places.proposals(landmarks, votes, name="landmarks/voted", neighbours=neighbours)
+
+
+class RecognizedLandmarks:
+    """A trained network says which landmark each keypoint shows."""
+
+    def __init__(self, landmark_map: LandmarkMap, recognizer: Recognizer, places: LandmarkPlaces) -> None:
+        """Places of a map by a recogniser that knows its landmarks.
+
+        Raises:
+            ModelError: the recogniser was trained on landmarks that the map does not hold, or on other keypoints.
+        """
+        self._recognizer, self._places = recognizer, places
+        self._number = _numbers(recognizer.landmark_keys, landmark_map)
+        trained_on, used = recognizer.extractor.name, landmark_map.extractor.name
+        if trained_on != used:
+            raise ModelError(f"the recogniser was trained on keypoints of {trained_on}, the map has those of {used}")
+
+    def propose(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
+        """Places by recognition, see `LandmarkPlaces`."""
+        evidence = np.zeros(len(self._number))
+        for view, found in zip(query.views, features, strict=True):
+            if not len(found):
+                continue
+            strongest = found.strongest(self._recognizer.max_keypoints)
+            rays = view.camera.unproject(strongest.xy)[:, :2].astype(np.float32)
+            shown = self._recognizer.recognize(rays, strongest.descriptors)
+            evidence[shown.landmarks] += shown.probabilities.sum(axis=0)
+        seen = np.flatnonzero(evidence > 0)
+        yield from self._places.proposals(
+            self._number[seen], evidence[seen], name="landmarks/recognized", neighbours=None
+        )
 
 
 def _numbers(keys: Array, landmark_map: LandmarkMap) -> Array:
