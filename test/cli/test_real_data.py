@@ -58,3 +58,41 @@ def test_other_places_are_refused(redkitchen, shared_data, tmp_path, name):
         "evaluate", "--map", redkitchen, "--images", images, "--absent", "--limit", "12", "--json", tmp_path / "s.json"
     )
     assert json.loads((tmp_path / "s.json").read_text())["false_accepts"] == 0
+
+
+def _half(data: Path, folder: Path, images: slice) -> tuple[Path, Path]:
+    """A folder of some of the map images, and the file of their poses."""
+    (folder / "images").mkdir(parents=True)
+    for image in sorted((data / "map/images").iterdir())[images]:
+        (folder / "images" / image.name).symlink_to(image)
+    rows = [row for row in (data / "map/poses_tum.txt").read_text().splitlines() if row and not row.startswith("#")]
+    (folder / "poses.txt").write_text("\n".join(rows[images]) + "\n")
+    return folder / "images", folder / "poses.txt"
+
+
+@pytest.fixture(scope="session")
+def first_half(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A map of the first 50 map images, which do not show all that the queries show."""
+    data, folder = shared_data("redkitchen"), tmp_path_factory.mktemp("first_half")
+    images, poses = _half(data, folder, slice(0, 50))
+    given = ("--images", images, "--poses", poses, "--camera", data / "camera_info.yaml")
+    vloc("map", "build", *given, "--out", folder / "map")
+    return folder / "map"
+
+
+@pytest.mark.parametrize("posed", [True, False])
+def test_a_second_visit_makes_redkitchen_as_good_as_one_build(redkitchen, first_half, shared_data, tmp_path, posed):
+    data = shared_data("redkitchen")
+    images, poses = _half(data, tmp_path / "second", slice(50, 100))
+    vloc(
+        "map", "update", first_half, "--images", images, *(("--poses", poses) if posed else ()), "--out", tmp_path / "m"
+    )
+    before, after, whole = (
+        evaluated(folder, data, tmp_path / "s.json") for folder in (first_half, tmp_path / "m", redkitchen)
+    )
+    assert after["recall"]["5cm_5deg"] == 1.0
+    assert after["recall"]["2cm_2deg"] * 80 >= 78
+    assert after["median_translation_m"] <= 0.003
+    assert after["median_translation_m"] < 0.9 * before["median_translation_m"]
+    assert after["map_bytes"] <= 1.1 * whole["map_bytes"]
+    assert after["false_accepts"] == 0
