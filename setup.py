@@ -57,6 +57,7 @@ EXTRAS = {
         "mypy",
         "types-PyYAML",
         "types-tqdm",
+        "onnx>=1.16",
     ],
 }
 

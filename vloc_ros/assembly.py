@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from vloc_ros.core.config import ExtractorConfig, LocalizerConfig, ProposalConfig
+from vloc_ros.core.covisibility import ReferencePlaces
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features import Extractor, RootSift
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.matching import NearestNeighbourMatcher
 from vloc_ros.core.proposals import PriorView, Proposer, VladPlaces, WholeMap
+from vloc_ros.core.recognition import NearestLandmarks, RecognizedLandmarks, Recognizer
 from vloc_ros.core.verification import Verifier
 
 EXTRACTORS: dict[str, Callable[[ExtractorConfig], Extractor]] = {"rootsift": RootSift}
@@ -28,35 +30,61 @@ def build_extractor(config: ExtractorConfig) -> Extractor:
     return EXTRACTORS[config.name](config)
 
 
-def build_localizer(config: LocalizerConfig, landmark_map: LandmarkMap, *, like: Localizer | None = None) -> Localizer:
+def build_localizer(
+    config: LocalizerConfig,
+    landmark_map: LandmarkMap,
+    *,
+    recognizer: Recognizer | None = None,
+    like: Localizer | None = None,
+) -> Localizer:
     """A localizer for a map: proposals in the order of cost and evidence, ending with the whole map where it is small.
 
     Args:
         config: parameters of the stages.
         landmark_map: the map.
+        recognizer: trained on the map's landmarks.
         like: a localizer of the same map, whose search index is taken over: building one takes seconds.
 
     Raises:
         MapError: the map needs something that it or this version does not have.
+        ModelError: the recogniser was trained on landmarks that the map does not hold.
     """
-    proposers: list[Proposer] = []
-    whole_map = len(landmark_map.points) <= config.proposals.whole_map_max_points
-    if whole_map:
-        proposers.append(WholeMap())
-    elif config.proposals.places != "none":
-        proposers.append(PLACES[config.proposals.places](config.proposals, landmark_map))
-    else:
-        raise MapError(
-            f"the map has {len(landmark_map.points)} points, more than proposals.whole_map_max_points "
-            f"{config.proposals.whole_map_max_points}, and proposals.places is none; nothing would be searched"
-        )
+    matcher = NearestNeighbourMatcher(config.matcher, landmark_map, like=like.matcher if like else None)
     return Localizer(
         landmark_map,
         extractor=build_extractor(landmark_map.extractor),
         prior_view=PriorView(config.proposals, landmark_map),
-        proposers=proposers,
-        matcher=NearestNeighbourMatcher(config.matcher, landmark_map, like=like.matcher if like else None),
+        proposers=list(_proposers(config.proposals, landmark_map, matcher, recognizer)),
+        matcher=matcher,
         pose=config.pose,
         verifier=Verifier(config.verification, landmark_map, pose=config.pose),
         tracking=config.tracking,
     )
+
+
+def _proposers(
+    config: ProposalConfig, landmark_map: LandmarkMap, matcher: NearestNeighbourMatcher, recognizer: Recognizer | None
+) -> Iterator[Proposer]:
+    """Who says where to look, in the order in which they are asked."""
+    size = len(landmark_map.points)
+    searched_whole = size <= config.whole_map_max_points
+    by_landmarks = size > config.landmarks_min_points
+    places = ReferencePlaces(landmark_map)
+    if recognizer is not None and config.landmarks in ("auto", "recognized"):
+        learned = RecognizedLandmarks(config, landmark_map, recognizer, name="landmarks/recognized", places=places)
+        if by_landmarks:
+            yield learned
+    elif config.landmarks == "recognized":
+        raise MapError("proposals.landmarks is recognized, but there is no model; give one, or set it to auto")
+    if searched_whole and by_landmarks and config.landmarks in ("auto", "voted"):
+        voted = NearestLandmarks(landmark_map, matcher)
+        yield RecognizedLandmarks(config, landmark_map, voted, name="landmarks/voted", places=places)
+    if searched_whole:
+        yield WholeMap()
+    elif config.places != "none":
+        yield PLACES[config.places](config, landmark_map)
+    elif recognizer is None or not by_landmarks:
+        raise MapError(
+            f"the map has {size} points, more than proposals.whole_map_max_points {config.whole_map_max_points}, and "
+            "proposals.places is none; nothing would be searched"
+        )

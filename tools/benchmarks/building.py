@@ -29,9 +29,9 @@ from vloc_ros.simulation.scenario import Lap, make_lap
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.world import make_variant, make_world
 
-KEYFRAMES_PER_ROOM, QUERIES_PER_ROOM = 24, 8
-DIFFERENT = 0.15
-_MODELS = 4
+KEYFRAMES_PER_ROOM, QUERIES_PER_ROOM = 40, 20
+DIFFERENT = 0.25
+_MODELS, _IN_A_ROW = 8, 2
 _PITCH_M = 8.0
 _SAME_POINT_M, _SAME_DESCRIPTOR = 0.015, 0.6
 _LEAST_VIEWS = 3
@@ -68,10 +68,11 @@ class MappedRoom:
 
 
 def rooms(count: int, seed: int) -> Iterator[Room]:
-    """Rooms of a few models, in turn; those of one model differ in their grain and in a few of their things."""
+    """Rooms of a few models, two of each in turn; those of one model differ in their grain and in a few of their
+    things."""
     side = int(np.ceil(np.sqrt(count)))
     for number in range(count):
-        world = make_variant(_model(seed + number % _MODELS), number, different=DIFFERENT)
+        world = make_variant(_model(seed + number // _IN_A_ROW % _MODELS), number, different=DIFFERENT)
         offset = np.array([number % side, number // side, 0.0]) * _PITCH_M
         yield Room(
             make_lap(world, KEYFRAMES_PER_ROOM, 2 * number),

@@ -3,7 +3,7 @@
 A ratio test keeps what looks like one place alone. In a building of rooms that are furnished alike that is not enough:
 where one room's points are mapped and its twin's are not, the twin's images match the one room distinctly. But then
 many other keypoints fit another place: the neighbours that the ratio test turned down are asked for a pose of their
-own, and when about as many keypoints agree on it, the image does not say which of the two it shows.
+own, and when about as many keypoints agree on it, a contest has to say which of the two the image shows.
 """
 
 from __future__ import annotations
@@ -33,14 +33,6 @@ _MISSED = 1e-3
 _ITERATIONS = (20, 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
-    """How many keypoints fit another pose, and how many the accepted one."""
-
-    keypoints: int
-    of_accepted: int
-
-
 def rival_of(
     accepted: LocalizationResult,
     neighbours: Neighbours,
@@ -48,8 +40,8 @@ def rival_of(
     *,
     landmark_map: LandmarkMap,
     pose: PoseConfig,
-) -> Rival | None:
-    """A pose elsewhere in the scene that about as many keypoints fit as the accepted one; None when there is none.
+) -> tuple[Pose, Array] | None:
+    """A pose elsewhere in the scene that many of the keypoints fit as well, and the points; None when there is none.
 
     Args:
         accepted: with its pose.
@@ -75,9 +67,9 @@ def rival_of(
         quick = replace(pose, max_iterations=_iterations(_OF_ONE_KEYFRAME * needed / len(together.keypoints)))
         estimate = estimate_pose(quick, together.matches, query)
         if estimate and estimate.map_from_rig.distance_to(accepted.map_from_rig)[0] > _ELSEWHERE_M:
-            count = len(np.unique(rivals.keypoints[rivals.fit(estimate.map_from_rig, query, pose.max_error_px)]))
-            if count >= needed:
-                return Rival(count, of_accepted)
+            fitting = rivals.only(rivals.fit(estimate.map_from_rig, query, pose.max_error_px)).nearest()
+            if len(fitting.keypoints) >= needed:
+                return estimate.map_from_rig, np.unique(fitting.points)
         rest = rest.only(~seen)
     return None
 
@@ -117,9 +109,8 @@ class _Pairs:
 
     def seen_together(self) -> Array:
         """(N,) whether the keyframe that saw the points of most of them saw each."""
-        keyframes = self.landmark_map.keyframes
-        votes = keyframes.sums(np.bincount(self.points, minlength=len(self.landmark_map.points)))
-        return np.isin(self.points, keyframes.visible(int(votes.argmax())))
+        votes = self.landmark_map.seen_by(self.points)
+        return np.isin(self.points, self.landmark_map.keyframes.visible(int(votes.argmax())))
 
     @property
     def matches(self) -> Matches:

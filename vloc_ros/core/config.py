@@ -79,6 +79,19 @@ class ProposalConfig(Checked):
     )
     places: str = parameter("vlad", "place index to ask, or none", choices=("none", "vlad"))
     places_top_k: int = parameter(20, "keyframes taken from the place index", low=1, high=1000)
+    landmarks: str = parameter(
+        "auto",
+        "how large maps are asked for places by landmarks: recognised by a trained model, or voted for by the nearest "
+        "points of the map; auto takes the model where one is given",
+        choices=("auto", "recognized", "voted", "none"),
+    )
+    landmarks_min_points: int = parameter(
+        30000, "a smaller map is searched as a whole, which is faster there", low=0, high=10_000_000
+    )
+    landmark_places: int = parameter(5, "places that landmarks point to, at most", low=1, high=100)
+    rival_likeness: float = parameter(
+        0.6, "places this likely, over the likeliest, are compared with it", low=0.0, high=1.0
+    )
     prior_max_position_std_m: float = parameter(
         5.0, "a prior less certain than this is ignored", unit="m", low=0.0, high=1000.0
     )
@@ -131,6 +144,12 @@ class VerificationConfig(Checked):
     )
     min_spread: float = parameter(
         0.25, "area of the inliers' convex hull over the area of the image, at least", low=0.0, high=1.0
+    )
+    min_lead: float = parameter(
+        0.03,
+        "by how much more of the map points that it expects an answer must be confirmed than another that fits as well",
+        low=0.0,
+        high=1.0,
     )
     max_position_std_m: float = parameter(
         1.0, "standard deviation of the position, at most", unit="m", low=0.001, high=1000.0

@@ -21,5 +21,9 @@ class MapError(VlocError):
     """A map is missing, damaged, of another format, or does not fit what it is used with."""
 
 
+class ModelError(VlocError):
+    """A learned model is missing, damaged, of another format, or does not fit the map that it is used with."""
+
+
 class MissingDependencyError(VlocError):
     """An optional library is not installed; the message says how to get it."""

@@ -38,6 +38,12 @@ class Features:
     def __len__(self) -> int:
         return len(self.xy)
 
+    def strongest(self, count: int | None) -> Features:
+        """The first so many of them; None for all."""
+        if count is None or count >= len(self):
+            return self
+        return Features(self.xy[:count], self.descriptors[:count], self.scores[:count])
+
     @staticmethod
     def empty(dimension: int) -> Features:
         """No keypoints."""

@@ -59,11 +59,6 @@ class Keyframes:
         """(V,) int32 indices of the map points that keyframe k saw."""
         return np.asarray(self.point_indices[self.point_offsets[k] : self.point_offsets[k + 1]])
 
-    def sums(self, weights: Array) -> Array:
-        """(K,) sum of the (P,) integer weights of the points that each keyframe saw."""
-        running = np.concatenate([[0], np.cumsum(weights[self.point_indices])])
-        return np.asarray(running[self.point_offsets[1:]] - running[self.point_offsets[:-1]])
-
     def part(self, some: slice, *, first_point: int) -> Keyframes:
         """Some keyframes, with the points that they saw counted from the first of them on."""
         first, last = self.point_offsets[some.start], self.point_offsets[some.stop]
@@ -307,7 +302,30 @@ class LandmarkMap:
         """(P,) int32 index of the scene of every point."""
         return np.repeat(np.arange(len(self.scenes), dtype=np.int32), [len(scene.points) for scene in self.scenes])
 
+    def seen_by(self, points: Array) -> Array:
+        """(K,) int64 how many of (N,) points each keyframe saw; one that is named twice counts twice.
+
+        Takes time by the points asked for, not by the size of the map.
+        """
+        offsets, keyframes = self._observers
+        counts = offsets[points + 1] - offsets[points]
+        # the rows of all points, one after the other
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.bincount(keyframes[np.repeat(offsets[points], counts) + within], minlength=len(self.keyframes))
+
+    @cached_property
+    def _observers(self) -> tuple[Array, Array]:
+        """The keyframes that saw point p are `[1][[0][p]:[0][p + 1]]`, int32."""
+        seen = self.keyframes.point_indices
+        keyframe = np.repeat(np.arange(len(self.keyframes), dtype=np.int32), np.diff(self.keyframes.point_offsets))
+        counts = np.bincount(seen, minlength=len(self.points))
+        return np.concatenate([[0], np.cumsum(counts)]), keyframe[np.argsort(seen, kind="stable")]
+
     @cached_property
     def descriptors(self) -> Array:
-        """(P, d) float32 descriptors, decoded from the codes."""
+        """(P, d) float32 descriptors, decoded from the codes: four times their memory, kept."""
         return self.codec.decode(self.codes)
+
+    def descriptors_of(self, points: Array) -> Array:
+        """(N, d) float32 descriptors of (N,) points."""
+        return self.codec.decode(self.codes[points])

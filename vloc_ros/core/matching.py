@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import faiss
 import numpy as np
@@ -90,7 +91,23 @@ class NearestNeighbourMatcher:
         """A matcher for a map; `like` has the index of the same map already."""
         self._config = config
         self._map = landmark_map
-        self._whole: faiss.IndexHNSWFlat = _hnsw(landmark_map.descriptors) if like is None else like._whole
+        self._like = like
+
+    @cached_property
+    def _whole(self) -> faiss.IndexHNSWFlat:
+        """Of the whole map, made when it is first searched: where landmarks are recognised it may never be."""
+        return _hnsw(self._map.descriptors) if self._like is None else self._like._whole
+
+    def nearest(self, descriptors: Array) -> Array:
+        """(N,) int64 point of the whole map that looks most like each of (N, D) descriptors."""
+        _, points = self._search_whole(self._map.codec.project(descriptors), 1)
+        return np.maximum(points[:, 0], 0)
+
+    def _search_whole(self, projected: Array, count: int) -> tuple[Array, Array]:
+        # faiss's own type stubs do not know it
+        breadth = faiss.SearchParametersHNSW(efSearch=self._config.search_breadth)  # type: ignore[attr-defined]
+        found: tuple[Array, Array] = self._whole.search(projected, count, params=breadth)
+        return found
 
     def match(self, features: Sequence[Features], proposal: Proposal) -> Matches:
         """Matches of all views with the points that the proposal names; empty when there are none."""
@@ -113,17 +130,15 @@ class NearestNeighbourMatcher:
             return np.full(none.shape, np.inf, np.float32), none
         descriptors = self._map.codec.project(features.descriptors)
         if candidates is None:
-            # faiss's own type stubs do not know it
-            breadth = faiss.SearchParametersHNSW(efSearch=self._config.search_breadth)  # type: ignore[attr-defined]
-            distances, neighbours = self._whole.search(descriptors, _NEIGHBOURS, params=breadth)
+            distances, neighbours = self._search_whole(descriptors, _NEIGHBOURS)
         elif proposal.windows:
             distances, neighbours = _nearest_within(
-                proposal.windows[view], features.xy, descriptors, self._map.descriptors[candidates]
+                proposal.windows[view], features.xy, descriptors, self._map.descriptors_of(candidates)
             )
             neighbours = candidates[neighbours]
             distances[distances > self._config.max_distance_in_window**2] = np.inf
         else:
-            distances, neighbours = faiss.knn(descriptors, self._map.descriptors[candidates], _NEIGHBOURS)
+            distances, neighbours = faiss.knn(descriptors, self._map.descriptors_of(candidates), _NEIGHBOURS)
             neighbours = candidates[neighbours]
         return distances, neighbours
 

@@ -46,11 +46,16 @@ class Proposal:
         name: what proposed it; the result names the one that won.
         point_indices: (C,) int64 sorted map points, or None for the whole map.
         windows: of every view of the query, where the points are expected; empty when they may lie anywhere.
+        rivals: other parts of the map that the image may show about as well; the best of all answers counts.
+        keypoints: so many of each view, the strongest, are enough to find a pose, which then guides all others; None
+            for all at once.
     """
 
     name: str
     point_indices: Array | None = None
     windows: tuple[Window, ...] = ()
+    rivals: tuple[Proposal, ...] = ()
+    keypoints: int | None = None
 
 
 class Proposer(Protocol):

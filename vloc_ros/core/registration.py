@@ -14,6 +14,8 @@ from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import Query, View
 
 _MIN_SAMPLE = 4
+# residuals beyond it count less: what PoseLib's own estimation ends with
+_REFINED_TO_PX = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +50,28 @@ def estimate_pose(config: PoseConfig, matches: Matches, query: Query) -> PoseEst
     }
     is_rig = len(query.views) > 1
     map_from_rig = _rig(matches, query, ransac) if is_rig else _single_camera(matches, query.views[0], ransac)
-    if map_from_rig is None:
+    return None if map_from_rig is None else _estimate_at(map_from_rig, config, matches, query)
+
+
+def refine_pose(config: PoseConfig, start: Pose, matches: Matches, query: Query) -> PoseEstimate | None:
+    """The pose near `start` that the matches agree with best; None when no four agree. Robust non-linear refinement
+    alone: for matches that were found from that pose."""
+    if len(matches) < _MIN_SAMPLE:
         return None
+    groups = [matches.views == index for index in range(len(query.views))]
+    rig_from_map, _ = poselib.refine_generalized_absolute_pose(
+        [matches.xy[group].astype(np.float64) for group in groups],
+        [matches.points[group] for group in groups],
+        _poselib_pose(start.inverse()),
+        [_poselib_pose(view.rig_from_camera.inverse()) for view in query.views],
+        [_poselib_camera(view) for view in query.views],
+        {"loss_type": "CAUCHY", "loss_scale": _REFINED_TO_PX},
+    )
+    return _estimate_at(Pose(rig_from_map.R, rig_from_map.t).inverse(), config, matches, query)
+
+
+def _estimate_at(map_from_rig: Pose, config: PoseConfig, matches: Matches, query: Query) -> PoseEstimate | None:
+    """The matches that agree with a pose, and what they leave uncertain."""
     residuals = reprojection_residuals(map_from_rig, matches, query)
     errors = np.linalg.norm(residuals, axis=1)
     inliers = np.less(errors, config.max_error_px, where=np.isfinite(errors), out=np.zeros(len(errors), bool))

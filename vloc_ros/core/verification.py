@@ -57,6 +57,11 @@ class Verifier:
         self._config, self._pose = config, pose
         self._map = landmark_map
 
+    @property
+    def min_lead(self) -> float:
+        """See `VerificationConfig`."""
+        return self._config.min_lead
+
     def verify(
         self,
         estimate: PoseEstimate | None,
@@ -158,7 +163,9 @@ class Verifier:
         """
         counts = np.bincount(matches.views[estimate.inliers], minlength=len(query.views))
         carried = counts.max() >= self._config.min_inliers
-        expected = self._map.points[self._expected_points(matches.point_indices[estimate.inliers])]
+        expected = self._map.points[
+            expected_points(self._map, matches.point_indices[estimate.inliers], keyframes=_COVISIBLE_KEYFRAMES)
+        ]
         views = []
         for index, (view, found) in enumerate(zip(query.views, features, strict=True)):
             if carried and counts[index] < _FEWEST:
@@ -175,14 +182,13 @@ class Verifier:
             spread=max(v.spread for v in views),
         )
 
-    def _expected_points(self, inlier_points: Array) -> Array:
-        """Map points that the keyframes of the scene which share most inliers saw."""
-        keyframes, own = self._map.keyframes, self._map.scene_of(inlier_points).keyframes
-        is_inlier = np.zeros(len(self._map.points), np.int64)
-        is_inlier[inlier_points] = 1
-        shared = keyframes.sums(is_inlier)
-        best = own.start + np.argsort(-shared[own.start : own.stop], kind="stable")[:_COVISIBLE_KEYFRAMES]
-        return np.unique(np.concatenate([keyframes.visible(int(k)) for k in best]))
+
+def expected_points(landmark_map: LandmarkMap, inlier_points: Array, *, keyframes: int) -> Array:
+    """Map points that so many keyframes of the scene saw, those which share most of the inliers' points."""
+    own = landmark_map.scene_of(inlier_points).keyframes
+    shared = landmark_map.seen_by(np.unique(inlier_points))
+    best = own.start + np.argsort(-shared[own.start : own.stop], kind="stable")[:keyframes]
+    return np.unique(np.concatenate([landmark_map.keyframes.visible(int(k)) for k in best]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,69 @@
+"""Tiny ONNX graphs for tests: a recogniser that reads its answer from the first columns of the descriptors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from vloc_ros.inference.models import write_model
+
+KEYS = (0x0123456789ABCDEF, -5, 7)
+# two coarse landmarks of at most two fine ones; the second has but one
+LANDMARKS = np.array([[0, 2], [1, -1]], np.int64)
+
+
+def recognizer_graph() -> bytes:
+    """`probabilities` are the descriptors' columns 0 to 3 as (N, 2, 2), `background` is column 4."""
+    constants = {"shape": np.array([-1, 2, 2]), "kept": np.arange(4), "column": np.array(4), "given": LANDMARKS}
+    nodes = [
+        helper.make_node("Gather", ["descriptors", "kept"], ["first"], axis=1),
+        helper.make_node("Reshape", ["first", "shape"], ["probabilities"]),
+        helper.make_node("Gather", ["descriptors", "column"], ["described"], axis=1),
+        helper.make_node("ReduceSum", ["rays", "axes"], ["summed"], keepdims=0),
+        helper.make_node("Mul", ["summed", "zero"], ["nothing"]),
+        helper.make_node("Add", ["described", "nothing"], ["background"]),
+        helper.make_node("Identity", ["given"], ["landmarks"]),
+        helper.make_node("ReduceSum", ["probabilities", "over"], ["coarse"], keepdims=0),
+    ]
+    constants |= {"axes": np.array([1]), "zero": np.array(0, np.float32), "over": np.array([0, 2])}
+    graph = helper.make_graph(
+        nodes,
+        "recognizer",
+        [_value("rays", ["n", 2]), _value("descriptors", ["n", 8])],
+        [
+            _value("background", ["n"]),
+            helper.make_tensor_value_info("landmarks", TensorProto.INT64, [2, 2]),
+            _value("probabilities", ["n", 2, 2]),
+            _value("coarse", [2]),
+        ],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def recognizer_manifest(**changes: Any) -> dict[str, Any]:
+    """What training writes, of the graph above."""
+    return {
+        "kind": "recognizer",
+        "inputs": {"rays": {}, "descriptors": {}},
+        "outputs": {"background": {}, "landmarks": {}, "probabilities": {}, "coarse": {}},
+        "keypoints": {"extractor": {"name": "rootsift"}, "convention": "rays", "max_keypoints": 512},
+        "landmarks": {"keys": [f"{key & (1 << 64) - 1:016x}" for key in KEYS], "parents": [0, 1, 0]},
+        **changes,
+    }
+
+
+def write_recognizer(folder: Path, **changes: Any) -> Path:
+    """A model folder."""
+    write_model(folder, recognizer_graph(), recognizer_manifest(**changes))
+    return folder
+
+
+def _value(name: str, shape: list[Any]) -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import pytest
+from graphs import recognizer_graph, recognizer_manifest, write_recognizer
+
+from vloc_ros.core.errors import ModelError
+from vloc_ros.inference.models import read_model, write_model
+
+
+def _refused(folder: Path, reason: str, kind: str = "recognizer") -> None:
+    with pytest.raises(ModelError, match=reason) as error:
+        read_model(folder, kind=kind)
+    assert str(folder) in str(error.value)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    digest = write_model(tmp_path / "model", recognizer_graph(), recognizer_manifest())
+    model = read_model(tmp_path / "model", kind="recognizer")
+    assert model.graph == recognizer_graph()
+    assert model.entry("hash") == digest
+    assert model.entry("keypoints", "max_keypoints") == 512
+    assert write_model(tmp_path / "again", recognizer_graph(), recognizer_manifest()) == digest
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    _refused(tmp_path / "nowhere", "holds no model")
+    folder = write_recognizer(tmp_path / "model")
+    with pytest.raises(ModelError, match=r"has no keypoints\.colour; train"):
+        read_model(folder, kind="recognizer").entry("keypoints", "colour")
+    (folder / "model.onnx").unlink()
+    _refused(folder, "cannot be read")
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "manifest.json"])
+def test_a_file_that_was_altered_is_refused(tmp_path: Path, file: str) -> None:
+    path = write_recognizer(tmp_path / "model") / file
+    path.write_bytes(path.read_bytes().replace(b"recognizer", b"recognized", 1).replace(b"512", b"513"))
+    _refused(tmp_path / "model", "altered|kind")
+
+
+def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    folder = write_recognizer(tmp_path / "model")
+    (folder / "model.onnx").write_bytes(recognizer_graph()[:-20])
+    _refused(folder, "altered")
+    (folder / "manifest.json").write_text((folder / "manifest.json").read_text()[:-20])
+    _refused(folder, "cut short")
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    folder = write_recognizer(tmp_path / "model")
+    (folder / "model.onnx").rename(tmp_path / "elsewhere")
+    (folder / "model.onnx").symlink_to(tmp_path / "elsewhere")
+    _refused(folder, "cannot be read")
+
+
+def test_another_kind_or_format_is_refused(tmp_path: Path) -> None:
+    folder = write_recognizer(tmp_path / "model")
+    _refused(folder, "of kind 'recognizer', expected 'student'", kind="student")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": 2}))
+    _refused(folder, "format version 2, this installation reads 1")
+    (folder / "manifest.json").write_text(json.dumps({"format": "vloc_ros map"}))
+    _refused(folder, "is not the manifest of a model")

@@ -1,0 +1,123 @@
+"""From a pose: which of the map's points the image shows where they should be.
+
+A pose predicts where each point appears; a keypoint that lies there and looks like it confirms it. Keypoints that a
+search of the whole map leaves out, because they look like something else as well, are found again so, as PRAM (Xue et
+al. 2024) and structure from motion do before they refine a pose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vloc_ros.core.features import Features
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.matching import Matches
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.query import Query, View
+
+# a point is confirmed by a keypoint so near to where it should be, and so much alike
+_NEAR_PX = 8.0
+_ALIKE = 0.6
+_GRID = (8, 8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """What is seen of some points from a pose.
+
+    Attributes:
+        expected: (V * 64,) points that should appear in each region of each view.
+        confirmed: (V * 64,) those of them that a keypoint confirms.
+        matches: the keypoints that confirm, each with the point that looks most like it.
+    """
+
+    expected: Array
+    confirmed: Array
+    matches: Matches
+
+
+class Lookout:
+    """The keypoints of one query, sorted by where they lie."""
+
+    def __init__(self, landmark_map: LandmarkMap, features: Sequence[Features], query: Query) -> None:
+        self._map, self._views, self._features = landmark_map, query.views, features
+        self._xy = [found.xy for found in features]
+
+    @cached_property
+    def _described(self) -> list[Array]:
+        return [self._map.codec.project(found.descriptors) for found in self._features]
+
+    @cached_property
+    def _cells(self) -> list[_Cells]:
+        return [_Cells(xy, view) for xy, view in zip(self._xy, self._views, strict=True)]
+
+    def sight(self, map_from_rig: Pose, points: Array) -> Sight:
+        """What the views show of (N,) points of the map, if they were taken from there."""
+        parts = [self._in_view(number, map_from_rig, points) for number in range(len(self._views))]
+        expected, confirmed, keypoints, seen = zip(*parts, strict=True)
+        views = np.repeat(np.arange(len(parts), dtype=np.int32), [len(k) for k in keypoints])
+        xy = np.concatenate([of_view[k] for of_view, k in zip(self._xy, keypoints, strict=True)])
+        indices = np.concatenate(seen)
+        matches = Matches(views, xy, indices, self._map.points[indices].astype(np.float64))
+        return Sight(np.concatenate(expected), np.concatenate(confirmed), matches)
+
+    def _in_view(self, number: int, map_from_rig: Pose, points: Array) -> tuple[Array, Array, Array, Array]:
+        view = self._views[number]
+        pixels = view.camera.project((map_from_rig @ view.rig_from_camera).inverse().apply(self._map.points[points]))
+        inside = view.camera.contains(pixels)
+        pixels, points = pixels[inside], points[inside]
+        row, keypoint = self._cells[number].near(pixels)
+        off = np.linalg.norm(pixels[row] - self._xy[number][keypoint], axis=1)
+        row, keypoint = row[off < _NEAR_PX], keypoint[off < _NEAR_PX]
+        unlike = np.linalg.norm(self._map.descriptors_of(points[row]) - self._described[number][keypoint], axis=1)
+        alike = np.flatnonzero(unlike < _ALIKE)
+        alike = alike[np.argsort(unlike[alike], kind="stable")]
+        row, keypoint = row[alike], keypoint[alike]
+        regions = _regions(pixels, view)
+        size = _GRID[0] * _GRID[1]
+        expected = np.bincount(regions, minlength=size)
+        confirmed = np.bincount(regions[np.unique(row)], minlength=size)
+        return expected, confirmed, *_mutual(keypoint, points[row])
+
+
+def _mutual(keypoints: Array, points: Array) -> tuple[Array, Array]:
+    """Of (N,) pairs, most alike first, those that are the first of both their keypoint and their point."""
+    first_keypoint, first_point = (np.unique(side, return_index=True)[1] for side in (keypoints, points))
+    chosen = np.intersect1d(first_keypoint, first_point, assume_unique=True)
+    return keypoints[chosen], points[chosen].astype(np.int64)
+
+
+def _regions(pixels: Array, view: View) -> Array:
+    size = np.array([view.camera.width, view.camera.height])
+    column, row = np.minimum(pixels * _GRID / size, np.array(_GRID) - 1).astype(int).T
+    return np.asarray(row * _GRID[0] + column)
+
+
+class _Cells:
+    """Keypoints in the order of the cells of a grid, so that those around a pixel are three runs."""
+
+    def __init__(self, xy: Array, view: View) -> None:
+        self._columns = int(view.camera.width // _NEAR_PX) + 3  # an empty one on each side
+        cell = self._cell(xy)
+        self._order = np.argsort(cell, kind="stable")
+        self._sorted = cell[self._order]
+
+    def _cell(self, xy: Array) -> Array:
+        column, row = np.maximum(np.floor(xy / _NEAR_PX).astype(np.int64) + 1, 0).T
+        return np.asarray(row * self._columns + np.minimum(column, self._columns - 1))
+
+    def near(self, pixels: Array) -> tuple[Array, Array]:
+        """(M,) rows of (N, 2) pixels and keypoints in the cells around them."""
+        cell = self._cell(pixels)
+        rows, keypoints = [], []
+        for above in (-self._columns, 0, self._columns):
+            start = np.searchsorted(self._sorted, cell + above - 1, side="left")
+            counts = np.searchsorted(self._sorted, cell + above + 1, side="right") - start
+            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+            rows.append(np.repeat(np.arange(len(pixels)), counts))
+            keypoints.append(self._order[np.repeat(start, counts) + within])
+        return np.concatenate(rows), np.concatenate(keypoints)

@@ -1,0 +1,67 @@
+"""What runs a model: arrays in by name, arrays out by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from vloc_ros.core.errors import ModelError
+from vloc_ros.core.pose import Array
+from vloc_ros.inference.models import Model
+
+
+class Engine(Protocol):
+    """Runs one model. Not thread-safe."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs by name."""
+        ...
+
+
+class OnnxRuntime:
+    """ONNX Runtime. The providers are those that are asked for; none is taken in place of another."""
+
+    def __init__(self, model: Model, *, provider: str = "CPUExecutionProvider", threads: int = 0) -> None:
+        """Load the graph.
+
+        Args:
+            model: with the names of its inputs and outputs.
+            provider: an execution provider of ONNX Runtime.
+            threads: within one operator; 0 for as many as there are cores.
+
+        Raises:
+            ModelError: the provider is not there, or the graph does not fit its manifest.
+        """
+        import onnxruntime
+
+        available = onnxruntime.get_available_providers()
+        if provider not in available:
+            raise ModelError(f"ONNX Runtime has no {provider} here, expected one of {', '.join(available)}")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(model.graph, options, providers=[provider])
+        except Exception as error:  # its exceptions have no common base but this
+            raise ModelError(f"{model.folder}: ONNX Runtime cannot load the model ({_first_line(error)})") from error
+        found = {
+            "inputs": {value.name for value in self._session.get_inputs()},
+            "outputs": {value.name for value in self._session.get_outputs()},
+        }
+        for side, names in found.items():
+            if names != set(model.entry(side)):
+                expected = ", ".join(sorted(model.entry(side)))
+                raise ModelError(f"{model.folder}: its graph has the {side} {', '.join(sorted(names))}, its manifest "
+                                 f"says {expected}; train the model again")  # fmt: skip
+        self._outputs = sorted(found["outputs"])
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs by name."""
+        values = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        return dict(zip(self._outputs, self._session.run(self._outputs, values), strict=True))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
