@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from vloc_ros.cli.main import main
+from vloc_ros.core.pose import Pose
+from vloc_ros.mapping.alignment import moved
+from vloc_ros.mapping.similarity import Similarity
+from vloc_ros.storage.maps import read_map, write_map
 
 
 def vloc(*words: object) -> None:
@@ -96,3 +100,37 @@ def test_a_second_visit_makes_redkitchen_as_good_as_one_build(redkitchen, first_
     assert after["median_translation_m"] < 0.9 * before["median_translation_m"]
     assert after["map_bytes"] <= 1.1 * whole["map_bytes"]
     assert after["false_accepts"] == 0
+
+
+def _elsewhere(folder: Path, moved_folder: Path) -> None:
+    """A map turned and moved into another frame."""
+    new_from_old = Pose.from_rotation_vector([0.3, -1.2, 0.5], [4.0, -2.0, 1.0])
+    similarity = Similarity(1.0, new_from_old.rotation, new_from_old.translation)
+    write_map(moved(read_map(folder), similarity, frame_id="again"), moved_folder)
+
+
+@pytest.mark.parametrize(
+    ("some", "others", "align", "median_m"),
+    [
+        (slice(0, 100, 2), slice(1, 100, 2), "auto", 0.003),  # taken along one way
+        (slice(0, 50), slice(50, 100), "same", 0.004),  # taken along two, with half in common
+    ],
+)
+def test_two_maps_of_redkitchen_become_one(shared_data, tmp_path, capsys, some, others, align, median_m):
+    data = shared_data("redkitchen")
+    for name, which in (("some", some), ("others", others)):
+        images, poses = _half(data, tmp_path / f"{name}_images", which)
+        given = ("--images", images, "--poses", poses, "--camera", data / "camera_info.yaml")
+        vloc("map", "build", *given, "--out", tmp_path / name)
+    _elsewhere(tmp_path / "others", tmp_path / "moved")
+    vloc("map", "merge", tmp_path / "some", tmp_path / "moved", "--align", align, "--out", tmp_path / "whole")
+    assert "again is aligned with map" in capsys.readouterr().out
+    whole, separate = read_map(tmp_path / "whole").keyframes, read_map(tmp_path / "others").keyframes
+    for k in range(50):
+        distance_m, angle_rad = whole.pose(50 + k).distance_to(separate.pose(k))
+        assert distance_m < 0.01
+        assert angle_rad < 0.005
+    scores = evaluated(tmp_path / "whole", data, tmp_path / "scores.json")
+    assert scores["recall"]["5cm_5deg"] == 1.0
+    assert scores["median_translation_m"] <= median_m
+    assert scores["false_accepts"] == 0
