@@ -16,7 +16,7 @@ import numpy as np
 
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.mapping.alignment import moved
-from vloc_ros.mapping.covisibility import found_again
+from vloc_ros.mapping.found_again import found_again
 from vloc_ros.mapping.overlap import Alignment, Side, alignment
 
 _LEAST_AGREEING = 100

@@ -21,7 +21,7 @@ from vloc_ros.mapping.images import MappingImage, Progress, silent
 from vloc_ros.mapping.landmark_growth import grown_landmarks
 from vloc_ros.mapping.landmarks import viewing_distances
 from vloc_ros.mapping.pairs import Pair
-from vloc_ros.mapping.recognition import Placement, observed_points, placed_in
+from vloc_ros.mapping.placement import Placement, observed_points, placed_in
 from vloc_ros.mapping.structure import Structure, mean_descriptors
 from vloc_ros.mapping.twins import NEAR_RAD, DescribedPoints, twins
 from vloc_ros.mapping.views import View, keyframes_of, matches_of_posed, views_of

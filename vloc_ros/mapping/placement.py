@@ -87,7 +87,7 @@ def observed_points(view: View, landmark_map: LandmarkMap) -> Array:
     off, near = cKDTree(view.features.xy).query(pixels[inside], k=count, distance_upper_bound=_MAX_SHIFT_PX)
     row, column = np.nonzero(np.isfinite(off.reshape(len(inside), count)))
     points, keypoints = inside[row], near.reshape(len(inside), count)[row, column]
-    unlike = np.linalg.norm(described[keypoints] - landmark_map.codec.decode(landmark_map.codes[points]), axis=1)
+    unlike = np.linalg.norm(described[keypoints] - landmark_map.descriptors_of(points), axis=1)
     order = np.argsort(unlike, kind="stable")
     order = order[unlike[order] <= ALIKE]
     points, keypoints = points[order], keypoints[order]
