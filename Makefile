@@ -4,16 +4,18 @@ PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 # of what the environment is made on: with or without a sourced ROS 2 it is another one
 READY := .venv/.ready-$(or $(ROS_DISTRO),wheels)
+TRAINED := .venv/.ready-training
 
 # The environment's own libraries; a library path that another environment computed must not be taken for ours.
 export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help setup demo test faults lint bench soak clean
+.PHONY: help setup training demo test faults lint bench soak clean
 
 help:
 	@echo "make setup   environment .venv with everything in it (once, under a minute on two cores)"
+	@echo "make training  adds PyTorch to it, for training/ and its tests (once; gigabytes)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
 	@echo "make test    all tests but the slow faults"
 	@echo "make faults  what happens when something goes wrong: all fault tests, and docs/faults.md from what they saw"
@@ -28,6 +30,12 @@ setup: $(READY)
 $(READY): setup.py tools/setup_environment.py $(shell find vloc_msgs tools/wheel_ros -type f -not -path '*/build/*' -not -path '*.egg-info/*' -not -path '*/__pycache__/*')
 	@rm -f .venv/.ready*
 	@$(PYTHON3) tools/setup_environment.py
+	@touch $@
+
+training: $(TRAINED)
+
+$(TRAINED): $(READY)
+	@$(PYTHON3) tools/setup_environment.py --training
 	@touch $@
 
 demo: $(READY)

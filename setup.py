@@ -27,7 +27,7 @@ BASE = [
 EXTRAS = {
     "mapping": ["pycolmap>=4", "scikit-learn>=1.3", "scipy>=1.10"],
     "evaluation": ["matplotlib>=3.6"],
-    "training": ["torch>=2.4", "timm>=1.0", "lightning>=2.4", "tensorboard", "onnx>=1.16", "onnxscript", "safetensors"],
+    "training": ["torch>=2.4", "timm>=1.0", "lightning>=2.6", "tensorboard", "onnx>=1.16", "onnxscript", "safetensors"],
     # Message packages are built against these, so generator and runtime have to be of one distribution: Jazzy.
     "ros-wheels": [
         "ros-jazzy-rclpy[fastrtps]",

@@ -16,6 +16,7 @@ SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
     "map": ("", "map folder; empty takes the map of a map_server that runs elsewhere in the namespace"),
     "maps_folder": ("", "folder of the maps that load_map of the map server may load"),
+    "recognizer": ("", "landmark recogniser of the map; empty leaves it to params_file, whose default is none"),
     "namespace": ("", "namespace of the nodes"),
     "use_sim_time": ("", "take the time from /clock; empty leaves it to params_file"),
     "params_file": (str(SHARE / "config" / "localizer.yaml"), "parameters of the localizer"),
@@ -41,6 +42,7 @@ OVERRIDES = {
     "use_sim_time": bool,
     "autostart": bool,
     "image_transport": str,
+    "recognizer": str,
     "cameras": str,
     "base_frame": str,
     "odom_frame": str,

@@ -55,6 +55,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tqdm",
     },
 }
+# Never installed on a robot, and imported by nobody.
+TRAINING = INFERENCE | {
+    *("training", "vloc_ros.assembly", "vloc_ros.mapping", "vloc_ros.simulation"),
+    *("torch", "lightning", "safetensors", "scipy", "tqdm"),
+}
 # Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not
 # every robot has.
 LATE = {
@@ -90,6 +95,13 @@ def imports_in(source: str) -> set[str]:
             names = [f"vloc_ros.{alias.name}" for alias in node.names] if node.module == "vloc_ros" else [node.module]
             found.update(name_of(str(name)) for name in names)
     return found - STANDARD
+
+
+def test_training_imports_what_it_may_and_nobody_imports_it() -> None:
+    sources = {path: imports_in(path.read_text()) for path in sorted((ROOT.parent / "training").rglob("*.py"))}
+    assert not {path: names - TRAINING for path, names in sources.items() if names - TRAINING}
+    assert set().union(*sources.values()) >= {"training", "torch"}
+    assert not any("training" in allowed for allowed in MAY_IMPORT.values())
 
 
 def offences(package: str, source: str) -> set[str]:

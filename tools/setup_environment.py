@@ -8,6 +8,7 @@ An environment that was left half-made by an interruption is thrown away first.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,8 +33,11 @@ class SetupError(Exception):
 
 
 def main() -> int:
-    """Set everything up; 0 when the result was seen to work."""
+    """Set everything up; 0 when the result was seen to work. With --training, add PyTorch to what is there."""
     try:
+        if sys.argv[1:] == ["--training"]:
+            add_training(sourced_ros())
+            return 0
         check_machine()
         distribution = sourced_ros()
         make_environment(distribution)
@@ -112,6 +116,23 @@ def install_packages(distribution: str | None, *, with_tf2: bool) -> None:
         return
     say("uv does not work here; the slower way, by pip")
     run(*pip, *wanted, what="installing Python packages")
+
+
+def add_training(distribution: str | None) -> None:
+    """Install what training/ needs.
+
+    PyTorch brings a setuptools that colcon cannot work with: the one of the extra `test` is installed last.
+    """
+    say("PyTorch and what training/ needs beside it")
+    setuptools = re.search(r'"(setuptools[^"]*)"', (ROOT / "setup.py").read_text())
+    assert setuptools is not None
+    extras = f"{ROOT}[{','.join([*EXTRAS, 'training'])}]"
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    uv = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--link-mode=copy", "--python", PYTHON]
+    for wanted in (["--editable", extras, *bound_numpy(distribution)], [setuptools[1]]):
+        if not attempt(*uv, *wanted):
+            run(*pip, *wanted, what="installing what training needs")
+    run(PYTHON, "-c", "import lightning, onnxscript, safetensors, torch", what="importing what was installed")
 
 
 def bound_numpy(distribution: str | None) -> list[str]:

@@ -43,19 +43,23 @@ def build_localizer(
         config: parameters of the stages.
         landmark_map: the map.
         recognizer: trained on the map's landmarks.
-        like: a localizer of the same map, whose search index is taken over: building one takes seconds.
+        like: a localizer of the same map, whose search index, places and recogniser are taken over.
 
     Raises:
         MapError: the map needs something that it or this version does not have.
         ModelError: the recogniser was trained on landmarks that the map does not hold.
     """
     matcher = NearestNeighbourMatcher(config.matcher, landmark_map, like=like.matcher if like else None)
+    places = like.places if like else ReferencePlaces(landmark_map)
+    recognizer = recognizer or (like.recognizer if like else None)
     return Localizer(
         landmark_map,
         extractor=build_extractor(landmark_map.extractor),
         prior_view=PriorView(config.proposals, landmark_map),
-        proposers=list(_proposers(config.proposals, landmark_map, matcher, recognizer)),
+        proposers=list(_proposers(config.proposals, landmark_map, matcher, places, recognizer)),
         matcher=matcher,
+        places=places,
+        recognizer=recognizer,
         pose=config.pose,
         verifier=Verifier(config.verification, landmark_map, pose=config.pose),
         tracking=config.tracking,
@@ -63,13 +67,16 @@ def build_localizer(
 
 
 def _proposers(
-    config: ProposalConfig, landmark_map: LandmarkMap, matcher: NearestNeighbourMatcher, recognizer: Recognizer | None
+    config: ProposalConfig,
+    landmark_map: LandmarkMap,
+    matcher: NearestNeighbourMatcher,
+    places: ReferencePlaces,
+    recognizer: Recognizer | None,
 ) -> Iterator[Proposer]:
     """Who says where to look, in the order in which they are asked."""
     size = len(landmark_map.points)
     searched_whole = size <= config.whole_map_max_points
     by_landmarks = size > config.landmarks_min_points
-    places = ReferencePlaces(landmark_map)
     if recognizer is not None and config.landmarks in ("auto", "recognized"):
         learned = RecognizedLandmarks(config, landmark_map, recognizer, name="landmarks/recognized", places=places)
         if by_landmarks:

@@ -78,6 +78,9 @@ class LocalizerNodeConfig(Checked):
     map: str = parameter("", "map folder; empty takes the map that map_server announces")
     map_server: str = parameter("map_server", "name of the node to take the map from")
     map_cache: str = parameter("~/.cache/vloc_ros/maps", "folder for maps fetched from the map server")
+    recognizer: str = parameter(
+        "", "folder of a landmark recogniser that was trained on the map, or on one that it extends; empty for none"
+    )
     base_frame: str = parameter("base_link", "frame whose pose is published; empty takes the camera's own")
     base_from_camera: str = parameter(
         "",

@@ -91,7 +91,7 @@ def words(name: str, kind: str, keyword: str) -> set[Any]:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("localize.launch.py", NAV2 | OF_THE_IMAGE | set(FRAMES) | {"maps_folder", "feed_topic", "enclaves"}),
+        ("localize.launch.py", NAV2 | OF_THE_IMAGE | set(FRAMES) | {"maps_folder", "recognizer", "feed_topic", "enclaves"}),
         ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves"}),
         ("replay.launch.py", {"bag", "map", "truth_topic", "report", "json"}),
     ],

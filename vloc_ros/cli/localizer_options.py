@@ -22,8 +22,11 @@ _LOCALIZER_NAMES = ("localizer", "*", "**")
 
 
 def add_localizer_options(parser: argparse.ArgumentParser) -> None:
-    """`--map`, `--params` and `--set`."""
+    """`--map`, `--recognizer`, `--params` and `--set`."""
     parser.add_argument("--map", type=Path, required=True, metavar="MAP", help="map folder, from `vloc map build`")
+    parser.add_argument(
+        "--recognizer", type=Path, metavar="MODEL", help="folder of a landmark recogniser that was trained on the map"
+    )
     parser.add_argument(
         "--params",
         type=Path,
@@ -43,6 +46,7 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
     """The localizer that the options describe, calculating as the node does."""
     from vloc_ros.assembly import build_localizer
     from vloc_ros.footprint import one_blas_thread
+    from vloc_ros.inference.recognizer import read_recognizer
     from vloc_ros.storage.maps import read_map
 
     config = config_from(args)
@@ -51,7 +55,9 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
         warning = "its scale is unknown: lengths are not metres; `vloc map align` gives it scale and frame"
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
     one_blas_thread()
-    return build_localizer(config, landmark_map)
+    return build_localizer(
+        config, landmark_map, recognizer=read_recognizer(args.recognizer) if args.recognizer else None
+    )
 
 
 def config_from(args: argparse.Namespace) -> LocalizerConfig:

@@ -17,7 +17,7 @@ from vloc_ros.core.landmark_map import LandmarkMap, Scene
 from vloc_ros.core.matching import Matches, Neighbours
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import Query
-from vloc_ros.core.registration import estimate_pose, reprojection_residuals
+from vloc_ros.core.registration import agreeing, find_pose
 from vloc_ros.core.result import LocalizationResult
 
 # neighbours as near in descriptor space as this part of those that the accepted pose explains
@@ -52,7 +52,7 @@ def rival_of(
     """
     assert accepted.map_from_rig is not None
     pairs = _Pairs.in_scene(landmark_map.scene(accepted.frame_id), neighbours, landmark_map)
-    near = pairs.fit(accepted.map_from_rig, query, pose.max_error_px)
+    near = agreeing(accepted.map_from_rig, pose, pairs.matches, query)
     if not near.any():
         return None
     like = pairs.distances <= np.percentile(pairs.distances[near], _LIKE_PERCENTILE)
@@ -65,11 +65,11 @@ def rival_of(
         if len(together.keypoints) < _OF_ONE_KEYFRAME * needed:
             return None
         quick = replace(pose, max_iterations=_iterations(_OF_ONE_KEYFRAME * needed / len(together.keypoints)))
-        estimate = estimate_pose(quick, together.matches, query)
-        if estimate and estimate.map_from_rig.distance_to(accepted.map_from_rig)[0] > _ELSEWHERE_M:
-            fitting = rivals.only(rivals.fit(estimate.map_from_rig, query, pose.max_error_px)).nearest()
+        found = find_pose(quick, together.matches, query)
+        if found and found.distance_to(accepted.map_from_rig)[0] > _ELSEWHERE_M:
+            fitting = rivals.only(agreeing(found, pose, rivals.matches, query)).nearest()
             if len(fitting.keypoints) >= needed:
-                return estimate.map_from_rig, np.unique(fitting.points)
+                return found, np.unique(fitting.points)
         rest = rest.only(~seen)
     return None
 
@@ -119,8 +119,3 @@ class _Pairs:
         return Matches(
             self.neighbours.views[self.keypoints], self.neighbours.xy[self.keypoints], self.points, positions
         )
-
-    def fit(self, map_from_rig: Pose, query: Query, max_error_px: float) -> Array:
-        """(N,) whether each point lies at its keypoint."""
-        errors = np.linalg.norm(reprojection_residuals(map_from_rig, self.matches, query), axis=1)
-        return np.asarray(np.nan_to_num(errors, nan=np.inf) < max_error_px)

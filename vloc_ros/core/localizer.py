@@ -13,13 +13,15 @@ import numpy as np
 from vloc_ros.core.ambiguity import rival_of
 from vloc_ros.core.config import PoseConfig, TrackingConfig
 from vloc_ros.core.contest import Hypothesis, lead
+from vloc_ros.core.covisibility import ReferencePlaces
 from vloc_ros.core.features import Extractor, Features, extract_scaled
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.matching import Matches, NearestNeighbourMatcher
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.proposals import PriorView, Proposal, Proposer
 from vloc_ros.core.query import Query
-from vloc_ros.core.registration import PoseEstimate, estimate_pose, refine_pose
+from vloc_ros.core.recognition import Recognizer
+from vloc_ros.core.registration import PoseEstimate, agreeing, estimate_pose, find_pose, refine_pose
 from vloc_ros.core.result import LocalizationResult, Status
 from vloc_ros.core.sight import Lookout
 from vloc_ros.core.verification import Verifier
@@ -43,6 +45,8 @@ class Localizer:
         prior_view: PriorView,
         proposers: Sequence[Proposer],
         matcher: NearestNeighbourMatcher,
+        places: ReferencePlaces,
+        recognizer: Recognizer | None,
         pose: PoseConfig,
         verifier: Verifier,
         tracking: TrackingConfig,
@@ -51,7 +55,8 @@ class Localizer:
         self._extractor = extractor
         self._prior_view = prior_view
         self._proposers = tuple(proposers)
-        self.matcher = matcher  # its index serves other localizers of the same map
+        # these serve other localizers of the same map
+        self.matcher, self.places, self.recognizer = matcher, places, recognizer
         self._pose = pose
         self._verifier = verifier
         self._tracking = tracking
@@ -127,12 +132,12 @@ class Localizer:
     def _guided(self, few: Matches, query: Query, lookout: Lookout) -> tuple[PoseEstimate | None, Matches]:
         """A pose from a few matches, and then from what all keypoints show from there."""
         quick = replace(self._pose, max_iterations=min(_QUICK_ITERATIONS, self._pose.max_iterations))
-        found = estimate_pose(quick, few, query)
+        found = find_pose(quick, few, query)
         if found is None:
             return None, few
-        inliers = few.point_indices[found.inliers]
-        matches = Hypothesis.of(found.map_from_rig, inliers, lookout, self.map).sight.matches
-        return refine_pose(self._pose, found.map_from_rig, matches, query), matches
+        inliers = few.point_indices[agreeing(found, self._pose, few, query)]
+        matches = Hypothesis.of(found, inliers, lookout, self.map).sight.matches
+        return refine_pose(self._pose, found, matches, query), matches
 
     def _best(self, answers: Sequence[_Answer], query: Query, lookout: Lookout) -> LocalizationResult:
         """The answer that the image confirms best; none when another place explains it about as well."""

@@ -19,7 +19,9 @@ from vloc_ros.core.proposals import Proposal
 from vloc_ros.core.query import Query
 
 _REFERENCES_ASKED = 64
-# so many keypoints find a pose, if there is one
+# so many keypoints, the strongest, vote
+_VOTERS = 700
+# so many find a pose, if there is one
 _KEYPOINTS = 512
 # references that are about as likely as the first of a place add what they see to it
 _OF_ONE_PLACE = 0.85
@@ -71,7 +73,7 @@ class NearestLandmarks:
     def __init__(self, landmark_map: LandmarkMap, matcher: NearestNeighbourMatcher) -> None:
         self._map, self._matcher = landmark_map, matcher
         self.landmark_keys, self.extractor = landmark_map.landmarks.keys, landmark_map.extractor
-        self.max_keypoints = landmark_map.extractor.max_keypoints
+        self.max_keypoints = _VOTERS
 
     def recognize(self, rays: Array, descriptors: Array) -> Recognition:
         """One landmark with certainty per keypoint."""

@@ -39,6 +39,12 @@ def estimate_pose(config: PoseConfig, matches: Matches, query: Query) -> PoseEst
     Robust estimation: LO-RANSAC (Lebeda et al. 2012) with P3P, or its generalised form for rigs, then non-linear
     refinement under a Cauchy loss; PoseLib's implementation.
     """
+    map_from_rig = find_pose(config, matches, query)
+    return None if map_from_rig is None else _estimate_at(map_from_rig, config, matches, query)
+
+
+def find_pose(config: PoseConfig, matches: Matches, query: Query) -> Pose | None:
+    """`estimate_pose` without what is uncertain about it: map_from_rig."""
     if len(matches) < _MIN_SAMPLE:
         return None
     ransac = {
@@ -49,8 +55,12 @@ def estimate_pose(config: PoseConfig, matches: Matches, query: Query) -> PoseEst
         "seed": config.seed,
     }
     is_rig = len(query.views) > 1
-    map_from_rig = _rig(matches, query, ransac) if is_rig else _single_camera(matches, query.views[0], ransac)
-    return None if map_from_rig is None else _estimate_at(map_from_rig, config, matches, query)
+    return _rig(matches, query, ransac) if is_rig else _single_camera(matches, query.views[0], ransac)
+
+
+def agreeing(map_from_rig: Pose, config: PoseConfig, matches: Matches, query: Query) -> Array:
+    """(M,) whether each match agrees with a pose."""
+    return _inliers(reprojection_residuals(map_from_rig, matches, query), config)
 
 
 def refine_pose(config: PoseConfig, start: Pose, matches: Matches, query: Query) -> PoseEstimate | None:
@@ -73,14 +83,20 @@ def refine_pose(config: PoseConfig, start: Pose, matches: Matches, query: Query)
 def _estimate_at(map_from_rig: Pose, config: PoseConfig, matches: Matches, query: Query) -> PoseEstimate | None:
     """The matches that agree with a pose, and what they leave uncertain."""
     residuals = reprojection_residuals(map_from_rig, matches, query)
-    errors = np.linalg.norm(residuals, axis=1)
-    inliers = np.less(errors, config.max_error_px, where=np.isfinite(errors), out=np.zeros(len(errors), bool))
+    inliers = _inliers(residuals, config)
     if inliers.sum() < _MIN_SAMPLE:
         return None
     covariance = pose_covariance(
         query, map_from_rig, matches.points[inliers], matches.views[inliers], residuals[inliers]
     )
     return PoseEstimate(map_from_rig, covariance, inliers)
+
+
+def _inliers(residuals: Array, config: PoseConfig) -> Array:
+    errors = np.linalg.norm(residuals, axis=1)
+    agree = np.zeros(len(errors), bool)
+    np.less(errors, config.max_error_px, where=np.isfinite(errors), out=agree)
+    return agree
 
 
 def _single_camera(matches: Matches, view: View, ransac: dict[str, float]) -> Pose | None:

@@ -30,6 +30,7 @@ from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.query import Query
+from vloc_ros.inference.recognizer import read_recognizer
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.answer import Answerer, LoadedMap
 from vloc_ros.nodes.cameras import CameraImage, check_cameras, newest_of
@@ -48,7 +49,7 @@ from vloc_ros.storage.maps import map_hash, read_map
 _LONGEST_WAIT_S = 60.0
 # of the node's parameters; those of the stages can all be changed while it runs
 _CHANGEABLE = {"carry_last_fix", "max_image_age_s", "relocalize_timeout_s", "two_d_mode"}
-_PLACES = {"map", "map_cache"}
+_PLACES = {"map", "map_cache", "recognizer"}
 _FIRST_QUERY = Query.single(
     np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8),
     Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0)),
@@ -180,7 +181,10 @@ class LocalizerNode(ManagedNode):
         if not landmark_map.metric:
             raise MapError(f"{folder}: its lengths are no metres, so a robot cannot use it; run `vloc map align` on it")
         digest = map_hash(folder)
-        config, localizer = self._core_config, build_localizer(self._core_config, landmark_map)
+        model = self._config.recognizer
+        recognizer = read_recognizer(Path(model).expanduser()) if model else None
+        config = self._core_config
+        localizer = build_localizer(config, landmark_map, recognizer=recognizer)
         localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
         with self._map_lock:  # held briefly: whoever changes parameters waits for it, and all callbacks with him
             if self._core_config is not config:

@@ -1,0 +1,12 @@
+"""Fixtures: a small scene with exact truth on disk."""
+
+import pytest
+
+pytest.importorskip("lightning", reason="no torch and lightning: `make training` installs them")
+
+import torch
+from plane_scene import scene_folder
+
+__all__ = ["scene_folder"]
+
+torch.set_num_threads(1)  # what is trained here is too small to be shared out, the more so beside other work

@@ -1,0 +1,58 @@
+"""Small worlds to recognise landmarks in, and a network small enough to learn them in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from plane_scene import CAMERA, PlaneScene, poses
+
+from training.recognition.batches import Example
+from training.recognition.config import RecognizerConfig, chosen_config
+from training.recognition.examples import PosedImage
+from vloc_ros.core.landmark_map import LandmarkTable
+from vloc_ros.core.pose import Pose
+
+TINY = ("model.width=16", "model.layers=1", "model.heads=2", "fit.drawn_keypoints=32", "fit.batch=2")
+
+
+def tiny(*more: str) -> RecognizerConfig:
+    """A network of a few thousand numbers."""
+    return chosen_config("small", [*TINY, *more])
+
+
+@dataclass(frozen=True)
+class Words:
+    """Examples without images: each landmark has a descriptor of its own.
+
+    Attributes:
+        table: four landmarks below two coarse ones.
+        examples: ten keyframes in one version, 20 to 40 keypoints each.
+    """
+
+    table: LandmarkTable
+    examples: list[list[Example]]
+
+
+def words() -> Words:
+    """Ten keyframes of four landmarks."""
+    rng = np.random.default_rng(3)
+    looks = rng.normal(size=(5, 8))
+    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+    examples = []
+    for count in rng.integers(20, 40, 10):
+        shown = rng.integers(-1, 4, count).astype(np.int32)
+        rays = rng.uniform(-0.5, 0.5, (count, 2)).astype(np.float32)
+        examples.append([Example(rays, looks[shown].astype(np.float16), shown)])
+    return Words(LandmarkTable(np.array([7, -1, 5, 3]), np.array([0, 1, 0, 1], np.int32)), examples)
+
+
+def wall_image(scene: PlaneScene, map_from_camera: Pose) -> PosedImage:
+    """The mapped wall, seen from there."""
+    everything = np.arange(len(scene.landmark_map.points))
+    return PosedImage("wall", lambda: scene.image(map_from_camera), CAMERA, map_from_camera, everything)
+
+
+def wall_images(scene: PlaneScene, count: int, *, seed: int) -> list[PosedImage]:
+    """Several of them, along the wall."""
+    return [wall_image(scene, pose) for pose in poses(count, seed)]

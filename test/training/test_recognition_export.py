@@ -1,0 +1,70 @@
+"""The exported recogniser says what the trained one says, and a robot can read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+
+import torch
+
+from training.recognition.config import ModelConfig
+from training.recognition.export import ExportError, check_parity, export, session_of
+from training.recognition.fitting import recognize_with
+from training.recognition.model import LandmarkRecognizer
+from vloc_ros.core.config import ExtractorConfig
+from vloc_ros.core.landmark_map import LandmarkTable
+from vloc_ros.inference.models import read_model
+from vloc_ros.inference.recognizer import read_recognizer
+
+TABLE = LandmarkTable(np.array([7, -1, 2**62, 3, 4]), np.array([0, 2, 1, 2, 2], np.int32))
+
+
+def network(seed: int = 0) -> LandmarkRecognizer:
+    torch.manual_seed(seed)
+    return LandmarkRecognizer(ModelConfig(width=16, layers=2, heads=2, candidates=2), TABLE.parents.tolist()).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "wall"
+    extractor = ExtractorConfig(max_keypoints=900)
+    export(network(), TABLE, out, extractor=extractor, keypoints=300, training={"seed": 0})
+    return out
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 100, 513, 1500])
+def test_any_number_of_keypoints_gives_the_same_answer(folder: Path, count: int) -> None:
+    rng = np.random.default_rng(count)
+    rays, descriptors = rng.normal(size=(count, 2)).astype(np.float32), rng.normal(size=(count, 128)).astype(np.float32)
+    found = session_of((folder / "model.onnx").read_bytes()).run(None, {"rays": rays, "descriptors": descriptors})
+    for ours, theirs in zip(recognize_with(network())(rays, descriptors), found, strict=True):
+        assert ours.shape == theirs.shape
+        assert ours.dtype == theirs.dtype
+        assert np.allclose(ours, theirs, atol=1e-4, rtol=1e-5)
+
+
+def test_the_manifest_says_what_goes_in_and_comes_out(folder: Path) -> None:
+    model = read_model(folder, kind="recognizer")
+    assert model.entry("inputs", "rays") == {"dtype": "float32", "shape": ["N", 2]}
+    assert model.entry("outputs", "landmarks") == {"dtype": "int64", "shape": [2, 3]}
+    assert model.entry("outputs", "probabilities")["shape"] == ["N", 2, 3]
+    assert model.entry("landmarks")["parents"] == [0, 2, 1, 2, 2]
+    assert model.entry("landmarks")["keys"][:2] == ["0000000000000007", "ffffffffffffffff"]
+
+
+def test_a_robot_reads_it(folder: Path) -> None:
+    recognizer = read_recognizer(folder)
+    assert np.array_equal(recognizer.landmark_keys, TABLE.keys)
+    assert (recognizer.max_keypoints, recognizer.extractor.max_keypoints) == (300, 900)
+    rng = np.random.default_rng(0)
+    seen = recognizer.recognize(rng.normal(size=(30, 2)), rng.normal(size=(30, 128)))
+    assert len(seen.background) == 30
+
+
+def test_a_graph_of_another_model_is_refused(folder: Path) -> None:
+    with pytest.raises(ExportError, match="the exported model's background differs by"):
+        check_parity(network(1), (folder / "model.onnx").read_bytes())

@@ -1,0 +1,90 @@
+"""What holds of the recogniser's network, whatever its weights are."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+
+import torch
+
+from training.recognition.config import ModelConfig
+from training.recognition.loss import RecognitionLoss
+from training.recognition.model import LandmarkRecognizer, children_of, rotated
+
+PARENTS = [0, 2, 1, 2, 2, 0]
+CONFIG = ModelConfig(width=32, layers=2, heads=4)
+
+
+@pytest.fixture
+def model() -> LandmarkRecognizer:
+    torch.manual_seed(0)
+    return LandmarkRecognizer(CONFIG, PARENTS, dimension=8).double().eval()
+
+
+def keypoints(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    rays, descriptors = (torch.randn(count, n, generator=generator, dtype=torch.float64) for n in (2, 8))
+    return rays, descriptors
+
+
+def test_rotated_products_depend_on_differences_of_angles_alone() -> None:
+    queries, keys = torch.randn(2, 5, 8, dtype=torch.float64)
+    angles, shift = torch.randn(5, 4, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+
+    def products(some: torch.Tensor) -> torch.Tensor:
+        return rotated(queries, some.cos(), some.sin()) @ rotated(keys, some.cos(), some.sin()).T
+
+    assert torch.allclose(products(angles), products(angles + shift))
+    assert not torch.allclose(products(angles), products(2 * angles))
+
+
+def test_nothing_changes_when_all_rays_move_alike(model: LandmarkRecognizer) -> None:
+    rays, descriptors = keypoints(20)
+    still = model(rays, descriptors)
+    moved = model(rays + torch.tensor([0.3, -0.2]), descriptors)
+    assert all(torch.allclose(a, b) for a, b in zip(still, moved, strict=True))
+    assert not torch.allclose(model(1.5 * rays, descriptors)[0], still[0])
+
+
+def test_padding_changes_nothing(model: LandmarkRecognizer) -> None:
+    (short, short_described), (long, long_described) = keypoints(6), keypoints(11, seed=1)
+    rays, descriptors = torch.stack([long, long.flip(0)]), torch.stack([long_described, long_described.flip(0)])
+    rays[0, :6], descriptors[0, :6] = short, short_described
+    mask = torch.ones(2, 11, dtype=torch.bool)
+    mask[0, 6:] = False
+    padded = model.encode(rays, descriptors, mask)
+    assert torch.allclose(padded[0, :6], model.encode(short[None], short_described[None])[0])
+    assert torch.allclose(padded[1], model.encode(rays[1:], descriptors[1:])[0])
+
+
+def test_the_order_of_keypoints_does_not_matter(model: LandmarkRecognizer) -> None:
+    rays, descriptors = keypoints(20)
+    order = torch.randperm(20)
+    _, landmarks, probabilities, _ = model(rays, descriptors)
+    _, same_landmarks, shuffled, _ = model(rays[order], descriptors[order])
+    assert torch.equal(landmarks, same_landmarks)
+    assert torch.allclose(probabilities[order], shuffled)
+
+
+def test_what_a_keypoint_may_show_sums_to_one(model: LandmarkRecognizer) -> None:
+    background, landmarks, probabilities, coarse = model(*keypoints(9))
+    assert sorted(landmarks[landmarks >= 0].tolist()) == list(range(6))
+    assert torch.allclose(background + probabilities.sum(dim=(1, 2)), torch.ones(9), atol=1e-5)
+    assert float(probabilities[:, landmarks < 0].detach().max()) == 0
+    assert float((coarse.sum() + background.sum()).detach()) == pytest.approx(9, rel=1e-6)
+
+
+def test_the_coarse_landmarks_with_most_evidence_are_told_apart() -> None:
+    model = LandmarkRecognizer(ModelConfig(width=32, layers=1, candidates=2), PARENTS, dimension=8).double()
+    _, landmarks, probabilities, coarse = model(*keypoints(9))
+    most = coarse.topk(2).indices
+    assert torch.equal(landmarks, children_of(PARENTS)[most])
+    assert torch.allclose(probabilities.sum(dim=(0, 2)), coarse[most], atol=1e-5)
+
+
+def test_the_loss_aims_at_what_the_answer_names(model: LandmarkRecognizer) -> None:
+    loss = RecognitionLoss(torch.tensor(PARENTS), background_weight=0.1)
+    assert loss.coarse_of[[0, 1, -1]].tolist() == [0, 2, 3]
+    for landmark, parent in enumerate(PARENTS):
+        assert int(model.fine_of[parent, loss.place_of[landmark]]) == landmark

@@ -1,0 +1,59 @@
+"""`python -m training.recognizer`, from a map and its images to a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+
+from plane_scene import CAMERA, SceneFolder, poses, write_images
+from recognition_world import TINY
+
+from training.recognizer import main
+from vloc_ros.inference.models import read_model
+from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.maps import map_hash, read_map
+
+
+@pytest.fixture(scope="module")
+def keyframe_images(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keyframes") / "images"
+    write_images(scene_folder.scene, poses(8, seed=99), folder)
+    for index, name in enumerate(read_map(scene_folder.map).keyframes.names):
+        (folder / f"frame-{index:03}.png").rename(folder / name)
+    return folder
+
+
+def command(scene_folder: SceneFolder, images: Path, out: Path, *more: str) -> int:
+    camera = out.parent / "camera.yaml"
+    write_camera(camera, CAMERA, name="camera")
+    quick = [*TINY, "images.versions=2", "fit.epochs=2", "fit.held_out=0.25"]
+    settings = [word for assignment in quick for word in ("--set", assignment)]
+    words = ["--map", scene_folder.map, "--images", images, "--camera", camera, "--out", out, *settings, *more]
+    return main([str(word) for word in words])
+
+
+def test_a_map_and_its_images_become_a_model(
+    scene_folder: SceneFolder, keyframe_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(scene_folder, keyframe_images, tmp_path / "model") == 0
+    assert "held-out keyframes: top1" in capsys.readouterr().out
+    model = read_model(tmp_path / "model", kind="recognizer")
+    training = model.entry("training")
+    assert training["map"] == map_hash(scene_folder.map)
+    assert training["config"]["fit"]["epochs"] == 2
+    assert 0 <= training["metrics"]["held_out"]["coarse"] <= 1
+    assert (tmp_path / "model.run" / "config.json").is_file()
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["manifest.json", "model.onnx"]
+
+
+def test_what_is_missing_is_one_line(
+    scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(scene_folder, scene_folder.images, tmp_path / "model") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("recognizer: ")
+    assert "0.png is missing" in error
+    assert error.count("\n") == 1

@@ -1,0 +1,155 @@
+"""Examples of a recogniser's training, changed anew at every step, in batches.
+
+What is drawn by lot follows from (seed, epoch, index) alone: a training that is resumed sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from training.recognition.config import FitConfig, KeypointChangeConfig
+from vloc_ros.core.pose import Array
+
+BACKGROUND = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """The keypoints of one version of one image, strongest first.
+
+    Attributes:
+        rays: (N, 2) float32 x / z and y / z in the camera's optical frame.
+        descriptors: (N, D) float16, L2-normalised.
+        landmarks: (N,) int32 fine landmark of the map that each shows, -1 for none.
+    """
+
+    rays: Array
+    descriptors: Array
+    landmarks: Array
+
+    def __len__(self) -> int:
+        return len(self.rays)
+
+    def some(self, kept: Array | slice) -> Example:
+        """Only these of its keypoints."""
+        return Example(self.rays[kept], self.descriptors[kept], self.landmarks[kept])
+
+
+class Batch(NamedTuple):
+    """Several examples, padded to the longest.
+
+    Attributes:
+        rays: (B, N, 2) float32.
+        descriptors: (B, N, D) float32.
+        landmarks: (B, N) int64, -1 for none.
+        mask: (B, N) bool, False for padding.
+    """
+
+    rays: Tensor
+    descriptors: Tensor
+    landmarks: Tensor
+    mask: Tensor
+
+
+def collated(examples: Sequence[Example]) -> Batch:
+    """Examples of any lengths as one batch."""
+    shape = len(examples), max(map(len, examples))
+    rays, mask = np.zeros((*shape, 2), np.float32), np.zeros(shape, bool)
+    descriptors = np.zeros((*shape, examples[0].descriptors.shape[1]), np.float32)
+    landmarks = np.full(shape, BACKGROUND, np.int64)
+    for row, example in enumerate(examples):
+        n = len(example)
+        rays[row, :n], descriptors[row, :n], landmarks[row, :n] = example.rays, example.descriptors, example.landmarks
+        mask[row, :n] = True
+    return Batch(*map(torch.from_numpy, (rays, descriptors, landmarks, mask)))
+
+
+class ChangedExamples(Dataset[Example]):
+    """Examples as training sees them: fewer keypoints, some from elsewhere, noisy, turned and stretched."""
+
+    def __init__(self, examples: Sequence[Example], changes: KeypointChangeConfig, fit: FitConfig) -> None:
+        self._examples, self._changes, self._fit = examples, changes, fit
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, which: tuple[int, int]) -> Example:
+        """The example of (epoch, index)."""
+        epoch, index = which
+        rng = np.random.default_rng([self._fit.seed, epoch, index])
+        drawn = self._drawn(rng, self._examples[index], self._fit.drawn_keypoints)
+        others = len(self._examples) - 1
+        elsewhere = self._examples[(index + 1 + rng.integers(max(1, others))) % len(self._examples)]
+        mixed = _with_distractors(rng, drawn, elsewhere, self._changes.distractors)
+        descriptors = _noisy(rng, mixed.descriptors, self._changes.noise)
+        return Example(_turned(rng, mixed.rays, self._changes), descriptors, mixed.landmarks)
+
+    def _drawn(self, rng: np.random.Generator, example: Example, most: int) -> Example:
+        left = round(min(len(example), most) * (1 - rng.uniform(0, self._changes.drop)))
+        return example.some(rng.permutation(len(example))[: max(left, 1)])
+
+
+class EpochOrder(Sampler[tuple[int, int]]):
+    """(epoch, index) of all examples in an order that is drawn for every epoch; Lightning tells the epoch."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed, self._epoch = count, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that comes next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng([self._seed, self._epoch]).permutation(self._count)
+        return iter([(self._epoch, int(index)) for index in order])
+
+
+def training_batches(examples: Sequence[Example], changes: KeypointChangeConfig, fit: FitConfig) -> DataLoader[Batch]:
+    """Changed examples in batches, each once per epoch."""
+    return DataLoader(
+        ChangedExamples(examples, changes, fit),
+        batch_size=fit.batch,
+        sampler=EpochOrder(len(examples), fit.seed),
+        collate_fn=collated,
+        num_workers=fit.workers,
+        persistent_workers=fit.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _with_distractors(rng: np.random.Generator, example: Example, elsewhere: Example, share: float) -> Example:
+    """Some keypoints replaced by those of another image, which show nothing here."""
+    count = min(round(len(example) * rng.uniform(0, share)), len(elsewhere))
+    taken = elsewhere.some(rng.permutation(len(elsewhere))[:count])
+    kept = len(example) - count
+    return Example(
+        np.concatenate([example.rays[:kept], taken.rays]),
+        np.concatenate([example.descriptors[:kept], taken.descriptors]),
+        np.concatenate([example.landmarks[:kept], np.full(count, BACKGROUND, np.int32)]),
+    )
+
+
+def _noisy(rng: np.random.Generator, descriptors: Array, most: float) -> Array:
+    """(N, D) float32 of length 1, with noise of up to this length, as much for all of an image."""
+    exact = descriptors.astype(np.float32)
+    scale = np.float32(rng.uniform(0, most) / np.sqrt(exact.shape[1]))
+    noisy = exact + scale * rng.standard_normal(exact.shape, dtype=np.float32)
+    return np.asarray(noisy / np.maximum(np.linalg.norm(noisy, axis=1, keepdims=True), 1e-6))
+
+
+def _turned(rng: np.random.Generator, rays: Array, changes: KeypointChangeConfig) -> Array:
+    """(N, 2) float32 rays turned about the optical axis, stretched and sheared."""
+    angle = np.radians(rng.uniform(-changes.roll_deg, changes.roll_deg))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    stretch = np.eye(2) + rng.uniform(-changes.stretch, changes.stretch, (2, 2))
+    return np.asarray(rays @ (turn @ stretch), dtype=np.float32)

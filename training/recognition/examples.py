@@ -1,0 +1,144 @@
+"""Examples from a map and its images: keypoints, found again in changed versions, and the landmarks they show."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from training.recognition.batches import BACKGROUND, Example
+from training.recognition.config import LabelConfig, RecognizerConfig
+from training.recognition.image_changes import Version, changed, unchanged
+from vloc_ros.assembly import build_extractor
+from vloc_ros.core.camera import Camera
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.features import Features
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.mapping.images import Progress
+from vloc_ros.storage.images import read_image
+
+_NEAREST = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PosedImage:
+    """An image whose keypoints are to be told apart.
+
+    Attributes:
+        name: for messages.
+        load: reads it, (H, W) or (H, W, 3) uint8.
+        camera: its calibration.
+        map_from_camera: its pose in the map.
+        points: (V,) indices of the map points that it may show.
+    """
+
+    name: str
+    load: Callable[[], Array]
+    camera: Camera
+    map_from_camera: Pose
+    points: Array
+
+
+def images_of_keyframes(landmark_map: LandmarkMap, folder: Path, camera: Camera | None = None) -> list[PosedImage]:
+    """The images that a map was built from; `camera` where the map does not know with which.
+
+    Raises:
+        InputError: the images of some keyframes are missing, or no camera is known.
+    """
+    keyframes = landmark_map.keyframes
+    cameras: Sequence[Camera] = keyframes.cameras or (() if camera is None else (camera,) * len(keyframes))
+    if not cameras:
+        raise InputError("the map does not know its cameras, expected one per keyframe; give --camera YAML, or rebuild")
+    paths = [folder / name for name in keyframes.names]
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"{folder}: holds {len(paths) - len(missing)} of the map's {len(paths)} images, {missing[0]} is missing; "
+            "give the folder that the map was built from"
+        )
+    return [
+        PosedImage(path.name, lambda path=path: read_image(path), cameras[k], keyframes.pose(k), keyframes.visible(k))
+        for k, path in enumerate(paths)
+    ]
+
+
+def examples_of(
+    images: Sequence[PosedImage], landmark_map: LandmarkMap, config: RecognizerConfig, *, progress: Progress
+) -> list[list[Example]]:
+    """Every version of every image, images in their order; the first version is the image as it is."""
+
+    def versions_of(index: int) -> list[Example]:
+        return _versions(images[index], index, landmark_map, config)
+
+    _ = landmark_map.descriptors  # decoded once, before several threads ask
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made: Iterable[list[Example]] = pool.map(versions_of, range(len(images)))
+        return list(progress(made, description="examples", total=len(images)))
+
+
+def _versions(image: PosedImage, index: int, landmark_map: LandmarkMap, config: RecognizerConfig) -> list[Example]:
+    pixels = image.load()
+    if pixels.shape[:2] != (image.camera.height, image.camera.width):
+        raise InputError(
+            f"{image.name} is {pixels.shape[1]}x{pixels.shape[0]}, its camera calibration is for "
+            f"{image.camera.width}x{image.camera.height}; give the images that the map was built from"
+        )
+    extractor = build_extractor(landmark_map.extractor)  # one per thread: OpenCV's are not made to be shared
+    versions = [unchanged(pixels)]
+    for number in range(1, config.images.versions):
+        rng = np.random.default_rng([config.fit.seed, index, number])
+        versions.append(changed(pixels, image.camera, config.images, rng))
+    most = config.fit.kept_keypoints
+    return [
+        example_of(extractor.extract(v.image), v, image, landmark_map, config.labels).some(slice(most))
+        for v in versions
+    ]
+
+
+def example_of(
+    found: Features, version: Version, image: PosedImage, landmark_map: LandmarkMap, config: LabelConfig
+) -> Example:
+    """The keypoints of a version that show something of the image and have a ray, with their landmarks."""
+    original = version.original(found.xy)
+    rays = image.camera.unproject(found.xy)[:, :2]
+    inside = np.flatnonzero(image.camera.contains(original) & np.isfinite(rays).all(axis=1))
+    points = points_shown(original[inside], found.descriptors[inside], image, landmark_map, config)
+    return Example(
+        rays[inside].astype(np.float32),
+        found.descriptors[inside].astype(np.float16),
+        np.where(points >= 0, landmark_map.landmark_ids[points], BACKGROUND).astype(np.int32),
+    )
+
+
+def points_shown(
+    xy: Array, descriptors: Array, image: PosedImage, landmark_map: LandmarkMap, config: LabelConfig
+) -> Array:
+    """(N,) int64 map point that each keypoint of an image shows, -1 for none.
+
+    Of the few points that appear nearest to a keypoint it is the nearest that looks like it.
+
+    Args:
+        xy: (N, 2) pixels of the unchanged image.
+        descriptors: (N, D).
+        image: its pose, camera and points.
+        landmark_map: the map.
+        config: how near and how alike.
+    """
+    pixels = image.camera.project(image.map_from_camera.inverse().apply(landmark_map.points[image.points]))
+    visible = np.flatnonzero(image.camera.contains(pixels))
+    if not len(visible) or not len(xy):
+        return np.full(len(xy), BACKGROUND, np.int64)
+    distances_px, nearest = cKDTree(pixels[visible]).query(xy, k=_NEAREST, distance_upper_bound=config.radius_px)
+    near = np.isfinite(distances_px)
+    candidates = image.points[visible[np.where(near, nearest, 0)]].astype(np.int64)
+    projected = landmark_map.codec.project(descriptors)
+    apart = np.linalg.norm(landmark_map.descriptors[candidates] - projected[:, None], axis=2)
+    fits = near & (apart <= config.max_distance)
+    first = fits.argmax(axis=1)
+    return np.asarray(np.where(fits.any(axis=1), candidates[np.arange(len(xy)), first], BACKGROUND))

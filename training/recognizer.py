@@ -1,0 +1,111 @@
+"""Train the recogniser of a map: of every keypoint of an image, which landmark of the map it shows.
+
+  python -m training.recognizer --map MAP --images DIR --out MODEL                  on two cores, minutes
+  python -m training.recognizer --map MAP --images DIR --preset base --out MODEL    larger, for a GPU
+
+DIR holds the images that the map was built from; nothing else is needed. MODEL is a folder with an ONNX file and a
+manifest, which a robot loads without torch. Beside it, MODEL.run holds the log (tensorboard --logdir), the
+configuration and the checkpoints; an interrupted training goes on with --resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from training.recognition.config import PRESETS, RecognizerConfig, chosen_config
+from training.recognition.examples import examples_of, images_of_keyframes
+from training.recognition.export import export
+from training.recognition.fitting import train
+from vloc_ros.core.errors import VlocError
+from vloc_ros.storage.cameras import read_camera
+from vloc_ros.storage.maps import map_hash, read_map
+
+T = TypeVar("T")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train and export; 0 when it worked, 1 for an expected failure."""
+    try:
+        return _run(_parsed(arguments))
+    except VlocError as error:
+        print(f"recognizer: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    config = chosen_config(args.preset, args.set)
+    landmark_map = read_map(args.map)
+    images = images_of_keyframes(landmark_map, args.images, read_camera(args.camera) if args.camera else None)
+    examples = examples_of(images, landmark_map, config, progress=bar)
+    run_dir = args.run or args.out.with_name(f"{args.out.name}.run")
+    trained = train(examples, landmark_map.landmarks, config, run_dir, resume=args.resume)
+    held_out = trained.held_out.as_dict() if trained.held_out else {}
+    export(
+        trained.model,
+        landmark_map.landmarks,
+        args.out,
+        extractor=landmark_map.extractor,
+        keypoints=config.fit.keypoints,
+        training=_provenance(config, held_out, map_hash(args.map)),
+    )
+    print("held-out keyframes: " + ", ".join(f"{name} {value:.3f}" for name, value in held_out.items()))
+    print(f"written: {args.out} ({sum(path.stat().st_size for path in args.out.iterdir()) / 1e6:.2f} MB)")
+    return 0
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.recognizer",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--map", type=Path, required=True, metavar="MAP", help="what `vloc map build` wrote")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="the images that it was built from")
+    parser.add_argument("--camera", type=Path, metavar="YAML", help="of the images, where the map does not know it")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="small", help="default: %(default)s")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="one parameter, such as fit.epochs=20"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="MODEL", help="folder to write")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="log and checkpoints; MODEL.run by default")
+    parser.add_argument("--resume", action="store_true", help="go on after the last whole epoch")
+    return parser.parse_args(arguments)
+
+
+def bar(items: Iterable[T], *, description: str, total: int | None = None) -> Iterable[T]:
+    """Show on the terminal how far a loop has come."""
+    shown: Iterable[T] = tqdm(items, desc=description, total=total)
+    return shown
+
+
+def _provenance(config: RecognizerConfig, held_out: dict[str, float], of_map: str) -> dict[str, object]:
+    """How a model came about, for its manifest."""
+    return {
+        "config": asdict(config),
+        "metrics": {"held_out": held_out},
+        "map": of_map,
+        "git": _revision(),
+        "seed": config.fit.seed,
+    }
+
+
+def _revision() -> str | None:
+    """The commit of the training code, None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""How well does a recogniser do on images with known poses, and how long does it take?
+
+  python -m training.recognizer_scores --model MODEL --map MAP --images DIR --poses TUM --camera YAML
+
+What runs is the exported model, as a robot runs it. What a keypoint really shows follows from the pose: the nearest
+point of the map that appears there and looks like it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training.recognition.batches import Example
+from training.recognition.config import chosen_config
+from training.recognition.examples import PosedImage, examples_of
+from training.recognition.export import OUTPUTS
+from training.recognition.scores import Recognize, scores
+from training.recognizer import bar
+from vloc_ros.core.errors import InputError, VlocError
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.pose import Array
+from vloc_ros.inference.engines import Engine, OnnxRuntime
+from vloc_ros.inference.models import read_model
+from vloc_ros.inference.recognizer import KIND, OnnxRecognizer
+from vloc_ros.storage.cameras import read_camera
+from vloc_ros.storage.images import list_images, read_image
+from vloc_ros.storage.maps import read_map
+from vloc_ros.storage.trajectories import paired_with_images, read_tum
+
+_WARM_UP = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Score and print; 0 when it worked, 1 for an expected failure."""
+    try:
+        return _run(_parsed(arguments))
+    except VlocError as error:
+        print(f"recognizer_scores: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    landmark_map, model = read_map(args.map), read_model(args.model, kind=KIND)
+    engine = OnnxRuntime(model, threads=args.threads)
+    recognizer = OnnxRecognizer(model, engine)
+    if not np.array_equal(recognizer.landmark_keys, landmark_map.landmarks.keys):
+        raise InputError(f"{args.model}: is of other landmarks than those of {args.map}; train it on this map")
+    config = chosen_config("small", ["images.versions=1"])
+    made = examples_of(list(_images(args, landmark_map)), landmark_map, config, progress=bar)
+    examples = [versions[0] for versions in made]
+    found = scores(_asking(engine), examples, landmark_map.landmarks.parents, keypoints=recognizer.max_keypoints)
+    print(f"{len(examples)} images: " + ", ".join(f"{name} {value:.3f}" for name, value in found.as_dict().items()))
+    most = [example.some(slice(recognizer.max_keypoints)) for example in examples if len(example)]
+    times_ms = list(_times_ms(_asking(engine), most))[_WARM_UP:]
+    print(f"{args.threads} threads: median {np.median(times_ms):.1f} ms, 95 % {np.percentile(times_ms, 95):.1f} ms")
+    return 0
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.recognizer_scores",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, metavar, text in (
+        ("--model", "MODEL", "what training.recognizer wrote"),
+        ("--map", "MAP", "the map that it was trained on"),
+        ("--images", "DIR", "images that were not used to build it"),
+        ("--poses", "TUM", "map_from_camera of every image, in name order"),
+        ("--camera", "YAML", "camera_info of the images"),
+    ):
+        parser.add_argument(name, type=Path, required=True, metavar=metavar, help=text)
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="of ONNX Runtime; default: %(default)s")
+    return parser.parse_args(arguments)
+
+
+def _images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[PosedImage]:
+    """Every image, which may show any point of the map."""
+    camera, paths, truth = read_camera(args.camera), list_images(args.images), read_tum(args.poses)
+    paired_with_images(truth, paths, poses_path=args.poses)
+    points = np.arange(len(landmark_map.points))
+    for path, pose in zip(paths, truth.poses, strict=True):
+        yield PosedImage(path.name, lambda path=path: read_image(path), camera, pose, points)
+
+
+def _asking(engine: Engine) -> Recognize:
+    def recognize(rays: Array, descriptors: Array) -> tuple[Array, Array, Array, Array]:
+        answer = engine.run({"rays": rays, "descriptors": descriptors})
+        background, landmarks, probabilities, coarse = (answer[name] for name in OUTPUTS)
+        return background, landmarks, probabilities, coarse
+
+    return recognize
+
+
+def _times_ms(recognize: Recognize, examples: Sequence[Example]) -> Iterator[float]:
+    for example in examples:
+        descriptors = example.descriptors.astype(np.float32)
+        start = time.perf_counter()
+        recognize(example.rays, descriptors)
+        yield (time.perf_counter() - start) * 1e3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
