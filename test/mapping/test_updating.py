@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from posed_points import CAMERA, NumberedExtractor, PosedPoints, make_posed_points
+from posed_points import CAMERA, NumberedExtractor, PosedPoints, make_posed_points, unit
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
@@ -118,6 +118,19 @@ def test_what_is_mapped_already_is_not_mapped_again(row: PosedPoints, first: Lan
     again = _updated(row, first, row.images()[_FIRST])
     assert again.new_points < 0.02 * len(first.points)
     assert again.recognised == 12
+
+
+def test_what_looks_another_way_in_each_image_is_still_the_old_point(row: PosedPoints, first: LandmarkMap) -> None:
+    """Too noisy to be known from one image; triangulated and described by several it is."""
+    rng = np.random.default_rng(0)
+    noisy = [
+        replace(found, descriptors=unit(found.descriptors + rng.normal(0, 0.1, found.descriptors.shape)))
+        for found in row.features
+    ]
+    again = _updated(row, first, row.images()[_FIRST], noisy)
+    old = [(again.landmark_map.keyframes.visible(k) < len(first.points)).sum() for k in range(12, 24)]
+    assert np.mean(old) > 150
+    assert again.new_points < 0.02 * len(first.points)
 
 
 def test_new_landmarks_come_behind_and_old_ones_get_no_larger(first: LandmarkMap, second: Update) -> None:
