@@ -111,6 +111,9 @@ def test_the_first_map_stays_as_it_was_and_twins_are_kept_once(
         np.testing.assert_array_equal(getattr(whole, name)[:points], getattr(room, name))
     np.testing.assert_array_equal(whole.landmarks.keys[: len(room.landmarks)], room.landmarks.keys)
     np.testing.assert_array_equal(whole.landmarks.keys[len(room.landmarks) :], again.landmarks.keys)
+    assert whole.landmark_ids[points:].min() >= len(room.landmarks)  # its own, behind those of the first
+    own = whole.landmarks.keys[whole.landmark_ids[points:]]
+    assert np.isin(own, again.landmarks.keys).all()
     assert points + 0.1 * len(again.points) < len(whole.points) < points + 0.6 * len(again.points)
     seen = whole.keyframes.visible(len(room.keyframes))
     assert (seen < points).sum() > 20  # what the first map had of it
