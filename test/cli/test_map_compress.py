@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from plane_scene import SceneFolder
 
+from vloc_ros.cli import map_compress
 from vloc_ros.cli.main import main
-from vloc_ros.storage.maps import map_bytes, map_hash, read_map
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk
 
 
 @pytest.mark.parametrize("budget", [0.3, 0.6, 1.0])
@@ -19,6 +21,24 @@ def test_the_budget_is_used_and_kept(scene_folder: SceneFolder, tmp_path: Path, 
     assert part > 0.9 * budget
     came_from = read_map(tmp_path / "m").provenance["compressed_from"]
     assert came_from == {"map": map_hash(scene_folder.map), "points": len(scene_folder.scene.landmark_map.points)}
+
+
+@pytest.mark.parametrize("budget", [0.2, 0.45, 1.0])
+def test_the_budget_of_a_large_map_is_met_in_a_few_steps(
+    scene_folder: SceneFolder, tmp_path: Path, budget: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    def size(landmark_map: LandmarkMap) -> int:
+        counted.append(len(landmark_map.points))
+        return size_on_disk(landmark_map)
+
+    monkeypatch.setattr(map_compress, "_MOST_COUNTED_EXACTLY", 100)
+    monkeypatch.setattr("vloc_ros.storage.maps.size_on_disk", size)
+    assert main(["map", "compress", str(scene_folder.map), "--budget", f"{budget}", "--out", str(tmp_path / "m")]) == 0
+    part = map_bytes(tmp_path / "m") / map_bytes(scene_folder.map)
+    assert 0.97 * budget < part <= budget
+    assert len(counted) <= 6
 
 
 def test_a_number_of_points(scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

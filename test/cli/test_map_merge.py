@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from plane_scene import SceneFolder, make_plane_scene
 
@@ -89,6 +91,32 @@ def test_what_is_missing_is_said(
     assert printed.startswith("vloc: ")
     assert re.search(reason, printed)
     assert not (tmp_path / "out").exists()
+
+
+def _merge(*words: object) -> int:
+    return main(["map", "merge", *map(str, words)])
+
+
+def test_another_wall_stays_a_scene_of_its_own(scene_folder: SceneFolder, other: Path, tmp_path: Path, capsys) -> None:
+    frames = ["--frames", "hall", "kitchen"]
+    assert _merge(scene_folder.map, other, *frames, "--align", "auto", "--out", tmp_path / "m") == 0
+    assert "kitchen stays a scene of its own: hardly a point agrees with hall" in capsys.readouterr().out
+    assert read_map(tmp_path / "m").frame_ids == ("hall", "kitchen")
+    assert _merge(scene_folder.map, other, *frames, "--align", "same", "--out", tmp_path / "n") == 1
+    assert "cannot be aligned: hardly a point agrees with hall; leave it out" in capsys.readouterr().err
+    assert not (tmp_path / "n").exists()
+
+
+def test_a_copy_of_a_map_is_joined_with_it(scene_folder: SceneFolder, house: Path, tmp_path: Path, capsys) -> None:
+    again = replace(read_map(scene_folder.map), scenes=(replace(read_map(scene_folder.map).scene(), frame_id="again"),))
+    write_map(again, tmp_path / "again")
+    assert _merge(house, tmp_path / "again", "--align", "same", "--out", tmp_path / "m") == 0
+    assert re.search(r"again is aligned with hall: \d+ points agree to 0\.0 cm", capsys.readouterr().out)
+    before, whole = read_map(house), read_map(tmp_path / "m")
+    assert whole.frame_ids == ("hall", "kitchen")
+    assert len(whole.scene("hall").points) < 1.05 * len(before.scene("hall").points)
+    assert whole.keyframes.names[8] == "again/0.png"
+    np.testing.assert_array_equal(whole.part("kitchen").points, before.part("kitchen").points)
 
 
 def test_a_page_of_one_scene(house: Path, tmp_path: Path) -> None:

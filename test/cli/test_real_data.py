@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from vloc_ros.cli.main import main
+from vloc_ros.core.pose import Pose
+from vloc_ros.mapping.alignment import moved
+from vloc_ros.mapping.similarity import Similarity
+from vloc_ros.storage.maps import read_map, write_map
 
 
 def vloc(*words: object) -> None:
@@ -58,3 +62,75 @@ def test_other_places_are_refused(redkitchen, shared_data, tmp_path, name):
         "evaluate", "--map", redkitchen, "--images", images, "--absent", "--limit", "12", "--json", tmp_path / "s.json"
     )
     assert json.loads((tmp_path / "s.json").read_text())["false_accepts"] == 0
+
+
+def _half(data: Path, folder: Path, images: slice) -> tuple[Path, Path]:
+    """A folder of some of the map images, and the file of their poses."""
+    (folder / "images").mkdir(parents=True)
+    for image in sorted((data / "map/images").iterdir())[images]:
+        (folder / "images" / image.name).symlink_to(image)
+    rows = [row for row in (data / "map/poses_tum.txt").read_text().splitlines() if row and not row.startswith("#")]
+    (folder / "poses.txt").write_text("\n".join(rows[images]) + "\n")
+    return folder / "images", folder / "poses.txt"
+
+
+@pytest.fixture(scope="session")
+def first_half(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A map of the first 50 map images, which do not show all that the queries show."""
+    data, folder = shared_data("redkitchen"), tmp_path_factory.mktemp("first_half")
+    images, poses = _half(data, folder, slice(0, 50))
+    given = ("--images", images, "--poses", poses, "--camera", data / "camera_info.yaml")
+    vloc("map", "build", *given, "--out", folder / "map")
+    return folder / "map"
+
+
+@pytest.mark.parametrize("posed", [True, False])
+def test_a_second_visit_makes_redkitchen_as_good_as_one_build(redkitchen, first_half, shared_data, tmp_path, posed):
+    data = shared_data("redkitchen")
+    images, poses = _half(data, tmp_path / "second", slice(50, 100))
+    vloc(
+        "map", "update", first_half, "--images", images, *(("--poses", poses) if posed else ()), "--out", tmp_path / "m"
+    )
+    before, after, whole = (
+        evaluated(folder, data, tmp_path / "s.json") for folder in (first_half, tmp_path / "m", redkitchen)
+    )
+    assert after["recall"]["5cm_5deg"] == 1.0
+    assert after["recall"]["2cm_2deg"] * 80 >= 78
+    assert after["median_translation_m"] <= 0.003
+    assert after["median_translation_m"] < 0.9 * before["median_translation_m"]
+    assert after["map_bytes"] <= 1.1 * whole["map_bytes"]
+    assert after["false_accepts"] == 0
+
+
+def _elsewhere(folder: Path, moved_folder: Path) -> None:
+    """A map turned and moved into another frame."""
+    new_from_old = Pose.from_rotation_vector([0.3, -1.2, 0.5], [4.0, -2.0, 1.0])
+    similarity = Similarity(1.0, new_from_old.rotation, new_from_old.translation)
+    write_map(moved(read_map(folder), similarity, frame_id="again"), moved_folder)
+
+
+@pytest.mark.parametrize(
+    ("some", "others", "align", "median_m"),
+    [
+        (slice(0, 100, 2), slice(1, 100, 2), "auto", 0.003),  # taken along one way
+        (slice(0, 50), slice(50, 100), "same", 0.004),  # taken along two, with half in common
+    ],
+)
+def test_two_maps_of_redkitchen_become_one(shared_data, tmp_path, capsys, some, others, align, median_m):
+    data = shared_data("redkitchen")
+    for name, which in (("some", some), ("others", others)):
+        images, poses = _half(data, tmp_path / f"{name}_images", which)
+        given = ("--images", images, "--poses", poses, "--camera", data / "camera_info.yaml")
+        vloc("map", "build", *given, "--out", tmp_path / name)
+    _elsewhere(tmp_path / "others", tmp_path / "moved")
+    vloc("map", "merge", tmp_path / "some", tmp_path / "moved", "--align", align, "--out", tmp_path / "whole")
+    assert "again is aligned with map" in capsys.readouterr().out
+    whole, separate = read_map(tmp_path / "whole").keyframes, read_map(tmp_path / "others").keyframes
+    for k in range(50):
+        distance_m, angle_rad = whole.pose(50 + k).distance_to(separate.pose(k))
+        assert distance_m < 0.01
+        assert angle_rad < 0.005
+    scores = evaluated(tmp_path / "whole", data, tmp_path / "scores.json")
+    assert scores["recall"]["5cm_5deg"] == 1.0
+    assert scores["median_translation_m"] <= median_m
+    assert scores["false_accepts"] == 0

@@ -13,8 +13,10 @@ from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
 from vloc_ros.core.query import Query
-from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, points_by_worth, with_points
+from vloc_ros.mapping import compression
+from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, Ranking, points_by_worth, with_points
 from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.images import silent
 from vloc_ros.mapping.merging import merged
 
 FEW = 400
@@ -103,3 +105,21 @@ def test_what_nobody_can_tell_apart_comes_later(wall: PlaneScene, order: Array) 
     later = points_by_worth(replace(wall.landmark_map, codes=codes))
     rank_before, rank_after = np.argsort(order), np.argsort(later)
     assert (rank_after > rank_before)[twins].mean() > 0.9
+
+
+def test_the_first_points_are_the_same_however_many_are_asked_for(wall: PlaneScene, order: Array) -> None:
+    kitchen = make_plane_scene(seed=5).landmark_map
+    kitchen = with_points(replace(kitchen, scenes=(replace(kitchen.scene(), frame_id="kitchen"),)), order[-60:])
+    both = merged([wall.landmark_map, kitchen], name="both", config=MappingConfig())
+    for landmark_map, whole in ((wall.landmark_map, order), (both, points_by_worth(both))):
+        ranking = Ranking(landmark_map)
+        for count in (300, 20, 1000, len(whole)):
+            np.testing.assert_array_equal(ranking.best(count), whole[:count])
+
+
+def test_of_many_points_the_most_alike_are_found_about(wall: PlaneScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    exactly = compression._distinctness(wall.landmark_map, silent)
+    monkeypatch.setattr(compression, "_MOST_COMPARED_EXACTLY", 100)
+    monkeypatch.setattr(compression, "_BLOCK", 300)
+    about = compression._distinctness(wall.landmark_map, silent)
+    assert np.mean(np.abs(about - exactly) < 0.01) > 0.95

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vloc_ros.core.camera import Camera
     from vloc_ros.core.query import Query
     from vloc_ros.evaluation.answers import Question
+    from vloc_ros.mapping.images import MappingImage
     from vloc_ros.storage.trajectories import Trajectory
 
 _FOCAL_OVER_WIDTH = 0.9
@@ -88,3 +89,22 @@ def true_poses(paths: Sequence[Path], poses_file: Path) -> Trajectory:
                 f"{told / _SECOND_NS:.6f} s of the name; give one row per image in name order"
             )
     return truth
+
+
+def mapping_images(folder: Path, camera: Camera, *, poses_file: Path | None) -> list[MappingImage]:
+    """The images of a folder to build or extend a map from; read when they are wanted.
+
+    Raises:
+        InputError: the folder holds no image, or the poses do not fit them.
+    """
+    from vloc_ros.mapping.images import MappingImage
+    from vloc_ros.storage.images import list_images, read_image
+
+    paths = list_images(folder)
+    trajectory = true_poses(paths, poses_file) if poses_file else None
+    poses = (None,) * len(paths) if trajectory is None else trajectory.poses
+    stamps = stamps_for(paths) if trajectory is None else trajectory.stamps_ns
+    return [
+        MappingImage(path.name, lambda path=path: read_image(path), camera, pose, int(stamp))
+        for path, pose, stamp in zip(paths, poses, stamps, strict=True)
+    ]

@@ -14,6 +14,7 @@ from vloc_ros.core.errors import VlocError
 # words of the command -> module in vloc_ros.cli (with `register(parser)` and `run(args) -> int`), one line of help
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "build"): ("map_build", "build a map from images or a bag"),
+    ("map", "update"): ("map_update", "add the images of another visit to a map"),
     ("map", "info"): ("map_info", "show what a map holds"),
     ("map", "view"): ("map_view", "write a map as a page with a plot that can be turned"),
     ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
@@ -26,7 +27,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("doctor",): ("doctor", "what is installed, what works, what is missing"),
     ("config",): ("config", "list every parameter with its default, range and unit"),
 }
-_GROUPS = {"map": "build, inspect, align, merge and compress maps", "bag": "make bags"}
+_GROUPS = {"map": "build, extend, inspect, align, merge and compress maps", "bag": "make bags"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,17 +13,17 @@ an interrupted build leaves none, or the one that was there.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from vloc_ros.cli.progress import bar
 
 if TYPE_CHECKING:
     from vloc_ros.core.landmark_map import LandmarkMap
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.images import MappingImage
     from vloc_ros.mapping.scale import ScaleSource
-
-T = TypeVar("T")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         localizer_factory=lambda part: build_localizer(LocalizerConfig(), part),
         frame_id=args.frame_id,
         scale=_scale(args),
-        progress=_bar,
+        progress=bar,
     )
     write_map(landmark_map, args.out)
     print(_summary(landmark_map, len(images)))
@@ -132,23 +132,13 @@ def _scale(args: argparse.Namespace) -> ScaleSource | None:
 
 
 def _images_of_folder(args: argparse.Namespace) -> Sequence[MappingImage]:
-    from vloc_ros.cli.image_folders import stamps_for, true_poses
+    from vloc_ros.cli.image_folders import mapping_images
     from vloc_ros.core.errors import InputError
-    from vloc_ros.mapping.images import MappingImage
     from vloc_ros.storage.cameras import read_camera
-    from vloc_ros.storage.images import list_images, read_image
 
     if args.camera is None:
         raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
-    camera = read_camera(args.camera)
-    paths = list_images(args.images)
-    trajectory = true_poses(paths, args.poses) if args.poses else None
-    poses = (None,) * len(paths) if trajectory is None else trajectory.poses
-    stamps = stamps_for(paths) if trajectory is None else trajectory.stamps_ns
-    return [
-        MappingImage(path.name, lambda path=path: read_image(path), camera, pose, int(stamp))
-        for path, pose, stamp in zip(paths, poses, stamps, strict=True)
-    ]
+    return mapping_images(args.images, read_camera(args.camera), poses_file=args.poses)
 
 
 def _images_of_bag(args: argparse.Namespace) -> Sequence[MappingImage]:
@@ -162,15 +152,8 @@ def _images_of_bag(args: argparse.Namespace) -> Sequence[MappingImage]:
         odom_topic=args.odom_topic,
         pose_topic=args.pose_topic,
         base_frame=args.base_frame,
-        progress=_bar,
+        progress=bar,
     )
-
-
-def _bar(items: Iterable[T], *, description: str, total: int | None = None) -> Iterable[T]:
-    from tqdm import tqdm
-
-    bar: Iterable[T] = tqdm(items, desc=f"{description:>22}", total=total)
-    return bar
 
 
 def _summary(landmark_map: LandmarkMap, images: int) -> str:

@@ -15,8 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.progress import bar
+
 if TYPE_CHECKING:
     from vloc_ros.core.landmark_map import LandmarkMap
+
+_MOST_COUNTED_EXACTLY = 50_000
+# part of the budget that is aimed at, that is near enough, and how often: bytes are nearly in proportion to points
+_AIM, _NEAR_ENOUGH, _AIMS = 0.997, 0.99, 8
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -32,24 +38,24 @@ def run(args: argparse.Namespace) -> int:
     """Compress the map and write it."""
     from vloc_ros.core.config import ProposalConfig
     from vloc_ros.core.errors import InputError
-    from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, points_by_worth, with_points
+    from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, Ranking, with_points
     from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
 
     check_options(args)
     landmark_map = read_map(args.map)
     before, points_before = map_bytes(args.map), len(landmark_map.points)
-    order = points_by_worth(landmark_map)
+    ranking = Ranking(landmark_map, bar)
     provenance = {**landmark_map.provenance, "compressed_from": {"map": map_hash(args.map), "points": points_before}}
 
     def best(count: int) -> LandmarkMap:
-        small = replace(with_points(landmark_map, order[:count]), provenance=provenance)
+        small = replace(with_points(landmark_map, ranking.best(count)), provenance=provenance)
         return replace(small, places={}) if count <= ProposalConfig().whole_map_max_points else small
 
     least = LEAST_POINTS_PER_SCENE * len(landmark_map.scenes)
     if args.points is not None:
         count = _points(args.points, least, points_before)
     else:
-        count = _largest(lambda n: size_on_disk(best(n)) <= args.budget * before, least, points_before)
+        count = _within(args.budget * before, lambda n: size_on_disk(best(n)), least, points_before, whole=before)
     if count < least:
         part = size_on_disk(best(least)) / before
         raise InputError(f"--budget {args.budget:g} leaves fewer than {least} points, expected {part:.3f} or more")
@@ -72,6 +78,25 @@ def check_options(args: argparse.Namespace) -> None:
         raise InputError(f"--out is {args.out}, the map itself; name another folder, a map is not changed in place")
     if args.budget is not None and not 0.0 < args.budget <= 1.0:
         raise InputError(f"--budget is {args.budget:g}, expected a part of the map's bytes above 0 up to 1")
+
+
+def _within(target: float, size: Callable[[int], int], least: int, most: int, *, whole: int) -> int:
+    """The largest number of points that takes no more than a target, one less than `least` where even that is too many.
+
+    Of many points, whose bytes take seconds to be counted, the number is aimed at along the line through the last two.
+    """
+    if most <= _MOST_COUNTED_EXACTLY:
+        return _largest(lambda count: size(count) <= target, least, most)
+    last, count, fitting = (most, whole), round(most * target / whole), least - 1
+    for _ in range(_AIMS):
+        count = min(max(count, least), most)
+        taken = size(count)
+        fitting = max(fitting, count) if taken <= target else fitting
+        if taken <= target and (count == most or taken > _NEAR_ENOUGH * target):
+            break
+        bytes_per_point = (last[1] - taken) / (last[0] - count) if count != last[0] else taken / count
+        last, count = (count, taken), count + int((_AIM * target - taken) / max(bytes_per_point, 1.0))
+    return fitting
 
 
 def _largest(fits: Callable[[int], bool], least: int, most: int) -> int:

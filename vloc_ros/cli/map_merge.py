@@ -4,6 +4,13 @@
 
 Each map stays a scene with a frame of its own: a pose is given in the frame of the scene that it is in. Without
 --frames the maps' own frames are kept, which must then differ.
+
+  vloc map merge MONDAY TUESDAY --frames kitchen tuesday --align same --out KITCHEN    known to be of one place
+  vloc map merge KITCHEN HALL CELLAR --frames kitchen hall cellar --align auto --out HOUSE
+
+With --align, a map that shows the same place as an earlier one is moved into its frame and becomes part of its scene.
+auto does so only where nearly all that both maps should hold is in both, and keeps apart what is furnished alike;
+same takes your word for it, and is an error where no alignment is found.
 """
 
 from __future__ import annotations
@@ -14,6 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.progress import bar
+
 if TYPE_CHECKING:
     from vloc_ros.core.landmark_map import LandmarkMap
 
@@ -22,6 +31,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("maps", type=Path, nargs="+", metavar="MAP", help="map folders, from `vloc map build`")
     parser.add_argument("--frames", nargs="+", metavar="FRAME", help="ROS frame of each map, in the same order")
+    parser.add_argument(
+        "--align",
+        choices=("never", "auto", "same"),
+        default="never",
+        help="join maps of one place: %(default)s",
+    )
     parser.add_argument("--name", help="for people; default: the name of the folder")
     parser.add_argument("--out", type=Path, required=True, metavar="MAP", help="map folder to write")
 
@@ -30,13 +45,17 @@ def run(args: argparse.Namespace) -> int:
     """Merge the maps and write the result."""
     from vloc_ros.cli.map_description import described, table
     from vloc_ros.mapping.config import MappingConfig
+    from vloc_ros.mapping.joining import Align, joined
     from vloc_ros.mapping.merging import merged
     from vloc_ros.storage.maps import read_map, write_map
 
     check_options(args)
     maps = [read_map(folder) for folder in args.maps]
-    whole = merged(_in_frames(maps, args.frames), name=args.name or args.out.resolve().name, config=MappingConfig())
-    write_map(whole, args.out)
+    name = args.name or args.out.resolve().name
+    scenes, decisions = joined(_in_frames(maps, args.frames), Align(args.align), bar)
+    print(*decisions, sep="\n", end="\n" if decisions else "")
+    one = replace(scenes[0], name=name)
+    write_map(one if len(scenes) == 1 else merged(scenes, name=name, config=MappingConfig()), args.out)
     print(table(described(args.out)))
     print(f"written: {args.out}")
     return 0

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError, MapError
-from vloc_ros.core.features import Extractor, Features
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, Scene
+from vloc_ros.core.features import Extractor
+from vloc_ros.core.landmark_map import LandmarkMap, PlaceIndex, Scene
 from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.pose import Array
 from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.calibration import calibrate
 from vloc_ros.mapping.colmap import reconstruct, triangulate
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.correspondences import consistent_matches, epipolar_inliers, matches_of_pairs
-from vloc_ros.mapping.images import MappingImage, Progress, extract_all, silent
+from vloc_ros.mapping.correspondences import consistent_matches, matches_of_pairs
+from vloc_ros.mapping.images import MappingImage, Progress, silent
 from vloc_ros.mapping.landmarks import define_landmarks
-from vloc_ros.mapping.pairs import Pair, pairs_by_likeness, pairs_by_pose
+from vloc_ros.mapping.pairs import Pair, pairs_by_likeness
 from vloc_ros.mapping.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource, placed
 from vloc_ros.mapping.structure import Structure, mean_descriptors, refined
+from vloc_ros.mapping.views import View, keyframes_of, matches_of_posed, views_of
 
 _MIN_IMAGES = 3
 
@@ -57,12 +58,9 @@ def build_map(
         MapError: the images share too little to make a map.
     """
     _check(images, posed=scale is None)
-    features = extract_all(images, extractor, progress)
-    views = [
-        _View(image, found, image.camera.unproject(found.xy)) for image, found in zip(images, features, strict=True)
-    ]
+    views = views_of(images, extractor, progress)
     if scale is None:
-        matches = _matches_of_posed(views, config, progress)
+        matches = matches_of_posed(views, config, progress)
         agreement = {}
     else:
         views, matches = _reconstructed(views, scale, config, progress)
@@ -84,15 +82,6 @@ def build_map(
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _View:
-    """An image, its keypoints, and the (K, 3) rays with z = 1 through them."""
-
-    image: MappingImage
-    features: Features
-    rays: Array
-
-
 def _check(images: Sequence[MappingImage], *, posed: bool) -> None:
     if len(images) < _MIN_IMAGES:
         raise InputError(f"{len(images)} images are too few for a map, expected at least {_MIN_IMAGES}")
@@ -104,25 +93,7 @@ def _check(images: Sequence[MappingImage], *, posed: bool) -> None:
         raise InputError(f"{without} has no pose; give poses for all images, or build from images alone")
 
 
-def _matches_of_posed(views: Sequence[_View], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
-    """Matches of pairs that look the same way, checked against the known poses."""
-    poses = [view.image.map_from_camera for view in views if view.image.map_from_camera is not None]
-    pairs = pairs_by_pose(poses, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
-    verified = {}
-    matched = matches_of_pairs([view.features for view in views], pairs, ratio=config.match_ratio)
-    for (i, j), found in progress(matched, description="matching", total=len(pairs)):
-        meet = epipolar_inliers(
-            (views[i].rays[found[:, 0]], views[j].rays[found[:, 1]]),
-            (poses[i], poses[j]),
-            (views[i].image.camera, views[j].image.camera),
-            max_error_px=config.max_epipolar_error_px,
-        )
-        if meet.sum() >= config.min_pair_matches:
-            verified[i, j] = found[meet]
-    return verified
-
-
-def _matches_of_unposed(views: Sequence[_View], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
+def _matches_of_unposed(views: Sequence[View], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
     """Matches of pairs that look alike, those of each pair that one relative pose explains."""
     features = [view.features for view in views]
     sample = np.concatenate([found.descriptors for found in features])
@@ -151,8 +122,8 @@ def _matches_of_unposed(views: Sequence[_View], config: MappingConfig, progress:
 
 
 def _reconstructed(
-    views: Sequence[_View], scale: ScaleSource, config: MappingConfig, progress: Progress
-) -> tuple[list[_View], dict[Pair, Array]]:
+    views: Sequence[View], scale: ScaleSource, config: MappingConfig, progress: Progress
+) -> tuple[list[View], dict[Pair, Array]]:
     """The images that structure from motion could place, with their poses, and their matches checked against them."""
     images = [view.image for view in views]
     matches = _matches_of_unposed(views, config, progress)
@@ -163,10 +134,10 @@ def _reconstructed(
         for view, pose in zip(views, poses, strict=True)
         if pose is not None
     ]
-    return posed, _matches_of_posed(posed, config, progress)
+    return posed, matches_of_posed(posed, config, progress)
 
 
-def _agreement(views: Sequence[_View], given: Sequence[MappingImage]) -> dict[str, float]:
+def _agreement(views: Sequence[View], given: Sequence[MappingImage]) -> dict[str, float]:
     """How far the placed cameras lie from the poses that gave them scale and frame: what the frame is good to."""
     poses = {image.name: image.map_from_camera for image in given}
     apart_m = [
@@ -180,7 +151,7 @@ def _agreement(views: Sequence[_View], given: Sequence[MappingImage]) -> dict[st
     }
 
 
-def _triangulated(views: Sequence[_View], matches: Mapping[Pair, Array], config: MappingConfig) -> Structure:
+def _triangulated(views: Sequence[View], matches: Mapping[Pair, Array], config: MappingConfig) -> Structure:
     """The points that enough images saw."""
     if not matches:
         raise MapError(
@@ -195,12 +166,12 @@ def _triangulated(views: Sequence[_View], matches: Mapping[Pair, Array], config:
 
 
 def _map_of(
-    structure: Structure, views: Sequence[_View], *, name: str, frame_id: str, config: MappingConfig
+    structure: Structure, views: Sequence[View], *, name: str, frame_id: str, config: MappingConfig
 ) -> LandmarkMap:
     """Describe the points, group them into landmarks, index the places."""
     descriptors = mean_descriptors(structure, [view.features.descriptors for view in views])
     codec = DescriptorCodec.fit(descriptors, config.descriptor_dimension)
-    keyframes = _keyframes(views, structure)
+    keyframes = keyframes_of(views, structure)
     landmark_ids, landmarks = define_landmarks(structure.points, keyframes, config)
     return LandmarkMap(
         name=name,
@@ -221,7 +192,7 @@ def _map_without(
     left_out: Array,
     landmark_map: LandmarkMap,
     structure: Structure,
-    views: Sequence[_View],
+    views: Sequence[View],
     config: MappingConfig,
 ) -> LandmarkMap:
     """The map as it would be had these images not been taken: what they saw moves no point and describes none."""
@@ -235,24 +206,11 @@ def _map_without(
         points=rest.points.astype(np.float32),
         landmark_ids=np.zeros(len(rest.points), np.int32),
         codes=landmark_map.codec.encode(mean_descriptors(rest, [view.features.descriptors for view in views])),
-        keyframes=_keyframes(views, rest),
+        keyframes=keyframes_of(views, rest),
     )
 
 
-def _keyframes(views: Sequence[_View], structure: Structure) -> Keyframes:
-    visible = [structure.visible(i) for i in range(len(views))]
-    poses: list[Pose] = [pose for pose in structure.poses if pose is not None]
-    return Keyframes(
-        names=tuple(view.image.name for view in views),
-        rotations=np.stack([pose.rotation for pose in poses]),
-        translations=np.stack([pose.translation for pose in poses]),
-        point_offsets=np.concatenate([[0], np.cumsum([len(v) for v in visible])]).astype(np.int64),
-        point_indices=np.concatenate(visible).astype(np.int32),
-        cameras=tuple(view.image.camera for view in views),
-    )
-
-
-def _vlad_places(views: Sequence[_View], codec: DescriptorCodec, config: MappingConfig) -> PlaceIndex:
+def _vlad_places(views: Sequence[View], codec: DescriptorCodec, config: MappingConfig) -> PlaceIndex:
     projected = [codec.project(view.features.descriptors) for view in views]
     sample = np.concatenate(projected)
     vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // 50000)], config.vocabulary_words)

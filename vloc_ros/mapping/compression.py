@@ -10,6 +10,7 @@ not be looked at again (Minoux 1978).
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import faiss
@@ -17,54 +18,94 @@ import numpy as np
 
 from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, consecutive
 from vloc_ros.core.pose import Array
+from vloc_ros.mapping.images import Progress, silent
 
 _CELLS = 8
 # the view that the cells divide: 45 degrees to each side of the axis
 _HALF_VIEW = 1.0
 _LEAST_DISTINCTNESS = 0.25
 LEAST_POINTS_PER_SCENE = 50
+# beyond, comparing all with all takes minutes
+_MOST_COMPARED_EXACTLY = 50_000
+_LINKS, _BUILD_BREADTH, _SEARCH_BREADTH = 16, 40, 32
+_BLOCK = 8192
 
 
-def points_by_worth(landmark_map: LandmarkMap) -> Array:
-    """(P,) int64 indices of all points, the one that adds most first; deterministic.
+class Ranking:
+    """The points of a map, the one that adds most first, found as far as they are asked for; deterministic.
 
     The best few of each scene come before all others, so that none is lost among larger ones.
     """
-    order = _by_worth(landmark_map)
-    scene = landmark_map.scene_of_point[order]
-    first = np.zeros(len(order), bool)
-    for number in range(len(landmark_map.scenes)):
-        first[np.flatnonzero(scene == number)[:LEAST_POINTS_PER_SCENE]] = True
-    return np.concatenate([order[first], order[~first]])
+
+    def __init__(self, landmark_map: LandmarkMap, progress: Progress = silent) -> None:
+        self._map, self._progress = landmark_map, progress
+        self._coming = _by_worth(landmark_map, progress)
+        self._taken: list[int] = []
+
+    def best(self, count: int) -> Array:
+        """(count,) int64 indices of the points to keep, of all that there are at most."""
+        count = min(count, len(self._map.points))
+        if missing := range(count - len(self._taken)):
+            self._taken += [next(self._coming) for _ in self._progress(missing, description="choosing points")]
+        while not self._has_first_of_all():
+            self._taken.append(next(self._coming))
+        order = np.array(self._taken, np.int64)
+        first = self._first(order)
+        return np.concatenate([order[first], order[~first]])[:count]
+
+    def _first(self, order: Array) -> Array:
+        """(N,) bool: the points in an order that are among the first few of their scenes."""
+        scene = self._map.scene_of_point[order]
+        first = np.zeros(len(order), bool)
+        for number in range(len(self._map.scenes)):
+            first[np.flatnonzero(scene == number)[:LEAST_POINTS_PER_SCENE]] = True
+        return first
+
+    def _has_first_of_all(self) -> bool:
+        found = np.bincount(self._map.scene_of_point[self._taken], minlength=len(self._map.scenes))
+        wanted = [min(LEAST_POINTS_PER_SCENE, len(scene.points)) for scene in self._map.scenes]
+        return bool((found >= wanted).all())
 
 
-def _by_worth(landmark_map: LandmarkMap) -> Array:
+def points_by_worth(landmark_map: LandmarkMap) -> Array:
+    """(P,) int64 indices of all points, see `Ranking`."""
+    return Ranking(landmark_map).best(len(landmark_map.points))
+
+
+def _by_worth(landmark_map: LandmarkMap, progress: Progress) -> Iterator[int]:
+    """All points are weighed now, and chosen one after the other as they are taken."""
     seen = _Observations.of(landmark_map)
-    distinctness = _distinctness(landmark_map)
+    distinctness = _distinctness(landmark_map, progress)
     in_cell = np.zeros(seen.cell.max() + 1 if len(seen.cell) else 1, np.int64)
     in_view = np.zeros(len(landmark_map.keyframes), np.int64)
+    # a cell or a view holds at most all points
+    root = np.sqrt(np.arange(len(landmark_map.points) + 2))
+    starts = seen.offsets.tolist()
 
     def gain(point: int) -> float:
-        mine = slice(seen.offsets[point], seen.offsets[point + 1])
+        mine = slice(starts[point], starts[point + 1])
         # what one more of n is worth: sqrt(n + 1) - sqrt(n), of its cell and of the whole view
         cells, views = in_cell[seen.cell[mine]], in_view[seen.keyframe[mine]]
-        added = np.sqrt(cells + 1) - np.sqrt(cells) + np.sqrt(views + 1) - np.sqrt(views)
+        added = root[cells + 1] - root[cells] + root[views + 1] - root[views]
         return float(distinctness[point] * added.sum())
 
-    heap = [(-gain(point), point) for point in range(len(landmark_map.points))]
+    everyone = progress(range(len(landmark_map.points)), description="weighing points")
+    heap = [(-gain(point), point) for point in everyone]
     heapq.heapify(heap)
-    order = []
-    while heap:
-        _, point = heapq.heappop(heap)
-        now = -gain(point)
-        if heap and now > heap[0][0]:
-            heapq.heappush(heap, (now, point))
-            continue
-        order.append(point)
-        mine = slice(seen.offsets[point], seen.offsets[point + 1])
-        in_cell[seen.cell[mine]] += 1
-        in_view[seen.keyframe[mine]] += 1
-    return np.array(order, np.int64)
+
+    def chosen() -> Iterator[int]:
+        while heap:
+            _, point = heapq.heappop(heap)
+            now = -gain(point)
+            if heap and now > heap[0][0]:
+                heapq.heappush(heap, (now, point))
+                continue
+            mine = slice(starts[point], starts[point + 1])
+            in_cell[seen.cell[mine]] += 1
+            in_view[seen.keyframe[mine]] += 1
+            yield point
+
+    return chosen()
 
 
 def with_points(landmark_map: LandmarkMap, kept: Array) -> LandmarkMap:
@@ -111,11 +152,31 @@ def _cell_along(tangent: Array) -> Array:
     return np.asarray(np.clip(cells, 0, _CELLS - 1).astype(np.int64))
 
 
-def _distinctness(landmark_map: LandmarkMap) -> Array:
+def _distinctness(landmark_map: LandmarkMap, progress: Progress) -> Array:
     """(P,) up to 1: how far from the nearest other descriptor; what looks like something else is matched less."""
-    distances, _ = faiss.knn(landmark_map.descriptors, landmark_map.descriptors, 2)
-    apart = np.sqrt(np.maximum(distances[:, 1], 0.0))
+    small = len(landmark_map.points) <= _MOST_COMPARED_EXACTLY
+    if small:
+        squared = faiss.knn(landmark_map.descriptors, landmark_map.descriptors, 2)[0][:, 1]
+    else:
+        squared = _nearest_about(landmark_map, progress)
+    apart = np.sqrt(np.maximum(squared, 0.0))
     return np.asarray(np.clip(apart / max(float(np.median(apart)), 1e-9), _LEAST_DISTINCTNESS, 1.0))
+
+
+def _nearest_about(landmark_map: LandmarkMap, progress: Progress) -> Array:
+    """(P,) squared distance to a descriptor that is the nearest other one in most cases: HNSW (see `core.matching`)."""
+    index = faiss.IndexHNSWFlat(landmark_map.codec.dimension, _LINKS)
+    index.hnsw.efConstruction = _BUILD_BREADTH
+    index.hnsw.efSearch = _SEARCH_BREADTH
+    count = len(landmark_map.points)
+    blocks = [np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
+    for block in progress(blocks, description="indexing points"):
+        index.add(landmark_map.descriptors_of(block))
+    nearest = []
+    for block in progress(blocks, description="comparing points"):
+        squared, found = index.search(landmark_map.descriptors_of(block), 2)
+        nearest.append(np.where(found[:, 0] == block, squared[:, 1], squared[:, 0]))
+    return np.concatenate(nearest)
 
 
 def _keyframes(landmark_map: LandmarkMap, kept: Array) -> Keyframes:

@@ -30,7 +30,12 @@ def define_landmarks(points: Array, keyframes: Keyframes, config: MappingConfig)
         keyframes: which saw them.
         config: how large and how rich a landmark may be.
     """
-    parts = list(_Division(points, viewing_distances(points, keyframes), config).leaves())
+    return divided(points, viewing_distances(points, keyframes), config)
+
+
+def divided(points: Array, distances: Array, config: MappingConfig) -> tuple[Array, LandmarkTable]:
+    """`define_landmarks` where (P,) metres from which the points were seen are known."""
+    parts = list(_Division(points, distances, config).leaves())
     ids = np.empty(len(points), np.int32)
     for number, part in enumerate(parts):
         ids[part.points] = number

@@ -35,7 +35,7 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
     Raises:
         InputError: the maps do not go together.
     """
-    _check(maps)
+    check_together(maps)
     described = np.concatenate([m.codec.restore(m.descriptors) for m in maps])
     codec = DescriptorCodec.fit(described, max(m.codec.dimension for m in maps))
     keyframes = _joined_keyframes(maps)
@@ -50,13 +50,14 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
         codes=codes,
         codec=codec,
         keyframes=keyframes,
-        extractor=_extractor(maps),
+        extractor=joined_extractor(maps),
         places={"vlad": _places(keyframes, codec.decode(codes), config)},
-        provenance={"merged_from": {_title(m): dict(m.provenance) for m in maps}},
+        provenance={"merged_from": {title(m): dict(m.provenance) for m in maps}},
     )
 
 
-def _check(maps: Sequence[LandmarkMap]) -> None:
+def check_together(maps: Sequence[LandmarkMap]) -> None:
+    """Raise InputError where maps cannot be put into one."""
     if len(maps) < 2:
         raise InputError(f"{len(maps)} map cannot be merged, expected at least 2")
     if unscaled := [m.name for m in maps if not m.metric]:
@@ -78,7 +79,7 @@ def _joined_keyframes(maps: Sequence[LandmarkMap]) -> Keyframes:
     indices = [m.keyframes.point_indices + np.int32(first) for m, first in zip(maps, first_points, strict=True)]
     joined = np.concatenate(indices)
     return Keyframes(
-        names=tuple(name for m in maps for name in _names(m)),
+        names=tuple(name for m in maps for name in names_by_scene(m)),
         rotations=np.concatenate([m.keyframes.rotations for m in maps]),
         translations=np.concatenate([m.keyframes.translations for m in maps]),
         point_offsets=np.concatenate([*offsets, [len(joined)]]).astype(np.int64),
@@ -93,7 +94,8 @@ def _joined_cameras(maps: Sequence[LandmarkMap]) -> tuple[Camera, ...]:
     return tuple(camera for m in maps for camera in m.keyframes.cameras) if known else ()
 
 
-def _names(landmark_map: LandmarkMap) -> list[str]:
+def names_by_scene(landmark_map: LandmarkMap) -> list[str]:
+    """The keyframes' names below that of their scene."""
     names = landmark_map.keyframes.names
     if len(landmark_map.scenes) > 1:  # merged before
         return list(names)
@@ -101,17 +103,22 @@ def _names(landmark_map: LandmarkMap) -> list[str]:
 
 
 def _joined_landmarks(maps: Sequence[LandmarkMap]) -> tuple[Array, LandmarkTable]:
-    """Numbered on from map to map; a landmark that two maps have, copies of each other, is named anew in the second."""
+    """Numbered on from map to map."""
     firsts = _firsts(len(m.landmarks) for m in maps)
     ids = np.concatenate([m.landmark_ids + np.int32(first) for m, first in zip(maps, firsts, strict=True)])
-    coarse = _firsts(m.landmarks.coarse_count for m in maps)
-    parents = np.concatenate([m.landmarks.parents + np.int32(first) for m, first in zip(maps, coarse, strict=True)])
-    keys = np.concatenate([m.landmarks.keys for m in maps])
+    return ids, joined_table([m.landmarks for m in maps])
+
+
+def joined_table(tables: Sequence[LandmarkTable]) -> LandmarkTable:
+    """Numbered on from table to table; a landmark that two have, copies of each other, is named anew in the later."""
+    coarse = _firsts(table.coarse_count for table in tables)
+    parents = np.concatenate([table.parents + np.int32(first) for table, first in zip(tables, coarse, strict=True)])
+    keys = np.concatenate([table.keys for table in tables])
     again = np.ones(len(keys), bool)
     again[np.unique(keys, return_index=True)[1]] = False
     for number in np.flatnonzero(again):
         keys[number] = landmark_key(int(number), keys[number : number + 1])
-    return ids, LandmarkTable(keys, parents)
+    return LandmarkTable(keys, parents)
 
 
 def _firsts(counts: Iterable[int]) -> list[int]:
@@ -119,7 +126,7 @@ def _firsts(counts: Iterable[int]) -> list[int]:
     return [0, *accumulate(counts)][:-1]
 
 
-def _extractor(maps: Sequence[LandmarkMap]) -> ExtractorConfig:
+def joined_extractor(maps: Sequence[LandmarkMap]) -> ExtractorConfig:
     """Queries must find what any of the maps needs."""
     return replace(
         maps[0].extractor,
@@ -135,5 +142,6 @@ def _places(keyframes: Keyframes, descriptors: Array, config: MappingConfig) -> 
     return PlaceIndex(vocabulary.hash, places, vocabulary.arrays)
 
 
-def _title(landmark_map: LandmarkMap) -> str:
+def title(landmark_map: LandmarkMap) -> str:
+    """Name and frames of a map, for people."""
     return f"{landmark_map.name} ({', '.join(landmark_map.frame_ids)})"

@@ -53,7 +53,7 @@ def decoded_array(folder: Path, name: str, entry: Mapping[str, Any]) -> Array:
         MapError: the file is missing, cut short, altered, no regular file, or the entry asks for the impossible.
     """
     where = folder / plain_file_name(name, entry)
-    dtype, shape = _layout(name, entry)
+    dtype, shape = layout(name, entry)
     expected_bytes = math.prod(shape) * dtype.itemsize
     data = _file_bytes(where, most=expected_bytes + expected_bytes // 1000 + 64)  # what zlib cannot compress grows
     if expected_bytes > len(data) * _MAX_DEFLATE_RATIO:
@@ -77,7 +77,12 @@ def plain_file_name(name: str, entry: Mapping[str, Any]) -> str:
     return file
 
 
-def _layout(name: str, entry: Mapping[str, Any]) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def layout(name: str, entry: Mapping[str, Any]) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Little-endian type and shape of an array, from its manifest entry.
+
+    Raises:
+        MapError: the entry asks for the impossible.
+    """
     shape = entry["shape"]
     good = isinstance(shape, list) and 0 < len(shape) <= _MAX_DIMENSIONS
     if not good or any(type(n) is not int or n < 0 for n in shape):

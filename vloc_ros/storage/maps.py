@@ -27,10 +27,11 @@ from vloc_ros.core.landmark_map import (
     consecutive,
 )
 from vloc_ros.core.pose import Array
-from vloc_ros.storage.arrays import decoded_array, encoded_array
+from vloc_ros.storage.arrays import encoded_array
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.manifests import MANIFEST, manifest_bytes, read_manifest
 from vloc_ros.storage.map_folders import map_files, writing
+from vloc_ros.storage.unpacked import stored_array
 
 __all__ = ["map_bytes", "map_files", "map_hash", "read_manifest", "read_map", "size_on_disk", "write_map"]
 
@@ -62,7 +63,7 @@ def size_on_disk(landmark_map: LandmarkMap) -> int:
 
 
 def read_map(folder: Path) -> LandmarkMap:
-    """Read a map and verify every checksum.
+    """Read a map and verify every checksum; large arrays are memory-mapped from a private cache, see `unpacked`.
 
     Raises:
         MapError: there is no map, or it is damaged, altered, or of a newer format.
@@ -184,7 +185,7 @@ class _Arrays:
     def read(self, name: str, dtype: type[np.generic] | None = None) -> Array:
         if name not in self._table:
             raise MapError(f"the manifest lists no array {name}; build the map again")
-        array = decoded_array(self._folder, name, self._table[name])
+        array = stored_array(self._folder, name, self._table[name])
         if dtype is not None and array.dtype != dtype:
             raise MapError(f"array {name} holds {array.dtype}, expected {np.dtype(dtype)}; build the map again")
         return array

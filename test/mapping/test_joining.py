@@ -1,0 +1,183 @@
+"""Two maps of one place become one scene; two places that look alike do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from plane_scene import make_plane_scene
+from posed_points import NumberedExtractor, make_posed_points
+
+from vloc_ros.assembly import build_extractor, build_localizer
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.features import Extractor
+from vloc_ros.core.landmark_map import CovarianceCalibration, LandmarkMap
+from vloc_ros.core.pose import Pose
+from vloc_ros.core.query import Query
+from vloc_ros.mapping.alignment import moved
+from vloc_ros.mapping.build import build_map
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.images import MappingImage
+from vloc_ros.mapping.joining import Align, joined
+from vloc_ros.mapping.similarity import Similarity
+from vloc_ros.simulation.scenario import DEFAULT_CAMERA, Lap, make_lap
+from vloc_ros.simulation.world import make_lookalike, make_variant, make_world
+
+_CONFIG = MappingConfig(vocabulary_words=8, calibration_gap_m=0.0)
+_CAMERA = DEFAULT_CAMERA.scaled(480, 360)
+_ELSEWHERE = Pose.from_rotation_vector([0.3, -1.2, 0.5], [4.0, -2.0, 1.0])
+_FRAMES, _PATH = 64, 100
+
+
+def _map(images: list[MappingImage], frame_id: str, extractor: Extractor) -> LandmarkMap:
+    def localizer(part: LandmarkMap):
+        return build_localizer(LocalizerConfig(), part)
+
+    arguments = {"config": _CONFIG, "extractor": extractor, "localizer_factory": localizer}
+    return build_map(images, name=frame_id, frame_id=frame_id, **arguments)
+
+
+def _of_lap(lap: Lap, which: slice, frame_id: str) -> LandmarkMap:
+    images = [
+        MappingImage(lap.name(k), lambda k=k: lap.image(k), lap.camera, lap.map_from_camera[k])
+        for k in range(*which.indices(len(lap)))
+    ]
+    return _map(images, frame_id, build_extractor(_CONFIG.extractor))
+
+
+def _elsewhere(landmark_map: LandmarkMap) -> LandmarkMap:
+    return moved(landmark_map, Similarity(1.0, _ELSEWHERE.rotation, _ELSEWHERE.translation))
+
+
+@pytest.fixture(scope="module")
+def world():
+    return make_world("room", 11)
+
+
+@pytest.fixture(scope="module")
+def lap(world) -> Lap:
+    return make_lap(world, _FRAMES, _PATH, camera=_CAMERA)
+
+
+@pytest.fixture(scope="module")
+def room(lap: Lap) -> LandmarkMap:
+    return _of_lap(lap, slice(0, None, 2), "room")
+
+
+@pytest.fixture(scope="module")
+def again(lap: Lap) -> LandmarkMap:
+    return _elsewhere(_of_lap(lap, slice(1, None, 2), "again"))
+
+
+@pytest.fixture(scope="module")
+def whole(room: LandmarkMap, again: LandmarkMap) -> LandmarkMap:
+    (whole,), (line,) = joined([room, again], Align.AUTO)
+    assert line.startswith("again is aligned with room: ")
+    assert "% of what both should hold" in line
+    return whole
+
+
+def test_two_halves_of_a_room_become_one_scene(room: LandmarkMap, lap: Lap, whole: LandmarkMap) -> None:
+    assert whole.frame_ids == ("room",)
+    for k in range(len(room.keyframes), len(whole.keyframes)):
+        truth = lap.map_from_camera[2 * (k - len(room.keyframes)) + 1]
+        distance_m, angle_rad = whole.keyframes.pose(k).distance_to(truth)
+        assert distance_m < 0.005
+        assert angle_rad < 0.002
+    assert whole.keyframes.names[len(room.keyframes)] == f"again/{lap.name(1)}"
+
+
+def test_queries_are_found_in_the_first_frame(room: LandmarkMap, whole: LandmarkMap, world) -> None:
+    queries = make_lap(world, 8, 7, camera=_CAMERA)
+    errors_m = []
+    for landmark_map in (room, whole):
+        localizer = build_localizer(LocalizerConfig(), landmark_map)
+        results = [localizer.localize(Query.single(queries.image(k), _CAMERA)) for k in range(len(queries))]
+        pairs = zip(results, queries.map_from_camera, strict=True)
+        errors_m.append([r.map_from_rig.distance_to(truth)[0] for r, truth in pairs if r.map_from_rig is not None])
+    assert len(errors_m[1]) >= max(len(errors_m[0]), 6)
+    assert np.median(errors_m[1]) < 0.01
+    assert np.max(errors_m[1]) < 0.05
+
+
+def test_the_first_map_stays_as_it_was_and_twins_are_kept_once(
+    room: LandmarkMap, again: LandmarkMap, whole: LandmarkMap
+) -> None:
+    points = len(room.points)
+    for name in ("points", "codes", "landmark_ids"):
+        np.testing.assert_array_equal(getattr(whole, name)[:points], getattr(room, name))
+    np.testing.assert_array_equal(whole.landmarks.keys[: len(room.landmarks)], room.landmarks.keys)
+    np.testing.assert_array_equal(whole.landmarks.keys[len(room.landmarks) :], again.landmarks.keys)
+    assert whole.landmark_ids[points:].min() >= len(room.landmarks)  # its own, behind those of the first
+    own = whole.landmarks.keys[whole.landmark_ids[points:]]
+    assert np.isin(own, again.landmarks.keys).all()
+    assert points + 0.1 * len(again.points) < len(whole.points) < points + 0.6 * len(again.points)
+    seen = whole.keyframes.visible(len(room.keyframes))
+    assert (seen < points).sum() > 20  # what the first map had of it
+    assert len(seen) <= len(again.keyframes.visible(0))
+    assert whole.places["vlad"].encoder == room.places["vlad"].encoder
+    assert len(whole.places["vlad"].descriptors) == len(whole.keyframes)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda world: make_lookalike(world, 5), "hardly a point agrees with room"),
+        (lambda world: make_variant(world, 7, different=0.15), "% of what both should hold is surely in both"),
+    ],
+)
+def test_a_room_that_looks_alike_stays_one_of_its_own(make: Callable, reason: str, room: LandmarkMap, world) -> None:
+    """Its copy along the very same path, which is the hardest to tell."""
+    copy = _of_lap(make_lap(make(world), _FRAMES, _PATH, camera=_CAMERA), slice(0, None, 2), "copy")
+    maps, (line,) = joined([room, copy], Align.AUTO)
+    assert [m.frame_ids for m in maps] == [("room",), ("copy",)]
+    assert "copy stays a scene of its own" in line
+    assert reason in line
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[LandmarkMap, LandmarkMap]:
+    """Two maps of a row of points that overlap by a few images only."""
+    row = make_posed_points(images=40, points=1500)
+    images, extractor = row.images(), NumberedExtractor(row.features)
+    return _map(images[:22], "left", extractor), _elsewhere(_map(images[14:], "right", extractor))
+
+
+def test_who_knows_that_it_is_one_place_says_so(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
+    left, right = rows
+    calibrated = right.with_calibration(CovarianceCalibration(3.0, np.full(6, 1e-6), 9))
+    (whole,), (line,) = joined([left, calibrated], Align.SAME)
+    assert "right is aligned with left: " in line
+    assert whole.scene().calibration.scale == 3.0
+    assert whole.scene().calibration.floor.min() > 0
+    assert whole.scene().calibration.samples == 0  # the other one's
+    apart_m = np.linalg.norm(whole.keyframes.translations[22:, 0] - 0.2 * np.arange(14, 40))
+    assert apart_m < 0.1
+
+
+def test_nothing_is_joined_that_was_not_asked_for(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
+    maps, lines = joined(rows, Align.NEVER)
+    assert [m.frame_ids for m in maps] == [("left",), ("right",)]
+    assert not lines
+
+
+def test_maps_that_are_not_of_one_place_are_refused_though_it_was_said(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
+    other = make_posed_points(images=12, points=500, seed=9)
+    stranger = _map(other.images(), "stranger", NumberedExtractor(other.features))
+    with pytest.raises(InputError, match=r"stranger \(stranger\) cannot be aligned: hardly a point agrees"):
+        joined([rows[0], stranger], Align.SAME)
+
+
+def test_a_banner_that_hangs_in_two_places_does_not_make_them_one() -> None:
+    hall, kitchen = (make_plane_scene(seed).landmark_map for seed in (0, 5))
+    kitchen = replace(kitchen, scenes=(replace(kitchen.scene(), frame_id="kitchen"),))
+    banner = np.flatnonzero(np.abs(hall.points[:, 1] - 1.5) < 0.1)
+    points, codes = kitchen.points.copy(), kitchen.codes.copy()
+    points[: len(banner)] = hall.points[banner]
+    codes[: len(banner)] = kitchen.codec.encode(hall.codec.restore(hall.codec.decode(hall.codes[banner])))
+    maps, (line,) = joined([hall, replace(kitchen, points=points, codes=codes)], Align.AUTO)
+    assert len(maps) == 2
+    assert "in one spot or on a line" in line

@@ -1,0 +1,217 @@
+"""A map that takes in another visit, on features with exact truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from posed_points import CAMERA, NumberedExtractor, PosedPoints, make_posed_points, unit
+
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.features import Features
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.query import Query
+from vloc_ros.mapping.build import build_map
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.images import MappingImage
+from vloc_ros.mapping.merging import merged
+from vloc_ros.mapping.updating import Update, updated
+from vloc_ros.storage.maps import read_map, write_map
+
+_SMALL = MappingConfig(landmark_max_points=50, vocabulary_words=8, pairs_per_image=6, calibration_gap_m=0.0)
+# the first visit takes images 0 to 11 of a row of 44, the second goes on from 8
+_FIRST, _SECOND = slice(0, 12), slice(8, 44)
+
+
+def _localizer(landmark_map: LandmarkMap):
+    return build_localizer(LocalizerConfig(), landmark_map)
+
+
+def _built(row: PosedPoints, images: Sequence[MappingImage], frame_id: str = "map") -> LandmarkMap:
+    extractor = NumberedExtractor(row.features)
+    return build_map(
+        images, name="row", config=_SMALL, extractor=extractor, localizer_factory=_localizer, frame_id=frame_id
+    )
+
+
+def _updated(
+    row: PosedPoints,
+    landmark_map: LandmarkMap,
+    images: Sequence[MappingImage],
+    features: Sequence[Features] | None = None,
+    frame_id: str = "",
+) -> Update:
+    extractor = NumberedExtractor(row.features if features is None else features)
+    return updated(
+        landmark_map, images, config=_SMALL, extractor=extractor, localizer_factory=_localizer, frame_id=frame_id
+    )
+
+
+@pytest.fixture(scope="module")
+def row() -> PosedPoints:
+    return make_posed_points(images=44, points=1500)
+
+
+@pytest.fixture(scope="module")
+def first(row: PosedPoints) -> LandmarkMap:
+    return _built(row, row.images()[_FIRST])
+
+
+@pytest.fixture(scope="module")
+def second(row: PosedPoints, first: LandmarkMap) -> Update:
+    return _updated(row, first, row.images()[_SECOND])
+
+
+def _errors_m(row: PosedPoints, landmark_map: LandmarkMap, which: range) -> Array:
+    localizer, errors = _localizer(landmark_map), []
+    query = Query.single(np.zeros((CAMERA.height, CAMERA.width), np.uint8), CAMERA)
+    for k in which:
+        result = localizer.localize_features((row.features[k],), query)
+        errors.append(result.map_from_rig.distance_to(row.poses[k])[0] if result.map_from_rig is not None else np.inf)
+    return np.array(errors)
+
+
+def test_what_the_map_held_stays_as_it_was(first: LandmarkMap, second: Update) -> None:
+    grown, points, keyframes = second.landmark_map, len(first.points), len(first.keyframes)
+    for name in ("points", "codes", "landmark_ids"):
+        np.testing.assert_array_equal(getattr(grown, name)[:points], getattr(first, name))
+    np.testing.assert_array_equal(grown.landmarks.keys[: len(first.landmarks)], first.landmarks.keys)
+    np.testing.assert_array_equal(grown.landmarks.parents[: len(first.landmarks)], first.landmarks.parents)
+    np.testing.assert_array_equal(grown.keyframes.translations[:keyframes], first.keyframes.translations)
+    for k in range(keyframes):
+        np.testing.assert_array_equal(grown.keyframes.visible(k), first.keyframes.visible(k))
+    assert grown.codec is first.codec
+    assert grown.keyframes.names[:keyframes] == first.keyframes.names
+    assert grown.places["vlad"].encoder == first.places["vlad"].encoder
+    np.testing.assert_array_equal(grown.places["vlad"].descriptors[:keyframes], first.places["vlad"].descriptors)
+    assert grown.scene().calibration is first.scene().calibration
+
+
+def test_what_is_new_is_found(row: PosedPoints, first: LandmarkMap, second: Update) -> None:
+    beyond = range(38, 44)
+    assert np.isinf(_errors_m(row, first, beyond)).all()
+    assert np.median(_errors_m(row, second.landmark_map, beyond)) < 0.01
+    assert second.new_points > 100
+    assert not second.left_out
+
+
+def test_new_keyframes_name_the_points_that_they_show(row: PosedPoints, first: LandmarkMap, second: Update) -> None:
+    keyframes = second.landmark_map.keyframes
+    for k, image in enumerate(range(*_SECOND.indices(44)), start=len(first.keyframes)):
+        seen = keyframes.visible(k)
+        shown = row.points[row.point_of_keypoint[image]]
+        apart = np.linalg.norm(second.landmark_map.points[seen][:, None] - shown[None], axis=2).min(axis=1)
+        assert len(seen) > 100
+        assert np.mean(apart < 0.1) > 0.98
+        if image < _FIRST.stop:  # was there before: most of what it shows is old
+            assert (seen < len(first.points)).mean() > 0.8
+    assert keyframes.names[len(first.keyframes)] == "visit2/008.png"
+
+
+def test_what_is_mapped_already_is_not_mapped_again(row: PosedPoints, first: LandmarkMap) -> None:
+    again = _updated(row, first, row.images()[_FIRST])
+    assert again.new_points < 0.02 * len(first.points)
+    assert again.recognised == 12
+
+
+def test_what_looks_another_way_in_each_image_is_still_the_old_point(row: PosedPoints, first: LandmarkMap) -> None:
+    """Too noisy to be known from one image; triangulated and described by several it is."""
+    rng = np.random.default_rng(0)
+    noisy = [
+        replace(found, descriptors=unit(found.descriptors + rng.normal(0, 0.1, found.descriptors.shape)))
+        for found in row.features
+    ]
+    again = _updated(row, first, row.images()[_FIRST], noisy)
+    old = [(again.landmark_map.keyframes.visible(k) < len(first.points)).sum() for k in range(12, 24)]
+    assert np.mean(old) > 150
+    assert again.new_points < 0.02 * len(first.points)
+
+
+def test_new_landmarks_come_behind_and_old_ones_get_no_larger(first: LandmarkMap, second: Update) -> None:
+    grown, old = second.landmark_map, len(first.landmarks)
+    assert len(grown.landmarks) > old
+    assert grown.landmarks.parents[old:].min() == first.landmarks.coarse_count
+    assert np.unique(grown.landmark_ids).tolist() == list(range(len(grown.landmarks)))
+    joined = grown.landmark_ids[len(first.points) :] < old
+    assert 0 < joined.sum() < len(joined)
+    for point in np.flatnonzero(joined) + len(first.points):
+        own = first.points[first.landmark_ids == grown.landmark_ids[point]]
+        reach = np.linalg.norm(own - np.median(own, axis=0), axis=1).max()
+        assert np.linalg.norm(grown.points[point] - np.median(own, axis=0)) <= reach
+
+
+def test_images_without_poses_are_placed_by_the_map(row: PosedPoints, first: LandmarkMap) -> None:
+    features = [Features.empty(128) if k == 10 else found for k, found in enumerate(row.features)]
+    update = _updated(row, first, row.images(posed=False)[6:14], features)
+    assert list(update.left_out) == ["010.png"]
+    assert "no keypoints" in update.left_out["010.png"]
+    keyframes = update.landmark_map.keyframes
+    assert keyframes.names[12:] == tuple(f"visit2/{k:03}.png" for k in (6, 7, 8, 9, 11, 12, 13))
+    for k, image in enumerate((6, 7, 8, 9, 11, 12, 13), start=12):
+        assert keyframes.pose(k).distance_to(row.poses[image])[0] < 0.02
+
+
+def test_a_third_visit_is_told_from_the_second(row: PosedPoints, second: Update) -> None:
+    third = _updated(row, second.landmark_map, row.images()[10:12])
+    assert third.landmark_map.keyframes.names[-1] == "visit3/011.png"
+    assert [u["images"] for u in third.landmark_map.provenance["updates"]] == [36, 2]
+
+
+def _shifted(images: Sequence[MappingImage], metres: float) -> list[MappingImage]:
+    """Poses that are that far to the side."""
+    moved = Pose(np.eye(3), np.array([0.0, metres, 0.0]))
+    return [replace(image, map_from_camera=moved @ image.map_from_camera) for image in images]
+
+
+def test_a_pose_that_contradicts_the_map_is_left_out(row: PosedPoints, first: LandmarkMap) -> None:
+    images = row.images()[_SECOND]
+    update = _updated(row, first, [*_shifted(images[:1], 0.3), *images[1:]])
+    assert list(update.left_out) == ["008.png"]
+    assert "0.30 m" in update.left_out["008.png"]
+    assert len(update.landmark_map.keyframes) == 12 + 35
+
+
+def test_poses_of_another_frame_are_refused(row: PosedPoints, first: LandmarkMap) -> None:
+    with pytest.raises(InputError, match=r"contradict the map for \d+ of \d+ .*008\.png: .*in the frame map"):
+        _updated(row, first, _shifted(row.images()[_SECOND], 100.0))
+
+
+def test_images_of_another_place_are_refused(first: LandmarkMap) -> None:
+    other = make_posed_points(images=4, points=300, seed=3)
+    with pytest.raises(InputError, match=r"recognises none of the 4 images"):
+        _updated(other, first, other.images())
+
+
+def test_a_visit_without_images_and_one_with_a_name_twice_are_refused(row: PosedPoints, first: LandmarkMap) -> None:
+    images = row.images()[:2]
+    with pytest.raises(InputError, match="no images"):
+        _updated(row, first, [])
+    with pytest.raises(InputError, match="same name"):
+        _updated(row, first, [images[0], images[0]])
+
+
+@pytest.mark.parametrize("frame", ["hall", "kitchen"])
+def test_one_scene_of_several_grows(row: PosedPoints, frame: str, tmp_path: Path) -> None:
+    other = make_posed_points(images=12, points=600, seed=5)
+    maps = [_built(row, row.images()[_FIRST], "hall"), _built(other, other.images()[:8], "kitchen")]
+    house = merged(maps, name="house", config=_SMALL)
+    grows, images = (row, row.images()[_SECOND]) if frame == "hall" else (other, other.images()[4:])
+    update = _updated(grows, house, images, frame_id=frame)
+    still = "kitchen" if frame == "hall" else "hall"
+    before, after = house.part(still), update.landmark_map.part(still)
+    for name in ("points", "codes", "landmark_ids"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+    np.testing.assert_array_equal(after.keyframes.point_indices, before.keyframes.point_indices)
+    assert after.keyframes.names == before.keyframes.names
+    assert len(update.landmark_map.scene(frame).points) == len(house.scene(frame).points) + update.new_points
+    assert update.landmark_map.part(frame).keyframes.names[-1].startswith(f"{frame}/visit2/")
+    write_map(update.landmark_map, tmp_path / "house")
+    np.testing.assert_array_equal(read_map(tmp_path / "house").points, update.landmark_map.points)
+    with pytest.raises(InputError, match="has 2 scenes"):
+        _updated(row, house, row.images()[:2])

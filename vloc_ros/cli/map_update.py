@@ -1,0 +1,121 @@
+"""Add the images of another visit to a map, without building it anew.
+
+  vloc map update MAP --images DIR --poses TUM --out NEW      poses are known and kept
+  vloc map update MAP --images DIR --out NEW                  the map itself says where the images were taken
+
+What the map holds stays as it is: points, landmarks, keyframes, and the calibration of its covariance; new points and
+keyframes come behind. Images must overlap with the map. Without --poses, images that the map does not recognise are
+named and left out; with --poses, those whose pose contradicts what the map recognises in them. Poses are TUM rows of
+map_from_camera (optical frame) in the map's frame, one per image in name order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vloc_ros.cli.progress import bar
+
+if TYPE_CHECKING:
+    from vloc_ros.core.camera import Camera
+    from vloc_ros.core.landmark_map import LandmarkMap
+    from vloc_ros.mapping.config import MappingConfig
+    from vloc_ros.mapping.updating import Update
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of jpg or png images")
+    parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
+    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info; default: the map's own")
+    parser.add_argument("--scene", default="", metavar="FRAME", help="scene to extend, where the map has several")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="one parameter of mapping, as for map build"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="NEW", help="map folder to write, not MAP itself")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Update the map and write it."""
+    from vloc_ros.assembly import build_extractor, build_localizer
+    from vloc_ros.cli.image_folders import mapping_images
+    from vloc_ros.cli.termination import end_on_sigterm
+    from vloc_ros.core.config import LocalizerConfig
+    from vloc_ros.mapping.updating import updated
+    from vloc_ros.storage.cameras import read_camera
+    from vloc_ros.storage.maps import map_bytes, read_map, write_map
+
+    end_on_sigterm()  # again: pycolmap is imported now
+    check_options(args)
+    landmark_map = read_map(args.map)
+    camera = read_camera(args.camera) if args.camera else camera_of(landmark_map, args.scene)
+    update = updated(
+        landmark_map,
+        mapping_images(args.images, camera, poses_file=args.poses),
+        config=_config(args, landmark_map),
+        extractor=build_extractor(landmark_map.extractor),
+        localizer_factory=lambda part: build_localizer(LocalizerConfig(), part),
+        frame_id=args.scene,
+        progress=bar,
+    )
+    write_map(update.landmark_map, args.out)
+    _warn(update)
+    print(_summary(update))
+    print(f"written: {args.out} ({map_bytes(args.out) / 1e6:.2f} MB)")
+    return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """What argparse cannot rule out."""
+    from vloc_ros.core.errors import InputError
+
+    if args.out.resolve() == args.map.resolve():
+        raise InputError(f"--out is {args.out}, the map itself; name another folder, a map is not changed in place")
+
+
+def camera_of(landmark_map: LandmarkMap, frame_id: str) -> Camera:
+    """The calibration that all keyframes of a scene share.
+
+    Raises:
+        InputError: they have several, or none is known.
+    """
+    from vloc_ros.core.errors import InputError
+
+    found = set(landmark_map.part(frame_id).keyframes.cameras)
+    if len(found) != 1:
+        raise InputError(f"the map's images have {len(found)} calibrations, expected one; name that of yours: --camera")
+    return found.pop()
+
+
+def _config(args: argparse.Namespace, landmark_map: LandmarkMap) -> MappingConfig:
+    from dataclasses import replace
+
+    from vloc_ros.cli.localizer_options import assign_all
+    from vloc_ros.core.config import config_from_mapping
+    from vloc_ros.core.errors import ConfigError
+    from vloc_ros.mapping.config import MappingConfig
+
+    values: dict[str, object] = {}
+    assign_all(values, args.set)
+    if "extractor" in values:
+        raise ConfigError("--set extractor: the map's own extractor is used; build a new map for another")
+    return replace(config_from_mapping(MappingConfig, values), extractor=landmark_map.extractor)
+
+
+def _warn(update: Update) -> None:
+    for name, reason in update.left_out.items():
+        print(f"vloc: warning: {name} is left out: {reason}", file=sys.stderr)
+
+
+def _summary(update: Update) -> str:
+    landmark_map = update.landmark_map
+    added = update.images - len(update.left_out)
+    return (
+        f"{added} of {update.images} images added, {update.recognised} recognised; {update.new_points} new points\n"
+        f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks, "
+        f"{len(landmark_map.keyframes)} keyframes\n"
+        "the covariance is calibrated as before: on images of earlier visits"
+    )

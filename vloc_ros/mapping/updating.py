@@ -1,0 +1,190 @@
+"""A map that takes in another visit: what it held stays as it was, and what is new is added behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.features import Extractor
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex
+from vloc_ros.core.localizer import Localizer
+from vloc_ros.core.pose import Array
+from vloc_ros.core.vocabulary import Vocabulary
+from vloc_ros.mapping.appending import Addition, appended
+from vloc_ros.mapping.colmap import triangulate
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.images import MappingImage, Progress, silent
+from vloc_ros.mapping.landmark_growth import grown_landmarks
+from vloc_ros.mapping.landmarks import viewing_distances
+from vloc_ros.mapping.pairs import Pair
+from vloc_ros.mapping.placement import Placement, observed_points, placed_in
+from vloc_ros.mapping.structure import Structure, mean_descriptors
+from vloc_ros.mapping.twins import NEAR_RAD, DescribedPoints, twins
+from vloc_ros.mapping.views import View, keyframes_of, matches_of_posed, views_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Update:
+    """A map that took in a visit.
+
+    Attributes:
+        landmark_map: the map.
+        images: how many there were,
+        recognised: how many of them the map could place by itself,
+        left_out: and why some were left out, by name.
+        new_points: added to the map.
+    """
+
+    landmark_map: LandmarkMap
+    images: int
+    recognised: int
+    left_out: Mapping[str, str]
+    new_points: int
+
+
+def updated(
+    landmark_map: LandmarkMap,
+    images: Sequence[MappingImage],
+    *,
+    config: MappingConfig,
+    extractor: Extractor,
+    localizer_factory: Callable[[LandmarkMap], Localizer],
+    frame_id: str = "",
+    progress: Progress = silent,
+) -> Update:
+    """Add a visit to a scene of a map; nothing that the map held is moved, described or numbered anew.
+
+    Images without a pose are localized in the map first. What images show of the map is listed with them; from the
+    rest of their keypoints points are triangulated, among these images only, since a map keeps no keypoints. The
+    covariance's calibration stays that of the map before.
+
+    Args:
+        landmark_map: the map.
+        images: of the visit, in the order they were taken; poses map_from_camera in the scene's frame, or None.
+        config: parameters, as the map was built with.
+        extractor: the map's.
+        localizer_factory: asks a map.
+        frame_id: the scene; empty for the only one.
+        progress: shows how far it has come.
+
+    Raises:
+        InputError: images cannot be used, are of another place, or have poses that contradict the map.
+    """
+    _check(images)
+    scene = landmark_map.part(frame_id)
+    views = views_of(images, extractor, progress)
+    placement = placed_in(scene, views, localizer_factory(scene), progress)
+    shown = [observed_points(view, scene) for view in progress(placement.views, description="known points")]
+    structure = _remaining_structure(placement.views, shown, config, progress)
+    addition = _addition(landmark_map, scene, placement.views, shown, structure, config)
+    whole = appended(landmark_map, scene.scene().frame_id, addition)
+    new_points = len(addition.points)
+    return Update(
+        replace(whole, provenance=_provenance(landmark_map, scene.scene().frame_id, placement, new_points)),
+        len(images),
+        placement.recognised,
+        placement.left_out,
+        new_points,
+    )
+
+
+def _check(images: Sequence[MappingImage]) -> None:
+    if not images:
+        raise InputError("a visit has no images, expected at least one")
+    if len({image.name for image in images}) != len(images):
+        raise InputError("two images of a visit have the same name, expected every name once")
+
+
+def _remaining_structure(
+    views: Sequence[View], shown: Sequence[Array], config: MappingConfig, progress: Progress
+) -> Structure:
+    """Points of keypoints that show nothing of the map; none where images share too little else."""
+    matches: dict[Pair, Array] = {}
+    if len(views) >= config.min_track_length:
+        for (i, j), found in matches_of_posed(views, config, progress).items():
+            unknown = (shown[i][found[:, 0]] < 0) & (shown[j][found[:, 1]] < 0)
+            if unknown.any():
+                matches[i, j] = found[unknown]
+    if matches:
+        built = triangulate([view.image for view in views], [view.features for view in views], matches)
+        return built.with_tracks_of_at_least(config.min_track_length)
+    none, poses = np.zeros(0, np.int64), tuple(view.image.map_from_camera for view in views)
+    return Structure(np.zeros((0, 3)), none, none, none, poses, 0.0)
+
+
+def _addition(
+    landmark_map: LandmarkMap,
+    scene: LandmarkMap,
+    views: Sequence[View],
+    shown: Sequence[Array],
+    structure: Structure,
+    config: MappingConfig,
+) -> Addition:
+    """What the visit adds; a triangulated point that is an old one once more is taken for that."""
+    described = mean_descriptors(structure, [view.features.descriptors for view in views])
+    projected = scene.codec.project(described)
+    seen = keyframes_of(views, structure)
+    distances = viewing_distances(structure.points, seen)
+    twin = twins(
+        DescribedPoints(structure.points, projected),
+        DescribedPoints(scene.points, scene.codec.decode(scene.codes)),
+        NEAR_RAD * distances,
+    )
+    new = twin < 0
+    number = np.where(new, len(scene.points) + np.cumsum(new) - 1, twin)
+    landmark_ids, landmarks = grown_landmarks(
+        landmark_map, scene.scene().frame_id, structure.points[new], distances[new], config
+    )
+    return Addition(
+        points=structure.points[new],
+        codes=scene.codec.encode(described[new]),
+        landmark_ids=landmark_ids,
+        landmarks=landmarks,
+        keyframes=_keyframes(seen, number, shown, prefix=_prefix(landmark_map, scene)),
+        places={name: _encoded(name, index, scene, views) for name, index in landmark_map.places.items()},
+    )
+
+
+def _keyframes(seen: Keyframes, number: Array, shown: Sequence[Array], *, prefix: str) -> Keyframes:
+    """The visit's keyframes with the old points that they show and the triangulated ones, in the scene's numbers."""
+    visible = [np.unique(np.concatenate([old[old >= 0], number[seen.visible(k)]])) for k, old in enumerate(shown)]
+    return replace(
+        seen,
+        names=tuple(prefix + name for name in seen.names),
+        point_offsets=np.cumsum([0, *map(len, visible)]).astype(np.int64),
+        point_indices=np.concatenate(visible).astype(np.int32),
+    )
+
+
+def _prefix(landmark_map: LandmarkMap, scene: LandmarkMap) -> str:
+    """Of the names of a visit's keyframes, since two visits may well have a 0001.png: visit2/, below its scene."""
+    number = 2
+    within = f"{scene.scene().frame_id}/" if len(landmark_map.scenes) > 1 else ""
+    while any(name.startswith(f"{within}visit{number}/") for name in landmark_map.keyframes.names):
+        number += 1
+    return f"{within}visit{number}/"
+
+
+def _encoded(name: str, index: PlaceIndex, scene: LandmarkMap, views: Sequence[View]) -> Array:
+    """(V, D) float32 place descriptors by the map's own encoder."""
+    if name != "vlad":
+        raise MapError(f"the map has a place index {name!r}, which cannot be extended; this version knows vlad")
+    vocabulary = Vocabulary.from_arrays(index.encoder_arrays)
+    return np.stack([vocabulary.encode(scene.codec.project(view.features.descriptors)) for view in views])
+
+
+def _provenance(landmark_map: LandmarkMap, frame_id: str, placement: Placement, new_points: int) -> dict[str, Any]:
+    update = {
+        "scene": frame_id,
+        "images": len(placement.views),
+        "left_out": len(placement.left_out),
+        "recognised": placement.recognised,
+        "new_points": new_points,
+        "calibration": "of before this update",
+    }
+    updates = [*landmark_map.provenance.get("updates", []), update]
+    return {**landmark_map.provenance, "updates": updates}
