@@ -145,6 +145,13 @@ class VerificationConfig(Checked):
     min_spread: float = parameter(
         0.25, "area of the inliers' convex hull over the area of the image, at least", low=0.0, high=1.0
     )
+    min_found_again: float = parameter(
+        0.5,
+        "where few keypoints are matched distinctly, as at night: part of the image that must be found again from the "
+        "pose that they tell",
+        low=0.0,
+        high=1.0,
+    )
     min_lead: float = parameter(
         0.04,
         "by how much more of the map points that it expects an answer must be confirmed than another that fits as well",

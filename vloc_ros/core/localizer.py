@@ -116,13 +116,15 @@ class Localizer:
         self, features: Sequence[Features], query: Query, proposal: Proposal, lookout: Lookout, clock: StageClock
     ) -> LocalizationResult:
         """The answer from a part of the map, or from that of several rivals which the image confirms best."""
-        contenders = self._contenders(features, query, proposal, lookout, clock) if proposal.rivals else []
+        contenders = [] if proposal.keypoints is None else self._contenders(features, query, proposal, lookout, clock)
         tried: list[tuple[Proposal, Hypothesis | None]] = [(c.part, c.hypothesis) for c in contenders]
         refusal = LocalizationResult.refused(Status.NO_CANDIDATES)
         for part, shown in tried[:_RIVALS_VERIFIED] or [(proposal, None)]:
             answers = list(self._answers(features, query, part, clock))
             with clock.stage("verification"):
                 result = self._best(answers, query, lookout)
+                if shown is not None and result.status is Status.POSE_REJECTED:
+                    result = result.or_better(self._second_look(shown, part, features, query, lookout))
                 if result.ok and shown is not None:
                     others = [c.hypothesis for c in contenders if c.hypothesis is not shown]
                     result = self._unless_rivalled(result, shown, others)
@@ -151,6 +153,25 @@ class Localizer:
                     contenders.append(_Contender(part, Hypothesis.of(found, inliers, lookout, self.map)))
         wins = [sum(lead(one.hypothesis, other.hypothesis) > 0 for other in contenders) for one in contenders]
         return [contenders[i] for i in sorted(range(len(contenders)), key=lambda i: -wins[i])]
+
+    def _second_look(
+        self, shown: Hypothesis, part: Proposal, features: Sequence[Features], query: Query, lookout: Lookout
+    ) -> LocalizationResult:
+        """What too few distinct matches left open: is most of the image found again from the pose that they tell?
+
+        Matches that a pose guides to agree with it, so verification as usual is not enough.
+        """
+        matches = shown.sight.matches
+        estimate = estimate_pose(self._pose, matches, query)
+        if estimate is None:
+            return LocalizationResult.refused(Status.POSE_REJECTED, "no pose is found again")
+        inliers = np.unique(matches.point_indices[estimate.inliers])
+        found_again = Hypothesis.of(estimate.map_from_rig, inliers, lookout, self.map).sight.found_again
+        least = self._verifier.min_found_again
+        if found_again < least:
+            reason = f"{found_again:.0%} of the image is found again, at least {least:.0%} is needed"
+            return LocalizationResult.refused(Status.POSE_REJECTED, reason)
+        return self._verifier.verify(estimate, matches, features, query, part.name)
 
     def _answers(
         self, features: Sequence[Features], query: Query, part: Proposal, clock: StageClock

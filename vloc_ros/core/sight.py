@@ -23,6 +23,9 @@ from vloc_ros.core.query import Query, View
 _NEAR_PX = 8.0
 _ALIKE = 0.6
 _GRID = (8, 8)
+# regions in which fewer points are expected say little
+_FEWEST_POINTS = 3
+_MORE_THAN_CHANCE = 0.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,12 +35,23 @@ class Sight:
     Attributes:
         expected: (V * 64,) points that should appear in each region of each view.
         confirmed: (V * 64,) those of them that a keypoint confirms.
+        keypoints: (V * 64,) all that the views show there.
         matches: the keypoints that confirm, each with the point that looks most like it.
     """
 
     expected: Array
     confirmed: Array
+    keypoints: Array
     matches: Matches
+
+    @property
+    def found_again(self) -> float:
+        """The part of the regions with expected points, and of the image's keypoints, whichever is less, where more is
+        confirmed than by chance. Chance confirms a few points everywhere, and hardly any region of many."""
+        regions = np.flatnonzero(self.expected >= _FEWEST_POINTS)
+        agreeing = regions[self.confirmed[regions] >= _MORE_THAN_CHANCE * self.expected[regions]]
+        explained = self.keypoints[agreeing].sum() / max(int(self.keypoints.sum()), 1)
+        return float(min(len(agreeing) / max(len(regions), 1), explained))
 
 
 class Lookout:
@@ -59,11 +73,13 @@ class Lookout:
         """What the views show of (N,) points of the map, if they were taken from there."""
         parts = [self._in_view(number, map_from_rig, points) for number in range(len(self._views))]
         expected, confirmed, keypoints, seen = zip(*parts, strict=True)
+        shown = [np.bincount(_regions(xy, v), minlength=_GRID[0] * _GRID[1])
+                 for xy, v in zip(self._xy, self._views, strict=True)]  # fmt: skip
         views = np.repeat(np.arange(len(parts), dtype=np.int32), [len(k) for k in keypoints])
         xy = np.concatenate([of_view[k] for of_view, k in zip(self._xy, keypoints, strict=True)])
         indices = np.concatenate(seen)
         matches = Matches(views, xy, indices, self._map.points[indices].astype(np.float64))
-        return Sight(np.concatenate(expected), np.concatenate(confirmed), matches)
+        return Sight(np.concatenate(expected), np.concatenate(confirmed), np.concatenate(shown), matches)
 
     def _in_view(self, number: int, map_from_rig: Pose, points: Array) -> tuple[Array, Array, Array, Array]:
         view = self._views[number]
@@ -93,7 +109,7 @@ def _mutual(keypoints: Array, points: Array) -> tuple[Array, Array]:
 
 def _regions(pixels: Array, view: View) -> Array:
     size = np.array([view.camera.width, view.camera.height])
-    column, row = np.minimum(pixels * _GRID / size, np.array(_GRID) - 1).astype(int).T
+    column, row = np.clip(pixels * _GRID / size, 0, np.array(_GRID) - 1).astype(int).T
     return np.asarray(row * _GRID[0] + column)
 
 

@@ -58,6 +58,11 @@ class Verifier:
         self._map = landmark_map
 
     @property
+    def min_found_again(self) -> float:
+        """See `VerificationConfig`."""
+        return self._config.min_found_again
+
+    @property
     def min_lead(self) -> float:
         """See `VerificationConfig`."""
         return self._config.min_lead
