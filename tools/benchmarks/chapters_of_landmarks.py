@@ -39,11 +39,21 @@ def recognizer(figures: dict[str, Figures]) -> str:
         f"the landmarks that an image shows are among the first of as many; {shares['median_ms']:.1f} ms an image (95 %: "
         f"{shares['p95_ms']:.1f}). Then `{EVALUATE_COMMAND}`. {WAYS_TEXT}\n"
     )
-    header = ["way", "2 cm 2°", "5 cm 5°", "median error", "proposals, ms p50", "matching", "pose", "verification"]
+    header = [
+        "way",
+        "2 cm 2°",
+        "5 cm 5°",
+        "median error",
+        "features, ms p50",
+        "proposals",
+        "matching",
+        "pose",
+        "verification",
+    ]
     return text + "\n" + table([*header, "after features", "found by"], rows)
 
 
-_STAGES = ("proposals", "matching", "pose", "verification")
+_STAGES = ("features", "proposals", "matching", "pose", "verification")
 
 
 def night(figures: dict[str, Figures]) -> str:
