@@ -60,7 +60,7 @@ def test_what_fits_two_places_is_ambiguous(scene: SyntheticScene, here: float, t
         result = localizer.localize_features((scene.features(view),), scene.query())
         assert result.status is Status.AMBIGUOUS
         assert result.map_from_rig is None
-        assert "another place explains the image as well" in result.reason
+        assert "another place, 20.0 m away, explains the image as well" in result.reason
 
 
 def test_a_few_things_that_hang_elsewhere_too_do_not_matter(scene: SyntheticScene) -> None:

@@ -96,8 +96,7 @@ def test_an_image_that_two_scenes_explain_is_ambiguous(walls: dict[str, PlaneSce
     query = Query.single(walls["hall"].image(VIEWS[0]), CAMERA)
     undecided = build_localizer(LocalizerConfig(matcher=MatcherConfig(ratio=1.0)), twice).localize(query)
     assert undecided.status is Status.AMBIGUOUS
-    assert "another place explains the image as well" in undecided.reason
-    assert "in copy" in undecided.reason
+    assert "another place, in copy, " in undecided.reason or "another place, in hall, " in undecided.reason
     assert not build_localizer(LocalizerConfig(), twice).localize(query).ok
 
 

@@ -146,7 +146,7 @@ class VerificationConfig(Checked):
         0.25, "area of the inliers' convex hull over the area of the image, at least", low=0.0, high=1.0
     )
     min_lead: float = parameter(
-        0.03,
+        0.04,
         "by how much more of the map points that it expects an answer must be confirmed than another that fits as well",
         low=0.0,
         high=1.0,

@@ -21,7 +21,7 @@ from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.proposals import PriorView, Proposal, Proposer
 from vloc_ros.core.query import Query
 from vloc_ros.core.recognition import Recognizer
-from vloc_ros.core.registration import PoseEstimate, agreeing, estimate_pose, find_pose, refine_pose
+from vloc_ros.core.registration import agreeing, estimate_pose, find_pose
 from vloc_ros.core.result import LocalizationResult, Status
 from vloc_ros.core.sight import Lookout
 from vloc_ros.core.verification import Verifier
@@ -30,6 +30,9 @@ from vloc_ros.core.verification import Verifier
 _SCENES_ASKED = 3
 # where a fifth of the matches are right, so many samples miss them once in a thousand times
 _QUICK_ITERATIONS = 1000
+_FEWEST_INLIERS = 8
+# when the leader of the rivals is refused, the next one is asked
+_RIVALS_VERIFIED = 2
 # nearer answers of one scene are about one place
 _SAME_PLACE_M = 1.0
 
@@ -102,65 +105,98 @@ class Localizer:
         refusal = LocalizationResult.refused(Status.NO_CANDIDATES, "nothing in the map was proposed")
         lookout = Lookout(self.map, features, query)
         while (proposal := clock.timed_next(proposals)) is not None:
-            answers = list(self._answers(features, query, proposal, lookout, clock))
-            with clock.stage("verification"):
-                result = self._best(answers, query, lookout)
+            result = self._answered(features, query, proposal, lookout, clock)
             # what fits two places is no clearer where only one of them is looked at
             if result.ok or result.status is Status.AMBIGUOUS:
                 return result.timed(clock.times_ms, keypoints)
             refusal = refusal.or_better(result)
         return refusal.timed(clock.times_ms, keypoints)
 
-    def _answers(
+    def _answered(
         self, features: Sequence[Features], query: Query, proposal: Proposal, lookout: Lookout, clock: StageClock
-    ) -> Iterator[_Answer]:
-        """What each part of the map says that a proposal names, and each scene of it."""
+    ) -> LocalizationResult:
+        """The answer from a part of the map, or from that of several rivals which the image confirms best."""
+        contenders = self._contenders(features, query, proposal, lookout, clock) if proposal.rivals else []
+        tried: list[tuple[Proposal, Hypothesis | None]] = [(c.part, c.hypothesis) for c in contenders]
+        refusal = LocalizationResult.refused(Status.NO_CANDIDATES)
+        for part, shown in tried[:_RIVALS_VERIFIED] or [(proposal, None)]:
+            answers = list(self._answers(features, query, part, clock))
+            with clock.stage("verification"):
+                result = self._best(answers, query, lookout)
+                if result.ok and shown is not None:
+                    others = [c.hypothesis for c in contenders if c.hypothesis is not shown]
+                    result = self._unless_rivalled(result, shown, others)
+            if result.ok or result.status is Status.AMBIGUOUS:
+                return result
+            refusal = refusal.or_better(result)
+        return refusal
+
+    def _contenders(
+        self, features: Sequence[Features], query: Query, proposal: Proposal, lookout: Lookout, clock: StageClock
+    ) -> list[_Contender]:
+        """Rivals with a pose from their strongest keypoints, the one that leads all others first."""
         few = tuple(found.strongest(proposal.keypoints) for found in features)
+        quick = replace(self._pose, max_iterations=min(_QUICK_ITERATIONS, self._pose.max_iterations))
+        contenders = []
         for part in (proposal, *proposal.rivals):
             with clock.stage("matching"):
                 matches = self.matcher.match(few, part)
-            for of_scene in matches.by_scene(self.map)[:_SCENES_ASKED]:
-                with clock.stage("pose"):
-                    if part.keypoints is None:
-                        estimate = estimate_pose(self._pose, of_scene, query)
-                    else:
-                        estimate, of_scene = self._guided(of_scene, query, lookout)
-                with clock.stage("verification"):
-                    result = self._verifier.verify(estimate, of_scene, features, query, part.name)
-                    yield _Answer(result, matches, part)
+            with clock.stage("pose"):
+                found = find_pose(quick, matches, query)
+            if found is None:
+                continue
+            with clock.stage("verification"):
+                inliers = matches.point_indices[agreeing(found, self._pose, matches, query)]
+                if len(inliers) >= max(_FEWEST_INLIERS, self._verifier.fewest_inliers(len(matches))):
+                    contenders.append(_Contender(part, Hypothesis.of(found, inliers, lookout, self.map)))
+        wins = [sum(lead(one.hypothesis, other.hypothesis) > 0 for other in contenders) for one in contenders]
+        return [contenders[i] for i in sorted(range(len(contenders)), key=lambda i: -wins[i])]
 
-    def _guided(self, few: Matches, query: Query, lookout: Lookout) -> tuple[PoseEstimate | None, Matches]:
-        """A pose from a few matches, and then from what all keypoints show from there."""
-        quick = replace(self._pose, max_iterations=min(_QUICK_ITERATIONS, self._pose.max_iterations))
-        found = find_pose(quick, few, query)
-        if found is None:
-            return None, few
-        inliers = few.point_indices[agreeing(found, self._pose, few, query)]
-        matches = Hypothesis.of(found, inliers, lookout, self.map).sight.matches
-        return refine_pose(self._pose, found, matches, query), matches
+    def _answers(
+        self, features: Sequence[Features], query: Query, part: Proposal, clock: StageClock
+    ) -> Iterator[_Answer]:
+        """What a part of the map says, and each scene of it."""
+        with clock.stage("matching"):
+            matches = self.matcher.match(features, part)
+        for of_scene in matches.by_scene(self.map)[:_SCENES_ASKED]:
+            with clock.stage("pose"):
+                estimate = estimate_pose(self._pose, of_scene, query)
+            with clock.stage("verification"):
+                yield _Answer(self._verifier.verify(estimate, of_scene, features, query, part.name), matches, part)
 
     def _best(self, answers: Sequence[_Answer], query: Query, lookout: Lookout) -> LocalizationResult:
         """The answer that the image confirms best; none when another place explains it about as well."""
-        accepted = sorted((a.result for a in answers if a.result.ok), key=lambda result: -result.inliers)
+        accepted = sorted((a for a in answers if a.result.ok), key=lambda a: -a.result.inliers)
         if not accepted:
             return reduce(LocalizationResult.or_better, (a.result for a in answers))
-        places = list[tuple[LocalizationResult, Hypothesis]]()
-        for result in accepted:
-            if not any(_of_one_place(result, other) for other, _ in places):
-                places.append((result, self._hypothesis(result, lookout)))
-        best, shown = places[0]
-        for result, other in places[1:]:
-            if lead(other, shown) > 0:
-                best, shown = result, other
-        others = [other for _, other in places if other is not shown]
-        answer = next(a for a in answers if a.result is best)
-        if (rival := self._rival(answer, query)) is not None:
+        rival = self._rival(accepted[0], query)
+        if len(accepted) == 1 and rival is None:
+            return accepted[0].result
+        shown = [self._hypothesis(a.result, lookout) for a in accepted]
+        best = max(range(len(shown)), key=lambda i: sum(lead(shown[i], other) > 0 for other in shown))
+        others = [other for i, other in enumerate(shown) if i != best]
+        if rival is not None:
             others.append(Hypothesis.of(*rival, lookout, self.map))
-        least = min((lead(shown, other) for other in others), default=np.inf)
-        if least >= self._verifier.min_lead:
-            return best
-        reason = f"another place explains the image as well: {least:+.1%} of what is expected"
-        return best.refused_as(Status.AMBIGUOUS, reason)
+        return self._unless_rivalled(accepted[best].result, shown[best], others)
+
+    def _unless_rivalled(
+        self, result: LocalizationResult, shown: Hypothesis, others: Sequence[Hypothesis]
+    ) -> LocalizationResult:
+        """An answer; none where it leads one of the others, of another place, by too little."""
+        elsewhere = [other for other in others if not self._of_one_place(shown, other)]
+        leads = [lead(shown, other) for other in elsewhere]
+        if min(leads, default=np.inf) >= self._verifier.min_lead:
+            return result
+        other = elsewhere[int(np.argmin(leads))]
+        frame_id = self.map.scene_of(other.inlier_points).frame_id
+        apart_m, _ = shown.map_from_rig.distance_to(other.map_from_rig)
+        where = f"{apart_m:.1f} m away" if frame_id == result.frame_id else f"in {frame_id}"
+        reason = f"another place, {where}, explains the image as well: {min(leads):+.1%} of what is expected"
+        return result.refused_as(Status.AMBIGUOUS, reason)
+
+    def _of_one_place(self, first: Hypothesis, second: Hypothesis) -> bool:
+        scenes = [self.map.scene_of(hypothesis.inlier_points) for hypothesis in (first, second)]
+        return scenes[0] is scenes[1] and first.map_from_rig.distance_to(second.map_from_rig)[0] < _SAME_PLACE_M
 
     def _hypothesis(self, result: LocalizationResult, lookout: Lookout) -> Hypothesis:
         assert result.map_from_rig is not None
@@ -187,12 +223,12 @@ class _Answer:
     part: Proposal
 
 
-def _of_one_place(first: LocalizationResult, second: LocalizationResult) -> bool:
-    """Whether two accepted answers are of the same place."""
-    assert first.map_from_rig is not None
-    assert second.map_from_rig is not None
-    apart_m, _ = first.map_from_rig.distance_to(second.map_from_rig)
-    return first.frame_id == second.frame_id and apart_m < _SAME_PLACE_M
+@dataclass(frozen=True, slots=True, eq=False)
+class _Contender:
+    """A part of the map, and the pose that it suggests."""
+
+    part: Proposal
+    hypothesis: Hypothesis
 
 
 class StageClock:

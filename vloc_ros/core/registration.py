@@ -14,8 +14,6 @@ from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import Query, View
 
 _MIN_SAMPLE = 4
-# residuals beyond it count less: what PoseLib's own estimation ends with
-_REFINED_TO_PX = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,23 +59,6 @@ def find_pose(config: PoseConfig, matches: Matches, query: Query) -> Pose | None
 def agreeing(map_from_rig: Pose, config: PoseConfig, matches: Matches, query: Query) -> Array:
     """(M,) whether each match agrees with a pose."""
     return _inliers(reprojection_residuals(map_from_rig, matches, query), config)
-
-
-def refine_pose(config: PoseConfig, start: Pose, matches: Matches, query: Query) -> PoseEstimate | None:
-    """The pose near `start` that the matches agree with best; None when no four agree. Robust non-linear refinement
-    alone: for matches that were found from that pose."""
-    if len(matches) < _MIN_SAMPLE:
-        return None
-    groups = [matches.views == index for index in range(len(query.views))]
-    rig_from_map, _ = poselib.refine_generalized_absolute_pose(
-        [matches.xy[group].astype(np.float64) for group in groups],
-        [matches.points[group] for group in groups],
-        _poselib_pose(start.inverse()),
-        [_poselib_pose(view.rig_from_camera.inverse()) for view in query.views],
-        [_poselib_camera(view) for view in query.views],
-        {"loss_type": "CAUCHY", "loss_scale": _REFINED_TO_PX},
-    )
-    return _estimate_at(Pose(rig_from_map.R, rig_from_map.t).inverse(), config, matches, query)
 
 
 def _estimate_at(map_from_rig: Pose, config: PoseConfig, matches: Matches, query: Query) -> PoseEstimate | None:

@@ -62,6 +62,10 @@ class Verifier:
         """See `VerificationConfig`."""
         return self._config.min_lead
 
+    def fewest_inliers(self, matches: int) -> float:
+        """Fewer inliers of so many matches are refused."""
+        return self._config.min_inlier_ratio * matches
+
     def verify(
         self,
         estimate: PoseEstimate | None,
