@@ -1,0 +1,78 @@
+"""Two rooms that are furnished alike: the one that the image shows leads, also where the other's map holds more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import SyntheticScene, looking
+
+from vloc_ros.core.contest import Hypothesis, lead
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.sight import Lookout
+
+AWAY = np.array([20.0, 0.0, 0.0])
+VIEWS = [looking(yaw, (0.2, -0.3, 1.1)) for yaw in (0.4, 1.9, 3.3, 4.6)]
+
+
+def _with_twin(scene: SyntheticScene, *, mapped: float, different: float) -> LandmarkMap:
+    """The room with a part of its points mapped, and 20 m away a twin with all, a part of which look different."""
+    room, rng = scene.landmark_map, np.random.default_rng(3)
+    count = len(room.points)
+    kept = np.sort(rng.permutation(count)[: round(mapped * count)])
+    codes = room.codes.copy()
+    # things, not points, differ: whole stretches of the walls
+    stretch = (room.points @ np.array([1.3, 0.7, 0.0]) // 0.2).astype(int)
+    other = rng.random(stretch.max() - stretch.min() + 1)[stretch - stretch.min()] < different
+    codes[other] = np.roll(room.codes, 7, axis=0)[other]
+    number = np.full(count, -1)
+    number[kept] = np.arange(len(kept))
+    here = [number[room.keyframes.visible(k)] for k in range(len(room.keyframes))]
+    there = [room.keyframes.visible(k) + len(kept) for k in range(len(room.keyframes))]
+    visible = [*(v[v >= 0] for v in here), *there]
+    return replace(
+        room,
+        scenes=(replace(room.scene(), points=range(len(kept) + count), keyframes=range(len(visible))),),
+        points=np.concatenate([room.points[kept], room.points + AWAY]).astype(np.float32),
+        landmark_ids=np.concatenate([room.landmark_ids[kept], room.landmark_ids]),
+        codes=np.concatenate([room.codes[kept], codes]),
+        keyframes=Keyframes(
+            tuple(f"{k}.png" for k in range(len(visible))),
+            np.concatenate([room.keyframes.rotations] * 2),
+            np.concatenate([room.keyframes.translations, room.keyframes.translations + AWAY]),
+            np.cumsum([0, *map(len, visible)]),
+            np.concatenate(visible).astype(np.int32),
+        ),
+        places={},
+    )
+
+
+def _hypothesis(landmark_map: LandmarkMap, lookout: Lookout, pose: Pose, points: Array) -> Hypothesis:
+    inliers = lookout.sight(pose, points).matches.point_indices
+    return Hypothesis.of(pose, inliers, lookout, landmark_map)
+
+
+def _leads(scene: SyntheticScene, *, mapped: float, different: float) -> list[float]:
+    landmark_map = _with_twin(scene, mapped=mapped, different=different)
+    first = len(landmark_map.points) - len(scene.landmark_map.points)
+    leads = []
+    for view in VIEWS:
+        lookout = Lookout(landmark_map, (scene.features(view, noise_px=1.0),), scene.query())
+        right = _hypothesis(landmark_map, lookout, view, np.arange(first))
+        there = Pose(view.rotation, view.translation + AWAY)
+        wrong = _hypothesis(landmark_map, lookout, there, np.arange(first, len(landmark_map.points)))
+        assert lead(right, wrong) == pytest.approx(-lead(wrong, right))
+        leads.append(lead(right, wrong))
+    return leads
+
+
+@pytest.mark.parametrize("mapped", [1.0, 0.5])
+def test_the_room_that_the_image_shows_leads(scene: SyntheticScene, mapped: float) -> None:
+    assert min(_leads(scene, mapped=mapped, different=0.3)) > 0.04
+
+
+def test_neither_of_two_copies_leads(scene: SyntheticScene) -> None:
+    assert max(np.abs(_leads(scene, mapped=1.0, different=0.0))) < 0.01
+    assert max(np.abs(_leads(scene, mapped=0.5, different=0.0))) < 0.04

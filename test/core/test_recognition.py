@@ -1,0 +1,116 @@
+"""Places by landmarks, recognised or voted for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+from synthetic import SyntheticScene, looking
+
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import ExtractorConfig, LocalizerConfig, ProposalConfig
+from vloc_ros.core.errors import MapError, ModelError
+from vloc_ros.core.features import Features
+from vloc_ros.core.landmark_map import LandmarkTable
+from vloc_ros.core.pose import Array
+from vloc_ros.core.recognition import Recognition
+from vloc_ros.core.result import Status
+
+VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
+KEYS = np.array([11, -3, 5, 8])
+
+
+@dataclass
+class Oracle:
+    """Knows the room's points: a keypoint shows the wall of the point with its descriptor."""
+
+    scene: SyntheticScene
+    landmark_keys: Array
+    wall_of_number: Array
+    extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
+    max_keypoints: int = 200
+
+    def recognize(self, rays: Array, descriptors: Array) -> Recognition:
+        assert rays.shape == (len(descriptors), 2)
+        assert len(descriptors) <= self.max_keypoints
+        nearest = (descriptors @ self.scene.descriptors.T).argmax(axis=1)
+        wall = self.scene.landmark_map.landmark_ids[nearest]
+        shown = (wall[:, None] == self.wall_of_number).astype(np.float32)
+        return Recognition(np.zeros(len(rays), np.float32), np.arange(len(self.landmark_keys)), shown)
+
+
+@pytest.fixture
+def room(scene: SyntheticScene) -> SyntheticScene:
+    """The room with every wall a coarse landmark of its own."""
+    table = LandmarkTable(KEYS, np.arange(4, dtype=np.int32))
+    return SyntheticScene(replace(scene.landmark_map, landmarks=table), scene.descriptors)
+
+
+def _config(**proposals: object) -> LocalizerConfig:
+    return LocalizerConfig(proposals=ProposalConfig(landmarks_min_points=0, **proposals))
+
+
+def test_recognised_landmarks_are_where_the_pose_is_found(room: SyntheticScene) -> None:
+    oracle = Oracle(room, KEYS, np.arange(4))
+    localizer = build_localizer(_config(), room.landmark_map, recognizer=oracle)
+    result = localizer.localize_features((room.features(VIEWPOINT),), room.query())
+    assert (result.status, result.proposal) == (Status.OK, "landmarks/recognized")
+    assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 1e-3
+
+
+def test_a_recogniser_numbers_landmarks_in_its_own_way(room: SyntheticScene) -> None:
+    """Of a map that was merged behind another, and of a part of the landmarks: keys decide, not numbers."""
+    order = np.array([2, 0, 3])
+    oracle = Oracle(room, KEYS[order], order)
+    localizer = build_localizer(_config(places="none"), room.landmark_map, recognizer=oracle)
+    result = localizer.localize_features((room.features(VIEWPOINT),), room.query())
+    assert result.ok
+    walls = np.unique(room.landmark_map.landmark_ids[result.inlier_points])
+    assert set(walls) <= set(order.tolist())
+
+
+def test_a_recogniser_of_other_landmarks_is_refused(room: SyntheticScene) -> None:
+    with pytest.raises(ModelError, match="lacks 1 of its 4 landmarks; train one on this map"):
+        build_localizer(_config(), room.landmark_map, recognizer=Oracle(room, np.array([11, -3, 5, 9]), np.arange(4)))
+
+
+def test_a_map_that_lost_points_of_a_landmark_keeps_the_recogniser(room: SyntheticScene) -> None:
+    oracle = Oracle(room, KEYS, np.arange(4))
+    grown = LandmarkTable(np.array([*KEYS, 99]), np.array([0, 1, 2, 3, 4], np.int32))
+    build_localizer(_config(), replace(room.landmark_map, landmarks=grown), recognizer=oracle)
+
+
+def test_recognition_without_a_model_is_refused(room: SyntheticScene) -> None:
+    with pytest.raises(MapError, match="there is no model"):
+        build_localizer(_config(landmarks="recognized"), room.landmark_map)
+
+
+def test_votes_need_no_training(room: SyntheticScene) -> None:
+    localizer = build_localizer(_config(), room.landmark_map)
+    result = localizer.localize_features((room.features(VIEWPOINT, noise_px=1.0),), room.query())
+    assert (result.status, result.proposal) == (Status.OK, "landmarks/voted")
+    assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 0.02
+
+
+def test_small_maps_are_searched_as_a_whole(room: SyntheticScene) -> None:
+    oracle = Oracle(room, KEYS, np.arange(4))
+    localizer = build_localizer(LocalizerConfig(), room.landmark_map, recognizer=oracle)
+    assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).proposal == "whole_map"
+
+
+def test_where_landmarks_do_not_help_the_whole_map_is_searched(room: SyntheticScene) -> None:
+    wrong = Oracle(room, KEYS, np.array([2, 3, 0, 1]))  # takes every wall for another one
+    localizer = build_localizer(_config(), room.landmark_map, recognizer=wrong)
+    result = localizer.localize_features((room.features(VIEWPOINT),), room.query())
+    assert result.ok
+    assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 1e-3
+
+
+def test_strangers_are_refused(room: SyntheticScene) -> None:
+    features = room.features(VIEWPOINT)
+    strangers = np.random.default_rng(0).normal(size=features.descriptors.shape).astype(np.float32)
+    strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
+    localizer = build_localizer(_config(), room.landmark_map)
+    result = localizer.localize_features((Features(features.xy, strangers, features.scores),), room.query())
+    assert not result.ok
