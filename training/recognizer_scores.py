@@ -1,6 +1,6 @@
 """How well does a recogniser do on images with known poses, and how long does it take?
 
-  python -m training.recognizer_scores --model MODEL --map MAP --images DIR --poses TUM --camera YAML
+  python -m training.recognizer_scores --model MODEL --map MAP --images DIR --poses TUM --camera YAML [--json F]
 
 What runs is the exported model, as a robot runs it. What a keypoint really shows follows from the pose: the nearest
 point of the map that appears there and looks like it.
@@ -9,9 +9,11 @@ point of the map that appears there and looks like it.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from training.recognition.batches import Example
 from training.recognition.config import chosen_config
 from training.recognition.examples import PosedImage, examples_of
 from training.recognition.export import OUTPUTS
-from training.recognition.scores import Recognize, scores
+from training.recognition.scores import Recognize, Scores, scores
 from training.recognizer import bar
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.core.landmark_map import LandmarkMap
@@ -28,6 +30,7 @@ from vloc_ros.core.pose import Array
 from vloc_ros.inference.engines import Engine, OnnxRuntime
 from vloc_ros.inference.models import read_model
 from vloc_ros.inference.recognizer import KIND, OnnxRecognizer
+from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
@@ -45,21 +48,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a recogniser does on images, and how long it takes for one.
+
+    Attributes:
+        images: that were scored.
+        scores: all images together.
+        threads: of ONNX Runtime.
+        median_ms, p95_ms: of one image, without its keypoints.
+    """
+
+    images: int
+    scores: Scores
+    threads: int
+    median_ms: float
+    p95_ms: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Flat, for JSON; None for what there was nothing to count of."""
+        shares = {name: None if np.isnan(share) else share for name, share in self.scores.as_dict().items()}
+        times = {"threads": self.threads, "median_ms": self.median_ms, "p95_ms": self.p95_ms}
+        return {"images": self.images, **shares, **times}
+
+
 def _run(args: argparse.Namespace) -> int:
-    landmark_map, model = read_map(args.map), read_model(args.model, kind=KIND)
-    engine = OnnxRuntime(model, threads=args.threads)
+    landmark_map = read_map(args.map)
+    measured = measure(args.model, landmark_map, list(_images(args, landmark_map)), threads=args.threads)
+    shares = ", ".join(f"{name} {value:.3f}" for name, value in measured.scores.as_dict().items())
+    print(f"{measured.images} images: {shares}")
+    print(f"{measured.threads} threads: median {measured.median_ms:.1f} ms, 95 % {measured.p95_ms:.1f} ms")
+    if args.json:
+        _write_json(args.json, measured.as_dict())
+        print(f"written: {args.json}")
+    return 0
+
+
+def measure(folder: Path, landmark_map: LandmarkMap, images: Sequence[PosedImage], *, threads: int) -> Measured:
+    """Score the model in a folder on images of the map that it was trained on.
+
+    Raises:
+        InputError: it is of other landmarks than the map's.
+        ModelError: there is no model, or it is damaged.
+    """
+    model = read_model(folder, kind=KIND)
+    engine = OnnxRuntime(model, threads=threads)
     recognizer = OnnxRecognizer(model, engine)
     if not np.array_equal(recognizer.landmark_keys, landmark_map.landmarks.keys):
-        raise InputError(f"{args.model}: is of other landmarks than those of {args.map}; train it on this map")
-    config = chosen_config("small", ["images.versions=1"])
-    made = examples_of(list(_images(args, landmark_map)), landmark_map, config, progress=bar)
+        raise InputError(f"{folder}: is of other landmarks than the map {landmark_map.name}; train it on this map")
+    made = examples_of(images, landmark_map, chosen_config("small", ["images.versions=1"]), progress=bar)
     examples = [versions[0] for versions in made]
     found = scores(_asking(engine), examples, landmark_map.landmarks.parents, keypoints=recognizer.max_keypoints)
-    print(f"{len(examples)} images: " + ", ".join(f"{name} {value:.3f}" for name, value in found.as_dict().items()))
     most = [example.some(slice(recognizer.max_keypoints)) for example in examples if len(example)]
-    times_ms = list(_times_ms(_asking(engine), most))[_WARM_UP:]
-    print(f"{args.threads} threads: median {np.median(times_ms):.1f} ms, 95 % {np.percentile(times_ms, 95):.1f} ms")
-    return 0
+    for example in most[:_WARM_UP]:
+        _asking(engine)(example.rays, example.descriptors.astype(np.float32))
+    times_ms = list(_times_ms(_asking(engine), most)) or [float("nan")]
+    median, p95 = (float(np.percentile(times_ms, q)) for q in (50, 95))
+    return Measured(len(examples), found, threads, median, p95)
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -77,6 +122,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     ):
         parser.add_argument(name, type=Path, required=True, metavar=metavar, help=text)
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="of ONNX Runtime; default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="F", help="write the same as JSON")
     return parser.parse_args(arguments)
 
 
@@ -87,6 +133,10 @@ def _images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[Pos
     points = np.arange(len(landmark_map.points))
     for path, pose in zip(paths, truth.poses, strict=True):
         yield PosedImage(path.name, lambda path=path: read_image(path), camera, pose, points)
+
+
+def _write_json(path: Path, values: Mapping[str, float | None]) -> None:
+    write_bytes_atomically(path, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _asking(engine: Engine) -> Recognize:

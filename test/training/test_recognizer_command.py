@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 from plane_scene import CAMERA, SceneFolder, poses, write_images
 from recognition_world import TINY
 
+from training import recognizer_scores
 from training.recognizer import main
 from vloc_ros.inference.models import read_model
 from vloc_ros.storage.cameras import write_camera
@@ -57,3 +59,17 @@ def test_what_is_missing_is_one_line(
     assert error.startswith("recognizer: ")
     assert "0.png is missing" in error
     assert error.count("\n") == 1
+
+
+def test_a_model_is_scored_on_other_images(
+    scene_folder: SceneFolder, keyframe_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(scene_folder, keyframe_images, tmp_path / "model") == 0
+    asked = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
+    words = ["--model", tmp_path / "model", *asked, "--json", tmp_path / "scores.json"]
+    assert recognizer_scores.main([str(word) for word in ["--map", scene_folder.map, *words]]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["images"] == len(scene_folder.truth)
+    assert 0 <= scores["top1"] <= scores["top3"] <= 1
+    assert 0 < scores["median_ms"] <= scores["p95_ms"]
+    assert f"top1 {scores['top1']:.3f}" in capsys.readouterr().out

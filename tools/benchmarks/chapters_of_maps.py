@@ -77,10 +77,18 @@ def compression(figures: dict[str, Figures]) -> str:
     text = (
         "## Bytes against recall\n\n`vloc map compress MAP --budget PART`, and as many points drawn at random. What is "
         "lost is refused, not wrong. Maps that are searched as a whole lose their place index at once, a fifth of the "
-        "bytes of redkitchen.\n"
+        "bytes of redkitchen."
     )
+    text += "".join(_beside_hloc(name, f) for name, f in figures["compression"].get("hloc", {}).items()) + "\n"
     header = ["map, points", "points", "bytes", "median error", "2 cm 2°", "5 cm 5°", "after features, ms p50", "NEES"]
     return text + "\n" + table(header, rows)
+
+
+def _beside_hloc(name: str, f: Figures) -> str:
+    return (
+        f" hloc's way stores {f['bytes'] / 1e6:.1f} MB for the images of {name}'s map (keypoints, descriptors of 256 bytes, "
+        f"points, 4096 float32 an image): the whole map is {f['map_bytes'] / f['bytes']:.1%} of that."
+    )
 
 
 def growth(figures: dict[str, Figures]) -> str:

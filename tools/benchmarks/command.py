@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+_ROOT = Path(__file__).resolve().parent.parent.parent
+
 
 def vloc(*words: str | Path) -> float:
     """Run `vloc WORDS`; seconds of wall time it took.
@@ -18,8 +20,33 @@ def vloc(*words: str | Path) -> float:
         subprocess.CalledProcessError: the command failed; its output has been shown.
     """
     print("   $ vloc " + shlex.join(map(str, words)), flush=True)
+    return _timed("vloc_ros.cli.main", *words)
+
+
+def training(module: str, *words: str | Path) -> float:
+    """Run `python -m training.MODULE WORDS`; seconds of wall time it took.
+
+    Raises:
+        subprocess.CalledProcessError: the command failed; its output has been shown.
+    """
+    print(f"   $ python -m training.{module} " + shlex.join(map(str, words)), flush=True)
+    return _timed(f"training.{module}", *words)
+
+
+def refusal(*words: str | Path) -> str:
+    """Run `vloc WORDS`, which must fail for a reason; what it said."""
+    print("   $ vloc " + shlex.join(map(str, words)) + "    # is refused", flush=True)
+    command = [sys.executable, "-m", "vloc_ros.cli.main", *map(str, words)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=_ROOT)
+    if done.returncode != 1:
+        raise RuntimeError(f"vloc {words[0]} ended with {done.returncode}, expected a refusal: {done.stderr[-500:]}")
+    return done.stderr.strip().splitlines()[-1]
+
+
+def _timed(module: str, *words: str | Path) -> float:
     start = time.monotonic()
-    subprocess.run([sys.executable, "-m", "vloc_ros.cli.main", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", module, *(str(w.absolute()) if isinstance(w, Path) else w for w in words)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=_ROOT)  # training is not installed
     return time.monotonic() - start
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import chapters_of_landmarks as landmarks
 from benchmarks import chapters_of_maps as maps
 from benchmarks import chapters_of_robots as robots
 from benchmarks.tables import Figures
@@ -20,6 +21,10 @@ CHAPTERS: list[tuple[tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [
     (("redkitchen", "castle", "images_alone", "merged"), maps.accuracy),
     (("compression",), maps.compression),
     (("growth",), maps.growth),
+    (("recognizer",), landmarks.recognizer),
+    (("night",), landmarks.night),
+    (("four_scenes",), landmarks.four_scenes),
+    (("updated",), landmarks.updated),
     (("elsewhere", "elsewhere_with_priors", "merged", "lookalikes"), maps.false_accepts),
     (("covariance",), maps.covariance),
     (("live_redkitchen", "live_simulated"), robots.live),

@@ -13,14 +13,14 @@ ELSEWHERE = ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/
 CASTLE_KEYPOINTS = ("--max-keypoints", "4000")
 
 
-class DataMissingError(Exception):
-    """The real data is not on this machine."""
+class MissingError(Exception):
+    """Something that a section needs, such as the real data, is not on this machine."""
 
 
 def scene(name: str) -> Path:
     """A folder of the real data."""
     if not (DATA / name).is_dir():
-        raise DataMissingError(f"../shared/data/{name} is missing")
+        raise MissingError(f"../shared/data/{name} is missing")
     return DATA / name
 
 

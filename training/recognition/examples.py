@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from training.recognition.batches import BACKGROUND, Example
 from training.recognition.config import LabelConfig, RecognizerConfig
@@ -20,10 +19,9 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array, Pose
+from vloc_ros.mapping import shown_points
 from vloc_ros.mapping.images import Progress
 from vloc_ros.storage.images import read_image
-
-_NEAREST = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,9 +117,7 @@ def example_of(
 def points_shown(
     xy: Array, descriptors: Array, image: PosedImage, landmark_map: LandmarkMap, config: LabelConfig
 ) -> Array:
-    """(N,) int64 map point that each keypoint of an image shows, -1 for none.
-
-    Of the few points that appear nearest to a keypoint it is the nearest that looks like it.
+    """(N,) int64 map point that each keypoint of an image shows, -1 for none; see `vloc_ros.mapping.shown_points`.
 
     Args:
         xy: (N, 2) pixels of the unchanged image.
@@ -130,15 +126,13 @@ def points_shown(
         landmark_map: the map.
         config: how near and how alike.
     """
-    pixels = image.camera.project(image.map_from_camera.inverse().apply(landmark_map.points[image.points]))
-    visible = np.flatnonzero(image.camera.contains(pixels))
-    if not len(visible) or not len(xy):
-        return np.full(len(xy), BACKGROUND, np.int64)
-    distances_px, nearest = cKDTree(pixels[visible]).query(xy, k=_NEAREST, distance_upper_bound=config.radius_px)
-    near = np.isfinite(distances_px)
-    candidates = image.points[visible[np.where(near, nearest, 0)]].astype(np.int64)
-    projected = landmark_map.codec.project(descriptors)
-    apart = np.linalg.norm(landmark_map.descriptors[candidates] - projected[:, None], axis=2)
-    fits = near & (apart <= config.max_distance)
-    first = fits.argmax(axis=1)
-    return np.asarray(np.where(fits.any(axis=1), candidates[np.arange(len(xy)), first], BACKGROUND))
+    return shown_points.points_shown(
+        xy,
+        descriptors,
+        landmark_map=landmark_map,
+        points=image.points,
+        camera=image.camera,
+        map_from_camera=image.map_from_camera,
+        near_px=config.radius_px,
+        alike=config.max_distance,
+    )

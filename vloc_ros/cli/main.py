@@ -16,6 +16,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "build"): ("map_build", "build a map from images or a bag"),
     ("map", "update"): ("map_update", "add the images of another visit to a map"),
     ("map", "info"): ("map_info", "show what a map holds"),
+    ("map", "health"): ("map_health", "say of each landmark of a map how good it is, worst first"),
     ("map", "view"): ("map_view", "write a map as a page with a plot that can be turned"),
     ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),

@@ -139,7 +139,7 @@ class RecognizedLandmarks:
             ModelError: the recogniser was trained on landmarks that the map does not hold, or on other keypoints.
         """
         self._recognizer, self._places = recognizer, places
-        self._number = _numbers(recognizer.landmark_keys, landmark_map)
+        self._number = numbers_in(landmark_map, recognizer.landmark_keys)
         trained_on, used = recognizer.extractor.name, landmark_map.extractor.name
         if trained_on != used:
             raise ModelError(f"the recogniser was trained on keypoints of {trained_on}, the map has those of {used}")
@@ -160,8 +160,12 @@ class RecognizedLandmarks:
         )
 
 
-def _numbers(keys: Array, landmark_map: LandmarkMap) -> Array:
-    """(L,) int64 number in the map of each landmark of a recogniser."""
+def numbers_in(landmark_map: LandmarkMap, keys: Array) -> Array:
+    """(L,) int64 number in the map of each of a recogniser's landmarks.
+
+    Raises:
+        ModelError: the map lacks some of them.
+    """
     own = landmark_map.landmarks.keys
     order = np.argsort(own)
     place = np.minimum(np.searchsorted(own[order], keys), len(own) - 1)

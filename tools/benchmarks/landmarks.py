@@ -1,0 +1,184 @@
+"""Landmarks on photographs: recognised by a trained model, by night, and in a map that grows."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from benchmarks.command import evaluated, refusal, training, vloc
+from benchmarks.real import MissingError, built, scene
+
+from vloc_ros.core.errors import ModelError
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.inference.models import MANIFEST, read_model
+from vloc_ros.simulation.lighting import DUSK, NIGHT, Lighting, relight
+from vloc_ros.storage.images import list_images, read_image
+from vloc_ros.storage.maps import map_bytes, map_hash, read_map
+from vloc_ros.storage.trajectories import Trajectory, read_tum, write_tum
+
+NAME = "redkitchen"
+BY_LANDMARKS = ("--set", "proposals.landmarks_min_points=0")
+# how a map is searched: options of `vloc evaluate`
+WAYS: dict[str, tuple[str, ...]] = {
+    "whole map": ("--set", "proposals.landmarks=none"),
+    "voted": (*BY_LANDMARKS, "--set", "proposals.landmarks=voted"),
+    "recognized": (*BY_LANDMARKS, "--set", "proposals.landmarks=recognized"),
+    "places": ("--set", "proposals.whole_map_max_points=0", "--set", "proposals.landmarks=none"),
+}
+LIGHTS: dict[str, Lighting] = {"dusk": DUSK, "night": NIGHT}
+
+
+def recognizer(out: Path) -> dict[str, Any]:
+    """The small preset on the map of redkitchen: how well it recognises, and the queries found by it and without."""
+    folder = built(out, NAME)
+    model, train_s = trained(out, folder, scene(NAME) / "map/images")
+    path = out / f"{model.name}.scores.json"
+    training("recognizer_scores", "--model", model, "--map", folder, *_queries(NAME), "--json", path)
+    return {
+        "train_s": train_s,
+        "scores": json.loads(path.read_text()),
+        "model_bytes": sum(file.stat().st_size for file in model.iterdir()),
+        "map_bytes": map_bytes(folder),
+        **_size(read_map(folder)),
+        "ways": {way: _asked(out, way, folder, model) for way in ("whole map", "voted", "recognized")},
+    }
+
+
+def night(out: Path) -> dict[str, Any]:
+    """The queries of redkitchen as they could look at dusk and by night, of a map made by day."""
+    folder = built(out, NAME)
+    model, _ = trained(out, folder, scene(NAME) / "map/images")
+    figures: dict[str, Any] = {}
+    for title, lighting in LIGHTS.items():
+        images = relit(scene(NAME) / "query/images", out / "relit" / f"{NAME}-{title}", lighting)
+        figures[title] = {way: _asked(out, way, folder, model, images=images) for way in WAYS}
+    return figures
+
+
+def updated(out: Path) -> dict[str, Any]:
+    """A map of the first half of redkitchen, updated with the second; a recogniser of the first half serves both."""
+    first_half, second_half = halves(scene(NAME) / "map", out / "halves")
+    first, both, at_once = out / "maps" / f"{NAME}-first-half", out / "maps" / f"{NAME}-updated", built(out, NAME)
+    for folder in (first, both):
+        shutil.rmtree(folder, ignore_errors=True)
+    build_s = vloc("map", "build", *_posed(first_half), "--camera", scene(NAME) / "camera_info.yaml", "--out", first)
+    update_s = vloc("map", "update", first, *_posed(second_half), "--out", both)
+    model, train_s = trained(out, first, first_half / "images")
+    maps = {"first half": first, "first half, updated": both, "all at once": at_once}
+    asked = ("--map", at_once, "--recognizer", model, *_queries(NAME), *WAYS["recognized"])
+    return {
+        "build_s": build_s,
+        "update_s": update_s,
+        "train_s": train_s,
+        **kept(read_map(first), read_map(both)),
+        "maps": {
+            title: _size(read_map(folder)) | {"whole map": _asked(out, "whole map", folder)}
+            for title, folder in maps.items()
+        },
+        "recognized": {
+            title: _asked(out, "recognized", maps[title], model) for title in ("first half", "first half, updated")
+        },
+        "refused_on_another_map": refusal("evaluate", *asked),
+    }
+
+
+def trained(out: Path, map_folder: Path, images: Path) -> tuple[Path, float | None]:
+    """The folder of a map's recogniser and the seconds its training took, None where nobody wrote them down.
+
+    One that was trained on this very map before, in `maps/MAP-recognizer`, is taken again.
+
+    Raises:
+        MissingError: there is no torch, and no recogniser either.
+    """
+    model = out / "maps" / f"{map_folder.name}-recognizer"
+    told = model.with_name(f"{model.name}.seconds")
+    if _is_of(model, map_folder):
+        return model, float(told.read_text()) if told.is_file() else None
+    if not all(importlib.util.find_spec(name) for name in ("torch", "lightning")):
+        raise MissingError("torch or lightning is missing: `make training` installs them")
+    for left in (model, model.with_name(f"{model.name}.run")):
+        shutil.rmtree(left, ignore_errors=True)
+    seconds = training("recognizer", "--map", map_folder, "--images", images, "--out", model)
+    told.write_text(f"{seconds:.1f}\n")
+    return model, seconds
+
+
+def _is_of(model: Path, map_folder: Path) -> bool:
+    if not (model / MANIFEST).is_file():
+        return False
+    try:
+        return bool(read_model(model, kind="recognizer").entry("training", "map") == map_hash(map_folder))
+    except ModelError:
+        return False
+
+
+def relit(images: Path, folder: Path, lighting: Lighting) -> Path:
+    """Images under another light, with the same names but for the ending; the folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for seed, path in enumerate(list_images(images)):
+        cv2.imwrite(str(folder / f"{path.stem}.png"), relight(read_image(path), lighting, seed))
+    return folder
+
+
+def halves(data: Path, out: Path) -> tuple[Path, Path]:
+    """Two folders with the images and poses of the first half of a trajectory and of the second."""
+    paths, poses = list_images(data / "images"), read_tum(data / "poses_tum.txt")
+    middle = len(paths) // 2
+    first, second = out / "first", out / "second"
+    for folder, part in ((first, slice(0, middle)), (second, slice(middle, None))):
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "images").mkdir(parents=True)
+        for path in paths[part]:
+            shutil.copy(path, folder / "images")
+        write_tum(folder / "poses_tum.txt", Trajectory(poses.stamps_ns[part], poses.poses[part]))
+    return first, second
+
+
+def kept(old: LandmarkMap, new: LandmarkMap) -> dict[str, int]:
+    """How much of a map is in the one that extends it, where it was."""
+    return {
+        "old_landmarks": len(old.landmarks),
+        "kept_keys": _equal(old.landmarks.keys, new.landmarks.keys),
+        "kept_parents": _equal(old.landmarks.parents, new.landmarks.parents),
+        "old_points": len(old.points),
+        "kept_points": _equal(old.points, new.points),
+        "kept_ids": _equal(old.landmark_ids, new.landmark_ids),
+    }
+
+
+def _equal(old: Any, new: Any) -> int:
+    """Rows of the old array that the new one begins with."""
+    same = old == new[: len(old)]
+    return int(np.sum(same.all(axis=1) if same.ndim == 2 else same))
+
+
+def _size(landmark_map: LandmarkMap) -> dict[str, int]:
+    table = landmark_map.landmarks
+    return {"points": len(landmark_map.points), "landmarks": len(table), "coarse": table.coarse_count}
+
+
+def _asked(
+    out: Path, way: str, folder: Path, model: Path | None = None, *, images: Path | None = None
+) -> dict[str, Any]:
+    """The queries of redkitchen, or other images at their poses, asked of a map in one way."""
+    of_model = ("--recognizer", model) if model and way == "recognized" else ()
+    title = f"{folder.name}-{images.name if images else 'query'}-{way.replace(' ', '-')}"
+    given = _queries(NAME, images=images)
+    return evaluated(out / f"{title}.evaluation.json", "--map", folder, *of_model, *given, *WAYS[way])
+
+
+def _queries(name: str, *, images: Path | None = None) -> Sequence[str | Path]:
+    data = scene(name)
+    given = ("--images", images or data / "query/images", "--poses", data / "query/poses_tum.txt")
+    return (*given, "--camera", data / "camera_info.yaml")
+
+
+def _posed(folder: Path) -> Sequence[str | Path]:
+    return ("--images", folder / "images", "--poses", folder / "poses_tum.txt")

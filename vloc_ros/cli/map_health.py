@@ -1,0 +1,188 @@
+"""Say of each landmark of a map how good it is, worst first.
+
+  vloc map health MAP                                             size, points, from how many keyframes
+  vloc map health MAP --images DIR --poses TUM --camera YAML      how often it is recognised, and with what confused
+  vloc map health MAP --images ... --recognizer MODEL             by a trained model instead of the nearest points
+
+Images should be others than those that the map was built from. Poses are TUM rows of map_from_camera, one per image in
+name order. Of each image the strongest keypoints are looked at: a landmark is visible where five or more show it, and
+recognised there when more of them name it than any other.
+
+Marked are landmarks with fewer than 15 points, seen by fewer than 3 keyframes or by none that stands for the map;
+confused ones, of whose keypoints a fifth or more is taken for one other landmark; and those that are rarely recognised,
+of whose keypoints less than half is named rightly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from math import degrees
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vloc_ros.cli.progress import bar
+
+if TYPE_CHECKING:
+    from vloc_ros.core.landmark_map import LandmarkMap
+    from vloc_ros.mapping.landmark_health import LandmarkHealth
+    from vloc_ros.mapping.landmark_sightings import Namer, SeenImage, Sightings
+
+# as many as vote for landmarks in localization
+_VOTERS = 700
+_HEADER = ("landmark", "coarse", "points", "keyframes", "references", "extent", "named rightly", "else mostly", "")
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images of the mapped place")
+    parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
+    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info of the images")
+    parser.add_argument("--scene", default="", metavar="FRAME", help="of the images, where the map has several")
+    parser.add_argument(
+        "--recognizer", type=Path, metavar="MODEL", help="folder of a landmark recogniser that was trained on the map"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=20, metavar="N", help="rows of the table, worst first (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="F", help="write all landmarks as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table, and write the file."""
+    from vloc_ros.mapping.landmark_health import landmark_health
+    from vloc_ros.storage.maps import read_map
+
+    check_options(args)
+    landmark_map = read_map(args.map)
+    rows = landmark_health(landmark_map, _sightings(args, landmark_map) if args.images else None)
+    print(table(rows[: args.rows]))
+    if len(rows) > args.rows:
+        print(f"and {len(rows) - args.rows} more, no worse; --rows {len(rows)} shows all")
+    print(summary_line(rows))
+    if args.json:
+        write_json(args.json, rows)
+        print(f"written: {args.json}")
+    return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """What argparse cannot rule out."""
+    from vloc_ros.core.errors import InputError
+
+    if args.rows < 1:
+        raise InputError(f"--rows is {args.rows}, expected 1 or more")
+    with_images = {"--poses": args.poses, "--camera": args.camera}
+    if args.images and (missing := [name for name, value in with_images.items() if not value]):
+        raise InputError(f"--images without {missing[0]}, expected --images DIR --poses TUM --camera YAML")
+    needless = {**with_images, "--recognizer": args.recognizer, "--scene": args.scene}
+    if not args.images and (given := [name for name, value in needless.items() if value]):
+        raise InputError(f"{given[0]} without --images, expected --images DIR --poses TUM --camera YAML")
+
+
+def _sightings(args: argparse.Namespace, landmark_map: LandmarkMap) -> Sightings:
+    from vloc_ros.mapping.landmark_sightings import sightings
+
+    landmark_map.scene(args.scene)  # said before the work
+    namer, keypoints = _namer(args, landmark_map)
+    return sightings(landmark_map, _seen(args, landmark_map), namer, frame_id=args.scene, keypoints=keypoints)
+
+
+def _namer(args: argparse.Namespace, landmark_map: LandmarkMap) -> tuple[Namer, int]:
+    """What says which landmark a keypoint shows, and how many keypoints of an image it is asked about."""
+    from vloc_ros.core.config import MatcherConfig
+    from vloc_ros.core.matching import NearestNeighbourMatcher
+    from vloc_ros.inference.recognizer import read_recognizer
+    from vloc_ros.mapping.landmark_sightings import recognized, voted
+
+    if args.recognizer:
+        model = read_recognizer(args.recognizer)
+        return recognized(landmark_map, model), model.max_keypoints
+    return voted(landmark_map, NearestNeighbourMatcher(MatcherConfig(), landmark_map)), _VOTERS
+
+
+def _seen(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[SeenImage]:
+    """The keypoints of every image, with its pose."""
+    from vloc_ros.assembly import build_extractor
+    from vloc_ros.cli.image_folders import mapping_images
+    from vloc_ros.mapping.images import extract_all
+    from vloc_ros.mapping.landmark_sightings import SeenImage
+    from vloc_ros.storage.cameras import read_camera
+
+    images = mapping_images(args.images, read_camera(args.camera), poses_file=args.poses)
+    features = extract_all(images, build_extractor(landmark_map.extractor), bar)
+    for image, found in zip(images, features, strict=True):
+        assert image.map_from_camera is not None  # there is a file of poses
+        yield SeenImage(found, image.camera, image.map_from_camera)
+
+
+def table(rows: Sequence[LandmarkHealth]) -> str:
+    """Lines of aligned text."""
+    lines = [_HEADER, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _cells(row: LandmarkHealth) -> tuple[str, ...]:
+    seen, named, confused = row.recognised, "", ""
+    if seen is not None:
+        named = f"{seen.named:.0%} of {seen.keypoints}, first in {seen.recognised_in}/{seen.images} images"
+    if seen is not None and seen.confused_with is not None:
+        away = "another scene" if seen.apart_m is None else f"{seen.apart_m:.2f} m away"
+        confused = f"{seen.confused_with}: {seen.confused:.0%}, {away}"
+    return (
+        str(row.number),
+        str(row.coarse),
+        str(row.points),
+        str(row.keyframes),
+        str(row.references),
+        f"{row.extent_m:.2f} m, {degrees(row.extent_rad):.0f} deg",
+        named,
+        confused,
+        "<- " + ", ".join(mark.value for mark in row.marks) if row.marks else "",
+    )
+
+
+def summary(rows: Sequence[LandmarkHealth]) -> dict[str, Any]:
+    """How many landmarks are marked, and with what; how many keypoints of all are named rightly."""
+    marks = Counter(mark.value for row in rows for mark in row.marks)
+    keypoints = sum(row.recognised.keypoints for row in rows if row.recognised)
+    right = sum(row.recognised.named * row.recognised.keypoints for row in rows if row.recognised)
+    return {
+        "landmarks": len(rows),
+        "marked": sum(bool(row.marks) for row in rows),
+        "marks": dict(marks.most_common()),
+        "seen": sum(row.recognised is not None for row in rows),
+        "keypoints": keypoints,
+        "named": right / keypoints if keypoints else None,
+    }
+
+
+def summary_line(rows: Sequence[LandmarkHealth]) -> str:
+    """The same in a line."""
+    found = summary(rows)
+    line = f"{found['landmarks']} landmarks, {found['marked']} marked"
+    if found["marks"]:
+        line += " (" + ", ".join(f"{count} {mark}" for mark, count in found["marks"].items()) + ")"
+    if found["named"] is not None:
+        line += f"; {found['seen']} visible in the images, {found['named']:.1%} of {found['keypoints']} keypoints right"
+    return line
+
+
+def write_json(path: Path, rows: Sequence[LandmarkHealth]) -> None:
+    """All landmarks, lengths in metres and angles in radians, keys as 16 hexadecimal digits."""
+    from dataclasses import asdict
+
+    from vloc_ros.storage.atomic import write_bytes_atomically
+
+    landmarks = [
+        asdict(row) | {"key": f"{row.key & 0xFFFFFFFFFFFFFFFF:016x}", "marks": [mark.value for mark in row.marks]}
+        for row in rows
+    ]
+    text = json.dumps({"summary": summary(rows), "landmarks": landmarks}, indent=2, allow_nan=False)
+    write_bytes_atomically(path, f"{text}\n".encode())
