@@ -9,7 +9,13 @@ import pytest
 from synthetic import SyntheticScene, looking
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import ExtractorConfig, LocalizerConfig, ProposalConfig
+from vloc_ros.core.config import (
+    ExtractorConfig,
+    LocalizerConfig,
+    MatcherConfig,
+    ProposalConfig,
+    VerificationConfig,
+)
 from vloc_ros.core.errors import MapError, ModelError
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkTable
@@ -114,3 +120,27 @@ def test_strangers_are_refused(room: SyntheticScene) -> None:
     localizer = build_localizer(_config(), room.landmark_map)
     result = localizer.localize_features((Features(features.xy, strangers, features.scores),), room.query())
     assert not result.ok
+
+
+def _dim(scene: SyntheticScene) -> Features:
+    """What is left by night: all descriptors are off, so that few are matched distinctly where the ratio is strict."""
+    features, rng = scene.features(VIEWPOINT, noise_px=0.5), np.random.default_rng(5)
+    off = rng.normal(size=features.descriptors.shape)
+    off *= rng.uniform(0.3, 0.5, (len(features), 1)) / np.linalg.norm(off, axis=1, keepdims=True)
+    described = features.descriptors + off
+    described /= np.linalg.norm(described, axis=1, keepdims=True)
+    return Features(features.xy, described.astype(np.float32), features.scores)
+
+
+def _strict(**verification: float) -> LocalizerConfig:
+    return replace(_config(), matcher=MatcherConfig(ratio=0.24), verification=VerificationConfig(**verification))
+
+
+def test_what_few_distinct_matches_leave_open_is_found_again(room: SyntheticScene) -> None:
+    asked = ((_dim(room),), room.query())
+    as_usual = build_localizer(_strict(min_found_again=1.0), room.landmark_map).localize_features(*asked)
+    assert as_usual.status is Status.POSE_REJECTED
+    result = build_localizer(_strict(), room.landmark_map).localize_features(*asked)
+    assert (result.status, result.proposal) == (Status.OK, "landmarks/voted")
+    assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 0.02
+    assert result.inliers > 2 * as_usual.inliers
