@@ -90,7 +90,8 @@ def _provenance(config: RecognizerConfig, held_out: dict[str, float], of_map: st
     """How a model came about, for its manifest."""
     return {
         "config": asdict(config),
-        "metrics": {"held_out": held_out},
+        # where nothing was counted there is no share, and JSON has no NaN
+        "metrics": {"held_out": {name: None if value != value else value for name, value in held_out.items()}},
         "map": of_map,
         "git": _revision(),
         "seed": config.fit.seed,

@@ -78,10 +78,11 @@ def _proposers(
     searched_whole = size <= config.whole_map_max_points
     by_landmarks = size > config.landmarks_min_points
     landmark_places = LandmarkPlaces(config, places)
-    if recognizer is not None and config.landmarks in ("auto", "recognized"):
-        learned = RecognizedLandmarks(landmark_map, recognizer, landmark_places)
+    learned = recognizer is not None and config.landmarks in ("auto", "recognized")
+    if recognizer is not None and learned:
+        recognized = RecognizedLandmarks(landmark_map, recognizer, landmark_places)
         if by_landmarks:
-            yield learned
+            yield recognized
     elif config.landmarks == "recognized":
         raise MapError("proposals.landmarks is recognized, but there is no model; give one, or set it to auto")
     if searched_whole and by_landmarks and config.landmarks in ("auto", "voted"):
@@ -90,7 +91,7 @@ def _proposers(
         yield WholeMap()
     elif config.places != "none":
         yield PLACES[config.places](config, landmark_map)
-    elif recognizer is None or not by_landmarks:
+    elif not (learned and by_landmarks):
         raise MapError(
             f"the map has {size} points, more than proposals.whole_map_max_points {config.whole_map_max_points}, and "
             "proposals.places is none; nothing would be searched"

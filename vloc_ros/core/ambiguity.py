@@ -27,7 +27,7 @@ _LIKE_PERCENTILE = 90.0
 _SHARE = 0.6
 _PLACES_TRIED = 3
 # nearer poses are about one place: a camera of a rig that sits elsewhere than it should is not for this to find
-_ELSEWHERE_M = 1.0
+_ELSEWHERE_M, _TURNED_RAD = 1.0, 0.5
 # the keyframe that saw most of what fits another pose need not have seen all of it
 _OF_ONE_KEYFRAME = 0.6
 _MISSED = 1e-3
@@ -67,12 +67,17 @@ def rival_of(
             return None
         quick = replace(pose, max_iterations=_iterations(_OF_ONE_KEYFRAME * needed / len(together.keypoints)))
         found = find_pose(quick, together.matches, query)
-        if found and found.distance_to(accepted.map_from_rig)[0] > _ELSEWHERE_M:
+        if found and _is_elsewhere(found, accepted.map_from_rig):
             fitting = rivals.only(agreeing(found, pose, rivals.matches, query)).nearest()
             if len(fitting.keypoints) >= needed:
                 return found, np.unique(fitting.points)
         rest = rest.only(~seen)
     return None
+
+
+def _is_elsewhere(some: Pose, other: Pose) -> bool:
+    apart_m, turned = some.distance_to(other)
+    return apart_m > _ELSEWHERE_M or turned > _TURNED_RAD
 
 
 def _iterations(inlier_ratio: float) -> int:

@@ -101,12 +101,12 @@ class ReferencePlaces:
         return np.bincount(references[chosen], weights=roots[chosen] * of_image, minlength=len(self.references))
 
     def coarse_seen(self, reference: int, *, least_share: float) -> Array:
-        """Coarse landmarks that hold this part of what a reference sees, or more."""
+        """Coarse landmarks that hold this part of what a reference sees, or more; that which holds most in any case."""
         offsets, landmarks, shares = self._rows
         mine = slice(offsets[reference], offsets[reference + 1])
         parents = self.landmark_map.landmarks.parents[landmarks[mine]]
         held = np.bincount(parents, weights=shares[mine])
-        return np.flatnonzero(held >= least_share)
+        return np.flatnonzero(held >= min(least_share, held.max()))  # always one
 
     def points_of(self, coarse: Array) -> Array:
         """Ascending points of coarse landmarks."""

@@ -35,6 +35,7 @@ _FEWEST_INLIERS = 8
 _RIVALS_VERIFIED = 2
 # nearer answers of one scene are about one place
 _SAME_PLACE_M = 1.0
+_SAME_VIEW_RAD = 0.5
 
 
 class Localizer:
@@ -116,18 +117,18 @@ class Localizer:
         self, features: Sequence[Features], query: Query, proposal: Proposal, lookout: Lookout, clock: StageClock
     ) -> LocalizationResult:
         """The answer from a part of the map, or from that of several rivals which the image confirms best."""
-        contenders = [] if proposal.keypoints is None else self._contenders(features, query, proposal, lookout, clock)
-        tried: list[tuple[Proposal, Hypothesis | None]] = [(c.part, c.hypothesis) for c in contenders]
-        refusal = LocalizationResult.refused(Status.NO_CANDIDATES)
-        for part, shown in tried[:_RIVALS_VERIFIED] or [(proposal, None)]:
-            answers = list(self._answers(features, query, part, clock))
+        if proposal.keypoints is None:
+            answers = list(self._answers(features, query, proposal, clock))
             with clock.stage("verification"):
-                result = self._best(answers, query, lookout)
-                if shown is not None and result.status is Status.POSE_REJECTED:
-                    result = result.or_better(self._second_look(shown, part, features, query, lookout))
-                if result.ok and shown is not None:
-                    others = [c.hypothesis for c in contenders if c.hypothesis is not shown]
-                    result = self._unless_rivalled(result, shown, others)
+                return self._best(answers, (), query, lookout)
+        refusal = LocalizationResult.refused(Status.POSE_REJECTED, "no place fits")
+        contenders = self._contenders(features, query, proposal, lookout, clock)
+        for one in contenders[:_RIVALS_VERIFIED]:
+            answers = list(self._answers(features, query, one.part, clock))
+            with clock.stage("verification"):
+                if not any(a.result.ok for a in answers):
+                    answers.append(self._second_look(one, answers[0], features, query, lookout))
+                result = self._best(answers, [c.hypothesis for c in contenders if c is not one], query, lookout)
             if result.ok or result.status is Status.AMBIGUOUS:
                 return result
             refusal = refusal.or_better(result)
@@ -155,23 +156,22 @@ class Localizer:
         return [contenders[i] for i in sorted(range(len(contenders)), key=lambda i: -wins[i])]
 
     def _second_look(
-        self, shown: Hypothesis, part: Proposal, features: Sequence[Features], query: Query, lookout: Lookout
-    ) -> LocalizationResult:
+        self, one: _Contender, refused: _Answer, features: Sequence[Features], query: Query, lookout: Lookout
+    ) -> _Answer:
         """What too few distinct matches left open: is most of the image found again from the pose that they tell?
 
         Matches that a pose guides to agree with it, so verification as usual is not enough.
         """
-        matches = shown.sight.matches
+        matches = one.hypothesis.sight.matches
         estimate = estimate_pose(self._pose, matches, query)
         if estimate is None:
-            return LocalizationResult.refused(Status.POSE_REJECTED, "no pose is found again")
+            return refused
         inliers = np.unique(matches.point_indices[estimate.inliers])
         found_again = Hypothesis.of(estimate.map_from_rig, inliers, lookout, self.map).sight.found_again
-        least = self._verifier.min_found_again
-        if found_again < least:
-            reason = f"{found_again:.0%} of the image is found again, at least {least:.0%} is needed"
-            return LocalizationResult.refused(Status.POSE_REJECTED, reason)
-        return self._verifier.verify(estimate, matches, features, query, part.name)
+        if found_again < self._verifier.min_found_again:
+            return refused
+        result = self._verifier.verify(estimate, matches, features, query, one.part.name)
+        return _Answer(result, refused.matches, one.part)
 
     def _answers(
         self, features: Sequence[Features], query: Query, part: Proposal, clock: StageClock
@@ -185,20 +185,28 @@ class Localizer:
             with clock.stage("verification"):
                 yield _Answer(self._verifier.verify(estimate, of_scene, features, query, part.name), matches, part)
 
-    def _best(self, answers: Sequence[_Answer], query: Query, lookout: Lookout) -> LocalizationResult:
-        """The answer that the image confirms best; none when another place explains it about as well."""
-        accepted = sorted((a for a in answers if a.result.ok), key=lambda a: -a.result.inliers)
+    def _best(
+        self, answers: Sequence[_Answer], others: Sequence[Hypothesis], query: Query, lookout: Lookout
+    ) -> LocalizationResult:
+        """The answer that the image confirms best; none when another place explains it about as well.
+
+        Args:
+            answers: at least one.
+            others: what else the image may show.
+            query: the images,
+            lookout: and their keypoints.
+        """
+        accepted = [a for a in answers if a.result.ok]
         if not accepted:
             return reduce(LocalizationResult.or_better, (a.result for a in answers))
-        rival = self._rival(accepted[0], query)
-        if len(accepted) == 1 and rival is None:
+        if len(accepted) == 1 and not others and self._rival(accepted[0], query) is None:
             return accepted[0].result
         shown = [self._hypothesis(a.result, lookout) for a in accepted]
         best = max(range(len(shown)), key=lambda i: sum(lead(shown[i], other) > 0 for other in shown))
-        others = [other for i, other in enumerate(shown) if i != best]
-        if rival is not None:
-            others.append(Hypothesis.of(*rival, lookout, self.map))
-        return self._unless_rivalled(accepted[best].result, shown[best], others)
+        elsewhere = [*others, *(other for i, other in enumerate(shown) if i != best)]
+        if (rival := self._rival(accepted[best], query)) is not None:
+            elsewhere.append(Hypothesis.of(*rival, lookout, self.map))
+        return self._unless_rivalled(accepted[best].result, shown[best], elsewhere)
 
     def _unless_rivalled(
         self, result: LocalizationResult, shown: Hypothesis, others: Sequence[Hypothesis]
@@ -217,7 +225,8 @@ class Localizer:
 
     def _of_one_place(self, first: Hypothesis, second: Hypothesis) -> bool:
         scenes = [self.map.scene_of(hypothesis.inlier_points) for hypothesis in (first, second)]
-        return scenes[0] is scenes[1] and first.map_from_rig.distance_to(second.map_from_rig)[0] < _SAME_PLACE_M
+        apart_m, turned = first.map_from_rig.distance_to(second.map_from_rig)
+        return scenes[0] is scenes[1] and apart_m < _SAME_PLACE_M and turned < _SAME_VIEW_RAD
 
     def _hypothesis(self, result: LocalizationResult, lookout: Lookout) -> Hypothesis:
         assert result.map_from_rig is not None

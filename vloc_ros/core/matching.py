@@ -76,11 +76,12 @@ class NearestNeighbourMatcher:
         """A matcher for a map; `like` has the index of the same map already."""
         self._config = config
         self._map = landmark_map
-        self._like = like
+        # the first of all, not a chain of those that were before
+        self._like: NearestNeighbourMatcher | None = (like._like or like) if like is not None else None
 
     @cached_property
     def _whole(self) -> faiss.IndexHNSWFlat:
-        """Of the whole map, made when it is first searched: where landmarks are recognised it may never be."""
+        """Of the whole map, made when it is first searched; a map that is too large for that never has one."""
         return _hnsw(self._map) if self._like is None else self._like._whole
 
     def _search_whole(self, projected: Array, count: int) -> tuple[Array, Array]:

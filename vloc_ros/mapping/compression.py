@@ -41,14 +41,17 @@ class Ranking:
         self._map, self._progress = landmark_map, progress
         self._coming = _by_worth(landmark_map, progress)
         self._taken: list[int] = []
+        self._found = np.zeros(len(landmark_map.scenes), np.int64)
+        self._wanted = [min(LEAST_POINTS_PER_SCENE, len(scene.points)) for scene in landmark_map.scenes]
 
     def best(self, count: int) -> Array:
         """(count,) int64 indices of the points to keep, of all that there are at most."""
         count = min(count, len(self._map.points))
         if missing := range(count - len(self._taken)):
-            self._taken += [next(self._coming) for _ in self._progress(missing, description="choosing points")]
-        while not self._has_first_of_all():
-            self._taken.append(next(self._coming))
+            for _ in self._progress(missing, description="choosing points"):
+                self._take()
+        while (self._found < self._wanted).any():
+            self._take()
         order = np.array(self._taken, np.int64)
         first = self._first(order)
         return np.concatenate([order[first], order[~first]])[:count]
@@ -61,10 +64,10 @@ class Ranking:
             first[np.flatnonzero(scene == number)[:LEAST_POINTS_PER_SCENE]] = True
         return first
 
-    def _has_first_of_all(self) -> bool:
-        found = np.bincount(self._map.scene_of_point[self._taken], minlength=len(self._map.scenes))
-        wanted = [min(LEAST_POINTS_PER_SCENE, len(scene.points)) for scene in self._map.scenes]
-        return bool((found >= wanted).all())
+    def _take(self) -> None:
+        point = next(self._coming)
+        self._taken.append(point)
+        self._found[self._map.scene_of_point[point]] += 1
 
 
 def points_by_worth(landmark_map: LandmarkMap) -> Array:
