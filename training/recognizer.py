@@ -68,7 +68,13 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--map", type=Path, required=True, metavar="MAP", help="what `vloc map build` wrote")
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="the images that it was built from")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the images that it was built from, under the keyframes' names: those of an update or a merged map in subfolders",
+    )
     parser.add_argument("--camera", type=Path, metavar="YAML", help="of the images, where the map does not know it")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="small", help="default: %(default)s")
     parser.add_argument(

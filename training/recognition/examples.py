@@ -54,7 +54,7 @@ def images_of_keyframes(landmark_map: LandmarkMap, folder: Path, camera: Camera 
     if not cameras:
         raise InputError("the map does not know its cameras, expected one per keyframe; give --camera YAML, or rebuild")
     paths = [folder / name for name in keyframes.names]
-    missing = [path.name for path in paths if not path.is_file()]
+    missing = [name for name, path in zip(keyframes.names, paths, strict=True) if not path.is_file()]
     if missing:
         raise InputError(
             f"{folder}: holds {len(paths) - len(missing)} of the map's {len(paths)} images, {missing[0]} is missing; "

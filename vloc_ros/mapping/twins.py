@@ -13,6 +13,7 @@ from vloc_ros.core.pose import Array
 NEAR_RAD = 0.02
 # distance of descriptors, in codes' space; what the localizer takes for the same where it knows where to look
 ALIKE = 0.5
+_AT_ONCE = 1 << 16
 _NEIGHBOURS = 8
 
 
@@ -44,7 +45,10 @@ def twins(some: DescribedPoints, others: DescribedPoints, reach: Array) -> Array
         return np.full(len(some), -1, np.int64)
     count = min(_NEIGHBOURS, len(others))
     apart, near = (a.reshape(len(some), count) for a in cKDTree(others.points).query(some.points, k=count))
-    unlike = np.linalg.norm(some.descriptors[:, None] - others.descriptors[near], axis=2)
+    unlike = np.empty(near.shape, np.float32)
+    for start in range(0, len(near), _AT_ONCE):  # all at once would take gigabytes of a large map
+        part = slice(start, start + _AT_ONCE)
+        unlike[part] = np.linalg.norm(some.descriptors[part, None] - others.descriptors[near[part]], axis=2)
     unlike[apart > reach[:, None]] = np.inf
     best = unlike.argmin(axis=1)
     rows = np.arange(len(some))

@@ -26,7 +26,7 @@ def is_intact(folder: Path, digest: str) -> bool:
         if map_hash(folder) != digest:
             return False
         map_files(folder)
-        read_map(folder)
+        read_map(folder, mapped=False)
     except MapError:
         return False
     return True

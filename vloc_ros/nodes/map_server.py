@@ -45,7 +45,7 @@ class ServedMap:
     def read(folder: Path) -> ServedMap:
         """Read and check a map; raises MapError."""
         manifest, files = read_manifest(folder), map_files(folder)
-        return ServedMap(folder, read_map(folder), manifest, _bytes(folder / _MANIFEST), files)
+        return ServedMap(folder, read_map(folder, mapped=False), manifest, _bytes(folder / _MANIFEST), files)
 
 
 class MapServerNode(ManagedNode):

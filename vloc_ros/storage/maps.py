@@ -27,7 +27,7 @@ from vloc_ros.core.landmark_map import (
     consecutive,
 )
 from vloc_ros.core.pose import Array
-from vloc_ros.storage.arrays import encoded_array
+from vloc_ros.storage.arrays import decoded_array, encoded_array
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.manifests import MANIFEST, manifest_bytes, read_manifest
 from vloc_ros.storage.map_folders import map_files, writing
@@ -62,8 +62,13 @@ def size_on_disk(landmark_map: LandmarkMap) -> int:
     return len(text) + sum(map(len, arrays.values()))
 
 
-def read_map(folder: Path) -> LandmarkMap:
-    """Read a map and verify every checksum; large arrays are memory-mapped from a private cache, see `unpacked`.
+def read_map(folder: Path, *, mapped: bool = True) -> LandmarkMap:
+    """Read a map and verify the checksum of every file that is read.
+
+    Args:
+        folder: of the map.
+        mapped: large arrays are memory-mapped from a private cache, see `unpacked`; one that is there already is taken
+            from it, and its file in the folder is not looked at. False reads every file.
 
     Raises:
         MapError: there is no map, or it is damaged, altered, or of a newer format.
@@ -71,7 +76,7 @@ def read_map(folder: Path) -> LandmarkMap:
     folder = Path(folder)
     manifest = read_manifest(folder)
     try:
-        return _checked(_assembled(manifest, _Arrays(folder, manifest["arrays"])))
+        return _checked(_assembled(manifest, _Arrays(folder, manifest["arrays"], mapped=mapped)))
     except MapError as error:
         if str(folder) in str(error):
             raise
@@ -179,13 +184,14 @@ def _quantisation_scale(descriptors: Array) -> float:
 class _Arrays:
     """The array table of a manifest, read and checked on demand."""
 
-    def __init__(self, folder: Path, table: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, table: Mapping[str, Any], *, mapped: bool) -> None:
         self._folder, self._table = folder, table
+        self._stored = stored_array if mapped else decoded_array
 
     def read(self, name: str, dtype: type[np.generic] | None = None) -> Array:
         if name not in self._table:
             raise MapError(f"the manifest lists no array {name}; build the map again")
-        array = stored_array(self._folder, name, self._table[name])
+        array = self._stored(self._folder, name, self._table[name])
         if dtype is not None and array.dtype != dtype:
             raise MapError(f"array {name} holds {array.dtype}, expected {np.dtype(dtype)}; build the map again")
         return array
