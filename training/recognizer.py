@@ -73,7 +73,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         required=True,
         metavar="DIR",
-        help="the images that it was built from, under the keyframes' names: those of an update or a merged map in subfolders",
+        help="the images that it was built from, by the keyframes' names: subfolders for an update or a merged map",
     )
     parser.add_argument("--camera", type=Path, metavar="YAML", help="of the images, where the map does not know it")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="small", help="default: %(default)s")
