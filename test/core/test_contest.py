@@ -76,3 +76,14 @@ def test_the_room_that_the_image_shows_leads(scene: SyntheticScene, mapped: floa
 def test_neither_of_two_copies_leads(scene: SyntheticScene) -> None:
     assert max(np.abs(_leads(scene, mapped=1.0, different=0.0))) < 0.01
     assert max(np.abs(_leads(scene, mapped=0.5, different=0.0))) < 0.04
+
+
+def test_how_many_keypoints_a_place_was_found_by_does_not_matter(scene: SyntheticScene) -> None:
+    landmark_map = _with_twin(scene, mapped=1.0, different=0.0)
+    count = len(scene.landmark_map.points)
+    lookout = Lookout(landmark_map, (scene.features(VIEWS[0]),), scene.query())
+    many = _hypothesis(landmark_map, lookout, VIEWS[0], np.arange(count))
+    there = _hypothesis(landmark_map, lookout, Pose(VIEWS[0].rotation, VIEWS[0].translation + AWAY),
+                        np.arange(count, 2 * count))  # fmt: skip
+    few = Hypothesis.of(there.map_from_rig, there.inlier_points[::8], lookout, landmark_map)
+    assert abs(lead(many, few)) < 0.02

@@ -21,8 +21,8 @@ _KEYFRAMES = 8
 # regions in which fewer points are predicted say little
 _FEWEST_POINTS = 3
 _FEWEST_REGIONS = 2
-# inliers count for a little: twice as many are worth a lead of 3 %
-_WORTH_OF_INLIERS = 0.04
+# their number counts for a little: twice as many are worth a lead of 3 %
+_WORTH_OF_NUMBER = 0.04
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,10 +43,12 @@ class Hypothesis:
 def lead(first: Hypothesis, second: Hypothesis) -> float:
     """By how much more of what it predicts the first is confirmed; negative when it is the second."""
     a, b = first.sight, second.sight
-    by_inliers = _WORTH_OF_INLIERS * float(np.log(len(first.inlier_points) / len(second.inlier_points)))
+    # not the inliers that each came with: they are of as many keypoints as were asked for it
+    confirmed = (max(int(sight.confirmed.sum()), 1) for sight in (a, b))
+    by_number = _WORTH_OF_NUMBER * float(np.log(next(confirmed) / next(confirmed)))
     both = np.flatnonzero((a.expected >= _FEWEST_POINTS) & (b.expected >= _FEWEST_POINTS))
     if len(both) < _FEWEST_REGIONS:
-        return by_inliers
+        return by_number
     weights = np.sqrt(np.minimum(a.expected[both], b.expected[both]))
     parts = a.confirmed[both] / a.expected[both] - b.confirmed[both] / b.expected[both]
-    return by_inliers + float((weights * parts).sum() / weights.sum())
+    return by_number + float((weights * parts).sum() / weights.sum())
