@@ -205,8 +205,17 @@ class Localizer:
         best = max(range(len(shown)), key=lambda i: sum(lead(shown[i], other) > 0 for other in shown))
         elsewhere = [*others, *(other for i, other in enumerate(shown) if i != best)]
         if (rival := self._rival(accepted[best], query)) is not None:
-            elsewhere.append(Hypothesis.of(*rival, lookout, self.map))
+            elsewhere.append(self._looked_at_again(Hypothesis.of(*rival, lookout, self.map), query, lookout))
         return self._unless_rivalled(accepted[best].result, shown[best], elsewhere)
+
+    def _looked_at_again(self, rough: Hypothesis, query: Query, lookout: Lookout) -> Hypothesis:
+        """A pose of a few keypoints, made of all that it guides to: as good as an answer that it is compared with."""
+        matches = rough.sight.matches
+        found = find_pose(self._pose, matches, query)
+        if found is None:
+            return rough
+        inliers = np.unique(matches.point_indices[agreeing(found, self._pose, matches, query)])
+        return Hypothesis.of(found, inliers, lookout, self.map) if len(inliers) else rough
 
     def _unless_rivalled(
         self, result: LocalizationResult, shown: Hypothesis, others: Sequence[Hypothesis]
