@@ -102,7 +102,11 @@ def growth(figures: dict[str, Figures]) -> str:
                 [
                     f"{size['rooms']} rooms, {size['points']} points",
                     name,
-                    *([_counts(way[group]) for group in ("all", "tellable", "untellable")] if exact else [""] * 3),
+                    *(
+                        [_counts(way[g]) for g in ("all", "tellable", "untellable")]
+                        if exact
+                        else [_refused(way["all"]), "", ""]
+                    ),
                     f"{way['p50_ms']:.0f}, {way['p95_ms']:.0f}",
                     f"{stored / 1e6:.1f} MB",
                     f"{way['resident_mb']:.0f} MB" if "resident_mb" in way else "",
@@ -124,6 +128,10 @@ def growth(figures: dict[str, Figures]) -> str:
     )
     header = ["map", "way", "right, wrong, refused of all", "can be told apart", "cannot", "ms", "stored", "resident"]
     return text + "\n" + table(header, rows)
+
+
+def _refused(group: Figures) -> str:
+    return f"{group.get('refused', 0)} of {group['queries']} refused"
 
 
 def _counts(group: Figures) -> str:
