@@ -118,7 +118,7 @@ def growth(figures: dict[str, Figures]) -> str:
         "(posters, books, parcels) are the same pixel for pixel but for a quarter, and walls and floors have marks "
         "of their own; points and keypoints' places from the renderer's truth, since search is measured and not "
         f"triangulation (rooms and queries in {minutes:.0f} minutes). The last building repeats its rooms exactly, for time and "
-        "memory alone. Right is within 25 cm and 2°; wrong is accepted and not right, nearly always in a room of the same "
+        "memory: every answer there is unfounded. Right is within 25 cm and 2°; wrong is accepted and not right, nearly always in a room of the same "
         "model. Images that can be told apart show, in 2 % of their pixels or more, bought things that no other room has "
         "at that place; those that cannot, in less than 0.5 %: of these an honest system refuses most. "
         "landmarks: places by the landmarks of the nearest points, compared where several are likely. places: VLAD. "
