@@ -67,7 +67,7 @@ def rival_of(
             return None
         quick = replace(pose, max_iterations=_iterations(_OF_ONE_KEYFRAME * needed / len(together.keypoints)))
         found = find_pose(quick, together.matches, query)
-        if found and _is_elsewhere(found, accepted.map_from_rig):
+        if found and is_elsewhere(found, accepted.map_from_rig):
             fitting = rivals.only(agreeing(found, pose, rivals.matches, query)).nearest()
             if len(fitting.keypoints) >= needed:
                 return found, np.unique(fitting.points)
@@ -75,7 +75,8 @@ def rival_of(
     return None
 
 
-def _is_elsewhere(some: Pose, other: Pose) -> bool:
+def is_elsewhere(some: Pose, other: Pose) -> bool:
+    """Whether two poses in one scene are of two places, or of two views from one."""
     apart_m, turned = some.distance_to(other)
     return apart_m > _ELSEWHERE_M or turned > _TURNED_RAD
 

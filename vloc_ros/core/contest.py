@@ -14,12 +14,10 @@ import numpy as np
 
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array, Pose
-from vloc_ros.core.sight import Lookout, Sight
+from vloc_ros.core.sight import FEWEST_POINTS, Lookout, Sight
 from vloc_ros.core.verification import expected_points
 
 _KEYFRAMES = 8
-# regions in which fewer points are predicted say little
-_FEWEST_POINTS = 3
 _FEWEST_REGIONS = 2
 # their number counts for a little: twice as many are worth a lead of 3 %
 _WORTH_OF_NUMBER = 0.04
@@ -46,7 +44,7 @@ def lead(first: Hypothesis, second: Hypothesis) -> float:
     # not the inliers that each came with: they are of as many keypoints as were asked for it
     confirmed = (max(int(sight.confirmed.sum()), 1) for sight in (a, b))
     by_number = _WORTH_OF_NUMBER * float(np.log(next(confirmed) / next(confirmed)))
-    both = np.flatnonzero((a.expected >= _FEWEST_POINTS) & (b.expected >= _FEWEST_POINTS))
+    both = np.flatnonzero((a.expected >= FEWEST_POINTS) & (b.expected >= FEWEST_POINTS))
     if len(both) < _FEWEST_REGIONS:
         return by_number
     weights = np.sqrt(np.minimum(a.expected[both], b.expected[both]))

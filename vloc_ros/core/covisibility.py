@@ -10,6 +10,7 @@ import numpy as np
 
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
+from vloc_ros.core.runs import runs
 
 _COVERED = 0.9
 _LEAST_GAIN = 0.01
@@ -95,8 +96,7 @@ class ReferencePlaces:
         """(R,) how alike each reference is to an image that shows (S,) landmarks with this evidence, 0 to 1."""
         offsets, references, roots = self._by_landmark
         counts = offsets[landmarks + 1] - offsets[landmarks]
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        chosen = np.repeat(offsets[landmarks], counts) + within
+        chosen = runs(offsets[landmarks], counts)
         of_image = np.repeat(np.sqrt(evidence / max(float(evidence.sum()), 1e-9)), counts)
         return np.bincount(references[chosen], weights=roots[chosen] * of_image, minlength=len(self.references))
 

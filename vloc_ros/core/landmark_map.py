@@ -14,6 +14,7 @@ from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.runs import runs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -309,9 +310,7 @@ class LandmarkMap:
         """
         offsets, keyframes = self._observers
         counts = offsets[points + 1] - offsets[points]
-        # the rows of all points, one after the other
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.bincount(keyframes[np.repeat(offsets[points], counts) + within], minlength=len(self.keyframes))
+        return np.bincount(keyframes[runs(offsets[points], counts)], minlength=len(self.keyframes))
 
     @cached_property
     def _observers(self) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ from functools import reduce
 
 import numpy as np
 
-from vloc_ros.core.ambiguity import rival_of
+from vloc_ros.core.ambiguity import is_elsewhere, rival_of
 from vloc_ros.core.config import PoseConfig, TrackingConfig
 from vloc_ros.core.contest import Hypothesis, lead
 from vloc_ros.core.covisibility import ReferencePlaces
@@ -33,9 +33,6 @@ _QUICK_ITERATIONS = 1000
 _FEWEST_INLIERS = 8
 # when the leader of the rivals is refused, the next one is asked
 _RIVALS_VERIFIED = 2
-# nearer answers of one scene are about one place
-_SAME_PLACE_M = 1.0
-_SAME_VIEW_RAD = 0.5
 
 
 class Localizer:
@@ -199,14 +196,17 @@ class Localizer:
         accepted = [a for a in answers if a.result.ok]
         if not accepted:
             return reduce(LocalizationResult.or_better, (a.result for a in answers))
-        if len(accepted) == 1 and not others and self._rival(accepted[0], query) is None:
-            return accepted[0].result
-        shown = [self._hypothesis(a.result, lookout) for a in accepted]
-        best = max(range(len(shown)), key=lambda i: sum(lead(shown[i], other) > 0 for other in shown))
-        elsewhere = [*others, *(other for i, other in enumerate(shown) if i != best)]
-        if (rival := self._rival(accepted[best], query)) is not None:
+        best, elsewhere = accepted[0], list(others)
+        if len(accepted) > 1:
+            shown = [self._hypothesis(a.result, lookout) for a in accepted]
+            leader = max(range(len(shown)), key=lambda i: sum(lead(shown[i], other) > 0 for other in shown))
+            best = accepted[leader]
+            elsewhere += [other for i, other in enumerate(shown) if i != leader]
+        if (rival := self._rival(best, query)) is not None:
             elsewhere.append(self._looked_at_again(Hypothesis.of(*rival, lookout, self.map), query, lookout))
-        return self._unless_rivalled(accepted[best].result, shown[best], elsewhere)
+        if not elsewhere:
+            return best.result
+        return self._unless_rivalled(best.result, self._hypothesis(best.result, lookout), elsewhere)
 
     def _looked_at_again(self, rough: Hypothesis, query: Query, lookout: Lookout) -> Hypothesis:
         """A pose of a few keypoints, made of all that it guides to: as good as an answer that it is compared with."""
@@ -234,8 +234,7 @@ class Localizer:
 
     def _of_one_place(self, first: Hypothesis, second: Hypothesis) -> bool:
         scenes = [self.map.scene_of(hypothesis.inlier_points) for hypothesis in (first, second)]
-        apart_m, turned = first.map_from_rig.distance_to(second.map_from_rig)
-        return scenes[0] is scenes[1] and apart_m < _SAME_PLACE_M and turned < _SAME_VIEW_RAD
+        return scenes[0] is scenes[1] and not is_elsewhere(first.map_from_rig, second.map_from_rig)
 
     def _hypothesis(self, result: LocalizationResult, lookout: Lookout) -> Hypothesis:
         assert result.map_from_rig is not None

@@ -18,13 +18,14 @@ from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.matching import Matches
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import Query, View
+from vloc_ros.core.runs import runs
 
 # a point is confirmed by a keypoint so near to where it should be, and so much alike
 _NEAR_PX = 8.0
 _ALIKE = 0.6
 _GRID = (8, 8)
 # regions in which fewer points are expected say little
-_FEWEST_POINTS = 3
+FEWEST_POINTS = 3
 _MORE_THAN_CHANCE = 0.15
 
 
@@ -48,7 +49,7 @@ class Sight:
     def found_again(self) -> float:
         """The part of the regions with expected points, and of the image's keypoints, whichever is less, where more is
         confirmed than by chance. Chance confirms a few points everywhere, and hardly any region of many."""
-        regions = np.flatnonzero(self.expected >= _FEWEST_POINTS)
+        regions = np.flatnonzero(self.expected >= FEWEST_POINTS)
         agreeing = regions[self.confirmed[regions] >= _MORE_THAN_CHANCE * self.expected[regions]]
         explained = self.keypoints[agreeing].sum() / max(int(self.keypoints.sum()), 1)
         return float(min(len(agreeing) / max(len(regions), 1), explained))
@@ -66,6 +67,13 @@ class Lookout:
         return [self._map.codec.project(found.descriptors) for found in self._features]
 
     @cached_property
+    def _keypoints(self) -> Array:
+        """(V * 64,) keypoints in each region of each view, wherever it was taken from."""
+        size = _GRID[0] * _GRID[1]
+        of_views = zip(self._xy, self._views, strict=True)
+        return np.concatenate([np.bincount(_regions(xy, view), minlength=size) for xy, view in of_views])
+
+    @cached_property
     def _cells(self) -> list[_Cells]:
         return [_Cells(xy, view) for xy, view in zip(self._xy, self._views, strict=True)]
 
@@ -73,13 +81,11 @@ class Lookout:
         """What the views show of (N,) points of the map, if they were taken from there."""
         parts = [self._in_view(number, map_from_rig, points) for number in range(len(self._views))]
         expected, confirmed, keypoints, seen = zip(*parts, strict=True)
-        shown = [np.bincount(_regions(xy, v), minlength=_GRID[0] * _GRID[1])
-                 for xy, v in zip(self._xy, self._views, strict=True)]  # fmt: skip
         views = np.repeat(np.arange(len(parts), dtype=np.int32), [len(k) for k in keypoints])
         xy = np.concatenate([of_view[k] for of_view, k in zip(self._xy, keypoints, strict=True)])
         indices = np.concatenate(seen)
         matches = Matches(views, xy, indices, self._map.points[indices].astype(np.float64))
-        return Sight(np.concatenate(expected), np.concatenate(confirmed), np.concatenate(shown), matches)
+        return Sight(np.concatenate(expected), np.concatenate(confirmed), self._keypoints, matches)
 
     def _in_view(self, number: int, map_from_rig: Pose, points: Array) -> tuple[Array, Array, Array, Array]:
         view = self._views[number]
@@ -133,7 +139,6 @@ class _Cells:
         for above in (-self._columns, 0, self._columns):
             start = np.searchsorted(self._sorted, cell + above - 1, side="left")
             counts = np.searchsorted(self._sorted, cell + above + 1, side="right") - start
-            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             rows.append(np.repeat(np.arange(len(pixels)), counts))
-            keypoints.append(self._order[np.repeat(start, counts) + within])
+            keypoints.append(self._order[runs(start, counts)])
         return np.concatenate(rows), np.concatenate(keypoints)

@@ -1,0 +1,8 @@
+import numpy as np
+
+from vloc_ros.core.runs import runs
+
+
+def test_runs_are_listed_one_after_the_other() -> None:
+    np.testing.assert_array_equal(runs(np.array([5, 0, 9, 2]), np.array([2, 3, 0, 1])), [5, 6, 0, 1, 2, 2])
+    assert len(runs(np.zeros(0, int), np.zeros(0, int))) == 0
