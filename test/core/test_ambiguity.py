@@ -9,10 +9,12 @@ import pytest
 from synthetic import SyntheticScene, looking
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.ambiguity import _iterations
-from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.ambiguity import _iterations, rivals_of
+from vloc_ros.core.config import LocalizerConfig, MatcherConfig, PoseConfig
 from vloc_ros.core.landmark_map import Keyframes, LandmarkMap
-from vloc_ros.core.pose import Array
+from vloc_ros.core.matching import NearestNeighbourMatcher
+from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.proposals import Proposal
 from vloc_ros.core.query import PosePrior
 from vloc_ros.core.result import Status
 
@@ -69,6 +71,21 @@ def test_a_few_things_that_hang_elsewhere_too_do_not_matter(scene: SyntheticScen
         result = localizer.localize_features((scene.features(view),), scene.query())
         assert result.status is Status.OK
         assert result.map_from_rig.distance_to(view)[0] < 1e-3
+
+
+def test_places_that_are_known_are_not_found_again(scene: SyntheticScene) -> None:
+    """What an answer is compared with anyway need not be looked for."""
+    landmark_map, view = _twice(scene, 1.0, 0.9), VIEWS[0]
+    query, found = scene.query(), (scene.features(view),)
+    there = Pose(view.rotation, view.translation + AWAY)
+    neighbours = NearestNeighbourMatcher(MatcherConfig(), landmark_map).neighbours(found, Proposal("all"))
+    accepted = build_localizer(LocalizerConfig(), scene.landmark_map).localize_features(found, query)
+    assert accepted.map_from_rig.distance_to(view)[0] < 1e-3
+    about = {"landmark_map": landmark_map, "pose": PoseConfig()}
+    unknown = [pose for pose, _ in rivals_of(accepted, [], neighbours, query, **about)]
+    assert len(unknown) == 1
+    assert unknown[0].distance_to(there)[0] < 1e-3
+    assert not list(rivals_of(accepted, unknown, neighbours, query, **about))
 
 
 def test_a_few_inliers_among_many_lookalikes_take_no_longer(scene: SyntheticScene) -> None:

@@ -16,11 +16,13 @@ from vloc_ros.core.config import (
     ProposalConfig,
     VerificationConfig,
 )
+from vloc_ros.core.covisibility import ReferencePlaces
 from vloc_ros.core.errors import MapError, ModelError
 from vloc_ros.core.features import Features
-from vloc_ros.core.landmark_map import LandmarkTable
+from vloc_ros.core.landmark_map import Keyframes, LandmarkTable
+from vloc_ros.core.matching import NearestNeighbourMatcher
 from vloc_ros.core.pose import Array
-from vloc_ros.core.recognition import Recognition
+from vloc_ros.core.recognition import LandmarkPlaces, Recognition, VotedLandmarks
 from vloc_ros.core.result import Status
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
@@ -97,6 +99,36 @@ def test_votes_need_no_training(room: SyntheticScene) -> None:
     result = localizer.localize_features((room.features(VIEWPOINT, noise_px=1.0),), room.query())
     assert (result.status, result.proposal) == (Status.OK, "landmarks/voted")
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 0.02
+
+
+def test_copies_of_a_thing_share_its_votes(room: SyntheticScene) -> None:
+    """A map that holds every point in four landmarks: all four places are proposed, as rivals."""
+    once = room.landmark_map
+    count, away = len(once.points), np.arange(4)[:, None, None] * np.array([30.0, 0.0, 0.0])
+    frames = once.keyframes
+    copies = Keyframes(
+        names=tuple(f"{k}.png" for k in range(4 * len(frames))),
+        rotations=np.tile(frames.rotations, (4, 1, 1)),
+        translations=(frames.translations + away).reshape(-1, 3),
+        point_offsets=np.cumsum([0, *np.tile(np.diff(frames.point_offsets), 4)]),
+        point_indices=np.concatenate([frames.point_indices + i * count for i in range(4)]).astype(np.int32),
+    )
+    four = replace(
+        once,
+        scenes=(replace(once.scene(), points=range(4 * count), keyframes=range(4 * len(frames))),),
+        points=(once.points + away).reshape(-1, 3).astype(np.float32),
+        landmark_ids=np.repeat(np.arange(4), count).astype(np.int32),
+        codes=np.tile(once.codes, (4, 1)),
+        keyframes=copies,
+        places={},
+    )
+    matcher = NearestNeighbourMatcher(MatcherConfig(), four)
+    places = LandmarkPlaces(ProposalConfig(), ReferencePlaces(four))
+    asked = (room.features(VIEWPOINT),), room.query()
+    first, *_ = VotedLandmarks(four, matcher, places).propose(*asked)
+    floors = {int(part.point_indices[0] // count) for part in (first, *first.rivals)}
+    assert floors == {0, 1, 2, 3}
+    assert build_localizer(_config(), four).localize_features(*asked).status is Status.AMBIGUOUS
 
 
 def test_small_maps_are_searched_as_a_whole(room: SyntheticScene) -> None:

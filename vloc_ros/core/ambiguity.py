@@ -8,6 +8,7 @@ own, and when about as many keypoints agree on it, a contest has to say which of
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,18 +35,20 @@ _MISSED = 1e-3
 _ITERATIONS = (20, 1000)
 
 
-def rival_of(
+def rivals_of(
     accepted: LocalizationResult,
+    known: Sequence[Pose],
     neighbours: Neighbours,
     query: Query,
     *,
     landmark_map: LandmarkMap,
     pose: PoseConfig,
-) -> tuple[Pose, Array] | None:
-    """A pose elsewhere in the scene that many of the keypoints fit as well, and the points; None when there is none.
+) -> Iterator[tuple[Pose, Array]]:
+    """Poses elsewhere in the scene that many of the keypoints fit as well, each with the points that do.
 
     Args:
         accepted: with its pose.
+        known: other poses in its scene that it is compared with anyway.
         neighbours: of all keypoints of the query.
         query: the images' cameras.
         landmark_map: where the points are.
@@ -55,24 +58,25 @@ def rival_of(
     pairs = _Pairs.in_scene(landmark_map.scene(accepted.frame_id), neighbours, landmark_map)
     near = agreeing(accepted.map_from_rig, pose, pairs.matches, query)
     if not near.any():
-        return None
+        return
     like = pairs.distances <= np.percentile(pairs.distances[near], _LIKE_PERCENTILE)
     of_accepted = len(np.unique(pairs.keypoints[near & like]))
     needed = _SHARE * of_accepted
+    for other in known:
+        near |= agreeing(other, pose, pairs.matches, query)
     rivals = rest = pairs.only(like & ~near)
     for _ in range(_PLACES_TRIED):
         seen = rest.seen_together()
         together = rest.only(seen).nearest()
         if len(together.keypoints) < _OF_ONE_KEYFRAME * needed:
-            return None
+            return
         quick = replace(pose, max_iterations=_iterations(_OF_ONE_KEYFRAME * needed / len(together.keypoints)))
         found = find_pose(quick, together.matches, query)
-        if found and is_elsewhere(found, accepted.map_from_rig):
+        if found and all(is_elsewhere(found, other) for other in (accepted.map_from_rig, *known)):
             fitting = rivals.only(agreeing(found, pose, rivals.matches, query)).nearest()
             if len(fitting.keypoints) >= needed:
-                return found, np.unique(fitting.points)
+                yield found, np.unique(fitting.points)
         rest = rest.only(~seen)
-    return None
 
 
 def is_elsewhere(some: Pose, other: Pose) -> bool:

@@ -90,7 +90,7 @@ class ProposalConfig(Checked):
     )
     landmark_places: int = parameter(5, "places that landmarks point to, at most", low=1, high=100)
     rival_likeness: float = parameter(
-        0.6, "places this likely, over the likeliest, are compared with it", low=0.0, high=1.0
+        0.5, "places this likely, over the likeliest, are compared with it", low=0.0, high=1.0
     )
     prior_max_position_std_m: float = parameter(
         5.0, "a prior less certain than this is ignored", unit="m", low=0.0, high=1000.0

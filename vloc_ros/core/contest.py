@@ -8,12 +8,21 @@ both predict something: what one map happens not to hold says nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
+from vloc_ros.core.ambiguity import is_elsewhere, rivals_of
+from vloc_ros.core.asked import Asked
+from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.matching import Matches
 from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.proposals import Proposal
+from vloc_ros.core.registration import agreeing, find_pose
+from vloc_ros.core.result import LocalizationResult, Status
 from vloc_ros.core.sight import FEWEST_POINTS, Lookout, Sight
 from vloc_ros.core.verification import expected_points
 
@@ -50,3 +59,88 @@ def lead(first: Hypothesis, second: Hypothesis) -> float:
     weights = np.sqrt(np.minimum(a.expected[both], b.expected[both]))
     parts = a.confirmed[both] / a.expected[both] - b.confirmed[both] / b.expected[both]
     return by_number + float((weights * parts).sum() / weights.sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What was made of the matches with one part of the map."""
+
+    result: LocalizationResult
+    matches: Matches
+    part: Proposal
+
+
+class Contest:
+    """Which of several answers about one image counts, if any."""
+
+    def __init__(self, landmark_map: LandmarkMap, *, pose: PoseConfig, min_lead: float) -> None:
+        self._map, self._pose, self._min_lead = landmark_map, pose, min_lead
+
+    def won(self, answers: Sequence[Answer], others: Sequence[Hypothesis], asked: Asked) -> LocalizationResult:
+        """The answer that the image confirms best; none when another place explains it about as well.
+
+        Args:
+            answers: at least one.
+            others: what else the image may show.
+            asked: the query.
+        """
+        accepted = [a for a in answers if a.result.ok]
+        if not accepted:
+            return reduce(LocalizationResult.or_better, (a.result for a in answers))
+        best, elsewhere = accepted[0], list(others)
+        if len(accepted) > 1:
+            shown = [self._hypothesis(a.result, asked.lookout) for a in accepted]
+            leader = max(range(len(shown)), key=lambda i: sum(lead(shown[i], other) > 0 for other in shown))
+            best = accepted[leader]
+            elsewhere += [other for i, other in enumerate(shown) if i != leader]
+        elsewhere += self._rivals(best, elsewhere, asked)
+        if not elsewhere:
+            return best.result
+        return self._unless_rivalled(best.result, self._hypothesis(best.result, asked.lookout), elsewhere)
+
+    def _rivals(self, best: Answer, known: Sequence[Hypothesis], asked: Asked) -> Iterator[Hypothesis]:
+        """Other places that many keypoints fit as well as the best answer, and nobody asked."""
+        neighbours = best.part.neighbours or best.matches.neighbours
+        if best.part.windows or neighbours is None:  # who knows where it is has nothing to choose
+            return
+        poses = [
+            other.map_from_rig
+            for other in known
+            if self._map.scene_of(other.inlier_points).frame_id == best.result.frame_id
+        ]
+        for pose, points in rivals_of(
+            best.result, poses, neighbours, asked.query, landmark_map=self._map, pose=self._pose
+        ):
+            yield self._looked_at_again(Hypothesis.of(pose, points, asked.lookout, self._map), asked)
+
+    def _looked_at_again(self, rough: Hypothesis, asked: Asked) -> Hypothesis:
+        """A pose of a few keypoints, made of all that it guides to: as good as an answer that it is compared with."""
+        matches = rough.sight.matches
+        found = find_pose(self._pose, matches, asked.query)
+        if found is None:
+            return rough
+        inliers = np.unique(matches.point_indices[agreeing(found, self._pose, matches, asked.query)])
+        return Hypothesis.of(found, inliers, asked.lookout, self._map) if len(inliers) else rough
+
+    def _unless_rivalled(
+        self, result: LocalizationResult, shown: Hypothesis, others: Sequence[Hypothesis]
+    ) -> LocalizationResult:
+        """An answer; none where it leads one of the others, of another place, by too little."""
+        elsewhere = [other for other in others if not self._of_one_place(shown, other)]
+        leads = [lead(shown, other) for other in elsewhere]
+        if min(leads, default=np.inf) >= self._min_lead:
+            return result
+        other = elsewhere[int(np.argmin(leads))]
+        frame_id = self._map.scene_of(other.inlier_points).frame_id
+        apart_m, _ = shown.map_from_rig.distance_to(other.map_from_rig)
+        where = f"{apart_m:.1f} m away" if frame_id == result.frame_id else f"in {frame_id}"
+        reason = f"another place, {where}, explains the image as well: {min(leads):+.1%} of what is expected"
+        return result.refused_as(Status.AMBIGUOUS, reason)
+
+    def _of_one_place(self, first: Hypothesis, second: Hypothesis) -> bool:
+        scenes = [self._map.scene_of(hypothesis.inlier_points) for hypothesis in (first, second)]
+        return scenes[0] is scenes[1] and not is_elsewhere(first.map_from_rig, second.map_from_rig)
+
+    def _hypothesis(self, result: LocalizationResult, lookout: Lookout) -> Hypothesis:
+        assert result.map_from_rig is not None
+        return Hypothesis.of(result.map_from_rig, np.unique(result.inlier_points), lookout, self._map)

@@ -12,12 +12,11 @@ import numpy as np
 from vloc_ros.core.config import MatcherConfig
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.nearest import nearest
 from vloc_ros.core.pose import Array
-from vloc_ros.core.proposals import Neighbours, Proposal, Window
+from vloc_ros.core.proposals import Neighbours, Proposal
 
 _NEIGHBOURS = 4
-# a megabyte, which stays in the cache: two thirds of the time of 256 keypoints at once, with 9000 candidates
-_DISTANCES_AT_ONCE = 1 << 18
 _HNSW_LINKS = 16
 # the graph keeps what it is given: nobody else does
 _ADDED_AT_ONCE = 1 << 16
@@ -84,10 +83,10 @@ class NearestNeighbourMatcher:
         """Of the whole map, made when it is first searched; a map that is too large for that never has one."""
         return _hnsw(self._map) if self._like is None else self._like._whole
 
-    def _search_whole(self, projected: Array, count: int) -> tuple[Array, Array]:
+    def _search_whole(self, projected: Array, breadth: int) -> tuple[Array, Array]:
         # faiss's own type stubs do not know it
-        breadth = faiss.SearchParametersHNSW(efSearch=self._config.search_breadth)  # type: ignore[attr-defined]
-        found: tuple[Array, Array] = self._whole.search(projected, count, params=breadth)
+        how = faiss.SearchParametersHNSW(efSearch=breadth)  # type: ignore[attr-defined]
+        found: tuple[Array, Array] = self._whole.search(projected, _NEIGHBOURS, params=how)
         return found
 
     def match(self, features: Sequence[Features], proposal: Proposal) -> Matches:
@@ -101,14 +100,21 @@ class NearestNeighbourMatcher:
         positions = self._map.points[indices].astype(np.float64)
         return Matches(views[chosen], neighbours.xy[chosen], indices, positions, neighbours)
 
-    def neighbours(self, features: Sequence[Features], proposal: Proposal) -> Neighbours:
-        """Of the points that the proposal names those that look most like each keypoint of all views."""
-        found = [self._nearest(view, one, proposal) for view, one in enumerate(features)]
+    def neighbours(self, features: Sequence[Features], proposal: Proposal, *, breadth: int | None = None) -> Neighbours:
+        """Of the points that the proposal names those that look most like each keypoint of all views.
+
+        Args:
+            features: of each view.
+            proposal: a part of the map, or the whole.
+            breadth: of the search in the whole map, None for the one configured.
+        """
+        breadth = breadth or self._config.search_breadth
+        found = [self._nearest(view, one, proposal, breadth) for view, one in enumerate(features)]
         distances, points = (np.concatenate(parts) for parts in zip(*found, strict=True))
         views = np.repeat(np.arange(len(features), dtype=np.int32), [len(one) for one in features])
         return Neighbours(views, np.concatenate([one.xy for one in features]), points, distances)
 
-    def _nearest(self, view: int, features: Features, proposal: Proposal) -> tuple[Array, Array]:
+    def _nearest(self, view: int, features: Features, proposal: Proposal, breadth: int) -> tuple[Array, Array]:
         """(K, 4) squared distances and map points of the candidates that look most like each keypoint of a view."""
         candidates = proposal.point_indices
         if not len(features) or (candidates is not None and len(candidates) < _NEIGHBOURS):
@@ -116,17 +122,13 @@ class NearestNeighbourMatcher:
             return np.full(none.shape, np.inf, np.float32), none
         descriptors = self._map.codec.project(features.descriptors)
         if candidates is None:
-            distances, neighbours = self._search_whole(descriptors, _NEIGHBOURS)
-        elif proposal.windows:
-            distances, neighbours = _nearest_within(
-                proposal.windows[view], features.xy, descriptors, self._map.descriptors_of(candidates)
-            )
-            neighbours = candidates[neighbours]
+            distances, neighbours = self._search_whole(descriptors, breadth)
+            return distances, neighbours
+        off = proposal.windows[view].outside(features.xy) if proposal.windows else None
+        distances, neighbours = nearest(descriptors, self._map.descriptors_of(candidates), _NEIGHBOURS, exclude=off)
+        if proposal.windows:
             distances[distances > self._config.max_distance_in_window**2] = np.inf
-        else:
-            distances, neighbours = faiss.knn(descriptors, self._map.descriptors_of(candidates), _NEIGHBOURS)
-            neighbours = candidates[neighbours]
-        return distances, neighbours
+        return distances, candidates[neighbours]
 
     def _distinct(self, distances: Array, neighbours: Array) -> Array:
         """Keypoints whose best match beats the next one elsewhere; distances are squared."""
@@ -139,33 +141,6 @@ class NearestNeighbourMatcher:
         found = np.isfinite(distances[:, 0]) & (neighbours[:, 0] >= 0)
         distinct = (distances[:, 0] <= self._config.ratio**2 * rival) & found
         return np.flatnonzero(distinct)
-
-
-def _nearest_within(window: Window, xy: Array, descriptors: Array, candidates: Array) -> tuple[Array, Array]:
-    """(K, 4) squared distances and indices of the candidates most alike, of those that may lie at each keypoint."""
-    lengths = (candidates**2).sum(axis=1)
-    at_once = max(1, _DISTANCES_AT_ONCE // len(candidates))
-    parts = []
-    for start in range(0, len(xy), at_once):
-        some = slice(start, start + at_once)
-        squared = (descriptors[some] ** 2).sum(axis=1)[:, None] + lengths - 2 * descriptors[some] @ candidates.T
-        off = (xy[some, :1] - window.xy[:, 0]) ** 2 + (xy[some, 1:] - window.xy[:, 1]) ** 2
-        squared[off > window.radius_px**2] = np.inf
-        parts.append(_smallest(squared))
-    distances, neighbours = zip(*parts, strict=True)
-    return np.concatenate(distances), np.concatenate(neighbours)
-
-
-def _smallest(values: Array) -> tuple[Array, Array]:
-    """(K, 4) smallest values of each row, ascending, and their columns; `values` is used up."""
-    rows = np.arange(len(values))
-    smallest, columns = [], []
-    for _ in range(_NEIGHBOURS):
-        column = values.argmin(axis=1)
-        columns.append(column)
-        smallest.append(values[rows, column])
-        values[rows, column] = np.inf
-    return np.column_stack(smallest), np.column_stack(columns)
 
 
 def _mutual(keypoints: Array, distances: Array, points: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +36,15 @@ class Window:
 
     xy: Array
     radius_px: Array
+
+    def outside(self, keypoints: Array) -> Callable[[slice], Array]:
+        """Of some of (K, 2) pixels, (len, C) whether each lies farther from a candidate than that may."""
+
+        def of(some: slice) -> Array:
+            off = (keypoints[some, :1] - self.xy[:, 0]) ** 2 + (keypoints[some, 1:] - self.xy[:, 1]) ** 2
+            return np.asarray(off > self.radius_px**2)
+
+        return of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,11 @@ _REFERENCES_ASKED = 64
 # so many keypoints, the strongest, vote
 _VOTERS = 700
 # so many find a pose, if there is one
-_KEYPOINTS = 512
+_KEYPOINTS = 384
+# squared distances up to so many times the smallest
+_AS_ALIKE = 1.25
+# as narrow as HNSW allows: a vote that goes astray is one of hundreds
+_BREADTH = 8
 # references that are about as likely as the first of a place add what they see to it
 _OF_ONE_PLACE = 0.85
 # what a place sees less of is of the place beside it
@@ -116,16 +120,21 @@ class LandmarkPlaces:
 
 
 class VotedLandmarks:
-    """Needs no training: every keypoint votes for the landmark of the map's point that looks most like it."""
+    """Needs no training: every keypoint votes for the landmarks of the map's points that look most like it."""
 
     def __init__(self, landmark_map: LandmarkMap, matcher: NearestNeighbourMatcher, places: LandmarkPlaces) -> None:
         self._map, self._matcher, self._places = landmark_map, matcher, places
 
     def propose(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
         """Places by votes, see `LandmarkPlaces`."""
-        neighbours = self._matcher.neighbours([found.strongest(_VOTERS) for found in features], Proposal(""))
-        nearest = neighbours.point_indices[:, 0]
-        landmarks, votes = np.unique(self._map.landmark_ids[nearest[nearest >= 0]], return_counts=True)
+        neighbours = self._matcher.neighbours(
+            [found.strongest(_VOTERS) for found in features], Proposal(""), breadth=_BREADTH
+        )
+        # a vote is shared by all that look about as much alike: which copy of a thing is found first is chance
+        alike = (neighbours.distances <= _AS_ALIKE * neighbours.distances[:, :1]) & (neighbours.point_indices >= 0)
+        sharing = alike.sum(axis=1)
+        landmarks, which = np.unique(self._map.landmark_ids[neighbours.point_indices[alike]], return_inverse=True)
+        votes = np.bincount(which, weights=np.repeat(1.0 / np.maximum(sharing, 1), sharing))
         yield from self._places.proposals(landmarks, votes, name="landmarks/voted", neighbours=neighbours)
 
 

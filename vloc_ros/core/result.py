@@ -69,6 +69,11 @@ class LocalizationResult:
         """True when a pose was found and accepted."""
         return self.status is Status.OK
 
+    @property
+    def is_final(self) -> bool:
+        """Accepted or ambiguous: what fits two places is no clearer where only one of them is looked at."""
+        return self.status in (Status.OK, Status.AMBIGUOUS)
+
     @staticmethod
     def refused(status: Status, reason: str = "") -> LocalizationResult:
         """A no before any estimate."""

@@ -1,0 +1,49 @@
+"""Nearest neighbours against all distances, one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vloc_ros.core import nearest as module
+from vloc_ros.core.nearest import nearest
+from vloc_ros.core.pose import Array
+
+
+def _all_distances(queries: Array, candidates: Array) -> Array:
+    return np.asarray(((queries[:, None].astype(float) - candidates.astype(float)) ** 2).sum(axis=2))
+
+
+@pytest.mark.parametrize("at_once", [1, 1000, 1 << 19])
+def test_the_nearest_of_all(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(module, "_DISTANCES_AT_ONCE", at_once)
+    rng = np.random.default_rng(3)
+    queries, candidates = (rng.normal(size=(n, 16)).astype(np.float32) for n in (70, 150))
+    expected = _all_distances(queries, candidates)
+    distances, found = nearest(queries, candidates, 4)
+    assert np.array_equal(found, np.argsort(expected, axis=1)[:, :4])
+    assert np.allclose(distances, np.sort(expected, axis=1)[:, :4], rtol=1e-4)
+
+
+def test_what_is_excluded_is_infinitely_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_DISTANCES_AT_ONCE", 200)
+    rng = np.random.default_rng(4)
+    queries, candidates = (rng.normal(size=(n, 8)).astype(np.float32) for n in (30, 40))
+    off = rng.random((30, 40)) < 0.7
+    off[7] = True
+    expected = np.where(off, np.inf, _all_distances(queries, candidates))
+    distances, found = nearest(queries, candidates, 2, exclude=lambda some: off[some])
+    assert np.allclose(distances, np.sort(expected, axis=1)[:, :2], rtol=1e-4)
+    assert np.isinf(distances[7]).all()
+    known = np.isfinite(distances)
+    assert not off[np.arange(30).repeat(2).reshape(30, 2)[known], found[known]].any()
+
+
+def test_itself_is_at_no_distance() -> None:
+    """Lengths cancel up to rounding, and no square is negative."""
+    some = np.random.default_rng(5).normal(size=(50, 64)).astype(np.float32)
+    some /= np.linalg.norm(some, axis=1, keepdims=True)
+    distances, found = nearest(some, some, 1)
+    assert np.array_equal(found[:, 0], np.arange(50))
+    assert (distances >= 0).all()
+    assert distances.max() < 1e-5

@@ -1,0 +1,115 @@
+"""From a part of the map to an answer: matches, pose, verification; of several rivals the one that the image shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vloc_ros.core.asked import Asked
+from vloc_ros.core.config import PoseConfig
+from vloc_ros.core.contest import Answer, Contest, Hypothesis, lead
+from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.matching import NearestNeighbourMatcher
+from vloc_ros.core.proposals import Proposal
+from vloc_ros.core.registration import agreeing, estimate_pose, find_pose
+from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.verification import Verifier
+
+# so many scenes, those with most matches, are asked about an image
+_SCENES_ASKED = 3
+# where a fifth of the matches are right, so many samples miss them once in a thousand times
+_QUICK_ITERATIONS = 1000
+_FEWEST_INLIERS = 8
+# when the leader of the rivals is refused, the next one is asked
+_RIVALS_VERIFIED = 2
+
+
+class Solver:
+    """Answers from the parts of one map."""
+
+    def __init__(
+        self,
+        landmark_map: LandmarkMap,
+        *,
+        matcher: NearestNeighbourMatcher,
+        pose: PoseConfig,
+        verifier: Verifier,
+        contest: Contest,
+    ) -> None:
+        self._map, self._matcher, self._pose = landmark_map, matcher, pose
+        self._verifier, self._contest = verifier, contest
+        self._quick = replace(pose, max_iterations=min(_QUICK_ITERATIONS, pose.max_iterations))
+
+    def solve(self, asked: Asked, proposal: Proposal) -> LocalizationResult:
+        """The answer from a part of the map, or from that of several rivals which the image confirms best."""
+        if proposal.keypoints is None:
+            answers = list(self._answers(asked, proposal))
+            with asked.clock.stage("verification"):
+                return self._contest.won(answers, (), asked)
+        refusal = LocalizationResult.refused(Status.POSE_REJECTED, "no place fits")
+        contenders = self._contenders(asked, proposal)
+        for one in contenders[:_RIVALS_VERIFIED]:
+            answers = list(self._answers(asked, one.part))
+            with asked.clock.stage("verification"):
+                if not any(a.result.ok for a in answers):
+                    answers.append(self._second_look(asked, one, answers[0]))
+                result = self._contest.won(answers, [c.hypothesis for c in contenders if c is not one], asked)
+            if result.is_final:
+                return result
+            refusal = refusal.or_better(result)
+        return refusal
+
+    def _contenders(self, asked: Asked, proposal: Proposal) -> list[_Contender]:
+        """Rivals with a pose from their strongest keypoints, the one that leads all others first."""
+        few = tuple(found.strongest(proposal.keypoints) for found in asked.features)
+        contenders = []
+        for part in (proposal, *proposal.rivals):
+            with asked.clock.stage("matching"):
+                matches = self._matcher.match(few, part)
+            with asked.clock.stage("pose"):
+                found = find_pose(self._quick, matches, asked.query)
+            if found is None:
+                continue
+            with asked.clock.stage("verification"):
+                inliers = matches.point_indices[agreeing(found, self._pose, matches, asked.query)]
+                if len(inliers) >= max(_FEWEST_INLIERS, self._verifier.fewest_inliers(len(matches))):
+                    contenders.append(_Contender(part, Hypothesis.of(found, inliers, asked.lookout, self._map)))
+        wins = [sum(lead(one.hypothesis, other.hypothesis) > 0 for other in contenders) for one in contenders]
+        return [contenders[i] for i in sorted(range(len(contenders)), key=lambda i: -wins[i])]
+
+    def _answers(self, asked: Asked, part: Proposal) -> Iterator[Answer]:
+        """What a part of the map says, and each scene of it."""
+        with asked.clock.stage("matching"):
+            matches = self._matcher.match(asked.features, part)
+        for of_scene in matches.by_scene(self._map)[:_SCENES_ASKED]:
+            with asked.clock.stage("pose"):
+                estimate = estimate_pose(self._pose, of_scene, asked.query)
+            with asked.clock.stage("verification"):
+                result = self._verifier.verify(estimate, of_scene, asked.features, asked.query, part.name)
+                yield Answer(result, matches, part)
+
+    def _second_look(self, asked: Asked, one: _Contender, refused: Answer) -> Answer:
+        """What too few distinct matches left open: is most of the image found again from the pose that they tell?
+
+        Matches that a pose guides to agree with it, so verification as usual is not enough.
+        """
+        matches = one.hypothesis.sight.matches
+        estimate = estimate_pose(self._pose, matches, asked.query)
+        if estimate is None:
+            return refused
+        inliers = np.unique(matches.point_indices[estimate.inliers])
+        found_again = Hypothesis.of(estimate.map_from_rig, inliers, asked.lookout, self._map).sight.found_again
+        if found_again < self._verifier.min_found_again:
+            return refused
+        result = self._verifier.verify(estimate, matches, asked.features, asked.query, one.part.name)
+        return Answer(result, refused.matches, one.part)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Contender:
+    """A part of the map, and the pose that it suggests."""
+
+    part: Proposal
+    hypothesis: Hypothesis
