@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import faiss
 import numpy as np
 
 from vloc_ros.core.pose import Array
@@ -67,6 +66,8 @@ class _Exact:
 
 class _Lists:
     def __init__(self, descriptors: Array) -> None:
+        import faiss  # not with the map: a command that only reads one is not to wait for it
+
         count, dimension = descriptors.shape
         self._centres = faiss.IndexFlatIP(dimension)  # kept: the index does not own it
         self._index = faiss.IndexIVFFlat(
