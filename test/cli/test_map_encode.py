@@ -7,12 +7,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from graphs import write_encoder
 from plane_scene import CAMERA, SceneFolder, poses, write_images
 
+from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.live import models
 from vloc_ros.cli.main import main
+from vloc_ros.core.pose import Pose
 from vloc_ros.inference.encoder import read_encoder
 from vloc_ros.storage.maps import map_hash, read_map, write_map
 
@@ -70,6 +73,20 @@ def test_a_map_is_encoded_in_place(
     assert read_map(folder, mapped=False).places["student"].encoder == hash_
     assert run("map", "info", folder) == 0
     assert "student (48 values per keyframe)" in capsys.readouterr().out
+
+
+def test_a_map_of_a_bag_is_encoded_from_it(
+    scene_folder: SceneFolder, student: Path, encoded: Path, tmp_path: Path
+) -> None:
+    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=Pose.identity()) as bag:
+        for k, view in enumerate(poses(8, seed=99)):
+            bag.write_image(10**9 + k, scene_folder.scene.image(view))
+    wall = scene_folder.scene.landmark_map
+    names = tuple(f"{10**9 + k:019}" for k in range(8))
+    write_map(replace(wall, keyframes=replace(wall.keyframes, names=names)), tmp_path / "map")
+    assert run("map", "encode", tmp_path / "map", "--model", student, "--bag", tmp_path / "bag") == 0
+    of_bag, of_folder = (read_map(folder).places["student"] for folder in (tmp_path / "map", encoded))
+    np.testing.assert_allclose(of_bag.descriptors, of_folder.descriptors, atol=0.005)
 
 
 def test_the_map_is_left_alone_where_another_folder_is_named(scene_folder: SceneFolder, encoded: Path) -> None:

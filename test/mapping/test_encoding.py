@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -28,14 +29,20 @@ from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.encoding import encoded, said_of_dropped
 from vloc_ros.mapping.images import MappingImage
 from vloc_ros.mapping.joining import Align, joined
+from vloc_ros.mapping.keyframe_images import keyframe_paths
 from vloc_ros.mapping.merging import merged
 from vloc_ros.mapping.similarity import Similarity
 from vloc_ros.mapping.updating import updated
 from vloc_ros.simulation.scenario import Lap, make_scenario
+from vloc_ros.storage.images import read_image
 from vloc_ros.storage.maps import read_map, write_map
 
 _CONFIG = MappingConfig(vocabulary_words=8, calibration_gap_m=0.0)
 _CAMERA = Camera("PINHOLE", 400, 300, (330.0, 330.0, 200.0, 150.0))
+
+
+def _loaders(landmark_map: LandmarkMap, folder: Path) -> list[Callable[[], Array]]:
+    return [partial(read_image, path) for path in keyframe_paths(landmark_map, folder)]
 
 
 def _localizer(landmark_map: LandmarkMap):
@@ -87,7 +94,7 @@ def _found(landmark_map: LandmarkMap, room: Room, encoder: OnnxEncoder) -> int:
 def test_images_are_found_by_the_keyframes_that_the_encoder_finds(
     room: Room, encoder: OnnxEncoder, tmp_path: Path
 ) -> None:
-    write_map(encoded(room.landmark_map, room.images, encoder), tmp_path / "map")
+    write_map(encoded(room.landmark_map, _loaders(room.landmark_map, room.images), encoder), tmp_path / "map")
     back = read_map(tmp_path / "map")
     right = _found(back, room, encoder)
     assert right >= 6
@@ -97,7 +104,7 @@ def test_images_are_found_by_the_keyframes_that_the_encoder_finds(
 
 
 def test_all_else_of_a_map_stays_and_comes_back_from_disk(room: Room, encoder: OnnxEncoder, tmp_path: Path) -> None:
-    whole = encoded(room.landmark_map, room.images, encoder)
+    whole = encoded(room.landmark_map, _loaders(room.landmark_map, room.images), encoder)
     assert replace(whole, places=room.landmark_map.places).places.keys() == {"vlad"}
     for name in ("points", "codes", "keyframes", "landmarks", "scenes", "provenance"):
         assert getattr(whole, name) is getattr(room.landmark_map, name)
@@ -111,7 +118,7 @@ def test_all_else_of_a_map_stays_and_comes_back_from_disk(room: Room, encoder: O
         back.places["vlad"].descriptors, read_map_of(room, tmp_path).places["vlad"].descriptors
     )
     assert write_map(back, tmp_path / "again") == digest
-    assert write_map(encoded(back, room.images, encoder), tmp_path / "twice") == digest
+    assert write_map(encoded(back, _loaders(back, room.images), encoder), tmp_path / "twice") == digest
 
 
 def read_map_of(room: Room, folder: Path) -> LandmarkMap:
@@ -125,14 +132,14 @@ def test_images_that_are_missing_are_counted_and_named(room: Room, encoder: Onnx
         (tmp_path / name).symlink_to(room.images / name)
     names = r"frame-000000\.png, frame-000001\.png, frame-000002\.png, \.\.\.;"
     with pytest.raises(InputError, match=rf"holds 28 of the map's 32 images, missing are {names}"):
-        encoded(room.landmark_map, tmp_path, encoder)
+        encoded(room.landmark_map, _loaders(room.landmark_map, tmp_path), encoder)
 
 
 def test_images_of_another_size_are_not_the_maps(room: Room, encoder: OnnxEncoder, tmp_path: Path) -> None:
     for name in room.landmark_map.keyframes.names:
         cv2.imwrite(str(tmp_path / name), cv2.imread(str(room.images / name))[::2, ::2])
     with pytest.raises(InputError, match=r"frame-000000\.png is 200x150, the map's image of this name 400x300"):
-        encoded(room.landmark_map, tmp_path, encoder)
+        encoded(room.landmark_map, _loaders(room.landmark_map, tmp_path), encoder)
 
 
 def test_a_description_that_is_none_is_refused(room: Room) -> None:
@@ -142,8 +149,8 @@ def test_a_description_that_is_none_is_refused(room: Room) -> None:
         def encode(self, images: Sequence[Array]) -> Array:
             return np.full((len(images), 2), np.nan, np.float32)
 
-    with pytest.raises(ModelError, match=r"frame-000000\.png: the encoder gives values that are not finite"):
-        encoded(room.landmark_map, room.images, Broken())
+    with pytest.raises(ModelError, match=r"describes frame-000000\.png by values that are not finite"):
+        encoded(room.landmark_map, _loaders(room.landmark_map, room.images), Broken())
 
 
 # where keyframes come from is told by their rows, which say "map, keyframe"
@@ -237,6 +244,8 @@ def test_a_merged_maps_images_lie_in_folders_by_scene(tmp_path: Path, encoder: O
             _in_frame(replace(scene.landmark_map, keyframes=replace(scene.landmark_map.keyframes, names=names)), name)
         )
     whole = merged(maps, name="house", config=_CONFIG)
-    at_once = encoded(whole, tmp_path, encoder)
-    apart = merged([encoded(m, tmp_path / m.frame_ids[0], encoder) for m in maps], name="house", config=_CONFIG)
+    at_once = encoded(whole, _loaders(whole, tmp_path), encoder)
+    apart = merged(
+        [encoded(m, _loaders(m, tmp_path / m.frame_ids[0]), encoder) for m in maps], name="house", config=_CONFIG
+    )
     np.testing.assert_array_equal(at_once.places["student"].descriptors, apart.places["student"].descriptors)

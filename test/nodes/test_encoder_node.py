@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from graphs import write_encoder
 from lifecycle_msgs.msg import Transition
 from nodes_world import Wall
-from plane_scene import poses, write_images
+from plane_scene import poses
 from rclpy.parameter import Parameter
 from robot import Robot
 from ros_session import Ros
@@ -39,12 +40,10 @@ class Encoded:
 @pytest.fixture(scope="module")
 def maps(wall: Wall, tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     folder = tmp_path_factory.mktemp("encoded")
-    write_images(wall.scene, poses(8, seed=99), folder / "images")
-    for k in range(8):
-        (folder / "images" / f"frame-{k:03}.png").rename(folder / "images" / f"{k}.png")
+    images = [partial(wall.scene.image, view) for view in poses(8, seed=99)]
     for name, shift in (("student", 0.0), ("other", 1.0)):
         encoder = read_encoder(write_encoder(folder / name, shift=shift))
-        write_map(encoded(wall.scene.landmark_map, folder / "images", encoder), folder / "maps" / f"by_{name}")
+        write_map(encoded(wall.scene.landmark_map, images, encoder), folder / "maps" / f"by_{name}")
     return Encoded(folder / "student", folder / "maps" / "by_student", folder / "maps" / "by_other")
 
 

@@ -6,40 +6,56 @@ encoder has seen all keyframes; otherwise it is dropped, and made again by `vloc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from vloc_ros.core.errors import ModelError
+from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.core.landmark_map import LandmarkMap, PlaceIndex
 from vloc_ros.core.places import STUDENT, PlaceEncoder
 from vloc_ros.core.pose import Array
 from vloc_ros.mapping.images import Progress, silent
-from vloc_ros.mapping.keyframe_images import keyframe_paths, read_keyframe_image
 
 
-def encoded(landmark_map: LandmarkMap, folder: Path, encoder: PlaceEncoder, progress: Progress = silent) -> LandmarkMap:
+def encoded(
+    landmark_map: LandmarkMap,
+    images: Sequence[Callable[[], Array]],
+    encoder: PlaceEncoder,
+    progress: Progress = silent,
+) -> LandmarkMap:
     """The map with a place index by an encoder, in place of one that it may have; all else stays.
 
     Args:
         landmark_map: the map.
-        folder: of its images, by the keyframes' names.
+        images: of every keyframe, read when it is wanted: (H, W) uint8 grey or (H, W, 3) uint8 BGR.
         encoder: which is then to be asked.
         progress: shows how far it has come.
 
     Raises:
-        InputError: images are missing, cannot be read or are not those of the map.
+        InputError: an image cannot be read, or is not that of the map.
         ModelError: the encoder has no descriptor for one of them.
     """
     descriptors = np.zeros((len(landmark_map.keyframes), encoder.dimension), np.float32)
-    paths = keyframe_paths(landmark_map, folder)
-    for k, path in enumerate(progress(paths, description="encoding")):
-        descriptors[k] = encoder.encode([read_keyframe_image(landmark_map, k, path)])[0]
+    for k, load in enumerate(progress(images, description="encoding", total=len(images))):
+        image = load()
+        _check_size(landmark_map, k, image)
+        descriptors[k] = encoder.encode([image])[0]
         if not np.isfinite(descriptors[k]).all():
-            raise ModelError(f"{path}: the encoder gives values that are not finite; train it again")
+            name = landmark_map.keyframes.names[k]
+            raise ModelError(f"the encoder describes {name} by values that are not finite; train it again")
     return _with_index(landmark_map, PlaceIndex(encoder.hash, descriptors))
+
+
+def _check_size(landmark_map: LandmarkMap, k: int, image: Array) -> None:
+    """An image of another size is not the one that the map was built from."""
+    keyframes = landmark_map.keyframes
+    if keyframes.cameras and image.shape[:2] != (keyframes.cameras[k].height, keyframes.cameras[k].width):
+        camera = keyframes.cameras[k]
+        raise InputError(
+            f"{keyframes.names[k]} is {image.shape[1]}x{image.shape[0]}, the map's image of this name {camera.width}x"
+            f"{camera.height}; give the images that the map was built from"
+        )
 
 
 def not_encoded(landmark_map: LandmarkMap) -> LandmarkMap:

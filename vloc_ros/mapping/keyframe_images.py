@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Array
-from vloc_ros.storage.images import read_image
 
 _NAMED = 3
 
@@ -20,26 +19,15 @@ def keyframe_paths(landmark_map: LandmarkMap, folder: Path) -> list[Path]:
     """
     names = landmark_map.keyframes.names
     paths = [folder / name for name in names]
-    missing = [name for name, path in zip(names, paths, strict=True) if not path.is_file()]
-    if missing:
-        listed = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
-        raise InputError(
-            f"{folder}: holds {len(paths) - len(missing)} of the map's {len(paths)} images, missing are {listed}; give "
-            "the folder that the map was built from, with a subfolder for each visit or scene that the names have"
-        )
+    check_all_there(folder, len(names), [name for name, path in zip(names, paths, strict=True) if not path.is_file()])
     return paths
 
 
-def read_keyframe_image(landmark_map: LandmarkMap, k: int, path: Path) -> Array:
-    """(H, W) uint8 grey or (H, W, 3) uint8 BGR image of keyframe k.
-
-    Raises:
-        InputError: it cannot be read, or has not the size that the map knows for it.
-    """
-    image, cameras = read_image(path), landmark_map.keyframes.cameras
-    if cameras and image.shape[:2] != (cameras[k].height, cameras[k].width):
+def check_all_there(source: Path, count: int, missing: Sequence[str]) -> None:
+    """Raise InputError with the names of a map's images that a folder or bag lacks, if there are any."""
+    if missing:
+        listed = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
         raise InputError(
-            f"{path} is {image.shape[1]}x{image.shape[0]}, the map's image of this name {cameras[k].width}x"
-            f"{cameras[k].height}; give the images that the map was built from"
+            f"{source}: holds {count - len(missing)} of the map's {count} images, missing are {listed}; give what the "
+            "map was built from, in a folder with a subfolder for each visit or scene that the names have"
         )
-    return image
