@@ -94,10 +94,8 @@ def _proposers(
         yield VotedLandmarks(landmark_map, matcher, landmark_places)
     if searched_whole:
         yield WholeMap()
-    elif encoder is not None:
-        yield EncodedPlaces(config, landmark_map, encoder)
     elif config.places != "none":
-        yield VladPlaces(config, landmark_map)
+        yield EncodedPlaces(config, landmark_map, encoder) if encoder else VladPlaces(config, landmark_map)
     elif not (learned and by_landmarks):
         raise MapError(
             f"the map has {size} points, more than proposals.whole_map_max_points {config.whole_map_max_points}, and "

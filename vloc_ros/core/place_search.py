@@ -8,9 +8,9 @@ import numpy as np
 
 from vloc_ros.core.pose import Array
 
-# 64 MiB of descriptors, 65536 of 256 values: to go through them all takes one core 4 ms
+# 64 MiB of descriptors, 65536 of 256 values: to go through them all takes one core 3 to 6 ms
 MOST_VALUES_EXACT = 1 << 24
-# of about √K lists the part that is looked through; at 100000 keyframes 998 of 1000 are then the exact search's
+# of about √K lists the part that is looked through; at 100000 keyframes 99 of 100 are then the exact search's
 _LISTS_ASKED = 32
 _ITERATIONS = 10
 _TRAINED_ON_PER_LIST = 64
@@ -20,8 +20,8 @@ class PlaceSearch:
     """The keyframes that look most alike, by the cosine of their place descriptors.
 
     The inverted lists of FAISS (Jégou et al. 2011) rather than a graph, since the search is made anew whenever a map is
-    loaded: for 100000 descriptors of 256 values they took one core 1.2 s, and 0.7 ms a query; an HNSW graph 8.3 s and
-    0.2 ms; the exact search none and 6.5 ms.
+    loaded: for 100000 descriptors of 256 values they took one core a second, and 0.6 ms a query; an HNSW graph 8 to
+    12 s and 0.2 ms; the exact search none and 4 to 9 ms.
     """
 
     def __init__(self, descriptors: Array, *, most_values_exact: int = MOST_VALUES_EXACT) -> None:
