@@ -69,13 +69,16 @@ ENCODER_SIZE = (48, 64)
 ENCODER_DIMENSION = 48
 
 
-def encoder_graph(*, normalised: bool = True, shift: float = 0.0, output: str = "descriptors") -> bytes:
+def encoder_graph(
+    *, normalised: bool = True, shift: float = 0.0, output: str = "descriptors", batch: int | str = "n"
+) -> bytes:
     """The image in 6 x 8 grey pixels less their mean, as a vector of length 1: enough to tell places apart.
 
     Args:
         normalised: False leaves the vector as long as it is.
         shift: added to every pixel, which changes nothing but the hash.
         output: its name.
+        batch: images at a time, any number by default.
     """
     constants = {"channels": np.array([1]), "pixels": np.array([1]), "shift": np.array(shift, np.float32)}
     nodes = [
@@ -90,8 +93,8 @@ def encoder_graph(*, normalised: bool = True, shift: float = 0.0, output: str = 
     graph = helper.make_graph(
         nodes,
         "encoder",
-        [_value("images", ["n", 3, *ENCODER_SIZE])],
-        [_value(output, ["n", ENCODER_DIMENSION])],
+        [_value("images", [batch, 3, *ENCODER_SIZE])],
+        [_value(output, [batch, ENCODER_DIMENSION])],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from graphs import ENCODER_DIMENSION, encoder_graph, encoder_manifest, write_encoder, write_recognizer
+from graphs import ENCODER_DIMENSION, ENCODER_SIZE, encoder_graph, encoder_manifest, write_encoder, write_recognizer
 
 from vloc_ros.core.errors import ModelError
 from vloc_ros.inference.encoder import read_encoder
@@ -37,6 +37,16 @@ def test_the_answer_is_the_graphs_of_the_whole_image(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, contrast / np.linalg.norm(contrast), atol=1e-4)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_graph_for_so_many_images_at_a_time_describes_any_number(tmp_path: Path, count: int) -> None:
+    write_encoder(tmp_path / "any")
+    inputs = {"images": {"dtype": "float32", "shape": [2, 3, *ENCODER_SIZE]}}
+    write_model(tmp_path / "two", encoder_graph(batch=2), encoder_manifest(inputs=inputs))
+    images = [_image(seed) for seed in range(count)]
+    found, expected = (read_encoder(tmp_path / name).encode(images) for name in ("two", "any"))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_an_encoder_is_named_by_the_models_hash(tmp_path: Path) -> None:
     folders = [write_encoder(tmp_path / str(shift), shift=shift) for shift in (0.0, 1.0)]
     hashes = [read_encoder(folder).hash for folder in folders]
@@ -48,6 +58,7 @@ def test_an_encoder_is_named_by_the_models_hash(tmp_path: Path) -> None:
     ("changes", "reason"),
     [
         ({"inputs": {"rays": {}}}, r"its graph has the inputs images, its manifest says rays"),
+        ({"inputs": {"images": {"shape": 3}}}, r"inputs\.images\.shape is 3, expected four"),
         ({"inputs": {"images": {}, "mask": {}}}, r"its graph has the inputs images, its manifest says images, mask"),
         ({"outputs": {"logits": {}}}, r"manifest says logits"),
         ({"outputs": {"descriptors": {}}}, r"has no outputs\.descriptors\.shape"),

@@ -23,7 +23,7 @@ class OnnxEncoder:
     """An encoder run by an engine; see `vloc_ros.core.places.PlaceEncoder`.
 
     The graph takes `images` (N, 3, H, W) float32, as the manifest's preprocessing makes them, and gives `descriptors`
-    (N, D) float32, L2-normalised.
+    (N, D) float32, L2-normalised; N is any number, or a fixed one, to which images are filled up.
     """
 
     def __init__(self, model: Model, engine: Engine) -> None:
@@ -42,13 +42,17 @@ class OnnxEncoder:
             self._preprocessing = Preprocessing.from_manifest(model.entry("preprocessing"))
         except ModelError as error:
             raise ModelError(f"{model.folder / MANIFEST}: {error}") from error
-        self._engine = engine
+        self._engine, self._at_once = engine, _images_at_once(model)
         self.dimension = self._tried(model).shape[1]
 
     def encode(self, images: Sequence[Array]) -> Array:
         """(N, D) float32 L2-normalised descriptors of N >= 1 images, (H, W) uint8 grey or (H, W, 3) uint8 BGR."""
         given = np.stack([self._preprocessing.apply(image) for image in images])
-        return np.asarray(self._engine.run({"images": given})["descriptors"], dtype=np.float32)
+        at_once = self._at_once or len(given)
+        filled = np.concatenate([given, np.repeat(given[-1:], -len(given) % at_once, axis=0)])
+        parts = [filled[start : start + at_once] for start in range(0, len(filled), at_once)]
+        found = np.concatenate([self._engine.run({"images": part})["descriptors"] for part in parts])
+        return np.asarray(found[: len(given)], dtype=np.float32)
 
     def _tried(self, model: Model) -> Array:
         """(2, D) descriptors of noise, checked."""
@@ -84,3 +88,11 @@ def read_encoder(folder: Path, *, provider: str = "CPUExecutionProvider", thread
     """
     model = read_model(folder, kind=KIND)
     return OnnxEncoder(model, OnnxRuntime(model, provider=provider, threads=threads))
+
+
+def _images_at_once(model: Model) -> int | None:
+    """The number of images that the graph takes; None where it takes any."""
+    shape = model.entry("inputs", "images", "shape")
+    if not isinstance(shape, list) or len(shape) != 4:
+        raise ModelError(f"{model.folder / MANIFEST}: inputs.images.shape is {shape!r}, expected four; train it again")
+    return shape[0] if type(shape[0]) is int and shape[0] > 0 else None
