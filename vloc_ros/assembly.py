@@ -11,12 +11,12 @@ from vloc_ros.core.features import Extractor, RootSift
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.matching import NearestNeighbourMatcher
-from vloc_ros.core.proposals import PriorView, Proposer, VladPlaces, WholeMap
+from vloc_ros.core.places import EncodedPlaces, PlaceEncoder, VladPlaces, encoded_index
+from vloc_ros.core.proposals import PriorView, Proposer, WholeMap
 from vloc_ros.core.recognition import LandmarkPlaces, RecognizedLandmarks, Recognizer, VotedLandmarks
 from vloc_ros.core.verification import Verifier
 
 EXTRACTORS: dict[str, Callable[[ExtractorConfig], Extractor]] = {"rootsift": RootSift}
-PLACES: dict[str, Callable[[ProposalConfig, LandmarkMap], Proposer]] = {"vlad": VladPlaces}
 
 
 def build_extractor(config: ExtractorConfig) -> Extractor:
@@ -35,6 +35,7 @@ def build_localizer(
     landmark_map: LandmarkMap,
     *,
     recognizer: Recognizer | None = None,
+    encoder: PlaceEncoder | None = None,
     like: Localizer | None = None,
 ) -> Localizer:
     """A localizer for a map: proposals in the order of cost and evidence, ending with the whole map where it is small.
@@ -43,11 +44,13 @@ def build_localizer(
         config: parameters of the stages.
         landmark_map: the map.
         recognizer: trained on the map's landmarks.
-        like: a localizer of the same map, whose search index, places and recogniser are taken over.
+        encoder: of the map's place index.
+        like: a localizer of the same map, whose search index, places and recogniser are taken over; not the encoder.
 
     Raises:
         MapError: the map needs something that it or this version does not have.
-        ModelError: the recogniser was trained on landmarks that the map does not hold.
+        ModelError: the recogniser was trained on landmarks that the map does not hold, or another encoder than the one
+            that is given made its place index.
     """
     matcher = NearestNeighbourMatcher(config.matcher, landmark_map, like=like.matcher if like else None)
     places = like.places if like else ReferencePlaces(landmark_map)
@@ -56,7 +59,7 @@ def build_localizer(
         landmark_map,
         extractor=build_extractor(landmark_map.extractor),
         prior_view=PriorView(config.proposals, landmark_map),
-        proposers=list(_proposers(config.proposals, landmark_map, matcher, places, recognizer)),
+        proposers=list(_proposers(config.proposals, landmark_map, matcher, places, recognizer, encoder)),
         matcher=matcher,
         places=places,
         recognizer=recognizer,
@@ -72,6 +75,7 @@ def _proposers(
     matcher: NearestNeighbourMatcher,
     places: ReferencePlaces,
     recognizer: Recognizer | None,
+    encoder: PlaceEncoder | None,
 ) -> Iterator[Proposer]:
     """Who says where to look, in the order in which they are asked."""
     size = len(landmark_map.points)
@@ -85,14 +89,27 @@ def _proposers(
             yield recognized
     elif config.landmarks == "recognized":
         raise MapError("proposals.landmarks is recognized, but there is no model; give one, or set it to auto")
+    encoder = _asked_encoder(config, landmark_map, encoder)
     if searched_whole and by_landmarks and config.landmarks in ("auto", "voted"):
         yield VotedLandmarks(landmark_map, matcher, landmark_places)
     if searched_whole:
         yield WholeMap()
     elif config.places != "none":
-        yield PLACES[config.places](config, landmark_map)
+        yield EncodedPlaces(config, landmark_map, encoder) if encoder else VladPlaces(config, landmark_map)
     elif not (learned and by_landmarks):
         raise MapError(
             f"the map has {size} points, more than proposals.whole_map_max_points {config.whole_map_max_points}, and "
             "proposals.places is none; nothing would be searched"
         )
+
+
+def _asked_encoder(
+    config: ProposalConfig, landmark_map: LandmarkMap, encoder: PlaceEncoder | None
+) -> PlaceEncoder | None:
+    """The encoder where it is to be asked for places; one that does not fit the map is refused in any case."""
+    if config.places == "student" and encoder is None:
+        raise MapError("proposals.places is student, but there is no encoder; give one, or set it to auto")
+    if encoder is None or config.places not in ("auto", "student"):
+        return None
+    encoded_index(landmark_map, encoder)
+    return encoder

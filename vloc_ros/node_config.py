@@ -81,6 +81,9 @@ class LocalizerNodeConfig(Checked):
     recognizer: str = parameter(
         "", "folder of a landmark recogniser that was trained on the map, or on one that it extends; empty for none"
     )
+    encoder: str = parameter(
+        "", "folder of the place encoder that the map was encoded by (`vloc map encode`); empty for none"
+    )
     base_frame: str = parameter("base_link", "frame whose pose is published; empty takes the camera's own")
     base_from_camera: str = parameter(
         "",

@@ -13,7 +13,7 @@ from vloc_ros.bags import messages
 from vloc_ros.bags.names import Frames, Topics
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli import bag_images
-from vloc_ros.cli.bag_images import images_from_bag
+from vloc_ros.cli.bag_images import images_from_bag, images_of_names
 from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Pose
@@ -183,3 +183,13 @@ def test_odometry_of_the_camera_itself_needs_no_mount(tmp_path: Path) -> None:
 def test_a_missing_bag_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="gone: does not exist"):
         images_from_bag(tmp_path / "gone")
+
+
+def test_keyframes_are_found_again_by_their_names(bag: Path) -> None:
+    names = ["hall/" + image.name for image in images_from_bag(bag)][::-1]
+    found = images_of_names(bag, names)
+    assert [load()[0, 0, 0] for load in found] == [image.load()[0, 0, 0] for image in images_from_bag(bag)][::-1]
+    with pytest.raises(
+        InputError, match=rf"holds 1 of the map's 3 images, missing are kitchen, {_stamp_ns(0) + 1:019}; "
+    ):
+        images_of_names(bag, ["kitchen", names[0], f"{_stamp_ns(0) + 1:019}"])

@@ -1,4 +1,4 @@
-"""Tiny ONNX graphs for tests: a recogniser that reads its answer from the first columns of the descriptors."""
+"""Tiny ONNX graphs for tests: a recogniser that reads its answer from the descriptors, an encoder of coarse pixels."""
 
 from __future__ import annotations
 
@@ -62,6 +62,67 @@ def recognizer_manifest(**changes: Any) -> dict[str, Any]:
 def write_recognizer(folder: Path, **changes: Any) -> Path:
     """A model folder."""
     write_model(folder, recognizer_graph(), recognizer_manifest(**changes))
+    return folder
+
+
+ENCODER_SIZE = (48, 64)
+ENCODER_DIMENSION = 48
+
+
+def encoder_graph(
+    *, normalised: bool = True, shift: float = 0.0, output: str = "descriptors", batch: int | str = "n"
+) -> bytes:
+    """The image in 6 x 8 grey pixels less their mean, as a vector of length 1: enough to tell places apart.
+
+    Args:
+        normalised: False leaves the vector as long as it is.
+        shift: added to every pixel, which changes nothing but the hash.
+        output: its name.
+        batch: images at a time, any number by default.
+    """
+    constants = {"channels": np.array([1]), "pixels": np.array([1]), "shift": np.array(shift, np.float32)}
+    nodes = [
+        helper.make_node("Add", ["images", "shift"], ["shifted"]),
+        helper.make_node("ReduceMean", ["shifted", "channels"], ["grey"], keepdims=1),
+        helper.make_node("AveragePool", ["grey"], ["coarse"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Flatten", ["coarse"], ["flat"], axis=1),
+        helper.make_node("ReduceMean", ["flat", "pixels"], ["mean"], keepdims=1),
+        helper.make_node("Sub", ["flat", "mean"], ["contrast"]),
+        helper.make_node("LpNormalization" if normalised else "Identity", ["contrast"], [output]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "encoder",
+        [_value("images", [batch, 3, *ENCODER_SIZE])],
+        [_value(output, [batch, ENCODER_DIMENSION])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def encoder_manifest(**changes: Any) -> dict[str, Any]:
+    """What training writes, of the graph above."""
+    return {
+        "kind": "place encoder",
+        "inputs": {"images": {"dtype": "float32", "shape": ["N", 3, *ENCODER_SIZE]}},
+        "outputs": {"descriptors": {"dtype": "float32", "shape": ["N", ENCODER_DIMENSION]}},
+        "preprocessing": {
+            "size": list(ENCODER_SIZE),
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.25, 0.25, 0.25],
+            "color": "rgb",
+            "interpolation": "area",
+            "scale": 255.0,
+        },
+        **changes,
+    }
+
+
+def write_encoder(folder: Path, *, shift: float = 0.0, **changes: Any) -> Path:
+    """A model folder; another `shift` is another encoder."""
+    write_model(folder, encoder_graph(shift=shift), encoder_manifest(**changes))
     return folder
 
 

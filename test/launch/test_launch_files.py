@@ -93,7 +93,7 @@ def words(name: str, kind: str, keyword: str) -> set[Any]:
     [
         (
             "localize.launch.py",
-            NAV2 | OF_THE_IMAGE | set(FRAMES) | {"maps_folder", "recognizer", "feed_topic", "enclaves"},
+            NAV2 | OF_THE_IMAGE | set(FRAMES) | {"maps_folder", "recognizer", "encoder", "feed_topic", "enclaves"},
         ),
         ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves"}),
         ("replay.launch.py", {"bag", "map", "truth_topic", "report", "json"}),
@@ -120,7 +120,7 @@ def test_a_file_of_parameters_is_overridden_only_by_what_is_given(launched: Any,
 
 def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
     given = {"use_sim_time": "true", "autostart": "true"}
-    of_one = {**given, **FRAMES, "image_transport": "raw", "cameras": "a,b"}
+    of_one = {**given, **FRAMES, "image_transport": "raw", "cameras": "a,b", "recognizer": "m", "encoder": "e"}
     _, of_localizer = launched("localize.launch.py", **of_one)["Node"].kwargs["parameters"]
     assert set(of_localizer) == set(of_one) <= {leaf.name for leaf in parameters_of(LocalizerNodeConfig())} | RCLPYS
     of_other = {**given, "map": "m", "maps_folder": "f"}

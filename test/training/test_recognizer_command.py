@@ -57,7 +57,7 @@ def test_what_is_missing_is_one_line(
     assert command(scene_folder, scene_folder.images, tmp_path / "model") == 1
     error = capsys.readouterr().err
     assert error.startswith("recognizer: ")
-    assert "0.png is missing" in error
+    assert "missing are 0.png, 1.png, 2.png, ..." in error
     assert error.count("\n") == 1
 
 

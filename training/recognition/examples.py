@@ -21,6 +21,7 @@ from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.mapping import shown_points
 from vloc_ros.mapping.images import Progress
+from vloc_ros.mapping.keyframe_images import keyframe_paths
 from vloc_ros.storage.images import read_image
 
 
@@ -53,16 +54,9 @@ def images_of_keyframes(landmark_map: LandmarkMap, folder: Path, camera: Camera 
     cameras: Sequence[Camera] = keyframes.cameras or (() if camera is None else (camera,) * len(keyframes))
     if not cameras:
         raise InputError("the map does not know its cameras, expected one per keyframe; give --camera YAML, or rebuild")
-    paths = [folder / name for name in keyframes.names]
-    missing = [name for name, path in zip(keyframes.names, paths, strict=True) if not path.is_file()]
-    if missing:
-        raise InputError(
-            f"{folder}: holds {len(paths) - len(missing)} of the map's {len(paths)} images, {missing[0]} is missing; "
-            "give the folder that the map was built from"
-        )
     return [
         PosedImage(path.name, lambda path=path: read_image(path), cameras[k], keyframes.pose(k), keyframes.visible(k))
-        for k, path in enumerate(paths)
+        for k, path in enumerate(keyframe_paths(landmark_map, folder))
     ]
 
 

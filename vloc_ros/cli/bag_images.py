@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vloc_ros.bags.messages import ODOMETRY, image_of, stamp_ns_of
@@ -12,6 +12,7 @@ from vloc_ros.cli.bag_topics import camera_info_topic_of, image_topic_of, odomet
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.mapping.images import MappingImage, Progress, silent
+from vloc_ros.mapping.keyframe_images import check_all_there
 
 _ODOM, _BASE = "odom", "base_link"
 _MIN_KEYFRAMES = 3
@@ -67,9 +68,32 @@ def images_from_bag(
         if len(chosen) < _MIN_KEYFRAMES:
             raise _too_few(bag, topic, len(chosen), min_translation_m)
     return tuple(
-        MappingImage(f"{stamp_ns:019}", _loader(path, message, stamp_ns), camera, pose, stamp_ns)
+        MappingImage(_name_of(stamp_ns), _loader(path, message, stamp_ns), camera, pose, stamp_ns)
         for stamp_ns, pose, message in chosen
     )
+
+
+def images_of_names(
+    path: Path, names: Sequence[str], *, image_topic: str | None = None, progress: Progress = silent
+) -> list[Callable[[], Array]]:
+    """The images that `images_from_bag` gave names, whatever folders these are below; decoded on demand.
+
+    Raises:
+        InputError: some are missing, or the topic.
+    """
+    wanted, found = {name.rpartition("/")[2] for name in names}, dict[str, Callable[[], Array]]()
+    with Bag(path) as bag:
+        topic = image_topic_of(bag, image_topic)
+        for message in progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic)):
+            stamp_ns = stamp_ns_of(message.decoded())
+            if (name := _name_of(stamp_ns)) in wanted:
+                found.setdefault(name, _loader(path, message, stamp_ns))
+    check_all_there(path, len(names), [name for name in names if name.rpartition("/")[2] not in found])
+    return [found[name.rpartition("/")[2]] for name in names]
+
+
+def _name_of(stamp_ns: int) -> str:
+    return f"{stamp_ns:019}"
 
 
 def _moved(last: Pose, now: Pose, min_translation_m: float, min_rotation_rad: float) -> bool:

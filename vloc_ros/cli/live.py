@@ -83,6 +83,7 @@ def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording
             transform_tolerance_s=_TOLERANCE_S,
             carry_last_fix=args.sequence,
             **{"fix_filter.enabled": args.sequence},
+            **models(args),
         )
         player = children.start(
             "player",
@@ -97,6 +98,12 @@ def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording
         children.wait_for(player)
         children.end_of("recorder", within_s=_END_TIMEOUT_S)
         return read_recording(out, log, tolerance_ns=round(_TOLERANCE_S * 1e9), image_topic=source.image_topic)
+
+
+def models(args: argparse.Namespace) -> dict[str, str]:
+    """The node's parameters for the models that the offline localizer has."""
+    given = {"recognizer": args.recognizer, "encoder": args.encoder}
+    return {name: str(folder.resolve()) for name, folder in given.items() if folder}
 
 
 def write_parameters(args: argparse.Namespace, path: Path) -> Path:

@@ -22,10 +22,13 @@ _LOCALIZER_NAMES = ("localizer", "*", "**")
 
 
 def add_localizer_options(parser: argparse.ArgumentParser) -> None:
-    """`--map`, `--recognizer`, `--params` and `--set`."""
+    """`--map`, `--recognizer`, `--encoder`, `--params` and `--set`."""
     parser.add_argument("--map", type=Path, required=True, metavar="MAP", help="map folder, from `vloc map build`")
     parser.add_argument(
         "--recognizer", type=Path, metavar="MODEL", help="folder of a landmark recogniser that was trained on the map"
+    )
+    parser.add_argument(
+        "--encoder", type=Path, metavar="STUDENT", help="folder of the place encoder that the map was encoded by"
     )
     parser.add_argument(
         "--params",
@@ -46,6 +49,7 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
     """The localizer that the options describe, calculating as the node does."""
     from vloc_ros.assembly import build_localizer
     from vloc_ros.footprint import one_blas_thread
+    from vloc_ros.inference.encoder import read_encoder
     from vloc_ros.inference.recognizer import read_recognizer
     from vloc_ros.storage.maps import read_map
 
@@ -56,7 +60,10 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
     one_blas_thread()
     return build_localizer(
-        config, landmark_map, recognizer=read_recognizer(args.recognizer) if args.recognizer else None
+        config,
+        landmark_map,
+        recognizer=read_recognizer(args.recognizer) if args.recognizer else None,
+        encoder=read_encoder(args.encoder) if args.encoder else None,
     )
 
 

@@ -15,6 +15,7 @@ from vloc_ros.core.errors import VlocError
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "build"): ("map_build", "build a map from images or a bag"),
     ("map", "update"): ("map_update", "add the images of another visit to a map"),
+    ("map", "encode"): ("map_encode", "describe a map's images by a learned place encoder"),
     ("map", "info"): ("map_info", "show what a map holds"),
     ("map", "health"): ("map_health", "say of each landmark of a map how good it is, worst first"),
     ("map", "view"): ("map_view", "write a map as a page with a plot that can be turned"),
@@ -28,7 +29,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("doctor",): ("doctor", "what is installed, what works, what is missing"),
     ("config",): ("config", "list every parameter with its default, range and unit"),
 }
-_GROUPS = {"map": "build, extend, inspect, align, merge and compress maps", "bag": "make bags"}
+_GROUPS = {"map": "build, extend, encode, inspect, align, merge and compress maps", "bag": "make bags"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,6 +11,8 @@ Each map stays a scene with a frame of its own: a pose is given in the frame of 
 With --align, a map that shows the same place as an earlier one is moved into its frame and becomes part of its scene.
 auto does so only where nearly all that both maps should hold is in both, and keeps apart what is furnished alike;
 same takes your word for it, and is an error where no alignment is found.
+
+The place index of a learned encoder stays where one model has encoded all maps.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Merge the maps and write the result."""
     from vloc_ros.cli.map_description import described, table
     from vloc_ros.mapping.config import MappingConfig
+    from vloc_ros.mapping.encoding import said_of_dropped
     from vloc_ros.mapping.joining import Align, joined
     from vloc_ros.mapping.merging import merged
     from vloc_ros.storage.maps import read_map, write_map
@@ -55,9 +58,10 @@ def run(args: argparse.Namespace) -> int:
     scenes, decisions = joined(_in_frames(maps, args.frames), Align(args.align), bar)
     print(*decisions, sep="\n", end="\n" if decisions else "")
     one = replace(scenes[0], name=name)
-    write_map(one if len(scenes) == 1 else merged(scenes, name=name, config=MappingConfig()), args.out)
+    whole = one if len(scenes) == 1 else merged(scenes, name=name, config=MappingConfig())
+    write_map(whole, args.out)
     print(table(described(args.out)))
-    print(f"written: {args.out}")
+    print(*said_of_dropped(maps, whole), f"written: {args.out}", sep="\n")
     return 0
 
 

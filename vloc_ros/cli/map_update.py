@@ -4,9 +4,10 @@
   vloc map update MAP --images DIR --out NEW                  the map itself says where the images were taken
 
 What the map holds stays as it is: points, landmarks, keyframes, and the calibration of its covariance; new points and
-keyframes come behind. Images must overlap with the map. Without --poses, images that the map does not recognise are
-named and left out; with --poses, those whose pose contradicts what the map recognises in them. Poses are TUM rows of
-map_from_camera (optical frame) in the map's frame, one per image in name order.
+keyframes come behind. Only the place index of a learned encoder is dropped; `vloc map encode` makes it anew. Images
+must overlap with the map. Without --poses, images that the map does not recognise are named and left out; with --poses,
+those whose pose contradicts what the map recognises in them. Poses are TUM rows of map_from_camera (optical frame) in
+the map's frame, one per image in name order.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.cli.image_folders import mapping_images
     from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.core.config import LocalizerConfig
+    from vloc_ros.mapping.encoding import said_of_dropped
     from vloc_ros.mapping.updating import updated
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.maps import map_bytes, read_map, write_map
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     )
     write_map(update.landmark_map, args.out)
     _warn(update)
-    print(_summary(update))
+    print(_summary(update), *said_of_dropped([landmark_map], update.landmark_map), sep="\n")
     print(f"written: {args.out} ({map_bytes(args.out) / 1e6:.2f} MB)")
     return 0
 

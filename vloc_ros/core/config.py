@@ -77,7 +77,12 @@ class ProposalConfig(Checked):
     whole_map_max_points: int = parameter(
         200000, "largest map, in points, that is searched as a whole", low=0, high=10_000_000
     )
-    places: str = parameter("vlad", "place index to ask, or none", choices=("none", "vlad"))
+    places: str = parameter(
+        "auto",
+        "place index to ask where a map is too large to be searched as a whole: by a learned encoder (`vloc map "
+        "encode`), or by VLAD, which every built map has; auto takes the encoder where one is given",
+        choices=("auto", "student", "vlad", "none"),
+    )
     places_top_k: int = parameter(20, "keyframes taken from the place index", low=1, high=1000)
     landmarks: str = parameter(
         "auto",

@@ -13,6 +13,7 @@ from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.place_search import PlaceSearch
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.runs import runs
 
@@ -125,7 +126,7 @@ def consecutive(scenes: Iterable[Scene]) -> tuple[Scene, ...]:
     return tuple(placed)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class PlaceIndex:
     """One global descriptor per keyframe.
 
@@ -138,6 +139,11 @@ class PlaceIndex:
     encoder: str
     descriptors: Array
     encoder_arrays: Mapping[str, Array] = field(default_factory=dict)
+
+    @cached_property
+    def search(self) -> PlaceSearch:
+        """For the keyframes most alike; made once, for all who ask the map."""
+        return PlaceSearch(self.descriptors)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,7 +198,7 @@ class LandmarkMap:
         codec: turns descriptors into codes' space and back.
         keyframes: where the images were taken and what each saw.
         extractor: what found the keypoints; queries use the same.
-        places: place indices by name (`vlad`).
+        places: place indices by name (`vlad`, `student`).
         metric: True when lengths are metres; False when the scale is unknown.
         provenance: how it was built; readable, JSON only.
     """

@@ -1,4 +1,4 @@
-"""Where to look in the map: a prior, recognised places, the whole map."""
+"""Where to look in the map: a prior, or the whole of it; places are in `places` and `recognition`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from vloc_ros.core.config import ProposalConfig
-from vloc_ros.core.errors import MapError
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
 from vloc_ros.core.query import PosePrior, Query, View
-from vloc_ros.core.vocabulary import Vocabulary
 
 _PRIOR_SIGMAS = 3.0
 # three times the reprojection error of an inlier: what a window holds by chance is then rarely an inlier of the prior
@@ -100,34 +98,6 @@ class WholeMap:
     def propose(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
         """One proposal, always."""
         yield Proposal("whole_map")
-
-
-class VladPlaces:
-    """The points seen by the keyframes that look most alike (VLAD over the map's own vocabulary)."""
-
-    def __init__(self, config: ProposalConfig, landmark_map: LandmarkMap) -> None:
-        place = landmark_map.places.get("vlad")
-        if place is None:
-            raise MapError("the map has no VLAD place index; build it again, or set proposals.places to none")
-        self._vocabulary = Vocabulary.from_arrays(place.encoder_arrays)
-        if place.encoder != self._vocabulary.hash:
-            raise MapError(
-                f"the map's VLAD index was made by encoder {place.encoder}, its vocabulary is "
-                f"{self._vocabulary.hash}; build the map again"
-            )
-        self._map = landmark_map
-        self._descriptors = np.asarray(place.descriptors, dtype=np.float32)
-        self._top_k = config.places_top_k
-
-    def propose(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
-        """One proposal: the union over the best keyframes of all views."""
-        descriptors = np.concatenate([f.descriptors for f in features])
-        if not len(descriptors):
-            return
-        similarity = self._descriptors @ self._vocabulary.encode(self._map.codec.project(descriptors))
-        best = np.argsort(-similarity, kind="stable")[: self._top_k]
-        seen = np.concatenate([self._map.keyframes.visible(int(k)) for k in best])
-        yield Proposal("places/vlad", np.unique(seen).astype(np.int64))
 
 
 class PriorView:

@@ -45,7 +45,7 @@ class OnnxRuntime:
         try:
             self._session = onnxruntime.InferenceSession(model.graph, options, providers=[provider])
         except Exception as error:  # its exceptions have no common base but this
-            raise ModelError(f"{model.folder}: ONNX Runtime cannot load the model ({_first_line(error)})") from error
+            raise ModelError(f"{model.folder}: ONNX Runtime cannot load the model ({first_line(error)})") from error
         found = {
             "inputs": {value.name for value in self._session.get_inputs()},
             "outputs": {value.name for value in self._session.get_outputs()},
@@ -63,5 +63,6 @@ class OnnxRuntime:
         return dict(zip(self._outputs, self._session.run(self._outputs, values), strict=True))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an engine's error says first; its other lines are about its own insides."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

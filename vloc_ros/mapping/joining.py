@@ -18,6 +18,7 @@ from vloc_ros.core.pose import Array
 from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.alignment import moved
 from vloc_ros.mapping.appending import Addition, appended
+from vloc_ros.mapping.encoding import encoded_as_joined, not_encoded
 from vloc_ros.mapping.images import Progress, silent
 from vloc_ros.mapping.merging import check_together, joined_extractor, joined_table, names_by_scene, title
 from vloc_ros.mapping.overlap import Side
@@ -52,7 +53,8 @@ def joined(
             continue
         k, frame_id, judgement = _best_place(kept, one, align)
         if judgement.found is not None and not judgement.objection:
-            kept[k] = _taken_in(kept[k], frame_id, one, judgement)
+            whole = _taken_in(not_encoded(kept[k]), frame_id, one, judgement)
+            kept[k] = encoded_as_joined(whole, kept[k], frame_id, one)
             lines.append(f"{one.scene().frame_id} is aligned with {frame_id}: {_agreement(judgement)}")
         elif align is Align.SAME:
             raise InputError(f"{title(one)} cannot be aligned: {judgement.objection}; leave it out, or --align auto")

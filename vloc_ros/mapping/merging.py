@@ -16,6 +16,7 @@ from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Pl
 from vloc_ros.core.pose import Array
 from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.encoding import encoded_as_merged
 from vloc_ros.mapping.landmarks import landmark_key
 
 _MOST_SAMPLES = 50_000
@@ -25,7 +26,8 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
     """One map with the scenes of all, in one descriptor space.
 
     Every map was compressed by a codec of its own. Their descriptors are decoded, one codec is fitted to all, and the
-    keyframes' place descriptors are made anew over one vocabulary, from the points that each keyframe saw.
+    keyframes' place descriptors are made anew over one vocabulary, from the points that each keyframe saw. Those of a
+    learned encoder stay where one has encoded all maps.
 
     Args:
         maps: at least two, in metres; their frames name the scenes.
@@ -41,7 +43,7 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
     keyframes = _joined_keyframes(maps)
     codes = codec.encode(described)
     landmark_ids, landmarks = _joined_landmarks(maps)
-    return LandmarkMap(
+    whole = LandmarkMap(
         name=name,
         scenes=consecutive(scene for m in maps for scene in m.scenes),
         points=np.concatenate([m.points for m in maps]),
@@ -54,6 +56,7 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
         places={"vlad": _places(keyframes, codec.decode(codes), config)},
         provenance={"merged_from": {title(m): dict(m.provenance) for m in maps}},
     )
+    return encoded_as_merged(whole, maps)
 
 
 def check_together(maps: Sequence[LandmarkMap]) -> None:

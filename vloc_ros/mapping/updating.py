@@ -17,6 +17,7 @@ from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.appending import Addition, appended
 from vloc_ros.mapping.colmap import triangulate
 from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.encoding import not_encoded
 from vloc_ros.mapping.images import MappingImage, Progress, silent
 from vloc_ros.mapping.landmark_growth import grown_landmarks
 from vloc_ros.mapping.landmarks import viewing_distances
@@ -60,7 +61,7 @@ def updated(
 
     Images without a pose are localized in the map first. What images show of the map is listed with them; from the
     rest of their keypoints points are triangulated, among these images only, since a map keeps no keypoints. The
-    covariance's calibration stays that of the map before.
+    covariance's calibration stays that of the map before, and the index of a learned encoder is dropped.
 
     Args:
         landmark_map: the map.
@@ -75,6 +76,7 @@ def updated(
         InputError: images cannot be used, are of another place, or have poses that contradict the map.
     """
     _check(images)
+    landmark_map = not_encoded(landmark_map)
     scene = landmark_map.part(frame_id)
     views = views_of(images, extractor, progress)
     placement = placed_in(scene, views, localizer_factory(scene), progress)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.config import FixFilterConfig
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import FixFilterConfig, LocalizerConfig
 from vloc_ros.core.covariance import carry_covariance
 from vloc_ros.core.fix import Fix, fix_of
 from vloc_ros.core.fix_filter import FixFilter, Judgement
 from vloc_ros.core.localizer import Localizer
+from vloc_ros.core.places import PlaceEncoder
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import PosePrior, Query
 from vloc_ros.core.result import LocalizationResult, Status
@@ -31,10 +33,20 @@ _OUT_OF_PLANE = np.diag([0.0, 0.0, 0.04, 0.01, 0.01, 0.0])
 
 @dataclass(frozen=True, slots=True)
 class LoadedMap:
-    """A localizer and the hash of its map."""
+    """A localizer, the hash of its map, and the encoder that it asks for places."""
 
     localizer: Localizer
     hash: str
+    encoder: PlaceEncoder | None = None
+
+    def with_parameters(self, config: LocalizerConfig) -> LoadedMap:
+        """The same map with other parameters of the stages.
+
+        Raises:
+            VlocError: the map cannot be used with them.
+        """
+        before = self.localizer
+        return replace(self, localizer=build_localizer(config, before.map, encoder=self.encoder, like=before))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,6 +30,7 @@ from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.query import Query
+from vloc_ros.inference.encoder import read_encoder
 from vloc_ros.inference.recognizer import read_recognizer
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.answer import Answerer, LoadedMap
@@ -49,7 +50,7 @@ from vloc_ros.storage.maps import map_hash, read_map
 _LONGEST_WAIT_S = 60.0
 # of the node's parameters; those of the stages can all be changed while it runs
 _CHANGEABLE = {"carry_last_fix", "max_image_age_s", "relocalize_timeout_s", "two_d_mode"}
-_PLACES = {"map", "map_cache", "recognizer"}
+_PLACES = {"map", "map_cache", "recognizer", "encoder"}
 _FIRST_QUERY = Query.single(
     np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8),
     Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0)),
@@ -162,8 +163,7 @@ class LocalizerNode(ManagedNode):
             loaded, before = self._loaded, self._core_config
             if loaded is not None and replace(core_config, fix_filter=before.fix_filter) != before:
                 try:
-                    before_it = loaded.localizer
-                    loaded = LoadedMap(build_localizer(core_config, before_it.map, like=before_it), loaded.hash)
+                    loaded = loaded.with_parameters(core_config)
                 except VlocError as error:
                     return str(error)
             self._config, self._core_config, self._loaded = config, core_config, loaded
@@ -181,18 +181,18 @@ class LocalizerNode(ManagedNode):
         if not landmark_map.metric:
             raise MapError(f"{folder}: its lengths are no metres, so a robot cannot use it; run `vloc map align` on it")
         digest = map_hash(folder)
-        model = self._config.recognizer
+        model, student = self._config.recognizer, self._config.encoder
         recognizer = read_recognizer(Path(model).expanduser()) if model else None
+        encoder = read_encoder(Path(student).expanduser()) if student else None
         config = self._core_config
-        localizer = build_localizer(config, landmark_map, recognizer=recognizer)
+        localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder)
         localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
+        loaded = LoadedMap(localizer, digest, encoder)
         with self._map_lock:  # held briefly: whoever changes parameters waits for it, and all callbacks with him
-            if self._core_config is not config:
-                localizer = build_localizer(self._core_config, landmark_map, like=localizer)
-            self._loaded = LoadedMap(localizer, digest)
+            self._loaded = loaded if self._core_config is config else loaded.with_parameters(self._core_config)
         self._outputs.forget()
         self._initial_pose.forget()
-        self.get_logger().info(f"map {localizer.map.name} from {folder}, {len(localizer.map.points)} points")
+        self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
 
     def _work(self) -> None:
         while (images := self._intake.take()) is not None:

@@ -1,0 +1,189 @@
+"""`vloc map encode`, and what the commands that localize and change maps make of an encoded map."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import write_encoder
+from plane_scene import CAMERA, SceneFolder, poses, write_images
+
+from vloc_ros.bags.writing import BagWriter
+from vloc_ros.cli.live import models
+from vloc_ros.cli.main import main
+from vloc_ros.core.pose import Pose
+from vloc_ros.inference.encoder import read_encoder
+from vloc_ros.storage.maps import map_hash, read_map, write_map
+
+LARGE = ("--set", "proposals.whole_map_max_points=0", "--set", "proposals.places_top_k=4")
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("models") / "student")
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("models") / "other", shift=1.0)
+
+
+@pytest.fixture(scope="module")
+def keyframes(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images that the wall's map was made from, by its keyframes' names."""
+    folder = tmp_path_factory.mktemp("keyframes")
+    write_images(scene_folder.scene, poses(8, seed=99), folder / "images")
+    for k in range(8):
+        (folder / "images" / f"frame-{k:03}.png").rename(folder / "images" / f"{k}.png")
+    return folder / "images"
+
+
+@pytest.fixture
+def encoded(scene_folder: SceneFolder, student: Path, keyframes: Path, tmp_path: Path) -> Path:
+    assert (
+        run("map", "encode", scene_folder.map, "--model", student, "--images", keyframes, "--out", tmp_path / "m") == 0
+    )
+    return tmp_path / "m"
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def evaluate(scene_folder: SceneFolder, map_: Path, *words: object) -> int:
+    given = ("--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera)
+    return run("evaluate", "--map", map_, *given, *LARGE, *words)
+
+
+def test_a_map_is_encoded_in_place(
+    scene_folder: SceneFolder, student: Path, keyframes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "map"
+    shutil.copytree(scene_folder.map, folder)
+    assert run("map", "encode", folder, "--model", student, "--images", keyframes) == 0
+    hash_ = read_encoder(student).hash
+    out = capsys.readouterr().out
+    assert f"8 keyframes encoded by {hash_[:12]}, 48 values each" in out
+    assert f"map {map_hash(folder)[:12]} written: {folder}" in out
+    assert map_hash(folder) != map_hash(scene_folder.map)
+    assert read_map(folder, mapped=False).places["student"].encoder == hash_
+    assert run("map", "info", folder) == 0
+    assert "student (48 values per keyframe)" in capsys.readouterr().out
+
+
+def test_a_map_of_a_bag_is_encoded_from_it(
+    scene_folder: SceneFolder, student: Path, encoded: Path, tmp_path: Path
+) -> None:
+    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=Pose.identity()) as bag:
+        for k, view in enumerate(poses(8, seed=99)):
+            bag.write_image(10**9 + k, scene_folder.scene.image(view))
+    wall = scene_folder.scene.landmark_map
+    names = tuple(f"{10**9 + k:019}" for k in range(8))
+    write_map(replace(wall, keyframes=replace(wall.keyframes, names=names)), tmp_path / "map")
+    assert run("map", "encode", tmp_path / "map", "--model", student, "--bag", tmp_path / "bag") == 0
+    of_bag, of_folder = (read_map(folder).places["student"] for folder in (tmp_path / "map", encoded))
+    np.testing.assert_allclose(of_bag.descriptors, of_folder.descriptors, atol=0.005)
+
+
+def test_the_map_is_left_alone_where_another_folder_is_named(scene_folder: SceneFolder, encoded: Path) -> None:
+    assert "student" not in read_map(scene_folder.map).places
+    assert "student" in read_map(encoded).places
+
+
+def test_images_are_found_by_the_encoder(
+    scene_folder: SceneFolder, encoded: Path, student: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores.json"
+    assert evaluate(scene_folder, encoded, "--encoder", student, "--json", out) == 0
+    accepted = json.loads(out.read_text())["accepted_by_proposal"]
+    assert set(accepted) == {"places/student"}
+    assert accepted["places/student"] >= 5
+    words = ("--images", scene_folder.images, "--camera", scene_folder.camera, *LARGE)
+    assert run("localize", "--map", encoded, "--encoder", student, *words, "--out", tmp_path / "results") == 0
+    assert (tmp_path / "results" / "results.jsonl").read_text().count("places/student") >= 5
+
+
+def test_another_encoder_is_one_line(
+    scene_folder: SceneFolder, encoded: Path, other: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(scene_folder, encoded, "--encoder", other) == 1
+    error = capsys.readouterr().err
+    assert f"the encoder has the hash {read_encoder(other).hash[:12]}, expected" in error
+    assert "`vloc map encode`" in error
+    assert error.count("\n") == 1
+
+
+def test_a_map_that_is_not_encoded_is_one_line(
+    scene_folder: SceneFolder, student: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(scene_folder, scene_folder.map, "--encoder", student) == 1
+    assert "has the place indices none, expected student" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--model", "@student", "--images", "@elsewhere"], "holds 0 of the map's 8 images, missing are 0.png, 1.png"),
+        (["--model", "@map", "--images", "@keyframes"], "is not the manifest of a model"),
+        (["--model", "@student", "--images", "nowhere"], "holds 0 of the map's 8 images"),
+    ],
+)
+def test_what_cannot_be_leaves_the_map_as_it_was(
+    scene_folder: SceneFolder,
+    student: Path,
+    keyframes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    reason: str,
+) -> None:
+    folder = tmp_path / "map"
+    shutil.copytree(scene_folder.map, folder)
+    named = {"@student": student, "@keyframes": keyframes, "@elsewhere": scene_folder.elsewhere, "@map": folder}
+    assert run("map", "encode", folder, *(named.get(word, word) for word in words)) == 1
+    assert reason in capsys.readouterr().err
+    assert map_hash(folder) == map_hash(scene_folder.map)
+
+
+def test_an_update_says_that_the_index_is_dropped(
+    scene_folder: SceneFolder, encoded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera)
+    assert run("map", "update", encoded, *given, "--out", tmp_path / "grown") == 0
+    assert "without the place index student" in capsys.readouterr().out
+    assert "student" not in read_map(tmp_path / "grown").places
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_a_merge_keeps_the_index_of_one_encoder(
+    scene_folder: SceneFolder, encoded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], both: bool
+) -> None:
+    second = encoded if both else scene_folder.map
+    shutil.copytree(second, tmp_path / "second")
+    maps = (encoded, tmp_path / "second", "--frames", "hall", "kitchen")
+    assert run("map", "merge", *maps, "--out", tmp_path / "house") == 0
+    assert ("without the place index student" in capsys.readouterr().out) is not both
+    assert ("student" in read_map(tmp_path / "house").places) is both
+
+
+def test_a_known_calibration_tells_images_of_another_camera(
+    scene_folder: SceneFolder, student: Path, keyframes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wall = scene_folder.scene.landmark_map
+    twice = CAMERA.scaled(640, 480)
+    write_map(replace(wall, keyframes=replace(wall.keyframes, cameras=(twice,) * 8)), tmp_path / "map")
+    assert run("map", "encode", tmp_path / "map", "--model", student, "--images", keyframes) == 1
+    assert "0.png is 320x240, the map's image of this name 640x480" in capsys.readouterr().err
+
+
+def test_the_node_is_given_the_models_of_the_offline_localizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from argparse import Namespace
+
+    monkeypatch.chdir(tmp_path)
+    given = Namespace(recognizer=Path("recognizer"), encoder=Path("student"))
+    assert models(given) == {"recognizer": str(tmp_path / "recognizer"), "encoder": str(tmp_path / "student")}
+    assert models(Namespace(recognizer=None, encoder=None)) == {}

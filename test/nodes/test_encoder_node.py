@@ -1,0 +1,83 @@
+"""The localizer node with a place encoder: asked for places, and compared with every map before it is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from graphs import write_encoder
+from lifecycle_msgs.msg import Transition
+from nodes_world import Wall
+from plane_scene import poses
+from rclpy.parameter import Parameter
+from robot import Robot
+from ros_session import Ros
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_msgs.srv import LoadMap
+from vloc_ros.inference.encoder import read_encoder
+from vloc_ros.mapping.encoding import encoded
+from vloc_ros.nodes.localizer import LocalizerNode
+from vloc_ros.nodes.map_server import MapServerNode
+from vloc_ros.storage.maps import map_hash, write_map
+
+# as if the map were too large to be searched as a whole
+LARGE = {"proposals.whole_map_max_points": 0, "proposals.places_top_k": 4}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The wall's map as two encoders encoded it."""
+
+    student: Path
+    by_student: Path
+    by_other: Path
+
+
+@pytest.fixture(scope="module")
+def maps(wall: Wall, tmp_path_factory: pytest.TempPathFactory) -> Encoded:
+    folder = tmp_path_factory.mktemp("encoded")
+    images = [partial(wall.scene.image, view) for view in poses(8, seed=99)]
+    for name, shift in (("student", 0.0), ("other", 1.0)):
+        encoder = read_encoder(write_encoder(folder / name, shift=shift))
+        write_map(encoded(wall.scene.landmark_map, images, encoder), folder / "maps" / f"by_{name}")
+    return Encoded(folder / "student", folder / "maps" / "by_student", folder / "maps" / "by_other")
+
+
+def test_places_are_those_of_the_encoder_also_after_a_parameter_has_changed(
+    ros: Ros, wall: Wall, maps: Encoded
+) -> None:
+    robot = Robot(ros, wall, map=str(maps.by_student), encoder=str(maps.student), **LARGE)
+    robot.activate()
+    for index, top_k in enumerate((4, 8)):
+        (answer,) = robot.node.set_parameters([Parameter("proposals.places_top_k", value=top_k)])
+        assert answer.successful
+        status = robot.status_of(robot.send(2 + index))
+        assert (status.status, status.proposal) == (LocalizationStatus.OK, "places/student")
+
+
+def test_a_map_of_another_encoder_stops_the_configuration_and_is_diagnosed(ros: Ros, wall: Wall, maps: Encoded) -> None:
+    robot = Robot(ros, wall, map=str(maps.by_other), encoder=str(maps.student))
+    reports = ros.collect(DiagnosticArray, "/diagnostics")
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    wanted = f"the encoder has the hash {read_encoder(maps.student).hash[:12]}"
+    reports.wait(lambda all_: any(wanted in s.message for m in all_ for s in m.status), "the reason")
+
+
+def test_a_map_that_another_encoder_made_is_not_swapped_in(ros: Ros, wall: Wall, maps: Encoded, tmp_path: Path) -> None:
+    ros.add(MapServerNode, autostart=True, map=str(maps.by_student), maps_folder=str(maps.by_student.parent))
+    node = ros.add(LocalizerNode, autostart=True, map_cache=str(tmp_path), encoder=str(maps.student), **LARGE)
+    ros.until(lambda: node.map_hash == map_hash(maps.by_student))
+    faults = ros.collect(DiagnosticArray, "/diagnostics")
+    ros.call(LoadMap, "map_server/load_map", LoadMap.Request(name="by_other"))
+    faults.wait(lambda all_: any("the encoder has the hash" in s.message for m in all_ for s in m.status), "the reason")
+    assert node.map_hash == map_hash(maps.by_student)
+
+
+def test_the_encoder_is_fixed_when_the_node_starts(ros: Ros, wall: Wall) -> None:
+    (answer,) = Robot(ros, wall).node.set_parameters([Parameter("encoder", value="/somewhere/else")])
+    assert not answer.successful
+    assert answer.reason.startswith("encoder is fixed when the node starts")

@@ -1,0 +1,61 @@
+"""Have a learned place encoder describe a map's images, so that a robot can ask it where in the map to look.
+
+  vloc map encode MAP --model STUDENT --images DIR                into MAP itself
+  vloc map encode MAP --model STUDENT --images DIR --out NEW      MAP stays as it is
+  vloc map encode MAP --model STUDENT --bag BAG                   of a map that was built from a bag
+
+DIR holds the images that the map was built from, by the names of its keyframes (`vloc map info --json` lists them): a
+map that was updated or merged has subfolders in them, such as visit2/ or kitchen/. MAP is changed in one step at the
+end: an interrupted command leaves it as it was. All else in the map stays; what an encoder said before is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vloc_ros.cli.progress import bar
+
+if TYPE_CHECKING:
+    from vloc_ros.core.landmark_map import LandmarkMap
+    from vloc_ros.core.pose import Array
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
+    parser.add_argument("--model", type=Path, required=True, metavar="STUDENT", help="folder of a place encoder")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of the map's images")
+    source.add_argument("--bag", type=Path, metavar="BAG", help="bag that the map was built from")
+    parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
+    parser.add_argument("--out", type=Path, metavar="NEW", help="map folder to write (default: MAP itself)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Encode the images and write the map."""
+    from vloc_ros.inference.encoder import read_encoder
+    from vloc_ros.mapping.encoding import encoded
+    from vloc_ros.storage.maps import map_bytes, read_map, write_map
+
+    out = args.out or args.map
+    landmark_map, encoder = read_map(args.map), read_encoder(args.model)
+    digest = write_map(encoded(landmark_map, _images(args, landmark_map), encoder, bar), out)
+    count, size_mb = len(landmark_map.keyframes), map_bytes(out) / 1e6
+    print(f"{count} keyframes encoded by {encoder.hash[:12]}, {encoder.dimension} values each")
+    print(f"map {digest[:12]} written: {out} ({size_mb:.2f} MB)")
+    return 0
+
+
+def _images(args: argparse.Namespace, landmark_map: LandmarkMap) -> list[Callable[[], Array]]:
+    """The image of every keyframe."""
+    from vloc_ros.cli.bag_images import images_of_names
+    from vloc_ros.mapping.keyframe_images import keyframe_paths
+    from vloc_ros.storage.images import read_image
+
+    if args.bag:
+        return images_of_names(args.bag, landmark_map.keyframes.names, image_topic=args.image_topic, progress=bar)
+    return [partial(read_image, path) for path in keyframe_paths(landmark_map, args.images)]
