@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     write_map(update.landmark_map, args.out)
     _warn(update)
     print(_summary(update))
+    if update.landmark_map.places and not landmark_map.places:
+        print("the map is too large now to be searched as a whole by default: it was given a place index")
     print(f"written: {args.out} ({map_bytes(args.out) / 1e6:.2f} MB)")
     return 0
 

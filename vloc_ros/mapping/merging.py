@@ -12,13 +12,11 @@ from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, PlaceIndex, consecutive
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, consecutive
 from vloc_ros.core.pose import Array
-from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks import landmark_key
-
-_MOST_SAMPLES = 50_000
+from vloc_ros.mapping.places import indexed
 
 
 def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> LandmarkMap:
@@ -38,22 +36,20 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
     check_together(maps)
     described = np.concatenate([m.codec.restore(m.descriptors) for m in maps])
     codec = DescriptorCodec.fit(described, max(m.codec.dimension for m in maps))
-    keyframes = _joined_keyframes(maps)
-    codes = codec.encode(described)
     landmark_ids, landmarks = _joined_landmarks(maps)
-    return LandmarkMap(
+    whole = LandmarkMap(
         name=name,
         scenes=consecutive(scene for m in maps for scene in m.scenes),
         points=np.concatenate([m.points for m in maps]),
         landmark_ids=landmark_ids,
         landmarks=landmarks,
-        codes=codes,
+        codes=codec.encode(described),
         codec=codec,
-        keyframes=keyframes,
+        keyframes=_joined_keyframes(maps),
         extractor=joined_extractor(maps),
-        places={"vlad": _places(keyframes, codec.decode(codes), config)},
         provenance={"merged_from": {title(m): dict(m.provenance) for m in maps}},
     )
+    return indexed(whole, config)
 
 
 def check_together(maps: Sequence[LandmarkMap]) -> None:
@@ -133,13 +129,6 @@ def joined_extractor(maps: Sequence[LandmarkMap]) -> ExtractorConfig:
         max_keypoints=max(m.extractor.max_keypoints for m in maps),
         contrast_threshold=min(m.extractor.contrast_threshold for m in maps),
     )
-
-
-def _places(keyframes: Keyframes, descriptors: Array, config: MappingConfig) -> PlaceIndex:
-    sample = descriptors[:: max(1, len(descriptors) // _MOST_SAMPLES)]
-    vocabulary = Vocabulary.fit(sample, config.vocabulary_words)
-    places = np.stack([vocabulary.encode(descriptors[keyframes.visible(k)]) for k in range(len(keyframes))])
-    return PlaceIndex(vocabulary.hash, places, vocabulary.arrays)
 
 
 def title(landmark_map: LandmarkMap) -> str:
