@@ -12,6 +12,7 @@ from enum import Enum
 
 import numpy as np
 
+from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.landmark_map import CovarianceCalibration, LandmarkMap
 from vloc_ros.core.pose import Array
@@ -24,6 +25,8 @@ from vloc_ros.mapping.overlap import Side
 from vloc_ros.mapping.places import indexed_again, searchable
 from vloc_ros.mapping.same_place import Judgement, judged
 from vloc_ros.mapping.twins import DescribedPoints, twins
+
+_AT_ONCE = 1 << 16
 
 
 class Align(Enum):
@@ -87,8 +90,7 @@ def _taken_in(whole: LandmarkMap, frame_id: str, one: LandmarkMap, judgement: Ju
     """
     assert judgement.found is not None
     there = moved(one, judgement.found.first_from_second)
-    restored = one.codec.restore(one.codec.decode(one.codes))
-    grown = appended(whole, frame_id, _addition(whole, frame_id, there, restored))
+    grown = appended(whole, frame_id, _addition(whole, frame_id, there))
     scenes = [
         replace(s, calibration=_wider(s.calibration, there.scene().calibration)) if s.frame_id == frame_id else s
         for s in grown.scenes
@@ -104,13 +106,13 @@ def _taken_in(whole: LandmarkMap, frame_id: str, one: LandmarkMap, judgement: Ju
     return indexed_again(grown) if "vlad" in grown.places else searchable(grown, MappingConfig())
 
 
-def _addition(whole: LandmarkMap, frame_id: str, there: LandmarkMap, restored: Array) -> Addition:
+def _addition(whole: LandmarkMap, frame_id: str, there: LandmarkMap) -> Addition:
     scene = whole.part(frame_id)
-    projected = whole.codec.project(restored)
+    side = Side.of(there)
     twin = twins(
-        DescribedPoints(there.points, projected),
-        DescribedPoints(scene.points, scene.codec.decode(scene.codes)),
-        Side.of(there).reach,
+        DescribedPoints(there.points, lambda points: whole.codec.project(side.descriptors_of(points))),
+        DescribedPoints(scene.points, scene.descriptors_of),
+        side.reach,
     )
     new = twin < 0
     number = np.where(new, len(scene.points) + np.cumsum(new) - 1, twin)
@@ -123,12 +125,21 @@ def _addition(whole: LandmarkMap, frame_id: str, there: LandmarkMap, restored: A
     )
     return Addition(
         points=there.points[new],
-        codes=whole.codec.encode(restored[new]),
+        codes=_encoded_anew(side, np.flatnonzero(new), whole.codec),
         landmark_ids=there.landmark_ids[new] + np.int32(len(whole.landmarks)),
         landmarks=joined_table([whole.landmarks, there.landmarks]),
         keyframes=keyframes,
         places={name: np.zeros((len(visible), p.descriptors.shape[1]), np.float32) for name, p in whole.places.items()},
     )
+
+
+def _encoded_anew(side: Side, points: Array, codec: DescriptorCodec) -> Array:
+    """(N, d) uint8 codes of (N,) points by another codec than their map's."""
+    codes = np.empty((len(points), codec.dimension), np.uint8)
+    for start in range(0, len(points), _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        codes[some] = codec.encode(side.descriptors_of(points[some]))
+    return codes
 
 
 def _wider(some: CovarianceCalibration, other: CovarianceCalibration) -> CovarianceCalibration:

@@ -134,8 +134,8 @@ def _addition(
     seen = keyframes_of(views, structure)
     distances = viewing_distances(structure.points, seen)
     twin = twins(
-        DescribedPoints(structure.points, projected),
-        DescribedPoints(scene.points, scene.codec.decode(scene.codes)),
+        DescribedPoints(structure.points, projected.__getitem__),
+        DescribedPoints(scene.points, scene.descriptors_of),
         NEAR_RAD * distances,
     )
     new = twin < 0
