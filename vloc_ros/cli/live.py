@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vloc_ros.cli.bag_source import BagSource
+    from vloc_ros.cli.live_processes import Children
     from vloc_ros.evaluation.live import Recording
 
 _TOLERANCE_S = 0.1
@@ -66,24 +67,7 @@ def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording
     with free_domain() as environment, Children(environment, folder) as children:
         children.start("map_server", map=str(Path(args.map).resolve()))
         children.start("recorder", out=str(out), expected=played)
-        remaps = {"camera_info": source.camera_info_topic}
-        remaps["image/compressed" if source.compressed else "image"] = source.image_topic
-        children.start(
-            "localizer",
-            params_file=parameters,
-            remaps=remaps,
-            map_cache=str(folder / "cache"),
-            image_transport="compressed" if source.compressed else "raw",
-            image_rectified=args.rectified,
-            image_reliability="reliable",
-            image_depth=_IMAGE_DEPTH,
-            base_frame=source.base_frame,
-            odom_frame=source.odom_frame or "odom",
-            publish_tf="map_odom" if source.odom_frame else "map_base",
-            transform_tolerance_s=_TOLERANCE_S,
-            carry_last_fix=args.sequence,
-            **{"fix_filter.enabled": args.sequence},
-        )
+        _start_localizer(children, args, source, parameters, cache=folder / "cache")
         player = children.start(
             "player",
             bag=str(Path(args.bag).resolve()),
@@ -97,6 +81,30 @@ def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording
         children.wait_for(player)
         children.end_of("recorder", within_s=_END_TIMEOUT_S)
         return read_recording(out, log, tolerance_ns=round(_TOLERANCE_S * 1e9), image_topic=source.image_topic)
+
+
+def _start_localizer(
+    children: Children, args: argparse.Namespace, source: BagSource, parameters: Path, *, cache: Path
+) -> None:
+    """With the bag's topics and frames; images are taken one by one as they were recorded, none dropped."""
+    remaps = {"camera_info": source.camera_info_topic}
+    remaps["image/compressed" if source.compressed else "image"] = source.image_topic
+    children.start(
+        "localizer",
+        params_file=parameters,
+        remaps=remaps,
+        map_cache=str(cache),
+        image_transport="compressed" if source.compressed else "raw",
+        image_rectified=args.rectified,
+        image_reliability="reliable",
+        image_depth=_IMAGE_DEPTH,
+        base_frame=source.base_frame,
+        odom_frame=source.odom_frame or "odom",
+        publish_tf="map_odom" if source.odom_frame else "map_base",
+        transform_tolerance_s=_TOLERANCE_S,
+        carry_last_fix=args.sequence,
+        **{"fix_filter.enabled": args.sequence},
+    )
 
 
 def write_parameters(args: argparse.Namespace, path: Path) -> Path:
