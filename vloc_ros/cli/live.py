@@ -27,13 +27,13 @@ _START_TIMEOUT_S = 60.0
 def evaluate_live(args: argparse.Namespace) -> int:
     """Play, record, compare with the offline localizer, and report; 1 when a check fails."""
     from vloc_ros.cli.bag_source import read_bag_source
-    from vloc_ros.cli.evaluate import answer, frame_of_truth, print_outcome, write_report, write_scores
+    from vloc_ros.cli.evaluate import answer, frame_of_truth, outputs_of, print_outcome, write_report, write_scores
     from vloc_ros.cli.localizer_options import localizer_from
     from vloc_ros.core.errors import MapError
     from vloc_ros.evaluation.live import check_lines, live_scores, seen_by_camera
     from vloc_ros.storage.maps import map_bytes
 
-    localizer = localizer_from(args)
+    outputs, localizer = outputs_of(args), localizer_from(args)
     if not localizer.map.metric:
         raise MapError(
             f"{args.map}: its scale is unknown, expected metres for ROS; align it first with `vloc map align`"
@@ -51,7 +51,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
     if args.report:
         shown, truth = seen_by_camera(recording, source, offline)
         write_report(args.report, localizer, source.questions, shown, truth, scores, frame_id=frame_id)
-    print_outcome(args, scores)
+    print_outcome(scores, outputs)
     print("\n".join(check_lines(scores["live"])))
     return 0 if scores["live"]["passed"] else 1
 

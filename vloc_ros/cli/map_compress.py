@@ -36,6 +36,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compress the map and write it."""
+    from vloc_ros.cli.outputs import map_at
     from vloc_ros.core.errors import InputError
     from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, Ranking, with_points
     from vloc_ros.mapping.config import MappingConfig
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
 
     check_options(args)
-    landmark_map = read_map(args.map)
+    out, landmark_map = map_at(args.out), read_map(args.map)
     before, points_before = map_bytes(args.map), len(landmark_map.points)
     ranking = Ranking(landmark_map, bar)
     provenance = {**landmark_map.provenance, "compressed_from": {"map": map_hash(args.map), "points": points_before}}
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if landmark_map.places and not small.places:
         searched = f"up to {MOST_SEARCHED_WHOLE} points (proposals.whole_map_max_points) are searched as a whole"
         print(f"without a place index: {searched}")
-    print(f"map {digest[:12]} written: {args.out}")
+    print(f"map {digest[:12]} {out}")
     return 0
 
 

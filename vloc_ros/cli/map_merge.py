@@ -44,12 +44,14 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Merge the maps and write the result."""
     from vloc_ros.cli.map_description import described, table
+    from vloc_ros.cli.outputs import map_at
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.joining import Align, joined
     from vloc_ros.mapping.merging import merged
     from vloc_ros.storage.maps import read_map, write_map
 
     check_options(args)
+    out = map_at(args.out)
     maps = [read_map(folder) for folder in args.maps]
     name = args.name or args.out.resolve().name
     scenes, decisions = joined(_in_frames(maps, args.frames), Align(args.align), bar)
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     one = replace(scenes[0], name=name)
     write_map(one if len(scenes) == 1 else merged(scenes, name=name, config=MappingConfig()), args.out)
     print(table(described(args.out)))
-    print(f"written: {args.out}")
+    print(out)
     return 0
 
 
