@@ -46,8 +46,7 @@ def images_from_bag(
         progress: shows how far the bag is read.
 
     Raises:
-        InputError: a topic is missing, ambiguous or empty, the camera's place on the robot is unknown, or fewer than
-            three keyframes have a pose.
+        InputError: a topic or the camera's place on the robot is not known, or fewer than three keyframes have a pose.
     """
     with Bag(path) as bag:
         topic = image_topic_of(bag, image_topic)

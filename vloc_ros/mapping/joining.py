@@ -12,10 +12,8 @@ from enum import Enum
 
 import numpy as np
 
-from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.landmark_map import CovarianceCalibration, LandmarkMap
-from vloc_ros.core.pose import Array
 from vloc_ros.mapping.alignment import moved
 from vloc_ros.mapping.appending import Addition, appended
 from vloc_ros.mapping.config import MappingConfig
@@ -23,10 +21,9 @@ from vloc_ros.mapping.images import Progress, silent
 from vloc_ros.mapping.merging import check_together, joined_extractor, joined_table, names_by_scene, title
 from vloc_ros.mapping.overlap import Side
 from vloc_ros.mapping.places import indexed_again, searchable
+from vloc_ros.mapping.recoding import recoded, restored
 from vloc_ros.mapping.same_place import Judgement, judged
 from vloc_ros.mapping.twins import DescribedPoints, twins
-
-_AT_ONCE = 1 << 16
 
 
 class Align(Enum):
@@ -108,11 +105,10 @@ def _taken_in(whole: LandmarkMap, frame_id: str, one: LandmarkMap, judgement: Ju
 
 def _addition(whole: LandmarkMap, frame_id: str, there: LandmarkMap) -> Addition:
     scene = whole.part(frame_id)
-    side = Side.of(there)
     twin = twins(
-        DescribedPoints(there.points, lambda points: whole.codec.project(side.descriptors_of(points))),
+        DescribedPoints(there.points, lambda points: whole.codec.project(restored(there, points))),
         DescribedPoints(scene.points, scene.descriptors_of),
-        side.reach,
+        Side.of(there).reach,
     )
     new = twin < 0
     number = np.where(new, len(scene.points) + np.cumsum(new) - 1, twin)
@@ -125,21 +121,12 @@ def _addition(whole: LandmarkMap, frame_id: str, there: LandmarkMap) -> Addition
     )
     return Addition(
         points=there.points[new],
-        codes=_encoded_anew(side, np.flatnonzero(new), whole.codec),
+        codes=recoded(there, np.flatnonzero(new), whole.codec),
         landmark_ids=there.landmark_ids[new] + np.int32(len(whole.landmarks)),
         landmarks=joined_table([whole.landmarks, there.landmarks]),
         keyframes=keyframes,
         places={name: np.zeros((len(visible), p.descriptors.shape[1]), np.float32) for name, p in whole.places.items()},
     )
-
-
-def _encoded_anew(side: Side, points: Array, codec: DescriptorCodec) -> Array:
-    """(N, d) uint8 codes of (N,) points by another codec than their map's."""
-    codes = np.empty((len(points), codec.dimension), np.uint8)
-    for start in range(0, len(points), _AT_ONCE):
-        some = slice(start, start + _AT_ONCE)
-        codes[some] = codec.encode(side.descriptors_of(points[some]))
-    return codes
 
 
 def _wider(some: CovarianceCalibration, other: CovarianceCalibration) -> CovarianceCalibration:

@@ -17,6 +17,9 @@ from vloc_ros.core.pose import Array
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks import landmark_key
 from vloc_ros.mapping.places import indexed
+from vloc_ros.mapping.recoding import recoded, restored
+
+_MOST_SAMPLES = 100_000
 
 
 def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> LandmarkMap:
@@ -34,8 +37,7 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
         InputError: the maps do not go together.
     """
     check_together(maps)
-    described = np.concatenate([m.codec.restore(m.descriptors) for m in maps])
-    codec = DescriptorCodec.fit(described, max(m.codec.dimension for m in maps))
+    codec = DescriptorCodec.fit(_sampled(maps), max(m.codec.dimension for m in maps))
     landmark_ids, landmarks = _joined_landmarks(maps)
     whole = LandmarkMap(
         name=name,
@@ -43,7 +45,7 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
         points=np.concatenate([m.points for m in maps]),
         landmark_ids=landmark_ids,
         landmarks=landmarks,
-        codes=codec.encode(described),
+        codes=np.concatenate([recoded(m, np.arange(len(m.points)), codec) for m in maps]),
         codec=codec,
         keyframes=_joined_keyframes(maps),
         extractor=joined_extractor(maps),
@@ -65,6 +67,12 @@ def check_together(maps: Sequence[LandmarkMap]) -> None:
     descriptors = {len(m.codec.mean) for m in maps}
     if len(extractors) > 1 or len(descriptors) > 1:
         raise InputError(f"the maps have keypoints of {', '.join(sorted(extractors))}; build them with the same ones")
+
+
+def _sampled(maps: Sequence[LandmarkMap]) -> Array:
+    """(N, D) descriptors of all points, or of every so many of large maps: axes need no more."""
+    step = max(1, sum(len(m.points) for m in maps) // _MOST_SAMPLES)
+    return np.concatenate([restored(m, np.arange(0, len(m.points), step)) for m in maps])
 
 
 def _joined_keyframes(maps: Sequence[LandmarkMap]) -> Keyframes:

@@ -14,6 +14,7 @@ import numpy as np
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
 from vloc_ros.mapping.landmarks import viewing_distances
+from vloc_ros.mapping.recoding import restored
 from vloc_ros.mapping.similarity import Similarity
 from vloc_ros.mapping.twins import ALIKE, NEAR_RAD
 
@@ -58,7 +59,7 @@ class Side:
 
     def descriptors_of(self, points: Array) -> Array:
         """(N, D) float32 of (N,) points, as the extractor makes them as far as the codes tell; all are gigabytes."""
-        return self.scene.codec.restore(self.scene.descriptors_of(points))
+        return restored(self.scene, points)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
