@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,25 @@ def test_a_module_that_no_installation_lacks_is_a_bug(tmp_path: Path) -> None:
     done = command_without("vloc_ros.storage.cameras", *words)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["config"], ["config", "--json"], ["map", "info", "--help"], ["--help"], ["map", "info", "@map"]]
+)
+def test_a_reader_that_goes_away_ends_a_command_without_a_word(scene_folder, words: list[str]) -> None:
+    """As `| head` does; the code is that of commands which SIGPIPE ends."""
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "vloc_ros.cli.main", *words]
+    command = [str(scene_folder.map) if word == "@map" else word for word in command]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command, check=False, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, env=buffered
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 # pycolmap takes SIGTERM for itself when it is imported, which is after the command has begun

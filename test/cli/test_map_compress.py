@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from plane_scene import SceneFolder
 from vloc_ros.cli import map_compress
 from vloc_ros.cli.main import main
 from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk
+from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
 
 
 @pytest.mark.parametrize("budget", [0.3, 0.6, 1.0])
@@ -50,6 +51,17 @@ def test_a_number_of_points(scene_folder: SceneFolder, tmp_path: Path, capsys: p
     asked = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
     assert main(["evaluate", "--map", str(out), *map(str, asked), "--json", str(scores)]) == 0
     assert json.loads(scores.read_text())["recall"]["5cm_5deg"] == 1.0
+
+
+def test_a_map_that_stays_too_large_to_be_searched_as_a_whole_has_a_place_index(
+    scene_folder: SceneFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_map(replace(scene_folder.scene.landmark_map, places={}), tmp_path / "bare")
+    monkeypatch.setattr("vloc_ros.mapping.places.MOST_SEARCHED_WHOLE", 200)
+    for points, expected in (("200", set()), ("201", {"vlad"})):
+        out = tmp_path / points
+        assert main(["map", "compress", str(tmp_path / "bare"), "--points", points, "--out", str(out)]) == 0
+        assert set(read_map(out).places) == expected
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,33 @@ def test_unknown_scale_and_no_calibration_are_said(known_map: Path, tmp_path: Pa
     assert "floor" not in rows
 
 
+def test_what_was_done_since_the_calibration_is_said(known_map: Path, tmp_path: Path, capsys) -> None:
+    small, house = tmp_path / "small", tmp_path / "house"
+    assert main(["map", "compress", str(known_map), "--points", "300", "--out", str(small)]) == 0
+    frames = ["--frames", "wall", "small"]
+    assert main(["map", "merge", str(known_map), str(small), *frames, "--out", str(house)]) == 0
+    capsys.readouterr()
+    said = {}
+    for folder in (known_map, small, house):
+        assert main(["map", "info", str(folder)]) == 0
+        said[folder.name] = re.findall(r"^covariance +(.*)$", capsys.readouterr().out, re.MULTILINE)
+    as_built = "calibrated on 80 left-out images"
+    after = f"{as_built}, before the map was compressed"
+    assert said == {"known": [as_built], "small": [after], "house": [as_built, after]}
+
+
+def test_an_update_of_another_scene_is_none_of_this_one(known_map: Path, scene_folder, tmp_path: Path, capsys) -> None:
+    house, grown = tmp_path / "house", tmp_path / "grown"
+    words = ["map", "merge", known_map, known_map, "--frames", "hall", "copy", "--out", house]
+    assert main([str(word) for word in words]) == 0
+    given = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
+    assert main([str(word) for word in ["map", "update", house, *given, "--scene", "copy", "--out", grown]]) == 0
+    capsys.readouterr()
+    assert main(["map", "info", str(grown), "--json"]) == 0
+    scenes = json.loads(capsys.readouterr().out)["scenes"]
+    assert [scene["calibration"]["before"] for scene in scenes] == [[], ["updated"]]
+
+
 def test_a_damaged_map_is_one_line(known_map: Path, tmp_path: Path, capsys) -> None:
     largest = max(known_map.iterdir(), key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-1])

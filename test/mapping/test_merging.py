@@ -11,11 +11,13 @@ from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig, MatcherConfig, ProposalConfig
+from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.query import PosePrior, Query
 from vloc_ros.core.result import Status
+from vloc_ros.mapping import merging, recoding
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.merging import merged
 from vloc_ros.storage.maps import read_map, write_map
@@ -69,6 +71,22 @@ def test_what_a_scene_holds_is_what_its_map_held(walls: dict[str, PlaneScene], h
         np.testing.assert_array_equal(part.keyframes.visible(k), alone.keyframes.visible(k))
     assert house.keyframes.names[0] == "hall/0.png"
     assert len(house.landmarks) == sum(len(wall.landmark_map.landmarks) for wall in walls.values())
+
+
+def test_the_codec_of_large_maps_is_fitted_to_a_part_and_fits_all(
+    walls: dict[str, PlaneScene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = [_in_frame(wall.landmark_map, frame) for frame, wall in walls.items()]
+    monkeypatch.setattr(merging, "_MOST_SAMPLES", 500)
+    monkeypatch.setattr(recoding, "_AT_ONCE", 333)
+    whole = merged(maps, name="house", config=CONFIG)
+    given = np.concatenate([m.codec.restore(m.descriptors) for m in maps])
+    kept = whole.codec.restore(whole.descriptors)
+    assert np.median(np.linalg.norm(kept - given, axis=1)) < 0.2  # unrelated ones lie 0.8 apart and more
+    fitted_to = []
+    monkeypatch.setattr(DescriptorCodec, "fit", lambda described, _: fitted_to.append(len(described)) or whole.codec)
+    merged(maps, name="house", config=CONFIG)
+    assert fitted_to[0] < 1000 < len(given)
 
 
 def test_a_prior_is_about_its_scene_alone(walls: dict[str, PlaneScene], localizer: Localizer) -> None:

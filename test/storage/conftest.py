@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from stored_map import make_map
+
+from vloc_ros.storage.maps import write_map
 
 _LIMIT_BYTES = 20_000
 
@@ -17,3 +21,9 @@ def full_disk() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (_LIMIT_BYTES, hard))
     yield _LIMIT_BYTES
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_map(make_map(), tmp_path / "map")
+    return tmp_path / "map"

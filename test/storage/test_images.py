@@ -112,5 +112,18 @@ def test_folders_without_images(tmp_path: Path) -> None:
         list_images(tmp_path)
     with pytest.raises(InputError, match="cannot be listed"):
         list_images(tmp_path / "none")
-    with pytest.raises(InputError, match="cannot be listed"):
+    with pytest.raises(InputError, match=r"notes\.txt: is a file, expected a folder of images; name the one that"):
         list_images(tmp_path / "notes.txt")
+
+
+def test_images_one_level_further_down_are_pointed_to(tmp_path: Path) -> None:
+    for folder, count in (("left", 2), ("right", 1), ("notes", 0)):
+        (tmp_path / folder).mkdir()
+        for number in range(count):
+            (tmp_path / folder / f"{number}.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"no image among 3 entries, .*/left holds 2, and further folders: name one"):
+        list_images(tmp_path)
+    for path in (tmp_path / "right").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"/left holds 2: name that folder"):
+        list_images(tmp_path)

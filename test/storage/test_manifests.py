@@ -39,7 +39,7 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
 def test_what_is_no_file_or_folder_is_a_map_error(tmp_path: Path) -> None:
     (tmp_path / "map" / MANIFEST).mkdir(parents=True)
     (tmp_path / "file").write_text("")
-    for folder, message in ((tmp_path / "map", "cannot be read"), (tmp_path / "file", "holds no map")):
+    for folder, message in ((tmp_path / "map", "cannot be read"), (tmp_path / "file", "is a file and holds no map")):
         with pytest.raises(MapError, match=message):
             read_manifest(folder)
     with pytest.raises(MapError, match="cannot be read"):

@@ -107,7 +107,7 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
         read_tum(tmp_path / "image.jpg")
     with pytest.raises(InputError, match=r"none\.txt: cannot be read \(No such file"):
         read_tum(tmp_path / "none.txt")
-    with pytest.raises(InputError, match=r"cannot be read \(Is a directory"):
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\), expected a file; name the one in it"):
         read_tum(tmp_path)
 
 

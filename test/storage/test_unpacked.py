@@ -17,7 +17,7 @@ from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
 from vloc_ros.storage import unpacked
 from vloc_ros.storage.maps import read_manifest, read_map, write_map
-from vloc_ros.storage.unpacked import cache_folder
+from vloc_ros.storage.unpacked import MAPPED_FROM_BYTES, MOST_CACHED_BYTES, cache_folder
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +132,25 @@ def test_a_cache_that_cannot_be_used_is_said_and_the_map_is_read(
     np.testing.assert_array_equal(back.codes, wall.codes)
     assert not _is_mapped(back.codes)
     assert "the map is read into memory" in caplog.text
+
+
+def test_the_map_server_and_the_check_of_what_was_fetched_use_no_cache(folder: Path, cache: Path) -> None:
+    assert not _is_mapped(read_map(folder, mapped=False).codes)
+    assert not cache.exists()
+
+
+def test_an_entry_of_the_right_name_and_size_is_believed(folder: Path, cache: Path) -> None:
+    """The page on security says so, and who therefore may write there."""
+    read_map(folder)
+    (entry,) = cache.iterdir()
+    entry.write_bytes(bytes(entry.stat().st_size))
+    assert not read_map(folder).codes.any()
+
+
+def test_the_page_on_security_states_these_bounds() -> None:
+    page = (Path(__file__).parents[2] / "docs/security.md").read_text()
+    assert f"arrays of {MAPPED_FROM_BYTES >> 20} MiB and more" in page
+    assert f"{MOST_CACHED_BYTES >> 30} GiB of what was used last are kept" in page
 
 
 def test_the_cache_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vloc_ros.bags.messages import ODOMETRY, image_of, stamp_ns_of
@@ -39,34 +39,23 @@ def images_from_bag(
 
     Args:
         path: a bag folder or an MCAP file.
-        image_topic: raw or compressed; None takes the only one.
-        camera_info_topic: None takes the one beside the images.
+        image_topic, camera_info_topic: None takes the only one, and the one beside the images.
         rectified: whether P of the camera_info is the images' calibration.
         odom_topic: nav_msgs/Odometry; None takes TF's odom frame, or else the bag's only odometry.
-        pose_topic: poses of the base in the map, used in place of odometry.
-        base_frame: whose poses they are, where the messages do not say it.
+        pose_topic, base_frame: poses in the map, used in place of odometry; whose, where the messages do not say it.
         min_translation_m, min_rotation_rad: motion of the camera from one keyframe to the next.
         progress: shows how far the bag is read.
 
     Raises:
-        InputError: a topic is missing, ambiguous or empty, the camera's place on the robot is unknown, or fewer than
-            three keyframes have a pose.
+        InputError: a topic or the camera's place on the robot is not known, or fewer than three keyframes have a pose.
     """
     with Bag(path) as bag:
         topic = image_topic_of(bag, image_topic)
         camera = bag.camera(camera_info_topic or camera_info_topic_of(topic), rectified=rectified)
         camera_path = _camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
-        chosen: list[tuple[int, Pose, BagMessage]] = []
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
-        for message in messages:
-            stamp_ns = stamp_ns_of(message.decoded())
-            pose = camera_path(stamp_ns)
-            if pose is None or (chosen and stamp_ns <= chosen[-1][0]):
-                continue
-            if not chosen or _moved(chosen[-1][1], pose, min_translation_m, min_rotation_rad):
-                chosen.append((stamp_ns, pose, message))
-        if len(chosen) < _MIN_KEYFRAMES:
-            raise _too_few(bag, topic, len(chosen), min_translation_m)
+        chosen = list(_chosen(messages, camera_path, min_translation_m, min_rotation_rad))
+        _check_count(bag, topic, len(chosen), min_translation_m)
     return tuple(
         MappingImage(_name_of(stamp_ns), _loader(path, message, stamp_ns), camera, pose, stamp_ns)
         for stamp_ns, pose, message in chosen
@@ -94,6 +83,21 @@ def images_of_names(
 
 def _name_of(stamp_ns: int) -> str:
     return f"{stamp_ns:019}"
+
+
+def _chosen(
+    messages: Iterable[BagMessage], camera_path: CameraPath, min_translation_m: float, min_rotation_rad: float
+) -> Iterator[tuple[int, Pose, BagMessage]]:
+    """Times, poses and messages of the images that are new: later than the last one, and from elsewhere."""
+    last: tuple[int, Pose] | None = None
+    for message in messages:
+        stamp_ns = stamp_ns_of(message.decoded())
+        pose = camera_path(stamp_ns)
+        if pose is None or (last and stamp_ns <= last[0]):
+            continue
+        if last is None or _moved(last[1], pose, min_translation_m, min_rotation_rad):
+            last = stamp_ns, pose
+            yield stamp_ns, pose, message
 
 
 def _moved(last: Pose, now: Pose, min_translation_m: float, min_rotation_rad: float) -> bool:
@@ -175,9 +179,10 @@ def _only_odometry(bag: Bag) -> str:
     )
 
 
-def _too_few(bag: Bag, topic: str, found: int, min_translation_m: float) -> InputError:
-    return InputError(
-        f"{bag.path}: gives {found} keyframes of {bag.count(topic)} images on {topic}, expected at least "
-        f"{_MIN_KEYFRAMES}: the robot must move, a keyframe every {min_translation_m:g} m, and the odometry must cover "
-        "the times of the images"
-    )
+def _check_count(bag: Bag, topic: str, found: int, min_translation_m: float) -> None:
+    if found < _MIN_KEYFRAMES:
+        raise InputError(
+            f"{bag.path}: gives {found} keyframes of {bag.count(topic)} images on {topic}, expected at least "
+            f"{_MIN_KEYFRAMES}: the robot must move, a keyframe every {min_translation_m:g} m, and the odometry must "
+            "cover the times of the images"
+        )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 
 if TYPE_CHECKING:
+    from vloc_ros.cli.outputs import Output
     from vloc_ros.core.fix_filter import FixFilter
     from vloc_ros.core.localizer import Localizer
     from vloc_ros.core.pose import Pose
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         from vloc_ros.cli.live import evaluate_live
 
         return int(evaluate_live(args))
+    outputs = outputs_of(args)
     questions, truth, odometry, left_out = read_questions(args)
     localizer = localizer_from(args)
     frame_id = frame_of_truth(args, localizer, truth)
@@ -92,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         write_scores(args.json, scores)
     if args.report:
         write_report(args.report, localizer, questions, records, truth, scores, frame_id=frame_id)
-    print_outcome(args, scores)
+    print_outcome(scores, outputs)
     return 0
 
 
@@ -228,11 +230,21 @@ def write_report(
     write_bytes_atomically(path, page.encode())
 
 
-def print_outcome(args: argparse.Namespace, scores: dict[str, Any]) -> None:
+def outputs_of(args: argparse.Namespace) -> list[Output]:
+    """The files that are asked for.
+
+    Raises:
+        InputError: something of another kind is there.
+    """
+    from vloc_ros.cli.outputs import json_at, page_at
+
+    return [at(path) for path, at in ((args.json, json_at), (args.report, page_at)) if path]
+
+
+def print_outcome(scores: dict[str, Any], outputs: Sequence[Output]) -> None:
     """The table, and where the files went."""
     from vloc_ros.evaluation.table import table
 
     print(table(scores))
-    for path in (args.json, args.report):
-        if path:
-            print(f"written: {path}")
+    for output in outputs:
+        print(output)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vloc_ros.cli.bag_source import BagSource
+    from vloc_ros.cli.live_processes import Children
     from vloc_ros.evaluation.live import Recording
 
 _TOLERANCE_S = 0.1
@@ -26,13 +27,13 @@ _START_TIMEOUT_S = 60.0
 def evaluate_live(args: argparse.Namespace) -> int:
     """Play, record, compare with the offline localizer, and report; 1 when a check fails."""
     from vloc_ros.cli.bag_source import read_bag_source
-    from vloc_ros.cli.evaluate import answer, frame_of_truth, print_outcome, write_report, write_scores
+    from vloc_ros.cli.evaluate import answer, frame_of_truth, outputs_of, print_outcome, write_report, write_scores
     from vloc_ros.cli.localizer_options import localizer_from
     from vloc_ros.core.errors import MapError
     from vloc_ros.evaluation.live import check_lines, live_scores, seen_by_camera
     from vloc_ros.storage.maps import map_bytes
 
-    localizer = localizer_from(args)
+    outputs, localizer = outputs_of(args), localizer_from(args)
     if not localizer.map.metric:
         raise MapError(
             f"{args.map}: its scale is unknown, expected metres for ROS; align it first with `vloc map align`"
@@ -50,7 +51,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
     if args.report:
         shown, truth = seen_by_camera(recording, source, offline)
         write_report(args.report, localizer, source.questions, shown, truth, scores, frame_id=frame_id)
-    print_outcome(args, scores)
+    print_outcome(scores, outputs)
     print("\n".join(check_lines(scores["live"])))
     return 0 if scores["live"]["passed"] else 1
 
@@ -66,25 +67,7 @@ def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording
     with free_domain() as environment, Children(environment, folder) as children:
         children.start("map_server", map=str(Path(args.map).resolve()))
         children.start("recorder", out=str(out), expected=played)
-        remaps = {"camera_info": source.camera_info_topic}
-        remaps["image/compressed" if source.compressed else "image"] = source.image_topic
-        children.start(
-            "localizer",
-            params_file=parameters,
-            remaps=remaps,
-            map_cache=str(folder / "cache"),
-            image_transport="compressed" if source.compressed else "raw",
-            image_rectified=args.rectified,
-            image_reliability="reliable",
-            image_depth=_IMAGE_DEPTH,
-            base_frame=source.base_frame,
-            odom_frame=source.odom_frame or "odom",
-            publish_tf="map_odom" if source.odom_frame else "map_base",
-            transform_tolerance_s=_TOLERANCE_S,
-            carry_last_fix=args.sequence,
-            **{"fix_filter.enabled": args.sequence},
-            **models(args),
-        )
+        _start_localizer(children, args, source, parameters, cache=folder / "cache")
         player = children.start(
             "player",
             bag=str(Path(args.bag).resolve()),
@@ -104,6 +87,31 @@ def models(args: argparse.Namespace) -> dict[str, str]:
     """The node's parameters for the models that the offline localizer has."""
     given = {"recognizer": args.recognizer, "encoder": args.encoder}
     return {name: str(folder.resolve()) for name, folder in given.items() if folder}
+
+
+def _start_localizer(
+    children: Children, args: argparse.Namespace, source: BagSource, parameters: Path, *, cache: Path
+) -> None:
+    """With the bag's topics and frames; images are taken one by one as they were recorded, none dropped."""
+    remaps = {"camera_info": source.camera_info_topic}
+    remaps["image/compressed" if source.compressed else "image"] = source.image_topic
+    children.start(
+        "localizer",
+        params_file=parameters,
+        remaps=remaps,
+        map_cache=str(cache),
+        image_transport="compressed" if source.compressed else "raw",
+        image_rectified=args.rectified,
+        image_reliability="reliable",
+        image_depth=_IMAGE_DEPTH,
+        base_frame=source.base_frame,
+        odom_frame=source.odom_frame or "odom",
+        publish_tf="map_odom" if source.odom_frame else "map_base",
+        transform_tolerance_s=_TOLERANCE_S,
+        carry_last_fix=args.sequence,
+        **{"fix_filter.enabled": args.sequence},
+        **models(args),
+    )
 
 
 def write_parameters(args: argparse.Namespace, path: Path) -> Path:

@@ -29,12 +29,13 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from vloc_ros.cli.image_folders import questions_from, stamps_for
+    from vloc_ros.cli.outputs import results_at
     from vloc_ros.evaluation.answers import answers
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
     from vloc_ros.storage.results import write_results
 
-    paths = list_images(args.images)
+    out, paths = results_at(args.out), list_images(args.images)
     questions = questions_from(paths, stamps_for(paths), read_camera(args.camera))
     localizer = localizer_from(args)
     records = list(answers(localizer, questions, progress=lambda q: tqdm(q, desc="localizing", unit="image")))
@@ -44,7 +45,5 @@ def run(args: argparse.Namespace) -> int:
         json.dump({"queries": len(records), "accepted": accepted, "results": str(args.out)}, sys.stdout)
         print()
     else:
-        print(
-            f"{accepted} of {len(records)} images localized; {args.out}/poses.txt and {args.out}/results.jsonl written"
-        )
+        print(f"{accepted} of {len(records)} images localized; poses.txt and results.jsonl {out}")
     return 0

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from vloc_ros.cli.dependencies import missing_library
-from vloc_ros.cli.termination import end_on_sigterm
+from vloc_ros.cli.termination import end_on_sigterm, unread
 from vloc_ros.core.errors import VlocError
 
 # words of the command -> module in vloc_ros.cli (with `register(parser)` and `run(args) -> int`), one line of help
@@ -34,8 +34,18 @@ _GROUPS = {"map": "build, extend, encode, inspect, align, merge and compress map
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 for an expected failure, 2 for wrong usage."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
     end_on_sigterm()
+    try:
+        try:
+            return _answer(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return unread()
+
+
+def _answer(words: Sequence[str]) -> int:
+    """Run the command that the words name; expected failures are one line."""
     command = next((c for c in COMMANDS if tuple(words[: len(c)]) == c), None)
     if command is None:
         return _explain(words)
@@ -44,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VlocError as error:
         print(f"vloc: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"vloc: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
         return 1

@@ -30,12 +30,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Align the map and write it."""
     from vloc_ros.cli.alignment_targets import alignment_of, table, takes_scale, with_provenance
+    from vloc_ros.cli.outputs import map_at
     from vloc_ros.core.errors import InputError
     from vloc_ros.mapping.alignment import moved
     from vloc_ros.storage.maps import map_hash, read_map, write_map
 
     check_options(args)
-    landmark_map = read_map(args.map)
+    out, landmark_map = map_at(args.out), read_map(args.map)
     if len(landmark_map.scenes) > 1:
         raise InputError(
             f"{args.map}: has {len(landmark_map.scenes)} scenes, expected one; align maps, then merge them"
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     aligned = moved(landmark_map, target_from_map, frame_id=args.frame_id, metric=metric)
     digest = write_map(with_provenance(aligned, args, target_from_map, map_hash(args.map)), args.out)
     print(table(target_from_map, residuals, "m" if aligned.metric else "units of the map"))
-    print(f"map {digest[:12]} in frame {aligned.scene().frame_id} written: {args.out}")
+    print(f"map {digest[:12]} in frame {aligned.scene().frame_id} {out}")
     return 0
 
 

@@ -74,13 +74,14 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build and write."""
     from vloc_ros.assembly import build_extractor, build_localizer
+    from vloc_ros.cli.outputs import map_at
     from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.core.config import LocalizerConfig
     from vloc_ros.mapping.build import build_map
     from vloc_ros.storage.maps import map_bytes, write_map
 
     end_on_sigterm()  # again: pycolmap is imported now
-    config = _config(args)
+    out, config = map_at(args.out), _config(args)
     images = _images_of_bag(args) if args.bag else _images_of_folder(args)
     landmark_map = build_map(
         images,
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     )
     write_map(landmark_map, args.out)
     print(_summary(landmark_map, len(images)))
-    print(f"written: {args.out} ({map_bytes(args.out) / 1e6:.2f} MB)")
+    print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")
     return 0
 
 

@@ -36,20 +36,22 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compress the map and write it."""
-    from vloc_ros.core.config import ProposalConfig
+    from vloc_ros.cli.outputs import map_at
     from vloc_ros.core.errors import InputError
     from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, Ranking, with_points
+    from vloc_ros.mapping.config import MappingConfig
+    from vloc_ros.mapping.places import MOST_SEARCHED_WHOLE, searchable
     from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
 
     check_options(args)
-    landmark_map = read_map(args.map)
+    out, landmark_map = map_at(args.out), read_map(args.map)
     before, points_before = map_bytes(args.map), len(landmark_map.points)
     ranking = Ranking(landmark_map, bar)
     provenance = {**landmark_map.provenance, "compressed_from": {"map": map_hash(args.map), "points": points_before}}
 
     def best(count: int) -> LandmarkMap:
         small = replace(with_points(landmark_map, ranking.best(count)), provenance=provenance)
-        return replace(small, places={}) if count <= ProposalConfig().whole_map_max_points else small
+        return replace(small, places={}) if count <= MOST_SEARCHED_WHOLE else searchable(small, MappingConfig())
 
     least = LEAST_POINTS_PER_SCENE * len(landmark_map.scenes)
     if args.points is not None:
@@ -64,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     after = map_bytes(args.out)
     print(f"{len(small.points)} of {points_before} points, {after} of {before} bytes ({after / before:.1%})")
     if landmark_map.places and not small.places:
-        most = ProposalConfig().whole_map_max_points
-        print(f"without a place index: up to {most} points (proposals.whole_map_max_points) are searched as a whole")
-    print(f"map {digest[:12]} written: {args.out}")
+        searched = f"up to {MOST_SEARCHED_WHOLE} points (proposals.whole_map_max_points) are searched as a whole"
+        print(f"without a place index: {searched}")
+    print(f"map {digest[:12]} {out}")
     return 0
 
 

@@ -43,6 +43,7 @@ def described(folder: Path) -> dict[str, Any]:
 def _described_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
     points = landmark_map.points[scene.points.start : scene.points.stop]
     positions = landmark_map.keyframes.translations[scene.keyframes.start : scene.keyframes.stop]
+    changes = _changes(landmark_map.provenance, scene.frame_id, alone=len(landmark_map.scenes) == 1)
     return {
         "frame_id": scene.frame_id,
         "points": len(points),
@@ -53,8 +54,31 @@ def _described_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
             "samples": scene.calibration.samples,
             "scale": scene.calibration.scale,
             "floor": [float(v) for v in scene.calibration.floor],
+            "before": list(dict.fromkeys(changes)),
         },
     }
+
+
+def _changes(provenance: Mapping[str, Any], frame_id: str, *, alone: bool) -> Iterator[str]:
+    """What was done to a scene since its covariance was calibrated, which only building does."""
+    for title, source in provenance.get("merged_from", {}).items():
+        if frame_id in (frames := _frames_in(title)):
+            yield from _changes(source, frame_id, alone=len(frames) == 1)
+    for name, key in (("compressed", "compressed_from"), ("updated", "updates"), ("joined", "joined")):
+        if _concerns(provenance.get(key), frame_id, alone=alone):
+            yield name
+
+
+def _frames_in(title: str) -> list[str]:
+    """The frames that `merging.title` puts behind a map's name."""
+    return title.rpartition("(")[2].rstrip(")").split(", ")
+
+
+def _concerns(steps: Any, frame_id: str, *, alone: bool) -> bool:
+    """Whether steps of a map's history were done to one of its scenes; those without a scene were done to all."""
+    entries = list(steps.values()) if isinstance(steps, Mapping) else steps or []
+    named = [entry["scene"] for entry in entries if isinstance(entry, Mapping) and "scene" in entry]
+    return bool(entries) and (alone or not named or frame_id in named)
 
 
 def _extent(positions: Array) -> list[float] | None:
@@ -99,7 +123,8 @@ def _calibration_rows(calibration: Mapping[str, Any], *, metric: bool) -> Iterat
     length, factor = ("cm", 100.0) if metric else ("(map units)", 1.0)
     position = " ".join(f"{v:.2g}" for v in stds[:3] * factor)
     rotation = " ".join(f"{v:.2g}" for v in np.degrees(stds[3:]))
-    yield "covariance", f"calibrated on {calibration['samples']} left-out images"
+    changed = f", before the map was {' and '.join(calibration['before'])}" if calibration["before"] else ""
+    yield "covariance", f"calibrated on {calibration['samples']} left-out images{changed}"
     yield "  scale", f"{calibration['scale']:.2f} x the standard deviations that the inliers tell"
     yield "  floor", f"{position} {length}, {rotation} deg"
 

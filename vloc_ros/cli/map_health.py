@@ -53,19 +53,21 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table, and write the file."""
+    from vloc_ros.cli.outputs import json_at
     from vloc_ros.mapping.landmark_health import landmark_health
     from vloc_ros.storage.maps import read_map
 
     check_options(args)
+    out = json_at(args.json) if args.json else None
     landmark_map = read_map(args.map)
     rows = landmark_health(landmark_map, _sightings(args, landmark_map) if args.images else None)
     print(table(rows[: args.rows]))
     if len(rows) > args.rows:
         print(f"and {len(rows) - args.rows} more, no worse; --rows {len(rows)} shows all")
     print(summary_line(rows))
-    if args.json:
-        write_json(args.json, rows)
-        print(f"written: {args.json}")
+    if out:
+        write_json(out.path, rows)
+        print(out)
     return 0
 
 

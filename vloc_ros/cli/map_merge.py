@@ -46,6 +46,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Merge the maps and write the result."""
     from vloc_ros.cli.map_description import described, table
+    from vloc_ros.cli.outputs import map_at
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.encoding import said_of_dropped
     from vloc_ros.mapping.joining import Align, joined
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.storage.maps import read_map, write_map
 
     check_options(args)
+    out = map_at(args.out)
     maps = [read_map(folder) for folder in args.maps]
     name = args.name or args.out.resolve().name
     scenes, decisions = joined(_in_frames(maps, args.frames), Align(args.align), bar)
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     whole = one if len(scenes) == 1 else merged(scenes, name=name, config=MappingConfig())
     write_map(whole, args.out)
     print(table(described(args.out)))
-    print(*said_of_dropped(maps, whole), f"written: {args.out}", sep="\n")
+    print(*said_of_dropped(maps, whole), out, sep="\n")
     return 0
 
 

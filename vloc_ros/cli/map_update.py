@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Update the map and write it."""
     from vloc_ros.assembly import build_extractor, build_localizer
     from vloc_ros.cli.image_folders import mapping_images
+    from vloc_ros.cli.outputs import map_at
     from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.core.config import LocalizerConfig
     from vloc_ros.mapping.encoding import said_of_dropped
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     end_on_sigterm()  # again: pycolmap is imported now
     check_options(args)
-    landmark_map = read_map(args.map)
+    out, landmark_map = map_at(args.out), read_map(args.map)
     camera = read_camera(args.camera) if args.camera else camera_of(landmark_map, args.scene)
     update = updated(
         landmark_map,
@@ -66,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     write_map(update.landmark_map, args.out)
     _warn(update)
     print(_summary(update), *said_of_dropped([landmark_map], update.landmark_map), sep="\n")
-    print(f"written: {args.out} ({map_bytes(args.out) / 1e6:.2f} MB)")
+    if "vlad" in update.landmark_map.places and "vlad" not in landmark_map.places:
+        print("the map is too large now to be searched as a whole by default: it was given a place index")
+    print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")
     return 0
 
 

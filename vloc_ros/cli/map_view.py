@@ -18,11 +18,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page."""
+    from vloc_ros.cli.outputs import page_at
     from vloc_ros.evaluation.map_page import map_page
     from vloc_ros.storage.atomic import write_bytes_atomically
     from vloc_ros.storage.maps import map_hash, read_map
 
+    out = page_at(args.out)
     landmark_map = read_map(args.map).part(args.scene)
     write_bytes_atomically(args.out, map_page(landmark_map, map_hash=map_hash(args.map)).encode())
-    print(f"{len(landmark_map.points)} points and {len(landmark_map.keyframes)} keyframes written: {args.out}")
+    print(f"{len(landmark_map.points)} points and {len(landmark_map.keyframes)} keyframes {out}")
     return 0

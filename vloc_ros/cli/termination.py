@@ -1,8 +1,12 @@
-"""What ends a command from outside: SIGTERM is taken as Ctrl-C is, with one line and nothing half-written."""
+"""What ends a command from outside: SIGTERM is taken as Ctrl-C is, with one line and nothing half-written; a reader
+that goes away, as `head` does, with none."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import sys
 import threading
 
 
@@ -13,3 +17,15 @@ def end_on_sigterm() -> None:
     """
     if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def unread() -> int:
+    """The exit code of a command whose standard output nobody reads any more: what SIGPIPE gives other commands.
+
+    What is left in the buffer goes nowhere; the interpreter would try it again at its end, and complain.
+    """
+    with contextlib.suppress(OSError, ValueError):  # not a file, or closed
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return 128 + signal.SIGPIPE

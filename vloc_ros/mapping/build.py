@@ -11,7 +11,7 @@ import numpy as np
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.features import Extractor
-from vloc_ros.core.landmark_map import LandmarkMap, PlaceIndex, Scene
+from vloc_ros.core.landmark_map import CovarianceCalibration, LandmarkMap, PlaceIndex, Scene
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.pose import Array
 from vloc_ros.core.vocabulary import Vocabulary
@@ -44,11 +44,10 @@ def build_map(
 
     Args:
         images: in the order they were taken.
-        name: for people.
+        name, frame_id: of the map, for people and for ROS.
         config: parameters.
         extractor: `config.extractor`'s; queries will use the same.
         localizer_factory: asks a map, to calibrate its covariance.
-        frame_id: ROS frame of the map.
         scale: None keeps the images' poses exactly and triangulates; otherwise poses come from structure from motion,
             and this says what gives them scale and frame.
         progress: shows how far it has come.
@@ -58,27 +57,15 @@ def build_map(
         MapError: the images share too little to make a map.
     """
     _check(images, posed=scale is None)
-    views = views_of(images, extractor, progress)
-    if scale is None:
-        matches = matches_of_posed(views, config, progress)
-        agreement = {}
-    else:
-        views, matches = _reconstructed(views, scale, config, progress)
-        agreement = _agreement(views, images) if isinstance(scale, GivenPoses) else {}
+    views, matches = _posed(views_of(images, extractor, progress), scale, config, progress)
     structure = _triangulated(views, matches, config)
-    landmark_map = _map_of(structure, views, name=name, frame_id=frame_id, config=config)
-    calibration = calibrate(
-        [view.image for view in views],
-        [view.features for view in views],
-        gap_m=config.calibration_gap_m,
-        map_without=lambda left_out: _map_without(left_out, landmark_map, structure, views, config),
-        localizer_factory=localizer_factory,
-        progress=progress,
-    )
+    bare = _map_of(structure, views, name=name, frame_id=frame_id, config=config)
+    calibration = _calibration(bare, structure, views, config, localizer_factory, progress)
+    agreement = _agreement(views, images) if isinstance(scale, GivenPoses) else {}
     return replace(
-        landmark_map.with_calibration(calibration),
+        bare.with_calibration(calibration),
         metric=scale is not UNKNOWN_SCALE,
-        provenance={**landmark_map.provenance, **agreement},
+        provenance={**bare.provenance, **agreement},
     )
 
 
@@ -91,6 +78,15 @@ def _check(images: Sequence[MappingImage], *, posed: bool) -> None:
     without = next((image.name for image in images if image.map_from_camera is None), None)
     if posed and without is not None:
         raise InputError(f"{without} has no pose; give poses for all images, or build from images alone")
+
+
+def _posed(
+    views: Sequence[View], scale: ScaleSource | None, config: MappingConfig, progress: Progress
+) -> tuple[Sequence[View], dict[Pair, Array]]:
+    """Images with poses, the given or reconstructed ones, and their matches checked against them."""
+    if scale is None:
+        return views, matches_of_posed(views, config, progress)
+    return _reconstructed(views, scale, config, progress)
 
 
 def _matches_of_unposed(views: Sequence[View], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
@@ -185,6 +181,25 @@ def _map_of(
         extractor=config.extractor,
         places={"vlad": _vlad_places(views, codec, config)},
         provenance=_provenance(structure),
+    )
+
+
+def _calibration(
+    landmark_map: LandmarkMap,
+    structure: Structure,
+    views: Sequence[View],
+    config: MappingConfig,
+    localizer_factory: Callable[[LandmarkMap], Localizer],
+    progress: Progress,
+) -> CovarianceCalibration:
+    """Of the covariance, from segments of the way that the map leaves out in turn."""
+    return calibrate(
+        [view.image for view in views],
+        [view.features for view in views],
+        gap_m=config.calibration_gap_m,
+        map_without=lambda left_out: _map_without(left_out, landmark_map, structure, views, config),
+        localizer_factory=localizer_factory,
+        progress=progress,
     )
 
 

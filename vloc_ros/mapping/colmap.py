@@ -85,13 +85,18 @@ def reconstruct(
         )
     built = max(models.values(), key=lambda model: int(model.num_reg_images()))
     _adjust_robustly(built)
-    poses: list[Pose | None] = [None] * len(images)
+    return _structure(built, _poses(built, len(images)))
+
+
+def _poses(built: pycolmap.Reconstruction, count: int) -> tuple[Pose | None, ...]:
+    """map_from_camera of all images, None for those that are not in the model."""
+    poses: list[Pose | None] = [None] * count
     for identifier, image in built.images.items():
         if image.has_pose:
             camera_from_map = image.cam_from_world()
             placed = Pose(camera_from_map.rotation.matrix(), camera_from_map.translation)
             poses[identifier - _FIRST_ID] = placed.inverse()
-    return _structure(built, tuple(poses))
+    return tuple(poses)
 
 
 def _known(image: MappingImage) -> Pose:

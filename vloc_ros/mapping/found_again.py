@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from vloc_ros.core.landmark_map import Keyframes
 from vloc_ros.core.pose import Array
+from vloc_ros.core.runs import runs
 from vloc_ros.mapping.overlap import Side
 
 # of a point that is found from everywhere, and so should be found again
@@ -30,6 +31,8 @@ _LEAST_POINTS = 20
 # as far as the descriptors of one point lie apart in two maps, rarely more
 _ALIKE = 0.6
 _NEIGHBOURS = 8
+# points whose neighbours are compared at once, which takes some 100 MB
+_AT_ONCE = 1 << 13
 
 
 def found_again(some: Side, other: Side) -> tuple[int, int]:
@@ -39,14 +42,19 @@ def found_again(some: Side, other: Side) -> tuple[int, int]:
         some: its points are asked for.
         other: the other map, in the frame of the first.
     """
-    expected = _expected(some, other)
-    if not len(expected):
-        return 0, 0
+    expected, tree = _expected(some, other), cKDTree(other.points)
+    blocks = (expected[start : start + _AT_ONCE] for start in range(0, len(expected), _AT_ONCE))
+    return len(expected), sum(_held(some, block, other, tree) for block in blocks)
+
+
+def _held(some: Side, asked: Array, other: Side, tree: cKDTree) -> int:
+    """How many of (A,) points of one map have a point of the other beside them that looks alike."""
     count = min(_NEIGHBOURS, len(other.points))
-    apart, near = (a.reshape(-1, count) for a in cKDTree(other.points).query(some.points[expected], k=count))
-    unlike = np.linalg.norm(some.descriptors[expected][:, None] - other.descriptors[near], axis=2)
-    held = (unlike < _ALIKE) & (apart < np.maximum(some.reach[expected][:, None], other.reach[near]))
-    return len(expected), int(held.any(axis=1).sum())
+    apart, near = (a.reshape(-1, count) for a in tree.query(some.points[asked], k=count))
+    theirs = other.descriptors_of(near.reshape(-1)).reshape(*near.shape, -1)
+    unlike = np.linalg.norm(some.descriptors_of(asked)[:, None] - theirs, axis=2)
+    held = (unlike < _ALIKE) & (apart < np.maximum(some.reach[asked][:, None], other.reach[near]))
+    return int(held.any(axis=1).sum())
 
 
 def _expected(some: Side, other: Side) -> Array:
@@ -61,16 +69,22 @@ def _expected(some: Side, other: Side) -> Array:
 
 
 def _looks(points: Array, other: Side) -> Iterator[tuple[Array, Array]]:
-    """Of keyframes of a map: its centre, and (P,) bool which points it must have seen, as nothing hides them."""
+    """Of keyframes of a map: its centre, and (S,) which points it must have seen, as nothing hides them."""
     keyframes = other.scene.keyframes
     for k in np.unique(np.linspace(0, len(keyframes) - 1, _MOST_LOOKING).astype(int)):
         visible = other.points[keyframes.visible(int(k))]
-        if len(visible) < _LEAST_POINTS:
-            continue
-        (beside, depth), (asked, asked_depth) = (_seen(keyframes, int(k), p) for p in (visible, points))
-        off, nearest = cKDTree(beside).query(asked)
-        level = np.abs(asked_depth / depth[nearest] - 1.0) < _BEHIND
-        yield keyframes.translations[k], (asked_depth > 0) & (off < _BESIDE) & level
+        if len(visible) >= _LEAST_POINTS:
+            yield keyframes.translations[k], _among(_seen(keyframes, int(k), visible), _seen(keyframes, int(k), points))
+
+
+def _among(visible: tuple[Array, Array], asked: tuple[Array, Array]) -> Array:
+    """(S,) indices of the asked, of tangents and depths each, that lie beside a visible one and about as far."""
+    (beside, depth), (tangents, asked_depth) = visible, asked
+    ahead = np.flatnonzero(asked_depth > 0)
+    off, nearest = cKDTree(beside).query(tangents[ahead], distance_upper_bound=_BESIDE)
+    near = np.isfinite(off)
+    ahead, nearest = ahead[near], nearest[near]
+    return ahead[np.abs(asked_depth[ahead] / depth[nearest] - 1.0) < _BEHIND]
 
 
 def _seen(keyframes: Keyframes, k: int, points: Array) -> tuple[Array, Array]:
@@ -85,19 +99,16 @@ class _Views:
 
     def __init__(self, side: Side) -> None:
         keyframes = side.scene.keyframes
-        keyframe = np.repeat(np.arange(len(keyframes)), np.diff(keyframes.point_offsets))
-        order = np.argsort(keyframes.point_indices, kind="stable")
-        self._points = side.points
+        keyframe = np.repeat(np.arange(len(keyframes), dtype=np.int32), np.diff(keyframes.point_offsets))
+        self._points, self._centres = side.points, keyframes.translations
         self._starts = np.concatenate([[0], np.cumsum(side.keyframe_counts)])
-        rays = keyframes.translations[keyframe] - side.points[keyframes.point_indices]
-        self._rays = rays[order]
+        self._keyframe = keyframe[np.argsort(keyframes.point_indices, kind="stable")]
 
     def similar(self, points: Array, centre: Array) -> Array:
         """(N,) number of keyframes that saw each of some points much as a camera at a centre does."""
         counts = self._starts[points + 1] - self._starts[points]
         owner = np.repeat(np.arange(len(points)), counts)
-        firsts = np.cumsum(counts) - counts
-        rays = self._rays[np.arange(len(owner)) - firsts[owner] + self._starts[points][owner]]
+        rays = self._centres[self._keyframe[runs(self._starts[points], counts)]] - self._points[points][owner]
         asked = (centre - self._points[points])[owner]
         near, far = np.linalg.norm(rays, axis=1), np.linalg.norm(asked, axis=1)
         along = np.einsum("ni,ni->n", rays, asked) > np.cos(_TURN_RAD) * near * far

@@ -14,14 +14,15 @@ import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.landmark_map import CovarianceCalibration, LandmarkMap
-from vloc_ros.core.pose import Array
-from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.alignment import moved
 from vloc_ros.mapping.appending import Addition, appended
+from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.encoding import encoded_as_joined, not_encoded
 from vloc_ros.mapping.images import Progress, silent
 from vloc_ros.mapping.merging import check_together, joined_extractor, joined_table, names_by_scene, title
 from vloc_ros.mapping.overlap import Side
+from vloc_ros.mapping.places import indexed_again, searchable
+from vloc_ros.mapping.recoding import recoded, restored
 from vloc_ros.mapping.same_place import Judgement, judged
 from vloc_ros.mapping.twins import DescribedPoints, twins
 
@@ -88,8 +89,7 @@ def _taken_in(whole: LandmarkMap, frame_id: str, one: LandmarkMap, judgement: Ju
     """
     assert judgement.found is not None
     there = moved(one, judgement.found.first_from_second)
-    restored = one.codec.restore(one.codec.decode(one.codes))
-    grown = appended(whole, frame_id, _addition(whole, frame_id, there, restored))
+    grown = appended(whole, frame_id, _addition(whole, frame_id, there))
     scenes = [
         replace(s, calibration=_wider(s.calibration, there.scene().calibration)) if s.frame_id == frame_id else s
         for s in grown.scenes
@@ -102,15 +102,14 @@ def _taken_in(whole: LandmarkMap, frame_id: str, one: LandmarkMap, judgement: Ju
     }
     provenance = {**whole.provenance, "joined": {**whole.provenance.get("joined", {}), title(one): step}}
     grown = replace(grown, scenes=tuple(scenes), extractor=joined_extractor([whole, one]), provenance=provenance)
-    return _with_places(grown)
+    return indexed_again(grown) if "vlad" in grown.places else searchable(grown, MappingConfig())
 
 
-def _addition(whole: LandmarkMap, frame_id: str, there: LandmarkMap, restored: Array) -> Addition:
+def _addition(whole: LandmarkMap, frame_id: str, there: LandmarkMap) -> Addition:
     scene = whole.part(frame_id)
-    projected = whole.codec.project(restored)
     twin = twins(
-        DescribedPoints(there.points, projected),
-        DescribedPoints(scene.points, scene.codec.decode(scene.codes)),
+        DescribedPoints(there.points, lambda points: whole.codec.project(restored(there, points))),
+        DescribedPoints(scene.points, scene.descriptors_of),
         Side.of(there).reach,
     )
     new = twin < 0
@@ -124,26 +123,12 @@ def _addition(whole: LandmarkMap, frame_id: str, there: LandmarkMap, restored: A
     )
     return Addition(
         points=there.points[new],
-        codes=whole.codec.encode(restored[new]),
+        codes=recoded(there, np.flatnonzero(new), whole.codec),
         landmark_ids=there.landmark_ids[new] + np.int32(len(whole.landmarks)),
         landmarks=joined_table([whole.landmarks, there.landmarks]),
         keyframes=keyframes,
         places={name: np.zeros((len(visible), p.descriptors.shape[1]), np.float32) for name, p in whole.places.items()},
     )
-
-
-def _with_places(landmark_map: LandmarkMap) -> LandmarkMap:
-    """Place descriptors of all keyframes, by the map's own vocabulary, from the points that each saw.
-
-    Those of the images' own keypoints, which the one map has and the other's keyframes cannot be given, are not alike.
-    """
-    if "vlad" not in landmark_map.places:
-        return landmark_map
-    index, keyframes = landmark_map.places["vlad"], landmark_map.keyframes
-    vocabulary = Vocabulary.from_arrays(index.encoder_arrays)
-    described = landmark_map.codec.decode(landmark_map.codes)
-    places = np.stack([vocabulary.encode(described[keyframes.visible(k)]) for k in range(len(keyframes))])
-    return replace(landmark_map, places={"vlad": replace(index, descriptors=places)})
 
 
 def _wider(some: CovarianceCalibration, other: CovarianceCalibration) -> CovarianceCalibration:

@@ -45,12 +45,13 @@ def divided(points: Array, distances: Array, config: MappingConfig) -> tuple[Arr
 
 def viewing_distances(points: Array, keyframes: Keyframes) -> Array:
     """(P,) metres from each point to the keyframes that saw it, on average; the map's median for what none saw."""
-    seen = keyframes.point_indices
-    keyframe = np.repeat(np.arange(len(keyframes)), np.diff(keyframes.point_offsets))
-    distance = np.linalg.norm(points[seen] - keyframes.translations[keyframe], axis=1)
-    count = np.bincount(seen, minlength=len(points))
-    mean = np.bincount(seen, weights=distance, minlength=len(points)) / np.maximum(count, 1)
-    usual = float(np.median(mean[count > 0])) if len(seen) else 1.0
+    total, count = np.zeros(len(points)), np.zeros(len(points), np.int64)
+    for k in range(len(keyframes)):  # all observations at once would take gigabytes of a large map
+        seen = keyframes.visible(k)
+        np.add.at(total, seen, np.linalg.norm(points[seen] - keyframes.translations[k], axis=1))
+        np.add.at(count, seen, 1)
+    mean = total / np.maximum(count, 1)
+    usual = float(np.median(mean[count > 0])) if count.any() else 1.0
     return np.maximum(np.where(count > 0, mean, usual), _NEAREST_M)
 
 

@@ -12,14 +12,15 @@ from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, PlaceIndex, consecutive
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, consecutive
 from vloc_ros.core.pose import Array
-from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.encoding import encoded_as_merged
 from vloc_ros.mapping.landmarks import landmark_key
+from vloc_ros.mapping.places import indexed
+from vloc_ros.mapping.recoding import recoded, restored
 
-_MOST_SAMPLES = 50_000
+_MOST_SAMPLES = 100_000
 
 
 def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> LandmarkMap:
@@ -38,10 +39,7 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
         InputError: the maps do not go together.
     """
     check_together(maps)
-    described = np.concatenate([m.codec.restore(m.descriptors) for m in maps])
-    codec = DescriptorCodec.fit(described, max(m.codec.dimension for m in maps))
-    keyframes = _joined_keyframes(maps)
-    codes = codec.encode(described)
+    codec = DescriptorCodec.fit(_sampled(maps), max(m.codec.dimension for m in maps))
     landmark_ids, landmarks = _joined_landmarks(maps)
     whole = LandmarkMap(
         name=name,
@@ -49,14 +47,13 @@ def merged(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> 
         points=np.concatenate([m.points for m in maps]),
         landmark_ids=landmark_ids,
         landmarks=landmarks,
-        codes=codes,
+        codes=np.concatenate([recoded(m, np.arange(len(m.points)), codec) for m in maps]),
         codec=codec,
-        keyframes=keyframes,
+        keyframes=_joined_keyframes(maps),
         extractor=joined_extractor(maps),
-        places={"vlad": _places(keyframes, codec.decode(codes), config)},
         provenance={"merged_from": {title(m): dict(m.provenance) for m in maps}},
     )
-    return encoded_as_merged(whole, maps)
+    return encoded_as_merged(indexed(whole, config), maps)
 
 
 def check_together(maps: Sequence[LandmarkMap]) -> None:
@@ -72,6 +69,12 @@ def check_together(maps: Sequence[LandmarkMap]) -> None:
     descriptors = {len(m.codec.mean) for m in maps}
     if len(extractors) > 1 or len(descriptors) > 1:
         raise InputError(f"the maps have keypoints of {', '.join(sorted(extractors))}; build them with the same ones")
+
+
+def _sampled(maps: Sequence[LandmarkMap]) -> Array:
+    """(N, D) descriptors of all points, or of every so many of large maps: axes need no more."""
+    step = max(1, sum(len(m.points) for m in maps) // _MOST_SAMPLES)
+    return np.concatenate([restored(m, np.arange(0, len(m.points), step)) for m in maps])
 
 
 def _joined_keyframes(maps: Sequence[LandmarkMap]) -> Keyframes:
@@ -136,13 +139,6 @@ def joined_extractor(maps: Sequence[LandmarkMap]) -> ExtractorConfig:
         max_keypoints=max(m.extractor.max_keypoints for m in maps),
         contrast_threshold=min(m.extractor.contrast_threshold for m in maps),
     )
-
-
-def _places(keyframes: Keyframes, descriptors: Array, config: MappingConfig) -> PlaceIndex:
-    sample = descriptors[:: max(1, len(descriptors) // _MOST_SAMPLES)]
-    vocabulary = Vocabulary.fit(sample, config.vocabulary_words)
-    places = np.stack([vocabulary.encode(descriptors[keyframes.visible(k)]) for k in range(len(keyframes))])
-    return PlaceIndex(vocabulary.hash, places, vocabulary.arrays)
 
 
 def title(landmark_map: LandmarkMap) -> str:

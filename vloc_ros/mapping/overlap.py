@@ -14,6 +14,7 @@ import numpy as np
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
 from vloc_ros.mapping.landmarks import viewing_distances
+from vloc_ros.mapping.recoding import restored
 from vloc_ros.mapping.similarity import Similarity
 from vloc_ros.mapping.twins import ALIKE, NEAR_RAD
 
@@ -36,14 +37,12 @@ class Side:
     Attributes:
         scene: a map of one scene.
         points: (P, 3) float64 metres.
-        descriptors: (P, D) float32 as the extractor makes them, as far as the codes tell.
         reach: (P,) metres from a point within which it is taken for the same.
         keyframe_counts: (P,) how many keyframes saw each.
     """
 
     scene: LandmarkMap
     points: Array
-    descriptors: Array
     reach: Array
     keyframe_counts: Array
 
@@ -54,10 +53,13 @@ class Side:
         return Side(
             scene,
             points,
-            scene.codec.restore(scene.codec.decode(scene.codes)),
             NEAR_RAD * viewing_distances(points, scene.keyframes),
             np.bincount(scene.keyframes.point_indices, minlength=len(points)),
         )
+
+    def descriptors_of(self, points: Array) -> Array:
+        """(N, D) float32 of (N,) points, as the extractor makes them as far as the codes tell; all are gigabytes."""
+        return restored(self.scene, points)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +120,7 @@ def _matched(side: Side) -> Array:
 def _most_alike(some: Side, mine: Array, others: Side, theirs: Array) -> Array:
     """(N,) the most alike of theirs for each of mine, -1 where something elsewhere is nearly as alike (Lowe 2004)."""
     count = min(_NEIGHBOURS, len(theirs))
-    squared, near = faiss.knn(some.descriptors[mine], others.descriptors[theirs], count)
+    squared, near = faiss.knn(some.descriptors_of(mine), others.descriptors_of(theirs), count)
     points = others.points[theirs[near]]
     elsewhere = np.linalg.norm(points - points[:, :1], axis=2) > others.reach[theirs[near[:, :1]]]
     rival = np.where(elsewhere, squared, np.inf).min(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,8 @@ from vloc_ros.core.pose import Array
 NEAR_RAD = 0.02
 # distance of descriptors, in codes' space; what the localizer takes for the same where it knows where to look
 ALIKE = 0.5
-_AT_ONCE = 1 << 16
+# points whose neighbours are compared at once, which takes some 100 MB
+_AT_ONCE = 1 << 13
 _NEIGHBOURS = 8
 
 
@@ -23,11 +25,11 @@ class DescribedPoints:
 
     Attributes:
         points: (N, 3) metres.
-        descriptors: (N, d) float32 in the codes' space of one map.
+        descriptors_of: (M, d) float32 in the codes' space of one map, of (M,) points; all at once may be gigabytes.
     """
 
     points: Array
-    descriptors: Array
+    descriptors_of: Callable[[Array], Array]
 
     def __len__(self) -> int:
         return len(self.points)
@@ -43,13 +45,18 @@ def twins(some: DescribedPoints, others: DescribedPoints, reach: Array) -> Array
     """
     if not len(some) or not len(others):
         return np.full(len(some), -1, np.int64)
+    tree = cKDTree(others.points)
+    blocks = (np.arange(start, min(start + _AT_ONCE, len(some))) for start in range(0, len(some), _AT_ONCE))
+    return np.concatenate([_twins_of(some, block, others, tree, reach[block]) for block in blocks])
+
+
+def _twins_of(some: DescribedPoints, asked: Array, others: DescribedPoints, tree: cKDTree, reach: Array) -> Array:
+    """(A,) `twins` of (A,) of some points, with the tree of the others."""
     count = min(_NEIGHBOURS, len(others))
-    apart, near = (a.reshape(len(some), count) for a in cKDTree(others.points).query(some.points, k=count))
-    unlike = np.empty(near.shape, np.float32)
-    for start in range(0, len(near), _AT_ONCE):  # all at once would take gigabytes of a large map
-        part = slice(start, start + _AT_ONCE)
-        unlike[part] = np.linalg.norm(some.descriptors[part, None] - others.descriptors[near[part]], axis=2)
+    apart, near = (a.reshape(len(asked), count) for a in tree.query(some.points[asked], k=count))
+    theirs = others.descriptors_of(near.reshape(-1)).reshape(*near.shape, -1)
+    unlike = np.linalg.norm(some.descriptors_of(asked)[:, None] - theirs, axis=2)
     unlike[apart > reach[:, None]] = np.inf
     best = unlike.argmin(axis=1)
-    rows = np.arange(len(some))
+    rows = np.arange(len(asked))
     return np.where(unlike[rows, best] <= ALIKE, near[rows, best], -1).astype(np.int64)

@@ -23,6 +23,7 @@ from vloc_ros.mapping.landmark_growth import grown_landmarks
 from vloc_ros.mapping.landmarks import viewing_distances
 from vloc_ros.mapping.pairs import Pair
 from vloc_ros.mapping.placement import Placement, observed_points, placed_in
+from vloc_ros.mapping.places import searchable
 from vloc_ros.mapping.structure import Structure, mean_descriptors
 from vloc_ros.mapping.twins import NEAR_RAD, DescribedPoints, twins
 from vloc_ros.mapping.views import View, keyframes_of, matches_of_posed, views_of
@@ -77,21 +78,24 @@ def updated(
     """
     _check(images)
     landmark_map = not_encoded(landmark_map)
-    scene = landmark_map.part(frame_id)
+    scene = searchable(landmark_map.part(frame_id), config)
     views = views_of(images, extractor, progress)
     placement = placed_in(scene, views, localizer_factory(scene), progress)
+    whole, new_points = _extended(landmark_map, scene, placement, config, progress)
+    return Update(whole, len(images), placement.recognised, placement.left_out, new_points)
+
+
+def _extended(
+    landmark_map: LandmarkMap, scene: LandmarkMap, placement: Placement, config: MappingConfig, progress: Progress
+) -> tuple[LandmarkMap, int]:
+    """The map with what placed images show, and how many points they add."""
     shown = [observed_points(view, scene) for view in progress(placement.views, description="known points")]
     structure = _remaining_structure(placement.views, shown, config, progress)
     addition = _addition(landmark_map, scene, placement.views, shown, structure, config)
-    whole = appended(landmark_map, scene.scene().frame_id, addition)
     new_points = len(addition.points)
-    return Update(
-        replace(whole, provenance=_provenance(landmark_map, scene.scene().frame_id, placement, new_points)),
-        len(images),
-        placement.recognised,
-        placement.left_out,
-        new_points,
-    )
+    whole = appended(landmark_map, scene.scene().frame_id, addition)
+    provenance = _provenance(landmark_map, scene.scene().frame_id, placement, new_points)
+    return searchable(replace(whole, provenance=provenance), config), new_points
 
 
 def _check(images: Sequence[MappingImage]) -> None:
@@ -132,8 +136,8 @@ def _addition(
     seen = keyframes_of(views, structure)
     distances = viewing_distances(structure.points, seen)
     twin = twins(
-        DescribedPoints(structure.points, projected),
-        DescribedPoints(scene.points, scene.codec.decode(scene.codes)),
+        DescribedPoints(structure.points, projected.__getitem__),
+        DescribedPoints(scene.points, scene.descriptors_of),
         NEAR_RAD * distances,
     )
     new = twin < 0

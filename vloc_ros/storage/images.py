@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,41 @@ def list_images(folder: Path) -> tuple[Path, ...]:
     """The JPEG and PNG files of a folder in name order; hidden files are skipped.
 
     Raises:
-        InputError: the folder is missing, is a file, or holds no image.
+        InputError: the folder is missing, is a file, or holds no image; folders within it are not looked into.
     """
     folder = Path(folder)
     try:
         entries = list(folder.iterdir())
+    except NotADirectoryError:
+        raise InputError(f"{folder}: is a file, expected a folder of images; name the one that holds them") from None
     except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror}), expected a folder of images") from error
-    images = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and not p.is_dir()]
+        raise InputError(
+            f"{folder}: cannot be listed ({error.strerror}), expected a folder of images; check the name"
+        ) from error
+    images = _images_among(entries)
     if not images:
-        raise InputError(f"{folder}: holds no image among {len(entries)} entries, expected .jpg, .jpeg or .png files")
+        raise InputError(
+            f"{folder}: holds no image among {len(entries)} entries, expected .jpg, .jpeg or .png files; "
+            f"{_where_images_are(entries)}"
+        )
     return tuple(sorted(images, key=lambda p: p.name))
+
+
+def _images_among(entries: Iterable[Path]) -> list[Path]:
+    return [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and not p.is_dir()]
+
+
+def _where_images_are(entries: Iterable[Path]) -> str:
+    """What to do about a folder without images: most often they lie one level further down."""
+    counts: dict[Path, int] = {}
+    for path in sorted(entries):
+        with contextlib.suppress(OSError):  # a file, or closed to us
+            counts[path] = len(_images_among(path.iterdir()))
+    found = [path for path, count in counts.items() if count]
+    if not found:
+        return "name the folder that holds them"
+    more = ", and further folders: name one, or put all images into one" if len(found) > 1 else ": name that folder"
+    return f"{found[0]} holds {counts[found[0]]}{more}"
 
 
 def read_image(path: Path) -> npt.NDArray[Any]:

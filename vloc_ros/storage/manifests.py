@@ -56,7 +56,11 @@ def _text(path: Path) -> str:
     try:
         return read_text(path)
     except InputError as error:
-        if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
+        if isinstance(error.__cause__, NotADirectoryError):
+            raise MapError(
+                f"{path.parent}: is a file and holds no map, expected a folder that `vloc map build` wrote; name that"
+            ) from None
+        if isinstance(error.__cause__, FileNotFoundError):
             raise MapError(f"{path.parent}: holds no map (no {MANIFEST}); build one with `vloc map build`") from None
         raise MapError(f"{error}, expected the manifest of a map; copy the map again or build it again") from error
 

@@ -29,6 +29,21 @@ def map_files(folder: Path) -> list[tuple[str, int]]:
         raise MapError(f"{error.filename}: cannot be read ({error.strerror}); copy the map again") from error
 
 
+def replaces_map(folder: Path) -> bool:
+    """Whether a map that is written there replaces another one.
+
+    Raises:
+        StorageError, MapError: something else is there, among which no map is written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(f"{folder}: is a file, expected a folder for the map; name an empty or new one")
+    if not folder.exists():
+        return False
+    _refuse_foreign(folder)
+    return (folder / MANIFEST).exists()
+
+
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Hold the folder alone; at the end, however it comes, remove what its manifest does not name."""

@@ -13,7 +13,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Pose
 from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.atomic import StorageError, write_bytes_atomically
 from vloc_ros.storage.text import read_text
 from vloc_ros.storage.trajectories import HEADER, tum_row
 
@@ -35,13 +35,31 @@ class ResultRecord:
     result: LocalizationResult
 
 
+def replaces_results(folder: Path) -> bool:
+    """Whether results that are written there replace earlier ones.
+
+    Raises:
+        StorageError: it is a file, or holds a poses.txt without results beside it, which may be somebody's own.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(f"{folder}: is a file, expected a folder for the results; name another")
+    has_results = (folder / RESULTS).exists()
+    if (folder / POSES).exists() and not has_results:
+        raise StorageError(
+            f"{folder}: holds {POSES} and no {RESULTS}, expected earlier results or neither; name another folder"
+        )
+    return has_results
+
+
 def write_results(folder: Path, records: Iterable[ResultRecord]) -> None:
     """Write both files into `folder`, in the order of the records, each in one step.
 
     Raises:
-        StorageError: the disk is full or the folder is not writable.
+        StorageError: the disk is full, the folder is not writable, or `replaces_results` refuses it.
     """
     folder, records = Path(folder), list(records)
+    replaces_results(folder)
     lines = [json.dumps(_values(record), allow_nan=False) for record in records]
     rows = [tum_row(r.stamp_ns, r.result.map_from_rig) for r in records if r.result.map_from_rig is not None]
     write_bytes_atomically(folder / RESULTS, "".join(f"{line}\n" for line in lines).encode())

@@ -21,6 +21,10 @@ def read_text(path: Path) -> str:
         if size > _MAX_BYTES:
             raise InputError(f"{path}: has {size} bytes, expected a text file of at most {_MAX_BYTES}")
         return path.read_text(encoding="utf-8-sig")
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a file; name the one in it") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a file; check the name") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError:

@@ -1,0 +1,97 @@
+"""What is there already is replaced only by its like, and said; asked before the work."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from plane_scene import SceneFolder
+
+from vloc_ros.cli.main import main
+from vloc_ros.cli.outputs import json_at, map_at, page_at, results_at
+from vloc_ros.core.errors import InputError, VlocError
+from vloc_ros.storage.atomic import StorageError
+
+_FOREIGN = b"\x89PNG, and precious"
+
+
+def _commands(scene_folder: SceneFolder) -> dict[str, tuple[list[object], str]]:
+    """By name: the words before the output, and what of the output is where somebody's own file would lie."""
+    images = ["--images", scene_folder.images]
+    known = [*images, "--camera", scene_folder.camera]
+    posed = [*known, "--poses", scene_folder.poses]
+    return {
+        "build": (["map", "build", *posed, "--set", "calibration_gap_m=0", "--out"], "out/photo.png"),
+        "compress": (["map", "compress", scene_folder.map, "--points", "300", "--out"], "out/photo.png"),
+        "align": (["map", "align", scene_folder.map, "--gravity", "--out"], "out/photo.png"),
+        "update": (["map", "update", scene_folder.map, *posed, "--out"], "out/photo.png"),
+        "merge": (
+            ["map", "merge", scene_folder.map, scene_folder.map, "--frames", "a", "b", "--out"],
+            "out/photo.png",
+        ),
+        "view": (["map", "view", scene_folder.map, "--out"], "out"),
+        "health": (["map", "health", scene_folder.map, "--json"], "out"),
+        "localize": (["localize", "--map", scene_folder.map, *known, "--out"], "out/poses.txt"),
+        "scores": (["evaluate", "--map", scene_folder.map, *posed, "--json"], "out"),
+        "report": (["evaluate", "--map", scene_folder.map, *posed, "--report"], "out"),
+    }
+
+
+_NAMES = ("build", "compress", "align", "update", "merge", "view", "health", "localize", "scores", "report")
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_a_second_run_says_that_it_replaces(name: str, scene_folder: SceneFolder, tmp_path: Path, capsys) -> None:
+    words, _ = _commands(scene_folder)[name]
+    for said in ("written", "replaced"):
+        assert main([str(word) for word in [*words, tmp_path / "out"]]) == 0
+        assert re.search(rf"\b{said}: {re.escape(str(tmp_path / 'out'))}", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_what_is_of_another_kind_stays_and_no_work_is_done(
+    name: str, scene_folder: SceneFolder, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, own = _commands(scene_folder)[name]
+    (tmp_path / own).parent.mkdir(exist_ok=True)
+    (tmp_path / own).write_bytes(_FOREIGN)
+
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("the map or the images were read before the output was looked at")
+
+    monkeypatch.setattr("vloc_ros.storage.maps.read_map", worked)
+    monkeypatch.setattr("vloc_ros.storage.images.read_image", worked)
+    assert main([str(word) for word in [*words, tmp_path / "out"]]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("vloc: ")
+    assert "name an" in error
+    assert (tmp_path / own).read_bytes() == _FOREIGN
+
+
+@pytest.mark.parametrize(("at", "content"), [(page_at, b" <!doctype HTML>"), (json_at, b"\n{}"), (json_at, b"[]")])
+def test_files_of_the_kind_and_empty_ones_are_replaced(at, content: bytes, tmp_path: Path) -> None:
+    assert not at(tmp_path / "new").replaces
+    for old in (content, b""):
+        (tmp_path / "old").write_bytes(old)
+        assert at(tmp_path / "old").replaces
+    with pytest.raises(InputError, match="is a folder, expected a new"):
+        at(tmp_path)
+    os.mkfifo(tmp_path / "pipe")  # is not waited for
+    assert not at(tmp_path / "pipe").replaces
+
+
+@pytest.mark.parametrize("at", [map_at, results_at])
+def test_folders(at, tmp_path: Path) -> None:
+    assert not at(tmp_path / "new").replaces
+    assert not at(tmp_path).replaces
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="is a file, expected a folder for the"):
+        at(tmp_path / "file")
+
+
+def test_another_manifest_is_none_of_a_map(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "web page"}')
+    with pytest.raises(VlocError, match="is not the manifest of a map"):
+        map_at(tmp_path)

@@ -1,0 +1,107 @@
+"""What two maps of one place both hold, and that comparing large maps takes little memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.descriptors import DescriptorCodec
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
+from vloc_ros.mapping import found_again as module
+from vloc_ros.mapping import twins as twins_module
+from vloc_ros.mapping.found_again import found_again
+from vloc_ros.mapping.landmarks import viewing_distances
+from vloc_ros.mapping.overlap import Side
+from vloc_ros.mapping.twins import DescribedPoints, twins
+
+_POINTS, _KEYFRAMES, _SEEN = 20_000, 60, 4000
+_MB = 1e6
+
+
+def _corridor(*, seed: int, held: float = 1.0) -> LandmarkMap:
+    """One wall along a way of twelve metres, mapped with noise; of what is held, the descriptors are those of all."""
+    world, rng = np.random.default_rng(0), np.random.default_rng(seed)
+    points = np.column_stack(
+        [world.uniform(-2, 14, _POINTS), *world.uniform([[-2.0], [3.0]], [[2.0], [5.0]], (2, _POINTS))]
+    )
+    points = points[np.argsort(points[:, 0])]
+    described = world.normal(0, 0.125, (_POINTS, 64))
+    other = rng.random(_POINTS) > held
+    described[other] = rng.normal(0, 0.125, (other.sum(), 64))
+    codec = DescriptorCodec(np.zeros(128, np.float32), np.eye(128, 64, dtype=np.float32), 1.0 / 255)
+    ahead = [np.searchsorted(points[:, 0], [0.2 * k - 2.0, 0.2 * k + 2.0]) for k in range(_KEYFRAMES)]
+    seen = [np.sort(rng.choice(np.arange(a, b), min(_SEEN, b - a), replace=False)) for a, b in ahead]
+    keyframes = Keyframes(
+        tuple(map(str, range(_KEYFRAMES))),
+        np.repeat(np.eye(3)[None], _KEYFRAMES, axis=0),
+        np.column_stack([0.2 * np.arange(_KEYFRAMES), np.zeros((_KEYFRAMES, 2))]),
+        np.cumsum([0, *map(len, seen)]),
+        np.concatenate(seen).astype(np.int32),
+    )
+    return LandmarkMap(
+        name="corridor",
+        scenes=(Scene("corridor", range(_POINTS), range(_KEYFRAMES)),),
+        points=(points + rng.normal(0, 0.002, points.shape)).astype(np.float32),
+        landmark_ids=np.zeros(_POINTS, np.int32),
+        landmarks=LandmarkTable.numbered(1),
+        codes=np.clip(np.rint(described / codec.step + 127.5), 0, 255).astype(np.uint8),
+        codec=codec,
+        keyframes=keyframes,
+    )
+
+
+@pytest.fixture(scope="module")
+def first() -> LandmarkMap:
+    return _corridor(seed=1)
+
+
+@pytest.mark.parametrize("held", [1.0, 0.7])
+def test_the_part_that_is_held_is_counted(first: LandmarkMap, held: float) -> None:
+    expected, found = found_again(Side.of(first), Side.of(_corridor(seed=2, held=held)))
+    assert expected > 0.5 * _POINTS
+    assert found / expected == pytest.approx(held, abs=0.02)
+
+
+def test_where_the_other_never_looked_nothing_is_expected(first: LandmarkMap) -> None:
+    side = Side.of(first)
+    points = side.points + np.array([0.0, 100.0, 0.0])
+    assert found_again(Side(first, points, side.reach, side.keyframe_counts), side) == (0, 0)
+
+
+def test_blocks_do_not_change_what_is_found(first: LandmarkMap, monkeypatch: pytest.MonkeyPatch) -> None:
+    some, other = Side.of(first), Side.of(_corridor(seed=2, held=0.7))
+    in_few, twins_in_few = found_again(some, other), _twins(some, other)
+    monkeypatch.setattr(module, "_AT_ONCE", 333)
+    monkeypatch.setattr(twins_module, "_AT_ONCE", 333)
+    assert found_again(some, other) == in_few
+    np.testing.assert_array_equal(_twins(some, other), twins_in_few)
+
+
+def _twins(some: Side, other: Side) -> np.ndarray:
+    described = (DescribedPoints(side.points, side.descriptors_of) for side in (some, other))
+    return twins(*described, some.reach)
+
+
+def _peak_mb(asked: Callable[[], object]) -> float:
+    tracemalloc.start()
+    try:
+        asked()
+        return tracemalloc.get_traced_memory()[1] / _MB
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_is_that_of_a_block_and_not_of_all_descriptors(
+    first: LandmarkMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All descriptors would take 10 MB, those of the neighbours of all 82 MB, the rays of all observations 5."""
+    monkeypatch.setattr(module, "_AT_ONCE", 256)
+    monkeypatch.setattr(twins_module, "_AT_ONCE", 256)
+    side = Side.of(first)
+    assert _peak_mb(lambda: Side.of(first)) < 5.0
+    assert _peak_mb(lambda: viewing_distances(first.points, first.keyframes)) < 2.0
+    assert _peak_mb(lambda: found_again(side, side)) < 15.0
+    assert _peak_mb(lambda: _twins(side, side)) < 6.0

@@ -1,0 +1,82 @@
+"""A small map of every kind of content, in a folder, and ways to spoil it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from vloc_ros.core.config import ExtractorConfig
+from vloc_ros.core.descriptors import DescriptorCodec
+from vloc_ros.core.errors import MapError
+from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, LandmarkTable, PlaceIndex, Scene
+from vloc_ros.storage.arrays import encoded_array
+from vloc_ros.storage.manifests import manifest_bytes
+from vloc_ros.storage.maps import read_manifest, read_map
+
+POINTS, KEYFRAMES = 500, 6
+
+
+def make_map(seed: int = 0, points: int = POINTS) -> LandmarkMap:
+    """A map of random content, always the same."""
+    generator = np.random.default_rng(seed)
+    seen = [np.sort(generator.choice(points, points // 3, replace=False)) for _ in range(KEYFRAMES)]
+    rotations = np.stack([cv2.Rodrigues(generator.normal(size=3))[0] for _ in range(KEYFRAMES)])
+    places = generator.normal(size=(KEYFRAMES, 32)).astype(np.float32)
+    return LandmarkMap(
+        name="kitchen",
+        scenes=(Scene("map", range(points), range(KEYFRAMES), CovarianceCalibration(1.5, np.arange(6) * 1e-4, 40)),),
+        points=generator.normal(size=(points, 3)).astype(np.float32),
+        landmark_ids=generator.integers(0, 20, points).astype(np.int32),
+        landmarks=LandmarkTable(generator.permutation(20) - 7, (np.arange(20) // 6).astype(np.int32)),
+        codes=generator.integers(0, 256, (points, 16)).astype(np.uint8),
+        codec=DescriptorCodec.fit(generator.normal(size=(100, 24)).astype(np.float32), 16),
+        keyframes=Keyframes(
+            tuple(f"frame-{k}.jpg" for k in range(KEYFRAMES)),
+            rotations,
+            generator.normal(size=(KEYFRAMES, 3)),
+            np.cumsum([0, *(len(s) for s in seen)]),
+            np.concatenate(seen).astype(np.int32),
+        ),
+        extractor=ExtractorConfig(max_keypoints=800),
+        places={"vlad": PlaceIndex("abc", places, {"words": generator.normal(size=(4, 16)).astype(np.float32)})},
+        metric=False,
+        provenance={"images": 6, "from": "a test", "steps": [1, 2]},
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder by its name."""
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the manifest and give it the right hash again: what only the checks behind the hash can find."""
+    manifest = read_manifest(folder)
+    change(manifest)
+    content = {key: value for key, value in manifest.items() if key not in ("format", "version", "hash")}
+    (folder / "manifest.json").write_bytes(manifest_bytes(content)[0])
+
+
+def swap(folder: Path, name: str, array: np.ndarray) -> None:
+    """Put another, well-formed array in the place of one."""
+    entry, data = encoded_array(name, array)
+    (folder / entry["file"]).write_bytes(data)
+    edit(folder, lambda manifest: manifest["arrays"].update({name: entry}))
+
+
+def array_file(folder: Path, name: str) -> Path:
+    """The file of one array."""
+    return folder / str(read_manifest(folder)["arrays"][name]["file"])
+
+
+def refused(folder: Path, reason: str) -> None:
+    """Reading fails with one line that names the folder."""
+    with pytest.raises(MapError, match=reason) as error:
+        read_map(folder)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)

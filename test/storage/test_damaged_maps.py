@@ -1,0 +1,85 @@
+"""Every kind of damage to the files of a map is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from stored_map import array_file, refused
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.storage.arrays import encoded_array
+from vloc_ros.storage.maps import map_files, read_map
+
+
+def test_no_map(tmp_path: Path) -> None:
+    refused(tmp_path, "holds no map")
+    refused(tmp_path / "none", "holds no map")
+
+
+def test_every_truncated_file(folder: Path) -> None:
+    for name, size in map_files(folder):
+        whole = (folder / name).read_bytes()
+        for kept in (0, size // 2, size - 3):
+            (folder / name).write_bytes(whole[:kept])
+            refused(folder, "cut short|damaged|cannot hold")
+        (folder / name).write_bytes(whole)
+    read_map(folder)
+
+
+def test_every_altered_file(folder: Path) -> None:
+    for name, size in map_files(folder):
+        whole = (folder / name).read_bytes()
+        for position in (3, size // 2, size - 6):
+            altered = bytearray(whole)
+            altered[position] ^= 0x10
+            (folder / name).write_bytes(altered)
+            with pytest.raises(MapError):
+                read_map(folder)
+        (folder / name).write_bytes(whole)
+    read_map(folder)
+
+
+def test_every_missing_file(folder: Path) -> None:
+    for name, _ in map_files(folder):
+        (folder / name).rename(folder / "away")
+        refused(folder, "cannot be read|holds no map")
+        (folder / "away").rename(folder / name)
+
+
+def test_a_well_formed_file_with_other_values(folder: Path) -> None:
+    values = read_map(folder).points.copy()
+    values[3, 1] += 1
+    array_file(folder, "points").write_bytes(encoded_array("points", values)[1])
+    refused(folder, "was altered, its checksum differs")
+
+
+def test_a_manifest_edited_by_hand(folder: Path) -> None:
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"kitchen"', '"bathroom"'))
+    refused(folder, "was altered, its hash does not fit")
+
+
+@pytest.mark.parametrize("version", [2, 4, "3", None, 3.5])
+def test_another_format(folder: Path, version: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": version}))
+    refused(folder, "has format version .*, this installation reads 3; update")
+
+
+def test_links_and_devices_are_not_followed(folder: Path) -> None:
+    path = array_file(folder, "points")
+    path.rename(folder.parent / "elsewhere")
+    path.symlink_to(folder.parent / "elsewhere")
+    refused(folder, "cannot be read")
+    path.unlink()
+    os.mkfifo(path)
+    refused(folder, "no regular file")
+
+
+def test_a_file_too_large_for_its_array(folder: Path) -> None:
+    path = next(folder.glob("points-*.z"))
+    os.truncate(path, 2 * 1024**3)
+    refused(folder, "has 2147483648 bytes, expected at most")

@@ -1,0 +1,79 @@
+"""Manifests and arrays that are whole but cannot be of a map: what only the checks behind the checksums find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stored_map import KEYFRAMES, POINTS, edit, refused, swap
+
+
+@pytest.mark.parametrize("file", ["../secret-0123456789abcdef.z", "/etc/passwd", "manifest.json", "", None, "a/b"])
+def test_file_names_that_lead_out(folder: Path, file: object) -> None:
+    edit(folder, lambda manifest: manifest["arrays"]["points"].update(file=file))
+    refused(folder, "expected a plain file name")
+
+
+@pytest.mark.parametrize(
+    "shape", [[10**12, 3], [2**62, 2**62], [-1, 3], [500.0, 3], "x", [], [1] * 9, [True, 3], [0, 3], [500, 4]]
+)
+def test_absurd_shapes_are_refused_before_any_memory_is_taken(folder: Path, shape: object) -> None:
+    edit(folder, lambda manifest: manifest["arrays"]["points"].update(shape=shape))
+    refused(folder, "points")
+
+
+@pytest.mark.parametrize("dtype", ["object", "O", "complex64", "float16", 3, None, ">f4"])
+def test_other_types(folder: Path, dtype: object) -> None:
+    edit(folder, lambda manifest: manifest["arrays"]["points"].update(dtype=dtype))
+    refused(folder, "points")
+
+
+@pytest.mark.parametrize("key", ["arrays", "codec", "keyframes", "extractor", "places", "scenes"])
+@pytest.mark.parametrize("value", [None, 3, "x", ["x"], {"a": 1}])
+def test_manifests_that_do_not_describe_a_map(folder: Path, key: str, value: object) -> None:
+    edit(folder, lambda manifest: manifest.update({key: value}))
+    refused(folder, ".")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"points": n} for n in (0, -1, 10**30, 2**63, 500.5, "500", True, None)),
+        *({"keyframes": n} for n in (0, 7, 10**30, "6")),
+        *({"frame_id": frame} for frame in ("", "/map", "a b", None, 3, ["map"])),
+        *({"calibration": {"scale": s, "floor": [0.0] * 6, "samples": 3}} for s in (-1.0, 0.0, "x")),
+    ],
+)
+def test_scenes_that_cannot_be(folder: Path, changes: dict[str, object]) -> None:
+    edit(folder, lambda manifest: manifest["scenes"][0].update(changes))
+    refused(folder, ".")
+
+
+@pytest.mark.parametrize("key", ["points", "codec/basis", "keyframes/rotations", "places/vlad/encoder/words"])
+def test_arrays_that_are_not_listed(folder: Path, key: str) -> None:
+    edit(folder, lambda manifest: manifest["arrays"].pop(key))
+    refused(folder, f"lists no array {key}")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "reason"),
+    [
+        ("points", np.full((POINTS, 3), np.nan, np.float32), "not finite"),
+        ("points", np.zeros((POINTS, 3)), "points holds float64, expected float32"),
+        ("points", np.zeros((POINTS, 2), np.float32), "do not fit together"),
+        ("points", np.zeros((0, 3), np.float32), "no points"),
+        ("landmark_ids", np.full(POINTS, -1, np.int32), "landmark"),
+        ("codes", np.zeros((POINTS, 15), np.uint8), "codes"),
+        ("codec/basis", np.zeros((24, 15), np.float32), "basis of shape"),
+        ("codec/mean", np.full(24, np.inf, np.float32), "not finite"),
+        ("keyframes/point_offsets", np.arange(7)[::-1].copy(), "observations"),
+        ("keyframes/point_indices", np.full(996, POINTS, np.int32), "points that it does not hold"),
+        ("keyframes/rotations", np.ones((KEYFRAMES, 3, 3)), "rotation"),
+        ("keyframes/translations", np.full((KEYFRAMES, 3), np.nan), "not finite"),
+        ("places/vlad/descriptors", np.zeros((KEYFRAMES - 1, 32), np.int8), "one per keyframe"),
+    ],
+)
+def test_arrays_that_do_not_fit(folder: Path, name: str, array: np.ndarray, reason: str) -> None:
+    swap(folder, name, array)
+    refused(folder, reason)
