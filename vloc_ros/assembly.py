@@ -11,7 +11,7 @@ from vloc_ros.core.features import Extractor, RootSift
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.matching import NearestNeighbourMatcher
-from vloc_ros.core.places import EncodedPlaces, PlaceEncoder, VladPlaces, encoded_index
+from vloc_ros.core.places import VLAD, EncodedPlaces, PlaceEncoder, VladPlaces, encoded_index
 from vloc_ros.core.proposals import PriorView, Proposer, WholeMap
 from vloc_ros.core.recognition import LandmarkPlaces, RecognizedLandmarks, Recognizer, VotedLandmarks
 from vloc_ros.core.verification import Verifier
@@ -94,7 +94,7 @@ def _proposers(
         yield VotedLandmarks(landmark_map, matcher, landmark_places)
     if searched_whole:
         yield WholeMap()
-    elif config.places != "none":
+    elif config.places != "none" and (encoder or VLAD in landmark_map.places or not (learned and by_landmarks)):
         yield EncodedPlaces(config, landmark_map, encoder) if encoder else VladPlaces(config, landmark_map)
     elif not (learned and by_landmarks):
         raise MapError(

@@ -78,6 +78,14 @@ def test_a_recogniser_numbers_landmarks_in_its_own_way(room: SyntheticScene) -> 
     assert set(walls) <= set(order.tolist())
 
 
+def test_a_recogniser_alone_serves_a_large_map_without_a_place_index(room: SyntheticScene) -> None:
+    large = replace(room.landmark_map, places={})
+    localizer = build_localizer(_config(whole_map_max_points=0), large, recognizer=Oracle(room, KEYS, np.arange(4)))
+    assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).proposal == "landmarks/recognized"
+    with pytest.raises(MapError, match=f"set proposals.whole_map_max_points to {len(large.points)}"):
+        build_localizer(_config(whole_map_max_points=0), large)
+
+
 def test_a_recogniser_of_other_landmarks_is_refused(room: SyntheticScene) -> None:
     with pytest.raises(ModelError, match="lacks 1 of its 4 landmarks; train one on this map"):
         build_localizer(_config(), room.landmark_map, recognizer=Oracle(room, np.array([11, -3, 5, 9]), np.arange(4)))

@@ -44,7 +44,11 @@ class VladPlaces:
     def __init__(self, config: ProposalConfig, landmark_map: LandmarkMap) -> None:
         place = landmark_map.places.get(VLAD)
         if place is None:
-            raise MapError("the map has no VLAD place index; build it again, or set proposals.places to none")
+            count = len(landmark_map.points)
+            raise MapError(
+                f"the map {landmark_map.name} has no VLAD place index; build it again, or search it as a whole: set "
+                f"proposals.whole_map_max_points to {count}, the number of its points, or more"
+            )
         self._vocabulary = Vocabulary.from_arrays(place.encoder_arrays)
         if place.encoder != self._vocabulary.hash:
             raise MapError(
