@@ -78,29 +78,41 @@ def _proposers(
     encoder: PlaceEncoder | None,
 ) -> Iterator[Proposer]:
     """Who says where to look, in the order in which they are asked."""
-    size = len(landmark_map.points)
-    searched_whole = size <= config.whole_map_max_points
-    by_landmarks = size > config.landmarks_min_points
-    landmark_places = LandmarkPlaces(config, places)
-    learned = recognizer is not None and config.landmarks in ("auto", "recognized")
-    if recognizer is not None and learned:
-        recognized = RecognizedLandmarks(landmark_map, recognizer, landmark_places)
-        if by_landmarks:
-            yield recognized
-    elif config.landmarks == "recognized":
-        raise MapError("proposals.landmarks is recognized, but there is no model; give one, or set it to auto")
+    searched_whole = len(landmark_map.points) <= config.whole_map_max_points
+    by_landmarks = list(_by_landmarks(config, landmark_map, matcher, places, recognizer, searched_whole))
+    large = len(landmark_map.points) > config.landmarks_min_points
     encoder = _asked_encoder(config, landmark_map, encoder)
-    if searched_whole and by_landmarks and config.landmarks in ("auto", "voted"):
-        yield VotedLandmarks(landmark_map, matcher, landmark_places)
+    if large:
+        yield from by_landmarks
     if searched_whole:
         yield WholeMap()
-    elif config.places != "none" and (encoder or VLAD in landmark_map.places or not (learned and by_landmarks)):
+    elif config.places != "none" and (encoder or VLAD in landmark_map.places or not by_landmarks):
         yield EncodedPlaces(config, landmark_map, encoder) if encoder else VladPlaces(config, landmark_map)
-    elif not (learned and by_landmarks):
+    elif not by_landmarks:
         raise MapError(
-            f"the map has {size} points, more than proposals.whole_map_max_points {config.whole_map_max_points}, and "
-            "proposals.places is none; nothing would be searched"
+            f"the map has {len(landmark_map.points)} points, more than proposals.whole_map_max_points "
+            f"{config.whole_map_max_points}, and proposals.places is none; nothing would be searched"
         )
+    if not large:
+        yield from by_landmarks
+
+
+def _by_landmarks(
+    config: ProposalConfig,
+    landmark_map: LandmarkMap,
+    matcher: NearestNeighbourMatcher,
+    places: ReferencePlaces,
+    recognizer: Recognizer | None,
+    searched_whole: bool,
+) -> Iterator[Proposer]:
+    """Landmarks that a model recognises, and those that keypoints vote for."""
+    landmark_places = LandmarkPlaces(config, places)
+    if recognizer is not None and config.landmarks in ("auto", "recognized"):
+        yield RecognizedLandmarks(landmark_map, recognizer, landmark_places)
+    elif config.landmarks == "recognized":
+        raise MapError("proposals.landmarks is recognized, but there is no model; give one, or set it to auto")
+    if searched_whole and config.landmarks in ("auto", "voted"):
+        yield VotedLandmarks(landmark_map, matcher, landmark_places)
 
 
 def _asked_encoder(

@@ -145,6 +145,13 @@ def test_small_maps_are_searched_as_a_whole(room: SyntheticScene) -> None:
     assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).proposal == "whole_map"
 
 
+def test_what_the_whole_of_a_small_map_does_not_tell_its_landmarks_may(room: SyntheticScene) -> None:
+    config = replace(_strict(), proposals=ProposalConfig())
+    localizer = build_localizer(config, room.landmark_map)
+    assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).proposal == "whole_map"
+    assert localizer.localize_features((_dim(room),), room.query()).proposal == "landmarks/voted"
+
+
 def test_where_landmarks_do_not_help_the_whole_map_is_searched(room: SyntheticScene) -> None:
     wrong = Oracle(room, KEYS, np.array([2, 3, 0, 1]))  # takes every wall for another one
     localizer = build_localizer(_config(), room.landmark_map, recognizer=wrong)

@@ -91,7 +91,7 @@ class ProposalConfig(Checked):
         choices=("auto", "recognized", "voted", "none"),
     )
     landmarks_min_points: int = parameter(
-        30000, "a smaller map is searched as a whole, which is faster there", low=0, high=10_000_000
+        30000, "a smaller map is searched as a whole first, which is faster there", low=0, high=10_000_000
     )
     landmark_places: int = parameter(5, "places that landmarks point to, at most", low=1, high=100)
     rival_likeness: float = parameter(

@@ -48,7 +48,7 @@ class Solver:
             answers = list(self._answers(asked, proposal))
             with asked.clock.stage("verification"):
                 return self._contest.won(answers, (), asked)
-        refusal = LocalizationResult.refused(Status.POSE_REJECTED, "no place fits")
+        refusal = LocalizationResult.refused(Status.NO_CANDIDATES, "no place that was proposed has a pose")
         contenders = self._contenders(asked, proposal)
         for one in contenders[:_RIVALS_VERIFIED]:
             answers = list(self._answers(asked, one.part))
