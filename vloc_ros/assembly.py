@@ -11,7 +11,7 @@ from vloc_ros.core.features import Extractor, RootSift
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.matching import NearestNeighbourMatcher
-from vloc_ros.core.places import VLAD, EncodedPlaces, PlaceEncoder, VladPlaces, encoded_index
+from vloc_ros.core.places import STUDENT, VLAD, EncodedPlaces, PlaceEncoder, VladPlaces, encoded_index
 from vloc_ros.core.proposals import PriorView, Proposer, WholeMap
 from vloc_ros.core.recognition import LandmarkPlaces, RecognizedLandmarks, Recognizer, VotedLandmarks
 from vloc_ros.core.verification import Verifier
@@ -86,9 +86,11 @@ def _proposers(
         yield from by_landmarks
     if searched_whole:
         yield WholeMap()
-    elif config.places != "none" and (encoder or VLAD in landmark_map.places or not by_landmarks):
-        yield EncodedPlaces(config, landmark_map, encoder) if encoder else VladPlaces(config, landmark_map)
-    elif not by_landmarks:
+    if encoder and (STUDENT in landmark_map.places or not searched_whole):
+        yield EncodedPlaces(config, landmark_map, encoder)
+    elif not searched_whole and config.places != "none" and (VLAD in landmark_map.places or not by_landmarks):
+        yield VladPlaces(config, landmark_map)
+    elif not searched_whole and not by_landmarks:
         raise MapError(
             f"the map has {len(landmark_map.points)} points, more than proposals.whole_map_max_points "
             f"{config.whole_map_max_points}, and proposals.places is none; nothing would be searched"

@@ -52,7 +52,7 @@ def test_names_are_dotted_and_unique() -> None:
         ({"ratio": None}, "expected a float"),
         ({"search_breadth": 64.0}, "expected a int"),
         ({"search_breadth": True}, "expected a int"),
-        ({"search_breadth": 4}, "expected 8 to 1024"),
+        ({"search_breadth": 0}, "expected 1 to 4096"),
         ({"same_place_radius_m": -1}, "to 100.0 m"),
     ],
 )

@@ -125,7 +125,7 @@ def _faiss() -> str:
     import numpy as np
 
     vectors = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)
-    index = faiss.IndexHNSWFlat(16, 16)
+    index = faiss.IndexFlatL2(16)
     index.add(vectors)
     _, found = index.search(vectors[7:8], 1)
     if found[0, 0] != 7:

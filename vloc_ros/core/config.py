@@ -75,7 +75,7 @@ class ProposalConfig(Checked):
     """Where to look in the map."""
 
     whole_map_max_points: int = parameter(
-        200000, "largest map, in points, that is searched as a whole", low=0, high=10_000_000
+        2_000_000, "largest map, in points, that is searched as a whole", low=0, high=10_000_000
     )
     places: str = parameter(
         "auto",
@@ -118,7 +118,12 @@ class MatcherConfig(Checked):
     max_distance_in_window: float = parameter(
         0.5, "descriptor distance of a match where a prior says where to look, at most", low=0.01, high=2.0
     )
-    search_breadth: int = parameter(16, "HNSW search breadth; larger is slower and finds more", low=8, high=1024)
+    search_breadth: int = parameter(
+        16,
+        "lists of some 200 points that a keypoint is looked for in; more is slower and finds more",
+        low=1,
+        high=4096,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,12 +52,12 @@ class DescriptorCodec:
 
     def encode(self, descriptors: Array) -> Array:
         """(N, D) descriptors to (N, d) uint8 codes."""
-        levels = np.rint(self.project(descriptors) / self.step + _LEVELS / 2)
-        return np.clip(levels, 0, _LEVELS).astype(np.uint8)
+        return self.quantised(self.project(descriptors))
 
-    def restore(self, projected: Array) -> Array:
-        """(N, d) float32 in the space of `project` to the (N, D) descriptors nearest to them."""
-        return np.asarray(projected @ self.basis.T + self.mean, dtype=np.float32)
+    def quantised(self, projected: Array) -> Array:
+        """(N, d) float32 in the space of `project` to (N, d) uint8 codes."""
+        levels = np.rint(projected / self.step + _LEVELS / 2)
+        return np.clip(levels, 0, _LEVELS).astype(np.uint8)
 
     def decode(self, codes: Array) -> Array:
         """(N, d) uint8 codes to (N, d) float32 in the space of `project`."""

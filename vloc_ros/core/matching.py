@@ -6,21 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import faiss
 import numpy as np
 
 from vloc_ros.core.config import MatcherConfig
 from vloc_ros.core.features import Features
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.nearest import nearest
+from vloc_ros.core.point_search import PointSearch
 from vloc_ros.core.pose import Array
 from vloc_ros.core.proposals import Neighbours, Proposal
 
 _NEIGHBOURS = 4
-_HNSW_LINKS = 16
-# the graph keeps what it is given: nobody else does
-_ADDED_AT_ONCE = 1 << 16
-_HNSW_BUILD_BREADTH = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,15 +75,9 @@ class NearestNeighbourMatcher:
         self._like: NearestNeighbourMatcher | None = (like._like or like) if like is not None else None
 
     @cached_property
-    def _whole(self) -> faiss.IndexHNSWFlat:
+    def _whole(self) -> PointSearch:
         """Of the whole map, made when it is first searched; a map that is too large for that never has one."""
-        return _hnsw(self._map) if self._like is None else self._like._whole
-
-    def _search_whole(self, projected: Array, breadth: int) -> tuple[Array, Array]:
-        # faiss's own type stubs do not know it
-        how = faiss.SearchParametersHNSW(efSearch=breadth)  # type: ignore[attr-defined]
-        found: tuple[Array, Array] = self._whole.search(projected, _NEIGHBOURS, params=how)
-        return found
+        return PointSearch(self._map) if self._like is None else self._like._whole
 
     def match(self, features: Sequence[Features], proposal: Proposal) -> Matches:
         """Matches of all views with the points that the proposal names; empty when there are none."""
@@ -122,8 +112,7 @@ class NearestNeighbourMatcher:
             return np.full(none.shape, np.inf, np.float32), none
         descriptors = self._map.codec.project(features.descriptors)
         if candidates is None:
-            distances, neighbours = self._search_whole(descriptors, breadth)
-            return distances, neighbours
+            return self._whole.nearest(descriptors, _NEIGHBOURS, breadth=breadth)
         off = proposal.windows[view].outside(features.xy) if proposal.windows else None
         distances, neighbours = nearest(descriptors, self._map.descriptors_of(candidates), _NEIGHBOURS, exclude=off)
         if proposal.windows:
@@ -148,12 +137,3 @@ def _mutual(keypoints: Array, distances: Array, points: Array) -> Array:
     order = keypoints[np.argsort(distances[keypoints], kind="stable")]
     _, first = np.unique(points[order], return_index=True)
     return np.sort(order[first])
-
-
-def _hnsw(landmark_map: LandmarkMap) -> faiss.IndexHNSWFlat:
-    """A navigable small-world graph (Malkov and Yashunin 2018) over the whole map."""
-    index = faiss.IndexHNSWFlat(landmark_map.codec.dimension, _HNSW_LINKS)
-    index.hnsw.efConstruction = _HNSW_BUILD_BREADTH
-    for start in range(0, len(landmark_map.points), _ADDED_AT_ONCE):
-        index.add(landmark_map.codec.decode(landmark_map.codes[start : start + _ADDED_AT_ONCE]))
-    return index

@@ -25,8 +25,8 @@ _VOTERS = 700
 _KEYPOINTS = 384
 # squared distances up to so many times the smallest
 _AS_ALIKE = 1.25
-# as narrow as HNSW allows: a vote that goes astray is one of hundreds
-_BREADTH = 8
+# half as wide as for matches: a vote that goes astray is one of hundreds
+_BREADTH = 4
 # references that are about as likely as the first of a place add what they see to it
 _OF_ONE_PLACE = 0.85
 # what a place sees less of is of the place beside it

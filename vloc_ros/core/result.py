@@ -45,6 +45,8 @@ class LocalizationResult:
         keypoints: number of keypoints over all views.
         times_ms: milliseconds by stage name, in the order they ran: `features`, `proposals`, `matching`, `pose`,
             `verification`. Each lists the sum over all proposals tried.
+        is_final: no other part of the map need be looked at: accepted, or two places or two cameras contradict each
+            other, which is no clearer where only one of them is asked.
     """
 
     status: Status
@@ -60,6 +62,7 @@ class LocalizationResult:
     inlier_views: Array = field(default_factory=lambda: np.zeros(0, np.int32))
     keypoints: int = 0
     times_ms: dict[str, float] = field(default_factory=dict)
+    is_final: bool = False
 
     def __post_init__(self) -> None:
         assert (self.map_from_rig is not None) == (self.covariance is not None) == self.ok
@@ -68,11 +71,6 @@ class LocalizationResult:
     def ok(self) -> bool:
         """True when a pose was found and accepted."""
         return self.status is Status.OK
-
-    @property
-    def is_final(self) -> bool:
-        """Accepted or ambiguous: what fits two places is no clearer where only one of them is looked at."""
-        return self.status in (Status.OK, Status.AMBIGUOUS)
 
     @staticmethod
     def refused(status: Status, reason: str = "") -> LocalizationResult:

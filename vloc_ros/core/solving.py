@@ -53,7 +53,7 @@ class Solver:
         for one in contenders[:_RIVALS_VERIFIED]:
             answers = list(self._answers(asked, one.part))
             with asked.clock.stage("verification"):
-                if not any(a.result.ok for a in answers):
+                if not any(a.result.ok for a in answers) and len(asked.query.views) == 1:
                     answers.append(self._second_look(asked, one, answers[0]))
                 result = self._contest.won(answers, [c.hypothesis for c in contenders if c is not one], asked)
             if result.is_final:
@@ -93,7 +93,8 @@ class Solver:
     def _second_look(self, asked: Asked, one: _Contender, refused: Answer) -> Answer:
         """What too few distinct matches left open: is most of the image found again from the pose that they tell?
 
-        Matches that a pose guides to agree with it, so verification as usual is not enough.
+        Matches that a pose guides to agree with it, so verification as usual is not enough; and of a rig no view would
+        ever speak against it.
         """
         matches = one.hypothesis.sight.matches
         estimate = estimate_pose(self._pose, matches, asked.query)

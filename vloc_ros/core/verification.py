@@ -24,7 +24,7 @@ _GRID = (8, 6)
 # a view of a rig with fewer inliers has them by chance: no pose follows from them
 _FEWEST = 4
 # a view of a rig that has so many times more inliers to a pose of its own speaks against the common one
-_DISSENT = 1.5
+_DISSENT = 1.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,14 @@ class Consistency:
     coverage: float
     explained: float
     spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """What speaks against a pose; finally, when no other part of the map could change it."""
+
+    reason: str
+    is_final: bool = False
 
 
 class Verifier:
@@ -88,17 +96,18 @@ class Verifier:
             return LocalizationResult(Status.POSE_REJECTED, matches=len(matches), proposal=proposal, reason=reason)
         scene = self._map.scene_of(matches.point_indices)
         covariance = calibrated(estimate.covariance, scene.calibration)
-        reason = next(self._objections(estimate, covariance, matches, features, query), "")
+        objection = next(self._objections(estimate, covariance, matches, features, query), None)
         inliers = estimate.inliers
         return LocalizationResult(
-            Status.POSE_REJECTED if reason else Status.OK,
-            map_from_rig=None if reason else estimate.map_from_rig,
-            covariance=None if reason else covariance,
-            frame_id="" if reason else scene.frame_id,
+            Status.POSE_REJECTED if objection else Status.OK,
+            map_from_rig=None if objection else estimate.map_from_rig,
+            covariance=None if objection else covariance,
+            frame_id="" if objection else scene.frame_id,
             matches=len(matches),
             inliers=int(inliers.sum()),
             proposal=proposal,
-            reason=reason,
+            reason=objection.reason if objection else "",
+            is_final=not objection or objection.is_final,
             inlier_xy=matches.xy[inliers],
             inlier_points=matches.point_indices[inliers],
             inlier_views=matches.views[inliers],
@@ -111,26 +120,39 @@ class Verifier:
         matches: Matches,
         features: Sequence[Features],
         query: Query,
-    ) -> Iterator[str]:
+    ) -> Iterator[Objection]:
         config, count = self._config, int(estimate.inliers.sum())
         if count < config.min_inliers:
-            yield f"{count} inliers, at least {config.min_inliers} are needed"
+            yield Objection(f"{count} inliers, at least {config.min_inliers} are needed")
         if against := self._dissent(estimate, matches, features, query):
-            yield f"the cameras of the rig disagree: {against}; check where they sit, and that they trigger together"
+            reason = f"the cameras of the rig disagree: {against}; check where they sit, and that they trigger together"
+            yield Objection(reason, is_final=True)
         if count < config.min_inlier_ratio * len(matches):
-            yield f"{count} inliers of {len(matches)} matches, at least {config.min_inlier_ratio:.0%} are needed"
+            yield Objection(
+                f"{count} inliers of {len(matches)} matches, at least {config.min_inlier_ratio:.0%} are needed"
+            )
         std = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])) if np.isfinite(covariance).all() else np.inf
         if std > config.max_position_std_m:
-            yield f"the position is uncertain by {std:.2g} m, at most {config.max_position_std_m:g} m is allowed"
+            yield Objection(
+                f"the position is uncertain by {std:.2g} m, at most {config.max_position_std_m:g} m is allowed"
+            )
         found = self.consistency(estimate, matches, features, query)
         if found.support < config.min_support:
-            yield f"{found.support:.0%} of the expected points are seen, at least {config.min_support:.0%} are needed"
+            yield Objection(
+                f"{found.support:.0%} of the expected points are seen, at least {config.min_support:.0%} are needed"
+            )
         if found.coverage < config.min_coverage:
-            yield f"{found.coverage:.0%} of the expected regions agree, at least {config.min_coverage:.0%} are needed"
+            yield Objection(
+                f"{found.coverage:.0%} of the expected regions agree, at least {config.min_coverage:.0%} are needed"
+            )
         if found.explained < config.min_explained:
-            yield f"{found.explained:.0%} of the image is explained, at least {config.min_explained:.0%} is needed"
+            yield Objection(
+                f"{found.explained:.0%} of the image is explained, at least {config.min_explained:.0%} is needed"
+            )
         if found.spread < config.min_spread:
-            yield f"the inliers span {found.spread:.0%} of the image, at least {config.min_spread:.0%} is needed"
+            yield Objection(
+                f"the inliers span {found.spread:.0%} of the image, at least {config.min_spread:.0%} is needed"
+            )
 
     def _dissent(self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query) -> str:
         """The view of a rig that speaks against the common pose, in words; empty while most views agree."""

@@ -17,6 +17,7 @@ import faiss
 import numpy as np
 
 from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, consecutive
+from vloc_ros.core.point_search import PointSearch
 from vloc_ros.core.pose import Array
 from vloc_ros.mapping.images import Progress, silent
 
@@ -27,7 +28,7 @@ _LEAST_DISTINCTNESS = 0.25
 LEAST_POINTS_PER_SCENE = 50
 # beyond, comparing all with all takes minutes
 _MOST_COMPARED_EXACTLY = 50_000
-_LINKS, _BUILD_BREADTH, _SEARCH_BREADTH = 16, 40, 32
+_LISTS = 16
 _BLOCK = 8192
 
 
@@ -167,17 +168,11 @@ def _distinctness(landmark_map: LandmarkMap, progress: Progress) -> Array:
 
 
 def _nearest_about(landmark_map: LandmarkMap, progress: Progress) -> Array:
-    """(P,) squared distance to a descriptor that is the nearest other one in most cases: HNSW (see `core.matching`)."""
-    index = faiss.IndexHNSWFlat(landmark_map.codec.dimension, _LINKS)
-    index.hnsw.efConstruction = _BUILD_BREADTH
-    index.hnsw.efSearch = _SEARCH_BREADTH
-    count = len(landmark_map.points)
+    """(P,) squared distance to a descriptor that is the nearest other one in most cases."""
+    search, count, nearest = PointSearch(landmark_map), len(landmark_map.points), []
     blocks = [np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
-    for block in progress(blocks, description="indexing points"):
-        index.add(landmark_map.descriptors_of(block))
-    nearest = []
     for block in progress(blocks, description="comparing points"):
-        squared, found = index.search(landmark_map.descriptors_of(block), 2)
+        squared, found = search.nearest(landmark_map.descriptors_of(block), 2, breadth=_LISTS)
         nearest.append(np.where(found[:, 0] == block, squared[:, 1], squared[:, 0]))
     return np.concatenate(nearest)
 

@@ -1,0 +1,56 @@
+"""The points of a map that look most like a keypoint, against all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from synthetic import SyntheticScene, looking
+
+from vloc_ros.core.point_search import PointSearch
+from vloc_ros.mapping.compression import with_points
+
+VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
+
+
+def _exact(scene: SyntheticScene, projected: np.ndarray) -> np.ndarray:
+    codec, described = scene.landmark_map.codec, scene.landmark_map.descriptors.astype(float)
+    return ((codec.decode(codec.quantised(projected))[:, None].astype(float) - described) ** 2).sum(axis=2)
+
+
+def test_all_lists_hold_all_points(scene: SyntheticScene) -> None:
+    projected = scene.landmark_map.codec.project(scene.features(VIEWPOINT).descriptors)
+    expected = _exact(scene, projected)
+    squared, points = PointSearch(scene.landmark_map).nearest(projected, 4, breadth=4096)
+    assert np.allclose(squared, np.sort(expected, axis=1)[:, :4], rtol=1e-3, atol=1e-5)
+    assert np.allclose(np.take_along_axis(expected, points, axis=1), squared, rtol=1e-3, atol=1e-5)
+
+
+def test_descriptors_beyond_the_codes_are_as_far_as_these_reach(scene: SyntheticScene) -> None:
+    """A value that no code holds must not wrap around to the other end."""
+    codec = scene.landmark_map.codec
+    far = scene.landmark_map.descriptors[:20].copy()
+    far[:, 0] += 300 * codec.step
+    squared, points = PointSearch(scene.landmark_map).nearest(far, 1, breadth=4096)
+    expected = _exact(scene, far)
+    assert np.allclose(expected[np.arange(20), points[:, 0]], expected.min(axis=1), rtol=1e-3)
+    assert squared.min() > (50 * codec.step) ** 2
+
+
+def test_a_few_lists_hold_what_matters(scene: SyntheticScene) -> None:
+    projected = scene.landmark_map.codec.project(scene.features(VIEWPOINT).descriptors)
+    _, points = PointSearch(scene.landmark_map).nearest(projected, 1, breadth=1)
+    assert (points[:, 0] == _exact(scene, projected).argmin(axis=1)).mean() > 0.8
+
+
+def test_the_same_map_is_searched_in_the_same_way(scene: SyntheticScene) -> None:
+    projected = scene.landmark_map.codec.project(scene.features(VIEWPOINT).descriptors)
+    some, other = (PointSearch(scene.landmark_map).nearest(projected, 4, breadth=2) for _ in range(2))
+    assert np.array_equal(some[1], other[1])
+    assert np.array_equal(some[0], other[0])
+
+
+def test_where_there_are_no_more_points(scene: SyntheticScene) -> None:
+    whole = scene.landmark_map
+    three = with_points(whole, np.arange(3))
+    squared, points = PointSearch(three).nearest(whole.descriptors[:2], 4, breadth=16)
+    assert set(points[0].tolist()) == {-1, 0, 1, 2}
+    assert np.isinf(squared[points < 0]).all()
