@@ -59,6 +59,10 @@ class DescriptorCodec:
         levels = np.rint(projected / self.step + _LEVELS / 2)
         return np.clip(levels, 0, _LEVELS).astype(np.uint8)
 
+    def restore(self, projected: Array) -> Array:
+        """(N, d) float32 in the space of `project` to the (N, D) descriptors nearest to them."""
+        return np.asarray(projected @ self.basis.T + self.mean, dtype=np.float32)
+
     def decode(self, codes: Array) -> Array:
         """(N, d) uint8 codes to (N, d) float32 in the space of `project`."""
         return np.asarray((codes.astype(np.float32) - np.float32(_LEVELS / 2)) * np.float32(self.step))

@@ -25,7 +25,7 @@ class PointSearch:
     def __init__(self, landmark_map: LandmarkMap) -> None:
         """Of a map with at least one point."""
         codes, dimension = landmark_map.codes, landmark_map.codec.dimension
-        self._codec = landmark_map.codec
+        self._map, self._codec = landmark_map, landmark_map.codec
         self._centres = faiss.IndexFlatL2(dimension)  # kept: the index does not own it
         lists = int(np.clip(len(codes) // _POINTS_PER_LIST, 1, _MOST_LISTS))
         self._index = faiss.IndexIVFScalarQuantizer(
@@ -47,7 +47,10 @@ class PointSearch:
         """
         # faiss's own type stubs do not know what it takes
         how = faiss.IVFSearchParameters(nprobe=breadth)  # type: ignore[call-arg]
-        # FAISS compares bytes with bytes: it would cut off what a keypoint's numbers are beside whole levels
+        # FAISS compares bytes with bytes; how far those that it finds are is then computed anew
         levels = self._codec.quantised(projected).astype(np.float32)
-        squared, points = self._index.search(levels, count, params=how)
-        return np.where(points >= 0, squared * np.float32(self._codec.step**2), np.float32(np.inf)), points
+        _, points = self._index.search(levels, count, params=how)
+        away = self._map.descriptors_of(np.maximum(points, 0).ravel()).reshape(*points.shape, -1) - projected[:, None]
+        squared = np.where(points >= 0, np.einsum("qkd,qkd->qk", away, away), np.float32(np.inf))
+        order = np.argsort(squared, axis=1, kind="stable")
+        return np.take_along_axis(squared, order, axis=1), np.take_along_axis(points, order, axis=1)
