@@ -52,6 +52,10 @@ class Matches:
         parts = (self.views[chosen], self.xy[chosen], self.point_indices[chosen], self.points[chosen])
         return Matches(*parts, self.neighbours)
 
+    def without_views(self, views: Sequence[int]) -> Matches:
+        """Those of the other views."""
+        return self._only(~np.isin(self.views, views))
+
     def of_view(self, view: int) -> Matches:
         """Those of one view, as of a single camera."""
         mine = self.views == view

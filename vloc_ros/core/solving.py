@@ -87,6 +87,9 @@ class Solver:
             with asked.clock.stage("pose"):
                 estimate = estimate_pose(self._pose, of_scene, asked.query)
             with asked.clock.stage("verification"):
+                if estimate and (views := self._verifier.outvoted(estimate, of_scene, asked.features, asked.query)):
+                    of_scene = of_scene.without_views(views)
+                    estimate = estimate_pose(self._pose, of_scene, asked.query)
                 result = self._verifier.verify(estimate, of_scene, asked.features, asked.query, part.name)
                 yield Answer(result, matches, part)
 

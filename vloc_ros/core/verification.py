@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,7 +24,7 @@ _GRID = (8, 6)
 # a view of a rig with fewer inliers has them by chance: no pose follows from them
 _FEWEST = 4
 # a view of a rig that has so many times more inliers to a pose of its own speaks against the common one
-_DISSENT = 1.35
+_DISSENT = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,25 +154,43 @@ class Verifier:
                 f"the inliers span {found.spread:.0%} of the image, at least {config.min_spread:.0%} is needed"
             )
 
+    def outvoted(
+        self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query
+    ) -> list[int]:
+        """Views of a rig that speak against the common pose, which more of the others agree on; the matches are of one
+        scene. What such a view shows by chance still pulls at the pose."""
+        if estimate.inliers.sum() < self._config.min_inliers:
+            return []
+        common, against = self._against(estimate, matches, features, query)
+        return list(against) if self._agreeing(common, against) > len(against) else []
+
     def _dissent(self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query) -> str:
         """The view of a rig that speaks against the common pose, in words; empty while most views agree."""
-        if len(query.views) == 1:
+        common, against = self._against(estimate, matches, features, query)
+        if not against or self._agreeing(common, against) > len(against):
             return ""
+        view = max(against, key=lambda view: against[view])
+        return (
+            f"{common[view]} matches of view {view + 1} of {len(common)} are inliers, "
+            f"{against[view]} to a pose of its own"
+        )
+
+    def _against(
+        self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query
+    ) -> tuple[Array, dict[int, int]]:
+        """Inliers of each view, and of those that have many more to a pose of their own how many."""
         common = np.bincount(matches.views[estimate.inliers], minlength=len(query.views))
+        if len(query.views) == 1:
+            return common, {}
         alone = {
             view: self._alone(matches.of_view(view), features[view], query.views[view])
             for view in range(len(common))
             if (matches.views == view).sum() > _DISSENT * common[view]  # without them it has nothing to say against it
         }
-        against = [view for view, count in alone.items() if count > _DISSENT * common[view]]
-        agreeing = sum(count >= self._config.min_inliers for view, count in enumerate(common) if view not in against)
-        if not against or agreeing > len(against):
-            return ""
-        view = max(against, key=lambda view: alone[view])
-        return (
-            f"{common[view]} matches of view {view + 1} of {len(common)} are inliers, "
-            f"{alone[view]} to a pose of its own"
-        )
+        return common, {view: count for view, count in alone.items() if count > _DISSENT * common[view]}
+
+    def _agreeing(self, common: Array, against: Container[int]) -> int:
+        return sum(count >= self._config.min_inliers for view, count in enumerate(common) if view not in against)
 
     def _alone(self, matches: Matches, features: Features, view: View) -> int:
         """Inliers to what one view says by itself; none where it would not be accepted of a single camera."""
