@@ -1,0 +1,87 @@
+"""What a place encoder is given: colours in their order, the whole image, and nothing filled in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.errors import InputError, ModelError
+from vloc_ros.inference.preprocessing import Preprocessing
+
+PLAIN = Preprocessing((2, 3), mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
+
+
+def test_every_number_follows_from_the_manifest() -> None:
+    blue, green, red = 51, 102, 204
+    values = PLAIN.apply(np.full((20, 60, 3), (blue, green, red), np.uint8))
+    assert values.dtype == np.float32
+    assert values.shape == (3, 2, 3)
+    assert values.flags.c_contiguous
+    expected = [0.8, (0.4 - 0.5) / 0.5, (0.2 - 1.0) / 0.25]
+    assert np.allclose(values, np.array(expected)[:, None, None], atol=1e-6)
+
+
+def test_a_pixel_is_the_mean_of_those_it_covers() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 60), np.uint8)
+    values = Preprocessing((2, 3), mean=(0, 0, 0), std=(1, 1, 1)).apply(image)
+    blocks = image.reshape(2, 10, 3, 20).mean(axis=(1, 3))
+    assert np.abs(values * 255 - blocks).max() <= 0.5 + 1e-4
+
+
+def test_grey_is_the_same_in_every_channel() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
+    preprocessing = Preprocessing((24, 24))
+    assert np.array_equal(preprocessing.apply(grey), preprocessing.apply(np.repeat(grey[..., None], 3, axis=2)))
+
+
+def test_a_manifest_says_all_of_it() -> None:
+    manifest = json.loads(json.dumps(PLAIN.to_manifest()))
+    assert manifest == {
+        "size": [2, 3],
+        "mean": [0.0, 0.5, 1.0],
+        "std": [1.0, 0.5, 0.25],
+        "color": "rgb",
+        "interpolation": "area",
+        "scale": 255.0,
+    }
+    assert Preprocessing.from_manifest(manifest) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("size", [240]),
+        ("size", [240.0, 240.0]),
+        ("size", [True, 240]),
+        ("size", [0, 240]),
+        ("size", "ab"),
+        ("mean", [0.5]),
+        ("std", [1.0, 0.0, 1.0]),
+        ("std", [1.0, float("nan"), 1.0]),
+        ("scale", "255"),
+        ("scale", 0),
+        ("color", "bgr"),
+        ("interpolation", "bicubic"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ModelError, match=r"preprocessing"):
+        Preprocessing.from_manifest({**PLAIN.to_manifest(), name: value})
+
+
+@pytest.mark.parametrize("change", [{"crop": 0.9}, {"scale": ...}])
+def test_entries_that_are_missing_or_unknown_are_refused(change: dict[str, Any]) -> None:
+    mapping = {name: v for name, v in {**PLAIN.to_manifest(), **change}.items() if v is not ...}
+    with pytest.raises(ModelError, match="expected size, mean, std, color, interpolation, scale"):
+        Preprocessing.from_manifest(mapping)
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4), np.uint8)]
+)
+def test_what_is_no_image_is_refused(image: Any) -> None:
+    with pytest.raises(InputError, match="an image has shape"):
+        PLAIN.apply(image)

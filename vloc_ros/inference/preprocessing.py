@@ -1,0 +1,98 @@
+"""From an image as a robot has it to the numbers that a place encoder takes, the same in training and on the robot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vloc_ros.core.errors import InputError, ModelError
+from vloc_ros.core.pose import Array
+
+_MOST_PX = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Whole image resized, divided by `scale`, minus `mean`, divided by `std`.
+
+    Attributes:
+        size: height and width in pixels, of whatever shape the image is.
+        mean, std: of each channel after the division by `scale`; ImageNet's, where nothing else is said.
+        color: order of the channels.
+        interpolation: `area`, of cv2.resize; it averages over all pixels when an image is made smaller.
+        scale: value of a white pixel.
+
+    Raises:
+        ModelError: a value cannot be used.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    color: str = "rgb"
+    interpolation: str = "area"
+    scale: float = 255.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _numbers("size", self.size, 2, whole=True))
+        object.__setattr__(self, "mean", _numbers("mean", self.mean, 3))
+        object.__setattr__(self, "std", _numbers("std", self.std, 3))
+        object.__setattr__(self, "scale", _numbers("scale", (self.scale,), 1)[0])
+        if not all(1 <= length <= _MOST_PX for length in self.size):
+            raise ModelError(f"preprocessing.size is {list(self.size)}, expected 1 to {_MOST_PX} pixels each")
+        if min(self.std) <= 0 or self.scale <= 0:
+            raise ModelError(f"preprocessing divides by {list(self.std)} and {self.scale:g}, expected more than 0")
+        for name, known in (("color", "rgb"), ("interpolation", "area")):
+            if getattr(self, name) != known:
+                raise ModelError(f"preprocessing.{name} is {getattr(self, name)!r}, this version knows {known!r}")
+
+    def apply(self, image: Array) -> Array:
+        """(3, H, W) float32, contiguous, of an image of any size.
+
+        Args:
+            image: (h, w) uint8 grey or (h, w, 3) uint8 BGR.
+
+        Raises:
+            InputError: it is no such image.
+        """
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+            raise InputError(f"an image has shape {image.shape} of {image.dtype}, expected uint8 grey or BGR")
+        if not image.size:
+            raise InputError(f"an image has shape {image.shape}, expected at least one pixel")
+        small = cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA)
+        rgb = cv2.cvtColor(small, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        values = (rgb.astype(np.float32) / np.float32(self.scale) - mean) / std
+        return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+    def to_manifest(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @staticmethod
+    def from_manifest(mapping: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of `to_manifest`; nothing is filled in, since a default that changed would change the answer.
+
+        Raises:
+            ModelError: an entry is missing, unknown, or cannot be used.
+        """
+        names = [field.name for field in fields(Preprocessing)]
+        found = sorted(mapping) if isinstance(mapping, Mapping) else mapping
+        if found != sorted(names):
+            raise ModelError(f"preprocessing has {found}, expected {', '.join(names)}; train the model again")
+        return Preprocessing(**mapping)
+
+
+def _numbers(name: str, values: Any, count: int, *, whole: bool = False) -> tuple[Any, ...]:
+    """As a tuple of numbers that are finite."""
+    kinds: tuple[type, ...] = (int,) if whole else (int, float)
+    right = isinstance(values, Sequence) and not isinstance(values, str) and len(values) == count
+    if not right or not all(type(value) in kinds and math.isfinite(value) for value in values):
+        kind = "whole numbers" if whole else "numbers"
+        raise ModelError(f"preprocessing.{name} is {values!r}, expected {count} {kind}; train the model again")
+    return tuple(values if whole else map(float, values))
