@@ -95,7 +95,7 @@ class LossConfig(Checked):
 
     margin: float = parameter(0.5, "distance beyond which images that share nothing are left alone", low=0.01, high=2.0)
     transfer: float = parameter(1.0, "weight of what the teacher says beside the labels", low=0.0, high=1000.0)
-    sigma: float = parameter(0.3, "width of the Gaussian kernel over distances of descriptors", low=0.01, high=10.0)
+    sigma: float = parameter(0.2, "width of the Gaussian kernel over distances of descriptors", low=0.01, high=10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ class FitConfig(Checked):
     held_out: float = parameter(0.1, "share of images kept back to be looked for", low=0.0, high=0.5)
     held_out_segments: int = parameter(5, "stretches of the trajectory they lie in, at least", low=1, high=1000)
     held_out_length: int = parameter(6, "images in one stretch, at most", low=1, high=1000)
+    scored_every: int = parameter(5, "epochs after which those are looked for, and after the last", low=1, high=100_000)
     precision: str = parameter("32", "of the arithmetic", choices=("32", "bf16-mixed", "16-mixed"))
     accelerator: str = parameter("auto", "cpu, gpu or whatever there is", choices=("auto", "cpu", "gpu"))
     devices: int = parameter(1, "on each node; started by Lightning, or by torchrun or Slurm", low=1, high=64)

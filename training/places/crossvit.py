@@ -64,7 +64,7 @@ class _TwoScales(CrossVit):
         embedded = []
         for number, scaled in enumerate((x, matrix @ x @ matrix.T)):
             patches = self.patch_embed[number](scaled)
-            of_class = getattr(self, f"cls_token_{number}").expand(len(patches), -1, -1)
+            of_class = getattr(self, f"cls_token_{number}").expand(patches.shape[0], -1, -1)
             tokens = torch.cat([of_class, patches], dim=1)
             embedded.append(self.pos_drop(tokens + getattr(self, f"pos_embed_{number}")))
         return embedded

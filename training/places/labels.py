@@ -26,6 +26,10 @@ class Overlap:
     def __len__(self) -> int:
         return int(self.shared.shape[0])
 
+    def part(self, views: Array) -> Overlap:
+        """Of some views only."""
+        return Overlap(*(csr_matrix(matrix[views][:, views]) for matrix in (self.shared, self.share)))
+
     def among(self, views: Array) -> tuple[Array, Array]:
         """(n, n) `shared` and `share` of some views, dense."""
         return tuple(matrix[views][:, views].toarray() for matrix in (self.shared, self.share))  # type: ignore[return-value]

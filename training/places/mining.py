@@ -22,21 +22,21 @@ class Miner:
     """Draws batches: groups of an anchor, views that share points with it, and views that could be taken for it."""
 
     def __init__(self, views: Views, overlap: Overlap, config: MiningConfig) -> None:
-        self._views, self._overlap, self._config = views, overlap, config
+        self._views, self.overlap, self._config = views, overlap, config
         self._linked = overlap.shared.astype(bool).astype(np.int32)
         self._reach = self._typical_reach()
         self.anchors = np.flatnonzero([len(self.positives(i)) > 0 for i in range(len(views))])
 
     def positives(self, view: int) -> Array:
         """Other views that share enough points with one, those that share least first."""
-        shared, share = self._overlap.of(view)
+        shared, share = self.overlap.of(view)
         shared[view] = 0
         enough = np.flatnonzero(shared >= self._config.min_shared)
         return enough[np.argsort(share[enough], kind="stable")]
 
     def negatives(self, view: int) -> Array:
         """(N,) bool: shares no point with it."""
-        shared, _ = self._overlap.of(view)
+        shared, _ = self.overlap.of(view)
         shared[view] = 1
         return np.asarray(shared == 0)
 
@@ -84,7 +84,7 @@ class Miner:
 
     def _typical_reach(self) -> float:
         """Median distance of views that share points."""
-        pairs = self._overlap.shared.tocoo()
+        pairs = self.overlap.shared.tocoo()
         apart = self._views.translations[pairs.row] - self._views.translations[pairs.col]
         lengths = np.linalg.norm(apart[(pairs.row != pairs.col) & (pairs.data >= self._config.min_shared)], axis=1)
         return max(float(np.median(lengths)) if len(lengths) else 1.0, 1e-6)

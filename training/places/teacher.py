@@ -61,7 +61,7 @@ class TeacherEncoder(nn.Module):
         """
         looks = self.patches(images).flatten(2).transpose(1, 2)
         branches = [
-            torch.cat([of_class.expand(len(tokens), -1, -1), tokens], dim=1) + place
+            torch.cat([of_class.expand(tokens.shape[0], -1, -1), tokens], dim=1) + place
             for of_class, tokens, place in zip(
                 self.classes, (looks, self.structure(structure)), self.places, strict=True
             )
