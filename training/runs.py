@@ -71,6 +71,16 @@ def scheduled(optimizer: torch.optim.Optimizer, *, steps: int, warm_up: float) -
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def first_epoch(trainer: lightning.Trainer) -> int:
+    """The epoch that a run starts with, or goes on with; to be asked in `train_dataloader`.
+
+    Lightning tells a sampler its epoch only after an iterator was made, and the processes of that iterator have
+    drawn their first batches by then. Nor may the number of steps be asked of Lightning, which would make that
+    iterator before it reads the checkpoint.
+    """
+    return int(trainer.fit_loop.epoch_progress.current.processed)
+
+
 def last_epoch(run_dir: Path) -> ModelCheckpoint:
     """Keeps what is needed to go on after the last whole epoch."""
     return ModelCheckpoint(run_dir, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)

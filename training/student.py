@@ -58,8 +58,9 @@ def _run(args: argparse.Namespace) -> int:
     images = Images.of(views, in_memory=config.fit.in_memory, progress=bar)
     run_dir = args.run or args.out.with_name(f"{args.out.name}.run")
     teacher = _teacher(args, config, views, images, run_dir)
-    resume = args.resume and (teacher is None or (run_dir / LAST).is_file())
-    start = Start(teacher, args.pretrained or args.weights is not None, args.weights, resume)
+    # where the teacher's training was interrupted, the student's has not begun
+    begun = args.teacher is not None or teacher is None or (run_dir / LAST).is_file()
+    start = Start(teacher, args.pretrained or args.weights is not None, args.weights, args.resume and begun)
     trained = train(views, images, config, run_dir, start=start)
     if rank_zero_only.rank == 0:
         _write(trained, args, config, images, run_dir)
@@ -105,8 +106,7 @@ def _teacher(
         run = run_dir / "teacher.run"
         of_teacher = replace(config, model="teacher")
         print("the teacher first:")
-        resume = args.resume and (run / LAST).is_file()
-        trained = train(views, images, of_teacher, run, start=Start(resume=resume))
+        trained = train(views, images, of_teacher, run, start=Start(resume=args.resume))
         if rank_zero_only.rank == 0:
             provenance = _provenance(of_teacher, trained, args.map)
             write_checkpoint(folder, trained.encoder, of_teacher, extent_m=trained.extent_m, training=provenance)

@@ -47,12 +47,14 @@ class Interruption(Callback):
         trainer.should_stop = trainer.current_epoch == 1
 
 
-@pytest.mark.parametrize("held_out", [0.0, 0.2])
-def test_an_interrupted_training_that_is_resumed_is_one_that_was_not(tmp_path: Path, held_out: float) -> None:
-    share = f"fit.held_out={held_out}"
-    whole = fitted(tmp_path / "whole", share)
-    interrupted = fitted(tmp_path / "parts", share, callbacks=[Interruption()])
-    resumed = fitted(tmp_path / "parts", share, resume=True)
+@pytest.mark.parametrize(("held_out", "workers"), [(0.0, 0), (0.2, 0), (0.0, 2)])
+def test_an_interrupted_training_that_is_resumed_is_one_that_was_not(
+    tmp_path: Path, held_out: float, workers: int
+) -> None:
+    settings = f"fit.held_out={held_out}", f"fit.workers={workers}"
+    whole = fitted(tmp_path / "whole", *settings)
+    interrupted = fitted(tmp_path / "parts", *settings, callbacks=[Interruption()])
+    resumed = fitted(tmp_path / "parts", *settings, resume=True)
     if not held_out:  # otherwise the best epoch may have been one of the first two
         assert np.abs(weights(interrupted) - weights(whole)).max() > 1e-3
     assert np.abs(weights(resumed) - weights(whole)).max() < 1e-6

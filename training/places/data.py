@@ -165,9 +165,10 @@ def batch_of(made: Sequence[tuple[Array, Array]], shared: Array, share: Array) -
 class EpochBatches(Sampler[Key]):
     """Keys of the batches of an epoch, those of this process; Lightning tells the epoch."""
 
-    def __init__(self, miner: Miner, fit: FitConfig, *, rank: int = 0, processes: int = 1) -> None:
+    def __init__(self, miner: Miner, fit: FitConfig, *, epoch: int = 0, rank: int = 0, processes: int = 1) -> None:
+        """For the process `rank` of so many; `epoch` is the first one, of which Lightning says nothing on resuming."""
         self._miner, self._fit, self._rank, self._processes = miner, fit, rank, processes
-        self._epoch = 0
+        self._epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch that comes next."""
@@ -186,13 +187,13 @@ class EpochBatches(Sampler[Key]):
 
 
 def training_batches(
-    examples: Examples, miner: Miner, changes: ChangeConfig, fit: FitConfig, *, rank: int = 0, processes: int = 1
+    examples: Examples, order: EpochBatches, miner: Miner, changes: ChangeConfig, fit: FitConfig
 ) -> DataLoader[Batch]:
     """Mined batches, drawn anew in every epoch."""
     return DataLoader(
         Batches(examples, miner, changes, fit.seed),
         batch_size=None,
-        sampler=EpochBatches(miner, fit, rank=rank, processes=processes),
+        sampler=order,
         num_workers=fit.workers,
         persistent_workers=fit.workers > 0,
         pin_memory=torch.cuda.is_available(),

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from training.places.baselines import NetVlad, PooledEncoder
 from training.places.config import LossConfig, MiningConfig, PlacesConfig
-from training.places.data import Batch, Examples, Images, training_batches
+from training.places.data import Batch, EpochBatches, Examples, Images, training_batches
 from training.places.encoders import Encoder, build_encoder, embedded, start_from_pretrained
 from training.places.labels import Overlap, overlap_of
 from training.places.loss import contrastive, counted_pairs, transfer
@@ -30,7 +30,7 @@ from training.places.mining import Miner
 from training.places.ranking import RankingScores, ranking_scores
 from training.places.teacher import TeacherEncoder
 from training.places.views import Views
-from training.runs import LAST, claim, held_out_stretches, last_epoch, scheduled, trainer_of
+from training.runs import LAST, claim, first_epoch, held_out_stretches, last_epoch, scheduled, trainer_of
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Array
 from vloc_ros.inference.preprocessing import Preprocessing
@@ -162,10 +162,12 @@ class _Fit(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches of this process."""
+        order, config = self._order(first_epoch(self.trainer)), self._config
+        return training_batches(self._learned, order, self._miner, config.changes, config.fit)
+
+    def _order(self, epoch: int) -> EpochBatches:
         rank, processes = self.trainer.global_rank, self.trainer.world_size
-        return training_batches(
-            self._learned, self._miner, self._config.changes, self._config.fit, rank=rank, processes=processes
-        )
+        return EpochBatches(self._miner, self._config.fit, epoch=epoch, rank=rank, processes=processes)
 
     def on_fit_start(self) -> None:
         """Bring the teacher to where the work is done."""
@@ -221,7 +223,7 @@ class _Fit(lightning.LightningModule):
             {"params": [p for p in parameters if p.squeeze().ndim <= 1], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=fit.learning_rate)
-        return scheduled(optimizer, steps=int(self.trainer.estimated_stepping_batches), warm_up=fit.warm_up)
+        return scheduled(optimizer, steps=fit.epochs * len(self._order(0)), warm_up=fit.warm_up)
 
 
 @torch.no_grad()

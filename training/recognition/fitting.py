@@ -14,13 +14,14 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from safetensors.torch import save
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from training.recognition.batches import Batch, Example, training_batches
 from training.recognition.config import FitConfig, RecognizerConfig
 from training.recognition.loss import RecognitionLoss
 from training.recognition.model import LandmarkRecognizer
 from training.recognition.scores import Scores, scores
-from training.runs import LAST, claim, held_out_stretches, last_epoch, scheduled, trainer_of
+from training.runs import LAST, claim, first_epoch, held_out_stretches, last_epoch, scheduled, trainer_of
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Array
 from vloc_ros.storage.atomic import write_bytes_atomically
@@ -72,7 +73,8 @@ def train(
     torch.manual_seed(config.fit.seed)
     model = LandmarkRecognizer(config.model, landmarks.parents.tolist(), dimension=learned[0].descriptors.shape[1])
     kept_back = [versions[0] for versions, out in zip(examples, held, strict=True) if out and len(versions[0])]
-    fitted = _Fit(model, kept_back, landmarks.parents, config.fit)
+    batches = training_batches(learned, config.keypoints, config.fit)
+    fitted = _Fit(model, batches, kept_back, landmarks.parents, config.fit)
     checkpoints = _checkpoints(run_dir, monitored=bool(kept_back))
     trainer = trainer_of(
         run_dir,
@@ -82,23 +84,35 @@ def train(
         gradient_clip=config.fit.gradient_clip,
         devices=1,
     )
-    batches = training_batches(learned, config.keypoints, config.fit)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging
-        trainer.fit(fitted, batches, ckpt_path=run_dir / LAST if resume else None, weights_only=True)
+        trainer.fit(fitted, ckpt_path=run_dir / LAST if resume else None, weights_only=True)
     return _best(fitted, run_dir / (_BEST if kept_back else LAST), run_dir)
 
 
 class _Fit(lightning.LightningModule):
     """What Lightning asks of a training."""
 
-    def __init__(self, model: LandmarkRecognizer, kept_back: Sequence[Example], parents: Array, fit: FitConfig) -> None:
+    def __init__(
+        self,
+        model: LandmarkRecognizer,
+        batches: DataLoader[Batch],
+        kept_back: Sequence[Example],
+        parents: Array,
+        fit: FitConfig,
+    ) -> None:
         super().__init__()
         self.model = model
         self._loss = RecognitionLoss(
             torch.from_numpy(parents.astype(np.int64)), background_weight=fit.background_weight
         )
         self._kept_back, self._parents, self._fit = kept_back, parents, fit
+        self._batches = batches
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The batches, from the right epoch on."""
+        self._batches.sampler.set_epoch(first_epoch(self.trainer))
+        return self._batches
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         coarse, fine = self._loss(self.model, batch)
@@ -119,7 +133,7 @@ class _Fit(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self._fit.learning_rate, weight_decay=self._fit.weight_decay
         )
-        steps = int(self.trainer.estimated_stepping_batches)
+        steps = self._fit.epochs * len(self._batches)
         return scheduled(optimizer, steps=steps, warm_up=self._fit.warm_up)
 
 
