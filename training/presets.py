@@ -31,5 +31,14 @@ def adjusted(preset: T, assignments: Sequence[str]) -> T:
             group = group.get(part) if isinstance(group, Mapping) else None
         if not isinstance(group, dict):
             raise ConfigError(f"unknown parameter {name}, expected GROUP.NAME, with a group of {', '.join(values)}")
-        group[leaf] = yaml.safe_load(text)
+        group[leaf] = _value(text)
     return config_from_mapping(type(preset), values)
+
+
+def _value(text: str) -> Any:
+    """As YAML has it, but 1e-4 is a number."""
+    value = yaml.safe_load(text)
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -112,6 +112,7 @@ class FitConfig(Checked):
     held_out_segments: int = parameter(5, "stretches of the trajectory they lie in, at least", low=1, high=1000)
     held_out_length: int = parameter(6, "images in one stretch, at most", low=1, high=1000)
     scored_every: int = parameter(5, "epochs after which those are looked for, and after the last", low=1, high=100_000)
+    scored_share: float = parameter(0.1, "Jaccard index of points from which on it is found", low=0.0, high=1.0)
     precision: str = parameter("32", "of the arithmetic", choices=("32", "bf16-mixed", "16-mixed"))
     accelerator: str = parameter("auto", "cpu, gpu or whatever there is", choices=("auto", "cpu", "gpu"))
     devices: int = parameter(1, "on each node; started by Lightning, or by torchrun or Slurm", low=1, high=64)

@@ -21,14 +21,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from training.places.baselines import NetVlad, PooledEncoder
-from training.places.config import LossConfig, MiningConfig, PlacesConfig
+from training.places.config import LossConfig, PlacesConfig
 from training.places.data import Batch, EpochBatches, Examples, Images, training_batches
 from training.places.encoders import Encoder, build_encoder, embedded, start_from_pretrained
-from training.places.labels import Overlap, overlap_of
+from training.places.labels import overlap_of
 from training.places.loss import contrastive, counted_pairs, transfer
 from training.places.mining import Miner
 from training.places.ranking import RankingScores, ranking_scores
 from training.places.teacher import TeacherEncoder
+from training.places.truth import sharing
 from training.places.views import Views
 from training.runs import LAST, claim, first_epoch, held_out_stretches, last_epoch, scheduled, trainer_of
 from vloc_ros.core.errors import InputError
@@ -116,7 +117,7 @@ def train(
     if not start.resume:
         start_clusters(encoder, learned, seed=config.fit.seed)
     _claim_once(run_dir, config, resume=start.resume)
-    fitted = _Fit(encoder, start.teacher, learned, miner, rest, _positives(overlap, held, config.mining), config)
+    fitted = _Fit(encoder, start.teacher, learned, miner, rest, _positives(views, held, config), config)
     _fit(fitted, run_dir, config, callbacks, resume=start.resume)
     encoder = encoder.cpu().eval()
     return Trained(encoder, fitted.held_out_scores(), extent_m, preprocessing)
@@ -261,9 +262,10 @@ def _held_out(views: Views, config: PlacesConfig) -> Array:
     return held
 
 
-def _positives(overlap: Overlap, held: Array, mining: MiningConfig) -> Array:
+def _positives(views: Views, held: Array, config: PlacesConfig) -> Array:
     """(H, L) bool, which of the others show the place of each image held out."""
-    return np.asarray(overlap.shared[held][:, ~held].toarray() >= mining.min_shared)
+    queries, database = (views.some(np.flatnonzero(which)) for which in (held, ~held))
+    return sharing(queries, database, min_shared=config.mining.min_shared, min_share=config.fit.scored_share)
 
 
 @rank_zero_only
