@@ -95,7 +95,7 @@ def test_a_drawn_frame_keeps_lengths_and_mirrors_where_it_should(seed: int, mirr
 def test_a_mirrored_example_is_the_mirrored_image_with_its_structure(tmp_path_factory: pytest.TempPathFactory) -> None:
     scene, landmark_map = wall_map(3)
     views = views_of_map(landmark_map, write_wall(tmp_path_factory.mktemp("wall") / "images", scene, landmark_map))
-    still = ChangeConfig(crop=0, light=0, dusk=0, night=0, blur_px=0)
+    still = ChangeConfig(crop=0, light=0, dusk=0, night=0, blur_px=0, points=0)
     images = Images.of(views, in_memory=True, progress=silent)
     examples = Examples(views, images, Preprocessing((48, 48)), still, extent_m=5.0)
     plain, mirrored = (examples.changed(1, np.random.default_rng(0), mirrored=m) for m in (False, True))
@@ -103,6 +103,9 @@ def test_a_mirrored_example_is_the_mirrored_image_with_its_structure(tmp_path_fa
     counts = [tokens[:, 4].reshape(4, 4) for tokens in (plain[1], mirrored[1])]
     assert np.array_equal(counts[1], counts[0][:, ::-1])
     assert np.array_equal(examples.unchanged(1)[0], plain[0])
+    fewer = Examples(views, images, Preprocessing((48, 48)), ChangeConfig(crop=0, points=0.9), extent_m=5.0)
+    told = [fewer.changed(1, np.random.default_rng(seed), mirrored=False)[1][:, 4].sum() for seed in range(8)]
+    assert min(told) < 0.5 * counts[0].sum() < max(told) <= counts[0].sum()
 
 
 def test_night_is_darker_and_drawn_anew() -> None:

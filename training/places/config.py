@@ -86,6 +86,7 @@ class ChangeConfig(Checked):
     light: float = parameter(0.4, "largest change of brightness, contrast and each colour", low=0.0, high=0.9)
     dusk: float = parameter(0.15, "share of images shown at dusk", low=0.0, high=1.0)
     night: float = parameter(0.15, "share of images shown at night, by lamps", low=0.0, high=1.0)
+    points: float = parameter(0.7, "largest share of the points that a teacher is not told of", low=0.0, high=0.99)
     blur_px: float = parameter(1.0, "largest sigma of a blur", unit="px", low=0.0, high=20.0)
 
 

@@ -99,13 +99,15 @@ class Examples:
         part = window.shown(self._images[i])
         small = cv2.resize(part, self.preprocessing.size[::-1], interpolation=cv2.INTER_AREA)
         relit = relit_by_lot(small, self._changes, rng, original_width=part.shape[1])
-        structure = self._structure(i, window, Frame.drawn(rng, self._extent_m, mirrored=mirrored))
+        # a query is told of fewer points than an image of the map: those that its keypoints were matched with
+        kept = rng.uniform(size=len(self.views.indices[self.views.seen(i)])) >= rng.uniform(0, self._changes.points)
+        structure = self._structure(i, window, Frame.drawn(rng, self._extent_m, mirrored=mirrored), kept)
         return self.preprocessing.apply(relit), structure
 
-    def _structure(self, i: int, window: Window, frame: Frame) -> Array:
+    def _structure(self, i: int, window: Window, frame: Frame, kept: Array | None = None) -> Array:
         seen = self.views.seen(i)
         uv, points = window.carried(self.views.uv[seen]), self.views.points[self.views.indices[seen]]
-        shown = ((uv >= 0) & (uv < 1)).all(axis=1)
+        shown = ((uv >= 0) & (uv < 1)).all(axis=1) & (True if kept is None else kept)
         return structure_tokens(uv[shown], frame.carried(points[shown]), grid=self.grid)
 
 
