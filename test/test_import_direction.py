@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Never installed on a robot, and imported by nobody.
 TRAINING = INFERENCE | {
     *("training", "vloc_ros.assembly", "vloc_ros.mapping", "vloc_ros.simulation"),
-    *("torch", "lightning", "safetensors", "scipy", "tqdm"),
+    *("torch", "lightning", "timm", "safetensors", "scipy", "pycolmap", "tqdm"),
 }
 # Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not
 # every robot has.

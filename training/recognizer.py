@@ -11,15 +11,12 @@ configuration and the checkpoints; an interrupted training goes on with --resume
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
 
-from tqdm import tqdm
-
+from training.provenance import bar, revision
 from training.recognition.config import PRESETS, RecognizerConfig, chosen_config
 from training.recognition.examples import examples_of, images_of_keyframes
 from training.recognition.export import export
@@ -27,8 +24,6 @@ from training.recognition.fitting import train
 from vloc_ros.core.errors import VlocError
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.maps import map_hash, read_map
-
-T = TypeVar("T")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,12 +81,6 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def bar(items: Iterable[T], *, description: str, total: int | None = None) -> Iterable[T]:
-    """Show on the terminal how far a loop has come."""
-    shown: Iterable[T] = tqdm(items, desc=description, total=total)
-    return shown
-
-
 def _provenance(config: RecognizerConfig, held_out: dict[str, float], of_map: str) -> dict[str, object]:
     """How a model came about, for its manifest."""
     return {
@@ -99,19 +88,9 @@ def _provenance(config: RecognizerConfig, held_out: dict[str, float], of_map: st
         # where nothing was counted there is no share, and JSON has no NaN
         "metrics": {"held_out": {name: None if value != value else value for name, value in held_out.items()}},
         "map": of_map,
-        "git": _revision(),
+        "git": revision(),
         "seed": config.fit.seed,
     }
-
-
-def _revision() -> str | None:
-    """The commit of the training code, None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() or None
 
 
 if __name__ == "__main__":

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from training.provenance import bar
 from training.recognition.batches import Example
 from training.recognition.config import chosen_config
 from training.recognition.examples import PosedImage, examples_of
 from training.recognition.export import OUTPUTS
 from training.recognition.scores import Recognize, Scores, scores
-from training.recognizer import bar
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array

@@ -11,8 +11,9 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 
 import torch
 
+from training.onnx_files import ExportError, session_of
 from training.recognition.config import ModelConfig
-from training.recognition.export import ExportError, check_parity, export, session_of
+from training.recognition.export import check_parity, export
 from training.recognition.fitting import recognize_with
 from training.recognition.model import LandmarkRecognizer
 from vloc_ros.core.config import ExtractorConfig

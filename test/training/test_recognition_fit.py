@@ -20,8 +20,9 @@ from safetensors.numpy import load_file
 from training.recognition.batches import ChangedExamples, Example, collated
 from training.recognition.config import FitConfig, chosen_config
 from training.recognition.examples import examples_of
-from training.recognition.fitting import Trained, held_out_keyframes, recognize_with, train
+from training.recognition.fitting import Trained, recognize_with, train
 from training.recognition.scores import scores
+from training.runs import held_out_stretches
 from vloc_ros.core.errors import ConfigError, InputError
 from vloc_ros.core.landmark_map import LandmarkTable
 from vloc_ros.core.pose import Array
@@ -46,12 +47,14 @@ class Interruption(Callback):
         trainer.should_stop = trainer.current_epoch == 1
 
 
-@pytest.mark.parametrize("held_out", [0.0, 0.2])
-def test_an_interrupted_training_that_is_resumed_is_one_that_was_not(tmp_path: Path, held_out: float) -> None:
-    share = f"fit.held_out={held_out}"
-    whole = fitted(tmp_path / "whole", share)
-    interrupted = fitted(tmp_path / "parts", share, callbacks=[Interruption()])
-    resumed = fitted(tmp_path / "parts", share, resume=True)
+@pytest.mark.parametrize(("held_out", "workers"), [(0.0, 0), (0.2, 0), (0.0, 2)])
+def test_an_interrupted_training_that_is_resumed_is_one_that_was_not(
+    tmp_path: Path, held_out: float, workers: int
+) -> None:
+    settings = f"fit.held_out={held_out}", f"fit.workers={workers}"
+    whole = fitted(tmp_path / "whole", *settings)
+    interrupted = fitted(tmp_path / "parts", *settings, callbacks=[Interruption()])
+    resumed = fitted(tmp_path / "parts", *settings, resume=True)
     if not held_out:  # otherwise the best epoch may have been one of the first two
         assert np.abs(weights(interrupted) - weights(whole)).max() > 1e-3
     assert np.abs(weights(resumed) - weights(whole)).max() < 1e-6
@@ -116,14 +119,14 @@ def test_a_model_that_learned_a_wall_recognises_it_from_elsewhere(tmp_path: Path
 
 
 def test_held_out_keyframes_lie_in_stretches() -> None:
-    held = held_out_keyframes(100, FitConfig(held_out=0.1, held_out_segments=2, held_out_length=5))
+    held = held_out_stretches(100, FitConfig(held_out=0.1, held_out_segments=2, held_out_length=5))
     assert np.flatnonzero(held).tolist() == [*range(22, 27), *range(72, 77)]
-    many = held_out_keyframes(2000, FitConfig(held_out=0.1, held_out_length=6))
+    many = held_out_stretches(2000, FitConfig(held_out=0.1, held_out_length=6))
     starts, ends = (np.flatnonzero(np.diff(many.astype(int)) == step) for step in (1, -1))
     assert many.sum() == 200
     assert (ends - starts).max() <= 6
-    assert not held_out_keyframes(100, FitConfig(held_out=0.0)).any()
-    assert held_out_keyframes(3, FitConfig(held_out=0.1)).sum() == 0
+    assert not held_out_stretches(100, FitConfig(held_out=0.0)).any()
+    assert held_out_stretches(3, FitConfig(held_out=0.1)).sum() == 0
 
 
 def drawn(words: Words, epoch: int, *more: str) -> list[Example]:

@@ -10,7 +10,8 @@ import torch
 
 from training.recognition.config import ModelConfig
 from training.recognition.loss import RecognitionLoss
-from training.recognition.model import LandmarkRecognizer, children_of, rotated
+from training.recognition.model import LandmarkRecognizer, children_of
+from training.rotary import rotated
 
 PARENTS = [0, 2, 1, 2, 2, 0]
 CONFIG = ModelConfig(width=32, layers=2, heads=4)

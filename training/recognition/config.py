@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-import yaml
-
-from vloc_ros.core.config import Checked, config_from_mapping, parameter
+from training.presets import adjusted
+from vloc_ros.core.config import Checked, parameter
 from vloc_ros.core.errors import ConfigError
 
 
@@ -110,16 +108,4 @@ def chosen_config(preset: str, assignments: Sequence[str] = ()) -> RecognizerCon
     Raises:
         ConfigError: an assignment has no such form, or names what is no parameter or no value of it.
     """
-    values = asdict(PRESETS[preset])
-    for assignment in assignments:
-        name, found, text = assignment.partition("=")
-        if not found:
-            raise ConfigError(f"{assignment!r} sets nothing, expected NAME=VALUE such as fit.epochs=20")
-        *groups, leaf = name.split(".")
-        group: Any = values
-        for part in groups:
-            group = group.get(part) if isinstance(group, Mapping) else None
-        if not isinstance(group, dict):
-            raise ConfigError(f"unknown parameter {name}, expected GROUP.NAME, with a group of {', '.join(values)}")
-        group[leaf] = yaml.safe_load(text)
-    return config_from_mapping(RecognizerConfig, values)
+    return adjusted(PRESETS[preset], assignments)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 import torch
 
+from training.onnx_files import ExportError, described, onnx_bytes_of, session_of
 from training.recognition.fitting import recognize_with
 from training.recognition.model import LandmarkRecognizer
 from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.errors import VlocError
 from vloc_ros.core.pose import Array
 from vloc_ros.inference.models import write_model
 from vloc_ros.inference.recognizer import CONVENTION, KIND
@@ -27,13 +23,8 @@ if TYPE_CHECKING:
 
 INPUTS = ("rays", "descriptors")
 OUTPUTS = ("background", "landmarks", "probabilities", "coarse")
-_OPSET = 18
 _TOLERANCE = 1e-4
 _TRIED = (1, 2, 37, 512)
-
-
-class ExportError(VlocError):
-    """The exported model does not say what the trained one says."""
 
 
 def export(
@@ -63,7 +54,7 @@ def export(
     check_parity(model, onnx_bytes)
     manifest = {
         "kind": KIND,
-        **_described(onnx_bytes),
+        **described(onnx_bytes),
         "keypoints": {"extractor": asdict(extractor), "convention": CONVENTION, "max_keypoints": keypoints},
         "landmarks": {
             "keys": [f"{int(key) & (2**64 - 1):016x}" for key in landmarks.keys],
@@ -78,31 +69,9 @@ def onnx_of(model: LandmarkRecognizer) -> bytes:
     """The model for one image of any number of keypoints."""
     dimension = model.described[0].in_features
     sample = torch.zeros(5, 2), torch.zeros(5, dimension)
-    count, written = torch.export.Dim("keypoints", min=1, max=1 << 16), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("onnxscript").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            model,
-            sample,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_shapes={"rays": {0: count}, "descriptors": {0: count}},
-            opset_version=_OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    assert program is not None
-    program.save(written, external_data=False)
-    return written.getvalue()
-
-
-def session_of(onnx_bytes: bytes, *, threads: int = 2) -> onnxruntime.InferenceSession:
-    """ONNX Runtime on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 3
-    return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
+    count = torch.export.Dim("keypoints", min=1, max=1 << 16)
+    shapes = {"rays": {0: count}, "descriptors": {0: count}}
+    return onnx_bytes_of(model, sample, inputs=INPUTS, outputs=OUTPUTS, dynamic_shapes=shapes)
 
 
 def check_parity(model: LandmarkRecognizer, onnx_bytes: bytes) -> None:
@@ -147,16 +116,3 @@ def _differences(expected: Sequence[Array], found: Sequence[Array]) -> dict[str,
         "probabilities": max((float(np.abs(ours[key] - theirs[key]).max()) for key in common), default=0.0),
         "coarse": float(np.abs(coarse - found[3]).max()) / n,
     }
-
-
-def _described(onnx_bytes: bytes) -> dict[str, Any]:
-    session = session_of(onnx_bytes)
-    dtypes = {"tensor(float)": "float32", "tensor(int64)": "int64"}
-    inputs, outputs = (
-        {
-            node.name: {"dtype": dtypes[node.type], "shape": [s if isinstance(s, int) else "N" for s in node.shape]}
-            for node in nodes
-        }
-        for nodes in (session.get_inputs(), session.get_outputs())
-    )
-    return {"inputs": inputs, "outputs": outputs}

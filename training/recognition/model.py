@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.recognition.config import ModelConfig
+from training.rotary import rotated
 
 _FREQUENCY_STD = 3.0
 _IMPOSSIBLE = -1e4
@@ -29,12 +30,6 @@ def children_of(parents: Sequence[int]) -> Tensor:
         children[coarse].append(fine)
     most = max(map(len, children))
     return torch.tensor([row + [-1] * (most - len(row)) for row in children], dtype=torch.int64)
-
-
-def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """(..., N, 2 h) numbers, taken as h pairs, turned by angles with these (..., N, h) cosines and sines."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
 class Layer(nn.Module):

@@ -1,0 +1,214 @@
+"""Training a place encoder: resuming, learning a wall, what a run leaves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from places_world import tiny, wall_map, write_wall
+
+from training.places.checkpoints import MANIFEST, WEIGHTS, read_checkpoint, write_checkpoint
+from training.places.config import MODELS, PlacesConfig
+from training.places.data import EpochBatches, Examples, Images
+from training.places.encoders import build_encoder
+from training.places.fitting import Start, Trained, describe, train
+from training.places.labels import overlap_of
+from training.places.mining import Miner
+from training.places.ranking import ranking_scores
+from training.places.teacher import TeacherEncoder
+from training.places.views import Views, joined, views_of_map
+from vloc_ros.core.errors import ConfigError, InputError, ModelError
+from vloc_ros.core.pose import Array
+from vloc_ros.mapping.images import silent
+
+
+@dataclass(frozen=True)
+class Wall:
+    """Views along a wall, and their images."""
+
+    views: Views
+    images: Images
+
+
+@pytest.fixture(scope="module")
+def wall(tmp_path_factory: pytest.TempPathFactory) -> Wall:
+    scene, landmark_map = wall_map(12)
+    views = views_of_map(landmark_map, write_wall(tmp_path_factory.mktemp("wall") / "images", scene, landmark_map))
+    return Wall(views, Images.of(views, in_memory=True, progress=silent))
+
+
+def fitted(wall: Wall, run_dir: Path, *more: str, model: str = "student", **options: Any) -> Trained:
+    config = tiny("fit.epochs=4", "fit.learning_rate=0.003", *more, model=model)
+    return train(wall.views, wall.images, config, run_dir, **options)
+
+
+def weights(trained: Trained) -> Array:
+    state = trained.encoder.state_dict()
+    return np.concatenate([value.double().numpy().ravel() for value in state.values()])
+
+
+class Interruption(Callback):
+    """Ends the training after two epochs."""
+
+    def on_train_epoch_end(self, trainer: Any, _: Any) -> None:
+        trainer.should_stop = trainer.current_epoch == 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("model", MODELS)
+def test_an_interrupted_training_that_is_resumed_is_one_that_was_not(
+    wall: Wall, tmp_path: Path, model: str, workers: int
+) -> None:
+    more = (f"fit.workers={workers}",)
+    more += ("network.drop_path=0.3", "mining.kind=random") if model == "student" else ()
+    torch.manual_seed(0)
+    extent_m, of_teacher = wall.views.extent(), tiny(model="teacher")
+    teacher = build_encoder(of_teacher, extent_m=extent_m).eval() if model == "student" else None
+    whole = fitted(wall, tmp_path / "whole", *more, model=model, start=Start(teacher))
+    cut = fitted(wall, tmp_path / "parts", *more, model=model, start=Start(teacher), callbacks=[Interruption()])
+    torch.manual_seed(5)
+    resumed = fitted(wall, tmp_path / "parts", *more, model=model, start=Start(teacher, resume=True))
+    assert np.abs(weights(cut) - weights(whole)).max() > 1e-4
+    assert np.abs(weights(resumed) - weights(whole)).max() < 1e-6
+    assert resumed.held_out == whole.held_out
+
+
+def test_resuming_needs_the_same_run(wall: Wall, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run"):
+        fitted(wall, tmp_path / "none", start=Start(resume=True))
+    fitted(wall, tmp_path / "run", callbacks=[Interruption()])
+    with pytest.raises(InputError, match="differs from the configuration asked for"):
+        fitted(wall, tmp_path / "run", "fit.seed=5", start=Start(resume=True))
+
+
+def test_a_student_follows_its_teacher(wall: Wall, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    teacher = build_encoder(tiny(model="teacher"), extent_m=3.0).eval()
+    alone = fitted(wall, tmp_path / "alone")
+    taught = fitted(wall, tmp_path / "taught", start=Start(teacher))
+    assert np.abs(weights(alone) - weights(taught)).max() > 1e-3
+    assert not any("teacher" in name for name in torch.load(tmp_path / "taught/last.ckpt")["state_dict"])
+    other = build_encoder(tiny("network.size=60", model="teacher"), extent_m=3.0)
+    with pytest.raises(InputError, match=r"the teacher takes images of \(60, 60\), expected \(48, 48\)"):
+        fitted(wall, tmp_path / "other", start=Start(other))
+
+
+@pytest.mark.parametrize("model", ["teacher", "student"])
+def test_descriptors_lie_as_far_apart_as_images_share_little(tmp_path: Path, model: str) -> None:
+    scene, landmark_map = wall_map(24)
+    views = views_of_map(landmark_map, write_wall(tmp_path / "images", scene, landmark_map))
+    images, share = Images.of(views, in_memory=True, progress=silent), overlap_of(views).share.toarray()
+    changes = ("changes.night=0", "changes.dusk=0", "changes.mirror=0", "changes.crop=0.1", "changes.light=0.1")
+    config = tiny("fit.epochs=30", "fit.learning_rate=0.003", "fit.groups=4", "fit.held_out=0", *changes, model=model)
+    trained = train(views, images, config, tmp_path / "run")
+    assert trained.held_out is None
+    still = Examples(views, images, trained.preprocessing, config.changes, extent_m=trained.extent_m)
+    descriptors, pairs = describe(trained.encoder, still), np.triu_indices(len(views), 1)
+    apart = np.linalg.norm(descriptors[:, None] - descriptors[None], axis=2)
+    assert np.corrcoef(apart[pairs], share[pairs])[0, 1] < -0.5
+
+
+def test_two_maps_are_learned_at_once(wall: Wall, tmp_path: Path) -> None:
+    scene, landmark_map = wall_map(6, seed=5)
+    other = views_of_map(landmark_map, write_wall(tmp_path / "images", scene, landmark_map))
+    views = joined([wall.views, other])
+    images = Images.of(views, in_memory=False, progress=silent)
+    trained = train(views, images, tiny("fit.epochs=2", "fit.held_out=0.2"), tmp_path / "run")
+    assert trained.held_out is not None
+    assert trained.extent_m == max(wall.views.extent(), other.extent())
+
+
+def test_a_run_leaves_its_configuration_and_a_log(wall: Wall, tmp_path: Path) -> None:
+    fitted(wall, tmp_path, "fit.epochs=1")
+    assert json.loads((tmp_path / "config.json").read_text())["fit"]["epochs"] == 1
+    assert list(tmp_path.glob("log/events.*"))
+
+
+def test_views_that_share_nothing_are_refused(wall: Wall, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no two of the 11 images share 10000 points"):
+        fitted(wall, tmp_path, "mining.min_shared=10000")
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_the_batches_of_an_epoch(wall: Wall, processes: int) -> None:
+    config = tiny("fit.groups=1")
+    miner = Miner(wall.views, overlap_of(wall.views), config.mining)
+    parts = [EpochBatches(miner, config.fit, rank=rank, processes=processes) for rank in range(processes)]
+    for part in parts:
+        part.set_epoch(3)
+    numbers = [[key.number for key in part] for part in parts]
+    assert {len(part) for part in numbers} == {12 // processes}
+    assert sorted(number for part in numbers for number in part) == list(range(12))
+
+
+def checkpoint(folder: Path) -> tuple[TeacherEncoder, PlacesConfig]:
+    config = tiny(model="teacher")
+    encoder = build_encoder(config, extent_m=12.5)
+    write_checkpoint(folder, encoder, config, extent_m=12.5, training={"config": asdict(config)})
+    assert isinstance(encoder, TeacherEncoder)
+    return encoder, config
+
+
+def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
+    encoder, config = checkpoint(tmp_path)
+    again, same = read_checkpoint(tmp_path)
+    assert same == config
+    assert not again.training
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    checkpoint(tmp_path / "cut")
+    data = (tmp_path / "cut" / WEIGHTS).read_bytes()
+    (tmp_path / "cut" / WEIGHTS).write_bytes(data[:-8])
+    with pytest.raises(ModelError, match="was cut short or altered"):
+        read_checkpoint(tmp_path / "cut")
+    with pytest.raises(ModelError, match="holds no weights that can be read"):
+        read_checkpoint(tmp_path / "none")
+    (tmp_path / "cut" / MANIFEST).write_text("{}")
+    with pytest.raises(ModelError, match="holds no weights of a place encoder"):
+        read_checkpoint(tmp_path / "cut")
+    (tmp_path / "cut" / MANIFEST).write_text("{")
+    with pytest.raises(ModelError, match="do not fit this version"):
+        read_checkpoint(tmp_path / "cut")
+
+
+def test_scores_count_what_they_say() -> None:
+    database = np.eye(4)
+    queries = np.array([[4, 3, 2, 1], [1, 2, 3, 4], [1, 0, 0, 0]]) / np.sqrt([[30], [30], [1]])
+    positive = np.array([[True, False, True, False], [True, False, False, False], [False] * 4])
+    found = ranking_scores(queries, database, positive)
+    assert found.queries == 2
+    assert found.precision == pytest.approx({1: 0.5, 5: (2 / 2 + 1 / 1) / 2, 20: 1.0})
+    assert found.recall == pytest.approx({1: 0.5, 5: 1.0, 20: 1.0})
+    assert found.as_dict()["P@1"] == 0.5
+    assert np.isnan(ranking_scores(queries, database, positive & False).precision[1])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("network.size=50", "size is 50, expected a multiple of 12"),
+        ("network.width=25", "width is 25, expected a multiple of twice the 2 heads"),
+        ("spatial.encoding=sine", "expected one of rotary, none"),
+        ("fit.epoch=3", "unknown parameter fit.epoch"),
+    ],
+)
+def test_a_wrong_parameter_is_named(assignment: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny(assignment)
+
+
+def test_small_numbers_may_be_written_as_people_do() -> None:
+    assert tiny("fit.learning_rate=1e-4").fit.learning_rate == 1e-4
+    assert tiny("fit.learning_rate=0.001").fit.learning_rate == 1e-3

@@ -1,0 +1,86 @@
+"""Losses by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+
+import torch
+
+from training.places.config import MiningConfig
+from training.places.loss import contrastive, counted_pairs, distances, transfer
+
+
+def on_circle(*degrees: float) -> torch.Tensor:
+    angles = torch.deg2rad(torch.tensor(degrees))
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+def test_distances() -> None:
+    found = distances(on_circle(0, 60, 180))
+    assert torch.allclose(found, torch.tensor([[0, 1, 2], [1, 0, 3**0.5], [2, 3**0.5, 0]]), atol=1e-3)
+
+
+def test_the_contrastive_loss_by_hand() -> None:
+    descriptors = on_circle(0, 60, 180)
+    share = torch.tensor([[1, 0.25, 0], [0.25, 1, 0.5], [0, 0.5, 1]])
+    counted = torch.zeros(3, 3, dtype=torch.bool)
+    counted[0, 1] = counted[0, 2] = counted[1, 2] = True
+    near = 0.5 * 0.25 * 1 + 0.5 * 0.75 * 0.5**2
+    far = 0.5 * 0.5 * 3
+    found = contrastive(descriptors, share, counted, margin=1.5)
+    assert float(found) == pytest.approx((near + 0 + far) / 3, rel=1e-5)
+    assert float(contrastive(descriptors, share, counted & False, margin=1.5)) == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+def test_it_is_least_where_distance_says_how_little_is_shared(share: float) -> None:
+    apart = torch.linspace(0.01, 0.6, 60)
+    pairs = torch.ones(2, 2, dtype=torch.bool)
+    values = [
+        float(contrastive(on_circle(0, 2 * np.degrees(np.arcsin(d / 2))), torch.tensor([[1, share], [share, 1]]),
+                          pairs & ~torch.eye(2, dtype=torch.bool), margin=0.5))
+        for d in apart.tolist()
+    ]  # fmt: skip
+    assert float(apart[int(np.argmin(values))]) == pytest.approx((1 - share) * 0.5, abs=0.011)
+
+
+def test_equal_descriptors_have_a_gradient() -> None:
+    descriptors = torch.nn.functional.normalize(torch.ones(3, 4), dim=1).requires_grad_()
+    contrastive(descriptors, torch.zeros(3, 3), torch.ones(3, 3, dtype=torch.bool), margin=0.5).backward()
+    assert descriptors.grad is not None
+    assert descriptors.grad.isfinite().all()
+
+
+def test_positives_and_the_nearest_negatives_count() -> None:
+    descriptors = on_circle(0, 10, 20, 40, 90)
+    shared = torch.tensor([[9, 9, 0, 0, 0], [9, 9, 3, 0, 0], [0, 3, 9, 0, 0], [0, 0, 0, 9, 9], [0, 0, 0, 9, 9]])
+    config, drawing = MiningConfig(min_shared=8, hardest=1), torch.Generator().manual_seed(0)
+    found = counted_pairs(descriptors, shared, config, drawing)
+    expected = {(0, 1), (1, 0), (3, 4), (4, 3), (0, 2), (1, 3), (2, 0), (2, 0), (3, 2), (4, 2)}
+    assert {tuple(pair) for pair in found.nonzero().tolist()} == expected
+    assert not found.diagonal().any()
+    assert not found[1, 2]  # shares something, too little to be a positive
+    some = counted_pairs(descriptors, shared, MiningConfig(kind="random", hardest=2), drawing)
+    assert ((some & (shared == 0)).sum(dim=1) <= 2).all()
+
+
+def test_transfer_by_hand() -> None:
+    student, teacher, sigma = on_circle(0, 60, 180), on_circle(0, 90, 120), 0.7
+    total = 0.0
+    for i in range(3):
+        p, q = (
+            np.array([np.exp(-float((e[i] - e[j]).square().sum()) / (2 * sigma**2)) for j in range(3) if j != i])
+            for e in (teacher, student)
+        )
+        p, q = p / p.sum(), q / q.sum()
+        total += float((p * np.log(p / q)).sum())
+    assert float(transfer(student, teacher, sigma=sigma)) == pytest.approx(total / 3, rel=1e-4)
+    assert float(transfer(teacher, teacher, sigma=sigma)) == pytest.approx(0, abs=1e-6)
+
+
+def test_transfer_knows_no_turn_of_all() -> None:
+    found = transfer(on_circle(0, 60, 180), on_circle(30, 90, 210), sigma=0.5)
+    assert float(found) == pytest.approx(0, abs=1e-5)

@@ -1,0 +1,195 @@
+"""Teacher, student and baselines: what they may not depend on, and how they start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+
+import timm
+import torch
+import torch.nn.functional as F
+from places_world import tiny
+from safetensors.torch import save_file
+
+from training import cost
+from training.places.baselines import Gem, NetVlad
+from training.places.config import PRESETS, SpatialConfig
+from training.places.crossvit import StudentEncoder, bicubic
+from training.places.encoders import build_encoder, embedded, start_from_pretrained
+from training.places.teacher import MetricRotary, RotaryAttention, TeacherEncoder, positions
+from vloc_ros.core.errors import InputError
+
+
+def teacher(*more: str) -> TeacherEncoder:
+    torch.manual_seed(0)
+    encoder = build_encoder(tiny("network.size=60", *more, model="teacher"), extent_m=10.0)
+    assert isinstance(encoder, TeacherEncoder)
+    return encoder.double().eval()
+
+
+def seen(batch: int = 2, grid: int = 5) -> torch.Tensor:
+    """Structure, of which every third patch sees nothing."""
+    torch.manual_seed(1)
+    structure = torch.rand(batch, grid**2, 5, dtype=torch.float64) * 4
+    structure[:, ::3] = 0
+    return structure
+
+
+def moved(structure: torch.Tensor, step: list[float]) -> torch.Tensor:
+    """The same from another origin."""
+    there = structure.clone()
+    there[..., :3] += torch.tensor(step, dtype=structure.dtype) * (structure[..., 4:] > 0)
+    return there
+
+
+@pytest.mark.parametrize("step", [[0.3, 0, 0], [1, -2, 3], [-50, 40, 7]])
+def test_attention_does_not_know_the_origin(step: list[float]) -> None:
+    torch.manual_seed(0)
+    attention = RotaryAttention(32, 2).double()
+    rotary = MetricRotary(16, SpatialConfig(), extent_m=10.0).double()
+    x, places = torch.randn(1, 7, 32, dtype=torch.float64), torch.randn(1, 7, 3, dtype=torch.float64)
+    here = attention(x, rotary(places))
+    there = attention(x, rotary(places + torch.tensor(step, dtype=torch.float64)))
+    assert torch.allclose(here, there, atol=1e-9)
+    assert not torch.allclose(here, attention(x, rotary(2 * places)), atol=1e-4)
+
+
+def test_the_teacher_does_not_know_the_origin_but_the_shape() -> None:
+    encoder, images, structure = teacher(), torch.randn(2, 3, 60, 60, dtype=torch.float64), seen()
+    here = encoder(images, structure)
+    assert torch.allclose(here, encoder(images, moved(structure, [3, -4, 9])), atol=1e-6)
+    stretched = structure.clone()
+    stretched[..., 0] *= 2
+    assert not torch.allclose(here, encoder(images, stretched), atol=1e-5)
+    assert torch.allclose(here.norm(dim=1), torch.ones(2, dtype=here.dtype), atol=1e-6)
+
+
+def test_without_rotary_encoding_the_teacher_does_not_know_where_patches_lie() -> None:
+    encoder, structure = teacher("spatial.encoding=none"), seen()
+    images = torch.randn(2, 3, 60, 60, dtype=torch.float64)
+    elsewhere = structure.clone()
+    elsewhere[..., :3] = 7 * torch.rand_like(elsewhere[..., :3])
+    assert torch.equal(encoder(images, structure), encoder(images, elsewhere))
+
+
+def test_what_sees_nothing_lies_in_the_middle_of_what_does() -> None:
+    structure = torch.zeros(2, 3, 5)
+    structure[0, 0] = torch.tensor([1.0, 2, 3, 0, 1])
+    structure[0, 2] = torch.tensor([3.0, 2, 1, 0, 9])
+    assert positions(structure)[0].tolist() == [[2, 2, 2], [1, 2, 3], [2, 2, 2], [3, 2, 1]]
+    assert not positions(structure)[1].any()
+    encoder = build_encoder(tiny(model="teacher"), extent_m=10.0)
+    assert encoder(torch.randn(1, 3, 48, 48), torch.zeros(1, 16, 5)).isfinite().all()
+
+
+def test_wavelengths_go_from_decimetres_to_the_extent() -> None:
+    rotary = MetricRotary(64, SpatialConfig(shortest_m=0.2), extent_m=50.0)
+    of_axis = rotary.frequencies[1][rotary.frequencies[1] > 0]
+    wavelengths = 2 * np.pi / of_axis.numpy()
+    assert len(wavelengths) == 10
+    assert wavelengths[[0, -1]] == pytest.approx([0.2, 50.0], rel=1e-5)
+    assert np.allclose(wavelengths[1:] / wavelengths[:-1], (50 / 0.2) ** (1 / 9), rtol=1e-5)
+    assert not (rotary.frequencies[0] * rotary.frequencies[1]).any()
+
+
+@pytest.mark.parametrize(("size", "scaled"), [(240, 224), (144, 128), (48, 32)])
+def test_resizing_by_matrices_is_bicubic_interpolation(size: int, scaled: int) -> None:
+    images, matrix = torch.rand(2, 3, size, size), bicubic(size, scaled)
+    expected = F.interpolate(images, size=(scaled, scaled), mode="bicubic", align_corners=False)
+    assert torch.allclose(matrix @ images @ matrix.T, expected, atol=5e-6)
+
+
+def test_the_student_of_base_is_crossvit_ti() -> None:
+    torch.manual_seed(0)
+    published = timm.create_model("crossvit_tiny_240", num_classes=256).eval()
+    student = StudentEncoder(PRESETS["base"].network).eval()
+    student.network.load_state_dict(published.state_dict())
+    images = torch.rand(1, 3, 240, 240)
+    with torch.no_grad():
+        assert torch.allclose(student(images), F.normalize(published(images), dim=-1), atol=5e-6)
+
+
+@pytest.mark.parametrize("model", ["teacher", "student", "resnet18-gem", "resnet18-netvlad"])
+def test_descriptors_have_length_one_and_every_weight_learns(model: str) -> None:
+    encoder = build_encoder(tiny(model=model), extent_m=10.0)
+    descriptors = embedded(encoder, torch.randn(3, 3, 48, 48), seen(3, 4).float())
+    assert descriptors.shape == (3, encoder.dimension)
+    assert torch.allclose(descriptors.norm(dim=1), torch.ones(3), atol=1e-5)
+    (descriptors * torch.randn_like(descriptors)).sum().backward()
+    assert [name for name, weight in encoder.named_parameters() if weight.grad is None] == []
+
+
+def test_gem_is_a_mean_and_nearly_a_maximum() -> None:
+    features = torch.rand(2, 5, 3, 4) + 0.1
+    assert torch.allclose(Gem(1.0)(features), features.mean(dim=(2, 3)), atol=1e-5)
+    assert torch.allclose(Gem(200.0)(features), features.amax(dim=(2, 3)), rtol=0.05)
+
+
+def test_netvlad_starts_from_clusters() -> None:
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.normal(size=(6, 6)))[0][:4]
+    of_cluster = rng.integers(0, 4, 400)
+    features = (directions[of_cluster] + 0.02 * rng.normal(size=(400, 6))) * rng.uniform(1, 5, (400, 1))
+    torch.manual_seed(0)
+    pool = NetVlad(4, 6)
+    pool.start_from(features, seed=0)
+    likeness = pool.centres.detach().numpy() @ directions.T
+    assert sorted(likeness.argmax(axis=1)) == [0, 1, 2, 3]
+    assert likeness.max(axis=1).min() > 0.98
+    local = torch.from_numpy(features.astype(np.float32).T[None, :, :, None])
+    shares = pool.assigned(F.normalize(local, dim=1)).softmax(dim=1)[0, :, :, 0].T
+    assert (shares.max(dim=1).values > 0.9).float().mean() > 0.95
+    with pytest.raises(InputError, match="3 local features are too few for 4 clusters"):
+        pool.start_from(features[:3], seed=0)
+
+
+def test_netvlad_sums_residuals() -> None:
+    pool = NetVlad(2, 2)
+    with torch.no_grad():
+        pool.assigned.weight.copy_(1e4 * torch.eye(2)[:, :, None, None])
+        pool.centres.copy_(torch.eye(2))
+    features = torch.tensor([[3.0, 4.0], [5.0, 0.0]]).T[None, :, :, None]  # directions (.6, .8) and (1, 0)
+    expected = torch.tensor([0.0, 0.0, 0.6, -0.2]) / np.hypot(0.6, 0.2) / 1.0
+    assert torch.allclose(pool(features)[0], expected, atol=1e-5)
+
+
+def test_a_file_of_weights_is_taken_over(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    given = timm.create_model("resnet18").state_dict()
+    save_file(given, tmp_path / "resnet18.safetensors")
+    torch.save(given, tmp_path / "resnet18.pth")
+    for name in ("resnet18.safetensors", "resnet18.pth"):
+        encoder = build_encoder(tiny(model="resnet18-gem"), extent_m=1.0)
+        start_from_pretrained(encoder, tmp_path / name)
+        assert all(torch.equal(value, given[name]) for name, value in encoder.backbone.state_dict().items())
+    with pytest.raises(InputError, match=r"only \d+ of the backbone's \d+ weights fit"):
+        start_from_pretrained(build_encoder(tiny(), extent_m=1.0), tmp_path / "resnet18.pth")
+    with pytest.raises(InputError, match="cannot be had"):
+        start_from_pretrained(encoder, tmp_path / "none.pth")
+
+
+def test_the_published_costs_are_counted_on_the_modules() -> None:
+    netvlad, student = cost.published()
+    assert netvlad.parameters == pytest.approx(149.0, abs=0.1)
+    assert netvlad.gmac == pytest.approx(94.0, abs=0.3)
+    assert student.parameters == pytest.approx(7.0, abs=0.05)
+    assert student.gmac == pytest.approx(1.56, abs=0.01)
+
+
+def test_a_convolution_costs_what_it_does() -> None:
+    class Two(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen, self.named = torch.nn.Conv2d(3, 4, 3, padding=1, bias=False), torch.nn.Linear(4, 5)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.named(self.seen(images).mean(dim=(2, 3)))
+
+    found = cost.counted("two", Two, (6, 7))
+    assert found.gmac * 1e9 == pytest.approx(6 * 7 * 3 * 4 * 9 + 20)
+    assert found.parameters * 1e6 == pytest.approx(3 * 4 * 9 + 25)
+    assert found.dimension == 5

@@ -1,0 +1,121 @@
+"""Tokens of 3D structure: what a patch sees, under crops, mirrors and frames that nobody knows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from places_world import wall_map, write_wall
+
+from training.places.config import ChangeConfig
+from training.places.data import Examples, Images, relit_by_lot
+from training.places.structure import Frame, Window, structure_tokens
+from training.places.views import views_of_map
+from vloc_ros.core.pose import Array
+from vloc_ros.inference.preprocessing import Preprocessing
+from vloc_ros.mapping.images import silent
+
+GRID = 4
+
+
+def points_in_view(seed: int, count: int = 60) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-0.1, 1.1, (count, 2)), rng.normal(size=(count, 3)) * 3
+
+
+def test_tokens_are_medians_spreads_and_counts() -> None:
+    uv = np.array([[0.1, 0.1], [0.2, 0.1], [0.1, 0.2], [0.9, 0.1], [0.95, 0.6], [0.99, 0.7], [1.0, 0.5], [0.5, -0.1]])
+    points = np.array([[0, 0, 0], [1, 5, 0], [2, 0, 9], [3, 3, 3], [0, 0, 0], [4, 0, 0], [7, 7, 7], [8, 8, 8.0]])
+    tokens = structure_tokens(uv, points, grid=2)
+    assert tokens[:, 4].tolist() == [3, 1, 0, 2]
+    assert tokens[0, :3].tolist() == [1, 0, 0]
+    assert tokens[0, 3] == pytest.approx(np.median([1, 5, np.sqrt(1 + 81)]))
+    assert tokens[1].tolist() == [3, 3, 3, 0, 1]
+    assert tokens[2].tolist() == [0] * 5
+    assert tokens[3].tolist() == [2, 0, 0, 2, 2]
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_tokens_agree_with_each_patch_alone(seed: int) -> None:
+    uv, points = points_in_view(seed)
+    tokens = structure_tokens(uv, points, grid=GRID)
+    for patch in range(GRID * GRID):
+        low = np.array([patch % GRID, patch // GRID]) / GRID
+        inside = ((uv >= low) & (uv < low + 1 / GRID)).all(axis=1)
+        assert tokens[patch, 4] == inside.sum()
+        if inside.any():
+            middle = np.median(points[inside], axis=0)
+            assert np.allclose(tokens[patch, :3], middle, atol=1e-5)
+            assert np.isclose(tokens[patch, 3], np.median(np.linalg.norm(points[inside] - middle, axis=1)), atol=1e-5)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_mirroring_mirrors_the_columns_of_patches(seed: int) -> None:
+    uv, points = points_in_view(seed)
+    plain = structure_tokens(Window().carried(uv), points, grid=GRID).reshape(GRID, GRID, -1)
+    mirrored = structure_tokens(Window(mirrored=True).carried(uv), points, grid=GRID).reshape(GRID, GRID, -1)
+    assert np.array_equal(mirrored, plain[:, ::-1])
+
+
+@given(seed=st.integers(0, 10**6), mirrored=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_pixels_and_points_are_cropped_and_mirrored_alike(seed: int, mirrored: bool) -> None:
+    rng = np.random.default_rng(seed)
+    left, top = rng.integers(0, 20, 2)
+    right, bottom = left + rng.integers(5, 20), top + rng.integers(5, 20)
+    window = Window(left / 40, top / 40, right / 40, bottom / 40, mirrored)
+    column, row = rng.integers(left, right), rng.integers(top, bottom)
+    image = np.zeros((40, 40), np.uint8)
+    image[row, column] = 255
+    part = window.shown(image)
+    there = window.carried(np.array([[(column + 0.5) / 40, (row + 0.5) / 40]]))[0]
+    assert part.shape == (bottom - top, right - left)
+    assert part[int(there[1] * part.shape[0]), int(there[0] * part.shape[1])] == 255
+
+
+@given(seed=st.integers(0, 10**6), mirrored=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_a_drawn_frame_keeps_lengths_and_mirrors_where_it_should(seed: int, mirrored: bool) -> None:
+    rng = np.random.default_rng(seed)
+    frame, points = Frame.drawn(rng, 20.0, mirrored=mirrored), rng.normal(size=(9, 3)) + 1e6
+    assert np.linalg.det(frame.matrix) == pytest.approx(-1 if mirrored else 1)
+    carried = frame.carried(points)
+    assert np.abs(carried).max() < 40
+    apart = [np.linalg.norm(p[:, None] - p[None], axis=2) for p in (points, carried)]
+    assert np.allclose(*apart, atol=1e-6)
+    assert np.array_equal(frame.carried(points[:0]), points[:0])
+
+
+def test_a_mirrored_example_is_the_mirrored_image_with_its_structure(tmp_path_factory: pytest.TempPathFactory) -> None:
+    scene, landmark_map = wall_map(3)
+    views = views_of_map(landmark_map, write_wall(tmp_path_factory.mktemp("wall") / "images", scene, landmark_map))
+    still = ChangeConfig(crop=0, light=0, dusk=0, night=0, blur_px=0, points=0)
+    images = Images.of(views, in_memory=True, progress=silent)
+    examples = Examples(views, images, Preprocessing((48, 48)), still, extent_m=5.0)
+    plain, mirrored = (examples.changed(1, np.random.default_rng(0), mirrored=m) for m in (False, True))
+    assert np.allclose(mirrored[0], plain[0][:, :, ::-1], atol=0.02)
+    counts = [tokens[:, 4].reshape(4, 4) for tokens in (plain[1], mirrored[1])]
+    assert np.array_equal(counts[1], counts[0][:, ::-1])
+    assert np.array_equal(examples.unchanged(1)[0], plain[0])
+    fewer = Examples(views, images, Preprocessing((48, 48)), ChangeConfig(crop=0, points=0.9), extent_m=5.0)
+    told = [fewer.changed(1, np.random.default_rng(seed), mirrored=False)[1][:, 4].sum() for seed in range(8)]
+    assert min(told) < 0.5 * counts[0].sum() < max(told) <= counts[0].sum()
+
+
+def test_night_is_darker_and_drawn_anew() -> None:
+    image = np.full((60, 80, 3), 150, np.uint8)
+    always = ChangeConfig(night=1.0, dusk=0.0, light=0.0, blur_px=0.0)
+    night, same, other = (
+        relit_by_lot(image, always, np.random.default_rng(seed), original_width=640) for seed in (0, 0, 1)
+    )
+    assert np.array_equal(night, same)
+    assert not np.array_equal(night, other)
+    assert night.mean() < 0.8 * image.mean()
+    grey = relit_by_lot(image[..., 0], always, np.random.default_rng(0), original_width=640)
+    assert grey.shape == (60, 80)

@@ -1,0 +1,82 @@
+"""The student: a CrossViT (Chen, Fan and Panda 2021) that sees the image alone, with a 256-D descriptor for a head."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from timm.models.crossvit import CrossVit
+from torch import Tensor, nn
+
+from training.places.config import COARSE_PATCH_PX, FINE_PATCH_PX, CrossVitConfig
+
+_MLP = (4.0, 4.0, 1.0)
+
+
+class StudentEncoder(nn.Module):
+    """Images to descriptors.
+
+    Attributes:
+        size: height and width of the images that it takes.
+        dimension: of a descriptor.
+    """
+
+    pretrained_name = "crossvit_tiny_240"
+
+    def __init__(self, config: CrossVitConfig) -> None:
+        super().__init__()
+        self.size, self.dimension = (config.size, config.size), config.dimension
+        self.network = _TwoScales(
+            img_size=config.size,
+            img_scale=(1.0, (config.coarse_size + 0.5) / config.size),
+            patch_size=(FINE_PATCH_PX, COARSE_PATCH_PX),
+            num_classes=config.dimension,
+            embed_dim=(config.width, config.second_width),
+            depth=((config.blocks, config.second_blocks, 0),) * config.stages,
+            num_heads=(config.heads, config.heads),
+            mlp_ratio=_MLP,
+            drop_path_rate=config.drop_path,
+        )
+
+    @property
+    def backbone(self) -> nn.Module:
+        """What pretrained weights are of."""
+        return self.network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, D) L2-normalised descriptors of (B, 3, H, W) images."""
+        return F.normalize(self.network(images).float(), dim=-1)
+
+
+class _TwoScales(CrossVit):
+    """timm's CrossViT with the image of its second branch made by two constant matrices.
+
+    They hold the weights of the bicubic interpolation, and are multiplied in a third of the time that ONNX Runtime
+    takes to resize.
+    """
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        size, coarse = self.img_size_scaled[0][0], self.img_size_scaled[1][0]
+        self.register_buffer("coarse_from_fine", bicubic(size, coarse), persistent=False)
+
+    def _embed(self, x: Tensor) -> list[Tensor]:
+        matrix = self.coarse_from_fine.to(x.dtype)
+        embedded = []
+        for number, scaled in enumerate((x, matrix @ x @ matrix.T)):
+            patches = self.patch_embed[number](scaled)
+            of_class = getattr(self, f"cls_token_{number}").expand(patches.shape[0], -1, -1)
+            tokens = torch.cat([of_class, patches], dim=1)
+            embedded.append(self.pos_drop(tokens + getattr(self, f"pos_embed_{number}")))
+        return embedded
+
+    def forward_features(self, x: Tensor) -> list[Tensor]:
+        """Class tokens and patches of both branches, normalised."""
+        branches = self._embed(x)
+        for block in self.blocks:
+            branches = block(branches)
+        return [norm(branch) for norm, branch in zip(self.norm, branches, strict=True)]
+
+
+def bicubic(size: int, scaled: int) -> Tensor:
+    """(scaled, size) matrix that resizes columns as torch's bicubic interpolation does, exactly."""
+    return F.interpolate(torch.eye(size)[None, None], size=(scaled, size), mode="bicubic", align_corners=False)[0, 0]

@@ -1,0 +1,202 @@
+"""Batches for place encoders: images cropped, mirrored and relit, with the structure that is left in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from training.places.config import FINE_PATCH_PX, ChangeConfig, FitConfig
+from training.places.mining import Miner
+from training.places.structure import NUMBERS, Frame, Window, structure_tokens
+from training.places.views import Views
+from vloc_ros.core.pose import Array
+from vloc_ros.inference.preprocessing import Preprocessing
+from vloc_ros.mapping.images import Progress
+from vloc_ros.simulation.lighting import DUSK, NIGHT, Lighting, relight
+from vloc_ros.storage.images import read_image
+
+
+class Batch(NamedTuple):
+    """Images that are learned from together.
+
+    Attributes:
+        images: (B, 3, H, W) float32, preprocessed.
+        structure: (B, G, 5) float32, see `structure_tokens`.
+        shared: (B, B) float32 points that every two see.
+        share: (B, B) float32 what they share, 0 to 1.
+    """
+
+    images: Tensor
+    structure: Tensor
+    shared: Tensor
+    share: Tensor
+
+
+class Key(NamedTuple):
+    """Names a batch: the views in it, and what its changes are drawn from."""
+
+    epoch: int
+    number: int
+    views: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The pixels of views, read when asked for or kept.
+
+    Attributes:
+        paths: N files.
+        kept: N decoded images, or none.
+    """
+
+    paths: tuple[Path, ...]
+    kept: tuple[Array, ...] = ()
+
+    @staticmethod
+    def of(views: Views, *, in_memory: bool, progress: Progress) -> Images:
+        """Those of all views."""
+        if not in_memory:
+            return Images(views.paths)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            read = pool.map(read_image, views.paths)
+            return Images(views.paths, tuple(progress(read, description="images", total=len(views))))
+
+    def some(self, which: Array) -> Images:
+        """Only these."""
+        return Images(tuple(self.paths[i] for i in which), tuple(self.kept[i] for i in which) if self.kept else ())
+
+    def __getitem__(self, i: int) -> Array:
+        return self.kept[i] if self.kept else read_image(self.paths[i])
+
+
+class Examples:
+    """Views as an encoder takes them, changed or as they are."""
+
+    def __init__(
+        self, views: Views, images: Images, preprocessing: Preprocessing, changes: ChangeConfig, *, extent_m: float
+    ) -> None:
+        self.views, self._images, self._extent_m = views, images, extent_m
+        self.preprocessing, self._changes = preprocessing, changes
+        self.grid = preprocessing.size[0] // FINE_PATCH_PX
+
+    def unchanged(self, i: int) -> tuple[Array, Array]:
+        """(3, H, W) image and (G, 5) structure, in the map's own frame, as when the encoder is used."""
+        return self.preprocessing.apply(self._images[i]), self._structure(i, Window(), Frame.identity())
+
+    def changed(self, i: int, rng: np.random.Generator, *, mirrored: bool) -> tuple[Array, Array]:
+        """The same cropped, relit, and in a frame that nobody can know; mirrored where its whole batch is."""
+        window = drawn_window(rng, self._changes, mirrored=mirrored)
+        part = window.shown(self._images[i])
+        small = cv2.resize(part, self.preprocessing.size[::-1], interpolation=cv2.INTER_AREA)
+        relit = relit_by_lot(small, self._changes, rng, original_width=part.shape[1])
+        # a query is told of fewer points than an image of the map: those that its keypoints were matched with
+        kept = rng.uniform(size=len(self.views.indices[self.views.seen(i)])) >= rng.uniform(0, self._changes.points)
+        structure = self._structure(i, window, Frame.drawn(rng, self._extent_m, mirrored=mirrored), kept)
+        return self.preprocessing.apply(relit), structure
+
+    def _structure(self, i: int, window: Window, frame: Frame, kept: Array | None = None) -> Array:
+        seen = self.views.seen(i)
+        uv, points = window.carried(self.views.uv[seen]), self.views.points[self.views.indices[seen]]
+        shown = ((uv >= 0) & (uv < 1)).all(axis=1) & (True if kept is None else kept)
+        return structure_tokens(uv[shown], frame.carried(points[shown]), grid=self.grid)
+
+
+def drawn_window(rng: np.random.Generator, changes: ChangeConfig, *, mirrored: bool) -> Window:
+    """A part of the image, both sides drawn apart."""
+    width, height = 1 - rng.uniform(0, changes.crop, 2)
+    left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+    return Window(left, top, left + width, top + height, mirrored)
+
+
+def relit_by_lot(image: Array, changes: ChangeConfig, rng: np.random.Generator, *, original_width: int) -> Array:
+    """An (H, W) or (H, W, 3) uint8 image by day, at dusk or at night, in other colours and blurred.
+
+    Noise is of the sensor's pixels; where the image was made smaller, several of them are averaged.
+    """
+    kind, seed = rng.uniform(), int(rng.integers(2**31))
+    averaged = min(1.0, image.shape[1] / original_width)
+    if kind < changes.night:
+        image = relight(image, _less_noisy(NIGHT, averaged), seed)
+    elif kind < changes.night + changes.dusk:
+        image = relight(image, _less_noisy(DUSK, averaged), seed)
+    gain = 1 + rng.uniform(-changes.light, changes.light) + rng.uniform(-0.25, 0.25, 3) * changes.light
+    offset, middle = rng.uniform(-0.3, 0.3) * changes.light * 255, float(image.mean())
+    contrast = 1 + rng.uniform(-changes.light, changes.light)
+    gains = (gain if image.ndim == 3 else gain[:1]).astype(np.float32)
+    values = ((image - np.float32(middle)) * np.float32(contrast) + np.float32(middle)) * gains + np.float32(offset)
+    changed = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    sigma = rng.uniform(0, changes.blur_px)
+    return changed if sigma < 0.3 else np.asarray(cv2.GaussianBlur(changed, (0, 0), sigma))
+
+
+def _less_noisy(lighting: Lighting, factor: float) -> Lighting:
+    return replace(lighting, noise=lighting.noise * factor, read_noise=lighting.read_noise * factor)
+
+
+class Batches(Dataset[Batch]):
+    """Batches by their keys."""
+
+    def __init__(self, examples: Examples, miner: Miner, changes: ChangeConfig, seed: int) -> None:
+        self._examples, self._miner, self._changes, self._seed = examples, miner, changes, seed
+
+    def __getitem__(self, key: Key) -> Batch:
+        """Changes follow from (seed, epoch, number) alone."""
+        rng = np.random.default_rng([self._seed, key.epoch, key.number, 1])
+        mirrored = bool(rng.uniform() < self._changes.mirror)
+        made = [self._examples.changed(view, rng, mirrored=mirrored) for view in key.views]
+        return batch_of(made, *self._miner.overlap.among(np.array(key.views)))
+
+
+def batch_of(made: Sequence[tuple[Array, Array]], shared: Array, share: Array) -> Batch:
+    """Examples and what they share as one batch."""
+    images, structure = (np.stack(part) for part in zip(*made, strict=True))
+    assert structure.shape[2] == NUMBERS
+    return Batch(*map(torch.from_numpy, (images, structure, shared.astype(np.float32), share.astype(np.float32))))
+
+
+class EpochBatches(Sampler[Key]):
+    """Keys of the batches of an epoch, those of this process; Lightning tells the epoch."""
+
+    def __init__(self, miner: Miner, fit: FitConfig, *, epoch: int = 0, rank: int = 0, processes: int = 1) -> None:
+        """For the process `rank` of so many; `epoch` is the first one, of which Lightning says nothing on resuming."""
+        self._miner, self._fit, self._rank, self._processes = miner, fit, rank, processes
+        self._epoch = epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that comes next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        # every process takes as many steps; what is left over waits for another epoch
+        count = -(-len(self._miner.anchors) // self._fit.groups)
+        return max(1, count // self._processes)
+
+    def __iter__(self) -> Iterator[Key]:
+        made = self._miner.batches(self._epoch, groups=self._fit.groups, seed=self._fit.seed)
+        keys = [Key(self._epoch, number, views) for number, views in enumerate(made)]
+        mine = [keys[number % len(keys)] for number in range(self._rank, len(self) * self._processes, self._processes)]
+        return iter(mine)
+
+
+def training_batches(
+    examples: Examples, order: EpochBatches, miner: Miner, changes: ChangeConfig, fit: FitConfig
+) -> DataLoader[Batch]:
+    """Mined batches, drawn anew in every epoch."""
+    return DataLoader(
+        Batches(examples, miner, changes, fit.seed),
+        batch_size=None,
+        sampler=order,
+        num_workers=fit.workers,
+        persistent_workers=fit.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )

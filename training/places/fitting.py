@@ -1,0 +1,273 @@
+"""Training a place encoder with Lightning: one process or many, resumable to the last digit.
+
+The last epoch is kept, not the best one: at the end of the schedule the learning rate is nothing, and the few images
+that are held out are found long before the encoder is good.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from training.places.baselines import NetVlad, PooledEncoder
+from training.places.config import LossConfig, PlacesConfig
+from training.places.data import Batch, EpochBatches, Examples, Images, training_batches
+from training.places.encoders import Encoder, build_encoder, embedded, start_from_pretrained
+from training.places.labels import overlap_of
+from training.places.loss import contrastive, counted_pairs, transfer
+from training.places.mining import Miner
+from training.places.ranking import RankingScores, ranking_scores
+from training.places.teacher import TeacherEncoder
+from training.places.truth import sharing
+from training.places.views import Views
+from training.runs import LAST, claim, first_epoch, held_out_stretches, last_epoch, scheduled, trainer_of
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.pose import Array
+from vloc_ros.inference.preprocessing import Preprocessing
+
+_AT_ONCE = 16
+_FIRST_LOOK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a training starts from, beside its configuration.
+
+    Attributes:
+        teacher: whom to learn from beside the labels, in evaluation mode.
+        pretrained: take over weights of the backbone,
+        weights: from this file, not from the network.
+        resume: go on after the last whole epoch of a run.
+    """
+
+    teacher: TeacherEncoder | None = None
+    pretrained: bool = False
+    weights: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """An encoder and how it finds the images that were held out, None where there were none.
+
+    Attributes:
+        encoder: in evaluation mode, on the CPU.
+        held_out: among the images that it was trained on.
+        extent_m: of the largest map that it was trained on.
+        preprocessing: of its images.
+    """
+
+    encoder: Encoder
+    held_out: RankingScores | None
+    extent_m: float
+    preprocessing: Preprocessing
+
+
+def train(
+    views: Views,
+    images: Images,
+    config: PlacesConfig,
+    run_dir: Path,
+    *,
+    start: Start | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Trained:
+    """Fit an encoder.
+
+    Args:
+        views: of one map or of several, each along its trajectory.
+        images: their pixels.
+        config: everything else.
+        run_dir: for the log, the last epoch's checkpoint and the configuration.
+        start: a teacher, weights, or a run to go on with.
+        callbacks: of Lightning, beside our own.
+
+    Raises:
+        InputError: no two images share enough, the teacher takes other images, or there is no run to resume.
+    """
+    start = start or Start()
+    held, overlap, extent_m = _held_out(views, config), overlap_of(views, kind=config.mining.overlap), views.extent()
+    torch.manual_seed(config.fit.seed)
+    encoder = build_encoder(config, extent_m=extent_m)
+    if start.teacher and start.teacher.size != encoder.size:
+        raise InputError(f"the teacher takes images of {start.teacher.size}, expected {encoder.size}; train another")
+    if start.pretrained and not start.resume:
+        start_from_pretrained(encoder, start.weights)
+    preprocessing = Preprocessing(encoder.size)
+    learned, rest = (
+        Examples(views.some(which), images.some(which), preprocessing, config.changes, extent_m=extent_m)
+        for which in (np.flatnonzero(~held), np.flatnonzero(held))
+    )
+    miner = Miner(learned.views, overlap.part(np.flatnonzero(~held)), config.mining)
+    if not len(miner.anchors):
+        raise InputError(
+            f"no two of the {len(learned.views)} images share {config.mining.min_shared} points; use a map of more"
+        )
+    if not start.resume:
+        start_clusters(encoder, learned, seed=config.fit.seed)
+    _claim_once(run_dir, config, resume=start.resume)
+    fitted = _Fit(encoder, start.teacher, learned, miner, rest, _positives(views, held, config), config)
+    _fit(fitted, run_dir, config, callbacks, resume=start.resume)
+    encoder = encoder.cpu().eval()
+    return Trained(encoder, fitted.held_out_scores(), extent_m, preprocessing)
+
+
+def _fit(fitted: _Fit, run_dir: Path, config: PlacesConfig, callbacks: Sequence[Callback], *, resume: bool) -> None:
+    fit = config.fit
+    trainer = trainer_of(
+        run_dir,
+        [last_epoch(run_dir), *callbacks],
+        epochs=fit.epochs,
+        precision=fit.precision,
+        gradient_clip=fit.gradient_clip,
+        accelerator=fit.accelerator,
+        devices=fit.devices,
+        num_nodes=fit.nodes,
+        use_distributed_sampler=False,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging
+        trainer.fit(fitted, ckpt_path=run_dir / LAST if resume else None, weights_only=True)
+
+
+class _Fit(lightning.LightningModule):
+    """What Lightning asks of a training."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        teacher: TeacherEncoder | None,
+        learned: Examples,
+        miner: Miner,
+        rest: Examples,
+        positive: Array,
+        config: PlacesConfig,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        # in a tuple, lest its weights go into checkpoints
+        self._teacher = (teacher.requires_grad_(False),) if teacher else ()
+        self._learned, self._miner, self._rest, self._positive = learned, miner, rest, positive
+        self._config = config
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The batches of this process."""
+        order, config = self._order(first_epoch(self.trainer)), self._config
+        return training_batches(self._learned, order, self._miner, config.changes, config.fit)
+
+    def _order(self, epoch: int) -> EpochBatches:
+        rank, processes = self.trainer.global_rank, self.trainer.world_size
+        return EpochBatches(self._miner, self._config.fit, epoch=epoch, rank=rank, processes=processes)
+
+    def on_fit_start(self) -> None:
+        """Bring the teacher to where the work is done."""
+        for teacher in self._teacher:
+            teacher.to(self.device).eval()
+
+    def on_train_epoch_start(self) -> None:
+        """Draw the same, whether this run was interrupted or not."""
+        torch.manual_seed((self._config.fit.seed << 20) + (self.current_epoch << 8) + self.global_rank)
+        self._drawing = torch.Generator().manual_seed(torch.initial_seed())
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """The loss of a batch."""
+        descriptors = embedded(self.encoder, batch.images, batch.structure)
+        losses = self._losses(descriptors, batch, self._config.loss)
+        count = len(batch.images)
+        self.log_dict({f"loss/{name}": value for name, value in losses.items()}, batch_size=count)
+        total = torch.stack(list(losses.values())).sum()
+        self.log("loss", total, prog_bar=True, batch_size=count)
+        return total
+
+    def _losses(self, descriptors: Tensor, batch: Batch, loss: LossConfig) -> dict[str, Tensor]:
+        pairs = counted_pairs(descriptors, batch.shared, self._config.mining, self._drawing)
+        losses = {"contrastive": contrastive(descriptors, batch.share, pairs, margin=loss.margin)}
+        for teacher in self._teacher:
+            with torch.no_grad():
+                known = teacher(batch.images, batch.structure)
+            losses["transfer"] = loss.transfer * transfer(descriptors, known, sigma=loss.sigma)
+        return losses
+
+    def on_train_epoch_end(self) -> None:
+        """Look for what was held out, in images as they are."""
+        done = self.current_epoch + 1
+        due = done % self._config.fit.scored_every == 0 or done == self._config.fit.epochs
+        if not due or self.global_rank or not len(self._rest.views):
+            return
+        scores = self.held_out_scores()
+        for name, value in scores.as_dict().items() if scores else ():
+            self.log(f"held_out/{name}", float(value), prog_bar=name == "P@5", rank_zero_only=True)
+
+    def held_out_scores(self) -> RankingScores | None:
+        """Images held out, looked for among the others."""
+        if not len(self._rest.views):
+            return None
+        queries, database = (describe(self.encoder, examples) for examples in (self._rest, self._learned))
+        return ranking_scores(queries, database, self._positive)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW; biases, norms and lone tokens keep their size."""
+        fit, parameters = self._config.fit, list(self.encoder.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.squeeze().ndim > 1], "weight_decay": fit.weight_decay},
+            {"params": [p for p in parameters if p.squeeze().ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=fit.learning_rate)
+        return scheduled(optimizer, steps=fit.epochs * len(self._order(0)), warm_up=fit.warm_up)
+
+
+@torch.no_grad()
+def describe(encoder: Encoder, examples: Examples) -> Array:
+    """(N, D) descriptors of all views as they are."""
+    training, device = encoder.training, next(encoder.parameters()).device
+    encoder.eval()
+    found = [np.zeros((0, encoder.dimension), np.float32)]
+    for first in range(0, len(examples.views), _AT_ONCE):
+        made = [examples.unchanged(i) for i in range(first, min(first + _AT_ONCE, len(examples.views)))]
+        images, structure = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*made, strict=True))
+        found.append(embedded(encoder, images, structure).float().cpu().numpy())
+    encoder.train(training)
+    return np.concatenate(found)
+
+
+@torch.no_grad()
+def start_clusters(encoder: Encoder, examples: Examples, *, seed: int) -> None:
+    """Set the centres of a NetVLAD from what its backbone makes of some of the images; others have none."""
+    if not isinstance(encoder, PooledEncoder) or not isinstance(encoder.pool, NetVlad):
+        return
+    encoder.eval()
+    some = np.unique(np.linspace(0, len(examples.views) - 1, _FIRST_LOOK).astype(int))
+    local = [encoder.local(torch.from_numpy(examples.unchanged(int(i))[0])[None])[0].flatten(1).T for i in some]
+    encoder.pool.start_from(torch.cat(local).numpy(), seed=seed)
+    encoder.train()
+
+
+def _held_out(views: Views, config: PlacesConfig) -> Array:
+    """(N,) bool, stretches of every scene."""
+    held = np.zeros(len(views), bool)
+    for scene in np.unique(views.scenes):
+        rows = np.flatnonzero(views.scenes == scene)
+        held[rows] = held_out_stretches(len(rows), config.fit)
+    return held
+
+
+def _positives(views: Views, held: Array, config: PlacesConfig) -> Array:
+    """(H, L) bool, which of the others show the place of each image held out."""
+    queries, database = (views.some(np.flatnonzero(which)) for which in (held, ~held))
+    return sharing(queries, database, min_shared=config.mining.min_shared, min_share=config.fit.scored_share)
+
+
+@rank_zero_only
+def _claim_once(run_dir: Path, config: PlacesConfig, *, resume: bool) -> None:
+    claim(run_dir, config, resume=resume)

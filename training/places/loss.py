@@ -1,0 +1,77 @@
+"""What training makes small: distances that contradict the labels, and a student that contradicts its teacher."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.places.config import MiningConfig
+
+_LEAST = 1e-12
+
+
+def distances(descriptors: Tensor) -> Tensor:
+    """(B, B) distances between (B, D) descriptors of length 1; their gradient is finite at 0 too."""
+    return (2 - 2 * descriptors @ descriptors.T).clamp(min=_LEAST).sqrt()
+
+
+def contrastive(descriptors: Tensor, share: Tensor, counted: Tensor, *, margin: float) -> Tensor:
+    """Contrastive loss weighted by what images share: ½ s d² + ½ (1 - s) max(0, m - d)², the mean over pairs.
+
+    It is least where d = (1 - s) m: images that share less are to lie farther apart.
+
+    Args:
+        descriptors: (B, D) of length 1.
+        share: (B, B) s, 0 to 1.
+        counted: (B, B) bool, the pairs to count.
+        margin: m.
+    """
+    apart = distances(descriptors.float())
+    pairs = 0.5 * share * apart**2 + 0.5 * (1 - share) * (margin - apart).clamp(min=0) ** 2
+    return (pairs * counted).sum() / counted.sum().clamp(min=1)
+
+
+def counted_pairs(descriptors: Tensor, shared: Tensor, config: MiningConfig, generator: torch.Generator) -> Tensor:
+    """(B, B) bool: every positive pair, and some negatives of every image: the nearest ones, or any.
+
+    Pairs that share a few points only are neither. An image that comes twice shares all points with itself.
+
+    Args:
+        descriptors: (B, D) of length 1.
+        shared: (B, B) points that both see.
+        config: how many, and which.
+        generator: where any will do, draws them; on the CPU.
+    """
+    itself = torch.eye(len(shared), dtype=torch.bool, device=shared.device)
+    positive, negative = (shared >= config.min_shared) & ~itself, (shared == 0) & ~itself
+    apart = distances(descriptors.detach().float())
+    if config.kind == "random":
+        apart = torch.rand(apart.shape, generator=generator).to(apart.device)
+    apart = apart.masked_fill(~negative, float("inf"))
+    nearest = apart.argsort(dim=1, stable=True)[:, : config.hardest]
+    chosen = torch.zeros_like(negative).scatter(1, nearest, value=True)
+    return positive | (chosen & negative)
+
+
+def transfer(student: Tensor, teacher: Tensor, *, sigma: float) -> Tensor:
+    """How otherwise the student sees who is near whom: KL(teacher ‖ student), the mean over images.
+
+    Each image has a distribution over the others of its batch, p(j | i) ∝ exp(-‖e_i - e_j‖² / 2 sigma²); Passalis and
+    Tefas (2018) transfer such probabilities.
+
+    Args:
+        student: (B, D) descriptors of length 1.
+        teacher: (B, E) the teacher's.
+        sigma: width of the kernel.
+    """
+    ours, theirs = (_likelihoods(descriptors.float(), sigma) for descriptors in (student, teacher))
+    return F.kl_div(ours, theirs, reduction="sum", log_target=True) / len(student)
+
+
+def _likelihoods(descriptors: Tensor, sigma: float) -> Tensor:
+    """(B, B - 1) log p(j | i)."""
+    count = len(descriptors)
+    others = ~torch.eye(count, dtype=torch.bool, device=descriptors.device)
+    likeness = (2 * descriptors @ descriptors.T - 2) / (2 * sigma**2)
+    return likeness[others].view(count, count - 1).log_softmax(dim=1)
