@@ -25,7 +25,7 @@ from vloc_ros.core.result import LocalizationResult
 # neighbours as near in descriptor space as this part of those that the accepted pose explains
 _LIKE_PERCENTILE = 90.0
 # a pose that this part of the accepted one's keypoints fit leaves it open which of the two it is
-_SHARE = 0.6
+_SHARE = 0.4
 _PLACES_TRIED = 3
 # nearer poses are about one place: a camera of a rig that sits elsewhere than it should is not for this to find
 _ELSEWHERE_M, _TURNED_RAD = 1.0, 0.5
@@ -37,18 +37,18 @@ _ITERATIONS = (20, 1000)
 
 def rivals_of(
     accepted: LocalizationResult,
-    known: Sequence[Pose],
+    known: Sequence[tuple[str, Pose]],
     neighbours: Neighbours,
     query: Query,
     *,
     landmark_map: LandmarkMap,
     pose: PoseConfig,
 ) -> Iterator[tuple[Pose, Array]]:
-    """Poses elsewhere in the scene that many of the keypoints fit as well, each with the points that do.
+    """Poses elsewhere in the map that many of the keypoints fit as well, each with the points that do.
 
     Args:
         accepted: with its pose.
-        known: other poses in its scene that it is compared with anyway.
+        known: scenes and poses that it is compared with anyway.
         neighbours: of all keypoints of the query.
         query: the images' cameras.
         landmark_map: where the points are.
@@ -59,21 +59,33 @@ def rivals_of(
     near = agreeing(accepted.map_from_rig, pose, pairs.matches, query)
     if not near.any():
         return
-    like = pairs.distances <= np.percentile(pairs.distances[near], _LIKE_PERCENTILE)
-    of_accepted = len(np.unique(pairs.keypoints[near & like]))
-    needed = _SHARE * of_accepted
-    for other in known:
-        near |= agreeing(other, pose, pairs.matches, query)
-    rivals = rest = pairs.only(like & ~near)
+    farthest = float(np.percentile(pairs.distances[near], _LIKE_PERCENTILE))
+    needed = _SHARE * len(np.unique(pairs.keypoints[near & (pairs.distances <= farthest)]))
+    taken = [(accepted.frame_id, accepted.map_from_rig), *known]
+    for scene in landmark_map.scenes:
+        pairs = _Pairs.in_scene(scene, neighbours, landmark_map)
+        poses = [other for frame_id, other in taken if frame_id == scene.frame_id]
+        yield from _rivals_among(pairs.only(pairs.distances <= farthest), poses, query, pose=pose, needed=needed)
+
+
+def _rivals_among(
+    pairs: _Pairs, taken: Sequence[Pose], query: Query, *, pose: PoseConfig, needed: float
+) -> Iterator[tuple[Pose, Array]]:
+    """Of the pairs of one scene the poses that so many keypoints fit, beside those that are taken."""
+    for other in taken:
+        pairs = pairs.only(~agreeing(other, pose, pairs.matches, query))
+    rest = pairs
     for _ in range(_PLACES_TRIED):
+        if len(np.unique(rest.keypoints)) < _OF_ONE_KEYFRAME * needed:
+            return
         seen = rest.seen_together()
         together = rest.only(seen).nearest()
         if len(together.keypoints) < _OF_ONE_KEYFRAME * needed:
             return
         quick = replace(pose, max_iterations=_iterations(_OF_ONE_KEYFRAME * needed / len(together.keypoints)))
         found = find_pose(quick, together.matches, query)
-        if found and all(is_elsewhere(found, other) for other in (accepted.map_from_rig, *known)):
-            fitting = rivals.only(agreeing(found, pose, rivals.matches, query)).nearest()
+        if found and all(is_elsewhere(found, other) for other in taken):
+            fitting = pairs.only(agreeing(found, pose, pairs.matches, query)).nearest()
             if len(fitting.keypoints) >= needed:
                 yield found, np.unique(fitting.points)
         rest = rest.only(~seen)

@@ -120,7 +120,7 @@ class MatcherConfig(Checked):
     )
     search_breadth: int = parameter(
         16,
-        "lists of some 200 points that a keypoint is looked for in; more is slower and finds more",
+        "lists of points, 4096 at most, that a keypoint is looked for in; more is slower and finds more",
         low=1,
         high=4096,
     )

@@ -103,14 +103,9 @@ class Contest:
         neighbours = best.part.neighbours or best.matches.neighbours
         if best.part.windows or neighbours is None:  # who knows where it is has nothing to choose
             return
-        poses = [
-            other.map_from_rig
-            for other in known
-            if self._map.scene_of(other.inlier_points).frame_id == best.result.frame_id
-        ]
-        for pose, points in rivals_of(
-            best.result, poses, neighbours, asked.query, landmark_map=self._map, pose=self._pose
-        ):
+        poses = [(self._map.scene_of(other.inlier_points).frame_id, other.map_from_rig) for other in known]
+        found = rivals_of(best.result, poses, neighbours, asked.query, landmark_map=self._map, pose=self._pose)
+        for pose, points in found:
             yield self._looked_at_again(Hypothesis.of(pose, points, asked.lookout, self._map), asked)
 
     def _looked_at_again(self, rough: Hypothesis, asked: Asked) -> Hypothesis:

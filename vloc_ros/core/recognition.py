@@ -25,7 +25,7 @@ _VOTERS = 700
 _KEYPOINTS = 384
 # squared distances up to so many times the smallest
 _AS_ALIKE = 1.25
-# half as wide as for matches: a vote that goes astray is one of hundreds
+# lists looked through for a vote, fewer than for a match: one that goes astray is one of hundreds
 _BREADTH = 4
 # references that are about as likely as the first of a place add what they see to it
 _OF_ONE_PLACE = 0.85
