@@ -86,7 +86,7 @@ def _proposers(
         yield from by_landmarks
     if searched_whole:
         yield WholeMap()
-    if encoder and (STUDENT in landmark_map.places or not searched_whole):
+    if encoder and (STUDENT in landmark_map.places or not searched_whole or config.places == STUDENT):
         yield EncodedPlaces(config, landmark_map, encoder)
     elif not searched_whole and config.places != "none" and (VLAD in landmark_map.places or not by_landmarks):
         yield VladPlaces(config, landmark_map)
@@ -120,7 +120,7 @@ def _by_landmarks(
 def _asked_encoder(
     config: ProposalConfig, landmark_map: LandmarkMap, encoder: PlaceEncoder | None
 ) -> PlaceEncoder | None:
-    """The encoder where it is to be asked for places; one that does not fit the map is refused in any case."""
+    """The encoder where it may be asked for places; one that does not fit the map is refused then."""
     if config.places == "student" and encoder is None:
         raise MapError("proposals.places is student, but there is no encoder; give one, or set it to auto")
     if encoder is None or config.places not in ("auto", "student"):

@@ -5,12 +5,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from plane_scene import SceneFolder
 
 from vloc_ros.cli import map_compress
 from vloc_ros.cli.main import main
-from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.landmark_map import LandmarkMap, PlaceIndex
 from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
 
 
@@ -84,3 +85,14 @@ def test_what_cannot_be_is_said(
     assert main(["map", "compress", str(scene_folder.map), *words]) == 1
     assert re.search(reason, capsys.readouterr().err)
     assert not (tmp_path / "m").exists()
+
+
+def test_what_an_encoder_knows_of_the_keyframes_stays(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    """The keyframes are the same; only the index that is never asked goes."""
+    whole = read_map(scene_folder.map)
+    index = PlaceIndex("a" * 64, np.eye(len(whole.keyframes), 8, dtype=np.float32))
+    write_map(replace(whole, places={**whole.places, "student": index}), tmp_path / "encoded")
+    assert main(["map", "compress", str(tmp_path / "encoded"), "--budget", "0.7", "--out", str(tmp_path / "m")]) == 0
+    small = read_map(tmp_path / "m")
+    assert set(small.places) == {"student"}
+    assert np.array_equal(small.places["student"].descriptors, index.descriptors)

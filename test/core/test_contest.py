@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from synthetic import SyntheticScene, looking
 
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import LocalizerConfig, ProposalConfig
 from vloc_ros.core.contest import Hypothesis, lead
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap
+from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.sight import Lookout
 
@@ -47,6 +49,37 @@ def _with_twin(scene: SyntheticScene, *, mapped: float, different: float) -> Lan
         ),
         places={},
     )
+
+
+def _in_two_scenes(landmark_map: LandmarkMap, first: int) -> LandmarkMap:
+    """Each of the rooms in a scene of its own, as of maps that were merged."""
+    points, keyframes = len(landmark_map.points), len(landmark_map.keyframes)
+    ids = landmark_map.landmark_ids.copy()
+    ids[first:] += 4
+    scenes = (
+        Scene("here", range(first), range(keyframes // 2)),
+        Scene("there", range(first, points), range(keyframes // 2, keyframes)),
+    )
+    table = LandmarkTable(np.arange(8), np.repeat(np.arange(2, dtype=np.int32), 4))
+    return replace(landmark_map, scenes=scenes, landmark_ids=ids, landmarks=table)
+
+
+# in one scene the two rooms of this map share their landmarks
+@pytest.mark.parametrize(("two_scenes", "landmarks_min_points"), [(False, 30000), (True, 30000), (True, 0)])
+@pytest.mark.parametrize(("mapped", "different"), [(0.7, 0.0), (0.7, 0.15), (0.7, 0.3), (0.5, 0.0), (0.5, 0.15)])
+def test_the_twin_is_not_taken_for_the_room(
+    scene: SyntheticScene, mapped: float, different: float, two_scenes: bool, landmarks_min_points: int
+) -> None:
+    """Where the twin is mapped better, in the same scene or in another one, whichever way it is searched."""
+    landmark_map = _with_twin(scene, mapped=mapped, different=different)
+    if two_scenes:
+        landmark_map = _in_two_scenes(landmark_map, len(landmark_map.points) - len(scene.landmark_map.points))
+    config = LocalizerConfig(proposals=ProposalConfig(landmarks_min_points=landmarks_min_points))
+    localizer = build_localizer(config, landmark_map)
+    for view in VIEWS:
+        result = localizer.localize_features((scene.features(view, noise_px=1.0),), scene.query())
+        assert result.frame_id in ("", "here", "map")
+        assert not result.ok or result.map_from_rig.distance_to(view)[0] < 0.05
 
 
 def _hypothesis(landmark_map: LandmarkMap, lookout: Lookout, pose: Pose, points: Array) -> Hypothesis:

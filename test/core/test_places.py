@@ -115,7 +115,18 @@ def test_an_encoder_that_did_not_make_the_index_is_refused_by_a_map_of_any_size(
 def test_a_map_that_nobody_encoded_is_refused_where_it_has_to_be_asked(scene: SyntheticScene) -> None:
     with pytest.raises(MapError, match=r"has the place indices vlad, expected student .*`vloc map encode`"):
         build_localizer(_large(), scene.landmark_map, encoder=Numbered())
+    with pytest.raises(MapError, match="expected student"):
+        build_localizer(
+            LocalizerConfig(proposals=ProposalConfig(places="student")), scene.landmark_map, encoder=Numbered()
+        )
     build_localizer(LocalizerConfig(), scene.landmark_map, encoder=Numbered())
+
+
+def test_of_a_small_map_an_encoder_is_asked_where_the_whole_says_nothing(room: SyntheticScene) -> None:
+    found = build_localizer(LocalizerConfig(), room.landmark_map, encoder=Numbered())
+    assert found.localize_features((room.features(VIEWPOINT),), _like(NEAREST)).proposal == "whole_map"
+    names = [next(iter(p.propose((room.features(VIEWPOINT),), _like(NEAREST)))).name for p in found._proposers]
+    assert names == ["whole_map", "places/student", "landmarks/voted"]
 
 
 def test_an_index_of_another_shape_is_refused(room: SyntheticScene) -> None:

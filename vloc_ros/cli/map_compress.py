@@ -3,7 +3,7 @@
   vloc map compress MAP --budget 0.2 --out SMALL       a fifth of the map's bytes
   vloc map compress MAP --points 2000 --out SMALL      so many points
 
-Landmarks keep their ids. A map that is small enough to be searched as a whole, by default, loses its place index, which
+Landmarks keep their ids. A map that is small enough to be searched as a whole, by default, loses its VLAD index, which
 is then never asked. Evaluate the result before a robot relies on it.
 """
 
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Compress the map and write it."""
     from vloc_ros.cli.outputs import map_at
     from vloc_ros.core.errors import InputError
+    from vloc_ros.core.places import VLAD
     from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, Ranking, with_points
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.places import MOST_SEARCHED_WHOLE, searchable
@@ -51,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
 
     def best(count: int) -> LandmarkMap:
         small = replace(with_points(landmark_map, ranking.best(count)), provenance=provenance)
-        return replace(small, places={}) if count <= MOST_SEARCHED_WHOLE else searchable(small, MappingConfig())
+        if count > MOST_SEARCHED_WHOLE:
+            return searchable(small, MappingConfig())
+        return replace(small, places={name: place for name, place in small.places.items() if name != VLAD})
 
     least = LEAST_POINTS_PER_SCENE * len(landmark_map.scenes)
     if args.points is not None:
@@ -65,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
     digest = write_map(small, args.out)
     after = map_bytes(args.out)
     print(f"{len(small.points)} of {points_before} points, {after} of {before} bytes ({after / before:.1%})")
-    if landmark_map.places and not small.places:
+    if VLAD in landmark_map.places and VLAD not in small.places:
         searched = f"up to {MOST_SEARCHED_WHOLE} points (proposals.whole_map_max_points) are searched as a whole"
-        print(f"without a place index: {searched}")
+        print(f"without the place index {VLAD}: {searched}")
     print(f"map {digest[:12]} {out}")
     return 0
 
