@@ -119,10 +119,29 @@ def growth(figures: dict[str, Figures]) -> str:
         "landmarks: places by the landmarks of the nearest points, compared where several are likely. places: VLAD. "
         "hloc's way: 20 keyframes by VLAD, matched image to image, of a quarter of the questions. Milliseconds are after "
         "the features, p50 and p95; stored is on disk, of one building (hloc's way: keypoints, descriptors of 256 bytes, "
-        "global descriptors); resident is a process that localizes, its libraries included.\n"
+        "global descriptors); resident is a process that localizes, its libraries included. "
+        f"{_crossing(f['sizes'])}\n"
     )
     header = ["map", "way", "right, wrong, refused of all", "can be told apart", "cannot", "could in all rooms", "ms"]
     return text + "\n" + table([*header, "stored", "resident"], rows)
+
+
+def _crossing(sizes: list[Figures]) -> str:
+    """From what size on landmarks are the better way, in time and in answers."""
+    faster = [s["points"] for s in sizes if s["ways"]["landmarks"]["p50_ms"] < s["ways"]["whole map"]["p50_ms"]]
+    told = [s for s in sizes if s["copies"] == 1]
+    better = [s["points"] for s in told if _right(s["ways"]["landmarks"]) > _right(s["ways"]["whole map"])]
+    in_time = f"from {faster[0]} points on" if faster else f"nowhere up to {sizes[-1]['points']} points"
+    in_answers = f"from {better[0]} points on" if better else "nowhere"
+    return (
+        f"Landmarks are faster than the whole map {in_time}, and right more often {in_answers}: rooms that are alike make "
+        "the difference, not the number of points. A map up to `proposals.landmarks_min_points` is therefore searched as a "
+        "whole first, and by its landmarks where that finds nothing."
+    )
+
+
+def _right(way: Figures) -> float:
+    return float(way["all"].get("right", 0)) / max(way["all"]["queries"], 1)
 
 
 def _refused(group: Figures) -> str:
