@@ -8,9 +8,10 @@ both predict something: what one map happens not to hold says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 
 import numpy as np
 
@@ -93,10 +94,8 @@ class Contest:
             leader = max(range(len(shown)), key=lambda i: sum(lead(shown[i], other) > 0 for other in shown))
             best = accepted[leader]
             elsewhere += [other for i, other in enumerate(shown) if i != leader]
-        elsewhere += self._rivals(best, elsewhere, asked)
-        if not elsewhere:
-            return best.result
-        return self._unless_rivalled(best.result, self._hypothesis(best.result, asked.lookout), elsewhere)
+        # rivals are looked for only while none that is known makes the answer ambiguous
+        return self._unless_rivalled(best.result, chain(elsewhere, self._rivals(best, elsewhere, asked)), asked.lookout)
 
     def _rivals(self, best: Answer, known: Sequence[Hypothesis], asked: Asked) -> Iterator[Hypothesis]:
         """Other places that many keypoints fit as well as the best answer, and nobody asked."""
@@ -118,19 +117,20 @@ class Contest:
         return Hypothesis.of(found, inliers, asked.lookout, self._map) if len(inliers) else rough
 
     def _unless_rivalled(
-        self, result: LocalizationResult, shown: Hypothesis, others: Sequence[Hypothesis]
+        self, result: LocalizationResult, others: Iterable[Hypothesis], lookout: Lookout
     ) -> LocalizationResult:
         """An answer; none where it leads one of the others, of another place, by too little."""
-        elsewhere = [other for other in others if not self._of_one_place(shown, other)]
-        leads = [lead(shown, other) for other in elsewhere]
-        if min(leads, default=np.inf) >= self._min_lead:
-            return result
-        other = elsewhere[int(np.argmin(leads))]
-        frame_id = self._map.scene_of(other.inlier_points).frame_id
-        apart_m, _ = shown.map_from_rig.distance_to(other.map_from_rig)
-        where = f"{apart_m:.1f} m away" if frame_id == result.frame_id else f"in {frame_id}"
-        reason = f"another place, {where}, explains the image as well: {min(leads):+.1%} of what is expected"
-        return result.refused_as(Status.AMBIGUOUS, reason)
+        shown: Hypothesis | None = None
+        for other in others:
+            shown = shown or self._hypothesis(result, lookout)
+            if self._of_one_place(shown, other) or (by := lead(shown, other)) >= self._min_lead:
+                continue
+            frame_id = self._map.scene_of(other.inlier_points).frame_id
+            apart_m, _ = shown.map_from_rig.distance_to(other.map_from_rig)
+            where = f"{apart_m:.1f} m away" if frame_id == result.frame_id else f"in {frame_id}"
+            reason = f"another place, {where}, explains the image as well: {by:+.1%} of what is expected"
+            return result.refused_as(Status.AMBIGUOUS, reason)
+        return result
 
     def _of_one_place(self, first: Hypothesis, second: Hypothesis) -> bool:
         scenes = [self._map.scene_of(hypothesis.inlier_points) for hypothesis in (first, second)]
