@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import faiss
@@ -38,6 +39,7 @@ class PointSearch:
         self._index.cp.niter, self._index.cp.max_points_per_centroid = _ITERATIONS, _TRAINED_ON_PER_LIST
         self._index.cp.min_points_per_centroid = 1
         self._index.train(codes[:: max(1, len(codes) // (lists * _TRAINED_ON_PER_LIST))].astype(np.float32))
+        self._one_breadth_at_a_time = Lock()  # localizers with other parameters may share the search
         self._list_centres = self._centres.reconstruct_n(0, lists)
         for start in range(0, len(codes), _ADDED_AT_ONCE):
             self._index.add(codes[start : start + _ADDED_AT_ONCE].astype(np.float32))
@@ -53,10 +55,10 @@ class PointSearch:
         # FAISS compares bytes with bytes; how far those that it finds are is then computed anew
         levels = self._codec.quantised(projected).astype(np.float32)
         distances, lists = nearest(levels, self._list_centres, min(breadth, len(self._list_centres)))
-        # faiss's own type stubs know the C++ functions alone
-        how = faiss.IVFSearchParameters(nprobe=lists.shape[1])  # type: ignore[call-arg]
-        index: Any = self._index
-        _, points = index.search_preassigned(levels, count, lists, distances, params=how)
+        index: Any = self._index  # faiss's own type stubs know the C++ functions alone
+        with self._one_breadth_at_a_time:
+            index.nprobe = lists.shape[1]
+            _, points = index.search_preassigned(levels, count, lists, distances)
         away = self._map.descriptors_of(np.maximum(points, 0).ravel()).reshape(*points.shape, -1) - projected[:, None]
         squared = np.where(points >= 0, np.einsum("qkd,qkd->qk", away, away), np.float32(np.inf))
         order = np.argsort(squared, axis=1, kind="stable")
