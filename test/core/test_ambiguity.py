@@ -85,7 +85,7 @@ def test_places_that_are_known_are_not_found_again(scene: SyntheticScene) -> Non
     unknown = [pose for pose, _ in rivals_of(accepted, [], neighbours, query, **about)]
     assert len(unknown) == 1
     assert unknown[0].distance_to(there)[0] < 1e-3
-    assert not list(rivals_of(accepted, unknown, neighbours, query, **about))
+    assert not list(rivals_of(accepted, [("map", unknown[0])], neighbours, query, **about))
 
 
 def test_a_few_inliers_among_many_lookalikes_take_no_longer(scene: SyntheticScene) -> None:
