@@ -1,8 +1,8 @@
 """Place encoders: teacher, student and baselines, in a kitchen, a corridor and a building; what each costs.
 
 Hours on two cores. Every model and every row is kept as soon as it is there, so that a run that was cut off goes on
-where it stopped: models in out/bench/models, rows in the section's own file. A model is trained again when its maps, its
-configuration or its teacher changed, a row is measured again when its model or its map did.
+where it stopped: models in out/bench/models, rows in the section's own file. A model is trained again when its maps,
+its configuration or its teacher changed, a row is measured again when its model or its map did.
 """
 
 from __future__ import annotations
