@@ -6,8 +6,8 @@
                                              place_encoders_kitchen, _corridor, _building, _ablations, _cost
 
 Each section leaves its figures in out/bench/SECTION.json, from which the page is written. A section of place encoders
-that was cut off goes on where it stopped when it is asked for again. Sections on real data are
-skipped, and said to be, where ../shared/data is missing, those on recognisers where `make training` was not run.
+that was cut off goes on where it stopped when it is asked for again. Sections on real data are skipped, and said to be,
+where ../shared/data is missing, those on recognisers and place encoders where `make training` was not run.
 """
 
 from __future__ import annotations

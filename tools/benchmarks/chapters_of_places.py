@@ -56,8 +56,8 @@ def _corridor(f: Figures) -> str:
     others = ", ".join(f"{title} ({size['keyframes']})" for title, size in f["trained_on"].items())
     return (
         f"### A corridor, by encoders of other places\n\nTrained {f['epochs']} epochs on the images of other maps: {others}; "
-        "other-places are simulated corridors, flats and rooms. Lap 2 is looked for in lap 1 (`--pairs same_place.csv`, made "
-        "by people). Nobody knows its poses, and structure from motion cannot make a map of it: no teacher can be asked, and "
+        "other-places are simulated corridors, flats and rooms. Lap 2 is looked for in lap 1 (`--pairs`, those of `same_place.csv`, made "
+        "by people, whose second image is of lap 1). Nobody knows its poses, and structure from motion cannot make a map of it: no teacher can be asked, and "
         f"no pose be right.\n\n{_ranked(f, 'day', ())}"
     )
 

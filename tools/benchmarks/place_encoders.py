@@ -182,6 +182,7 @@ def _scored(out: Path, place: Place, encoder: Recipe | str) -> dict[str, Any]:
     words = ("--map", place.map, "--images", place.images, "--queries", place.queries, *place.truth)
     training("places_scores", "--encoder", given, *words, "--json", path)
     scores: dict[str, Any] = json.loads(path.read_text())[0]
+    del scores["encoder"]  # a path of this machine
     print("  ", scores, flush=True)
     return scores
 

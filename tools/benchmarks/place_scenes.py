@@ -100,9 +100,8 @@ def other_places(out: Path) -> tuple[Place, ...]:
 def corridor(out: Path) -> Place:
     """The second lap of a corridor against the first, by pairs that people saw."""
     data, folder = scene("corridor"), out / "buildings" / "corridor"
-    place = Place(
-        out / "maps" / "corridor-lap-1", folder / "lap-1", folder / "lap-2", ("--pairs", data / "same_place.csv")
-    )
+    pairs = folder / "pairs.csv"
+    place = Place(out / "maps" / "corridor-lap-1", folder / "lap-1", folder / "lap-2", ("--pairs", pairs))
     if not place.map.is_dir():
         shutil.rmtree(folder, ignore_errors=True)
         paths = list_images(data / "images")
@@ -110,6 +109,12 @@ def corridor(out: Path) -> Place:
             lap.mkdir(parents=True)
             for path in part:
                 shutil.copy(path, lap)
+        # at the end of the second lap the table goes on into that lap itself
+        first_lap, rows = (
+            {path.name for path in list_images(place.images)},
+            (data / "same_place.csv").read_text().split(),
+        )
+        pairs.write_text("\n".join([rows[0], *(row for row in rows[1:] if row.split(",")[1] in first_lap)]) + "\n")
         write_map(_map_without_structure(list_images(place.images), "corridor-lap-1"), place.map)
     return place
 
