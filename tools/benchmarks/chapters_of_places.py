@@ -46,7 +46,7 @@ def _kitchen(f: Figures) -> str:
     if resumed:
         text += (
             " A training that was killed after an epoch and went on with `--resume` ended in the weights of one that was "
-            f"not, to {resumed['largest_difference']:.1g}."
+            f"not; the largest difference is {resumed['largest_difference']:.1g}."
         )
     limits = ("5cm_5deg", "25cm_2deg")
     return f"{text} Positives share 8 points with the query.\n\n{_ranked(f, 'day', limits)}"
