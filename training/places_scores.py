@@ -5,7 +5,8 @@
 
 An encoder is a model folder, run as a robot runs it; a folder of weights (a teacher); `vlad`, the map's own; or
 `vlad256`, the same reduced by PCA. Positives are images that share points with a query (--positives points, found by
-its keypoints), images taken near it (--positives pose, for nights), or those of a table (--pairs CSV, without poses).
+its keypoints, or by those of the same image by day: --by-day DIR), images taken near it (--positives pose, for nights),
+or those of a table (--pairs CSV, without poses).
 P@K is hits among the first K over min(K, number of positives); R@K the share of queries with a hit among them.
 """
 
@@ -16,7 +17,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.places.described import encoder_named
@@ -104,7 +105,12 @@ def _truth(args: argparse.Namespace, landmark_map: LandmarkMap, database: Views)
         raise InputError("where the queries lie is not said; give --poses and --camera, or --pairs")
     poses, camera = paired_with_images(read_tum(args.poses), paths, poses_path=args.poses), read_camera(args.camera)
     if args.positives == "points":
-        queries = posed_queries(paths, poses, camera, landmark_map, database)
+        looked_at = list_images(args.by_day) if args.by_day else paths
+        if len(looked_at) != len(paths):
+            raise InputError(
+                f"{args.by_day}: holds {len(looked_at)} images, expected one for each of {len(paths)} queries"
+            )
+        queries = replace(posed_queries(looked_at, poses, camera, landmark_map, database), paths=tuple(paths))
         return queries, sharing(queries, database, min_shared=args.min_shared, min_share=args.min_share)
     near = near_by_pose(poses, database, radius_m=args.radius, angle_rad=math.radians(args.angle))
     return expected_queries(paths, poses, camera, database, near), near
@@ -137,6 +143,9 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--camera", type=Path, metavar="YAML", help="camera_info of the queries")
     parser.add_argument("--pairs", type=Path, metavar="CSV", help="columns query_image and map_image")
     parser.add_argument("--positives", choices=("points", "pose"), default="points", help="default: %(default)s")
+    parser.add_argument(
+        "--by-day", type=Path, metavar="DIR", help="the queries by day, in which their points are found"
+    )
     parser.add_argument("--min-shared", type=int, default=8, metavar="N", help="points in common; default: %(default)s")
     parser.add_argument("--min-share", type=float, default=0.0, metavar="J", help="Jaccard index; default: %(default)s")
     parser.add_argument("--radius", type=float, default=2.0, metavar="M", help="near in metres; default: %(default)s")

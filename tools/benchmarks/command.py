@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,31 @@ def refusal(*words: str | Path) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
+def interrupted(module: str, *words: str | Path, when: Callable[[], bool]) -> None:
+    """Run `python -m training.MODULE WORDS` and kill it as soon as something is so.
+
+    Raises:
+        RuntimeError: it ended before.
+    """
+    print(f"   $ python -m training.{module} " + shlex.join(map(str, words)) + "    # is killed", flush=True)
+    with subprocess.Popen(_command(f"training.{module}", *words), stdout=subprocess.DEVNULL, cwd=_ROOT) as process:
+        while not when():
+            if process.poll() is not None:
+                raise RuntimeError(f"training.{module} ended with {process.returncode} before it could be interrupted")
+            time.sleep(0.05)
+        process.kill()
+
+
 def _timed(module: str, *words: str | Path) -> float:
     start = time.monotonic()
-    command = [sys.executable, "-m", module, *(str(w.absolute()) if isinstance(w, Path) else w for w in words)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=_ROOT)  # training is not installed
+    subprocess.run(
+        _command(module, *words), check=True, stdout=subprocess.DEVNULL, cwd=_ROOT
+    )  # training is not installed
     return time.monotonic() - start
+
+
+def _command(module: str, *words: str | Path) -> list[str]:
+    return [sys.executable, "-m", module, *(str(w.absolute()) if isinstance(w, Path) else w for w in words)]
 
 
 def evaluated(json_path: Path, *words: str | Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import chapters_of_landmarks as landmarks
 from benchmarks import chapters_of_maps as maps
+from benchmarks import chapters_of_places as places
 from benchmarks import chapters_of_robots as robots
 from benchmarks.tables import Figures
 
@@ -23,6 +24,10 @@ CHAPTERS: list[tuple[tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [
     (("growth",), maps.growth),
     (("recognizer",), landmarks.recognizer),
     (("night",), landmarks.night),
+    (
+        tuple(f"place_encoders_{part}" for part in ("kitchen", "corridor", "building", "ablations", "cost")),
+        places.place_encoders,
+    ),
     (("four_scenes",), landmarks.four_scenes),
     (("updated",), landmarks.updated),
     (("elsewhere", "elsewhere_with_priors", "merged", "lookalikes"), maps.false_accepts),
