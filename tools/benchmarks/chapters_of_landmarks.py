@@ -6,7 +6,8 @@ from benchmarks.tables import Figures, table
 
 EVALUATE_COMMAND = "vloc evaluate --map MAP --images query/images --poses query/poses_tum.txt --camera camera_info.yaml"
 WAYS_TEXT = (
-    "whole map: `--set proposals.landmarks=none`, the default of a map of this size. voted: `--set "
+    "by default a map of this size is searched as a whole, and by voted landmarks where that finds nothing. whole map: "
+    "`--set proposals.landmarks=none`. voted: `--set "
     "proposals.landmarks_min_points=0 --set proposals.landmarks=voted`. recognized: `--recognizer MODEL --set "
     "proposals.landmarks_min_points=0 --set proposals.landmarks=recognized`. What landmarks do not find is then looked for "
     "in the whole map."

@@ -26,6 +26,7 @@ NAME = "redkitchen"
 BY_LANDMARKS = ("--set", "proposals.landmarks_min_points=0")
 # how a map is searched: options of `vloc evaluate`
 WAYS: dict[str, tuple[str, ...]] = {
+    "by default": (),
     "whole map": ("--set", "proposals.landmarks=none"),
     "voted": (*BY_LANDMARKS, "--set", "proposals.landmarks=voted"),
     "recognized": (*BY_LANDMARKS, "--set", "proposals.landmarks=recognized"),
