@@ -115,7 +115,7 @@ def test_what_only_begins_like_json_stays(content: bytes, tmp_path: Path) -> Non
 
 def test_what_is_too_large_for_a_result_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vloc_ros.cli.outputs._JSON_MOST_BYTES", 10)
-    (tmp_path / "archive.json").write_bytes(b"[1, 2, 3, 4]")
+    (tmp_path / "archive.json").write_bytes(b"[1, 2]      and more")  # whose beginning is JSON
     with pytest.raises(InputError, match="exists and is no JSON file"):
         json_at(tmp_path / "archive.json")
 
