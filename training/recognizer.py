@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from training.provenance import bar, revision
 from training.recognition.config import PRESETS, RecognizerConfig, chosen_config
 from training.recognition.examples import examples_of, images_of_keyframes
 from training.recognition.export import export
 from training.recognition.fitting import train
+from training.runs import check_run_folder
+from training.sources import file_hash, images_hash
 from vloc_ros.core.errors import VlocError
+from vloc_ros.inference.models import replaces_model
+from vloc_ros.mapping.keyframe_images import keyframe_paths
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.maps import map_hash, read_map
 
@@ -37,11 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     config = chosen_config(args.preset, args.set)
-    landmark_map = read_map(args.map)
+    run_dir = args.run or args.out.with_name(f"{args.out.name}.run")
+    replaces_model(args.out)
+    check_run_folder(run_dir, args.out)
+    of_map, landmark_map = map_hash(args.map), read_map(args.map)
     images = images_of_keyframes(landmark_map, args.images, read_camera(args.camera) if args.camera else None)
     examples = examples_of(images, landmark_map, config, progress=bar)
-    run_dir = args.run or args.out.with_name(f"{args.out.name}.run")
-    trained = train(examples, landmark_map.landmarks, config, run_dir, resume=args.resume)
+    sources = {
+        "map": of_map,
+        "images": images_hash(args.images, keyframe_paths(landmark_map, args.images)),
+        "camera": file_hash(args.camera) if args.camera else None,
+    }
+    trained = train(examples, landmark_map.landmarks, config, run_dir, sources=sources, resume=args.resume)
     held_out = trained.held_out.as_dict() if trained.held_out else {}
     export(
         trained.model,
@@ -49,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         args.out,
         extractor=landmark_map.extractor,
         keypoints=config.fit.keypoints,
-        training=_provenance(config, held_out, map_hash(args.map)),
+        training=_provenance(config, held_out, sources),
     )
     print("held-out keyframes: " + ", ".join(f"{name} {value:.3f}" for name, value in held_out.items()))
     print(f"written: {args.out} ({sum(path.stat().st_size for path in args.out.iterdir()) / 1e6:.2f} MB)")
@@ -81,13 +93,13 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _provenance(config: RecognizerConfig, held_out: dict[str, float], of_map: str) -> dict[str, object]:
+def _provenance(config: RecognizerConfig, held_out: dict[str, float], sources: Mapping[str, Any]) -> dict[str, object]:
     """How a model came about, for its manifest."""
     return {
         "config": asdict(config),
         # where nothing was counted there is no share, and JSON has no NaN
         "metrics": {"held_out": {name: None if value != value else value for name, value in held_out.items()}},
-        "map": of_map,
+        **sources,
         "git": revision(),
         "seed": config.fit.seed,
     }

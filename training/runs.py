@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,9 +19,14 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Array
-from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.atomic import StorageError, write_bytes_atomically
+from vloc_ros.storage.output_folders import replaces_folder
+from vloc_ros.storage.text import read_text
 
+FORMAT = "vloc_ros run"
 LAST = "last.ckpt"
+CONFIG, SOURCES = "config.json", "sources.json"
+LOG, WEIGHTS, TEACHER, TEACHER_RUN = "log", "weights", "teacher", "teacher.run"
 
 
 class HeldOut(Protocol):
@@ -96,24 +102,91 @@ def trainer_of(
         precision=precision,
         gradient_clip_val=gradient_clip,
         callbacks=list(callbacks),
-        logger=TensorBoardLogger(run_dir, name="", version="log"),
+        logger=TensorBoardLogger(run_dir, name="", version=LOG),
         log_every_n_steps=10,
         enable_model_summary=False,
         **more,
     )
 
 
-def claim(run_dir: Path, config: Any, *, resume: bool) -> None:
-    """Note the configuration of a new run, or see that a run to go on with has the same.
+def check_run_folder(run_dir: Path, out: Path) -> None:
+    """See, before the work, that a run and its model have folders in which nothing else is overwritten.
 
     Raises:
-        InputError: there is no run to go on with, or it has another configuration.
+        StorageError: the run's folder holds something else than a run.
+        InputError: one of the two would be written into the other.
     """
-    path, text = run_dir / "config.json", json.dumps(asdict(config), indent=1)
-    if not resume:
-        write_bytes_atomically(path, text.encode())
+    inner, outer = run_dir.resolve(), out.resolve()
+    own = [inner / name for name in (LOG, WEIGHTS, TEACHER, TEACHER_RUN)]
+    if inner.is_relative_to(outer) or any(outer.is_relative_to(folder) for folder in own):
+        raise InputError(f"the run's folder is {run_dir}, the model's {out}, expected one outside the other; name both")
+    _replaces_run(run_dir)
+
+
+def claim(
+    run_dir: Path, config: Any, sources: Mapping[str, Any], *, resume: bool, leftovers: Sequence[str] = ()
+) -> None:
+    """Note what a new run is, or see that a run to go on with is the same.
+
+    What an earlier run left is removed before a new one, which could otherwise go on with it.
+
+    Args:
+        run_dir: of the run.
+        config: a dataclass.
+        sources: what is learned from, by name as JSON has it: hashes, lest other data of the same place be taken.
+        resume: whether to go on.
+        leftovers: what an earlier run may have left beside its checkpoints.
+
+    Raises:
+        InputError: there is no run to go on with, or it is of another configuration or other sources.
+        StorageError: the folder cannot be written, or holds something else than a run.
+    """
+    text, noted = json.dumps(asdict(config), indent=1), {"format": FORMAT, **sources}
+    if resume:
+        _check_same(run_dir, text, noted)
         return
-    if not (run_dir / LAST).is_file() or not path.is_file():
-        raise InputError(f"{run_dir}: holds no run, expected {LAST} and {path.name}; start one without --resume")
-    if path.read_text() != text:
-        raise InputError(f"{path}: differs from the configuration asked for; resume with the same preset and --set")
+    _replaces_run(run_dir)
+    for path in [*run_dir.glob("*.ckpt"), *(run_dir / name for name in leftovers)]:
+        _remove(path)
+    write_bytes_atomically(run_dir / SOURCES, json.dumps(noted, indent=1).encode())
+    write_bytes_atomically(run_dir / CONFIG, text.encode())
+
+
+def checkpoint_of(run_dir: Path) -> Path:
+    """The checkpoint of a run's last whole epoch.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not (run_dir / LAST).is_file():
+        raise InputError(f"{run_dir}: holds no run with a whole epoch, expected {LAST}; start one without --resume")
+    return run_dir / LAST
+
+
+def _replaces_run(run_dir: Path) -> bool:
+    return replaces_folder(run_dir, manifest=SOURCES, format_=FORMAT, kind="run")
+
+
+def _check_same(run_dir: Path, config: str, sources: Mapping[str, Any]) -> None:
+    if not _replaces_run(run_dir) or not (run_dir / CONFIG).is_file():
+        raise InputError(f"{run_dir}: holds no run, expected {SOURCES} and {CONFIG}; start one without --resume")
+    if read_text(run_dir / CONFIG) != config:
+        raise InputError(
+            f"{run_dir / CONFIG}: differs from the configuration asked for; resume with the same preset and --set"
+        )
+    before = json.loads(read_text(run_dir / SOURCES))
+    if other := sorted(name for name in before.keys() | sources.keys() if before.get(name) != sources.get(name)):
+        raise InputError(
+            f"{run_dir / SOURCES}: the run began with other sources ({', '.join(other)}) than are given; resume with "
+            "those that it began with, or start one without --resume"
+        )
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: is of an earlier run and cannot be removed ({error.strerror})") from error

@@ -9,37 +9,43 @@ teacher that sees the map's 3D structure, which is trained first, unless --teach
 
 MODEL is a folder with an ONNX file and a manifest, which a robot loads without torch (of a teacher: its weights).
 Beside it, MODEL.run holds the log (tensorboard --logdir), the configuration, the weights and the last epoch's
-checkpoint; an interrupted training goes on with --resume. Several GPUs: --set fit.devices=4, or torchrun or Slurm.
+checkpoint; an interrupted training goes on with --resume and else the same words. Several GPUs: --set fit.devices=4, or
+torchrun or Slurm.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.places.checkpoints import MANIFEST, read_checkpoint, write_checkpoint
+from training.places.checkpoints import (
+    MANIFEST,
+    checkpoint_hash,
+    read_checkpoint,
+    replaces_checkpoint,
+    write_checkpoint,
+)
 from training.places.config import MODELS, PRESETS, PlacesConfig, chosen_config
 from training.places.data import Images
+from training.places.encoders import build_encoder, pretrained_hash
 from training.places.export import export
 from training.places.fitting import Start, Trained, train
 from training.places.teacher import TeacherEncoder
-from training.places.views import Views, joined, read_views
+from training.places.views import Views, joined, read_views, source_of
 from training.provenance import bar, revision
-from training.runs import LAST
+from training.runs import LAST, TEACHER, TEACHER_RUN, WEIGHTS, check_run_folder, claim
+from training.sources import file_hash, images_hash
 from vloc_ros.core.errors import InputError, VlocError
+from vloc_ros.inference.models import replaces_model
 from vloc_ros.storage.cameras import read_camera
-from vloc_ros.storage.manifests import MANIFEST as MAP_MANIFEST
-from vloc_ros.storage.maps import map_hash
-from vloc_ros.storage.text import read_text
 
-NO_TEACHER = "none"
+NO_TEACHER, OWN_TEACHER = "none", "its own"
 _COMPARED = 8
 
 
@@ -52,25 +58,89 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """What is to be learned from what.
+
+    Attributes:
+        args: of the command.
+        config: of the model.
+        run_dir: of its run.
+        views: of all maps,
+        images: and their pixels.
+        sources: the content of all that is given, see `runs.claim`.
+    """
+
+    args: argparse.Namespace
+    config: PlacesConfig
+    run_dir: Path
+    views: Views
+    images: Images
+    sources: Mapping[str, Any]
+
+
 def _run(args: argparse.Namespace) -> int:
     config = chosen_config(args.preset, args.set, model=args.model)
-    views = _views(args)
-    images = Images.of(views, in_memory=config.fit.in_memory, progress=bar)
     run_dir = args.run or args.out.with_name(f"{args.out.name}.run")
-    teacher = _teacher(args, config, views, images, run_dir)
+    _check_outputs(args, config, run_dir)
+    parts = _views(args)
+    sources, views = _sources(args, config, parts), joined(parts)
+    task = _Task(args, config, run_dir, views, Images.of(views, in_memory=config.fit.in_memory, progress=bar), sources)
+    _claim_once(task)
+    teacher = _teacher(task)
     # where the teacher's training was interrupted, the student's has not begun
     begun = args.teacher is not None or teacher is None or (run_dir / LAST).is_file()
-    start = Start(teacher, args.pretrained or args.weights is not None, args.weights, args.resume and begun)
-    trained = train(views, images, config, run_dir, start=start)
+    start = Start(teacher, _is_pretrained(args), args.weights, args.resume and begun, sources)
+    trained = train(views, task.images, config, run_dir, start=start)
     if rank_zero_only.rank == 0:
-        _write(trained, args, config, images, run_dir)
+        _write(trained, task)
     return 0
 
 
-def _write(trained: Trained, args: argparse.Namespace, config: PlacesConfig, images: Images, run_dir: Path) -> None:
-    training = _provenance(config, trained, args.map)
+def _check_outputs(args: argparse.Namespace, config: PlacesConfig, run_dir: Path) -> None:
+    """Before the work: what is written at the end must find its place."""
+    if rank_zero_only.rank:  # the first process may have begun to write
+        return
+    if config.model == "teacher":
+        replaces_checkpoint(args.out)
+    else:
+        replaces_model(args.out)
+        replaces_checkpoint(run_dir / WEIGHTS)
+    check_run_folder(run_dir, args.out)
+
+
+def _sources(args: argparse.Namespace, config: PlacesConfig, parts: Sequence[Views]) -> dict[str, Any]:
+    """What is given, by its content."""
+    named = args.teacher if args.teacher != NO_TEACHER else None
+    own = OWN_TEACHER if args.teacher is None and config.model == "student" else None
+    encoder = build_encoder(config, extent_m=1.0) if _is_pretrained(args) else None
+    return {
+        "maps": [source_of(folder) for folder in args.map],
+        "images": [images_hash(folder, part.paths) for folder, part in zip(args.images, parts, strict=True)],
+        "camera": file_hash(args.camera) if args.camera else None,
+        "teacher": checkpoint_hash(Path(named)) if named else own,
+        "weights": pretrained_hash(encoder, args.weights) if encoder else None,
+    }
+
+
+def _is_pretrained(args: argparse.Namespace) -> bool:
+    return args.pretrained or args.weights is not None
+
+
+@rank_zero_only
+def _claim_once(task: _Task) -> None:
+    """Before the teacher is trained, which is of this run too; one that was named may lie in the run's folder."""
+    leftovers = (TEACHER,) if task.args.teacher in (None, NO_TEACHER) else ()
+    claim(task.run_dir, task.config, task.sources, resume=task.args.resume, leftovers=leftovers)
+
+
+def _write(trained: Trained, task: _Task) -> None:
+    args, config, images = task.args, task.config, task.images
+    training = _provenance(trained, config, task.sources)
+    if task.sources["teacher"] == OWN_TEACHER:
+        training["teacher"] = checkpoint_hash(task.run_dir / TEACHER)
     teacher = config.model == "teacher"
-    weights = args.out if teacher else run_dir / "weights"
+    weights = args.out if teacher else task.run_dir / WEIGHTS
     write_checkpoint(weights, trained.encoder, config, extent_m=trained.extent_m, training=training)
     if not teacher:
         some = [images[i] for i in range(0, len(images.paths), max(1, len(images.paths) // _COMPARED))]
@@ -88,28 +158,28 @@ def _write(trained: Trained, args: argparse.Namespace, config: PlacesConfig, ima
     print(f"written: {args.out} ({size / 1e6:.2f} MB)")
 
 
-def _views(args: argparse.Namespace) -> Views:
+def _views(args: argparse.Namespace) -> list[Views]:
+    """Those of each map."""
     if len(args.map) != len(args.images):
         raise InputError(f"{len(args.map)} --map and {len(args.images)} --images, expected one folder for each map")
     camera = read_camera(args.camera) if args.camera else None
-    return joined([read_views(source, images, camera) for source, images in zip(args.map, args.images, strict=True)])
+    return [read_views(source, images, camera) for source, images in zip(args.map, args.images, strict=True)]
 
 
-def _teacher(
-    args: argparse.Namespace, config: PlacesConfig, views: Views, images: Images, run_dir: Path
-) -> TeacherEncoder | None:
+def _teacher(task: _Task) -> TeacherEncoder | None:
     """The one that is named, or one that is trained for the student; the baselines learn without."""
+    args, config = task.args, task.config
     if args.teacher == NO_TEACHER or (args.teacher is None and config.model != "student"):
         return None
-    folder = run_dir / "teacher" if args.teacher is None else Path(args.teacher)
+    folder = task.run_dir / TEACHER if args.teacher is None else Path(args.teacher)
     if args.teacher is None and not (args.resume and (folder / MANIFEST).is_file()):
-        run = run_dir / "teacher.run"
-        of_teacher = replace(config, model="teacher")
+        of_teacher, sources = replace(config, model="teacher"), {**task.sources, "teacher": None, "weights": None}
         print("the teacher first:")
-        trained = train(views, images, of_teacher, run, start=Start(resume=args.resume))
+        start = Start(resume=args.resume, sources=sources)
+        trained = train(task.views, task.images, of_teacher, task.run_dir / TEACHER_RUN, start=start)
         if rank_zero_only.rank == 0:
-            provenance = _provenance(of_teacher, trained, args.map)
-            write_checkpoint(folder, trained.encoder, of_teacher, extent_m=trained.extent_m, training=provenance)
+            training = _provenance(trained, of_teacher, sources)
+            write_checkpoint(folder, trained.encoder, of_teacher, extent_m=trained.extent_m, training=training)
         assert isinstance(trained.encoder, TeacherEncoder)
         return trained.encoder
     encoder, _ = read_checkpoint(folder)
@@ -143,25 +213,17 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _provenance(config: PlacesConfig, trained: Trained, maps: Sequence[Path]) -> dict[str, Any]:
+def _provenance(trained: Trained, config: PlacesConfig, sources: Mapping[str, Any]) -> dict[str, Any]:
     """How a model came about, for its manifest."""
     held_out = trained.held_out.as_dict() if trained.held_out else {}
     return {
         "config": asdict(config),
         # where nothing was counted there is no share, and JSON has no NaN
         "metrics": {"held_out": {name: None if value != value else value for name, value in held_out.items()}},
-        "maps": [_named(folder) for folder in maps],
+        **sources,
         "git": revision(),
         "seed": config.fit.seed,
     }
-
-
-def _named(folder: Path) -> dict[str, str | None]:
-    """What a map is called, and which state of it was learned from."""
-    path = folder / MAP_MANIFEST
-    if not path.is_file():
-        return {"name": folder.resolve().name, "hash": None}
-    return {"name": json.loads(read_text(path)).get("name") or folder.resolve().name, "hash": map_hash(folder)}
 
 
 if __name__ == "__main__":

@@ -187,9 +187,31 @@ def test_a_missing_bag_is_named(tmp_path: Path) -> None:
 
 def test_keyframes_are_found_again_by_their_names(bag: Path) -> None:
     names = ["hall/" + image.name for image in images_from_bag(bag)][::-1]
-    found = images_of_names(bag, names)
-    assert [load()[0, 0, 0] for load in found] == [image.load()[0, 0, 0] for image in images_from_bag(bag)][::-1]
+    found = dict(images_of_names(bag, names))
+    assert [found[k][0, 0, 0] for k in range(len(names))] == [i.load()[0, 0, 0] for i in images_from_bag(bag)][::-1]
     with pytest.raises(
         InputError, match=rf"holds 1 of the map's 3 images, missing are kitchen, {_stamp_ns(0) + 1:019}; "
     ):
-        images_of_names(bag, ["kitchen", names[0], f"{_stamp_ns(0) + 1:019}"])
+        list(images_of_names(bag, ["kitchen", names[0], f"{_stamp_ns(0) + 1:019}"]))
+
+
+def test_an_image_is_decoded_when_its_turn_comes(bag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+
+    def counted(message: Any) -> Any:
+        decoded.append(messages.stamp_ns_of(message))
+        return messages.image_of(message)
+
+    names = [image.name for image in images_from_bag(bag)]
+    monkeypatch.setattr(bag_images, "image_of", counted)
+    for count, (k, _) in enumerate(images_of_names(bag, names), start=1):
+        assert decoded == [int(name) for name in names[:count]]
+        assert k == count - 1
+
+
+def test_one_image_is_not_that_of_two_keyframes(bag: Path) -> None:
+    """Of a map of two bags whose clocks began alike, such as simulated ones."""
+    names = [folder + image.name for folder in ("", "visit2/") for image in images_from_bag(bag)]
+    twice = rf"the keyframes {names[0]} and visit2/{names[0]}, expected one .* give them with --images"
+    with pytest.raises(InputError, match=twice):
+        list(images_of_names(bag, names))

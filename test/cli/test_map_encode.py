@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from plane_scene import CAMERA, SceneFolder, poses, write_images
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.live import models
 from vloc_ros.cli.main import main
+from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Pose
 from vloc_ros.inference.encoder import read_encoder
+from vloc_ros.mapping import encoding
 from vloc_ros.storage.maps import map_hash, read_map, write_map
 
 LARGE = ("--set", "proposals.whole_map_max_points=0", "--set", "proposals.places_top_k=4")
@@ -68,7 +71,7 @@ def test_a_map_is_encoded_in_place(
     hash_ = read_encoder(student).hash
     out = capsys.readouterr().out
     assert f"8 keyframes encoded by {hash_[:12]}, 48 values each" in out
-    assert f"map {map_hash(folder)[:12]} written: {folder}" in out
+    assert f"map {map_hash(folder)[:12]} replaced: {folder} (" in out
     assert map_hash(folder) != map_hash(scene_folder.map)
     assert read_map(folder, mapped=False).places["student"].encoder == hash_
     assert run("map", "info", folder) == 0
@@ -147,6 +150,57 @@ def test_what_cannot_be_leaves_the_map_as_it_was(
     assert run("map", "encode", folder, *(named.get(word, word) for word in words)) == 1
     assert reason in capsys.readouterr().err
     assert map_hash(folder) == map_hash(scene_folder.map)
+
+
+def test_a_new_folder_is_said_to_be_written(
+    scene_folder: SceneFolder, student: Path, keyframes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (scene_folder.map, "--model", student, "--images", keyframes, "--out", tmp_path / "new")
+    for said in ("written", "replaced"):
+        assert run("map", "encode", *words) == 0
+        assert f"{said}: {tmp_path / 'new'}" in capsys.readouterr().out
+
+
+def test_what_is_no_map_stays_and_no_work_is_done(
+    scene_folder: SceneFolder,
+    student: Path,
+    keyframes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("the images were read before the output was looked at")
+
+    monkeypatch.setattr("vloc_ros.storage.images.read_image", worked)
+    (tmp_path / "photo.png").write_bytes(b"precious")
+    words = (scene_folder.map, "--model", student, "--images", keyframes, "--out", tmp_path)
+    assert run("map", "encode", *words) == 1
+    assert "holds photo.png and no map" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_a_map_that_was_changed_meanwhile_is_not_overwritten(
+    scene_folder: SceneFolder,
+    student: Path,
+    keyframes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "map"
+    shutil.copytree(scene_folder.map, folder)
+
+    def slowly(landmark_map: LandmarkMap, *words: Any) -> LandmarkMap:
+        write_map(replace(landmark_map, name="renamed by somebody"), folder)
+        return at_once(landmark_map, *words)
+
+    at_once = encoding.encoded
+    monkeypatch.setattr(encoding, "encoded", slowly)
+    assert run("map", "encode", folder, "--model", student, "--images", keyframes) == 1
+    assert "it was changed meanwhile; run the command again" in capsys.readouterr().err
+    assert read_map(folder).name == "renamed by somebody"
+    assert run("map", "encode", folder, "--model", student, "--images", keyframes, "--out", tmp_path / "new") == 0
 
 
 def test_an_update_says_that_the_index_is_dropped(

@@ -70,7 +70,19 @@ def test_what_is_of_another_kind_stays_and_no_work_is_done(
     assert (tmp_path / own).read_bytes() == _FOREIGN
 
 
-@pytest.mark.parametrize(("at", "content"), [(page_at, b" <!doctype HTML>"), (json_at, b"\n{}"), (json_at, b"[]")])
+_BOM = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    ("at", "content"),
+    [
+        (page_at, b" <!doctype HTML>"),
+        (page_at, _BOM + b"<html>"),
+        (json_at, b"\n{}"),
+        (json_at, b"[]"),
+        (json_at, _BOM + b'{"a": [1]}'),
+    ],
+)
 def test_files_of_the_kind_and_empty_ones_are_replaced(at, content: bytes, tmp_path: Path) -> None:
     assert not at(tmp_path / "new").replaces
     for old in (content, b""):
@@ -80,6 +92,32 @@ def test_files_of_the_kind_and_empty_ones_are_replaced(at, content: bytes, tmp_p
         at(tmp_path)
     os.mkfifo(tmp_path / "pipe")  # is not waited for
     assert not at(tmp_path / "pipe").replaces
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[tool.ruff]\nline-length = 120\n",
+        b"[section]\nkey = 1\n",
+        b"{cut",
+        b"12",
+        b"[" * 100_000,
+        _BOM,
+        b"[]\xff",
+        b" ",
+    ],
+)
+def test_what_only_begins_like_json_stays(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(content)
+    with pytest.raises(InputError, match=r"pyproject\.toml: exists and is no JSON file"):
+        json_at(tmp_path / "pyproject.toml")
+
+
+def test_what_is_too_large_for_a_result_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vloc_ros.cli.outputs._JSON_MOST_BYTES", 10)
+    (tmp_path / "archive.json").write_bytes(b"[1, 2]      and more")  # whose beginning is JSON
+    with pytest.raises(InputError, match="exists and is no JSON file"):
+        json_at(tmp_path / "archive.json")
 
 
 @pytest.mark.parametrize("at", [map_at, results_at])

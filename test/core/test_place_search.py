@@ -70,4 +70,17 @@ def test_few_keyframes_are_all_found_and_nothing_is_like_what_is_not_finite(most
     search = PlaceSearch(np.eye(3, 8, dtype=np.float32), most_values_exact=most_values_exact)
     assert search.best(np.eye(1, 8, k=1, dtype=np.float32), 20)[0] == 1
     assert len(search.best(np.eye(1, 8, dtype=np.float32), 20)) == 3
-    assert len(search.best(np.full((1, 8), np.nan, np.float32), 2)) == 0
+    for count in (2, 20):
+        assert len(search.best(np.full((2, 8), np.nan, np.float32), count)) == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("most_values_exact", [MOST_VALUES_EXACT, 0])
+def test_a_view_that_is_not_finite_leaves_the_others_their_say(most_values_exact: int, bad: float) -> None:
+    descriptors = _walk(400)
+    search = PlaceSearch(descriptors, most_values_exact=most_values_exact)
+    views = descriptors[[30, 200, 310]].copy()
+    expected = search.best(views[[0, 2]], 5)
+    views[1, 3] = bad
+    np.testing.assert_array_equal(search.best(views, 5), expected)
+    np.testing.assert_array_equal(search.best(views, 400), search.best(views[[0, 2]], 400))

@@ -29,6 +29,7 @@ class Numbered:
 
     hash: str = "a" * 64
     dimension: int = 2
+    images_at_once: int = 8
 
     def encode(self, images: Sequence[Array]) -> Array:
         return _on_circle(np.array([image[0, 0] for image in images], float))

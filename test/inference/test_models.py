@@ -5,7 +5,8 @@ import pytest
 from graphs import recognizer_graph, recognizer_manifest, write_recognizer
 
 from vloc_ros.core.errors import ModelError
-from vloc_ros.inference.models import read_model, write_model
+from vloc_ros.inference.models import read_model, replaces_model, write_model
+from vloc_ros.storage.atomic import StorageError
 
 
 def _refused(folder: Path, reason: str, kind: str = "recognizer") -> None:
@@ -62,3 +63,18 @@ def test_another_kind_or_format_is_refused(tmp_path: Path) -> None:
     _refused(folder, "format version 2, this installation reads 1")
     (folder / "manifest.json").write_text(json.dumps({"format": "vloc_ros map"}))
     _refused(folder, "is not the manifest of a model")
+
+
+def test_only_a_model_is_replaced(tmp_path: Path) -> None:
+    folder = write_recognizer(tmp_path / "model")
+    assert replaces_model(folder)
+    write_model(folder, recognizer_graph(), recognizer_manifest())
+    (tmp_path / "map").mkdir()
+    (tmp_path / "map" / "manifest.json").write_text('{"format": "vloc_ros map"}')
+    for refused in (lambda: replaces_model(tmp_path / "map"), lambda: write_recognizer(tmp_path / "map")):
+        with pytest.raises(StorageError, match=r"manifest\.json of format 'vloc_ros map', expected nothing or a model"):
+            refused()
+    assert [path.name for path in (tmp_path / "map").iterdir()] == ["manifest.json"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file"):
+        write_recognizer(tmp_path / "file" / "model")

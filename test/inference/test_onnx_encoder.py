@@ -45,6 +45,8 @@ def test_a_graph_for_so_many_images_at_a_time_describes_any_number(tmp_path: Pat
     images = [_image(seed) for seed in range(count)]
     found, expected = (read_encoder(tmp_path / name).encode(images) for name in ("two", "any"))
     np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert read_encoder(tmp_path / "two").images_at_once == 2
+    assert read_encoder(tmp_path / "any").images_at_once > 2
 
 
 def test_an_encoder_is_named_by_the_models_hash(tmp_path: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -41,8 +40,8 @@ _CONFIG = MappingConfig(vocabulary_words=8, calibration_gap_m=0.0)
 _CAMERA = Camera("PINHOLE", 400, 300, (330.0, 330.0, 200.0, 150.0))
 
 
-def _loaders(landmark_map: LandmarkMap, folder: Path) -> list[Callable[[], Array]]:
-    return [partial(read_image, path) for path in keyframe_paths(landmark_map, folder)]
+def _images(landmark_map: LandmarkMap, folder: Path) -> Iterator[tuple[int, Array]]:
+    return enumerate(map(read_image, keyframe_paths(landmark_map, folder)))
 
 
 def _localizer(landmark_map: LandmarkMap):
@@ -94,7 +93,7 @@ def _found(landmark_map: LandmarkMap, room: Room, encoder: OnnxEncoder) -> int:
 def test_images_are_found_by_the_keyframes_that_the_encoder_finds(
     room: Room, encoder: OnnxEncoder, tmp_path: Path
 ) -> None:
-    write_map(encoded(room.landmark_map, _loaders(room.landmark_map, room.images), encoder), tmp_path / "map")
+    write_map(encoded(room.landmark_map, _images(room.landmark_map, room.images), encoder), tmp_path / "map")
     back = read_map(tmp_path / "map")
     right = _found(back, room, encoder)
     assert right >= 6
@@ -104,7 +103,7 @@ def test_images_are_found_by_the_keyframes_that_the_encoder_finds(
 
 
 def test_all_else_of_a_map_stays_and_comes_back_from_disk(room: Room, encoder: OnnxEncoder, tmp_path: Path) -> None:
-    whole = encoded(room.landmark_map, _loaders(room.landmark_map, room.images), encoder)
+    whole = encoded(room.landmark_map, _images(room.landmark_map, room.images), encoder)
     assert replace(whole, places=room.landmark_map.places).places.keys() == {"vlad"}
     for name in ("points", "codes", "keyframes", "landmarks", "scenes", "provenance"):
         assert getattr(whole, name) is getattr(room.landmark_map, name)
@@ -118,7 +117,7 @@ def test_all_else_of_a_map_stays_and_comes_back_from_disk(room: Room, encoder: O
         back.places["vlad"].descriptors, read_map_of(room, tmp_path).places["vlad"].descriptors
     )
     assert write_map(back, tmp_path / "again") == digest
-    assert write_map(encoded(back, _loaders(back, room.images), encoder), tmp_path / "twice") == digest
+    assert write_map(encoded(back, _images(back, room.images), encoder), tmp_path / "twice") == digest
 
 
 def read_map_of(room: Room, folder: Path) -> LandmarkMap:
@@ -132,25 +131,59 @@ def test_images_that_are_missing_are_counted_and_named(room: Room, encoder: Onnx
         (tmp_path / name).symlink_to(room.images / name)
     names = r"frame-000000\.png, frame-000001\.png, frame-000002\.png, \.\.\.;"
     with pytest.raises(InputError, match=rf"holds 28 of the map's 32 images, missing are {names}"):
-        encoded(room.landmark_map, _loaders(room.landmark_map, tmp_path), encoder)
+        encoded(room.landmark_map, _images(room.landmark_map, tmp_path), encoder)
 
 
 def test_images_of_another_size_are_not_the_maps(room: Room, encoder: OnnxEncoder, tmp_path: Path) -> None:
     for name in room.landmark_map.keyframes.names:
         cv2.imwrite(str(tmp_path / name), cv2.imread(str(room.images / name))[::2, ::2])
     with pytest.raises(InputError, match=r"frame-000000\.png is 200x150, the map's image of this name 400x300"):
-        encoded(room.landmark_map, _loaders(room.landmark_map, tmp_path), encoder)
+        encoded(room.landmark_map, _images(room.landmark_map, tmp_path), encoder)
 
 
 def test_a_description_that_is_none_is_refused(room: Room) -> None:
     class Broken:
-        hash, dimension = "c" * 64, 2
+        hash, dimension, images_at_once = "c" * 64, 2, 4
 
         def encode(self, images: Sequence[Array]) -> Array:
             return np.full((len(images), 2), np.nan, np.float32)
 
     with pytest.raises(ModelError, match=r"describes frame-000000\.png by values that are not finite"):
-        encoded(room.landmark_map, _loaders(room.landmark_map, room.images), Broken())
+        encoded(room.landmark_map, _images(room.landmark_map, room.images), Broken())
+
+
+class Counting:
+    """Describes an image by its brightness, and notes how many it was given at a time."""
+
+    hash, dimension = "c" * 64, 1
+
+    def __init__(self, images_at_once: int) -> None:
+        self.images_at_once, self.given = images_at_once, list[int]()
+
+    def encode(self, images: Sequence[Array]) -> Array:
+        self.given.append(len(images))
+        return np.array([[image.mean() / 255] for image in images], np.float32)
+
+
+def test_an_encoder_is_given_as_many_images_as_it_takes_at_once_in_any_order(room: Room) -> None:
+    images = list(_images(room.landmark_map, room.images))
+    single, several = Counting(1), Counting(5)
+    expected = encoded(room.landmark_map, images, single).places["student"].descriptors
+    found = encoded(room.landmark_map, images[::-1], several).places["student"].descriptors
+    assert (single.given, several.given) == ([1] * 32, [5] * 6 + [2])
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_no_more_images_are_read_than_are_encoded_at_once(room: Room) -> None:
+    encoder, ahead = Counting(5), []
+
+    def images() -> Iterator[tuple[int, Array]]:
+        for k, image in _images(room.landmark_map, room.images):
+            ahead.append(k - sum(encoder.given))
+            yield k, image
+
+    encoded(room.landmark_map, images(), encoder)
+    assert max(ahead) == 4
 
 
 # where keyframes come from is told by their rows, which say "map, keyframe"
@@ -244,8 +277,8 @@ def test_a_merged_maps_images_lie_in_folders_by_scene(tmp_path: Path, encoder: O
             _in_frame(replace(scene.landmark_map, keyframes=replace(scene.landmark_map.keyframes, names=names)), name)
         )
     whole = merged(maps, name="house", config=_CONFIG)
-    at_once = encoded(whole, _loaders(whole, tmp_path), encoder)
+    at_once = encoded(whole, _images(whole, tmp_path), encoder)
     apart = merged(
-        [encoded(m, _loaders(m, tmp_path / m.frame_ids[0]), encoder) for m in maps], name="house", config=_CONFIG
+        [encoded(m, _images(m, tmp_path / m.frame_ids[0]), encoder) for m in maps], name="house", config=_CONFIG
     )
     np.testing.assert_array_equal(at_once.places["student"].descriptors, apart.places["student"].descriptors)

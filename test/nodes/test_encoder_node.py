@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ class Encoded:
 @pytest.fixture(scope="module")
 def maps(wall: Wall, tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     folder = tmp_path_factory.mktemp("encoded")
-    images = [partial(wall.scene.image, view) for view in poses(8, seed=99)]
+    images = list(enumerate(map(wall.scene.image, poses(8, seed=99))))
     for name, shift in (("student", 0.0), ("other", 1.0)):
         encoder = read_encoder(write_encoder(folder / name, shift=shift))
         write_map(encoded(wall.scene.landmark_map, images, encoder), folder / "maps" / f"by_{name}")

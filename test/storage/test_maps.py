@@ -12,6 +12,7 @@ from stored_map import POINTS, array_file, contents, edit, make_map, refused, sw
 from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.landmark_map import Keyframes
+from vloc_ros.storage.atomic import StorageError
 from vloc_ros.storage.maps import map_bytes, map_files, map_hash, read_manifest, read_map, write_map
 
 
@@ -65,6 +66,18 @@ def test_the_same_content_gives_the_same_files_wherever_it_comes_from(folder: Pa
 def test_other_content_gives_another_hash(folder: Path, tmp_path: Path) -> None:
     assert write_map(make_map(seed=1), tmp_path / "other") != map_hash(folder)
     assert write_map(replace(make_map(), name="other"), tmp_path / "named") != map_hash(folder)
+
+
+def test_only_the_map_that_was_meant_is_replaced(tmp_path: Path) -> None:
+    first = write_map(make_map(), tmp_path / "map")
+    second = write_map(replace(make_map(), name="other"), tmp_path / "map", replacing=first)
+    before = contents(tmp_path / "map")
+    with pytest.raises(StorageError, match=f"holds the map {second[:12]} now, expected {first[:12]}"):
+        write_map(make_map(), tmp_path / "map", replacing=first)
+    assert contents(tmp_path / "map") == before
+    with pytest.raises(MapError, match="holds no map"):
+        write_map(make_map(), tmp_path / "gone", replacing=first)
+    assert not (tmp_path / "gone").exists()
 
 
 def test_files_and_bytes(folder: Path, tmp_path: Path) -> None:

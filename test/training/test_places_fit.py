@@ -29,6 +29,7 @@ from training.places.views import Views, joined, views_of_map
 from vloc_ros.core.errors import ConfigError, InputError, ModelError
 from vloc_ros.core.pose import Array
 from vloc_ros.mapping.images import silent
+from vloc_ros.storage.atomic import StorageError
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,13 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     assert not again.training
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
+
+
+def test_a_map_is_not_written_over_by_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text('{"format": "vloc_ros map"}')
+    with pytest.raises(StorageError, match="of format 'vloc_ros map', expected nothing or a set of weights"):
+        checkpoint(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from plane_scene import CAMERA
 from training.places.config import MiningConfig
 from training.places.labels import overlap_of
 from training.places.mining import Miner
-from training.places.views import joined, read_views, views_of_map
-from vloc_ros.core.errors import InputError
+from training.places.views import joined, read_views, source_of, views_of_map
+from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.pose import Array
 from vloc_ros.storage.maps import write_map
 
@@ -107,11 +107,26 @@ def test_a_colmap_model_becomes_the_same_views(tmp_path: Path, suffix: str) -> N
         model.add_point3D(landmark_map.points[point].astype(float), pycolmap.Track(elements))
     (tmp_path / "model").mkdir()
     (model.write_binary if suffix == "bin" else model.write_text)(tmp_path / "model")
+    (tmp_path / "model" / "manifest.json").write_text("somebody else's")
+    named = source_of(tmp_path / "model")
+    assert named["name"] == "model"
+    assert source_of(tmp_path / "model") == named
     views = read_views(tmp_path / "model", images)
     assert np.allclose(views.translations, expected.translations)
     assert np.allclose(views.rotations, expected.rotations)
     assert np.array_equal(overlap_of(views).shared.toarray(), overlap_of(expected).shared.toarray())
     assert np.allclose(np.sort(views.uv, axis=0), np.sort(expected.uv, axis=0), atol=1e-3)
+    model.delete_point3D(min(model.points3D))
+    (model.write_binary if suffix == "bin" else model.write_text)(tmp_path / "model")
+    assert source_of(tmp_path / "model")["hash"] != named["hash"]
+
+
+def test_a_map_is_named_by_its_manifest(tmp_path: Path) -> None:
+    digest = write_map(wall_map(4)[1], tmp_path / "map")
+    assert source_of(tmp_path / "map") == {"name": "wall", "hash": digest}
+    (tmp_path / "map" / "manifest.json").write_text("{")
+    with pytest.raises(MapError, match="is cut short or no JSON"):
+        source_of(tmp_path / "map")
 
 
 def corridor() -> Array:

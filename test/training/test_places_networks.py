@@ -19,7 +19,7 @@ from training import cost
 from training.places.baselines import Gem, NetVlad
 from training.places.config import PRESETS, SpatialConfig
 from training.places.crossvit import StudentEncoder, bicubic
-from training.places.encoders import build_encoder, embedded, start_from_pretrained
+from training.places.encoders import build_encoder, embedded, pretrained_hash, start_from_pretrained
 from training.places.teacher import MetricRotary, RotaryAttention, TeacherEncoder, positions
 from vloc_ros.core.errors import InputError
 
@@ -166,6 +166,11 @@ def test_a_file_of_weights_is_taken_over(tmp_path: Path) -> None:
         encoder = build_encoder(tiny(model="resnet18-gem"), extent_m=1.0)
         start_from_pretrained(encoder, tmp_path / name)
         assert all(torch.equal(value, given[name]) for name, value in encoder.backbone.state_dict().items())
+    hashes = {pretrained_hash(encoder, tmp_path / name) for name in ("resnet18.safetensors", "resnet18.pth")}
+    assert len(hashes) == 1  # of the values, whatever file they are in
+    given["conv1.weight"][0, 0, 0, 0] += 1
+    torch.save(given, tmp_path / "other.pth")
+    assert pretrained_hash(encoder, tmp_path / "other.pth") not in hashes
     with pytest.raises(InputError, match=r"only \d+ of the backbone's \d+ weights fit"):
         start_from_pretrained(build_encoder(tiny(), extent_m=1.0), tmp_path / "resnet18.pth")
     with pytest.raises(InputError, match="cannot be had"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from training import recognizer_scores
 from training.recognizer import main
 from vloc_ros.inference.models import read_model
 from vloc_ros.storage.cameras import write_camera
-from vloc_ros.storage.maps import map_hash, read_map
+from vloc_ros.storage.maps import map_hash, read_map, write_map
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,7 @@ def keyframe_images(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPath
     return folder
 
 
-def command(scene_folder: SceneFolder, images: Path, out: Path, *more: str) -> int:
+def command(scene_folder: SceneFolder, images: Path, out: Path, *more: object) -> int:
     camera = out.parent / "camera.yaml"
     write_camera(camera, CAMERA, name="camera")
     quick = [*TINY, "images.versions=2", "fit.epochs=2", "fit.held_out=0.25"]
@@ -59,6 +61,42 @@ def test_what_is_missing_is_one_line(
     assert error.startswith("recognizer: ")
     assert "missing are 0.png, 1.png, 2.png, ..." in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("named", ["out", "run"])
+def test_a_map_is_not_written_over(
+    scene_folder: SceneFolder,
+    keyframe_images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+) -> None:
+    """Nor is anything trained before that is seen."""
+
+    def trained(*_: object, **__: object) -> None:
+        raise AssertionError("examples were made before the folders were looked at")
+
+    monkeypatch.setattr("training.recognizer.examples_of", trained)
+    folder = tmp_path / "map"
+    shutil.copytree(scene_folder.map, folder)
+    out, run = (folder, tmp_path / "run") if named == "out" else (tmp_path / "model", folder)
+    assert command(scene_folder, keyframe_images, out, "--run", run) == 1
+    assert "name an empty or new folder" in capsys.readouterr().err
+    assert map_hash(folder) == map_hash(scene_folder.map)
+    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in scene_folder.map.iterdir())
+
+
+def test_a_run_does_not_go_on_with_another_map(
+    scene_folder: SceneFolder, keyframe_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(scene_folder, keyframe_images, tmp_path / "model") == 0
+    assert command(scene_folder, keyframe_images, tmp_path / "model", "--resume") == 0
+    other = tmp_path / "other"
+    write_map(replace(read_map(scene_folder.map), name="other"), other)
+    capsys.readouterr()
+    assert command(replace(scene_folder, map=other), keyframe_images, tmp_path / "model", "--resume") == 1
+    assert "other sources (map) than are given" in capsys.readouterr().err
 
 
 def test_a_model_is_scored_on_other_images(

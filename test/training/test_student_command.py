@@ -9,11 +9,14 @@ import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
-from places_world import TINY, wall_map, write_wall
+from places_world import TINY, tiny, wall_map, write_wall
+from safetensors.torch import save_file
 
-from training.places.checkpoints import read_checkpoint
+from training.places.checkpoints import checkpoint_hash, read_checkpoint
+from training.places.encoders import build_encoder, pretrained_hash
 from training.places.teacher import TeacherEncoder
 from training.student import main
+from vloc_ros.core.errors import InputError
 from vloc_ros.inference.models import read_model
 from vloc_ros.storage.maps import map_hash, write_map
 
@@ -53,6 +56,8 @@ def test_a_student_comes_with_its_teacher(
     assert training["maps"] == [{"name": "wall", "hash": map_hash(places[0].map)}]
     assert training["config"]["network"]["size"] == 48
     run = tmp_path / "model.run"
+    assert training["teacher"] == checkpoint_hash(run / "teacher")
+    assert training["weights"] is None
     assert isinstance(read_checkpoint(run / "teacher")[0], TeacherEncoder)
     assert read_checkpoint(run / "weights")[1].model == "student"
     assert command(places[:1], tmp_path / "model", "--resume") == 0
@@ -66,6 +71,66 @@ def test_a_teacher_of_several_maps_serves_any_student(places: list[Place], tmp_p
     assert command(places, tmp_path / "teacher", "--model", "teacher") == 0
     assert sorted(path.name for path in (tmp_path / "teacher").iterdir()) == ["manifest.json", "weights.safetensors"]
     assert command(places[:1], tmp_path / "student", "--teacher", str(tmp_path / "teacher")) == 0
+    training = read_model(tmp_path / "student", kind="place encoder").entry("training")
+    assert training["teacher"] == checkpoint_hash(tmp_path / "teacher")
+
+
+def test_weights_that_a_student_began_with_are_named_by_their_hash(places: list[Place], tmp_path: Path) -> None:
+    encoder = build_encoder(tiny(), extent_m=1.0)
+    save_file(encoder.backbone.state_dict(), tmp_path / "weights.safetensors")
+    words = ("--teacher", "none", "--weights", str(tmp_path / "weights.safetensors"))
+    assert command(places[:1], tmp_path / "model", *words) == 0
+    training = read_model(tmp_path / "model", kind="place encoder").entry("training")
+    assert training["weights"] == pretrained_hash(encoder, tmp_path / "weights.safetensors")
+    assert training["teacher"] is None
+
+
+def test_a_run_that_was_cut_short_does_not_go_on_with_an_earlier_one(
+    places: list[Place], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another map in the same folder, whose teacher and checkpoint are still there."""
+    assert command(places[:1], tmp_path / "model") == 0
+    assert command(places[1:], tmp_path / "model", "--resume") == 1
+    assert "other sources (images, maps) than are given" in capsys.readouterr().err
+
+    def cut(*_: object, **__: object) -> None:
+        raise InputError("cut short")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.student.train", cut)
+        assert command(places[1:], tmp_path / "model") == 1
+    assert "cut short" in capsys.readouterr().err
+    assert not (tmp_path / "model.run" / "teacher").exists()
+    assert command(places[1:], tmp_path / "model", "--resume") == 1
+    assert "other sources (images, maps) than are given" in capsys.readouterr().err
+    assert command(places[1:], tmp_path / "model") == 0
+    maps = read_model(tmp_path / "model", kind="place encoder").entry("training", "maps")
+    assert maps == [{"name": "wall", "hash": map_hash(places[1].map)}]
+
+
+@pytest.mark.parametrize("words", [["--teacher", "none"], ["--model", "teacher"], ["--model", "resnet18-gem"]])
+@pytest.mark.parametrize("named", ["out", "run"])
+def test_a_map_is_not_written_over(
+    places: list[Place],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    named: str,
+) -> None:
+    """Nor is anything trained before that is seen."""
+
+    def trained(*_: object, **__: object) -> None:
+        raise AssertionError("the images were read before the folders were looked at")
+
+    monkeypatch.setattr("training.student.read_views", trained)
+    folder, hash_ = places[0].map, map_hash(places[0].map)
+    before = sorted(path.name for path in folder.iterdir())
+    out, run = (folder, tmp_path / "run") if named == "out" else (tmp_path / "model", folder)
+    assert command(places[:1], out, "--run", str(run), *words) == 1
+    assert "name an empty or new folder" in capsys.readouterr().err
+    assert map_hash(folder) == hash_
+    assert sorted(path.name for path in folder.iterdir()) == before
 
 
 def test_a_baseline_is_trained_by_the_same_command(places: list[Place], tmp_path: Path) -> None:

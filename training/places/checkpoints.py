@@ -15,17 +15,31 @@ from training.places.encoders import Encoder, build_encoder
 from vloc_ros.core.config import config_from_mapping
 from vloc_ros.core.errors import ConfigError, InputError, ModelError
 from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.output_folders import replaces_folder
 from vloc_ros.storage.text import read_text
 
 FORMAT = "vloc_ros weights"
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 
 
+def replaces_checkpoint(folder: Path) -> bool:
+    """Whether weights that are written there replace others.
+
+    Raises:
+        StorageError: something else is there, such as a map, whose manifest has the same name.
+    """
+    return replaces_folder(folder, manifest=MANIFEST, format_=FORMAT, kind="set of weights")
+
+
 def write_checkpoint(
     folder: Path, encoder: Encoder, config: PlacesConfig, *, extent_m: float, training: Mapping[str, Any]
 ) -> None:
-    """Write weights, and the manifest last: a folder whose writing was interrupted is refused when it is read."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write weights, and the manifest last: a folder whose writing was interrupted is refused when it is read.
+
+    Raises:
+        StorageError: the folder cannot be written, or holds something else than weights.
+    """
+    replaces_checkpoint(folder)
     weights = save({name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()})
     content = {
         "format": FORMAT,
@@ -36,6 +50,18 @@ def write_checkpoint(
     }
     write_bytes_atomically(folder / WEIGHTS, weights)
     write_bytes_atomically(folder / MANIFEST, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """SHA-256 of the weights, as their manifest has it.
+
+    Raises:
+        ModelError: there are none.
+    """
+    try:
+        return str(json.loads(read_text(folder / MANIFEST))["hash"])
+    except (InputError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(f"{folder}: holds no weights that can be read ({error})") from error
 
 
 def read_checkpoint(folder: Path) -> tuple[Encoder, PlacesConfig]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import timm
@@ -14,6 +15,8 @@ from training.places.config import PlacesConfig
 from training.places.crossvit import StudentEncoder
 from training.places.teacher import TeacherEncoder
 from vloc_ros.core.errors import InputError
+
+_NO_TEACHERS = "nobody publishes weights of the teacher; start it without --pretrained and --weights"
 
 Encoder = StudentEncoder | TeacherEncoder | PooledEncoder
 
@@ -47,7 +50,7 @@ def start_from_pretrained(encoder: Encoder, path: Path | None = None) -> int:
         InputError: they cannot be had, or hardly any fits.
     """
     if isinstance(encoder, TeacherEncoder):
-        raise InputError("nobody publishes weights of the teacher; start it without --pretrained")
+        raise InputError(_NO_TEACHERS)
     found, wanted = _weights(encoder.pretrained_name, path), encoder.backbone.state_dict()
     # timm numbers the layers of a network that gives features with underscores
     found = {name if name in wanted else name.replace(".", "_", 1): value for name, value in found.items()}
@@ -59,6 +62,22 @@ def start_from_pretrained(encoder: Encoder, path: Path | None = None) -> int:
         )
     encoder.backbone.load_state_dict(fitting, strict=False)
     return len(fitting)
+
+
+def pretrained_hash(encoder: Encoder, path: Path | None = None) -> str:
+    """SHA-256 of the weights that `start_from_pretrained` looks among, by their names and values.
+
+    Raises:
+        InputError: they cannot be had.
+    """
+    if isinstance(encoder, TeacherEncoder):
+        raise InputError(_NO_TEACHERS)
+    digest = hashlib.sha256()
+    for name, value in sorted(_weights(encoder.pretrained_name, path).items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _weights(name: str, path: Path | None) -> dict[str, Tensor]:

@@ -7,8 +7,8 @@ that are held out are found long before the encoder is good.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from training.places.ranking import RankingScores, ranking_scores
 from training.places.teacher import TeacherEncoder
 from training.places.truth import sharing
 from training.places.views import Views
-from training.runs import LAST, claim, first_epoch, held_out_stretches, last_epoch, scheduled, trainer_of
+from training.runs import checkpoint_of, claim, first_epoch, held_out_stretches, last_epoch, scheduled, trainer_of
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Array
 from vloc_ros.inference.preprocessing import Preprocessing
@@ -49,12 +49,14 @@ class Start:
         pretrained: take over weights of the backbone,
         weights: from this file, not from the network.
         resume: go on after the last whole epoch of a run.
+        sources: what all this and the images are, see `runs.claim`.
     """
 
     teacher: TeacherEncoder | None = None
     pretrained: bool = False
     weights: Path | None = None
     resume: bool = False
+    sources: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,14 +118,17 @@ def train(
         )
     if not start.resume:
         start_clusters(encoder, learned, seed=config.fit.seed)
-    _claim_once(run_dir, config, resume=start.resume)
+    _claim_once(run_dir, config, start)
+    checkpoint = checkpoint_of(run_dir) if start.resume else None
     fitted = _Fit(encoder, start.teacher, learned, miner, rest, _positives(views, held, config), config)
-    _fit(fitted, run_dir, config, callbacks, resume=start.resume)
+    _fit(fitted, run_dir, config, callbacks, checkpoint)
     encoder = encoder.cpu().eval()
     return Trained(encoder, fitted.held_out_scores(), extent_m, preprocessing)
 
 
-def _fit(fitted: _Fit, run_dir: Path, config: PlacesConfig, callbacks: Sequence[Callback], *, resume: bool) -> None:
+def _fit(
+    fitted: _Fit, run_dir: Path, config: PlacesConfig, callbacks: Sequence[Callback], checkpoint: Path | None
+) -> None:
     fit = config.fit
     trainer = trainer_of(
         run_dir,
@@ -138,7 +143,7 @@ def _fit(fitted: _Fit, run_dir: Path, config: PlacesConfig, callbacks: Sequence[
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging
-        trainer.fit(fitted, ckpt_path=run_dir / LAST if resume else None, weights_only=True)
+        trainer.fit(fitted, ckpt_path=checkpoint, weights_only=True)
 
 
 class _Fit(lightning.LightningModule):
@@ -269,5 +274,5 @@ def _positives(views: Views, held: Array, config: PlacesConfig) -> Array:
 
 
 @rank_zero_only
-def _claim_once(run_dir: Path, config: PlacesConfig, *, resume: bool) -> None:
-    claim(run_dir, config, resume=resume)
+def _claim_once(run_dir: Path, config: PlacesConfig, start: Start) -> None:
+    claim(run_dir, config, start.sources, resume=start.resume)

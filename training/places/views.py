@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from training.sources import file_hash
 from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.runs import runs
-from vloc_ros.storage.maps import read_map
+from vloc_ros.storage.maps import read_manifest, read_map
 
 if TYPE_CHECKING:
     import pycolmap
 
 _COLMAP_FILES = ("cameras.bin", "cameras.txt")
+_COLMAP_PARTS = ("cameras", "frames", "images", "points3D", "rigs")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,9 +128,28 @@ def read_views(source: Path, images: Path, camera: Camera | None = None) -> View
         InputError: images are missing, no camera is known, or the folder holds neither.
         MapError: the map is damaged.
     """
-    if any((source / name).is_file() for name in _COLMAP_FILES):
+    if _is_model(source):
         return views_of_model(_read_model(source), images)
     return views_of_map(read_map(source), images, camera)
+
+
+def source_of(source: Path) -> dict[str, str]:
+    """What a vloc map or a COLMAP model is called, and the hash of its content.
+
+    Raises:
+        InputError, MapError: it cannot be read.
+    """
+    own_name = source.resolve().name
+    if _is_model(source):  # a manifest beside it is somebody else's
+        parts = sorted(p for p in source.iterdir() if p.stem in _COLMAP_PARTS and p.suffix in (".bin", ".txt"))
+        content = "".join(f"{path.name}\0{file_hash(path)}\0" for path in parts)
+        return {"name": own_name, "hash": hashlib.sha256(content.encode()).hexdigest()}
+    manifest = read_manifest(source)
+    return {"name": str(manifest.get("name") or own_name), "hash": str(manifest["hash"])}
+
+
+def _is_model(source: Path) -> bool:
+    return any((source / name).is_file() for name in _COLMAP_FILES)
 
 
 def views_of_map(landmark_map: LandmarkMap, images: Path, camera: Camera | None = None) -> Views:

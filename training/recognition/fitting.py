@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -21,7 +22,16 @@ from training.recognition.config import FitConfig, RecognizerConfig
 from training.recognition.loss import RecognitionLoss
 from training.recognition.model import LandmarkRecognizer
 from training.recognition.scores import Scores, scores
-from training.runs import LAST, claim, first_epoch, held_out_stretches, last_epoch, scheduled, trainer_of
+from training.runs import (
+    LAST,
+    checkpoint_of,
+    claim,
+    first_epoch,
+    held_out_stretches,
+    last_epoch,
+    scheduled,
+    trainer_of,
+)
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Array
 from vloc_ros.storage.atomic import write_bytes_atomically
@@ -48,6 +58,7 @@ def train(
     config: RecognizerConfig,
     run_dir: Path,
     *,
+    sources: Mapping[str, Any] = MappingProxyType({}),
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> Trained:
@@ -58,6 +69,7 @@ def train(
         landmarks: of the map.
         config: everything else.
         run_dir: for the log, checkpoints, the configuration and `best.safetensors`.
+        sources: what the examples are made from, see `runs.claim`.
         resume: go on after the last whole epoch of a run there.
         callbacks: of Lightning, beside our own.
 
@@ -69,7 +81,8 @@ def train(
     learned = [example for example in learned if (example.landmarks >= 0).any()]
     if not learned:
         raise InputError("no keypoint of any image shows a point of the map; give the images that it was built from")
-    claim(run_dir, config, resume=resume)
+    claim(run_dir, config, sources, resume=resume)
+    checkpoint = checkpoint_of(run_dir) if resume else None
     torch.manual_seed(config.fit.seed)
     model = LandmarkRecognizer(config.model, landmarks.parents.tolist(), dimension=learned[0].descriptors.shape[1])
     kept_back = [versions[0] for versions, out in zip(examples, held, strict=True) if out and len(versions[0])]
@@ -86,7 +99,7 @@ def train(
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging
-        trainer.fit(fitted, ckpt_path=run_dir / LAST if resume else None, weights_only=True)
+        trainer.fit(fitted, ckpt_path=checkpoint, weights_only=True)
     return _best(fitted, run_dir / (_BEST if kept_back else LAST), run_dir)
 
 

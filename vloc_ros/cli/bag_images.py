@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from vloc_ros.bags.messages import ODOMETRY, image_of, stamp_ns_of
@@ -57,28 +58,41 @@ def images_from_bag(
         chosen = list(_chosen(messages, camera_path, min_translation_m, min_rotation_rad))
         _check_count(bag, topic, len(chosen), min_translation_m)
     return tuple(
-        MappingImage(_name_of(stamp_ns), _loader(path, message, stamp_ns), camera, pose, stamp_ns)
+        MappingImage(_name_of(stamp_ns), partial(_image_of, path, message, stamp_ns), camera, pose, stamp_ns)
         for stamp_ns, pose, message in chosen
     )
 
 
-def images_of_names(
-    path: Path, names: Sequence[str], *, image_topic: str | None = None, progress: Progress = silent
-) -> list[Callable[[], Array]]:
-    """The images that `images_from_bag` gave names, whatever folders these are below; decoded on demand.
+def images_of_names(path: Path, names: Sequence[str], *, image_topic: str | None = None) -> Iterator[tuple[int, Array]]:
+    """The images that `images_from_bag` gave names, as the bag is read: the name's number, and the image.
+
+    Names may be below folders, which an update or a merged map has: those of one bag alone, for a name does not tell
+    the bag.
 
     Raises:
-        InputError: some are missing, or the topic.
+        InputError: two names are of one stamp; or, when the bag is at its end, some are missing, or the topic.
     """
-    wanted, found = {name.rpartition("/")[2] for name in names}, dict[str, Callable[[], Array]]()
+    wanted = _number_of_stamp(path, names)
     with Bag(path) as bag:
         topic = image_topic_of(bag, image_topic)
-        for message in progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic)):
+        for message in bag.messages([topic]):
+            if not wanted:
+                break
             stamp_ns = stamp_ns_of(message.decoded())
             if (name := _name_of(stamp_ns)) in wanted:
-                found.setdefault(name, _loader(path, message, stamp_ns))
-    check_all_there(path, len(names), [name for name in names if name.rpartition("/")[2] not in found])
-    return [found[name.rpartition("/")[2]] for name in names]
+                yield wanted.pop(name), _image_of(path, message, stamp_ns)
+    check_all_there(path, len(names), [names[k] for k in sorted(wanted.values())])
+
+
+def _number_of_stamp(path: Path, names: Sequence[str]) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for k, name in enumerate(names):
+        if (first := numbers.setdefault(name.rpartition("/")[2], k)) != k:
+            raise InputError(
+                f"{path}: one image of it would be that of the keyframes {names[first]} and {name}, expected one "
+                "keyframe of a stamp: the map is of several bags; take their images out and give them with --images"
+            )
+    return numbers
 
 
 def _name_of(stamp_ns: int) -> str:
@@ -105,14 +119,11 @@ def _moved(last: Pose, now: Pose, min_translation_m: float, min_rotation_rad: fl
     return translation_m >= min_translation_m or rotation_rad >= min_rotation_rad
 
 
-def _loader(path: Path, message: BagMessage, stamp_ns: int) -> Callable[[], Array]:
-    def load() -> Array:
-        try:
-            return image_of(message.decoded())
-        except InputError as error:
-            raise InputError(f"{path}, {message.topic} at {stamp_ns} ns: {error}") from error
-
-    return load
+def _image_of(path: Path, message: BagMessage, stamp_ns: int) -> Array:
+    try:
+        return image_of(message.decoded())
+    except InputError as error:
+        raise InputError(f"{path}, {message.topic} at {stamp_ns} ns: {error}") from error
 
 
 def _camera_path(

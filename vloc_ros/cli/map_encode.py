@@ -6,14 +6,14 @@
 
 DIR holds the images that the map was built from, by the names of its keyframes (`vloc map info --json` lists them): a
 map that was updated or merged has subfolders in them, such as visit2/ or kitchen/. MAP is changed in one step at the
-end: an interrupted command leaves it as it was. All else in the map stays; what an encoder said before is replaced.
+end: an interrupted command leaves it as it was, and so does one that finds it changed by somebody else meanwhile. All
+else in the map stays; what an encoder said before is replaced.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,25 +37,29 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Encode the images and write the map."""
+    from vloc_ros.cli.outputs import map_at
     from vloc_ros.inference.encoder import read_encoder
     from vloc_ros.mapping.encoding import encoded
-    from vloc_ros.storage.maps import map_bytes, read_map, write_map
+    from vloc_ros.storage.maps import map_bytes, map_hash, read_map, write_map
 
-    out = args.out or args.map
+    before = map_hash(args.map)  # then the map: one that is changed in between is refused in the end, not overwritten
+    out = map_at(args.out or args.map)
     landmark_map, encoder = read_map(args.map), read_encoder(args.model)
-    digest = write_map(encoded(landmark_map, _images(args, landmark_map), encoder, bar), out)
-    count, size_mb = len(landmark_map.keyframes), map_bytes(out) / 1e6
+    whole = encoded(landmark_map, _images(args, landmark_map), encoder, bar)
+    in_place = out.path.resolve() == args.map.resolve()
+    digest = write_map(whole, out.path, replacing=before if in_place else None)
+    count, size_mb = len(landmark_map.keyframes), map_bytes(out.path) / 1e6
     print(f"{count} keyframes encoded by {encoder.hash[:12]}, {encoder.dimension} values each")
-    print(f"map {digest[:12]} written: {out} ({size_mb:.2f} MB)")
+    print(f"map {digest[:12]} {out} ({size_mb:.2f} MB)")
     return 0
 
 
-def _images(args: argparse.Namespace, landmark_map: LandmarkMap) -> list[Callable[[], Array]]:
-    """The image of every keyframe."""
+def _images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[tuple[int, Array]]:
+    """Number and image of every keyframe, read one after the other."""
     from vloc_ros.cli.bag_images import images_of_names
     from vloc_ros.mapping.keyframe_images import keyframe_paths
     from vloc_ros.storage.images import read_image
 
     if args.bag:
-        return images_of_names(args.bag, landmark_map.keyframes.names, image_topic=args.image_topic, progress=bar)
-    return [partial(read_image, path) for path in keyframe_paths(landmark_map, args.images)]
+        return images_of_names(args.bag, landmark_map.keyframes.names, image_topic=args.image_topic)
+    return enumerate(map(read_image, keyframe_paths(landmark_map, args.images)))

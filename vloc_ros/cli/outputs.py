@@ -5,14 +5,17 @@ Asked before the work, so that a mistyped name costs neither an hour nor somebod
 
 from __future__ import annotations
 
+import codecs
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vloc_ros.core.errors import InputError
 
 _PAGE_STARTS = (b"<!doctype html", b"<html")
-_JSON_STARTS = (b"{", b"[")
-_LOOKED_AT_BYTES = 4096
+_PAGE_LOOKED_AT_BYTES = 4096
+_JSON_MOST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +63,39 @@ def page_at(path: Path) -> Output:
     Raises:
         InputError: it is something else.
     """
-    return _file_at(path, "HTML page", _PAGE_STARTS)
+    return _file_at(path, "HTML page", _is_page, _PAGE_LOOKED_AT_BYTES)
 
 
 def json_at(path: Path) -> Output:
-    """A JSON file: new, empty, or JSON.
+    """A JSON file: new, empty, or a JSON object or array.
 
     Raises:
-        InputError: it is something else.
+        InputError: it is something else, or larger than what any command writes.
     """
-    return _file_at(path, "JSON file", _JSON_STARTS)
+    return _file_at(path, "JSON file", _is_json, _JSON_MOST_BYTES + 1)
 
 
-def _file_at(path: Path, kind: str, starts: tuple[bytes, ...]) -> Output:
+def _is_page(content: bytes) -> bool:
+    return content.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith(_PAGE_STARTS)
+
+
+def _is_json(content: bytes) -> bool:
+    """Wholly: an INI or TOML file may begin as an array does."""
+    if len(content) > _JSON_MOST_BYTES:
+        return False
+    try:
+        return isinstance(json.loads(content), (dict, list))  # whichever Unicode it is in
+    except (ValueError, RecursionError):
+        return False
+
+
+def _file_at(path: Path, kind: str, is_kind: Callable[[bytes], bool], looked_at_bytes: int) -> Output:
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a new {kind}; name a file in it")
     if not path.is_file():  # new, or a pipe such as /dev/stdout
         return Output(path, replaces=False)
     with path.open("rb") as file:
-        found = file.read(_LOOKED_AT_BYTES)
-    if found and not found.lstrip().lower().startswith(starts):
+        found = file.read(looked_at_bytes)
+    if found and not is_kind(found):
         raise InputError(f"{path}: exists and is no {kind}, expected a new file or one to replace; name another")
     return Output(path, replaces=True)

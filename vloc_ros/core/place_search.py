@@ -34,11 +34,15 @@ class PlaceSearch:
         """(min(count, K),) int64 keyframes, best first; the search by lists may find fewer.
 
         Args:
-            queries: (V, D) float32 L2-normalised, V >= 1: a keyframe is as good as the query that it is most like.
-                None are like one that is not finite.
+            queries: (V, D) float32 L2-normalised, V >= 1: a keyframe is as good as the query that it is most like. A
+                query with a value that is not finite is left out; where none is left, no keyframe is found.
             count: how many at most.
         """
-        keyframes, similarities = self._search.candidates(np.ascontiguousarray(queries, dtype=np.float32), count)
+        queries = np.asarray(queries, dtype=np.float32)
+        queries = np.ascontiguousarray(queries[np.isfinite(queries).all(axis=1)])
+        if not len(queries):
+            return np.zeros(0, np.int64)
+        keyframes, similarities = self._search.candidates(queries, count)
         # of equal ones the first, so that equal input gives equal output
         ranked = keyframes[np.lexsort((keyframes, -similarities))]
         _, first = np.unique(ranked, return_index=True)

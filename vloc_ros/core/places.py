@@ -33,6 +33,11 @@ class PlaceEncoder(Protocol):
         """D, values of a descriptor."""
         ...
 
+    @property
+    def images_at_once(self) -> int:
+        """How many images it is best given at a time, where there are many."""
+        ...
+
     def encode(self, images: Sequence[Array]) -> Array:
         """(N, D) float32 L2-normalised descriptors of N >= 1 images, (H, W) uint8 grey or (H, W, 3) uint8 BGR."""
         ...

@@ -16,6 +16,8 @@ from vloc_ros.inference.preprocessing import Preprocessing
 KIND = "place encoder"
 # descriptors are kept with 8 bits per value, so lengths need not be exact
 _LENGTH_TOLERANCE = 1e-2
+# of a graph that takes any number of images
+_BATCH = 8
 _NAMES = {"inputs": "images", "outputs": "descriptors"}
 
 
@@ -43,6 +45,7 @@ class OnnxEncoder:
         except ModelError as error:
             raise ModelError(f"{model.folder / MANIFEST}: {error}") from error
         self._engine, self._at_once = engine, _images_at_once(model)
+        self.images_at_once = self._at_once or _BATCH
         self.dimension = self._tried(model).shape[1]
 
     def encode(self, images: Sequence[Array]) -> Array:

@@ -15,6 +15,7 @@ from typing import Any
 
 from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.output_folders import replaces_folder
 from vloc_ros.storage.regular_files import open_regular
 from vloc_ros.storage.text import read_text
 
@@ -52,13 +53,25 @@ class Model:
         return value
 
 
+def replaces_model(folder: Path) -> bool:
+    """Whether a model that is written there replaces another one.
+
+    Raises:
+        StorageError: something else is there, such as a map, whose manifest has the same name.
+    """
+    return replaces_folder(Path(folder), manifest=MANIFEST, format_=FORMAT, kind="model")
+
+
 def write_model(folder: Path, graph: bytes, manifest: Mapping[str, Any]) -> str:
     """Write a model, its manifest without format, version and hash; returns the hash.
 
     The manifest is written last: a folder whose writing was interrupted is refused when it is read.
+
+    Raises:
+        StorageError: the folder cannot be written, or holds something else than a model.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    replaces_model(folder)
     content = {"format": FORMAT, "version": VERSION, **manifest}
     digest = _digest(content, graph)
     write_bytes_atomically(folder / GRAPH, graph)

@@ -6,8 +6,9 @@ encoder has seen all keyframes; otherwise it is dropped, and made again by `vloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from vloc_ros.mapping.images import Progress, silent
 
 def encoded(
     landmark_map: LandmarkMap,
-    images: Sequence[Callable[[], Array]],
+    images: Iterable[tuple[int, Array]],
     encoder: PlaceEncoder,
     progress: Progress = silent,
 ) -> LandmarkMap:
@@ -28,7 +29,8 @@ def encoded(
 
     Args:
         landmark_map: the map.
-        images: of every keyframe, read when it is wanted: (H, W) uint8 grey or (H, W, 3) uint8 BGR.
+        images: of every keyframe, its number and (H, W) uint8 grey or (H, W, 3) uint8 BGR, in any order; only as many
+            are held at a time as the encoder takes.
         encoder: which is then to be asked.
         progress: shows how far it has come.
 
@@ -36,15 +38,31 @@ def encoded(
         InputError: an image cannot be read, or is not that of the map.
         ModelError: the encoder has no descriptor for one of them.
     """
-    descriptors = np.zeros((len(landmark_map.keyframes), encoder.dimension), np.float32)
-    for k, load in enumerate(progress(images, description="encoding", total=len(images))):
-        image = load()
-        _check_size(landmark_map, k, image)
-        descriptors[k] = encoder.encode([image])[0]
+    count = len(landmark_map.keyframes)
+    descriptors, missing = np.zeros((count, encoder.dimension), np.float32), set(range(count))
+    shown = progress(images, description="encoding", total=count)
+    for some in _chunks(shown, encoder.images_at_once):
+        for k, image in some:
+            _check_size(landmark_map, k, image)
+        rows = [k for k, _ in some]
+        descriptors[rows] = encoder.encode([image for _, image in some])
+        _check_finite(landmark_map, rows, descriptors)
+        missing.difference_update(rows)
+    assert not missing
+    return _with_index(landmark_map, PlaceIndex(encoder.hash, descriptors))
+
+
+def _chunks(images: Iterable[tuple[int, Array]], size: int) -> Iterator[list[tuple[int, Array]]]:
+    iterator = iter(images)
+    while some := list(islice(iterator, size)):
+        yield some
+
+
+def _check_finite(landmark_map: LandmarkMap, rows: Sequence[int], descriptors: Array) -> None:
+    for k in rows:
         if not np.isfinite(descriptors[k]).all():
             name = landmark_map.keyframes.names[k]
             raise ModelError(f"the encoder describes {name} by values that are not finite; train it again")
-    return _with_index(landmark_map, PlaceIndex(encoder.hash, descriptors))
 
 
 def _check_size(landmark_map: LandmarkMap, k: int, image: Array) -> None:

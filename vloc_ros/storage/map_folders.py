@@ -45,8 +45,16 @@ def replaces_map(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Hold the folder alone; at the end, however it comes, remove what its manifest does not name."""
+def writing(folder: Path, *, replacing: str | None = None) -> Iterator[None]:
+    """Hold the folder alone; at the end, however it comes, remove what its manifest does not name.
+
+    Args:
+        folder: of a map.
+        replacing: hash of the only map that may be there; None for any, or none.
+
+    Raises:
+        StorageError, MapError: it cannot be held, or has something else in it.
+    """
     created = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +64,7 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         _lock(folder, descriptor)
         _refuse_foreign(folder)
+        _refuse_other(folder, replacing)
         try:
             yield
         finally:
@@ -82,6 +91,14 @@ def _refuse_foreign(folder: Path) -> None:
     foreign = sorted(p.name for p in folder.iterdir() if not _is_ours(p.name))
     if foreign:
         raise StorageError(f"{folder}: holds {foreign[0]} and no map; name an empty or new folder for the map")
+
+
+def _refuse_other(folder: Path, expected: str | None) -> None:
+    if expected is not None and (found := str(read_manifest(folder)["hash"])) != expected:
+        raise StorageError(
+            f"{folder}: holds the map {found[:12]} now, expected {expected[:12]}: it was changed meanwhile; run the "
+            "command again"
+        )
 
 
 def _sweep(folder: Path) -> None:

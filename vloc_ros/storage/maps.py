@@ -40,16 +40,22 @@ _MOST_IN_A_SCENE = 1 << 31
 _ORTHONORMAL_TOLERANCE = 1e-5
 
 
-def write_map(landmark_map: LandmarkMap, folder: Path) -> str:
+def write_map(landmark_map: LandmarkMap, folder: Path, *, replacing: str | None = None) -> str:
     """Write a map; the same content gives the same files. Returns the map's hash.
+
+    Args:
+        landmark_map: to write.
+        folder: of the map.
+        replacing: hash of the only map that may be replaced; None for any, or none.
 
     Raises:
         StorageError: the disk is full, the folder is not writable or holds something else than a map, or another
-            process is writing there. The map that was there before, if any, is as it was.
+            process is writing there or has written. The map that was there before, if any, is as it was.
+        MapError: there is a map to be replaced no longer.
     """
     folder = Path(folder)
     text, digest, arrays = _encoded(landmark_map)
-    with writing(folder):
+    with writing(folder, replacing=replacing):
         for file, data in arrays.items():
             write_bytes_atomically(folder / file, data)
         write_bytes_atomically(folder / MANIFEST, text)

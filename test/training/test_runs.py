@@ -1,0 +1,104 @@
+"""The folder of a run: which run may go on, and what is left of an earlier one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+
+from training.runs import LAST, TEACHER, check_run_folder, checkpoint_of, claim
+from training.sources import images_hash
+from vloc_ros.core.errors import InputError, VlocError
+from vloc_ros.storage.atomic import StorageError
+
+
+@dataclass(frozen=True)
+class Config:
+    seed: int = 0
+
+
+def begun(run_dir: Path, *, seed: int = 0, **sources: Any) -> Path:
+    """A run with a whole epoch."""
+    claim(run_dir, Config(seed), sources, resume=False)
+    (run_dir / LAST).write_bytes(b"weights")
+    return run_dir
+
+
+def test_a_run_goes_on_with_what_it_began_with(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run", maps=[{"hash": "a"}], teacher=None)
+    claim(run, Config(), {"maps": [{"hash": "a"}], "teacher": None}, resume=True)
+    assert checkpoint_of(run).read_bytes() == b"weights"
+    with pytest.raises(InputError, match="differs from the configuration asked for"):
+        claim(run, Config(1), {"maps": [{"hash": "a"}], "teacher": None}, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "other"),
+    [
+        ({"maps": ["b"], "teacher": "t"}, "maps"),
+        ({"maps": ["a"], "teacher": None}, "teacher"),
+        ({"maps": ["b"], "teacher": "t", "weights": "w"}, "maps, weights"),
+        ({}, "maps, teacher"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_sources(tmp_path: Path, given: dict[str, Any], other: str) -> None:
+    run = begun(tmp_path / "run", maps=["a"], teacher="t")
+    with pytest.raises(InputError, match=rf"began with other sources \({other}\) than are given; resume with"):
+        claim(run, Config(), given, resume=True)
+
+
+def test_a_new_run_does_not_go_on_with_what_an_earlier_one_left(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run", maps=["a"])
+    (run / "best.ckpt").write_bytes(b"")
+    (run / TEACHER).mkdir()
+    (run / TEACHER / "manifest.json").write_text("{}")
+    (run / "log").mkdir()
+    claim(run, Config(), {"maps": ["b"]}, resume=False, leftovers=(TEACHER,))
+    assert sorted(path.name for path in run.iterdir()) == ["config.json", "log", "sources.json"]
+    claim(run, Config(), {"maps": ["b"]}, resume=True)
+    with pytest.raises(InputError, match=r"holds no run with a whole epoch, expected last\.ckpt"):
+        checkpoint_of(run)
+
+
+def test_only_a_run_is_gone_on_with_or_replaced(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run, expected"):
+        claim(tmp_path / "none", Config(), {}, resume=True)
+    (tmp_path / LAST).write_bytes(b"somebody's own")
+    for resume in (True, False):
+        with pytest.raises(StorageError, match=r"holds last\.ckpt and no run"):
+            claim(tmp_path, Config(), {}, resume=resume)
+    assert (tmp_path / LAST).read_bytes() == b"somebody's own"
+
+
+@pytest.mark.parametrize(
+    ("run", "out", "apart"),
+    [
+        ("model.run", "model", True),
+        ("tries", "tries/model", True),
+        ("model", "model", False),
+        ("model/run", "model", False),
+        ("model.run", "model.run/weights", False),
+        ("model.run", "model.run/teacher", False),
+    ],
+)
+def test_a_run_and_its_model_are_not_written_into_each_other(tmp_path: Path, run: str, out: str, apart: bool) -> None:
+    if apart:
+        check_run_folder(tmp_path / run, tmp_path / out)
+        return
+    with pytest.raises(VlocError, match="expected one outside the other"):
+        check_run_folder(tmp_path / run, tmp_path / out)
+
+
+def test_images_are_told_by_their_names_and_sizes(tmp_path: Path) -> None:
+    for name, content in (("a/0.png", b"1"), ("b/0.png", b"1"), ("b/1.png", b"1")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    one, same, more = (images_hash(tmp_path / f, sorted((tmp_path / f).glob("0.png"))) for f in ("a", "b", "b"))
+    assert one == same == more
+    assert images_hash(tmp_path / "b", sorted((tmp_path / "b").iterdir())) != one
+    (tmp_path / "a" / "0.png").write_bytes(b"22")
+    assert images_hash(tmp_path / "a", [tmp_path / "a" / "0.png"]) != one

@@ -1,0 +1,35 @@
+"""What a model is learned from, by its content: for its manifest, and to tell whether a run may go on with it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from vloc_ros.core.errors import InputError
+
+_AT_ONCE_BYTES = 1 << 20
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(_AT_ONCE_BYTES):
+                digest.update(part)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a file; check the name") from error
+    return digest.hexdigest()
+
+
+def images_hash(folder: Path, paths: Sequence[Path]) -> str:
+    """SHA-256 of the names of a folder's images and of their sizes in bytes, which is told without reading them."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+    return digest.hexdigest()
