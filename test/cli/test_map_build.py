@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from plane_scene import SceneFolder
+from plane_scene import CAMERA, SceneFolder, make_plane_scene, poses, write_images
 
 from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError
 from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.trajectories import Trajectory, write_tum
 
 
 def build(scene_folder: SceneFolder, out: Path, *options: str) -> int:
@@ -73,3 +76,25 @@ def test_the_poses_of_a_folder_are_read_once(
     monkeypatch.setattr(image_folders, "true_poses", counted)
     build(scene_folder, tmp_path / "map")
     assert reads == [scene_folder.poses]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (1, "covariance calibrated on"),
+        (-1, "check that the poses are map_from_camera of optical frames and belong to these images"),
+    ],
+)
+def test_poses_in_the_wrong_order_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], order: int, expected: str
+) -> None:
+    """They may give a map, but one in which nothing is found again."""
+    scene, truth = make_plane_scene(), poses(16, seed=1)
+    write_images(scene, truth, tmp_path / "images")
+    write_camera(tmp_path / "camera.yaml", CAMERA, name="camera")
+    given = Trajectory(np.arange(len(truth)) * 10**9, tuple(truth[::order]))
+    write_tum(tmp_path / "poses.txt", given)
+    words = ["map", "build", "--images", "images", "--poses", "poses.txt", "--camera", "camera.yaml", "--out", "map"]
+    paths = {"images", "poses.txt", "camera.yaml"}
+    main([str(tmp_path / w) if w in paths or k == len(words) - 1 else w for k, w in enumerate(words)])
+    assert expected in "".join(capsys.readouterr())

@@ -76,7 +76,7 @@ def test_no_descriptors() -> None:
     codec = DescriptorCodec.fit(_descriptors(0), 8)
     assert codec.encode(np.zeros((0, 32), np.float32)).shape == (0, 8)
     assert codec.decode(np.zeros((0, 8), np.uint8)).shape == (0, 8)
-    with pytest.raises(InputError, match="1 descriptors are too few"):
+    with pytest.raises(InputError, match="1 points are too few for a map"):
         DescriptorCodec.fit(_descriptors(0, count=1), 8)
 
 

@@ -232,7 +232,7 @@ CHECKS = (
     Check("vloc_msgs", "ROS 2 nodes", False, _BUILD_MESSAGES, _messages),
     Check("tf2_ros", "ROS 2 nodes", False, _FROM_ROS, _tf2),
     Check("launch", "ros2 launch", False, "source a ROS 2 installation; wheels hold no launch", _imported("launch")),
-    Check("torch", "training, never on a robot", False, "pip install -e '.[training]' in a clone", _imported("torch")),
+    Check("torch", "training, never on a robot", False, "make training in a clone", _imported("torch")),
     Check("tensorrt", "fast models on NVIDIA", False, "comes with JetPack or NVIDIA's packages", _tensorrt),
     Check("gpu", "fast models on NVIDIA", False, "an NVIDIA GPU and its driver; nothing here needs one", _gpu),
 )

@@ -157,6 +157,17 @@ def _images_of_bag(args: argparse.Namespace) -> Sequence[MappingImage]:
     )
 
 
+def _why_not_calibrated(images: int) -> str:
+    from vloc_ros.mapping.calibration import MIN_SAMPLES
+
+    if images < MIN_SAMPLES:
+        return f"{images} images are too few to leave any out, {MIN_SAMPLES} are needed"
+    return (
+        f"of the images that were left out fewer than {MIN_SAMPLES} were found again; take them closer "
+        "together, or check that the poses are map_from_camera of optical frames and belong to these images"
+    )
+
+
 def _summary(landmark_map: LandmarkMap, images: int) -> str:
     calibration = landmark_map.scene().calibration
     lines = [
@@ -164,7 +175,7 @@ def _summary(landmark_map: LandmarkMap, images: int) -> str:
         f"{len(landmark_map.keyframes)} of {images} images placed",
         f"covariance calibrated on {calibration.samples} left-out images (scale {calibration.scale:.2f})"
         if calibration.samples
-        else "covariance NOT calibrated: too few images to leave any out; a typical scale is used",
+        else f"covariance NOT calibrated, a typical scale is used: {_why_not_calibrated(images)}",
     ]
     apart_m = landmark_map.provenance.get("median_distance_from_given_poses_m")
     if apart_m is not None:

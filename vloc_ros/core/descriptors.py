@@ -33,7 +33,10 @@ class DescriptorCodec:
     def fit(descriptors: Array, dimension: int) -> DescriptorCodec:
         """Learn the projection from (N, D) descriptors; keeps at most D axes."""
         if len(descriptors) < 2:
-            raise InputError(f"{len(descriptors)} descriptors are too few to compress; the images show no texture")
+            raise InputError(
+                f"{len(descriptors)} points are too few for a map; the images show no texture, or the poses are "
+                "not map_from_camera of optical frames, or of other images"
+            )
         mean = descriptors.mean(axis=0, dtype=np.float64)
         centred = descriptors - mean
         variances, axes = np.linalg.eigh(centred.T @ centred / len(descriptors))

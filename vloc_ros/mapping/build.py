@@ -157,7 +157,10 @@ def _triangulated(views: Sequence[View], matches: Mapping[Pair, Array], config: 
     built = triangulate([view.image for view in views], [view.features for view in views], matches)
     structure = built.with_tracks_of_at_least(config.min_track_length)
     if not len(structure.points):
-        raise MapError(f"no point is seen by {config.min_track_length} images; take them closer together")
+        raise MapError(
+            f"no point is seen by {config.min_track_length} images; take them closer together, or check that the poses "
+            "are map_from_camera of optical frames and belong to these images"
+        )
     return structure
 
 

@@ -15,7 +15,7 @@ from vloc_ros.core.pose import Array
 from vloc_ros.core.query import Query
 from vloc_ros.mapping.images import MappingImage, Progress
 
-_MIN_SAMPLES = 8
+MIN_SAMPLES = 8
 # what calibration finds on most maps; `samples` 0 says that it is not this map's own
 _TYPICAL = CovarianceCalibration(scale=2.0)
 _MIN_SEGMENTS, _ENOUGH_SEGMENTS, _ENOUGH_IMAGES = 4, 12, 40
@@ -44,7 +44,7 @@ def calibrate(
     Returns:
         The calibration; with `samples` 0, and a typical scale, when there are too few images to leave any out.
     """
-    if gap_m <= 0 or len(images) < _MIN_SAMPLES:
+    if gap_m <= 0 or len(images) < MIN_SAMPLES:
         return _TYPICAL
     samples: list[tuple[Array, Array]] = []
     for left_out in progress(_segments(images, gap_m), description="calibration"):
@@ -53,7 +53,7 @@ def calibrate(
         except MapError:
             continue  # the others share no points: this segment has nothing to be compared with
         samples += _samples(localizer, [images[i] for i in left_out], [features[i] for i in left_out])
-    if len(samples) < _MIN_SAMPLES:
+    if len(samples) < MIN_SAMPLES:
         return _TYPICAL
     return fit_calibration(np.stack([error for error, _ in samples]), np.stack([sigma for _, sigma in samples]))
 
