@@ -12,7 +12,8 @@ from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.nearest import nearest
 from vloc_ros.core.pose import Array
 
-_POINTS_PER_LIST = 200
+# lists of 100 points are as fast as lists get; where there are many, to find the nearest of them takes its time too
+_POINTS_PER_LIST, _FEW_LISTS = (100, 200), 500
 _MOST_LISTS = 4096
 _TRAINED_ON_PER_LIST, _ITERATIONS = 50, 6
 # what is added at once is made floats of first
@@ -32,7 +33,8 @@ class PointSearch:
         codes, dimension = landmark_map.codes, landmark_map.codec.dimension
         self._map, self._codec = landmark_map, landmark_map.codec
         self._centres = faiss.IndexFlatL2(dimension)  # kept: the index does not own it
-        lists = int(np.clip(len(codes) // _POINTS_PER_LIST, 1, _MOST_LISTS))
+        many, fewer = (len(codes) // points for points in _POINTS_PER_LIST)
+        lists = int(np.clip(max(min(many, _FEW_LISTS), fewer), 1, _MOST_LISTS))
         self._index = faiss.IndexIVFScalarQuantizer(
             self._centres, dimension, lists, faiss.ScalarQuantizer.QT_8bit_direct, faiss.METRIC_L2, False
         )
