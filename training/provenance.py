@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
+
+
+class _Seed(Protocol):
+    @property
+    def seed(self) -> int: ...
+
+
+class Seeded(Protocol):
+    """A configuration of a training."""
+
+    @property
+    def fit(self) -> _Seed: ...  # noqa: D102
 
 
 def revision() -> str | None:
@@ -20,6 +33,24 @@ def revision() -> str | None:
     except OSError:
         return None
     return done.stdout.strip() or None
+
+
+def came_about(config: Seeded, held_out: Mapping[str, float], sources: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model's manifest says of its training.
+
+    Args:
+        config: everything that was set.
+        held_out: scores of the images that were kept back.
+        sources: what it was trained from.
+    """
+    return {
+        "config": asdict(config),  # type: ignore[call-overload]
+        # where nothing was counted there is no share, and JSON has no NaN
+        "metrics": {"held_out": {name: None if value != value else value for name, value in held_out.items()}},
+        **sources,
+        "git": revision(),
+        "seed": config.fit.seed,
+    }
 
 
 def bar(items: Iterable[T], *, description: str, total: int | None = None) -> Iterable[T]:

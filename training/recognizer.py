@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from training.provenance import bar, revision
-from training.recognition.config import PRESETS, RecognizerConfig, chosen_config
+from training.provenance import bar, came_about
+from training.recognition.config import PRESETS, chosen_config
 from training.recognition.examples import examples_of, images_of_keyframes
 from training.recognition.export import export
 from training.recognition.fitting import train
@@ -61,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
         args.out,
         extractor=landmark_map.extractor,
         keypoints=config.fit.keypoints,
-        training=_provenance(config, held_out, sources),
+        training=came_about(config, held_out, sources),
     )
     print("held-out keyframes: " + ", ".join(f"{name} {value:.3f}" for name, value in held_out.items()))
     print(f"written: {args.out} ({sum(path.stat().st_size for path in args.out.iterdir()) / 1e6:.2f} MB)")
@@ -91,18 +89,6 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, metavar="DIR", help="log and checkpoints; MODEL.run by default")
     parser.add_argument("--resume", action="store_true", help="go on after the last whole epoch")
     return parser.parse_args(arguments)
-
-
-def _provenance(config: RecognizerConfig, held_out: dict[str, float], sources: Mapping[str, Any]) -> dict[str, object]:
-    """How a model came about, for its manifest."""
-    return {
-        "config": asdict(config),
-        # where nothing was counted there is no share, and JSON has no NaN
-        "metrics": {"held_out": {name: None if value != value else value for name, value in held_out.items()}},
-        **sources,
-        "git": revision(),
-        "seed": config.fit.seed,
-    }
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from training.places.export import export
 from training.places.fitting import Start, Trained, train
 from training.places.teacher import TeacherEncoder
 from training.places.views import Views, joined, read_views, source_of
-from training.provenance import bar, revision
+from training.provenance import bar, came_about
 from training.runs import LAST, TEACHER, TEACHER_RUN, WEIGHTS, check_run_folder, claim
 from training.sources import file_hash, images_hash
 from vloc_ros.core.errors import InputError, VlocError
@@ -136,7 +136,7 @@ def _claim_once(task: _Task) -> None:
 
 def _write(trained: Trained, task: _Task) -> None:
     args, config, images = task.args, task.config, task.images
-    training = _provenance(trained, config, task.sources)
+    training = came_about(config, trained.held_out.as_dict() if trained.held_out else {}, task.sources)
     if task.sources["teacher"] == OWN_TEACHER:
         training["teacher"] = checkpoint_hash(task.run_dir / TEACHER)
     teacher = config.model == "teacher"
@@ -178,7 +178,7 @@ def _teacher(task: _Task) -> TeacherEncoder | None:
         start = Start(resume=args.resume, sources=sources)
         trained = train(task.views, task.images, of_teacher, task.run_dir / TEACHER_RUN, start=start)
         if rank_zero_only.rank == 0:
-            training = _provenance(trained, of_teacher, sources)
+            training = came_about(of_teacher, trained.held_out.as_dict() if trained.held_out else {}, sources)
             write_checkpoint(folder, trained.encoder, of_teacher, extent_m=trained.extent_m, training=training)
         assert isinstance(trained.encoder, TeacherEncoder)
         return trained.encoder
@@ -211,19 +211,6 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, metavar="DIR", help="log and checkpoints; MODEL.run by default")
     parser.add_argument("--resume", action="store_true", help="go on after the last whole epoch")
     return parser.parse_args(arguments)
-
-
-def _provenance(trained: Trained, config: PlacesConfig, sources: Mapping[str, Any]) -> dict[str, Any]:
-    """How a model came about, for its manifest."""
-    held_out = trained.held_out.as_dict() if trained.held_out else {}
-    return {
-        "config": asdict(config),
-        # where nothing was counted there is no share, and JSON has no NaN
-        "metrics": {"held_out": {name: None if value != value else value for name, value in held_out.items()}},
-        **sources,
-        "git": revision(),
-        "seed": config.fit.seed,
-    }
 
 
 if __name__ == "__main__":

@@ -100,12 +100,7 @@ def train(
     """
     start = start or Start()
     held, overlap, extent_m = _held_out(views, config), overlap_of(views, kind=config.mining.overlap), views.extent()
-    torch.manual_seed(config.fit.seed)
-    encoder = build_encoder(config, extent_m=extent_m)
-    if start.teacher and start.teacher.size != encoder.size:
-        raise InputError(f"the teacher takes images of {start.teacher.size}, expected {encoder.size}; train another")
-    if start.pretrained and not start.resume:
-        start_from_pretrained(encoder, start.weights)
+    encoder = _begun(config, start, extent_m)
     preprocessing = Preprocessing(encoder.size)
     learned, rest = (
         Examples(views.some(which), images.some(which), preprocessing, config.changes, extent_m=extent_m)
@@ -124,6 +119,17 @@ def train(
     _fit(fitted, run_dir, config, callbacks, checkpoint)
     encoder = encoder.cpu().eval()
     return Trained(encoder, fitted.held_out_scores(), extent_m, preprocessing)
+
+
+def _begun(config: PlacesConfig, start: Start, extent_m: float) -> Encoder:
+    """An encoder as it is before the first step."""
+    torch.manual_seed(config.fit.seed)
+    encoder = build_encoder(config, extent_m=extent_m)
+    if start.teacher and start.teacher.size != encoder.size:
+        raise InputError(f"the teacher takes images of {start.teacher.size}, expected {encoder.size}; train another")
+    if start.pretrained and not start.resume:
+        start_from_pretrained(encoder, start.weights)
+    return encoder
 
 
 def _fit(

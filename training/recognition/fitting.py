@@ -77,10 +77,7 @@ def train(
         InputError: nothing can be learned from the examples, or there is no run like this one to resume.
     """
     held = held_out_stretches(len(examples), config.fit)
-    learned = [version for versions, out in zip(examples, held, strict=True) if not out for version in versions]
-    learned = [example for example in learned if (example.landmarks >= 0).any()]
-    if not learned:
-        raise InputError("no keypoint of any image shows a point of the map; give the images that it was built from")
+    learned = _learned(examples, held)
     claim(run_dir, config, sources, resume=resume)
     checkpoint = checkpoint_of(run_dir) if resume else None
     torch.manual_seed(config.fit.seed)
@@ -89,9 +86,25 @@ def train(
     batches = training_batches(learned, config.keypoints, config.fit)
     fitted = _Fit(model, batches, kept_back, landmarks.parents, config.fit)
     checkpoints = _checkpoints(run_dir, monitored=bool(kept_back))
+    _fit(fitted, run_dir, config, [*checkpoints, *callbacks], checkpoint)
+    return _best(fitted, run_dir / (_BEST if kept_back else LAST), run_dir)
+
+
+def _learned(examples: Sequence[Sequence[Example]], held: Array) -> list[Example]:
+    """All versions of the keyframes that are not kept back, if they show a landmark."""
+    learned = [version for versions, out in zip(examples, held, strict=True) if not out for version in versions]
+    learned = [example for example in learned if (example.landmarks >= 0).any()]
+    if not learned:
+        raise InputError("no keypoint of any image shows a point of the map; give the images that it was built from")
+    return learned
+
+
+def _fit(
+    fitted: _Fit, run_dir: Path, config: RecognizerConfig, callbacks: Sequence[Callback], checkpoint: Path | None
+) -> None:
     trainer = trainer_of(
         run_dir,
-        [*checkpoints, *callbacks],
+        callbacks,
         epochs=config.fit.epochs,
         precision=config.fit.precision,
         gradient_clip=config.fit.gradient_clip,
@@ -100,7 +113,6 @@ def train(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging
         trainer.fit(fitted, ckpt_path=checkpoint, weights_only=True)
-    return _best(fitted, run_dir / (_BEST if kept_back else LAST), run_dir)
 
 
 class _Fit(lightning.LightningModule):
