@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,14 +75,16 @@ def test_what_is_of_another_kind_stays_and_no_work_is_done(
 _BOM = b"\xef\xbb\xbf"
 
 
+scores_at = functools.partial(json_at, key="queries")
+
+
 @pytest.mark.parametrize(
     ("at", "content"),
     [
         (page_at, b" <!doctype HTML>"),
         (page_at, _BOM + b"<html>"),
-        (json_at, b"\n{}"),
-        (json_at, b"[]"),
-        (json_at, _BOM + b'{"a": [1]}'),
+        (scores_at, b'\n{"queries": 1}'),
+        (scores_at, _BOM + b'{"a": [1], "queries": []}'),
     ],
 )
 def test_files_of_the_kind_and_empty_ones_are_replaced(at, content: bytes, tmp_path: Path) -> None:
@@ -97,27 +101,29 @@ def test_files_of_the_kind_and_empty_ones_are_replaced(at, content: bytes, tmp_p
 @pytest.mark.parametrize(
     "content",
     [
-        b"[tool.ruff]\nline-length = 120\n",
+        b"[tool.queries]\nline-length = 120\n",
         b"[section]\nkey = 1\n",
-        b"{cut",
+        b'{"queries": cut',
+        b'{"name": "somebody\'s own"}',
+        b'["queries"]',
         b"12",
         b"[" * 100_000,
         _BOM,
-        b"[]\xff",
+        b'{"queries": 1}\xff',
         b" ",
     ],
 )
-def test_what_only_begins_like_json_stays(content: bytes, tmp_path: Path) -> None:
+def test_what_is_no_such_json_stays(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_bytes(content)
-    with pytest.raises(InputError, match=r"pyproject\.toml: exists and is no JSON file"):
-        json_at(tmp_path / "pyproject.toml")
+    with pytest.raises(InputError, match=r"pyproject\.toml: exists and is no JSON file with 'queries'"):
+        scores_at(tmp_path / "pyproject.toml")
 
 
 def test_what_is_too_large_for_a_result_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vloc_ros.cli.outputs._JSON_MOST_BYTES", 10)
-    (tmp_path / "archive.json").write_bytes(b"[1, 2]      and more")  # whose beginning is JSON
+    (tmp_path / "archive.json").write_bytes(b'{"queries": 1}      and more')  # whose beginning is JSON
     with pytest.raises(InputError, match="exists and is no JSON file"):
-        json_at(tmp_path / "archive.json")
+        scores_at(tmp_path / "archive.json")
 
 
 @pytest.mark.parametrize("at", [map_at, results_at])
@@ -127,6 +133,33 @@ def test_folders(at, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="is a file, expected a folder for the"):
         at(tmp_path / "file")
+
+
+@pytest.mark.parametrize("there", ["map", "images", "model"])
+def test_results_are_written_into_no_map_images_or_model(there: str, scene_folder: SceneFolder, tmp_path: Path) -> None:
+    if there == "model":
+        (tmp_path / there).mkdir()
+        (tmp_path / there / "manifest.json").write_text('{"format": "vloc_ros model"}')
+    else:
+        shutil.copytree(getattr(scene_folder, there), tmp_path / there)
+    found = "frame-000.png" if there == "images" else rf"a vloc_ros {there} \(manifest\.json\)"
+    with pytest.raises(StorageError, match=f"holds {found} and no results, expected nothing; name an empty or new"):
+        results_at(tmp_path / there)
+
+
+def test_somebody_elses_results_stay(tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").write_text('{"accuracy": 0.9}\n')
+    with pytest.raises(StorageError, match=r"holds results\.jsonl and no results"):
+        results_at(tmp_path)
+
+
+def test_the_manifest_of_a_map_is_not_replaced_by_scores(scene_folder: SceneFolder, tmp_path: Path, capsys) -> None:
+    """It is JSON as well."""
+    shutil.copytree(scene_folder.map, tmp_path / "map")
+    before = (tmp_path / "map" / "manifest.json").read_bytes()
+    assert main(["map", "health", str(tmp_path / "map"), "--json", str(tmp_path / "map" / "manifest.json")]) == 1
+    assert "exists and is no JSON file with 'summary'" in capsys.readouterr().err
+    assert (tmp_path / "map" / "manifest.json").read_bytes() == before
 
 
 def test_another_manifest_is_none_of_a_map(tmp_path: Path) -> None:

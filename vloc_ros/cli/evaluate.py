@@ -238,7 +238,8 @@ def outputs_of(args: argparse.Namespace) -> list[Output]:
     """
     from vloc_ros.cli.outputs import json_at, page_at
 
-    return [at(path) for path, at in ((args.json, json_at), (args.report, page_at)) if path]
+    scores = [json_at(args.json, key="queries")] if args.json else []
+    return [*scores, page_at(args.report)] if args.report else scores
 
 
 def print_outcome(scores: dict[str, Any], outputs: Sequence[Output]) -> None:

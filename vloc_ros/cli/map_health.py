@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.storage.maps import read_map
 
     check_options(args)
-    out = json_at(args.json) if args.json else None
+    out = json_at(args.json, key="summary") if args.json else None
     landmark_map = read_map(args.map)
     rows = landmark_health(landmark_map, _sightings(args, landmark_map) if args.images else None)
     print(table(rows[: args.rows]))

@@ -47,10 +47,10 @@ def map_at(folder: Path) -> Output:
 
 
 def results_at(folder: Path) -> Output:
-    """A folder for results, in which other files stay as they are.
+    """A folder for results: new, empty, or with earlier ones, beside which other files stay as they are.
 
     Raises:
-        StorageError: it is a file, or its poses.txt comes from elsewhere.
+        StorageError: it is something else.
     """
     from vloc_ros.storage.results import replaces_results
 
@@ -66,27 +66,28 @@ def page_at(path: Path) -> Output:
     return _file_at(path, "HTML page", _is_page, _PAGE_LOOKED_AT_BYTES)
 
 
-def json_at(path: Path) -> Output:
-    """A JSON file: new, empty, or a JSON object or array.
+def json_at(path: Path, *, key: str) -> Output:
+    """A JSON file: new, empty, or an object with a key that tells what it is: the manifest of a map is JSON too.
 
     Raises:
         InputError: it is something else, or larger than what any command writes.
     """
-    return _file_at(path, "JSON file", _is_json, _JSON_MOST_BYTES + 1)
+    return _file_at(path, f"JSON file with {key!r}", lambda content: _has_key(content, key), _JSON_MOST_BYTES + 1)
 
 
 def _is_page(content: bytes) -> bool:
     return content.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith(_PAGE_STARTS)
 
 
-def _is_json(content: bytes) -> bool:
-    """Wholly: an INI or TOML file may begin as an array does."""
+def _has_key(content: bytes, key: str) -> bool:
+    """Of an object that is JSON wholly."""
     if len(content) > _JSON_MOST_BYTES:
         return False
     try:
-        return isinstance(json.loads(content), (dict, list))  # whichever Unicode it is in
+        values = json.loads(content)  # whichever Unicode it is in
     except (ValueError, RecursionError):
         return False
+    return isinstance(values, dict) and key in values
 
 
 def _file_at(path: Path, kind: str, is_kind: Callable[[bytes], bool], looked_at_bytes: int) -> Output:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.storage.arrays import FILE_NAME, plain_file_name
-from vloc_ros.storage.atomic import PART_SUFFIX, StorageError
+from vloc_ros.storage.atomic import StorageError
 from vloc_ros.storage.manifests import MANIFEST, read_manifest
+from vloc_ros.storage.output_folders import check_free, is_unfinished
 
 
 def map_files(folder: Path) -> list[tuple[str, int]]:
@@ -36,10 +37,6 @@ def replaces_map(folder: Path) -> bool:
         StorageError, MapError: something else is there, among which no map is written.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise StorageError(f"{folder}: is a file, expected a folder for the map; name an empty or new one")
-    if not folder.exists():
-        return False
     _refuse_foreign(folder)
     return (folder / MANIFEST).exists()
 
@@ -88,9 +85,7 @@ def _refuse_foreign(folder: Path) -> None:
     if (folder / MANIFEST).exists():
         read_manifest(folder, verify=False)
         return
-    foreign = sorted(p.name for p in folder.iterdir() if not _is_ours(p.name))
-    if foreign:
-        raise StorageError(f"{folder}: holds {foreign[0]} and no map; name an empty or new folder for the map")
+    check_free(folder, kind="map", may_hold=_is_ours)
 
 
 def _refuse_other(folder: Path, expected: str | None) -> None:
@@ -111,5 +106,4 @@ def _sweep(folder: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    part = name.startswith(".") and name.endswith(PART_SUFFIX)
-    return part or FILE_NAME.fullmatch(name) is not None
+    return is_unfinished(name) or FILE_NAME.fullmatch(name) is not None

@@ -13,11 +13,14 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Pose
 from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.storage.atomic import StorageError, write_bytes_atomically
+from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.output_folders import check_free
+from vloc_ros.storage.regular_files import open_regular
 from vloc_ros.storage.text import read_text
 from vloc_ros.storage.trajectories import HEADER, tum_row
 
 POSES, RESULTS = "poses.txt", "results.jsonl"
+_LONGEST_LINE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,17 +42,13 @@ def replaces_results(folder: Path) -> bool:
     """Whether results that are written there replace earlier ones.
 
     Raises:
-        StorageError: it is a file, or holds a poses.txt without results beside it, which may be somebody's own.
+        StorageError: something else is there, such as images or a map.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise StorageError(f"{folder}: is a file, expected a folder for the results; name another")
-    has_results = (folder / RESULTS).exists()
-    if (folder / POSES).exists() and not has_results:
-        raise StorageError(
-            f"{folder}: holds {POSES} and no {RESULTS}, expected earlier results or neither; name another folder"
-        )
-    return has_results
+    if _begins_with_a_result(folder / RESULTS):
+        return True
+    check_free(folder, kind="results")
+    return False
 
 
 def write_results(folder: Path, records: Iterable[ResultRecord]) -> None:
@@ -80,6 +79,16 @@ def read_results(folder: Path) -> tuple[ResultRecord, ...]:
         except (InputError, AssertionError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: is no result of `vloc localize` ({error!r})") from None
     return tuple(records)
+
+
+def _begins_with_a_result(path: Path) -> bool:
+    """Whether it is what an earlier run wrote, of this version or another."""
+    try:
+        with open_regular(path) as file:
+            first = json.loads(file.readline(_LONGEST_LINE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and {"image", "stamp_ns", "status"} <= first.keys()
 
 
 def _values(record: ResultRecord) -> dict[str, Any]:
