@@ -1,16 +1,12 @@
-"""How a model came about, as far as the code can tell, and how far a training has come."""
+"""How a model came about, as far as the code can tell."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from tqdm import tqdm
-
-T = TypeVar("T")
+from typing import Any, Protocol
 
 
 class _Seed(Protocol):
@@ -51,9 +47,3 @@ def came_about(config: Seeded, held_out: Mapping[str, float], sources: Mapping[s
         "git": revision(),
         "seed": config.fit.seed,
     }
-
-
-def bar(items: Iterable[T], *, description: str, total: int | None = None) -> Iterable[T]:
-    """Show on the terminal how far a loop has come."""
-    shown: Iterable[T] = tqdm(items, desc=description, total=total)
-    return shown

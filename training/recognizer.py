@@ -15,7 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.provenance import bar, came_about
+from training.options import training_parser
+from training.provenance import came_about
 from training.recognition.config import PRESETS, chosen_config
 from training.recognition.examples import examples_of, images_of_keyframes
 from training.recognition.export import export
@@ -25,6 +26,7 @@ from training.sources import file_hash, images_hash
 from vloc_ros.core.errors import VlocError
 from vloc_ros.inference.models import replaces_model
 from vloc_ros.mapping.keyframe_images import keyframe_paths
+from vloc_ros.progress import bar
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.maps import map_hash, read_map
 
@@ -67,11 +69,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.recognizer",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = training_parser("recognizer", __doc__, presets=PRESETS)
     parser.add_argument("--map", type=Path, required=True, metavar="MAP", help="what `vloc map build` wrote")
     parser.add_argument(
         "--images",
@@ -80,14 +78,6 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="the images that it was built from, by the keyframes' names: subfolders for an update or a merged map",
     )
-    parser.add_argument("--camera", type=Path, metavar="YAML", help="of the images, where the map does not know it")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="small", help="default: %(default)s")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="one parameter, such as fit.epochs=20"
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="MODEL", help="folder to write")
-    parser.add_argument("--run", type=Path, metavar="DIR", help="log and checkpoints; MODEL.run by default")
-    parser.add_argument("--resume", action="store_true", help="go on after the last whole epoch")
     return parser.parse_args(arguments)
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from training.provenance import bar
 from training.recognition.batches import Example
 from training.recognition.config import chosen_config
 from training.recognition.examples import PosedImage, examples_of
@@ -30,6 +29,7 @@ from vloc_ros.core.pose import Array
 from vloc_ros.inference.engines import Engine, OnnxRuntime
 from vloc_ros.inference.models import read_model
 from vloc_ros.inference.recognizer import KIND, OnnxRecognizer
+from vloc_ros.progress import bar
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image

@@ -24,6 +24,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from training.options import training_parser
 from training.places.checkpoints import (
     MANIFEST,
     checkpoint_hash,
@@ -38,11 +39,12 @@ from training.places.export import export
 from training.places.fitting import Start, Trained, train
 from training.places.teacher import TeacherEncoder
 from training.places.views import Views, joined, read_views, source_of
-from training.provenance import bar, came_about
+from training.provenance import came_about
 from training.runs import LAST, TEACHER, TEACHER_RUN, WEIGHTS, check_run_folder, claim
 from training.sources import file_hash, images_hash
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.inference.models import replaces_model
+from vloc_ros.progress import bar
 from vloc_ros.storage.cameras import read_camera
 
 NO_TEACHER, OWN_TEACHER = "none", "its own"
@@ -189,27 +191,17 @@ def _teacher(task: _Task) -> TeacherEncoder | None:
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.student", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = training_parser("student", __doc__, presets=PRESETS)
     for name, metavar, text in (
         ("--map", "MAP", "a vloc map or a COLMAP model; may be given several times"),
         ("--images", "DIR", "the images that it was built from, one folder for each map"),
     ):
         parser.add_argument(name, type=Path, action="append", required=True, metavar=metavar, help=text)
-    parser.add_argument("--camera", type=Path, metavar="YAML", help="of the images, where a map does not know it")
     parser.add_argument("--model", choices=MODELS, default="student", help="default: %(default)s")
     parser.add_argument("--teacher", metavar="FOLDER", help="what --model teacher wrote, or none")
     parser.add_argument("--pretrained", action="store_true", help="start the backbone from ImageNet's weights (timm)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="start the backbone from these weights")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="small", help="default: %(default)s")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="one parameter, such as fit.epochs=20"
-    )
     parser.add_argument("--batch", type=int, metavar="N", help="export for so many images at a time; any by default")
-    parser.add_argument("--out", type=Path, required=True, metavar="MODEL", help="folder to write")
-    parser.add_argument("--run", type=Path, metavar="DIR", help="log and checkpoints; MODEL.run by default")
-    parser.add_argument("--resume", action="store_true", help="go on after the last whole epoch")
     return parser.parse_args(arguments)
 
 

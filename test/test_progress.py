@@ -1,0 +1,35 @@
+"""How far a command has come, on a terminal and in a log."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from vloc_ros import progress
+from vloc_ros.progress import bar
+
+
+def test_a_log_gets_a_line_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    taken = []
+    for item in bar(range(1000), description="features"):
+        taken.append(item)
+        now[0] += 0.035
+    assert taken == list(range(1000))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["features: 286 of 1000", "features: 572 of 1000", "features: 858 of 1000"]
+
+
+def test_what_is_soon_done_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(bar(iter("abc"), description="features")) == ["a", "b", "c"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert list(bar(iter("abc"), description="features", total=3)) == ["a", "b", "c"]
+    assert "3/3" in capsys.readouterr().err
