@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "assembly": ASSEMBLY,
     "footprint": FOOTPRINT,
     "node_config": {"vloc_ros.core", "vloc_ros.node_config"},
+    "progress": {"vloc_ros.progress", "tqdm"},
     "nodes": ASSEMBLY | BAGS | FOOTPRINT | ROS | MESSAGES | {"bondpy", "vloc_ros.node_config", "vloc_ros.nodes"},
     "cli": ASSEMBLY
     | BAGS
@@ -50,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "vloc_ros.mapping",
         "vloc_ros.simulation",
         "vloc_ros.evaluation",
+        "vloc_ros.progress",
         "vloc_ros.cli",
         "pycolmap",
         "tqdm",
@@ -57,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 # Never installed on a robot, and imported by nobody.
 TRAINING = INFERENCE | {
-    *("training", "vloc_ros.assembly", "vloc_ros.mapping", "vloc_ros.simulation"),
+    *("training", "vloc_ros.assembly", "vloc_ros.mapping", "vloc_ros.progress", "vloc_ros.simulation"),
     *("torch", "lightning", "timm", "safetensors", "scipy", "pycolmap", "tqdm"),
 }
 # Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not

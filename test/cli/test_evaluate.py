@@ -1,6 +1,7 @@
 """`vloc evaluate` and its errors, as a person meets them."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -130,7 +131,7 @@ def test_stamps_that_do_not_fit_the_names(scene_folder, tmp_path, capsys):
     assert "5.000000 s" in line
 
 
-def test_camera_of_another_size_and_a_damaged_image_name_the_image(scene_folder, tmp_path, capsys):
+def test_a_camera_of_another_size_names_an_image(scene_folder, tmp_path, capsys):
     camera = tmp_path / "camera.yaml"
     camera.write_text(scene_folder.camera.read_text().replace("image_width: 320", "image_width: 640"))
     scores_file = tmp_path / "scores.json"
@@ -138,12 +139,23 @@ def test_camera_of_another_size_and_a_damaged_image_name_the_image(scene_folder,
     line = one_line(capsys)
     assert "frame-000.png" in line
     assert "640x240" in line
-    images = tmp_path / "images"
-    shutil.copytree(scene_folder.images, images)
-    (images / "frame-003.png").write_bytes(b"no image")
-    assert evaluate(scene_folder, "--json", scores_file, images=images) == 1
-    assert "frame-003.png" in one_line(capsys)
     assert not scores_file.exists()
+
+
+def test_a_damaged_image_is_named_and_left_out(scene_folder, tmp_path, capsys):
+    """It says nothing of the localizer: neither a refusal of a known place nor of an unknown one."""
+    images, scores_file = tmp_path / "images", tmp_path / "scores.json"
+    shutil.copytree(scene_folder.images, images)
+    (images / "frame-000.png").write_bytes(b"no image")
+    given = ("--json", scores_file, "--report", tmp_path / "report.html")
+    assert evaluate(scene_folder, *given, images=images) == 1
+    printed = capsys.readouterr()
+    assert "warning: frame-000.png cannot be used: " in printed.err
+    assert re.search(r"left out: cannot be used +1\n", printed.out)
+    scores = json.loads(scores_file.read_text())
+    assert (scores["queries"], scores["unusable"], scores["recall"]["5cm_5deg"]) == (5, 1, 1.0)
+    assert evaluate(scene_folder, *given, "--absent", "--camera", scene_folder.camera, images=images, truth=False) == 1
+    assert json.loads(scores_file.read_text())["queries"] == 5
 
 
 def test_an_output_that_cannot_be_written(scene_folder, tmp_path, capsys):

@@ -46,13 +46,30 @@ def test_images_named_by_their_time_keep_it(scene_folder, tmp_path):
     assert [record.stamp_ns for record in read_results(tmp_path / "results")] == [int(name) for name in names]
 
 
-def test_a_damaged_image_leaves_nothing_behind(scene_folder, tmp_path, capsys):
+def test_a_damaged_image_is_named_and_the_others_are_answered(scene_folder, tmp_path, capsys):
     images = tmp_path / "images"
     shutil.copytree(scene_folder.images, images)
     whole = (images / "frame-004.png").read_bytes()
     (images / "frame-004.png").write_bytes(whole[: len(whole) // 2])
     assert localize(scene_folder, tmp_path / "results", images=images) == 1
-    assert "frame-004.png" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "warning: frame-004.png cannot be used: " in printed.err
+    assert "cut short or damaged" in printed.err
+    assert "5 of 6 images localized, 1 could not be used" in printed.out
+    records = read_results(tmp_path / "results")
+    assert [record.usable for record in records] == [True] * 4 + [False, True]
+    assert (records[4].stamp_ns, records[4].result.ok) == (4 * 10**9, False)
+    assert "cut short or damaged" in records[4].result.reason
+
+
+def test_images_of_which_none_can_be_used_leave_nothing_behind(scene_folder, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "images" / name).write_bytes(b"no image")
+    assert localize(scene_folder, tmp_path / "results", images=tmp_path / "images") == 1
+    error = capsys.readouterr().err
+    assert "a.png: is no JPEG or PNG image" in error
+    assert "none of 2 images can be used" in error
     assert not (tmp_path / "results").exists()
 
 

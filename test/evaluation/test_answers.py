@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.camera import Camera
+from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.query import Query
 from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.evaluation.answers import Question, answers
+from vloc_ros.evaluation.answers import Question, answers, answers_in_sequence
 
 CAMERA = Camera("SIMPLE_PINHOLE", 4, 3, (4.0, 2.0, 1.5))
 
@@ -44,10 +46,19 @@ def test_no_question_no_answer():
     assert list(answers(CountingLocalizer(), [], progress=lambda q: q)) == []
 
 
-def test_an_image_that_cannot_be_read_ends_the_work():
-    def fail() -> Query:
-        raise InputError("cut short")
+def fail() -> Query:
+    raise InputError("cut short")
 
-    asked = answers(CountingLocalizer(), [question(1), Question("bad.png", fail)], progress=lambda q: q)
-    with pytest.raises(InputError, match="cut short"):
-        list(asked)
+
+@pytest.mark.parametrize("in_sequence", [False, True])
+def test_an_image_that_cannot_be_used_is_answered_with_the_reason(in_sequence: bool) -> None:
+    localizer, questions = CountingLocalizer(), [Question("bad.png", fail, 3), question(4)]
+    if in_sequence:
+        fixes = FixFilter(FixFilterConfig())
+        found = answers_in_sequence(localizer, questions, [None, None], fixes, progress=lambda q: q)
+    else:
+        found = answers(localizer, questions, progress=lambda q: q)
+    bad, good = list(found)
+    assert (bad.image, bad.stamp_ns, bad.usable, bad.result.reason) == ("bad.png", 3, False, "cut short")
+    assert (good.stamp_ns, good.usable) == (4, True)
+    assert localizer.asked == [4]

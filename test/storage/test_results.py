@@ -30,7 +30,7 @@ _REFUSED = LocalizationResult.refused(Status.TOO_FEW_MATCHES, "4 matches, 12 nee
 
 
 def _records() -> list[ResultRecord]:
-    return [ResultRecord("a.jpg", 1_700_000_000_123_456_789, _ACCEPTED), ResultRecord("b ü.jpg", 5, _REFUSED)]
+    return [ResultRecord("a.jpg", 1_700_000_000_123_456_789, _ACCEPTED), ResultRecord("b ü.jpg", 5, _REFUSED, False)]
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -44,6 +44,7 @@ def test_round_trip(tmp_path: Path) -> None:
         assert getattr(accepted.result, name) == getattr(_ACCEPTED, name)
         assert getattr(refused.result, name) == getattr(_REFUSED, name)
     assert refused.image == "b ü.jpg"
+    assert (accepted.usable, refused.usable) == (True, False)
     assert refused.result.map_from_rig is None
 
 

@@ -102,15 +102,14 @@ def _base_from_camera(x: float, y: float, z: float, roll: float, pitch: float, y
 
 
 def _write(bag: BagWriter, recording: Recording, args: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from vloc_ros.cli.bag_recordings import odometry_of
+    from vloc_ros.progress import bar as progress
 
     camera_from_base = recording.base_from_camera.inverse()
     known = [frame.map_from_camera for frame in recording.frames if frame.map_from_camera is not None]
     map_from_base = [map_from_camera @ camera_from_base for map_from_camera in known]
     odometry = odometry_of(map_from_base, drift=args.drift / 100.0, seed=args.seed)
-    for index, frame in enumerate(tqdm(recording.frames, desc="writing", unit="image")):
+    for index, frame in enumerate(progress(recording.frames, description="writing")):
         if map_from_base:  # all frames have a pose, or none
             bag.write_odometry(frame.stamp_ns, odometry[index])
             bag.write_truth(frame.stamp_ns, map_from_base[index])

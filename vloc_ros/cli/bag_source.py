@@ -178,7 +178,7 @@ def _known(args: argparse.Namespace, mounts: Sequence[Pose | None], truth: Seque
 def _question(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> Question:
     from vloc_ros.evaluation.answers import Question
 
-    return Question(str(stamp_ns), _reader(path, topic, camera, stamp_ns, recorded_ns))
+    return Question(str(stamp_ns), _reader(path, topic, camera, stamp_ns, recorded_ns), stamp_ns)
 
 
 def _reader(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> Callable[[], Query]:

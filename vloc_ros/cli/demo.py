@@ -78,12 +78,12 @@ def make_images(out: Path) -> None:
 def _render(lap: Lap, folder: Path) -> None:
     """Write a lap's images and true poses."""
     import cv2
-    from tqdm import tqdm
 
+    from vloc_ros.progress import bar
     from vloc_ros.storage.atomic import write_bytes_atomically
     from vloc_ros.storage.trajectories import Trajectory, write_tum
 
-    for index in tqdm(range(len(lap)), desc=f"rendering {lap.world.name}", unit="image"):
+    for index in bar(range(len(lap)), description=f"rendering {lap.world.name}"):
         done, data = cv2.imencode(".png", lap.image(index))
         assert done
         write_bytes_atomically(folder / "images" / lap.name(index), bytes(data))

@@ -8,7 +8,7 @@
 True poses are TUM rows of map_from_camera, one per image in name order (in a bag: in the order of recording); those of
 a topic are of --base-frame. A refused image counts as infinitely wrong; an accepted one outside 50 cm or 5 degrees is a
 false accept, and with --absent every acceptance is. Images of a bag at whose time TF or the topic has nothing are left
-out, and counted.
+out, and counted; so are images that cannot be used, such as damaged ones, with which the exit code is 1.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vloc_ros.cli.asking import answer
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 
 if TYPE_CHECKING:
@@ -89,13 +90,23 @@ def run(args: argparse.Namespace) -> int:
     frame_id = frame_of_truth(args, localizer, truth)
     in_sequence = _fix_filter(args) if args.sequence else None
     records = answer(localizer, questions, in_sequence=in_sequence, odom_from_camera=odometry)
-    scores = scores_of(records, truth, args.map, frame_id) | {"left_out": left_out}
+    unusable = sum(not record.usable for record in records)
+    questions, records, truth = _usable(questions, records, truth)
+    scores = scores_of(records, truth, args.map, frame_id) | {"left_out": left_out, "unusable": unusable}
     if args.json:
         write_scores(args.json, scores)
     if args.report:
         write_report(args.report, localizer, questions, records, truth, scores, frame_id=frame_id)
     print_outcome(scores, outputs)
-    return 0
+    return 1 if unusable else 0
+
+
+def _usable(
+    questions: Sequence[Question], records: Sequence[ResultRecord], truth: Sequence[Pose] | None
+) -> tuple[list[Question], list[ResultRecord], list[Pose] | None]:
+    """Those of the images that could be asked."""
+    kept = [i for i, record in enumerate(records) if record.usable]
+    return [questions[i] for i in kept], [records[i] for i in kept], truth and [truth[i] for i in kept]
 
 
 def frame_of_truth(args: argparse.Namespace, localizer: Localizer, truth: Sequence[Pose] | None) -> str:
@@ -170,26 +181,6 @@ def _read_bag(
     pairs = zip(source.truth, source.base_from_camera, strict=True)
     truth = [map_from_base @ base_from_camera for map_from_base, base_from_camera in pairs]
     return source.questions, truth, odometry, source.left_out
-
-
-def answer(
-    localizer: Localizer,
-    questions: Sequence[Question],
-    *,
-    in_sequence: FixFilter | None = None,
-    odom_from_camera: Sequence[Pose | None] = (),
-) -> list[ResultRecord]:
-    """Ask all questions, with a progress bar; each by itself, or in sequence under a filter."""
-    from tqdm import tqdm
-
-    from vloc_ros.evaluation.answers import answers, answers_in_sequence
-
-    def bar(asked: Iterable[Question]) -> Iterable[Question]:
-        return tqdm(asked, desc="localizing", unit="image")
-
-    if in_sequence is None:
-        return list(answers(localizer, questions, progress=bar))
-    return list(answers_in_sequence(localizer, questions, odom_from_camera, in_sequence, progress=bar))
 
 
 def scores_of(

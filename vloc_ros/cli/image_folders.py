@@ -26,7 +26,7 @@ def questions_from(paths: Sequence[Path], stamps_ns: Sequence[int], camera: Came
     from vloc_ros.evaluation.answers import Question
 
     pairs = zip(paths, stamps_ns, strict=True)
-    return [Question(path.name, _reader(path, int(stamp_ns), camera)) for path, stamp_ns in pairs]
+    return [Question(path.name, _reader(path, int(stamp), camera), int(stamp)) for path, stamp in pairs]
 
 
 def _reader(path: Path, stamp_ns: int, camera: Camera | None) -> Callable[[], Query]:

@@ -26,10 +26,11 @@ _START_TIMEOUT_S = 60.0
 
 def evaluate_live(args: argparse.Namespace) -> int:
     """Play, record, compare with the offline localizer, and report; 1 when a check fails."""
+    from vloc_ros.cli.asking import answer
     from vloc_ros.cli.bag_source import read_bag_source
-    from vloc_ros.cli.evaluate import answer, frame_of_truth, outputs_of, print_outcome, write_report, write_scores
+    from vloc_ros.cli.evaluate import frame_of_truth, outputs_of, print_outcome, write_report, write_scores
     from vloc_ros.cli.localizer_options import localizer_from
-    from vloc_ros.core.errors import MapError
+    from vloc_ros.core.errors import InputError, MapError
     from vloc_ros.evaluation.live import check_lines, live_scores, seen_by_camera
     from vloc_ros.storage.maps import map_bytes
 
@@ -40,9 +41,14 @@ def evaluate_live(args: argparse.Namespace) -> int:
         )
     source = read_bag_source(args)
     frame_id = frame_of_truth(args, localizer, source.truth)
+    offline = answer(localizer, source.questions)
+    if unusable := [record.image for record in offline if not record.usable]:
+        raise InputError(
+            f"{args.bag}: {len(unusable)} images cannot be used ({unusable[0]}), expected images that the nodes can "
+            "answer; evaluate it without --live"
+        )
     with tempfile.TemporaryDirectory(prefix="vloc_live_") as folder:
         recording = play(args, source, Path(folder))
-    offline = answer(localizer, source.questions)
     size = map_bytes(args.map)
     scores = live_scores(recording, source, offline, map_bytes=size, frame_id=frame_id, in_sequence=args.sequence)
     scores["left_out"] = source.left_out

@@ -2,7 +2,8 @@
 
 Answers every image of a folder and writes poses.txt (TUM rows of the accepted, map_from_camera) and results.jsonl
 (one line for every image) into RESULTS. Images named by their time keep it (seconds with a decimal point, or
-nanoseconds); others count one second each from 0.
+nanoseconds); others count one second each from 0. An image that cannot be used, such as a damaged one, is named and
+has a line with the reason; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -26,24 +27,23 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Localize the folder."""
-    from tqdm import tqdm
-
+    from vloc_ros.cli.asking import answer
     from vloc_ros.cli.image_folders import questions_from, stamps_for
     from vloc_ros.cli.outputs import results_at
-    from vloc_ros.evaluation.answers import answers
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
     from vloc_ros.storage.results import write_results
 
     out, paths = results_at(args.out), list_images(args.images)
     questions = questions_from(paths, stamps_for(paths), read_camera(args.camera))
-    localizer = localizer_from(args)
-    records = list(answers(localizer, questions, progress=lambda q: tqdm(q, desc="localizing", unit="image")))
+    records = answer(localizer_from(args), questions)
     write_results(args.out, records)
-    accepted = sum(record.result.ok for record in records)
+    accepted, unusable = sum(record.result.ok for record in records), sum(not record.usable for record in records)
     if args.json:
-        json.dump({"queries": len(records), "accepted": accepted, "results": str(args.out)}, sys.stdout)
+        counts = {"queries": len(records), "accepted": accepted, "unusable": unusable}
+        json.dump({**counts, "results": str(args.out)}, sys.stdout)
         print()
     else:
-        print(f"{accepted} of {len(records)} images localized; poses.txt and results.jsonl {out}")
-    return 0
+        also = f", {unusable} could not be used" if unusable else ""
+        print(f"{accepted} of {len(records)} images localized{also}; poses.txt and results.jsonl {out}")
+    return 1 if unusable else 0

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vloc_ros.cli.progress import bar
+from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
     from vloc_ros.core.landmark_map import LandmarkMap

@@ -23,7 +23,7 @@ from math import degrees
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vloc_ros.cli.progress import bar
+from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
     from vloc_ros.core.landmark_map import LandmarkMap

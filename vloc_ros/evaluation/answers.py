@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.fix import fix_of
 from vloc_ros.core.fix_filter import FixFilter
 from vloc_ros.core.localizer import Localizer
 from vloc_ros.core.pose import Pose
 from vloc_ros.core.query import PosePrior, Query
-from vloc_ros.core.result import Status
+from vloc_ros.core.result import LocalizationResult, Status
 from vloc_ros.storage.results import ResultRecord
 
 
@@ -20,11 +21,13 @@ class Question:
 
     Attributes:
         image: its name.
-        query: reads and decodes the image when it is called.
+        query: reads and decodes the image when it is called; raises InputError where it cannot be used.
+        stamp_ns: its time, for an image that cannot be used.
     """
 
     image: str
     query: Callable[[], Query]
+    stamp_ns: int = 0
 
 
 def answers(
@@ -33,15 +36,16 @@ def answers(
     """Localize each question's image.
 
     Decoding lies outside the measured stages. The first image is asked once more in advance and that answer is
-    dropped: libraries load lazily, and a running robot has that behind it. Answers do not depend on earlier ones.
-
-    Raises:
-        InputError: an image cannot be read, or does not fit its camera.
+    dropped: libraries load lazily, and a running robot has that behind it. Answers do not depend on earlier ones, and an
+    image that cannot be used does not end them.
     """
     _warm_up(localizer, questions)
     for question in progress(questions):
-        query = question.query()
-        yield ResultRecord(question.image, query.stamp_ns, localizer.localize(query))
+        query = _query_of(question)
+        if isinstance(query, ResultRecord):
+            yield query
+        else:
+            yield ResultRecord(question.image, query.stamp_ns, localizer.localize(query))
 
 
 def answers_in_sequence(
@@ -60,13 +64,13 @@ def answers_in_sequence(
         odom_from_camera: odometry carried to the camera at every image's time, None where there is none.
         fixes: the filter; what it believes at the start is where the first image is looked for.
         progress: shows how far it has come.
-
-    Raises:
-        InputError: an image cannot be read, or does not fit its camera.
     """
     _warm_up(localizer, questions)
     for question, odometry in zip(progress(questions), odom_from_camera, strict=True):
-        query = question.query()
+        query = _query_of(question)
+        if isinstance(query, ResultRecord):
+            yield query
+            continue
         expected = fixes.carry(odometry, query.stamp_ns)
         prior = None if expected is None else PosePrior(expected.map_from_base, expected.covariance, expected.frame_id)
         result = localizer.localize(replace(query, prior=prior))
@@ -79,4 +83,15 @@ def answers_in_sequence(
 
 def _warm_up(localizer: Localizer, questions: Sequence[Question]) -> None:
     for question in questions[:1]:
-        localizer.localize(question.query())
+        query = _query_of(question)
+        if isinstance(query, Query):
+            localizer.localize(query)
+
+
+def _query_of(question: Question) -> Query | ResultRecord:
+    """What is asked, or what is answered where the image cannot be used."""
+    try:
+        return question.query()
+    except InputError as error:
+        refused = LocalizationResult.refused(Status.NO_FEATURES, str(error))
+        return ResultRecord(question.image, question.stamp_ns, refused, usable=False)

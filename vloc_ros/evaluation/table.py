@@ -22,6 +22,8 @@ def accuracy_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [("queries", f"{queries}"), ("accepted", f"{scores['accepted']} ({scores['accepted'] / queries:.1%})")]
     if scores.get("left_out"):
         rows.insert(1, ("left out: time unknown to TF or truth", f"{scores['left_out']}"))
+    if scores.get("unusable"):
+        rows.insert(1, ("left out: cannot be used", f"{scores['unusable']}"))
     rows += [(f"refused: {reason.replace('_', ' ')}", f"{count}") for reason, count in scores["refusals"].items()]
     if scores["recall"]["5cm_5deg"] is not None:
         rows.append(("median error", median_text(scores)))

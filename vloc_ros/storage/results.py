@@ -31,11 +31,14 @@ class ResultRecord:
         image: its file name.
         stamp_ns: its time, integer nanoseconds.
         result: the answer. Read back from a file it has no inlier arrays, only their number.
+        usable: False where nothing could be asked, and the reason says why: the image cannot be read, or does not fit
+            its camera.
     """
 
     image: str
     stamp_ns: int
     result: LocalizationResult
+    usable: bool = True
 
 
 def replaces_results(folder: Path) -> bool:
@@ -96,6 +99,7 @@ def _values(record: ResultRecord) -> dict[str, Any]:
     return {
         "image": record.image,
         "stamp_ns": record.stamp_ns,
+        "usable": record.usable,
         "status": result.status.value,
         "map_from_rig": None
         if pose is None
@@ -125,4 +129,4 @@ def _record(values: dict[str, Any]) -> ResultRecord:
         keypoints=int(values["keypoints"]),
         times_ms={str(stage): float(ms) for stage, ms in values["times_ms"].items()},
     )
-    return ResultRecord(str(values["image"]), int(values["stamp_ns"]), result)
+    return ResultRecord(str(values["image"]), int(values["stamp_ns"]), result, bool(values.get("usable", True)))
