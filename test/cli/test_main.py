@@ -1,4 +1,4 @@
-"""What ends a command: missing libraries and signals from outside."""
+"""What ends a command: words that name none, missing libraries and signals from outside."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from vloc_ros.cli.main import main
 
 
 def command_without(module: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -40,6 +42,24 @@ def test_a_module_that_no_installation_lacks_is_a_bug(tmp_path: Path) -> None:
     done = command_without("vloc_ros.storage.cameras", *words)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("localise --map m", "`vloc localise`, expected one of the commands; did you mean `vloc localize`?"),
+        ("map biuld", "`vloc map biuld`, expected one of the commands; did you mean `vloc map build`?"),
+        ("build --out m", "`vloc build`, expected one of the commands; did you mean `vloc map build`?"),
+        ("map xyzzy", "`vloc map xyzzy`, expected one of the commands; see them above"),
+        ("--map m", "`vloc --map`, expected one of the commands"),
+        ("map", "`vloc map`, expected one of its commands after it"),
+    ],
+)
+def test_what_is_no_command_is_told_and_the_nearest_one(words: str, said: str, capsys) -> None:
+    assert main(words.split()) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("usage: vloc")
+    assert lines[-1].startswith(f"vloc: found {said}")
 
 
 @pytest.mark.parametrize(

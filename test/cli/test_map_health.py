@@ -35,10 +35,11 @@ def test_a_map_alone(scene_folder: SceneFolder, capsys: pytest.CaptureFixture[st
     assert main(["map", "health", str(scene_folder.map), "--rows", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     count = len(scene_folder.scene.landmark_map.landmarks)
-    assert lines[0].split()[:3] == ["landmark", "coarse", "points"]
+    assert lines[0].split() == ["landmark", "coarse", "points", "keyframes", "references", "extent"]
     assert lines[3] == f"and {count - 2} more, no worse; --rows {count} shows all"
-    assert lines[-1].startswith(f"{count} landmarks, ")
-    assert "keypoints" not in lines[-1]
+    assert lines[-2].startswith(f"{count} landmarks, ")
+    assert "keypoints" not in lines[-2]
+    assert lines[-1] == "how well they are recognised: --images DIR --poses TUM --camera YAML"
 
 
 def test_images_tell_what_is_recognised(
@@ -47,6 +48,7 @@ def test_images_tell_what_is_recognised(
     out = tmp_path / "health.json"
     assert main(["map", "health", str(scene_folder.map), *with_images(scene_folder), "--json", str(out)]) == 0
     printed, found = capsys.readouterr().out, json.loads(out.read_text())
+    assert "named rightly  " in printed.splitlines()[0]
     assert found["summary"]["named"] > 0.9
     assert f"{found['summary']['named']:.1%} of {found['summary']['keypoints']} keypoints right" in printed
     keys = scene_folder.scene.landmark_map.landmarks.keys

@@ -25,7 +25,12 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
-    _refused(tmp_path / "nowhere", "holds no model")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    expected = r"expected a folder with manifest\.json and model\.onnx, as `python -m training\.recognizer` writes it"
+    _refused(tmp_path / "nowhere", f"does not exist, {expected}")
+    _refused(tmp_path / "empty", rf"holds no manifest\.json, {expected}")
+    _refused(tmp_path / "file", f"is a file, {expected}")
     folder = write_recognizer(tmp_path / "model")
     with pytest.raises(ModelError, match=r"has no keypoints\.colour; train"):
         read_model(folder, kind="recognizer").entry("keypoints", "colour")
@@ -57,12 +62,12 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
 
 def test_another_kind_or_format_is_refused(tmp_path: Path) -> None:
     folder = write_recognizer(tmp_path / "model")
-    _refused(folder, "of kind 'recognizer', expected 'student'", kind="student")
+    _refused(folder, "of kind 'recognizer', expected 'place encoder', as `python -m training", kind="place encoder")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "version": 2}))
     _refused(folder, "format version 2, this installation reads 1")
     (folder / "manifest.json").write_text(json.dumps({"format": "vloc_ros map"}))
-    _refused(folder, "is not the manifest of a model")
+    _refused(folder, "is not the manifest of a model, its format is 'vloc_ros map', expected a folder")
 
 
 def test_only_a_model_is_replaced(tmp_path: Path) -> None:

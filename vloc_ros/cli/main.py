@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -77,7 +78,7 @@ def _run(command: tuple[str, ...], options: Sequence[str]) -> int:
 
 
 def _explain(words: Sequence[str]) -> int:
-    """The table of commands: asked for, or because the words name none."""
+    """The table of commands: asked for, or because the words name none, which is then said last."""
     lines = ["usage: vloc COMMAND [OPTIONS]", "", "Visual localization: where in this map was this image taken?", ""]
     group = words[0] if words and words[0] in _GROUPS else None
     for command, (_, summary) in COMMANDS.items():
@@ -85,8 +86,22 @@ def _explain(words: Sequence[str]) -> int:
             lines.append(f"  vloc {' '.join(command):12} {summary}")
     lines += ["", "vloc COMMAND --help shows its options."]
     asked = not words or words[-1] in ("-h", "--help")
+    if not asked:
+        lines += ["", _unknown(words)]
     print("\n".join(lines), file=sys.stdout if asked else sys.stderr)
     return 0 if asked else 2
+
+
+def _unknown(words: Sequence[str]) -> str:
+    """What was found in place of a command, and which one is nearest."""
+    if tuple(words) in {(group,) for group in _GROUPS}:
+        return f"vloc: found `vloc {words[0]}`, expected one of its commands after it"
+    found = " ".join(words[:2] if words[0] in _GROUPS else words[:1])
+    # also without the first word: `vloc build` means `vloc map build`
+    names = {" ".join(command[start:]): " ".join(command) for command in COMMANDS for start in range(len(command))}
+    near = difflib.get_close_matches(found, names, n=1)
+    remedy = f"did you mean `vloc {names[near[0]]}`?" if near else "see them above"
+    return f"vloc: found `vloc {found}`, expected one of the commands; {remedy}"
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # as many as vote for landmarks in localization
 _VOTERS = 700
 _HEADER = ("landmark", "coarse", "points", "keyframes", "references", "extent", "named rightly", "else mostly", "")
+_OF_IMAGES = slice(6, 8)
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +62,12 @@ def run(args: argparse.Namespace) -> int:
     out = json_at(args.json, key="summary") if args.json else None
     landmark_map = read_map(args.map)
     rows = landmark_health(landmark_map, _sightings(args, landmark_map) if args.images else None)
-    print(table(rows[: args.rows]))
+    print(table(rows[: args.rows], with_images=args.images is not None))
     if len(rows) > args.rows:
         print(f"and {len(rows) - args.rows} more, no worse; --rows {len(rows)} shows all")
     print(summary_line(rows))
+    if not args.images:
+        print("how well they are recognised: --images DIR --poses TUM --camera YAML")
     if out:
         write_json(out.path, rows)
         print(out)
@@ -121,10 +124,12 @@ def _seen(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[SeenI
         yield SeenImage(found, image.camera, image.map_from_camera)
 
 
-def table(rows: Sequence[LandmarkHealth]) -> str:
-    """Lines of aligned text."""
+def table(rows: Sequence[LandmarkHealth], *, with_images: bool) -> str:
+    """Lines of aligned text, without the columns that only images fill where there are none."""
     lines = [_HEADER, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
+    if not with_images:
+        lines = [(*line[:_OF_IMAGES.start], *line[_OF_IMAGES.stop :]) for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )

@@ -23,6 +23,8 @@ FORMAT = "vloc_ros model"
 VERSION = 1
 MANIFEST, GRAPH = "manifest.json", "model.onnx"
 _REMEDY = "copy the model again or train it again"
+# what writes a model of a kind
+_WRITERS = {"recognizer": "python -m training.recognizer", "place encoder": "python -m training.student"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,30 +90,40 @@ def read_model(folder: Path, *, kind: str) -> Model:
     """
     folder = Path(folder)
     path = folder / MANIFEST
-    manifest = _manifest(path)
+    manifest = _manifest(path, kind)
     version, found = manifest.get("version"), manifest.get("kind")
     if version != VERSION:
         raise ModelError(f"{path}: has format version {version!r}, this installation reads {VERSION}; update vloc_ros")
     if found != kind:
-        raise ModelError(f"{path}: is a model of kind {found!r}, expected {kind!r}")
+        raise ModelError(f"{path}: is a model of kind {found!r}, expected {kind!r}{_written(kind)}; name such a one")
     graph = _graph(folder / GRAPH)
     if manifest.get("hash") != _digest({key: v for key, v in manifest.items() if key != "hash"}, graph):
         raise ModelError(f"{folder}: was altered, its hash does not fit its manifest and {GRAPH}; {_REMEDY}")
     return Model(folder, manifest, graph)
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _manifest(path: Path, kind: str) -> dict[str, Any]:
+    folder = path.parent
+    expected = f"expected a folder with {MANIFEST} and {GRAPH}{_written(kind)}; name that, or train one"
+    if folder.exists() and not folder.is_dir():
+        raise ModelError(f"{folder}: is a file, {expected}")
     try:
         manifest = json.loads(read_text(path))
     except InputError as error:
-        if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
-            raise ModelError(f"{path.parent}: holds no model (no {MANIFEST}); train one, or name its folder") from None
+        if isinstance(error.__cause__, FileNotFoundError):
+            found = f"holds no {MANIFEST}" if folder.is_dir() else "does not exist"
+            raise ModelError(f"{folder}: {found}, {expected}") from None
         raise ModelError(f"{error}; {_REMEDY}") from error
     except (ValueError, RecursionError):
         raise ModelError(f"{path}: is cut short or no JSON; {_REMEDY}") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise ModelError(f"{path}: is not the manifest of a model; name a folder that the training wrote")
+    format_ = manifest.get("format") if isinstance(manifest, dict) else None
+    if not isinstance(manifest, dict) or format_ != FORMAT:
+        raise ModelError(f"{path}: is not the manifest of a model, its format is {format_!r}, {expected}")
     return manifest
+
+
+def _written(kind: str) -> str:
+    return f", as `{_WRITERS[kind]}` writes it" if kind in _WRITERS else ""
 
 
 def _graph(path: Path) -> bytes:
