@@ -93,7 +93,8 @@ def test_a_map_without_an_index_gets_one_when_it_is_updated(row: PosedPoints, le
     whole = updated(left, row.images()[18:40], **arguments).landmark_map
     assert _found_by_places(row, whole, range(0, 40, 3)) >= 13
     # one that had grown before is itself recognised by its places
-    again = updated(replace(whole, places={}), row.images()[10:14], **arguments)
+    renamed = [replace(image, name=f"again-{image.name}") for image in row.images()[10:14]]
+    again = updated(replace(whole, places={}), renamed, **arguments)
     assert again.recognised == 4
     assert len(again.landmark_map.places["vlad"].descriptors) == len(whole.keyframes) + 4
 

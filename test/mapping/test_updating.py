@@ -34,7 +34,8 @@ def _localizer(landmark_map: LandmarkMap):
 
 
 def _built(row: PosedPoints, images: Sequence[MappingImage], frame_id: str = "map") -> LandmarkMap:
-    extractor = NumberedExtractor(row.features)
+    """Images of another name than those of a visit."""
+    extractor, images = NumberedExtractor(row.features), [replace(i, name=f"first-{i.name}") for i in images]
     return build_map(
         images, name="row", config=_SMALL, extractor=extractor, localizer_factory=_localizer, frame_id=frame_id
     )
@@ -158,9 +159,26 @@ def test_images_without_poses_are_placed_by_the_map(row: PosedPoints, first: Lan
 
 
 def test_a_third_visit_is_told_from_the_second(row: PosedPoints, second: Update) -> None:
-    third = _updated(row, second.landmark_map, row.images()[10:12])
-    assert third.landmark_map.keyframes.names[-1] == "visit3/011.png"
+    third = _updated(row, second.landmark_map, [replace(i, name=f"late-{i.name}") for i in row.images()[10:12]])
+    assert third.landmark_map.keyframes.names[-1] == "visit3/late-011.png"
     assert [u["images"] for u in third.landmark_map.provenance["updates"]] == [36, 2]
+
+
+def test_images_that_the_map_holds_are_left_out(row: PosedPoints, first: LandmarkMap, second: Update) -> None:
+    again = [replace(image, name=f"first-{image.name}") for image in row.images()[10:12]]
+    others = row.images()[12:14]
+    update = _updated(row, first, [*again, *others])
+    assert update.left_out == {image.name: f"is in the map already, as {image.name}" for image in again}
+    assert update.repeated == 2
+    assert update.landmark_map.keyframes.names[12:] == ("visit2/012.png", "visit2/013.png")
+    with pytest.raises(InputError, match=r"all 2 images .* already \(012\.png as visit2/012\.png\), expected"):
+        _updated(row, second.landmark_map, others)
+
+
+def test_another_image_of_the_same_name_is_added(row: PosedPoints, first: LandmarkMap) -> None:
+    """Robots count from 0 again: 2 m from there a third of what the keyframe shows is out of view."""
+    renamed = [replace(row.images()[k], name=f"first-{k - 10:03}.png") for k in (20, 21)]
+    assert not _updated(row, first, renamed).left_out
 
 
 def _shifted(images: Sequence[MappingImage], metres: float) -> list[MappingImage]:

@@ -5,8 +5,9 @@
 
 What the map holds stays as it is: points, landmarks, keyframes, and the calibration of its covariance; new points and
 keyframes come behind. Only the place index of a learned encoder is dropped; `vloc map encode` makes it anew. Images
-must overlap with the map. Without --poses, images that the map does not recognise are named and left out; with --poses,
-those whose pose contradicts what the map recognises in them. Poses are TUM rows of map_from_camera (optical frame) in
+must overlap with the map; those that it holds already, by name and by what they show, are named and left out. Without
+--poses, so are images that the map does not recognise; with --poses, those whose pose contradicts what the map
+recognises in them. Poses are TUM rows of map_from_camera (optical frame) in
 the map's frame, one per image in name order.
 """
 
@@ -118,8 +119,10 @@ def _warn(update: Update) -> None:
 def _summary(update: Update) -> str:
     landmark_map = update.landmark_map
     added = update.images - len(update.left_out)
+    before = f", {update.repeated} are in the map already" if update.repeated else ""
     return (
-        f"{added} of {update.images} images added, {update.recognised} recognised; {update.new_points} new points\n"
+        f"{added} of {update.images} images added{before}, {update.recognised} recognised; {update.new_points} new "
+        "points\n"
         f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks, "
         f"{len(landmark_map.keyframes)} keyframes\n"
         "the covariance is calibrated as before: on images of earlier visits"

@@ -20,6 +20,8 @@ from vloc_ros.mapping.views import View
 # as far as an inlier of the localizer may lie from where it is projected: poses worse than that extend no map
 _MAX_SHIFT_PX = 8.0
 _MOST_CONTRADICTING = 0.5
+# of the points that a keyframe shows, so many are seen again in its own image, and fewer in another one
+_SAME_IMAGE = 0.8
 _KEYPOINTS_NEARBY = 8
 
 
@@ -94,6 +96,43 @@ def observed_points(view: View, landmark_map: LandmarkMap) -> Array:
     chosen = np.intersect1d(*(np.unique(a, return_index=True)[1] for a in (points, keypoints)))
     shown[keypoints[chosen]] = points[chosen]
     return shown
+
+
+def without_repeated(
+    placement: Placement, shown: Sequence[Array], landmark_map: LandmarkMap
+) -> tuple[Placement, list[Array]]:
+    """Leave out images that the map holds already: a keyframe has the name, and what it shows is seen in the image.
+
+    Args:
+        placement: of the images.
+        shown: what `observed_points` gave for each placed one.
+        landmark_map: the map of one scene.
+
+    Returns:
+        The others, and what each of them shows.
+
+    Raises:
+        InputError: it holds all that can be placed.
+    """
+    keyframes, of_name = landmark_map.keyframes, dict[str, list[int]]()
+    for k, name in enumerate(keyframes.names):  # those of an earlier visit or a merged map lie in folders
+        of_name.setdefault(name.rpartition("/")[2], []).append(k)
+    repeated = {
+        view.image.name: keyframes.names[k]
+        for view, points in zip(placement.views, shown, strict=True)
+        for k in of_name.get(view.image.name, [])
+        if len(visible := keyframes.visible(k)) and np.isin(visible, points).mean() >= _SAME_IMAGE
+    }
+    kept = [i for i, view in enumerate(placement.views) if view.image.name not in repeated]
+    if repeated and not kept:
+        name, keyframe = next(iter(repeated.items()))
+        raise InputError(
+            f"all {len(repeated)} images that can be placed are in the map already ({name} as {keyframe}), expected "
+            "images of another visit; give those"
+        )
+    reasons = {name: f"is in the map already, as {keyframe}" for name, keyframe in repeated.items()}
+    others = tuple(placement.views[i] for i in kept)
+    return replace(placement, views=others, left_out={**placement.left_out, **reasons}), [shown[i] for i in kept]
 
 
 def _shift_px(view: View, given: Pose, landmark_map: LandmarkMap, points: Array, xy: Array) -> float:

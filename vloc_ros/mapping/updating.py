@@ -22,7 +22,7 @@ from vloc_ros.mapping.images import MappingImage, Progress, silent
 from vloc_ros.mapping.landmark_growth import grown_landmarks
 from vloc_ros.mapping.landmarks import viewing_distances
 from vloc_ros.mapping.pairs import Pair
-from vloc_ros.mapping.placement import Placement, observed_points, placed_in
+from vloc_ros.mapping.placement import Placement, observed_points, placed_in, without_repeated
 from vloc_ros.mapping.places import searchable
 from vloc_ros.mapping.structure import Structure, mean_descriptors
 from vloc_ros.mapping.twins import NEAR_RAD, DescribedPoints, twins
@@ -37,7 +37,8 @@ class Update:
         landmark_map: the map.
         images: how many there were,
         recognised: how many of them the map could place by itself,
-        left_out: and why some were left out, by name.
+        left_out: and why some were left out, by name,
+        repeated: among them so many that were in the map already.
         new_points: added to the map.
     """
 
@@ -45,6 +46,7 @@ class Update:
     images: int
     recognised: int
     left_out: Mapping[str, str]
+    repeated: int
     new_points: int
 
 
@@ -60,9 +62,10 @@ def updated(
 ) -> Update:
     """Add a visit to a scene of a map; nothing that the map held is moved, described or numbered anew.
 
-    Images without a pose are localized in the map first. What images show of the map is listed with them; from the
-    rest of their keypoints points are triangulated, among these images only, since a map keeps no keypoints. The
-    covariance's calibration stays that of the map before, and the index of a learned encoder is dropped.
+    Images without a pose are localized in the map first, and those that the map holds already are left out. What
+    images show of the map is listed with them; from the rest of their keypoints points are triangulated, among these
+    images only, since a map keeps no keypoints. The covariance's calibration stays that of the map before, and the
+    index of a learned encoder is dropped.
 
     Args:
         landmark_map: the map.
@@ -74,22 +77,30 @@ def updated(
         progress: shows how far it has come.
 
     Raises:
-        InputError: images cannot be used, are of another place, or have poses that contradict the map.
+        InputError: images cannot be used, are of another place, are all in the map already, or have poses that
+            contradict it.
     """
     _check(images)
     landmark_map = not_encoded(landmark_map)
     scene = searchable(landmark_map.part(frame_id), config)
     views = views_of(images, extractor, progress)
-    placement = placed_in(scene, views, localizer_factory(scene), progress)
-    whole, new_points = _extended(landmark_map, scene, placement, config, progress)
-    return Update(whole, len(images), placement.recognised, placement.left_out, new_points)
+    placed = placed_in(scene, views, localizer_factory(scene), progress)
+    shown = [observed_points(view, scene) for view in progress(placed.views, description="known points")]
+    placement, shown = without_repeated(placed, shown, scene)
+    whole, new_points = _extended(landmark_map, scene, placement, shown, config, progress)
+    repeated = len(placed.views) - len(placement.views)
+    return Update(whole, len(images), placement.recognised, placement.left_out, repeated, new_points)
 
 
 def _extended(
-    landmark_map: LandmarkMap, scene: LandmarkMap, placement: Placement, config: MappingConfig, progress: Progress
+    landmark_map: LandmarkMap,
+    scene: LandmarkMap,
+    placement: Placement,
+    shown: Sequence[Array],
+    config: MappingConfig,
+    progress: Progress,
 ) -> tuple[LandmarkMap, int]:
     """The map with what placed images show, and how many points they add."""
-    shown = [observed_points(view, scene) for view in progress(placement.views, description="known points")]
     structure = _remaining_structure(placement.views, shown, config, progress)
     addition = _addition(landmark_map, scene, placement.views, shown, structure, config)
     new_points = len(addition.points)
