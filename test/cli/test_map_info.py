@@ -43,6 +43,7 @@ def test_people_read_a_table(known_map: Path, capsys) -> None:
     assert rows["hash"] == map_hash(known_map)
     assert rows["frame"] == f"{landmark_map.scene().frame_id}, metric"
     assert rows["points"] == f"{len(landmark_map.points)} in {len(landmark_map.landmarks)} landmarks"
+    assert rows["keyframes per point"] == f"{len(landmark_map.keyframes.point_indices) / len(landmark_map.points):.1f}"
     assert rows["covariance"] == "calibrated on 80 left-out images"
     assert rows["scale"].startswith("1.25 x")
     assert rows["floor"] == "1 2 3 cm, 0.5 0.5 0.5 deg"
@@ -92,6 +93,35 @@ def test_what_was_done_since_the_calibration_is_said(known_map: Path, tmp_path: 
     as_built = "calibrated on 80 left-out images"
     after = f"{as_built}, before the map was compressed"
     assert said == {"known": [as_built], "small": [after], "house": [as_built, after]}
+
+
+def test_what_building_told_is_of_then_once_a_map_was_changed(known_map: Path, tmp_path: Path, capsys) -> None:
+    small, house = tmp_path / "small", tmp_path / "house"
+    assert main(["map", "compress", str(known_map), "--points", "300", "--out", str(small)]) == 0
+    assert main(["map", "merge", str(known_map), str(small), "--frames", "a", "b", "--out", str(house)]) == 0
+    capsys.readouterr()
+    told = {}
+    for folder in (known_map, small, house):
+        assert main(["map", "info", str(folder), "--json"]) == 0
+        told[folder.name] = json.loads(capsys.readouterr().out)["provenance"]
+    assert told["known"]["images"] == 6
+    assert "images" not in told["small"]
+    assert told["small"]["when_built"]["images"] == 6
+    assert told["small"]["alignments"] == told["known"]["alignments"]
+    assert told["house"] == {"merged_from": {"wall (a)": told["known"], "wall (b)": told["small"]}}
+    assert main(["map", "info", str(small)]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[lines.index("when built") + 1].split() == ["images", "6"]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("known", "small"), ("kitchen", "kitchen")])
+def test_a_map_that_has_its_folders_name_takes_that_of_the_new_folder(
+    name: str, expected: str, known_map: Path, tmp_path: Path
+) -> None:
+    write_map(replace(read_map(known_map), name=name), known_map)
+    for words in (["compress", str(known_map), "--points", "300"], ["align", str(known_map), "--gravity"]):
+        assert main(["map", *words, "--out", str(tmp_path / "small")]) == 0
+        assert read_map(tmp_path / "small").name == expected
 
 
 def test_an_update_of_another_scene_is_none_of_this_one(known_map: Path, scene_folder, tmp_path: Path, capsys) -> None:

@@ -36,7 +36,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compress the map and write it."""
-    from vloc_ros.cli.outputs import map_at
+    from vloc_ros.cli.outputs import map_at, name_at
     from vloc_ros.core.errors import InputError
     from vloc_ros.core.places import VLAD
     from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, Ranking, with_points
@@ -49,9 +49,10 @@ def run(args: argparse.Namespace) -> int:
     before, points_before = map_bytes(args.map), len(landmark_map.points)
     ranking = Ranking(landmark_map, bar)
     provenance = {**landmark_map.provenance, "compressed_from": {"map": map_hash(args.map), "points": points_before}}
+    name = name_at(args.out, landmark_map.name, source=args.map)
 
     def best(count: int) -> LandmarkMap:
-        small = replace(with_points(landmark_map, ranking.best(count)), provenance=provenance)
+        small = replace(with_points(landmark_map, ranking.best(count)), name=name, provenance=provenance)
         if count > MOST_SEARCHED_WHOLE:
             return searchable(small, MappingConfig())
         return replace(small, places={name: place for name, place in small.places.items() if name != VLAD})

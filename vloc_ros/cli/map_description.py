@@ -13,6 +13,10 @@ from vloc_ros.core.landmark_map import LandmarkMap, Scene
 from vloc_ros.core.pose import Array
 from vloc_ros.storage.maps import map_bytes, read_manifest, read_map
 
+# what commands do to a map, and with what of it a map has other images and points than it was built with
+_STEPS = {"merged_from", "alignments", "compressed_from", "updates", "joined"}
+_CHANGES = {"compressed_from", "updates", "joined"}
+
 
 def described(folder: Path) -> dict[str, Any]:
     """Everything worth knowing, JSON values only; lengths in metres (or the map's unit), angles in radians.
@@ -32,11 +36,12 @@ def described(folder: Path) -> dict[str, Any]:
         "landmarks": len(landmark_map.landmarks),
         "keyframes": list(keyframes.names),
         "points_per_keyframe": len(keyframes.point_indices) / max(len(keyframes), 1),
+        "keyframes_per_point": len(keyframes.point_indices) / max(len(landmark_map.points), 1),
         "scenes": [_described_scene(landmark_map, scene) for scene in landmark_map.scenes],
         "extractor": asdict(landmark_map.extractor),
         "descriptor_bytes": landmark_map.codec.dimension,
         "places": {name: index.descriptors.shape[1] for name, index in landmark_map.places.items()},
-        "provenance": dict(landmark_map.provenance),
+        "provenance": _history(landmark_map.provenance),
     }
 
 
@@ -57,6 +62,17 @@ def _described_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
             "before": list(dict.fromkeys(changes)),
         },
     }
+
+
+def _history(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance; where the map was changed since it was built, what building told comes below `when_built`."""
+    steps = {name: step for name, step in provenance.items() if name in _STEPS}
+    if merged := steps.get("merged_from"):
+        steps["merged_from"] = {title: _history(source) for title, source in merged.items()}
+    if joined := steps.get("joined"):
+        steps["joined"] = {t: {**step, "provenance": _history(step["provenance"])} for t, step in joined.items()}
+    built = {name: told for name, told in provenance.items() if name not in _STEPS}
+    return {"when_built": built, **steps} if built and _CHANGES & steps.keys() else {**built, **steps}
 
 
 def _changes(provenance: Mapping[str, Any], frame_id: str, *, alone: bool) -> Iterator[str]:
@@ -102,6 +118,7 @@ def _content_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "hash", description["hash"]
     yield "size on disk", f"{description['bytes'] / 1e6:.2f} MB, format version {description['format_version']}"
     yield "points", f"{description['points']} in {description['landmarks']} landmarks"
+    yield "keyframes per point", f"{description['keyframes_per_point']:.1f}"
     yield "keyframes", f"{len(description['keyframes'])}, {description['points_per_keyframe']:.0f} points each"
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Encode the images and write the map."""
-    from vloc_ros.cli.outputs import map_at
+    from vloc_ros.cli.outputs import map_at, name_at
     from vloc_ros.inference.encoder import read_encoder
     from vloc_ros.mapping.encoding import encoded
     from vloc_ros.storage.maps import map_bytes, map_hash, read_map, write_map
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     out = map_at(args.out or args.map)
     landmark_map, encoder = read_map(args.map), read_encoder(args.model)
     whole = encoded(landmark_map, _images(args, landmark_map), encoder, bar)
+    whole = replace(whole, name=name_at(out.path, landmark_map.name, source=args.map))
     in_place = out.path.resolve() == args.map.resolve()
     digest = write_map(whole, out.path, replacing=before if in_place else None)
     count, size_mb = len(landmark_map.keyframes), map_bytes(out.path) / 1e6

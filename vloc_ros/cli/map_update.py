@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Update the map and write it."""
     from vloc_ros.assembly import build_extractor, build_localizer
     from vloc_ros.cli.image_folders import mapping_images
-    from vloc_ros.cli.outputs import map_at
+    from vloc_ros.cli.outputs import map_at, name_at
     from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.core.config import LocalizerConfig
     from vloc_ros.mapping.encoding import said_of_dropped
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         frame_id=args.scene,
         progress=bar,
     )
-    write_map(update.landmark_map, args.out)
+    name = name_at(args.out, landmark_map.name, source=args.map)
+    write_map(replace(update.landmark_map, name=name), args.out)
     _warn(update)
     print(_summary(update), *said_of_dropped([landmark_map], update.landmark_map), sep="\n")
     if "vlad" in update.landmark_map.places and "vlad" not in landmark_map.places:
@@ -97,8 +99,6 @@ def camera_of(landmark_map: LandmarkMap, frame_id: str) -> Camera:
 
 
 def _config(args: argparse.Namespace, landmark_map: LandmarkMap) -> MappingConfig:
-    from dataclasses import replace
-
     from vloc_ros.cli.localizer_options import assign_all
     from vloc_ros.core.config import config_from_mapping
     from vloc_ros.core.errors import ConfigError

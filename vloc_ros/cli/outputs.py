@@ -46,6 +46,17 @@ def map_at(folder: Path) -> Output:
     return Output(folder, replaces_map(folder))
 
 
+def name_at(out: Path, name: str, *, source: Path) -> str:
+    """The name of a map that comes of another: that of its folder where the other had its folder's, else the other's.
+
+    Args:
+        out: folder of the map.
+        name: of the other,
+        source: and its folder.
+    """
+    return out.resolve().name if name == source.resolve().name else name
+
+
 def results_at(folder: Path) -> Output:
     """A folder for results: new, empty, or with earlier ones, beside which other files stay as they are.
 
