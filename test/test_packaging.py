@@ -46,6 +46,14 @@ def test_a_robot_installs_no_torch(declared: dict[str, Any]) -> None:
     assert "torch" in {project_of(requirement) for requirement in declared["extras_require"]["training"]}
 
 
+def test_the_readme_installs_what_rosdep_does_not(declared: dict[str, Any]) -> None:
+    lines = re.findall(r"^pip install ([^#\n]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    named = {project_of(word.strip('"')) for line in lines for word in line.split()}
+    by_rosdep = {"opencv-python-headless", "pyyaml", "tqdm"}
+    needed = [*declared["install_requires"], *declared["extras_require"]["mapping"]]
+    assert {project_of(requirement) for requirement in needed} - by_rosdep <= named
+
+
 def test_configuration_is_installed_where_the_documents_look_for_it(declared: dict[str, Any]) -> None:
     installed = {f"{folder}/{Path(name).name}" for folder, names in declared["data_files"] for name in names}
     text = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
