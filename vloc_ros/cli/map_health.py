@@ -128,7 +128,7 @@ def table(rows: Sequence[LandmarkHealth], *, with_images: bool) -> str:
     """Lines of aligned text, without the columns that only images fill where there are none."""
     lines = [_HEADER, *(_cells(row) for row in rows)]
     if not with_images:
-        lines = [(*line[:_OF_IMAGES.start], *line[_OF_IMAGES.stop :]) for line in lines]
+        lines = [(*line[: _OF_IMAGES.start], *line[_OF_IMAGES.stop :]) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

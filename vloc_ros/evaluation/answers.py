@@ -36,8 +36,8 @@ def answers(
     """Localize each question's image.
 
     Decoding lies outside the measured stages. The first image is asked once more in advance and that answer is
-    dropped: libraries load lazily, and a running robot has that behind it. Answers do not depend on earlier ones, and an
-    image that cannot be used does not end them.
+    dropped: libraries load lazily, and a running robot has that behind it. Answers do not depend on earlier ones. An
+    image that cannot be used is answered with the reason.
     """
     _warm_up(localizer, questions)
     for question in progress(questions):
