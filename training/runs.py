@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Array
+from vloc_ros.progress import bar
 from vloc_ros.storage.atomic import StorageError, write_bytes_atomically
 from vloc_ros.storage.output_folders import replaces_folder
 from vloc_ros.storage.text import read_text
@@ -95,18 +97,33 @@ def last_epoch(run_dir: Path) -> ModelCheckpoint:
 def trainer_of(
     run_dir: Path, callbacks: Sequence[Callback], *, epochs: int, precision: str, gradient_clip: float, **more: Any
 ) -> lightning.Trainer:
-    """A trainer that logs into the folder for TensorBoard."""
+    """A trainer that logs into the folder for TensorBoard, and shows a bar on a terminal."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    on_terminal = sys.stderr.isatty()
     return lightning.Trainer(
         max_epochs=epochs,
         precision=precision,
         gradient_clip_val=gradient_clip,
-        callbacks=list(callbacks),
+        callbacks=[*callbacks] if on_terminal else [*callbacks, _LoggedEpochs()],
+        enable_progress_bar=on_terminal,
         logger=TensorBoardLogger(run_dir, name="", version=LOG),
         log_every_n_steps=10,
         enable_model_summary=False,
         **more,
     )
+
+
+class _LoggedEpochs(Callback):
+    """Tells a log how far the training has come."""
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Count from here on, which is behind the start where a run goes on."""
+        epochs = range(trainer.current_epoch, trainer.max_epochs or 0) if trainer.is_global_zero else ()
+        self._coming = iter(bar(epochs, description="epochs"))
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """One more has begun."""
+        next(self._coming, None)
 
 
 def check_run_folder(run_dir: Path, out: Path) -> None:

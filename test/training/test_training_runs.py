@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
-from training.runs import LAST, TEACHER, check_run_folder, checkpoint_of, claim
+from training.runs import LAST, TEACHER, check_run_folder, checkpoint_of, claim, trainer_of
 from training.sources import images_hash
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.storage.atomic import StorageError
@@ -26,6 +26,13 @@ def begun(run_dir: Path, *, seed: int = 0, **sources: Any) -> Path:
     claim(run_dir, Config(seed), sources, resume=False)
     (run_dir / LAST).write_bytes(b"weights")
     return run_dir
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_only_a_terminal_gets_a_bar(on_terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: on_terminal)
+    trainer = trainer_of(tmp_path, [], epochs=1, precision="32-true", gradient_clip=1.0)
+    assert (trainer.progress_bar_callback is not None) is on_terminal
 
 
 def test_a_run_goes_on_with_what_it_began_with(tmp_path: Path) -> None:
