@@ -2,8 +2,9 @@
 
 In rooms that are furnished alike many keypoints fit both, and the room whose map is denser gets more inliers, right or
 wrong. What tells them apart is what should be seen and is not: the poster that hangs in the one room only. So each pose
-predicts where the map's points appear, and of those the part that the image confirms is compared, in the regions where
-both predict something: what one map happens not to hold says nothing.
+predicts where the map's points appear, and how much the image looks like that is compared, in the regions where both
+predict something: what one map happens not to hold says nothing. All regions count alike. Most points lie on furniture,
+which is the same in both rooms; what is not, a wall's own marks, is seen in regions of few points.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.proposals import Proposal
 from vloc_ros.core.registration import agreeing, find_pose
 from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.core.sight import FEWEST_POINTS, Lookout, Sight
+from vloc_ros.core.sight import Lookout, Sight
 from vloc_ros.core.verification import expected_points
 
 _KEYFRAMES = 8
 _FEWEST_REGIONS = 2
-# their number counts for a little: twice as many are worth a lead of 3 %
+# where there is nothing to compare, numbers count for a little: twice as many are worth a lead of 3 %
 _WORTH_OF_NUMBER = 0.04
 
 
@@ -49,17 +50,14 @@ class Hypothesis:
 
 
 def lead(first: Hypothesis, second: Hypothesis) -> float:
-    """By how much more of what it predicts the first is confirmed; negative when it is the second."""
+    """By how much more the image looks like what the first predicts, -1 to 1; negative when it is the second."""
     a, b = first.sight, second.sight
+    both = np.flatnonzero((a.expected > 0) & (b.expected > 0))
+    if len(both) >= _FEWEST_REGIONS:
+        return float((a.likeness[both] - b.likeness[both]).mean())
     # not the inliers that each came with: they are of as many keypoints as were asked for it
     confirmed = (max(int(sight.confirmed.sum()), 1) for sight in (a, b))
-    by_number = _WORTH_OF_NUMBER * float(np.log(next(confirmed) / next(confirmed)))
-    both = np.flatnonzero((a.expected >= FEWEST_POINTS) & (b.expected >= FEWEST_POINTS))
-    if len(both) < _FEWEST_REGIONS:
-        return by_number
-    weights = np.sqrt(np.minimum(a.expected[both], b.expected[both]))
-    parts = a.confirmed[both] / a.expected[both] - b.confirmed[both] / b.expected[both]
-    return by_number + float((weights * parts).sum() / weights.sum())
+    return _WORTH_OF_NUMBER * float(np.log(next(confirmed) / next(confirmed)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

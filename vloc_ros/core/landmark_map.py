@@ -315,8 +315,13 @@ class LandmarkMap:
         Takes time by the points asked for, not by the size of the map.
         """
         offsets, keyframes = self._observers
-        counts = offsets[points + 1] - offsets[points]
-        return np.bincount(keyframes[runs(offsets[points], counts)], minlength=len(self.keyframes))
+        rows = runs(offsets[points], self.observations_of(points))
+        return np.bincount(keyframes[rows], minlength=len(self.keyframes))
+
+    def observations_of(self, points: Array) -> Array:
+        """(N,) int64 how many keyframes saw each of (N,) points."""
+        offsets, _ = self._observers
+        return np.asarray(offsets[points + 1] - offsets[points])
 
     @cached_property
     def _observers(self) -> tuple[Array, Array]:

@@ -24,8 +24,8 @@ from vloc_ros.core.runs import runs
 _NEAR_PX = 8.0
 _ALIKE = 0.6
 _GRID = (8, 8)
-# regions in which fewer points are expected say little
-FEWEST_POINTS = 3
+# regions in which fewer points are expected say little of how much is found again
+_FEWEST_POINTS = 3
 _MORE_THAN_CHANCE = 0.15
 
 
@@ -36,12 +36,15 @@ class Sight:
     Attributes:
         expected: (V * 64,) points that should appear in each region of each view.
         confirmed: (V * 64,) those of them that a keypoint confirms.
+        likeness: (V * 64,) 0 to 1, how much keypoints look like them where they should be; 0 where none is expected.
+            A point counts as often as keyframes saw it: one that is seldom found again says little when it is not.
         keypoints: (V * 64,) all that the views show there.
         matches: the keypoints that confirm, each with the point that looks most like it.
     """
 
     expected: Array
     confirmed: Array
+    likeness: Array
     keypoints: Array
     matches: Matches
 
@@ -49,7 +52,7 @@ class Sight:
     def found_again(self) -> float:
         """The part of the regions with expected points, and of the image's keypoints, whichever is less, where more is
         confirmed than by chance. Chance confirms a few points everywhere, and hardly any region of many."""
-        regions = np.flatnonzero(self.expected >= FEWEST_POINTS)
+        regions = np.flatnonzero(self.expected >= _FEWEST_POINTS)
         agreeing = regions[self.confirmed[regions] >= _MORE_THAN_CHANCE * self.expected[regions]]
         explained = self.keypoints[agreeing].sum() / max(int(self.keypoints.sum()), 1)
         return float(min(len(agreeing) / max(len(regions), 1), explained))
@@ -80,14 +83,15 @@ class Lookout:
     def sight(self, map_from_rig: Pose, points: Array) -> Sight:
         """What the views show of (N,) points of the map, if they were taken from there."""
         parts = [self._in_view(number, map_from_rig, points) for number in range(len(self._views))]
-        expected, confirmed, keypoints, seen = zip(*parts, strict=True)
+        expected, confirmed, likeness, keypoints, seen = zip(*parts, strict=True)
         views = np.repeat(np.arange(len(parts), dtype=np.int32), [len(k) for k in keypoints])
         xy = np.concatenate([of_view[k] for of_view, k in zip(self._xy, keypoints, strict=True)])
         indices = np.concatenate(seen)
         matches = Matches(views, xy, indices, self._map.points[indices].astype(np.float64))
-        return Sight(np.concatenate(expected), np.concatenate(confirmed), self._keypoints, matches)
+        by_region = (np.concatenate(part) for part in (expected, confirmed, likeness))
+        return Sight(*by_region, self._keypoints, matches)
 
-    def _in_view(self, number: int, map_from_rig: Pose, points: Array) -> tuple[Array, Array, Array, Array]:
+    def _in_view(self, number: int, map_from_rig: Pose, points: Array) -> tuple[Array, Array, Array, Array, Array]:
         view = self._views[number]
         pixels = view.camera.project((map_from_rig @ view.rig_from_camera).inverse().apply(self._map.points[points]))
         inside = view.camera.contains(pixels)
@@ -96,14 +100,17 @@ class Lookout:
         off = np.linalg.norm(pixels[row] - self._xy[number][keypoint], axis=1)
         row, keypoint = row[off < _NEAR_PX], keypoint[off < _NEAR_PX]
         unlike = np.linalg.norm(self._map.descriptors_of(points[row]) - self._described[number][keypoint], axis=1)
+        regions, likeness = _regions(pixels, view), np.zeros(len(points))
+        np.maximum.at(likeness, row, np.exp(-((unlike / _ALIKE) ** 2)))
         alike = np.flatnonzero(unlike < _ALIKE)
         alike = alike[np.argsort(unlike[alike], kind="stable")]
         row, keypoint = row[alike], keypoint[alike]
-        regions = _regions(pixels, view)
-        size = _GRID[0] * _GRID[1]
+        size, often = _GRID[0] * _GRID[1], self._map.observations_of(points)
         expected = np.bincount(regions, minlength=size)
         confirmed = np.bincount(regions[np.unique(row)], minlength=size)
-        return expected, confirmed, *_mutual(keypoint, points[row])
+        weights = np.bincount(regions, often, minlength=size)
+        alike_there = np.bincount(regions, often * likeness, minlength=size) / np.maximum(weights, 1)
+        return expected, confirmed, alike_there, *_mutual(keypoint, points[row])
 
 
 def _mutual(keypoints: Array, points: Array) -> tuple[Array, Array]:
