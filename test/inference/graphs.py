@@ -115,6 +115,7 @@ def encoder_manifest(**changes: Any) -> dict[str, Any]:
             "color": "rgb",
             "interpolation": "area",
             "scale": 255.0,
+            "own": False,
         },
         **changes,
     }

@@ -11,7 +11,7 @@ import pytest
 from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.inference.preprocessing import Preprocessing
 
-PLAIN = Preprocessing((2, 3), mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
+PLAIN = Preprocessing((2, 3), mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25), own=False)
 
 
 def test_every_number_follows_from_the_manifest() -> None:
@@ -26,7 +26,7 @@ def test_every_number_follows_from_the_manifest() -> None:
 
 def test_a_pixel_is_the_mean_of_those_it_covers() -> None:
     image = np.random.default_rng(0).integers(0, 256, (20, 60), np.uint8)
-    values = Preprocessing((2, 3), mean=(0, 0, 0), std=(1, 1, 1)).apply(image)
+    values = Preprocessing((2, 3), mean=(0, 0, 0), std=(1, 1, 1), own=False).apply(image)
     blocks = image.reshape(2, 10, 3, 20).mean(axis=(1, 3))
     assert np.abs(values * 255 - blocks).max() <= 0.5 + 1e-4
 
@@ -35,6 +35,17 @@ def test_grey_is_the_same_in_every_channel() -> None:
     grey = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
     preprocessing = Preprocessing((24, 24))
     assert np.array_equal(preprocessing.apply(grey), preprocessing.apply(np.repeat(grey[..., None], 3, axis=2)))
+
+
+def test_an_image_in_other_light_has_the_same_numbers() -> None:
+    image = np.random.default_rng(0).integers(60, 200, (48, 64, 3), np.uint8)
+    preprocessing = Preprocessing((24, 24), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    values = preprocessing.apply(image)
+    assert float(values.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(values.std()) == pytest.approx(1, abs=1e-5)
+    brighter = preprocessing.apply(image + np.uint8(40))
+    assert np.allclose(brighter, values, atol=0.05)
+    assert np.abs(preprocessing.apply(np.full((48, 64), 7, np.uint8))).max() < 1e-4
 
 
 def test_a_manifest_says_all_of_it() -> None:
@@ -46,6 +57,7 @@ def test_a_manifest_says_all_of_it() -> None:
         "color": "rgb",
         "interpolation": "area",
         "scale": 255.0,
+        "own": False,
     }
     assert Preprocessing.from_manifest(manifest) == PLAIN
 
@@ -65,6 +77,7 @@ def test_a_manifest_says_all_of_it() -> None:
         ("scale", 0),
         ("color", "bgr"),
         ("interpolation", "bicubic"),
+        ("own", 1),
     ],
 )
 def test_what_cannot_be_done_is_refused(name: str, value: Any) -> None:
@@ -75,7 +88,7 @@ def test_what_cannot_be_done_is_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize("change", [{"crop": 0.9}, {"scale": ...}])
 def test_entries_that_are_missing_or_unknown_are_refused(change: dict[str, Any]) -> None:
     mapping = {name: v for name, v in {**PLAIN.to_manifest(), **change}.items() if v is not ...}
-    with pytest.raises(ModelError, match="expected size, mean, std, color, interpolation, scale"):
+    with pytest.raises(ModelError, match="expected size, mean, std, color, interpolation, scale, own"):
         Preprocessing.from_manifest(mapping)
 
 

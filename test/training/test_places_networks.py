@@ -110,7 +110,9 @@ def test_the_student_of_base_is_crossvit_ti() -> None:
     student.network.load_state_dict(published.state_dict())
     images = torch.rand(1, 3, 240, 240)
     with torch.no_grad():
-        assert torch.allclose(student(images), F.normalize(published(images), dim=-1), atol=5e-6)
+        branches, expected = student.network.forward_features(images), published.forward_features(images)
+        for branch, as_published in zip(branches, expected, strict=True):
+            assert torch.allclose(branch, as_published, atol=5e-5)
 
 
 @pytest.mark.parametrize("model", ["teacher", "student", "resnet18-gem", "resnet18-netvlad"])

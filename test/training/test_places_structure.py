@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,10 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from places_world import wall_map, write_wall
+from places_world import tiny, wall_map, write_wall
 
 from training.places.config import ChangeConfig
-from training.places.data import Examples, Images, relit_by_lot
+from training.places.data import Batches, Examples, Images, Key, relit_by_lot
 from training.places.structure import Frame, Window, structure_tokens
 from training.places.views import views_of_map
 from vloc_ros.core.pose import Array
@@ -20,6 +22,7 @@ from vloc_ros.inference.preprocessing import Preprocessing
 from vloc_ros.mapping.images import silent
 
 GRID = 4
+FRAME = {mirrored: Frame.drawn(np.random.default_rng(0), 5.0, mirrored=mirrored) for mirrored in (False, True)}
 
 
 def points_in_view(seed: int, count: int = 60) -> tuple[Array, Array]:
@@ -98,14 +101,39 @@ def test_a_mirrored_example_is_the_mirrored_image_with_its_structure(tmp_path_fa
     still = ChangeConfig(crop=0, light=0, dusk=0, night=0, blur_px=0, points=0)
     images = Images.of(views, in_memory=True, progress=silent)
     examples = Examples(views, images, Preprocessing((48, 48)), still, extent_m=5.0)
-    plain, mirrored = (examples.changed(1, np.random.default_rng(0), mirrored=m) for m in (False, True))
-    assert np.allclose(mirrored[0], plain[0][:, :, ::-1], atol=0.02)
+    plain, mirrored = (examples.changed(1, np.random.default_rng(0), FRAME[m], mirrored=m) for m in (False, True))
+    assert np.allclose(mirrored[0], plain[0][:, :, ::-1], atol=0.06)
     counts = [tokens[:, 4].reshape(4, 4) for tokens in (plain[1], mirrored[1])]
     assert np.array_equal(counts[1], counts[0][:, ::-1])
     assert np.array_equal(examples.unchanged(1)[0], plain[0])
     fewer = Examples(views, images, Preprocessing((48, 48)), ChangeConfig(crop=0, points=0.9), extent_m=5.0)
-    told = [fewer.changed(1, np.random.default_rng(seed), mirrored=False)[1][:, 4].sum() for seed in range(8)]
+    told = [
+        fewer.changed(1, np.random.default_rng(seed), FRAME[False], mirrored=False).structure[:, 4].sum()
+        for seed in range(8)
+    ]
     assert min(told) < 0.5 * counts[0].sum() < max(told) <= counts[0].sum()
+
+
+def test_labels_are_of_what_is_left_of_the_images(tmp_path: Path) -> None:
+    scene, landmark_map = wall_map(6)
+    views = views_of_map(landmark_map, write_wall(tmp_path / "images", scene, landmark_map))
+    config = tiny("changes.crop=0.6")
+    images = Images.of(views, in_memory=True, progress=silent)
+    examples = Examples(views, images, Preprocessing((48, 48)), config.changes, extent_m=5.0)
+    key = Key(0, 0, (0, 1, 2, 1))
+    batch = Batches(examples, config)[key]
+    rng = np.random.default_rng([config.fit.seed, 0, 0, 1])
+    mirrored = bool(rng.uniform() < config.changes.mirror)
+    frame = examples.drawn_frame(rng, mirrored=mirrored)
+    seen = []
+    for view, tokens in zip(key.views, batch.structure.numpy(), strict=True):
+        made = examples.changed(view, rng, frame, mirrored=mirrored)
+        assert np.array_equal(made.structure, tokens)
+        seen.append(set(views.indices[views.seen(view)][made.shown].tolist()))
+    assert len(seen[1]) < len(views.indices[views.seen(1)])
+    for i, j in np.ndindex(4, 4):
+        assert batch.shared[i, j] == len(seen[i] & seen[j])
+        assert batch.share[i, j] == pytest.approx(len(seen[i] & seen[j]) / len(seen[i] | seen[j]), abs=1e-6)
 
 
 def test_night_is_darker_and_drawn_anew() -> None:

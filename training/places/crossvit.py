@@ -69,12 +69,14 @@ class _TwoScales(CrossVit):
             embedded.append(self.pos_drop(tokens + getattr(self, f"pos_embed_{number}")))
         return embedded
 
-    def forward_features(self, x: Tensor) -> list[Tensor]:
-        """Class tokens and patches of both branches, normalised."""
-        branches = self._embed(x)
-        for block in self.blocks:
-            branches = block(branches)
-        return [norm(branch) for norm, branch in zip(self.norm, branches, strict=True)]
+    def forward_head(self, x: list[Tensor], pre_logits: bool = False) -> Tensor:
+        """(B, D) mean of what both branches say."""
+        return torch.stack([head(gathered(branch)) for head, branch in zip(self.head, x, strict=True)]).mean(0)
+
+
+def gathered(branch: Tensor) -> Tensor:
+    """(B, C) of (B, 1 + G, C): the class token and the mean of the patches, which few images teach sooner."""
+    return branch[:, 0] + branch[:, 1:].mean(dim=1)
 
 
 def bicubic(size: int, scaled: int) -> Tensor:

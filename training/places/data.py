@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from training.places.config import FINE_PATCH_PX, ChangeConfig, FitConfig
+from training.places.config import FINE_PATCH_PX, ChangeConfig, FitConfig, PlacesConfig
+from training.places.labels import overlap_of
 from training.places.mining import Miner
-from training.places.structure import NUMBERS, Frame, Window, structure_tokens
+from training.places.structure import Frame, Window, structure_tokens
 from training.places.views import Views
 from vloc_ros.core.pose import Array
 from vloc_ros.inference.preprocessing import Preprocessing
@@ -32,14 +33,28 @@ class Batch(NamedTuple):
     Attributes:
         images: (B, 3, H, W) float32, preprocessed.
         structure: (B, G, 5) float32, see `structure_tokens`.
-        shared: (B, B) float32 points that every two see.
-        share: (B, B) float32 what they share, 0 to 1.
+        shared: (B, B) float32 points that every two show,
+        share: (B, B) float32 and what they share, 0 to 1: of the parts that are left of the images.
     """
 
     images: Tensor
     structure: Tensor
     shared: Tensor
     share: Tensor
+
+
+class Changed(NamedTuple):
+    """A view that was changed.
+
+    Attributes:
+        image: (3, H, W) float32.
+        structure: (G, 5) float32.
+        shown: (V,) bool, which of the points that it sees are in the part that is left.
+    """
+
+    image: Array
+    structure: Array
+    shown: Array
 
 
 class Key(NamedTuple):
@@ -91,24 +106,29 @@ class Examples:
 
     def unchanged(self, i: int) -> tuple[Array, Array]:
         """(3, H, W) image and (G, 5) structure, in the map's own frame, as when the encoder is used."""
-        return self.preprocessing.apply(self._images[i]), self._structure(i, Window(), Frame.identity())
+        whole = Window()
+        shown = whole.holds(self.views.uv[self.views.seen(i)])
+        return self.preprocessing.apply(self._images[i]), self._structure(i, whole, Frame.identity(), shown)
 
-    def changed(self, i: int, rng: np.random.Generator, *, mirrored: bool) -> tuple[Array, Array]:
-        """The same cropped, relit, and in a frame that nobody can know; mirrored where its whole batch is."""
+    def drawn_frame(self, rng: np.random.Generator, *, mirrored: bool) -> Frame:
+        """As if the map had been made in another frame, as large as this one."""
+        return Frame.drawn(rng, self._extent_m, mirrored=mirrored)
+
+    def changed(self, i: int, rng: np.random.Generator, frame: Frame, *, mirrored: bool) -> Changed:
+        """The same cropped, relit, and in a frame of its batch; mirrored where the batch is."""
         window = drawn_window(rng, self._changes, mirrored=mirrored)
         part = window.shown(self._images[i])
         small = cv2.resize(part, self.preprocessing.size[::-1], interpolation=cv2.INTER_AREA)
         relit = relit_by_lot(small, self._changes, rng, original_width=part.shape[1])
         # a query is told of fewer points than an image of the map: those that its keypoints were matched with
-        kept = rng.uniform(size=len(self.views.indices[self.views.seen(i)])) >= rng.uniform(0, self._changes.points)
-        structure = self._structure(i, window, Frame.drawn(rng, self._extent_m, mirrored=mirrored), kept)
-        return self.preprocessing.apply(relit), structure
+        shown = window.holds(self.views.uv[self.views.seen(i)])
+        kept = shown & (rng.uniform(size=len(shown)) >= rng.uniform(0, self._changes.points))
+        return Changed(self.preprocessing.apply(relit), self._structure(i, window, frame, kept), shown)
 
-    def _structure(self, i: int, window: Window, frame: Frame, kept: Array | None = None) -> Array:
+    def _structure(self, i: int, window: Window, frame: Frame, kept: Array) -> Array:
         seen = self.views.seen(i)
-        uv, points = window.carried(self.views.uv[seen]), self.views.points[self.views.indices[seen]]
-        shown = ((uv >= 0) & (uv < 1)).all(axis=1) & (True if kept is None else kept)
-        return structure_tokens(uv[shown], frame.carried(points[shown]), grid=self.grid)
+        uv, points = window.carried(self.views.uv[seen][kept]), self.views.points[self.views.indices[seen][kept]]
+        return structure_tokens(uv, frame.carried(points), grid=self.grid)
 
 
 def drawn_window(rng: np.random.Generator, changes: ChangeConfig, *, mirrored: bool) -> Window:
@@ -146,22 +166,19 @@ def _less_noisy(lighting: Lighting, factor: float) -> Lighting:
 class Batches(Dataset[Batch]):
     """Batches by their keys."""
 
-    def __init__(self, examples: Examples, miner: Miner, changes: ChangeConfig, seed: int) -> None:
-        self._examples, self._miner, self._changes, self._seed = examples, miner, changes, seed
+    def __init__(self, examples: Examples, config: PlacesConfig) -> None:
+        self._examples, self._config = examples, config
 
     def __getitem__(self, key: Key) -> Batch:
         """Changes follow from (seed, epoch, number) alone."""
-        rng = np.random.default_rng([self._seed, key.epoch, key.number, 1])
-        mirrored = bool(rng.uniform() < self._changes.mirror)
-        made = [self._examples.changed(view, rng, mirrored=mirrored) for view in key.views]
-        return batch_of(made, *self._miner.overlap.among(np.array(key.views)))
-
-
-def batch_of(made: Sequence[tuple[Array, Array]], shared: Array, share: Array) -> Batch:
-    """Examples and what they share as one batch."""
-    images, structure = (np.stack(part) for part in zip(*made, strict=True))
-    assert structure.shape[2] == NUMBERS
-    return Batch(*map(torch.from_numpy, (images, structure, shared.astype(np.float32), share.astype(np.float32))))
+        rng = np.random.default_rng([self._config.fit.seed, key.epoch, key.number, 1])
+        mirrored = bool(rng.uniform() < self._config.changes.mirror)
+        frame = self._examples.drawn_frame(rng, mirrored=mirrored)
+        made = [self._examples.changed(view, rng, frame, mirrored=mirrored) for view in key.views]
+        images, structure, shown = zip(*made, strict=True)
+        overlap = overlap_of(self._examples.views.shown(key.views, shown), kind=self._config.mining.overlap)
+        labels = (overlap.shared.toarray().astype(np.float32), overlap.share.toarray())
+        return Batch(*map(torch.from_numpy, (np.stack(images), np.stack(structure), *labels)))
 
 
 class EpochBatches(Sampler[Key]):
@@ -188,15 +205,13 @@ class EpochBatches(Sampler[Key]):
         return iter(mine)
 
 
-def training_batches(
-    examples: Examples, order: EpochBatches, miner: Miner, changes: ChangeConfig, fit: FitConfig
-) -> DataLoader[Batch]:
+def training_batches(examples: Examples, order: EpochBatches, config: PlacesConfig) -> DataLoader[Batch]:
     """Mined batches, drawn anew in every epoch."""
     return DataLoader(
-        Batches(examples, miner, changes, fit.seed),
+        Batches(examples, config),
         batch_size=None,
         sampler=order,
-        num_workers=fit.workers,
-        persistent_workers=fit.workers > 0,
+        num_workers=config.fit.workers,
+        persistent_workers=config.fit.workers > 0,
         pin_memory=torch.cuda.is_available(),
     )

@@ -174,8 +174,7 @@ class _Fit(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches of this process."""
-        order, config = self._order(first_epoch(self.trainer)), self._config
-        return training_batches(self._learned, order, self._miner, config.changes, config.fit)
+        return training_batches(self._learned, self._order(first_epoch(self.trainer)), self._config)
 
     def _order(self, epoch: int) -> EpochBatches:
         rank, processes = self.trainer.global_rank, self.trainer.world_size

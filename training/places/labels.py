@@ -30,10 +30,6 @@ class Overlap:
         """Of some views only."""
         return Overlap(*(csr_matrix(matrix[views][:, views]) for matrix in (self.shared, self.share)))
 
-    def among(self, views: Array) -> tuple[Array, Array]:
-        """(n, n) `shared` and `share` of some views, dense."""
-        return tuple(matrix[views][:, views].toarray() for matrix in (self.shared, self.share))  # type: ignore[return-value]
-
     def of(self, view: int) -> tuple[Array, Array]:
         """(N,) `shared` and `share` of a view with all, dense."""
         return tuple(matrix[view].toarray()[0] for matrix in (self.shared, self.share))  # type: ignore[return-value]

@@ -40,6 +40,11 @@ class Window:
         part = image[rows, columns]
         return np.ascontiguousarray(part[:, ::-1] if self.mirrored else part)
 
+    def holds(self, uv: Array) -> Array:
+        """(V,) bool, which of (V, 2) places in the image it shows."""
+        there = self.carried(uv)
+        return np.asarray(((there >= 0) & (there < 1)).all(axis=1))
+
     def carried(self, uv: Array) -> Array:
         """(V, 2) places in the image to places in the window; those outside lie outside 0 to 1."""
         there = (uv - [self.left, self.top]) / [self.right - self.left, self.bottom - self.top]

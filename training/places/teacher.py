@@ -1,5 +1,6 @@
 """The teacher: a CrossViT of two branches, one for the image and one for the 3D structure that its patches see.
 
+The second branch is told what its patches look like, too: where something lies says more to one who knows what it is.
 Where the structure lies comes in by rotary encoding (Su et al. 2021) of metric coordinates, per axis and over
 wavelengths from decimetres to the map's extent, in queries and keys alone: attention depends on where patches lie
 from one another, and nothing changes when the map's origin does.
@@ -16,6 +17,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from training.places.config import FINE_PATCH_PX, CrossVitConfig, SpatialConfig
+from training.places.crossvit import gathered
 from training.places.structure import NUMBERS
 from training.rotary import rotated
 
@@ -39,7 +41,7 @@ class TeacherEncoder(nn.Module):
         self.size, self.dimension = (config.size, config.size), config.dimension
         self.grid = config.size // FINE_PATCH_PX
         widths = (config.width, config.second_width)
-        self.patches = nn.Conv2d(3, config.width, FINE_PATCH_PX, FINE_PATCH_PX)
+        self.patches = nn.ModuleList(nn.Conv2d(3, width, FINE_PATCH_PX, FINE_PATCH_PX) for width in widths)
         self.structure = StructureEmbedding(config.second_width)
         self.classes = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, width)) for width in widths)
         self.places = nn.ParameterList(nn.Parameter(torch.zeros(1, 1 + self.grid**2, width)) for width in widths)
@@ -59,18 +61,18 @@ class TeacherEncoder(nn.Module):
             images: (B, 3, H, W).
             structure: (B, grid * grid, 5) of every patch, see `structure_tokens`.
         """
-        looks = self.patches(images).flatten(2).transpose(1, 2)
+        looks = [patches(images).flatten(2).transpose(1, 2) for patches in self.patches]
         branches = [
             torch.cat([of_class.expand(tokens.shape[0], -1, -1), tokens], dim=1) + place
             for of_class, tokens, place in zip(
-                self.classes, (looks, self.structure(structure)), self.places, strict=True
+                self.classes, (looks[0], looks[1] + self.structure(structure)), self.places, strict=True
             )
         ]
         turn = self.rotary(positions(structure))
         for stage in self.stages:
             branches = stage(branches, turn)
-        of_classes = [norm(branch[:, 0]) for norm, branch in zip(self.norms, branches, strict=True)]
-        answers = [head(token) for head, token in zip(self.heads, of_classes, strict=True)]
+        normed = [norm(branch) for norm, branch in zip(self.norms, branches, strict=True)]
+        answers = [head(gathered(branch)) for head, branch in zip(self.heads, normed, strict=True)]
         return F.normalize(torch.stack(answers).mean(0).float(), dim=-1)
 
 

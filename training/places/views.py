@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,14 @@ class Views:
         """(N, P) 1 where a view sees a point."""
         ones = np.ones(len(self.indices), np.int32)
         return csr_matrix((ones, self.indices, self.offsets), shape=(len(self), len(self.points)))
+
+    def shown(self, which: Sequence[int], masks: Sequence[Array]) -> Views:
+        """Some of its views, each as if it saw only the points of a (V,) bool mask; a view may come more than once."""
+        some, mask = self.some(np.array(which)), np.concatenate(masks)
+        counts = [int(part.sum()) for part in masks]
+        return replace(
+            some, offsets=np.concatenate([[0], np.cumsum(counts)]), indices=some.indices[mask], uv=some.uv[mask]
+        )
 
     def some(self, kept: Array) -> Views:
         """Only these of its views; the points stay."""

@@ -14,11 +14,16 @@ from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.core.pose import Array
 
 _MOST_PX = 8192
+# an image that varies less, of a wall in the dark, is not stretched further: there is only noise in it
+_FLAT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """Whole image resized, divided by `scale`, minus `mean`, divided by `std`.
+    """Whole image resized, divided by `scale`, minus `mean`, divided by `std`; then the same by its own mean and std.
+
+    An image that is darker or flatter than another one as a whole has the same numbers: what a lamp or an exposure does
+    to all of it need not be learned.
 
     Attributes:
         size: height and width in pixels, of whatever shape the image is.
@@ -26,6 +31,7 @@ class Preprocessing:
         color: order of the channels.
         interpolation: `area`, of cv2.resize; it averages over all pixels when an image is made smaller.
         scale: value of a white pixel.
+        own: standardise by the image's own mean and deviation, over all pixels and channels.
 
     Raises:
         ModelError: a value cannot be used.
@@ -37,6 +43,7 @@ class Preprocessing:
     color: str = "rgb"
     interpolation: str = "area"
     scale: float = 255.0
+    own: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _numbers("size", self.size, 2, whole=True))
@@ -47,6 +54,8 @@ class Preprocessing:
             raise ModelError(f"preprocessing.size is {list(self.size)}, expected 1 to {_MOST_PX} pixels each")
         if min(self.std) <= 0 or self.scale <= 0:
             raise ModelError(f"preprocessing divides by {list(self.std)} and {self.scale:g}, expected more than 0")
+        if type(self.own) is not bool:
+            raise ModelError(f"preprocessing.own is {self.own!r}, expected true or false; train the model again")
         for name, known in (("color", "rgb"), ("interpolation", "area")):
             if getattr(self, name) != known:
                 raise ModelError(f"preprocessing.{name} is {getattr(self, name)!r}, this version knows {known!r}")
@@ -68,6 +77,8 @@ class Preprocessing:
         rgb = cv2.cvtColor(small, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         values = (rgb.astype(np.float32) / np.float32(self.scale) - mean) / std
+        if self.own:
+            values = (values - values.mean()) / max(float(values.std()), _FLAT)
         return np.ascontiguousarray(values.transpose(2, 0, 1))
 
     def to_manifest(self) -> dict[str, Any]:
