@@ -12,10 +12,12 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig, ProposalConfig
 from vloc_ros.core.contest import Hypothesis, lead
 from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
+from vloc_ros.core.matching import Matches
 from vloc_ros.core.pose import Array, Pose
-from vloc_ros.core.sight import Lookout
+from vloc_ros.core.sight import Lookout, Sight
 
 AWAY = np.array([20.0, 0.0, 0.0])
+NO_MATCHES = Matches(np.zeros(0, np.int32), np.zeros((0, 2), np.float32), np.zeros(0, np.int64), np.zeros((0, 3)))
 VIEWS = [looking(yaw, (0.2, -0.3, 1.1)) for yaw in (0.4, 1.9, 3.3, 4.6)]
 
 
@@ -120,3 +122,26 @@ def test_how_many_keypoints_a_place_was_found_by_does_not_matter(scene: Syntheti
                         np.arange(count, 2 * count))  # fmt: skip
     few = Hypothesis.of(there.map_from_rig, there.inlier_points[::8], lookout, landmark_map)
     assert abs(lead(many, few)) < 0.02
+
+
+def _seen(expected: list[int], likeness: list[float]) -> Hypothesis:
+    """What a hypothesis predicts in some regions of each view, and how alike the image is there."""
+    counts, alike = np.zeros((len(expected) // 4, 64), int), np.zeros((len(expected) // 4, 64))
+    counts[:, :4], alike[:, :4] = np.reshape(expected, (-1, 4)), np.reshape(likeness, (-1, 4))
+    sight = Sight(counts.ravel(), counts.ravel(), alike.ravel(), counts.ravel(), NO_MATCHES)
+    return Hypothesis(Pose.identity(), np.zeros(0, np.int64), sight)
+
+
+def test_a_bare_wall_counts_as_much_as_a_full_shelf() -> None:
+    shelf_and_wall = [400, 300, 2, 1]
+    right, wrong = _seen(shelf_and_wall, [0.7, 0.7, 0.9, 0.8]), _seen(shelf_and_wall, [0.75, 0.7, 0.1, 0.2])
+    assert lead(right, wrong) == pytest.approx((-0.05 + 0.8 + 0.6) / 4)
+    blind = _seen([400, 0, 0, 1], [0.7, 0, 0, 0.2])
+    assert lead(right, blind) == pytest.approx(0.6 / 2)
+    assert lead(right, _seen([0] * 4, [0.0] * 4)) > 0
+
+
+def test_one_camera_has_one_voice_however_much_it_sees() -> None:
+    right = _seen([9, 9, 9, 9, 0, 9, 0, 0, 9, 0, 0, 0], [0.1] * 4 + [0, 0.9, 0, 0] + [0.9, 0, 0, 0])
+    wrong = _seen([9, 9, 9, 9, 0, 9, 0, 0, 9, 0, 0, 0], [0.9] * 4 + [0, 0.1, 0, 0] + [0.1, 0, 0, 0])
+    assert lead(right, wrong) == pytest.approx((-0.8 + 0.8 + 0.8) / 3)

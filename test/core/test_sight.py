@@ -24,6 +24,9 @@ def test_from_the_true_pose_all_is_confirmed(scene: SyntheticScene) -> None:
     assert sight.expected.sum() == len(features)
     assert sight.confirmed.sum() >= 0.98 * len(features)
     assert (sight.confirmed <= sight.expected).all()
+    assert sight.likeness[sight.expected > 0].min() > 0.8
+    assert sight.likeness.max() <= 1
+    assert not sight.likeness[sight.expected == 0].any()
     truth = CAMERA.project(VIEWPOINT.inverse().apply(scene.landmark_map.points))[sight.matches.point_indices]
     assert np.linalg.norm(sight.matches.xy - truth, axis=1).max() < 8.0
     assert len(np.unique(sight.matches.point_indices)) == len(sight.matches) >= 0.9 * len(features)
@@ -43,6 +46,7 @@ def test_what_lies_there_and_looks_different_does_not_confirm(scene: SyntheticSc
     features = Features(features.xy, strangers, features.scores)
     sight = Lookout(scene.landmark_map, (features,), scene.query()).sight(VIEWPOINT, _all(scene))
     assert sight.confirmed.sum() < 0.05 * sight.expected.sum()
+    assert sight.likeness[sight.expected > 0].mean() < 0.3
 
 
 def test_every_view_of_a_rig_is_looked_at(scene: SyntheticScene) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
+from statistics import fmean
 
 import numpy as np
 
@@ -29,7 +30,6 @@ from vloc_ros.core.sight import Lookout, Sight
 from vloc_ros.core.verification import expected_points
 
 _KEYFRAMES = 8
-_FEWEST_REGIONS = 2
 # where there is nothing to compare, numbers count for a little: twice as many are worth a lead of 3 %
 _WORTH_OF_NUMBER = 0.04
 
@@ -52,9 +52,12 @@ class Hypothesis:
 def lead(first: Hypothesis, second: Hypothesis) -> float:
     """By how much more the image looks like what the first predicts, -1 to 1; negative when it is the second."""
     a, b = first.sight, second.sight
-    both = np.flatnonzero((a.expected > 0) & (b.expected > 0))
-    if len(both) >= _FEWEST_REGIONS:
-        return float((a.likeness[both] - b.likeness[both]).mean())
+    both = a.in_views((a.expected > 0) & (b.expected > 0))
+    more = a.in_views(a.likeness - b.likeness)
+    # cameras of a rig count alike, so that one which is wrong has one voice, however much it sees
+    of_views = [float(view[where].mean()) for view, where in zip(more, both, strict=True) if where.any()]
+    if of_views:
+        return fmean(of_views)
     # not the inliers that each came with: they are of as many keypoints as were asked for it
     confirmed = (max(int(sight.confirmed.sum()), 1) for sight in (a, b))
     return _WORTH_OF_NUMBER * float(np.log(next(confirmed) / next(confirmed)))

@@ -48,6 +48,11 @@ class Sight:
     keypoints: Array
     matches: Matches
 
+    @staticmethod
+    def in_views(by_region: Array) -> Array:
+        """(V, 64) of (V * 64,)."""
+        return by_region.reshape(-1, _GRID[0] * _GRID[1])
+
     @property
     def found_again(self) -> float:
         """The part of the regions with expected points, and of the image's keypoints, whichever is less, where more is
@@ -88,8 +93,8 @@ class Lookout:
         xy = np.concatenate([of_view[k] for of_view, k in zip(self._xy, keypoints, strict=True)])
         indices = np.concatenate(seen)
         matches = Matches(views, xy, indices, self._map.points[indices].astype(np.float64))
-        by_region = (np.concatenate(part) for part in (expected, confirmed, likeness))
-        return Sight(*by_region, self._keypoints, matches)
+        of_regions = [np.concatenate(part) for part in (expected, confirmed, likeness)]
+        return Sight(of_regions[0], of_regions[1], of_regions[2], self._keypoints, matches)
 
     def _in_view(self, number: int, map_from_rig: Pose, points: Array) -> tuple[Array, Array, Array, Array, Array]:
         view = self._views[number]
