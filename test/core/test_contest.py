@@ -135,13 +135,13 @@ def _seen(expected: list[int], likeness: list[float]) -> Hypothesis:
 def test_a_bare_wall_counts_as_much_as_a_full_shelf() -> None:
     shelf_and_wall = [400, 300, 2, 1]
     right, wrong = _seen(shelf_and_wall, [0.7, 0.7, 0.9, 0.8]), _seen(shelf_and_wall, [0.75, 0.7, 0.1, 0.2])
-    assert lead(right, wrong) == pytest.approx((-0.05 + 0.8 + 0.6) / 4)
+    assert lead(right, wrong) == pytest.approx(((-(0.05**2) + 0.8**2 + 0.6**2) / 4) ** 0.5)
     blind = _seen([400, 0, 0, 1], [0.7, 0, 0, 0.2])
-    assert lead(right, blind) == pytest.approx(0.6 / 2)
+    assert lead(right, blind) == pytest.approx((0.6**2 / 2) ** 0.5)
     assert lead(right, _seen([0] * 4, [0.0] * 4)) > 0
 
 
 def test_one_camera_has_one_voice_however_much_it_sees() -> None:
     right = _seen([9, 9, 9, 9, 0, 9, 0, 0, 9, 0, 0, 0], [0.1] * 4 + [0, 0.9, 0, 0] + [0.9, 0, 0, 0])
     wrong = _seen([9, 9, 9, 9, 0, 9, 0, 0, 9, 0, 0, 0], [0.9] * 4 + [0, 0.1, 0, 0] + [0.1, 0, 0, 0])
-    assert lead(right, wrong) == pytest.approx((-0.8 + 0.8 + 0.8) / 3)
+    assert lead(right, wrong) == pytest.approx(0.8 / 3**0.5)

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 import torch
 
 from training.places.config import MiningConfig
-from training.places.loss import contrastive, counted_pairs, distances, transfer
+from training.places.loss import contrastive, counted_pairs, distances, listed, transfer
 
 
 def on_circle(*degrees: float) -> torch.Tensor:
@@ -45,6 +45,18 @@ def test_it_is_least_where_distance_says_how_little_is_shared(share: float) -> N
         for d in apart.tolist()
     ]  # fmt: skip
     assert float(apart[int(np.argmin(values))]) == pytest.approx((1 - share) * 0.5, abs=0.011)
+
+
+def test_the_listed_loss_by_hand() -> None:
+    descriptors, sigma = on_circle(0, 60, 180), 0.7
+    share = torch.tensor([[1, 0.3, 0.1], [0.3, 1, 0], [0.1, 0, 1]])
+    kernel = np.exp(-(np.array([[0, 1, 4], [1, 0, 3], [4, 3, 0]]) / (2 * sigma**2)))
+    np.fill_diagonal(kernel, 0)
+    found = kernel / kernel.sum(axis=1, keepdims=True)
+    first = 0.75 * np.log(0.75 / found[0, 1]) + 0.25 * np.log(0.25 / found[0, 2])
+    expected = (first - np.log(found[1, 0]) - np.log(found[2, 0])) / 3
+    assert float(listed(descriptors, share, sigma=sigma)) == pytest.approx(expected, rel=1e-5)
+    assert float(listed(descriptors, torch.eye(3), sigma=sigma)) == 0
 
 
 def test_equal_descriptors_have_a_gradient() -> None:

@@ -20,6 +20,7 @@ from training.places.baselines import Gem, NetVlad
 from training.places.config import PRESETS, SpatialConfig
 from training.places.crossvit import StudentEncoder, bicubic
 from training.places.encoders import build_encoder, embedded, pretrained_hash, start_from_pretrained
+from training.places.patches import GradientPatches
 from training.places.teacher import MetricRotary, RotaryAttention, TeacherEncoder, positions
 from vloc_ros.core.errors import InputError
 
@@ -115,14 +116,26 @@ def test_the_student_of_base_is_crossvit_ti() -> None:
             assert torch.allclose(branch, as_published, atol=5e-5)
 
 
+@pytest.mark.parametrize("stem", ["pixels", "gradients"])
 @pytest.mark.parametrize("model", ["teacher", "student", "resnet18-gem", "resnet18-netvlad"])
-def test_descriptors_have_length_one_and_every_weight_learns(model: str) -> None:
-    encoder = build_encoder(tiny(model=model), extent_m=10.0)
+def test_descriptors_have_length_one_and_every_weight_learns(model: str, stem: str) -> None:
+    encoder = build_encoder(tiny(f"network.stem={stem}", model=model), extent_m=10.0)
     descriptors = embedded(encoder, torch.randn(3, 3, 48, 48), seen(3, 4).float())
     assert descriptors.shape == (3, encoder.dimension)
     assert torch.allclose(descriptors.norm(dim=1), torch.ones(3), atol=1e-5)
     (descriptors * torch.randn_like(descriptors)).sum().backward()
     assert [name for name, weight in encoder.named_parameters() if weight.grad is None] == []
+
+
+def test_gradients_tell_shape_and_not_contrast() -> None:
+    torch.manual_seed(0)
+    patches = GradientPatches(12, 16)
+    torch.nn.init.zeros_(patches.coloured.weight)
+    images = torch.randn(1, 3, 48, 48)
+    flatter, turned = patches(0.5 * images + 0.3), patches(images.transpose(2, 3))
+    assert patches(images).shape == (1, 16, 16)
+    assert torch.allclose(flatter, patches(images), atol=0.05)
+    assert not torch.allclose(turned, patches(images), atol=0.5)
 
 
 def test_gem_is_a_mean_and_nearly_a_maximum() -> None:

@@ -28,6 +28,9 @@ class CrossVitConfig(Checked):
     blocks: int = parameter(1, "of the first branch in a stage", low=1, high=24)
     second_blocks: int = parameter(4, "of the second branch in a stage", low=1, high=24)
     dimension: int = parameter(256, "of the descriptor", low=8, high=4096)
+    stem: str = parameter(
+        "pixels", "what tokens of patches are made from; gradients need fewer images", choices=("pixels", "gradients")
+    )
     drop_path: float = parameter(0.0, "largest share of blocks left out in training, by lot", low=0.0, high=0.9)
 
     def __post_init__(self) -> None:
@@ -95,6 +98,7 @@ class LossConfig(Checked):
     """What is made small."""
 
     margin: float = parameter(0.5, "distance beyond which images that share nothing are left alone", low=0.01, high=2.0)
+    listed: float = parameter(0.1, "weight of who shares most with whom in a batch", low=0.0, high=1000.0)
     transfer: float = parameter(1.0, "weight of what the teacher says beside the labels", low=0.0, high=1000.0)
     sigma: float = parameter(0.2, "width of the Gaussian kernel over distances of descriptors", low=0.01, high=10.0)
 
@@ -140,7 +144,15 @@ class PlacesConfig(Checked):
 PRESETS: dict[str, PlacesConfig] = {
     "small": PlacesConfig(
         network=CrossVitConfig(
-            size=144, coarse_size=128, width=48, second_width=96, heads=2, stages=2, blocks=1, second_blocks=2
+            size=144,
+            coarse_size=128,
+            width=48,
+            second_width=96,
+            heads=2,
+            stages=2,
+            blocks=1,
+            second_blocks=2,
+            stem="gradients",
         ),
         convolution=ConvolutionConfig(size=144),
     ),

@@ -8,6 +8,7 @@ from timm.models.crossvit import CrossVit
 from torch import Tensor, nn
 
 from training.places.config import COARSE_PATCH_PX, FINE_PATCH_PX, CrossVitConfig
+from training.places.patches import GradientPatches
 
 _MLP = (4.0, 4.0, 1.0)
 
@@ -36,6 +37,9 @@ class StudentEncoder(nn.Module):
             mlp_ratio=_MLP,
             drop_path_rate=config.drop_path,
         )
+        if config.stem == "gradients":
+            scales = zip((FINE_PATCH_PX, COARSE_PATCH_PX), (config.width, config.second_width), strict=True)
+            self.network.patch_embed = nn.ModuleList(GradientPatches(*scale) for scale in scales)
 
     @property
     def backbone(self) -> nn.Module:

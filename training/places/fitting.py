@@ -25,7 +25,7 @@ from training.places.config import LossConfig, PlacesConfig
 from training.places.data import Batch, EpochBatches, Examples, Images, training_batches
 from training.places.encoders import Encoder, build_encoder, embedded, start_from_pretrained
 from training.places.labels import overlap_of
-from training.places.loss import contrastive, counted_pairs, transfer
+from training.places.loss import contrastive, counted_pairs, listed, transfer
 from training.places.mining import Miner
 from training.places.ranking import RankingScores, ranking_scores
 from training.places.teacher import TeacherEncoder
@@ -203,6 +203,8 @@ class _Fit(lightning.LightningModule):
     def _losses(self, descriptors: Tensor, batch: Batch, loss: LossConfig) -> dict[str, Tensor]:
         pairs = counted_pairs(descriptors, batch.shared, self._config.mining, self._drawing)
         losses = {"contrastive": contrastive(descriptors, batch.share, pairs, margin=loss.margin)}
+        if loss.listed:
+            losses["listed"] = loss.listed * listed(descriptors, batch.share, sigma=loss.sigma)
         for teacher in self._teacher:
             with torch.no_grad():
                 known = teacher(batch.images, batch.structure)

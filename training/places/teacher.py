@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from training.places.config import FINE_PATCH_PX, CrossVitConfig, SpatialConfig
 from training.places.crossvit import gathered
+from training.places.patches import patch_tokens
 from training.places.structure import NUMBERS
 from training.rotary import rotated
 
@@ -41,7 +42,7 @@ class TeacherEncoder(nn.Module):
         self.size, self.dimension = (config.size, config.size), config.dimension
         self.grid = config.size // FINE_PATCH_PX
         widths = (config.width, config.second_width)
-        self.patches = nn.ModuleList(nn.Conv2d(3, width, FINE_PATCH_PX, FINE_PATCH_PX) for width in widths)
+        self.patches = nn.ModuleList(patch_tokens(config.stem, FINE_PATCH_PX, width) for width in widths)
         self.structure = StructureEmbedding(config.second_width)
         self.classes = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, width)) for width in widths)
         self.places = nn.ParameterList(nn.Parameter(torch.zeros(1, 1 + self.grid**2, width)) for width in widths)
@@ -61,7 +62,7 @@ class TeacherEncoder(nn.Module):
             images: (B, 3, H, W).
             structure: (B, grid * grid, 5) of every patch, see `structure_tokens`.
         """
-        looks = [patches(images).flatten(2).transpose(1, 2) for patches in self.patches]
+        looks = [patches(images) for patches in self.patches]
         branches = [
             torch.cat([of_class.expand(tokens.shape[0], -1, -1), tokens], dim=1) + place
             for of_class, tokens, place in zip(

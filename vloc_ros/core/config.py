@@ -163,8 +163,8 @@ class VerificationConfig(Checked):
         high=1.0,
     )
     min_lead: float = parameter(
-        0.04,
-        "by how much more of the map points that it expects an answer must be confirmed than another that fits as well",
+        0.1,
+        "by how much more the image must look like what an answer expects than like what another one expects",
         low=0.0,
         high=1.0,
     )

@@ -3,8 +3,9 @@
 In rooms that are furnished alike many keypoints fit both, and the room whose map is denser gets more inliers, right or
 wrong. What tells them apart is what should be seen and is not: the poster that hangs in the one room only. So each pose
 predicts where the map's points appear, and how much the image looks like that is compared, in the regions where both
-predict something: what one map happens not to hold says nothing. All regions count alike. Most points lie on furniture,
-which is the same in both rooms; what is not, a wall's own marks, is seen in regions of few points.
+predict something: what one map happens not to hold says nothing. All regions count alike: most points lie on furniture,
+which is the same in both rooms; what is not, a wall's own marks, is seen in regions of few points. Differences count by
+their squares: one thing that is there or is not says more than a little noise everywhere.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from vloc_ros.core.sight import Lookout, Sight
 from vloc_ros.core.verification import expected_points
 
 _KEYFRAMES = 8
-# where there is nothing to compare, numbers count for a little: twice as many are worth a lead of 3 %
-_WORTH_OF_NUMBER = 0.04
+# where there is nothing to compare, numbers count for a little: twice as many are worth a lead of 7 %
+_WORTH_OF_NUMBER = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,14 +51,17 @@ class Hypothesis:
 
 
 def lead(first: Hypothesis, second: Hypothesis) -> float:
-    """By how much more the image looks like what the first predicts, -1 to 1; negative when it is the second."""
+    """By how much more the image looks like what the first predicts, -1 to 1; negative when it is the second.
+
+    The square root of the mean over regions of squared differences, those in the second's favour taken off.
+    """
     a, b = first.sight, second.sight
     both = a.in_views((a.expected > 0) & (b.expected > 0))
-    more = a.in_views(a.likeness - b.likeness)
+    more = a.in_views((difference := a.likeness - b.likeness) * np.abs(difference))
     # cameras of a rig count alike, so that one which is wrong has one voice, however much it sees
     of_views = [float(view[where].mean()) for view, where in zip(more, both, strict=True) if where.any()]
     if of_views:
-        return fmean(of_views)
+        return float(np.sign(mean := fmean(of_views)) * np.sqrt(abs(mean)))
     # not the inliers that each came with: they are of as many keypoints as were asked for it
     confirmed = (max(int(sight.confirmed.sum()), 1) for sight in (a, b))
     return _WORTH_OF_NUMBER * float(np.log(next(confirmed) / next(confirmed)))
@@ -79,7 +83,7 @@ class Contest:
         self._map, self._pose, self._min_lead = landmark_map, pose, min_lead
 
     def won(self, answers: Sequence[Answer], others: Sequence[Hypothesis], asked: Asked) -> LocalizationResult:
-        """The answer that the image confirms best; none when another place explains it about as well.
+        """The answer that the image looks most like; none when another place explains it about as well.
 
         Args:
             answers: at least one.

@@ -43,7 +43,7 @@ class Solver:
         self._quick = replace(pose, max_iterations=min(_QUICK_ITERATIONS, pose.max_iterations))
 
     def solve(self, asked: Asked, proposal: Proposal) -> LocalizationResult:
-        """The answer from a part of the map, or from that of several rivals which the image confirms best."""
+        """The answer from a part of the map, or from that of several rivals which the image looks most like."""
         if proposal.keypoints is None:
             answers = list(self._answers(asked, proposal))
             with asked.clock.stage("verification"):
