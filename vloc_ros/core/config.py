@@ -163,7 +163,7 @@ class VerificationConfig(Checked):
         high=1.0,
     )
     min_lead: float = parameter(
-        0.1,
+        0.08,
         "by how much more the image must look like what an answer expects than like what another one expects",
         low=0.0,
         high=1.0,
