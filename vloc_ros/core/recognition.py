@@ -20,7 +20,7 @@ from vloc_ros.core.query import Query
 
 _REFERENCES_ASKED = 64
 # so many keypoints, the strongest, vote
-_VOTERS = 700
+_VOTERS = 500
 # so many find a pose, if there is one
 _KEYPOINTS = 384
 # squared distances up to so many times the smallest
