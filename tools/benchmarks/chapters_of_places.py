@@ -50,7 +50,12 @@ def _kitchen(f: Figures) -> str:
             f"not; the largest difference is {resumed['largest_difference']:.1g}."
         )
     limits = ("5cm_5deg", "25cm_2deg")
-    return f"{text} Positives share 8 points with the query.\n\n{_ranked(f, 'day', limits)}"
+    parts = [
+        f"{text} Positives share 8 points with the query, as most images of one kitchen do.\n\n{_ranked(f, 'day', limits)}"
+    ]
+    if "strict" in f:
+        parts.append(f"Positives share a tenth of what either shows (`--min-share 0.1`):\n\n{_ranked(f, 'strict', ())}")
+    return "\n".join(parts)
 
 
 def _corridor(f: Figures) -> str:
