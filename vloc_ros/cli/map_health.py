@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.landmark_health import LandmarkHealth
     from vloc_ros.mapping.landmark_sightings import Namer, SeenImage, Sightings
 
-# as many as vote for landmarks in localization
-_VOTERS = 700
 _HEADER = ("landmark", "coarse", "points", "keyframes", "references", "extent", "named rightly", "else mostly", "")
 _OF_IMAGES = slice(6, 8)
 
@@ -100,13 +98,14 @@ def _namer(args: argparse.Namespace, landmark_map: LandmarkMap) -> tuple[Namer, 
     """What says which landmark a keypoint shows, and how many keypoints of an image it is asked about."""
     from vloc_ros.core.config import MatcherConfig
     from vloc_ros.core.matching import NearestNeighbourMatcher
+    from vloc_ros.core.recognition import VOTERS
     from vloc_ros.inference.recognizer import read_recognizer
     from vloc_ros.mapping.landmark_sightings import recognized, voted
 
     if args.recognizer:
         model = read_recognizer(args.recognizer)
         return recognized(landmark_map, model), model.max_keypoints
-    return voted(landmark_map, NearestNeighbourMatcher(MatcherConfig(), landmark_map)), _VOTERS
+    return voted(landmark_map, NearestNeighbourMatcher(MatcherConfig(), landmark_map)), VOTERS
 
 
 def _seen(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[SeenImage]:

@@ -31,8 +31,8 @@ from vloc_ros.core.sight import Lookout, Sight
 from vloc_ros.core.verification import expected_points
 
 _KEYFRAMES = 8
-# where there is nothing to compare, numbers count for a little: twice as many are worth a lead of 7 %
-_WORTH_OF_NUMBER = 0.1
+# where there are fewer regions to compare, numbers count for a little: twice as many are worth a lead of 7 %
+_FEWEST_REGIONS, _WORTH_OF_NUMBER = 3, 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,9 +58,10 @@ def lead(first: Hypothesis, second: Hypothesis) -> float:
     a, b = first.sight, second.sight
     both = a.in_views((a.expected > 0) & (b.expected > 0))
     more = a.in_views((difference := a.likeness - b.likeness) * np.abs(difference))
-    # cameras of a rig count alike, so that one which is wrong has one voice, however much it sees
+    # cameras of a rig count alike, so that one which is wrong has one voice, however much it sees; a covered one, none
+    both &= a.in_views(a.keypoints).any(axis=1, keepdims=True)
     of_views = [float(view[where].mean()) for view, where in zip(more, both, strict=True) if where.any()]
-    if of_views:
+    if both.sum() >= _FEWEST_REGIONS:
         return float(np.sign(mean := fmean(of_views)) * np.sqrt(abs(mean)))
     # not the inliers that each came with: they are of as many keypoints as were asked for it
     confirmed = (max(int(sight.confirmed.sum()), 1) for sight in (a, b))
@@ -76,13 +77,26 @@ class Answer:
     part: Proposal
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """What of several answers counts.
+
+    Attributes:
+        result: an answer, or why there is none.
+        better: where the image looks clearly more like another place that nobody answered from: that place.
+    """
+
+    result: LocalizationResult
+    better: Hypothesis | None = None
+
+
 class Contest:
     """Which of several answers about one image counts, if any."""
 
     def __init__(self, landmark_map: LandmarkMap, *, pose: PoseConfig, min_lead: float) -> None:
         self._map, self._pose, self._min_lead = landmark_map, pose, min_lead
 
-    def won(self, answers: Sequence[Answer], others: Sequence[Hypothesis], asked: Asked) -> LocalizationResult:
+    def won(self, answers: Sequence[Answer], others: Sequence[Hypothesis], asked: Asked) -> Verdict:
         """The answer that the image looks most like; none when another place explains it about as well.
 
         Args:
@@ -92,7 +106,7 @@ class Contest:
         """
         accepted = [a for a in answers if a.result.ok]
         if not accepted:
-            return reduce(LocalizationResult.or_better, (a.result for a in answers))
+            return Verdict(reduce(LocalizationResult.or_better, (a.result for a in answers)))
         best, elsewhere = accepted[0], list(others)
         if len(accepted) > 1:
             shown = [self._hypothesis(a.result, asked.lookout) for a in accepted]
@@ -121,9 +135,7 @@ class Contest:
         inliers = np.unique(matches.point_indices[agreeing(found, self._pose, matches, asked.query)])
         return Hypothesis.of(found, inliers, asked.lookout, self._map) if len(inliers) else rough
 
-    def _unless_rivalled(
-        self, result: LocalizationResult, others: Iterable[Hypothesis], lookout: Lookout
-    ) -> LocalizationResult:
+    def _unless_rivalled(self, result: LocalizationResult, others: Iterable[Hypothesis], lookout: Lookout) -> Verdict:
         """An answer; none where it leads one of the others, of another place, by too little."""
         shown: Hypothesis | None = None
         for other in others:
@@ -133,9 +145,11 @@ class Contest:
             frame_id = self._map.scene_of(other.inlier_points).frame_id
             apart_m, _ = shown.map_from_rig.distance_to(other.map_from_rig)
             where = f"{apart_m:.1f} m away" if frame_id == result.frame_id else f"in {frame_id}"
-            reason = f"another place, {where}, explains the image as well: {by:+.1%} of what is expected"
-            return result.refused_as(Status.AMBIGUOUS, reason)
-        return result
+            better = by <= -self._min_lead
+            how = "better" if better else "as well"
+            reason = f"another place, {where}, explains the image {how}: {by:+.1%} of what is expected"
+            return Verdict(result.refused_as(Status.AMBIGUOUS, reason), other if better else None)
+        return Verdict(result)
 
     def _of_one_place(self, first: Hypothesis, second: Hypothesis) -> bool:
         scenes = [self._map.scene_of(hypothesis.inlier_points) for hypothesis in (first, second)]

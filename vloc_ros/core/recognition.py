@@ -20,9 +20,9 @@ from vloc_ros.core.query import Query
 
 _REFERENCES_ASKED = 64
 # so many keypoints, the strongest, vote
-_VOTERS = 500
+VOTERS = 500
 # so many find a pose, if there is one
-_KEYPOINTS = 384
+_KEYPOINTS = 320
 # squared distances up to so many times the smallest
 _AS_ALIKE = 1.25
 # lists looked through for a vote, fewer than for a match: one that goes astray is one of hundreds
@@ -128,7 +128,7 @@ class VotedLandmarks:
     def propose(self, features: Sequence[Features], query: Query) -> Iterator[Proposal]:
         """Places by votes, see `LandmarkPlaces`."""
         neighbours = self._matcher.neighbours(
-            [found.strongest(_VOTERS) for found in features], Proposal(""), breadth=_BREADTH
+            [found.strongest(VOTERS) for found in features], Proposal(""), breadth=_BREADTH
         )
         # a vote is shared by all that look about as much alike: which copy of a thing is found first is chance
         alike = (neighbours.distances <= _AS_ALIKE * neighbours.distances[:, :1]) & (neighbours.point_indices >= 0)

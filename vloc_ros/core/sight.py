@@ -21,7 +21,7 @@ from vloc_ros.core.query import Query, View
 from vloc_ros.core.runs import runs
 
 # a point is confirmed by a keypoint so near to where it should be, and so much alike
-_NEAR_PX = 8.0
+_NEAR_PX = 6.0
 _ALIKE = 0.6
 _GRID = (8, 8)
 # regions in which fewer points are expected say little of how much is found again

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,19 +47,26 @@ class Solver:
         if proposal.keypoints is None:
             answers = list(self._answers(asked, proposal))
             with asked.clock.stage("verification"):
-                return self._contest.won(answers, (), asked)
+                return self._won(answers, (), asked)
         refusal = LocalizationResult.refused(Status.NO_CANDIDATES, "no place that was proposed has a pose")
         contenders = self._contenders(asked, proposal)
         for one in contenders[:_RIVALS_VERIFIED]:
             answers = list(self._answers(asked, one.part))
             with asked.clock.stage("verification"):
-                if not any(a.result.ok for a in answers) and len(asked.query.views) == 1:
-                    answers.append(self._second_look(asked, one, answers[0]))
-                result = self._contest.won(answers, [c.hypothesis for c in contenders if c is not one], asked)
+                if not any(a.result.ok for a in answers):
+                    answers += self._second_look(asked, one.hypothesis, answers[0])
+                result = self._won(answers, [c.hypothesis for c in contenders if c is not one], asked)
             if result.is_final:
                 return result
             refusal = refusal.or_better(result)
         return refusal
+
+    def _won(self, answers: list[Answer], others: Sequence[Hypothesis], asked: Asked) -> LocalizationResult:
+        """The answer that counts; a place that nobody answered from is asked when the image looks more like it."""
+        verdict = self._contest.won(answers, others, asked)
+        if verdict.better is not None and (more := self._second_look(asked, verdict.better, answers[0])):
+            verdict = self._contest.won([*answers, *more], others, asked)
+        return verdict.result
 
     def _contenders(self, asked: Asked, proposal: Proposal) -> list[_Contender]:
         """Rivals with a pose from their strongest keypoints, the one that leads all others first."""
@@ -93,22 +100,22 @@ class Solver:
                 result = self._verifier.verify(estimate, of_scene, asked.features, asked.query, part.name)
                 yield Answer(result, matches, part)
 
-    def _second_look(self, asked: Asked, one: _Contender, refused: Answer) -> Answer:
+    def _second_look(self, asked: Asked, hypothesis: Hypothesis, first: Answer) -> list[Answer]:
         """What too few distinct matches left open: is most of the image found again from the pose that they tell?
 
         Matches that a pose guides to agree with it, so verification as usual is not enough; and of a rig no view would
         ever speak against it.
         """
-        matches = one.hypothesis.sight.matches
-        estimate = estimate_pose(self._pose, matches, asked.query)
+        matches = hypothesis.sight.matches
+        estimate = estimate_pose(self._pose, matches, asked.query) if len(asked.query.views) == 1 else None
         if estimate is None:
-            return refused
+            return []
         inliers = np.unique(matches.point_indices[estimate.inliers])
         found_again = Hypothesis.of(estimate.map_from_rig, inliers, asked.lookout, self._map).sight.found_again
         if found_again < self._verifier.min_found_again:
-            return refused
-        result = self._verifier.verify(estimate, matches, asked.features, asked.query, one.part.name)
-        return Answer(result, refused.matches, one.part)
+            return []
+        result = self._verifier.verify(estimate, matches, asked.features, asked.query, first.part.name)
+        return [Answer(result, first.matches, first.part)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,8 +20,9 @@ from vloc_ros.mapping.views import View
 # as far as an inlier of the localizer may lie from where it is projected: poses worse than that extend no map
 _MAX_SHIFT_PX = 8.0
 _MOST_CONTRADICTING = 0.5
-# of the points that a keyframe shows, so many are seen again in its own image, and fewer in another one
-_SAME_IMAGE = 0.8
+# of the points that a keyframe shows, so many are seen again in its own image, and fewer in another one; of a keyframe
+# that shows few it is chance
+_SAME_IMAGE, _FEWEST_SEEN = 0.8, 20
 _KEYPOINTS_NEARBY = 8
 
 
@@ -121,7 +122,7 @@ def without_repeated(
         view.image.name: keyframes.names[k]
         for view, points in zip(placement.views, shown, strict=True)
         for k in of_name.get(view.image.name, [])
-        if len(visible := keyframes.visible(k)) and np.isin(visible, points).mean() >= _SAME_IMAGE
+        if len(visible := keyframes.visible(k)) >= _FEWEST_SEEN and np.isin(visible, points).mean() >= _SAME_IMAGE
     }
     kept = [i for i, view in enumerate(placement.views) if view.image.name not in repeated]
     if repeated and not kept:
