@@ -23,6 +23,7 @@ NETWORK = (
     "network.stages=1",
     "network.second_blocks=1",
     "network.dimension=16",
+    "network.residuals=4",
 )
 TINY = (*NETWORK, "convolution.size=48", "convolution.clusters=4", "fit.groups=2", "fit.accelerator=cpu")
 

@@ -27,7 +27,7 @@ from vloc_ros.core.errors import InputError
 
 def teacher(*more: str) -> TeacherEncoder:
     torch.manual_seed(0)
-    encoder = build_encoder(tiny("network.size=60", *more, model="teacher"), extent_m=10.0)
+    encoder = build_encoder(tiny("network.size=60", "network.residuals=0", *more, model="teacher"), extent_m=10.0)
     assert isinstance(encoder, TeacherEncoder)
     return encoder.double().eval()
 

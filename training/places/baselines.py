@@ -78,10 +78,17 @@ class NetVlad(nn.Module):
         self.assigned = nn.Conv2d(channels, clusters, 1, bias=False)
         self.centres = nn.Parameter(F.normalize(torch.randn(clusters, channels), dim=1))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, K * C) of (B, C, h, w): normalised cluster by cluster."""
-        features = F.normalize(features.float(), dim=1)
+    def forward(self, features: Tensor, counts: Tensor | None = None) -> Tensor:
+        """(B, K * C) of (B, C, h, w): normalised cluster by cluster.
+
+        Args:
+            features: local ones.
+            counts: (B, 1, h, w) how much each counts; all alike where None.
+        """
+        features = F.normalize(features.to(self.centres.dtype), dim=1)
         shares = self.assigned(features).flatten(2).softmax(dim=1)
+        if counts is not None:
+            shares = shares * counts.flatten(2)
         sums = shares @ features.flatten(2).transpose(1, 2)
         residuals = sums - shares.sum(dim=2, keepdim=True) * self.centres
         return F.normalize(residuals, dim=2).flatten(1)

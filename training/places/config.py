@@ -11,6 +11,7 @@ from vloc_ros.core.errors import ConfigError
 
 MODELS = ("teacher", "student", "resnet18-gem", "resnet18-netvlad")
 FINE_PATCH_PX, COARSE_PATCH_PX = 12, 16
+RESIDUAL_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class CrossVitConfig(Checked):
     stem: str = parameter(
         "pixels", "what tokens of patches are made from; gradients need fewer images", choices=("pixels", "gradients")
     )
+    residuals: int = parameter(
+        0, "clusters to which dense gradients are summed as residuals, beside the tokens; 0 for none", low=0, high=1024
+    )
     drop_path: float = parameter(0.0, "largest share of blocks left out in training, by lot", low=0.0, high=0.9)
 
     def __post_init__(self) -> None:
@@ -38,6 +42,11 @@ class CrossVitConfig(Checked):
         for name, multiple in (("size", FINE_PATCH_PX), ("coarse_size", COARSE_PATCH_PX)):
             if getattr(self, name) % multiple:
                 raise ConfigError(f"parameter {name} is {getattr(self, name)}, expected a multiple of {multiple}")
+        fewest = -(-self.dimension // RESIDUAL_LENGTH)
+        if 0 < self.residuals < fewest:
+            raise ConfigError(
+                f"parameter residuals is {self.residuals}, expected 0 or at least {fewest} for {self.dimension} numbers"
+            )
         for name in ("width", "second_width"):
             if getattr(self, name) % (2 * self.heads):
                 raise ConfigError(
@@ -153,6 +162,7 @@ PRESETS: dict[str, PlacesConfig] = {
             blocks=1,
             second_blocks=2,
             stem="gradients",
+            residuals=64,
         ),
         convolution=ConvolutionConfig(size=144),
     ),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from training.places.config import COARSE_PATCH_PX, FINE_PATCH_PX, CrossVitConfig
 from training.places.patches import GradientPatches
+from training.places.residuals import dense_residuals
 
 _MLP = (4.0, 4.0, 1.0)
 
@@ -37,6 +38,7 @@ class StudentEncoder(nn.Module):
             mlp_ratio=_MLP,
             drop_path_rate=config.drop_path,
         )
+        self.residuals = dense_residuals(config)
         if config.stem == "gradients":
             scales = zip((FINE_PATCH_PX, COARSE_PATCH_PX), (config.width, config.second_width), strict=True)
             self.network.patch_embed = nn.ModuleList(GradientPatches(*scale) for scale in scales)
@@ -48,7 +50,13 @@ class StudentEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, D) L2-normalised descriptors of (B, 3, H, W) images."""
-        return F.normalize(self.network(images).float(), dim=-1)
+        branches = self.network.forward_features(images)
+        whole = self.network.forward_head(branches)
+        return (
+            F.normalize(whole.float(), dim=-1)
+            if self.residuals is None
+            else self.residuals(images, branches[0][:, 1:], whole)
+        )
 
 
 class _TwoScales(CrossVit):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from torch.utils.data import DataLoader
 
 from training.places.baselines import NetVlad, PooledEncoder
 from training.places.config import LossConfig, PlacesConfig
-from training.places.data import Batch, EpochBatches, Examples, Images, training_batches
+from training.places.crossvit import StudentEncoder
+from training.places.data import Batch, Batches, EpochBatches, Examples, Images, training_batches
 from training.places.encoders import Encoder, build_encoder, embedded, start_from_pretrained
 from training.places.labels import overlap_of
 from training.places.loss import contrastive, counted_pairs, listed, transfer
 from training.places.mining import Miner
 from training.places.ranking import RankingScores, ranking_scores
+from training.places.residuals import Labelled
 from training.places.teacher import TeacherEncoder
 from training.places.truth import sharing
 from training.places.views import Views
@@ -37,7 +40,7 @@ from vloc_ros.core.pose import Array
 from vloc_ros.inference.preprocessing import Preprocessing
 
 _AT_ONCE = 16
-_FIRST_LOOK = 200
+_FIRST_LOOK, _FIRST_BATCHES = 200, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def train(
             f"no two of the {len(learned.views)} images share {config.mining.min_shared} points; use a map of more"
         )
     if not start.resume:
-        start_clusters(encoder, learned, seed=config.fit.seed)
+        start_from_images(encoder, learned, miner, config)
     _claim_once(run_dir, config, start)
     checkpoint = checkpoint_of(run_dir) if start.resume else None
     fitted = _Fit(encoder, start.teacher, learned, miner, rest, _positives(views, held, config), config)
@@ -254,14 +257,20 @@ def describe(encoder: Encoder, examples: Examples) -> Array:
 
 
 @torch.no_grad()
-def start_clusters(encoder: Encoder, examples: Examples, *, seed: int) -> None:
-    """Set the centres of a NetVLAD from what its backbone makes of some of the images; others have none."""
-    if not isinstance(encoder, PooledEncoder) or not isinstance(encoder.pool, NetVlad):
-        return
-    encoder.eval()
+def start_from_images(encoder: Encoder, examples: Examples, miner: Miner, config: PlacesConfig) -> None:
+    """Set what is not drawn by lot, the centres of a NetVLAD or all of `DenseResiduals`, from some of the images."""
     some = np.unique(np.linspace(0, len(examples.views) - 1, _FIRST_LOOK).astype(int))
-    local = [encoder.local(torch.from_numpy(examples.unchanged(int(i))[0])[None])[0].flatten(1).T for i in some]
-    encoder.pool.start_from(torch.cat(local).numpy(), seed=seed)
+    encoder.eval()
+    match encoder:
+        case PooledEncoder(pool=NetVlad() as pool):
+            local = [encoder.local(torch.from_numpy(examples.unchanged(int(i))[0])[None])[0].flatten(1).T for i in some]
+            pool.start_from(torch.cat(local).numpy(), seed=config.fit.seed)
+        case StudentEncoder() | TeacherEncoder() if encoder.residuals is not None:
+            looks = torch.from_numpy(np.stack([examples.unchanged(int(i))[0] for i in some]))
+            batches = Batches(examples, config)
+            keys = islice(EpochBatches(miner, config.fit), _FIRST_BATCHES)
+            labelled = (Labelled(batch.images, batch.share) for batch in map(batches.__getitem__, keys))
+            encoder.residuals.start_from(looks, labelled, seed=config.fit.seed)
     encoder.train()
 
 

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_CELL_PX = 4
-_DIRECTIONS = 8
+CELL_PX, DIRECTIONS = 4, 8
 # of the energy of a patch: noise of a dark wall is not blown up
 _LEAST_ENERGY = 1e-3
 _GAIN = 4.0
@@ -32,6 +31,22 @@ class PixelPatches(nn.Module):
         return self.filter(images).flatten(2).transpose(1, 2)
 
 
+class Gradients(nn.Module):
+    """How strong gradients of each direction are in cells of 4 pixels; nothing of it is learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        angles = torch.arange(DIRECTIONS) * (2 * math.pi / DIRECTIONS)
+        sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
+        filters = angles.cos()[:, None, None] * sobel + angles.sin()[:, None, None] * sobel.T
+        self.register_buffer("filters", filters[:, None].repeat(1, 3, 1, 1) / 3, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 8, H / 4, W / 4) of (B, 3, H, W)."""
+        gradients = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), self.filters).relu()
+        return F.avg_pool2d(gradients, CELL_PX)
+
+
 class GradientPatches(nn.Module):
     """How strong gradients of each direction are in cells of 4 pixels, whatever the patch's contrast, and its colour.
 
@@ -40,19 +55,15 @@ class GradientPatches(nn.Module):
 
     def __init__(self, patch_px: int, width: int) -> None:
         super().__init__()
-        self.patch_px, self.cells = patch_px, patch_px // _CELL_PX
-        angles = torch.arange(_DIRECTIONS) * (2 * math.pi / _DIRECTIONS)
-        sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
-        filters = angles.cos()[:, None, None] * sobel + angles.sin()[:, None, None] * sobel.T
-        self.register_buffer("filters", filters[:, None].repeat(1, 3, 1, 1) / 3, persistent=False)
-        self.directed = nn.Conv2d(_DIRECTIONS, width, self.cells, self.cells, bias=False)
+        self.patch_px, self.cells = patch_px, patch_px // CELL_PX
+        self.gradients = Gradients()
+        self.directed = nn.Conv2d(DIRECTIONS, width, self.cells, self.cells, bias=False)
         self.coloured = nn.Conv2d(3, width, 1)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, G, width) of (B, 3, H, W)."""
-        gradients = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), self.filters).relu()
-        cells = F.avg_pool2d(gradients, _CELL_PX)
+        cells = self.gradients(images)
         energy = F.avg_pool2d(cells.square().sum(1, keepdim=True), self.cells) * self.cells**2
         shapes = self.directed(cells) * _GAIN / (energy + _LEAST_ENERGY).sqrt()
         looks = shapes + self.coloured(F.avg_pool2d(images, self.patch_px))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from training.places.config import FINE_PATCH_PX, CrossVitConfig, SpatialConfig
 from training.places.crossvit import gathered
 from training.places.patches import patch_tokens
+from training.places.residuals import dense_residuals
 from training.places.structure import NUMBERS
 from training.rotary import rotated
 
@@ -52,6 +53,7 @@ class TeacherEncoder(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
         self.heads = nn.ModuleList(nn.Linear(width, config.dimension) for width in widths)
         self.apply(_initialised)
+        self.residuals = dense_residuals(config)
         for parameter in (*self.classes, *self.places, self.structure.nothing):
             nn.init.trunc_normal_(parameter, std=_INIT_STD)
 
@@ -74,7 +76,12 @@ class TeacherEncoder(nn.Module):
             branches = stage(branches, turn)
         normed = [norm(branch) for norm, branch in zip(self.norms, branches, strict=True)]
         answers = [head(gathered(branch)) for head, branch in zip(self.heads, normed, strict=True)]
-        return F.normalize(torch.stack(answers).mean(0).float(), dim=-1)
+        whole = torch.stack(answers).mean(0)
+        return (
+            F.normalize(whole.float(), dim=-1)
+            if self.residuals is None
+            else self.residuals(images, normed[0][:, 1:], whole)
+        )
 
 
 def positions(structure: Tensor) -> Tensor:

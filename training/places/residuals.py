@@ -1,0 +1,145 @@
+"""Dense gradients of an image summed as residuals to cluster centres, and projected to a short descriptor.
+
+What an image's details look like, whatever their order: VLAD over dense descriptors (Jégou et al. 2010; Torii et al.
+2015 find places at night by it), every part of which is learned further once it has begun from the images themselves.
+A transformer says how much each patch counts (Kim et al. 2017 reweight by context).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.places.baselines import NetVlad
+from training.places.config import FINE_PATCH_PX, RESIDUAL_LENGTH, CrossVitConfig
+from training.places.patches import CELL_PX, DIRECTIONS, Gradients
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.pose import Array
+
+_WINDOW = 3  # cells along a side of what is described at once
+_LEAST_ENERGY = 0.05
+_SPREAD_KEPT = 0.3  # of the mean spread within a place is added in every direction: few images do not tell it
+_LOOKS = 60_000
+# what the transformer says of the image as a whole counts so much beside its details, at first
+_OF_WHOLE = 0.1
+
+
+class Labelled(NamedTuple):
+    """Images that are learned from together, and what every two of them share.
+
+    Attributes:
+        images: (B, 3, H, W) float32.
+        share: (B, B) float32, 0 to 1.
+    """
+
+    images: Tensor
+    share: Tensor
+
+
+class DenseResiduals(nn.Module):
+    """Images, and what a transformer makes of them, to descriptors."""
+
+    def __init__(self, clusters: int, *, grid: int, patch_px: int, width: int, dimension: int) -> None:
+        """Of images of grid by grid patches, whose tokens are so wide."""
+        super().__init__()
+        self.grid, self.cells = grid, patch_px // CELL_PX
+        self.gradients = Gradients()
+        self.looks = nn.Conv2d(DIRECTIONS, RESIDUAL_LENGTH, _WINDOW)
+        self.pool = NetVlad(clusters, RESIDUAL_LENGTH)
+        self.counting = nn.Linear(width, 1)
+        self.projected = nn.Linear(clusters * RESIDUAL_LENGTH, dimension)
+        self.of_whole = nn.Parameter(torch.tensor(_OF_WHOLE))
+        for zero in (self.counting.weight, self.counting.bias):
+            nn.init.zeros_(zero)
+
+    def forward(self, images: Tensor, patches: Tensor, whole: Tensor) -> Tensor:
+        """(B, D) L2-normalised.
+
+        Args:
+            images: (B, 3, H, W).
+            patches: (B, G * G, width) tokens, row by row.
+            whole: (B, D) what the transformer says of the image.
+        """
+        details = self.projected(self.residuals(images, patches))
+        return F.normalize(details.float() + self.of_whole * F.normalize(whole.float(), dim=-1), dim=-1)
+
+    def residuals(self, images: Tensor, patches: Tensor | None = None) -> Tensor:
+        """(B, K * 32) of length 1, before they are projected; without patches all count alike."""
+        looks = self.looks(self.directed(images))
+        return F.normalize(self.pool(looks, None if patches is None else self._counted(patches)), dim=-1)
+
+    def directed(self, images: Tensor) -> Tensor:
+        """(B, 8, h, w) gradients in cells, as parts of what there is around them."""
+        cells = self.gradients(images)
+        energy = F.avg_pool2d(F.pad(cells.square().sum(1, keepdim=True), (1, 1, 1, 1)), 3, 1) * 9
+        return (cells / (energy.sqrt() + _LEAST_ENERGY)).sqrt()
+
+    def _counted(self, patches: Tensor) -> Tensor:
+        """(B, 1, h - 2, w - 2) how much what lies around each cell counts, by the patch that it lies in."""
+        counts = (2 * self.counting(patches).sigmoid()).view(-1, 1, self.grid, self.grid)
+        counts = counts.repeat_interleave(self.cells, dim=2).repeat_interleave(self.cells, dim=3)
+        return counts[:, :, 1:-1, 1:-1]
+
+    @torch.no_grad()
+    def start_from(self, some: Tensor, batches: Iterable[Labelled], *, seed: int) -> None:
+        """Begin as what the images tell by themselves.
+
+        The looks by principal components, the clusters by k-means, and the projection by linear discriminant analysis
+        (Mikolajczyk and Matas 2007 project local descriptors so): large where places differ, small where images of one
+        place do.
+
+        Args:
+            some: (N, 3, H, W) images.
+            batches: images as they are trained on.
+            seed: of what is drawn by lot.
+
+        Raises:
+            InputError: they are too few.
+        """
+        rng = np.random.default_rng(seed)
+        windows = F.unfold(self.directed(some), _WINDOW).transpose(1, 2).flatten(0, 1).numpy()
+        windows = windows[rng.permutation(len(windows))[:_LOOKS]]
+        _, axes = np.linalg.eigh(np.cov(windows.T))
+        axes = axes[:, ::-1][:, :RESIDUAL_LENGTH]
+        self.looks.weight.copy_(torch.from_numpy(axes.T.copy()).view_as(self.looks.weight))
+        self.looks.bias.copy_(torch.from_numpy(-windows.mean(0) @ axes))
+        self.pool.start_from((windows - windows.mean(0)) @ axes, seed=seed)
+        self._start_projection([(self.residuals(images).double().numpy(), share.numpy()) for images, share in batches])
+
+    def _start_projection(self, described: list[tuple[Array, Array]]) -> None:
+        every = np.concatenate([found for found, _ in described])
+        dimension, length = self.projected.weight.shape
+        within, weight = np.zeros((length, length)), 0.0
+        for found, share in described:
+            # sum over pairs of s (a - b)(a - b)'
+            within += 2 * found.T @ (np.diag(share.sum(1)) - share) @ found
+            weight += float(share.sum() - np.trace(share))
+        if weight <= 0:
+            raise InputError("no two of the images share anything; use a map of more")
+        within /= weight
+        within += _SPREAD_KEPT * np.trace(within) / length * np.eye(length)
+        spread, axes = np.linalg.eigh(within)
+        whitened = (every - every.mean(0)) @ (axes / np.sqrt(spread))
+        _, kept = np.linalg.eigh(whitened.T @ whitened)
+        weights = ((axes / np.sqrt(spread)) @ kept[:, ::-1][:, :dimension]).T
+        weights /= np.linalg.norm((every - every.mean(0)) @ weights.T, axis=1).mean()
+        self.projected.weight.copy_(torch.from_numpy(weights))
+        self.projected.bias.copy_(torch.from_numpy(-every.mean(0) @ weights.T))
+
+
+def dense_residuals(config: CrossVitConfig) -> DenseResiduals | None:
+    """As configured, if at all."""
+    if not config.residuals:
+        return None
+    return DenseResiduals(
+        config.residuals,
+        grid=config.size // FINE_PATCH_PX,
+        patch_px=FINE_PATCH_PX,
+        width=config.width,
+        dimension=config.dimension,
+    )
