@@ -38,6 +38,7 @@ from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images
 from vloc_ros.storage.maps import read_map
+from vloc_ros.storage.output_files import json_at
 from vloc_ros.storage.trajectories import paired_with_images, read_tum
 
 
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    out = json_at(args.json, key="encoder", rows=True) if args.json else None
     landmark_map = read_map(args.map)
     camera = read_camera(args.camera) if args.camera else None
     database = views_of_map(landmark_map, args.images, camera)
@@ -82,10 +84,10 @@ def _run(args: argparse.Namespace) -> int:
           f"{counts.mean():.1f} each")  # fmt: skip
     rows = [_row(name, landmark_map, database, queries, positive, threads=args.threads) for name in args.encoder]
     _print(rows)
-    if args.json:
+    if out:
         text = json.dumps([row.as_dict() for row in rows], indent=1, allow_nan=False)
-        write_bytes_atomically(args.json, (text + "\n").encode())
-        print(f"written: {args.json}")
+        write_bytes_atomically(out.path, (text + "\n").encode())
+        print(out)
     return 0
 
 

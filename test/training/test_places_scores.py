@@ -87,7 +87,9 @@ def test_pairs_made_by_hand_need_no_poses(folder: Path, tmp_path: Path, capsys: 
     table, report = tmp_path / "same.csv", tmp_path / "scores.json"
     table.write_text("query_image,map_image\nframe-000.png,00.png\nframe-000.png,01.png\nframe-004.png,07.png\n")
     asked = ["--pairs", str(table), "--camera", str(folder / "camera.yaml")]
-    assert command(folder, "--encoder", "vlad", *asked, "--json", str(report)) == 0
+    for said in ("written", "replaced"):
+        assert command(folder, "--encoder", "vlad", *asked, "--json", str(report)) == 0
+        assert f"{said}: {report}" in capsys.readouterr().out
     assert json.loads(report.read_text())[0]["queries"] == 2
     assert command(folder, "--encoder", str(folder / "teacher"), *asked) == 1
     assert "a teacher looks at 3D structure" in capsys.readouterr().err
