@@ -105,6 +105,11 @@ def _truth(args: argparse.Namespace, landmark_map: LandmarkMap, database: Views)
         return unposed_queries(paths), pairs_by_hand(args.pairs, paths, database.paths)
     if not args.poses or not args.camera:
         raise InputError("where the queries lie is not said; give --poses and --camera, or --pairs")
+    if len(landmark_map.scenes) > 1:
+        raise InputError(
+            f"{args.map}: has {len(landmark_map.scenes)} scenes, each in a frame of its own, expected one for queries "
+            "with --poses; score a map of one scene, or give --pairs"
+        )
     poses, camera = paired_with_images(read_tum(args.poses), paths, poses_path=args.poses), read_camera(args.camera)
     if args.positives == "points":
         looked_at = list_images(args.by_day) if args.by_day else paths
