@@ -148,7 +148,9 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(name, type=Path, required=True, metavar=metavar, help=text)
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every query, in name order")
     parser.add_argument("--camera", type=Path, metavar="YAML", help="camera_info of the queries")
-    parser.add_argument("--pairs", type=Path, metavar="CSV", help="columns query_image and map_image")
+    parser.add_argument(
+        "--pairs", type=Path, metavar="CSV", help="columns query_image and map_image: names, or ends of paths"
+    )
     parser.add_argument("--positives", choices=("points", "pose"), default="points", help="default: %(default)s")
     parser.add_argument(
         "--by-day", type=Path, metavar="DIR", help="the queries by day, in which their points are found"

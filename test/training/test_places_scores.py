@@ -102,6 +102,26 @@ def test_pairs_made_by_hand_need_no_poses(folder: Path, tmp_path: Path, capsys: 
         pairs_by_hand(table, [Path("frame-000.png")], [Path("00.png")])
 
 
+def test_a_pair_names_one_image(tmp_path: Path) -> None:
+    table, queries = tmp_path / "same.csv", [Path("queries/a.png")]
+    database = [Path("images/0001.png"), Path("images/visit2/0001.png"), Path("images/visit2/0002.png")]
+
+    def found(name: str) -> list[bool]:
+        table.write_text(f"query_image,map_image\na.png,{name}\n")
+        return list(pairs_by_hand(table, queries, database)[0])
+
+    assert found("visit2/0001.png") == [False, True, False]
+    assert found("images/0001.png") == [True, False, False]
+    assert found("0002.png") == [False, False, True]
+    with pytest.raises(
+        InputError, match=r"line 2: 0001.png is 2 images, such as images/0001.png and .*more of its path"
+    ):
+        found("0001.png")
+    for missing in ("", "visit3/0002.png", "2.png"):
+        with pytest.raises(InputError, match=f"line 2: no image {missing} is there"):
+            found(missing)
+
+
 def test_poses_are_of_one_frame(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     landmark_map = read_map(folder / "map")
     frames = [replace(landmark_map, scenes=(replace(landmark_map.scenes[0], frame_id=name),)) for name in ("a", "b")]
