@@ -27,6 +27,7 @@ from training.places.encoders import build_encoder, embedded
 from training.places.structure import NUMBERS
 from vloc_ros.core.errors import VlocError
 from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.output_files import json_at
 
 _PUBLISHED = (480, 640)
 _SIZES = ((240, 240), (480, 480))
@@ -111,14 +112,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="F", help="write the same as JSON")
     args = parser.parse_args(arguments)
     try:
+        out = json_at(args.json, key="published") if args.json else None
         as_published, equal = published(), {f"{h}x{w}": honest((h, w)) for h, w in _SIZES}
         _print("as published", as_published)
         for size, rows in equal.items():
             _print(f"at {size}", rows)
-        if args.json:
+        if out:
             tables = {"published": as_published, **equal}
             text = json.dumps({name: [asdict(row) for row in rows] for name, rows in tables.items()}, indent=1)
-            write_bytes_atomically(args.json, (text + "\n").encode())
+            write_bytes_atomically(out.path, (text + "\n").encode())
+            print(out)
         return 0
     except VlocError as error:
         print(f"cost: {error}", file=sys.stderr)

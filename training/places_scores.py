@@ -38,6 +38,7 @@ from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images
 from vloc_ros.storage.maps import read_map
+from vloc_ros.storage.output_files import json_at
 from vloc_ros.storage.trajectories import paired_with_images, read_tum
 
 
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    out = json_at(args.json, key="encoder", rows=True) if args.json else None
     landmark_map = read_map(args.map)
     camera = read_camera(args.camera) if args.camera else None
     database = views_of_map(landmark_map, args.images, camera)
@@ -82,10 +84,10 @@ def _run(args: argparse.Namespace) -> int:
           f"{counts.mean():.1f} each")  # fmt: skip
     rows = [_row(name, landmark_map, database, queries, positive, threads=args.threads) for name in args.encoder]
     _print(rows)
-    if args.json:
+    if out:
         text = json.dumps([row.as_dict() for row in rows], indent=1, allow_nan=False)
-        write_bytes_atomically(args.json, (text + "\n").encode())
-        print(f"written: {args.json}")
+        write_bytes_atomically(out.path, (text + "\n").encode())
+        print(out)
     return 0
 
 
@@ -103,6 +105,11 @@ def _truth(args: argparse.Namespace, landmark_map: LandmarkMap, database: Views)
         return unposed_queries(paths), pairs_by_hand(args.pairs, paths, database.paths)
     if not args.poses or not args.camera:
         raise InputError("where the queries lie is not said; give --poses and --camera, or --pairs")
+    if len(landmark_map.scenes) > 1:
+        raise InputError(
+            f"{args.map}: has {len(landmark_map.scenes)} scenes, each in a frame of its own, expected one for queries "
+            "with --poses; score a map of one scene, or give --pairs"
+        )
     poses, camera = paired_with_images(read_tum(args.poses), paths, poses_path=args.poses), read_camera(args.camera)
     if args.positives == "points":
         looked_at = list_images(args.by_day) if args.by_day else paths
@@ -141,7 +148,9 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(name, type=Path, required=True, metavar=metavar, help=text)
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every query, in name order")
     parser.add_argument("--camera", type=Path, metavar="YAML", help="camera_info of the queries")
-    parser.add_argument("--pairs", type=Path, metavar="CSV", help="columns query_image and map_image")
+    parser.add_argument(
+        "--pairs", type=Path, metavar="CSV", help="columns query_image and map_image: names, or ends of paths"
+    )
     parser.add_argument("--positives", choices=("points", "pose"), default="points", help="default: %(default)s")
     parser.add_argument(
         "--by-day", type=Path, metavar="DIR", help="the queries by day, in which their points are found"

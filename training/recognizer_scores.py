@@ -34,6 +34,7 @@ from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
+from vloc_ros.storage.output_files import json_at
 from vloc_ros.storage.trajectories import paired_with_images, read_tum
 
 _WARM_UP = 5
@@ -73,14 +74,15 @@ class Measured:
 
 
 def _run(args: argparse.Namespace) -> int:
+    out = json_at(args.json, key="median_ms") if args.json else None
     landmark_map = read_map(args.map)
     measured = measure(args.model, landmark_map, list(_images(args, landmark_map)), threads=args.threads)
     shares = ", ".join(f"{name} {value:.3f}" for name, value in measured.scores.as_dict().items())
     print(f"{measured.images} images: {shares}")
     print(f"{measured.threads} threads: median {measured.median_ms:.1f} ms, 95 % {measured.p95_ms:.1f} ms")
-    if args.json:
-        _write_json(args.json, measured.as_dict())
-        print(f"written: {args.json}")
+    if out:
+        _write_json(out.path, measured.as_dict())
+        print(out)
     return 0
 
 

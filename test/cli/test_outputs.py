@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import re
 import shutil
 from pathlib import Path
@@ -12,8 +10,8 @@ import pytest
 from plane_scene import SceneFolder
 
 from vloc_ros.cli.main import main
-from vloc_ros.cli.outputs import json_at, map_at, page_at, results_at
-from vloc_ros.core.errors import InputError, VlocError
+from vloc_ros.cli.outputs import map_at, results_at
+from vloc_ros.core.errors import VlocError
 from vloc_ros.storage.atomic import StorageError
 
 _FOREIGN = b"\x89PNG, and precious"
@@ -70,60 +68,6 @@ def test_what_is_of_another_kind_stays_and_no_work_is_done(
     assert error.startswith("vloc: ")
     assert "name an" in error
     assert (tmp_path / own).read_bytes() == _FOREIGN
-
-
-_BOM = b"\xef\xbb\xbf"
-
-
-scores_at = functools.partial(json_at, key="queries")
-
-
-@pytest.mark.parametrize(
-    ("at", "content"),
-    [
-        (page_at, b" <!doctype HTML>"),
-        (page_at, _BOM + b"<html>"),
-        (scores_at, b'\n{"queries": 1}'),
-        (scores_at, _BOM + b'{"a": [1], "queries": []}'),
-    ],
-)
-def test_files_of_the_kind_and_empty_ones_are_replaced(at, content: bytes, tmp_path: Path) -> None:
-    assert not at(tmp_path / "new").replaces
-    for old in (content, b""):
-        (tmp_path / "old").write_bytes(old)
-        assert at(tmp_path / "old").replaces
-    with pytest.raises(InputError, match="is a folder, expected a new"):
-        at(tmp_path)
-    os.mkfifo(tmp_path / "pipe")  # is not waited for
-    assert not at(tmp_path / "pipe").replaces
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"[tool.queries]\nline-length = 120\n",
-        b"[section]\nkey = 1\n",
-        b'{"queries": cut',
-        b'{"name": "somebody\'s own"}',
-        b'["queries"]',
-        b"12",
-        b"[" * 100_000,
-        _BOM,
-        b'{"queries": 1}\xff',
-        b" ",
-    ],
-)
-def test_what_is_no_such_json_stays(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_bytes(content)
-    with pytest.raises(InputError, match=r"pyproject\.toml: exists and is no JSON file with 'queries'"):
-        scores_at(tmp_path / "pyproject.toml")
-
-
-def test_what_is_too_large_for_a_result_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vloc_ros.cli.outputs._JSON_MOST_BYTES", 10)
-    (tmp_path / "archive.json").write_bytes(b'{"queries": 1}      and more')  # whose beginning is JSON
-    with pytest.raises(InputError, match="exists and is no JSON file"):
-        scores_at(tmp_path / "archive.json")
 
 
 @pytest.mark.parametrize("at", [map_at, results_at])

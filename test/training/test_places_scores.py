@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -28,8 +30,10 @@ from vloc_ros.core.landmark_map import PlaceIndex
 from vloc_ros.core.pose import Pose
 from vloc_ros.core.vocabulary import Vocabulary
 from vloc_ros.inference.preprocessing import Preprocessing
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.merging import merged
 from vloc_ros.storage.cameras import write_camera
-from vloc_ros.storage.maps import write_map
+from vloc_ros.storage.maps import read_map, write_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 
 
@@ -87,13 +91,48 @@ def test_pairs_made_by_hand_need_no_poses(folder: Path, tmp_path: Path, capsys: 
     table, report = tmp_path / "same.csv", tmp_path / "scores.json"
     table.write_text("query_image,map_image\nframe-000.png,00.png\nframe-000.png,01.png\nframe-004.png,07.png\n")
     asked = ["--pairs", str(table), "--camera", str(folder / "camera.yaml")]
-    assert command(folder, "--encoder", "vlad", *asked, "--json", str(report)) == 0
+    for said in ("written", "replaced"):
+        assert command(folder, "--encoder", "vlad", *asked, "--json", str(report)) == 0
+        assert f"{said}: {report}" in capsys.readouterr().out
     assert json.loads(report.read_text())[0]["queries"] == 2
     assert command(folder, "--encoder", str(folder / "teacher"), *asked) == 1
     assert "a teacher looks at 3D structure" in capsys.readouterr().err
     table.write_text("query_image,map_image\nframe-000.png,99.png\n")
     with pytest.raises(InputError, match=r"line 2: no image 99.png is there"):
         pairs_by_hand(table, [Path("frame-000.png")], [Path("00.png")])
+
+
+def test_a_pair_names_one_image(tmp_path: Path) -> None:
+    table, queries = tmp_path / "same.csv", [Path("queries/a.png")]
+    database = [Path("images/0001.png"), Path("images/visit2/0001.png"), Path("images/visit2/0002.png")]
+
+    def found(name: str) -> list[bool]:
+        table.write_text(f"query_image,map_image\na.png,{name}\n")
+        return list(pairs_by_hand(table, queries, database)[0])
+
+    assert found("visit2/0001.png") == [False, True, False]
+    assert found("images/0001.png") == [True, False, False]
+    assert found("0002.png") == [False, False, True]
+    with pytest.raises(
+        InputError, match=r"line 2: 0001.png is 2 images, such as images/0001.png and .*more of its path"
+    ):
+        found("0001.png")
+    for missing in ("", "visit3/0002.png", "2.png"):
+        with pytest.raises(InputError, match=f"line 2: no image {missing} is there"):
+            found(missing)
+
+
+def test_poses_are_of_one_frame(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    landmark_map = read_map(folder / "map")
+    frames = [replace(landmark_map, scenes=(replace(landmark_map.scenes[0], frame_id=name),)) for name in ("a", "b")]
+    write_map(merged(frames, name="both", config=MappingConfig()), tmp_path / "both")
+    for name in ("a", "b"):
+        shutil.copytree(folder / "images", tmp_path / name)
+    posed = ["--poses", str(folder / "poses.txt"), "--camera", str(folder / "camera.yaml")]
+    for positives in ("points", "pose"):
+        asked = ["--map", str(tmp_path / "both"), "--images", str(tmp_path), *posed, "--positives", positives]
+        assert command(folder, "--encoder", "vlad", *asked) == 1
+        assert re.search(r"both: has 2 scenes.*expected one for .*give --pairs", capsys.readouterr().err)
 
 
 def test_what_is_not_said_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

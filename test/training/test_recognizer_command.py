@@ -105,7 +105,8 @@ def test_a_model_is_scored_on_other_images(
     assert command(scene_folder, keyframe_images, tmp_path / "model") == 0
     asked = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
     words = ["--model", tmp_path / "model", *asked, "--json", tmp_path / "scores.json"]
-    assert recognizer_scores.main([str(word) for word in ["--map", scene_folder.map, *words]]) == 0
+    for _ in range(2):  # scores replace scores
+        assert recognizer_scores.main([str(word) for word in ["--map", scene_folder.map, *words]]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["images"] == len(scene_folder.truth)
     assert 0 <= scores["top1"] <= scores["top3"] <= 1

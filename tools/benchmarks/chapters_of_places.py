@@ -32,8 +32,7 @@ def place_encoders(figures: dict[str, Figures]) -> str:
         f"--set proposals.whole_map_max_points=0 --set proposals.landmarks=none`. {_SCORED}\n"
     ]
     for name, writer in _PARTS.items():
-        found = figures.get(f"place_encoders_{name}", {})
-        if "section_s" in found:  # one that was cut off before its end has left a part of its figures
+        if found := figures.get(f"place_encoders_{name}"):
             parts.append(writer(found))
     return "\n".join(parts)
 
@@ -96,7 +95,10 @@ def _ablations(f: Figures) -> str:
     ]
     text = (
         f"### What makes them\n\nA simulated building of {f.get('rooms', '')} rooms, two of each model; short runs, "
-        f"{f.get('epochs', '')} epochs. With several seeds the mean, and the least and most.\n"
+        f"{f.get('epochs', '')} epochs. With several seeds the mean, and the least and most. Nothing mined "
+        "(`mining.kind=random`) means: positives are any that share 8 points, where else every other one is of those that "
+        "share least; negatives that are drawn are any that share no point, where else they are nearest by pose or by "
+        "covisibility; and of the others in a batch any count, where else those whose descriptors are nearest.\n"
     )
     gained = "What is gained, seed by seed: the mean, and the least and most.\n"
     return f"{text}\n{table(['encoder', 'seeds', *_AT], rows)}\n{gained}\n{table(['gain of', 'seeds', *_AT], gains)}"

@@ -1,21 +1,23 @@
 """Place encoders: teacher, student and baselines, in a kitchen, a corridor and a building; what each costs.
 
 Hours on two cores. Every model and every row is kept as soon as it is there, so that a run that was cut off goes on
-where it stopped: models in out/bench/models, rows in the section's own file. A model is trained again when its maps,
-its configuration or its teacher changed, a row is measured again when its model or its map did.
+where it stopped: models in out/bench/models, rows in out/bench/rows; the section's figures are written when all are
+there. A model is trained again when its maps, its configuration, its teacher or the code that learns changed, a row is
+measured again when its model, its map, what was asked or the code that answers did.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import place_scenes as scenes
 from benchmarks.command import evaluated, training, vloc
+from benchmarks.origins import Rows, content_hash, fingerprint, source_hash
 from benchmarks.place_costs import costs
 from benchmarks.place_models import Recipe, Source, made, needs_torch, resumed_as_whole
 from benchmarks.place_reduced import REDUCED, reduced_alone
@@ -33,36 +35,16 @@ SEEDS = (0, 1, 2)
 SHORT = ("network.dimension=128",)
 ALONE = ("--set", "proposals.whole_map_max_points=0", "--set", "proposals.landmarks=none")
 VLAD = "vlad"
+# what decides, beside what is asked, how rankings and localization come out
+RANKING = (
+    *("training/places_scores.py", "vloc_ros/mapping/shown_points.py"),
+    *(f"training/places/{name}.py" for name in ("ranking", "truth", "views", "described")),
+)
+LOCALIZATION = (
+    *("vloc_ros/core/*.py", "vloc_ros/inference/*.py", "vloc_ros/mapping/encoding.py", "vloc_ros/evaluation/scores.py"),
+    "tools/benchmarks/place_reduced.py",
+)
 _KEPT = ("queries", "accepted", "false_accepts", "recall", "median_translation_m", "accepted_by_proposal")
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """A section's figures, written whenever there is one more."""
-
-    path: Path
-    figures: dict[str, Any]
-
-    @staticmethod
-    def of(out: Path, section: str) -> _Rows:
-        """Those that a run which was cut off left, or none."""
-        path = out / f"{section}.json"
-        return _Rows(path, json.loads(path.read_text()) if path.is_file() else {})
-
-    def once(self, *names: str, of: str, measure: Callable[[], Mapping[str, Any]]) -> None:
-        """Measure what is not there yet, or was measured of something else."""
-        where = self.figures
-        for name in names[:-1]:
-            where = where.setdefault(name, {})
-        if where.get(names[-1], {}).get("of") != of:
-            where[names[-1]] = {"of": of, **measure()}
-            self.write()
-
-    def write(self) -> None:
-        """All of them."""
-        part = self.path.with_suffix(".part")
-        part.write_text(json.dumps(self.figures, indent=1))
-        part.replace(self.path)
 
 
 def recipes(prefix: str, sources: tuple[Source, ...], *settings: str) -> dict[str, Recipe]:
@@ -81,50 +63,51 @@ def recipes(prefix: str, sources: tuple[Source, ...], *settings: str) -> dict[st
 def kitchen(out: Path) -> dict[str, Any]:
     """Redkitchen's queries against its map; how long `small` takes, and whether it resumes to the same weights."""
     needs_torch()
-    place, rows = scenes.kitchen(out), _Rows.of(out, "place_encoders_kitchen")
+    place, rows = scenes.kitchen(out), Rows.of(out, "place_encoders_kitchen")
     sources = ((place.map, place.images),)
     # nearly all of its images share 8 points: a stricter question tells encoders apart
     places = {"day": place, "strict": replace(place, truth=(*place.truth, "--min-share", str(STRICT)), posed=())}
-    _table(out, rows, places, recipes("kitchen", sources, f"fit.epochs={KITCHEN_EPOCHS}"))
+    figures = _table(out, rows, places, recipes("kitchen", sources, f"fit.epochs={KITCHEN_EPOCHS}"))
     short = Recipe("kitchen-resumed", "student", sources, (f"fit.epochs={RESUMED_EPOCHS}",))
-    rows.once("resumed", of=short.fingerprint(), measure=lambda: resumed_as_whole(out, short))
-    return rows.figures
+    resumed = rows.once("resumed", of=short.fingerprint(), measure=lambda: resumed_as_whole(out, short))
+    return figures | {"resumed": resumed}
 
 
 def corridor(out: Path) -> dict[str, Any]:
     """The corridor's second lap against its first, by encoders that never saw it."""
     needs_torch()
     place, others = scenes.corridor(out), scenes.other_places(out)
-    rows = _Rows.of(out, "place_encoders_corridor")
+    rows = Rows.of(out, "place_encoders_corridor")
     sources = tuple((other.map, other.images) for other in others)
     models = recipes("corridor", sources, f"fit.epochs={CORRIDOR_EPOCHS}")
     models.pop("teacher")  # nobody knows what structure the corridor's images show
-    _table(out, rows, {"day": place}, models)
-    return rows.figures | {"trained_on": _sizes({other.map.name: other for other in others})}
+    figures = _table(out, rows, {"day": place}, models)
+    return figures | {"trained_on": _sizes({other.map.name: other for other in others})}
 
 
 def building(out: Path) -> dict[str, Any]:
     """A building of rooms that are furnished alike, by day and at night."""
     needs_torch()
     day, night = scenes.building(out, "places-building", BUILDING_ROOMS, BUILDING_SEED)
-    rows, settings = _Rows.of(out, "place_encoders_building"), f"fit.epochs={BUILDING_EPOCHS}"
+    rows, settings = Rows.of(out, "place_encoders_building"), f"fit.epochs={BUILDING_EPOCHS}"
     models = recipes("building", ((day.map, day.images),), settings)
     student = models["student"]
     models["student, 128 numbers"] = replace(student, name=f"{student.name}-128", settings=(settings, *SHORT))
-    _table(out, rows, {"day": day, "night": night}, models)
-    return rows.figures | {"rooms": BUILDING_ROOMS}
+    return _table(out, rows, {"day": day, "night": night}, models) | {"rooms": BUILDING_ROOMS}
 
 
 def ablations(out: Path) -> dict[str, Any]:
-    """What distillation and positions in space add over three seeds, and labels and negatives over one."""
+    """What distillation and positions in space add over three seeds, and labels and mining over one."""
     needs_torch()
     day, night = scenes.building(out, "places-ablations", ABLATION_ROOMS, ABLATION_SEED)
-    rows = _Rows.of(out, "place_encoders_ablations")
+    rows, figures = Rows.of(out, "place_encoders_ablations"), dict[str, Any]()
     for title, recipe in _ablated(((day.map, day.images),)).items():
-        model = made(out, recipe)
-        for light, place in (("day", day), ("night", night)):
-            rows.once(title, light, of=_of(model["of"], place), measure=lambda p=place, r=recipe: _scored(out, p, r))
-    return rows.figures | {"rooms": ABLATION_ROOMS, "epochs": ABLATION_EPOCHS}
+        of = made(out, recipe)["of"]
+        figures[title] = {
+            light: _ranking(out, rows, f"{title}, {light}", place, recipe, of)
+            for light, place in (("day", day), ("night", night))
+        }
+    return figures | {"rooms": ABLATION_ROOMS, "epochs": ABLATION_EPOCHS}
 
 
 def cost(out: Path) -> dict[str, Any]:
@@ -147,36 +130,48 @@ def _ablated(sources: tuple[Source, ...]) -> dict[str, Recipe]:
             f"student/{seed}": student,
             f"student without distillation/{seed}": replace(student, name=f"{student.name}-alone", teacher=None),
         }
-    # labels and negatives of the student's own training; its teacher is the same
+    # labels and mining of the student's own training; its teacher is the same
     student = found[f"student/{SEEDS[0]}"]
     for title, name, setting in (
         ("student, overlap of boxes", "boxes", "mining.overlap=boxes"),
-        ("student, random negatives", "random", "mining.kind=random"),
+        ("student, nothing mined", "random", "mining.kind=random"),
     ):
         settings = (*student.settings, setting)
         found[f"{title}/{SEEDS[0]}"] = replace(student, name=f"{student.name}-{name}", settings=settings)
     return found
 
 
-def _table(out: Path, rows: _Rows, places: Mapping[str, Place], models: Mapping[str, Recipe]) -> None:
+def _table(out: Path, rows: Rows, places: Mapping[str, Place], models: Mapping[str, Recipe]) -> dict[str, Any]:
     """A row for each model and for VLAD, by light; first what needs no training."""
-    rows.figures["sizes"] = _sizes(places)
-    rows.figures["epochs"] = next(iter(models.values())).settings[0].partition("=")[2]
+    epochs = next(iter(models.values())).settings[0].partition("=")[2]
+    figures: dict[str, Any] = {
+        "sizes": _sizes(places),
+        "epochs": epochs,
+        "models": {},
+        **{light: {} for light in places},
+    }
     for light, place in places.items():
         for title, name in (("VLAD-SIFT", VLAD), ("VLAD-SIFT, at most 256 numbers", REDUCED)):
-            _row(out, rows, light, title, place, name, _of(name, place))
+            figures[light][title] = _row(out, rows, f"{title}, {light}", place, name, name)
     for title, recipe in models.items():
-        rows.figures.setdefault("models", {})[title] = model = made(out, recipe)
-        rows.write()
+        figures["models"][title] = model = made(out, recipe)
         for light, place in places.items():
-            _row(out, rows, light, title, place, recipe, _of(model["of"], place))
+            figures[light][title] = _row(out, rows, f"{title}, {light}", place, recipe, model["of"])
+    return figures
 
 
-def _row(out: Path, rows: _Rows, light: str, title: str, place: Place, encoder: Recipe | str, of: str) -> None:
+def _row(out: Path, rows: Rows, name: str, place: Place, encoder: Recipe | str, of: str) -> dict[str, Any]:
     """Its ranking; and its recall where the poses of queries are known and a robot could ask it."""
-    rows.once(light, title, "ranking", of=of, measure=lambda: _scored(out, place, encoder))
+    found = {"ranking": _ranking(out, rows, f"{name}, ranking", place, encoder, of)}
     if place.posed and not (isinstance(encoder, Recipe) and encoder.model == "teacher"):
-        rows.once(light, title, "alone", of=of, measure=lambda: _alone(out, place, encoder))
+        asked = _asked(of, place, (*place.posed, *ALONE), LOCALIZATION)
+        found["alone"] = rows.once(f"{name}, alone", of=asked, measure=lambda: _alone(out, place, encoder))
+    return found
+
+
+def _ranking(out: Path, rows: Rows, name: str, place: Place, encoder: Recipe | str, of: str) -> dict[str, Any]:
+    asked = _asked(of, place, place.truth, RANKING)
+    return rows.once(name, of=asked, measure=lambda: _scored(out, place, encoder))
 
 
 def _scored(out: Path, place: Place, encoder: Recipe | str) -> dict[str, Any]:
@@ -206,10 +201,10 @@ def _alone(out: Path, place: Place, encoder: Recipe | str) -> dict[str, Any]:
     return {name: scores[name] for name in _KEPT}
 
 
-def _of(made_from: str, place: Place) -> str:
-    """What a row was measured of."""
-    how = [str(word) for word in place.truth if not isinstance(word, Path)]
-    return f"{made_from} {map_hash(place.map)[:16]} {place.queries.name} {' '.join(how)}"
+def _asked(encoder: str, place: Place, options: Sequence[str | Path], code: Sequence[str]) -> str:
+    """What a row is measured of: files by their content, wherever they lie."""
+    said = [content_hash(word) if isinstance(word, Path) else word for word in options]
+    return fingerprint([encoder, map_hash(place.map), content_hash(place.queries), said, source_hash(*code)])
 
 
 def _sizes(places: Mapping[str, Place]) -> dict[str, dict[str, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import shutil
@@ -12,12 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import interrupted, training
+from benchmarks.origins import fingerprint, source_hash
 from benchmarks.real import MissingError
 
 from vloc_ros.storage.maps import map_hash
 
 Source = tuple[Path, Path]
 PRESET = "small"
+# what decides, beside the configuration, what is learned
+LEARNING = (
+    *("training/student.py", "training/runs.py", "training/rotary.py", "training/places/*.py"),
+    *("vloc_ros/inference/preprocessing.py", "vloc_ros/simulation/lighting.py"),
+)
 _LAST = "last.ckpt"
 
 
@@ -40,15 +45,17 @@ class Recipe:
     teacher: Recipe | None = None
 
     def fingerprint(self) -> str:
-        """Of the maps, the whole configuration and the teacher."""
+        """Of the maps, the whole configuration, the teacher and the code that learns."""
         from training.places.config import chosen_config
 
-        made_of = {
-            "maps": [map_hash(folder) for folder, _ in self.sources],
-            "config": asdict(chosen_config(PRESET, self.settings, model=self.model)),
-            "teacher": self.teacher.fingerprint() if self.teacher else None,
-        }
-        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+        return fingerprint(
+            {
+                "maps": [map_hash(folder) for folder, _ in self.sources],
+                "config": asdict(chosen_config(PRESET, self.settings, model=self.model)),
+                "teacher": self.teacher.fingerprint() if self.teacher else None,
+                "code": source_hash(*LEARNING),
+            }
+        )
 
     def words(self, out: Path) -> Sequence[str | Path]:
         """Of `python -m training.student`."""

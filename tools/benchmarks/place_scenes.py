@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from benchmarks.building import Room, map_of, mapped, rooms
 from benchmarks.landmarks import relit
+from benchmarks.origins import content_hash, make_once, source_hash
 from benchmarks.real import built, scene
 from tqdm import tqdm
 
@@ -28,6 +30,7 @@ from vloc_ros.simulation.scenario import make_lap
 from vloc_ros.simulation.world import make_world
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.images import list_images, read_image
+from vloc_ros.storage.manifests import VERSION
 from vloc_ros.storage.maps import write_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 
@@ -39,6 +42,12 @@ OTHER_FRAMES = 40
 OTHER_WORLDS = [("corridor", 721), ("corridor", 722), ("corridor", 723), ("corridor", 724),
                 ("apartment", 725), ("apartment", 726), ("room", 727), ("room", 728)]  # fmt: skip
 _OTHER_PITCH_M = 80.0
+# what decides, beside a place's own constants, what its images and its map hold
+MAPPING = (
+    *("tools/benchmarks/place_scenes.py", "tools/benchmarks/building.py", "vloc_ros/mapping/landmarks.py"),
+    *(f"vloc_ros/core/{name}.py" for name in ("features", "descriptors", "vocabulary")),
+)
+SIMULATION = "vloc_ros/simulation/*.py"
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
 _DIMENSION, _WORDS = 64, 64
 
@@ -80,11 +89,16 @@ def building(out: Path, name: str, count: int, seed: int) -> tuple[Place, Place]
         truth,
     )
     night = folder / "night"
-    # the poses are written last
-    if not (folder / "poses_tum.txt").is_file():
-        _write(place, name, rooms(count, seed), count, folder)
-    if not night.is_dir() or len(list_images(night)) != len(list_images(place.queries)):
-        relit(place.queries, night, NIGHT)
+    make_once(
+        (folder, place.map),
+        of=_made_of(rooms=count, seed=seed, query_every=QUERY_EVERY, simulation=source_hash(SIMULATION)),
+        make=lambda: _write(place, name, rooms(count, seed), count, folder),
+    )
+    make_once(
+        (night,),
+        of={"lighting": asdict(NIGHT), "relighting": source_hash("vloc_ros/simulation/lighting.py")},
+        make=lambda: relit(place.queries, night, NIGHT),
+    )
     return place, replace(place, queries=night, truth=(*truth, "--by-day", place.queries))
 
 
@@ -92,8 +106,11 @@ def other_places(out: Path) -> tuple[Place, ...]:
     """Simulated corridors, flats and rooms, and redkitchen: nothing of the corridor that is asked for."""
     folder, name = out / "buildings" / "other-places", "other-places"
     place = Place(out / "maps" / name, folder / "map", folder / "query", ())
-    if not (folder / "poses_tum.txt").is_file():
-        _write(place, name, map(_other_room, range(len(OTHER_WORLDS))), len(OTHER_WORLDS), folder)
+    make_once(
+        (folder, place.map),
+        of=_made_of(worlds=OTHER_WORLDS, frames=OTHER_FRAMES, simulation=source_hash(SIMULATION)),
+        make=lambda: _write(place, name, map(_other_room, range(len(OTHER_WORLDS))), len(OTHER_WORLDS), folder),
+    )
     return place, kitchen(out)
 
 
@@ -102,27 +119,34 @@ def corridor(out: Path) -> Place:
     data, folder = scene("corridor"), out / "buildings" / "corridor"
     pairs = folder / "pairs.csv"
     place = Place(out / "maps" / "corridor-lap-1", folder / "lap-1", folder / "lap-2", ("--pairs", pairs))
-    if not place.map.is_dir():
-        shutil.rmtree(folder, ignore_errors=True)
-        paths = list_images(data / "images")
-        for lap, part in ((place.images, paths[:CORRIDOR_LAP]), (place.queries, paths[CORRIDOR_LAP:])):
-            lap.mkdir(parents=True)
-            for path in part:
-                shutil.copy(path, lap)
-        # at the end of the second lap the table goes on into that lap itself
-        first_lap, rows = (
-            {path.name for path in list_images(place.images)},
-            (data / "same_place.csv").read_text().split(),
-        )
-        pairs.write_text("\n".join([rows[0], *(row for row in rows[1:] if row.split(",")[1] in first_lap)]) + "\n")
-        write_map(_map_without_structure(list_images(place.images), "corridor-lap-1"), place.map)
+    make_once(
+        (folder, place.map),
+        of=_made_of(lap=CORRIDOR_LAP, data=content_hash(data)),
+        make=lambda: _write_laps(place, data, pairs),
+    )
     return place
+
+
+def _made_of(**constants: Any) -> dict[str, Any]:
+    return {**constants, "map_version": VERSION, "mapping": source_hash(*MAPPING)}
+
+
+def _write_laps(place: Place, data: Path, pairs: Path) -> None:
+    """Map, images of both laps, and the pairs of one of each."""
+    paths = list_images(data / "images")
+    for lap, part in ((place.images, paths[:CORRIDOR_LAP]), (place.queries, paths[CORRIDOR_LAP:])):
+        lap.mkdir(parents=True)
+        for path in part:
+            shutil.copy(path, lap)
+    # at the end of the second lap the table goes on into that lap itself
+    first_lap = {path.name for path in list_images(place.images)}
+    header, *rows = (data / "same_place.csv").read_text().split()
+    pairs.write_text("\n".join([header, *(row for row in rows if row.split(",")[1] in first_lap)]) + "\n")
+    write_map(_map_without_structure(list_images(place.images), place.map.name), place.map)
 
 
 def _write(place: Place, name: str, visited: Iterable[Room], count: int, folder: Path) -> None:
     """Map, map images, query images and their poses."""
-    for left in (folder, place.map):
-        shutil.rmtree(left, ignore_errors=True)
     place.queries.mkdir(parents=True)
     extractor, parts, poses = build_extractor(ExtractorConfig()), [], list[Pose]()
     for number, room in enumerate(tqdm(visited, desc=name, total=count)):

@@ -8,6 +8,9 @@ from typing import Any
 
 from benchmarks.command import evaluated, vloc
 
+from vloc_ros.core.errors import MapError
+from vloc_ros.storage.manifests import read_manifest
+
 DATA = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "data"
 ELSEWHERE = ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/drive_0009")
 CASTLE_KEYPOINTS = ("--max-keypoints", "4000")
@@ -35,9 +38,13 @@ def build(out: Path, name: str, *options: str) -> tuple[Path, float]:
 
 
 def built(out: Path, name: str, *options: str) -> Path:
-    """The folder of a scene's map, built unless an earlier section did."""
+    """The folder of a scene's map, built unless an earlier section did, in the present format."""
     folder = out / "maps" / _map_name(name, options)
-    return folder if folder.is_dir() else build(out, name, *options)[0]
+    try:
+        read_manifest(folder)
+    except MapError:
+        return build(out, name, *options)[0]
+    return folder
 
 
 def _map_name(name: str, options: tuple[str, ...]) -> str:

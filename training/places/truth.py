@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,20 +98,41 @@ def near_by_pose(poses: Sequence[Pose], database: Views, *, radius_m: float, ang
 
 
 def pairs_by_hand(table: Path, queries: Sequence[Path], database: Sequence[Path]) -> Array:
-    """(Q, N) bool from a CSV file with the columns query_image and map_image.
+    """(Q, N) bool from a CSV file with the columns query_image and map_image: file names, or ends of paths.
 
     Raises:
-        InputError: it has no such columns, or names an image that is not there.
+        InputError: it has no such columns, or what it names is no image or several.
     """
     rows = csv.DictReader(io.StringIO(read_text(table)))
     if not set(_COLUMNS) <= set(rows.fieldnames or ()):
         raise InputError(f"{table}: has the columns {', '.join(rows.fieldnames or ())}, expected {', '.join(_COLUMNS)}")
-    numbers = [{path.name: i for i, path in enumerate(paths)} for paths in (queries, database)]
+    by_name = [_by_name(paths) for paths in (queries, database)]
     positive = np.zeros((len(queries), len(database)), bool)
     for number, row in enumerate(rows, start=2):
-        try:
-            query, image = (of[row[column]] for of, column in zip(numbers, _COLUMNS, strict=True))
-        except KeyError as error:
-            raise InputError(f"{table}, line {number}: no image {error.args[0]} is there") from None
+        query, image = (
+            _named(row[column] or "", of, where=f"{table}, line {number}")
+            for column, of in zip(_COLUMNS, by_name, strict=True)
+        )
         positive[query, image] = True
     return positive
+
+
+def _by_name(paths: Sequence[Path]) -> dict[str, list[tuple[int, Path]]]:
+    found: dict[str, list[tuple[int, Path]]] = {}
+    for i, path in enumerate(paths):
+        found.setdefault(path.name, []).append((i, path))
+    return found
+
+
+def _named(end: str, by_name: Mapping[str, list[tuple[int, Path]]], *, where: str) -> int:
+    """The number of the only image whose path ends so."""
+    parts = Path(end).parts
+    found = [(i, path) for i, path in by_name.get(Path(end).name, []) if path.parts[-len(parts) :] == parts]
+    if not found:
+        raise InputError(f"{where}: no image {end} is there")
+    if len(found) > 1:
+        raise InputError(
+            f"{where}: {end} is {len(found)} images, such as {found[0][1]} and {found[1][1]}, expected one; "
+            "write more of its path"
+        )
+    return found[0][0]

@@ -24,11 +24,11 @@ from vloc_ros.cli.asking import answer
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 
 if TYPE_CHECKING:
-    from vloc_ros.cli.outputs import Output
     from vloc_ros.core.fix_filter import FixFilter
     from vloc_ros.core.localizer import Localizer
     from vloc_ros.core.pose import Pose
     from vloc_ros.evaluation.answers import Question
+    from vloc_ros.storage.output_files import Output
     from vloc_ros.storage.results import ResultRecord
 
 
@@ -227,7 +227,7 @@ def outputs_of(args: argparse.Namespace) -> list[Output]:
     Raises:
         InputError: something of another kind is there.
     """
-    from vloc_ros.cli.outputs import json_at, page_at
+    from vloc_ros.storage.output_files import json_at, page_at
 
     scores = [json_at(args.json, key="queries")] if args.json else []
     return [*scores, page_at(args.report)] if args.report else scores

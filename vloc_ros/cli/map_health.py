@@ -52,9 +52,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table, and write the file."""
-    from vloc_ros.cli.outputs import json_at
     from vloc_ros.mapping.landmark_health import landmark_health
     from vloc_ros.storage.maps import read_map
+    from vloc_ros.storage.output_files import json_at
 
     check_options(args)
     out = json_at(args.json, key="summary") if args.json else None

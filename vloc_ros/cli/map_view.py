@@ -18,10 +18,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the page."""
-    from vloc_ros.cli.outputs import page_at
     from vloc_ros.evaluation.map_page import map_page
     from vloc_ros.storage.atomic import write_bytes_atomically
     from vloc_ros.storage.maps import map_hash, read_map
+    from vloc_ros.storage.output_files import page_at
 
     out = page_at(args.out)
     landmark_map = read_map(args.map).part(args.scene)

@@ -1,38 +1,14 @@
 """Where commands write: what is there is replaced only by its like, and then it is said.
 
-Asked before the work, so that a mistyped name costs neither an hour nor somebody's own file.
+Asked before the work, so that a mistyped name costs neither an hour nor somebody's own file. Files: see
+`vloc_ros.storage.output_files`.
 """
 
 from __future__ import annotations
 
-import codecs
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from vloc_ros.core.errors import InputError
-
-_PAGE_STARTS = (b"<!doctype html", b"<html")
-_PAGE_LOOKED_AT_BYTES = 4096
-_JSON_MOST_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A file or folder to write.
-
-    Attributes:
-        path: where.
-        replaces: whether something of the kind was there before.
-    """
-
-    path: Path
-    replaces: bool
-
-    def __str__(self) -> str:
-        """For people, when it is done."""
-        return f"{'replaced' if self.replaces else 'written'}: {self.path}"
+from vloc_ros.storage.output_files import Output
 
 
 def map_at(folder: Path) -> Output:
@@ -66,48 +42,3 @@ def results_at(folder: Path) -> Output:
     from vloc_ros.storage.results import replaces_results
 
     return Output(folder, replaces_results(folder))
-
-
-def page_at(path: Path) -> Output:
-    """An HTML file: new, empty, or an HTML page.
-
-    Raises:
-        InputError: it is something else.
-    """
-    return _file_at(path, "HTML page", _is_page, _PAGE_LOOKED_AT_BYTES)
-
-
-def json_at(path: Path, *, key: str) -> Output:
-    """A JSON file: new, empty, or an object with a key that tells what it is: the manifest of a map is JSON too.
-
-    Raises:
-        InputError: it is something else, or larger than what any command writes.
-    """
-    return _file_at(path, f"JSON file with {key!r}", lambda content: _has_key(content, key), _JSON_MOST_BYTES + 1)
-
-
-def _is_page(content: bytes) -> bool:
-    return content.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith(_PAGE_STARTS)
-
-
-def _has_key(content: bytes, key: str) -> bool:
-    """Of an object that is JSON wholly."""
-    if len(content) > _JSON_MOST_BYTES:
-        return False
-    try:
-        values = json.loads(content)  # whichever Unicode it is in
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(values, dict) and key in values
-
-
-def _file_at(path: Path, kind: str, is_kind: Callable[[bytes], bool], looked_at_bytes: int) -> Output:
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, expected a new {kind}; name a file in it")
-    if not path.is_file():  # new, or a pipe such as /dev/stdout
-        return Output(path, replaces=False)
-    with path.open("rb") as file:
-        found = file.read(looked_at_bytes)
-    if found and not is_kind(found):
-        raise InputError(f"{path}: exists and is no {kind}, expected a new file or one to replace; name another")
-    return Output(path, replaces=True)

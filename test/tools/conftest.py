@@ -1,0 +1,36 @@
+"""Fixtures: the sources that benchmarks look at, to be changed at will; a wall with queries."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from benchmarks import origins
+from benchmarks.place_scenes import Place
+from plane_scene import SceneFolder, scene_folder
+
+__all__ = ["scene_folder"]
+
+
+@pytest.fixture
+def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that changes a source file, of a copy that is looked at instead of the repository."""
+    copy = tmp_path / "sources"
+    for part in ("training", "vloc_ros", "tools/benchmarks"):
+        shutil.copytree(origins.ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(origins, "ROOT", copy)
+
+    def changed(name: str) -> None:
+        with (copy / name).open("a") as file:
+            file.write("# changed\n")
+
+    return changed
+
+
+@pytest.fixture
+def place(scene_folder: SceneFolder) -> Place:
+    """A wall, its map and queries with known poses."""
+    posed = ("--poses", scene_folder.poses, "--camera", scene_folder.camera)
+    return Place(scene_folder.map, scene_folder.images, scene_folder.images, posed, posed)

@@ -1,0 +1,78 @@
+"""What was made or measured once is used again, unless it was made of something else or left unfinished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from benchmarks.origins import Rows, content_hash, make_once, source_hash
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+def test_folders_are_made_again_when_they_are_of_something_else(tmp_path: Path) -> None:
+    folders, made = (tmp_path / "images", tmp_path / "maps" / "map"), []
+
+    def make() -> None:
+        made.append("made")
+        for folder in folders:
+            folder.mkdir(parents=True)  # fails where an earlier one was left
+
+    for of, times in (({"rooms": 1}, 1), ({"rooms": 1}, 1), ({"rooms": 2}, 2)):
+        make_once(folders, of=of, make=make)
+        assert len(made) == times
+    folders[1].rmdir()
+    make_once(folders, of={"rooms": 2}, make=make)
+    assert len(made) == 3
+
+
+def test_what_was_left_unfinished_is_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    make_once((folder,), of={"rooms": 1}, make=folder.mkdir)
+
+    def killed() -> None:
+        folder.mkdir()
+        raise Killed
+
+    with pytest.raises(Killed):
+        make_once((folder,), of={"rooms": 2}, make=killed)
+    (folder / "half").touch()
+    make_once((folder,), of={"rooms": 1}, make=folder.mkdir)  # the note of the first was of a folder that is gone
+    assert not list(folder.iterdir())
+
+
+def test_rows_are_kept_and_measured_again_of_something_else(tmp_path: Path) -> None:
+    measured = []
+
+    def measure() -> dict[str, int]:
+        measured.append("measured")
+        return {"hits": len(measured)}
+
+    def hits(name: str, of: str) -> int:
+        return Rows.of(tmp_path, "section").once(name, of=of, measure=measure)["hits"]
+
+    assert [hits("a", "x"), hits("a", "x"), hits("b", "x"), hits("a", "y"), hits("b", "x")] == [1, 1, 2, 3, 2]
+
+
+def test_content_is_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(b"one")
+    first = content_hash(tmp_path)
+    (tmp_path / "a" / "1.png").rename(tmp_path / "a" / "2.png")
+    second = content_hash(tmp_path)
+    (tmp_path / "a" / "2.png").write_bytes(b"two")
+    assert len({first, second, content_hash(tmp_path)}) == 3
+
+
+def test_sources_are_those_that_fit(change: Callable[[str], None]) -> None:
+    patterns = ("training/places/*.py", "training/runs.py")
+    first = source_hash(*patterns)
+    change("training/cost.py")
+    assert source_hash(*patterns) == first
+    change("training/places/loss.py")
+    assert source_hash(*patterns) != first
+    with pytest.raises(AssertionError, match="nothing fits"):
+        source_hash("training/absent.py")

@@ -1,0 +1,101 @@
+"""A model is trained once, and again when what it is made from changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from benchmarks import place_models
+from benchmarks.place_models import Recipe, made
+from benchmarks.place_scenes import Place
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+@pytest.fixture
+def recipe(place: Place) -> Recipe:
+    return Recipe("student", "student", ((place.map, place.images),), ("fit.epochs=2",))
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str | Path]]:
+    """The words of every training, which writes a model of nothing."""
+    asked: list[Sequence[str | Path]] = []
+
+    def training(_: str, *words: str | Path) -> float:
+        asked.append(words)
+        folder = Path(words[words.index("--out") + 1])
+        folder.mkdir()
+        (folder / "manifest.json").write_text("{}")
+        return 12.34
+
+    monkeypatch.setattr(place_models, "training", training)
+    return asked
+
+
+def test_a_fingerprint_is_of_everything_that_decides(recipe: Recipe, change: Callable[[str], None]) -> None:
+    teacher = replace(recipe, model="teacher")
+    found = {
+        recipe.fingerprint(),
+        teacher.fingerprint(),
+        replace(recipe, settings=("fit.epochs=3",)).fingerprint(),
+        replace(recipe, teacher=teacher).fingerprint(),
+        replace(recipe, teacher=replace(teacher, settings=())).fingerprint(),
+    }
+    for source in (
+        *("training/runs.py", "training/rotary.py", "training/places/loss.py", "training/places/patches.py"),
+        *("vloc_ros/inference/preprocessing.py", "vloc_ros/simulation/lighting.py"),
+    ):
+        change(source)
+        found.add(recipe.fingerprint())
+    assert len(found) == 5 + 6
+    change("training/places_scores.py")
+    assert recipe.fingerprint() in found
+
+
+def test_a_model_is_trained_once_by_the_same_code(
+    recipe: Recipe, trained: list[Sequence[str | Path]], change: Callable[[str], None], tmp_path: Path
+) -> None:
+    first = made(tmp_path, recipe)
+    assert first == {"of": recipe.fingerprint(), "train_s": 12.3, "model_bytes": 2}
+    assert made(tmp_path, recipe) == first
+    assert len(trained) == 1
+    change("training/places/mining.py")
+    assert made(tmp_path, recipe)["of"] != first["of"]
+    assert len(trained) == 2
+
+
+@pytest.mark.parametrize("same_code", [True, False])
+def test_a_training_that_was_killed_goes_on_with_the_same_code_only(
+    same_code: bool,
+    recipe: Recipe,
+    trained: list[Sequence[str | Path]],
+    change: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = tmp_path / "models" / "student.run"
+
+    def killed(*_: object) -> float:
+        run.mkdir()
+        (run / "last.ckpt").touch()
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place_models, "training", killed)
+        with pytest.raises(Killed):
+            made(tmp_path, recipe)
+    if not same_code:
+        change("training/places/loss.py")
+    assert (made(tmp_path, recipe)["train_s"] is None) is same_code
+    assert ("--resume" in trained[0]) is same_code
+    assert run.exists() is same_code
+
+
+def test_a_teacher_is_trained_first(recipe: Recipe, trained: list[Sequence[str | Path]], tmp_path: Path) -> None:
+    made(tmp_path, replace(recipe, teacher=replace(recipe, name="teacher", model="teacher")))
+    assert [words[words.index("--model") + 1] for words in trained] == ["teacher", "student"]

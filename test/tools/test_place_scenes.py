@@ -1,0 +1,118 @@
+"""Maps and images of benchmarks are made once, and again when what makes them changed or was cut off."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from benchmarks import place_scenes, real
+from benchmarks.place_scenes import Place
+
+from vloc_ros.simulation.lighting import NIGHT
+from vloc_ros.storage.images import list_images
+from vloc_ros.storage.maps import read_map
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+def write_image(path: Path, *, grey: int = 90) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(grey).integers(0, 255, (48, 64), np.uint8)
+    cv2.imwrite(str(path), cv2.resize(image, (256, 192)))
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was made, in order; the images are of nothing."""
+    names: list[str] = []
+
+    def write(place: Place, name: str, *_: object) -> None:
+        names.append(name)
+        place.map.mkdir(parents=True)
+        write_image(place.queries / "0.png")
+
+    def relit(images: Path, folder: Path, *_: object) -> None:
+        names.append("night")
+        write_image(folder / "0.png")
+
+    monkeypatch.setattr(place_scenes, "_write", write)
+    monkeypatch.setattr(place_scenes, "relit", relit)
+    return names
+
+
+def test_a_building_is_made_again_when_it_would_be_another(
+    written: list[str], change: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def newly(*, rooms: int = 4, seed: int = 1) -> list[str]:
+        written.clear()
+        place_scenes.building(tmp_path, "house", rooms, seed)
+        return list(written)
+
+    assert newly() == ["house", "night"]
+    assert newly() == []
+    for source in ("tools/benchmarks/building.py", "tools/benchmarks/place_scenes.py", "vloc_ros/simulation/rooms.py"):
+        change(source)
+        assert newly() == ["house", "night"]
+    assert newly(rooms=5) == newly(rooms=5, seed=2) == ["house", "night"]
+    monkeypatch.setattr(place_scenes, "VERSION", 99)
+    assert newly(rooms=5, seed=2) == ["house", "night"]
+    monkeypatch.setattr(place_scenes, "NIGHT", replace(NIGHT, lamps=0.1))
+    assert newly(rooms=5, seed=2) == ["night"]
+    assert newly(rooms=5, seed=2) == []
+
+
+def test_other_places_are_made_again_when_they_would_be_others(
+    written: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place_scenes, "kitchen", lambda out: Place(out, out, out, ()))
+    for _ in range(2):
+        place_scenes.other_places(tmp_path)
+    monkeypatch.setattr(place_scenes, "OTHER_FRAMES", 41)
+    place_scenes.other_places(tmp_path)
+    assert written == ["other-places"] * 2
+
+
+def test_a_corridor_that_was_cut_off_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "data"
+    for k in range(4):
+        write_image(data / "images" / f"{k}.png", grey=k)
+    (data / "same_place.csv").write_text("query_image,map_image\n2.png,0.png\n3.png,2.png\n")
+    monkeypatch.setattr(place_scenes, "scene", lambda _: data)
+    monkeypatch.setattr(place_scenes, "CORRIDOR_LAP", 2)
+
+    def killed(_: object, folder: Path) -> None:
+        folder.mkdir(parents=True)  # without a manifest
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place_scenes, "write_map", killed)
+        with pytest.raises(Killed):
+            place_scenes.corridor(tmp_path)
+    place = place_scenes.corridor(tmp_path)
+    assert read_map(place.map).keyframes.names == ("0.png", "1.png")
+    assert [path.name for path in list_images(place.queries)] == ["2.png", "3.png"]
+    assert place.truth[1].read_text() == "query_image,map_image\n2.png,0.png\n"
+    first = place.map.stat().st_ctime_ns
+    assert place_scenes.corridor(tmp_path).map.stat().st_ctime_ns == first
+    monkeypatch.setattr(place_scenes, "CORRIDOR_LAP", 3)
+    assert len(read_map(place_scenes.corridor(tmp_path).map).keyframes) == 3
+
+
+def test_a_map_of_an_earlier_format_is_built_again(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real, "build", lambda out, name, *_: (out / "built", 1.0))
+    assert real.built(tmp_path, "wall") == tmp_path / "built"
+    wall = shutil.copytree(place.map, tmp_path / "maps" / "wall")
+    assert real.built(tmp_path, "wall") == wall
+    manifest = wall / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 2}))
+    assert real.built(tmp_path, "wall") == tmp_path / "built"

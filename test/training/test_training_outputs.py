@@ -1,0 +1,48 @@
+"""What the commands that score and count write over: nothing but their like, asked before the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+
+from training import cost, places_scores, recognizer_scores
+
+_MANIFEST = '{"format": "vloc_ros map", "keyframes": []}'
+_GIVEN = ("--map", "absent", "--images", "absent")
+
+
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [
+        (places_scores.main, (*_GIVEN, "--encoder", "vlad", "--queries", "absent")),
+        (recognizer_scores.main, (*_GIVEN, "--model", "absent", "--poses", "absent", "--camera", "absent")),
+        (cost.main, ()),
+    ],
+)
+def test_what_is_of_another_kind_stays_and_no_work_is_done(
+    main: Callable[[list[str]], int],
+    words: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cost, "counted", lambda *_: pytest.fail("it was counted before the output was looked at"))
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(_MANIFEST)
+    assert main([*words, "--json", str(manifest)]) == 1
+    assert "manifest.json: exists and is no JSON file with" in capsys.readouterr().err
+    assert manifest.read_text() == _MANIFEST
+
+
+def test_costs_replace_costs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = cost.Cost("student", 240, 240, 8, 1.0, 1.0)
+    monkeypatch.setattr(cost, "counted", lambda *_: row)
+    for said in ("written", "replaced"):
+        assert cost.main(["--json", str(tmp_path / "cost.json")]) == 0
+        assert f"{said}: {tmp_path / 'cost.json'}" in capsys.readouterr().out
