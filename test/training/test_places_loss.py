@@ -70,12 +70,15 @@ def test_positives_and_the_nearest_negatives_count() -> None:
     descriptors = on_circle(0, 10, 20, 40, 90)
     shared = torch.tensor([[9, 9, 0, 0, 0], [9, 9, 3, 0, 0], [0, 3, 9, 0, 0], [0, 0, 0, 9, 9], [0, 0, 0, 9, 9]])
     config, drawing = MiningConfig(min_shared=8, hardest=1), torch.Generator().manual_seed(0)
-    found = counted_pairs(descriptors, shared, config, drawing)
+    found = counted_pairs(descriptors, shared, shared == 0, config, drawing)
     expected = {(0, 1), (1, 0), (3, 4), (4, 3), (0, 2), (1, 3), (2, 0), (2, 0), (3, 2), (4, 2)}
     assert {tuple(pair) for pair in found.nonzero().tolist()} == expected
     assert not found.diagonal().any()
     assert not found[1, 2]  # shares something, too little to be a positive
-    some = counted_pairs(descriptors, shared, MiningConfig(kind="random", hardest=2), drawing)
+    cropped = shared.clone()
+    cropped[0, 1] = cropped[1, 0] = 0  # of parts that show nothing in common of what the images do
+    assert not counted_pairs(descriptors, cropped, shared == 0, config, drawing)[0, 1]
+    some = counted_pairs(descriptors, shared, shared == 0, MiningConfig(kind="random", hardest=2), drawing)
     assert ((some & (shared == 0)).sum(dim=1) <= 2).all()
 
 

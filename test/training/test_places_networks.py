@@ -21,8 +21,9 @@ from training.places.config import PRESETS, SpatialConfig
 from training.places.crossvit import StudentEncoder, bicubic
 from training.places.encoders import build_encoder, embedded, pretrained_hash, start_from_pretrained
 from training.places.patches import GradientPatches
+from training.places.residuals import DenseResiduals, Labelled
 from training.places.teacher import MetricRotary, RotaryAttention, TeacherEncoder, positions
-from vloc_ros.core.errors import InputError
+from vloc_ros.core.errors import ConfigError, InputError
 
 
 def teacher(*more: str) -> TeacherEncoder:
@@ -116,10 +117,10 @@ def test_the_student_of_base_is_crossvit_ti() -> None:
             assert torch.allclose(branch, as_published, atol=5e-5)
 
 
-@pytest.mark.parametrize("stem", ["pixels", "gradients"])
+@pytest.mark.parametrize("more", [("network.stem=pixels", "network.residuals=0"), ("network.stem=gradients",)])
 @pytest.mark.parametrize("model", ["teacher", "student", "resnet18-gem", "resnet18-netvlad"])
-def test_descriptors_have_length_one_and_every_weight_learns(model: str, stem: str) -> None:
-    encoder = build_encoder(tiny(f"network.stem={stem}", model=model), extent_m=10.0)
+def test_descriptors_have_length_one_and_every_weight_learns(model: str, more: tuple[str, ...]) -> None:
+    encoder = build_encoder(tiny(*more, model=model), extent_m=10.0)
     descriptors = embedded(encoder, torch.randn(3, 3, 48, 48), seen(3, 4).float())
     assert descriptors.shape == (3, encoder.dimension)
     assert torch.allclose(descriptors.norm(dim=1), torch.ones(3), atol=1e-5)
@@ -136,6 +137,73 @@ def test_gradients_tell_shape_and_not_contrast() -> None:
     assert patches(images).shape == (1, 16, 16)
     assert torch.allclose(flatter, patches(images), atol=0.05)
     assert not torch.allclose(turned, patches(images), atol=0.5)
+
+
+def _dense(clusters: int = 4, dimension: int = 8) -> DenseResiduals:
+    torch.manual_seed(0)
+    return DenseResiduals(clusters, grid=4, patch_px=12, width=6, dimension=dimension)
+
+
+def _pictures(count: int, *, seed: int) -> torch.Tensor:
+    """Smooth pictures, that have edges of all directions."""
+    noise = torch.randn(count, 3, 12, 12, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(noise, size=(48, 48), mode="bicubic")
+
+
+def test_residuals_begin_where_places_differ_and_images_of_one_do_not() -> None:
+    places, generator = _pictures(24, seed=1), torch.Generator().manual_seed(2)
+
+    def visited() -> torch.Tensor:
+        """Every place once more, with noise on it and in another contrast."""
+        noise = torch.randn(places.shape, generator=generator)
+        return (0.5 + torch.rand(len(places), 1, 1, 1, generator=generator)) * places + 0.15 * noise
+
+    share = torch.eye(len(places)).repeat(2, 2)
+    batches = [Labelled(torch.cat([places, visited()]), share) for _ in range(4)]
+    drawn, begun = _dense(dimension=16), _dense(dimension=16)
+    begun.start_from(places, batches, seed=0)
+    with torch.no_grad():
+        here, there = places, visited()
+        found = [dense.projected(dense.residuals(torch.cat([here, there]))) for dense in (drawn, begun)]
+    ratios = []
+    for both in found:
+        first, second = both[: len(places)], both[len(places) :]
+        ratios.append(float((first - second).norm(dim=1).mean() / torch.cdist(first, first).mean()))
+    assert ratios[1] < 0.6 * ratios[0]
+    assert found[1].norm(dim=1).mean() == pytest.approx(1.0, abs=0.2)
+    assert found[1][: len(places)].mean(dim=0).abs().max() < 0.2
+    again = _dense(dimension=16)
+    again.start_from(places, batches, seed=0)
+    assert all(torch.equal(value, begun.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_residuals_need_images_of_one_place() -> None:
+    places = _pictures(8, seed=1)
+    with pytest.raises(InputError, match="no two of the images share anything"):
+        _dense().start_from(places, [Labelled(places, torch.eye(8))], seed=0)
+
+
+def test_a_patch_that_does_not_count_adds_nothing() -> None:
+    dense, images = _dense(), _pictures(1, seed=3)
+    with torch.no_grad():
+        dense.counting.weight[0, 0] = 50.0
+        patches = torch.zeros(1, 16, 6)
+        patches[..., 0] = -1.0  # sigmoid(-50): nothing
+        patches[0, 5, 0] = 1.0  # the second of the second row
+        one = dense.residuals(images, patches)
+        elsewhere = images.clone()
+        elsewhere[..., 36:, 36:] = 0.0  # out of reach of the windows about that patch
+        assert torch.allclose(one, dense.residuals(elsewhere, patches), atol=1e-5)
+        nearby = images.clone()
+        nearby[..., 12:24, 12:24] = 0.0
+        assert not torch.allclose(one, dense.residuals(nearby, patches), atol=1e-2)
+        alike = dense.residuals(images, torch.zeros(1, 16, 6))
+        assert torch.allclose(alike, dense.residuals(images), atol=1e-6)
+
+
+def test_clusters_have_to_give_as_many_numbers_as_the_descriptor_has() -> None:
+    with pytest.raises(ConfigError, match="residuals is 1, expected 0 or at least 2 for 64 numbers"):
+        tiny("network.residuals=1", "network.dimension=64")
 
 
 def test_gem_is_a_mean_and_nearly_a_maximum() -> None:

@@ -134,6 +134,8 @@ def test_labels_are_of_what_is_left_of_the_images(tmp_path: Path) -> None:
     for i, j in np.ndindex(4, 4):
         assert batch.shared[i, j] == len(seen[i] & seen[j])
         assert batch.share[i, j] == pytest.approx(len(seen[i] & seen[j]) / len(seen[i] | seen[j]), abs=1e-6)
+        whole = [set(views.indices[views.seen(key.views[k])].tolist()) for k in (i, j)]
+        assert bool(batch.apart[i, j]) == (not whole[0] & whole[1])
 
 
 def test_night_is_darker_and_drawn_anew() -> None:

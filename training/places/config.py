@@ -162,7 +162,7 @@ PRESETS: dict[str, PlacesConfig] = {
             blocks=1,
             second_blocks=2,
             stem="gradients",
-            residuals=64,
+            residuals=128,
         ),
         convolution=ConvolutionConfig(size=144),
     ),

@@ -35,12 +35,14 @@ class Batch(NamedTuple):
         structure: (B, G, 5) float32, see `structure_tokens`.
         shared: (B, B) float32 points that every two show,
         share: (B, B) float32 and what they share, 0 to 1: of the parts that are left of the images.
+        apart: (B, B) bool, show nothing in common, not even as whole images: few points in a part are no proof.
     """
 
     images: Tensor
     structure: Tensor
     shared: Tensor
     share: Tensor
+    apart: Tensor
 
 
 class Changed(NamedTuple):
@@ -176,8 +178,11 @@ class Batches(Dataset[Batch]):
         frame = self._examples.drawn_frame(rng, mirrored=mirrored)
         made = [self._examples.changed(view, rng, frame, mirrored=mirrored) for view in key.views]
         images, structure, shown = zip(*made, strict=True)
-        overlap = overlap_of(self._examples.views.shown(key.views, shown), kind=self._config.mining.overlap)
-        labels = (overlap.shared.toarray().astype(np.float32), overlap.share.toarray())
+        parts, whole = self._examples.views.shown(key.views, shown), self._examples.views.some(np.array(key.views))
+        overlap, visible = overlap_of(parts, kind=self._config.mining.overlap), whole.visibility()
+        apart = (visible @ visible.T).toarray() == 0
+        apart &= ~np.equal.outer(key.views, key.views)  # one that sees no point comes twice
+        labels = (overlap.shared.toarray().astype(np.float32), overlap.share.toarray(), apart)
         return Batch(*map(torch.from_numpy, (np.stack(images), np.stack(structure), *labels)))
 
 

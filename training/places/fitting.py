@@ -204,7 +204,7 @@ class _Fit(lightning.LightningModule):
         return total
 
     def _losses(self, descriptors: Tensor, batch: Batch, loss: LossConfig) -> dict[str, Tensor]:
-        pairs = counted_pairs(descriptors, batch.shared, self._config.mining, self._drawing)
+        pairs = counted_pairs(descriptors, batch.shared, batch.apart, self._config.mining, self._drawing)
         losses = {"contrastive": contrastive(descriptors, batch.share, pairs, margin=loss.margin)}
         if loss.listed:
             losses["listed"] = loss.listed * listed(descriptors, batch.share, sigma=loss.sigma)

@@ -32,24 +32,27 @@ def contrastive(descriptors: Tensor, share: Tensor, counted: Tensor, *, margin: 
     return (pairs * counted).sum() / counted.sum().clamp(min=1)
 
 
-def counted_pairs(descriptors: Tensor, shared: Tensor, config: MiningConfig, generator: torch.Generator) -> Tensor:
+def counted_pairs(
+    descriptors: Tensor, shared: Tensor, apart: Tensor, config: MiningConfig, generator: torch.Generator
+) -> Tensor:
     """(B, B) bool: every positive pair, and some negatives of every image: the nearest ones, or any.
 
-    Pairs that share a few points only are neither. An image that comes twice shares all points with itself.
+    Pairs that share a few points only are neither.
 
     Args:
         descriptors: (B, D) of length 1.
         shared: (B, B) points that both see.
+        apart: (B, B) bool, may be negatives.
         config: how many, and which.
         generator: where any will do, draws them; on the CPU.
     """
     itself = torch.eye(len(shared), dtype=torch.bool, device=shared.device)
-    positive, negative = (shared >= config.min_shared) & ~itself, (shared == 0) & ~itself
-    apart = distances(descriptors.detach().float())
+    positive, negative = (shared >= config.min_shared) & ~itself, apart & ~itself
+    order = distances(descriptors.detach().float())
     if config.kind == "random":
-        apart = torch.rand(apart.shape, generator=generator).to(apart.device)
-    apart = apart.masked_fill(~negative, float("inf"))
-    nearest = apart.argsort(dim=1, stable=True)[:, : config.hardest]
+        order = torch.rand(order.shape, generator=generator).to(order.device)
+    order = order.masked_fill(~negative, float("inf"))
+    nearest = order.argsort(dim=1, stable=True)[:, : config.hardest]
     chosen = torch.zeros_like(negative).scatter(1, nearest, value=True)
     return positive | (chosen & negative)
 

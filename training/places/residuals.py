@@ -22,8 +22,8 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Array
 
 _WINDOW = 3  # cells along a side of what is described at once
-_LEAST_ENERGY = 0.05
-_SPREAD_KEPT = 0.3  # of the mean spread within a place is added in every direction: few images do not tell it
+_LEAST_ENERGY = 0.2
+_SPREAD_KEPT = 1.0  # of the mean spread within a place is added in every direction: few images do not tell it
 _LOOKS = 60_000
 # what the transformer says of the image as a whole counts so much beside its details, at first
 _OF_WHOLE = 0.1
