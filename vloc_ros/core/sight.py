@@ -20,8 +20,9 @@ from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import Query, View
 from vloc_ros.core.runs import runs
 
-# a point is confirmed by a keypoint so near to where it should be, and so much alike
-_NEAR_PX = 6.0
+# a point is confirmed by a keypoint so near to where it should be, and so much alike; what looks like it is taken from
+# a smaller circle, since a rough pose has to find matches and a good one to be told from another
+_NEAR_PX, _LIKE_WITHIN_PX = 8.0, 6.0
 _ALIKE = 0.6
 _GRID = (8, 8)
 # regions in which fewer points are expected say little of how much is found again
@@ -103,10 +104,11 @@ class Lookout:
         pixels, points = pixels[inside], points[inside]
         row, keypoint = self._cells[number].near(pixels)
         off = np.linalg.norm(pixels[row] - self._xy[number][keypoint], axis=1)
-        row, keypoint = row[off < _NEAR_PX], keypoint[off < _NEAR_PX]
+        row, keypoint, off = row[near := off < _NEAR_PX], keypoint[near], off[near]
         unlike = np.linalg.norm(self._map.descriptors_of(points[row]) - self._described[number][keypoint], axis=1)
         regions, likeness = _regions(pixels, view), np.zeros(len(points))
-        np.maximum.at(likeness, row, np.exp(-((unlike / _ALIKE) ** 2)))
+        close = off < _LIKE_WITHIN_PX
+        np.maximum.at(likeness, row[close], np.exp(-((unlike[close] / _ALIKE) ** 2)))
         alike = np.flatnonzero(unlike < _ALIKE)
         alike = alike[np.argsort(unlike[alike], kind="stable")]
         row, keypoint = row[alike], keypoint[alike]
