@@ -25,7 +25,8 @@ def place_encoders(figures: dict[str, Figures]) -> str:
         "## Place encoders\n\nHours on two cores, so not part of `make bench` alone: `make bench "
         'SECTIONS="place_encoders_kitchen place_encoders_corridor place_encoders_building place_encoders_ablations '
         'place_encoders_cost"`, each of which goes on where it was cut off. All models of a table are of the preset small, '
-        "from weights drawn by lot, and have the same images, epochs and batches: `python -m training.student --map MAP "
+        "and have the same images, epochs and batches. Weights are drawn by lot, but for what begins from the same images: the "
+        "centres of NetVLAD; of students and teachers the residuals, by 100 batches. `python -m training.student --map MAP "
         "--images DIR --model MODEL --set fit.epochs=N --teacher TEACHER` (or `none`), VLAD-SIFT is the map's own. "
         "`python -m training.places_scores --encoder MODEL --map MAP --images DIR --queries DIR --poses TUM --camera YAML`, then "
         "`vloc map encode MAP --model MODEL --images DIR` and `vloc evaluate --encoder MODEL --set proposals.places=student "
