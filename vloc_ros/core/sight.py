@@ -137,22 +137,25 @@ class _Cells:
     """Keypoints in the order of the cells of a grid, so that those around a pixel are three runs."""
 
     def __init__(self, xy: Array, view: View) -> None:
-        self._columns = int(view.camera.width // _NEAR_PX) + 3  # an empty one on each side
+        # empty ones on all sides
+        self._columns, self._rows = (int(length // _NEAR_PX) + 3 for length in (view.camera.width, view.camera.height))
         cell = self._cell(xy)
         self._order = np.argsort(cell, kind="stable")
-        self._sorted = cell[self._order]
+        counts = np.bincount(cell, minlength=self._columns * self._rows)
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
 
     def _cell(self, xy: Array) -> Array:
-        column, row = np.maximum(np.floor(xy / _NEAR_PX).astype(np.int64) + 1, 0).T
-        return np.asarray(row * self._columns + np.minimum(column, self._columns - 1))
+        most = (self._columns - 2, self._rows - 2)
+        column, row = np.clip(np.floor(xy / _NEAR_PX).astype(np.int64) + 1, 1, most).T
+        return np.asarray(row * self._columns + column)
 
     def near(self, pixels: Array) -> tuple[Array, Array]:
         """(M,) rows of (N, 2) pixels and keypoints in the cells around them."""
         cell = self._cell(pixels)
         rows, keypoints = [], []
         for above in (-self._columns, 0, self._columns):
-            start = np.searchsorted(self._sorted, cell + above - 1, side="left")
-            counts = np.searchsorted(self._sorted, cell + above + 1, side="right") - start
+            start = self._starts[cell + above - 1]
+            counts = self._starts[cell + above + 2] - start
             rows.append(np.repeat(np.arange(len(pixels)), counts))
             keypoints.append(self._order[runs(start, counts)])
         return np.concatenate(rows), np.concatenate(keypoints)
