@@ -38,7 +38,7 @@ class StudentEncoder(nn.Module):
             mlp_ratio=_MLP,
             drop_path_rate=config.drop_path,
         )
-        self.residuals = dense_residuals(config)
+        self.residuals = dense_residuals(config, width=config.width)
         if config.stem == "gradients":
             scales = zip((FINE_PATCH_PX, COARSE_PATCH_PX), (config.width, config.second_width), strict=True)
             self.network.patch_embed = nn.ModuleList(GradientPatches(*scale) for scale in scales)

@@ -132,14 +132,14 @@ class DenseResiduals(nn.Module):
         self.projected.bias.copy_(torch.from_numpy(-every.mean(0) @ weights.T))
 
 
-def dense_residuals(config: CrossVitConfig) -> DenseResiduals | None:
-    """As configured, if at all."""
+def dense_residuals(config: CrossVitConfig, *, width: int) -> DenseResiduals | None:
+    """As configured, if at all, for tokens of this width."""
     if not config.residuals:
         return None
     return DenseResiduals(
         config.residuals,
         grid=config.size // FINE_PATCH_PX,
         patch_px=FINE_PATCH_PX,
-        width=config.width,
+        width=width,
         dimension=config.dimension,
     )

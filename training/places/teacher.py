@@ -53,7 +53,8 @@ class TeacherEncoder(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
         self.heads = nn.ModuleList(nn.Linear(width, config.dimension) for width in widths)
         self.apply(_initialised)
-        self.residuals = dense_residuals(config)
+        # what lies where says how much a patch counts
+        self.residuals = dense_residuals(config, width=config.second_width)
         for parameter in (*self.classes, *self.places, self.structure.nothing):
             nn.init.trunc_normal_(parameter, std=_INIT_STD)
 
@@ -80,7 +81,7 @@ class TeacherEncoder(nn.Module):
         return (
             F.normalize(whole.float(), dim=-1)
             if self.residuals is None
-            else self.residuals(images, normed[0][:, 1:], whole)
+            else self.residuals(images, normed[1][:, 1:], whole)
         )
 
 
