@@ -64,7 +64,8 @@ class Solver:
     def _won(self, answers: list[Answer], others: Sequence[Hypothesis], asked: Asked) -> LocalizationResult:
         """The answer that counts; a place that nobody answered from is asked when the image looks more like it."""
         verdict = self._contest.won(answers, others, asked)
-        if verdict.better is not None and (more := self._second_look(asked, verdict.better, answers[0])):
+        more = [] if verdict.better is None else self._second_look(asked, verdict.better, answers[0])
+        if any(answer.result.ok for answer in more):
             verdict = self._contest.won([*answers, *more], others, asked)
         return verdict.result
 
