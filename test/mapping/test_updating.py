@@ -233,3 +233,16 @@ def test_one_scene_of_several_grows(row: PosedPoints, frame: str, tmp_path: Path
     np.testing.assert_array_equal(read_map(tmp_path / "house").points, update.landmark_map.points)
     with pytest.raises(InputError, match="has 2 scenes"):
         _updated(row, house, row.images()[:2])
+
+
+def test_a_keyframe_that_shows_few_points_is_not_taken_for_the_image(row: PosedPoints, first: LandmarkMap) -> None:
+    """As after a strong compression: those that are left are found again in other images too."""
+    keyframes = first.keyframes
+    visible = [
+        keyframes.visible(k)[: 19 if name == "first-010.png" else None] for k, name in enumerate(keyframes.names)
+    ]
+    offsets = np.cumsum([0, *map(len, visible)])
+    thin = replace(first, keyframes=replace(keyframes, point_offsets=offsets, point_indices=np.concatenate(visible)))
+    again = [replace(image, name=f"first-{image.name}") for image in row.images()[10:12]]
+    update = _updated(row, thin, [*again, row.images()[12]])
+    assert list(update.left_out) == ["first-011.png"]
