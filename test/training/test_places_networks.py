@@ -21,7 +21,7 @@ from training.places.config import PRESETS, SpatialConfig
 from training.places.crossvit import StudentEncoder, bicubic
 from training.places.encoders import build_encoder, embedded, pretrained_hash, start_from_pretrained
 from training.places.patches import GradientPatches
-from training.places.residuals import DenseResiduals, Labelled
+from training.places.residuals import DenseResiduals
 from training.places.teacher import MetricRotary, RotaryAttention, TeacherEncoder, positions
 from vloc_ros.core.errors import ConfigError, InputError
 
@@ -159,7 +159,7 @@ def test_residuals_begin_where_places_differ_and_images_of_one_do_not() -> None:
         return (0.5 + torch.rand(len(places), 1, 1, 1, generator=generator)) * places + 0.15 * noise
 
     share = torch.eye(len(places)).repeat(2, 2)
-    batches = [Labelled(torch.cat([places, visited()]), share) for _ in range(4)]
+    batches = [(torch.cat([places, visited()]), share) for _ in range(4)]
     drawn, begun = _dense(dimension=16), _dense(dimension=16)
     begun.start_from(places, batches, seed=0)
     with torch.no_grad():
@@ -180,7 +180,17 @@ def test_residuals_begin_where_places_differ_and_images_of_one_do_not() -> None:
 def test_residuals_need_images_of_one_place() -> None:
     places = _pictures(8, seed=1)
     with pytest.raises(InputError, match="no two of the images share anything"):
-        _dense().start_from(places, [Labelled(places, torch.eye(8))], seed=0)
+        _dense().start_from(places, [(places, torch.eye(8))], seed=0)
+
+
+def test_what_light_of_one_colour_adds_to_a_whole_image_is_no_colour_of_it() -> None:
+    dense, images = _dense(), _pictures(1, seed=3)
+    with torch.no_grad():
+        tinted = images + torch.tensor([0.4, 0.0, -0.4])[:, None, None]
+        assert torch.allclose(dense.cells_of(images), dense.cells_of(tinted), atol=1e-4)
+        red = images.clone()
+        red[:, 0, :12, :12] += 0.4
+        assert (dense.cells_of(red) - dense.cells_of(images))[:, 8, :3, :3].min() > 0.05
 
 
 def test_a_patch_that_does_not_count_adds_nothing() -> None:
@@ -192,7 +202,8 @@ def test_a_patch_that_does_not_count_adds_nothing() -> None:
         patches[0, 5, 0] = 1.0  # the second of the second row
         one = dense.residuals(images, patches)
         elsewhere = images.clone()
-        elsewhere[..., 36:, 36:] = 0.0  # out of reach of the windows about that patch
+        # out of reach of the windows about that patch; the image's mean colour, which counts everywhere, stays
+        elsewhere[..., 36:, 36:] = images[..., 36:, 36:].flip(-1)
         assert torch.allclose(one, dense.residuals(elsewhere, patches), atol=1e-5)
         nearby = images.clone()
         nearby[..., 12:24, 12:24] = 0.0

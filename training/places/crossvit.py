@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from training.places.config import COARSE_PATCH_PX, FINE_PATCH_PX, CrossVitConfig
 from training.places.patches import GradientPatches
-from training.places.residuals import dense_residuals
+from training.places.residuals import dense_residuals, described
 
 _MLP = (4.0, 4.0, 1.0)
 
@@ -52,11 +52,7 @@ class StudentEncoder(nn.Module):
         """(B, D) L2-normalised descriptors of (B, 3, H, W) images."""
         branches = self.network.forward_features(images)
         whole = self.network.forward_head(branches)
-        return (
-            F.normalize(whole.float(), dim=-1)
-            if self.residuals is None
-            else self.residuals(images, branches[0][:, 1:], whole)
-        )
+        return described(self.residuals, images, branches[0][:, 1:], whole)
 
 
 class _TwoScales(CrossVit):

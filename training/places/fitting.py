@@ -30,7 +30,6 @@ from training.places.labels import overlap_of
 from training.places.loss import contrastive, counted_pairs, listed, transfer
 from training.places.mining import Miner
 from training.places.ranking import RankingScores, ranking_scores
-from training.places.residuals import Labelled
 from training.places.teacher import TeacherEncoder
 from training.places.truth import sharing
 from training.places.views import Views
@@ -269,7 +268,7 @@ def start_from_images(encoder: Encoder, examples: Examples, miner: Miner, config
             looks = torch.from_numpy(np.stack([examples.unchanged(int(i))[0] for i in some]))
             batches = Batches(examples, config)
             keys = islice(EpochBatches(miner, config.fit), _FIRST_BATCHES)
-            labelled = (Labelled(batch.images, batch.share) for batch in map(batches.__getitem__, keys))
+            labelled = ((batch.images, batch.share) for batch in map(batches.__getitem__, keys))
             encoder.residuals.start_from(looks, labelled, seed=config.fit.seed)
     encoder.train()
 

@@ -1,4 +1,4 @@
-"""Dense gradients of an image summed as residuals to cluster centres, and projected to a short descriptor.
+"""Dense gradients and colours of an image summed as residuals to cluster centres, and projected to a short descriptor.
 
 What an image's details look like, whatever their order: VLAD over dense descriptors (Jégou et al. 2010; Torii et al.
 2015 find places at night by it), every part of which is learned further once it has begun from the images themselves.
@@ -8,7 +8,6 @@ A transformer says how much each patch counts (Kim et al. 2017 reweight by conte
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,20 +24,11 @@ _WINDOW = 3  # cells along a side of what is described at once
 _LEAST_ENERGY = 0.2
 _SPREAD_KEPT = 1.0  # of the mean spread within a place is added in every direction: few images do not tell it
 _LOOKS = 60_000
+_CHANNELS = 3
+# colours beside gradients; more of them finds more by day and less at night
+_OF_COLOUR = 0.5
 # what the transformer says of the image as a whole counts so much beside its details, at first
 _OF_WHOLE = 0.1
-
-
-class Labelled(NamedTuple):
-    """Images that are learned from together, and what every two of them share.
-
-    Attributes:
-        images: (B, 3, H, W) float32.
-        share: (B, B) float32, 0 to 1.
-    """
-
-    images: Tensor
-    share: Tensor
 
 
 class DenseResiduals(nn.Module):
@@ -49,7 +39,7 @@ class DenseResiduals(nn.Module):
         super().__init__()
         self.grid, self.cells = grid, patch_px // CELL_PX
         self.gradients = Gradients()
-        self.looks = nn.Conv2d(DIRECTIONS, RESIDUAL_LENGTH, _WINDOW)
+        self.looks = nn.Conv2d(DIRECTIONS + _CHANNELS, RESIDUAL_LENGTH, _WINDOW)
         self.pool = NetVlad(clusters, RESIDUAL_LENGTH)
         self.counting = nn.Linear(width, 1)
         self.projected = nn.Linear(clusters * RESIDUAL_LENGTH, dimension)
@@ -70,14 +60,21 @@ class DenseResiduals(nn.Module):
 
     def residuals(self, images: Tensor, patches: Tensor | None = None) -> Tensor:
         """(B, K * 32) of length 1, before they are projected; without patches all count alike."""
-        looks = self.looks(self.directed(images))
+        looks = self.looks(self.cells_of(images))
         return F.normalize(self.pool(looks, None if patches is None else self._counted(patches)), dim=-1)
 
-    def directed(self, images: Tensor) -> Tensor:
-        """(B, 8, h, w) gradients in cells, as parts of what there is around them."""
-        cells = self.gradients(images)
-        energy = F.avg_pool2d(F.pad(cells.square().sum(1, keepdim=True), (1, 1, 1, 1)), 3, 1) * 9
-        return (cells / (energy.sqrt() + _LEAST_ENERGY)).sqrt()
+    def cells_of(self, images: Tensor) -> Tensor:
+        """(B, 8 + 3, h, w): gradients in cells, as parts of what there is around them, and colours.
+
+        Colours are how a channel differs from the mean of the channels, and a cell from the mean of the image.
+        """
+        gradients = self.gradients(images)
+        energy = F.avg_pool2d(F.pad(gradients.square().sum(1, keepdim=True), (1, 1, 1, 1)), 3, 1) * 9
+        directed = (gradients / (energy.sqrt() + _LEAST_ENERGY)).sqrt()
+        colours = F.avg_pool2d(images, CELL_PX)
+        colours = colours - colours.mean(dim=1, keepdim=True)
+        colours = colours - colours.mean(dim=(2, 3), keepdim=True)
+        return torch.cat([directed, _OF_COLOUR * colours], dim=1)
 
     def _counted(self, patches: Tensor) -> Tensor:
         """(B, 1, h - 2, w - 2) how much what lies around each cell counts, by the patch that it lies in."""
@@ -86,7 +83,7 @@ class DenseResiduals(nn.Module):
         return counts[:, :, 1:-1, 1:-1]
 
     @torch.no_grad()
-    def start_from(self, some: Tensor, batches: Iterable[Labelled], *, seed: int) -> None:
+    def start_from(self, some: Tensor, batches: Iterable[tuple[Tensor, Tensor]], *, seed: int) -> None:
         """Begin as what the images tell by themselves.
 
         The looks by principal components, the clusters by k-means, and the projection by linear discriminant analysis
@@ -95,14 +92,14 @@ class DenseResiduals(nn.Module):
 
         Args:
             some: (N, 3, H, W) images.
-            batches: images as they are trained on.
+            batches: (B, 3, H, W) images as they are trained on, and (B, B) what every two of them share, 0 to 1.
             seed: of what is drawn by lot.
 
         Raises:
             InputError: they are too few.
         """
         rng = np.random.default_rng(seed)
-        windows = F.unfold(self.directed(some), _WINDOW).transpose(1, 2).flatten(0, 1).numpy()
+        windows = F.unfold(self.cells_of(some), _WINDOW).transpose(1, 2).flatten(0, 1).numpy()
         windows = windows[rng.permutation(len(windows))[:_LOOKS]]
         _, axes = np.linalg.eigh(np.cov(windows.T))
         axes = axes[:, ::-1][:, :RESIDUAL_LENGTH]
@@ -143,3 +140,8 @@ def dense_residuals(config: CrossVitConfig, *, width: int) -> DenseResiduals | N
         width=width,
         dimension=config.dimension,
     )
+
+
+def described(residuals: DenseResiduals | None, images: Tensor, patches: Tensor, whole: Tensor) -> Tensor:
+    """(B, D) L2-normalised, see `DenseResiduals.forward`; what the transformer says alone where there are none."""
+    return F.normalize(whole.float(), dim=-1) if residuals is None else residuals(images, patches, whole)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from training.places.config import FINE_PATCH_PX, CrossVitConfig, SpatialConfig
 from training.places.crossvit import gathered
 from training.places.patches import patch_tokens
-from training.places.residuals import dense_residuals
+from training.places.residuals import dense_residuals, described
 from training.places.structure import NUMBERS
 from training.rotary import rotated
 
@@ -78,11 +78,7 @@ class TeacherEncoder(nn.Module):
         normed = [norm(branch) for norm, branch in zip(self.norms, branches, strict=True)]
         answers = [head(gathered(branch)) for head, branch in zip(self.heads, normed, strict=True)]
         whole = torch.stack(answers).mean(0)
-        return (
-            F.normalize(whole.float(), dim=-1)
-            if self.residuals is None
-            else self.residuals(images, normed[1][:, 1:], whole)
-        )
+        return described(self.residuals, images, normed[1][:, 1:], whole)
 
 
 def positions(structure: Tensor) -> Tensor:
