@@ -26,7 +26,7 @@ from benchmarks.place_scenes import Place
 from vloc_ros.storage.maps import map_hash, read_map
 
 # of one table all models have the same images, epochs and batches; the kitchen's are the preset's own
-KITCHEN_EPOCHS, CORRIDOR_EPOCHS, BUILDING_EPOCHS, ABLATION_EPOCHS, RESUMED_EPOCHS = 30, 20, 10, 10, 3
+KITCHEN_EPOCHS, CORRIDOR_EPOCHS, BUILDING_EPOCHS, ABLATION_EPOCHS, RESUMED_EPOCHS = 30, 10, 6, 8, 3
 BUILDING_ROOMS, BUILDING_SEED = 40, 701
 ABLATION_ROOMS, ABLATION_SEED = 8, 741
 STRICT = 0.1

@@ -26,7 +26,7 @@ _SPREAD_KEPT = 1.0  # of the mean spread within a place is added in every direct
 _LOOKS = 60_000
 _CHANNELS = 3
 # colours beside gradients; more of them finds more by day and less at night
-_OF_COLOUR = 0.5
+_OF_COLOUR = 0.8
 # what the transformer says of the image as a whole counts so much beside its details, at first
 _OF_WHOLE = 0.1
 
