@@ -13,14 +13,16 @@ import pytest
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
 from places_world import tiny, wall_map, write_wall
 
+from training.places.baselines import NetVlad, PooledEncoder
 from training.places.checkpoints import MANIFEST, WEIGHTS, read_checkpoint, write_checkpoint
 from training.places.config import MODELS, PlacesConfig
 from training.places.data import EpochBatches, Examples, Images
 from training.places.encoders import build_encoder
-from training.places.fitting import Start, Trained, describe, train
+from training.places.fitting import Start, Trained, describe, start_from_images, train
 from training.places.labels import overlap_of
 from training.places.mining import Miner
 from training.places.ranking import ranking_scores
@@ -28,6 +30,7 @@ from training.places.teacher import TeacherEncoder
 from training.places.views import Views, joined, views_of_map
 from vloc_ros.core.errors import ConfigError, InputError, ModelError
 from vloc_ros.core.pose import Array
+from vloc_ros.inference.preprocessing import Preprocessing
 from vloc_ros.mapping.images import silent
 from vloc_ros.storage.atomic import StorageError
 
@@ -70,7 +73,7 @@ def test_an_interrupted_training_that_is_resumed_is_one_that_was_not(
     wall: Wall, tmp_path: Path, model: str, workers: int
 ) -> None:
     more = (f"fit.workers={workers}",)
-    more += ("network.drop_path=0.3", "mining.kind=random") if model == "student" else ()
+    more += ("network.drop_path=0.3", "mining.negatives_are=random") if model == "student" else ()
     torch.manual_seed(0)
     extent_m, of_teacher = wall.views.extent(), tiny(model="teacher")
     teacher = build_encoder(of_teacher, extent_m=extent_m).eval() if model == "student" else None
@@ -81,6 +84,22 @@ def test_an_interrupted_training_that_is_resumed_is_one_that_was_not(
     assert np.abs(weights(cut) - weights(whole)).max() > 1e-4
     assert np.abs(weights(resumed) - weights(whole)).max() < 1e-6
     assert resumed.held_out == whole.held_out
+
+
+def test_netvlad_begins_from_features_as_training_sees_them(wall: Wall) -> None:
+    torch.manual_seed(0)
+    config = tiny(model="resnet18-netvlad")
+    encoder = build_encoder(config, extent_m=1.0)
+    assert isinstance(encoder, PooledEncoder)
+    assert isinstance(encoder.pool, NetVlad)
+    examples = Examples(wall.views, wall.images, Preprocessing(encoder.size), config.changes, extent_m=1.0)
+    start_from_images(encoder, examples, Miner(wall.views, overlap_of(wall.views), config.mining), config)
+    assert encoder.training
+    with torch.no_grad():
+        images = torch.from_numpy(np.stack([examples.unchanged(i)[0] for i in range(len(wall.views))]))
+        seen = F.normalize(encoder.local(images), dim=1).permute(0, 2, 3, 1).flatten(0, 2)
+        left = torch.cdist(seen, encoder.pool.centres).amin(dim=1).square().mean()
+        assert left < 0.9 * (seen - seen.mean(dim=0)).square().sum(dim=1).mean(), "no better than one centre"
 
 
 def test_resuming_needs_the_same_run(wall: Wall, tmp_path: Path) -> None:

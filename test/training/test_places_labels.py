@@ -159,7 +159,7 @@ def test_views_that_look_the_other_way_are_farther() -> None:
 @pytest.mark.parametrize("kind", ["hard", "random"])
 def test_a_group_is_an_anchor_its_positives_and_its_negatives(kind: str) -> None:
     views = scattered(corridor())
-    miner = Miner(views, overlap_of(views), MiningConfig(kind=kind, min_shared=4, positives=2, negatives=3))
+    miner = Miner(views, overlap_of(views), MiningConfig(negatives_are=kind, min_shared=4, positives=2, negatives=3))
     for batch in miner.batches(0, groups=2, seed=0):
         for first in range(0, len(batch), 6):
             anchor, group = batch[first], batch[first + 1 : first + 6]

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
 import torch
+import torch.nn.functional as F
 
 from training.places.config import MiningConfig
 from training.places.loss import contrastive, counted_pairs, distances, listed, transfer
@@ -78,7 +79,7 @@ def test_positives_and_the_nearest_negatives_count() -> None:
     cropped = shared.clone()
     cropped[0, 1] = cropped[1, 0] = 0  # of parts that show nothing in common of what the images do
     assert not counted_pairs(descriptors, cropped, shared == 0, config, drawing)[0, 1]
-    some = counted_pairs(descriptors, shared, shared == 0, MiningConfig(kind="random", hardest=2), drawing)
+    some = counted_pairs(descriptors, shared, shared == 0, MiningConfig(negatives_are="random", hardest=2), drawing)
     assert ((some & (shared == 0)).sum(dim=1) <= 2).all()
 
 
@@ -99,3 +100,13 @@ def test_transfer_by_hand() -> None:
 def test_transfer_knows_no_turn_of_all() -> None:
     found = transfer(on_circle(0, 60, 180), on_circle(30, 90, 210), sigma=0.5)
     assert float(found) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_losses_are_as_precise_in_mixed_precision(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    close = F.normalize(torch.ones(8) + 0.02 * torch.randn(6, 8), dim=1)
+    exact = distances(close)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(distances(close), exact)
+        assert transfer(close, close.flip(0), sigma=0.2).dtype == torch.float32

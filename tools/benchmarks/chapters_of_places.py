@@ -26,7 +26,10 @@ def place_encoders(figures: dict[str, Figures]) -> str:
         'SECTIONS="place_encoders_kitchen place_encoders_corridor place_encoders_building place_encoders_ablations '
         'place_encoders_cost"`, each of which goes on where it was cut off. All models of a table are of the preset small, '
         "and have the same images, epochs and batches. Weights are drawn by lot, but for what begins from the same images: the "
-        "centres of NetVLAD; of students and teachers the residuals, by 100 batches. `python -m training.student --map MAP "
+        "centres of NetVLAD; of students and teachers the residuals of dense gradients and colours, whose projection begins from "
+        "the labels of 100 batches. So there are two more rows: the student as it begins, and its transformer alone "
+        "(`network.residuals=0`). VLAD-SIFT is reduced by the principal components of the map's own images: N of them keep N-1 "
+        "numbers at most, by which nothing is lost, of VLAD or of any descriptor. `python -m training.student --map MAP "
         "--images DIR --model MODEL --set fit.epochs=N --teacher TEACHER` (or `none`), VLAD-SIFT is the map's own. "
         "`python -m training.places_scores --encoder MODEL --map MAP --images DIR --queries DIR --poses TUM --camera YAML`, then "
         "`vloc map encode MAP --model MODEL --images DIR` and `vloc evaluate --encoder MODEL --set proposals.places=student "
@@ -96,10 +99,11 @@ def _ablations(f: Figures) -> str:
     ]
     text = (
         f"### What makes them\n\nA simulated building of {f.get('rooms', '')} rooms, two of each model; short runs, "
-        f"{f.get('epochs', '')} epochs. With several seeds the mean, and the least and most. Nothing mined "
-        "(`mining.kind=random`) means: positives are any that share 8 points, where else every other one is of those that "
-        "share least; negatives that are drawn are any that share no point, where else they are nearest by pose or by "
-        "covisibility; and of the others in a batch any count, where else those whose descriptors are nearest.\n"
+        f"{f.get('epochs', '')} epochs, of transformers alone (`network.residuals=0`): residuals, which see no structure, would "
+        "find most of the places whatever a teacher knows. With several seeds the mean, and the least and most. Random negatives "
+        "(`mining.negatives_are=random`) are any that share no point, where else they are nearest by pose or by covisibility; and "
+        "of the others in a batch any count, where else those whose descriptors are nearest. No ranking by shares is "
+        "`loss.listed=0`: the contrastive loss alone.\n"
     )
     gained = "What is gained, seed by seed: the mean, and the least and most.\n"
     return f"{text}\n{table(['encoder', 'seeds', *_AT], rows)}\n{gained}\n{table(['gain of', 'seeds', *_AT], gains)}"

@@ -33,6 +33,13 @@ STRICT = 0.1
 SEEDS = (0, 1, 2)
 # 128 numbers are less than a thirtieth of the building's VLAD
 SHORT = ("network.dimension=128",)
+# as Chen, Fan and Panda have it, but for gradients in the place of pixels
+TRANSFORMER_ALONE = ("network.residuals=0",)
+# hardly moved from what it begins as, which labels have their part in
+UNTRAINED = ("fit.epochs=1", "fit.learning_rate=1e-7")
+AS_TRANSFORMER, AS_BEGUN = "the same, transformer alone", "the same, as it begins"
+# a teacher cannot be asked by a robot; of parts of a student how they rank says enough
+NOT_ASKED = ("teacher", AS_TRANSFORMER, AS_BEGUN)
 ALONE = ("--set", "proposals.whole_map_max_points=0", "--set", "proposals.landmarks=none")
 VLAD = "vlad"
 # what decides, beside what is asked, how rankings and localization come out
@@ -51,10 +58,13 @@ def recipes(prefix: str, sources: tuple[Source, ...], *settings: str) -> dict[st
     """The models of a table."""
     teacher = Recipe(f"{prefix}-teacher", "teacher", sources, settings)
     student = Recipe(f"{prefix}-student", "student", sources, settings, teacher)
+    alone = replace(student, name=f"{prefix}-student-alone", teacher=None)
     return {
         "teacher": teacher,
         "student": student,
-        "student without distillation": replace(student, name=f"{prefix}-student-alone", teacher=None),
+        "student without distillation": alone,
+        AS_TRANSFORMER: _with(alone, "transformer", *TRANSFORMER_ALONE),
+        AS_BEGUN: _with(alone, "begun", *UNTRAINED),
         "ResNet-18 GeM": Recipe(f"{prefix}-gem", "resnet18-gem", sources, settings),
         "ResNet-18 NetVLAD": Recipe(f"{prefix}-netvlad", "resnet18-netvlad", sources, settings),
     }
@@ -92,7 +102,7 @@ def building(out: Path) -> dict[str, Any]:
     rows, settings = Rows.of(out, "place_encoders_building"), f"fit.epochs={BUILDING_EPOCHS}"
     models = recipes("building", ((day.map, day.images),), settings)
     student = models["student"]
-    models["student, 128 numbers"] = replace(student, name=f"{student.name}-128", settings=(settings, *SHORT))
+    models["student, 128 numbers"] = _with(student, "128", *SHORT)
     return _table(out, rows, {"day": day, "night": night}, models) | {"rooms": BUILDING_ROOMS}
 
 
@@ -117,28 +127,32 @@ def cost(out: Path) -> dict[str, Any]:
 
 
 def _ablated(sources: tuple[Source, ...]) -> dict[str, Recipe]:
-    """By title and seed, `TITLE/SEED`."""
+    """By title and seed, `TITLE/SEED`: of transformers alone, whose residuals would find most places whatever else."""
     found: dict[str, Recipe] = {}
     for seed in SEEDS:
-        settings = (f"fit.epochs={ABLATION_EPOCHS}", f"fit.seed={seed}")
+        settings = (f"fit.epochs={ABLATION_EPOCHS}", f"fit.seed={seed}", *TRANSFORMER_ALONE)
         teacher = Recipe(f"ablation-{seed}-teacher", "teacher", sources, settings)
-        placeless = replace(teacher, name=f"{teacher.name}-no-rotary", settings=(*settings, "spatial.encoding=none"))
         student = Recipe(f"ablation-{seed}-student", "student", sources, settings, teacher)
         found |= {
             f"teacher/{seed}": teacher,
-            f"teacher without rotary positions/{seed}": placeless,
+            f"teacher without rotary positions/{seed}": _with(teacher, "no-rotary", "spatial.encoding=none"),
             f"student/{seed}": student,
             f"student without distillation/{seed}": replace(student, name=f"{student.name}-alone", teacher=None),
         }
-    # labels and mining of the student's own training; its teacher is the same
-    student = found[f"student/{SEEDS[0]}"]
+    # a teacher would teach what is left out here
+    alone = found[f"student without distillation/{SEEDS[0]}"]
     for title, name, setting in (
-        ("student, overlap of boxes", "boxes", "mining.overlap=boxes"),
-        ("student, nothing mined", "random", "mining.kind=random"),
+        ("overlap of boxes", "boxes", "mining.overlap=boxes"),
+        ("random negatives", "random", "mining.negatives_are=random"),
+        ("no ranking by shares", "unranked", "loss.listed=0"),
     ):
-        settings = (*student.settings, setting)
-        found[f"{title}/{SEEDS[0]}"] = replace(student, name=f"{student.name}-{name}", settings=settings)
+        found[f"the same, {title}/{SEEDS[0]}"] = _with(alone, name, setting)
     return found
+
+
+def _with(recipe: Recipe, name: str, *settings: str) -> Recipe:
+    """The same with other settings."""
+    return replace(recipe, name=f"{recipe.name}-{name}", settings=(*recipe.settings, *settings))
 
 
 def _table(out: Path, rows: Rows, places: Mapping[str, Place], models: Mapping[str, Recipe]) -> dict[str, Any]:
@@ -152,20 +166,20 @@ def _table(out: Path, rows: Rows, places: Mapping[str, Place], models: Mapping[s
     }
     for light, place in places.items():
         for title, name in (("VLAD-SIFT", VLAD), ("VLAD-SIFT, at most 256 numbers", REDUCED)):
-            figures[light][title] = _row(out, rows, f"{title}, {light}", place, name, name)
+            figures[light][title] = _row(out, rows, title, light, place, name, name)
     for title, recipe in models.items():
         figures["models"][title] = model = made(out, recipe)
         for light, place in places.items():
-            figures[light][title] = _row(out, rows, f"{title}, {light}", place, recipe, model["of"])
+            figures[light][title] = _row(out, rows, title, light, place, recipe, model["of"])
     return figures
 
 
-def _row(out: Path, rows: Rows, name: str, place: Place, encoder: Recipe | str, of: str) -> dict[str, Any]:
-    """Its ranking; and its recall where the poses of queries are known and a robot could ask it."""
-    found = {"ranking": _ranking(out, rows, f"{name}, ranking", place, encoder, of)}
-    if place.posed and not (isinstance(encoder, Recipe) and encoder.model == "teacher"):
+def _row(out: Path, rows: Rows, title: str, light: str, place: Place, encoder: Recipe | str, of: str) -> dict[str, Any]:
+    """Its ranking; and its recall where the poses of queries are known and it is asked alone."""
+    found = {"ranking": _ranking(out, rows, f"{title}, {light}, ranking", place, encoder, of)}
+    if place.posed and title not in NOT_ASKED:
         asked = _asked(of, place, (*place.posed, *ALONE), LOCALIZATION)
-        found["alone"] = rows.once(f"{name}, alone", of=asked, measure=lambda: _alone(out, place, encoder))
+        found["alone"] = rows.once(f"{title}, {light}, alone", of=asked, measure=lambda: _alone(out, place, encoder))
     return found
 
 

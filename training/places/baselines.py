@@ -25,7 +25,7 @@ class PooledEncoder(nn.Module):
     """A backbone up to stride 16, pooled to one descriptor.
 
     Attributes:
-        size: height and width of the images that it is trained on; it takes others.
+        size: height and width of the images that it is trained on, and exported for.
         dimension: of a descriptor.
     """
 

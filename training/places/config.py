@@ -80,12 +80,12 @@ class MiningConfig(Checked):
     overlap: str = parameter(
         "points", "Jaccard index of 3D points, or of boxes about them", choices=("points", "boxes")
     )
-    kind: str = parameter(
-        "hard", "positives that share little and negatives that lie near, or any", choices=("hard", "random")
+    negatives_are: str = parameter(
+        "hard", "near by pose or by covisibility, and of a batch the nearest; or random", choices=("hard", "random")
     )
     min_shared: int = parameter(8, "points that a positive shares at least", low=1, high=10000)
     positives: int = parameter(3, "of every anchor", low=1, high=100)
-    negatives: int = parameter(2, "of every anchor, near it by pose or by covisibility", low=0, high=100)
+    negatives: int = parameter(2, "of every anchor", low=0, high=100)
     hardest: int = parameter(8, "negatives of an image in a batch that count, nearest first", low=1, high=10000)
 
 

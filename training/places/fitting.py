@@ -259,18 +259,24 @@ def describe(encoder: Encoder, examples: Examples) -> Array:
 def start_from_images(encoder: Encoder, examples: Examples, miner: Miner, config: PlacesConfig) -> None:
     """Set what is not drawn by lot, the centres of a NetVLAD or all of `DenseResiduals`, from some of the images."""
     some = np.unique(np.linspace(0, len(examples.views) - 1, _FIRST_LOOK).astype(int))
-    encoder.eval()
     match encoder:
         case PooledEncoder(pool=NetVlad() as pool):
-            local = [encoder.local(torch.from_numpy(examples.unchanged(int(i))[0])[None])[0].flatten(1).T for i in some]
-            pool.start_from(torch.cat(local).numpy(), seed=config.fit.seed)
+            # by the statistics of batches, as in training: a backbone that was drawn by lot has no others yet
+            encoder.train()
+            local = [encoder.local(looks) for looks in _unchanged(examples, some).split(_AT_ONCE)]
+            pool.start_from(torch.cat(local).permute(0, 2, 3, 1).flatten(0, 2).numpy(), seed=config.fit.seed)
         case StudentEncoder() | TeacherEncoder() if encoder.residuals is not None:
-            looks = torch.from_numpy(np.stack([examples.unchanged(int(i))[0] for i in some]))
+            encoder.eval()
             batches = Batches(examples, config)
             keys = islice(EpochBatches(miner, config.fit), _FIRST_BATCHES)
             labelled = ((batch.images, batch.share) for batch in map(batches.__getitem__, keys))
-            encoder.residuals.start_from(looks, labelled, seed=config.fit.seed)
+            encoder.residuals.start_from(_unchanged(examples, some), labelled, seed=config.fit.seed)
     encoder.train()
+
+
+def _unchanged(examples: Examples, which: Array) -> Tensor:
+    """(N, 3, H, W) images as they are."""
+    return torch.from_numpy(np.stack([examples.unchanged(int(i))[0] for i in which]))
 
 
 def _held_out(views: Views, config: PlacesConfig) -> Array:

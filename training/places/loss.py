@@ -13,7 +13,7 @@ _LEAST = 1e-12
 
 def distances(descriptors: Tensor) -> Tensor:
     """(B, B) distances between (B, D) descriptors of length 1; their gradient is finite at 0 too."""
-    return (2 - 2 * descriptors @ descriptors.T).clamp(min=_LEAST).sqrt()
+    return (2 - 2 * _likeness(descriptors)).clamp(min=_LEAST).sqrt()
 
 
 def contrastive(descriptors: Tensor, share: Tensor, counted: Tensor, *, margin: float) -> Tensor:
@@ -49,7 +49,7 @@ def counted_pairs(
     itself = torch.eye(len(shared), dtype=torch.bool, device=shared.device)
     positive, negative = (shared >= config.min_shared) & ~itself, apart & ~itself
     order = distances(descriptors.detach().float())
-    if config.kind == "random":
+    if config.negatives_are == "random":
         order = torch.rand(order.shape, generator=generator).to(order.device)
     order = order.masked_fill(~negative, float("inf"))
     nearest = order.argsort(dim=1, stable=True)[:, : config.hardest]
@@ -91,7 +91,13 @@ def transfer(student: Tensor, teacher: Tensor, *, sigma: float) -> Tensor:
 
 def _likelihoods(descriptors: Tensor, sigma: float) -> Tensor:
     """(B, B - 1) log p(j | i)."""
-    return _others((2 * descriptors @ descriptors.T - 2) / (2 * sigma**2)).log_softmax(dim=1)
+    return _others((2 * _likeness(descriptors) - 2) / (2 * sigma**2)).log_softmax(dim=1)
+
+
+def _likeness(descriptors: Tensor) -> Tensor:
+    """(B, B) products, as precise as they are given whatever the precision of the training: neighbours lie close."""
+    with torch.autocast(descriptors.device.type, enabled=False):
+        return descriptors @ descriptors.T
 
 
 def _others(pairs: Tensor) -> Tensor:

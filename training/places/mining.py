@@ -61,16 +61,15 @@ class Miner:
     def group(self, anchor: int, rng: np.random.Generator) -> list[int]:
         """An anchor, its positives and its negatives."""
         config, positives = self._config, self.positives(anchor)
-        hard = config.kind == "hard"
         chosen = [anchor]
         for number in range(config.positives):
             # every other one of those that share least
-            pool = positives[: max(1, len(positives) // 2)] if hard and number % 2 else positives
+            pool = positives[: max(1, len(positives) // 2)] if number % 2 else positives
             chosen.append(int(rng.choice(pool)))
         others = np.flatnonzero(self.negatives(anchor))
         pools = [self.near_by_pose(anchor)[:_POOL], self.near_by_covisibility(anchor)[:_POOL]]
         for number in range(config.negatives):
-            near = pools[number % 2] if hard else others
+            near = pools[number % 2] if config.negatives_are == "hard" else others
             pool = near if len(near) else others
             chosen.append(int(rng.choice(pool if len(pool) else np.arange(len(self._views)))))
         return chosen
