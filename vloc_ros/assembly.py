@@ -69,6 +69,13 @@ def build_localizer(
     )
 
 
+def why_not_asked(config: LocalizerConfig, landmark_map: LandmarkMap, encoder: PlaceEncoder | None) -> str:
+    """Why an encoder that was given is not asked about a map; empty where it is, and where nobody wants it to be."""
+    if encoder is None or STUDENT in landmark_map.places or config.proposals.places not in ("auto", STUDENT):
+        return ""
+    return f"the encoder is not asked: the map {landmark_map.name} is not encoded by it; run `vloc map encode`"
+
+
 def _proposers(
     config: ProposalConfig,
     landmark_map: LandmarkMap,

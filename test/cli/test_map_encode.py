@@ -127,6 +127,15 @@ def test_a_map_that_is_not_encoded_is_one_line(
     assert "has the place indices none, expected student" in capsys.readouterr().err
 
 
+def test_an_encoder_that_is_not_asked_is_a_warning(
+    scene_folder: SceneFolder, encoded: Path, student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, warnings in ((scene_folder.map, 1), (encoded, 0)):
+        words = ("--images", scene_folder.images, "--camera", scene_folder.camera, "--out", tmp_path / f"results-{warnings}")
+        assert run("localize", "--map", folder, "--encoder", student, *words) == 0
+        assert capsys.readouterr().err.count("the encoder is not asked") == warnings
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

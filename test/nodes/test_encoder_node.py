@@ -11,6 +11,7 @@ from graphs import write_encoder
 from lifecycle_msgs.msg import Transition
 from nodes_world import Wall
 from plane_scene import poses
+from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
 from robot import Robot
 from ros_session import Ros
@@ -74,6 +75,12 @@ def test_a_map_that_another_encoder_made_is_not_swapped_in(ros: Ros, wall: Wall,
     ros.call(LoadMap, "map_server/load_map", LoadMap.Request(name="by_other"))
     faults.wait(lambda all_: any("the encoder has the hash" in s.message for m in all_ for s in m.status), "the reason")
     assert node.map_hash == map_hash(maps.by_student)
+
+
+def test_an_encoder_that_is_not_asked_is_a_warning(ros: Ros, wall: Wall, maps: Encoded) -> None:
+    said = ros.collect(Log, "/rosout")
+    Robot(ros, wall, encoder=str(maps.student)).activate()
+    said.wait(lambda all_: any("the encoder is not asked" in line.msg for line in all_), "the warning")
 
 
 def test_the_encoder_is_fixed_when_the_node_starts(ros: Ros, wall: Wall) -> None:

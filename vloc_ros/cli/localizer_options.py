@@ -47,7 +47,7 @@ def add_localizer_options(parser: argparse.ArgumentParser) -> None:
 
 def localizer_from(args: argparse.Namespace) -> Localizer:
     """The localizer that the options describe, calculating as the node does."""
-    from vloc_ros.assembly import build_localizer
+    from vloc_ros.assembly import build_localizer, why_not_asked
     from vloc_ros.footprint import one_blas_thread
     from vloc_ros.inference.encoder import read_encoder
     from vloc_ros.inference.recognizer import read_recognizer
@@ -58,12 +58,15 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
     if not landmark_map.metric:
         warning = "its scale is unknown: lengths are not metres; `vloc map align` gives it scale and frame"
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
+    encoder = read_encoder(args.encoder) if args.encoder else None
+    if warning := why_not_asked(config, landmark_map, encoder):
+        print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
     one_blas_thread()
     return build_localizer(
         config,
         landmark_map,
         recognizer=read_recognizer(args.recognizer) if args.recognizer else None,
-        encoder=read_encoder(args.encoder) if args.encoder else None,
+        encoder=encoder,
     )
 
 

@@ -24,7 +24,7 @@ from tf2_ros import Buffer
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
-from vloc_ros.assembly import build_localizer
+from vloc_ros.assembly import build_localizer, why_not_asked
 from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
@@ -193,6 +193,8 @@ class LocalizerNode(ManagedNode):
         self._outputs.forget()
         self._initial_pose.forget()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
+        if warning := why_not_asked(config, landmark_map, encoder):
+            self.get_logger().warning(warning)
 
     def _work(self) -> None:
         while (images := self._intake.take()) is not None:
