@@ -2,7 +2,8 @@
 
 What an image's details look like, whatever their order: VLAD over dense descriptors (Jégou et al. 2010; Torii et al.
 2015 find places at night by it), every part of which is learned further once it has begun from the images themselves.
-A transformer says how much each patch counts (Kim et al. 2017 reweight by context).
+A transformer says how much each patch counts (Kim et al. 2017 reweight by context), and adds what it says of the whole.
+Of few images it learns little: the residuals do most of the work.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _LOOKS = 60_000
 _CHANNELS = 3
 # colours beside gradients; more of them finds more by day and less at night
 _OF_COLOUR = 0.8
-# what the transformer says of the image as a whole counts so much beside its details, at first
+# of what the transformer says of the image as a whole, a vector of length 1, so much is added to the details at first
 _OF_WHOLE = 0.1
 
 

@@ -53,7 +53,7 @@ class TeacherEncoder(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
         self.heads = nn.ModuleList(nn.Linear(width, config.dimension) for width in widths)
         self.apply(_initialised)
-        # what lies where says how much a patch counts
+        # what lies where may say how much a patch counts
         self.residuals = dense_residuals(config, width=config.second_width)
         for parameter in (*self.classes, *self.places, self.structure.nothing):
             nn.init.trunc_normal_(parameter, std=_INIT_STD)
