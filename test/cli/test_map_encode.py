@@ -131,7 +131,14 @@ def test_an_encoder_that_is_not_asked_is_a_warning(
     scene_folder: SceneFolder, encoded: Path, student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for folder, warnings in ((scene_folder.map, 1), (encoded, 0)):
-        words = ("--images", scene_folder.images, "--camera", scene_folder.camera, "--out", tmp_path / f"results-{warnings}")
+        words = (
+            "--images",
+            scene_folder.images,
+            "--camera",
+            scene_folder.camera,
+            "--out",
+            tmp_path / f"results-{warnings}",
+        )
         assert run("localize", "--map", folder, "--encoder", student, *words) == 0
         assert capsys.readouterr().err.count("the encoder is not asked") == warnings
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +11,15 @@ import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
+import torch
 from places_world import TINY, tiny, wall_map, write_wall
 from safetensors.torch import save_file
 
+import training
 from training.places.checkpoints import checkpoint_hash, read_checkpoint
 from training.places.encoders import build_encoder, pretrained_hash
 from training.places.teacher import TeacherEncoder
+from training.runs import LAST
 from training.student import main
 from vloc_ros.core.errors import InputError
 from vloc_ros.inference.models import read_model
@@ -131,6 +136,19 @@ def test_a_map_is_not_written_over(
     assert "name an empty or new folder" in capsys.readouterr().err
     assert map_hash(folder) == hash_
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_two_processes_share_the_steps_of_one_run(places: list[Place], tmp_path: Path) -> None:
+    assert command(places[:1], tmp_path / "one", "--teacher", "none") == 0
+    asked = ["--map", places[0].map, "--images", places[0].images, "--out", tmp_path / "two", "--teacher", "none"]
+    more = ("--set", "fit.devices=2", "--set", "fit.accelerator=cpu")
+    words = [sys.executable, "-m", "training.student", *asked, *QUICK, *more]
+    done = subprocess.run(words, cwd=Path(training.__path__[0]).parent, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("written: ") == 1
+    steps = [torch.load(tmp_path / f"{name}.run" / LAST, weights_only=True)["global_step"] for name in ("one", "two")]
+    assert steps == [steps[0], steps[0] // 2]
+    assert read_model(tmp_path / "two", kind="place encoder").entry("training", "teacher") is None
 
 
 def test_a_baseline_is_trained_by_the_same_command(places: list[Place], tmp_path: Path) -> None:
