@@ -24,6 +24,8 @@ _QUICK_ITERATIONS = 1000
 _FEWEST_INLIERS = 8
 # when the leader of the rivals is refused, the next one is asked
 _RIVALS_VERIFIED = 2
+# a place that clearly leads one that was accepted has that for it: less of the image has to be found again
+_OF_A_LEADER = 0.7
 
 
 class Solver:
@@ -64,7 +66,9 @@ class Solver:
     def _won(self, answers: list[Answer], others: Sequence[Hypothesis], asked: Asked) -> LocalizationResult:
         """The answer that counts; a place that nobody answered from is asked when the image looks more like it."""
         verdict = self._contest.won(answers, others, asked)
-        more = [] if verdict.better is None else self._second_look(asked, verdict.better, answers[0])
+        more = []
+        if verdict.better:
+            more = self._second_look(asked, verdict.better, answers[0], enough=_OF_A_LEADER)
         if any(answer.result.ok for answer in more):
             verdict = self._contest.won([*answers, *more], others, asked)
         return verdict.result
@@ -101,11 +105,11 @@ class Solver:
                 result = self._verifier.verify(estimate, of_scene, asked.features, asked.query, part.name)
                 yield Answer(result, matches, part)
 
-    def _second_look(self, asked: Asked, hypothesis: Hypothesis, first: Answer) -> list[Answer]:
+    def _second_look(self, asked: Asked, hypothesis: Hypothesis, first: Answer, *, enough: float = 1.0) -> list[Answer]:
         """What too few distinct matches left open: is most of the image found again from the pose that they tell?
 
         Matches that a pose guides to agree with it, so verification as usual is not enough; and of a rig no view would
-        ever speak against it.
+        ever speak against it. `enough` is the part of `min_found_again` that has to be.
         """
         matches = hypothesis.sight.matches
         estimate = estimate_pose(self._pose, matches, asked.query) if len(asked.query.views) == 1 else None
@@ -113,7 +117,7 @@ class Solver:
             return []
         inliers = np.unique(matches.point_indices[estimate.inliers])
         found_again = Hypothesis.of(estimate.map_from_rig, inliers, asked.lookout, self._map).sight.found_again
-        if found_again < self._verifier.min_found_again:
+        if found_again < enough * self._verifier.min_found_again:
             return []
         result = self._verifier.verify(estimate, matches, asked.features, asked.query, first.part.name)
         return [Answer(result, first.matches, first.part)]
