@@ -29,7 +29,7 @@ def place_encoders(figures: dict[str, Figures]) -> str:
         "centres of NetVLAD; of students and teachers the residuals of dense gradients and colours, whose projection begins from "
         "the labels of 100 batches. So there are two more rows: the student as it begins, and its transformer alone "
         "(`network.residuals=0`). VLAD-SIFT is reduced by the principal components of the map's own images: N of them keep N-1 "
-        "numbers at most, by which nothing is lost, of VLAD or of any descriptor. `python -m training.student --map MAP "
+        "numbers at most, which is all that there is once their mean is taken off. `python -m training.student --map MAP "
         "--images DIR --model MODEL --set fit.epochs=N --teacher TEACHER` (or `none`), VLAD-SIFT is the map's own. "
         "`python -m training.places_scores --encoder MODEL --map MAP --images DIR --queries DIR --poses TUM --camera YAML`, then "
         "`vloc map encode MAP --model MODEL --images DIR` and `vloc evaluate --encoder MODEL --set proposals.places=student "
