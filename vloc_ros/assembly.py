@@ -70,8 +70,8 @@ def build_localizer(
 
 
 def why_not_asked(config: LocalizerConfig, landmark_map: LandmarkMap, encoder: PlaceEncoder | None) -> str:
-    """Why an encoder that was given is not asked about a map; empty where it is, and where nobody wants it to be."""
-    if encoder is None or STUDENT in landmark_map.places or config.proposals.places not in ("auto", STUDENT):
+    """Why a localizer that could be built does not ask an encoder; empty where it does, or is told not to."""
+    if encoder is None or STUDENT in landmark_map.places or config.proposals.places != "auto":
         return ""
     return f"the encoder is not asked: the map {landmark_map.name} is not encoded by it; run `vloc map encode`"
 

@@ -124,7 +124,9 @@ def test_a_map_that_is_not_encoded_is_one_line(
     scene_folder: SceneFolder, student: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(scene_folder, scene_folder.map, "--encoder", student) == 1
-    assert "has the place indices none, expected student" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "has the place indices none, expected student" in error
+    assert error.count("\n") == 1
 
 
 def test_an_encoder_that_is_not_asked_is_a_warning(

@@ -13,7 +13,7 @@ from nodes_world import Wall
 from plane_scene import poses
 from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
-from robot import Robot
+from robot import LATCHED, Robot
 from ros_session import Ros
 
 from vloc_msgs.msg import LocalizationStatus
@@ -78,7 +78,7 @@ def test_a_map_that_another_encoder_made_is_not_swapped_in(ros: Ros, wall: Wall,
 
 
 def test_an_encoder_that_is_not_asked_is_a_warning(ros: Ros, wall: Wall, maps: Encoded) -> None:
-    said = ros.collect(Log, "/rosout")
+    said = ros.collect(Log, "/rosout", LATCHED)
     Robot(ros, wall, encoder=str(maps.student)).activate()
     said.wait(lambda all_: any("the encoder is not asked" in line.msg for line in all_), "the warning")
 

@@ -13,9 +13,9 @@ _GAINS = (
 )
 _SCORED = (
     "P@K is hits among the first K over min(K, number of positives), R@K the share of queries with a hit among them; bytes "
-    "are those of an image in the map, one for each number; ranked are the numbers before they are rounded to it. alone: queries localized within the limits where nothing else "
-    "says where in the map to search. A teacher sees which 3D points an image shows, which no robot can tell it: it is a "
-    "bound, and is not asked."
+    "are those of an image in the map, one for each number; ranked are the numbers before they are rounded to it. alone: "
+    "queries localized within the limits where nothing else says where in the map to search. A teacher sees which 3D points "
+    "an image shows, which no robot can tell it: it is a bound, and is not asked."
 )
 
 

@@ -58,16 +58,17 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
     if not landmark_map.metric:
         warning = "its scale is unknown: lengths are not metres; `vloc map align` gives it scale and frame"
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
-    encoder = read_encoder(args.encoder) if args.encoder else None
-    if warning := why_not_asked(config, landmark_map, encoder):
-        print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
     one_blas_thread()
-    return build_localizer(
+    encoder = read_encoder(args.encoder) if args.encoder else None
+    localizer = build_localizer(
         config,
         landmark_map,
         recognizer=read_recognizer(args.recognizer) if args.recognizer else None,
         encoder=encoder,
     )
+    if warning := why_not_asked(config, landmark_map, encoder):
+        print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
+    return localizer
 
 
 def config_from(args: argparse.Namespace) -> LocalizerConfig:

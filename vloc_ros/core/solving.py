@@ -66,9 +66,8 @@ class Solver:
     def _won(self, answers: list[Answer], others: Sequence[Hypothesis], asked: Asked) -> LocalizationResult:
         """The answer that counts; a place that nobody answered from is asked when the image looks more like it."""
         verdict = self._contest.won(answers, others, asked)
-        more = []
-        if verdict.better:
-            more = self._second_look(asked, verdict.better, answers[0], enough=_OF_A_LEADER)
+        better = verdict.better
+        more = self._second_look(asked, better, answers[0], enough=_OF_A_LEADER) if better else []
         if any(answer.result.ok for answer in more):
             verdict = self._contest.won([*answers, *more], others, asked)
         return verdict.result
