@@ -32,7 +32,7 @@ def recognizer(figures: dict[str, Figures]) -> str:
     ]
     text = (
         "## Recognised landmarks\n\n"
-        f"`python -m training.recognizer --map REDKITCHEN --images map/images --out MODEL`: the preset small on two cores{took}, "
+        f"`python -m training.recognizer --map REDKITCHEN --images map/images --out MODEL`: the preset small{took}, "
         f"{f['model_bytes'] / 1e6:.2f} MB for {f['landmarks']} landmarks in {f['coarse']} coarse ones. `python -m "
         f"training.recognizer_scores --model MODEL --map REDKITCHEN --images query/images --poses query/poses_tum.txt --camera "
         f"camera_info.yaml` on the {shares['images']} queries: of keypoints that show a landmark {shares['top1']:.1%} name it "
