@@ -72,7 +72,7 @@ def counted(name: str, build: Callable[[], nn.Module], size: tuple[int, int]) ->
         model, images = build().eval(), torch.zeros(1, 3, *size)
         structure = torch.zeros(1, (size[0] // FINE_PATCH_PX) * (size[1] // FINE_PATCH_PX), NUMBERS)
         with torch.no_grad(), FlopCounterMode(display=False) as flops:
-            answer = embedded(model, images, structure)
+            answer = embedded(model, images, structure).descriptors
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return Cost(name, *size, answer.shape[1], parameters / 1e6, flops.get_total_flops() / 2e9)
 

@@ -17,7 +17,7 @@ from vloc_ros.core.proposals import Proposal
 from vloc_ros.core.query import Query, View
 from vloc_ros.core.registration import estimate_pose
 from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.core.verification import Consistency, Verifier
+from vloc_ros.core.verification import Consistency, Verifier, expected_points
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 
@@ -50,6 +50,16 @@ def test_all_of_the_map_agrees_with_a_true_pose(scene: SyntheticScene) -> None:
     assert found.coverage == pytest.approx(1.0, abs=0.05)
     assert found.explained == pytest.approx(1.0, abs=0.02)
     assert found.spread > 0.6
+
+
+def test_nothing_is_expected_of_keyframes_that_share_no_point_with_the_inliers(scene: SyntheticScene) -> None:
+    landmark_map = scene.landmark_map
+    keyframes = landmark_map.keyframes
+    some = keyframes.visible(0)[:5]
+    sharing = np.flatnonzero(landmark_map.seen_by(some))
+    expected = expected_points(landmark_map, some, keyframes=len(keyframes))
+    assert len(sharing) < len(keyframes)
+    assert set(expected) == {int(point) for k in sharing for point in keyframes.visible(int(k))}
 
 
 def test_inliers_in_one_corner_neither_cover_nor_span_nor_explain(scene: SyntheticScene) -> None:

@@ -21,7 +21,7 @@ from training.places.baselines import NetVlad, PooledEncoder
 from training.places.checkpoints import MANIFEST, WEIGHTS, read_checkpoint, write_checkpoint
 from training.places.config import MODELS, PlacesConfig
 from training.places.data import EpochBatches, Examples, Images
-from training.places.encoders import build_encoder
+from training.places.encoders import build_encoder, embedded
 from training.places.fitting import Start, Trained, describe, start_from_images, train
 from training.places.labels import overlap_of
 from training.places.mining import Miner
@@ -120,6 +120,21 @@ def test_a_student_follows_its_teacher(wall: Wall, tmp_path: Path) -> None:
     other = build_encoder(tiny("network.size=60", model="teacher"), extent_m=3.0)
     with pytest.raises(InputError, match=r"the teacher takes images of \(60, 60\), expected \(48, 48\)"):
         fitted(wall, tmp_path / "other", start=Start(other))
+
+
+def test_a_student_lets_patches_count_as_its_teacher_does(wall: Wall, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    teacher = build_encoder(tiny(model="teacher"), extent_m=3.0).eval()
+    assert teacher.residuals is not None
+    torch.nn.init.constant_(teacher.residuals.counting.bias, -2.0)  # hardly at all
+    odds = []
+    for weight in (0.0, 1.0):
+        trained = fitted(wall, tmp_path / str(weight), f"loss.patches={weight}", start=Start(teacher))
+        with torch.no_grad():
+            found = embedded(trained.encoder, torch.zeros(1, 3, 48, 48), torch.zeros(1, 16, 5))
+        assert found.counted is not None
+        odds.append(float(found.counted.mean()))
+    assert odds[1] < odds[0] - 0.01
 
 
 @pytest.mark.parametrize("model", ["teacher", "student"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from training.places.config import MiningConfig
-from training.places.loss import contrastive, counted_pairs, distances, listed, transfer
+from training.places.loss import contrastive, counted_pairs, distances, listed, transfer, transfer_of_patches
 
 
 def on_circle(*degrees: float) -> torch.Tensor:
@@ -95,6 +97,20 @@ def test_transfer_by_hand() -> None:
         total += float((p * np.log(p / q)).sum())
     assert float(transfer(student, teacher, sigma=sigma)) == pytest.approx(total / 3, rel=1e-4)
     assert float(transfer(teacher, teacher, sigma=sigma)) == pytest.approx(0, abs=1e-6)
+
+
+def test_transfer_of_patches_by_hand() -> None:
+    """Of a patch that counts with p and by the student with q: p log(p / q) + (1 - p) log((1 - p) / (1 - q))."""
+    teacher, student = torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 2.0]], requires_grad=True)
+    q = 1 / (1 + math.exp(-1.0))
+    expected = (0.5 * math.log(0.5 / q) + 0.5 * math.log(0.5 / (1 - q))) / 2
+    found = transfer_of_patches(student, teacher)
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    found.backward()
+    assert student.grad is not None
+    assert student.grad[0, 0] > 0
+    assert student.grad[0, 1] == pytest.approx(0, abs=1e-7)
+    assert float(transfer_of_patches(teacher, teacher)) == pytest.approx(0, abs=1e-7)
 
 
 def test_transfer_knows_no_turn_of_all() -> None:

@@ -121,7 +121,7 @@ def test_the_student_of_base_is_crossvit_ti() -> None:
 @pytest.mark.parametrize("model", ["teacher", "student", "resnet18-gem", "resnet18-netvlad"])
 def test_descriptors_have_length_one_and_every_weight_learns(model: str, more: tuple[str, ...]) -> None:
     encoder = build_encoder(tiny(*more, model=model), extent_m=10.0)
-    descriptors = embedded(encoder, torch.randn(3, 3, 48, 48), seen(3, 4).float())
+    descriptors = embedded(encoder, torch.randn(3, 3, 48, 48), seen(3, 4).float()).descriptors
     assert descriptors.shape == (3, encoder.dimension)
     assert torch.allclose(descriptors.norm(dim=1), torch.ones(3), atol=1e-5)
     (descriptors * torch.randn_like(descriptors)).sum().backward()
@@ -196,19 +196,17 @@ def test_what_light_of_one_colour_adds_to_a_whole_image_is_no_colour_of_it() -> 
 def test_a_patch_that_does_not_count_adds_nothing() -> None:
     dense, images = _dense(), _pictures(1, seed=3)
     with torch.no_grad():
-        dense.counting.weight[0, 0] = 50.0
-        patches = torch.zeros(1, 16, 6)
-        patches[..., 0] = -1.0  # sigmoid(-50): nothing
-        patches[0, 5, 0] = 1.0  # the second of the second row
-        one = dense.residuals(images, patches)
+        counted = torch.full((1, 16), -50.0)
+        counted[0, 5] = 50.0  # the second of the second row
+        one = dense.residuals(images, counted)
         elsewhere = images.clone()
         # out of reach of the windows about that patch; the image's mean colour, which counts everywhere, stays
         elsewhere[..., 36:, 36:] = images[..., 36:, 36:].flip(-1)
-        assert torch.allclose(one, dense.residuals(elsewhere, patches), atol=1e-5)
+        assert torch.allclose(one, dense.residuals(elsewhere, counted), atol=1e-5)
         nearby = images.clone()
         nearby[..., 12:24, 12:24] = 0.0
-        assert not torch.allclose(one, dense.residuals(nearby, patches), atol=1e-2)
-        alike = dense.residuals(images, torch.zeros(1, 16, 6))
+        assert not torch.allclose(one, dense.residuals(nearby, counted), atol=1e-2)
+        alike = dense.residuals(images, torch.zeros(1, 16))
         assert torch.allclose(alike, dense.residuals(images), atol=1e-6)
 
 

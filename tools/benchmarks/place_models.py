@@ -19,15 +19,27 @@ from vloc_ros.storage.maps import map_hash
 Source = tuple[Path, Path]
 PRESET = "small"
 # what decides, beside the configuration, what is learned and exported; how that is scored does not
-_PARTS = (
-    *("baselines", "checkpoints", "config", "crossvit", "data", "encoders", "export", "fitting", "labels", "loss"),
-    *("mining", "patches", "residuals", "structure", "teacher", "views"),
-)
-LEARNING = (
-    *("training/student.py", "training/runs.py", "training/rotary.py", "training/onnx_files.py"),
-    *(f"training/places/{part}.py" for part in _PARTS),
+_OF_ALL = (
+    *("training/student.py", "training/runs.py", "training/onnx_files.py"),
+    *(f"training/places/{part}.py" for part in ("baselines", "checkpoints", "config", "data", "encoders", "export")),
+    *(f"training/places/{part}.py" for part in ("fitting", "labels", "loss", "mining", "structure", "views")),
     *("vloc_ros/inference/preprocessing.py", "vloc_ros/simulation/lighting.py"),
 )
+_OF_STUDENTS = tuple(f"training/places/{part}.py" for part in ("crossvit", "patches", "residuals"))
+_OF_TEACHERS = (*_OF_STUDENTS, "training/places/teacher.py", "training/rotary.py")
+
+
+def learning(model: str) -> tuple[str, ...]:
+    """The files that decide what a model of this kind learns."""
+    match model:
+        case "teacher":
+            return (*_OF_ALL, *_OF_TEACHERS)
+        case "student":
+            return (*_OF_ALL, *_OF_STUDENTS)
+        case _:
+            return _OF_ALL
+
+
 _LAST = "last.ckpt"
 
 
@@ -58,7 +70,7 @@ class Recipe:
                 "maps": [map_hash(folder) for folder, _ in self.sources],
                 "config": asdict(chosen_config(PRESET, self.settings, model=self.model)),
                 "teacher": self.teacher.fingerprint() if self.teacher else None,
-                "code": source_hash(*LEARNING),
+                "code": source_hash(*learning(self.model)),
             }
         )
 

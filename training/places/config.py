@@ -109,6 +109,9 @@ class LossConfig(Checked):
     margin: float = parameter(0.5, "distance beyond which images that share nothing are left alone", low=0.01, high=2.0)
     listed: float = parameter(0.1, "weight of who shares most with whom in a batch", low=0.0, high=1000.0)
     transfer: float = parameter(1.0, "weight of what the teacher says beside the labels", low=0.0, high=1000.0)
+    patches: float = parameter(
+        1.0, "weight of how much the teacher lets each patch of residuals count", low=0.0, high=1000.0
+    )
     sigma: float = parameter(0.2, "width of the Gaussian kernel over distances of descriptors", low=0.01, high=10.0)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.places.config import COARSE_PATCH_PX, FINE_PATCH_PX, CrossVitConfig
 from training.places.patches import GradientPatches
-from training.places.residuals import dense_residuals, described
+from training.places.residuals import Embedded, dense_residuals, described
 
 _MLP = (4.0, 4.0, 1.0)
 
@@ -54,6 +54,10 @@ class StudentEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, D) L2-normalised descriptors of (B, 3, H, W) images."""
+        return self.embed(images).descriptors
+
+    def embed(self, images: Tensor) -> Embedded:
+        """Descriptors of (B, 3, H, W) images, and how much each patch counts."""
         branches = self.network.forward_features(images)
         whole = self.network.forward_head(branches)
         return described(self.residuals, images, branches[0][:, 1:], whole)

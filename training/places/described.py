@@ -95,7 +95,7 @@ def _of_weights(folder: Path) -> Describe:
         for i in range(len(views)):
             start = time.perf_counter()
             image, structure = (torch.from_numpy(part)[None] for part in examples.unchanged(i))
-            rows.append(embedded(encoder, image, structure)[0].numpy())
+            rows.append(embedded(encoder, image, structure).descriptors[0].numpy())
             times_ms.append((time.perf_counter() - start) * 1e3)
         return np.stack(rows), float(np.median(times_ms))
 

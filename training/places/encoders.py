@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from training.places.baselines import PooledEncoder
 from training.places.config import PlacesConfig
 from training.places.crossvit import StudentEncoder
+from training.places.residuals import Embedded
 from training.places.teacher import TeacherEncoder
 from vloc_ros.core.errors import InputError
 
@@ -34,9 +35,15 @@ def build_encoder(config: PlacesConfig, *, extent_m: float) -> Encoder:
             return PooledEncoder(config.convolution, "netvlad")
 
 
-def embedded(encoder: nn.Module, images: Tensor, structure: Tensor) -> Tensor:
-    """(B, D) descriptors by whichever encoder."""
-    return encoder(images, structure) if isinstance(encoder, TeacherEncoder) else encoder(images)
+def embedded(encoder: nn.Module, images: Tensor, structure: Tensor) -> Embedded:
+    """Descriptors by whichever encoder, and how much each patch counts."""
+    match encoder:
+        case TeacherEncoder():
+            return encoder.embed(images, structure)
+        case StudentEncoder():
+            return encoder.embed(images)
+        case _:
+            return Embedded(encoder(images))
 
 
 def start_from_pretrained(encoder: Encoder, path: Path | None = None) -> int:

@@ -27,9 +27,10 @@ from training.places.crossvit import StudentEncoder
 from training.places.data import Batch, Batches, EpochBatches, Examples, Images, training_batches
 from training.places.encoders import Encoder, build_encoder, embedded, start_from_pretrained
 from training.places.labels import overlap_of
-from training.places.loss import contrastive, counted_pairs, listed, transfer
+from training.places.loss import contrastive, counted_pairs, listed, transfer, transfer_of_patches
 from training.places.mining import Miner
 from training.places.ranking import RankingScores, ranking_scores
+from training.places.residuals import Embedded
 from training.places.teacher import TeacherEncoder
 from training.places.truth import sharing
 from training.places.views import Views
@@ -194,23 +195,25 @@ class _Fit(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The loss of a batch."""
-        descriptors = embedded(self.encoder, batch.images, batch.structure)
-        losses = self._losses(descriptors, batch, self._config.loss)
+        losses = self._losses(embedded(self.encoder, batch.images, batch.structure), batch, self._config.loss)
         count = len(batch.images)
         self.log_dict({f"loss/{name}": value for name, value in losses.items()}, batch_size=count)
         total = torch.stack(list(losses.values())).sum()
         self.log("loss", total, prog_bar=True, batch_size=count)
         return total
 
-    def _losses(self, descriptors: Tensor, batch: Batch, loss: LossConfig) -> dict[str, Tensor]:
+    def _losses(self, found: Embedded, batch: Batch, loss: LossConfig) -> dict[str, Tensor]:
+        descriptors = found.descriptors
         pairs = counted_pairs(descriptors, batch.shared, batch.apart, self._config.mining, self._drawing)
         losses = {"contrastive": contrastive(descriptors, batch.share, pairs, margin=loss.margin)}
         if loss.listed:
             losses["listed"] = loss.listed * listed(descriptors, batch.share, sigma=loss.sigma)
         for teacher in self._teacher:
             with torch.no_grad():
-                known = teacher(batch.images, batch.structure)
-            losses["transfer"] = loss.transfer * transfer(descriptors, known, sigma=loss.sigma)
+                known = teacher.embed(batch.images, batch.structure)
+            losses["transfer"] = loss.transfer * transfer(descriptors, known.descriptors, sigma=loss.sigma)
+            if found.counted is not None and known.counted is not None:
+                losses["patches"] = loss.patches * transfer_of_patches(found.counted, known.counted)
         return losses
 
     def on_train_epoch_end(self) -> None:
@@ -250,7 +253,7 @@ def describe(encoder: Encoder, examples: Examples) -> Array:
     for first in range(0, len(examples.views), _AT_ONCE):
         made = [examples.unchanged(i) for i in range(first, min(first + _AT_ONCE, len(examples.views)))]
         images, structure = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*made, strict=True))
-        found.append(embedded(encoder, images, structure).float().cpu().numpy())
+        found.append(embedded(encoder, images, structure).descriptors.float().cpu().numpy())
     encoder.train(training)
     return np.concatenate(found)
 

@@ -89,6 +89,21 @@ def transfer(student: Tensor, teacher: Tensor, *, sigma: float) -> Tensor:
     return F.kl_div(ours, theirs, reduction="sum", log_target=True) / len(student)
 
 
+def transfer_of_patches(student: Tensor, teacher: Tensor) -> Tensor:
+    """How otherwise the student lets patches count: KL(teacher ‖ student) of counting or not, the mean over patches.
+
+    Zagoruyko and Komodakis (2017) transfer where a teacher looks, too; ours knows where there is structure to be found
+    again.
+
+    Args:
+        student: (B, G) logits.
+        teacher: (B, G) logits.
+    """
+    wanted = teacher.float().sigmoid()
+    found = F.binary_cross_entropy_with_logits(student.float(), wanted)
+    return found - F.binary_cross_entropy_with_logits(teacher.float(), wanted)
+
+
 def _likelihoods(descriptors: Tensor, sigma: float) -> Tensor:
     """(B, B - 1) log p(j | i)."""
     return _others((2 * _likeness(descriptors) - 2) / (2 * sigma**2)).log_softmax(dim=1)

@@ -67,9 +67,11 @@ class Miner:
             pool = positives[: max(1, len(positives) // 2)] if number % 2 else positives
             chosen.append(int(rng.choice(pool)))
         others = np.flatnonzero(self.negatives(anchor))
-        pools = [self.near_by_pose(anchor)[:_POOL], self.near_by_covisibility(anchor)[:_POOL]]
+        pools = [others]
+        if config.negatives_are == "hard":
+            pools = [self.near_by_pose(anchor)[:_POOL], self.near_by_covisibility(anchor)[:_POOL]]
         for number in range(config.negatives):
-            near = pools[number % 2] if config.negatives_are == "hard" else others
+            near = pools[number % len(pools)]
             pool = near if len(near) else others
             chosen.append(int(rng.choice(pool if len(pool) else np.arange(len(self._views)))))
         return chosen

@@ -9,6 +9,7 @@ Of few images it learns little: the residuals do most of the work.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +33,18 @@ _OF_COLOUR = 0.8
 _OF_WHOLE = 0.1
 
 
+class Embedded(NamedTuple):
+    """What an encoder makes of images.
+
+    Attributes:
+        descriptors: (B, D) L2-normalised.
+        counted: (B, G * G) logits of how much the patches count; None where they all count alike.
+    """
+
+    descriptors: Tensor
+    counted: Tensor | None = None
+
+
 class DenseResiduals(nn.Module):
     """Images, and what a transformer makes of them, to descriptors."""
 
@@ -48,21 +61,24 @@ class DenseResiduals(nn.Module):
         for zero in (self.counting.weight, self.counting.bias):
             nn.init.zeros_(zero)
 
-    def forward(self, images: Tensor, patches: Tensor, whole: Tensor) -> Tensor:
-        """(B, D) L2-normalised.
+    def forward(self, images: Tensor, patches: Tensor, whole: Tensor) -> Embedded:
+        """Descriptors, and how much each patch counts.
 
         Args:
             images: (B, 3, H, W).
             patches: (B, G * G, width) tokens, row by row.
             whole: (B, D) what the transformer says of the image.
         """
-        details = self.projected(self.residuals(images, patches))
-        return F.normalize(details.float() + self.of_whole * F.normalize(whole.float(), dim=-1), dim=-1)
+        counted = self.counting(patches)[..., 0]
+        details = self.projected(self.residuals(images, counted))
+        return Embedded(
+            F.normalize(details.float() + self.of_whole * F.normalize(whole.float(), dim=-1), dim=-1), counted
+        )
 
-    def residuals(self, images: Tensor, patches: Tensor | None = None) -> Tensor:
-        """(B, K * 32) of length 1, before they are projected; without patches all count alike."""
+    def residuals(self, images: Tensor, counted: Tensor | None = None) -> Tensor:
+        """(B, K * 32) of length 1, before they are projected; without what is counted all patches count alike."""
         looks = self.looks(self.cells_of(images))
-        return F.normalize(self.pool(looks, None if patches is None else self._counted(patches)), dim=-1)
+        return F.normalize(self.pool(looks, None if counted is None else self._around_cells(counted)), dim=-1)
 
     def cells_of(self, images: Tensor) -> Tensor:
         """(B, 8 + 3, h, w): gradients in cells, as parts of what there is around them, and colours.
@@ -77,9 +93,9 @@ class DenseResiduals(nn.Module):
         colours = colours - colours.mean(dim=(2, 3), keepdim=True)
         return torch.cat([directed, _OF_COLOUR * colours], dim=1)
 
-    def _counted(self, patches: Tensor) -> Tensor:
+    def _around_cells(self, counted: Tensor) -> Tensor:
         """(B, 1, h - 2, w - 2) how much what lies around each cell counts, by the patch that it lies in."""
-        counts = (2 * self.counting(patches).sigmoid()).view(-1, 1, self.grid, self.grid)
+        counts = (2 * counted.sigmoid()).view(-1, 1, self.grid, self.grid)
         counts = counts.repeat_interleave(self.cells, dim=2).repeat_interleave(self.cells, dim=3)
         return counts[:, :, 1:-1, 1:-1]
 
@@ -143,6 +159,9 @@ def dense_residuals(config: CrossVitConfig, *, width: int) -> DenseResiduals | N
     )
 
 
-def described(residuals: DenseResiduals | None, images: Tensor, patches: Tensor, whole: Tensor) -> Tensor:
-    """(B, D) L2-normalised, see `DenseResiduals.forward`; what the transformer says alone where there are none."""
-    return F.normalize(whole.float(), dim=-1) if residuals is None else residuals(images, patches, whole)
+def described(residuals: DenseResiduals | None, images: Tensor, patches: Tensor, whole: Tensor) -> Embedded:
+    """See `DenseResiduals.forward`; what the transformer says alone where there are none."""
+    if residuals is None:
+        return Embedded(F.normalize(whole.float(), dim=-1))
+    embedded: Embedded = residuals(images, patches, whole)
+    return embedded

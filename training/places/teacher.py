@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from training.places.config import FINE_PATCH_PX, CrossVitConfig, SpatialConfig
 from training.places.crossvit import gathered
 from training.places.patches import patch_tokens
-from training.places.residuals import dense_residuals, described
+from training.places.residuals import Embedded, dense_residuals, described
 from training.places.structure import NUMBERS
 from training.rotary import rotated
 
@@ -65,6 +65,10 @@ class TeacherEncoder(nn.Module):
             images: (B, 3, H, W).
             structure: (B, grid * grid, 5) of every patch, see `structure_tokens`.
         """
+        return self.embed(images, structure).descriptors
+
+    def embed(self, images: Tensor, structure: Tensor) -> Embedded:
+        """Descriptors, and how much each patch counts; of the same as `forward`."""
         looks = [patches(images) for patches in self.patches]
         branches = [
             torch.cat([of_class.expand(tokens.shape[0], -1, -1), tokens], dim=1) + place

@@ -21,6 +21,7 @@ from vloc_ros.core.proposals import Neighbours
 from vloc_ros.core.query import Query
 from vloc_ros.core.registration import agreeing, find_pose
 from vloc_ros.core.result import LocalizationResult
+from vloc_ros.core.runs import distinct
 
 # neighbours as near in descriptor space as this part of those that the accepted pose explains
 _LIKE_PERCENTILE = 90.0
@@ -60,7 +61,7 @@ def rivals_of(
     if not near.any():
         return
     farthest = float(np.percentile(pairs.distances[near], _LIKE_PERCENTILE))
-    needed = _SHARE * len(np.unique(pairs.keypoints[near & (pairs.distances <= farthest)]))
+    needed = _SHARE * len(distinct(pairs.keypoints[near & (pairs.distances <= farthest)]))
     taken = [(accepted.frame_id, accepted.map_from_rig), *known]
     for scene in landmark_map.scenes:
         pairs = _Pairs.in_scene(scene, neighbours, landmark_map)
@@ -76,7 +77,7 @@ def _rivals_among(
         pairs = pairs.only(~agreeing(other, pose, pairs.matches, query))
     rest = pairs
     for _ in range(_PLACES_TRIED):
-        if len(np.unique(rest.keypoints)) < _OF_ONE_KEYFRAME * needed:
+        if len(distinct(rest.keypoints)) < _OF_ONE_KEYFRAME * needed:
             return
         seen = rest.seen_together()
         together = rest.only(seen).nearest()
@@ -87,7 +88,7 @@ def _rivals_among(
         if found and all(is_elsewhere(found, other) for other in taken):
             fitting = pairs.only(agreeing(found, pose, pairs.matches, query)).nearest()
             if len(fitting.keypoints) >= needed:
-                yield found, np.unique(fitting.points)
+                yield found, distinct(fitting.points)
         rest = rest.only(~seen)
 
 

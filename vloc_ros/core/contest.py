@@ -27,6 +27,7 @@ from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.proposals import Proposal
 from vloc_ros.core.registration import agreeing, find_pose
 from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.runs import distinct
 from vloc_ros.core.sight import Lookout, Sight
 from vloc_ros.core.verification import expected_points
 
@@ -134,7 +135,7 @@ class Contest:
         found = find_pose(self._pose, matches, asked.query)
         if found is None:
             return rough
-        inliers = np.unique(matches.point_indices[agreeing(found, self._pose, matches, asked.query)])
+        inliers = distinct(matches.point_indices[agreeing(found, self._pose, matches, asked.query)])
         return Hypothesis.of(found, inliers, asked.lookout, self._map) if len(inliers) else rough
 
     def _unless_rivalled(self, result: LocalizationResult, others: Iterable[Hypothesis], lookout: Lookout) -> Verdict:
@@ -159,4 +160,4 @@ class Contest:
 
     def _hypothesis(self, result: LocalizationResult, lookout: Lookout) -> Hypothesis:
         assert result.map_from_rig is not None
-        return Hypothesis.of(result.map_from_rig, np.unique(result.inlier_points), lookout, self._map)
+        return Hypothesis.of(result.map_from_rig, distinct(result.inlier_points), lookout, self._map)

@@ -10,7 +10,7 @@ import numpy as np
 
 from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.pose import Array
-from vloc_ros.core.runs import runs
+from vloc_ros.core.runs import distinct, runs
 
 _COVERED = 0.9
 _LEAST_GAIN = 0.01
@@ -30,12 +30,12 @@ def reference_keyframes(landmark_map: LandmarkMap) -> Array:
     order = np.argsort(coarse, kind="stable")
     ends = np.searchsorted(coarse[order], np.arange(landmark_map.landmarks.coarse_count + 1))
     covers = [_cover(keyframe[order[a:b]], point[order[a:b]]) for a, b in pairwise(ends)]
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *covers]))
+    return distinct(np.concatenate([np.zeros(0, np.int64), *covers]))
 
 
 def _cover(keyframe: Array, point: Array) -> Array:
     """Keyframes that cover the points, of (O,) observations of one landmark."""
-    count = len(np.unique(point))
+    count = len(distinct(point))
     left, taken = np.ones(len(point), bool), list[int]()
     while left.any() and len(taken) < _MOST_PER_LANDMARK:
         gains = np.bincount(keyframe[left])
@@ -44,7 +44,7 @@ def _cover(keyframe: Array, point: Array) -> Array:
             break
         taken.append(best)
         left &= ~np.isin(point, point[keyframe == best])
-        if len(np.unique(point[left])) <= (1.0 - _COVERED) * count:
+        if len(distinct(point[left])) <= (1.0 - _COVERED) * count:
             break
     return np.array(taken, np.int64)
 

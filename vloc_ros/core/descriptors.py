@@ -68,4 +68,7 @@ class DescriptorCodec:
 
     def decode(self, codes: Array) -> Array:
         """(N, d) uint8 codes to (N, d) float32 in the space of `project`."""
-        return np.asarray((codes.astype(np.float32) - np.float32(_LEVELS / 2)) * np.float32(self.step))
+        values = codes.astype(np.float32)
+        values -= np.float32(_LEVELS / 2)
+        values *= np.float32(self.step)
+        return np.asarray(values)

@@ -14,6 +14,7 @@ from vloc_ros.core.landmark_map import LandmarkMap, PlaceIndex
 from vloc_ros.core.pose import Array
 from vloc_ros.core.proposals import Proposal
 from vloc_ros.core.query import Query
+from vloc_ros.core.runs import distinct
 from vloc_ros.core.vocabulary import Vocabulary
 
 # names of place indices of a map
@@ -123,4 +124,4 @@ def _seen_by(landmark_map: LandmarkMap, keyframes: Array, name: str) -> Iterator
     """The union of what keyframes saw; nothing where none was found."""
     seen = [landmark_map.keyframes.visible(int(k)) for k in keyframes]
     if seen:
-        yield Proposal(name, np.unique(np.concatenate(seen)).astype(np.int64))
+        yield Proposal(name, distinct(np.concatenate(seen)).astype(np.int64))

@@ -18,7 +18,7 @@ from vloc_ros.core.landmark_map import LandmarkMap
 from vloc_ros.core.matching import Matches
 from vloc_ros.core.pose import Array, Pose
 from vloc_ros.core.query import Query, View
-from vloc_ros.core.runs import runs
+from vloc_ros.core.runs import distinct, runs
 
 # a point is confirmed by a keypoint so near to where it should be, and so much alike; what looks like it is taken from
 # a smaller circle, since a rough pose has to find matches and a good one to be told from another
@@ -103,21 +103,30 @@ class Lookout:
         inside = view.camera.contains(pixels)
         pixels, points = pixels[inside], points[inside]
         row, keypoint = self._cells[number].near(pixels)
-        off = np.linalg.norm(pixels[row] - self._xy[number][keypoint], axis=1)
-        row, keypoint, off = row[near := off < _NEAR_PX], keypoint[near], off[near]
-        unlike = np.linalg.norm(self._map.descriptors_of(points[row]) - self._described[number][keypoint], axis=1)
-        regions, likeness = _regions(pixels, view), np.zeros(len(points))
-        close = off < _LIKE_WITHIN_PX
-        np.maximum.at(likeness, row[close], np.exp(-((unlike[close] / _ALIKE) ** 2)))
+        off = _squares(pixels[row] - self._xy[number][keypoint])
+        row, keypoint, off = row[near := off < _NEAR_PX**2], keypoint[near], off[near]
+        apart = self._map.descriptors_of(points[row])
+        apart -= self._described[number][keypoint]
+        unlike = np.sqrt(_squares(apart))
+        regions, most_alike = _regions(pixels, view), np.full(len(points), np.inf)
+        close = np.flatnonzero(off < _LIKE_WITHIN_PX**2)
+        close = close[np.argsort(-unlike[close])]
+        most_alike[row[close]] = unlike[close]  # of each row the last one stays
+        likeness = np.exp(-((most_alike / _ALIKE) ** 2))
         alike = np.flatnonzero(unlike < _ALIKE)
         alike = alike[np.argsort(unlike[alike], kind="stable")]
         row, keypoint = row[alike], keypoint[alike]
         size, often = _GRID[0] * _GRID[1], self._map.observations_of(points)
         expected = np.bincount(regions, minlength=size)
-        confirmed = np.bincount(regions[np.unique(row)], minlength=size)
+        confirmed = np.bincount(regions[distinct(row)], minlength=size)
         weights = np.bincount(regions, often, minlength=size)
         alike_there = np.bincount(regions, often * likeness, minlength=size) / np.maximum(weights, 1)
         return expected, confirmed, alike_there, *_mutual(keypoint, points[row])
+
+
+def _squares(differences: Array) -> Array:
+    """(N,) squared lengths of (N, D)."""
+    return np.asarray(np.einsum("nd,nd->n", differences, differences))
 
 
 def _mutual(keypoints: Array, points: Array) -> tuple[Array, Array]:

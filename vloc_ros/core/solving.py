@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from vloc_ros.core.asked import Asked
 from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.contest import Answer, Contest, Hypothesis, lead
@@ -15,6 +13,7 @@ from vloc_ros.core.matching import NearestNeighbourMatcher
 from vloc_ros.core.proposals import Proposal
 from vloc_ros.core.registration import agreeing, estimate_pose, find_pose
 from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.runs import distinct
 from vloc_ros.core.verification import Verifier
 
 # so many scenes, those with most matches, are asked about an image
@@ -114,7 +113,7 @@ class Solver:
         estimate = estimate_pose(self._pose, matches, asked.query) if len(asked.query.views) == 1 else None
         if estimate is None:
             return []
-        inliers = np.unique(matches.point_indices[estimate.inliers])
+        inliers = distinct(matches.point_indices[estimate.inliers])
         found_again = Hypothesis.of(estimate.map_from_rig, inliers, asked.lookout, self._map).sight.found_again
         if found_again < enough * self._verifier.min_found_again:
             return []

@@ -18,6 +18,7 @@ from vloc_ros.core.pose import Array
 from vloc_ros.core.query import Query, View
 from vloc_ros.core.registration import PoseEstimate, estimate_pose
 from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.runs import distinct
 
 _COVISIBLE_KEYFRAMES = 5
 _GRID = (8, 6)
@@ -235,9 +236,11 @@ class Verifier:
 def expected_points(landmark_map: LandmarkMap, inlier_points: Array, *, keyframes: int) -> Array:
     """Map points that so many keyframes of the scene saw, those which share most of the inliers' points."""
     own = landmark_map.scene_of(inlier_points).keyframes
-    shared = landmark_map.seen_by(np.unique(inlier_points))
-    best = own.start + np.argsort(-shared[own.start : own.stop], kind="stable")[:keyframes]
-    return np.unique(np.concatenate([landmark_map.keyframes.visible(int(k)) for k in best]))
+    shared = landmark_map.seen_by(distinct(inlier_points))
+    sharing = own.start + np.flatnonzero(shared[own.start : own.stop])
+    best = sharing[np.argsort(-shared[sharing], kind="stable")[:keyframes]]
+    seen = [landmark_map.keyframes.visible(int(k)) for k in best]
+    return distinct(np.concatenate([inlier_points[:0], *seen]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +257,7 @@ def _agreement(camera: Camera, expected: Array, inliers: Array, keypoints: Array
         return _Agreement((0, 0, 0, 0, 0, 0), 0.0)
     size = (camera.width, camera.height)
     should, does, shows = (_cells(xy, size) for xy in (expected, inliers, keypoints))
-    should_cells = np.unique(should)
+    should_cells = distinct(should)
     agreeing = int(np.isin(should_cells, does).sum())
     if not len(inliers):
         return _Agreement((0, len(expected), 0, len(should_cells), 0, 0), 0.0)
