@@ -14,11 +14,13 @@ import torch
 import torch.nn.functional as F
 from places_world import tiny
 from safetensors.torch import save_file
+from scipy.linalg import eigh
 
 from training import cost
 from training.places.baselines import Gem, NetVlad
 from training.places.config import PRESETS, SpatialConfig
 from training.places.crossvit import StudentEncoder, bicubic
+from training.places.discriminant import Discriminant
 from training.places.encoders import build_encoder, embedded, pretrained_hash, start_from_pretrained
 from training.places.patches import GradientPatches
 from training.places.residuals import DenseResiduals
@@ -175,6 +177,30 @@ def test_residuals_begin_where_places_differ_and_images_of_one_do_not() -> None:
     again = _dense(dimension=16)
     again.start_from(places, batches, seed=0)
     assert all(torch.equal(value, begun.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_a_discriminant_is_that_of_all_batches_at_once() -> None:
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(size=(6, 10)).astype(np.float32) * np.linspace(1, 3, 10) + 2 for _ in range(40)]
+    shares = [np.eye(6) + 0.5 * np.roll(np.eye(6), 1, axis=0) + 0.5 * np.roll(np.eye(6), -1, axis=0) for _ in batches]
+    found = Discriminant(10)
+    for batch, share in zip(batches, shares, strict=True):
+        found.add(batch, share)
+    axes, mean = found.projection(4, spread_kept=0.0)
+    every = np.concatenate(batches)
+    within = sum(
+        s[i, j] * np.outer(b[i] - b[j], b[i] - b[j])
+        for b, s in zip(batches, shares, strict=True)
+        for i in range(6)
+        for j in range(6)
+        if i != j
+    )
+    _, vectors = eigh((every - every.mean(0)).T @ (every - every.mean(0)), within)
+    np.testing.assert_allclose(mean, every.mean(0), rtol=1e-5)
+    cosines = np.abs(np.sum(axes * vectors[:, ::-1][:, :4].T, axis=1))
+    lengths = np.linalg.norm(axes, axis=1) * np.linalg.norm(vectors[:, ::-1][:, :4], axis=0)
+    np.testing.assert_allclose(cosines / lengths, 1, atol=1e-4)
+    assert np.square((every - mean) @ axes.T).sum(axis=1).mean() == pytest.approx(1, rel=1e-4)
 
 
 def test_residuals_need_images_of_one_place() -> None:

@@ -25,7 +25,7 @@ _OF_ALL = (
     *(f"training/places/{part}.py" for part in ("fitting", "labels", "loss", "mining", "structure", "views")),
     *("vloc_ros/inference/preprocessing.py", "vloc_ros/simulation/lighting.py"),
 )
-_OF_STUDENTS = tuple(f"training/places/{part}.py" for part in ("crossvit", "patches", "residuals"))
+_OF_STUDENTS = tuple(f"training/places/{part}.py" for part in ("crossvit", "discriminant", "patches", "residuals"))
 _OF_TEACHERS = (*_OF_STUDENTS, "training/places/teacher.py", "training/rotary.py")
 
 

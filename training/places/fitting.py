@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ from vloc_ros.core.pose import Array
 from vloc_ros.inference.preprocessing import Preprocessing
 
 _AT_ONCE = 16
-_FIRST_LOOK, _FIRST_BATCHES = 200, 100
+# what an encoder begins from: so many images, and batches of so many epochs, or so many at most
+_FIRST_LOOK, _FIRST_EPOCHS, _FIRST_BATCHES = 200, 3, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +272,8 @@ def start_from_images(encoder: Encoder, examples: Examples, miner: Miner, config
         case StudentEncoder() | TeacherEncoder() if encoder.residuals is not None:
             encoder.eval()
             batches = Batches(examples, config)
-            keys = islice(EpochBatches(miner, config.fit), _FIRST_BATCHES)
+            epochs = (EpochBatches(miner, config.fit, epoch=epoch) for epoch in range(_FIRST_EPOCHS))
+            keys = islice(chain.from_iterable(epochs), _FIRST_BATCHES)
             labelled = ((batch.images, batch.share) for batch in map(batches.__getitem__, keys))
             encoder.residuals.start_from(_unchanged(examples, some), labelled, seed=config.fit.seed)
     encoder.train()

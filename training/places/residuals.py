@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from training.places.baselines import NetVlad
 from training.places.config import FINE_PATCH_PX, RESIDUAL_LENGTH, CrossVitConfig
+from training.places.discriminant import Discriminant
 from training.places.patches import CELL_PX, DIRECTIONS, Gradients
-from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array
 
 _WINDOW = 3  # cells along a side of what is described at once
 _LEAST_ENERGY = 0.2
-_SPREAD_KEPT = 1.0  # of the mean spread within a place is added in every direction: few images do not tell it
+# of the mean spread within a place so much is added in every direction: more finds more at night, and less by day
+_SPREAD_KEPT = 0.2
 _LOOKS = 60_000
 _CHANNELS = 3
 # colours beside gradients; more of them finds more by day and less at night
@@ -103,9 +103,8 @@ class DenseResiduals(nn.Module):
     def start_from(self, some: Tensor, batches: Iterable[tuple[Tensor, Tensor]], *, seed: int) -> None:
         """Begin as what the images tell by themselves.
 
-        The looks by principal components, the clusters by k-means, and the projection by linear discriminant analysis
-        (Mikolajczyk and Matas 2007 project local descriptors so): large where places differ, small where images of one
-        place do.
+        The looks by principal components, the clusters by k-means, and the projection by linear discriminant analysis:
+        large where places differ, small where images of one place do.
 
         Args:
             some: (N, 3, H, W) images.
@@ -123,27 +122,12 @@ class DenseResiduals(nn.Module):
         self.looks.weight.copy_(torch.from_numpy(axes.T.copy()).view_as(self.looks.weight))
         self.looks.bias.copy_(torch.from_numpy(-windows.mean(0) @ axes))
         self.pool.start_from((windows - windows.mean(0)) @ axes, seed=seed)
-        self._start_projection([(self.residuals(images).double().numpy(), share.numpy()) for images, share in batches])
-
-    def _start_projection(self, described: list[tuple[Array, Array]]) -> None:
-        every = np.concatenate([found for found, _ in described])
-        dimension, length = self.projected.weight.shape
-        within, weight = np.zeros((length, length)), 0.0
-        for found, share in described:
-            # sum over pairs of s (a - b)(a - b)'
-            within += 2 * found.T @ (np.diag(share.sum(1)) - share) @ found
-            weight += float(share.sum() - np.trace(share))
-        if weight <= 0:
-            raise InputError("no two of the images share anything; use a map of more")
-        within /= weight
-        within += _SPREAD_KEPT * np.trace(within) / length * np.eye(length)
-        spread, axes = np.linalg.eigh(within)
-        whitened = (every - every.mean(0)) @ (axes / np.sqrt(spread))
-        _, kept = np.linalg.eigh(whitened.T @ whitened)
-        weights = ((axes / np.sqrt(spread)) @ kept[:, ::-1][:, :dimension]).T
-        weights /= np.linalg.norm((every - every.mean(0)) @ weights.T, axis=1).mean()
-        self.projected.weight.copy_(torch.from_numpy(weights))
-        self.projected.bias.copy_(torch.from_numpy(-every.mean(0) @ weights.T))
+        found = Discriminant(self.projected.in_features)
+        for images, share in batches:
+            found.add(self.residuals(images).numpy(), share.numpy())
+        axes, mean = found.projection(self.projected.out_features, spread_kept=_SPREAD_KEPT)
+        self.projected.weight.copy_(torch.from_numpy(axes))
+        self.projected.bias.copy_(torch.from_numpy(-axes @ mean))
 
 
 def dense_residuals(config: CrossVitConfig, *, width: int) -> DenseResiduals | None:
