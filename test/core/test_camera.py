@@ -61,6 +61,13 @@ def test_agrees_with_pycolmap(camera: Camera, pixels: list[tuple[float, float]])
 
 
 @_relaxed
+@given(cameras())
+def test_of_no_points_there_are_no_pixels(camera: Camera) -> None:
+    assert camera.project(np.zeros((0, 3))).shape == (0, 2)
+    assert camera.unproject(np.zeros((0, 2))).shape == (0, 3)
+
+
+@_relaxed
 @given(cameras(), st.floats(-2, 2), st.floats(-2, 2))
 def test_nothing_is_seen_behind(camera: Camera, x: float, y: float) -> None:
     assert np.isnan(camera.project([[x, y, -1.0], [x, y, 0.0]])).all()

@@ -100,17 +100,21 @@ def test_transfer_by_hand() -> None:
 
 
 def test_transfer_of_patches_by_hand() -> None:
-    """Of a patch that counts with p and by the student with q: p log(p / q) + (1 - p) log((1 - p) / (1 - q))."""
-    teacher, student = torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 2.0]], requires_grad=True)
-    q = 1 / (1 + math.exp(-1.0))
-    expected = (0.5 * math.log(0.5 / q) + 0.5 * math.log(0.5 / (1 - q))) / 2
+    """Of shares of an image p and by the student q: the sum of p log(p / q)."""
+    teacher, student = torch.tensor([[0.0, 2.0, -3.0]]), torch.tensor([[1.0, 2.0, -1.0]], requires_grad=True)
+    p, q = (np.array([1 / (1 + math.exp(-x)) for x in logits]) for logits in ((0, 2, -3), (1, 2, -1)))
+    p, q = p / p.sum(), q / q.sum()
     found = transfer_of_patches(student, teacher)
-    assert found.item() == pytest.approx(expected, rel=1e-5)
+    assert found.item() == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
     found.backward()
     assert student.grad is not None
-    assert student.grad[0, 0] > 0
-    assert student.grad[0, 1] == pytest.approx(0, abs=1e-7)
+    assert student.grad[0, 2] > 0 > student.grad[0, 1]
     assert float(transfer_of_patches(teacher, teacher)) == pytest.approx(0, abs=1e-7)
+
+
+def test_how_much_all_patches_count_is_not_transferred() -> None:
+    seldom = torch.full((2, 9), -6.0)
+    assert float(transfer_of_patches(torch.zeros(2, 9), seldom)) == pytest.approx(0, abs=1e-6)
 
 
 def test_transfer_knows_no_turn_of_all() -> None:

@@ -163,7 +163,7 @@ def test_residuals_begin_where_places_differ_and_images_of_one_do_not() -> None:
     share = torch.eye(len(places)).repeat(2, 2)
     batches = [(torch.cat([places, visited()]), share) for _ in range(4)]
     drawn, begun = _dense(dimension=16), _dense(dimension=16)
-    begun.start_from(places, batches, seed=0)
+    begun.start_from(places, batches, views=300, seed=0)
     with torch.no_grad():
         here, there = places, visited()
         found = [dense.projected(dense.residuals(torch.cat([here, there]))) for dense in (drawn, begun)]
@@ -175,18 +175,18 @@ def test_residuals_begin_where_places_differ_and_images_of_one_do_not() -> None:
     assert found[1].norm(dim=1).mean() == pytest.approx(1.0, abs=0.2)
     assert found[1][: len(places)].mean(dim=0).abs().max() < 0.2
     again = _dense(dimension=16)
-    again.start_from(places, batches, seed=0)
+    again.start_from(places, batches, views=300, seed=0)
     assert all(torch.equal(value, begun.state_dict()[name]) for name, value in again.state_dict().items())
 
 
 def test_a_discriminant_is_that_of_all_batches_at_once() -> None:
     rng = np.random.default_rng(0)
-    batches = [rng.normal(size=(6, 10)).astype(np.float32) * np.linspace(1, 3, 10) + 2 for _ in range(40)]
+    batches = [(rng.normal(size=(6, 10)) * np.linspace(1, 3, 10) + 2).astype(np.float32) for _ in range(40)]
     shares = [np.eye(6) + 0.5 * np.roll(np.eye(6), 1, axis=0) + 0.5 * np.roll(np.eye(6), -1, axis=0) for _ in batches]
     found = Discriminant(10)
     for batch, share in zip(batches, shares, strict=True):
         found.add(batch, share)
-    axes, mean = found.projection(4, spread_kept=0.0)
+    axes, mean = found.projection(4, views=10**9)
     every = np.concatenate(batches)
     within = sum(
         s[i, j] * np.outer(b[i] - b[j], b[i] - b[j])
@@ -203,10 +203,20 @@ def test_a_discriminant_is_that_of_all_batches_at_once() -> None:
     assert np.square((every - mean) @ axes.T).sum(axis=1).mean() == pytest.approx(1, rel=1e-4)
 
 
+def test_a_discriminant_of_few_views_is_principal_components() -> None:
+    rng = np.random.default_rng(0)
+    found, some = Discriminant(40), (rng.normal(size=(8, 40)) * np.linspace(1, 3, 40)).astype(np.float32)
+    found.add(some, np.kron(np.eye(4), np.ones((2, 2))))
+    axes, mean = found.projection(3, views=1)
+    _, _, principal = np.linalg.svd(some - mean, full_matrices=False)
+    cosines = np.abs((axes / np.linalg.norm(axes, axis=1, keepdims=True)) @ principal[:3].T)
+    np.testing.assert_allclose(np.diag(cosines), 1, atol=1e-3)
+
+
 def test_residuals_need_images_of_one_place() -> None:
     places = _pictures(8, seed=1)
-    with pytest.raises(InputError, match="no two of the images share anything"):
-        _dense().start_from(places, [(places, torch.eye(8))], seed=0)
+    with pytest.raises(InputError, match="no two different images share anything"):
+        _dense().start_from(places, [(places, torch.eye(8))], views=8, seed=0)
 
 
 def test_what_light_of_one_colour_adds_to_a_whole_image_is_no_colour_of_it() -> None:

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from training.places.baselines import NetVlad, PooledEncoder
 from training.places.config import LossConfig, PlacesConfig
 from training.places.crossvit import StudentEncoder
-from training.places.data import Batch, Batches, EpochBatches, Examples, Images, training_batches
+from training.places.data import Batch, Batches, EpochBatches, Examples, Images, Key, training_batches
 from training.places.encoders import Encoder, build_encoder, embedded, start_from_pretrained
 from training.places.labels import overlap_of
 from training.places.loss import contrastive, counted_pairs, listed, transfer, transfer_of_patches
@@ -38,10 +38,11 @@ from training.runs import checkpoint_of, claim, first_epoch, held_out_stretches,
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.pose import Array
 from vloc_ros.inference.preprocessing import Preprocessing
+from vloc_ros.progress import bar
 
 _AT_ONCE = 16
-# what an encoder begins from: so many images, and batches of so many epochs, or so many at most
-_FIRST_LOOK, _FIRST_EPOCHS, _FIRST_BATCHES = 200, 3, 1000
+# what an encoder begins from: so many images as they are, and the batches of so many epochs, or of so many images
+_FIRST_LOOK, _FIRST_EPOCHS, _FIRST_IMAGES = 200, 3, 24_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +272,21 @@ def start_from_images(encoder: Encoder, examples: Examples, miner: Miner, config
             pool.start_from(torch.cat(local).permute(0, 2, 3, 1).flatten(0, 2).numpy(), seed=config.fit.seed)
         case StudentEncoder() | TeacherEncoder() if encoder.residuals is not None:
             encoder.eval()
-            batches = Batches(examples, config)
-            epochs = (EpochBatches(miner, config.fit, epoch=epoch) for epoch in range(_FIRST_EPOCHS))
-            keys = islice(chain.from_iterable(epochs), _FIRST_BATCHES)
-            labelled = ((batch.images, batch.share) for batch in map(batches.__getitem__, keys))
-            encoder.residuals.start_from(_unchanged(examples, some), labelled, seed=config.fit.seed)
+            batches, keys = Batches(examples, config), _first_keys(miner, config)
+            made = (batches[key] for key in bar(keys, description="what places share"))
+            labelled = ((batch.images, batch.share) for batch in made)
+            encoder.residuals.start_from(
+                _unchanged(examples, some), labelled, views=len(examples.views), seed=config.fit.seed
+            )
     encoder.train()
+
+
+def _first_keys(miner: Miner, config: PlacesConfig) -> list[Key]:
+    """Of the batches of the first epochs; a training sees them again."""
+    epochs = [EpochBatches(miner, config.fit, epoch=epoch) for epoch in range(_FIRST_EPOCHS)]
+    mining = config.mining
+    images = config.fit.groups * (1 + mining.positives + mining.negatives)
+    return list(islice(chain.from_iterable(epochs), max(1, _FIRST_IMAGES // images)))
 
 
 def _unchanged(examples: Examples, which: Array) -> Tensor:

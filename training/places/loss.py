@@ -90,18 +90,17 @@ def transfer(student: Tensor, teacher: Tensor, *, sigma: float) -> Tensor:
 
 
 def transfer_of_patches(student: Tensor, teacher: Tensor) -> Tensor:
-    """How otherwise the student lets patches count: KL(teacher ‖ student) of counting or not, the mean over patches.
+    """How otherwise the student weights patches: KL(teacher ‖ student) of their shares, the mean over images.
 
     Zagoruyko and Komodakis (2017) transfer where a teacher looks, too; ours knows where there is structure to be found
-    again.
+    again. How much all patches of an image count says nothing: residuals are normalised.
 
     Args:
-        student: (B, G) logits.
-        teacher: (B, G) logits.
+        student: (B, P) logits of every patch.
+        teacher: (B, P) logits.
     """
-    wanted = teacher.float().sigmoid()
-    found = F.binary_cross_entropy_with_logits(student.float(), wanted)
-    return found - F.binary_cross_entropy_with_logits(teacher.float(), wanted)
+    ours, theirs = (F.logsigmoid(logits.float()).log_softmax(dim=1) for logits in (student, teacher))
+    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
 
 def _likelihoods(descriptors: Tensor, sigma: float) -> Tensor:

@@ -23,8 +23,6 @@ from training.places.patches import CELL_PX, DIRECTIONS, Gradients
 
 _WINDOW = 3  # cells along a side of what is described at once
 _LEAST_ENERGY = 0.2
-# of the mean spread within a place so much is added in every direction: more finds more at night, and less by day
-_SPREAD_KEPT = 0.2
 _LOOKS = 60_000
 _CHANNELS = 3
 # colours beside gradients; more of them finds more by day and less at night
@@ -38,7 +36,7 @@ class Embedded(NamedTuple):
 
     Attributes:
         descriptors: (B, D) L2-normalised.
-        counted: (B, G * G) logits of how much the patches count; None where they all count alike.
+        counted: (B, P) logits of how much each of the patches counts; None where they all count alike.
     """
 
     descriptors: Tensor
@@ -100,7 +98,7 @@ class DenseResiduals(nn.Module):
         return counts[:, :, 1:-1, 1:-1]
 
     @torch.no_grad()
-    def start_from(self, some: Tensor, batches: Iterable[tuple[Tensor, Tensor]], *, seed: int) -> None:
+    def start_from(self, some: Tensor, batches: Iterable[tuple[Tensor, Tensor]], *, views: int, seed: int) -> None:
         """Begin as what the images tell by themselves.
 
         The looks by principal components, the clusters by k-means, and the projection by linear discriminant analysis:
@@ -109,6 +107,7 @@ class DenseResiduals(nn.Module):
         Args:
             some: (N, 3, H, W) images.
             batches: (B, 3, H, W) images as they are trained on, and (B, B) what every two of them share, 0 to 1.
+            views: different ones that those batches are of.
             seed: of what is drawn by lot.
 
         Raises:
@@ -125,7 +124,7 @@ class DenseResiduals(nn.Module):
         found = Discriminant(self.projected.in_features)
         for images, share in batches:
             found.add(self.residuals(images).numpy(), share.numpy())
-        axes, mean = found.projection(self.projected.out_features, spread_kept=_SPREAD_KEPT)
+        axes, mean = found.projection(self.projected.out_features, views=views)
         self.projected.weight.copy_(torch.from_numpy(axes))
         self.projected.bias.copy_(torch.from_numpy(-axes @ mean))
 

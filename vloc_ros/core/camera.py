@@ -149,7 +149,7 @@ class Camera:
         points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
         pixels = np.full((len(points), 2), np.nan)
         front = points[:, 2] > _MIN_DEPTH
-        if front.all():
+        if len(points) and front.all():
             return self._project_front(points)
         if front.any():
             pixels[front] = self._project_front(points[front])

@@ -14,7 +14,7 @@ def runs(starts: Array, counts: Array) -> Array:
 
 
 def distinct(values: Array) -> Array:
-    """(M,) sorted whole numbers of (N,), each once: of thousands in a thirtieth of the time of `numpy.unique`."""
+    """(M,) sorted whole numbers of (N,), each once, as `numpy.unique` finds them in many times as long."""
     ordered = np.sort(values)
     first = np.ones(len(ordered), bool)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])

@@ -103,13 +103,13 @@ class Lookout:
         inside = view.camera.contains(pixels)
         pixels, points = pixels[inside], points[inside]
         row, keypoint = self._cells[number].near(pixels)
-        off = _squares(pixels[row] - self._xy[number][keypoint])
-        row, keypoint, off = row[near := off < _NEAR_PX**2], keypoint[near], off[near]
+        off_px2 = _squares(pixels[row] - self._xy[number][keypoint])
+        row, keypoint, off_px2 = row[near := off_px2 < _NEAR_PX**2], keypoint[near], off_px2[near]
         apart = self._map.descriptors_of(points[row])
         apart -= self._described[number][keypoint]
         unlike = np.sqrt(_squares(apart))
         regions, most_alike = _regions(pixels, view), np.full(len(points), np.inf)
-        close = np.flatnonzero(off < _LIKE_WITHIN_PX**2)
+        close = np.flatnonzero(off_px2 < _LIKE_WITHIN_PX**2)
         close = close[np.argsort(-unlike[close])]
         most_alike[row[close]] = unlike[close]  # of each row the last one stays
         likeness = np.exp(-((most_alike / _ALIKE) ** 2))

@@ -234,7 +234,7 @@ class Verifier:
 
 
 def expected_points(landmark_map: LandmarkMap, inlier_points: Array, *, keyframes: int) -> Array:
-    """Map points that so many keyframes of the scene saw, those which share most of the inliers' points."""
+    """Map points that so many keyframes saw, or fewer: those which share most of the inliers' points, of any."""
     own = landmark_map.scene_of(inlier_points).keyframes
     shared = landmark_map.seen_by(distinct(inlier_points))
     sharing = own.start + np.flatnonzero(shared[own.start : own.stop])
