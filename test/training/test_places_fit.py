@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
 from places_world import tiny, wall_map, write_wall
 
+from training.places import fitting
 from training.places.baselines import NetVlad, PooledEncoder
 from training.places.checkpoints import MANIFEST, WEIGHTS, read_checkpoint, write_checkpoint
 from training.places.config import MODELS, PlacesConfig
@@ -101,6 +102,17 @@ def test_netvlad_begins_from_features_as_training_sees_them(wall: Wall) -> None:
         seen = F.normalize(encoder.local(images), dim=1).permute(0, 2, 3, 1).flatten(0, 2)
         left = torch.cdist(seen, encoder.pool.centres).amin(dim=1).square().mean()
         assert left < 0.9 * (seen - seen.mean(dim=0)).square().sum(dim=1).mean(), "no better than one centre"
+
+
+def test_residuals_begin_from_batches_of_several_epochs(wall: Wall, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny("fit.groups=2")
+    miner = Miner(wall.views, overlap_of(wall.views), config.mining)
+    epoch = -(-len(miner.anchors) // 2)
+    keys = fitting._first_keys(miner, config)
+    assert [key.epoch for key in keys] == [number for number in range(3) for _ in range(epoch)]
+    assert len({key.views for key in keys}) == len(keys)
+    monkeypatch.setattr(fitting, "_FIRST_IMAGES", 5 * 2 * (1 + config.mining.positives + config.mining.negatives))
+    assert fitting._first_keys(miner, config) == keys[:5]
 
 
 def test_resuming_needs_the_same_run(wall: Wall, tmp_path: Path) -> None:
