@@ -47,14 +47,29 @@ def test_a_fingerprint_is_of_everything_that_decides(recipe: Recipe, change: Cal
         replace(recipe, teacher=replace(teacher, settings=())).fingerprint(),
     }
     for source in (
-        *("training/runs.py", "training/rotary.py", "training/places/loss.py", "training/places/patches.py"),
+        *("training/runs.py", "training/places/loss.py", "training/places/patches.py"),
         *("vloc_ros/inference/preprocessing.py", "vloc_ros/simulation/lighting.py"),
     ):
         change(source)
         found.add(recipe.fingerprint())
-    assert len(found) == 5 + 6
-    change("training/places_scores.py")
-    assert recipe.fingerprint() in found
+    assert len(found) == 5 + 5
+    for source in ("training/places_scores.py", "training/places/teacher.py"):
+        change(source)
+        assert recipe.fingerprint() in found
+
+
+@pytest.mark.parametrize(
+    ("model", "of_it"), [("teacher", (True, True)), ("student", (True, False)), ("resnet18-gem", (False, False))]
+)
+def test_a_model_is_of_the_code_of_its_kind(
+    recipe: Recipe, change: Callable[[str], None], model: str, of_it: tuple[bool, bool]
+) -> None:
+    changed = []
+    for source in ("training/places/discriminant.py", "training/rotary.py"):
+        before = replace(recipe, model=model).fingerprint()
+        change(source)
+        changed.append(replace(recipe, model=model).fingerprint() != before)
+    assert tuple(changed) == of_it
 
 
 def test_a_model_is_trained_once_by_the_same_code(
