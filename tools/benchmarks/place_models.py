@@ -27,6 +27,7 @@ _OF_ALL = (
 )
 _OF_STUDENTS = tuple(f"training/places/{part}.py" for part in ("crossvit", "discriminant", "patches", "residuals"))
 _OF_TEACHERS = (*_OF_STUDENTS, "training/places/teacher.py", "training/rotary.py")
+_LAST = "last.ckpt"
 
 
 def learning(model: str) -> tuple[str, ...]:
@@ -38,9 +39,6 @@ def learning(model: str) -> tuple[str, ...]:
             return (*_OF_ALL, *_OF_STUDENTS)
         case _:
             return _OF_ALL
-
-
-_LAST = "last.ckpt"
 
 
 @dataclass(frozen=True, slots=True)
