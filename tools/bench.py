@@ -5,9 +5,10 @@
     make bench SECTIONS="place_encoders_kitchen"    one of those that take hours, and are measured when named only:
                                              place_encoders_kitchen, _corridor, _building, _ablations, _cost
 
-Each section leaves its figures in out/bench/SECTION.json, from which the page is written. A section of place encoders
-that was cut off goes on where it stopped when it is asked for again. Sections on real data are skipped, and said to be,
-where ../shared/data is missing, those on recognisers and place encoders where `make training` was not run.
+Each section leaves its figures in docs/figures/SECTION.json, from which the page is written: to measure some sections
+and keep the others, commit both. A section of place encoders that was cut off goes on where it stopped when it is asked
+for again, on another machine too: its rows are kept there. Sections on real data are skipped, and said to be, where
+../shared/data is missing, those on recognisers and place encoders where `make training` was not run.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from benchmarks import (
     sequences,
     simulated,
 )
+from benchmarks.origins import FIGURES
 from benchmarks.page import write_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +77,8 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"bench: no section {unknown[0]!r}, expected some of {' '.join(SECTIONS)}", file=sys.stderr)
         return 2
-    OUT.mkdir(parents=True, exist_ok=True)
+    for folder in (OUT, FIGURES):
+        folder.mkdir(parents=True, exist_ok=True)
     for name in names or [name for name in SECTIONS if name not in ON_REQUEST]:
         print(f"== {name}", flush=True)
         start = time.monotonic()
@@ -86,8 +89,8 @@ def main(names: list[str]) -> int:
             continue
         figures["section_s"] = round(time.monotonic() - start, 1)
         figures["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
-        (OUT / f"{name}.json").write_text(json.dumps(figures, indent=1))
-    write_page(OUT, ROOT / "BENCHMARK.md")
+        (FIGURES / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    write_page(FIGURES, ROOT / "BENCHMARK.md")
     return 0
 
 

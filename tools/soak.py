@@ -6,7 +6,7 @@
 Both nodes run as processes in a ROS domain of their own. Every ten seconds their anonymous resident memory (what they
 allocated, not the libraries that they share) is read; what matters is how much it grows from the third minute to the
 last. Ends with 1 when that is 5 MB or more, when a node ended, or when the robot was not localized. The figures go to
-out/bench/soak.json.
+docs/figures/soak.json.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.origins import FIGURES
 from benchmarks.simulated import map_of
 from tqdm import tqdm
 
@@ -30,7 +31,6 @@ from vloc_ros.core.pose import Pose
 from vloc_ros.simulation.scenario import Lap, make_lap, make_scenario
 from vloc_ros.storage.maps import write_map
 
-OUT = Path(__file__).resolve().parent.parent / "out" / "bench"
 NODES = ("localizer", "map_server")
 MAP_FRAMES, LAP_FRAMES, SEED = 80, 300, 141
 SAMPLE_S, SETTLED_S, MOST_GROWTH_MB, START_S = 10.0, 180.0, 5.0, 60.0
@@ -54,8 +54,8 @@ def main() -> int:
             children.start("map_server", map=str(folder / "map"))
             children.start("localizer", map_cache=str(folder / "cache"), image_reliability="reliable")
             figures = _drive(lap, args, {name: children.pid(name) for name in NODES})
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "soak.json").write_text(json.dumps(figures, indent=1))
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    (FIGURES / "soak.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(json.dumps({name: value for name, value in figures.items() if name != "samples"}, indent=1))
     return 0 if figures["passed"] else 1
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from benchmarks import origins
 from benchmarks.origins import Rows, content_hash, make_once, source_hash
 
 
@@ -44,7 +45,8 @@ def test_what_was_left_unfinished_is_made_again(tmp_path: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_rows_are_kept_and_measured_again_of_something_else(tmp_path: Path) -> None:
+def test_rows_are_kept_and_measured_again_of_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origins, "FIGURES", tmp_path)
     measured = []
 
     def measure() -> dict[str, int]:
@@ -52,7 +54,7 @@ def test_rows_are_kept_and_measured_again_of_something_else(tmp_path: Path) -> N
         return {"hits": len(measured)}
 
     def hits(name: str, of: str) -> int:
-        return Rows.of(tmp_path, "section").once(name, of=of, measure=measure)["hits"]
+        return Rows.of("section").once(name, of=of, measure=measure)["hits"]
 
     assert [hits("a", "x"), hits("a", "x"), hits("b", "x"), hits("a", "y"), hits("b", "x")] == [1, 1, 2, 3, 2]
 

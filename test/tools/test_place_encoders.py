@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import page, place_encoders
+from benchmarks import origins, page, place_encoders
 from benchmarks.place_encoders import ALONE
 from benchmarks.place_models import Recipe
 from benchmarks.place_scenes import Place
@@ -46,7 +46,11 @@ class Bench:
     version: str = "1"
 
     def made(self, _: Path, recipe: Recipe) -> dict[str, Any]:
-        return {"of": f"{recipe.name} {self.version}", "train_s": 60.0, "model_bytes": 1}
+        self.asked[f"model {recipe.name}"] += 1
+        return {"of": self.fingerprint(recipe), "train_s": 60.0, "model_bytes": 1}
+
+    def fingerprint(self, recipe: Recipe) -> str:
+        return f"{recipe.name} {self.version}"
 
     def training(self, module: str, *words: str | Path) -> float:
         assert module == "places_scores"
@@ -83,6 +87,8 @@ def bench(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Benc
     monkeypatch.setattr(place_encoders, "needs_torch", lambda: None)
     monkeypatch.setattr(place_encoders.scenes, "kitchen", lambda _: place)
     monkeypatch.setattr(place_encoders.scenes, "building", lambda *_: (place, night))
+    monkeypatch.setattr(origins, "FIGURES", out)
+    monkeypatch.setattr(Recipe, "fingerprint", lambda recipe: bench.fingerprint(recipe))
     monkeypatch.setattr(place_encoders, "made", bench.made)
     monkeypatch.setattr(place_encoders, "training", bench.training)
     monkeypatch.setattr(place_encoders, "_alone", bench.alone)
@@ -100,6 +106,20 @@ def test_a_section_that_was_cut_off_goes_on(bench: Bench) -> None:
     assert bench.kitchen() == (2 * len(_TITLES) - 5, 4)  # 2 of 6 localizations were there; a teacher is not asked
     assert bench.kitchen() == (0, 0)
     assert tuple(bench.figures()["day"]) == tuple(bench.figures()["strict"]) == _TITLES
+
+
+def test_models_are_made_when_a_row_is_to_be_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def models() -> set[str]:
+        return {name for name in bench.asked if name.startswith("model ")}
+
+    bench.kitchen()
+    every = models()
+    assert len(every) == len(_TITLES) - 2  # VLAD is the map's
+    bench.kitchen()
+    assert not models()
+    monkeypatch.setattr(place_encoders, "STRICT", 0.2)
+    bench.kitchen()
+    assert models() == every
 
 
 def test_what_is_published_is_whole_and_of_one_version(bench: Bench, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# what was measured: it is part of the repository, so that a page of it can be written anywhere
+FIGURES = ROOT / "docs" / "figures"
 
 
 def fingerprint(of: Any) -> str:
@@ -56,9 +58,9 @@ class Rows:
     kept: dict[str, dict[str, Any]]
 
     @staticmethod
-    def of(out: Path, section: str) -> Rows:
+    def of(section: str) -> Rows:
         """Those of earlier runs, one that was cut off among them."""
-        path = out / "rows" / f"{section}.json"
+        path = FIGURES / "rows" / f"{section}.json"
         return Rows(path, json.loads(path.read_text()) if path.is_file() else {})
 
     def once(self, name: str, *, of: str, measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:

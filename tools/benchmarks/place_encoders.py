@@ -1,9 +1,9 @@
 """Place encoders: teacher, student and baselines, in a kitchen, a corridor and a building; what each costs.
 
 Hours on two cores. Every model and every row is kept as soon as it is there, so that a run that was cut off goes on
-where it stopped: models in out/bench/models, rows in out/bench/rows; the section's figures are written when all are
-there. A model is trained again when its maps, its configuration, its teacher or the code that learns changed, a row is
-measured again when its model, its map, what was asked or the code that answers did.
+where it stopped: models in out/bench/models, rows in docs/figures/rows; the section's figures are written when all are
+there. A row is measured again when its model's maps, configuration, teacher or code that learns changed, or its map,
+what was asked or the code that answers; a model is trained when a row has to be measured and it is not there.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def recipes(prefix: str, sources: tuple[Source, ...], *settings: str) -> dict[st
 def kitchen(out: Path) -> dict[str, Any]:
     """Redkitchen's queries against its map; how long `small` takes, and whether it resumes to the same weights."""
     needs_torch()
-    place, rows = scenes.kitchen(out), Rows.of(out, "place_encoders_kitchen")
+    place, rows = scenes.kitchen(out), Rows.of("place_encoders_kitchen")
     sources = ((place.map, place.images),)
     # nearly all of its images share 8 points: a stricter question tells encoders apart
     places = {"day": place, "strict": replace(place, truth=(*place.truth, "--min-share", str(STRICT)), posed=())}
@@ -87,7 +87,7 @@ def corridor(out: Path) -> dict[str, Any]:
     """The corridor's second lap against its first, by encoders that never saw it."""
     needs_torch()
     place, others = scenes.corridor(out), scenes.other_places(out)
-    rows = Rows.of(out, "place_encoders_corridor")
+    rows = Rows.of("place_encoders_corridor")
     sources = tuple((other.map, other.images) for other in others)
     models = recipes("corridor", sources, f"fit.epochs={CORRIDOR_EPOCHS}")
     models.pop("teacher")  # nobody knows what structure the corridor's images show
@@ -99,7 +99,7 @@ def building(out: Path) -> dict[str, Any]:
     """A building of rooms that are furnished alike, by day and at night."""
     needs_torch()
     day, night = scenes.building(out, "places-building", BUILDING_ROOMS, BUILDING_SEED)
-    rows, settings = Rows.of(out, "place_encoders_building"), f"fit.epochs={BUILDING_EPOCHS}"
+    rows, settings = Rows.of("place_encoders_building"), f"fit.epochs={BUILDING_EPOCHS}"
     models = recipes("building", ((day.map, day.images),), settings)
     student = models["student"]
     models["student, 128 numbers"] = _with(student, "128", *SHORT)
@@ -110,11 +110,10 @@ def ablations(out: Path) -> dict[str, Any]:
     """What distillation and positions in space add over three seeds, and labels and mining over one."""
     needs_torch()
     day, night = scenes.building(out, "places-ablations", ABLATION_ROOMS, ABLATION_SEED)
-    rows, figures = Rows.of(out, "place_encoders_ablations"), dict[str, Any]()
+    rows, figures = Rows.of("place_encoders_ablations"), dict[str, Any]()
     for title, recipe in _ablated(((day.map, day.images),)).items():
-        of = made(out, recipe)["of"]
         figures[title] = {
-            light: _ranking(out, rows, f"{title}, {light}", place, recipe, of)
+            light: _ranking(out, rows, f"{title}, {light}", place, recipe)
             for light, place in (("day", day), ("night", night))
         }
     return figures | {"rooms": ABLATION_ROOMS, "epochs": ABLATION_EPOCHS}
@@ -166,31 +165,32 @@ def _table(out: Path, rows: Rows, places: Mapping[str, Place], models: Mapping[s
     }
     for light, place in places.items():
         for title, name in (("VLAD-SIFT", VLAD), ("VLAD-SIFT, at most 256 numbers", REDUCED)):
-            figures[light][title] = _row(out, rows, title, light, place, name, name)
+            figures[light][title] = _row(out, rows, title, light, place, name)
     for title, recipe in models.items():
-        figures["models"][title] = model = made(out, recipe)
+        model = rows.once(f"{title}, model", of=recipe.fingerprint(), measure=lambda r=recipe: made(out, r))
+        figures["models"][title] = model
         for light, place in places.items():
-            figures[light][title] = _row(out, rows, title, light, place, recipe, model["of"])
+            figures[light][title] = _row(out, rows, title, light, place, recipe)
     return figures
 
 
-def _row(out: Path, rows: Rows, title: str, light: str, place: Place, encoder: Recipe | str, of: str) -> dict[str, Any]:
+def _row(out: Path, rows: Rows, title: str, light: str, place: Place, encoder: Recipe | str) -> dict[str, Any]:
     """Its ranking; and its recall where the poses of queries are known and it is asked alone."""
-    found = {"ranking": _ranking(out, rows, f"{title}, {light}, ranking", place, encoder, of)}
+    found = {"ranking": _ranking(out, rows, f"{title}, {light}, ranking", place, encoder)}
     if place.posed and title not in NOT_ASKED:
-        asked = _asked(of, place, (*place.posed, *ALONE), LOCALIZATION)
+        asked = _asked(encoder, place, (*place.posed, *ALONE), LOCALIZATION)
         found["alone"] = rows.once(f"{title}, {light}, alone", of=asked, measure=lambda: _alone(out, place, encoder))
     return found
 
 
-def _ranking(out: Path, rows: Rows, name: str, place: Place, encoder: Recipe | str, of: str) -> dict[str, Any]:
-    asked = _asked(of, place, place.truth, RANKING)
+def _ranking(out: Path, rows: Rows, name: str, place: Place, encoder: Recipe | str) -> dict[str, Any]:
+    asked = _asked(encoder, place, place.truth, RANKING)
     return rows.once(name, of=asked, measure=lambda: _scored(out, place, encoder))
 
 
 def _scored(out: Path, place: Place, encoder: Recipe | str) -> dict[str, Any]:
     path = out / "place-scores.json"
-    given = encoder.folder(out) if isinstance(encoder, Recipe) else encoder
+    given = _model(out, encoder) if isinstance(encoder, Recipe) else encoder
     words = ("--map", place.map, "--images", place.images, "--queries", place.queries, *place.truth)
     training("places_scores", "--encoder", given, *words, "--json", path)
     scores: dict[str, Any] = json.loads(path.read_text())[0]
@@ -205,7 +205,7 @@ def _alone(out: Path, place: Place, encoder: Recipe | str) -> dict[str, Any]:
         return reduced_alone(place)
     asked, folder = ("--images", place.queries, *place.posed, *ALONE), place.map
     if isinstance(encoder, Recipe):
-        model, folder = encoder.folder(out), out / "maps" / f"{place.map.name}-encoded"
+        model, folder = _model(out, encoder), out / "maps" / f"{place.map.name}-encoded"
         shutil.rmtree(folder, ignore_errors=True)
         vloc("map", "encode", place.map, "--model", model, "--images", place.images, "--out", folder)
         asked = (*asked, "--encoder", model, "--set", "proposals.places=student")
@@ -215,10 +215,17 @@ def _alone(out: Path, place: Place, encoder: Recipe | str) -> dict[str, Any]:
     return {name: scores[name] for name in _KEPT}
 
 
-def _asked(encoder: str, place: Place, options: Sequence[str | Path], code: Sequence[str]) -> str:
+def _model(out: Path, recipe: Recipe) -> Path:
+    """Its folder; it is trained unless it is there."""
+    made(out, recipe)
+    return recipe.folder(out)
+
+
+def _asked(encoder: Recipe | str, place: Place, options: Sequence[str | Path], code: Sequence[str]) -> str:
     """What a row is measured of: files by their content, wherever they lie."""
     said = [content_hash(word) if isinstance(word, Path) else word for word in options]
-    return fingerprint([encoder, map_hash(place.map), content_hash(place.queries), said, source_hash(*code)])
+    of = encoder.fingerprint() if isinstance(encoder, Recipe) else encoder
+    return fingerprint([of, map_hash(place.map), content_hash(place.queries), said, source_hash(*code)])
 
 
 def _sizes(places: Mapping[str, Place]) -> dict[str, dict[str, int]]:
