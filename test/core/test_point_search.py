@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from synthetic import SyntheticScene, looking
 
+from vloc_ros.core import point_search
 from vloc_ros.core.point_search import PointSearch
 from vloc_ros.mapping.compression import with_points
 
@@ -40,6 +42,20 @@ def test_a_few_lists_hold_what_matters(scene: SyntheticScene) -> None:
     projected = scene.landmark_map.codec.project(scene.features(VIEWPOINT).descriptors)
     _, points = PointSearch(scene.landmark_map).nearest(projected, 1, breadth=1)
     assert (points[:, 0] == _exact(scene, projected).argmin(axis=1)).mean() > 0.8
+
+
+def test_lists_found_by_groups_hold_what_matters_too(scene: SyntheticScene, monkeypatch: pytest.MonkeyPatch) -> None:
+    projected = scene.landmark_map.codec.project(scene.features(VIEWPOINT).descriptors)
+    by_products = PointSearch(scene.landmark_map).nearest(projected, 4, breadth=2)[1]
+    for name, value in {"_GROUPED_FROM": 1, "_GROUPS": 4, "_GROUPS_ASKED": 4}.items():
+        monkeypatch.setattr(point_search, name, value)
+    assert np.array_equal(PointSearch(scene.landmark_map).nearest(projected, 4, breadth=2)[1], by_products)
+    monkeypatch.setattr(point_search, "_GROUPS_ASKED", 1)
+    search = PointSearch(scene.landmark_map)
+    assert (search.nearest(projected, 4, breadth=2)[1] == by_products)[:, 0].mean() > 0.5  # of a quarter of all lists
+    squared, points = search.nearest(projected, 1, breadth=4096)  # more lists than a group has
+    assert (points >= 0).all()
+    assert np.isfinite(squared).all()
 
 
 def test_the_same_map_is_searched_in_the_same_way(scene: SyntheticScene) -> None:
