@@ -31,7 +31,6 @@ def recognizer(figures: dict[str, Figures]) -> str:
         for way, s in f["ways"].items()
     ]
     text = (
-        "## Recognised landmarks\n\n"
         f"`python -m training.recognizer --map REDKITCHEN --images map/images --out MODEL`: the preset small{took}, "
         f"{f['model_bytes'] / 1e6:.2f} MB for {f['landmarks']} landmarks in {f['coarse']} coarse ones. `python -m "
         f"training.recognizer_scores --model MODEL --map REDKITCHEN --images query/images --poses query/poses_tum.txt --camera "
@@ -73,7 +72,7 @@ def night(figures: dict[str, Figures]) -> str:
         for way, s in ways.items()
     ]
     text = (
-        "## Another light\n\n`make bench SECTIONS=night`: the queries of redkitchen made darker, as of dusk and of night "
+        "`make bench SECTIONS=night`: the queries of redkitchen made darker, as of dusk and of night "
         "(`vloc_ros.simulation.lighting.relight`: lamps, vignetting, noise, motion blur; photometry only, so no real night), "
         f"asked of the map by day: `{EVALUATE_COMMAND}`. {WAYS_TEXT} places: `--set proposals.whole_map_max_points=0 --set "
         "proposals.landmarks=none`, VLAD alone.\n"
@@ -99,7 +98,7 @@ def four_scenes(figures: dict[str, Figures]) -> str:
         for frame, s in scenes.items()
     ]
     text = (
-        "## Four scenes in one map\n\n`vloc map merge REDKITCHEN CASTLE OFFICE SCHOOL --frames redkitchen castle office "
+        "`vloc map merge REDKITCHEN CASTLE OFFICE SCHOOL --frames redkitchen castle office "
         f"school`, {f['points']} points in {f['landmarks']} landmarks, {f['map_bytes'] / 1e6:.1f} MB; office and school are "
         "simulated buildings of three rooms and of two, furnished alike in twos (`make bench SECTIONS=four_scenes`). Each "
         "scene's queries with `vloc evaluate --scene FRAME`. Right is within 50 cm and 5°, wrong is accepted in another scene "
@@ -122,7 +121,7 @@ def updated(figures: dict[str, Figures]) -> str:
         for title, s in f["recognized"].items()
     ]
     text = (
-        "## A map that grows\n\n`vloc map build` on the first 50 of redkitchen's map images, then `vloc map update FIRST "
+        "`vloc map build` on the first 50 of redkitchen's map images, then `vloc map update FIRST "
         "--images second/images --poses second/poses_tum.txt --out UPDATED` with the other 50 "
         f"({f['build_s']:.0f} s and {f['update_s']:.0f} s; `make bench SECTIONS=updated`). Of the first map's "
         f"{f['old_landmarks']} landmarks {f['kept_keys']} keep their keys and {f['kept_parents']} their coarse landmarks, of "

@@ -44,7 +44,6 @@ def accuracy(figures: dict[str, Figures]) -> str:
         "NEES, in 95 %",
     ]
     text = (
-        "## Accuracy on photographs\n\n"
         f"`{MAP_COMMAND}` (castle: `--max-keypoints 4000`; images alone: `--structure sfm`, the poses then give scale and "
         f"frame only; both: `vloc map merge REDKITCHEN CASTLE --frames redkitchen castle`, asked with `--scene`; build is "
         f"the merging), then `{EVALUATE_COMMAND}`. redkitchen: 7-Scenes, 100 map images, 80 queries, 640x480. castle: "
@@ -75,7 +74,7 @@ def compression(figures: dict[str, Figures]) -> str:
                 ]
             )
     text = (
-        "## Bytes against recall\n\n`vloc map compress MAP --budget PART`, and as many points drawn at random. What is "
+        "`vloc map compress MAP --budget PART`, and as many points drawn at random. What is "
         "lost is refused, not wrong. Maps that are searched as a whole lose their place index at once, a fifth of the "
         "bytes of redkitchen."
     )
@@ -106,7 +105,7 @@ def growth(figures: dict[str, Figures]) -> str:
             ms = f"{way['p50_ms']:.0f}, {way['p95_ms']:.0f}"
             rows.append([title, name, *counts, ms, f"{way['bytes'] / 1e6:.1f} MB", resident])
     text = (
-        "## Growing maps\n\n`make bench SECTIONS=growth`: rooms of eight models, in which bought things (posters, books, "
+        "`make bench SECTIONS=growth`: rooms of eight models, in which bought things (posters, books, "
         "parcels) are the same pixel for pixel but for a quarter, and walls and floors have marks of their own; points and "
         "keypoints' places from the renderer's truth, since search is measured and not triangulation (rooms and queries in "
         f"{f['rooms_s'] / 60:.0f} minutes). The same rooms and the same questions make buildings of two rooms, of ten, and "
@@ -168,7 +167,7 @@ def false_accepts(figures: dict[str, Figures]) -> str:
         rows.append([f"{f['name']}: lookalike", str(f["queries"]), str(f["accepted"]), _refusals(f)])
         rows.append([f"{f['name']}: itself (recall 25 cm 2°)", str(f["own_queries"]), f"{f['own_recall']:.1%}", ""])
     text = (
-        "## False accepts\n\n`vloc evaluate --map redkitchen --absent --images …` and, in the simulated world, rooms with "
+        "`vloc evaluate --map redkitchen --absent --images …` and, in the simulated world, rooms with "
         "the same wallpapers, furniture and posters in another arrangement (`make bench SECTIONS=lookalikes`). Every "
         "acceptance is a false one.\n"
     )
@@ -221,7 +220,7 @@ def covariance(figures: dict[str, Figures]) -> str:
         for w in f["worlds"]
     ]
     text = (
-        "## Covariance\n\nNormalised estimation error squared per degree of freedom and true poses inside the 95 % "
+        "Normalised estimation error squared per degree of freedom and true poses inside the 95 % "
         "ellipsoid, `make bench SECTIONS=covariance`. Each map calibrates itself on segments that it leaves out; "
         "nothing was chosen on these worlds. A few answers far outside their covariance make the "
         "worst values. "
@@ -234,8 +233,5 @@ def covariance(figures: dict[str, Figures]) -> str:
 def statistics(figures: dict[str, Figures]) -> str:
     """How like real images the simulated ones are."""
     rows = [[cell.strip() for cell in line.split("|")] for line in figures["statistics"]["lines"]]
-    text = (
-        "## The simulated world beside redkitchen\n\n`python tools/simulation_statistics.py`; frames 4 cm apart; 10th "
-        "percentile, median and 90th.\n"
-    )
+    text = "`python tools/simulation_statistics.py`; frames 4 cm apart; 10th percentile, median and 90th.\n"
     return text + "\n" + table(rows[0], rows[1:])

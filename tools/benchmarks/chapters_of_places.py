@@ -22,7 +22,7 @@ _SCORED = (
 def place_encoders(figures: dict[str, Figures]) -> str:
     """Every part that was measured."""
     parts = [
-        "## Place encoders\n\nHours on two cores, so not part of `make bench` alone: `make bench "
+        "Hours on two cores, so not part of `make bench` alone: `make bench "
         'SECTIONS="place_encoders_kitchen place_encoders_corridor place_encoders_building place_encoders_ablations '
         'place_encoders_cost"`, each of which goes on where it was cut off. All models of a table are of the preset small, '
         "and have the same images, epochs and batches. Weights are drawn by lot, but for what begins from the same images: the "

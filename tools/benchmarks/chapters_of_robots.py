@@ -20,7 +20,7 @@ def live(figures: dict[str, Figures]) -> str:
                 f"{f['live']['max_difference']:.1e}", f"{f['live']['max_tf_difference']:.1e}",
             ])  # fmt: skip
     text = (
-        "## Live, over DDS\n\n`vloc evaluate --bag BAG --map MAP --truth-topic /truth --live`: player, map server, localizer "
+        "`vloc evaluate --bag BAG --map MAP --truth-topic /truth --live`: player, map server, localizer "
         "and recorder as processes, the bag at its own rate, priors off. Latency is from publishing the image to receiving "
         "its pose, on the monotonic clock. The last two columns: the largest difference between a live pose and the "
         "offline one for the same image, and between map→odom · odom→base and the published pose.\n"
@@ -33,7 +33,7 @@ def sequences(figures: dict[str, Figures]) -> str:
     """Images in a row: what tracking saves, kidnapping, and leaving the mapped place."""
     writers = {"tracking": _tracking, "kidnappings": _kidnappings, "leaving": _leaving}
     head = (
-        "## From image to image\n\nThe last fix, carried on by odometry, tells where to look, and a jump is held until it is "
+        "The last fix, carried on by odometry, tells where to look, and a jump is held until it is "
         "confirmed (`vloc evaluate --sequence`).\n"
     )
     return "\n".join([head, *(write(figures[name]) for name, write in writers.items() if name in figures)])
@@ -158,7 +158,7 @@ def rigs(figures: dict[str, Figures]) -> str:
             error = "-" if metres is None else f"{metres * 1000:.1f} mm"
             rows.append([world["name"], names, right, str(f["false_accepts"]), error, f"{f['total_ms']:.0f}"])
     text = (
-        "## Several cameras\n\n`make bench SECTIONS=rigs`: a camera that looks ahead, as those that made the map, and "
+        "`make bench SECTIONS=rigs`: a camera that looks ahead, as those that made the map, and "
         "two that look aside; each alone, and solved together. Every moment by itself. Right is within 25 cm and 2°; the median counts "
         "what was refused as the largest.\n"
     )
@@ -171,7 +171,7 @@ def memory(figures: dict[str, Figures]) -> str:
     rows = [[name, f"{f['memory_mb'][name]:.0f} MB", f"{mb:+.1f} MB"] for name, mb in f["growth_mb"].items()]
     seen = ", ".join(f"{name} {count}" for name, count in f["statuses"].items())
     text = (
-        f"## Memory\n\n`make soak`: {f['minutes']:g} minutes of images at {f['rate_hz']:g} Hz, anonymous resident memory, its "
+        f"`make soak`: {f['minutes']:g} minutes of images at {f['rate_hz']:g} Hz, anonymous resident memory, its "
         f"growth from the third minute to the last, which is to stay under 5 MB. Statuses: {seen}.\n"
     )
     return text + "\n" + table(["node", "at the end", "growth"], rows)

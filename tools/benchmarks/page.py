@@ -18,33 +18,34 @@ Written by `make bench`; every figure comes from the command beside it. Two x86-
 times as ratios within a section. Sections are run one by one, and a figure stays until its section is run again, so not
 all are of the same version. Recall is over all queries, a refused one counts as wrong.
 """
-CHAPTERS: list[tuple[tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [
-    (("redkitchen", "castle", "images_alone", "merged"), maps.accuracy),
-    (("compression",), maps.compression),
-    (("growth",), maps.growth),
-    (("recognizer",), landmarks.recognizer),
-    (("night",), landmarks.night),
-    (
-        tuple(f"place_encoders_{part}" for part in ("kitchen", "corridor", "building", "ablations", "cost")),
-        places.place_encoders,
-    ),
-    (("four_scenes",), landmarks.four_scenes),
-    (("updated",), landmarks.updated),
-    (("elsewhere", "elsewhere_with_priors", "merged", "lookalikes"), maps.false_accepts),
-    (("covariance",), maps.covariance),
-    (("live_redkitchen", "live_simulated"), robots.live),
-    (("tracking", "kidnappings", "leaving"), robots.sequences),
-    (("rigs",), robots.rigs),
-    (("soak",), robots.memory),
-    (("statistics",), maps.statistics),
+PLACES = tuple(f"place_encoders_{part}" for part in ("kitchen", "corridor", "building", "ablations", "cost"))
+CHAPTERS: list[tuple[str, tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [
+    ("Accuracy on photographs", ("redkitchen", "castle", "images_alone", "merged"), maps.accuracy),
+    ("Bytes against recall", ("compression",), maps.compression),
+    ("Growing maps", ("growth",), maps.growth),
+    ("Recognised landmarks", ("recognizer",), landmarks.recognizer),
+    ("Another light", ("night",), landmarks.night),
+    ("Place encoders", PLACES, places.place_encoders),
+    ("Four scenes in one map", ("four_scenes",), landmarks.four_scenes),
+    ("A map that grows", ("updated",), landmarks.updated),
+    ("False accepts", ("elsewhere", "elsewhere_with_priors", "merged", "lookalikes"), maps.false_accepts),
+    ("Covariance", ("covariance",), maps.covariance),
+    ("Live, over DDS", ("live_redkitchen", "live_simulated"), robots.live),
+    ("From image to image", ("tracking", "kidnappings", "leaving"), robots.sequences),
+    ("Several cameras", ("rigs",), robots.rigs),
+    ("Memory", ("soak",), robots.memory),
+    ("The simulated world beside redkitchen", ("statistics",), maps.statistics),
 ]
+_HEADING = "\n## "
 
 
 def write_page(folder: Path, page: Path) -> None:
-    """Write the page from all sections that have figures."""
+    """Write the page from all sections that have figures; a chapter none of whose sections has any stays as it is."""
+    text = page.read_text() if page.is_file() else ""
+    there = dict(chapter.split("\n\n", 1) for chapter in text.split(_HEADING)[1:])
     parts = [HEAD]
-    for names, writer in CHAPTERS:
+    for title, names, writer in CHAPTERS:
         figures = {name: json.loads(path.read_text()) for name in names if (path := folder / f"{name}.json").is_file()}
-        if figures:
-            parts.append(writer(figures))
+        if body := writer(figures) if figures else there.get(title):
+            parts.append(f"## {title}\n\n{body.rstrip()}\n")
     page.write_text("\n".join(parts))

@@ -1,0 +1,27 @@
+"""BENCHMARK.md keeps what was not measured again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.page import write_page
+
+
+def test_chapters_without_figures_stay_as_they_are(tmp_path: Path) -> None:
+    page, figures = tmp_path / "BENCHMARK.md", tmp_path / "figures"
+    figures.mkdir()
+    page.write_text(
+        "# Benchmark\n\nHead.\n\n## Covariance\n\nOf older code.\n\n## Memory\n\nOlder.\n\n### Part\n\n| a |\n"
+    )
+    write_page(figures, page)
+    kept = page.read_text()
+    assert kept.endswith("## Covariance\n\nOf older code.\n\n## Memory\n\nOlder.\n\n### Part\n\n| a |\n")
+    soak = {"minutes": 3.0, "rate_hz": 30.0, "statuses": {"OK": 7}, "memory_mb": {"localizer": 160.0}}
+    soak["growth_mb"] = {"localizer": 1.25}
+    (figures / "soak.json").write_text(json.dumps(soak))
+    write_page(figures, page)
+    text = page.read_text()
+    assert text.startswith(kept.partition("Older.")[0])
+    assert "Older." not in text
+    assert "+1.2 MB" in text
