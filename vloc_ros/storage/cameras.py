@@ -27,7 +27,9 @@ def read_camera(path: Path) -> Camera:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = "" if line is None else f", line {line + 1}"
-        raise InputError(f"{path}{where}: is not YAML, expected a camera_info file") from None
+        raise InputError(
+            f"{path}{where}: is not YAML, expected a camera_info file, as camera_calibration writes it"
+        ) from None
     try:
         if not isinstance(values, Mapping):
             raise InputError("is no table of keys, expected a camera_info file with image_width, camera_matrix, …")
@@ -63,7 +65,7 @@ def write_camera(path: Path, camera: Camera, *, name: str) -> None:
 def _entry(values: Mapping[Any, Any], key: str) -> Any:
     if key not in values:
         found = ", ".join(str(k) for k in values) or "nothing"
-        raise InputError(f"{key} is missing (found {found}), expected a camera_info file")
+        raise InputError(f"{key} is missing (found {found}), expected a camera_info file; calibrate the camera")
     return values[key]
 
 

@@ -138,7 +138,7 @@ def paired_with_images(trajectory: Trajectory, images: Sequence[Path], *, poses_
         folder = images[0].parent if images else "the image folder"
         raise InputError(
             f"{poses_path} holds {len(trajectory)} poses, {folder} holds {len(images)} images; "
-            "expected one pose per image, in name order"
+            "expected one pose per image, in name order; move away the images that have none, or add their rows"
         )
     return trajectory.poses
 
