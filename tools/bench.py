@@ -37,6 +37,8 @@ from benchmarks import (
 from benchmarks.origins import FIGURES
 from benchmarks.page import write_page
 
+from vloc_ros.storage.atomic import write_bytes_atomically
+
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out" / "bench"
 SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -89,7 +91,7 @@ def main(names: list[str]) -> int:
             continue
         figures["section_s"] = round(time.monotonic() - start, 1)
         figures["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
-        (FIGURES / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
+        write_bytes_atomically(FIGURES / f"{name}.json", (json.dumps(figures, indent=1) + "\n").encode())
     write_page(FIGURES, ROOT / "BENCHMARK.md")
     return 0
 

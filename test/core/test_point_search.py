@@ -53,9 +53,12 @@ def test_lists_found_by_groups_hold_what_matters_too(scene: SyntheticScene, monk
     monkeypatch.setattr(point_search, "_GROUPS_ASKED", 1)
     search = PointSearch(scene.landmark_map)
     assert (search.nearest(projected, 4, breadth=2)[1] == by_products)[:, 0].mean() > 0.5  # of a quarter of all lists
-    squared, points = search.nearest(projected, 1, breadth=4096)  # more lists than a group has
-    assert (points >= 0).all()
-    assert np.isfinite(squared).all()
+    squared, points = search.nearest(projected, 4, breadth=16)  # more lists than some groups have
+    assert (points[:, 0] >= 0).all()
+    assert np.isinf(squared[points < 0]).all()
+    monkeypatch.setattr(point_search, "_MOST_BY_GROUPS", 8)
+    all_lists = search.nearest(projected, 1, breadth=4096)[1]
+    assert (all_lists[:, 0] == _exact(scene, projected).argmin(axis=1)).mean() > 0.99
 
 
 def test_the_same_map_is_searched_in_the_same_way(scene: SyntheticScene) -> None:

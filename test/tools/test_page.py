@@ -25,3 +25,13 @@ def test_chapters_without_figures_stay_as_they_are(tmp_path: Path) -> None:
     assert text.startswith(kept.partition("Older.")[0])
     assert "Older." not in text
     assert "+1.2 MB" in text
+
+
+def test_a_chapter_of_several_sections_is_written_when_all_are_there(tmp_path: Path) -> None:
+    page, figures = tmp_path / "BENCHMARK.md", tmp_path / "figures"
+    figures.mkdir()
+    page.write_text("# Benchmark\n\n## Live, over DDS\n\nOlder.\n")
+    live = {"rate_hz": 6.0, "images": 80, "answered": 80, "drops": 0, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0}
+    (figures / "live_redkitchen.json").write_text(json.dumps(live))
+    write_page(figures, page)
+    assert "Older." in page.read_text()

@@ -18,6 +18,7 @@ Written by `make bench`; every figure comes from the command beside it. Two x86-
 times as ratios within a section. Sections are run one by one, and a figure stays until its section is run again, so not
 all are of the same version. Recall is over all queries, a refused one counts as wrong.
 """
+# a chapter of parts, each of a section
 PLACES = tuple(f"place_encoders_{part}" for part in ("kitchen", "corridor", "building", "ablations", "cost"))
 CHAPTERS: list[tuple[str, tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [
     ("Accuracy on photographs", ("redkitchen", "castle", "images_alone", "merged"), maps.accuracy),
@@ -40,12 +41,19 @@ _HEADING = "\n## "
 
 
 def write_page(folder: Path, page: Path) -> None:
-    """Write the page from all sections that have figures; a chapter none of whose sections has any stays as it is."""
+    """Write the page from the sections' figures; a chapter stays as it is while a section of it has none."""
     text = page.read_text() if page.is_file() else ""
-    there = dict(chapter.split("\n\n", 1) for chapter in text.split(_HEADING)[1:])
+    there = {title: body for title, _, body in (chapter.partition("\n\n") for chapter in text.split(_HEADING)[1:])}
     parts = [HEAD]
     for title, names, writer in CHAPTERS:
         figures = {name: json.loads(path.read_text()) for name in names if (path := folder / f"{name}.json").is_file()}
-        if body := writer(figures) if figures else there.get(title):
+        whole = len(figures) == len(names) or names is PLACES
+        if title in there and not whole:
+            missing = " ".join(name for name in names if name not in figures)
+            print(f"   {title}: stays as it is, there are no figures of {missing}", flush=True)
+            body = there[title]
+        else:
+            body = writer(figures) if figures else ""
+        if body:
             parts.append(f"## {title}\n\n{body.rstrip()}\n")
     page.write_text("\n".join(parts))

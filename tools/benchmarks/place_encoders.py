@@ -3,7 +3,8 @@
 Hours on two cores. Every model and every row is kept as soon as it is there, so that a run that was cut off goes on
 where it stopped: models in out/bench/models, rows in docs/figures/rows; the section's figures are written when all are
 there. A row is measured again when its model's maps, configuration, teacher or code that learns changed, or its map,
-what was asked or the code that answers; a model is trained when a row has to be measured and it is not there.
+what was asked or the code that answers; a model is trained when a row has to be measured and it is not there: then what
+is trained again in the same way counts as the same, though another machine rounds otherwise.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ an interrupted build leaves none, or the one that was there.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.images import MappingImage
     from vloc_ros.mapping.scale import ScaleSource
-
-# of images that are left out nearly all are found again where poses and calibration are right
-_FEW_FOUND = 1 / 3
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -171,24 +168,14 @@ def _why_not_calibrated(images: int) -> str:
     )
 
 
-def _calibrated(samples: int, scale: float, images: int) -> Iterator[str]:
-    if not samples:
-        yield f"covariance NOT calibrated, a typical scale is used: {_why_not_calibrated(images)}"
-        return
-    yield f"covariance calibrated on {samples} left-out images (scale {scale:.2f})"
-    if samples < _FEW_FOUND * images:
-        yield (
-            f"only {samples} of {images} images were found again when they were left out: check the camera's "
-            "calibration and that poses and images are in the same order, or take images closer together"
-        )
-
-
 def _summary(landmark_map: LandmarkMap, images: int) -> str:
     calibration = landmark_map.scene().calibration
     lines = [
         f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks, "
         f"{len(landmark_map.keyframes)} of {images} images placed",
-        *_calibrated(calibration.samples, calibration.scale, images),
+        f"covariance calibrated on {calibration.samples} left-out images (scale {calibration.scale:.2f})"
+        if calibration.samples
+        else f"covariance NOT calibrated, a typical scale is used: {_why_not_calibrated(images)}",
     ]
     apart_m = landmark_map.provenance.get("median_distance_from_given_poses_m")
     if apart_m is not None:

@@ -18,6 +18,7 @@ _MOST_LISTS = 4096
 _TRAINED_ON_PER_LIST, _ITERATIONS = 50, 6
 # the lists of large maps are found by groups, in half of the time; of the two nearest lists 98.4 % are found so
 _GROUPED_FROM, _GROUPS, _GROUPS_ASKED = 2000, 64, 8
+_MOST_BY_GROUPS = 16  # of more lists that are looked through the groups would miss too many
 # what is added at once is made floats of first
 _ADDED_AT_ONCE = 1 << 16
 
@@ -72,7 +73,7 @@ class PointSearch:
 
     def _nearest_lists(self, levels: Array, breadth: int) -> tuple[Array, Array]:
         """(N, breadth) squared distances and numbers of lists, -1 where there are no more."""
-        if self._groups is None:
+        if self._groups is None or breadth > _MOST_BY_GROUPS:
             return nearest(levels, self._list_centres, breadth)
         distances, lists = self._groups.search(levels, breadth)
         return distances, lists
