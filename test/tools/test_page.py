@@ -31,7 +31,6 @@ def test_a_chapter_of_several_sections_is_written_when_all_are_there(tmp_path: P
     page, figures = tmp_path / "BENCHMARK.md", tmp_path / "figures"
     figures.mkdir()
     page.write_text("# Benchmark\n\n## Live, over DDS\n\nOlder.\n")
-    live = {"rate_hz": 6.0, "images": 80, "answered": 80, "drops": 0, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0}
-    (figures / "live_redkitchen.json").write_text(json.dumps(live))
+    (figures / "live_redkitchen.json").write_text("{}")
     write_page(figures, page)
     assert "Older." in page.read_text()

@@ -30,8 +30,8 @@ def live(figures: dict[str, Figures]) -> str:
 
 
 def sequences(figures: dict[str, Figures]) -> str:
-    """Images in a row: what tracking saves, kidnapping, and leaving the mapped place."""
-    writers = {"tracking": _tracking, "kidnappings": _kidnappings, "leaving": _leaving}
+    """Images in a row: what tracking saves, and kidnapping."""
+    writers = {"tracking": _tracking, "kidnappings": _kidnappings}
     head = (
         "The last fix, carried on by odometry, tells where to look, and a jump is held until it is "
         "confirmed (`vloc evaluate --sequence`).\n"
@@ -88,8 +88,9 @@ def _kidnappings(f: Figures) -> str:
     )
 
 
-def _leaving(f: Figures) -> str:
+def leaving(figures: dict[str, Figures]) -> str:
     """What is believed of places that are not mapped."""
+    f = figures["leaving"]
     return "\n".join(
         [
             "A robot that knows where it is sees places that only look like the mapped one "
