@@ -5,16 +5,15 @@
     make bench SECTIONS="place_encoders_kitchen"    one of those that take hours, and are measured when named only:
                                              place_encoders_kitchen, _corridor, _building, _ablations, _cost
 
-Each section leaves its figures in docs/figures/SECTION.json, from which the page is written: to measure some sections
-and keep the others, commit both. A section of place encoders that was cut off goes on where it stopped when it is asked
-for again, on another machine too: its rows are kept there. Sections on real data are skipped, and said to be, where
-../shared/data is missing, those on recognisers and place encoders where `make training` was not run.
+Each section leaves its figures in docs/figures/SECTION.json, with the revision they were measured at, and the page is
+written from those: to measure some sections and keep the others, commit both. A section of place encoders that was cut
+off goes on where it stopped when it is asked for again, on another machine too: its rows are kept there. Sections on
+real data are skipped, and said to be, where ../shared/data is missing, those on recognisers and place encoders where
+`make training` was not run.
 """
 
 from __future__ import annotations
 
-import json
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -34,10 +33,8 @@ from benchmarks import (
     sequences,
     simulated,
 )
-from benchmarks.origins import FIGURES
+from benchmarks.origins import FIGURES, keep_figures, revision
 from benchmarks.page import write_page
-
-from vloc_ros.storage.atomic import write_bytes_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out" / "bench"
@@ -79,19 +76,17 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"bench: no section {unknown[0]!r}, expected some of {' '.join(SECTIONS)}", file=sys.stderr)
         return 2
-    for folder in (OUT, FIGURES):
-        folder.mkdir(parents=True, exist_ok=True)
+    OUT.mkdir(parents=True, exist_ok=True)
     for name in names or [name for name in SECTIONS if name not in ON_REQUEST]:
         print(f"== {name}", flush=True)
-        start = time.monotonic()
+        start, of = time.monotonic(), revision()
         try:
             figures = SECTIONS[name](OUT)
         except real.MissingError as missing:
             print(f"   skipped: {missing}", flush=True)
             continue
         figures["section_s"] = round(time.monotonic() - start, 1)
-        figures["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
-        write_bytes_atomically(FIGURES / f"{name}.json", (json.dumps(figures, indent=1) + "\n").encode())
+        keep_figures(name, figures, of=of)
     write_page(FIGURES, ROOT / "BENCHMARK.md")
     return 0
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+from benchmarks import origins
+from benchmarks.origins import keep_figures
 from benchmarks.page import write_page
 
 
@@ -34,3 +37,12 @@ def test_a_chapter_of_several_sections_is_written_when_all_are_there(tmp_path: P
     (figures / "live_redkitchen.json").write_text("{}")
     write_page(figures, page)
     assert "Older." in page.read_text()
+
+
+def test_a_chapter_says_what_it_was_measured_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "BENCHMARK.md"
+    monkeypatch.setattr(origins, "FIGURES", tmp_path)
+    soak = {"minutes": 20.0, "rate_hz": 30.0, "statuses": {"OK": 7}, "memory_mb": {"localizer": 160.0}}
+    keep_figures("soak", {**soak, "growth_mb": {"localizer": 1.25}}, of="0123456789")
+    write_page(tmp_path, page)
+    assert page.read_text().endswith("\n\nMeasured at `0123456789`.\n")

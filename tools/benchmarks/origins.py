@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vloc_ros.storage.atomic import write_bytes_atomically
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 # what was measured: it is part of the repository, so that a page of it can be written anywhere
 FIGURES = ROOT / "docs" / "figures"
+
+
+# what decides on figures, beside the machine
+_CODE = ("vloc_ros", "vloc_msgs", "training", "tools", "config")
+
+
+def revision() -> str | None:
+    """The commit that is measured, with `-dirty` where its code was changed; None outside a checkout."""
+    try:
+        asked = [
+            subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "--short=10", "HEAD"), ("status", "--porcelain", "--", *_CODE))
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    commit, changes = asked
+    return f"{commit}-dirty" if changes else commit
+
+
+def keep_figures(section: str, figures: Mapping[str, Any], *, of: str | None) -> None:
+    """Write what a section measured, the revision and the kind of machine with it."""
+    machine = f"{platform.machine()}, Python {platform.python_version()}"
+    text = json.dumps({**figures, "revision": of, "machine": machine}, indent=1) + "\n"
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomically(FIGURES / f"{section}.json", text.encode())
 
 
 def fingerprint(of: Any) -> str:

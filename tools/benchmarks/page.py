@@ -15,8 +15,8 @@ from benchmarks.tables import Figures
 HEAD = """# Benchmark
 
 Written by `make bench`; every figure comes from the command beside it. Two x86-64 cores of a shared machine, no GPU: read
-times as ratios within a section. Sections are run one by one, and a figure stays until its section is run again, so not
-all are of the same version. Recall is over all queries, a refused one counts as wrong.
+times as ratios within a section. Sections are run one by one, and a figure stays until its section is run again: where it
+is known, a chapter ends with the revision it was measured at. Recall is over all queries, a refused one counts as wrong.
 """
 # a chapter of parts, each of a section
 PLACES = tuple(f"place_encoders_{part}" for part in ("kitchen", "corridor", "building", "ablations", "cost"))
@@ -41,6 +41,14 @@ CHAPTERS: list[tuple[str, tuple[str, ...], Callable[[dict[str, Figures]], str]]]
 _HEADING = "\n## "
 
 
+def _measured_at(figures: dict[str, Figures]) -> str:
+    """A chapter's last line; nothing where a figure's revision is not known."""
+    revisions = {section.get("revision") for section in figures.values()}
+    if not revisions or None in revisions:
+        return ""
+    return f"\n\nMeasured at {' and '.join(f'`{one}`' for one in sorted(revisions))}."
+
+
 def write_page(folder: Path, page: Path) -> None:
     """Write the page from the sections' figures; a chapter stays as it is while a section of it has none."""
     text = page.read_text() if page.is_file() else ""
@@ -54,7 +62,7 @@ def write_page(folder: Path, page: Path) -> None:
             print(f"   {title}: stays as it is, there are no figures of {missing}", flush=True)
             body = there[title]
         else:
-            body = writer(figures) if figures else ""
+            body = writer(figures).rstrip() + _measured_at(figures) if figures else ""
         if body:
             parts.append(f"## {title}\n\n{body.rstrip()}\n")
     page.write_text("\n".join(parts))
