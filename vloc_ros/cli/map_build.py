@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.images import MappingImage
     from vloc_ros.mapping.scale import ScaleSource
 
+# share of left-out images
+_USUALLY_FOUND = 0.5
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -94,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         progress=bar,
     )
     write_map(landmark_map, args.out)
-    print(_summary(landmark_map, len(images)))
+    print(_summary(landmark_map, len(images), config.calibration_gap_m))
     print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")
     return 0
 
@@ -157,25 +160,35 @@ def _images_of_bag(args: argparse.Namespace) -> Sequence[MappingImage]:
     )
 
 
-def _why_not_calibrated(images: int) -> str:
-    from vloc_ros.mapping.calibration import MIN_SAMPLES
+def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
+    """What it was calibrated on; of images that were left out, most are found again on a map that is right."""
+    from vloc_ros.mapping.calibration import MIN_SAMPLES, segments_left_out
 
-    if images < MIN_SAMPLES:
-        return f"{images} images are too few to leave any out, {MIN_SAMPLES} are needed"
-    return (
-        f"of the images that were left out fewer than {MIN_SAMPLES} were found again; take them closer "
-        "together, or check that the poses are map_from_camera of optical frames and belong to these images"
+    calibration, images = landmark_map.scene().calibration, len(landmark_map.keyframes)
+    asked = sum(map(len, segments_left_out(landmark_map.keyframes.translations, gap_m)))
+    found = f"{calibration.samples} of {asked} left-out images that were found again"
+    # what to look at, the likeliest first
+    advice = (
+        "check that --camera is the calibration of these images (a wrong focal length is enough) and that the poses "
+        "are map_from_camera of their optical frames; where both are right, take images closer together"
     )
+    if gap_m <= 0:
+        return "covariance NOT calibrated, a typical scale is used: mapping was told so by calibration_gap_m=0"
+    if images < MIN_SAMPLES:
+        why = f"{images} images are too few to leave any out, {MIN_SAMPLES} are needed"
+        return f"covariance NOT calibrated, a typical scale is used: {why}"
+    if not calibration.samples:
+        why = f"fewer than {MIN_SAMPLES} of {asked} left-out images were found again"
+        return f"covariance NOT calibrated, a typical scale is used: {why}; {advice}"
+    line = f"covariance calibrated on {found} (scale {calibration.scale:.2f})"
+    return line if calibration.samples >= _USUALLY_FOUND * asked else f"{line}: these are FEW; {advice}"
 
 
-def _summary(landmark_map: LandmarkMap, images: int) -> str:
-    calibration = landmark_map.scene().calibration
+def _summary(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
     lines = [
         f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks, "
         f"{len(landmark_map.keyframes)} of {images} images placed",
-        f"covariance calibrated on {calibration.samples} left-out images (scale {calibration.scale:.2f})"
-        if calibration.samples
-        else f"covariance NOT calibrated, a typical scale is used: {_why_not_calibrated(images)}",
+        _covariance(landmark_map, gap_m),
     ]
     apart_m = landmark_map.provenance.get("median_distance_from_given_poses_m")
     if apart_m is not None:

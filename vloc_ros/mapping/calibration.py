@@ -44,10 +44,12 @@ def calibrate(
     Returns:
         The calibration; with `samples` 0, and a typical scale, when there are too few images to leave any out.
     """
-    if gap_m <= 0 or len(images) < MIN_SAMPLES:
+    centres = np.array([image.map_from_camera.translation for image in images if image.map_from_camera is not None])
+    segments = segments_left_out(centres, gap_m)
+    if not segments:
         return _TYPICAL
     samples: list[tuple[Array, Array]] = []
-    for left_out in progress(_segments(images, gap_m), description="calibration"):
+    for left_out in progress(segments, description="calibration"):
         try:
             localizer = localizer_factory(map_without(left_out))
         except MapError:
@@ -58,14 +60,23 @@ def calibrate(
     return fit_calibration(np.stack([error for error, _ in samples]), np.stack([sigma for _, sigma in samples]))
 
 
-def _segments(images: Sequence[MappingImage], gap_m: float) -> list[Array]:
-    """Indices of contiguous images along `gap_m` of the way each, evenly chosen when there are more than it takes."""
-    centres = np.array([image.map_from_camera.translation for image in images if image.map_from_camera is not None])
+def segments_left_out(centres: Array, gap_m: float) -> list[Array]:
+    """Which images calibration leaves out together: contiguous ones along `gap_m` of the way each.
+
+    Args:
+        centres: (N, 3) of the cameras in the map, metres, in the order they were taken.
+        gap_m: as `calibrate` has it.
+
+    Returns:
+        Indices of each segment; evenly chosen ones when there are more than it takes, none when calibration asks none.
+    """
+    if gap_m <= 0 or len(centres) < MIN_SAMPLES:
+        return []
     way_m = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(centres, axis=0), axis=1))])
-    count = max(_MIN_SEGMENTS, min(len(images), int(way_m[-1] / gap_m)))
+    count = max(_MIN_SEGMENTS, min(len(centres), int(way_m[-1] / gap_m)))
     number = np.minimum((way_m / max(way_m[-1], 1e-9) * count).astype(int), count - 1)
     segments = [np.flatnonzero(number == one) for one in np.unique(number)]
-    enough = max(_ENOUGH_SEGMENTS, int(_ENOUGH_IMAGES * len(segments) / len(images)))
+    enough = max(_ENOUGH_SEGMENTS, int(_ENOUGH_IMAGES * len(segments) / len(centres)))
     if len(segments) <= enough:
         return segments
     return [segments[i] for i in np.linspace(0, len(segments) - 1, enough).round().astype(int)]
