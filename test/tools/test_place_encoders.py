@@ -137,8 +137,8 @@ def test_a_model_that_is_no_longer_made_is_no_longer_published(bench: Bench, mon
     bench.kitchen()
     recipes = place_encoders.recipes
 
-    def fewer(*words: Any) -> dict[str, Recipe]:
-        return {title: recipe for title, recipe in recipes(*words).items() if title != "student"}
+    def fewer(*words: Any, **options: Any) -> dict[str, Recipe]:
+        return {title: recipe for title, recipe in recipes(*words, **options).items() if title != "student"}
 
     monkeypatch.setattr(place_encoders, "recipes", fewer)
     assert bench.kitchen() == (0, 0)
@@ -192,5 +192,6 @@ def test_the_page_shows_every_encoder(bench: Bench, tmp_path: Path) -> None:
     assert "student, 128 numbers" in building
     assert "night:" in building
     assert "| the same, random negatives, day | 1 |" in ablations
+    assert "| the same, transformer alone, night | 1 |" in ablations
     assert "| distillation, night | 3 |" in ablations
     assert "Random negatives (`mining.negatives_are=random`)" in ablations

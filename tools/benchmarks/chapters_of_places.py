@@ -27,8 +27,8 @@ def place_encoders(figures: dict[str, Figures]) -> str:
         'place_encoders_cost"`, each of which goes on where it was cut off. All models of a table are of the preset small, '
         "and have the same images, epochs and batches. Weights are drawn by lot, but for what begins from the same images: the "
         "centres of NetVLAD; of students and teachers the residuals of dense gradients and colours, whose projection begins from "
-        "the labels, by linear discriminant analysis of three epochs' batches. That is most of what they know, so there are two "
-        "more rows: the student as it begins, and its transformer alone (`network.residuals=0`). VLAD-SIFT is reduced by the principal components of the map's own images: N of them keep N-1 "
+        "the labels, by linear discriminant analysis of three epochs' batches. That is most of what they know: of "
+        "the kitchen, and of what makes them, there are two more rows, the student without distillation as it begins, and its transformer alone (`network.residuals=0`). VLAD-SIFT is reduced by the principal components of the map's own images: N of them keep N-1 "
         "numbers at most, which is all that there is once their mean is taken off. `python -m training.student --map MAP "
         "--images DIR --model MODEL --set fit.epochs=N --teacher TEACHER` (or `none`), VLAD-SIFT is the map's own. "
         "`python -m training.places_scores --encoder MODEL --map MAP --images DIR --queries DIR --poses TUM --camera YAML`, then "

@@ -55,8 +55,8 @@ LOCALIZATION = (
 _KEPT = ("queries", "accepted", "false_accepts", "recall", "median_translation_m", "accepted_by_proposal")
 
 
-def recipes(prefix: str, sources: tuple[Source, ...], *settings: str) -> dict[str, Recipe]:
-    """The models of a table."""
+def recipes(prefix: str, sources: tuple[Source, ...], *settings: str, parts: bool = False) -> dict[str, Recipe]:
+    """The models of a table; with the parts of a student."""
     teacher = Recipe(f"{prefix}-teacher", "teacher", sources, settings)
     student = Recipe(f"{prefix}-student", "student", sources, settings, teacher)
     alone = replace(student, name=f"{prefix}-student-alone", teacher=None)
@@ -64,8 +64,7 @@ def recipes(prefix: str, sources: tuple[Source, ...], *settings: str) -> dict[st
         "teacher": teacher,
         "student": student,
         "student without distillation": alone,
-        AS_TRANSFORMER: _with(alone, "transformer", *TRANSFORMER_ALONE),
-        AS_BEGUN: _with(alone, "begun", *UNTRAINED),
+        **(_parts(alone) if parts else {}),
         "ResNet-18 GeM": Recipe(f"{prefix}-gem", "resnet18-gem", sources, settings),
         "ResNet-18 NetVLAD": Recipe(f"{prefix}-netvlad", "resnet18-netvlad", sources, settings),
     }
@@ -78,7 +77,8 @@ def kitchen(out: Path) -> dict[str, Any]:
     sources = ((place.map, place.images),)
     # nearly all of its images share 8 points: a stricter question tells encoders apart
     places = {"day": place, "strict": replace(place, truth=(*place.truth, "--min-share", str(STRICT)), posed=())}
-    figures = _table(out, rows, places, recipes("kitchen", sources, f"fit.epochs={KITCHEN_EPOCHS}"))
+    models = recipes("kitchen", sources, f"fit.epochs={KITCHEN_EPOCHS}", parts=True)
+    figures = _table(out, rows, places, models)
     short = Recipe("kitchen-resumed", "student", sources, (f"fit.epochs={RESUMED_EPOCHS}",))
     resumed = rows.once("resumed", of=short.fingerprint(), measure=lambda: resumed_as_whole(out, short))
     return figures | {"resumed": resumed}
@@ -147,7 +147,15 @@ def _ablated(sources: tuple[Source, ...]) -> dict[str, Recipe]:
         ("no ranking by shares", "unranked", "loss.listed=0"),
     ):
         found[f"the same, {title}/{SEEDS[0]}"] = _with(alone, name, setting)
-    return found
+    return found | {f"{title}/{SEEDS[0]}": recipe for title, recipe in _parts(alone).items()}
+
+
+def _parts(alone: Recipe) -> dict[str, Recipe]:
+    """A student without what it begins as, and hardly moved from it."""
+    return {
+        AS_TRANSFORMER: _with(alone, "transformer", *TRANSFORMER_ALONE),
+        AS_BEGUN: _with(alone, "begun", *UNTRAINED),
+    }
 
 
 def _with(recipe: Recipe, name: str, *settings: str) -> Recipe:
