@@ -81,17 +81,28 @@ def test_the_poses_of_a_folder_are_read_once(
 
 
 @pytest.mark.parametrize(
-    ("order", "wider", "expected"),
+    ("order", "wider", "gap", "expected"),
     [
-        (1, 1.0, r"covariance calibrated on (\d+) of 16 left-out images that were found again \(scale \S+\)\n"),
-        (-1, 1.0, r"check that (--camera .* and that )?the poses are map_from_camera of"),
-        (1, 0.6, r"covariance (NOT calibrated|calibrated on \d of 16).*found again.*check that --camera is the calibr"),
+        (1, 1.0, "1", r"covariance calibrated on (\d+) of 16 left-out images that were found again \(scale \S+\)\n"),
+        (-1, 1.0, "1", r"check that (--camera .* and that )?the poses are map_from_camera of"),
+        (
+            1,
+            0.6,
+            "1",
+            r"covariance (NOT calibrated|calibrated on \d of 16).*found again.*check that --camera is the calibr",
+        ),
+        (
+            1,
+            1.0,
+            "0",
+            r"covariance NOT calibrated, a typical scale is used: mapping was told so by calibration_gap_m=0",
+        ),
     ],
 )
-def test_poses_in_the_wrong_order_and_a_wrong_focal_length_are_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], order: int, wider: float, expected: str
+def test_a_map_says_how_well_left_out_images_are_found_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], order: int, wider: float, gap: str, expected: str
 ) -> None:
-    """They may give a map, but one in which little is found again."""
+    """Poses in the wrong order and a wrong focal length may give a map, but one in which little is found again."""
     scene, truth = make_plane_scene(), poses(16, seed=1)
     write_images(scene, truth, tmp_path / "images")
     fx, fy, cx, cy = CAMERA.parameters
@@ -100,5 +111,6 @@ def test_poses_in_the_wrong_order_and_a_wrong_focal_length_are_told(
     write_tum(tmp_path / "poses.txt", given)
     words = ["map", "build", "--images", "images", "--poses", "poses.txt", "--camera", "camera.yaml", "--out", "map"]
     paths = {"images", "poses.txt", "camera.yaml"}
-    main([str(tmp_path / w) if w in paths or k == len(words) - 1 else w for k, w in enumerate(words)])
+    given_words = [str(tmp_path / w) if w in paths or k == len(words) - 1 else w for k, w in enumerate(words)]
+    main([*given_words, "--set", f"calibration_gap_m={gap}"])
     assert re.search(expected, "".join(capsys.readouterr()))
