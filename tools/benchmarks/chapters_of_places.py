@@ -24,7 +24,7 @@ def place_encoders(figures: dict[str, Figures]) -> str:
     parts = [
         "Hours on two cores, so not part of `make bench` alone: `make bench "
         'SECTIONS="place_encoders_kitchen place_encoders_corridor place_encoders_building place_encoders_ablations '
-        'place_encoders_cost"`, each of which goes on where it was cut off. All models of a table are of the preset small, '
+        'place_encoders_cost"`, each of which goes on where it was cut off: a row stays, whichever revision measured it, while its model, maps and the code that decides on it do. All models of a table are of the preset small, '
         "and have the same images, epochs and batches. Weights are drawn by lot, but for what begins from the same images: the "
         "centres of NetVLAD; of students and teachers the residuals of dense gradients and colours, whose projection begins from "
         "the labels, by linear discriminant analysis of three epochs' batches. That is most of what they know: of "

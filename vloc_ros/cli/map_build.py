@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.images import MappingImage
     from vloc_ros.mapping.scale import ScaleSource
 
-# share of left-out images
+# of a map from which fewer of the left-out images are found again something is wrong, as a rule
 _USUALLY_FOUND = 0.5
 
 
@@ -165,21 +165,21 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
     from vloc_ros.mapping.calibration import MIN_SAMPLES, segments_left_out
 
     calibration, images = landmark_map.scene().calibration, len(landmark_map.keyframes)
+    uncalibrated = "covariance NOT calibrated, a typical scale is used"
+    if gap_m <= 0:
+        return f"{uncalibrated}: mapping was told so by calibration_gap_m=0"
+    if images < MIN_SAMPLES:
+        return f"{uncalibrated}: {images} images are too few to leave any out, {MIN_SAMPLES} are needed"
     asked = sum(map(len, segments_left_out(landmark_map.keyframes.translations, gap_m)))
-    found = f"{calibration.samples} of {asked} left-out images that were found again"
     # what to look at, the likeliest first
     advice = (
-        "check that --camera is the calibration of these images (a wrong focal length is enough) and that the poses "
-        "are map_from_camera of their optical frames; where both are right, take images closer together"
+        "check that --camera is the calibration of these images, or the bag's camera_info is (a wrong focal length is "
+        "enough), and that the poses are map_from_camera of their optical frames; where both are right, take images "
+        "closer together"
     )
-    if gap_m <= 0:
-        return "covariance NOT calibrated, a typical scale is used: mapping was told so by calibration_gap_m=0"
-    if images < MIN_SAMPLES:
-        why = f"{images} images are too few to leave any out, {MIN_SAMPLES} are needed"
-        return f"covariance NOT calibrated, a typical scale is used: {why}"
     if not calibration.samples:
-        why = f"fewer than {MIN_SAMPLES} of {asked} left-out images were found again"
-        return f"covariance NOT calibrated, a typical scale is used: {why}; {advice}"
+        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {asked} left-out images were found again; {advice}"
+    found = f"{calibration.samples} of {asked} left-out images that were found again"
     line = f"covariance calibrated on {found} (scale {calibration.scale:.2f})"
     return line if calibration.samples >= _USUALLY_FOUND * asked else f"{line}: these are FEW; {advice}"
 
