@@ -78,8 +78,9 @@ def _building(f: Figures) -> str:
         "8 points with the query; at night those that it shows by day (`--by-day`). Night is "
         "`vloc_ros.simulation.lighting.relight`, photometry only, and training darkens images in the same way: no real night."
     )
-    tables = [f"{light}:\n\n{_ranked(f, light, ('25cm_2deg',))}" for light in ("day", "night") if light in f]
-    return "\n\n".join([text, *tables])
+    lights = {"day": "By day", "night": "At night"}
+    tables = [f"{said}:\n\n{_ranked(f, light, ('25cm_2deg',))}" for light, said in lights.items() if light in f]
+    return f"{text}\n\n" + "\n".join(tables)
 
 
 def _ablations(f: Figures) -> str:
