@@ -20,7 +20,7 @@ help:
 	@echo "make test    all tests but the slow faults"
 	@echo "make faults  what happens when something goes wrong: all fault tests, and docs/faults.md from what they saw"
 	@echo "make lint    ruff, ruff format, mypy"
-	@echo "make bench   every figure of BENCHMARK.md, measured again; some of them with SECTIONS=\"redkitchen castle\""
+	@echo "make bench   most figures of BENCHMARK.md, measured again; some of them with SECTIONS=\"redkitchen castle\""
 	@echo "make soak    twenty minutes at 30 Hz: do the nodes keep their memory?"
 	@echo "make clean   remove the environment and what was built"
 

@@ -7,34 +7,48 @@ from statistics import fmean
 from benchmarks.tables import Figures, table
 
 _AT = [f"{letter}@{k}" for letter in "PR" for k in (1, 5, 20)]
+_ALONE = "student without distillation"
 _GAINS = (
-    ("distillation", "student", "student without distillation"),
+    ("distillation", "student", _ALONE),
     ("rotary positions in space", "teacher", "teacher without rotary positions"),
+    ("labels by points, not boxes", _ALONE, "the same, overlap of boxes"),
+    ("hard negatives", _ALONE, "the same, random negatives"),
+    ("ranking by shares", _ALONE, "the same, no ranking by shares"),
+    ("the residual branch", _ALONE, "the same, transformer alone"),
+    ("training, beyond its start", _ALONE, "the same, as it begins"),
 )
-_SCORED = (
-    "P@K is hits among the first K over min(K, number of positives), R@K the share of queries with a hit among them; bytes "
-    "are those of an image in the map, one for each number; ranked are the numbers before they are rounded to it. alone: "
-    "queries localized within the limits where nothing else says where in the map to search. A teacher sees which 3D points "
-    "an image shows, which no robot can tell it: it is a bound, and is not asked."
-)
+_SET_UP = """\
+Hours on two cores, so not part of `make bench` alone: `make bench SECTIONS="place_encoders_kitchen \
+place_encoders_corridor place_encoders_building place_encoders_ablations place_encoders_cost"`, each of which goes on where \
+it was cut off: a row stays, whichever revision measured it, while its model, maps and the code that decides on it do.
+
+All models of a table are of the preset small and learn from the same images in the same batches, for as many epochs. All \
+networks, ResNet-18 too, start from random weights (with `--pretrained` it starts from ImageNet's where timm can download \
+them: not measured). Two parts do not: NetVLAD's centres are k-means of the training images; and the residual branch of \
+students and teachers, which describes gradients and colours patch by patch, starts from a linear discriminant analysis of \
+three epochs' batches and their labels. That start does most of the work, so two tables have two more rows: the student as \
+it begins, and its transformer without that branch. A teacher sees which 3D points an image shows, which no robot can tell \
+it: it is a bound. VLAD-SIFT is the map's own index; reduced, it keeps the principal components of the map's own images, \
+N-1 of N images at most, and is there to be compared with: no map stores it.
+
+```bash
+python -m training.student --map MAP --images DIR --model KIND --set fit.epochs=N --teacher TEACHER --out MODEL  # or none
+python -m training.places_scores --encoder MODEL --map MAP --images DIR --queries DIR --poses TUM --camera YAML  # or vlad
+vloc map encode MAP --model MODEL --images DIR --out ENCODED
+vloc evaluate --map ENCODED --images DIR --poses TUM --camera YAML --encoder MODEL \\
+    --set proposals.places=student --set proposals.whole_map_max_points=0 --set proposals.landmarks=none
+```
+
+KIND is teacher, student, resnet18-gem or resnet18-netvlad. P@K is hits among the first K over min(K, number of positives), \
+R@K the share of queries with a hit among them; numbers are those of a descriptor, of which a map stores one byte each. \
+alone: queries localized within the limits where nothing but this encoder says where in the map to search; wrong are \
+accepted poses beyond 50 cm or 5°.
+"""
 
 
 def place_encoders(figures: dict[str, Figures]) -> str:
     """Every part that was measured."""
-    parts = [
-        "Hours on two cores, so not part of `make bench` alone: `make bench "
-        'SECTIONS="place_encoders_kitchen place_encoders_corridor place_encoders_building place_encoders_ablations '
-        'place_encoders_cost"`, each of which goes on where it was cut off: a row stays, whichever revision measured it, while its model, maps and the code that decides on it do. All models of a table are of the preset small, '
-        "and have the same images, epochs and batches. Weights are drawn by lot, but for what begins from the same images: the "
-        "centres of NetVLAD; of students and teachers the residuals of dense gradients and colours, whose projection begins from "
-        "the labels, by linear discriminant analysis of three epochs' batches. That is most of what they know: of "
-        "the kitchen, and of what makes them, there are two more rows, the student without distillation as it begins, and its transformer alone (`network.residuals=0`). VLAD-SIFT is reduced by the principal components of the map's own images: N of them keep N-1 "
-        "numbers at most, which is all that there is once their mean is taken off. `python -m training.student --map MAP "
-        "--images DIR --model MODEL --set fit.epochs=N --teacher TEACHER` (or `none`), VLAD-SIFT is the map's own. "
-        "`python -m training.places_scores --encoder MODEL --map MAP --images DIR --queries DIR --poses TUM --camera YAML`, then "
-        "`vloc map encode MAP --model MODEL --images DIR` and `vloc evaluate --encoder MODEL --set proposals.places=student "
-        f"--set proposals.whole_map_max_points=0 --set proposals.landmarks=none`. {_SCORED}\n"
-    ]
+    parts = [_SET_UP]
     for name, writer in _PARTS.items():
         if found := figures.get(f"place_encoders_{name}"):
             parts.append(writer(found))
@@ -54,10 +68,14 @@ def _kitchen(f: Figures) -> str:
         )
     limits = ("5cm_5deg", "25cm_2deg")
     parts = [
-        f"{text} Positives share 8 points with the query, as most images of one kitchen do.\n\n{_ranked(f, 'day', limits)}"
+        f"{text} Positives share 8 points with the query, as most images of one kitchen do; {_queries(f, 'day')}.\n\n"
+        f"{_ranked(f, 'day', limits)}"
     ]
     if "strict" in f:
-        parts.append(f"Positives share a tenth of what either shows (`--min-share 0.1`):\n\n{_ranked(f, 'strict', ())}")
+        parts.append(
+            f"Positives share a tenth of what either shows (`--min-share 0.1`), {_queries(f, 'strict')} have one:\n\n"
+            f"{_ranked(f, 'strict', ())}"
+        )
     return "\n".join(parts)
 
 
@@ -65,9 +83,11 @@ def _corridor(f: Figures) -> str:
     others = ", ".join(f"{title} ({size['keyframes']})" for title, size in f["trained_on"].items())
     return (
         f"### A corridor, by encoders of other places\n\nTrained {f['epochs']} epochs on the images of other maps: {others}; "
-        "other-places are simulated corridors, flats and rooms. Lap 2 is looked for in lap 1 (`--pairs`, those of `same_place.csv`, made "
-        "by people, whose second image is of lap 1). Nobody knows its poses, and structure from motion cannot make a map of it: no teacher can be asked, and "
-        f"no pose be right.\n\n{_ranked(f, 'day', ())}"
+        "other-places are simulated corridors, flats and rooms. Lap 2 is looked for in lap 1 (`--pairs CSV`, the rows of "
+        "`same_place.csv`, made by people, whose second image is of lap 1). Nobody knows its poses, and structure from motion "
+        "cannot make a map of it: no teacher can be asked, and no pose be right. "
+        f"{_queries(f, 'day').capitalize()}, most with five positives among {f['sizes']['day']['keyframes']} images: "
+        f"K of 20 says little.\n\n{_ranked(f, 'day', ())}"
     )
 
 
@@ -75,8 +95,9 @@ def _building(f: Figures) -> str:
     text = (
         f"### A building of rooms that are furnished alike\n\n{f.get('rooms', '')} simulated rooms, several of each model, "
         f"{f['sizes']['day']['keyframes']} images, {f['sizes']['day']['points']} points, {f['epochs']} epochs. Positives share "
-        "8 points with the query; at night those that it shows by day (`--by-day`). Night is "
-        "`vloc_ros.simulation.lighting.relight`, photometry only, and training darkens images in the same way: no real night."
+        f"8 points with the query, {_queries(f, 'day')} have one; at night those that it shows by day (`--by-day`). Night is "
+        "`vloc_ros.simulation.lighting.relight`, photometry only, and training darkens images in the same way: no real night. "
+        "It is another building than that of growing maps."
     )
     lights = {"day": "By day", "night": "At night"}
     tables = [f"{said}:\n\n{_ranked(f, light, ('25cm_2deg',))}" for light, said in lights.items() if light in f]
@@ -84,31 +105,34 @@ def _building(f: Figures) -> str:
 
 
 def _ablations(f: Figures) -> str:
-    """Seeds as a range; what is gained seed by seed."""
+    """What is gained, seed by seed; encoders with their seeds as a range."""
     titles = list(dict.fromkeys(name.partition("/")[0] for name in f if "/" in name))
     rows = [
-        [f"{title}, {light}", str(len(found)), *[_spread([of[name] for of in found]) for name in _AT]]
+        [f"{title.replace('the same', _ALONE)}, {light}", " ".join(found), *[_spread(found, name) for name in _AT]]
         for title in titles
         for light in ("day", "night")
-        if (found := list(_seeds(f, title, light).values()))
+        if (found := _seeds(f, title, light))
     ]
     gains = [
-        [f"{what}, {light}", str(len(apart)), *[_gain([pair[name] for pair in apart]) for name in _AT]]
+        [f"{what}, {light}", " ".join(apart), *[_gain([pair[name] for pair in apart.values()]) for name in _AT]]
         for what, with_it, without in _GAINS
         for light in ("day", "night")
         if (apart := _apart(_seeds(f, with_it, light), _seeds(f, without, light)))
     ]
+    queries = next(f[name]["day"]["queries"] for name in f if "/" in name)
     text = (
         f"### What makes them\n\nA simulated building of {f.get('rooms', '')} rooms, two of each model; short runs, "
-        f"{f.get('epochs', '')} epochs, which begin from residuals that find most places: gains come on top. A student is taught by "
-        "the teacher of its seed: its distances, and which patches count. "
-        "With several seeds the mean, and the least and most. Random negatives "
-        "(`mining.negatives_are=random`) are any that share no point, where else they are nearest by pose or by covisibility; and "
-        "of the others in a batch any count, where else those whose descriptors are nearest. No ranking by shares is "
-        "`loss.listed=0`: the contrastive loss alone.\n"
+        f"{f.get('epochs', '')} epochs; {queries} queries, one of which is {1 / queries:.3f}. What is gained, seed by seed, is "
+        "the first table: with several seeds the mean, and the least and most. A student is taught by the teacher of its seed: "
+        "its distances, and which patches count. Rotary positions are how a teacher's tokens say where in space the points of "
+        "a patch lie (`spatial.encoding=none` without). Labels are shares of points in common, or the overlap of the boxes "
+        "around them (`mining.overlap=boxes`). Hard negatives are near by pose or by covisibility, and within a batch those "
+        "whose descriptors are most alike; random ones (`mining.negatives_are=random`) are any that share no point, and all in "
+        "the batch. Without ranking by shares (`loss.listed=0`) the contrastive loss is alone, without the residual branch "
+        "(`network.residuals=0`) the transformer. What a student begins as is one epoch at a learning rate of 1e-7.\n"
     )
-    gained = "What is gained, seed by seed: the mean, and the least and most.\n"
-    return f"{text}\n{table(['encoder', 'seeds', *_AT], rows)}\n{gained}\n{table(['gain of', 'seeds', *_AT], gains)}"
+    gained = table(["gain of", "seeds", *_AT], gains)
+    return f"{text}\n{gained}\nThe encoders themselves:\n\n{table(['encoder', 'seeds', *_AT], rows)}"
 
 
 def _cost(f: Figures) -> str:
@@ -127,12 +151,12 @@ def _cost(f: Figures) -> str:
     ]
     vlad = f["vlad"]
     text = (
-        f"### Cost\n\nOne image at a time, {f['threads']} threads, medians; torch (eager) and ONNX Runtime turn by turn in one "
+        f"### Cost\n\nThe network alone, of one image that has its size, {f['threads']} threads, medians; torch (eager) and ONNX Runtime turn by turn in one "
         "process (`make bench SECTIONS=place_encoders_cost`). Parameters and multiply-adds as `python -m training.cost` counts "
         f"them. VLAD-SIFT: {vlad['dimension']} bytes in redkitchen's map, {vlad['ms']:.1f} ms beside the keypoints, which are "
         f"found anyway, {vlad['with_features_ms']:.0f} ms with them.\n"
     )
-    header = ["network", "image", "M parameters", "GMAC", "bytes", "torch, ms", "ONNX Runtime, ms", "of torch"]
+    header = ["network", "image", "M parameters", "GMAC", "bytes", "torch, ms", "ONNX Runtime, ms", "ONNX / torch"]
     return text + "\n" + table(header, rows)
 
 
@@ -155,8 +179,13 @@ def _ranked(f: Figures, light: str, limits: tuple[str, ...]) -> str:
         shares = [f"{scores[name]:.3f}" for name in _AT]
         rows.append([title, str(scores["dimension"]), *shares, *localized, *wrong])
     named = [limit.replace("cm_", " cm ").replace("deg", "°") for limit in limits]
-    header = ["encoder", "bytes", *_AT, *[f"alone, {limit}" for limit in named], *(["wrong"] if limits else [])]
+    header = ["encoder", "numbers", *_AT, *[f"alone, {limit}" for limit in named], *(["wrong"] if limits else [])]
     return table(header, rows)
+
+
+def _queries(f: Figures, light: str) -> str:
+    """How many are ranked."""
+    return f"{next(iter(f[light].values()))['ranking']['queries']} queries"
 
 
 def _of(s: Figures, limit: str) -> str:
@@ -169,13 +198,16 @@ def _seeds(f: Figures, title: str, light: str) -> dict[str, Figures]:
     return {seed: found[light] for seed, found in named.items() if light in found}
 
 
-def _apart(with_it: dict[str, Figures], without: dict[str, Figures]) -> list[dict[str, float]]:
-    return [{name: with_it[seed][name] - without[seed][name] for name in _AT} for seed in with_it if seed in without]
+def _apart(with_it: dict[str, Figures], without: dict[str, Figures]) -> dict[str, dict[str, float]]:
+    """Differences of scores by seed."""
+    both = [seed for seed in with_it if seed in without]
+    return {seed: {name: with_it[seed][name] - without[seed][name] for name in _AT} for seed in both}
 
 
-def _spread(values: list[float]) -> str:
+def _spread(found: dict[str, Figures], name: str) -> str:
+    values = [scores[name] for scores in found.values()]
     return f"{fmean(values):.3f}" + (f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else "")
 
 
 def _gain(values: list[float]) -> str:
-    return f"{fmean(values):+.3f} ({min(values):+.3f} to {max(values):+.3f})"
+    return f"{fmean(values):+.3f}" + (f" ({min(values):+.3f} to {max(values):+.3f})" if len(values) > 1 else "")

@@ -16,7 +16,8 @@ HEAD = """# Benchmark
 
 Written by `make bench`; every figure comes from the command beside it. Two x86-64 cores of a shared machine, no GPU: read
 times as ratios within a section. Sections are run one by one, and a figure stays until its section is run again: where it
-is known, a chapter ends with the revision it was measured at. Recall is over all queries, a refused one counts as wrong.
+is known, a chapter ends with the revision it was measured at. Recall is over all queries, a refused one counts as not
+found; wrong is an accepted pose that is not right.
 """
 # a chapter of parts, each of a section
 PLACES = tuple(f"place_encoders_{part}" for part in ("kitchen", "corridor", "building", "ablations", "cost"))
@@ -46,7 +47,9 @@ def _measured_at(figures: dict[str, Figures]) -> str:
     revisions = {section.get("revision") for section in figures.values()}
     if not revisions or None in revisions:
         return ""
-    return f"\n\nMeasured at {' and '.join(f'`{one}`' for one in sorted(revisions))}."
+    # rows are kept from revision to revision
+    done = "Put together" if figures.keys() <= set(PLACES) else "Measured"
+    return f"\n\n{done} at {' and '.join(f'`{one}`' for one in sorted(revisions))}."
 
 
 def write_page(folder: Path, page: Path) -> None:
