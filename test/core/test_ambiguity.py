@@ -66,7 +66,7 @@ def test_what_fits_two_places_is_ambiguous(scene: SyntheticScene, here: float, t
 
 
 def test_a_few_things_that_hang_elsewhere_too_do_not_matter(scene: SyntheticScene) -> None:
-    localizer = build_localizer(LocalizerConfig(), _twice(scene, 1.0, 0.4))
+    localizer = build_localizer(LocalizerConfig(), _twice(scene, 1.0, 0.2))
     for view in VIEWS:
         result = localizer.localize_features((scene.features(view),), scene.query())
         assert result.status is Status.OK

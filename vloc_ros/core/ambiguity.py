@@ -26,8 +26,8 @@ from vloc_ros.core.runs import distinct
 # neighbours as near in descriptor space as this part of those that the accepted pose explains
 _LIKE_PERCENTILE = 90.0
 # a pose that this part of the accepted one's keypoints fit leaves it open which of the two it is
-_SHARE = 0.4
-_PLACES_TRIED = 3
+_SHARE = 0.25
+_PLACES_TRIED = 6
 # nearer poses are about one place: a camera of a rig that sits elsewhere than it should is not for this to find
 _ELSEWHERE_M, _TURNED_RAD = 1.0, 0.5
 # the keyframe that saw most of what fits another pose need not have seen all of it

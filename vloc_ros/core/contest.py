@@ -32,8 +32,6 @@ from vloc_ros.core.sight import Lookout, Sight
 from vloc_ros.core.verification import expected_points
 
 _KEYFRAMES = 8
-# a place that nobody answered from is asked where it leads by so many times what an answer needs
-_CLEARLY = 2.0
 # where there are fewer regions to compare, numbers count for a little: twice as many are worth a lead of 7 %
 _FEWEST_REGIONS, _WORTH_OF_NUMBER = 3, 0.1
 
@@ -148,7 +146,7 @@ class Contest:
             frame_id = self._map.scene_of(other.inlier_points).frame_id
             apart_m, _ = shown.map_from_rig.distance_to(other.map_from_rig)
             where = f"{apart_m:.1f} m away" if frame_id == result.frame_id else f"in {frame_id}"
-            better = by <= -_CLEARLY * self._min_lead
+            better = by <= -self._min_lead
             how = "better" if better else "as well"
             reason = f"another place, {where}, explains the image {how}: {by:+.1%} of what is expected"
             return Verdict(result.refused_as(Status.AMBIGUOUS, reason), other if better else None)
