@@ -32,7 +32,8 @@ _PLACES_TRIED = 6
 _ELSEWHERE_M, _TURNED_RAD = 1.0, 0.5
 # the keyframe that saw most of what fits another pose need not have seen all of it
 _OF_ONE_KEYFRAME = 0.6
-_MISSED = 1e-3
+# what fits is more than the least that counts: in buildings of rooms that are alike more samples found no more rivals
+_MISSED = 0.1
 _ITERATIONS = (20, 1000)
 
 
@@ -99,7 +100,7 @@ def is_elsewhere(some: Pose, other: Pose) -> bool:
 
 
 def _iterations(inlier_ratio: float) -> int:
-    """Samples of three among which one of inliers alone is as good as certain, where so many are inliers; bounded."""
+    """Samples of three among which one of inliers alone is likely, where so many are inliers; bounded."""
     all_inliers = min(inlier_ratio, 0.9) ** 3
     return int(np.clip(np.log(_MISSED) / np.log1p(-all_inliers), *_ITERATIONS))
 
