@@ -17,7 +17,9 @@ from vloc_ros.inference.models import Model
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
 
-THREADS, TURNS, PER_TURN = 2, 30, 5
+THREADS, TURNS, PER_TURN = 2, 12, 15
+# threads of the one before still wait for work for a while, on the cores that the next one needs
+_SETTLING = 5
 PARITY = 1e-3
 MODELS = {
     "small teacher": ("small", "teacher"),
@@ -87,12 +89,12 @@ def _timed_network(encoder: Any, *, teacher: bool) -> dict[str, float]:
 def _medians(*ways: Callable[[], object]) -> list[float]:
     """Milliseconds of each, asked turn by turn so that a busy minute hits all of them."""
     times: list[list[float]] = [[] for _ in ways]
-    for turn in range(TURNS + 1):
+    for _ in range(TURNS):
         for way, of_way in zip(ways, times, strict=True):
-            for _ in range(PER_TURN):
+            for asked in range(_SETTLING + PER_TURN):
                 start = time.perf_counter()
                 way()
-                if turn:  # the first one warms up
+                if asked >= _SETTLING:
                     of_way.append((time.perf_counter() - start) * 1e3)
     return [float(np.median(of_way)) for of_way in times]
 
