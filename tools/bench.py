@@ -1,6 +1,6 @@
 """Measure what BENCHMARK.md states, and write it; memory is measured by `make soak`.
 
-    make bench                               all but those that take hours (two hours on two cores)
+    make bench                               all but those that take hours each (more than one in all)
     make bench SECTIONS="redkitchen castle"    some; the others keep their last figures
     make bench SECTIONS="place_encoders_kitchen"    one of those that take hours, and are measured when named only:
                                              place_encoders_kitchen, _corridor, _building, _ablations, _cost

@@ -73,6 +73,14 @@ def test_a_few_things_that_hang_elsewhere_too_do_not_matter(scene: SyntheticScen
         assert result.map_from_rig.distance_to(view)[0] < 1e-3
 
 
+def test_a_copy_of_which_less_is_mapped_may_be_where_the_camera_is(scene: SyntheticScene) -> None:
+    """Nothing speaks against it: it holds two fifths of the points, and no others."""
+    localizer = build_localizer(LocalizerConfig(), _twice(scene, 1.0, 0.4))
+    for view in VIEWS:
+        result = localizer.localize_features((scene.features(view),), scene.query())
+        assert result.status is Status.AMBIGUOUS
+
+
 def test_places_that_are_known_are_not_found_again(scene: SyntheticScene) -> None:
     """What an answer is compared with anyway need not be looked for."""
     landmark_map, view = _twice(scene, 1.0, 0.9), VIEWS[0]

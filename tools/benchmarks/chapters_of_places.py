@@ -151,8 +151,8 @@ def _cost(f: Figures) -> str:
     ]
     vlad = f["vlad"]
     text = (
-        f"### Cost\n\nThe network alone, of one image that has its size, {f['threads']} threads, medians; torch (eager) and ONNX Runtime turn by turn in one "
-        "process (`make bench SECTIONS=place_encoders_cost`). Parameters and multiply-adds as `python -m training.cost` counts "
+        f"### Cost\n\nThe network alone, of one image that has its size, {f['threads']} threads, medians; torch (eager) and "
+        "ONNX Runtime turn by turn in one process (`make bench SECTIONS=place_encoders_cost`). Parameters and multiply-adds as `python -m training.cost` counts "
         f"them. VLAD-SIFT: {vlad['dimension']} bytes in redkitchen's map, {vlad['ms']:.1f} ms beside the keypoints, which are "
         f"found anyway, {vlad['with_features_ms']:.0f} ms with them.\n"
     )
