@@ -16,7 +16,8 @@ from benchmarks.place_models import Recipe
 from benchmarks.place_scenes import Place
 
 _TITLES = ("VLAD-SIFT", "VLAD-SIFT, at most 256 numbers", "teacher", "student", "student without distillation",
-           "the same, transformer alone", "the same, as it begins", "ResNet-18 GeM", "ResNet-18 NetVLAD")  # fmt: skip
+           "student without distillation, transformer alone", "student without distillation, as it begins",
+           "ResNet-18 GeM", "ResNet-18 NetVLAD")  # fmt: skip
 _SHARES = {f"{letter}@{k}": 0.5 for letter in "PR" for k in (1, 5, 20)}
 _LOCALIZED = {
     "queries": 6,

@@ -11,11 +11,11 @@ _ALONE = "student without distillation"
 _GAINS = (
     ("distillation", "student", _ALONE),
     ("rotary positions in space", "teacher", "teacher without rotary positions"),
-    ("labels by points, not boxes", _ALONE, "the same, overlap of boxes"),
-    ("hard negatives", _ALONE, "the same, random negatives"),
-    ("ranking by shares", _ALONE, "the same, no ranking by shares"),
-    ("the residual branch", _ALONE, "the same, transformer alone"),
-    ("training, beyond its start", _ALONE, "the same, as it begins"),
+    ("labels by points, not boxes", _ALONE, f"{_ALONE}, overlap of boxes"),
+    ("hard negatives", _ALONE, f"{_ALONE}, random negatives"),
+    ("ranking by shares", _ALONE, f"{_ALONE}, no ranking by shares"),
+    ("the residual branch", _ALONE, f"{_ALONE}, transformer alone"),
+    ("training, beyond its start", _ALONE, f"{_ALONE}, as it begins"),
 )
 _SET_UP = """\
 Hours on two cores, so not part of `make bench` alone: `make bench SECTIONS="place_encoders_kitchen \
@@ -108,7 +108,7 @@ def _ablations(f: Figures) -> str:
     """What is gained, seed by seed; encoders with their seeds as a range."""
     titles = list(dict.fromkeys(name.partition("/")[0] for name in f if "/" in name))
     rows = [
-        [f"{title.replace('the same', _ALONE)}, {light}", " ".join(found), *[_spread(found, name) for name in _AT]]
+        [f"{title}, {light}", " ".join(found), *[_spread(found, name) for name in _AT]]
         for title in titles
         for light in ("day", "night")
         if (found := _seeds(f, title, light))

@@ -4,7 +4,7 @@ Hours on two cores. Every model and every row is kept as soon as it is there, so
 where it stopped: models in out/bench/models, rows in docs/figures/rows; the section's figures are written when all are
 there. A row is measured again when its model's maps, configuration, teacher or code that learns changed, or its map,
 what was asked or the code that answers; a model is trained when a row has to be measured and it is not there: then what
-is trained again in the same way counts as the same, though another machine rounds otherwise.
+is trained again in the same way counts as student without distillation, though another machine rounds otherwise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ SHORT = ("network.dimension=128",)
 TRANSFORMER_ALONE = ("network.residuals=0",)
 # hardly moved from what it begins as, which labels have their part in
 UNTRAINED = ("fit.epochs=1", "fit.learning_rate=1e-7")
-AS_TRANSFORMER, AS_BEGUN = "the same, transformer alone", "the same, as it begins"
+AS_TRANSFORMER = "student without distillation, transformer alone"
+AS_BEGUN = "student without distillation, as it begins"
 # a teacher cannot be asked by a robot; of parts of a student how they rank says enough
 NOT_ASKED = ("teacher", AS_TRANSFORMER, AS_BEGUN)
 ALONE = ("--set", "proposals.whole_map_max_points=0", "--set", "proposals.landmarks=none")
@@ -146,7 +147,7 @@ def _ablated(sources: tuple[Source, ...]) -> dict[str, Recipe]:
         ("random negatives", "random", "mining.negatives_are=random"),
         ("no ranking by shares", "unranked", "loss.listed=0"),
     ):
-        found[f"the same, {title}/{SEEDS[0]}"] = _with(alone, name, setting)
+        found[f"student without distillation, {title}/{SEEDS[0]}"] = _with(alone, name, setting)
     return found | {f"{title}/{SEEDS[0]}": recipe for title, recipe in _parts(alone).items()}
 
 
