@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vloc_ros.cli.live_processes import free_domain
+from vloc_ros.evaluation.live_processes import free_domain
 
 if TYPE_CHECKING:
     from nodes_world import Wall

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.descriptors import DescriptorCodec
-from vloc_ros.core.features import RootSift
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.keypoints import RootSift
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import write_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum

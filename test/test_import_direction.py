@@ -157,4 +157,4 @@ def test_a_wrong_import_is_seen_in_the_text() -> None:
 
 
 def test_a_wrong_import_is_seen_in_the_interpreter() -> None:
-    assert loaded_by("import vloc_ros.core.pose, yaml") - MAY_IMPORT["core"] == {"yaml"}
+    assert loaded_by("import vloc_ros.core.geometry.pose, yaml") - MAY_IMPORT["core"] == {"yaml"}

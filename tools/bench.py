@@ -22,10 +22,10 @@ from typing import Any
 
 from benchmarks import (
     compression,
+    global_descriptors,
     growth,
     landmarks,
     live,
-    place_encoders,
     priors,
     real,
     rigs,
@@ -33,8 +33,8 @@ from benchmarks import (
     sequences,
     simulated,
 )
-from benchmarks.origins import FIGURES, keep_figures, revision
 from benchmarks.page import write_page
+from benchmarks.provenance import FIGURES, keep_figures, revision
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out" / "bench"
@@ -44,27 +44,27 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "images_alone": real.images_alone,
     "merged": real.merged,
     "compression": compression.compression,
-    "elsewhere": real.elsewhere,
-    "elsewhere_with_priors": priors.elsewhere,
+    "elsewhere": real.negatives,
+    "elsewhere_with_priors": priors.negatives,
     "growth": growth.growth,
     "recognizer": landmarks.recognizer,
     "night": landmarks.night,
     "four_scenes": scenes.four_scenes,
     "updated": landmarks.updated,
-    "lookalikes": simulated.lookalikes,
+    "lookalikes": simulated.perceptual_aliasing,
     "covariance": simulated.covariance,
     "statistics": simulated.statistics,
     "rigs": rigs.rigs,
-    "kidnappings": sequences.kidnappings,
+    "kidnappings": sequences.kidnapped_robot,
     "leaving": sequences.leaving,
     "live_redkitchen": live.redkitchen,
     "live_simulated": live.simulated,
     "tracking": live.tracking,
-    "place_encoders_kitchen": place_encoders.kitchen,
-    "place_encoders_corridor": place_encoders.corridor,
-    "place_encoders_building": place_encoders.building,
-    "place_encoders_ablations": place_encoders.ablations,
-    "place_encoders_cost": place_encoders.cost,
+    "place_encoders_kitchen": global_descriptors.kitchen,
+    "place_encoders_corridor": global_descriptors.corridor,
+    "place_encoders_building": global_descriptors.building,
+    "place_encoders_ablations": global_descriptors.ablations,
+    "place_encoders_cost": global_descriptors.cost,
 }
 # those take hours
 ON_REQUEST = tuple(name for name in SECTIONS if name.startswith("place_encoders_"))

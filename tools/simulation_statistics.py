@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.features import Features, RootSift
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.features.keypoints import Features, RootSift
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation.scenario import make_lap
 from vloc_ros.simulation.trajectories import walk
 from vloc_ros.simulation.world import make_world

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.origins import keep_figures, revision
+from benchmarks.provenance import keep_figures, revision
 from benchmarks.simulated import map_of
 from tqdm import tqdm
 
-from vloc_ros.cli.live_processes import Children, free_domain
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.evaluation.live_processes import Children, free_domain
 from vloc_ros.simulation.scenario import Lap, make_lap, make_scenario
 from vloc_ros.storage.maps import write_map
 

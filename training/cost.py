@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.places.baselines import PooledEncoder
-from training.places.config import FINE_PATCH_PX, PRESETS, ConvolutionConfig, CrossVitConfig, PlacesConfig
-from training.places.encoders import build_encoder, embedded
-from training.places.structure import NUMBERS
+from training.place_recognition.baselines import PooledEncoder
+from training.place_recognition.config import FINE_PATCH_PX, PRESETS, ConvolutionConfig, CrossVitConfig, PlacesConfig
+from training.place_recognition.encoders import build_encoder, embedded
+from training.place_recognition.structure import NUMBERS
 from vloc_ros.core.errors import VlocError
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.output_files import json_at

@@ -31,7 +31,7 @@ def revision() -> str | None:
     return done.stdout.strip() or None
 
 
-def came_about(config: Seeded, held_out: Mapping[str, float], sources: Mapping[str, Any]) -> dict[str, Any]:
+def training_metadata(config: Seeded, held_out: Mapping[str, float], sources: Mapping[str, Any]) -> dict[str, Any]:
     """What a model's manifest says of its training.
 
     Args:

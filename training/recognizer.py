@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.options import training_parser
-from training.provenance import came_about
+from training.provenance import training_metadata
 from training.recognition.config import PRESETS, chosen_config
 from training.recognition.examples import examples_of, images_of_keyframes
 from training.recognition.export import export
@@ -25,7 +25,7 @@ from training.runs import check_run_folder
 from training.sources import file_hash, images_hash
 from vloc_ros.core.errors import VlocError
 from vloc_ros.inference.models import replaces_model
-from vloc_ros.mapping.keyframe_images import keyframe_paths
+from vloc_ros.mapping.indexing.keyframe_images import keyframe_paths
 from vloc_ros.progress import bar
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.maps import map_hash, read_map
@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         args.out,
         extractor=landmark_map.extractor,
         keypoints=config.fit.keypoints,
-        training=came_about(config, held_out, sources),
+        training=training_metadata(config, held_out, sources),
     )
     print("held-out keyframes: " + ", ".join(f"{name} {value:.3f}" for name, value in held_out.items()))
     print(f"written: {args.out} ({sum(path.stat().st_size for path in args.out.iterdir()) / 1e6:.2f} MB)")

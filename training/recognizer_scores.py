@@ -20,15 +20,15 @@ import numpy as np
 
 from training.recognition.batches import Example
 from training.recognition.config import chosen_config
-from training.recognition.examples import PosedImage, examples_of
+from training.recognition.examples import TrainingImage, examples_of
 from training.recognition.export import OUTPUTS
 from training.recognition.scores import Recognize, Scores, scores
 from vloc_ros.core.errors import InputError, VlocError
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.inference.engines import Engine, OnnxRuntime
+from vloc_ros.inference.landmark_recognizer import KIND, OnnxLandmarkRecognizer
 from vloc_ros.inference.models import read_model
-from vloc_ros.inference.recognizer import KIND, OnnxRecognizer
 from vloc_ros.progress import bar
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.cameras import read_camera
@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure(folder: Path, landmark_map: LandmarkMap, images: Sequence[PosedImage], *, threads: int) -> Measured:
+def measure(folder: Path, landmark_map: LandmarkMap, images: Sequence[TrainingImage], *, threads: int) -> Measured:
     """Score the model in a folder on images of the map that it was trained on.
 
     Raises:
@@ -95,7 +95,7 @@ def measure(folder: Path, landmark_map: LandmarkMap, images: Sequence[PosedImage
     """
     model = read_model(folder, kind=KIND)
     engine = OnnxRuntime(model, threads=threads)
-    recognizer = OnnxRecognizer(model, engine)
+    recognizer = OnnxLandmarkRecognizer(model, engine)
     if not np.array_equal(recognizer.landmark_keys, landmark_map.landmarks.keys):
         raise InputError(f"{folder}: is of other landmarks than the map {landmark_map.name}; train it on this map")
     made = examples_of(images, landmark_map, chosen_config("small", ["images.versions=1"]), progress=bar)
@@ -128,13 +128,13 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[PosedImage]:
+def _images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[TrainingImage]:
     """Every image, which may show any point of the map."""
     camera, paths, truth = read_camera(args.camera), list_images(args.images), read_tum(args.poses)
     paired_with_images(truth, paths, poses_path=args.poses)
     points = np.arange(len(landmark_map.points))
     for path, pose in zip(paths, truth.poses, strict=True):
-        yield PosedImage(path.name, lambda path=path: read_image(path), camera, pose, points)
+        yield TrainingImage(path.name, lambda path=path: read_image(path), camera, pose, points)
 
 
 def _write_json(path: Path, values: Mapping[str, float | None]) -> None:

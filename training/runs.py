@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.progress import bar
 from vloc_ros.storage.atomic import StorageError, write_bytes_atomically
 from vloc_ros.storage.output_folders import replaces_folder
@@ -140,7 +140,7 @@ def check_run_folder(run_dir: Path, out: Path) -> None:
     _replaces_run(run_dir)
 
 
-def claim(
+def open_run(
     run_dir: Path, config: Any, sources: Mapping[str, Any], *, resume: bool, leftovers: Sequence[str] = ()
 ) -> None:
     """Note what a new run is, or see that a run to go on with is the same.

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from vloc_ros.core.config import ExtractorConfig, LocalizerConfig, ProposalConfig
-from vloc_ros.core.covisibility import ReferencePlaces
+from vloc_ros.core.config import CandidateConfig, ExtractorConfig, LocalizerConfig
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.features import Extractor, RootSift
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.matching import NearestNeighbourMatcher
-from vloc_ros.core.places import STUDENT, VLAD, EncodedPlaces, PlaceEncoder, VladPlaces, encoded_index
-from vloc_ros.core.proposals import PriorView, Proposer, WholeMap
-from vloc_ros.core.recognition import LandmarkPlaces, RecognizedLandmarks, Recognizer, VotedLandmarks
-from vloc_ros.core.verification import Verifier
+from vloc_ros.core.features.keypoints import Extractor, RootSift
+from vloc_ros.core.localization.candidates import CandidateGenerator, PriorCandidates, WholeMapCandidates
+from vloc_ros.core.localization.landmark_candidates import (
+    LandmarkRecognition,
+    LandmarkRecognizer,
+    LandmarkRegions,
+    LandmarkVoting,
+)
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.core.localization.retrieval_candidates import (
+    MODEL,
+    VLAD,
+    GlobalDescriptorEncoder,
+    ModelRetrieval,
+    VladRetrieval,
+    find_index_of_encoder,
+)
+from vloc_ros.core.localization.verification import Verifier
+from vloc_ros.core.map.covisibility import LandmarkCovisibility
+from vloc_ros.core.map.landmark_map import LandmarkMap
 
 EXTRACTORS: dict[str, Callable[[ExtractorConfig], Extractor]] = {"rootsift": RootSift}
 
@@ -34,8 +46,8 @@ def build_localizer(
     config: LocalizerConfig,
     landmark_map: LandmarkMap,
     *,
-    recognizer: Recognizer | None = None,
-    encoder: PlaceEncoder | None = None,
+    recognizer: LandmarkRecognizer | None = None,
+    encoder: GlobalDescriptorEncoder | None = None,
     like: Localizer | None = None,
 ) -> Localizer:
     """A localizer for a map: proposals in the order of cost and evidence, ending with the whole map where it is small.
@@ -53,12 +65,12 @@ def build_localizer(
             that is given made its place index.
     """
     matcher = NearestNeighbourMatcher(config.matcher, landmark_map, like=like.matcher if like else None)
-    places = like.places if like else ReferencePlaces(landmark_map)
+    places = like.places if like else LandmarkCovisibility(landmark_map)
     recognizer = recognizer or (like.recognizer if like else None)
     return Localizer(
         landmark_map,
         extractor=build_extractor(landmark_map.extractor),
-        prior_view=PriorView(config.proposals, landmark_map),
+        prior_view=PriorCandidates(config.proposals, landmark_map),
         proposers=list(_proposers(config.proposals, landmark_map, matcher, places, recognizer, encoder)),
         matcher=matcher,
         places=places,
@@ -69,34 +81,36 @@ def build_localizer(
     )
 
 
-def why_not_asked(config: LocalizerConfig, landmark_map: LandmarkMap, encoder: PlaceEncoder | None) -> str:
+def explain_unused_encoder(
+    config: LocalizerConfig, landmark_map: LandmarkMap, encoder: GlobalDescriptorEncoder | None
+) -> str:
     """Why a localizer that could be built does not ask an encoder; empty where it does, or is told not to."""
-    if encoder is None or STUDENT in landmark_map.places or config.proposals.places != "auto":
+    if encoder is None or MODEL in landmark_map.places or config.proposals.places != "auto":
         return ""
     return f"the encoder is not asked: the map {landmark_map.name} is not encoded by it; run `vloc map encode`"
 
 
 def _proposers(
-    config: ProposalConfig,
+    config: CandidateConfig,
     landmark_map: LandmarkMap,
     matcher: NearestNeighbourMatcher,
-    places: ReferencePlaces,
-    recognizer: Recognizer | None,
-    encoder: PlaceEncoder | None,
-) -> Iterator[Proposer]:
+    places: LandmarkCovisibility,
+    recognizer: LandmarkRecognizer | None,
+    encoder: GlobalDescriptorEncoder | None,
+) -> Iterator[CandidateGenerator]:
     """Who says where to look, in the order in which they are asked."""
     searched_whole = len(landmark_map.points) <= config.whole_map_max_points
     by_landmarks = list(_by_landmarks(config, landmark_map, matcher, places, recognizer, searched_whole))
     large = len(landmark_map.points) > config.landmarks_min_points
-    encoder = _asked_encoder(config, landmark_map, encoder)
+    encoder = _usable_encoder(config, landmark_map, encoder)
     if large:
         yield from by_landmarks
     if searched_whole:
-        yield WholeMap()
-    if encoder and (STUDENT in landmark_map.places or not searched_whole or config.places == STUDENT):
-        yield EncodedPlaces(config, landmark_map, encoder)
+        yield WholeMapCandidates()
+    if encoder and (MODEL in landmark_map.places or not searched_whole or config.places == MODEL):
+        yield ModelRetrieval(config, landmark_map, encoder)
     elif not searched_whole and config.places != "none" and (VLAD in landmark_map.places or not by_landmarks):
-        yield VladPlaces(config, landmark_map)
+        yield VladRetrieval(config, landmark_map)
     elif not searched_whole and not by_landmarks:
         raise MapError(
             f"the map has {len(landmark_map.points)} points, more than proposals.whole_map_max_points "
@@ -107,30 +121,30 @@ def _proposers(
 
 
 def _by_landmarks(
-    config: ProposalConfig,
+    config: CandidateConfig,
     landmark_map: LandmarkMap,
     matcher: NearestNeighbourMatcher,
-    places: ReferencePlaces,
-    recognizer: Recognizer | None,
+    places: LandmarkCovisibility,
+    recognizer: LandmarkRecognizer | None,
     searched_whole: bool,
-) -> Iterator[Proposer]:
+) -> Iterator[CandidateGenerator]:
     """Landmarks that a model recognises, and those that keypoints vote for."""
-    landmark_places = LandmarkPlaces(config, places)
+    landmark_places = LandmarkRegions(config, places)
     if recognizer is not None and config.landmarks in ("auto", "recognized"):
-        yield RecognizedLandmarks(landmark_map, recognizer, landmark_places)
+        yield LandmarkRecognition(landmark_map, recognizer, landmark_places)
     elif config.landmarks == "recognized":
         raise MapError("proposals.landmarks is recognized, but there is no model; give one, or set it to auto")
     if searched_whole and config.landmarks in ("auto", "voted"):
-        yield VotedLandmarks(landmark_map, matcher, landmark_places)
+        yield LandmarkVoting(landmark_map, matcher, landmark_places)
 
 
-def _asked_encoder(
-    config: ProposalConfig, landmark_map: LandmarkMap, encoder: PlaceEncoder | None
-) -> PlaceEncoder | None:
+def _usable_encoder(
+    config: CandidateConfig, landmark_map: LandmarkMap, encoder: GlobalDescriptorEncoder | None
+) -> GlobalDescriptorEncoder | None:
     """The encoder where it may be asked for places; one that does not fit the map is refused then."""
     if config.places == "student" and encoder is None:
         raise MapError("proposals.places is student, but there is no encoder; give one, or set it to auto")
     if encoder is None or config.places not in ("auto", "student"):
         return None
-    encoded_index(landmark_map, encoder)
+    find_index_of_encoder(landmark_map, encoder)
     return encoder

@@ -11,7 +11,7 @@ from vloc_ros.core.config import Checked, parameter
 
 
 @dataclass(frozen=True, slots=True)
-class FeedingConfig(Checked):
+class PoseRelayConfig(Checked):
     """Telling another localizer or filter where the robot is."""
 
     initial_pose: str = parameter(
@@ -134,7 +134,7 @@ class LocalizerNodeConfig(Checked):
     relocalize_timeout_s: float = parameter(
         2.0, "the service relocalize waits so long for a fix", unit="s", low=0.01, high=60.0
     )
-    feed: FeedingConfig = field(default_factory=FeedingConfig)
+    feed: PoseRelayConfig = field(default_factory=PoseRelayConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
 
 

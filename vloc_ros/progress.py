@@ -13,7 +13,7 @@ _EVERY_S = 10.0
 
 
 def bar(items: Iterable[T], *, description: str, total: int | None = None) -> Iterable[T]:
-    """The same items, shown as they are taken; a `vloc_ros.mapping.images.Progress`."""
+    """The same items, shown as they are taken; a `vloc_ros.core.sources.Progress`."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     if not sys.stderr.isatty():

@@ -11,8 +11,8 @@ import pytest
 
 from vloc_ros.bags import messages
 from vloc_ros.bags.messages import camera_info_message, camera_of, image_message, image_of
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 
 _BGR = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8), (0, 0), 3)
 _GREY = _BGR[:, :, 1]

@@ -13,9 +13,9 @@ import pytest
 
 from vloc_ros.bags.reading import Bag
 from vloc_ros.bags.writing import BagWriter
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.atomic import StorageError
 
 _CAMERA = Camera("OPENCV", 80, 60, (70.0, 71.0, 40.25, 30.5, 0.1, -0.02, 0.001, 0.002))

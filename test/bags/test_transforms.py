@@ -10,7 +10,7 @@ import pytest
 from vloc_ros.bags.messages import tf_message
 from vloc_ros.bags.transforms import TransformTree, trajectory_of
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 
 _S = 10**9
 _BASE_FROM_MAST = Pose.from_rotation_vector([0, 0.2, 0], [0.1, 0, 1.0])

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from vloc_ros.bags import messages
-from vloc_ros.bags.names import Frames, Topics
+from vloc_ros.bags.names import FrameNames, Topics
 from vloc_ros.bags.writing import BagWriter
-from vloc_ros.cli import bag_images
-from vloc_ros.cli.bag_images import images_from_bag, images_of_names
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.datasets import bag_images
+from vloc_ros.datasets.bag_images import images_from_bag, images_of_names
 
 _CAMERA = Camera("PINHOLE", 32, 24, (30.0, 30.0, 16.0, 12.0))
 _BASE_FROM_CAMERA = Pose(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([0.2, 0.0, 0.5]))
@@ -117,7 +117,7 @@ def test_poses_of_a_topic_take_the_place_of_odometry(bag: Path) -> None:
 
 
 def test_poses_of_a_base_of_another_name(tmp_path: Path) -> None:
-    frames = Frames(base="base_footprint")
+    frames = FrameNames(base="base_footprint")
     with BagWriter(tmp_path / "bag", camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA, frames=frames) as bag:
         for i in range(_COUNT):
             bag.write_truth(_FIRST_NS + i * _STEP_NS, _odom_from_base(i))
@@ -167,7 +167,7 @@ def test_a_camera_whose_place_on_the_robot_is_unknown_is_not_guessed(tmp_path: P
 
 def test_odometry_of_the_camera_itself_needs_no_mount(tmp_path: Path) -> None:
     """Visual odometry names the camera's frame as its child."""
-    frames, topics = Frames(base="camera_optical_frame"), Topics(tf="/tf_else", tf_static="/static_else")
+    frames, topics = FrameNames(base="camera_optical_frame"), Topics(tf="/tf_else", tf_static="/static_else")
     with BagWriter(
         tmp_path / "bag", camera=_CAMERA, base_from_camera=Pose.identity(), frames=frames, topics=topics
     ) as writer:

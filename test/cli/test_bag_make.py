@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from vloc_ros.bags.reading import Bag
-from vloc_ros.cli.bag_recordings import odometry_of
 from vloc_ros.cli.main import main
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.datasets.recordings import odometry_of
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 

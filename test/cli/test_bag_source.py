@@ -13,10 +13,10 @@ from plane_scene import CAMERA, SceneFolder
 
 from vloc_ros.bags.reading import Bag, BagMessage
 from vloc_ros.bags.writing import BagWriter
-from vloc_ros.cli.bag_source import BagSource, read_bag_source
 from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.datasets.bag_queries import BagQueries, read_bag_queries
 
 BASE_FROM_CAMERA = Pose.from_rotation_vector([0.1, -1.2, 0.7], [0.2, 0.1, 0.5])
 STEP_NS = 100_000_000
@@ -36,7 +36,7 @@ def bag(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-def source_of(bag: Path, **options: Any) -> BagSource:
+def source_of(bag: Path, **options: Any) -> BagQueries:
     given = {
         "image_topic": None,
         "rectified": False,
@@ -49,7 +49,7 @@ def source_of(bag: Path, **options: Any) -> BagSource:
         "odom_frame": "odom",
         "live": False,
     }
-    return read_bag_source(argparse.Namespace(bag=bag, **(given | options)))
+    return read_bag_queries(argparse.Namespace(bag=bag, **(given | options)))
 
 
 def test_an_image_without_a_true_pose_is_left_out_and_counted(

@@ -13,7 +13,7 @@ from plane_scene import CAMERA, SceneFolder
 
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.main import main
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 
 BASE_FROM_CAMERA = Pose.from_rotation_vector([0.1, -1.2, 0.7], [0.2, 0.1, 0.5])
 STEP_NS = 400_000_000

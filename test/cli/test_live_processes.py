@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vloc_ros.cli import live_processes
-from vloc_ros.cli.live_processes import Children, NodeError, free_domain
+from vloc_ros.evaluation import live_processes
+from vloc_ros.evaluation.live_processes import Children, NodeError, free_domain
 
 # says that it is ready, and then hears neither SIGINT nor SIGTERM
 _STUBBORN = "import signal as s; [s.signal(n, s.SIG_IGN) for n in (2, 15)]; print('up', flush=True); s.pause()"
@@ -32,9 +32,7 @@ def test_a_node_that_does_not_end_is_killed_and_named(tmp_path: Path, monkeypatc
 def test_domains_are_shared_with_no_other_run() -> None:
     with free_domain() as first, free_domain() as second:
         assert first["ROS_DOMAIN_ID"] != second["ROS_DOMAIN_ID"]
-        source = (
-            "from vloc_ros.cli.live_processes import free_domain\nwith free_domain() as e: print(e['ROS_DOMAIN_ID'])"
-        )
+        source = "from vloc_ros.evaluation.live_processes import free_domain\nwith free_domain() as e: print(e['ROS_DOMAIN_ID'])"
         other = subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, text=True).stdout
         assert other.strip() not in (first["ROS_DOMAIN_ID"], second["ROS_DOMAIN_ID"])
 

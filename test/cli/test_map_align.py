@@ -11,9 +11,9 @@ import pytest
 from vloc_ros.assembly import build_localizer
 from vloc_ros.cli.main import main
 from vloc_ros.core.config import LocalizerConfig
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.query import Query
-from vloc_ros.mapping.similarity import Similarity
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import read_image
 from vloc_ros.storage.maps import map_hash, read_map, write_map

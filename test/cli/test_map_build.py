@@ -32,7 +32,7 @@ def configs(monkeypatch: pytest.MonkeyPatch) -> list[MappingConfig]:
         found.append(config)
         raise InputError("far enough")
 
-    monkeypatch.setattr("vloc_ros.mapping.build.build_map", build_map)
+    monkeypatch.setattr("vloc_ros.mapping.maps.build.build_map", build_map)
     return found
 
 
@@ -66,7 +66,7 @@ def test_a_wrong_assignment_is_one_line(
 def test_the_poses_of_a_folder_are_read_once(
     scene_folder: SceneFolder, tmp_path: Path, configs: list[MappingConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vloc_ros.cli import image_folders
+    from vloc_ros.datasets import image_folders
 
     reads: list[Path] = []
     true_poses = image_folders.true_poses

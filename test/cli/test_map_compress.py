@@ -11,7 +11,7 @@ from plane_scene import SceneFolder
 
 from vloc_ros.cli import map_compress
 from vloc_ros.cli.main import main
-from vloc_ros.core.landmark_map import LandmarkMap, PlaceIndex
+from vloc_ros.core.map.landmark_map import LandmarkMap, RetrievalIndex
 from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
 
 
@@ -58,7 +58,7 @@ def test_a_map_that_stays_too_large_to_be_searched_as_a_whole_has_a_place_index(
     scene_folder: SceneFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_map(replace(scene_folder.scene.landmark_map, places={}), tmp_path / "bare")
-    monkeypatch.setattr("vloc_ros.mapping.places.MOST_SEARCHED_WHOLE", 200)
+    monkeypatch.setattr("vloc_ros.mapping.indexing.vlad_index.MOST_SEARCHED_WHOLE", 200)
     for points, expected in (("200", set()), ("201", {"vlad"})):
         out = tmp_path / points
         assert main(["map", "compress", str(tmp_path / "bare"), "--points", points, "--out", str(out)]) == 0
@@ -90,7 +90,7 @@ def test_what_cannot_be_is_said(
 def test_what_an_encoder_knows_of_the_keyframes_stays(scene_folder: SceneFolder, tmp_path: Path) -> None:
     """The keyframes are the same; only the index that is never asked goes."""
     whole = read_map(scene_folder.map)
-    index = PlaceIndex("a" * 64, np.eye(len(whole.keyframes), 8, dtype=np.float32))
+    index = RetrievalIndex("a" * 64, np.eye(len(whole.keyframes), 8, dtype=np.float32))
     write_map(replace(whole, places={**whole.places, "student": index}), tmp_path / "encoded")
     assert main(["map", "compress", str(tmp_path / "encoded"), "--budget", "0.7", "--out", str(tmp_path / "m")]) == 0
     small = read_map(tmp_path / "m")

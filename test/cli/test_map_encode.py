@@ -16,10 +16,10 @@ from plane_scene import CAMERA, SceneFolder, poses, write_images
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.live import models
 from vloc_ros.cli.main import main
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Pose
-from vloc_ros.inference.encoder import read_encoder
-from vloc_ros.mapping import encoding
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.inference.global_descriptors import read_global_descriptor
+from vloc_ros.mapping.indexing import global_descriptors
 from vloc_ros.storage.maps import map_hash, read_map, write_map
 
 LARGE = ("--set", "proposals.whole_map_max_points=0", "--set", "proposals.places_top_k=4")
@@ -68,7 +68,7 @@ def test_a_map_is_encoded_in_place(
     folder = tmp_path / "map"
     shutil.copytree(scene_folder.map, folder)
     assert run("map", "encode", folder, "--model", student, "--images", keyframes) == 0
-    hash_ = read_encoder(student).hash
+    hash_ = read_global_descriptor(student).hash
     out = capsys.readouterr().out
     assert f"8 keyframes encoded by {hash_[:12]}, 48 values each" in out
     assert f"map {map_hash(folder)[:12]} replaced: {folder} (" in out
@@ -115,7 +115,7 @@ def test_another_encoder_is_one_line(
 ) -> None:
     assert evaluate(scene_folder, encoded, "--encoder", other) == 1
     error = capsys.readouterr().err
-    assert f"the encoder has the hash {read_encoder(other).hash[:12]}, expected" in error
+    assert f"the encoder has the hash {read_global_descriptor(other).hash[:12]}, expected" in error
     assert "`vloc map encode`" in error
     assert error.count("\n") == 1
 
@@ -213,8 +213,8 @@ def test_a_map_that_was_changed_meanwhile_is_not_overwritten(
         write_map(replace(landmark_map, name="renamed by somebody"), folder)
         return at_once(landmark_map, *words)
 
-    at_once = encoding.encoded
-    monkeypatch.setattr(encoding, "encoded", slowly)
+    at_once = global_descriptors.encode_keyframes
+    monkeypatch.setattr(global_descriptors, "encoded", slowly)
     assert run("map", "encode", folder, "--model", student, "--images", keyframes) == 1
     assert "it was changed meanwhile; run the command again" in capsys.readouterr().err
     assert read_map(folder).name == "renamed by somebody"

@@ -9,8 +9,8 @@ from plane_scene import SceneFolder
 
 from vloc_ros.cli.main import main
 from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.pose import Array
-from vloc_ros.core.recognition import Recognition
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.landmark_candidates import Recognition
 
 
 class SaysTheFirst:
@@ -62,7 +62,7 @@ def test_a_recogniser_is_asked_where_one_is_given(
     scene_folder: SceneFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys, out = scene_folder.scene.landmark_map.landmarks.keys, tmp_path / "health.json"
-    monkeypatch.setattr("vloc_ros.inference.recognizer.read_recognizer", lambda _: SaysTheFirst(keys))
+    monkeypatch.setattr("vloc_ros.inference.landmark_recognizer.read_recognizer", lambda _: SaysTheFirst(keys))
     words = [*with_images(scene_folder), "--recognizer", str(tmp_path), "--json", str(out)]
     assert main(["map", "health", str(scene_folder.map), *words]) == 0
     rows = {row["number"]: row for row in json.loads(out.read_text())["landmarks"]}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.cli.main import main
-from vloc_ros.core.landmark_map import CovarianceCalibration
+from vloc_ros.core.map.landmark_map import CovarianceCalibration
 from vloc_ros.storage.maps import map_bytes, map_hash, read_map, write_map
 
 

@@ -73,7 +73,7 @@ def test_a_map_that_outgrows_the_search_as_a_whole_is_given_a_place_index(
     write_map(replace(scene_folder.scene.landmark_map, places={}), tmp_path / "bare")
     words = ["map", "update", tmp_path / "bare", "--images", scene_folder.images, "--camera", scene_folder.camera]
     for limit, out, said in ((10**6, "small", False), (100, "large", True)):
-        monkeypatch.setattr("vloc_ros.mapping.places.MOST_SEARCHED_WHOLE", limit)
+        monkeypatch.setattr("vloc_ros.mapping.indexing.vlad_index.MOST_SEARCHED_WHOLE", limit)
         assert main([str(word) for word in (*words, "--out", tmp_path / out)]) == 0
         assert ("it was given a place index" in capsys.readouterr().out) is said
         assert set(read_map(tmp_path / out).places) == ({"vlad"} if said else set())

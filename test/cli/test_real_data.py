@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from vloc_ros.cli.main import main
-from vloc_ros.core.pose import Pose
-from vloc_ros.mapping.alignment import moved
-from vloc_ros.mapping.similarity import Similarity
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.similarity import Similarity
+from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.storage.maps import read_map, write_map
 
 
@@ -106,7 +106,7 @@ def _elsewhere(folder: Path, moved_folder: Path) -> None:
     """A map turned and moved into another frame."""
     new_from_old = Pose.from_rotation_vector([0.3, -1.2, 0.5], [4.0, -2.0, 1.0])
     similarity = Similarity(1.0, new_from_old.rotation, new_from_old.translation)
-    write_map(moved(read_map(folder), similarity, frame_id="again"), moved_folder)
+    write_map(transform_map(read_map(folder), similarity, frame_id="again"), moved_folder)
 
 
 @pytest.mark.parametrize(

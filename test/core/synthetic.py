@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.descriptors import DescriptorCodec
-from vloc_ros.core.features import Features
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, PlaceIndex, Scene
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, RetrievalIndex, Scene
 from vloc_ros.core.query import Query, View
-from vloc_ros.core.vocabulary import Vocabulary
+from vloc_ros.core.retrieval.vlad import Vocabulary
 
 CAMERA = Camera("PINHOLE", 640, 480, (525.0, 525.0, 320.0, 240.0))
 
@@ -77,6 +77,6 @@ def make_scene() -> SyntheticScene:
         codes=codes,
         codec=codec,
         keyframes=keyframes,
-        places={"vlad": PlaceIndex(vocabulary.hash, places, vocabulary.arrays)},
+        places={"vlad": RetrievalIndex(vocabulary.hash, places, vocabulary.arrays)},
     )
     return SyntheticScene(landmark_map, descriptors)

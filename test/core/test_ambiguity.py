@@ -9,14 +9,14 @@ import pytest
 from synthetic import SyntheticScene, looking
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.ambiguity import _iterations, rivals_of
 from vloc_ros.core.config import LocalizerConfig, MatcherConfig, PoseConfig
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap
-from vloc_ros.core.matching import NearestNeighbourMatcher
-from vloc_ros.core.pose import Array, Pose
-from vloc_ros.core.proposals import Proposal
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.competing_hypotheses import _iterations, competing_hypotheses
+from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.core.localization.result import Status
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap
 from vloc_ros.core.query import PosePrior
-from vloc_ros.core.result import Status
 
 AWAY = np.array([20.0, 0.0, 0.0])
 VIEWS = [looking(yaw, (0.2, -0.3, 1.1)) for yaw in (0.4, 1.9, 3.3, 4.6)]
@@ -86,14 +86,14 @@ def test_places_that_are_known_are_not_found_again(scene: SyntheticScene) -> Non
     landmark_map, view = _twice(scene, 1.0, 0.9), VIEWS[0]
     query, found = scene.query(), (scene.features(view),)
     there = Pose(view.rotation, view.translation + AWAY)
-    neighbours = NearestNeighbourMatcher(MatcherConfig(), landmark_map).neighbours(found, Proposal("all"))
+    neighbours = NearestNeighbourMatcher(MatcherConfig(), landmark_map).neighbours(found, Candidate("all"))
     accepted = build_localizer(LocalizerConfig(), scene.landmark_map).localize_features(found, query)
     assert accepted.map_from_rig.distance_to(view)[0] < 1e-3
     about = {"landmark_map": landmark_map, "pose": PoseConfig()}
-    unknown = [pose for pose, _ in rivals_of(accepted, [], neighbours, query, **about)]
+    unknown = [pose for pose, _ in competing_hypotheses(accepted, [], neighbours, query, **about)]
     assert len(unknown) == 1
     assert unknown[0].distance_to(there)[0] < 1e-3
-    assert not list(rivals_of(accepted, [("map", unknown[0])], neighbours, query, **about))
+    assert not list(competing_hypotheses(accepted, [("map", unknown[0])], neighbours, query, **about))
 
 
 def test_a_few_inliers_among_many_lookalikes_take_no_longer(scene: SyntheticScene) -> None:

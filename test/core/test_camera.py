@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vloc_ros.core.camera import PARAMETER_NAMES, Camera
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import PARAMETER_NAMES, Camera
 
 _SIZE = (640, 480)
 _relaxed = settings(deadline=None, max_examples=50)  # the first call loads libraries, other processes take turns

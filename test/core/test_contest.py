@@ -9,13 +9,13 @@ import pytest
 from synthetic import SyntheticScene, looking
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import LocalizerConfig, ProposalConfig
-from vloc_ros.core.contest import Hypothesis, lead
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
-from vloc_ros.core.matching import Matches
-from vloc_ros.core.pose import Array, Pose
-from vloc_ros.core.result import Status
-from vloc_ros.core.sight import Lookout, Sight
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.matching import Matches
+from vloc_ros.core.localization.result import Status
+from vloc_ros.core.localization.scoring import KeypointGrid, PredictedVisibility
+from vloc_ros.core.localization.selection import Hypothesis, score_margin
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
 
 MIN_LEAD = LocalizerConfig().verification.min_lead
 AWAY = np.array([20.0, 0.0, 0.0])
@@ -78,7 +78,7 @@ def test_the_twin_is_not_taken_for_the_room(
     landmark_map = _with_twin(scene, mapped=mapped, different=different)
     if two_scenes:
         landmark_map = _in_two_scenes(landmark_map, len(landmark_map.points) - len(scene.landmark_map.points))
-    config = LocalizerConfig(proposals=ProposalConfig(landmarks_min_points=landmarks_min_points))
+    config = LocalizerConfig(proposals=CandidateConfig(landmarks_min_points=landmarks_min_points))
     localizer = build_localizer(config, landmark_map)
     results = [localizer.localize_features((scene.features(v, noise_px=1.0),), scene.query()) for v in VIEWS]
     for view, result in zip(VIEWS, results, strict=True):
@@ -88,7 +88,7 @@ def test_the_twin_is_not_taken_for_the_room(
     assert answered >= 3 if different else all(result.status is Status.AMBIGUOUS for result in results)
 
 
-def _hypothesis(landmark_map: LandmarkMap, lookout: Lookout, pose: Pose, points: Array) -> Hypothesis:
+def _hypothesis(landmark_map: LandmarkMap, lookout: KeypointGrid, pose: Pose, points: Array) -> Hypothesis:
     inliers = lookout.sight(pose, points).matches.point_indices
     return Hypothesis.of(pose, inliers, lookout, landmark_map)
 
@@ -98,12 +98,12 @@ def _leads(scene: SyntheticScene, *, mapped: float, different: float) -> list[fl
     first = len(landmark_map.points) - len(scene.landmark_map.points)
     leads = []
     for view in VIEWS:
-        lookout = Lookout(landmark_map, (scene.features(view, noise_px=1.0),), scene.query())
+        lookout = KeypointGrid(landmark_map, (scene.features(view, noise_px=1.0),), scene.query())
         right = _hypothesis(landmark_map, lookout, view, np.arange(first))
         there = Pose(view.rotation, view.translation + AWAY)
         wrong = _hypothesis(landmark_map, lookout, there, np.arange(first, len(landmark_map.points)))
-        assert lead(right, wrong) == pytest.approx(-lead(wrong, right))
-        leads.append(lead(right, wrong))
+        assert score_margin(right, wrong) == pytest.approx(-score_margin(wrong, right))
+        leads.append(score_margin(right, wrong))
     return leads
 
 
@@ -120,41 +120,41 @@ def test_neither_of_two_copies_leads(scene: SyntheticScene) -> None:
 def test_how_many_keypoints_a_place_was_found_by_does_not_matter(scene: SyntheticScene) -> None:
     landmark_map = _with_twin(scene, mapped=1.0, different=0.0)
     count = len(scene.landmark_map.points)
-    lookout = Lookout(landmark_map, (scene.features(VIEWS[0]),), scene.query())
+    lookout = KeypointGrid(landmark_map, (scene.features(VIEWS[0]),), scene.query())
     many = _hypothesis(landmark_map, lookout, VIEWS[0], np.arange(count))
     there = _hypothesis(landmark_map, lookout, Pose(VIEWS[0].rotation, VIEWS[0].translation + AWAY),
                         np.arange(count, 2 * count))  # fmt: skip
     few = Hypothesis.of(there.map_from_rig, there.inlier_points[::8], lookout, landmark_map)
-    assert abs(lead(many, few)) < 0.02
+    assert abs(score_margin(many, few)) < 0.02
 
 
 def _seen(expected: list[int], likeness: list[float]) -> Hypothesis:
     """What a hypothesis predicts in some regions of each view, and how alike the image is there."""
     counts, alike = np.zeros((len(expected) // 4, 64), int), np.zeros((len(expected) // 4, 64))
     counts[:, :4], alike[:, :4] = np.reshape(expected, (-1, 4)), np.reshape(likeness, (-1, 4))
-    sight = Sight(counts.ravel(), counts.ravel(), alike.ravel(), counts.ravel(), NO_MATCHES)
+    sight = PredictedVisibility(counts.ravel(), counts.ravel(), alike.ravel(), counts.ravel(), NO_MATCHES)
     return Hypothesis(Pose.identity(), np.zeros(0, np.int64), sight)
 
 
 def test_a_bare_wall_counts_as_much_as_a_full_shelf() -> None:
     shelf_and_wall = [400, 300, 2, 1]
     right, wrong = _seen(shelf_and_wall, [0.7, 0.7, 0.9, 0.8]), _seen(shelf_and_wall, [0.75, 0.7, 0.1, 0.2])
-    assert lead(right, wrong) == pytest.approx(((-(0.05**2) + 0.8**2 + 0.6**2) / 4) ** 0.5)
+    assert score_margin(right, wrong) == pytest.approx(((-(0.05**2) + 0.8**2 + 0.6**2) / 4) ** 0.5)
     blind = _seen([400, 300, 0, 1], [0.7, 0.7, 0, 0.2])
-    assert lead(right, blind) == pytest.approx((0.6**2 / 3) ** 0.5)
+    assert score_margin(right, blind) == pytest.approx((0.6**2 / 3) ** 0.5)
 
 
 def test_one_region_in_common_does_not_decide() -> None:
     wide, narrow = _seen([30, 30, 30, 30], [0.3, 0.8, 0.8, 0.8]), _seen([1, 0, 0, 0], [0.5, 0, 0, 0])
-    assert lead(wide, narrow) > 0.3
-    assert lead(narrow, wide) == pytest.approx(-lead(wide, narrow))
-    assert lead(wide, _seen([0] * 4, [0.0] * 4)) > 0
+    assert score_margin(wide, narrow) > 0.3
+    assert score_margin(narrow, wide) == pytest.approx(-score_margin(wide, narrow))
+    assert score_margin(wide, _seen([0] * 4, [0.0] * 4)) > 0
 
 
 def test_one_camera_has_one_voice_however_much_it_sees() -> None:
     right = _seen([9, 9, 9, 9, 0, 9, 0, 0, 9, 0, 0, 0], [0.1] * 4 + [0, 0.9, 0, 0] + [0.9, 0, 0, 0])
     wrong = _seen([9, 9, 9, 9, 0, 9, 0, 0, 9, 0, 0, 0], [0.9] * 4 + [0, 0.1, 0, 0] + [0.1, 0, 0, 0])
-    assert lead(right, wrong) == pytest.approx(0.8 / 3**0.5)
+    assert score_margin(right, wrong) == pytest.approx(0.8 / 3**0.5)
 
 
 @pytest.mark.parametrize("covered", [1, 3])
@@ -163,4 +163,4 @@ def test_a_covered_camera_has_no_voice(covered: int) -> None:
     right, wrong = _seen(expected, [0.9, 0.8, 0.7, 0.6, *dark]), _seen(expected, [0.8, 0.7, 0.6, 0.5, *dark])
     keypoints = np.concatenate([np.full(64, 5), np.zeros(64 * covered, int)])
     sights = [replace(found, sight=replace(found.sight, keypoints=keypoints)) for found in (right, wrong)]
-    assert lead(*sights) == pytest.approx(0.1)
+    assert score_margin(*sights) == pytest.approx(0.1)

@@ -7,17 +7,17 @@ import pytest
 from synthetic import CAMERA, SyntheticScene, looking
 
 from vloc_ros.core.config import PoseConfig
-from vloc_ros.core.covariance import (
-    calibrated,
+from vloc_ros.core.geometry.covariance import (
+    calibrate_covariance,
     carry_covariance,
     fit_calibration,
-    normalised_squared_errors,
     pose_covariance,
+    squared_mahalanobis_distances,
 )
-from vloc_ros.core.landmark_map import CovarianceCalibration
-from vloc_ros.core.matching import Matches
-from vloc_ros.core.pose import Pose
-from vloc_ros.core.registration import estimate_pose
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.matching import Matches
+from vloc_ros.core.localization.pose_estimation import estimate_pose_with_covariance
+from vloc_ros.core.map.landmark_map import CovarianceCalibration
 
 TRUTH = looking(0.4, (0.2, -0.5, 1.1))
 
@@ -33,10 +33,10 @@ def _matches(scene: SyntheticScene, noise_px: float, seed: int) -> Matches:
 def test_errors_under_known_noise_are_as_large_as_the_covariance_says(scene: SyntheticScene) -> None:
     errors, covariances = [], []
     for seed in range(200):
-        estimate = estimate_pose(PoseConfig(), _matches(scene, 1.0, seed), scene.query())
+        estimate = estimate_pose_with_covariance(PoseConfig(), _matches(scene, 1.0, seed), scene.query())
         errors.append(estimate.map_from_rig.error_to(TRUTH))
         covariances.append(estimate.covariance)
-    nees = normalised_squared_errors(np.stack(errors), np.stack(covariances)).mean() / 6
+    nees = squared_mahalanobis_distances(np.stack(errors), np.stack(covariances)).mean() / 6
     # the Cauchy loss of the refinement costs a little efficiency; a wrong sign or unit costs a factor of many
     assert 0.8 < nees < 1.4
 
@@ -68,12 +68,12 @@ def test_calibration_finds_the_scale_and_floor_that_made_the_errors() -> None:
     truth = CovarianceCalibration(2.0, np.repeat([0.01**2, 0.002**2], 3))
     roots = rng.normal(size=(600, 6, 6)) * np.array([0.01, 0.01, 0.01, 0.003, 0.003, 0.003])[:, None]
     raw = roots @ roots.transpose(0, 2, 1)
-    errors = np.stack([rng.multivariate_normal(np.zeros(6), calibrated(c, truth)) for c in raw])
+    errors = np.stack([rng.multivariate_normal(np.zeros(6), calibrate_covariance(c, truth)) for c in raw])
     found = fit_calibration(errors, raw)
     assert found.samples == 600
     assert found.scale == pytest.approx(2.0, rel=0.15)
-    widened = np.stack([calibrated(c, found) for c in raw])
-    assert normalised_squared_errors(errors, widened).mean() / 6 == pytest.approx(1.0, abs=0.1)
+    widened = np.stack([calibrate_covariance(c, found) for c in raw])
+    assert squared_mahalanobis_distances(errors, widened).mean() / 6 == pytest.approx(1.0, abs=0.1)
 
 
 def test_one_wrong_fix_does_not_spoil_the_calibration() -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from synthetic import SyntheticScene
 
-from vloc_ros.core.covisibility import ReferencePlaces, reference_keyframes
-from vloc_ros.core.landmark_map import LandmarkMap, LandmarkTable
+from vloc_ros.core.map.covisibility import LandmarkCovisibility, select_reference_keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
 
 
 def _divided(scene: SyntheticScene) -> LandmarkMap:
@@ -22,19 +22,19 @@ def _divided(scene: SyntheticScene) -> LandmarkMap:
 
 def test_references_are_few_and_see_nearly_all(scene: SyntheticScene) -> None:
     landmark_map = _divided(scene)
-    references = reference_keyframes(landmark_map)
+    references = select_reference_keyframes(landmark_map)
     assert 4 <= len(references) < len(landmark_map.keyframes) / 2
     seen_at_all = np.unique(landmark_map.keyframes.point_indices)
     seen = np.unique(np.concatenate([landmark_map.keyframes.visible(int(k)) for k in references]))
     for wall in range(4):
         mine = landmark_map.landmarks.parents[landmark_map.landmark_ids] == wall
         assert mine[seen].sum() >= 0.9 * mine[seen_at_all].sum()
-    assert np.array_equal(references, reference_keyframes(landmark_map))
+    assert np.array_equal(references, select_reference_keyframes(landmark_map))
 
 
 def test_a_reference_is_most_like_an_image_of_its_own_landmarks(scene: SyntheticScene) -> None:
     landmark_map = _divided(scene)
-    places = ReferencePlaces(landmark_map)
+    places = LandmarkCovisibility(landmark_map)
     for number, keyframe in enumerate(places.references):
         seen = landmark_map.landmark_ids[landmark_map.keyframes.visible(int(keyframe))]
         landmarks, counts = np.unique(seen, return_counts=True)
@@ -45,13 +45,13 @@ def test_a_reference_is_most_like_an_image_of_its_own_landmarks(scene: Synthetic
 
 
 def test_an_image_of_nothing_is_like_no_place(scene: SyntheticScene) -> None:
-    places = ReferencePlaces(_divided(scene))
+    places = LandmarkCovisibility(_divided(scene))
     assert not places.likeness(np.zeros(0, np.int64), np.zeros(0)).any()
 
 
 def test_the_points_of_coarse_landmarks(scene: SyntheticScene) -> None:
     landmark_map = _divided(scene)
-    places = ReferencePlaces(landmark_map)
+    places = LandmarkCovisibility(landmark_map)
     points = places.points_of(np.array([0, 2]))
     wall = landmark_map.landmarks.parents[landmark_map.landmark_ids]
     np.testing.assert_array_equal(points, np.flatnonzero((wall == 0) | (wall == 2)))

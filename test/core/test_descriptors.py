@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 
 
 def _descriptors(seed: int, count: int = 400, dimension: int = 32) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.features import RootSift
+from vloc_ros.core.features.keypoints import RootSift
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.config import FixFilterConfig
-from vloc_ros.core.fix import Fix
-from vloc_ros.core.fix_filter import FixFilter, Verdict
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.tracking.fix import Fix
+from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult
 
-AGREES, HELD, JUMPED = Verdict.AGREES, Verdict.HELD, Verdict.JUMPED
+AGREES, HELD, JUMPED = GateResult.AGREES, GateResult.HELD, GateResult.JUMPED
 CONFIG = FixFilterConfig()
 STEP_NS = 100_000_000
 # odometry starts somewhere else than the map
@@ -35,7 +35,7 @@ class Robot:
         self.step_m, self.odometry, self.count = step_m, odometry, 0
         self.carried = Pose.identity()
 
-    def sees(self, fix: Fix | None = None) -> Verdict:
+    def sees(self, fix: Fix | None = None) -> GateResult:
         """One image further: the true fix, or another one."""
         self.count += 1
         true = self.carried @ _pose(self.step_m * self.count)

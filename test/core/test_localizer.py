@@ -9,12 +9,12 @@ import pytest
 from synthetic import CAMERA, SyntheticScene, looking
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import LocalizerConfig, ProposalConfig
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.features import Features
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.result import Status
 from vloc_ros.core.query import PosePrior, Query, View
-from vloc_ros.core.result import Status
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 
@@ -40,14 +40,14 @@ def test_the_same_query_gives_the_same_answer(scene: SyntheticScene, localizer) 
 
 
 def test_large_maps_are_asked_by_place(scene: SyntheticScene) -> None:
-    config = LocalizerConfig(proposals=ProposalConfig(whole_map_max_points=100, places_top_k=4))
+    config = LocalizerConfig(proposals=CandidateConfig(whole_map_max_points=100, places_top_k=4))
     result = build_localizer(config, scene.landmark_map).localize_features((scene.features(VIEWPOINT),), scene.query())
     assert result.proposal == "places/vlad"
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 1e-3
 
 
 def test_a_map_that_nothing_would_search_is_refused(scene: SyntheticScene) -> None:
-    config = LocalizerConfig(proposals=ProposalConfig(whole_map_max_points=100, places="none"))
+    config = LocalizerConfig(proposals=CandidateConfig(whole_map_max_points=100, places="none"))
     with pytest.raises(MapError, match="nothing would be searched"):
         build_localizer(config, scene.landmark_map)
 

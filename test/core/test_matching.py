@@ -9,12 +9,12 @@ import pytest
 from synthetic import SyntheticScene, looking
 
 from vloc_ros.core.config import MatcherConfig
-from vloc_ros.core.features import Features
-from vloc_ros.core.matching import NearestNeighbourMatcher
-from vloc_ros.core.proposals import Proposal
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
-WHOLE = Proposal("whole_map")
+WHOLE = Candidate("whole_map")
 
 
 def _seen(scene: SyntheticScene) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_each_keypoint_finds_its_own_point(scene: SyntheticScene) -> None:
 def test_a_proposal_limits_where_matches_come_from(scene: SyntheticScene) -> None:
     matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
     half = np.arange(0, len(scene.landmark_map.points), 2)
-    matches = matcher.match((scene.features(VIEWPOINT),), Proposal("half", half))
+    matches = matcher.match((scene.features(VIEWPOINT),), Candidate("half", half))
     assert len(matches) > 0
     assert np.isin(matches.point_indices, half).all()
 
@@ -67,8 +67,8 @@ def test_twins_compete_only_when_they_are_apart(scene: SyntheticScene, distance_
     assert bool(np.isin([point, twin], matches.point_indices).any()) is matched
 
 
-@pytest.mark.parametrize("proposal", [WHOLE, Proposal("nothing", np.zeros(0, np.int64))])
-def test_nothing_in_gives_nothing_out(scene: SyntheticScene, proposal: Proposal) -> None:
+@pytest.mark.parametrize("proposal", [WHOLE, Candidate("nothing", np.zeros(0, np.int64))])
+def test_nothing_in_gives_nothing_out(scene: SyntheticScene, proposal: Candidate) -> None:
     matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
     assert len(matcher.match((Features.empty(128),), proposal)) == 0
     if proposal is not WHOLE:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vloc_ros.core import nearest as module
-from vloc_ros.core.nearest import nearest
-from vloc_ros.core.pose import Array
+from vloc_ros.core.features import nearest_neighbours as module
+from vloc_ros.core.features.nearest_neighbours import nearest_neighbours
+from vloc_ros.core.geometry.pose import Array
 
 
 def _all_distances(queries: Array, candidates: Array) -> Array:
@@ -20,7 +20,7 @@ def test_the_nearest_of_all(monkeypatch: pytest.MonkeyPatch, at_once: int) -> No
     rng = np.random.default_rng(3)
     queries, candidates = (rng.normal(size=(n, 16)).astype(np.float32) for n in (70, 150))
     expected = _all_distances(queries, candidates)
-    distances, found = nearest(queries, candidates, 4)
+    distances, found = nearest_neighbours(queries, candidates, 4)
     assert np.array_equal(found, np.argsort(expected, axis=1)[:, :4])
     assert np.allclose(distances, np.sort(expected, axis=1)[:, :4], rtol=1e-4)
 
@@ -32,7 +32,7 @@ def test_what_is_excluded_is_infinitely_far(monkeypatch: pytest.MonkeyPatch) -> 
     off = rng.random((30, 40)) < 0.7
     off[7] = True
     expected = np.where(off, np.inf, _all_distances(queries, candidates))
-    distances, found = nearest(queries, candidates, 2, exclude=lambda some: off[some])
+    distances, found = nearest_neighbours(queries, candidates, 2, exclude=lambda some: off[some])
     assert np.allclose(distances, np.sort(expected, axis=1)[:, :2], rtol=1e-4)
     assert np.isinf(distances[7]).all()
     known = np.isfinite(distances)
@@ -43,7 +43,7 @@ def test_itself_is_at_no_distance() -> None:
     """Lengths cancel up to rounding, and no square is negative."""
     some = np.random.default_rng(5).normal(size=(50, 64)).astype(np.float32)
     some /= np.linalg.norm(some, axis=1, keepdims=True)
-    distances, found = nearest(some, some, 1)
+    distances, found = nearest_neighbours(some, some, 1)
     assert np.array_equal(found[:, 0], np.arange(50))
     assert (distances >= 0).all()
     assert distances.max() < 1e-5

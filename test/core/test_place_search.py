@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vloc_ros.core.place_search import MOST_VALUES_EXACT, PlaceSearch
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.retrieval.descriptor_search import MOST_VALUES_EXACT, DescriptorSearch
 
 
 def _unit(vectors: Array) -> Array:
@@ -31,7 +31,7 @@ def _walk(count: int, seed: int = 0, dimension: int = 32) -> Array:
 def test_the_exact_search_ranks_by_the_best_of_all_queries(count: int, views: int, wanted: int, seed: int) -> None:
     descriptors = _unit(np.random.default_rng(seed).normal(size=(count, 8)))
     queries = _unit(np.random.default_rng(seed + 1).normal(size=(views, 8)))
-    found = PlaceSearch(descriptors).best(queries, wanted)
+    found = DescriptorSearch(descriptors).best(queries, wanted)
     likeness = (descriptors @ queries.T).max(axis=1)
     assert len(found) == len(set(found.tolist())) == min(wanted, count)
     assert (np.diff(likeness[found]) <= 0).all()
@@ -41,7 +41,7 @@ def test_the_exact_search_ranks_by_the_best_of_all_queries(count: int, views: in
 @pytest.mark.parametrize("views", [1, 3])
 def test_lists_find_what_the_exact_search_finds(views: int) -> None:
     descriptors = _walk(12000)
-    exact, lists = PlaceSearch(descriptors), PlaceSearch(descriptors, most_values_exact=0)
+    exact, lists = DescriptorSearch(descriptors), DescriptorSearch(descriptors, most_values_exact=0)
     rng, shared = np.random.default_rng(3), []
     for _ in range(40):
         chosen = descriptors[rng.integers(0, len(descriptors), views)]
@@ -55,19 +55,19 @@ def test_lists_find_what_the_exact_search_finds(views: int) -> None:
 
 def test_equal_input_gives_equal_lists() -> None:
     descriptors = _walk(3000)
-    once, again = (PlaceSearch(descriptors, most_values_exact=0) for _ in range(2))
+    once, again = (DescriptorSearch(descriptors, most_values_exact=0) for _ in range(2))
     for query in descriptors[::300]:
         np.testing.assert_array_equal(once.best(query[None], 9), again.best(query[None], 9))
 
 
 def test_of_equal_keyframes_the_first_comes_first() -> None:
     descriptors = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    assert PlaceSearch(descriptors).best(descriptors[5:6], 3).tolist() == [4, 5, 6]
+    assert DescriptorSearch(descriptors).best(descriptors[5:6], 3).tolist() == [4, 5, 6]
 
 
 @pytest.mark.parametrize("most_values_exact", [MOST_VALUES_EXACT, 0])
 def test_few_keyframes_are_all_found_and_nothing_is_like_what_is_not_finite(most_values_exact: int) -> None:
-    search = PlaceSearch(np.eye(3, 8, dtype=np.float32), most_values_exact=most_values_exact)
+    search = DescriptorSearch(np.eye(3, 8, dtype=np.float32), most_values_exact=most_values_exact)
     assert search.best(np.eye(1, 8, k=1, dtype=np.float32), 20)[0] == 1
     assert len(search.best(np.eye(1, 8, dtype=np.float32), 20)) == 3
     for count in (2, 20):
@@ -78,7 +78,7 @@ def test_few_keyframes_are_all_found_and_nothing_is_like_what_is_not_finite(most
 @pytest.mark.parametrize("most_values_exact", [MOST_VALUES_EXACT, 0])
 def test_a_view_that_is_not_finite_leaves_the_others_their_say(most_values_exact: int, bad: float) -> None:
     descriptors = _walk(400)
-    search = PlaceSearch(descriptors, most_values_exact=most_values_exact)
+    search = DescriptorSearch(descriptors, most_values_exact=most_values_exact)
     views = descriptors[[30, 200, 310]].copy()
     expected = search.best(views[[0, 2]], 5)
     views[1, 3] = bad

@@ -10,13 +10,13 @@ import pytest
 from synthetic import CAMERA, SyntheticScene, looking
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import LocalizerConfig, ProposalConfig
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig
 from vloc_ros.core.errors import ConfigError, MapError, ModelError
-from vloc_ros.core.landmark_map import LandmarkMap, PlaceIndex
-from vloc_ros.core.places import EncodedPlaces, VladPlaces
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.result import Status
+from vloc_ros.core.localization.retrieval_candidates import ModelRetrieval, VladRetrieval
+from vloc_ros.core.map.landmark_map import LandmarkMap, RetrievalIndex
 from vloc_ros.core.query import Query, View
-from vloc_ros.core.result import Status
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 # which of the 24 keyframes looks that way
@@ -47,7 +47,7 @@ def _like(*keyframes: int) -> Query:
 @pytest.fixture
 def room(scene: SyntheticScene) -> SyntheticScene:
     """The room, encoded."""
-    index = PlaceIndex(Numbered.hash, _on_circle(np.arange(24.0)))
+    index = RetrievalIndex(Numbered.hash, _on_circle(np.arange(24.0)))
     return replace(
         scene, landmark_map=replace(scene.landmark_map, places={**scene.landmark_map.places, "student": index})
     )
@@ -55,7 +55,7 @@ def room(scene: SyntheticScene) -> SyntheticScene:
 
 def _large(**proposals: object) -> LocalizerConfig:
     """As if the map were too large to be searched as a whole."""
-    return LocalizerConfig(proposals=ProposalConfig(whole_map_max_points=0, places_top_k=4, **proposals))
+    return LocalizerConfig(proposals=CandidateConfig(whole_map_max_points=0, places_top_k=4, **proposals))
 
 
 def _seen(landmark_map: LandmarkMap, *keyframes: int) -> Array:
@@ -63,20 +63,20 @@ def _seen(landmark_map: LandmarkMap, *keyframes: int) -> Array:
 
 
 def test_the_points_of_the_keyframes_most_alike_are_proposed(room: SyntheticScene) -> None:
-    places = EncodedPlaces(ProposalConfig(places_top_k=3), room.landmark_map, Numbered())
+    places = ModelRetrieval(CandidateConfig(places_top_k=3), room.landmark_map, Numbered())
     (proposal,) = places.propose((), _like(7))
     assert proposal.name == "places/student"
     np.testing.assert_array_equal(proposal.point_indices, _seen(room.landmark_map, 6, 7, 8))
 
 
 def test_all_views_of_a_rig_propose(room: SyntheticScene) -> None:
-    places = EncodedPlaces(ProposalConfig(places_top_k=2), room.landmark_map, Numbered())
+    places = ModelRetrieval(CandidateConfig(places_top_k=2), room.landmark_map, Numbered())
     (proposal,) = places.propose((), _like(3, 15))
     np.testing.assert_array_equal(proposal.point_indices, _seen(room.landmark_map, 3, 15))
 
 
 def test_vlad_proposes_what_looks_alike_by_its_keypoints(room: SyntheticScene) -> None:
-    places = VladPlaces(ProposalConfig(places_top_k=1), room.landmark_map)
+    places = VladRetrieval(CandidateConfig(places_top_k=1), room.landmark_map)
     (proposal,) = places.propose((room.features(room.landmark_map.keyframes.pose(9)),), room.query())
     assert proposal.name == "places/vlad"
     np.testing.assert_array_equal(proposal.point_indices, _seen(room.landmark_map, 9))
@@ -118,7 +118,7 @@ def test_a_map_that_nobody_encoded_is_refused_where_it_has_to_be_asked(scene: Sy
         build_localizer(_large(), scene.landmark_map, encoder=Numbered())
     with pytest.raises(MapError, match="expected student"):
         build_localizer(
-            LocalizerConfig(proposals=ProposalConfig(places="student")), scene.landmark_map, encoder=Numbered()
+            LocalizerConfig(proposals=CandidateConfig(places="student")), scene.landmark_map, encoder=Numbered()
         )
     build_localizer(LocalizerConfig(), scene.landmark_map, encoder=Numbered())
 
@@ -137,9 +137,9 @@ def test_an_index_of_another_shape_is_refused(room: SyntheticScene) -> None:
 
 def test_an_encoder_that_is_asked_for_and_missing_is_refused(room: SyntheticScene) -> None:
     with pytest.raises(MapError, match=r"proposals\.places is student, but there is no encoder"):
-        build_localizer(LocalizerConfig(proposals=ProposalConfig(places="student")), room.landmark_map)
+        build_localizer(LocalizerConfig(proposals=CandidateConfig(places="student")), room.landmark_map)
 
 
 def test_unknown_indices_are_refused() -> None:
     with pytest.raises(ConfigError, match="expected one of auto, student, vlad, none"):
-        ProposalConfig(places="lidar")
+        CandidateConfig(places="lidar")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from synthetic import SyntheticScene, looking
 
-from vloc_ros.core import point_search
-from vloc_ros.core.point_search import PointSearch
-from vloc_ros.mapping.compression import with_points
+from vloc_ros.core.map import point_search
+from vloc_ros.core.map.point_search import PointSearch
+from vloc_ros.mapping.maps.compress import keep_points
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 
@@ -70,7 +70,7 @@ def test_the_same_map_is_searched_in_the_same_way(scene: SyntheticScene) -> None
 
 def test_where_there_are_no_more_points(scene: SyntheticScene) -> None:
     whole = scene.landmark_map
-    three = with_points(whole, np.arange(3))
+    three = keep_points(whole, np.arange(3))
     squared, points = PointSearch(three).nearest(whole.descriptors[:2], 4, breadth=16)
     assert set(points[0].tolist()) == {-1, 0, 1, 2}
     assert np.isinf(squared[points < 0]).all()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose, skew
+from vloc_ros.core.geometry.pose import Pose, skew
 
 _relaxed = settings(deadline=None, max_examples=50)  # the first call loads libraries, other processes take turns
 _angle = st.floats(-3.1, 3.1)

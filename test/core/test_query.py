@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.query import Query, View
 
 _CAMERA = Camera("PINHOLE", 32, 24, (30.0, 30.0, 16.0, 12.0))

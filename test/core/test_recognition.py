@@ -10,20 +10,20 @@ from synthetic import SyntheticScene, looking
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import (
+    CandidateConfig,
     ExtractorConfig,
     LocalizerConfig,
     MatcherConfig,
-    ProposalConfig,
     VerificationConfig,
 )
-from vloc_ros.core.covisibility import ReferencePlaces
 from vloc_ros.core.errors import MapError, ModelError
-from vloc_ros.core.features import Features
-from vloc_ros.core.landmark_map import Keyframes, LandmarkTable
-from vloc_ros.core.matching import NearestNeighbourMatcher
-from vloc_ros.core.pose import Array
-from vloc_ros.core.recognition import LandmarkPlaces, Recognition, VotedLandmarks
-from vloc_ros.core.result import Status
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.landmark_candidates import LandmarkRegions, LandmarkVoting, Recognition
+from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.core.localization.result import Status
+from vloc_ros.core.map.covisibility import LandmarkCovisibility
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkTable
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 KEYS = np.array([11, -3, 5, 8])
@@ -56,7 +56,7 @@ def room(scene: SyntheticScene) -> SyntheticScene:
 
 
 def _config(**proposals: object) -> LocalizerConfig:
-    return LocalizerConfig(proposals=ProposalConfig(landmarks_min_points=0, **proposals))
+    return LocalizerConfig(proposals=CandidateConfig(landmarks_min_points=0, **proposals))
 
 
 def test_recognised_landmarks_are_where_the_pose_is_found(room: SyntheticScene) -> None:
@@ -131,9 +131,9 @@ def test_copies_of_a_thing_share_its_votes(room: SyntheticScene) -> None:
         places={},
     )
     matcher = NearestNeighbourMatcher(MatcherConfig(), four)
-    places = LandmarkPlaces(ProposalConfig(), ReferencePlaces(four))
+    places = LandmarkRegions(CandidateConfig(), LandmarkCovisibility(four))
     asked = (room.features(VIEWPOINT),), room.query()
-    first, *_ = VotedLandmarks(four, matcher, places).propose(*asked)
+    first, *_ = LandmarkVoting(four, matcher, places).propose(*asked)
     floors = {int(part.point_indices[0] // count) for part in (first, *first.rivals)}
     assert floors == {0, 1, 2, 3}
     assert build_localizer(_config(), four).localize_features(*asked).status is Status.AMBIGUOUS
@@ -146,7 +146,7 @@ def test_small_maps_are_searched_as_a_whole(room: SyntheticScene) -> None:
 
 
 def test_what_the_whole_of_a_small_map_does_not_tell_its_landmarks_may(room: SyntheticScene) -> None:
-    config = replace(_strict(), proposals=ProposalConfig())
+    config = replace(_strict(), proposals=CandidateConfig())
     localizer = build_localizer(config, room.landmark_map)
     assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).proposal == "whole_map"
     assert localizer.localize_features((_dim(room),), room.query()).proposal == "landmarks/voted"

@@ -12,10 +12,10 @@ from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig, TrackingConfig, VerificationConfig
-from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.query import PosePrior, Query, View
-from vloc_ros.core.result import LocalizationResult
 
 MOUNTS = (
     Pose.identity(),

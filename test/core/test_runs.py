@@ -1,15 +1,15 @@
 import numpy as np
 
-from vloc_ros.core.runs import distinct, runs
+from vloc_ros.core.integer_arrays import expand_ranges, sorted_unique
 
 
 def test_runs_are_listed_one_after_the_other() -> None:
-    np.testing.assert_array_equal(runs(np.array([5, 0, 9, 2]), np.array([2, 3, 0, 1])), [5, 6, 0, 1, 2, 2])
-    assert len(runs(np.zeros(0, int), np.zeros(0, int))) == 0
+    np.testing.assert_array_equal(expand_ranges(np.array([5, 0, 9, 2]), np.array([2, 3, 0, 1])), [5, 6, 0, 1, 2, 2])
+    assert len(expand_ranges(np.zeros(0, int), np.zeros(0, int))) == 0
 
 
 def test_each_number_comes_once_in_order() -> None:
     for values in (np.array([5, 0, 5, 2, 0, 5], np.int32), np.zeros(0, np.int64), np.array([7])):
-        found = distinct(values)
+        found = sorted_unique(values)
         np.testing.assert_array_equal(found, np.unique(values))
         assert found.dtype == values.dtype

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from synthetic import CAMERA, SyntheticScene, looking
 
-from vloc_ros.core.features import Features
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.scoring import KeypointGrid
 from vloc_ros.core.query import Query, View
-from vloc_ros.core.sight import Lookout
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 
@@ -20,7 +20,7 @@ def _all(scene: SyntheticScene) -> np.ndarray:
 
 def test_from_the_true_pose_all_is_confirmed(scene: SyntheticScene) -> None:
     features = scene.features(VIEWPOINT, noise_px=1.0)
-    sight = Lookout(scene.landmark_map, (features,), scene.query()).sight(VIEWPOINT, _all(scene))
+    sight = KeypointGrid(scene.landmark_map, (features,), scene.query()).sight(VIEWPOINT, _all(scene))
     assert sight.expected.sum() == len(features)
     assert sight.confirmed.sum() >= 0.98 * len(features)
     assert (sight.confirmed <= sight.expected).all()
@@ -35,7 +35,7 @@ def test_from_the_true_pose_all_is_confirmed(scene: SyntheticScene) -> None:
 
 @pytest.mark.parametrize("pose", [looking(0.5, (0.2, -0.5, 1.1)), looking(0.4, (0.6, -0.5, 1.1))])
 def test_from_elsewhere_little_is_confirmed(scene: SyntheticScene, pose: Pose) -> None:
-    lookout = Lookout(scene.landmark_map, (scene.features(VIEWPOINT),), scene.query())
+    lookout = KeypointGrid(scene.landmark_map, (scene.features(VIEWPOINT),), scene.query())
     sight = lookout.sight(pose, _all(scene))
     assert sight.confirmed.sum() < 0.2 * sight.expected.sum()
 
@@ -44,7 +44,7 @@ def test_what_lies_there_and_looks_different_does_not_confirm(scene: SyntheticSc
     features = scene.features(VIEWPOINT)
     strangers = np.roll(features.descriptors, 1, axis=0)
     features = Features(features.xy, strangers, features.scores)
-    sight = Lookout(scene.landmark_map, (features,), scene.query()).sight(VIEWPOINT, _all(scene))
+    sight = KeypointGrid(scene.landmark_map, (features,), scene.query()).sight(VIEWPOINT, _all(scene))
     assert sight.confirmed.sum() < 0.05 * sight.expected.sum()
     assert sight.likeness[sight.expected > 0].mean() < 0.3
 
@@ -54,7 +54,7 @@ def test_every_view_of_a_rig_is_looked_at(scene: SyntheticScene) -> None:
     image = np.zeros((480, 640), np.uint8)
     query = Query((View(image, CAMERA), View(image, CAMERA, mount)))
     features = (scene.features(VIEWPOINT), scene.features(VIEWPOINT @ mount))
-    sight = Lookout(scene.landmark_map, features, query).sight(VIEWPOINT, _all(scene))
+    sight = KeypointGrid(scene.landmark_map, features, query).sight(VIEWPOINT, _all(scene))
     half = len(sight.expected) // 2
     assert sight.confirmed[:half].sum() >= 0.98 * len(features[0])
     assert sight.confirmed[half:].sum() >= 0.98 * len(features[1])
@@ -62,6 +62,6 @@ def test_every_view_of_a_rig_is_looked_at(scene: SyntheticScene) -> None:
 
 
 def test_an_image_without_keypoints_confirms_nothing(scene: SyntheticScene) -> None:
-    sight = Lookout(scene.landmark_map, (Features.empty(128),), scene.query()).sight(VIEWPOINT, _all(scene))
+    sight = KeypointGrid(scene.landmark_map, (Features.empty(128),), scene.query()).sight(VIEWPOINT, _all(scene))
     assert sight.expected.sum() > 100
     assert sight.confirmed.sum() == len(sight.matches) == 0

@@ -7,12 +7,12 @@ import pytest
 from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import ExtractorConfig, LocalizerConfig, MatcherConfig, ProposalConfig, TrackingConfig
-from vloc_ros.core.features import Features, RootSift, extract_scaled
-from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.matching import NearestNeighbourMatcher
-from vloc_ros.core.pose import Pose
-from vloc_ros.core.proposals import PriorView, Proposal, Window
+from vloc_ros.core.config import CandidateConfig, ExtractorConfig, LocalizerConfig, MatcherConfig, TrackingConfig
+from vloc_ros.core.features.keypoints import Features, RootSift, extract_scaled
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.candidates import Candidate, PriorCandidates, SearchWindow
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.query import PosePrior, Query
 
 VIEW = poses(6, seed=1)[2]
@@ -72,7 +72,7 @@ def test_at_full_scale_the_prior_still_says_where(scene: PlaneScene, tracking: T
 
 @pytest.mark.parametrize("seed", range(4))
 def test_points_lie_in_their_windows(scene: PlaneScene, seed: int) -> None:
-    proposer = PriorView(ProposalConfig(), scene.landmark_map)
+    proposer = PriorCandidates(CandidateConfig(), scene.landmark_map)
     proposal = next(proposer.propose([], _query(scene, _near(VIEW, seed))))
     assert proposal.point_indices is not None
     points = scene.landmark_map.points
@@ -87,7 +87,7 @@ def test_points_lie_in_their_windows(scene: PlaneScene, seed: int) -> None:
 
 def test_what_is_behind_the_camera_is_not_proposed(scene: PlaneScene) -> None:
     away = Pose.from_rotation_vector([0.0, np.pi, 0.0], VIEW.translation)
-    proposer = PriorView(ProposalConfig(), scene.landmark_map)
+    proposer = PriorCandidates(CandidateConfig(), scene.landmark_map)
     assert not list(proposer.propose([], _query(scene, _near(away))))
 
 
@@ -99,13 +99,13 @@ def test_a_twin_outside_the_window_does_not_compete(scene: PlaneScene) -> None:
     found = _as_features(scene, xy, chosen)
     candidates = np.concatenate([chosen, chosen + 1000])
     twins = np.concatenate([xy, [320.0, 240.0] - xy]).astype(np.float32)
-    near = Window(twins, np.full(len(candidates), 5.0, np.float32))
-    matches = matcher.match([found], Proposal("prior", candidates, (near,)))
+    near = SearchWindow(twins, np.full(len(candidates), 5.0, np.float32))
+    matches = matcher.match([found], Candidate("prior", candidates, (near,)))
     assert len(matches) >= 35
     for pixel, point in zip(matches.xy, matches.point_indices, strict=True):
         np.testing.assert_array_equal(xy[point], pixel)
-    nowhere = Window(twins + 1000, np.full(len(candidates), 5.0, np.float32))
-    assert len(matcher.match([found], Proposal("prior", candidates, (nowhere,)))) == 0
+    nowhere = SearchWindow(twins + 1000, np.full(len(candidates), 5.0, np.float32))
+    assert len(matcher.match([found], Candidate("prior", candidates, (nowhere,)))) == 0
 
 
 def _as_features(scene: PlaneScene, xy: np.ndarray, points: np.ndarray) -> Features:

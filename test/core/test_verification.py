@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 from synthetic import CAMERA, SyntheticScene, looking
 
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import MatcherConfig, PoseConfig, VerificationConfig
-from vloc_ros.core.features import Features
-from vloc_ros.core.matching import NearestNeighbourMatcher
-from vloc_ros.core.pose import Pose
-from vloc_ros.core.proposals import Proposal
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.core.localization.pose_estimation import estimate_pose_with_covariance
+from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.localization.verification import Consistency, Verifier, expected_points
 from vloc_ros.core.query import Query, View
-from vloc_ros.core.registration import estimate_pose
-from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.core.verification import Consistency, Verifier, expected_points
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 
 
 def _consistency(scene: SyntheticScene, features: tuple[Features, ...], query: Query) -> Consistency:
-    matches = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map).match(features, Proposal("whole_map"))
-    estimate = estimate_pose(PoseConfig(), matches, query)
+    matches = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map).match(features, Candidate("whole_map"))
+    estimate = estimate_pose_with_covariance(PoseConfig(), matches, query)
     assert estimate is not None
     return Verifier(VerificationConfig(), scene.landmark_map, pose=PoseConfig()).consistency(
         estimate, matches, features, query
@@ -33,8 +33,8 @@ def _consistency(scene: SyntheticScene, features: tuple[Features, ...], query: Q
 
 def _verified(scene: SyntheticScene, features: Features, config: VerificationConfig) -> LocalizationResult:
     query = scene.query()
-    matches = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map).match((features,), Proposal("whole_map"))
-    estimate = estimate_pose(PoseConfig(), matches, query)
+    matches = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map).match((features,), Candidate("whole_map"))
+    estimate = estimate_pose_with_covariance(PoseConfig(), matches, query)
     return Verifier(config, scene.landmark_map, pose=PoseConfig()).verify(
         estimate, matches, (features,), query, "whole_map"
     )

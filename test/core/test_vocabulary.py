@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.vocabulary import Vocabulary
+from vloc_ros.core.retrieval.vlad import Vocabulary
 
 
 @pytest.fixture(scope="module")

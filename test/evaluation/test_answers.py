@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.fix_filter import FixFilter
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.query import Query
-from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.evaluation.answers import Question, answers, answers_in_sequence
+from vloc_ros.core.tracking.fix_filter import FixFilter
+from vloc_ros.evaluation.batch_localization import QuerySource, localize_all, localize_sequence
 
 CAMERA = Camera("SIMPLE_PINHOLE", 4, 3, (4.0, 2.0, 1.5))
 
@@ -25,14 +25,14 @@ class CountingLocalizer:
         return LocalizationResult(Status.NO_FEATURES, keypoints=len(self.asked))
 
 
-def question(stamp_ns: int) -> Question:
+def question(stamp_ns: int) -> QuerySource:
     image = np.zeros((3, 4), np.uint8)
-    return Question(f"{stamp_ns}.png", lambda: Query.single(image, CAMERA, stamp_ns=stamp_ns))
+    return QuerySource(f"{stamp_ns}.png", lambda: Query.single(image, CAMERA, stamp_ns=stamp_ns))
 
 
 def test_the_first_image_warms_up_and_its_answer_is_dropped():
     localizer, shown = CountingLocalizer(), []
-    records = list(answers(localizer, [question(s) for s in (5, 6, 7)], progress=lambda q: shown.extend(q) or q))
+    records = list(localize_all(localizer, [question(s) for s in (5, 6, 7)], progress=lambda q: shown.extend(q) or q))
     assert localizer.asked == [5, 5, 6, 7]
     assert [(r.image, r.stamp_ns, r.result.keypoints) for r in records] == [
         ("5.png", 5, 2),
@@ -43,7 +43,7 @@ def test_the_first_image_warms_up_and_its_answer_is_dropped():
 
 
 def test_no_question_no_answer():
-    assert list(answers(CountingLocalizer(), [], progress=lambda q: q)) == []
+    assert list(localize_all(CountingLocalizer(), [], progress=lambda q: q)) == []
 
 
 def fail() -> Query:
@@ -52,12 +52,12 @@ def fail() -> Query:
 
 @pytest.mark.parametrize("in_sequence", [False, True])
 def test_an_image_that_cannot_be_used_is_answered_with_the_reason(in_sequence: bool) -> None:
-    localizer, questions = CountingLocalizer(), [Question("bad.png", fail, 3), question(4)]
+    localizer, questions = CountingLocalizer(), [QuerySource("bad.png", fail, 3), question(4)]
     if in_sequence:
         fixes = FixFilter(FixFilterConfig())
-        found = answers_in_sequence(localizer, questions, [None, None], fixes, progress=lambda q: q)
+        found = localize_sequence(localizer, questions, [None, None], fixes, progress=lambda q: q)
     else:
-        found = answers(localizer, questions, progress=lambda q: q)
+        found = localize_all(localizer, questions, progress=lambda q: q)
     bad, good = list(found)
     assert (bad.image, bad.stamp_ns, bad.usable, bad.result.reason) == ("bad.png", 3, False, "cut short")
     assert (good.stamp_ns, good.usable) == (4, True)

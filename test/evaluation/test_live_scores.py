@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vloc_ros.core.pose import Pose
-from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.evaluation.live import Recording, check_lines, live_scores, read_recording, seen_by_camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.evaluation.live import LiveRecording, check_lines, live_scores, read_recording, seen_by_camera
 from vloc_ros.storage.results import ResultRecord
 
 STAMPS = [100, 200, 300]
@@ -74,7 +74,7 @@ def rows(
     return found
 
 
-def recording_of(tmp_path: Path, recorded: list[Any]) -> Recording:
+def recording_of(tmp_path: Path, recorded: list[Any]) -> LiveRecording:
     played = [{"topic": "/image", "stamp_ns": s, "published_ns": s} for s in STAMPS]
     for name, lines in (("recorded", recorded), ("played", played)):
         (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))

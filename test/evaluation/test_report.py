@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.query import Query
-from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.evaluation.answers import Question
+from vloc_ros.evaluation.batch_localization import QuerySource
 from vloc_ros.evaluation.figures import error_curves, ground_plane
 from vloc_ros.evaluation.overlays import overlay
 from vloc_ros.evaluation.report import report_page
@@ -48,7 +48,7 @@ def report_of(folder, results: Sequence[LocalizationResult], *, absent: bool = F
     def reader(pose: Pose):
         return lambda: Query.single(scene.image(pose), CAMERA)
 
-    questions = [Question(f"frame-{i}.png", reader(pose)) for i, pose in enumerate(truth)]
+    questions = [QuerySource(f"frame-{i}.png", reader(pose)) for i, pose in enumerate(truth)]
     records = [ResultRecord(q.image, i, result) for i, (q, result) in enumerate(zip(questions, results, strict=True))]
     if absent:
         scores = score_absent(records, map_bytes=1000)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
-from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.evaluation.scores import errors_of, latency_ms, score, score_absent
 from vloc_ros.storage.results import ResultRecord
 

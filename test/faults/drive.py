@@ -17,8 +17,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import bgr_message, header, pose_of, stamp_ns_of, status_name, transform_message
 from vloc_ros.nodes.localizer import LocalizerNode
 

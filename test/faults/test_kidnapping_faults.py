@@ -18,14 +18,14 @@ from ros_session import Ros
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.assembly import build_extractor, build_localizer
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig, LocalizerConfig
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Array, Pose
-from vloc_ros.mapping.build import build_map
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.images import MappingImage
-from vloc_ros.mapping.merging import merged
+from vloc_ros.mapping.maps.build import build_map
+from vloc_ros.mapping.maps.merge import merge_maps
 from vloc_ros.nodes.conversion import bgr_message, pose_of
 from vloc_ros.nodes.map_server import MapServerNode
 from vloc_ros.simulation.scenario import Lap, make_scenario
@@ -93,7 +93,7 @@ class Carried:
         assert not names[LocalizationStatus.INTERNAL_ERROR]
 
 
-def _map_of(images: Sequence[MappingImage], name: str, frame_id: str, max_keypoints: int) -> LandmarkMap:
+def _map_of(images: Sequence[PosedImage], name: str, frame_id: str, max_keypoints: int) -> LandmarkMap:
     config = MappingConfig(extractor=ExtractorConfig(max_keypoints=max_keypoints))
     return build_map(
         images,
@@ -109,7 +109,7 @@ def test_between_two_rooms(ros: Ros, wall: Wall, tmp_path: Path, row: FaultRow) 
     scenario = make_scenario("apartment", 161, map_frames=100, query_frames=120)
     lap = scenario.map_lap
     images = [
-        MappingImage(lap.name(i), lambda i=i: lap.image(i), lap.camera, pose, int(lap.stamps_ns[i]))
+        PosedImage(lap.name(i), lambda i=i: lap.image(i), lap.camera, pose, int(lap.stamps_ns[i]))
         for i, pose in enumerate(lap.map_from_camera)
     ]
     write_map(_map_of(images, "apartment", "map", 1500), tmp_path / "map")
@@ -148,7 +148,7 @@ def test_between_redkitchen_and_castle(
         _map_of(_images_in(scenes["redkitchen"]), "redkitchen", "redkitchen", 1500),
         _map_of(_images_in(scenes["castle"]), "castle", "castle", 4000),
     ]
-    write_map(merged(maps, name="both", config=MappingConfig()), tmp_path / "map")
+    write_map(merge_maps(maps, name="both", config=MappingConfig()), tmp_path / "map")
     robot = Carried(ros, wall, tmp_path / "map", tmp_path / "cache")
     kitchen, castle = (_queries_in(folder) for folder in scenes.values())
     robot.leg(kitchen[:10])
@@ -164,11 +164,11 @@ def test_between_redkitchen_and_castle(
     )
 
 
-def _images_in(scene: Path) -> list[MappingImage]:
+def _images_in(scene: Path) -> list[PosedImage]:
     camera, paths = read_camera(scene / "camera_info.yaml"), list_images(scene / "map/images")
     trajectory = read_tum(scene / "map/poses_tum.txt")
     return [
-        MappingImage(path.name, lambda path=path: cv2.imread(str(path)), camera, pose, stamp_ns)
+        PosedImage(path.name, lambda path=path: cv2.imread(str(path)), camera, pose, stamp_ns)
         for path, pose, stamp_ns in zip(paths, trajectory.poses, trajectory.stamps_ns.tolist(), strict=True)
     ]
 

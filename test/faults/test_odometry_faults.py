@@ -12,7 +12,7 @@ from nodes_world import MAP_FROM_ODOM
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import pose_of, stamp_ns_of
 
 pytestmark = pytest.mark.fault

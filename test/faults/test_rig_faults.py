@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import bgr_message, transform_message
 
 pytestmark = pytest.mark.fault

@@ -11,7 +11,7 @@ import pytest
 from graphs import ENCODER_DIMENSION, ENCODER_SIZE, encoder_graph, encoder_manifest, write_encoder, write_recognizer
 
 from vloc_ros.core.errors import ModelError
-from vloc_ros.inference.encoder import read_encoder
+from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.models import read_model, write_model
 
 
@@ -21,7 +21,7 @@ def _image(seed: int, size: tuple[int, ...] = (240, 320, 3)) -> Any:
 
 
 def test_images_of_any_size_are_described(tmp_path: Path) -> None:
-    encoder = read_encoder(write_encoder(tmp_path / "model"))
+    encoder = read_global_descriptor(write_encoder(tmp_path / "model"))
     found = encoder.encode([_image(1), _image(2), _image(1, (480, 640, 3))])
     assert (found.shape, found.dtype, encoder.dimension) == ((3, ENCODER_DIMENSION), np.float32, ENCODER_DIMENSION)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
@@ -31,7 +31,7 @@ def test_images_of_any_size_are_described(tmp_path: Path) -> None:
 
 def test_the_answer_is_the_graphs_of_the_whole_image(tmp_path: Path) -> None:
     grey = _image(3, (240, 320))
-    found = read_encoder(write_encoder(tmp_path / "model")).encode([grey])[0]
+    found = read_global_descriptor(write_encoder(tmp_path / "model")).encode([grey])[0]
     coarse = grey.reshape(6, 40, 8, 40).mean(axis=(1, 3)).reshape(-1)
     contrast = coarse - coarse.mean()
     np.testing.assert_allclose(found, contrast / np.linalg.norm(contrast), atol=1e-4)
@@ -43,15 +43,15 @@ def test_a_graph_for_so_many_images_at_a_time_describes_any_number(tmp_path: Pat
     inputs = {"images": {"dtype": "float32", "shape": [2, 3, *ENCODER_SIZE]}}
     write_model(tmp_path / "two", encoder_graph(batch=2), encoder_manifest(inputs=inputs))
     images = [_image(seed) for seed in range(count)]
-    found, expected = (read_encoder(tmp_path / name).encode(images) for name in ("two", "any"))
+    found, expected = (read_global_descriptor(tmp_path / name).encode(images) for name in ("two", "any"))
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert read_encoder(tmp_path / "two").images_at_once == 2
-    assert read_encoder(tmp_path / "any").images_at_once > 2
+    assert read_global_descriptor(tmp_path / "two").images_at_once == 2
+    assert read_global_descriptor(tmp_path / "any").images_at_once > 2
 
 
 def test_an_encoder_is_named_by_the_models_hash(tmp_path: Path) -> None:
     folders = [write_encoder(tmp_path / str(shift), shift=shift) for shift in (0.0, 1.0)]
-    hashes = [read_encoder(folder).hash for folder in folders]
+    hashes = [read_global_descriptor(folder).hash for folder in folders]
     assert hashes == [read_model(folder, kind="place encoder").manifest["hash"] for folder in folders]
     assert hashes[0] != hashes[1]
 
@@ -76,7 +76,7 @@ def test_an_encoder_is_named_by_the_models_hash(tmp_path: Path) -> None:
 )
 def test_a_manifest_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
-        read_encoder(write_encoder(tmp_path / "model", **changes))
+        read_global_descriptor(write_encoder(tmp_path / "model", **changes))
 
 
 def test_a_manifest_without_preprocessing_is_refused(tmp_path: Path) -> None:
@@ -84,21 +84,21 @@ def test_a_manifest_without_preprocessing_is_refused(tmp_path: Path) -> None:
     del manifest["preprocessing"]
     write_model(tmp_path, encoder_graph(), manifest)
     with pytest.raises(ModelError, match=r"has no preprocessing; train the model again"):
-        read_encoder(tmp_path)
+        read_global_descriptor(tmp_path)
 
 
 def test_descriptors_that_are_not_of_length_1_are_refused(tmp_path: Path) -> None:
     write_model(tmp_path, encoder_graph(normalised=False), encoder_manifest())
     with pytest.raises(ModelError, match=r"descriptors of lengths .*, expected 1"):
-        read_encoder(tmp_path)
+        read_global_descriptor(tmp_path)
 
 
 def test_a_graph_that_says_something_else_is_refused(tmp_path: Path) -> None:
     write_model(tmp_path, encoder_graph(output="logits"), encoder_manifest(outputs={"logits": {}}))
     with pytest.raises(ModelError, match=r"manifest\.json: has no outputs\.descriptors"):
-        read_encoder(tmp_path)
+        read_global_descriptor(tmp_path)
 
 
 def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="of kind 'recognizer', expected 'place encoder'"):
-        read_encoder(write_recognizer(tmp_path / "model"))
+        read_global_descriptor(write_recognizer(tmp_path / "model"))

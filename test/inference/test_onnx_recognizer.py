@@ -7,12 +7,12 @@ from graphs import KEYS, recognizer_graph, recognizer_manifest, write_recognizer
 
 from vloc_ros.core.errors import ModelError
 from vloc_ros.inference.engines import OnnxRuntime
+from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.inference.models import read_model, write_model
-from vloc_ros.inference.recognizer import read_recognizer
 
 
 def test_landmarks_and_their_probabilities_without_the_padding(tmp_path: Path) -> None:
-    recognizer = read_recognizer(write_recognizer(tmp_path / "model"))
+    recognizer = read_landmark_recognizer(write_recognizer(tmp_path / "model"))
     descriptors = np.random.default_rng(0).random((5, 8))
     found = recognizer.recognize(np.zeros((5, 2)), descriptors)
     np.testing.assert_array_equal(found.landmarks, [0, 2, 1])
@@ -21,7 +21,7 @@ def test_landmarks_and_their_probabilities_without_the_padding(tmp_path: Path) -
 
 
 def test_what_the_manifest_says(tmp_path: Path) -> None:
-    recognizer = read_recognizer(write_recognizer(tmp_path / "model"))
+    recognizer = read_landmark_recognizer(write_recognizer(tmp_path / "model"))
     assert recognizer.landmark_keys.dtype == np.int64
     assert tuple(recognizer.landmark_keys) == KEYS
     assert (recognizer.extractor.name, recognizer.max_keypoints) == ("rootsift", 512)
@@ -44,13 +44,13 @@ _KEYPOINTS = {"extractor": {"name": "rootsift"}, "convention": "rays", "max_keyp
 )
 def test_a_manifest_that_does_not_fit(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
-        read_recognizer(write_recognizer(tmp_path / "model", **changes))
+        read_landmark_recognizer(write_recognizer(tmp_path / "model", **changes))
 
 
 def test_a_graph_that_cannot_be_loaded(tmp_path: Path) -> None:
     write_model(tmp_path, b"no graph", recognizer_manifest())
     with pytest.raises(ModelError, match="cannot load the model"):
-        read_recognizer(tmp_path)
+        read_landmark_recognizer(tmp_path)
 
 
 def test_a_provider_that_is_not_there_is_not_replaced(tmp_path: Path) -> None:

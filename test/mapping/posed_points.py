@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.features import Features
-from vloc_ros.core.pose import Array, Pose
-from vloc_ros.mapping.images import MappingImage
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.sources import PosedImage
 
 CAMERA = Camera("SIMPLE_RADIAL", 640, 480, (525.0, 320.0, 240.0, -0.02))
 _CODE_BYTES = 4
@@ -32,10 +32,10 @@ class PosedPoints:
     features: tuple[Features, ...]
     point_of_keypoint: tuple[Array, ...]
 
-    def images(self, *, posed: bool = True) -> list[MappingImage]:
+    def images(self, *, posed: bool = True) -> list[PosedImage]:
         """One image per pose; its pixels carry its number, which `NumberedExtractor` reads."""
         return [
-            MappingImage(f"{i:03}.png", lambda i=i: numbered(i), CAMERA, pose if posed else None, i * 10**9)
+            PosedImage(f"{i:03}.png", lambda i=i: numbered(i), CAMERA, pose if posed else None, i * 10**9)
             for i, pose in enumerate(self.poses)
         ]
 

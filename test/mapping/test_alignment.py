@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.landmark_map import CovarianceCalibration, LandmarkMap
-from vloc_ros.core.pose import Array, Pose
-from vloc_ros.mapping.alignment import gravity_alignment, moved
-from vloc_ros.mapping.similarity import Similarity
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.similarity import Similarity
+from vloc_ros.core.map.landmark_map import CovarianceCalibration, LandmarkMap
+from vloc_ros.mapping.maps.alignment import gravity_alignment, transform_map
 
 sys.path.append(str(Path(__file__).parents[1] / "core"))
 from synthetic import CAMERA, make_scene
@@ -172,7 +172,7 @@ def test_poses_that_cannot_be_compared_are_refused() -> None:
 @settings(max_examples=10, deadline=None)
 @given(similarity=_similarity)
 def test_a_moved_map_looks_the_same_from_its_keyframes(landmark_map: LandmarkMap, similarity: Similarity) -> None:
-    other = moved(landmark_map, similarity, frame_id="site")
+    other = transform_map(landmark_map, similarity, frame_id="site")
     for k in range(0, len(landmark_map.keyframes), 7):
         seen = landmark_map.keyframes.visible(k)
         before = CAMERA.project(landmark_map.keyframes.pose(k).inverse().apply(landmark_map.points[seen]))
@@ -186,7 +186,7 @@ def test_the_calibration_moves_along(landmark_map: LandmarkMap) -> None:
     floor = np.array([1.0, 4.0, 9.0, 0.1, 0.2, 0.3])
     calibrated = landmark_map.with_calibration(CovarianceCalibration(1.5, floor, 40))
     quarter_turn = Similarity(2.0, Pose.from_rotation_vector([0, 0, np.pi / 2], np.zeros(3)).rotation, np.zeros(3))
-    calibration = moved(calibrated, quarter_turn, metric=False).scene().calibration
+    calibration = transform_map(calibrated, quarter_turn, metric=False).scene().calibration
     np.testing.assert_allclose(calibration.floor, [16.0, 4.0, 36.0, 0.2, 0.1, 0.3])
     assert (calibration.scale, calibration.samples) == (1.5, 40)
 
@@ -194,13 +194,13 @@ def test_the_calibration_moves_along(landmark_map: LandmarkMap) -> None:
 def test_the_metric_flag_is_what_is_said(landmark_map: LandmarkMap) -> None:
     identity = Similarity(1.0, np.eye(3), np.zeros(3))
     unknown = replace(landmark_map, metric=False)
-    assert [moved(unknown, identity, metric=metric).metric for metric in (None, True)] == [False, True]
+    assert [transform_map(unknown, identity, metric=metric).metric for metric in (None, True)] == [False, True]
 
 
 def test_coordinates_that_lose_the_centimetres_are_refused(landmark_map: LandmarkMap) -> None:
     utm = Similarity(1.0, np.eye(3), np.array([5e5, 5.4e6, 0.0]))
     with pytest.raises(InputError, match=r"up to 54\d* m, expected at most 100000 m; subtract a local origin"):
-        moved(landmark_map, utm)
+        transform_map(landmark_map, utm)
 
 
 def _up_after(tilted: LandmarkMap) -> Array:
@@ -232,24 +232,26 @@ def _pitched(landmark_map: LandmarkMap, angle: float, keep: slice) -> LandmarkMa
 def test_up_is_found_when_all_cameras_look_down_or_up(landmark_map: LandmarkMap, angle: float) -> None:
     """A robot's camera is mounted at an angle; it turns, so the horizontal x axes tell."""
     quarter = slice(0, 6)
-    up = _up_after(moved(_pitched(landmark_map, angle, quarter), _TILT))
+    up = _up_after(transform_map(_pitched(landmark_map, angle, quarter), _TILT))
     assert np.degrees(np.arccos(up[2])) < (1e-3 if angle == 0.0 else 2.0)
 
 
 def test_cameras_that_all_look_the_same_way_are_taken_as_level(landmark_map: LandmarkMap) -> None:
-    assert _up_after(moved(_pitched(landmark_map, 0.0, slice(3, 4)), _TILT))[2] == pytest.approx(1, abs=1e-9)
+    assert _up_after(transform_map(_pitched(landmark_map, 0.0, slice(3, 4)), _TILT))[2] == pytest.approx(1, abs=1e-9)
 
 
 def test_gravity_keeps_the_heading(landmark_map: LandmarkMap) -> None:
     np.testing.assert_allclose(gravity_alignment(landmark_map).rotation, np.eye(3), atol=1e-6)
-    turned = moved(landmark_map, Similarity(1.0, Pose.from_rotation_vector([0, 0, 1], [0, 0, 0]).rotation, np.zeros(3)))
+    turned = transform_map(
+        landmark_map, Similarity(1.0, Pose.from_rotation_vector([0, 0, 1], [0, 0, 0]).rotation, np.zeros(3))
+    )
     np.testing.assert_allclose(gravity_alignment(turned).rotation, np.eye(3), atol=1e-6)
 
 
 @pytest.mark.parametrize("axis", [[np.pi, 0, 0], [0, np.pi, 0]])
 def test_a_map_upside_down_is_turned_over(landmark_map: LandmarkMap, axis: list[float]) -> None:
     over = Similarity(1.0, Pose.from_rotation_vector(axis, [0, 0, 0]).rotation, np.zeros(3))
-    again = gravity_alignment(moved(landmark_map, over)).rotation @ over.rotation
+    again = gravity_alignment(transform_map(landmark_map, over)).rotation @ over.rotation
     assert again[2, 2] == pytest.approx(1)
 
 

@@ -12,13 +12,13 @@ from posed_points import CAMERA, NumberedExtractor, PosedPoints, make_posed_poin
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError, MapError, VlocError
-from vloc_ros.core.features import Features
-from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
-from vloc_ros.mapping.build import build_map
+from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.images import MappingImage
-from vloc_ros.mapping.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
+from vloc_ros.mapping.maps.build import build_map
+from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
 
 _SMALL = MappingConfig(landmark_max_points=50, vocabulary_words=8, pairs_per_image=6, calibration_gap_m=0.0)
 
@@ -26,7 +26,7 @@ _SMALL = MappingConfig(landmark_max_points=50, vocabulary_words=8, pairs_per_ima
 def _build(
     scene: PosedPoints,
     *,
-    images: Sequence[MappingImage] | None = None,
+    images: Sequence[PosedImage] | None = None,
     config: MappingConfig = _SMALL,
     scale: ScaleSource | None = None,
     features: Sequence[Features] | None = None,
@@ -117,7 +117,7 @@ def test_an_image_that_shows_nothing_does_no_harm() -> None:
     assert not len(landmark_map.keyframes.visible(5))
 
 
-def _wrong(scene: PosedPoints, what: str) -> tuple[list[MappingImage], list[Features]]:
+def _wrong(scene: PosedPoints, what: str) -> tuple[list[PosedImage], list[Features]]:
     images, features = scene.images(), list(scene.features)
     if what == "few":
         images = images[:2]

@@ -9,9 +9,9 @@ import pytest
 from posed_points import CAMERA, make_posed_points
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.mapping.colmap import reconstruct, triangulate
-from vloc_ros.mapping.scale import GivenPoses, placed
-from vloc_ros.mapping.structure import Structure, mean_descriptors
+from vloc_ros.mapping.sfm.colmap import reconstruct, triangulate
+from vloc_ros.mapping.sfm.scale import GivenPoses, apply_scale
+from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors
 
 
 def _true_points(scene, structure: Structure) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_each_image_keeps_its_own_camera() -> None:
 def test_images_alone_give_the_poses_up_to_scale_and_frame() -> None:
     scene = make_posed_points(images=8, noise_px=0.2)
     structure = reconstruct(scene.images(posed=False), scene.features, scene.true_matches())
-    poses = placed(structure, scene.images(), GivenPoses())
+    poses = apply_scale(structure, scene.images(), GivenPoses())
     assert sum(pose is not None for pose in poses) == 8
     errors = [p.distance_to(t) for p, t in zip(poses, scene.poses, strict=True) if p is not None]
     translation, rotation = np.max(errors, axis=0)
@@ -105,7 +105,7 @@ def test_keypoints_that_slip_along_a_repeated_pattern_hardly_move_the_cameras() 
         xy[xy[:, 1] > 380] += np.float32([2.5 * (number % 3 - 1), 0.0])
         slipped.append(replace(found, xy=xy))
     structure = reconstruct(scene.images(posed=False), slipped, scene.true_matches())
-    poses = placed(structure, scene.images(), GivenPoses())
+    poses = apply_scale(structure, scene.images(), GivenPoses())
     errors = [p.distance_to(t)[0] for p, t in zip(poses, scene.poses, strict=True) if p is not None]
     assert len(errors) == 8
     assert np.median(errors) < 0.002

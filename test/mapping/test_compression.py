@@ -10,14 +10,14 @@ from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
-from vloc_ros.mapping import compression
-from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, Ranking, points_by_worth, with_points
+from vloc_ros.core.sources import silent
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.images import silent
-from vloc_ros.mapping.merging import merged
+from vloc_ros.mapping.maps import compress
+from vloc_ros.mapping.maps.compress import LEAST_POINTS_PER_SCENE, PointRanking, keep_points, rank_points
+from vloc_ros.mapping.maps.merge import merge_maps
 
 FEW = 400
 
@@ -29,7 +29,7 @@ def wall() -> PlaneScene:
 
 @pytest.fixture(scope="module")
 def order(wall: PlaneScene) -> Array:
-    return points_by_worth(wall.landmark_map)
+    return rank_points(wall.landmark_map)
 
 
 def _seen(landmark_map: LandmarkMap) -> Array:
@@ -38,12 +38,12 @@ def _seen(landmark_map: LandmarkMap) -> Array:
 
 def test_every_point_has_its_place_in_the_order(wall: PlaneScene, order: Array) -> None:
     np.testing.assert_array_equal(np.sort(order), np.arange(len(wall.landmark_map.points)))
-    np.testing.assert_array_equal(points_by_worth(wall.landmark_map), order)
+    np.testing.assert_array_equal(rank_points(wall.landmark_map), order)
 
 
 def test_what_is_left_is_as_it_was(wall: PlaneScene, order: Array) -> None:
     before = wall.landmark_map
-    small = with_points(before, order[:FEW])
+    small = keep_points(before, order[:FEW])
     kept = np.sort(order[:FEW])
     np.testing.assert_array_equal(small.points, before.points[kept])
     np.testing.assert_array_equal(small.codes, before.codes[kept])
@@ -57,14 +57,14 @@ def test_what_is_left_is_as_it_was(wall: PlaneScene, order: Array) -> None:
 
 def test_every_keyframe_keeps_more_than_chance_would_leave_it(wall: PlaneScene, order: Array) -> None:
     chance = [
-        _seen(with_points(wall.landmark_map, np.random.default_rng(seed).permutation(len(order))[:FEW])).min()
+        _seen(keep_points(wall.landmark_map, np.random.default_rng(seed).permutation(len(order))[:FEW])).min()
         for seed in range(5)
     ]
-    assert _seen(with_points(wall.landmark_map, order[:FEW])).min() > 1.2 * max(chance)
+    assert _seen(keep_points(wall.landmark_map, order[:FEW])).min() > 1.2 * max(chance)
 
 
 def test_a_tenth_of_the_points_still_localizes(wall: PlaneScene, order: Array) -> None:
-    localizer = build_localizer(LocalizerConfig(), with_points(wall.landmark_map, order[:FEW]))
+    localizer = build_localizer(LocalizerConfig(), keep_points(wall.landmark_map, order[:FEW]))
     for view in poses(6, seed=1):
         result = localizer.localize(Query.single(wall.image(view), CAMERA))
         assert result.ok, result.reason
@@ -76,8 +76,8 @@ def test_all_scenes_keep_points(wall: PlaneScene) -> None:
         replace(m, scenes=(replace(m.scene(), frame_id=frame),))
         for frame, m in (("hall", wall.landmark_map), ("kitchen", make_plane_scene(seed=5).landmark_map))
     ]
-    both = merged(maps, name="both", config=MappingConfig())
-    small = with_points(both, points_by_worth(both)[: 2 * FEW])
+    both = merge_maps(maps, name="both", config=MappingConfig())
+    small = keep_points(both, rank_points(both)[: 2 * FEW])
     assert small.frame_ids == ("hall", "kitchen")
     for frame in small.frame_ids:
         part, whole = small.part(frame), both.part(frame)
@@ -87,13 +87,13 @@ def test_all_scenes_keep_points(wall: PlaneScene) -> None:
 
 
 def test_a_small_scene_is_not_lost_among_large_ones(wall: PlaneScene, order: Array) -> None:
-    few = with_points(make_plane_scene(seed=5).landmark_map, np.arange(300))
+    few = keep_points(make_plane_scene(seed=5).landmark_map, np.arange(300))
     maps = [
         replace(m, scenes=(replace(m.scene(), frame_id=frame),))
         for frame, m in (("hall", wall.landmark_map), ("cupboard", few))
     ]
-    both = merged(maps, name="both", config=MappingConfig())
-    small = with_points(both, points_by_worth(both)[: 2 * LEAST_POINTS_PER_SCENE])
+    both = merge_maps(maps, name="both", config=MappingConfig())
+    small = keep_points(both, rank_points(both)[: 2 * LEAST_POINTS_PER_SCENE])
     assert [len(scene.points) for scene in small.scenes] == [LEAST_POINTS_PER_SCENE] * 2
 
 
@@ -102,24 +102,24 @@ def test_what_nobody_can_tell_apart_comes_later(wall: PlaneScene, order: Array) 
     twins = np.unique(wall.landmark_map.keyframes.point_indices)[:200]
     codes = wall.landmark_map.codes.copy()
     codes[twins[1::2]] = codes[twins[::2]]
-    later = points_by_worth(replace(wall.landmark_map, codes=codes))
+    later = rank_points(replace(wall.landmark_map, codes=codes))
     rank_before, rank_after = np.argsort(order), np.argsort(later)
     assert (rank_after > rank_before)[twins].mean() > 0.9
 
 
 def test_the_first_points_are_the_same_however_many_are_asked_for(wall: PlaneScene, order: Array) -> None:
     kitchen = make_plane_scene(seed=5).landmark_map
-    kitchen = with_points(replace(kitchen, scenes=(replace(kitchen.scene(), frame_id="kitchen"),)), order[-60:])
-    both = merged([wall.landmark_map, kitchen], name="both", config=MappingConfig())
-    for landmark_map, whole in ((wall.landmark_map, order), (both, points_by_worth(both))):
-        ranking = Ranking(landmark_map)
+    kitchen = keep_points(replace(kitchen, scenes=(replace(kitchen.scene(), frame_id="kitchen"),)), order[-60:])
+    both = merge_maps([wall.landmark_map, kitchen], name="both", config=MappingConfig())
+    for landmark_map, whole in ((wall.landmark_map, order), (both, rank_points(both))):
+        ranking = PointRanking(landmark_map)
         for count in (300, 20, 1000, len(whole)):
             np.testing.assert_array_equal(ranking.best(count), whole[:count])
 
 
 def test_of_many_points_the_most_alike_are_found_about(wall: PlaneScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    exactly = compression._distinctness(wall.landmark_map, silent)
-    monkeypatch.setattr(compression, "_MOST_COMPARED_EXACTLY", 100)
-    monkeypatch.setattr(compression, "_BLOCK", 300)
-    about = compression._distinctness(wall.landmark_map, silent)
+    exactly = compress._distinctness(wall.landmark_map, silent)
+    monkeypatch.setattr(compress, "_MOST_COMPARED_EXACTLY", 100)
+    monkeypatch.setattr(compress, "_BLOCK", 300)
+    about = compress._distinctness(wall.landmark_map, silent)
     assert np.mean(np.abs(about - exactly) < 0.01) > 0.95

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from posed_points import CAMERA, make_posed_points, unit
 
-from vloc_ros.core.features import Features
-from vloc_ros.core.pose import Pose
-from vloc_ros.mapping.correspondences import (
-    consistent_matches,
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.mapping.sfm.correspondences import (
     epipolar_inliers,
-    matches_of_pairs,
+    match_pairs,
     mutual_matches,
     relative_pose_inliers,
+    verify_pairs,
 )
 
 
@@ -37,7 +37,7 @@ def test_what_has_two_alike_partners_is_not_matched() -> None:
 def test_many_pairs_give_what_each_gives_alone_in_their_order() -> None:
     scene = make_posed_points(images=5)
     pairs = [(0, 3), (2, 4), (0, 1), (1, 2)]
-    found = list(matches_of_pairs(scene.features, pairs, ratio=0.8))
+    found = list(match_pairs(scene.features, pairs, ratio=0.8))
     assert [pair for pair, _ in found] == pairs
     for (i, j), matches in found:
         np.testing.assert_array_equal(matches, mutual_matches(scene.features[i], scene.features[j], ratio=0.8))
@@ -83,7 +83,7 @@ def test_consistent_matches_are_of_the_pairs_they_were_asked_for() -> None:
     scene = make_posed_points(images=4)
     matches = scene.true_matches()
     rays = [CAMERA.unproject(features.xy) for features in scene.features]
-    found = dict(consistent_matches(matches, rays, [CAMERA] * 4, max_error_px=2.0))
+    found = dict(verify_pairs(matches, rays, [CAMERA] * 4, max_error_px=2.0))
     assert list(found) == list(matches)
     for pair, kept in found.items():
         assert len(kept) > 0.9 * len(matches[pair])

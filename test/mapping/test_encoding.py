@@ -14,24 +14,24 @@ from plane_scene import make_plane_scene, poses, write_images
 from posed_points import NumberedExtractor, make_posed_points
 
 from vloc_ros.assembly import build_extractor, build_localizer
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.config import LocalizerConfig, ProposalConfig
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig
 from vloc_ros.core.errors import InputError, ModelError
-from vloc_ros.core.landmark_map import LandmarkMap, PlaceIndex
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.similarity import Similarity
+from vloc_ros.core.map.landmark_map import LandmarkMap, RetrievalIndex
 from vloc_ros.core.query import Query
-from vloc_ros.inference.encoder import OnnxEncoder, read_encoder
-from vloc_ros.mapping.alignment import moved
-from vloc_ros.mapping.build import build_map
-from vloc_ros.mapping.compression import points_by_worth, with_points
+from vloc_ros.core.sources import PosedImage
+from vloc_ros.inference.global_descriptors import OnnxGlobalDescriptor, read_global_descriptor
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.encoding import encoded, said_of_dropped
-from vloc_ros.mapping.images import MappingImage
-from vloc_ros.mapping.joining import Align, joined
-from vloc_ros.mapping.keyframe_images import keyframe_paths
-from vloc_ros.mapping.merging import merged
-from vloc_ros.mapping.similarity import Similarity
-from vloc_ros.mapping.updating import updated
+from vloc_ros.mapping.indexing.global_descriptors import describe_dropped_indices, encode_keyframes
+from vloc_ros.mapping.indexing.keyframe_images import keyframe_paths
+from vloc_ros.mapping.maps.alignment import transform_map
+from vloc_ros.mapping.maps.build import build_map
+from vloc_ros.mapping.maps.compress import keep_points, rank_points
+from vloc_ros.mapping.maps.map_registration import Align, register_maps
+from vloc_ros.mapping.maps.merge import merge_maps
+from vloc_ros.mapping.maps.update import update_map
 from vloc_ros.simulation.scenario import Lap, make_scenario
 from vloc_ros.storage.images import read_image
 from vloc_ros.storage.maps import read_map, write_map
@@ -49,8 +49,8 @@ def _localizer(landmark_map: LandmarkMap):
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> OnnxEncoder:
-    return read_encoder(write_encoder(tmp_path_factory.mktemp("models") / "student"))
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> OnnxGlobalDescriptor:
+    return read_global_descriptor(write_encoder(tmp_path_factory.mktemp("models") / "student"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
     for k in range(len(lap)):
         cv2.imwrite(str(folder / lap.name(k)), lap.image(k))
     images = [
-        MappingImage(lap.name(k), lambda k=k: cv2.imread(str(folder / lap.name(k))), lap.camera, lap.map_from_camera[k])
+        PosedImage(lap.name(k), lambda k=k: cv2.imread(str(folder / lap.name(k))), lap.camera, lap.map_from_camera[k])
         for k in range(len(lap))
     ]
     extractor = build_extractor(_CONFIG.extractor)
@@ -77,9 +77,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
     return Room(built, folder, scenario.query_lap)
 
 
-def _found(landmark_map: LandmarkMap, room: Room, encoder: OnnxEncoder) -> int:
+def _found(landmark_map: LandmarkMap, room: Room, encoder: OnnxGlobalDescriptor) -> int:
     """Of a lap's images how many are found where they were taken, by the three keyframes most alike of each."""
-    proposals = ProposalConfig(whole_map_max_points=0, places_top_k=3, landmarks="none")
+    proposals = CandidateConfig(whole_map_max_points=0, places_top_k=3, landmarks="none")
     localizer = build_localizer(LocalizerConfig(proposals=proposals), landmark_map, encoder=encoder)
     found, queries = 0, room.queries
     for k in range(len(queries)):
@@ -91,9 +91,9 @@ def _found(landmark_map: LandmarkMap, room: Room, encoder: OnnxEncoder) -> int:
 
 
 def test_images_are_found_by_the_keyframes_that_the_encoder_finds(
-    room: Room, encoder: OnnxEncoder, tmp_path: Path
+    room: Room, encoder: OnnxGlobalDescriptor, tmp_path: Path
 ) -> None:
-    write_map(encoded(room.landmark_map, _images(room.landmark_map, room.images), encoder), tmp_path / "map")
+    write_map(encode_keyframes(room.landmark_map, _images(room.landmark_map, room.images), encoder), tmp_path / "map")
     back = read_map(tmp_path / "map")
     right = _found(back, room, encoder)
     assert right >= 6
@@ -102,8 +102,10 @@ def test_images_are_found_by_the_keyframes_that_the_encoder_finds(
     assert _found(replace(back, places={"student": turned}), room, encoder) <= right - 4
 
 
-def test_all_else_of_a_map_stays_and_comes_back_from_disk(room: Room, encoder: OnnxEncoder, tmp_path: Path) -> None:
-    whole = encoded(room.landmark_map, _images(room.landmark_map, room.images), encoder)
+def test_all_else_of_a_map_stays_and_comes_back_from_disk(
+    room: Room, encoder: OnnxGlobalDescriptor, tmp_path: Path
+) -> None:
+    whole = encode_keyframes(room.landmark_map, _images(room.landmark_map, room.images), encoder)
     assert replace(whole, places=room.landmark_map.places).places.keys() == {"vlad"}
     for name in ("points", "codes", "keyframes", "landmarks", "scenes", "provenance"):
         assert getattr(whole, name) is getattr(room.landmark_map, name)
@@ -117,7 +119,7 @@ def test_all_else_of_a_map_stays_and_comes_back_from_disk(room: Room, encoder: O
         back.places["vlad"].descriptors, read_map_of(room, tmp_path).places["vlad"].descriptors
     )
     assert write_map(back, tmp_path / "again") == digest
-    assert write_map(encoded(back, _images(back, room.images), encoder), tmp_path / "twice") == digest
+    assert write_map(encode_keyframes(back, _images(back, room.images), encoder), tmp_path / "twice") == digest
 
 
 def read_map_of(room: Room, folder: Path) -> LandmarkMap:
@@ -126,19 +128,21 @@ def read_map_of(room: Room, folder: Path) -> LandmarkMap:
     return read_map(folder / "own")
 
 
-def test_images_that_are_missing_are_counted_and_named(room: Room, encoder: OnnxEncoder, tmp_path: Path) -> None:
+def test_images_that_are_missing_are_counted_and_named(
+    room: Room, encoder: OnnxGlobalDescriptor, tmp_path: Path
+) -> None:
     for name in room.landmark_map.keyframes.names[4:]:
         (tmp_path / name).symlink_to(room.images / name)
     names = r"frame-000000\.png, frame-000001\.png, frame-000002\.png, \.\.\.;"
     with pytest.raises(InputError, match=rf"holds 28 of the map's 32 images, missing are {names}"):
-        encoded(room.landmark_map, _images(room.landmark_map, tmp_path), encoder)
+        encode_keyframes(room.landmark_map, _images(room.landmark_map, tmp_path), encoder)
 
 
-def test_images_of_another_size_are_not_the_maps(room: Room, encoder: OnnxEncoder, tmp_path: Path) -> None:
+def test_images_of_another_size_are_not_the_maps(room: Room, encoder: OnnxGlobalDescriptor, tmp_path: Path) -> None:
     for name in room.landmark_map.keyframes.names:
         cv2.imwrite(str(tmp_path / name), cv2.imread(str(room.images / name))[::2, ::2])
     with pytest.raises(InputError, match=r"frame-000000\.png is 200x150, the map's image of this name 400x300"):
-        encoded(room.landmark_map, _images(room.landmark_map, tmp_path), encoder)
+        encode_keyframes(room.landmark_map, _images(room.landmark_map, tmp_path), encoder)
 
 
 def test_a_description_that_is_none_is_refused(room: Room) -> None:
@@ -149,7 +153,7 @@ def test_a_description_that_is_none_is_refused(room: Room) -> None:
             return np.full((len(images), 2), np.nan, np.float32)
 
     with pytest.raises(ModelError, match=r"describes frame-000000\.png by values that are not finite"):
-        encoded(room.landmark_map, _images(room.landmark_map, room.images), Broken())
+        encode_keyframes(room.landmark_map, _images(room.landmark_map, room.images), Broken())
 
 
 class Counting:
@@ -168,8 +172,8 @@ class Counting:
 def test_an_encoder_is_given_as_many_images_as_it_takes_at_once_in_any_order(room: Room) -> None:
     images = list(_images(room.landmark_map, room.images))
     single, several = Counting(1), Counting(5)
-    expected = encoded(room.landmark_map, images, single).places["student"].descriptors
-    found = encoded(room.landmark_map, images[::-1], several).places["student"].descriptors
+    expected = encode_keyframes(room.landmark_map, images, single).places["student"].descriptors
+    found = encode_keyframes(room.landmark_map, images[::-1], several).places["student"].descriptors
     assert (single.given, several.given) == ([1] * 32, [5] * 6 + [2])
     np.testing.assert_array_equal(found, expected)
 
@@ -182,7 +186,7 @@ def test_no_more_images_are_read_than_are_encoded_at_once(room: Room) -> None:
             ahead.append(k - sum(encoder.given))
             yield k, image
 
-    encoded(room.landmark_map, images(), encoder)
+    encode_keyframes(room.landmark_map, images(), encoder)
     assert max(ahead) == 4
 
 
@@ -192,7 +196,7 @@ def test_no_more_images_are_read_than_are_encoded_at_once(room: Room) -> None:
 def _numbered(landmark_map: LandmarkMap, number: float, *, hash_: str = "a" * 64) -> LandmarkMap:
     count = len(landmark_map.keyframes)
     rows = np.column_stack([np.full(count, number), np.arange(count)]).astype(np.float32)
-    return replace(landmark_map, places={**landmark_map.places, "student": PlaceIndex(hash_, rows)})
+    return replace(landmark_map, places={**landmark_map.places, "student": RetrievalIndex(hash_, rows)})
 
 
 def _in_frame(landmark_map: LandmarkMap, frame_id: str) -> LandmarkMap:
@@ -210,11 +214,11 @@ def _rows(landmark_map: LandmarkMap) -> list[tuple[int, int]]:
 
 def test_maps_of_one_encoder_are_merged_with_their_index(walls: tuple[LandmarkMap, LandmarkMap]) -> None:
     hall, kitchen = _numbered(walls[0], 0), _numbered(walls[1], 1)
-    whole = merged([hall, kitchen], name="house", config=_CONFIG)
+    whole = merge_maps([hall, kitchen], name="house", config=_CONFIG)
     assert _rows(whole) == [(number, k) for number in (0, 1) for k in range(8)]
     assert whole.places["student"].encoder == "a" * 64
     assert _rows(whole.part("kitchen")) == [(1, k) for k in range(8)]
-    assert said_of_dropped([hall, kitchen], whole) == []
+    assert describe_dropped_indices([hall, kitchen], whole) == []
 
 
 @pytest.mark.parametrize("second", [None, "b" * 64])
@@ -224,9 +228,9 @@ def test_an_index_of_some_keyframes_alone_is_dropped_with_a_word(
     hall = _numbered(walls[0], 0)
     kitchen = walls[1] if second is None else _numbered(walls[1], 1, hash_=second)
     for maps in ([hall, kitchen], [kitchen, hall]):
-        whole = merged(maps, name="house", config=_CONFIG)
+        whole = merge_maps(maps, name="house", config=_CONFIG)
         assert set(whole.places) == {"vlad"}
-        (line,) = said_of_dropped(maps, whole)
+        (line,) = describe_dropped_indices(maps, whole)
         assert "without the place index student" in line
         assert "`vloc map encode`" in line
 
@@ -236,15 +240,15 @@ def test_a_map_that_is_taken_in_brings_its_rows(
     walls: tuple[LandmarkMap, LandmarkMap], alike: bool, expected: list[int] | None
 ) -> None:
     """Into the first of two scenes: its rows go between those of the two."""
-    moved_hall = moved(
+    moved_hall = transform_map(
         walls[0], Similarity(1.0, Pose.from_rotation_vector([0, 0, 0.4], [1.0, 2.0, 0.0]).rotation, [3.0, 0, 0])
     )
     again = _numbered(_in_frame(moved_hall, "again"), 1, hash_=("a" if alike else "b") * 64)
-    house = merged([_numbered(walls[0], 0), _numbered(walls[1], 2)], name="house", config=_CONFIG)
-    (whole,), _ = joined([house, again], Align.SAME)
+    house = merge_maps([_numbered(walls[0], 0), _numbered(walls[1], 2)], name="house", config=_CONFIG)
+    (whole,), _ = register_maps([house, again], Align.SAME)
     if expected is None:
         assert "student" not in whole.places
-        assert said_of_dropped([house, again], whole)
+        assert describe_dropped_indices([house, again], whole)
     else:
         assert [row[0] for row in _rows(whole)] == expected
         assert [row[1] for row in _rows(whole)] == [*range(8)] * 3
@@ -255,19 +259,19 @@ def test_an_update_drops_the_index_and_keeps_the_maps_own() -> None:
     row = make_posed_points(images=16, points=800)
     arguments = {"config": _CONFIG, "extractor": NumberedExtractor(row.features), "localizer_factory": _localizer}
     first = _numbered(build_map(row.images()[:12], name="row", **arguments), 0)
-    grown = updated(first, row.images()[8:], **arguments).landmark_map
+    grown = update_map(first, row.images()[8:], **arguments).landmark_map
     assert set(grown.places) == {"vlad"}
-    assert len(said_of_dropped([first], grown)) == 1
+    assert len(describe_dropped_indices([first], grown)) == 1
 
 
 def test_what_moves_points_or_leaves_some_out_keeps_the_index(walls: tuple[LandmarkMap, LandmarkMap]) -> None:
     hall = _numbered(walls[0], 0)
-    turned = moved(hall, Similarity(1.0, np.eye(3), np.array([1.0, 0.0, 0.0])))
-    small = with_points(hall, points_by_worth(hall)[:200])
+    turned = transform_map(hall, Similarity(1.0, np.eye(3), np.array([1.0, 0.0, 0.0])))
+    small = keep_points(hall, rank_points(hall)[:200])
     assert _rows(turned) == _rows(small) == _rows(hall)
 
 
-def test_a_merged_maps_images_lie_in_folders_by_scene(tmp_path: Path, encoder: OnnxEncoder) -> None:
+def test_a_merged_maps_images_lie_in_folders_by_scene(tmp_path: Path, encoder: OnnxGlobalDescriptor) -> None:
     maps = []
     for number, name in enumerate(("hall", "kitchen")):
         scene = make_plane_scene(5 * number)
@@ -276,9 +280,11 @@ def test_a_merged_maps_images_lie_in_folders_by_scene(tmp_path: Path, encoder: O
         maps.append(
             _in_frame(replace(scene.landmark_map, keyframes=replace(scene.landmark_map.keyframes, names=names)), name)
         )
-    whole = merged(maps, name="house", config=_CONFIG)
-    at_once = encoded(whole, _images(whole, tmp_path), encoder)
-    apart = merged(
-        [encoded(m, _images(m, tmp_path / m.frame_ids[0]), encoder) for m in maps], name="house", config=_CONFIG
+    whole = merge_maps(maps, name="house", config=_CONFIG)
+    at_once = encode_keyframes(whole, _images(whole, tmp_path), encoder)
+    apart = merge_maps(
+        [encode_keyframes(m, _images(m, tmp_path / m.frame_ids[0]), encoder) for m in maps],
+        name="house",
+        config=_CONFIG,
     )
     np.testing.assert_array_equal(at_once.places["student"].descriptors, apart.places["student"].descriptors)

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vloc_ros.core.descriptors import DescriptorCodec
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
-from vloc_ros.mapping import found_again as module
-from vloc_ros.mapping import twins as twins_module
-from vloc_ros.mapping.found_again import found_again
-from vloc_ros.mapping.landmarks import viewing_distances
-from vloc_ros.mapping.overlap import Side
-from vloc_ros.mapping.twins import DescribedPoints, twins
+from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
+from vloc_ros.mapping.landmarks.definition import viewing_distances
+from vloc_ros.mapping.maps import duplicate_points as twins_module
+from vloc_ros.mapping.maps import overlap_consistency as module
+from vloc_ros.mapping.maps.duplicate_points import DescribedPoints, find_duplicate_points
+from vloc_ros.mapping.maps.overlap_consistency import overlap_consistency
+from vloc_ros.mapping.maps.point_registration import RegistrationSide
 
 _POINTS, _KEYFRAMES, _SEEN = 20_000, 60, 4000
 _MB = 1e6
@@ -60,29 +60,29 @@ def first() -> LandmarkMap:
 
 @pytest.mark.parametrize("held", [1.0, 0.7])
 def test_the_part_that_is_held_is_counted(first: LandmarkMap, held: float) -> None:
-    expected, found = found_again(Side.of(first), Side.of(_corridor(seed=2, held=held)))
+    expected, found = overlap_consistency(RegistrationSide.of(first), RegistrationSide.of(_corridor(seed=2, held=held)))
     assert expected > 0.5 * _POINTS
     assert found / expected == pytest.approx(held, abs=0.02)
 
 
 def test_where_the_other_never_looked_nothing_is_expected(first: LandmarkMap) -> None:
-    side = Side.of(first)
+    side = RegistrationSide.of(first)
     points = side.points + np.array([0.0, 100.0, 0.0])
-    assert found_again(Side(first, points, side.reach, side.keyframe_counts), side) == (0, 0)
+    assert overlap_consistency(RegistrationSide(first, points, side.reach, side.keyframe_counts), side) == (0, 0)
 
 
 def test_blocks_do_not_change_what_is_found(first: LandmarkMap, monkeypatch: pytest.MonkeyPatch) -> None:
-    some, other = Side.of(first), Side.of(_corridor(seed=2, held=0.7))
-    in_few, twins_in_few = found_again(some, other), _twins(some, other)
+    some, other = RegistrationSide.of(first), RegistrationSide.of(_corridor(seed=2, held=0.7))
+    in_few, twins_in_few = overlap_consistency(some, other), _twins(some, other)
     monkeypatch.setattr(module, "_AT_ONCE", 333)
     monkeypatch.setattr(twins_module, "_AT_ONCE", 333)
-    assert found_again(some, other) == in_few
+    assert overlap_consistency(some, other) == in_few
     np.testing.assert_array_equal(_twins(some, other), twins_in_few)
 
 
-def _twins(some: Side, other: Side) -> np.ndarray:
+def _twins(some: RegistrationSide, other: RegistrationSide) -> np.ndarray:
     described = (DescribedPoints(side.points, side.descriptors_of) for side in (some, other))
-    return twins(*described, some.reach)
+    return find_duplicate_points(*described, some.reach)
 
 
 def _peak_mb(asked: Callable[[], object]) -> float:
@@ -100,8 +100,8 @@ def test_memory_is_that_of_a_block_and_not_of_all_descriptors(
     """All descriptors would take 10 MB, those of the neighbours of all 82 MB, the rays of all observations 5."""
     monkeypatch.setattr(module, "_AT_ONCE", 256)
     monkeypatch.setattr(twins_module, "_AT_ONCE", 256)
-    side = Side.of(first)
-    assert _peak_mb(lambda: Side.of(first)) < 5.0
+    side = RegistrationSide.of(first)
+    assert _peak_mb(lambda: RegistrationSide.of(first)) < 5.0
     assert _peak_mb(lambda: viewing_distances(first.points, first.keyframes)) < 2.0
-    assert _peak_mb(lambda: found_again(side, side)) < 15.0
+    assert _peak_mb(lambda: overlap_consistency(side, side)) < 15.0
     assert _peak_mb(lambda: _twins(side, side)) < 6.0

@@ -13,16 +13,16 @@ from posed_points import NumberedExtractor, make_posed_points
 from vloc_ros.assembly import build_extractor, build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.features import Extractor
-from vloc_ros.core.landmark_map import CovarianceCalibration, LandmarkMap
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.features.keypoints import Extractor
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.similarity import Similarity
+from vloc_ros.core.map.landmark_map import CovarianceCalibration, LandmarkMap
 from vloc_ros.core.query import Query
-from vloc_ros.mapping.alignment import moved
-from vloc_ros.mapping.build import build_map
+from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.images import MappingImage
-from vloc_ros.mapping.joining import Align, joined
-from vloc_ros.mapping.similarity import Similarity
+from vloc_ros.mapping.maps.alignment import transform_map
+from vloc_ros.mapping.maps.build import build_map
+from vloc_ros.mapping.maps.map_registration import Align, register_maps
 from vloc_ros.simulation.scenario import DEFAULT_CAMERA, Lap, make_lap
 from vloc_ros.simulation.world import make_lookalike, make_variant, make_world
 
@@ -32,7 +32,7 @@ _ELSEWHERE = Pose.from_rotation_vector([0.3, -1.2, 0.5], [4.0, -2.0, 1.0])
 _FRAMES, _PATH = 64, 100
 
 
-def _map(images: list[MappingImage], frame_id: str, extractor: Extractor) -> LandmarkMap:
+def _map(images: list[PosedImage], frame_id: str, extractor: Extractor) -> LandmarkMap:
     def localizer(part: LandmarkMap):
         return build_localizer(LocalizerConfig(), part)
 
@@ -42,14 +42,14 @@ def _map(images: list[MappingImage], frame_id: str, extractor: Extractor) -> Lan
 
 def _of_lap(lap: Lap, which: slice, frame_id: str) -> LandmarkMap:
     images = [
-        MappingImage(lap.name(k), lambda k=k: lap.image(k), lap.camera, lap.map_from_camera[k])
+        PosedImage(lap.name(k), lambda k=k: lap.image(k), lap.camera, lap.map_from_camera[k])
         for k in range(*which.indices(len(lap)))
     ]
     return _map(images, frame_id, build_extractor(_CONFIG.extractor))
 
 
 def _elsewhere(landmark_map: LandmarkMap) -> LandmarkMap:
-    return moved(landmark_map, Similarity(1.0, _ELSEWHERE.rotation, _ELSEWHERE.translation))
+    return transform_map(landmark_map, Similarity(1.0, _ELSEWHERE.rotation, _ELSEWHERE.translation))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def again(lap: Lap) -> LandmarkMap:
 
 @pytest.fixture(scope="module")
 def whole(room: LandmarkMap, again: LandmarkMap) -> LandmarkMap:
-    (whole,), (line,) = joined([room, again], Align.AUTO)
+    (whole,), (line,) = register_maps([room, again], Align.AUTO)
     assert line.startswith("again is aligned with room: ")
     assert "% of what both should hold" in line
     return whole
@@ -132,7 +132,7 @@ def test_the_first_map_stays_as_it_was_and_twins_are_kept_once(
 def test_a_room_that_looks_alike_stays_one_of_its_own(make: Callable, reason: str, room: LandmarkMap, world) -> None:
     """Its copy along the very same path, which is the hardest to tell."""
     copy = _of_lap(make_lap(make(world), _FRAMES, _PATH, camera=_CAMERA), slice(0, None, 2), "copy")
-    maps, (line,) = joined([room, copy], Align.AUTO)
+    maps, (line,) = register_maps([room, copy], Align.AUTO)
     assert [m.frame_ids for m in maps] == [("room",), ("copy",)]
     assert "copy stays a scene of its own" in line
     assert reason in line
@@ -149,7 +149,7 @@ def rows() -> tuple[LandmarkMap, LandmarkMap]:
 def test_who_knows_that_it_is_one_place_says_so(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
     left, right = rows
     calibrated = right.with_calibration(CovarianceCalibration(3.0, np.full(6, 1e-6), 9))
-    (whole,), (line,) = joined([left, calibrated], Align.SAME)
+    (whole,), (line,) = register_maps([left, calibrated], Align.SAME)
     assert "right is aligned with left: " in line
     assert whole.scene().calibration.scale == 3.0
     assert whole.scene().calibration.floor.min() > 0
@@ -159,7 +159,7 @@ def test_who_knows_that_it_is_one_place_says_so(rows: tuple[LandmarkMap, Landmar
 
 
 def test_nothing_is_joined_that_was_not_asked_for(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
-    maps, lines = joined(rows, Align.NEVER)
+    maps, lines = register_maps(rows, Align.NEVER)
     assert [m.frame_ids for m in maps] == [("left",), ("right",)]
     assert not lines
 
@@ -168,7 +168,7 @@ def test_maps_that_are_not_of_one_place_are_refused_though_it_was_said(rows: tup
     other = make_posed_points(images=12, points=500, seed=9)
     stranger = _map(other.images(), "stranger", NumberedExtractor(other.features))
     with pytest.raises(InputError, match=r"stranger \(stranger\) cannot be aligned: hardly a point agrees"):
-        joined([rows[0], stranger], Align.SAME)
+        register_maps([rows[0], stranger], Align.SAME)
 
 
 def test_a_banner_that_hangs_in_two_places_does_not_make_them_one() -> None:
@@ -178,6 +178,6 @@ def test_a_banner_that_hangs_in_two_places_does_not_make_them_one() -> None:
     points, codes = kitchen.points.copy(), kitchen.codes.copy()
     points[: len(banner)] = hall.points[banner]
     codes[: len(banner)] = kitchen.codec.encode(hall.codec.restore(hall.codec.decode(hall.codes[banner])))
-    maps, (line,) = joined([hall, replace(kitchen, points=points, codes=codes)], Align.AUTO)
+    maps, (line,) = register_maps([hall, replace(kitchen, points=points, codes=codes)], Align.AUTO)
     assert len(maps) == 2
     assert "in one spot or on a line" in line

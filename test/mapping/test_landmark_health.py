@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from plane_scene import make_plane_scene
 
-from vloc_ros.core.covisibility import reference_keyframes
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, LandmarkTable
+from vloc_ros.core.map.covisibility import select_reference_keyframes
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.landmark_health import LandmarkHealth, Mark, landmark_health
-from vloc_ros.mapping.landmark_sightings import Sightings
-from vloc_ros.mapping.merging import merged
+from vloc_ros.mapping.landmarks.health import LandmarkHealth, Mark, landmark_health
+from vloc_ros.mapping.landmarks.observations import LandmarkObservations
+from vloc_ros.mapping.maps.merge import merge_maps
 
 WALL = make_plane_scene().landmark_map  # a landmark for each metre along it
 NONE = -1
 
 
-def by_number(landmark_map: LandmarkMap, seen: Sightings | None = None) -> dict[int, LandmarkHealth]:
+def by_number(landmark_map: LandmarkMap, seen: LandmarkObservations | None = None) -> dict[int, LandmarkHealth]:
     return {row.number: row for row in landmark_health(landmark_map, seen)}
 
 
@@ -37,13 +37,13 @@ def unseen(landmark_map: LandmarkMap, points: np.ndarray, keyframes: range) -> L
     return replace(landmark_map, keyframes=Keyframes(old.names, old.rotations, old.translations, offsets, indices))
 
 
-def seen(*rows: tuple[int, int, int]) -> Sightings:
+def seen(*rows: tuple[int, int, int]) -> LandmarkObservations:
     """Keypoints as (image, landmark shown, landmark named)."""
-    return Sightings(*np.array(rows, np.int64).T)
+    return LandmarkObservations(*np.array(rows, np.int64).T)
 
 
 def test_points_and_views_are_counted() -> None:
-    rows, references = by_number(WALL), reference_keyframes(WALL)
+    rows, references = by_number(WALL), select_reference_keyframes(WALL)
     assert sorted(rows) == list(range(len(WALL.landmarks)))
     for number, row in rows.items():
         mine = np.flatnonzero(WALL.landmark_ids == number)
@@ -134,7 +134,7 @@ def test_worst_first() -> None:
 
 def test_what_is_confused_with_another_scene_is_no_distance_away() -> None:
     other = replace(WALL, name="other", scenes=(replace(WALL.scene(), frame_id="other"),))
-    both = merged([WALL, other], name="both", config=MappingConfig())
+    both = merge_maps([WALL, other], name="both", config=MappingConfig())
     there = len(WALL.landmarks) + 1
     rows = by_number(both, seen(*[(0, 1, there)] * 6))
     assert rows[1].recognised is not None

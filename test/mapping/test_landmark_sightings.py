@@ -7,25 +7,30 @@ import pytest
 from plane_scene import CAMERA, PIXELS_PER_METRE, make_plane_scene, poses
 
 from vloc_ros.assembly import build_extractor
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig, MatcherConfig
 from vloc_ros.core.errors import InputError, ModelError
-from vloc_ros.core.features import Features
-from vloc_ros.core.matching import NearestNeighbourMatcher
-from vloc_ros.core.pose import Array, Pose
-from vloc_ros.core.recognition import Recognition
-from vloc_ros.mapping.landmark_sightings import SeenImage, recognized, sightings, voted
-from vloc_ros.mapping.shown_points import points_shown
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.landmark_candidates import Recognition
+from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.mapping.landmarks.observations import (
+    PosedFeatures,
+    name_by_recognizer,
+    name_by_voting,
+    observe_landmarks,
+)
+from vloc_ros.mapping.maps.shown_points import points_shown
 
 SCENE = make_plane_scene()
 WALL = SCENE.landmark_map
 
 
-def seen_from(pose: Pose) -> SeenImage:
-    return SeenImage(build_extractor(WALL.extractor).extract(SCENE.image(pose)), CAMERA, pose)
+def seen_from(pose: Pose) -> PosedFeatures:
+    return PosedFeatures(build_extractor(WALL.extractor).extract(SCENE.image(pose)), CAMERA, pose)
 
 
-def metres_along(image: SeenImage, xy: Array) -> Array:
+def metres_along(image: PosedFeatures, xy: Array) -> Array:
     """(N,) x on the wall that pixels show."""
     rays = CAMERA.unproject(xy) @ image.map_from_camera.rotation.T
     start = image.map_from_camera.translation
@@ -71,17 +76,17 @@ def test_what_a_keypoint_shows_is_where_it_looks() -> None:
 
 def test_votes_name_what_is_shown() -> None:
     images = [seen_from(pose) for pose in poses(4)]
-    namer = voted(WALL, NearestNeighbourMatcher(MatcherConfig(), WALL))
-    found = sightings(WALL, images, namer, keypoints=300)
+    namer = name_by_voting(WALL, NearestNeighbourMatcher(MatcherConfig(), WALL))
+    found = observe_landmarks(WALL, images, namer, keypoints=300)
     assert set(found.images) == {0, 1, 2, 3}
     assert (found.named == found.shown).mean() > 0.9
     mixed = replace(WALL, landmark_ids=np.random.default_rng(0).permutation(WALL.landmark_ids))
-    assert (sightings(mixed, images, namer, keypoints=300).named != found.shown).mean() < 0.1
+    assert (observe_landmarks(mixed, images, namer, keypoints=300).named != found.shown).mean() < 0.1
 
 
 def test_only_the_strongest_are_asked() -> None:
     image = seen_from(poses(3)[1])
-    few, many = (sightings(WALL, [image], nobody, keypoints=count) for count in (40, 400))
+    few, many = (observe_landmarks(WALL, [image], nobody, keypoints=count) for count in (40, 400))
     assert 0 < len(few) <= 40 < len(many)
     assert (many.named == -1).all()
 
@@ -90,13 +95,13 @@ def test_images_of_elsewhere_are_refused() -> None:
     image = seen_from(poses(3)[1])
     away = replace(image, map_from_camera=Pose(np.eye(3), np.array([50.0, 0.0, -1.0])))
     with pytest.raises(InputError, match="no keypoint shows a point of the map"):
-        sightings(WALL, [away], nobody, keypoints=100)
+        observe_landmarks(WALL, [away], nobody, keypoints=100)
 
 
 def test_a_recogniser_names_in_its_own_order() -> None:
     image = seen_from(poses(3)[1])
     own = np.array([4, 3, 1])  # its first landmark is the map's fifth
-    named = recognized(WALL, ByPlace(WALL.landmarks.keys[own]))(image.features, CAMERA)
+    named = name_by_recognizer(WALL, ByPlace(WALL.landmarks.keys[own]))(image.features, CAMERA)
     rays = CAMERA.unproject(image.features.xy)
     expected = np.where(rays[:, 1] > 0, -1, np.where(rays[:, 0] > 0, 4, 1))
     expected[ByPlace.max_keypoints :] = -1
@@ -105,4 +110,4 @@ def test_a_recogniser_names_in_its_own_order() -> None:
 
 def test_a_recogniser_of_another_map_is_refused() -> None:
     with pytest.raises(ModelError, match="lacks 1 of its 2 landmarks"):
-        recognized(WALL, ByPlace(np.array([WALL.landmarks.keys[0], 123456789])))
+        name_by_recognizer(WALL, ByPlace(np.array([WALL.landmarks.keys[0], 123456789])))

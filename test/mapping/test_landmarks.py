@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from vloc_ros.core.landmark_map import Keyframes, LandmarkTable
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkTable
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.landmarks import define_landmarks
+from vloc_ros.mapping.landmarks.definition import define_landmarks
 
 _CONFIG = MappingConfig()
 

@@ -10,16 +10,16 @@ import pytest
 from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import LocalizerConfig, MatcherConfig, ProposalConfig
-from vloc_ros.core.descriptors import DescriptorCodec
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig, MatcherConfig
 from vloc_ros.core.errors import InputError, MapError
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.localizer import Localizer
+from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.result import Status
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import PosePrior, Query
-from vloc_ros.core.result import Status
-from vloc_ros.mapping import merging, recoding
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.merging import merged
+from vloc_ros.mapping.maps import codec_conversion, merge
+from vloc_ros.mapping.maps.merge import merge_maps
 from vloc_ros.storage.maps import read_map, write_map
 
 CONFIG = MappingConfig()
@@ -38,7 +38,7 @@ def walls() -> dict[str, PlaneScene]:
 @pytest.fixture(scope="module")
 def house(walls: dict[str, PlaneScene]) -> LandmarkMap:
     maps = [_in_frame(wall.landmark_map, frame) for frame, wall in walls.items()]
-    return merged(maps, name="house", config=CONFIG)
+    return merge_maps(maps, name="house", config=CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_each_wall_is_found_in_its_own_frame(frame: str, walls: dict[str, PlaneS
 
 @pytest.mark.parametrize("frame", ["hall", "kitchen"])
 def test_places_find_the_wall_in_a_large_map(frame: str, walls: dict[str, PlaneScene], house: LandmarkMap) -> None:
-    config = LocalizerConfig(proposals=ProposalConfig(whole_map_max_points=100, places_top_k=4))
+    config = LocalizerConfig(proposals=CandidateConfig(whole_map_max_points=100, places_top_k=4))
     result = build_localizer(config, house).localize(Query.single(walls[frame].image(VIEWS[2]), CAMERA))
     assert (result.proposal, result.frame_id) == ("places/vlad", frame)
 
@@ -77,15 +77,15 @@ def test_the_codec_of_large_maps_is_fitted_to_a_part_and_fits_all(
     walls: dict[str, PlaneScene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maps = [_in_frame(wall.landmark_map, frame) for frame, wall in walls.items()]
-    monkeypatch.setattr(merging, "_MOST_SAMPLES", 500)
-    monkeypatch.setattr(recoding, "_AT_ONCE", 333)
-    whole = merged(maps, name="house", config=CONFIG)
+    monkeypatch.setattr(merge, "_MOST_SAMPLES", 500)
+    monkeypatch.setattr(codec_conversion, "_AT_ONCE", 333)
+    whole = merge_maps(maps, name="house", config=CONFIG)
     given = np.concatenate([m.codec.restore(m.descriptors) for m in maps])
     kept = whole.codec.restore(whole.descriptors)
     assert np.median(np.linalg.norm(kept - given, axis=1)) < 0.2  # unrelated ones lie 0.8 apart and more
     fitted_to = []
     monkeypatch.setattr(DescriptorCodec, "fit", lambda described, _: fitted_to.append(len(described)) or whole.codec)
-    merged(maps, name="house", config=CONFIG)
+    merge_maps(maps, name="house", config=CONFIG)
     assert fitted_to[0] < 1000 < len(given)
 
 
@@ -110,7 +110,7 @@ def test_an_image_that_two_scenes_explain_is_ambiguous(walls: dict[str, PlaneSce
         replace(_in_frame(wall, frame), codes=np.where(even == chosen, wall.codes, noisy))
         for frame, chosen in (("hall", True), ("copy", False))
     ]
-    twice = merged(halves, name="twice", config=CONFIG)
+    twice = merge_maps(halves, name="twice", config=CONFIG)
     query = Query.single(walls["hall"].image(VIEWS[0]), CAMERA)
     undecided = build_localizer(LocalizerConfig(matcher=MatcherConfig(ratio=1.0)), twice).localize(query)
     assert undecided.status is Status.AMBIGUOUS
@@ -128,7 +128,7 @@ def test_the_merged_map_comes_back_from_disk(house: LandmarkMap, tmp_path: Path)
 
 def test_a_merged_map_takes_in_another(walls: dict[str, PlaneScene], house: LandmarkMap) -> None:
     third = make_plane_scene(seed=9)
-    whole = merged([house, _in_frame(third.landmark_map, "cellar")], name="all", config=CONFIG)
+    whole = merge_maps([house, _in_frame(third.landmark_map, "cellar")], name="all", config=CONFIG)
     assert whole.frame_ids == ("hall", "kitchen", "cellar")
     assert whole.keyframes.names[0] == "hall/0.png"
     localizer = build_localizer(LocalizerConfig(), whole)
@@ -140,11 +140,11 @@ def test_a_merged_map_takes_in_another(walls: dict[str, PlaneScene], house: Land
 def test_maps_that_do_not_go_together_are_refused(walls: dict[str, PlaneScene]) -> None:
     hall, kitchen = (wall.landmark_map for wall in walls.values())
     with pytest.raises(InputError, match=r"two scenes have the frame 'map'; .* --frames"):
-        merged([hall, kitchen], name="house", config=CONFIG)
+        merge_maps([hall, kitchen], name="house", config=CONFIG)
     with pytest.raises(InputError, match=r"no metric scale; .*`vloc map align`"):
-        merged([hall, replace(_in_frame(kitchen, "k"), metric=False)], name="house", config=CONFIG)
+        merge_maps([hall, replace(_in_frame(kitchen, "k"), metric=False)], name="house", config=CONFIG)
     with pytest.raises(InputError, match="1 map cannot be merged"):
-        merged([hall], name="house", config=CONFIG)
+        merge_maps([hall], name="house", config=CONFIG)
 
 
 def test_scenes_that_do_not_fit_their_map_are_refused(house: LandmarkMap) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vloc_ros.core.pose import Pose
-from vloc_ros.mapping.pairs import pairs_by_likeness, pairs_by_pose
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.mapping.sfm.pairs import pairs_by_pose, pairs_by_similarity
 
 _OPPOSITE = Pose.from_rotation_vector([0.0, np.pi, 0.0], np.zeros(3)).rotation
 
@@ -44,13 +44,13 @@ def test_images_at_one_place_have_pairs() -> None:
 
 
 def test_likeness_of_few_images_takes_all_pairs() -> None:
-    assert len(pairs_by_likeness(np.eye(6, dtype=np.float32), per_image=2, exhaustive_max=6)) == 15
+    assert len(pairs_by_similarity(np.eye(6, dtype=np.float32), per_image=2, exhaustive_max=6)) == 15
 
 
 def test_likeness_of_many_finds_what_looks_alike() -> None:
     places = np.eye(40, dtype=np.float32)
     places[35] = places[2]
-    pairs = pairs_by_likeness(places, per_image=1, exhaustive_max=10)
+    pairs = pairs_by_similarity(places, per_image=1, exhaustive_max=10)
     assert (2, 35) in pairs
     assert pairs == sorted(set(pairs))
     assert len(pairs) < 40 * 39 / 4

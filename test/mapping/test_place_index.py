@@ -9,18 +9,18 @@ import pytest
 from posed_points import CAMERA, NumberedExtractor, PosedPoints, make_posed_points
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import LocalizerConfig, ProposalConfig
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.localizer import Localizer
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
-from vloc_ros.mapping import places
-from vloc_ros.mapping.build import build_map
-from vloc_ros.mapping.compression import points_by_worth, with_points
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.joining import Align, joined
-from vloc_ros.mapping.places import indexed, indexed_again, searchable
-from vloc_ros.mapping.updating import updated
+from vloc_ros.mapping.indexing import vlad_index
+from vloc_ros.mapping.indexing.vlad_index import build_vlad_index, ensure_searchable, rebuild_vlad_index
+from vloc_ros.mapping.maps.build import build_map
+from vloc_ros.mapping.maps.compress import keep_points, rank_points
+from vloc_ros.mapping.maps.map_registration import Align, register_maps
+from vloc_ros.mapping.maps.update import update_map
 
 _CONFIG = MappingConfig(vocabulary_words=8, pairs_per_image=6, calibration_gap_m=0.0)
 _POINTS = 500
@@ -28,13 +28,13 @@ _POINTS = 500
 
 def _localizer(landmark_map: LandmarkMap) -> Localizer:
     """That of a machine which searches no more than 500 points as a whole."""
-    proposals = ProposalConfig(whole_map_max_points=_POINTS, places_top_k=6)
+    proposals = CandidateConfig(whole_map_max_points=_POINTS, places_top_k=6)
     return build_localizer(LocalizerConfig(proposals=proposals), landmark_map)
 
 
 @pytest.fixture
 def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "MOST_SEARCHED_WHOLE", _POINTS)
+    monkeypatch.setattr(vlad_index, "MOST_SEARCHED_WHOLE", _POINTS)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def _small(row: PosedPoints, images: slice, frame_id: str) -> LandmarkMap:
         extractor=NumberedExtractor(row.features),
         localizer_factory=_localizer,
     )
-    return replace(with_points(built, points_by_worth(built)[:_POINTS]), places={})
+    return replace(keep_points(built, rank_points(built)[:_POINTS]), places={})
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def _found_by_places(row: PosedPoints, landmark_map: LandmarkMap, which: range) 
 def test_maps_without_an_index_get_one_when_they_are_joined(
     row: PosedPoints, left: LandmarkMap, right: LandmarkMap
 ) -> None:
-    (whole,), _ = joined([left, right], Align.SAME)
+    (whole,), _ = register_maps([left, right], Align.SAME)
     assert len(whole.points) > _POINTS
     assert len(whole.places["vlad"].descriptors) == len(whole.keyframes)
     assert _found_by_places(row, whole, range(0, 40, 3)) >= 13
@@ -90,26 +90,26 @@ def test_maps_without_an_index_get_one_when_they_are_joined(
 @pytest.mark.usefixtures("low_limit")
 def test_a_map_without_an_index_gets_one_when_it_is_updated(row: PosedPoints, left: LandmarkMap) -> None:
     arguments = {"config": _CONFIG, "extractor": NumberedExtractor(row.features), "localizer_factory": _localizer}
-    whole = updated(left, row.images()[18:40], **arguments).landmark_map
+    whole = update_map(left, row.images()[18:40], **arguments).landmark_map
     assert _found_by_places(row, whole, range(0, 40, 3)) >= 13
     # one that had grown before is itself recognised by its places
     renamed = [replace(image, name=f"again-{image.name}") for image in row.images()[10:14]]
-    again = updated(replace(whole, places={}), renamed, **arguments)
+    again = update_map(replace(whole, places={}), renamed, **arguments)
     assert again.recognised == 4
     assert len(again.landmark_map.places["vlad"].descriptors) == len(whole.keyframes) + 4
 
 
 def test_small_maps_stay_without_one(left: LandmarkMap, right: LandmarkMap) -> None:
-    (whole,), _ = joined([left, right], Align.SAME)
+    (whole,), _ = register_maps([left, right], Align.SAME)
     assert not whole.places
     with pytest.raises(MapError, match="no VLAD place index"):
         _localizer(whole)
 
 
 def test_an_index_that_is_there_is_kept(left: LandmarkMap, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "MOST_SEARCHED_WHOLE", 10)
-    given = indexed(left, _CONFIG)
-    assert searchable(given, _CONFIG) is given
-    again = indexed_again(given).places["vlad"]
+    monkeypatch.setattr(vlad_index, "MOST_SEARCHED_WHOLE", 10)
+    given = build_vlad_index(left, _CONFIG)
+    assert ensure_searchable(given, _CONFIG) is given
+    again = rebuild_vlad_index(given).places["vlad"]
     assert again.encoder == given.places["vlad"].encoder
     np.testing.assert_array_equal(again.descriptors, given.places["vlad"].descriptors)

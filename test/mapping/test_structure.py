@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.pose import Pose
-from vloc_ros.mapping.structure import Structure, mean_descriptors, refined
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
 
 CAMERA = Camera("OPENCV", 640, 480, (525.0, 525.0, 320.0, 240.0, -0.1, 0.02, 0.0, 0.0))
 POINTS = np.random.default_rng(0).uniform((-2, -1.5, 3), (2, 1.5, 6), (40, 3))
@@ -26,14 +26,14 @@ def _structure(points: np.ndarray) -> Structure:
 
 def test_moved_points_are_put_back(rays: list[np.ndarray]) -> None:
     moved = POINTS + np.random.default_rng(1).normal(0, 0.1, POINTS.shape)
-    assert refined(_structure(moved), rays).points == pytest.approx(POINTS, abs=1e-4)
+    assert refine_points(_structure(moved), rays).points == pytest.approx(POINTS, abs=1e-4)
 
 
 def test_what_left_out_images_saw_moves_no_point(rays: list[np.ndarray]) -> None:
     wrong = [*rays[:4], rays[4] + (0.05, 0.0, 0.0)]
-    assert np.abs(refined(_structure(POINTS), wrong).points - POINTS).max() > 0.01
+    assert np.abs(refine_points(_structure(POINTS), wrong).points - POINTS).max() > 0.01
     rest = _structure(POINTS).without_images(np.array([4]))
-    assert refined(rest, wrong).points == pytest.approx(POINTS, abs=1e-6)
+    assert refine_points(rest, wrong).points == pytest.approx(POINTS, abs=1e-6)
 
 
 def test_points_that_too_few_images_saw_go() -> None:

@@ -13,15 +13,15 @@ from posed_points import CAMERA, NumberedExtractor, PosedPoints, make_posed_poin
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.features import Features
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
-from vloc_ros.mapping.build import build_map
+from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.images import MappingImage
-from vloc_ros.mapping.merging import merged
-from vloc_ros.mapping.updating import Update, updated
+from vloc_ros.mapping.maps.build import build_map
+from vloc_ros.mapping.maps.merge import merge_maps
+from vloc_ros.mapping.maps.update import MapUpdate, update_map
 from vloc_ros.storage.maps import read_map, write_map
 
 _SMALL = MappingConfig(landmark_max_points=50, vocabulary_words=8, pairs_per_image=6, calibration_gap_m=0.0)
@@ -33,7 +33,7 @@ def _localizer(landmark_map: LandmarkMap):
     return build_localizer(LocalizerConfig(), landmark_map)
 
 
-def _built(row: PosedPoints, images: Sequence[MappingImage], frame_id: str = "map") -> LandmarkMap:
+def _built(row: PosedPoints, images: Sequence[PosedImage], frame_id: str = "map") -> LandmarkMap:
     """Images of another name than those of a visit."""
     extractor, images = NumberedExtractor(row.features), [replace(i, name=f"first-{i.name}") for i in images]
     return build_map(
@@ -44,12 +44,12 @@ def _built(row: PosedPoints, images: Sequence[MappingImage], frame_id: str = "ma
 def _updated(
     row: PosedPoints,
     landmark_map: LandmarkMap,
-    images: Sequence[MappingImage],
+    images: Sequence[PosedImage],
     features: Sequence[Features] | None = None,
     frame_id: str = "",
-) -> Update:
+) -> MapUpdate:
     extractor = NumberedExtractor(row.features if features is None else features)
-    return updated(
+    return update_map(
         landmark_map, images, config=_SMALL, extractor=extractor, localizer_factory=_localizer, frame_id=frame_id
     )
 
@@ -65,7 +65,7 @@ def first(row: PosedPoints) -> LandmarkMap:
 
 
 @pytest.fixture(scope="module")
-def second(row: PosedPoints, first: LandmarkMap) -> Update:
+def second(row: PosedPoints, first: LandmarkMap) -> MapUpdate:
     return _updated(row, first, row.images()[_SECOND])
 
 
@@ -78,7 +78,7 @@ def _errors_m(row: PosedPoints, landmark_map: LandmarkMap, which: range) -> Arra
     return np.array(errors)
 
 
-def test_what_the_map_held_stays_as_it_was(first: LandmarkMap, second: Update) -> None:
+def test_what_the_map_held_stays_as_it_was(first: LandmarkMap, second: MapUpdate) -> None:
     grown, points, keyframes = second.landmark_map, len(first.points), len(first.keyframes)
     for name in ("points", "codes", "landmark_ids"):
         np.testing.assert_array_equal(getattr(grown, name)[:points], getattr(first, name))
@@ -94,7 +94,7 @@ def test_what_the_map_held_stays_as_it_was(first: LandmarkMap, second: Update) -
     assert grown.scene().calibration is first.scene().calibration
 
 
-def test_what_is_new_is_found(row: PosedPoints, first: LandmarkMap, second: Update) -> None:
+def test_what_is_new_is_found(row: PosedPoints, first: LandmarkMap, second: MapUpdate) -> None:
     beyond = range(38, 44)
     assert np.isinf(_errors_m(row, first, beyond)).all()
     assert np.median(_errors_m(row, second.landmark_map, beyond)) < 0.01
@@ -102,7 +102,7 @@ def test_what_is_new_is_found(row: PosedPoints, first: LandmarkMap, second: Upda
     assert not second.left_out
 
 
-def test_new_keyframes_name_the_points_that_they_show(row: PosedPoints, first: LandmarkMap, second: Update) -> None:
+def test_new_keyframes_name_the_points_that_they_show(row: PosedPoints, first: LandmarkMap, second: MapUpdate) -> None:
     keyframes = second.landmark_map.keyframes
     for k, image in enumerate(range(*_SECOND.indices(44)), start=len(first.keyframes)):
         seen = keyframes.visible(k)
@@ -134,7 +134,7 @@ def test_what_looks_another_way_in_each_image_is_still_the_old_point(row: PosedP
     assert again.new_points < 0.02 * len(first.points)
 
 
-def test_new_landmarks_come_behind_and_old_ones_get_no_larger(first: LandmarkMap, second: Update) -> None:
+def test_new_landmarks_come_behind_and_old_ones_get_no_larger(first: LandmarkMap, second: MapUpdate) -> None:
     grown, old = second.landmark_map, len(first.landmarks)
     assert len(grown.landmarks) > old
     assert grown.landmarks.parents[old:].min() == first.landmarks.coarse_count
@@ -158,13 +158,13 @@ def test_images_without_poses_are_placed_by_the_map(row: PosedPoints, first: Lan
         assert keyframes.pose(k).distance_to(row.poses[image])[0] < 0.02
 
 
-def test_a_third_visit_is_told_from_the_second(row: PosedPoints, second: Update) -> None:
+def test_a_third_visit_is_told_from_the_second(row: PosedPoints, second: MapUpdate) -> None:
     third = _updated(row, second.landmark_map, [replace(i, name=f"late-{i.name}") for i in row.images()[10:12]])
     assert third.landmark_map.keyframes.names[-1] == "visit3/late-011.png"
     assert [u["images"] for u in third.landmark_map.provenance["updates"]] == [36, 2]
 
 
-def test_images_that_the_map_holds_are_left_out(row: PosedPoints, first: LandmarkMap, second: Update) -> None:
+def test_images_that_the_map_holds_are_left_out(row: PosedPoints, first: LandmarkMap, second: MapUpdate) -> None:
     again = [replace(image, name=f"first-{image.name}") for image in row.images()[10:12]]
     others = row.images()[12:14]
     update = _updated(row, first, [*again, *others])
@@ -181,7 +181,7 @@ def test_another_image_of_the_same_name_is_added(row: PosedPoints, first: Landma
     assert not _updated(row, first, renamed).left_out
 
 
-def _shifted(images: Sequence[MappingImage], metres: float) -> list[MappingImage]:
+def _shifted(images: Sequence[PosedImage], metres: float) -> list[PosedImage]:
     """Poses that are that far to the side."""
     moved = Pose(np.eye(3), np.array([0.0, metres, 0.0]))
     return [replace(image, map_from_camera=moved @ image.map_from_camera) for image in images]
@@ -218,7 +218,7 @@ def test_a_visit_without_images_and_one_with_a_name_twice_are_refused(row: Posed
 def test_one_scene_of_several_grows(row: PosedPoints, frame: str, tmp_path: Path) -> None:
     other = make_posed_points(images=12, points=600, seed=5)
     maps = [_built(row, row.images()[_FIRST], "hall"), _built(other, other.images()[:8], "kitchen")]
-    house = merged(maps, name="house", config=_SMALL)
+    house = merge_maps(maps, name="house", config=_SMALL)
     grows, images = (row, row.images()[_SECOND]) if frame == "hall" else (other, other.images()[4:])
     update = _updated(grows, house, images, frame_id=frame)
     still = "kitchen" if frame == "hall" else "hall"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from plane_scene import PlaneScene
 
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 
 BASE_FROM_CAMERA = Pose.from_rotation_vector([0.1, -1.2, 0.7], [0.2, 0.1, 0.5])
 MAP_FROM_ODOM = Pose.from_rotation_vector([0.0, 0.0, 0.3], [1.0, 2.0, 0.1])

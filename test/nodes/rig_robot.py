@@ -14,7 +14,7 @@ from ros_session import Ros
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import bgr_message, header, transform_message
 
 # the first one is where the camera of other tests is

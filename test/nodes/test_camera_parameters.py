@@ -4,7 +4,7 @@ import pytest
 
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.cameras import check_cameras, mounts_of, names_of
+from vloc_ros.nodes.cameras import check_cameras, extrinsics_of, names_of
 
 MOUNT = "0.1 0 0.5 0 0 0 1"
 
@@ -21,7 +21,7 @@ def test_what_is_no_list_of_namespaces_is_refused(text: str) -> None:
 
 
 def test_mounts_stand_between_semicolons() -> None:
-    first, second = mounts_of(f"{MOUNT}; -0.1 0 0.5 0 0 1 0")
+    first, second = extrinsics_of(f"{MOUNT}; -0.1 0 0.5 0 0 1 0")
     assert (first.translation[0], second.translation[0]) == (0.1, -0.1)
 
 

@@ -9,9 +9,9 @@ from plane_scene import make_plane_scene
 from sensor_msgs.msg import CompressedImage, Image
 
 from vloc_ros.bags import messages as recorded
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.nodes import conversion
 
 WIDTH, HEIGHT = 64, 48

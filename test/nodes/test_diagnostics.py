@@ -12,8 +12,8 @@ from robot import Robot
 from ros_session import Inbox, Ros
 
 from vloc_ros.nodes.conversion import bgr_message
+from vloc_ros.nodes.diagnostic_monitor import ComponentStatus, Level
 from vloc_ros.nodes.diagnostics import diagnostic_array, values_of
-from vloc_ros.nodes.health import Concern, Level
 from vloc_ros.storage.maps import map_hash
 
 OFTEN = {"diagnostics.period_s": 0.05}
@@ -86,7 +86,7 @@ def test_a_period_is_taken_when_the_node_is_configured(ros: Ros, wall: Wall) -> 
 
 
 def test_robots_in_namespaces_stay_apart() -> None:
-    concern = Concern("map", Level.WARN, "no map", {"map": "none"})
+    concern = ComponentStatus("map", Level.WARN, "no map", {"map": "none"})
     array = diagnostic_array([concern], node="/robot1/localizer", stamp_ns=1_500_000_000)
     status = array.status[0]
     assert (status.name, status.hardware_id) == ("robot1/localizer: map", "/robot1/localizer")

@@ -17,8 +17,8 @@ from ros_session import Ros
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import LoadMap
-from vloc_ros.inference.encoder import read_encoder
-from vloc_ros.mapping.encoding import encoded
+from vloc_ros.inference.global_descriptors import read_global_descriptor
+from vloc_ros.mapping.indexing.global_descriptors import encode_keyframes
 from vloc_ros.nodes.localizer import LocalizerNode
 from vloc_ros.nodes.map_server import MapServerNode
 from vloc_ros.storage.maps import map_hash, write_map
@@ -41,8 +41,8 @@ def maps(wall: Wall, tmp_path_factory: pytest.TempPathFactory) -> Encoded:
     folder = tmp_path_factory.mktemp("encoded")
     images = list(enumerate(map(wall.scene.image, poses(8, seed=99))))
     for name, shift in (("student", 0.0), ("other", 1.0)):
-        encoder = read_encoder(write_encoder(folder / name, shift=shift))
-        write_map(encoded(wall.scene.landmark_map, images, encoder), folder / "maps" / f"by_{name}")
+        encoder = read_global_descriptor(write_encoder(folder / name, shift=shift))
+        write_map(encode_keyframes(wall.scene.landmark_map, images, encoder), folder / "maps" / f"by_{name}")
     return Encoded(folder / "student", folder / "maps" / "by_student", folder / "maps" / "by_other")
 
 
@@ -62,7 +62,7 @@ def test_a_map_of_another_encoder_stops_the_configuration_and_is_diagnosed(ros: 
     robot = Robot(ros, wall, map=str(maps.by_other), encoder=str(maps.student))
     reports = ros.collect(DiagnosticArray, "/diagnostics")
     assert not robot.change(Transition.TRANSITION_CONFIGURE)
-    wanted = f"the encoder has the hash {read_encoder(maps.student).hash[:12]}"
+    wanted = f"the encoder has the hash {read_global_descriptor(maps.student).hash[:12]}"
     reports.wait(lambda all_: any(wanted in s.message for m in all_ for s in m.status), "the reason")
 
 

@@ -23,7 +23,7 @@ from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
 from vloc_ros.core.config import config_from_mapping
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.node_config import FeedingConfig, LocalizerNodeConfig
+from vloc_ros.node_config import LocalizerNodeConfig, PoseRelayConfig
 from vloc_ros.nodes.conversion import bgr_message, stamp_ns_of
 from vloc_ros.nodes.localizer import LocalizerNode
 
@@ -104,7 +104,7 @@ def test_always_tells_every_fix_with_its_pose_and_never_too_certain(fed: Any) ->
 @pytest.mark.parametrize("name", ["min_position_std_m", "min_rotation_std_rad"])
 def test_certainty_cannot_be_set_to_zero(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
-        FeedingConfig(**{name: 0.0})
+        PoseRelayConfig(**{name: 0.0})
 
 
 def test_on_jump_tells_the_first_fix_and_where_the_robot_was_carried_to(fed: Any, wall: Wall) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vloc_ros.core.fix import fix_of
-from vloc_ros.core.pose import Pose
-from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.tracking.fix import fix_from_result
 
 SMALL = st.floats(-3.0, 3.0)
 POSES = st.tuples(st.tuples(SMALL, SMALL, SMALL), st.tuples(SMALL, SMALL, SMALL)).map(
@@ -21,7 +21,7 @@ def _answer(map_from_camera: Pose, scale: float = 1.0) -> LocalizationResult:
 
 @given(POSES, POSES)
 def test_the_base_is_where_the_camera_says(map_from_camera: Pose, camera_from_base: Pose) -> None:
-    fix = fix_of(_answer(map_from_camera), camera_from_base=camera_from_base, two_d=False)
+    fix = fix_from_result(_answer(map_from_camera), camera_from_base=camera_from_base, two_d=False)
     assert max(fix.map_from_base.distance_to(map_from_camera @ camera_from_base)) < 1e-9
     np.testing.assert_allclose(fix.covariance, fix.covariance.T, atol=1e-12)
     np.testing.assert_allclose(fix.covariance[3:, 3:], COVARIANCE[3:, 3:], atol=1e-12)
@@ -31,7 +31,7 @@ def test_the_covariance_is_that_of_perturbed_poses() -> None:
     """Turn and shift the camera by what its covariance says; the base spreads as the carried one says."""
     map_from_camera = Pose.from_rotation_vector([0.4, 0.2, -0.3], [1.0, 2.0, 3.0])
     camera_from_base = Pose.from_rotation_vector([0.0, 1.0, 0.0], [0.5, -2.0, 1.0])
-    fix = fix_of(_answer(map_from_camera, 1e-2), camera_from_base=camera_from_base, two_d=False)
+    fix = fix_from_result(_answer(map_from_camera, 1e-2), camera_from_base=camera_from_base, two_d=False)
     rng = np.random.default_rng(0)
     errors = []
     for error in rng.multivariate_normal(np.zeros(6), COVARIANCE * 1e-2, 4000):
@@ -45,7 +45,7 @@ def test_the_covariance_is_that_of_perturbed_poses() -> None:
 
 @given(POSES, POSES)
 def test_two_d_keeps_x_y_and_the_heading(map_from_camera: Pose, camera_from_base: Pose) -> None:
-    upright = fix_of(_answer(map_from_camera), camera_from_base=camera_from_base, two_d=True)
+    upright = fix_from_result(_answer(map_from_camera), camera_from_base=camera_from_base, two_d=True)
     free = map_from_camera @ camera_from_base
     np.testing.assert_allclose(upright.map_from_base.translation, [*free.translation[:2], 0.0], atol=1e-9)
     np.testing.assert_allclose(upright.map_from_base.rotation[:, 2], [0.0, 0.0, 1.0], atol=1e-12)

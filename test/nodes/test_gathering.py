@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from vloc_ros.nodes.gathering import Gathering, ImageSet
+from vloc_ros.nodes.image_synchronizer import ImageSet, ImageSynchronizer
 
 MS = 1_000_000
 FRONT, REAR, LEFT = range(3)
@@ -15,7 +15,9 @@ class Cameras:
     """Puts images named after their camera and stamp, in milliseconds."""
 
     def __init__(self, cameras: int = 2, *, window_ms: int = 20, wait_ms: int = 50) -> None:
-        self.gathering: Gathering[str] = Gathering(cameras, window_ns=window_ms * MS, wait_ns=wait_ms * MS)
+        self.gathering: ImageSynchronizer[str] = ImageSynchronizer(
+            cameras, window_ns=window_ms * MS, wait_ns=wait_ms * MS
+        )
 
     def put(self, camera: int, stamp_ms: float, arrival_ms: float) -> list[list[str]]:
         stamp_ns, name = int(stamp_ms * MS), f"{camera}@{stamp_ms:.10g}"

@@ -6,23 +6,29 @@ from typing import Any
 import pytest
 
 from vloc_ros.node_config import DiagnosticsConfig
-from vloc_ros.nodes.health import Concern, Health, Level, Situation
+from vloc_ros.nodes.diagnostic_monitor import ComponentStatus, DiagnosticMonitor, Level, NodeState
 from vloc_ros.nodes.recent import Answered
 
 S = 1_000_000_000
 START = 77 * S
-ACTIVE = Situation("active", map_hash="abc", map_name="office", topic="/image", publishers=1, listeners=2)
+ACTIVE = NodeState("active", map_hash="abc", map_name="office", topic="/image", publishers=1, listeners=2)
 FIX = Answered("OK", inliers=80, total_ms=50.0, stages_ms={"features": 40.0, "pose": 10.0})
 
 
-def begun(**changes: Any) -> Health:
-    health = Health()
+def begun(**changes: Any) -> DiagnosticMonitor:
+    health = DiagnosticMonitor()
     health.begin(DiagnosticsConfig(**changes), at_ns=START)
     return health
 
 
 def drive(
-    health: Health, seconds: float, *, answered: Answered = FIX, rate_hz: float = 10.0, age_s: float = 0.05, at: int = 0
+    health: DiagnosticMonitor,
+    seconds: float,
+    *,
+    answered: Answered = FIX,
+    rate_hz: float = 10.0,
+    age_s: float = 0.05,
+    at: int = 0,
 ) -> int:
     """So many seconds of images, all answered alike; returns the time of the last."""
     times = [START + at + round((k + 1) * S / rate_hz) for k in range(round(seconds * rate_hz))]
@@ -32,7 +38,7 @@ def drive(
     return times[-1]
 
 
-def said(health: Health, name: str, now_ns: int, situation: Situation = ACTIVE) -> Concern:
+def said(health: DiagnosticMonitor, name: str, now_ns: int, situation: NodeState = ACTIVE) -> ComponentStatus:
     return next(concern for concern in health.report(situation, now_ns=now_ns) if concern.name == name)
 
 
@@ -60,7 +66,7 @@ def test_a_robot_that_does_well_is_ok_in_everything() -> None:
 def test_a_node_that_is_not_active_does_not_warn(state: str) -> None:
     health = begun()
     long_after = START + 1000 * S
-    concerns = health.report(Situation(state), now_ns=long_after)
+    concerns = health.report(NodeState(state), now_ns=long_after)
     assert {concern.level for concern in concerns} == {Level.OK}
     assert all(state in concern.text and concern.values["state"] == state for concern in concerns)
 
@@ -250,7 +256,7 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_a_silent_camera_of_a_rig_is_a_warning_that_names_it() -> None:
-    health = Health()
+    health = DiagnosticMonitor()
     health.begin(DiagnosticsConfig(image_timeout_s=2.0), at_ns=0, cameras=["front", "rear"])
     for tick in range(30):
         health.image(at_ns=tick * S // 10, age_s=0.0, camera="front")
@@ -274,7 +280,7 @@ def test_a_silent_camera_of_a_rig_is_a_warning_that_names_it() -> None:
     ],
 )
 def test_cameras_that_never_share_a_moment_are_a_warning(moments: list[tuple[str, ...]], level: Level) -> None:
-    health = Health()
+    health = DiagnosticMonitor()
     health.begin(DiagnosticsConfig(), at_ns=START, cameras=["front", "rear"])
     now_ns = START
     for cameras in moments:

@@ -10,9 +10,9 @@ from robot import Robot
 from ros_session import Ros
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.covariance import carry_covariance
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.covariance import carry_covariance
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.query import Query
 from vloc_ros.nodes.conversion import pose_with_covariance_stamped
 from vloc_ros.nodes.initial_pose import InitialPose

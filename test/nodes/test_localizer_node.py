@@ -19,7 +19,7 @@ from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
-from vloc_ros.core.covariance import carry_covariance
+from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.query import Query
 from vloc_ros.nodes.conversion import bgr_message, header, pose_of, stamp_ns_of, status_name
 from vloc_ros.nodes.localizer import LocalizerNode

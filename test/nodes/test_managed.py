@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.nodes import map_source
-from vloc_ros.nodes.health import Health, Level, Situation
+from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor, Level, NodeState
 from vloc_ros.nodes.managed import ManagedNode
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -51,11 +51,11 @@ def test_a_transition_that_the_state_does_not_have_is_refused(ros: Ros, wall: Wa
 
 
 def test_a_fault_goes_only_when_what_it_is_about_works() -> None:
-    health = Health()
+    health = DiagnosticMonitor()
     health.fault("map", "no map")
     health.fault("node", "no node")
     health.fault("node", "")
-    concerns = {concern.name: concern for concern in health.report(Situation("active"), now_ns=0)}
+    concerns = {concern.name: concern for concern in health.report(NodeState("active"), now_ns=0)}
     assert (concerns["map"].level, concerns["map"].text) == (Level.ERROR, "no map")
     assert concerns["localization"].level == Level.OK
 

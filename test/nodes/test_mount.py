@@ -11,22 +11,22 @@ from ros_session import Ros
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.errors import VlocError
-from vloc_ros.nodes.cameras import mounts_of
+from vloc_ros.nodes.cameras import extrinsics_of
 from vloc_ros.nodes.conversion import pose_of
 
 MOUNT = " ".join(str(value) for value in (*BASE_FROM_CAMERA.translation, *BASE_FROM_CAMERA.quaternion))
 
 
 def test_seven_numbers_are_a_mount_and_none_leave_it_to_tf() -> None:
-    (mount,) = mounts_of(MOUNT)
+    (mount,) = extrinsics_of(MOUNT)
     np.testing.assert_allclose(mount.matrix, BASE_FROM_CAMERA.matrix, atol=1e-12)
-    assert mounts_of(" ") == ()
+    assert extrinsics_of(" ") == ()
 
 
 @pytest.mark.parametrize("text", ["0 0 0", "a b c d e f g", "0 0 nan 0 0 0 1", "0 0 0 0 0 0 0", "0 0 0 0 0 0 1 0"])
 def test_what_is_no_mount_is_refused(text: str) -> None:
     with pytest.raises(VlocError):
-        mounts_of(text)
+        extrinsics_of(text)
 
 
 def test_the_base_is_published_without_its_camera_in_tf(ros: Ros, wall: Wall) -> None:

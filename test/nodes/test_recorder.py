@@ -9,7 +9,7 @@ from ros_session import Ros
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import header, transform_message
 from vloc_ros.nodes.recorder import PartFile, RecorderNode
 from vloc_ros.storage.atomic import StorageError

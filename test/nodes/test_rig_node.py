@@ -16,7 +16,7 @@ from ros_session import Ros
 from sensor_msgs.msg import Image
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import bgr_message, header, pose_of, status_name
 
 MOUNT_TEXT = "; ".join(" ".join(str(v) for v in (*m.translation, *m.quaternion)) for m in MOUNTS.values())

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from vloc_ros.nodes.gathering import Gathering
-from vloc_ros.nodes.rig_slot import RigSlot
+from vloc_ros.nodes.image_synchronizer import ImageSynchronizer
+from vloc_ros.nodes.latest_image_set import LatestImageSet
 
 MS = 1_000_000
 FOR_EVER_NS = 3600 * 10**9
@@ -16,8 +16,8 @@ class Slot:
 
     def __init__(self, *, wait_ns: int = FOR_EVER_NS) -> None:
         self.dropped: list[tuple[list[str], str]] = []
-        gathering: Gathering[str] = Gathering(2, window_ns=20 * MS, wait_ns=wait_ns)
-        self.slot = RigSlot(gathering, on_dropped=lambda items, reason: self.dropped.append((items, reason)))
+        gathering: ImageSynchronizer[str] = ImageSynchronizer(2, window_ns=20 * MS, wait_ns=wait_ns)
+        self.slot = LatestImageSet(gathering, on_dropped=lambda items, reason: self.dropped.append((items, reason)))
 
     def put(self, camera: int, item: str, stamp_ms: int) -> None:
         self.slot.put(camera, item, stamp_ns=stamp_ms * MS)

@@ -19,7 +19,7 @@ from sensor_msgs.msg import PointCloud2
 from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_msgs.srv import GetLandmarks, LoadMap
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.merging import merged
+from vloc_ros.mapping.maps.merge import merge_maps
 from vloc_ros.nodes.conversion import pose_of, pose_with_covariance_stamped, stamp_ns_of
 from vloc_ros.nodes.map_server import MapServerNode
 from vloc_ros.storage.maps import write_map
@@ -40,7 +40,7 @@ def house(wall: Wall, kitchen: PlaneScene, tmp_path_factory: pytest.TempPathFact
         for frame, scene in (("hall", wall.scene), ("kitchen", kitchen))
     ]
     folder = tmp_path_factory.mktemp("merged") / "house"
-    write_map(merged(maps, name="house", config=MappingConfig()), folder)
+    write_map(merge_maps(maps, name="house", config=MappingConfig()), folder)
     return folder
 
 

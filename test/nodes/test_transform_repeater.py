@@ -10,7 +10,7 @@ from robot import Robot
 from ros_session import Inbox, Ros
 from tf2_msgs.msg import TFMessage
 
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes import transforms
 from vloc_ros.nodes.conversion import stamp_ns_of
 

@@ -14,7 +14,7 @@ from robot import Robot
 from ros_session import Ros
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.cli.live_processes import Children
+from vloc_ros.evaluation.live_processes import Children
 
 CYCLES, SETTLING, MOST_GROWTH_MB = 100, 20, 5.0
 STEPS = (

@@ -9,14 +9,14 @@ import pytest
 from plane_scene import CAMERA
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes import views
+from vloc_ros.nodes import query_views
 from vloc_ros.nodes.cameras import CameraImage, CameraSource
 from vloc_ros.nodes.conversion import bgr_message
+from vloc_ros.nodes.query_views import AvailableViews, ViewAssembler
 from vloc_ros.nodes.refusal import Refused
-from vloc_ros.nodes.views import Seen, Views
 
 TIMEOUT_S = 0.2
 NOW_NS = 5_000_000_000
@@ -32,12 +32,12 @@ class World:
         self.no_odometry_at: set[int] = set()
         self.waited_s = 0.0
         self.decoded = 0
-        self.views = Views(LocalizerNodeConfig(transform_timeout_s=TIMEOUT_S), self)  # type: ignore[arg-type]
-        decode = views.image_of
-        monkeypatch.setattr(views, "time", SimpleNamespace(monotonic=lambda: 100.0 + self.waited_s))
-        monkeypatch.setattr(views, "image_of", lambda message: (self._count(), decode(message))[1])
+        self.views = ViewAssembler(LocalizerNodeConfig(transform_timeout_s=TIMEOUT_S), self)  # type: ignore[arg-type]
+        decode = query_views.image_of
+        monkeypatch.setattr(query_views, "time", SimpleNamespace(monotonic=lambda: 100.0 + self.waited_s))
+        monkeypatch.setattr(query_views, "image_of", lambda message: (self._count(), decode(message))[1])
 
-    def see(self, *images: CameraImage) -> Seen:
+    def see(self, *images: CameraImage) -> AvailableViews:
         """The views of images of one moment; odometry is known at the newest."""
         return self.views.of_rig(images, stamp_ns=NOW_NS, odom_from_base=Pose.identity())
 

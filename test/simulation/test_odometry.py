@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.simulation.odometry import Drift, drifting_odometry
 from vloc_ros.simulation.trajectories import drive
 from vloc_ros.simulation.world import make_world

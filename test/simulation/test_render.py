@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation import render as rendering
 from vloc_ros.simulation.lighting import DAY, DUSK, NIGHT, Lighting, relight
 from vloc_ros.simulation.render import radiance, render

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vloc_ros.core.camera import Camera
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.simulation.lighting import NIGHT
 from vloc_ros.simulation.scenario import make_lookalike_lap, make_scenario
 

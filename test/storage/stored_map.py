@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap, LandmarkTable, PlaceIndex, Scene
+from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.map.landmark_map import (
+    CovarianceCalibration,
+    Keyframes,
+    LandmarkMap,
+    LandmarkTable,
+    RetrievalIndex,
+    Scene,
+)
 from vloc_ros.storage.arrays import encoded_array
 from vloc_ros.storage.manifests import manifest_bytes
 from vloc_ros.storage.maps import read_manifest, read_map
@@ -43,7 +50,7 @@ def make_map(seed: int = 0, points: int = POINTS) -> LandmarkMap:
             np.concatenate(seen).astype(np.int32),
         ),
         extractor=ExtractorConfig(max_keypoints=800),
-        places={"vlad": PlaceIndex("abc", places, {"words": generator.normal(size=(4, 16)).astype(np.float32)})},
+        places={"vlad": RetrievalIndex("abc", places, {"words": generator.normal(size=(4, 16)).astype(np.float32)})},
         metric=False,
         provenance={"images": 6, "from": "a test", "steps": [1, 2]},
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.storage.cameras import read_camera, write_camera
 
 _CALIBRATION_TOOL = """\

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from stored_map import POINTS, array_file, contents, edit, make_map, refused, swap
 
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.landmark_map import Keyframes
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.map.landmark_map import Keyframes
 from vloc_ros.storage.atomic import StorageError
 from vloc_ros.storage.maps import map_bytes, map_files, map_hash, read_manifest, read_map, write_map
 

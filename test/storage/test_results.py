@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
-from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.storage.atomic import StorageError
 from vloc_ros.storage.results import ResultRecord, read_results, write_results
 from vloc_ros.storage.trajectories import read_tum

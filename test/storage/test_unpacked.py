@@ -13,8 +13,8 @@ import pytest
 from plane_scene import make_plane_scene
 
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.storage import unpacked
 from vloc_ros.storage.maps import read_manifest, read_map, write_map
 from vloc_ros.storage.unpacked import MAPPED_FROM_BYTES, MOST_CACHED_BYTES, cache_folder

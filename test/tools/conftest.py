@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from benchmarks import origins
-from benchmarks.place_scenes import Place
+from benchmarks import provenance
+from benchmarks.descriptor_scenes import Place
 from plane_scene import SceneFolder, scene_folder
 
 __all__ = ["scene_folder"]
@@ -19,8 +19,8 @@ def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
     """Return a function that changes a source file, of a copy that is looked at instead of the repository."""
     copy = tmp_path / "sources"
     for part in ("training", "vloc_ros", "tools/benchmarks"):
-        shutil.copytree(origins.ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(origins, "ROOT", copy)
+        shutil.copytree(provenance.ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "ROOT", copy)
 
     def changed(name: str) -> None:
         with (copy / name).open("a") as file:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from benchmarks import origins
-from benchmarks.origins import Rows, content_hash, make_once, source_hash
+from benchmarks import provenance
+from benchmarks.provenance import Rows, content_hash, make_once, source_hash
 
 
 class Killed(BaseException):
@@ -46,7 +46,7 @@ def test_what_was_left_unfinished_is_made_again(tmp_path: Path) -> None:
 
 
 def test_rows_are_kept_and_measured_again_of_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origins, "FIGURES", tmp_path)
+    monkeypatch.setattr(provenance, "FIGURES", tmp_path)
     measured = []
 
     def measure() -> dict[str, int]:

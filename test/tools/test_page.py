@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks import origins
-from benchmarks.origins import keep_figures
+from benchmarks import provenance
 from benchmarks.page import write_page
+from benchmarks.provenance import keep_figures
 
 
 def test_chapters_without_figures_stay_as_they_are(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_chapter_of_several_sections_is_written_when_all_are_there(tmp_path: P
 
 def test_a_chapter_says_what_it_was_measured_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "BENCHMARK.md"
-    monkeypatch.setattr(origins, "FIGURES", tmp_path)
+    monkeypatch.setattr(provenance, "FIGURES", tmp_path)
     soak = {"minutes": 20.0, "rate_hz": 30.0, "statuses": {"OK": 7}, "memory_mb": {"localizer": 160.0}}
     keep_figures("soak", {**soak, "growth_mb": {"localizer": 1.25}}, of="0123456789")
     write_page(tmp_path, page)

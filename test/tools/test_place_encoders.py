@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import origins, page, place_encoders
-from benchmarks.place_encoders import ALONE
-from benchmarks.place_models import Recipe
-from benchmarks.place_scenes import Place
+from benchmarks import global_descriptors, page, provenance
+from benchmarks.descriptor_models import Recipe
+from benchmarks.descriptor_scenes import Place
+from benchmarks.global_descriptors import ALONE
 
 _TITLES = ("VLAD-SIFT", "VLAD-SIFT, at most 256 numbers", "teacher", "student", "student without distillation",
            "student without distillation, transformer alone", "student without distillation, as it begins",
@@ -74,7 +74,7 @@ class Bench:
         return self.asked["ranking"], self.asked["alone"]
 
     def kitchen(self) -> tuple[int, int]:
-        return self.newly(place_encoders.kitchen, "place_encoders_kitchen")
+        return self.newly(global_descriptors.kitchen, "place_encoders_kitchen")
 
     def figures(self) -> dict[str, Any]:
         return dict(json.loads((self.out / "place_encoders_kitchen.json").read_text()))
@@ -85,16 +85,16 @@ def bench(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Benc
     out = tmp_path / "bench"
     out.mkdir()
     bench, night = Bench(out), replace(place, truth=(*place.truth, "--by-day", place.queries))
-    monkeypatch.setattr(place_encoders, "needs_torch", lambda: None)
-    monkeypatch.setattr(place_encoders.scenes, "kitchen", lambda _: place)
-    monkeypatch.setattr(place_encoders.scenes, "building", lambda *_: (place, night))
-    monkeypatch.setattr(origins, "FIGURES", out)
+    monkeypatch.setattr(global_descriptors, "needs_torch", lambda: None)
+    monkeypatch.setattr(global_descriptors.scenes, "kitchen", lambda _: place)
+    monkeypatch.setattr(global_descriptors.scenes, "building", lambda *_: (place, night))
+    monkeypatch.setattr(provenance, "FIGURES", out)
     monkeypatch.setattr(Recipe, "fingerprint", lambda recipe: bench.fingerprint(recipe))
-    monkeypatch.setattr(place_encoders, "made", bench.made)
-    monkeypatch.setattr(place_encoders, "training", bench.training)
-    monkeypatch.setattr(place_encoders, "_alone", bench.alone)
+    monkeypatch.setattr(global_descriptors, "made", bench.made)
+    monkeypatch.setattr(global_descriptors, "training", bench.training)
+    monkeypatch.setattr(global_descriptors, "_alone", bench.alone)
     resumed = {"largest_difference": 0.0, "arrays": 1}
-    monkeypatch.setattr(place_encoders, "resumed_as_whole", lambda *_: resumed)
+    monkeypatch.setattr(global_descriptors, "resumed_as_whole", lambda *_: resumed)
     return bench
 
 
@@ -118,7 +118,7 @@ def test_models_are_made_when_a_row_is_to_be_measured(bench: Bench, monkeypatch:
     assert len(every) == len(_TITLES) - 2  # VLAD is the map's
     bench.kitchen()
     assert not models()
-    monkeypatch.setattr(place_encoders, "STRICT", 0.2)
+    monkeypatch.setattr(global_descriptors, "STRICT", 0.2)
     bench.kitchen()
     assert models() == every
 
@@ -136,12 +136,12 @@ def test_what_is_published_is_whole_and_of_one_version(bench: Bench, tmp_path: P
 
 def test_a_model_that_is_no_longer_made_is_no_longer_published(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.kitchen()
-    recipes = place_encoders.recipes
+    recipes = global_descriptors.recipes
 
     def fewer(*words: Any, **options: Any) -> dict[str, Recipe]:
         return {title: recipe for title, recipe in recipes(*words, **options).items() if title != "student"}
 
-    monkeypatch.setattr(place_encoders, "recipes", fewer)
+    monkeypatch.setattr(global_descriptors, "recipes", fewer)
     assert bench.kitchen() == (0, 0)
     figures = bench.figures()
     assert not any("student" in figures[part] for part in ("models", "day", "strict"))
@@ -166,24 +166,24 @@ def test_rows_are_measured_again_when_something_else_is_asked(
 ) -> None:
     bench.kitchen()
     with monkeypatch.context() as patched:
-        patched.setattr(place_encoders, "ALONE", (*ALONE, "--set", "proposals.places_count=1"))
+        patched.setattr(global_descriptors, "ALONE", (*ALONE, "--set", "proposals.places_count=1"))
         assert bench.kitchen() == (0, 6)
     assert bench.kitchen() == (0, 6)
     moved = tmp_path / "moved.txt"
     moved.write_bytes(place.truth[1].read_bytes())
     other = replace(place, truth=("--poses", moved, *place.truth[2:]))
-    monkeypatch.setattr(place_encoders.scenes, "kitchen", lambda _: other)
+    monkeypatch.setattr(global_descriptors.scenes, "kitchen", lambda _: other)
     assert bench.kitchen() == (0, 0)  # the same poses in another file
     moved.write_text("# others\n")
     assert bench.kitchen() == (2 * len(_TITLES), 0)
-    monkeypatch.setattr(place_encoders, "STRICT", 0.2)
+    monkeypatch.setattr(global_descriptors, "STRICT", 0.2)
     assert bench.kitchen() == (len(_TITLES), 0)
 
 
 def test_the_page_shows_every_encoder(bench: Bench, tmp_path: Path) -> None:
     bench.kitchen()
-    bench.newly(place_encoders.building, "place_encoders_building")
-    bench.newly(place_encoders.ablations, "place_encoders_ablations")
+    bench.newly(global_descriptors.building, "place_encoders_building")
+    bench.newly(global_descriptors.ablations, "place_encoders_ablations")
     page.write_page(bench.out, tmp_path / "BENCHMARK.md")
     text = (tmp_path / "BENCHMARK.md").read_text()
     kitchen, building, ablations = (part for part in text.split("\n### ")[1:])

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks import place_models
-from benchmarks.place_models import Recipe, made
-from benchmarks.place_scenes import Place
+from benchmarks import descriptor_models
+from benchmarks.descriptor_models import Recipe, made
+from benchmarks.descriptor_scenes import Place
 
 
 class Killed(BaseException):
@@ -33,7 +33,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str | Path]]:
         (folder / "manifest.json").write_text("{}")
         return 12.34
 
-    monkeypatch.setattr(place_models, "training", training)
+    monkeypatch.setattr(descriptor_models, "training", training)
     return asked
 
 
@@ -101,7 +101,7 @@ def test_a_training_that_was_killed_goes_on_with_the_same_code_only(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(place_models, "training", killed)
+        patched.setattr(descriptor_models, "training", killed)
         with pytest.raises(Killed):
             made(tmp_path, recipe)
     if not same_code:

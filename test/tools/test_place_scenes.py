@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from benchmarks import place_scenes, real
-from benchmarks.place_scenes import Place
+from benchmarks import descriptor_scenes, real
+from benchmarks.descriptor_scenes import Place
 
 from vloc_ros.simulation.lighting import NIGHT
 from vloc_ros.storage.images import list_images
@@ -43,8 +43,8 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append("night")
         write_image(folder / "0.png")
 
-    monkeypatch.setattr(place_scenes, "_write", write)
-    monkeypatch.setattr(place_scenes, "relit", relit)
+    monkeypatch.setattr(descriptor_scenes, "_write", write)
+    monkeypatch.setattr(descriptor_scenes, "relit", relit)
     return names
 
 
@@ -53,7 +53,7 @@ def test_a_building_is_made_again_when_it_would_be_another(
 ) -> None:
     def newly(*, rooms: int = 4, seed: int = 1) -> list[str]:
         written.clear()
-        place_scenes.building(tmp_path, "house", rooms, seed)
+        descriptor_scenes.building(tmp_path, "house", rooms, seed)
         return list(written)
 
     assert newly() == ["house", "night"]
@@ -62,9 +62,9 @@ def test_a_building_is_made_again_when_it_would_be_another(
         change(source)
         assert newly() == ["house", "night"]
     assert newly(rooms=5) == newly(rooms=5, seed=2) == ["house", "night"]
-    monkeypatch.setattr(place_scenes, "VERSION", 99)
+    monkeypatch.setattr(descriptor_scenes, "VERSION", 99)
     assert newly(rooms=5, seed=2) == ["house", "night"]
-    monkeypatch.setattr(place_scenes, "NIGHT", replace(NIGHT, lamps=0.1))
+    monkeypatch.setattr(descriptor_scenes, "NIGHT", replace(NIGHT, lamps=0.1))
     assert newly(rooms=5, seed=2) == ["night"]
     assert newly(rooms=5, seed=2) == []
 
@@ -72,11 +72,11 @@ def test_a_building_is_made_again_when_it_would_be_another(
 def test_other_places_are_made_again_when_they_would_be_others(
     written: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place_scenes, "kitchen", lambda out: Place(out, out, out, ()))
+    monkeypatch.setattr(descriptor_scenes, "kitchen", lambda out: Place(out, out, out, ()))
     for _ in range(2):
-        place_scenes.other_places(tmp_path)
-    monkeypatch.setattr(place_scenes, "OTHER_FRAMES", 41)
-    place_scenes.other_places(tmp_path)
+        descriptor_scenes.other_places(tmp_path)
+    monkeypatch.setattr(descriptor_scenes, "OTHER_FRAMES", 41)
+    descriptor_scenes.other_places(tmp_path)
     assert written == ["other-places"] * 2
 
 
@@ -85,25 +85,25 @@ def test_a_corridor_that_was_cut_off_is_made_again(tmp_path: Path, monkeypatch: 
     for k in range(4):
         write_image(data / "images" / f"{k}.png", grey=k)
     (data / "same_place.csv").write_text("query_image,map_image\n2.png,0.png\n3.png,2.png\n")
-    monkeypatch.setattr(place_scenes, "scene", lambda _: data)
-    monkeypatch.setattr(place_scenes, "CORRIDOR_LAP", 2)
+    monkeypatch.setattr(descriptor_scenes, "scene", lambda _: data)
+    monkeypatch.setattr(descriptor_scenes, "CORRIDOR_LAP", 2)
 
     def killed(_: object, folder: Path) -> None:
         folder.mkdir(parents=True)  # without a manifest
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(place_scenes, "write_map", killed)
+        patched.setattr(descriptor_scenes, "write_map", killed)
         with pytest.raises(Killed):
-            place_scenes.corridor(tmp_path)
-    place = place_scenes.corridor(tmp_path)
+            descriptor_scenes.corridor(tmp_path)
+    place = descriptor_scenes.corridor(tmp_path)
     assert read_map(place.map).keyframes.names == ("0.png", "1.png")
     assert [path.name for path in list_images(place.queries)] == ["2.png", "3.png"]
     assert place.truth[1].read_text() == "query_image,map_image\n2.png,0.png\n"
     first = place.map.stat().st_ctime_ns
-    assert place_scenes.corridor(tmp_path).map.stat().st_ctime_ns == first
-    monkeypatch.setattr(place_scenes, "CORRIDOR_LAP", 3)
-    assert len(read_map(place_scenes.corridor(tmp_path).map).keyframes) == 3
+    assert descriptor_scenes.corridor(tmp_path).map.stat().st_ctime_ns == first
+    monkeypatch.setattr(descriptor_scenes, "CORRIDOR_LAP", 3)
+    assert len(read_map(descriptor_scenes.corridor(tmp_path).map).keyframes) == 3
 
 
 def test_a_map_of_an_earlier_format_is_built_again(

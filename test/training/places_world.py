@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
-from training.places.config import PlacesConfig, chosen_config
-from training.places.views import Views
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap
-from vloc_ros.core.pose import Array
+from training.place_recognition.config import PlacesConfig, chosen_config
+from training.place_recognition.views import CovisibleImages
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap
 
 NETWORK = (
     "network.size=48",
@@ -59,12 +59,12 @@ def write_wall(folder: Path, scene: PlaneScene, landmark_map: LandmarkMap) -> Pa
     return folder
 
 
-def scattered(visible: Array, *, seed: int = 0, scenes: Array | None = None) -> Views:
+def scattered(visible: Array, *, seed: int = 0, scenes: Array | None = None) -> CovisibleImages:
     """Views at random places that see the points of an (N, P) bool table."""
     rng = np.random.default_rng(seed)
     count, points = visible.shape
     indices = np.concatenate([np.flatnonzero(row) for row in visible])
-    return Views(
+    return CovisibleImages(
         tuple(Path(f"{k}.png") for k in range(count)),
         np.stack([np.eye(3)] * count),
         rng.normal(size=(count, 3)),

@@ -9,9 +9,9 @@ from plane_scene import CAMERA, PlaneScene, poses
 
 from training.recognition.batches import Example
 from training.recognition.config import RecognizerConfig, chosen_config
-from training.recognition.examples import PosedImage
-from vloc_ros.core.landmark_map import LandmarkTable
-from vloc_ros.core.pose import Pose
+from training.recognition.examples import TrainingImage
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.map.landmark_map import LandmarkTable
 
 TINY = ("model.width=16", "model.layers=1", "model.heads=2", "fit.drawn_keypoints=32", "fit.batch=2")
 
@@ -47,12 +47,12 @@ def words() -> Words:
     return Words(LandmarkTable(np.array([7, -1, 5, 3]), np.array([0, 1, 0, 1], np.int32)), examples)
 
 
-def wall_image(scene: PlaneScene, map_from_camera: Pose) -> PosedImage:
+def wall_image(scene: PlaneScene, map_from_camera: Pose) -> TrainingImage:
     """The mapped wall, seen from there."""
     everything = np.arange(len(scene.landmark_map.points))
-    return PosedImage("wall", lambda: scene.image(map_from_camera), CAMERA, map_from_camera, everything)
+    return TrainingImage("wall", lambda: scene.image(map_from_camera), CAMERA, map_from_camera, everything)
 
 
-def wall_images(scene: PlaneScene, count: int, *, seed: int) -> list[PosedImage]:
+def wall_images(scene: PlaneScene, count: int, *, seed: int) -> list[TrainingImage]:
     """Several of them, along the wall."""
     return [wall_image(scene, pose) for pose in poses(count, seed)]

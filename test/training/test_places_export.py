@@ -13,8 +13,8 @@ import torch
 from places_world import tiny, wall_map
 
 from training.onnx_files import ExportError, session_of
-from training.places.encoders import Encoder, build_encoder
-from training.places.export import KIND, check_parity, export, onnx_of
+from training.place_recognition.encoders import Encoder, build_encoder
+from training.place_recognition.export import KIND, check_parity, export, onnx_of
 from vloc_ros.inference.engines import OnnxRuntime
 from vloc_ros.inference.models import read_model
 from vloc_ros.inference.preprocessing import Preprocessing

@@ -17,23 +17,23 @@ import torch.nn.functional as F
 from lightning.pytorch.callbacks import Callback
 from places_world import tiny, wall_map, write_wall
 
-from training.places import fitting
-from training.places.baselines import NetVlad, PooledEncoder
-from training.places.checkpoints import MANIFEST, WEIGHTS, read_checkpoint, write_checkpoint
-from training.places.config import MODELS, PlacesConfig
-from training.places.data import EpochBatches, Examples, Images
-from training.places.encoders import build_encoder, embedded
-from training.places.fitting import Start, Trained, describe, start_from_images, train
-from training.places.labels import overlap_of
-from training.places.loss import transfer_of_patches
-from training.places.mining import Miner
-from training.places.ranking import ranking_scores
-from training.places.teacher import TeacherEncoder
-from training.places.views import Views, joined, views_of_map
+from training.place_recognition import fitting
+from training.place_recognition.baselines import NetVlad, PooledEncoder
+from training.place_recognition.checkpoints import MANIFEST, WEIGHTS, read_checkpoint, write_checkpoint
+from training.place_recognition.config import MODELS, PlacesConfig
+from training.place_recognition.data import EpochBatches, Examples, Images
+from training.place_recognition.encoders import build_encoder, embedded
+from training.place_recognition.fitting import Start, TrainedEncoder, describe, start_from_images, train
+from training.place_recognition.labels import overlap_of
+from training.place_recognition.loss import patch_distillation_loss
+from training.place_recognition.mining import Miner
+from training.place_recognition.ranking import ranking_scores
+from training.place_recognition.teacher import TeacherEncoder
+from training.place_recognition.views import CovisibleImages, joined, views_of_map
 from vloc_ros.core.errors import ConfigError, InputError, ModelError
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.sources import silent
 from vloc_ros.inference.preprocessing import Preprocessing
-from vloc_ros.mapping.images import silent
 from vloc_ros.storage.atomic import StorageError
 
 
@@ -41,7 +41,7 @@ from vloc_ros.storage.atomic import StorageError
 class Wall:
     """Views along a wall, and their images."""
 
-    views: Views
+    views: CovisibleImages
     images: Images
 
 
@@ -52,12 +52,12 @@ def wall(tmp_path_factory: pytest.TempPathFactory) -> Wall:
     return Wall(views, Images.of(views, in_memory=True, progress=silent))
 
 
-def fitted(wall: Wall, run_dir: Path, *more: str, model: str = "student", **options: Any) -> Trained:
+def fitted(wall: Wall, run_dir: Path, *more: str, model: str = "student", **options: Any) -> TrainedEncoder:
     config = tiny("fit.epochs=4", "fit.learning_rate=0.003", *more, model=model)
     return train(wall.views, wall.images, config, run_dir, **options)
 
 
-def weights(trained: Trained) -> Array:
+def weights(trained: TrainedEncoder) -> Array:
     state = trained.encoder.state_dict()
     return np.concatenate([value.double().numpy().ravel() for value in state.values()])
 
@@ -152,7 +152,7 @@ def test_a_student_lets_patches_count_as_its_teacher_does(wall: Wall, tmp_path: 
             found, known = (embedded(encoder, images, structure).counted for encoder in (taught, teacher))
         assert found is not None
         assert known is not None
-        apart.append(float(transfer_of_patches(found, known)))
+        apart.append(float(patch_distillation_loss(found, known)))
     assert apart[1] < 0.8 * apart[0]
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from places_world import scattered, wall_map, write_wall
 from plane_scene import CAMERA
 
-from training.places.config import MiningConfig
-from training.places.labels import overlap_of
-from training.places.mining import Miner
-from training.places.views import joined, read_views, source_of, views_of_map
+from training.place_recognition.config import MiningConfig
+from training.place_recognition.labels import overlap_of
+from training.place_recognition.mining import Miner
+from training.place_recognition.views import joined, read_views, source_of, views_of_map
 from vloc_ros.core.errors import InputError, MapError
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.storage.maps import write_map
 
 

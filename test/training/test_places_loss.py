@@ -12,8 +12,15 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 import torch
 import torch.nn.functional as F
 
-from training.places.config import MiningConfig
-from training.places.loss import contrastive, counted_pairs, distances, listed, transfer, transfer_of_patches
+from training.place_recognition.config import MiningConfig
+from training.place_recognition.loss import (
+    contrastive,
+    counted_pairs,
+    distances,
+    distillation_loss,
+    listed,
+    patch_distillation_loss,
+)
 
 
 def on_circle(*degrees: float) -> torch.Tensor:
@@ -95,8 +102,8 @@ def test_transfer_by_hand() -> None:
         )
         p, q = p / p.sum(), q / q.sum()
         total += float((p * np.log(p / q)).sum())
-    assert float(transfer(student, teacher, sigma=sigma)) == pytest.approx(total / 3, rel=1e-4)
-    assert float(transfer(teacher, teacher, sigma=sigma)) == pytest.approx(0, abs=1e-6)
+    assert float(distillation_loss(student, teacher, sigma=sigma)) == pytest.approx(total / 3, rel=1e-4)
+    assert float(distillation_loss(teacher, teacher, sigma=sigma)) == pytest.approx(0, abs=1e-6)
 
 
 def test_transfer_of_patches_by_hand() -> None:
@@ -104,21 +111,21 @@ def test_transfer_of_patches_by_hand() -> None:
     teacher, student = torch.tensor([[0.0, 2.0, -3.0]]), torch.tensor([[1.0, 2.0, -1.0]], requires_grad=True)
     p, q = (np.array([1 / (1 + math.exp(-x)) for x in logits]) for logits in ((0, 2, -3), (1, 2, -1)))
     p, q = p / p.sum(), q / q.sum()
-    found = transfer_of_patches(student, teacher)
+    found = patch_distillation_loss(student, teacher)
     assert found.item() == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
     found.backward()
     assert student.grad is not None
     assert student.grad[0, 2] > 0 > student.grad[0, 1]
-    assert float(transfer_of_patches(teacher, teacher)) == pytest.approx(0, abs=1e-7)
+    assert float(patch_distillation_loss(teacher, teacher)) == pytest.approx(0, abs=1e-7)
 
 
 def test_how_much_all_patches_count_is_not_transferred() -> None:
     seldom = torch.full((2, 9), -6.0)
-    assert float(transfer_of_patches(torch.zeros(2, 9), seldom)) == pytest.approx(0, abs=1e-6)
+    assert float(patch_distillation_loss(torch.zeros(2, 9), seldom)) == pytest.approx(0, abs=1e-6)
 
 
 def test_transfer_knows_no_turn_of_all() -> None:
-    found = transfer(on_circle(0, 60, 180), on_circle(30, 90, 210), sigma=0.5)
+    found = distillation_loss(on_circle(0, 60, 180), on_circle(30, 90, 210), sigma=0.5)
     assert float(found) == pytest.approx(0, abs=1e-5)
 
 
@@ -129,4 +136,4 @@ def test_losses_are_as_precise_in_mixed_precision(dtype: torch.dtype) -> None:
     exact = distances(close)
     with torch.autocast("cpu", dtype):
         assert torch.equal(distances(close), exact)
-        assert transfer(close, close.flip(0), sigma=0.2).dtype == torch.float32
+        assert distillation_loss(close, close.flip(0), sigma=0.2).dtype == torch.float32

@@ -17,14 +17,14 @@ from safetensors.torch import save_file
 from scipy.linalg import eigh
 
 from training import cost
-from training.places.baselines import Gem, NetVlad
-from training.places.config import PRESETS, SpatialConfig
-from training.places.crossvit import StudentEncoder, bicubic
-from training.places.discriminant import Discriminant
-from training.places.encoders import build_encoder, embedded, pretrained_hash, start_from_pretrained
-from training.places.patches import GradientPatches
-from training.places.residuals import DenseResiduals
-from training.places.teacher import MetricRotary, RotaryAttention, TeacherEncoder, positions
+from training.place_recognition.baselines import Gem, NetVlad
+from training.place_recognition.config import PRESETS, SpatialConfig
+from training.place_recognition.crossvit import StudentEncoder, bicubic
+from training.place_recognition.discriminant import Discriminant
+from training.place_recognition.encoders import build_encoder, embedded, pretrained_hash, start_from_pretrained
+from training.place_recognition.patches import GradientPatches
+from training.place_recognition.residuals import DenseResiduals
+from training.place_recognition.teacher import MetricRotary, RotaryAttention, TeacherEncoder, positions
 from vloc_ros.core.errors import ConfigError, InputError
 
 

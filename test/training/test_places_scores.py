@@ -17,21 +17,27 @@ import torch
 from places_world import scattered, tiny, wall_map, write_wall
 from plane_scene import CAMERA, poses, write_images
 
-from training.places.checkpoints import write_checkpoint
-from training.places.described import Described, _reduced
-from training.places.encoders import build_encoder
-from training.places.export import export
-from training.places.truth import expected_queries, near_by_pose, pairs_by_hand, posed_queries, sharing
-from training.places.views import views_of_map
-from training.places_scores import main
+from training.place_recognition.checkpoints import write_checkpoint
+from training.place_recognition.descriptors import DescribedImages, _reduced
+from training.place_recognition.encoders import build_encoder
+from training.place_recognition.evaluate import main
+from training.place_recognition.export import export
+from training.place_recognition.ground_truth import (
+    expected_queries,
+    near_by_pose,
+    pairs_by_hand,
+    posed_queries,
+    sharing,
+)
+from training.place_recognition.views import views_of_map
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.features import RootSift
-from vloc_ros.core.landmark_map import PlaceIndex
-from vloc_ros.core.pose import Pose
-from vloc_ros.core.vocabulary import Vocabulary
+from vloc_ros.core.features.keypoints import RootSift
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.map.landmark_map import RetrievalIndex
+from vloc_ros.core.retrieval.vlad import Vocabulary
 from vloc_ros.inference.preprocessing import Preprocessing
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.merging import merged
+from vloc_ros.mapping.maps.merge import merge_maps
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import read_map, write_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum
@@ -46,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     looks = [landmark_map.codec.project(extractor.extract(scene.image(landmark_map.keyframes.pose(k))).descriptors)
              for k in range(8)]  # fmt: skip
     words = Vocabulary.fit(np.concatenate(looks), 4)
-    places = PlaceIndex(words.hash, np.stack([words.encode(part) for part in looks]), words.arrays)
+    places = RetrievalIndex(words.hash, np.stack([words.encode(part) for part in looks]), words.arrays)
     landmark_map = replace(landmark_map, places={"vlad": places})
     write_map(landmark_map, made / "map")
     write_wall(made / "images", scene, landmark_map)
@@ -125,7 +131,7 @@ def test_a_pair_names_one_image(tmp_path: Path) -> None:
 def test_poses_are_of_one_frame(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     landmark_map = read_map(folder / "map")
     frames = [replace(landmark_map, scenes=(replace(landmark_map.scenes[0], frame_id=name),)) for name in ("a", "b")]
-    write_map(merged(frames, name="both", config=MappingConfig()), tmp_path / "both")
+    write_map(merge_maps(frames, name="both", config=MappingConfig()), tmp_path / "both")
     for name in ("a", "b"):
         shutil.copytree(folder / "images", tmp_path / name)
     posed = ["--poses", str(folder / "poses.txt"), "--camera", str(folder / "camera.yaml")]
@@ -179,7 +185,7 @@ def test_reduced_descriptors_keep_who_is_near() -> None:
     rng = np.random.default_rng(0)
     axes = np.linalg.qr(rng.normal(size=(400, 5)))[0]
     rows = rng.normal(size=(30, 5)) @ axes.T + 1.0
-    found = _reduced(Described(rows, rows[:3] + 1e-3 * rng.normal(size=(3, 400)), 0.0))
+    found = _reduced(DescribedImages(rows, rows[:3] + 1e-3 * rng.normal(size=(3, 400)), 0.0))
     assert found.database.shape == (30, 29)
     assert np.allclose(np.linalg.norm(found.queries, axis=1), 1)
     assert (found.queries @ found.database.T).argmax(axis=1).tolist() == [0, 1, 2]

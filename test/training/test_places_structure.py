@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places_world import tiny, wall_map, write_wall
 
-from training.places.config import ChangeConfig
-from training.places.data import Batches, Examples, Images, Key, relit_by_lot
-from training.places.structure import Frame, Window, structure_tokens
-from training.places.views import views_of_map
-from vloc_ros.core.pose import Array
+from training.place_recognition.config import ChangeConfig
+from training.place_recognition.data import Batches, Examples, Images, Key, relight_randomly
+from training.place_recognition.structure import ImageCrop, StructureCrop, structure_tokens
+from training.place_recognition.views import views_of_map
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.sources import silent
 from vloc_ros.inference.preprocessing import Preprocessing
-from vloc_ros.mapping.images import silent
 
 GRID = 4
-FRAME = {mirrored: Frame.drawn(np.random.default_rng(0), 5.0, mirrored=mirrored) for mirrored in (False, True)}
+FRAME = {mirrored: StructureCrop.drawn(np.random.default_rng(0), 5.0, mirrored=mirrored) for mirrored in (False, True)}
 
 
 def points_in_view(seed: int, count: int = 60) -> tuple[Array, Array]:
@@ -61,8 +61,8 @@ def test_tokens_agree_with_each_patch_alone(seed: int) -> None:
 @settings(max_examples=25, deadline=None)
 def test_mirroring_mirrors_the_columns_of_patches(seed: int) -> None:
     uv, points = points_in_view(seed)
-    plain = structure_tokens(Window().carried(uv), points, grid=GRID).reshape(GRID, GRID, -1)
-    mirrored = structure_tokens(Window(mirrored=True).carried(uv), points, grid=GRID).reshape(GRID, GRID, -1)
+    plain = structure_tokens(ImageCrop().carried(uv), points, grid=GRID).reshape(GRID, GRID, -1)
+    mirrored = structure_tokens(ImageCrop(mirrored=True).carried(uv), points, grid=GRID).reshape(GRID, GRID, -1)
     assert np.array_equal(mirrored, plain[:, ::-1])
 
 
@@ -72,7 +72,7 @@ def test_pixels_and_points_are_cropped_and_mirrored_alike(seed: int, mirrored: b
     rng = np.random.default_rng(seed)
     left, top = rng.integers(0, 20, 2)
     right, bottom = left + rng.integers(5, 20), top + rng.integers(5, 20)
-    window = Window(left / 40, top / 40, right / 40, bottom / 40, mirrored)
+    window = ImageCrop(left / 40, top / 40, right / 40, bottom / 40, mirrored)
     column, row = rng.integers(left, right), rng.integers(top, bottom)
     image = np.zeros((40, 40), np.uint8)
     image[row, column] = 255
@@ -86,7 +86,7 @@ def test_pixels_and_points_are_cropped_and_mirrored_alike(seed: int, mirrored: b
 @settings(max_examples=25, deadline=None)
 def test_a_drawn_frame_keeps_lengths_and_mirrors_where_it_should(seed: int, mirrored: bool) -> None:
     rng = np.random.default_rng(seed)
-    frame, points = Frame.drawn(rng, 20.0, mirrored=mirrored), rng.normal(size=(9, 3)) + 1e6
+    frame, points = StructureCrop.drawn(rng, 20.0, mirrored=mirrored), rng.normal(size=(9, 3)) + 1e6
     assert np.linalg.det(frame.matrix) == pytest.approx(-1 if mirrored else 1)
     carried = frame.carried(points)
     assert np.abs(carried).max() < 40
@@ -142,10 +142,10 @@ def test_night_is_darker_and_drawn_anew() -> None:
     image = np.full((60, 80, 3), 150, np.uint8)
     always = ChangeConfig(night=1.0, dusk=0.0, light=0.0, blur_px=0.0)
     night, same, other = (
-        relit_by_lot(image, always, np.random.default_rng(seed), original_width=640) for seed in (0, 0, 1)
+        relight_randomly(image, always, np.random.default_rng(seed), original_width=640) for seed in (0, 0, 1)
     )
     assert np.array_equal(night, same)
     assert not np.array_equal(night, other)
     assert night.mean() < 0.8 * image.mean()
-    grey = relit_by_lot(image[..., 0], always, np.random.default_rng(0), original_width=640)
+    grey = relight_randomly(image[..., 0], always, np.random.default_rng(0), original_width=640)
     assert grey.shape == (60, 80)

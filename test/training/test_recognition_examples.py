@@ -19,8 +19,8 @@ from training.recognition.examples import example_of, examples_of, images_of_key
 from training.recognition.image_changes import Version, changed, drawn_homography, transformed, warped
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array, Pose
-from vloc_ros.mapping.images import silent
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.sources import silent
 
 SCENE = make_plane_scene()
 MUCH = ImageChangeConfig(sideways=0.4, tilt_deg=30.0, roll_deg=60.0, blur_px=0.0, night=0.0, light=0.5)

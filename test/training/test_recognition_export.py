@@ -15,18 +15,18 @@ from training.onnx_files import ExportError, session_of
 from training.recognition.config import ModelConfig
 from training.recognition.export import check_parity, export
 from training.recognition.fitting import recognize_with
-from training.recognition.model import LandmarkRecognizer
+from training.recognition.model import RecognitionNetwork
 from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.landmark_map import LandmarkTable
+from vloc_ros.core.map.landmark_map import LandmarkTable
+from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.inference.models import read_model
-from vloc_ros.inference.recognizer import read_recognizer
 
 TABLE = LandmarkTable(np.array([7, -1, 2**62, 3, 4]), np.array([0, 2, 1, 2, 2], np.int32))
 
 
-def network(seed: int = 0) -> LandmarkRecognizer:
+def network(seed: int = 0) -> RecognitionNetwork:
     torch.manual_seed(seed)
-    return LandmarkRecognizer(ModelConfig(width=16, layers=2, heads=2, candidates=2), TABLE.parents.tolist()).eval()
+    return RecognitionNetwork(ModelConfig(width=16, layers=2, heads=2, candidates=2), TABLE.parents.tolist()).eval()
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_the_manifest_says_what_goes_in_and_comes_out(folder: Path) -> None:
 
 
 def test_a_robot_reads_it(folder: Path) -> None:
-    recognizer = read_recognizer(folder)
+    recognizer = read_landmark_recognizer(folder)
     assert np.array_equal(recognizer.landmark_keys, TABLE.keys)
     assert (recognizer.max_keypoints, recognizer.extractor.max_keypoints) == (300, 900)
     rng = np.random.default_rng(0)

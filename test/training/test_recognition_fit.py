@@ -18,25 +18,25 @@ from recognition_world import Words, tiny, wall_images, words
 from safetensors.numpy import load_file
 
 from training.recognition.batches import ChangedExamples, Example, collated
-from training.recognition.config import FitConfig, chosen_config
+from training.recognition.config import RecognizerFitConfig, chosen_config
 from training.recognition.examples import examples_of
-from training.recognition.fitting import Trained, recognize_with, train
+from training.recognition.fitting import TrainedRecognizer, recognize_with, train
 from training.recognition.scores import scores
 from training.runs import held_out_stretches
 from vloc_ros.core.errors import ConfigError, InputError
-from vloc_ros.core.landmark_map import LandmarkTable
-from vloc_ros.core.pose import Array
-from vloc_ros.mapping.images import silent
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import LandmarkTable
+from vloc_ros.core.sources import silent
 
 WORDS = words()
 
 
-def fitted(run_dir: Path, *more: str, **options: Any) -> Trained:
+def fitted(run_dir: Path, *more: str, **options: Any) -> TrainedRecognizer:
     config = tiny("fit.epochs=4", "fit.learning_rate=0.01", *more)
     return train(WORDS.examples, WORDS.table, config, run_dir, **options)
 
 
-def weights(trained: Trained) -> Array:
+def weights(trained: TrainedRecognizer) -> Array:
     return np.concatenate([p.detach().numpy().ravel() for p in trained.model.parameters()])
 
 
@@ -119,14 +119,14 @@ def test_a_model_that_learned_a_wall_recognises_it_from_elsewhere(tmp_path: Path
 
 
 def test_held_out_keyframes_lie_in_stretches() -> None:
-    held = held_out_stretches(100, FitConfig(held_out=0.1, held_out_segments=2, held_out_length=5))
+    held = held_out_stretches(100, RecognizerFitConfig(held_out=0.1, held_out_segments=2, held_out_length=5))
     assert np.flatnonzero(held).tolist() == [*range(22, 27), *range(72, 77)]
-    many = held_out_stretches(2000, FitConfig(held_out=0.1, held_out_length=6))
+    many = held_out_stretches(2000, RecognizerFitConfig(held_out=0.1, held_out_length=6))
     starts, ends = (np.flatnonzero(np.diff(many.astype(int)) == step) for step in (1, -1))
     assert many.sum() == 200
     assert (ends - starts).max() <= 6
-    assert not held_out_stretches(100, FitConfig(held_out=0.0)).any()
-    assert held_out_stretches(3, FitConfig(held_out=0.1)).sum() == 0
+    assert not held_out_stretches(100, RecognizerFitConfig(held_out=0.0)).any()
+    assert held_out_stretches(3, RecognizerFitConfig(held_out=0.1)).sum() == 0
 
 
 def drawn(words: Words, epoch: int, *more: str) -> list[Example]:

@@ -10,7 +10,7 @@ import torch
 
 from training.recognition.config import ModelConfig
 from training.recognition.loss import RecognitionLoss
-from training.recognition.model import LandmarkRecognizer, children_of
+from training.recognition.model import RecognitionNetwork, children_of
 from training.rotary import rotated
 
 PARENTS = [0, 2, 1, 2, 2, 0]
@@ -18,9 +18,9 @@ CONFIG = ModelConfig(width=32, layers=2, heads=4)
 
 
 @pytest.fixture
-def model() -> LandmarkRecognizer:
+def model() -> RecognitionNetwork:
     torch.manual_seed(0)
-    return LandmarkRecognizer(CONFIG, PARENTS, dimension=8).double().eval()
+    return RecognitionNetwork(CONFIG, PARENTS, dimension=8).double().eval()
 
 
 def keypoints(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,7 +40,7 @@ def test_rotated_products_depend_on_differences_of_angles_alone() -> None:
     assert not torch.allclose(products(angles), products(2 * angles))
 
 
-def test_nothing_changes_when_all_rays_move_alike(model: LandmarkRecognizer) -> None:
+def test_nothing_changes_when_all_rays_move_alike(model: RecognitionNetwork) -> None:
     rays, descriptors = keypoints(20)
     still = model(rays, descriptors)
     moved = model(rays + torch.tensor([0.3, -0.2]), descriptors)
@@ -48,7 +48,7 @@ def test_nothing_changes_when_all_rays_move_alike(model: LandmarkRecognizer) -> 
     assert not torch.allclose(model(1.5 * rays, descriptors)[0], still[0])
 
 
-def test_padding_changes_nothing(model: LandmarkRecognizer) -> None:
+def test_padding_changes_nothing(model: RecognitionNetwork) -> None:
     (short, short_described), (long, long_described) = keypoints(6), keypoints(11, seed=1)
     rays, descriptors = torch.stack([long, long.flip(0)]), torch.stack([long_described, long_described.flip(0)])
     rays[0, :6], descriptors[0, :6] = short, short_described
@@ -59,7 +59,7 @@ def test_padding_changes_nothing(model: LandmarkRecognizer) -> None:
     assert torch.allclose(padded[1], model.encode(rays[1:], descriptors[1:])[0])
 
 
-def test_the_order_of_keypoints_does_not_matter(model: LandmarkRecognizer) -> None:
+def test_the_order_of_keypoints_does_not_matter(model: RecognitionNetwork) -> None:
     rays, descriptors = keypoints(20)
     order = torch.randperm(20)
     _, landmarks, probabilities, _ = model(rays, descriptors)
@@ -68,7 +68,7 @@ def test_the_order_of_keypoints_does_not_matter(model: LandmarkRecognizer) -> No
     assert torch.allclose(probabilities[order], shuffled)
 
 
-def test_what_a_keypoint_may_show_sums_to_one(model: LandmarkRecognizer) -> None:
+def test_what_a_keypoint_may_show_sums_to_one(model: RecognitionNetwork) -> None:
     background, landmarks, probabilities, coarse = model(*keypoints(9))
     assert sorted(landmarks[landmarks >= 0].tolist()) == list(range(6))
     assert torch.allclose(background + probabilities.sum(dim=(1, 2)), torch.ones(9), atol=1e-5)
@@ -77,14 +77,14 @@ def test_what_a_keypoint_may_show_sums_to_one(model: LandmarkRecognizer) -> None
 
 
 def test_the_coarse_landmarks_with_most_evidence_are_told_apart() -> None:
-    model = LandmarkRecognizer(ModelConfig(width=32, layers=1, candidates=2), PARENTS, dimension=8).double()
+    model = RecognitionNetwork(ModelConfig(width=32, layers=1, candidates=2), PARENTS, dimension=8).double()
     _, landmarks, probabilities, coarse = model(*keypoints(9))
     most = coarse.topk(2).indices
     assert torch.equal(landmarks, children_of(PARENTS)[most])
     assert torch.allclose(probabilities.sum(dim=(0, 2)), coarse[most], atol=1e-5)
 
 
-def test_the_loss_aims_at_what_the_answer_names(model: LandmarkRecognizer) -> None:
+def test_the_loss_aims_at_what_the_answer_names(model: RecognitionNetwork) -> None:
     loss = RecognitionLoss(torch.tensor(PARENTS), background_weight=0.1)
     assert loss.coarse_of[[0, 1, -1]].tolist() == [0, 2, 3]
     for landmark, parent in enumerate(PARENTS):

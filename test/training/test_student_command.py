@@ -1,4 +1,4 @@
-"""`python -m training.student`, from maps and their images to a model folder."""
+"""`python -m training.place_recognition.train`, from maps and their images to a model folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from places_world import TINY, tiny, wall_map, write_wall
 from safetensors.torch import save_file
 
 import training
-from training.places.checkpoints import checkpoint_hash, read_checkpoint
-from training.places.encoders import build_encoder, pretrained_hash
-from training.places.teacher import TeacherEncoder
+from training.place_recognition.checkpoints import checkpoint_hash, read_checkpoint
+from training.place_recognition.encoders import build_encoder, pretrained_hash
+from training.place_recognition.teacher import TeacherEncoder
+from training.place_recognition.train import main
 from training.runs import LAST
-from training.student import main
 from vloc_ros.core.errors import InputError
 from vloc_ros.inference.models import read_model
 from vloc_ros.storage.maps import map_hash, write_map
@@ -102,7 +102,7 @@ def test_a_run_that_was_cut_short_does_not_go_on_with_an_earlier_one(
         raise InputError("cut short")
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.student.train", cut)
+        patch.setattr("training.place_recognition.train.train", cut)
         assert command(places[1:], tmp_path / "model") == 1
     assert "cut short" in capsys.readouterr().err
     assert not (tmp_path / "model.run" / "teacher").exists()
@@ -128,7 +128,7 @@ def test_a_map_is_not_written_over(
     def trained(*_: object, **__: object) -> None:
         raise AssertionError("the images were read before the folders were looked at")
 
-    monkeypatch.setattr("training.student.read_views", trained)
+    monkeypatch.setattr("training.place_recognition.train.read_views", trained)
     folder, hash_ = places[0].map, map_hash(places[0].map)
     before = sorted(path.name for path in folder.iterdir())
     out, run = (folder, tmp_path / "run") if named == "out" else (tmp_path / "model", folder)
@@ -142,7 +142,7 @@ def test_two_processes_share_the_steps_of_one_run(places: list[Place], tmp_path:
     assert command(places[:1], tmp_path / "one", "--teacher", "none") == 0
     asked = ["--map", places[0].map, "--images", places[0].images, "--out", tmp_path / "two", "--teacher", "none"]
     more = ("--set", "fit.devices=2", "--set", "fit.accelerator=cpu")
-    words = [sys.executable, "-m", "training.student", *asked, *QUICK, *more]
+    words = [sys.executable, "-m", "training.place_recognition.train", *asked, *QUICK, *more]
     done = subprocess.run(words, cwd=Path(training.__path__[0]).parent, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("written: ") == 1

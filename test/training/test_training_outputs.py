@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from training.place_recognition import evaluate
+
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
-from training import cost, places_scores, recognizer_scores
+from training import cost, recognizer_scores
 
 _MANIFEST = '{"format": "vloc_ros map", "keyframes": []}'
 _GIVEN = ("--map", "absent", "--images", "absent")
@@ -18,7 +20,7 @@ _GIVEN = ("--map", "absent", "--images", "absent")
 @pytest.mark.parametrize(
     ("main", "words"),
     [
-        (places_scores.main, (*_GIVEN, "--encoder", "vlad", "--queries", "absent")),
+        (evaluate.main, (*_GIVEN, "--encoder", "vlad", "--queries", "absent")),
         (recognizer_scores.main, (*_GIVEN, "--model", "absent", "--poses", "absent", "--camera", "absent")),
         (cost.main, ()),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
-from training.runs import LAST, TEACHER, check_run_folder, checkpoint_of, claim, trainer_of
+from training.runs import LAST, TEACHER, check_run_folder, checkpoint_of, open_run, trainer_of
 from training.sources import images_hash
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.storage.atomic import StorageError
@@ -23,7 +23,7 @@ class Config:
 
 def begun(run_dir: Path, *, seed: int = 0, **sources: Any) -> Path:
     """A run with a whole epoch."""
-    claim(run_dir, Config(seed), sources, resume=False)
+    open_run(run_dir, Config(seed), sources, resume=False)
     (run_dir / LAST).write_bytes(b"weights")
     return run_dir
 
@@ -37,10 +37,10 @@ def test_only_a_terminal_gets_a_bar(on_terminal: bool, tmp_path: Path, monkeypat
 
 def test_a_run_goes_on_with_what_it_began_with(tmp_path: Path) -> None:
     run = begun(tmp_path / "run", maps=[{"hash": "a"}], teacher=None)
-    claim(run, Config(), {"maps": [{"hash": "a"}], "teacher": None}, resume=True)
+    open_run(run, Config(), {"maps": [{"hash": "a"}], "teacher": None}, resume=True)
     assert checkpoint_of(run).read_bytes() == b"weights"
     with pytest.raises(InputError, match="differs from the configuration asked for"):
-        claim(run, Config(1), {"maps": [{"hash": "a"}], "teacher": None}, resume=True)
+        open_run(run, Config(1), {"maps": [{"hash": "a"}], "teacher": None}, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_run_goes_on_with_what_it_began_with(tmp_path: Path) -> None:
 def test_a_run_does_not_go_on_with_other_sources(tmp_path: Path, given: dict[str, Any], other: str) -> None:
     run = begun(tmp_path / "run", maps=["a"], teacher="t")
     with pytest.raises(InputError, match=rf"began with other sources \({other}\) than are given; resume with"):
-        claim(run, Config(), given, resume=True)
+        open_run(run, Config(), given, resume=True)
 
 
 def test_a_new_run_does_not_go_on_with_what_an_earlier_one_left(tmp_path: Path) -> None:
@@ -64,20 +64,20 @@ def test_a_new_run_does_not_go_on_with_what_an_earlier_one_left(tmp_path: Path) 
     (run / TEACHER).mkdir()
     (run / TEACHER / "manifest.json").write_text("{}")
     (run / "log").mkdir()
-    claim(run, Config(), {"maps": ["b"]}, resume=False, leftovers=(TEACHER,))
+    open_run(run, Config(), {"maps": ["b"]}, resume=False, leftovers=(TEACHER,))
     assert sorted(path.name for path in run.iterdir()) == ["config.json", "log", "sources.json"]
-    claim(run, Config(), {"maps": ["b"]}, resume=True)
+    open_run(run, Config(), {"maps": ["b"]}, resume=True)
     with pytest.raises(InputError, match=r"holds no run with a whole epoch, expected last\.ckpt"):
         checkpoint_of(run)
 
 
 def test_only_a_run_is_gone_on_with_or_replaced(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no run, expected"):
-        claim(tmp_path / "none", Config(), {}, resume=True)
+        open_run(tmp_path / "none", Config(), {}, resume=True)
     (tmp_path / LAST).write_bytes(b"somebody's own")
     for resume in (True, False):
         with pytest.raises(StorageError, match=r"holds last\.ckpt and no run"):
-            claim(tmp_path, Config(), {}, resume=resume)
+            open_run(tmp_path, Config(), {}, resume=resume)
     assert (tmp_path / LAST).read_bytes() == b"somebody's own"
 
 

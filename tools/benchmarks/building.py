@@ -17,13 +17,13 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.descriptors import DescriptorCodec
-from vloc_ros.core.features import Extractor, Features
-from vloc_ros.core.landmark_map import Keyframes, LandmarkMap, PlaceIndex, Scene
-from vloc_ros.core.pose import Array, Pose
-from vloc_ros.core.vocabulary import Vocabulary
+from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.keypoints import Extractor, Features
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, RetrievalIndex, Scene
+from vloc_ros.core.retrieval.vlad import Vocabulary
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.landmarks import define_landmarks
+from vloc_ros.mapping.landmarks.definition import define_landmarks
 from vloc_ros.simulation.render import depth, rectangles
 from vloc_ros.simulation.scenario import Lap, make_lap
 from vloc_ros.simulation.scene import World
@@ -185,7 +185,7 @@ def map_of(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:
         codec=codec,
         keyframes=keyframes,
         extractor=ExtractorConfig(),
-        places={"vlad": PlaceIndex(vocabulary.hash, places, vocabulary.arrays)},
+        places={"vlad": RetrievalIndex(vocabulary.hash, places, vocabulary.arrays)},
     )
 
 

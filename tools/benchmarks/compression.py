@@ -13,8 +13,8 @@ from benchmarks.real import CASTLE_KEYPOINTS, built, queries, scene
 from tqdm import tqdm
 
 from vloc_ros.assembly import build_extractor
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.mapping.compression import with_points
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.mapping.maps.compress import keep_points
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import map_bytes, read_map, write_map
 
@@ -54,7 +54,7 @@ def _at_random(folder: Path, chosen: Path) -> Path:
     whole, count = read_map(folder), len(read_map(chosen).points)
     kept = np.random.default_rng(0).permutation(len(whole.points))[:count]
     other = chosen.parent / f"{chosen.name}-random"
-    write_map(replace(with_points(whole, kept), places={}), other)
+    write_map(replace(keep_points(whole, kept), places={}), other)
     return other
 
 

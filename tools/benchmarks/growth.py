@@ -22,17 +22,17 @@ from benchmarks.command import vloc
 from tqdm import tqdm
 
 from vloc_ros.assembly import build_extractor, build_localizer
-from vloc_ros.core.config import ExtractorConfig, LocalizerConfig, ProposalConfig
-from vloc_ros.core.features import Features
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.matching import Matches
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.config import CandidateConfig, ExtractorConfig, LocalizerConfig
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.matching import Matches
+from vloc_ros.core.localization.pose_estimation import estimate_pose_with_covariance
+from vloc_ros.core.localization.result import LocalizationResult
+from vloc_ros.core.localization.verification import Verifier
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
-from vloc_ros.core.registration import estimate_pose
-from vloc_ros.core.result import LocalizationResult
-from vloc_ros.core.verification import Verifier
-from vloc_ros.core.vocabulary import Vocabulary
+from vloc_ros.core.retrieval.vlad import Vocabulary
 from vloc_ros.footprint import one_blas_thread
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import map_bytes, read_map, write_map
@@ -50,9 +50,9 @@ _RESIDENT = Path(__file__).with_name("resident.py")
 Part = tuple[Room, MappedRoom]
 Ask = Callable[[Features, Query], LocalizationResult]
 CONFIGS = {
-    "whole map": ProposalConfig(whole_map_max_points=10_000_000, landmarks="none"),
-    "landmarks": ProposalConfig(whole_map_max_points=10_000_000, landmarks_min_points=0),
-    "places": ProposalConfig(whole_map_max_points=0, landmarks="none"),
+    "whole map": CandidateConfig(whole_map_max_points=10_000_000, landmarks="none"),
+    "landmarks": CandidateConfig(whole_map_max_points=10_000_000, landmarks_min_points=0),
+    "places": CandidateConfig(whole_map_max_points=0, landmarks="none"),
 }
 
 
@@ -110,7 +110,7 @@ def _size(
         for name, found in _ways(out, building, asked, measure_memory=last):
             ways.setdefault(name, []).append(found)
         if copies == 1:
-            hloc = HlocWay(building, some)
+            hloc = Hloc(building, some)
             found = _ask(hloc.localize, {i: q for i, q in asked.items() if i in of_hloc})
             ways.setdefault("hloc's way", []).append(replace(found, stored_bytes=hloc.bytes))
     apart, apart_in_all = (_differences(parts, questions, n) for n in (rooms_each, max(ROOMS)))
@@ -203,7 +203,7 @@ def _judged(result: LocalizationResult, question: _Question) -> str:
     return "right" if metres <= RIGHT_M and radians <= RIGHT_RAD else "wrong"
 
 
-def _resident_mb(folder: Path, config: ProposalConfig, questions: Sequence[_Question]) -> float:
+def _resident_mb(folder: Path, config: CandidateConfig, questions: Sequence[_Question]) -> float:
     """Of a process that does nothing else than to localize."""
     with tempfile.TemporaryDirectory() as there:
         for k in _some(range(len(questions)), 10):
@@ -213,7 +213,7 @@ def _resident_mb(folder: Path, config: ProposalConfig, questions: Sequence[_Ques
         return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
 
-class HlocWay:
+class Hloc:
     """Retrieval of keyframes, matching with each of them image to image, one pose from all matches (Sarlin et al.
     2019), with the same keypoints, global descriptor, pose estimation and verification as ours."""
 
@@ -247,7 +247,7 @@ class HlocWay:
         matches = Matches(
             np.zeros(len(points), np.int32), found.xy[keypoints], points, self._map.points[points].astype(np.float64)
         )
-        estimate = estimate_pose(self._config.pose, matches, query)
+        estimate = estimate_pose_with_covariance(self._config.pose, matches, query)
         return self._verifier.verify(estimate, matches, (found,), query, "hloc")
 
     def _matched(self, found: Features, keyframe: int) -> tuple[Array, Array]:

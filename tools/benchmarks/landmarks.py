@@ -15,7 +15,7 @@ from benchmarks.command import evaluated, refusal, training, vloc
 from benchmarks.real import MissingError, built, scene
 
 from vloc_ros.core.errors import ModelError
-from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.inference.models import MANIFEST, read_model
 from vloc_ros.simulation.lighting import DUSK, NIGHT, Lighting, relight
 from vloc_ros.storage.images import list_images, read_image

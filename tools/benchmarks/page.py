@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import chapters_of_landmarks as landmarks
-from benchmarks import chapters_of_maps as maps
-from benchmarks import chapters_of_places as places
-from benchmarks import chapters_of_robots as robots
+from benchmarks.sections import global_descriptors as places
+from benchmarks.sections import landmarks as landmarks
+from benchmarks.sections import maps as maps
+from benchmarks.sections import robots as robots
 from benchmarks.tables import Figures
 
 HEAD = """# Benchmark

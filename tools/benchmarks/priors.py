@@ -13,12 +13,12 @@ from benchmarks import real
 from tqdm import tqdm
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.cli.image_folders import questions_from, stamps_for
 from vloc_ros.core.config import LocalizerConfig
-from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.query import PosePrior, Query
-from vloc_ros.core.result import LocalizationResult
+from vloc_ros.datasets.image_folders import questions_from, stamps_for
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images
 from vloc_ros.storage.maps import read_map
@@ -30,7 +30,7 @@ PRIORS_PER_IMAGE = 2
 _SEED = 0
 
 
-def elsewhere(out: Path) -> dict[str, Any]:
+def negatives(out: Path) -> dict[str, Any]:
     """Every acceptance is a false one; photographs of the map itself show that the priors do something."""
     folder = out / "maps" / "redkitchen"
     if not folder.is_dir():

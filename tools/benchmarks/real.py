@@ -95,7 +95,7 @@ def merged(out: Path) -> dict[str, Any]:
     return figures
 
 
-def elsewhere(out: Path) -> dict[str, Any]:
+def negatives(out: Path) -> dict[str, Any]:
     """Photographs of other places, asked of the redkitchen map: every acceptance is a false one."""
     folder = built(out, "redkitchen")
     figures = {}

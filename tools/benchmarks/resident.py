@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import LocalizerConfig, ProposalConfig, config_from_mapping
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig, config_from_mapping
 from vloc_ros.core.query import Query
 from vloc_ros.footprint import one_blas_thread
 from vloc_ros.storage.cameras import read_camera
@@ -19,7 +19,7 @@ from vloc_ros.storage.maps import read_map
 
 folder, images, values = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 one_blas_thread()
-config = LocalizerConfig(proposals=config_from_mapping(ProposalConfig, values))
+config = LocalizerConfig(proposals=config_from_mapping(CandidateConfig, values))
 localizer = build_localizer(config, read_map(folder))
 camera = read_camera(images / "camera.yaml")
 for path in list_images(images):

@@ -10,10 +10,10 @@ import numpy as np
 from benchmarks.simulated import MAP_FRAMES, map_of, scored
 from tqdm import tqdm
 
-from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.query import Query, View
-from vloc_ros.core.result import LocalizationResult
 from vloc_ros.simulation.render import render
 from vloc_ros.simulation.scenario import Lap, make_scenario
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import map_bytes, read_map, write_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum

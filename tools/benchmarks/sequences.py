@@ -12,12 +12,12 @@ from benchmarks.simulated import MAP_FRAMES, map_of
 from tqdm import tqdm
 
 from vloc_ros.core.config import FixFilterConfig
-from vloc_ros.core.fix_filter import FixFilter
-from vloc_ros.core.localizer import Localizer
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.query import Query
-from vloc_ros.core.result import LocalizationResult, Status
-from vloc_ros.evaluation.answers import Question, answers_in_sequence
+from vloc_ros.core.tracking.fix_filter import FixFilter
+from vloc_ros.evaluation.batch_localization import QuerySource, localize_sequence
 from vloc_ros.simulation.odometry import drifting_odometry
 from vloc_ros.simulation.scenario import Lap, make_lookalike_lap, make_scenario
 
@@ -43,7 +43,7 @@ class Kidnapping:
     refused_alone: bool
 
 
-def kidnappings(_: Path) -> dict[str, Any]:
+def kidnapped_robot(_: Path) -> dict[str, Any]:
     """How long it takes until the pose is right again, and what is published before."""
     worlds = []
     for kind, seed in WORLDS:
@@ -123,8 +123,10 @@ def _in_sequence(
 ) -> Iterator[LocalizationResult]:
     """Answers to frames of laps, a tenth of a second apart."""
     questions = [
-        Question(lap.name(i), lambda lap=lap, i=i, k=k: Query.single(lap.image(i), lap.camera, stamp_ns=k * FRAME_NS))
+        QuerySource(
+            lap.name(i), lambda lap=lap, i=i, k=k: Query.single(lap.image(i), lap.camera, stamp_ns=k * FRAME_NS)
+        )
         for k, (lap, i) in enumerate(frames)
     ]
-    for record in answers_in_sequence(localizer, questions, odometry, fixes, progress=iter):
+    for record in localize_sequence(localizer, questions, odometry, fixes, progress=iter):
         yield record.result

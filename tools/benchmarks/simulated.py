@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from vloc_ros.assembly import build_extractor, build_localizer
 from vloc_ros.core.config import LocalizerConfig
-from vloc_ros.core.localizer import Localizer
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.query import Query
-from vloc_ros.core.result import LocalizationResult
+from vloc_ros.core.sources import PosedImage
 from vloc_ros.evaluation.scores import score
-from vloc_ros.mapping.build import build_map
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.images import MappingImage
+from vloc_ros.mapping.maps.build import build_map
 from vloc_ros.simulation.scenario import Lap, make_lookalike_lap, make_scenario
 from vloc_ros.storage.results import ResultRecord
 
@@ -40,7 +40,7 @@ _STATISTICS = Path(__file__).resolve().parent.parent / "simulation_statistics.py
 def map_of(lap: Lap) -> Localizer:
     """A localizer on a map of a lap."""
     images = [
-        MappingImage(lap.name(i), lambda i=i: lap.image(i), lap.camera, pose, int(lap.stamps_ns[i]))
+        PosedImage(lap.name(i), lambda i=i: lap.image(i), lap.camera, pose, int(lap.stamps_ns[i]))
         for i, pose in enumerate(lap.map_from_camera)
     ]
     config = MappingConfig()
@@ -66,7 +66,7 @@ def scored(lap: Lap, results: Sequence[LocalizationResult]) -> dict[str, Any]:
     return score(records, lap.map_from_camera, map_bytes=0)
 
 
-def lookalikes(out: Path) -> dict[str, Any]:
+def perceptual_aliasing(out: Path) -> dict[str, Any]:
     """Frames of places that look like the mapped ones but are not, and, so that a no means something, of those."""
     figures: dict[str, Any] = {"worlds": []}
     for kind, seed in LOOKALIKE_WORLDS:

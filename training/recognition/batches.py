@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from training.recognition.config import FitConfig, KeypointChangeConfig
-from vloc_ros.core.pose import Array
+from training.recognition.config import KeypointChangeConfig, RecognizerFitConfig
+from vloc_ros.core.geometry.pose import Array
 
 BACKGROUND = -1
 
@@ -42,7 +42,7 @@ class Example:
         return Example(self.rays[kept], self.descriptors[kept], self.landmarks[kept])
 
 
-class Batch(NamedTuple):
+class KeypointBatch(NamedTuple):
     """Several examples, padded to the longest.
 
     Attributes:
@@ -58,7 +58,7 @@ class Batch(NamedTuple):
     mask: Tensor
 
 
-def collated(examples: Sequence[Example]) -> Batch:
+def collated(examples: Sequence[Example]) -> KeypointBatch:
     """Examples of any lengths as one batch."""
     shape = len(examples), max(map(len, examples))
     rays, mask = np.zeros((*shape, 2), np.float32), np.zeros(shape, bool)
@@ -68,13 +68,13 @@ def collated(examples: Sequence[Example]) -> Batch:
         n = len(example)
         rays[row, :n], descriptors[row, :n], landmarks[row, :n] = example.rays, example.descriptors, example.landmarks
         mask[row, :n] = True
-    return Batch(*map(torch.from_numpy, (rays, descriptors, landmarks, mask)))
+    return KeypointBatch(*map(torch.from_numpy, (rays, descriptors, landmarks, mask)))
 
 
 class ChangedExamples(Dataset[Example]):
     """Examples as training sees them: fewer keypoints, some from elsewhere, noisy, turned and stretched."""
 
-    def __init__(self, examples: Sequence[Example], changes: KeypointChangeConfig, fit: FitConfig) -> None:
+    def __init__(self, examples: Sequence[Example], changes: KeypointChangeConfig, fit: RecognizerFitConfig) -> None:
         self._examples, self._changes, self._fit = examples, changes, fit
 
     def __len__(self) -> int:
@@ -114,7 +114,9 @@ class EpochOrder(Sampler[tuple[int, int]]):
         return iter([(self._epoch, int(index)) for index in order])
 
 
-def training_batches(examples: Sequence[Example], changes: KeypointChangeConfig, fit: FitConfig) -> DataLoader[Batch]:
+def training_batches(
+    examples: Sequence[Example], changes: KeypointChangeConfig, fit: RecognizerFitConfig
+) -> DataLoader[KeypointBatch]:
     """Changed examples in batches, each once per epoch."""
     return DataLoader(
         ChangedExamples(examples, changes, fit),

@@ -61,7 +61,7 @@ class KeypointChangeConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class FitConfig(Checked):
+class RecognizerFitConfig(Checked):
     """How the network is fitted."""
 
     epochs: int = parameter(16, "times that every version of every image is seen", low=1, high=100_000)
@@ -90,14 +90,16 @@ class RecognizerConfig(Checked):
     labels: LabelConfig = field(default_factory=LabelConfig)
     images: ImageChangeConfig = field(default_factory=ImageChangeConfig)
     keypoints: KeypointChangeConfig = field(default_factory=KeypointChangeConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
+    fit: RecognizerFitConfig = field(default_factory=RecognizerFitConfig)
 
 
 PRESETS: dict[str, RecognizerConfig] = {
     "small": RecognizerConfig(),
     "base": RecognizerConfig(
         model=ModelConfig(width=256, layers=9, heads=4),
-        fit=FitConfig(epochs=60, batch=32, drawn_keypoints=512, learning_rate=5e-4, precision="bf16-mixed", workers=8),
+        fit=RecognizerFitConfig(
+            epochs=60, batch=32, drawn_keypoints=512, learning_rate=5e-4, precision="bf16-mixed", workers=8
+        ),
     ),
 }
 

@@ -14,19 +14,19 @@ from training.recognition.batches import BACKGROUND, Example
 from training.recognition.config import LabelConfig, RecognizerConfig
 from training.recognition.image_changes import Version, changed, unchanged
 from vloc_ros.assembly import build_extractor
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.features import Features
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Array, Pose
-from vloc_ros.mapping import shown_points
-from vloc_ros.mapping.images import Progress
-from vloc_ros.mapping.keyframe_images import keyframe_paths
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.sources import Progress
+from vloc_ros.mapping.indexing.keyframe_images import keyframe_paths
+from vloc_ros.mapping.maps import shown_points
 from vloc_ros.storage.images import read_image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PosedImage:
+class TrainingImage:
     """An image whose keypoints are to be told apart.
 
     Attributes:
@@ -44,7 +44,7 @@ class PosedImage:
     points: Array
 
 
-def images_of_keyframes(landmark_map: LandmarkMap, folder: Path, camera: Camera | None = None) -> list[PosedImage]:
+def images_of_keyframes(landmark_map: LandmarkMap, folder: Path, camera: Camera | None = None) -> list[TrainingImage]:
     """The images that a map was built from; `camera` where the map does not know with which.
 
     Raises:
@@ -55,13 +55,15 @@ def images_of_keyframes(landmark_map: LandmarkMap, folder: Path, camera: Camera 
     if not cameras:
         raise InputError("the map does not know its cameras, expected one per keyframe; give --camera YAML, or rebuild")
     return [
-        PosedImage(path.name, lambda path=path: read_image(path), cameras[k], keyframes.pose(k), keyframes.visible(k))
+        TrainingImage(
+            path.name, lambda path=path: read_image(path), cameras[k], keyframes.pose(k), keyframes.visible(k)
+        )
         for k, path in enumerate(keyframe_paths(landmark_map, folder))
     ]
 
 
 def examples_of(
-    images: Sequence[PosedImage], landmark_map: LandmarkMap, config: RecognizerConfig, *, progress: Progress
+    images: Sequence[TrainingImage], landmark_map: LandmarkMap, config: RecognizerConfig, *, progress: Progress
 ) -> list[list[Example]]:
     """Every version of every image, images in their order; the first version is the image as it is."""
 
@@ -74,7 +76,7 @@ def examples_of(
         return list(progress(made, description="examples", total=len(images)))
 
 
-def _versions(image: PosedImage, index: int, landmark_map: LandmarkMap, config: RecognizerConfig) -> list[Example]:
+def _versions(image: TrainingImage, index: int, landmark_map: LandmarkMap, config: RecognizerConfig) -> list[Example]:
     pixels = image.load()
     if pixels.shape[:2] != (image.camera.height, image.camera.width):
         raise InputError(
@@ -94,7 +96,7 @@ def _versions(image: PosedImage, index: int, landmark_map: LandmarkMap, config: 
 
 
 def example_of(
-    found: Features, version: Version, image: PosedImage, landmark_map: LandmarkMap, config: LabelConfig
+    found: Features, version: Version, image: TrainingImage, landmark_map: LandmarkMap, config: LabelConfig
 ) -> Example:
     """The keypoints of a version that show something of the image and have a ray, with their landmarks."""
     original = version.original(found.xy)
@@ -109,9 +111,9 @@ def example_of(
 
 
 def points_shown(
-    xy: Array, descriptors: Array, image: PosedImage, landmark_map: LandmarkMap, config: LabelConfig
+    xy: Array, descriptors: Array, image: TrainingImage, landmark_map: LandmarkMap, config: LabelConfig
 ) -> Array:
-    """(N,) int64 map point that each keypoint of an image shows, -1 for none; see `vloc_ros.mapping.shown_points`.
+    """(N,) int64 map point that each keypoint of an image shows, -1 for none; see `vloc_ros.mapping.maps.shown_points`.
 
     Args:
         xy: (N, 2) pixels of the unchanged image.

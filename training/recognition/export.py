@@ -12,14 +12,14 @@ import torch
 
 from training.onnx_files import ExportError, described, onnx_bytes_of, session_of
 from training.recognition.fitting import recognize_with
-from training.recognition.model import LandmarkRecognizer
+from training.recognition.model import RecognitionNetwork
 from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.inference.landmark_recognizer import CONVENTION, KIND
 from vloc_ros.inference.models import write_model
-from vloc_ros.inference.recognizer import CONVENTION, KIND
 
 if TYPE_CHECKING:
-    from vloc_ros.core.landmark_map import LandmarkTable
+    from vloc_ros.core.map.landmark_map import LandmarkTable
 
 INPUTS = ("rays", "descriptors")
 OUTPUTS = ("background", "landmarks", "probabilities", "coarse")
@@ -28,7 +28,7 @@ _TRIED = (1, 2, 37, 512)
 
 
 def export(
-    model: LandmarkRecognizer,
+    model: RecognitionNetwork,
     landmarks: LandmarkTable,
     folder: Path,
     *,
@@ -65,7 +65,7 @@ def export(
     write_model(folder, onnx_bytes, manifest)
 
 
-def onnx_of(model: LandmarkRecognizer) -> bytes:
+def onnx_of(model: RecognitionNetwork) -> bytes:
     """The model for one image of any number of keypoints."""
     dimension = model.described[0].in_features
     sample = torch.zeros(5, 2), torch.zeros(5, dimension)
@@ -74,7 +74,7 @@ def onnx_of(model: LandmarkRecognizer) -> bytes:
     return onnx_bytes_of(model, sample, inputs=INPUTS, outputs=OUTPUTS, dynamic_shapes=shapes)
 
 
-def check_parity(model: LandmarkRecognizer, onnx_bytes: bytes) -> None:
+def check_parity(model: RecognitionNetwork, onnx_bytes: bytes) -> None:
     """Compare the two on keypoints made by lot.
 
     Raises:

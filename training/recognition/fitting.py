@@ -17,27 +17,27 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from training.recognition.batches import Batch, Example, training_batches
-from training.recognition.config import FitConfig, RecognizerConfig
+from training.recognition.batches import Example, KeypointBatch, training_batches
+from training.recognition.config import RecognizerConfig, RecognizerFitConfig
 from training.recognition.loss import RecognitionLoss
-from training.recognition.model import LandmarkRecognizer
+from training.recognition.model import RecognitionNetwork
 from training.recognition.scores import Scores, scores
 from training.runs import (
     LAST,
     checkpoint_of,
-    claim,
     first_epoch,
     held_out_stretches,
     last_epoch,
+    open_run,
     scheduled,
     trainer_of,
 )
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.storage.atomic import write_bytes_atomically
 
 if TYPE_CHECKING:
-    from vloc_ros.core.landmark_map import LandmarkTable
+    from vloc_ros.core.map.landmark_map import LandmarkTable
 
 _MONITORED = "held_out/top1"
 _BEST = "best.ckpt"
@@ -45,10 +45,10 @@ _PREFIX = "model."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trained:
+class TrainedRecognizer:
     """A recogniser and how it does on the keyframes that were held out, None where there were none."""
 
-    model: LandmarkRecognizer
+    model: RecognitionNetwork
     held_out: Scores | None
 
 
@@ -61,7 +61,7 @@ def train(
     sources: Mapping[str, Any] = MappingProxyType({}),
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
-) -> Trained:
+) -> TrainedRecognizer:
     """Fit a recogniser.
 
     Args:
@@ -78,10 +78,10 @@ def train(
     """
     held = held_out_stretches(len(examples), config.fit)
     learned = _learned(examples, held)
-    claim(run_dir, config, sources, resume=resume)
+    open_run(run_dir, config, sources, resume=resume)
     checkpoint = checkpoint_of(run_dir) if resume else None
     torch.manual_seed(config.fit.seed)
-    model = LandmarkRecognizer(config.model, landmarks.parents.tolist(), dimension=learned[0].descriptors.shape[1])
+    model = RecognitionNetwork(config.model, landmarks.parents.tolist(), dimension=learned[0].descriptors.shape[1])
     kept_back = [versions[0] for versions, out in zip(examples, held, strict=True) if out and len(versions[0])]
     batches = training_batches(learned, config.keypoints, config.fit)
     fitted = _Fit(model, batches, kept_back, landmarks.parents, config.fit)
@@ -120,11 +120,11 @@ class _Fit(lightning.LightningModule):
 
     def __init__(
         self,
-        model: LandmarkRecognizer,
-        batches: DataLoader[Batch],
+        model: RecognitionNetwork,
+        batches: DataLoader[KeypointBatch],
         kept_back: Sequence[Example],
         parents: Array,
-        fit: FitConfig,
+        fit: RecognizerFitConfig,
     ) -> None:
         super().__init__()
         self.model = model
@@ -134,12 +134,12 @@ class _Fit(lightning.LightningModule):
         self._kept_back, self._parents, self._fit = kept_back, parents, fit
         self._batches = batches
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[KeypointBatch]:
         """The batches, from the right epoch on."""
         self._batches.sampler.set_epoch(first_epoch(self.trainer))
         return self._batches
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
+    def training_step(self, batch: KeypointBatch, _: int) -> Tensor:
         coarse, fine = self._loss(self.model, batch)
         self.log_dict({"loss/coarse": coarse, "loss/fine": fine}, batch_size=len(batch.rays))
         self.log("loss", coarse + fine, prog_bar=True, batch_size=len(batch.rays))
@@ -162,7 +162,7 @@ class _Fit(lightning.LightningModule):
         return scheduled(optimizer, steps=steps, warm_up=self._fit.warm_up)
 
 
-def recognize_with(model: LandmarkRecognizer) -> Any:
+def recognize_with(model: RecognitionNetwork) -> Any:
     """The model as a function of arrays, see `scores.Recognize`."""
 
     @torch.no_grad()
@@ -191,10 +191,10 @@ def _checkpoints(run_dir: Path, *, monitored: bool) -> list[ModelCheckpoint]:
     return [best, last]
 
 
-def _best(fitted: _Fit, checkpoint: Path, run_dir: Path) -> Trained:
+def _best(fitted: _Fit, checkpoint: Path, run_dir: Path) -> TrainedRecognizer:
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     state = {name.removeprefix(_PREFIX): value for name, value in weights.items() if name.startswith(_PREFIX)}
     fitted.cpu().model.load_state_dict(state)
     fitted.model.eval()
     write_bytes_atomically(run_dir / "best.safetensors", save(state))
-    return Trained(fitted.model, fitted.held_out_scores() if fitted._kept_back else None)
+    return TrainedRecognizer(fitted.model, fitted.held_out_scores() if fitted._kept_back else None)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from training.recognition.config import ImageChangeConfig
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
 
 _LEVELS = 255.0
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.recognition.batches import Batch
-from training.recognition.model import LandmarkRecognizer
+from training.recognition.batches import KeypointBatch
+from training.recognition.model import RecognitionNetwork
 
 
 class RecognitionLoss(nn.Module):
@@ -24,7 +24,7 @@ class RecognitionLoss(nn.Module):
         self.register_buffer("coarse_of", torch.cat([parents, torch.tensor([coarse_count])]), persistent=False)
         self.register_buffer("place_of", _place_among_children(parents), persistent=False)
 
-    def forward(self, model: LandmarkRecognizer, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, model: RecognitionNetwork, batch: KeypointBatch) -> tuple[Tensor, Tensor]:
         """The coarse and the fine part, means over keypoints."""
         tokens = model.encode(batch.rays, batch.descriptors, batch.mask)[batch.mask]
         landmarks = batch.landmarks[batch.mask]

@@ -55,7 +55,7 @@ class Layer(nn.Module):
         return x + self.mlp(self.mlp_norm(x))
 
 
-class LandmarkRecognizer(nn.Module):
+class RecognitionNetwork(nn.Module):
     """Keypoints in, probabilities of landmarks out.
 
     Attributes:

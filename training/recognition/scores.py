@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from training.recognition.batches import Example
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 
 _SHOWN_KEYPOINTS = 5
 # rays and descriptors of one image -> background, landmarks, probabilities, coarse; see LandmarkRecognizer.forward

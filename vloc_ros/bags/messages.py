@@ -10,9 +10,9 @@ from rosbags.image import message_to_cvimage
 from rosbags.image.image import ImageError, to_cvtype
 from rosbags.typesys import Stores, get_typestore
 
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.storage.images import decoded_image
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)

@@ -23,7 +23,7 @@ class Topics:
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
+class FrameNames:
     """Coordinate frames of a bag, as REP-105 names them."""
 
     map: str = "map"

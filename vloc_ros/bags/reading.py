@@ -13,9 +13,9 @@ from rosbags.rosbag2 import Reader
 
 from vloc_ros.bags import messages
 from vloc_ros.bags.transforms import TransformTree, trajectory_of
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.storage.trajectories import Trajectory
 
 _IMAGES = (messages.COMPRESSED_IMAGE, messages.IMAGE)

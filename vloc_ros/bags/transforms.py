@@ -10,7 +10,7 @@ import numpy as np
 
 from vloc_ros.bags.messages import pose_of, stamp_ns_of
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.trajectories import Trajectory
 
 

@@ -14,10 +14,10 @@ from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLi
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from vloc_ros.bags import messages
-from vloc_ros.bags.names import Frames, Topics
-from vloc_ros.core.camera import Camera
+from vloc_ros.bags.names import FrameNames, Topics
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.storage.atomic import PART_SUFFIX, StorageError
 from vloc_ros.storage.images import decoded_image
 
@@ -47,11 +47,11 @@ class BagWriter:
         camera: Camera,
         base_from_camera: Pose,
         topics: Topics | None = None,
-        frames: Frames | None = None,
+        frames: FrameNames | None = None,
     ) -> None:
         self._folder = Path(folder)
         self._camera, self._base_from_camera = camera, base_from_camera
-        self.topics, self.frames = topics or Topics(), frames or Frames()
+        self.topics, self.frames = topics or Topics(), frames or FrameNames()
         self._part = self._folder.with_name(f".{self._folder.name}.{os.getpid()}{PART_SUFFIX}")
         # rosbags names the .mcap file after its folder, so the unfinished bag has the final name one level down
         self._writer = Writer(

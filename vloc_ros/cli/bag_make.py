@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vloc_ros.bags.writing import BagWriter
-    from vloc_ros.cli.bag_recordings import Frame, Recording
-    from vloc_ros.core.pose import Pose
+    from vloc_ros.core.geometry.pose import Pose
+    from vloc_ros.datasets.recordings import RecordingFrame, SourceRecording
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the bag."""
     from vloc_ros.bags.writing import BagWriter
-    from vloc_ros.cli.bag_recordings import checked_stamps, folder_recording, world_recording
+    from vloc_ros.datasets.recordings import checked_stamps, folder_recording, world_recording
 
     _check(args)
     if args.world is None:
@@ -90,7 +90,7 @@ def _base_from_camera(x: float, y: float, z: float, roll: float, pitch: float, y
     """From ROS's roll, pitch and yaw in degrees of a camera whose optical axis is the x axis of its mount."""
     import numpy as np
 
-    from vloc_ros.core.pose import Pose
+    from vloc_ros.core.geometry.pose import Pose
 
     mount_from_optical = Pose(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
     about_x, about_y, about_z = (
@@ -101,8 +101,8 @@ def _base_from_camera(x: float, y: float, z: float, roll: float, pitch: float, y
     return base_from_mount @ mount_from_optical
 
 
-def _write(bag: BagWriter, recording: Recording, args: argparse.Namespace) -> None:
-    from vloc_ros.cli.bag_recordings import odometry_of
+def _write(bag: BagWriter, recording: SourceRecording, args: argparse.Namespace) -> None:
+    from vloc_ros.datasets.recordings import odometry_of
     from vloc_ros.progress import bar as progress
 
     camera_from_base = recording.base_from_camera.inverse()
@@ -116,7 +116,7 @@ def _write(bag: BagWriter, recording: Recording, args: argparse.Namespace) -> No
         _write_image(bag, frame, raw=args.raw)
 
 
-def _write_image(bag: BagWriter, frame: Frame, *, raw: bool) -> None:
+def _write_image(bag: BagWriter, frame: RecordingFrame, *, raw: bool) -> None:
     from vloc_ros.core.errors import InputError
 
     try:

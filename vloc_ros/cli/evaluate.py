@@ -20,14 +20,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vloc_ros.cli.asking import answer
+from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 
 if TYPE_CHECKING:
-    from vloc_ros.core.fix_filter import FixFilter
-    from vloc_ros.core.localizer import Localizer
-    from vloc_ros.core.pose import Pose
-    from vloc_ros.evaluation.answers import Question
+    from vloc_ros.core.geometry.pose import Pose
+    from vloc_ros.core.localization.localizer import Localizer
+    from vloc_ros.core.tracking.fix_filter import FixFilter
+    from vloc_ros.evaluation.batch_localization import QuerySource
     from vloc_ros.storage.output_files import Output
     from vloc_ros.storage.results import ResultRecord
 
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     localizer = localizer_from(args)
     frame_id = frame_of_truth(args, localizer, truth)
     in_sequence = _fix_filter(args) if args.sequence else None
-    records = answer(localizer, questions, in_sequence=in_sequence, odom_from_camera=odometry)
+    records = localize_with_progress(localizer, questions, in_sequence=in_sequence, odom_from_camera=odometry)
     unusable = sum(not record.usable for record in records)
     questions, records, truth = _usable(questions, records, truth)
     scores = scores_of(records, truth, args.map, frame_id) | {"left_out": left_out, "unusable": unusable}
@@ -102,8 +102,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _usable(
-    questions: Sequence[Question], records: Sequence[ResultRecord], truth: Sequence[Pose] | None
-) -> tuple[list[Question], list[ResultRecord], list[Pose] | None]:
+    questions: Sequence[QuerySource], records: Sequence[ResultRecord], truth: Sequence[Pose] | None
+) -> tuple[list[QuerySource], list[ResultRecord], list[Pose] | None]:
     """Those of the images that could be asked."""
     kept = [i for i, record in enumerate(records) if record.usable]
     return [questions[i] for i in kept], [records[i] for i in kept], truth and [truth[i] for i in kept]
@@ -115,7 +115,7 @@ def frame_of_truth(args: argparse.Namespace, localizer: Localizer, truth: Sequen
 
 
 def _fix_filter(args: argparse.Namespace) -> FixFilter:
-    from vloc_ros.core.fix_filter import FixFilter
+    from vloc_ros.core.tracking.fix_filter import FixFilter
 
     return FixFilter(config_from(args).fix_filter)
 
@@ -146,9 +146,9 @@ def check_drawing() -> None:
 
 def read_questions(
     args: argparse.Namespace,
-) -> tuple[list[Question], Sequence[Pose] | None, Sequence[Pose | None], int]:
+) -> tuple[list[QuerySource], Sequence[Pose] | None, Sequence[Pose | None], int]:
     """The images to ask, their true map_from_camera (None for images of somewhere else), odom_from_camera, left out."""
-    from vloc_ros.cli.image_folders import questions_from, stamps_for, true_poses
+    from vloc_ros.datasets.image_folders import questions_from, stamps_for, true_poses
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
 
@@ -168,10 +168,10 @@ def read_questions(
 
 def _read_bag(
     args: argparse.Namespace,
-) -> tuple[list[Question], Sequence[Pose] | None, Sequence[Pose | None], int]:
-    from vloc_ros.cli.bag_source import read_bag_source
+) -> tuple[list[QuerySource], Sequence[Pose] | None, Sequence[Pose | None], int]:
+    from vloc_ros.datasets.bag_queries import read_bag_queries
 
-    source = read_bag_source(args)
+    source = read_bag_queries(args)
     odometry = [
         odom_from_base and odom_from_base @ base_from_camera
         for odom_from_base, base_from_camera in zip(source.odom_from_base(), source.base_from_camera, strict=True)
@@ -206,7 +206,7 @@ def write_scores(path: Path, scores: dict[str, Any]) -> None:
 def write_report(
     path: Path,
     localizer: Localizer,
-    questions: Sequence[Question],
+    questions: Sequence[QuerySource],
     records: Sequence[ResultRecord],
     truth: Sequence[Pose] | None,
     scores: dict[str, Any],

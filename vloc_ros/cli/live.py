@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vloc_ros.cli.bag_source import BagSource
-    from vloc_ros.cli.live_processes import Children
-    from vloc_ros.evaluation.live import Recording
+    from vloc_ros.datasets.bag_queries import BagQueries
+    from vloc_ros.evaluation.live import LiveRecording
+    from vloc_ros.evaluation.live_processes import Children
 
 _TOLERANCE_S = 0.1
 _IMAGE_DEPTH = 50
@@ -26,11 +26,11 @@ _START_TIMEOUT_S = 60.0
 
 def evaluate_live(args: argparse.Namespace) -> int:
     """Play, record, compare with the offline localizer, and report; 1 when a check fails."""
-    from vloc_ros.cli.asking import answer
-    from vloc_ros.cli.bag_source import read_bag_source
     from vloc_ros.cli.evaluate import frame_of_truth, outputs_of, print_outcome, write_report, write_scores
+    from vloc_ros.cli.localize_batch import localize_with_progress
     from vloc_ros.cli.localizer_options import localizer_from
     from vloc_ros.core.errors import InputError, MapError
+    from vloc_ros.datasets.bag_queries import read_bag_queries
     from vloc_ros.evaluation.live import check_lines, live_scores, seen_by_camera
     from vloc_ros.storage.maps import map_bytes
 
@@ -39,9 +39,9 @@ def evaluate_live(args: argparse.Namespace) -> int:
         raise MapError(
             f"{args.map}: its scale is unknown, expected metres for ROS; align it first with `vloc map align`"
         )
-    source = read_bag_source(args)
+    source = read_bag_queries(args)
     frame_id = frame_of_truth(args, localizer, source.truth)
-    offline = answer(localizer, source.questions)
+    offline = localize_with_progress(localizer, source.questions)
     if unusable := [record.image for record in offline if not record.usable]:
         raise InputError(
             f"{args.bag}: {len(unusable)} images cannot be used ({unusable[0]}), expected images that the nodes can "
@@ -62,10 +62,10 @@ def evaluate_live(args: argparse.Namespace) -> int:
     return 0 if scores["live"]["passed"] else 1
 
 
-def play(args: argparse.Namespace, source: BagSource, folder: Path) -> Recording:
+def play(args: argparse.Namespace, source: BagQueries, folder: Path) -> LiveRecording:
     """Run the nodes until the bag has been played and every image is answered."""
-    from vloc_ros.cli.live_processes import Children, free_domain
     from vloc_ros.evaluation.live import read_recording
+    from vloc_ros.evaluation.live_processes import Children, free_domain
 
     parameters = write_parameters(args, folder / "parameters.yaml")
     out, log = folder / "recording.jsonl", folder / "played.jsonl"
@@ -96,7 +96,7 @@ def models(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _start_localizer(
-    children: Children, args: argparse.Namespace, source: BagSource, parameters: Path, *, cache: Path
+    children: Children, args: argparse.Namespace, source: BagQueries, parameters: Path, *, cache: Path
 ) -> None:
     """With the bag's topics and frames; images are taken one by one as they were recorded, none dropped."""
     remaps = {"camera_info": source.camera_info_topic}

@@ -27,16 +27,16 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Localize the folder."""
-    from vloc_ros.cli.asking import answer
-    from vloc_ros.cli.image_folders import questions_from, stamps_for
+    from vloc_ros.cli.localize_batch import localize_with_progress
     from vloc_ros.cli.outputs import results_at
+    from vloc_ros.datasets.image_folders import questions_from, stamps_for
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
     from vloc_ros.storage.results import write_results
 
     out, paths = results_at(args.out), list_images(args.images)
     questions = questions_from(paths, stamps_for(paths), read_camera(args.camera))
-    records = answer(localizer_from(args), questions)
+    records = localize_with_progress(localizer_from(args), questions)
     write_results(args.out, records)
     accepted, unusable = sum(record.result.ok for record in records), sum(not record.usable for record in records)
     if args.json:

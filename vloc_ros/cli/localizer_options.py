@@ -15,7 +15,7 @@ from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig
 
 if TYPE_CHECKING:
-    from vloc_ros.core.localizer import Localizer
+    from vloc_ros.core.localization.localizer import Localizer
 
 # of nodes in a parameter file: a name, /name, or a wildcard
 _LOCALIZER_NAMES = ("localizer", "*", "**")
@@ -47,10 +47,10 @@ def add_localizer_options(parser: argparse.ArgumentParser) -> None:
 
 def localizer_from(args: argparse.Namespace) -> Localizer:
     """The localizer that the options describe, calculating as the node does."""
-    from vloc_ros.assembly import build_localizer, why_not_asked
+    from vloc_ros.assembly import build_localizer, explain_unused_encoder
     from vloc_ros.footprint import one_blas_thread
-    from vloc_ros.inference.encoder import read_encoder
-    from vloc_ros.inference.recognizer import read_recognizer
+    from vloc_ros.inference.global_descriptors import read_global_descriptor
+    from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
     from vloc_ros.storage.maps import read_map
 
     config = config_from(args)
@@ -59,14 +59,14 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
         warning = "its scale is unknown: lengths are not metres; `vloc map align` gives it scale and frame"
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
     one_blas_thread()
-    encoder = read_encoder(args.encoder) if args.encoder else None
+    encoder = read_global_descriptor(args.encoder) if args.encoder else None
     localizer = build_localizer(
         config,
         landmark_map,
-        recognizer=read_recognizer(args.recognizer) if args.recognizer else None,
+        recognizer=read_landmark_recognizer(args.recognizer) if args.recognizer else None,
         encoder=encoder,
     )
-    if warning := why_not_asked(config, landmark_map, encoder):
+    if warning := explain_unused_encoder(config, landmark_map, encoder):
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
     return localizer
 

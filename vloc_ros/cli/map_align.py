@@ -30,10 +30,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Align the map and write it."""
-    from vloc_ros.cli.alignment_targets import alignment_of, table, takes_scale, with_provenance
     from vloc_ros.cli.outputs import map_at, name_at
     from vloc_ros.core.errors import InputError
-    from vloc_ros.mapping.alignment import moved
+    from vloc_ros.mapping.maps.alignment import transform_map
+    from vloc_ros.mapping.maps.alignment_targets import alignment_of, table, takes_scale, with_provenance
     from vloc_ros.storage.maps import map_hash, read_map, write_map
 
     check_options(args)
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         )
     target_from_map, residuals = alignment_of(args, landmark_map)
     metric = True if takes_scale(args, landmark_map) else None
-    aligned = moved(landmark_map, target_from_map, frame_id=args.frame_id, metric=metric)
+    aligned = transform_map(landmark_map, target_from_map, frame_id=args.frame_id, metric=metric)
     aligned = replace(aligned, name=name_at(args.out, landmark_map.name, source=args.map))
     digest = write_map(with_provenance(aligned, args, target_from_map, map_hash(args.map)), args.out)
     print(table(target_from_map, residuals, "m" if aligned.metric else "units of the map"))

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
-    from vloc_ros.core.landmark_map import LandmarkMap
+    from vloc_ros.core.map.landmark_map import LandmarkMap
+    from vloc_ros.core.sources import PosedImage
     from vloc_ros.mapping.config import MappingConfig
-    from vloc_ros.mapping.images import MappingImage
-    from vloc_ros.mapping.scale import ScaleSource
+    from vloc_ros.mapping.sfm.scale import ScaleSource
 
 # of a map from which fewer of the left-out images are found again something is wrong, as a rule
 _USUALLY_FOUND = 0.5
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.cli.outputs import map_at
     from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.core.config import LocalizerConfig
-    from vloc_ros.mapping.build import build_map
+    from vloc_ros.mapping.maps.build import build_map
     from vloc_ros.storage.maps import map_bytes, write_map
 
     end_on_sigterm()  # again: pycolmap is imported now
@@ -117,7 +117,7 @@ def _config(args: argparse.Namespace) -> MappingConfig:
 def _scale(args: argparse.Namespace) -> ScaleSource | None:
     """None keeps the given poses; otherwise what gives a reconstruction its scale."""
     from vloc_ros.core.errors import InputError
-    from vloc_ros.mapping.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance
+    from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance
 
     has_poses = args.poses is not None or args.bag is not None
     structure = args.structure or ("given" if args.poses or args.pose_topic else "sfm")
@@ -135,9 +135,9 @@ def _scale(args: argparse.Namespace) -> ScaleSource | None:
     return GivenPoses() if has_poses else UNKNOWN_SCALE
 
 
-def _images_of_folder(args: argparse.Namespace) -> Sequence[MappingImage]:
-    from vloc_ros.cli.image_folders import mapping_images
+def _images_of_folder(args: argparse.Namespace) -> Sequence[PosedImage]:
     from vloc_ros.core.errors import InputError
+    from vloc_ros.datasets.image_folders import mapping_images
     from vloc_ros.storage.cameras import read_camera
 
     if args.camera is None:
@@ -145,8 +145,8 @@ def _images_of_folder(args: argparse.Namespace) -> Sequence[MappingImage]:
     return mapping_images(args.images, read_camera(args.camera), poses_file=args.poses)
 
 
-def _images_of_bag(args: argparse.Namespace) -> Sequence[MappingImage]:
-    from vloc_ros.cli.bag_images import images_from_bag
+def _images_of_bag(args: argparse.Namespace) -> Sequence[PosedImage]:
+    from vloc_ros.datasets.bag_images import images_from_bag
 
     return images_from_bag(
         args.bag,
@@ -162,7 +162,7 @@ def _images_of_bag(args: argparse.Namespace) -> Sequence[MappingImage]:
 
 def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
     """What it was calibrated on; of images that were left out, most are found again on a map that is right."""
-    from vloc_ros.mapping.calibration import MIN_SAMPLES, segments_left_out
+    from vloc_ros.mapping.maps.calibration import MIN_SAMPLES, segments_left_out
 
     calibration, images = landmark_map.scene().calibration, len(landmark_map.keyframes)
     uncalibrated = "covariance NOT calibrated, a typical scale is used"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
-    from vloc_ros.core.landmark_map import LandmarkMap
+    from vloc_ros.core.map.landmark_map import LandmarkMap
 
 _MOST_COUNTED_EXACTLY = 50_000
 # part of the budget that is aimed at, that is near enough, and how often: bytes are nearly in proportion to points
@@ -38,23 +38,23 @@ def run(args: argparse.Namespace) -> int:
     """Compress the map and write it."""
     from vloc_ros.cli.outputs import map_at, name_at
     from vloc_ros.core.errors import InputError
-    from vloc_ros.core.places import VLAD
-    from vloc_ros.mapping.compression import LEAST_POINTS_PER_SCENE, Ranking, with_points
+    from vloc_ros.core.localization.retrieval_candidates import VLAD
     from vloc_ros.mapping.config import MappingConfig
-    from vloc_ros.mapping.places import MOST_SEARCHED_WHOLE, searchable
+    from vloc_ros.mapping.indexing.vlad_index import MOST_SEARCHED_WHOLE, ensure_searchable
+    from vloc_ros.mapping.maps.compress import LEAST_POINTS_PER_SCENE, PointRanking, keep_points
     from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
 
     check_options(args)
     out, landmark_map = map_at(args.out), read_map(args.map)
     before, points_before = map_bytes(args.map), len(landmark_map.points)
-    ranking = Ranking(landmark_map, bar)
+    ranking = PointRanking(landmark_map, bar)
     provenance = {**landmark_map.provenance, "compressed_from": {"map": map_hash(args.map), "points": points_before}}
     name = name_at(args.out, landmark_map.name, source=args.map)
 
     def best(count: int) -> LandmarkMap:
-        small = replace(with_points(landmark_map, ranking.best(count)), name=name, provenance=provenance)
+        small = replace(keep_points(landmark_map, ranking.best(count)), name=name, provenance=provenance)
         if count > MOST_SEARCHED_WHOLE:
-            return searchable(small, MappingConfig())
+            return ensure_searchable(small, MappingConfig())
         return replace(small, places={name: place for name, place in small.places.items() if name != VLAD})
 
     least = LEAST_POINTS_PER_SCENE * len(landmark_map.scenes)

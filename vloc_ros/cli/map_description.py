@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vloc_ros.core.landmark_map import LandmarkMap, Scene
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import LandmarkMap, Scene
 from vloc_ros.storage.maps import map_bytes, read_manifest, read_map
 
 # what commands do to a map, and with what of it a map has other images and points than it was built with

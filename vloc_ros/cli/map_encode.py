@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
-    from vloc_ros.core.landmark_map import LandmarkMap
-    from vloc_ros.core.pose import Array
+    from vloc_ros.core.geometry.pose import Array
+    from vloc_ros.core.map.landmark_map import LandmarkMap
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -39,14 +39,14 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Encode the images and write the map."""
     from vloc_ros.cli.outputs import map_at, name_at
-    from vloc_ros.inference.encoder import read_encoder
-    from vloc_ros.mapping.encoding import encoded
+    from vloc_ros.inference.global_descriptors import read_global_descriptor
+    from vloc_ros.mapping.indexing.global_descriptors import encode_keyframes
     from vloc_ros.storage.maps import map_bytes, map_hash, read_map, write_map
 
     before = map_hash(args.map)  # then the map: one that is changed in between is refused in the end, not overwritten
     out = map_at(args.out or args.map)
-    landmark_map, encoder = read_map(args.map), read_encoder(args.model)
-    whole = encoded(landmark_map, _images(args, landmark_map), encoder, bar)
+    landmark_map, encoder = read_map(args.map), read_global_descriptor(args.model)
+    whole = encode_keyframes(landmark_map, _images(args, landmark_map), encoder, bar)
     whole = replace(whole, name=name_at(out.path, landmark_map.name, source=args.map))
     in_place = out.path.resolve() == args.map.resolve()
     digest = write_map(whole, out.path, replacing=before if in_place else None)
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[tuple[int, Array]]:
     """Number and image of every keyframe, read one after the other."""
-    from vloc_ros.cli.bag_images import images_of_names
-    from vloc_ros.mapping.keyframe_images import keyframe_paths
+    from vloc_ros.datasets.bag_images import images_of_names
+    from vloc_ros.mapping.indexing.keyframe_images import keyframe_paths
     from vloc_ros.storage.images import read_image
 
     if args.bag:

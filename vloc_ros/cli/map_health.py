@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
-    from vloc_ros.core.landmark_map import LandmarkMap
-    from vloc_ros.mapping.landmark_health import LandmarkHealth
-    from vloc_ros.mapping.landmark_sightings import Namer, SeenImage, Sightings
+    from vloc_ros.core.map.landmark_map import LandmarkMap
+    from vloc_ros.mapping.landmarks.health import LandmarkHealth
+    from vloc_ros.mapping.landmarks.observations import LandmarkNamer, LandmarkObservations, PosedFeatures
 
 _HEADER = ("landmark", "coarse", "points", "keyframes", "references", "extent", "named rightly", "else mostly", "")
 _OF_IMAGES = slice(6, 8)
@@ -52,7 +52,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table, and write the file."""
-    from vloc_ros.mapping.landmark_health import landmark_health
+    from vloc_ros.mapping.landmarks.health import landmark_health
     from vloc_ros.storage.maps import read_map
     from vloc_ros.storage.output_files import json_at
 
@@ -86,41 +86,41 @@ def check_options(args: argparse.Namespace) -> None:
         raise InputError(f"{given[0]} without --images, expected --images DIR --poses TUM --camera YAML")
 
 
-def _sightings(args: argparse.Namespace, landmark_map: LandmarkMap) -> Sightings:
-    from vloc_ros.mapping.landmark_sightings import sightings
+def _sightings(args: argparse.Namespace, landmark_map: LandmarkMap) -> LandmarkObservations:
+    from vloc_ros.mapping.landmarks.observations import observe_landmarks
 
     landmark_map.scene(args.scene)  # said before the work
     namer, keypoints = _namer(args, landmark_map)
-    return sightings(landmark_map, _seen(args, landmark_map), namer, frame_id=args.scene, keypoints=keypoints)
+    return observe_landmarks(landmark_map, _seen(args, landmark_map), namer, frame_id=args.scene, keypoints=keypoints)
 
 
-def _namer(args: argparse.Namespace, landmark_map: LandmarkMap) -> tuple[Namer, int]:
+def _namer(args: argparse.Namespace, landmark_map: LandmarkMap) -> tuple[LandmarkNamer, int]:
     """What says which landmark a keypoint shows, and how many keypoints of an image it is asked about."""
     from vloc_ros.core.config import MatcherConfig
-    from vloc_ros.core.matching import NearestNeighbourMatcher
-    from vloc_ros.core.recognition import VOTERS
-    from vloc_ros.inference.recognizer import read_recognizer
-    from vloc_ros.mapping.landmark_sightings import recognized, voted
+    from vloc_ros.core.localization.landmark_candidates import VOTERS
+    from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+    from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
+    from vloc_ros.mapping.landmarks.observations import name_by_recognizer, name_by_voting
 
     if args.recognizer:
-        model = read_recognizer(args.recognizer)
-        return recognized(landmark_map, model), model.max_keypoints
-    return voted(landmark_map, NearestNeighbourMatcher(MatcherConfig(), landmark_map)), VOTERS
+        model = read_landmark_recognizer(args.recognizer)
+        return name_by_recognizer(landmark_map, model), model.max_keypoints
+    return name_by_voting(landmark_map, NearestNeighbourMatcher(MatcherConfig(), landmark_map)), VOTERS
 
 
-def _seen(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[SeenImage]:
+def _seen(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[PosedFeatures]:
     """The keypoints of every image, with its pose."""
     from vloc_ros.assembly import build_extractor
-    from vloc_ros.cli.image_folders import mapping_images
-    from vloc_ros.mapping.images import extract_all
-    from vloc_ros.mapping.landmark_sightings import SeenImage
+    from vloc_ros.core.sources import extract_all
+    from vloc_ros.datasets.image_folders import mapping_images
+    from vloc_ros.mapping.landmarks.observations import PosedFeatures
     from vloc_ros.storage.cameras import read_camera
 
     images = mapping_images(args.images, read_camera(args.camera), poses_file=args.poses)
     features = extract_all(images, build_extractor(landmark_map.extractor), bar)
     for image, found in zip(images, features, strict=True):
         assert image.map_from_camera is not None  # there is a file of poses
-        yield SeenImage(found, image.camera, image.map_from_camera)
+        yield PosedFeatures(found, image.camera, image.map_from_camera)
 
 
 def table(rows: Sequence[LandmarkHealth], *, with_images: bool) -> str:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
-    from vloc_ros.core.landmark_map import LandmarkMap
+    from vloc_ros.core.map.landmark_map import LandmarkMap
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -48,22 +48,22 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.cli.map_description import described, table
     from vloc_ros.cli.outputs import map_at
     from vloc_ros.mapping.config import MappingConfig
-    from vloc_ros.mapping.encoding import said_of_dropped
-    from vloc_ros.mapping.joining import Align, joined
-    from vloc_ros.mapping.merging import merged
+    from vloc_ros.mapping.indexing.global_descriptors import describe_dropped_indices
+    from vloc_ros.mapping.maps.map_registration import Align, register_maps
+    from vloc_ros.mapping.maps.merge import merge_maps
     from vloc_ros.storage.maps import read_map, write_map
 
     check_options(args)
     out = map_at(args.out)
     maps = [read_map(folder) for folder in args.maps]
     name = args.name or args.out.resolve().name
-    scenes, decisions = joined(_in_frames(maps, args.frames), Align(args.align), bar)
+    scenes, decisions = register_maps(_in_frames(maps, args.frames), Align(args.align), bar)
     print(*decisions, sep="\n", end="\n" if decisions else "")
     one = replace(scenes[0], name=name)
-    whole = one if len(scenes) == 1 else merged(scenes, name=name, config=MappingConfig())
+    whole = one if len(scenes) == 1 else merge_maps(scenes, name=name, config=MappingConfig())
     write_map(whole, args.out)
     print(table(described(args.out)))
-    print(*said_of_dropped(maps, whole), out, sep="\n")
+    print(*describe_dropped_indices(maps, whole), out, sep="\n")
     return 0
 
 

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
-    from vloc_ros.core.camera import Camera
-    from vloc_ros.core.landmark_map import LandmarkMap
+    from vloc_ros.core.geometry.camera import Camera
+    from vloc_ros.core.map.landmark_map import LandmarkMap
     from vloc_ros.mapping.config import MappingConfig
-    from vloc_ros.mapping.updating import Update
+    from vloc_ros.mapping.maps.update import MapUpdate
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +44,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Update the map and write it."""
     from vloc_ros.assembly import build_extractor, build_localizer
-    from vloc_ros.cli.image_folders import mapping_images
     from vloc_ros.cli.outputs import map_at, name_at
     from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.core.config import LocalizerConfig
-    from vloc_ros.mapping.encoding import said_of_dropped
-    from vloc_ros.mapping.updating import updated
+    from vloc_ros.datasets.image_folders import mapping_images
+    from vloc_ros.mapping.indexing.global_descriptors import describe_dropped_indices
+    from vloc_ros.mapping.maps.update import update_map
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.maps import map_bytes, read_map, write_map
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     check_options(args)
     out, landmark_map = map_at(args.out), read_map(args.map)
     camera = read_camera(args.camera) if args.camera else camera_of(landmark_map, args.scene)
-    update = updated(
+    update = update_map(
         landmark_map,
         mapping_images(args.images, camera, poses_file=args.poses),
         config=_config(args, landmark_map),
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     name = name_at(args.out, landmark_map.name, source=args.map)
     write_map(replace(update.landmark_map, name=name), args.out)
     _warn(update)
-    print(_summary(update), *said_of_dropped([landmark_map], update.landmark_map), sep="\n")
+    print(_summary(update), *describe_dropped_indices([landmark_map], update.landmark_map), sep="\n")
     if "vlad" in update.landmark_map.places and "vlad" not in landmark_map.places:
         print("the map is too large now to be searched as a whole by default: it was given a place index")
     print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")
@@ -111,12 +111,12 @@ def _config(args: argparse.Namespace, landmark_map: LandmarkMap) -> MappingConfi
     return replace(config_from_mapping(MappingConfig, values), extractor=landmark_map.extractor)
 
 
-def _warn(update: Update) -> None:
+def _warn(update: MapUpdate) -> None:
     for name, reason in update.left_out.items():
         print(f"vloc: warning: {name} is left out: {reason}", file=sys.stderr)
 
 
-def _summary(update: Update) -> str:
+def _summary(update: MapUpdate) -> str:
     landmark_map = update.landmark_map
     added = update.images - len(update.left_out)
     before = f", {update.repeated} are in the map already" if update.repeated else ""

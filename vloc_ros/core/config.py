@@ -71,7 +71,7 @@ class ExtractorConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class ProposalConfig(Checked):
+class CandidateConfig(Checked):
     """Where to look in the map."""
 
     whole_map_max_points: int = parameter(
@@ -218,7 +218,7 @@ class TrackingConfig(Checked):
 class LocalizerConfig(Checked):
     """All stages of a localizer, and what it makes of images in a row. The extractor is the map's own."""
 
-    proposals: ProposalConfig = field(default_factory=ProposalConfig)
+    proposals: CandidateConfig = field(default_factory=CandidateConfig)
     matcher: MatcherConfig = field(default_factory=MatcherConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     verification: VerificationConfig = field(default_factory=VerificationConfig)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
 
 
 @dataclass(frozen=True, slots=True, eq=False)

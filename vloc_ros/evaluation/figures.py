@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.evaluation.map_page import up_of
 from vloc_ros.evaluation.scores import Errors
 from vloc_ros.storage.results import ResultRecord

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vloc_ros.core.covariance import carry_covariance
-from vloc_ros.core.pose import Pose
-from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.geometry.covariance import carry_covariance
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.evaluation.scores import score, score_absent
 from vloc_ros.storage.results import ResultRecord
 from vloc_ros.storage.text import read_text
@@ -44,7 +44,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recording:
+class LiveRecording:
     """What was heard.
 
     Attributes:
@@ -60,13 +60,13 @@ class Recording:
     published_ns: Mapping[int, int]
 
 
-def read_recording(recorded: Path, played: Path, *, tolerance_ns: int, image_topic: str) -> Recording:
+def read_recording(recorded: Path, played: Path, *, tolerance_ns: int, image_topic: str) -> LiveRecording:
     """Read the files of recorder and player; map transforms are stamped `tolerance_ns` after their image."""
     rows = [json.loads(line) for line in read_text(recorded).splitlines()]
     sent = [json.loads(line) for line in read_text(played).splitlines()]
     statuses = {row["stamp_ns"]: row for row in rows if row["kind"] == "status"}
     frames = {row["map_frame"] for row in statuses.values() if row["map_frame"]}
-    return Recording(
+    return LiveRecording(
         statuses=statuses,
         poses={row["stamp_ns"]: (row["received_ns"], _pose(row)) for row in rows if row["kind"] == "pose"},
         map_transforms={
@@ -78,13 +78,13 @@ def read_recording(recorded: Path, played: Path, *, tolerance_ns: int, image_top
     )
 
 
-def records_of(recording: Recording, source: Source) -> list[ResultRecord]:
+def records_of(recording: LiveRecording, source: Source) -> list[ResultRecord]:
     """The published answers as records of map_from_base; an image without one is a refusal that says so."""
     return [ResultRecord(str(stamp), stamp, _result(recording.statuses.get(stamp))) for stamp in source.stamps_ns]
 
 
 def seen_by_camera(
-    recording: Recording, source: Source, offline: Sequence[ResultRecord]
+    recording: LiveRecording, source: Source, offline: Sequence[ResultRecord]
 ) -> tuple[list[ResultRecord], list[Pose] | None]:
     """The answers and true poses for a report that draws into the images.
 
@@ -119,7 +119,7 @@ def _at_camera(heard: ResultRecord, asked: LocalizationResult, base_from_camera:
 
 
 def live_scores(
-    recording: Recording,
+    recording: LiveRecording,
     source: Source,
     offline: Sequence[ResultRecord],
     *,
@@ -177,7 +177,7 @@ def _offline_line(live: Mapping[str, Any]) -> str:
     )
 
 
-def _against_offline(recording: Recording, source: Source, offline: Sequence[ResultRecord]) -> dict[str, Any]:
+def _against_offline(recording: LiveRecording, source: Source, offline: Sequence[ResultRecord]) -> dict[str, Any]:
     """Every image that the localizer answered against the offline answer, carried to the base."""
     compared, unpublished, distances, differences = 0, 0, [], []
     for record, base_from_camera in zip(offline, source.base_from_camera, strict=True):
@@ -202,7 +202,7 @@ def _against_offline(recording: Recording, source: Source, offline: Sequence[Res
     }
 
 
-def _against_tf(recording: Recording, source: Source) -> dict[str, Any]:
+def _against_tf(recording: LiveRecording, source: Source) -> dict[str, Any]:
     """map -> odom of TF, composed with odom -> base of the bag, against the published pose.
 
     Without a single comparison it fails, unless no image was accepted, so that there was nothing to publish.
@@ -243,7 +243,7 @@ def _rate_hz(stamps_ns: Sequence[int]) -> float | None:
     return 1e9 / between_ns if between_ns > 0 else None
 
 
-def _latency(recording: Recording) -> dict[str, float] | None:
+def _latency(recording: LiveRecording) -> dict[str, float] | None:
     """Milliseconds from the player sending an image to the recorder having its pose."""
     times = [
         (received_ns - recording.published_ns[stamp]) / _NS_PER_MS

@@ -9,8 +9,8 @@ from html import escape
 
 import numpy as np
 
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.evaluation.map_viewer import PAGE
 
 _MAX_POINTS = 200_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.result import LocalizationResult
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
-from vloc_ros.core.result import LocalizationResult
 
 ERROR_MAGNIFICATION = 8.0
 _MAX_WIDTH_PX = 640

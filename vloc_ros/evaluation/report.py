@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from vloc_ros.core.landmark_map import LandmarkMap
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.evaluation import figures
-from vloc_ros.evaluation.answers import Question
+from vloc_ros.evaluation.batch_localization import QuerySource
 from vloc_ros.evaluation.overlays import ERROR_MAGNIFICATION, overlay
 from vloc_ros.evaluation.page import cases, columns, figure, page, paragraph, section, text_table, tiles
 from vloc_ros.evaluation.scores import Errors, errors_of
@@ -23,7 +23,7 @@ _CASES_OF_A_KIND = 6
 
 def report_page(
     landmark_map: LandmarkMap,
-    questions: Sequence[Question],
+    questions: Sequence[QuerySource],
     records: Sequence[ResultRecord],
     truth: Sequence[Pose] | None,
     scores: Mapping[str, Any],
@@ -122,7 +122,7 @@ def _common(records: Sequence[ResultRecord], scores: Mapping[str, Any]) -> list[
 
 
 def _worst_cases(
-    landmark_map: LandmarkMap, questions: Sequence[Question], records: Sequence[ResultRecord], errors: Errors
+    landmark_map: LandmarkMap, questions: Sequence[QuerySource], records: Sequence[ResultRecord], errors: Errors
 ) -> str:
     accepted = [int(i) for i in np.argsort(-errors.translation_m, kind="stable") if errors.accepted[i]]
     refused = [int(i) for i in np.flatnonzero(~errors.accepted)]
@@ -135,7 +135,7 @@ def _worst_cases(
     return _gallery("Worst cases", chosen, captions, landmark_map, questions, records)
 
 
-def _absent_cases(landmark_map: LandmarkMap, questions: Sequence[Question], records: Sequence[ResultRecord]) -> str:
+def _absent_cases(landmark_map: LandmarkMap, questions: Sequence[QuerySource], records: Sequence[ResultRecord]) -> str:
     """The false accepts, then the refused that came nearest to being accepted."""
     order = sorted(range(len(records)), key=lambda i: (not records[i].result.ok, -records[i].result.inliers))
     return _gallery("Nearest to a false accept", order[:_CASES_OF_A_KIND], {}, landmark_map, questions, records)
@@ -146,7 +146,7 @@ def _gallery(
     chosen: Sequence[int],
     captions: Mapping[int, str],
     landmark_map: LandmarkMap,
-    questions: Sequence[Question],
+    questions: Sequence[QuerySource],
     records: Sequence[ResultRecord],
 ) -> str:
     text = (

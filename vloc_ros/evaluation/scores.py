@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.storage.results import ResultRecord
 
 # name in the JSON -> metres, degrees; both inclusive

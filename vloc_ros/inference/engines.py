@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from vloc_ros.core.errors import ModelError
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.models import Model
 
 

@@ -24,7 +24,10 @@ VERSION = 1
 MANIFEST, GRAPH = "manifest.json", "model.onnx"
 _REMEDY = "copy the model again or train it again"
 # what writes a model of a kind
-_WRITERS = {"recognizer": "python -m training.recognizer", "place encoder": "python -m training.student"}
+_WRITERS = {
+    "recognizer": "python -m training.recognizer",
+    "place encoder": "python -m training.place_recognition.train",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from vloc_ros.core.errors import InputError, ModelError
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 
 _MOST_PX = 8192
 # an image that varies less, of a wall in the dark, is not stretched further: there is only noise in it

@@ -7,8 +7,8 @@ import threading
 from sensor_msgs.msg import CameraInfo
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.nodes.conversion import camera_of
 from vloc_ros.nodes.refusal import Refused
 

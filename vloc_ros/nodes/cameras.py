@@ -11,7 +11,7 @@ from rclpy.expand_topic_name import expand_topic_name
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.calibration import Calibration
 from vloc_ros.nodes.conversion import stamp_ns_of
@@ -55,7 +55,7 @@ def check_cameras(config: LocalizerNodeConfig, *, node: str = "localizer", names
     Raises:
         ConfigError: they do not, or they contradict each other.
     """
-    names, mounts = names_of(config.cameras), mounts_of(config.base_from_camera)
+    names, mounts = names_of(config.cameras), extrinsics_of(config.base_from_camera)
     if mounts and not config.base_frame:
         raise ConfigError("base_from_camera is set and base_frame is empty; name the frame that the camera sits on")
     if names and not config.base_frame:
@@ -87,16 +87,16 @@ def names_of(text: str) -> tuple[str, ...]:
     return names
 
 
-def mounts_of(text: str) -> tuple[Pose, ...]:
+def extrinsics_of(text: str) -> tuple[Pose, ...]:
     """base_from_camera of a parameter: x y z in metres and a quaternion x y z w, several with ; between them.
 
     Raises:
         ConfigError: it is something else.
     """
-    return tuple(_mount_of(part) for part in text.split(";")) if text.strip() else ()
+    return tuple(_extrinsics_of(part) for part in text.split(";")) if text.strip() else ()
 
 
-def _mount_of(text: str) -> Pose:
+def _extrinsics_of(text: str) -> Pose:
     try:
         numbers = [float(word) for word in text.split()]
     except ValueError:

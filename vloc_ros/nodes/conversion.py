@@ -25,9 +25,9 @@ from std_msgs.msg import Header
 
 from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_ros.bags.messages import camera_of, image_of, pose_of, stamp_ns_of
-from vloc_ros.core.landmark_map import LandmarkMap, Scene
-from vloc_ros.core.pose import Array, Pose
-from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.map.landmark_map import LandmarkMap, Scene
 
 __all__ = ["camera_of", "image_of", "pose_of", "stamp_ns_of"]
 

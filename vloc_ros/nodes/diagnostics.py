@@ -6,7 +6,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.nodes.conversion import key_values, status_name, time_message
-from vloc_ros.nodes.health import Concern, Level
+from vloc_ros.nodes.diagnostic_monitor import ComponentStatus, Level
 from vloc_ros.nodes.recent import Answered
 
 _LEVELS = {
@@ -28,7 +28,7 @@ def answered_of(status: LocalizationStatus) -> Answered:
     )
 
 
-def diagnostic_array(concerns: list[Concern], *, node: str, stamp_ns: int) -> DiagnosticArray:
+def diagnostic_array(concerns: list[ComponentStatus], *, node: str, stamp_ns: int) -> DiagnosticArray:
     """One status for each concern, named `localizer: input` as diagnostic_updater does.
 
     `node` is the fully qualified name: it is the hardware_id, and its namespace goes before the names of the statuses,

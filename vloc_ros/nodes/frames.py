@@ -9,12 +9,12 @@ from tf2_ros import Buffer, TransformException, TransformListener
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import pose_of
 from vloc_ros.nodes.refusal import Refused
 
 
-class Frames:
+class TransformLookup:
     """Looks transforms up, with patience: TF of an image's time often comes after the image."""
 
     def __init__(self, node: Node, buffer: Buffer, *, timeout_s: float) -> None:

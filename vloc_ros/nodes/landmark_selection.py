@@ -6,8 +6,8 @@ import numpy as np
 
 from vloc_msgs.srv import GetLandmarks
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.core.landmark_map import LandmarkMap, Scene
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import LandmarkMap, Scene
 
 
 def select(landmark_map: LandmarkMap, scene: Scene, request: GetLandmarks.Request) -> tuple[Array, bool]:

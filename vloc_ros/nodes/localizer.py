@@ -24,22 +24,22 @@ from tf2_ros import Buffer
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
-from vloc_ros.assembly import build_localizer, why_not_asked
-from vloc_ros.core.camera import Camera
+from vloc_ros.assembly import build_localizer, explain_unused_encoder
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
-from vloc_ros.core.fix_filter import FixFilter
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.query import Query
-from vloc_ros.inference.encoder import read_encoder
-from vloc_ros.inference.recognizer import read_recognizer
+from vloc_ros.core.tracking.fix_filter import FixFilter
+from vloc_ros.inference.global_descriptors import read_global_descriptor
+from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.answer import Answerer, LoadedMap
 from vloc_ros.nodes.cameras import CameraImage, check_cameras, newest_of
+from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor, NodeState
 from vloc_ros.nodes.diagnostics import answered_of, diagnostic_array
-from vloc_ros.nodes.frames import Frames
-from vloc_ros.nodes.health import Health, Situation
+from vloc_ros.nodes.frames import TransformLookup
+from vloc_ros.nodes.image_input import ImageInput
 from vloc_ros.nodes.initial_pose import InitialPose
-from vloc_ros.nodes.intake import Intake
+from vloc_ros.nodes.localization_pipeline import LoadedMap, LocalizationPipeline
 from vloc_ros.nodes.managed import ACTIVE, INACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
 from vloc_ros.nodes.outputs import Outputs
@@ -65,7 +65,7 @@ class LocalizerNode(ManagedNode):
         self._map_lock = threading.Lock()
         self._buffer: Buffer | None = None
         declare(self, LocalizerNodeConfig(), LocalizerConfig(), admit=self._admit)
-        self._health = Health()
+        self._health = DiagnosticMonitor()
         self._loaded: LoadedMap | None = None
         self._map_source: MapServerSource | None = None
         self._worker: threading.Thread | None = None
@@ -101,7 +101,7 @@ class LocalizerNode(ManagedNode):
         self._outputs = Outputs(self, self._config)
         if self._buffer is None:  # one for the life of the node: a buffer does not leave the node's clock again
             self._buffer = Buffer(node=self)
-        self._frames = Frames(self, self._buffer, timeout_s=self._config.transform_timeout_s)
+        self._frames = TransformLookup(self, self._buffer, timeout_s=self._config.transform_timeout_s)
         if self._config.map:
             self._load(Path(self._config.map).expanduser())
         else:
@@ -115,8 +115,10 @@ class LocalizerNode(ManagedNode):
         self._last_answer = (0, None)
         self._initial_pose = InitialPose(max_age_s=config.initial_pose_max_age_s)
         self._outputs.forget()
-        self._answerer = Answerer(config, FixFilter(self._core_config.fix_filter), self._frames, self._initial_pose)
-        self._intake = Intake(self, config, self._health, on_dropped=self._publish_status)
+        self._answerer = LocalizationPipeline(
+            config, FixFilter(self._core_config.fix_filter), self._frames, self._initial_pose
+        )
+        self._intake = ImageInput(self, config, self._health, on_dropped=self._publish_status)
         self._told: Subscription = self.create_subscription(
             PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1
         )
@@ -182,8 +184,8 @@ class LocalizerNode(ManagedNode):
             raise MapError(f"{folder}: its lengths are no metres, so a robot cannot use it; run `vloc map align` on it")
         digest = map_hash(folder)
         model, student = self._config.recognizer, self._config.encoder
-        recognizer = read_recognizer(Path(model).expanduser()) if model else None
-        encoder = read_encoder(Path(student).expanduser()) if student else None
+        recognizer = read_landmark_recognizer(Path(model).expanduser()) if model else None
+        encoder = read_global_descriptor(Path(student).expanduser()) if student else None
         config = self._core_config
         localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder)
         localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
@@ -193,7 +195,7 @@ class LocalizerNode(ManagedNode):
         self._outputs.forget()
         self._initial_pose.forget()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
-        if warning := why_not_asked(config, landmark_map, encoder):
+        if warning := explain_unused_encoder(config, landmark_map, encoder):
             self.get_logger().warning(warning)
 
     def _work(self) -> None:
@@ -273,7 +275,7 @@ class LocalizerNode(ManagedNode):
 
     def _publish_diagnostics(self) -> None:
         node, loaded = self.get_fully_qualified_name(), self._loaded
-        situation = Situation(self.state)
+        situation = NodeState(self.state)
         if loaded is not None:
             situation = replace(situation, map_hash=loaded.hash, map_name=loaded.localizer.map.name)
         if self.state == ACTIVE:

@@ -16,7 +16,7 @@ from sensor_msgs.msg import PointCloud2
 from vloc_msgs.msg import MapInfo
 from vloc_msgs.srv import GetLandmarks, GetMapChunk, LoadMap
 from vloc_ros.core.errors import ConfigError, MapError, VlocError
-from vloc_ros.core.landmark_map import LandmarkMap
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.conversion import header, keyframe_poses, landmark_cloud, map_info
 from vloc_ros.nodes.landmark_selection import select

@@ -7,13 +7,13 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.core.fix_filter import Verdict
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.tracking.fix_filter import GateResult
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.answer import Answer
 from vloc_ros.nodes.conversion import bgr_message, pose_stamped, pose_with_covariance_stamped, stamp_ns_of
-from vloc_ros.nodes.feeding import Feeding
+from vloc_ros.nodes.localization_pipeline import LocalizationOutput
 from vloc_ros.nodes.overlay import drawn
+from vloc_ros.nodes.pose_relay import PoseRelay
 from vloc_ros.nodes.transforms import MapTransform
 
 
@@ -29,7 +29,7 @@ class Outputs:
         )
         self._status = node.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
         self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", 1)
-        self.feeding = Feeding(node, config)
+        self.feeding = PoseRelay(node, config)
         self._transform = MapTransform(node, tolerance_s=config.transform_tolerance_s, rate_hz=config.transform_rate_hz)
 
     @property
@@ -37,7 +37,7 @@ class Outputs:
         """How many hear the statuses."""
         return int(self._status.get_subscription_count())
 
-    def publish(self, answer: Answer) -> None:
+    def publish(self, answer: LocalizationOutput) -> None:
         """All about an image but its status, which comes last."""
         if answer.fix is not None:
             self._publish_fix(answer)
@@ -63,11 +63,11 @@ class Outputs:
         self.feeding.close()
         self._transform.close()
 
-    def _publish_fix(self, answer: Answer) -> None:
+    def _publish_fix(self, answer: LocalizationOutput) -> None:
         assert answer.fix is not None
         status, fix = answer.status, answer.fix
         stamp_ns = stamp_ns_of(status)
-        if answer.judgement is not None and answer.judgement.verdict is Verdict.JUMPED:
+        if answer.judgement is not None and answer.judgement.verdict is GateResult.JUMPED:
             self._node.get_logger().warning(f"the robot was elsewhere: {status.reason}")
         if answer.map_from_child is not None:
             self._publish_transform(stamp_ns, status, answer.map_from_child)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from vloc_ros.core.pose import Array
-from vloc_ros.core.result import LocalizationResult
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.result import LocalizationResult
 
 _GREEN, _RED, _BLACK = (80, 220, 80), (60, 60, 235), (0, 0, 0)
 

@@ -7,7 +7,7 @@ import threading
 from rclpy.node import Node
 from tf2_ros import TransformBroadcaster
 
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import transform_message
 
 _NS_PER_S = 1e9

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.simulation.scene import Area, Rectangle, Vector
 from vloc_ros.simulation.textures import Texture
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 
 _WHITE = 255.0
 

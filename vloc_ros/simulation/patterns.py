@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 
 Generator = np.random.Generator
 Pattern = Callable[[Generator, Generator, int, int, float], Array]

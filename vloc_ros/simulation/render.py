@@ -13,8 +13,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation.lighting import DAY, Lighting, expose
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.shading import irradiance_maps

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vloc_ros.core.camera import Camera
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation.lighting import DAY, Lighting
 from vloc_ros.simulation.render import render
 from vloc_ros.simulation.scene import World

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.simulation.lighting import Lighting
 from vloc_ros.simulation.scene import World
 

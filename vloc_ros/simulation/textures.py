@@ -8,7 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.simulation.patterns import PATTERNS
 
 _CACHED_TEXTURES = 1024

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.tour import tour
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.storage.regular_files import open_regular
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*-[0-9a-f]{16}\.z")

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.text import read_text
 

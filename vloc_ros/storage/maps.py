@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from vloc_ros.core.camera import Camera
 from vloc_ros.core.config import ExtractorConfig, config_from_mapping
-from vloc_ros.core.descriptors import DescriptorCodec
 from vloc_ros.core.errors import MapError, VlocError
-from vloc_ros.core.landmark_map import (
+from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import (
     CovarianceCalibration,
     Keyframes,
     LandmarkMap,
     LandmarkTable,
-    PlaceIndex,
+    RetrievalIndex,
     Scene,
-    consecutive,
+    number_consecutively,
 )
-from vloc_ros.core.pose import Array
 from vloc_ros.storage.arrays import decoded_array, encoded_array
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.manifests import MANIFEST, manifest_bytes, read_manifest
@@ -228,7 +228,7 @@ def _scenes(entries: list[Any]) -> tuple[Scene, ...]:
             raise MapError(f"a scene has {counts} points and keyframes, expected numbers above 0; build the map again")
         points, keyframes = (range(count) for count in counts)
         scenes.append(Scene(entry["frame_id"], points, keyframes, _calibration(entry["calibration"])))
-    return consecutive(scenes)
+    return number_consecutively(scenes)
 
 
 def _codec(manifest: Mapping[str, Any], arrays: _Arrays) -> DescriptorCodec:
@@ -260,9 +260,9 @@ def _cameras(entry: Mapping[str, Any]) -> tuple[Camera, ...]:
     return tuple(distinct[number] for number in entry["of_keyframe"])
 
 
-def _place_index(name: str, entry: Mapping[str, Any], arrays: _Arrays) -> PlaceIndex:
+def _place_index(name: str, entry: Mapping[str, Any], arrays: _Arrays) -> RetrievalIndex:
     levels = arrays.read(f"places/{name}/descriptors", np.int8)
-    return PlaceIndex(
+    return RetrievalIndex(
         encoder=str(entry["encoder"]),
         descriptors=levels.astype(np.float32) * np.float32(entry["scale"]),
         encoder_arrays={part: arrays.read(f"places/{name}/encoder/{part}") for part in entry["encoder_arrays"]},

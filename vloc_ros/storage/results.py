@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
-from vloc_ros.core.result import LocalizationResult, Status
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.output_folders import check_free
 from vloc_ros.storage.regular_files import open_regular

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.pose import Pose
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.text import read_text
 

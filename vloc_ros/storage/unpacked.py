@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from vloc_ros.core.pose import Array
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.storage.arrays import decoded_array, layout
 from vloc_ros.storage.atomic import PART_SUFFIX, sync_folder
 from vloc_ros.storage.regular_files import open_regular

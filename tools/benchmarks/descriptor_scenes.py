@@ -1,0 +1,213 @@
+"""Where place encoders are compared: maps whose images lie on disk, and queries whose places are known."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from benchmarks.building import Room, map_of, mapped, rooms
+from benchmarks.landmarks import relit
+from benchmarks.provenance import content_hash, make_once, source_hash
+from benchmarks.real import built, scene
+from tqdm import tqdm
+
+from vloc_ros.assembly import build_extractor
+from vloc_ros.core.config import ExtractorConfig
+from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, RetrievalIndex, Scene
+from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.landmarks.definition import define_landmarks
+from vloc_ros.simulation.lighting import NIGHT
+from vloc_ros.simulation.scenario import make_lap
+from vloc_ros.simulation.world import make_world
+from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.images import list_images, read_image
+from vloc_ros.storage.manifests import VERSION
+from vloc_ros.storage.maps import write_map
+from vloc_ros.storage.trajectories import Trajectory, write_tum
+
+# every other query of a room is asked
+QUERY_EVERY = 2
+CORRIDOR_LAP = 40
+OTHER_FRAMES = 40
+# none of the seeds of other sections
+OTHER_WORLDS = [("corridor", 721), ("corridor", 722), ("corridor", 723), ("corridor", 724),
+                ("apartment", 725), ("apartment", 726), ("room", 727), ("room", 728)]  # fmt: skip
+_OTHER_PITCH_M = 80.0
+# what decides, beside a place's own constants, what its images and its map hold
+MAPPING = (
+    *("tools/benchmarks/place_scenes.py", "tools/benchmarks/building.py", "vloc_ros/mapping/landmarks.py"),
+    *(f"vloc_ros/core/{name}.py" for name in ("features", "descriptors", "vocabulary")),
+)
+SIMULATION = "vloc_ros/simulation/*.py"
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
+_DIMENSION, _WORDS = 64, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A map and its queries.
+
+    Attributes:
+        map: folder.
+        images: that it was made from.
+        queries: folder of images.
+        truth: options of `training.place_recognition.evaluate` that say where those were taken.
+        posed: options of `vloc evaluate` that do; none where nobody knows the poses.
+    """
+
+    map: Path
+    images: Path
+    queries: Path
+    truth: tuple[str | Path, ...]
+    posed: tuple[str | Path, ...] = ()
+
+
+def kitchen(out: Path) -> Place:
+    """The map of redkitchen and its queries."""
+    data = scene("redkitchen")
+    given = ("--poses", data / "query/poses_tum.txt", "--camera", data / "camera_info.yaml")
+    return Place(built(out, "redkitchen"), data / "map/images", data / "query/images", given, given)
+
+
+def building(out: Path, name: str, count: int, seed: int) -> tuple[Place, Place]:
+    """A simulated building asked by day, and the same images at night."""
+    folder = out / "buildings" / name
+    place = Place(
+        out / "maps" / name,
+        folder / "map",
+        folder / "query",
+        truth := ("--poses", folder / "poses_tum.txt", "--camera", folder / "camera_info.yaml"),
+        truth,
+    )
+    night = folder / "night"
+    make_once(
+        (folder, place.map),
+        of=_made_of(rooms=count, seed=seed, query_every=QUERY_EVERY, simulation=source_hash(SIMULATION)),
+        make=lambda: _write(place, name, rooms(count, seed), count, folder),
+    )
+    make_once(
+        (night,),
+        of={"lighting": asdict(NIGHT), "relighting": source_hash("vloc_ros/simulation/lighting.py")},
+        make=lambda: relit(place.queries, night, NIGHT),
+    )
+    return place, replace(place, queries=night, truth=(*truth, "--by-day", place.queries))
+
+
+def other_places(out: Path) -> tuple[Place, ...]:
+    """Simulated corridors, flats and rooms, and redkitchen: nothing of the corridor that is asked for."""
+    folder, name = out / "buildings" / "other-places", "other-places"
+    place = Place(out / "maps" / name, folder / "map", folder / "query", ())
+    make_once(
+        (folder, place.map),
+        of=_made_of(worlds=OTHER_WORLDS, frames=OTHER_FRAMES, simulation=source_hash(SIMULATION)),
+        make=lambda: _write(place, name, map(_other_room, range(len(OTHER_WORLDS))), len(OTHER_WORLDS), folder),
+    )
+    return place, kitchen(out)
+
+
+def corridor(out: Path) -> Place:
+    """The second lap of a corridor against the first, by pairs that people saw."""
+    data, folder = scene("corridor"), out / "buildings" / "corridor"
+    pairs = folder / "pairs.csv"
+    place = Place(out / "maps" / "corridor-lap-1", folder / "lap-1", folder / "lap-2", ("--pairs", pairs))
+    make_once(
+        (folder, place.map),
+        of=_made_of(lap=CORRIDOR_LAP, data=content_hash(data)),
+        make=lambda: _write_laps(place, data, pairs),
+    )
+    return place
+
+
+def _made_of(**constants: Any) -> dict[str, Any]:
+    return {**constants, "map_version": VERSION, "mapping": source_hash(*MAPPING)}
+
+
+def _write_laps(place: Place, data: Path, pairs: Path) -> None:
+    """Map, images of both laps, and the pairs of one of each."""
+    paths = list_images(data / "images")
+    for lap, part in ((place.images, paths[:CORRIDOR_LAP]), (place.queries, paths[CORRIDOR_LAP:])):
+        lap.mkdir(parents=True)
+        for path in part:
+            shutil.copy(path, lap)
+    # at the end of the second lap the table goes on into that lap itself
+    first_lap = {path.name for path in list_images(place.images)}
+    header, *rows = (data / "same_place.csv").read_text().split()
+    pairs.write_text("\n".join([header, *(row for row in rows if row.split(",")[1] in first_lap)]) + "\n")
+    write_map(_map_without_structure(list_images(place.images), place.map.name), place.map)
+
+
+def _write(place: Place, name: str, visited: Iterable[Room], count: int, folder: Path) -> None:
+    """Map, map images, query images and their poses."""
+    place.queries.mkdir(parents=True)
+    extractor, parts, poses = build_extractor(ExtractorConfig()), [], list[Pose]()
+    for number, room in enumerate(tqdm(visited, desc=name, total=count)):
+        parts.append((room, mapped(room, extractor)))
+        (place.images / room.map_lap.world.name).mkdir(parents=True)
+        for k in range(len(room.map_lap)):
+            _write_image(place.images / room.map_lap.world.name / f"{k}.jpg", room.map_lap.image(k))
+        for k in range(0, len(room.query_lap), QUERY_EVERY):
+            _write_image(place.queries / f"room-{number:02}-{k:03}.jpg", room.query_lap.image(k))
+            poses.append(room.building_from_room @ room.query_lap.map_from_camera[k])
+        write_camera(folder / "camera_info.yaml", room.query_lap.camera, name="camera")
+    landmark_map = map_of(parts, name)
+    keyframes = replace(landmark_map.keyframes, names=tuple(f"{n}.jpg" for n in landmark_map.keyframes.names))
+    write_map(replace(landmark_map, keyframes=keyframes), place.map)
+    write_tum(folder / "poses_tum.txt", Trajectory(np.arange(len(poses)) * 10**9, tuple(poses)))
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    if not cv2.imwrite(str(path), image, _JPEG):
+        raise OSError(f"{path}: cannot be written")
+
+
+def _other_room(number: int) -> Room:
+    world = make_world(*OTHER_WORLDS[number])
+    laps = [make_lap(world, frames, 2 * number + k) for k, frames in enumerate((OTHER_FRAMES, 2))]
+    return Room(laps[0], laps[1], Pose(np.eye(3), np.array([number * _OTHER_PITCH_M, 0.0, 0.0])))
+
+
+def _map_without_structure(paths: Sequence[Path], name: str) -> LandmarkMap:
+    """VLAD of images that nobody could make a map of; one point stands for the structure, and no image sees it."""
+    extractor = build_extractor(ExtractorConfig())
+    images = [read_image(path) for path in paths]
+    found = [extractor.extract(image).descriptors for image in images]
+    described, count = np.concatenate(found), len(paths)
+    codec = DescriptorCodec.fit(described, _DIMENSION)
+    projected = [codec.project(part) for part in found]
+    vocabulary = Vocabulary.fit(np.concatenate(projected), _WORDS)
+    height, width = images[0].shape[:2]
+    camera = Camera("PINHOLE", width, height, (0.9 * width, 0.9 * width, width / 2, height / 2))
+    keyframes = Keyframes(
+        names=tuple(path.name for path in paths),
+        rotations=np.tile(np.eye(3), (count, 1, 1)),
+        translations=np.zeros((count, 3)),
+        point_offsets=np.zeros(count + 1, np.int64),
+        point_indices=np.zeros(0, np.int32),
+        cameras=(camera,) * count,
+    )
+    points = np.zeros((1, 3), np.float32)
+    landmark_ids, landmarks = define_landmarks(points, keyframes, MappingConfig())
+    return LandmarkMap(
+        name=name,
+        scenes=(Scene("map", range(1), range(count)),),
+        points=points,
+        landmark_ids=landmark_ids,
+        landmarks=landmarks,
+        codes=codec.encode(described[:1]),
+        codec=codec,
+        keyframes=keyframes,
+        places={
+            "vlad": RetrievalIndex(
+                vocabulary.hash, np.stack(list(map(vocabulary.encode, projected))), vocabulary.arrays
+            )
+        },
+    )

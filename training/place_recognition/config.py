@@ -1,0 +1,187 @@
+"""Every parameter of a place encoder and its training, with presets; saved with every run and every model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from training.presets import adjusted
+from vloc_ros.core.config import Checked, parameter
+from vloc_ros.core.errors import ConfigError
+
+MODELS = ("teacher", "student", "resnet18-gem", "resnet18-netvlad")
+FINE_PATCH_PX, COARSE_PATCH_PX = 12, 16
+RESIDUAL_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class CrossVitConfig(Checked):
+    """A CrossViT: two branches of tokens that exchange what their class tokens gathered, stage by stage."""
+
+    size: int = parameter(240, "side of the image that it takes, a multiple of 12", unit="px", low=48, high=960)
+    coarse_size: int = parameter(
+        224, "side of the image of the student's second branch, a multiple of 16", unit="px", low=32, high=960
+    )
+    width: int = parameter(96, "length of a token of the first branch", low=12, high=2048)
+    second_width: int = parameter(192, "length of a token of the second branch", low=12, high=2048)
+    heads: int = parameter(3, "of every attention", low=1, high=32)
+    stages: int = parameter(3, "after each of which the branches exchange", low=1, high=24)
+    blocks: int = parameter(1, "of the first branch in a stage", low=1, high=24)
+    second_blocks: int = parameter(4, "of the second branch in a stage", low=1, high=24)
+    dimension: int = parameter(256, "of the descriptor", low=8, high=4096)
+    stem: str = parameter(
+        "pixels", "what tokens of patches are made from; gradients need fewer images", choices=("pixels", "gradients")
+    )
+    residuals: int = parameter(
+        0, "clusters to which dense gradients are summed as residuals, beside the tokens; 0 for none", low=0, high=1024
+    )
+    drop_path: float = parameter(0.0, "largest share of blocks left out in training, by lot", low=0.0, high=0.9)
+
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        for name, multiple in (("size", FINE_PATCH_PX), ("coarse_size", COARSE_PATCH_PX)):
+            if getattr(self, name) % multiple:
+                raise ConfigError(f"parameter {name} is {getattr(self, name)}, expected a multiple of {multiple}")
+        fewest = -(-self.dimension // RESIDUAL_LENGTH)
+        if 0 < self.residuals < fewest:
+            raise ConfigError(
+                f"parameter residuals is {self.residuals}, expected 0 or at least {fewest} for {self.dimension} numbers"
+            )
+        for name in ("width", "second_width"):
+            if getattr(self, name) % (2 * self.heads):
+                raise ConfigError(
+                    f"parameter {name} is {getattr(self, name)}, expected a multiple of twice the {self.heads} heads"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class SpatialConfig(Checked):
+    """How the teacher knows where the points of a patch lie."""
+
+    encoding: str = parameter("rotary", "of the positions of patches in the map, or none", choices=("rotary", "none"))
+    shortest_m: float = parameter(0.2, "shortest wavelength", unit="m", low=1e-3, high=1e4)
+    longest_m: float = parameter(0.0, "longest wavelength; 0 for the extent of the map", unit="m", low=0.0, high=1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionConfig(Checked):
+    """The convolutional baselines."""
+
+    backbone: str = parameter("resnet18", "name in timm; its stage of stride 16 is pooled")
+    size: int = parameter(240, "side of the image that it takes", unit="px", low=32, high=1920)
+    clusters: int = parameter(64, "of NetVLAD", low=2, high=1024)
+    power: float = parameter(3.0, "of GeM, before it is learned", low=1.0, high=20.0)
+
+
+@dataclass(frozen=True, slots=True)
+class MiningConfig(Checked):
+    """Which images come together."""
+
+    overlap: str = parameter(
+        "points", "Jaccard index of 3D points, or of boxes about them", choices=("points", "boxes")
+    )
+    negatives_are: str = parameter(
+        "hard", "near by pose or by covisibility, and of a batch the nearest; or random", choices=("hard", "random")
+    )
+    min_shared: int = parameter(8, "points that a positive shares at least", low=1, high=10000)
+    positives: int = parameter(3, "of every anchor", low=1, high=100)
+    negatives: int = parameter(2, "of every anchor", low=0, high=100)
+    hardest: int = parameter(8, "negatives of an image in a batch that count, nearest first", low=1, high=10000)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeConfig(Checked):
+    """How images are changed at every step of training."""
+
+    crop: float = parameter(0.3, "largest share of width and of height cut away", low=0.0, high=0.9)
+    mirror: float = parameter(0.5, "share of batches that are mirrored as a whole", low=0.0, high=1.0)
+    light: float = parameter(0.4, "largest change of brightness, contrast and each colour", low=0.0, high=0.9)
+    dusk: float = parameter(0.15, "share of images shown at dusk", low=0.0, high=1.0)
+    night: float = parameter(0.15, "share of images shown at night, by lamps", low=0.0, high=1.0)
+    points: float = parameter(0.7, "largest share of the points that a teacher is not told of", low=0.0, high=0.99)
+    blur_px: float = parameter(1.0, "largest sigma of a blur", unit="px", low=0.0, high=20.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig(Checked):
+    """What is made small."""
+
+    margin: float = parameter(0.5, "distance beyond which images that share nothing are left alone", low=0.01, high=2.0)
+    listed: float = parameter(0.1, "weight of who shares most with whom in a batch", low=0.0, high=1000.0)
+    transfer: float = parameter(1.0, "weight of what the teacher says beside the labels", low=0.0, high=1000.0)
+    patches: float = parameter(
+        1.0, "weight of how much the teacher lets each patch of residuals count", low=0.0, high=1000.0
+    )
+    sigma: float = parameter(0.2, "width of the Gaussian kernel over distances of descriptors", low=0.01, high=10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFitConfig(Checked):
+    """How a network is fitted."""
+
+    epochs: int = parameter(30, "times that every image is an anchor", low=1, high=100_000)
+    groups: int = parameter(4, "anchors in a batch, each with its positives and negatives", low=1, high=1024)
+    learning_rate: float = parameter(5e-4, "largest", low=1e-7, high=1.0)
+    weight_decay: float = parameter(0.05, "of AdamW", low=0.0, high=1.0)
+    warm_up: float = parameter(0.1, "share of the steps in which the learning rate rises", low=0.0, high=0.9)
+    gradient_clip: float = parameter(1.0, "largest norm of the gradient", low=1e-3, high=1e6)
+    held_out: float = parameter(0.1, "share of images kept back to be looked for", low=0.0, high=0.5)
+    held_out_segments: int = parameter(5, "stretches of the trajectory they lie in, at least", low=1, high=1000)
+    held_out_length: int = parameter(6, "images in one stretch, at most", low=1, high=1000)
+    scored_every: int = parameter(5, "epochs after which those are looked for, and after the last", low=1, high=100_000)
+    scored_share: float = parameter(0.1, "Jaccard index of points from which on it is found", low=0.0, high=1.0)
+    precision: str = parameter("32", "of the arithmetic", choices=("32", "bf16-mixed", "16-mixed"))
+    accelerator: str = parameter("auto", "cpu, gpu or whatever there is", choices=("auto", "cpu", "gpu"))
+    devices: int = parameter(1, "on each node; started by Lightning, or by torchrun or Slurm", low=1, high=64)
+    nodes: int = parameter(1, "machines", low=1, high=4096)
+    workers: int = parameter(0, "processes that put batches together; 0 for the training process", low=0, high=64)
+    in_memory: bool = parameter(True, "keep all images in memory, decoded")
+    seed: int = parameter(0, "of everything that is drawn by lot", low=0, high=2**31)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacesConfig(Checked):
+    """A place encoder and how it comes about."""
+
+    model: str = parameter("student", "what is trained", choices=MODELS)
+    network: CrossVitConfig = field(default_factory=CrossVitConfig)
+    spatial: SpatialConfig = field(default_factory=SpatialConfig)
+    convolution: ConvolutionConfig = field(default_factory=ConvolutionConfig)
+    mining: MiningConfig = field(default_factory=MiningConfig)
+    changes: ChangeConfig = field(default_factory=ChangeConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    fit: PlaceFitConfig = field(default_factory=PlaceFitConfig)
+
+
+PRESETS: dict[str, PlacesConfig] = {
+    "small": PlacesConfig(
+        network=CrossVitConfig(
+            size=144,
+            coarse_size=128,
+            width=48,
+            second_width=96,
+            heads=2,
+            stages=2,
+            blocks=1,
+            second_blocks=2,
+            stem="gradients",
+            residuals=128,
+        ),
+        convolution=ConvolutionConfig(size=144),
+    ),
+    "base": PlacesConfig(
+        network=CrossVitConfig(drop_path=0.1),
+        fit=PlaceFitConfig(
+            epochs=60, groups=16, learning_rate=3e-4, precision="bf16-mixed", workers=12, in_memory=False
+        ),
+    ),
+}
+
+
+def chosen_config(preset: str, assignments: Sequence[str] = (), *, model: str = "student") -> PlacesConfig:
+    """A preset of a model with some parameters given as `fit.epochs=20`.
+
+    Raises:
+        ConfigError: an assignment has no such form, or names what is no parameter or no value of it.
+    """
+    return adjusted(PRESETS[preset], [*assignments, f"model={model}"])

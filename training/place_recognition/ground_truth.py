@@ -1,0 +1,140 @@
+"""Which images of a map show the place of a query: by the points that both see, by pose, or as people say."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training.place_recognition.views import CovisibleImages, views_of
+from vloc_ros.assembly import build_extractor
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.mapping.maps.shown_points import points_shown
+from vloc_ros.storage.images import read_image
+from vloc_ros.storage.text import read_text
+
+_COLUMNS = ("query_image", "map_image")
+
+
+def posed_queries(
+    paths: Sequence[Path], poses: Sequence[Pose], camera: Camera, landmark_map: LandmarkMap, database: CovisibleImages
+) -> CovisibleImages:
+    """Queries with the points of the map that their keypoints really show."""
+    extractor, everything = build_extractor(landmark_map.extractor), np.arange(len(landmark_map.points))
+    seen = []
+    for path, pose in zip(paths, poses, strict=True):
+        found = extractor.extract(read_image(path))
+        shown = points_shown(
+            found.xy,
+            found.descriptors,
+            landmark_map=landmark_map,
+            points=everything,
+            camera=camera,
+            map_from_camera=pose,
+        )
+        seen.append(np.unique(shown[shown >= 0]))
+    return _queries(paths, poses, camera, seen, database)
+
+
+def expected_queries(
+    paths: Sequence[Path], poses: Sequence[Pose], camera: Camera, database: CovisibleImages, near: Array
+) -> CovisibleImages:
+    """Queries with the points that the images near them see, where those would appear: at night too.
+
+    Args:
+        paths: Q files.
+        poses: map_from_camera of each.
+        camera: of all.
+        database: the map's images.
+        near: (Q, N) bool, see `near_by_pose`.
+    """
+    seen = [
+        np.unique(np.concatenate([np.zeros(0, np.int64), *(database.indices[database.seen(int(i))] for i in rows)]))
+        for rows in map(np.flatnonzero, near)
+    ]
+    return _queries(paths, poses, camera, seen, database)
+
+
+def unposed_queries(paths: Sequence[Path]) -> CovisibleImages:
+    """Queries of which nothing is known but their pixels."""
+    n = len(paths)
+    return CovisibleImages(
+        tuple(paths),
+        np.tile(np.eye(3), (n, 1, 1)),
+        np.zeros((n, 3)),
+        np.zeros(n, np.int64),
+        np.zeros((0, 3)),
+        np.zeros(n + 1, np.int64),
+        np.zeros(0, np.int64),
+        np.zeros((0, 2), np.float32),
+    )
+
+
+def _queries(
+    paths: Sequence[Path], poses: Sequence[Pose], camera: Camera, seen: list[Array], database: CovisibleImages
+) -> CovisibleImages:
+    cameras, scenes = [camera] * len(paths), np.zeros(len(paths), np.int64)
+    return views_of(paths, cameras, poses, seen, points=database.points, scenes=scenes)
+
+
+def sharing(queries: CovisibleImages, database: CovisibleImages, *, min_shared: int, min_share: float) -> Array:
+    """(Q, N) bool: see so many common points, and these are such a part of the points that either sees."""
+    seen = queries.visibility(), database.visibility()
+    shared = (seen[0] @ seen[1].T).toarray()
+    either = seen[0].sum(axis=1) + seen[1].sum(axis=1).T - shared
+    return np.asarray((shared >= min_shared) & (shared >= min_share * either))
+
+
+def near_by_pose(poses: Sequence[Pose], database: CovisibleImages, *, radius_m: float, angle_rad: float) -> Array:
+    """(Q, N) bool: taken from near, and looking the same way."""
+    places, looks = np.stack([p.translation for p in poses]), np.stack([p.rotation[:, 2] for p in poses])
+    away = np.linalg.norm(places[:, None] - database.translations[None], axis=2)
+    cosine = looks @ database.rotations[:, :, 2].T
+    return np.asarray((away <= radius_m) & (np.arccos(np.clip(cosine, -1, 1)) <= angle_rad))
+
+
+def pairs_by_hand(table: Path, queries: Sequence[Path], database: Sequence[Path]) -> Array:
+    """(Q, N) bool from a CSV file with the columns query_image and map_image: file names, or ends of paths.
+
+    Raises:
+        InputError: it has no such columns, or what it names is no image or several.
+    """
+    rows = csv.DictReader(io.StringIO(read_text(table)))
+    if not set(_COLUMNS) <= set(rows.fieldnames or ()):
+        raise InputError(f"{table}: has the columns {', '.join(rows.fieldnames or ())}, expected {', '.join(_COLUMNS)}")
+    by_name = [_by_name(paths) for paths in (queries, database)]
+    positive = np.zeros((len(queries), len(database)), bool)
+    for number, row in enumerate(rows, start=2):
+        query, image = (
+            _named(row[column] or "", of, where=f"{table}, line {number}")
+            for column, of in zip(_COLUMNS, by_name, strict=True)
+        )
+        positive[query, image] = True
+    return positive
+
+
+def _by_name(paths: Sequence[Path]) -> dict[str, list[tuple[int, Path]]]:
+    found: dict[str, list[tuple[int, Path]]] = {}
+    for i, path in enumerate(paths):
+        found.setdefault(path.name, []).append((i, path))
+    return found
+
+
+def _named(end: str, by_name: Mapping[str, list[tuple[int, Path]]], *, where: str) -> int:
+    """The number of the only image whose path ends so."""
+    parts = Path(end).parts
+    found = [(i, path) for i, path in by_name.get(Path(end).name, []) if path.parts[-len(parts) :] == parts]
+    if not found:
+        raise InputError(f"{where}: no image {end} is there")
+    if len(found) > 1:
+        raise InputError(
+            f"{where}: {end} is {len(found)} images, such as {found[0][1]} and {found[1][1]}, expected one; "
+            "write more of its path"
+        )
+    return found[0][0]

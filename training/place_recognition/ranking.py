@@ -1,0 +1,53 @@
+"""How good a ranking of images is: precision and recall among the first K."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vloc_ros.core.geometry.pose import Array
+
+AT = (1, 5, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class RankingScores:
+    """Means over the queries that have a positive.
+
+    Attributes:
+        queries: how many have.
+        precision: P@K, hits among the first K over min(K, number of positives), by K.
+        recall: R@K, share of queries with a hit among the first K, by K.
+    """
+
+    queries: int
+    precision: dict[int, float]
+    recall: dict[int, float]
+
+    def as_dict(self) -> dict[str, float]:
+        """Flat and rounded, for people and manifests."""
+        shares = {f"{letter}@{k}": by_k[k] for letter, by_k in (("P", self.precision), ("R", self.recall)) for k in AT}
+        return {"queries": self.queries, **{name: round(value, 4) for name, value in shares.items()}}
+
+
+def ranking_scores(queries: Array, database: Array, positive: Array) -> RankingScores:
+    """Score descriptors.
+
+    Args:
+        queries: (Q, D) L2-normalised.
+        database: (N, D) L2-normalised.
+        positive: (Q, N) bool, which images of the database show the place of each query.
+    """
+    asked = positive.any(axis=1)
+    order = np.argsort(-(queries[asked] @ database.T), axis=1, kind="stable")[:, : max(AT)]
+    hits = np.cumsum(np.take_along_axis(positive[asked], order, axis=1), axis=1)
+    counts = positive[asked].sum(axis=1)
+    if not len(hits):
+        return RankingScores(0, dict.fromkeys(AT, float("nan")), dict.fromkeys(AT, float("nan")))
+    last = {k: min(k, hits.shape[1]) - 1 for k in AT}
+    return RankingScores(
+        len(hits),
+        {k: float((hits[:, last[k]] / np.minimum(k, counts)).mean()) for k in AT},
+        {k: float((hits[:, last[k]] > 0).mean()) for k in AT},
+    )

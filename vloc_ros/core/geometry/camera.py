@@ -1,0 +1,218 @@
+"""Camera models: where a 3D point appears in the image, and along which ray a pixel looks.
+
+Models carry COLMAP's names and parameter order, which PoseLib and pycolmap read directly. The pixel convention is
+COLMAP's: the centre of the top-left pixel is (0.5, 0.5). ROS puts it at (0, 0); `from_ros` shifts the principal point
+by half a pixel, once, at the border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Array
+
+PARAMETER_NAMES: dict[str, tuple[str, ...]] = {
+    "SIMPLE_PINHOLE": ("f", "cx", "cy"),
+    "PINHOLE": ("fx", "fy", "cx", "cy"),
+    "SIMPLE_RADIAL": ("f", "cx", "cy", "k1"),
+    "RADIAL": ("f", "cx", "cy", "k1", "k2"),
+    "OPENCV": ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2"),
+    "FULL_OPENCV": ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
+    "OPENCV_FISHEYE": ("fx", "fy", "cx", "cy", "k1", "k2", "k3", "k4"),
+}
+_MIN_DEPTH = 1e-6
+_HALF_PIXEL = 0.5
+_POLISH_STEPS = 4
+_STEP = 1e-5
+_SINGULAR_PX2 = 1.0
+_UNREACHABLE_PX = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """An intrinsic camera calibration.
+
+    Attributes:
+        model: a COLMAP model name, one of `PARAMETER_NAMES`.
+        width, height: image size in pixels.
+        parameters: the model's parameters in COLMAP's order; the principal point in COLMAP's pixel convention.
+
+    Raises:
+        InputError: unknown model, wrong number of parameters, a value that is not finite, a focal length or size
+            that is not positive.
+    """
+
+    model: str
+    width: int
+    height: int
+    parameters: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.model not in PARAMETER_NAMES:
+            raise InputError(f"unknown camera model {self.model!r}, expected one of {', '.join(PARAMETER_NAMES)}")
+        parameters = tuple(float(p) for p in self.parameters)
+        names = PARAMETER_NAMES[self.model]
+        if len(parameters) != len(names):
+            raise InputError(f"camera model {self.model} needs {' '.join(names)}, found {len(parameters)} numbers")
+        if not np.isfinite(parameters).all():
+            raise InputError("a camera parameter is not finite; calibrate the camera again")
+        if self.width <= 0 or self.height <= 0:
+            raise InputError(f"a camera has image size {self.width}x{self.height}, expected a positive one")
+        if any(p <= 0 for p, name in zip(parameters, names, strict=True) if name.startswith("f")):
+            raise InputError(f"a camera has focal length {parameters[0]:g} px, expected a positive one: uncalibrated?")
+        object.__setattr__(self, "parameters", parameters)
+
+    @staticmethod
+    def from_ros(model: str, width: int, height: int, k: Sequence[float], d: Sequence[float]) -> Camera:
+        """From the fields of a sensor_msgs/CameraInfo: distortion model, size, K (9 numbers, row-major) and D.
+
+        An empty `model` with an empty `d` is an undistorted camera, as drivers publish it.
+        """
+        if len(k) != 9:
+            raise InputError(f"a camera matrix K has {len(k)} numbers, expected 9")
+        intrinsics = (float(k[0]), float(k[4]), float(k[2]) + _HALF_PIXEL, float(k[5]) + _HALF_PIXEL)
+        coefficients = [float(c) for c in d]
+        if not any(coefficients):
+            if model not in ("", "plumb_bob", "rational_polynomial", "equidistant"):
+                raise InputError(_unknown_distortion(model))
+            if model != "equidistant":
+                return Camera("PINHOLE", width, height, intrinsics)
+        if model == "equidistant" and len(coefficients) == 4:
+            return Camera("OPENCV_FISHEYE", width, height, (*intrinsics, *coefficients))
+        if model == "plumb_bob" and len(coefficients) in (4, 5):
+            k1, k2, p1, p2, k3 = (*coefficients, 0.0)[:5]
+            if k3 == 0.0:
+                return Camera("OPENCV", width, height, (*intrinsics, k1, k2, p1, p2))
+            return Camera("FULL_OPENCV", width, height, (*intrinsics, k1, k2, p1, p2, k3, 0.0, 0.0, 0.0))
+        if model == "rational_polynomial" and len(coefficients) >= 8 and not any(coefficients[8:]):
+            return Camera("FULL_OPENCV", width, height, (*intrinsics, *coefficients[:8]))
+        if model in ("plumb_bob", "rational_polynomial", "equidistant"):
+            raise InputError(
+                f"distortion model {model} does not have {len(coefficients)} coefficients; calibrate the camera again"
+            )
+        raise InputError(_unknown_distortion(model))
+
+    def to_ros(self) -> tuple[str, list[float], list[float]]:
+        """(distortion model, K of 9 numbers, D) as sensor_msgs/CameraInfo has them; the inverse of `from_ros`."""
+        fx, fy, cx, cy = self.intrinsics
+        k = [fx, 0.0, cx - _HALF_PIXEL, 0.0, fy, cy - _HALF_PIXEL, 0.0, 0.0, 1.0]
+        if self.model == "OPENCV_FISHEYE":
+            return "equidistant", k, list(self.distortion)
+        d = list(self.distortion)
+        if any(d[5:]):
+            return "rational_polynomial", k, d
+        return "plumb_bob", k, d[:5]
+
+    @property
+    def intrinsics(self) -> tuple[float, float, float, float]:
+        """fx, fy, cx, cy in pixels."""
+        p = self.parameters
+        if PARAMETER_NAMES[self.model][0] == "f":
+            return p[0], p[0], p[1], p[2]
+        return p[0], p[1], p[2], p[3]
+
+    @property
+    def matrix(self) -> Array:
+        """(3, 3) camera matrix."""
+        fx, fy, cx, cy = self.intrinsics
+        return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+    @property
+    def distortion(self) -> tuple[float, ...]:
+        """OpenCV's coefficients: k1 k2 p1 p2 k3 k4 k5 k6, or the four of the fisheye model."""
+        names = PARAMETER_NAMES[self.model]
+        values = dict(zip(names, self.parameters, strict=True))
+        wanted = ("k1", "k2", "k3", "k4") if self.is_fisheye else ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+        return tuple(values.get(name, 0.0) for name in wanted)
+
+    @property
+    def is_fisheye(self) -> bool:
+        """True for the equidistant model."""
+        return self.model == "OPENCV_FISHEYE"
+
+    def scaled(self, width: int, height: int) -> Camera:
+        """The same camera for an image resized to `width` x `height`."""
+        sx, sy = width / self.width, height / self.height
+        factors = {"fx": sx, "fy": sy, "cx": sx, "cy": sy, "f": (sx + sy) / 2}
+        names = PARAMETER_NAMES[self.model]
+        parameters = (p * factors.get(name, 1.0) for p, name in zip(self.parameters, names, strict=True))
+        return Camera(self.model, width, height, tuple(parameters))
+
+    def project(self, points: npt.ArrayLike) -> Array:
+        """Project (N, 3) points of the camera's optical frame (z forward) to (N, 2) pixels; NaN behind the camera."""
+        points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+        pixels = np.full((len(points), 2), np.nan)
+        front = points[:, 2] > _MIN_DEPTH
+        if len(points) and front.all():
+            return self._project_front(points)
+        if front.any():
+            pixels[front] = self._project_front(points[front])
+        return pixels
+
+    def _project_front(self, points: Array) -> Array:
+        if self.is_fisheye:
+            zero, distortion = np.zeros(3), np.array(self.distortion)
+            pixels = cv2.fisheye.projectPoints(points[:, None], zero, zero, self.matrix, distortion)[0]
+            return np.asarray(pixels).reshape(-1, 2)
+        fx, fy, cx, cy = self.intrinsics
+        x, y = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
+        if any(self.distortion):
+            x, y = self._distorted(x, y)
+        return np.column_stack([fx * x + cx, fy * y + cy])
+
+    def _distorted(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Brown's model with a rational factor, as OpenCV has it, whose own function takes five times as long: it
+        makes derivatives, too."""
+        k1, k2, p1, p2, k3, k4, k5, k6 = self.distortion
+        r2 = x * x + y * y
+        radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+        xy = 2 * x * y
+        return x * radial + p1 * xy + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + p2 * xy
+
+    def unproject(self, pixels: npt.ArrayLike) -> Array:
+        """(N, 2) pixels to (N, 3) rays of the optical frame with z = 1; NaN where no such ray exists."""
+        pixels = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+        if not len(pixels):
+            return np.zeros((0, 3))
+        fx, fy, cx, cy = self.intrinsics
+        xy = (pixels - (cx, cy)) / (fx, fy)
+        if self.is_fisheye:
+            xy = cv2.fisheye.undistortPoints(pixels[:, None], self.matrix, np.array(self.distortion)).reshape(-1, 2)
+        elif any(self.distortion):
+            xy = cv2.undistortPoints(pixels[:, None], self.matrix, np.array(self.distortion)).reshape(-1, 2)
+        rays = np.column_stack([xy, np.ones(len(pixels))])
+        if self.is_fisheye or any(self.distortion):
+            self._polish(rays, pixels)
+        return rays
+
+    def _polish(self, rays: Array, pixels: Array) -> None:
+        """Newton steps in place on rays with z = 1: OpenCV's own inversion stops early, differently by version."""
+        step_x, step_y = np.array([_STEP, 0.0, 0.0]), np.array([0.0, _STEP, 0.0])
+        for _ in range(_POLISH_STEPS):
+            residual = pixels - self._project_front(rays)
+            dx = (self._project_front(rays + step_x) - self._project_front(rays - step_x)) / (2 * _STEP)
+            dy = (self._project_front(rays + step_y) - self._project_front(rays - step_y)) / (2 * _STEP)
+            determinant = dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0]
+            invertible = np.abs(determinant) > _SINGULAR_PX2
+            determinant = np.where(invertible, determinant, np.inf)
+            rays[:, 0] += (residual[:, 0] * dy[:, 1] - residual[:, 1] * dy[:, 0]) / determinant
+            rays[:, 1] += (residual[:, 1] * dx[:, 0] - residual[:, 0] * dx[:, 1]) / determinant
+        rays[np.abs(self._project_front(rays) - pixels).max(axis=1) > _UNREACHABLE_PX] = np.nan
+
+    def contains(self, pixels: Array) -> npt.NDArray[np.bool_]:
+        """(N,) whether (N, 2) pixels lie inside the image; NaN does not."""
+        inside = (pixels >= 0) & (pixels <= (self.width, self.height))
+        return np.asarray(inside.all(axis=1))
+
+
+def _unknown_distortion(model: str) -> str:
+    return (
+        f"unknown distortion model {model!r}, expected plumb_bob, rational_polynomial or equidistant; "
+        "calibrate with one of these"
+    )

@@ -1,0 +1,155 @@
+"""How sure a pose is: the inliers' own information, calibrated on parts of the trajectory that a map left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose, skew
+from vloc_ros.core.map.landmark_map import CovarianceCalibration
+from vloc_ros.core.query import Query
+
+_STEP_M = 1e-4
+_MIN_RESIDUAL_VARIANCE_PX2 = 0.05
+_RAYLEIGH_MEDIAN = 1.1774  # of the length of a vector of two unit Gaussians
+_COORDINATE_ROUNDS = 8
+# errors have heavier tails than the Gaussian that is fitted to them
+_TAILS = 1.05
+_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
+_STUDENT_DEGREES = 8.0
+# squared Mahalanobis distance; of honest errors with six degrees of freedom one in a hundred thousand is larger
+_WRONG_FIX = 34.0
+
+
+def pose_covariance(query: Query, map_from_rig: Pose, points: Array, views: Array, residuals_px: Array) -> Array:
+    """Covariance that the inliers' Jacobian implies, before calibration.
+
+    Args:
+        query: the images' cameras.
+        map_from_rig: the refined pose.
+        points: (M, 3) inlier map points, metres.
+        views: (M,) index of the view that saw each.
+        residuals_px: (M, 2) reprojection residuals.
+
+    Returns:
+        (6, 6) covariance of the rig origin's position and of a left rotation about the map's axes, order
+        x y z rx ry rz. Infinite on the diagonal where the inliers do not determine the pose.
+    """
+    information = np.zeros((6, 6))
+    for index, view in enumerate(query.views):
+        mine = views == index
+        if mine.any():
+            jacobian = _jacobian(view.camera, view.rig_from_camera, map_from_rig, points[mine])
+            information += np.einsum("nij,nik->jk", jacobian, jacobian)
+    # robust, since some inliers are wrong matches that happen to lie near: the mean square would measure the threshold
+    spread_px = float(np.median(np.linalg.norm(residuals_px, axis=1))) / _RAYLEIGH_MEDIAN
+    variance = max(spread_px**2, _MIN_RESIDUAL_VARIANCE_PX2)
+    if not np.isfinite(information).all() or np.linalg.cond(information) > 1.0 / np.finfo(np.float64).eps:
+        return np.diag(np.full(6, np.inf))
+    return np.asarray(variance * np.linalg.inv(information))
+
+
+def _jacobian(camera: Camera, rig_from_camera: Pose, map_from_rig: Pose, points: Array) -> Array:
+    """(M, 2, 6) derivative of the pixels by the rig's position and by its left rotation in the map."""
+    from_origin = points - map_from_rig.translation
+    camera_from_map = (map_from_rig @ rig_from_camera).inverse()
+    in_camera = camera_from_map.apply(points)
+    by_point = np.empty((len(points), 2, 3))
+    for axis in range(3):
+        step = np.eye(3)[axis] * _STEP_M
+        ahead, behind = camera.project(in_camera + step), camera.project(in_camera - step)
+        by_point[:, :, axis] = (ahead - behind) / (2 * _STEP_M)
+    by_point = by_point @ camera_from_map.rotation
+    # x' = R(θ)ᵀ (X - t - δt): moving the rig moves the point the other way, turning it turns the point back
+    return np.concatenate([-by_point, by_point @ skew(from_origin)], axis=2)
+
+
+def calibrate_covariance(covariance: Array, calibration: CovarianceCalibration) -> Array:
+    """(6, 6) covariance widened to what left-out parts of the trajectory showed."""
+    return np.asarray(calibration.scale**2 * covariance + np.diag(calibration.floor))
+
+
+def carry_covariance(covariance: Array, map_from_rig: Pose, rig_from_body: Pose) -> Array:
+    """The covariance of the rig's pose as one of a body fixed to the rig: rotation errors move it by its lever arm."""
+    lever = map_from_rig.rotation @ rig_from_body.translation
+    carry = np.eye(6)
+    carry[:3, 3:] = -skew(lever)
+    return np.asarray(carry @ covariance @ carry.T)
+
+
+def squared_mahalanobis_distances(errors: Array, covariances: Array) -> Array:
+    """(N,) squared Mahalanobis distances of (N, 6) errors under (N, 6, 6) covariances; 6 on average when honest."""
+    return np.asarray(np.einsum("ni,ni->n", errors, np.linalg.solve(covariances, errors[..., None])[..., 0]))
+
+
+def fit_calibration(errors: Array, covariances: Array) -> CovarianceCalibration:
+    """Scale and floor that make left-out errors most likely.
+
+    A heavy-tailed likelihood (Student's t) first finds the wrong fixes among the left-out queries, which must not
+    widen the covariance of the right ones; a Gaussian one then fits the rest.
+
+    Args:
+        errors: (N, 6) `Pose.error_to` of accepted left-out queries.
+        covariances: (N, 6, 6) their uncalibrated covariances.
+
+    Returns:
+        The calibration; one floor for position and one for rotation, alike on all axes.
+    """
+    if len(errors) == 0:
+        return CovarianceCalibration()
+    tolerant = _most_likely(errors, covariances, _student_cost)
+    widened = np.stack([calibrate_covariance(covariance, tolerant) for covariance in covariances])
+    right = squared_mahalanobis_distances(errors, widened) < _WRONG_FIX
+    fitted = _most_likely(errors[right], covariances[right], _gaussian_cost)
+    return replace(fitted, scale=_TAILS * fitted.scale)
+
+
+def _student_cost(squared: Array) -> Array:
+    # the scale matrix of a t-distribution is its covariance times (n - 2) / n, n its degrees of freedom
+    return np.asarray((_STUDENT_DEGREES + 6) * np.log1p(squared / (_STUDENT_DEGREES - 2)))
+
+
+def _gaussian_cost(squared: Array) -> Array:
+    return squared
+
+
+def _most_likely(errors: Array, covariances: Array, cost: Callable[[Array], Array]) -> CovarianceCalibration:
+    """Coordinate descent over the logarithms of the scale and the two floors."""
+    logs = np.array([0.0, np.log(1e-3), np.log(1e-3)])
+    lows, highs = np.log([0.3, 1e-5, 1e-5]), np.log([20.0, 10.0, 1.0])
+    for _ in range(_COORDINATE_ROUNDS):
+        for index in range(len(logs)):
+
+            def along(value: float, index: int = index) -> float:
+                moved = np.where(np.arange(len(logs)) == index, value, logs)
+                widened = _widened(moved, covariances)
+                log_determinants = np.linalg.slogdet(widened)[1]
+                return float((log_determinants + cost(squared_mahalanobis_distances(errors, widened))).sum())
+
+            logs[index] = _minimise(along, lows[index], highs[index])
+    scale, position, rotation = np.exp(logs)
+    return CovarianceCalibration(float(scale), _floor(position, rotation), len(errors))
+
+
+def _widened(logs: Array, covariances: Array) -> Array:
+    scale, position, rotation = np.exp(logs)
+    return np.asarray(scale**2 * covariances + np.diag(_floor(position, rotation)))
+
+
+def _floor(position_m: float, rotation_rad: float) -> Array:
+    return np.repeat(np.array([position_m, rotation_rad]) ** 2, 3)
+
+
+def _minimise(function: Callable[[float], float], low: float, high: float) -> float:
+    """Golden-section search for the minimum of a function of one variable."""
+    a, b = low, high
+    for _ in range(24):
+        span = _GOLDEN * (b - a)
+        if function(b - span) < function(a + span):
+            b = a + span
+        else:
+            a = b - span
+    return (a + b) / 2

@@ -1,0 +1,220 @@
+"""Similarity transforms between frames, fitted to points or to poses that both frames know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, islice
+
+import numpy as np
+import numpy.typing as npt
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Array, Pose
+
+_SAMPLE = 3
+_MAX_SAMPLES = 500
+_REFITS = 10
+_NORMAL_STD_FROM_MEDIAN = 1.4826
+_OUTLIER_STDS = 2.5
+_ROUNDING = 1e-9
+_LINE_TOLERANCE = 1e-6
+_MAX_TWIST_STD = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Similarity:
+    """`target = scale · rotation · source + translation`.
+
+    Attributes:
+        scale: positive.
+        rotation: (3, 3) float64.
+        translation: (3,) float64, in units of the target.
+
+    Raises:
+        InputError: the scale is not positive and finite, or rotation and translation are no pose.
+    """
+
+    scale: float
+    rotation: Array
+    translation: Array
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise InputError(f"an alignment has scale {self.scale:g}, expected a positive one")
+        checked = Pose(self.rotation, self.translation)
+        object.__setattr__(self, "rotation", checked.rotation)
+        object.__setattr__(self, "translation", checked.translation)
+
+    @staticmethod
+    def fit(
+        source: npt.ArrayLike, target: npt.ArrayLike, *, with_scale: bool, max_residual: float | None = None
+    ) -> Similarity:
+        """The least-squares similarity (Umeyama 1991) of the pairs that agree; the others are left out.
+
+        Which agree is found by least median of squares over triples (Rousseeuw 1984), always the same ones for the
+        same input, so just under half of the pairs may be wrong.
+
+        Args:
+            source: (N, 3) points and
+            target: (N, 3) the same points in the target frame.
+            with_scale: False keeps the scale at 1.
+            max_residual: pairs further apart than this are wrong; None takes 2.5 robust standard deviations.
+
+        Raises:
+            InputError: fewer than three pairs, values that are not finite, or points on a line.
+        """
+        source, target = _checked_pairs(source, target)
+        best = _least_median(source, target, with_scale=with_scale)
+        limit = _limit(best.residuals(source, target), target) if max_residual is None else max_residual
+        kept = best.residuals(source, target) <= limit
+        for _ in range(_REFITS):
+            if kept.sum() < _SAMPLE:
+                raise InputError(
+                    f"{int(kept.sum())} of {len(source)} pairs agree within {limit:g}, expected at least {_SAMPLE}; "
+                    "check which point belongs to which"
+                )
+            best = _least_squares(source[kept], target[kept], with_scale=with_scale)
+            previous, kept = kept, best.residuals(source, target) <= limit
+            if (kept == previous).all():
+                break
+        _check_twist(source[previous], best.residuals(source[previous], target[previous]) / best.scale)
+        return best
+
+    @staticmethod
+    def fit_poses(
+        source_from_bodies: Sequence[Pose], target_from_bodies: Sequence[Pose], *, with_scale: bool
+    ) -> Similarity:
+        """The similarity that carries poses to the same bodies' poses in the target frame.
+
+        The rotation is the chordal mean (Hartley et al. 2013) of the orientations' differences, scale and translation
+        are least squares of the positions, so a straight line will do, and without scale a single pose. Poses whose
+        position does not agree are left out, as in `fit`.
+
+        Raises:
+            InputError: the counts differ, there is no pose, or all are at one place and the scale is asked for.
+        """
+        if not source_from_bodies or len(source_from_bodies) != len(target_from_bodies):
+            raise InputError(
+                f"found {len(source_from_bodies)} poses and {len(target_from_bodies)} in the target frame, expected as "
+                "many, at least one"
+            )
+        pairs = list(zip(source_from_bodies, target_from_bodies, strict=True))
+        turns = np.stack([target.rotation @ source.rotation.T for source, target in pairs])
+        positions = np.stack([[source.translation, target.translation] for source, target in pairs], axis=1)
+        kept = np.ones(len(pairs), dtype=bool)
+        for _ in range(_REFITS):
+            best = _from_turns(turns[kept], *positions[:, kept], with_scale=with_scale)
+            residuals = best.residuals(*positions)
+            previous, kept = kept, residuals <= _limit(residuals, positions[1])
+            if (kept == previous).all():
+                break
+        return best
+
+    def apply(self, points: npt.ArrayLike) -> Array:
+        """Map (..., 3) points of the source frame into the target frame."""
+        return np.asarray(self.scale * np.asarray(points, np.float64) @ self.rotation.T + self.translation)
+
+    def apply_to_pose(self, source_from_body: Pose) -> Pose:
+        """target_from_body of a body whose pose in the source frame is known."""
+        rotation = Pose(self.rotation, np.zeros(3)) @ Pose(source_from_body.rotation, np.zeros(3))
+        return Pose(rotation.rotation, self.apply(source_from_body.translation))
+
+    def residuals(self, source: Array, target: Array) -> Array:
+        """(N,) distances between the mapped source points and the target points."""
+        return np.asarray(np.linalg.norm(self.apply(source) - target, axis=-1))
+
+
+def _checked_pairs(source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Array, Array]:
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    if source.ndim != 2 or source.shape[1:] != (3,) or source.shape != target.shape:
+        raise InputError(f"point pairs have shapes {source.shape} and {target.shape}, expected (N, 3) twice")
+    if len(source) < _SAMPLE:
+        raise InputError(
+            f"found {len(source)} point pairs, expected at least {_SAMPLE} that are not on a line; add some"
+        )
+    if not (np.isfinite(source).all() and np.isfinite(target).all()):
+        raise InputError("a point pair holds a value that is not finite; leave it out")
+    if _on_a_line(source) or _on_a_line(target):
+        raise InputError(
+            f"the {len(source)} point pairs lie on a line, expected points around it too: any turn about the line fits"
+        )
+    return source, target
+
+
+def _on_a_line(points: Array) -> bool:
+    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    return bool(spread[1] <= _LINE_TOLERANCE * max(spread[0], np.finfo(float).tiny))
+
+
+def _check_twist(source: Array, residuals: Array) -> None:
+    """Refuse pairs whose errors, seen from the line nearest to them, decide the turn about it."""
+    spread = np.linalg.svd(source - source.mean(axis=0), compute_uv=False)[1]
+    rms = float(np.sqrt((residuals**2).mean()))
+    if rms > _MAX_TWIST_STD * spread:
+        raise InputError(
+            f"{len(source)} point pairs agree to {rms:.2g} only, which leaves the turn open: they lie nearly on a "
+            "line, or do not belong together; add pairs beside it, or check their order"
+        )
+
+
+def _least_median(source: Array, target: Array, *, with_scale: bool) -> Similarity:
+    """The fit to a triple whose median residual over all pairs is least."""
+    rank = min(len(source) // 2 + (_SAMPLE + 1) // 2, len(source)) - 1
+    best, best_residual = _least_squares(source, target, with_scale=with_scale), np.inf
+    for triple in _triples(len(source)):
+        if _on_a_line(source[triple]) or _on_a_line(target[triple]):
+            continue
+        candidate = _least_squares(source[triple], target[triple], with_scale=with_scale)
+        residual = np.partition(candidate.residuals(source, target), rank)[rank]
+        if residual < best_residual:
+            best, best_residual = candidate, residual
+    return best
+
+
+def _triples(count: int) -> Array:
+    """(M, 3) index triples: all of them when they are few, otherwise the same random ones every time."""
+    every = np.array(list(islice(combinations(range(count), _SAMPLE), _MAX_SAMPLES + 1)))
+    if len(every) <= _MAX_SAMPLES:
+        return every
+    rng = np.random.default_rng(0)
+    return np.stack([rng.choice(count, _SAMPLE, replace=False) for _ in range(_MAX_SAMPLES)])
+
+
+def _limit(residuals: Array, target: Array) -> float:
+    """Residual up to which a pair agrees, with Rousseeuw's correction for small samples."""
+    correction = 1.0 + 5.0 / max(len(residuals) - _SAMPLE, 1)
+    robust_std = _NORMAL_STD_FROM_MEDIAN * correction * float(np.median(residuals))
+    return _OUTLIER_STDS * robust_std + _ROUNDING * float(np.abs(target).max())
+
+
+def _least_squares(source: Array, target: Array, *, with_scale: bool) -> Similarity:
+    """Umeyama 1991, equations 40 to 43."""
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    source_centred, target_centred = source - source_mean, target - target_mean
+    left, singular, right = np.linalg.svd(target_centred.T @ source_centred)
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
+    rotation = (left * signs) @ right
+    scale = float(singular @ signs / (source_centred**2).sum()) if with_scale else 1.0
+    return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
+
+
+def _from_turns(turns: Array, source: Array, target: Array, *, with_scale: bool) -> Similarity:
+    """Mean of (N, 3, 3) rotations, then least squares of the positions under it."""
+    left, _, right = np.linalg.svd(turns.mean(axis=0))
+    rotation = (left * [1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))]) @ right
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    source_turned = (source - source_mean) @ rotation.T
+    scale, spread = 1.0, float((source_turned**2).sum())
+    if with_scale:
+        if spread <= _LINE_TOLERANCE**2 * max(float((source**2).sum()), np.finfo(float).tiny):
+            raise InputError(
+                f"all {len(source)} poses are at one place, which tells no scale; give poses further apart"
+            )
+        scale = float((source_turned * (target - target_mean)).sum()) / spread
+        if scale <= 0:
+            raise InputError(
+                f"positions and orientations contradict each other (scale {scale:.2g}, expected a positive one); "
+                "check that both are poses of the same optical frames"
+            )
+    return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)

@@ -1,0 +1,114 @@
+"""Which keyframes stand for a map, and what each of them sees of its landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.integer_arrays import expand_ranges, sorted_unique
+from vloc_ros.core.map.landmark_map import LandmarkMap
+
+_COVERED = 0.9
+_LEAST_GAIN = 0.01
+_MOST_PER_LANDMARK = 10
+
+
+def select_reference_keyframes(landmark_map: LandmarkMap) -> Array:
+    """(R,) int64 ascending keyframes that together see nearly all points: PRAM's virtual reference frames.
+
+    Greedy set cover (Xue et al. 2024): of each coarse landmark the keyframe that sees most points that none of those
+    taken sees, until 90 % are seen, one more adds less than 1 %, or ten are taken.
+    """
+    keyframes = landmark_map.keyframes
+    keyframe = np.repeat(np.arange(len(keyframes)), np.diff(keyframes.point_offsets))
+    point = keyframes.point_indices
+    coarse = landmark_map.landmarks.parents[landmark_map.landmark_ids[point]]
+    order = np.argsort(coarse, kind="stable")
+    ends = np.searchsorted(coarse[order], np.arange(landmark_map.landmarks.coarse_count + 1))
+    covers = [_cover(keyframe[order[a:b]], point[order[a:b]]) for a, b in pairwise(ends)]
+    return sorted_unique(np.concatenate([np.zeros(0, np.int64), *covers]))
+
+
+def _cover(keyframe: Array, point: Array) -> Array:
+    """Keyframes that cover the points, of (O,) observations of one landmark."""
+    count = len(sorted_unique(point))
+    left, taken = np.ones(len(point), bool), list[int]()
+    while left.any() and len(taken) < _MOST_PER_LANDMARK:
+        gains = np.bincount(keyframe[left])
+        best = int(gains.argmax())
+        if taken and gains[best] < _LEAST_GAIN * count:
+            break
+        taken.append(best)
+        left &= ~np.isin(point, point[keyframe == best])
+        if len(sorted_unique(point[left])) <= (1.0 - _COVERED) * count:
+            break
+    return np.array(taken, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class LandmarkCovisibility:
+    """Of each reference keyframe the landmarks that it sees, as a place descriptor; and the places around them.
+
+    An image is described by how much of each landmark it shows, and compared by the Bhattacharyya coefficient. Only
+    the landmarks that an image shows are looked at: the time does not grow with the map.
+    """
+
+    landmark_map: LandmarkMap
+
+    @cached_property
+    def references(self) -> Array:
+        """(R,) keyframes."""
+        return select_reference_keyframes(self.landmark_map)
+
+    @cached_property
+    def _rows(self) -> tuple[Array, Array, Array]:
+        """(R + 1,) offsets into the landmarks that each reference sees, and the share of its points in each."""
+        offsets, landmarks, shares = [0], [], []
+        for k in self.references:
+            seen, counts = np.unique(self.landmark_map.landmark_ids[self.landmark_map.keyframes.visible(int(k))],
+                                     return_counts=True)  # fmt: skip
+            landmarks.append(seen)
+            shares.append(counts / max(counts.sum(), 1))
+            offsets.append(offsets[-1] + len(seen))
+        return np.array(offsets), np.concatenate(landmarks), np.concatenate(shares)
+
+    @cached_property
+    def _by_landmark(self) -> tuple[Array, Array, Array]:
+        """(L + 1,) offsets into the references that see each landmark, and the root of its share in them."""
+        offsets, landmarks, shares = self._rows
+        row = np.repeat(np.arange(len(self.references)), np.diff(offsets))
+        order = np.argsort(landmarks, kind="stable")
+        counts = np.bincount(landmarks, minlength=len(self.landmark_map.landmarks))
+        return np.concatenate([[0], np.cumsum(counts)]), row[order], np.sqrt(shares[order])
+
+    @cached_property
+    def _by_coarse(self) -> tuple[Array, Array]:
+        """(C + 1,) offsets into the points of each coarse landmark."""
+        coarse = self.landmark_map.landmarks.parents[self.landmark_map.landmark_ids]
+        counts = np.bincount(coarse, minlength=self.landmark_map.landmarks.coarse_count)
+        return np.concatenate([[0], np.cumsum(counts)]), np.argsort(coarse, kind="stable")
+
+    def likeness(self, landmarks: Array, evidence: Array) -> Array:
+        """(R,) how alike each reference is to an image that shows (S,) landmarks with this evidence, 0 to 1."""
+        offsets, references, roots = self._by_landmark
+        counts = offsets[landmarks + 1] - offsets[landmarks]
+        chosen = expand_ranges(offsets[landmarks], counts)
+        of_image = np.repeat(np.sqrt(evidence / max(float(evidence.sum()), 1e-9)), counts)
+        return np.bincount(references[chosen], weights=roots[chosen] * of_image, minlength=len(self.references))
+
+    def coarse_seen(self, reference: int, *, least_share: float) -> Array:
+        """Coarse landmarks that hold this part of what a reference sees, or more; that which holds most in any case."""
+        offsets, landmarks, shares = self._rows
+        mine = slice(offsets[reference], offsets[reference + 1])
+        parents = self.landmark_map.landmarks.parents[landmarks[mine]]
+        held = np.bincount(parents, weights=shares[mine])
+        return np.flatnonzero(held >= min(least_share, held.max()))  # always one
+
+    def points_of(self, coarse: Array) -> Array:
+        """Ascending points of coarse landmarks."""
+        offsets, points = self._by_coarse
+        return np.sort(np.concatenate([points[offsets[c] : offsets[c + 1]] for c in coarse]))

@@ -1,0 +1,67 @@
+"""A visual vocabulary and VLAD, the global descriptor of an image over it.
+
+VLAD: Jégou et al. 2010; intra-normalisation: Arandjelovic and Zisserman 2013.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.core.geometry.pose import Array
+
+_ITERATIONS = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vocabulary:
+    """Visual words.
+
+    Attributes:
+        words: (C, d) float32 cluster centres in the space of `DescriptorCodec.project`.
+    """
+
+    words: Array
+
+    @staticmethod
+    def fit(descriptors: Array, clusters: int, seed: int = 0) -> Vocabulary:
+        """Learn the words by k-means from (N, d) float32 descriptors; at most N words."""
+        clusters = min(clusters, len(descriptors))
+        kmeans = faiss.Kmeans(
+            descriptors.shape[1], clusters, niter=_ITERATIONS, seed=seed, min_points_per_centroid=1, verbose=False
+        )
+        kmeans.train(np.ascontiguousarray(descriptors, dtype=np.float32))
+        return Vocabulary(np.asarray(kmeans.centroids, dtype=np.float32))
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, Array]) -> Vocabulary:
+        """The inverse of `arrays`."""
+        if "words" not in arrays:
+            raise MapError(f"a VLAD index holds {sorted(arrays)}, expected words; build the map again")
+        return Vocabulary(np.asarray(arrays["words"], dtype=np.float32))
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """What a place index must store to encode queries."""
+        return {"words": self.words}
+
+    @property
+    def hash(self) -> str:
+        """Names this encoder."""
+        return hashlib.sha256(b"vlad" + np.ascontiguousarray(self.words).tobytes()).hexdigest()[:16]
+
+    def encode(self, descriptors: Array) -> Array:
+        """(N, d) projected descriptors of one image to its (C * d,) float32 L2-normalised VLAD."""
+        residual_sums = np.zeros_like(self.words)
+        if len(descriptors):
+            distances = (self.words**2).sum(axis=1) - 2.0 * descriptors @ self.words.T
+            nearest = distances.argmin(axis=1)
+            np.add.at(residual_sums, nearest, descriptors - self.words[nearest])
+        norms = np.linalg.norm(residual_sums, axis=1, keepdims=True)
+        vlad = (residual_sums / np.maximum(norms, 1e-12)).reshape(-1)
+        return np.asarray(vlad / max(float(np.linalg.norm(vlad)), 1e-12), dtype=np.float32)

@@ -1,0 +1,49 @@
+"""From the camera's pose to the robot's: what is published for one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vloc_ros.core.geometry.covariance import carry_covariance
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.result import LocalizationResult
+
+_OUT_OF_PLANE = [2, 3, 4]
+# (1 mm)² and (1 mrad)²: certain, and yet a covariance that filters can invert
+_OUT_OF_PLANE_VARIANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fix:
+    """Where the robot was when an image was taken.
+
+    Attributes:
+        map_from_base: its pose.
+        covariance: (6, 6) of it, order x y z rx ry rz about the map's axes (metres², metres·radians, radians²).
+        frame_id: of the scene that it is in; two scenes have no metric relation.
+    """
+
+    map_from_base: Pose
+    covariance: Array
+    frame_id: str = ""
+
+
+def fix_from_result(result: LocalizationResult, *, camera_from_base: Pose, two_d: bool) -> Fix:
+    """Carry an accepted pose and its covariance to the base; with `two_d` onto the plane z = 0, upright."""
+    assert result.map_from_rig is not None
+    assert result.covariance is not None
+    map_from_base = result.map_from_rig @ camera_from_base
+    carried = carry_covariance(result.covariance, result.map_from_rig, camera_from_base)
+    if not two_d:
+        return Fix(map_from_base, carried, result.frame_id)
+    carried[_OUT_OF_PLANE, :] = carried[:, _OUT_OF_PLANE] = 0.0
+    carried[_OUT_OF_PLANE, _OUT_OF_PLANE] = _OUT_OF_PLANE_VARIANCE
+    return Fix(_in_plane(map_from_base), carried, result.frame_id)
+
+
+def _in_plane(pose: Pose) -> Pose:
+    x, y, _ = pose.translation
+    heading = np.arctan2(pose.rotation[1, 0], pose.rotation[0, 0])
+    return Pose.from_rotation_vector([0.0, 0.0, heading], [x, y, 0.0])

@@ -1,0 +1,199 @@
+"""A bag as images to build a map from: keyframes chosen by motion, their poses from odometry or TF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from vloc_ros.bags.messages import ODOMETRY, image_of, stamp_ns_of
+from vloc_ros.bags.reading import Bag, BagMessage
+from vloc_ros.bags.transforms import TransformTree
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.sources import PosedImage, Progress, silent
+from vloc_ros.datasets.bag_topics import camera_info_topic_of, image_topic_of, odometry_topics_of
+from vloc_ros.mapping.indexing.keyframe_images import check_all_there
+
+_ODOM, _BASE = "odom", "base_link"
+_MIN_KEYFRAMES = 3
+
+CameraPath = Callable[[int], Pose | None]
+
+
+def images_from_bag(
+    path: Path,
+    *,
+    image_topic: str | None = None,
+    camera_info_topic: str | None = None,
+    rectified: bool = False,
+    odom_topic: str | None = None,
+    pose_topic: str | None = None,
+    base_frame: str = _BASE,
+    min_translation_m: float = 0.15,
+    min_rotation_rad: float = 0.15,
+    progress: Progress = silent,
+) -> tuple[PosedImage, ...]:
+    """The images between which the camera moved or turned enough, as they were recorded: decoded on demand.
+
+    Their messages are held in memory, the other images of the bag are not.
+
+    Args:
+        path: a bag folder or an MCAP file.
+        image_topic, camera_info_topic: None takes the only one, and the one beside the images.
+        rectified: whether P of the camera_info is the images' calibration.
+        odom_topic: nav_msgs/Odometry; None takes TF's odom frame, or else the bag's only odometry.
+        pose_topic, base_frame: poses in the map, used in place of odometry; whose, where the messages do not say it.
+        min_translation_m, min_rotation_rad: motion of the camera from one keyframe to the next.
+        progress: shows how far the bag is read.
+
+    Raises:
+        InputError: a topic or the camera's place on the robot is not known, or fewer than three keyframes have a pose.
+    """
+    with Bag(path) as bag:
+        topic = image_topic_of(bag, image_topic)
+        camera = bag.camera(camera_info_topic or camera_info_topic_of(topic), rectified=rectified)
+        camera_path = _camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
+        messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
+        chosen = list(_chosen(messages, camera_path, min_translation_m, min_rotation_rad))
+        _check_count(bag, topic, len(chosen), min_translation_m)
+    return tuple(
+        PosedImage(_name_of(stamp_ns), partial(_image_of, path, message, stamp_ns), camera, pose, stamp_ns)
+        for stamp_ns, pose, message in chosen
+    )
+
+
+def images_of_names(path: Path, names: Sequence[str], *, image_topic: str | None = None) -> Iterator[tuple[int, Array]]:
+    """The images that `images_from_bag` gave names, as the bag is read: the name's number, and the image.
+
+    Names may be below folders, which an update or a merged map has: those of one bag alone, for a name does not tell
+    the bag.
+
+    Raises:
+        InputError: two names are of one stamp; or, when the bag is at its end, some are missing, or the topic.
+    """
+    wanted = _number_of_stamp(path, names)
+    with Bag(path) as bag:
+        topic = image_topic_of(bag, image_topic)
+        for message in bag.messages([topic]):
+            if not wanted:
+                break
+            stamp_ns = stamp_ns_of(message.decoded())
+            if (name := _name_of(stamp_ns)) in wanted:
+                yield wanted.pop(name), _image_of(path, message, stamp_ns)
+    check_all_there(path, len(names), [names[k] for k in sorted(wanted.values())])
+
+
+def _number_of_stamp(path: Path, names: Sequence[str]) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for k, name in enumerate(names):
+        if (first := numbers.setdefault(name.rpartition("/")[2], k)) != k:
+            raise InputError(
+                f"{path}: one image of it would be that of the keyframes {names[first]} and {name}, expected one "
+                "keyframe of a stamp: the map is of several bags; take their images out and give them with --images"
+            )
+    return numbers
+
+
+def _name_of(stamp_ns: int) -> str:
+    return f"{stamp_ns:019}"
+
+
+def _chosen(
+    messages: Iterable[BagMessage], camera_path: CameraPath, min_translation_m: float, min_rotation_rad: float
+) -> Iterator[tuple[int, Pose, BagMessage]]:
+    """Times, poses and messages of the images that are new: later than the last one, and from elsewhere."""
+    last: tuple[int, Pose] | None = None
+    for message in messages:
+        stamp_ns = stamp_ns_of(message.decoded())
+        pose = camera_path(stamp_ns)
+        if pose is None or (last and stamp_ns <= last[0]):
+            continue
+        if last is None or _moved(last[1], pose, min_translation_m, min_rotation_rad):
+            last = stamp_ns, pose
+            yield stamp_ns, pose, message
+
+
+def _moved(last: Pose, now: Pose, min_translation_m: float, min_rotation_rad: float) -> bool:
+    translation_m, rotation_rad = last.distance_to(now)
+    return translation_m >= min_translation_m or rotation_rad >= min_rotation_rad
+
+
+def _image_of(path: Path, message: BagMessage, stamp_ns: int) -> Array:
+    try:
+        return image_of(message.decoded())
+    except InputError as error:
+        raise InputError(f"{path}, {message.topic} at {stamp_ns} ns: {error}") from error
+
+
+def _camera_path(
+    bag: Bag, camera_frame: str, odom_topic: str | None, pose_topic: str | None, unnamed_frame: str
+) -> CameraPath:
+    """Where the camera was at a time: in the map where a pose topic is given, else in the odometry's frame."""
+    if odom_topic and pose_topic:
+        raise InputError(f"found an odometry topic {odom_topic} and a pose topic {pose_topic}, expected one of them")
+    transforms = bag.transforms()
+    topic = pose_topic or odom_topic
+    if topic is None and _ODOM in transforms.frames:
+        return _path_of_transforms(bag, transforms, camera_frame)
+    topic = topic or _only_odometry(bag)
+    trajectory = bag.poses(topic) if pose_topic else bag.odometry(topic)
+    base_frame = _child_frame(bag, topic) or unnamed_frame
+    _check_mount(bag, transforms, base_frame, camera_frame)
+
+    def path(stamp_ns: int) -> Pose | None:
+        target_from_base = trajectory.interpolated(stamp_ns)
+        if base_frame == camera_frame or target_from_base is None:
+            return target_from_base
+        base_from_camera = transforms.lookup(base_frame, camera_frame, stamp_ns)
+        return None if base_from_camera is None else target_from_base @ base_from_camera
+
+    return path
+
+
+def _path_of_transforms(bag: Bag, transforms: TransformTree, camera_frame: str) -> CameraPath:
+    _check_mount(bag, transforms, _ODOM, camera_frame)
+    return lambda stamp_ns: transforms.lookup(_ODOM, camera_frame, stamp_ns)
+
+
+def _check_mount(bag: Bag, transforms: TransformTree, base_frame: str, camera_frame: str) -> None:
+    """Refuse to guess where the camera sits: its optical axes are not those of the base."""
+    if base_frame == camera_frame:
+        return
+    try:
+        transforms.lookup(base_frame, camera_frame, 0)
+    except InputError as error:
+        raise InputError(
+            f"{bag.path}: does not tell where the camera {camera_frame!r} sits on {base_frame!r} ({error}); record "
+            "/tf and /tf_static too, name the base with --base-frame, or take the images out and give their --poses"
+        ) from error
+
+
+def _child_frame(bag: Bag, topic: str) -> str:
+    """The frame whose pose a topic tells; empty where its messages have no name for it."""
+    for message in bag.messages([topic]):
+        if message.msgtype == ODOMETRY:
+            return str(message.decoded().child_frame_id).lstrip("/")
+        break
+    return ""
+
+
+def _only_odometry(bag: Bag) -> str:
+    topics = odometry_topics_of(bag)
+    if len(topics) == 1:
+        return topics[0]
+    if topics:
+        raise InputError(f"{bag.path}: has odometry on {', '.join(topics)}; choose with --odom-topic")
+    raise InputError(
+        f"{bag.path}: has neither odometry nor an {_ODOM!r} frame in TF, expected one of them; record it too, or take "
+        "the images out and build from images alone"
+    )
+
+
+def _check_count(bag: Bag, topic: str, found: int, min_translation_m: float) -> None:
+    if found < _MIN_KEYFRAMES:
+        raise InputError(
+            f"{bag.path}: gives {found} keyframes of {bag.count(topic)} images on {topic}, expected at least "
+            f"{_MIN_KEYFRAMES}: the robot must move, a keyframe every {min_translation_m:g} m, and the odometry must "
+            "cover the times of the images"
+        )

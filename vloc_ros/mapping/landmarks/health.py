@@ -1,0 +1,197 @@
+"""How good each landmark of a map is: how large, how rich, from where it is seen, and with which it is confused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
+
+import numpy as np
+
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.covisibility import select_reference_keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.mapping.landmarks.definition import viewing_distances
+from vloc_ros.mapping.landmarks.observations import LandmarkObservations
+
+# half of what landmarks are not divided below; as many views as a point needs; keypoints that make a landmark visible
+FEW_POINTS, FEW_VIEWS, VISIBLE_KEYPOINTS = 15, 3, 5
+# part of a landmark's keypoints that are taken for one other landmark, and that are named rightly
+HIGH_CONFUSION, RARELY_NAMED = 0.2, 0.5
+_EXTENT_PERCENTILE = 90.0
+
+
+class Mark(str, Enum):
+    """What is wrong with a landmark."""
+
+    FEW_POINTS = "few points"
+    FEW_VIEWS = "few views"
+    NO_REFERENCE = "no reference keyframe"
+    CONFUSED = "confused"
+    RARELY_NAMED = "rarely recognised"
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """How a landmark is recognised in the images in which it is visible: by five keypoints or more.
+
+    Attributes:
+        images: in which it is visible.
+        recognised_in: of these, in which more of its keypoints are named rightly than as any other landmark.
+        keypoints: that show it there.
+        named: part of them that is named rightly.
+        confused_with: the other landmark that most of the rest is taken for, None where there is none.
+        confused: part of its keypoints that is taken for that one.
+        apart_m: metres between the two, None where they are in different scenes.
+    """
+
+    images: int
+    recognised_in: int
+    keypoints: int
+    named: float
+    confused_with: int | None
+    confused: float
+    apart_m: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LandmarkHealth:
+    """One landmark.
+
+    Attributes:
+        number, key, coarse: in the map's table.
+        frame_id: of its scene; empty where it has no points.
+        points: that it has.
+        keyframes: that see any of them.
+        references: of these, those that stand for the map, see `reference_keyframes`.
+        extent_m: metres across, of 90 % of its points.
+        extent_rad: the angle that this fills from where it was seen.
+        recognised: in images; None where none were given, or it is visible in none.
+    """
+
+    number: int
+    key: int
+    coarse: int
+    frame_id: str
+    points: int
+    keyframes: int
+    references: int
+    extent_m: float
+    extent_rad: float
+    recognised: Recognised | None = None
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """What is wrong with it."""
+        return tuple(mark for mark, wrong in (
+            (Mark.FEW_POINTS, self.points < FEW_POINTS),
+            (Mark.FEW_VIEWS, self.keyframes < FEW_VIEWS),
+            (Mark.NO_REFERENCE, not self.references),
+            (Mark.CONFUSED, self.recognised is not None and self.recognised.confused >= HIGH_CONFUSION),
+            (Mark.RARELY_NAMED, self.recognised is not None and self.recognised.named < RARELY_NAMED),
+        ) if wrong)  # fmt: skip
+
+
+def landmark_health(landmark_map: LandmarkMap, seen: LandmarkObservations | None = None) -> list[LandmarkHealth]:
+    """Every landmark of a map, worst first: by number of marks, then by how rarely it is named, then by points.
+
+    Args:
+        landmark_map: the map.
+        seen: what its landmarks were taken for in images with known poses.
+    """
+    count = len(landmark_map.landmarks)
+    keyframes, references = _seen_from(landmark_map)
+    members = _members(landmark_map.landmark_ids, count)
+    distances = viewing_distances(landmark_map.points, landmark_map.keyframes)
+    extents = [_extent(landmark_map.points[own], distances[own]) for own in members]
+    recognised = [None] * count if seen is None else _recognised(landmark_map, members, seen)
+    rows = [
+        LandmarkHealth(
+            number=number,
+            key=int(landmark_map.landmarks.keys[number]),
+            coarse=int(landmark_map.landmarks.parents[number]),
+            frame_id=landmark_map.scene_of(own).frame_id if len(own) else "",
+            points=len(own),
+            keyframes=int(keyframes[number]),
+            references=int(references[number]),
+            extent_m=extents[number][0],
+            extent_rad=extents[number][1],
+            recognised=recognised[number],
+        )
+        for number, own in enumerate(members)
+    ]
+    return sorted(rows, key=_badness)
+
+
+def _badness(row: LandmarkHealth) -> tuple[int, float, int, int]:
+    named = 1.0 if row.recognised is None else row.recognised.named
+    return -len(row.marks), named, row.points, row.number
+
+
+def _members(ids: Array, count: int) -> Sequence[Array]:
+    """The points of every landmark."""
+    order = np.argsort(ids, kind="stable")
+    return np.split(order, np.searchsorted(ids[order], np.arange(1, count)))
+
+
+def _seen_from(landmark_map: LandmarkMap) -> tuple[Array, Array]:
+    """(L,) keyframes that see each landmark, and reference keyframes."""
+    keyframes, count = landmark_map.keyframes, len(landmark_map.landmarks)
+    keyframe = np.repeat(np.arange(len(keyframes)), np.diff(keyframes.point_offsets))
+    pairs = np.unique(np.column_stack([keyframe, landmark_map.landmark_ids[keyframes.point_indices]]), axis=0)
+    of_reference = np.isin(pairs[:, 0], select_reference_keyframes(landmark_map))
+    return np.bincount(pairs[:, 1], minlength=count), np.bincount(pairs[of_reference, 1], minlength=count)
+
+
+def _extent(points: Array, distances: Array) -> tuple[float, float]:
+    """Metres across, and the angle in a view, of all but the outliers."""
+    if not len(points):
+        return 0.0, 0.0
+    centred = points.astype(np.float64) - np.median(points, axis=0)
+    across = 2 * float(np.percentile(np.linalg.norm(centred, axis=1), _EXTENT_PERCENTILE))
+    return across, across / float(np.median(distances))
+
+
+def _recognised(
+    landmark_map: LandmarkMap, members: Sequence[Array], seen: LandmarkObservations
+) -> list[Recognised | None]:
+    order = np.argsort(seen.shown, kind="stable")
+    ends = np.searchsorted(seen.shown[order], np.arange(len(members) + 1))
+    rows: list[Recognised | None] = []
+    for number, (start, stop) in enumerate(pairwise(ends)):
+        mine = order[start:stop]
+        images, named = seen.images[mine], seen.named[mine]
+        # fewer may be chance: a point behind a wall that looks like what is before it
+        visible = [own for image in np.unique(images) if len(own := named[images == image]) >= VISIBLE_KEYPOINTS]
+        rows.append(_of_one(landmark_map, members, number, visible) if visible else None)
+    return rows
+
+
+def _of_one(landmark_map: LandmarkMap, members: Sequence[Array], number: int, visible: Sequence[Array]) -> Recognised:
+    named = np.concatenate(visible)
+    others, times = np.unique(named[(named >= 0) & (named != number)], return_counts=True)
+    other = int(others[times.argmax()]) if len(others) else None
+    return Recognised(
+        images=len(visible),
+        recognised_in=sum(_mostly(own, number) for own in visible),
+        keypoints=len(named),
+        named=float(np.mean(named == number)),
+        confused_with=other,
+        confused=float(times.max() / len(named)) if len(others) else 0.0,
+        apart_m=None if other is None else _apart_m(landmark_map, members[number], members[other]),
+    )
+
+
+def _mostly(named: Array, number: int) -> bool:
+    """Whether more of an image's keypoints are named so than as any other."""
+    names, times = np.unique(named[named >= 0], return_counts=True)
+    right = int((named == number).sum())
+    return right > int(times[names != number].max(initial=0))
+
+
+def _apart_m(landmark_map: LandmarkMap, one: Array, other: Array) -> float | None:
+    if not len(other) or landmark_map.scene_of(one) is not landmark_map.scene_of(other):
+        return None
+    centres = [np.median(landmark_map.points[own], axis=0) for own in (one, other)]
+    return float(np.linalg.norm(centres[0] - centres[1]))

@@ -1,0 +1,117 @@
+"""2D-2D matches between two images, and which of them agree with the images' relative pose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import poselib
+from threadpoolctl import threadpool_limits
+
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose, skew
+from vloc_ros.mapping.sfm.pairs import Pair
+
+_MIN_BASELINE_M = 1e-6
+_WORKERS = 2
+_MIN_FOR_RELATIVE_POSE = 5
+_RELATIVE_POSE = {"max_iterations": 1000, "min_iterations": 100, "success_prob": 0.999, "seed": 0}
+_IDEAL_CAMERA = {"model": "SIMPLE_PINHOLE", "width": 2, "height": 2, "params": [1.0, 0.0, 0.0]}
+
+
+def match_pairs(features: Sequence[Features], pairs: Sequence[Pair], *, ratio: float) -> Iterator[tuple[Pair, Array]]:
+    """Every pair with its `mutual_matches`, in the order of the pairs, from two workers."""
+    # BLAS threads of its own per worker would spin while they wait for each other's cores
+    with threadpool_limits(1):
+        found = _by_two_workers(lambda pair: mutual_matches(features[pair[0]], features[pair[1]], ratio=ratio), pairs)
+        yield from zip(pairs, found, strict=True)
+
+
+def verify_pairs(
+    matches: Mapping[Pair, Array], rays: Sequence[Array], cameras: Sequence[Camera], *, max_error_px: float
+) -> Iterator[tuple[Pair, Array]]:
+    """Every pair with those of its matches that one relative pose explains, from two workers.
+
+    Args:
+        matches: (M, 2) keypoint indices by pair.
+        rays: (K, 3) rays with z = 1 of each image's keypoints.
+        cameras: of each image.
+        max_error_px: distance from the epipolar line.
+    """
+
+    def consistent(pair: Pair) -> Array:
+        (i, j), found = pair, matches[pair]
+        meeting = relative_pose_inliers(
+            (rays[i][found[:, 0]], rays[j][found[:, 1]]), (cameras[i], cameras[j]), max_error_px=max_error_px
+        )
+        return found[meeting]
+
+    yield from zip(matches, _by_two_workers(consistent, matches), strict=True)
+
+
+def _by_two_workers(work: Callable[[Pair], Array], pairs: Iterable[Pair]) -> Iterator[Array]:
+    """The results in the order of the pairs; what waits is dropped when nobody wants it any more."""
+    pool = ThreadPoolExecutor(_WORKERS)
+    try:
+        yield from pool.map(work, pairs)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def mutual_matches(first: Features, second: Features, *, ratio: float) -> Array:
+    """(M, 2) uint32 keypoint indices: mutual nearest neighbours that pass the ratio test (Lowe 2004)."""
+    if len(first) < 2 or len(second) < 2:
+        return np.zeros((0, 2), np.uint32)
+    similarity = first.descriptors @ second.descriptors.T
+    rows, forward = np.arange(len(similarity)), similarity.argmax(axis=1)
+    best = similarity[rows, forward]
+    similarity[rows, forward] = -np.inf
+    # of unit vectors the squared distance is 2 - 2 times the similarity
+    distinct = np.flatnonzero(1 - best < ratio**2 * (1 - similarity.max(axis=1)))
+    similarity[rows, forward] = best
+    # the way back only for what is left: a maximum down the columns is the slow one
+    backward = similarity[:, forward[distinct]].argmax(axis=0)
+    mutual = distinct[backward == distinct]
+    return np.column_stack([mutual, forward[mutual]]).astype(np.uint32)
+
+
+def relative_pose_inliers(rays: tuple[Array, Array], cameras: tuple[Camera, Camera], *, max_error_px: float) -> Array:
+    """(M,) bool: matches that the most convincing relative pose of two images explains; none when none is found.
+
+    Five-point LO-RANSAC (Nistér 2004; Lebeda et al. 2012), PoseLib's implementation.
+
+    Args:
+        rays: two (M, 3), with z = 1, of matched keypoints.
+        cameras: of the two images.
+        max_error_px: distance from the epipolar line.
+    """
+    if len(rays[0]) < _MIN_FOR_RELATIVE_POSE:
+        return np.zeros(len(rays[0]), bool)
+    options = _RELATIVE_POSE | {"max_epipolar_error": max_error_px / _focal_px(cameras)}
+    _, found = poselib.estimate_relative_pose(rays[0][:, :2], rays[1][:, :2], _IDEAL_CAMERA, _IDEAL_CAMERA, options, {})
+    return np.asarray(found["inliers"], bool)
+
+
+def epipolar_inliers(
+    rays: tuple[Array, Array], poses: tuple[Pose, Pose], cameras: tuple[Camera, Camera], *, max_error_px: float
+) -> Array:
+    """(M,) bool: rays with z = 1 of matched keypoints that meet, by Sampson's distance in pixels.
+
+    Sampson's approximation of the reprojection error: Hartley and Zisserman, Multiple View Geometry, 11.4.3.
+    """
+    first_from_second = poses[0].inverse() @ poses[1]
+    baseline = float(np.linalg.norm(first_from_second.translation))
+    if baseline < _MIN_BASELINE_M:
+        return np.zeros(len(rays[0]), bool)
+    essential = skew(first_from_second.translation / baseline) @ first_from_second.rotation
+    line_in_first, line_in_second = rays[1] @ essential.T, rays[0] @ essential
+    algebraic = np.einsum("ij,ij->i", rays[0], line_in_first)
+    gradient = (line_in_first[:, :2] ** 2).sum(axis=1) + (line_in_second[:, :2] ** 2).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(algebraic**2 < (max_error_px / _focal_px(cameras)) ** 2 * gradient)
+
+
+def _focal_px(cameras: tuple[Camera, Camera]) -> float:
+    return float(min(camera.intrinsics[0] for camera in cameras))

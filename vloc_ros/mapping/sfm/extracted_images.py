@@ -1,0 +1,71 @@
+"""Images with their keypoints and rays: what maps are built from and extended by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vloc_ros.core.features.keypoints import Extractor, Features
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import Keyframes
+from vloc_ros.core.sources import PosedImage, Progress, extract_all
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.sfm.correspondences import epipolar_inliers, match_pairs
+from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_pose
+from vloc_ros.mapping.sfm.structure import Structure
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExtractedImage:
+    """An image, its keypoints, and the (K, 3) rays with z = 1 through them."""
+
+    image: PosedImage
+    features: Features
+    rays: Array
+
+
+def extract_images(images: Sequence[PosedImage], extractor: Extractor, progress: Progress) -> list[ExtractedImage]:
+    """The views of images, in order.
+
+    Raises:
+        InputError: an image does not have the size of its camera, or cannot be read.
+    """
+    features = extract_all(images, extractor, progress)
+    return [
+        ExtractedImage(image, found, image.camera.unproject(found.xy))
+        for image, found in zip(images, features, strict=True)
+    ]
+
+
+def match_posed_images(views: Sequence[ExtractedImage], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
+    """Matches of pairs that look the same way, checked against the known poses."""
+    poses = [view.image.map_from_camera for view in views if view.image.map_from_camera is not None]
+    pairs = pairs_by_pose(poses, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
+    verified = {}
+    matched = match_pairs([view.features for view in views], pairs, ratio=config.match_ratio)
+    for (i, j), found in progress(matched, description="matching", total=len(pairs)):
+        meet = epipolar_inliers(
+            (views[i].rays[found[:, 0]], views[j].rays[found[:, 1]]),
+            (poses[i], poses[j]),
+            (views[i].image.camera, views[j].image.camera),
+            max_error_px=config.max_epipolar_error_px,
+        )
+        if meet.sum() >= config.min_pair_matches:
+            verified[i, j] = found[meet]
+    return verified
+
+
+def make_keyframes(views: Sequence[ExtractedImage], structure: Structure) -> Keyframes:
+    """The views as keyframes that see the points of a structure; all have poses."""
+    visible = [structure.visible(i) for i in range(len(views))]
+    poses: list[Pose] = [pose for pose in structure.poses if pose is not None]
+    return Keyframes(
+        names=tuple(view.image.name for view in views),
+        rotations=np.stack([pose.rotation for pose in poses]),
+        translations=np.stack([pose.translation for pose in poses]),
+        point_offsets=np.concatenate([[0], np.cumsum([len(v) for v in visible])]).astype(np.int64),
+        point_indices=np.concatenate(visible).astype(np.int32),
+        cameras=tuple(view.image.camera for view in views),
+    )

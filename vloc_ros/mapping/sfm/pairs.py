@@ -1,0 +1,51 @@
+"""Which images to match with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from vloc_ros.core.geometry.pose import Array, Pose
+
+Pair = tuple[int, int]
+_NEXT_FRAMES = 5
+# moving by this part of the scene's extent changes a view as much as turning by this angle
+_EXTENT_PART, _EQUAL_TURN_RAD = 0.15, 0.5
+
+
+def pairs_by_pose(poses: Sequence[Pose], *, per_image: int, max_angle_rad: float) -> list[Pair]:
+    """For every image the ones that look the same way from nearby, and the next few of the sequence."""
+    centres = np.stack([pose.translation for pose in poses])
+    directions = np.stack([pose.rotation[:, 2] for pose in poses])
+    turns = np.arccos(np.clip(directions @ directions.T, -1.0, 1.0))
+    distances = np.linalg.norm(centres[:, None] - centres[None], axis=2)
+    extent = max(float(np.percentile(distances, 90)), 1e-9)
+    cost = distances / (_EXTENT_PART * extent) + turns / _EQUAL_TURN_RAD
+    cost[turns > max_angle_rad] = np.inf
+    np.fill_diagonal(cost, np.inf)
+    pairs = {(i, j) for i in range(len(poses)) for j in range(i + 1, min(i + 1 + _NEXT_FRAMES, len(poses)))}
+    for i, row in enumerate(cost):
+        nearest = [int(j) for j in np.argsort(row, kind="stable")[:per_image] if np.isfinite(row[j])]
+        pairs |= {(min(i, j), max(i, j)) for j in nearest}
+    return sorted(pairs)
+
+
+def pairs_by_similarity(places: Array, *, per_image: int, exhaustive_max: int) -> list[Pair]:
+    """Without poses: all pairs of few images; of many, the next ones of the sequence and the most alike.
+
+    Args:
+        places: (N, D) global descriptors, L2-normalised.
+        per_image: number of most alike images, and of next ones.
+        exhaustive_max: up to this many images all pairs are taken.
+    """
+    count = len(places)
+    if count <= exhaustive_max:
+        return list(combinations(range(count), 2))
+    likeness = places @ places.T
+    np.fill_diagonal(likeness, -np.inf)
+    pairs = {(i, j) for i in range(count) for j in range(i + 1, min(i + 1 + per_image, count))}
+    for i, row in enumerate(likeness):
+        pairs |= {(min(i, int(j)), max(i, int(j))) for j in np.argsort(-row, kind="stable")[:per_image]}
+    return sorted(pairs)

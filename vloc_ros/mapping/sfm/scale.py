@@ -1,0 +1,80 @@
+"""What gives a map built from images alone its scale and frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.similarity import Similarity
+from vloc_ros.core.sources import PosedImage
+from vloc_ros.mapping.sfm.structure import Structure
+
+_MIN_POSES = 3
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPoses:
+    """The images' own poses, as far as they have any: from a survey, or from odometry (which may drift)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDistance:
+    """The distance between the cameras of two images.
+
+    Attributes:
+        first, second: names of the images.
+        metres: measured between their cameras.
+    """
+
+    first: str
+    second: str
+    metres: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownScale:
+    """Nothing is known; lengths are not metres, and the map says so."""
+
+
+ScaleSource = GivenPoses | KnownDistance | UnknownScale
+UNKNOWN_SCALE = UnknownScale()
+
+
+def apply_scale(structure: Structure, images: Sequence[PosedImage], source: ScaleSource) -> list[Pose | None]:
+    """The reconstructed poses in the frame and scale that the source gives.
+
+    Raises:
+        InputError: too few placed images have poses, or the two images of a known distance were not placed.
+    """
+    if isinstance(source, GivenPoses):
+        return _aligned_to_poses(structure.poses, [image.map_from_camera for image in images])
+    if isinstance(source, KnownDistance):
+        scale = _scale_of(structure, [image.name for image in images], source)
+        return [pose and Pose(pose.rotation, scale * pose.translation) for pose in structure.poses]
+    return list(structure.poses)
+
+
+def _scale_of(structure: Structure, names: Sequence[str], source: KnownDistance) -> float:
+    centres = []
+    for name in (source.first, source.second):
+        pose = structure.poses[names.index(name)] if name in names else None
+        if pose is None:
+            raise InputError(f"{name} is not among the images that could be placed; choose another for the distance")
+        centres.append(pose.translation)
+    distance = float(np.linalg.norm(centres[1] - centres[0]))
+    if distance <= _ROUNDING or source.metres <= 0:
+        raise InputError(f"the cameras of {source.first} and {source.second} are at one place; choose others")
+    return source.metres / distance
+
+
+def _aligned_to_poses(built: Sequence[Pose | None], given: Sequence[Pose | None]) -> list[Pose | None]:
+    both = [(b, g) for b, g in zip(built, given, strict=True) if b is not None and g is not None]
+    if len(both) < _MIN_POSES:
+        raise InputError(f"{len(both)} of the placed images have poses, at least {_MIN_POSES} are needed for the scale")
+    map_from_built = Similarity.fit_poses([b for b, _ in both], [g for _, g in both], with_scale=True)
+    return [b and map_from_built.apply_to_pose(b) for b in built]

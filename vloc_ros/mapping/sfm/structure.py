@@ -1,0 +1,101 @@
+"""What reconstruction gives: points, the keypoints that saw them, and where the images were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vloc_ros.core.geometry.pose import Array, Pose
+
+_REFINEMENTS = 4
+_MIN_DEPTH = 1e-3
+_DAMPING, _TINY = 1e-4, 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structure:
+    """A sparse reconstruction of N images.
+
+    Attributes:
+        points: (P, 3) float64.
+        track_points: (O,) int64, ascending: observation o is of point `track_points[o]`,
+        track_images: (O,) int64: by this image,
+        track_keypoints: (O,) int64: at this of its keypoints.
+        poses: N poses map_from_camera, None for an image that could not be placed.
+        mean_reprojection_error_px: over all observations.
+    """
+
+    points: Array
+    track_points: Array
+    track_images: Array
+    track_keypoints: Array
+    poses: tuple[Pose | None, ...]
+    mean_reprojection_error_px: float
+
+    def with_tracks_of_at_least(self, length: int) -> Structure:
+        """Without the points that fewer images saw."""
+        images_per_point = np.zeros(len(self.points), np.int64)
+        seen = np.unique(np.column_stack([self.track_points, self.track_images]), axis=0)
+        np.add.at(images_per_point, seen[:, 0], 1)
+        kept = images_per_point >= length
+        number = np.cumsum(kept) - 1
+        mine = kept[self.track_points]
+        return replace(
+            self,
+            points=self.points[kept],
+            track_points=number[self.track_points[mine]],
+            track_images=self.track_images[mine],
+            track_keypoints=self.track_keypoints[mine],
+        )
+
+    def without_images(self, images: Array) -> Structure:
+        """Without what these images saw; points keep their positions, see `refined`."""
+        mine = ~np.isin(self.track_images, images)
+        return replace(
+            self,
+            track_points=self.track_points[mine],
+            track_images=self.track_images[mine],
+            track_keypoints=self.track_keypoints[mine],
+        )
+
+    def visible(self, image: int) -> Array:
+        """(V,) sorted points that an image saw."""
+        return np.unique(self.track_points[self.track_images == image])
+
+
+def refine_points(structure: Structure, rays: Sequence[Array]) -> Structure:
+    """The points moved to where their observations put them: Gauss-Newton over all points at once, poses kept.
+
+    Args:
+        structure: all images that see points have poses.
+        rays: (K, 3) rays with z = 1 of each image's keypoints.
+    """
+    cameras = [pose.inverse() if pose else Pose.identity() for pose in structure.poses]
+    rotations = np.stack([camera.rotation for camera in cameras])[structure.track_images]
+    translations = np.stack([camera.translation for camera in cameras])[structure.track_images]
+    starts = np.concatenate([[0], np.cumsum([len(r) for r in rays])])[structure.track_images]
+    seen = np.concatenate(rays)[starts + structure.track_keypoints, :2]
+    points = structure.points.copy()
+    for _ in range(_REFINEMENTS):
+        in_camera = np.einsum("oij,oj->oi", rotations, points[structure.track_points]) + translations
+        depth = np.maximum(in_camera[:, 2:], _MIN_DEPTH)
+        residuals = seen - in_camera[:, :2] / depth
+        jacobian = (rotations[:, :2] - (in_camera[:, :2] / depth)[:, :, None] * rotations[:, 2:]) / depth[:, :, None]
+        information = np.zeros((len(points), 3, 3))
+        gradient = np.zeros((len(points), 3))
+        np.add.at(information, structure.track_points, jacobian.transpose(0, 2, 1) @ jacobian)
+        np.add.at(gradient, structure.track_points, np.einsum("oji,oj->oi", jacobian, residuals))
+        damping = _DAMPING * np.trace(information, axis1=1, axis2=2)[:, None, None] * np.eye(3)
+        points += np.linalg.solve(information + damping + _TINY * np.eye(3), gradient[..., None])[..., 0]
+    return replace(structure, points=points)
+
+
+def mean_descriptors(structure: Structure, descriptors: Sequence[Array]) -> Array:
+    """(P, D) float32 L2-normalised mean descriptor of every point's observations."""
+    sums = np.zeros((len(structure.points), descriptors[0].shape[1]), np.float32)
+    for image, described in enumerate(descriptors):
+        mine = structure.track_images == image
+        np.add.at(sums, structure.track_points[mine], described[structure.track_keypoints[mine]])
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
