@@ -1,12 +1,12 @@
-# On a fresh machine with Python 3.10 or newer, a C++ compiler, cmake and make, each target alone is enough:
-# it sets up what it needs. `make` lists them.
+# On a fresh machine with Python 3.10 or newer, a C++ compiler, cmake and make, each target sets up what it needs.
+# `make` lists the targets.
 PYTHON3 ?= python3
 PYTHON := .venv/bin/python
-# of what the environment is made on: with or without a sourced ROS 2 it is another one
+# the environment with a sourced ROS 2 is another one than without
 READY := .venv/.ready-$(or $(ROS_DISTRO),wheels)
 TRAINED := .venv/.ready-training
 
-# The environment's own libraries; a library path that another environment computed must not be taken for ours.
+# The libraries of this environment; a library path of another environment must not be used.
 export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -18,15 +18,15 @@ help:
 	@echo "make training  adds PyTorch to it, for training/ and its tests (once; gigabytes)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
 	@echo "make test    all tests but the slow faults"
-	@echo "make faults  what happens when something goes wrong: all fault tests, and docs/faults.md from what they saw"
+	@echo "make faults  inject faults: all fault tests, and docs/faults.md from what they observed"
 	@echo "make lint    ruff, ruff format, mypy"
-	@echo "make bench   most figures of BENCHMARK.md, measured again; some of them with SECTIONS=\"redkitchen castle\""
+	@echo "make bench   measure most figures of BENCHMARK.md again; some sections with SECTIONS=\"redkitchen castle\""
 	@echo "make soak    twenty minutes at 30 Hz: do the nodes keep their memory?"
 	@echo "make clean   remove the environment and what was built"
 
 setup: $(READY)
 
-# The stamp is the last thing written: a set-up that was interrupted is done again.
+# The stamp is written last: an interrupted set-up starts again.
 $(READY): setup.py tools/setup_environment.py $(shell find vloc_msgs tools/wheel_ros -type f -not -path '*/build/*' -not -path '*.egg-info/*' -not -path '*/__pycache__/*')
 	@rm -f .venv/.ready*
 	@$(PYTHON3) tools/setup_environment.py

@@ -67,7 +67,7 @@ def shared_files():
     files = [
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        (f"share/{NAME}/config", [f"{NAME}/cli/large_images.xml"]),
+        (f"share/{NAME}/config", [f"{NAME}/evaluation/large_images.xml"]),
     ]
     for folder in ("launch", "config", "config/sros2"):
         names = sorted(str(path) for path in Path(folder).glob("*") if path.is_file())
@@ -83,7 +83,7 @@ setup(
     license="Apache-2.0",
     maintainer="vloc_ros maintainers",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["cli/*.xml"]},
+    package_data={NAME: ["evaluation/*.xml"]},
     python_requires=">=3.10",
     install_requires=BASE,
     extras_require=EXTRAS,

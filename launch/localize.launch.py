@@ -1,4 +1,4 @@
-"""The localizer, and the map server where a map folder, or a folder of them, is given."""
+"""Launches the localizer, and the map server if `map` or `maps_folder` is given."""
 
 from pathlib import Path
 
@@ -14,28 +14,31 @@ from vloc_ros.footprint import ONE_HEAP
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
-    "map": ("", "map folder; empty takes the map of a map_server that runs elsewhere in the namespace"),
-    "maps_folder": ("", "folder of the maps that load_map of the map server may load"),
-    "recognizer": ("", "landmark recogniser of the map; empty leaves it to params_file, whose default is none"),
-    "encoder": ("", "place encoder of the map; empty leaves it to params_file, whose default is none"),
+    "map": ("", "map folder; empty uses the map of another map_server in the namespace"),
+    "maps_folder": ("", "folder of the maps that load_map of the map server can load"),
+    "recognizer": ("", "landmark recogniser of the map; empty uses params_file, with the default none"),
+    "encoder": ("", "global descriptor model of the map; empty uses params_file, with the default none"),
     "namespace": ("", "namespace of the nodes"),
-    "use_sim_time": ("", "take the time from /clock; empty leaves it to params_file"),
+    "use_sim_time": ("", "use the time of /clock; empty uses params_file"),
     "params_file": (str(SHARE / "config" / "localizer.yaml"), "parameters of the localizer"),
-    "autostart": ("", "the nodes go to active by themselves; empty leaves it to params_file, whose default is true"),
-    "use_respawn": ("false", "start a node again when it ends"),
+    "autostart": ("", "the nodes activate themselves; empty uses params_file, with the default true"),
+    "use_respawn": ("false", "restart a node when it ends"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
-    "enclaves": ("", "SROS2 enclaves above those of the nodes, such as /vloc_ros; empty takes that of all, /"),
-    "image_topic": ("image", "images; with image_transport compressed without /compressed at the end"),
-    "camera_info_topic": ("camera_info", "calibration of the camera"),
+    "enclaves": ("", "parent of the SROS2 enclaves of the nodes, such as /vloc_ros; empty uses the default enclave /"),
+    "image_topic": ("image", "image topic; without /compressed at the end, also with image_transport compressed"),
+    "camera_info_topic": ("camera_info", "topic of the camera calibration"),
     "cameras": (
         "",
-        "namespaces of the cameras of a rig, with commas between them: the topics above are then those below each; "
-        "empty leaves it to params_file, whose default is one camera",
+        "namespaces of the cameras of a rig, separated by commas; the topics above are then relative to each; "
+        "empty uses params_file, with the default of one camera",
     ),
-    "image_transport": ("", "raw or compressed; empty leaves it to params_file, whose default is raw"),
-    "base_frame": ("", "as in TF, with the prefix that it has there; empty leaves it to params_file: base_link"),
-    "odom_frame": ("", "likewise; empty leaves it to params_file: odom"),
-    "feed_topic": ("~/initialpose", "who is told where the robot is, see the parameters feed; for AMCL initialpose"),
+    "image_transport": ("", "raw or compressed; empty uses params_file, with the default raw"),
+    "base_frame": ("", "base frame as in TF, with its prefix; empty uses params_file, with the default base_link"),
+    "odom_frame": ("", "odometry frame as in TF, with its prefix; empty uses params_file, with the default odom"),
+    "feed_topic": (
+        "~/initialpose",
+        "topic for poses to another localizer, see the parameters feed; initialpose for AMCL",
+    ),
 }
 OF_BOTH = ("namespace", "use_sim_time", "autostart", "use_respawn", "log_level", "enclaves")
 OF_A_CAMERA = ("image_topic", "camera_info_topic")
@@ -66,7 +69,7 @@ def nodes(context):
 
 
 def map_server(given):
-    # a group of its own, or the map server's params_file would be the localizer's as well
+    # in a group, otherwise the localizer would get the params_file of the map server
     arguments = {name: given[name] for name in ("map", "maps_folder", *OF_BOTH)}
     arguments["params_file"] = str(SHARE / "config" / "map_server.yaml")
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "map_server.launch.py"))
@@ -74,7 +77,7 @@ def map_server(given):
 
 
 def localizer(given):
-    # what is given by hand overrides the file, what is not leaves it alone
+    # only arguments that are given override the file
     overrides = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
         for name, kind in OVERRIDES.items()
@@ -89,7 +92,7 @@ def localizer(given):
         output="screen",
         respawn=LaunchConfiguration("use_respawn"),
         respawn_delay=2.0,
-        additional_env=ONE_HEAP,  # else the node starts itself anew for it
+        additional_env=ONE_HEAP,  # otherwise the node restarts itself with it
         parameters=[given["params_file"], *([overrides] if overrides else [])],
         remappings=[
             *(remapping for camera in given["cameras"].split(",") for remapping in of_camera(camera.strip(), given)),
@@ -100,7 +103,7 @@ def localizer(given):
 
 
 def of_camera(camera, given):
-    # a single camera has no namespace of its own, and its topics may be anywhere
+    # a single camera has no namespace, and any topics
     below = camera.rstrip("/") + "/" if camera else ""
     image, info = (below + (given[name].lstrip("/") if camera else given[name]) for name in OF_A_CAMERA)
     names = (("image", image), ("image/compressed", image + "/compressed"), ("camera_info", info))

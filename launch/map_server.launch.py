@@ -1,4 +1,4 @@
-"""The map server."""
+"""Launches the map server."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from vloc_ros.footprint import ONE_HEAP
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
-    "map": ("", "map folder; empty leaves it to params_file, or to the service load_map"),
-    "maps_folder": ("", "folder of the maps that load_map may load; empty leaves it to params_file"),
+    "map": ("", "map folder; empty uses params_file, or the service load_map"),
+    "maps_folder": ("", "folder of the maps that load_map can load; empty uses params_file"),
     "namespace": ("", "namespace of the node"),
-    "use_sim_time": ("", "take the time from /clock; empty leaves it to params_file"),
+    "use_sim_time": ("", "use the time of /clock; empty uses params_file"),
     "params_file": (str(SHARE / "config" / "map_server.yaml"), "parameters of the map server"),
-    "autostart": ("", "the node goes to active by itself; empty leaves it to params_file, whose default is true"),
-    "use_respawn": ("false", "start the node again when it ends"),
+    "autostart": ("", "the node activates itself; empty uses params_file, with the default true"),
+    "use_respawn": ("false", "restart the node when it ends"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
-    "enclaves": ("", "SROS2 enclaves above that of the node, such as /vloc_ros; empty takes that of all, /"),
+    "enclaves": ("", "parent of the SROS2 enclave of the node, such as /vloc_ros; empty uses the default enclave /"),
 }
 OVERRIDES = {"use_sim_time": bool, "autostart": bool, "map": str, "maps_folder": str}
 
@@ -36,7 +36,7 @@ def generate_launch_description():
 
 def nodes(context):
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    # what is given by hand overrides the file, what is not leaves it alone
+    # only arguments that are given override the file
     overrides = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
         for name, kind in OVERRIDES.items()
@@ -51,7 +51,7 @@ def nodes(context):
         output="screen",
         respawn=LaunchConfiguration("use_respawn"),
         respawn_delay=2.0,
-        additional_env=ONE_HEAP,  # else the node starts itself anew for it
+        additional_env=ONE_HEAP,  # otherwise the node restarts itself with it
         parameters=[given["params_file"], *([overrides] if overrides else [])],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
     )

@@ -1,4 +1,4 @@
-"""Bag in, report out: plays a bag to the nodes in a ROS domain of their own, scores what they say, and ends."""
+"""Evaluates a bag: plays it to the nodes in a ROS domain of their own, writes a report of their results, and ends."""
 
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
@@ -9,9 +9,9 @@ from launch import LaunchDescription
 ARGUMENTS = {
     "bag": (None, "bag folder or .mcap file"),
     "map": (None, "map folder"),
-    "truth_topic": ("", "topic of the bag with the true poses of the base; empty: all images are of somewhere else"),
-    "report": ("report.html", "page to write"),
-    "json": ("report.json", "scores to write"),
+    "truth_topic": ("", "topic of the bag with the ground truth poses of the base; empty: all images are negatives"),
+    "report": ("report.html", "report page to write"),
+    "json": ("report.json", "file of the scores to write"),
 }
 
 
@@ -25,7 +25,7 @@ def generate_launch_description():
 
 def evaluation(context):
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    # colcon installs the command beside the nodes, where no PATH leads
+    # colcon installs the command beside the nodes, not on the PATH
     command = [ExecutableInPackage(package="vloc_ros", executable="vloc"), "evaluate", "--live"]
     for option in ("bag", "map", "report", "json"):
         command += [f"--{option}", given[option]]

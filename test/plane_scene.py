@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
-from vloc_ros.core.features.keypoints import RootSift
+from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
@@ -60,7 +60,7 @@ def make_plane_scene(seed: int = 0) -> PlaneScene:
         coarse = rng.uniform(0, 1, (_WALL_PX[1] // cell + 2, _WALL_PX[0] // cell + 2)).astype(np.float32)
         texture += cv2.resize(coarse, _WALL_PX, interpolation=cv2.INTER_CUBIC)
     texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-    features = RootSift(ExtractorConfig(max_keypoints=4000)).extract(texture)
+    features = RootSift(RootSiftConfig(max_keypoints=4000)).extract(texture)
     points = np.column_stack([features.xy / PIXELS_PER_METRE, np.zeros(len(features))]).astype(np.float32)
     codec = DescriptorCodec.fit(features.descriptors, 64)
     views = poses(8, seed=99)
@@ -80,7 +80,7 @@ def make_plane_scene(seed: int = 0) -> PlaneScene:
             point_offsets=np.cumsum([0, *map(len, visible)]),
             point_indices=np.concatenate(visible).astype(np.int32),
         ),
-        extractor=ExtractorConfig(max_keypoints=1000),
+        extractor=RootSiftConfig(max_keypoints=1000),
     )
     return PlaneScene(texture, landmark_map)
 
@@ -97,14 +97,14 @@ class SceneFolder:
     """Where the files are.
 
     Attributes:
-        map, images, elsewhere, camera, poses: as the commands take them.
+        map, images, negatives, camera, poses: as the commands take them.
     """
 
     scene: PlaneScene
     truth: list[Pose]
     map: Path
     images: Path
-    elsewhere: Path
+    negatives: Path
     camera: Path
     poses: Path
 
@@ -115,9 +115,9 @@ def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> SceneFolder:
     folder = tmp_path_factory.mktemp("wall")
     scene, truth = make_plane_scene(), poses(6, seed=1)
     write_images(scene, truth, folder / "images")
-    write_images(make_plane_scene(seed=5), truth, folder / "elsewhere")
+    write_images(make_plane_scene(seed=5), truth, folder / "negatives")
     write_map(scene.landmark_map, folder / "map")
     write_camera(folder / "camera.yaml", CAMERA, name="camera")
     write_tum(folder / "poses.txt", Trajectory(np.arange(len(truth)) * 10**9, tuple(truth)))
-    names = ("map", "images", "elsewhere", "camera.yaml", "poses.txt")
+    names = ("map", "images", "negatives", "camera.yaml", "poses.txt")
     return SceneFolder(scene, truth, *(folder / name for name in names))

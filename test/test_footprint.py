@@ -44,7 +44,7 @@ def page_faults(size):
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the variables are glibc's")
 
 
-def said_by(program: str, *arguments: str, **variables: str) -> Any:
+def printed_by(program: str, *arguments: str, **variables: str) -> Any:
     """Return what a fresh interpreter prints as JSON."""
     environment = {name: value for name, value in os.environ.items() if name not in ONE_HEAP} | variables
     command = [sys.executable, "-c", program, *arguments]
@@ -57,12 +57,12 @@ def test_every_blas_that_is_loaded_calculates_in_one_thread() -> None:
     program = f"""
 import json, cv2, faiss, numpy
 from threadpoolctl import threadpool_info
-from vloc_ros.footprint import one_blas_thread
+from vloc_ros.footprint import limit_blas_threads
 before = {BLAS}
-one_blas_thread()
+limit_blas_threads()
 print(json.dumps([before, {BLAS}, cv2.getNumThreads()]))
 """
-    before, after, opencv = said_by(program, OPENBLAS_NUM_THREADS="2")
+    before, after, opencv = printed_by(program, OPENBLAS_NUM_THREADS="2")
     assert before
     assert max(before) == 2, "importing the package changes nothing"
     assert set(after) == {1}
@@ -72,14 +72,14 @@ print(json.dumps([before, {BLAS}, cv2.getNumThreads()]))
 @glibc
 def test_threads_share_one_heap() -> None:
     program = HEAPS + "print(json.dumps([heaps(), sys.argv[1:]]))"
-    assert said_by(program, "stay")[0] > 1
-    assert said_by(program, "restart", "--ros-args") == [1, ["restart", "--ros-args"]]
+    assert printed_by(program, "stay")[0] > 1
+    assert printed_by(program, "restart", "--ros-args") == [1, ["restart", "--ros-args"]]
 
 
 @glibc
 def test_what_an_image_needs_is_taken_once_and_what_is_larger_goes_back() -> None:
     program = HEAPS + "print(json.dumps([page_faults(size) for size in 2 * [20_000_000] + 2 * [40_000_000]]))"
-    first, again, *larger = said_by(program, "restart")
+    first, again, *larger = printed_by(program, "restart")
     assert first > 10 * again
     assert min(larger) > 10 * again
 
@@ -87,4 +87,4 @@ def test_what_an_image_needs_is_taken_once_and_what_is_larger_goes_back() -> Non
 @glibc
 def test_what_the_user_has_set_for_malloc_stays() -> None:
     program = HEAPS + f"print(json.dumps([os.environ[name] for name in {list(ONE_HEAP)}]))"
-    assert said_by(program, "restart", MALLOC_ARENA_MAX="7") == ["7", *list(ONE_HEAP.values())[1:]]
+    assert printed_by(program, "restart", MALLOC_ARENA_MAX="7") == ["7", *list(ONE_HEAP.values())[1:]]

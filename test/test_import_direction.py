@@ -1,4 +1,4 @@
-"""Imports point one way: each package may import what this table allows, directly and through others."""
+"""Imports point one way, as DESIGN's table has it: between packages, within core, and without circles of files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,17 @@ STANDARD = set(sys.stdlib_module_names) | {"__future__"}
 
 CORE = {"numpy", "cv2", "poselib", "faiss", "transforms3d", "vloc_ros.core"}
 STORAGE = CORE | {"vloc_ros.storage", "yaml"}
-INFERENCE = STORAGE | {"vloc_ros.inference", "onnxruntime", "tensorrt", "pycuda"}
+ENGINES = {"onnxruntime", "tensorrt", "pycuda", "kiss_matcher", "small_gicp"}
+INFERENCE = STORAGE | ENGINES | {"vloc_ros.inference"}
 ASSEMBLY = INFERENCE | {"vloc_ros.assembly"}
+MAPPING = ASSEMBLY | {"vloc_ros.mapping", "pycolmap", "sklearn", "scipy", "threadpoolctl"}
+SIMULATION = STORAGE | {"vloc_ros.simulation", "scipy"}
 BAGS = STORAGE | {"vloc_ros.bags", "rosbags"}
+DATASETS = BAGS | SIMULATION | {"vloc_ros.datasets"}
 FOOTPRINT = {"vloc_ros.footprint", "threadpoolctl"}
+EVALUATION = STORAGE | FOOTPRINT | {"vloc_ros.evaluation", "matplotlib"}
+PROGRESS = {"vloc_ros.progress", "tqdm"}
+NODE_CONFIG = {"vloc_ros.core", "vloc_ros.node_config"}
 ROS = {"rclpy", "tf2_ros", "ament_index_python"}
 MESSAGES = {
     *("builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "nav_msgs", "rcl_interfaces"),
@@ -32,44 +40,38 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core": CORE,
     "storage": STORAGE,
     "inference": INFERENCE,
-    "mapping": INFERENCE | {"vloc_ros.mapping", "pycolmap", "sklearn", "scipy", "threadpoolctl"},
-    "simulation": STORAGE | {"vloc_ros.simulation", "scipy"},
+    "mapping": MAPPING,
+    "simulation": SIMULATION,
     "bags": BAGS,
-    "evaluation": STORAGE | {"vloc_ros.evaluation", "matplotlib"},
+    "datasets": DATASETS,
+    "evaluation": EVALUATION,
     "assembly": ASSEMBLY,
     "footprint": FOOTPRINT,
-    "node_config": {"vloc_ros.core", "vloc_ros.node_config"},
-    "progress": {"vloc_ros.progress", "tqdm"},
-    "nodes": ASSEMBLY | BAGS | FOOTPRINT | ROS | MESSAGES | {"bondpy", "vloc_ros.node_config", "vloc_ros.nodes"},
-    "cli": ASSEMBLY
-    | BAGS
-    | FOOTPRINT
-    | ROS
-    | MESSAGES
-    | {
-        "vloc_ros.node_config",
-        "vloc_ros.mapping",
-        "vloc_ros.simulation",
-        "vloc_ros.evaluation",
-        "vloc_ros.progress",
-        "vloc_ros.cli",
-        "pycolmap",
-        "tqdm",
-    },
+    "node_config": NODE_CONFIG,
+    "progress": PROGRESS,
+    "nodes": ASSEMBLY | BAGS | FOOTPRINT | NODE_CONFIG | ROS | MESSAGES | {"bondpy", "vloc_ros.nodes"},
+    "cli": MAPPING | DATASETS | EVALUATION | NODE_CONFIG | PROGRESS | ROS | MESSAGES | {"vloc_ros.cli"},
 }
-# Never installed on a robot, and imported by nobody.
-TRAINING = INFERENCE | {
-    *("training", "vloc_ros.assembly", "vloc_ros.mapping", "vloc_ros.progress", "vloc_ros.simulation"),
-    *("torch", "lightning", "timm", "safetensors", "scipy", "pycolmap", "tqdm"),
-}
+# Never installed on a robot, and imported by nobody: all but the nodes and the command line.
+TRAINING = MAPPING | DATASETS | EVALUATION | PROGRESS | {"training", "torch", "lightning", "timm", "safetensors"}
 # Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not
 # every robot has.
 LATE = {
-    "inference": {"onnxruntime", "tensorrt", "pycuda"},
-    "assembly": {"onnxruntime", "tensorrt", "pycuda"},
+    "inference": ENGINES,
+    "assembly": ENGINES,
     "nodes": {"bondpy"},
     "cli": {"rclpy", "tf2_ros", "pycolmap", "faiss", "matplotlib", "sklearn", "onnxruntime"},
 }
+# What packages other than the command line may import inside of functions, and why.
+LATE_IMPORTS: dict[str, dict[str, str]] = {
+    "core": {"faiss": "a command that only reads a map does not wait for it"},
+    "inference": {"onnxruntime": "constructors load the engine, which not every robot has"},
+    "nodes": {"bondpy": "not every robot has it"},
+    "progress": {"tqdm": "a log needs no bar"},
+}
+# Within core, each may import itself and those before it; what lies beside the folders may be imported by all.
+CORE_ORDER = ("geometry", "clouds", "query sources", "features", "retrieval", "map", "localization", "tracking")
+CORE_ROOT = {"config", "errors", "integer_arrays"}
 # Loaded by libraries on their own account; of these only the ones that the table is about are looked at.
 WATCHED = set().union(*MAY_IMPORT.values(), {"torch", "training"})
 
@@ -80,35 +82,81 @@ def modules(package: str) -> list[Path]:
     return [single] if single.exists() else sorted((ROOT / package).rglob("*.py"))
 
 
+def all_sources() -> dict[str, str]:
+    """Return the text of every module of vloc_ros and training by its dotted name."""
+    files = [path for folder in (ROOT, ROOT.parent / "training") for path in sorted(folder.rglob("*.py"))]
+    dotted = (".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in files)
+    return {name.removesuffix(".__init__"): path.read_text() for name, path in zip(dotted, files, strict=True)}
+
+
 def name_of(imported: str) -> str:
     """Return the part of a module's name that the table speaks of: vloc_ros.PACKAGE, or the top-level library."""
     parts = imported.split(".")
     return ".".join(parts[:2]) if parts[0] == "vloc_ros" else parts[0]
 
 
-def imports_in(source: str) -> set[str]:
-    """Return everything that a module's text imports, at whatever depth, as the table names it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+def dotted_imports(tree: ast.AST) -> Iterator[str]:
+    """Give the dotted name of everything that is imported at whatever depth: of `from a import b` it is a.b."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found.update(name_of(alias.name) for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "a relative import"
-            names = [f"vloc_ros.{alias.name}" for alias in node.names] if node.module == "vloc_ros" else [node.module]
-            found.update(name_of(str(name)) for name in names)
-    return found - STANDARD
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_training_imports_what_it_may_and_nobody_imports_it() -> None:
-    sources = {path: imports_in(path.read_text()) for path in sorted((ROOT.parent / "training").rglob("*.py"))}
-    assert not {path: names - TRAINING for path, names in sources.items() if names - TRAINING}
-    assert set().union(*sources.values()) >= {"training", "torch"}
-    assert not any("training" in allowed for allowed in MAY_IMPORT.values())
+def imports_in(source: str) -> set[str]:
+    """Return everything that a module's text imports, at whatever depth, as the table names it."""
+    return {name_of(name) for name in dotted_imports(ast.parse(source))} - STANDARD
 
 
 def offences(package: str, source: str) -> set[str]:
     """Return what a module of this package imports against the table."""
     return imports_in(source) - MAY_IMPORT[package]
+
+
+def core_rank(module: str) -> int:
+    """Return where a module of core, such as vloc_ros.core.map.places, stands in CORE_ORDER; -1 beside the folders."""
+    part = module.split(".")[2]
+    return -1 if part in CORE_ROOT else next(i for i, parts in enumerate(CORE_ORDER) if part in parts.split())
+
+
+def core_offences(module: str, source: str) -> set[str]:
+    """Return what a module of core imports from parts of core that come after its own."""
+    imported = {name for name in dotted_imports(ast.parse(source)) if name.startswith("vloc_ros.core.")}
+    return {name for name in imported if core_rank(name) > core_rank(module)}
+
+
+def late_imports(source: str) -> set[str]:
+    """Return what a module's text imports inside of functions, as the table names it."""
+    functions = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {name_of(name) for function in functions for name in dotted_imports(function)} - STANDARD
+
+
+def late_offences(package: str, source: str) -> set[str]:
+    """Return what a module of this package imports inside of functions without a reason in the table."""
+    return set() if package == "cli" else late_imports(source) - LATE_IMPORTS.get(package, {}).keys()
+
+
+def circles(sources: Mapping[str, str]) -> set[frozenset[str]]:
+    """Return the strongly connected components of more than one module, by every import of whatever depth."""
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        found = dotted_imports(ast.parse(source))
+        graph[module] = {name if name in sources else name.rpartition(".")[0] for name in found} & sources.keys()
+    reached = {module: _reached_from(module, graph) for module in graph}
+    components = (frozenset({module, *(n for n in reached[module] if module in reached[n])}) for module in graph)
+    return {component for component in components if len(component) > 1}
+
+
+def _reached_from(module: str, graph: Mapping[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = graph[waiting.pop()] - reached
+        reached |= new
+        waiting.extend(new)
+    return reached
 
 
 def loaded_by(statements: str) -> set[str]:
@@ -133,6 +181,38 @@ def test_a_package_imports_what_it_may(package: str) -> None:
     assert not {path: names for path, names in wrong.items() if names}
 
 
+def test_training_imports_what_it_may_and_nobody_imports_it() -> None:
+    sources = {path: imports_in(path.read_text()) for path in sorted((ROOT.parent / "training").rglob("*.py"))}
+    assert not {path: names - TRAINING for path, names in sources.items() if names - TRAINING}
+    assert set().union(*sources.values()) >= {"training", "torch"}
+    assert not any("training" in allowed for allowed in MAY_IMPORT.values())
+
+
+def test_the_parts_of_core_have_an_order() -> None:
+    sources = {name: text for name, text in all_sources().items() if name.startswith("vloc_ros.core.")}
+    wrong = {name: core_offences(name, text) for name, text in sources.items()}
+    assert not {name: names for name, names in wrong.items() if names}
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert not circles(all_sources())
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_only_commands_import_inside_of_functions(package: str) -> None:
+    sources = {str(path.relative_to(ROOT)): path.read_text() for path in modules(package)}
+    wrong = {path: late_offences(package, source) for path, source in sources.items()}
+    assert not {path: names for path, names in wrong.items() if names}
+    needed = set().union(*map(late_imports, sources.values()))
+    assert package == "cli" or needed == LATE_IMPORTS.get(package, {}).keys(), "a reason that nothing needs"
+
+
+def test_training_imports_its_packages_at_the_top() -> None:
+    wrong = {path: late_imports(path.read_text()) for path in sorted((ROOT.parent / "training").rglob("*.py"))}
+    own = {path: {n for n in names if n.startswith(("vloc_ros", "training"))} for path, names in wrong.items()}
+    assert not {path: names for path, names in own.items() if names}
+
+
 @pytest.mark.parametrize("package", MAY_IMPORT)
 def test_a_fresh_interpreter_loads_no_more(package: str) -> None:
     if package == "nodes":
@@ -152,9 +232,41 @@ def test_a_wrong_import_is_seen_in_the_text() -> None:
     assert offences("core", "import yaml\nimport numpy as np") == {"yaml"}
     assert offences("core", "def late():\n    from vloc_ros.storage.maps import read_map") == {"vloc_ros.storage"}
     assert offences("evaluation", "from vloc_ros import nodes") == {"vloc_ros.nodes"}
+    assert offences("datasets", "from vloc_ros.mapping import config") == {"vloc_ros.mapping"}
     assert offences("cli", "import vloc_ros.nodes.localizer") == {"vloc_ros.nodes"}
     assert offences("storage", "import torch, json") == {"torch"}
 
 
 def test_a_wrong_import_is_seen_in_the_interpreter() -> None:
     assert loaded_by("import vloc_ros.core.geometry.pose, yaml") - MAY_IMPORT["core"] == {"yaml"}
+
+
+def test_a_wrong_import_is_seen_within_core() -> None:
+    later = "from vloc_ros.core.localization.result import Status"
+    assert core_offences("vloc_ros.core.map.places", later) == {"vloc_ros.core.localization.result.Status"}
+    assert core_offences("vloc_ros.core.map.places", f"def late():\n    {later}")
+    assert core_offences("vloc_ros.core.config", "from vloc_ros.core.geometry.pose import Pose")
+    assert core_offences("vloc_ros.core.query", "from vloc_ros.core.features import keypoints")
+    assert not core_offences("vloc_ros.core.tracking.fix", f"{later}\nfrom vloc_ros.core.errors import InputError")
+    assert not core_offences("vloc_ros.core.sources", "from vloc_ros.core.query import Query")
+
+
+def test_a_circle_is_seen() -> None:
+    sources = {
+        "vloc_ros.a": "from vloc_ros.b import x",
+        "vloc_ros.b": "def late():\n    from vloc_ros import c",
+        "vloc_ros.c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import vloc_ros.a",
+        "vloc_ros.d": "import vloc_ros.a, vloc_ros.e",
+        "vloc_ros.e": "import numpy",
+    }
+    assert circles(sources) == {frozenset({"vloc_ros.a", "vloc_ros.b", "vloc_ros.c"})}
+    assert not circles({**sources, "vloc_ros.c": "import vloc_ros.e"})
+
+
+def test_a_late_import_is_seen() -> None:
+    late = "class Index:\n    def search(self):\n        import faiss, json"
+    assert late_offences("mapping", late) == {"faiss"}
+    assert late_offences("bags", "async def read():\n    from vloc_ros.core import query") == {"vloc_ros.core"}
+    assert not late_offences("core", late)
+    assert not late_offences("cli", late)
+    assert not late_offences("mapping", "import faiss")

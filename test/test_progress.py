@@ -24,7 +24,7 @@ def test_a_log_gets_a_line_every_ten_seconds(
     assert lines == ["features: 286 of 1000", "features: 572 of 1000", "features: 858 of 1000"]
 
 
-def test_what_is_soon_done_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_loop_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(bar(iter("abc"), description="features")) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""
 

@@ -1,15 +1,16 @@
-"""Measure what BENCHMARK.md states, and write it; memory is measured by `make soak`.
+"""Measure what BENCHMARK.md states, and write the page. `make soak` measures memory.
 
-    make bench                               all but those that take hours each (more than one in all)
-    make bench SECTIONS="redkitchen castle"    some; the others keep their last figures
-    make bench SECTIONS="place_encoders_kitchen"    one of those that take hours, and are measured when named only:
-                                             place_encoders_kitchen, _corridor, _building, _ablations, _cost
+    make bench                               all sections but those that take hours each (more than one hour in all)
+    make bench SECTIONS="redkitchen castle"  these sections; the others keep their last figures
+    make bench SECTIONS="global_descriptors_kitchen"
+                                             a section that takes hours, which is measured only when it is named:
+                                             global_descriptors_kitchen, _corridor, _building, _ablations, _cost
 
-Each section leaves its figures in docs/figures/SECTION.json, with the revision they were measured at, and the page is
-written from those: to measure some sections and keep the others, commit both. A section of place encoders that was cut
-off goes on where it stopped when it is asked for again, on another machine too: its rows are kept there. Sections on
-real data are skipped, and said to be, where ../shared/data is missing, those on recognisers and place encoders where
-`make training` was not run.
+Each section writes its figures to docs/figures/SECTION.json, with the revision they were measured at. The page is
+written from these files. To measure some sections and keep the others, commit both. An interrupted section on global
+descriptors resumes when it is run again, on another machine too: its rows are kept in docs/figures/rows. Sections on
+real data are skipped, with a message, where ../shared/data is missing; sections on trained models where `make training`
+was not run.
 """
 
 from __future__ import annotations
@@ -44,34 +45,34 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "images_alone": real.images_alone,
     "merged": real.merged,
     "compression": compression.compression,
-    "elsewhere": real.negatives,
-    "elsewhere_with_priors": priors.negatives,
+    "negatives": real.negatives,
+    "negatives_with_priors": priors.negatives,
     "growth": growth.growth,
     "recognizer": landmarks.recognizer,
     "night": landmarks.night,
     "four_scenes": scenes.four_scenes,
     "updated": landmarks.updated,
-    "lookalikes": simulated.perceptual_aliasing,
+    "perceptual_aliasing": simulated.perceptual_aliasing,
     "covariance": simulated.covariance,
     "statistics": simulated.statistics,
     "rigs": rigs.rigs,
-    "kidnappings": sequences.kidnapped_robot,
+    "kidnapped_robot": sequences.kidnapped_robot,
     "leaving": sequences.leaving,
     "live_redkitchen": live.redkitchen,
     "live_simulated": live.simulated,
     "tracking": live.tracking,
-    "place_encoders_kitchen": global_descriptors.kitchen,
-    "place_encoders_corridor": global_descriptors.corridor,
-    "place_encoders_building": global_descriptors.building,
-    "place_encoders_ablations": global_descriptors.ablations,
-    "place_encoders_cost": global_descriptors.cost,
+    "global_descriptors_kitchen": global_descriptors.kitchen,
+    "global_descriptors_corridor": global_descriptors.corridor,
+    "global_descriptors_building": global_descriptors.building,
+    "global_descriptors_ablations": global_descriptors.ablations,
+    "global_descriptors_cost": global_descriptors.cost,
 }
-# those take hours
-ON_REQUEST = tuple(name for name in SECTIONS if name.startswith("place_encoders_"))
+# each takes hours
+ON_REQUEST = tuple(name for name in SECTIONS if name.startswith("global_descriptors_"))
 
 
 def main(names: list[str]) -> int:
-    """Run the named sections, when none is named all but those that take hours; then write the page."""
+    """Run the named sections (by default all but those that take hours), then write the page."""
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         print(f"bench: no section {unknown[0]!r}, expected some of {' '.join(SECTIONS)}", file=sys.stderr)
@@ -79,14 +80,14 @@ def main(names: list[str]) -> int:
     OUT.mkdir(parents=True, exist_ok=True)
     for name in names or [name for name in SECTIONS if name not in ON_REQUEST]:
         print(f"== {name}", flush=True)
-        start, of = time.monotonic(), revision()
+        start, measured_at = time.monotonic(), revision()
         try:
             figures = SECTIONS[name](OUT)
         except real.MissingError as missing:
             print(f"   skipped: {missing}", flush=True)
             continue
         figures["section_s"] = round(time.monotonic() - start, 1)
-        keep_figures(name, figures, of=of)
+        keep_figures(name, figures, measured_at=measured_at)
     write_page(FIGURES, ROOT / "BENCHMARK.md")
     return 0
 

@@ -2,7 +2,7 @@
 
 Without a sourced ROS 2 installation the environment takes the ROS 2 Jazzy client library from PyPI; with one, it is
 made on top of it. In both, vloc_msgs is built by colcon into the environment and vloc_ros is installed in place.
-An environment that was left half-made by an interruption is thrown away first.
+An environment that an interruption left incomplete is removed first.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ START_S = time.monotonic()
 
 
 class SetupError(Exception):
-    """Something is missing on this machine; the message says what and how to get it."""
+    """This machine lacks something; the message names it and how to get it."""
 
 
 def main() -> int:
-    """Set everything up; 0 when the result was seen to work. With --training, add PyTorch to what is there."""
+    """Set everything up; 0 when the result works. With --training, add PyTorch to the environment."""
     try:
         if sys.argv[1:] == ["--training"]:
             add_training(sourced_ros())
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def check_machine() -> None:
-    """Name everything that is missing in one go, rather than one thing per attempt."""
+    """Check the machine, and name everything that is missing at once."""
     missing = []
     if sys.version_info < (3, 10):  # noqa: UP036 - whichever Python the machine has runs this file
         missing.append(f"Python 3.10 or newer (this is {sys.version.split()[0]}): make PYTHON3=python3.12 setup")
@@ -88,7 +88,7 @@ def importable(module: str) -> bool:
 
 
 def make_environment(distribution: str | None) -> None:
-    """Create the virtual environment, unless there is a whole one of the right kind."""
+    """Create the virtual environment, unless there is a complete one of the right kind."""
     kind = f"on ROS 2 {distribution}" if distribution else "with ROS 2 Jazzy from wheels"
     say(f"environment {VENV.name}, {kind}")
     kind_file = VENV / ".kind"
@@ -103,7 +103,7 @@ def make_environment(distribution: str | None) -> None:
 
 
 def install_packages(distribution: str | None, *, with_tf2: bool) -> None:
-    """Install vloc_ros in place, with what it needs: by uv where it can be had (seconds), else by pip (minutes)."""
+    """Install vloc_ros in place with its dependencies: by uv where it works (seconds), else by pip (minutes)."""
     extras = EXTRAS if distribution else [*EXTRAS, "ros-wheels"]
     wanted = ["--editable", f"{ROOT}[{','.join(extras)}]", *bound_numpy(distribution)]
     if with_tf2:
@@ -114,7 +114,7 @@ def install_packages(distribution: str | None, *, with_tf2: bool) -> None:
     say("Python packages")
     if attempt(*pip, "uv") and attempt(*uv, *wanted):
         return
-    say("uv does not work here; the slower way, by pip")
+    say("uv does not work here; installing by pip, which is slower")
     run(*pip, *wanted, what="installing Python packages")
 
 
@@ -158,12 +158,12 @@ def install_messages(distribution: str | None, *, with_tf2: bool) -> None:
 
 
 def attempt(*command: str | Path) -> bool:
-    """Run a command and say whether it worked."""
+    """Run a command; whether it succeeded."""
     return subprocess.run(command, check=False, cwd=ROOT, env=environment(), capture_output=True).returncode == 0
 
 
 def run(*command: str | Path, what: str) -> str:
-    """Run a command that has to work and return what it printed; what it said on failure goes into the error."""
+    """Run a command that has to succeed, and return its output. On failure the output goes into the error."""
     done = subprocess.run(command, check=False, cwd=ROOT, env=environment(), capture_output=True, text=True)
     if done.returncode != 0:
         raise SetupError(f"{what} failed, by {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
@@ -185,7 +185,7 @@ def environment() -> dict[str, str]:
 
 
 def say(step: str) -> None:
-    """Tell the person who waits what is going on, and since when."""
+    """Print the present step and the seconds since the start."""
     print(f"setup: {time.monotonic() - START_S:3.0f} s  {step}", flush=True)
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.features.keypoints import Features, RootSift
+from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation.scenario import make_lap
 from vloc_ros.simulation.trajectories import walk
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def sequence(kind: str, seed: int, pairs: int) -> tuple[Callable[[int], Array], list[int]]:
-    """A lap through a world with the real images' distance between frames, and where to look at it."""
+    """A lap through a world with the real images' distance between frames, and the numbers of its sampled frames."""
     world = make_world(kind, seed)
     frames = round(lap_length_m(walk(world, 200, seed)) / STEP_M)
     return make_lap(world, frames, seed).image, spaced(frames, pairs)
@@ -63,7 +64,7 @@ def spaced(frames: int, count: int) -> list[int]:
 
 def report(name: str, sequences: Sequence[tuple[Callable[[int], Array], Sequence[int]]]) -> None:
     """Print one line: what all sequences give together."""
-    extractor = RootSift(ExtractorConfig())
+    extractor = RootSift(RootSiftConfig())
     keypoints, near, wide = [], [], []
     for load, starts in sequences:
         for start in starts:
@@ -75,7 +76,7 @@ def report(name: str, sequences: Sequence[tuple[Callable[[int], Array], Sequence
 
 
 def two_view(first: Features, second: Features) -> tuple[int, float, int]:
-    """Mutual nearest neighbours within the ratio, the share that one fundamental matrix explains, and their number."""
+    """Mutual nearest neighbours within the ratio, the inlier ratio of one fundamental matrix, and its inliers."""
     if min(len(first), len(second)) < 2:
         return 0, 0.0, 0
     similarity = first.descriptors @ second.descriptors.T

@@ -1,12 +1,12 @@
-"""Do the nodes keep their memory? A simulated robot drives round and round for twenty minutes at 30 Hz.
+"""Memory of the nodes over time: a simulated robot drives in circles for twenty minutes at 30 Hz.
 
     make soak
     python tools/soak.py --minutes 3
 
-Both nodes run as processes in a ROS domain of their own. Every ten seconds their anonymous resident memory (what they
-allocated, not the libraries that they share) is read; what matters is how much it grows from the third minute to the
-last. Ends with 1 when that is 5 MB or more, when a node ended, or when the robot was not localized. The figures of
-twenty minutes or more go to docs/figures/soak.json.
+Both nodes run as processes in a ROS domain of their own. Their anonymous resident memory (without shared libraries) is
+read every ten seconds; the result is its growth from the third minute to the last. The exit code is 1 if that is 5 MB
+or more, if a node ended, or if the robot was not localized. The figures of runs of at least twenty minutes are written
+to docs/figures/soak.json.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.provenance import keep_figures, revision
-from benchmarks.simulated import map_of
+from benchmarks.simulated import build_lap_localizer
 from tqdm import tqdm
 
 from vloc_ros.core.geometry.pose import Pose
@@ -39,13 +39,13 @@ BASE_FROM_CAMERA = Pose.from_rotation_vector([0.0, 0.0, 0.0], [0.1, 0.0, 0.4])
 
 
 def main() -> int:
-    """Run, print a line a minute, and judge."""
+    """Run, and print a line a minute; 0 where the nodes kept their memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--rate", type=float, default=30.0, help="images per second")
-    args, of = parser.parse_args(), revision()
+    args, measured_at = parser.parse_args(), revision()
     scenario = make_scenario("room", SEED, map_frames=MAP_FRAMES, query_frames=2)
-    localizer = map_of(scenario.map_lap)
+    localizer = build_lap_localizer(scenario.map_lap)
     lap = make_lap(scenario.map_lap.world, LAP_FRAMES, SEED)
     with tempfile.TemporaryDirectory(prefix="vloc_soak_") as scratch, free_domain() as environment:
         folder = Path(scratch)
@@ -56,13 +56,13 @@ def main() -> int:
             children.start("localizer", map_cache=str(folder / "cache"), image_reliability="reliable")
             figures = _drive(lap, args, {name: children.pid(name) for name in NODES})
     if args.minutes >= MINUTES:
-        keep_figures("soak", figures, of=of)
+        keep_figures("soak", figures, measured_at=measured_at)
     print(json.dumps({name: value for name, value in figures.items() if name != "samples"}, indent=1))
     return 0 if figures["passed"] else 1
 
 
 def _drive(lap: Lap, args: argparse.Namespace, processes: dict[str, int]) -> dict[str, Any]:
-    """Publish what the robot sees until the time is over; the memory by the way, and what became of the images."""
+    """Publish images until the time is over, sample the memory, and count the statuses."""
     images = [lap.image(i) for i in tqdm(range(len(lap)), desc="rendering")]
     robot = _Robot(lap, images)
     samples: list[dict[str, float]] = []
@@ -71,42 +71,42 @@ def _drive(lap: Lap, args: argparse.Namespace, processes: dict[str, int]) -> dic
         robot.wait_for_localizer(START_S)
         start = next_sample = time.monotonic()
         for number in range(round(args.minutes * 60 * args.rate)):
-            robot.show(number)
+            robot.publish(number)
             now = time.monotonic()
             if now >= next_sample:
                 samples.append({"s": now - start, **{name: _anonymous_mb(pid) for name, pid in processes.items()}})
                 next_sample += SAMPLE_S
                 if len(samples) % 6 == 1:
-                    print(f"  {samples[-1]['s'] / 60:5.1f} min  {samples[-1]}  {dict(robot.seen)}", flush=True)
+                    print(f"  {samples[-1]['s'] / 60:5.1f} min  {samples[-1]}  {dict(robot.statuses)}", flush=True)
             robot.spin_until(start + (number + 1) / args.rate)
     finally:
         robot.close()
-    return _judged(samples, robot, args)
+    return _summarize(samples, robot, args)
 
 
-def _judged(samples: list[dict[str, float]], robot: _Robot, args: argparse.Namespace) -> dict[str, Any]:
+def _summarize(samples: list[dict[str, float]], robot: _Robot, args: argparse.Namespace) -> dict[str, Any]:
     settled = [sample for sample in samples if sample["s"] >= min(SETTLED_S, args.minutes * 30)]
     growth = {name: _growth_mb([sample[name] for sample in settled]) for name in NODES}
     alive = all(np.isfinite(samples[-1][name]) for name in NODES)
     return {
         "minutes": args.minutes,
         "rate_hz": args.rate,
-        "statuses": dict(robot.seen),
+        "statuses": dict(robot.statuses),
         "growth_mb": growth,
         "memory_mb": {name: settled[-1][name] for name in NODES},
         "samples": samples,
-        "passed": bool(alive and robot.seen["OK"] and all(mb < MOST_GROWTH_MB for mb in growth.values())),
+        "passed": bool(alive and robot.statuses["OK"] and all(mb < MOST_GROWTH_MB for mb in growth.values())),
     }
 
 
 def _growth_mb(values: list[float]) -> float:
-    """The last minute's median against the first one's."""
+    """Return the difference of the medians of the last and the first minute."""
     part = max(1, min(6, len(values) // 2))
     return float(np.median(values[-part:]) - np.median(values[:part]))
 
 
 def _anonymous_mb(pid: int) -> float:
-    """Anonymous resident memory of a process; NaN when it is gone."""
+    """Return the anonymous resident memory of a process; NaN if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -116,7 +116,7 @@ def _anonymous_mb(pid: int) -> float:
 
 
 class _Robot:
-    """Publishes images, calibration, odometry and its camera's place, and counts the statuses that come back."""
+    """Publishes images, calibration, odometry and extrinsics, and counts the statuses."""
 
     def __init__(self, lap: Lap, images: list[Any]) -> None:
         import rclpy
@@ -130,7 +130,7 @@ class _Robot:
         rclpy.init()
         self._rclpy, self._lap = rclpy, lap
         self._node = rclpy.create_node("robot")
-        self.seen: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()
         self._image = self._node.create_publisher(Image, "image", 10)
         self._info = self._node.create_publisher(CameraInfo, "camera_info", 10)
         self._tf = self._node.create_publisher(TFMessage, "/tf", 100)
@@ -138,7 +138,7 @@ class _Robot:
         self._static = self._node.create_publisher(TFMessage, "/tf_static", latched)
         self._static.publish(TFMessage(transforms=[transform_message(0, "base_link", "camera", BASE_FROM_CAMERA)]))
         self._node.create_subscription(
-            LocalizationStatus, "localizer/status", lambda m: self.seen.update([status_name(m.status)]), 100
+            LocalizationStatus, "localizer/status", lambda m: self.statuses.update([status_name(m.status)]), 100
         )
         self._messages = [bgr_message(0, "camera", image) for image in images]
         model, k, d = lap.camera.to_ros()
@@ -146,18 +146,20 @@ class _Robot:
         self._calibration.distortion_model, self._calibration.k, self._calibration.d = model, k, d
 
     def wait_for_localizer(self, seconds: float) -> None:
-        """Until it listens and has its map."""
+        """Wait until the localizer subscribes and has its map."""
         deadline = time.monotonic() + seconds
         number = 0
-        while not self.seen["OK"]:
+        while not self.statuses["OK"]:
             if time.monotonic() > deadline:
-                raise SystemExit(f"soak: the localizer was not ready within {seconds:g} s; it said {dict(self.seen)}")
-            self.show(number)
+                raise SystemExit(
+                    f"soak: the localizer was not ready within {seconds:g} s; statuses so far: {dict(self.statuses)}"
+                )
+            self.publish(number)
             number += 1
             self.spin_until(time.monotonic() + 0.2)
 
-    def show(self, number: int) -> None:
-        """All of one moment."""
+    def publish(self, number: int) -> None:
+        """Publish odometry, calibration and image of one time."""
         from tf2_msgs.msg import TFMessage
 
         from vloc_ros.nodes.conversion import time_message, transform_message
@@ -171,13 +173,13 @@ class _Robot:
         self._info.publish(self._calibration)
         self._image.publish(message)
 
-    def spin_until(self, moment: float) -> None:
-        """Hear statuses until a moment of the monotonic clock."""
-        while (left := moment - time.monotonic()) > 0:
+    def spin_until(self, time_s: float) -> None:
+        """Receive statuses until a moment of the monotonic clock."""
+        while (left := time_s - time.monotonic()) > 0:
             self._rclpy.spin_once(self._node, timeout_sec=left)
 
     def close(self) -> None:
-        """Leave."""
+        """Destroy the node."""
         self._node.destroy_node()
         self._rclpy.shutdown()
 

@@ -1,10 +1,10 @@
-"""What do place encoders cost? Parameters and multiply-accumulates (MAC), counted on the modules themselves.
+"""Cost of global descriptor models: parameters and multiply-accumulates (MAC), counted on the modules.
 
   python -m training.cost [--json F]
 
-First the comparison as it was published: NetVLAD over VGG-16 at 480x640 with whitening against a CrossViT-Ti at
-240x240. Then the same at equal sizes, with and without whitening. Products of matrices and convolutions are counted,
-attention's own included; normalisations and activations are not.
+First the published comparison: NetVLAD over VGG-16 at 480x640 with whitening against a CrossViT-Ti at 240x240. Then
+all models at equal sizes, with and without whitening. Matrix products and convolutions are counted, those of attention
+included; normalisations and activations are not.
 """
 
 from __future__ import annotations
@@ -22,9 +22,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from training.place_recognition.baselines import PooledEncoder
-from training.place_recognition.config import FINE_PATCH_PX, PRESETS, ConvolutionConfig, CrossVitConfig, PlacesConfig
-from training.place_recognition.encoders import build_encoder, embedded
-from training.place_recognition.structure import NUMBERS
+from training.place_recognition.config import (
+    FINE_PATCH_PX,
+    PRESETS,
+    ConvolutionConfig,
+    CrossVitConfig,
+    PlaceRecognitionConfig,
+)
+from training.place_recognition.encoders import build_encoder, embed_images
+from training.place_recognition.structure import TOKEN_LENGTH
 from vloc_ros.core.errors import VlocError
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.output_files import json_at
@@ -36,12 +42,13 @@ _WHITENED = 4096
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one image.
+    """The cost of one image.
 
     Attributes:
-        model: what was counted.
-        height, width: of the image, pixels.
-        dimension: of the descriptor.
+        model: name of the model.
+        height: of the image, pixels.
+        width: of the image, pixels.
+        dimension: length of the descriptor.
         parameters: millions.
         gmac: 10⁹ multiply-accumulates.
     """
@@ -54,53 +61,53 @@ class Cost:
     gmac: float
 
 
-class Whitened(nn.Module):
-    """An encoder whose descriptor is projected to 4096 numbers, as NetVLAD's authors do."""
+class WhitenedEncoder(nn.Module):
+    """An encoder whose descriptor is projected to 4096 dimensions, as by NetVLAD's authors."""
 
     def __init__(self, encoder: PooledEncoder) -> None:
         super().__init__()
         self.encoder, self.whitening = encoder, nn.Linear(encoder.dimension, _WHITENED)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 4096) of (B, 3, H, W)."""
+        """(B, 4096) from (B, 3, H, W)."""
         return self.whitening(self.encoder(images))
 
 
-def counted(name: str, build: Callable[[], nn.Module], size: tuple[int, int]) -> Cost:
-    """The cost of a model for an image of (height, width): nothing is computed, shapes are enough."""
+def count_cost(name: str, build: Callable[[], nn.Module], size: tuple[int, int]) -> Cost:
+    """The cost of a model for an image of (height, width), from shapes alone."""
     with torch.device("meta"):
         model, images = build().eval(), torch.zeros(1, 3, *size)
-        structure = torch.zeros(1, (size[0] // FINE_PATCH_PX) * (size[1] // FINE_PATCH_PX), NUMBERS)
+        structure = torch.zeros(1, (size[0] // FINE_PATCH_PX) * (size[1] // FINE_PATCH_PX), TOKEN_LENGTH)
         with torch.no_grad(), FlopCounterMode(display=False) as flops:
-            answer = embedded(model, images, structure).descriptors
+            descriptors = embed_images(model, images, structure).descriptors
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Cost(name, *size, answer.shape[1], parameters / 1e6, flops.get_total_flops() / 2e9)
+    return Cost(name, *size, descriptors.shape[1], parameters / 1e6, flops.get_total_flops() / 2e9)
 
 
-def published() -> list[Cost]:
-    """As others compare them: at different sizes, NetVLAD with its whitening, CrossViT with ImageNet's classes."""
+def count_published_models() -> list[Cost]:
+    """The published comparison: at different sizes, NetVLAD with whitening, CrossViT with ImageNet's classes."""
     return [
-        counted("NetVLAD-VGG16, whitened", lambda: Whitened(_netvlad("vgg16")), _PUBLISHED),
-        counted("CrossViT-Ti, 1000 classes", lambda: timm.create_model("crossvit_tiny_240"), (240, 240)),
+        count_cost("NetVLAD-VGG16, whitened", lambda: WhitenedEncoder(_build_netvlad("vgg16")), _PUBLISHED),
+        count_cost("CrossViT-Ti, 1000 classes", lambda: timm.create_model("crossvit_tiny_240"), (240, 240)),
     ]
 
 
-def honest(size: tuple[int, int]) -> list[Cost]:
-    """All at one size, with and without whitening, the student with its own head and its resizing."""
-    config, small = _at(PRESETS["base"], size), PRESETS["small"]
+def count_at_size(size: tuple[int, int]) -> list[Cost]:
+    """All models at one size, with and without whitening; the student with its own head and its resizing."""
+    config, small = _resize_config(PRESETS["base"], size), PRESETS["small"]
     rows = [
-        counted("NetVLAD-VGG16, whitened", lambda: Whitened(_netvlad("vgg16")), size),
-        counted("NetVLAD-VGG16", lambda: _netvlad("vgg16"), size),
-        counted("ResNet-18 NetVLAD, whitened", lambda: Whitened(_netvlad("resnet18")), size),
-        counted("ResNet-18 NetVLAD", lambda: _netvlad("resnet18"), size),
-        counted("ResNet-18 GeM", lambda: _encoder(config, "resnet18-gem"), size),
-        counted("teacher", lambda: _encoder(config, "teacher"), size),
-        counted("student", lambda: _encoder(config, "student"), size),
+        count_cost("NetVLAD-VGG16, whitened", lambda: WhitenedEncoder(_build_netvlad("vgg16")), size),
+        count_cost("NetVLAD-VGG16", lambda: _build_netvlad("vgg16"), size),
+        count_cost("ResNet-18 NetVLAD, whitened", lambda: WhitenedEncoder(_build_netvlad("resnet18")), size),
+        count_cost("ResNet-18 NetVLAD", lambda: _build_netvlad("resnet18"), size),
+        count_cost("ResNet-18 GeM", lambda: _build_encoder(config, "resnet18-gem"), size),
+        count_cost("teacher", lambda: _build_encoder(config, "teacher"), size),
+        count_cost("student", lambda: _build_encoder(config, "student"), size),
     ]
     if size[0] == config.network.size == PRESETS["base"].network.size:
         own = (small.network.size,) * 2
-        rows.append(counted("small teacher, at its own size", lambda: _encoder(small, "teacher"), own))
-        rows.append(counted("small student, at its own size", lambda: _encoder(small, "student"), own))
+        rows.append(count_cost("small teacher, at its own size", lambda: _build_encoder(small, "teacher"), own))
+        rows.append(count_cost("small student, at its own size", lambda: _build_encoder(small, "student"), own))
     return rows
 
 
@@ -112,13 +119,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="F", help="write the same as JSON")
     args = parser.parse_args(arguments)
     try:
-        out = json_at(args.json, key="published") if args.json else None
-        as_published, equal = published(), {f"{h}x{w}": honest((h, w)) for h, w in _SIZES}
-        _print("as published", as_published)
+        out = json_at(args.json, key="count_published_models") if args.json else None
+        as_published, equal = count_published_models(), {f"{h}x{w}": count_at_size((h, w)) for h, w in _SIZES}
+        _print_table("as count_published_models", as_published)
         for size, rows in equal.items():
-            _print(f"at {size}", rows)
+            _print_table(f"at {size}", rows)
         if out:
-            tables = {"published": as_published, **equal}
+            tables = {"count_published_models": as_published, **equal}
             text = json.dumps({name: [asdict(row) for row in rows] for name, rows in tables.items()}, indent=1)
             write_bytes_atomically(out.path, (text + "\n").encode())
             print(out)
@@ -128,8 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _print(title: str, rows: Sequence[Cost]) -> None:
-    """A table, with how many times the student's cost each is."""
+def _print_table(title: str, rows: Sequence[Cost]) -> None:
+    """A table, with the ratio of each cost to the student's."""
     student = next(row for row in rows if row.model.startswith(("student", "CrossViT-Ti")))
     print(f"\n{title}\n{'model':32}{'image':>9}{'numbers':>9}{'M parameters':>14}{'GMAC':>9}   of the student")
     for row in rows:
@@ -138,16 +145,16 @@ def _print(title: str, rows: Sequence[Cost]) -> None:
         print(f"{row.model:32}{size:>9}{row.dimension:>9}{row.parameters:14.2f}{row.gmac:9.3f}   {times}")
 
 
-def _netvlad(backbone: str) -> PooledEncoder:
+def _build_netvlad(backbone: str) -> PooledEncoder:
     return PooledEncoder(ConvolutionConfig(backbone=backbone), "netvlad")
 
 
-def _encoder(config: PlacesConfig, model: str) -> nn.Module:
+def _build_encoder(config: PlaceRecognitionConfig, model: str) -> nn.Module:
     return build_encoder(replace(config, model=model), extent_m=10.0)
 
 
-def _at(config: PlacesConfig, size: tuple[int, int]) -> PlacesConfig:
-    """The CrossViTs for square images of another size; the second branch keeps its share of it."""
+def _resize_config(config: PlaceRecognitionConfig, size: tuple[int, int]) -> PlaceRecognitionConfig:
+    """The configuration for square images of another size; the second branch is scaled with it."""
     coarse = round(config.network.coarse_size * size[0] / config.network.size / 16) * 16
     network: CrossVitConfig = replace(config.network, size=size[0], coarse_size=coarse)
     return replace(config, network=network)

@@ -1,4 +1,4 @@
-"""PyTorch modules as ONNX files with their weights inside, and what such a file says of itself."""
+"""PyTorch modules as ONNX files with their weights inside, and the inputs and outputs of such a file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 
 
 class ExportError(VlocError):
-    """The exported model does not say what the trained one says."""
+    """The outputs of the exported model differ from those of the trained one."""
 
 
-def onnx_bytes_of(
+def export_onnx(
     model: nn.Module,
     sample: tuple[Tensor, ...],
     *,
@@ -34,10 +34,10 @@ def onnx_bytes_of(
 
     Args:
         model: in evaluation mode, on the CPU.
-        sample: arguments that fit it.
+        sample: example arguments.
         inputs: names of its arguments.
-        outputs: names of what it returns.
-        dynamic_shapes: by argument, the dimensions of any size, as torch.export has them; None for all fixed.
+        outputs: names of its results.
+        dynamic_shapes: dynamic dimensions by argument, as for torch.export; None if all are fixed.
     """
     written = io.BytesIO()
     with warnings.catch_warnings():
@@ -59,16 +59,16 @@ def onnx_bytes_of(
     return written.getvalue()
 
 
-def session_of(onnx_bytes: bytes, *, threads: int = 2) -> onnxruntime.InferenceSession:
-    """ONNX Runtime on the CPU."""
+def open_session(onnx_bytes: bytes, *, threads: int = 2) -> onnxruntime.InferenceSession:
+    """A session of ONNX Runtime on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
 
 
-def described(onnx_bytes: bytes) -> dict[str, Any]:
-    """`inputs` and `outputs` of a manifest: type and shape by name, N for any size."""
-    session = session_of(onnx_bytes)
+def describe_io(onnx_bytes: bytes) -> dict[str, Any]:
+    """`inputs` and `outputs` of a manifest: type and shape by name, N for a dynamic size."""
+    session = open_session(onnx_bytes)
     inputs, outputs = (
         {
             node.name: {"dtype": _DTYPES[node.type], "shape": [s if isinstance(s, int) else "N" for s in node.shape]}

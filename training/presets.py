@@ -1,4 +1,4 @@
-"""Configurations of trainings: a preset, and some parameters given as `fit.epochs=20`."""
+"""Configurations of trainings: a preset with some parameters overridden, such as `fit.epochs=20`."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from vloc_ros.core.errors import ConfigError
 T = TypeVar("T")
 
 
-def adjusted(preset: T, assignments: Sequence[str]) -> T:
-    """A configuration with some parameters changed.
+def override_parameters(preset: T, assignments: Sequence[str]) -> T:
+    """A configuration with some parameters overridden.
 
     Raises:
-        ConfigError: an assignment has no such form, or names what is no parameter or no value of it.
+        ConfigError: an assignment has another form, or names an unknown parameter or an invalid value.
     """
     values: dict[str, Any] = asdict(preset)  # type: ignore[call-overload]
     for assignment in assignments:
         name, found, text = assignment.partition("=")
         if not found:
-            raise ConfigError(f"{assignment!r} sets nothing, expected NAME=VALUE such as fit.epochs=20")
+            raise ConfigError(f"{assignment!r} is no assignment, expected NAME=VALUE such as fit.epochs=20")
         *groups, leaf = name.split(".")
         group: Any = values
         for part in groups:
             group = group.get(part) if isinstance(group, Mapping) else None
         if not isinstance(group, dict):
             raise ConfigError(f"unknown parameter {name}, expected GROUP.NAME, with a group of {', '.join(values)}")
-        group[leaf] = _value(text)
+        group[leaf] = _parse_value(text)
     return config_from_mapping(type(preset), values)
 
 
-def _value(text: str) -> Any:
-    """As YAML has it, but 1e-4 is a number."""
+def _parse_value(text: str) -> Any:
+    """A value in YAML; 1e-4 is a number too."""
     value = yaml.safe_load(text)
     try:
         return float(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""How a model came about, as far as the code can tell."""
+"""Provenance of a model: configuration, sources, revision of the code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Seeded(Protocol):
     def fit(self) -> _Seed: ...  # noqa: D102
 
 
-def revision() -> str | None:
+def read_revision() -> str | None:
     """The commit of the training code, None outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
@@ -32,18 +32,18 @@ def revision() -> str | None:
 
 
 def training_metadata(config: Seeded, held_out: Mapping[str, float], sources: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model's manifest says of its training.
+    """The `training` entry of a model's manifest.
 
     Args:
-        config: everything that was set.
-        held_out: scores of the images that were kept back.
-        sources: what it was trained from.
+        config: all parameters.
+        held_out: scores on the held-out images.
+        sources: hashes of the inputs, by name.
     """
     return {
         "config": asdict(config),  # type: ignore[call-overload]
-        # where nothing was counted there is no share, and JSON has no NaN
+        # a score without samples is NaN, which JSON does not have
         "metrics": {"held_out": {name: None if value != value else value for name, value in held_out.items()}},
         **sources,
-        "git": revision(),
+        "git": read_revision(),
         "seed": config.fit.seed,
     }

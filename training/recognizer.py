@@ -1,11 +1,11 @@
-"""Train the recogniser of a map: of every keypoint of an image, which landmark of the map it shows.
+"""Train the landmark recogniser of a map: it predicts which landmark of the map each keypoint of an image shows.
 
-  python -m training.recognizer --map MAP --images DIR --out MODEL                  on two cores, minutes
+  python -m training.recognizer --map MAP --images DIR --out MODEL                  two cores, minutes
   python -m training.recognizer --map MAP --images DIR --preset base --out MODEL    larger, for a GPU
 
 DIR holds the images that the map was built from; nothing else is needed. MODEL is a folder with an ONNX file and a
-manifest, which a robot loads without torch. Beside it, MODEL.run holds the log (tensorboard --logdir), the
-configuration and the checkpoints; an interrupted training goes on with --resume.
+manifest, which a robot loads without torch. MODEL.run holds the log (tensorboard --logdir), the configuration and the
+checkpoints. To resume an interrupted training, repeat the command with --resume.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.options import training_parser
+from training.options import make_training_parser
 from training.provenance import training_metadata
-from training.recognition.config import PRESETS, chosen_config
-from training.recognition.examples import examples_of, images_of_keyframes
+from training.recognition.config import PRESETS, build_config
+from training.recognition.examples import list_keyframe_images, make_examples
 from training.recognition.export import export
 from training.recognition.fitting import train
 from training.runs import check_run_folder
-from training.sources import file_hash, images_hash
+from training.sources import hash_file, hash_images
 from vloc_ros.core.errors import VlocError
+from vloc_ros.datasets.keyframe_images import find_keyframe_images
 from vloc_ros.inference.models import replaces_model
-from vloc_ros.mapping.indexing.keyframe_images import keyframe_paths
 from vloc_ros.progress import bar
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.maps import map_hash, read_map
@@ -34,24 +34,24 @@ from vloc_ros.storage.maps import map_hash, read_map
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train and export; 0 when it worked, 1 for an expected failure."""
     try:
-        return _run(_parsed(arguments))
+        return _run(_parse(arguments))
     except VlocError as error:
         print(f"recognizer: {error}", file=sys.stderr)
         return 1
 
 
 def _run(args: argparse.Namespace) -> int:
-    config = chosen_config(args.preset, args.set)
+    config = build_config(args.preset, args.set)
     run_dir = args.run or args.out.with_name(f"{args.out.name}.run")
     replaces_model(args.out)
     check_run_folder(run_dir, args.out)
     of_map, landmark_map = map_hash(args.map), read_map(args.map)
-    images = images_of_keyframes(landmark_map, args.images, read_camera(args.camera) if args.camera else None)
-    examples = examples_of(images, landmark_map, config, progress=bar)
+    images = list_keyframe_images(landmark_map, args.images, read_camera(args.camera) if args.camera else None)
+    examples = make_examples(images, landmark_map, config, progress=bar)
     sources = {
         "map": of_map,
-        "images": images_hash(args.images, keyframe_paths(landmark_map, args.images)),
-        "camera": file_hash(args.camera) if args.camera else None,
+        "images": hash_images(args.images, find_keyframe_images(landmark_map, args.images)),
+        "camera": hash_file(args.camera) if args.camera else None,
     }
     trained = train(examples, landmark_map.landmarks, config, run_dir, sources=sources, resume=args.resume)
     held_out = trained.held_out.as_dict() if trained.held_out else {}
@@ -68,9 +68,9 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = training_parser("recognizer", __doc__, presets=PRESETS)
-    parser.add_argument("--map", type=Path, required=True, metavar="MAP", help="what `vloc map build` wrote")
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_training_parser("recognizer", __doc__, presets=PRESETS)
+    parser.add_argument("--map", type=Path, required=True, metavar="MAP", help="a map by `vloc map build`")
     parser.add_argument(
         "--images",
         type=Path,

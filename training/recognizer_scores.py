@@ -1,9 +1,9 @@
-"""How well does a recogniser do on images with known poses, and how long does it take?
+"""Evaluate a landmark recogniser on images with known poses, and measure its time.
 
   python -m training.recognizer_scores --model MODEL --map MAP --images DIR --poses TUM --camera YAML [--json F]
 
-What runs is the exported model, as a robot runs it. What a keypoint really shows follows from the pose: the nearest
-point of the map that appears there and looks like it.
+The exported model is run as on a robot. The true landmark of a keypoint follows from the pose: that of the nearest
+projected map point with a similar descriptor.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from training.recognition.batches import Example
-from training.recognition.config import chosen_config
-from training.recognition.examples import TrainingImage, examples_of
+from training.recognition.config import build_config
+from training.recognition.examples import TrainingImage, make_examples
 from training.recognition.export import OUTPUTS
-from training.recognition.scores import Recognize, Scores, scores
+from training.recognition.scores import RecognitionScores, Recognize, score_recognition
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -35,7 +35,7 @@ from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
 from vloc_ros.storage.output_files import json_at
-from vloc_ros.storage.trajectories import paired_with_images, read_tum
+from vloc_ros.storage.trajectories import pair_with_images, read_tum
 
 _WARM_UP = 5
 
@@ -43,31 +43,32 @@ _WARM_UP = 5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score and print; 0 when it worked, 1 for an expected failure."""
     try:
-        return _run(_parsed(arguments))
+        return _run(_parse(arguments))
     except VlocError as error:
         print(f"recognizer_scores: {error}", file=sys.stderr)
         return 1
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What a recogniser does on images, and how long it takes for one.
+class RecognizerMeasurement:
+    """Scores and times of a recogniser.
 
     Attributes:
-        images: that were scored.
-        scores: all images together.
+        images: number of images.
+        scores: over all images.
         threads: of ONNX Runtime.
-        median_ms, p95_ms: of one image, without its keypoints.
+        median_ms: time for one image, without extraction of its keypoints.
+        p95_ms: 95th percentile of that time.
     """
 
     images: int
-    scores: Scores
+    scores: RecognitionScores
     threads: int
     median_ms: float
     p95_ms: float
 
     def as_dict(self) -> dict[str, float | None]:
-        """Flat, for JSON; None for what there was nothing to count of."""
+        """Flat, for JSON; None for a score without samples."""
         shares = {name: None if np.isnan(share) else share for name, share in self.scores.as_dict().items()}
         times = {"threads": self.threads, "median_ms": self.median_ms, "p95_ms": self.p95_ms}
         return {"images": self.images, **shares, **times}
@@ -76,7 +77,9 @@ class Measured:
 def _run(args: argparse.Namespace) -> int:
     out = json_at(args.json, key="median_ms") if args.json else None
     landmark_map = read_map(args.map)
-    measured = measure(args.model, landmark_map, list(_images(args, landmark_map)), threads=args.threads)
+    measured = measure_recognizer(
+        args.model, landmark_map, list(_list_images(args, landmark_map)), threads=args.threads
+    )
     shares = ", ".join(f"{name} {value:.3f}" for name, value in measured.scores.as_dict().items())
     print(f"{measured.images} images: {shares}")
     print(f"{measured.threads} threads: median {measured.median_ms:.1f} ms, 95 % {measured.p95_ms:.1f} ms")
@@ -86,37 +89,41 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure(folder: Path, landmark_map: LandmarkMap, images: Sequence[TrainingImage], *, threads: int) -> Measured:
+def measure_recognizer(
+    folder: Path, landmark_map: LandmarkMap, images: Sequence[TrainingImage], *, threads: int
+) -> RecognizerMeasurement:
     """Score the model in a folder on images of the map that it was trained on.
 
     Raises:
-        InputError: it is of other landmarks than the map's.
+        InputError: the model has other landmarks than the map.
         ModelError: there is no model, or it is damaged.
     """
     model = read_model(folder, kind=KIND)
     engine = OnnxRuntime(model, threads=threads)
     recognizer = OnnxLandmarkRecognizer(model, engine)
     if not np.array_equal(recognizer.landmark_keys, landmark_map.landmarks.keys):
-        raise InputError(f"{folder}: is of other landmarks than the map {landmark_map.name}; train it on this map")
-    made = examples_of(images, landmark_map, chosen_config("small", ["images.versions=1"]), progress=bar)
+        raise InputError(f"{folder}: has other landmarks than the map {landmark_map.name}; train it on this map")
+    made = make_examples(images, landmark_map, build_config("small", ["images.versions=1"]), progress=bar)
     examples = [versions[0] for versions in made]
-    found = scores(_asking(engine), examples, landmark_map.landmarks.parents, keypoints=recognizer.max_keypoints)
-    most = [example.some(slice(recognizer.max_keypoints)) for example in examples if len(example)]
+    found = score_recognition(
+        _wrap_engine(engine), examples, landmark_map.landmarks.parents, keypoints=recognizer.max_keypoints
+    )
+    most = [example.select(slice(recognizer.max_keypoints)) for example in examples if len(example)]
     for example in most[:_WARM_UP]:
-        _asking(engine)(example.rays, example.descriptors.astype(np.float32))
-    times_ms = list(_times_ms(_asking(engine), most)) or [float("nan")]
+        _wrap_engine(engine)(example.rays, example.descriptors.astype(np.float32))
+    times_ms = list(_time_recognition_ms(_wrap_engine(engine), most)) or [float("nan")]
     median, p95 = (float(np.percentile(times_ms, q)) for q in (50, 95))
-    return Measured(len(examples), found, threads, median, p95)
+    return RecognizerMeasurement(len(examples), found, threads, median, p95)
 
 
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.recognizer_scores",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, metavar, text in (
-        ("--model", "MODEL", "what training.recognizer wrote"),
+        ("--model", "MODEL", "a model by training.recognizer"),
         ("--map", "MAP", "the map that it was trained on"),
         ("--images", "DIR", "images that were not used to build it"),
         ("--poses", "TUM", "map_from_camera of every image, in name order"),
@@ -128,12 +135,12 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[TrainingImage]:
-    """Every image, which may show any point of the map."""
-    camera, paths, truth = read_camera(args.camera), list_images(args.images), read_tum(args.poses)
-    paired_with_images(truth, paths, poses_path=args.poses)
+def _list_images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[TrainingImage]:
+    """All images, each of which may show any point of the map."""
+    camera, paths, ground_truth = read_camera(args.camera), list_images(args.images), read_tum(args.poses)
+    pair_with_images(ground_truth, paths, poses_path=args.poses)
     points = np.arange(len(landmark_map.points))
-    for path, pose in zip(paths, truth.poses, strict=True):
+    for path, pose in zip(paths, ground_truth.poses, strict=True):
         yield TrainingImage(path.name, lambda path=path: read_image(path), camera, pose, points)
 
 
@@ -141,16 +148,16 @@ def _write_json(path: Path, values: Mapping[str, float | None]) -> None:
     write_bytes_atomically(path, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
 
 
-def _asking(engine: Engine) -> Recognize:
+def _wrap_engine(engine: Engine) -> Recognize:
     def recognize(rays: Array, descriptors: Array) -> tuple[Array, Array, Array, Array]:
-        answer = engine.run({"rays": rays, "descriptors": descriptors})
-        background, landmarks, probabilities, coarse = (answer[name] for name in OUTPUTS)
+        outputs = engine.run({"rays": rays, "descriptors": descriptors})
+        background, landmarks, probabilities, coarse = (outputs[name] for name in OUTPUTS)
         return background, landmarks, probabilities, coarse
 
     return recognize
 
 
-def _times_ms(recognize: Recognize, examples: Sequence[Example]) -> Iterator[float]:
+def _time_recognition_ms(recognize: Recognize, examples: Sequence[Example]) -> Iterator[float]:
     for example in examples:
         descriptors = example.descriptors.astype(np.float32)
         start = time.perf_counter()

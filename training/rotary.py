@@ -1,4 +1,4 @@
-"""Rotary encoding: numbers turned by angles, so that products of two depend on the angles' difference alone."""
+"""Rotary position encoding (Su et al. 2021): dot products depend on the difference of two angles alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """(..., N, 2 h) numbers, taken as h pairs, turned by angles with these (..., N, h) cosines and sines."""
+def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """(..., N, 2 h) numbers, taken as h pairs, rotated by angles with these (..., N, h) cosines and sines."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)

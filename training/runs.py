@@ -1,4 +1,4 @@
-"""What all trainings with Lightning have in common: a folder, its checkpoints, a schedule, what is held out."""
+"""Runs of Lightning: the folder of a run, its checkpoints, the learning rate, the held-out images."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ CONFIG, SOURCES = "config.json", "sources.json"
 LOG, WEIGHTS, TEACHER, TEACHER_RUN = "log", "weights", "teacher", "teacher.run"
 
 
-class HeldOut(Protocol):
-    """How much of a trajectory is kept back.
+class HeldOutConfig(Protocol):
+    """How much of a trajectory is held out.
 
     Attributes:
-        held_out: share of it.
-        held_out_segments: stretches that lie along it, at least.
-        held_out_length: images in one stretch, at most.
+        held_out: share of its images.
+        held_out_segments: fewest segments.
+        held_out_length: most images in one segment.
     """
 
     @property
@@ -48,10 +48,10 @@ class HeldOut(Protocol):
     def held_out_length(self) -> int: ...  # noqa: D102
 
 
-def held_out_stretches(count: int, fit: HeldOut) -> Array:
-    """(count,) bool: images kept back, in stretches evenly along the trajectory.
+def select_held_out(count: int, fit: HeldOutConfig) -> Array:
+    """(count,) bool: held-out images, in segments evenly along the trajectory.
 
-    Single ones would tell nothing: their neighbours show the same.
+    Single images would be no test: their neighbours show the same.
     """
     held, wanted = np.zeros(count, bool), round(count * fit.held_out)
     if not wanted:
@@ -65,46 +65,46 @@ def held_out_stretches(count: int, fit: HeldOut) -> Array:
     return held
 
 
-def learning_rate(step: int, steps: int, warm_up: float) -> float:
-    """The learning rate as a share of the largest: rising, then half a cosine down to nothing."""
+def learning_rate_factor(step: int, steps: int, warm_up: float) -> float:
+    """The learning rate as a share of the largest: linear warm-up, then a half cosine down to zero."""
     rise = max(1, round(steps * warm_up))
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
 
 
-def scheduled(optimizer: torch.optim.Optimizer, *, steps: int, warm_up: float) -> dict[str, Any]:
-    """An optimizer with that schedule over so many steps, as Lightning takes it."""
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps, warm_up))
+def schedule_optimizer(optimizer: torch.optim.Optimizer, *, steps: int, warm_up: float) -> dict[str, Any]:
+    """An optimizer with the schedule of `learning_rate_factor`, as Lightning takes it."""
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, warm_up))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def first_epoch(trainer: lightning.Trainer) -> int:
-    """The epoch that a run starts with, or goes on with; to be asked in `train_dataloader`.
+def read_first_epoch(trainer: lightning.Trainer) -> int:
+    """The epoch that a run starts or resumes with; to be called in `train_dataloader`.
 
-    Lightning tells a sampler its epoch only after an iterator was made, and the processes of that iterator have
-    drawn their first batches by then. Nor may the number of steps be asked of Lightning, which would make that
-    iterator before it reads the checkpoint.
+    Lightning sets a sampler's epoch only after it has made an iterator, whose processes have sampled their first
+    batches by then. Do not request the number of steps from Lightning: it would make that iterator before it reads the
+    checkpoint.
     """
     return int(trainer.fit_loop.epoch_progress.current.processed)
 
 
-def last_epoch(run_dir: Path) -> ModelCheckpoint:
-    """Keeps what is needed to go on after the last whole epoch."""
+def keep_last_epoch(run_dir: Path) -> ModelCheckpoint:
+    """A callback that saves what is needed to resume after the last complete epoch."""
     return ModelCheckpoint(run_dir, filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
 
 
-def trainer_of(
+def make_trainer(
     run_dir: Path, callbacks: Sequence[Callback], *, epochs: int, precision: str, gradient_clip: float, **more: Any
 ) -> lightning.Trainer:
-    """A trainer that logs into the folder for TensorBoard, and shows a bar on a terminal."""
+    """A trainer that logs to the folder for TensorBoard, and shows a progress bar on a terminal."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     on_terminal = sys.stderr.isatty()
     return lightning.Trainer(
         max_epochs=epochs,
         precision=precision,
         gradient_clip_val=gradient_clip,
-        callbacks=[*callbacks] if on_terminal else [*callbacks, _LoggedEpochs()],
+        callbacks=[*callbacks] if on_terminal else [*callbacks, _EpochLog()],
         enable_progress_bar=on_terminal,
         logger=TensorBoardLogger(run_dir, name="", version=LOG),
         log_every_n_steps=10,
@@ -113,24 +113,24 @@ def trainer_of(
     )
 
 
-class _LoggedEpochs(Callback):
-    """Tells a log how far the training has come."""
+class _EpochLog(Callback):
+    """Reports the progress by epochs where there is no terminal."""
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Count from here on, which is behind the start where a run goes on."""
+        """Count the remaining epochs, fewer than all in a resumed run."""
         epochs = range(trainer.current_epoch, trainer.max_epochs or 0) if trainer.is_global_zero else ()
-        self._coming = iter(bar(epochs, description="epochs"))
+        self._remaining = iter(bar(epochs, description="epochs"))
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """One more has begun."""
-        next(self._coming, None)
+        """Report one more epoch."""
+        next(self._remaining, None)
 
 
 def check_run_folder(run_dir: Path, out: Path) -> None:
-    """See, before the work, that a run and its model have folders in which nothing else is overwritten.
+    """Check, before the work, that a run and its model overwrite nothing else.
 
     Raises:
-        StorageError: the run's folder holds something else than a run.
+        StorageError: the run's folder holds something other than a run.
         InputError: one of the two would be written into the other.
     """
     inner, outer = run_dir.resolve(), out.resolve()
@@ -143,40 +143,40 @@ def check_run_folder(run_dir: Path, out: Path) -> None:
 def open_run(
     run_dir: Path, config: Any, sources: Mapping[str, Any], *, resume: bool, leftovers: Sequence[str] = ()
 ) -> None:
-    """Note what a new run is, or see that a run to go on with is the same.
+    """Record the configuration and sources of a new run, or check those of a run to resume.
 
-    What an earlier run left is removed before a new one, which could otherwise go on with it.
+    Files of an earlier run are removed first, so that the new one cannot resume from them.
 
     Args:
-        run_dir: of the run.
+        run_dir: folder of the run.
         config: a dataclass.
-        sources: what is learned from, by name as JSON has it: hashes, lest other data of the same place be taken.
-        resume: whether to go on.
-        leftovers: what an earlier run may have left beside its checkpoints.
+        sources: hashes of the training data, by name, as JSON types.
+        resume: whether to resume.
+        leftovers: files and folders of an earlier run beside its checkpoints.
 
     Raises:
-        InputError: there is no run to go on with, or it is of another configuration or other sources.
-        StorageError: the folder cannot be written, or holds something else than a run.
+        InputError: there is no run to resume, or it has another configuration or other sources.
+        StorageError: the folder cannot be written, or holds something other than a run.
     """
-    text, noted = json.dumps(asdict(config), indent=1), {"format": FORMAT, **sources}
+    text, content = json.dumps(asdict(config), indent=1), {"format": FORMAT, **sources}
     if resume:
-        _check_same(run_dir, text, noted)
+        _check_same_run(run_dir, text, content)
         return
     _replaces_run(run_dir)
     for path in [*run_dir.glob("*.ckpt"), *(run_dir / name for name in leftovers)]:
         _remove(path)
-    write_bytes_atomically(run_dir / SOURCES, json.dumps(noted, indent=1).encode())
+    write_bytes_atomically(run_dir / SOURCES, json.dumps(content, indent=1).encode())
     write_bytes_atomically(run_dir / CONFIG, text.encode())
 
 
-def checkpoint_of(run_dir: Path) -> Path:
-    """The checkpoint of a run's last whole epoch.
+def find_checkpoint(run_dir: Path) -> Path:
+    """The checkpoint of a run's last complete epoch.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no checkpoint.
     """
     if not (run_dir / LAST).is_file():
-        raise InputError(f"{run_dir}: holds no run with a whole epoch, expected {LAST}; start one without --resume")
+        raise InputError(f"{run_dir}: holds no run with a complete epoch, expected {LAST}; start one without --resume")
     return run_dir / LAST
 
 
@@ -184,18 +184,18 @@ def _replaces_run(run_dir: Path) -> bool:
     return replaces_folder(run_dir, manifest=SOURCES, format_=FORMAT, kind="run")
 
 
-def _check_same(run_dir: Path, config: str, sources: Mapping[str, Any]) -> None:
+def _check_same_run(run_dir: Path, config: str, sources: Mapping[str, Any]) -> None:
     if not _replaces_run(run_dir) or not (run_dir / CONFIG).is_file():
         raise InputError(f"{run_dir}: holds no run, expected {SOURCES} and {CONFIG}; start one without --resume")
     if read_text(run_dir / CONFIG) != config:
         raise InputError(
-            f"{run_dir / CONFIG}: differs from the configuration asked for; resume with the same preset and --set"
+            f"{run_dir / CONFIG}: differs from the given configuration; resume with the same preset and --set"
         )
     before = json.loads(read_text(run_dir / SOURCES))
     if other := sorted(name for name in before.keys() | sources.keys() if before.get(name) != sources.get(name)):
         raise InputError(
-            f"{run_dir / SOURCES}: the run began with other sources ({', '.join(other)}) than are given; resume with "
-            "those that it began with, or start one without --resume"
+            f"{run_dir / SOURCES}: the run was started with other sources ({', '.join(other)}); resume with the same "
+            "ones, or start a run without --resume"
         )
 
 
@@ -206,4 +206,4 @@ def _remove(path: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"{path}: is of an earlier run and cannot be removed ({error.strerror})") from error
+        raise StorageError(f"{path}: of an earlier run, cannot be removed ({error.strerror})") from error

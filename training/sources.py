@@ -1,4 +1,4 @@
-"""What a model is learned from, by its content: for its manifest, and to tell whether a run may go on with it."""
+"""Content hashes of training data, for a model's manifest and for the check of a run that is resumed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vloc_ros.core.errors import InputError
 _AT_ONCE_BYTES = 1 << 20
 
 
-def file_hash(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of a file.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     digest = hashlib.sha256()
     try:
@@ -27,8 +27,8 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def images_hash(folder: Path, paths: Sequence[Path]) -> str:
-    """SHA-256 of the names of a folder's images and of their sizes in bytes, which is told without reading them."""
+def hash_images(folder: Path, paths: Sequence[Path]) -> str:
+    """SHA-256 of the names and sizes in bytes of a folder's images, whose content is not read."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from vloc_ros.core.config import CandidateConfig, ExtractorConfig, LocalizerConfig
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.features.keypoints import Extractor, RootSift
-from vloc_ros.core.localization.candidates import CandidateGenerator, PriorCandidates, WholeMapCandidates
+from vloc_ros.core.features.extractor_config import ExtractorConfig
+from vloc_ros.core.features.keypoints import Extractor
+from vloc_ros.core.features.rootsift import RootSift
+from vloc_ros.core.localization.candidates import KEYPOINTS, CandidateGenerator, PriorCandidates, WholeMapCandidates
+from vloc_ros.core.localization.hypotheses import CompetingHypotheses, MatchingPoseSolver, PoseSolver
 from vloc_ros.core.localization.landmark_candidates import (
     LandmarkRecognition,
     LandmarkRecognizer,
@@ -16,23 +19,26 @@ from vloc_ros.core.localization.landmark_candidates import (
 )
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.core.localization.reranking import CandidateReranker
 from vloc_ros.core.localization.retrieval_candidates import (
-    MODEL,
-    VLAD,
-    GlobalDescriptorEncoder,
     ModelRetrieval,
     VladRetrieval,
     find_index_of_encoder,
+    model_indices,
 )
-from vloc_ros.core.localization.verification import Verifier
-from vloc_ros.core.map.covisibility import LandmarkCovisibility
+from vloc_ros.core.localization.scoring import PoseScorer
+from vloc_ros.core.localization.selection import HypothesisSelector
+from vloc_ros.core.localization.verification import HypothesisVerifier
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.map_index import MapIndex
+from vloc_ros.core.retrieval.encoders import QueryEncoder
+from vloc_ros.core.retrieval.vlad import VLAD
 
-EXTRACTORS: dict[str, Callable[[ExtractorConfig], Extractor]] = {"rootsift": RootSift}
+EXTRACTORS: Mapping[str, Callable[[ExtractorConfig], Extractor]] = {"rootsift": RootSift}
 
 
 def build_extractor(config: ExtractorConfig) -> Extractor:
-    """The extractor that a map names.
+    """The extractor of a configuration.
 
     Raises:
         MapError: this version does not have it.
@@ -44,77 +50,80 @@ def build_extractor(config: ExtractorConfig) -> Extractor:
 
 def build_localizer(
     config: LocalizerConfig,
-    landmark_map: LandmarkMap,
+    landmark_map: LandmarkMap | MapIndex,
     *,
     recognizer: LandmarkRecognizer | None = None,
-    encoder: GlobalDescriptorEncoder | None = None,
-    like: Localizer | None = None,
+    encoder: QueryEncoder | None = None,
 ) -> Localizer:
-    """A localizer for a map: proposals in the order of cost and evidence, ending with the whole map where it is small.
+    """A localizer for a map: candidates in the order of cost and evidence, ending with the whole map where it is small.
 
     Args:
         config: parameters of the stages.
-        landmark_map: the map.
+        landmark_map: the map, or its index where several localizers share it.
         recognizer: trained on the map's landmarks.
-        encoder: of the map's place index.
-        like: a localizer of the same map, whose search index, places and recogniser are taken over; not the encoder.
+        encoder: of one of the map's retrieval indices.
 
     Raises:
         MapError: the map needs something that it or this version does not have.
-        ModelError: the recogniser was trained on landmarks that the map does not hold, or another encoder than the one
-            that is given made its place index.
+        ModelError: the recogniser was trained on landmarks that the map does not hold, or another encoder made the
+            retrieval index.
     """
-    matcher = NearestNeighbourMatcher(config.matcher, landmark_map, like=like.matcher if like else None)
-    places = like.places if like else LandmarkCovisibility(landmark_map)
-    recognizer = recognizer or (like.recognizer if like else None)
+    index = landmark_map if isinstance(landmark_map, MapIndex) else MapIndex(landmark_map)
+    index.map.require_landmarks()
+    scorer, matcher = PoseScorer(index), NearestNeighbourMatcher(config.matcher, index)
+    verifier = HypothesisVerifier(config.verification, index, pose=config.pose, scorer=scorer)
+    reranker = CandidateReranker(matcher, config.pose, scorer, config.verification.min_inlier_ratio)
+    regions = LandmarkRegions(config.candidates, index, reranker)
+    solvers: Mapping[str, PoseSolver] = {KEYPOINTS: MatchingPoseSolver(index, matcher=matcher, pose=config.pose)}
     return Localizer(
-        landmark_map,
-        extractor=build_extractor(landmark_map.extractor),
-        prior_view=PriorCandidates(config.proposals, landmark_map),
-        proposers=list(_proposers(config.proposals, landmark_map, matcher, places, recognizer, encoder)),
-        matcher=matcher,
-        places=places,
-        recognizer=recognizer,
-        pose=config.pose,
-        verifier=Verifier(config.verification, landmark_map, pose=config.pose),
+        index,
+        extractor=build_extractor(index.map.extractor),
+        prior=PriorCandidates(config.candidates, index.map),
+        generators=list(_generators(config.candidates, index.map, matcher, regions, recognizer, encoder)),
+        solvers=solvers,
+        selector=HypothesisSelector(
+            index.map,
+            verifier=verifier,
+            scorer=scorer,
+            competing=CompetingHypotheses(index, pose=config.pose, scorer=scorer),
+            min_score_margin=config.verification.min_score_margin,
+        ),
         tracking=config.tracking,
     )
 
 
-def explain_unused_encoder(
-    config: LocalizerConfig, landmark_map: LandmarkMap, encoder: GlobalDescriptorEncoder | None
-) -> str:
-    """Why a localizer that could be built does not ask an encoder; empty where it does, or is told not to."""
-    if encoder is None or MODEL in landmark_map.places or config.proposals.places != "auto":
+def explain_unused_encoder(config: LocalizerConfig, landmark_map: LandmarkMap, encoder: QueryEncoder | None) -> str:
+    """Why a localizer that could be built does not use an encoder; empty where it does, or is configured not to."""
+    if encoder is None or model_indices(landmark_map) or config.candidates.retrieval != "auto":
         return ""
-    return f"the encoder is not asked: the map {landmark_map.name} is not encoded by it; run `vloc map encode`"
+    return f"the encoder is not used: the map {landmark_map.name} is not encoded by it; run `vloc map encode`"
 
 
-def _proposers(
+def _generators(
     config: CandidateConfig,
     landmark_map: LandmarkMap,
     matcher: NearestNeighbourMatcher,
-    places: LandmarkCovisibility,
+    regions: LandmarkRegions,
     recognizer: LandmarkRecognizer | None,
-    encoder: GlobalDescriptorEncoder | None,
+    encoder: QueryEncoder | None,
 ) -> Iterator[CandidateGenerator]:
-    """Who says where to look, in the order in which they are asked."""
+    """What generates candidates, in order."""
     searched_whole = len(landmark_map.points) <= config.whole_map_max_points
-    by_landmarks = list(_by_landmarks(config, landmark_map, matcher, places, recognizer, searched_whole))
+    by_landmarks = list(_by_landmarks(config, landmark_map, matcher, regions, recognizer, searched_whole))
     large = len(landmark_map.points) > config.landmarks_min_points
-    encoder = _usable_encoder(config, landmark_map, encoder)
+    encoder, has_index = _usable_encoder(config, landmark_map, encoder), bool(model_indices(landmark_map))
     if large:
         yield from by_landmarks
     if searched_whole:
         yield WholeMapCandidates()
-    if encoder and (MODEL in landmark_map.places or not searched_whole or config.places == MODEL):
+    if encoder and (has_index or not searched_whole or config.retrieval == "model"):
         yield ModelRetrieval(config, landmark_map, encoder)
-    elif not searched_whole and config.places != "none" and (VLAD in landmark_map.places or not by_landmarks):
+    elif not searched_whole and config.retrieval != "none" and (VLAD in landmark_map.retrieval or not by_landmarks):
         yield VladRetrieval(config, landmark_map)
     elif not searched_whole and not by_landmarks:
         raise MapError(
-            f"the map has {len(landmark_map.points)} points, more than proposals.whole_map_max_points "
-            f"{config.whole_map_max_points}, and proposals.places is none; nothing would be searched"
+            f"the map has {len(landmark_map.points)} points, more than candidates.whole_map_max_points "
+            f"{config.whole_map_max_points}, and candidates.retrieval is none; nothing would be searched"
         )
     if not large:
         yield from by_landmarks
@@ -124,27 +133,26 @@ def _by_landmarks(
     config: CandidateConfig,
     landmark_map: LandmarkMap,
     matcher: NearestNeighbourMatcher,
-    places: LandmarkCovisibility,
+    regions: LandmarkRegions,
     recognizer: LandmarkRecognizer | None,
     searched_whole: bool,
 ) -> Iterator[CandidateGenerator]:
     """Landmarks that a model recognises, and those that keypoints vote for."""
-    landmark_places = LandmarkRegions(config, places)
     if recognizer is not None and config.landmarks in ("auto", "recognized"):
-        yield LandmarkRecognition(landmark_map, recognizer, landmark_places)
+        yield LandmarkRecognition(landmark_map, recognizer, regions)
     elif config.landmarks == "recognized":
-        raise MapError("proposals.landmarks is recognized, but there is no model; give one, or set it to auto")
+        raise MapError("candidates.landmarks is recognized, but there is no model; give one, or set it to auto")
     if searched_whole and config.landmarks in ("auto", "voted"):
-        yield LandmarkVoting(landmark_map, matcher, landmark_places)
+        yield LandmarkVoting(landmark_map, matcher, regions)
 
 
 def _usable_encoder(
-    config: CandidateConfig, landmark_map: LandmarkMap, encoder: GlobalDescriptorEncoder | None
-) -> GlobalDescriptorEncoder | None:
-    """The encoder where it may be asked for places; one that does not fit the map is refused then."""
-    if config.places == "student" and encoder is None:
-        raise MapError("proposals.places is student, but there is no encoder; give one, or set it to auto")
-    if encoder is None or config.places not in ("auto", "student"):
+    config: CandidateConfig, landmark_map: LandmarkMap, encoder: QueryEncoder | None
+) -> QueryEncoder | None:
+    """The encoder where the configuration allows it; one that does not fit the map is refused."""
+    if config.retrieval == "model" and encoder is None:
+        raise MapError("candidates.retrieval is model, but there is no encoder; give one, or set it to auto")
+    if encoder is None or config.retrieval not in ("auto", "model"):
         return None
     find_index_of_encoder(landmark_map, encoder)
     return encoder

@@ -1,4 +1,4 @@
-"""How far a long command has come: a bar on a terminal, now and then a line where standard error is a log."""
+"""How far a long command has come: a bar on a terminal, a line every ten seconds where standard error is a log."""
 
 from __future__ import annotations
 

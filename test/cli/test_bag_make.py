@@ -12,7 +12,7 @@ from vloc_ros.bags.reading import Bag
 from vloc_ros.cli.main import main
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.datasets.recordings import odometry_of
+from vloc_ros.datasets.recordings import simulate_odometry
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 
@@ -56,7 +56,7 @@ def test_images_with_poses(recording: Path) -> None:
         assert max(start.distance_to(map_from_camera)) < 1e-8, "exact odometry differs by where it starts"
 
 
-def test_the_mount_is_that_of_a_camera_that_looks_along_x(recording: Path) -> None:
+def test_the_extrinsics_are_those_of_a_camera_that_looks_along_x(recording: Path) -> None:
     assert _make(recording, "--poses", f"{recording}/poses.txt", "--mount", "0.1", "0.2", "0.3", "0", "10", "90") == 0
     with Bag(recording / "bag") as bag:
         base_from_camera = bag.transforms().lookup("base_link", "camera_optical_frame", 0)
@@ -80,7 +80,7 @@ def test_a_lap_of_the_simulated_world(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     black = np.zeros((480, 640, 3), np.uint8)  # what is in the images is not what this is about
-    monkeypatch.setattr("vloc_ros.simulation.render.render", lambda *_, **__: black)
+    monkeypatch.setattr("vloc_ros.datasets.simulated_recordings.render", lambda *_, **__: black)
     words = ["bag", "make", "--world", "room", "--frames", "6", "--rate", "20"]
     assert main([*words, "--out", f"{tmp_path}/bag"]) == 0
     assert "6 images" in capsys.readouterr().out
@@ -128,7 +128,7 @@ def test_an_existing_bag_is_kept(recording: Path, capsys: pytest.CaptureFixture[
 
 def test_drift_grows_with_the_way_and_repeats() -> None:
     way = [Pose.from_rotation_vector([0, 0, 0.02 * i], [0.1 * i, 0, 0]) for i in range(101)]
-    exact, small, again, large = (odometry_of(way, drift=drift, seed=3)[-1] for drift in (0.0, 0.01, 0.01, 0.04))
+    exact, small, again, large = (simulate_odometry(way, drift=drift, seed=3)[-1] for drift in (0.0, 0.01, 0.01, 0.04))
     assert max(exact.distance_to(way[-1])) < 1e-9
     assert max(small.distance_to(again)) == 0
     assert 0.01 < small.distance_to(exact)[0] < large.distance_to(exact)[0] < 2

@@ -19,9 +19,9 @@ def broken(*, needed: bool) -> doctor.Check:
 
 def test_a_whole_environment_is_healthy(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    works = {check["name"] for check in answer["checks"] if check["works"]}
-    assert answer["healthy"]
+    report = json.loads(capsys.readouterr().out)
+    works = {check["name"] for check in report["checks"] if check["works"]}
+    assert report["healthy"]
     assert {"numpy", "opencv", "poselib", "faiss", "rosbags"} <= works
 
 

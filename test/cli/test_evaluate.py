@@ -41,10 +41,10 @@ def test_scores_and_report_are_written_and_shown(scene_folder, tmp_path, capsys)
     assert str(report) in out
 
 
-def test_images_of_somewhere_else_are_refused_without_a_calibration(scene_folder, tmp_path, capsys):
+def test_negatives_are_refused_without_a_calibration(scene_folder, tmp_path, capsys):
     scores_file = tmp_path / "scores.json"
     words = ("--absent", "--json", scores_file)
-    assert evaluate(scene_folder, *words, images=scene_folder.elsewhere, truth=False) == 0
+    assert evaluate(scene_folder, *words, images=scene_folder.negatives, truth=False) == 0
     scores = json.loads(scores_file.read_text())
     assert (scores["queries"], scores["false_accepts"]) == (6, 0)
     assert sum(scores["refusals"].values()) == 6
@@ -143,7 +143,7 @@ def test_a_camera_of_another_size_names_an_image(scene_folder, tmp_path, capsys)
 
 
 def test_a_damaged_image_is_named_and_left_out(scene_folder, tmp_path, capsys):
-    """It says nothing of the localizer: neither a refusal of a known place nor of an unknown one."""
+    """It is neither a refusal of a known place nor of an unknown one."""
     images, scores_file = tmp_path / "images", tmp_path / "scores.json"
     shutil.copytree(scene_folder.images, images)
     (images / "frame-000.png").write_bytes(b"no image")
@@ -193,7 +193,7 @@ def test_images_of_a_bag_are_scored_offline(scene_folder, bag, tmp_path, by_topi
 
 def test_errors_of_a_bag_are_one_line(scene_folder, bag, tmp_path, capsys):
     cases = {
-        "no topic /elsewhere": ["--truth-topic", "/elsewhere"],
+        "no topic /another": ["--truth-topic", "/another"],
         "a bag brings its calibration": ["--truth-topic", "/truth", "--camera", scene_folder.camera],
         "has no images on /no": ["--truth-topic", "/truth", "--image-topic", "/no"],
     }

@@ -33,7 +33,7 @@ def bag(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-def test_live_answers_are_scored_and_equal_the_offline_ones(
+def test_live_results_are_scored_and_equal_the_offline_ones(
     bag: Path, scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "live.json"

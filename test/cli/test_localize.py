@@ -1,4 +1,4 @@
-"""`vloc localize` writes a whole answer or none."""
+"""`vloc localize` writes all results or none."""
 
 import dataclasses
 import json
@@ -17,10 +17,10 @@ def localize(folder, out, *words, images=None) -> int:
     return main([str(word) for word in ("localize", *given, *words)])
 
 
-def test_every_image_is_answered_and_the_accepted_are_in_the_trajectory(scene_folder, tmp_path, capsys):
+def test_every_image_has_a_result_and_the_accepted_are_in_the_trajectory(scene_folder, tmp_path, capsys):
     images = tmp_path / "images"
     shutil.copytree(scene_folder.images, images)
-    shutil.copy(scene_folder.elsewhere / "frame-000.png", images / "frame-999.png")
+    shutil.copy(scene_folder.negatives / "frame-000.png", images / "frame-999.png")
     assert localize(scene_folder, tmp_path / "results", "--json", images=images) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["queries"], summary["accepted"]) == (7, 6)
@@ -46,7 +46,7 @@ def test_images_named_by_their_time_keep_it(scene_folder, tmp_path):
     assert [record.stamp_ns for record in read_results(tmp_path / "results")] == [int(name) for name in names]
 
 
-def test_a_damaged_image_is_named_and_the_others_are_answered(scene_folder, tmp_path, capsys):
+def test_a_damaged_image_is_named_and_the_others_are_localized(scene_folder, tmp_path, capsys):
     images = tmp_path / "images"
     shutil.copytree(scene_folder.images, images)
     whole = (images / "frame-004.png").read_bytes()

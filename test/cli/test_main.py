@@ -55,7 +55,7 @@ def test_a_module_that_no_installation_lacks_is_a_bug(tmp_path: Path) -> None:
         ("map", "`vloc map`, expected one of its commands after it"),
     ],
 )
-def test_what_is_no_command_is_told_and_the_nearest_one(words: str, said: str, capsys) -> None:
+def test_an_unknown_command_is_named_with_the_nearest_one(words: str, said: str, capsys) -> None:
     assert main(words.split()) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("usage: vloc")
@@ -85,12 +85,12 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_word(scene_folder, wor
 _BUILD = """
 import os, signal, sys
 from vloc_ros.cli.main import main
-from vloc_ros.storage import images
-read = images.read_image
+from vloc_ros.datasets import image_folders
+read = image_folders.read_image
 def read_image(path):
     os.kill(os.getpid(), signal.SIGTERM)
     return read(path)
-images.read_image = read_image
+image_folders.read_image = read_image
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -152,7 +152,7 @@ def test_options_that_contradict_each_other(scene_folder, tmp_path: Path, capsys
     before = map_hash(scene_folder.map)
     for words, reason in {
         ("--gravity", "--out", folder): "the map itself; name another folder",
-        ("--gravity", "--scale", "--out", out): "--gravity, which tells no scale",
+        ("--gravity", "--scale", "--out", out): "--gravity, which gives no scale",
         ("--gravity", "--frame-id", " ", "--out", out): "expected the name of a ROS frame",
     }.items():
         assert main(["map", "align", folder, *words]) == 1

@@ -25,7 +25,7 @@ def build(scene_folder: SceneFolder, out: Path, *options: str) -> int:
 
 @pytest.fixture
 def configs(monkeypatch: pytest.MonkeyPatch) -> list[MappingConfig]:
-    """What the build was asked for; it is not done."""
+    """The configurations that the build is called with; nothing is built."""
     found: list[MappingConfig] = []
 
     def build_map(images: Any, *, config: MappingConfig, **_: Any) -> None:
@@ -69,13 +69,13 @@ def test_the_poses_of_a_folder_are_read_once(
     from vloc_ros.datasets import image_folders
 
     reads: list[Path] = []
-    true_poses = image_folders.true_poses
+    read_true_poses = image_folders.read_true_poses
 
     def counted(images: Any, poses: Path) -> Any:
         reads.append(poses)
-        return true_poses(images, poses)
+        return read_true_poses(images, poses)
 
-    monkeypatch.setattr(image_folders, "true_poses", counted)
+    monkeypatch.setattr(image_folders, "read_true_poses", counted)
     build(scene_folder, tmp_path / "map")
     assert reads == [scene_folder.poses]
 
@@ -83,26 +83,26 @@ def test_the_poses_of_a_folder_are_read_once(
 @pytest.mark.parametrize(
     ("order", "wider", "gap", "expected"),
     [
-        (1, 1.0, "1", r"covariance calibrated on (\d+) of 16 left-out images that were found again \(scale \S+\)\n"),
+        (1, 1.0, "1", r"covariance calibrated on (\d+) of 16 left-out images \(scale \S+\)\n"),
         (-1, 1.0, "1", r"check that (--camera .* and that )?the poses are map_from_camera of"),
         (
             1,
             0.6,
             "1",
-            r"covariance (NOT calibrated|calibrated on \d of 16).*found again.*check that --camera is the calibr",
+            r"covariance (NOT calibrated.*localized|calibrated on \d of 16 left-out).*check that --camera is the",
         ),
         (
             1,
             1.0,
             "0",
-            r"covariance NOT calibrated, a typical scale is used: mapping was told so by calibration_gap_m=0",
+            r"covariance NOT calibrated, a typical scale is used: switched off by calibration_gap_m=0",
         ),
     ],
 )
-def test_a_map_says_how_well_left_out_images_are_found_again(
+def test_a_map_reports_how_many_left_out_images_are_localized(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], order: int, wider: float, gap: str, expected: str
 ) -> None:
-    """Poses in the wrong order and a wrong focal length may give a map, but one in which little is found again."""
+    """Poses in the wrong order and a wrong focal length may give a map, but one in which few images are localized."""
     scene, truth = make_plane_scene(), poses(16, seed=1)
     write_images(scene, truth, tmp_path / "images")
     fx, fy, cx, cy = CAMERA.parameters

@@ -49,12 +49,12 @@ def test_a_number_of_points(scene_folder: SceneFolder, tmp_path: Path, capsys: p
     assert len(read_map(out).points) == 300
     assert f"300 of {len(scene_folder.scene.landmark_map.points)} points" in capsys.readouterr().out
     scores = tmp_path / "scores.json"
-    asked = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
-    assert main(["evaluate", "--map", str(out), *map(str, asked), "--json", str(scores)]) == 0
+    queries = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
+    assert main(["evaluate", "--map", str(out), *map(str, queries), "--json", str(scores)]) == 0
     assert json.loads(scores.read_text())["recall"]["5cm_5deg"] == 1.0
 
 
-def test_a_map_that_stays_too_large_to_be_searched_as_a_whole_has_a_place_index(
+def test_a_map_that_stays_too_large_to_be_searched_as_a_whole_has_a_retrieval_index(
     scene_folder: SceneFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_map(replace(scene_folder.scene.landmark_map, places={}), tmp_path / "bare")
@@ -87,8 +87,8 @@ def test_what_cannot_be_is_said(
     assert not (tmp_path / "m").exists()
 
 
-def test_what_an_encoder_knows_of_the_keyframes_stays(scene_folder: SceneFolder, tmp_path: Path) -> None:
-    """The keyframes are the same; only the index that is never asked goes."""
+def test_the_retrieval_index_of_an_encoder_stays(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    """The keyframes are the same; only the index that is never used goes."""
     whole = read_map(scene_folder.map)
     index = RetrievalIndex("a" * 64, np.eye(len(whole.keyframes), 8, dtype=np.float32))
     write_map(replace(whole, places={**whole.places, "student": index}), tmp_path / "encoded")

@@ -14,7 +14,7 @@ from graphs import write_encoder
 from plane_scene import CAMERA, SceneFolder, poses, write_images
 
 from vloc_ros.bags.writing import BagWriter
-from vloc_ros.cli.live import models
+from vloc_ros.cli.live import resolve_models
 from vloc_ros.cli.main import main
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -22,7 +22,7 @@ from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.mapping.indexing import global_descriptors
 from vloc_ros.storage.maps import map_hash, read_map, write_map
 
-LARGE = ("--set", "proposals.whole_map_max_points=0", "--set", "proposals.places_top_k=4")
+LARGE = ("--set", "candidates.whole_map_max_points=0", "--set", "candidates.retrieval_top_k=4")
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +102,12 @@ def test_images_are_found_by_the_encoder(
 ) -> None:
     out = tmp_path / "scores.json"
     assert evaluate(scene_folder, encoded, "--encoder", student, "--json", out) == 0
-    accepted = json.loads(out.read_text())["accepted_by_proposal"]
-    assert set(accepted) == {"places/student"}
-    assert accepted["places/student"] >= 5
+    accepted = json.loads(out.read_text())["accepted_by_candidate"]
+    assert set(accepted) == {"retrieval/model"}
+    assert accepted["retrieval/model"] >= 5
     words = ("--images", scene_folder.images, "--camera", scene_folder.camera, *LARGE)
     assert run("localize", "--map", encoded, "--encoder", student, *words, "--out", tmp_path / "results") == 0
-    assert (tmp_path / "results" / "results.jsonl").read_text().count("places/student") >= 5
+    assert (tmp_path / "results" / "results.jsonl").read_text().count("retrieval/model") >= 5
 
 
 def test_another_encoder_is_one_line(
@@ -129,7 +129,7 @@ def test_a_map_that_is_not_encoded_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_an_encoder_that_is_not_asked_is_a_warning(
+def test_an_encoder_that_is_not_used_is_a_warning(
     scene_folder: SceneFolder, encoded: Path, student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for folder, warnings in ((scene_folder.map, 1), (encoded, 0)):
@@ -148,7 +148,7 @@ def test_an_encoder_that_is_not_asked_is_a_warning(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["--model", "@student", "--images", "@elsewhere"], "holds 0 of the map's 8 images, missing are 0.png, 1.png"),
+        (["--model", "@student", "--images", "@negatives"], "holds 0 of the map's 8 images, missing are 0.png, 1.png"),
         (["--model", "@map", "--images", "@keyframes"], "is not the manifest of a model"),
         (["--model", "@student", "--images", "nowhere"], "holds 0 of the map's 8 images"),
     ],
@@ -164,13 +164,13 @@ def test_what_cannot_be_leaves_the_map_as_it_was(
 ) -> None:
     folder = tmp_path / "map"
     shutil.copytree(scene_folder.map, folder)
-    named = {"@student": student, "@keyframes": keyframes, "@elsewhere": scene_folder.elsewhere, "@map": folder}
+    named = {"@student": student, "@keyframes": keyframes, "@negatives": scene_folder.negatives, "@map": folder}
     assert run("map", "encode", folder, *(named.get(word, word) for word in words)) == 1
     assert reason in capsys.readouterr().err
     assert map_hash(folder) == map_hash(scene_folder.map)
 
 
-def test_a_new_folder_is_said_to_be_written(
+def test_a_new_folder_is_reported_as_written(
     scene_folder: SceneFolder, student: Path, keyframes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = (scene_folder.map, "--model", student, "--images", keyframes, "--out", tmp_path / "new")
@@ -214,7 +214,7 @@ def test_a_map_that_was_changed_meanwhile_is_not_overwritten(
         return at_once(landmark_map, *words)
 
     at_once = global_descriptors.encode_keyframes
-    monkeypatch.setattr(global_descriptors, "encoded", slowly)
+    monkeypatch.setattr(global_descriptors, "encode_keyframes", slowly)
     assert run("map", "encode", folder, "--model", student, "--images", keyframes) == 1
     assert "it was changed meanwhile; run the command again" in capsys.readouterr().err
     assert read_map(folder).name == "renamed by somebody"
@@ -242,7 +242,7 @@ def test_a_merge_keeps_the_index_of_one_encoder(
     assert ("student" in read_map(tmp_path / "house").places) is both
 
 
-def test_a_known_calibration_tells_images_of_another_camera(
+def test_a_known_calibration_rejects_images_of_another_camera(
     scene_folder: SceneFolder, student: Path, keyframes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wall = scene_folder.scene.landmark_map
@@ -257,5 +257,5 @@ def test_the_node_is_given_the_models_of_the_offline_localizer(tmp_path: Path, m
 
     monkeypatch.chdir(tmp_path)
     given = Namespace(recognizer=Path("recognizer"), encoder=Path("student"))
-    assert models(given) == {"recognizer": str(tmp_path / "recognizer"), "encoder": str(tmp_path / "student")}
-    assert models(Namespace(recognizer=None, encoder=None)) == {}
+    assert resolve_models(given) == {"recognizer": tmp_path / "recognizer", "encoder": tmp_path / "student"}
+    assert resolve_models(Namespace(recognizer=None, encoder=None)) == {}

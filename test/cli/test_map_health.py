@@ -8,15 +8,15 @@ import pytest
 from plane_scene import SceneFolder
 
 from vloc_ros.cli.main import main
-from vloc_ros.core.config import ExtractorConfig
+from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.landmark_candidates import Recognition
 
 
-class SaysTheFirst:
+class NamesTheThird:
     """Takes every keypoint for the map's third landmark."""
 
-    extractor = ExtractorConfig()
+    extractor = RootSiftConfig()
     max_keypoints = 100
 
     def __init__(self, keys: Array) -> None:
@@ -42,7 +42,7 @@ def test_a_map_alone(scene_folder: SceneFolder, capsys: pytest.CaptureFixture[st
     assert lines[-1] == "how well they are recognised: --images DIR --poses TUM --camera YAML"
 
 
-def test_images_tell_what_is_recognised(
+def test_images_show_what_is_recognised(
     scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "health.json"
@@ -58,11 +58,13 @@ def test_images_tell_what_is_recognised(
     assert middle["recognised"]["recognised_in"] == middle["recognised"]["images"] > 0
 
 
-def test_a_recogniser_is_asked_where_one_is_given(
+def test_a_recogniser_is_used_where_one_is_given(
     scene_folder: SceneFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keys, out = scene_folder.scene.landmark_map.landmarks.keys, tmp_path / "health.json"
-    monkeypatch.setattr("vloc_ros.inference.landmark_recognizer.read_recognizer", lambda _: SaysTheFirst(keys))
+    monkeypatch.setattr(
+        "vloc_ros.inference.landmark_recognizer.read_landmark_recognizer", lambda _: NamesTheThird(keys)
+    )
     words = [*with_images(scene_folder), "--recognizer", str(tmp_path), "--json", str(out)]
     assert main(["map", "health", str(scene_folder.map), *words]) == 0
     rows = {row["number"]: row for row in json.loads(out.read_text())["landmarks"]}

@@ -95,20 +95,20 @@ def test_what_was_done_since_the_calibration_is_said(known_map: Path, tmp_path: 
     assert said == {"known": [as_built], "small": [after], "house": [as_built, after]}
 
 
-def test_what_building_told_is_of_then_once_a_map_was_changed(known_map: Path, tmp_path: Path, capsys) -> None:
+def test_the_provenance_of_the_build_is_kept_apart_in_a_changed_map(known_map: Path, tmp_path: Path, capsys) -> None:
     small, house = tmp_path / "small", tmp_path / "house"
     assert main(["map", "compress", str(known_map), "--points", "300", "--out", str(small)]) == 0
     assert main(["map", "merge", str(known_map), str(small), "--frames", "a", "b", "--out", str(house)]) == 0
     capsys.readouterr()
-    told = {}
+    found = {}
     for folder in (known_map, small, house):
         assert main(["map", "info", str(folder), "--json"]) == 0
-        told[folder.name] = json.loads(capsys.readouterr().out)["provenance"]
-    assert told["known"]["images"] == 6
-    assert "images" not in told["small"]
-    assert told["small"]["when_built"]["images"] == 6
-    assert told["small"]["alignments"] == told["known"]["alignments"]
-    assert told["house"] == {"merged_from": {"wall (a)": told["known"], "wall (b)": told["small"]}}
+        found[folder.name] = json.loads(capsys.readouterr().out)["provenance"]
+    assert found["known"]["images"] == 6
+    assert "images" not in found["small"]
+    assert found["small"]["when_built"]["images"] == 6
+    assert found["small"]["alignments"] == found["known"]["alignments"]
+    assert found["house"] == {"merged_from": {"wall (a)": found["known"], "wall (b)": found["small"]}}
     assert main(["map", "info", str(small)]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert lines[lines.index("when built") + 1].split() == ["images", "6"]

@@ -49,7 +49,7 @@ def test_the_table_shows_both_scenes(house: Path, capsys) -> None:
 def test_evaluation_is_about_one_scene(house: Path, scene_folder: SceneFolder, tmp_path: Path) -> None:
     own = _scores(house, scene_folder, scene_folder.images, "hall", tmp_path / "own.json")
     assert (own["recall"]["5cm_5deg"], own["false_accepts"]) == (1.0, 0)
-    other = _scores(house, scene_folder, scene_folder.elsewhere, "kitchen", tmp_path / "other.json")
+    other = _scores(house, scene_folder, scene_folder.negatives, "kitchen", tmp_path / "other.json")
     assert (other["recall"]["5cm_5deg"], other["false_accepts"]) == (1.0, 0)
 
 
@@ -107,7 +107,7 @@ def test_another_wall_stays_a_scene_of_its_own(scene_folder: SceneFolder, other:
     assert not (tmp_path / "n").exists()
 
 
-def test_a_copy_of_a_map_is_joined_with_it(scene_folder: SceneFolder, house: Path, tmp_path: Path, capsys) -> None:
+def test_a_copy_of_a_map_joins_its_scene(scene_folder: SceneFolder, house: Path, tmp_path: Path, capsys) -> None:
     again = replace(read_map(scene_folder.map), scenes=(replace(read_map(scene_folder.map).scene(), frame_id="again"),))
     write_map(again, tmp_path / "again")
     assert _merge(house, tmp_path / "again", "--align", "same", "--out", tmp_path / "m") == 0

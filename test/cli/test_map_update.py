@@ -26,7 +26,7 @@ def visit(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("visit")
     for image in scene_folder.images.iterdir():
         shutil.copy(image, folder)
-    shutil.copy(scene_folder.elsewhere / "frame-002.png", folder / "stranger.png")
+    shutil.copy(scene_folder.negatives / "frame-002.png", folder / "stranger.png")
     return folder
 
 
@@ -64,7 +64,7 @@ def test_the_camera_is_that_of_the_map_where_it_has_one(
     assert "0 calibrations, expected one; name that of yours: --camera" in capsys.readouterr().err
 
 
-def test_a_map_that_outgrows_the_search_as_a_whole_is_given_a_place_index(
+def test_a_map_that_outgrows_the_search_as_a_whole_is_given_a_retrieval_index(
     scene_folder: SceneFolder,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -75,7 +75,7 @@ def test_a_map_that_outgrows_the_search_as_a_whole_is_given_a_place_index(
     for limit, out, said in ((10**6, "small", False), (100, "large", True)):
         monkeypatch.setattr("vloc_ros.mapping.indexing.vlad_index.MOST_SEARCHED_WHOLE", limit)
         assert main([str(word) for word in (*words, "--out", tmp_path / out)]) == 0
-        assert ("it was given a place index" in capsys.readouterr().out) is said
+        assert ("it was given a retrieval index" in capsys.readouterr().out) is said
         assert set(read_map(tmp_path / out).places) == ({"vlad"} if said else set())
 
 
@@ -85,7 +85,7 @@ def test_a_map_that_outgrows_the_search_as_a_whole_is_given_a_place_index(
         (["--out", "@map"], "is not changed in place"),
         (["--out", "@out", "--scene", "garden"], "the frame is 'garden', expected one scene"),
         (["--out", "@out", "--set", "extractor.max_keypoints=9"], "the map's own extractor is used"),
-        (["--out", "@out", "--images", "@elsewhere"], "recognises none of the 6 images"),
+        (["--out", "@out", "--images", "@negatives"], "recognises none of the 6 images"),
         (["--out", "@out", "--poses", "@far"], r"contradict the map for 6 of 6 .* behind|off in the image"),
     ],
 )
@@ -94,7 +94,7 @@ def test_what_cannot_be_is_said(
 ) -> None:
     far = [truth.inverse() for truth in scene_folder.truth]
     write_tum(tmp_path / "far.txt", Trajectory(np.arange(6) * 10**9, tuple(far)))
-    places = {"@out": tmp_path / "m", "@map": scene_folder.map, "@elsewhere": scene_folder.elsewhere}
+    places = {"@out": tmp_path / "m", "@map": scene_folder.map, "@negatives": scene_folder.negatives}
     places |= {"@far": tmp_path / "far.txt"}
     words = [places.get(word, word) for word in options]
     assert update(scene_folder, "--images", scene_folder.images, "--camera", scene_folder.camera, *words) == 1

@@ -1,4 +1,4 @@
-"""What is there already is replaced only by its like, and said; asked before the work."""
+"""What is there already is replaced only by something of its kind, and reported; checked before the work."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ def test_what_is_of_another_kind_stays_and_no_work_is_done(
 
     monkeypatch.setattr("vloc_ros.storage.maps.read_map", worked)
     monkeypatch.setattr("vloc_ros.storage.images.read_image", worked)
+    monkeypatch.setattr("vloc_ros.datasets.image_folders.read_image", worked)
     assert main([str(word) for word in [*words, tmp_path / "out"]]) == 1
     error = capsys.readouterr().err
     assert error.startswith("vloc: ")

@@ -102,7 +102,7 @@ def test_a_second_visit_makes_redkitchen_as_good_as_one_build(redkitchen, first_
     assert after["false_accepts"] == 0
 
 
-def _elsewhere(folder: Path, moved_folder: Path) -> None:
+def _move_map(folder: Path, moved_folder: Path) -> None:
     """A map turned and moved into another frame."""
     new_from_old = Pose.from_rotation_vector([0.3, -1.2, 0.5], [4.0, -2.0, 1.0])
     similarity = Similarity(1.0, new_from_old.rotation, new_from_old.translation)
@@ -122,7 +122,7 @@ def test_two_maps_of_redkitchen_become_one(shared_data, tmp_path, capsys, some, 
         images, poses = _half(data, tmp_path / f"{name}_images", which)
         given = ("--images", images, "--poses", poses, "--camera", data / "camera_info.yaml")
         vloc("map", "build", *given, "--out", tmp_path / name)
-    _elsewhere(tmp_path / "others", tmp_path / "moved")
+    _move_map(tmp_path / "others", tmp_path / "moved")
     vloc("map", "merge", tmp_path / "some", tmp_path / "moved", "--align", align, "--out", tmp_path / "whole")
     assert "again is aligned with map" in capsys.readouterr().out
     whole, separate = read_map(tmp_path / "whole").keyframes, read_map(tmp_path / "others").keyframes

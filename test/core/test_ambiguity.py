@@ -105,5 +105,5 @@ def test_who_knows_where_the_camera_is_has_nothing_to_choose(scene: SyntheticSce
     localizer = build_localizer(LocalizerConfig(), _twice(scene, 0.7, 0.7))
     prior = PosePrior(VIEWS[0], np.diag([0.01] * 3 + [0.001] * 3))
     result = localizer.localize_features((scene.features(VIEWS[0]),), replace(scene.query(), prior=prior))
-    assert (result.status, result.proposal) == (Status.OK, "prior")
+    assert (result.status, result.candidate) == (Status.OK, "prior")
     assert result.map_from_rig.distance_to(VIEWS[0])[0] < 1e-3

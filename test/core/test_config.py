@@ -7,7 +7,6 @@ from dataclasses import fields
 import pytest
 
 from vloc_ros.core.config import (
-    ExtractorConfig,
     LocalizerConfig,
     MatcherConfig,
     Parameter,
@@ -16,8 +15,9 @@ from vloc_ros.core.config import (
     parameters_of,
 )
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.features.extractor_config import RootSiftConfig
 
-_ALL = [*parameters_of(LocalizerConfig()), *parameters_of(ExtractorConfig(), "extractor.")]
+_ALL = [*parameters_of(LocalizerConfig()), *parameters_of(RootSiftConfig(), "extractor.")]
 
 
 @pytest.mark.parametrize("parameter", _ALL, ids=lambda p: p.name)
@@ -63,7 +63,7 @@ def test_values_outside_their_declaration(values: dict[str, object], reason: str
 
 def test_choices() -> None:
     with pytest.raises(ConfigError, match="parameter name is 'orb', expected one of rootsift"):
-        ExtractorConfig(name="orb")
+        RootSiftConfig(name="orb")
 
 
 def test_whole_numbers_become_floats() -> None:
@@ -80,7 +80,7 @@ def test_from_nested_mappings() -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"matching": {}}, "unknown parameter matching, expected one of proposals, matcher"),
+        ({"matching": {}}, "unknown parameter matching, expected one of candidates, matcher"),
         ({"matcher": {"ration": 0.8}}, "unknown parameter matcher.ration"),
         ({"matcher": 0.8}, "parameter matcher is 0.8, expected a group"),
         ({"matcher": None}, "expected a group"),

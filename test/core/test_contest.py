@@ -17,7 +17,7 @@ from vloc_ros.core.localization.scoring import KeypointGrid, PredictedVisibility
 from vloc_ros.core.localization.selection import Hypothesis, score_margin
 from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
 
-MIN_LEAD = LocalizerConfig().verification.min_lead
+MIN_LEAD = LocalizerConfig().verification.min_score_margin
 AWAY = np.array([20.0, 0.0, 0.0])
 NO_MATCHES = Matches(np.zeros(0, np.int32), np.zeros((0, 2), np.float32), np.zeros(0, np.int64), np.zeros((0, 3)))
 VIEWS = [looking(yaw, (0.2, -0.3, 1.1)) for yaw in (0.4, 1.9, 3.3, 4.6)]
@@ -78,7 +78,7 @@ def test_the_twin_is_not_taken_for_the_room(
     landmark_map = _with_twin(scene, mapped=mapped, different=different)
     if two_scenes:
         landmark_map = _in_two_scenes(landmark_map, len(landmark_map.points) - len(scene.landmark_map.points))
-    config = LocalizerConfig(proposals=CandidateConfig(landmarks_min_points=landmarks_min_points))
+    config = LocalizerConfig(candidates=CandidateConfig(landmarks_min_points=landmarks_min_points))
     localizer = build_localizer(config, landmark_map)
     results = [localizer.localize_features((scene.features(v, noise_px=1.0),), scene.query()) for v in VIEWS]
     for view, result in zip(VIEWS, results, strict=True):

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vloc_ros.core.config import ExtractorConfig
-from vloc_ros.core.features.keypoints import RootSift
+from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.core.features.rootsift import RootSift
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def texture() -> np.ndarray:
 
 def test_mirroring_the_image_mirrors_the_keypoints(texture: np.ndarray) -> None:
     """Only true in COLMAP's convention, where an image of width W spans 0 to W: a shifted one shows twice here."""
-    extractor = RootSift(ExtractorConfig())
+    extractor = RootSift(RootSiftConfig())
     plain = extractor.extract(texture).xy
     for axis, size in ((1, 320), (0, 240)):
         mirrored = extractor.extract(cv2.flip(texture, axis)).xy.copy()
@@ -32,7 +32,7 @@ def test_mirroring_the_image_mirrors_the_keypoints(texture: np.ndarray) -> None:
 
 
 def test_descriptors_have_unit_length_and_scores_descend(texture: np.ndarray) -> None:
-    features = RootSift(ExtractorConfig(max_keypoints=60)).extract(texture)
+    features = RootSift(RootSiftConfig(max_keypoints=60)).extract(texture)
     assert len(features) == 60
     assert np.linalg.norm(features.descriptors, axis=1) == pytest.approx(1.0, abs=1e-4)
     assert (np.diff(features.scores) <= 0).all()
@@ -40,11 +40,11 @@ def test_descriptors_have_unit_length_and_scores_descend(texture: np.ndarray) ->
 
 
 def test_colour_and_grey_agree(texture: np.ndarray) -> None:
-    extractor = RootSift(ExtractorConfig())
+    extractor = RootSift(RootSiftConfig())
     colour = extractor.extract(cv2.cvtColor(texture, cv2.COLOR_GRAY2BGR))
     assert np.array_equal(colour.xy, extractor.extract(texture).xy)
 
 
 def test_a_blank_image_has_no_keypoints() -> None:
-    features = RootSift(ExtractorConfig()).extract(np.full((100, 100), 127, np.uint8))
+    features = RootSift(RootSiftConfig()).extract(np.full((100, 100), 127, np.uint8))
     assert (len(features), features.descriptors.shape) == (0, (0, 128))

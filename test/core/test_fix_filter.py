@@ -15,7 +15,7 @@ from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult
 AGREES, HELD, JUMPED = GateResult.AGREES, GateResult.HELD, GateResult.JUMPED
 CONFIG = FixFilterConfig()
 STEP_NS = 100_000_000
-# odometry starts somewhere else than the map
+# the odometry frame differs from the map frame
 ODOM_FROM_MAP = Pose.from_rotation_vector([0.0, 0.0, 0.7], [3.0, -1.0, 0.0])
 
 
@@ -28,146 +28,144 @@ def _fix(map_from_base: Pose, std: float = 0.005) -> Fix:
 
 
 class Robot:
-    """Feeds a filter with what a robot on a straight way sees."""
+    """Feeds a filter with the fixes of a robot on a straight path."""
 
     def __init__(self, config: FixFilterConfig = CONFIG, *, step_m: float = 0.05, odometry: bool = True) -> None:
         self.filter = FixFilter(config)
         self.step_m, self.odometry, self.count = step_m, odometry, 0
         self.carried = Pose.identity()
 
-    def sees(self, fix: Fix | None = None) -> GateResult:
-        """One image further: the true fix, or another one."""
+    def step(self, fix: Fix | None = None) -> GateResult:
+        """Move on by one image and gate the true fix, or another one."""
         self.count += 1
         true = self.carried @ _pose(self.step_m * self.count)
         odom_from_base = ODOM_FROM_MAP @ _pose(self.step_m * self.count)
-        judgement = self.filter.judge(
-            fix or _fix(true), odom_from_base if self.odometry else None, self.count * STEP_NS
-        )
-        self.first = judgement.first
-        return judgement.verdict
+        decision = self.filter.gate(fix or _fix(true), odom_from_base if self.odometry else None, self.count * STEP_NS)
+        self.first = decision.first
+        return decision.result
 
 
 def test_the_second_fix_in_a_row_is_the_first_to_be_published() -> None:
     robot = Robot()
-    assert [robot.sees() for _ in range(4)] == [HELD, AGREES, AGREES, AGREES]
+    assert [robot.step() for _ in range(4)] == [HELD, AGREES, AGREES, AGREES]
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_a_fix_is_the_first_until_one_is_believed_and_again_after_forgetting(enabled: bool) -> None:
+def test_a_fix_is_the_first_until_one_is_accepted_and_again_after_a_reset(enabled: bool) -> None:
     robot = Robot(replace(CONFIG, enabled=enabled))
     firsts = []
-    for forgets in (False, False, False, True, False, False):
-        if forgets:
-            robot.filter.forget()
-        robot.sees()
+    for resets in (False, False, False, True, False, False):
+        if resets:
+            robot.filter.reset()
+        robot.step()
         firsts.append(robot.first)
     assert firsts == ([True, True, False] if enabled else [True, False, False]) * 2
 
 
 def test_a_single_wrong_fix_is_held_and_changes_nothing() -> None:
     robot = Robot()
-    robot.sees(), robot.sees()
-    assert robot.sees(_fix(_pose(4.0, 2.0, 1.0))) is HELD
-    assert [robot.sees() for _ in range(3)] == [AGREES] * 3
+    robot.step(), robot.step()
+    assert robot.step(_fix(_pose(4.0, 2.0, 1.0))) is HELD
+    assert [robot.step() for _ in range(3)] == [AGREES] * 3
 
 
 def test_wrong_fixes_that_do_not_agree_with_each_other_are_all_held() -> None:
     robot = Robot()
-    robot.sees(), robot.sees()
-    assert {robot.sees(_fix(_pose(float(x), 3.0))) for x in range(10, 40)} == {HELD}
+    robot.step(), robot.step()
+    assert {robot.step(_fix(_pose(float(x), 3.0))) for x in range(10, 40)} == {HELD}
 
 
-def test_a_robot_that_was_carried_away_is_believed_after_three_fixes() -> None:
+def test_a_kidnapped_robot_is_followed_after_three_fixes() -> None:
     robot = Robot()
     for _ in range(5):
-        robot.sees()
+        robot.step()
     robot.carried = _pose(7.0, 4.0, 2.0)
-    assert [robot.sees() for _ in range(5)] == [HELD, HELD, JUMPED, AGREES, AGREES]
+    assert [robot.step() for _ in range(5)] == [HELD, HELD, JUMPED, AGREES, AGREES]
 
 
-def test_a_standing_robot_needs_more_since_it_sees_the_same_again() -> None:
+def test_a_standing_robot_needs_more_confirmations_since_its_images_are_alike() -> None:
     robot = Robot(step_m=0.0)
     for _ in range(3):
-        robot.sees()
+        robot.step()
     robot.carried = _pose(7.0, 4.0)
-    verdicts = [robot.sees() for _ in range(12)]
-    assert verdicts == [HELD] * 9 + [JUMPED, AGREES, AGREES]
+    results = [robot.step() for _ in range(12)]
+    assert results == [HELD] * 9 + [JUMPED, AGREES, AGREES]
 
 
 def test_a_slow_robot_has_moved_after_some_frames() -> None:
     robot = Robot(step_m=0.011)
-    robot.sees(), robot.sees()
+    robot.step(), robot.step()
     robot.carried = _pose(7.0, 4.0)
-    assert [robot.sees() for _ in range(6)].index(JUMPED) == 5
+    assert [robot.step() for _ in range(6)].index(JUMPED) == 5
 
 
 def test_odometry_that_jumps_carries_nothing_and_does_not_widen_the_gate() -> None:
     robot = Robot()
-    robot.sees(), robot.sees()
-    elsewhere = [_pose(50.0 + 0.05 * k) for k in range(10)]
-    judge = robot.filter.judge
-    assert judge(_fix(_pose(30.0)), elsewhere[3], 3 * STEP_NS).verdict is HELD
-    assert judge(_fix(_pose(0.2)), elsewhere[4], 4 * STEP_NS).verdict is AGREES
-    assert judge(_fix(_pose(0.25)), elsewhere[5], 5 * STEP_NS).verdict is AGREES
+    robot.step(), robot.step()
+    odometry = [_pose(50.0 + 0.05 * k) for k in range(10)]
+    gate = robot.filter.gate
+    assert gate(_fix(_pose(30.0)), odometry[3], 3 * STEP_NS).result is HELD
+    assert gate(_fix(_pose(0.2)), odometry[4], 4 * STEP_NS).result is AGREES
+    assert gate(_fix(_pose(0.25)), odometry[5], 5 * STEP_NS).result is AGREES
 
 
-def test_a_vague_fix_agrees_where_it_is_expected_and_is_held_elsewhere() -> None:
+def test_an_uncertain_fix_agrees_where_it_is_expected_and_is_held_at_another_place() -> None:
     robot = Robot()
-    robot.sees(), robot.sees()
-    assert robot.sees(_fix(_pose(0.65, 0.5), std=0.3)) is HELD
-    assert robot.sees(_fix(_pose(0.25, 0.1), std=0.3)) is AGREES
-    # and what is certain stays what is believed
-    assert robot.sees(_fix(_pose(0.75, 0.5), std=0.05)) is HELD
+    robot.step(), robot.step()
+    assert robot.step(_fix(_pose(0.65, 0.5), std=0.3)) is HELD
+    assert robot.step(_fix(_pose(0.25, 0.1), std=0.3)) is AGREES
+    # and the uncertain fix has not replaced the certain one
+    assert robot.step(_fix(_pose(0.75, 0.5), std=0.05)) is HELD
 
 
-def test_a_picture_that_stands_still_while_the_robot_drives_is_not_followed() -> None:
+def test_a_frozen_image_is_not_followed_while_the_robot_drives() -> None:
     for step_m in (0.01, 0.08):
-        robot = Robot(step_m=step_m)  # the faster one goes on until it no longer knows where it is
-        robot.sees(), robot.sees()
-        frozen = [robot.sees(_fix(_pose(0.0))) for _ in range(300)]
-        believed = frozen.index(HELD)
-        assert believed * step_m < 0.3
-        assert set(frozen[believed:]) == {HELD}
+        robot = Robot(step_m=step_m)  # the faster one drives until it is lost
+        robot.step(), robot.step()
+        frozen = [robot.step(_fix(_pose(0.0))) for _ in range(300)]
+        accepted = frozen.index(HELD)
+        assert accepted * step_m < 0.3
+        assert set(frozen[accepted:]) == {HELD}
 
 
 def test_fixes_that_creep_away_from_a_standing_robot_are_not_followed() -> None:
     robot = Robot(step_m=0.0)
-    robot.sees(), robot.sees()
-    verdicts = [robot.sees(_fix(_pose(0.02 * k))) for k in range(100)]
-    assert verdicts.index(HELD) * 0.02 < 0.3
-    assert set(verdicts[verdicts.index(HELD) :]) == {HELD}
+    robot.step(), robot.step()
+    results = [robot.step(_fix(_pose(0.02 * k))) for k in range(100)]
+    assert results.index(HELD) * 0.02 < 0.3
+    assert set(results[results.index(HELD) :]) == {HELD}
 
 
 def test_scatter_does_not_count_as_motion() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         robot = Robot(step_m=0.0)
-        robot.sees(), robot.sees()
-        scattered = [robot.sees(_fix(_pose(*rng.normal((7.0, 4.0), 0.03)))) for _ in range(10)]
+        robot.step(), robot.step()
+        scattered = [robot.step(_fix(_pose(*rng.normal((7.0, 4.0), 0.03)))) for _ in range(10)]
         assert JUMPED not in scattered[:9]
 
 
-def test_odometry_that_was_set_anew_carries_on_from_there() -> None:
+def test_odometry_that_was_reset_carries_on_from_there() -> None:
     robot = Robot()
-    robot.sees(), robot.sees()
-    carry, judge = robot.filter.carry, robot.filter.judge
+    robot.step(), robot.step()
+    carry, gate = robot.filter.carry, robot.filter.gate
     for k in range(3, 200):  # no fix for twenty seconds, at a new origin
         carry(_pose(50.0 + 0.01 * k), k * STEP_NS)
-    assert judge(_fix(_pose(80.0)), _pose(52.0), 200 * STEP_NS).verdict is HELD
-    assert judge(_fix(_pose(0.1 + 1.97)), _pose(52.01), 201 * STEP_NS).verdict is AGREES
+    assert gate(_fix(_pose(80.0)), _pose(52.0), 200 * STEP_NS).result is HELD
+    assert gate(_fix(_pose(0.1 + 1.97)), _pose(52.01), 201 * STEP_NS).result is AGREES
 
 
 def test_without_odometry_for_long_it_takes_two_fixes_again() -> None:
     robot = Robot(odometry=False, step_m=0.05)
-    robot.sees(), robot.sees()
+    robot.step(), robot.step()
     robot.count += 100
-    assert [robot.sees(_fix(_pose(4.0))), robot.sees(_fix(_pose(4.05)))] == [HELD, AGREES]
+    assert [robot.step(_fix(_pose(4.0))), robot.step(_fix(_pose(4.05)))] == [HELD, AGREES]
 
 
 def test_uncertainty_grows_with_the_way_even_when_it_leads_back() -> None:
     fixes = FixFilter(CONFIG)
     for _ in range(2):
-        fixes.judge(_fix(Pose.identity()), _pose(0.0), 0)
+        fixes.gate(_fix(Pose.identity()), _pose(0.0), 0)
     before = fixes.carry(_pose(0.0), 1)
     for x in (*np.linspace(0, 10, 50), *np.linspace(10, 0, 50)):
         after = fixes.carry(_pose(float(x)), 2)
@@ -182,7 +180,7 @@ def test_odometry_carries_what_is_expected_in_the_map() -> None:
     fixes = FixFilter(CONFIG)
     start = _pose(5.0, 5.0, np.pi / 2)
     for _ in range(2):
-        fixes.judge(_fix(start), ODOM_FROM_MAP, 0)
+        fixes.gate(_fix(start), ODOM_FROM_MAP, 0)
     expected = fixes.carry(ODOM_FROM_MAP @ _pose(1.0), 10**9)
     assert expected is not None
     np.testing.assert_allclose(expected.map_from_base.translation, [5.0, 6.0, 0.0], atol=1e-12)
@@ -190,38 +188,38 @@ def test_odometry_carries_what_is_expected_in_the_map() -> None:
 
 def test_without_odometry_time_limits_how_far_a_fix_may_be() -> None:
     robot = Robot(odometry=False, step_m=0.05)
-    robot.sees(), robot.sees()
-    assert robot.sees() is AGREES
-    assert robot.sees(_fix(_pose(4.0))) is HELD
+    robot.step(), robot.step()
+    assert robot.step() is AGREES
+    assert robot.step(_fix(_pose(4.0))) is HELD
     robot.count += 12  # more than a second later it may be a metre away
-    assert robot.sees(_fix(_pose(1.2))) is AGREES
+    assert robot.step(_fix(_pose(1.2))) is AGREES
 
 
-def test_forgetting_starts_anew() -> None:
+def test_a_reset_starts_anew() -> None:
     robot = Robot()
-    robot.sees(), robot.sees()
-    robot.filter.forget()
+    robot.step(), robot.step()
+    robot.filter.reset()
     assert robot.filter.carry(None, 0) is None
-    assert robot.sees() is HELD
+    assert robot.step() is HELD
 
 
-def test_a_filter_that_is_off_publishes_everything_and_still_expects() -> None:
+def test_a_disabled_filter_publishes_everything_and_still_predicts() -> None:
     robot = Robot(replace(CONFIG, enabled=False))
-    assert [robot.sees(_fix(_pose(float(x)))) for x in (0, 50, -50)] == [AGREES] * 3
+    assert [robot.step(_fix(_pose(float(x)))) for x in (0, 50, -50)] == [AGREES] * 3
     assert robot.filter.carry(None, 0) is not None
 
 
 @pytest.mark.parametrize("confirmations", [2, 4, 6])
 def test_the_stated_number_of_fixes_confirms_a_jump(confirmations: int) -> None:
     robot = Robot(replace(CONFIG, confirmations=confirmations))
-    robot.sees(), robot.sees()
+    robot.step(), robot.step()
     robot.carried = _pose(7.0, 4.0, 2.0)
-    assert [robot.sees() for _ in range(6)].index(JUMPED) == confirmations - 1
+    assert [robot.step() for _ in range(6)].index(JUMPED) == confirmations - 1
 
 
-def test_a_held_fix_says_how_far_it_is_off() -> None:
+def test_the_reason_of_a_held_fix_states_its_distance() -> None:
     robot = Robot()
-    robot.sees(), robot.sees()
-    judgement = robot.filter.judge(_fix(_pose(4.1)), ODOM_FROM_MAP @ _pose(0.1), 3 * STEP_NS)
-    assert not judgement.publish
-    assert judgement.reason.startswith("4.00 m and 0.0 degrees from where the last fix is carried to; 1 of")
+    robot.step(), robot.step()
+    decision = robot.filter.gate(_fix(_pose(4.1)), ODOM_FROM_MAP @ _pose(0.1), 3 * STEP_NS)
+    assert not decision.publish
+    assert decision.reason.startswith("4.00 m and 0.0 degrees from where the last fix is carried to; 1 of")

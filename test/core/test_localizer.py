@@ -28,9 +28,9 @@ def test_exact_features_give_the_exact_pose(scene: SyntheticScene, localizer) ->
     result = localizer.localize_features((scene.features(VIEWPOINT),), scene.query())
     assert result.status is Status.OK
     assert result.map_from_rig.distance_to(VIEWPOINT) == pytest.approx((0.0, 0.0), abs=1e-4)
-    assert result.proposal == "whole_map"
+    assert result.candidate == "whole_map"
     assert result.inliers == len(result.inlier_points) > 100
-    assert list(result.times_ms) == ["proposals", "matching", "pose", "verification"]
+    assert list(result.times_ms) == ["candidates", "matching", "pose", "verification"]
 
 
 def test_the_same_query_gives_the_same_answer(scene: SyntheticScene, localizer) -> None:
@@ -40,14 +40,14 @@ def test_the_same_query_gives_the_same_answer(scene: SyntheticScene, localizer) 
 
 
 def test_large_maps_are_asked_by_place(scene: SyntheticScene) -> None:
-    config = LocalizerConfig(proposals=CandidateConfig(whole_map_max_points=100, places_top_k=4))
+    config = LocalizerConfig(candidates=CandidateConfig(whole_map_max_points=100, retrieval_top_k=4))
     result = build_localizer(config, scene.landmark_map).localize_features((scene.features(VIEWPOINT),), scene.query())
-    assert result.proposal == "places/vlad"
+    assert result.candidate == "retrieval/vlad"
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 1e-3
 
 
 def test_a_map_that_nothing_would_search_is_refused(scene: SyntheticScene) -> None:
-    config = LocalizerConfig(proposals=CandidateConfig(whole_map_max_points=100, places="none"))
+    config = LocalizerConfig(candidates=CandidateConfig(whole_map_max_points=100, places="none"))
     with pytest.raises(MapError, match="nothing would be searched"):
         build_localizer(config, scene.landmark_map)
 
@@ -56,10 +56,10 @@ def test_a_good_prior_is_tried_first_and_a_wrong_one_falls_back(scene: Synthetic
     features = (scene.features(VIEWPOINT),)
     covariance = np.diag([0.01] * 3 + [0.001] * 3)
     good = replace(scene.query(), prior=PosePrior(VIEWPOINT, covariance))
-    assert localizer.localize_features(features, good).proposal == "prior"
+    assert localizer.localize_features(features, good).candidate == "prior"
     wrong = replace(scene.query(), prior=PosePrior(looking(3.4, (0.0, 0.0, 1.0)), covariance))
     result = localizer.localize_features(features, wrong)
-    assert result.proposal == "whole_map"
+    assert result.candidate == "whole_map"
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 1e-3
 
 

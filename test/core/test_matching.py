@@ -67,9 +67,9 @@ def test_twins_compete_only_when_they_are_apart(scene: SyntheticScene, distance_
     assert bool(np.isin([point, twin], matches.point_indices).any()) is matched
 
 
-@pytest.mark.parametrize("proposal", [WHOLE, Candidate("nothing", np.zeros(0, np.int64))])
-def test_nothing_in_gives_nothing_out(scene: SyntheticScene, proposal: Candidate) -> None:
+@pytest.mark.parametrize("candidate", [WHOLE, Candidate("nothing", np.zeros(0, np.int64))])
+def test_nothing_in_gives_nothing_out(scene: SyntheticScene, candidate: Candidate) -> None:
     matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
-    assert len(matcher.match((Features.empty(128),), proposal)) == 0
-    if proposal is not WHOLE:
-        assert len(matcher.match((scene.features(VIEWPOINT),), proposal)) == 0
+    assert len(matcher.match((Features.empty(128),), candidate)) == 0
+    if candidate is not WHOLE:
+        assert len(matcher.match((scene.features(VIEWPOINT),), candidate)) == 0

@@ -53,9 +53,9 @@ def room(scene: SyntheticScene) -> SyntheticScene:
     )
 
 
-def _large(**proposals: object) -> LocalizerConfig:
+def _large(**candidates: object) -> LocalizerConfig:
     """As if the map were too large to be searched as a whole."""
-    return LocalizerConfig(proposals=CandidateConfig(whole_map_max_points=0, places_top_k=4, **proposals))
+    return LocalizerConfig(candidates=CandidateConfig(whole_map_max_points=0, retrieval_top_k=4, **candidates))
 
 
 def _seen(landmark_map: LandmarkMap, *keyframes: int) -> Array:
@@ -63,29 +63,29 @@ def _seen(landmark_map: LandmarkMap, *keyframes: int) -> Array:
 
 
 def test_the_points_of_the_keyframes_most_alike_are_proposed(room: SyntheticScene) -> None:
-    places = ModelRetrieval(CandidateConfig(places_top_k=3), room.landmark_map, Numbered())
-    (proposal,) = places.propose((), _like(7))
-    assert proposal.name == "places/student"
-    np.testing.assert_array_equal(proposal.point_indices, _seen(room.landmark_map, 6, 7, 8))
+    places = ModelRetrieval(CandidateConfig(retrieval_top_k=3), room.landmark_map, Numbered())
+    (candidate,) = places.generate((), _like(7))
+    assert candidate.name == "retrieval/model"
+    np.testing.assert_array_equal(candidate.point_indices, _seen(room.landmark_map, 6, 7, 8))
 
 
 def test_all_views_of_a_rig_propose(room: SyntheticScene) -> None:
-    places = ModelRetrieval(CandidateConfig(places_top_k=2), room.landmark_map, Numbered())
-    (proposal,) = places.propose((), _like(3, 15))
-    np.testing.assert_array_equal(proposal.point_indices, _seen(room.landmark_map, 3, 15))
+    places = ModelRetrieval(CandidateConfig(retrieval_top_k=2), room.landmark_map, Numbered())
+    (candidate,) = places.generate((), _like(3, 15))
+    np.testing.assert_array_equal(candidate.point_indices, _seen(room.landmark_map, 3, 15))
 
 
 def test_vlad_proposes_what_looks_alike_by_its_keypoints(room: SyntheticScene) -> None:
-    places = VladRetrieval(CandidateConfig(places_top_k=1), room.landmark_map)
-    (proposal,) = places.propose((room.features(room.landmark_map.keyframes.pose(9)),), room.query())
-    assert proposal.name == "places/vlad"
-    np.testing.assert_array_equal(proposal.point_indices, _seen(room.landmark_map, 9))
+    places = VladRetrieval(CandidateConfig(retrieval_top_k=1), room.landmark_map)
+    (candidate,) = places.generate((room.features(room.landmark_map.keyframes.pose(9)),), room.query())
+    assert candidate.name == "retrieval/vlad"
+    np.testing.assert_array_equal(candidate.point_indices, _seen(room.landmark_map, 9))
 
 
 def test_the_pose_is_found_among_them(room: SyntheticScene) -> None:
     localizer = build_localizer(_large(), room.landmark_map, encoder=Numbered())
     result = localizer.localize_features((room.features(VIEWPOINT),), _like(NEAREST))
-    assert (result.status, result.proposal) == (Status.OK, "places/student")
+    assert (result.status, result.candidate) == (Status.OK, "retrieval/model")
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 1e-3
     behind = localizer.localize_features((room.features(VIEWPOINT),), _like(NEAREST + 12))
     assert not behind.ok
@@ -94,15 +94,15 @@ def test_the_pose_is_found_among_them(room: SyntheticScene) -> None:
 @pytest.mark.parametrize(
     ("places", "given", "expected"),
     [
-        ("auto", True, "places/student"),
-        ("student", True, "places/student"),
-        ("vlad", True, "places/vlad"),
-        ("auto", False, "places/vlad"),
+        ("auto", True, "retrieval/model"),
+        ("student", True, "retrieval/model"),
+        ("vlad", True, "retrieval/vlad"),
+        ("auto", False, "retrieval/vlad"),
     ],
 )
 def test_an_encoder_is_asked_where_one_is_given(room: SyntheticScene, places: str, given: bool, expected: str) -> None:
     localizer = build_localizer(_large(places=places), room.landmark_map, encoder=Numbered() if given else None)
-    assert localizer.localize_features((room.features(VIEWPOINT),), _like(NEAREST)).proposal == expected
+    assert localizer.localize_features((room.features(VIEWPOINT),), _like(NEAREST)).candidate == expected
 
 
 def test_an_encoder_that_did_not_make_the_index_is_refused_by_a_map_of_any_size(room: SyntheticScene) -> None:
@@ -118,16 +118,16 @@ def test_a_map_that_nobody_encoded_is_refused_where_it_has_to_be_asked(scene: Sy
         build_localizer(_large(), scene.landmark_map, encoder=Numbered())
     with pytest.raises(MapError, match="expected student"):
         build_localizer(
-            LocalizerConfig(proposals=CandidateConfig(places="student")), scene.landmark_map, encoder=Numbered()
+            LocalizerConfig(candidates=CandidateConfig(places="student")), scene.landmark_map, encoder=Numbered()
         )
     build_localizer(LocalizerConfig(), scene.landmark_map, encoder=Numbered())
 
 
 def test_of_a_small_map_an_encoder_is_asked_where_the_whole_says_nothing(room: SyntheticScene) -> None:
     found = build_localizer(LocalizerConfig(), room.landmark_map, encoder=Numbered())
-    assert found.localize_features((room.features(VIEWPOINT),), _like(NEAREST)).proposal == "whole_map"
-    names = [next(iter(p.propose((room.features(VIEWPOINT),), _like(NEAREST)))).name for p in found._proposers]
-    assert names == ["whole_map", "places/student", "landmarks/voted"]
+    assert found.localize_features((room.features(VIEWPOINT),), _like(NEAREST)).candidate == "whole_map"
+    names = [next(iter(p.generate((room.features(VIEWPOINT),), _like(NEAREST)))).name for p in found._proposers]
+    assert names == ["whole_map", "retrieval/model", "landmarks/voted"]
 
 
 def test_an_index_of_another_shape_is_refused(room: SyntheticScene) -> None:
@@ -136,8 +136,8 @@ def test_an_index_of_another_shape_is_refused(room: SyntheticScene) -> None:
 
 
 def test_an_encoder_that_is_asked_for_and_missing_is_refused(room: SyntheticScene) -> None:
-    with pytest.raises(MapError, match=r"proposals\.places is student, but there is no encoder"):
-        build_localizer(LocalizerConfig(proposals=CandidateConfig(places="student")), room.landmark_map)
+    with pytest.raises(MapError, match=r"candidates\.places is student, but there is no encoder"):
+        build_localizer(LocalizerConfig(candidates=CandidateConfig(places="student")), room.landmark_map)
 
 
 def test_unknown_indices_are_refused() -> None:

@@ -9,14 +9,9 @@ import pytest
 from synthetic import SyntheticScene, looking
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import (
-    CandidateConfig,
-    ExtractorConfig,
-    LocalizerConfig,
-    MatcherConfig,
-    VerificationConfig,
-)
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig, MatcherConfig, VerificationConfig
 from vloc_ros.core.errors import MapError, ModelError
+from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.landmark_candidates import LandmarkRegions, LandmarkVoting, Recognition
@@ -36,7 +31,7 @@ class Oracle:
     scene: SyntheticScene
     landmark_keys: Array
     wall_of_number: Array
-    extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
+    extractor: ExtractorConfig = field(default_factory=RootSiftConfig)
     max_keypoints: int = 200
 
     def recognize(self, rays: Array, descriptors: Array) -> Recognition:
@@ -55,15 +50,15 @@ def room(scene: SyntheticScene) -> SyntheticScene:
     return SyntheticScene(replace(scene.landmark_map, landmarks=table), scene.descriptors)
 
 
-def _config(**proposals: object) -> LocalizerConfig:
-    return LocalizerConfig(proposals=CandidateConfig(landmarks_min_points=0, **proposals))
+def _config(**candidates: object) -> LocalizerConfig:
+    return LocalizerConfig(candidates=CandidateConfig(landmarks_min_points=0, **candidates))
 
 
 def test_recognised_landmarks_are_where_the_pose_is_found(room: SyntheticScene) -> None:
     oracle = Oracle(room, KEYS, np.arange(4))
     localizer = build_localizer(_config(), room.landmark_map, recognizer=oracle)
     result = localizer.localize_features((room.features(VIEWPOINT),), room.query())
-    assert (result.status, result.proposal) == (Status.OK, "landmarks/recognized")
+    assert (result.status, result.candidate) == (Status.OK, "landmarks/recognized")
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 1e-3
 
 
@@ -81,8 +76,8 @@ def test_a_recogniser_numbers_landmarks_in_its_own_way(room: SyntheticScene) -> 
 def test_a_recogniser_alone_serves_a_large_map_without_a_place_index(room: SyntheticScene) -> None:
     large = replace(room.landmark_map, places={})
     localizer = build_localizer(_config(whole_map_max_points=0), large, recognizer=Oracle(room, KEYS, np.arange(4)))
-    assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).proposal == "landmarks/recognized"
-    with pytest.raises(MapError, match=f"set proposals.whole_map_max_points to {len(large.points)}"):
+    assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).candidate == "landmarks/recognized"
+    with pytest.raises(MapError, match=f"set candidates.whole_map_max_points to {len(large.points)}"):
         build_localizer(_config(whole_map_max_points=0), large)
 
 
@@ -105,7 +100,7 @@ def test_recognition_without_a_model_is_refused(room: SyntheticScene) -> None:
 def test_votes_need_no_training(room: SyntheticScene) -> None:
     localizer = build_localizer(_config(), room.landmark_map)
     result = localizer.localize_features((room.features(VIEWPOINT, noise_px=1.0),), room.query())
-    assert (result.status, result.proposal) == (Status.OK, "landmarks/voted")
+    assert (result.status, result.candidate) == (Status.OK, "landmarks/voted")
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 0.02
 
 
@@ -133,7 +128,7 @@ def test_copies_of_a_thing_share_its_votes(room: SyntheticScene) -> None:
     matcher = NearestNeighbourMatcher(MatcherConfig(), four)
     places = LandmarkRegions(CandidateConfig(), LandmarkCovisibility(four))
     asked = (room.features(VIEWPOINT),), room.query()
-    first, *_ = LandmarkVoting(four, matcher, places).propose(*asked)
+    first, *_ = LandmarkVoting(four, matcher, places).generate(*asked)
     floors = {int(part.point_indices[0] // count) for part in (first, *first.rivals)}
     assert floors == {0, 1, 2, 3}
     assert build_localizer(_config(), four).localize_features(*asked).status is Status.AMBIGUOUS
@@ -142,14 +137,14 @@ def test_copies_of_a_thing_share_its_votes(room: SyntheticScene) -> None:
 def test_small_maps_are_searched_as_a_whole(room: SyntheticScene) -> None:
     oracle = Oracle(room, KEYS, np.arange(4))
     localizer = build_localizer(LocalizerConfig(), room.landmark_map, recognizer=oracle)
-    assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).proposal == "whole_map"
+    assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).candidate == "whole_map"
 
 
 def test_what_the_whole_of_a_small_map_does_not_tell_its_landmarks_may(room: SyntheticScene) -> None:
-    config = replace(_strict(), proposals=CandidateConfig())
+    config = replace(_strict(), candidates=CandidateConfig())
     localizer = build_localizer(config, room.landmark_map)
-    assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).proposal == "whole_map"
-    assert localizer.localize_features((_dim(room),), room.query()).proposal == "landmarks/voted"
+    assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).candidate == "whole_map"
+    assert localizer.localize_features((_dim(room),), room.query()).candidate == "landmarks/voted"
 
 
 def test_where_landmarks_do_not_help_the_whole_map_is_searched(room: SyntheticScene) -> None:
@@ -185,9 +180,9 @@ def _strict(**verification: float) -> LocalizerConfig:
 
 def test_what_few_distinct_matches_leave_open_is_found_again(room: SyntheticScene) -> None:
     asked = ((_dim(room),), room.query())
-    as_usual = build_localizer(_strict(min_found_again=1.0), room.landmark_map).localize_features(*asked)
+    as_usual = build_localizer(_strict(min_confirmed_fraction=1.0), room.landmark_map).localize_features(*asked)
     assert as_usual.status is Status.POSE_REJECTED
     result = build_localizer(_strict(), room.landmark_map).localize_features(*asked)
-    assert (result.status, result.proposal) == (Status.OK, "landmarks/voted")
+    assert (result.status, result.candidate) == (Status.OK, "landmarks/voted")
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 0.02
     assert result.inliers > 2 * as_usual.inliers

@@ -71,7 +71,7 @@ def test_a_prior_says_for_every_view_where_to_look(scene: PlaneScene, localizer:
     prior = PosePrior(believed, np.diag([0.03**2] * 3 + [0.02**2] * 3))
     views = tuple(_views(scene, rig, MOUNTS))
     by_itself, tracked = (localizer.localize(Query(views, prior=p)) for p in (None, prior))
-    assert (by_itself.proposal, tracked.proposal) == ("whole_map", "prior")
+    assert (by_itself.candidate, tracked.candidate) == ("whole_map", "prior")
     assert set(tracked.inlier_views) == {0, 1, 2}
     assert _is_right(tracked, rig)
 

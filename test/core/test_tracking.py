@@ -7,8 +7,10 @@ import pytest
 from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import CandidateConfig, ExtractorConfig, LocalizerConfig, MatcherConfig, TrackingConfig
-from vloc_ros.core.features.keypoints import Features, RootSift, extract_scaled
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig, MatcherConfig, TrackingConfig
+from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.core.features.keypoints import Features, extract_scaled
+from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.candidates import Candidate, PriorCandidates, SearchWindow
 from vloc_ros.core.localization.localizer import Localizer
@@ -43,7 +45,7 @@ def _query(scene: PlaneScene, prior: PosePrior | None) -> Query:
 
 def test_a_prior_makes_do_with_fewer_keypoints_and_answers_as_well(scene: PlaneScene, localizer: Localizer) -> None:
     by_itself, tracked = (localizer.localize(_query(scene, prior)) for prior in (None, _near(VIEW)))
-    assert (by_itself.proposal, tracked.proposal) == ("whole_map", "prior")
+    assert (by_itself.candidate, tracked.candidate) == ("whole_map", "prior")
     assert tracked.keypoints < by_itself.keypoints
     assert tracked.map_from_rig is not None
     assert tracked.map_from_rig.distance_to(VIEW)[0] < 0.01
@@ -52,20 +54,20 @@ def test_a_prior_makes_do_with_fewer_keypoints_and_answers_as_well(scene: PlaneS
 def test_a_wrong_prior_changes_nothing_but_the_time(scene: PlaneScene, localizer: Localizer) -> None:
     elsewhere = Pose(VIEW.rotation, VIEW.translation + np.array([1.5, 0.0, 0.0]))
     by_itself, misled = (localizer.localize(_query(scene, prior)) for prior in (None, _near(elsewhere)))
-    assert misled.proposal == "whole_map"
+    assert misled.candidate == "whole_map"
     assert misled.keypoints == by_itself.keypoints
     np.testing.assert_array_equal(misled.map_from_rig.matrix, by_itself.map_from_rig.matrix)
 
 
 def test_an_uncertain_prior_is_not_tried(scene: PlaneScene, localizer: Localizer) -> None:
-    assert localizer.localize(_query(scene, _near(VIEW, stds=(6.0, 0.02)))).proposal == "whole_map"
+    assert localizer.localize(_query(scene, _near(VIEW, stds=(6.0, 0.02)))).candidate == "whole_map"
 
 
 @pytest.mark.parametrize("tracking", [TrackingConfig(image_scale=1.0), TrackingConfig(min_image_width_px=320)])
 def test_at_full_scale_the_prior_still_says_where(scene: PlaneScene, tracking: TrackingConfig) -> None:
     whole = build_localizer(LocalizerConfig(tracking=tracking), scene.landmark_map)
     by_itself, tracked = (whole.localize(_query(scene, prior)) for prior in (None, _near(VIEW)))
-    assert tracked.proposal == "prior"
+    assert tracked.candidate == "prior"
     assert tracked.keypoints == by_itself.keypoints
     assert tracked.inliers >= by_itself.inliers
 
@@ -73,22 +75,22 @@ def test_at_full_scale_the_prior_still_says_where(scene: PlaneScene, tracking: T
 @pytest.mark.parametrize("seed", range(4))
 def test_points_lie_in_their_windows(scene: PlaneScene, seed: int) -> None:
     proposer = PriorCandidates(CandidateConfig(), scene.landmark_map)
-    proposal = next(proposer.propose([], _query(scene, _near(VIEW, seed))))
-    assert proposal.point_indices is not None
+    candidate = next(proposer.generate([], _query(scene, _near(VIEW, seed))))
+    assert candidate.point_indices is not None
     points = scene.landmark_map.points
     truth = CAMERA.project(VIEW.inverse().apply(points))
-    window = proposal.windows[0]
-    off = np.linalg.norm(truth[proposal.point_indices] - window.xy, axis=1)
+    window = candidate.windows[0]
+    off = np.linalg.norm(truth[candidate.point_indices] - window.xy, axis=1)
     shown = CAMERA.contains(truth)
-    assert (off <= window.radius_px)[shown[proposal.point_indices]].mean() > 0.99
-    assert set(np.flatnonzero(shown)) <= set(proposal.point_indices)
-    assert len(proposal.point_indices) < 0.8 * len(points)
+    assert (off <= window.radius_px)[shown[candidate.point_indices]].mean() > 0.99
+    assert set(np.flatnonzero(shown)) <= set(candidate.point_indices)
+    assert len(candidate.point_indices) < 0.8 * len(points)
 
 
 def test_what_is_behind_the_camera_is_not_proposed(scene: PlaneScene) -> None:
     away = Pose.from_rotation_vector([0.0, np.pi, 0.0], VIEW.translation)
     proposer = PriorCandidates(CandidateConfig(), scene.landmark_map)
-    assert not list(proposer.propose([], _query(scene, _near(away))))
+    assert not list(proposer.generate([], _query(scene, _near(away))))
 
 
 def test_a_twin_outside_the_window_does_not_compete(scene: PlaneScene) -> None:
@@ -110,7 +112,7 @@ def test_a_twin_outside_the_window_does_not_compete(scene: PlaneScene) -> None:
 
 def _as_features(scene: PlaneScene, xy: np.ndarray, points: np.ndarray) -> Features:
     """Keypoints at these pixels that look like these map points: those of the texture they were made of."""
-    made = RootSift(ExtractorConfig(max_keypoints=4000)).extract(scene.texture)
+    made = RootSift(RootSiftConfig(max_keypoints=4000)).extract(scene.texture)
     return Features(xy, made.descriptors[points], np.ones(len(xy), np.float32))
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.evaluation.live import LiveRecording, check_lines, live_scores, read_recording, seen_by_camera
+from vloc_ros.evaluation.live_recording import LiveRecording, read_recording
+from vloc_ros.evaluation.live_scores import carry_to_camera, format_checks, score_live
 from vloc_ros.storage.results import ResultRecord
 
 STAMPS = [100, 200, 300]
@@ -53,7 +54,7 @@ def rows(
             "reason": "",
             "matches": 9,
             "inliers": 8,
-            "proposal": "p",
+            "candidate": "p",
             "keypoints": 10,
             "times_ms": {"features": 1.0},
         }
@@ -82,10 +83,10 @@ def recording_of(tmp_path: Path, recorded: list[Any]) -> LiveRecording:
 
 
 def scores_of(tmp_path: Path, recorded: list[Any]) -> dict[str, Any]:
-    return live_scores(recording_of(tmp_path, recorded), Source(), offline(), map_bytes=1)
+    return score_live(recording_of(tmp_path, recorded), Source(), offline(), map_bytes=1)
 
 
-def test_honest_answers_pass(tmp_path: Path) -> None:
+def test_consistent_results_pass(tmp_path: Path) -> None:
     scores = scores_of(tmp_path, rows())
     live = scores["live"]
     assert live["passed"]
@@ -95,7 +96,7 @@ def test_honest_answers_pass(tmp_path: Path) -> None:
     assert live["publish_to_receive_ms"]["p50"] == pytest.approx(5.0)
     assert scores["refusals"] == {"dropped": 1}
     assert scores["accepted"] == 2
-    assert "FAILED" not in "\n".join(check_lines(live))
+    assert "FAILED" not in "\n".join(format_checks(live))
 
 
 @pytest.mark.parametrize(
@@ -110,10 +111,10 @@ def test_a_difference_fails(tmp_path: Path, changes: dict[str, Any], failed: str
     live = scores_of(tmp_path, rows(**changes))["live"]
     assert not live["passed"]
     assert not live[failed]
-    assert "FAILED" in "\n".join(check_lines(live))
+    assert "FAILED" in "\n".join(format_checks(live))
 
 
-def test_an_image_without_an_answer_fails(tmp_path: Path) -> None:
+def test_an_image_without_a_status_fails(tmp_path: Path) -> None:
     live = scores_of(tmp_path, [row for row in rows() if row["stamp_ns"] // 100 != 2])["live"]
     assert live["answered"] == 2
     assert not live["passed"]
@@ -136,8 +137,8 @@ def test_accepted_images_without_a_single_published_pose_fail_both_checks(tmp_pa
 
 def test_the_report_draws_what_was_published(tmp_path: Path) -> None:
     moved, points = 0.25, np.array([3, 4])
-    asked = [replace(r, result=replace(r.result, covariance=np.eye(6) * 9, inlier_points=points)) for r in offline()]
-    shown, truth = seen_by_camera(recording_of(tmp_path, rows(shift=moved)), Source(), asked)
+    drawn = [replace(r, result=replace(r.result, covariance=np.eye(6) * 9, inlier_points=points)) for r in offline()]
+    shown, truth = carry_to_camera(recording_of(tmp_path, rows(shift=moved)), Source(), drawn)
     assert truth is not None
     assert [record.result.ok for record in shown] == [True, True, False]
     for record, map_from_camera in zip(shown[:2], truth, strict=False):

@@ -1,4 +1,4 @@
-"""The page of a map holds the whole map and nothing from elsewhere."""
+"""The page of a map holds the whole map and loads nothing."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ import pytest
 from test_report import assert_self_contained
 
 from vloc_ros.evaluation import map_page as module
-from vloc_ros.evaluation.map_page import map_page
+from vloc_ros.evaluation.map_page import make_map_page
 
 
 def data_in(page: str) -> dict:
@@ -24,7 +24,7 @@ def points_in(data: dict) -> np.ndarray:
 
 def test_page_holds_every_point_and_keyframe(scene_folder):
     landmark_map = scene_folder.scene.landmark_map
-    page = map_page(landmark_map, map_hash="0123456789abcdef")
+    page = make_map_page(landmark_map, map_hash="0123456789abcdef")
     data = data_in(page)
     assert_self_contained(page)
     np.testing.assert_allclose(points_in(data), landmark_map.points, atol=2e-4)
@@ -35,22 +35,22 @@ def test_page_holds_every_point_and_keyframe(scene_folder):
 
 def test_points_of_a_landmark_share_a_colour_of_their_own(scene_folder):
     landmark_map = scene_folder.scene.landmark_map
-    data = data_in(map_page(landmark_map, map_hash=""))
+    data = data_in(make_map_page(landmark_map, map_hash=""))
     colours = np.frombuffer(base64.b64decode(data["colours"]), np.uint8).reshape(-1, 3)
     pairs = {(int(i), tuple(map(int, c))) for i, c in zip(landmark_map.landmark_ids, colours, strict=True)}
     assert len(pairs) == len(landmark_map.landmarks) == len({colour for _, colour in pairs})
 
 
-def test_a_large_map_is_thinned_and_says_so(scene_folder, monkeypatch):
+def test_a_large_map_is_thinned_and_the_page_states_so(scene_folder, monkeypatch):
     monkeypatch.setattr(module, "_MAX_POINTS", 1500)
-    page = map_page(scene_folder.scene.landmark_map, map_hash="")
+    page = make_map_page(scene_folder.scene.landmark_map, map_hash="")
     assert len(points_in(data_in(page))) == 1334
     assert "4000 points (1334 of them drawn)" in page
 
 
 def test_a_name_cannot_break_out_of_the_page(scene_folder):
     named = replace(scene_folder.scene.landmark_map, name="</title><script>@DATA@")
-    page = map_page(named, map_hash="")
+    page = make_map_page(named, map_hash="")
     assert "<title>&lt;/title&gt;&lt;script&gt;@DATA@</title>" in page
     assert page.count("<script>") == 1
 
@@ -64,4 +64,4 @@ def test_up_is_the_cameras_up_or_z(scene_folder, factor):
         rotations[1::2] = rotations[::2] @ np.diag([-1.0, -1.0, 1.0])
     turned = replace(landmark_map, keyframes=replace(landmark_map.keyframes, rotations=rotations))
     expected = [0, -1, 0] if factor else [0, 0, 1]
-    np.testing.assert_allclose(module.up_of(turned), expected, atol=0.1)
+    np.testing.assert_allclose(module.estimate_up_direction(turned), expected, atol=0.1)

@@ -11,11 +11,11 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.query import Query
-from vloc_ros.evaluation.batch_localization import QuerySource
-from vloc_ros.evaluation.figures import error_curves, ground_plane
-from vloc_ros.evaluation.overlays import overlay
-from vloc_ros.evaluation.report import report_page
-from vloc_ros.evaluation.scores import errors_of, score, score_absent
+from vloc_ros.core.sources import QuerySource
+from vloc_ros.evaluation.figures import draw_error_curves, ground_plane
+from vloc_ros.evaluation.overlays import draw_overlay
+from vloc_ros.evaluation.report import make_report_page
+from vloc_ros.evaluation.scores import compute_errors, score_negatives, score_results
 from vloc_ros.storage.results import ResultRecord
 
 TIMES = {"features": 40.0, "matching": 10.0}
@@ -29,7 +29,7 @@ def found(pose: Pose, inliers: int = 5) -> LocalizationResult:
         np.eye(6) * 1e-4,
         matches=9,
         inliers=inliers,
-        proposal="whole_map",
+        candidate="whole_map",
         inlier_xy=np.random.default_rng(0).uniform(20, 200, (inliers, 2)).astype(np.float32),
         inlier_points=points,
         inlier_views=np.zeros(inliers, np.int32),
@@ -41,20 +41,20 @@ def refused(reason: str) -> LocalizationResult:
     return LocalizationResult(Status.TOO_FEW_MATCHES, reason=reason, times_ms=TIMES)
 
 
-def report_of(folder, results: Sequence[LocalizationResult], *, absent: bool = False) -> str:
+def report_of(folder, results: Sequence[LocalizationResult], *, negatives: bool = False) -> str:
     scene, truth = folder.scene, folder.truth[: len(results)]
     from plane_scene import CAMERA
 
     def reader(pose: Pose):
         return lambda: Query.single(scene.image(pose), CAMERA)
 
-    questions = [QuerySource(f"frame-{i}.png", reader(pose)) for i, pose in enumerate(truth)]
-    records = [ResultRecord(q.image, i, result) for i, (q, result) in enumerate(zip(questions, results, strict=True))]
-    if absent:
-        scores = score_absent(records, map_bytes=1000)
-        return report_page(scene.landmark_map, questions, records, None, scores)
-    scores = score(records, truth, map_bytes=1000)
-    return report_page(scene.landmark_map, questions, records, truth, scores)
+    sources = [QuerySource(f"frame-{i}.png", reader(pose)) for i, pose in enumerate(truth)]
+    records = [ResultRecord(q.name, i, result) for i, (q, result) in enumerate(zip(sources, results, strict=True))]
+    if negatives:
+        scores = score_negatives(records, map_bytes=1000)
+        return make_report_page(scene.landmark_map, sources, records, None, scores)
+    scores = score_results(records, truth, map_bytes=1000)
+    return make_report_page(scene.landmark_map, sources, records, truth, scores)
 
 
 def assert_self_contained(page: str) -> None:
@@ -85,17 +85,17 @@ def test_report_of_nothing_but_refusals(scene_folder):
     assert "infinite" in page
 
 
-def test_report_of_somewhere_else_shows_false_accepts_first(scene_folder):
-    page = report_of(scene_folder, [refused("no"), found(Pose.identity(), inliers=4)], absent=True)
+def test_report_of_negatives_shows_false_accepts_first(scene_folder):
+    page = report_of(scene_folder, [refused("no"), found(Pose.identity(), inliers=4)], negatives=True)
     assert_self_contained(page)
     assert page.index("frame-1.png</b>") < page.index("frame-0.png</b>")
     assert "accepted, all falsely" in page
 
 
-def test_report_needs_a_true_pose_per_answer(scene_folder):
+def test_report_needs_a_true_pose_per_result(scene_folder):
     records = [ResultRecord("a.png", 0, refused("no"))]
     with pytest.raises(InputError, match="true poses"):
-        report_page(scene_folder.scene.landmark_map, [], records, scene_folder.truth, {})
+        make_report_page(scene_folder.scene.landmark_map, [], records, scene_folder.truth, {})
 
 
 def test_overlay_draws_inliers_and_reprojection_errors(scene_folder):
@@ -103,17 +103,17 @@ def test_overlay_draws_inliers_and_reprojection_errors(scene_folder):
 
     scene, pose = scene_folder.scene, scene_folder.truth[0]
     query = Query.single(scene.image(pose), CAMERA)
-    bare = overlay(scene.landmark_map, query, refused("no"))
+    bare = draw_overlay(scene.landmark_map, query, refused("no"))
     assert bare.startswith(b"\xff\xd8\xff")
-    assert overlay(scene.landmark_map, query, found(pose)) != bare
+    assert draw_overlay(scene.landmark_map, query, found(pose)) != bare
 
 
-def test_error_curve_draws_the_same_bytes_for_the_same_answers():
+def test_error_curve_draws_the_same_bytes_for_the_same_results():
     records = [ResultRecord("a.png", 0, found(Pose.identity()))]
-    errors = errors_of(records, [Pose.identity()])
-    drawing = error_curves(errors)
+    errors = compute_errors(records, [Pose.identity()])
+    drawing = draw_error_curves(errors)
     assert ElementTree.fromstring(drawing).tag.endswith("svg")
-    assert drawing == error_curves(errors)
+    assert drawing == draw_error_curves(errors)
 
 
 def test_view_from_above_looks_along_the_cameras_vertical(scene_folder):

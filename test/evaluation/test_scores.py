@@ -8,14 +8,14 @@ import pytest
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.evaluation.scores import errors_of, latency_ms, score, score_absent
+from vloc_ros.evaluation.scores import compute_errors, latency_ms, score_negatives, score_results
 from vloc_ros.storage.results import ResultRecord
 
 COVARIANCE = np.diag([0.01**2] * 3 + [np.deg2rad(0.1) ** 2] * 3)
 
 
 def accepted(pose: Pose, covariance=COVARIANCE, times_ms=None) -> ResultRecord:
-    result = LocalizationResult(Status.OK, pose, covariance, proposal="whole_map", times_ms=times_ms or {})
+    result = LocalizationResult(Status.OK, pose, covariance, candidate="whole_map", times_ms=times_ms or {})
     return ResultRecord("image.jpg", 0, result)
 
 
@@ -28,7 +28,7 @@ def off_by(metres: float, degrees: float) -> Pose:
 
 
 def scored(records):
-    return score(records, [Pose.identity()] * len(records), map_bytes=7)
+    return score_results(records, [Pose.identity()] * len(records), map_bytes=7)
 
 
 def test_medians_and_recall_count_refused_queries_as_infinitely_wrong():
@@ -70,11 +70,11 @@ def test_an_accept_outside_50_cm_or_5_degrees_is_false(metres, degrees, false):
 def test_refusals_and_proposals_are_counted_by_name():
     scores = scored([refused(), refused(Status.NO_FEATURES), refused(), accepted(Pose.identity())])
     assert scores["refusals"] == {"too_few_matches": 2, "no_features": 1}
-    assert scores["accepted_by_proposal"] == {"whole_map": 1}
+    assert scores["accepted_by_candidate"] == {"whole_map": 1}
 
 
-def test_every_acceptance_of_an_absent_place_is_false():
-    scores = score_absent([accepted(Pose.identity()), refused(), refused()], map_bytes=1)
+def test_every_accept_of_a_negative_is_false():
+    scores = score_negatives([accepted(Pose.identity()), refused(), refused()], map_bytes=1)
     assert scores["false_accepts"] == scores["accepted"] == 1
     assert scores["queries"] == 3
     assert scores["median_translation_m"] is None
@@ -84,35 +84,35 @@ def test_every_acceptance_of_an_absent_place_is_false():
 
 def test_nothing_to_score_and_a_wrong_count_are_refused():
     with pytest.raises(InputError, match="2 true poses for 1 images"):
-        score([refused()], [Pose.identity()] * 2, map_bytes=0)
-    with pytest.raises(InputError, match="no answers"):
-        score([], [], map_bytes=0)
-    with pytest.raises(InputError, match="no answers"):
-        score_absent([], map_bytes=0)
+        score_results([refused()], [Pose.identity()] * 2, map_bytes=0)
+    with pytest.raises(InputError, match="no results"):
+        score_results([], [], map_bytes=0)
+    with pytest.raises(InputError, match="no results"):
+        score_negatives([], map_bytes=0)
 
 
-def test_all_refused_has_no_covariance_to_judge():
+def test_without_accepts_there_is_no_covariance_to_score():
     scores = scored([refused()])
     assert scores["covariance"] is None
     json.dumps(scores, allow_nan=False)
 
 
-def test_honest_covariances_are_found_honest_and_doubled_errors_are_not():
+def test_correct_covariances_are_consistent_and_doubled_errors_are_not():
     rng = np.random.default_rng(0)
     root = rng.normal(size=(6, 6)) * 0.01
     covariance = root @ root.T + COVARIANCE
     truth = [Pose.from_rotation_vector(rng.normal(size=3), rng.normal(size=3) * 5) for _ in range(2000)]
 
-    def answered(factor: float):
+    def results_with(factor: float):
         errors = rng.multivariate_normal(np.zeros(6), covariance, size=len(truth)) * factor
         return [accepted(_moved(pose, error), covariance) for pose, error in zip(truth, errors, strict=True)]
 
-    honest = score(answered(1.0), truth, map_bytes=0)["covariance"]
-    assert honest["nees_per_dof"] == pytest.approx(1.0, abs=0.05)
-    assert honest["position_nees_per_dof"] == pytest.approx(1.0, abs=0.05)
-    assert honest["inside_95"] == pytest.approx(0.95, abs=0.015)
-    assert honest["position_inside_95"] == pytest.approx(0.95, abs=0.015)
-    overconfident = score(answered(2.0), truth, map_bytes=0)["covariance"]
+    consistent = score_results(results_with(1.0), truth, map_bytes=0)["covariance"]
+    assert consistent["nees_per_dof"] == pytest.approx(1.0, abs=0.05)
+    assert consistent["position_nees_per_dof"] == pytest.approx(1.0, abs=0.05)
+    assert consistent["inside_95"] == pytest.approx(0.95, abs=0.015)
+    assert consistent["position_inside_95"] == pytest.approx(0.95, abs=0.015)
+    overconfident = score_results(results_with(2.0), truth, map_bytes=0)["covariance"]
     assert overconfident["nees_per_dof"] == pytest.approx(4.0, rel=0.05)
     assert overconfident["inside_95"] < 0.75
 
@@ -122,8 +122,8 @@ def _moved(pose: Pose, error: np.ndarray) -> Pose:
     return Pose(turn.rotation @ pose.rotation, pose.translation + error[:3])
 
 
-def test_a_singular_covariance_claims_the_impossible():
-    errors = errors_of([accepted(off_by(0.01, 0.0), np.zeros((6, 6)))], [Pose.identity()])
+def test_a_singular_covariance_is_never_consistent():
+    errors = compute_errors([accepted(off_by(0.01, 0.0), np.zeros((6, 6)))], [Pose.identity()])
     assert errors.pose_nees[0] == np.inf
     scores = scored([accepted(off_by(0.01, 0.0), np.zeros((6, 6)))])
     assert scores["covariance"]["nees_per_dof"] is None

@@ -1,13 +1,15 @@
-"""The table that a person reads."""
+"""The scores as a table for people."""
 
 from test_scores import accepted, off_by, refused, scored
 
-from vloc_ros.evaluation.scores import score_absent
-from vloc_ros.evaluation.table import limit_text, table
+from vloc_ros.evaluation.scores import score_negatives
+from vloc_ros.evaluation.table import format_scores, limit_text
 
 
 def test_table_has_every_figure_of_accuracy():
-    text = table(scored([accepted(off_by(0.01, 1.0), times_ms={"features": 40.0}), accepted(off_by(0.04, 3.0))]))
+    text = format_scores(
+        scored([accepted(off_by(0.01, 1.0), times_ms={"features": 40.0}), accepted(off_by(0.04, 3.0))])
+    )
     rows = dict(line.split("  ", 1) for line in text.splitlines())
     values = {name.strip(): value.strip() for name, value in rows.items()}
     assert values["accepted"] == "2 (100.0%)"
@@ -17,14 +19,14 @@ def test_table_has_every_figure_of_accuracy():
     assert "p50 20.0" in values["total ms"]
 
 
-def test_table_says_that_a_median_is_infinite_and_why_queries_were_refused():
-    text = table(scored([accepted(off_by(0.01, 1.0)), refused()]))
+def test_table_states_an_infinite_median_and_why_queries_were_refused():
+    text = format_scores(scored([accepted(off_by(0.01, 1.0)), refused()]))
     assert "infinite (half of the queries or more were refused)" in text
     assert "refused: too few matches" in text
 
 
-def test_table_of_somewhere_else_claims_no_accuracy():
-    text = table(score_absent([refused()], map_bytes=1_500_000))
+def test_table_of_negatives_has_no_accuracy():
+    text = format_scores(score_negatives([refused()], map_bytes=1_500_000))
     assert "within" not in text
     assert "median" not in text
     assert "1.50 MB" in text

@@ -1,4 +1,4 @@
-"""A robot in front of the wall, the row that each test leaves, and the page that a whole run leaves."""
+"""A robot in front of the wall, the row of each test, and the page of a complete run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ROWS = pytest.StashKey[list[FaultRow]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults-page", help="write the table of what happened here, when all tests passed")
+    parser.addoption("--faults-page", help="file for the table of results, written if all tests passed")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
-    """Write the page, unless a test is missing from it."""
+    """Write the page if every test has a row in it."""
     page, rows = config.getoption("--faults-page", default=None), config.stash.get(_ROWS, [])
     passed = len(terminalreporter.stats.get("passed", []))
     if page is None:
@@ -32,12 +32,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         write_page(rows, Path(page))
         terminalreporter.write_line(f"{page}: {len(rows)} rows")
     else:
-        terminalreporter.write_line(f"{page} stays as it was: {passed} tests passed with {len(rows)} rows, not all")
+        terminalreporter.write_line(f"{page} is not written: {passed} tests passed with {len(rows)} rows, not all")
 
 
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> Iterator[FaultRow]:
-    """What the test did and saw; it has to fill it."""
+    """The row of the test, which the test has to fill."""
     row = FaultRow()
     yield row
     if row.cells is not None:
@@ -46,7 +46,7 @@ def row(request: pytest.FixtureRequest) -> Iterator[FaultRow]:
 
 @pytest.fixture
 def drive(ros: Ros, wall: Wall) -> Drive:
-    """A robot with a localizer that knows where it is."""
+    """A robot that its localizer has localized."""
     drive = Drive(ros, wall)
     drive.start_localizer()
     drive.warm_up()
@@ -55,7 +55,7 @@ def drive(ros: Ros, wall: Wall) -> Drive:
 
 @pytest.fixture
 def drive_with(ros: Ros, wall: Wall) -> Callable[..., Drive]:
-    """Make a robot whose localizer has other parameters."""
+    """Make a robot whose localizer has given parameters."""
 
     def make(*, raw: bool = True, **parameters: Any) -> Drive:
         drive = Drive(ros, wall, raw=raw)

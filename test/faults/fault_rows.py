@@ -1,4 +1,4 @@
-"""What a run of the fault tests has to say: one row per test, and the page made of them."""
+"""Results of the fault tests: one row per test, and the page made of them."""
 
 from __future__ import annotations
 
@@ -13,55 +13,55 @@ from vloc_ros.nodes.conversion import status_name
 
 _HEAD = """# What happens when something goes wrong
 
-Written by `make faults` from what its tests saw, once all of them passed. In every row the nodes run on real DDS in a
-ROS domain of their own, in front of a small mapped wall, with the parameters they ship with but for what the row names
-and a reliable, deep image topic, so that DDS itself loses nothing. A test passes when every image that reached the
-localizer got exactly one status, no status is an internal error, no node ended that was not ended on purpose, and an
-image is localized again, within 5 cm of the truth, no later than the row says. The time counts from when things are as
-they should be again, that of a process from its start; all of it on a shared machine with two cores.
+`make faults` writes this page from the results of its tests, if all of them passed. In every row the nodes communicate
+over DDS in a ROS domain of their own. The robot is in front of a small mapped wall. Parameters are the defaults except
+for those in the row and a reliable, deep image topic, so that DDS loses no image. A test passes if every image that
+reached the localizer got exactly one status, no status is an internal error, no node ended unintentionally, and an
+image is localized again within the time of the row, with an error of less than 5 cm. The time is measured from the end
+of the fault, for a process from its restart, on a shared machine with two cores.
 
-| what was done | what happened | back at work after |
+| fault | behaviour | recovered after |
 | --- | --- | --- |
 """
 _TAIL = """
 ## What is not caught
 
-- A calibration with a wrong focal length that stays wrong. On a flat wall seen from the front a picture cannot tell it
-  from another distance: the jump is held for a few images, and then believed, with the status OK. The image size is
-  compared with the calibration's, the focal length with nothing.
-- A camera of a rig that sits elsewhere than TF says, while no other one sees the map: the pose is as wrong as that.
-  Where two see the map at the same moment, they disagree and are refused.
-- A service caller that asked a map server just before it was killed gets no answer, and DDS offers the dead server for
-  some seconds more: callers ask again, as the localizer does.
+- A permanently wrong focal length in the calibration. In front of a flat wall it has the same effect as another
+  distance: the jump is held for a few images, and then accepted with the status OK. The image size is compared with
+  that of the calibration; the focal length is not verified.
+- A camera of a rig with wrong extrinsics in TF, while no other camera sees the map: the pose has the same error. If two
+  cameras see the map at the same time, they disagree and are refused.
+- A service request to a map server just before it is killed gets no response, and DDS still lists the dead server for
+  some seconds: clients have to repeat the request, as the localizer does.
 """
 
 
 @dataclass(slots=True)
 class FaultRow:
-    """One row; a test fills it once."""
+    """One row of the table; a test fills it once."""
 
     cells: tuple[str, str, str] | None = field(default=None)
 
     def record(self, did: str, happened: str, *, back_s: float, within_s: float) -> None:
-        """What was done, what happened, and the time from then on until an image was localized again."""
-        assert self.cells is None, "a test has one row"
-        assert back_s <= within_s, f"{did}: back at work after {back_s:.1f} s, expected {within_s:g} s at most"
+        """Fill the row: the fault, the behaviour, and the time until an image was localized again."""
+        assert self.cells is None, "the row is filled already"
+        assert back_s <= within_s, f"{did}: recovered after {back_s:.1f} s, expected {within_s:g} s at most"
         seconds = f"{back_s:.1f} s" if back_s >= 0.1 else "less than 0.1 s"
         self.cells = did, happened, f"{seconds} (at most {within_s:g} s)"
 
 
 def write_page(rows: Iterable[FaultRow], page: Path) -> None:
-    """The page of a run."""
+    """Write the page of a run."""
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row.cells) + " |" for row in rows if row.cells]
     page.write_text(_HEAD + "\n".join(lines) + "\n" + _TAIL, encoding="utf-8")
 
 
-def counted(statuses: Iterable[LocalizationStatus]) -> str:
-    """`3 BAD_IMAGE, 1 OK`, in the order in which they first came."""
+def count_statuses(statuses: Iterable[LocalizationStatus]) -> str:
+    """Return a text such as `3 BAD_IMAGE, 1 OK`, in the order of first occurrence."""
     names = Counter(status_name(status.status) for status in statuses)
     return ", ".join(f"{count} {name}" for name, count in names.items())
 
 
 def seconds_since(start_s: float) -> float:
-    """From a monotonic time until now."""
+    """Return the seconds since a monotonic time."""
     return time.monotonic() - start_s

@@ -1,4 +1,4 @@
-"""Images that a driver, a cable or a lens spoils."""
+"""Invalid images: by the driver, the connection or the lens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from drive import Drive, Moment
-from fault_rows import FaultRow, counted
+from fault_rows import FaultRow, count_statuses
 from nodes_world import STEP_NS
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -29,7 +29,7 @@ def _long_step(image: Image) -> None:
 
 
 def _unknown_encoding(image: Image) -> None:
-    image.encoding = "bayer_of_another_world"
+    image.encoding = "no_such_encoding"
 
 
 def _other_encoding(image: Image) -> None:
@@ -53,7 +53,7 @@ def _impossible_size(image: Image) -> None:
     image.width = image.height = image.step = 2**32 - 1
 
 
-_SPOILERS = [
+_DAMAGES = [
     _wrong_step,
     _long_step,
     _unknown_encoding,
@@ -65,48 +65,48 @@ _SPOILERS = [
 ]
 
 
-def test_raw_images_that_cannot_be_read(drive: Drive, row: FaultRow) -> None:
+def test_unreadable_raw_images(drive: Drive, row: FaultRow) -> None:
     before = len(drive.sent)
-    for spoil in _SPOILERS:
-        moment = drive.moment()
+    for damage in _DAMAGES:
+        moment = drive.next_moment()
         image = drive.good_image(moment)
-        spoil(image)
+        damage(image)
         status = drive.status_of(drive.send(moment, image).stamp_ns)
-        assert status.status == LocalizationStatus.BAD_IMAGE, spoil.__name__
+        assert status.status == LocalizationStatus.BAD_IMAGE, damage.__name__
         assert not any(status.pose.covariance)
-    statuses = drive.all_answered()[before:]
+    statuses = drive.wait_for_statuses()[before:]
     row.record(
-        "raw images with a step too short and too long, an unknown encoding, one that is no picture, no size, no data, "
-        "half the data, a size of 4294967295",
-        f"{counted(statuses)}, each with what was found and expected",
-        back_s=drive.recovered(within_s=_BACK_S),
+        "raw images with a step too short and too long, an unknown encoding, an encoding that is not an image, no "
+        "size, no data, half the data, a size of 4294967295",
+        f"{count_statuses(statuses)}, each with the found and the expected value in its reason",
+        back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )
 
 
 def _jpeg(drive: Drive, moment: Moment) -> bytes:
-    return bytes(cv2.imencode(".jpg", drive.picture(moment), [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+    return bytes(cv2.imencode(".jpg", drive.render(moment), [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
 
 
-def test_jpeg_images_cut_short(drive_with: Callable[..., Drive], row: FaultRow) -> None:
+def test_truncated_jpeg_images(drive_with: Callable[..., Drive], row: FaultRow) -> None:
     drive = drive_with(raw=False, image_transport="compressed")
     drive.good_image = lambda moment: _compressed(moment, _jpeg(drive, moment))  # type: ignore[method-assign]
     drive.warm_up()
     before = len(drive.sent)
     for share in (0.0, 0.001, 0.1, 0.5, 0.9, 0.999):
-        moment = drive.moment()
+        moment = drive.next_moment()
         data = _jpeg(drive, moment)
         drive.send(moment, _compressed(moment, data[: int(share * len(data))]))
         assert drive.status_of(moment.stamp_ns).status == LocalizationStatus.BAD_IMAGE, share
-    moment = drive.moment()
+    moment = drive.next_moment()
     noise = np.random.default_rng(0).integers(0, 256, 20_000, dtype=np.uint8).tobytes()
     drive.send(moment, _compressed(moment, noise))
     assert drive.status_of(moment.stamp_ns).status == LocalizationStatus.BAD_IMAGE
-    statuses = drive.all_answered()[before:]
+    statuses = drive.wait_for_statuses()[before:]
     row.record(
-        "JPEG images cut to 0, 0.1, 10, 50, 90 and 99.9 % of their bytes, and noise in place of one",
-        counted(statuses),
-        back_s=drive.recovered(within_s=_BACK_S),
+        "JPEG images truncated to 0, 0.1, 10, 50, 90 and 99.9 % of their bytes, and random bytes",
+        count_statuses(statuses),
+        back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )
 
@@ -117,38 +117,38 @@ def _compressed(moment: Moment, data: bytes) -> CompressedImage:
 
 @pytest.mark.slow_fault
 def test_images_doubled_and_out_of_order(drive: Drive, row: FaultRow) -> None:
-    moments = [drive.moment() for _ in range(6)]
+    moments = [drive.next_moment() for _ in range(6)]
     for moment in moments:
         drive.send_odometry(moment)
     before = len(drive.sent)
     for index in (1, 0, 0, 3, 2, 2, 1, 5, 4, 4):
         drive.send_image(drive.good_image(moments[index]))
-        drive.all_answered()
-    statuses = drive.all_answered()[before:]
+        drive.wait_for_statuses()
+    statuses = drive.wait_for_statuses()[before:]
     assert {s.status for s in statuses} <= {LocalizationStatus.OK, LocalizationStatus.HELD}
     row.record(
-        "ten images, some twice, some after a later one",
-        counted(statuses),
-        back_s=drive.recovered(within_s=_BACK_S),
+        "ten images, some duplicated, some out of order",
+        count_statuses(statuses),
+        back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )
 
 
-def test_images_of_the_future_and_of_no_time(drive: Drive, row: FaultRow) -> None:
+def test_images_of_the_future_and_without_time(drive: Drive, row: FaultRow) -> None:
     now = drive.send()
-    drive.all_answered()
+    drive.wait_for_statuses()
     before = len(drive.sent)
     for stamp_ns in (now.stamp_ns + 3600 * 10**9, now.stamp_ns + 60 * 10**9, (2**31 - 1) * 10**9, 0, -5 * 10**9):
-        drive.send_image(bgr_message(stamp_ns, "camera", drive.picture(now)))
-        drive.all_answered()
-    statuses = drive.all_answered()[before:]
+        drive.send_image(bgr_message(stamp_ns, "camera", drive.render(now)))
+        drive.wait_for_statuses()
+    statuses = drive.wait_for_statuses()[before:]
     early, untimed = statuses[:3], statuses[3:]
     assert {s.status for s in early} == {LocalizationStatus.NO_ODOMETRY}
     assert {s.status for s in untimed} == {LocalizationStatus.STALE}
     row.record(
-        "images stamped a minute and an hour ahead of odometry, at the end of time, zero and below",
-        counted(statuses),
-        back_s=drive.recovered(within_s=_BACK_S),
+        "images with stamps a minute and an hour ahead of odometry, the maximum stamp, zero and a negative one",
+        count_statuses(statuses),
+        back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )
 
@@ -157,18 +157,18 @@ def test_a_covered_lens(drive: Drive, row: FaultRow) -> None:
     before = len(drive.sent)
     minute = int(60e9 / STEP_NS)
     for _ in range(minute):
-        moment = drive.moment()
-        drive.send(moment, bgr_message(moment.stamp_ns, "camera", np.zeros_like(drive.picture(moment))))
-        drive.all_answered()
-    statuses = drive.all_answered()[before:]
+        moment = drive.next_moment()
+        drive.send(moment, bgr_message(moment.stamp_ns, "camera", np.zeros_like(drive.render(moment))))
+        drive.wait_for_statuses()
+    statuses = drive.wait_for_statuses()[before:]
     assert {s.status for s in statuses} == {LocalizationStatus.NO_FEATURES}
     assert stamp_ns_of(statuses[-1]) == drive.sent[-1]
     start = time.monotonic()
-    back_s = drive.recovered(within_s=_BACK_S)
+    back_s = drive.recover(within_s=_BACK_S)
     assert back_s <= time.monotonic() - start
     row.record(
-        f"the lens is covered for a minute by the stamps, {minute} black images, while the robot drives on",
-        counted(statuses),
+        f"the lens is covered for a minute of stamps, {minute} black images, while the robot drives on",
+        count_statuses(statuses),
         back_s=back_s,
         within_s=_BACK_S,
     )

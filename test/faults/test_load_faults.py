@@ -1,4 +1,4 @@
-"""More than the localizer can take, and changes while it works."""
+"""More images than the localizer can process, and changes under load."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import cv2
 import pytest
-from drive import Drive, camera_info
-from fault_rows import FaultRow, counted, seconds_since
+from drive import Drive, camera_info_message
+from fault_rows import FaultRow, count_statuses, seconds_since
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nodes_world import Wall
 from plane_scene import CAMERA
@@ -33,7 +33,7 @@ _BACK_S = 5.0
 
 @contextmanager
 def _driving(drive: Drive, *, rate_hz: float) -> Iterator[None]:
-    """Send good images from another thread at a rate, whether they are answered or not."""
+    """Send valid images from another thread at a rate."""
     done = threading.Event()
     failures: list[BaseException] = []
 
@@ -41,7 +41,7 @@ def _driving(drive: Drive, *, rate_hz: float) -> Iterator[None]:
         try:
             while not done.wait(1.0 / rate_hz):
                 drive.send()
-        except BaseException as error:  # to be seen by the test, not by the thread
+        except BaseException as error:  # for the test, not the thread
             failures.append(error)
 
     thread = threading.Thread(target=drive_on)
@@ -55,7 +55,7 @@ def _driving(drive: Drive, *, rate_hz: float) -> Iterator[None]:
 
 
 def _await_more(drive: Drive, count: int) -> None:
-    """Until so many more images are answered."""
+    """Wait for so many more statuses."""
     already = len(drive.statuses.messages)
     drive.statuses.wait(lambda all_: len(all_) >= already + count, f"{count} more statuses")
 
@@ -63,7 +63,7 @@ def _await_more(drive: Drive, count: int) -> None:
 @pytest.mark.slow_fault
 def test_images_at_a_hundred_hertz(drive: Drive, row: FaultRow) -> None:
     before, start = len(drive.sent), time.monotonic()
-    moments = [drive.moment() for _ in range(10)]
+    moments = [drive.next_moment() for _ in range(10)]
     images = [drive.good_image(moment) for moment in moments]
     for moment in moments:
         drive.send_odometry(moment)
@@ -72,16 +72,16 @@ def test_images_at_a_hundred_hertz(drive: Drive, row: FaultRow) -> None:
         beat.wait(max(0.0, start + number * 0.01 - time.monotonic()))
         drive.send_image(images[number % len(images)])
     rate_hz = 500 / seconds_since(start)
-    statuses = drive.all_answered()[before:]
+    statuses = drive.wait_for_statuses()[before:]
     names = {s.status for s in statuses}
     assert LocalizationStatus.OK in names
     assert names <= {LocalizationStatus.OK, LocalizationStatus.HELD, LocalizationStatus.DROPPED}
     assert statuses[-1].images_dropped == sum(s.status == LocalizationStatus.DROPPED for s in statuses)
     assert rate_hz > 50
     row.record(
-        f"500 images, ten places again and again, at {rate_hz:.0f} images a second",
-        counted(statuses),
-        back_s=drive.recovered(within_s=_BACK_S),
+        f"500 images of ten places in turn, at {rate_hz:.0f} images a second",
+        count_statuses(statuses),
+        back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )
 
@@ -91,20 +91,20 @@ def test_images_in_4k(drive: Drive, row: FaultRow) -> None:
     large = CAMERA.scaled(3840, 2880)
     before = len(drive.sent)
     for _ in range(3):
-        moment = drive.moment()
-        pixels = cv2.resize(drive.picture(moment), (large.width, large.height), interpolation=cv2.INTER_CUBIC)
+        moment = drive.next_moment()
+        pixels = cv2.resize(drive.render(moment), (large.width, large.height), interpolation=cv2.INTER_CUBIC)
         drive.send_odometry(moment)
         for _ in range(2):
-            drive.send_info(moment, camera_info(moment, large))
+            drive.send_info(moment, camera_info_message(moment, large))
         drive.send_image(bgr_message(moment.stamp_ns, "camera", pixels))
-        drive.all_answered()
-    statuses = drive.all_answered()[before:]
+        drive.wait_for_statuses()
+    statuses = drive.wait_for_statuses()[before:]
     assert not any(s.status in (LocalizationStatus.INTERNAL_ERROR, LocalizationStatus.DROPPED) for s in statuses)
     longest_s = max(s.total_ms for s in statuses) * 1e-3
     row.record(
-        f"three images of {large.width}x{large.height}, and small ones again",
-        f"{counted(statuses)}, {longest_s:.1f} s for the slowest",
-        back_s=drive.recovered(within_s=_BACK_S),
+        f"three images of {large.width}x{large.height}, then small ones again",
+        f"{count_statuses(statuses)}, {longest_s:.1f} s for the slowest",
+        back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )
 
@@ -127,8 +127,8 @@ def test_parameters_changed_under_load(drive: Drive, row: FaultRow) -> None:
     ]
 
     def values() -> list[object]:
-        answer = ros.call(GetParameters, "localizer/get_parameters", GetParameters.Request(names=list(valid)))
-        return [value.double_value for value in answer.values]
+        response = ros.call(GetParameters, "localizer/get_parameters", GetParameters.Request(names=list(valid)))
+        return [value.double_value for value in response.values]
 
     before, first = values(), len(drive.sent)
     with _driving(drive, rate_hz=10.0):
@@ -141,12 +141,13 @@ def test_parameters_changed_under_load(drive: Drive, row: FaultRow) -> None:
         assert ros.call(SetParametersAtomically, service, _set(valid)).result.successful
         assert values() == list(valid.values())
         _await_more(drive, 3)
-    statuses = drive.all_answered()[first:]
+    statuses = drive.wait_for_statuses()[first:]
     row.record(
-        f"{len(invalid)} changes of parameters at once, each with one that cannot be taken, and a good one, at ten "
+        f"{len(invalid)} requests to change several parameters, each with an invalid value, then a valid one, at ten "
         "images a second",
-        f"those changed nothing and said why, the good one was taken; {counted(statuses)}",
-        back_s=drive.recovered(within_s=_BACK_S),
+        "the invalid ones changed nothing and returned a reason, the valid one was applied; "
+        f"{count_statuses(statuses)}",
+        back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )
 
@@ -160,22 +161,22 @@ def test_ten_subscribers_coming_and_going(ros: Ros, drive: Drive, row: FaultRow)
         "debug_image": Image,
     }
     topics = [f"localizer/{name}" for name in kinds]
-    first, rounds, heard = len(drive.sent), 5, 0
+    first, rounds, received = len(drive.sent), 5, 0
     with _driving(drive, rate_hz=10.0):
         for _ in range(rounds):
             boxes = [ros.collect(kinds[name], f"localizer/{name}", 10) for name in [*kinds, *kinds, "status", "pose"]]
             for box in boxes:
                 box.wait(lambda all_: len(all_) > 0, "a message to each subscriber")
             _await_more(drive, 3)
-            heard += len(boxes)
+            received += len(boxes)
             for subscription in list(ros.node.subscriptions):
                 if subscription.topic_name.lstrip("/") in topics and subscription.callback != drive.statuses.put:
                     ros.node.destroy_subscription(subscription)
-    statuses = drive.all_answered()[first:]
+    statuses = drive.wait_for_statuses()[first:]
     row.record(
         f"ten subscribers to status, poses and debug image come and go {rounds} times, at ten images a second",
-        f"all {heard} heard something; {counted(statuses)}",
-        back_s=drive.recovered(within_s=_BACK_S),
+        f"all {received} received a message; {count_statuses(statuses)}",
+        back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )
 
@@ -197,12 +198,12 @@ def test_a_swap_to_another_map_under_load_and_back(
         start = time.monotonic()
         drive.statuses.wait(lambda all_: _localized_in(all_, hashes["wall"]), "an image localized in the map")
         back_s = seconds_since(start)
-    statuses = drive.all_answered()[first:]
+    statuses = drive.wait_for_statuses()[first:]
     assert {s.map_hash for s in statuses if s.status == LocalizationStatus.OK} == {hashes["wall"]}
-    drive.recovered(within_s=_BACK_S)
+    drive.recover(within_s=_BACK_S)
     row.record(
-        "load_map to a map of elsewhere and back, three times, at ten images a second",
-        f"{counted(statuses)}; none was localized in the map of elsewhere",
+        "load_map to a map of another place and back, three times, at ten images a second",
+        f"{count_statuses(statuses)}; no image was localized in the map of another place",
         back_s=back_s,
         within_s=_BACK_S,
     )

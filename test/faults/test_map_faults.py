@@ -1,4 +1,4 @@
-"""Maps that are damaged, foreign or gone, and callers that ask for what is not theirs."""
+"""Maps that are damaged, foreign or missing, and requests for files outside the map."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from drive import Drive
-from fault_rows import FaultRow, counted, seconds_since
+from fault_rows import FaultRow, count_statuses, seconds_since
 from nodes_world import Wall
 from ros_session import Ros
 
@@ -32,7 +32,7 @@ CHUNK, LOAD = "map_server/get_map_chunk", "map_server/load_map"
 
 @pytest.fixture
 def maps(wall: Wall, tmp_path: Path) -> Path:
-    """A folder of maps that a test may spoil: `wall` and `other`."""
+    """A folder of maps that a test may damage: `wall` and `other`."""
     for name, folder in (("wall", wall.map), ("other", wall.other_map)):
         shutil.copytree(folder, tmp_path / "maps" / name)
     return tmp_path / "maps"
@@ -48,7 +48,7 @@ def _load(ros: Ros, name: str) -> LoadMap.Response:
 
 @pytest.fixture
 def served(ros: Ros, drive_with: Callable[..., Drive], maps: Path, tmp_path: Path) -> Drive:
-    """A robot that has its map from a map server."""
+    """A robot that gets its map from a map server."""
     ros.add(MapServerNode, autostart=True, map=str(maps / "wall"), maps_folder=str(maps))
     drive = drive_with(map="", map_cache=str(tmp_path / "cache"))
     drive.await_map(map_hash(maps / "wall"))
@@ -57,7 +57,7 @@ def served(ros: Ros, drive_with: Callable[..., Drive], maps: Path, tmp_path: Pat
 
 
 @pytest.mark.slow_fault
-def test_a_file_cut_short_while_the_map_is_fetched(
+def test_a_file_truncated_while_the_map_is_fetched(
     ros: Ros, drive_with: Callable[..., Drive], maps: Path, tmp_path: Path, row: FaultRow
 ) -> None:
     file = _largest(maps / "wall")
@@ -73,29 +73,29 @@ def test_a_file_cut_short_while_the_map_is_fetched(
     file.write_bytes(whole)
     start = time.monotonic()
     drive.await_map(map_hash(maps / "wall"))
-    drive.recovered(within_s=_BACK_S)
+    drive.recover(within_s=_BACK_S)
     assert not list((tmp_path / "cache").glob(".*"))
     row.record(
-        "the map's largest file is cut in half on disk after the map server checked it and before a localizer "
-        "fetches it, and is whole again",
-        f"{counted(before)}; on /diagnostics: {fault}",
+        "the largest file of the map is truncated on disk after the map server verified it and before a localizer "
+        "fetches it, then restored",
+        f"{count_statuses(before)}; on /diagnostics: {fault}",
         back_s=seconds_since(start),
         within_s=20.0,
     )
 
 
 @pytest.mark.slow_fault
-def test_a_file_cut_short_and_mended_all_the_time(served: Drive, maps: Path, row: FaultRow) -> None:
+def test_a_file_repeatedly_truncated_and_restored(served: Drive, maps: Path, row: FaultRow) -> None:
     file, done = _largest(maps / "wall"), threading.Event()
     whole, first = file.read_bytes(), len(served.sent)
 
-    def spoil() -> None:
+    def damage() -> None:
         while not done.is_set():
             file.write_bytes(whole[: len(whole) // 2])
             file.write_bytes(whole)
 
-    spoiling = threading.Thread(target=spoil)
-    spoiling.start()
+    damaging = threading.Thread(target=damage)
+    damaging.start()
     results: Counter[int] = Counter()
     try:
         while min(results[LoadMap.Response.SUCCESS], results[LoadMap.Response.INVALID_MAP]) < 5:
@@ -104,16 +104,16 @@ def test_a_file_cut_short_and_mended_all_the_time(served: Drive, maps: Path, row
             assert served.status_of(served.send().stamp_ns).map_hash == map_hash(maps / "wall")
     finally:
         done.set()
-        spoiling.join()
+        damaging.join()
     assert set(results) == {LoadMap.Response.SUCCESS, LoadMap.Response.INVALID_MAP}
-    statuses = served.all_answered()[first:]
+    statuses = served.wait_for_statuses()[first:]
     start = time.monotonic()
     assert _load(served.ros, "wall").result == LoadMap.Response.SUCCESS
-    served.recovered(within_s=_BACK_S)
+    served.recover(within_s=_BACK_S)
     row.record(
-        f"{results.total()} load_map of a map of which a file is cut short and mended all the time",
+        f"{results.total()} load_map of a map of which a file is repeatedly truncated and restored",
         f"{results[LoadMap.Response.SUCCESS]} SUCCESS, {results[LoadMap.Response.INVALID_MAP]} INVALID_MAP; "
-        f"{counted(statuses)}",
+        f"{count_statuses(statuses)}",
         back_s=seconds_since(start),
         within_s=_BACK_S,
     )
@@ -121,51 +121,51 @@ def test_a_file_cut_short_and_mended_all_the_time(served: Drive, maps: Path, row
 
 def _faults(message: DiagnosticArray) -> str:
     errors = [s.message for s in message.status if s.level == DiagnosticStatus.ERROR]
-    return next((text for text in errors if "did not give" in text), "")
+    return next((text for text in errors if "did not send" in text), "")
 
 
-def test_maps_that_are_none_of_ours(served: Drive, maps: Path, row: FaultRow) -> None:
+def test_invalid_maps(served: Drive, maps: Path, row: FaultRow) -> None:
     expected = map_hash(maps / "wall")
     seen = {}
-    for name, spoil in _SPOILT.items():
+    for name, damage in _DAMAGES.items():
         shutil.copytree(maps / "other", maps / name)
-        spoil(maps / name)
-        answer = _load(served.ros, name)
-        assert answer.result == LoadMap.Response.INVALID_MAP, name
-        assert answer.message
-        seen[name] = answer.message
+        damage(maps / name)
+        response = _load(served.ros, name)
+        assert response.result == LoadMap.Response.INVALID_MAP, name
+        assert response.message
+        seen[name] = response.message
         assert served.status_of(served.send().stamp_ns).map_hash == expected
     row.record(
-        f"load_map of maps that are {', '.join(name.replace('_', ' ') for name in _SPOILT)}, one after the other",
-        f"{len(seen)} INVALID_MAP, each with its reason; the map before stays in use",
-        back_s=served.recovered(within_s=_BACK_S),
+        f"load_map of maps that are {', '.join(name.replace('_', ' ') for name in _DAMAGES)}, one after the other",
+        f"{len(seen)} INVALID_MAP, each with its reason; the previous map stays in use",
+        back_s=served.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )
 
 
-def _cut_short(folder: Path) -> None:
+def _truncate(folder: Path) -> None:
     os.truncate(_largest(folder), _largest(folder).stat().st_size // 2)
 
 
-def _altered(folder: Path) -> None:
+def _alter(folder: Path) -> None:
     data = bytearray(_largest(folder).read_bytes())
     data[len(data) // 2] ^= 1
     _largest(folder).write_bytes(data)
 
 
-def _rewritten(folder: Path, **changes: Any) -> None:
-    """The manifest with some values changed and a hash that fits."""
+def _rewrite_manifest(folder: Path, **changes: Any) -> None:
+    """Change values of the manifest, with a valid hash."""
     manifest = json.loads((folder / MANIFEST).read_text())
     del manifest["hash"]
     text, _ = manifest_bytes(manifest | changes)
     (folder / MANIFEST).write_bytes(text)
 
 
-def _newer(folder: Path) -> None:
-    _rewritten(folder, version=99)
+def _set_newer_version(folder: Path) -> None:
+    _rewrite_manifest(folder, version=99)
 
 
-def _foreign(folder: Path) -> None:
+def _write_foreign_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps({"image": "floor.pgm", "resolution": 0.05, "origin": [0, 0, 0]}))
 
 
@@ -173,10 +173,10 @@ def _without_a_file(folder: Path) -> None:
     _largest(folder).unlink()
 
 
-def _with_files_from_elsewhere(folder: Path) -> None:
+def _with_files_of_another_map(folder: Path) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
     arrays = {name: {**entry, "file": "../wall/" + entry["file"]} for name, entry in manifest["arrays"].items()}
-    _rewritten(folder, arrays=arrays)
+    _rewrite_manifest(folder, arrays=arrays)
 
 
 def _with_a_file_that_is_a_link(folder: Path) -> None:
@@ -196,47 +196,47 @@ def _with_a_pipe_for_a_manifest(folder: Path) -> None:
     os.mkfifo(folder / MANIFEST)
 
 
-_SPOILT = {
-    "cut_short": _cut_short,
-    "altered": _altered,
-    "of_a_newer_format": _newer,
-    "of_another_program": _foreign,
+_DAMAGES = {
+    "truncated": _truncate,
+    "altered": _alter,
+    "of_a_newer_format": _set_newer_version,
+    "of_another_program": _write_foreign_manifest,
     "without_a_file": _without_a_file,
-    "with_files_from_elsewhere": _with_files_from_elsewhere,
+    "with_files_of_another_map": _with_files_of_another_map,
     "with_a_file_that_is_a_link": _with_a_file_that_is_a_link,
     "with_a_pipe_for_a_file": _with_a_pipe_for_a_file,
     "with_a_pipe_for_a_manifest": _with_a_pipe_for_a_manifest,
 }
 
 
-def test_callers_that_ask_for_what_is_not_theirs(served: Drive, maps: Path, row: FaultRow) -> None:
+def test_requests_for_files_outside_the_map(served: Drive, maps: Path, row: FaultRow) -> None:
     secret = maps.parent / "secret"
-    secret.write_text("not yours")
+    secret.write_text("secret")
     (maps / "link").symlink_to(maps / "other")
     (maps / "inside").mkdir()
     (maps / "inside" / "link").symlink_to(maps / "other")
     names = ["/etc", str(maps / "other"), "..", "../maps/other", "./other", "other/", "other/../other", "link"]
     names += ["inside/link", "", ".", "~", "a" * 4096, "other\n"]
-    answers = [_load(served.ros, name) for name in names]
-    assert {answer.result for answer in answers} == {LoadMap.Response.INVALID_NAME}
+    responses = [_load(served.ros, name) for name in names]
+    assert {response.result for response in responses} == {LoadMap.Response.INVALID_NAME}
     digest, codes = map_hash(maps / "wall"), GetMapChunk.Response
     files = ["/etc/passwd", str(secret), "../../secret", "..", "", ".", f"./{MANIFEST}", f"../other/{MANIFEST}"]
     for file in files:
-        answer = served.ros.call(GetMapChunk, CHUNK, GetMapChunk.Request(map_hash=digest, file=file))
-        assert (answer.result, len(answer.data)) == (codes.UNKNOWN_FILE, 0), file
+        response = served.ros.call(GetMapChunk, CHUNK, GetMapChunk.Request(map_hash=digest, file=file))
+        assert (response.result, len(response.data)) == (codes.UNKNOWN_FILE, 0), file
     swapped = _largest(maps / "wall")
     whole = swapped.read_bytes()
     for replace in (swapped.symlink_to, lambda _: os.mkfifo(swapped)):
         swapped.unlink()
         replace(secret)
-        answer = served.ros.call(GetMapChunk, CHUNK, GetMapChunk.Request(map_hash=digest, file=swapped.name))
-        assert (answer.result, len(answer.data)) == (codes.READ_FAILED, 0)
+        response = served.ros.call(GetMapChunk, CHUNK, GetMapChunk.Request(map_hash=digest, file=swapped.name))
+        assert (response.result, len(response.data)) == (codes.READ_FAILED, 0)
     swapped.unlink()
     swapped.write_bytes(whole)
     row.record(
         f"{len(names)} load_map and {len(files) + 2} get_map_chunk with absolute paths, `..`, symbolic links, a pipe, "
         "no name and names of 4096 characters",
-        f"{len(names)} INVALID_NAME, {len(files)} UNKNOWN_FILE, 2 READ_FAILED, not one byte given",
-        back_s=served.recovered(within_s=_BACK_S),
+        f"{len(names)} INVALID_NAME, {len(files)} UNKNOWN_FILE, 2 READ_FAILED, no byte sent",
+        back_s=served.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )

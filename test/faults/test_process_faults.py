@@ -1,4 +1,4 @@
-"""Nodes that are killed, and files that are too large, seen from outside: the nodes are processes."""
+"""Nodes that are killed or hang, and files that are too large; the nodes are processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from drive import Drive
-from fault_rows import FaultRow, counted, seconds_since
+from fault_rows import FaultRow, count_statuses, seconds_since
 from nodes_world import Wall
 from ros_session import Ros
 
@@ -30,29 +30,29 @@ _BACK_S = 30.0
 _RETRY_S = 1.0
 _TWO_GB = 2 * 1024**3
 _MOST_GROWTH_MB = 100.0
-_HUNG_IMAGES = 60  # more than the status keeps for it
+_HUNG_IMAGES = 60  # more than the QoS depth of the status
 LOAD = "map_server/load_map"
 
 
 class Victims(Children):
-    """Nodes as processes, to be killed."""
+    """Nodes as processes, which tests kill."""
 
     def signal(self, name: str, number: int) -> None:
-        """Send one a signal."""
+        """Send a node a signal."""
         self._children[name].send_signal(number)
 
     def kill(self, name: str) -> None:
-        """End one as the kernel does when memory is short."""
+        """Kill a node, as the kernel does when memory is short."""
         self.signal(name, signal.SIGKILL)
         assert self._children[name].wait() == -signal.SIGKILL
 
     def assert_alive(self, *names: str) -> None:
-        """None ended."""
+        """Check that the nodes have not ended."""
         for name in names:
             assert self._children[name].poll() is None, self._obituary(name)
 
     def peak_mb(self, name: str) -> float:
-        """The most memory that one ever held."""
+        """Return the peak memory of a node."""
         status = Path(f"/proc/{self._children[name].pid}/status").read_text()
         peak = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert peak is not None
@@ -61,7 +61,7 @@ class Victims(Children):
 
 @pytest.fixture
 def victims(ros_domain: int, tmp_path: Path) -> Iterator[Victims]:
-    """In the ROS domain of the test."""
+    """Node processes in the ROS domain of the test."""
     assert os.environ["ROS_DOMAIN_ID"] == str(ros_domain)
     with Victims(os.environ, tmp_path) as victims:
         yield victims
@@ -72,7 +72,7 @@ def _start_localizer(victims: Victims, **parameters: str) -> None:
 
 
 def _assert_no_gap(drive: Drive, since: int) -> list[LocalizationStatus]:
-    """Every image from some one on has one status and none is an internal error."""
+    """Check that every image since an index has one status that is no internal error."""
     sent = drive.sent[since:]
     drive.status_of(sent[-1])
     statuses = [s for s in drive.statuses.messages if stamp_ns_of(s) in set(sent)]
@@ -84,22 +84,22 @@ def _assert_no_gap(drive: Drive, since: int) -> list[LocalizationStatus]:
 def test_a_localizer_that_is_killed(ros: Ros, wall: Wall, victims: Victims, row: FaultRow) -> None:
     drive = Drive(ros, wall)
     _start_localizer(victims, map=str(wall.map))
-    drive.localized(retry_s=_RETRY_S, within_s=_BACK_S)
+    drive.localize_next(retry_s=_RETRY_S, within_s=_BACK_S)
     slowest_s, statuses = 0.0, []
     for _ in range(3):
         since = len(drive.sent)
         drive.warm_up()
         statuses += _assert_no_gap(drive, since)
-        drive.send()  # the worker has it in hand
+        drive.send()  # the worker is processing it
         victims.kill("localizer")
         start = time.monotonic()
         _start_localizer(victims, map=str(wall.map))
-        drive.localized(retry_s=_RETRY_S, within_s=_BACK_S)
+        drive.localize_next(retry_s=_RETRY_S, within_s=_BACK_S)
         slowest_s = max(slowest_s, seconds_since(start))
         victims.assert_alive("localizer")
     row.record(
-        "the localizer is killed (SIGKILL) with an image in hand and started again, three times",
-        f"images of its lives: {counted(statuses)}",
+        "the localizer is killed (SIGKILL) while it localizes an image, and restarted, three times",
+        f"images between the kills: {count_statuses(statuses)}",
         back_s=slowest_s,
         within_s=_BACK_S,
     )
@@ -110,7 +110,7 @@ def test_a_map_server_that_is_killed(ros: Ros, wall: Wall, victims: Victims, tmp
     served = {"map": str(wall.map), "maps_folder": str(wall.map.parent)}
     victims.start("map_server", **served)
     _start_localizer(victims, map_cache=str(tmp_path / "cache"))
-    drive.localized(retry_s=_RETRY_S, within_s=_BACK_S)
+    drive.localize_next(retry_s=_RETRY_S, within_s=_BACK_S)
     since = len(drive.sent)
     victims.kill("map_server")
     for _ in range(10):
@@ -120,27 +120,27 @@ def test_a_map_server_that_is_killed(ros: Ros, wall: Wall, victims: Victims, tmp
     for name, folder in (("other", wall.other_map), ("wall", wall.map)):
         _load_map(ros, name)
         _drive_until_map(drive, map_hash(folder))
-    drive.localized(within_s=_BACK_S)
+    drive.localize_next(within_s=_BACK_S)
     seconds = seconds_since(start)
     statuses = _assert_no_gap(drive, since)
     victims.assert_alive("localizer", "map_server")
     row.record(
-        "the map server is killed; ten images later it is started again, and load_map goes to another map and back",
-        f"{counted(statuses[:10])} without a map server; both maps were taken from the new one",
+        "the map server is killed; ten images later it is restarted; load_map loads another map and the first again",
+        f"{count_statuses(statuses[:10])} without a map server; both maps were fetched from the new one",
         back_s=seconds,
         within_s=_BACK_S,
     )
 
 
 def _load_map(ros: Ros, name: str) -> None:
-    """Ask until there is an answer: DDS believes in a server that was killed for some seconds more."""
+    """Call load_map until there is a response: DDS still lists a killed server for some seconds."""
     client, deadline = ros.node.create_client(LoadMap, LOAD), time.monotonic() + _BACK_S
-    answered = threading.Event()
-    while not answered.is_set():
-        assert time.monotonic() < deadline, "load_map was not answered"
+    responded = threading.Event()
+    while not responded.is_set():
+        assert time.monotonic() < deadline, "load_map did not respond"
         future = client.call_async(LoadMap.Request(name=name))
-        future.add_done_callback(lambda _: answered.set())
-        answered.wait(_RETRY_S)
+        future.add_done_callback(lambda _: responded.set())
+        responded.wait(_RETRY_S)
     ros.node.destroy_client(client)
 
 
@@ -154,32 +154,32 @@ def test_both_killed_and_the_cache_gone(ros: Ros, wall: Wall, victims: Victims, 
     drive, cache = Drive(ros, wall), tmp_path / "cache"
     victims.start("map_server", map=str(wall.map))
     _start_localizer(victims, map_cache=str(cache))
-    drive.localized(retry_s=_RETRY_S, within_s=_BACK_S)
+    drive.localize_next(retry_s=_RETRY_S, within_s=_BACK_S)
     victims.kill("map_server")
     victims.kill("localizer")
     shutil.rmtree(cache)
-    heard = len(drive.statuses.messages)
+    received = len(drive.statuses.messages)
     _start_localizer(victims, map_cache=str(cache))
-    ros.until(lambda: bool(drive.send()) and len(drive.statuses.messages) > heard)
+    ros.until(lambda: bool(drive.send()) and len(drive.statuses.messages) > received)
     since = len(drive.sent)
     alone = [drive.status_of(drive.send().stamp_ns) for _ in range(5)]
     assert {s.status for s in alone} == {LocalizationStatus.NO_MAP}
     start = time.monotonic()
     victims.start("map_server", map=str(wall.map))
-    drive.localized(retry_s=_RETRY_S, within_s=_BACK_S)
+    drive.localize_next(retry_s=_RETRY_S, within_s=_BACK_S)
     seconds = seconds_since(start)
     _assert_no_gap(drive, since)
     victims.assert_alive("localizer", "map_server")
     row.record(
-        "map server and localizer are killed and the cache of maps is deleted; the localizer is started five images "
+        "map server and localizer are killed and the map cache is deleted; the localizer is started five images "
         "before the map server",
-        f"{counted(alone)} until the map server was there",
+        f"{count_statuses(alone)} until the map server was started",
         back_s=seconds,
         within_s=_BACK_S,
     )
 
 
-def test_maps_of_two_gigabytes_of_nothing(
+def test_maps_with_files_of_two_gigabytes(
     ros: Ros, wall: Wall, victims: Victims, tmp_path: Path, row: FaultRow
 ) -> None:
     drive, maps = Drive(ros, wall), tmp_path / "maps"
@@ -189,21 +189,21 @@ def test_maps_of_two_gigabytes_of_nothing(
     os.truncate(maps / "manifest" / MANIFEST, _TWO_GB)
     victims.start("map_server", map=str(wall.map), maps_folder=str(maps))
     _start_localizer(victims, map_cache=str(tmp_path / "cache"))
-    drive.localized(retry_s=_RETRY_S, within_s=_BACK_S)
+    drive.localize_next(retry_s=_RETRY_S, within_s=_BACK_S)
     since, peak_mb = len(drive.sent), victims.peak_mb("map_server")
     reasons = []
     for name in ("array", "manifest"):
-        answer = ros.call(LoadMap, LOAD, LoadMap.Request(name=name))
-        assert answer.result == LoadMap.Response.INVALID_MAP
-        assert str(_TWO_GB) in answer.message
-        reasons.append(answer.message.partition(": ")[2])
+        response = ros.call(LoadMap, LOAD, LoadMap.Request(name=name))
+        assert response.result == LoadMap.Response.INVALID_MAP
+        assert str(_TWO_GB) in response.message
+        reasons.append(response.message.partition(": ")[2])
     grown_mb = victims.peak_mb("map_server") - peak_mb
     assert grown_mb < _MOST_GROWTH_MB
-    seconds = drive.localized(within_s=_BACK_S)
+    seconds = drive.localize_next(within_s=_BACK_S)
     _assert_no_gap(drive, since)
     victims.assert_alive("localizer", "map_server")
     row.record(
-        "load_map of a map with an array of 2 GB (a sparse file), and with a manifest of 2 GB",
+        "load_map of a map with an array of 2 GB (a sparse file), and of one with a manifest of 2 GB",
         f"2 INVALID_MAP: {'; '.join(reasons)}; the map server's memory grew by less than {_MOST_GROWTH_MB:.0f} MB",
         back_s=seconds,
         within_s=_BACK_S,
@@ -215,18 +215,18 @@ def test_a_subscriber_that_hangs(ros: Ros, wall: Wall, victims: Victims, tmp_pat
     victims.start("recorder", out=str(tmp_path / "recording.jsonl"))
     ros.until(lambda: ros.node.count_subscribers("localizer/status") == 2)
     _start_localizer(victims, map=str(wall.map))
-    drive.localized(retry_s=_RETRY_S, within_s=_BACK_S)
+    drive.localize_next(retry_s=_RETRY_S, within_s=_BACK_S)
     since = len(drive.sent)
     victims.signal("recorder", signal.SIGSTOP)
     for _ in range(_HUNG_IMAGES):
         assert drive.status_of(drive.send().stamp_ns).status == LocalizationStatus.OK
     victims.signal("recorder", signal.SIGCONT)
-    seconds = drive.localized(within_s=_BACK_S)
+    seconds = drive.localize_next(within_s=_BACK_S)
     statuses = _assert_no_gap(drive, since)
     victims.assert_alive("localizer", "recorder")
     row.record(
-        f"a subscriber to status, pose and TF hangs (SIGSTOP) for {_HUNG_IMAGES} images and goes on",
-        f"{counted(statuses)} for another subscriber",
+        f"a subscriber to status, pose and TF hangs (SIGSTOP) for {_HUNG_IMAGES} images, then continues",
+        f"{count_statuses(statuses)} for another subscriber",
         back_s=seconds,
         within_s=_BACK_S,
     )

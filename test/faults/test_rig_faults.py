@@ -1,4 +1,4 @@
-"""Cameras of a rig that fall silent, or see nothing."""
+"""Cameras of a rig that are silent or covered."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from drive import Drive, Moment, camera_info
-from fault_rows import FaultRow, counted
+from drive import Drive, Moment, camera_info_message
+from fault_rows import FaultRow, count_statuses
 from nodes_world import BASE_FROM_CAMERA, Wall
 from plane_scene import CAMERA
 from ros_session import Ros
@@ -21,9 +21,9 @@ from vloc_ros.nodes.conversion import bgr_message, transform_message
 
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0
-_MOMENTS = 8
+_IMAGE_SETS = 8
 FRONT_FROM_REAR = Pose.from_rotation_vector([0.0, -0.25, 0.0], [0.45, 0.0, 0.0])
-MOUNTS = {"front": BASE_FROM_CAMERA, "rear": BASE_FROM_CAMERA @ FRONT_FROM_REAR}
+EXTRINSICS = {"front": BASE_FROM_CAMERA, "rear": BASE_FROM_CAMERA @ FRONT_FROM_REAR}
 
 
 class RigDrive(Drive):
@@ -33,9 +33,11 @@ class RigDrive(Drive):
         super().__init__(ros, wall)
         self.silent: set[str] = set()
         self.covered: set[str] = set()
-        self._of_rig = {name: ros.node.create_publisher(Image, f"{name}/image", 100) for name in MOUNTS}
-        self._infos_of_rig = {name: ros.node.create_publisher(CameraInfo, f"{name}/camera_info", 10) for name in MOUNTS}
-        transforms = [transform_message(0, "base_link", name, mount) for name, mount in MOUNTS.items()]
+        self._of_rig = {name: ros.node.create_publisher(Image, f"{name}/image", 100) for name in EXTRINSICS}
+        self._infos_of_rig = {
+            name: ros.node.create_publisher(CameraInfo, f"{name}/camera_info", 10) for name in EXTRINSICS
+        }
+        transforms = [transform_message(0, "base_link", name, extrinsics) for name, extrinsics in EXTRINSICS.items()]
         self._static.publish(TFMessage(transforms=transforms))
 
     def await_listener(self) -> None:
@@ -45,18 +47,18 @@ class RigDrive(Drive):
 
     def send_info(self, moment: Moment, info: CameraInfo | None = None) -> None:
         for publisher in self._infos_of_rig.values():
-            publisher.publish(info or camera_info(moment, CAMERA))
+            publisher.publish(info or camera_info_message(moment, CAMERA))
 
     def send_image(self, message: Image) -> None:
-        """The image of the front camera, given, and that of the other one, from the same place."""
+        """Publish the given image of the front camera, and that of the rear camera at the same time."""
         moment = self.latest
         there = Moment(moment.stamp_ns, moment.map_from_camera @ FRONT_FROM_REAR)
-        images = {"front": message, "rear": bgr_message(moment.stamp_ns, "rear", self.picture(there))}
+        images = {"front": message, "rear": bgr_message(moment.stamp_ns, "rear", self.render(there))}
         images["front"].header.frame_id = "front"
         self.sent.append(moment.stamp_ns)
-        for name in MOUNTS.keys() - self.silent:
+        for name in EXTRINSICS.keys() - self.silent:
             if name in self.covered:
-                images[name] = bgr_message(moment.stamp_ns, name, np.zeros_like(self.picture(moment)))
+                images[name] = bgr_message(moment.stamp_ns, name, np.zeros_like(self.render(moment)))
             self.images_sent += 1
             self._of_rig[name].publish(images[name])
 
@@ -64,7 +66,7 @@ class RigDrive(Drive):
 @pytest.fixture
 def rig(ros: Ros, wall: Wall) -> RigDrive:
     drive = RigDrive(ros, wall)
-    drive.start_localizer(cameras=", ".join(MOUNTS), rig_wait_s=0.2, **{"diagnostics.image_timeout_s": 0.5})
+    drive.start_localizer(cameras=", ".join(EXTRINSICS), rig_wait_s=0.2, **{"diagnostics.image_timeout_s": 0.5})
     drive.warm_up()
     return drive
 
@@ -74,44 +76,44 @@ def _cameras(statuses: list[LocalizationStatus]) -> Counter[str]:
 
 
 @pytest.mark.parametrize("lost", ["front", "rear"])
-def test_a_camera_of_a_rig_falls_silent(ros: Ros, rig: RigDrive, row: FaultRow, lost: str) -> None:
-    (other,) = MOUNTS.keys() - {lost}
+def test_a_silent_camera_of_a_rig(ros: Ros, rig: RigDrive, row: FaultRow, lost: str) -> None:
+    (other,) = EXTRINSICS.keys() - {lost}
     diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
     before = len(rig.sent)
     rig.silent = {lost}
-    for _ in range(_MOMENTS):
+    for _ in range(_IMAGE_SETS):
         rig.send()
-        rig.all_answered()
-    statuses = rig.all_answered()[before:]
+        rig.wait_for_statuses()
+    statuses = rig.wait_for_statuses()[before:]
     assert {s.status for s in statuses} == {LocalizationStatus.OK}
-    assert _cameras(statuses) == {other: _MOMENTS}
-    said = f"no image of camera {lost} for"
-    arrays = diagnostics.wait(lambda all_: any(said in s.message for a in all_ for s in a.status), said)
-    levels = {s.level for a in arrays for s in a.status if said in s.message}
+    assert _cameras(statuses) == {other: _IMAGE_SETS}
+    warning = f"no image of camera {lost} for"
+    arrays = diagnostics.wait(lambda all_: any(warning in s.message for a in all_ for s in a.status), warning)
+    levels = {s.level for a in arrays for s in a.status if warning in s.message}
     assert levels <= {DiagnosticStatus.WARN, DiagnosticStatus.ERROR}  # an error where the other one is slow, too
     rig.silent = set()
-    back_s = rig.recovered(within_s=_BACK_S)
-    assert rig.all_answered()[-1].cameras == ["front", "rear"]
+    back_s = rig.recover(within_s=_BACK_S)
+    assert rig.wait_for_statuses()[-1].cameras == ["front", "rear"]
     row.record(
-        f"camera {lost} of a rig of two falls silent for {_MOMENTS} moments, with a rig_wait_s of 0.2, and comes back",
-        f"{counted(statuses)} from camera {other}; on /diagnostics: {said} ...",
+        f"camera {lost} of a rig of two is silent for {_IMAGE_SETS} image sets, with rig_wait_s 0.2, then continues",
+        f"{count_statuses(statuses)} from camera {other}; on /diagnostics: {warning} ...",
         back_s=back_s,
         within_s=_BACK_S,
     )
 
 
-def test_a_camera_of_a_rig_is_covered(rig: RigDrive, row: FaultRow) -> None:
+def test_a_covered_camera_of_a_rig(rig: RigDrive, row: FaultRow) -> None:
     before = len(rig.sent)
     rig.covered = {"front"}
-    for _ in range(_MOMENTS):
+    for _ in range(_IMAGE_SETS):
         rig.send()
-        rig.all_answered()
-    statuses = rig.all_answered()[before:]
+        rig.wait_for_statuses()
+    statuses = rig.wait_for_statuses()[before:]
     assert {s.status for s in statuses} == {LocalizationStatus.OK}
     rig.covered = set()
     row.record(
-        f"one lens of a rig of two is covered for {_MOMENTS} moments",
-        f"{counted(statuses)} from what the other one sees",
-        back_s=rig.recovered(within_s=_BACK_S),
+        f"one lens of a rig of two is covered for {_IMAGE_SETS} image sets",
+        f"{count_statuses(statuses)} from the other camera",
+        back_s=rig.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )

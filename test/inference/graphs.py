@@ -1,4 +1,4 @@
-"""Tiny ONNX graphs for tests: a recogniser that reads its answer from the descriptors, an encoder of coarse pixels."""
+"""Tiny ONNX graphs for tests: a recogniser that copies its output from the descriptors, an encoder of coarse pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from vloc_ros.inference.models import write_model
 
 KEYS = (0x0123456789ABCDEF, -5, 7)
-# two coarse landmarks of at most two fine ones; the second has but one
+# two coarse landmarks of at most two fine ones; the second has only one
 LANDMARKS = np.array([[0, 2], [1, -1]], np.int64)
 
 
@@ -22,10 +22,10 @@ def recognizer_graph() -> bytes:
     nodes = [
         helper.make_node("Gather", ["descriptors", "kept"], ["first"], axis=1),
         helper.make_node("Reshape", ["first", "shape"], ["probabilities"]),
-        helper.make_node("Gather", ["descriptors", "column"], ["described"], axis=1),
+        helper.make_node("Gather", ["descriptors", "column"], ["column_4"], axis=1),
         helper.make_node("ReduceSum", ["rays", "axes"], ["summed"], keepdims=0),
         helper.make_node("Mul", ["summed", "zero"], ["nothing"]),
-        helper.make_node("Add", ["described", "nothing"], ["background"]),
+        helper.make_node("Add", ["column_4", "nothing"], ["background"]),
         helper.make_node("Identity", ["given"], ["landmarks"]),
         helper.make_node("ReduceSum", ["probabilities", "over"], ["coarse"], keepdims=0),
     ]
@@ -48,7 +48,7 @@ def recognizer_graph() -> bytes:
 
 
 def recognizer_manifest(**changes: Any) -> dict[str, Any]:
-    """What training writes, of the graph above."""
+    """The manifest that training writes for the graph above."""
     return {
         "kind": "recognizer",
         "inputs": {"rays": {}, "descriptors": {}},
@@ -72,13 +72,13 @@ ENCODER_DIMENSION = 48
 def encoder_graph(
     *, normalised: bool = True, shift: float = 0.0, output: str = "descriptors", batch: int | str = "n"
 ) -> bytes:
-    """The image in 6 x 8 grey pixels less their mean, as a vector of length 1: enough to tell places apart.
+    """The image in 6 x 8 grey pixels less their mean, as a vector of length 1: enough to distinguish places.
 
     Args:
-        normalised: False leaves the vector as long as it is.
-        shift: added to every pixel, which changes nothing but the hash.
-        output: its name.
-        batch: images at a time, any number by default.
+        normalised: False skips the normalisation.
+        shift: added to every pixel; it changes only the hash.
+        output: name of the output.
+        batch: images at a time, dynamic by default.
     """
     constants = {"channels": np.array([1]), "pixels": np.array([1]), "shift": np.array(shift, np.float32)}
     nodes = [
@@ -103,9 +103,9 @@ def encoder_graph(
 
 
 def encoder_manifest(**changes: Any) -> dict[str, Any]:
-    """What training writes, of the graph above."""
+    """The manifest that training writes for the graph above."""
     return {
-        "kind": "place encoder",
+        "kind": "global descriptor",
         "inputs": {"images": {"dtype": "float32", "shape": ["N", 3, *ENCODER_SIZE]}},
         "outputs": {"descriptors": {"dtype": "float32", "shape": ["N", ENCODER_DIMENSION]}},
         "preprocessing": {
@@ -122,7 +122,7 @@ def encoder_manifest(**changes: Any) -> dict[str, Any]:
 
 
 def write_encoder(folder: Path, *, shift: float = 0.0, **changes: Any) -> Path:
-    """A model folder; another `shift` is another encoder."""
+    """A model folder; another `shift` makes another encoder."""
     write_model(folder, encoder_graph(shift=shift), encoder_manifest(**changes))
     return folder
 

@@ -5,11 +5,11 @@ import pytest
 from graphs import recognizer_graph, recognizer_manifest, write_recognizer
 
 from vloc_ros.core.errors import ModelError
-from vloc_ros.inference.models import read_model, replaces_model, write_model
+from vloc_ros.inference.models import OLD_KINDS, read_model, replaces_model, write_model
 from vloc_ros.storage.atomic import StorageError
 
 
-def _refused(folder: Path, reason: str, kind: str = "recognizer") -> None:
+def _assert_refused(folder: Path, reason: str, kind: str = "recognizer") -> None:
     with pytest.raises(ModelError, match=reason) as error:
         read_model(folder, kind=kind)
     assert str(folder) in str(error.value)
@@ -24,50 +24,60 @@ def test_round_trip(tmp_path: Path) -> None:
     assert write_model(tmp_path / "again", recognizer_graph(), recognizer_manifest()) == digest
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
+def test_missing_models_and_entries(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     expected = r"expected a folder with manifest\.json and model\.onnx, as `python -m training\.recognizer` writes it"
-    _refused(tmp_path / "nowhere", f"does not exist, {expected}")
-    _refused(tmp_path / "empty", rf"holds no manifest\.json, {expected}")
-    _refused(tmp_path / "file", f"is a file, {expected}")
+    _assert_refused(tmp_path / "nowhere", f"does not exist, {expected}")
+    _assert_refused(tmp_path / "empty", rf"holds no manifest\.json, {expected}")
+    _assert_refused(tmp_path / "file", f"is a file, {expected}")
     folder = write_recognizer(tmp_path / "model")
     with pytest.raises(ModelError, match=r"has no keypoints\.colour; train"):
         read_model(folder, kind="recognizer").entry("keypoints", "colour")
     (folder / "model.onnx").unlink()
-    _refused(folder, "cannot be read")
+    _assert_refused(folder, "cannot be read")
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "manifest.json"])
 def test_a_file_that_was_altered_is_refused(tmp_path: Path, file: str) -> None:
     path = write_recognizer(tmp_path / "model") / file
     path.write_bytes(path.read_bytes().replace(b"recognizer", b"recognized", 1).replace(b"512", b"513"))
-    _refused(tmp_path / "model", "altered|kind")
+    _assert_refused(tmp_path / "model", "altered|kind")
 
 
-def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     folder = write_recognizer(tmp_path / "model")
     (folder / "model.onnx").write_bytes(recognizer_graph()[:-20])
-    _refused(folder, "altered")
+    _assert_refused(folder, "altered")
     (folder / "manifest.json").write_text((folder / "manifest.json").read_text()[:-20])
-    _refused(folder, "cut short")
+    _assert_refused(folder, "truncated")
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     folder = write_recognizer(tmp_path / "model")
-    (folder / "model.onnx").rename(tmp_path / "elsewhere")
-    (folder / "model.onnx").symlink_to(tmp_path / "elsewhere")
-    _refused(folder, "cannot be read")
+    (folder / "model.onnx").rename(tmp_path / "outside")
+    (folder / "model.onnx").symlink_to(tmp_path / "outside")
+    _assert_refused(folder, "cannot be read")
 
 
 def test_another_kind_or_format_is_refused(tmp_path: Path) -> None:
     folder = write_recognizer(tmp_path / "model")
-    _refused(folder, "of kind 'recognizer', expected 'place encoder', as `python -m training", kind="place encoder")
+    _assert_refused(
+        folder, "of kind 'recognizer', expected 'global descriptor', as `python -m training", kind="global descriptor"
+    )
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "version": 2}))
-    _refused(folder, "format version 2, this installation reads 1")
+    _assert_refused(folder, "format version 2, this installation reads 1")
     (folder / "manifest.json").write_text(json.dumps({"format": "vloc_ros map"}))
-    _refused(folder, "is not the manifest of a model, its format is 'vloc_ros map', expected a folder")
+    _assert_refused(folder, "is not the manifest of a model, its format is 'vloc_ros map', expected a folder")
+
+
+@pytest.mark.parametrize(("old", "kind"), OLD_KINDS.items())
+def test_a_model_of_an_old_kind_is_read_by_its_new_name(tmp_path: Path, old: str, kind: str) -> None:
+    folder = write_recognizer(tmp_path / "model", kind=old)
+    assert read_model(folder, kind=kind).entry("kind") == old
+    _assert_refused(folder, f"of kind '{old}', expected 'recognizer'")
+    _assert_refused(write_recognizer(tmp_path / "new", kind=kind), f"of kind '{kind}', expected '{old}'", kind=old)
 
 
 def test_only_a_model_is_replaced(tmp_path: Path) -> None:

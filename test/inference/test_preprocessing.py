@@ -1,4 +1,4 @@
-"""What a place encoder is given: colours in their order, the whole image, and nothing filled in."""
+"""Preprocessing for global descriptors: order of colours, the whole image, no defaults in a manifest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vloc_ros.inference.preprocessing import Preprocessing
 PLAIN = Preprocessing((2, 3), mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25), own=False)
 
 
-def test_every_number_follows_from_the_manifest() -> None:
+def test_every_value_follows_from_the_manifest() -> None:
     blue, green, red = 51, 102, 204
     values = PLAIN.apply(np.full((20, 60, 3), (blue, green, red), np.uint8))
     assert values.dtype == np.float32
@@ -37,7 +37,7 @@ def test_grey_is_the_same_in_every_channel() -> None:
     assert np.array_equal(preprocessing.apply(grey), preprocessing.apply(np.repeat(grey[..., None], 3, axis=2)))
 
 
-def test_an_image_in_other_light_has_the_same_numbers() -> None:
+def test_brightness_and_contrast_do_not_change_the_values() -> None:
     image = np.random.default_rng(0).integers(60, 200, (48, 64, 3), np.uint8)
     preprocessing = Preprocessing((24, 24), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     values = preprocessing.apply(image)
@@ -48,7 +48,7 @@ def test_an_image_in_other_light_has_the_same_numbers() -> None:
     assert np.abs(preprocessing.apply(np.full((48, 64), 7, np.uint8))).max() < 1e-4
 
 
-def test_a_manifest_says_all_of_it() -> None:
+def test_a_manifest_holds_all_values() -> None:
     manifest = json.loads(json.dumps(PLAIN.to_manifest()))
     assert manifest == {
         "size": [2, 3],
@@ -80,13 +80,13 @@ def test_a_manifest_says_all_of_it() -> None:
         ("own", 1),
     ],
 )
-def test_what_cannot_be_done_is_refused(name: str, value: Any) -> None:
+def test_unsupported_values_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ModelError, match=r"preprocessing"):
         Preprocessing.from_manifest({**PLAIN.to_manifest(), name: value})
 
 
 @pytest.mark.parametrize("change", [{"crop": 0.9}, {"scale": ...}])
-def test_entries_that_are_missing_or_unknown_are_refused(change: dict[str, Any]) -> None:
+def test_missing_or_unknown_entries_are_refused(change: dict[str, Any]) -> None:
     mapping = {name: v for name, v in {**PLAIN.to_manifest(), **change}.items() if v is not ...}
     with pytest.raises(ModelError, match="expected size, mean, std, color, interpolation, scale, own"):
         Preprocessing.from_manifest(mapping)

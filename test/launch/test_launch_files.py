@@ -36,14 +36,14 @@ RCLPYS = {"use_sim_time"}
 FRAMES = {"base_frame": "robot1/base_link", "odom_frame": "robot1/odom"}
 
 
-def parsed(name: str) -> ast.Module:
+def parse_launch_file(name: str) -> ast.Module:
     return ast.parse((ROOT / "launch" / name).read_text())
 
 
 def arguments(name: str) -> set[str]:
     tables = [
         node.value
-        for node in parsed(name).body
+        for node in parse_launch_file(name).body
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "ARGUMENTS"
     ]
     assert isinstance(tables[0], ast.Dict)
@@ -83,7 +83,9 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
 def words(name: str, kind: str, keyword: str) -> set[Any]:
     """Literal values of a keyword in every call of `kind`."""
     calls = [
-        node for node in ast.walk(parsed(name)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == kind
+        node
+        for node in ast.walk(parse_launch_file(name))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == kind
     ]
     return {ast.literal_eval(k.value) for call in calls for k in call.keywords if k.arg == keyword}
 
@@ -154,7 +156,7 @@ def test_topics_of_a_rig_are_below_its_cameras(launched: Any) -> None:
     assert set(node.kwargs["parameters"][1]) == {"cameras"}
 
 
-def test_what_others_are_told_goes_where_it_is_heard(launched: Any) -> None:
+def test_the_initial_pose_is_published_on_the_topic_of_the_other_localizer(launched: Any) -> None:
     assert ("~/initialpose", "~/initialpose") in launched("localize.launch.py")["Node"].kwargs["remappings"]
     remapped = launched("localize.launch.py", feed_topic="initialpose")["Node"].kwargs["remappings"]
     assert ("~/initialpose", "initialpose") in remapped

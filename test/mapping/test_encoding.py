@@ -22,10 +22,10 @@ from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap, RetrievalIndex
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import PosedImage
+from vloc_ros.datasets.keyframe_images import find_keyframe_images
 from vloc_ros.inference.global_descriptors import OnnxGlobalDescriptor, read_global_descriptor
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.indexing.global_descriptors import describe_dropped_indices, encode_keyframes
-from vloc_ros.mapping.indexing.keyframe_images import keyframe_paths
 from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.mapping.maps.build import build_map
 from vloc_ros.mapping.maps.compress import keep_points, rank_points
@@ -41,7 +41,7 @@ _CAMERA = Camera("PINHOLE", 400, 300, (330.0, 330.0, 200.0, 150.0))
 
 
 def _images(landmark_map: LandmarkMap, folder: Path) -> Iterator[tuple[int, Array]]:
-    return enumerate(map(read_image, keyframe_paths(landmark_map, folder)))
+    return enumerate(map(read_image, find_keyframe_images(landmark_map, folder)))
 
 
 def _localizer(landmark_map: LandmarkMap):
@@ -79,13 +79,13 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
 
 def _found(landmark_map: LandmarkMap, room: Room, encoder: OnnxGlobalDescriptor) -> int:
     """Of a lap's images how many are found where they were taken, by the three keyframes most alike of each."""
-    proposals = CandidateConfig(whole_map_max_points=0, places_top_k=3, landmarks="none")
-    localizer = build_localizer(LocalizerConfig(proposals=proposals), landmark_map, encoder=encoder)
+    candidates = CandidateConfig(whole_map_max_points=0, retrieval_top_k=3, landmarks="none")
+    localizer = build_localizer(LocalizerConfig(candidates=candidates), landmark_map, encoder=encoder)
     found, queries = 0, room.queries
     for k in range(len(queries)):
         result = localizer.localize(Query.single(queries.image(k), queries.camera))
         if result.map_from_rig is not None:
-            assert result.proposal == "places/student"
+            assert result.candidate == "retrieval/model"
             found += result.map_from_rig.distance_to(queries.map_from_camera[k])[0] < 0.05
     return found
 

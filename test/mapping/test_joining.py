@@ -24,7 +24,7 @@ from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.mapping.maps.build import build_map
 from vloc_ros.mapping.maps.map_registration import Align, register_maps
 from vloc_ros.simulation.scenario import DEFAULT_CAMERA, Lap, make_lap
-from vloc_ros.simulation.world import make_lookalike, make_variant, make_world
+from vloc_ros.simulation.world import make_aliased_world, make_variant, make_world
 
 _CONFIG = MappingConfig(vocabulary_words=8, calibration_gap_m=0.0)
 _CAMERA = DEFAULT_CAMERA.scaled(480, 360)
@@ -125,7 +125,7 @@ def test_the_first_map_stays_as_it_was_and_twins_are_kept_once(
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda world: make_lookalike(world, 5), "hardly a point agrees with room"),
+        (lambda world: make_aliased_world(world, 5), "hardly a point agrees with room"),
         (lambda world: make_variant(world, 7, different=0.15), "% of what both should hold is surely in both"),
     ],
 )

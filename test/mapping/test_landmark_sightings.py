@@ -7,8 +7,9 @@ import pytest
 from plane_scene import CAMERA, PIXELS_PER_METRE, make_plane_scene, poses
 
 from vloc_ros.assembly import build_extractor
-from vloc_ros.core.config import ExtractorConfig, MatcherConfig
+from vloc_ros.core.config import MatcherConfig
 from vloc_ros.core.errors import InputError, ModelError
+from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -44,7 +45,7 @@ def nobody(features: Features, _: Camera) -> Array:
 class ByPlace:
     """Says of every keypoint which landmark it shows, by its ray: 0 to the left, the last one to the right."""
 
-    extractor = ExtractorConfig()
+    extractor = RootSiftConfig()
     max_keypoints = 50
 
     def __init__(self, keys: Array) -> None:

@@ -57,9 +57,9 @@ def test_each_wall_is_found_in_its_own_frame(frame: str, walls: dict[str, PlaneS
 
 @pytest.mark.parametrize("frame", ["hall", "kitchen"])
 def test_places_find_the_wall_in_a_large_map(frame: str, walls: dict[str, PlaneScene], house: LandmarkMap) -> None:
-    config = LocalizerConfig(proposals=CandidateConfig(whole_map_max_points=100, places_top_k=4))
+    config = LocalizerConfig(candidates=CandidateConfig(whole_map_max_points=100, retrieval_top_k=4))
     result = build_localizer(config, house).localize(Query.single(walls[frame].image(VIEWS[2]), CAMERA))
-    assert (result.proposal, result.frame_id) == ("places/vlad", frame)
+    assert (result.candidate, result.frame_id) == ("retrieval/vlad", frame)
 
 
 def test_what_a_scene_holds_is_what_its_map_held(walls: dict[str, PlaneScene], house: LandmarkMap) -> None:
@@ -91,10 +91,10 @@ def test_the_codec_of_large_maps_is_fitted_to_a_part_and_fits_all(
 
 def test_a_prior_is_about_its_scene_alone(walls: dict[str, PlaneScene], localizer: Localizer) -> None:
     covariance = np.diag([0.01] * 3 + [0.001] * 3)
-    for frame, proposal in (("kitchen", "prior"), ("hall", "whole_map")):
+    for frame, candidate in (("kitchen", "prior"), ("hall", "whole_map")):
         query = Query.single(walls["kitchen"].image(VIEWS[1]), CAMERA, prior=PosePrior(VIEWS[1], covariance, frame))
         result = localizer.localize(query)
-        assert (result.proposal, result.frame_id) == (proposal, "kitchen")
+        assert (result.candidate, result.frame_id) == (candidate, "kitchen")
     with pytest.raises(InputError, match=r"the frame is 'garden', expected .*: hall, kitchen"):
         localizer.localize(replace(query, prior=PosePrior(VIEWS[1], covariance, "garden")))
     with pytest.raises(InputError, match="the map has 2 scenes"):

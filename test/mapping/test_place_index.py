@@ -28,8 +28,8 @@ _POINTS = 500
 
 def _localizer(landmark_map: LandmarkMap) -> Localizer:
     """That of a machine which searches no more than 500 points as a whole."""
-    proposals = CandidateConfig(whole_map_max_points=_POINTS, places_top_k=6)
-    return build_localizer(LocalizerConfig(proposals=proposals), landmark_map)
+    candidates = CandidateConfig(whole_map_max_points=_POINTS, retrieval_top_k=6)
+    return build_localizer(LocalizerConfig(candidates=candidates), landmark_map)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def _found_by_places(row: PosedPoints, landmark_map: LandmarkMap, which: range) 
     for k in which:
         result = localizer.localize_features((row.features[k],), query)
         if result.map_from_rig is not None:
-            assert result.proposal == "places/vlad"
+            assert result.candidate == "retrieval/vlad"
             found += result.map_from_rig.distance_to(row.poses[k])[0] < 0.05
     return found
 

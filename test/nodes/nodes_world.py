@@ -1,4 +1,4 @@
-"""The mapped wall with a robot in front of it."""
+"""The mapped wall and a robot in front of it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ TOLERANCE_NS = 250_000_000
 
 
 class Robot:
-    """Publishes what a robot in front of the wall does, and hears what the localizer says."""
+    """Publishes sensor data of a robot in front of the wall, and collects the output of the localizer."""
 
     def __init__(self, ros: Ros, wall: Wall, **parameters: Any) -> None:
         self.ros, self.wall = ros, wall
@@ -32,7 +32,7 @@ class Robot:
             "map": str(wall.map),
             "image_reliability": "reliable",
             "transform_tolerance_s": TOLERANCE_NS * 1e-9,
-            # every image by itself
+            # every image is localized independently
             "carry_last_fix": False,
             "fix_filter.enabled": False,
         }
@@ -58,7 +58,7 @@ class Robot:
         self.await_listener()
 
     def await_listener(self) -> None:
-        """Until what is sent has somebody to hear it."""
+        """Wait until the inputs and the status have subscribers."""
         self.ros.until(lambda: self._images.get_subscription_count() > 0)
         self.ros.until(lambda: self.node.count_subscribers("localizer/status") > 0)
 
@@ -68,7 +68,7 @@ class Robot:
     def send(
         self, index: int, *, odometry: bool = True, info: bool = True, static: bool = True, image: Any = None
     ) -> int:
-        """The image of view `index` with all that belongs to it; returns its stamp."""
+        """Publish the image of view `index` with odometry, calibration and extrinsics; return its stamp."""
         stamp_ns, view = self.stamp_ns(index), self.wall.views[index]
         if static:
             transform = transform_message(0, "base_link", "camera", BASE_FROM_CAMERA)
@@ -87,6 +87,6 @@ class Robot:
         return stamp_ns
 
     def status_of(self, stamp_ns: int) -> LocalizationStatus:
-        """The status of the image with that stamp, waited for."""
+        """Wait for the status of the image with that stamp and return it."""
         self.statuses.wait(lambda all_: any(stamp_ns_of(m) == stamp_ns for m in all_), f"status of {stamp_ns}")
         return next(m for m in self.statuses.messages if stamp_ns_of(m) == stamp_ns)

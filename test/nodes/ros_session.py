@@ -1,4 +1,4 @@
-"""Nodes of the test process, and what a test needs to talk to them."""
+"""Nodes of the test process, and a node of the test to communicate with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLL_S = 0.02
 
 
 class Ros:
-    """Nodes of this process on an executor, and a node of the test's own to talk to them."""
+    """Nodes of this process on an executor, and a node of the test to communicate with them."""
 
     def __init__(self) -> None:
         self._done = Future()
@@ -35,7 +35,7 @@ class Ros:
         self._thread.start()
 
     def add(self, make: Callable[..., Node], **parameters: Any) -> Any:
-        """Start a node with parameters; it does not become active by itself."""
+        """Start a node with parameters."""
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         node = make(parameter_overrides=overrides)
         self._nodes.append(node)
@@ -43,7 +43,7 @@ class Ros:
         return node
 
     def collect(self, kind: Any, topic: str, qos: QoSProfile | int = 100) -> Inbox:
-        """Messages of a topic from now on."""
+        """Collect the messages of a topic from now on."""
         inbox = Inbox()
         self.node.create_subscription(kind, topic, inbox.put, qos)
         return inbox
@@ -54,30 +54,30 @@ class Ros:
         return self._clients[service]
 
     def call(self, kind: Any, service: str, request: Any) -> Any:
-        """Call a service and wait for the answer."""
+        """Call a service and wait for the response."""
         client = self._client(kind, service)
         assert client.wait_for_service(WAIT_S), f"no service {service}"
-        answered = threading.Event()
+        responded = threading.Event()
         future = client.call_async(request)
-        future.add_done_callback(lambda _: answered.set())
-        assert answered.wait(WAIT_S), f"{service} did not answer"
+        future.add_done_callback(lambda _: responded.set())
+        assert responded.wait(WAIT_S), f"{service} did not respond"
         return future.result()
 
     def call_while(self, kind: Any, service: str, request: Any, act: Callable[[], Any]) -> Any:
-        """Call a service, and do something again and again until it has answered."""
+        """Call a service, and do something again and again until it responds."""
         client = self._client(kind, service)
         assert client.wait_for_service(WAIT_S), f"no service {service}"
-        answered = threading.Event()
+        responded = threading.Event()
         future = client.call_async(request)
-        future.add_done_callback(lambda _: answered.set())
+        future.add_done_callback(lambda _: responded.set())
         for _ in range(round(WAIT_S / RETRY_S)):
             act()
-            if answered.wait(RETRY_S):
+            if responded.wait(RETRY_S):
                 return future.result()
-        raise AssertionError(f"{service} did not answer")
+        raise AssertionError(f"{service} did not respond")
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for what ROS has no event for, such as discovery."""
+        """Wait for a condition for which ROS has no event, such as discovery."""
         deadline = time.monotonic() + WAIT_S
         while not condition():
             assert time.monotonic() < deadline, "the condition never came true"
@@ -95,18 +95,18 @@ class Ros:
 
 
 class Inbox:
-    """Messages as they come; a test waits until some satisfy it."""
+    """Received messages; a test can wait until they satisfy a condition."""
 
     def __init__(self) -> None:
-        self._came = threading.Condition()
+        self._received = threading.Condition()
         self.messages: list[Any] = []
 
     def put(self, message: Any) -> None:
-        with self._came:
+        with self._received:
             self.messages.append(message)
-            self._came.notify_all()
+            self._received.notify_all()
 
     def wait(self, satisfied: Callable[[list[Any]], bool], what: str = "") -> list[Any]:
-        with self._came:
-            assert self._came.wait_for(lambda: satisfied(self.messages), WAIT_S), f"never came: {what}"
+        with self._received:
+            assert self._received.wait_for(lambda: satisfied(self.messages), WAIT_S), f"not received: {what}"
             return list(self.messages)

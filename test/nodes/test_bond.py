@@ -23,18 +23,18 @@ CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACT
 DEACTIVATE = Transition.TRANSITION_DEACTIVATE
 
 
-class Willing(ManagedNode):
+class ActivatableNode(ManagedNode):
     def __init__(self, **options: Any) -> None:
-        super().__init__("willing", namespace="/robot", **options)
+        super().__init__("managed", namespace="/robot", **options)
 
 
-class Unwilling(Willing):
+class FailingNode(ActivatableNode):
     def activate(self) -> None:
-        raise ConfigError("not today")
+        raise ConfigError("activation failed")
 
 
 class StandIn:
-    """What of bondpy's Bond a node uses: it makes a publisher and a subscription, and destroys them its own way."""
+    """The part of bondpy's Bond that a node uses, with a publisher and a subscription that it destroys itself."""
 
     made: ClassVar[list[StandIn]] = []
 
@@ -68,13 +68,13 @@ def bonds(monkeypatch: pytest.MonkeyPatch) -> list[StandIn]:
     return StandIn.made
 
 
-def step(ros: Ros, *transitions: int) -> bool:
-    """What a manager does: one transition after the other; whether the last one worked."""
-    answers = [
-        ros.call(ChangeState, "/robot/willing/change_state", ChangeState.Request(transition=Transition(id=transition)))
+def request_transitions(ros: Ros, *transitions: int) -> bool:
+    """Request one transition after the other, as a manager does; return whether the last one succeeded."""
+    responses = [
+        ros.call(ChangeState, "/robot/managed/change_state", ChangeState.Request(transition=Transition(id=transition)))
         for transition in transitions
     ]
-    return bool(answers[-1].success)
+    return bool(responses[-1].success)
 
 
 def entities(node: Node) -> tuple[int, int]:
@@ -83,51 +83,51 @@ def entities(node: Node) -> tuple[int, int]:
 
 def test_without_bondpy_a_node_can_be_managed(ros: Ros, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bondpy", None)
-    node = ros.add(Willing)
-    assert step(ros, CONFIGURE, ACTIVATE)
+    node = ros.add(ActivatableNode)
+    assert request_transitions(ros, CONFIGURE, ACTIVATE)
     assert "/robot/bond" not in [publisher.topic_name for publisher in node.publishers]
-    assert step(ros, DEACTIVATE)
+    assert request_transitions(ros, DEACTIVATE)
 
 
 def test_a_bondpy_that_lacks_something_is_no_missing_bondpy(ros: Ros, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bondpy", ModuleType("bondpy"))
-    ros.add(Willing)
-    assert not step(ros, CONFIGURE, ACTIVATE)
+    ros.add(ActivatableNode)
+    assert not request_transitions(ros, CONFIGURE, ACTIVATE)
 
 
 def test_there_is_a_bond_while_a_managed_node_is_active(ros: Ros, bonds: list[StandIn]) -> None:
-    node = ros.add(Willing)
-    assert step(ros, CONFIGURE)
+    node = ros.add(ActivatableNode)
+    assert request_transitions(ros, CONFIGURE)
     before = entities(node)
     assert not bonds
     for number in (1, 2):
-        assert step(ros, ACTIVATE)
+        assert request_transitions(ros, ACTIVATE)
         bond = bonds[-1]
-        assert (len(bonds), bond.given, bond.started, bond.ended) == (number, ("/robot/bond", "willing"), True, False)
+        assert (len(bonds), bond.given, bond.started, bond.ended) == (number, ("/robot/bond", "managed"), True, False)
         assert bond.heartbeat_period <= 0.25  # nav2's; its manager takes a node for dead after bond_timeout, 4 s
         assert bond.heartbeat_timeout > 1e5
-        assert step(ros, DEACTIVATE)
+        assert request_transitions(ros, DEACTIVATE)
         assert bond.ended
         assert entities(node) == before
 
 
 def test_a_node_that_starts_alone_has_no_bond_until_it_is_managed(ros: Ros, bonds: list[StandIn]) -> None:
-    alone = ros.add(Willing)
+    alone = ros.add(ActivatableNode)
     alone.start_alone()
     assert (alone.state, bonds) == ("active", [])
-    assert step(ros, DEACTIVATE, ACTIVATE)
+    assert request_transitions(ros, DEACTIVATE, ACTIVATE)
     assert len(bonds) == 1
 
 
 def test_a_node_that_cannot_be_activated_has_no_bond(ros: Ros, bonds: list[StandIn]) -> None:
-    ros.add(Unwilling)
-    assert not step(ros, CONFIGURE, ACTIVATE)
+    ros.add(FailingNode)
+    assert not request_transitions(ros, CONFIGURE, ACTIVATE)
     assert not bonds
 
 
 @pytest.mark.parametrize("end", [ManagedNode.trigger_shutdown, ManagedNode.destroy_node])
 def test_a_bond_ends_with_its_node(ros: Ros, bonds: list[StandIn], end: Callable[[ManagedNode], Any]) -> None:
-    node = Willing()
+    node = ActivatableNode()
     node.trigger_configure()
     node.trigger_activate()
     assert not bonds[0].ended
@@ -138,7 +138,7 @@ def test_a_bond_ends_with_its_node(ros: Ros, bonds: list[StandIn], end: Callable
 def test_a_bond_cannot_be_ended_when_rclpy_is_gone(bonds: list[StandIn]) -> None:
     context = Context()
     rclpy.init(context=context)
-    node = Willing(context=context)
+    node = ActivatableNode(context=context)
     node.trigger_configure()
     node.trigger_activate()
     context.shutdown()
@@ -146,16 +146,16 @@ def test_a_bond_cannot_be_ended_when_rclpy_is_gone(bonds: list[StandIn]) -> None
     assert bonds[0].ended
 
 
-def test_a_manager_feels_heartbeats_until_the_node_is_deactivated(ros: Ros) -> None:
+def test_a_manager_receives_heartbeats_until_the_node_is_deactivated(ros: Ros) -> None:
     bondpy = pytest.importorskip("bondpy.bondpy", reason="bondpy is in no registry; a robot may have it")
-    node = ros.add(Willing)
-    assert step(ros, CONFIGURE)
+    node = ros.add(ActivatableNode)
+    assert request_transitions(ros, CONFIGURE)
     before = entities(node)
-    assert step(ros, ACTIVATE)
-    managers = bondpy.Bond(ros.node, "/robot/bond", "willing")
+    assert request_transitions(ros, ACTIVATE)
+    managers = bondpy.Bond(ros.node, "/robot/bond", "managed")
     managers.start()
     ros.until(lambda: managers.wait_until_formed() and not managers.is_broken())
-    assert step(ros, DEACTIVATE)
+    assert request_transitions(ros, DEACTIVATE)
     ros.until(managers.is_broken)
     assert entities(node) == before
     ros.node.destroy_subscription(managers.sub)

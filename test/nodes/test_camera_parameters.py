@@ -4,24 +4,24 @@ import pytest
 
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.cameras import check_cameras, extrinsics_of, names_of
+from vloc_ros.nodes.cameras import check_cameras, parse_camera_names, parse_extrinsics
 
-MOUNT = "0.1 0 0.5 0 0 0 1"
+EXTRINSICS = "0.1 0 0.5 0 0 0 1"
 
 
-def test_names_stand_between_commas() -> None:
-    assert names_of("front, /robot1/rear/ ,left/wide") == ("front", "/robot1/rear", "left/wide")
-    assert names_of(" ") == ()
+def test_names_are_separated_by_commas() -> None:
+    assert parse_camera_names("front, /robot1/rear/ ,left/wide") == ("front", "/robot1/rear", "left/wide")
+    assert parse_camera_names(" ") == ()
 
 
 @pytest.mark.parametrize("text", ["front,,rear", ",", "front camera", "front,1rear", "a//b"])
-def test_what_is_no_list_of_namespaces_is_refused(text: str) -> None:
+def test_an_invalid_list_of_namespaces_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="cameras is"):
-        names_of(text)
+        parse_camera_names(text)
 
 
-def test_mounts_stand_between_semicolons() -> None:
-    first, second = extrinsics_of(f"{MOUNT}; -0.1 0 0.5 0 0 1 0")
+def test_extrinsics_are_separated_by_semicolons() -> None:
+    first, second = parse_extrinsics(f"{EXTRINSICS}; -0.1 0 0.5 0 0 1 0")
     assert (first.translation[0], second.translation[0]) == (0.1, -0.1)
 
 
@@ -29,8 +29,8 @@ def test_mounts_stand_between_semicolons() -> None:
     ("parameters", "message"),
     [
         ({"cameras": "front,rear", "base_frame": ""}, "base_frame is empty"),
-        ({"cameras": "front,rear", "base_from_camera": MOUNT}, "has 1 poses, expected one for each of 2 cameras"),
-        ({"base_from_camera": f"{MOUNT};{MOUNT}"}, "has 2 poses, expected one for each of 1 cameras"),
+        ({"cameras": "front,rear", "base_from_camera": EXTRINSICS}, "has 1 poses, expected one for each of 2 cameras"),
+        ({"base_from_camera": f"{EXTRINSICS};{EXTRINSICS}"}, "has 2 poses, expected one for each of 1 cameras"),
     ],
 )
 def test_parameters_that_contradict_each_other_are_refused(parameters: dict[str, str], message: str) -> None:
@@ -43,7 +43,7 @@ def test_parameters_that_contradict_each_other_are_refused(parameters: dict[str,
     [("front,front", "/"), ("front,front/", "/robot1"), ("front,/front", "/"), ("front,/robot1/front", "/robot1")],
 )
 def test_a_camera_that_is_named_twice_is_refused(cameras: str, namespace: str) -> None:
-    with pytest.raises(ConfigError, match="expected every camera once"):
+    with pytest.raises(ConfigError, match="expected each camera once"):
         check_cameras(LocalizerNodeConfig(cameras=cameras), namespace=namespace)
 
 
@@ -52,5 +52,5 @@ def test_the_same_name_in_another_namespace_is_another_camera() -> None:
 
 
 def test_parameters_that_fit_are_taken() -> None:
-    for parameters in ({}, {"cameras": "a,b"}, {"cameras": "a,b", "base_from_camera": f"{MOUNT};{MOUNT}"}):
+    for parameters in ({}, {"cameras": "a,b"}, {"cameras": "a,b", "base_from_camera": f"{EXTRINSICS};{EXTRINSICS}"}):
         check_cameras(LocalizerNodeConfig(**parameters))

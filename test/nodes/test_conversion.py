@@ -34,7 +34,7 @@ def message(encoding: str, pixels: Array, *, padding: int = 0) -> Image:
 
 
 def bayer(pattern: str) -> Array:
-    """The mosaic of SMOOTH_BGR; the pattern names the first two rows' colours."""
+    """Return the mosaic of SMOOTH_BGR; the pattern has the colours of the first two rows."""
     mosaic = np.empty((HEIGHT, WIDTH), np.uint8)
     for index, colour in enumerate(pattern):
         row, column = divmod(index, 2)
@@ -43,14 +43,14 @@ def bayer(pattern: str) -> Array:
 
 
 def yuv422(order: str) -> Array:
-    """Packed 4:2:2 of the grey picture: chroma is neutral."""
+    """Return packed 4:2:2 of the grey image, with neutral chroma."""
     packed = np.full((HEIGHT, WIDTH, 2), 128, np.uint8)
     packed[:, :, order.index("y")] = GREY
     return packed
 
 
 def encodings() -> dict[str, tuple[Array, Array, float]]:
-    """Encoding: message pixels, what is to come out, and how near."""
+    """Return by encoding: pixels of the message, expected image, and tolerance."""
     alpha = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
     rgb = SMOOTH_BGR[:, :, ::-1]
     grey_bgr = np.repeat(GREY[:, :, None], 3, axis=2)
@@ -76,7 +76,7 @@ def encodings() -> dict[str, tuple[Array, Array, float]]:
 
 @pytest.mark.parametrize("padding", [0, 24])
 @pytest.mark.parametrize("encoding", encodings())
-def test_every_encoding_gives_the_picture_back(encoding: str, padding: int) -> None:
+def test_every_encoding_is_converted(encoding: str, padding: int) -> None:
     pixels, expected, tolerance = encodings()[encoding]
     image = conversion.image_of(message(encoding, pixels, padding=padding))
     assert image.dtype == np.uint8
@@ -93,13 +93,13 @@ def test_compressed_images(extension: str, tolerance: int) -> None:
     assert np.abs(image.astype(int) - SMOOTH_BGR).max() <= tolerance
 
 
-def cut_short(image: Any) -> Any:
+def truncate(image: Any) -> Any:
     image.data = image.data[:-10]
     return image
 
 
-def odd(encoding: str) -> Image:
-    """An odd width, where two pixels share their colour."""
+def make_odd_image(encoding: str) -> Image:
+    """Return an image of odd width in an encoding where two pixels share their colour."""
     return Image(height=7, width=7, encoding=encoding, step=14, data=bytes(14 * 12))
 
 
@@ -107,14 +107,14 @@ def odd(encoding: str) -> Image:
     "broken",
     [
         message("no_such_encoding", GREY),
-        cut_short(message("mono8", GREY)),
+        truncate(message("mono8", GREY)),
         Image(height=HEIGHT, width=WIDTH, encoding="mono8", step=1),
         CompressedImage(format="jpeg", data=b"not a picture"),
         CompressedImage(format="jpeg", data=b""),
         Image(),
         Image(encoding="rgb8"),
         Image(encoding="rgb8", height=HEIGHT, data=b"12"),
-        *(odd(encoding) for encoding in ("yuv422", "yuv422_yuy2", "nv12", "nv21")),
+        *(make_odd_image(encoding) for encoding in ("yuv422", "yuv422_yuy2", "nv12", "nv21")),
     ],
     ids=[
         "encoding",
@@ -145,7 +145,7 @@ def test_live_and_recorded_pixels_are_the_same() -> None:
     np.testing.assert_array_equal(conversion.image_of(live), recorded.image_of(from_bag))
 
 
-def test_poses_and_stamps_survive() -> None:
+def test_poses_and_stamps_are_unchanged() -> None:
     stamp_ns = 1_700_000_000_123_456_789
     transform = conversion.transform_message(stamp_ns, "map", "odom", POSE)
     stamped = conversion.pose_stamped(stamp_ns, "map", POSE)
@@ -160,7 +160,7 @@ def test_a_covariance_keeps_its_order() -> None:
     np.testing.assert_array_equal(message.covariance, np.arange(36.0))
 
 
-def test_calibrations_keep_the_half_pixel() -> None:
+def test_calibrations_keep_the_half_pixel_shift() -> None:
     from sensor_msgs.msg import CameraInfo
 
     camera = Camera("OPENCV", 640, 480, (500.0, 510.0, 320.25, 239.5, 0.1, -0.05, 0.001, 0.002))
@@ -169,7 +169,7 @@ def test_calibrations_keep_the_half_pixel() -> None:
     assert conversion.camera_of(info) == camera
 
 
-def test_a_cloud_holds_every_point_with_its_landmark() -> None:
+def test_a_cloud_has_every_point_with_its_landmark() -> None:
     landmark_map = make_plane_scene().landmark_map
     cloud = conversion.landmark_cloud(0, landmark_map, landmark_map.scene())
     layout = np.dtype({"names": [f.name for f in cloud.fields], "formats": ["<f4"] * 3 + ["<i4"]})

@@ -25,19 +25,19 @@ def message(pose: Pose | None = None, *, frame: str = "map", covariance: Array =
     return pose_with_covariance_stamped(0, frame, pose or Pose.identity(), covariance)
 
 
-def test_it_is_believed_until_an_image_is_localized_or_for_a_while() -> None:
+def test_it_is_the_prior_until_an_image_is_localized_or_it_is_too_old() -> None:
     initial = InitialPose(max_age_s=30.0)
     assert initial.prior(0) is None
-    initial.tell(message(), map_frames=["map"], now_ns=100 * S)
+    initial.set_pose(message(), map_frames=["map"], now_ns=100 * S)
     prior = initial.prior(129 * S)
     assert prior is not None
     assert initial.prior(130 * S) is None
-    initial.localized(None)  # an image that was asked before it came
+    initial.consume(None)  # an image that was localized without it
     assert initial.prior(101 * S) is prior
-    initial.localized(prior)
+    initial.consume(prior)
     assert initial.prior(101 * S) is None
-    initial.tell(message(), map_frames=["map"], now_ns=100 * S)
-    initial.forget()
+    initial.set_pose(message(), map_frames=["map"], now_ns=100 * S)
+    initial.clear()
     assert initial.prior(101 * S) is None
 
 
@@ -50,29 +50,29 @@ def test_it_is_believed_until_an_image_is_localized_or_for_a_while() -> None:
         ({"covariance": -np.eye(6)}, ["map"], "negative"),
     ],
 )
-def test_what_cannot_be_believed_is_refused(changes: dict[str, Any], map_frames: list[str], expected: str) -> None:
+def test_an_invalid_initial_pose_is_refused(changes: dict[str, Any], map_frames: list[str], expected: str) -> None:
     initial = InitialPose(max_age_s=30.0)
     with pytest.raises(InputError, match=expected):
-        initial.tell(message(**changes), map_frames=map_frames, now_ns=0)
+        initial.set_pose(message(**changes), map_frames=map_frames, now_ns=0)
     assert initial.prior(0) is None
 
 
-def test_the_next_image_is_looked_for_there(ros: Ros, wall: Wall) -> None:
+def test_it_is_the_prior_of_the_next_image(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
     robot.activate()
-    asked: list[Query] = []
+    queries: list[Query] = []
     localizer = robot.node._loaded.localizer
     localize = localizer.localize
-    localizer.localize = lambda query: (asked.append(query), localize(query))[1]
+    localizer.localize = lambda query: (queries.append(query), localize(query))[1]
     map_from_base = wall.views[2] @ BASE_FROM_CAMERA.inverse()
-    telling = ros.node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
-    ros.until(lambda: telling.get_subscription_count() > 0)
-    telling.publish(message(map_from_base))
+    publisher = ros.node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
+    ros.until(lambda: publisher.get_subscription_count() > 0)
+    publisher.publish(message(map_from_base))
     ros.until(lambda: robot.node._initial_pose.prior(0) is not None)
     first, second = (robot.status_of(robot.send(index)) for index in (2, 3))
     assert first.status == second.status == LocalizationStatus.OK
-    assert (first.proposal, asked[1].prior) == ("prior", None)
-    prior = asked[0].prior
+    assert (first.candidate, queries[1].prior) == ("prior", None)
+    prior = queries[0].prior
     assert prior is not None
     assert max(prior.map_from_rig.distance_to(wall.views[2])) < 1e-9
     expected = carry_covariance(COVARIANCE, map_from_base, BASE_FROM_CAMERA)

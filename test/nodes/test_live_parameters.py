@@ -1,4 +1,4 @@
-"""Parameters that change while the node runs: all of one request or none, from the next image on."""
+"""Changes of parameters while the node runs: all of one request or none, from the next image on."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def test_one_bad_value_keeps_a_whole_request_from_being_taken(robot: Robot) -> N
     assert robot.status_of(robot.send(0)).status == LocalizationStatus.OK
 
 
-def test_what_would_leave_nothing_to_search_is_refused(robot: Robot) -> None:
-    nothing = [Parameter("proposals.whole_map_max_points", value=0), Parameter("proposals.places", value="none")]
-    answer = robot.node.set_parameters_atomically(nothing)
-    assert not answer.successful
-    assert "nothing would be searched" in answer.reason
+def test_parameters_that_disable_every_candidate_are_refused(robot: Robot) -> None:
+    nothing = [Parameter("candidates.whole_map_max_points", value=0), Parameter("candidates.retrieval", value="none")]
+    response = robot.node.set_parameters_atomically(nothing)
+    assert not response.successful
+    assert "nothing would be searched" in response.reason
     assert robot.status_of(robot.send(0)).status == LocalizationStatus.OK
 
 
 @pytest.mark.parametrize("name", ["map", "map_cache"])
 def test_where_files_are_read_and_written_is_fixed_from_the_start(ros: Ros, wall: Wall, name: str) -> None:
     robot = Robot(ros, wall)
-    (answer,) = robot.node.set_parameters([Parameter(name, value="/somewhere/else")])
-    assert not answer.successful
-    assert answer.reason.startswith(f"{name} is fixed when the node starts")
+    (response,) = robot.node.set_parameters([Parameter(name, value="/another/folder")])
+    assert not response.successful
+    assert response.reason.startswith(f"{name} is fixed when the node starts")
 
 
 def test_what_is_read_when_the_node_is_configured_cannot_be_changed_later(robot: Robot) -> None:
-    (answer,) = robot.node.set_parameters([Parameter("base_frame", value="other")])
-    assert not answer.successful
-    assert answer.reason.startswith("base_frame is read when the node is configured")
+    (response,) = robot.node.set_parameters([Parameter("base_frame", value="other")])
+    assert not response.successful
+    assert response.reason.startswith("base_frame is read when the node is configured")
     assert robot.node.set_parameters([Parameter("base_frame", value="base_link")])[0].successful
     assert robot.node.set_parameters([Parameter("two_d_mode", value=True)])[0].successful
     assert robot.status_of(robot.send(0)).pose.pose.position.z == 0.0

@@ -26,7 +26,7 @@ from vloc_ros.nodes.localizer import LocalizerNode
 from vloc_ros.storage.maps import map_hash, write_map
 
 
-def test_a_pose_is_the_localizers_own_carried_to_the_base(ros: Ros, wall: Wall) -> None:
+def test_the_pose_is_that_of_the_localizer_transformed_to_the_base(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
     robot.activate()
     stamp_ns = robot.send(2)
@@ -65,7 +65,7 @@ def test_tf_composed_with_odometry_is_the_published_pose(ros: Ros, wall: Wall) -
     assert repeated.transform == first.transform
 
 
-def test_without_odometry_the_base_is_placed_in_the_map(ros: Ros, wall: Wall) -> None:
+def test_without_odometry_tf_has_the_base_in_the_map(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall, publish_tf="map_base")
     robot.activate()
     stamp_ns = robot.send(1, odometry=False)
@@ -121,13 +121,13 @@ def test_an_image_without_a_stamp_is_refused(ros: Ros, wall: Wall) -> None:
     assert "no time stamp" in status.reason
 
 
-def test_without_a_map_every_image_says_so(ros: Ros, wall: Wall) -> None:
-    robot = Robot(ros, wall, map="", map_server="nobody")
+def test_without_a_map_every_image_has_the_status_no_map(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall, map="", map_server="missing")
     robot.activate()
     assert robot.status_of(robot.send(0)).status == LocalizationStatus.NO_MAP
 
 
-def test_every_image_of_a_burst_is_answered_or_named_as_dropped(ros: Ros, wall: Wall) -> None:
+def test_every_image_of_a_burst_has_a_status(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall, image_depth=10)
     robot.activate()
     stamps = [robot.send(index) for index in range(len(wall.views))]
@@ -139,7 +139,7 @@ def test_every_image_of_a_burst_is_answered_or_named_as_dropped(ros: Ros, wall: 
     assert last.images_dropped == names.count("DROPPED")
 
 
-def test_the_way_through_the_states(ros: Ros, wall: Wall) -> None:
+def test_all_states_of_the_lifecycle(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
     robot.activate()
     assert robot.state() == State.PRIMARY_STATE_ACTIVE
@@ -176,18 +176,18 @@ def test_autostart_needs_no_manager(ros: Ros, wall: Wall) -> None:
 
 
 @pytest.mark.parametrize("timeout_s", [20.0, 1e10, float("inf")])
-def test_relocalize_answers_with_the_next_image(ros: Ros, wall: Wall, timeout_s: float) -> None:
+def test_relocalize_returns_the_result_of_the_next_image(ros: Ros, wall: Wall, timeout_s: float) -> None:
     robot = Robot(ros, wall)
     robot.activate()
     robot.status_of(robot.send(0))
     request = Relocalize.Request(timeout_s=timeout_s)
-    answer = ros.call_while(Relocalize, "localizer/relocalize", request, lambda: robot.send(4))
-    assert answer.result.status == LocalizationStatus.OK
-    assert stamp_ns_of(answer.result) == robot.stamp_ns(4)
-    assert answer.result.inliers > 0
+    response = ros.call_while(Relocalize, "localizer/relocalize", request, lambda: robot.send(4))
+    assert response.result.status == LocalizationStatus.OK
+    assert stamp_ns_of(response.result) == robot.stamp_ns(4)
+    assert response.result.inliers > 0
 
 
-def test_relocalize_without_an_image_says_so(ros: Ros, wall: Wall) -> None:
+def test_relocalize_without_an_image_is_no_image(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
     inactive = ros.call(Relocalize, "localizer/relocalize", Relocalize.Request()).result
     assert "unconfigured" in inactive.reason
@@ -206,8 +206,8 @@ def test_the_debug_image_is_drawn_for_a_listener(ros: Ros, wall: Wall) -> None:
     assert (picture.width, picture.height, picture.encoding) == (CAMERA.width, CAMERA.height, "bgr8")
 
 
-def test_rectified_images_go_with_p(ros: Ros, wall: Wall) -> None:
-    """K is that of another, distorted camera; without the parameter it is what the images are taken for."""
+def test_rectified_images_use_p(ros: Ros, wall: Wall) -> None:
+    """K is that of another, distorted camera; it would be used without the parameter."""
     model, k, _ = CAMERA.to_ros()
     p = np.column_stack([np.array(k).reshape(3, 3), np.zeros(3)]).reshape(-1)
     raw = {"k": (np.array(k) * [2, 1, 1, 1, 2, 1, 1, 1, 1]).tolist(), "d": [0.3, -0.2, 0.0, 0.0, 0.0], "p": p.tolist()}

@@ -23,7 +23,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CHUNK, LANDMARKS, LOAD = "map_server/get_map_chunk", "map_server/get_landmarks", "map_server/load_map"
 
 
-def test_the_map_is_announced_to_those_who_come_late(ros: Ros, wall: Wall) -> None:
+def test_the_map_is_announced_to_late_subscribers(ros: Ros, wall: Wall) -> None:
     ros.add(MapServerNode, autostart=True, map=str(wall.map))
     kinds = {"map_info": MapInfo, "landmarks": PointCloud2, "keyframes": PoseArray}
     boxes = {name: ros.collect(kind, f"map_server/{name}", LATCHED) for name, kind in kinds.items()}
@@ -41,10 +41,10 @@ def test_chunks_make_up_the_files(ros: Ros, wall: Wall) -> None:
         data = b""
         while len(data) < size:
             request = GetMapChunk.Request(map_hash=map_hash(wall.map), file=file, offset=len(data), length=100_000)
-            answer = ros.call(GetMapChunk, CHUNK, request)
-            assert answer.result == GetMapChunk.Response.SUCCESS
-            assert 0 < len(answer.data) <= 100_000
-            data += bytes(answer.data)
+            response = ros.call(GetMapChunk, CHUNK, request)
+            assert response.result == GetMapChunk.Response.SUCCESS
+            assert 0 < len(response.data) <= 100_000
+            data += bytes(response.data)
         assert data == (wall.map / file).read_bytes()
 
 
@@ -61,18 +61,18 @@ def test_chunks_make_up_the_files(ros: Ros, wall: Wall) -> None:
 def test_a_wrong_chunk_is_refused(ros: Ros, wall: Wall, changes: dict[str, Any], expected: int) -> None:
     ros.add(MapServerNode, autostart=True, map=str(wall.map))
     values = {"map_hash": map_hash(wall.map), "file": "manifest.json"} | changes
-    answer = ros.call(GetMapChunk, CHUNK, GetMapChunk.Request(**values))
-    assert answer.result == expected
-    assert answer.message
-    assert not answer.data
+    response = ros.call(GetMapChunk, CHUNK, GetMapChunk.Request(**values))
+    assert response.result == expected
+    assert response.message
+    assert not response.data
 
 
 def test_another_map_is_loaded_by_its_name(ros: Ros, wall: Wall) -> None:
     ros.add(MapServerNode, autostart=True, map=str(wall.map), maps_folder=str(wall.map.parent))
     announced = ros.collect(MapInfo, "map_server/map_info", LATCHED)
-    answer = ros.call(LoadMap, LOAD, LoadMap.Request(name="other"))
-    assert answer.result == LoadMap.Response.SUCCESS
-    assert answer.map_info.hash == map_hash(wall.other_map)
+    response = ros.call(LoadMap, LOAD, LoadMap.Request(name="other"))
+    assert response.result == LoadMap.Response.SUCCESS
+    assert response.map_info.hash == map_hash(wall.other_map)
     announced.wait(lambda all_: all_[-1:] and all_[-1].hash == map_hash(wall.other_map), "the other map")
 
 
@@ -100,9 +100,9 @@ def test_a_wrong_name_loads_nothing(ros: Ros, wall: Wall, tmp_path: Path, name: 
     (maps / "no_text").mkdir()
     (maps / "no_text" / "manifest.json").write_bytes(b"\xff\xfe\x00")
     node = ros.add(MapServerNode, autostart=True, map=str(wall.map), maps_folder=str(maps))
-    answer = ros.call(LoadMap, LOAD, LoadMap.Request(name=name))
-    assert answer.result == expected
-    assert answer.message
+    response = ros.call(LoadMap, LOAD, LoadMap.Request(name=name))
+    assert response.result == expected
+    assert response.message
     chunk = GetMapChunk.Request(map_hash=map_hash(wall.map), file="manifest.json")
     assert ros.call(GetMapChunk, CHUNK, chunk).result == GetMapChunk.Response.SUCCESS
     assert node.state == "active"
@@ -115,34 +115,34 @@ def test_a_folder_that_cannot_be_read_loads_nothing(ros: Ros, wall: Wall, monkey
         raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr(ServedMap, "read", forbidden)
-    answer = ros.call(LoadMap, LOAD, LoadMap.Request(name="other"))
-    assert answer.result == LoadMap.Response.INVALID_MAP
-    assert "Permission denied" in answer.message
+    response = ros.call(LoadMap, LOAD, LoadMap.Request(name="other"))
+    assert response.result == LoadMap.Response.INVALID_MAP
+    assert "Permission denied" in response.message
 
 
 def test_landmarks_by_id_and_in_a_sphere(ros: Ros, wall: Wall) -> None:
     ros.add(MapServerNode, autostart=True, map=str(wall.map))
     landmark_map = wall.scene.landmark_map
-    answer = ros.call(GetLandmarks, LANDMARKS, GetLandmarks.Request(ids=[1, 3]))
-    assert len(answer.points) == np.isin(landmark_map.landmark_ids, [1, 3]).sum()
-    assert set(answer.landmark_ids) == {1, 3}
+    response = ros.call(GetLandmarks, LANDMARKS, GetLandmarks.Request(ids=[1, 3]))
+    assert len(response.points) == np.isin(landmark_map.landmark_ids, [1, 3]).sum()
+    assert set(response.landmark_ids) == {1, 3}
     centre = Point(x=2.0, y=1.5, z=0.0)
     sphere = {"selection": GetLandmarks.Request.IN_SPHERE, "centre": centre, "radius_m": 0.5}
-    answer = ros.call(GetLandmarks, LANDMARKS, GetLandmarks.Request(**sphere, max_points=10))
-    distances = [np.hypot(p.x - 2.0, p.y - 1.5) for p in answer.points]
+    response = ros.call(GetLandmarks, LANDMARKS, GetLandmarks.Request(**sphere, max_points=10))
+    distances = [np.hypot(p.x - 2.0, p.y - 1.5) for p in response.points]
     nearest = np.sort(np.linalg.norm(landmark_map.points - [2.0, 1.5, 0.0], axis=1))[:10]
     np.testing.assert_allclose(distances, nearest, atol=1e-5)
-    assert answer.truncated
+    assert response.truncated
     bad = ros.call(GetLandmarks, LANDMARKS, GetLandmarks.Request(selection=7))
     assert bad.result == GetLandmarks.Response.BAD_REQUEST
 
 
 @pytest.mark.parametrize("name", ["map", "maps_folder"])
-def test_nobody_who_reaches_the_services_chooses_a_folder(ros: Ros, wall: Wall, name: str) -> None:
+def test_no_service_changes_the_folders(ros: Ros, wall: Wall, name: str) -> None:
     node = ros.add(MapServerNode, autostart=True, map=str(wall.map))
     change = Parameter(name, value=str(wall.map.parent)).to_parameter_msg()
-    answer = ros.call(SetParameters, "map_server/set_parameters", SetParameters.Request(parameters=[change]))
-    assert not answer.results[0].successful
-    assert answer.results[0].reason.startswith(f"{name} is read when the node starts")
+    response = ros.call(SetParameters, "map_server/set_parameters", SetParameters.Request(parameters=[change]))
+    assert not response.results[0].successful
+    assert response.results[0].reason.startswith(f"{name} is read when the node starts")
     assert ros.call(LoadMap, LOAD, LoadMap.Request(name="other")).result == LoadMap.Response.INVALID_NAME
     assert node.state == "active"

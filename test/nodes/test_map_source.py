@@ -47,13 +47,13 @@ def test_a_damaged_cache_entry_is_fetched_again(ros: Ros, wall: Wall, tmp_path: 
 def test_a_fetch_that_failed_is_tried_again(
     ros: Ros, wall: Wall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer, refused = MapServerNode._chunk, []
+    read_chunk, refused = MapServerNode._chunk, []
 
     def failing_once(self: MapServerNode, request: GetMapChunk.Request) -> Any:
         if not refused:
             refused.append(request.file)
-            return GetMapChunk.Response.READ_FAILED, "the disk is asleep", b""
-        return answer(self, request)
+            return GetMapChunk.Response.READ_FAILED, "read error", b""
+        return read_chunk(self, request)
 
     monkeypatch.setattr(MapServerNode, "_chunk", failing_once)
     ros.add(MapServerNode, autostart=True, map=str(wall.map))
@@ -62,14 +62,14 @@ def test_a_fetch_that_failed_is_tried_again(
     assert refused
 
 
-@pytest.mark.parametrize("served", [False, True], ids=["nobody to ask", "no answer"])
-def test_closing_waits_for_no_answer(ros: Ros, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: bool) -> None:
-    monkeypatch.setattr(map_source, "_ANSWER_TIMEOUT_S", 1e6)
-    asked, answer_now = threading.Event(), threading.Event()
+@pytest.mark.parametrize("served", [False, True], ids=["no server", "no response"])
+def test_closing_waits_for_no_response(ros: Ros, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, served: bool) -> None:
+    monkeypatch.setattr(map_source, "_RESPONSE_TIMEOUT_S", 1e6)
+    requested, respond_now = threading.Event(), threading.Event()
 
     def silent(_: GetMapChunk.Request, response: GetMapChunk.Response) -> GetMapChunk.Response:
-        asked.set()
-        answer_now.wait(2 * WAIT_S)
+        requested.set()
+        respond_now.wait(2 * WAIT_S)
         return response
 
     if served:
@@ -78,10 +78,10 @@ def test_closing_waits_for_no_answer(ros: Ros, tmp_path: Path, monkeypatch: pyte
     config = LocalizerNodeConfig(map_server="server", map_cache=str(tmp_path))
     source = map_source.MapServerSource(ros.node, config, on_map=print, on_fault=print)
     announcing.publish(MapInfo(hash="0" * 64, files=["points"], file_sizes=[10]))
-    ros.until(lambda: asked.is_set() if served else any(tmp_path.iterdir()))
+    ros.until(lambda: requested.is_set() if served else any(tmp_path.iterdir()))
     closing = threading.Thread(target=source.close, daemon=True)
     closing.start()
     closing.join(WAIT_S)
-    answer_now.set()
+    respond_now.set()
     assert not closing.is_alive()
     assert not any(tmp_path.iterdir())

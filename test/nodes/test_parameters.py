@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def test_every_parameter_of_the_configuration_is_declared(ros: Ros) -> None:
     assert (bounds.from_value, bounds.to_value) == (0.1, 1.0)
 
 
-def test_given_values_reach_the_configuration(ros: Ros) -> None:
+def test_overrides_reach_the_configuration(ros: Ros) -> None:
     node = ros.add(LocalizerNode, autostart=False, base_frame="robot", **{"pose.max_error_px": 6})
     assert config_of(node, LocalizerConfig).pose.max_error_px == 6.0
     assert config_of(node, LocalizerNodeConfig).base_frame == "robot"
@@ -38,6 +39,8 @@ def test_given_values_reach_the_configuration(ros: Ros) -> None:
     ("name", "value", "message"),
     [
         ("matcher.ration", 0.8, "unknown parameter matcher.ration"),
+        ("proposals.places", "vlad", "parameter proposals.places is now candidates.retrieval"),
+        ("verification.min_lead", 0.1, "parameter verification.min_lead is now verification.min_score_margin"),
         ("matcher.ratio", 1.5, "expected 0.1 to 1.0"),
         ("matcher.ratio", "much", "expected a float"),
         ("publish_tf", "odom_map", "expected one of map_odom, map_base, none"),
@@ -46,6 +49,21 @@ def test_given_values_reach_the_configuration(ros: Ros) -> None:
 def test_a_wrong_parameter_stops_the_start(ros: Ros, name: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ros.add(LocalizerNode, autostart=False, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "starts"), [("candidates", "retrieval", True), ("proposals", "places", False)]
+)
+def test_a_parameter_file_needs_present_names(ros: Ros, tmp_path: Path, group: str, name: str, starts: bool) -> None:
+    file = tmp_path / "parameters.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {group: {name: "vlad"}}}}))
+    make = partial(LocalizerNode, cli_args=["--ros-args", "--params-file", str(file)])
+    if starts:
+        node = ros.add(make, autostart=False)
+        assert config_of(node, LocalizerConfig).candidates.retrieval == "vlad"
+        return
+    with pytest.raises(ConfigError, match=r"parameter proposals\.places is now candidates\.retrieval"):
+        ros.add(make, autostart=False)
 
 
 def test_a_change_is_validated(ros: Ros) -> None:

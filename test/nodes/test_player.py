@@ -36,7 +36,7 @@ def test_a_failure_ends_it_with_one_line(
     assert "Traceback" not in done.stderr
 
 
-def test_a_bug_is_not_swallowed(ros_context: None, wall_bag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_raised(ros_context: None, wall_bag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 

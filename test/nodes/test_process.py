@@ -1,4 +1,4 @@
-"""The process of a node: what it takes of the machine, and on which thread a callback runs."""
+"""The process of a node: its memory and threads, and the thread of each callback."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vloc_ros.nodes.process import run_node
 def make():
     blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     print(json.dumps([blas, {name: os.environ.get(name) for name in ONE_HEAP}, gc.get_freeze_count()]))
-    raise VlocError("that was all")
+    raise VlocError("expected error")
 run_node(make)
 """
 
@@ -40,26 +40,26 @@ def test_a_node_runs_on_one_heap_with_one_thread_for_algebra(monkeypatch: pytest
     command = [sys.executable, "-c", NODE]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=2 * WAIT_S, check=False)
     assert ended.returncode == 1, ended.stderr
-    assert ended.stderr.strip() == "vloc: that was all"
+    assert ended.stderr.strip() == "vloc: expected error"
     blas, heap, frozen = json.loads(ended.stdout)
     assert blas
     assert set(blas) == {1}
     assert heap == ONE_HEAP
-    assert frozen > 10_000, "each full collection looks through all that was imported"
+    assert frozen > 10_000, "each full collection would scan all that was imported"
 
 
 def test_a_callback_may_wait_for_another_one(ros: Ros) -> None:
     threads: list[int] = []
-    came = threading.Event()
+    received = threading.Event()
 
     def wait(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         threads.append(threading.get_ident())
-        response.success = came.wait(WAIT_S)
+        response.success = received.wait(WAIT_S)
         return response
 
     def bring(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         threads.append(threading.get_ident())
-        came.set()
+        received.set()
         return response
 
     ros.node.create_service(Trigger, "wait", wait, callback_group=WaitingGroup())

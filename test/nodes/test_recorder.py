@@ -15,7 +15,7 @@ from vloc_ros.nodes.recorder import PartFile, RecorderNode
 from vloc_ros.storage.atomic import StorageError
 
 
-def test_a_transform_that_is_none_is_left_out(ros_context: None, tmp_path: Path) -> None:
+def test_an_invalid_transform_is_left_out(ros_context: None, tmp_path: Path) -> None:
     ros = Ros()
     out = tmp_path / "record.jsonl"
     node = ros.add(RecorderNode, out=str(out), expected=1)
@@ -33,7 +33,7 @@ def test_a_transform_that_is_none_is_left_out(ros_context: None, tmp_path: Path)
     assert {(row["kind"], row["stamp_ns"]) for row in rows} == {("tf", 2), ("status", 3)}
 
 
-def test_rows_go_to_disk_as_they_come_and_the_file_has_its_name_at_the_end(tmp_path: Path) -> None:
+def test_rows_are_written_at_once_and_the_file_gets_its_name_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "record.jsonl"
     file = PartFile(path)
     file.write("x" * 100_000)

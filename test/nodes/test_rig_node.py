@@ -1,4 +1,4 @@
-"""A rig on real DDS: its cameras are solved together, and any of them may be missing or of no use."""
+"""A rig over DDS: its cameras are localized together, and any of them may be missing or unusable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from nodes_world import Wall
 from plane_scene import CAMERA
-from rig_robot import MOUNTS, RigRobot, Sent
+from rig_robot import EXTRINSICS, RigRobot, Sent
 from ros_session import Ros
 from sensor_msgs.msg import Image
 
@@ -19,74 +19,74 @@ from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import bgr_message, header, pose_of, status_name
 
-MOUNT_TEXT = "; ".join(" ".join(str(v) for v in (*m.translation, *m.quaternion)) for m in MOUNTS.values())
+EXTRINSICS_TEXT = "; ".join(" ".join(str(v) for v in (*m.translation, *m.quaternion)) for m in EXTRINSICS.values())
 NEAR_M = 0.02
 
 
 @pytest.fixture
 def rig(ros: Ros, wall: Wall) -> Callable[..., RigRobot]:
-    """Make a robot whose cameras are placed and calibrated."""
+    """Make a robot whose cameras have extrinsics and calibrations."""
 
     def make(**parameters: Any) -> RigRobot:
         robot = RigRobot(ros, wall, **parameters)
         robot.activate()
-        robot.place()
+        robot.publish_extrinsics()
         robot.calibrate(robot.cameras)
         return robot
 
     return make
 
 
-def _localized(robot: RigRobot, sent: Sent) -> LocalizationStatus:
+def _wait_until_localized(robot: RigRobot, sent: Sent) -> LocalizationStatus:
     status = robot.status_of(sent.stamp_ns)
     assert status_name(status.status) == "OK", status.reason
     assert pose_of(status.pose.pose).distance_to(sent.map_from_base)[0] < NEAR_M
     return status
 
 
-def test_all_cameras_are_solved_together(rig: Callable[..., RigRobot], wall: Wall) -> None:
+def test_all_cameras_are_localized_together(rig: Callable[..., RigRobot], wall: Wall) -> None:
     robot = rig()
-    by_all = _localized(robot, robot.send_all(2))
-    assert by_all.cameras == ["front", "rear", "left"]
-    assert not by_all.reason
-    assert (by_all.body_frame, by_all.images_received, by_all.images_dropped) == ("base_link", 3, 0)
-    by_one = _localized(robot, robot.send_all(3, ["front"]))
+    by_three = _wait_until_localized(robot, robot.send_all(2))
+    assert by_three.cameras == ["front", "rear", "left"]
+    assert not by_three.reason
+    assert (by_three.body_frame, by_three.images_received, by_three.images_dropped) == ("base_link", 3, 0)
+    by_one = _wait_until_localized(robot, robot.send_all(3, ["front"]))
     assert by_one.cameras == ["front"]
-    assert by_one.inliers < by_all.inliers
-    stds = [np.sqrt(np.diag(np.reshape(s.pose.covariance, (6, 6)))).max() for s in (by_all, by_one)]
+    assert by_one.inliers < by_three.inliers
+    stds = [np.sqrt(np.diag(np.reshape(s.pose.covariance, (6, 6)))).max() for s in (by_three, by_one)]
     assert stds[0] <= stds[1]
 
 
 @pytest.mark.parametrize("names", [["front"], ["rear"], ["left"], ["front", "left"], ["left", "rear"]])
 def test_any_of_them_may_be_missing(rig: Callable[..., RigRobot], names: list[str]) -> None:
     robot = rig()
-    assert set(_localized(robot, robot.send_all(2, names)).cameras) == set(names)
+    assert set(_wait_until_localized(robot, robot.send_all(2, names)).cameras) == set(names)
 
 
 def test_a_rig_of_one_camera(rig: Callable[..., RigRobot]) -> None:
     robot = rig(cameras=["left"])
-    assert _localized(robot, robot.send_all(1)).cameras == ["left"]
+    assert _wait_until_localized(robot, robot.send_all(1)).cameras == ["left"]
 
 
-def test_cameras_placed_by_a_parameter_need_no_tf(ros: Ros, wall: Wall) -> None:
-    robot = RigRobot(ros, wall, base_from_camera=MOUNT_TEXT, publish_tf="none")
+def test_extrinsics_from_a_parameter_need_no_tf(ros: Ros, wall: Wall) -> None:
+    robot = RigRobot(ros, wall, base_from_camera=EXTRINSICS_TEXT, publish_tf="none")
     robot.activate()
     robot.calibrate(robot.cameras)
-    assert len(_localized(robot, robot.send_all(4)).cameras) == 3
+    assert len(_wait_until_localized(robot, robot.send_all(4)).cameras) == 3
 
 
-def test_images_of_no_use_are_left_out_and_named(rig: Callable[..., RigRobot]) -> None:
+def test_unusable_images_are_left_out_and_named(rig: Callable[..., RigRobot]) -> None:
     robot = rig()
     stamp_ns = robot.stamp_ns(2)
     unknown = Image(header=header(stamp_ns, "rear"), encoding="no_such_encoding")
     small = bgr_message(stamp_ns, "left", np.zeros((8, 8, 3), np.uint8))
-    status = _localized(robot, robot.send_all(2, images={"rear": unknown, "left": small}))
+    status = _wait_until_localized(robot, robot.send_all(2, images={"rear": unknown, "left": small}))
     assert status.cameras == ["front"]
     assert status.reason.startswith("left out rear: an image has encoding")
     assert "left: an image is 8x8" in status.reason
 
 
-def test_when_none_is_of_use_the_first_says_why(rig: Callable[..., RigRobot]) -> None:
+def test_without_a_usable_image_the_status_is_that_of_the_first(rig: Callable[..., RigRobot]) -> None:
     robot = rig(cameras=["front", "rear"])
     stamp_ns = robot.stamp_ns(2)
     images = {name: Image(header=header(stamp_ns, name), encoding="no_such_encoding") for name in robot.cameras}
@@ -98,13 +98,13 @@ def test_when_none_is_of_use_the_first_says_why(rig: Callable[..., RigRobot]) ->
 def test_a_calibration_that_comes_later_is_used_from_then_on(ros: Ros, wall: Wall) -> None:
     robot = RigRobot(ros, wall, cameras=["front", "rear"])
     robot.activate()
-    robot.place()
+    robot.publish_extrinsics()
     robot.calibrate(["rear"])
-    status = _localized(robot, robot.send_all(1))
+    status = _wait_until_localized(robot, robot.send_all(1))
     assert status.cameras == ["rear"]
-    assert status.reason.startswith("left out front: no camera_info came on /front/camera_info")
+    assert status.reason.startswith("left out front: no camera_info received on /front/camera_info")
     robot.calibrate(["front"])
-    assert _localized(robot, robot.send_all(2)).cameras == ["front", "rear"]
+    assert _wait_until_localized(robot, robot.send_all(2)).cameras == ["front", "rear"]
 
 
 def test_a_camera_that_tf_does_not_know_is_left_out(ros: Ros, wall: Wall) -> None:
@@ -113,18 +113,20 @@ def test_a_camera_that_tf_does_not_know_is_left_out(ros: Ros, wall: Wall) -> Non
     robot.calibrate(robot.cameras)
     status = robot.status_of(robot.send_all(1).stamp_ns)
     assert status_name(status.status) == "NO_ODOMETRY"
-    robot.place({"rear": MOUNTS["rear"]})
-    status = _localized(robot, robot.send_all(2))
+    robot.publish_extrinsics({"rear": EXTRINSICS["rear"]})
+    status = _wait_until_localized(robot, robot.send_all(2))
     assert status.cameras == ["rear"]
     assert "left out front: TF has no base_link -> front" in status.reason
 
 
 @pytest.mark.parametrize("misplaced", ["front", "rear"])
-def test_cameras_that_are_not_where_tf_says_give_no_wrong_pose(ros: Ros, wall: Wall, misplaced: str) -> None:
+def test_wrong_extrinsics_in_tf_give_no_wrong_pose(ros: Ros, wall: Wall, misplaced: str) -> None:
     robot = RigRobot(ros, wall, cameras=["front", "rear"])
     robot.activate()
     off = Pose.from_rotation_vector([0.0, 0.1, 0.0], [0.1, 0.0, 0.0])
-    robot.place({name: MOUNTS[name] @ off if name == misplaced else MOUNTS[name] for name in robot.cameras})
+    robot.publish_extrinsics(
+        {name: EXTRINSICS[name] @ off if name == misplaced else EXTRINSICS[name] for name in robot.cameras}
+    )
     robot.calibrate(robot.cameras)
     for index in range(4):
         status = robot.status_of(robot.send_all(index).stamp_ns)
@@ -132,29 +134,29 @@ def test_cameras_that_are_not_where_tf_says_give_no_wrong_pose(ros: Ros, wall: W
         assert "cameras of the rig disagree" in status.reason
 
 
-def test_an_image_of_another_time_is_carried_by_odometry(rig: Callable[..., RigRobot]) -> None:
+def test_odometry_compensates_the_motion_to_the_time_of_an_image(rig: Callable[..., RigRobot]) -> None:
     robot = rig(cameras=["front", "rear"])
-    _localized(robot, robot.send_all(1))  # odometry that has come once is waited for
+    _wait_until_localized(robot, robot.send_all(1))  # odometry is waited for after it was available once
     newest_ns, now = robot.stamp_ns(2), robot.map_from_base(2)
-    # 15 ms before, the robot was 6 cm back and turned by three degrees: fast, to be seen
+    # 15 ms before, the robot was 6 cm back and turned by three degrees: fast, so that it matters
     before_ns, before = newest_ns - 15_000_000, now @ Pose.from_rotation_vector([0.0, 0.0, 0.05], [-0.06, 0.0, 0.0])
-    robot.odometry(before_ns, before)
-    robot.odometry(newest_ns, now)
-    robot.shoot("rear", before_ns, before)
-    robot.shoot("front", newest_ns, now)
-    assert _localized(robot, Sent(newest_ns, now)).cameras == ["front", "rear"]
+    robot.publish_odometry(before_ns, before)
+    robot.publish_odometry(newest_ns, now)
+    robot.publish_image("rear", before_ns, before)
+    robot.publish_image("front", newest_ns, now)
+    assert _wait_until_localized(robot, Sent(newest_ns, now)).cameras == ["front", "rear"]
 
 
-def test_the_last_fix_says_where_all_of_them_look(rig: Callable[..., RigRobot]) -> None:
+def test_the_last_fix_is_the_prior_of_all_cameras(rig: Callable[..., RigRobot]) -> None:
     robot = rig(carry_last_fix=True)
-    assert _localized(robot, robot.send_all(2)).proposal == "whole_map"
-    tracked = _localized(robot, robot.send_all(3))
-    assert (tracked.proposal, len(tracked.cameras)) == ("prior", 3)
+    assert _wait_until_localized(robot, robot.send_all(2)).candidate == "whole_map"
+    tracked = _wait_until_localized(robot, robot.send_all(3))
+    assert (tracked.candidate, len(tracked.cameras)) == ("prior", 3)
 
 
-def test_every_image_of_a_burst_is_accounted_for(rig: Callable[..., RigRobot]) -> None:
+def test_every_image_of_a_burst_has_a_status(rig: Callable[..., RigRobot]) -> None:
     robot = rig(image_depth=10)
-    sent = [robot.send_all(index, list(MOUNTS)[: 1 + index % 3]) for index in range(6)]
+    sent = [robot.send_all(index, list(EXTRINSICS)[: 1 + index % 3]) for index in range(6)]
     images = sum(1 + index % 3 for index in range(6))
     statuses = robot.statuses.wait(lambda all_: sum(len(s.cameras) for s in all_) >= images, "all images")
     assert {status_name(s.status) for s in statuses} <= {"OK", "DROPPED"}
@@ -171,7 +173,7 @@ def test_cameras_that_run_freely_are_a_warning(rig: Callable[..., RigRobot], ros
     robot = rig(cameras=["front", "rear"], publish_tf="none", image_depth=20, **{"diagnostics.period_s": 0.05})
     for index in range(6):
         for name, apart_ns in (("front", 0), ("rear", 50_000_000)):
-            robot.shoot(name, robot.stamp_ns(index) + apart_ns, robot.map_from_base(index))
+            robot.publish_image(name, robot.stamp_ns(index) + apart_ns, robot.map_from_base(index))
     inbox.wait(lambda all_: any("rig_window_s" in s.message for m in all_ for s in m.status), "a warning")
 
 
@@ -183,7 +185,7 @@ def test_the_debug_image_shows_all_views(rig: Callable[..., RigRobot], ros: Ros)
     picture = pictures.wait(lambda all_: len(all_) > 0, "a debug image")[0]
     assert (picture.width, picture.height) == (2 * CAMERA.width, CAMERA.height)
     green = np.reshape(picture.data, (CAMERA.height, 2, CAMERA.width, 3))
-    coloured = np.ptp(green[40:].astype(int), axis=3) > 60  # below the line of text the pictures are grey
+    coloured = np.ptp(green[40:].astype(int), axis=3) > 60  # below the line of text the images are grey
     assert all(coloured[:, view].sum() > 100 for view in range(2))
 
 
@@ -193,9 +195,9 @@ def test_the_debug_image_shows_all_views(rig: Callable[..., RigRobot], ros: Ros)
         {"base_frame": ""},
         {"cameras": ["front", "front"]},
         {"cameras": ["front", "/front"]},
-        {"base_from_camera": MOUNT_TEXT.partition(";")[0]},
+        {"base_from_camera": EXTRINSICS_TEXT.partition(";")[0]},
     ],
 )
-def test_a_rig_that_makes_no_sense_is_not_configured(ros: Ros, wall: Wall, parameters: dict[str, Any]) -> None:
+def test_a_rig_with_inconsistent_parameters_is_not_configured(ros: Ros, wall: Wall, parameters: dict[str, Any]) -> None:
     robot = RigRobot(ros, wall, **parameters)
     assert not robot.change(Transition.TRANSITION_CONFIGURE)

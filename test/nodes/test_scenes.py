@@ -50,7 +50,7 @@ def _robot(ros: Ros, wall: Wall, house: Path, **parameters: Any) -> Robot:
     return robot
 
 
-def test_a_robot_that_is_carried_into_another_scene(ros: Ros, wall: Wall, kitchen: PlaneScene, house: Path) -> None:
+def test_a_robot_that_is_kidnapped_into_another_scene(ros: Ros, wall: Wall, kitchen: PlaneScene, house: Path) -> None:
     robot = _robot(ros, wall, house, carry_last_fix=True, **{"fix_filter.enabled": True})
     before = [robot.status_of(robot.send(index)) for index in range(2)]
     robot.wall = replace(wall, scene=kitchen)
@@ -59,7 +59,7 @@ def test_a_robot_that_is_carried_into_another_scene(ros: Ros, wall: Wall, kitche
     assert [status.map_frame for status in before + after] == ["", "hall", "", "", "kitchen", "kitchen"]
     assert "in kitchen, while the last fix was in hall" in after[0].reason
     assert "3 fixes in a row agree" in after[2].reason
-    assert after[3].proposal == "prior"
+    assert after[3].candidate == "prior"
     for status in (before[1], after[2], after[3]):
         map_from_base = wall.views[(stamp_ns_of(status) - START_NS) // 200_000_000] @ BASE_FROM_CAMERA.inverse()
         assert map_from_base.distance_to(pose_of(status.pose.pose))[0] < 0.05
@@ -81,18 +81,18 @@ def _parents_of_odom(messages: list[Any]) -> dict[int, str]:
 
 def test_initialpose_in_any_scene(ros: Ros, wall: Wall, kitchen: PlaneScene, house: Path) -> None:
     robot = _robot(ros, replace(wall, scene=kitchen), house)
-    said = ros.node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
-    ros.until(lambda: said.get_subscription_count() > 0)
+    publisher = ros.node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
+    ros.until(lambda: publisher.get_subscription_count() > 0)
     robot.status_of(robot.send(0))
-    believed = wall.views[1] @ BASE_FROM_CAMERA.inverse()
+    map_from_base = wall.views[1] @ BASE_FROM_CAMERA.inverse()
     covariance = np.diag([0.01] * 3 + [0.001] * 3)
-    said.publish(pose_with_covariance_stamped(robot.stamp_ns(1), "kitchen", believed, covariance))
+    publisher.publish(pose_with_covariance_stamped(robot.stamp_ns(1), "kitchen", map_from_base, covariance))
     ros.until(lambda: robot.node._initial_pose.prior(robot.node.get_clock().now().nanoseconds) is not None)
     status = robot.status_of(robot.send(1))
-    assert (status.status, status.map_frame, status.proposal) == (OK, "kitchen", "prior")
+    assert (status.status, status.map_frame, status.candidate) == (OK, "kitchen", "prior")
 
 
-def test_the_map_server_shows_every_scene_in_its_frame(ros: Ros, house: Path, wall: Wall) -> None:
+def test_the_map_server_publishes_every_scene_in_its_frame(ros: Ros, house: Path, wall: Wall) -> None:
     ros.add(MapServerNode, autostart=True, map=str(house), maps_folder=str(wall.map.parent))
     info = ros.collect(MapInfo, "map_server/map_info", LATCHED).wait(lambda all_: len(all_) > 0, "map_info")[0]
     assert list(info.frame_ids) == ["hall", "kitchen"]
@@ -106,12 +106,12 @@ def test_the_map_server_shows_every_scene_in_its_frame(ros: Ros, house: Path, wa
     assert {message.header.frame_id for message in shown} == {"map"}
 
 
-def test_landmarks_are_asked_of_one_scene(ros: Ros, house: Path, kitchen: PlaneScene) -> None:
+def test_landmarks_are_those_of_one_scene(ros: Ros, house: Path, kitchen: PlaneScene) -> None:
     ros.add(MapServerNode, autostart=True, map=str(house))
     sphere = {"selection": GetLandmarks.Request.IN_SPHERE, "centre": Point(x=2.0, y=1.5, z=0.0), "radius_m": 100.0}
-    answer = ros.call(GetLandmarks, "map_server/get_landmarks", GetLandmarks.Request(frame_id="kitchen", **sphere))
-    assert answer.header.frame_id == "kitchen"
-    assert len(answer.points) == len(kitchen.landmark_map.points)
+    response = ros.call(GetLandmarks, "map_server/get_landmarks", GetLandmarks.Request(frame_id="kitchen", **sphere))
+    assert response.header.frame_id == "kitchen"
+    assert len(response.points) == len(kitchen.landmark_map.points)
     for frame in ("", "garden"):
         bad = ros.call(GetLandmarks, "map_server/get_landmarks", GetLandmarks.Request(frame_id=frame, **sphere))
         assert bad.result == GetLandmarks.Response.BAD_REQUEST

@@ -27,8 +27,8 @@ Grants = set[tuple[str, str]]
 NUMBERS = itertools.count()
 
 
-def granted_to(node: Node) -> Grants:
-    """What the enclave of a node allows: publish, subscribe, reply or request, and the full name."""
+def list_grants(node: Node) -> Grants:
+    """Return what the enclave of a node allows: publish, subscribe, reply or request, and the full name."""
     name = node.get_name()
     (profile,) = ET.parse(POLICY).findall(f"enclaves/enclave[@path='/vloc_ros/{name}']/profiles/profile")
     assert (profile.get("ns"), profile.get("node")) == ("/", name)
@@ -45,8 +45,8 @@ def _full_name(text: str, node: Node) -> str:
     return text if text.startswith("/") else f"{node.get_namespace()}/{text.replace('~', node.get_name())}"
 
 
-def had_by(node: Node) -> Grants:
-    """What a running node has, in the same words."""
+def list_used(node: Node) -> Grants:
+    """Return the topics and services of a running node, in the same form."""
     return {
         (qualifier, name)
         for (_, qualifier), names_of in KINDS.items()
@@ -55,16 +55,16 @@ def had_by(node: Node) -> Grants:
 
 
 def assert_granted(ros: Ros, make: Any, *, unused: Grants, **parameters: Any) -> None:
-    """Start a node in a namespace of its own, where no node of an earlier test is still seen."""
+    """Start a node in a namespace of its own, where no node of an earlier test is still discovered."""
     node = ros.add(partial(make, namespace=f"/robot{next(NUMBERS)}"), **({"use_sim_time": True} | parameters))
     assert node.state == "active"
-    # a node that starts alone has no bond with a manager
+    # a node without a manager has no bond
     unused = unused | {("publish", "bond"), ("subscribe", "bond")}
     left = {(qualifier, _full_name(text, node)) for qualifier, text in unused}
     if not node.has_parameter("start_type_description_service"):  # since Jazzy
         left.add(("reply", _full_name("~/get_type_description", node)))
-    had, granted = had_by(node), granted_to(node)
-    assert had - granted == set(), "the policy would keep the node from this"
+    had, granted = list_used(node), list_grants(node)
+    assert had - granted == set(), "the policy does not grant what the node needs"
     assert granted - had == left, "the policy grants more than the node needs"
 
 
@@ -77,7 +77,7 @@ def assert_granted(ros: Ros, make: Any, *, unused: Grants, **parameters: Any) ->
         ({"publish_tf": "none", "base_frame": ""}, {("subscribe", "image/compressed")}),
     ],
 )
-def test_the_localizer_is_granted_what_it_has(ros: Ros, parameters: dict[str, Any], unused: Grants) -> None:
+def test_the_localizer_is_granted_what_it_uses(ros: Ros, parameters: dict[str, Any], unused: Grants) -> None:
     assert_granted(ros, LocalizerNode, unused=unused, **parameters)
 
 
@@ -88,7 +88,7 @@ def test_a_map_of_its_own_needs_no_server(ros: Ros, wall: Wall) -> None:
 
 
 @pytest.mark.parametrize(("use_sim_time", "unused"), [(True, set()), (False, {("subscribe", "/clock")})])
-def test_the_map_server_is_granted_what_it_has(ros: Ros, wall: Wall, use_sim_time: bool, unused: Grants) -> None:
+def test_the_map_server_is_granted_what_it_uses(ros: Ros, wall: Wall, use_sim_time: bool, unused: Grants) -> None:
     assert_granted(ros, MapServerNode, unused=unused, use_sim_time=use_sim_time, map=str(wall.map))
 
 

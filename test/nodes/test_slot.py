@@ -5,7 +5,7 @@ import threading
 from vloc_ros.nodes.slot import LatestSlot
 
 
-def test_the_newest_wins_and_the_displaced_is_handed_back() -> None:
+def test_the_latest_item_is_kept_and_the_previous_one_returned() -> None:
     slot: LatestSlot[int] = LatestSlot()
     assert slot.put(1) is None
     assert slot.put(2) == 1
@@ -13,7 +13,7 @@ def test_the_newest_wins_and_the_displaced_is_handed_back() -> None:
     assert slot.put(3) is None
 
 
-def test_closing_frees_the_one_who_waits() -> None:
+def test_closing_releases_a_waiting_worker() -> None:
     slot: LatestSlot[int] = LatestSlot()
     taken: list[int | None] = []
     waiter = threading.Thread(target=lambda: taken.append(slot.take()))

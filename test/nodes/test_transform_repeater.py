@@ -18,7 +18,7 @@ S = 1_000_000_000
 
 
 class FakeNode:
-    """A clock that goes when it is told, and a broadcaster that keeps what it is given."""
+    """A clock that the test sets, and a broadcaster that stores its messages."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_ns, self.sent = 1000 * S, Inbox()
@@ -36,13 +36,13 @@ class FakeNode:
         return [stamp_ns_of(m) for m in list(self.sent.messages) if m.child_frame_id == child]
 
     def wait_for(self, child: str, stamp_ns: int) -> None:
-        def came(messages: list[TransformStamped]) -> bool:
+        def is_received(messages: list[TransformStamped]) -> bool:
             return any((m.child_frame_id, stamp_ns_of(m)) == (child, stamp_ns) for m in messages)
 
-        self.sent.wait(came, f"{child} at {stamp_ns}")
+        self.sent.wait(is_received, f"{child} at {stamp_ns}")
 
 
-def test_it_is_repeated_by_the_nodes_clock_and_not_once_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_repeated_by_the_nodes_clock_until_the_reset(monkeypatch: pytest.MonkeyPatch) -> None:
     node = FakeNode(monkeypatch)
     transform = transforms.MapTransform(node, tolerance_s=0.5, rate_hz=1000.0)
     transform.publish(999 * S, "map", "odom", Pose.identity(), repeated=True)
@@ -50,7 +50,7 @@ def test_it_is_repeated_by_the_nodes_clock_and_not_once_it_is_forgotten(monkeypa
     node.wait_for("odom", first_ns)
     node.now_ns += 2 * S
     node.wait_for("odom", first_ns + 2 * S)
-    transform.forget()
+    transform.reset()
     node.now_ns += S
     transform.publish(1003 * S, "map", "base", Pose.identity(), repeated=False)
     node.now_ns += S
@@ -62,7 +62,7 @@ def test_it_is_repeated_by_the_nodes_clock_and_not_once_it_is_forgotten(monkeypa
     assert node.stamps("base") == [1003 * S + S // 2]
 
 
-def test_nothing_is_repeated_from_before_simulated_time_began(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transforms_before_the_start_of_simulated_time_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     node = FakeNode(monkeypatch)
     node.now_ns = 0
     transform = transforms.MapTransform(node, tolerance_s=0.5, rate_hz=0.0)
@@ -73,7 +73,7 @@ def test_nothing_is_repeated_from_before_simulated_time_began(monkeypatch: pytes
     assert node.stamps("odom") == [999 * S + S // 2]
 
 
-def test_a_clock_that_stands_still_or_is_set_back_gives_nothing_new(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_repeated_while_the_clock_stands_still_or_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     node = FakeNode(monkeypatch)
     transform = transforms.MapTransform(node, tolerance_s=0.5, rate_hz=0.0)
     transform.publish(999 * S, "map", "odom", Pose.identity(), repeated=True)
@@ -88,7 +88,7 @@ def from_map(messages: list[TFMessage]) -> list[TransformStamped]:
     return [t for m in list(messages) for t in m.transforms if t.header.frame_id == "map"]
 
 
-def test_where_the_base_was_is_not_repeated(ros: Ros, wall: Wall) -> None:
+def test_the_transform_of_the_base_is_not_repeated(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall, publish_tf="map_base", transform_rate_hz=500.0)
     robot.activate()
     for index in (1, 2):
@@ -97,14 +97,14 @@ def test_where_the_base_was_is_not_repeated(ros: Ros, wall: Wall) -> None:
     assert [t.child_frame_id for t in from_map(robot.transforms.messages)] == ["base_link"] * 2
 
 
-def test_a_swapped_map_takes_its_transform_along(ros: Ros, wall: Wall) -> None:
+def test_the_transform_of_a_swapped_map_is_not_repeated(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall, transform_rate_hz=50.0)
     robot.activate()
     robot.status_of(robot.send(1))
     robot.transforms.wait(lambda all_: len(from_map(all_)) >= 2, "a repeated map -> odom")
     robot.node._load(wall.other_map)
     robot.status_of(robot.send(2))
-    heard = len(from_map(robot.transforms.messages))
+    repeated = len(from_map(robot.transforms.messages))
     for index in (3, 4, 5):
         robot.status_of(robot.send(index))
-    assert len(from_map(robot.transforms.messages)) == heard
+    assert len(from_map(robot.transforms.messages)) == repeated

@@ -1,4 +1,4 @@
-"""Every step of the lifecycle can be repeated without growth."""
+"""Every transition of the lifecycle can be repeated without growth of memory."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ STEPS = (
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux's")
-def test_a_hundred_cycles_leave_nothing_behind(ros: Ros, wall: Wall, tmp_path: Path) -> None:
+def test_a_hundred_cycles_do_not_grow_the_memory(ros: Ros, wall: Wall, tmp_path: Path) -> None:
     settled_mb = 0.0
     with Children(os.environ, tmp_path) as children:
-        heard = ros.collect(DiagnosticArray, "/diagnostics")
+        reports = ros.collect(DiagnosticArray, "/diagnostics")
         children.start("localizer", map=str(wall.map), autostart=False)
-        heard.wait(lambda all_: len(all_) > 0, "diagnostics")  # both sides know each other
+        reports.wait(lambda all_: len(all_) > 0, "diagnostics")  # discovery is complete
         for cycle in range(CYCLES):
             for step in STEPS:
                 request = ChangeState.Request(transition=Transition(id=step))
@@ -46,7 +46,7 @@ def _anonymous_mb(pid: int) -> float:
     return float(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 1024
 
 
-def test_what_a_cycle_makes_it_takes_away(ros: Ros, wall: Wall) -> None:
+def test_a_cycle_destroys_what_it_creates(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
     entities = []
     for _ in range(3):

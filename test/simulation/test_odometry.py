@@ -1,4 +1,4 @@
-"""Odometry drifts, by about what was asked for, and always alike."""
+"""Odometry drifts by about the given amount, and equal seeds drift equally."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.simulation.odometry import Drift, drifting_odometry
+from vloc_ros.simulation.odometry import Drift, simulate_wheel_odometry
 from vloc_ros.simulation.trajectories import drive
 from vloc_ros.simulation.world import make_world
 
@@ -16,16 +16,16 @@ EXACT = Drift(scale=0.0, translation_per_m=0.0, yaw_per_m=0.0, yaw_per_rad=0.0)
 
 
 def _errors(seed: int, drift: Drift) -> np.ndarray:
-    odometry = drifting_odometry(DRIVE.map_from_base, seed, drift=drift)
+    odometry = simulate_wheel_odometry(DRIVE.map_from_base, seed, drift=drift)
     start = DRIVE.map_from_base[0].inverse()
     return np.array([o.distance_to(start @ t) for o, t in zip(odometry, DRIVE.map_from_base, strict=True)])
 
 
-def test_without_drift_it_is_the_truth_from_its_start() -> None:
+def test_without_drift_odometry_is_the_ground_truth_from_its_start() -> None:
     assert _errors(0, EXACT).max() < 1e-6
 
 
-def test_the_drift_grows_from_nothing_and_has_the_size_asked_for() -> None:
+def test_the_drift_grows_from_zero_to_the_given_size() -> None:
     ends = np.array([_errors(seed, Drift())[-1] for seed in range(12)])
     length = sum(a.distance_to(b)[0] for a, b in pairwise(DRIVE.map_from_base))
     assert 0.02 < np.median(ends[:, 0]) < 0.1 * length
@@ -36,12 +36,12 @@ def test_the_drift_grows_from_nothing_and_has_the_size_asked_for() -> None:
     assert 0.6 < yaw / (0.02 * np.sqrt(length)) < 1.5
 
 
-def test_equal_seeds_drift_alike() -> None:
-    first, again, other = (drifting_odometry(DRIVE.map_from_base, seed)[-1].matrix for seed in (7, 7, 8))
+def test_equal_seeds_drift_equally() -> None:
+    first, again, other = (simulate_wheel_odometry(DRIVE.map_from_base, seed)[-1].matrix for seed in (7, 7, 8))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_an_empty_drive_has_empty_odometry() -> None:
-    assert drifting_odometry([], 0) == []
-    assert len(drifting_odometry([Pose.identity()], 0)) == 1
+    assert simulate_wheel_odometry([], 0) == []
+    assert len(simulate_wheel_odometry([Pose.identity()], 0)) == 1

@@ -1,4 +1,4 @@
-"""Rendered pixels against `Camera.project`, on a chequered board of known place."""
+"""Rendered pixels against `Camera.project`, on a chequerboard at a known pose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation import render as rendering
 from vloc_ros.simulation.lighting import DAY, DUSK, NIGHT, Lighting, relight
-from vloc_ros.simulation.render import radiance, render
+from vloc_ros.simulation.render import render, render_radiance
 from vloc_ros.simulation.scene import Rectangle, World
 from vloc_ros.simulation.textures import MipMap, Texture, build_mip_map
 from vloc_ros.simulation.trajectories import walk
@@ -50,8 +50,8 @@ def _world(*rectangles: Rectangle) -> World:
 
 @pytest.fixture(autouse=True)
 def _board_texture(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = rendering.mip_map
-    monkeypatch.setattr(rendering, "mip_map", lambda t: _board_or_white(t) if t.seed < 0 else real(t))
+    real = rendering.get_mip_map
+    monkeypatch.setattr(rendering, "get_mip_map", lambda t: _board_or_white(t) if t.seed < 0 else real(t))
 
 
 def _looking_along_x(yaw: float = 0.0, *, at: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> Pose:
@@ -87,7 +87,9 @@ def test_corners_appear_where_the_camera_projects_them(model: str, yaw: float) -
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_nearer_surface_hides_the_farther(order: int) -> None:
     near = Rectangle((1.0, 0.2, 1.2), (0.0, -0.4, 0.0), (0.0, 0.0, -0.4), NEAR_BOARD)
-    image = radiance(_world(*[_board_at(2.0), near][::order]), CAMERAS["PINHOLE"], _looking_along_x(), lighting=PLAIN)
+    image = render_radiance(
+        _world(*[_board_at(2.0), near][::order]), CAMERAS["PINHOLE"], _looking_along_x(), lighting=PLAIN
+    )
     corners = CAMERAS["PINHOLE"].project(_looking_along_x().inverse().apply([[1, 0.19, 1.19], [1, -0.19, 0.81]]))
     (x0, y0), (x1, y1) = np.sort(corners.round().astype(int), axis=0)
     assert image[y0 + 14 : y1 - 14, x0 + 14 : x1 - 14].min() > 150
@@ -96,18 +98,18 @@ def test_the_nearer_surface_hides_the_farther(order: int) -> None:
 
 def test_a_surface_is_seen_from_its_front_only() -> None:
     behind = _looking_along_x(np.pi, at=(4.0, 0.0, 1.0))
-    assert not radiance(_world(_board_at(2.0)), CAMERAS["PINHOLE"], behind, lighting=PLAIN).any()
+    assert not render_radiance(_world(_board_at(2.0)), CAMERAS["PINHOLE"], behind, lighting=PLAIN).any()
 
 
 def test_a_surface_that_passes_behind_the_camera_is_cut_at_the_near_plane() -> None:
     floor = Rectangle((-3.0, 3.0, 0.0), (6.0, 0.0, 0.0), (0.0, -6.0, 0.0), BOARD)
-    image = radiance(_world(floor), CAMERAS["PINHOLE"], _looking_along_x(), lighting=PLAIN)
+    image = render_radiance(_world(floor), CAMERAS["PINHOLE"], _looking_along_x(), lighting=PLAIN)
     assert (image[-1] > 0).all()
     assert not image[0].any()
 
 
 def test_distant_texture_is_averaged() -> None:
-    image = radiance(_world(_board_at(150.0)), CAMERAS["PINHOLE"], _looking_along_x(), lighting=PLAIN)
+    image = render_radiance(_world(_board_at(150.0)), CAMERAS["PINHOLE"], _looking_along_x(), lighting=PLAIN)
     seen = image[image > 0]
     assert 0 < len(seen) < 200
     assert seen.std() < 40  # the full contrast has 90
@@ -144,13 +146,13 @@ def test_relighting_a_photograph_darkens_it_and_keeps_its_edges_in_place() -> No
 
 
 @pytest.mark.parametrize("model", CAMERAS)
-def test_depth_is_that_of_the_surface_that_is_seen(model: str) -> None:
+def test_depth_is_that_of_the_visible_surface(model: str) -> None:
     camera, pose = CAMERAS[model], _looking_along_x(0.2)
-    found = rendering.depth(_world(_board_at(3.0)), camera, pose)
+    found = rendering.render_depth(_world(_board_at(3.0)), camera, pose)
     assert found.shape == (camera.height, camera.width)
     seen = np.argwhere(np.isfinite(found))[::97]
     assert len(seen) > 100
     rays = camera.unproject(seen[:, ::-1] + 0.5)
     points = pose.apply(rays * found[seen[:, 0], seen[:, 1], None])
     np.testing.assert_allclose(points[:, 0], 3.0, atol=1e-3)
-    assert np.isinf(rendering.depth(_world(_board_at(-3.0)), camera, pose)).all()
+    assert np.isinf(rendering.render_depth(_world(_board_at(-3.0)), camera, pose)).all()

@@ -1,4 +1,4 @@
-"""A scenario in one call: lazily rendered laps with truth."""
+"""A scenario in one call: lazily rendered laps with ground truth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.simulation.lighting import NIGHT
-from vloc_ros.simulation.scenario import make_lookalike_lap, make_scenario
+from vloc_ros.simulation.scenario import make_aliased_lap, make_scenario
 
 CAMERA = Camera("PINHOLE", 160, 120, (130.0, 130.0, 80.0, 60.0))
 
@@ -24,9 +24,9 @@ def test_two_laps_of_one_world_by_different_paths_and_at_different_times() -> No
     assert [first.name(i) for i in range(6)] == sorted(first.name(i) for i in range(6))
 
 
-def test_a_lookalike_lap_is_of_another_world() -> None:
+def test_an_aliased_lap_is_of_another_world() -> None:
     world = make_scenario("room", 2, map_frames=2, query_frames=2, camera=CAMERA).map_lap.world
-    lap = make_lookalike_lap(world, 3, 1, camera=CAMERA)
+    lap = make_aliased_lap(world, 3, 1, camera=CAMERA)
     assert lap.world is not world
     assert lap.world.rectangles != world.rectangles
     assert lap.image(0).mean() > 30

@@ -1,4 +1,4 @@
-"""Worlds by kind and seed, and their look-alikes."""
+"""Worlds by kind and seed, aliased worlds and variants."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.simulation.textures import Texture, mip_map, texture_image
-from vloc_ros.simulation.world import make_lookalike, make_variant, make_world
+from vloc_ros.simulation.textures import Texture, get_mip_map, paint_texture
+from vloc_ros.simulation.world import make_aliased_world, make_variant, make_world
 
 KINDS = ("room", "corridor", "yard", "apartment")
 
@@ -19,16 +19,16 @@ def test_equal_seeds_give_equal_worlds(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_lookalike_shares_products_and_materials_but_not_its_layout(kind: str) -> None:
+def test_an_aliased_world_shares_products_and_materials_but_not_the_layout(kind: str) -> None:
     world = make_world(kind, 4)
-    other = make_lookalike(world, 0)
+    other = make_aliased_world(world, 0)
     assert other.kind == kind
     assert {r.texture for r in world.rectangles} & {r.texture for r in other.rectangles}
     makes = [{(r.texture.pattern, r.texture.style) for r in w.rectangles} for w in (world, other)]
     assert len(makes[0] & makes[1]) >= 5
     places = [{(r.origin, r.edge_u, r.edge_v) for r in w.rectangles} for w in (world, other)]
     assert len(places[0] & places[1]) <= 0.1 * len(places[0])
-    assert make_lookalike(world, 1).rectangles != other.rectangles
+    assert make_aliased_world(world, 1).rectangles != other.rectangles
 
 
 def test_an_unknown_kind_is_refused() -> None:
@@ -44,15 +44,15 @@ def test_the_surfaces_of_a_world_are_rectangles_of_some_size(kind: str) -> None:
         assert abs(u @ v) < 1e-9
 
 
-def test_equal_textures_have_equal_pixels_and_pieces_of_one_make_differ() -> None:
+def test_equal_textures_have_equal_pixels_and_pieces_of_one_material_differ() -> None:
     one, same, piece = (Texture("brick", 3, seed, 1.0, 1.0, 100.0) for seed in (1, 1, 2))
-    assert np.array_equal(texture_image(one), texture_image(same))
-    assert not np.array_equal(texture_image(one), texture_image(piece))
-    assert abs(texture_image(one).mean() - texture_image(piece).mean()) < 12
+    assert np.array_equal(paint_texture(one), paint_texture(same))
+    assert not np.array_equal(paint_texture(one), paint_texture(piece))
+    assert abs(paint_texture(one).mean() - paint_texture(piece).mean()) < 12
 
 
 def test_a_mip_map_halves_its_levels_and_keeps_the_mean() -> None:
-    pyramid = mip_map(Texture("poster", 3, 1, 0.6, 0.85, 300.0))
+    pyramid = get_mip_map(Texture("poster", 3, 1, 0.6, 0.85, 300.0))
     assert np.allclose(pyramid.widths[1:], np.ceil(pyramid.widths[:-1] / 2))
     for k in (0, len(pyramid.tops) - 1):
         top, height, width = (int(a[k]) for a in (pyramid.tops, pyramid.heights, pyramid.widths))
@@ -62,16 +62,16 @@ def test_a_mip_map_halves_its_levels_and_keeps_the_mean() -> None:
     assert abs(first - second) < 2
 
 
-def test_a_variant_differs_in_what_grew_there_and_in_some_of_what_was_bought() -> None:
+def test_a_variant_differs_in_walls_and_in_a_share_of_its_products() -> None:
     world = make_world("room", 3)
     same, other = make_variant(world, 1, different=0.0), make_variant(world, 1, different=0.5)
     assert make_variant(world, 1, different=0.5).rectangles == other.rectangles
-    bought = [i for i, r in enumerate(world.rectangles) if r.texture.pattern == "poster"]
+    products = [i for i, r in enumerate(world.rectangles) if r.texture.pattern == "poster"]
     walls = [i for i, r in enumerate(world.rectangles) if r.texture.pattern in ("plaster", "wallpaper", "brick")]
-    assert len(bought) > 4
-    assert all(same.rectangles[i] == world.rectangles[i] for i in bought)
-    changed = sum(other.rectangles[i] != world.rectangles[i] for i in bought)
-    assert 0.2 * len(bought) <= changed <= 0.8 * len(bought)
+    assert len(products) > 4
+    assert all(same.rectangles[i] == world.rectangles[i] for i in products)
+    changed = sum(other.rectangles[i] != world.rectangles[i] for i in products)
+    assert 0.2 * len(products) <= changed <= 0.8 * len(products)
     assert all(same.rectangles[i].texture.seed != world.rectangles[i].texture.seed for i in walls)
     for a, b in zip(world.rectangles, other.rectangles, strict=True):
         assert (a.origin, a.edge_u, a.edge_v) == (b.origin, b.edge_u, b.edge_v)

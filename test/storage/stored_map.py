@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.map.landmark_map import (
     CovarianceCalibration,
     Keyframes,
@@ -49,7 +49,7 @@ def make_map(seed: int = 0, points: int = POINTS) -> LandmarkMap:
             np.cumsum([0, *(len(s) for s in seen)]),
             np.concatenate(seen).astype(np.int32),
         ),
-        extractor=ExtractorConfig(max_keypoints=800),
+        extractor=RootSiftConfig(max_keypoints=800),
         places={"vlad": RetrievalIndex("abc", places, {"words": generator.normal(size=(4, 16)).astype(np.float32)})},
         metric=False,
         provenance={"images": 6, "from": "a test", "steps": [1, 2]},

@@ -1,4 +1,4 @@
-"""Whole images are read as they are; damaged ones are refused rather than half-decoded."""
+"""Complete images are read unchanged; damaged ones are refused instead of half-decoded."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_scenes_that_cannot_be(folder: Path, changes: dict[str, object]) -> None
     refused(folder, ".")
 
 
-@pytest.mark.parametrize("key", ["points", "codec/basis", "keyframes/rotations", "places/vlad/encoder/words"])
+@pytest.mark.parametrize("key", ["points", "codec/basis", "keyframes/rotations", "retrieval/vlad/encoder/words"])
 def test_arrays_that_are_not_listed(folder: Path, key: str) -> None:
     edit(folder, lambda manifest: manifest["arrays"].pop(key))
     refused(folder, f"lists no array {key}")
@@ -71,7 +71,7 @@ def test_arrays_that_are_not_listed(folder: Path, key: str) -> None:
         ("keyframes/point_indices", np.full(996, POINTS, np.int32), "points that it does not hold"),
         ("keyframes/rotations", np.ones((KEYFRAMES, 3, 3)), "rotation"),
         ("keyframes/translations", np.full((KEYFRAMES, 3), np.nan), "not finite"),
-        ("places/vlad/descriptors", np.zeros((KEYFRAMES - 1, 32), np.int8), "one per keyframe"),
+        ("retrieval/vlad/descriptors", np.zeros((KEYFRAMES - 1, 32), np.int8), "one per keyframe"),
     ],
 )
 def test_arrays_that_do_not_fit(folder: Path, name: str, array: np.ndarray, reason: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vloc_ros.core.errors import MapError
-from vloc_ros.storage.manifests import MANIFEST, manifest_bytes, read_manifest
+from vloc_ros.storage.manifests import MANIFEST, VERSION, manifest_bytes, read_manifest
 
 CONTENT = {"name": "wall", "arrays": {}}
 
@@ -20,7 +20,7 @@ CONTENT = {"name": "wall", "arrays": {}}
         (b"\xff\xfe\x00manifest", "is not a text file"),
         (b"[]", "is not the manifest of a map"),
         (manifest_bytes(CONTENT)[0].replace(b"wall", b"hall"), "was altered"),
-        (manifest_bytes(CONTENT)[0].replace(b'"version": 3', b'"version": 99'), "format version 99"),
+        (manifest_bytes(CONTENT)[0].replace(b'"version": %d' % VERSION, b'"version": 99'), "format version 99"),
     ],
 )
 def test_a_damaged_manifest_is_a_map_error(tmp_path: Path, data: bytes | None, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Writing a map: the old one or the new one, one writer at a time, and nothing foreign touched."""
+"""A folder always holds the old map or the new one; one writer at a time; foreign files stay."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_full_disk_leaves_no_new_folder(tmp_path: Path, full_disk: int) -> Non
 def test_an_interruption_at_any_moment_leaves_the_old_map(
     folder: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
-    """The power goes: not even the sweeping happens."""
+    """As at a power cut: left-over files are not removed either."""
     before, write, left = map_hash(folder), maps.write_bytes_atomically, [writes]
 
     def interrupted(path: Path, data: bytes) -> None:
@@ -62,7 +62,7 @@ def test_an_interruption_at_any_moment_leaves_the_old_map(
 
 
 def test_two_writers(folder: Path) -> None:
-    with map_folders.writing(folder), pytest.raises(StorageError, match="another process is writing"):
+    with map_folders.lock_map_folder(folder), pytest.raises(StorageError, match="another process is writing"):
         write_map(make_map(), folder)
     write_map(make_map(), folder)
 

@@ -1,4 +1,4 @@
-"""A file is written where it is new, empty or of the same kind."""
+"""A file is written if it is new, empty or of the same kind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_files_of_the_kind_and_empty_ones_are_replaced(at, content: bytes, tmp_p
         assert at(tmp_path / "old").replaces
     with pytest.raises(InputError, match="is a folder, expected a new"):
         at(tmp_path)
-    os.mkfifo(tmp_path / "pipe")  # is not waited for
+    os.mkfifo(tmp_path / "pipe")  # must not block
     assert not at(tmp_path / "pipe").replaces
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_such_json_stays(content: bytes, tmp_path: Path) -> None:
 
 
 def test_what_is_too_large_for_a_result_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vloc_ros.storage.output_files._JSON_MOST_BYTES", 10)
+    monkeypatch.setattr("vloc_ros.storage.output_files._MAX_JSON_BYTES", 10)
     (tmp_path / "archive.json").write_bytes(b'{"queries": 1}      and more')  # whose beginning is JSON
     with pytest.raises(InputError, match="exists and is no JSON file"):
         scores_at(tmp_path / "archive.json")

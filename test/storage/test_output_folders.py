@@ -1,4 +1,4 @@
-"""A folder is written to where it is new, empty or of the same kind; what else is in it is left alone."""
+"""A folder is written to if it is new, empty or of the same kind."""
 
 from __future__ import annotations
 

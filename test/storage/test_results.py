@@ -1,4 +1,4 @@
-"""Result folders come back as written, and bad lines are named."""
+"""Result folders are read back as written, and errors name the line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ACCEPTED = LocalizationResult(
     np.diag(np.arange(1.0, 7.0)),
     matches=80,
     inliers=60,
-    proposal="places/vlad",
+    candidate="retrieval/vlad",
     keypoints=900,
     times_ms={"features": 41.25, "matching": 8.5},
 )
@@ -40,12 +40,21 @@ def test_round_trip(tmp_path: Path) -> None:
     assert accepted.result.map_from_rig is not None
     assert max(accepted.result.map_from_rig.distance_to(_POSE)) < 1e-12
     np.testing.assert_array_equal(accepted.result.covariance, _ACCEPTED.covariance)
-    for name in ("status", "matches", "inliers", "proposal", "reason", "keypoints", "times_ms"):
+    for name in ("status", "matches", "inliers", "candidate", "reason", "keypoints", "times_ms"):
         assert getattr(accepted.result, name) == getattr(_ACCEPTED, name)
         assert getattr(refused.result, name) == getattr(_REFUSED, name)
     assert refused.image == "b ü.jpg"
     assert (accepted.usable, refused.usable) == (True, False)
     assert refused.result.map_from_rig is None
+
+
+def test_results_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    write_results(tmp_path, _records())
+    path = tmp_path / "results.jsonl"
+    path.write_text(path.read_text().replace('"candidate"', '"proposal"').replace("retrieval/vlad", "places/vlad"))
+    accepted, refused = read_results(tmp_path)
+    assert (accepted.result.candidate, refused.result.candidate) == ("places/vlad", "")
+    assert accepted.result.inliers == _ACCEPTED.inliers
 
 
 def test_poses_hold_only_the_accepted(tmp_path: Path) -> None:
@@ -78,6 +87,7 @@ def test_a_full_disk_leaves_the_old_results(tmp_path: Path, full_disk: int) -> N
         lambda line: line.replace('"ok"', '"fine"'),
         lambda line: line.replace('"ok"', '"ambiguous"'),
         lambda line: line.replace('"matches"', '"hits"'),
+        lambda line: line.replace('"candidate"', '"winner"'),
         lambda line: line.replace("1.0", "NaN", 1),
         lambda _: "3",
         lambda _: "[]",

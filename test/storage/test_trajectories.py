@@ -1,4 +1,4 @@
-"""TUM files come back as they were written, and bad ones are refused with the line."""
+"""TUM files are read back as written, and errors name the line."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.trajectories import (
     Trajectory,
-    paired_with_images,
+    format_tum_row,
+    pair_with_images,
     read_tum,
     stamp_from_seconds,
-    tum_row,
     write_tum,
 )
 
@@ -34,7 +34,7 @@ def _file(tmp_path: Path, *lines: str) -> Path:
 @settings(deadline=None)
 @given(st.integers(-(2**62), 2**62))
 def test_stamps_survive_text_to_the_nanosecond(stamp_ns: int) -> None:
-    assert stamp_from_seconds(tum_row(stamp_ns, _POSE).split()[0]) == stamp_ns
+    assert stamp_from_seconds(format_tum_row(stamp_ns, _POSE).split()[0]) == stamp_ns
 
 
 @settings(deadline=None)
@@ -114,9 +114,9 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
 def test_pairing_counts() -> None:
     trajectory = Trajectory(np.array([1, 2]), (_POSE, _POSE))
     images = (Path("d/a.jpg"), Path("d/b.jpg"), Path("d/c.jpg"))
-    assert paired_with_images(trajectory, images[:2], poses_path=Path("p.txt")) == trajectory.poses
+    assert pair_with_images(trajectory, images[:2], poses_path=Path("p.txt")) == trajectory.poses
     with pytest.raises(InputError, match=r"p\.txt holds 2 poses, d holds 3 images"):
-        paired_with_images(trajectory, images, poses_path=Path("p.txt"))
+        pair_with_images(trajectory, images, poses_path=Path("p.txt"))
 
 
 def test_a_trajectory_checks_itself() -> None:
@@ -126,15 +126,15 @@ def test_a_trajectory_checks_itself() -> None:
         Trajectory(np.array([2, 2]), (_POSE, _POSE))
 
 
-def test_interpolation_goes_along_a_constant_turn() -> None:
+def test_interpolation_has_a_constant_turn_rate() -> None:
     turns = [np.array([0.0, 0.0, angle]) for angle in (0.0, 1.0, 1.0)]
     poses = tuple(Pose.from_rotation_vector(turn, [x, 0, 0]) for turn, x in zip(turns, (0.0, 4.0, 4.0), strict=True))
     trajectory = Trajectory(np.array([1000, 2000, 3000]), poses)
-    quarter = trajectory.interpolated(1250)
+    quarter = trajectory.interpolate(1250)
     assert quarter is not None
     np.testing.assert_allclose(quarter.rotation_vector, [0, 0, 0.25], atol=1e-12)
     np.testing.assert_allclose(quarter.translation, [1, 0, 0])
-    assert trajectory.interpolated(2000) is poses[1]
-    assert trajectory.interpolated(3000) is poses[2]
-    assert trajectory.interpolated(999) is None
-    assert trajectory.interpolated(3001) is None
+    assert trajectory.interpolate(2000) is poses[1]
+    assert trajectory.interpolate(3000) is poses[2]
+    assert trajectory.interpolate(999) is None
+    assert trajectory.interpolate(3001) is None

@@ -1,4 +1,4 @@
-"""Fixtures: the sources that benchmarks look at, to be changed at will; a wall with queries."""
+"""Fixtures: a copy of the sources that benchmarks hash; a wall with queries."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["scene_folder"]
 
 @pytest.fixture
 def change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that changes a source file, of a copy that is looked at instead of the repository."""
+    """Return a function that changes a source file in a copy, which is hashed instead of the repository."""
     copy = tmp_path / "sources"
     for part in ("training", "vloc_ros", "tools/benchmarks"):
         shutil.copytree(provenance.ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(provenance, "ROOT", copy)
 
-    def changed(name: str) -> None:
+    def change_source(name: str) -> None:
         with (copy / name).open("a") as file:
             file.write("# changed\n")
 
-    return changed
+    return change_source
 
 
 @pytest.fixture

@@ -9,4 +9,4 @@ from plane_scene import scene_folder
 
 __all__ = ["scene_folder"]
 
-torch.set_num_threads(1)  # what is trained here is too small to be shared out, the more so beside other work
+torch.set_num_threads(1)  # the networks of these tests are too small for several threads

@@ -8,7 +8,7 @@ import numpy as np
 from plane_scene import CAMERA, PlaneScene, poses
 
 from training.recognition.batches import Example
-from training.recognition.config import RecognizerConfig, chosen_config
+from training.recognition.config import RecognizerConfig, build_config
 from training.recognition.examples import TrainingImage
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.landmark_map import LandmarkTable
@@ -17,12 +17,12 @@ TINY = ("model.width=16", "model.layers=1", "model.heads=2", "fit.drawn_keypoint
 
 
 def tiny(*more: str) -> RecognizerConfig:
-    """A network of a few thousand numbers."""
-    return chosen_config("small", [*TINY, *more])
+    """A configuration of a network with a few thousand weights."""
+    return build_config("small", [*TINY, *more])
 
 
 @dataclass(frozen=True)
-class Words:
+class SyntheticExamples:
     """Examples without images: each landmark has a descriptor of its own.
 
     Attributes:
@@ -34,17 +34,17 @@ class Words:
     examples: list[list[Example]]
 
 
-def words() -> Words:
+def make_synthetic_examples() -> SyntheticExamples:
     """Ten keyframes of four landmarks."""
     rng = np.random.default_rng(3)
-    looks = rng.normal(size=(5, 8))
-    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+    descriptors = rng.normal(size=(5, 8))
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
     examples = []
     for count in rng.integers(20, 40, 10):
         shown = rng.integers(-1, 4, count).astype(np.int32)
         rays = rng.uniform(-0.5, 0.5, (count, 2)).astype(np.float32)
-        examples.append([Example(rays, looks[shown].astype(np.float16), shown)])
-    return Words(LandmarkTable(np.array([7, -1, 5, 3]), np.array([0, 1, 0, 1], np.int32)), examples)
+        examples.append([Example(rays, descriptors[shown].astype(np.float16), shown)])
+    return SyntheticExamples(LandmarkTable(np.array([7, -1, 5, 3]), np.array([0, 1, 0, 1], np.int32)), examples)
 
 
 def wall_image(scene: PlaneScene, map_from_camera: Pose) -> TrainingImage:

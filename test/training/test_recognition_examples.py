@@ -1,4 +1,4 @@
-"""Changed images, and the landmarks that their keypoints show."""
+"""Augmented images, and the landmarks that their keypoints show."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 from plane_scene import CAMERA, PIXELS_PER_METRE, SceneFolder, make_plane_scene, poses
 from recognition_world import tiny, wall_image
 
-from training.recognition.config import ImageChangeConfig, LabelConfig
-from training.recognition.examples import example_of, examples_of, images_of_keyframes, points_shown
-from training.recognition.image_changes import Version, changed, drawn_homography, transformed, warped
+from training.recognition.config import ImageAugmentationConfig, LabelConfig
+from training.recognition.examples import label_keypoints, list_keyframe_images, make_example, make_examples
+from training.recognition.image_augmentation import (
+    ImageVersion,
+    apply_homography,
+    augment_image,
+    draw_homography,
+    warp_image,
+)
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import silent
 
 SCENE = make_plane_scene()
-MUCH = ImageChangeConfig(sideways=0.4, tilt_deg=30.0, roll_deg=60.0, blur_px=0.0, night=0.0, light=0.5)
+MUCH = ImageAugmentationConfig(sideways=0.4, tilt_deg=30.0, roll_deg=60.0, blur_px=0.0, night=0.0, light=0.5)
 
 
 def wall_xy(map_from_camera: Pose, xy: Array) -> Array:
@@ -33,49 +39,49 @@ def wall_xy(map_from_camera: Pose, xy: Array) -> Array:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_labels_are_carried_through_a_warp(seed: int) -> None:
+def test_labels_are_transformed_by_a_warp(seed: int) -> None:
     pose = poses(3)[1]
     image = wall_image(SCENE, pose)
-    version = changed(image.load(), CAMERA, MUCH, np.random.default_rng(seed))
+    version = augment_image(image.load(), CAMERA, MUCH, np.random.default_rng(seed))
     found = build_extractor(SCENE.landmark_map.extractor).extract(version.image)
-    shown = points_shown(version.original(found.xy), found.descriptors, image, SCENE.landmark_map, LabelConfig())
+    shown = label_keypoints(version.to_original(found.xy), found.descriptors, image, SCENE.landmark_map, LabelConfig())
     labelled = shown >= 0
     assert labelled.mean() > 0.25
-    truth = wall_xy(pose, version.original(found.xy)[labelled])
+    truth = wall_xy(pose, version.to_original(found.xy)[labelled])
     apart_px = np.linalg.norm(truth - SCENE.landmark_map.points[shown[labelled], :2], axis=1) * PIXELS_PER_METRE
     assert apart_px.max() < 4
-    wrong = points_shown(found.xy, found.descriptors, image, SCENE.landmark_map, LabelConfig())
+    wrong = label_keypoints(found.xy, found.descriptors, image, SCENE.landmark_map, LabelConfig())
     assert (wrong >= 0).mean() < 0.2 * labelled.mean()
 
 
-def test_rays_are_those_of_the_changed_image() -> None:
+def test_rays_are_those_of_the_augmented_image() -> None:
     image = wall_image(SCENE, poses(3)[1])
-    version = changed(image.load(), CAMERA, MUCH, np.random.default_rng(1))
+    version = augment_image(image.load(), CAMERA, MUCH, np.random.default_rng(1))
     found = build_extractor(SCENE.landmark_map.extractor).extract(version.image)
-    example = example_of(found, version, image, SCENE.landmark_map, LabelConfig())
-    inside = CAMERA.contains(version.original(found.xy))
+    example = make_example(found, version, image, SCENE.landmark_map, LabelConfig())
+    inside = CAMERA.contains(version.to_original(found.xy))
     assert 0 < len(example) == inside.sum() < len(found)
     pixels = CAMERA.project(np.column_stack([example.rays, np.ones(len(example))]))
     assert np.allclose(pixels, found.xy[inside], atol=1e-3)
 
 
-def test_a_warp_moves_pixels_where_it_says() -> None:
+def test_a_warp_moves_pixels_by_its_homography() -> None:
     image = np.zeros((CAMERA.height, CAMERA.width), np.uint8)
     image[100:103, 150:153] = 255
-    homography = drawn_homography(CAMERA, MUCH, np.random.default_rng(2))
-    there = transformed(homography, np.array([[151.5, 101.5]]))[0]
-    dot = warped(image, homography).astype(float) * (warped(np.full_like(image, 255), homography) == 255)
+    homography = draw_homography(CAMERA, MUCH, np.random.default_rng(2))
+    there = apply_homography(homography, np.array([[151.5, 101.5]]))[0]
+    dot = warp_image(image, homography).astype(float) * (warp_image(np.full_like(image, 255), homography) == 255)
     rows, columns = np.nonzero(dot)
     weights = dot[rows, columns]
     centre = np.average(np.column_stack([columns, rows]) + 0.5, axis=0, weights=weights)
     assert np.allclose(centre, there, atol=0.1)
-    assert np.allclose(Version(image, homography).original(there[None]), [[151.5, 101.5]])
+    assert np.allclose(ImageVersion(image, homography).to_original(there[None]), [[151.5, 101.5]])
 
 
 def test_a_step_of_the_camera_moves_a_plane_as_seen_from_there() -> None:
-    straight = ImageChangeConfig(tilt_deg=0.0, roll_deg=0.0, sideways=0.0, forward=0.3)
-    homography = drawn_homography(CAMERA, straight, np.random.default_rng(0))
-    corner, centre = transformed(homography, np.array([[0.0, 0.0], [160.0, 120.0]]))
+    straight = ImageAugmentationConfig(tilt_deg=0.0, roll_deg=0.0, sideways=0.0, forward=0.3)
+    homography = draw_homography(CAMERA, straight, np.random.default_rng(0))
+    corner, centre = apply_homography(homography, np.array([[0.0, 0.0], [160.0, 120.0]]))
     assert np.allclose(centre, [160, 120])
     zoom = (centre - corner) / [160, 120]
     assert zoom[0] == pytest.approx(zoom[1])
@@ -84,28 +90,28 @@ def test_a_step_of_the_camera_moves_a_plane_as_seen_from_there() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_camera_that_steps_aside_turns_back_to_the_middle(seed: int) -> None:
-    homography = drawn_homography(CAMERA, ImageChangeConfig(sideways=0.5), np.random.default_rng(seed))
-    there = transformed(homography, np.array([[160.0, 120.0]]))[0]
+    homography = draw_homography(CAMERA, ImageAugmentationConfig(sideways=0.5), np.random.default_rng(seed))
+    there = apply_homography(homography, np.array([[160.0, 120.0]]))[0]
     assert np.linalg.norm(there - [160, 120]) < 0.3 * 0.7 * 280 + 20
 
 
-def test_what_looks_different_is_background() -> None:
+def test_a_keypoint_with_another_descriptor_is_background() -> None:
     image = wall_image(SCENE, poses(3)[1])
     found = build_extractor(SCENE.landmark_map.extractor).extract(image.load())
     others = np.roll(found.descriptors, 1, axis=0)
     strict = LabelConfig(max_distance=0.5)
     right, wrong = (
-        (points_shown(found.xy, looks, image, SCENE.landmark_map, strict) >= 0).mean()
+        (label_keypoints(found.xy, looks, image, SCENE.landmark_map, strict) >= 0).mean()
         for looks in (found.descriptors, others)
     )
     assert right > 0.4
     assert wrong < 0.3 * right
 
 
-def test_every_image_comes_in_its_versions_and_the_same_again() -> None:
+def test_versions_of_images_are_reproducible() -> None:
     config = tiny("images.versions=3", "fit.kept_keypoints=100")
     images = [wall_image(SCENE, pose) for pose in poses(3)]
-    first, second = (examples_of(images, SCENE.landmark_map, config, progress=silent) for _ in range(2))
+    first, second = (make_examples(images, SCENE.landmark_map, config, progress=silent) for _ in range(2))
     assert [len(versions) for versions in first] == [3, 3, 3]
     assert len(first[0][0]) == 100
     for once, again in zip(chain(*first), chain(*second), strict=True):
@@ -119,16 +125,16 @@ def test_missing_images_are_named(scene_folder: SceneFolder) -> None:
     with pytest.raises(
         InputError, match=r"holds 0 of the map's 8 images, missing are 0.png, 1.png, 2.png, \.\.\.; give"
     ):
-        images_of_keyframes(landmark_map, scene_folder.images, CAMERA)
+        list_keyframe_images(landmark_map, scene_folder.images, CAMERA)
 
 
-def test_a_map_that_knows_no_camera_asks_for_one(tmp_path: Path) -> None:
+def test_a_map_without_cameras_is_refused(tmp_path: Path) -> None:
     landmark_map = replace(SCENE.landmark_map, keyframes=replace(SCENE.landmark_map.keyframes, cameras=()))
-    with pytest.raises(InputError, match="does not know its cameras, expected one per keyframe; give --camera"):
-        images_of_keyframes(landmark_map, tmp_path)
+    with pytest.raises(InputError, match="has no cameras, expected one per keyframe; give --camera"):
+        list_keyframe_images(landmark_map, tmp_path)
 
 
 def test_an_image_of_another_size_is_refused() -> None:
     image = replace(wall_image(SCENE, poses(3)[1]), load=lambda: np.zeros((10, 20), np.uint8))
     with pytest.raises(InputError, match="wall is 20x10, its camera calibration is for 320x240"):
-        examples_of([image], SCENE.landmark_map, tiny(), progress=silent)
+        make_examples([image], SCENE.landmark_map, tiny(), progress=silent)

@@ -1,4 +1,4 @@
-"""The exported recogniser says what the trained one says, and a robot can read it."""
+"""An exported recogniser equals the trained one, and inference can read it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vloc_ros.core.features.extractor_config import RootSiftConfig
+
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
 import torch
 
-from training.onnx_files import ExportError, session_of
+from training.onnx_files import ExportError, open_session
 from training.recognition.config import ModelConfig
 from training.recognition.export import check_parity, export
-from training.recognition.fitting import recognize_with
+from training.recognition.fitting import wrap_model
 from training.recognition.model import RecognitionNetwork
-from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.map.landmark_map import LandmarkTable
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.inference.models import read_model
@@ -32,23 +33,23 @@ def network(seed: int = 0) -> RecognitionNetwork:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "wall"
-    extractor = ExtractorConfig(max_keypoints=900)
+    extractor = RootSiftConfig(max_keypoints=900)
     export(network(), TABLE, out, extractor=extractor, keypoints=300, training={"seed": 0})
     return out
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 100, 513, 1500])
-def test_any_number_of_keypoints_gives_the_same_answer(folder: Path, count: int) -> None:
+def test_any_number_of_keypoints_gives_the_same_outputs(folder: Path, count: int) -> None:
     rng = np.random.default_rng(count)
     rays, descriptors = rng.normal(size=(count, 2)).astype(np.float32), rng.normal(size=(count, 128)).astype(np.float32)
-    found = session_of((folder / "model.onnx").read_bytes()).run(None, {"rays": rays, "descriptors": descriptors})
-    for ours, theirs in zip(recognize_with(network())(rays, descriptors), found, strict=True):
+    found = open_session((folder / "model.onnx").read_bytes()).run(None, {"rays": rays, "descriptors": descriptors})
+    for ours, theirs in zip(wrap_model(network())(rays, descriptors), found, strict=True):
         assert ours.shape == theirs.shape
         assert ours.dtype == theirs.dtype
         assert np.allclose(ours, theirs, atol=1e-4, rtol=1e-5)
 
 
-def test_the_manifest_says_what_goes_in_and_comes_out(folder: Path) -> None:
+def test_the_manifest_declares_inputs_and_outputs(folder: Path) -> None:
     model = read_model(folder, kind="recognizer")
     assert model.entry("inputs", "rays") == {"dtype": "float32", "shape": ["N", 2]}
     assert model.entry("outputs", "landmarks") == {"dtype": "int64", "shape": [2, 3]}

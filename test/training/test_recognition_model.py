@@ -1,4 +1,4 @@
-"""What holds of the recogniser's network, whatever its weights are."""
+"""Properties of the recogniser's network that hold for any weights."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from training.recognition.config import ModelConfig
 from training.recognition.loss import RecognitionLoss
-from training.recognition.model import RecognitionNetwork, children_of
-from training.rotary import rotated
+from training.recognition.model import RecognitionNetwork, list_children
+from training.rotary import apply_rotary
 
 PARENTS = [0, 2, 1, 2, 2, 0]
 CONFIG = ModelConfig(width=32, layers=2, heads=4)
@@ -34,13 +34,13 @@ def test_rotated_products_depend_on_differences_of_angles_alone() -> None:
     angles, shift = torch.randn(5, 4, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
 
     def products(some: torch.Tensor) -> torch.Tensor:
-        return rotated(queries, some.cos(), some.sin()) @ rotated(keys, some.cos(), some.sin()).T
+        return apply_rotary(queries, some.cos(), some.sin()) @ apply_rotary(keys, some.cos(), some.sin()).T
 
     assert torch.allclose(products(angles), products(angles + shift))
     assert not torch.allclose(products(angles), products(2 * angles))
 
 
-def test_nothing_changes_when_all_rays_move_alike(model: RecognitionNetwork) -> None:
+def test_outputs_are_invariant_to_a_shift_of_all_rays(model: RecognitionNetwork) -> None:
     rays, descriptors = keypoints(20)
     still = model(rays, descriptors)
     moved = model(rays + torch.tensor([0.3, -0.2]), descriptors)
@@ -49,13 +49,13 @@ def test_nothing_changes_when_all_rays_move_alike(model: RecognitionNetwork) -> 
 
 
 def test_padding_changes_nothing(model: RecognitionNetwork) -> None:
-    (short, short_described), (long, long_described) = keypoints(6), keypoints(11, seed=1)
-    rays, descriptors = torch.stack([long, long.flip(0)]), torch.stack([long_described, long_described.flip(0)])
-    rays[0, :6], descriptors[0, :6] = short, short_described
+    (short, short_descriptors), (long, long_descriptors) = keypoints(6), keypoints(11, seed=1)
+    rays, descriptors = torch.stack([long, long.flip(0)]), torch.stack([long_descriptors, long_descriptors.flip(0)])
+    rays[0, :6], descriptors[0, :6] = short, short_descriptors
     mask = torch.ones(2, 11, dtype=torch.bool)
     mask[0, 6:] = False
     padded = model.encode(rays, descriptors, mask)
-    assert torch.allclose(padded[0, :6], model.encode(short[None], short_described[None])[0])
+    assert torch.allclose(padded[0, :6], model.encode(short[None], short_descriptors[None])[0])
     assert torch.allclose(padded[1], model.encode(rays[1:], descriptors[1:])[0])
 
 
@@ -68,7 +68,7 @@ def test_the_order_of_keypoints_does_not_matter(model: RecognitionNetwork) -> No
     assert torch.allclose(probabilities[order], shuffled)
 
 
-def test_what_a_keypoint_may_show_sums_to_one(model: RecognitionNetwork) -> None:
+def test_probabilities_of_a_keypoint_sum_to_one(model: RecognitionNetwork) -> None:
     background, landmarks, probabilities, coarse = model(*keypoints(9))
     assert sorted(landmarks[landmarks >= 0].tolist()) == list(range(6))
     assert torch.allclose(background + probabilities.sum(dim=(1, 2)), torch.ones(9), atol=1e-5)
@@ -76,16 +76,16 @@ def test_what_a_keypoint_may_show_sums_to_one(model: RecognitionNetwork) -> None
     assert float((coarse.sum() + background.sum()).detach()) == pytest.approx(9, rel=1e-6)
 
 
-def test_the_coarse_landmarks_with_most_evidence_are_told_apart() -> None:
+def test_the_coarse_landmarks_with_most_evidence_are_refined() -> None:
     model = RecognitionNetwork(ModelConfig(width=32, layers=1, candidates=2), PARENTS, dimension=8).double()
     _, landmarks, probabilities, coarse = model(*keypoints(9))
     most = coarse.topk(2).indices
-    assert torch.equal(landmarks, children_of(PARENTS)[most])
+    assert torch.equal(landmarks, list_children(PARENTS)[most])
     assert torch.allclose(probabilities.sum(dim=(0, 2)), coarse[most], atol=1e-5)
 
 
-def test_the_loss_aims_at_what_the_answer_names(model: RecognitionNetwork) -> None:
+def test_loss_and_output_index_the_same_landmarks(model: RecognitionNetwork) -> None:
     loss = RecognitionLoss(torch.tensor(PARENTS), background_weight=0.1)
     assert loss.coarse_of[[0, 1, -1]].tolist() == [0, 2, 3]
     for landmark, parent in enumerate(PARENTS):
-        assert int(model.fine_of[parent, loss.place_of[landmark]]) == landmark
+        assert int(model.fine_of[parent, loss.child_index_of[landmark]]) == landmark

@@ -53,7 +53,7 @@ def test_a_map_and_its_images_become_a_model(
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["manifest.json", "model.onnx"]
 
 
-def test_what_is_missing_is_one_line(
+def test_a_missing_input_is_one_line(
     scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(scene_folder, scene_folder.images, tmp_path / "model") == 1
@@ -64,7 +64,7 @@ def test_what_is_missing_is_one_line(
 
 
 @pytest.mark.parametrize("named", ["out", "run"])
-def test_a_map_is_not_written_over(
+def test_a_map_is_not_overwritten(
     scene_folder: SceneFolder,
     keyframe_images: Path,
     tmp_path: Path,
@@ -72,12 +72,12 @@ def test_a_map_is_not_written_over(
     monkeypatch: pytest.MonkeyPatch,
     named: str,
 ) -> None:
-    """Nor is anything trained before that is seen."""
+    """The check comes before any work."""
 
-    def trained(*_: object, **__: object) -> None:
-        raise AssertionError("examples were made before the folders were looked at")
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("examples were made before the folders were checked")
 
-    monkeypatch.setattr("training.recognizer.examples_of", trained)
+    monkeypatch.setattr("training.recognizer.make_examples", fail)
     folder = tmp_path / "map"
     shutil.copytree(scene_folder.map, folder)
     out, run = (folder, tmp_path / "run") if named == "out" else (tmp_path / "model", folder)
@@ -87,7 +87,7 @@ def test_a_map_is_not_written_over(
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in scene_folder.map.iterdir())
 
 
-def test_a_run_does_not_go_on_with_another_map(
+def test_a_run_is_not_resumed_with_another_map(
     scene_folder: SceneFolder, keyframe_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(scene_folder, keyframe_images, tmp_path / "model") == 0
@@ -96,15 +96,15 @@ def test_a_run_does_not_go_on_with_another_map(
     write_map(replace(read_map(scene_folder.map), name="other"), other)
     capsys.readouterr()
     assert command(replace(scene_folder, map=other), keyframe_images, tmp_path / "model", "--resume") == 1
-    assert "other sources (map) than are given" in capsys.readouterr().err
+    assert "other sources (map)" in capsys.readouterr().err
 
 
 def test_a_model_is_scored_on_other_images(
     scene_folder: SceneFolder, keyframe_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(scene_folder, keyframe_images, tmp_path / "model") == 0
-    asked = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
-    words = ["--model", tmp_path / "model", *asked, "--json", tmp_path / "scores.json"]
+    options = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
+    words = ["--model", tmp_path / "model", *options, "--json", tmp_path / "scores.json"]
     for _ in range(2):  # scores replace scores
         assert recognizer_scores.main([str(word) for word in ["--map", scene_folder.map, *words]]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())

@@ -1,4 +1,4 @@
-"""What the commands that score and count write over: nothing but their like, asked before the work."""
+"""The commands that score and count overwrite only their own outputs, which is checked before the work."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _GIVEN = ("--map", "absent", "--images", "absent")
         (cost.main, ()),
     ],
 )
-def test_what_is_of_another_kind_stays_and_no_work_is_done(
+def test_another_file_is_not_overwritten_and_no_work_is_done(
     main: Callable[[list[str]], int],
     words: tuple[str, ...],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cost, "counted", lambda *_: pytest.fail("it was counted before the output was looked at"))
+    monkeypatch.setattr(cost, "count_cost", lambda *_: pytest.fail("costs were counted before the output was checked"))
     manifest = tmp_path / "manifest.json"
     manifest.write_text(_MANIFEST)
     assert main([*words, "--json", str(manifest)]) == 1
@@ -44,7 +44,7 @@ def test_costs_replace_costs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = cost.Cost("student", 240, 240, 8, 1.0, 1.0)
-    monkeypatch.setattr(cost, "counted", lambda *_: row)
-    for said in ("written", "replaced"):
+    monkeypatch.setattr(cost, "count_cost", lambda *_: row)
+    for outcome in ("written", "replaced"):
         assert cost.main(["--json", str(tmp_path / "cost.json")]) == 0
-        assert f"{said}: {tmp_path / 'cost.json'}" in capsys.readouterr().out
+        assert f"{outcome}: {tmp_path / 'cost.json'}" in capsys.readouterr().out

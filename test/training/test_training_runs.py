@@ -1,4 +1,4 @@
-"""The folder of a run: which run may go on, and what is left of an earlier one."""
+"""The folder of a run: which run may be resumed, and what is removed of an earlier one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
-from training.runs import LAST, TEACHER, check_run_folder, checkpoint_of, open_run, trainer_of
-from training.sources import images_hash
+from training.runs import LAST, TEACHER, check_run_folder, find_checkpoint, make_trainer, open_run
+from training.sources import hash_images
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.storage.atomic import StorageError
 
@@ -21,8 +21,8 @@ class Config:
     seed: int = 0
 
 
-def begun(run_dir: Path, *, seed: int = 0, **sources: Any) -> Path:
-    """A run with a whole epoch."""
+def start_run(run_dir: Path, *, seed: int = 0, **sources: Any) -> Path:
+    """A run with a complete epoch."""
     open_run(run_dir, Config(seed), sources, resume=False)
     (run_dir / LAST).write_bytes(b"weights")
     return run_dir
@@ -31,15 +31,15 @@ def begun(run_dir: Path, *, seed: int = 0, **sources: Any) -> Path:
 @pytest.mark.parametrize("on_terminal", [True, False])
 def test_only_a_terminal_gets_a_bar(on_terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: on_terminal)
-    trainer = trainer_of(tmp_path, [], epochs=1, precision="32-true", gradient_clip=1.0)
+    trainer = make_trainer(tmp_path, [], epochs=1, precision="32-true", gradient_clip=1.0)
     assert (trainer.progress_bar_callback is not None) is on_terminal
 
 
-def test_a_run_goes_on_with_what_it_began_with(tmp_path: Path) -> None:
-    run = begun(tmp_path / "run", maps=[{"hash": "a"}], teacher=None)
+def test_a_run_is_resumed_with_the_same_configuration_and_sources(tmp_path: Path) -> None:
+    run = start_run(tmp_path / "run", maps=[{"hash": "a"}], teacher=None)
     open_run(run, Config(), {"maps": [{"hash": "a"}], "teacher": None}, resume=True)
-    assert checkpoint_of(run).read_bytes() == b"weights"
-    with pytest.raises(InputError, match="differs from the configuration asked for"):
+    assert find_checkpoint(run).read_bytes() == b"weights"
+    with pytest.raises(InputError, match="differs from the given configuration"):
         open_run(run, Config(1), {"maps": [{"hash": "a"}], "teacher": None}, resume=True)
 
 
@@ -52,14 +52,14 @@ def test_a_run_goes_on_with_what_it_began_with(tmp_path: Path) -> None:
         ({}, "maps, teacher"),
     ],
 )
-def test_a_run_does_not_go_on_with_other_sources(tmp_path: Path, given: dict[str, Any], other: str) -> None:
-    run = begun(tmp_path / "run", maps=["a"], teacher="t")
-    with pytest.raises(InputError, match=rf"began with other sources \({other}\) than are given; resume with"):
+def test_a_run_is_not_resumed_with_other_sources(tmp_path: Path, given: dict[str, Any], other: str) -> None:
+    run = start_run(tmp_path / "run", maps=["a"], teacher="t")
+    with pytest.raises(InputError, match=rf"was started with other sources \({other}\); resume with"):
         open_run(run, Config(), given, resume=True)
 
 
-def test_a_new_run_does_not_go_on_with_what_an_earlier_one_left(tmp_path: Path) -> None:
-    run = begun(tmp_path / "run", maps=["a"])
+def test_a_new_run_removes_the_files_of_an_earlier_one(tmp_path: Path) -> None:
+    run = start_run(tmp_path / "run", maps=["a"])
     (run / "best.ckpt").write_bytes(b"")
     (run / TEACHER).mkdir()
     (run / TEACHER / "manifest.json").write_text("{}")
@@ -67,18 +67,18 @@ def test_a_new_run_does_not_go_on_with_what_an_earlier_one_left(tmp_path: Path) 
     open_run(run, Config(), {"maps": ["b"]}, resume=False, leftovers=(TEACHER,))
     assert sorted(path.name for path in run.iterdir()) == ["config.json", "log", "sources.json"]
     open_run(run, Config(), {"maps": ["b"]}, resume=True)
-    with pytest.raises(InputError, match=r"holds no run with a whole epoch, expected last\.ckpt"):
-        checkpoint_of(run)
+    with pytest.raises(InputError, match=r"holds no run with a complete epoch, expected last\.ckpt"):
+        find_checkpoint(run)
 
 
-def test_only_a_run_is_gone_on_with_or_replaced(tmp_path: Path) -> None:
+def test_only_a_run_is_resumed_or_replaced(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no run, expected"):
         open_run(tmp_path / "none", Config(), {}, resume=True)
-    (tmp_path / LAST).write_bytes(b"somebody's own")
+    (tmp_path / LAST).write_bytes(b"another file")
     for resume in (True, False):
         with pytest.raises(StorageError, match=r"holds last\.ckpt and no run"):
             open_run(tmp_path, Config(), {}, resume=resume)
-    assert (tmp_path / LAST).read_bytes() == b"somebody's own"
+    assert (tmp_path / LAST).read_bytes() == b"another file"
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_a_run_and_its_model_are_not_written_into_each_other(tmp_path: Path, run
         check_run_folder(tmp_path / run, tmp_path / out)
 
 
-def test_images_are_told_by_their_names_and_sizes(tmp_path: Path) -> None:
+def test_images_are_hashed_by_names_and_sizes(tmp_path: Path) -> None:
     for name, content in (("a/0.png", b"1"), ("b/0.png", b"1"), ("b/1.png", b"1")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    one, same, more = (images_hash(tmp_path / f, sorted((tmp_path / f).glob("0.png"))) for f in ("a", "b", "b"))
+    one, same, more = (hash_images(tmp_path / f, sorted((tmp_path / f).glob("0.png"))) for f in ("a", "b", "b"))
     assert one == same == more
-    assert images_hash(tmp_path / "b", sorted((tmp_path / "b").iterdir())) != one
+    assert hash_images(tmp_path / "b", sorted((tmp_path / "b").iterdir())) != one
     (tmp_path / "a" / "0.png").write_bytes(b"22")
-    assert images_hash(tmp_path / "a", [tmp_path / "a" / "0.png"]) != one
+    assert hash_images(tmp_path / "a", [tmp_path / "a" / "0.png"]) != one

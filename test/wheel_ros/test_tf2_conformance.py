@@ -1,4 +1,4 @@
-"""What the nodes rely on in tf2_ros, checked against whichever one is installed: the real one or the stand-in."""
+"""The part of tf2_ros that the nodes need, tested with the installed one: the real one or the stand-in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOW = Time()
 
 @pytest.fixture(autouse=True, scope="module")
 def which(request: pytest.FixtureRequest) -> None:
-    """Say which tf2_ros was tested."""
+    """Print which tf2_ros was tested."""
     name = "the stand-in of tools/wheel_ros" if hasattr(tf2_ros, "IS_STAND_IN") else "a real one"
     request.config.get_terminal_writer().write(f"\ntf2_ros: {name}, {tf2_ros.__file__}\n")
 
@@ -46,7 +46,7 @@ def transform(parent: str, child: str, *, at_s: float = 0.0, x: float = 0.0, yaw
     return message
 
 
-def filled(*moving: TransformStamped, static: tuple[TransformStamped, ...] = ()) -> tf2_ros.Buffer:
+def fill_buffer(*moving: TransformStamped, static: tuple[TransformStamped, ...] = ()) -> tf2_ros.Buffer:
     buffer = tf2_ros.Buffer()
     for message in moving:
         buffer.set_transform(message, "test")
@@ -69,7 +69,7 @@ def yaw_of(message: TransformStamped) -> float:
 
 
 def test_a_lookup_gives_the_source_frames_place_in_the_target_frame() -> None:
-    buffer = filled(transform("odom", "base", at_s=5, x=2.0, yaw=0.5))
+    buffer = fill_buffer(transform("odom", "base", at_s=5, x=2.0, yaw=0.5))
     found = buffer.lookup_transform("odom", "base", at(5))
     assert (found.header.frame_id, found.child_frame_id) == ("odom", "base")
     assert (found.header.stamp.sec, found.header.stamp.nanosec) == (5, 0)
@@ -78,14 +78,14 @@ def test_a_lookup_gives_the_source_frames_place_in_the_target_frame() -> None:
 
 
 def test_the_other_way_round_is_the_inverse() -> None:
-    buffer = filled(transform("odom", "base", at_s=5, x=2.0, yaw=math.pi / 2))
+    buffer = fill_buffer(transform("odom", "base", at_s=5, x=2.0, yaw=math.pi / 2))
     found = buffer.lookup_transform("base", "odom", at(5))
     assert xyz(found) == pytest.approx((0, 2, 0))
     assert yaw_of(found) == pytest.approx(-math.pi / 2)
 
 
 def test_translation_is_interpolated_in_a_line_and_rotation_at_constant_speed() -> None:
-    buffer = filled(
+    buffer = fill_buffer(
         transform("odom", "base", at_s=1, x=1.0, yaw=0.0), transform("odom", "base", at_s=2, x=3.0, yaw=1.2)
     )
     found = buffer.lookup_transform("odom", "base", at(1.25))
@@ -97,12 +97,12 @@ def test_rotation_takes_the_shorter_way_whatever_the_quaternions_sign() -> None:
     newer = transform("odom", "base", at_s=2, yaw=0.4)
     newer.transform.rotation.z *= -1
     newer.transform.rotation.w *= -1
-    buffer = filled(transform("odom", "base", at_s=1, yaw=0.2), newer)
+    buffer = fill_buffer(transform("odom", "base", at_s=1, yaw=0.2), newer)
     assert yaw_of(buffer.lookup_transform("odom", "base", at(1.5))) == pytest.approx(0.3)
 
 
 def test_a_chain_goes_through_the_common_ancestor() -> None:
-    buffer = filled(
+    buffer = fill_buffer(
         transform("odom", "base", at_s=1, x=1.0, yaw=math.pi / 2),
         static=(transform("base", "camera", x=0.5), transform("base", "lidar", x=-0.5, yaw=math.pi)),
     )
@@ -113,12 +113,12 @@ def test_a_chain_goes_through_the_common_ancestor() -> None:
 
 
 def test_samples_may_arrive_out_of_order() -> None:
-    buffer = filled(*(transform("odom", "base", at_s=s, x=s) for s in (3, 1, 2)))
+    buffer = fill_buffer(*(transform("odom", "base", at_s=s, x=s) for s in (3, 1, 2)))
     assert xyz(buffer.lookup_transform("odom", "base", at(1.5))) == pytest.approx((1.5, 0, 0))
 
 
 def test_time_zero_is_the_latest_time_the_whole_chain_is_known() -> None:
-    buffer = filled(
+    buffer = fill_buffer(
         *(transform("map", "odom", at_s=s, x=10 * s) for s in (1, 2)),
         *(transform("odom", "base", at_s=s, x=s) for s in (1, 2, 3)),
         static=(transform("base", "camera"),),
@@ -129,12 +129,12 @@ def test_time_zero_is_the_latest_time_the_whole_chain_is_known() -> None:
 
 
 def test_a_static_transform_holds_at_every_time_and_has_none_of_its_own() -> None:
-    buffer = filled(static=(transform("base", "camera", at_s=7, x=0.5),))
+    buffer = fill_buffer(static=(transform("base", "camera", at_s=7, x=0.5),))
     assert xyz(buffer.lookup_transform("base", "camera", at(123.0))) == pytest.approx((0.5, 0, 0))
     assert buffer.lookup_transform("base", "camera", NOW).header.stamp.sec == 0
 
 
-def test_a_frame_in_itself_is_the_identity_even_if_never_heard_of() -> None:
+def test_a_frame_in_itself_is_the_identity_even_if_unknown() -> None:
     found = tf2_ros.Buffer().lookup_transform("base", "base", at(4))
     assert xyz(found) == (0, 0, 0)
     assert found.transform.rotation.w == 1
@@ -143,14 +143,14 @@ def test_a_frame_in_itself_is_the_identity_even_if_never_heard_of() -> None:
 
 @pytest.mark.parametrize(("target", "source"), [("odom", "nowhere"), ("nowhere", "base")])
 def test_an_unknown_frame_is_a_lookup_error_that_names_it(target: str, source: str) -> None:
-    buffer = filled(transform("odom", "base", at_s=1))
+    buffer = fill_buffer(transform("odom", "base", at_s=1))
     with pytest.raises(tf2_ros.LookupException, match="nowhere"):
         buffer.lookup_transform(target, source, at(1))
     assert not buffer.can_transform(target, source, at(1))
 
 
 def test_two_trees_are_a_connectivity_error_at_a_time_and_at_the_latest() -> None:
-    buffer = filled(transform("odom", "base", at_s=1), transform("earth", "moon", at_s=1))
+    buffer = fill_buffer(transform("odom", "base", at_s=1), transform("earth", "moon", at_s=1))
     for time in (at(1), NOW):
         with pytest.raises(tf2_ros.ConnectivityException):
             buffer.lookup_transform("moon", "base", time)
@@ -158,7 +158,7 @@ def test_two_trees_are_a_connectivity_error_at_a_time_and_at_the_latest() -> Non
 
 @pytest.mark.parametrize(("time_s", "word"), [(0.5, "past"), (3.5, "future")])
 def test_outside_the_known_times_is_an_extrapolation_error(time_s: float, word: str) -> None:
-    buffer = filled(*(transform("odom", "base", at_s=s) for s in (1, 2, 3)), static=(transform("base", "camera"),))
+    buffer = fill_buffer(*(transform("odom", "base", at_s=s) for s in (1, 2, 3)), static=(transform("base", "camera"),))
     for target, source in (("odom", "camera"), ("camera", "odom")):
         with pytest.raises(tf2_ros.ExtrapolationException, match=word):
             buffer.lookup_transform(target, source, at(time_s))
@@ -166,21 +166,21 @@ def test_outside_the_known_times_is_an_extrapolation_error(time_s: float, word: 
 
 
 def test_a_single_sample_is_good_for_its_own_time_only() -> None:
-    buffer = filled(transform("odom", "base", at_s=1))
+    buffer = fill_buffer(transform("odom", "base", at_s=1))
     assert buffer.can_transform("odom", "base", at(1))
     with pytest.raises(tf2_ros.ExtrapolationException):
         buffer.lookup_transform("odom", "base", at(1.1))
 
 
 def test_an_ancestor_above_the_common_one_need_not_be_known_at_that_time() -> None:
-    buffer = filled(
+    buffer = fill_buffer(
         *(transform("map", "odom", at_s=s) for s in (1, 2)), *(transform("odom", "base", at_s=s, x=s) for s in (5, 6))
     )
     assert xyz(buffer.lookup_transform("odom", "base", at(5.5))) == pytest.approx((5.5, 0, 0))
 
 
 def test_only_the_last_ten_seconds_are_kept() -> None:
-    buffer = filled(*(transform("odom", "base", at_s=s, x=s) for s in (1, 5, 12, 14)))
+    buffer = fill_buffer(*(transform("odom", "base", at_s=s, x=s) for s in (1, 5, 12, 14)))
     assert xyz(buffer.lookup_transform("odom", "base", at(6))) == pytest.approx((6, 0, 0))
     with pytest.raises(tf2_ros.ExtrapolationException):
         buffer.lookup_transform("odom", "base", at(2))
@@ -196,21 +196,21 @@ def test_the_cache_time_can_be_chosen() -> None:
 
 
 def test_a_new_parent_takes_the_frame_over() -> None:
-    buffer = filled(transform("left", "tool", at_s=1, x=1.0), transform("right", "tool", at_s=2, x=2.0))
+    buffer = fill_buffer(transform("left", "tool", at_s=1, x=1.0), transform("right", "tool", at_s=2, x=2.0))
     assert xyz(buffer.lookup_transform("right", "tool", NOW)) == pytest.approx((2, 0, 0))
     assert xyz(buffer.lookup_transform("left", "tool", at(1.5))) == pytest.approx((1, 0, 0)), "no interpolation"
 
 
 def test_a_loop_is_a_lookup_error() -> None:
-    buffer = filled(*(transform(a, b, at_s=1) for a, b in ("ab", "bc", "ca")), transform("other", "d", at_s=1))
+    buffer = fill_buffer(*(transform(a, b, at_s=1) for a, b in ("ab", "bc", "ca")), transform("other", "d", at_s=1))
     for time in (at(1), NOW):
         with pytest.raises(tf2_ros.LookupException, match="loop"):
             buffer.lookup_transform("d", "a", time)
 
 
 @pytest.mark.parametrize("name", ["", "/odom"])
-def test_a_name_that_cannot_be_a_frames_is_an_argument_error(name: str) -> None:
-    buffer = filled(transform("odom", "base", at_s=1))
+def test_an_invalid_frame_name_is_an_argument_error(name: str) -> None:
+    buffer = fill_buffer(transform("odom", "base", at_s=1))
     with pytest.raises(tf2_ros.InvalidArgumentException):
         buffer.lookup_transform(name, "base", at(1))
 
@@ -225,23 +225,23 @@ def test_every_error_is_a_transform_exception() -> None:
         assert issubclass(error, tf2_ros.TransformException)
 
 
-def test_what_cannot_be_a_transform_is_ignored() -> None:
+def test_invalid_transforms_are_ignored() -> None:
     broken = [transform("odom", "base", at_s=1) for _ in range(2)]
     broken[0].transform.translation.y = math.nan
     broken[1].transform.rotation.w = 2.0
     nameless = transform("odom", "", at_s=1), transform("", "base", at_s=1), transform("base", "base", at_s=1)
-    buffer = filled(*broken, *nameless)
+    buffer = fill_buffer(*broken, *nameless)
     with pytest.raises(tf2_ros.LookupException):
         buffer.lookup_transform("odom", "base", at(1))
 
 
 def test_a_leading_slash_is_dropped_on_the_way_in() -> None:
-    buffer = filled(transform("/odom", "/base", at_s=1, x=1.0))
+    buffer = fill_buffer(transform("/odom", "/base", at_s=1, x=1.0))
     assert xyz(buffer.lookup_transform("odom", "base", at(1))) == pytest.approx((1, 0, 0))
 
 
-def test_clearing_forgets_what_moves_and_keeps_what_is_static() -> None:
-    buffer = filled(transform("odom", "base", at_s=1), static=(transform("base", "camera", x=0.5),))
+def test_clearing_keeps_only_static_transforms() -> None:
+    buffer = fill_buffer(transform("odom", "base", at_s=1), static=(transform("base", "camera", x=0.5),))
     buffer.clear()
     assert not buffer.can_transform("odom", "base", at(1))
     assert buffer.can_transform("base", "camera", at(1))

@@ -1,7 +1,7 @@
-"""Simulated buildings of rooms that are made alike, and their maps with points from the truth.
+"""Simulated buildings of rooms that are alike, and their maps with points from the ground truth.
 
-A room is rendered by itself, since nobody looks through its walls; the rooms stand side by side in one frame. Keypoints
-are put where the renderer says that they are: what is measured is search in large maps, not triangulation.
+Each room is rendered alone, since no view goes through its walls; the rooms stand side by side in one frame. Keypoints
+get their positions from the renderer: what is measured is search in large maps, not triangulation.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Extractor, Features
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, RetrievalIndex, Scene
 from vloc_ros.core.retrieval.vlad import Vocabulary
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
-from vloc_ros.simulation.render import depth, rectangles
+from vloc_ros.simulation.render import render_depth, render_rectangle_indices
 from vloc_ros.simulation.scenario import Lap, make_lap
 from vloc_ros.simulation.scene import World
-from vloc_ros.simulation.world import bought, make_variant, make_world
+from vloc_ros.simulation.world import is_product, make_variant, make_world
 
 KEYFRAMES_PER_ROOM, QUERIES_PER_ROOM = 40, 25
 DIFFERENT = 0.25
@@ -50,14 +50,14 @@ class Room:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MappedRoom:
-    """What the map of a room is made of.
+    """Points and keyframes of one room.
 
     Attributes:
         points: (P, 3) metres in the building.
-        descriptors: (P, 128) float32, the mean of what was seen of each.
-        visible: of every keyframe, the points that it saw.
-        features: of every keyframe.
-        point_of_keypoint: of every keyframe, the point of each keypoint, -1 for none.
+        descriptors: (P, 128) float32, the mean of the observed descriptors of each point.
+        visible: points observed by each keyframe.
+        features: features of each keyframe.
+        point_of_keypoint: for each keyframe, the point of each keypoint, -1 for none.
     """
 
     points: Array
@@ -68,8 +68,7 @@ class MappedRoom:
 
 
 def rooms(count: int, seed: int) -> Iterator[Room]:
-    """Rooms of a few models, two of each in turn; those of one model differ in their grain and in a few of their
-    things."""
+    """Rooms of a few models, two of each in turn. Rooms of one model differ in their grain and in a few things."""
     side = int(np.ceil(np.sqrt(count)))
     for number in range(count):
         world = make_variant(_model(seed + number // _IN_A_ROW % _MODELS), number, different=DIFFERENT)
@@ -82,7 +81,7 @@ def rooms(count: int, seed: int) -> Iterator[Room]:
 
 
 def shown_difference(room: Room, others: Sequence[Room], map_from_camera: Pose) -> float:
-    """The part of an image of a room that shows bought things which the room most like it does not have.
+    """The part of an image that shows bought things which the most similar room does not have.
 
     Args:
         room: where the image was taken.
@@ -91,11 +90,11 @@ def shown_difference(room: Room, others: Sequence[Room], map_from_camera: Pose) 
     """
     in_room = room.building_from_room.inverse() @ map_from_camera
     world = room.map_lap.world
-    seen = rectangles(world, room.map_lap.camera, in_room)
+    seen = render_rectangle_indices(world, room.map_lap.camera, in_room)
     pixels = np.bincount(seen[seen >= 0], minlength=len(world.rectangles)) / seen.size
     shares = [
         sum(share for share, a, b in zip(pixels, world.rectangles, other.rectangles, strict=True)
-            if share and bought(a) and a.texture.seed != b.texture.seed)
+            if share and is_product(a) and a.texture.seed != b.texture.seed)
         for other in (o.map_lap.world for o in others)
         if other.style == world.style and other.name != world.name
     ]  # fmt: skip
@@ -107,11 +106,11 @@ def _model(seed: int) -> World:
     return make_world("room", seed)
 
 
-def mapped(room: Room, extractor: Extractor) -> MappedRoom:
-    """The points of a room that enough keyframes see, merged by place and look."""
+def map_room(room: Room, extractor: Extractor) -> MappedRoom:
+    """The points of a room that enough keyframes observe, merged by position and descriptor."""
     lap = room.map_lap
     features = tuple(extractor.extract(lap.image(k)) for k in range(len(lap)))
-    positions = [_places(lap, k, found) for k, found in enumerate(features)]
+    positions = [_keypoint_positions(lap, k, found) for k, found in enumerate(features)]
     keyframe = np.repeat(np.arange(len(lap)), [len(found) for found in features])
     xyz, described = np.concatenate(positions), np.concatenate([found.descriptors for found in features])
     track = _tracks(xyz, described, keyframe)
@@ -132,16 +131,16 @@ def mapped(room: Room, extractor: Extractor) -> MappedRoom:
     )
 
 
-def _places(lap: Lap, k: int, found: Features) -> Array:
-    """(N, 3) where the keypoints of a keyframe are in the room; NaN where there is nothing."""
+def _keypoint_positions(lap: Lap, k: int, found: Features) -> Array:
+    """(N, 3) positions of a keyframe's keypoints in the room, metres; NaN where there is no surface."""
     pixels = np.minimum(found.xy.astype(int), [lap.camera.width - 1, lap.camera.height - 1])
-    z = depth(lap.world, lap.camera, lap.map_from_camera[k])[pixels[:, 1], pixels[:, 0]]
+    z = render_depth(lap.world, lap.camera, lap.map_from_camera[k])[pixels[:, 1], pixels[:, 0]]
     places = lap.map_from_camera[k].apply(lap.camera.unproject(found.xy) * z[:, None].astype(np.float64))
     return np.asarray(np.where(np.isfinite(z)[:, None], places, np.nan))
 
 
 def _tracks(xyz: Array, descriptors: Array, keyframe: Array) -> Array:
-    """(N,) point of each keypoint, -1 for those that too few keyframes saw."""
+    """(N,) point of each keypoint, -1 where too few keyframes observe it."""
     usable = np.flatnonzero(np.isfinite(xyz).all(axis=1))
     pairs = cKDTree(xyz[usable]).query_pairs(_SAME_POINT_M, output_type="ndarray")
     pairs = usable[pairs]
@@ -155,8 +154,8 @@ def _tracks(xyz: Array, descriptors: Array, keyframe: Array) -> Array:
     return np.asarray(number[component])
 
 
-def moved(parts: Sequence[tuple[Room, MappedRoom]], copy: int) -> list[tuple[Room, MappedRoom]]:
-    """The same rooms on another floor: exact copies."""
+def copy_to_floor(parts: Sequence[tuple[Room, MappedRoom]], copy: int) -> list[tuple[Room, MappedRoom]]:
+    """Exact copies of the rooms on another floor."""
     up = Pose(np.eye(3), np.array([0.0, 0.0, copy * _PITCH_M]))
     return [
         (replace(room, building_from_room=up @ room.building_from_room), replace(part, points=up.apply(part.points)))
@@ -164,7 +163,7 @@ def moved(parts: Sequence[tuple[Room, MappedRoom]], copy: int) -> list[tuple[Roo
     ]
 
 
-def map_of(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:
+def build_building_map(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:
     """All rooms in one map of one frame."""
     descriptors = np.concatenate([part.descriptors for _, part in parts])
     codec = DescriptorCodec.fit(descriptors[:: max(1, len(descriptors) // _MOST_SAMPLES)], _DIMENSION)
@@ -174,7 +173,7 @@ def map_of(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:
     projected = [codec.project(f.descriptors) for _, part in parts for f in part.features]
     sample = np.concatenate(projected[:: max(1, len(projected) // 200)])
     vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], _WORDS)
-    places = np.stack([vocabulary.encode(p) for p in tqdm(projected, desc="places", leave=False)])
+    places = np.stack([vocabulary.encode(p) for p in tqdm(projected, desc="VLAD", leave=False)])
     return LandmarkMap(
         name=name,
         scenes=(Scene("map", range(len(points)), range(len(keyframes))),),
@@ -184,7 +183,7 @@ def map_of(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> LandmarkMap:
         codes=codes,
         codec=codec,
         keyframes=keyframes,
-        extractor=ExtractorConfig(),
+        extractor=RootSiftConfig(),
         places={"vlad": RetrievalIndex(vocabulary.hash, places, vocabulary.arrays)},
     )
 

@@ -21,7 +21,7 @@ def vloc(*words: str | Path) -> float:
         subprocess.CalledProcessError: the command failed; its output has been shown.
     """
     print("   $ vloc " + shlex.join(map(str, words)), flush=True)
-    return _timed("vloc_ros.cli.main", *words)
+    return _run_timed("vloc_ros.cli.main", *words)
 
 
 def training(module: str, *words: str | Path) -> float:
@@ -31,11 +31,11 @@ def training(module: str, *words: str | Path) -> float:
         subprocess.CalledProcessError: the command failed; its output has been shown.
     """
     print(f"   $ python -m training.{module} " + shlex.join(map(str, words)), flush=True)
-    return _timed(f"training.{module}", *words)
+    return _run_timed(f"training.{module}", *words)
 
 
 def refusal(*words: str | Path) -> str:
-    """Run `vloc WORDS`, which must fail for a reason; what it said."""
+    """Run `vloc WORDS`, which must fail with an error; its message."""
     print("   $ vloc " + shlex.join(map(str, words)) + "    # is refused", flush=True)
     command = [sys.executable, "-m", "vloc_ros.cli.main", *map(str, words)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=_ROOT)
@@ -44,8 +44,8 @@ def refusal(*words: str | Path) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
-def interrupted(module: str, *words: str | Path, when: Callable[[], bool]) -> None:
-    """Run `python -m training.MODULE WORDS` and kill it as soon as something is so.
+def interrupt(module: str, *words: str | Path, when: Callable[[], bool]) -> None:
+    """Run `python -m training.MODULE WORDS` and kill it as soon as a condition holds.
 
     Raises:
         RuntimeError: it ended before.
@@ -59,7 +59,7 @@ def interrupted(module: str, *words: str | Path, when: Callable[[], bool]) -> No
         process.kill()
 
 
-def _timed(module: str, *words: str | Path) -> float:
+def _run_timed(module: str, *words: str | Path) -> float:
     start = time.monotonic()
     subprocess.run(
         _command(module, *words), check=True, stdout=subprocess.DEVNULL, cwd=_ROOT
@@ -71,7 +71,7 @@ def _command(module: str, *words: str | Path) -> list[str]:
     return [sys.executable, "-m", module, *(str(w.absolute()) if isinstance(w, Path) else w for w in words)]
 
 
-def evaluated(json_path: Path, *words: str | Path) -> dict[str, Any]:
-    """Run `vloc evaluate WORDS --json json_path` and read what it measured."""
+def evaluate(json_path: Path, *words: str | Path) -> dict[str, Any]:
+    """Run `vloc evaluate WORDS --json json_path` and read its scores."""
     vloc("evaluate", *words, "--json", json_path)
     return dict(json.loads(json_path.read_text()))

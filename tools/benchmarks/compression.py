@@ -1,4 +1,4 @@
-"""Bytes against recall: a map with fewer and fewer points, chosen by worth and at random."""
+"""Recall by map size: maps with fewer and fewer points, the best ranked ones or random ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.command import vloc
-from benchmarks.real import CASTLE_KEYPOINTS, built, queries, scene
+from benchmarks.real import CASTLE_KEYPOINTS, build_once, queries, scene
 from tqdm import tqdm
 
 from vloc_ros.assembly import build_extractor
@@ -19,8 +19,8 @@ from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import map_bytes, read_map, write_map
 
 BUDGETS = (0.5, 0.3, 0.2, 0.15, 0.1)
-# what hloc (Sarlin et al. 2019) stores: of each keypoint its pixel, 128 values of two bytes, and its point; of each
-# image NetVLAD's 4096 float32; of each point its place
+# what hloc (Sarlin et al. 2019) stores: of each keypoint pixel, descriptor (128 values of two bytes) and point; of each
+# image NetVLAD's 4096 float32; of each point its position
 _KEYPOINT_BYTES, _IMAGE_BYTES, _POINT_BYTES = 8 + 2 * 128 + 4, 4 * 4096, 12
 
 
@@ -28,29 +28,29 @@ def compression(out: Path) -> dict[str, Any]:
     """The real scenes at every budget, and as many points at random."""
     figures: dict[str, Any] = {"hloc": {}}
     for name, options in (("redkitchen", ()), ("castle", CASTLE_KEYPOINTS)):
-        folder = built(out, name, *options)
+        folder = build_once(out, name, *options)
         rows = [_row(out, name, folder, "all")]
         for budget in BUDGETS:
             chosen = out / "maps" / f"{folder.name}-budget-{budget:g}"
             shutil.rmtree(chosen, ignore_errors=True)
             vloc("map", "compress", folder, "--budget", f"{budget:g}", "--out", chosen)
-            rows.append(_row(out, name, chosen, "by worth"))
-            rows.append(_row(out, name, _at_random(folder, chosen), "at random"))
+            rows.append(_row(out, name, chosen, "ranked"))
+            rows.append(_row(out, name, _draw_points(folder, chosen), "at random"))
         figures[name] = rows
         figures["hloc"][name] = {"bytes": hloc_bytes(name, read_map(folder)), "map_bytes": map_bytes(folder)}
     return figures
 
 
 def hloc_bytes(name: str, landmark_map: LandmarkMap) -> int:
-    """What hloc's way would store for the images of a scene's map, with the map's own keypoints and points."""
+    """Bytes that hloc would store for the images of a scene's map, with the map's own keypoints and points."""
     extractor = build_extractor(landmark_map.extractor)
     paths = list_images(scene(name) / "map/images")
     keypoints = sum(len(extractor.extract(read_image(path))) for path in tqdm(paths, desc="keypoints", leave=False))
     return keypoints * _KEYPOINT_BYTES + len(paths) * _IMAGE_BYTES + len(landmark_map.points) * _POINT_BYTES
 
 
-def _at_random(folder: Path, chosen: Path) -> Path:
-    """As many points of the map as were chosen."""
+def _draw_points(folder: Path, chosen: Path) -> Path:
+    """The map with as many points as the compressed one, drawn at random."""
     whole, count = read_map(folder), len(read_map(chosen).points)
     kept = np.random.default_rng(0).permutation(len(whole.points))[:count]
     other = chosen.parent / f"{chosen.name}-random"

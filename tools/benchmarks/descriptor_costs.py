@@ -1,4 +1,4 @@
-"""What place encoders cost: counted on their networks, and timed in torch and in ONNX Runtime, turn by turn."""
+"""Cost of global descriptors: operations of the networks, and times in torch and in ONNX Runtime, taken in turns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
 
 THREADS, TURNS, PER_TURN = 2, 12, 15
-# threads of the one before still wait for work for a while, on the cores that the next one needs
+# runs that are not timed: threads of the previous one still spin on the cores that the next one needs
 _SETTLING = 5
 PARITY = 1e-3
 MODELS = {
@@ -34,15 +34,19 @@ MODELS = {
 
 
 def costs(out: Path) -> dict[str, Any]:
-    """Of every network, and VLAD's milliseconds beside them."""
-    return {"threads": THREADS, "models": {name: _of(*which) for name, which in MODELS.items()}, "vlad": _vlad(out)}
+    """Cost of every network, and the milliseconds of VLAD."""
+    return {
+        "threads": THREADS,
+        "models": {name: _cost_of(*which) for name, which in MODELS.items()},
+        "vlad": _vlad(out),
+    }
 
 
-def _of(preset: str, model: str) -> dict[str, Any]:
-    """Weights drawn by lot: times do not depend on them."""
+def _cost_of(preset: str, model: str) -> dict[str, Any]:
+    """Cost of one network with random weights: times do not depend on them."""
     import torch
 
-    from training.cost import counted
+    from training.cost import count_cost
     from training.place_recognition.config import PRESETS
     from training.place_recognition.encoders import build_encoder
 
@@ -50,8 +54,8 @@ def _of(preset: str, model: str) -> dict[str, Any]:
     torch.manual_seed(0)
     config = replace(PRESETS[preset], model=model)
     encoder = build_encoder(config, extent_m=10.0).eval()
-    figures = asdict(counted(model, lambda: build_encoder(config, extent_m=10.0), encoder.size))
-    # a map stores one byte for each number
+    figures = asdict(count_cost(model, lambda: build_encoder(config, extent_m=10.0), encoder.size))
+    # a map stores one byte for each dimension
     figures |= {"bytes": figures["dimension"], **_timed_network(encoder, teacher=model == "teacher")}
     print("  ", figures, flush=True)
     return figures
@@ -60,12 +64,12 @@ def _of(preset: str, model: str) -> dict[str, Any]:
 def _timed_network(encoder: Any, *, teacher: bool) -> dict[str, float]:
     import torch
 
-    from training.onnx_files import described
-    from training.place_recognition.export import INPUT, OUTPUT, onnx_of
-    from training.place_recognition.structure import NUMBERS
+    from training.onnx_files import describe_io
+    from training.place_recognition.export import INPUT, OUTPUT, convert_to_onnx
+    from training.place_recognition.structure import TOKEN_LENGTH
 
     image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 3, *encoder.size)).astype(np.float32))
-    structure = torch.zeros(1, (encoder.size[0] // 12) * (encoder.size[1] // 12), NUMBERS)
+    structure = torch.zeros(1, (encoder.size[0] // 12) * (encoder.size[1] // 12), TOKEN_LENGTH)
 
     @torch.no_grad()
     def in_torch() -> Array:
@@ -73,34 +77,39 @@ def _timed_network(encoder: Any, *, teacher: bool) -> dict[str, float]:
 
     if teacher:  # it is not exported: a robot has no structure to give it
         return {"torch_ms": _medians(in_torch)[0]}
-    graph = onnx_of(encoder)
-    engine = OnnxRuntime(Model(Path("by lot"), described(graph), graph), threads=THREADS)
+    graph = convert_to_onnx(encoder)
+    engine = OnnxRuntime(Model(Path("random weights"), describe_io(graph), graph), threads=THREADS)
 
     def in_onnx() -> Array:
         return engine.run({INPUT: image.numpy()})[OUTPUT]
 
-    apart = float(np.abs(in_torch() - in_onnx()).max())
-    if apart > PARITY:
-        raise RuntimeError(f"the exported network differs by {apart:.2g} from torch, expected at most {PARITY:g}")
+    difference = float(np.abs(in_torch() - in_onnx()).max())
+    if difference > PARITY:
+        raise RuntimeError(f"the exported network differs by {difference:.2g} from torch, expected at most {PARITY:g}")
     torch_ms, onnx_ms = _medians(in_torch, in_onnx)
-    return {"torch_ms": torch_ms, "onnx_ms": onnx_ms, "onnx_per_torch": onnx_ms / torch_ms, "apart": apart}
+    return {
+        "torch_ms": torch_ms,
+        "onnx_ms": onnx_ms,
+        "onnx_per_torch": onnx_ms / torch_ms,
+        "max_difference": difference,
+    }
 
 
-def _medians(*ways: Callable[[], object]) -> list[float]:
-    """Milliseconds of each, asked turn by turn so that a busy minute hits all of them."""
-    times: list[list[float]] = [[] for _ in ways]
+def _medians(*functions: Callable[[], object]) -> list[float]:
+    """Median milliseconds of each function, run in turns so that a busy minute affects all of them."""
+    times: list[list[float]] = [[] for _ in functions]
     for _ in range(TURNS):
-        for way, of_way in zip(ways, times, strict=True):
-            for asked in range(_SETTLING + PER_TURN):
+        for function, samples in zip(functions, times, strict=True):
+            for number in range(_SETTLING + PER_TURN):
                 start = time.perf_counter()
-                way()
-                if asked >= _SETTLING:
-                    of_way.append((time.perf_counter() - start) * 1e3)
-    return [float(np.median(of_way)) for of_way in times]
+                function()
+                if number >= _SETTLING:
+                    samples.append((time.perf_counter() - start) * 1e3)
+    return [float(np.median(samples)) for samples in times]
 
 
 def _vlad(out: Path) -> dict[str, Any]:
-    """VLAD of an image of redkitchen: beside the features, which are wanted anyway, and with them."""
+    """VLAD of an image of redkitchen, without the features (extracted anyway) and with them."""
     from vloc_ros.assembly import build_extractor
     from vloc_ros.core.retrieval.vlad import Vocabulary
 
@@ -110,8 +119,10 @@ def _vlad(out: Path) -> dict[str, Any]:
     words, image = Vocabulary.from_arrays(index.encoder_arrays), read_image(list_images(place.queries)[0])
     found = extractor.extract(image).descriptors
 
-    def described(descriptors: Array) -> Array:
+    def describe_io(descriptors: Array) -> Array:
         return words.encode(landmark_map.codec.project(descriptors))
 
-    with_features, alone = _medians(lambda: described(extractor.extract(image).descriptors), lambda: described(found))
+    with_features, alone = _medians(
+        lambda: describe_io(extractor.extract(image).descriptors), lambda: describe_io(found)
+    )
     return {"dimension": index.descriptors.shape[1], "with_features_ms": with_features, "ms": alone}

@@ -1,4 +1,4 @@
-"""Place encoders that are trained once: what was trained from the same maps in the same way is taken again."""
+"""Models of global descriptors, each trained once: a model with the same recipe is used again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import interrupted, training
+from benchmarks.command import interrupt, training
 from benchmarks.provenance import fingerprint, source_hash
 from benchmarks.real import MissingError
 
@@ -18,19 +18,20 @@ from vloc_ros.storage.maps import map_hash
 
 Source = tuple[Path, Path]
 PRESET = "small"
-# what decides, beside the configuration, what is learned and exported; how that is scored does not
+# what a model depends on beside its configuration; how it is scored is not part of it
+_FOLDER = "training/place_recognition"
 _OF_ALL = (
-    *("training/student.py", "training/runs.py", "training/onnx_files.py"),
-    *(f"training/places/{part}.py" for part in ("baselines", "checkpoints", "config", "data", "encoders", "export")),
-    *(f"training/places/{part}.py" for part in ("fitting", "labels", "loss", "mining", "structure", "views")),
+    *("training/runs.py", "training/onnx_files.py"),
+    *(f"{_FOLDER}/{part}.py" for part in ("train", "baselines", "checkpoints", "config", "data", "encoders", "export")),
+    *(f"{_FOLDER}/{part}.py" for part in ("fitting", "labels", "loss", "mining", "structure", "views")),
     *("vloc_ros/inference/preprocessing.py", "vloc_ros/simulation/lighting.py"),
 )
-_OF_STUDENTS = tuple(f"training/places/{part}.py" for part in ("crossvit", "discriminant", "patches", "residuals"))
-_OF_TEACHERS = (*_OF_STUDENTS, "training/places/teacher.py", "training/rotary.py")
+_OF_STUDENTS = tuple(f"{_FOLDER}/{part}.py" for part in ("crossvit", "discriminant", "patches", "residuals"))
+_OF_TEACHERS = (*_OF_STUDENTS, f"{_FOLDER}/teacher.py", "training/rotary.py")
 _LAST = "last.ckpt"
 
 
-def learning(model: str) -> tuple[str, ...]:
+def sources_of_learning(model: str) -> tuple[str, ...]:
     """The files that decide what a model of this kind learns."""
     match model:
         case "teacher":
@@ -46,11 +47,11 @@ class Recipe:
     """What a model is made from.
 
     Attributes:
-        name: of its folder.
-        model: of `training.place_recognition.train --model`.
+        name: name of its folder.
+        model: value of `training.place_recognition.train --model`.
         sources: maps, and the images of each.
-        settings: what differs from the preset, such as `fit.epochs=10`.
-        teacher: whom it learns from, where it does.
+        settings: parameters that differ from the preset, such as `fit.epochs=10`.
+        teacher: recipe of the teacher, None for training without distillation.
     """
 
     name: str
@@ -60,38 +61,38 @@ class Recipe:
     teacher: Recipe | None = None
 
     def fingerprint(self) -> str:
-        """Of the maps, the whole configuration, the teacher and the code that learns."""
-        from training.place_recognition.config import chosen_config
+        """Hash of the maps, the whole configuration, the teacher and the training code."""
+        from training.place_recognition.config import build_config
 
         return fingerprint(
             {
                 "maps": [map_hash(folder) for folder, _ in self.sources],
-                "config": asdict(chosen_config(PRESET, self.settings, model=self.model)),
+                "config": asdict(build_config(PRESET, self.settings, model=self.model)),
                 "teacher": self.teacher.fingerprint() if self.teacher else None,
-                "code": source_hash(*learning(self.model)),
+                "code": source_hash(*sources_of_learning(self.model)),
             }
         )
 
     def words(self, out: Path) -> Sequence[str | Path]:
-        """Of `python -m training.place_recognition.train`."""
+        """Options of `python -m training.place_recognition.train`."""
         teacher = self.teacher.folder(out) if self.teacher else "none"
         sources = [word for folder, images in self.sources for word in ("--map", folder, "--images", images)]
         settings = [word for setting in self.settings for word in ("--set", setting)]
         return (*sources, "--model", self.model, "--preset", PRESET, "--teacher", teacher, *settings)
 
     def folder(self, out: Path) -> Path:
-        """Where it lies."""
+        """The folder of the model."""
         return out / "models" / self.name
 
 
-def made(out: Path, recipe: Recipe) -> dict[str, Any]:
-    """Train a model unless it is there, or go on with its training; its seconds (None where it was interrupted).
+def train_once(out: Path, recipe: Recipe) -> dict[str, Any]:
+    """Train a model, resume its training, or use it again; its seconds (None where training was interrupted).
 
     Raises:
         MissingError: there is no torch.
     """
     if recipe.teacher:
-        made(out, recipe.teacher)
+        train_once(out, recipe.teacher)
     folder, wanted = recipe.folder(out), recipe.fingerprint()
     run, note = folder.with_name(f"{folder.name}.run"), folder.with_name(f"{folder.name}.trained.json")
     known = json.loads(note.read_text()) if note.is_file() else {}
@@ -104,15 +105,15 @@ def made(out: Path, recipe: Recipe) -> dict[str, Any]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps({"of": wanted}))
         words = (*recipe.words(out), "--out", folder, *(("--resume",) if resumed else ()))
-        seconds = training("student", *words)
+        seconds = training("place_recognition.train", *words)
         known = {"of": wanted, "train_s": None if resumed else round(seconds, 1)}
         note.write_text(json.dumps(known))
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     return {**known, "model_bytes": size}
 
 
-def resumed_as_whole(out: Path, recipe: Recipe) -> dict[str, float]:
-    """Train once without a break and once killed after an epoch and resumed: the largest difference of weights."""
+def compare_resumed(out: Path, recipe: Recipe) -> dict[str, float]:
+    """Train once without a break, and once killed after an epoch and resumed: the largest difference of weights."""
     from safetensors.numpy import load_file
 
     weights = {}
@@ -123,19 +124,19 @@ def resumed_as_whole(out: Path, recipe: Recipe) -> dict[str, float]:
             shutil.rmtree(left, ignore_errors=True)
         words = (*recipe.words(out), "--out", folder)
         if name == "killed":
-            interrupted("student", *words, when=(run / _LAST).is_file)
+            interrupt("place_recognition.train", *words, when=(run / _LAST).is_file)
             words = (*words, "--resume")
-        training("student", *words)
+        training("place_recognition.train", *words)
         weights[name] = load_file(run / "weights" / "weights.safetensors")
-    apart = [float(abs(value - weights["killed"][key]).max()) for key, value in weights["whole"].items()]
-    return {"largest_difference": max(apart), "arrays": len(apart)}
+    differences = [float(abs(value - weights["killed"][key]).max()) for key, value in weights["whole"].items()]
+    return {"largest_difference": max(differences), "arrays": len(differences)}
 
 
-def needs_torch() -> None:
-    """See that training can be done.
+def require_torch() -> None:
+    """Check that training is possible.
 
     Raises:
-        MissingError: it cannot.
+        MissingError: torch, lightning or timm is missing.
     """
     if not all(importlib.util.find_spec(name) for name in ("torch", "lightning", "timm")):
         raise MissingError("torch, lightning or timm is missing: `make training` installs them")

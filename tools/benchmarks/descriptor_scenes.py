@@ -1,4 +1,4 @@
-"""Where place encoders are compared: maps whose images lie on disk, and queries whose places are known."""
+"""Where global descriptors are compared: maps with their images, and queries with ground truth."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from benchmarks.building import Room, map_of, mapped, rooms
-from benchmarks.landmarks import relit
+from benchmarks.building import Room, build_building_map, map_room, rooms
+from benchmarks.landmarks import relight_folder
 from benchmarks.provenance import content_hash, make_once, source_hash
-from benchmarks.real import built, scene
+from benchmarks.real import build_once, scene
 from tqdm import tqdm
 
 from vloc_ros.assembly import build_extractor
-from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, RetrievalIndex, Scene
@@ -34,18 +34,18 @@ from vloc_ros.storage.manifests import VERSION
 from vloc_ros.storage.maps import write_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 
-# every other query of a room is asked
+# every other query of a room is used
 QUERY_EVERY = 2
 CORRIDOR_LAP = 40
 OTHER_FRAMES = 40
-# none of the seeds of other sections
+# seeds that no other section has
 OTHER_WORLDS = [("corridor", 721), ("corridor", 722), ("corridor", 723), ("corridor", 724),
                 ("apartment", 725), ("apartment", 726), ("room", 727), ("room", 728)]  # fmt: skip
 _OTHER_PITCH_M = 80.0
-# what decides, beside a place's own constants, what its images and its map hold
+# what the images and the map of a place depend on, beside its own constants
 MAPPING = (
-    *("tools/benchmarks/place_scenes.py", "tools/benchmarks/building.py", "vloc_ros/mapping/landmarks.py"),
-    *(f"vloc_ros/core/{name}.py" for name in ("features", "descriptors", "vocabulary")),
+    *("tools/benchmarks/descriptor_scenes.py", "tools/benchmarks/building.py"),
+    *("vloc_ros/mapping/landmarks/definition.py", "vloc_ros/core/features/*.py", "vloc_ros/core/retrieval/vlad.py"),
 )
 SIMULATION = "vloc_ros/simulation/*.py"
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
@@ -57,11 +57,11 @@ class Place:
     """A map and its queries.
 
     Attributes:
-        map: folder.
-        images: that it was made from.
-        queries: folder of images.
-        truth: options of `training.place_recognition.evaluate` that say where those were taken.
-        posed: options of `vloc evaluate` that do; none where nobody knows the poses.
+        map: folder of the map.
+        images: folder of the images that the map was built from.
+        queries: folder of the query images.
+        truth: options of `training.place_recognition.evaluate` with the ground truth of the queries.
+        posed: options of `vloc evaluate` with the ground truth; empty where there are no poses.
     """
 
     map: Path
@@ -75,11 +75,11 @@ def kitchen(out: Path) -> Place:
     """The map of redkitchen and its queries."""
     data = scene("redkitchen")
     given = ("--poses", data / "query/poses_tum.txt", "--camera", data / "camera_info.yaml")
-    return Place(built(out, "redkitchen"), data / "map/images", data / "query/images", given, given)
+    return Place(build_once(out, "redkitchen"), data / "map/images", data / "query/images", given, given)
 
 
 def building(out: Path, name: str, count: int, seed: int) -> tuple[Place, Place]:
-    """A simulated building asked by day, and the same images at night."""
+    """A simulated building with queries by day, and with the same queries relit to night."""
     folder = out / "buildings" / name
     place = Place(
         out / "maps" / name,
@@ -97,13 +97,13 @@ def building(out: Path, name: str, count: int, seed: int) -> tuple[Place, Place]
     make_once(
         (night,),
         of={"lighting": asdict(NIGHT), "relighting": source_hash("vloc_ros/simulation/lighting.py")},
-        make=lambda: relit(place.queries, night, NIGHT),
+        make=lambda: relight_folder(place.queries, night, NIGHT),
     )
     return place, replace(place, queries=night, truth=(*truth, "--by-day", place.queries))
 
 
 def other_places(out: Path) -> tuple[Place, ...]:
-    """Simulated corridors, flats and rooms, and redkitchen: nothing of the corridor that is asked for."""
+    """Simulated corridors, flats and rooms, and redkitchen: nothing of the corridor that is evaluated."""
     folder, name = out / "buildings" / "other-places", "other-places"
     place = Place(out / "maps" / name, folder / "map", folder / "query", ())
     make_once(
@@ -115,7 +115,7 @@ def other_places(out: Path) -> tuple[Place, ...]:
 
 
 def corridor(out: Path) -> Place:
-    """The second lap of a corridor against the first, by pairs that people saw."""
+    """The second lap of a corridor against the first, by pairs annotated by hand."""
     data, folder = scene("corridor"), out / "buildings" / "corridor"
     pairs = folder / "pairs.csv"
     place = Place(out / "maps" / "corridor-lap-1", folder / "lap-1", folder / "lap-2", ("--pairs", pairs))
@@ -132,7 +132,7 @@ def _made_of(**constants: Any) -> dict[str, Any]:
 
 
 def _write_laps(place: Place, data: Path, pairs: Path) -> None:
-    """Map, images of both laps, and the pairs of one of each."""
+    """Write the map, the images of both laps, and the pairs of images across laps."""
     paths = list_images(data / "images")
     for lap, part in ((place.images, paths[:CORRIDOR_LAP]), (place.queries, paths[CORRIDOR_LAP:])):
         lap.mkdir(parents=True)
@@ -146,11 +146,11 @@ def _write_laps(place: Place, data: Path, pairs: Path) -> None:
 
 
 def _write(place: Place, name: str, visited: Iterable[Room], count: int, folder: Path) -> None:
-    """Map, map images, query images and their poses."""
+    """Write the map, its images, the query images and their poses."""
     place.queries.mkdir(parents=True)
-    extractor, parts, poses = build_extractor(ExtractorConfig()), [], list[Pose]()
+    extractor, parts, poses = build_extractor(RootSiftConfig()), [], list[Pose]()
     for number, room in enumerate(tqdm(visited, desc=name, total=count)):
-        parts.append((room, mapped(room, extractor)))
+        parts.append((room, map_room(room, extractor)))
         (place.images / room.map_lap.world.name).mkdir(parents=True)
         for k in range(len(room.map_lap)):
             _write_image(place.images / room.map_lap.world.name / f"{k}.jpg", room.map_lap.image(k))
@@ -158,7 +158,7 @@ def _write(place: Place, name: str, visited: Iterable[Room], count: int, folder:
             _write_image(place.queries / f"room-{number:02}-{k:03}.jpg", room.query_lap.image(k))
             poses.append(room.building_from_room @ room.query_lap.map_from_camera[k])
         write_camera(folder / "camera_info.yaml", room.query_lap.camera, name="camera")
-    landmark_map = map_of(parts, name)
+    landmark_map = build_building_map(parts, name)
     keyframes = replace(landmark_map.keyframes, names=tuple(f"{n}.jpg" for n in landmark_map.keyframes.names))
     write_map(replace(landmark_map, keyframes=keyframes), place.map)
     write_tum(folder / "poses_tum.txt", Trajectory(np.arange(len(poses)) * 10**9, tuple(poses)))
@@ -176,8 +176,8 @@ def _other_room(number: int) -> Room:
 
 
 def _map_without_structure(paths: Sequence[Path], name: str) -> LandmarkMap:
-    """VLAD of images that nobody could make a map of; one point stands for the structure, and no image sees it."""
-    extractor = build_extractor(ExtractorConfig())
+    """A map with VLAD only, of images without structure: it has one point, which no image observes."""
+    extractor = build_extractor(RootSiftConfig())
     images = [read_image(path) for path in paths]
     found = [extractor.extract(image).descriptors for image in images]
     described, count = np.concatenate(found), len(paths)

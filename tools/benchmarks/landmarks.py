@@ -1,4 +1,4 @@
-"""Landmarks on photographs: recognised by a trained model, by night, and in a map that grows."""
+"""Landmarks on photographs: a trained recogniser, other light, and an updated map."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from benchmarks.command import evaluated, refusal, training, vloc
-from benchmarks.real import MissingError, built, scene
+from benchmarks.command import evaluate, refusal, training, vloc
+from benchmarks.real import MissingError, build_once, scene
 
 from vloc_ros.core.errors import ModelError
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -23,22 +23,22 @@ from vloc_ros.storage.maps import map_bytes, map_hash, read_map
 from vloc_ros.storage.trajectories import Trajectory, read_tum, write_tum
 
 NAME = "redkitchen"
-BY_LANDMARKS = ("--set", "proposals.landmarks_min_points=0")
-# how a map is searched: options of `vloc evaluate`
-WAYS: dict[str, tuple[str, ...]] = {
+BY_LANDMARKS = ("--set", "candidates.landmarks_min_points=0")
+# method of search: options of `vloc evaluate`
+METHODS: dict[str, tuple[str, ...]] = {
     "by default": (),
-    "whole map": ("--set", "proposals.landmarks=none"),
-    "voted": (*BY_LANDMARKS, "--set", "proposals.landmarks=voted"),
-    "recognized": (*BY_LANDMARKS, "--set", "proposals.landmarks=recognized"),
-    "places": ("--set", "proposals.whole_map_max_points=0", "--set", "proposals.landmarks=none"),
+    "whole map": ("--set", "candidates.landmarks=none"),
+    "voted": (*BY_LANDMARKS, "--set", "candidates.landmarks=voted"),
+    "recognized": (*BY_LANDMARKS, "--set", "candidates.landmarks=recognized"),
+    "retrieval": ("--set", "candidates.whole_map_max_points=0", "--set", "candidates.landmarks=none"),
 }
 LIGHTS: dict[str, Lighting] = {"dusk": DUSK, "night": NIGHT}
 
 
 def recognizer(out: Path) -> dict[str, Any]:
-    """The small preset on the map of redkitchen: how well it recognises, and the queries found by it and without."""
-    folder = built(out, NAME)
-    model, train_s = trained(out, folder, scene(NAME) / "map/images")
+    """The small preset on the map of redkitchen: recognition scores, and localization with it and without."""
+    folder = build_once(out, NAME)
+    model, train_s = train_once(out, folder, scene(NAME) / "map/images")
     path = out / f"{model.name}.scores.json"
     training("recognizer_scores", "--model", model, "--map", folder, *_queries(NAME), "--json", path)
     return {
@@ -47,70 +47,70 @@ def recognizer(out: Path) -> dict[str, Any]:
         "model_bytes": sum(file.stat().st_size for file in model.iterdir()),
         "map_bytes": map_bytes(folder),
         **_size(read_map(folder)),
-        "ways": {way: _asked(out, way, folder, model) for way in ("whole map", "voted", "recognized")},
+        "methods": {method: _localize(out, method, folder, model) for method in ("whole map", "voted", "recognized")},
     }
 
 
 def night(out: Path) -> dict[str, Any]:
-    """The queries of redkitchen as they could look at dusk and by night, of a map made by day."""
-    folder = built(out, NAME)
-    model, _ = trained(out, folder, scene(NAME) / "map/images")
+    """The queries of redkitchen relit as at dusk and at night, in a map made by day."""
+    folder = build_once(out, NAME)
+    model, _ = train_once(out, folder, scene(NAME) / "map/images")
     figures: dict[str, Any] = {}
     for title, lighting in LIGHTS.items():
-        images = relit(scene(NAME) / "query/images", out / "relit" / f"{NAME}-{title}", lighting)
-        figures[title] = {way: _asked(out, way, folder, model, images=images) for way in WAYS}
+        images = relight_folder(scene(NAME) / "query/images", out / "relit" / f"{NAME}-{title}", lighting)
+        figures[title] = {method: _localize(out, method, folder, model, images=images) for method in METHODS}
     return figures
 
 
 def updated(out: Path) -> dict[str, Any]:
     """A map of the first half of redkitchen, updated with the second; a recogniser of the first half serves both."""
-    first_half, second_half = halves(scene(NAME) / "map", out / "halves")
-    first, both, at_once = out / "maps" / f"{NAME}-first-half", out / "maps" / f"{NAME}-updated", built(out, NAME)
+    first_half, second_half = split_in_halves(scene(NAME) / "map", out / "halves")
+    first, both, at_once = out / "maps" / f"{NAME}-first-half", out / "maps" / f"{NAME}-updated", build_once(out, NAME)
     for folder in (first, both):
         shutil.rmtree(folder, ignore_errors=True)
     build_s = vloc("map", "build", *_posed(first_half), "--camera", scene(NAME) / "camera_info.yaml", "--out", first)
     update_s = vloc("map", "update", first, *_posed(second_half), "--out", both)
-    model, train_s = trained(out, first, first_half / "images")
+    model, train_s = train_once(out, first, first_half / "images")
     maps = {"first half": first, "first half, updated": both, "all at once": at_once}
-    asked = ("--map", at_once, "--recognizer", model, *_queries(NAME), *WAYS["recognized"])
+    words = ("--map", at_once, "--recognizer", model, *_queries(NAME), *METHODS["recognized"])
     return {
         "build_s": build_s,
         "update_s": update_s,
         "train_s": train_s,
-        **kept(read_map(first), read_map(both)),
+        **count_kept(read_map(first), read_map(both)),
         "maps": {
-            title: _size(read_map(folder)) | {"whole map": _asked(out, "whole map", folder)}
+            title: _size(read_map(folder)) | {"whole map": _localize(out, "whole map", folder)}
             for title, folder in maps.items()
         },
         "recognized": {
-            title: _asked(out, "recognized", maps[title], model) for title in ("first half", "first half, updated")
+            title: _localize(out, "recognized", maps[title], model) for title in ("first half", "first half, updated")
         },
-        "refused_on_another_map": refusal("evaluate", *asked),
+        "refused_on_another_map": refusal("evaluate", *words),
     }
 
 
-def trained(out: Path, map_folder: Path, images: Path) -> tuple[Path, float | None]:
-    """The folder of a map's recogniser and the seconds its training took, None where nobody wrote them down.
+def train_once(out: Path, map_folder: Path, images: Path) -> tuple[Path, float | None]:
+    """The folder of a map's recogniser and the seconds of its training, None where they are not known.
 
-    One that was trained on this very map before, in `maps/MAP-recognizer`, is taken again.
+    A recogniser in `maps/MAP-recognizer` that was trained on this very map is used again.
 
     Raises:
         MissingError: there is no torch, and no recogniser either.
     """
     model = out / "maps" / f"{map_folder.name}-recognizer"
-    told = model.with_name(f"{model.name}.seconds")
-    if _is_of(model, map_folder):
-        return model, float(told.read_text()) if told.is_file() else None
+    seconds_file = model.with_name(f"{model.name}.seconds")
+    if _is_trained_on(model, map_folder):
+        return model, float(seconds_file.read_text()) if seconds_file.is_file() else None
     if not all(importlib.util.find_spec(name) for name in ("torch", "lightning")):
         raise MissingError("torch or lightning is missing: `make training` installs them")
     for left in (model, model.with_name(f"{model.name}.run")):
         shutil.rmtree(left, ignore_errors=True)
     seconds = training("recognizer", "--map", map_folder, "--images", images, "--out", model)
-    told.write_text(f"{seconds:.1f}\n")
+    seconds_file.write_text(f"{seconds:.1f}\n")
     return model, seconds
 
 
-def _is_of(model: Path, map_folder: Path) -> bool:
+def _is_trained_on(model: Path, map_folder: Path) -> bool:
     if not (model / MANIFEST).is_file():
         return False
     try:
@@ -119,8 +119,8 @@ def _is_of(model: Path, map_folder: Path) -> bool:
         return False
 
 
-def relit(images: Path, folder: Path, lighting: Lighting) -> Path:
-    """Images under another light, with the same names but for the ending; the folder."""
+def relight_folder(images: Path, folder: Path, lighting: Lighting) -> Path:
+    """Write images under another light, with the same names but for the ending; returns the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for seed, path in enumerate(list_images(images)):
@@ -128,8 +128,8 @@ def relit(images: Path, folder: Path, lighting: Lighting) -> Path:
     return folder
 
 
-def halves(data: Path, out: Path) -> tuple[Path, Path]:
-    """Two folders with the images and poses of the first half of a trajectory and of the second."""
+def split_in_halves(data: Path, out: Path) -> tuple[Path, Path]:
+    """Write the images and poses of the first and the second half of a trajectory to two folders."""
     paths, poses = list_images(data / "images"), read_tum(data / "poses_tum.txt")
     middle = len(paths) // 2
     first, second = out / "first", out / "second"
@@ -142,20 +142,20 @@ def halves(data: Path, out: Path) -> tuple[Path, Path]:
     return first, second
 
 
-def kept(old: LandmarkMap, new: LandmarkMap) -> dict[str, int]:
-    """How much of a map is in the one that extends it, where it was."""
+def count_kept(old: LandmarkMap, new: LandmarkMap) -> dict[str, int]:
+    """Count what of a map is unchanged in the map that extends it."""
     return {
         "old_landmarks": len(old.landmarks),
-        "kept_keys": _equal(old.landmarks.keys, new.landmarks.keys),
-        "kept_parents": _equal(old.landmarks.parents, new.landmarks.parents),
+        "kept_keys": _count_equal(old.landmarks.keys, new.landmarks.keys),
+        "kept_parents": _count_equal(old.landmarks.parents, new.landmarks.parents),
         "old_points": len(old.points),
-        "kept_points": _equal(old.points, new.points),
-        "kept_ids": _equal(old.landmark_ids, new.landmark_ids),
+        "kept_points": _count_equal(old.points, new.points),
+        "kept_ids": _count_equal(old.landmark_ids, new.landmark_ids),
     }
 
 
-def _equal(old: Any, new: Any) -> int:
-    """Rows of the old array that the new one begins with."""
+def _count_equal(old: Any, new: Any) -> int:
+    """How many rows of the old array the new one has in the same position."""
     same = old == new[: len(old)]
     return int(np.sum(same.all(axis=1) if same.ndim == 2 else same))
 
@@ -165,14 +165,14 @@ def _size(landmark_map: LandmarkMap) -> dict[str, int]:
     return {"points": len(landmark_map.points), "landmarks": len(table), "coarse": table.coarse_count}
 
 
-def _asked(
-    out: Path, way: str, folder: Path, model: Path | None = None, *, images: Path | None = None
+def _localize(
+    out: Path, method: str, folder: Path, model: Path | None = None, *, images: Path | None = None
 ) -> dict[str, Any]:
-    """The queries of redkitchen, or other images at their poses, asked of a map in one way."""
-    of_model = ("--recognizer", model) if model and way == "recognized" else ()
-    title = f"{folder.name}-{images.name if images else 'query'}-{way.replace(' ', '-')}"
+    """Scores of redkitchen's queries, or other images at their poses, by one method."""
+    of_model = ("--recognizer", model) if model and method == "recognized" else ()
+    title = f"{folder.name}-{images.name if images else 'query'}-{method.replace(' ', '-')}"
     given = _queries(NAME, images=images)
-    return evaluated(out / f"{title}.evaluation.json", "--map", folder, *of_model, *given, *WAYS[way])
+    return evaluate(out / f"{title}.evaluation.json", "--map", folder, *of_model, *given, *METHODS[method])
 
 
 def _queries(name: str, *, images: Path | None = None) -> Sequence[str | Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import real
-from benchmarks.command import evaluated, vloc
+from benchmarks.command import evaluate, vloc
 
 MOUNT = ("0.2", "0.0", "0.5", "0", "5", "0")
 WORLD, SEED, RATE_HZ, FAST_HZ = "room", 120, "10", "30"
@@ -15,7 +15,7 @@ WORLD, SEED, RATE_HZ, FAST_HZ = "room", 120, "10", "30"
 
 def _live(out: Path, bag: Path, folder: Path, *options: str) -> dict[str, Any]:
     words = ("--map", folder, "--bag", bag, "--truth-topic", "/truth", "--live", *options)
-    return evaluated(out / f"{bag.name}{''.join(options)}.evaluation.json", *words)
+    return evaluate(out / f"{bag.name}{''.join(options)}.evaluation.json", *words)
 
 
 def redkitchen(out: Path) -> dict[str, Any]:
@@ -31,13 +31,13 @@ def simulated(out: Path) -> dict[str, Any]:
 
 
 def tracking(out: Path) -> dict[str, Any]:
-    """Every image by itself against images in a row, where the last fix tells where to look."""
+    """Single images against images in sequence, where the last fix is a prior."""
     bags: dict[str, Any] = {}
     for name, (bag, folder) in {
         "redkitchen": _redkitchen_bag(out),
         f"simulated, {FAST_HZ} Hz": _simulated_bag(out, FAST_HZ, 300),
     }.items():
-        bags[name] = {"by itself": _live(out, bag, folder), "in a row": _live(out, bag, folder, "--sequence")}
+        bags[name] = {"single images": _live(out, bag, folder), "sequence": _live(out, bag, folder, "--sequence")}
     return {"bags": bags}
 
 

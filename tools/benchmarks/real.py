@@ -6,18 +6,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import evaluated, vloc
+from benchmarks.command import evaluate, vloc
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.storage.manifests import read_manifest
 
 DATA = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "data"
-ELSEWHERE = ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/drive_0009")
+NEGATIVES = ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/drive_0009")
 CASTLE_KEYPOINTS = ("--max-keypoints", "4000")
 
 
 class MissingError(Exception):
-    """Something that a section needs, such as the real data, is not on this machine."""
+    """This machine lacks something that a section needs, such as the real data."""
 
 
 def scene(name: str) -> Path:
@@ -37,8 +37,8 @@ def build(out: Path, name: str, *options: str) -> tuple[Path, float]:
     return folder, seconds
 
 
-def built(out: Path, name: str, *options: str) -> Path:
-    """The folder of a scene's map, built unless an earlier section did, in the present format."""
+def build_once(out: Path, name: str, *options: str) -> Path:
+    """The folder of a scene's map. It is built unless there is one in the present format."""
     folder = out / "maps" / _map_name(name, options)
     try:
         read_manifest(folder)
@@ -56,7 +56,7 @@ def queries(out: Path, name: str, folder: Path, *more: str) -> dict[str, Any]:
     data = scene(name)
     given = ("--images", data / "query/images", "--poses", data / "query/poses_tum.txt")
     options = ("--camera", data / "camera_info.yaml", "--report", out / f"{folder.name}.html", *more)
-    return evaluated(out / f"{folder.name}.evaluation.json", "--map", folder, *given, *options)
+    return evaluate(out / f"{folder.name}.evaluation.json", "--map", folder, *given, *options)
 
 
 def redkitchen(out: Path) -> dict[str, Any]:
@@ -81,8 +81,8 @@ def images_alone(out: Path) -> dict[str, Any]:
 
 
 def merged(out: Path) -> dict[str, Any]:
-    """Both scenes in one map; an answer in the wrong one is a false accept. And photographs of neither."""
-    folders = [built(out, "redkitchen"), built(out, "castle", *CASTLE_KEYPOINTS)]
+    """Both scenes in one map, where a pose in the wrong one is a false accept; and negatives."""
+    folders = [build_once(out, "redkitchen"), build_once(out, "castle", *CASTLE_KEYPOINTS)]
     folder = out / "maps" / "redkitchen-and-castle"
     shutil.rmtree(folder, ignore_errors=True)
     merge_s = vloc("map", "merge", *folders, "--frames", "redkitchen", "castle", "--out", folder)
@@ -91,16 +91,16 @@ def merged(out: Path) -> dict[str, Any]:
         figures[name] = {"build_s": merge_s, **queries(out, name, folder, "--scene", name)}
     for name in ("corridor", "kitti/drive_04", "kitti/drive_0009"):
         words = ("--map", folder, "--absent", "--images", scene(name) / "images")
-        figures[name] = evaluated(out / f"merged-{name.replace('/', '-')}.json", *words)
+        figures[name] = evaluate(out / f"merged-{name.replace('/', '-')}.json", *words)
     return figures
 
 
 def negatives(out: Path) -> dict[str, Any]:
-    """Photographs of other places, asked of the redkitchen map: every acceptance is a false one."""
-    folder = built(out, "redkitchen")
+    """Photographs of other places, localized in the redkitchen map: every acceptance is a false one."""
+    folder = build_once(out, "redkitchen")
     figures = {}
-    for name in ELSEWHERE:
+    for name in NEGATIVES:
         images = scene(name) / "images"
         words = ("--map", folder, "--absent", "--images", images)
-        figures[name] = evaluated(out / f"elsewhere-{name.replace('/', '-')}.json", *words)
+        figures[name] = evaluate(out / f"negatives-{name.replace('/', '-')}.json", *words)
     return figures

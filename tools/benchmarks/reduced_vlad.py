@@ -1,4 +1,4 @@
-"""VLAD that is reduced to 256 numbers, as a place encoder that a localizer asks; only to be compared with."""
+"""VLAD reduced by PCA to 256 dimensions, as a global descriptor for comparison only."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap, RetrievalIndex
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.vlad import Vocabulary
-from vloc_ros.evaluation.scores import score
+from vloc_ros.evaluation.scores import score_results
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
 from vloc_ros.storage.results import ResultRecord
-from vloc_ros.storage.trajectories import paired_with_images, read_tum
+from vloc_ros.storage.trajectories import pair_with_images, read_tum
 
 # as `training.place_recognition.evaluate --encoder` calls it
 REDUCED = "vlad256"
-_NUMBERS = 256
-_ALONE = LocalizerConfig(proposals=CandidateConfig(whole_map_max_points=0, landmarks="none", places="student"))
-_KEPT = ("queries", "accepted", "false_accepts", "recall", "median_translation_m", "accepted_by_proposal")
+_DIMENSIONS = 256
+_RETRIEVAL_ONLY = LocalizerConfig(
+    candidates=CandidateConfig(whole_map_max_points=0, landmarks="none", retrieval="model")
+)
+_KEPT = ("queries", "accepted", "false_accepts", "recall", "median_translation_m", "accepted_by_candidate")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReducedVlad:
-    """VLAD of a map's own words on the principal axes of its keyframes'."""
+    """VLAD with a map's vocabulary, projected on the principal axes of its keyframes' descriptors."""
 
     landmark_map: LandmarkMap
     extractor: Extractor
@@ -45,51 +47,51 @@ class ReducedVlad:
 
     @staticmethod
     def of(landmark_map: LandmarkMap) -> ReducedVlad:
-        """On as many axes as there can be, up to 256."""
+        """Fit to a map, on as many axes as there can be, up to 256."""
         index = landmark_map.places["vlad"]
         mean = index.descriptors.mean(axis=0)
         _, _, axes = np.linalg.svd(index.descriptors - mean, full_matrices=False)
-        kept = axes[: min(_NUMBERS, len(index.descriptors) - 1)]
+        kept = axes[: min(_DIMENSIONS, len(index.descriptors) - 1)]
         extractor = build_extractor(landmark_map.extractor)
         return ReducedVlad(landmark_map, extractor, Vocabulary.from_arrays(index.encoder_arrays), mean, kept)
 
     @property
     def hash(self) -> str:
-        """Of its axes."""
+        """Hash of the axes."""
         return hashlib.sha256(self.axes.tobytes()).hexdigest()
 
     @property
     def dimension(self) -> int:
-        """Of a descriptor."""
+        """Dimension of a descriptor."""
         return len(self.axes)
 
     def encode(self, images: Sequence[Array]) -> Array:
-        """(N, D) of N images."""
+        """(N, D) descriptors of N images."""
         project = self.landmark_map.codec.project
-        return self.reduced(
+        return self.reduce(
             np.stack([self.words.encode(project(self.extractor.extract(image).descriptors)) for image in images])
         )
 
-    def reduced(self, descriptors: Array) -> Array:
-        """(N, D) of (N, E) whole ones."""
+    def reduce(self, descriptors: Array) -> Array:
+        """(N, D) reduced descriptors of (N, E) whole ones."""
         shorter = (descriptors - self.mean) @ self.axes.T
         lengths = np.linalg.norm(shorter, axis=1, keepdims=True)
         return np.asarray(shorter / np.maximum(lengths, 1e-12), np.float32)
 
 
-def reduced_alone(place: Place) -> dict[str, Any]:
-    """Localization of a place's queries where only it says where to search; scored as `vloc evaluate` does."""
+def localize_with_reduced_vlad(place: Place) -> dict[str, Any]:
+    """Localize a place's queries with candidates from this descriptor alone; scores as of `vloc evaluate`."""
     landmark_map = read_map(place.map)
     encoder = ReducedVlad.of(landmark_map)
-    index = RetrievalIndex(encoder.hash, encoder.reduced(landmark_map.places["vlad"].descriptors))
+    index = RetrievalIndex(encoder.hash, encoder.reduce(landmark_map.places["vlad"].descriptors))
     with_index = replace(landmark_map, places={**landmark_map.places, "student": index})
-    localizer = build_localizer(_ALONE, with_index, encoder=encoder)
+    localizer = build_localizer(_RETRIEVAL_ONLY, with_index, encoder=encoder)
     given = dict(zip(place.posed[::2], place.posed[1::2], strict=True))
     paths, camera = list_images(place.queries), read_camera(Path(given["--camera"]))
-    poses = paired_with_images(read_tum(Path(given["--poses"])), paths, poses_path=Path(given["--poses"]))
+    poses = pair_with_images(read_tum(Path(given["--poses"])), paths, poses_path=Path(given["--poses"]))
     records = [
         ResultRecord(path.name, k * 10**9, localizer.localize(Query.single(read_image(path), camera)))
         for k, path in enumerate(tqdm(paths, desc=REDUCED))
     ]
-    scores = score(records, poses, map_bytes=0)
+    scores = score_results(records, poses, map_bytes=0)
     return {name: scores[name] for name in _KEPT}

@@ -1,6 +1,6 @@
-"""How much memory a localizer takes: MAP, a folder of images with their camera.yaml, and proposals' parameters as JSON.
+"""Print the resident megabytes of a localizer after it localized images.
 
-Prints the resident megabytes after the images were localized.
+Arguments: MAP, a folder of images with their camera.yaml, and the parameters of the candidates as JSON.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import CandidateConfig, LocalizerConfig, config_from_mapping
 from vloc_ros.core.query import Query
-from vloc_ros.footprint import one_blas_thread
+from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
 
 folder, images, values = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-one_blas_thread()
-config = LocalizerConfig(proposals=config_from_mapping(CandidateConfig, values))
+limit_blas_threads()
+config = LocalizerConfig(candidates=config_from_mapping(CandidateConfig, values))
 localizer = build_localizer(config, read_map(folder))
 camera = read_camera(images / "camera.yaml")
 for path in list_images(images):

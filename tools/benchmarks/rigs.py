@@ -1,4 +1,4 @@
-"""What a second and a third camera are worth, in simulated worlds."""
+"""One camera against two and three, in simulated worlds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.simulated import MAP_FRAMES, map_of, scored
+from benchmarks.simulated import MAP_FRAMES, build_lap_localizer, score_lap
 from tqdm import tqdm
 
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -29,39 +29,39 @@ RIGS = [("front",), ("left",), ("right",), ("front", "left"), ("front", "left", 
 
 
 def rigs(_: Path) -> dict[str, Any]:
-    """Each camera alone, two and three of them together, on the same laps."""
+    """Each camera alone, and two and three together, on the same laps."""
     worlds = []
     for kind, seed in WORLDS:
         scenario = make_scenario(kind, seed, map_frames=MAP_FRAMES, query_frames=FRAMES)
-        localizer, lap = map_of(scenario.map_lap), scenario.query_lap
-        answers: dict[str, list[LocalizationResult]] = {", ".join(names): [] for names in RIGS}
+        localizer, lap = build_lap_localizer(scenario.map_lap), scenario.query_lap
+        results: dict[str, list[LocalizationResult]] = {", ".join(names): [] for names in RIGS}
         for index in tqdm(range(len(lap)), desc=lap.world.name, leave=False):
             images = _images(lap, index)
             for names in RIGS:
-                answers[", ".join(names)].append(_localized(localizer, lap, images, names))
+                results[", ".join(names)].append(_localize(localizer, lap, images, names))
         worlds.append(
-            {"name": f"{kind} {seed}", "cameras": {of: _figures(lap, given) for of, given in answers.items()}}
+            {"name": f"{kind} {seed}", "cameras": {names: _figures(lap, found) for names, found in results.items()}}
         )
         print("  ", worlds[-1], flush=True)
     return {"worlds": worlds}
 
 
 def _images(lap: Lap, index: int) -> dict[str, Array]:
-    """What every camera sees at a frame of the lap, each with noise of its own."""
-    seen = {}
+    """The image of every camera at a frame of the lap, each with noise of its own."""
+    images = {}
     for number, (name, mount) in enumerate(MOUNTS.items()):
         seed = 100_003 * lap.seed + 10 * index + number
         pose = lap.map_from_camera[index] @ mount
-        seen[name] = render(lap.world, lap.camera, pose, lighting=lap.lighting, seed=seed)
-    return seen
+        images[name] = render(lap.world, lap.camera, pose, lighting=lap.lighting, seed=seed)
+    return images
 
 
-def _localized(localizer: Localizer, lap: Lap, images: dict[str, Array], names: Sequence[str]) -> LocalizationResult:
+def _localize(localizer: Localizer, lap: Lap, images: dict[str, Array], names: Sequence[str]) -> LocalizationResult:
     return localizer.localize(Query(tuple(View(images[name], lap.camera, MOUNTS[name]) for name in names)))
 
 
 def _figures(lap: Lap, results: Sequence[LocalizationResult]) -> dict[str, Any]:
-    scores = scored(lap, results)
+    scores = score_lap(lap, results)
     return {
         "queries": scores["queries"],
         "right": round(scores["recall"]["25cm_2deg"] * scores["queries"]),

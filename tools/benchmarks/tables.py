@@ -1,4 +1,4 @@
-"""What the chapters of BENCHMARK.md are made of."""
+"""Markdown tables of BENCHMARK.md."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _NUMPY_HEADERS = re.compile(r"/opt/python/[^;\"/]+/lib/[^;\"]*?/numpy/(?:_core|c
 _PYTHON_HEADERS = re.compile(r"/opt/python/[^;\"/]+/include/python3\.\d+")
 
 
-def repaired(text: str, *, python_headers: str, numpy_headers: str) -> str:
+def replace_include_folders(text: str, *, python_headers: str, numpy_headers: str) -> str:
     """Return the text of an export file with the container's two include folders replaced."""
     text = _NUMPY_HEADERS.sub(lambda _: numpy_headers, text)
     return _PYTHON_HEADERS.sub(lambda _: python_headers, text)
@@ -29,7 +29,9 @@ def main() -> int:
     changed = 0
     for path in sorted(Path(sys.prefix, "share").glob("*/cmake/*.cmake")):
         text = path.read_text(encoding="utf-8")
-        fixed = repaired(text, python_headers=sysconfig.get_path("include"), numpy_headers=np.get_include())
+        fixed = replace_include_folders(
+            text, python_headers=sysconfig.get_path("include"), numpy_headers=np.get_include()
+        )
         if fixed != text:
             path.write_text(fixed, encoding="utf-8")
             changed += 1

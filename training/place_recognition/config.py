@@ -1,11 +1,11 @@
-"""Every parameter of a place encoder and its training, with presets; saved with every run and every model."""
+"""Every parameter of a global descriptor model and its training, with presets; saved with every run and every model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from training.presets import adjusted
+from training.presets import override_parameters
 from vloc_ros.core.config import Checked, parameter
 from vloc_ros.core.errors import ConfigError
 
@@ -16,26 +16,26 @@ RESIDUAL_LENGTH = 32
 
 @dataclass(frozen=True, slots=True)
 class CrossVitConfig(Checked):
-    """A CrossViT: two branches of tokens that exchange what their class tokens gathered, stage by stage."""
+    """A CrossViT: two branches of tokens that exchange their class tokens after every stage."""
 
-    size: int = parameter(240, "side of the image that it takes, a multiple of 12", unit="px", low=48, high=960)
+    size: int = parameter(240, "side of the input image, a multiple of 12", unit="px", low=48, high=960)
     coarse_size: int = parameter(
-        224, "side of the image of the student's second branch, a multiple of 16", unit="px", low=32, high=960
+        224, "side of the input of the student's second branch, a multiple of 16", unit="px", low=32, high=960
     )
     width: int = parameter(96, "length of a token of the first branch", low=12, high=2048)
     second_width: int = parameter(192, "length of a token of the second branch", low=12, high=2048)
-    heads: int = parameter(3, "of every attention", low=1, high=32)
-    stages: int = parameter(3, "after each of which the branches exchange", low=1, high=24)
-    blocks: int = parameter(1, "of the first branch in a stage", low=1, high=24)
-    second_blocks: int = parameter(4, "of the second branch in a stage", low=1, high=24)
-    dimension: int = parameter(256, "of the descriptor", low=8, high=4096)
+    heads: int = parameter(3, "attention heads", low=1, high=32)
+    stages: int = parameter(3, "stages, after each of which the branches exchange class tokens", low=1, high=24)
+    blocks: int = parameter(1, "blocks of the first branch in a stage", low=1, high=24)
+    second_blocks: int = parameter(4, "blocks of the second branch in a stage", low=1, high=24)
+    dimension: int = parameter(256, "length of the descriptor", low=8, high=4096)
     stem: str = parameter(
-        "pixels", "what tokens of patches are made from; gradients need fewer images", choices=("pixels", "gradients")
+        "pixels", "input of the patch tokens; gradients need fewer images", choices=("pixels", "gradients")
     )
     residuals: int = parameter(
-        0, "clusters to which dense gradients are summed as residuals, beside the tokens; 0 for none", low=0, high=1024
+        0, "clusters of the residual branch (VLAD of dense gradients); 0 for no such branch", low=0, high=1024
     )
-    drop_path: float = parameter(0.0, "largest share of blocks left out in training, by lot", low=0.0, high=0.9)
+    drop_path: float = parameter(0.0, "largest rate of stochastic depth", low=0.0, high=0.9)
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
@@ -56,9 +56,9 @@ class CrossVitConfig(Checked):
 
 @dataclass(frozen=True, slots=True)
 class SpatialConfig(Checked):
-    """How the teacher knows where the points of a patch lie."""
+    """The positional encoding of the teacher's spatial branch."""
 
-    encoding: str = parameter("rotary", "of the positions of patches in the map, or none", choices=("rotary", "none"))
+    encoding: str = parameter("rotary", "encoding of the 3D positions of patches", choices=("rotary", "none"))
     shortest_m: float = parameter(0.2, "shortest wavelength", unit="m", low=1e-3, high=1e4)
     longest_m: float = parameter(0.0, "longest wavelength; 0 for the extent of the map", unit="m", low=0.0, high=1e6)
 
@@ -68,93 +68,95 @@ class ConvolutionConfig(Checked):
     """The convolutional baselines."""
 
     backbone: str = parameter("resnet18", "name in timm; its stage of stride 16 is pooled")
-    size: int = parameter(240, "side of the image that it takes", unit="px", low=32, high=1920)
-    clusters: int = parameter(64, "of NetVLAD", low=2, high=1024)
-    power: float = parameter(3.0, "of GeM, before it is learned", low=1.0, high=20.0)
+    size: int = parameter(240, "side of the input image", unit="px", low=32, high=1920)
+    clusters: int = parameter(64, "clusters of NetVLAD", low=2, high=1024)
+    power: float = parameter(3.0, "initial power of GeM", low=1.0, high=20.0)
 
 
 @dataclass(frozen=True, slots=True)
 class MiningConfig(Checked):
-    """Which images come together."""
+    """Which images are put into a batch."""
 
     overlap: str = parameter(
-        "points", "Jaccard index of 3D points, or of boxes about them", choices=("points", "boxes")
+        "points", "Jaccard index of 3D points, or of their bounding boxes", choices=("points", "boxes")
     )
-    negatives_are: str = parameter(
-        "hard", "near by pose or by covisibility, and of a batch the nearest; or random", choices=("hard", "random")
+    negative_selection: str = parameter(
+        "hard",
+        "hard: near by pose or by covisibility, and the nearest descriptors of a batch; or random",
+        choices=("hard", "random"),
     )
-    min_shared: int = parameter(8, "points that a positive shares at least", low=1, high=10000)
-    positives: int = parameter(3, "of every anchor", low=1, high=100)
-    negatives: int = parameter(2, "of every anchor", low=0, high=100)
-    hardest: int = parameter(8, "negatives of an image in a batch that count, nearest first", low=1, high=10000)
+    min_shared: int = parameter(8, "fewest points that an image shares with a positive", low=1, high=10000)
+    positives: int = parameter(3, "positives of an anchor", low=1, high=100)
+    negatives: int = parameter(2, "negatives of an anchor", low=0, high=100)
+    hardest: int = parameter(8, "negatives of an image in a batch that enter the loss", low=1, high=10000)
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeConfig(Checked):
-    """How images are changed at every step of training."""
+class PlaceAugmentationConfig(Checked):
+    """How images are augmented at every step of training."""
 
-    crop: float = parameter(0.3, "largest share of width and of height cut away", low=0.0, high=0.9)
-    mirror: float = parameter(0.5, "share of batches that are mirrored as a whole", low=0.0, high=1.0)
+    crop: float = parameter(0.3, "largest share of width and of height that is cropped", low=0.0, high=0.9)
+    mirror: float = parameter(0.5, "share of batches that are mirrored", low=0.0, high=1.0)
     light: float = parameter(0.4, "largest change of brightness, contrast and each colour", low=0.0, high=0.9)
-    dusk: float = parameter(0.15, "share of images shown at dusk", low=0.0, high=1.0)
-    night: float = parameter(0.15, "share of images shown at night, by lamps", low=0.0, high=1.0)
-    points: float = parameter(0.7, "largest share of the points that a teacher is not told of", low=0.0, high=0.99)
+    dusk: float = parameter(0.15, "share of images relit as at dusk", low=0.0, high=1.0)
+    night: float = parameter(0.15, "share of images relit as at night, by lamps", low=0.0, high=1.0)
+    points: float = parameter(0.7, "largest share of the 3D points that are hidden from a teacher", low=0.0, high=0.99)
     blur_px: float = parameter(1.0, "largest sigma of a blur", unit="px", low=0.0, high=20.0)
 
 
 @dataclass(frozen=True, slots=True)
 class LossConfig(Checked):
-    """What is made small."""
+    """The loss, a weighted sum."""
 
-    margin: float = parameter(0.5, "distance beyond which images that share nothing are left alone", low=0.01, high=2.0)
-    listed: float = parameter(0.1, "weight of who shares most with whom in a batch", low=0.0, high=1000.0)
-    transfer: float = parameter(1.0, "weight of what the teacher says beside the labels", low=0.0, high=1000.0)
-    patches: float = parameter(
-        1.0, "weight of how much the teacher lets each patch of residuals count", low=0.0, high=1000.0
+    margin: float = parameter(0.5, "margin of the contrastive loss, which has weight 1", low=0.01, high=2.0)
+    listwise: float = parameter(0.1, "weight of the listwise ranking loss", low=0.0, high=1000.0)
+    distillation: float = parameter(1.0, "weight of the distillation of descriptors", low=0.0, high=1000.0)
+    patch_distillation: float = parameter(
+        1.0, "weight of the distillation of the residual branch's patch weights", low=0.0, high=1000.0
     )
-    sigma: float = parameter(0.2, "width of the Gaussian kernel over distances of descriptors", low=0.01, high=10.0)
+    sigma: float = parameter(0.2, "width of the Gaussian kernel over descriptor distances", low=0.01, high=10.0)
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceFitConfig(Checked):
     """How a network is fitted."""
 
-    epochs: int = parameter(30, "times that every image is an anchor", low=1, high=100_000)
+    epochs: int = parameter(30, "epochs, in each of which every image is an anchor once", low=1, high=100_000)
     groups: int = parameter(4, "anchors in a batch, each with its positives and negatives", low=1, high=1024)
-    learning_rate: float = parameter(5e-4, "largest", low=1e-7, high=1.0)
+    learning_rate: float = parameter(5e-4, "largest learning rate", low=1e-7, high=1.0)
     weight_decay: float = parameter(0.05, "of AdamW", low=0.0, high=1.0)
     warm_up: float = parameter(0.1, "share of the steps in which the learning rate rises", low=0.0, high=0.9)
     gradient_clip: float = parameter(1.0, "largest norm of the gradient", low=1e-3, high=1e6)
-    held_out: float = parameter(0.1, "share of images kept back to be looked for", low=0.0, high=0.5)
-    held_out_segments: int = parameter(5, "stretches of the trajectory they lie in, at least", low=1, high=1000)
-    held_out_length: int = parameter(6, "images in one stretch, at most", low=1, high=1000)
-    scored_every: int = parameter(5, "epochs after which those are looked for, and after the last", low=1, high=100_000)
-    scored_share: float = parameter(0.1, "Jaccard index of points from which on it is found", low=0.0, high=1.0)
+    held_out: float = parameter(0.1, "share of images held out as queries", low=0.0, high=0.5)
+    held_out_segments: int = parameter(5, "fewest segments of the trajectory that they form", low=1, high=1000)
+    held_out_length: int = parameter(6, "most images in one segment", low=1, high=1000)
+    scored_every: int = parameter(5, "epochs between retrieval scores of the held-out images", low=1, high=100_000)
+    scored_share: float = parameter(0.1, "least Jaccard index of a positive in those scores", low=0.0, high=1.0)
     precision: str = parameter("32", "of the arithmetic", choices=("32", "bf16-mixed", "16-mixed"))
-    accelerator: str = parameter("auto", "cpu, gpu or whatever there is", choices=("auto", "cpu", "gpu"))
-    devices: int = parameter(1, "on each node; started by Lightning, or by torchrun or Slurm", low=1, high=64)
+    accelerator: str = parameter("auto", "cpu, gpu or the best that is available", choices=("auto", "cpu", "gpu"))
+    devices: int = parameter(1, "devices on each node; started by Lightning, torchrun or Slurm", low=1, high=64)
     nodes: int = parameter(1, "machines", low=1, high=4096)
-    workers: int = parameter(0, "processes that put batches together; 0 for the training process", low=0, high=64)
+    workers: int = parameter(0, "processes that load batches; 0 for the training process itself", low=0, high=64)
     in_memory: bool = parameter(True, "keep all images in memory, decoded")
-    seed: int = parameter(0, "of everything that is drawn by lot", low=0, high=2**31)
+    seed: int = parameter(0, "random seed", low=0, high=2**31)
 
 
 @dataclass(frozen=True, slots=True)
-class PlacesConfig(Checked):
-    """A place encoder and how it comes about."""
+class PlaceRecognitionConfig(Checked):
+    """A global descriptor model and its training."""
 
-    model: str = parameter("student", "what is trained", choices=MODELS)
+    model: str = parameter("student", "model to train", choices=MODELS)
     network: CrossVitConfig = field(default_factory=CrossVitConfig)
     spatial: SpatialConfig = field(default_factory=SpatialConfig)
     convolution: ConvolutionConfig = field(default_factory=ConvolutionConfig)
     mining: MiningConfig = field(default_factory=MiningConfig)
-    changes: ChangeConfig = field(default_factory=ChangeConfig)
+    augmentation: PlaceAugmentationConfig = field(default_factory=PlaceAugmentationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     fit: PlaceFitConfig = field(default_factory=PlaceFitConfig)
 
 
-PRESETS: dict[str, PlacesConfig] = {
-    "small": PlacesConfig(
+PRESETS: dict[str, PlaceRecognitionConfig] = {
+    "small": PlaceRecognitionConfig(
         network=CrossVitConfig(
             size=144,
             coarse_size=128,
@@ -169,7 +171,7 @@ PRESETS: dict[str, PlacesConfig] = {
         ),
         convolution=ConvolutionConfig(size=144),
     ),
-    "base": PlacesConfig(
+    "base": PlaceRecognitionConfig(
         network=CrossVitConfig(drop_path=0.1),
         fit=PlaceFitConfig(
             epochs=60, groups=16, learning_rate=3e-4, precision="bf16-mixed", workers=12, in_memory=False
@@ -178,10 +180,10 @@ PRESETS: dict[str, PlacesConfig] = {
 }
 
 
-def chosen_config(preset: str, assignments: Sequence[str] = (), *, model: str = "student") -> PlacesConfig:
-    """A preset of a model with some parameters given as `fit.epochs=20`.
+def build_config(preset: str, assignments: Sequence[str] = (), *, model: str = "student") -> PlaceRecognitionConfig:
+    """A preset of a model with some parameters overridden, such as `fit.epochs=20`.
 
     Raises:
-        ConfigError: an assignment has no such form, or names what is no parameter or no value of it.
+        ConfigError: an assignment has another form, or names an unknown parameter or an invalid value.
     """
-    return adjusted(PRESETS[preset], [*assignments, f"model={model}"])
+    return override_parameters(PRESETS[preset], [*assignments, f"model={model}"])

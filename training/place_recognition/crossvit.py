@@ -1,7 +1,7 @@
-"""The student: a CrossViT (Chen, Fan and Panda 2021) that sees the image alone, with a 256-D descriptor for a head.
+"""The student: a CrossViT (Chen, Fan and Panda 2021) of the image alone, whose head is a 256-D descriptor.
 
-In the preset small it weights the patches of `DenseResiduals` and adds a little to them: a few hundred images do not
-teach a transformer to tell places apart.
+In the preset small it mainly weights the patches of `DenseResiduals`: a few hundred images are too few for a
+transformer to learn to distinguish places.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.place_recognition.config import COARSE_PATCH_PX, FINE_PATCH_PX, CrossVitConfig
 from training.place_recognition.patches import GradientPatches
-from training.place_recognition.residuals import Embedded, dense_residuals, described
+from training.place_recognition.residuals import Embedding, dense_residuals, embed_with_residuals
 
 _MLP = (4.0, 4.0, 1.0)
 
@@ -22,8 +22,8 @@ class StudentEncoder(nn.Module):
     """Images to descriptors.
 
     Attributes:
-        size: height and width of the images that it takes.
-        dimension: of a descriptor.
+        size: height and width of its images.
+        dimension: length of a descriptor.
     """
 
     pretrained_name = "crossvit_tiny_240"
@@ -31,7 +31,7 @@ class StudentEncoder(nn.Module):
     def __init__(self, config: CrossVitConfig) -> None:
         super().__init__()
         self.size, self.dimension = (config.size, config.size), config.dimension
-        self.network = _TwoScales(
+        self.network = _TwoScaleCrossVit(
             img_size=config.size,
             img_scale=(1.0, (config.coarse_size + 0.5) / config.size),
             patch_size=(FINE_PATCH_PX, COARSE_PATCH_PX),
@@ -49,31 +49,30 @@ class StudentEncoder(nn.Module):
 
     @property
     def backbone(self) -> nn.Module:
-        """What pretrained weights are of."""
+        """The part that pretrained weights are for."""
         return self.network
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, D) L2-normalised descriptors of (B, 3, H, W) images."""
         return self.embed(images).descriptors
 
-    def embed(self, images: Tensor) -> Embedded:
-        """Descriptors of (B, 3, H, W) images, and how much each patch counts."""
+    def embed(self, images: Tensor) -> Embedding:
+        """Descriptors of (B, 3, H, W) images, and the weight of each patch."""
         branches = self.network.forward_features(images)
         whole = self.network.forward_head(branches)
-        return described(self.residuals, images, branches[0][:, 1:], whole)
+        return embed_with_residuals(self.residuals, images, branches[0][:, 1:], whole)
 
 
-class _TwoScales(CrossVit):
-    """timm's CrossViT with the image of its second branch made by two constant matrices.
+class _TwoScaleCrossVit(CrossVit):
+    """timm's CrossViT, which resizes the image of its second branch by two constant matrices.
 
-    They hold the weights of the bicubic interpolation, and are multiplied in a third of the time that ONNX Runtime
-    takes to resize.
+    They hold the weights of the bicubic interpolation. ONNX Runtime needs three times as long for its own resizing.
     """
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)
         size, coarse = self.img_size_scaled[0][0], self.img_size_scaled[1][0]
-        self.register_buffer("coarse_from_fine", bicubic(size, coarse), persistent=False)
+        self.register_buffer("coarse_from_fine", bicubic_matrix(size, coarse), persistent=False)
 
     def _embed(self, x: Tensor) -> list[Tensor]:
         matrix = self.coarse_from_fine.to(x.dtype)
@@ -86,15 +85,15 @@ class _TwoScales(CrossVit):
         return embedded
 
     def forward_head(self, x: list[Tensor], pre_logits: bool = False) -> Tensor:
-        """(B, D) mean of what both branches say."""
-        return torch.stack([head(gathered(branch)) for head, branch in zip(self.head, x, strict=True)]).mean(0)
+        """(B, D) mean of the outputs of both branches."""
+        return torch.stack([head(pool_tokens(branch)) for head, branch in zip(self.head, x, strict=True)]).mean(0)
 
 
-def gathered(branch: Tensor) -> Tensor:
-    """(B, C) of (B, 1 + G, C): the class token and the mean of the patches, which few images teach sooner."""
+def pool_tokens(branch: Tensor) -> Tensor:
+    """(B, C) from (B, 1 + G, C): the class token plus the mean of the patches, which learns faster from few images."""
     return branch[:, 0] + branch[:, 1:].mean(dim=1)
 
 
-def bicubic(size: int, scaled: int) -> Tensor:
-    """(scaled, size) matrix that resizes columns as torch's bicubic interpolation does, exactly."""
+def bicubic_matrix(size: int, scaled: int) -> Tensor:
+    """(scaled, size) matrix that resizes columns exactly as torch's bicubic interpolation."""
     return F.interpolate(torch.eye(size)[None, None], size=(scaled, size), mode="bicubic", align_corners=False)[0, 0]

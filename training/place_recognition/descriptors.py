@@ -1,4 +1,4 @@
-"""Encoders of any kind as they are scored: an exported model, weights of a teacher, or VLAD over a map's own words."""
+"""Encoders to evaluate: an exported model, PyTorch weights (of a teacher), or VLAD with a map's own vocabulary."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from training.place_recognition.checkpoints import WEIGHTS, read_checkpoint
-from training.place_recognition.config import ChangeConfig
-from training.place_recognition.data import Examples, Images
-from training.place_recognition.encoders import embedded
+from training.place_recognition.config import PlaceAugmentationConfig
+from training.place_recognition.data import Examples, ViewImages
+from training.place_recognition.encoders import embed_images
 from training.place_recognition.export import INPUT, KIND, OUTPUT
 from training.place_recognition.teacher import TeacherEncoder
 from training.place_recognition.views import CovisibleImages
@@ -34,12 +34,12 @@ _REDUCED = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DescribedImages:
-    """Descriptors, and how long they took.
+    """Descriptors of the map's images and of queries.
 
     Attributes:
-        database: (N, D) float32 of the map's images.
-        queries: (Q, D) float32.
-        median_ms: of one query, from its pixels on.
+        database: (N, D) float32 descriptors of the map's images.
+        queries: (Q, D) float32 descriptors.
+        median_ms: median time for one query, without reading its file.
     """
 
     database: Array
@@ -47,30 +47,30 @@ class DescribedImages:
     median_ms: float
 
 
-class Describe(Protocol):
-    """Descriptors of the map's images and of queries."""
+class ImageDescriber(Protocol):
+    """Computes the descriptors of the map's images and of queries."""
 
     def __call__(self, database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
-        """All of them."""
+        """Describe all images."""
         ...
 
 
-def encoder_named(name: str, landmark_map: LandmarkMap, *, threads: int) -> Describe:
-    """A model folder, a folder of weights, `vlad` or `vlad256`.
+def open_encoder(name: str, landmark_map: LandmarkMap, *, threads: int) -> ImageDescriber:
+    """Open an encoder: a model folder, a folder of weights, `vlad` or `vlad256`.
 
     Raises:
         InputError: the map has no VLAD.
-        ModelError: the folder holds neither, or is damaged.
+        ModelError: the folder holds neither model nor weights, or is damaged.
     """
     if name in (VLAD, REDUCED_VLAD):
-        return _vlad(landmark_map, reduced=name == REDUCED_VLAD)
+        return _open_vlad(landmark_map, reduced=name == REDUCED_VLAD)
     torch.set_num_threads(threads)
     if (Path(name) / WEIGHTS).is_file():
-        return _of_weights(Path(name))
-    return _exported(Path(name), threads=threads)
+        return _open_weights(Path(name))
+    return _open_model(Path(name), threads=threads)
 
 
-def _exported(folder: Path, *, threads: int) -> Describe:
+def _open_model(folder: Path, *, threads: int) -> ImageDescriber:
     model = read_model(folder, kind=KIND)
     engine = OnnxRuntime(model, threads=threads)
     preprocessing = Preprocessing.from_manifest(model.entry("preprocessing"))
@@ -79,35 +79,37 @@ def _exported(folder: Path, *, threads: int) -> Describe:
         return engine.run({INPUT: preprocessing.apply(image)[None]})[OUTPUT][0]
 
     def describe(database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
-        return DescribedImages(_timed(one, database.paths)[0], *_timed(one, queries.paths))
+        return DescribedImages(_time_descriptors(one, database.paths)[0], *_time_descriptors(one, queries.paths))
 
     return describe
 
 
-def _of_weights(folder: Path) -> Describe:
-    """PyTorch, with the structure that each view sees where the encoder looks at it."""
+def _open_weights(folder: Path) -> ImageDescriber:
+    """Weights run by PyTorch; a teacher also gets the structure that each view sees."""
     encoder, _ = read_checkpoint(folder)
 
     @torch.no_grad()
     def of(views: CovisibleImages) -> tuple[Array, float]:
-        examples = Examples(views, Images(views.paths), Preprocessing(encoder.size), ChangeConfig(), extent_m=0.0)
+        examples = Examples(
+            views, ViewImages(views.paths), Preprocessing(encoder.size), PlaceAugmentationConfig(), extent_m=0.0
+        )
         rows, times_ms = [], []
         for i in range(len(views)):
             start = time.perf_counter()
-            image, structure = (torch.from_numpy(part)[None] for part in examples.unchanged(i))
-            rows.append(embedded(encoder, image, structure).descriptors[0].numpy())
+            image, structure = (torch.from_numpy(part)[None] for part in examples.prepare(i))
+            rows.append(embed_images(encoder, image, structure).descriptors[0].numpy())
             times_ms.append((time.perf_counter() - start) * 1e3)
         return np.stack(rows), float(np.median(times_ms))
 
     def describe(database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
         if isinstance(encoder, TeacherEncoder) and not len(queries.indices):
-            raise InputError(f"{folder}: a teacher looks at 3D structure, and where the queries lie is not known")
+            raise InputError(f"{folder}: a teacher needs 3D structure, and the poses of the queries are not known")
         return DescribedImages(of(database)[0], *of(queries))
 
     return describe
 
 
-def _vlad(landmark_map: LandmarkMap, *, reduced: bool) -> Describe:
+def _open_vlad(landmark_map: LandmarkMap, *, reduced: bool) -> ImageDescriber:
     if VLAD not in landmark_map.places:
         raise InputError(f"the map {landmark_map.name} has no VLAD of its images; build it again")
     words = Vocabulary.from_arrays(landmark_map.places[VLAD].encoder_arrays)
@@ -117,25 +119,25 @@ def _vlad(landmark_map: LandmarkMap, *, reduced: bool) -> Describe:
         return words.encode(landmark_map.codec.project(extractor.extract(image).descriptors))
 
     def describe(database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
-        found = DescribedImages(_timed(one, database.paths)[0], *_timed(one, queries.paths))
-        return _reduced(found) if reduced else found
+        found = DescribedImages(_time_descriptors(one, database.paths)[0], *_time_descriptors(one, queries.paths))
+        return _reduce_by_pca(found) if reduced else found
 
     return describe
 
 
-def _reduced(found: DescribedImages) -> DescribedImages:
-    """On the principal axes of the database, as many as there can be up to 256."""
+def _reduce_by_pca(found: DescribedImages) -> DescribedImages:
+    """Reduce descriptors by PCA of the database to 256 components, or as many as there are."""
     middle = found.database.mean(axis=0)
     _, _, axes = np.linalg.svd(found.database - middle, full_matrices=False)
-    # the last axis of as many images as axes is empty
+    # N centred images span N - 1 axes at most
     kept = axes[: min(_REDUCED, len(found.database) - 1)]
     shorter = [(descriptors - middle) @ kept.T for descriptors in (found.database, found.queries)]
     normalised = [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in shorter]
     return DescribedImages(normalised[0], normalised[1], found.median_ms)
 
 
-def _timed(one: Callable[[Array], Array], paths: Sequence[Path]) -> tuple[Array, float]:
-    """(N, D) descriptors of image files, and the median time of one, reading left out."""
+def _time_descriptors(one: Callable[[Array], Array], paths: Sequence[Path]) -> tuple[Array, float]:
+    """(N, D) descriptors of image files, and the median time for one without reading it."""
     rows, times_ms = [], []
     for path in paths:
         image = read_image(path)

@@ -1,4 +1,4 @@
-"""Linear discriminant analysis of descriptors whose images share more or less of what they show."""
+"""Linear discriminant analysis of descriptors with continuous labels: the overlap of their images."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 
-# a product of matrices for so many batches together: one for each would write the matrices as often
+# batches per matrix product: one product each would rewrite the large matrices as often
 _AT_ONCE = 32
-# what is computed of hardly any spread in some direction is noise
+# directions with hardly any scatter are noise
 _LEAST_SHRINKAGE = 1e-4
 
 
 class Discriminant:
-    """Directions in which places differ and images of one place do not, from batches that are shown one by one.
+    """Directions in which places differ and images of one place do not, accumulated batch by batch.
 
-    Mikolajczyk and Matas (2007) project local descriptors so. Here two images are of one place by as much as they
-    share, so what spreads within places is the mean of squared differences of pairs, weighted by that. Few views do not
-    tell it: it is shrunk towards one that is alike in every direction, by as much as Ledoit and Wolf (2004) find from
-    how much it varies; then what is left are principal components.
+    Mikolajczyk and Matas (2007) project local descriptors in this way. Here two images belong to one place by the
+    degree of their overlap: the within-place scatter is the mean outer product of the differences of pairs, weighted
+    by overlap. With few views it is ill-conditioned, so it is shrunk towards a multiple of the identity, by the
+    intensity of Ledoit and Wolf (2004). At full shrinkage the result is that of principal components.
     """
 
     def __init__(self, length: int) -> None:
-        """Of descriptors of this length; takes memory by its square, whatever the number of batches."""
+        """For descriptors of this length; memory grows with its square, not with the number of batches."""
         self._within, self._all = np.zeros((length, length)), np.zeros((length, length))
         self._sum, self._count, self._shared, self._fourth = np.zeros(length), 0, 0.0, 0.0
         self._waiting: list[tuple[Array, Array]] = []
 
     def add(self, descriptors: Array, share: Array) -> None:
-        """(B, N) float32, and (B, B) what every two of them share, 0 to 1."""
-        # sum over pairs of s (a - b)(a - b)' is twice the descriptors' product with this
+        """Accumulate a batch of (B, N) float32 descriptors and their (B, B) overlap, 0 to 1."""
+        # the sum over pairs of s (a - b)(a - b)' is descriptors' @ this
         self._waiting.append((descriptors, 2 * (np.diag(share.sum(axis=1)) - share) @ descriptors))
         self._sum += descriptors.sum(axis=0)
         self._count += len(descriptors)
@@ -42,20 +42,20 @@ class Discriminant:
             self._flush()
 
     def projection(self, dimension: int, *, views: int) -> tuple[Array, Array]:
-        """(dimension, N) axes, those that tell places apart best first, and (N,) the mean of the descriptors.
+        """(dimension, N) axes, most discriminative first, and (N,) the mean of the descriptors.
 
-        Projected to them, what lies about the mean has a mean squared length of 1.
+        Centred descriptors that are projected on the axes have a mean squared length of 1.
 
         Args:
-            dimension: of what they are projected to.
-            views: different ones that the batches are of; each is in many pairs, and they tell no more than so many.
+            dimension: number of axes.
+            views: number of different views in the batches, the sample size of the shrinkage.
 
         Raises:
-            InputError: no two images that differ shared anything.
+            InputError: no two different images overlap.
         """
         self._flush()
         if self._shared <= 0 or np.trace(self._within) <= 0:
-            raise InputError("no two different images share anything; use a map of more")
+            raise InputError("no two different images overlap; use more images")
         length, mean = len(self._sum), self._sum / self._count
         lower = cholesky(self._shrunk_within(views), lower=True)
         half = solve_triangular(lower, self._all - self._count * np.outer(mean, mean), lower=True)
@@ -65,12 +65,12 @@ class Discriminant:
         return solve_triangular(lower, axes[:, ::-1], lower=True, trans="T").T, mean
 
     def _shrunk_within(self, views: int) -> Array:
-        """(N, N) spread within places, of full rank."""
+        """(N, N) within-place scatter, of full rank."""
         within, length = self._within / self._shared, len(self._sum)
-        alike, square = np.trace(within) / length, float(np.square(within).sum())
-        varies = (self._fourth / self._shared - square) / views
-        shrinkage = float(np.clip(varies / max(square - length * alike**2, 1e-300), _LEAST_SHRINKAGE, 1.0))
-        return np.asarray((1 - shrinkage) * within + shrinkage * alike * np.eye(length))
+        mean, square = np.trace(within) / length, float(np.square(within).sum())
+        variance = (self._fourth / self._shared - square) / views
+        shrinkage = float(np.clip(variance / max(square - length * mean**2, 1e-300), _LEAST_SHRINKAGE, 1.0))
+        return np.asarray((1 - shrinkage) * within + shrinkage * mean * np.eye(length))
 
     def _flush(self) -> None:
         if not self._waiting:

@@ -1,4 +1,4 @@
-"""The table of place encoders, and weights that somebody else trained."""
+"""The table of global descriptor models, and their pretrained weights."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from training.place_recognition.baselines import PooledEncoder
-from training.place_recognition.config import PlacesConfig
+from training.place_recognition.config import PlaceRecognitionConfig
 from training.place_recognition.crossvit import StudentEncoder
-from training.place_recognition.residuals import Embedded
+from training.place_recognition.residuals import Embedding
 from training.place_recognition.teacher import TeacherEncoder
 from vloc_ros.core.errors import InputError
 
-_NO_TEACHERS = "nobody publishes weights of the teacher; start it without --pretrained and --weights"
+_NO_TEACHERS = "there are no published weights of the teacher; train it without --pretrained and --weights"
 
 Encoder = StudentEncoder | TeacherEncoder | PooledEncoder
 
 
-def build_encoder(config: PlacesConfig, *, extent_m: float) -> Encoder:
-    """An encoder with weights drawn by lot, for maps of this extent."""
+def build_encoder(config: PlaceRecognitionConfig, *, extent_m: float) -> Encoder:
+    """An encoder with random weights, for maps of this extent."""
     match config.model:
         case "teacher":
             return TeacherEncoder(config.network, config.spatial, extent_m=extent_m)
@@ -35,47 +35,47 @@ def build_encoder(config: PlacesConfig, *, extent_m: float) -> Encoder:
             return PooledEncoder(config.convolution, "netvlad")
 
 
-def embedded(encoder: nn.Module, images: Tensor, structure: Tensor) -> Embedded:
-    """Descriptors by whichever encoder, and how much each patch counts."""
+def embed_images(encoder: nn.Module, images: Tensor, structure: Tensor) -> Embedding:
+    """Descriptors by any encoder, and the weight of each patch."""
     match encoder:
         case TeacherEncoder():
             return encoder.embed(images, structure)
         case StudentEncoder():
             return encoder.embed(images)
         case _:
-            return Embedded(encoder(images))
+            return Embedding(encoder(images))
 
 
-def start_from_pretrained(encoder: Encoder, path: Path | None = None) -> int:
-    """Take over every weight of the backbone that fits by name and shape; returns how many.
+def load_pretrained_weights(encoder: Encoder, path: Path | None = None) -> int:
+    """Load every weight of the backbone that matches by name and shape; returns how many do.
 
     Args:
         encoder: the student, or a baseline.
-        path: safetensors or PyTorch file of the backbone's weights; timm's own (ImageNet) from the network otherwise.
+        path: safetensors or PyTorch file of the backbone's weights; None downloads timm's (ImageNet).
 
     Raises:
-        InputError: they cannot be had, or hardly any fits.
+        InputError: the weights are not available, or fewer than half match.
     """
     if isinstance(encoder, TeacherEncoder):
         raise InputError(_NO_TEACHERS)
     found, wanted = _weights(encoder.pretrained_name, path), encoder.backbone.state_dict()
-    # timm numbers the layers of a network that gives features with underscores
+    # timm numbers the layers of a feature network with underscores
     found = {name if name in wanted else name.replace(".", "_", 1): value for name, value in found.items()}
     fitting = {name: value for name, value in found.items() if name in wanted and value.shape == wanted[name].shape}
     if len(fitting) < len(wanted) / 2:
         raise InputError(
-            f"{path or encoder.pretrained_name}: only {len(fitting)} of the backbone's {len(wanted)} weights fit; "
+            f"{path or encoder.pretrained_name}: only {len(fitting)} of the backbone's {len(wanted)} weights match; "
             "use the preset base, or weights of this backbone"
         )
     encoder.backbone.load_state_dict(fitting, strict=False)
     return len(fitting)
 
 
-def pretrained_hash(encoder: Encoder, path: Path | None = None) -> str:
-    """SHA-256 of the weights that `start_from_pretrained` looks among, by their names and values.
+def hash_pretrained_weights(encoder: Encoder, path: Path | None = None) -> str:
+    """SHA-256 of the names and values of the weights that `load_pretrained_weights` reads.
 
     Raises:
-        InputError: they cannot be had.
+        InputError: the weights are not available.
     """
     if isinstance(encoder, TeacherEncoder):
         raise InputError(_NO_TEACHERS)
@@ -94,6 +94,6 @@ def _weights(name: str, path: Path | None) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # of the network, the file system and either format: no common base but this
+    except Exception as error:  # network, file system and either format have no other common base
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"weights of {path or name} cannot be had ({reason}); give their file to --weights") from error
+        raise InputError(f"weights of {path or name} cannot be read ({reason}); give a file to --weights") from error

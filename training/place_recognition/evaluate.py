@@ -1,12 +1,12 @@
-"""How well do place encoders find the images of a map that show the place of a query?
+"""Evaluate retrieval by global descriptors: do they rank the images of a map that show a query's place first?
 
   python -m training.place_recognition.evaluate --encoder MODEL --encoder vlad --map MAP --images DIR --queries DIR \\
       --poses TUM --camera YAML [--json F]
 
-An encoder is a model folder, run as a robot runs it; a folder of weights (a teacher); `vlad`, the map's own; or
-`vlad256`, the same reduced by PCA. Positives are images that share points with a query (--positives points, found by
-its keypoints, or by those of the same image by day: --by-day DIR), images taken near it (--positives pose, for nights),
-or those of a table (--pairs CSV, without poses).
+An encoder is a model folder, run as on a robot; a folder of weights (a teacher); `vlad`, the map's own; or `vlad256`,
+the same reduced by PCA. Positives of a query share points with it (--positives points, by its keypoints, or by those
+of the same view by day: --by-day DIR), or are taken near it (--positives pose, for nights), or come from a table
+(--pairs CSV, without poses).
 P@K is hits among the first K over min(K, number of positives); R@K the share of queries with a hit among them.
 """
 
@@ -20,17 +20,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from training.place_recognition.descriptors import encoder_named
+from training.place_recognition.descriptors import open_encoder
 from training.place_recognition.ground_truth import (
-    expected_queries,
-    near_by_pose,
-    pairs_by_hand,
-    posed_queries,
-    sharing,
-    unposed_queries,
+    label_by_pose,
+    label_by_shared_points,
+    make_unposed_queries,
+    observe_queries,
+    predict_queries,
+    read_pairs,
 )
 from training.place_recognition.ranking import AT, RankingScores, ranking_scores
-from training.place_recognition.views import CovisibleImages, views_of_map
+from training.place_recognition.views import CovisibleImages, collect_map_views
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -39,18 +39,18 @@ from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images
 from vloc_ros.storage.maps import read_map
 from vloc_ros.storage.output_files import json_at
-from vloc_ros.storage.trajectories import paired_with_images, read_tum
+from vloc_ros.storage.trajectories import pair_with_images, read_tum
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One encoder's.
+class EncoderScores:
+    """The scores of one encoder.
 
     Attributes:
-        encoder: as it was named.
-        dimension: of its descriptors.
-        scores: its ranking's.
-        median_ms: of one query.
+        encoder: its name on the command line.
+        dimension: length of its descriptors.
+        scores: of its ranking.
+        median_ms: median time for one query.
     """
 
     encoder: str
@@ -59,7 +59,7 @@ class Row:
     median_ms: float
 
     def as_dict(self) -> dict[str, float | str | None]:
-        """Flat, for JSON; None for what there was nothing to count of."""
+        """Flat, for JSON; None for a score without any queries."""
         shares = {name: None if math.isnan(value) else value for name, value in self.scores.as_dict().items()}
         return {"encoder": self.encoder, "dimension": self.dimension, **shares, "median_ms": self.median_ms}
 
@@ -67,9 +67,9 @@ class Row:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score and print; 0 when it worked, 1 for an expected failure."""
     try:
-        return _run(_parsed(arguments))
+        return _run(_parse(arguments))
     except VlocError as error:
-        print(f"places_scores: {error}", file=sys.stderr)
+        print(f"place_recognition.evaluate: {error}", file=sys.stderr)
         return 1
 
 
@@ -77,13 +77,15 @@ def _run(args: argparse.Namespace) -> int:
     out = json_at(args.json, key="encoder", rows=True) if args.json else None
     landmark_map = read_map(args.map)
     camera = read_camera(args.camera) if args.camera else None
-    database = views_of_map(landmark_map, args.images, camera)
-    queries, positive = _truth(args, landmark_map, database)
+    database = collect_map_views(landmark_map, args.images, camera)
+    queries, positive = _read_queries(args, landmark_map, database)
     counts = positive.sum(axis=1)
     print(f"{len(queries)} queries, {len(database)} images of the map, {(counts > 0).sum()} queries with positives, "
           f"{counts.mean():.1f} each")  # fmt: skip
-    rows = [_row(name, landmark_map, database, queries, positive, threads=args.threads) for name in args.encoder]
-    _print(rows)
+    rows = [
+        _score_encoder(name, landmark_map, database, queries, positive, threads=args.threads) for name in args.encoder
+    ]
+    _print_table(rows)
     if out:
         text = json.dumps([row.as_dict() for row in rows], indent=1, allow_nan=False)
         write_bytes_atomically(out.path, (text + "\n").encode())
@@ -91,7 +93,7 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _row(
+def _score_encoder(
     name: str,
     landmark_map: LandmarkMap,
     database: CovisibleImages,
@@ -99,39 +101,41 @@ def _row(
     positive: Array,
     *,
     threads: int,
-) -> Row:
-    found = encoder_named(name, landmark_map, threads=threads)(database, queries)
-    return Row(name, found.queries.shape[1], ranking_scores(found.queries, found.database, positive), found.median_ms)
+) -> EncoderScores:
+    found = open_encoder(name, landmark_map, threads=threads)(database, queries)
+    return EncoderScores(
+        name, found.queries.shape[1], ranking_scores(found.queries, found.database, positive), found.median_ms
+    )
 
 
-def _truth(
+def _read_queries(
     args: argparse.Namespace, landmark_map: LandmarkMap, database: CovisibleImages
 ) -> tuple[CovisibleImages, Array]:
-    """The queries, and which images of the map show their places."""
+    """The queries, and (Q, N) bool, which images of the map show their places."""
     paths = list_images(args.queries)
     if args.pairs:
-        return unposed_queries(paths), pairs_by_hand(args.pairs, paths, database.paths)
+        return make_unposed_queries(paths), read_pairs(args.pairs, paths, database.paths)
     if not args.poses or not args.camera:
-        raise InputError("where the queries lie is not said; give --poses and --camera, or --pairs")
+        raise InputError("the poses of the queries are missing; give --poses and --camera, or --pairs")
     if len(landmark_map.scenes) > 1:
         raise InputError(
             f"{args.map}: has {len(landmark_map.scenes)} scenes, each in a frame of its own, expected one for queries "
             "with --poses; score a map of one scene, or give --pairs"
         )
-    poses, camera = paired_with_images(read_tum(args.poses), paths, poses_path=args.poses), read_camera(args.camera)
+    poses, camera = pair_with_images(read_tum(args.poses), paths, poses_path=args.poses), read_camera(args.camera)
     if args.positives == "points":
-        looked_at = list_images(args.by_day) if args.by_day else paths
-        if len(looked_at) != len(paths):
+        matched = list_images(args.by_day) if args.by_day else paths
+        if len(matched) != len(paths):
             raise InputError(
-                f"{args.by_day}: holds {len(looked_at)} images, expected one for each of {len(paths)} queries"
+                f"{args.by_day}: holds {len(matched)} images, expected one for each of {len(paths)} queries"
             )
-        queries = replace(posed_queries(looked_at, poses, camera, landmark_map, database), paths=tuple(paths))
-        return queries, sharing(queries, database, min_shared=args.min_shared, min_share=args.min_share)
-    near = near_by_pose(poses, database, radius_m=args.radius, angle_rad=math.radians(args.angle))
-    return expected_queries(paths, poses, camera, database, near), near
+        queries = replace(observe_queries(matched, poses, camera, landmark_map, database), paths=tuple(paths))
+        return queries, label_by_shared_points(queries, database, min_shared=args.min_shared, min_share=args.min_share)
+    near = label_by_pose(poses, database, radius_m=args.radius, angle_rad=math.radians(args.angle))
+    return predict_queries(paths, poses, camera, database, near), near
 
 
-def _print(rows: Sequence[Row]) -> None:
+def _print_table(rows: Sequence[EncoderScores]) -> None:
     names = [f"{letter}@{k}" for letter in "PR" for k in AT]
     width = max(len(row.encoder) for row in rows) + 2
     print(f"{'encoder':{width}}{'numbers':>8}" + "".join(f"{name:>7}" for name in names) + "   ms")
@@ -141,15 +145,15 @@ def _print(rows: Sequence[Row]) -> None:
         print(f"{row.encoder:{width}}{row.dimension:8}{shares}{row.median_ms:6.1f}")
 
 
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.place_recognition.evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--encoder", action="append", required=True, metavar="ENC", help="may be given several times")
+    parser.add_argument("--encoder", action="append", required=True, metavar="ENC", help="may be repeated")
     for name, metavar, text in (
-        ("--map", "MAP", "what `vloc map build` wrote"),
+        ("--map", "MAP", "a map by `vloc map build`"),
         ("--images", "DIR", "the images that it was built from"),
         ("--queries", "DIR", "images that were not used to build it"),
     ):
@@ -160,13 +164,11 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--pairs", type=Path, metavar="CSV", help="columns query_image and map_image: names, or ends of paths"
     )
     parser.add_argument("--positives", choices=("points", "pose"), default="points", help="default: %(default)s")
-    parser.add_argument(
-        "--by-day", type=Path, metavar="DIR", help="the queries by day, in which their points are found"
-    )
-    parser.add_argument("--min-shared", type=int, default=8, metavar="N", help="points in common; default: %(default)s")
+    parser.add_argument("--by-day", type=Path, metavar="DIR", help="the same views by day, for their points")
+    parser.add_argument("--min-shared", type=int, default=8, metavar="N", help="shared points; default: %(default)s")
     parser.add_argument("--min-share", type=float, default=0.0, metavar="J", help="Jaccard index; default: %(default)s")
-    parser.add_argument("--radius", type=float, default=2.0, metavar="M", help="near in metres; default: %(default)s")
-    parser.add_argument("--angle", type=float, default=30.0, metavar="DEG", help="and degrees; default: %(default)s")
+    parser.add_argument("--radius", type=float, default=2.0, metavar="M", help="of positives; default: %(default)s m")
+    parser.add_argument("--angle", type=float, default=30.0, metavar="DEG", help="of positives; default: %(default)s°")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="of an encoder; default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="F", help="write the same as JSON")
     return parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Which images of a map show the place of a query: by the points that both see, by pose, or as people say."""
+"""Ground truth of retrieval: which images of a map show a query's place, by shared points, by pose or from a table."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from vloc_ros.mapping.maps.shown_points import points_shown
 
-from training.place_recognition.views import CovisibleImages, views_of
+from training.place_recognition.views import CovisibleImages, build_views
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.mapping.maps.shown_points import points_shown
 from vloc_ros.storage.images import read_image
 from vloc_ros.storage.text import read_text
 
 _COLUMNS = ("query_image", "map_image")
 
 
-def posed_queries(
+def observe_queries(
     paths: Sequence[Path], poses: Sequence[Pose], camera: Camera, landmark_map: LandmarkMap, database: CovisibleImages
 ) -> CovisibleImages:
-    """Queries with the points of the map that their keypoints really show."""
+    """Queries with known poses, and the map points that their keypoints show."""
     extractor, everything = build_extractor(landmark_map.extractor), np.arange(len(landmark_map.points))
     seen = []
     for path, pose in zip(paths, poses, strict=True):
@@ -39,30 +39,34 @@ def posed_queries(
             map_from_camera=pose,
         )
         seen.append(np.unique(shown[shown >= 0]))
-    return _queries(paths, poses, camera, seen, database)
+    return _make_queries(paths, poses, camera, seen, database)
 
 
-def expected_queries(
+def predict_queries(
     paths: Sequence[Path], poses: Sequence[Pose], camera: Camera, database: CovisibleImages, near: Array
 ) -> CovisibleImages:
-    """Queries with the points that the images near them see, where those would appear: at night too.
+    """Queries with known poses, and the points that they should see: those of map images near them, projected.
+
+    Unlike `observe_queries`, this needs no matching, so it holds at night too.
 
     Args:
         paths: Q files.
-        poses: map_from_camera of each.
-        camera: of all.
+        poses: Q poses map_from_camera.
+        camera: of all queries.
         database: the map's images.
-        near: (Q, N) bool, see `near_by_pose`.
+        near: (Q, N) bool, see `label_by_pose`.
     """
     seen = [
-        np.unique(np.concatenate([np.zeros(0, np.int64), *(database.indices[database.seen(int(i))] for i in rows)]))
+        np.unique(
+            np.concatenate([np.zeros(0, np.int64), *(database.indices[database.observations(int(i))] for i in rows)])
+        )
         for rows in map(np.flatnonzero, near)
     ]
-    return _queries(paths, poses, camera, seen, database)
+    return _make_queries(paths, poses, camera, seen, database)
 
 
-def unposed_queries(paths: Sequence[Path]) -> CovisibleImages:
-    """Queries of which nothing is known but their pixels."""
+def make_unposed_queries(paths: Sequence[Path]) -> CovisibleImages:
+    """Queries without poses and points."""
     n = len(paths)
     return CovisibleImages(
         tuple(paths),
@@ -76,65 +80,67 @@ def unposed_queries(paths: Sequence[Path]) -> CovisibleImages:
     )
 
 
-def _queries(
+def _make_queries(
     paths: Sequence[Path], poses: Sequence[Pose], camera: Camera, seen: list[Array], database: CovisibleImages
 ) -> CovisibleImages:
     cameras, scenes = [camera] * len(paths), np.zeros(len(paths), np.int64)
-    return views_of(paths, cameras, poses, seen, points=database.points, scenes=scenes)
+    return build_views(paths, cameras, poses, seen, points=database.points, scenes=scenes)
 
 
-def sharing(queries: CovisibleImages, database: CovisibleImages, *, min_shared: int, min_share: float) -> Array:
-    """(Q, N) bool: see so many common points, and these are such a part of the points that either sees."""
+def label_by_shared_points(
+    queries: CovisibleImages, database: CovisibleImages, *, min_shared: int, min_share: float
+) -> Array:
+    """(Q, N) bool: share at least `min_shared` points, with a Jaccard index of at least `min_share`."""
     seen = queries.visibility(), database.visibility()
     shared = (seen[0] @ seen[1].T).toarray()
     either = seen[0].sum(axis=1) + seen[1].sum(axis=1).T - shared
     return np.asarray((shared >= min_shared) & (shared >= min_share * either))
 
 
-def near_by_pose(poses: Sequence[Pose], database: CovisibleImages, *, radius_m: float, angle_rad: float) -> Array:
-    """(Q, N) bool: taken from near, and looking the same way."""
-    places, looks = np.stack([p.translation for p in poses]), np.stack([p.rotation[:, 2] for p in poses])
-    away = np.linalg.norm(places[:, None] - database.translations[None], axis=2)
-    cosine = looks @ database.rotations[:, :, 2].T
-    return np.asarray((away <= radius_m) & (np.arccos(np.clip(cosine, -1, 1)) <= angle_rad))
+def label_by_pose(poses: Sequence[Pose], database: CovisibleImages, *, radius_m: float, angle_rad: float) -> Array:
+    """(Q, N) bool: taken within a radius, with optical axes within an angle."""
+    positions, axes = np.stack([p.translation for p in poses]), np.stack([p.rotation[:, 2] for p in poses])
+    distances = np.linalg.norm(positions[:, None] - database.translations[None], axis=2)
+    cosines = axes @ database.rotations[:, :, 2].T
+    return np.asarray((distances <= radius_m) & (np.arccos(np.clip(cosines, -1, 1)) <= angle_rad))
 
 
-def pairs_by_hand(table: Path, queries: Sequence[Path], database: Sequence[Path]) -> Array:
+def read_pairs(table: Path, queries: Sequence[Path], database: Sequence[Path]) -> Array:
     """(Q, N) bool from a CSV file with the columns query_image and map_image: file names, or ends of paths.
 
     Raises:
-        InputError: it has no such columns, or what it names is no image or several.
+        InputError: a column is missing, or a name matches no image or several.
     """
     rows = csv.DictReader(io.StringIO(read_text(table)))
     if not set(_COLUMNS) <= set(rows.fieldnames or ()):
         raise InputError(f"{table}: has the columns {', '.join(rows.fieldnames or ())}, expected {', '.join(_COLUMNS)}")
-    by_name = [_by_name(paths) for paths in (queries, database)]
+    by_name = [_group_by_name(paths) for paths in (queries, database)]
     positive = np.zeros((len(queries), len(database)), bool)
     for number, row in enumerate(rows, start=2):
         query, image = (
-            _named(row[column] or "", of, where=f"{table}, line {number}")
+            _find_image(row[column] or "", of, where=f"{table}, line {number}")
             for column, of in zip(_COLUMNS, by_name, strict=True)
         )
         positive[query, image] = True
     return positive
 
 
-def _by_name(paths: Sequence[Path]) -> dict[str, list[tuple[int, Path]]]:
+def _group_by_name(paths: Sequence[Path]) -> dict[str, list[tuple[int, Path]]]:
     found: dict[str, list[tuple[int, Path]]] = {}
     for i, path in enumerate(paths):
         found.setdefault(path.name, []).append((i, path))
     return found
 
 
-def _named(end: str, by_name: Mapping[str, list[tuple[int, Path]]], *, where: str) -> int:
-    """The number of the only image whose path ends so."""
+def _find_image(end: str, by_name: Mapping[str, list[tuple[int, Path]]], *, where: str) -> int:
+    """The index of the only image whose path has this end."""
     parts = Path(end).parts
     found = [(i, path) for i, path in by_name.get(Path(end).name, []) if path.parts[-len(parts) :] == parts]
     if not found:
-        raise InputError(f"{where}: no image {end} is there")
+        raise InputError(f"{where}: there is no image {end}")
     if len(found) > 1:
         raise InputError(
-            f"{where}: {end} is {len(found)} images, such as {found[0][1]} and {found[1][1]}, expected one; "
+            f"{where}: {end} matches {len(found)} images, such as {found[0][1]} and {found[1][1]}, expected one; "
             "write more of its path"
         )
     return found[0][0]

@@ -1,4 +1,4 @@
-"""How much two images show of the same: the Jaccard index of the 3D points that they see."""
+"""Labels: the overlap of two images, as the Jaccard index of the 3D points that they see."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from vloc_ros.core.geometry.pose import Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overlap:
-    """Of every two views what they share; a view with itself included.
+    """The overlap of all pairs of views, those of a view with itself included.
 
     Attributes:
         shared: (N, N) number of points that both see.
-        share: (N, N) 0 to 1, points (or space) that both see over those that either sees.
+        share: (N, N) 0 to 1, points (or volume) that both see over those that either sees.
     """
 
     shared: csr_matrix
@@ -26,26 +26,26 @@ class Overlap:
     def __len__(self) -> int:
         return int(self.shared.shape[0])
 
-    def part(self, views: Array) -> Overlap:
-        """Of some views only."""
+    def select(self, views: Array) -> Overlap:
+        """The pairs of some views."""
         return Overlap(*(csr_matrix(matrix[views][:, views]) for matrix in (self.shared, self.share)))
 
-    def of(self, view: int) -> tuple[Array, Array]:
-        """(N,) `shared` and `share` of a view with all, dense."""
+    def row(self, view: int) -> tuple[Array, Array]:
+        """(N,) `shared` and `share` of one view with all, dense."""
         return tuple(matrix[view].toarray()[0] for matrix in (self.shared, self.share))  # type: ignore[return-value]
 
 
-def overlap_of(views: CovisibleImages, *, kind: str = "points") -> Overlap:
-    """What the views share.
+def compute_overlap(views: CovisibleImages, *, kind: str = "points") -> Overlap:
+    """The overlap of views.
 
     Args:
-        views: of any number of scenes; those of different scenes have no common points.
-        kind: `points` for the Jaccard index of points, `boxes` for that of the boxes about them, along the axes.
+        views: of any number of scenes; different scenes share no points.
+        kind: `points` for the Jaccard index of points, `boxes` for that of their axis-aligned bounding boxes.
     """
     visibility = views.visibility()
     shared = csr_matrix(visibility @ visibility.T)
     share = _jaccard_of_points(shared) if kind == "points" else _jaccard_of_boxes(views)
-    # a view that sees no point is itself nevertheless
+    # a view without points overlaps itself too
     share.setdiag(1.0)
     return Overlap(shared, csr_matrix(share, dtype=np.float32))
 
@@ -58,10 +58,10 @@ def _jaccard_of_points(shared: csr_matrix) -> csr_matrix:
 
 
 def _jaccard_of_boxes(views: CovisibleImages) -> csr_matrix:
-    """Volumes, row by row."""
+    """Intersection over union of volumes, row by row."""
     low, high = np.full((len(views), 3), np.inf), np.full((len(views), 3), -np.inf)
     for i in range(len(views)):
-        of_view = views.points[views.indices[views.seen(i)]]
+        of_view = views.points[views.indices[views.observations(i)]]
         low[i], high[i] = of_view.min(axis=0, initial=np.inf), of_view.max(axis=0, initial=-np.inf)
     volume = np.prod(np.maximum(high - low, 0), axis=1)
     rows = []

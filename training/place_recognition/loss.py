@@ -1,4 +1,4 @@
-"""What training makes small: distances that contradict the labels, and a student that contradicts its teacher."""
+"""Losses of global descriptors: contrastive and listwise ones on the labels, and distillation from a teacher."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from training.place_recognition.config import MiningConfig
 _LEAST = 1e-12
 
 
-def distances(descriptors: Tensor) -> Tensor:
+def pairwise_distances(descriptors: Tensor) -> Tensor:
     """(B, B) distances between (B, D) descriptors of length 1; their gradient is finite at 0 too."""
-    return (2 - 2 * _likeness(descriptors)).clamp(min=_LEAST).sqrt()
+    return (2 - 2 * _similarities(descriptors)).clamp(min=_LEAST).sqrt()
 
 
-def contrastive(descriptors: Tensor, share: Tensor, counted: Tensor, *, margin: float) -> Tensor:
-    """Contrastive loss weighted by what images share: ½ s d² + ½ (1 - s) max(0, m - d)², the mean over pairs.
+def contrastive_loss(descriptors: Tensor, share: Tensor, pairs: Tensor, *, margin: float) -> Tensor:
+    """Contrastive loss weighted by overlap: ½ s d² + ½ (1 - s) max(0, m - d)², the mean over pairs.
 
-    It is least where d = (1 - s) m: images that share less are to lie farther apart.
+    Its minimum is at d = (1 - s) m: the less two images overlap, the farther apart are their descriptors.
 
     Args:
         descriptors: (B, D) of length 1.
-        share: (B, B) s, 0 to 1.
-        counted: (B, B) bool, the pairs to count.
+        share: (B, B) overlap s, 0 to 1.
+        pairs: (B, B) bool, the pairs to average over.
         margin: m.
     """
-    apart = distances(descriptors.float())
-    pairs = 0.5 * share * apart**2 + 0.5 * (1 - share) * (margin - apart).clamp(min=0) ** 2
-    return (pairs * counted).sum() / counted.sum().clamp(min=1)
+    distances = pairwise_distances(descriptors.float())
+    losses = 0.5 * share * distances**2 + 0.5 * (1 - share) * (margin - distances).clamp(min=0) ** 2
+    return (losses * pairs).sum() / pairs.sum().clamp(min=1)
 
 
-def counted_pairs(
+def select_pairs(
     descriptors: Tensor, shared: Tensor, apart: Tensor, config: MiningConfig, generator: torch.Generator
 ) -> Tensor:
-    """(B, B) bool: every positive pair, and some negatives of every image: the nearest ones, or any.
+    """(B, B) bool: every positive pair, and some negatives of every image, the nearest or random ones.
 
-    Pairs that share a few points only are neither.
+    Pairs that share only a few points are neither.
 
     Args:
         descriptors: (B, D) of length 1.
-        shared: (B, B) points that both see.
-        apart: (B, B) bool, may be negatives.
-        config: how many, and which.
-        generator: where any will do, draws them; on the CPU.
+        shared: (B, B) number of points that both see.
+        apart: (B, B) bool, candidates for negatives.
+        config: how many negatives, and how they are selected.
+        generator: draws random negatives; on the CPU.
     """
     itself = torch.eye(len(shared), dtype=torch.bool, device=shared.device)
     positive, negative = (shared >= config.min_shared) & ~itself, apart & ~itself
-    order = distances(descriptors.detach().float())
-    if config.negatives_are == "random":
+    order = pairwise_distances(descriptors.detach().float())
+    if config.negative_selection == "random":
         order = torch.rand(order.shape, generator=generator).to(order.device)
     order = order.masked_fill(~negative, float("inf"))
     nearest = order.argsort(dim=1, stable=True)[:, : config.hardest]
@@ -57,32 +57,32 @@ def counted_pairs(
     return positive | (chosen & negative)
 
 
-def listed(descriptors: Tensor, share: Tensor, *, sigma: float) -> Tensor:
-    """How otherwise descriptors say who is near whom than who shares much with whom: KL(shares ‖ descriptors).
+def listwise_loss(descriptors: Tensor, share: Tensor, *, sigma: float) -> Tensor:
+    """Listwise ranking loss: KL(overlaps ‖ descriptors), the mean over images.
 
-    As `transfer`, with an image's shares of the others, made one together, in the teacher's place; the mean over
-    images, of which those that share nothing add 0. It ranks where `contrastive` sets distances, and learns sooner.
+    As `distillation_loss`, with an image's overlaps, normalised to sum 1, in the teacher's place. An image without
+    overlaps adds 0. It sets the ranking where `contrastive_loss` sets distances, and converges faster.
 
     Args:
         descriptors: (B, D) of length 1.
-        share: (B, B) what images share, 0 to 1.
+        share: (B, B) overlaps, 0 to 1.
         sigma: width of the kernel.
     """
-    others = _others(share)
+    others = _drop_diagonal(share)
     wanted = others / others.sum(dim=1, keepdim=True).clamp(min=_LEAST)
     found = _likelihoods(descriptors.float(), sigma)
     return (torch.xlogy(wanted, wanted) - wanted * found).sum() / len(descriptors)
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, *, sigma: float) -> Tensor:
-    """How otherwise the student sees who is near whom: KL(teacher ‖ student), the mean over images.
+    """Distillation of neighbourhoods: KL(teacher ‖ student), the mean over images.
 
-    Each image has a distribution over the others of its batch, p(j | i) ∝ exp(-‖e_i - e_j‖² / 2 sigma²); Passalis and
-    Tefas (2018) transfer such probabilities.
+    Each image has a distribution over the others of its batch, p(j | i) ∝ exp(-‖e_i - e_j‖² / 2 sigma²); probabilistic
+    knowledge transfer (Passalis and Tefas 2018).
 
     Args:
         student: (B, D) descriptors of length 1.
-        teacher: (B, E) the teacher's.
+        teacher: (B, E) descriptors of length 1.
         sigma: width of the kernel.
     """
     ours, theirs = (_likelihoods(descriptors.float(), sigma) for descriptors in (student, teacher))
@@ -90,14 +90,14 @@ def distillation_loss(student: Tensor, teacher: Tensor, *, sigma: float) -> Tens
 
 
 def patch_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """How otherwise the student weights patches: KL(teacher ‖ student) of their shares, the mean over images.
+    """Distillation of patch weights: KL(teacher ‖ student) of weights normalised per image, the mean over images.
 
-    Zagoruyko and Komodakis (2017) transfer where a teacher looks, too; ours knows where there is structure to be found
-    again. How much all patches of an image count says nothing: residuals are normalised.
+    A form of attention transfer (Zagoruyko and Komodakis 2017): the teacher sees where there is stable structure. The
+    sum of an image's weights is irrelevant, since residuals are normalised.
 
     Args:
-        student: (B, P) logits of every patch.
-        teacher: (B, P) logits.
+        student: (B, P) logits of the patches.
+        teacher: (B, P) logits of the patches.
     """
     ours, theirs = (F.logsigmoid(logits.float()).log_softmax(dim=1) for logits in (student, teacher))
     return F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
@@ -105,16 +105,16 @@ def patch_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _likelihoods(descriptors: Tensor, sigma: float) -> Tensor:
     """(B, B - 1) log p(j | i)."""
-    return _others((2 * _likeness(descriptors) - 2) / (2 * sigma**2)).log_softmax(dim=1)
+    return _drop_diagonal((2 * _similarities(descriptors) - 2) / (2 * sigma**2)).log_softmax(dim=1)
 
 
-def _likeness(descriptors: Tensor) -> Tensor:
-    """(B, B) products, as precise as they are given whatever the precision of the training: neighbours lie close."""
+def _similarities(descriptors: Tensor) -> Tensor:
+    """(B, B) products without autocast: half precision is too coarse for near neighbours."""
     with torch.autocast(descriptors.device.type, enabled=False):
         return descriptors @ descriptors.T
 
 
-def _others(pairs: Tensor) -> Tensor:
-    """(B, B - 1) of (B, B): without the diagonal."""
+def _drop_diagonal(pairs: Tensor) -> Tensor:
+    """(B, B - 1) from (B, B): without the diagonal."""
     count = len(pairs)
     return pairs[~torch.eye(count, dtype=torch.bool, device=pairs.device)].view(count, count - 1)

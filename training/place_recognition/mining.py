@@ -1,6 +1,6 @@
-"""Which images are learned from together: positives that share little, negatives that lie near.
+"""Mining of training batches: positives with little overlap, negatives nearby.
 
-What is drawn follows from (seed, epoch, number) alone: a training that is resumed draws what it would have drawn.
+The random choice depends on (seed, epoch, number) alone, so that a resumed training draws the same batches.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from training.place_recognition.views import CovisibleImages
 from vloc_ros.core.geometry.pose import Array
 
 _POOL = 12
-_TURN_PER_DISTANCE = 0.5  # radians of turn that count as much as the distance at which views still share points
+_TURN_PER_DISTANCE = 0.5  # rotation in radians that is equivalent to the typical distance of views that share points
 
 
 class Miner:
-    """Draws batches: groups of an anchor, views that share points with it, and views that could be taken for it."""
+    """Draws batches: groups of an anchor, positives that share points with it, and hard or random negatives."""
 
     def __init__(self, views: CovisibleImages, overlap: Overlap, config: MiningConfig) -> None:
         self._views, self.overlap, self._config = views, overlap, config
@@ -28,22 +28,22 @@ class Miner:
         self.anchors = np.flatnonzero([len(self.positives(i)) > 0 for i in range(len(views))])
 
     def positives(self, view: int) -> Array:
-        """Other views that share enough points with one, those that share least first."""
-        shared, share = self.overlap.of(view)
+        """Other views that share enough points with one, least overlap first."""
+        shared, share = self.overlap.row(view)
         shared[view] = 0
         enough = np.flatnonzero(shared >= self._config.min_shared)
         return enough[np.argsort(share[enough], kind="stable")]
 
     def negatives(self, view: int) -> Array:
-        """(N,) bool: shares no point with it."""
-        shared, _ = self.overlap.of(view)
+        """(N,) bool, which views share no point with one."""
+        shared, _ = self.overlap.row(view)
         shared[view] = 1
         return np.asarray(shared == 0)
 
     def near_by_pose(self, view: int) -> Array:
-        """Views of the same scene that share nothing with one although they lie near and look alike way, nearest first.
+        """Negatives of the same scene, nearest in position and viewing direction first.
 
-        Behind a wall, round a corner, or with the back to it.
+        They are behind a wall, round a corner, or face the other way.
         """
         views = self._views
         candidates = np.flatnonzero(self.negatives(view) & (views.scenes == views.scenes[view]))
@@ -53,7 +53,7 @@ class Miner:
         return candidates[np.argsort(away + turned, kind="stable")]
 
     def near_by_covisibility(self, view: int) -> Array:
-        """Views that share nothing with one, but both with a third; those with most such thirds first."""
+        """Negatives that share points with a third view, as one does; most such views first."""
         links = np.asarray((self._linked[view] @ self._linked).todense()).ravel()
         candidates = np.flatnonzero(self.negatives(view) & (links > 0))
         return candidates[np.argsort(-links[candidates], kind="stable")]
@@ -63,12 +63,12 @@ class Miner:
         config, positives = self._config, self.positives(anchor)
         chosen = [anchor]
         for number in range(config.positives):
-            # every other one of those that share least
+            # every other one from the half with least overlap
             pool = positives[: max(1, len(positives) // 2)] if number % 2 else positives
             chosen.append(int(rng.choice(pool)))
         others = np.flatnonzero(self.negatives(anchor))
         pools = [others]
-        if config.negatives_are == "hard":
+        if config.negative_selection == "hard":
             pools = [self.near_by_pose(anchor)[:_POOL], self.near_by_covisibility(anchor)[:_POOL]]
         for number in range(config.negatives):
             near = pools[number % len(pools)]
@@ -77,7 +77,7 @@ class Miner:
         return chosen
 
     def batches(self, epoch: int, *, groups: int, seed: int) -> Iterator[tuple[int, ...]]:
-        """Views of every batch of an epoch, in which every anchor comes once."""
+        """The views of every batch of an epoch, which has every anchor once."""
         order = np.random.default_rng([seed, epoch]).permutation(self.anchors)
         for number, first in enumerate(range(0, len(order), groups)):
             rng = np.random.default_rng([seed, epoch, number])

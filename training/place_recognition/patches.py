@@ -1,4 +1,4 @@
-"""From an image to the tokens of its patches: by a learned filter over pixels, or by their gradients."""
+"""Patch tokens of an image: from a learned filter over pixels, or from gradients."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 CELL_PX, DIRECTIONS = 4, 8
-# of the energy of a patch: noise of a dark wall is not blown up
+# added to the energy of a patch, so that the noise of a dark wall is not amplified
 _LEAST_ENERGY = 1e-3
 _GAIN = 4.0
 
 
 def patch_tokens(stem: str, patch_px: int, width: int) -> nn.Module:
-    """(B, 3, H, W) images to (B, G, width) tokens, `pixels` or `gradients`."""
+    """A module from (B, 3, H, W) images to (B, G, width) tokens, by `pixels` or `gradients`."""
     return GradientPatches(patch_px, width) if stem == "gradients" else PixelPatches(patch_px, width)
 
 
 class PixelPatches(nn.Module):
-    """A filter over all pixels of a patch, as vision transformers have it."""
+    """A linear filter over the pixels of a patch, as in vision transformers."""
 
     def __init__(self, patch_px: int, width: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class PixelPatches(nn.Module):
 
 
 class Gradients(nn.Module):
-    """How strong gradients of each direction are in cells of 4 pixels; nothing of it is learned."""
+    """Gradient magnitude by direction in cells of 4 pixels; nothing is learned."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,23 +48,23 @@ class Gradients(nn.Module):
 
 
 class GradientPatches(nn.Module):
-    """How strong gradients of each direction are in cells of 4 pixels, whatever the patch's contrast, and its colour.
+    """Oriented gradients in cells of 4 pixels, normalised by the patch's contrast, and the patch's colour.
 
-    What a histogram of oriented gradients (Dalal and Triggs 2005) knows need not be learned from a few hundred images.
+    After histograms of oriented gradients (Dalal and Triggs 2005), which need not be learned from a few hundred images.
     """
 
     def __init__(self, patch_px: int, width: int) -> None:
         super().__init__()
         self.patch_px, self.cells = patch_px, patch_px // CELL_PX
         self.gradients = Gradients()
-        self.directed = nn.Conv2d(DIRECTIONS, width, self.cells, self.cells, bias=False)
-        self.coloured = nn.Conv2d(3, width, 1)
+        self.gradient_projection = nn.Conv2d(DIRECTIONS, width, self.cells, self.cells, bias=False)
+        self.colour_projection = nn.Conv2d(3, width, 1)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, G, width) of (B, 3, H, W)."""
         cells = self.gradients(images)
         energy = F.avg_pool2d(cells.square().sum(1, keepdim=True), self.cells) * self.cells**2
-        shapes = self.directed(cells) * _GAIN / (energy + _LEAST_ENERGY).sqrt()
-        looks = shapes + self.coloured(F.avg_pool2d(images, self.patch_px))
-        return torch.as_tensor(self.norm(looks.flatten(2).transpose(1, 2)))
+        shapes = self.gradient_projection(cells) * _GAIN / (energy + _LEAST_ENERGY).sqrt()
+        tokens = shapes + self.colour_projection(F.avg_pool2d(images, self.patch_px))
+        return torch.as_tensor(self.norm(tokens.flatten(2).transpose(1, 2)))

@@ -1,4 +1,4 @@
-"""How good a ranking of images is: precision and recall among the first K."""
+"""Scores of a ranking of images: precision and recall among the first K."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RankingScores:
     """Means over the queries that have a positive.
 
     Attributes:
-        queries: how many have.
+        queries: number of queries with a positive.
         precision: P@K, hits among the first K over min(K, number of positives), by K.
         recall: R@K, share of queries with a hit among the first K, by K.
     """
@@ -39,10 +39,10 @@ def ranking_scores(queries: Array, database: Array, positive: Array) -> RankingS
         database: (N, D) L2-normalised.
         positive: (Q, N) bool, which images of the database show the place of each query.
     """
-    asked = positive.any(axis=1)
-    order = np.argsort(-(queries[asked] @ database.T), axis=1, kind="stable")[:, : max(AT)]
-    hits = np.cumsum(np.take_along_axis(positive[asked], order, axis=1), axis=1)
-    counts = positive[asked].sum(axis=1)
+    scored = positive.any(axis=1)
+    order = np.argsort(-(queries[scored] @ database.T), axis=1, kind="stable")[:, : max(AT)]
+    hits = np.cumsum(np.take_along_axis(positive[scored], order, axis=1), axis=1)
+    counts = positive[scored].sum(axis=1)
     if not len(hits):
         return RankingScores(0, dict.fromkeys(AT, float("nan")), dict.fromkeys(AT, float("nan")))
     last = {k: min(k, hits.shape[1]) - 1 for k in AT}

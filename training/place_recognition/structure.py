@@ -1,7 +1,7 @@
-"""The 3D structure that an image sees, patch by patch: what a teacher's spatial branch is given.
+"""The 3D structure that an image sees, patch by patch: the input of a teacher's spatial branch.
 
-A patch is described by the median of the points in it, by how far they lie from it, and by their number. A mirrored
-image shows a mirrored world, and a crop shows a part of it; both are done to the pixels and points, not to the tokens.
+The token of a patch holds the median of its points, their spread about it, and their number. Crops and mirroring are
+applied to pixels and points, not to tokens: a mirrored image shows a mirrored world.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from scipy.spatial.transform import Rotation
 from vloc_ros.core.geometry.pose import Array
 
 # median x y z, spread, count
-NUMBERS = 5
+TOKEN_LENGTH = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ImageCrop:
-    """The part of an image that is shown, and whether it is mirrored.
+    """A crop of an image, possibly mirrored.
 
     Attributes:
-        left, top, right, bottom: as shares of width and height, 0 to 1.
-        mirrored: left and right exchanged, after cropping.
+        left: edge of the crop, as a share of the width, 0 to 1.
+        top: edge of the crop, as a share of the height, 0 to 1.
+        right: edge of the crop, as a share of the width, 0 to 1.
+        bottom: edge of the crop, as a share of the height, 0 to 1.
+        mirrored: whether left and right are exchanged after cropping.
     """
 
     left: float = 0.0
@@ -32,65 +35,65 @@ class ImageCrop:
     bottom: float = 1.0
     mirrored: bool = False
 
-    def shown(self, image: Array) -> Array:
-        """The part of an (H, W) or (H, W, 3) image."""
+    def apply(self, image: Array) -> Array:
+        """The crop of an (H, W) or (H, W, 3) image."""
         height, width = image.shape[:2]
         rows = slice(round(self.top * height), max(round(self.bottom * height), round(self.top * height) + 1))
         columns = slice(round(self.left * width), max(round(self.right * width), round(self.left * width) + 1))
         part = image[rows, columns]
         return np.ascontiguousarray(part[:, ::-1] if self.mirrored else part)
 
-    def holds(self, uv: Array) -> Array:
-        """(V,) bool, which of (V, 2) places in the image it shows."""
-        there = self.carried(uv)
+    def contains(self, uv: Array) -> Array:
+        """(V,) bool, which of (V, 2) positions in the image lie in the crop."""
+        there = self.transform(uv)
         return np.asarray(((there >= 0) & (there < 1)).all(axis=1))
 
-    def carried(self, uv: Array) -> Array:
-        """(V, 2) places in the image to places in the window; those outside lie outside 0 to 1."""
+    def transform(self, uv: Array) -> Array:
+        """(V, 2) positions in the crop from those in the image; outside the crop they are outside 0 to 1."""
         there = (uv - [self.left, self.top]) / [self.right - self.left, self.bottom - self.top]
         return np.column_stack([1 - there[:, 0], there[:, 1]]) if self.mirrored else np.asarray(there)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StructureCrop:
-    """A frame that nobody can know: how points are turned, mirrored and moved before they are encoded.
+class StructureTransform:
+    """A random rigid transform of points before they are encoded, possibly mirroring.
 
     Attributes:
         matrix: (3, 3) orthonormal; with determinant -1 it mirrors.
-        origin: (3,) where the middle of the points comes to lie.
+        origin: (3,) position of the points' median after the transform.
     """
 
     matrix: Array
     origin: Array
 
     @staticmethod
-    def identity() -> StructureCrop:
+    def identity() -> StructureTransform:
         """The map's own axes."""
-        return StructureCrop(np.eye(3), np.zeros(3))
+        return StructureTransform(np.eye(3), np.zeros(3))
 
     @staticmethod
-    def drawn(rng: np.random.Generator, extent: float, *, mirrored: bool) -> StructureCrop:
-        """Any rotation, and an origin within the extent."""
+    def draw(rng: np.random.Generator, extent: float, *, mirrored: bool) -> StructureTransform:
+        """A uniformly random rotation, and an origin within the extent."""
         turn = Rotation.random(random_state=np.random.RandomState(int(rng.integers(2**31)))).as_matrix()
         mirror = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
-        return StructureCrop(turn @ mirror, rng.uniform(-extent, extent, 3))
+        return StructureTransform(turn @ mirror, rng.uniform(-extent, extent, 3))
 
-    def carried(self, points: Array) -> Array:
-        """(V, 3) points, their middle at the origin: float32 holds centimetres there, wherever the map has its own."""
+    def apply(self, points: Array) -> Array:
+        """(V, 3) transformed points, with their median at the origin, where float32 is precise."""
         if not len(points):
             return points
         return np.asarray((points - np.median(points, axis=0)) @ self.matrix.T + self.origin)
 
 
 def structure_tokens(uv: Array, points: Array, *, grid: int) -> Array:
-    """(grid * grid, 5) float32, row by row: median point, spread and count of every patch; zeros where it sees nothing.
+    """(grid * grid, 5) float32, row by row: median point, spread and count of every patch; zeros without points.
 
     Args:
-        uv: (V, 2) where points appear, 0 to 1; those outside are left out.
+        uv: (V, 2) positions of points in the image, 0 to 1; others are ignored.
         points: (V, 3) in a frame whose origin is not far.
         grid: patches along each side.
     """
-    tokens = np.zeros((grid * grid, NUMBERS), np.float32)
+    tokens = np.zeros((grid * grid, TOKEN_LENGTH), np.float32)
     inside = ((uv >= 0) & (uv < 1)).all(axis=1)
     columns, rows = np.floor(uv[inside] * grid).astype(np.int64).T
     patches, kept = rows * grid + columns, points[inside]
@@ -105,7 +108,7 @@ def structure_tokens(uv: Array, points: Array, *, grid: int) -> Array:
 
 
 def _medians(groups: Array, values: Array, count: int) -> Array:
-    """(count,) median of the values of every group, 0 for an empty one."""
+    """(count,) median of the values of every group, 0 for an empty group."""
     order = np.lexsort([values, groups])
     sizes = np.bincount(groups, minlength=count)
     first = np.cumsum(sizes) - sizes

@@ -1,9 +1,8 @@
 """The teacher: a CrossViT of two branches, one for the image and one for the 3D structure that its patches see.
 
-The second branch is told what its patches look like, too: where something lies says more to one who knows what it is.
-Where the structure lies comes in by rotary encoding (Su et al. 2021) of metric coordinates, per axis and over
-wavelengths from decimetres to the map's extent, in queries and keys alone: attention depends on where patches lie
-from one another, and nothing changes when the map's origin does.
+The second branch also gets the appearance of its patches. Positions enter by rotary encoding (Su et al. 2021) of
+metric coordinates, per axis, with wavelengths from decimetres to the map's extent, in queries and keys only. So
+attention depends on relative positions, and not on the map's origin.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from training.place_recognition.config import FINE_PATCH_PX, CrossVitConfig, SpatialConfig
-from training.place_recognition.crossvit import gathered
+from training.place_recognition.crossvit import pool_tokens
 from training.place_recognition.patches import patch_tokens
-from training.place_recognition.residuals import Embedded, dense_residuals, described
-from training.place_recognition.structure import NUMBERS
-from training.rotary import rotated
+from training.place_recognition.residuals import Embedding, dense_residuals, embed_with_residuals
+from training.place_recognition.structure import TOKEN_LENGTH
+from training.rotary import apply_rotary
 
 _MLP_FACTOR = 4
 _INIT_STD = 0.02
@@ -29,12 +28,12 @@ _AXES = 3
 
 
 class TeacherEncoder(nn.Module):
-    """Images and what is known of their structure to descriptors.
+    """Images and their 3D structure to descriptors.
 
     Attributes:
-        size: height and width of the images that it takes.
+        size: height and width of its images.
         grid: patches along each side.
-        dimension: of a descriptor.
+        dimension: length of a descriptor.
     """
 
     def __init__(self, config: CrossVitConfig, spatial: SpatialConfig, *, extent_m: float) -> None:
@@ -45,17 +44,19 @@ class TeacherEncoder(nn.Module):
         widths = (config.width, config.second_width)
         self.patches = nn.ModuleList(patch_tokens(config.stem, FINE_PATCH_PX, width) for width in widths)
         self.structure = StructureEmbedding(config.second_width)
-        self.classes = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, width)) for width in widths)
-        self.places = nn.ParameterList(nn.Parameter(torch.zeros(1, 1 + self.grid**2, width)) for width in widths)
+        self.class_tokens = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, width)) for width in widths)
+        self.position_embeddings = nn.ParameterList(
+            nn.Parameter(torch.zeros(1, 1 + self.grid**2, width)) for width in widths
+        )
         self.rotary = MetricRotary(config.second_width // config.heads, spatial, extent_m=extent_m)
         shares = [config.drop_path * stage / max(1, config.stages - 1) for stage in range(config.stages)]
         self.stages = nn.ModuleList(Stage(config, share) for share in shares)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
         self.heads = nn.ModuleList(nn.Linear(width, config.dimension) for width in widths)
-        self.apply(_initialised)
-        # what lies where may say how much a patch counts
+        self.apply(_initialise_weights)
+        # the spatial branch weights the patches
         self.residuals = dense_residuals(config, width=config.second_width)
-        for parameter in (*self.classes, *self.places, self.structure.nothing):
+        for parameter in (*self.class_tokens, *self.position_embeddings, self.structure.empty_token):
             nn.init.trunc_normal_(parameter, std=_INIT_STD)
 
     def forward(self, images: Tensor, structure: Tensor) -> Tensor:
@@ -63,32 +64,35 @@ class TeacherEncoder(nn.Module):
 
         Args:
             images: (B, 3, H, W).
-            structure: (B, grid * grid, 5) of every patch, see `structure_tokens`.
+            structure: (B, grid * grid, 5), see `structure_tokens`.
         """
         return self.embed(images, structure).descriptors
 
-    def embed(self, images: Tensor, structure: Tensor) -> Embedded:
-        """Descriptors, and how much each patch counts; of the same as `forward`."""
-        looks = [patches(images) for patches in self.patches]
+    def embed(self, images: Tensor, structure: Tensor) -> Embedding:
+        """Descriptors, and the weight of each patch; arguments as of `forward`."""
+        appearance = [patches(images) for patches in self.patches]
         branches = [
             torch.cat([of_class.expand(tokens.shape[0], -1, -1), tokens], dim=1) + place
             for of_class, tokens, place in zip(
-                self.classes, (looks[0], looks[1] + self.structure(structure)), self.places, strict=True
+                self.class_tokens,
+                (appearance[0], appearance[1] + self.structure(structure)),
+                self.position_embeddings,
+                strict=True,
             )
         ]
-        turn = self.rotary(positions(structure))
+        turn = self.rotary(token_positions(structure))
         for stage in self.stages:
             branches = stage(branches, turn)
         normed = [norm(branch) for norm, branch in zip(self.norms, branches, strict=True)]
-        answers = [head(gathered(branch)) for head, branch in zip(self.heads, normed, strict=True)]
-        whole = torch.stack(answers).mean(0)
-        return described(self.residuals, images, normed[1][:, 1:], whole)
+        outputs = [head(pool_tokens(branch)) for head, branch in zip(self.heads, normed, strict=True)]
+        whole = torch.stack(outputs).mean(0)
+        return embed_with_residuals(self.residuals, images, normed[1][:, 1:], whole)
 
 
-def positions(structure: Tensor) -> Tensor:
-    """(B, 1 + G, 3) where the tokens of (B, G, 5) patches lie.
+def token_positions(structure: Tensor) -> Tensor:
+    """(B, 1 + G, 3) positions of the tokens of (B, G, 5) patches.
 
-    The class token and patches that see nothing lie in the middle of what is seen, so that they move with it.
+    The class token and patches without points are at the mean of the others, so that they move with them.
     """
     seen = (structure[..., 4:] > 0).to(structure.dtype)
     middle = (structure[..., :3] * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp(min=1)
@@ -96,24 +100,24 @@ def positions(structure: Tensor) -> Tensor:
 
 
 class StructureEmbedding(nn.Module):
-    """Spread and count of a patch to a token; where it lies is not in it. One learned token where it sees nothing."""
+    """Spread and count of a patch to a token, without its position; one learned token for patches without points."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.described = nn.Sequential(nn.Linear(2, width), nn.GELU(), nn.Linear(width, width))
-        self.nothing = nn.Parameter(torch.zeros(width))
+        self.mlp = nn.Sequential(nn.Linear(2, width), nn.GELU(), nn.Linear(width, width))
+        self.empty_token = nn.Parameter(torch.zeros(width))
 
     def forward(self, structure: Tensor) -> Tensor:
         """(B, G, width) of (B, G, 5)."""
-        assert structure.shape[-1] == NUMBERS
+        assert structure.shape[-1] == TOKEN_LENGTH
         spread, count = structure[..., 3:4], structure[..., 4:]
         # centimetres, decimetres and metres are one step apart
-        tokens = self.described(torch.cat([(spread + 0.01).log10(), count.log1p()], dim=-1))
-        return torch.where(count > 0, tokens, self.nothing.to(tokens.dtype))
+        tokens = self.mlp(torch.cat([(spread + 0.01).log10(), count.log1p()], dim=-1))
+        return torch.where(count > 0, tokens, self.empty_token.to(tokens.dtype))
 
 
 class MetricRotary(nn.Module):
-    """Angles of positions in metres: per axis a geometric range of wavelengths; pairs left over are not turned."""
+    """Rotary angles of positions in metres: geometric wavelengths per axis; the remaining pairs are not rotated."""
 
     def __init__(self, head_width: int, spatial: SpatialConfig, *, extent_m: float) -> None:
         super().__init__()
@@ -129,19 +133,19 @@ class MetricRotary(nn.Module):
 
     def forward(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 1, N, pairs) cosines and sines of (B, N, 3) positions."""
-        # no product of matrices: mixed precision would round metres to a few digits
+        # no matrix product: mixed precision would round metres to a few digits
         angles = (places[..., None] * self.frequencies).sum(dim=-2)[:, None]
         return angles.cos(), angles.sin()
 
 
 class RotaryAttention(nn.Module):
-    """Self-attention whose queries and keys are turned by where their tokens lie."""
+    """Self-attention with queries and keys rotated by the positions of their tokens."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.queries_keys_values = nn.Linear(width, 3 * width)
-        self.attended = nn.Linear(width, width)
+        self.output_projection = nn.Linear(width, width)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
         """(B, N, width) of the same."""
@@ -150,9 +154,9 @@ class RotaryAttention(nn.Module):
         queries, keys, values = parts.permute(2, 0, 3, 1, 4)
         cos, sin = (part.to(x.dtype) for part in turn)
         found = F.scaled_dot_product_attention(
-            rotated(queries, cos, sin).to(values.dtype), rotated(keys, cos, sin).to(values.dtype), values
+            apply_rotary(queries, cos, sin).to(values.dtype), apply_rotary(keys, cos, sin).to(values.dtype), values
         )
-        return self.attended(found.transpose(1, 2).reshape(batch, count, width))
+        return self.output_projection(found.transpose(1, 2).reshape(batch, count, width))
 
 
 class SpatialBlock(nn.Module):
@@ -173,38 +177,44 @@ class SpatialBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks of both branches, and then the class token of each looks at the patches of the other."""
+    """Blocks of both branches, and then cross-attention of each class token to the patches of the other branch."""
 
     def __init__(self, config: CrossVitConfig, drop_path: float) -> None:
         super().__init__()
         widths = (config.width, config.second_width)
-        self.looking = nn.Sequential(
+        self.image_blocks = nn.Sequential(
             *(Block(config.width, config.heads, qkv_bias=True, drop_path=drop_path) for _ in range(config.blocks))
         )
-        self.lying = nn.ModuleList(SpatialBlock(config.second_width, config.heads) for _ in range(config.second_blocks))
-        self.over = nn.ModuleList(_translated(mine, other) for mine, other in zip(widths, widths[::-1], strict=True))
-        self.crossed = nn.ModuleList(
+        self.spatial_blocks = nn.ModuleList(
+            SpatialBlock(config.second_width, config.heads) for _ in range(config.second_blocks)
+        )
+        self.projections = nn.ModuleList(
+            _build_projection(mine, other) for mine, other in zip(widths, widths[::-1], strict=True)
+        )
+        self.fusions = nn.ModuleList(
             CrossAttentionBlock(other, config.heads, qkv_bias=True, drop_path=drop_path) for other in widths[::-1]
         )
-        self.back = nn.ModuleList(_translated(other, mine) for mine, other in zip(widths, widths[::-1], strict=True))
+        self.reverse_projections = nn.ModuleList(
+            _build_projection(other, mine) for mine, other in zip(widths, widths[::-1], strict=True)
+        )
 
     def forward(self, branches: list[Tensor], turn: tuple[Tensor, Tensor]) -> list[Tensor]:
         """Both branches, (B, 1 + G, width) each, class tokens first."""
-        looks, lies = self.looking(branches[0]), branches[1]
-        for block in self.lying:
-            lies = block(lies, turn)
-        return [self._exchanged(0, looks, lies), self._exchanged(1, lies, looks)]
+        image, spatial = self.image_blocks(branches[0]), branches[1]
+        for block in self.spatial_blocks:
+            spatial = block(spatial, turn)
+        return [self._exchange(0, image, spatial), self._exchange(1, spatial, image)]
 
-    def _exchanged(self, branch: int, mine: Tensor, other: Tensor) -> Tensor:
-        asking = torch.cat([self.over[branch](mine[:, :1]), other[:, 1:]], dim=1)
-        return torch.cat([self.back[branch](self.crossed[branch](asking)), mine[:, 1:]], dim=1)
+    def _exchange(self, branch: int, mine: Tensor, other: Tensor) -> Tensor:
+        tokens = torch.cat([self.projections[branch](mine[:, :1]), other[:, 1:]], dim=1)
+        return torch.cat([self.reverse_projections[branch](self.fusions[branch](tokens)), mine[:, 1:]], dim=1)
 
 
-def _translated(width: int, other: int) -> nn.Module:
+def _build_projection(width: int, other: int) -> nn.Module:
     return nn.Sequential(nn.LayerNorm(width), nn.GELU(), nn.Linear(width, other))
 
 
-def _initialised(module: nn.Module) -> None:
+def _initialise_weights(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=_INIT_STD)
         nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""What a place encoder learns from: images with poses, and which 3D points each of them sees."""
+"""Training data of a global descriptor model: images with poses, and the 3D points that each of them sees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from training.sources import file_hash
+from training.sources import hash_file
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -28,17 +28,17 @@ _COLMAP_PARTS = ("cameras", "frames", "images", "points3D", "rigs")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CovisibleImages:
-    """Images of one place or of several, which share nothing.
+    """Images with poses and visible points, of one scene or of several, which share no points.
 
     Attributes:
         paths: N image files, along the trajectory.
-        rotations: (N, 3, 3) and
-        translations: (N, 3) float64: map_from_camera, in the frame of their scene.
-        scenes: (N,) int64 number of the scene that each is of.
-        points: (P, 3) float64, in the frame of their scene.
-        offsets: (N + 1,) int64 and
-        indices: (sum,) int64: view i sees the points `indices[offsets[i]:offsets[i + 1]]`,
-        uv: (sum, 2) float32 and there, as shares of the image's width and height.
+        rotations: (N, 3, 3) float64 rotation of map_from_camera, in the frame of its scene.
+        translations: (N, 3) float64 translation of map_from_camera, in the frame of its scene.
+        scenes: (N,) int64 number of each view's scene.
+        points: (P, 3) float64, each in the frame of its scene.
+        offsets: (N + 1,) int64; the observations of view i are the rows `offsets[i]:offsets[i + 1]` of `indices`, `uv`.
+        indices: (V,) int64 point of each observation.
+        uv: (V, 2) float32 position of each observation, as shares of the image's width and height.
     """
 
     paths: tuple[Path, ...]
@@ -62,25 +62,25 @@ class CovisibleImages:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def seen(self, i: int) -> slice:
-        """Which of `indices` and `uv` are of view i."""
+    def observations(self, i: int) -> slice:
+        """The rows of `indices` and `uv` of view i."""
         return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
 
     def visibility(self) -> csr_matrix:
-        """(N, P) 1 where a view sees a point."""
+        """(N, P) int32, 1 where a view sees a point."""
         ones = np.ones(len(self.indices), np.int32)
         return csr_matrix((ones, self.indices, self.offsets), shape=(len(self), len(self.points)))
 
-    def shown(self, which: Sequence[int], masks: Sequence[Array]) -> CovisibleImages:
-        """Some of its views, each as if it saw only the points of a (V,) bool mask; a view may come more than once."""
-        some, mask = self.some(np.array(which)), np.concatenate(masks)
+    def mask_points(self, which: Sequence[int], masks: Sequence[Array]) -> CovisibleImages:
+        """Some views, each reduced to the points of a (V,) bool mask; a view may be repeated."""
+        some, mask = self.select(np.array(which)), np.concatenate(masks)
         counts = [int(part.sum()) for part in masks]
         return replace(
             some, offsets=np.concatenate([[0], np.cumsum(counts)]), indices=some.indices[mask], uv=some.uv[mask]
         )
 
-    def some(self, kept: Array) -> CovisibleImages:
-        """Only these of its views; the points stay."""
+    def select(self, kept: Array) -> CovisibleImages:
+        """Some views; all points are kept."""
         counts = np.diff(self.offsets)[kept]
         rows = expand_ranges(self.offsets[kept], counts)
         return CovisibleImages(
@@ -95,7 +95,7 @@ class CovisibleImages:
         )
 
     def extent(self) -> float:
-        """Length of the largest scene's diagonal, without the outermost hundredth of its points on every side."""
+        """Length of the largest scene's diagonal, from the 1st to the 99th percentile of its points' coordinates."""
         lengths = []
         for scene in np.unique(self.scenes):
             rows = expand_ranges(self.offsets[:-1][self.scenes == scene], np.diff(self.offsets)[self.scenes == scene])
@@ -105,9 +105,9 @@ class CovisibleImages:
         return max(lengths, default=0.0)
 
 
-def joined(parts: Sequence[CovisibleImages]) -> CovisibleImages:
-    """Views of several maps, whose scenes and points stay apart."""
-    points, scenes, seen = (np.cumsum([0, *sizes]) for sizes in zip(*map(_sizes, parts), strict=True))
+def join_views(parts: Sequence[CovisibleImages]) -> CovisibleImages:
+    """Views of several maps as one; their scenes and points are renumbered."""
+    points, scenes, seen = (np.cumsum([0, *sizes]) for sizes in zip(*map(_count_sizes, parts), strict=True))
     return CovisibleImages(
         tuple(path for part in parts for path in part.paths),
         np.concatenate([part.rotations for part in parts]),
@@ -120,7 +120,7 @@ def joined(parts: Sequence[CovisibleImages]) -> CovisibleImages:
     )
 
 
-def _sizes(part: CovisibleImages) -> tuple[int, int, int]:
+def _count_sizes(part: CovisibleImages) -> tuple[int, int, int]:
     return len(part.points), int(part.scenes.max(initial=-1)) + 1, len(part.indices)
 
 
@@ -130,37 +130,38 @@ def read_views(source: Path, images: Path, camera: Camera | None = None) -> Covi
     Args:
         source: folder of either.
         images: folder of the images that it was built from.
-        camera: of all images, for a map that does not know with which it was built.
+        camera: of all images, for a map without cameras.
 
     Raises:
         InputError: images are missing, no camera is known, or the folder holds neither.
         MapError: the map is damaged.
     """
-    if _is_model(source):
-        return views_of_model(_read_model(source), images)
-    return views_of_map(read_map(source), images, camera)
+    if _is_colmap_model(source):
+        return collect_model_views(_read_colmap_model(source), images)
+    return collect_map_views(read_map(source), images, camera)
 
 
-def source_of(source: Path) -> dict[str, str]:
-    """What a vloc map or a COLMAP model is called, and the hash of its content.
+def identify_source(source: Path) -> dict[str, str]:
+    """The name and content hash of a vloc map or a COLMAP model.
 
     Raises:
-        InputError, MapError: it cannot be read.
+        InputError: the model cannot be read.
+        MapError: the map cannot be read.
     """
     own_name = source.resolve().name
-    if _is_model(source):  # a manifest beside it is somebody else's
+    if _is_colmap_model(source):  # a manifest beside it is not of the model
         parts = sorted(p for p in source.iterdir() if p.stem in _COLMAP_PARTS and p.suffix in (".bin", ".txt"))
-        content = "".join(f"{path.name}\0{file_hash(path)}\0" for path in parts)
+        content = "".join(f"{path.name}\0{hash_file(path)}\0" for path in parts)
         return {"name": own_name, "hash": hashlib.sha256(content.encode()).hexdigest()}
     manifest = read_manifest(source)
     return {"name": str(manifest.get("name") or own_name), "hash": str(manifest["hash"])}
 
 
-def _is_model(source: Path) -> bool:
+def _is_colmap_model(source: Path) -> bool:
     return any((source / name).is_file() for name in _COLMAP_FILES)
 
 
-def views_of_map(landmark_map: LandmarkMap, images: Path, camera: Camera | None = None) -> CovisibleImages:
+def collect_map_views(landmark_map: LandmarkMap, images: Path, camera: Camera | None = None) -> CovisibleImages:
     """Every keyframe of a map.
 
     Raises:
@@ -169,17 +170,17 @@ def views_of_map(landmark_map: LandmarkMap, images: Path, camera: Camera | None 
     keyframes = landmark_map.keyframes
     cameras: Sequence[Camera] = keyframes.cameras or (() if camera is None else (camera,) * len(keyframes))
     if not cameras:
-        raise InputError("the map does not know its cameras, expected one per keyframe; give --camera YAML, or rebuild")
+        raise InputError("the map has no cameras, expected one per keyframe; give --camera YAML, or rebuild")
     scenes = np.zeros(len(keyframes), np.int64)
     for number, scene in enumerate(landmark_map.scenes):
         scenes[scene.keyframes.start : scene.keyframes.stop] = number
     poses = [keyframes.pose(k) for k in range(len(keyframes))]
     seen = [keyframes.visible(k).astype(np.int64) for k in range(len(keyframes))]
     points = np.asarray(landmark_map.points, np.float64)
-    return views_of(_existing(images, keyframes.names), cameras, poses, seen, points=points, scenes=scenes)
+    return build_views(_find_images(images, keyframes.names), cameras, poses, seen, points=points, scenes=scenes)
 
 
-def views_of_model(model: pycolmap.Reconstruction, images: Path) -> CovisibleImages:
+def collect_model_views(model: pycolmap.Reconstruction, images: Path) -> CovisibleImages:
     """Every registered image of a COLMAP model, in name order."""
     row_of = {identifier: row for row, identifier in enumerate(sorted(model.points3D))}
     points = np.array([model.points3D[identifier].xyz for identifier in row_of]).reshape(-1, 3)
@@ -191,12 +192,12 @@ def views_of_model(model: pycolmap.Reconstruction, images: Path) -> CovisibleIma
         camera_from_map = image.cam_from_world()
         poses.append(Pose(camera_from_map.rotation.matrix(), camera_from_map.translation).inverse())
         seen.append(np.unique([row_of[p.point3D_id] for p in image.points2D if p.has_point3D()]).astype(np.int64))
-    cameras = [_camera(model.cameras[image.camera_id]) for image in registered]
-    paths = _existing(images, [image.name for image in registered])
-    return views_of(paths, cameras, poses, seen, points=points, scenes=np.zeros(len(paths), np.int64))
+    cameras = [_convert_camera(model.cameras[image.camera_id]) for image in registered]
+    paths = _find_images(images, [image.name for image in registered])
+    return build_views(paths, cameras, poses, seen, points=points, scenes=np.zeros(len(paths), np.int64))
 
 
-def views_of(
+def build_views(
     paths: Sequence[Path],
     cameras: Sequence[Camera],
     poses: Sequence[Pose],
@@ -205,7 +206,7 @@ def views_of(
     points: Array,
     scenes: Array,
 ) -> CovisibleImages:
-    """Views from what is known of each; points that would lie outside the image are not seen."""
+    """Views from poses, cameras and visible points, which are projected; points outside the image are dropped."""
     indices, uvs = [], []
     for camera, pose, of_view in zip(cameras, poses, seen, strict=True):
         xy = camera.project(pose.inverse().apply(points[of_view]))
@@ -224,7 +225,7 @@ def views_of(
     )
 
 
-def _existing(folder: Path, names: Sequence[str]) -> list[Path]:
+def _find_images(folder: Path, names: Sequence[str]) -> list[Path]:
     paths = [folder / name for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if not path.is_file()]
     if missing:
@@ -235,14 +236,14 @@ def _existing(folder: Path, names: Sequence[str]) -> list[Path]:
     return paths
 
 
-def _read_model(folder: Path) -> Any:
+def _read_colmap_model(folder: Path) -> Any:
     import pycolmap
 
     try:
         return pycolmap.Reconstruction(folder)
-    except Exception as error:  # its exceptions have no common base but this
+    except Exception as error:  # pycolmap's exceptions have no other common base
         raise InputError(f"{folder}: is no COLMAP model that can be read ({str(error).splitlines()[0]})") from error
 
 
-def _camera(camera: Any) -> Camera:
+def _convert_camera(camera: Any) -> Camera:
     return Camera(camera.model_name, camera.width, camera.height, tuple(camera.params))

@@ -1,6 +1,6 @@
-"""Examples of a recogniser's training, changed anew at every step, in batches.
+"""Batches of a recogniser's training examples, augmented at every step.
 
-What is drawn by lot follows from (seed, epoch, index) alone: a training that is resumed sees what it would have seen.
+The random choice depends on (seed, epoch, index) alone, so that a resumed training sees the same examples.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from training.recognition.config import KeypointChangeConfig, RecognizerFitConfig
+from training.recognition.config import KeypointAugmentationConfig, RecognizerFitConfig
 from vloc_ros.core.geometry.pose import Array
 
 BACKGROUND = -1
@@ -27,7 +27,7 @@ class Example:
     Attributes:
         rays: (N, 2) float32 x / z and y / z in the camera's optical frame.
         descriptors: (N, D) float16, L2-normalised.
-        landmarks: (N,) int32 fine landmark of the map that each shows, -1 for none.
+        landmarks: (N,) int32 fine landmark that each keypoint shows, -1 for none.
     """
 
     rays: Array
@@ -37,8 +37,8 @@ class Example:
     def __len__(self) -> int:
         return len(self.rays)
 
-    def some(self, kept: Array | slice) -> Example:
-        """Only these of its keypoints."""
+    def select(self, kept: Array | slice) -> Example:
+        """A subset of the keypoints."""
         return Example(self.rays[kept], self.descriptors[kept], self.landmarks[kept])
 
 
@@ -58,7 +58,7 @@ class KeypointBatch(NamedTuple):
     mask: Tensor
 
 
-def collated(examples: Sequence[Example]) -> KeypointBatch:
+def collate(examples: Sequence[Example]) -> KeypointBatch:
     """Examples of any lengths as one batch."""
     shape = len(examples), max(map(len, examples))
     rays, mask = np.zeros((*shape, 2), np.float32), np.zeros(shape, bool)
@@ -71,11 +71,13 @@ def collated(examples: Sequence[Example]) -> KeypointBatch:
     return KeypointBatch(*map(torch.from_numpy, (rays, descriptors, landmarks, mask)))
 
 
-class ChangedExamples(Dataset[Example]):
-    """Examples as training sees them: fewer keypoints, some from elsewhere, noisy, turned and stretched."""
+class AugmentedExamples(Dataset[Example]):
+    """Augmented examples: keypoints dropped or replaced, descriptors with noise, rays rotated and sheared."""
 
-    def __init__(self, examples: Sequence[Example], changes: KeypointChangeConfig, fit: RecognizerFitConfig) -> None:
-        self._examples, self._changes, self._fit = examples, changes, fit
+    def __init__(
+        self, examples: Sequence[Example], augmentation: KeypointAugmentationConfig, fit: RecognizerFitConfig
+    ) -> None:
+        self._examples, self._augmentation, self._fit = examples, augmentation, fit
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -84,26 +86,26 @@ class ChangedExamples(Dataset[Example]):
         """The example of (epoch, index)."""
         epoch, index = which
         rng = np.random.default_rng([self._fit.seed, epoch, index])
-        drawn = self._drawn(rng, self._examples[index], self._fit.drawn_keypoints)
+        drawn = self._sample_keypoints(rng, self._examples[index], self._fit.drawn_keypoints)
         others = len(self._examples) - 1
-        elsewhere = self._examples[(index + 1 + rng.integers(max(1, others))) % len(self._examples)]
-        mixed = _with_distractors(rng, drawn, elsewhere, self._changes.distractors)
-        descriptors = _noisy(rng, mixed.descriptors, self._changes.noise)
-        return Example(_turned(rng, mixed.rays, self._changes), descriptors, mixed.landmarks)
+        other = self._examples[(index + 1 + rng.integers(max(1, others))) % len(self._examples)]
+        mixed = _add_distractors(rng, drawn, other, self._augmentation.distractors)
+        descriptors = _add_noise(rng, mixed.descriptors, self._augmentation.noise)
+        return Example(_distort_rays(rng, mixed.rays, self._augmentation), descriptors, mixed.landmarks)
 
-    def _drawn(self, rng: np.random.Generator, example: Example, most: int) -> Example:
-        left = round(min(len(example), most) * (1 - rng.uniform(0, self._changes.drop)))
-        return example.some(rng.permutation(len(example))[: max(left, 1)])
+    def _sample_keypoints(self, rng: np.random.Generator, example: Example, most: int) -> Example:
+        left = round(min(len(example), most) * (1 - rng.uniform(0, self._augmentation.drop)))
+        return example.select(rng.permutation(len(example))[: max(left, 1)])
 
 
 class EpochOrder(Sampler[tuple[int, int]]):
-    """(epoch, index) of all examples in an order that is drawn for every epoch; Lightning tells the epoch."""
+    """(epoch, index) of all examples, shuffled for every epoch; Lightning sets the epoch."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed, self._epoch = count, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch that comes next."""
+        """Set the next epoch."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -114,25 +116,25 @@ class EpochOrder(Sampler[tuple[int, int]]):
         return iter([(self._epoch, int(index)) for index in order])
 
 
-def training_batches(
-    examples: Sequence[Example], changes: KeypointChangeConfig, fit: RecognizerFitConfig
+def make_data_loader(
+    examples: Sequence[Example], augmentation: KeypointAugmentationConfig, fit: RecognizerFitConfig
 ) -> DataLoader[KeypointBatch]:
-    """Changed examples in batches, each once per epoch."""
+    """Augmented examples in batches, each once per epoch."""
     return DataLoader(
-        ChangedExamples(examples, changes, fit),
+        AugmentedExamples(examples, augmentation, fit),
         batch_size=fit.batch,
         sampler=EpochOrder(len(examples), fit.seed),
-        collate_fn=collated,
+        collate_fn=collate,
         num_workers=fit.workers,
         persistent_workers=fit.workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _with_distractors(rng: np.random.Generator, example: Example, elsewhere: Example, share: float) -> Example:
-    """Some keypoints replaced by those of another image, which show nothing here."""
-    count = min(round(len(example) * rng.uniform(0, share)), len(elsewhere))
-    taken = elsewhere.some(rng.permutation(len(elsewhere))[:count])
+def _add_distractors(rng: np.random.Generator, example: Example, other: Example, share: float) -> Example:
+    """Replace some keypoints by those of another image, labelled background."""
+    count = min(round(len(example) * rng.uniform(0, share)), len(other))
+    taken = other.select(rng.permutation(len(other))[:count])
     kept = len(example) - count
     return Example(
         np.concatenate([example.rays[:kept], taken.rays]),
@@ -141,17 +143,17 @@ def _with_distractors(rng: np.random.Generator, example: Example, elsewhere: Exa
     )
 
 
-def _noisy(rng: np.random.Generator, descriptors: Array, most: float) -> Array:
-    """(N, D) float32 of length 1, with noise of up to this length, as much for all of an image."""
+def _add_noise(rng: np.random.Generator, descriptors: Array, most: float) -> Array:
+    """(N, D) float32 of length 1, with noise of one random magnitude per image, up to this length."""
     exact = descriptors.astype(np.float32)
     scale = np.float32(rng.uniform(0, most) / np.sqrt(exact.shape[1]))
     noisy = exact + scale * rng.standard_normal(exact.shape, dtype=np.float32)
     return np.asarray(noisy / np.maximum(np.linalg.norm(noisy, axis=1, keepdims=True), 1e-6))
 
 
-def _turned(rng: np.random.Generator, rays: Array, changes: KeypointChangeConfig) -> Array:
-    """(N, 2) float32 rays turned about the optical axis, stretched and sheared."""
-    angle = np.radians(rng.uniform(-changes.roll_deg, changes.roll_deg))
+def _distort_rays(rng: np.random.Generator, rays: Array, augmentation: KeypointAugmentationConfig) -> Array:
+    """(N, 2) float32 rays rotated about the optical axis, stretched and sheared."""
+    angle = np.radians(rng.uniform(-augmentation.roll_deg, augmentation.roll_deg))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    stretch = np.eye(2) + rng.uniform(-changes.stretch, changes.stretch, (2, 2))
+    stretch = np.eye(2) + rng.uniform(-augmentation.stretch, augmentation.stretch, (2, 2))
     return np.asarray(rays @ (turn @ stretch), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Examples from a map and its images: keypoints, found again in changed versions, and the landmarks they show."""
+"""Examples from a map and its images: keypoints of augmented versions, and the landmarks that they show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from training.recognition.batches import BACKGROUND, Example
 from training.recognition.config import LabelConfig, RecognizerConfig
-from training.recognition.image_changes import Version, changed, unchanged
+from training.recognition.image_augmentation import ImageVersion, augment_image, keep_image
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.keypoints import Features
@@ -20,20 +20,20 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.sources import Progress
-from vloc_ros.mapping.indexing.keyframe_images import keyframe_paths
+from vloc_ros.datasets.keyframe_images import find_keyframe_images
 from vloc_ros.mapping.maps import shown_points
 from vloc_ros.storage.images import read_image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingImage:
-    """An image whose keypoints are to be told apart.
+    """An image with a known pose in the map.
 
     Attributes:
         name: for messages.
-        load: reads it, (H, W) or (H, W, 3) uint8.
-        camera: its calibration.
-        map_from_camera: its pose in the map.
+        load: reads the image, (H, W) or (H, W, 3) uint8.
+        camera: calibration.
+        map_from_camera: pose in the map.
         points: (V,) indices of the map points that it may show.
     """
 
@@ -44,8 +44,8 @@ class TrainingImage:
     points: Array
 
 
-def images_of_keyframes(landmark_map: LandmarkMap, folder: Path, camera: Camera | None = None) -> list[TrainingImage]:
-    """The images that a map was built from; `camera` where the map does not know with which.
+def list_keyframe_images(landmark_map: LandmarkMap, folder: Path, camera: Camera | None = None) -> list[TrainingImage]:
+    """The images that a map was built from; `camera` is theirs, for a map without cameras.
 
     Raises:
         InputError: the images of some keyframes are missing, or no camera is known.
@@ -53,56 +53,58 @@ def images_of_keyframes(landmark_map: LandmarkMap, folder: Path, camera: Camera 
     keyframes = landmark_map.keyframes
     cameras: Sequence[Camera] = keyframes.cameras or (() if camera is None else (camera,) * len(keyframes))
     if not cameras:
-        raise InputError("the map does not know its cameras, expected one per keyframe; give --camera YAML, or rebuild")
+        raise InputError("the map has no cameras, expected one per keyframe; give --camera YAML, or rebuild")
     return [
         TrainingImage(
             path.name, lambda path=path: read_image(path), cameras[k], keyframes.pose(k), keyframes.visible(k)
         )
-        for k, path in enumerate(keyframe_paths(landmark_map, folder))
+        for k, path in enumerate(find_keyframe_images(landmark_map, folder))
     ]
 
 
-def examples_of(
+def make_examples(
     images: Sequence[TrainingImage], landmark_map: LandmarkMap, config: RecognizerConfig, *, progress: Progress
 ) -> list[list[Example]]:
-    """Every version of every image, images in their order; the first version is the image as it is."""
+    """All versions of all images, in order; the first version is the original image."""
 
-    def versions_of(index: int) -> list[Example]:
-        return _versions(images[index], index, landmark_map, config)
+    def make_versions(index: int) -> list[Example]:
+        return _make_versions(images[index], index, landmark_map, config)
 
-    _ = landmark_map.descriptors  # decoded once, before several threads ask
+    _ = landmark_map.descriptors  # decoded once, before several threads use them
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made: Iterable[list[Example]] = pool.map(versions_of, range(len(images)))
+        made: Iterable[list[Example]] = pool.map(make_versions, range(len(images)))
         return list(progress(made, description="examples", total=len(images)))
 
 
-def _versions(image: TrainingImage, index: int, landmark_map: LandmarkMap, config: RecognizerConfig) -> list[Example]:
+def _make_versions(
+    image: TrainingImage, index: int, landmark_map: LandmarkMap, config: RecognizerConfig
+) -> list[Example]:
     pixels = image.load()
     if pixels.shape[:2] != (image.camera.height, image.camera.width):
         raise InputError(
             f"{image.name} is {pixels.shape[1]}x{pixels.shape[0]}, its camera calibration is for "
             f"{image.camera.width}x{image.camera.height}; give the images that the map was built from"
         )
-    extractor = build_extractor(landmark_map.extractor)  # one per thread: OpenCV's are not made to be shared
-    versions = [unchanged(pixels)]
+    extractor = build_extractor(landmark_map.extractor)  # one per thread: OpenCV's are not thread-safe
+    versions = [keep_image(pixels)]
     for number in range(1, config.images.versions):
         rng = np.random.default_rng([config.fit.seed, index, number])
-        versions.append(changed(pixels, image.camera, config.images, rng))
+        versions.append(augment_image(pixels, image.camera, config.images, rng))
     most = config.fit.kept_keypoints
     return [
-        example_of(extractor.extract(v.image), v, image, landmark_map, config.labels).some(slice(most))
+        make_example(extractor.extract(v.image), v, image, landmark_map, config.labels).select(slice(most))
         for v in versions
     ]
 
 
-def example_of(
-    found: Features, version: Version, image: TrainingImage, landmark_map: LandmarkMap, config: LabelConfig
+def make_example(
+    found: Features, version: ImageVersion, image: TrainingImage, landmark_map: LandmarkMap, config: LabelConfig
 ) -> Example:
-    """The keypoints of a version that show something of the image and have a ray, with their landmarks."""
-    original = version.original(found.xy)
+    """The keypoints of a version that lie in the original image and have a ray, with their landmarks."""
+    original = version.to_original(found.xy)
     rays = image.camera.unproject(found.xy)[:, :2]
     inside = np.flatnonzero(image.camera.contains(original) & np.isfinite(rays).all(axis=1))
-    points = points_shown(original[inside], found.descriptors[inside], image, landmark_map, config)
+    points = label_keypoints(original[inside], found.descriptors[inside], image, landmark_map, config)
     return Example(
         rays[inside].astype(np.float32),
         found.descriptors[inside].astype(np.float16),
@@ -110,17 +112,17 @@ def example_of(
     )
 
 
-def points_shown(
+def label_keypoints(
     xy: Array, descriptors: Array, image: TrainingImage, landmark_map: LandmarkMap, config: LabelConfig
 ) -> Array:
     """(N,) int64 map point that each keypoint of an image shows, -1 for none; see `vloc_ros.mapping.maps.shown_points`.
 
     Args:
-        xy: (N, 2) pixels of the unchanged image.
+        xy: (N, 2) pixels of the original image.
         descriptors: (N, D).
-        image: its pose, camera and points.
+        image: pose, camera and points.
         landmark_map: the map.
-        config: how near and how alike.
+        config: largest reprojection error and descriptor distance.
     """
     return shown_points.points_shown(
         xy,

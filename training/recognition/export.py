@@ -1,4 +1,4 @@
-"""A trained recogniser as a folder that a robot loads: `model.onnx` and `manifest.json`, without torch."""
+"""Export of a trained recogniser to a folder that a robot loads without torch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from training.onnx_files import ExportError, described, onnx_bytes_of, session_of
-from training.recognition.fitting import recognize_with
+from training.onnx_files import ExportError, describe_io, export_onnx, open_session
+from training.recognition.fitting import wrap_model
 from training.recognition.model import RecognitionNetwork
-from vloc_ros.core.config import ExtractorConfig
+from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.landmark_recognizer import CONVENTION, KIND
 from vloc_ros.inference.models import write_model
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 INPUTS = ("rays", "descriptors")
 OUTPUTS = ("background", "landmarks", "probabilities", "coarse")
 _TOLERANCE = 1e-4
-_TRIED = (1, 2, 37, 512)
+_KEYPOINT_COUNTS = (1, 2, 37, 512)
 
 
 def export(
@@ -40,21 +40,21 @@ def export(
 
     Args:
         model: in evaluation mode, on the CPU.
-        landmarks: what its answers name.
+        landmarks: that it was trained on.
         folder: to write.
         extractor: of the keypoints that it was trained on.
         keypoints: per image, strongest first.
-        training: how it came about, JSON only.
+        training: provenance of the model, as JSON types.
 
     Raises:
-        ExportError: ONNX Runtime answers otherwise than the model.
+        ExportError: the outputs of ONNX Runtime differ from the model's.
         StorageError: the folder cannot be written.
     """
-    onnx_bytes = onnx_of(model)
+    onnx_bytes = convert_to_onnx(model)
     check_parity(model, onnx_bytes)
     manifest = {
         "kind": KIND,
-        **described(onnx_bytes),
+        **describe_io(onnx_bytes),
         "keypoints": {"extractor": asdict(extractor), "convention": CONVENTION, "max_keypoints": keypoints},
         "landmarks": {
             "keys": [f"{int(key) & (2**64 - 1):016x}" for key in landmarks.keys],
@@ -65,41 +65,41 @@ def export(
     write_model(folder, onnx_bytes, manifest)
 
 
-def onnx_of(model: RecognitionNetwork) -> bytes:
-    """The model for one image of any number of keypoints."""
-    dimension = model.described[0].in_features
+def convert_to_onnx(model: RecognitionNetwork) -> bytes:
+    """The model as an ONNX file, for one image with a dynamic number of keypoints."""
+    dimension = model.input_projection[0].in_features
     sample = torch.zeros(5, 2), torch.zeros(5, dimension)
     count = torch.export.Dim("keypoints", min=1, max=1 << 16)
     shapes = {"rays": {0: count}, "descriptors": {0: count}}
-    return onnx_bytes_of(model, sample, inputs=INPUTS, outputs=OUTPUTS, dynamic_shapes=shapes)
+    return export_onnx(model, sample, inputs=INPUTS, outputs=OUTPUTS, dynamic_shapes=shapes)
 
 
 def check_parity(model: RecognitionNetwork, onnx_bytes: bytes) -> None:
-    """Compare the two on keypoints made by lot.
+    """Compare the two on random keypoints.
 
     Raises:
-        ExportError: they differ.
+        ExportError: an output differs too much.
     """
-    session, recognize, rng = session_of(onnx_bytes), recognize_with(model), np.random.default_rng(0)
-    for count in _TRIED:
+    session, recognize, rng = open_session(onnx_bytes), wrap_model(model), np.random.default_rng(0)
+    for count in _KEYPOINT_COUNTS:
         rays = rng.uniform(-0.6, 0.6, (count, 2)).astype(np.float32)
-        descriptors = rng.uniform(0, 1, (count, model.described[0].in_features)).astype(np.float32)
+        descriptors = rng.uniform(0, 1, (count, model.input_projection[0].in_features)).astype(np.float32)
         descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
         expected = recognize(rays, descriptors)
         found = session.run(OUTPUTS, {"rays": rays, "descriptors": descriptors})
-        for name, apart in _differences(expected, found).items():
-            if not apart <= _TOLERANCE:
+        for name, difference in _compare_outputs(expected, found).items():
+            if not difference <= _TOLERANCE:
                 raise ExportError(
-                    f"of {count} keypoints the exported model's {name} differs by {apart:.2g} from the trained one's, "
-                    f"expected at most {_TOLERANCE:g}; use other versions of torch and onnxruntime"
+                    f"for {count} keypoints the exported model's {name} differs by {difference:.2g} from the trained "
+                    f"one's, expected at most {_TOLERANCE:g}; use other versions of torch and onnxruntime"
                 )
 
 
-def _differences(expected: Sequence[Array], found: Sequence[Array]) -> dict[str, float]:
-    """Largest difference by output; coarse evidence, which grows with the keypoints, as a mean over them.
+def _compare_outputs(expected: Sequence[Array], found: Sequence[Array]) -> dict[str, float]:
+    """Largest difference by output; coarse evidence, a sum over keypoints, is compared as their mean.
 
-    Two landmarks with the same evidence may come in either order, and either of them may be the last one: each is
-    compared with itself, and one that the other side lacks must have no more than it has.
+    Landmarks with equal evidence may come in any order, and any of them may be the last one. So each is compared with
+    itself, and one that the other side lacks may not have more evidence than the last.
     """
     background, landmarks, probabilities, coarse = expected
     ours, theirs = (

@@ -1,4 +1,4 @@
-"""How well landmarks are recognised, keypoint by keypoint and image by image."""
+"""Scores of a recogniser, by keypoint and by image."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from training.recognition.batches import Example
 from vloc_ros.core.geometry.pose import Array
 
 _SHOWN_KEYPOINTS = 5
-# rays and descriptors of one image -> background, landmarks, probabilities, coarse; see LandmarkRecognizer.forward
+# rays and descriptors of one image -> background, landmarks, probabilities, coarse; see RecognitionNetwork.forward
 Recognize = Callable[[Array, Array], tuple[Array, Array, Array, Array]]
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """Shares, 0 to 1; of keypoints they count those that show a landmark.
+class RecognitionScores:
+    """Shares, 0 to 1; of the keypoints that show a landmark, unless stated otherwise.
 
     Attributes:
-        top1, top3: the fine landmark is the likeliest, or among the likeliest three.
-        coarse: so is the coarse landmark, the likeliest.
+        top1: the true fine landmark is the most probable.
+        top3: the true fine landmark is among the three most probable.
+        coarse: the true coarse landmark is the most probable.
         image_recall: of the n landmarks that at least five keypoints of an image show, those among the n with most
             evidence.
-        foreground: keypoints that show a landmark and are not taken for background.
-        background: keypoints that show none and are.
+        foreground: the keypoint is not classified as background.
+        background: of the keypoints that show no landmark, those that are classified as background.
     """
 
     top1: float
@@ -40,36 +41,43 @@ class Scores:
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
-def scores(recognize: Recognize, examples: Iterable[Example], parents: Array, *, keypoints: int) -> Scores:
-    """The strongest keypoints of each example, all images together; NaN where nothing is to be counted.
+def score_recognition(
+    recognize: Recognize, examples: Iterable[Example], parents: Array, *, keypoints: int
+) -> RecognitionScores:
+    """Score the strongest keypoints of each example, over all images; NaN without samples.
 
     Args:
         recognize: a recogniser.
-        examples: what images really show.
+        examples: with their true landmarks.
         parents: (L,) coarse landmark of every fine one.
         keypoints: per image.
     """
-    counts = np.zeros((len(fields(Scores)), 2))
+    counts = np.zeros((len(fields(RecognitionScores)), 2))
     for example in examples:
-        strongest = example.some(slice(keypoints))
+        strongest = example.select(slice(keypoints))
         if len(strongest):
-            answer = recognize(strongest.rays, strongest.descriptors.astype(np.float32))
-            counts += _counted(*answer, strongest.landmarks, np.asarray(parents))
+            outputs = recognize(strongest.rays, strongest.descriptors.astype(np.float32))
+            counts += _count_hits(*outputs, strongest.landmarks, np.asarray(parents))
     with np.errstate(invalid="ignore"):
-        return Scores(*map(float, counts[:, 0] / counts[:, 1]))
+        return RecognitionScores(*map(float, counts[:, 0] / counts[:, 1]))
 
 
-def _counted(
-    background: Array, landmarks: Array, probabilities: Array, coarse: Array, truth: Array, parents: Array
+def _count_hits(
+    background: Array,
+    landmarks: Array,
+    probabilities: Array,
+    coarse: Array,
+    true_landmarks: Array,
+    parents: Array,
 ) -> Array:
-    """(6, 2) right and all of one image, in the order of Scores."""
-    names, shown = landmarks.ravel(), truth >= 0
-    of_landmark = np.where(names >= 0, probabilities.reshape(len(truth), -1), -1.0)
+    """(6, 2) hits and samples of one image, in the order of RecognitionScores."""
+    names, shown = landmarks.ravel(), true_landmarks >= 0
+    of_landmark = np.where(names >= 0, probabilities.reshape(len(true_landmarks), -1), -1.0)
     best = names[np.argsort(-of_landmark[shown], axis=1)[:, :3]]
-    hits = best == truth[shown, None]
+    hits = best == true_landmarks[shown, None]
     of_coarse = probabilities[shown].sum(axis=2)
     named = parents[landmarks[:, 0]]  # every coarse landmark has a child
-    coarse_hits = named[of_coarse.argmax(axis=1)] == parents[truth[shown]]
+    coarse_hits = named[of_coarse.argmax(axis=1)] == parents[true_landmarks[shown]]
     taken_for_background = background > 0.5
     n, rest = int(shown.sum()), int((~shown).sum())
     return np.array(
@@ -77,7 +85,7 @@ def _counted(
             [hits[:, :1].sum(), n],
             [hits.any(axis=1).sum(), n],
             [coarse_hits.sum(), n],
-            _image_recall(names, of_landmark.sum(axis=0), truth[shown]),
+            _image_recall(names, of_landmark.sum(axis=0), true_landmarks[shown]),
             [(~taken_for_background[shown]).sum(), n],
             [taken_for_background[~shown].sum(), rest],
         ],
@@ -85,9 +93,9 @@ def _counted(
     )
 
 
-def _image_recall(names: Array, evidence: Array, truth: Array) -> tuple[int, int]:
-    """Landmarks that many keypoints show, how many are among the first by evidence, and how many there are."""
-    present, times = np.unique(truth, return_counts=True)
+def _image_recall(names: Array, evidence: Array, true_landmarks: Array) -> tuple[int, int]:
+    """Of the landmarks that many keypoints show: how many are among the first by evidence, and how many there are."""
+    present, times = np.unique(true_landmarks, return_counts=True)
     visible = present[times >= _SHOWN_KEYPOINTS]
     first = names[np.argsort(-evidence)[: len(visible)]]
     return len(np.intersect1d(first, visible)), len(visible)

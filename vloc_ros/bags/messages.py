@@ -13,7 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.storage.images import decoded_image
+from vloc_ros.storage.images import decode_image
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
@@ -42,7 +42,7 @@ def image_of(message: Any) -> Array:
         InputError: an encoding that is no colour or grey image, a size it cannot have, or data that is cut short.
     """
     if hasattr(message, "format"):
-        return decoded_image(bytes(message.data))
+        return decode_image(bytes(message.data))
     grey = message.encoding.startswith("mono") or message.encoding in ("8UC1", "16UC1")
     try:
         return np.asarray(message_to_cvimage(_without_padding(message), "mono8" if grey else "bgr8"))

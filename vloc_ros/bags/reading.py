@@ -44,7 +44,8 @@ class BagMessage:
     """One message as it was recorded.
 
     Attributes:
-        topic, msgtype: where it belongs.
+        topic: where it was recorded.
+        msgtype: such as `sensor_msgs/msg/Image`.
         cdr: its serialised bytes, ready to publish.
         recorded_ns: when it was recorded; its own time is in its header.
     """
@@ -118,7 +119,7 @@ class Bag:
     def messages(
         self, topics: Collection[str] | None = None, *, recorded_ns: int | None = None
     ) -> Iterator[BagMessage]:
-        """Messages of some topics, or of all, in the order of recording; only those recorded at one time if asked."""
+        """Messages of some topics, or of all, in the order of recording; only those recorded at `recorded_ns`."""
         everything = self._opened.connections
         wanted = everything if topics is None else [c for topic in topics for c in self._connections(topic)]
         stop_ns = None if recorded_ns is None else recorded_ns + 1

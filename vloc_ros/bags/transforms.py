@@ -79,7 +79,7 @@ class TransformTree:
         for child in children:
             parent_from_child = self._static.get(child)
             if parent_from_child is None:
-                parent_from_child = self._moving[child].interpolated(stamp_ns)
+                parent_from_child = self._moving[child].interpolate(stamp_ns)
             if parent_from_child is None:
                 return None
             ancestor_from_frame = parent_from_child @ ancestor_from_frame

@@ -19,7 +19,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.storage.atomic import PART_SUFFIX, StorageError
-from vloc_ros.storage.images import decoded_image
+from vloc_ros.storage.images import decode_image
 
 _NS_PER_S = 1e9
 
@@ -33,8 +33,9 @@ class BagWriter:
     Args:
         folder: the bag to make; it must not exist.
         camera: calibration of the images.
-        base_from_camera: where the camera's optical frame sits on the robot.
-        topics, frames: their names.
+        base_from_camera: extrinsics of the camera's optical frame.
+        topics: their names.
+        frames: their names.
 
     Raises:
         StorageError: the folder exists, cannot be written, or the disk is full.
@@ -85,7 +86,7 @@ class BagWriter:
         Raises:
             InputError: the image is damaged or not of the calibration's size.
         """
-        self._check_size(decoded_image(data))
+        self._check_size(decode_image(data))
         message = messages.compressed_image_message(stamp_ns, self.frames.camera, data)
         self._write_view(stamp_ns, self.topics.compressed_image, messages.COMPRESSED_IMAGE, message)
 
@@ -109,7 +110,7 @@ class BagWriter:
         self._write(stamp_ns, self.topics.tf, messages.TF_MESSAGE, transform)
 
     def write_truth(self, stamp_ns: int, map_from_base: Pose) -> None:
-        """Write where the base really is."""
+        """Write the ground truth of the base."""
         message = messages.pose_stamped_message(stamp_ns, self.frames.map, map_from_base)
         self._write(stamp_ns, self.topics.truth, messages.POSE_STAMPED, message)
 

@@ -39,7 +39,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs=6,
         metavar=("X", "Y", "Z", "ROLL", "PITCH", "YAW"),
-        help="where the camera sits in base_link, metres and degrees (default: 0 0 0 0 0 0, looking along x; with "
+        help="extrinsics of the camera in base_link, metres and degrees (default: 0 0 0 0 0 0, looking along x; with "
         "--world 0.1 0 0.6 and slightly up)",
     )
     parser.add_argument(
@@ -57,14 +57,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the bag."""
     from vloc_ros.bags.writing import BagWriter
-    from vloc_ros.datasets.recordings import checked_stamps, folder_recording, world_recording
+    from vloc_ros.datasets.recordings import check_stamps
 
     _check(args)
-    if args.world is None:
-        recording = folder_recording(args, _base_from_camera(*(args.mount or [0.0] * 6)))
-    else:
-        recording = world_recording(args, None if args.mount is None else _base_from_camera(*args.mount))
-    checked_stamps(recording.frames)
+    recording = _record_folder(args) if args.world is None else _record_world(args)
+    check_stamps(recording.frames)
     with BagWriter(args.out, camera=recording.camera, base_from_camera=recording.base_from_camera) as bag:
         _write(bag, recording, args)
     size_mb = sum(p.stat().st_size for p in args.out.iterdir()) / 1e6
@@ -78,7 +75,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.images is not None and args.camera is None:
         raise InputError("--images needs --camera, a ROS camera_info YAML of the images")
     if args.world is not None and args.poses is not None:
-        raise InputError("--poses goes with --images; --world knows its own")
+        raise InputError("--poses goes with --images; --world has its own")
     for name, value, low in (("--rate", args.rate, 1e-3), ("--drift", args.drift, 0.0)):
         if value is not None and not low <= value < 1e4:
             raise InputError(f"{name} is {value:g}, expected {low:g} to 10000")
@@ -86,8 +83,36 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"{args.out}: exists already; remove it or name another bag")
 
 
+def _record_folder(args: argparse.Namespace) -> SourceRecording:
+    from vloc_ros.datasets.recordings import record_folder
+    from vloc_ros.storage.cameras import read_camera
+
+    return record_folder(
+        args.images,
+        read_camera(args.camera),
+        base_from_camera=_base_from_camera(*(args.mount or [0.0] * 6)),
+        poses_file=args.poses,
+        rate_hz=args.rate,
+    )
+
+
+def _record_world(args: argparse.Namespace) -> SourceRecording:
+    from vloc_ros.datasets.simulated_recordings import record_simulated_lap
+    from vloc_ros.storage.cameras import read_camera
+
+    return record_simulated_lap(
+        args.world,
+        frames=args.frames,
+        seed=args.seed,
+        lap_seed=args.lap,
+        camera=None if args.camera is None else read_camera(args.camera),
+        base_from_camera=None if args.mount is None else _base_from_camera(*args.mount),
+        rate_hz=args.rate,
+    )
+
+
 def _base_from_camera(x: float, y: float, z: float, roll: float, pitch: float, yaw: float) -> Pose:
-    """From ROS's roll, pitch and yaw in degrees of a camera whose optical axis is the x axis of its mount."""
+    """The extrinsics, from metres and ROS's roll, pitch and yaw in degrees; at zero the camera looks along x."""
     import numpy as np
 
     from vloc_ros.core.geometry.pose import Pose
@@ -102,13 +127,13 @@ def _base_from_camera(x: float, y: float, z: float, roll: float, pitch: float, y
 
 
 def _write(bag: BagWriter, recording: SourceRecording, args: argparse.Namespace) -> None:
-    from vloc_ros.datasets.recordings import odometry_of
+    from vloc_ros.datasets.recordings import simulate_odometry
     from vloc_ros.progress import bar as progress
 
     camera_from_base = recording.base_from_camera.inverse()
     known = [frame.map_from_camera for frame in recording.frames if frame.map_from_camera is not None]
     map_from_base = [map_from_camera @ camera_from_base for map_from_camera in known]
-    odometry = odometry_of(map_from_base, drift=args.drift / 100.0, seed=args.seed)
+    odometry = simulate_odometry(map_from_base, drift=args.drift / 100.0, seed=args.seed)
     for index, frame in enumerate(progress(recording.frames, description="writing")):
         if map_from_base:  # all frames have a pose, or none
             bag.write_odometry(frame.stamp_ns, odometry[index])

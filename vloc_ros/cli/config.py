@@ -2,7 +2,7 @@
 
 The localizer's are set by `vloc localize` and `vloc evaluate` (--set, --params) and, with those of its node beside
 them, as ROS parameters; those of mapping, the extractor's among them, by `vloc map build --set`. A parameter file for
-ROS is also one for --params, which leaves the node's own aside.
+ROS is also one for --params, which ignores the node's own.
 """
 
 from __future__ import annotations

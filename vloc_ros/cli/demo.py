@@ -1,9 +1,9 @@
 """Build, localize and evaluate in a simulated world with exact truth.
 
-Renders two laps through a simulated room and one through a room that only looks like it; builds a map of the first
-lap, asks it where the second one was, and whether it falls for the third. Where ROS 2 and vloc_msgs are installed, the
-second lap is also played to the nodes as a bag, and what they publish is scored. Each step is a command that is shown
-first, so that it can be repeated on images of one's own.
+Renders two laps through a simulated room, and one through another room that looks like it. Builds a map of the first
+lap and localizes the second in it. The images of the third are negatives, which must be refused. Where ROS 2 and
+vloc_msgs are installed, the second lap is also played to the nodes as a bag, and what they publish is scored. Each step
+is a command that is shown first, so that it can be repeated on images of one's own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WORLD = "room"
 _SEED = 1
 _MARK = ".vloc_demo"
-_MAP_FRAMES, _QUERY_FRAMES, _ELSEWHERE_FRAMES = 80, 40, 40
+_MAP_FRAMES, _QUERY_FRAMES, _NEGATIVE_FRAMES = 80, 40, 40
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -65,13 +65,13 @@ def clear(out: Path) -> None:
 
 def make_images(out: Path) -> None:
     """The three laps as folders that hold what a user's own recording would: images, poses, a calibration."""
-    from vloc_ros.simulation.scenario import make_lookalike_lap, make_scenario
+    from vloc_ros.simulation.scenario import make_aliased_lap, make_scenario
     from vloc_ros.storage.cameras import write_camera
 
     scenario = make_scenario(_WORLD, _SEED, map_frames=_MAP_FRAMES, query_frames=_QUERY_FRAMES)
-    elsewhere = make_lookalike_lap(scenario.map_lap.world, _ELSEWHERE_FRAMES, _SEED)
+    negatives = make_aliased_lap(scenario.map_lap.world, _NEGATIVE_FRAMES, _SEED)
     write_camera(out / "images" / "camera.yaml", scenario.map_lap.camera, name="demo")
-    for name, lap in (("map", scenario.map_lap), ("query", scenario.query_lap), ("elsewhere", elsewhere)):
+    for name, lap in (("map", scenario.map_lap), ("query", scenario.query_lap), ("negatives", negatives)):
         _render(lap, out / "images" / name)
 
 
@@ -95,15 +95,15 @@ def offline_steps(out: Path) -> list[list[str]]:
     images, folder = out / "images", out / "map"
     camera = ["--camera", f"{images}/camera.yaml"]
     mapped = ["--images", f"{images}/map/images", "--poses", f"{images}/map/poses.txt", *camera]
-    asked = ["--map", f"{folder}", "--images", f"{images}/query/images", *camera]
-    lookalike = ["--map", f"{folder}", "--images", f"{images}/elsewhere/images", "--absent", *camera]
+    queries = ["--map", f"{folder}", "--images", f"{images}/query/images", *camera]
+    negatives = ["--map", f"{folder}", "--images", f"{images}/negatives/images", "--absent", *camera]
     truth = ["--poses", f"{images}/query/poses.txt"]
     return [
         ["map", "build", *mapped, "--out", f"{folder}"],
         ["map", "view", f"{folder}", "--out", f"{out}/map.html"],
-        ["localize", *asked, "--out", f"{out}/results"],
-        ["evaluate", *lookalike, "--json", f"{out}/elsewhere.json"],
-        ["evaluate", *asked, *truth, "--json", f"{out}/scores.json", "--report", f"{out}/report.html"],
+        ["localize", *queries, "--out", f"{out}/results"],
+        ["evaluate", *negatives, "--json", f"{out}/negatives.json"],
+        ["evaluate", *queries, *truth, "--json", f"{out}/scores.json", "--report", f"{out}/report.html"],
     ]
 
 

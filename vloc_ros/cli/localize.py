@@ -1,6 +1,6 @@
 """Where were these images taken?
 
-Answers every image of a folder and writes poses.txt (TUM rows of the accepted, map_from_camera) and results.jsonl
+Localizes every image of a folder and writes poses.txt (TUM rows of the accepted, map_from_camera) and results.jsonl
 (one line for every image) into RESULTS. Images named by their time keep it (seconds with a decimal point, or
 nanoseconds); others count one second each from 0. An image that cannot be used, such as a damaged one, is named and
 has a line with the reason; the exit code is then 1.
@@ -29,14 +29,14 @@ def run(args: argparse.Namespace) -> int:
     """Localize the folder."""
     from vloc_ros.cli.localize_batch import localize_with_progress
     from vloc_ros.cli.outputs import results_at
-    from vloc_ros.datasets.image_folders import questions_from, stamps_for
+    from vloc_ros.datasets.image_folders import assign_stamps, make_query_sources
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
     from vloc_ros.storage.results import write_results
 
     out, paths = results_at(args.out), list_images(args.images)
-    questions = questions_from(paths, stamps_for(paths), read_camera(args.camera))
-    records = localize_with_progress(localizer_from(args), questions)
+    queries = make_query_sources(paths, assign_stamps(paths), read_camera(args.camera))
+    records = localize_with_progress(localizer_from(args), queries)
     write_results(args.out, records)
     accepted, unusable = sum(record.result.ok for record in records), sum(not record.usable for record in records)
     if args.json:

@@ -1,4 +1,4 @@
-"""Many images asked one after the other: one that cannot be used is named and the others go on."""
+"""Many images localized one after the other: one that cannot be used is named, and the others go on."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from vloc_ros.progress import bar
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
     from vloc_ros.core.localization.localizer import Localizer
+    from vloc_ros.core.sources import QuerySource
     from vloc_ros.core.tracking.fix_filter import FixFilter
-    from vloc_ros.evaluation.batch_localization import QuerySource
     from vloc_ros.storage.results import ResultRecord
 
 
 def localize_with_progress(
     localizer: Localizer,
-    questions: Sequence[QuerySource],
+    queries: Sequence[QuerySource],
     *,
     in_sequence: FixFilter | None = None,
     odom_from_camera: Sequence[Pose | None] = (),
 ) -> list[ResultRecord]:
-    """Ask all questions, with a progress bar; each by itself, or in sequence under a filter.
+    """Localize all images, with a progress bar; each by itself, or in sequence under a filter.
 
     Raises:
         InputError: none of the images can be used.
@@ -31,13 +31,13 @@ def localize_with_progress(
     from vloc_ros.core.errors import InputError
     from vloc_ros.evaluation.batch_localization import localize_all, localize_sequence
 
-    def shown(asked: Iterable[QuerySource]) -> Iterable[QuerySource]:
-        return bar(asked, description="localizing")
+    def show(sources: Iterable[QuerySource]) -> Iterable[QuerySource]:
+        return bar(sources, description="localizing")
 
     if in_sequence is None:
-        records = list(localize_all(localizer, questions, progress=shown))
+        records = list(localize_all(localizer, queries, progress=show))
     else:
-        records = list(localize_sequence(localizer, questions, odom_from_camera, in_sequence, progress=shown))
+        records = list(localize_sequence(localizer, queries, odom_from_camera, in_sequence, progress=show))
     unusable = [record for record in records if not record.usable]
     if unusable and len(unusable) == len(records):
         others = f", and none of {len(records)} images can be used" if len(records) > 1 else ""

@@ -28,7 +28,10 @@ def add_localizer_options(parser: argparse.ArgumentParser) -> None:
         "--recognizer", type=Path, metavar="MODEL", help="folder of a landmark recogniser that was trained on the map"
     )
     parser.add_argument(
-        "--encoder", type=Path, metavar="STUDENT", help="folder of the place encoder that the map was encoded by"
+        "--encoder",
+        type=Path,
+        metavar="STUDENT",
+        help="folder of the global descriptor model that the map's retrieval index was made with",
     )
     parser.add_argument(
         "--params",
@@ -48,7 +51,7 @@ def add_localizer_options(parser: argparse.ArgumentParser) -> None:
 def localizer_from(args: argparse.Namespace) -> Localizer:
     """The localizer that the options describe, calculating as the node does."""
     from vloc_ros.assembly import build_localizer, explain_unused_encoder
-    from vloc_ros.footprint import one_blas_thread
+    from vloc_ros.footprint import limit_blas_threads
     from vloc_ros.inference.global_descriptors import read_global_descriptor
     from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
     from vloc_ros.storage.maps import read_map
@@ -58,7 +61,7 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
     if not landmark_map.metric:
         warning = "its scale is unknown: lengths are not metres; `vloc map align` gives it scale and frame"
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
-    one_blas_thread()
+    limit_blas_threads()
     encoder = read_global_descriptor(args.encoder) if args.encoder else None
     localizer = build_localizer(
         config,
@@ -98,7 +101,7 @@ def assign_all(values: dict[str, Any], assignments: Sequence[str]) -> None:
 
 
 def _read_parameters(path: Path) -> dict[str, Any]:
-    """The stages' parameters of a file, nested by group; those of the localizer node in it are left aside."""
+    """The stages' parameters of a file, nested by group; those of the localizer node in it are ignored."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -16,9 +16,9 @@ from vloc_ros.core.errors import VlocError
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "build"): ("map_build", "build a map from images or a bag"),
     ("map", "update"): ("map_update", "add the images of another visit to a map"),
-    ("map", "encode"): ("map_encode", "describe a map's images by a learned place encoder"),
+    ("map", "encode"): ("map_encode", "describe a map's images by a global descriptor model"),
     ("map", "info"): ("map_info", "show what a map holds"),
-    ("map", "health"): ("map_health", "say of each landmark of a map how good it is, worst first"),
+    ("map", "health"): ("map_health", "show how good each landmark of a map is, worst first"),
     ("map", "view"): ("map_view", "write a map as a page with a plot that can be turned"),
     ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),
@@ -38,14 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end_on_sigterm()
     try:
         try:
-            return _answer(list(sys.argv[1:] if arguments is None else arguments))
+            return _run_words(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
         return unread()
 
 
-def _answer(words: Sequence[str]) -> int:
+def _run_words(words: Sequence[str]) -> int:
     """Run the command that the words name; expected failures are one line."""
     command = next((c for c in COMMANDS if tuple(words[: len(c)]) == c), None)
     if command is None:
@@ -78,18 +78,18 @@ def _run(command: tuple[str, ...], options: Sequence[str]) -> int:
 
 
 def _explain(words: Sequence[str]) -> int:
-    """The table of commands: asked for, or because the words name none, which is then said last."""
+    """Print the table of commands: for --help, or because the words name none; the error is then the last line."""
     lines = ["usage: vloc COMMAND [OPTIONS]", "", "Visual localization: where in this map was this image taken?", ""]
     group = words[0] if words and words[0] in _GROUPS else None
     for command, (_, summary) in COMMANDS.items():
         if group in (None, command[0]):
             lines.append(f"  vloc {' '.join(command):12} {summary}")
     lines += ["", "vloc COMMAND --help shows its options."]
-    asked = not words or words[-1] in ("-h", "--help")
-    if not asked:
+    is_help = not words or words[-1] in ("-h", "--help")
+    if not is_help:
         lines += ["", _unknown(words)]
-    print("\n".join(lines), file=sys.stdout if asked else sys.stderr)
-    return 0 if asked else 2
+    print("\n".join(lines), file=sys.stdout if is_help else sys.stderr)
+    return 0 if is_help else 2
 
 
 def _unknown(words: Sequence[str]) -> str:

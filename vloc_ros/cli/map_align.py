@@ -6,7 +6,8 @@
 
 `#` starts a comment in both files. A map whose lengths are metres keeps its scale unless --scale is given; one of
 unknown scale takes the target's, which is in metres. Rows that contradict the others are left out of the fit; the
-table shows how far off the worst one is. Gravity is told by the keyframes' cameras, held level on the whole.
+table shows how far off the worst one is. --gravity estimates the vertical from the keyframes' cameras, which must be
+held level on the whole.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vloc_ros.core.geometry.pose import Array
+    from vloc_ros.core.geometry.similarity import Similarity
+    from vloc_ros.mapping.maps.alignment_targets import AlignmentTarget
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Align the map and write it."""
     from vloc_ros.cli.outputs import map_at, name_at
     from vloc_ros.core.errors import InputError
-    from vloc_ros.mapping.maps.alignment import transform_map
-    from vloc_ros.mapping.maps.alignment_targets import alignment_of, table, takes_scale, with_provenance
+    from vloc_ros.mapping.maps.alignment_targets import align_map
     from vloc_ros.storage.maps import map_hash, read_map, write_map
 
     check_options(args)
@@ -42,13 +48,17 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"{args.map}: has {len(landmark_map.scenes)} scenes, expected one; align maps, then merge them"
         )
-    target_from_map, residuals = alignment_of(args, landmark_map)
-    metric = True if takes_scale(args, landmark_map) else None
-    aligned = transform_map(landmark_map, target_from_map, frame_id=args.frame_id, metric=metric)
-    aligned = replace(aligned, name=name_at(args.out, landmark_map.name, source=args.map))
-    digest = write_map(with_provenance(aligned, args, target_from_map, map_hash(args.map)), args.out)
-    print(table(target_from_map, residuals, "m" if aligned.metric else "units of the map"))
-    print(f"map {digest[:12]} in frame {aligned.scene().frame_id} {out}")
+    aligned = align_map(
+        landmark_map,
+        _target(args),
+        source_hash=map_hash(args.map),
+        change_scale=args.scale,
+        frame_id=args.frame_id,
+    )
+    named = replace(aligned.landmark_map, name=name_at(args.out, landmark_map.name, source=args.map))
+    digest = write_map(named, args.out)
+    print(format_alignment(aligned.target_from_map, aligned.residuals, "m" if named.metric else "units of the map"))
+    print(f"map {digest[:12]} in frame {named.scene().frame_id} {out}")
     return 0
 
 
@@ -61,4 +71,32 @@ def check_options(args: argparse.Namespace) -> None:
     if args.frame_id is not None and not args.frame_id.strip("/ "):
         raise InputError(f"--frame-id is {args.frame_id!r}, expected the name of a ROS frame such as map")
     if args.gravity and args.scale:
-        raise InputError("--scale goes with --pairs or --trajectory, found --gravity, which tells no scale")
+        raise InputError("--scale goes with --pairs or --trajectory, found --gravity, which gives no scale")
+
+
+def _target(args: argparse.Namespace) -> AlignmentTarget:
+    from vloc_ros.mapping.maps.alignment_targets import GravityTarget, PairsTarget, TrajectoryTarget
+
+    if args.gravity:
+        return GravityTarget()
+    return PairsTarget(args.pairs) if args.pairs else TrajectoryTarget(args.trajectory)
+
+
+def format_alignment(target_from_map: Similarity, residuals: Array | None, unit: str) -> str:
+    """Lines of aligned text: the similarity, and the residuals where there are any."""
+    import numpy as np
+
+    from vloc_ros.core.geometry.pose import Pose
+
+    turn_deg = np.degrees(np.linalg.norm(Pose(target_from_map.rotation, np.zeros(3)).rotation_vector))
+    shift = " ".join(f"{value:.3f}" for value in target_from_map.translation)
+    rows = [("scale", f"{target_from_map.scale:.6g}"), ("turn", f"{turn_deg:.2f} deg"), ("shift", f"{shift} {unit}")]
+    if residuals is not None:
+        worst = int(residuals.argmax())
+        rows += [
+            ("pairs", f"{len(residuals)}"),
+            ("rms", f"{np.sqrt((residuals**2).mean()):.4f} {unit}"),
+            ("median", f"{np.median(residuals):.4f} {unit}"),
+            ("max", f"{residuals[worst]:.4f} {unit} (row {worst + 1})"),
+        ]
+    return "\n".join(f"{name:<8}{value}" for name, value in rows)

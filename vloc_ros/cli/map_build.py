@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.sfm.scale import ScaleSource
 
-# of a map from which fewer of the left-out images are found again something is wrong, as a rule
-_USUALLY_FOUND = 0.5
+# where fewer of the left-out images are localized, something is wrong with the map, as a rule
+_USUALLY_LOCALIZED = 0.5
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -76,10 +76,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build and write."""
-    from vloc_ros.assembly import build_extractor, build_localizer
     from vloc_ros.cli.outputs import map_at
     from vloc_ros.cli.termination import end_on_sigterm
-    from vloc_ros.core.config import LocalizerConfig
     from vloc_ros.mapping.maps.build import build_map
     from vloc_ros.storage.maps import map_bytes, write_map
 
@@ -90,8 +88,6 @@ def run(args: argparse.Namespace) -> int:
         images,
         name=args.name or args.out.resolve().name,
         config=config,
-        extractor=build_extractor(config.extractor),
-        localizer_factory=lambda part: build_localizer(LocalizerConfig(), part),
         frame_id=args.frame_id,
         scale=_scale(args),
         progress=bar,
@@ -137,18 +133,18 @@ def _scale(args: argparse.Namespace) -> ScaleSource | None:
 
 def _images_of_folder(args: argparse.Namespace) -> Sequence[PosedImage]:
     from vloc_ros.core.errors import InputError
-    from vloc_ros.datasets.image_folders import mapping_images
+    from vloc_ros.datasets.image_folders import list_posed_images
     from vloc_ros.storage.cameras import read_camera
 
     if args.camera is None:
         raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
-    return mapping_images(args.images, read_camera(args.camera), poses_file=args.poses)
+    return list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
 
 
 def _images_of_bag(args: argparse.Namespace) -> Sequence[PosedImage]:
-    from vloc_ros.datasets.bag_images import images_from_bag
+    from vloc_ros.datasets.bag_images import read_bag_keyframes
 
-    return images_from_bag(
+    return read_bag_keyframes(
         args.bag,
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
@@ -161,16 +157,16 @@ def _images_of_bag(args: argparse.Namespace) -> Sequence[PosedImage]:
 
 
 def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
-    """What it was calibrated on; of images that were left out, most are found again on a map that is right."""
+    """What it was calibrated on; in a good map most of the left-out images are localized."""
     from vloc_ros.mapping.maps.calibration import MIN_SAMPLES, segments_left_out
 
     calibration, images = landmark_map.scene().calibration, len(landmark_map.keyframes)
     uncalibrated = "covariance NOT calibrated, a typical scale is used"
     if gap_m <= 0:
-        return f"{uncalibrated}: mapping was told so by calibration_gap_m=0"
+        return f"{uncalibrated}: switched off by calibration_gap_m=0"
     if images < MIN_SAMPLES:
         return f"{uncalibrated}: {images} images are too few to leave any out, {MIN_SAMPLES} are needed"
-    asked = sum(map(len, segments_left_out(landmark_map.keyframes.translations, gap_m)))
+    left_out = sum(map(len, segments_left_out(landmark_map.keyframes.translations, gap_m)))
     # what to look at, the likeliest first
     advice = (
         "check that --camera is the calibration of these images, or the bag's camera_info is (a wrong focal length is "
@@ -178,10 +174,10 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
         "closer together"
     )
     if not calibration.samples:
-        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {asked} left-out images were found again; {advice}"
-    found = f"{calibration.samples} of {asked} left-out images that were found again"
-    line = f"covariance calibrated on {found} (scale {calibration.scale:.2f})"
-    return line if calibration.samples >= _USUALLY_FOUND * asked else f"{line}: these are FEW; {advice}"
+        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {left_out} left-out images were localized; {advice}"
+    localized = f"{calibration.samples} of {left_out} left-out images"
+    line = f"covariance calibrated on {localized} (scale {calibration.scale:.2f})"
+    return line if calibration.samples >= _USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {advice}"
 
 
 def _summary(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:

@@ -1,10 +1,10 @@
-"""Make a map smaller: fewer points, chosen so that from everywhere enough of them are seen.
+"""Make a map smaller: fewer points, chosen so that every keyframe still sees enough of them.
 
   vloc map compress MAP --budget 0.2 --out SMALL       a fifth of the map's bytes
   vloc map compress MAP --points 2000 --out SMALL      so many points
 
 Landmarks keep their ids. A map that is small enough to be searched as a whole, by default, loses its VLAD index, which
-is then never asked. Evaluate the result before a robot relies on it.
+is then never used. Evaluate the result before a robot relies on it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
     """Compress the map and write it."""
     from vloc_ros.cli.outputs import map_at, name_at
     from vloc_ros.core.errors import InputError
-    from vloc_ros.core.localization.retrieval_candidates import VLAD
+    from vloc_ros.core.retrieval.vlad import VLAD
     from vloc_ros.mapping.config import MappingConfig
-    from vloc_ros.mapping.indexing.vlad_index import MOST_SEARCHED_WHOLE, ensure_searchable
-    from vloc_ros.mapping.maps.compress import LEAST_POINTS_PER_SCENE, PointRanking, keep_points
+    from vloc_ros.mapping.indexing.vlad_index import MAX_SEARCHED_WHOLE, ensure_searchable
+    from vloc_ros.mapping.maps.compress import MIN_POINTS_PER_SCENE, PointRanking, keep_points
     from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
 
     check_options(args)
@@ -53,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
 
     def best(count: int) -> LandmarkMap:
         small = replace(keep_points(landmark_map, ranking.best(count)), name=name, provenance=provenance)
-        if count > MOST_SEARCHED_WHOLE:
+        if count > MAX_SEARCHED_WHOLE:
             return ensure_searchable(small, MappingConfig())
-        return replace(small, places={name: place for name, place in small.places.items() if name != VLAD})
+        return small.without_retrieval(VLAD)
 
-    least = LEAST_POINTS_PER_SCENE * len(landmark_map.scenes)
+    least = MIN_POINTS_PER_SCENE * len(landmark_map.scenes)
     if args.points is not None:
         count = _points(args.points, least, points_before)
     else:
@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
     digest = write_map(small, args.out)
     after = map_bytes(args.out)
     print(f"{len(small.points)} of {points_before} points, {after} of {before} bytes ({after / before:.1%})")
-    if VLAD in landmark_map.places and VLAD not in small.places:
-        searched = f"up to {MOST_SEARCHED_WHOLE} points (proposals.whole_map_max_points) are searched as a whole"
-        print(f"without the place index {VLAD}: {searched}")
+    if VLAD in landmark_map.retrieval and VLAD not in small.retrieval:
+        searched = f"up to {MAX_SEARCHED_WHOLE} points (candidates.whole_map_max_points) are searched as a whole"
+        print(f"without the retrieval index {VLAD}: {searched}")
     print(f"map {digest[:12]} {out}")
     return 0
 

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.map.landmark_map import LandmarkMap, Scene
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.storage.maps import map_bytes, read_manifest, read_map
 
-# what commands do to a map, and with what of it a map has other images and points than it was built with
+# steps that a map's provenance notes after its build, and those of them that change its images or points
 _STEPS = {"merged_from", "alignments", "compressed_from", "updates", "joined"}
 _CHANGES = {"compressed_from", "updates", "joined"}
 
 
-def described(folder: Path) -> dict[str, Any]:
+def describe_map(folder: Path) -> dict[str, Any]:
     """Everything worth knowing, JSON values only; lengths in metres (or the map's unit), angles in radians.
 
     Raises:
@@ -37,20 +39,33 @@ def described(folder: Path) -> dict[str, Any]:
         "keyframes": list(keyframes.names),
         "points_per_keyframe": len(keyframes.point_indices) / max(len(keyframes), 1),
         "keyframes_per_point": len(keyframes.point_indices) / max(len(landmark_map.points), 1),
-        "scenes": [_described_scene(landmark_map, scene) for scene in landmark_map.scenes],
+        "scenes": [_describe_scene(landmark_map, scene) for scene in landmark_map.scenes],
         "extractor": asdict(landmark_map.extractor),
         "descriptor_bytes": landmark_map.codec.dimension,
-        "places": {name: index.descriptors.shape[1] for name, index in landmark_map.places.items()},
+        "descriptor_statistics": asdict(landmark_map.descriptor_statistics),
+        "retrieval": {name: _describe_index(index) for name, index in landmark_map.retrieval.items()},
+        "places": {modality: len(places) for modality, places in landmark_map.places.items()},
         "provenance": _history(landmark_map.provenance),
     }
 
 
-def _described_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
+def _describe_index(index: RetrievalIndex) -> dict[str, Any]:
+    return {
+        "encoder": index.encoder,
+        "modality": index.modality,
+        "dimension": int(index.descriptors.shape[1]),
+        "rows": len(index.items),
+        "items": len(np.unique(index.items)),
+    }
+
+
+def _describe_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
     points = landmark_map.points[scene.points.start : scene.points.stop]
     positions = landmark_map.keyframes.translations[scene.keyframes.start : scene.keyframes.stop]
     changes = _changes(landmark_map.provenance, scene.frame_id, alone=len(landmark_map.scenes) == 1)
     return {
         "frame_id": scene.frame_id,
+        "origin": [float(v) for v in scene.origin],
         "points": len(points),
         "keyframes": len(positions),
         "points_extent": _extent(points),
@@ -65,13 +80,13 @@ def _described_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
 
 
 def _history(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance; where the map was changed since it was built, what building told comes below `when_built`."""
+    """The provenance; of a map that was changed since, what the build noted comes below `when_built`."""
     steps = {name: step for name, step in provenance.items() if name in _STEPS}
     if merged := steps.get("merged_from"):
         steps["merged_from"] = {title: _history(source) for title, source in merged.items()}
-    if joined := steps.get("joined"):
-        steps["joined"] = {t: {**step, "provenance": _history(step["provenance"])} for t, step in joined.items()}
-    built = {name: told for name, told in provenance.items() if name not in _STEPS}
+    if sources := steps.get("joined"):
+        steps["joined"] = {t: {**step, "provenance": _history(step["provenance"])} for t, step in sources.items()}
+    built = {name: value for name, value in provenance.items() if name not in _STEPS}
     return {"when_built": built, **steps} if built and _CHANGES & steps.keys() else {**built, **steps}
 
 
@@ -86,7 +101,7 @@ def _changes(provenance: Mapping[str, Any], frame_id: str, *, alone: bool) -> It
 
 
 def _frames_in(title: str) -> list[str]:
-    """The frames that `merging.title` puts behind a map's name."""
+    """The frames that `vloc_ros.mapping.maps.merge.map_title` puts behind a map's name."""
     return title.rpartition("(")[2].rstrip(")").split(", ")
 
 
@@ -102,7 +117,7 @@ def _extent(positions: Array) -> list[float] | None:
     return [float(v) for v in np.ptp(positions, axis=0)] if len(positions) else None
 
 
-def table(description: Mapping[str, Any]) -> str:
+def format_description(description: Mapping[str, Any]) -> str:
     """Lines of aligned text."""
     scenes = description["scenes"]
     rows = [*_content_rows(description)]
@@ -126,6 +141,8 @@ def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Itera
     unit = "m" if metric else "(not metres: the scale is unknown)"
     size = "" if alone else f", {scene['points']} points, {scene['keyframes']} keyframes"
     yield "frame", f"{scene['frame_id']}, {'metric' if metric else 'scale unknown'}{size}"
+    if any(scene["origin"]):
+        yield "origin", " ".join(f"{v:.0f}" for v in scene["origin"]) + f" {unit}"
     for name, key in (("extent", "points_extent"), ("keyframes' extent", "keyframes_extent")):
         if scene[key] is not None:
             yield name, f"{' x '.join(f'{v:.2f}' for v in scene[key])} {unit}"
@@ -142,7 +159,7 @@ def _calibration_rows(calibration: Mapping[str, Any], *, metric: bool) -> Iterat
     rotation = " ".join(f"{v:.2g}" for v in np.degrees(stds[3:]))
     changed = f", before the map was {' and '.join(calibration['before'])}" if calibration["before"] else ""
     yield "covariance", f"calibrated on {calibration['samples']} left-out images{changed}"
-    yield "  scale", f"{calibration['scale']:.2f} x the standard deviations that the inliers tell"
+    yield "  scale", f"{calibration['scale']:.2f} x the standard deviations from the inliers"
     yield "  floor", f"{position} {length}, {rotation} deg"
 
 
@@ -150,8 +167,13 @@ def _making_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     extractor = ", ".join(f"{name} {value}" for name, value in description["extractor"].items() if name != "name")
     yield "extractor", f"{description['extractor']['name']} ({extractor})"
     yield "descriptors", f"{description['descriptor_bytes']} bytes per point"
-    places = [f"{name} ({dimension} values per keyframe)" for name, dimension in description["places"].items()]
-    yield "places", ", ".join(places) or "none"
+    statistics = description["descriptor_statistics"]
+    distances = f"{statistics['same_point']:.3f} of one point, {statistics['unrelated']:.3f} of unrelated ones"
+    yield "descriptor distances", f"{distances} ({statistics['source']})"
+    indices = [f"{name} ({i['dimension']} values, {i['items']} items)" for name, i in description["retrieval"].items()]
+    yield "retrieval indices", ", ".join(indices) or "none"
+    if description["places"]:
+        yield "places", ", ".join(f"{count} {modality}" for modality, count in description["places"].items())
     yield from _provenance_rows(description["provenance"])
 
 

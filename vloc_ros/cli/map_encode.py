@@ -1,4 +1,4 @@
-"""Have a learned place encoder describe a map's images, so that a robot can ask it where in the map to look.
+"""Describe a map's keyframes with a global descriptor model, so that a robot can retrieve them.
 
   vloc map encode MAP --model STUDENT --images DIR                into MAP itself
   vloc map encode MAP --model STUDENT --images DIR --out NEW      MAP stays as it is
@@ -7,7 +7,7 @@
 DIR holds the images that the map was built from, by the names of its keyframes (`vloc map info --json` lists them): a
 map that was updated or merged has subfolders in them, such as visit2/ or kitchen/. MAP is changed in one step at the
 end: an interrupted command leaves it as it was, and so does one that finds it changed by somebody else meanwhile. All
-else in the map stays; what an encoder said before is replaced.
+else in the map stays; an earlier retrieval index of the model's name is replaced.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
-    parser.add_argument("--model", type=Path, required=True, metavar="STUDENT", help="folder of a place encoder")
+    parser.add_argument(
+        "--model", type=Path, required=True, metavar="STUDENT", help="folder of a global descriptor model"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of the map's images")
     source.add_argument("--bag", type=Path, metavar="BAG", help="bag that the map was built from")
@@ -58,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[tuple[int, Array]]:
     """Number and image of every keyframe, read one after the other."""
-    from vloc_ros.datasets.bag_images import images_of_names
-    from vloc_ros.mapping.indexing.keyframe_images import keyframe_paths
+    from vloc_ros.datasets.bag_images import read_named_images
+    from vloc_ros.datasets.keyframe_images import find_keyframe_images
     from vloc_ros.storage.images import read_image
 
     if args.bag:
-        return images_of_names(args.bag, landmark_map.keyframes.names, image_topic=args.image_topic)
-    return enumerate(map(read_image, keyframe_paths(landmark_map, args.images)))
+        return read_named_images(args.bag, landmark_map.keyframes.names, image_topic=args.image_topic)
+    return enumerate(map(read_image, find_keyframe_images(landmark_map, args.images)))

@@ -1,4 +1,4 @@
-"""Say of each landmark of a map how good it is, worst first.
+"""Show how good each landmark of a map is, worst first.
 
   vloc map health MAP                                             size, points, from how many keyframes
   vloc map health MAP --images DIR --poses TUM --camera YAML      how often it is recognised, and with what confused
@@ -28,7 +28,7 @@ from vloc_ros.progress import bar
 if TYPE_CHECKING:
     from vloc_ros.core.map.landmark_map import LandmarkMap
     from vloc_ros.mapping.landmarks.health import LandmarkHealth
-    from vloc_ros.mapping.landmarks.observations import LandmarkNamer, LandmarkObservations, PosedFeatures
+    from vloc_ros.mapping.landmarks.observations import LandmarkClassifier, LandmarkObservations, PosedFeatures
 
 _HEADER = ("landmark", "coarse", "points", "keyframes", "references", "extent", "named rightly", "else mostly", "")
 _OF_IMAGES = slice(6, 8)
@@ -59,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
     check_options(args)
     out = json_at(args.json, key="summary") if args.json else None
     landmark_map = read_map(args.map)
-    rows = landmark_health(landmark_map, _sightings(args, landmark_map) if args.images else None)
-    print(table(rows[: args.rows], with_images=args.images is not None))
+    rows = landmark_health(landmark_map, _observe(args, landmark_map) if args.images else None)
+    print(format_table(rows[: args.rows], with_images=args.images is not None))
     if len(rows) > args.rows:
         print(f"and {len(rows) - args.rows} more, no worse; --rows {len(rows)} shows all")
-    print(summary_line(rows))
+    print(format_summary(rows))
     if not args.images:
         print("how well they are recognised: --images DIR --poses TUM --camera YAML")
     if out:
@@ -86,44 +86,45 @@ def check_options(args: argparse.Namespace) -> None:
         raise InputError(f"{given[0]} without --images, expected --images DIR --poses TUM --camera YAML")
 
 
-def _sightings(args: argparse.Namespace, landmark_map: LandmarkMap) -> LandmarkObservations:
+def _observe(args: argparse.Namespace, landmark_map: LandmarkMap) -> LandmarkObservations:
     from vloc_ros.mapping.landmarks.observations import observe_landmarks
 
-    landmark_map.scene(args.scene)  # said before the work
-    namer, keypoints = _namer(args, landmark_map)
-    return observe_landmarks(landmark_map, _seen(args, landmark_map), namer, frame_id=args.scene, keypoints=keypoints)
+    landmark_map.scene(args.scene)  # an unknown scene is refused before the work
+    classifier, keypoints = _classifier(args, landmark_map)
+    return observe_landmarks(
+        landmark_map, _extract(args, landmark_map), classifier, frame_id=args.scene, keypoints=keypoints
+    )
 
 
-def _namer(args: argparse.Namespace, landmark_map: LandmarkMap) -> tuple[LandmarkNamer, int]:
-    """What says which landmark a keypoint shows, and how many keypoints of an image it is asked about."""
-    from vloc_ros.core.config import MatcherConfig
+def _classifier(args: argparse.Namespace, landmark_map: LandmarkMap) -> tuple[LandmarkClassifier, int]:
+    """What names the landmark of a keypoint, and how many keypoints of an image it is given."""
     from vloc_ros.core.localization.landmark_candidates import VOTERS
-    from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+    from vloc_ros.core.map.map_index import MapIndex
     from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
-    from vloc_ros.mapping.landmarks.observations import name_by_recognizer, name_by_voting
+    from vloc_ros.mapping.landmarks.observations import classify_by_nearest_point, classify_by_recognizer
 
     if args.recognizer:
         model = read_landmark_recognizer(args.recognizer)
-        return name_by_recognizer(landmark_map, model), model.max_keypoints
-    return name_by_voting(landmark_map, NearestNeighbourMatcher(MatcherConfig(), landmark_map)), VOTERS
+        return classify_by_recognizer(landmark_map, model), model.max_keypoints
+    return classify_by_nearest_point(MapIndex(landmark_map)), VOTERS
 
 
-def _seen(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[PosedFeatures]:
+def _extract(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[PosedFeatures]:
     """The keypoints of every image, with its pose."""
     from vloc_ros.assembly import build_extractor
-    from vloc_ros.core.sources import extract_all
-    from vloc_ros.datasets.image_folders import mapping_images
+    from vloc_ros.datasets.image_folders import list_posed_images
     from vloc_ros.mapping.landmarks.observations import PosedFeatures
+    from vloc_ros.mapping.sfm.extracted_images import extract_features
     from vloc_ros.storage.cameras import read_camera
 
-    images = mapping_images(args.images, read_camera(args.camera), poses_file=args.poses)
-    features = extract_all(images, build_extractor(landmark_map.extractor), bar)
+    images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
+    features = extract_features(images, build_extractor(landmark_map.extractor), bar)
     for image, found in zip(images, features, strict=True):
         assert image.map_from_camera is not None  # there is a file of poses
         yield PosedFeatures(found, image.camera, image.map_from_camera)
 
 
-def table(rows: Sequence[LandmarkHealth], *, with_images: bool) -> str:
+def format_table(rows: Sequence[LandmarkHealth], *, with_images: bool) -> str:
     """Lines of aligned text, without the columns that only images fill where there are none."""
     lines = [_HEADER, *(_cells(row) for row in rows)]
     if not with_images:
@@ -137,7 +138,7 @@ def table(rows: Sequence[LandmarkHealth], *, with_images: bool) -> str:
 def _cells(row: LandmarkHealth) -> tuple[str, ...]:
     seen, named, confused = row.recognised, "", ""
     if seen is not None:
-        named = f"{seen.named:.0%} of {seen.keypoints}, first in {seen.recognised_in}/{seen.images} images"
+        named = f"{seen.accuracy:.0%} of {seen.keypoints}, first in {seen.recognised_in}/{seen.images} images"
     if seen is not None and seen.confused_with is not None:
         away = "another scene" if seen.apart_m is None else f"{seen.apart_m:.2f} m away"
         confused = f"{seen.confused_with}: {seen.confused:.0%}, {away}"
@@ -154,11 +155,11 @@ def _cells(row: LandmarkHealth) -> tuple[str, ...]:
     )
 
 
-def summary(rows: Sequence[LandmarkHealth]) -> dict[str, Any]:
+def summarize(rows: Sequence[LandmarkHealth]) -> dict[str, Any]:
     """How many landmarks are marked, and with what; how many keypoints of all are named rightly."""
     marks = Counter(mark.value for row in rows for mark in row.marks)
     keypoints = sum(row.recognised.keypoints for row in rows if row.recognised)
-    right = sum(row.recognised.named * row.recognised.keypoints for row in rows if row.recognised)
+    right = sum(row.recognised.accuracy * row.recognised.keypoints for row in rows if row.recognised)
     return {
         "landmarks": len(rows),
         "marked": sum(bool(row.marks) for row in rows),
@@ -169,9 +170,9 @@ def summary(rows: Sequence[LandmarkHealth]) -> dict[str, Any]:
     }
 
 
-def summary_line(rows: Sequence[LandmarkHealth]) -> str:
+def format_summary(rows: Sequence[LandmarkHealth]) -> str:
     """The same in a line."""
-    found = summary(rows)
+    found = summarize(rows)
     line = f"{found['landmarks']} landmarks, {found['marked']} marked"
     if found["marks"]:
         line += " (" + ", ".join(f"{count} {mark}" for mark, count in found["marks"].items()) + ")"
@@ -190,5 +191,5 @@ def write_json(path: Path, rows: Sequence[LandmarkHealth]) -> None:
         asdict(row) | {"key": f"{row.key & 0xFFFFFFFFFFFFFFFF:016x}", "marks": [mark.value for mark in row.marks]}
         for row in rows
     ]
-    text = json.dumps({"summary": summary(rows), "landmarks": landmarks}, indent=2, allow_nan=False)
+    text = json.dumps({"summary": summarize(rows), "landmarks": landmarks}, indent=2, allow_nan=False)
     write_bytes_atomically(path, f"{text}\n".encode())

@@ -18,8 +18,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the description."""
-    from vloc_ros.cli.map_description import described, table
+    from vloc_ros.cli.map_description import describe_map, format_description
 
-    description = described(args.map)
-    print(json.dumps(description, indent=2, allow_nan=False) if args.json else table(description))
+    description = describe_map(args.map)
+    print(json.dumps(description, indent=2, allow_nan=False) if args.json else format_description(description))
     return 0

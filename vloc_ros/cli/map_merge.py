@@ -9,10 +9,10 @@ Each map stays a scene with a frame of its own: a pose is given in the frame of 
   vloc map merge KITCHEN HALL CELLAR --frames kitchen hall cellar --align auto --out HOUSE
 
 With --align, a map that shows the same place as an earlier one is moved into its frame and becomes part of its scene.
-auto does so only where nearly all that both maps should hold is in both, and keeps apart what is furnished alike;
-same takes your word for it, and is an error where no alignment is found.
+auto does so only where nearly all that both maps should hold is in both; maps of places that only look alike stay
+apart. same takes them for one place, and is an error where no alignment is found.
 
-The place index of a learned encoder stays where one model has encoded all maps.
+The retrieval index of a global descriptor model stays where one model has encoded all maps.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Merge the maps and write the result."""
-    from vloc_ros.cli.map_description import described, table
+    from vloc_ros.cli.map_description import describe_map, format_description
     from vloc_ros.cli.outputs import map_at
     from vloc_ros.mapping.config import MappingConfig
-    from vloc_ros.mapping.indexing.global_descriptors import describe_dropped_indices
+    from vloc_ros.mapping.indexing.global_descriptors import describe_incomplete_indices
     from vloc_ros.mapping.maps.map_registration import Align, register_maps
     from vloc_ros.mapping.maps.merge import merge_maps
     from vloc_ros.storage.maps import read_map, write_map
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     one = replace(scenes[0], name=name)
     whole = one if len(scenes) == 1 else merge_maps(scenes, name=name, config=MappingConfig())
     write_map(whole, args.out)
-    print(table(described(args.out)))
-    print(*describe_dropped_indices(maps, whole), out, sep="\n")
+    print(format_description(describe_map(args.out)))
+    print(*describe_incomplete_indices(maps, whole), out, sep="\n")
     return 0
 
 

@@ -1,14 +1,13 @@
 """Add the images of another visit to a map, without building it anew.
 
   vloc map update MAP --images DIR --poses TUM --out NEW      poses are known and kept
-  vloc map update MAP --images DIR --out NEW                  the map itself says where the images were taken
+  vloc map update MAP --images DIR --out NEW                  the images are localized in the map
 
 What the map holds stays as it is: points, landmarks, keyframes, and the calibration of its covariance; new points and
-keyframes come behind. Only the place index of a learned encoder is dropped; `vloc map encode` makes it anew. Images
-must overlap with the map; those that it holds already, by name and by what they show, are named and left out. Without
---poses, so are images that the map does not recognise; with --poses, those whose pose contradicts what the map
-recognises in them. Poses are TUM rows of map_from_camera (optical frame) in
-the map's frame, one per image in name order.
+keyframes come behind. Only the retrieval index of a global descriptor model is dropped; `vloc map encode` makes
+it anew. Images must overlap with the map; duplicates, by name and by what they show, are named and left out. Without
+--poses, so are images that are not localized; with --poses, those whose pose contradicts the map. Poses are TUM rows
+of map_from_camera (optical frame) in the map's frame, one per image in name order.
 """
 
 from __future__ import annotations
@@ -34,6 +33,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of jpg or png images")
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
     parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info; default: the map's own")
+    parser.add_argument(
+        "--encoder",
+        type=Path,
+        metavar="MODEL",
+        help="global descriptor model of a retrieval index of the map, which then covers the new images too",
+    )
     parser.add_argument("--scene", default="", metavar="FRAME", help="scene to extend, where the map has several")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="one parameter of mapping, as for map build"
@@ -43,12 +48,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Update the map and write it."""
-    from vloc_ros.assembly import build_extractor, build_localizer
     from vloc_ros.cli.outputs import map_at, name_at
     from vloc_ros.cli.termination import end_on_sigterm
-    from vloc_ros.core.config import LocalizerConfig
-    from vloc_ros.datasets.image_folders import mapping_images
-    from vloc_ros.mapping.indexing.global_descriptors import describe_dropped_indices
+    from vloc_ros.core.retrieval.vlad import VLAD
+    from vloc_ros.datasets.image_folders import list_posed_images
+    from vloc_ros.inference.global_descriptors import read_global_descriptor
+    from vloc_ros.mapping.indexing.global_descriptors import describe_incomplete_indices
     from vloc_ros.mapping.maps.update import update_map
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.maps import map_bytes, read_map, write_map
@@ -59,19 +64,18 @@ def run(args: argparse.Namespace) -> int:
     camera = read_camera(args.camera) if args.camera else camera_of(landmark_map, args.scene)
     update = update_map(
         landmark_map,
-        mapping_images(args.images, camera, poses_file=args.poses),
+        list_posed_images(args.images, camera, poses_file=args.poses),
         config=_config(args, landmark_map),
-        extractor=build_extractor(landmark_map.extractor),
-        localizer_factory=lambda part: build_localizer(LocalizerConfig(), part),
+        encoder=read_global_descriptor(args.encoder) if args.encoder else None,
         frame_id=args.scene,
         progress=bar,
     )
     name = name_at(args.out, landmark_map.name, source=args.map)
     write_map(replace(update.landmark_map, name=name), args.out)
     _warn(update)
-    print(_summary(update), *describe_dropped_indices([landmark_map], update.landmark_map), sep="\n")
-    if "vlad" in update.landmark_map.places and "vlad" not in landmark_map.places:
-        print("the map is too large now to be searched as a whole by default: it was given a place index")
+    print(_summary(update), *describe_incomplete_indices([landmark_map], update.landmark_map), sep="\n")
+    if VLAD in update.landmark_map.retrieval and VLAD not in landmark_map.retrieval:
+        print("the map is too large now to be searched as a whole by default: it was given a retrieval index")
     print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")
     return 0
 

@@ -1,6 +1,6 @@
-"""Where commands write: what is there is replaced only by its like, and then it is said.
+"""Where commands write: what is there is replaced only by something of its kind, and the command says so.
 
-Asked before the work, so that a mistyped name costs neither an hour nor somebody's own file. Files: see
+Checked before the work, so that a mistyped name costs neither an hour nor somebody's own file. For files see
 `vloc_ros.storage.output_files`.
 """
 
@@ -23,12 +23,12 @@ def map_at(folder: Path) -> Output:
 
 
 def name_at(out: Path, name: str, *, source: Path) -> str:
-    """The name of a map that comes of another: that of its folder where the other had its folder's, else the other's.
+    """The name of a map that is made from another: its folder's where the other had its folder's, else the other's.
 
     Args:
         out: folder of the map.
-        name: of the other,
-        source: and its folder.
+        name: of the other map.
+        source: folder of the other map.
     """
     return out.resolve().name if name == source.resolve().name else name
 

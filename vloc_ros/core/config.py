@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from vloc_ros.core.errors import ConfigError
 
@@ -62,46 +62,37 @@ def _checked(item: Field[Any], value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class ExtractorConfig(Checked):
-    """Keypoints. Fixed when a map is built, and stored with it."""
-
-    name: str = parameter("rootsift", "keypoint extractor", choices=("rootsift",))
-    max_keypoints: int = parameter(1500, "keypoints per image, strongest first", low=50, high=20000)
-    contrast_threshold: float = parameter(0.02, "SIFT contrast threshold; lower finds more", low=0.001, high=0.2)
-
-
-@dataclass(frozen=True, slots=True)
 class CandidateConfig(Checked):
-    """Where to look in the map."""
+    """Where in the map a query is searched for."""
 
     whole_map_max_points: int = parameter(
         2_000_000, "largest map, in points, that is searched as a whole", low=0, high=10_000_000
     )
-    places: str = parameter(
+    retrieval: str = parameter(
         "auto",
-        "place index to ask where a map is too large to be searched as a whole: by a learned encoder (`vloc map "
-        "encode`), or by VLAD, which every built map has; auto takes the encoder where one is given",
-        choices=("auto", "student", "vlad", "none"),
+        "retrieval where the map is too large to be searched as a whole: model takes the index of a learned global "
+        "descriptor (`vloc map encode`), vlad the index that every built map has, auto the model where one is given",
+        choices=("auto", "model", "vlad", "none"),
     )
-    places_top_k: int = parameter(20, "keyframes taken from the place index", low=1, high=1000)
+    retrieval_top_k: int = parameter(20, "keyframes retrieved", low=1, high=1000)
     landmarks: str = parameter(
         "auto",
-        "how large maps are asked for places by landmarks: recognised by a trained model, or voted for by the nearest "
-        "points of the map; auto takes the model where one is given",
+        "landmarks that show where to search a large map: recognized by a trained model, or voted for by the nearest "
+        "map points; auto takes the model where one is given",
         choices=("auto", "recognized", "voted", "none"),
     )
     landmarks_min_points: int = parameter(
-        30000, "a smaller map is searched as a whole first, which is faster there", low=0, high=10_000_000
+        30000, "a map with fewer points is searched as a whole first, which is faster", low=0, high=10_000_000
     )
-    landmark_places: int = parameter(5, "places that landmarks point to, at most", low=1, high=100)
-    rival_likeness: float = parameter(
-        0.5, "places this likely, over the likeliest, are compared with it", low=0.0, high=1.0
+    landmark_regions: int = parameter(5, "regions of the map that landmarks point to, at most", low=1, high=100)
+    competitor_similarity: float = parameter(
+        0.5, "regions this similar, relative to the most similar, are re-ranked together", low=0.0, high=1.0
     )
     prior_max_position_std_m: float = parameter(
         5.0, "a prior less certain than this is ignored", unit="m", low=0.0, high=1000.0
     )
     prior_max_points: int = parameter(
-        10000, "a prior from which more points than this may be seen is ignored", low=0, high=10_000_000
+        10000, "a prior from which more points than this may be visible is ignored", low=0, high=10_000_000
     )
 
 
@@ -115,14 +106,8 @@ class MatcherConfig(Checked):
     same_place_radius_m: float = parameter(
         0.05, "neighbours nearer than this to the best one do not compete with it", unit="m", low=0.0, high=100.0
     )
-    max_distance_in_window: float = parameter(
-        0.5, "descriptor distance of a match where a prior says where to look, at most", low=0.01, high=2.0
-    )
     search_breadth: int = parameter(
-        16,
-        "lists of points, 4096 at most, that a keypoint is looked for in; more is slower and finds more",
-        low=1,
-        high=4096,
+        16, "inverted lists searched for a keypoint, of 4096 at most; more are slower and find more", low=1, high=4096
     )
 
 
@@ -144,7 +129,7 @@ class VerificationConfig(Checked):
     min_inliers: int = parameter(25, "inliers needed to accept", low=4, high=10000)
     min_inlier_ratio: float = parameter(0.1, "inliers over matches needed to accept", low=0.0, high=1.0)
     min_support: float = parameter(
-        0.08, "inliers over the map points that should be seen from there, at least", low=0.0, high=1.0
+        0.08, "inliers over the map points expected in the image, at least", low=0.0, high=1.0
     )
     min_coverage: float = parameter(
         0.4, "part of the image regions with expected points that hold an inlier, at least", low=0.0, high=1.0
@@ -155,16 +140,15 @@ class VerificationConfig(Checked):
     min_spread: float = parameter(
         0.25, "area of the inliers' convex hull over the area of the image, at least", low=0.0, high=1.0
     )
-    min_found_again: float = parameter(
+    min_confirmed_fraction: float = parameter(
         0.5,
-        "where few keypoints are matched distinctly, as at night: part of the image that must be found again from the "
-        "pose that they tell",
+        "part of the image that guided matching must confirm where few matches pass the ratio test, as at night",
         low=0.0,
         high=1.0,
     )
-    min_lead: float = parameter(
+    min_score_margin: float = parameter(
         0.08,
-        "by how much more the image must look like what an answer expects than like what another one expects",
+        "margin by which the image must support the accepted pose more than any competing pose",
         low=0.0,
         high=1.0,
     )
@@ -175,18 +159,18 @@ class VerificationConfig(Checked):
 
 @dataclass(frozen=True, slots=True)
 class FixFilterConfig(Checked):
-    """When a fix that odometry does not carry is believed."""
+    """Gating of fixes by odometry."""
 
-    enabled: bool = parameter(True, "hold a fix that disagrees with the last one until others confirm it")
-    confirmations: int = parameter(3, "fixes in a row that must agree before a jump is believed", low=2, high=1000)
+    enabled: bool = parameter(True, "hold a fix that contradicts the last one until others confirm it")
+    confirmations: int = parameter(3, "consecutive fixes that must agree before a jump is accepted", low=2, high=1000)
     confirmations_standing: int = parameter(
-        10, "the same while the robot stands and sees the same again", low=1, high=1000
+        10, "the same while the robot stands still and its view does not change", low=1, high=1000
     )
-    first_confirmations: int = parameter(2, "fixes in a row that must agree at the start", low=1, high=1000)
-    moved_m: float = parameter(0.05, "a robot that moved by this sees something else", unit="m", low=0.0, high=10.0)
-    moved_rad: float = parameter(0.05, "or turned by this", unit="rad", low=0.0, high=3.15)
+    first_confirmations: int = parameter(2, "consecutive fixes that must agree at the start", low=1, high=1000)
+    moved_m: float = parameter(0.05, "translation that changes the view", unit="m", low=0.0, high=10.0)
+    moved_rad: float = parameter(0.05, "rotation that changes the view", unit="rad", low=0.0, high=3.15)
     tolerance_m: float = parameter(
-        0.03, "standard deviation of what time stamps and the map add to a step", unit="m", low=0.0, high=10.0
+        0.03, "standard deviation that time stamps and the map add to a step", unit="m", low=0.0, high=10.0
     )
     tolerance_rad: float = parameter(0.02, "the same of the rotation", unit="rad", low=0.0, high=3.15)
     odometry_position_drift: float = parameter(0.05, "standard deviation of odometry per metre", low=0.0, high=10.0)
@@ -196,34 +180,59 @@ class FixFilterConfig(Checked):
     )
     max_speed_m_s: float = parameter(
         1.0,
-        "the fastest that the robot goes; odometry five times as fast was set anew",
+        "highest speed of the robot; odometry five times as fast counts as a reset",
         unit="m/s",
         low=0.0,
         high=100.0,
     )
-    max_turn_rate_rad_s: float = parameter(1.0, "the fastest that it turns", unit="rad/s", low=0.0, high=100.0)
+    max_turn_rate_rad_s: float = parameter(1.0, "highest turn rate", unit="rad/s", low=0.0, high=100.0)
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingConfig(Checked):
-    """What is saved when it is known where to look."""
+    """What a prior saves."""
 
     image_scale: float = parameter(
-        0.5, "with a prior the image is first looked at in this scale, in full only when that fails", low=0.1, high=1.0
+        0.5, "with a prior the image is tried at this scale first, and in full where that fails", low=0.1, high=1.0
     )
     min_image_width_px: int = parameter(320, "the image is not made smaller than this", unit="px", low=16, high=100000)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalizerConfig(Checked):
-    """All stages of a localizer, and what it makes of images in a row. The extractor is the map's own."""
+    """All stages of a localizer, and the gating of images in a row. The extractor is the map's own."""
 
-    proposals: CandidateConfig = field(default_factory=CandidateConfig)
+    candidates: CandidateConfig = field(default_factory=CandidateConfig)
     matcher: MatcherConfig = field(default_factory=MatcherConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     verification: VerificationConfig = field(default_factory=VerificationConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     fix_filter: FixFilterConfig = field(default_factory=FixFilterConfig)
+
+
+# parameters of version 0.1.0's development that have another name, or none, now
+_DERIVED = "nothing: the limit follows from the descriptor statistics of the map, leave it out"
+RENAMED_PARAMETERS = {
+    "proposals": "candidates",
+    "proposals.whole_map_max_points": "candidates.whole_map_max_points",
+    "proposals.places": "candidates.retrieval",
+    "proposals.places_top_k": "candidates.retrieval_top_k",
+    "proposals.landmarks": "candidates.landmarks",
+    "proposals.landmarks_min_points": "candidates.landmarks_min_points",
+    "proposals.landmark_places": "candidates.landmark_regions",
+    "proposals.rival_likeness": "candidates.competitor_similarity",
+    "proposals.prior_max_position_std_m": "candidates.prior_max_position_std_m",
+    "proposals.prior_max_points": "candidates.prior_max_points",
+    "matcher.max_distance_in_window": _DERIVED,
+    "verification.min_found_again": "verification.min_confirmed_fraction",
+    "verification.min_lead": "verification.min_score_margin",
+}
+
+
+def explain_renamed_parameter(name: str) -> str | None:
+    """The message for a parameter's former dotted name; None where it never was one."""
+    now = RENAMED_PARAMETERS.get(name)
+    return None if now is None else f"parameter {name} is now {now}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +262,11 @@ def config_from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = 
     """A configuration from nested mappings, as YAML gives them; what is not named keeps its default.
 
     Raises:
-        ConfigError: a name is unknown, a value has the wrong type or lies outside its range.
+        ConfigError: a name is unknown or was renamed, a value has the wrong type or lies outside its range.
     """
     declared = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(declared))
-    if unknown:
-        raise ConfigError(f"unknown parameter {prefix}{unknown[0]}, expected one of {', '.join(declared)}")
+    for name in sorted(set(values) - set(declared)):
+        _refuse_unknown(f"{prefix}{name}", values[name], declared)
     arguments: dict[str, Any] = {}
     for name, value in values.items():
         item = declared[name]
@@ -270,3 +278,12 @@ def config_from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = 
         else:
             raise ConfigError(f"parameter {prefix}{name} is {value!r}, expected a group of parameters")
     return kind(**arguments)
+
+
+def _refuse_unknown(name: str, value: Any, declared: Mapping[str, Any]) -> NoReturn:
+    """Raise ConfigError for a name that is not declared; the message has the present name of a former one."""
+    leaves = [f"{name}.{leaf}" for leaf in value] if isinstance(value, Mapping) else []
+    for former in (*leaves, name):
+        if explanation := explain_renamed_parameter(former):
+            raise ConfigError(explanation)
+    raise ConfigError(f"unknown parameter {name}, expected one of {', '.join(declared)}")

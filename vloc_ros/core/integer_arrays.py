@@ -1,21 +1,29 @@
-"""Whole numbers in runs: rows of different lengths that lie one after the other in one array, and equal numbers."""
+"""Integer arrays: ranges of different lengths in one array, and unique values."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from vloc_ros.core.geometry.pose import Array
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 
 def expand_ranges(starts: Array, counts: Array) -> Array:
-    """(sum of counts,) int64 indices: of each of (N,) runs its start, and so many in all from there on."""
+    """(sum of counts,) int64 indices: of each of (N,) ranges its start and the following, as many as its count."""
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.asarray(np.repeat(starts, counts) + within)
 
 
 def sorted_unique(values: Array) -> Array:
-    """(M,) sorted whole numbers of (N,), each once, as `numpy.unique` finds them in many times as long."""
+    """(M,) sorted values of (N,), each once; many times faster than `numpy.unique`."""
     ordered = np.sort(values)
     first = np.ones(len(ordered), bool)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     return np.asarray(ordered[first])
+
+
+def first_occurrences(values: Array) -> Array:
+    """(M,) ascending indices of the first occurrence of every value of (N,)."""
+    return np.sort(np.unique(values, return_index=True)[1])

@@ -1,4 +1,4 @@
-"""What is asked: one or more images of one moment, with their cameras."""
+"""A query: images of one moment with their cameras, a point cloud, or both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -38,10 +39,10 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PosePrior:
-    """Where the rig is believed to be.
+    """Where the rig is expected.
 
     Attributes:
-        map_from_rig: the believed pose.
+        map_from_rig: the expected pose.
         covariance: (6, 6), order x y z rx ry rz (metres, radians), see `Pose.error_to`.
         frame_id: of the scene that the pose is in; empty where the map has only one.
     """
@@ -53,21 +54,23 @@ class PosePrior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """The images of one moment.
+    """What the sensors of a rig recorded at one moment.
 
     Attributes:
-        views: one view for a single camera, several for a rig.
+        views: one for a single camera, several for a rig of cameras, none for a point cloud alone.
         stamp_ns: time of the images, integer nanoseconds.
-        prior: where the rig is believed to be, or None.
+        prior: where the rig is expected, or None.
+        cloud: a point cloud, or None.
     """
 
     views: tuple[View, ...]
     stamp_ns: int = 0
     prior: PosePrior | None = None
+    cloud: PointCloud | None = None
 
     def __post_init__(self) -> None:
-        if not self.views:
-            raise InputError("a query has no image, expected at least one")
+        if not self.views and self.cloud is None:
+            raise InputError("a query has no image and no point cloud, expected at least one of them")
 
     @staticmethod
     def single(image: Array, camera: Camera, *, stamp_ns: int = 0, prior: PosePrior | None = None) -> Query:

@@ -1,15 +1,14 @@
-"""The images that a map is built from, and their features."""
+"""Images to come: those that a map is built from, and those to localize. Each is read when it is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from vloc_ros.core.errors import InputError
-from vloc_ros.core.features.keypoints import Extractor, Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.query import Query
 
 T = TypeVar("T")
 
@@ -46,19 +45,16 @@ class PosedImage:
     stamp_ns: int = 0
 
 
-def extract_all(images: Sequence[PosedImage], extractor: Extractor, progress: Progress) -> list[Features]:
-    """The features of every image, in order.
+@dataclass(frozen=True, slots=True, eq=False)
+class QuerySource:
+    """One image to localize.
 
-    Raises:
-        InputError: an image does not have the size of its camera, or cannot be read.
+    Attributes:
+        name: of the image.
+        read: reads and decodes the image; raises InputError where it cannot be used.
+        stamp_ns: its time, for an image that cannot be used.
     """
-    features = []
-    for image in progress(images, description="features"):
-        pixels = image.load()
-        if pixels.shape[:2] != (image.camera.height, image.camera.width):
-            raise InputError(
-                f"{image.name} is {pixels.shape[1]}x{pixels.shape[0]}, its camera calibration is for "
-                f"{image.camera.width}x{image.camera.height}; use the calibration of these images"
-            )
-        features.append(extractor.extract(pixels))
-    return features
+
+    name: str
+    read: Callable[[], Query]
+    stamp_ns: int = 0

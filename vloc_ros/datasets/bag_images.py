@@ -12,8 +12,8 @@ from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedImage, Progress, silent
-from vloc_ros.datasets.bag_topics import camera_info_topic_of, image_topic_of, odometry_topics_of
-from vloc_ros.mapping.indexing.keyframe_images import check_all_there
+from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_topic, derive_camera_info_topic
+from vloc_ros.datasets.keyframe_images import check_none_missing
 
 _ODOM, _BASE = "odom", "base_link"
 _MIN_KEYFRAMES = 3
@@ -21,7 +21,7 @@ _MIN_KEYFRAMES = 3
 CameraPath = Callable[[int], Pose | None]
 
 
-def images_from_bag(
+def read_bag_keyframes(
     path: Path,
     *,
     image_topic: str | None = None,
@@ -40,48 +40,52 @@ def images_from_bag(
 
     Args:
         path: a bag folder or an MCAP file.
-        image_topic, camera_info_topic: None takes the only one, and the one beside the images.
+        image_topic: None takes the only one.
+        camera_info_topic: None takes the one beside the images.
         rectified: whether P of the camera_info is the images' calibration.
         odom_topic: nav_msgs/Odometry; None takes TF's odom frame, or else the bag's only odometry.
-        pose_topic, base_frame: poses in the map, used in place of odometry; whose, where the messages do not say it.
-        min_translation_m, min_rotation_rad: motion of the camera from one keyframe to the next.
+        pose_topic: poses in the map, used in place of odometry.
+        base_frame: whose poses these are, where the messages have no name for it.
+        min_translation_m: motion of the camera from one keyframe to the next.
+        min_rotation_rad: the same for its rotation; either is enough.
         progress: shows how far the bag is read.
 
     Raises:
-        InputError: a topic or the camera's place on the robot is not known, or fewer than three keyframes have a pose.
+        InputError: a topic or the camera's extrinsics are unknown, or fewer than three keyframes have a pose.
     """
     with Bag(path) as bag:
-        topic = image_topic_of(bag, image_topic)
-        camera = bag.camera(camera_info_topic or camera_info_topic_of(topic), rectified=rectified)
+        topic = choose_image_topic(bag, image_topic)
+        camera = bag.camera(camera_info_topic or derive_camera_info_topic(topic), rectified=rectified)
         camera_path = _camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
-        chosen = list(_chosen(messages, camera_path, min_translation_m, min_rotation_rad))
-        _check_count(bag, topic, len(chosen), min_translation_m)
+        keyframes = list(_select_keyframes(messages, camera_path, min_translation_m, min_rotation_rad))
+        _check_count(bag, topic, len(keyframes), min_translation_m)
     return tuple(
-        PosedImage(_name_of(stamp_ns), partial(_image_of, path, message, stamp_ns), camera, pose, stamp_ns)
-        for stamp_ns, pose, message in chosen
+        PosedImage(_name_of(stamp_ns), partial(_decode, path, message, stamp_ns), camera, pose, stamp_ns)
+        for stamp_ns, pose, message in keyframes
     )
 
 
-def images_of_names(path: Path, names: Sequence[str], *, image_topic: str | None = None) -> Iterator[tuple[int, Array]]:
-    """The images that `images_from_bag` gave names, as the bag is read: the name's number, and the image.
+def read_named_images(
+    path: Path, names: Sequence[str], *, image_topic: str | None = None
+) -> Iterator[tuple[int, Array]]:
+    """The images that `read_bag_keyframes` gave these names, as the bag is read: the name's number, and the image.
 
-    Names may be below folders, which an update or a merged map has: those of one bag alone, for a name does not tell
-    the bag.
+    Names may be below folders, after an update or a merge. All must be of one bag: a name does not say of which.
 
     Raises:
         InputError: two names are of one stamp; or, when the bag is at its end, some are missing, or the topic.
     """
     wanted = _number_of_stamp(path, names)
     with Bag(path) as bag:
-        topic = image_topic_of(bag, image_topic)
+        topic = choose_image_topic(bag, image_topic)
         for message in bag.messages([topic]):
             if not wanted:
                 break
             stamp_ns = stamp_ns_of(message.decoded())
             if (name := _name_of(stamp_ns)) in wanted:
-                yield wanted.pop(name), _image_of(path, message, stamp_ns)
-    check_all_there(path, len(names), [names[k] for k in sorted(wanted.values())])
+                yield wanted.pop(name), _decode(path, message, stamp_ns)
+    check_none_missing(path, len(names), [names[k] for k in sorted(wanted.values())])
 
 
 def _number_of_stamp(path: Path, names: Sequence[str]) -> dict[str, int]:
@@ -99,27 +103,27 @@ def _name_of(stamp_ns: int) -> str:
     return f"{stamp_ns:019}"
 
 
-def _chosen(
+def _select_keyframes(
     messages: Iterable[BagMessage], camera_path: CameraPath, min_translation_m: float, min_rotation_rad: float
 ) -> Iterator[tuple[int, Pose, BagMessage]]:
-    """Times, poses and messages of the images that are new: later than the last one, and from elsewhere."""
+    """Stamps, poses and messages of the images that are later than the last keyframe and far enough from it."""
     last: tuple[int, Pose] | None = None
     for message in messages:
         stamp_ns = stamp_ns_of(message.decoded())
         pose = camera_path(stamp_ns)
         if pose is None or (last and stamp_ns <= last[0]):
             continue
-        if last is None or _moved(last[1], pose, min_translation_m, min_rotation_rad):
+        if last is None or _has_moved(last[1], pose, min_translation_m, min_rotation_rad):
             last = stamp_ns, pose
             yield stamp_ns, pose, message
 
 
-def _moved(last: Pose, now: Pose, min_translation_m: float, min_rotation_rad: float) -> bool:
+def _has_moved(last: Pose, now: Pose, min_translation_m: float, min_rotation_rad: float) -> bool:
     translation_m, rotation_rad = last.distance_to(now)
     return translation_m >= min_translation_m or rotation_rad >= min_rotation_rad
 
 
-def _image_of(path: Path, message: BagMessage, stamp_ns: int) -> Array:
+def _decode(path: Path, message: BagMessage, stamp_ns: int) -> Array:
     try:
         return image_of(message.decoded())
     except InputError as error:
@@ -136,13 +140,13 @@ def _camera_path(
     topic = pose_topic or odom_topic
     if topic is None and _ODOM in transforms.frames:
         return _path_of_transforms(bag, transforms, camera_frame)
-    topic = topic or _only_odometry(bag)
+    topic = topic or _only_odometry_topic(bag)
     trajectory = bag.poses(topic) if pose_topic else bag.odometry(topic)
     base_frame = _child_frame(bag, topic) or unnamed_frame
-    _check_mount(bag, transforms, base_frame, camera_frame)
+    _check_extrinsics(bag, transforms, base_frame, camera_frame)
 
     def path(stamp_ns: int) -> Pose | None:
-        target_from_base = trajectory.interpolated(stamp_ns)
+        target_from_base = trajectory.interpolate(stamp_ns)
         if base_frame == camera_frame or target_from_base is None:
             return target_from_base
         base_from_camera = transforms.lookup(base_frame, camera_frame, stamp_ns)
@@ -152,25 +156,25 @@ def _camera_path(
 
 
 def _path_of_transforms(bag: Bag, transforms: TransformTree, camera_frame: str) -> CameraPath:
-    _check_mount(bag, transforms, _ODOM, camera_frame)
+    _check_extrinsics(bag, transforms, _ODOM, camera_frame)
     return lambda stamp_ns: transforms.lookup(_ODOM, camera_frame, stamp_ns)
 
 
-def _check_mount(bag: Bag, transforms: TransformTree, base_frame: str, camera_frame: str) -> None:
-    """Refuse to guess where the camera sits: its optical axes are not those of the base."""
+def _check_extrinsics(bag: Bag, transforms: TransformTree, base_frame: str, camera_frame: str) -> None:
+    """Refuse to guess them: the camera's optical axes are not those of the base."""
     if base_frame == camera_frame:
         return
     try:
         transforms.lookup(base_frame, camera_frame, 0)
     except InputError as error:
         raise InputError(
-            f"{bag.path}: does not tell where the camera {camera_frame!r} sits on {base_frame!r} ({error}); record "
-            "/tf and /tf_static too, name the base with --base-frame, or take the images out and give their --poses"
+            f"{bag.path}: has no extrinsics of the camera {camera_frame!r} on {base_frame!r} ({error}); record /tf and "
+            "/tf_static too, name the base with --base-frame, or take the images out and give their --poses"
         ) from error
 
 
 def _child_frame(bag: Bag, topic: str) -> str:
-    """The frame whose pose a topic tells; empty where its messages have no name for it."""
+    """The frame whose poses a topic holds; empty where its messages have no name for it."""
     for message in bag.messages([topic]):
         if message.msgtype == ODOMETRY:
             return str(message.decoded().child_frame_id).lstrip("/")
@@ -178,16 +182,14 @@ def _child_frame(bag: Bag, topic: str) -> str:
     return ""
 
 
-def _only_odometry(bag: Bag) -> str:
-    topics = odometry_topics_of(bag)
-    if len(topics) == 1:
-        return topics[0]
-    if topics:
-        raise InputError(f"{bag.path}: has odometry on {', '.join(topics)}; choose with --odom-topic")
-    raise InputError(
-        f"{bag.path}: has neither odometry nor an {_ODOM!r} frame in TF, expected one of them; record it too, or take "
-        "the images out and build from images alone"
-    )
+def _only_odometry_topic(bag: Bag) -> str:
+    topic = choose_odometry_topic(bag)
+    if topic is None:
+        raise InputError(
+            f"{bag.path}: has neither odometry nor an {_ODOM!r} frame in TF, expected one of them; record it too, or "
+            "take the images out and build from images alone"
+        )
+    return topic
 
 
 def _check_count(bag: Bag, topic: str, found: int, min_translation_m: float) -> None:

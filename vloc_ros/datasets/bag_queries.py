@@ -1,21 +1,37 @@
-"""A bag as questions to a localizer: its images, their calibration, its frames and the true poses."""
+"""A bag as queries for a localizer: its images, their calibration, its frames and the ground truth."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from vloc_ros.bags.reading import Bag
-    from vloc_ros.bags.transforms import TransformTree
-    from vloc_ros.core.geometry.camera import Camera
-    from vloc_ros.core.geometry.pose import Pose
-    from vloc_ros.core.query import Query
-    from vloc_ros.evaluation.batch_localization import QuerySource
+from vloc_ros.bags.messages import COMPRESSED_IMAGE, image_of, stamp_ns_of
+from vloc_ros.bags.reading import Bag
+from vloc_ros.bags.transforms import TransformTree
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.query import Query
+from vloc_ros.core.sources import QuerySource
+from vloc_ros.datasets.bag_topics import choose_image_topic, derive_camera_info_topic
+from vloc_ros.storage.trajectories import read_tum
+
+
+@dataclass(frozen=True, slots=True)
+class TruthTopic:
+    """Ground truth on a topic of the bag: poses of the base in the map."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TruthFile:
+    """Ground truth in a file: TUM rows of map_from_camera, one per image in the order of recording."""
+
+    path: Path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,23 +39,24 @@ class BagQueries:
     """The images of a bag and what is known about them.
 
     Attributes:
-        image_topic, camera_info_topic: where they were recorded.
+        image_topic: where the images were recorded.
+        camera_info_topic: where their calibration was recorded.
         compressed: True for CompressedImage.
         stamps_ns: of the images, in the order of recording.
-        questions: one per image; each reads its image from the bag when it is asked.
-        left_out: further images, for which TF or the truth has nothing at their time; they are played, not scored.
-        base_frame: whose pose is asked for: the camera's own where the bag has no TF at all.
+        queries: one per image; each reads its image from the bag when it is needed.
+        left_out: number of further images, at whose time TF or the ground truth has nothing; played, not scored.
+        base_frame: the frame to localize: the camera's own where the bag has no TF at all.
         odom_frame: empty where the bag has no odometry in TF.
         base_from_camera: at every image's time.
         transforms: all of the bag.
-        truth: map_from_base at every image's time; None when the images are of somewhere else.
+        truth: map_from_base at every image's time; None for negatives.
     """
 
     image_topic: str
     camera_info_topic: str
     compressed: bool
     stamps_ns: list[int]
-    questions: list[QuerySource]
+    queries: list[QuerySource]
     left_out: int
     base_frame: str
     odom_frame: str
@@ -47,152 +64,174 @@ class BagQueries:
     transforms: TransformTree
     truth: list[Pose] | None
 
-    def odom_from_base(self) -> list[Pose | None]:
-        """Odometry at every image's time, None where TF has none."""
+    def odom_from_camera(self) -> list[Pose | None]:
+        """Odometry carried to the camera at every image's time, None where TF has none."""
         if not self.odom_frame:
             return [None] * len(self.stamps_ns)
-        return [self.transforms.lookup(self.odom_frame, self.base_frame, stamp_ns) for stamp_ns in self.stamps_ns]
+        odometry = (self.transforms.lookup(self.odom_frame, self.base_frame, stamp) for stamp in self.stamps_ns)
+        return [
+            odom_from_base and odom_from_base @ base_from_camera
+            for odom_from_base, base_from_camera in zip(odometry, self.base_from_camera, strict=True)
+        ]
+
+    def map_from_camera(self) -> list[Pose] | None:
+        """The ground truth of the camera at every image's time; None for negatives."""
+        if self.truth is None:
+            return None
+        pairs = zip(self.truth, self.base_from_camera, strict=True)
+        return [map_from_base @ base_from_camera for map_from_base, base_from_camera in pairs]
 
 
-def read_bag_queries(args: argparse.Namespace) -> BagQueries:
-    """What `--bag` and the options that go with it describe.
+def read_bag_queries(
+    path: Path,
+    *,
+    ground_truth: TruthTopic | TruthFile | None,
+    image_topic: str | None = None,
+    camera_info_topic: str | None = None,
+    rectified: bool = False,
+    base_frame: str = "base_link",
+    odom_frame: str = "odom",
+    requires_odometry: bool = False,
+    limit: int | None = None,
+) -> BagQueries:
+    """Read what is known about the images of a bag; the images themselves stay there.
+
+    Args:
+        path: a bag folder or an MCAP file.
+        ground_truth: None for negatives, images of a place that is not in the map.
+        image_topic: None takes the only one.
+        camera_info_topic: None takes the one beside the images.
+        rectified: whether P of the camera_info is the images' calibration.
+        base_frame: the frame of TF to localize.
+        odom_frame: the odometry's frame of TF; empty where there is none.
+        requires_odometry: whether a bag with transforms over time must have `odom_frame`.
+        limit: takes only so many images; None takes all.
 
     Raises:
-        InputError: the bag is none, a topic is missing or ambiguous, a frame is unknown, or no image has a true pose.
+        InputError: the bag is none, a topic is missing or ambiguous, a frame is unknown, or no image has ground truth.
     """
-    from vloc_ros.bags.messages import COMPRESSED_IMAGE
-    from vloc_ros.bags.reading import Bag
-    from vloc_ros.datasets.bag_topics import camera_info_topic_of, image_topic_of
-
-    with Bag(args.bag) as bag:
-        topic = image_topic_of(bag, args.image_topic)
-        info_topic = args.camera_info_topic or camera_info_topic_of(topic)
+    with Bag(path) as bag:
+        topic = choose_image_topic(bag, image_topic)
+        info_topic = camera_info_topic or derive_camera_info_topic(topic)
         compressed = any(t.name == topic and t.msgtype == COMPRESSED_IMAGE for t in bag.topics)
-        camera, camera_frame = bag.camera(info_topic, rectified=args.rectified), bag.frame_id(topic)
-        images = _images(bag, topic, args.limit)
+        camera, camera_frame = bag.camera(info_topic, rectified=rectified), bag.frame_id(topic)
+        times = _image_times(bag, topic, limit)
+        stamps_ns = [stamp_ns for stamp_ns, _ in times]
         transforms = bag.transforms()
-        base_frame = _base_frame(args, transforms, camera_frame)
-        odom_frame = _odom_frame(args, bag, transforms)
-        stamps_ns = [stamp_ns for stamp_ns, _ in images]
-        mounts = [_mount(transforms, base_frame, camera_frame, stamp_ns) for stamp_ns in stamps_ns]
-        truth = _truth(args, bag, topic, stamps_ns, mounts)
-    kept = _known(args, mounts, truth)
+        base_frame = _check_base_frame(bag, transforms, base_frame, camera_frame)
+        odom_frame = _check_odom_frame(bag, transforms, odom_frame, required=requires_odometry)
+        extrinsics = [_base_from_camera(transforms, base_frame, camera_frame, stamp_ns) for stamp_ns in stamps_ns]
+        truth = _read_truth(bag, topic, ground_truth, stamps_ns, extrinsics)
+    kept = _known_images(path, ground_truth, extrinsics, truth)
     return BagQueries(
         image_topic=topic,
         camera_info_topic=info_topic,
         compressed=compressed,
         stamps_ns=[stamps_ns[i] for i in kept],
-        questions=[_question(args.bag, topic, camera, *images[i]) for i in kept],
-        left_out=len(images) - len(kept),
+        queries=[_query_source(path, topic, camera, *times[i]) for i in kept],
+        left_out=len(times) - len(kept),
         base_frame=base_frame,
         odom_frame=odom_frame,
-        base_from_camera=[mount for i in kept if (mount := mounts[i]) is not None],
+        base_from_camera=[pose for i in kept if (pose := extrinsics[i]) is not None],
         transforms=transforms,
         truth=None if truth is None else [pose for i in kept if (pose := truth[i]) is not None],
     )
 
 
-def _images(bag: Bag, topic: str, limit: int | None) -> list[tuple[int, int]]:
-    """Stamp and time of recording of each image; the images themselves stay in the bag."""
-    from vloc_ros.bags.messages import stamp_ns_of
-    from vloc_ros.core.errors import InputError
-
+def _image_times(bag: Bag, topic: str, limit: int | None) -> list[tuple[int, int]]:
+    """Stamp and time of recording of each image."""
     messages = islice(bag.messages([topic]), limit)
-    images = [(stamp_ns_of(message.decoded()), message.recorded_ns) for message in messages]
-    if not images:
+    times = [(stamp_ns_of(message.decoded()), message.recorded_ns) for message in messages]
+    if not times:
         raise InputError(f"{bag.path}: topic {topic} holds no image")
-    return images
+    return times
 
 
-def _base_frame(args: argparse.Namespace, transforms: TransformTree, camera_frame: str) -> str:
-    """Of the option; without TF there is nothing but the camera."""
-    from vloc_ros.core.errors import InputError
-
-    if not transforms.frames or args.base_frame in (*transforms.frames, camera_frame):
-        return str(args.base_frame) if transforms.frames else camera_frame
+def _check_base_frame(bag: Bag, transforms: TransformTree, wanted: str, camera_frame: str) -> str:
+    """The wanted frame; the camera's own where the bag has no TF at all."""
+    if not transforms.frames:
+        return camera_frame
+    if wanted in (*transforms.frames, camera_frame):
+        return wanted
     raise InputError(
-        f"{args.bag}: TF has no frame {args.base_frame!r}; name the robot's own with --base-frame; frames there: "
+        f"{bag.path}: TF has no frame {wanted!r}; name the robot's own with --base-frame; frames there: "
         f"{', '.join(transforms.frames)}"
     )
 
 
-def _odom_frame(args: argparse.Namespace, bag: Bag, transforms: TransformTree) -> str:
-    """Of the option; only live evaluation needs it, and a bag whose TF never moves has none."""
-    from vloc_ros.core.errors import InputError
-
-    if args.odom_frame in transforms.frames:
-        return str(args.odom_frame)
+def _check_odom_frame(bag: Bag, transforms: TransformTree, wanted: str, *, required: bool) -> str:
+    """The wanted frame; empty where TF has none, as in a bag whose TF never moves."""
+    if wanted in transforms.frames:
+        return wanted
     moves = any(topic.name == "/tf" and topic.count for topic in bag.topics)
-    if args.live and moves and args.odom_frame:
+    if required and moves and wanted:
         raise InputError(
-            f"{args.bag}: TF has no frame {args.odom_frame!r}; name the odometry's with --odom-frame, or give "
+            f"{bag.path}: TF has no frame {wanted!r}; name the odometry's with --odom-frame, or give "
             f"--odom-frame '' where there is none; frames there: {', '.join(transforms.frames)}"
         )
     return ""
 
 
-def _mount(transforms: TransformTree, base_frame: str, camera_frame: str, stamp_ns: int) -> Pose | None:
-    """base_from_camera; None where TF has nothing for that time."""
-    from vloc_ros.core.geometry.pose import Pose
-
+def _base_from_camera(transforms: TransformTree, base_frame: str, camera_frame: str, stamp_ns: int) -> Pose | None:
+    """The extrinsics; None where TF has nothing for that time."""
     if base_frame == camera_frame:
         return Pose.identity()
     return transforms.lookup(base_frame, camera_frame, stamp_ns)
 
 
-def _truth(
-    args: argparse.Namespace, bag: Bag, topic: str, stamps_ns: Sequence[int], mounts: Sequence[Pose | None]
+def _read_truth(
+    bag: Bag,
+    topic: str,
+    ground_truth: TruthTopic | TruthFile | None,
+    stamps_ns: Sequence[int],
+    extrinsics: Sequence[Pose | None],
 ) -> list[Pose | None] | None:
-    """map_from_base of every image: of the topic at its time, or row by row of the file, which has the camera's."""
-    from vloc_ros.core.errors import InputError
-    from vloc_ros.storage.trajectories import read_tum
-
-    if args.absent:
+    """map_from_base of every image."""
+    if ground_truth is None:
         return None
-    if args.truth_topic:
-        trajectory = bag.poses(args.truth_topic)
-        return [trajectory.interpolated(stamp_ns) for stamp_ns in stamps_ns]
-    rows, count = read_tum(args.poses).poses, bag.count(topic)
+    if isinstance(ground_truth, TruthTopic):
+        trajectory = bag.poses(ground_truth.name)
+        return [trajectory.interpolate(stamp_ns) for stamp_ns in stamps_ns]
+    rows, count = read_tum(ground_truth.path).poses, bag.count(topic)
     if len(rows) != count:
-        raise InputError(f"{args.poses}: has {len(rows)} poses, the bag {count} images; expected one each, in order")
-    pairs = zip(rows, mounts, strict=False)
-    return [None if mount is None else map_from_camera @ mount.inverse() for map_from_camera, mount in pairs]
-
-
-def _known(args: argparse.Namespace, mounts: Sequence[Pose | None], truth: Sequence[Pose | None] | None) -> list[int]:
-    """Indices of the images about which everything is known."""
-    from vloc_ros.core.errors import InputError
-
-    mounted = [i for i, mount in enumerate(mounts) if mount is not None]
-    kept = [i for i in mounted if truth is None or truth[i] is not None]
-    if not mounted:
-        raise InputError(f"{args.bag}: TF never tells where the camera sits on the base at the time of an image")
-    if not kept:
         raise InputError(
-            f"{args.bag}: {args.truth_topic} has no pose at the time of any of {len(mounts)} images; do the clocks "
+            f"{ground_truth.path}: has {len(rows)} poses, the bag {count} images; expected one each, in order"
+        )
+    pairs = zip(rows, extrinsics, strict=False)  # fewer extrinsics where the images are limited
+    return [
+        None if base_from_camera is None else map_from_camera @ base_from_camera.inverse()
+        for map_from_camera, base_from_camera in pairs
+    ]
+
+
+def _known_images(
+    path: Path,
+    ground_truth: TruthTopic | TruthFile | None,
+    extrinsics: Sequence[Pose | None],
+    truth: Sequence[Pose | None] | None,
+) -> list[int]:
+    """Indices of the images with extrinsics and, where there is any, ground truth."""
+    with_extrinsics = [i for i, base_from_camera in enumerate(extrinsics) if base_from_camera is not None]
+    if not with_extrinsics:
+        raise InputError(f"{path}: TF has no transform from camera to base at the time of any image")
+    kept = [i for i in with_extrinsics if truth is None or truth[i] is not None]
+    if not kept:
+        assert isinstance(ground_truth, TruthTopic)  # a file has a pose for every image
+        raise InputError(
+            f"{path}: {ground_truth.name} has no pose at the time of any of {len(extrinsics)} images; do the clocks "
             "agree?"
         )
     return kept
 
 
-def _question(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> QuerySource:
-    from vloc_ros.evaluation.batch_localization import QuerySource
-
-    return QuerySource(str(stamp_ns), _reader(path, topic, camera, stamp_ns, recorded_ns), stamp_ns)
+def _query_source(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> QuerySource:
+    return QuerySource(str(stamp_ns), partial(_read_query, path, topic, camera, stamp_ns, recorded_ns), stamp_ns)
 
 
-def _reader(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> Callable[[], Query]:
-    def read() -> Query:
-        from vloc_ros.bags.messages import image_of, stamp_ns_of
-        from vloc_ros.bags.reading import Bag
-        from vloc_ros.core.errors import InputError
-        from vloc_ros.core.query import Query
-
-        with Bag(path) as bag:
-            for message in bag.messages([topic], recorded_ns=recorded_ns):
-                decoded = message.decoded()
-                if stamp_ns_of(decoded) == stamp_ns:
-                    return Query.single(image_of(decoded), camera, stamp_ns=stamp_ns)
-        raise InputError(f"{path}: the image of {stamp_ns} ns is gone; was the bag changed meanwhile?")
-
-    return read
+def _read_query(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> Query:
+    with Bag(path) as bag:
+        for message in bag.messages([topic], recorded_ns=recorded_ns):
+            decoded = message.decoded()
+            if stamp_ns_of(decoded) == stamp_ns:
+                return Query.single(image_of(decoded), camera, stamp_ns=stamp_ns)
+    raise InputError(f"{path}: the image of {stamp_ns} ns is gone; was the bag changed meanwhile?")

@@ -9,7 +9,7 @@ from vloc_ros.core.errors import InputError
 _COMPRESSED = "/compressed"
 
 
-def image_topic_of(bag: Bag, wanted: str | None) -> str:
+def choose_image_topic(bag: Bag, wanted: str | None) -> str:
     """The wanted topic, its compressed form where only that was recorded, or the only one with images.
 
     Raises:
@@ -27,11 +27,18 @@ def image_topic_of(bag: Bag, wanted: str | None) -> str:
     return images[0]
 
 
-def camera_info_topic_of(image_topic: str) -> str:
+def derive_camera_info_topic(image_topic: str) -> str:
     """Where image_transport puts the calibration: beside the images."""
     return f"{image_topic.removesuffix(_COMPRESSED).rpartition('/')[0]}/camera_info"
 
 
-def odometry_topics_of(bag: Bag) -> tuple[str, ...]:
-    """Every topic with nav_msgs/Odometry."""
-    return tuple(topic.name for topic in bag.topics if topic.msgtype == ODOMETRY)
+def choose_odometry_topic(bag: Bag) -> str | None:
+    """The only topic with nav_msgs/Odometry; None where there is none.
+
+    Raises:
+        InputError: there are several.
+    """
+    topics = [topic.name for topic in bag.topics if topic.msgtype == ODOMETRY]
+    if len(topics) > 1:
+        raise InputError(f"{bag.path}: has odometry on {', '.join(topics)}; choose with --odom-topic")
+    return topics[0] if topics else None

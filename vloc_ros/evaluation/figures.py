@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.evaluation.map_page import up_of
+from vloc_ros.evaluation.map_page import estimate_up_direction
 from vloc_ros.evaluation.scores import Errors
 from vloc_ros.storage.results import ResultRecord
 
@@ -43,8 +43,8 @@ _SMALLEST_CM, _SMALLEST_DEG = 1e-2, 1e-3
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-def _drawn(size_inches: tuple[float, float], panels: int, draw: Callable[..., None]) -> bytes:
-    """An SVG of `panels` axes side by side, which `draw` fills."""
+def _draw_svg(size_inches: tuple[float, float], panels: int, draw: Callable[..., None]) -> bytes:
+    """Draw an SVG of `panels` axes side by side; `draw` fills the axes."""
     with matplotlib.rc_context(_STYLE):
         canvas = Figure(figsize=size_inches, layout="constrained")
         axes = canvas.subplots(1, panels, squeeze=False)[0]
@@ -54,20 +54,22 @@ def _drawn(size_inches: tuple[float, float], panels: int, draw: Callable[..., No
     return buffer.getvalue()
 
 
-def trajectory(landmark_map: LandmarkMap, records: Sequence[ResultRecord], truth: Sequence[Pose]) -> bytes:
-    """The map of one scene, the true positions, the estimates in it and the refused, seen from above."""
+def draw_trajectory(landmark_map: LandmarkMap, records: Sequence[ResultRecord], truth: Sequence[Pose]) -> bytes:
+    """Draw the map of one scene from above, with the true positions, the estimates in it and the refused queries."""
     plane = ground_plane(landmark_map)
     points = landmark_map.points[:: max(1, len(landmark_map.points) // _MAX_POINTS)] @ plane.T
-    true = np.array([pose.translation for pose in truth]) @ plane.T
-    own = ("", landmark_map.scene().frame_id)
-    answered = [record.result.map_from_rig if record.result.frame_id in own else None for record in records]
-    estimates = np.array([np.full(3, np.nan) if pose is None else pose.translation for pose in answered]) @ plane.T
-    refused = np.array([pose is None for pose in answered])
+    scene = landmark_map.scene()
+    true = (np.array([pose.translation for pose in truth]) - scene.origin) @ plane.T
+    own = ("", scene.frame_id)
+    poses = [record.result.map_from_rig if record.result.frame_id in own else None for record in records]
+    positions = [np.full(3, np.nan) if pose is None else pose.translation - scene.origin for pose in poses]
+    estimates = np.array(positions) @ plane.T
+    refused = np.array([pose is None for pose in poses])
     low, high = _extent(points, true)
 
     def draw(axes: Axes) -> None:
         axes.plot(*points.T, ".", color=_GREY, markersize=0.8, alpha=0.5, rasterized=True, zorder=0)
-        axes.plot(*true.T, "-", color=_INK, linewidth=1.0, label="truth")
+        axes.plot(*true.T, "-", color=_INK, linewidth=1.0, label="ground truth")
         axes.plot(*np.stack([true, estimates], axis=1).transpose(2, 1, 0), "-", color=_RED, linewidth=0.8)
         axes.plot(*estimates.T, "o", color=_BLUE, markersize=3.0, label="estimate")
         if refused.any():
@@ -76,12 +78,12 @@ def trajectory(landmark_map: LandmarkMap, records: Sequence[ResultRecord], truth
         axes.legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.08))
 
     width, height = high - low
-    return _drawn((_WIDE, float(np.clip(_WIDE * height / width, 2.5, 7.0))), 1, draw)
+    return _draw_svg((_WIDE, float(np.clip(_WIDE * height / width, 2.5, 7.0))), 1, draw)
 
 
 def ground_plane(landmark_map: LandmarkMap) -> Array:
-    """(2, 3) axes of the view from above, right and away; the map axis most nearly level stays horizontal."""
-    up = up_of(landmark_map)
+    """(2, 3) axes of the view from above, to the right and forward; the most nearly level map axis points right."""
+    up = estimate_up_direction(landmark_map)
     right = np.eye(3)[int(np.argmin(np.abs(up)))]
     right = right - up * (up @ right)
     right = right / np.linalg.norm(right)
@@ -89,15 +91,15 @@ def ground_plane(landmark_map: LandmarkMap) -> Array:
 
 
 def _extent(points: Array, path: Array) -> tuple[Array, Array]:
-    """Corners of what is shown: the path and most of the map, whose far outliers do not shrink the drawing."""
+    """Corners of the drawing: the path and most of the map, without its far outliers."""
     low = np.minimum(np.percentile(points, 3, axis=0), path.min(axis=0))
     high = np.maximum(np.percentile(points, 97, axis=0), path.max(axis=0))
     margin = 0.05 * float((high - low).max()) + 1e-3
     return low - margin, high + margin
 
 
-def error_curves(errors: Errors) -> bytes:
-    """Fraction of all queries within a translation and within a rotation error."""
+def draw_error_curves(errors: Errors) -> bytes:
+    """Draw the fraction of all queries within a translation error, and within a rotation error."""
 
     def curve(axes: Axes, values: Array, smallest: float, limits: Sequence[float], unit: str) -> None:
         ordered = np.sort(np.maximum(values, smallest))
@@ -114,17 +116,17 @@ def error_curves(errors: Errors) -> bytes:
         curve(translation, errors.translation_m * 100, _SMALLEST_CM, (2.0, 5.0, 50.0), "translation error, cm")
         curve(rotation, errors.rotation_deg, _SMALLEST_DEG, (2.0, 5.0), "rotation error, deg")
 
-    return _drawn((_WIDE, 3.2), 2, draw)
+    return _draw_svg((_WIDE, 3.2), 2, draw)
 
 
-def errors_over_queries(errors: Errors) -> bytes:
-    """Every query's position error beside the standard deviation that was claimed for it."""
+def draw_errors_over_queries(errors: Errors) -> bytes:
+    """Draw the position error of each query beside its estimated standard deviation."""
     index = np.arange(len(errors.accepted))
     accepted = errors.accepted
 
     def draw(axes: Axes) -> None:
         centimetres = np.maximum(errors.translation_m * 100, _SMALLEST_CM)
-        axes.plot(index[accepted], errors.position_std_m[accepted] * 100, "_", color=_INK, label="claimed (1 sigma)")
+        axes.plot(index[accepted], errors.position_std_m[accepted] * 100, "_", color=_INK, label="estimated (1 sigma)")
         axes.plot(index[accepted], centimetres[accepted], "o", color=_BLUE, markersize=3.5, label="error")
         for query in index[~accepted]:
             axes.axvline(query, color=_RED, linewidth=1.0, alpha=0.5)
@@ -133,11 +135,11 @@ def errors_over_queries(errors: Errors) -> bytes:
         axes.set(yscale="log", xlabel="query", ylabel="position, cm", xlim=(-1, len(index)))
         axes.legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.12))
 
-    return _drawn((_WIDE, 3.2), 1, draw)
+    return _draw_svg((_WIDE, 3.2), 1, draw)
 
 
-def latency(latency_ms: Mapping[str, Mapping[str, float]]) -> bytes:
-    """Median and 95th percentile of every stage."""
+def draw_latency(latency_ms: Mapping[str, Mapping[str, float]]) -> bytes:
+    """Draw median and 95th percentile of every stage."""
     stages = list(latency_ms)[::-1]
 
     def draw(axes: Axes) -> None:
@@ -148,11 +150,11 @@ def latency(latency_ms: Mapping[str, Mapping[str, float]]) -> bytes:
         axes.set(xlabel="ms")
         axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(0, 1.0))
 
-    return _drawn((5.6, 3.2), 1, draw)
+    return _draw_svg((5.6, 3.2), 1, draw)
 
 
-def inlier_counts(records: Sequence[ResultRecord]) -> bytes:
-    """How many inliers the accepted and the refused had."""
+def draw_inlier_counts(records: Sequence[ResultRecord]) -> bytes:
+    """Draw histograms of the inliers of accepted and refused queries."""
     accepted = [record.result.inliers for record in records if record.result.ok]
     refused = [record.result.inliers for record in records if not record.result.ok]
 
@@ -162,4 +164,4 @@ def inlier_counts(records: Sequence[ResultRecord]) -> bytes:
         axes.set(xlabel="inliers", ylabel="queries")
         axes.legend(loc="best")
 
-    return _drawn((5.6, 3.2), 1, draw)
+    return _draw_svg((5.6, 3.2), 1, draw)

@@ -1,4 +1,4 @@
-"""The processes of a live evaluation: nodes in a ROS domain of their own, ended on every way out."""
+"""The processes of a live evaluation: nodes in a ROS domain of their own, ended whatever happens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAST_LINES = 5
 _POLL_S = 0.1
 _GRACE_S = 5.0
 _PR_SET_PDEATHSIG = 1
-# the variable's name until and since Fast DDS 3; a profile of the user's own stays
+# the variable's name until Fast DDS 3 and since; a profile of the user's own stays
 _PROFILE = str(Path(__file__).with_name("large_images.xml"))
 _LARGE_IMAGES = {"FASTRTPS_DEFAULT_PROFILES_FILE": _PROFILE, "FASTDDS_DEFAULT_PROFILES_FILE": _PROFILE}
 _DOMAINS = range(1, 102)  # those whose ports are free of Linux's ephemeral ones
@@ -114,11 +114,11 @@ class Children:
             for other, child in self._children.items():
                 # the recorder ends when it has all that it waits for
                 if other not in (name, "recorder") and child.poll() is not None:
-                    raise NodeError(self._obituary(other))
+                    raise NodeError(self._describe_end(other))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._children[name].wait(_POLL_S)
         if self._children[name].returncode:
-            raise NodeError(self._obituary(name))
+            raise NodeError(self._describe_end(name))
 
     def end_of(self, name: str, *, within_s: float) -> None:
         """Wait for a node to end by itself, and interrupt it after a while.
@@ -133,7 +133,7 @@ class Children:
             child.send_signal(signal.SIGINT)
             self._await_or_kill(name, _GRACE_S)
         if child.returncode:
-            raise NodeError(self._obituary(name))
+            raise NodeError(self._describe_end(name))
 
     def _await_or_kill(self, name: str, within_s: float) -> None:
         child = self._children[name]
@@ -146,9 +146,9 @@ class Children:
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
 
-    def _obituary(self, name: str) -> str:
+    def _describe_end(self, name: str) -> str:
         lines = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = " | ".join(line.strip() for line in lines[-_LAST_LINES:]) or "it said nothing"
+        last = " | ".join(line.strip() for line in lines[-_LAST_LINES:]) or "it logged nothing"
         code = self._children[name].returncode
         return f"the node {name} ended with {code}: {last}"
 

@@ -1,4 +1,4 @@
-"""A map as a self-contained page: points coloured by landmark and keyframes, in a plot that can be turned."""
+"""A map as a self-contained page: points coloured by landmark, and keyframes, in an interactive 3D plot."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LEVELS = 65535
 _GOLDEN_RATIO = 0.6180339887
 
 
-def map_page(landmark_map: LandmarkMap, *, map_hash: str) -> str:
-    """The page of a map of one scene as HTML; with more than 200 000 points it shows every n-th, and says so.
+def make_map_page(landmark_map: LandmarkMap, *, map_hash: str) -> str:
+    """Make the HTML page of a map of one scene. With more than 200 000 points it shows every n-th, and states so.
 
     Raises:
         InputError: the map has several scenes.
@@ -37,7 +37,7 @@ def map_page(landmark_map: LandmarkMap, *, map_hash: str) -> str:
         "colours": _base64(_colours(landmark_map.landmark_ids[::step])),
         "positions": np.round(landmark_map.keyframes.translations, 4).tolist(),
         "rotations": np.round(landmark_map.keyframes.rotations, 5).reshape(-1, 9).tolist(),
-        "up": up_of(landmark_map).tolist(),
+        "up": estimate_up_direction(landmark_map).tolist(),
         "centre": centre.tolist(),
         "metric": landmark_map.metric,
         "radius": float(np.percentile(distances, 90)) or 1.0,
@@ -47,11 +47,11 @@ def map_page(landmark_map: LandmarkMap, *, map_hash: str) -> str:
     return re.sub("@(TITLE|FACTS|DATA)@", lambda found: values[found[1]], PAGE)
 
 
-def up_of(landmark_map: LandmarkMap) -> Array:
-    """(3,) unit vector: where the map's cameras have up on average (their images' y axis points down)."""
+def estimate_up_direction(landmark_map: LandmarkMap) -> Array:
+    """(3,) unit vector: the mean upward direction of the map's cameras (the y axis of an image points down)."""
     up = -landmark_map.keyframes.rotations[:, :, 1].sum(axis=0)
     length = float(np.linalg.norm(up))
-    # cameras that look in all directions about the vertical agree on up; where they do not, z is REP-103's
+    # upright cameras agree on the upward direction; if they do not, it is z as in REP-103
     return np.asarray(up / length) if length > 0.1 * len(landmark_map.keyframes) > 0 else np.array([0.0, 0.0, 1.0])
 
 
@@ -70,7 +70,7 @@ def _facts(landmark_map: LandmarkMap, *, shown: int, map_hash: str) -> str:
 
 
 def _colours(landmark_ids: Array) -> Array:
-    """(P, 3) uint8 colours: neighbouring numbers get far hues, so that touching landmarks can be told apart."""
+    """(P, 3) uint8 colours: adjacent ids get distant hues, so that touching landmarks can be distinguished."""
     hues = (np.arange(int(landmark_ids.max()) + 1) * _GOLDEN_RATIO) % 1.0
     phases = hues[:, None] * 2 * np.pi + np.array([0.0, -2.0, 2.0]) * np.pi / 3
     return np.asarray(np.rint(105 + 95 * np.cos(phases)).astype(np.uint8)[landmark_ids])

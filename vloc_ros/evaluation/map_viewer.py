@@ -1,4 +1,4 @@
-"""The page around a map: a canvas that draws its points by software, so that it works wherever a browser does."""
+"""The page around a map: a canvas that draws its points in software, so that it needs no WebGL."""
 
 PAGE = r"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>@TITLE@</title>

@@ -36,8 +36,8 @@ figcaption { color: var(--soft); font-size: 13px; margin-top: 6px; }
 """
 
 
-def page(title: str, subtitle: str, sections: Sequence[str]) -> str:
-    """A whole page; `title` and `subtitle` are text, `sections` HTML."""
+def make_page(title: str, subtitle: str, sections: Sequence[str]) -> str:
+    """Make a whole page; `title` and `subtitle` are text, `sections` HTML."""
     body = "\n".join(sections)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
@@ -62,7 +62,7 @@ def paragraph(text: str) -> str:
 
 
 def tiles(values: Sequence[tuple[str, str, bool]]) -> str:
-    """Headline figures: (value, what it is, whether it is bad)."""
+    """Headline figures: (value, label, whether it is bad)."""
     cells = (
         f'<div class="tile{" bad" if bad else ""}"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
         for value, name, bad in values
@@ -71,7 +71,7 @@ def tiles(values: Sequence[tuple[str, str, bool]]) -> str:
 
 
 def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is words and whose others are numbers."""
+    """A table whose first column is text and whose other columns are numbers."""
     head = "".join(f"<th{_number(i)}>{escape(text)}</th>" for i, text in enumerate(heads))
     lines = "".join(
         f"<tr>{''.join(f'<td{_number(i)}>{escape(text)}</td>' for i, text in enumerate(row))}</tr>" for row in rows

@@ -1,4 +1,4 @@
-"""One page that shows how well a set of images was localized, and where it went wrong."""
+"""The report on a set of images: one page with accuracy, latency and the worst cases."""
 
 from __future__ import annotations
 
@@ -10,53 +10,53 @@ import numpy as np
 
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.sources import QuerySource
 from vloc_ros.evaluation import figures
-from vloc_ros.evaluation.batch_localization import QuerySource
-from vloc_ros.evaluation.overlays import ERROR_MAGNIFICATION, overlay
-from vloc_ros.evaluation.page import cases, columns, figure, page, paragraph, section, text_table, tiles
-from vloc_ros.evaluation.scores import Errors, errors_of
+from vloc_ros.evaluation.overlays import ERROR_MAGNIFICATION, draw_overlay
+from vloc_ros.evaluation.page import cases, columns, figure, make_page, paragraph, section, text_table, tiles
+from vloc_ros.evaluation.scores import Errors, compute_errors
 from vloc_ros.evaluation.table import accuracy_rows, consistency_rows
 from vloc_ros.storage.results import ResultRecord
 
 _CASES_OF_A_KIND = 6
 
 
-def report_page(
+def make_report_page(
     landmark_map: LandmarkMap,
-    questions: Sequence[QuerySource],
+    sources: Sequence[QuerySource],
     records: Sequence[ResultRecord],
     truth: Sequence[Pose] | None,
     scores: Mapping[str, Any],
     *,
     frame_id: str = "",
 ) -> str:
-    """The report as HTML.
+    """Make the report as HTML.
 
     Args:
-        landmark_map: the map that was asked.
-        questions: the images, in the order of `records`; only those that are shown are read.
-        records: the answers.
-        truth: true map_from_rig of every image, None for images of somewhere else.
-        scores: of `score` or `score_absent`.
-        frame_id: of the scene that the truth is in; empty where the map has only one.
+        landmark_map: the map of the localizer.
+        sources: the images, in the order of `records`; only those that are shown are read.
+        records: the results.
+        truth: true map_from_rig of every image, None for negatives.
+        scores: from `score_results` or `score_negatives`.
+        frame_id: frame of the scene of the ground truth; empty where the map has only one.
 
     Raises:
         InputError: the counts differ, or an image cannot be read.
     """
     subtitle = f"{len(records)} images against the map {landmark_map.name}, {len(landmark_map.points)} points"
     if truth is None:
-        parts = [_headline_absent(scores), *_common(records, scores)]
-        parts.append(_absent_cases(landmark_map, questions, records))
-        return page("Images of somewhere else", f"{subtitle}. All must be refused.", parts)
-    errors = errors_of(records, truth, frame_id=frame_id)
+        parts = [_headline_negatives(scores), *_common(records, scores)]
+        parts.append(_negative_cases(landmark_map, sources, records))
+        return make_page("Negatives", f"{subtitle}. The images are of other places: all must be refused.", parts)
+    errors = compute_errors(records, truth, frame_id=frame_id)
     parts = [
         _headline(scores),
         _trajectory(landmark_map.part(frame_id), records, truth),
         _accuracy(errors),
         *_common(records, scores),
-        _worst_cases(landmark_map, questions, records, errors),
+        _worst_cases(landmark_map, sources, records, errors),
     ]
-    return page("Localization report", subtitle, parts)
+    return make_page("Localization report", subtitle, parts)
 
 
 def _headline(scores: Mapping[str, Any]) -> str:
@@ -74,7 +74,7 @@ def _headline(scores: Mapping[str, Any]) -> str:
     )
 
 
-def _headline_absent(scores: Mapping[str, Any]) -> str:
+def _headline_negatives(scores: Mapping[str, Any]) -> str:
     return tiles(
         [
             (f"{scores['queries']}", "images", False),
@@ -85,21 +85,21 @@ def _headline_absent(scores: Mapping[str, Any]) -> str:
 
 
 def _trajectory(landmark_map: LandmarkMap, records: Sequence[ResultRecord], truth: Sequence[Pose]) -> str:
-    drawing = figures.trajectory(landmark_map, records, truth)
-    text = "Seen from above, up being where the map's cameras have it on average. Grey: the points of the map."
+    drawing = figures.draw_trajectory(landmark_map, records, truth)
+    text = "View from above; up is the mean upward direction of the map's cameras. Grey: the points of the map."
     return section("Trajectory", figure(drawing, "svg+xml", alt="trajectory", caption=text))
 
 
 def _accuracy(errors: Errors) -> str:
-    curves = figure(figures.error_curves(errors), "svg+xml", alt="error curves")
+    curves = figure(figures.draw_error_curves(errors), "svg+xml", alt="error curves")
     text = "A refused query counts as infinitely wrong. Dashed: 2, 5 and 50 cm; 2 and 5 degrees."
     if not errors.accepted.any():
         return section("Error", paragraph(text), curves)
     over_queries = figure(
-        figures.errors_over_queries(errors),
+        figures.draw_errors_over_queries(errors),
         "svg+xml",
         alt="errors over queries",
-        caption="Each error beside the standard deviation of the position that the localizer claimed for it.",
+        caption="Each position error beside its estimated standard deviation.",
     )
     return section("Error", paragraph(text), curves, over_queries)
 
@@ -109,12 +109,12 @@ def _common(records: Sequence[ResultRecord], scores: Mapping[str, Any]) -> list[
     rows.append(("map on disk", f"{scores['map_bytes'] / 1e6:.2f} MB"))
     reasons = [(name.replace("_", " "), f"{count}") for name, count in scores["refusals"].items()]
     reason_table = text_table(["refused because", "queries"], reasons) if reasons else paragraph("Nothing was refused.")
-    inliers = figure(figures.inlier_counts(records), "svg+xml", alt="inlier counts")
+    inliers = figure(figures.draw_inlier_counts(records), "svg+xml", alt="inlier counts")
     latency = [
         (stage.replace("_", " "), *(f"{p[name]:.1f}" for name in ("p50", "p95", "p99")))
         for stage, p in scores["latency_ms"].items()
     ]
-    bars = figure(figures.latency(scores["latency_ms"]), "svg+xml", alt="latency")
+    bars = figure(figures.draw_latency(scores["latency_ms"]), "svg+xml", alt="latency")
     return [
         section("Measures", columns(text_table(["measure", "value"], rows), reason_table + inliers)),
         section("Time", columns(text_table(["stage, ms", "p50", "p95", "p99"], latency), bars)),
@@ -122,23 +122,23 @@ def _common(records: Sequence[ResultRecord], scores: Mapping[str, Any]) -> list[
 
 
 def _worst_cases(
-    landmark_map: LandmarkMap, questions: Sequence[QuerySource], records: Sequence[ResultRecord], errors: Errors
+    landmark_map: LandmarkMap, sources: Sequence[QuerySource], records: Sequence[ResultRecord], errors: Errors
 ) -> str:
     accepted = [int(i) for i in np.argsort(-errors.translation_m, kind="stable") if errors.accepted[i]]
     refused = [int(i) for i in np.flatnonzero(~errors.accepted)]
     captions = {
         i: f"{errors.translation_m[i] * 100:.2f} cm, {errors.rotation_deg[i]:.2f}°; "
-        f"claimed {errors.position_std_m[i] * 100:.2f} cm"
+        f"estimated {errors.position_std_m[i] * 100:.2f} cm"
         for i in accepted
     }
     chosen = [*refused[:_CASES_OF_A_KIND], *accepted[:_CASES_OF_A_KIND]]
-    return _gallery("Worst cases", chosen, captions, landmark_map, questions, records)
+    return _gallery("Worst cases", chosen, captions, landmark_map, sources, records)
 
 
-def _absent_cases(landmark_map: LandmarkMap, questions: Sequence[QuerySource], records: Sequence[ResultRecord]) -> str:
-    """The false accepts, then the refused that came nearest to being accepted."""
+def _negative_cases(landmark_map: LandmarkMap, sources: Sequence[QuerySource], records: Sequence[ResultRecord]) -> str:
+    """The false accepts, then the refused images with the most inliers."""
     order = sorted(range(len(records)), key=lambda i: (not records[i].result.ok, -records[i].result.inliers))
-    return _gallery("Nearest to a false accept", order[:_CASES_OF_A_KIND], {}, landmark_map, questions, records)
+    return _gallery("False accepts and nearest to them", order[:_CASES_OF_A_KIND], {}, landmark_map, sources, records)
 
 
 def _gallery(
@@ -146,7 +146,7 @@ def _gallery(
     chosen: Sequence[int],
     captions: Mapping[int, str],
     landmark_map: LandmarkMap,
-    questions: Sequence[QuerySource],
+    sources: Sequence[QuerySource],
     records: Sequence[ResultRecord],
 ) -> str:
     text = (
@@ -156,7 +156,7 @@ def _gallery(
     shown = []
     for i in chosen:
         record = records[i]
-        picture = overlay(landmark_map, questions[i].query(), record.result)
+        picture = draw_overlay(landmark_map, sources[i].read(), record.result)
         found = f"{record.result.inliers} inliers of {record.result.matches} matches"
         outcome = captions.get(i) or record.result.reason or record.result.status.value.replace("_", " ")
         caption = f"<b>{escape(record.image)}</b><br>{escape(outcome)}<br>{escape(found)}"

@@ -1,4 +1,4 @@
-"""Figures of merit of a set of answers: accuracy, false accepts, honesty of the covariance, latency."""
+"""Scores of a set of results: accuracy, false accepts, consistency of the covariance, latency."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _CHI2_95_POSITION = 7.814728
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Errors:
-    """What each answer is off by. Refused queries have infinite errors and NaN squared ones.
+    """The error of each result. Refused queries have infinite errors and NaN for the rest.
 
     Attributes:
         accepted: (N,) bool.
-        translation_m: (N,) metres.
-        rotation_deg: (N,) degrees.
-        position_std_m: (N,) square root of the trace of the claimed position covariance.
-        pose_nees: (N,) normalised estimation error squared eᵀ·Σ⁻¹·e of all six axes (Bar-Shalom, Li and Kirubarajan
-            2001); 6 on average when Σ is honest.
-        position_nees: (N,) the same of the three position axes; 3 on average.
+        translation_m: (N,) translation error, metres.
+        rotation_deg: (N,) rotation error, degrees.
+        position_std_m: (N,) square root of the trace of the estimated position covariance, metres.
+        pose_nees: (N,) NEES of the pose: normalised estimation error squared eᵀ·Σ⁻¹·e of all six axes (Bar-Shalom, Li
+            and Kirubarajan 2001); 6 on average when Σ is consistent.
+        position_nees: (N,) NEES of the position, three axes; 3 on average when Σ is consistent.
     """
 
     accepted: Array
@@ -56,22 +56,22 @@ class Errors:
         return np.asarray(self.accepted & far)
 
 
-def errors_of(records: Sequence[ResultRecord], truth: Sequence[Pose], *, frame_id: str = "") -> Errors:
-    """Compare every answer with its true map_from_rig.
+def compute_errors(records: Sequence[ResultRecord], truth: Sequence[Pose], *, frame_id: str = "") -> Errors:
+    """Compare every result with its true map_from_rig.
 
     Args:
-        records: the answers.
-        truth: of every answer.
-        frame_id: of the scene that the truth is in: an answer in another one is infinitely wrong. Empty where the map
-            has only one.
+        records: the results.
+        truth: the true pose of each.
+        frame_id: frame of the scene of the ground truth: a result in another one is infinitely wrong. Empty where the
+            map has only one.
 
     Raises:
-        InputError: there are not as many true poses as answers, or none at all.
+        InputError: there are not as many true poses as results, or none at all.
     """
     if len(records) != len(truth):
         raise InputError(f"{len(truth)} true poses for {len(records)} images, expected one for each")
     if not records:
-        raise InputError("there are no answers to score, expected at least one")
+        raise InputError("there are no results to score, expected at least one")
     rows = np.array([_error_row(record, pose, frame_id) for record, pose in zip(records, truth, strict=True)])
     accepted = np.array([record.result.ok for record in records])
     return Errors(accepted, *rows.T)
@@ -89,31 +89,31 @@ def _error_row(record: ResultRecord, truth: Pose, frame_id: str) -> tuple[float,
         float(np.linalg.norm(error[:3])),
         float(np.rad2deg(np.linalg.norm(error[3:]))),
         float(np.sqrt(np.trace(position))),
-        _normalised_square(error, result.covariance),
-        _normalised_square(error[:3], position),
+        _nees(error, result.covariance),
+        _nees(error[:3], position),
     )
 
 
-def _normalised_square(error: Array, covariance: Array) -> float:
-    """eᵀ·Σ⁻¹·e; infinite when Σ is singular, which claims a certainty that no estimate has."""
+def _nees(error: Array, covariance: Array) -> float:
+    """The NEES eᵀ·Σ⁻¹·e; infinite when Σ is singular, since no estimate is free of error."""
     try:
         return float(error @ np.linalg.solve(covariance, error))
     except np.linalg.LinAlgError:
         return np.inf
 
 
-def score(
+def score_results(
     records: Sequence[ResultRecord], truth: Sequence[Pose], *, map_bytes: int, frame_id: str = ""
 ) -> dict[str, Any]:
-    """The scores of answers whose true map_from_rig in a frame is known, ready for JSON; see `errors_of`.
+    """Score results whose true map_from_rig in a frame is known, as values for JSON; see `compute_errors`.
 
     Fractions and medians are over all queries; a refused one counts as infinitely wrong, and a median that is
     infinite is None.
 
     Raises:
-        InputError: there are not as many true poses as answers, or none at all.
+        InputError: there are not as many true poses as results, or none at all.
     """
-    errors = errors_of(records, truth, frame_id=frame_id)
+    errors = compute_errors(records, truth, frame_id=frame_id)
     return {
         **_counts(records),
         "median_translation_m": _finite(np.median(errors.translation_m)),
@@ -126,14 +126,14 @@ def score(
     }
 
 
-def score_absent(records: Sequence[ResultRecord], *, map_bytes: int) -> dict[str, Any]:
-    """The scores of images from somewhere else: every acceptance is a false one, and accuracy is None.
+def score_negatives(records: Sequence[ResultRecord], *, map_bytes: int) -> dict[str, Any]:
+    """Score negatives, images of other places: every accept is false, and accuracy is None.
 
     Raises:
-        InputError: there are no answers.
+        InputError: there are no results.
     """
     if not records:
-        raise InputError("there are no answers to score, expected at least one")
+        raise InputError("there are no results to score, expected at least one")
     counts = _counts(records)
     return {
         **counts,
@@ -163,12 +163,12 @@ def latency_ms(times_ms: Sequence[Mapping[str, float]]) -> dict[str, dict[str, f
 def _counts(records: Sequence[ResultRecord]) -> dict[str, Any]:
     results = [record.result for record in records]
     refusals = Counter(result.status.value for result in results if not result.ok)
-    proposals = Counter(result.proposal for result in results if result.ok)
+    candidates = Counter(result.candidate for result in results if result.ok)
     return {
         "queries": len(results),
         "accepted": sum(result.ok for result in results),
         "refusals": dict(refusals.most_common()),
-        "accepted_by_proposal": dict(proposals.most_common()),
+        "accepted_by_candidate": dict(candidates.most_common()),
     }
 
 
@@ -177,7 +177,7 @@ def _recall(errors: Errors, limit_m: float, limit_deg: float) -> float:
 
 
 def _consistency(errors: Errors) -> dict[str, float | None] | None:
-    """How honest the covariances of the accepted are; None when nothing was accepted."""
+    """The consistency of the covariances of the accepted; None when nothing was accepted."""
     if not errors.accepted.any():
         return None
     pose, position = errors.pose_nees[errors.accepted], errors.position_nees[errors.accepted]

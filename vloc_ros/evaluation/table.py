@@ -8,8 +8,8 @@ from typing import Any
 from vloc_ros.evaluation.scores import RECALL_LIMITS
 
 
-def table(scores: Mapping[str, Any]) -> str:
-    """Lines of aligned text of what `score` or `score_absent` gave."""
+def format_scores(scores: Mapping[str, Any]) -> str:
+    """Format the scores of `score_results` or `score_negatives` as lines of aligned text."""
     rows = [*accuracy_rows(scores), *consistency_rows(scores), *latency_rows(scores)]
     rows.append(("map on disk", f"{scores['map_bytes'] / 1e6:.2f} MB"))
     width = max(len(name) for name, _ in rows)
@@ -17,7 +17,7 @@ def table(scores: Mapping[str, Any]) -> str:
 
 
 def accuracy_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(name, value) of what was answered and how exactly."""
+    """(name, value) of the counts and the accuracy."""
     queries = scores["queries"]
     rows = [("queries", f"{queries}"), ("accepted", f"{scores['accepted']} ({scores['accepted'] / queries:.1%})")]
     if scores.get("left_out"):
@@ -33,14 +33,17 @@ def accuracy_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def consistency_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(name, value) of how honest the covariances are; nothing where that is unknown."""
+    """(name, value) of the consistency of the covariances; nothing where that is unknown."""
     covariance = scores["covariance"]
     if covariance is None:
         return []
     inside = f"{covariance['inside_95']:.1%} of poses, {covariance['position_inside_95']:.1%} of positions"
     return [
         ("inside the 95 % ellipsoid", inside),
-        ("squared error over claimed", f"{_figure(covariance['nees_per_dof'])} (1 is honest, more is overconfident)"),
+        (
+            "NEES per degree of freedom",
+            f"{_figure(covariance['nees_per_dof'])} (1 is consistent, more is overconfident)",
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What runs a model: arrays in by name, arrays out by name."""
+"""Engines run a model: named arrays in, named arrays out."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Engine(Protocol):
 
 
 class OnnxRuntime:
-    """ONNX Runtime. The providers are those that are asked for; none is taken in place of another."""
+    """ONNX Runtime with the requested execution provider, without a fall-back to another one."""
 
     def __init__(self, model: Model, *, provider: str = "CPUExecutionProvider", threads: int = 0) -> None:
         """Load the graph.
 
         Args:
-            model: with the names of its inputs and outputs.
+            model: the graph, and its manifest with the names of inputs and outputs.
             provider: an execution provider of ONNX Runtime.
-            threads: within one operator; 0 for as many as there are cores.
+            threads: within one operator; 0 for one per core.
 
         Raises:
-            ModelError: the provider is not there, or the graph does not fit its manifest.
+            ModelError: the provider is not available, or the graph does not match its manifest.
         """
         import onnxruntime
 
@@ -44,7 +44,7 @@ class OnnxRuntime:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(model.graph, options, providers=[provider])
-        except Exception as error:  # its exceptions have no common base but this
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base
             raise ModelError(f"{model.folder}: ONNX Runtime cannot load the model ({first_line(error)})") from error
         found = {
             "inputs": {value.name for value in self._session.get_inputs()},
@@ -54,7 +54,7 @@ class OnnxRuntime:
             if names != set(model.entry(side)):
                 expected = ", ".join(sorted(model.entry(side)))
                 raise ModelError(f"{model.folder}: its graph has the {side} {', '.join(sorted(names))}, its manifest "
-                                 f"says {expected}; train the model again")  # fmt: skip
+                                 f"declares {expected}; train the model again")  # fmt: skip
         self._outputs = sorted(found["outputs"])
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -64,5 +64,5 @@ class OnnxRuntime:
 
 
 def first_line(error: Exception) -> str:
-    """What an engine's error says first; its other lines are about its own insides."""
+    """The first line of an engine's error message; the others are about its internals."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""The place encoder that `training.place_recognition.train` exported: an image as a whole to a descriptor of its place."""
+"""Global descriptors by a model that `training.place_recognition.train` exported: one descriptor for a whole image."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from vloc_ros.inference.engines import Engine, OnnxRuntime, first_line
 from vloc_ros.inference.models import MANIFEST, Model, read_model
 from vloc_ros.inference.preprocessing import Preprocessing
 
-KIND = "place encoder"
-# descriptors are kept with 8 bits per value, so lengths need not be exact
+KIND = "global descriptor"
+# descriptors are stored with 8 bits per value, so lengths need not be exact
 _LENGTH_TOLERANCE = 1e-2
-# of a graph that takes any number of images
+# images at a time, for a graph with a dynamic batch size
 _BATCH = 8
 _NAMES = {"inputs": "images", "outputs": "descriptors"}
 
 
 class OnnxGlobalDescriptor:
-    """An encoder run by an engine; see `vloc_ros.core.localization.retrieval_candidates.PlaceEncoder`.
+    """An encoder run by an engine; see `vloc_ros.core.localization.retrieval_candidates.GlobalDescriptorEncoder`.
 
-    The graph takes `images` (N, 3, H, W) float32, as the manifest's preprocessing makes them, and gives `descriptors`
-    (N, D) float32, L2-normalised; N is any number, or a fixed one, to which images are filled up.
+    The graph takes `images` (N, 3, H, W) float32, preprocessed by the manifest, and returns `descriptors` (N, D)
+    float32, L2-normalised. N is dynamic, or fixed: then batches are padded to it.
     """
 
     def __init__(self, model: Model, engine: Engine) -> None:
-        """A model of kind `place encoder`, and what runs it, which is tried with two images of noise.
+        """Take a model of kind `global descriptor` and its engine, and try them on two images of noise.
 
         Raises:
-            ModelError: its manifest lacks something or asks for what this version cannot give, or its answer is not
-                what the manifest says.
+            ModelError: the manifest is incomplete or not supported by this version, or the output does not match it.
         """
         for side, name in _NAMES.items():
             model.entry(side, name)
@@ -46,38 +45,38 @@ class OnnxGlobalDescriptor:
             raise ModelError(f"{model.folder / MANIFEST}: {error}") from error
         self._engine, self._at_once = engine, _images_at_once(model)
         self.images_at_once = self._at_once or _BATCH
-        self.dimension = self._tried(model).shape[1]
+        self.dimension = self._run_on_noise(model).shape[1]
 
     def encode(self, images: Sequence[Array]) -> Array:
         """(N, D) float32 L2-normalised descriptors of N >= 1 images, (H, W) uint8 grey or (H, W, 3) uint8 BGR."""
-        given = np.stack([self._preprocessing.apply(image) for image in images])
-        at_once = self._at_once or len(given)
-        filled = np.concatenate([given, np.repeat(given[-1:], -len(given) % at_once, axis=0)])
-        parts = [filled[start : start + at_once] for start in range(0, len(filled), at_once)]
-        found = np.concatenate([self._engine.run({"images": part})["descriptors"] for part in parts])
-        return np.asarray(found[: len(given)], dtype=np.float32)
+        inputs = np.stack([self._preprocessing.apply(image) for image in images])
+        at_once = self._at_once or len(inputs)
+        padded = np.concatenate([inputs, np.repeat(inputs[-1:], -len(inputs) % at_once, axis=0)])
+        batches = [padded[start : start + at_once] for start in range(0, len(padded), at_once)]
+        found = np.concatenate([self._engine.run({"images": batch})["descriptors"] for batch in batches])
+        return np.asarray(found[: len(inputs)], dtype=np.float32)
 
-    def _tried(self, model: Model) -> Array:
-        """(2, D) descriptors of noise, checked."""
+    def _run_on_noise(self, model: Model) -> Array:
+        """(2, D) descriptors of noise; their shape and length are checked."""
         noise = np.random.default_rng(0).integers(0, 256, (2, *self._preprocessing.size, 3), dtype=np.uint8)
         try:
             found = self.encode(list(noise))
-        except Exception as error:  # the engines' exceptions have no common base but this
+        except Exception as error:  # the engines' exceptions have no other common base
             size = "x".join(map(str, (2, 3, *self._preprocessing.size)))
             raise ModelError(
-                f"{model.folder}: its graph does not take images of {size}, as its manifest says "
+                f"{model.folder}: its graph does not take images of {size}, as its manifest declares "
                 f"({first_line(error)}); train the model again"
             ) from error
-        said = model.entry("outputs", "descriptors", "shape")
-        if found.ndim != 2 or len(found) != 2 or not isinstance(said, list) or said[1:] != [found.shape[1]]:
+        declared = model.entry("outputs", "descriptors", "shape")
+        if found.ndim != 2 or len(found) != 2 or not isinstance(declared, list) or declared[1:] != [found.shape[1]]:
             raise ModelError(
-                f"{model.folder}: its graph gives two images descriptors of shape {found.shape}, its manifest says "
-                f"{said}; train the model again"
+                f"{model.folder}: for two images its graph returns descriptors of shape {found.shape}, its manifest "
+                f"declares {declared}; train the model again"
             )
         lengths = np.linalg.norm(found, axis=1)
         if not (np.abs(lengths - 1.0) < _LENGTH_TOLERANCE).all():
             raise ModelError(
-                f"{model.folder}: its graph gives descriptors of lengths {lengths[0]:.3g} and {lengths[1]:.3g}, "
+                f"{model.folder}: its graph returns descriptors of lengths {lengths[0]:.3g} and {lengths[1]:.3g}, "
                 "expected 1; train the model again"
             )
         return found
@@ -86,18 +85,20 @@ class OnnxGlobalDescriptor:
 def read_global_descriptor(
     folder: Path, *, provider: str = "CPUExecutionProvider", threads: int = 0
 ) -> OnnxGlobalDescriptor:
-    """Read a model folder, load it and try it.
+    """Read a model folder, load its graph and try it.
 
     Raises:
-        ModelError: there is none, it is damaged or no place encoder, or the provider is missing.
+        ModelError: there is no model, it is damaged or of another kind, or the provider is missing.
     """
     model = read_model(folder, kind=KIND)
     return OnnxGlobalDescriptor(model, OnnxRuntime(model, provider=provider, threads=threads))
 
 
 def _images_at_once(model: Model) -> int | None:
-    """The number of images that the graph takes; None where it takes any."""
+    """The graph's fixed batch size; None where it is dynamic."""
     shape = model.entry("inputs", "images", "shape")
     if not isinstance(shape, list) or len(shape) != 4:
-        raise ModelError(f"{model.folder / MANIFEST}: inputs.images.shape is {shape!r}, expected four; train it again")
+        raise ModelError(
+            f"{model.folder / MANIFEST}: inputs.images.shape is {shape!r}, expected [N, 3, H, W]; train it again"
+        )
     return shape[0] if type(shape[0]) is int and shape[0] > 0 else None

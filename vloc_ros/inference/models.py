@@ -1,7 +1,7 @@
-"""Model folders: `model.onnx`, and a readable `manifest.json` that says what goes in, what comes out and for which map.
+"""Model folders: `model.onnx`, and a readable `manifest.json` with the kind, inputs, outputs and map of the model.
 
-The manifest's hash covers itself and the graph with its weights, so that a model that was cut short, altered or put
-together from two is refused. Nothing in a model folder is executed.
+The manifest's hash covers the manifest and the graph with its weights. A model that is truncated, altered or mixed
+from two is refused. Nothing in a model folder is executed.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ FORMAT = "vloc_ros model"
 VERSION = 1
 MANIFEST, GRAPH = "manifest.json", "model.onnx"
 _REMEDY = "copy the model again or train it again"
-# what writes a model of a kind
+# kinds of models that earlier versions wrote, and their names now
+OLD_KINDS = {"place encoder": "global descriptor"}
+# the command that writes a model of a kind
 _WRITERS = {
     "recognizer": "python -m training.recognizer",
-    "place encoder": "python -m training.place_recognition.train",
+    "global descriptor": "python -m training.place_recognition.train",
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A model as it lies on disk, checked.
+    """A model from disk, checked.
 
     Attributes:
-        folder: where it lies, for messages.
-        manifest: `kind`, `inputs` and `outputs` (name to dtype and shape), and what its kind needs.
+        folder: of the model, for messages.
+        manifest: `kind`, `inputs` and `outputs` (name to dtype and shape), and entries of its kind.
         graph: the bytes of the ONNX file, weights inside.
     """
 
@@ -48,7 +50,7 @@ class Model:
         """A value of the manifest.
 
         Raises:
-            ModelError: there is none.
+            ModelError: the manifest has no such entry.
         """
         value: Any = self.manifest
         for name in names:
@@ -59,21 +61,21 @@ class Model:
 
 
 def replaces_model(folder: Path) -> bool:
-    """Whether a model that is written there replaces another one.
+    """Whether writing a model there replaces another one.
 
     Raises:
-        StorageError: something else is there, such as a map, whose manifest has the same name.
+        StorageError: the folder holds something else, such as a map, whose manifest has the same name.
     """
     return replaces_folder(Path(folder), manifest=MANIFEST, format_=FORMAT, kind="model")
 
 
 def write_model(folder: Path, graph: bytes, manifest: Mapping[str, Any]) -> str:
-    """Write a model, its manifest without format, version and hash; returns the hash.
+    """Write a model and return its hash; format, version and hash are added to the manifest.
 
-    The manifest is written last: a folder whose writing was interrupted is refused when it is read.
+    The manifest is written last, so that an incomplete folder is refused when it is read.
 
     Raises:
-        StorageError: the folder cannot be written, or holds something else than a model.
+        StorageError: the folder cannot be written, or holds something other than a model.
     """
     folder = Path(folder)
     replaces_model(folder)
@@ -86,28 +88,30 @@ def write_model(folder: Path, graph: bytes, manifest: Mapping[str, Any]) -> str:
 
 
 def read_model(folder: Path, *, kind: str) -> Model:
-    """Read and check a model of a kind.
+    """Read and check a model of a kind, which may have been written under that kind's old name.
 
     Raises:
-        ModelError: there is none, it is damaged, altered, of another kind or of a newer format.
+        ModelError: there is no model, it is damaged, altered, of another kind or of a newer format.
     """
     folder = Path(folder)
     path = folder / MANIFEST
-    manifest = _manifest(path, kind)
+    manifest = _read_manifest(path, kind)
     version, found = manifest.get("version"), manifest.get("kind")
     if version != VERSION:
         raise ModelError(f"{path}: has format version {version!r}, this installation reads {VERSION}; update vloc_ros")
-    if found != kind:
-        raise ModelError(f"{path}: is a model of kind {found!r}, expected {kind!r}{_written(kind)}; name such a one")
-    graph = _graph(folder / GRAPH)
+    if kind not in (found, OLD_KINDS.get(str(found))):
+        raise ModelError(
+            f"{path}: is a model of kind {found!r}, expected {kind!r}{_name_writer(kind)}; name such a model"
+        )
+    graph = _read_graph(folder / GRAPH)
     if manifest.get("hash") != _digest({key: v for key, v in manifest.items() if key != "hash"}, graph):
-        raise ModelError(f"{folder}: was altered, its hash does not fit its manifest and {GRAPH}; {_REMEDY}")
+        raise ModelError(f"{folder}: was altered, its hash does not match its manifest and {GRAPH}; {_REMEDY}")
     return Model(folder, manifest, graph)
 
 
-def _manifest(path: Path, kind: str) -> dict[str, Any]:
+def _read_manifest(path: Path, kind: str) -> dict[str, Any]:
     folder = path.parent
-    expected = f"expected a folder with {MANIFEST} and {GRAPH}{_written(kind)}; name that, or train one"
+    expected = f"expected a folder with {MANIFEST} and {GRAPH}{_name_writer(kind)}; name that, or train one"
     if folder.exists() and not folder.is_dir():
         raise ModelError(f"{folder}: is a file, {expected}")
     try:
@@ -118,18 +122,18 @@ def _manifest(path: Path, kind: str) -> dict[str, Any]:
             raise ModelError(f"{folder}: {found}, {expected}") from None
         raise ModelError(f"{error}; {_REMEDY}") from error
     except (ValueError, RecursionError):
-        raise ModelError(f"{path}: is cut short or no JSON; {_REMEDY}") from None
+        raise ModelError(f"{path}: is truncated or no JSON; {_REMEDY}") from None
     format_ = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(manifest, dict) or format_ != FORMAT:
         raise ModelError(f"{path}: is not the manifest of a model, its format is {format_!r}, {expected}")
     return manifest
 
 
-def _written(kind: str) -> str:
+def _name_writer(kind: str) -> str:
     return f", as `{_WRITERS[kind]}` writes it" if kind in _WRITERS else ""
 
 
-def _graph(path: Path) -> bytes:
+def _read_graph(path: Path) -> bytes:
     try:
         with open_regular(path) as file:
             return file.read()

@@ -1,4 +1,4 @@
-"""From an image as a robot has it to the numbers that a place encoder takes, the same in training and on the robot."""
+"""Preprocessing of images for a global descriptor model, the same in training and on the robot."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.core.geometry.pose import Array
 
 _MOST_PX = 8192
-# an image that varies less, of a wall in the dark, is not stretched further: there is only noise in it
-_FLAT = 0.1
+# least divisor: the contrast of an image with less deviation, such as a dark wall, is mostly noise
+_LEAST_STD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """Whole image resized, divided by `scale`, minus `mean`, divided by `std`; then the same by its own mean and std.
+    """The whole image is resized, divided by `scale`, and standardised by `mean` and `std`, then by its own statistics.
 
-    An image that is darker or flatter than another one as a whole has the same numbers: what a lamp or an exposure does
-    to all of it need not be learned.
+    The last step makes the input independent of an image's overall brightness and contrast, so that exposure need not
+    be learned.
 
     Attributes:
-        size: height and width in pixels, of whatever shape the image is.
-        mean, std: of each channel after the division by `scale`; ImageNet's, where nothing else is said.
+        size: height and width in pixels; the aspect ratio is not kept.
+        mean: of each channel after the division by `scale`; ImageNet's by default.
+        std: of each channel after the division by `scale`; ImageNet's by default.
         color: order of the channels.
-        interpolation: `area`, of cv2.resize; it averages over all pixels when an image is made smaller.
+        interpolation: `area`, of cv2.resize, which averages all pixels when it reduces an image.
         scale: value of a white pixel.
-        own: standardise by the image's own mean and deviation, over all pixels and channels.
+        own: also standardise by the image's own mean and deviation, over all pixels and channels.
 
     Raises:
-        ModelError: a value cannot be used.
+        ModelError: a value is not supported.
     """
 
     size: tuple[int, int]
@@ -46,28 +47,30 @@ class Preprocessing:
     own: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", _numbers("size", self.size, 2, whole=True))
-        object.__setattr__(self, "mean", _numbers("mean", self.mean, 3))
-        object.__setattr__(self, "std", _numbers("std", self.std, 3))
-        object.__setattr__(self, "scale", _numbers("scale", (self.scale,), 1)[0])
+        object.__setattr__(self, "size", _check_numbers("size", self.size, 2, whole=True))
+        object.__setattr__(self, "mean", _check_numbers("mean", self.mean, 3))
+        object.__setattr__(self, "std", _check_numbers("std", self.std, 3))
+        object.__setattr__(self, "scale", _check_numbers("scale", (self.scale,), 1)[0])
         if not all(1 <= length <= _MOST_PX for length in self.size):
             raise ModelError(f"preprocessing.size is {list(self.size)}, expected 1 to {_MOST_PX} pixels each")
         if min(self.std) <= 0 or self.scale <= 0:
             raise ModelError(f"preprocessing divides by {list(self.std)} and {self.scale:g}, expected more than 0")
         if type(self.own) is not bool:
             raise ModelError(f"preprocessing.own is {self.own!r}, expected true or false; train the model again")
-        for name, known in (("color", "rgb"), ("interpolation", "area")):
-            if getattr(self, name) != known:
-                raise ModelError(f"preprocessing.{name} is {getattr(self, name)!r}, this version knows {known!r}")
+        for name, supported in (("color", "rgb"), ("interpolation", "area")):
+            if getattr(self, name) != supported:
+                raise ModelError(
+                    f"preprocessing.{name} is {getattr(self, name)!r}, this version supports {supported!r}"
+                )
 
     def apply(self, image: Array) -> Array:
-        """(3, H, W) float32, contiguous, of an image of any size.
+        """(3, H, W) float32, contiguous, from an image of any size.
 
         Args:
             image: (h, w) uint8 grey or (h, w, 3) uint8 BGR.
 
         Raises:
-            InputError: it is no such image.
+            InputError: the image has another shape or type, or no pixels.
         """
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
             raise InputError(f"an image has shape {image.shape} of {image.dtype}, expected uint8 grey or BGR")
@@ -78,19 +81,19 @@ class Preprocessing:
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         values = (rgb.astype(np.float32) / np.float32(self.scale) - mean) / std
         if self.own:
-            values = (values - values.mean()) / max(float(values.std()), _FLAT)
+            values = (values - values.mean()) / max(float(values.std()), _LEAST_STD)
         return np.ascontiguousarray(values.transpose(2, 0, 1))
 
     def to_manifest(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """All values as JSON types."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @staticmethod
     def from_manifest(mapping: Mapping[str, Any]) -> Preprocessing:
-        """The inverse of `to_manifest`; nothing is filled in, since a default that changed would change the answer.
+        """The inverse of `to_manifest`, without defaults: a default that changed later would change the descriptors.
 
         Raises:
-            ModelError: an entry is missing, unknown, or cannot be used.
+            ModelError: an entry is missing, unknown or not supported.
         """
         names = [field.name for field in fields(Preprocessing)]
         found = sorted(mapping) if isinstance(mapping, Mapping) else mapping
@@ -99,11 +102,11 @@ class Preprocessing:
         return Preprocessing(**mapping)
 
 
-def _numbers(name: str, values: Any, count: int, *, whole: bool = False) -> tuple[Any, ...]:
-    """As a tuple of numbers that are finite."""
-    kinds: tuple[type, ...] = (int,) if whole else (int, float)
-    right = isinstance(values, Sequence) and not isinstance(values, str) and len(values) == count
-    if not right or not all(type(value) in kinds and math.isfinite(value) for value in values):
+def _check_numbers(name: str, values: Any, count: int, *, whole: bool = False) -> tuple[Any, ...]:
+    """The values as a tuple; they must be `count` finite numbers."""
+    types: tuple[type, ...] = (int,) if whole else (int, float)
+    is_list = isinstance(values, Sequence) and not isinstance(values, str) and len(values) == count
+    if not is_list or not all(type(value) in types and math.isfinite(value) for value in values):
         kind = "whole numbers" if whole else "numbers"
         raise ModelError(f"preprocessing.{name} is {values!r}, expected {count} {kind}; train the model again")
     return tuple(values if whole else map(float, values))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vloc_ros.core.config import Checked, ExtractorConfig, parameter
+from vloc_ros.core.config import Checked, parameter
+from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig
 
 
 @dataclass(frozen=True, slots=True)
 class MappingConfig(Checked):
     """How a map is built."""
 
-    extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
+    extractor: ExtractorConfig = field(default_factory=RootSiftConfig)
     pairs_per_image: int = parameter(20, "other images that each image is matched with", low=1, high=1000)
     pair_max_angle_rad: float = parameter(
         1.05, "viewing directions of two matched images differ at most by this", unit="rad", low=0.05, high=3.15

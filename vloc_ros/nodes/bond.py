@@ -1,7 +1,7 @@
-"""The bond of a managed node: by its heartbeats a nav2 lifecycle manager knows that the node is alive.
+"""The bond of a managed node: heartbeats that show a nav2 lifecycle manager that the node is alive.
 
-Kept as nav2's own nodes keep it (nav2_util::LifecycleNode): while the node is active, on the topic `bond` of its
-namespace, under its name. The protocol is bondpy's, which not every robot has.
+The bond is the same as that of nav2's own nodes (nav2_util::LifecycleNode): it exists while the node is active, on the
+topic `bond` of its namespace, under its name. bondpy implements the protocol; it is not installed on every robot.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from rclpy.node import Node
 
 _TOPIC = "bond"
 _HEARTBEAT_PERIOD_S = 0.25
-# A node does not stop when its manager is silent, as nav2's do not. bondpy has a parameter for that, which it can
-# declare but once, and it misses heartbeats where many nodes share the topic.
+# Like nav2's nodes, a node does not stop when its manager falls silent. bondpy's parameter for that can be declared
+# only once per node, and bondpy misses heartbeats when many nodes share the topic.
 _HEARTBEAT_TIMEOUT_S = 1e6
 
 
 class Bond:
-    """Heartbeats of a node from `begin` to `end`; none where bondpy is not installed."""
+    """Heartbeats of a node from `begin` to `end`; none if bondpy is not installed."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._kept: Any = None
+        self._bond: Any = None
 
     def begin(self) -> bool:
-        """Send heartbeats from now on; whether there is a bondpy that does it."""
+        """Start sending heartbeats; return False if bondpy is not installed."""
         try:
             from bondpy import bondpy
         except ModuleNotFoundError as error:
-            if error.name != "bondpy":  # it is there, and lacks something
+            if error.name != "bondpy":  # bondpy is installed, and one of its own imports is missing
                 raise
             return False
-        kept = bondpy.Bond(self._node, _TOPIC, self._node.get_name())
-        kept.heartbeat_period = _HEARTBEAT_PERIOD_S
-        kept.heartbeat_timeout = _HEARTBEAT_TIMEOUT_S
-        kept.start()
-        self._kept = kept
+        bond = bondpy.Bond(self._node, _TOPIC, self._node.get_name())
+        bond.heartbeat_period = _HEARTBEAT_PERIOD_S
+        bond.heartbeat_timeout = _HEARTBEAT_TIMEOUT_S
+        bond.start()
+        self._bond = bond
         return True
 
     def end(self) -> None:
-        """Say that there are no more to come."""
-        kept, self._kept = self._kept, None
-        if kept is None:
+        """Stop sending heartbeats and break the bond."""
+        bond, self._bond = self._bond, None
+        if bond is None:
             return
-        # bondpy destroys both, and leaves them to the executor, which fails on them
-        self._node.destroy_subscription(kept.sub)
+        # bondpy destroys both without removing them from the node, and the executor then fails on them
+        self._node.destroy_subscription(bond.sub)
         try:
-            kept.shutdown()
+            bond.shutdown()
         except RuntimeError:
-            if self._node.context.ok():  # else rclpy was shut down first, as Ctrl-C does, and nobody can be told
+            if self._node.context.ok():  # otherwise rclpy was shut down first, as Ctrl-C does, and nothing can be sent
                 raise
-        self._node.destroy_publisher(kept.pub)
+        self._node.destroy_publisher(bond.pub)

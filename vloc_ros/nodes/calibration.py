@@ -1,4 +1,4 @@
-"""The camera's calibration, as camera_info last told it."""
+"""The latest calibration of a camera, from camera_info."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from vloc_ros.nodes.refusal import Refused
 
 
 class Calibration:
-    """Filled by a callback, asked by the worker."""
+    """Holds the latest camera_info. A callback writes it, the worker reads it."""
 
     def __init__(self, *, topic: str, timeout_s: float, rectified: bool = False) -> None:
         self._topic, self._timeout_s, self._rectified = topic, timeout_s, rectified
-        self._came = threading.Condition()
+        self._received = threading.Condition()
         self._message: CameraInfo | None = None
         self._camera: Camera | None = None
 
     def on_camera_info(self, message: CameraInfo) -> None:
-        """Keep the latest."""
-        with self._came:
+        """Store the latest message."""
+        with self._received:
             if self._message is None or _differs(message, self._message):
                 self._message, self._camera = message, None
-            self._came.notify_all()
+            self._received.notify_all()
 
     def camera(self, patience_s: float | None = None) -> Camera:
-        """The calibration, waited for when none came yet: for so long, or as long as it was made to.
+        """Return the calibration; wait for the first one, up to `patience_s` or the timeout of the constructor.
 
         Raises:
-            Refused: none came, or one that cannot be used, NO_CALIBRATION.
+            Refused: no calibration was received, or it is invalid, NO_CALIBRATION.
         """
-        with self._came:
-            self._came.wait_for(
+        with self._received:
+            self._received.wait_for(
                 lambda: self._message is not None, self._timeout_s if patience_s is None else patience_s
             )
             if self._message is None:
                 raise Refused(
                     LocalizationStatus.NO_CALIBRATION,
-                    f"no camera_info came on {self._topic}; is the driver calibrated?",
+                    f"no camera_info received on {self._topic}; is the camera calibrated?",
                 )
             if self._camera is None:
                 try:

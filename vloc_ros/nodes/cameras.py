@@ -1,4 +1,4 @@
-"""Which cameras the robot has, and where they sit, as the parameters say."""
+"""The cameras of the robot and their extrinsics, from the parameters."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vloc_ros.nodes.conversion import stamp_ns_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraSource:
-    """A camera as the localizer hears it.
+    """A camera that the localizer subscribes to.
 
     Attributes:
-        name: as the parameter `cameras` has it; empty for the one camera of a robot without a rig.
-        calibration: as its camera_info tells it.
-        base_from_camera: where it sits, None where TF is to say.
+        name: namespace from the parameter `cameras`; empty for the single camera of a robot without a rig.
+        calibration: latest calibration from its camera_info.
+        base_from_camera: extrinsics from the parameter; None to look them up in TF.
     """
 
     name: str
@@ -32,13 +32,19 @@ class CameraSource:
     base_from_camera: Pose | None = None
 
     def topic(self, name: str) -> str:
-        """A topic of this camera."""
+        """Return the name of a topic of this camera."""
         return f"{self.name}/{name}" if self.name else name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraImage:
-    """An Image or CompressedImage, the camera it is of, and how many came before it, itself included."""
+    """An image message with its camera.
+
+    Attributes:
+        source: the camera that took it.
+        message: Image or CompressedImage.
+        number: how many images were received up to this one, over all cameras.
+    """
 
     source: CameraSource
     message: Any
@@ -46,35 +52,36 @@ class CameraImage:
 
 
 def check_cameras(config: LocalizerNodeConfig, *, node: str = "localizer", namespace: str = "/") -> None:
-    """Whether the parameters say which cameras there are and where they sit.
+    """Check that the parameters of the cameras are valid and consistent.
 
     Args:
         config: the parameters.
-        node, namespace: the name and the namespace of the node that they are for.
+        node: name of the node.
+        namespace: namespace of the node.
 
     Raises:
-        ConfigError: they do not, or they contradict each other.
+        ConfigError: a parameter is invalid, or parameters contradict each other.
     """
-    names, mounts = names_of(config.cameras), extrinsics_of(config.base_from_camera)
-    if mounts and not config.base_frame:
-        raise ConfigError("base_from_camera is set and base_frame is empty; name the frame that the camera sits on")
+    names, extrinsics = parse_camera_names(config.cameras), parse_extrinsics(config.base_from_camera)
+    if extrinsics and not config.base_frame:
+        raise ConfigError("base_from_camera is set and base_frame is empty; name the base frame of the robot")
     if names and not config.base_frame:
-        raise ConfigError("cameras is set and base_frame is empty; name the frame that the cameras sit on")
-    if mounts and len(mounts) != max(len(names), 1):
+        raise ConfigError("cameras is set and base_frame is empty; name the base frame of the robot")
+    if extrinsics and len(extrinsics) != max(len(names), 1):
         raise ConfigError(
-            f"base_from_camera has {len(mounts)} poses, expected one for each of {max(len(names), 1)} cameras, "
-            "with ; between them; or leave it empty and let TF say"
+            f"base_from_camera has {len(extrinsics)} poses, expected one for each of {max(len(names), 1)} cameras, "
+            "separated by ; or leave it empty to use TF"
         )
     topics = [expand_topic_name(f"{name}/image", node, namespace) for name in names]
     if len(set(topics)) < len(topics):
-        raise ConfigError(f"cameras is {config.cameras!r}, that is {', '.join(topics)}; expected every camera once")
+        raise ConfigError(f"cameras is {config.cameras!r}, that is {', '.join(topics)}; expected each camera once")
 
 
-def names_of(text: str) -> tuple[str, ...]:
-    """The parameter `cameras`; empty for one camera without a name.
+def parse_camera_names(text: str) -> tuple[str, ...]:
+    """Parse the parameter `cameras`; return an empty tuple for a single camera without a namespace.
 
     Raises:
-        ConfigError: a name that is none.
+        ConfigError: a name is not a valid namespace.
     """
     names = tuple(name.strip().rstrip("/") for name in text.split(",")) if text.strip() else ()
     for name in names:
@@ -82,16 +89,16 @@ def names_of(text: str) -> tuple[str, ...]:
             validate_full_topic_name(expand_topic_name(f"{name}/image" if name else "", "localizer", "/"))
         except (ValueError, InvalidTopicNameException) as error:
             raise ConfigError(
-                f"cameras is {text!r}, expected namespaces with commas between them; {name!r} is none"
+                f"cameras is {text!r}, expected namespaces separated by commas; {name!r} is not a valid one"
             ) from error
     return names
 
 
-def extrinsics_of(text: str) -> tuple[Pose, ...]:
-    """base_from_camera of a parameter: x y z in metres and a quaternion x y z w, several with ; between them.
+def parse_extrinsics(text: str) -> tuple[Pose, ...]:
+    """Parse the parameter `base_from_camera`: x y z in metres and a quaternion x y z w per camera, separated by `;`.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: the text has another form.
     """
     return tuple(_extrinsics_of(part) for part in text.split(";")) if text.strip() else ()
 
@@ -106,6 +113,6 @@ def _extrinsics_of(text: str) -> Pose:
     return Pose.from_quaternion(numbers[3:], numbers[:3])
 
 
-def newest_of(images: list[CameraImage]) -> CameraImage:
-    """The one whose time is that of the whole set; of several with the same stamp the first."""
+def newest_image(images: list[CameraImage]) -> CameraImage:
+    """Return the image with the newest stamp, the first of several; its stamp is that of the whole set."""
     return max(images, key=lambda image: stamp_ns_of(image.message))

@@ -1,7 +1,7 @@
-"""Between ROS messages and the core's types: the one place where messages are taken apart and put together.
+"""Conversion between ROS messages and the types of the core; no other module does it.
 
-Images, calibrations and poses are read by the same functions as those of bags, so that an image gives the same pixels
-whether it is played or read.
+The functions that read images, calibrations and poses are shared with bags, so that an image gives the same pixels
+whether its bag is played or read.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ STATUS_CODES = {status: int(getattr(LocalizationStatus, status.name)) for status
 
 
 def time_message(stamp_ns: int) -> Time:
-    """Integer nanoseconds as a message."""
+    """Return a Time message from integer nanoseconds."""
     return Time(sec=stamp_ns // _NS_PER_S, nanosec=stamp_ns % _NS_PER_S)
 
 
 def header(stamp_ns: int, frame_id: str) -> Header:
-    """A header."""
+    """Return a Header."""
     return Header(stamp=time_message(stamp_ns), frame_id=frame_id)
 
 
 def pose_message(pose: Pose) -> PoseMessage:
-    """A pose of any frame in another."""
+    """Return a Pose message."""
     message = PoseMessage()
     message.position.x, message.position.y, message.position.z = pose.translation.tolist()
     q = message.orientation
@@ -55,7 +55,7 @@ def pose_message(pose: Pose) -> PoseMessage:
 
 
 def transform_message(stamp_ns: int, parent: str, child: str, parent_from_child: Pose) -> TransformStamped:
-    """A stamped transform as TF has it: the pose of the child in its parent."""
+    """Return a stamped transform for TF: the pose of the child in its parent."""
     transform = Transform()
     t, q = transform.translation, transform.rotation
     t.x, t.y, t.z = parent_from_child.translation.tolist()
@@ -64,36 +64,36 @@ def transform_message(stamp_ns: int, parent: str, child: str, parent_from_child:
 
 
 def pose_stamped(stamp_ns: int, frame_id: str, pose: Pose) -> PoseStamped:
-    """A pose at a time."""
+    """Return a PoseStamped."""
     return PoseStamped(header=header(stamp_ns, frame_id), pose=pose_message(pose))
 
 
 def pose_with_covariance(pose: Pose, covariance: Array) -> PoseWithCovariance:
-    """A pose with its (6, 6) covariance x y z rx ry rz."""
+    """Return a pose with its (6, 6) covariance, order x y z rx ry rz."""
     return PoseWithCovariance(pose=pose_message(pose), covariance=covariance.reshape(-1).astype(np.float64))
 
 
 def pose_with_covariance_stamped(stamp_ns: int, frame_id: str, pose: Pose, cov: Array) -> PoseWithCovarianceStamped:
-    """A pose with its (6, 6) covariance at a time."""
+    """Return a stamped pose with its (6, 6) covariance."""
     return PoseWithCovarianceStamped(header=header(stamp_ns, frame_id), pose=pose_with_covariance(pose, cov))
 
 
 def fill_status(message: LocalizationStatus, result: LocalizationResult) -> None:
-    """What the localizer found, all but the pose, which is the body's and the node's to give."""
+    """Fill in everything but the pose: that of the body is added by the node."""
     message.status = STATUS_CODES[result.status]
     message.reason = result.reason
     message.keypoints, message.matches, message.inliers = result.keypoints, result.matches, result.inliers
-    message.proposal = result.proposal
+    message.candidate = result.candidate
     message.stages, message.stage_ms = list(result.times_ms), [float(ms) for ms in result.times_ms.values()]
 
 
 def status_name(code: int) -> str:
-    """`OK`, `NO_FEATURES`, ... for a code of LocalizationStatus."""
+    """Return the name of a code of LocalizationStatus, such as `OK` or `NO_FEATURES`."""
     return _STATUS_NAMES[code]
 
 
 def map_info(stamp_ns: int, manifest: dict[str, Any], text: str, files: list[tuple[str, int]]) -> MapInfo:
-    """What a map server says about its map."""
+    """Return the announcement of a map."""
     return MapInfo(
         header=header(stamp_ns, str(manifest["scenes"][0]["frame_id"])),
         name=str(manifest["name"]),
@@ -106,7 +106,7 @@ def map_info(stamp_ns: int, manifest: dict[str, Any], text: str, files: list[tup
 
 
 def landmark_cloud(stamp_ns: int, landmark_map: LandmarkMap, scene: Scene) -> PointCloud2:
-    """All points of a scene, each with the id of its landmark."""
+    """Return all points of a scene as a cloud, each with the id of its landmark."""
     own = slice(scene.points.start, scene.points.stop)
     layout = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("landmark", "<i4")]
     cloud = np.empty(len(scene.points), dtype=layout)
@@ -125,13 +125,13 @@ def landmark_cloud(stamp_ns: int, landmark_map: LandmarkMap, scene: Scene) -> Po
 
 
 def keyframe_poses(stamp_ns: int, landmark_map: LandmarkMap, scene: Scene) -> PoseArray:
-    """Where a scene's images were taken: their optical frames, z forward."""
+    """Return the poses of a scene's keyframes: optical frames, z forward."""
     poses = [pose_message(landmark_map.keyframes.pose(k)) for k in scene.keyframes]
     return PoseArray(header=header(stamp_ns, scene.frame_id), poses=poses)
 
 
 def bgr_message(stamp_ns: int, frame_id: str, image: Array) -> Image:
-    """An (H, W, 3) BGR uint8 image."""
+    """Return an Image from (H, W, 3) BGR uint8 pixels."""
     height, width = image.shape[:2]
     message = Image(header=header(stamp_ns, frame_id), height=height, width=width, encoding="bgr8", step=3 * width)
     message.data.frombytes(np.ascontiguousarray(image).tobytes())
@@ -139,7 +139,7 @@ def bgr_message(stamp_ns: int, frame_id: str, image: Array) -> Image:
 
 
 def key_values(values: dict[str, Any]) -> list[KeyValue]:
-    """For diagnostics."""
+    """Return the values as KeyValue messages for diagnostics."""
     return [KeyValue(key=key, value=str(value)) for key, value in values.items()]
 
 

@@ -1,4 +1,4 @@
-"""What the localizer says about itself on /diagnostics, as messages; `health` decides what to say."""
+"""Messages on /diagnostics; `diagnostic_monitor` decides their content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.nodes.conversion import key_values, status_name, time_message
 from vloc_ros.nodes.diagnostic_monitor import ComponentStatus, Level
-from vloc_ros.nodes.recent import Answered
+from vloc_ros.nodes.recent import RecentResult
 
 _LEVELS = {
     Level.OK: DiagnosticStatus.OK,
@@ -16,9 +16,9 @@ _LEVELS = {
 }
 
 
-def answered_of(status: LocalizationStatus) -> Answered:
-    """What counts of the status of an image."""
-    return Answered(
+def summarize_status(status: LocalizationStatus) -> RecentResult:
+    """Return the part of a status that diagnostics need."""
+    return RecentResult(
         status=status_name(status.status),
         reason=status.reason,
         inliers=status.inliers,
@@ -28,28 +28,28 @@ def answered_of(status: LocalizationStatus) -> Answered:
     )
 
 
-def diagnostic_array(concerns: list[ComponentStatus], *, node: str, stamp_ns: int) -> DiagnosticArray:
-    """One status for each concern, named `localizer: input` as diagnostic_updater does.
+def diagnostic_array(components: list[ComponentStatus], *, node: str, stamp_ns: int) -> DiagnosticArray:
+    """Return one status for each component, named `localizer: input` as diagnostic_updater does.
 
-    `node` is the fully qualified name: it is the hardware_id, and its namespace goes before the names of the statuses,
-    so that two robots stay apart.
+    `node` is the fully qualified name. It is the hardware_id, and its namespace is a prefix of the status names, so
+    that those of two robots differ.
     """
     array = DiagnosticArray()
     array.header.stamp = time_message(stamp_ns)
     array.status = [
         DiagnosticStatus(
-            level=_LEVELS[concern.level],
-            name=f"{node.lstrip('/')}: {concern.name}",
-            message=concern.text,
+            level=_LEVELS[component.level],
+            name=f"{node.lstrip('/')}: {component.name}",
+            message=component.text,
             hardware_id=node,
-            values=key_values(concern.values),
+            values=key_values(component.values),
         )
-        for concern in concerns
+        for component in components
     ]
     return array
 
 
 def values_of(array: DiagnosticArray, node: str) -> dict[str, str]:
-    """All values that a node gave, whichever its concern; empty where it gave none."""
+    """Return all values of a node, over its components; empty if there are none."""
     statuses = [status for status in array.status if status.hardware_id.lstrip("/") == node.lstrip("/")]
     return {value.key: value.value for status in statuses for value in status.values}

@@ -1,4 +1,4 @@
-"""What TF knows at the time of an image."""
+"""Transforms from TF at the time of an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vloc_ros.nodes.refusal import Refused
 
 
 class TransformLookup:
-    """Looks transforms up, with patience: TF of an image's time often comes after the image."""
+    """Looks up transforms, and waits for them: TF often arrives later than the image of the same time."""
 
     def __init__(self, node: Node, buffer: Buffer, *, timeout_s: float) -> None:
         self._buffer = buffer
@@ -23,32 +23,32 @@ class TransformLookup:
         self._timeout = Duration(seconds=timeout_s)
 
     def lookup(self, target: str, source: str, stamp_ns: int, *, patience_s: float | None = None) -> Pose:
-        """target_from_source at a time, waited for so long, or as long as the parameter says.
+        """Return target_from_source at a time; wait up to `patience_s`, or the timeout of the constructor.
 
         Raises:
-            Refused: TF does not know it, or holds what is no pose, NO_ODOMETRY.
+            Refused: TF has no such transform, or an invalid one, NO_ODOMETRY.
         """
         try:
             patience = self._timeout if patience_s is None else Duration(seconds=patience_s)
-            return self._found(target, source, stamp_ns, patience)
-        except (TransformException, InputError) as error:  # tf2 takes in numbers that are infinite
+            return self._lookup(target, source, stamp_ns, patience)
+        except (TransformException, InputError) as error:  # tf2 accepts infinite numbers
             reason = f"TF has no {target} -> {source} at the time of the image ({' '.join(str(error).split())})"
             raise Refused(LocalizationStatus.NO_ODOMETRY, reason) from error
 
-    def known(self, target: str, source: str, stamp_ns: int) -> Pose | None:
-        """target_from_source at a time, None unless TF knows it already."""
+    def lookup_available(self, target: str, source: str, stamp_ns: int) -> Pose | None:
+        """Return target_from_source at a time, None unless TF has it already."""
         try:
-            return self._found(target, source, stamp_ns, Duration())
+            return self._lookup(target, source, stamp_ns, Duration())
         except (TransformException, InputError):
             return None
 
-    def _found(self, target: str, source: str, stamp_ns: int, patience: Duration) -> Pose:
+    def _lookup(self, target: str, source: str, stamp_ns: int, patience: Duration) -> Pose:
         if target == source:
             return Pose.identity()
         found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns), timeout=patience)
         return pose_of(found.transform)
 
     def close(self) -> None:
-        """Stop listening, and forget what was heard."""
+        """Unsubscribe, and clear the buffer."""
         self._listener.unregister()
         self._buffer.clear()

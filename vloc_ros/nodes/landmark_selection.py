@@ -1,4 +1,4 @@
-"""Which points of a map GetLandmarks asks for."""
+"""Selection of map points for GetLandmarks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap, Scene
 
 
-def select(landmark_map: LandmarkMap, scene: Scene, request: GetLandmarks.Request) -> tuple[Array, bool]:
-    """(N,) indices of points of a scene, and whether there were more.
+def select_points(landmark_map: LandmarkMap, scene: Scene, request: GetLandmarks.Request) -> tuple[Array, bool]:
+    """Return the (N,) indices of the selected points of a scene, and whether there were more.
 
     Raises:
-        ConfigError: the selection is unknown, or the sphere is none.
+        ConfigError: the selection is unknown, or the sphere is invalid.
     """
     own = slice(scene.points.start, scene.points.stop)
     most = min(request.max_points or request.MAX_POINTS, request.MAX_POINTS)
@@ -28,7 +28,7 @@ def select(landmark_map: LandmarkMap, scene: Scene, request: GetLandmarks.Reques
 
 
 def _in_sphere(points: Array, request: GetLandmarks.Request) -> Array:
-    """Nearest first."""
+    """Return the indices of the points in the sphere, nearest first."""
     centre = np.array([request.centre.x, request.centre.y, request.centre.z])
     if not np.isfinite(centre).all() or not request.radius_m > 0:
         raise ConfigError(f"radius_m is {request.radius_m:g} around {centre.tolist()}, expected a sphere in metres")

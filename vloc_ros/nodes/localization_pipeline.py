@@ -1,4 +1,4 @@
-"""The way of the images of one moment to an answer: convert, localize, carry to the robot's base."""
+"""From an image set to all that is published for it: convert, localize, transform to the robot's base, gate."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import FixFilterConfig, LocalizerConfig
 from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.landmark_candidates import LandmarkRecognizer
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.core.localization.retrieval_candidates import GlobalDescriptorEncoder
 from vloc_ros.core.query import PosePrior, Query
+from vloc_ros.core.retrieval.encoders import QueryEncoder
 from vloc_ros.core.tracking.fix import Fix, fix_from_result
 from vloc_ros.core.tracking.fix_filter import FixFilter, GatingDecision
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.cameras import CameraImage, names_of, newest_of
+from vloc_ros.nodes.cameras import CameraImage, newest_image, parse_camera_names
 from vloc_ros.nodes.conversion import fill_status, pose_with_covariance, stamp_ns_of
 from vloc_ros.nodes.frames import TransformLookup
 from vloc_ros.nodes.initial_pose import InitialPose
@@ -33,33 +34,41 @@ _OUT_OF_PLANE = np.diag([0.0, 0.0, 0.04, 0.01, 0.01, 0.0])
 
 @dataclass(frozen=True, slots=True)
 class LoadedMap:
-    """A localizer, the hash of its map, and the encoder that it asks for places."""
+    """A map in use.
+
+    Attributes:
+        localizer: localizer of the map.
+        hash: hash of the map.
+        recognizer: landmark recogniser, None without one.
+        encoder: global descriptor model, None without one.
+    """
 
     localizer: Localizer
     hash: str
-    encoder: GlobalDescriptorEncoder | None = None
+    recognizer: LandmarkRecognizer | None = None
+    encoder: QueryEncoder | None = None
 
     def with_parameters(self, config: LocalizerConfig) -> LoadedMap:
-        """The same map with other parameters of the stages.
+        """Return the same map with other parameters of the stages.
 
         Raises:
             VlocError: the map cannot be used with them.
         """
-        before = self.localizer
-        return replace(self, localizer=build_localizer(config, before.map, encoder=self.encoder, like=before))
+        localizer = build_localizer(config, self.localizer.map_index, recognizer=self.recognizer, encoder=self.encoder)
+        return replace(self, localizer=localizer)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalizationOutput:
-    """All that is published for one moment; without a fix only the status and the debug image.
+    """All that is published for one image set; without a fix only the status and the debug image.
 
     Attributes:
-        status: the message.
-        fix: the base's pose.
-        map_from_child: the transform for TF, of odom or of the base by `publish_tf`; None where there is none.
-        images: the pixels of all views, none where they could not be read.
-        result: the localizer's.
-        judgement: what the filter says of what was localized, published or held.
+        status: the status message.
+        fix: pose of the base, None if there is none to publish.
+        map_from_child: transform for TF, of odom or of the base by `publish_tf`; None if there is none.
+        images: pixels of all views, empty if they could not be read.
+        result: result of the localizer.
+        gating: decision of the fix filter, None if nothing was localized.
     """
 
     status: LocalizationStatus
@@ -67,18 +76,18 @@ class LocalizationOutput:
     map_from_child: Pose | None = None
     images: tuple[Array, ...] = ()
     result: LocalizationResult | None = None
-    judgement: GatingDecision | None = None
+    gating: GatingDecision | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Moment:
-    """Of when and of what the pose is.
+class _Reference:
+    """Time and frames of the pose of an image set.
 
     Attributes:
-        stamp_ns: of the newest image.
-        base_frame: whose pose is published.
-        rig_frame: whose pose is found: of a single camera its own, of a rig the base.
-        base_from_camera: of a single camera, None where TF is to say.
+        stamp_ns: stamp of the newest image.
+        base_frame: frame whose pose is published.
+        rig_frame: frame whose pose is estimated: that of a single camera, or the base for a rig.
+        base_from_camera: extrinsics of a single camera, None to look them up in TF.
     """
 
     stamp_ns: int
@@ -88,7 +97,7 @@ class _Moment:
 
 
 class LocalizationPipeline:
-    """Answers images; everything that may fail for them ends in their status."""
+    """Localizes image sets; every failure ends in their status."""
 
     def __init__(
         self,
@@ -99,94 +108,101 @@ class LocalizationPipeline:
     ) -> None:
         self._config, self._frames = config, frames
         self._filter, self._initial_pose = fix_filter, initial_pose
-        self._views, self._is_rig = ViewAssembler(config, frames), bool(names_of(config.cameras))
+        self._views, self._is_rig = ViewAssembler(config, frames), bool(parse_camera_names(config.cameras))
         self._has_odometry = False
         self._map_hash = ""
         self._initial: PosePrior | None = None
-        self._anew = threading.Event()
+        self._reset_requested = threading.Event()
 
-    def use(self, config: LocalizerNodeConfig, fix_filter: FixFilterConfig) -> None:
-        """Other parameters, from the next image on. From any thread."""
+    def set_config(self, config: LocalizerNodeConfig, fix_filter: FixFilterConfig) -> None:
+        """Use other parameters from the next image set on. Thread-safe."""
         self._config = config
-        self._filter.use(fix_filter)
+        self._filter.set_config(fix_filter)
 
-    def start_anew(self) -> None:
-        """From the next image on believe nothing of before. From any thread."""
-        self._anew.set()
+    def reset_tracking(self) -> None:
+        """Discard the tracked pose before the next image set. Thread-safe."""
+        self._reset_requested.set()
 
-    def answer(self, images: list[CameraImage], loaded: LoadedMap | None, *, now_ns: int) -> LocalizationOutput:
-        """Images of one moment against a map; `now_ns` is the node's time."""
+    def localize_images(
+        self, images: list[CameraImage], loaded: LoadedMap | None, *, now_ns: int
+    ) -> LocalizationOutput:
+        """Localize an image set in a map; `now_ns` is the node's time."""
         start = time.perf_counter()
-        header = newest_of(images).message.header
+        header = newest_image(images).message.header
         status = LocalizationStatus(header=header, map_hash=loaded.hash if loaded else "")
         status.cameras = [image.source.name for image in images if image.source.name]
         try:
-            answer = self._answered(images, loaded, status, now_ns)
+            output = self._localize(images, loaded, status, now_ns)
         except Refused as refusal:
             status.status, status.reason = refusal.code, str(refusal)
-            answer = LocalizationOutput(status)
+            output = LocalizationOutput(status)
         status.total_ms = (time.perf_counter() - start) * 1e3
-        return answer
+        return output
 
-    def _answered(
+    def _localize(
         self, images: list[CameraImage], loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int
     ) -> LocalizationOutput:
         if loaded is None:
-            raise Refused(LocalizationStatus.NO_MAP, "no map is loaded; is map_server active and has it one?")
-        moment = self._moment(images)
-        self._check_time(moment.stamp_ns, now_ns)
+            raise Refused(LocalizationStatus.NO_MAP, "no map is loaded; is map_server active, and has it loaded a map?")
+        reference = self._make_reference(images)
+        self._check_time(reference.stamp_ns, now_ns)
         initial = self._initial_pose.prior(now_ns)
-        odom_from_base = self._odometry(moment)
-        seen = self._seen(images, moment, odom_from_base)
-        status.cameras = seen.cameras
-        prior = self._prior(initial, loaded, moment, odom_from_base)
-        result = loaded.localizer.localize(Query(seen.views, moment.stamp_ns, prior))
-        answer = self._judged(result, moment, odom_from_base, status, tuple(view.image for view in seen.views))
-        if answer.fix is not None:
-            self._initial_pose.localized(initial)
-            status.map_frame, status.body_frame = answer.fix.frame_id, moment.base_frame
-            status.pose = pose_with_covariance(answer.fix.map_from_base, answer.fix.covariance)
-        status.reason = "; ".join(text for text in (status.reason, seen.left_out) if text)
-        return answer
+        odom_from_base = self._lookup_odometry(reference)
+        available = self._assemble_views(images, reference, odom_from_base)
+        status.cameras = available.cameras
+        prior = self._make_prior(initial, loaded, reference, odom_from_base)
+        result = loaded.localizer.localize(Query(available.views, reference.stamp_ns, prior))
+        images_used = tuple(view.image for view in available.views)
+        output = self._gate_result(result, reference, odom_from_base, status, images_used)
+        if output.fix is not None:
+            self._initial_pose.consume(initial)
+            status.map_frame, status.body_frame = output.fix.frame_id, reference.base_frame
+            status.pose = pose_with_covariance(output.fix.map_from_base, output.fix.covariance)
+        status.reason = "; ".join(text for text in (status.reason, available.left_out) if text)
+        return output
 
-    def _judged(
+    def _gate_result(
         self,
         result: LocalizationResult,
-        moment: _Moment,
+        reference: _Reference,
         odom_from_base: Pose | None,
         status: LocalizationStatus,
         images: tuple[Array, ...],
     ) -> LocalizationOutput:
-        """The answer of a result: with a fix when the filter lets it move the robot."""
+        """Return the output for a result, with a fix if the fix filter lets it pass."""
         fill_status(status, result)
         if not result.ok:
             return LocalizationOutput(status, images=images, result=result)
-        rig_from_base = self._base_from_rig(moment).inverse()
+        rig_from_base = self._base_from_rig(reference).inverse()
         fix = fix_from_result(result, camera_from_base=rig_from_base, two_d=self._config.two_d_mode)
         if odom_from_base is None:
-            odom_from_base = self._late_odometry(moment)
-        judgement = self._filter.judge(fix, odom_from_base, moment.stamp_ns)
-        status.reason = judgement.reason
-        if not judgement.publish:
-            fill_status(status, result.refused_as(Status.HELD, judgement.reason))
-            return LocalizationOutput(status, images=images, result=result, judgement=judgement)
-        return LocalizationOutput(status, fix, self._placed(fix, odom_from_base), images, result, judgement)
+            odom_from_base = self._lookup_late_odometry(reference)
+        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns)
+        status.reason = gating.reason
+        if not gating.publish:
+            fill_status(status, result.refused_as(Status.HELD, gating.reason))
+            return LocalizationOutput(status, images=images, result=result, gating=gating)
+        return LocalizationOutput(
+            status, fix, self._compute_map_from_child(fix, odom_from_base), images, result, gating
+        )
 
-    def _moment(self, images: list[CameraImage]) -> _Moment:
-        newest = newest_of(images)
+    def _make_reference(self, images: list[CameraImage]) -> _Reference:
+        newest = newest_image(images)
         camera_frame = newest.message.header.frame_id.lstrip("/")
         base_frame = self._config.base_frame or camera_frame
         if self._is_rig:
-            return _Moment(stamp_ns_of(newest.message), base_frame, base_frame)
-        return _Moment(stamp_ns_of(newest.message), base_frame, camera_frame, newest.source.base_from_camera)
+            return _Reference(stamp_ns_of(newest.message), base_frame, base_frame)
+        return _Reference(stamp_ns_of(newest.message), base_frame, camera_frame, newest.source.base_from_camera)
 
-    def _seen(self, images: list[CameraImage], moment: _Moment, odom_from_base: Pose | None) -> AvailableViews:
+    def _assemble_views(
+        self, images: list[CameraImage], reference: _Reference, odom_from_base: Pose | None
+    ) -> AvailableViews:
         if self._is_rig:
-            return self._views.of_rig(images, stamp_ns=moment.stamp_ns, odom_from_base=odom_from_base)
-        return self._views.of_camera(images[0])
+            return self._views.assemble_rig(images, stamp_ns=reference.stamp_ns, odom_from_base=odom_from_base)
+        return self._views.assemble_camera(images[0])
 
     def _check_time(self, stamp_ns: int, now_ns: int) -> None:
-        if stamp_ns <= 0:  # TF would take it for a question about the latest time, of each transform its own
+        if stamp_ns <= 0:  # TF takes it for a lookup of the latest transforms
             raise Refused(LocalizationStatus.STALE, "the image has no time stamp; let the driver set header.stamp")
         limit_s, age_ns = self._config.max_image_age_s, now_ns - stamp_ns
         if limit_s and age_ns > limit_s * 1e9:
@@ -196,49 +212,51 @@ class LocalizationPipeline:
                 "are the clocks of camera and robot synchronised, or use_sim_time missing?",
             )
 
-    def _prior(
-        self, initial: PosePrior | None, loaded: LoadedMap, moment: _Moment, odom_from_base: Pose | None
+    def _make_prior(
+        self, initial: PosePrior | None, loaded: LoadedMap, reference: _Reference, odom_from_base: Pose | None
     ) -> PosePrior | None:
-        """Where the rig is believed to be: where somebody says, or where odometry carries the last fix."""
-        told = initial is not None and initial is not self._initial
-        if self._anew.is_set() or told or loaded.hash != self._map_hash:
-            self._anew.clear()
+        """Return the prior of the rig: the initial pose, or the last fix carried by odometry."""
+        is_new = initial is not None and initial is not self._initial
+        if self._reset_requested.is_set() or is_new or loaded.hash != self._map_hash:
+            self._reset_requested.clear()
             self._map_hash, self._initial = loaded.hash, initial
-            self._filter.forget()
-        # a map may have been swapped between somebody's saying and the forgetting of it
-        believed = initial if initial and initial.frame_id in loaded.localizer.map.frame_ids else None
-        expected = self._filter.carry(odom_from_base, moment.stamp_ns)
-        if believed is None and expected is not None and self._config.carry_last_fix:
-            # a pose in the plane is certain of what it left out, the camera is not
+            self._filter.reset()
+        # the map may be swapped between the arrival of an initial pose and its removal
+        prior = initial if initial and initial.frame_id in loaded.localizer.map.frame_ids else None
+        expected = self._filter.carry(odom_from_base, reference.stamp_ns)
+        if prior is None and expected is not None and self._config.carry_last_fix:
+            # a pose in the plane has no variance out of it, the camera has
             unknown = _OUT_OF_PLANE if self._config.two_d_mode else np.zeros((6, 6))
-            believed = PosePrior(expected.map_from_base, expected.covariance + unknown, expected.frame_id)
-        if believed is None:
+            prior = PosePrior(expected.map_from_base, expected.covariance + unknown, expected.frame_id)
+        if prior is None:
             return None
-        base_from_rig = self._base_from_rig(moment)
-        covariance = carry_covariance(believed.covariance, believed.map_from_rig, base_from_rig)
-        return PosePrior(believed.map_from_rig @ base_from_rig, covariance, believed.frame_id)
+        base_from_rig = self._base_from_rig(reference)
+        covariance = carry_covariance(prior.covariance, prior.map_from_rig, base_from_rig)
+        return PosePrior(prior.map_from_rig @ base_from_rig, covariance, prior.frame_id)
 
-    def _odometry(self, moment: _Moment) -> Pose | None:
-        """Odometry at the time of the images, waited for where it is needed and has come before."""
-        found = self._frames.known(self._config.odom_frame, moment.base_frame, moment.stamp_ns)
+    def _lookup_odometry(self, reference: _Reference) -> Pose | None:
+        """Return odometry at the time of the images; wait for it if TF needs it and it was available before."""
+        found = self._frames.lookup_available(self._config.odom_frame, reference.base_frame, reference.stamp_ns)
         if found is None and self._has_odometry and self._config.publish_tf == "map_odom":
-            return self._frames.lookup(self._config.odom_frame, moment.base_frame, moment.stamp_ns)
+            return self._frames.lookup(self._config.odom_frame, reference.base_frame, reference.stamp_ns)
         self._has_odometry = self._has_odometry or found is not None
         return found
 
-    def _late_odometry(self, moment: _Moment) -> Pose | None:
-        """Odometry that was not there before the images were looked at; missing only where TF is not to need it."""
-        look_up = self._frames.lookup if self._config.publish_tf == "map_odom" else self._frames.known
-        found = look_up(self._config.odom_frame, moment.base_frame, moment.stamp_ns)
+    def _lookup_late_odometry(self, reference: _Reference) -> Pose | None:
+        """Return odometry that was not available before localization, None only if TF does not need it."""
+        look_up = self._frames.lookup if self._config.publish_tf == "map_odom" else self._frames.lookup_available
+        found = look_up(self._config.odom_frame, reference.base_frame, reference.stamp_ns)
         self._has_odometry = self._has_odometry or found is not None
         return found
 
-    def _base_from_rig(self, moment: _Moment) -> Pose:
-        """Where a single camera sits on the robot, as the parameter says, or TF; a rig is the base itself."""
-        return moment.base_from_camera or self._frames.lookup(moment.base_frame, moment.rig_frame, moment.stamp_ns)
+    def _base_from_rig(self, reference: _Reference) -> Pose:
+        """Return the extrinsics of a single camera, from the parameter or TF; the identity for a rig."""
+        return reference.base_from_camera or self._frames.lookup(
+            reference.base_frame, reference.rig_frame, reference.stamp_ns
+        )
 
-    def _placed(self, fix: Fix, odom_from_base: Pose | None) -> Pose | None:
-        """What goes to TF: odometry in the map, or the base."""
+    def _compute_map_from_child(self, fix: Fix, odom_from_base: Pose | None) -> Pose | None:
+        """Return the transform for TF: of odometry or of the base in the map."""
         if self._config.publish_tf == "none":
             return None
         if self._config.publish_tf == "map_base" or odom_from_base is None:

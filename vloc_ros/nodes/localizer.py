@@ -1,6 +1,6 @@
 """The localizer node: images in, the robot's pose in the map out.
 
-The intake gathers images, of which the newest win; a worker thread localizes and publishes.
+ImageInput synchronizes images and keeps the latest; a worker thread localizes them and publishes.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from vloc_ros.core.tracking.fix_filter import FixFilter
 from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.cameras import CameraImage, check_cameras, newest_of
+from vloc_ros.nodes.cameras import CameraImage, check_cameras, newest_image
 from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor, NodeState
-from vloc_ros.nodes.diagnostics import answered_of, diagnostic_array
+from vloc_ros.nodes.diagnostics import diagnostic_array, summarize_status
 from vloc_ros.nodes.frames import TransformLookup
 from vloc_ros.nodes.image_input import ImageInput
 from vloc_ros.nodes.initial_pose import InitialPose
@@ -43,14 +43,14 @@ from vloc_ros.nodes.localization_pipeline import LoadedMap, LocalizationPipeline
 from vloc_ros.nodes.managed import ACTIVE, INACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
 from vloc_ros.nodes.outputs import Outputs
-from vloc_ros.nodes.parameters import config_of, declare
+from vloc_ros.nodes.parameters import config_of, declare_parameters
 from vloc_ros.nodes.process import WaitingGroup, run_node
 from vloc_ros.storage.maps import map_hash, read_map
 
 _LONGEST_WAIT_S = 60.0
-# of the node's parameters; those of the stages can all be changed while it runs
+# parameters of the node that can be changed while it runs, as all those of the stages can
 _CHANGEABLE = {"carry_last_fix", "max_image_age_s", "relocalize_timeout_s", "two_d_mode"}
-_PLACES = {"map", "map_cache", "recognizer", "encoder"}
+_PATHS = {"map", "map_cache", "recognizer", "encoder"}
 _FIRST_QUERY = Query.single(
     np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8),
     Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0)),
@@ -64,14 +64,14 @@ class LocalizerNode(ManagedNode):
         super().__init__("localizer", **options)
         self._map_lock = threading.Lock()
         self._buffer: Buffer | None = None
-        declare(self, LocalizerNodeConfig(), LocalizerConfig(), admit=self._admit)
-        self._health = DiagnosticMonitor()
+        declare_parameters(self, LocalizerNodeConfig(), LocalizerConfig(), admit=self._admit)
+        self._monitor = DiagnosticMonitor()
         self._loaded: LoadedMap | None = None
         self._map_source: MapServerSource | None = None
         self._worker: threading.Thread | None = None
         self._initial_pose = InitialPose(max_age_s=0.0)
-        self._answered = threading.Condition()
-        self._last_answer: tuple[int, LocalizationStatus | None] = (0, None)
+        self._result_ready = threading.Condition()
+        self._last_result: tuple[int, LocalizationStatus | None] = (0, None)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._reporting = self.create_timer(
             config_of(self, LocalizerNodeConfig).diagnostics.period_s,
@@ -79,18 +79,18 @@ class LocalizerNode(ManagedNode):
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
         self.create_service(Relocalize, "~/relocalize", self._on_relocalize, callback_group=WaitingGroup())
-        self.create_service(Trigger, "~/feed_initial_pose", self._on_feed)
+        self.create_service(Trigger, "~/feed_initial_pose", self._on_feed_initial_pose)
         if config_of(self, LocalizerNodeConfig).autostart:
             self.start_alone()
 
     @property
     def map_hash(self) -> str:
-        """Of the map in use; empty without one."""
+        """Hash of the map in use; empty without a map."""
         loaded = self._loaded
         return loaded.hash if loaded else ""
 
     def configure(self) -> None:
-        """Read the parameters and the map, and make the publishers."""
+        """Read the parameters, create the publishers and load the map."""
         self._config = config_of(self, LocalizerNodeConfig)
         self._core_config = config_of(self, LocalizerConfig)
         leaves = [*parameters_of(self._config), *parameters_of(self._core_config)]
@@ -99,50 +99,50 @@ class LocalizerNode(ManagedNode):
         self._reporting.reset()
         check_cameras(self._config, node=self.get_name(), namespace=self.get_namespace())
         self._outputs = Outputs(self, self._config)
-        if self._buffer is None:  # one for the life of the node: a buffer does not leave the node's clock again
+        if self._buffer is None:  # one for the life of the node: a buffer cannot be detached from the node's clock
             self._buffer = Buffer(node=self)
         self._frames = TransformLookup(self, self._buffer, timeout_s=self._config.transform_timeout_s)
         if self._config.map:
             self._load(Path(self._config.map).expanduser())
         else:
             self._map_source = MapServerSource(
-                self, self._config, on_map=self._load, on_fault=partial(self._health.fault, "map")
+                self, self._config, on_map=self._load, on_fault=partial(self._monitor.set_fault, "map")
             )
 
     def activate(self) -> None:
-        """Begin to listen, and start the worker."""
+        """Subscribe to the inputs, and start the worker."""
         config = self._config
-        self._last_answer = (0, None)
+        self._last_result = (0, None)
         self._initial_pose = InitialPose(max_age_s=config.initial_pose_max_age_s)
-        self._outputs.forget()
-        self._answerer = LocalizationPipeline(
+        self._outputs.reset()
+        self._pipeline = LocalizationPipeline(
             config, FixFilter(self._core_config.fix_filter), self._frames, self._initial_pose
         )
-        self._intake = ImageInput(self, config, self._health, on_dropped=self._publish_status)
-        self._told: Subscription = self.create_subscription(
+        self._image_input = ImageInput(self, config, self._monitor, on_dropped=self._publish_status)
+        self._initial_pose_subscription: Subscription = self.create_subscription(
             PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1
         )
         self._worker = threading.Thread(target=self._work, name="localizer", daemon=True)
         self._worker.start()
 
     def deactivate(self) -> None:
-        """Stop listening, and let the worker finish its image."""
+        """Unsubscribe, and let the worker finish its image."""
         if self._worker is None:
             return
-        self.destroy_subscription(self._told)
-        self._intake.close()
+        self.destroy_subscription(self._initial_pose_subscription)
+        self._image_input.close()
         self._worker.join()
-        self._outputs.forget()
-        with self._answered:
+        self._outputs.reset()
+        with self._result_ready:
             self._worker = None
-            self._answered.notify_all()
+            self._result_ready.notify_all()
 
     def cleanup(self) -> None:
-        """Give up the map, the publishers and TF."""
+        """Release the map, the publishers and TF."""
         if self._map_source is not None:
             self._map_source.close()
             self._map_source = None
-            self._health.fault("map", "")
+            self._monitor.set_fault("map", "")
         self._loaded = None
         if hasattr(self, "_outputs"):
             self._outputs.close()
@@ -152,9 +152,9 @@ class LocalizerNode(ManagedNode):
             del self._frames
 
     def _admit(self, changed: set[str], configurations: Sequence[Any]) -> str:
-        """Take changed parameters into use, all or none; the reason when that cannot be."""
-        if places := sorted(changed & _PLACES):
-            return f"{places[0]} is fixed when the node starts, so that nobody moves it to other files; start it anew"
+        """Apply changed parameters, all or none; return the reason for a refusal, else an empty text."""
+        if paths := sorted(changed & _PATHS):
+            return f"{paths[0]} is fixed when the node starts, so that no request chooses other files; restart it"
         if self.state not in (INACTIVE, ACTIVE) or not changed:
             return ""
         config, core_config = configurations
@@ -170,81 +170,81 @@ class LocalizerNode(ManagedNode):
                     return str(error)
             self._config, self._core_config, self._loaded = config, core_config, loaded
         if self.state == ACTIVE:
-            self._answerer.use(config, core_config.fix_filter)
+            self._pipeline.set_config(config, core_config.fix_filter)
         return ""
 
-    def failed(self, reason: str) -> None:
-        """Say it on /diagnostics."""
-        self._health.fault("node", reason)
+    def report_step(self, reason: str) -> None:
+        """Report the failure on /diagnostics."""
+        self._monitor.set_fault("node", reason)
 
     def _load(self, folder: Path) -> None:
-        """Take a map; the one before stays in use until this one is ready."""
+        """Load a map; the previous one stays in use until this one is ready."""
         landmark_map = read_map(folder)
         if not landmark_map.metric:
-            raise MapError(f"{folder}: its lengths are no metres, so a robot cannot use it; run `vloc map align` on it")
+            raise MapError(f"{folder}: the map has no metric scale, which a robot needs; run `vloc map align` on it")
         digest = map_hash(folder)
-        model, student = self._config.recognizer, self._config.encoder
+        model, encoder_model = self._config.recognizer, self._config.encoder
         recognizer = read_landmark_recognizer(Path(model).expanduser()) if model else None
-        encoder = read_global_descriptor(Path(student).expanduser()) if student else None
+        encoder = read_global_descriptor(Path(encoder_model).expanduser()) if encoder_model else None
         config = self._core_config
         localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder)
-        localizer.localize(_FIRST_QUERY)  # libraries load lazily: better now than while the first image waits
-        loaded = LoadedMap(localizer, digest, encoder)
-        with self._map_lock:  # held briefly: whoever changes parameters waits for it, and all callbacks with him
+        localizer.localize(_FIRST_QUERY)  # libraries are loaded lazily: load them now, not while the first image waits
+        loaded = LoadedMap(localizer, digest, recognizer, encoder)
+        with self._map_lock:  # held briefly: a change of parameters waits for it, and all callbacks with it
             self._loaded = loaded if self._core_config is config else loaded.with_parameters(self._core_config)
-        self._outputs.forget()
-        self._initial_pose.forget()
+        self._outputs.reset()
+        self._initial_pose.clear()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
         if warning := explain_unused_encoder(config, landmark_map, encoder):
             self.get_logger().warning(warning)
 
     def _work(self) -> None:
-        while (images := self._intake.take()) is not None:
+        while (images := self._image_input.take()) is not None:
             try:
-                status = self._status_of(images)
+                status = self._localize(images)
                 self._publish_status(status)
-                with self._answered:
-                    self._last_answer = (min(image.number for image in images), status)
-                    self._answered.notify_all()
-            except Exception:  # on Ctrl-C rclpy takes the publishers away before the node is told
+                with self._result_ready:
+                    self._last_result = (min(image.number for image in images), status)
+                    self._result_ready.notify_all()
+            except Exception:  # on Ctrl-C rclpy destroys the publishers before the node is shut down
                 if self.context.ok():
                     self.get_logger().fatal(traceback.format_exc())
 
-    def _status_of(self, images: list[CameraImage]) -> LocalizationStatus:
-        """What is to be said about images of one moment, after publishing all else."""
+    def _localize(self, images: list[CameraImage]) -> LocalizationStatus:
+        """Localize an image set and publish all but its status; return the status."""
         try:
-            answer = self._answerer.answer(images, self._loaded, now_ns=self.get_clock().now().nanoseconds)
-            self._outputs.publish(answer)
-            if answer.fix is not None and answer.status.map_hash != self.map_hash:  # the map was swapped meanwhile
-                self._outputs.forget()
+            output = self._pipeline.localize_images(images, self._loaded, now_ns=self.get_clock().now().nanoseconds)
+            self._outputs.publish(output)
+            if output.fix is not None and output.status.map_hash != self.map_hash:  # the map was swapped meanwhile
+                self._outputs.reset()
         except Exception as error:  # a bug: keep the traceback and the node
             self.get_logger().fatal(traceback.format_exc())
-            header = newest_of(images).message.header
+            header = newest_image(images).message.header
             status = LocalizationStatus(header=header, status=LocalizationStatus.INTERNAL_ERROR)
-            status.reason, status.map_hash = f"internal error, the log has more: {error!r}", self.map_hash
+            status.reason, status.map_hash = f"internal error, see the log: {error!r}", self.map_hash
             return status
-        return answer.status
+        return output.status
 
     def _publish_status(self, status: LocalizationStatus) -> None:
-        status.images_received, status.images_dropped = self._intake.received, self._intake.dropped
-        self._health.answer(answered_of(status), at_ns=time.monotonic_ns())
+        status.images_received, status.images_dropped = self._image_input.received, self._image_input.dropped
+        self._monitor.record_result(summarize_status(status), at_ns=time.monotonic_ns())
         self._outputs.publish_status(status)
 
     def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
-        if self._outputs.feeding.is_own(message):
+        if self._outputs.pose_relay.is_own(message):
             return
         loaded, now_ns = self._loaded, self.get_clock().now().nanoseconds
         try:
             frames = loaded.localizer.map.frame_ids if loaded else ()
-            self._initial_pose.tell(message, map_frames=frames, now_ns=now_ns)
+            self._initial_pose.set_pose(message, map_frames=frames, now_ns=now_ns)
         except InputError as error:
             self.get_logger().warning(str(error))
 
-    def _on_feed(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _on_feed_initial_pose(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self.state != ACTIVE:
             response.message = f"the node is {self.state}; activate it"
             return response
-        response.success, response.message = self._outputs.feeding.on_request(self.get_clock().now().nanoseconds)
+        response.success, response.message = self._outputs.pose_relay.on_request(self.get_clock().now().nanoseconds)
         return response
 
     def _on_relocalize(self, request: Relocalize.Request, response: Relocalize.Response) -> Relocalize.Response:
@@ -253,40 +253,40 @@ class LocalizerNode(ManagedNode):
         if self.state != ACTIVE:
             refusal.reason = f"the node is {self.state}; activate it"
             return response
-        asked_s = request.timeout_s if request.timeout_s > 0 else self._config.relocalize_timeout_s
-        timeout_s = min(asked_s, _LONGEST_WAIT_S)
-        self._initial_pose.forget()
-        self._answerer.start_anew()
-        asked_at = self._intake.received
-        with self._answered:
-            self._answered.wait_for(lambda: self._is_answer_to(asked_at) or self._worker is None, timeout_s)
-            if self._last_answer[0] > asked_at:
-                response.result = self._last_answer[1]
+        timeout_s = request.timeout_s if request.timeout_s > 0 else self._config.relocalize_timeout_s
+        timeout_s = min(timeout_s, _LONGEST_WAIT_S)
+        self._initial_pose.clear()
+        self._pipeline.reset_tracking()
+        requested_at = self._image_input.received
+        with self._result_ready:
+            self._result_ready.wait_for(lambda: self._is_result_after(requested_at) or self._worker is None, timeout_s)
+            if self._last_result[0] > requested_at:
+                response.result = self._last_result[1]
             elif self._worker is None:
                 refusal.reason = "the node was deactivated"
             else:
-                refusal.reason = f"no image came on {', '.join(self._intake.topics)} within {timeout_s:g} s"
+                refusal.reason = f"no image received on {', '.join(self._image_input.topics)} within {timeout_s:g} s"
         return response
 
-    def _is_answer_to(self, asked_at: int) -> bool:
-        number, status = self._last_answer
-        # a fix that waits for the next one to confirm it is no answer yet
-        return number > asked_at and status is not None and status.status != LocalizationStatus.HELD
+    def _is_result_after(self, requested_at: int) -> bool:
+        number, status = self._last_result
+        # a held fix is no result yet: the next ones have to confirm it
+        return number > requested_at and status is not None and status.status != LocalizationStatus.HELD
 
     def _publish_diagnostics(self) -> None:
         node, loaded = self.get_fully_qualified_name(), self._loaded
-        situation = NodeState(self.state)
+        node_state = NodeState(self.state)
         if loaded is not None:
-            situation = replace(situation, map_hash=loaded.hash, map_name=loaded.localizer.map.name)
+            node_state = replace(node_state, map_hash=loaded.hash, map_name=loaded.localizer.map.name)
         if self.state == ACTIVE:
-            situation = replace(
-                situation,
-                topic=", ".join(self._intake.topics),
-                publishers=self._intake.publishers,
+            node_state = replace(
+                node_state,
+                topic=", ".join(self._image_input.topics),
+                publishers=self._image_input.publishers,
                 listeners=self._outputs.listeners,
             )
-        concerns = self._health.report(situation, now_ns=time.monotonic_ns())
-        message = diagnostic_array(concerns, node=node, stamp_ns=self.get_clock().now().nanoseconds)
+        components = self._monitor.report(node_state, now_ns=time.monotonic_ns())
+        message = diagnostic_array(components, node=node, stamp_ns=self.get_clock().now().nanoseconds)
         self._diagnostics.publish(message)
 
 

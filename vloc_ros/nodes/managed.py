@@ -1,4 +1,4 @@
-"""A lifecycle node whose steps may fail: it says so, in the log and to whoever manages it, and stays where it was."""
+"""A lifecycle node whose transitions may fail: it reports the failure and stays in its state."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vloc_ros.core.errors import VlocError
 from vloc_ros.nodes.bond import Bond
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
-_NO_BOND = "bondpy is not installed, so there is no bond: a nav2 lifecycle manager needs bond_timeout: 0.0"
+_NO_BOND = "bondpy is not installed, so there is no bond: set bond_timeout of a nav2 lifecycle manager to 0.0"
 
 
 class ManagedNode(LifecycleNode):
-    """Gives `configure`, `activate`, `deactivate` and `cleanup` to fill in; the last two never fail."""
+    """Base class with `configure`, `activate`, `deactivate` and `cleanup` to override; the last two must not fail."""
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
@@ -29,29 +29,29 @@ class ManagedNode(LifecycleNode):
                 service.callback = partial(self._on_change_state, service.callback)
 
     def configure(self) -> None:
-        """Make publishers and load what is needed; raises VlocError."""
+        """Create publishers and load files; raises VlocError."""
 
     def activate(self) -> None:
-        """Begin to work; raises VlocError."""
+        """Start working; raises VlocError."""
 
     def deactivate(self) -> None:
         """Stop working."""
 
     def cleanup(self) -> None:
-        """Undo `configure`, also one that failed half-way."""
+        """Undo `configure`, also after it failed half-way."""
 
-    def failed(self, reason: str) -> None:
-        """A step failed for a reason; an empty one means that it worked."""
+    def report_step(self, reason: str) -> None:
+        """Report why a transition failed; an empty reason means that it succeeded."""
 
     def destroy_node(self) -> None:
-        """Stop working before the node goes."""
+        """Stop working, then destroy the node."""
         self._bond.end()
         self.deactivate()
         self.cleanup()
         super().destroy_node()
 
     def start_alone(self) -> None:
-        """Go to active without a manager, as far as that works."""
+        """Configure and activate without a manager, as far as that succeeds."""
         self._alone = True
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
@@ -93,7 +93,7 @@ class ManagedNode(LifecycleNode):
     def _on_change_state(
         self, change: Callable[..., ChangeState.Response], request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
-        """Refuse a step that the state does not have: rclpy would end the process by an exception."""
+        """Refuse a transition that the state does not have: rclpy would end the process by an exception."""
         try:
             return change(request, response)
         except RuntimeError as error:
@@ -114,10 +114,10 @@ class ManagedNode(LifecycleNode):
         except VlocError as error:
             reason = str(error)
             self.get_logger().error(reason)
-        except Exception as error:  # rclpy would swallow it without a word
+        except Exception as error:  # rclpy would discard it silently
             reason = f"internal error: {error!r}"
             self.get_logger().fatal(traceback.format_exc())
-        self.failed(reason)
+        self.report_step(reason)
         if reason:
             undo()
             return TransitionCallbackReturn.FAILURE

@@ -1,4 +1,4 @@
-"""The folder of maps that were fetched: each named by its hash, whole or not there, and only the newest few."""
+"""Cache folder of fetched maps. Each is named by its hash and complete; only the newest few are kept."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vloc_ros.storage.atomic import PART_SUFFIX
 from vloc_ros.storage.maps import map_files, map_hash, read_map
 
 HASH = re.compile(r"[0-9a-f]{64}")
-_KEPT = 5
+_MAX_MAPS = 5
 _ABANDONED_AFTER_S = 24 * 3600.0
 
 
 def is_intact(folder: Path, digest: str) -> bool:
-    """True for a folder that holds the whole map of that hash."""
+    """Return whether a folder holds the complete map of that hash."""
     try:
         if map_hash(folder) != digest:
             return False
@@ -33,8 +33,8 @@ def is_intact(folder: Path, digest: str) -> bool:
 
 
 @contextlib.contextmanager
-def part_of(folder: Path) -> Iterator[Path]:
-    """A new folder beside the entry, nobody else's, that is gone at the end."""
+def create_part(folder: Path) -> Iterator[Path]:
+    """Create a new private folder beside the entry; remove it at the end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=PART_SUFFIX))
     try:
@@ -43,11 +43,11 @@ def part_of(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def put(part: Path, folder: Path, digest: str) -> None:
-    """Make a part the entry, in place of a damaged one; what another process put there meanwhile is as good."""
+def install_part(part: Path, folder: Path, digest: str) -> None:
+    """Rename a part to the entry, replacing a damaged one; keep an intact one that another process made meanwhile."""
     if is_intact(folder, digest):
         return
-    with part_of(folder) as grave, contextlib.suppress(FileNotFoundError):
+    with create_part(folder) as grave, contextlib.suppress(FileNotFoundError):
         os.rename(folder, grave / "damaged")
     try:
         part.rename(folder)
@@ -57,18 +57,18 @@ def put(part: Path, folder: Path, digest: str) -> None:
 
 
 def keep_newest(folder: Path) -> None:
-    """Note that an entry is in use, and remove what was used longest ago beyond a few."""
+    """Mark an entry as used, and remove the least recently used ones beyond a few."""
     with contextlib.suppress(OSError):
         os.utime(folder)
-    entries = {path: _used_s(path) for path in folder.parent.iterdir()}
+    entries = {path: _last_used_s(path) for path in folder.parent.iterdir()}
     maps = sorted((path for path in entries if HASH.fullmatch(path.name)), key=entries.__getitem__)
     parts = (path for path in entries if path.name.startswith(".") and path.name.endswith(PART_SUFFIX))
     abandoned = [path for path in parts if time.time() - entries[path] > _ABANDONED_AFTER_S]
-    for path in [*maps[:-_KEPT], *abandoned]:
+    for path in [*maps[:-_MAX_MAPS], *abandoned]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _used_s(path: Path) -> float:
+def _last_used_s(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:  # another process was faster

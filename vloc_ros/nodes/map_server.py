@@ -1,4 +1,4 @@
-"""The map server node: the source of the map, for localizers on this machine and on others."""
+"""The map server node: serves the map to localizers on this machine and on others."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from vloc_ros.core.errors import ConfigError, MapError, VlocError
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.conversion import header, keyframe_poses, landmark_cloud, map_info
-from vloc_ros.nodes.landmark_selection import select
+from vloc_ros.nodes.landmark_selection import select_points
 from vloc_ros.nodes.managed import ACTIVE, UNCONFIGURED, ManagedNode
-from vloc_ros.nodes.parameters import config_of, declare
+from vloc_ros.nodes.parameters import config_of, declare_parameters
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.maps import map_files, read_manifest, read_map
 from vloc_ros.storage.regular_files import open_regular
@@ -33,7 +33,7 @@ _MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedMap:
-    """A map and the bytes of its manifest as they were when it was checked."""
+    """A map, and the bytes of its manifest at the time of its verification."""
 
     folder: Path
     landmark_map: LandmarkMap
@@ -43,7 +43,7 @@ class ServedMap:
 
     @staticmethod
     def read(folder: Path) -> ServedMap:
-        """Read and check a map; raises MapError."""
+        """Read and verify a map; raises MapError."""
         manifest, files = read_manifest(folder), map_files(folder)
         return ServedMap(folder, read_map(folder, mapped=False), manifest, _bytes(folder / _MANIFEST), files)
 
@@ -53,7 +53,7 @@ class MapServerNode(ManagedNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("map_server", **options)
-        declare(self, MapServerConfig(), admit=_admit)
+        declare_parameters(self, MapServerConfig(), admit=_admit)
         self._served: ServedMap | None = None
         self.create_service(LoadMap, "~/load_map", self._on_load_map)
         self.create_service(GetMapChunk, "~/get_map_chunk", self._on_get_map_chunk)
@@ -62,7 +62,7 @@ class MapServerNode(ManagedNode):
             self.start_alone()
 
     def configure(self) -> None:
-        """Make the publishers and read the map."""
+        """Create the publishers and read the map."""
         config = config_of(self, MapServerConfig)
         if not config.map and not config.maps_folder:
             raise ConfigError(
@@ -77,9 +77,9 @@ class MapServerNode(ManagedNode):
         self._announce()
 
     def cleanup(self) -> None:
-        """Give up the map and the publishers."""
+        """Release the map and the publishers."""
         self._served = None
-        self._take_away("_info", "_landmarks", "_keyframes")
+        self._destroy_publishers("_info", "_landmarks", "_keyframes")
 
     def _announce(self) -> None:
         now_ns = self.get_clock().now().nanoseconds
@@ -95,15 +95,15 @@ class MapServerNode(ManagedNode):
         self.get_logger().info(f"serving map {landmark_map.name}, {len(landmark_map.points)} points")
 
     def _make_scene_publishers(self, scenes: int) -> None:
-        """Latched, with room for one message per scene and none of the map before."""
-        self._take_away("_landmarks", "_keyframes")
+        """Create latched publishers with a depth of one message per scene, without messages of the previous map."""
+        self._destroy_publishers("_landmarks", "_keyframes")
         qos = QoSProfile(depth=scenes, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._landmarks = self.create_lifecycle_publisher(PointCloud2, "~/landmarks", qos)
         self._keyframes = self.create_lifecycle_publisher(PoseArray, "~/keyframes", qos)
         for publisher in (self._landmarks, self._keyframes):
-            publisher.on_activate(None)  # made while the node is active, so no transition does it
+            publisher.on_activate(None)  # created while the node is active, so no transition activates it
 
-    def _take_away(self, *names: str) -> None:
+    def _destroy_publishers(self, *names: str) -> None:
         for name in names:
             if hasattr(self, name):
                 self.destroy_lifecycle_publisher(getattr(self, name))
@@ -137,10 +137,10 @@ class MapServerNode(ManagedNode):
         return LoadMap.Response.SUCCESS, ""
 
     def _folder_of(self, name: str) -> Path:
-        """The map folder of a plain name; raises ConfigError for anything that leads elsewhere."""
+        """Return the map folder of a plain name; raises ConfigError for a path outside `maps_folder`."""
         maps_folder = config_of(self, MapServerConfig).maps_folder
         if not maps_folder:
-            raise ConfigError("parameter maps_folder is empty, so load_map may load none")
+            raise ConfigError("parameter maps_folder is empty, so load_map cannot load any map")
         root = Path(maps_folder).expanduser().resolve()
         if not _PLAIN_NAME.fullmatch(name) or (root / name).resolve() != root / name:
             raise ConfigError(f"{name!r} is not the plain name of a map folder in {root}")
@@ -156,21 +156,21 @@ class MapServerNode(ManagedNode):
         if served is None:
             return codes.NO_MAP, "no map is loaded", b""
         if request.map_hash != served.manifest["hash"]:
-            return codes.OTHER_MAP, f"the map that is loaded has the hash {served.manifest['hash']}", b""
+            return codes.OTHER_MAP, f"the loaded map has the hash {served.manifest['hash']}", b""
         size = dict(served.files).get(request.file)
         if size is None:
             return codes.UNKNOWN_FILE, f"the map has no file {request.file!r}; map_info lists them", b""
         if request.offset > size or request.length > GetMapChunk.Request.MAX_LENGTH:
             most = GetMapChunk.Request.MAX_LENGTH
-            return codes.BAD_RANGE, f"{request.file} has {size} bytes, a piece has at most {most}", b""
+            return codes.BAD_RANGE, f"{request.file} has {size} bytes, a chunk has at most {most}", b""
         length = request.length or GetMapChunk.Request.MAX_LENGTH
         try:
-            return codes.SUCCESS, "", self._piece(served, request.file, request.offset, length)
+            return codes.SUCCESS, "", self._read_chunk(served, request.file, request.offset, length)
         except OSError as error:
             return codes.READ_FAILED, f"{request.file}: {error.strerror}", b""
 
-    def _piece(self, served: ServedMap, file: str, offset: int, length: int) -> bytes:
-        # the manifest on disk may already be another map's
+    def _read_chunk(self, served: ServedMap, file: str, offset: int, length: int) -> bytes:
+        # the manifest on disk may already be that of another map
         if file == _MANIFEST:
             return served.manifest_data[offset : offset + length]
         with open_regular(served.folder / file) as source:
@@ -187,7 +187,7 @@ class MapServerNode(ManagedNode):
         response.map_hash = self._served.manifest["hash"]
         try:
             scene = landmark_map.scene(request.frame_id)
-            chosen, response.truncated = select(landmark_map, scene, request)
+            chosen, response.truncated = select_points(landmark_map, scene, request)
         except VlocError as error:
             response.result, response.message = GetLandmarks.Response.BAD_REQUEST, str(error)
             return response
@@ -199,9 +199,9 @@ class MapServerNode(ManagedNode):
 
 
 def _admit(changed: set[str], configurations: Sequence[Any]) -> str:
-    """Folders are chosen by who starts the node, not by everybody who reaches its services."""
+    """Refuse changes of folders: they are set when the node starts, and no service may change them."""
     if folders := sorted(changed & {"map", "maps_folder"}):
-        return f"{folders[0]} is read when the node starts; start it with another one, or call load_map"
+        return f"{folders[0]} is read when the node starts; restart the node with another one, or call load_map"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Follows a map server: takes a map that it announces from the cache, or fetches it in chunks and checks it."""
+"""Follows a map server: takes an announced map from the cache, or fetches it in chunks and verifies it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vloc_ros.nodes import map_cache
 from vloc_ros.nodes.slot import LatestSlot
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_ANSWER_TIMEOUT_S = 10.0
+_RESPONSE_TIMEOUT_S = 10.0
 _ATTEMPTS = 3
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _POLL_S = 0.1
@@ -52,7 +52,7 @@ class MapServerSource:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop following, whatever is under way."""
+        """Stop following; abort a fetch in progress."""
         self._closed.set()
         self._woken.set()
         self._node.destroy_subscription(self._subscription)
@@ -63,49 +63,49 @@ class MapServerSource:
     def _follow(self) -> None:
         info, pause_s = self._announced.take(), _FIRST_PAUSE_S
         while info is not None:
-            if self._done_with(info) or self._announced.wait(pause_s):
+            if self._take_map(info) or self._announced.wait(pause_s):
                 info, pause_s = self._announced.take(), _FIRST_PAUSE_S
             else:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _done_with(self, info: MapInfo) -> bool:
-        """Hand the map on; False when it could not be had, which may be better later."""
+    def _take_map(self, info: MapInfo) -> bool:
+        """Get and apply an announced map; return False if it should be tried again later."""
         try:
             if info.hash:
                 folder = self._folder_of(info)
-                self._taken(folder)
+                self._apply_map(folder)
         except (VlocError, OSError) as error:
-            self._say(str(error))
+            self._report(str(error))
             return False
         except Exception as error:  # a bug: keep the traceback and the thread
-            self._say(f"internal error: {error!r}\n{traceback.format_exc()}")
+            self._report(f"internal error: {error!r}\n{traceback.format_exc()}")
         return True
 
-    def _taken(self, folder: Path) -> None:
-        """A map that is whole and of no use stays so."""
+    def _apply_map(self, folder: Path) -> None:
+        """Apply a map; an intact map that is refused is not tried again."""
         try:
             self._on_map(folder)
         except VlocError as error:
-            self._say(str(error))
+            self._report(str(error))
         else:
             self._on_fault("")
 
-    def _say(self, reason: str) -> None:
+    def _report(self, reason: str) -> None:
         if not self._closed.is_set():
             self._on_fault(reason.partition("\n")[0])
             self._node.get_logger().error(reason)
 
     def _folder_of(self, info: MapInfo) -> Path:
-        """The map's folder in the cache, after fetching it where it is not there or damaged."""
+        """Return the folder of the map in the cache; fetch the map if it is missing or damaged."""
         if not map_cache.HASH.fullmatch(info.hash):
             raise MapError(f"the map server announces the hash {info.hash!r}, expected 64 hexadecimal digits")
         folder = self._cache / info.hash
         if not map_cache.is_intact(folder, info.hash):
-            with map_cache.part_of(folder) as part:
+            with map_cache.create_part(folder) as part:
                 self._fetch_all(info, part)
                 if not map_cache.is_intact(part, info.hash):
                     raise MapError(f"the map fetched from the map server is not the one announced ({info.hash[:12]})")
-                map_cache.put(part, folder, info.hash)
+                map_cache.install_part(part, folder, info.hash)
         map_cache.keep_newest(folder)
         return folder
 
@@ -125,29 +125,29 @@ class MapServerSource:
         for _ in range(_ATTEMPTS):
             response = self._call(request)
             if self._closed.is_set():
-                raise MapError("the localizer no longer wants the map")
+                raise MapError("the fetch was aborted: the localizer was cleaned up")
             if response is None:
                 continue
             if response.result != GetMapChunk.Response.SUCCESS or not response.data:
-                raise MapError(f"the map server did not give {file}: {response.message or 'an empty piece'}")
+                raise MapError(f"the map server did not send {file}: {response.message or 'an empty chunk'}")
             return bytes(response.data)
-        raise MapError(f"the map server did not answer within {_ATTEMPTS} x {_ANSWER_TIMEOUT_S:g} s; is it running?")
+        raise MapError(f"the map server did not respond within {_ATTEMPTS} x {_RESPONSE_TIMEOUT_S:g} s; is it running?")
 
     def _call(self, request: GetMapChunk.Request) -> GetMapChunk.Response | None:
-        """Ask and wait; None when no answer came. The executor's threads take the answer in."""
-        if not self._served():
+        """Call the service and wait; return None without a response. The executor's thread receives it."""
+        if not self._wait_for_service():
             return None
-        answered = self._woken = threading.Event()
+        received = self._woken = threading.Event()
         future = self._client.call_async(request)
-        future.add_done_callback(lambda _: answered.set())
-        if self._closed.is_set() or not answered.wait(_ANSWER_TIMEOUT_S) or not future.done():
+        future.add_done_callback(lambda _: received.set())
+        if self._closed.is_set() or not received.wait(_RESPONSE_TIMEOUT_S) or not future.done():
             self._client.remove_pending_request(future)
             return None
         return future.result()
 
-    def _served(self) -> bool:
-        """Wait until there is somebody to ask, which rclpy has no event for."""
-        deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+    def _wait_for_service(self) -> bool:
+        """Wait until the service is available, for which rclpy has no event."""
+        deadline = time.monotonic() + _RESPONSE_TIMEOUT_S
         while not self._client.service_is_ready():
             if self._closed.wait(_POLL_S) or time.monotonic() > deadline:
                 return False

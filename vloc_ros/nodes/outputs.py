@@ -1,4 +1,4 @@
-"""All that the localizer publishes about images."""
+"""All publishers of the localizer for image results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vloc_ros.core.tracking.fix_filter import GateResult
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.conversion import bgr_message, pose_stamped, pose_with_covariance_stamped, stamp_ns_of
 from vloc_ros.nodes.localization_pipeline import LocalizationOutput
-from vloc_ros.nodes.overlay import drawn
+from vloc_ros.nodes.overlay import draw_result
 from vloc_ros.nodes.pose_relay import PoseRelay
 from vloc_ros.nodes.transforms import MapTransform
 
 
 class Outputs:
-    """Poses, statuses, the debug image, TF, and what is told to other systems. The worker publishes."""
+    """Publishes poses, statuses, the debug image, TF, and poses for other systems. The worker publishes."""
 
     def __init__(self, node: LifecycleNode, config: LocalizerNodeConfig) -> None:
         self._node, self._config = node, config
@@ -29,53 +29,53 @@ class Outputs:
         )
         self._status = node.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
         self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", 1)
-        self.feeding = PoseRelay(node, config)
+        self.pose_relay = PoseRelay(node, config)
         self._transform = MapTransform(node, tolerance_s=config.transform_tolerance_s, rate_hz=config.transform_rate_hz)
 
     @property
     def listeners(self) -> int:
-        """How many hear the statuses."""
+        """Number of subscribers to the status."""
         return int(self._status.get_subscription_count())
 
-    def publish(self, answer: LocalizationOutput) -> None:
-        """All about an image but its status, which comes last."""
-        if answer.fix is not None:
-            self._publish_fix(answer)
+    def publish(self, output: LocalizationOutput) -> None:
+        """Publish the output of an image set except its status, which comes last."""
+        if output.fix is not None:
+            self._publish_fix(output)
         watched = self._debug_image.get_subscription_count() > 0
-        if watched and answer.images and answer.result is not None:
-            picture = drawn(answer.images, answer.result)
-            header = answer.status.header
-            self._debug_image.publish(bgr_message(stamp_ns_of(answer.status), header.frame_id, picture))
+        if watched and output.images and output.result is not None:
+            picture = draw_result(output.images, output.result)
+            header = output.status.header
+            self._debug_image.publish(bgr_message(stamp_ns_of(output.status), header.frame_id, picture))
 
     def publish_status(self, status: LocalizationStatus) -> None:
-        """The status of an image."""
+        """Publish the status of an image."""
         self._status.publish(status)
 
-    def forget(self) -> None:
-        """Repeat nothing of what was: another map, or nobody listens to images any more."""
-        self._transform.forget()
-        self.feeding.forget()
+    def reset(self) -> None:
+        """Stop repeating the last fix: the map was swapped, or the node was deactivated."""
+        self._transform.reset()
+        self.pose_relay.reset()
 
     def close(self) -> None:
-        """Give up the publishers."""
+        """Destroy the publishers."""
         for publisher in (self._pose, self._pose_with_covariance, self._status, self._debug_image):
             self._node.destroy_lifecycle_publisher(publisher)
-        self.feeding.close()
+        self.pose_relay.close()
         self._transform.close()
 
-    def _publish_fix(self, answer: LocalizationOutput) -> None:
-        assert answer.fix is not None
-        status, fix = answer.status, answer.fix
+    def _publish_fix(self, output: LocalizationOutput) -> None:
+        assert output.fix is not None
+        status, fix = output.status, output.fix
         stamp_ns = stamp_ns_of(status)
-        if answer.judgement is not None and answer.judgement.verdict is GateResult.JUMPED:
-            self._node.get_logger().warning(f"the robot was elsewhere: {status.reason}")
-        if answer.map_from_child is not None:
-            self._publish_transform(stamp_ns, status, answer.map_from_child)
+        if output.gating is not None and output.gating.result is GateResult.JUMPED:
+            self._node.get_logger().warning(f"the pose jumped: {status.reason}")
+        if output.map_from_child is not None:
+            self._publish_transform(stamp_ns, status, output.map_from_child)
         self._pose.publish(pose_stamped(stamp_ns, status.map_frame, fix.map_from_base))
         self._pose_with_covariance.publish(
             pose_with_covariance_stamped(stamp_ns, status.map_frame, fix.map_from_base, fix.covariance)
         )
-        self.feeding.publish(answer)
+        self.pose_relay.publish(output)
 
     def _publish_transform(self, stamp_ns: int, status: LocalizationStatus, map_from_child: Pose) -> None:
         with_odometry = self._config.publish_tf == "map_odom"

@@ -14,12 +14,12 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from vloc_ros.core.config import Checked, Parameter, config_from_mapping, parameters_of
+from vloc_ros.core.config import Checked, Parameter, config_from_mapping, explain_renamed_parameter, parameters_of
 from vloc_ros.core.errors import ConfigError
 
 C = TypeVar("C", bound=Checked)
 
-# what rclpy declares itself
+# parameters that rclpy declares itself
 _FOREIGN = ("use_sim_time", "start_type_description_service")
 _FOREIGN_GROUPS = ("qos_overrides.",)
 _UNBOUNDED = 1e300
@@ -32,32 +32,35 @@ def _admit_all(changed: set[str], configurations: Sequence[Any]) -> str:
     return ""
 
 
-def declare(node: Node, *configurations: Checked, admit: Admission = _admit_all) -> None:
+def declare_parameters(node: Node, *configurations: Checked, admit: Admission = _admit_all) -> None:
     """Declare every leaf of the configurations, with the values that the node was started with.
 
-    The node has to be made with `automatically_declare_parameters_from_overrides`, so that a name that nobody
-    declares is seen. Later changes are validated, all of one request or none.
+    The node has to be created with `automatically_declare_parameters_from_overrides`, so that undeclared names are
+    found. Later changes are validated, all of one request or none.
 
     Args:
-        node: declares them.
-        configurations: with the defaults.
-        admit: called with the names that a valid request changes and the configurations that it makes; takes them
-            into use and returns nothing, or the reason why it cannot.
+        node: node that declares the parameters.
+        configurations: configurations with the defaults.
+        admit: called with the names that a valid request changes and the new configurations; applies them and returns
+            an empty text, or returns the reason for a refusal.
 
     Raises:
-        ConfigError: a name is unknown, a value has the wrong type or lies outside its range.
+        ConfigError: a name is unknown or was renamed, a value has the wrong type or lies outside its range.
     """
-    given = _given(node)
+    overrides = _take_overrides(node)
     declared = {leaf.name: leaf for configuration in configurations for leaf in parameters_of(configuration)}
-    unknown = sorted(set(given) - set(declared))
+    unknown = sorted(set(overrides) - set(declared))
+    for name in unknown:
+        if explanation := explain_renamed_parameter(name):
+            raise ConfigError(explanation)
     if unknown:
         raise ConfigError(f"unknown parameter {unknown[0]}, expected one of {', '.join(declared)}")
-    values = {name: _as_declared(leaf, given.get(name, leaf.value)) for name, leaf in declared.items()}
+    values = {name: _convert_value(leaf, overrides.get(name, leaf.value)) for name, leaf in declared.items()}
     kinds = [type(configuration) for configuration in configurations]
     for kind in kinds:
-        _config(kind, values)
+        _build_config(kind, values)
     for name, leaf in declared.items():
-        node.declare_parameter(name, values[name], _descriptor(leaf), ignore_override=True)
+        node.declare_parameter(name, values[name], _make_descriptor(leaf), ignore_override=True)
 
     def check(changes: list[RosParameter]) -> SetParametersResult:
         wanted = {change.name: change.value for change in changes if change.name in declared}
@@ -72,17 +75,17 @@ def declare(node: Node, *configurations: Checked, admit: Admission = _admit_all)
 
 
 def config_of(node: Node, kind: type[C], *, changes: dict[str, Any] | None = None) -> C:
-    """The configuration that a node's parameters make, with some values changed.
+    """Return a configuration from a node's parameters, with some values changed.
 
     Raises:
         ConfigError: a value has the wrong type or lies outside its range.
     """
     values = {leaf.name: node.get_parameter(leaf.name).value for leaf in parameters_of(kind())}
-    return _config(kind, values | (changes or {}))
+    return _build_config(kind, values | (changes or {}))
 
 
-def _config(kind: type[C], values: dict[str, Any]) -> C:
-    """A configuration from flat names with dots; names of others are left aside."""
+def _build_config(kind: type[C], values: dict[str, Any]) -> C:
+    """Build a configuration from flat dotted names; names of other configurations are ignored."""
     nested: dict[str, Any] = {}
     for leaf in parameters_of(kind()):
         *groups, name = leaf.name.split(".")
@@ -93,18 +96,18 @@ def _config(kind: type[C], values: dict[str, Any]) -> C:
     return config_from_mapping(kind, nested)
 
 
-def _given(node: Node) -> dict[str, Any]:
-    """Values that the node was started with, by name; they are undeclared, to be declared properly."""
-    given = {}
+def _take_overrides(node: Node) -> dict[str, Any]:
+    """Return the overrides of the node by name, and undeclare them so that they can be declared with descriptors."""
+    overrides = {}
     for name in sorted(node.list_parameters([], 0).names):
         if name not in _FOREIGN and not name.startswith(_FOREIGN_GROUPS):
-            given[name] = node.get_parameter(name).value
+            overrides[name] = node.get_parameter(name).value
             node.undeclare_parameter(name)
-    return given
+    return overrides
 
 
-def _as_declared(leaf: Parameter, value: Any) -> Any:
-    """YAML writes 6 where 6.0 is meant."""
+def _convert_value(leaf: Parameter, value: Any) -> Any:
+    """Check the type of a value; accept an integer such as 6 for 6.0, as YAML files have it."""
     if isinstance(leaf.value, float) and type(value) is int:
         return float(value)
     if type(value) is not type(leaf.value):
@@ -112,7 +115,7 @@ def _as_declared(leaf: Parameter, value: Any) -> Any:
     return value
 
 
-def _descriptor(leaf: Parameter) -> ParameterDescriptor:
+def _make_descriptor(leaf: Parameter) -> ParameterDescriptor:
     unit = f" [{leaf.unit}]" if leaf.unit else ""
     descriptor = ParameterDescriptor(description=f"{leaf.description}{unit}")
     if leaf.choices:

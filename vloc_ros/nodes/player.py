@@ -1,7 +1,7 @@
-"""Plays a bag through DDS at its own rate, bytes as they were recorded.
+"""Plays a bag through DDS at its own rate, with unchanged bytes.
 
-Everything is sent reliably: large raw images are lost otherwise. The static transforms come first, the rest once the
-topic `wait_for` has a subscriber.
+All topics are published reliably, otherwise large raw images are lost. Static transforms are sent first, the rest once
+the topic `wait_for` has a subscriber.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.node_config import PlayerConfig
 from vloc_ros.nodes.conversion import time_message
 from vloc_ros.nodes.diagnostics import values_of
-from vloc_ros.nodes.parameters import config_of, declare
+from vloc_ros.nodes.parameters import config_of, declare_parameters
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.atomic import write_bytes_atomically
 
@@ -38,11 +38,11 @@ _ACKNOWLEDGED_WITHIN = Duration(seconds=5)
 
 
 class PlayerNode(Node):
-    """Plays its bag once, in a thread, and ends the process."""
+    """Plays its bag once, in a thread, then ends the process."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("player", automatically_declare_parameters_from_overrides=True, **options)
-        declare(self, PlayerConfig())
+        declare_parameters(self, PlayerConfig())
         self._config = config_of(self, PlayerConfig)
         self._interrupted = threading.Event()
         self.done = Future()
@@ -69,7 +69,7 @@ class PlayerNode(Node):
             finally:
                 if self._config.log:
                     write_bytes_atomically(Path(self._config.log), "".join(self._log).encode())
-        except Exception as error:  # ends the process, which says what it was
+        except Exception as error:  # ends the process, which reports it
             self.error = error
         finally:
             self.done.set_result(True)
@@ -79,7 +79,7 @@ class PlayerNode(Node):
         topics = [topic for topic in bag.topics if topic.name not in skipped]
         publishers = {topic.name: self._publisher(topic) for topic in topics if _message_class(topic.msgtype)}
         for name in sorted({topic.name for topic in topics} - set(publishers)):
-            self.get_logger().warning(f"{name} is not played, its message type is not installed")
+            self.get_logger().warning(f"{name} is not played: its message type is not installed")
         latched = [topic.name for topic in topics if topic.latched and topic.name in publishers]
         for message in bag.messages(latched):
             publishers[message.topic].publish(message.cdr)
@@ -113,7 +113,7 @@ class PlayerNode(Node):
         )
 
     def _wait(self, publishers: dict[str, Publisher]) -> None:
-        """Until those that are to hear it are there; discovery has no event to wait for in rclpy."""
+        """Wait until the subscribers are there; rclpy has no event for discovery."""
         topic, localizer = self._config.wait_for, self._config.wait_for_localizer
         if topic and topic not in publishers:
             raise InputError(f"the bag has no topic {topic}; topics there: {', '.join(publishers)}")
@@ -123,7 +123,7 @@ class PlayerNode(Node):
             if subscribed and (not localizer or self._ready.is_set()):
                 return
             if time.monotonic() > deadline:
-                missing = f"nobody subscribed to {topic}" if not subscribed else f"{localizer} was not ready"
+                missing = f"no subscriber of {topic}" if not subscribed else f"{localizer} was not ready"
                 raise InputError(f"{missing} within {self._config.wait_timeout_s:g} s; is the localizer active?")
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -138,7 +138,7 @@ class PlayerNode(Node):
 
 
 def _message_class(msgtype: str) -> Any:
-    """The Python class of a message type such as `sensor_msgs/msg/Image`; None where it is not installed."""
+    """Return the class of a message type such as `sensor_msgs/msg/Image`; None if it is not installed."""
     package, _, name = msgtype.split("/")
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name, None)
@@ -147,7 +147,7 @@ def _message_class(msgtype: str) -> Any:
 
 
 def _stamp_ns(cdr: bytes) -> int:
-    """The stamp at the head of a serialised message with a header; of another its first bytes, which nobody reads."""
+    """Return the stamp of a serialised message with a header; meaningless for messages without one."""
     order = "<" if cdr[1] & 1 else ">"
     seconds, nanoseconds = struct.unpack_from(f"{order}iI", cdr, 4) if len(cdr) >= 12 else (0, 0)
     return int(seconds * _NS_PER_S + nanoseconds)

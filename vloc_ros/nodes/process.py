@@ -1,4 +1,4 @@
-"""The process of a node: start, spin, end; an expected failure ends it with one line and exit code 1."""
+"""The process of a node: start, spin, shut down. An expected error ends it with one line and exit code 1."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from rclpy.node import Node
 from rclpy.task import Future, Task
 
 from vloc_ros.core.errors import VlocError
-from vloc_ros.footprint import one_blas_thread, restart_on_one_heap
+from vloc_ros.footprint import limit_blas_threads, restart_on_one_heap
 
 
 class WaitingGroup(MutuallyExclusiveCallbackGroup):
-    """For callbacks that wait for what other callbacks bring."""
+    """Group of callbacks that wait for other callbacks."""
 
 
 class NodeExecutor(SingleThreadedExecutor):
-    """Runs callbacks one after the other on the thread that spins; those of a WaitingGroup on threads of their own.
+    """Runs callbacks one after the other on the spinning thread; those of a WaitingGroup on threads of their own.
 
-    rclpy 7's executor with many threads hands a callback out again and again until a thread has begun with it, and
-    keeps the interpreter from that thread, and from the one that localizes, meanwhile.
+    The multi-threaded executor of rclpy 7 returns a callback again and again until a thread has started it. That
+    keeps the interpreter busy, at the cost of that thread and of the one that localizes.
     """
 
     def wait_for_ready_callbacks(self, *args: Any, **kwargs: Any) -> Any:
-        """The next task for the thread that spins, with its entity and node."""
+        """Return the next task for the spinning thread, with its entity and node."""
         while True:
             task, entity, node = super().wait_for_ready_callbacks(*args, **kwargs)
             if not isinstance(getattr(entity, "callback_group", None), WaitingGroup):
@@ -40,7 +40,7 @@ class NodeExecutor(SingleThreadedExecutor):
 
 
 def _begin(task: Task) -> None:
-    """Run a task on a thread; what is handed out once more before the thread is that far finds it locked, or done."""
+    """Run a task on a thread, and wait until it has started, so that the executor does not return it again."""
     begun = threading.Event()
 
     def run() -> None:
@@ -56,8 +56,8 @@ def _begin(task: Task) -> None:
 def run_node(make: Callable[[], Node]) -> None:
     """Run one node until it is interrupted, or until its future `done` is, and exit the process."""
     restart_on_one_heap()
-    one_blas_thread()
-    gc.freeze()  # what was imported is no garbage; to look through it took 35 ms, in which nothing else runs
+    limit_blas_threads()
+    gc.freeze()  # imported objects are never garbage; scanning them took 35 ms, in which nothing else runs
     rclpy.init()
     code = 0
     try:
@@ -84,7 +84,7 @@ def _spin(node: Node, done: Future) -> None:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Exception:
-        # rclpy answers SIGTERM and SIGINT by shutting down under the executor, which may then find an invalid context
+        # on SIGTERM and SIGINT rclpy shuts down under the executor, which may then find an invalid context
         if rclpy.ok():
             raise
     finally:
@@ -92,25 +92,25 @@ def _spin(node: Node, done: Future) -> None:
 
 
 class _Until:
-    """A future as the executor sees it, which wakes the executor already.
+    """A future for the executor that accepts no callbacks; the future itself already wakes the executor.
 
-    rclpy 7 adds a callback to the future with every message, and keeps them all: four megabytes a minute at 30 Hz.
+    rclpy 7 adds a callback to the future with every message and keeps them all: four megabytes a minute at 30 Hz.
     """
 
     def __init__(self, future: Future) -> None:
         self.done = future.done
 
     def add_done_callback(self, callback: Any) -> None:
-        """Nothing to add."""
+        """Ignore the callback."""
 
 
 def spin(executor: Executor, done: Future) -> None:
-    """Spin until a future is done, over what a lifecycle transition on another thread takes away meanwhile."""
+    """Spin until a future is done; tolerate entities that a transition on another thread destroys meanwhile."""
     done.add_done_callback(lambda _: executor.wake())
     until: Any = _Until(done)
     while not done.done() and rclpy.ok():
         try:
             executor.spin_once_until_future_complete(until)
         except InvalidHandle:
-            # rclpy 7 looks at the events of a publisher while another thread destroys it
+            # rclpy 7 reads the events of a publisher while another thread destroys it
             continue

@@ -1,4 +1,4 @@
-"""What came within the last seconds, and what the answers among it amount to. Knows neither ROS nor a clock."""
+"""Results of the last seconds, and statistics of them. Needs neither ROS nor a clock."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What was said about one image.
+class RecentResult:
+    """Summary of the status of one image.
 
     Attributes:
-        status: `OK`, `DROPPED`, `NO_FEATURES`, ... as in LocalizationStatus.
+        status: name of the status in LocalizationStatus, such as `OK` or `DROPPED`.
         reason: why there is no pose.
-        inliers: of the pose.
-        total_ms: from the worker taking the image to its answer.
+        inliers: number of inliers of the pose.
+        total_ms: time from the worker taking the image to its result.
         stages_ms: milliseconds by stage.
-        cameras: of a rig, those that it was about.
+        cameras: cameras of a rig whose images were used.
     """
 
     status: str
@@ -33,61 +33,61 @@ class Answered:
     cameras: tuple[str, ...] = ()
 
 
-def always_apart(answers: list[Answered], *, at_least: int) -> list[str]:
-    """The cameras that came so often, none of them ever with another one; none when they do come together."""
-    if any(len(answered.cameras) > 1 for answered in answers):
+def find_unsynchronized_cameras(results: list[RecentResult], *, at_least: int) -> list[str]:
+    """Return cameras with at least so many images that never share an image set; empty if any two do."""
+    if any(len(result.cameras) > 1 for result in results):
         return []
-    times = Counter(camera for answered in answers for camera in answered.cameras)
+    times = Counter(camera for result in results for camera in result.cameras)
     often = sorted(camera for camera, count in times.items() if count >= at_least)
     return often if len(often) > 1 else []
 
 
 class Recent(Generic[T]):
-    """What came within the last seconds, with its time."""
+    """Items of the last seconds, with their times."""
 
     def __init__(self, window_s: float) -> None:
         self._window_ns = window_s * _NS_PER_S
         self._items: deque[tuple[int, T]] = deque()
 
     def add(self, at_ns: int, item: T) -> None:
-        """Take in what came now."""
+        """Add an item at the current time."""
         self._items.append((at_ns, item))
-        self._forget_before(at_ns - self._window_ns)
+        self._remove_before(at_ns - self._window_ns)
 
     def since(self, now_ns: int) -> list[tuple[int, T]]:
-        """Those of the window that ends now."""
-        self._forget_before(now_ns - self._window_ns)
+        """Return the items of the window that ends now."""
+        self._remove_before(now_ns - self._window_ns)
         return list(self._items)
 
-    def _forget_before(self, first_ns: float) -> None:
+    def _remove_before(self, first_ns: float) -> None:
         while self._items and self._items[0][0] < first_ns:
             self._items.popleft()
 
 
-def localized_share(answers: list[Answered], fixes: list[Answered]) -> str:
-    """How many of the answers are fixes, in words, and what the others are."""
-    if not answers:
-        return "no image was answered lately"
-    refused = Counter(answered.status for answered in answers if answered.status != "OK")
+def describe_localized_share(results: list[RecentResult], fixes: list[RecentResult]) -> str:
+    """Describe the share of fixes among the results, and the statuses of the others."""
+    if not results:
+        return "no image was localized or refused lately"
+    refused = Counter(result.status for result in results if result.status != "OK")
     why = ", ".join(f"{status} {count}" for status, count in refused.most_common())
-    text = f"{len(fixes) / len(answers):.0%} of the last {len(answers)} images localized"
+    text = f"{len(fixes) / len(results):.0%} of the last {len(results)} images localized"
     return f"{text} ({why})" if why else text
 
 
-def median_inliers(fixes: list[Answered]) -> float:
-    """Of the fixes; there is at least one."""
+def median_inliers(fixes: list[RecentResult]) -> float:
+    """Return the median number of inliers of at least one fix."""
     return median(fix.inliers for fix in fixes)
 
 
-def median_total_ms(answers: list[Answered]) -> float:
-    """Of the answers; there is at least one."""
-    return median(answered.total_ms for answered in answers)
+def median_total_ms(results: list[RecentResult]) -> float:
+    """Return the median total time of at least one result."""
+    return median(result.total_ms for result in results)
 
 
-def median_stages_ms(answers: list[Answered]) -> dict[str, float]:
-    """The median by stage, of the images that came that far."""
+def median_stages_ms(results: list[RecentResult]) -> dict[str, float]:
+    """Return the median time by stage, over the images that reached it."""
     times_ms: dict[str, list[float]] = {}
-    for answered in answers:
-        for stage, ms in answered.stages_ms.items():
+    for result in results:
+        for stage, ms in result.stages_ms.items():
             times_ms.setdefault(stage, []).append(ms)
     return {stage: median(all_ms) for stage, all_ms in times_ms.items()}

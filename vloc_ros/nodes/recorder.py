@@ -1,7 +1,7 @@
-"""Writes what a localizer publishes, with the monotonic time of its coming, as JSON lines.
+"""Writes what a localizer publishes, with the monotonic time of reception, as JSON lines.
 
-Every line has `kind` (status, pose, tf), `received_ns` and `stamp_ns`. A file appears complete or not at all:
-until the end it has another name.
+Every line has `kind` (status, pose, tf), `received_ns` and `stamp_ns`. The file appears only when it is complete:
+until then it has another name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.errors import ConfigError, InputError
 from vloc_ros.node_config import RecorderConfig
 from vloc_ros.nodes.conversion import pose_of, stamp_ns_of, status_name
-from vloc_ros.nodes.parameters import config_of, declare
+from vloc_ros.nodes.parameters import config_of, declare_parameters
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.atomic import PART_SUFFIX, StorageError
 
@@ -35,32 +35,32 @@ _REST_S = 0.5
 
 
 class PartFile:
-    """A text file that grows under another name, and takes its own when it is finished.
+    """A text file that is written under another name and renamed when it is finished.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._part = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
-        with self._named():
+        with self._name_path():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part.open("w", encoding="utf-8")
 
     def write(self, text: str) -> None:
-        """Append."""
-        with self._named():
+        """Append text."""
+        with self._name_path():
             self._file.write(text)
 
     def finish(self) -> None:
-        """All is written."""
-        with self._named():
+        """Close the file and give it its name."""
+        with self._name_path():
             self._file.close()
             os.replace(self._part, self._path)
 
     @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
+    def _name_path(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -68,16 +68,16 @@ class PartFile:
 
 
 class RecorderNode(Node):
-    """Records until it is interrupted, or until the expected number of images is answered."""
+    """Records until it is interrupted, or until the expected number of statuses was received."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("recorder", automatically_declare_parameters_from_overrides=True, **options)
-        declare(self, RecorderConfig())
+        declare_parameters(self, RecorderConfig())
         self._config = config_of(self, RecorderConfig)
         if not self._config.out:
             raise ConfigError("parameter out is empty, expected the file to write")
         self._file = PartFile(Path(self._config.out))
-        self._answered = 0
+        self._statuses = 0
         self.done = Future()
         name = self._config.localizer
         self.create_subscription(LocalizationStatus, f"{name}/status", self._on_status, _QOS)
@@ -85,7 +85,7 @@ class RecorderNode(Node):
         self.create_subscription(TFMessage, "/tf", self._on_tf, _QOS)
 
     def destroy_node(self) -> None:
-        """Give the file its name."""
+        """Destroy the node and finish the file."""
         super().destroy_node()
         self._file.finish()
 
@@ -101,15 +101,15 @@ class RecorderNode(Node):
             "keypoints": message.keypoints,
             "matches": message.matches,
             "inliers": message.inliers,
-            "proposal": message.proposal,
+            "candidate": message.candidate,
             "times_ms": dict(zip(message.stages, map(float, message.stage_ms), strict=True)),
             "total_ms": message.total_ms,
             "images_dropped": message.images_dropped,
         }
         self._add("status", stamp_ns_of(message), values)
-        self._answered += 1
-        if self._answered == self._config.expected:
-            # the last pose and transform come on topics of their own and may still be on their way
+        self._statuses += 1
+        if self._statuses == self._config.expected:
+            # the last pose and transform have topics of their own and may arrive later
             steady = Clock(clock_type=ClockType.STEADY_TIME)
             self.create_timer(_REST_S, lambda: self.done.set_result(True), clock=steady)
 
@@ -121,7 +121,7 @@ class RecorderNode(Node):
         for transform in message.transforms:
             try:
                 pose = pose_of(transform.transform)
-            except InputError as error:  # whoever sent it, tf2 takes no notice of it either
+            except InputError as error:  # tf2 ignores it as well
                 child = transform.child_frame_id
                 self.get_logger().warning(f"the transform of {child} is left out: {error}", throttle_duration_sec=10.0)
                 continue

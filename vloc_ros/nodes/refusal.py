@@ -1,15 +1,15 @@
-"""Why the node itself, before or after the localizer, has no pose for an image."""
+"""Refusal of an image by the node itself, before or after localization."""
 
 from __future__ import annotations
 
 from vloc_ros.core.errors import VlocError
 
 
-class Refused(VlocError):  # noqa: N818 - a verdict, not a failure
-    """No pose for this image.
+class Refused(VlocError):  # noqa: N818 - a result, not a failure
+    """There is no pose for this image.
 
     Attributes:
-        code: of LocalizationStatus.
+        code: code of LocalizationStatus.
     """
 
     def __init__(self, code: int, reason: str) -> None:

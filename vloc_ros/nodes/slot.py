@@ -1,4 +1,4 @@
-"""A slot of depth one between a callback and a worker: the newest wins."""
+"""A slot of depth one between a callback and a worker; the latest item replaces the previous one."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ class LatestSlot(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> T | None:
-        """Put an item in; return the one that had to make way."""
+        """Store an item; return the one that it replaces."""
         with self._changed:
             displaced, self._item = self._item, item
             self._changed.notify()
         return displaced
 
     def take(self) -> T | None:
-        """Wait for an item and take it; None when the slot is closed."""
+        """Wait for an item and return it; None after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._closed)
             item, self._item = self._item, None
             return None if self._closed else item
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for an item and leave it there; False when none came in time. A closed slot is not waited for."""
+        """Wait for an item and leave it in the slot; return False at the timeout. Return at once after `close`."""
         with self._changed:
             return self._changed.wait_for(lambda: self._item is not None or self._closed, timeout_s)
 
     def close(self) -> None:
-        """Let the one who waits go; what is inside is dropped."""
+        """Release a waiting worker; discard the item."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The transform that places the odometry, or the base, in the map: published with every fix and repeated between."""
+"""The transform of odometry, or of the base, in the map: published with every fix and repeated between fixes."""
 
 from __future__ import annotations
 
@@ -14,39 +14,42 @@ _NS_PER_S = 1e9
 
 
 class MapTransform:
-    """Publishes on TF, and repeats the last transform that may be repeated.
+    """Publishes on TF, and repeats the last transform if it may be repeated.
 
-    Repeating has a thread of its own: a timer would wake the whole executor every time.
+    A thread of its own does that: a timer would wake the whole executor every time.
     """
 
     def __init__(self, node: Node, *, tolerance_s: float, rate_hz: float) -> None:
         self._node, self._tolerance_ns = node, int(tolerance_s * _NS_PER_S)
         self._broadcaster = TransformBroadcaster(node)
         self._lock = threading.Lock()
-        self._last: tuple[int, str, str, Pose] | None = None  # later than the node's time by this much
+        self._last: tuple[int, str, str, Pose] | None = None  # its stamp is ahead of the node's time by this
         self._sent_ns = 0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._repeat, args=(rate_hz,), name="transform", daemon=True)
         self._thread.start()
 
     def publish(self, stamp_ns: int, parent: str, child: str, parent_from_child: Pose, *, repeated: bool) -> None:
-        """Stamp it later by the tolerance. What odometry carries on may be `repeated`, where a robot was may not."""
+        """Publish a transform, stamped later by the tolerance.
+
+        With `repeated` it is repeated until the next one: valid for odometry, not for the base, which moves.
+        """
         with self._lock:
             later_ns = stamp_ns + self._tolerance_ns
             self._send(later_ns, parent, child, parent_from_child)
             now_ns = self._now_ns()
-            if repeated and now_ns > 0:  # simulated time is 0 until it begins, and jumps then
+            if repeated and now_ns > 0:  # simulated time is 0 until it starts, and then jumps
                 self._last = (later_ns - now_ns, parent, child, parent_from_child)
             else:
                 self._last = None
 
-    def forget(self) -> None:
-        """Repeat nothing until the next one is published."""
+    def reset(self) -> None:
+        """Stop repeating until the next transform is published."""
         with self._lock:
             self._last = None
 
     def close(self) -> None:
-        """Stop."""
+        """Stop repeating, and destroy the publisher."""
         self._closed.set()
         self._thread.join()
         self._node.destroy_publisher(self._broadcaster.pub_tf)
@@ -59,15 +62,15 @@ class MapTransform:
             except Exception:
                 if self._node.context.ok():
                     raise
-                return  # Ctrl-C: rclpy takes the publisher away before the node is told
+                return  # on Ctrl-C rclpy destroys the publisher before the node is shut down
 
     def _send_again(self) -> None:
-        """The last one, later by the node's time since: valid until the next image tells better."""
+        """Send the last transform again, stamped by the node's time since."""
         if self._last is None:
             return
         ahead_ns, parent, child, parent_from_child = self._last
         stamp_ns = self._now_ns() + ahead_ns
-        if stamp_ns > self._sent_ns:  # a clock that stands still, or was set back, gives nothing new
+        if stamp_ns > self._sent_ns:  # the clock may stand still or be set back
             self._send(stamp_ns, parent, child, parent_from_child)
 
     def _send(self, stamp_ns: int, parent: str, child: str, parent_from_child: Pose) -> None:

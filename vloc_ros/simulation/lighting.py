@@ -1,4 +1,4 @@
-"""Light and sensor: from reflectance and irradiance to what a camera delivers, by day, at dusk and at night."""
+"""Light and sensor: from radiance to the image of a camera, by day, at dusk and at night."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _WHITE = 255.0
 
 @dataclass(frozen=True, slots=True)
 class Lighting:
-    """A time of day and how a small camera copes with it.
+    """The light of a time of day, and the response of a small camera to it.
 
     Attributes:
-        daylight: even light from everywhere; 1 shows a white wall as white.
-        lamps: strength of the world's lamps, which fall off with distance.
+        daylight: strength of the ambient light; 1 shows a white wall as white.
+        lamps: strength of the world's lamps; their light falls off with distance.
         exposure: gain of the sensor.
-        exposure_jitter: standard deviation of log exposure between frames (auto-exposure hunts).
-        gamma: exponent of the tone curve; above 1 darkens the shadows.
-        vignetting: share of light lost in the corners.
+        exposure_jitter: standard deviation of log exposure between frames, as of a hunting auto-exposure.
+        gamma: exponent of the tone curve; a value above 1 darkens the shadows.
+        vignetting: share of the light that is lost in the corners.
         tint: gain of blue, green and red.
         noise: standard deviation of the noise of a white pixel, of 255.
         read_noise: standard deviation of the noise of a black pixel, of 255.
@@ -52,13 +52,13 @@ NIGHT = Lighting(daylight=0.03, lamps=0.5, exposure=1.1, exposure_jitter=0.1, ga
 
 
 def relight(image: Array, lighting: Lighting, seed: int) -> Array:
-    """A photograph as it could have been taken under another light: photometry only, the geometry stays.
+    """Change the light of a photograph. Only the photometry changes, not the geometry.
 
-    The image's own light is taken as DAY's; a random smooth field stands for lamps whose places nobody knows.
+    The photograph is assumed to be taken by DAY. Lamps at unknown positions are modelled by a smooth random field.
 
     Args:
         image: (H, W, 3) uint8 BGR or (H, W) uint8 grey.
-        lighting: the light to show it in.
+        lighting: the new light.
         seed: equal seeds give equal images.
     """
     rng = np.random.default_rng([seed, 2])
@@ -72,13 +72,13 @@ def relight(image: Array, lighting: Lighting, seed: int) -> Array:
 
 
 def expose(radiance: Array, lighting: Lighting, seed: int) -> Array:
-    """(H, W, 3) float32 radiance (255 is white) through lens and sensor to (H, W, 3) uint8 BGR."""
+    """Turn (H, W, 3) float32 radiance (255 is white) into an (H, W, 3) uint8 BGR image: lens, sensor, tone curve."""
     rng = np.random.default_rng([seed, 3])
     height, width = radiance.shape[:2]
     gain = lighting.exposure * np.exp(lighting.exposure_jitter * rng.standard_normal())
     scale = np.float32(gain) * _vignette(width, height, lighting.vignetting)
     image = np.asarray(radiance, dtype=np.float32) * (scale[..., None] * np.array(lighting.tint, np.float32))
-    image = _lens(image, lighting, rng, width / 640.0)
+    image = _apply_lens(image, lighting, rng, width / 640.0)
     slope = (lighting.noise**2 - lighting.read_noise**2) / _WHITE
     deviation = np.sqrt(lighting.read_noise**2 + np.float32(max(0.0, slope)) * np.clip(image, 0, _WHITE))
     image += deviation * rng.standard_normal(image.shape, dtype=np.float32)
@@ -87,18 +87,18 @@ def expose(radiance: Array, lighting: Lighting, seed: int) -> Array:
     return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0.0)))
 
 
-def _lens(image: Array, lighting: Lighting, rng: np.random.Generator, scale: float) -> Array:
+def _apply_lens(image: Array, lighting: Lighting, rng: np.random.Generator, scale: float) -> Array:
     if lighting.blur_px > 0:
         sigma = lighting.blur_px * scale
         image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     length, angle = lighting.motion_blur_px * scale * rng.exponential(), rng.uniform(0, np.pi)
     if length > 0.3:
-        image = cv2.filter2D(image, -1, _streak(length, angle), borderType=cv2.BORDER_REPLICATE)
+        image = cv2.filter2D(image, -1, _motion_blur_kernel(length, angle), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(image)
 
 
-def _streak(length_px: float, angle: float) -> Array:
-    """A normalised kernel, symmetric so that it shifts nothing: a line of `length_px` in direction `angle`."""
+def _motion_blur_kernel(length_px: float, angle: float) -> Array:
+    """A normalised kernel: a line of `length_px` in direction `angle`. It is symmetric, so the image does not shift."""
     half = int(np.ceil(length_px / 2)) + 1
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     along, across = x * np.cos(angle) + y * np.sin(angle), -x * np.sin(angle) + y * np.cos(angle)

@@ -1,4 +1,4 @@
-"""Wheel odometry with drift: true increments, each a little too long and a little turned."""
+"""Wheel odometry with drift: true increments with errors of length and heading."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from vloc_ros.core.geometry.pose import Array, Pose
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How odometry goes wrong.
+    """The errors of odometry.
 
     Attributes:
-        scale: relative error of all distances, one draw per drive with this standard deviation.
-        translation_per_m: standard deviation of the random error after one metre; it grows with the root of distance.
-        yaw_per_m: standard deviation in radians of the random yaw error after one metre, likewise.
-        yaw_per_rad: relative error of all turns, one draw per drive with this standard deviation.
+        scale: standard deviation of the relative error of all distances; one draw per drive.
+        translation_per_m: standard deviation of the random position error after one metre; it grows with the square
+            root of the distance.
+        yaw_per_m: standard deviation of the random yaw error after one metre, radians; it grows with the square root
+            of the distance.
+        yaw_per_rad: standard deviation of the relative error of all turns; one draw per drive.
     """
 
     scale: float = 0.01
@@ -28,10 +30,10 @@ class Drift:
     yaw_per_rad: float = 0.01
 
 
-def drifting_odometry(map_from_base: Sequence[Pose], seed: int, *, drift: Drift | None = None) -> list[Pose]:
-    """odom_from_base for every true pose; it starts at the identity and drifts away; equal seeds drift alike.
+def simulate_wheel_odometry(map_from_base: Sequence[Pose], seed: int, *, drift: Drift | None = None) -> list[Pose]:
+    """Simulate odom_from_base for every true pose, starting at the identity. Equal seeds drift equally.
 
-    The errors are planar, as a wheeled base makes them: x, y and yaw.
+    The errors are planar, as those of a wheeled base: x, y and yaw.
     """
     drift = drift or Drift()
     rng = np.random.default_rng([seed, 6])

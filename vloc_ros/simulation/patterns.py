@@ -1,6 +1,6 @@
-"""Procedural surfaces: what walls, floors, furniture and pictures look like. Each takes two generators and a size.
+"""Procedural textures of walls, floors, furniture and pictures. Each pattern takes two generators and a size.
 
-`style` draws what a product has in common (tone, stripe width, brick size), `rng` what every piece has to itself.
+`style` draws what all pieces of a product share (tone, stripe width, brick size), `rng` what is individual to a piece.
 All images are (height, width, 3) uint8 BGR reflectances; `px_per_m` sets the physical size of bricks, grain, letters.
 """
 
@@ -15,7 +15,7 @@ from vloc_ros.core.geometry.pose import Array
 
 Generator = np.random.Generator
 Pattern = Callable[[Generator, Generator, int, int, float], Array]
-_ROUGHNESS = 0.85  # of each octave over the one before; photographs of painted walls and floors have about this
+_ROUGHNESS = 0.85  # amplitude of an octave over the coarser one, about as in photographs of painted walls and floors
 _LETTERS = "ABCDEFGHKLMNPRSTUVXYZabcdefghkmnprstuvxyz0123456789"
 
 

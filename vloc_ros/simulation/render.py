@@ -1,4 +1,4 @@
-"""Images of a world: every surface is a homography of the image plane, the nearest one wins.
+"""Rendered images of a world: every surface is a homography of the image plane, and the nearest one is visible.
 
 For a rectangle with origin o and edges u, v in the camera frame, H = [u v o]^-1 takes the ray (x, y, 1) of a pixel to
 (s / d, t / d, 1 / d): texture coordinates s, t in 0..1 and depth d. The rays come from `Camera.unproject`, so every
@@ -17,59 +17,66 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation.lighting import DAY, Lighting, expose
 from vloc_ros.simulation.scene import World
-from vloc_ros.simulation.shading import irradiance_maps
-from vloc_ros.simulation.textures import MipMap, mip_map
+from vloc_ros.simulation.shading import compute_irradiance_maps
+from vloc_ros.simulation.textures import MipMap, get_mip_map
 
 NEAR_M = 0.05
-_LEVEL_BIAS = 0.25  # sharper than the footprint's geometric mean would alias on slanted floors
+_LEVEL_BIAS = 0.25  # coarser than the footprint's geometric mean, which aliases on slanted floors
 _MIN_VOLUME = 1e-12
 
 
 def render(world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lighting = DAY, seed: int = 0) -> Array:
-    """What the camera sees.
+    """Render the image of a camera.
 
     Args:
-        world: what there is.
-        camera: any model; pixels that see nothing (outside a fisheye's circle) are black.
-        map_from_camera: where it is; optical frame, x right, y down, z forward.
+        world: the surfaces and lamps.
+        camera: any model; pixels without a surface, such as those outside a fisheye's circle, are black.
+        map_from_camera: pose of the optical frame, x right, y down, z forward.
         lighting: the light and the sensor.
-        seed: of noise, exposure and motion blur; equal seeds give equal images.
+        seed: seed of noise, exposure and motion blur; equal seeds give equal images.
 
     Returns:
         (H, W, 3) uint8 BGR.
     """
-    return expose(radiance(world, camera, map_from_camera, lighting=lighting), lighting, seed)
+    return expose(render_radiance(world, camera, map_from_camera, lighting=lighting), lighting, seed)
 
 
-def radiance(world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lighting = DAY) -> Array:
-    """(H, W, 3) float32 of 0..255: what a perfect sensor would see, without lens, noise and exposure."""
-    rays = _rays(camera)
-    surfaces = _Surfaces.facing(world, map_from_camera)
-    seen = _nearest(surfaces, rays)
-    light = irradiance_maps(world, lighting)
+def render_radiance(world: World, camera: Camera, map_from_camera: Pose, *, lighting: Lighting = DAY) -> Array:
+    """(H, W, 3) float32 radiance, 0..255, as of a perfect sensor: without lens, noise and exposure."""
+    rays = _pixel_rays(camera)
+    surfaces = _Surfaces.select_facing(world, map_from_camera)
+    seen = _find_nearest(surfaces, rays)
+    light = compute_irradiance_maps(world, lighting)
     image = np.zeros((camera.height, camera.width, 3), np.float32)
     for index in np.unique(seen.surface[seen.surface >= 0]):
         _paint(image, seen, int(index), world, surfaces, light, rays)
     return image
 
 
-def depth(world: World, camera: Camera, map_from_camera: Pose) -> Array:
-    """(H, W) float32 metres along the optical axis to what each pixel sees; infinite where it sees nothing."""
-    seen = _nearest(_Surfaces.facing(world, map_from_camera), _rays(camera))
+def render_depth(world: World, camera: Camera, map_from_camera: Pose) -> Array:
+    """(H, W) float32 depth of each pixel along the optical axis, metres; infinite where there is no surface."""
+    seen = _find_nearest(_Surfaces.select_facing(world, map_from_camera), _pixel_rays(camera))
     with np.errstate(divide="ignore"):
         return np.asarray(np.where(seen.surface >= 0, 1.0 / seen.inverse_depth, np.inf), dtype=np.float32)
 
 
-def rectangles(world: World, camera: Camera, map_from_camera: Pose) -> Array:
-    """(H, W) int64 index of the world's rectangle that each pixel sees; -1 where it sees none."""
-    surfaces = _Surfaces.facing(world, map_from_camera)
-    surface = _nearest(surfaces, _rays(camera)).surface
+def render_rectangle_indices(world: World, camera: Camera, map_from_camera: Pose) -> Array:
+    """(H, W) int64 index of the world's rectangle at each pixel; -1 where there is none."""
+    surfaces = _Surfaces.select_facing(world, map_from_camera)
+    surface = _find_nearest(surfaces, _pixel_rays(camera)).surface
     return np.asarray(np.where(surface >= 0, surfaces.index[surface], -1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rays:
-    """The rays of all pixels: (H, W, 3) float32 with z = 1, their ranges by row and column, log2 area per pixel."""
+    """The rays of all pixels.
+
+    Attributes:
+        directions: (H, W, 3) float32 with z = 1.
+        column_x: (2, W) smallest and largest x of each column.
+        row_y: (2, H) smallest and largest y of each row.
+        log2_area: (H, W) float32 logarithm of the area of each pixel at z = 1.
+    """
 
     directions: Array
     column_x: Array
@@ -79,31 +86,45 @@ class _Rays:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Surfaces:
-    """The rectangles that face the camera, nearest corner first: index in the world, corners (N, 4, 3), H (N, 3, 3)."""
+    """The rectangles that face the camera, in the order of their nearest corners.
+
+    Attributes:
+        index: (N,) index in the world.
+        corners: (N, 4, 3) in the camera frame, metres.
+        homographies: (N, 3, 3) from rays to texture coordinates and inverse depth.
+    """
 
     index: Array
     corners: Array
     homographies: Array
 
     @staticmethod
-    def facing(world: World, map_from_camera: Pose) -> _Surfaces:
-        frames = _frames(world)
+    def select_facing(world: World, map_from_camera: Pose) -> _Surfaces:
+        frames = _rectangle_frames(world)
         camera_from_map = map_from_camera.inverse()
         edges = np.einsum("ij,njk->nik", camera_from_map.rotation, frames[:, :, :2])
         origins = camera_from_map.apply(frames[:, :, 2])
         matrices = np.concatenate([edges, origins[:, :, None]], axis=2)
         u, v = edges[:, :, 0], edges[:, :, 1]
         corners = origins[:, None] + np.stack([np.zeros_like(u), u, u + v, v], axis=1)
-        shown = (np.linalg.det(matrices) > _MIN_VOLUME) & (corners[:, :, 2].max(axis=1) > NEAR_M)
-        index = np.flatnonzero(shown)
+        visible = (np.linalg.det(matrices) > _MIN_VOLUME) & (corners[:, :, 2].max(axis=1) > NEAR_M)
+        index = np.flatnonzero(visible)
         order = np.argsort(np.linalg.norm(corners[index], axis=2).min(axis=1), kind="stable")
         index = index[order]
         return _Surfaces(index, corners[index], np.linalg.inv(matrices[index]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
-    """Per pixel: the surface (position in `_Surfaces`, -1 for none), texture coordinates, inverse depth."""
+class _Visibility:
+    """The visible surface of each pixel.
+
+    Attributes:
+        surface: (H, W) int32 position in `_Surfaces`; -1 for none.
+        texture_u: (H, W) float32 horizontal texture coordinate times inverse depth.
+        texture_v: (H, W) float32 vertical texture coordinate times inverse depth.
+        inverse_depth: (H, W) float32, 1/metres.
+        boxes: rows and columns that each visible surface may cover.
+    """
 
     surface: Array
     texture_u: Array
@@ -113,13 +134,13 @@ class _Seen:
 
 
 @lru_cache(maxsize=16)
-def _frames(world: World) -> Array:
+def _rectangle_frames(world: World) -> Array:
     """(R, 3, 3) columns edge_u, edge_v, origin of every rectangle."""
     return np.array([np.column_stack([r.edge_u, r.edge_v, r.origin]) for r in world.rectangles])
 
 
 @lru_cache(maxsize=8)
-def _rays(camera: Camera) -> _Rays:
+def _pixel_rays(camera: Camera) -> _Rays:
     x, y = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
     rays = camera.unproject(np.column_stack([x.ravel(), y.ravel()])).reshape(camera.height, camera.width, 3)
     x_by_column, x_by_row = np.gradient(rays[..., 0], axis=(1, 0))
@@ -132,12 +153,12 @@ def _rays(camera: Camera) -> _Rays:
     return _Rays(rays.astype(np.float32), column_x, row_y, log2_area)
 
 
-def _nearest(surfaces: _Surfaces, rays: _Rays) -> _Seen:
-    """The z-buffer."""
+def _find_nearest(surfaces: _Surfaces, rays: _Rays) -> _Visibility:
+    """Find the nearest surface of each pixel with a z-buffer."""
     shape = rays.log2_area.shape
-    seen = _Seen(np.full(shape, -1, np.int32), *(np.zeros(shape, np.float32) for _ in range(3)), {})
+    seen = _Visibility(np.full(shape, -1, np.int32), *(np.zeros(shape, np.float32) for _ in range(3)), {})
     for position, (corners, homography) in enumerate(zip(surfaces.corners, surfaces.homographies, strict=True)):
-        box = _box(corners, rays)
+        box = _pixel_bounds(corners, rays)
         if box is None:
             continue
         scaled = cv2.transform(rays.directions[box], homography.astype(np.float32))
@@ -155,9 +176,9 @@ def _nearest(surfaces: _Surfaces, rays: _Rays) -> _Seen:
     return seen
 
 
-def _box(corners: Array, rays: _Rays) -> tuple[slice, slice] | None:
-    """The pixels that may see a polygon: (rows, columns), or None."""
-    front = _in_front(corners)
+def _pixel_bounds(corners: Array, rays: _Rays) -> tuple[slice, slice] | None:
+    """The rows and columns that a polygon may cover; None when it is not visible."""
+    front = _clip_to_near_plane(corners)
     if not len(front):
         return None
     xy = front[:, :2] / front[:, 2:]
@@ -169,8 +190,8 @@ def _box(corners: Array, rays: _Rays) -> tuple[slice, slice] | None:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _in_front(corners: Array) -> Array:
-    """The polygon cut at the near plane (Sutherland and Hodgman 1974)."""
+def _clip_to_near_plane(corners: Array) -> Array:
+    """Clip a polygon at the near plane (Sutherland and Hodgman 1974)."""
     depth = corners[:, 2] - NEAR_M
     if (depth >= 0).all():
         return corners
@@ -185,9 +206,9 @@ def _in_front(corners: Array) -> Array:
 
 
 def _paint(
-    image: Array, seen: _Seen, position: int, world: World, surfaces: _Surfaces, light: Array, rays: _Rays
+    image: Array, seen: _Visibility, position: int, world: World, surfaces: _Surfaces, light: Array, rays: _Rays
 ) -> None:
-    """Texture and light of one surface into the pixels that see it."""
+    """Draw texture and light of one surface into its pixels."""
     box = seen.boxes[position]
     mask = (seen.surface[box] == position).view(np.uint8)
     x, y, width, height = cv2.boundingRect(mask)
@@ -201,7 +222,7 @@ def _paint(
     index = int(surfaces.index[position])
     rectangle = world.rectangles[index]
     left, top, right, bottom = rectangle.window
-    texture = mip_map(rectangle.texture)
+    texture = get_mip_map(rectangle.texture)
     texels = texture.widths[0] * texture.heights[0] * (right - left) * (bottom - top)
     volume = abs(np.linalg.det(surfaces.homographies[position]))
     level = 0.5 * (rays.log2_area[rows, columns] + np.log2(texels * volume)) - 1.5 * np.log2(inverse_depth)
@@ -212,7 +233,7 @@ def _paint(
 
 
 def _sample(texture: MipMap, u: Array, v: Array, level: Array) -> Array:
-    """Trilinear: between the two mip levels around `level`, each bilinear. (h, w, 3) float32."""
+    """(h, w, 3) float32 colours, sampled trilinearly between the two mip levels around `level`."""
     level = np.clip(level, 0.0, len(texture.tops) - 1.0)
     lower = np.floor(level)
     share = (level - lower)[..., None]

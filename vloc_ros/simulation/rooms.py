@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vloc_ros.simulation.furniture import Materials, bookcase, cupboard, level, picture, table, upright
+from vloc_ros.simulation.furniture import (
+    Materials,
+    make_bookcase,
+    make_cupboard,
+    make_horizontal,
+    make_picture,
+    make_table,
+    make_wall,
+)
 from vloc_ros.simulation.scene import Area, Lamp, Rectangle
 from vloc_ros.simulation.textures import Texture
 
@@ -19,7 +27,12 @@ _DOOR_CLEARANCE_M = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """An opening in the wall of a room: the side it is on, and where its middle is along x or y (map metres)."""
+    """An opening in the wall of a room.
+
+    Attributes:
+        side: the wall: south, east, north or west.
+        middle: coordinate of its middle along the wall, x or y in the map, metres.
+    """
 
     side: str
     middle: float
@@ -27,7 +40,14 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a world: what one sees, where one walks, what stands in the way, what gives light."""
+    """A part of a world.
+
+    Attributes:
+        rectangles: its surfaces.
+        floors: the walkable areas.
+        obstacles: areas that furniture covers.
+        lamps: its lights.
+    """
 
     rectangles: tuple[Rectangle, ...]
     floors: tuple[Area, ...]
@@ -49,22 +69,22 @@ def make_room(
     rng = materials.rng
     size = area.x_max - area.x_min, area.y_max - area.y_min
     floor_pattern = str(np.random.default_rng(materials.style).choice(["wood", "tiles", "carpet"]))
-    shown = [
-        level(area, 0.0, materials.surface(floor_pattern, 10, *size, 220.0)),
-        level(area, height, materials.surface("plaster", 11, *size, 80.0), seen_from_above=False),
+    rectangles = [
+        make_horizontal(area, 0.0, materials.make_surface(floor_pattern, 10, *size, 220.0)),
+        make_horizontal(area, height, materials.make_surface("plaster", 11, *size, 80.0), seen_from_above=False),
     ]
     wall_pattern = str(rng.choice(["plaster", "plaster", "wallpaper", "brick"]))
     for side in _SIDES:
         walls = _wall(materials, area, side, height, wall_pattern, [d for d in doors if d.side == side])
-        shown += walls
-        shown += [p for wall in walls for p in _pictures(materials, wall, picture_share, rows)]
-    furniture_shown, obstacles = _furnish(materials, area, doors, furniture)
+        rectangles += walls
+        rectangles += [p for wall in walls for p in _pictures(materials, wall, picture_share, rows)]
+    furniture_rectangles, obstacles = _furnish(materials, area, doors, furniture)
     lamps = _ceiling_lamps(area, height)
-    return Part((*shown, *furniture_shown), (area,), tuple(obstacles), lamps)
+    return Part((*rectangles, *furniture_rectangles), (area,), tuple(obstacles), lamps)
 
 
 def _ceiling_lamps(area: Area, height: float) -> tuple[Lamp, ...]:
-    """A lamp for about every twelve square metres."""
+    """Place about one lamp per twelve square metres."""
     columns = max(1, round((area.x_max - area.x_min) / 3.5))
     rows = max(1, round((area.y_max - area.y_min) / 3.5))
     xs = area.x_min + (np.arange(columns) + 0.5) * (area.x_max - area.x_min) / columns
@@ -73,7 +93,7 @@ def _ceiling_lamps(area: Area, height: float) -> tuple[Lamp, ...]:
 
 
 def _corners(area: Area, side: str) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The ends of a wall, left one first as seen from inside."""
+    """The ends of a wall, the left one first as seen from inside."""
     a = area
     return {
         "south": ((a.x_max, a.y_min), (a.x_min, a.y_min)),
@@ -94,8 +114,8 @@ def _wall(
 
     def piece(start: float, end: float, bottom: float) -> Rectangle:
         a, b = left + axis * start, left + axis * end
-        texture = materials.surface(pattern, 20, end - start, height - bottom, texel)
-        return upright((float(a[0]), float(a[1])), (float(b[0]), float(b[1])), (bottom, height), texture)
+        texture = materials.make_surface(pattern, 20, end - start, height - bottom, texel)
+        return make_wall((float(a[0]), float(a[1])), (float(b[0]), float(b[1])), (bottom, height), texture)
 
     pieces, done = [], 0.0
     along_axis = 0 if side in ("south", "north") else 1
@@ -108,26 +128,26 @@ def _wall(
 
 
 def _pictures(materials: Materials, wall: Rectangle, share: float, rows: int) -> list[Rectangle]:
-    """Pictures side by side at uneven heights, with gaps; a second row hangs beneath the first."""
+    """Pictures side by side at uneven heights, with gaps; further rows hang below the first."""
     length, height = float(np.linalg.norm(wall.edge_u)), float(-wall.edge_v[2])
     if height < 1.5:
         return []
-    rng, hung = materials.rng, []
+    rng, pictures = materials.rng, list[Rectangle]()
     for row in range(rows):
         along = 0.15
         while along < length - 0.7:
             if rng.random() < share:
-                hung.append(picture(materials, wall, along, float(rng.uniform(1.35, 2.05)) - 0.9 * row))
+                pictures.append(make_picture(materials, wall, along, float(rng.uniform(1.35, 2.05)) - 0.9 * row))
             along += float(rng.uniform(0.62, 0.8))
-    return hung
+    return pictures
 
 
 def _furnish(
     materials: Materials, area: Area, doors: tuple[Door, ...], count: int
 ) -> tuple[list[Rectangle], list[Area]]:
-    """Pieces along the walls, clear of the doors and of each other, and perhaps a table in the middle."""
+    """Place furniture along the walls, clear of the doors and of each other."""
     rng = materials.rng
-    shown: list[Rectangle] = []
+    rectangles: list[Rectangle] = []
     taken: list[Area] = []
     for _ in range(6 * count):
         if len(taken) == count:
@@ -135,21 +155,21 @@ def _furnish(
         side = str(rng.choice(_SIDES))
         width, depth = float(rng.uniform(0.7, 1.5)), float(rng.uniform(0.3, 0.6))
         place = _along_wall(rng, area, side, width, depth)
-        if place is None or _blocked(place, taken, area, doors):
+        if place is None or _is_blocked(place, taken, area, doors):
             continue
         taken.append(place)
         yaw = 0.0 if side in ("south", "north") else np.pi / 2
-        shown += _piece(materials, place.centre, (width, depth), yaw)
-    return shown, taken
+        rectangles += _piece(materials, place.centre, (width, depth), yaw)
+    return rectangles, taken
 
 
 def _piece(materials: Materials, centre: tuple[float, float], size: tuple[float, float], yaw: float) -> list[Rectangle]:
     choice, rng = materials.rng.random(), materials.rng
     if choice < 0.45:
-        return table(materials, centre, size, yaw)
+        return make_table(materials, centre, size, yaw)
     if choice < 0.7:
-        return cupboard(materials, centre, (*size, float(rng.uniform(0.8, 1.3))), yaw)
-    return bookcase(materials, centre, (*size, float(rng.uniform(1.2, 2.0))), yaw)
+        return make_cupboard(materials, centre, (*size, float(rng.uniform(0.8, 1.3))), yaw)
+    return make_bookcase(materials, centre, (*size, float(rng.uniform(1.2, 2.0))), yaw)
 
 
 def _along_wall(rng: np.random.Generator, area: Area, side: str, width: float, depth: float) -> Area | None:
@@ -164,13 +184,13 @@ def _along_wall(rng: np.random.Generator, area: Area, side: str, width: float, d
     return Area(x, y, x + size_x, y + size_y)
 
 
-def _blocked(place: Area, taken: list[Area], area: Area, doors: tuple[Door, ...]) -> bool:
+def _is_blocked(place: Area, taken: list[Area], area: Area, doors: tuple[Door, ...]) -> bool:
     others = [Area(a.x_min - 0.1, a.y_min - 0.1, a.x_max + 0.1, a.y_max + 0.1) for a in taken]
-    others += [_in_front_of(door, area) for door in doors]
-    return any(_overlap(place, other) for other in others)
+    others += [_door_clearance(door, area) for door in doors]
+    return any(_overlaps(place, other) for other in others)
 
 
-def _in_front_of(door: Door, area: Area) -> Area:
+def _door_clearance(door: Door, area: Area) -> Area:
     reach = DOOR_WIDTH_M / 2 + 0.3
     if door.side in ("south", "north"):
         y = area.y_min if door.side == "south" else area.y_max
@@ -179,27 +199,30 @@ def _in_front_of(door: Door, area: Area) -> Area:
     return Area(x - _DOOR_CLEARANCE_M, door.middle - reach, x + _DOOR_CLEARANCE_M, door.middle + reach)
 
 
-def _overlap(a: Area, b: Area) -> bool:
+def _overlaps(a: Area, b: Area) -> bool:
     return a.x_min < b.x_max and b.x_min < a.x_max and a.y_min < b.y_max and b.y_min < a.y_max
 
 
-def doorway(materials: Materials, side: str, wall_at: float, middle: float) -> Part:
-    """The passage through a wall that starts at `wall_at`, along x for an east door, along y for a north one."""
+def make_doorway(materials: Materials, side: str, wall_at: float, middle: float) -> Part:
+    """The passage through a wall that starts at `wall_at`: along x for an east door, along y for a north door."""
     low, high = middle - DOOR_WIDTH_M / 2, middle + DOOR_WIDTH_M / 2
     near, far = wall_at, wall_at + WALL_THICKNESS_M
-    jamb = materials.surface("wood", 30, WALL_THICKNESS_M, DOOR_HEIGHT_M, 200.0)
+    jamb = materials.make_surface("wood", 30, WALL_THICKNESS_M, DOOR_HEIGHT_M, 200.0)
     if side == "east":
         passage = Area(near, low, far, high)
         jambs = [_jamb((near, high), (far, high), jamb), _jamb((far, low), (near, low), jamb)]
     else:
         passage = Area(low, near, high, far)
         jambs = [_jamb((low, near), (low, far), jamb), _jamb((high, far), (high, near), jamb)]
-    threshold = materials.surface("wood", 31, passage.x_max - passage.x_min, passage.y_max - passage.y_min, 200.0)
-    sill, lintel = level(passage, 0.0, threshold), level(passage, DOOR_HEIGHT_M, threshold, seen_from_above=False)
+    threshold = materials.make_surface("wood", 31, passage.x_max - passage.x_min, passage.y_max - passage.y_min, 200.0)
+    sill, lintel = (
+        make_horizontal(passage, 0.0, threshold),
+        make_horizontal(passage, DOOR_HEIGHT_M, threshold, seen_from_above=False),
+    )
     reach = 0.8
     walk = Area(near - reach, low, far + reach, high) if side == "east" else Area(low, near - reach, high, far + reach)
     return Part((*jambs, sill, lintel), (walk,), (), ())
 
 
 def _jamb(a: tuple[float, float], b: tuple[float, float], texture: Texture) -> Rectangle:
-    return upright(a, b, (0.0, DOOR_HEIGHT_M), texture)
+    return make_wall(a, b, (0.0, DOOR_HEIGHT_M), texture)

@@ -1,4 +1,4 @@
-"""A simulated visit in one call: a world, a camera, a lap that makes the map and a lap that asks."""
+"""A simulated scenario in one call: a world, a camera, a lap for the map and a lap of queries."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.simulation.lighting import DAY, Lighting
 from vloc_ros.simulation.render import render
 from vloc_ros.simulation.scene import World
-from vloc_ros.simulation.trajectories import stamps_at, walk
-from vloc_ros.simulation.world import make_lookalike, make_world
+from vloc_ros.simulation.trajectories import make_stamps, walk
+from vloc_ros.simulation.world import make_aliased_world, make_world
 
 DEFAULT_CAMERA = Camera("OPENCV", 640, 480, (525.0, 525.0, 320.0, 240.0, -0.03, 0.01, 0.0, 0.0))
 _RATE_HZ = 5.0
@@ -19,13 +19,15 @@ _LAP_GAP_NS = 60_000_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lap:
-    """Images along a walk, rendered when asked for.
+    """Images along a walk, rendered on demand.
 
     Attributes:
-        world, camera, lighting: what is seen, by what, in which light.
+        world: the place.
+        camera: the camera of all images.
+        lighting: the light and the sensor.
         map_from_camera: N true poses.
-        stamps_ns: (N,) int64.
-        seed: of the sensor; frame i is rendered with its own.
+        stamps_ns: (N,) int64 nanoseconds.
+        seed: seed of the sensor; each frame derives its own from it.
     """
 
     world: World
@@ -39,18 +41,18 @@ class Lap:
         return len(self.map_from_camera)
 
     def name(self, index: int) -> str:
-        """File name of a frame; names sort in the order of the walk."""
+        """File name of a frame. Names sort in the order of the walk."""
         return f"frame-{index:06d}.png"
 
     def image(self, index: int) -> Array:
-        """(H, W, 3) uint8 BGR of a frame, rendered now."""
+        """Render a frame, (H, W, 3) uint8 BGR."""
         pose = self.map_from_camera[index]
         return render(self.world, self.camera, pose, lighting=self.lighting, seed=100_003 * self.seed + index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scenario:
-    """A lap to build a map from, and another lap of the same world to localise."""
+    """A lap to build a map from, and another lap of the same world to localize."""
 
     map_lap: Lap
     query_lap: Lap
@@ -65,7 +67,7 @@ def make_scenario(
     camera: Camera = DEFAULT_CAMERA,
     query_lighting: Lighting = DAY,
 ) -> Scenario:
-    """A world of a kind with a map lap by day and a query lap along another path, in another light if wanted."""
+    """A world with a map lap by day, and a query lap along another path and in `query_lighting`."""
     world = make_world(kind, seed)
     map_lap = make_lap(world, map_frames, 2 * seed, camera=camera)
     start_ns = int(map_lap.stamps_ns[-1]) + _LAP_GAP_NS
@@ -73,9 +75,9 @@ def make_scenario(
     return Scenario(map_lap, query_lap)
 
 
-def make_lookalike_lap(world: World, frames: int, seed: int, *, camera: Camera = DEFAULT_CAMERA) -> Lap:
-    """A lap of a place that only looks like `world`: every pose accepted in `world`'s map is a false one."""
-    return make_lap(make_lookalike(world, seed), frames, seed, camera=camera)
+def make_aliased_lap(world: World, frames: int, seed: int, *, camera: Camera = DEFAULT_CAMERA) -> Lap:
+    """A lap of another world that looks like `world` (perceptual aliasing): every pose accepted in its map is false."""
+    return make_lap(make_aliased_world(world, seed), frames, seed, camera=camera)
 
 
 def make_lap(
@@ -89,4 +91,4 @@ def make_lap(
 ) -> Lap:
     """One lap of a world."""
     poses = tuple(walk(world, frames, seed))
-    return Lap(world, camera, lighting, poses, stamps_at(frames, rate_hz=_RATE_HZ, start_ns=start_ns), seed)
+    return Lap(world, camera, lighting, poses, make_stamps(frames, rate_hz=_RATE_HZ, start_ns=start_ns), seed)

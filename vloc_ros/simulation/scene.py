@@ -1,4 +1,4 @@
-"""What a simulated world is made of: textured rectangles, lamps, and the floor where one can walk.
+"""The parts of a simulated world: textured rectangles, lamps, and the floor to walk on.
 
 The map frame has z up and its origin on the floor; metres.
 """
@@ -17,13 +17,14 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Rectangle:
-    """A flat textured rectangle, seen from one side only.
+    """A flat textured rectangle, visible from one side only: the side that `cross(edge_v, edge_u)` points to.
 
     Attributes:
-        origin: its top-left corner as it is seen, metres in the map.
-        edge_u, edge_v: from there to its right and to its lower corner; `cross(edge_v, edge_u)` points to the viewer.
-        texture: what is on it.
-        window: (left, top, right, bottom) part of the texture that it shows, as fractions.
+        origin: the top-left corner from that side, metres in the map.
+        edge_u: vector from the origin to the top-right corner, metres.
+        edge_v: vector from the origin to the bottom-left corner, metres.
+        texture: the texture on it.
+        window: (left, top, right, bottom) part of the texture that is shown, as fractions.
     """
 
     origin: Vector
@@ -35,7 +36,7 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class Lamp:
-    """A point light in the map; `power` 1 lights a white wall at one metre fully."""
+    """A point light in the map; with `power` 1 it fully lights a white wall at one metre."""
 
     position: Vector
     power: float
@@ -56,7 +57,7 @@ class Area:
         return (self.x_min + self.x_max) / 2, (self.y_min + self.y_max) / 2
 
     def contains(self, xy: Array, *, margin_m: float = 0.0) -> Array:
-        """(N,) whether (N, 2) points lie inside, at least `margin_m` from the border (negative: beyond it)."""
+        """(N,) whether (N, 2) points lie inside, at least `margin_m` from the border (outside it if negative)."""
         low, high = np.array([self.x_min, self.y_min]) + margin_m, np.array([self.x_max, self.y_max]) - margin_m
         return np.asarray(((xy >= low) & (xy <= high)).all(axis=1))
 
@@ -67,13 +68,13 @@ class World:
 
     Attributes:
         name: kind and seeds.
-        kind: what `make_world` calls it.
-        style: seed of its materials; look-alikes share it.
+        kind: kind of world, a name of `make_world`.
+        style: seed of its materials; aliased worlds share it.
         rectangles: all surfaces.
         lamps: all lights.
         floors: the walkable areas, overlapping at doors.
-        obstacles: what stands on them.
-        outdoor: whether daylight comes from everywhere.
+        obstacles: areas that furniture covers.
+        outdoor: whether it is under the sky.
     """
 
     name: str
@@ -88,7 +89,7 @@ class World:
     def is_free(self, xy: Array, *, margin_m: float) -> Array:
         """(N,) whether a disc of radius `margin_m` at (N, 2) points stands on a floor and touches no obstacle.
 
-        The floors are taken together: the border between two that overlap is no wall.
+        A point needs to be inside one floor: two rooms connect where a doorway's floor overlaps both.
         """
         on_floor = np.zeros(len(xy), bool)
         for area in self.floors:

@@ -1,4 +1,4 @@
-"""How much light reaches a surface: lamps with falloff, daylight, darker corners, on a coarse grid per rectangle."""
+"""The light on a surface: lamps with falloff, daylight and darker corners, on a coarse grid per rectangle."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _CORNER_LOSS = 0.25
 
 
 @lru_cache(maxsize=8)
-def irradiance_maps(world: World, lighting: Lighting) -> Array:
-    """(R, 12, 12) float32 light on a grid over every rectangle, rows along edge_v; 1 shows white as white.
+def compute_irradiance_maps(world: World, lighting: Lighting) -> Array:
+    """(R, 12, 12) float32 irradiance on a grid over every rectangle, rows along edge_v; 1 shows white as white.
 
-    Lamps shine through walls: casting their shadows would cost more than it makes images look real.
+    Lamps shine through walls: shadows would add more cost than realism.
     """
     frames = np.array([[r.origin, r.edge_u, r.edge_v] for r in world.rectangles])
     share = np.linspace(0.0, 1.0, _GRID)
@@ -39,7 +39,7 @@ def irradiance_maps(world: World, lighting: Lighting) -> Array:
 
 
 def _corner_shade(share: Array) -> Array:
-    """(12, 12) less light reaches the corners of a room."""
+    """(12, 12) factor: less light reaches the corners of a room."""
     edge = np.minimum(share, 1 - share)
     dark = _CORNER_LOSS * np.exp(-edge / 0.12)
     return np.asarray((1 - dark[None]) * (1 - dark[:, None]))

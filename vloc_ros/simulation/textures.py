@@ -1,4 +1,4 @@
-"""Textures: a description that is cheap to hold, and its image pyramid (mip map), made when first looked at."""
+"""Textures: a small description, and its image pyramid (mip map), made on first use."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class Texture:
 
     Attributes:
         pattern: a name of `patterns.PATTERNS`.
-        style: seed of what a product has in common: tone, stripe width, brick size.
-        seed: seed of what each piece has to itself.
-        width_m, height_m: physical size.
-        px_per_m: resolution.
+        style: seed of what all pieces of a product share: tone, stripe width, brick size.
+        seed: seed of what is individual to a piece.
+        width_m: physical width, metres.
+        height_m: physical height, metres.
+        px_per_m: resolution, pixels per metre.
     """
 
     pattern: str
@@ -43,7 +44,8 @@ class MipMap:
     Attributes:
         image: (H, W, 3) uint8 BGR, the levels beneath each other.
         tops: (L,) float32 first row of each level.
-        widths, heights: (L,) float32 size of each level in texels.
+        widths: (L,) float32 width of each level, texels.
+        heights: (L,) float32 height of each level, texels.
     """
 
     image: Array
@@ -52,8 +54,8 @@ class MipMap:
     heights: Array
 
 
-def texture_image(texture: Texture) -> Array:
-    """(H, W, 3) uint8 BGR, the finest level."""
+def paint_texture(texture: Texture) -> Array:
+    """Paint the finest level of a texture, (H, W, 3) uint8 BGR."""
     width = int(np.clip(round(texture.width_m * texture.px_per_m), 4, _MAX_SIDE_PX))
     height = int(np.clip(round(texture.height_m * texture.px_per_m), 4, _MAX_SIDE_PX))
     kind = list(texture.pattern.encode())
@@ -62,13 +64,13 @@ def texture_image(texture: Texture) -> Array:
 
 
 @lru_cache(maxsize=_CACHED_TEXTURES)
-def mip_map(texture: Texture) -> MipMap:
-    """The pyramid of a texture, each level half the one before."""
-    return build_mip_map(texture_image(texture))
+def get_mip_map(texture: Texture) -> MipMap:
+    """The pyramid of a texture, each level half the size of the one before; cached."""
+    return build_mip_map(paint_texture(texture))
 
 
 def build_mip_map(image: Array) -> MipMap:
-    """The pyramid of an (H, W, 3) uint8 image."""
+    """Build the pyramid of an (H, W, 3) uint8 image."""
     levels = [image]
     while min(levels[-1].shape[:2]) >= 2 * _SMALLEST_LEVEL_PX:
         height, width = levels[-1].shape[:2]

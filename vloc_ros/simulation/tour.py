@@ -1,4 +1,4 @@
-"""A round trip through a world's free floor: stations spread over it, the shortest way past all of them."""
+"""A round trip through a world's free floor: stations spread over it, and a short path past all of them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MAX_STATIONS = 30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tour:
-    """A closed way through a world.
+    """A closed path through a world.
 
     Attributes:
-        stations: (S, 2) places to pass, in order, metres.
-        legs: S paths, each (M, 2), from every station to the next one, the last back to the first.
+        stations: (S, 2) positions to pass, in order, metres.
+        legs: S paths, each (M, 2), metres, from every station to the next; the last leads back to the first.
     """
 
     stations: Array
@@ -33,24 +33,24 @@ class Tour:
 
 
 @lru_cache(maxsize=16)
-def tour(world: World, clearance_m: float) -> Tour:
-    """The round trip of a world, at least `clearance_m` from everything; the same for every walk.
+def plan_tour(world: World, clearance_m: float) -> Tour:
+    """Plan the round trip of a world, at least `clearance_m` from all obstacles; it is the same for every walk.
 
     Raises:
-        InputError: the world has no such free place.
+        InputError: the world has no free floor of that clearance.
     """
     places, graph, room_m = _free_cells(world, clearance_m)
-    stations = _spread(places, room_m)
+    stations = _spread_stations(places, room_m)
     costs, came_from = dijkstra(graph, indices=stations, return_predecessors=True)
-    order = _short_order(costs[:, stations])
+    order = _order_stations(costs[:, stations])
     legs = tuple(
-        places[_way(came_from[a], int(stations[a]), int(stations[b]))]
+        places[_trace_path(came_from[a], int(stations[a]), int(stations[b]))]
         for a, b in zip(order, np.roll(order, -1), strict=True)
     )
     return Tour(places[stations[order]], legs)
 
 
-def _way(came_from: Array, source: int, target: int) -> Array:
+def _trace_path(came_from: Array, source: int, target: int) -> Array:
     cells = [target]
     while cells[-1] != source:
         cells.append(int(came_from[cells[-1]]))
@@ -73,7 +73,7 @@ def _free_cells(world: World, clearance_m: float) -> tuple[Array, csr_matrix, Ar
 
 
 def _graph(free: Array, room_m: Array) -> csr_matrix:
-    """Neighbouring free cells; a step costs its length, more so near to what stands around."""
+    """Graph of neighbouring free cells; a step costs its length, and more near obstacles."""
     number = np.cumsum(free.ravel()).reshape(free.shape) - 1
     rows, columns = free.shape
     starts, ends, costs = [], [], []
@@ -89,8 +89,8 @@ def _graph(free: Array, room_m: Array) -> csr_matrix:
     return csr_matrix((np.tile(cost, 2), (np.concatenate([a, b]), np.concatenate([b, a]))), shape=(size, size))
 
 
-def _spread(places: Array, room_m: Array) -> Array:
-    """(S,) indices of places spread over all of them, the farthest next (Gonzalez 1985)."""
+def _spread_stations(places: Array, room_m: Array) -> Array:
+    """(S,) indices of places that cover all of them by farthest-point sampling (Gonzalez 1985)."""
     chosen = [int(np.argmax(room_m))]
     distance = np.linalg.norm(places - places[chosen[0]], axis=1)
     while distance.max() > _STATION_SPACING_M and len(chosen) < _MAX_STATIONS:
@@ -99,8 +99,8 @@ def _spread(places: Array, room_m: Array) -> Array:
     return np.array(chosen)
 
 
-def _short_order(costs: Array) -> list[int]:
-    """A short round trip over a (S, S) cost matrix: the nearest next, then crossings removed (2-opt)."""
+def _order_stations(costs: Array) -> list[int]:
+    """Order of a short round trip over an (S, S) cost matrix: nearest neighbour, then 2-opt."""
     order = [0]
     while len(order) < len(costs):
         order.append(min(set(range(len(costs))) - set(order), key=lambda i: float(costs[order[-1], i])))

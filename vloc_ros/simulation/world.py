@@ -1,4 +1,4 @@
-"""Worlds by kind and seed: a room, a corridor, a yard, an apartment; and places that only look like them."""
+"""Worlds by kind and seed: a room, a corridor, a yard, an apartment; and aliased worlds that look like them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from itertools import pairwise
 import numpy as np
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.simulation.furniture import Materials, box, level, parcel, picture, table, upright
-from vloc_ros.simulation.rooms import WALL_THICKNESS_M, Door, Part, doorway, make_room
+from vloc_ros.simulation.furniture import (
+    Materials,
+    make_box,
+    make_horizontal,
+    make_parcel,
+    make_picture,
+    make_table,
+    make_wall,
+)
+from vloc_ros.simulation.rooms import WALL_THICKNESS_M, Door, Part, make_doorway, make_room
 from vloc_ros.simulation.scene import Area, Lamp, Rectangle, World
 from vloc_ros.simulation.textures import Texture
 
@@ -20,7 +28,7 @@ _NEW_SEEDS = 2**31
 
 
 def make_world(kind: str, seed: int) -> World:
-    """A world of a kind ("room", "corridor", "yard", "apartment"); equal seeds give equal worlds.
+    """Make a world of a kind ("room", "corridor", "yard", "apartment"). Equal seeds give equal worlds.
 
     Raises:
         InputError: an unknown kind.
@@ -30,30 +38,32 @@ def make_world(kind: str, seed: int) -> World:
     return _build(kind, style=seed, layout=0, name=f"{kind}-{seed}")
 
 
-def make_lookalike(world: World, seed: int) -> World:
-    """Another place of the same kind and materials: same paint, bricks, wood, some of the same posters and furniture.
+def make_aliased_world(world: World, seed: int) -> World:
+    """Make another place that looks like a world: the same kind, paint, bricks and wood, and some of the same products.
 
     The layout differs: other sizes, other positions, other pieces of wall.
     """
-    return _build(world.kind, style=world.style, layout=seed + 1, name=f"{world.name}-lookalike-{seed}")
+    return _build(world.kind, style=world.style, layout=seed + 1, name=f"{world.name}-aliased-{seed}")
 
 
 def make_variant(world: World, seed: int, *, different: float) -> World:
-    """The same place once more, like the next room of a hotel: bought things are the same, pixel for pixel, but for a
-    part of them that is `different`; walls and floors are of the same make, and their grain and marks are their own.
+    """Make a near duplicate of a world, like the next room of a hotel.
+
+    The geometry is the same. Products are the same pixel for pixel, except for a share `different` of them. Walls and
+    floors have the same materials, with their own grain and marks.
     """
     rng = np.random.default_rng([world.style, seed, 3])
     rectangles = tuple(
         replace(r, texture=replace(r.texture, seed=int(rng.integers(_NEW_SEEDS))))
-        if not bought(r) or rng.random() < different
+        if not is_product(r) or rng.random() < different
         else r
         for r in world.rectangles
     )
     return replace(world, name=f"{world.name}-variant-{seed}", rectangles=rectangles)
 
 
-def bought(rectangle: Rectangle) -> bool:
-    """Whether it shows something of which there are others just alike: a poster, a book, a parcel."""
+def is_product(rectangle: Rectangle) -> bool:
+    """Whether a surface shows a mass-produced thing, such as a poster, a book or a parcel."""
     return rectangle.texture.pattern in _PRODUCTS
 
 
@@ -79,11 +89,11 @@ def _corridor(materials: Materials) -> Part:
                       furniture=0, picture_share=0.9, rows=2)  # fmt: skip
     second = make_room(materials, Area(long - width, bend_y, long, bend_y + side_length), height,
                        doors=(Door("south", middle),), furniture=0, picture_share=0.9, rows=2)  # fmt: skip
-    return _joined([first, second, doorway(materials, "north", width, middle)])
+    return _join_parts([first, second, make_doorway(materials, "north", width, middle)])
 
 
 def _apartment(materials: Materials) -> Part:
-    """Four rooms, two by two, joined by four doors."""
+    """Four rooms, two by two, connected by four doors."""
     rng = materials.rng
     x, y = (float(v) for v in rng.uniform(3.6, 5.0, 2))
     x_end, y_end = x + float(rng.uniform(3.6, 5.0)), y + float(rng.uniform(3.6, 5.0))
@@ -98,7 +108,7 @@ def _apartment(materials: Materials) -> Part:
     ]
     rooms = [make_room(materials, area, 2.6, doors=doors, furniture=6, picture_share=0.8) for area, doors in plans]
     passages = [("east", x, south), ("east", x, north), ("north", y, west), ("north", y, east)]
-    return _joined([*rooms, *(doorway(materials, *passage) for passage in passages)])
+    return _join_parts([*rooms, *(make_doorway(materials, *passage) for passage in passages)])
 
 
 def _yard(materials: Materials) -> Part:
@@ -107,9 +117,11 @@ def _yard(materials: Materials) -> Part:
     size_x, size_y = (float(v) for v in rng.uniform(12.0, 18.0, 2))
     ground = Area(0.0, 0.0, size_x, size_y)
     lawn = Area(0.3 * size_x, 0.3 * size_y, 0.65 * size_x, 0.7 * size_y)
-    shown = [
-        level(ground, 0.0, materials.surface("stone", 40, size_x, size_y, 120.0)),
-        level(lawn, 0.01, materials.surface("grass", 41, lawn.x_max - lawn.x_min, lawn.y_max - lawn.y_min, 120.0)),
+    rectangles = [
+        make_horizontal(ground, 0.0, materials.make_surface("stone", 40, size_x, size_y, 120.0)),
+        make_horizontal(
+            lawn, 0.01, materials.make_surface("grass", 41, lawn.x_max - lawn.x_min, lawn.y_max - lawn.y_min, 120.0)
+        ),
         *_fronts(materials, size_x, size_y),
         *_sky(materials, size_x / 2, size_y / 2),
     ]
@@ -117,45 +129,50 @@ def _yard(materials: Materials) -> Part:
     for _ in range(9):
         x, y = float(rng.uniform(1.2, size_x - 1.2)), float(rng.uniform(1.2, size_y - 1.2))
         yaw = float(rng.uniform(0, np.pi))
-        shown += table(materials, (x, y), (1.4, 0.6), yaw) if rng.random() < 0.4 else _crate(materials, x, y, yaw)
+        rectangles += (
+            make_table(materials, (x, y), (1.4, 0.6), yaw) if rng.random() < 0.4 else _crate(materials, x, y, yaw)
+        )
         obstacles.append(Area(x - 0.8, y - 0.8, x + 0.8, y + 0.8))
     lamps = [Lamp((x, y, 4.0), 4.0) for x in (1.0, size_x - 1.0) for y in (1.0, size_y - 1.0)]
-    return Part(tuple(shown), (ground,), tuple(obstacles), tuple(lamps))
+    return Part(tuple(rectangles), (ground,), tuple(obstacles), tuple(lamps))
 
 
 def _fronts(materials: Materials, size_x: float, size_y: float) -> list[Rectangle]:
-    rng, shown = materials.rng, []
+    rng, rectangles = materials.rng, []
     ends = [(0.0, 0.0), (0.0, size_y), (size_x, size_y), (size_x, 0.0), (0.0, 0.0)]
     for index, (a, b) in enumerate(pairwise(ends)):
         length, height = abs(b[0] - a[0]) + abs(b[1] - a[1]), float(rng.uniform(5.5, 9.0))
-        front = upright(a, b, (0.0, height), materials.surface("facade", 42 + index, length, height, 130.0))
-        shown.append(front)
+        front = make_wall(a, b, (0.0, height), materials.make_surface("facade", 42 + index, length, height, 130.0))
+        rectangles.append(front)
         for along in np.arange(1.0, length - 1.0, 2.5):
             if rng.random() < 0.5:
-                shown.append(picture(materials, front, float(along), float(rng.uniform(1.2, 2.2))))
-    return shown
+                rectangles.append(make_picture(materials, front, float(along), float(rng.uniform(1.2, 2.2))))
+    return rectangles
 
 
 def _crate(materials: Materials, x: float, y: float, yaw: float) -> list[Rectangle]:
-    seed = materials.product()
+    seed = materials.draw_product_seed()
     size = tuple(float(v) for v in np.random.default_rng([seed, 9]).uniform((0.6, 0.5, 0.5), (1.1, 0.9, 1.2)))
     side = Texture("poster", seed, seed, size[0], size[2], 300.0)
-    end, top = (materials.surface("wood", 45, size[1], size[i], 250.0) for i in (2, 0))
-    return box((x, y, 0.0), (size[0], size[1], size[2]), yaw, (side, end, top)) + parcel(
+    end, top = (materials.make_surface("wood", 45, size[1], size[i], 250.0) for i in (2, 0))
+    return make_box((x, y, 0.0), (size[0], size[1], size[2]), yaw, (side, end, top)) + make_parcel(
         materials, (x, y, size[2]), yaw
     )
 
 
 def _sky(materials: Materials, x: float, y: float) -> list[Rectangle]:
-    """Four far walls of sky and a lid, seen from inside."""
+    """Four distant walls of sky and a ceiling, seen from inside."""
     near, far = -_SKY_M, _SKY_M
-    side = materials.surface("sky", 46, 2 * _SKY_M, 2 * _SKY_M, 6.0)
+    side = materials.make_surface("sky", 46, 2 * _SKY_M, 2 * _SKY_M, 6.0)
     ends = [(x + near, y + near), (x + near, y + far), (x + far, y + far), (x + far, y + near), (x + near, y + near)]
-    walls = [upright(a, b, (-1.0, 2 * _SKY_M), side) for a, b in pairwise(ends)]
-    return [*walls, level(Area(x + near, y + near, x + far, y + far), 2 * _SKY_M, side, seen_from_above=False)]
+    walls = [make_wall(a, b, (-1.0, 2 * _SKY_M), side) for a, b in pairwise(ends)]
+    return [
+        *walls,
+        make_horizontal(Area(x + near, y + near, x + far, y + far), 2 * _SKY_M, side, seen_from_above=False),
+    ]
 
 
-def _joined(parts: Iterable[Part]) -> Part:
+def _join_parts(parts: Iterable[Part]) -> Part:
     parts = list(parts)
     return Part(
         tuple(r for p in parts for r in p.rectangles),

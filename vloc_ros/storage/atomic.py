@@ -1,6 +1,6 @@
-"""Files that appear complete or not at all.
+"""Atomic writes: files appear complete or not at all.
 
-A reader never sees half a file, and a writer that is killed or meets a full disk leaves what was there before.
+A reader never sees half a file. A writer that is killed, or meets a full disk, leaves the previous file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PART_SUFFIX = ".part"
 
 
 class StorageError(VlocError):
-    """A file or folder could not be written; what was there before is as it was."""
+    """A file or folder could not be written; the previous one is unchanged."""
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Image folders and image files, with damaged files refused instead of half-decoded."""
+"""Image folders and image files. Damaged files are refused instead of half-decoded."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def _images_among(entries: Iterable[Path]) -> list[Path]:
 
 
 def _where_images_are(entries: Iterable[Path]) -> str:
-    """What to do about a folder without images: most often they lie one level further down."""
+    """The remedy for a folder without images: often they are in a folder below it."""
     counts: dict[Path, int] = {}
     for path in sorted(entries):
-        with contextlib.suppress(OSError):  # a file, or closed to us
+        with contextlib.suppress(OSError):  # a file, or not readable
             counts[path] = len(_images_among(path.iterdir()))
     found = [path for path, count in counts.items() if count]
     if not found:
@@ -61,7 +61,7 @@ def _where_images_are(entries: Iterable[Path]) -> str:
 
 
 def read_image(path: Path) -> npt.NDArray[Any]:
-    """(H, W) uint8 grey or (H, W, 3) uint8 BGR pixels, not turned by EXIF: a calibration holds for the raw pixels.
+    """Read (H, W) uint8 grey or (H, W, 3) uint8 BGR pixels, not turned by EXIF: calibrations hold for raw pixels.
 
     Raises:
         InputError: the file is missing, unreadable, cut short or no image.
@@ -71,13 +71,13 @@ def read_image(path: Path) -> npt.NDArray[Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     try:
-        return decoded_image(data)
+        return decode_image(data)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def decoded_image(data: bytes) -> npt.NDArray[Any]:
-    """Like `read_image`, from the bytes of a JPEG or PNG file."""
+def decode_image(data: bytes) -> npt.NDArray[Any]:
+    """Decode the bytes of a JPEG or PNG file; see `read_image`."""
     if data.startswith(_JPEG_START):
         complete = _jpeg_is_complete(data)
     elif data.startswith(_PNG_START):
@@ -96,7 +96,7 @@ def decoded_image(data: bytes) -> npt.NDArray[Any]:
 
 
 def _jpeg_is_complete(data: bytes) -> bool:
-    """Whether an end marker follows the start of the pixels: OpenCV fills in the missing part without a word."""
+    """Whether an end marker follows the start of the pixels; OpenCV silently fills in a missing part."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -110,7 +110,7 @@ def _jpeg_is_complete(data: bytes) -> bool:
 
 
 def _png_is_complete(data: bytes) -> bool:
-    """Whether the chunks, with good checksums, go on to the end chunk."""
+    """Whether the chunks have good checksums and continue to the end chunk."""
     position = len(_PNG_START)
     while position + 12 <= len(data):
         end = position + 8 + int.from_bytes(data[position : position + 4], "big")

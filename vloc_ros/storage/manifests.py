@@ -14,7 +14,9 @@ from vloc_ros.storage.text import read_text
 
 MANIFEST = "manifest.json"
 FORMAT = "vloc_ros map"
-VERSION = 3
+VERSION = 4
+# format 3 has no scene origins, descriptor statistics and places, and retrieval indices of one row per keyframe
+READABLE = (3, 4)
 
 
 def manifest_bytes(content: Mapping[str, Any]) -> tuple[bytes, str]:
@@ -40,9 +42,9 @@ def read_manifest(folder: Path, *, verify: bool = True) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise MapError(f"{path}: is not the manifest of a map; name a folder that `vloc map build` wrote")
     version = manifest.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version not in READABLE:
         raise MapError(
-            f"{path}: has format version {version!r}, this installation reads {VERSION}; "
+            f"{path}: has format version {version!r}, this installation reads {' and '.join(map(str, READABLE))}; "
             "update vloc_ros, or build the map again with this one"
         )
     if verify:

@@ -1,4 +1,4 @@
-"""What may happen to the files of a map folder: one writer at a time, nothing foreign touched, nothing left over."""
+"""Safe writing of map folders: one writer at a time, foreign files untouched, no files left over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vloc_ros.storage.output_folders import check_free, is_unfinished
 
 
 def map_files(folder: Path) -> list[tuple[str, int]]:
-    """Name and size in bytes of every file of a map, the manifest last: the order in which to copy them.
+    """Name and size in bytes of every file of a map, in the order in which to copy them: the manifest last.
 
     Raises:
         MapError: there is no map, or a file is missing.
@@ -31,10 +31,10 @@ def map_files(folder: Path) -> list[tuple[str, int]]:
 
 
 def replaces_map(folder: Path) -> bool:
-    """Whether a map that is written there replaces another one.
+    """Whether a map written to a folder would replace another one.
 
     Raises:
-        StorageError, MapError: something else is there, among which no map is written.
+        StorageError, MapError: the folder holds something other than a map.
     """
     folder = Path(folder)
     _refuse_foreign(folder)
@@ -42,15 +42,15 @@ def replaces_map(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def writing(folder: Path, *, replacing: str | None = None) -> Iterator[None]:
-    """Hold the folder alone; at the end, however it comes, remove what its manifest does not name.
+def lock_map_folder(folder: Path, *, replacing: str | None = None) -> Iterator[None]:
+    """Lock a folder for one writer. At the end, also after an error, remove map files that its manifest does not name.
 
     Args:
-        folder: of a map.
-        replacing: hash of the only map that may be there; None for any, or none.
+        folder: the map folder; made if it is missing.
+        replacing: hash of the map that must be there; None for any map or none.
 
     Raises:
-        StorageError, MapError: it cannot be held, or has something else in it.
+        StorageError, MapError: the folder cannot be locked, or holds something else.
     """
     created = not folder.exists()
     try:
@@ -81,7 +81,7 @@ def _lock(folder: Path, descriptor: int) -> None:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """A map is written into an empty or new folder or over a map, never among other files."""
+    """Raise unless the folder is new, empty, or holds a map."""
     if (folder / MANIFEST).exists():
         read_manifest(folder, verify=False)
         return

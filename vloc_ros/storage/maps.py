@@ -1,43 +1,43 @@
 """Map folders: a readable `manifest.json`, and array files named by their content.
 
 Arrays are written first and the manifest replaced last, so that a folder holds the old map or the new one, whatever
-happens in between. Place descriptors are stored with 8 bits per value; everything else comes back exactly.
+happens in between. Global descriptors are stored with 8 bits per value; everything else comes back exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vloc_ros.core.config import ExtractorConfig, config_from_mapping
 from vloc_ros.core.errors import MapError, VlocError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
+from vloc_ros.core.features.extractor_config import ExtractorConfig, extractor_config_from
 from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.map.landmark_map import (
-    CovarianceCalibration,
-    Keyframes,
-    LandmarkMap,
-    LandmarkTable,
-    RetrievalIndex,
-    Scene,
-    number_consecutively,
-)
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
+from vloc_ros.core.map.places import Payload, Places
+from vloc_ros.core.map.scene import Scene, number_consecutively
+from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex
+from vloc_ros.storage.array_cache import load_array
 from vloc_ros.storage.arrays import decoded_array, encoded_array
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.manifests import MANIFEST, manifest_bytes, read_manifest
-from vloc_ros.storage.map_folders import map_files, writing
-from vloc_ros.storage.unpacked import stored_array
+from vloc_ros.storage.map_folders import lock_map_folder, map_files
 
 __all__ = ["map_bytes", "map_files", "map_hash", "read_manifest", "read_map", "size_on_disk", "write_map"]
 
 _QUANTISED_MAX = 127.0
 _MOST_IN_A_SCENE = 1 << 31
 _ORTHONORMAL_TOLERANCE = 1e-5
+# names of retrieval indices in format 3
+_NAMES_IN_3 = {"student": "model"}
 
 
 def write_map(landmark_map: LandmarkMap, folder: Path, *, replacing: str | None = None) -> str:
@@ -55,7 +55,7 @@ def write_map(landmark_map: LandmarkMap, folder: Path, *, replacing: str | None 
     """
     folder = Path(folder)
     text, digest, arrays = _encoded(landmark_map)
-    with writing(folder, replacing=replacing):
+    with lock_map_folder(folder, replacing=replacing):
         for file, data in arrays.items():
             write_bytes_atomically(folder / file, data)
         write_bytes_atomically(folder / MANIFEST, text)
@@ -73,7 +73,7 @@ def read_map(folder: Path, *, mapped: bool = True) -> LandmarkMap:
 
     Args:
         folder: of the map.
-        mapped: large arrays are memory-mapped from a private cache, see `unpacked`; one that is there already is taken
+        mapped: large arrays are memory-mapped from a private cache (`array_cache`); one that is there already is taken
             from it, and its file in the folder is not looked at. False reads every file.
 
     Raises:
@@ -122,14 +122,20 @@ def _described(landmark_map: LandmarkMap) -> dict[str, Any]:
         "keyframes": list(landmark_map.keyframes.names),
         "cameras": _described_cameras(landmark_map.keyframes.cameras),
         "extractor": asdict(landmark_map.extractor),
+        "descriptor_statistics": asdict(landmark_map.descriptor_statistics),
         "codec": {"dimension": landmark_map.codec.dimension, "step": float(landmark_map.codec.step)},
-        "places": {
+        "retrieval": {
             name: {
                 "encoder": index.encoder,
+                "modality": index.modality,
                 "scale": _quantisation_scale(index.descriptors),
                 "encoder_arrays": sorted(index.encoder_arrays),
             }
-            for name, index in sorted(landmark_map.places.items())
+            for name, index in sorted(landmark_map.retrieval.items())
+        },
+        "places": {
+            modality: {"names": list(places.names), "payloads": sorted(places.payloads)}
+            for modality, places in sorted(landmark_map.places.items())
         },
         "provenance": dict(landmark_map.provenance),
         "arrays": {},
@@ -140,6 +146,7 @@ def _described_scene(scene: Scene) -> dict[str, Any]:
     calibration = scene.calibration
     return {
         "frame_id": scene.frame_id,
+        "origin": [float(v) for v in scene.origin],
         "points": len(scene.points),
         "keyframes": len(scene.keyframes),
         "calibration": {
@@ -173,11 +180,27 @@ def _arrays(landmark_map: LandmarkMap) -> dict[str, Array]:
         "keyframes/point_offsets": keyframes.point_offsets.astype(np.int64),
         "keyframes/point_indices": keyframes.point_indices.astype(np.int32),
     }
-    for name, index in landmark_map.places.items():
+    for name, index in landmark_map.retrieval.items():
         levels = np.rint(index.descriptors / _quantisation_scale(index.descriptors))
-        arrays[f"places/{name}/descriptors"] = levels.astype(np.int8)
+        arrays[f"retrieval/{name}/descriptors"] = levels.astype(np.int8)
+        arrays[f"retrieval/{name}/items"] = index.items.astype(np.int64)
         for part, array in index.encoder_arrays.items():
-            arrays[f"places/{name}/encoder/{part}"] = array
+            arrays[f"retrieval/{name}/encoder/{part}"] = array
+    for modality, places in landmark_map.places.items():
+        arrays |= _arrays_of_places(f"places/{modality}", places)
+    return arrays
+
+
+def _arrays_of_places(prefix: str, places: Places) -> dict[str, Array]:
+    arrays: dict[str, Array] = {
+        f"{prefix}/scenes": places.scenes.astype(np.int32),
+        f"{prefix}/rotations": places.rotations.astype(np.float64),
+        f"{prefix}/translations": places.translations.astype(np.float64),
+        f"{prefix}/extents": places.extents.astype(np.float64),
+    }
+    for name, payload in places.payloads.items():
+        arrays[f"{prefix}/payloads/{name}/values"] = payload.values
+        arrays[f"{prefix}/payloads/{name}/offsets"] = payload.offsets.astype(np.int64)
     return arrays
 
 
@@ -192,7 +215,7 @@ class _Arrays:
 
     def __init__(self, folder: Path, table: Mapping[str, Any], *, mapped: bool) -> None:
         self._folder, self._table = folder, table
-        self._stored = stored_array if mapped else decoded_array
+        self._stored = load_array if mapped else decoded_array
 
     def read(self, name: str, dtype: type[np.generic] | None = None) -> Array:
         if name not in self._table:
@@ -204,6 +227,8 @@ class _Arrays:
 
 
 def _assembled(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
+    extractor = extractor_config_from(manifest["extractor"])
+    keyframes = _keyframes(manifest, arrays)
     return LandmarkMap(
         name=str(manifest["name"]),
         scenes=_scenes(manifest["scenes"]),
@@ -212,9 +237,11 @@ def _assembled(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
         landmarks=LandmarkTable(arrays.read("landmarks/keys", np.int64), arrays.read("landmarks/parents", np.int32)),
         codes=arrays.read("codes", np.uint8),
         codec=_codec(manifest, arrays),
-        keyframes=_keyframes(manifest, arrays),
-        extractor=config_from_mapping(ExtractorConfig, manifest["extractor"], "extractor."),
-        places={name: _place_index(name, entry, arrays) for name, entry in manifest["places"].items()},
+        keyframes=keyframes,
+        extractor=extractor,
+        descriptor_statistics=_descriptor_statistics(manifest, extractor),
+        retrieval=_retrieval(manifest, arrays, len(keyframes)),
+        places=_places(manifest, arrays),
         metric=bool(manifest["metric"]),
         provenance=dict(manifest["provenance"]),
     )
@@ -224,11 +251,22 @@ def _scenes(entries: list[Any]) -> tuple[Scene, ...]:
     scenes = []
     for entry in entries:
         counts = entry["points"], entry["keyframes"]
-        if any(type(n) is not int or not 0 < n < _MOST_IN_A_SCENE for n in counts):
-            raise MapError(f"a scene has {counts} points and keyframes, expected numbers above 0; build the map again")
+        if any(type(n) is not int or not 0 <= n < _MOST_IN_A_SCENE for n in counts):
+            raise MapError(f"a scene has {counts} points and keyframes, expected their numbers; build the map again")
         points, keyframes = (range(count) for count in counts)
-        scenes.append(Scene(entry["frame_id"], points, keyframes, _calibration(entry["calibration"])))
+        origin = np.array(entry.get("origin", (0.0, 0.0, 0.0)), np.float64)
+        scenes.append(Scene(entry["frame_id"], points, keyframes, _calibration(entry["calibration"]), origin))
     return number_consecutively(scenes)
+
+
+def _descriptor_statistics(manifest: Mapping[str, Any], extractor: ExtractorConfig) -> DescriptorStatistics:
+    """Those of the map; of format 3, which has none, those that are recorded for its extractor."""
+    if manifest["version"] >= 4:
+        return DescriptorStatistics(**manifest["descriptor_statistics"])
+    if extractor.recorded_statistics is None:
+        raise MapError(f"the map's format 3 has no descriptor statistics of {extractor.name}; build the map again")
+    recorded = extractor.recorded_statistics
+    return replace(recorded, source=f"{recorded.source}; the map's format 3 has none of its own")
 
 
 def _codec(manifest: Mapping[str, Any], arrays: _Arrays) -> DescriptorCodec:
@@ -260,12 +298,54 @@ def _cameras(entry: Mapping[str, Any]) -> tuple[Camera, ...]:
     return tuple(distinct[number] for number in entry["of_keyframe"])
 
 
-def _place_index(name: str, entry: Mapping[str, Any], arrays: _Arrays) -> RetrievalIndex:
-    levels = arrays.read(f"places/{name}/descriptors", np.int8)
+def _retrieval(manifest: Mapping[str, Any], arrays: _Arrays, keyframes: int) -> dict[str, RetrievalIndex]:
+    """The retrieval indices; in format 3 they lie below `places`, and describe every keyframe by one row."""
+    if manifest["version"] >= 4:
+        return {
+            name: _retrieval_index(
+                name, entry, arrays, f"retrieval/{name}", arrays.read(f"retrieval/{name}/items", np.int64)
+            )
+            for name, entry in manifest["retrieval"].items()
+        }
+    former = {_NAMES_IN_3.get(name, name): (name, entry) for name, entry in manifest["places"].items()}
+    return {
+        name: _retrieval_index(name, entry, arrays, f"places/{old}", np.arange(keyframes))
+        for name, (old, entry) in former.items()
+    }
+
+
+def _retrieval_index(name: str, entry: Mapping[str, Any], arrays: _Arrays, prefix: str, items: Array) -> RetrievalIndex:
+    levels = arrays.read(f"{prefix}/descriptors", np.int8)
     return RetrievalIndex(
+        name=name,
         encoder=str(entry["encoder"]),
         descriptors=levels.astype(np.float32) * np.float32(entry["scale"]),
-        encoder_arrays={part: arrays.read(f"places/{name}/encoder/{part}") for part in entry["encoder_arrays"]},
+        items=items,
+        modality=str(entry.get("modality", IMAGE)),
+        encoder_arrays={part: arrays.read(f"{prefix}/encoder/{part}") for part in entry["encoder_arrays"]},
+    )
+
+
+def _places(manifest: Mapping[str, Any], arrays: _Arrays) -> dict[str, Places]:
+    if manifest["version"] < 4:
+        return {}
+    return {modality: _places_of(f"places/{modality}", entry, arrays) for modality, entry in manifest["places"].items()}
+
+
+def _places_of(prefix: str, entry: Mapping[str, Any], arrays: _Arrays) -> Places:
+    return Places(
+        names=tuple(str(name) for name in entry["names"]),
+        scenes=arrays.read(f"{prefix}/scenes", np.int32),
+        rotations=arrays.read(f"{prefix}/rotations", np.float64),
+        translations=arrays.read(f"{prefix}/translations", np.float64),
+        extents=arrays.read(f"{prefix}/extents", np.float64),
+        payloads={
+            name: Payload(
+                arrays.read(f"{prefix}/payloads/{name}/values"),
+                arrays.read(f"{prefix}/payloads/{name}/offsets", np.int64),
+            )
+            for name in entry["payloads"]
+        },
     )
 
 
@@ -280,20 +360,24 @@ def _calibration(entry: Mapping[str, Any]) -> CovarianceCalibration:
 
 
 def _checked(landmark_map: LandmarkMap) -> LandmarkMap:
-    """What neither the checksums nor the map's own constructor look at: values that would fail later, or elsewhere."""
+    """Check what neither the checksums nor the map's constructor do: values that would fail later, or elsewhere."""
     keyframes, codec = landmark_map.keyframes, landmark_map.codec
-    spread = np.einsum("kij,klj->kil", keyframes.rotations, keyframes.rotations) - np.eye(3)
-    turned = np.abs(spread).max(initial=0.0) < _ORTHONORMAL_TOLERANCE and (np.linalg.det(keyframes.rotations) > 0).all()
-    rows = [len(index.descriptors) for index in landmark_map.places.values()]
-    finite = [keyframes.translations, codec.mean, codec.basis, *(i.descriptors for i in landmark_map.places.values())]
+    posed = [keyframes.rotations, *(places.rotations for places in landmark_map.places.values())]
+    indices = landmark_map.retrieval.values()
+    finite = [keyframes.translations, codec.mean, codec.basis, *(index.descriptors for index in indices)]
+    finite += [array for places in landmark_map.places.values() for array in (places.translations, places.extents)]
     complaints = {
         f"codes have shape {landmark_map.codes.shape}": landmark_map.codes.shape[1:] != (codec.dimension,),
         f"the codec's step is {codec.step}": not 0 < codec.step < np.inf,
-        "keyframe rotations are no rotations": not turned,
-        f"place descriptors are {rows}, not one per keyframe": any(n != len(keyframes) for n in rows),
+        "rotations of keyframes or places are no rotations": not all(map(_are_rotations, posed)),
         "values are not finite": not all(np.isfinite(array).all() for array in finite),
     }
     for complaint, found in complaints.items():
         if found:
             raise MapError(f"the map's {complaint}; build the map again")
     return landmark_map
+
+
+def _are_rotations(matrices: Array) -> bool:
+    errors = np.abs(np.einsum("kij,klj->kil", matrices, matrices) - np.eye(3))
+    return bool(errors.max(initial=0.0) < _ORTHONORMAL_TOLERANCE and (np.linalg.det(matrices) > 0).all())

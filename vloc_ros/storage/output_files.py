@@ -1,4 +1,4 @@
-"""Files that are written as a whole: what is there is replaced only by its like, and then it is said."""
+"""Output files: an existing file is replaced only if it is of the same kind."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from vloc_ros.core.errors import InputError
 
 _PAGE_STARTS = (b"<!doctype html", b"<html")
-_PAGE_LOOKED_AT_BYTES = 4096
-_JSON_MOST_BYTES = 64 * 1024 * 1024
+_PAGE_START_BYTES = 4096
+_MAX_JSON_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,40 +20,40 @@ class Output:
     """A file or folder to write.
 
     Attributes:
-        path: where.
-        replaces: whether something of the kind was there before.
+        path: path of it.
+        replaces: whether an output of the same kind exists there.
     """
 
     path: Path
     replaces: bool
 
     def __str__(self) -> str:
-        """For people, when it is done."""
+        """The message for people after writing."""
         return f"{'replaced' if self.replaces else 'written'}: {self.path}"
 
 
 def page_at(path: Path) -> Output:
-    """An HTML file: new, empty, or an HTML page.
+    """Check an HTML file to write: it is new, empty, or an HTML page.
 
     Raises:
-        InputError: it is something else.
+        InputError: the existing file is something else.
     """
-    return _file_at(path, "HTML page", _is_page, _PAGE_LOOKED_AT_BYTES)
+    return _file_at(path, "HTML page", _is_page, _PAGE_START_BYTES)
 
 
 def json_at(path: Path, *, key: str, rows: bool = False) -> Output:
-    """A JSON file: new, empty, or an object with a key that tells what it is: the manifest of a map is JSON too.
+    """Check a JSON file to write: it is new, empty, or an object with a key that identifies its kind.
 
     Args:
-        path: of the file.
-        key: that the object has.
-        rows: it is a list of such objects instead.
+        path: path of the file.
+        key: key that the object has.
+        rows: whether it is a list of such objects instead.
 
     Raises:
-        InputError: it is something else, or larger than what any command writes.
+        InputError: the existing file is something else, or larger than the output of any command.
     """
     kind = f"JSON file with {'rows of ' if rows else ''}{key!r}"
-    return _file_at(path, kind, lambda content: _has_key(content, key, rows=rows), _JSON_MOST_BYTES + 1)
+    return _file_at(path, kind, lambda content: _has_key(content, key, rows=rows), _MAX_JSON_BYTES + 1)
 
 
 def _is_page(content: bytes) -> bool:
@@ -61,11 +61,11 @@ def _is_page(content: bytes) -> bool:
 
 
 def _has_key(content: bytes, key: str, *, rows: bool) -> bool:
-    """Of an object that is JSON wholly, or of all in a list."""
-    if len(content) > _JSON_MOST_BYTES:
+    """Whether a complete JSON object has a key; with `rows`, whether all objects of a list have it."""
+    if len(content) > _MAX_JSON_BYTES:
         return False
     try:
-        values = json.loads(content)  # whichever Unicode it is in
+        values = json.loads(content)  # detects the Unicode encoding
     except (ValueError, RecursionError):
         return False
     if isinstance(values, list) != rows:
@@ -74,13 +74,13 @@ def _has_key(content: bytes, key: str, *, rows: bool) -> bool:
     return bool(objects) and all(isinstance(found, dict) and key in found for found in objects)
 
 
-def _file_at(path: Path, kind: str, is_kind: Callable[[bytes], bool], looked_at_bytes: int) -> Output:
+def _file_at(path: Path, kind: str, is_kind: Callable[[bytes], bool], read_bytes: int) -> Output:
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected a new {kind}; name a file in it")
     if not path.is_file():  # new, or a pipe such as /dev/stdout
         return Output(path, replaces=False)
     with path.open("rb") as file:
-        found = file.read(looked_at_bytes)
+        found = file.read(read_bytes)
     if found and not is_kind(found):
         raise InputError(f"{path}: exists and is no {kind}, expected a new file or one to replace; name another")
     return Output(path, replaces=True)

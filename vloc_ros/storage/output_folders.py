@@ -1,4 +1,4 @@
-"""Folders that are written as a whole: what is in one of them is replaced only by its like."""
+"""Output folders: the content of an existing folder is replaced only if it is of the same kind."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.storage.atomic import PART_SUFFIX, StorageError
 from vloc_ros.storage.text import read_text
 
-# of maps and models alike
+# file name of the manifests of maps and models
 _MANIFEST = "manifest.json"
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether it is what a killed writer of ours left."""
+    """Whether a file name is that of a part left by a killed writer."""
     return name.startswith(".") and name.endswith(PART_SUFFIX)
 
 
 def replaces_folder(folder: Path, *, manifest: str, format_: str, kind: str) -> bool:
-    """Whether what is written into a folder replaces another one of its kind.
+    """Whether writing to a folder would replace another output of its kind.
 
     Args:
-        folder: to write.
-        manifest: name of the JSON file in it that says what it holds,
-        format_: by its entry `format`.
-        kind: for messages, such as `model`.
+        folder: the folder to write.
+        manifest: name of the JSON file in it that states its format.
+        format_: expected value of the entry `format` of that file.
+        kind: name of the kind for messages, such as `model`.
 
     Raises:
-        StorageError: something else is there.
+        StorageError: the folder holds something else.
     """
     if (folder / manifest).exists():
         found = _format_of(folder / manifest)
@@ -45,10 +45,10 @@ def replaces_folder(folder: Path, *, manifest: str, format_: str, kind: str) -> 
 
 
 def check_free(folder: Path, *, kind: str, may_hold: Callable[[str], bool] = is_unfinished) -> None:
-    """See that a folder is new, empty, or holds nothing but what may be there, by file name.
+    """Raise unless a folder is new, empty, or holds only files whose names `may_hold` allows.
 
     Raises:
-        StorageError: something else is there.
+        StorageError: the folder holds something else.
     """
     if not folder.exists():
         return
@@ -61,7 +61,7 @@ def check_free(folder: Path, *, kind: str, may_hold: Callable[[str], bool] = is_
 
 
 def _format_of(path: Path) -> Any:
-    """What a manifest says that it is of; None where it says nothing that can be read."""
+    """The format that a manifest states; None if it cannot be read."""
     try:
         content = json.loads(read_text(path)) if path.is_file() else None
     except (InputError, ValueError, RecursionError):

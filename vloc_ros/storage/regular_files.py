@@ -1,4 +1,4 @@
-"""Files of a folder that somebody else may write to: no link out of it, and no pipe that is waited for."""
+"""Opening files in folders that other users may write to: no links, and no pipes, which would block."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import BinaryIO
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading; never waits.
+    """Open a regular file for reading; never blocks.
 
     Raises:
-        OSError: it is missing, a link, a pipe or another thing that is no file, or cannot be read.
+        OSError: the file is missing, a link, a pipe or another special file, or cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

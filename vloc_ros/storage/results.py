@@ -1,4 +1,4 @@
-"""Result folders: `poses.txt` with the accepted poses (TUM), `results.jsonl` with every answer."""
+"""Result folders: `poses.txt` with the accepted poses (TUM), `results.jsonl` with all results."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.output_folders import check_free
 from vloc_ros.storage.regular_files import open_regular
 from vloc_ros.storage.text import read_text
-from vloc_ros.storage.trajectories import HEADER, tum_row
+from vloc_ros.storage.trajectories import HEADER, format_tum_row
 
 POSES, RESULTS = "poses.txt", "results.jsonl"
-_LONGEST_LINE_BYTES = 1024 * 1024
+_MAX_LINE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResultRecord:
-    """The answer for one image.
+    """The result of one image.
 
     Attributes:
-        image: its file name.
-        stamp_ns: its time, integer nanoseconds.
-        result: the answer. Read back from a file it has no inlier arrays, only their number.
-        usable: False where nothing could be asked, and the reason says why: the image cannot be read, or does not fit
-            its camera.
+        image: file name of the image.
+        stamp_ns: time of the image, integer nanoseconds.
+        result: the localization result. When read from a file it has no inlier arrays, only their number.
+        usable: False when there was no query, since the image cannot be read or does not fit its camera; the reason of
+            the result states which.
     """
 
     image: str
@@ -42,34 +42,34 @@ class ResultRecord:
 
 
 def replaces_results(folder: Path) -> bool:
-    """Whether results that are written there replace earlier ones.
+    """Whether results written to a folder would replace earlier ones.
 
     Raises:
-        StorageError: something else is there, such as images or a map.
+        StorageError: the folder holds something else, such as images or a map.
     """
     folder = Path(folder)
-    if _begins_with_a_result(folder / RESULTS):
+    if _starts_with_result(folder / RESULTS):
         return True
     check_free(folder, kind="results")
     return False
 
 
 def write_results(folder: Path, records: Iterable[ResultRecord]) -> None:
-    """Write both files into `folder`, in the order of the records, each in one step.
+    """Write both files into `folder`, each atomically, in the order of the records.
 
     Raises:
         StorageError: the disk is full, the folder is not writable, or `replaces_results` refuses it.
     """
     folder, records = Path(folder), list(records)
     replaces_results(folder)
-    lines = [json.dumps(_values(record), allow_nan=False) for record in records]
-    rows = [tum_row(r.stamp_ns, r.result.map_from_rig) for r in records if r.result.map_from_rig is not None]
+    lines = [json.dumps(_values_of_record(record), allow_nan=False) for record in records]
+    rows = [format_tum_row(r.stamp_ns, r.result.map_from_rig) for r in records if r.result.map_from_rig is not None]
     write_bytes_atomically(folder / RESULTS, "".join(f"{line}\n" for line in lines).encode())
     write_bytes_atomically(folder / POSES, "\n".join([HEADER, *rows, ""]).encode())
 
 
 def read_results(folder: Path) -> tuple[ResultRecord, ...]:
-    """Read `results.jsonl` of a result folder.
+    """Read `results.jsonl` of a result folder, also one of an earlier version.
 
     Raises:
         InputError: the file is missing or a line is no result; the message names the line.
@@ -78,23 +78,23 @@ def read_results(folder: Path) -> tuple[ResultRecord, ...]:
     records = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         try:
-            records.append(_record(json.loads(line)))
+            records.append(_record_from_values(json.loads(line)))
         except (InputError, AssertionError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: is no result of `vloc localize` ({error!r})") from None
     return tuple(records)
 
 
-def _begins_with_a_result(path: Path) -> bool:
-    """Whether it is what an earlier run wrote, of this version or another."""
+def _starts_with_result(path: Path) -> bool:
+    """Whether a file holds results, of this version or another."""
     try:
         with open_regular(path) as file:
-            first = json.loads(file.readline(_LONGEST_LINE_BYTES))
+            first = json.loads(file.readline(_MAX_LINE_BYTES))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(first, dict) and {"image", "stamp_ns", "status"} <= first.keys()
 
 
-def _values(record: ResultRecord) -> dict[str, Any]:
+def _values_of_record(record: ResultRecord) -> dict[str, Any]:
     result, pose, covariance = record.result, record.result.map_from_rig, record.result.covariance
     return {
         "image": record.image,
@@ -108,15 +108,16 @@ def _values(record: ResultRecord) -> dict[str, Any]:
         "frame_id": result.frame_id,
         "matches": int(result.matches),
         "inliers": int(result.inliers),
-        "proposal": result.proposal,
+        "candidate": result.candidate,
         "reason": result.reason,
         "keypoints": int(result.keypoints),
         "times_ms": {stage: round(float(ms), 4) for stage, ms in result.times_ms.items()},
     }
 
 
-def _record(values: dict[str, Any]) -> ResultRecord:
+def _record_from_values(values: dict[str, Any]) -> ResultRecord:
     pose, covariance = values["map_from_rig"], values["covariance"]
+    candidate = values["proposal" if "proposal" in values else "candidate"]  # the key of earlier versions
     result = LocalizationResult(
         status=Status(values["status"]),
         map_from_rig=None if pose is None else Pose.from_quaternion(pose["quaternion"], pose["translation"]),
@@ -124,7 +125,7 @@ def _record(values: dict[str, Any]) -> ResultRecord:
         frame_id=str(values["frame_id"]),
         matches=int(values["matches"]),
         inliers=int(values["inliers"]),
-        proposal=str(values["proposal"]),
+        candidate=str(candidate),
         reason=str(values["reason"]),
         keypoints=int(values["keypoints"]),
         times_ms={str(stage): float(ms) for stage, ms in values["times_ms"].items()},

@@ -1,4 +1,4 @@
-"""Text files read whole, with errors that name the file."""
+"""Text files, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _MAX_BYTES = 256 * 1024 * 1024
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file.
+    """Read a UTF-8 file.
 
     Raises:
-        InputError: missing, a folder, unreadable, implausibly large, or not text.
+        InputError: the file is missing, a folder, unreadable, implausibly large, or no text.
     """
     path = Path(path)
     try:

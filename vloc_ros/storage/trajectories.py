@@ -29,7 +29,7 @@ class Trajectory:
 
     Attributes:
         stamps_ns: (N,) int64, strictly increasing nanoseconds.
-        poses: one per stamp.
+        poses: one pose per stamp.
 
     Raises:
         InputError: the counts differ or the stamps do not increase.
@@ -53,8 +53,8 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.poses)
 
-    def interpolated(self, stamp_ns: int) -> Pose | None:
-        """The pose at a time: linear in position, constant turn rate in rotation; None outside the trajectory."""
+    def interpolate(self, stamp_ns: int) -> Pose | None:
+        """Interpolate the pose at a time, linearly and with a constant turn rate; None outside the trajectory."""
         after = bisect_right(self.stamps_ns, stamp_ns)
         if after == 0:
             return None
@@ -64,10 +64,10 @@ class Trajectory:
         if after == len(self):
             return None
         start_ns, end_ns = int(self.stamps_ns[after - 1]), int(self.stamps_ns[after])
-        return _between(before, self.poses[after], (stamp_ns - start_ns) / (end_ns - start_ns))
+        return _interpolate_pose(before, self.poses[after], (stamp_ns - start_ns) / (end_ns - start_ns))
 
 
-def _between(start: Pose, end: Pose, fraction: float) -> Pose:
+def _interpolate_pose(start: Pose, end: Pose, fraction: float) -> Pose:
     turn = Pose(start.rotation.T @ end.rotation, np.zeros(3)).rotation_vector * fraction
     translation = start.translation + fraction * (end.translation - start.translation)
     return Pose(
@@ -88,7 +88,7 @@ def read_tum(path: Path) -> Trajectory:
         if not words:
             continue
         try:
-            stamp_ns, pose = _parsed(words)
+            stamp_ns, pose = _parse_pose(words)
             if stamps_ns and stamp_ns <= stamps_ns[-1]:
                 raise InputError("the stamp is not later than the one before; sort the file and drop duplicates")
         except InputError as error:
@@ -102,22 +102,24 @@ def read_tum(path: Path) -> Trajectory:
 
 def write_tum(path: Path, trajectory: Trajectory) -> None:
     """Write a TUM file with stamps exact to the nanosecond."""
-    rows = [tum_row(int(stamp), pose) for stamp, pose in zip(trajectory.stamps_ns, trajectory.poses, strict=True)]
+    rows = [
+        format_tum_row(int(stamp), pose) for stamp, pose in zip(trajectory.stamps_ns, trajectory.poses, strict=True)
+    ]
     write_bytes_atomically(path, "\n".join([HEADER, *rows, ""]).encode())
 
 
-def tum_row(stamp_ns: int, pose: Pose) -> str:
-    """One TUM line, without the newline."""
+def format_tum_row(stamp_ns: int, pose: Pose) -> str:
+    """Format one TUM line, without the newline."""
     sign, (seconds, fraction) = "-" * (stamp_ns < 0), divmod(abs(stamp_ns), _NS_PER_S)
     numbers = " ".join(f"{value:.9f}" for value in (*pose.translation, *pose.quaternion))
     return f"{sign}{seconds}.{fraction:09d} {numbers}"
 
 
 def stamp_from_seconds(text: str) -> int:
-    """Decimal seconds to integer nanoseconds, without passing through floating point.
+    """Convert decimal seconds to integer nanoseconds, without floating-point numbers.
 
     Raises:
-        InputError: not a finite decimal number, or outside 64 bits.
+        InputError: the text is no finite decimal number, or the result does not fit 64 bits.
     """
     try:
         seconds = Decimal(text)
@@ -128,11 +130,11 @@ def stamp_from_seconds(text: str) -> int:
     return int((seconds * _NS_PER_S).to_integral_value(ROUND_HALF_EVEN))
 
 
-def paired_with_images(trajectory: Trajectory, images: Sequence[Path], *, poses_path: Path) -> tuple[Pose, ...]:
-    """The pose of every image, row by row in name order.
+def pair_with_images(trajectory: Trajectory, images: Sequence[Path], *, poses_path: Path) -> tuple[Pose, ...]:
+    """Pair poses with images: the pose of each image, row by row in name order.
 
     Raises:
-        InputError: there are more or fewer poses than images.
+        InputError: the counts differ.
     """
     if len(trajectory) != len(images):
         folder = images[0].parent if images else "the image folder"
@@ -143,7 +145,7 @@ def paired_with_images(trajectory: Trajectory, images: Sequence[Path], *, poses_
     return trajectory.poses
 
 
-def _parsed(words: list[str]) -> tuple[int, Pose]:
+def _parse_pose(words: list[str]) -> tuple[int, Pose]:
     if len(words) != _COLUMNS:
         raise InputError(f"{len(words)} columns, expected 8: timestamp tx ty tz qx qy qz qw")
     stamp_ns = stamp_from_seconds(words[0])

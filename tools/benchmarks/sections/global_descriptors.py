@@ -1,4 +1,4 @@
-"""The chapters of BENCHMARK.md about place encoders."""
+"""The chapter of BENCHMARK.md about global descriptors."""
 
 from __future__ import annotations
 
@@ -7,50 +7,53 @@ from statistics import fmean
 from benchmarks.tables import Figures, table
 
 _AT = [f"{letter}@{k}" for letter in "PR" for k in (1, 5, 20)]
-_ALONE = "student without distillation"
+_UNDISTILLED = "student without distillation"
 _GAINS = (
-    ("distillation", "student", _ALONE),
+    ("distillation", "student", _UNDISTILLED),
     ("rotary positions in space", "teacher", "teacher without rotary positions"),
-    ("labels by points, not boxes", _ALONE, f"{_ALONE}, overlap of boxes"),
-    ("hard negatives", _ALONE, f"{_ALONE}, random negatives"),
-    ("ranking by shares", _ALONE, f"{_ALONE}, no ranking by shares"),
-    ("the residual branch", _ALONE, f"{_ALONE}, transformer alone"),
-    ("training, beyond its start", _ALONE, f"{_ALONE}, as it begins"),
+    ("labels from points, not boxes", _UNDISTILLED, f"{_UNDISTILLED}, overlap of boxes"),
+    ("hard negatives", _UNDISTILLED, f"{_UNDISTILLED}, random negatives"),
+    ("listwise loss", _UNDISTILLED, f"{_UNDISTILLED}, no listwise loss"),
+    ("residual branch", _UNDISTILLED, f"{_UNDISTILLED}, transformer alone"),
+    ("training, beyond its initialization", _UNDISTILLED, f"{_UNDISTILLED}, initialization only"),
 )
 _SET_UP = """\
-Hours on two cores, so not part of `make bench` alone: `make bench SECTIONS="place_encoders_kitchen \
-place_encoders_corridor place_encoders_building place_encoders_ablations place_encoders_cost"`, each of which goes on where \
-it was cut off: a row stays, whichever revision measured it, while its model, maps and the code that decides on it do.
+These sections take hours on two cores, so `make bench` alone leaves them out: `make bench \
+SECTIONS="global_descriptors_kitchen global_descriptors_corridor global_descriptors_building \
+global_descriptors_ablations global_descriptors_cost"`. An interrupted section resumes where it stopped. A row is kept across \
+revisions while its model, its maps and the code that decides on it stay the same.
 
 All models of a table are of the preset small and learn from the same images in the same batches, for as many epochs. All \
-networks, ResNet-18 too, start from random weights (with `--pretrained` it starts from ImageNet's where timm can download \
-them: not measured). Two parts do not: NetVLAD's centres are k-means of the training images; and the residual branch of \
+networks, ResNet-18 too, start from random weights (with `--pretrained`, ResNet-18 starts from ImageNet's where timm can \
+download them; not measured). Two parts do not. NetVLAD's centres are k-means of the training images. The residual branch of \
 students and teachers, which describes gradients and colours patch by patch, starts from a linear discriminant analysis of \
-three epochs' batches and their labels. That start does most of the work, so two tables have two more rows: the student as \
-it begins, and its transformer without that branch. A teacher sees which 3D points an image shows, which no robot can tell \
-it: it is a bound. VLAD-SIFT is the map's own index; reduced, it keeps the principal components of the map's own images, \
-N-1 of N images at most, and is there to be compared with: no map stores it.
+three epochs' batches and their labels. This initialization does most of the work, so two tables have two more rows: the \
+student at its initialization, and its transformer without the residual branch.
+
+A teacher sees which 3D points an image shows, which a robot does not know: its row is an upper bound. VLAD-SIFT is the map's \
+own retrieval index. With PCA it keeps the principal components of the map's own images, N-1 of N images at most. That variant \
+is for comparison only: no map stores it.
 
 ```bash
 python -m training.place_recognition.train --map MAP --images DIR --model KIND --set fit.epochs=N --teacher TEACHER --out MODEL  # or none
 python -m training.place_recognition.evaluate --encoder MODEL --map MAP --images DIR --queries DIR --poses TUM --camera YAML  # or vlad
 vloc map encode MAP --model MODEL --images DIR --out ENCODED
 vloc evaluate --map ENCODED --images DIR --poses TUM --camera YAML --encoder MODEL \\
-    --set proposals.places=student --set proposals.whole_map_max_points=0 --set proposals.landmarks=none
+    --set candidates.retrieval=model --set candidates.whole_map_max_points=0 --set candidates.landmarks=none
 ```
 
-KIND is teacher, student, resnet18-gem or resnet18-netvlad. P@K is hits among the first K over min(K, number of positives), \
-R@K the share of queries with a hit among them; numbers are those of a descriptor, of which a map stores one byte each. \
-alone: queries localized within the limits where nothing but this encoder says where in the map to search; wrong are \
-accepted poses beyond 50 cm or 5°.
+KIND is teacher, student, resnet18-gem or resnet18-netvlad. P@K is hits among the first K over min(K, number of positives). \
+R@K is the share of queries with a hit among the first K. A map stores one byte for each dimension of a descriptor. \
+localized: queries localized within the limits where this model alone proposes candidates; wrong: accepted poses beyond 50 cm \
+or 5°.
 """
 
 
-def place_encoders(figures: dict[str, Figures]) -> str:
-    """Every part that was measured."""
+def global_descriptors(figures: dict[str, Figures]) -> str:
+    """All parts that were measured."""
     parts = [_SET_UP]
-    for name, writer in _PARTS.items():
-        if found := figures.get(f"place_encoders_{name}"):
+    for name, writer in _WRITERS.items():
+        if found := figures.get(f"global_descriptors_{name}"):
             parts.append(writer(found))
     return "\n".join(parts)
 
@@ -60,11 +63,11 @@ def _kitchen(f: Figures) -> str:
     took = [models[name]["train_s"] for name in ("teacher", "student") if name in models]
     text = f"### A kitchen\n\nTrained on the {f['sizes']['day']['keyframes']} images of redkitchen's map, {f['epochs']} epochs."
     if len(took) == 2 and all(took):
-        text += f" Teacher and student took {sum(took) / 60:.0f} minutes together, one after the other."
+        text += f" Teacher and student took {sum(took) / 60:.0f} minutes, one after the other."
     if resumed:
         text += (
-            " A training that was killed after an epoch and went on with `--resume` ended in the weights of one that was "
-            f"not; the largest difference is {resumed['largest_difference']:.1g}."
+            " A training that was killed after an epoch and resumed with `--resume` ended with the weights of an uninterrupted "
+            f"one; the largest difference is {resumed['largest_difference']:.1g}."
         )
     limits = ("5cm_5deg", "25cm_2deg")
     parts = [
@@ -73,8 +76,8 @@ def _kitchen(f: Figures) -> str:
     ]
     if "strict" in f:
         parts.append(
-            f"Positives share a tenth of what either shows (`--min-share 0.1`), {_queries(f, 'strict')} have one:\n\n"
-            f"{_ranked(f, 'strict', ())}"
+            "With positives that share a tenth of what either image shows (`--min-share 0.1`), "
+            f"{_queries(f, 'strict')} have one:\n\n{_ranked(f, 'strict', ())}"
         )
     return "\n".join(parts)
 
@@ -82,12 +85,12 @@ def _kitchen(f: Figures) -> str:
 def _corridor(f: Figures) -> str:
     others = ", ".join(f"{title} ({size['keyframes']})" for title, size in f["trained_on"].items())
     return (
-        f"### A corridor, by encoders of other places\n\nTrained {f['epochs']} epochs on the images of other maps: {others}; "
-        "other-places are simulated corridors, flats and rooms. Lap 2 is looked for in lap 1 (`--pairs CSV`, the rows of "
-        "`same_place.csv`, made by people, whose second image is of lap 1). Nobody knows its poses, and structure from motion "
-        "cannot make a map of it: no teacher can be asked, and no pose be right. "
-        f"{_queries(f, 'day').capitalize()}, most with five positives among {f['sizes']['day']['keyframes']} images: "
-        f"K of 20 says little.\n\n{_ranked(f, 'day', ())}"
+        f"### A corridor, with models of other places\n\nTrained {f['epochs']} epochs on the images of other maps: {others}. "
+        "other-places are simulated corridors, flats and rooms. Images of lap 2 are retrieved from lap 1 (`--pairs CSV`: the "
+        "rows of `same_place.csv`, annotated by hand, whose second image is of lap 1). The corridor has no ground-truth poses, "
+        "and structure from motion cannot make a map of it: there is neither a teacher nor a localization score. "
+        f"{_queries(f, 'day').capitalize()}, most with five positives among {f['sizes']['day']['keyframes']} images, so K of 20 "
+        f"says little.\n\n{_ranked(f, 'day', ())}"
     )
 
 
@@ -95,17 +98,17 @@ def _building(f: Figures) -> str:
     text = (
         f"### A building of rooms that are furnished alike\n\n{f.get('rooms', '')} simulated rooms, several of each model, "
         f"{f['sizes']['day']['keyframes']} images, {f['sizes']['day']['points']} points, {f['epochs']} epochs. Positives share "
-        f"8 points with the query, {_queries(f, 'day')} have one; at night those that it shows by day (`--by-day`). Night is "
-        "`vloc_ros.simulation.lighting.relight`, photometry only, and training darkens images in the same way: no real night. "
-        "It is another building than that of growing maps."
+        f"8 points with the query; {_queries(f, 'day')} have one. At night they are the positives by day (`--by-day`). Night is "
+        "`vloc_ros.simulation.lighting.relight`, photometry only, and training darkens images in the same way: it is no real "
+        "night. This is not the building of the chapter on map size.\n"
     )
     lights = {"day": "By day", "night": "At night"}
-    tables = [f"{said}:\n\n{_ranked(f, light, ('25cm_2deg',))}" for light, said in lights.items() if light in f]
-    return f"{text}\n\n" + "\n".join(tables)
+    tables = [f"{title}:\n\n{_ranked(f, light, ('25cm_2deg',))}" for light, title in lights.items() if light in f]
+    return f"{text}\n" + "\n".join(tables)
 
 
 def _ablations(f: Figures) -> str:
-    """What is gained, seed by seed; encoders with their seeds as a range."""
+    """Gains seed by seed, then models with the range over their seeds."""
     titles = list(dict.fromkeys(name.partition("/")[0] for name in f if "/" in name))
     rows = [
         [f"{title}, {light}", " ".join(found), *[_spread(found, name) for name in _AT]]
@@ -114,25 +117,28 @@ def _ablations(f: Figures) -> str:
         if (found := _seeds(f, title, light))
     ]
     gains = [
-        [f"{what}, {light}", " ".join(apart), *[_gain([pair[name] for pair in apart.values()]) for name in _AT]]
+        [f"{what}, {light}", " ".join(gained), *[_gain([pair[name] for pair in gained.values()]) for name in _AT]]
         for what, with_it, without in _GAINS
         for light in ("day", "night")
-        if (apart := _apart(_seeds(f, with_it, light), _seeds(f, without, light)))
+        if (gained := _differences(_seeds(f, with_it, light), _seeds(f, without, light)))
     ]
     queries = next(f[name]["day"]["queries"] for name in f if "/" in name)
     text = (
-        f"### What makes them\n\nA simulated building of {f.get('rooms', '')} rooms, two of each model; short runs, "
-        f"{f.get('epochs', '')} epochs; {queries} queries, one of which is {1 / queries:.3f}. What is gained, seed by seed, is "
-        "the first table: with several seeds the mean, and the least and most. A student is taught by the teacher of its seed: "
-        "its distances, and which patches count. Rotary positions are how a teacher's tokens say where in space the points of "
-        "a patch lie (`spatial.encoding=none` without). Labels are shares of points in common, or the overlap of the boxes "
-        "around them (`mining.overlap=boxes`). Hard negatives are near by pose or by covisibility, and within a batch those "
-        "whose descriptors are most alike; random ones (`mining.negatives_are=random`) are any that share no point, and all in "
-        "the batch. Without ranking by shares (`loss.listed=0`) the contrastive loss is alone, without the residual branch "
-        "(`network.residuals=0`) the transformer. What a student begins as is one epoch at a learning rate of 1e-7.\n"
+        f"### Ablations\n\nA simulated building of {f.get('rooms', '')} rooms, two of each model; short runs, "
+        f"{f.get('epochs', '')} epochs; {queries} queries, one of which is {1 / queries:.3f}. The first table has the gains, "
+        "seed by seed: with several seeds the mean, and the least and most.\n\n"
+        "- distillation: a student learns from the teacher of its seed, from its distances and from which patches count.\n"
+        "- rotary positions: a teacher's tokens encode where in space the points of a patch lie (`spatial.encoding=none` "
+        "without).\n"
+        "- labels: shares of points in common, or the overlap of the boxes around them (`mining.overlap=boxes`).\n"
+        "- hard negatives: near by pose or by covisibility, and within a batch those whose descriptors are most similar. "
+        "Random negatives (`mining.negative_selection=random`) are any that share no point, and all in the batch.\n"
+        "- listwise loss, over shares of points in common: without it (`loss.listwise=0`) the contrastive loss is alone.\n"
+        "- residual branch: without it (`network.residuals=0`) the transformer is alone.\n"
+        "- initialization only: one epoch at a learning rate of 1e-7.\n"
     )
-    gained = table(["gain of", "seeds", *_AT], gains)
-    return f"{text}\n{gained}\nThe encoders themselves:\n\n{table(['encoder', 'seeds', *_AT], rows)}"
+    gain_table = table(["gain of", "seeds", *_AT], gains)
+    return f"{text}\n{gain_table}\nThe models themselves:\n\n{table(['model', 'seeds', *_AT], rows)}"
 
 
 def _cost(f: Figures) -> str:
@@ -151,40 +157,41 @@ def _cost(f: Figures) -> str:
     ]
     vlad = f["vlad"]
     text = (
-        f"### Cost\n\nThe network alone, of one image that has its size, {f['threads']} threads, medians; torch (eager) and "
-        "ONNX Runtime turn by turn in one process (`make bench SECTIONS=place_encoders_cost`). Parameters and multiply-adds as `python -m training.cost` counts "
-        f"them. VLAD-SIFT: {vlad['dimension']} bytes in redkitchen's map, {vlad['ms']:.1f} ms beside the keypoints, which are "
-        f"found anyway, {vlad['with_features_ms']:.0f} ms with them.\n"
+        "### Cost\n\n`make bench SECTIONS=global_descriptors_cost`: the network alone, of one image that has its size, "
+        f"{f['threads']} threads, medians. torch (eager) and ONNX Runtime are timed in turns in one process. Parameters and "
+        f"multiply-adds as `python -m training.cost` counts them. VLAD-SIFT: {vlad['dimension']} bytes in redkitchen's map, "
+        f"{vlad['ms']:.1f} ms beside the keypoints, which are extracted anyway, {vlad['with_features_ms']:.0f} ms with them.\n"
     )
     header = ["network", "image", "M parameters", "GMAC", "bytes", "torch, ms", "ONNX Runtime, ms", "ONNX / torch"]
     return text + "\n" + table(header, rows)
 
 
-_PARTS = {
+_WRITERS = {
     "kitchen": _kitchen,
     "corridor": _corridor,
     "building": _building,
     "ablations": _ablations,
     "cost": _cost,
 }
+PARTS = tuple(_WRITERS)
 
 
 def _ranked(f: Figures, light: str, limits: tuple[str, ...]) -> str:
-    """Encoders by light; those that were measured so far."""
+    """A table of the models that were measured in a light."""
     rows = []
     for title, found in f[light].items():
-        scores, alone = found["ranking"], found.get("alone")
-        localized = [_of(alone, limit) if alone else "" for limit in limits]
-        wrong = [str(alone["false_accepts"]) if alone else ""] if limits else []
+        scores, localization = found["ranking"], found.get("localization")
+        localized = [_of(localization, limit) if localization else "" for limit in limits]
+        wrong = [str(localization["false_accepts"]) if localization else ""] if limits else []
         shares = [f"{scores[name]:.3f}" for name in _AT]
         rows.append([title, str(scores["dimension"]), *shares, *localized, *wrong])
     named = [limit.replace("cm_", " cm ").replace("deg", "°") for limit in limits]
-    header = ["encoder", "numbers", *_AT, *[f"alone, {limit}" for limit in named], *(["wrong"] if limits else [])]
+    header = ["model", "dimensions", *_AT, *[f"localized, {limit}" for limit in named], *(["wrong"] if limits else [])]
     return table(header, rows)
 
 
 def _queries(f: Figures, light: str) -> str:
-    """How many are ranked."""
+    """The number of ranked queries, as text."""
     return f"{next(iter(f[light].values()))['ranking']['queries']} queries"
 
 
@@ -198,7 +205,7 @@ def _seeds(f: Figures, title: str, light: str) -> dict[str, Figures]:
     return {seed: found[light] for seed, found in named.items() if light in found}
 
 
-def _apart(with_it: dict[str, Figures], without: dict[str, Figures]) -> dict[str, dict[str, float]]:
+def _differences(with_it: dict[str, Figures], without: dict[str, Figures]) -> dict[str, dict[str, float]]:
     """Differences of scores by seed."""
     both = [seed for seed in with_it if seed in without]
     return {seed: {name: with_it[seed][name] - without[seed][name] for name in _AT} for seed in both}

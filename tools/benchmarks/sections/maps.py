@@ -1,4 +1,4 @@
-"""The chapters of BENCHMARK.md about images by themselves."""
+"""The chapters of BENCHMARK.md about maps and single images."""
 
 from __future__ import annotations
 
@@ -44,13 +44,14 @@ def accuracy(figures: dict[str, Figures]) -> str:
         "NEES, in 95 %",
     ]
     text = (
-        f"`{MAP_COMMAND}` (castle: `--max-keypoints 4000`; images alone: `--structure sfm`, the poses then give scale and "
-        f"frame only; both: `vloc map merge REDKITCHEN CASTLE --frames redkitchen castle`, asked with `--scene`; build is "
-        f"the merging), then `{EVALUATE_COMMAND}`. redkitchen: 7-Scenes, 100 map images, 80 queries, 640x480. castle: "
-        "Strecha castle-P30, 30 map images, the 9 of P19 that are not among them, 1536x1024. NEES is per degree of "
-        "freedom, 1 when the covariance is honest; the last column also says how many true poses lie inside the 95 % "
-        "ellipsoid. A covariance is about the frame of its map: that of a map from images alone does not hold how well "
-        "that frame fits the given poses, which `vloc map build` prints beside it.\n"
+        f"`{MAP_COMMAND}`, then `{EVALUATE_COMMAND}`. For castle, maps are built with `--max-keypoints 4000`. Images alone: "
+        "built with `--structure sfm`; the poses then give scale and frame only. Both: `vloc map merge REDKITCHEN CASTLE "
+        "--frames redkitchen castle`, evaluated with `--scene`; the column build is the time of merging.\n\n"
+        "redkitchen: 7-Scenes, 100 map images, 80 queries, 640x480. castle: Strecha castle-P30, 30 map images, the 9 of P19 "
+        "that are not among them, 1536x1024.\n\n"
+        "NEES (normalised estimation error squared) is per degree of freedom; 1 is consistent. The last column also has the "
+        "share of true poses inside the 95 % ellipsoid. A covariance is relative to the frame of its map. With a map from "
+        "images alone it does not include how well that frame fits the given poses, which `vloc map build` prints.\n"
     )
     return text + "\n" + table(header, rows)
 
@@ -74,19 +75,19 @@ def compression(figures: dict[str, Figures]) -> str:
                 ]
             )
     text = (
-        "`vloc map compress MAP --budget PART`, and as many points drawn at random. Maps that are searched as a whole lose "
-        "their place index at once, a fifth of the bytes of redkitchen. Where rooms are furnished alike, fewer points also "
-        "mean more answers in the wrong one: the rows of half the bytes in the next chapter."
+        "`vloc map compress MAP --budget PART` (ranked), and as many points drawn at random. Compression also drops the "
+        "retrieval index of a map that is searched as a whole, a fifth of the bytes of redkitchen. Where rooms are furnished "
+        "alike, fewer points also mean more poses in the wrong room: see the rows of half the bytes in the next chapter."
     )
-    text += "".join(_beside_hloc(name, f) for name, f in figures["compression"].get("hloc", {}).items()) + "\n"
+    text += "".join(_compare_with_hloc(name, f) for name, f in figures["compression"].get("hloc", {}).items()) + "\n"
     header = ["map, points", "points", "bytes", "median error", "2 cm 2°", "5 cm 5°", "after features, ms p50", "NEES"]
     return text + "\n" + table(header, rows)
 
 
-def _beside_hloc(name: str, f: Figures) -> str:
+def _compare_with_hloc(name: str, f: Figures) -> str:
     return (
-        f" hloc's way stores {f['bytes'] / 1e6:.1f} MB for the images of {name}'s map (keypoints, descriptors of 256 bytes, "
-        f"points, 4096 float32 an image): the whole map is {f['map_bytes'] / f['bytes']:.1%} of that."
+        f" hloc stores {f['bytes'] / 1e6:.1f} MB for the images of {name}'s map (keypoints, descriptors of 256 bytes, "
+        f"points, 4096 float32 an image); the whole map is {f['map_bytes'] / f['bytes']:.1%} of that."
     )
 
 
@@ -98,49 +99,53 @@ def growth(figures: dict[str, Figures]) -> str:
         title = f"{size['rooms']} rooms, {size['points']} points" + (
             f", {size['buildings']} of them" if size["buildings"] > 1 else ""
         )
-        for name, way in size["ways"].items():
-            groups = ("all", "tellable", "untellable", "tellable_in_all")
-            counts = [_counts(way[g]) for g in groups] if size["copies"] == 1 else [_refused(way["all"]), "", "", ""]
-            resident = f"{way['resident_mb']:.0f} MB" if way["resident_mb"] is not None else ""
-            ms = f"{way['p50_ms']:.0f}, {way['p95_ms']:.0f}"
-            rows.append([title, name, *counts, ms, f"{way['bytes'] / 1e6:.1f} MB", resident])
+        for name, method in size["methods"].items():
+            groups = ("all", "distinguishable", "indistinguishable", "distinguishable_in_all")
+            counts = (
+                [_counts(method[g]) for g in groups] if size["copies"] == 1 else [_refused(method["all"]), "", "", ""]
+            )
+            resident = f"{method['resident_mb']:.0f} MB" if method["resident_mb"] is not None else ""
+            ms = f"{method['p50_ms']:.0f}, {method['p95_ms']:.0f}"
+            rows.append([title, name, *counts, ms, f"{method['bytes'] / 1e6:.1f} MB", resident])
     text = (
-        "`make bench SECTIONS=growth`: rooms of eight models, in which bought things (posters, books, "
-        "parcels) are the same pixel for pixel but for a quarter, and walls and floors have marks of their own; points and "
-        "keypoints' places from the renderer's truth, since search is measured and not triangulation (rooms and queries in "
-        f"{f['rooms_s'] / 60:.0f} minutes). The same rooms and the same questions make buildings of two rooms, of ten, and "
-        "of all; figures of several buildings are over all of them. The last building repeats its rooms exactly, for time "
-        "and memory: every answer there is unfounded. Right is within 25 cm and 2°; wrong is accepted and not right, "
-        "nearly always in a room of the same model. Images that can be told apart show, in 2 % of their pixels or more, "
-        "bought things that no other room of the building has at that place; those that cannot, in less than 0.5 %: of "
-        "these an honest system refuses most. The images of the column before the milliseconds can be told apart in the "
-        "building of all rooms: they are the same in every size. "
-        "landmarks: places by the landmarks of the nearest points, compared where several are likely. places: VLAD. "
-        "hloc's way: 20 keyframes by VLAD, matched image to image, of a quarter of the questions. Milliseconds are after "
-        "the features, p50 and p95; stored is on disk, of one building (hloc's way: keypoints, descriptors of 256 bytes, "
-        "global descriptors); resident is a process that localizes, its libraries included. "
+        "`make bench SECTIONS=growth`. The rooms are of eight models. Bought things (posters, books, parcels) are the same "
+        "pixel for pixel in all rooms of a model, but for a quarter of them; walls and floors have marks of their own. Points "
+        "and the positions of keypoints come from the renderer's ground truth, since search is measured and not triangulation "
+        f"(rooms and queries took {f['rooms_s'] / 60:.0f} minutes). The same rooms and queries make buildings of two rooms, of "
+        "ten, and of all; figures of several buildings are over all of them. The last building repeats its rooms exactly and "
+        "measures time and memory only: every pose accepted there is unfounded.\n\n"
+        "Right is within 25 cm and 2°. Wrong is accepted and not right, nearly always in a room of the same model (perceptual "
+        "aliasing). An image is distinguishable if bought things that no other room of the building has at that place cover "
+        "2 % of its pixels or more. It is indistinguishable if they cover less than 0.5 %; most of these should be refused. "
+        "The column before the milliseconds is over the images that are distinguishable in the building of all rooms, the "
+        "same in every size.\n\n"
+        "whole map: every keypoint is matched to all points. landmarks: candidates by voting of the nearest points' landmarks, "
+        "compared where several are likely. retrieval: candidates by VLAD. hloc: 20 keyframes by VLAD, matched image to image, "
+        "for a quarter of the queries. Milliseconds are after feature extraction, p50 and p95. Stored is on disk, of one "
+        "building (hloc: keypoints, descriptors of 256 bytes, global descriptors). Resident is the memory of a process that "
+        "localizes, libraries included.\n\n"
         f"{_crossing(f['sizes'])}\n"
     )
-    header = ["map", "way", "right, wrong, refused of all", "can be told apart", "cannot", "could in all rooms", "ms"]
-    return text + "\n" + table([*header, "stored", "resident"], rows)
+    header = ["map", "method", "right, wrong, refused of all", "distinguishable", "indistinguishable"]
+    return text + "\n" + table([*header, "distinguishable in all rooms", "ms", "stored", "resident"], rows)
 
 
 def _crossing(sizes: list[Figures]) -> str:
-    """From what size on landmarks are the better way, in time and in answers."""
-    faster = [s["points"] for s in sizes if s["ways"]["landmarks"]["p50_ms"] < s["ways"]["whole map"]["p50_ms"]]
-    told = [s for s in sizes if s["copies"] == 1]
-    better = [s["points"] for s in told if _right(s["ways"]["landmarks"]) > _right(s["ways"]["whole map"])]
+    """The size from which on landmarks are better than the whole map, in time and in results."""
+    faster = [s["points"] for s in sizes if s["methods"]["landmarks"]["p50_ms"] < s["methods"]["whole map"]["p50_ms"]]
+    scored = [s for s in sizes if s["copies"] == 1]
+    better = [s["points"] for s in scored if _right(s["methods"]["landmarks"]) > _right(s["methods"]["whole map"])]
     in_time = f"from {faster[0]} points on" if faster else f"nowhere up to {sizes[-1]['points']} points"
-    in_answers = f"from {better[0]} points on" if better else "nowhere"
+    in_results = f"from {better[0]} points on" if better else "nowhere"
     return (
-        f"Landmarks are faster than the whole map {in_time}, and right more often {in_answers}: rooms that are alike make "
-        "the difference, not the number of points. By default a map up to `proposals.landmarks_min_points` is searched as a "
-        "whole first, and by its landmarks where that finds nothing: set it to 0 for a small building of such rooms."
+        f"Landmarks are faster than the whole map {in_time}, and right more often {in_results}. Rooms that are alike make the "
+        "difference, not the number of points. By default, a map of up to `candidates.landmarks_min_points` points is searched "
+        "as a whole first, and by its landmarks where that finds nothing. Set it to 0 for a small building of such rooms."
     )
 
 
-def _right(way: Figures) -> float:
-    return float(way["all"].get("right", 0)) / max(way["all"]["queries"], 1)
+def _right(method: Figures) -> float:
+    return float(method["all"].get("right", 0)) / max(method["all"]["queries"], 1)
 
 
 def _refused(group: Figures) -> str:
@@ -156,44 +161,46 @@ def _counts(group: Figures) -> str:
 def false_accepts(figures: dict[str, Figures]) -> str:
     """Images of places that the map does not hold."""
     rows = [
-        [f"redkitchen asked {name}", str(f["queries"]), str(f["accepted"]), _refusals(f)]
-        for name, f in figures.get("elsewhere", {}).items()
+        [f"redkitchen, images of {name}", str(f["queries"]), str(f["accepted"]), _refusals(f)]
+        for name, f in figures.get("negatives", {}).items()
         if isinstance(f, dict)
     ]
     for name, f in figures.get("merged", {}).items():
         if isinstance(f, dict):
-            rows.append([f"redkitchen and castle in one map, asked {name}", str(f["queries"]), *_merged_row(f)])
-    for f in figures.get("lookalikes", {}).get("worlds", []):
-        rows.append([f"{f['name']}: lookalike", str(f["queries"]), str(f["accepted"]), _refusals(f)])
-        rows.append([f"{f['name']}: itself (recall 25 cm 2°)", str(f["own_queries"]), f"{f['own_recall']:.1%}", ""])
+            rows.append([f"redkitchen and castle in one map, images of {name}", str(f["queries"]), *_merged_row(f)])
+    for f in figures.get("perceptual_aliasing", {}).get("worlds", []):
+        rows.append([f"{f['name']}, images of an aliased world", str(f["queries"]), str(f["accepted"]), _refusals(f)])
+        own = f"{f['name']}, own images (recall 25 cm 2°)"
+        rows.append([own, str(f["own_queries"]), f"{f['own_recall']:.1%}", ""])
     text = (
-        "`vloc evaluate --map redkitchen --absent --images …` and, in the simulated world, rooms with "
-        "the same wallpapers, furniture and posters in another arrangement (`make bench SECTIONS=lookalikes`). Every "
-        "acceptance is a false one.\n"
+        "Negatives, images of places that the map does not hold: `vloc evaluate --map redkitchen --absent --images …`. "
+        "Perceptual aliasing: simulated worlds with the wallpapers, furniture and posters of the mapped one in another "
+        "arrangement (`make bench SECTIONS=perceptual_aliasing`). Every acceptance of these is a false accept.\n"
     )
-    text += "\n" + table(["asked", "images", "accepted", "refused as"], rows)
-    return text + _with_priors(figures["elsewhere_with_priors"]) if "elsewhere_with_priors" in figures else text
+    text += "\n" + table(["map, images", "queries", "accepted", "refused as"], rows)
+    return text + _with_priors(figures["negatives_with_priors"]) if "negatives_with_priors" in figures else text
 
 
 def _with_priors(figures: Figures) -> str:
-    """The same images, with a prior that is wrong."""
-    rows = []
-    for certainty, by_place in figures["certainties"].items():
-        for place, f in by_place.items():
-            asked = [
-                f"redkitchen asked {place}, {certainty}",
-                str(f["queries"]),
-                str(f["accepted"]),
-                str(f["by_prior"]),
-                _refusals(f),
-            ]
-            rows.append(asked)
+    """The same negatives, with a prior that is wrong."""
+    rows = [
+        [
+            f"redkitchen, {images}, {certainty}",
+            str(f["queries"]),
+            str(f["accepted"]),
+            str(f["by_prior"]),
+            _refusals(f),
+        ]
+        for certainty, by_images in figures["certainties"].items()
+        for images, f in by_images.items()
+    ]
     text = (
-        f"\nThe photographs of other places, asked with a prior that says that the camera is where a keyframe of redkitchen was, "
-        f"{figures['priors_per_image']} keyframes drawn for each (`make bench SECTIONS=elsewhere_with_priors`): standard deviations 5 cm and 0.03 rad, like the last fix, or 50 cm "
-        "and 0.26 rad, like a pose given in RViz. Beside them redkitchen's own queries, with priors that err as much as they say.\n"
+        "\nThe same negatives, with a wrong prior at the pose of a keyframe of redkitchen; "
+        f"{figures['priors_per_image']} keyframes are drawn for each image (`make bench SECTIONS=negatives_with_priors`). "
+        "Standard deviations are 5 cm and 0.03 rad (prior of a fix) or 50 cm and 0.26 rad (prior from RViz). Beside them "
+        "redkitchen's own queries, with priors whose errors have these standard deviations.\n"
     )
-    return text + "\n" + table(["asked", "queries", "accepted", "of these by the prior", "refused as"], rows)
+    return text + "\n" + table(["map, images", "queries", "accepted", "of these by the prior", "refused as"], rows)
 
 
 def _merged_row(f: Figures) -> list[str]:
@@ -207,7 +214,7 @@ def _refusals(f: Figures) -> str:
 
 
 def covariance(figures: dict[str, Figures]) -> str:
-    """Honesty of the covariance in simulated worlds."""
+    """Consistency of the covariance in simulated worlds."""
     f = figures["covariance"]
     rows = [
         [
@@ -220,10 +227,9 @@ def covariance(figures: dict[str, Figures]) -> str:
         for w in f["worlds"]
     ]
     text = (
-        "Normalised estimation error squared per degree of freedom and true poses inside the 95 % "
-        "ellipsoid, `make bench SECTIONS=covariance`. Each map calibrates itself on segments that it leaves out; "
-        "nothing was chosen on these worlds. A few answers far outside their covariance make the "
-        "worst values. "
+        "`make bench SECTIONS=covariance`: NEES per degree of freedom (1 is consistent), and the share of true poses inside the "
+        "95 % ellipsoid. Each map calibrates its covariance on segments of its trajectory that it leaves out. Nothing was "
+        "tuned on these worlds. The worst values come from a few poses far outside their covariance. "
         f"Over all: NEES {f['nees']:.2f} (95 % interval {f['nees_interval'][0]:.2f} to {f['nees_interval'][1]:.2f}, "
         f"bootstrapped by world), inside {f['inside']:.1%} ({f['inside_interval'][0]:.1%} to {f['inside_interval'][1]:.1%}).\n"
     )
@@ -231,7 +237,7 @@ def covariance(figures: dict[str, Figures]) -> str:
 
 
 def statistics(figures: dict[str, Figures]) -> str:
-    """How like real images the simulated ones are."""
+    """Keypoints and matches in simulated images and in real ones."""
     rows = [[cell.strip() for cell in line.split("|")] for line in figures["statistics"]["lines"]]
-    text = "`python tools/simulation_statistics.py`; frames 4 cm apart; 10th percentile, median and 90th.\n"
+    text = "`python tools/simulation_statistics.py`; frames 4 cm apart; 10th percentile, median and 90th percentile.\n"
     return text + "\n" + table(rows[0], rows[1:])

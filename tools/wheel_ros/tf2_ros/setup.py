@@ -5,7 +5,7 @@ from setuptools import setup
 setup(
     name="vloc-wheel-ros-tf2",
     version="0.1.0",
-    description="What vloc_ros's nodes call of tf2_ros, for an environment whose ROS 2 comes from wheels",
+    description="The part of tf2_ros that vloc_ros's nodes call, for an environment whose ROS 2 comes from wheels",
     license="Apache-2.0",
     packages=["tf2_ros"],
     python_requires=">=3.10",

@@ -1,74 +1,43 @@
-"""How sure a pose is: the inliers' own information, calibrated on parts of the trajectory that a map left out."""
+"""Covariances of poses: carried to other bodies, and calibrated on segments of the trajectory that a map left out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose, skew
-from vloc_ros.core.map.landmark_map import CovarianceCalibration
-from vloc_ros.core.query import Query
 
-_STEP_M = 1e-4
-_MIN_RESIDUAL_VARIANCE_PX2 = 0.05
-_RAYLEIGH_MEDIAN = 1.1774  # of the length of a vector of two unit Gaussians
 _COORDINATE_ROUNDS = 8
 # errors have heavier tails than the Gaussian that is fitted to them
 _TAILS = 1.05
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 _STUDENT_DEGREES = 8.0
-# squared Mahalanobis distance; of honest errors with six degrees of freedom one in a hundred thousand is larger
+# squared Mahalanobis distance; of consistent errors with six degrees of freedom one in a hundred thousand is larger
 _WRONG_FIX = 34.0
 
 
-def pose_covariance(query: Query, map_from_rig: Pose, points: Array, views: Array, residuals_px: Array) -> Array:
-    """Covariance that the inliers' Jacobian implies, before calibration.
+@dataclass(frozen=True, slots=True, eq=False)
+class CovarianceCalibration:
+    """How much larger errors are than the inliers' Jacobian implies.
 
-    Args:
-        query: the images' cameras.
-        map_from_rig: the refined pose.
-        points: (M, 3) inlier map points, metres.
-        views: (M,) index of the view that saw each.
-        residuals_px: (M, 2) reprojection residuals.
+    The published covariance is `scale² · Σ_J + diag(floor)`, fitted on contiguous segments of the trajectory that
+    the map left out.
 
-    Returns:
-        (6, 6) covariance of the rig origin's position and of a left rotation about the map's axes, order
-        x y z rx ry rz. Infinite on the diagonal where the inliers do not determine the pose.
+    Attributes:
+        scale: factor on the standard deviations of Σ_J.
+        floor: (6,) variances added, order x y z rx ry rz (metres², radians²).
+        samples: number of left-out queries that it was fitted on; 0 means not calibrated on this map.
     """
-    information = np.zeros((6, 6))
-    for index, view in enumerate(query.views):
-        mine = views == index
-        if mine.any():
-            jacobian = _jacobian(view.camera, view.rig_from_camera, map_from_rig, points[mine])
-            information += np.einsum("nij,nik->jk", jacobian, jacobian)
-    # robust, since some inliers are wrong matches that happen to lie near: the mean square would measure the threshold
-    spread_px = float(np.median(np.linalg.norm(residuals_px, axis=1))) / _RAYLEIGH_MEDIAN
-    variance = max(spread_px**2, _MIN_RESIDUAL_VARIANCE_PX2)
-    if not np.isfinite(information).all() or np.linalg.cond(information) > 1.0 / np.finfo(np.float64).eps:
-        return np.diag(np.full(6, np.inf))
-    return np.asarray(variance * np.linalg.inv(information))
 
-
-def _jacobian(camera: Camera, rig_from_camera: Pose, map_from_rig: Pose, points: Array) -> Array:
-    """(M, 2, 6) derivative of the pixels by the rig's position and by its left rotation in the map."""
-    from_origin = points - map_from_rig.translation
-    camera_from_map = (map_from_rig @ rig_from_camera).inverse()
-    in_camera = camera_from_map.apply(points)
-    by_point = np.empty((len(points), 2, 3))
-    for axis in range(3):
-        step = np.eye(3)[axis] * _STEP_M
-        ahead, behind = camera.project(in_camera + step), camera.project(in_camera - step)
-        by_point[:, :, axis] = (ahead - behind) / (2 * _STEP_M)
-    by_point = by_point @ camera_from_map.rotation
-    # x' = R(θ)ᵀ (X - t - δt): moving the rig moves the point the other way, turning it turns the point back
-    return np.concatenate([-by_point, by_point @ skew(from_origin)], axis=2)
+    scale: float = 1.0
+    floor: Array = field(default_factory=lambda: np.zeros(6))
+    samples: int = 0
 
 
 def calibrate_covariance(covariance: Array, calibration: CovarianceCalibration) -> Array:
-    """(6, 6) covariance widened to what left-out parts of the trajectory showed."""
+    """(6, 6) calibrated covariance, see `CovarianceCalibration`."""
     return np.asarray(calibration.scale**2 * covariance + np.diag(calibration.floor))
 
 
@@ -81,7 +50,7 @@ def carry_covariance(covariance: Array, map_from_rig: Pose, rig_from_body: Pose)
 
 
 def squared_mahalanobis_distances(errors: Array, covariances: Array) -> Array:
-    """(N,) squared Mahalanobis distances of (N, 6) errors under (N, 6, 6) covariances; 6 on average when honest."""
+    """(N,) squared Mahalanobis distances of (N, 6) errors under (N, 6, 6) covariances; 6 on average when consistent."""
     return np.asarray(np.einsum("ni,ni->n", errors, np.linalg.solve(covariances, errors[..., None])[..., 0]))
 
 

@@ -1,147 +1,135 @@
-"""Where to look in the map: a prior, or the whole of it; places are in `places` and `recognition`."""
+"""Candidates: the parts of the map that a query is matched against, here from a prior, or the whole map."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from vloc_ros.core.config import CandidateConfig
-from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.matches import DescriptorNeighbours
+from vloc_ros.core.localization.observation import Observation
+from vloc_ros.core.localization.scoring import ScoredPose
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.core.query import PosePrior, Query, View
+from vloc_ros.core.query import PosePrior, View
 
+# kinds of candidates, which name the pose solver for them
+KEYPOINTS = "keypoints"
 _PRIOR_SIGMAS = 3.0
-# three times the reprojection error of an inlier: what a window holds by chance is then rarely an inlier of the prior
-_PIXELS = 24.0
-_NEAREST_M = 1e-3
-_MOST_STRETCH = 4.0
+# three times the reprojection error of an inlier, so that a chance match in a window is rarely an inlier of the prior
+_WINDOW_PX = 24.0
+_MIN_DISTANCE_M = 1e-3
+_MAX_STRETCH = 4.0
 _ANYWHERE_RAD = 0.7
-_OUTSIDE = -1e6
+_OUTSIDE_PX = -1e6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchWindow:
-    """Where in one image candidates are expected.
+    """Where in one image the points of a candidate are expected.
 
     Attributes:
-        xy: (C, 2) float32 pixels, far outside where a candidate cannot be seen.
-        radius_px: (C,) float32 how far from there it may lie.
+        xy: (C, 2) float32 pixels, far outside where a point cannot be visible.
+        radius_px: (C,) float32 radius within which the point may appear.
     """
 
     xy: Array
     radius_px: Array
 
     def outside(self, keypoints: Array) -> Callable[[slice], Array]:
-        """Of some of (K, 2) pixels, (len, C) whether each lies farther from a candidate than that may."""
+        """A function that gives, for some of (K, 2) pixels, (len, C) whether each lies outside a point's window."""
 
-        def of(some: slice) -> Array:
-            off = (keypoints[some, :1] - self.xy[:, 0]) ** 2 + (keypoints[some, 1:] - self.xy[:, 1]) ** 2
-            return np.asarray(off > self.radius_px**2)
+        def is_outside(some: slice) -> Array:
+            squared = (keypoints[some, :1] - self.xy[:, 0]) ** 2 + (keypoints[some, 1:] - self.xy[:, 1]) ** 2
+            return np.asarray(squared > self.radius_px**2)
 
-        return of
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DescriptorNeighbours:
-    """The points of the map that look most like each keypoint, matched or not.
-
-    Attributes:
-        views: (K,) int32 index of the query's view, of all keypoints of all views.
-        xy: (K, 2) float32 pixels.
-        point_indices: (K, 4) int64 map points, -1 where there are no more.
-        distances: (K, 4) float32 squared, in descriptor space; infinite where there are no more.
-    """
-
-    views: Array
-    xy: Array
-    point_indices: Array
-    distances: Array
+        return is_outside
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A part of the map to match against.
+    """A part of the map to match a query against.
 
     Attributes:
-        name: what proposed it; the result names the one that won.
-        point_indices: (C,) int64 sorted map points, or None for the whole map.
-        windows: of every view of the query, where the points are expected; empty when they may lie anywhere.
-        rivals: other parts of the map that the image may show about as well; the best of all answers counts.
-        keypoints: so many of each view, the strongest, are enough to find a pose, which then guides all others; None
-            for all at once.
-        neighbours: what the keypoints look like elsewhere, where that was asked before; None where it was not.
+        name: of the generator; the result has that of the accepted candidate.
+        point_indices: (C,) int64 ascending map points, or None for the whole map.
+        windows: of every view, where the points are expected; empty when they may appear anywhere.
+        neighbours: the map points nearest to the keypoints in the whole map, where the generator searched for them.
+        coarse_pose: found while the candidate was re-ranked, or None.
+        competitors: coarse poses of other candidates that the image may show instead.
+        kind: names the pose solver.
     """
 
     name: str
     point_indices: Array | None = None
     windows: tuple[SearchWindow, ...] = ()
-    rivals: tuple[Candidate, ...] = ()
-    keypoints: int | None = None
     neighbours: DescriptorNeighbours | None = None
+    coarse_pose: ScoredPose | None = None
+    competitors: tuple[ScoredPose, ...] = ()
+    kind: str = KEYPOINTS
 
 
 class CandidateGenerator(Protocol):
-    """Turns an image's features into parts of the map, best first."""
+    """Says where in the map a query may have been taken."""
 
-    def propose(self, features: Sequence[Features], query: Query) -> Iterator[Candidate]:
-        """Proposals in the order of evidence; none when there is nothing to go by."""
+    def generate(self, observation: Observation) -> Iterator[Candidate]:
+        """Candidates in the order of evidence; none when there is no evidence."""
         ...
 
 
 class WholeMapCandidates:
     """The whole map at once: the default while the map is small."""
 
-    def propose(self, features: Sequence[Features], query: Query) -> Iterator[Candidate]:
-        """One proposal, always."""
+    def generate(self, observation: Observation) -> Iterator[Candidate]:
+        """One candidate, always."""
         yield Candidate("whole_map")
 
 
 class PriorCandidates:
-    """The points that project into the image when the rig is where it is believed to be, and where in it they lie."""
+    """The points that may project into the image from where the rig is expected, and where in it."""
 
     def __init__(self, config: CandidateConfig, landmark_map: LandmarkMap) -> None:
         self._max_std_m, self._max_points = config.prior_max_position_std_m, config.prior_max_points
         self._map = landmark_map
 
-    def propose(self, features: Sequence[Features], query: Query) -> Iterator[Candidate]:
-        """One proposal, when the query brings a prior that is certain enough; the features do not matter."""
-        prior = query.prior
+    def generate(self, observation: Observation) -> Iterator[Candidate]:
+        """One candidate, when the query has a prior that is certain enough; keypoints are not used."""
+        prior, views = observation.query.prior, observation.query.views
         if prior is None or np.sqrt(np.diag(prior.covariance)[:3].max()) > self._max_std_m:
             return
-        scene = self._map.scene(prior.frame_id).points
-        points = self._map.points[scene.start : scene.stop]
-        windows = [_window(view, points, prior) for view in query.views]
-        seen = np.flatnonzero(np.any([_reaches(w, v) for w, v in zip(windows, query.views, strict=True)], axis=0))
-        if 0 < len(seen) <= self._max_points:
-            yield Candidate(
-                "prior", seen + scene.start, tuple(SearchWindow(w.xy[seen], w.radius_px[seen]) for w in windows)
-            )
+        scene = self._map.scene(prior.frame_id)
+        points = self._map.points[scene.points.start : scene.points.stop]
+        in_scene = replace(prior, map_from_rig=scene.scene_from(prior.map_from_rig))
+        windows = [_window(view, points, in_scene) for view in views]
+        visible = np.flatnonzero(np.any([_may_appear(w, v) for w, v in zip(windows, views, strict=True)], axis=0))
+        if 0 < len(visible) <= self._max_points:
+            kept = tuple(SearchWindow(window.xy[visible], window.radius_px[visible]) for window in windows)
+            yield Candidate("prior", visible + scene.points.start, kept)
 
 
 def _window(view: View, points: Array, prior: PosePrior) -> SearchWindow:
-    """Where a view shows the map's points, and how uncertain that is."""
+    """Where a view shows points, and how uncertain that is; the prior is relative to their origin."""
     in_camera = (prior.map_from_rig @ view.rig_from_camera).inverse().apply(points)
-    distance = np.maximum(np.linalg.norm(in_camera, axis=1), _NEAREST_M)
+    distance = np.maximum(np.linalg.norm(in_camera, axis=1), _MIN_DISTANCE_M)
     position_std, rotation_std = (np.sqrt(np.diag(prior.covariance)[s].max()) for s in (slice(3), slice(3, 6)))
     angle = _PRIOR_SIGMAS * (rotation_std + position_std / distance)
     # a ray's angle moves its pixel by the focal length at the centre, by more towards the border of a narrow lens
-    stretch = (distance / np.maximum(in_camera[:, 2], _NEAREST_M)) ** 2
+    stretch = (distance / np.maximum(in_camera[:, 2], _MIN_DISTANCE_M)) ** 2
     xy = view.camera.project(in_camera)
-    radius = _PIXELS + view.camera.intrinsics[0] * angle * np.minimum(stretch, _MOST_STRETCH)
-    # close by, what is behind the camera may well be before it
-    unsure = ~np.isfinite(xy).all(axis=1)
-    near = unsure & (angle > _ANYWHERE_RAD)
-    xy[unsure] = _OUTSIDE
+    radius = _WINDOW_PX + view.camera.intrinsics[0] * angle * np.minimum(stretch, _MAX_STRETCH)
+    # a near point behind the expected camera may well be in front of the real one
+    behind = ~np.isfinite(xy).all(axis=1)
+    near = behind & (angle > _ANYWHERE_RAD)
+    xy[behind] = _OUTSIDE_PX
     xy[near], radius[near] = (view.camera.width / 2, view.camera.height / 2), np.inf
     return SearchWindow(xy.astype(np.float32), radius.astype(np.float32))
 
 
-def _reaches(window: SearchWindow, view: View) -> Array:
-    """(P,) whether points may lie in the image."""
+def _may_appear(window: SearchWindow, view: View) -> Array:
+    """(P,) whether points may appear in the image."""
     size = np.array([view.camera.width, view.camera.height])
     outside = np.maximum(np.maximum(-window.xy, window.xy - size), 0.0)
     return np.asarray(np.linalg.norm(outside, axis=1) <= window.radius_px)

@@ -1,36 +1,36 @@
-"""Recognition of landmarks: which of them each keypoint shows, and where in the map that is."""
+"""Candidates by landmarks: which of them the keypoints show, and the regions of the map where these are observed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from vloc_ros.core.config import CandidateConfig, ExtractorConfig
+from vloc_ros.core.config import CandidateConfig
 from vloc_ros.core.errors import ModelError
-from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.candidates import Candidate, DescriptorNeighbours
+from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.matches import DescriptorNeighbours
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
-from vloc_ros.core.map.covisibility import LandmarkCovisibility
+from vloc_ros.core.localization.observation import Observation
+from vloc_ros.core.localization.reranking import CandidateReranker
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.core.query import Query
+from vloc_ros.core.map.map_index import MapIndex
 
-_REFERENCES_ASKED = 64
-# so many keypoints, the strongest, vote
+_REFERENCES = 64
+# keypoints that vote, the strongest
 VOTERS = 500
-# so many find a pose, if there is one
-_KEYPOINTS = 320
-# squared distances up to so many times the smallest
-_AS_ALIKE = 1.25
-# lists looked through for a vote, fewer than for a match: one that goes astray is one of hundreds
+# a vote is shared by points with squared distances up to so many times the smallest
+_SHARED_VOTE_RATIO = 1.25
+# inverted lists searched for a vote, fewer than for a match: a wrong one is one of hundreds
 _BREADTH = 4
-# references that are about as likely as the first of a place add what they see to it
-_OF_ONE_PLACE = 0.85
-# what a place sees less of is of the place beside it
-_LEAST_SHARE = 0.05
+# references about as similar as the first of a region add their landmarks to it
+_SAME_REGION_RATIO = 0.85
+# a smaller share of a reference's points belongs to the region beside it
+_MIN_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Recognition:
 
     Attributes:
         background: (N,) float32 probability that a keypoint shows no landmark.
-        landmarks: (S,) int64 numbers of landmarks in the recogniser's own order, each once.
+        landmarks: (S,) int64 landmarks in the recogniser's own order, each once.
         probabilities: (N, S) float32 that a keypoint shows each of them.
     """
 
@@ -49,7 +49,7 @@ class Recognition:
 
 
 class LandmarkRecognizer(Protocol):
-    """Says of keypoints which landmark they show. Made by training on one map; serves every map that extends it."""
+    """Classifies keypoints by landmark. Trained on one map; serves every map that extends it."""
 
     @property
     def landmark_keys(self) -> Array:
@@ -58,12 +58,12 @@ class LandmarkRecognizer(Protocol):
 
     @property
     def extractor(self) -> ExtractorConfig:
-        """What found the keypoints that it was trained on."""
+        """Of the keypoints that it was trained on."""
         ...
 
     @property
     def max_keypoints(self) -> int:
-        """It is given so many, the strongest, at most."""
+        """Keypoints that it takes at most, the strongest."""
         ...
 
     def recognize(self, rays: Array, descriptors: Array) -> Recognition:
@@ -72,91 +72,103 @@ class LandmarkRecognizer(Protocol):
 
 
 class LandmarkRegions:
-    """The places where landmarks that an image shows are seen together.
+    """The regions of the map where landmarks that an image shows are observed together.
 
-    PRAM (Xue et al. 2024) matches landmark by landmark; together they say more: all that are recognised at once
-    describe the image, and are compared with what each reference keyframe sees.
+    PRAM (Xue et al. 2024) matches landmark by landmark. Together they are stronger evidence: all that are recognised at
+    once describe the image, and are compared with what each reference keyframe observes.
     """
 
-    def __init__(self, config: CandidateConfig, places: LandmarkCovisibility) -> None:
-        self._config, self._places = config, places
+    def __init__(self, config: CandidateConfig, map_index: MapIndex, reranker: CandidateReranker) -> None:
+        self._config, self._index, self._reranker = config, map_index, reranker
 
-    def proposals(
-        self, landmarks: Array, evidence: Array, *, name: str, neighbours: DescriptorNeighbours | None
+    def candidates(
+        self,
+        landmarks: Array,
+        evidence: Array,
+        observation: Observation,
+        *,
+        name: str,
+        neighbours: DescriptorNeighbours | None,
     ) -> Iterator[Candidate]:
-        """The likeliest place with its rivals, and then one by one those that are less likely.
+        """The most similar regions, re-ranked together, and then one by one those that are less similar.
 
         Args:
-            landmarks: (S,) that the image shows,
-            evidence: (S,) and how much of them.
-            name: of the proposals.
-            neighbours: what the keypoints look like in the whole map, where that is known.
+            landmarks: (S,) that the image shows.
+            evidence: (S,) for each of them.
+            observation: of the query.
+            name: of the candidates.
+            neighbours: the nearest points of the keypoints in the whole map, where they are known.
         """
         if not len(landmarks):
             return
-        found = list(self._distinct(self._places.likeness(landmarks, evidence)))
-        if not found:
+        similarity = self._index.covisibility.similarity(landmarks, evidence)
+        regions = list(self._disjoint_regions(similarity))
+        if not regions:
             return
-        places = [(likely, Candidate(name, points, keypoints=_KEYPOINTS, neighbours=neighbours))
-                  for likely, points in found]  # fmt: skip
-        least = self._config.rival_likeness * places[0][0]
-        rivals = [place for likely, place in places if likely >= least]
-        yield replace(rivals[0], rivals=tuple(rivals[1:]))
-        yield from (place for likely, place in places if likely < least)
+        least = self._config.competitor_similarity * regions[0][0]
+        candidates = [Candidate(name, points, neighbours=neighbours) for _, points in regions]
+        together = sum(similar >= least for similar, _ in regions)
+        yield from self._reranker.rerank(candidates[:together], observation)
+        for candidate in candidates[together:]:
+            yield from self._reranker.rerank([candidate], observation)
 
-    def _distinct(self, likeness: Array) -> Iterator[tuple[float, Array]]:
-        """Points of places in the order of their likeness: references that share landmarks make one."""
-        places: list[tuple[float, set[int]]] = []
-        for reference in np.argsort(-likeness, kind="stable")[:_REFERENCES_ASKED]:
-            likely = float(likeness[reference])
-            coarse = set(self._places.coarse_seen(int(reference), least_share=_LEAST_SHARE).tolist())
-            home = next((place for place in places if place[1] & coarse), None)
-            if home is None and likely > 0 and len(places) < self._config.landmark_places:
-                places.append((likely, coarse))
-            elif home is not None and likely >= _OF_ONE_PLACE * home[0]:
+    def _disjoint_regions(self, similarity: Array) -> Iterator[tuple[float, Array]]:
+        """Similarity and points of regions, best first: references that share coarse landmarks form one."""
+        covisibility = self._index.covisibility
+        regions: list[tuple[float, set[int]]] = []
+        for reference in np.argsort(-similarity, kind="stable")[:_REFERENCES]:
+            similar = float(similarity[reference])
+            coarse = set(covisibility.coarse_landmarks(int(reference), min_share=_MIN_SHARE).tolist())
+            home = next((region for region in regions if region[1] & coarse), None)
+            if home is None and similar > 0 and len(regions) < self._config.landmark_regions:
+                regions.append((similar, coarse))
+            elif home is not None and similar >= _SAME_REGION_RATIO * home[0]:
                 home[1].update(coarse)
-        for likely, coarse in places:
-            yield likely, self._places.points_of(np.array(sorted(coarse)))
+        for similar, coarse in regions:
+            yield similar, covisibility.points_of(np.array(sorted(coarse)))
 
 
 class LandmarkVoting:
-    """Needs no training: every keypoint votes for the landmarks of the map's points that look most like it."""
+    """Needs no training: every keypoint votes for the landmarks of its nearest map points."""
 
-    def __init__(self, landmark_map: LandmarkMap, matcher: NearestNeighbourMatcher, places: LandmarkRegions) -> None:
-        self._map, self._matcher, self._places = landmark_map, matcher, places
+    def __init__(self, landmark_map: LandmarkMap, matcher: NearestNeighbourMatcher, regions: LandmarkRegions) -> None:
+        self._map, self._matcher, self._regions = landmark_map, matcher, regions
 
-    def propose(self, features: Sequence[Features], query: Query) -> Iterator[Candidate]:
-        """Places by votes, see `LandmarkPlaces`."""
-        neighbours = self._matcher.neighbours(
-            [found.strongest(VOTERS) for found in features], Candidate(""), breadth=_BREADTH
+    def generate(self, observation: Observation) -> Iterator[Candidate]:
+        """Regions by votes, see `LandmarkRegions`."""
+        neighbours = self._matcher.neighbours(observation, Candidate(""), strongest=VOTERS, breadth=_BREADTH)
+        # a vote is shared by all points about as near: which copy of a thing is nearest is chance
+        distances, points = neighbours.distances, neighbours.point_indices
+        shared = (distances <= _SHARED_VOTE_RATIO * distances[:, :1]) & (points >= 0)
+        counts = shared.sum(axis=1)
+        landmarks, row = np.unique(self._map.landmark_ids[points[shared]], return_inverse=True)
+        votes = np.bincount(row, weights=np.repeat(1.0 / np.maximum(counts, 1), counts))
+        yield from self._regions.candidates(
+            landmarks, votes, observation, name="landmarks/voted", neighbours=neighbours
         )
-        # a vote is shared by all that look about as much alike: which copy of a thing is found first is chance
-        alike = (neighbours.distances <= _AS_ALIKE * neighbours.distances[:, :1]) & (neighbours.point_indices >= 0)
-        sharing = alike.sum(axis=1)
-        landmarks, which = np.unique(self._map.landmark_ids[neighbours.point_indices[alike]], return_inverse=True)
-        votes = np.bincount(which, weights=np.repeat(1.0 / np.maximum(sharing, 1), sharing))
-        yield from self._places.proposals(landmarks, votes, name="landmarks/voted", neighbours=neighbours)
 
 
 class LandmarkRecognition:
-    """A trained network says which landmark each keypoint shows."""
+    """A trained network classifies each keypoint."""
 
-    def __init__(self, landmark_map: LandmarkMap, recognizer: LandmarkRecognizer, places: LandmarkRegions) -> None:
-        """Places of a map by a recogniser that knows its landmarks.
+    def __init__(self, landmark_map: LandmarkMap, recognizer: LandmarkRecognizer, regions: LandmarkRegions) -> None:
+        """Regions of a map by a recogniser that knows its landmarks.
 
         Raises:
             ModelError: the recogniser was trained on landmarks that the map does not hold, or on other keypoints.
         """
-        self._recognizer, self._places = recognizer, places
+        self._recognizer, self._regions = recognizer, regions
         self._number = landmark_numbers(landmark_map, recognizer.landmark_keys)
-        trained_on, used = recognizer.extractor.name, landmark_map.extractor.name
-        if trained_on != used:
-            raise ModelError(f"the recogniser was trained on keypoints of {trained_on}, the map has those of {used}")
+        trained_on, used = recognizer.extractor, landmark_map.extractor
+        if not used.covers(trained_on):
+            raise ModelError(
+                f"the recogniser was trained on keypoints of {trained_on.name}, the map has those of {used.name}"
+            )
 
-    def propose(self, features: Sequence[Features], query: Query) -> Iterator[Candidate]:
-        """Places by recognition, see `LandmarkPlaces`."""
+    def generate(self, observation: Observation) -> Iterator[Candidate]:
+        """Regions by recognition, see `LandmarkRegions`."""
         evidence = np.zeros(len(self._number))
-        for view, found in zip(query.views, features, strict=True):
+        for view, found in zip(observation.query.views, observation.features, strict=True):
             if not len(found):
                 continue
             strongest = found.strongest(self._recognizer.max_keypoints)
@@ -164,8 +176,8 @@ class LandmarkRecognition:
             shown = self._recognizer.recognize(rays, strongest.descriptors)
             evidence[shown.landmarks] += shown.probabilities.sum(axis=0)
         seen = np.flatnonzero(evidence > 0)
-        yield from self._places.proposals(
-            self._number[seen], evidence[seen], name="landmarks/recognized", neighbours=None
+        yield from self._regions.candidates(
+            self._number[seen], evidence[seen], observation, name="landmarks/recognized", neighbours=None
         )
 
 
@@ -177,11 +189,11 @@ def landmark_numbers(landmark_map: LandmarkMap, keys: Array) -> Array:
     """
     own = landmark_map.landmarks.keys
     order = np.argsort(own)
-    place = np.minimum(np.searchsorted(own[order], keys), len(own) - 1)
-    missing = int((own[order[place]] != keys).sum())
+    rank = np.minimum(np.searchsorted(own[order], keys), len(own) - 1)
+    missing = int((own[order[rank]] != keys).sum())
     if missing:
         raise ModelError(
             f"the recogniser was trained on another landmark set: the map {landmark_map.name} lacks {missing} of its "
             f"{len(keys)} landmarks; train one on this map, or on one that this map extends"
         )
-    return order[place].astype(np.int64)
+    return order[rank].astype(np.int64)

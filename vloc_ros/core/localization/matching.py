@@ -1,143 +1,103 @@
-"""2D-3D matches: which keypoint shows which map point."""
+"""Matching of keypoints against the map points of a candidate."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from vloc_ros.core.config import MatcherConfig
-from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
 from vloc_ros.core.features.nearest_neighbours import nearest_neighbours
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.candidates import Candidate, DescriptorNeighbours
-from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.core.map.point_search import PointSearch
+from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.matches import DescriptorNeighbours, Matches
+from vloc_ros.core.localization.observation import Observation
+from vloc_ros.core.map.map_index import MapIndex
 
 _NEIGHBOURS = 4
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Matches:
-    """Keypoints paired with map points.
-
-    Attributes:
-        views: (M,) int32 index of the query's view.
-        xy: (M, 2) float32 pixels.
-        point_indices: (M,) int64 map points.
-        points: (M, 3) float64 their positions, metres.
-        neighbours: what they were chosen from, of all scenes.
-    """
-
-    views: Array
-    xy: Array
-    point_indices: Array
-    points: Array
-    neighbours: DescriptorNeighbours | None = None
-
-    def __len__(self) -> int:
-        return len(self.xy)
-
-    def by_scene(self, landmark_map: LandmarkMap) -> list[Matches]:
-        """The matches with the points of each scene, most first; at least one part, which may be empty."""
-        if len(landmark_map.scenes) == 1 or not len(self):
-            return [self]
-        scene_of_match = landmark_map.scene_of_point[self.point_indices]
-        counts = np.bincount(scene_of_match)
-        return [self._only(scene_of_match == scene) for scene in np.argsort(-counts, kind="stable") if counts[scene]]
-
-    def _only(self, chosen: Array) -> Matches:
-        parts = (self.views[chosen], self.xy[chosen], self.point_indices[chosen], self.points[chosen])
-        return Matches(*parts, self.neighbours)
-
-    def without_views(self, views: Sequence[int]) -> Matches:
-        """Those of the other views."""
-        return self._only(~np.isin(self.views, views))
-
-    def of_view(self, view: int) -> Matches:
-        """Those of one view, as of a single camera."""
-        mine = self.views == view
-        return Matches(np.zeros(mine.sum(), np.int32), self.xy[mine], self.point_indices[mine], self.points[mine])
-
-
 class NearestNeighbourMatcher:
-    """Mutual nearest neighbours with a ratio across landmarks, in the map's compact descriptor space.
+    """Mutual nearest neighbours with a ratio test across landmarks, in the map's compact descriptor space.
 
-    The ratio test (Lowe 2004) asks whether the best match is much better than the next one *elsewhere*: neighbours
-    close to the best one in space are the same structure seen twice and do not compete with it.
+    The ratio test (Lowe 2004) compares the best match with the next one in *another part* of the map: neighbours close
+    to the best one in space are the same structure mapped twice and do not compete with it.
     """
 
-    def __init__(
-        self, config: MatcherConfig, landmark_map: LandmarkMap, *, like: NearestNeighbourMatcher | None = None
-    ) -> None:
-        """A matcher for a map; `like` has the index of the same map already."""
-        self._config = config
-        self._map = landmark_map
-        # the first of all, not a chain of those that were before
-        self._like: NearestNeighbourMatcher | None = (like._like or like) if like is not None else None
+    def __init__(self, config: MatcherConfig, map_index: MapIndex) -> None:
+        self._config, self._index, self._map = config, map_index, map_index.map
+        self._max_distance_in_window = map_index.map.descriptor_limit(DescriptorLimit.STRICT)
 
-    @cached_property
-    def _whole(self) -> PointSearch:
-        """Of the whole map, made when it is first searched; a map that is too large for that never has one."""
-        return PointSearch(self._map) if self._like is None else self._like._whole
+    def match(self, observation: Observation, candidate: Candidate, *, strongest: int | None = None) -> Matches:
+        """Matches of all views with a candidate's points; empty when there are none.
 
-    def match(self, features: Sequence[Features], proposal: Candidate) -> Matches:
-        """Matches of all views with the points that the proposal names; empty when there are none."""
-        neighbours = self.neighbours(features, proposal)
+        Args:
+            observation: of the query.
+            candidate: a part of the map.
+            strongest: keypoints of each view to match, the strongest; None for all.
+        """
+        neighbours = self.neighbours(observation, candidate, strongest=strongest)
         views, points, distances = neighbours.views, neighbours.point_indices, neighbours.distances
-        distinct = self._distinct(distances, points)
-        of_views = [distinct[views[distinct] == view] for view in range(len(features))]
-        chosen = np.concatenate([_mutual(mine, distances[:, 0], points[:, 0]) for mine in of_views])
+        passing = self._pass_ratio_test(distances, points)
+        by_view = [passing[views[passing] == view] for view in range(len(observation.features))]
+        chosen = np.concatenate([_mutual(mine, distances[:, 0], points[:, 0]) for mine in by_view])
         indices = points[chosen, 0]
         positions = self._map.points[indices].astype(np.float64)
         return Matches(views[chosen], neighbours.xy[chosen], indices, positions, neighbours)
 
     def neighbours(
-        self, features: Sequence[Features], proposal: Candidate, *, breadth: int | None = None
+        self,
+        observation: Observation,
+        candidate: Candidate,
+        *,
+        strongest: int | None = None,
+        breadth: int | None = None,
     ) -> DescriptorNeighbours:
-        """Of the points that the proposal names those that look most like each keypoint of all views.
+        """Of a candidate's points the nearest in descriptor space to each keypoint of all views.
 
         Args:
-            features: of each view.
-            proposal: a part of the map, or the whole.
+            observation: of the query.
+            candidate: a part of the map.
+            strongest: keypoints of each view to match, the strongest; None for all.
             breadth: of the search in the whole map, None for the one configured.
         """
         breadth = breadth or self._config.search_breadth
-        found = [self._nearest(view, one, proposal, breadth) for view, one in enumerate(features)]
+        keypoints = [found.xy[:strongest] for found in observation.features]
+        found = [
+            self._nearest(view, xy, observation.descriptors[view][:strongest], candidate, breadth)
+            for view, xy in enumerate(keypoints)
+        ]
         distances, points = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        views = np.repeat(np.arange(len(features), dtype=np.int32), [len(one) for one in features])
-        return DescriptorNeighbours(views, np.concatenate([one.xy for one in features]), points, distances)
+        views = np.repeat(np.arange(len(keypoints), dtype=np.int32), [len(xy) for xy in keypoints])
+        return DescriptorNeighbours(views, np.concatenate(keypoints), points, distances)
 
-    def _nearest(self, view: int, features: Features, proposal: Candidate, breadth: int) -> tuple[Array, Array]:
-        """(K, 4) squared distances and map points of the candidates that look most like each keypoint of a view."""
-        candidates = proposal.point_indices
-        if not len(features) or (candidates is not None and len(candidates) < _NEIGHBOURS):
-            none = np.full((len(features), _NEIGHBOURS), -1, np.int64)
+    def _nearest(
+        self, view: int, keypoints: Array, descriptors: Array, candidate: Candidate, breadth: int
+    ) -> tuple[Array, Array]:
+        """(K, 4) squared distances and map points of the candidate nearest to each keypoint of a view."""
+        points = candidate.point_indices
+        if not len(keypoints) or (points is not None and len(points) < _NEIGHBOURS):
+            none = np.full((len(keypoints), _NEIGHBOURS), -1, np.int64)
             return np.full(none.shape, np.inf, np.float32), none
-        descriptors = self._map.codec.project(features.descriptors)
-        if candidates is None:
-            return self._whole.nearest(descriptors, _NEIGHBOURS, breadth=breadth)
-        off = proposal.windows[view].outside(features.xy) if proposal.windows else None
+        if points is None:
+            return self._index.point_search.nearest(descriptors, _NEIGHBOURS, breadth=breadth)
+        outside = candidate.windows[view].outside(keypoints) if candidate.windows else None
         distances, neighbours = nearest_neighbours(
-            descriptors, self._map.descriptors_of(candidates), _NEIGHBOURS, exclude=off
+            descriptors, self._map.descriptors_of(points), _NEIGHBOURS, exclude=outside
         )
-        if proposal.windows:
-            distances[distances > self._config.max_distance_in_window**2] = np.inf
-        return distances, candidates[neighbours]
+        if candidate.windows:
+            distances[distances > self._max_distance_in_window**2] = np.inf
+        return distances, points[neighbours]
 
-    def _distinct(self, distances: Array, neighbours: Array) -> Array:
-        """Keypoints whose best match beats the next one elsewhere; distances are squared."""
+    def _pass_ratio_test(self, distances: Array, neighbours: Array) -> Array:
+        """Keypoints whose best match is clearly nearer than the next one elsewhere; distances are squared."""
         points = self._map.points[neighbours]
-        away = np.linalg.norm(points - points[:, :1], axis=2) > self._config.same_place_radius_m
+        elsewhere = np.linalg.norm(points - points[:, :1], axis=2) > self._config.same_place_radius_m
         if len(self._map.scenes) > 1:
             scenes = self._map.scene_of_point[neighbours]
-            away |= scenes != scenes[:, :1]
-        rival = np.where(away & (neighbours >= 0), distances, np.inf).min(axis=1)
+            elsewhere |= scenes != scenes[:, :1]
+        second = np.where(elsewhere & (neighbours >= 0), distances, np.inf).min(axis=1)
         found = np.isfinite(distances[:, 0]) & (neighbours[:, 0] >= 0)
-        distinct = (distances[:, 0] <= self._config.ratio**2 * rival) & found
-        return np.flatnonzero(distinct)
+        return np.flatnonzero((distances[:, 0] <= self._config.ratio**2 * second) & found)
 
 
 def _mutual(keypoints: Array, distances: Array, points: Array) -> Array:

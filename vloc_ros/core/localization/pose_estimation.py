@@ -1,4 +1,7 @@
-"""From 2D-3D matches to a pose: LO-RANSAC and refinement by PoseLib, one camera or a rig."""
+"""From 2D-3D matches to a pose: LO-RANSAC and refinement by PoseLib, one camera or a rig; and its covariance.
+
+Poses are relative to the origin of the scene whose points are matched.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ import numpy as np
 import poselib
 
 from vloc_ros.core.config import PoseConfig
-from vloc_ros.core.geometry.covariance import pose_covariance
-from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.matching import Matches
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose, skew
+from vloc_ros.core.localization.matches import Matches
 from vloc_ros.core.query import Query, View
 
 _MIN_SAMPLE = 4
+_STEP_M = 1e-4
+_MIN_RESIDUAL_VARIANCE_PX2 = 0.05
+_RAYLEIGH_MEDIAN = 1.1774  # of the length of a vector of two unit Gaussians
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,28 +27,37 @@ class PoseEstimate:
     """A pose and the matches that agree with it.
 
     Attributes:
-        map_from_rig: the refined pose.
+        scene_from_rig: the refined pose.
         covariance: (6, 6) from the inliers' Jacobian, not calibrated.
         inliers: (M,) bool over the matches.
     """
 
-    map_from_rig: Pose
+    scene_from_rig: Pose
     covariance: Array
     inliers: Array
 
 
 def estimate_pose_with_covariance(config: PoseConfig, matches: Matches, query: Query) -> PoseEstimate | None:
-    """The pose that most matches agree with, or None when no pose explains any four of them.
+    """The pose that most matches agree with, or None when no pose explains any four of them."""
+    scene_from_rig = estimate_absolute_pose(config, matches, query)
+    if scene_from_rig is None:
+        return None
+    residuals = reprojection_residuals(scene_from_rig, matches, query)
+    inliers = _inliers(residuals, config)
+    if inliers.sum() < _MIN_SAMPLE:
+        return None
+    covariance = pose_covariance(
+        query, scene_from_rig, matches.points[inliers], matches.views[inliers], residuals[inliers]
+    )
+    return PoseEstimate(scene_from_rig, covariance, inliers)
+
+
+def estimate_absolute_pose(config: PoseConfig, matches: Matches, query: Query) -> Pose | None:
+    """scene_from_rig that most matches agree with, or None.
 
     Robust estimation: LO-RANSAC (Lebeda et al. 2012) with P3P, or its generalised form for rigs, then non-linear
     refinement under a Cauchy loss; PoseLib's implementation.
     """
-    map_from_rig = estimate_absolute_pose(config, matches, query)
-    return None if map_from_rig is None else _estimate_at(map_from_rig, config, matches, query)
-
-
-def estimate_absolute_pose(config: PoseConfig, matches: Matches, query: Query) -> Pose | None:
-    """`estimate_pose` without what is uncertain about it: map_from_rig."""
     if len(matches) < _MIN_SAMPLE:
         return None
     ransac = {
@@ -56,21 +71,9 @@ def estimate_absolute_pose(config: PoseConfig, matches: Matches, query: Query) -
     return _rig(matches, query, ransac) if is_rig else _single_camera(matches, query.views[0], ransac)
 
 
-def inlier_mask(map_from_rig: Pose, config: PoseConfig, matches: Matches, query: Query) -> Array:
+def inlier_mask(scene_from_rig: Pose, config: PoseConfig, matches: Matches, query: Query) -> Array:
     """(M,) whether each match agrees with a pose."""
-    return _inliers(reprojection_residuals(map_from_rig, matches, query), config)
-
-
-def _estimate_at(map_from_rig: Pose, config: PoseConfig, matches: Matches, query: Query) -> PoseEstimate | None:
-    """The matches that agree with a pose, and what they leave uncertain."""
-    residuals = reprojection_residuals(map_from_rig, matches, query)
-    inliers = _inliers(residuals, config)
-    if inliers.sum() < _MIN_SAMPLE:
-        return None
-    covariance = pose_covariance(
-        query, map_from_rig, matches.points[inliers], matches.views[inliers], residuals[inliers]
-    )
-    return PoseEstimate(map_from_rig, covariance, inliers)
+    return _inliers(reprojection_residuals(scene_from_rig, matches, query), config)
 
 
 def _inliers(residuals: Array, config: PoseConfig) -> Array:
@@ -81,18 +84,18 @@ def _inliers(residuals: Array, config: PoseConfig) -> Array:
 
 
 def _single_camera(matches: Matches, view: View, ransac: dict[str, float]) -> Pose | None:
-    camera_from_map, info = poselib.estimate_absolute_pose(
+    camera_from_scene, info = poselib.estimate_absolute_pose(
         matches.xy.astype(np.float64), matches.points, _poselib_camera(view), ransac, {}
     )
     if info["num_inliers"] < _MIN_SAMPLE:
         return None
-    map_from_camera = Pose(camera_from_map.R, camera_from_map.t).inverse()
-    return map_from_camera @ view.rig_from_camera.inverse()
+    scene_from_camera = Pose(camera_from_scene.R, camera_from_scene.t).inverse()
+    return scene_from_camera @ view.rig_from_camera.inverse()
 
 
 def _rig(matches: Matches, query: Query, ransac: dict[str, float]) -> Pose | None:
     groups = [matches.views == index for index in range(len(query.views))]
-    rig_from_map, info = poselib.estimate_generalized_absolute_pose(
+    rig_from_scene, info = poselib.estimate_generalized_absolute_pose(
         [matches.xy[group].astype(np.float64) for group in groups],
         [matches.points[group] for group in groups],
         [_poselib_pose(view.rig_from_camera.inverse()) for view in query.views],
@@ -102,7 +105,7 @@ def _rig(matches: Matches, query: Query, ransac: dict[str, float]) -> Pose | Non
     )
     if info["num_inliers"] < _MIN_SAMPLE:
         return None
-    return Pose(rig_from_map.R, rig_from_map.t).inverse()
+    return Pose(rig_from_scene.R, rig_from_scene.t).inverse()
 
 
 def _poselib_camera(view: View) -> dict[str, object]:
@@ -122,11 +125,54 @@ def _poselib_pose(pose: Pose) -> poselib.CameraPose:
     return result
 
 
-def reprojection_residuals(map_from_rig: Pose, matches: Matches, query: Query) -> Array:
+def reprojection_residuals(scene_from_rig: Pose, matches: Matches, query: Query) -> Array:
     """(M, 2) observed minus projected pixels; NaN where a point lies behind its camera."""
     residuals = np.full((len(matches), 2), np.nan)
     for index, view in enumerate(query.views):
         mine = matches.views == index
-        camera_from_map = (map_from_rig @ view.rig_from_camera).inverse()
-        residuals[mine] = matches.xy[mine] - view.camera.project(camera_from_map.apply(matches.points[mine]))
+        camera_from_scene = (scene_from_rig @ view.rig_from_camera).inverse()
+        residuals[mine] = matches.xy[mine] - view.camera.project(camera_from_scene.apply(matches.points[mine]))
     return residuals
+
+
+def pose_covariance(query: Query, scene_from_rig: Pose, points: Array, views: Array, residuals_px: Array) -> Array:
+    """Covariance that the inliers' Jacobian implies, before calibration.
+
+    Args:
+        query: the images' cameras.
+        scene_from_rig: the refined pose.
+        points: (M, 3) inlier map points, metres.
+        views: (M,) index of the view that saw each.
+        residuals_px: (M, 2) reprojection residuals.
+
+    Returns:
+        (6, 6) covariance of the rig origin's position and of a left rotation about the map's axes, order
+        x y z rx ry rz. Infinite on the diagonal where the inliers do not determine the pose.
+    """
+    information = np.zeros((6, 6))
+    for index, view in enumerate(query.views):
+        mine = views == index
+        if mine.any():
+            jacobian = _jacobian(view.camera, view.rig_from_camera, scene_from_rig, points[mine])
+            information += np.einsum("nij,nik->jk", jacobian, jacobian)
+    # robust, since some inliers are wrong matches that happen to lie near: the mean square would measure the threshold
+    spread_px = float(np.median(np.linalg.norm(residuals_px, axis=1))) / _RAYLEIGH_MEDIAN
+    variance = max(spread_px**2, _MIN_RESIDUAL_VARIANCE_PX2)
+    if not np.isfinite(information).all() or np.linalg.cond(information) > 1.0 / np.finfo(np.float64).eps:
+        return np.diag(np.full(6, np.inf))
+    return np.asarray(variance * np.linalg.inv(information))
+
+
+def _jacobian(camera: Camera, rig_from_camera: Pose, scene_from_rig: Pose, points: Array) -> Array:
+    """(M, 2, 6) derivative of the pixels by the rig's position and by its left rotation in the map."""
+    from_origin = points - scene_from_rig.translation
+    camera_from_scene = (scene_from_rig @ rig_from_camera).inverse()
+    in_camera = camera_from_scene.apply(points)
+    by_point = np.empty((len(points), 2, 3))
+    for axis in range(3):
+        step = np.eye(3)[axis] * _STEP_M
+        ahead, behind = camera.project(in_camera + step), camera.project(in_camera - step)
+        by_point[:, :, axis] = (ahead - behind) / (2 * _STEP_M)
+    by_point = by_point @ camera_from_scene.rotation
+    # x' = R(θ)ᵀ (X - t - δt): moving the rig moves the point the other way, turning it turns the point back
+    return np.concatenate([-by_point, by_point @ skew(from_origin)], axis=2)

@@ -1,4 +1,4 @@
-"""What is answered: a pose with its covariance, or a typed no."""
+"""The result of a query: a pose with its covariance, or a typed refusal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vloc_ros.core.geometry.pose import Array, Pose
 
 
 class Status(Enum):
-    """Why a query was answered as it was, in the order of how far it came."""
+    """Outcome of a query, in the order of progress."""
 
     NO_FEATURES = "no_features"
     NO_CANDIDATES = "no_candidates"
@@ -27,26 +27,24 @@ _PROGRESS = {status: rank for rank, status in enumerate(Status)}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalizationResult:
-    """The answer to one query.
+    """The result of one query.
 
     Attributes:
-        status: `OK`, or why not.
+        status: `OK`, or why there is no pose.
         map_from_rig: the pose, only when `OK`.
-        frame_id: of the scene that the pose is in, only when `OK`.
         covariance: (6, 6) of the position of the rig origin in the map frame and of a left rotation about the map's
             axes, order x y z rx ry rz (metres², metres·radians, radians²), only when `OK`.
-        matches: number of 2D-3D matches that the best estimate had.
+        frame_id: of the scene that the pose is in, only when `OK`.
+        matches: number of 2D-3D matches of the best estimate.
         inliers: number of those that agree with it.
-        proposal: name of the proposal that the answer came from, empty when none was tried.
+        candidate: name of the candidate that the estimate came from, empty when none was matched.
         reason: one readable sentence, empty when `OK`.
         inlier_xy: (M, 2) float32 pixels of the inliers, over all views in order.
         inlier_points: (M,) int64 indices of their map points.
         inlier_views: (M,) int32 index of the view of each.
         keypoints: number of keypoints over all views.
-        times_ms: milliseconds by stage name, in the order they ran: `features`, `proposals`, `matching`, `pose`,
-            `verification`. Each lists the sum over all proposals tried.
-        is_final: no other part of the map need be looked at: accepted, or two places or two cameras contradict each
-            other, which is no clearer where only one of them is asked.
+        times_ms: milliseconds by stage name, in the order of their start: `candidates`, `features`, `matching`, `pose`,
+            `verification`. Each is the sum over all candidates.
     """
 
     status: Status
@@ -55,37 +53,36 @@ class LocalizationResult:
     frame_id: str = ""
     matches: int = 0
     inliers: int = 0
-    proposal: str = ""
+    candidate: str = ""
     reason: str = ""
     inlier_xy: Array = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     inlier_points: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     inlier_views: Array = field(default_factory=lambda: np.zeros(0, np.int32))
     keypoints: int = 0
     times_ms: dict[str, float] = field(default_factory=dict)
-    is_final: bool = False
 
     def __post_init__(self) -> None:
         assert (self.map_from_rig is not None) == (self.covariance is not None) == self.ok
 
     @property
     def ok(self) -> bool:
-        """True when a pose was found and accepted."""
+        """True when a pose was accepted."""
         return self.status is Status.OK
 
     @staticmethod
     def refused(status: Status, reason: str = "") -> LocalizationResult:
-        """A no before any estimate."""
+        """A refusal before any estimate."""
         return LocalizationResult(status, reason=reason)
 
     def or_better(self, other: LocalizationResult) -> LocalizationResult:
-        """Of two refusals the one that came further: the more telling reason."""
+        """Of two refusals the one that progressed further, whose reason is more specific."""
         mine, theirs = (_PROGRESS[self.status], self.inliers), (_PROGRESS[other.status], other.inliers)
         return other if theirs > mine else self
 
     def refused_as(self, status: Status, reason: str) -> LocalizationResult:
-        """The same answer without its pose: `AMBIGUOUS`, or `HELD` until it is confirmed."""
+        """The same result without its pose: `AMBIGUOUS`, or `HELD` until it is confirmed."""
         return replace(self, status=status, map_from_rig=None, covariance=None, frame_id="", reason=reason)
 
     def timed(self, times_ms: dict[str, float], keypoints: int) -> LocalizationResult:
-        """The same answer with what it took."""
+        """The same result with the time of its stages and the number of keypoints."""
         return replace(self, times_ms=times_ms, keypoints=keypoints)

@@ -1,170 +1,199 @@
-"""From a pose: which of the map's points the image shows where they should be.
+"""Scoring of poses: what a pose predicts against what the image shows.
 
-A pose predicts where each point appears; a keypoint that lies there and looks like it confirms it. Keypoints that a
-search of the whole map leaves out, because they look like something else as well, are found again so, as PRAM (Xue et
-al. 2024) and structure from motion do before they refine a pose.
+A pose predicts where the map's points appear; a keypoint that lies there and looks like the point confirms it. In rooms
+that are furnished alike many keypoints fit two poses, and the room whose map is denser gets more inliers, right or
+wrong. What distinguishes the two is what should be visible and is not: the poster that hangs in one room only. So the
+image is compared with both predictions, in the regions where both predict something: what one map happens to lack is no
+evidence. All regions weigh alike: most points lie on furniture, which is the same in both rooms, and what is not, a
+wall's own marks, lies in regions of few points. Differences count by their squares: one thing that is present or absent
+is stronger evidence than a little noise everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from statistics import fmean
 
 import numpy as np
 
-from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.integer_arrays import expand_ranges, sorted_unique
-from vloc_ros.core.localization.matching import Matches
-from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.core.query import Query, View
+from vloc_ros.core.integer_arrays import sorted_unique
+from vloc_ros.core.localization.guided_matching import GuidedPairs, KeypointGrid, pair_at_projections
+from vloc_ros.core.localization.matches import Matches
+from vloc_ros.core.localization.observation import Observation
+from vloc_ros.core.map.map_index import MapIndex
+from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.query import View
 
-# a point is confirmed by a keypoint so near to where it should be, and so much alike; what looks like it is taken from
-# a smaller circle, since a rough pose has to find matches and a good one to be told from another
-_NEAR_PX, _LIKE_WITHIN_PX = 8.0, 6.0
-_ALIKE = 0.6
 _GRID = (8, 8)
-# regions in which fewer points are expected say little of how much is found again
-_FEWEST_POINTS = 3
-_MORE_THAN_CHANCE = 0.15
+_REGIONS = _GRID[0] * _GRID[1]
+# keyframes whose points a pose is expected to show
+_KEYFRAMES = 8
+# similarity is measured in a smaller circle than matches are searched in: a rough pose has to find matches, and a good
+# one has to be distinguished from another
+_SIMILARITY_RADIUS_PX = 6.0
+# regions with fewer expected points are not counted as confirmed or not
+_MIN_EXPECTED = 3
+_MIN_CONFIRMED = 0.15
+# with fewer regions to compare, numbers of confirmed points decide: twice as many are worth a margin of 7 %
+_MIN_REGIONS, _NUMBER_WEIGHT = 3, 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictedVisibility:
-    """What is seen of some points from a pose.
+    """What the views show of the points that a pose predicts, by image region.
 
     Attributes:
-        expected: (V * 64,) points that should appear in each region of each view.
-        confirmed: (V * 64,) those of them that a keypoint confirms.
-        likeness: (V * 64,) 0 to 1, how much keypoints look like them where they should be; 0 where none is expected.
-            A point counts as often as keyframes saw it: one that is seldom found again says little when it is not.
-        keypoints: (V * 64,) all that the views show there.
-        matches: the keypoints that confirm, each with the point that looks most like it.
+        expected: (V, 64) points that should appear in each region of each view.
+        confirmed: (V, 64) those that a keypoint confirms.
+        similarity: (V, 64) mean similarity, 0 to 1, of the expected points to the keypoints at their projections; 0
+            where none is expected. A point weighs by the number of keyframes that observe it: one that is seldom
+            detected is weak evidence when it is missing.
+        keypoints: (V, 64) all keypoints of the views.
+        matches: keypoints that confirm a point, each with the most similar one.
     """
 
     expected: Array
     confirmed: Array
-    likeness: Array
+    similarity: Array
     keypoints: Array
     matches: Matches
 
-    @staticmethod
-    def in_views(by_region: Array) -> Array:
-        """(V, 64) of (V * 64,)."""
-        return by_region.reshape(-1, _GRID[0] * _GRID[1])
-
     @property
-    def found_again(self) -> float:
-        """The part of the regions with expected points, and of the image's keypoints, whichever is less, where more is
-        confirmed than by chance. Chance confirms a few points everywhere, and hardly any region of many."""
-        regions = np.flatnonzero(self.expected >= _FEWEST_POINTS)
-        agreeing = regions[self.confirmed[regions] >= _MORE_THAN_CHANCE * self.expected[regions]]
+    def confirmed_fraction(self) -> float:
+        """Part of the expected regions, or of the keypoints, whichever is less, in regions confirmed beyond chance.
+
+        Chance confirms a few points everywhere, and hardly any region of many.
+        """
+        regions = self.expected >= _MIN_EXPECTED
+        agreeing = regions & (self.confirmed >= _MIN_CONFIRMED * self.expected)
         explained = self.keypoints[agreeing].sum() / max(int(self.keypoints.sum()), 1)
-        return float(min(len(agreeing) / max(len(regions), 1), explained))
+        return float(min(agreeing.sum() / max(int(regions.sum()), 1), explained))
 
 
-class KeypointGrid:
-    """The keypoints of one query, sorted by where they lie."""
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredPose:
+    """A pose with what the image shows of its prediction.
 
-    def __init__(self, landmark_map: LandmarkMap, features: Sequence[Features], query: Query) -> None:
-        self._map, self._views, self._features = landmark_map, query.views, features
-        self._xy = [found.xy for found in features]
+    Attributes:
+        scene: of the map.
+        scene_from_rig: the pose.
+        inlier_points: (M,) map points that support it, ascending, each once.
+        visibility: of the points that it predicts.
+    """
 
-    @cached_property
-    def _described(self) -> list[Array]:
-        return [self._map.codec.project(found.descriptors) for found in self._features]
+    scene: Scene
+    scene_from_rig: Pose
+    inlier_points: Array
+    visibility: PredictedVisibility
 
-    @cached_property
-    def _keypoints(self) -> Array:
-        """(V * 64,) keypoints in each region of each view, wherever it was taken from."""
-        size = _GRID[0] * _GRID[1]
-        of_views = zip(self._xy, self._views, strict=True)
-        return np.concatenate([np.bincount(_regions(xy, view), minlength=size) for xy, view in of_views])
 
-    @cached_property
-    def _cells(self) -> list[_Cells]:
-        return [_Cells(xy, view) for xy, view in zip(self._xy, self._views, strict=True)]
+def score_margin(first: ScoredPose, second: ScoredPose) -> float:
+    """How much more the image supports the first pose than the second, -1 to 1; negative for the second.
 
-    def sight(self, map_from_rig: Pose, points: Array) -> PredictedVisibility:
-        """What the views show of (N,) points of the map, if they were taken from there."""
-        parts = [self._in_view(number, map_from_rig, points) for number in range(len(self._views))]
-        expected, confirmed, likeness, keypoints, seen = zip(*parts, strict=True)
-        views = np.repeat(np.arange(len(parts), dtype=np.int32), [len(k) for k in keypoints])
-        xy = np.concatenate([of_view[k] for of_view, k in zip(self._xy, keypoints, strict=True)])
-        indices = np.concatenate(seen)
-        matches = Matches(views, xy, indices, self._map.points[indices].astype(np.float64))
-        of_regions = [np.concatenate(part) for part in (expected, confirmed, likeness)]
-        return PredictedVisibility(of_regions[0], of_regions[1], of_regions[2], self._keypoints, matches)
+    The signed square root of the mean of signed squared differences in similarity, over the regions in which both
+    poses predict something. Views of a rig weigh alike, so that a wrong one has one vote however much it shows; a view
+    without keypoints, such as a covered camera, has none.
+    """
+    a, b = first.visibility, second.visibility
+    difference = a.similarity - b.similarity
+    gain = difference * np.abs(difference)
+    comparable = (a.expected > 0) & (b.expected > 0) & a.keypoints.any(axis=1, keepdims=True)
+    if comparable.sum() >= _MIN_REGIONS:
+        view_means = [float(of_view[mask].mean()) for of_view, mask in zip(gain, comparable, strict=True) if mask.any()]
+        mean = fmean(view_means)
+        return float(np.sign(mean) * np.sqrt(abs(mean)))
+    # not the inliers that each came with: they depend on how many keypoints were matched for it
+    confirmed_a, confirmed_b = (max(int(visibility.confirmed.sum()), 1) for visibility in (a, b))
+    return _NUMBER_WEIGHT * float(np.log(confirmed_a / confirmed_b))
 
-    def _in_view(self, number: int, map_from_rig: Pose, points: Array) -> tuple[Array, Array, Array, Array, Array]:
-        view = self._views[number]
-        pixels = view.camera.project((map_from_rig @ view.rig_from_camera).inverse().apply(self._map.points[points]))
+
+class PoseScorer:
+    """Scores poses of queries in one map."""
+
+    def __init__(self, map_index: MapIndex) -> None:
+        self._index, self._map = map_index, map_index.map
+        self._max_distance = map_index.map.descriptor_limit(DescriptorLimit.EVIDENCE)
+
+    def score(self, scene_from_rig: Pose, inlier_points: Array, observation: Observation) -> ScoredPose:
+        """A pose with (M,) supporting map points of one scene, M >= 1, against the points of covisible keyframes."""
+        inlier_points = sorted_unique(inlier_points)
+        expected = expected_points(self._index, inlier_points, keyframes=_KEYFRAMES)
+        visibility = self.predict_visibility(scene_from_rig, expected, observation)
+        return ScoredPose(self._map.scene_of(inlier_points), scene_from_rig, inlier_points, visibility)
+
+    def predict_visibility(self, scene_from_rig: Pose, points: Array, observation: Observation) -> PredictedVisibility:
+        """What the views show of (N,) map points of one scene, if they were taken from a pose."""
+        views = range(len(observation.query.views))
+        parts = [self._in_view(observation, number, scene_from_rig, points) for number in views]
+        regions = np.stack([of_regions for of_regions, _, _ in parts], axis=1)
+        keypoints, seen = [k for _, k, _ in parts], np.concatenate([p for _, _, p in parts])
+        matches = Matches(
+            np.repeat(np.arange(len(parts), dtype=np.int32), [len(k) for k in keypoints]),
+            np.concatenate([grid.xy[k] for grid, k in zip(observation.grids, keypoints, strict=True)]),
+            seen,
+            self._map.points[seen].astype(np.float64),
+        )
+        shown = [_count(grid, view) for grid, view in zip(observation.grids, observation.query.views, strict=True)]
+        return PredictedVisibility(
+            regions[0].astype(np.int64), regions[1].astype(np.int64), regions[2], np.stack(shown), matches
+        )
+
+    def _in_view(
+        self, observation: Observation, number: int, scene_from_rig: Pose, points: Array
+    ) -> tuple[Array, Array, Array]:
+        """Of one view (3, 64) expected, confirmed and similarity by region, and the keypoints and points matched."""
+        view, grid = observation.query.views[number], observation.grids[number]
+        pixels = view.camera.project((scene_from_rig @ view.rig_from_camera).inverse().apply(self._map.points[points]))
         inside = view.camera.contains(pixels)
         pixels, points = pixels[inside], points[inside]
-        row, keypoint = self._cells[number].near(pixels)
-        off_px2 = _squares(pixels[row] - self._xy[number][keypoint])
-        row, keypoint, off_px2 = row[near := off_px2 < _NEAR_PX**2], keypoint[near], off_px2[near]
-        apart = self._map.descriptors_of(points[row])
-        apart -= self._described[number][keypoint]
-        unlike = np.sqrt(_squares(apart))
-        regions, most_alike = _regions(pixels, view), np.full(len(points), np.inf)
-        close = np.flatnonzero(off_px2 < _LIKE_WITHIN_PX**2)
-        close = close[np.argsort(-unlike[close])]
-        most_alike[row[close]] = unlike[close]  # of each row the last one stays
-        likeness = np.exp(-((most_alike / _ALIKE) ** 2))
-        alike = np.flatnonzero(unlike < _ALIKE)
-        alike = alike[np.argsort(unlike[alike], kind="stable")]
-        row, keypoint = row[alike], keypoint[alike]
-        size, often = _GRID[0] * _GRID[1], self._map.observations_of(points)
-        expected = np.bincount(regions, minlength=size)
-        confirmed = np.bincount(regions[sorted_unique(row)], minlength=size)
-        weights = np.bincount(regions, often, minlength=size)
-        alike_there = np.bincount(regions, often * likeness, minlength=size) / np.maximum(weights, 1)
-        return expected, confirmed, alike_there, *_mutual(keypoint, points[row])
+        pairs = pair_at_projections(self._map, points, pixels, grid)
+        region, weights = _regions(pixels, view), self._index.observation_counts(points)
+        similar = pairs.within(self._max_distance)
+        similarity = np.exp(-((self._nearest_distances(pairs, len(points)) / self._max_distance) ** 2))
+        expected = np.bincount(region, minlength=_REGIONS)
+        confirmed = np.bincount(region[sorted_unique(similar.rows)], minlength=_REGIONS)
+        total = np.maximum(np.bincount(region, weights, minlength=_REGIONS), 1)
+        mean_similarity = np.bincount(region, weights * similarity, minlength=_REGIONS) / total
+        mutual = similar.mutual()
+        return (
+            np.stack([expected, confirmed, mean_similarity]),
+            mutual.keypoints,
+            points[mutual.rows].astype(np.int64),
+        )
+
+    def _nearest_distances(self, pairs: GuidedPairs, count: int) -> Array:
+        """(N,) distance of each point to the most similar keypoint close to its projection; infinite for none."""
+        nearest = np.full(count, np.inf)
+        close = pairs.errors_px < _SIMILARITY_RADIUS_PX
+        np.minimum.at(nearest, pairs.rows[close], pairs.distances[close])
+        return nearest
 
 
-def _squares(differences: Array) -> Array:
-    """(N,) squared lengths of (N, D)."""
-    return np.asarray(np.einsum("nd,nd->n", differences, differences))
+def expected_points(map_index: MapIndex, inlier_points: Array, *, keyframes: int) -> Array:
+    """Map points that the keyframes observe which share most of the inliers' points, all of one scene.
+
+    Args:
+        map_index: of the map.
+        inlier_points: (M,) of one scene, each once, M >= 1.
+        keyframes: how many, at most.
+    """
+    own = map_index.map.scene_of(inlier_points).keyframes
+    shared = map_index.count_observed(inlier_points)
+    sharing = own.start + np.flatnonzero(shared[own.start : own.stop])
+    best = sharing[np.argsort(-shared[sharing], kind="stable")[:keyframes]]
+    seen = [map_index.map.keyframes.visible(int(k)) for k in best]
+    return sorted_unique(np.concatenate([inlier_points[:0], *seen]))
 
 
-def _mutual(keypoints: Array, points: Array) -> tuple[Array, Array]:
-    """Of (N,) pairs, most alike first, those that are the first of both their keypoint and their point."""
-    first_keypoint, first_point = (np.unique(side, return_index=True)[1] for side in (keypoints, points))
-    chosen = np.intersect1d(first_keypoint, first_point, assume_unique=True)
-    return keypoints[chosen], points[chosen].astype(np.int64)
+def _count(grid: KeypointGrid, view: View) -> Array:
+    """(64,) keypoints of a view by region."""
+    return np.bincount(_regions(grid.xy, view), minlength=_REGIONS)
 
 
 def _regions(pixels: Array, view: View) -> Array:
+    """(N,) region of each of (N, 2) pixels."""
     size = np.array([view.camera.width, view.camera.height])
     column, row = np.clip(pixels * _GRID / size, 0, np.array(_GRID) - 1).astype(int).T
     return np.asarray(row * _GRID[0] + column)
-
-
-class _Cells:
-    """Keypoints in the order of the cells of a grid, so that those around a pixel are three runs."""
-
-    def __init__(self, xy: Array, view: View) -> None:
-        # empty ones on all sides
-        self._columns, self._rows = (int(length // _NEAR_PX) + 3 for length in (view.camera.width, view.camera.height))
-        cell = self._cell(xy)
-        self._order = np.argsort(cell, kind="stable")
-        counts = np.bincount(cell, minlength=self._columns * self._rows)
-        self._starts = np.concatenate([[0], np.cumsum(counts)])
-
-    def _cell(self, xy: Array) -> Array:
-        most = (self._columns - 2, self._rows - 2)
-        column, row = np.clip(np.floor(xy / _NEAR_PX).astype(np.int64) + 1, 1, most).T
-        return np.asarray(row * self._columns + column)
-
-    def near(self, pixels: Array) -> tuple[Array, Array]:
-        """(M,) rows of (N, 2) pixels and keypoints in the cells around them."""
-        cell = self._cell(pixels)
-        rows, keypoints = [], []
-        for above in (-self._columns, 0, self._columns):
-            start = self._starts[cell + above - 1]
-            counts = self._starts[cell + above + 2] - start
-            rows.append(np.repeat(np.arange(len(pixels)), counts))
-            keypoints.append(self._order[expand_ranges(start, counts)])
-        return np.concatenate(rows), np.concatenate(keypoints)

@@ -1,36 +1,53 @@
-"""The one place that accepts or refuses a pose."""
+"""Verification of a hypothesis: does the image show what the map says it should show from its pose?"""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from vloc_ros.core.config import PoseConfig, VerificationConfig
-from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import calibrate_covariance
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.integer_arrays import sorted_unique
-from vloc_ros.core.localization.matching import Matches
+from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.hypotheses import Hypothesis
+from vloc_ros.core.localization.matches import Matches
+from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.localization.pose_estimation import PoseEstimate, estimate_pose_with_covariance
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.core.query import Query, View
+from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose, expected_points
+from vloc_ros.core.map.map_index import MapIndex
 
 _COVISIBLE_KEYFRAMES = 5
 _GRID = (8, 6)
 # a view of a rig with fewer inliers has them by chance: no pose follows from them
-_FEWEST = 4
-# a view of a rig that has so many times more inliers to a pose of its own speaks against the common one
-_DISSENT = 1.25
+_MIN_VIEW_INLIERS = 4
+# a view of a rig with so many times more inliers to a pose of its own contradicts the common one
+_INCONSISTENT_RATIO = 1.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifiedHypothesis:
+    """A hypothesis and whether it may be accepted.
+
+    Attributes:
+        hypothesis: what was verified.
+        result: `OK` with the calibrated covariance, or the first reason against it.
+        is_final: a refusal that no other candidate would change.
+    """
+
+    hypothesis: Hypothesis
+    result: LocalizationResult
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """How well what the image shows agrees with what the map says it should show from a pose.
+    """Agreement of an image with what the map predicts from a pose.
 
     Attributes:
         support: inliers over the map points expected in the image.
@@ -46,225 +63,236 @@ class Consistency:
 
 
 @dataclass(frozen=True, slots=True)
-class Objection:
-    """What speaks against a pose; finally, when no other part of the map could change it."""
-
+class _Rejection:
     reason: str
     is_final: bool = False
 
 
-class Verifier:
-    """Asks of a pose whether the image shows what the map says it should show from there.
+class HypothesisVerifier:
+    """Verifies hypotheses against the map.
 
-    Inlier counts alone are fooled by a poster that hangs in two rooms: many inliers, all in one corner of the image,
-    and nothing of what should surround it. So the map points that the covisible keyframes saw are projected; the
+    Inlier counts alone are misled by a poster that hangs in two rooms: many inliers, all in one corner of the image,
+    and nothing of what should surround it. So the map points that covisible keyframes observe are projected; the
     inliers must be a fair part of them, spread over the image like them, and leave little of the image unexplained.
     """
 
-    def __init__(self, config: VerificationConfig, landmark_map: LandmarkMap, *, pose: PoseConfig) -> None:
-        """`pose` is how a view of a rig is asked for a pose of its own."""
-        self._config, self._pose = config, pose
-        self._map = landmark_map
+    def __init__(
+        self, config: VerificationConfig, map_index: MapIndex, *, pose: PoseConfig, scorer: PoseScorer
+    ) -> None:
+        """`pose` is also how a pose is estimated from a single view of a rig."""
+        self._config, self._pose, self._scorer = config, pose, scorer
+        self._index, self._map = map_index, map_index.map
 
-    @property
-    def min_found_again(self) -> float:
-        """See `VerificationConfig`."""
-        return self._config.min_found_again
-
-    @property
-    def min_lead(self) -> float:
-        """See `VerificationConfig`."""
-        return self._config.min_lead
-
-    def fewest_inliers(self, matches: int) -> float:
-        """Fewer inliers of so many matches are refused."""
-        return self._config.min_inlier_ratio * matches
-
-    def verify(
-        self,
-        estimate: PoseEstimate | None,
-        matches: Matches,
-        features: Sequence[Features],
-        query: Query,
-        proposal: str,
-    ) -> LocalizationResult:
-        """`OK` with the calibrated covariance, or the first reason against the pose; the matches are of one scene."""
-        if len(matches) < self._config.min_matches:
-            reason = f"{len(matches)} matches, at least {self._config.min_matches} are needed"
-            return LocalizationResult(Status.TOO_FEW_MATCHES, matches=len(matches), proposal=proposal, reason=reason)
+    def verify(self, hypothesis: Hypothesis, observation: Observation) -> VerifiedHypothesis:
+        """The hypothesis, without views of a rig that contradict the others, and whether it may be accepted."""
+        hypothesis = self._without_inconsistent_views(hypothesis, observation)
+        config, estimate, matches = self._config, hypothesis.estimate, hypothesis.matches
+        refusal = LocalizationResult(
+            Status.POSE_REJECTED, matches=len(matches), candidate=hypothesis.candidate.name,
+            reason=f"no pose explains the {len(matches)} matches",
+        )  # fmt: skip
+        if len(matches) < config.min_matches:
+            reason = f"{len(matches)} matches, at least {config.min_matches} are needed"
+            return VerifiedHypothesis(hypothesis, replace(refusal, status=Status.TOO_FEW_MATCHES, reason=reason))
         if estimate is None:
-            reason = f"no pose explains the {len(matches)} matches"
-            return LocalizationResult(Status.POSE_REJECTED, matches=len(matches), proposal=proposal, reason=reason)
+            return VerifiedHypothesis(hypothesis, refusal)
         scene = self._map.scene_of(matches.point_indices)
         covariance = calibrate_covariance(estimate.covariance, scene.calibration)
-        objection = next(self._objections(estimate, covariance, matches, features, query), None)
+        rejection = next(self._rejections(hypothesis, estimate, covariance, observation), None)
         inliers = estimate.inliers
-        return LocalizationResult(
-            Status.POSE_REJECTED if objection else Status.OK,
-            map_from_rig=None if objection else estimate.map_from_rig,
-            covariance=None if objection else covariance,
-            frame_id="" if objection else scene.frame_id,
+        result = LocalizationResult(
+            Status.POSE_REJECTED if rejection else Status.OK,
+            map_from_rig=None if rejection else scene.map_from(estimate.scene_from_rig),
+            covariance=None if rejection else covariance,
+            frame_id="" if rejection else scene.frame_id,
             matches=len(matches),
             inliers=int(inliers.sum()),
-            proposal=proposal,
-            reason=objection.reason if objection else "",
-            is_final=not objection or objection.is_final,
+            candidate=hypothesis.candidate.name,
+            reason=rejection.reason if rejection else "",
             inlier_xy=matches.xy[inliers],
             inlier_points=matches.point_indices[inliers],
             inlier_views=matches.views[inliers],
         )
+        return VerifiedHypothesis(hypothesis, result, rejection is not None and rejection.is_final)
 
-    def _objections(
-        self,
-        estimate: PoseEstimate,
-        covariance: Array,
-        matches: Matches,
-        features: Sequence[Features],
-        query: Query,
-    ) -> Iterator[Objection]:
-        config, count = self._config, int(estimate.inliers.sum())
+    def verify_by_guided_matching(
+        self, pose: ScoredPose, first: Hypothesis, observation: Observation, *, leniency: float = 1.0
+    ) -> VerifiedHypothesis | None:
+        """A pose refined by the matches that it guides, where they confirm most of the image; None where not.
+
+        For poses of too few matches that pass the ratio test. Guided matches agree with the pose that guides them, so
+        the usual verification is not enough; and no view of a rig would ever contradict it, so rigs have none.
+
+        Args:
+            pose: coarse.
+            first: hypothesis of the same candidate, whose neighbours it takes over.
+            observation: of the query.
+            leniency: factor on `min_confirmed_fraction`.
+        """
+        matches, query = pose.visibility.matches, observation.query
+        estimate = estimate_pose_with_covariance(self._pose, matches, query) if len(query.views) == 1 else None
+        if estimate is None:
+            return None
+        inliers = matches.point_indices[estimate.inliers]
+        refined = self._scorer.score(estimate.scene_from_rig, inliers, observation)
+        if refined.visibility.confirmed_fraction < leniency * self._config.min_confirmed_fraction:
+            return None
+        matches = replace(matches, neighbours=first.matches.neighbours)
+        return self.verify(Hypothesis(first.candidate, matches, estimate), observation)
+
+    def _rejections(
+        self, hypothesis: Hypothesis, estimate: PoseEstimate, covariance: Array, observation: Observation
+    ) -> Iterator[_Rejection]:
+        """Reasons against a pose, the cheapest to find first."""
+        config, count, matches = self._config, int(estimate.inliers.sum()), len(hypothesis.matches)
         if count < config.min_inliers:
-            yield Objection(f"{count} inliers, at least {config.min_inliers} are needed")
-        if against := self._dissent(estimate, matches, features, query):
-            reason = f"the cameras of the rig disagree: {against}; check where they sit, and that they trigger together"
-            yield Objection(reason, is_final=True)
-        if count < config.min_inlier_ratio * len(matches):
-            yield Objection(
-                f"{count} inliers of {len(matches)} matches, at least {config.min_inlier_ratio:.0%} are needed"
-            )
+            yield _Rejection(f"{count} inliers, at least {config.min_inliers} are needed")
+        if inconsistency := self._rig_inconsistency(hypothesis.matches, estimate, observation):
+            reason = f"the cameras of the rig disagree: {inconsistency}; check extrinsics and synchronisation"
+            yield _Rejection(reason, is_final=True)
+        if count < config.min_inlier_ratio * matches:
+            yield _Rejection(f"{count} inliers of {matches} matches, at least {config.min_inlier_ratio:.0%} are needed")
         std = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])) if np.isfinite(covariance).all() else np.inf
         if std > config.max_position_std_m:
-            yield Objection(
-                f"the position is uncertain by {std:.2g} m, at most {config.max_position_std_m:g} m is allowed"
-            )
-        found = self.consistency(estimate, matches, features, query)
-        if found.support < config.min_support:
-            yield Objection(
-                f"{found.support:.0%} of the expected points are seen, at least {config.min_support:.0%} are needed"
-            )
-        if found.coverage < config.min_coverage:
-            yield Objection(
-                f"{found.coverage:.0%} of the expected regions agree, at least {config.min_coverage:.0%} are needed"
-            )
-        if found.explained < config.min_explained:
-            yield Objection(
-                f"{found.explained:.0%} of the image is explained, at least {config.min_explained:.0%} is needed"
-            )
-        if found.spread < config.min_spread:
-            yield Objection(
-                f"the inliers span {found.spread:.0%} of the image, at least {config.min_spread:.0%} is needed"
-            )
+            limit = f"at most {config.max_position_std_m:g} m is allowed"
+            yield _Rejection(f"the position is uncertain by {std:.2g} m, {limit}")
+        found = self._consistency(hypothesis.matches, estimate, observation)
+        for value, least, text in (
+            (found.support, config.min_support, "of the expected points are inliers"),
+            (found.coverage, config.min_coverage, "of the expected regions hold an inlier"),
+            (found.explained, config.min_explained, "of the keypoints are explained"),
+            (found.spread, config.min_spread, "of the image is spanned by the inliers"),
+        ):
+            if value < least:
+                yield _Rejection(f"{value:.0%} {text}, at least {least:.0%} is needed")
 
-    def outvoted(
-        self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query
-    ) -> list[int]:
-        """Views of a rig that speak against the common pose, which more of the others agree on; the matches are of one
-        scene. What such a view shows by chance still pulls at the pose."""
-        if estimate.inliers.sum() < self._config.min_inliers:
-            return []
-        common, against = self._against(estimate, matches, features, query)
-        return list(against) if self._agreeing(common, against) > len(against) else []
+    def _without_inconsistent_views(self, hypothesis: Hypothesis, observation: Observation) -> Hypothesis:
+        """Estimated again without views of a rig that more of the others contradict.
 
-    def _dissent(self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query) -> str:
-        """The view of a rig that speaks against the common pose, in words; empty while most views agree."""
-        common, against = self._against(estimate, matches, features, query)
-        if not against or self._agreeing(common, against) > len(against):
-            return ""
-        view = max(against, key=lambda view: against[view])
-        return (
-            f"{common[view]} matches of view {view + 1} of {len(common)} are inliers, "
-            f"{against[view]} to a pose of its own"
+        Chance matches of such a view would pull at the pose.
+        """
+        estimate = hypothesis.estimate
+        if estimate is None or estimate.inliers.sum() < self._config.min_inliers:
+            return hypothesis
+        common, own = self._inconsistent_views(hypothesis.matches, estimate, observation)
+        if not own or self._supporting_views(common, own) <= len(own):
+            return hypothesis
+        matches = hypothesis.matches.without_views(list(own))
+        return replace(
+            hypothesis,
+            matches=matches,
+            estimate=estimate_pose_with_covariance(self._pose, matches, observation.query),
         )
 
-    def _against(
-        self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query
+    def _rig_inconsistency(self, matches: Matches, estimate: PoseEstimate, observation: Observation) -> str:
+        """The view of a rig that contradicts the common pose, in words; empty while most views agree."""
+        common, own = self._inconsistent_views(matches, estimate, observation)
+        if not own or self._supporting_views(common, own) > len(own):
+            return ""
+        view = max(own, key=lambda view: own[view])
+        return (
+            f"{common[view]} matches of view {view + 1} of {len(common)} are inliers, {own[view]} to a pose of its own"
+        )
+
+    def _inconsistent_views(
+        self, matches: Matches, estimate: PoseEstimate, observation: Observation
     ) -> tuple[Array, dict[int, int]]:
-        """Inliers of each view, and of those that have many more to a pose of their own how many."""
-        common = np.bincount(matches.views[estimate.inliers], minlength=len(query.views))
-        if len(query.views) == 1:
+        """(V,) inliers of each view, and the inliers to a pose of its own of each view that has many more of them."""
+        common = np.bincount(matches.views[estimate.inliers], minlength=len(observation.query.views))
+        if len(common) == 1:
             return common, {}
-        alone = {
-            view: self._alone(matches.of_view(view), features[view], query.views[view])
+        own = {
+            view: self._inliers_of_one_view(matches.of_view(view), view, observation)
             for view in range(len(common))
-            if (matches.views == view).sum() > _DISSENT * common[view]  # without them it has nothing to say against it
+            if (matches.views == view).sum() > _INCONSISTENT_RATIO * common[view]  # fewer matches contradict nothing
         }
-        return common, {view: count for view, count in alone.items() if count > _DISSENT * common[view]}
+        return common, {view: count for view, count in own.items() if count > _INCONSISTENT_RATIO * common[view]}
 
-    def _agreeing(self, common: Array, against: Container[int]) -> int:
-        return sum(count >= self._config.min_inliers for view, count in enumerate(common) if view not in against)
+    def _supporting_views(self, common: Array, inconsistent: Container[int]) -> int:
+        return sum(count >= self._config.min_inliers for view, count in enumerate(common) if view not in inconsistent)
 
-    def _alone(self, matches: Matches, features: Features, view: View) -> int:
-        """Inliers to what one view says by itself; none where it would not be accepted of a single camera."""
-        query = Query((view,))
-        estimate = estimate_pose_with_covariance(self._pose, matches, query)
+    def _inliers_of_one_view(self, matches: Matches, view: int, observation: Observation) -> int:
+        """Inliers to the pose of one view by itself; none where it would be refused as a single camera's."""
+        alone = observation.of_view(view)
+        estimate = estimate_pose_with_covariance(self._pose, matches, alone.query)
         if estimate is None:
             return 0
         covariance = calibrate_covariance(estimate.covariance, self._map.scene_of(matches.point_indices).calibration)
-        refused = any(self._objections(estimate, covariance, matches, (features,), query))
+        hypothesis = Hypothesis(Candidate(""), matches, estimate)
+        refused = any(self._rejections(hypothesis, estimate, covariance, alone))
         return 0 if refused else int(estimate.inliers.sum())
 
-    def consistency(
-        self, estimate: PoseEstimate, matches: Matches, features: Sequence[Features], query: Query
-    ) -> Consistency:
-        """Compare the inliers with the map points and with the keypoints of the same image regions.
+    def _consistency(self, matches: Matches, estimate: PoseEstimate, observation: Observation) -> Consistency:
+        """Compare the inliers with the expected map points and with the keypoints of the same image regions.
 
-        Of a rig a view that sees nothing of the map, but people or a new shelf, says nothing against a pose that
-        another view carries: it is not counted, and the views that are have to convince without it.
+        A view of a rig that shows nothing of the map, but people or a new shelf, does not contradict a pose that
+        another view supports: it is not counted, and the others have to suffice.
         """
+        query = observation.query
+        expected = self._map.points[self._expected(matches.point_indices[estimate.inliers])]
         counts = np.bincount(matches.views[estimate.inliers], minlength=len(query.views))
-        carried = counts.max() >= self._config.min_inliers
-        expected = self._map.points[
-            expected_points(self._map, matches.point_indices[estimate.inliers], keyframes=_COVISIBLE_KEYFRAMES)
-        ]
+        supported = counts.max() >= self._config.min_inliers
         views = []
-        for index, (view, found) in enumerate(zip(query.views, features, strict=True)):
-            if carried and counts[index] < _FEWEST:
+        for number, (view, found) in enumerate(zip(query.views, observation.features, strict=True)):
+            if supported and counts[number] < _MIN_VIEW_INLIERS:
                 continue
-            camera_from_map = (estimate.map_from_rig @ view.rig_from_camera).inverse()
-            pixels = view.camera.project(camera_from_map.apply(expected))
-            inliers = matches.xy[estimate.inliers & (matches.views == index)]
-            views.append(_agreement(view.camera, pixels[view.camera.contains(pixels)], inliers, found.xy))
-        inlying, expecting, agreeing, expected_cells, explained, keypoints = np.sum([v.counts for v in views], axis=0)
+            camera_from_scene = (estimate.scene_from_rig @ view.rig_from_camera).inverse()
+            pixels = view.camera.project(camera_from_scene.apply(expected))
+            inliers = matches.xy[estimate.inliers & (matches.views == number)]
+            views.append(_compare_view(view.camera, pixels[view.camera.contains(pixels)], inliers, found.xy))
+        total = {name: sum(getattr(view, name) for view in views) for name in _ViewCounts.COUNTED}
         return Consistency(
-            support=inlying / max(expecting, 1),
-            coverage=agreeing / max(expected_cells, 1),
-            explained=explained / max(keypoints, 1),
-            spread=max(v.spread for v in views),
+            support=total["inliers"] / max(total["expected"], 1),
+            coverage=total["agreeing_regions"] / max(total["expected_regions"], 1),
+            explained=total["explained"] / max(total["keypoints"], 1),
+            spread=max(view.spread for view in views),
         )
 
-
-def expected_points(landmark_map: LandmarkMap, inlier_points: Array, *, keyframes: int) -> Array:
-    """Map points that so many keyframes saw, or fewer: those which share most of the inliers' points, of any."""
-    own = landmark_map.scene_of(inlier_points).keyframes
-    shared = landmark_map.seen_by(sorted_unique(inlier_points))
-    sharing = own.start + np.flatnonzero(shared[own.start : own.stop])
-    best = sharing[np.argsort(-shared[sharing], kind="stable")[:keyframes]]
-    seen = [landmark_map.keyframes.visible(int(k)) for k in best]
-    return sorted_unique(np.concatenate([inlier_points[:0], *seen]))
+    def _expected(self, inlier_points: Array) -> Array:
+        return expected_points(self._index, sorted_unique(inlier_points), keyframes=_COVISIBLE_KEYFRAMES)
 
 
 @dataclass(frozen=True, slots=True)
-class _Agreement:
-    """Of one view: inliers, expected points, regions of both, regions of expected points, keypoints that lie in
-    regions with an inlier, keypoints; and the spread of the inliers."""
+class _ViewCounts:
+    """Of one view.
 
-    counts: tuple[int, int, int, int, int, int]
-    spread: float
+    Attributes:
+        inliers: matches that agree with the pose.
+        expected: map points that the pose predicts in the image.
+        agreeing_regions: regions with expected points and inliers.
+        expected_regions: regions with expected points.
+        explained: keypoints in regions with an inlier.
+        keypoints: of the view.
+        spread: area of the inliers' convex hull over the area of the image.
+    """
+
+    COUNTED = ("inliers", "expected", "agreeing_regions", "expected_regions", "explained", "keypoints")
+    inliers: int = 0
+    expected: int = 0
+    agreeing_regions: int = 0
+    expected_regions: int = 0
+    explained: int = 0
+    keypoints: int = 0
+    spread: float = 0.0
 
 
-def _agreement(camera: Camera, expected: Array, inliers: Array, keypoints: Array) -> _Agreement:
+def _compare_view(camera: Camera, expected: Array, inliers: Array, keypoints: Array) -> _ViewCounts:
     if not len(keypoints):  # a covered lens cannot show what is expected
-        return _Agreement((0, 0, 0, 0, 0, 0), 0.0)
+        return _ViewCounts()
     size = (camera.width, camera.height)
-    should, does, shows = (_cells(xy, size) for xy in (expected, inliers, keypoints))
-    should_cells = sorted_unique(should)
-    agreeing = int(np.isin(should_cells, does).sum())
+    expected_cells, inlier_cells, keypoint_cells = (_cells(xy, size) for xy in (expected, inliers, keypoints))
+    expected_regions = sorted_unique(expected_cells)
     if not len(inliers):
-        return _Agreement((0, len(expected), 0, len(should_cells), 0, 0), 0.0)
-    spread = cv2.contourArea(cv2.convexHull(inliers.astype(np.float32))) / (size[0] * size[1])
-    explained = int(np.isin(shows, does).sum())
-    return _Agreement(
-        (len(inliers), len(expected), agreeing, len(should_cells), explained, len(keypoints)), float(spread)
+        return _ViewCounts(expected=len(expected), expected_regions=len(expected_regions))
+    hull = cv2.contourArea(cv2.convexHull(inliers.astype(np.float32)))
+    return _ViewCounts(
+        inliers=len(inliers),
+        expected=len(expected),
+        agreeing_regions=int(np.isin(expected_regions, inlier_cells).sum()),
+        expected_regions=len(expected_regions),
+        explained=int(np.isin(keypoint_cells, inlier_cells).sum()),
+        keypoints=len(keypoints),
+        spread=float(hull / (size[0] * size[1])),
     )
 
 

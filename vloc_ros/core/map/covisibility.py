@@ -1,8 +1,7 @@
-"""Which keyframes stand for a map, and what each of them sees of its landmarks."""
+"""Reference keyframes, which together cover a map, and the landmarks that each observes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
@@ -18,14 +17,13 @@ _MOST_PER_LANDMARK = 10
 
 
 def select_reference_keyframes(landmark_map: LandmarkMap) -> Array:
-    """(R,) int64 ascending keyframes that together see nearly all points: PRAM's virtual reference frames.
+    """(R,) int64 ascending keyframes that together observe nearly all points: PRAM's virtual reference frames.
 
-    Greedy set cover (Xue et al. 2024): of each coarse landmark the keyframe that sees most points that none of those
-    taken sees, until 90 % are seen, one more adds less than 1 %, or ten are taken.
+    Greedy set cover (Xue et al. 2024): of each coarse landmark the keyframe that observes most points which no selected
+    one does, until 90 % are observed, one more adds less than 1 %, or ten are selected.
     """
     keyframes = landmark_map.keyframes
-    keyframe = np.repeat(np.arange(len(keyframes)), np.diff(keyframes.point_offsets))
-    point = keyframes.point_indices
+    keyframe, point = keyframes.keyframe_of_observation, keyframes.point_indices
     coarse = landmark_map.landmarks.parents[landmark_map.landmark_ids[point]]
     order = np.argsort(coarse, kind="stable")
     ends = np.searchsorted(coarse[order], np.arange(landmark_map.landmarks.coarse_count + 1))
@@ -34,7 +32,7 @@ def select_reference_keyframes(landmark_map: LandmarkMap) -> Array:
 
 
 def _cover(keyframe: Array, point: Array) -> Array:
-    """Keyframes that cover the points, of (O,) observations of one landmark."""
+    """Keyframes that cover the points of (O,) observations of one landmark."""
     count = len(sorted_unique(point))
     left, taken = np.ones(len(point), bool), list[int]()
     while left.any() and len(taken) < _MOST_PER_LANDMARK:
@@ -49,28 +47,25 @@ def _cover(keyframe: Array, point: Array) -> Array:
     return np.array(taken, np.int64)
 
 
-@dataclass(frozen=True, eq=False)
 class LandmarkCovisibility:
-    """Of each reference keyframe the landmarks that it sees, as a place descriptor; and the places around them.
+    """The landmarks that each reference keyframe observes, as a descriptor of its view, and the points around them.
 
     An image is described by how much of each landmark it shows, and compared by the Bhattacharyya coefficient. Only
-    the landmarks that an image shows are looked at: the time does not grow with the map.
+    landmarks that the image shows are looked up: the time does not grow with the map.
     """
 
-    landmark_map: LandmarkMap
-
-    @cached_property
-    def references(self) -> Array:
+    def __init__(self, landmark_map: LandmarkMap) -> None:
+        self._map = landmark_map
+        self.references = select_reference_keyframes(landmark_map)
         """(R,) keyframes."""
-        return select_reference_keyframes(self.landmark_map)
 
     @cached_property
     def _rows(self) -> tuple[Array, Array, Array]:
-        """(R + 1,) offsets into the landmarks that each reference sees, and the share of its points in each."""
+        """(R + 1,) offsets into the landmarks that each reference observes, and the share of its points in each."""
         offsets, landmarks, shares = [0], [], []
         for k in self.references:
-            seen, counts = np.unique(self.landmark_map.landmark_ids[self.landmark_map.keyframes.visible(int(k))],
-                                     return_counts=True)  # fmt: skip
+            observed = self._map.landmark_ids[self._map.keyframes.visible(int(k))]
+            seen, counts = np.unique(observed, return_counts=True)
             landmarks.append(seen)
             shares.append(counts / max(counts.sum(), 1))
             offsets.append(offsets[-1] + len(seen))
@@ -78,35 +73,35 @@ class LandmarkCovisibility:
 
     @cached_property
     def _by_landmark(self) -> tuple[Array, Array, Array]:
-        """(L + 1,) offsets into the references that see each landmark, and the root of its share in them."""
+        """(L + 1,) offsets into the references that observe each landmark, and the root of its share in them."""
         offsets, landmarks, shares = self._rows
         row = np.repeat(np.arange(len(self.references)), np.diff(offsets))
         order = np.argsort(landmarks, kind="stable")
-        counts = np.bincount(landmarks, minlength=len(self.landmark_map.landmarks))
+        counts = np.bincount(landmarks, minlength=len(self._map.landmarks))
         return np.concatenate([[0], np.cumsum(counts)]), row[order], np.sqrt(shares[order])
 
     @cached_property
     def _by_coarse(self) -> tuple[Array, Array]:
         """(C + 1,) offsets into the points of each coarse landmark."""
-        coarse = self.landmark_map.landmarks.parents[self.landmark_map.landmark_ids]
-        counts = np.bincount(coarse, minlength=self.landmark_map.landmarks.coarse_count)
+        coarse = self._map.landmarks.parents[self._map.landmark_ids]
+        counts = np.bincount(coarse, minlength=self._map.landmarks.coarse_count)
         return np.concatenate([[0], np.cumsum(counts)]), np.argsort(coarse, kind="stable")
 
-    def likeness(self, landmarks: Array, evidence: Array) -> Array:
-        """(R,) how alike each reference is to an image that shows (S,) landmarks with this evidence, 0 to 1."""
+    def similarity(self, landmarks: Array, evidence: Array) -> Array:
+        """(R,) similarity, 0 to 1, of each reference to an image that shows (S,) landmarks with (S,) evidence."""
         offsets, references, roots = self._by_landmark
         counts = offsets[landmarks + 1] - offsets[landmarks]
         chosen = expand_ranges(offsets[landmarks], counts)
         of_image = np.repeat(np.sqrt(evidence / max(float(evidence.sum()), 1e-9)), counts)
         return np.bincount(references[chosen], weights=roots[chosen] * of_image, minlength=len(self.references))
 
-    def coarse_seen(self, reference: int, *, least_share: float) -> Array:
-        """Coarse landmarks that hold this part of what a reference sees, or more; that which holds most in any case."""
+    def coarse_landmarks(self, reference: int, *, min_share: float) -> Array:
+        """Coarse landmarks with this share of a reference's points or more; the largest in any case."""
         offsets, landmarks, shares = self._rows
         mine = slice(offsets[reference], offsets[reference + 1])
-        parents = self.landmark_map.landmarks.parents[landmarks[mine]]
+        parents = self._map.landmarks.parents[landmarks[mine]]
         held = np.bincount(parents, weights=shares[mine])
-        return np.flatnonzero(held >= min(least_share, held.max()))  # always one
+        return np.flatnonzero(held >= min(min_share, held.max()))  # always one
 
     def points_of(self, coarse: Array) -> Array:
         """Ascending points of coarse landmarks."""

@@ -1,4 +1,4 @@
-"""Search for the keyframes whose place descriptors are most alike: exactly, and by FAISS where there are very many."""
+"""Search for the most similar global descriptors: exact, and by FAISS where there are very many."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from typing import Protocol
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.integer_arrays import first_occurrences
 
-# 64 MiB of descriptors, 65536 of 256 values: to go through them all takes one core 3 to 6 ms
+# 64 MiB of descriptors, 65536 of 256 values: exact search takes one core 3 to 6 ms
 MOST_VALUES_EXACT = 1 << 24
-# of about √K lists the part that is looked through; at 100000 keyframes 99 of 100 are then the exact search's
-_LISTS_ASKED = 32
+# inverted lists searched of about √R; at 100000 rows 99 of 100 results are those of the exact search
+_LISTS_SEARCHED = 32
 _ITERATIONS = 10
 _TRAINED_ON_PER_LIST = 64
 
 
 class DescriptorSearch:
-    """The keyframes that look most alike, by the cosine of their place descriptors.
+    """The rows most similar to a query, by the cosine of global descriptors.
 
-    The inverted lists of FAISS (Jégou et al. 2011) rather than a graph, since the search is made anew whenever a map is
+    The inverted lists of FAISS (Jégou et al. 2011) rather than a graph, since the search is built whenever a map is
     loaded: for 100000 descriptors of 256 values they took one core a second, and 0.6 ms a query; an HNSW graph 8 to
     12 s and 0.2 ms; the exact search none and 4 to 9 ms.
     """
 
     def __init__(self, descriptors: Array, *, most_values_exact: int = MOST_VALUES_EXACT) -> None:
-        """Of (K, D) float32 L2-normalised descriptors; the exact search up to so many values K · D."""
+        """Search (R, D) float32 L2-normalised descriptors; exactly up to `most_values_exact` values R · D."""
         self._search: _Search
         descriptors = np.ascontiguousarray(descriptors, dtype=np.float32)
         self._search = _Exact(descriptors) if descriptors.size <= most_values_exact else _Lists(descriptors)
 
     def best(self, queries: Array, count: int) -> Array:
-        """(min(count, K),) int64 keyframes, best first; the search by lists may find fewer.
+        """(min(count, R),) int64 rows, best first; the search by lists may find fewer.
 
         Args:
-            queries: (V, D) float32 L2-normalised, V >= 1: a keyframe is as good as the query that it is most like. A
-                query with a value that is not finite is left out; where none is left, no keyframe is found.
+            queries: (V, D) float32 L2-normalised, V >= 1: the score of a row is its highest similarity to any of them.
+                A query with a value that is not finite is left out; where none is left, no row is found.
             count: how many at most.
         """
         queries = np.asarray(queries, dtype=np.float32)
         queries = np.ascontiguousarray(queries[np.isfinite(queries).all(axis=1)])
         if not len(queries):
             return np.zeros(0, np.int64)
-        keyframes, similarities = self._search.candidates(queries, count)
-        # of equal ones the first, so that equal input gives equal output
-        ranked = keyframes[np.lexsort((keyframes, -similarities))]
-        _, first = np.unique(ranked, return_index=True)
-        return np.asarray(ranked[np.sort(first)][:count], dtype=np.int64)
+        rows, similarities = self._search.candidates(queries, count)
+        # equal rows in the order of their numbers, so that equal input gives equal output
+        ranked = rows[np.lexsort((rows, -similarities))]
+        return np.asarray(ranked[first_occurrences(ranked)][:count], dtype=np.int64)
 
 
 class _Search(Protocol):
     def candidates(self, queries: Array, count: int) -> tuple[Array, Array]:
-        """(N,) keyframes, among them the best `count` of all queries, and (N,) how like a query they are."""
+        """(N,) rows, among them the best `count` of all queries, and (N,) their similarities to a query."""
         ...
 
 
@@ -64,8 +64,8 @@ class _Exact:
         if count >= len(similarity):
             return np.arange(len(similarity)), similarity
         least = np.partition(similarity, len(similarity) - count)[len(similarity) - count]
-        keyframes = np.flatnonzero(similarity >= least)
-        return keyframes, similarity[keyframes]
+        rows = np.flatnonzero(similarity >= least)
+        return rows, similarity[rows]
 
 
 class _Lists:
@@ -79,11 +79,11 @@ class _Lists:
         )
         self._index.cp.niter, self._index.cp.max_points_per_centroid = _ITERATIONS, _TRAINED_ON_PER_LIST
         self._index.cp.min_points_per_centroid = 1
-        self._index.nprobe = _LISTS_ASKED
+        self._index.nprobe = _LISTS_SEARCHED
         self._index.train(descriptors)
         self._index.add(descriptors)
 
     def candidates(self, queries: Array, count: int) -> tuple[Array, Array]:
-        similarities, keyframes = self._index.search(queries, min(count, self._index.ntotal))
-        found = keyframes >= 0
-        return keyframes[found], similarities[found]
+        similarities, rows = self._index.search(queries, min(count, self._index.ntotal))
+        found = rows >= 0
+        return rows[found], similarities[found]

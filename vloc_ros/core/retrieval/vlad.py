@@ -14,7 +14,10 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 
+# name of the retrieval index that every built map has
+VLAD = "vlad"
 _ITERATIONS = 20
 
 
@@ -47,13 +50,17 @@ class Vocabulary:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """What a place index must store to encode queries."""
+        """What a retrieval index must store to encode queries."""
         return {"words": self.words}
 
     @property
     def hash(self) -> str:
         """Names this encoder."""
         return hashlib.sha256(b"vlad" + np.ascontiguousarray(self.words).tobytes()).hexdigest()[:16]
+
+    def index(self, rows: Array) -> RetrievalIndex:
+        """The retrieval index of (K, C * d) descriptors of all keyframes."""
+        return RetrievalIndex(VLAD, self.hash, rows, np.arange(len(rows)), encoder_arrays=self.arrays)
 
     def encode(self, descriptors: Array) -> Array:
         """(N, d) projected descriptors of one image to its (C * d,) float32 L2-normalised VLAD."""

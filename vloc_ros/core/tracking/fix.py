@@ -1,4 +1,4 @@
-"""From the camera's pose to the robot's: what is published for one image."""
+"""The robot's pose for one image, from the camera's."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.result import LocalizationResult
 
 _OUT_OF_PLANE = [2, 3, 4]
-# (1 mm)² and (1 mrad)²: certain, and yet a covariance that filters can invert
+# (1 mm)² and (1 mrad)²: small, but not zero, so that filters can invert the covariance
 _OUT_OF_PLANE_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fix:
-    """Where the robot was when an image was taken.
+    """The robot's pose when an image was taken.
 
     Attributes:
-        map_from_base: its pose.
-        covariance: (6, 6) of it, order x y z rx ry rz about the map's axes (metres², metres·radians, radians²).
-        frame_id: of the scene that it is in; two scenes have no metric relation.
+        map_from_base: pose of the robot's base in the map.
+        covariance: (6, 6) of the pose, order x y z rx ry rz about the map's axes (metres², metres·radians, radians²).
+        frame_id: frame of the scene that the robot is in; two scenes have no metric relation.
     """
 
     map_from_base: Pose
@@ -40,10 +40,10 @@ def fix_from_result(result: LocalizationResult, *, camera_from_base: Pose, two_d
         return Fix(map_from_base, carried, result.frame_id)
     carried[_OUT_OF_PLANE, :] = carried[:, _OUT_OF_PLANE] = 0.0
     carried[_OUT_OF_PLANE, _OUT_OF_PLANE] = _OUT_OF_PLANE_VARIANCE
-    return Fix(_in_plane(map_from_base), carried, result.frame_id)
+    return Fix(_project_to_plane(map_from_base), carried, result.frame_id)
 
 
-def _in_plane(pose: Pose) -> Pose:
+def _project_to_plane(pose: Pose) -> Pose:
     x, y, _ = pose.translation
     heading = np.arctan2(pose.rotation[1, 0], pose.rotation[0, 0])
     return Pose.from_rotation_vector([0.0, 0.0, heading], [x, y, 0.0])

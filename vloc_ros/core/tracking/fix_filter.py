@@ -1,12 +1,12 @@
-"""What happens between images: fixes are believed while odometry carries them, and a jump waits until it is confirmed.
+"""Gating of fixes between images: a fix must lie where odometry carries the last one, and a jump must be confirmed.
 
-The filter never alters a fix. It says which ones to publish, and where the next one is to be expected.
+The filter never alters a fix. It decides which ones to publish, and predicts where the next one should be.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 
 import numpy as np
 
@@ -15,24 +15,32 @@ from vloc_ros.core.geometry.covariance import carry_covariance, squared_mahalano
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.tracking.fix import Fix
 
-# squared Mahalanobis distance that one in ten thousand errors of six degrees of freedom exceeds
+# gate of the squared Mahalanobis distance: the 0.9999 quantile of chi-squared with six degrees of freedom
 _GATE = 27.856
-# odometry that moves by more than this, and so many times the robot's speed, was set anew
-_JUMP_M, _JUMP_SPEEDS = 0.5, 5.0
-# the fastest that a robot goes is this many standard deviations of how far it goes unseen
+# odometry was reset when a step is longer than this plus so many times what the robot's speed allows
+_RESET_M, _RESET_SPEEDS = 0.5, 5.0
+# the maximum speed is this many standard deviations of the speed without odometry
 _SPEED_SIGMAS = 2.0
-# less certain than this it is not known where the robot is
+# the robot is lost when the standard deviation of its position exceeds this
 _LOST_M = 1.0
-# a fix that is so much less certain than what is expected must agree with that by itself
+# the covariance of a fix does not widen the gate when its standard deviation is more than so many times the predicted
 _VAGUE = 2.0
-# the way, in metres plus radians, over which fixes must agree with odometry and not only from one to the next
-_ANCHOR_WAY = 1.0
-# of the way that odometry went, fixes must have gone this part
+# the reference is renewed after this way by odometry, in metres plus radians
+_REFERENCE_WAY = 1.0
+# fixes follow odometry when they moved by at least this share of its motion
 _FOLLOWED = 0.5
+# without odometry the fixes moved when they are more than so many standard deviations apart
+_SCATTER_SIGMAS = 5.0
 
 
 class GateResult(Enum):
-    """What the filter says of a fix."""
+    """The outcome of gating one fix.
+
+    Attributes:
+        AGREES: the fix is published; it lies where it is expected, or it starts a track.
+        HELD: the fix is not published.
+        JUMPED: the fix is published; enough fixes in a row confirm that the robot is at another place.
+    """
 
     AGREES = "agrees"
     HELD = "held"
@@ -41,30 +49,45 @@ class GateResult(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GatingDecision:
-    """A verdict and, unless the fix agrees, a readable reason; `first` where nothing was believed before."""
+    """The outcome of gating one fix, and why.
 
-    verdict: GateResult
+    Attributes:
+        result: the outcome.
+        reason: for people; empty when the fix agrees.
+        first: no pose was known when the fix came, at the start or because the robot was lost.
+    """
+
+    result: GateResult
     reason: str = ""
     first: bool = False
 
     @property
     def publish(self) -> bool:
         """Whether the fix may move the robot."""
-        return self.verdict is not GateResult.HELD
+        return self.result is not GateResult.HELD
+
+
+class _Motion(Enum):
+    """How the robot moved since the alternative's first fix."""
+
+    STANDING = auto()
+    MOVED = auto()
+    CONTRADICTS_ODOMETRY = auto()
 
 
 @dataclass(slots=True, eq=False)
 class _Track:
-    """A fix, carried on by odometry as long as there is any.
+    """A fix that is carried on by odometry.
 
     Attributes:
-        fix: where it began.
-        map_from_base: where it is now.
-        odom_from_base: odometry when it was last moved, None where there was none yet.
-        stamp_ns: of that moment.
-        travelled_m, turned_rad: the way by odometry.
-        unseen_s: time without odometry, or over which it was set anew.
-        fixes: how many have agreed on it.
+        fix: the fix at its start.
+        map_from_base: the current pose.
+        odom_from_base: odometry at the last update; None before the first.
+        stamp_ns: time of the last update.
+        travelled_m: length of the way by odometry.
+        turned_rad: sum of the turns by odometry.
+        without_odometry_s: time over which odometry was missing or reset.
+        fixes: number of fixes that agree on this track.
     """
 
     fix: Fix
@@ -73,80 +96,80 @@ class _Track:
     stamp_ns: int
     travelled_m: float = 0.0
     turned_rad: float = 0.0
-    unseen_s: float = 0.0
+    without_odometry_s: float = 0.0
     fixes: int = 1
 
     @staticmethod
     def begin(fix: Fix, odom_from_base: Pose | None, stamp_ns: int) -> _Track:
-        """A new one."""
+        """Start a track at a fix."""
         return _Track(fix, fix.map_from_base, odom_from_base, stamp_ns)
 
-    def move(self, config: FixFilterConfig, odom_from_base: Pose | None, stamp_ns: int) -> None:
-        """Carry it on, adding up the way: odometry that comes back to where it was has drifted all the same."""
+    def advance(self, config: FixFilterConfig, odom_from_base: Pose | None, stamp_ns: int) -> None:
+        """Carry the track on. The way adds up: odometry that returns to its start has drifted all the same."""
         if odom_from_base is None:
             return
         seconds = abs(stamp_ns - self.stamp_ns) * 1e-9
         step = None if self.odom_from_base is None else self.odom_from_base.inverse() @ odom_from_base
         self.odom_from_base, self.stamp_ns = odom_from_base, stamp_ns
         metres, radians = (0.0, 0.0) if step is None else step.distance_to(Pose.identity())
-        if step is None or metres > _JUMP_M + _JUMP_SPEEDS * config.max_speed_m_s * seconds:
-            self.unseen_s += seconds
+        if step is None or metres > _RESET_M + _RESET_SPEEDS * config.max_speed_m_s * seconds:
+            self.without_odometry_s += seconds
             return
         self.map_from_base = self.map_from_base @ step
         self.travelled_m += metres
         self.turned_rad += radians
 
-    def expected(self, config: FixFilterConfig, stamp_ns: int) -> Fix:
-        """Where it is, and how certain that is."""
-        unseen_s = self.unseen_s + abs(stamp_ns - self.stamp_ns) * 1e-9
+    def predict(self, config: FixFilterConfig, stamp_ns: int) -> Fix:
+        """The pose at a time with its covariance, which grows with the way and with the time without odometry."""
+        without_odometry_s = self.without_odometry_s + abs(stamp_ns - self.stamp_ns) * 1e-9
         turn_std = config.odometry_turn_drift * self.turned_rad + config.odometry_heading_drift * self.travelled_m
-        # a wrong heading leads astray by what was travelled since
+        # a heading error displaces the robot in proportion to the distance travelled
         metres_std = (config.odometry_position_drift + turn_std) * self.travelled_m
-        metres_std += config.max_speed_m_s * unseen_s / _SPEED_SIGMAS
-        turn_std += config.max_turn_rate_rad_s * unseen_s / _SPEED_SIGMAS
+        metres_std += config.max_speed_m_s * without_odometry_s / _SPEED_SIGMAS
+        turn_std += config.max_turn_rate_rad_s * without_odometry_s / _SPEED_SIGMAS
         then_from_now = self.fix.map_from_base.inverse() @ self.map_from_base
         carried = carry_covariance(self.fix.covariance, self.fix.map_from_base, then_from_now)
         return Fix(self.map_from_base, carried + _variances(metres_std, turn_std), self.fix.frame_id)
 
     @property
     def way(self) -> float:
-        """Metres and radians by odometry."""
+        """The way by odometry, in metres plus radians."""
         return self.travelled_m + self.turned_rad
 
 
 class FixFilter:
-    """Judges the fixes of one robot in the order of their images. Not thread-safe: one worker owns it.
+    """Gates the fixes of one robot in the order of their images. Not thread-safe: one worker owns it.
 
-    A fix that lies where odometry carries the last one is published, if it also lies where odometry carries the one
-    of a metre ago: fixes that creep, or stand still while the robot drives, are not followed. One that does not is
-    held, and starts a rival. When as many fixes in a row as `confirmations` lie where odometry carries the rival, the
-    robot was carried away (or the last fix was wrong), and the rival takes over. While the robot stands, the same
-    picture says the same thing again, so it takes `confirmations_standing`.
+    A fix passes the gate when its squared Mahalanobis distance from two predictions is small: from the last fix, and
+    from a reference fix about a metre ago. The reference rejects fixes that creep, or that stand still while the robot
+    drives. A fix outside the gate is held and starts an alternative hypothesis. The alternative takes over when
+    `confirmations` fixes in a row agree on it: the robot was moved (kidnapped), or the last fix was wrong. While the
+    robot stands its images are no independent evidence, so `confirmations_standing` are needed.
     """
 
     def __init__(self, config: FixFilterConfig) -> None:
         self._config = config
-        self._believed: _Track | None = None
-        self._anchor: _Track | None = None
-        self._rival: _Track | None = None
+        self._current: _Track | None = None
+        self._reference: _Track | None = None
+        self._alternative: _Track | None = None
 
-    def use(self, config: FixFilterConfig) -> None:
-        """Judge by other limits from now on; what is believed stays."""
+    def set_config(self, config: FixFilterConfig) -> None:
+        """Change the limits; the tracks stay."""
         self._config = config
 
-    def forget(self) -> None:
-        """Believe nothing: another map, another time, or somebody asked for a new start."""
-        self._believed = self._anchor = self._rival = None
+    def reset(self) -> None:
+        """Drop all tracks, as for another map, a jump in time, or on request."""
+        self._current = self._reference = self._alternative = None
 
     def carry(self, odom_from_base: Pose | None, stamp_ns: int) -> Fix | None:
-        """Move on to an image's time; where the robot should be then, None when nothing is believed."""
-        for track in (self._believed, self._anchor, self._rival):
+        """Carry all tracks on to an image's time and predict the robot's pose; None when no pose is known."""
+        for track in (self._current, self._reference, self._alternative):
             if track is not None:
-                track.move(self._config, odom_from_base, stamp_ns)
-        return None if self._believed is None else self._believed.expected(self._config, stamp_ns)
+                track.advance(self._config, odom_from_base, stamp_ns)
+        return None if self._current is None else self._current.predict(self._config, stamp_ns)
 
-    def judge(self, fix: Fix, odom_from_base: Pose | None, stamp_ns: int) -> GatingDecision:
-        """Whether a fix may be published.
+    def gate(self, fix: Fix, odom_from_base: Pose | None, stamp_ns: int) -> GatingDecision:
+        """Decide whether a fix may be published.
 
         Args:
             fix: of an image that was accepted.
@@ -156,62 +179,76 @@ class FixFilter:
         expected = self.carry(odom_from_base, stamp_ns)
         first = expected is None or _is_lost(expected)
         track = _Track.begin(fix, odom_from_base, stamp_ns)
-        if not self._config.enabled or (not first and self._is_expected(fix, stamp_ns)):
-            self._believe(track, expected)
+        if not self._config.enabled or (not first and self._is_inside_gates(fix, stamp_ns)):
+            self._accept(track, expected)
             return GatingDecision(GateResult.AGREES, first=first)
-        rival, needed = self._confirmed(track)
-        if first and needed is not None:
-            needed = self._config.first_confirmations
-        if needed is not None and rival.fixes >= needed:
-            self._believed = self._anchor = self._rival = None
-            self._believe(track, None)
+        alternative, motion = self._match_alternative(track)
+        needed = self._needed_confirmations(motion, first=first)
+        follows_odometry = motion is not _Motion.CONTRADICTS_ODOMETRY
+        if follows_odometry and alternative.fixes >= needed:
+            self.reset()
+            self._accept(track, None)
             if first or expected is None:
                 return GatingDecision(GateResult.AGREES, first=True)
-            return GatingDecision(
-                GateResult.JUMPED, f"{_apart(fix, expected)}; {rival.fixes} fixes in a row agree on it"
-            )
-        self._rival = rival
-        where = "the first fix" if expected is None else _apart(fix, expected)
-        agree = f"{rival.fixes} of {needed} fixes in a row agree on it" if needed else "it stays while odometry goes on"
-        return GatingDecision(GateResult.HELD, f"{where}; {agree}", first=first)
-
-    def _is_expected(self, fix: Fix, stamp_ns: int) -> bool:
-        tracks = (self._believed, self._anchor)
-        return all(t is None or self._agree(fix, t.expected(self._config, stamp_ns)) for t in tracks)
-
-    def _believe(self, track: _Track, expected: Fix | None) -> None:
-        """Go on from a fix, unless it is less certain than what was expected anyway."""
-        self._rival = None
-        if expected is None or _position_std(track.fix) <= _position_std(expected) + self._config.tolerance_m:
-            self._believed = track
-        anchor = self._anchor
-        if anchor is None or anchor.way > _ANCHOR_WAY or _is_lost(anchor.expected(self._config, track.stamp_ns)):
-            self._anchor = _Track.begin(track.fix, track.odom_from_base, track.stamp_ns)
-
-    def _confirmed(self, track: _Track) -> tuple[_Track, int | None]:
-        """The rival that a fix speaks for, and how many fixes it needs; None while they do not follow odometry."""
-        rival = self._rival
-        if rival is None or not self._agree(track.fix, rival.expected(self._config, track.stamp_ns)):
-            return track, self._config.confirmations_standing
-        rival.fixes += 1
-        by_odometry = rival.fix.map_from_base.distance_to(rival.map_from_base)
-        by_fixes = rival.fix.map_from_base.distance_to(track.fix.map_from_base)
-        moves = (self._config.moved_m, self._config.moved_rad)
-        if rival.unseen_s or rival.odom_from_base is None:
-            # without odometry only what the fixes' own scatter does not explain is a move
-            scatter = 5.0 * (_position_std(rival.fix) + _position_std(track.fix))
-            moved = by_fixes[0] >= moves[0] + scatter
-            return rival, self._config.confirmations if moved else self._config.confirmations_standing
-        if all(way < move for way, move in zip(by_odometry, moves, strict=True)):
-            return rival, self._config.confirmations_standing
-        followed = all(
-            way < move or fixed >= _FOLLOWED * way
-            for way, fixed, move in zip(by_odometry, by_fixes, moves, strict=True)
+            reason = f"{_describe_distance(fix, expected)}; {alternative.fixes} fixes in a row agree on it"
+            return GatingDecision(GateResult.JUMPED, reason)
+        self._alternative = alternative
+        where = "the first fix" if expected is None else _describe_distance(fix, expected)
+        confirmed = f"{alternative.fixes} of {needed} fixes in a row agree on it"
+        return GatingDecision(
+            GateResult.HELD, f"{where}; {confirmed if follows_odometry else 'it does not follow odometry'}", first=first
         )
-        return rival, self._config.confirmations if followed else None
 
-    def _agree(self, fix: Fix, expected: Fix) -> bool:
-        """Whether a fix lies where it is expected, as far as both are certain; never in another scene."""
+    def _is_inside_gates(self, fix: Fix, stamp_ns: int) -> bool:
+        tracks = (self._current, self._reference)
+        return all(t is None or self._is_inside_gate(fix, t.predict(self._config, stamp_ns)) for t in tracks)
+
+    def _accept(self, track: _Track, expected: Fix | None) -> None:
+        """Go on from a fix, unless it is less certain than the prediction; renew the reference when it is old."""
+        self._alternative = None
+        if expected is None or _position_std(track.fix) <= _position_std(expected) + self._config.tolerance_m:
+            self._current = track
+        reference = self._reference
+        if (
+            reference is None
+            or reference.way > _REFERENCE_WAY
+            or _is_lost(reference.predict(self._config, track.stamp_ns))
+        ):
+            self._reference = _Track.begin(track.fix, track.odom_from_base, track.stamp_ns)
+
+    def _match_alternative(self, track: _Track) -> tuple[_Track, _Motion]:
+        """The alternative that a fix agrees with, a new one if none, and how the robot moved since it began."""
+        alternative = self._alternative
+        if alternative is None or not self._is_inside_gate(
+            track.fix, alternative.predict(self._config, track.stamp_ns)
+        ):
+            return track, _Motion.STANDING
+        alternative.fixes += 1
+        return alternative, self._motion_since(alternative, track.fix)
+
+    def _motion_since(self, alternative: _Track, fix: Fix) -> _Motion:
+        """Compare the motion of odometry and of the fixes since the alternative's first fix."""
+        start = alternative.fix
+        limits = self._config.moved_m, self._config.moved_rad
+        by_fixes = start.map_from_base.distance_to(fix.map_from_base)
+        if alternative.without_odometry_s or alternative.odom_from_base is None:
+            scatter_m = _SCATTER_SIGMAS * (_position_std(start) + _position_std(fix))
+            return _Motion.MOVED if by_fixes[0] >= limits[0] + scatter_m else _Motion.STANDING
+        by_odometry = start.map_from_base.distance_to(alternative.map_from_base)
+        moves = [(o, f) for o, f, limit in zip(by_odometry, by_fixes, limits, strict=True) if o >= limit]
+        if not moves:
+            return _Motion.STANDING
+        follows = all(of_fixes >= _FOLLOWED * of_odometry for of_odometry, of_fixes in moves)
+        return _Motion.MOVED if follows else _Motion.CONTRADICTS_ODOMETRY
+
+    def _needed_confirmations(self, motion: _Motion, *, first: bool) -> int:
+        """Number of fixes in a row that must agree on an alternative; moot while they contradict odometry."""
+        if first:
+            return self._config.first_confirmations
+        return self._config.confirmations if motion is _Motion.MOVED else self._config.confirmations_standing
+
+    def _is_inside_gate(self, fix: Fix, expected: Fix) -> bool:
+        """Whether a fix is within the gate around a prediction; never in another scene."""
         if fix.frame_id != expected.frame_id:
             return False
         error = fix.map_from_base.error_to(expected.map_from_base)
@@ -233,7 +270,7 @@ def _variances(metres: float, radians: float) -> Array:
     return np.diag(np.repeat([metres**2, radians**2], 3))
 
 
-def _apart(fix: Fix, expected: Fix) -> str:
+def _describe_distance(fix: Fix, expected: Fix) -> str:
     if fix.frame_id != expected.frame_id:
         return f"in {fix.frame_id}, while the last fix was in {expected.frame_id}"
     metres, radians = fix.map_from_base.distance_to(expected.map_from_base)

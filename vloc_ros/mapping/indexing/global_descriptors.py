@@ -1,22 +1,27 @@
-"""The place index of a learned encoder: made from the keyframes' images, and what becomes of it when maps change.
+"""Retrieval indices of learned global descriptors: made from the keyframes' images, and kept when maps change.
 
-Whoever adds keyframes without their images cannot encode them. Of maps that are put together the index stays where one
-encoder has seen all keyframes; otherwise it is dropped, and made again by `vloc map encode`.
+A map that is extended without its encoder has keyframes without rows; `vloc map encode` completes the index. Of maps
+that are merged an index is kept where one encoder has encoded all of them: a place without rows is never retrieved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import accumulate, islice
 
 import numpy as np
 
 from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.retrieval_candidates import MODEL, GlobalDescriptorEncoder
-from vloc_ros.core.map.landmark_map import LandmarkMap, RetrievalIndex
-from vloc_ros.core.sources import Progress, silent
+from vloc_ros.core.localization.retrieval_candidates import find_index_of_encoder, model_indices
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder
+from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex, merge_retrieval_indices
+from vloc_ros.core.sources import PosedImage, Progress, silent
+
+# name of the index of a model, unless another is given
+MODEL = "model"
 
 
 def encode_keyframes(
@@ -24,45 +29,116 @@ def encode_keyframes(
     images: Iterable[tuple[int, Array]],
     encoder: GlobalDescriptorEncoder,
     progress: Progress = silent,
+    *,
+    name: str = MODEL,
 ) -> LandmarkMap:
-    """The map with a place index by an encoder, in place of one that it may have; all else stays.
+    """The map with a retrieval index by an encoder, in place of one of that name.
 
     Args:
         landmark_map: the map.
         images: of every keyframe, its number and (H, W) uint8 grey or (H, W, 3) uint8 BGR, in any order; only as many
             are held at a time as the encoder takes.
-        encoder: which is then to be asked.
-        progress: shows how far it has come.
+        encoder: of the index.
+        progress: shows the progress.
+        name: of the index.
 
     Raises:
         InputError: an image cannot be read, or is not that of the map.
-        ModelError: the encoder has no descriptor for one of them.
+        ModelError: a descriptor is not finite.
     """
     count = len(landmark_map.keyframes)
     descriptors, missing = np.zeros((count, encoder.dimension), np.float32), set(range(count))
-    shown = progress(images, description="encoding", total=count)
-    for some in _chunks(shown, encoder.images_at_once):
-        for k, image in some:
+    for batch in _batches(progress(images, description="encoding", total=count), encoder.batch_size):
+        for k, image in batch:
             _check_size(landmark_map, k, image)
-        rows = [k for k, _ in some]
-        descriptors[rows] = encoder.encode([image for _, image in some])
+        rows = [k for k, _ in batch]
+        descriptors[rows] = encoder.encode([image for _, image in batch])
         _check_finite(landmark_map, rows, descriptors)
         missing.difference_update(rows)
     assert not missing
-    return _with_index(landmark_map, RetrievalIndex(encoder.hash, descriptors))
+    return landmark_map.with_retrieval(RetrievalIndex(name, encoder.hash, descriptors, np.arange(count)))
 
 
-def _chunks(images: Iterable[tuple[int, Array]], size: int) -> Iterator[list[tuple[int, Array]]]:
+def encode_rows(
+    landmark_map: LandmarkMap, images: Sequence[PosedImage], encoder: GlobalDescriptorEncoder
+) -> dict[str, RetrievalIndex]:
+    """Rows of new images for the index of an encoder, by its name; empty where the map has none of models.
+
+    Raises:
+        ModelError: another encoder made the map's index.
+    """
+    index = find_index_of_encoder(landmark_map, encoder)
+    if index is None:
+        return {}
+    starts = range(0, len(images), encoder.batch_size)
+    parts = [encoder.encode([image.load() for image in images[k : k + encoder.batch_size]]) for k in starts]
+    return {index.name: replace(index, descriptors=np.concatenate(parts), items=np.arange(len(images)))}
+
+
+def merge_model_indices(whole: LandmarkMap, maps: Sequence[LandmarkMap]) -> LandmarkMap:
+    """A merged map with the model indices that all of its maps have, which hold items of their modality.
+
+    Args:
+        whole: without model indices.
+        maps: that it was merged from, whose keyframes and places follow each other in it.
+    """
+    for index in (index for one in maps for index in model_indices(one)):
+        counts = [one.item_count(index.modality) for one in maps]
+        firsts = [0, *accumulate(counts)][:-1]
+        found = [(_compatible(index, one), first) for one, first, n in zip(maps, firsts, counts, strict=True) if n]
+        present = [(other, first) for other, first in found if other is not None]
+        if index.name not in whole.retrieval and len(present) == len(found):
+            merged = merge_retrieval_indices([other for other, _ in present], [first for _, first in present])
+            whole = whole.with_retrieval(replace(merged, name=index.name))
+    return whole
+
+
+def rows_of_second(first: LandmarkMap, second: LandmarkMap) -> dict[str, RetrievalIndex]:
+    """By name of a model index of a first map's keyframes, the second map's index by the same encoder, if any."""
+    pairs = ((index.name, _compatible(index, second)) for index in model_indices(first) if index.modality == IMAGE)
+    return {name: other for name, other in pairs if other is not None}
+
+
+def drop_keyframe_indices(landmark_map: LandmarkMap, *, keep: Iterable[str]) -> LandmarkMap:
+    """The map without the model indices of keyframes that are not named."""
+    kept = set(keep)
+    dropped = (i.name for i in model_indices(landmark_map) if i.modality == IMAGE and i.name not in kept)
+    return landmark_map.without_retrieval(*dropped)
+
+
+def describe_incomplete_indices(before: Sequence[LandmarkMap], after: LandmarkMap) -> list[str]:
+    """Lines for people: model indices that a changed map lost, or that lack rows for keyframes."""
+    present = {index.encoder for index in model_indices(after)}
+    lost = {index.name: index for one in before for index in model_indices(one) if index.encoder not in present}
+    lines = [
+        f"without the retrieval index {name}: not all keyframes are encoded by one model; run `vloc map encode`"
+        for name in lost
+    ]
+    count = len(after.keyframes)
+    for index in model_indices(after):
+        if index.modality == IMAGE and (encoded := len(np.unique(index.items))) < count:
+            lines.append(
+                f"the retrieval index {index.name} covers {encoded} of {count} keyframes; run `vloc map encode` to "
+                "complete it"
+            )
+    return lines
+
+
+def _compatible(index: RetrievalIndex, other: LandmarkMap) -> RetrievalIndex | None:
+    return next((one for one in model_indices(other) if one.is_compatible(index)), None)
+
+
+def _batches(images: Iterable[tuple[int, Array]], size: int) -> Iterator[list[tuple[int, Array]]]:
     iterator = iter(images)
-    while some := list(islice(iterator, size)):
-        yield some
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def _check_finite(landmark_map: LandmarkMap, rows: Sequence[int], descriptors: Array) -> None:
     for k in rows:
         if not np.isfinite(descriptors[k]).all():
             name = landmark_map.keyframes.names[k]
-            raise ModelError(f"the encoder describes {name} by values that are not finite; train it again")
+            raise ModelError(f"the encoder gives {name} a descriptor that is not finite; train it again")
 
 
 def _check_size(landmark_map: LandmarkMap, k: int, image: Array) -> None:
@@ -74,56 +150,3 @@ def _check_size(landmark_map: LandmarkMap, k: int, image: Array) -> None:
             f"{keyframes.names[k]} is {image.shape[1]}x{image.shape[0]}, the map's image of this name {camera.width}x"
             f"{camera.height}; give the images that the map was built from"
         )
-
-
-def drop_model_indices(landmark_map: LandmarkMap) -> LandmarkMap:
-    """The map without the index of a learned encoder."""
-    return _with_index(landmark_map, None)
-
-
-def encoded_as_merged(whole: LandmarkMap, maps: Sequence[LandmarkMap]) -> LandmarkMap:
-    """A map whose keyframes are those of several maps one after the other, with their index where they have one."""
-    rows = [index.descriptors for index in _of_one_encoder(maps)]
-    return _with_index(whole, RetrievalIndex(maps[0].places[MODEL].encoder, np.concatenate(rows)) if rows else None)
-
-
-def encoded_as_joined(whole: LandmarkMap, first: LandmarkMap, frame_id: str, second: LandmarkMap) -> LandmarkMap:
-    """A first map with the keyframes of a second behind those of one of its scenes, with their index if they have one.
-
-    Args:
-        whole: the two as one.
-        first: before that,
-        frame_id: and the scene of it that the second was added to.
-        second: of one scene.
-    """
-    indices = _of_one_encoder([first, second])
-    if not indices:
-        return _with_index(whole, None)
-    one, other = (index.descriptors for index in indices)
-    at = first.scene(frame_id).keyframes.stop
-    return _with_index(whole, replace(indices[0], descriptors=_inserted(one, at, other)))
-
-
-def describe_dropped_indices(before: Sequence[LandmarkMap], after: LandmarkMap) -> list[str]:
-    """A line for people where a map lost its index for an encoder; none where it did not."""
-    if MODEL in after.places or not any(MODEL in m.places for m in before):
-        return []
-    return [
-        f"without the place index {MODEL}: not all of its keyframes are encoded by one model; run `vloc map encode`"
-    ]
-
-
-def _of_one_encoder(maps: Sequence[LandmarkMap]) -> list[RetrievalIndex]:
-    """The index of every map; none where they are not all made by one encoder."""
-    indices = [m.places[MODEL] for m in maps if MODEL in m.places]
-    alike = len({(index.encoder, index.descriptors.shape[1:]) for index in indices}) == 1
-    return indices if len(indices) == len(maps) and alike else []
-
-
-def _with_index(landmark_map: LandmarkMap, index: RetrievalIndex | None) -> LandmarkMap:
-    others = {name: place for name, place in landmark_map.places.items() if name != MODEL}
-    return replace(landmark_map, places=others if index is None else {**others, MODEL: index})
-
-
-def _inserted(array: Array, at: int, more: Array) -> Array:
-    return np.concatenate([array[:at], more, array[at:]])

@@ -1,49 +1,46 @@
-"""The place index of a map, from its points alone: what keyframes saw describes them, no image is needed."""
+"""The VLAD index of a map from its points alone: keyframes are described by the points that they observe."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 
 from vloc_ros.core.config import CandidateConfig
-from vloc_ros.core.map.landmark_map import LandmarkMap, RetrievalIndex
-from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.mapping.config import MappingConfig
 
-# by default; a larger map is asked for places first
-MOST_SEARCHED_WHOLE = CandidateConfig().whole_map_max_points
-_MOST_SAMPLES = 50_000
+# by default; in a larger map candidates are retrieved first
+MAX_SEARCHED_WHOLE = CandidateConfig().whole_map_max_points
+_MAX_SAMPLES = 50_000
 
 
 def ensure_searchable(landmark_map: LandmarkMap, config: MappingConfig) -> LandmarkMap:
-    """A map that is too large to be searched as a whole with a place index; any other as it is.
+    """A map that is too large to be searched as a whole with a VLAD index; any other unchanged.
 
     Maps that were small enough when they were compressed have none, and may have grown since.
     """
-    if "vlad" in landmark_map.places or len(landmark_map.points) <= MOST_SEARCHED_WHOLE:
+    if VLAD in landmark_map.retrieval or len(landmark_map.points) <= MAX_SEARCHED_WHOLE:
         return landmark_map
     return build_vlad_index(landmark_map, config)
 
 
 def build_vlad_index(landmark_map: LandmarkMap, config: MappingConfig) -> LandmarkMap:
-    """The map with a place index over a vocabulary of its own points."""
+    """The map with a VLAD index over a vocabulary of its own points."""
     count = len(landmark_map.points)
-    sample = landmark_map.descriptors_of(np.arange(0, count, max(1, count // _MOST_SAMPLES)))
-    return _with_places(landmark_map, Vocabulary.fit(sample, config.vocabulary_words))
+    sample = landmark_map.descriptors_of(np.arange(0, count, max(1, count // _MAX_SAMPLES)))
+    return _encode_keyframes(landmark_map, Vocabulary.fit(sample, config.vocabulary_words))
 
 
 def rebuild_vlad_index(landmark_map: LandmarkMap) -> LandmarkMap:
-    """The map with place descriptors of all keyframes by the vocabulary that it has.
+    """The map with new VLAD descriptors of all keyframes over its vocabulary.
 
-    Those of the images' own keypoints, which some keyframes have and others cannot be given, are not alike.
+    Descriptors from the keypoints of an image, which only some keyframes still have, cannot be compared with these.
     """
-    return _with_places(landmark_map, Vocabulary.from_arrays(landmark_map.places["vlad"].encoder_arrays))
+    return _encode_keyframes(landmark_map, Vocabulary.from_arrays(landmark_map.retrieval[VLAD].encoder_arrays))
 
 
-def _with_places(landmark_map: LandmarkMap, vocabulary: Vocabulary) -> LandmarkMap:
+def _encode_keyframes(landmark_map: LandmarkMap, vocabulary: Vocabulary) -> LandmarkMap:
     keyframes = landmark_map.keyframes
-    seen = (landmark_map.descriptors_of(keyframes.visible(k)) for k in range(len(keyframes)))
-    descriptors = np.stack([vocabulary.encode(described) for described in seen])
-    index = RetrievalIndex(vocabulary.hash, descriptors, vocabulary.arrays)
-    return replace(landmark_map, places={**landmark_map.places, "vlad": index})
+    observed = (landmark_map.descriptors_of(keyframes.visible(k)) for k in range(len(keyframes)))
+    rows = np.stack([vocabulary.encode(descriptors) for descriptors in observed])
+    return landmark_map.with_retrieval(vocabulary.index(rows))

@@ -1,9 +1,8 @@
-"""Landmarks: parts of the map that are looked at together, so that a place is defined by the map itself.
+"""Landmarks: parts of the map that are observed together, so that the map itself defines its places.
 
-PRAM (Xue et al. 2024) clusters points into a number of landmarks that somebody chose. Here the map's own views decide:
-points are divided in two, again and again, until what is left fills no more than a part of a view, as large as its
-keyframes saw it. What is near is divided finely and what is far coarsely, indoors and outdoors alike, and the larger
-parts on the way down are the coarse landmarks.
+PRAM (Xue et al. 2024) clusters points into a given number of landmarks. Here the map's own views decide: points are
+bisected until a part fills no more than a given angle of the views that observe it. What is near is divided finely and
+what is far coarsely, indoors and outdoors alike, and the larger parts on the way are the coarse landmarks.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkTable
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkTable
 from vloc_ros.mapping.config import MappingConfig
 
 _EXTENT_PERCENTILE = 90.0
@@ -27,14 +27,14 @@ def define_landmarks(points: Array, keyframes: Keyframes, config: MappingConfig)
 
     Args:
         points: metres, of one scene.
-        keyframes: which saw them.
-        config: how large and how rich a landmark may be.
+        keyframes: that observe them.
+        config: size of a landmark.
     """
     return divide_into_landmarks(points, viewing_distances(points, keyframes), config)
 
 
 def divide_into_landmarks(points: Array, distances: Array, config: MappingConfig) -> tuple[Array, LandmarkTable]:
-    """`define_landmarks` where (P,) metres from which the points were seen are known."""
+    """`define_landmarks` for (P,) known viewing distances, metres."""
     parts = list(_Division(points, distances, config).leaves())
     ids = np.empty(len(points), np.int32)
     for number, part in enumerate(parts):
@@ -44,7 +44,7 @@ def divide_into_landmarks(points: Array, distances: Array, config: MappingConfig
 
 
 def viewing_distances(points: Array, keyframes: Keyframes) -> Array:
-    """(P,) metres from each point to the keyframes that saw it, on average; the map's median for what none saw."""
+    """(P,) mean distance of each point from the keyframes that observe it, metres; their median for unobserved points."""
     total, count = np.zeros(len(points)), np.zeros(len(points), np.int64)
     for k in range(len(keyframes)):  # all observations at once would take gigabytes of a large map
         seen = keyframes.visible(k)
@@ -56,7 +56,7 @@ def viewing_distances(points: Array, keyframes: Keyframes) -> Array:
 
 
 def landmark_key(number: int, points: Array) -> int:
-    """The name of a landmark, from its number and the points that it was defined by."""
+    """The key of a landmark, from its number and the points that define it."""
     digest = hashlib.sha256(str(number).encode() + np.ascontiguousarray(points, dtype=np.float64).tobytes()).digest()
     return int.from_bytes(digest[:8], "little", signed=True)
 

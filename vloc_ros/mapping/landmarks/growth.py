@@ -1,4 +1,4 @@
-"""Landmarks of a map that grows: old ones keep their numbers and keys, and take in what lies within them."""
+"""Landmarks of a map that is extended: old ones keep their numbers and keys, and take in points within them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def grow_landmarks(
     Args:
         landmark_map: the map.
         frame_id: the scene that grows.
-        points: (N, 3) new points, metres in its frame.
-        distances: (N,) metres that they were seen from.
-        config: how large and how rich a new landmark may be.
+        points: (N, 3) new points, metres from the scene's origin.
+        distances: (N,) metres that they are observed from.
+        config: size of a new landmark.
     """
     table = landmark_map.landmarks
     if not len(points):

@@ -1,4 +1,4 @@
-"""How good each landmark of a map is: how large, how rich, from where it is seen, and with which it is confused."""
+"""Quality of each landmark of a map: extent, points, observations, and how often it is recognised or confused."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.mapping.landmarks.definition import viewing_distances
 from vloc_ros.mapping.landmarks.observations import LandmarkObservations
 
-# half of what landmarks are not divided below; as many views as a point needs; keypoints that make a landmark visible
+# half of the least that landmarks are divided into; as many views as a point needs; keypoints of a visible landmark
 FEW_POINTS, FEW_VIEWS, VISIBLE_KEYPOINTS = 15, 3, 5
-# part of a landmark's keypoints that are taken for one other landmark, and that are named rightly
-HIGH_CONFUSION, RARELY_NAMED = 0.2, 0.5
+# fraction of a landmark's keypoints that are classified as one other landmark, and that are classified correctly
+HIGH_CONFUSION, LOW_ACCURACY = 0.2, 0.5
 _EXTENT_PERCENTILE = 90.0
 
 
 class Mark(str, Enum):
-    """What is wrong with a landmark."""
+    """A defect of a landmark."""
 
     FEW_POINTS = "few points"
     FEW_VIEWS = "few views"
     NO_REFERENCE = "no reference keyframe"
     CONFUSED = "confused"
-    RARELY_NAMED = "rarely recognised"
+    LOW_ACCURACY = "rarely recognised"
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
+class LandmarkRecall:
     """How a landmark is recognised in the images in which it is visible: by five keypoints or more.
 
     Attributes:
-        images: in which it is visible.
-        recognised_in: of these, in which more of its keypoints are named rightly than as any other landmark.
-        keypoints: that show it there.
-        named: part of them that is named rightly.
-        confused_with: the other landmark that most of the rest is taken for, None where there is none.
-        confused: part of its keypoints that is taken for that one.
+        images: number of images in which it is visible.
+        recognised_in: number of these in which more of its keypoints are classified correctly than as any other one.
+        keypoints: number of keypoints that show it there.
+        accuracy: fraction of them that is classified correctly.
+        confused_with: the other landmark that most of the rest is classified as, None where there is none.
+        confused: fraction of its keypoints that is classified as that one.
         apart_m: metres between the two, None where they are in different scenes.
     """
 
     images: int
     recognised_in: int
     keypoints: int
-    named: float
+    accuracy: float
     confused_with: int | None
     confused: float
     apart_m: float | None
@@ -60,7 +60,9 @@ class LandmarkHealth:
     """One landmark.
 
     Attributes:
-        number, key, coarse: in the map's table.
+        number: of the landmark in the map.
+        key: its identity.
+        coarse: the coarse landmark that it is a part of.
         frame_id: of its scene; empty where it has no points.
         points: that it has.
         keyframes: that see any of them.
@@ -79,29 +81,29 @@ class LandmarkHealth:
     references: int
     extent_m: float
     extent_rad: float
-    recognised: Recognised | None = None
+    recognised: LandmarkRecall | None = None
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """What is wrong with it."""
+        """Its defects."""
         return tuple(mark for mark, wrong in (
             (Mark.FEW_POINTS, self.points < FEW_POINTS),
             (Mark.FEW_VIEWS, self.keyframes < FEW_VIEWS),
             (Mark.NO_REFERENCE, not self.references),
             (Mark.CONFUSED, self.recognised is not None and self.recognised.confused >= HIGH_CONFUSION),
-            (Mark.RARELY_NAMED, self.recognised is not None and self.recognised.named < RARELY_NAMED),
+            (Mark.LOW_ACCURACY, self.recognised is not None and self.recognised.accuracy < LOW_ACCURACY),
         ) if wrong)  # fmt: skip
 
 
 def landmark_health(landmark_map: LandmarkMap, seen: LandmarkObservations | None = None) -> list[LandmarkHealth]:
-    """Every landmark of a map, worst first: by number of marks, then by how rarely it is named, then by points.
+    """Every landmark of a map, worst first: by number of marks, then by accuracy, then by points.
 
     Args:
         landmark_map: the map.
-        seen: what its landmarks were taken for in images with known poses.
+        seen: observations of its landmarks in images with known poses.
     """
     count = len(landmark_map.landmarks)
-    keyframes, references = _seen_from(landmark_map)
+    keyframes, references = _count_observers(landmark_map)
     members = _members(landmark_map.landmark_ids, count)
     distances = viewing_distances(landmark_map.points, landmark_map.keyframes)
     extents = [_extent(landmark_map.points[own], distances[own]) for own in members]
@@ -125,8 +127,8 @@ def landmark_health(landmark_map: LandmarkMap, seen: LandmarkObservations | None
 
 
 def _badness(row: LandmarkHealth) -> tuple[int, float, int, int]:
-    named = 1.0 if row.recognised is None else row.recognised.named
-    return -len(row.marks), named, row.points, row.number
+    accuracy = 1.0 if row.recognised is None else row.recognised.accuracy
+    return -len(row.marks), accuracy, row.points, row.number
 
 
 def _members(ids: Array, count: int) -> Sequence[Array]:
@@ -135,10 +137,10 @@ def _members(ids: Array, count: int) -> Sequence[Array]:
     return np.split(order, np.searchsorted(ids[order], np.arange(1, count)))
 
 
-def _seen_from(landmark_map: LandmarkMap) -> tuple[Array, Array]:
-    """(L,) keyframes that see each landmark, and reference keyframes."""
+def _count_observers(landmark_map: LandmarkMap) -> tuple[Array, Array]:
+    """(L,) numbers of keyframes that observe each landmark, and of reference keyframes."""
     keyframes, count = landmark_map.keyframes, len(landmark_map.landmarks)
-    keyframe = np.repeat(np.arange(len(keyframes)), np.diff(keyframes.point_offsets))
+    keyframe = keyframes.keyframe_of_observation
     pairs = np.unique(np.column_stack([keyframe, landmark_map.landmark_ids[keyframes.point_indices]]), axis=0)
     of_reference = np.isin(pairs[:, 0], select_reference_keyframes(landmark_map))
     return np.bincount(pairs[:, 1], minlength=count), np.bincount(pairs[of_reference, 1], minlength=count)
@@ -155,38 +157,40 @@ def _extent(points: Array, distances: Array) -> tuple[float, float]:
 
 def _recognised(
     landmark_map: LandmarkMap, members: Sequence[Array], seen: LandmarkObservations
-) -> list[Recognised | None]:
+) -> list[LandmarkRecall | None]:
     order = np.argsort(seen.shown, kind="stable")
     ends = np.searchsorted(seen.shown[order], np.arange(len(members) + 1))
-    rows: list[Recognised | None] = []
+    rows: list[LandmarkRecall | None] = []
     for number, (start, stop) in enumerate(pairwise(ends)):
         mine = order[start:stop]
-        images, named = seen.images[mine], seen.named[mine]
+        images, classified = seen.images[mine], seen.classified[mine]
         # fewer may be chance: a point behind a wall that looks like what is before it
-        visible = [own for image in np.unique(images) if len(own := named[images == image]) >= VISIBLE_KEYPOINTS]
+        visible = [own for image in np.unique(images) if len(own := classified[images == image]) >= VISIBLE_KEYPOINTS]
         rows.append(_of_one(landmark_map, members, number, visible) if visible else None)
     return rows
 
 
-def _of_one(landmark_map: LandmarkMap, members: Sequence[Array], number: int, visible: Sequence[Array]) -> Recognised:
-    named = np.concatenate(visible)
-    others, times = np.unique(named[(named >= 0) & (named != number)], return_counts=True)
+def _of_one(
+    landmark_map: LandmarkMap, members: Sequence[Array], number: int, visible: Sequence[Array]
+) -> LandmarkRecall:
+    classified = np.concatenate(visible)
+    others, times = np.unique(classified[(classified >= 0) & (classified != number)], return_counts=True)
     other = int(others[times.argmax()]) if len(others) else None
-    return Recognised(
+    return LandmarkRecall(
         images=len(visible),
         recognised_in=sum(_mostly(own, number) for own in visible),
-        keypoints=len(named),
-        named=float(np.mean(named == number)),
+        keypoints=len(classified),
+        accuracy=float(np.mean(classified == number)),
         confused_with=other,
-        confused=float(times.max() / len(named)) if len(others) else 0.0,
+        confused=float(times.max() / len(classified)) if len(others) else 0.0,
         apart_m=None if other is None else _apart_m(landmark_map, members[number], members[other]),
     )
 
 
-def _mostly(named: Array, number: int) -> bool:
-    """Whether more of an image's keypoints are named so than as any other."""
-    names, times = np.unique(named[named >= 0], return_counts=True)
-    right = int((named == number).sum())
+def _mostly(classified: Array, number: int) -> bool:
+    """Whether more of an image's keypoints are classified as this landmark than as any other."""
+    names, times = np.unique(classified[classified >= 0], return_counts=True)
+    right = int((classified == number).sum())
     return right > int(times[names != number].max(initial=0))
 
 

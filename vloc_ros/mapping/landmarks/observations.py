@@ -1,4 +1,4 @@
-"""What keypoints of images with known poses are taken for, beside the landmarks that they really show."""
+"""Observations of landmarks: which landmark the keypoints of images with known poses show, and are classified as."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.candidates import Candidate
 from vloc_ros.core.localization.landmark_candidates import LandmarkRecognizer, landmark_numbers
-from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.mapping.maps.shown_points import NONE, points_shown
+from vloc_ros.core.map.map_index import MapIndex
+from vloc_ros.mapping.maps.guided_matching import NONE, label_keypoints
 
-# (N,) landmark that each of an image's N keypoints is taken for, -1 for none
-LandmarkNamer = Callable[[Features, Camera], Array]
+# (N,) landmark that each of an image's N keypoints is classified as, -1 for none
+LandmarkClassifier = Callable[[Features, Camera], Array]
+# inverted lists searched for the nearest point of a keypoint
+_BREADTH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LandmarkObservations:
-    """Keypoints that show a landmark, of images with known poses.
+    """Keypoints of images with known poses that show a landmark.
 
     Attributes:
         images: (N,) int64 number of the image of each.
-        shown: (N,) int64 landmark that it really shows.
-        named: (N,) int64 landmark that it was taken for, -1 for none.
+        shown: (N,) int64 landmark that it shows by ground truth.
+        classified: (N,) int64 landmark that it was classified as, -1 for none.
     """
 
     images: Array
     shown: Array
-    named: Array
+    classified: Array
 
     def __len__(self) -> int:
         return len(self.shown)
@@ -41,7 +42,13 @@ class LandmarkObservations:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PosedFeatures:
-    """An image with known pose, of which only the keypoints are looked at."""
+    """The keypoints of an image with known pose.
+
+    Attributes:
+        features: the keypoints.
+        camera: of the image.
+        map_from_camera: its pose.
+    """
 
     features: Features
     camera: Camera
@@ -51,72 +58,67 @@ class PosedFeatures:
 def observe_landmarks(
     landmark_map: LandmarkMap,
     images: Iterable[PosedFeatures],
-    namer: LandmarkNamer,
+    classifier: LandmarkClassifier,
     *,
     frame_id: str = "",
     keypoints: int,
 ) -> LandmarkObservations:
-    """What the strongest keypoints of images show, and what they are taken for.
+    """Landmarks that the strongest keypoints of images show, and that they are classified as.
 
     Args:
         landmark_map: the map.
         images: of one of its scenes.
-        namer: `voted` or `recognized`.
+        classifier: `classify_by_nearest_point` or `classify_by_recognizer`.
         frame_id: the scene; empty where there is one.
         keypoints: of each image.
 
     Raises:
         InputError: no image shows anything of the map.
     """
-    scene = landmark_map.scene(frame_id).points
-    points, found = np.arange(scene.start, scene.stop), []
+    scene = landmark_map.scene(frame_id)
+    points, found = np.arange(scene.points.start, scene.points.stop), []
     for number, image in enumerate(images):
         strongest = image.features.strongest(keypoints)
-        seen = points_shown(
-            strongest.xy,
-            strongest.descriptors,
-            landmark_map=landmark_map,
-            points=points,
-            camera=image.camera,
-            map_from_camera=image.map_from_camera,
-        )
+        pose = scene.scene_from(image.map_from_camera)
+        seen = label_keypoints(landmark_map, points, strongest, image.camera, pose)
         known = np.flatnonzero(seen != NONE)
         if len(known):
-            named = namer(strongest, image.camera)[known]
-            found.append((np.full(len(known), number), landmark_map.landmark_ids[seen[known]], named))
+            classified = classifier(strongest, image.camera)[known]
+            found.append((np.full(len(known), number), landmark_map.landmark_ids[seen[known]], classified))
     if not found:
         raise InputError("no keypoint shows a point of the map; expected poses map_from_camera in the map's frame")
     return LandmarkObservations(*(np.concatenate(part).astype(np.int64) for part in zip(*found, strict=True)))
 
 
-def name_by_voting(landmark_map: LandmarkMap, matcher: NearestNeighbourMatcher) -> LandmarkNamer:
-    """A keypoint is taken for the landmark of the map's point that looks most like it."""
+def classify_by_nearest_point(map_index: MapIndex) -> LandmarkClassifier:
+    """A keypoint is classified as the landmark of its nearest map point in descriptor space."""
+    landmark_map = map_index.map
 
-    def name(features: Features, _: Camera) -> Array:
-        nearest = matcher.neighbours((features,), Candidate("")).point_indices[:, 0]
+    def classify(features: Features, _: Camera) -> Array:
+        projected = landmark_map.codec.project(features.descriptors)
+        nearest = map_index.point_search.nearest(projected, 1, breadth=_BREADTH)[1][:, 0]
         return np.where(nearest >= 0, landmark_map.landmark_ids[nearest], NONE).astype(np.int64)
 
-    return name
+    return classify
 
 
-def name_by_recognizer(landmark_map: LandmarkMap, recognizer: LandmarkRecognizer) -> LandmarkNamer:
-    """A keypoint is taken for what a trained model says.
+def classify_by_recognizer(landmark_map: LandmarkMap, recognizer: LandmarkRecognizer) -> LandmarkClassifier:
+    """A keypoint is classified by a trained model.
 
     Raises:
         ModelError: the recogniser was trained on landmarks that the map does not hold.
     """
     numbers = landmark_numbers(landmark_map, recognizer.landmark_keys)
 
-    def name(features: Features, camera: Camera) -> Array:
-        named = np.full(len(features), NONE, np.int64)
-        asked = min(len(features), recognizer.max_keypoints)
-        if not asked:
-            return named
-        strongest = features.strongest(asked)
+    def classify(features: Features, camera: Camera) -> Array:
+        classified = np.full(len(features), NONE, np.int64)
+        strongest = features.strongest(recognizer.max_keypoints)
+        if not len(strongest):
+            return classified
         rays = camera.unproject(strongest.xy)[:, :2].astype(np.float32)
         shown = recognizer.recognize(rays, strongest.descriptors)
         best = numbers[shown.landmarks[shown.probabilities.argmax(axis=1)]]
-        named[:asked] = np.where(shown.background > 0.5, NONE, best)
-        return named
+        classified[: len(strongest)] = np.where(shown.background > 0.5, NONE, best)
+        return classified
 
-    return name
+    return classify

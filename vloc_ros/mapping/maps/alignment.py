@@ -1,39 +1,54 @@
-"""Moving a map into another frame, and the turn that makes its z axis point up."""
+"""Transforming a map into another frame, the origin of its geometry, and its alignment with gravity."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.geometry.similarity import Similarity
-from vloc_ros.core.map.landmark_map import CovarianceCalibration, Keyframes, LandmarkMap
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.places import Places
 
 _LEVEL_WEIGHT = 0.01
 _MIN_MEAN_UP = 0.1
-_MAX_COORDINATE_M = 1e5
-_TINY_TURN = 1e-9
+# nearer to zero float32 resolves 0.1 mm; farther away a map gets an origin of its own
+_MAX_WITHOUT_ORIGIN_M = 1e3
+# farther from the origin float32 loses the centimetres
+_MAX_EXTENT_M = 1e5
+_MIN_SINE = 1e-9
+
+
+def choose_origin(positions: Sequence[Array]) -> Array:
+    """(3,) origin for geometry around (3,) positions, whole metres: zero where all lie near to it."""
+    if not len(positions) or np.abs(positions).max() <= _MAX_WITHOUT_ORIGIN_M:
+        return np.zeros(3)
+    return np.asarray(np.round(np.median(np.stack(positions), axis=0)))
 
 
 def gravity_alignment(landmark_map: LandmarkMap) -> Similarity:
-    """The rotation about the map's origin that turns z up, with the least turn and so without a change of heading.
+    """The rotation about the scene's origin that turns z up by the least angle, and so keeps the heading.
 
-    Up is estimated from the keyframes: their cameras are held level, so that their x axes are horizontal, and the
-    mean of their up axes (-y) decides what the x axes leave open, the pitch when all look the same way.
+    Up is estimated from the keyframes: cameras are held level, so that their x axes are horizontal, and the mean of
+    their up axes (-y) decides what the x axes leave open, the pitch when all look the same way.
 
     Raises:
-        InputError: the cameras' up axes point everywhere.
+        InputError: the cameras' up axes point in all directions.
     """
     rotations = landmark_map.keyframes.rotations
     mean_up = -rotations[:, :, 1].mean(axis=0)
     if np.linalg.norm(mean_up) < _MIN_MEAN_UP:
-        raise InputError("the keyframes' cameras are not held upright, so gravity cannot be told; give point pairs")
+        raise InputError("the keyframes' cameras are not held upright, so gravity is unknown; give point pairs")
     sideways = rotations[:, :, 0]
     up = np.linalg.solve(sideways.T @ sideways / len(sideways) + _LEVEL_WEIGHT * np.eye(3), mean_up)
-    return Similarity(1.0, _least_turn_to_z(up / np.linalg.norm(up)), np.zeros(3))
+    rotation, origin = _least_rotation_to_z(up / np.linalg.norm(up)), landmark_map.scene().origin
+    return Similarity(1.0, rotation, origin - rotation @ origin)
 
 
 def transform_map(
@@ -41,53 +56,84 @@ def transform_map(
 ) -> LandmarkMap:
     """The same map in another frame.
 
-    Of the calibrated covariance floor, turned with the map, the variances along the new axes are kept.
+    Of the calibrated covariance floor, rotated with the map, the variances along the new axes are kept.
 
     Args:
-        landmark_map: the map.
+        landmark_map: of one scene.
         similarity: target_from_map.
         frame_id: name of the target frame; None keeps the map's.
         metric: whether the target's lengths are metres; None keeps what the map says.
 
     Raises:
-        InputError: the map has several scenes, or the target is so far from its origin that the map's 32-bit points
-            lose the centimetres.
+        InputError: the map has several scenes, or is too large in the target frame.
     """
     scene = landmark_map.scene()
-    calibration = _moved_calibration(scene.calibration, similarity)
-    points = similarity.apply(landmark_map.points)
-    if np.abs(points).max() > _MAX_COORDINATE_M:
-        raise InputError(
-            f"the moved map has coordinates up to {np.abs(points).max():.0f} m, expected at most "
-            f"{_MAX_COORDINATE_M:.0f} m; subtract a local origin from the target coordinates"
-        )
+    positions = scene.origin + landmark_map.keyframes.translations
+    origin = choose_origin(list(similarity.apply(positions)))
+    shift = similarity.apply(scene.origin) - origin
+    moved = transform_geometry(
+        landmark_map, Similarity(similarity.scale, similarity.rotation, shift), target_origin=origin
+    )
     return replace(
-        landmark_map,
-        points=points.astype(np.float32),
-        keyframes=_moved_keyframes(landmark_map.keyframes, similarity),
-        scenes=(replace(scene, frame_id=frame_id or scene.frame_id, calibration=calibration),),
+        moved,
+        scenes=(replace(moved.scene(), frame_id=frame_id or scene.frame_id),),
         metric=landmark_map.metric if metric is None else metric,
     )
 
 
-def _moved_keyframes(keyframes: Keyframes, similarity: Similarity) -> Keyframes:
+def transform_geometry(landmark_map: LandmarkMap, similarity: Similarity, *, target_origin: Array) -> LandmarkMap:
+    """A map of one scene whose geometry, relative to its origin, is moved to another origin.
+
+    Args:
+        landmark_map: of one scene.
+        similarity: target_from_scene, between coordinates relative to the two origins.
+        target_origin: (3,) of the result.
+
+    Raises:
+        InputError: points lie too far from the origin for float32.
+    """
+    scene = landmark_map.scene()
+    points = similarity.apply(landmark_map.points)
+    if len(points) and np.abs(points).max() > _MAX_EXTENT_M:
+        raise InputError(
+            f"points lie up to {np.abs(points).max():.0f} m from the map's origin, expected at most "
+            f"{_MAX_EXTENT_M:.0f} m; check the scale, or divide the map"
+        )
+    calibration = _transform_calibration(scene.calibration, similarity)
+    return replace(
+        landmark_map,
+        points=points.astype(np.float32),
+        keyframes=_transform_keyframes(landmark_map.keyframes, similarity),
+        places={modality: _transform_places(places, similarity) for modality, places in landmark_map.places.items()},
+        scenes=(replace(scene, calibration=calibration, origin=target_origin),),
+    )
+
+
+def _transform_keyframes(keyframes: Keyframes, similarity: Similarity) -> Keyframes:
     poses = [similarity.apply_to_pose(keyframes.pose(k)) for k in range(len(keyframes))]
     rotations = np.array([pose.rotation for pose in poses]).reshape(-1, 3, 3)
     translations = np.array([pose.translation for pose in poses]).reshape(-1, 3)
     return replace(keyframes, rotations=rotations, translations=translations)
 
 
-def _moved_calibration(calibration: CovarianceCalibration, similarity: Similarity) -> CovarianceCalibration:
-    turned = similarity.rotation**2  # diag(R diag(v) Rᵀ) = (R∘R) v
-    floor = np.concatenate([similarity.scale**2 * turned @ calibration.floor[:3], turned @ calibration.floor[3:]])
+def _transform_places(places: Places, similarity: Similarity) -> Places:
+    poses = [similarity.apply_to_pose(places.pose(k)) for k in range(len(places))]
+    rotations = np.array([pose.rotation for pose in poses]).reshape(-1, 3, 3)
+    translations = np.array([pose.translation for pose in poses]).reshape(-1, 3)
+    return replace(places, rotations=rotations, translations=translations, extents=similarity.scale * places.extents)
+
+
+def _transform_calibration(calibration: CovarianceCalibration, similarity: Similarity) -> CovarianceCalibration:
+    squared = similarity.rotation**2  # diag(R diag(v) Rᵀ) = (R∘R) v
+    floor = np.concatenate([similarity.scale**2 * squared @ calibration.floor[:3], squared @ calibration.floor[3:]])
     return replace(calibration, floor=floor)
 
 
-def _least_turn_to_z(up: Array) -> Array:
+def _least_rotation_to_z(up: Array) -> Array:
     """(3, 3) rotation about a horizontal axis that turns a unit vector to z."""
     axis = np.array([up[1], -up[0], 0.0])
     sine = float(np.linalg.norm(axis))
-    if sine < _TINY_TURN:
+    if sine < _MIN_SINE:
         axis, sine = np.array([1.0, 0.0, 0.0]), 1.0
         angle = 0.0 if up[2] > 0 else np.pi
     else:

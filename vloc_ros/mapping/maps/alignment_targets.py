@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -14,33 +14,122 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.mapping.maps.alignment import gravity_alignment
+from vloc_ros.mapping.maps.alignment import gravity_alignment, transform_map
 from vloc_ros.storage.text import read_text
 from vloc_ros.storage.trajectories import read_tum
 
 _PAIR_COLUMNS = 6
 
 
-def takes_scale(args: argparse.Namespace, landmark_map: LandmarkMap) -> bool:
-    """Whether the target decides the scale."""
-    return not args.gravity and (args.scale or not landmark_map.metric)
+class AlignmentTarget(Protocol):
+    """What gives the new frame.
+
+    Attributes:
+        name: for the map's provenance.
+        has_scale: whether it can give a scale.
+    """
+
+    name: ClassVar[str]
+    has_scale: ClassVar[bool]
+
+    def fit(self, landmark_map: LandmarkMap, *, with_scale: bool) -> tuple[Similarity, Array | None]:
+        """target_from_map, and the residual of each pair in the target's unit; None where there are no pairs.
+
+        Raises:
+            InputError: the file of the target cannot be used, or does not determine the similarity.
+        """
+        ...
 
 
-def alignment_of(args: argparse.Namespace, landmark_map: LandmarkMap) -> tuple[Similarity, Array | None]:
-    """target_from_map, and how far apart each pair remains; None where there are no pairs."""
-    if args.gravity:
+@dataclass(frozen=True, slots=True)
+class GravityTarget:
+    """The z axis points up, the heading stays."""
+
+    name: ClassVar[str] = "gravity"
+    has_scale: ClassVar[bool] = False
+
+    def fit(self, landmark_map: LandmarkMap, *, with_scale: bool) -> tuple[Similarity, Array | None]:
+        """See AlignmentTarget."""
         return gravity_alignment(landmark_map), None
-    with_scale = takes_scale(args, landmark_map)
-    if args.pairs:
-        source, target = read_pairs(args.pairs)
-        with naming(args.pairs):
-            found = Similarity.fit(source, target, with_scale=with_scale)
-        return found, found.residuals(source, target)
-    map_from_cameras, target_from_cameras = read_keyframe_poses(args.trajectory, landmark_map)
-    with naming(args.trajectory):
-        found = Similarity.fit_poses(map_from_cameras, target_from_cameras, with_scale=with_scale)
-    ends = [np.stack([pose.translation for pose in poses]) for poses in (map_from_cameras, target_from_cameras)]
-    return found, found.residuals(*ends)
+
+
+@dataclass(frozen=True, slots=True)
+class PairsTarget:
+    """Points in the map and the same points in the target frame, see `read_pairs`."""
+
+    path: Path
+    name: ClassVar[str] = "pairs"
+    has_scale: ClassVar[bool] = True
+
+    def fit(self, landmark_map: LandmarkMap, *, with_scale: bool) -> tuple[Similarity, Array | None]:
+        """See AlignmentTarget."""
+        source, target = read_pairs(self.path)
+        with _naming(self.path):
+            target_from_map = Similarity.fit(source, target, with_scale=with_scale)
+        return target_from_map, target_from_map.residuals(source, target)
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryTarget:
+    """The keyframes' poses in the target frame, see `read_keyframe_poses`."""
+
+    path: Path
+    name: ClassVar[str] = "trajectory"
+    has_scale: ClassVar[bool] = True
+
+    def fit(self, landmark_map: LandmarkMap, *, with_scale: bool) -> tuple[Similarity, Array | None]:
+        """See AlignmentTarget."""
+        map_from_cameras, target_from_cameras = read_keyframe_poses(self.path, landmark_map)
+        with _naming(self.path):
+            target_from_map = Similarity.fit_poses(map_from_cameras, target_from_cameras, with_scale=with_scale)
+        source, target = (
+            np.stack([pose.translation for pose in poses]) for poses in (map_from_cameras, target_from_cameras)
+        )
+        return target_from_map, target_from_map.residuals(source, target)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedMap:
+    """A map in its new frame.
+
+    Attributes:
+        landmark_map: the map; its provenance has a note of the alignment.
+        target_from_map: how it was moved.
+        residuals: (N,) distance of each pair after the fit, in the target's unit; None where there are no pairs.
+    """
+
+    landmark_map: LandmarkMap
+    target_from_map: Similarity
+    residuals: Array | None
+
+
+def align_map(
+    landmark_map: LandmarkMap,
+    target: AlignmentTarget,
+    *,
+    source_hash: str,
+    change_scale: bool = False,
+    frame_id: str | None = None,
+) -> AlignedMap:
+    """Move a map of one scene into the frame of a target.
+
+    Args:
+        landmark_map: the map.
+        target: what gives the new frame, and the scale of a map whose scale is unknown.
+        source_hash: of the map, for the provenance.
+        change_scale: whether the target also gives the scale of a map in metres.
+        frame_id: name of the new frame; None keeps the map's.
+
+    Raises:
+        InputError: the target cannot be used, or does not determine the similarity.
+    """
+    with_scale = target.has_scale and (change_scale or not landmark_map.metric)
+    target_from_map, residuals = target.fit(landmark_map, with_scale=with_scale)
+    moved = transform_map(landmark_map, target_from_map, frame_id=frame_id, metric=True if with_scale else None)
+    step = {"to": target.name, "from_map": source_hash, "scale": target_from_map.scale}
+    steps = [*moved.provenance.get("alignments", []), step]
+    noted = replace(moved, provenance={**moved.provenance, "alignments": steps})
+    return AlignedMap(noted, target_from_map, residuals)
 
 
 def read_pairs(path: Path) -> tuple[Array, Array]:
@@ -84,38 +173,9 @@ def read_keyframe_poses(path: Path, landmark_map: LandmarkMap) -> tuple[list[Pos
 
 
 @contextlib.contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Errors within say which file they are about."""
+def _naming(path: Path) -> Iterator[None]:
+    """Errors within name the file that they are about."""
     try:
         yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def with_provenance(
-    aligned: LandmarkMap, args: argparse.Namespace, target_from_map: Similarity, source_hash: str
-) -> LandmarkMap:
-    """The map with a note of what was done to it."""
-    step = {
-        "to": "gravity" if args.gravity else "pairs" if args.pairs else "trajectory",
-        "from_map": source_hash,
-        "scale": target_from_map.scale,
-    }
-    steps = [*aligned.provenance.get("alignments", []), step]
-    return replace(aligned, provenance={**aligned.provenance, "alignments": steps})
-
-
-def table(target_from_map: Similarity, residuals: Array | None, unit: str) -> str:
-    """Lines of aligned text: the similarity, and the residuals where there are any."""
-    turn_deg = np.degrees(np.linalg.norm(Pose(target_from_map.rotation, np.zeros(3)).rotation_vector))
-    moved_by = " ".join(f"{value:.3f}" for value in target_from_map.translation)
-    rows = [("scale", f"{target_from_map.scale:.6g}"), ("turn", f"{turn_deg:.2f} deg"), ("shift", f"{moved_by} {unit}")]
-    if residuals is not None:
-        worst = int(residuals.argmax())
-        rows += [
-            ("pairs", f"{len(residuals)}"),
-            ("rms", f"{np.sqrt((residuals**2).mean()):.4f} {unit}"),
-            ("median", f"{np.median(residuals):.4f} {unit}"),
-            ("max", f"{residuals[worst]:.4f} {unit} (row {worst + 1})"),
-        ]
-    return "\n".join(f"{name:<8}{value}" for name, value in rows)

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from vloc_ros.assembly import build_extractor
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
-from vloc_ros.core.features.keypoints import Extractor
-from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.localizer import Localizer
-from vloc_ros.core.map.landmark_map import CovarianceCalibration, LandmarkMap, RetrievalIndex, Scene
-from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics, measure_descriptor_statistics
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
+from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
+from vloc_ros.mapping.maps.alignment import choose_origin
 from vloc_ros.mapping.maps.calibration import calibrate
 from vloc_ros.mapping.sfm.colmap import reconstruct, triangulate
 from vloc_ros.mapping.sfm.correspondences import match_pairs, verify_pairs
-from vloc_ros.mapping.sfm.extracted_images import ExtractedImage, extract_images, make_keyframes, match_posed_images
+from vloc_ros.mapping.sfm.extracted_images import (
+    ExtractedImage,
+    extract_images,
+    make_keyframes,
+    match_posed_images,
+)
 from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_similarity
 from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource, apply_scale
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
 
 _MIN_IMAGES = 3
+# descriptors that a vocabulary is learned from
+_MOST_SAMPLES = 50_000
 
 
 def build_map(
@@ -34,8 +45,6 @@ def build_map(
     *,
     name: str,
     config: MappingConfig,
-    extractor: Extractor,
-    localizer_factory: Callable[[LandmarkMap], Localizer],
     frame_id: str = "map",
     scale: ScaleSource | None = None,
     progress: Progress = silent,
@@ -44,29 +53,40 @@ def build_map(
 
     Args:
         images: in the order they were taken.
-        name, frame_id: of the map, for people and for ROS.
+        name: of the map, for people.
         config: parameters.
-        extractor: `config.extractor`'s; queries will use the same.
-        localizer_factory: asks a map, to calibrate its covariance.
+        frame_id: ROS frame of the map.
         scale: None keeps the images' poses exactly and triangulates; otherwise poses come from structure from motion,
-            and this says what gives them scale and frame.
-        progress: shows how far it has come.
+            and this is the source of their scale and frame.
+        progress: shows the progress.
 
     Raises:
         InputError: an image cannot be used, or poses are missing where they are needed.
         MapError: the images share too little to make a map.
     """
     _check(images, posed=scale is None)
-    views, matches = _posed(extract_images(images, extractor, progress), scale, config, progress)
-    structure = _triangulated(views, matches, config)
-    bare = _map_of(structure, views, name=name, frame_id=frame_id, config=config)
-    calibration = _calibration(bare, structure, views, config, localizer_factory, progress)
-    agreement = _agreement(views, images) if isinstance(scale, GivenPoses) else {}
+    origin = choose_origin([image.map_from_camera.translation for image in images if image.map_from_camera is not None])
+    local = [_relative_to(origin, image) for image in images]
+    extracted = extract_images(local, build_extractor(config.extractor), progress)
+    placed, matches = _place(extracted, scale, config, progress)
+    structure = _triangulate(placed, matches, config)
+    bare = _describe(structure, placed, name=name, frame_id=frame_id, config=config)
+    calibration = _calibrate(bare, structure, placed, config, progress)
+    scene = replace(bare.scene(), calibration=calibration, origin=origin)
+    agreement = _distances_from_given(placed, local) if isinstance(scale, GivenPoses) else {}
     return replace(
-        bare.with_calibration(calibration),
+        bare,
+        scenes=(scene,),
         metric=scale is not UNKNOWN_SCALE,
         provenance={**bare.provenance, **agreement},
     )
+
+
+def _relative_to(origin: Array, image: PosedImage) -> PosedImage:
+    pose = image.map_from_camera
+    if pose is None or not origin.any():
+        return image
+    return replace(image, map_from_camera=Pose(pose.rotation, pose.translation - origin))
 
 
 def _check(images: Sequence[PosedImage], *, posed: bool) -> None:
@@ -80,24 +100,22 @@ def _check(images: Sequence[PosedImage], *, posed: bool) -> None:
         raise InputError(f"{without} has no pose; give poses for all images, or build from images alone")
 
 
-def _posed(
-    views: Sequence[ExtractedImage], scale: ScaleSource | None, config: MappingConfig, progress: Progress
+def _place(
+    images: Sequence[ExtractedImage], scale: ScaleSource | None, config: MappingConfig, progress: Progress
 ) -> tuple[Sequence[ExtractedImage], dict[Pair, Array]]:
     """Images with poses, the given or reconstructed ones, and their matches checked against them."""
     if scale is None:
-        return views, match_posed_images(views, config, progress)
-    return _reconstructed(views, scale, config, progress)
+        return images, match_posed_images(images, config, progress)
+    return _reconstruct(images, scale, config, progress)
 
 
-def _matches_of_unposed(
-    views: Sequence[ExtractedImage], config: MappingConfig, progress: Progress
-) -> dict[Pair, Array]:
+def _match_unposed(views: Sequence[ExtractedImage], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
     """Matches of pairs that look alike, those of each pair that one relative pose explains."""
     features = [view.features for view in views]
     sample = np.concatenate([found.descriptors for found in features])
     if not len(sample):
         raise MapError(f"none of the {len(features)} images shows a keypoint; are they dark or blurred?")
-    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // 50000)], config.vocabulary_words)
+    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], config.vocabulary_words)
     places = np.stack([vocabulary.encode(found.descriptors) for found in features])
     pairs = pairs_by_similarity(places, per_image=config.pairs_per_image, exhaustive_max=config.exhaustive_max_images)
     matched = match_pairs(features, pairs, ratio=config.match_ratio)
@@ -119,12 +137,12 @@ def _matches_of_unposed(
     }
 
 
-def _reconstructed(
+def _reconstruct(
     views: Sequence[ExtractedImage], scale: ScaleSource, config: MappingConfig, progress: Progress
 ) -> tuple[list[ExtractedImage], dict[Pair, Array]]:
     """The images that structure from motion could place, with their poses, and their matches checked against them."""
     images = [view.image for view in views]
-    matches = _matches_of_unposed(views, config, progress)
+    matches = _match_unposed(views, config, progress)
     structure = reconstruct(images, [view.features for view in views], matches, progress)
     poses = apply_scale(structure, images, scale)
     posed = [
@@ -135,8 +153,8 @@ def _reconstructed(
     return posed, match_posed_images(posed, config, progress)
 
 
-def _agreement(views: Sequence[ExtractedImage], given: Sequence[PosedImage]) -> dict[str, float]:
-    """How far the placed cameras lie from the poses that gave them scale and frame: what the frame is good to."""
+def _distances_from_given(views: Sequence[ExtractedImage], given: Sequence[PosedImage]) -> dict[str, float]:
+    """Distances of the placed cameras from the poses that gave them scale and frame: the accuracy of the frame."""
     poses = {image.name: image.map_from_camera for image in given}
     apart_m = [
         view.image.map_from_camera.distance_to(pose)[0]
@@ -149,8 +167,8 @@ def _agreement(views: Sequence[ExtractedImage], given: Sequence[PosedImage]) -> 
     }
 
 
-def _triangulated(views: Sequence[ExtractedImage], matches: Mapping[Pair, Array], config: MappingConfig) -> Structure:
-    """The points that enough images saw."""
+def _triangulate(views: Sequence[ExtractedImage], matches: Mapping[Pair, Array], config: MappingConfig) -> Structure:
+    """The points that enough images observe."""
     if not matches:
         raise MapError(
             f"no two of the {len(views)} images share {config.min_pair_matches} matches that fit their poses; "
@@ -166,44 +184,56 @@ def _triangulated(views: Sequence[ExtractedImage], matches: Mapping[Pair, Array]
     return structure
 
 
-def _map_of(
-    structure: Structure, views: Sequence[ExtractedImage], *, name: str, frame_id: str, config: MappingConfig
+def _describe(
+    structure: Structure, images: Sequence[ExtractedImage], *, name: str, frame_id: str, config: MappingConfig
 ) -> LandmarkMap:
-    """Describe the points, group them into landmarks, index the places."""
-    descriptors = mean_descriptors(structure, [view.features.descriptors for view in views])
+    """The map of a structure: describe the points, group them into landmarks, index the keyframes."""
+    descriptors = mean_descriptors(structure, [image.features.descriptors for image in images])
     codec = DescriptorCodec.fit(descriptors, config.descriptor_dimension)
-    keyframes = make_keyframes(views, structure)
+    codes = codec.encode(descriptors)
+    keyframes = make_keyframes(images, structure)
     landmark_ids, landmarks = define_landmarks(structure.points, keyframes, config)
+    recorded = config.extractor.recorded_statistics
     return LandmarkMap(
         name=name,
-        scenes=(Scene(frame_id, range(len(structure.points)), range(len(views))),),
+        scenes=(Scene(frame_id, range(len(structure.points)), range(len(images))),),
         points=structure.points.astype(np.float32),
         landmark_ids=landmark_ids,
         landmarks=landmarks,
-        codes=codec.encode(descriptors),
+        codes=codes,
         codec=codec,
         keyframes=keyframes,
         extractor=config.extractor,
-        places={"vlad": _vlad_places(views, codec, config)},
+        descriptor_statistics=recorded or _measure_statistics(structure, images, codec, codec.decode(codes)),
+        retrieval={VLAD: _vlad_index(images, codec, config)},
         provenance=_provenance(structure),
     )
 
 
-def _calibration(
+def _measure_statistics(
+    structure: Structure, images: Sequence[ExtractedImage], codec: DescriptorCodec, descriptors: Array
+) -> DescriptorStatistics:
+    observed, points = [], []
+    for number, image in enumerate(images):
+        mine = structure.track_images == number
+        observed.append(codec.project(image.features.descriptors[structure.track_keypoints[mine]]))
+        points.append(structure.track_points[mine])
+    return measure_descriptor_statistics(observed, points, descriptors)
+
+
+def _calibrate(
     landmark_map: LandmarkMap,
     structure: Structure,
-    views: Sequence[ExtractedImage],
+    images: Sequence[ExtractedImage],
     config: MappingConfig,
-    localizer_factory: Callable[[LandmarkMap], Localizer],
     progress: Progress,
 ) -> CovarianceCalibration:
-    """Of the covariance, from segments of the way that the map leaves out in turn."""
+    """The covariance's calibration, from segments of the trajectory that the map leaves out in turn."""
     return calibrate(
-        [view.image for view in views],
-        [view.features for view in views],
+        [image.image for image in images],
+        [image.features for image in images],
         gap_m=config.calibration_gap_m,
-        map_without=lambda left_out: _map_without(left_out, landmark_map, structure, views, config),
-        localizer_factory=localizer_factory,
+        map_without=lambda left_out: _map_without(left_out, landmark_map, structure, images, config),
         progress=progress,
     )
 
@@ -212,30 +242,31 @@ def _map_without(
     left_out: Array,
     landmark_map: LandmarkMap,
     structure: Structure,
-    views: Sequence[ExtractedImage],
+    images: Sequence[ExtractedImage],
     config: MappingConfig,
 ) -> LandmarkMap:
-    """The map as it would be had these images not been taken: what they saw moves no point and describes none."""
+    """The map as if these images had not been taken: their observations move no point and describe none."""
     rest = structure.without_images(left_out).with_tracks_of_at_least(config.min_track_length)
     if not len(rest.points):
         raise MapError("no point is left")
-    rest = refine_points(rest, [view.rays for view in views])
+    rest = refine_points(rest, [image.rays for image in images])
+    descriptors = mean_descriptors(rest, [image.features.descriptors for image in images])
     return replace(
         landmark_map,
         scenes=(replace(landmark_map.scene(), points=range(len(rest.points))),),
         points=rest.points.astype(np.float32),
         landmark_ids=np.zeros(len(rest.points), np.int32),
-        codes=landmark_map.codec.encode(mean_descriptors(rest, [view.features.descriptors for view in views])),
-        keyframes=make_keyframes(views, rest),
+        codes=landmark_map.codec.encode(descriptors),
+        keyframes=make_keyframes(images, rest),
     )
 
 
-def _vlad_places(views: Sequence[ExtractedImage], codec: DescriptorCodec, config: MappingConfig) -> RetrievalIndex:
-    projected = [codec.project(view.features.descriptors) for view in views]
+def _vlad_index(images: Sequence[ExtractedImage], codec: DescriptorCodec, config: MappingConfig) -> RetrievalIndex:
+    projected = [codec.project(image.features.descriptors) for image in images]
     sample = np.concatenate(projected)
-    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // 50000)], config.vocabulary_words)
-    places = np.stack([vocabulary.encode(descriptors) for descriptors in projected])
-    return RetrievalIndex(vocabulary.hash, places, vocabulary.arrays)
+    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], config.vocabulary_words)
+    rows = np.stack([vocabulary.encode(descriptors) for descriptors in projected])
+    return vocabulary.index(rows)
 
 
 def _provenance(structure: Structure) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Calibrates the covariance on contiguous segments of the trajectory that the map leaves out."""
+"""Calibration of the covariance on contiguous segments of the trajectory that the map leaves out."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.keypoints import Features
-from vloc_ros.core.geometry.covariance import fit_calibration
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, fit_calibration
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.localizer import Localizer
-from vloc_ros.core.map.landmark_map import CovarianceCalibration, LandmarkMap
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import PosedImage, Progress
 
@@ -27,19 +29,18 @@ def calibrate(
     *,
     gap_m: float,
     map_without: Callable[[Array], LandmarkMap],
-    localizer_factory: Callable[[LandmarkMap], Localizer],
     progress: Progress,
 ) -> CovarianceCalibration:
-    """Leave out each segment in turn, map the rest, and compare the segment's answers with its known poses.
+    """Leave out each segment in turn, map the rest, and compare the results of the segment with its known poses.
 
     Args:
         images: N images in the order they were taken, all with poses.
         features: their keypoints.
         gap_m: way of the camera along a segment; 0 for no calibration. A robot on another path is about half of it
             away from what was mapped.
-        map_without: the map without what these images (indices) saw, with the neutral calibration.
-        localizer_factory: asks a map.
-        progress: shows how far it has come.
+        map_without: the map without the observations of these images (indices), with the neutral calibration, in the
+            frame of the images' poses.
+        progress: shows the progress.
 
     Returns:
         The calibration; with `samples` 0, and a typical scale, when there are too few images to leave any out.
@@ -51,7 +52,7 @@ def calibrate(
     samples: list[tuple[Array, Array]] = []
     for left_out in progress(segments, description="calibration"):
         try:
-            localizer = localizer_factory(map_without(left_out))
+            localizer = build_localizer(LocalizerConfig(), map_without(left_out))
         except MapError:
             continue  # the others share no points: this segment has nothing to be compared with
         samples += _samples(localizer, [images[i] for i in left_out], [features[i] for i in left_out])
@@ -68,7 +69,7 @@ def segments_left_out(centres: Array, gap_m: float) -> list[Array]:
         gap_m: as `calibrate` has it.
 
     Returns:
-        Indices of each segment; evenly chosen ones when there are more than it takes, none when calibration asks none.
+        Indices of each segment; evenly chosen ones when there are more than it takes, none when nothing is calibrated.
     """
     if gap_m <= 0 or len(centres) < MIN_SAMPLES:
         return []

@@ -1,10 +1,9 @@
-"""Fewer points, chosen so that from wherever the map was seen enough of them are seen, all over the image.
+"""Compression: fewer points, selected so that every keyframe still observes enough of them all over its image.
 
-A landmark map answers when an image shows some dozens of its points, well spread; most maps hold many times that. The
-points are put in the order in which they add most to what the keyframes see: a keyframe's view is divided into cells
-of directions, and a further point in a cell is worth less than the one before. That sum is submodular, so that taking
-the best point next is within 1 - 1/e of the best choice of any number (Nemhauser et al. 1978), and most points need
-not be looked at again (Minoux 1978).
+A query is localized by some dozens of well-spread points; most maps hold many times that. The points are ordered by how
+much each adds to what the keyframes observe: a keyframe's view is divided into cells of directions, and a further point
+in a cell adds less than the one before. That sum is submodular, so that taking the best point next is within 1 - 1/e of
+the best selection of any number (Nemhauser et al. 1978), and most points need not be weighed again (Minoux 1978).
 """
 
 from __future__ import annotations
@@ -17,69 +16,73 @@ import faiss
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, number_consecutively
-from vloc_ros.core.map.point_search import PointSearch
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.map_index import MapIndex
+from vloc_ros.core.map.scene import number_consecutively
 from vloc_ros.core.sources import Progress, silent
 
 _CELLS = 8
 # the view that the cells divide: 45 degrees to each side of the axis
 _HALF_VIEW = 1.0
-_LEAST_DISTINCTNESS = 0.25
-LEAST_POINTS_PER_SCENE = 50
+_MIN_DISTINCTNESS = 0.25
+MIN_POINTS_PER_SCENE = 50
 # beyond, comparing all with all takes minutes
-_MOST_COMPARED_EXACTLY = 50_000
+_MAX_COMPARED_EXACTLY = 50_000
 _LISTS = 16
 _BLOCK = 8192
 
 
 class PointRanking:
-    """The points of a map, the one that adds most first, found as far as they are asked for; deterministic.
+    """The points of a map in the order of what each adds, computed as far as it is needed; deterministic.
 
-    The best few of each scene come before all others, so that none is lost among larger ones.
+    The best few of each scene come before all others, so that no scene is lost among larger ones.
     """
 
     def __init__(self, landmark_map: LandmarkMap, progress: Progress = silent) -> None:
+        landmark_map.require_landmarks()
         self._map, self._progress = landmark_map, progress
-        self._coming = _by_worth(landmark_map, progress)
-        self._taken: list[int] = []
+        self._remaining = _select_greedily(MapIndex(landmark_map), progress)
+        self._selected: list[int] = []
         self._found = np.zeros(len(landmark_map.scenes), np.int64)
-        self._wanted = [min(LEAST_POINTS_PER_SCENE, len(scene.points)) for scene in landmark_map.scenes]
+        self._wanted = [min(MIN_POINTS_PER_SCENE, len(scene.points)) for scene in landmark_map.scenes]
 
     def best(self, count: int) -> Array:
         """(count,) int64 indices of the points to keep, of all that there are at most."""
         count = min(count, len(self._map.points))
-        if missing := range(count - len(self._taken)):
-            for _ in self._progress(missing, description="choosing points"):
-                self._take()
+        if missing := range(count - len(self._selected)):
+            for _ in self._progress(missing, description="selecting points"):
+                self._select()
         while (self._found < self._wanted).any():
-            self._take()
-        order = np.array(self._taken, np.int64)
-        first = self._first(order)
+            self._select()
+        order = np.array(self._selected, np.int64)
+        first = self._first_of_scenes(order)
         return np.concatenate([order[first], order[~first]])[:count]
 
-    def _first(self, order: Array) -> Array:
+    def _first_of_scenes(self, order: Array) -> Array:
         """(N,) bool: the points in an order that are among the first few of their scenes."""
         scene = self._map.scene_of_point[order]
         first = np.zeros(len(order), bool)
         for number in range(len(self._map.scenes)):
-            first[np.flatnonzero(scene == number)[:LEAST_POINTS_PER_SCENE]] = True
+            first[np.flatnonzero(scene == number)[:MIN_POINTS_PER_SCENE]] = True
         return first
 
-    def _take(self) -> None:
-        point = next(self._coming)
-        self._taken.append(point)
+    def _select(self) -> None:
+        point = next(self._remaining)
+        self._selected.append(point)
         self._found[self._map.scene_of_point[point]] += 1
 
 
 def rank_points(landmark_map: LandmarkMap) -> Array:
-    """(P,) int64 indices of all points, see `Ranking`."""
+    """(P,) int64 indices of all points, see `PointRanking`."""
     return PointRanking(landmark_map).best(len(landmark_map.points))
 
 
-def _by_worth(landmark_map: LandmarkMap, progress: Progress) -> Iterator[int]:
-    """All points are weighed now, and chosen one after the other as they are taken."""
-    seen = _Observations.of(landmark_map)
-    distinctness = _distinctness(landmark_map, progress)
+def _select_greedily(index: MapIndex, progress: Progress) -> Iterator[int]:
+    """All points are weighed now, and selected one after the other as they are taken."""
+    landmark_map = index.map
+    seen = _Observations.of(index)
+    distinctness = _distinctness(index, progress)
     in_cell = np.zeros(seen.cell.max() + 1 if len(seen.cell) else 1, np.int64)
     in_view = np.zeros(len(landmark_map.keyframes), np.int64)
     # a cell or a view holds at most all points
@@ -88,16 +91,16 @@ def _by_worth(landmark_map: LandmarkMap, progress: Progress) -> Iterator[int]:
 
     def gain(point: int) -> float:
         mine = slice(starts[point], starts[point + 1])
-        # what one more of n is worth: sqrt(n + 1) - sqrt(n), of its cell and of the whole view
+        # one more of n adds sqrt(n + 1) - sqrt(n), to its cell and to the whole view
         cells, views = in_cell[seen.cell[mine]], in_view[seen.keyframe[mine]]
         added = root[cells + 1] - root[cells] + root[views + 1] - root[views]
         return float(distinctness[point] * added.sum())
 
-    everyone = progress(range(len(landmark_map.points)), description="weighing points")
-    heap = [(-gain(point), point) for point in everyone]
+    points = progress(range(len(landmark_map.points)), description="weighing points")
+    heap = [(-gain(point), point) for point in points]
     heapq.heapify(heap)
 
-    def chosen() -> Iterator[int]:
+    def select() -> Iterator[int]:
         while heap:
             _, point = heapq.heappop(heap)
             now = -gain(point)
@@ -109,7 +112,7 @@ def _by_worth(landmark_map: LandmarkMap, progress: Progress) -> Iterator[int]:
             in_view[seen.keyframe[mine]] += 1
             yield point
 
-    return chosen()
+    return select()
 
 
 def keep_points(landmark_map: LandmarkMap, kept: Array) -> LandmarkMap:
@@ -130,25 +133,27 @@ def keep_points(landmark_map: LandmarkMap, kept: Array) -> LandmarkMap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Observations:
-    """By which keyframes, and in which cells of their views, each point was seen: those of point p are
-    `offsets[p]:offsets[p + 1]`."""
+    """By which keyframes, and in which cells of their views, each point is observed.
+
+    Attributes:
+        offsets: (P + 1,) those of point p are `offsets[p]:offsets[p + 1]`.
+        keyframe: (O,) keyframe of each.
+        cell: (O,) number of the cell in all views.
+    """
 
     offsets: Array
     keyframe: Array
     cell: Array
 
     @staticmethod
-    def of(landmark_map: LandmarkMap) -> _Observations:
-        keyframes = landmark_map.keyframes
-        keyframe = np.repeat(np.arange(len(keyframes)), np.diff(keyframes.point_offsets))
-        point = keyframes.point_indices
-        from_centre = landmark_map.points[point] - keyframes.translations[keyframe]
+    def of(index: MapIndex) -> _Observations:
+        keyframes, points = index.map.keyframes, index.map.points
+        keyframe, point = keyframes.keyframe_of_observation, keyframes.point_indices
+        from_centre = points[point] - keyframes.translations[keyframe]
         x, y, z = np.einsum("nji,nj->in", keyframes.rotations[keyframe], from_centre)
         column, row = (_cell_along(axis / np.maximum(z, 1e-6)) for axis in (x, y))
-        cell = (keyframe * _CELLS + row) * _CELLS + column
-        order = np.argsort(point, kind="stable")
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(point, minlength=len(landmark_map.points)))])
-        return _Observations(offsets, keyframe[order], cell[order])
+        cell = (keyframe.astype(np.int64) * _CELLS + row) * _CELLS + column
+        return _Observations(index.point_offsets, index.observers, cell[index.observation_order])
 
 
 def _cell_along(tangent: Array) -> Array:
@@ -156,23 +161,22 @@ def _cell_along(tangent: Array) -> Array:
     return np.asarray(np.clip(cells, 0, _CELLS - 1).astype(np.int64))
 
 
-def _distinctness(landmark_map: LandmarkMap, progress: Progress) -> Array:
-    """(P,) up to 1: how far from the nearest other descriptor; what looks like something else is matched less."""
-    small = len(landmark_map.points) <= _MOST_COMPARED_EXACTLY
-    if small:
-        squared = faiss.knn(landmark_map.descriptors, landmark_map.descriptors, 2)[0][:, 1]
+def _distinctness(index: MapIndex, progress: Progress) -> Array:
+    """(P,) up to 1: distance from the nearest other descriptor; what resembles another point is matched less."""
+    if len(index.map.points) <= _MAX_COMPARED_EXACTLY:
+        squared = np.asarray(faiss.knn(index.descriptors, index.descriptors, 2)[0])[:, 1]
     else:
-        squared = _nearest_about(landmark_map, progress)
-    apart = np.sqrt(np.maximum(squared, 0.0))
-    return np.asarray(np.clip(apart / max(float(np.median(apart)), 1e-9), _LEAST_DISTINCTNESS, 1.0))
+        squared = _approximate_nearest(index, progress)
+    distances = np.sqrt(np.maximum(squared, 0.0))
+    return np.asarray(np.clip(distances / max(float(np.median(distances)), 1e-9), _MIN_DISTINCTNESS, 1.0))
 
 
-def _nearest_about(landmark_map: LandmarkMap, progress: Progress) -> Array:
+def _approximate_nearest(index: MapIndex, progress: Progress) -> Array:
     """(P,) squared distance to a descriptor that is the nearest other one in most cases."""
-    search, count, nearest = PointSearch(landmark_map), len(landmark_map.points), []
+    count, nearest = len(index.map.points), []
     blocks = [np.arange(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
     for block in progress(blocks, description="comparing points"):
-        squared, found = search.nearest(landmark_map.descriptors_of(block), 2, breadth=_LISTS)
+        squared, found = index.point_search.nearest(index.map.descriptors_of(block), 2, breadth=_LISTS)
         nearest.append(np.where(found[:, 0] == block, squared[:, 1], squared[:, 0]))
     return np.concatenate(nearest)
 

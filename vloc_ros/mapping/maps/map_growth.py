@@ -1,27 +1,31 @@
-"""Points and keyframes added behind those of a scene; what was there keeps its order, its numbers and its landmarks."""
+"""Points and keyframes appended to a scene; what it held keeps its order, its numbers and its landmarks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene, number_consecutively
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
+from vloc_ros.core.map.scene import Scene, number_consecutively
+from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapAddition:
-    """What a scene of P points gets.
+    """What is appended to a scene of P points and Q keyframes.
 
     Attributes:
-        points: (N, 3) metres in its frame.
+        points: (N, 3) metres from the scene's origin.
         codes: (N, d) uint8, by the map's codec.
-        landmark_ids: (N,) int32 in
-        landmarks: the map's landmarks with new ones behind them.
-        keyframes: what they saw counts from the scene's first point: below P old points, from P on these.
-        places: by name of the map's place indices, (K, D) descriptors of the keyframes.
+        landmark_ids: (N,) int32 landmark of each point, in `landmarks`.
+        landmarks: the map's landmarks with new ones appended.
+        keyframes: observe points counted from the scene's first: below P old points, from P on these.
+        rows: by name of a retrieval index of keyframes, the index of the new keyframes, counted from 0; an index
+            without an entry keeps its rows, and the new keyframes have none.
     """
 
     points: Array
@@ -29,41 +33,52 @@ class MapAddition:
     landmark_ids: Array
     landmarks: LandmarkTable
     keyframes: Keyframes
-    places: Mapping[str, Array]
+    rows: Mapping[str, RetrievalIndex] = field(default_factory=dict)
 
 
 def append_to_scene(landmark_map: LandmarkMap, frame_id: str, addition: MapAddition) -> LandmarkMap:
     """The map with an addition to one of its scenes; the points of later scenes move up behind it."""
     scene = landmark_map.scene(frame_id)
-    point, keyframe = scene.points.stop, scene.keyframes.stop
+    point, keyframe, added = scene.points.stop, scene.keyframes.stop, len(addition.keyframes)
+    numbers = np.arange(len(landmark_map.keyframes))
+    numbers[keyframe:] += added
     return replace(
         landmark_map,
-        scenes=number_consecutively(_grown(one, addition) if one is scene else one for one in landmark_map.scenes),
-        points=_inserted(landmark_map.points, point, addition.points.astype(np.float32)),
-        landmark_ids=_inserted(landmark_map.landmark_ids, point, addition.landmark_ids.astype(np.int32)),
+        scenes=number_consecutively(_grow(one, addition) if one is scene else one for one in landmark_map.scenes),
+        points=_insert(landmark_map.points, point, addition.points.astype(np.float32)),
+        landmark_ids=_insert(landmark_map.landmark_ids, point, addition.landmark_ids.astype(np.int32)),
         landmarks=addition.landmarks,
-        codes=_inserted(landmark_map.codes, point, addition.codes),
-        keyframes=_joined(landmark_map.keyframes, scene, addition),
-        places={
-            name: replace(index, descriptors=_inserted(index.descriptors, keyframe, addition.places[name]))
-            for name, index in landmark_map.places.items()
+        codes=_insert(landmark_map.codes, point, addition.codes),
+        keyframes=_insert_keyframes(landmark_map.keyframes, scene, addition),
+        retrieval={
+            name: _grow_index(index, numbers, addition.rows.get(name), keyframe) if index.modality == IMAGE else index
+            for name, index in landmark_map.retrieval.items()
         },
     )
 
 
-def _grown(scene: Scene, addition: MapAddition) -> Scene:
+def _grow_index(index: RetrievalIndex, numbers: Array, rows: RetrievalIndex | None, first: int) -> RetrievalIndex:
+    """An index whose keyframes are renumbered, with rows of the new keyframes, which are numbered from `first` on."""
+    grown = index.renumber(numbers)
+    if rows is None:
+        return grown
+    assert index.is_compatible(rows)
+    return grown.append(rows.descriptors, rows.items + first)
+
+
+def _grow(scene: Scene, addition: MapAddition) -> Scene:
     points = range(len(scene.points) + len(addition.points))
     return replace(scene, points=points, keyframes=range(len(scene.keyframes) + len(addition.keyframes)))
 
 
-def _joined(old: Keyframes, scene: Scene, addition: MapAddition) -> Keyframes:
+def _insert_keyframes(old: Keyframes, scene: Scene, addition: MapAddition) -> Keyframes:
     new, at = addition.keyframes, scene.keyframes.stop
     first_seen = old.point_offsets[at]
     later = old.point_indices[first_seen:] + np.int32(len(addition.points))
     return Keyframes(
         names=(*old.names[:at], *new.names, *old.names[at:]),
-        rotations=_inserted(old.rotations, at, new.rotations),
-        translations=_inserted(old.translations, at, new.translations),
+        rotations=_insert(old.rotations, at, new.rotations),
+        translations=_insert(old.translations, at, new.translations),
         point_offsets=np.concatenate(
             [
                 old.point_offsets[:at],
@@ -79,5 +94,5 @@ def _joined(old: Keyframes, scene: Scene, addition: MapAddition) -> Keyframes:
     )
 
 
-def _inserted(array: Array, at: int, more: Array) -> Array:
+def _insert(array: Array, at: int, more: Array) -> Array:
     return np.concatenate([array[:at], more, array[at:]])

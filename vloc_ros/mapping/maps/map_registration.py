@@ -1,24 +1,28 @@
-"""Maps of one place as one scene: a map that overlaps with another is moved into its frame and added to it.
+"""Registration of maps: a map that overlaps with another is moved into its frame and becomes part of its scene.
 
-`Align.AUTO` joins only where nearly all that both maps should hold is in both, see `same_place`; whoever knows that two
-maps are of one place says so with `Align.SAME`.
+`Align.AUTO` does so only where nearly all that both maps should hold is in both, see `overlap_verification`;
+`Align.SAME` is for a user who knows that two maps are of one place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.map.landmark_map import CovarianceCalibration, LandmarkMap
+from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.places import merge_places
+from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.core.sources import Progress, silent
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.indexing.global_descriptors import drop_model_indices, encoded_as_joined
+from vloc_ros.mapping.indexing.global_descriptors import drop_keyframe_indices, rows_of_second
 from vloc_ros.mapping.indexing.vlad_index import ensure_searchable, rebuild_vlad_index
-from vloc_ros.mapping.maps.alignment import transform_map
+from vloc_ros.mapping.maps.alignment import transform_geometry
 from vloc_ros.mapping.maps.codec_conversion import convert_codes, restore_descriptors
 from vloc_ros.mapping.maps.duplicate_points import DescribedPoints, find_duplicate_points
 from vloc_ros.mapping.maps.map_growth import MapAddition, append_to_scene
@@ -26,11 +30,12 @@ from vloc_ros.mapping.maps.merge import (
     check_mergeable,
     join_extractors,
     join_landmark_tables,
+    join_statistics,
     map_title,
     prefix_scene_names,
 )
 from vloc_ros.mapping.maps.overlap_verification import OverlapVerification, verify_map_overlap
-from vloc_ros.mapping.maps.point_registration import RegistrationSide
+from vloc_ros.mapping.maps.point_registration import MapAlignment, RegistrationSide
 
 
 class Align(Enum):
@@ -44,101 +49,144 @@ class Align(Enum):
 def register_maps(
     maps: Sequence[LandmarkMap], align: Align, progress: Progress = silent
 ) -> tuple[list[LandmarkMap], list[str]]:
-    """Fewer maps, those that overlap put together, and a line for each of the others on what became of it.
+    """Fewer maps, those that overlap put together, and a line for people on each of the others.
 
-    A map keeps its points, landmarks and frame; what is added comes behind. Maps of several scenes take in others and
-    are not taken in. With `Align.SAME` every map of one scene must find its place.
+    A map keeps its points, landmarks and frame; what is added is appended. Maps of several scenes take in others and
+    are not taken in. With `Align.SAME` every map of one scene must be registered.
 
     Raises:
-        InputError: the maps do not go together, or are not of the same place though it was said.
+        InputError: the maps cannot be merged, or with `Align.SAME` are not of one place.
     """
     check_mergeable(maps)
     kept, lines = [maps[0]], list[str]()
-    for one in progress(maps[1:], description="looking for overlap"):
+    for one in progress(maps[1:], description="registering maps"):
         if align is Align.NEVER or len(one.scenes) > 1:
             kept.append(one)
             continue
-        k, frame_id, judgement = _best_place(kept, one, align)
-        if judgement.found is not None and not judgement.objection:
-            whole = _taken_in(drop_model_indices(kept[k]), frame_id, one, judgement)
-            kept[k] = encoded_as_joined(whole, kept[k], frame_id, one)
-            lines.append(f"{one.scene().frame_id} is aligned with {frame_id}: {_agreement(judgement)}")
+        best = _best_scene(kept, one, align)
+        verification, alignment = best.verification, best.verification.alignment
+        if alignment is not None and not verification.objection:
+            kept[best.map] = _take_in(kept[best.map], best.frame_id, one, alignment)
+            agreement = _describe_agreement(alignment, verification)
+            lines.append(f"{one.scene().frame_id} is aligned with {best.frame_id}: {agreement}")
         elif align is Align.SAME:
-            raise InputError(f"{map_title(one)} cannot be aligned: {judgement.objection}; leave it out, or --align auto")
+            raise InputError(
+                f"{map_title(one)} cannot be aligned: {verification.objection}; leave it out, or --align auto"
+            )
         else:
             kept.append(one)
-            lines.append(f"{one.scene().frame_id} stays a scene of its own: {judgement.objection}")
+            lines.append(f"{one.scene().frame_id} stays a scene of its own: {verification.objection}")
     return kept, lines
 
 
-def _best_place(kept: Sequence[LandmarkMap], one: LandmarkMap, align: Align) -> tuple[int, str, OverlapVerification]:
-    """The scene that a map overlaps with most, in which of the maps it is, and whether they are one."""
-    answers = [
-        (k, frame_id, verify_map_overlap(other.part(frame_id), one, vouched=align is Align.SAME))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Overlap:
+    """A scene that a map overlaps with: number of its map, frame, and whether the two are one place."""
+
+    map: int
+    frame_id: str
+    verification: OverlapVerification
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Greater for a better overlap."""
+        alignment = self.verification.alignment
+        return not self.verification.objection, 0 if alignment is None else len(alignment.inliers)
+
+
+def _best_scene(kept: Sequence[LandmarkMap], one: LandmarkMap, align: Align) -> _Overlap:
+    """The scene that a map overlaps with most."""
+    overlaps = [
+        _Overlap(k, frame_id, verify_map_overlap(other.part(frame_id), one, known_same=align is Align.SAME))
         for k, other in enumerate(kept)
         for frame_id in other.frame_ids
     ]
-    return max(answers, key=lambda j: (not j[2].objection, 0 if j[2].found is None else len(j[2].found.agreeing)))
+    return max(overlaps, key=lambda overlap: overlap.rank)
 
 
-def _agreement(judgement: OverlapVerification) -> str:
-    assert judgement.found is not None
-    again = f", {judgement.consistency:.0%} of what both should hold is in both" if judgement.consistency else ""
-    return f"{len(judgement.found.agreeing)} points agree to {100 * judgement.found.error_m:.1f} cm{again}"
+def _describe_agreement(alignment: MapAlignment, verification: OverlapVerification) -> str:
+    consistency = verification.consistency
+    both = f", {consistency:.0%} of what both should hold is in both" if consistency else ""
+    return f"{len(alignment.inliers)} points agree to {100 * alignment.error_m:.1f} cm{both}"
 
 
-def _taken_in(whole: LandmarkMap, frame_id: str, one: LandmarkMap, judgement: OverlapVerification) -> LandmarkMap:
-    """A map with another added to one of its scenes.
+def _take_in(first: LandmarkMap, frame_id: str, second: LandmarkMap, alignment: MapAlignment) -> LandmarkMap:
+    """A map with a second one added to one of its scenes.
 
-    A point that both have is kept once, as the first has it: twice it would be expected twice in every image, and
+    A point that both have is kept once, as the first has it: otherwise it would be expected twice in every image, and
     matched once.
     """
-    assert judgement.found is not None
-    there = transform_map(one, judgement.found.first_from_second)
-    grown = append_to_scene(whole, frame_id, _addition(whole, frame_id, there))
+    origin = first.scene(frame_id).origin
+    moved = transform_geometry(second, alignment.first_from_second, target_origin=origin)
+    rows = rows_of_second(first, moved)
+    whole = drop_keyframe_indices(first, keep=rows)
+    grown = append_to_scene(whole, frame_id, replace(_addition(whole, frame_id, moved), rows=rows))
+    grown = _add_places(grown, frame_id, moved)
     scenes = [
-        replace(s, calibration=_wider(s.calibration, there.scene().calibration)) if s.frame_id == frame_id else s
+        replace(s, calibration=_wider(s.calibration, moved.scene().calibration)) if s.frame_id == frame_id else s
         for s in grown.scenes
     ]
     step = {
         "scene": frame_id,
-        "agreeing_points": len(judgement.found.agreeing),
-        "error_m": round(judgement.found.error_m, 4),
-        "provenance": dict(one.provenance),
+        "agreeing_points": len(alignment.inliers),
+        "error_m": round(alignment.error_m, 4),
+        "provenance": dict(second.provenance),
     }
-    provenance = {**whole.provenance, "joined": {**whole.provenance.get("joined", {}), map_title(one): step}}
-    grown = replace(grown, scenes=tuple(scenes), extractor=join_extractors([whole, one]), provenance=provenance)
-    return rebuild_vlad_index(grown) if "vlad" in grown.places else ensure_searchable(grown, MappingConfig())
-
-
-def _addition(whole: LandmarkMap, frame_id: str, there: LandmarkMap) -> MapAddition:
-    scene = whole.part(frame_id)
-    twin = find_duplicate_points(
-        DescribedPoints(there.points, lambda points: whole.codec.project(restore_descriptors(there, points))),
-        DescribedPoints(scene.points, scene.descriptors_of),
-        RegistrationSide.of(there).reach,
+    grown = replace(
+        grown,
+        scenes=tuple(scenes),
+        extractor=join_extractors([first, second]),
+        descriptor_statistics=join_statistics([first, second]),
+        provenance={**first.provenance, "joined": {**first.provenance.get("joined", {}), map_title(second): step}},
     )
-    new = twin < 0
-    number = np.where(new, len(scene.points) + np.cumsum(new) - 1, twin)
-    visible = [np.unique(number[there.keyframes.visible(k)]) for k in range(len(there.keyframes))]
+    return rebuild_vlad_index(grown) if VLAD in grown.retrieval else ensure_searchable(grown, MappingConfig())
+
+
+def _addition(whole: LandmarkMap, frame_id: str, moved: LandmarkMap) -> MapAddition:
+    scene = whole.part(frame_id)
+    duplicate = find_duplicate_points(
+        DescribedPoints(moved.points, lambda points: whole.codec.project(restore_descriptors(moved, points))),
+        DescribedPoints(scene.points, scene.descriptors_of),
+        radius_m=RegistrationSide.of(moved).radius_m,
+        max_distance=whole.descriptor_limit(DescriptorLimit.STRICT),
+    )
+    new = duplicate < 0
+    number = np.where(new, len(scene.points) + np.cumsum(new) - 1, duplicate)
+    visible = [np.unique(number[moved.keyframes.visible(k)]) for k in range(len(moved.keyframes))]
     keyframes = replace(
-        there.keyframes,
-        names=tuple(prefix_scene_names(there)),
+        moved.keyframes,
+        names=tuple(prefix_scene_names(moved)),
         point_offsets=np.cumsum([0, *map(len, visible)]).astype(np.int64),
         point_indices=np.concatenate(visible).astype(np.int32),
     )
     return MapAddition(
-        points=there.points[new],
-        codes=convert_codes(there, np.flatnonzero(new), whole.codec),
-        landmark_ids=there.landmark_ids[new] + np.int32(len(whole.landmarks)),
-        landmarks=join_landmark_tables([whole.landmarks, there.landmarks]),
+        points=moved.points[new],
+        codes=convert_codes(moved, np.flatnonzero(new), whole.codec),
+        landmark_ids=moved.landmark_ids[new] + np.int32(len(whole.landmarks)),
+        landmarks=join_landmark_tables([whole.landmarks, moved.landmarks]),
         keyframes=keyframes,
-        places={name: np.zeros((len(visible), p.descriptors.shape[1]), np.float32) for name, p in whole.places.items()},
     )
 
 
-def _wider(some: CovarianceCalibration, other: CovarianceCalibration) -> CovarianceCalibration:
-    """What claims less; not calibrated where one of them is not."""
+def _add_places(whole: LandmarkMap, frame_id: str, moved: LandmarkMap) -> LandmarkMap:
+    """The map with the places of a map of one scene in one of its scenes, and with their rows."""
+    scene, places, retrieval = whole.frame_ids.index(frame_id), dict(whole.places), dict(whole.retrieval)
+    for modality, added in moved.places.items():
+        first = whole.item_count(modality)
+        old = [whole.places[modality]] if modality in whole.places else []
+        places[modality] = merge_places([*old, added], [*(0 for _ in old), scene])
+        for name, index in moved.retrieval.items():
+            if index.modality != modality:
+                continue
+            if name in retrieval and retrieval[name].is_compatible(index):
+                retrieval[name] = retrieval[name].append(index.descriptors, index.items + first)
+            elif not first:
+                retrieval[name] = index
+    return replace(whole, places=places, retrieval=retrieval)
+
+
+def _wider(first: CovarianceCalibration, second: CovarianceCalibration) -> CovarianceCalibration:
+    """The more cautious calibration; not calibrated where one of them is not."""
     return CovarianceCalibration(
-        max(some.scale, other.scale), np.maximum(some.floor, other.floor), min(some.samples, other.samples)
+        max(first.scale, second.scale), np.maximum(first.floor, second.floor), min(first.samples, second.samples)
     )

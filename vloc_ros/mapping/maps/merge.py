@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from functools import reduce
 from itertools import accumulate
 
 import numpy as np
 
-from vloc_ros.core.config import ExtractorConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
+from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, number_consecutively
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
+from vloc_ros.core.map.places import Places, merge_places
+from vloc_ros.core.map.scene import number_consecutively
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.indexing.global_descriptors import encoded_as_merged
+from vloc_ros.mapping.indexing.global_descriptors import merge_model_indices
 from vloc_ros.mapping.indexing.vlad_index import build_vlad_index
 from vloc_ros.mapping.landmarks.definition import landmark_key
 from vloc_ros.mapping.maps.codec_conversion import convert_codes, restore_descriptors
 
-_MOST_SAMPLES = 100_000
+_MAX_SAMPLES = 100_000
 
 
 def merge_maps(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig) -> LandmarkMap:
     """One map with the scenes of all, in one descriptor space.
 
     Every map was compressed by a codec of its own. Their descriptors are decoded, one codec is fitted to all, and the
-    keyframes' place descriptors are made anew over one vocabulary, from the points that each keyframe saw. Those of a
-    learned encoder stay where one has encoded all maps.
+    keyframes' VLAD descriptors are computed anew over one vocabulary, from the points that each observes. A retrieval
+    index of a model stays where one encoder has encoded all maps.
 
     Args:
         maps: at least two, in metres; their frames name the scenes.
@@ -36,11 +40,11 @@ def merge_maps(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig)
         config: size of descriptors and vocabulary.
 
     Raises:
-        InputError: the maps do not go together.
+        InputError: the maps cannot be merged.
     """
     check_mergeable(maps)
-    codec = DescriptorCodec.fit(_sampled(maps), max(m.codec.dimension for m in maps))
-    landmark_ids, landmarks = _joined_landmarks(maps)
+    codec = DescriptorCodec.fit(_sample_descriptors(maps), max(m.codec.dimension for m in maps))
+    landmark_ids, landmarks = _join_landmarks(maps)
     whole = LandmarkMap(
         name=name,
         scenes=number_consecutively(scene for m in maps for scene in m.scenes),
@@ -49,35 +53,39 @@ def merge_maps(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig)
         landmarks=landmarks,
         codes=np.concatenate([convert_codes(m, np.arange(len(m.points)), codec) for m in maps]),
         codec=codec,
-        keyframes=_joined_keyframes(maps),
+        keyframes=_join_keyframes(maps),
         extractor=join_extractors(maps),
+        descriptor_statistics=join_statistics(maps),
+        places=_join_places(maps),
         provenance={"merged_from": {map_title(m): dict(m.provenance) for m in maps}},
     )
-    return encoded_as_merged(build_vlad_index(whole, config), maps)
+    return merge_model_indices(build_vlad_index(whole, config), maps)
 
 
 def check_mergeable(maps: Sequence[LandmarkMap]) -> None:
-    """Raise InputError where maps cannot be put into one."""
+    """Raise InputError where maps cannot be put into one, MapError where one has no landmark points."""
     if len(maps) < 2:
         raise InputError(f"{len(maps)} map cannot be merged, expected at least 2")
+    for one in maps:
+        one.require_landmarks()
     if unscaled := [m.name for m in maps if not m.metric]:
         raise InputError(f"the map {unscaled[0]} has no metric scale; give it one with `vloc map align`")
     frames = [frame for m in maps for frame in m.frame_ids]
-    if twice := sorted({frame for frame in frames if frames.count(frame) > 1}):
-        raise InputError(f"two scenes have the frame {twice[0]!r}; name the frames of the maps apart with --frames")
-    extractors = {m.extractor.name for m in maps}
-    descriptors = {len(m.codec.mean) for m in maps}
-    if len(extractors) > 1 or len(descriptors) > 1:
-        raise InputError(f"the maps have keypoints of {', '.join(sorted(extractors))}; build them with the same ones")
+    if repeated := sorted({frame for frame in frames if frames.count(frame) > 1}):
+        raise InputError(f"two scenes have the frame {repeated[0]!r}; give the maps different frames with --frames")
+    first, descriptors = maps[0], {len(m.codec.mean) for m in maps}
+    if len(descriptors) > 1 or not all(first.extractor.covers(m.extractor) for m in maps):
+        names = ", ".join(sorted({m.extractor.name for m in maps}))
+        raise InputError(f"the maps have keypoints of {names}; build them with the same extractor")
 
 
-def _sampled(maps: Sequence[LandmarkMap]) -> Array:
+def _sample_descriptors(maps: Sequence[LandmarkMap]) -> Array:
     """(N, D) descriptors of all points, or of every so many of large maps: axes need no more."""
-    step = max(1, sum(len(m.points) for m in maps) // _MOST_SAMPLES)
+    step = max(1, sum(len(m.points) for m in maps) // _MAX_SAMPLES)
     return np.concatenate([restore_descriptors(m, np.arange(0, len(m.points), step)) for m in maps])
 
 
-def _joined_keyframes(maps: Sequence[LandmarkMap]) -> Keyframes:
+def _join_keyframes(maps: Sequence[LandmarkMap]) -> Keyframes:
     """Named by scene and image, since two maps may well have a 0001.png."""
     first_points = _firsts(len(m.points) for m in maps)
     first_seen = _firsts(len(m.keyframes.point_indices) for m in maps)
@@ -90,11 +98,11 @@ def _joined_keyframes(maps: Sequence[LandmarkMap]) -> Keyframes:
         translations=np.concatenate([m.keyframes.translations for m in maps]),
         point_offsets=np.concatenate([*offsets, [len(joined)]]).astype(np.int64),
         point_indices=joined.astype(np.int32),
-        cameras=_joined_cameras(maps),
+        cameras=_join_cameras(maps),
     )
 
 
-def _joined_cameras(maps: Sequence[LandmarkMap]) -> tuple[Camera, ...]:
+def _join_cameras(maps: Sequence[LandmarkMap]) -> tuple[Camera, ...]:
     """Of all keyframes, or of none where one map does not know them."""
     known = all(m.keyframes.cameras for m in maps)
     return tuple(camera for m in maps for camera in m.keyframes.cameras) if known else ()
@@ -108,7 +116,7 @@ def prefix_scene_names(landmark_map: LandmarkMap) -> list[str]:
     return [f"{landmark_map.scene().frame_id}/{name}" for name in names]
 
 
-def _joined_landmarks(maps: Sequence[LandmarkMap]) -> tuple[Array, LandmarkTable]:
+def _join_landmarks(maps: Sequence[LandmarkMap]) -> tuple[Array, LandmarkTable]:
     """Numbered on from map to map."""
     firsts = _firsts(len(m.landmarks) for m in maps)
     ids = np.concatenate([m.landmark_ids + np.int32(first) for m, first in zip(maps, firsts, strict=True)])
@@ -133,12 +141,31 @@ def _firsts(counts: Iterable[int]) -> list[int]:
 
 
 def join_extractors(maps: Sequence[LandmarkMap]) -> ExtractorConfig:
-    """Queries must find what any of the maps needs."""
-    return replace(
-        maps[0].extractor,
-        max_keypoints=max(m.extractor.max_keypoints for m in maps),
-        contrast_threshold=min(m.extractor.contrast_threshold for m in maps),
+    """The extractor of queries, which must find what any of the maps needs."""
+    return reduce(lambda first, second: first.merge(second), (m.extractor for m in maps))
+
+
+def join_statistics(maps: Sequence[LandmarkMap]) -> DescriptorStatistics:
+    """The statistics of descriptors of several maps of one extractor: means by the number of points."""
+    statistics = [m.descriptor_statistics for m in maps]
+    if len(set(statistics)) == 1:
+        return statistics[0]
+    weights = [len(m.points) for m in maps]
+    same_point, unrelated = (
+        float(np.average(values, weights=weights))
+        for values in zip(*((s.same_point, s.unrelated) for s in statistics), strict=True)
     )
+    return DescriptorStatistics(same_point, unrelated, "; ".join(dict.fromkeys(s.source for s in statistics)))
+
+
+def _join_places(maps: Sequence[LandmarkMap]) -> dict[str, Places]:
+    """Of every modality the places of all maps that have some."""
+    firsts = _firsts(len(m.scenes) for m in maps)
+    joined = {}
+    for modality in dict.fromkeys(modality for m in maps for modality in m.places):
+        having = [(m.places[modality], first) for m, first in zip(maps, firsts, strict=True) if modality in m.places]
+        joined[modality] = merge_places([places for places, _ in having], [first for _, first in having])
+    return joined
 
 
 def map_title(landmark_map: LandmarkMap) -> str:

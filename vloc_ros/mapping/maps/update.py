@@ -1,55 +1,60 @@
-"""A map that takes in another visit: what it held stays as it was, and what is new is added behind."""
+"""Updating a map by another visit: what it holds stays as it is, and what is new is appended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from vloc_ros.core.errors import InputError, MapError
-from vloc_ros.core.features.keypoints import Extractor
-from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.localizer import Localizer
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, RetrievalIndex
-from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.assembly import build_extractor, build_localizer
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder
+from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
+from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.indexing.global_descriptors import drop_model_indices
+from vloc_ros.mapping.indexing.global_descriptors import encode_rows
 from vloc_ros.mapping.indexing.vlad_index import ensure_searchable
 from vloc_ros.mapping.landmarks.definition import viewing_distances
 from vloc_ros.mapping.landmarks.growth import grow_landmarks
 from vloc_ros.mapping.maps.duplicate_points import NEAR_RAD, DescribedPoints, find_duplicate_points
-from vloc_ros.mapping.maps.image_registration import (
-    RegisteredImages,
-    drop_repeated_images,
-    observed_points,
-    register_images,
-)
+from vloc_ros.mapping.maps.guided_matching import match_by_pose
+from vloc_ros.mapping.maps.image_registration import RegisteredImages, drop_repeated_images, register_images
 from vloc_ros.mapping.maps.map_growth import MapAddition, append_to_scene
 from vloc_ros.mapping.sfm.colmap import triangulate
-from vloc_ros.mapping.sfm.extracted_images import ExtractedImage, extract_images, make_keyframes, match_posed_images
+from vloc_ros.mapping.sfm.extracted_images import (
+    ExtractedImage,
+    extract_images,
+    make_keyframes,
+    match_posed_images,
+)
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MapUpdate:
-    """A map that took in a visit.
+    """A map that was updated by a visit.
 
     Attributes:
         landmark_map: the map.
-        images: how many there were,
-        recognised: how many of them the map could place by itself,
-        left_out: and why some were left out, by name,
-        repeated: among them so many that were in the map already.
-        new_points: added to the map.
+        images: number of images of the visit.
+        localized: number of them that the map itself localized.
+        left_out: reason for each image that was left out, by name.
+        repeated: number of those that were in the map already.
+        new_points: number of points added to the map.
     """
 
     landmark_map: LandmarkMap
     images: int
-    recognised: int
+    localized: int
     left_out: Mapping[str, str]
     repeated: int
     new_points: int
@@ -60,58 +65,60 @@ def update_map(
     images: Sequence[PosedImage],
     *,
     config: MappingConfig,
-    extractor: Extractor,
-    localizer_factory: Callable[[LandmarkMap], Localizer],
+    encoder: GlobalDescriptorEncoder | None = None,
     frame_id: str = "",
     progress: Progress = silent,
 ) -> MapUpdate:
-    """Add a visit to a scene of a map; nothing that the map held is moved, described or numbered anew.
+    """Add a visit to a scene of a map; nothing that the map holds is moved, described or numbered anew.
 
-    Images without a pose are localized in the map first, and those that the map holds already are left out. What
-    images show of the map is listed with them; from the rest of their keypoints points are triangulated, among these
-    images only, since a map keeps no keypoints. The covariance's calibration stays that of the map before, and the
-    index of a learned encoder is dropped.
+    Images without a pose are localized in the map first, and those that the map holds already are left out. The points
+    that images show are recorded as observed by them; from the rest of their keypoints points are triangulated, among
+    these images only, since a map keeps no keypoints. The covariance's calibration stays that of the map before.
 
     Args:
         landmark_map: the map.
         images: of the visit, in the order they were taken; poses map_from_camera in the scene's frame, or None.
         config: parameters, as the map was built with.
-        extractor: the map's.
-        localizer_factory: asks a map.
+        encoder: of a retrieval index of the map, which gets rows for the new keyframes; other indices of models keep
+            their rows, and the new keyframes have none.
         frame_id: the scene; empty for the only one.
-        progress: shows how far it has come.
+        progress: shows the progress.
 
     Raises:
         InputError: images cannot be used, are of another place, are all in the map already, or have poses that
             contradict it.
     """
     _check(images)
-    landmark_map = drop_model_indices(landmark_map)
     scene = ensure_searchable(landmark_map.part(frame_id), config)
-    views = extract_images(images, extractor, progress)
-    placed = register_images(scene, views, localizer_factory(scene), progress)
-    shown = [observed_points(view, scene) for view in progress(placed.views, description="known points")]
-    placement, shown = drop_repeated_images(placed, shown, scene)
-    whole, new_points = _extended(landmark_map, scene, placement, shown, config, progress)
-    repeated = len(placed.views) - len(placement.views)
-    return MapUpdate(whole, len(images), placement.recognised, placement.left_out, repeated, new_points)
-
-
-def _extended(
-    landmark_map: LandmarkMap,
-    scene: LandmarkMap,
-    placement: RegisteredImages,
-    shown: Sequence[Array],
-    config: MappingConfig,
-    progress: Progress,
-) -> tuple[LandmarkMap, int]:
-    """The map with what placed images show, and how many points they add."""
-    structure = _remaining_structure(placement.views, shown, config, progress)
-    addition = _addition(landmark_map, scene, placement.views, shown, structure, config)
+    extracted = extract_images(_in_scene(scene, images), build_extractor(landmark_map.extractor), progress)
+    registered = register_images(scene, extracted, build_localizer(LocalizerConfig(), scene), progress)
+    shown = [
+        match_by_pose(scene, image.features, image.image.camera, _pose(image))
+        for image in progress(registered.images, description="known points")
+    ]
+    new, shown = drop_repeated_images(registered, shown, scene)
+    structure = _remaining_structure(new.images, shown, config, progress)
+    addition = _addition(landmark_map, scene, new.images, shown, structure, config, encoder)
+    grown = append_to_scene(landmark_map, scene.scene().frame_id, addition)
     new_points = len(addition.points)
-    whole = append_to_scene(landmark_map, scene.scene().frame_id, addition)
-    provenance = _provenance(landmark_map, scene.scene().frame_id, placement, new_points)
-    return ensure_searchable(replace(whole, provenance=provenance), config), new_points
+    provenance = _provenance(landmark_map, scene.scene().frame_id, new, new_points)
+    whole = ensure_searchable(replace(grown, provenance=provenance), config)
+    repeated = len(registered.images) - len(new.images)
+    return MapUpdate(whole, len(images), new.localized, new.left_out, repeated, new_points)
+
+
+def _in_scene(scene: LandmarkMap, images: Sequence[PosedImage]) -> list[PosedImage]:
+    """The images with poses relative to the origin of a map of one scene."""
+    only = scene.scene()
+    return [
+        image if (pose := image.map_from_camera) is None else replace(image, map_from_camera=only.scene_from(pose))
+        for image in images
+    ]
+
+
+def _pose(image: ExtractedImage) -> Pose:
+    assert image.image.map_from_camera is not None
+    return image.image.map_from_camera
 
 
 def _check(images: Sequence[PosedImage]) -> None:
@@ -122,42 +129,44 @@ def _check(images: Sequence[PosedImage]) -> None:
 
 
 def _remaining_structure(
-    views: Sequence[ExtractedImage], shown: Sequence[Array], config: MappingConfig, progress: Progress
+    images: Sequence[ExtractedImage], shown: Sequence[Array], config: MappingConfig, progress: Progress
 ) -> Structure:
     """Points of keypoints that show nothing of the map; none where images share too little else."""
     matches: dict[Pair, Array] = {}
-    if len(views) >= config.min_track_length:
-        for (i, j), found in match_posed_images(views, config, progress).items():
+    if len(images) >= config.min_track_length:
+        for (i, j), found in match_posed_images(images, config, progress).items():
             unknown = (shown[i][found[:, 0]] < 0) & (shown[j][found[:, 1]] < 0)
             if unknown.any():
                 matches[i, j] = found[unknown]
     if matches:
-        built = triangulate([view.image for view in views], [view.features for view in views], matches)
+        built = triangulate([image.image for image in images], [image.features for image in images], matches)
         return built.with_tracks_of_at_least(config.min_track_length)
-    none, poses = np.zeros(0, np.int64), tuple(view.image.map_from_camera for view in views)
+    none, poses = np.zeros(0, np.int64), tuple(image.image.map_from_camera for image in images)
     return Structure(np.zeros((0, 3)), none, none, none, poses, 0.0)
 
 
 def _addition(
     landmark_map: LandmarkMap,
     scene: LandmarkMap,
-    views: Sequence[ExtractedImage],
+    images: Sequence[ExtractedImage],
     shown: Sequence[Array],
     structure: Structure,
     config: MappingConfig,
+    encoder: GlobalDescriptorEncoder | None,
 ) -> MapAddition:
-    """What the visit adds; a triangulated point that is an old one once more is taken for that."""
-    described = mean_descriptors(structure, [view.features.descriptors for view in views])
+    """What the visit adds; a triangulated point that duplicates an old one is recorded as that."""
+    described = mean_descriptors(structure, [image.features.descriptors for image in images])
     projected = scene.codec.project(described)
-    seen = make_keyframes(views, structure)
+    seen = make_keyframes(images, structure)
     distances = viewing_distances(structure.points, seen)
-    twin = find_duplicate_points(
+    duplicate = find_duplicate_points(
         DescribedPoints(structure.points, projected.__getitem__),
         DescribedPoints(scene.points, scene.descriptors_of),
-        NEAR_RAD * distances,
+        radius_m=NEAR_RAD * distances,
+        max_distance=scene.descriptor_limit(DescriptorLimit.STRICT),
     )
-    new = twin < 0
-    number = np.where(new, len(scene.points) + np.cumsum(new) - 1, twin)
+    new = duplicate < 0
+    number = np.where(new, len(scene.points) + np.cumsum(new) - 1, duplicate)
     landmark_ids, landmarks = grow_landmarks(
         landmark_map, scene.scene().frame_id, structure.points[new], distances[new], config
     )
@@ -167,7 +176,7 @@ def _addition(
         landmark_ids=landmark_ids,
         landmarks=landmarks,
         keyframes=_keyframes(seen, number, shown, prefix=_prefix(landmark_map, scene)),
-        places={name: _encoded(name, index, scene, views) for name, index in landmark_map.places.items()},
+        rows=_rows(landmark_map, images, encoder),
     )
 
 
@@ -191,22 +200,26 @@ def _prefix(landmark_map: LandmarkMap, scene: LandmarkMap) -> str:
     return f"{within}visit{number}/"
 
 
-def _encoded(name: str, index: RetrievalIndex, scene: LandmarkMap, views: Sequence[ExtractedImage]) -> Array:
-    """(V, D) float32 place descriptors by the map's own encoder."""
-    if name != "vlad":
-        raise MapError(f"the map has a place index {name!r}, which cannot be extended; this version knows vlad")
-    vocabulary = Vocabulary.from_arrays(index.encoder_arrays)
-    return np.stack([vocabulary.encode(scene.codec.project(view.features.descriptors)) for view in views])
+def _rows(
+    landmark_map: LandmarkMap, images: Sequence[ExtractedImage], encoder: GlobalDescriptorEncoder | None
+) -> dict[str, RetrievalIndex]:
+    """Rows of the visit's images for the map's VLAD index, and for that of an encoder."""
+    rows = {} if encoder is None else encode_rows(landmark_map, [image.image for image in images], encoder)
+    if VLAD in landmark_map.retrieval:
+        vocabulary = Vocabulary.from_arrays(landmark_map.retrieval[VLAD].encoder_arrays)
+        described = (landmark_map.codec.project(image.features.descriptors) for image in images)
+        rows[VLAD] = vocabulary.index(np.stack([vocabulary.encode(descriptors) for descriptors in described]))
+    return rows
 
 
 def _provenance(
-    landmark_map: LandmarkMap, frame_id: str, placement: RegisteredImages, new_points: int
+    landmark_map: LandmarkMap, frame_id: str, registered: RegisteredImages, new_points: int
 ) -> dict[str, Any]:
     update = {
         "scene": frame_id,
-        "images": len(placement.views),
-        "left_out": len(placement.left_out),
-        "recognised": placement.recognised,
+        "images": len(registered.images),
+        "left_out": len(registered.left_out),
+        "localized": registered.localized,
         "new_points": new_points,
         "calibration": "of before this update",
     }

@@ -70,13 +70,15 @@ def reconstruct(
         InputError: no two images show enough of the same.
     """
     placed = iter(progress(images, description="structure from motion", total=len(images)))
+
+    def show_next() -> None:
+        next(placed, None)
+
     with _scratch() as folder:
         database = folder / "database.db"
         _write_database(database, images, features, matches)
         pycolmap.set_random_seed(_SEED)
-        models = pycolmap.incremental_mapping(
-            database, folder, folder, _options(), next_image_callback=lambda: next(placed, None)
-        )
+        models = pycolmap.incremental_mapping(database, folder, folder, _options(), next_image_callback=show_next)
     if not models:
         raise InputError(
             f"no two of the {len(images)} images show enough of the same to start a map; take them closer together"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.keypoints import Extractor, Features
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.map.landmark_map import Keyframes
-from vloc_ros.core.sources import PosedImage, Progress, extract_all
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.sources import PosedImage, Progress
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.correspondences import epipolar_inliers, match_pairs
 from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_pose
@@ -19,11 +20,35 @@ from vloc_ros.mapping.sfm.structure import Structure
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExtractedImage:
-    """An image, its keypoints, and the (K, 3) rays with z = 1 through them."""
+    """An image with its keypoints.
+
+    Attributes:
+        image: the image and its pose.
+        features: its keypoints.
+        rays: (K, 3) rays of the optical frame through them, with z = 1.
+    """
 
     image: PosedImage
     features: Features
     rays: Array
+
+
+def extract_features(images: Sequence[PosedImage], extractor: Extractor, progress: Progress) -> list[Features]:
+    """The features of every image, in order.
+
+    Raises:
+        InputError: an image does not have the size of its camera, or cannot be read.
+    """
+    features = []
+    for image in progress(images, description="features"):
+        pixels = image.load()
+        if pixels.shape[:2] != (image.camera.height, image.camera.width):
+            raise InputError(
+                f"{image.name} is {pixels.shape[1]}x{pixels.shape[0]}, its camera calibration is for "
+                f"{image.camera.width}x{image.camera.height}; use the calibration of these images"
+            )
+        features.append(extractor.extract(pixels))
+    return features
 
 
 def extract_images(images: Sequence[PosedImage], extractor: Extractor, progress: Progress) -> list[ExtractedImage]:
@@ -32,7 +57,7 @@ def extract_images(images: Sequence[PosedImage], extractor: Extractor, progress:
     Raises:
         InputError: an image does not have the size of its camera, or cannot be read.
     """
-    features = extract_all(images, extractor, progress)
+    features = extract_features(images, extractor, progress)
     return [
         ExtractedImage(image, found, image.camera.unproject(found.xy))
         for image, found in zip(images, features, strict=True)

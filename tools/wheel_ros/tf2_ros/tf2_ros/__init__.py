@@ -1,4 +1,4 @@
-"""Stand-in for tf2_ros in the wheel environment: what vloc_ros's nodes call, with the same meaning, nothing more.
+"""Stand-in for tf2_ros in the wheel environment: the part of its API that vloc_ros's nodes call.
 
 No registry holds tf2_ros, so an environment whose ROS 2 comes from wheels has none. A robot uses its own; this one is
 never installed beside it, and one conformance suite runs on whichever is there.

@@ -1,4 +1,4 @@
-"""The buffer of transforms that nodes ask: rclpy and message types outside, the tree inside."""
+"""The transform buffer of a node: rclpy and message types outside, the tree inside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNIT_TOLERANCE = 1e-2  # tf2's own bound on |q|² - 1
 
 
 class Buffer:
-    """Transforms of the last `cache_time` (10 s), safe to fill from one thread and to ask from another.
+    """Transforms of the last `cache_time` (10 s), safe to fill from one thread and to read from another.
 
     With a node, a jump of the node's clock backwards, such as a bag that starts again, clears the moving frames.
     """
@@ -36,11 +36,11 @@ class Buffer:
             self._jump_handle = node.get_clock().create_jump_callback(backwards, post_callback=self._on_jump)
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
-        """Take in where a moving frame was at its stamp; a transform that cannot be one is logged and dropped."""
+        """Add the pose of a moving frame at its stamp; an invalid transform is logged and dropped."""
         self._insert(transform, authority, static=False)
 
     def set_transform_static(self, transform: TransformStamped, authority: str) -> None:
-        """Take in where a frame is at all times; a transform that cannot be one is logged and dropped."""
+        """Add the constant pose of a static frame; an invalid transform is logged and dropped."""
         self._insert(transform, authority, static=True)
 
     def lookup_transform(
@@ -59,14 +59,14 @@ class Buffer:
         return _message(target_frame, source_frame, found_ns, target_from_source)
 
     def can_transform(self, target_frame: str, source_frame: str, time: Time, timeout: Duration | None = None) -> bool:
-        """Return whether `lookup_transform` would answer, after waiting for it up to `timeout`."""
+        """Return whether `lookup_transform` would succeed, after waiting for it up to `timeout`."""
         stamp_ns = _nanoseconds(time)
         wait_s = timeout.nanoseconds * 1e-9 if timeout is not None else 0.0
         with self._changed:
             return self._changed.wait_for(lambda: self._knows(target_frame, source_frame, stamp_ns), wait_s)
 
     def clear(self) -> None:
-        """Forget the past of every moving frame."""
+        """Drop the samples of every moving frame."""
         with self._changed:
             self._tree.clear()
 
@@ -103,7 +103,7 @@ class Buffer:
 
 
 def _fault(child: str, parent: str, transform: Rigid) -> str:
-    """Return why this cannot be a transform, or nothing."""
+    """Return why a transform is invalid; empty if it is valid."""
     if not child or not parent:
         return "TF_NO_CHILD_FRAME_ID: its name is empty" if not child else "TF_NO_FRAME_ID: its parent's name is empty"
     if child == parent:

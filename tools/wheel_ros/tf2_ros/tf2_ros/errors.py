@@ -1,4 +1,4 @@
-"""Why a transform cannot be had; the names and the meaning are tf2's."""
+"""Errors of transform lookups, with the names and the meaning of tf2's."""
 
 
 class TransformException(Exception):  # noqa: N818 - tf2's own name
@@ -6,7 +6,7 @@ class TransformException(Exception):  # noqa: N818 - tf2's own name
 
 
 class LookupException(TransformException):
-    """A frame was never heard of, or the frames form a loop."""
+    """A frame is unknown, or the frames form a loop."""
 
 
 class ConnectivityException(TransformException):
@@ -14,7 +14,7 @@ class ConnectivityException(TransformException):
 
 
 class ExtrapolationException(TransformException):
-    """The frames are joined, but not at the time asked for."""
+    """The frames are joined, but not at the requested time."""
 
 
 class InvalidArgumentException(TransformException):

@@ -48,12 +48,12 @@ class TransformListener:
         self.node.destroy_subscription(self.tf_static_sub)
 
     def callback(self, data: TFMessage) -> None:
-        """Take in what moves."""
+        """Add moving transforms."""
         for transform in data.transforms:
             self.buffer.set_transform(transform, _AUTHORITY)
 
     def static_callback(self, data: TFMessage) -> None:
-        """Take in what does not."""
+        """Add static transforms."""
         for transform in data.transforms:
             self.buffer.set_transform_static(transform, _AUTHORITY)
 
@@ -74,7 +74,7 @@ class TransformBroadcaster:
 
 
 class StaticTransformBroadcaster:
-    """Sends transforms to /tf_static: the last message holds all of them, for those who come late."""
+    """Sends transforms to /tf_static: the last message holds all of them, for late subscribers."""
 
     def __init__(self, node: Node) -> None:
         self.pub_tf = node.create_publisher(TFMessage, "/tf_static", _latched(1))

@@ -1,4 +1,4 @@
-"""The tree of frames over the last seconds, and the way from one frame to another through it."""
+"""The tree of frames over the last seconds, and the chain of transforms between two frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOOP = "The tf tree is invalid because it contains a loop."
 
 
 class _Sample(NamedTuple):
-    """Where a frame was at one moment; the stamp comes first, so that samples sort by it."""
+    """The pose of a frame at one time; the stamp comes first, so that samples sort by it."""
 
     stamp_ns: int
     parent: str
@@ -71,7 +71,7 @@ class _History:
 
 
 class _Fixed:
-    """A frame that never moves within its parent: its sample holds at every time, and its own stamp means nothing."""
+    """A frame that never moves within its parent: its sample is valid at every time, and its stamp is ignored."""
 
     def __init__(self) -> None:
         self._sample: _Sample | None = None
@@ -91,7 +91,7 @@ class _Fixed:
 
 
 class TransformTree:
-    """All frames heard of; times are nanoseconds, and 0 is the latest time at which a whole chain is known."""
+    """All known frames. Times are nanoseconds; 0 is the latest time at which a whole chain is known."""
 
     def __init__(self, *, cache_ns: int) -> None:
         self._cache_ns = cache_ns
@@ -99,7 +99,7 @@ class TransformTree:
         self._known: set[str] = set()
 
     def insert(self, *, child: str, parent: str, stamp_ns: int, parent_from_child: Rigid, static: bool) -> None:
-        """Take one transform in; older than the cache time is dropped, and the last word decides static or not."""
+        """Add one transform, unless it is older than the cache time. The last one decides if the frame is static."""
         frame = self._frames.get(child)
         if not isinstance(frame, _Fixed if static else _History):
             frame = self._frames[child] = _Fixed() if static else _History(self._cache_ns)
@@ -107,7 +107,7 @@ class TransformTree:
         frame.insert(_Sample(stamp_ns, parent, parent_from_child))
 
     def clear(self) -> None:
-        """Forget every moving frame's past, keep their names and what is static."""
+        """Drop the samples of moving frames; keep their names and the static frames."""
         for frame in self._frames.values():
             frame.clear()
 
@@ -140,7 +140,7 @@ class TransformTree:
             raise LookupException(f'"{frame}" passed to lookupTransform argument {argument} does not exist. ')
 
     def _ancestors(self, start: str, stamp_ns: int) -> tuple[dict[str, Rigid], TransformException | None]:
-        """Return ancestor_from_start for the frame and all above it, and what broke the way off, if anything did."""
+        """Return ancestor_from_start for the frame and all above it, and the error that ended the chain, if any."""
         reached = {start: Rigid()}
         frame = start
         while frame in self._frames:
@@ -164,7 +164,7 @@ class TransformTree:
         return min((stamp for stamp in stamps if stamp), default=0)
 
     def _newest_stamps(self, start: str) -> dict[str, list[int]]:
-        """Return for the frame and each one above it the newest stamps of the transforms on the way there."""
+        """Return for the frame and each one above it the newest stamps of the transforms up to it."""
         reached: dict[str, list[int]] = {start: []}
         frame = start
         while frame in self._frames and (latest := self._frames[frame].latest()) is not None:

@@ -1,0 +1,207 @@
+"""Sections of global descriptors: what is measured again, what is published, and the text of the page."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks import global_descriptors, page, provenance
+from benchmarks.descriptor_models import Recipe
+from benchmarks.descriptor_scenes import Place
+from benchmarks.global_descriptors import RETRIEVAL_ONLY
+
+_TITLES = (
+    *("VLAD-SIFT", "VLAD-SIFT, PCA to at most 256 dimensions", "teacher", "student", "student without distillation"),
+    *("student without distillation, transformer alone", "student without distillation, initialization only"),
+    *("ResNet-18 GeM", "ResNet-18 NetVLAD"),
+)
+_SHARES = {f"{letter}@{k}": 0.5 for letter in "PR" for k in (1, 5, 20)}
+_LOCALIZED = {
+    "queries": 6,
+    "false_accepts": 1,
+    "recall": {"5cm_5deg": 0.5, "25cm_2deg": 0.5},
+}
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+@dataclass
+class Bench:
+    """Commands that measure nothing.
+
+    Attributes:
+        out: folder of figures.
+        calls: number of calls by kind.
+        max_rankings: number of rankings after which the process is killed.
+        version: version of all models.
+    """
+
+    out: Path
+    calls: Counter[str] = field(default_factory=Counter)
+    max_rankings: int = 1000
+    version: str = "1"
+
+    def train_once(self, _: Path, recipe: Recipe) -> dict[str, Any]:
+        self.calls[f"model {recipe.name}"] += 1
+        return {"of": self.fingerprint(recipe), "train_s": 60.0, "model_bytes": 1}
+
+    def fingerprint(self, recipe: Recipe) -> str:
+        return f"{recipe.name} {self.version}"
+
+    def training(self, module: str, *words: str | Path) -> float:
+        assert module == "place_recognition.evaluate"
+        if self.calls["ranking"] == self.max_rankings:
+            raise Killed
+        self.calls["ranking"] += 1
+        row = {"encoder": str(words[1]), "dimension": 256, "queries": 6, **_SHARES}
+        Path(words[-1]).write_text(json.dumps([row]))
+        return 1.0
+
+    def localize(self, *_: object) -> dict[str, Any]:
+        self.calls["localization"] += 1
+        return dict(_LOCALIZED)
+
+    def run(self, section: Callable[[Path], Mapping[str, Any]], name: str) -> tuple[int, int]:
+        """Run a section as `make bench` does; the number of measured rankings and localizations."""
+        self.calls.clear()
+        figures = {**section(self.out), "section_s": 1.0, "machine": "one"}
+        (self.out / f"{name}.json").write_text(json.dumps(figures))
+        return self.calls["ranking"], self.calls["localization"]
+
+    def kitchen(self) -> tuple[int, int]:
+        return self.run(global_descriptors.kitchen, "global_descriptors_kitchen")
+
+    def figures(self) -> dict[str, Any]:
+        return dict(json.loads((self.out / "global_descriptors_kitchen.json").read_text()))
+
+
+@pytest.fixture
+def bench(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    out = tmp_path / "bench"
+    out.mkdir()
+    bench, night = Bench(out), replace(place, truth=(*place.truth, "--by-day", place.queries))
+    monkeypatch.setattr(global_descriptors, "require_torch", lambda: None)
+    monkeypatch.setattr(global_descriptors.scenes, "kitchen", lambda _: place)
+    monkeypatch.setattr(global_descriptors.scenes, "building", lambda *_: (place, night))
+    monkeypatch.setattr(provenance, "FIGURES", out)
+    monkeypatch.setattr(Recipe, "fingerprint", lambda recipe: bench.fingerprint(recipe))
+    monkeypatch.setattr(global_descriptors, "train_once", bench.train_once)
+    monkeypatch.setattr(global_descriptors, "training", bench.training)
+    monkeypatch.setattr(global_descriptors, "_localize", bench.localize)
+    resumed = {"largest_difference": 0.0, "arrays": 1}
+    monkeypatch.setattr(global_descriptors, "compare_resumed", lambda *_: resumed)
+    return bench
+
+
+def test_an_interrupted_section_resumes(bench: Bench) -> None:
+    bench.max_rankings = 5
+    with pytest.raises(Killed):
+        bench.kitchen()
+    assert not (bench.out / "global_descriptors_kitchen.json").exists()
+    bench.max_rankings = 1000
+    assert bench.kitchen() == (2 * len(_TITLES) - 5, 4)  # 2 of 6 localizations were there; a teacher is only ranked
+    assert bench.kitchen() == (0, 0)
+    assert tuple(bench.figures()["day"]) == tuple(bench.figures()["strict"]) == _TITLES
+
+
+def test_models_are_trained_when_a_row_is_measured(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def models() -> set[str]:
+        return {name for name in bench.calls if name.startswith("model ")}
+
+    bench.kitchen()
+    every = models()
+    assert len(every) == len(_TITLES) - 2  # VLAD is the map's
+    bench.kitchen()
+    assert not models()
+    monkeypatch.setattr(global_descriptors, "STRICT", 0.2)
+    bench.kitchen()
+    assert models() == every
+
+
+def test_published_figures_are_complete_and_of_one_version(bench: Bench, tmp_path: Path) -> None:
+    bench.kitchen()
+    whole = bench.figures()
+    bench.version, bench.max_rankings = "2", 7
+    with pytest.raises(Killed):
+        bench.kitchen()
+    assert bench.figures() == whole
+    page.write_page(bench.out, tmp_path / "BENCHMARK.md")
+    assert "### A kitchen" in (tmp_path / "BENCHMARK.md").read_text()
+
+
+def test_a_model_without_a_recipe_is_no_longer_published(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.kitchen()
+    recipes = global_descriptors.recipes
+
+    def fewer(*words: Any, **options: Any) -> dict[str, Recipe]:
+        return {title: recipe for title, recipe in recipes(*words, **options).items() if title != "student"}
+
+    monkeypatch.setattr(global_descriptors, "recipes", fewer)
+    assert bench.kitchen() == (0, 0)
+    figures = bench.figures()
+    assert not any("student" in figures[part] for part in ("models", "day", "strict"))
+
+
+def test_rankings_and_localizations_are_measured_again_when_code_changes(
+    bench: Bench, change: Callable[[str], None]
+) -> None:
+    bench.kitchen()
+    for source, measured in (
+        ("training/place_recognition/ranking.py", (2 * len(_TITLES), 0)),
+        ("training/place_recognition/evaluate.py", (2 * len(_TITLES), 0)),
+        ("vloc_ros/core/localization/retrieval_candidates.py", (0, 6)),
+        ("vloc_ros/cli/demo.py", (0, 0)),
+    ):
+        change(source)
+        assert bench.kitchen() == measured
+
+
+def test_rows_are_measured_again_when_options_or_files_change(
+    bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bench.kitchen()
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            global_descriptors, "RETRIEVAL_ONLY", (*RETRIEVAL_ONLY, "--set", "candidates.retrieval_top_k=1")
+        )
+        assert bench.kitchen() == (0, 6)
+    assert bench.kitchen() == (0, 6)
+    moved = tmp_path / "moved.txt"
+    moved.write_bytes(place.truth[1].read_bytes())
+    other = replace(place, truth=("--poses", moved, *place.truth[2:]))
+    monkeypatch.setattr(global_descriptors.scenes, "kitchen", lambda _: other)
+    assert bench.kitchen() == (0, 0)  # the same poses in another file
+    moved.write_text("# others\n")
+    assert bench.kitchen() == (2 * len(_TITLES), 0)
+    monkeypatch.setattr(global_descriptors, "STRICT", 0.2)
+    assert bench.kitchen() == (len(_TITLES), 0)
+
+
+def test_the_page_shows_every_model(bench: Bench, tmp_path: Path) -> None:
+    bench.kitchen()
+    bench.run(global_descriptors.building, "global_descriptors_building")
+    bench.run(global_descriptors.ablations, "global_descriptors_ablations")
+    page.write_page(bench.out, tmp_path / "BENCHMARK.md")
+    text = (tmp_path / "BENCHMARK.md").read_text()
+    kitchen, building, ablations = (part for part in text.split("\n### ")[1:])
+    assert all(f"| {title} |" in kitchen for title in _TITLES)
+    assert "took 2 minutes, one after the other" in kitchen
+    assert "3/6" in kitchen  # localized queries
+    assert "student, 128 dimensions" in building
+    assert "At night:" in building
+    undistilled = "student without distillation"
+    assert f"| {undistilled}, random negatives, day | 0 |" in ablations
+    assert f"| {undistilled}, transformer alone, night | 0 |" in ablations
+    assert f"| {undistilled}, night | 0 1 2 |" in ablations
+    # a variant of one seed is compared with that seed, not with the mean of three
+    gains = ablations.partition("The models themselves:")[0]
+    assert "| distillation, night | 0 1 2 |" in gains
+    assert "| hard negatives, day | 0 |" in gains
+    assert "Random negatives (`mining.negative_selection=random`)" in ablations

@@ -1,0 +1,79 @@
+"""What `vloc evaluate` takes from its options: images of a folder or a bag, with their ground truth and odometry."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vloc_ros.core.geometry.pose import Pose
+    from vloc_ros.core.localization.localizer import Localizer
+    from vloc_ros.core.sources import QuerySource
+    from vloc_ros.datasets.bag_queries import BagQueries
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationImages:
+    """Images to localize and score.
+
+    Attributes:
+        queries: one per image.
+        truth: map_from_camera of every image; None for negatives.
+        odom_from_camera: odometry of every image; None where there is none.
+        left_out: number of images of a bag at whose time TF or the ground truth has nothing.
+    """
+
+    queries: Sequence[QuerySource]
+    truth: Sequence[Pose] | None
+    odom_from_camera: Sequence[Pose | None]
+    left_out: int = 0
+
+
+def read_images(args: argparse.Namespace) -> EvaluationImages:
+    """The images of --images or --bag."""
+    if not args.bag:
+        return _read_folder(args)
+    source = read_bag(args)
+    return EvaluationImages(source.queries, source.map_from_camera(), source.odom_from_camera(), source.left_out)
+
+
+def read_bag(args: argparse.Namespace) -> BagQueries:
+    """The bag of --bag, with the options that go with it."""
+    from vloc_ros.datasets.bag_queries import TruthFile, TruthTopic, read_bag_queries
+
+    by_topic = TruthTopic(args.truth_topic) if args.truth_topic else None
+    return read_bag_queries(
+        args.bag,
+        ground_truth=None if args.absent else by_topic or TruthFile(args.poses),
+        image_topic=args.image_topic,
+        camera_info_topic=args.camera_info_topic,
+        rectified=args.rectified,
+        base_frame=args.base_frame,
+        odom_frame=args.odom_frame,
+        requires_odometry=args.live,
+        limit=args.limit,
+    )
+
+
+def frame_of_truth(args: argparse.Namespace, localizer: Localizer, truth: Sequence[Pose] | None) -> str:
+    """The scene that the true poses are in; empty without any."""
+    return "" if truth is None else localizer.map.scene(args.scene).frame_id
+
+
+def _read_folder(args: argparse.Namespace) -> EvaluationImages:
+    from vloc_ros.datasets.image_folders import assign_stamps, make_query_sources, read_true_poses
+    from vloc_ros.storage.cameras import read_camera
+    from vloc_ros.storage.images import list_images
+
+    paths = list_images(args.images)
+    camera = read_camera(args.camera) if args.camera else None
+    if args.absent:
+        if camera is None:
+            print("no --camera: taking a focal length of 0.9 x the image width")
+        queries = make_query_sources(paths, assign_stamps(paths), camera)[: args.limit]
+        return EvaluationImages(queries, None, [None] * len(queries))
+    trajectory = read_true_poses(paths, args.poses)
+    queries = make_query_sources(paths, trajectory.stamps_ns, camera)[: args.limit]
+    return EvaluationImages(queries, trajectory.poses[: args.limit], [None] * len(queries))

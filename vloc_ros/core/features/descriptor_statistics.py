@@ -1,0 +1,85 @@
+"""How far apart the descriptors of one extractor lie: of one point, and of unrelated points.
+
+Every limit on a descriptor distance is derived from these two numbers, so that no limit fits one extractor only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.core.geometry.pose import Array
+
+_MIN_OBSERVATIONS = 100
+_SEED = 0
+
+
+class DescriptorLimit(Enum):
+    """Where between the two distances a limit lies: 0 at that of one point, 1 at that of unrelated points.
+
+    One factor cannot serve all uses, since the price of a wrong match differs.
+    """
+
+    # a match that nothing checks afterwards: in the window of a prior, a point mapped twice, an image added to a map
+    STRICT = 0.52
+    # a match that counts as evidence with hundreds of others: visibility from a pose, overlap of two maps, whose codecs
+    # differ
+    EVIDENCE = 0.671
+    # the label of a keypoint of an image whose pose is ground truth, within three pixels of the point
+    LABEL = 0.746
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorStatistics:
+    """Distances in the space of the map's descriptors, see `DescriptorCodec.project`.
+
+    Attributes:
+        same_point: median distance of an observation from the descriptor of its own point.
+        unrelated: median distance of an observation from the descriptor of another point.
+        source: where the numbers come from, for people.
+    """
+
+    same_point: float
+    unrelated: float
+    source: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.same_point < self.unrelated < np.inf:
+            raise MapError(
+                f"descriptors of one point lie {self.same_point:g} apart and unrelated ones {self.unrelated:g}, "
+                "expected the former to be less; use an extractor whose descriptors distinguish points"
+            )
+
+    def limit(self, use: DescriptorLimit) -> float:
+        """Largest distance for a use."""
+        return self.same_point + use.value * (self.unrelated - self.same_point)
+
+
+def measure_descriptor_statistics(
+    observed: Sequence[Array], points: Sequence[Array], descriptors: Array
+) -> DescriptorStatistics:
+    """The statistics of a map while it is built.
+
+    Args:
+        observed: of every image (N, d) projected descriptors of the keypoints that observe a point.
+        points: of every image (N,) which point each observes.
+        descriptors: (P, d) descriptors of the points, decoded.
+
+    Raises:
+        MapError: there are too few observations, or the descriptors do not tell points apart.
+    """
+    seen, own = np.concatenate(observed), np.concatenate(points)
+    if len(own) < _MIN_OBSERVATIONS:
+        raise MapError(
+            f"{len(own)} observations are too few to measure descriptor statistics, expected at least "
+            f"{_MIN_OBSERVATIONS}; take images that share more"
+        )
+    shuffled = np.random.default_rng(_SEED).permutation(own)
+    apart = shuffled != own
+    same_point = float(np.median(np.linalg.norm(seen - descriptors[own], axis=1)))
+    unrelated = float(np.median(np.linalg.norm(seen[apart] - descriptors[shuffled[apart]], axis=1)))
+    return DescriptorStatistics(same_point, unrelated, f"measured on {len(own)} observations of this map")

@@ -1,0 +1,111 @@
+"""Guided matching: map points projected by a known pose, and the keypoints near their projections.
+
+Keypoints that a search of the whole map rejects, because they resemble another part of it as well, are matched so, as
+PRAM (Xue et al. 2024) and structure from motion do before they refine a pose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.integer_arrays import expand_ranges
+from vloc_ros.core.map.landmark_map import LandmarkMap
+
+# largest reprojection error that is searched: the size of a grid cell
+MAX_ERROR_PX = 8.0
+
+
+class KeypointGrid:
+    """The keypoints of one view in the order of the cells of a grid, so that those around a pixel are three ranges.
+
+    Attributes:
+        xy: (K, 2) float32 pixels.
+        descriptors: (K, d) float32 in the space of the map's codec.
+    """
+
+    def __init__(self, xy: Array, descriptors: Array, camera: Camera) -> None:
+        self.xy, self.descriptors = xy, descriptors
+        # empty cells on all sides
+        self._columns, self._rows = (int(length // MAX_ERROR_PX) + 3 for length in (camera.width, camera.height))
+        cell = self._cell(xy)
+        self._order = np.argsort(cell, kind="stable")
+        counts = np.bincount(cell, minlength=self._columns * self._rows)
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+
+    def _cell(self, xy: Array) -> Array:
+        last = (self._columns - 2, self._rows - 2)
+        column, row = np.clip(np.floor(xy / MAX_ERROR_PX).astype(np.int64) + 1, 1, last).T
+        return np.asarray(row * self._columns + column)
+
+    def candidates(self, pixels: Array) -> tuple[Array, Array]:
+        """(M,) rows of (N, 2) pixels and (M,) keypoints in the cells around them."""
+        cell = self._cell(pixels)
+        rows, keypoints = [], []
+        for above in (-self._columns, 0, self._columns):
+            start = self._starts[cell + above - 1]
+            counts = self._starts[cell + above + 2] - start
+            rows.append(np.repeat(np.arange(len(pixels)), counts))
+            keypoints.append(self._order[expand_ranges(start, counts)])
+        return np.concatenate(rows), np.concatenate(keypoints)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GuidedPairs:
+    """Keypoints near the projections of points.
+
+    Attributes:
+        rows: (M,) int64 row of the projected point.
+        keypoints: (M,) int64 keypoint.
+        errors_px: (M,) reprojection errors.
+        distances: (M,) descriptor distances.
+    """
+
+    rows: Array
+    keypoints: Array
+    errors_px: Array
+    distances: Array
+
+    def select(self, chosen: Array) -> GuidedPairs:
+        """Some pairs, by a mask or in an order."""
+        return GuidedPairs(self.rows[chosen], self.keypoints[chosen], self.errors_px[chosen], self.distances[chosen])
+
+    def within(self, max_distance: float) -> GuidedPairs:
+        """The pairs with nearer descriptors than a limit, nearest first."""
+        near = np.flatnonzero(self.distances < max_distance)
+        return self.select(near[np.argsort(self.distances[near], kind="stable")])
+
+    def mutual(self) -> GuidedPairs:
+        """The pairs that come first for both their keypoint and their point, in their order."""
+        first_keypoint, first_row = (np.unique(side, return_index=True)[1] for side in (self.keypoints, self.rows))
+        return self.select(np.intersect1d(first_keypoint, first_row, assume_unique=True))
+
+
+def pair_at_projections(
+    landmark_map: LandmarkMap, points: Array, pixels: Array, grid: KeypointGrid, *, max_error_px: float = MAX_ERROR_PX
+) -> GuidedPairs:
+    """All pairs of projected points and keypoints that lie near each other.
+
+    Args:
+        landmark_map: the map.
+        points: (N,) indices of its points.
+        pixels: (N, 2) their projections, inside the image.
+        grid: the view's keypoints.
+        max_error_px: largest reprojection error, at most `MAX_ERROR_PX`.
+    """
+    assert max_error_px <= MAX_ERROR_PX
+    rows, keypoints = grid.candidates(pixels)
+    errors = squared_lengths(pixels[rows] - grid.xy[keypoints])
+    near = errors < max_error_px**2
+    rows, keypoints, errors = rows[near], keypoints[near], errors[near]
+    differences = landmark_map.descriptors_of(points[rows])
+    differences -= grid.descriptors[keypoints]
+    return GuidedPairs(rows, keypoints, np.sqrt(errors), np.sqrt(squared_lengths(differences)))
+
+
+def squared_lengths(vectors: Array) -> Array:
+    """(N,) squared lengths of (N, D) vectors."""
+    return np.asarray(np.einsum("nd,nd->n", vectors, vectors))

@@ -1,0 +1,63 @@
+"""Everything that is derived from a map, built once and shared by all who search it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.integer_arrays import expand_ranges
+from vloc_ros.core.map.covisibility import LandmarkCovisibility
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.point_search import PointSearch
+
+
+class MapIndex:
+    """The search structures of one map, each built when it is first used."""
+
+    def __init__(self, landmark_map: LandmarkMap) -> None:
+        self.map = landmark_map
+
+    @cached_property
+    def point_offsets(self) -> Array:
+        """(P + 1,) int64 offsets of each point into `observers`."""
+        counts = np.bincount(self.map.keyframes.point_indices, minlength=len(self.map.points))
+        return np.concatenate([[0], np.cumsum(counts)])
+
+    @cached_property
+    def observation_order(self) -> Array:
+        """(O,) int64 order of the keyframes' observations by point, see `point_offsets`."""
+        return np.argsort(self.map.keyframes.point_indices, kind="stable")
+
+    @cached_property
+    def observers(self) -> Array:
+        """(O,) int32 keyframes that observe point p: `observers[point_offsets[p]:point_offsets[p + 1]]`."""
+        return np.asarray(self.map.keyframes.keyframe_of_observation[self.observation_order])
+
+    def observation_counts(self, points: Array) -> Array:
+        """(N,) int64 how many keyframes observe each of (N,) points."""
+        return np.asarray(self.point_offsets[points + 1] - self.point_offsets[points])
+
+    def count_observed(self, points: Array) -> Array:
+        """(K,) int64 how many of (N,) points each keyframe observes; a repeated point counts repeatedly.
+
+        Takes time by the number of points, not by the size of the map.
+        """
+        rows = expand_ranges(self.point_offsets[points], self.observation_counts(points))
+        return np.bincount(self.observers[rows], minlength=len(self.map.keyframes))
+
+    @cached_property
+    def descriptors(self) -> Array:
+        """(P, d) float32 decoded descriptors of all points: four times the memory of the codes."""
+        return self.map.codec.decode(self.map.codes)
+
+    @cached_property
+    def point_search(self) -> PointSearch:
+        """The search among all points; a map that is too large to be searched as a whole never needs it."""
+        return PointSearch(self.map)
+
+    @cached_property
+    def covisibility(self) -> LandmarkCovisibility:
+        """The landmarks that reference keyframes observe together."""
+        return LandmarkCovisibility(self.map)

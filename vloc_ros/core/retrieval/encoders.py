@@ -1,0 +1,45 @@
+"""Global descriptor encoders: what a query looks like as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.query import Query
+
+
+class QueryEncoder(Protocol):
+    """Describes what a query's sensors recorded, so that queries and items of one place have similar descriptors."""
+
+    @property
+    def hash(self) -> str:
+        """Names the encoder in the retrieval indices that it makes."""
+        ...
+
+    @property
+    def modality(self) -> str:
+        """Of the items that it retrieves: `image` for keyframes, or the name of a map's places."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """D, values of a descriptor."""
+        ...
+
+    def encode_query(self, query: Query) -> Array:
+        """(V, D) float32 L2-normalised descriptors of a query, V >= 0: none where it lacks the sensor."""
+        ...
+
+
+class GlobalDescriptorEncoder(QueryEncoder, Protocol):
+    """An encoder of images."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many images it is best given at a time, where there are many."""
+        ...
+
+    def encode(self, images: Sequence[Array]) -> Array:
+        """(N, D) float32 L2-normalised descriptors of N >= 1 images, (H, W) uint8 grey or (H, W, 3) uint8 BGR."""
+        ...

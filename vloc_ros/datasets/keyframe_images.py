@@ -1,0 +1,43 @@
+"""The images that the keyframes of a map were taken from, found by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.map.landmark_map import LandmarkMap
+
+_NAMED = 3
+
+
+def find_keyframe_images(landmark_map: LandmarkMap, folder: Path) -> list[Path]:
+    """The image file of every keyframe; a name may have subfolders, after an update or a merge.
+
+    Raises:
+        InputError: some are missing.
+    """
+    names = landmark_map.keyframes.names
+    paths = [folder / name for name in names]
+    missing = [name for name, path in zip(names, paths, strict=True) if not path.is_file()]
+    check_none_missing(folder, len(names), missing)
+    return paths
+
+
+def check_none_missing(source: Path, count: int, missing: Sequence[str]) -> None:
+    """Refuse a folder or bag that lacks images of a map.
+
+    Args:
+        source: the folder or bag.
+        count: number of images of the map.
+        missing: names of those that the source lacks.
+
+    Raises:
+        InputError: there are some.
+    """
+    if missing:
+        listed = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+        raise InputError(
+            f"{source}: holds {count - len(missing)} of the map's {count} images, missing are {listed}; give what the "
+            "map was built from, in a folder with a subfolder for each visit or scene that the names have"
+        )
