@@ -14,7 +14,9 @@ from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
+from vloc_ros.core.map.scene import Scene
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import write_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum
@@ -81,6 +83,7 @@ def make_plane_scene(seed: int = 0) -> PlaneScene:
             point_indices=np.concatenate(visible).astype(np.int32),
         ),
         extractor=RootSiftConfig(max_keypoints=1000),
+        descriptor_statistics=RootSiftConfig.recorded_statistics,
     )
     return PlaneScene(texture, landmark_map)
 

@@ -130,18 +130,20 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("--camera", "YAML", "camera_info of the images"),
     ):
         parser.add_argument(name, type=Path, required=True, metavar=metavar, help=text)
+    parser.add_argument("--scene", default="", metavar="FRAME", help="of the images, where the map has several")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="of ONNX Runtime; default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="F", help="write the same as JSON")
     return parser.parse_args(arguments)
 
 
 def _list_images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[TrainingImage]:
-    """All images, each of which may show any point of the map."""
+    """All images, each of which may show any point of its scene."""
     camera, paths, ground_truth = read_camera(args.camera), list_images(args.images), read_tum(args.poses)
     pair_with_images(ground_truth, paths, poses_path=args.poses)
-    points = np.arange(len(landmark_map.points))
+    scene = landmark_map.scene(args.scene)
+    points = np.arange(scene.points.start, scene.points.stop)
     for path, pose in zip(paths, ground_truth.poses, strict=True):
-        yield TrainingImage(path.name, lambda path=path: read_image(path), camera, pose, points)
+        yield TrainingImage(path.name, lambda path=path: read_image(path), camera, scene.scene_from(pose), points)
 
 
 def _write_json(path: Path, values: Mapping[str, float | None]) -> None:

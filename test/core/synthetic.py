@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, RetrievalIndex, Scene
+from vloc_ros.core.localization.observation import Observation, StageClock
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
+from vloc_ros.core.map.scene import Scene
 from vloc_ros.core.query import Query, View
-from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 
 CAMERA = Camera("PINHOLE", 640, 480, (525.0, 525.0, 320.0, 240.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SyntheticScene:
-    """A map, its exact 128-D descriptors, and the means to look at it."""
+    """A map and its exact 128-D descriptors."""
 
     landmark_map: LandmarkMap
     descriptors: Array
@@ -35,8 +40,13 @@ class SyntheticScene:
         return Features(xy.astype(np.float32), self.descriptors[seen], np.ones(len(seen), np.float32))
 
     def query(self) -> Query:
-        """A query whose image nobody looks at."""
+        """A query whose image is not used."""
         return Query((View(np.zeros((CAMERA.height, CAMERA.width), np.uint8), CAMERA),))
+
+
+def observe(landmark_map: LandmarkMap, features: Sequence[Features], query: Query) -> Observation:
+    """The observation of a query of which these are the features."""
+    return Observation(query, landmark_map, StageClock(), lambda: features)
 
 
 def looking(yaw: float, position: tuple[float, float, float]) -> Pose:
@@ -47,7 +57,7 @@ def looking(yaw: float, position: tuple[float, float, float]) -> Pose:
 
 
 def make_scene() -> SyntheticScene:
-    """1500 points on the walls of a 6 x 6 m room, seen by 24 keyframes."""
+    """1500 points on the walls of a 6 x 6 m room, observed by 24 keyframes."""
     rng = np.random.default_rng(7)
     along, height, wall = rng.uniform(-3, 3, 1500), rng.uniform(0, 2.5, 1500), rng.integers(0, 4, 1500)
     x = np.choose(wall, [along, along, np.full(1500, -3.0), np.full(1500, 3.0)])
@@ -67,7 +77,7 @@ def make_scene() -> SyntheticScene:
     )
     codes = codec.encode(descriptors)
     vocabulary = Vocabulary.fit(codec.decode(codes), 16)
-    places = np.stack([vocabulary.encode(codec.decode(codes[v])) for v in visible])
+    rows = np.stack([vocabulary.encode(codec.decode(codes[v])) for v in visible])
     landmark_map = LandmarkMap(
         name="room",
         scenes=(Scene("map", range(len(points)), range(len(poses))),),
@@ -77,6 +87,8 @@ def make_scene() -> SyntheticScene:
         codes=codes,
         codec=codec,
         keyframes=keyframes,
-        places={"vlad": RetrievalIndex(vocabulary.hash, places, vocabulary.arrays)},
+        extractor=RootSiftConfig(),
+        descriptor_statistics=RootSiftConfig.recorded_statistics,
+        retrieval={VLAD: vocabulary.index(rows)},
     )
     return SyntheticScene(landmark_map, descriptors)

@@ -1,4 +1,4 @@
-"""The covariance is honest where the noise is known, and follows the lever arm."""
+"""The covariance is consistent where the noise is known, and follows the lever arm."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from synthetic import CAMERA, SyntheticScene, looking
 
 from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.geometry.covariance import (
+    CovarianceCalibration,
     calibrate_covariance,
     carry_covariance,
     fit_calibration,
-    pose_covariance,
     squared_mahalanobis_distances,
 )
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.localization.matching import Matches
-from vloc_ros.core.localization.pose_estimation import estimate_pose_with_covariance
-from vloc_ros.core.map.landmark_map import CovarianceCalibration
+from vloc_ros.core.localization.matches import Matches
+from vloc_ros.core.localization.pose_estimation import estimate_pose_with_covariance, pose_covariance
 
 TRUTH = looking(0.4, (0.2, -0.5, 1.1))
 
@@ -34,7 +33,7 @@ def test_errors_under_known_noise_are_as_large_as_the_covariance_says(scene: Syn
     errors, covariances = [], []
     for seed in range(200):
         estimate = estimate_pose_with_covariance(PoseConfig(), _matches(scene, 1.0, seed), scene.query())
-        errors.append(estimate.map_from_rig.error_to(TRUTH))
+        errors.append(estimate.scene_from_rig.error_to(TRUTH))
         covariances.append(estimate.covariance)
     nees = squared_mahalanobis_distances(np.stack(errors), np.stack(covariances)).mean() / 6
     # the Cauchy loss of the refinement costs a little efficiency; a wrong sign or unit costs a factor of many

@@ -1,4 +1,4 @@
-"""Reference keyframes, and places by the landmarks that they see."""
+"""Reference keyframes, and the landmarks that each observes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
 
 
 def _divided(scene: SyntheticScene) -> LandmarkMap:
-    """The room with four fine landmarks on each wall, by place along it, and each wall a coarse one."""
+    """The room with four fine landmarks on each wall, by position along it, and each wall a coarse one."""
     points, wall = scene.landmark_map.points, scene.landmark_map.landmark_ids
     along = np.where(wall < 2, points[:, 0], points[:, 1])
     ids = wall * 4 + np.clip(((along + 3) / 1.5).astype(int), 0, 3)
@@ -20,7 +20,7 @@ def _divided(scene: SyntheticScene) -> LandmarkMap:
     return replace(scene.landmark_map, landmark_ids=ids.astype(np.int32), landmarks=table)
 
 
-def test_references_are_few_and_see_nearly_all(scene: SyntheticScene) -> None:
+def test_references_are_few_and_observe_nearly_all(scene: SyntheticScene) -> None:
     landmark_map = _divided(scene)
     references = select_reference_keyframes(landmark_map)
     assert 4 <= len(references) < len(landmark_map.keyframes) / 2
@@ -32,30 +32,32 @@ def test_references_are_few_and_see_nearly_all(scene: SyntheticScene) -> None:
     assert np.array_equal(references, select_reference_keyframes(landmark_map))
 
 
-def test_a_reference_is_most_like_an_image_of_its_own_landmarks(scene: SyntheticScene) -> None:
+def test_a_reference_is_most_similar_to_an_image_of_its_own_landmarks(scene: SyntheticScene) -> None:
     landmark_map = _divided(scene)
-    places = LandmarkCovisibility(landmark_map)
-    for number, keyframe in enumerate(places.references):
+    covisibility = LandmarkCovisibility(landmark_map)
+    for number, keyframe in enumerate(covisibility.references):
         seen = landmark_map.landmark_ids[landmark_map.keyframes.visible(int(keyframe))]
         landmarks, counts = np.unique(seen, return_counts=True)
-        likeness = places.likeness(landmarks, counts.astype(float))
-        assert likeness.argmax() == number
-        assert np.isclose(likeness[number], 1.0)
-        assert likeness.max() <= 1.0 + 1e-9
+        similarity = covisibility.similarity(landmarks, counts.astype(float))
+        assert similarity.argmax() == number
+        assert np.isclose(similarity[number], 1.0)
+        assert similarity.max() <= 1.0 + 1e-9
 
 
-def test_an_image_of_nothing_is_like_no_place(scene: SyntheticScene) -> None:
-    places = LandmarkCovisibility(_divided(scene))
-    assert not places.likeness(np.zeros(0, np.int64), np.zeros(0)).any()
+def test_an_image_without_landmarks_is_similar_to_no_reference(scene: SyntheticScene) -> None:
+    covisibility = LandmarkCovisibility(_divided(scene))
+    assert not covisibility.similarity(np.zeros(0, np.int64), np.zeros(0)).any()
 
 
 def test_the_points_of_coarse_landmarks(scene: SyntheticScene) -> None:
     landmark_map = _divided(scene)
-    places = LandmarkCovisibility(landmark_map)
-    points = places.points_of(np.array([0, 2]))
+    covisibility = LandmarkCovisibility(landmark_map)
+    points = covisibility.points_of(np.array([0, 2]))
     wall = landmark_map.landmarks.parents[landmark_map.landmark_ids]
     np.testing.assert_array_equal(points, np.flatnonzero((wall == 0) | (wall == 2)))
     reference = 0
-    seen = landmark_map.keyframes.visible(int(places.references[reference]))
+    seen = landmark_map.keyframes.visible(int(covisibility.references[reference]))
     shares = np.bincount(wall[seen], minlength=4) / len(seen)
-    np.testing.assert_array_equal(places.coarse_seen(reference, least_share=0.1), np.flatnonzero(shares >= 0.1))
+    np.testing.assert_array_equal(
+        covisibility.coarse_landmarks(reference, min_share=0.1), np.flatnonzero(shares >= 0.1)
+    )

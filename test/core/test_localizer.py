@@ -33,13 +33,13 @@ def test_exact_features_give_the_exact_pose(scene: SyntheticScene, localizer) ->
     assert list(result.times_ms) == ["candidates", "matching", "pose", "verification"]
 
 
-def test_the_same_query_gives_the_same_answer(scene: SyntheticScene, localizer) -> None:
+def test_the_same_query_gives_the_same_result(scene: SyntheticScene, localizer) -> None:
     features = (scene.features(VIEWPOINT, noise_px=1.0),)
     first, second = (localizer.localize_features(features, scene.query()) for _ in range(2))
     assert np.array_equal(first.map_from_rig.matrix, second.map_from_rig.matrix)
 
 
-def test_large_maps_are_asked_by_place(scene: SyntheticScene) -> None:
+def test_large_maps_are_searched_by_retrieval(scene: SyntheticScene) -> None:
     config = LocalizerConfig(candidates=CandidateConfig(whole_map_max_points=100, retrieval_top_k=4))
     result = build_localizer(config, scene.landmark_map).localize_features((scene.features(VIEWPOINT),), scene.query())
     assert result.candidate == "retrieval/vlad"
@@ -47,7 +47,7 @@ def test_large_maps_are_asked_by_place(scene: SyntheticScene) -> None:
 
 
 def test_a_map_that_nothing_would_search_is_refused(scene: SyntheticScene) -> None:
-    config = LocalizerConfig(candidates=CandidateConfig(whole_map_max_points=100, places="none"))
+    config = LocalizerConfig(candidates=CandidateConfig(whole_map_max_points=100, retrieval="none"))
     with pytest.raises(MapError, match="nothing would be searched"):
         build_localizer(config, scene.landmark_map)
 
@@ -63,7 +63,7 @@ def test_a_good_prior_is_tried_first_and_a_wrong_one_falls_back(scene: Synthetic
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 1e-3
 
 
-def test_a_rig_is_solved_from_views_that_alone_are_not_enough(scene: SyntheticScene, localizer) -> None:
+def test_a_rig_is_localized_by_views_that_alone_are_not_enough(scene: SyntheticScene, localizer) -> None:
     map_from_rig = looking(0.0, (0.1, 0.1, 1.0))
     mounts = [Pose.identity(), Pose.from_rotation_vector([0.0, 1.5, 0.0], [0.1, 0.0, 0.05])]
     image = np.zeros((480, 640), np.uint8)
@@ -79,7 +79,7 @@ def _first(features: Features, count: int) -> Features:
     return Features(features.xy[:count], features.descriptors[:count], features.scores[:count])
 
 
-def test_every_no_has_its_reason(scene: SyntheticScene, localizer) -> None:
+def test_every_refusal_has_its_reason(scene: SyntheticScene, localizer) -> None:
     rng = np.random.default_rng(0)
     nothing = localizer.localize_features((Features.empty(128),), scene.query())
     assert (nothing.status, nothing.keypoints) == (Status.NO_FEATURES, 0)
@@ -94,12 +94,12 @@ def test_every_no_has_its_reason(scene: SyntheticScene, localizer) -> None:
     assert all(r.map_from_rig is None and r.covariance is None and r.reason for r in (nothing, few, rejected))
 
 
-def test_a_poster_that_hangs_elsewhere_does_not_convince(scene: SyntheticScene, localizer) -> None:
+def test_a_poster_that_also_hangs_in_another_place_is_refused(scene: SyntheticScene, localizer) -> None:
     features = scene.features(VIEWPOINT)
     on_poster = np.all(np.abs(features.xy - features.xy.mean(axis=0)) < 70, axis=1)
-    strangers = np.random.default_rng(1).normal(size=features.descriptors.shape).astype(np.float32)
-    strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
-    descriptors = np.where(on_poster[:, None], features.descriptors, strangers)
+    others = np.random.default_rng(1).normal(size=features.descriptors.shape).astype(np.float32)
+    others /= np.linalg.norm(others, axis=1, keepdims=True)
+    descriptors = np.where(on_poster[:, None], features.descriptors, others)
     result = localizer.localize_features((Features(features.xy, descriptors, features.scores),), scene.query())
     assert result.status is not Status.OK
 

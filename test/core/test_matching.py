@@ -6,15 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import SyntheticScene, looking
+from synthetic import SyntheticScene, looking, observe
 
 from vloc_ros.core.config import MatcherConfig
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.matches import Matches
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.map_index import MapIndex
+from vloc_ros.core.query import Query
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 WHOLE = Candidate("whole_map")
+
+
+def _match(landmark_map: LandmarkMap, features: Features, query: Query, candidate: Candidate = WHOLE) -> Matches:
+    matcher = NearestNeighbourMatcher(MatcherConfig(), MapIndex(landmark_map))
+    return matcher.match(observe(landmark_map, (features,), query), candidate)
 
 
 def _seen(scene: SyntheticScene) -> np.ndarray:
@@ -23,8 +32,7 @@ def _seen(scene: SyntheticScene) -> np.ndarray:
 
 
 def test_each_keypoint_finds_its_own_point(scene: SyntheticScene) -> None:
-    matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
-    matches = matcher.match((scene.features(VIEWPOINT),), WHOLE)
+    matches = _match(scene.landmark_map, scene.features(VIEWPOINT), scene.query())
     truth = _seen(scene)
     assert len(matches) > 0.95 * len(truth)
     by_pixel = {tuple(xy): point for xy, point in zip(scene.features(VIEWPOINT).xy, truth, strict=True)}
@@ -32,10 +40,9 @@ def test_each_keypoint_finds_its_own_point(scene: SyntheticScene) -> None:
     assert matches.points == pytest.approx(scene.landmark_map.points[matches.point_indices])
 
 
-def test_a_proposal_limits_where_matches_come_from(scene: SyntheticScene) -> None:
-    matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
+def test_a_candidate_limits_where_matches_come_from(scene: SyntheticScene) -> None:
     half = np.arange(0, len(scene.landmark_map.points), 2)
-    matches = matcher.match((scene.features(VIEWPOINT),), Candidate("half", half))
+    matches = _match(scene.landmark_map, scene.features(VIEWPOINT), scene.query(), Candidate("half", half))
     assert len(matches) > 0
     assert np.isin(matches.point_indices, half).all()
 
@@ -48,28 +55,27 @@ def test_a_point_is_matched_by_its_nearest_keypoint_only(scene: SyntheticScene) 
         np.concatenate([blurred, features.descriptors]),
         np.concatenate([features.scores, features.scores]),
     )
-    matches = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map).match((twice,), WHOLE)
+    matches = _match(scene.landmark_map, twice, scene.query())
     assert len(np.unique(matches.point_indices)) == len(matches)
     assert np.isin(matches.xy[:, 0], features.xy[:, 0]).all()
 
 
 @pytest.mark.parametrize(("distance_m", "matched"), [(0.01, True), (2.0, False)])
-def test_twins_compete_only_when_they_are_apart(scene: SyntheticScene, distance_m: float, matched: bool) -> None:
-    """The same descriptor at another place is a rival; at the same place it is the same structure."""
+def test_duplicates_compete_only_when_they_are_apart(scene: SyntheticScene, distance_m: float, matched: bool) -> None:
+    """The same descriptor at another place competes; at the same place it is the same structure."""
     original = scene.landmark_map
     point = int(_seen(scene)[0])
     points, codes = original.points.copy(), original.codes.copy()
-    twin = (point + 1) % len(points)
-    points[twin] = points[point] + np.float32([0, 0, distance_m])
-    codes[twin] = codes[point]
-    matcher = NearestNeighbourMatcher(MatcherConfig(), replace(original, points=points, codes=codes))
-    matches = matcher.match((scene.features(VIEWPOINT),), WHOLE)
-    assert bool(np.isin([point, twin], matches.point_indices).any()) is matched
+    duplicate = (point + 1) % len(points)
+    points[duplicate] = points[point] + np.float32([0, 0, distance_m])
+    codes[duplicate] = codes[point]
+    landmark_map = replace(original, points=points, codes=codes)
+    matches = _match(landmark_map, scene.features(VIEWPOINT), scene.query())
+    assert bool(np.isin([point, duplicate], matches.point_indices).any()) is matched
 
 
 @pytest.mark.parametrize("candidate", [WHOLE, Candidate("nothing", np.zeros(0, np.int64))])
 def test_nothing_in_gives_nothing_out(scene: SyntheticScene, candidate: Candidate) -> None:
-    matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
-    assert len(matcher.match((Features.empty(128),), candidate)) == 0
+    assert len(_match(scene.landmark_map, Features.empty(128), scene.query(), candidate)) == 0
     if candidate is not WHOLE:
-        assert len(matcher.match((scene.features(VIEWPOINT),), candidate)) == 0
+        assert len(_match(scene.landmark_map, scene.features(VIEWPOINT), scene.query(), candidate)) == 0

@@ -7,14 +7,19 @@ import pytest
 from synthetic import SyntheticScene, looking
 
 from vloc_ros.core.map import point_search
+from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.map.point_search import PointSearch
 from vloc_ros.mapping.maps.compress import keep_points
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 
 
+def _descriptors(scene: SyntheticScene) -> np.ndarray:
+    return MapIndex(scene.landmark_map).descriptors
+
+
 def _exact(scene: SyntheticScene, projected: np.ndarray) -> np.ndarray:
-    described = scene.landmark_map.descriptors.astype(float)
+    described = _descriptors(scene).astype(float)
     return ((projected[:, None].astype(float) - described) ** 2).sum(axis=2)
 
 
@@ -30,7 +35,7 @@ def test_all_lists_hold_all_points(scene: SyntheticScene) -> None:
 def test_descriptors_beyond_the_codes_are_as_far_as_these_reach(scene: SyntheticScene) -> None:
     """A value that no code holds must not wrap around to the other end."""
     codec = scene.landmark_map.codec
-    far = scene.landmark_map.descriptors[:20].copy()
+    far = _descriptors(scene)[:20].copy()
     far[:, 0] += 300 * codec.step
     squared, points = PointSearch(scene.landmark_map).nearest(far, 1, breadth=4096)
     expected = _exact(scene, far)
@@ -47,10 +52,10 @@ def test_a_few_lists_hold_what_matters(scene: SyntheticScene) -> None:
 def test_lists_found_by_groups_hold_what_matters_too(scene: SyntheticScene, monkeypatch: pytest.MonkeyPatch) -> None:
     projected = scene.landmark_map.codec.project(scene.features(VIEWPOINT).descriptors)
     by_products = PointSearch(scene.landmark_map).nearest(projected, 4, breadth=2)[1]
-    for name, value in {"_GROUPED_FROM": 1, "_GROUPS": 4, "_GROUPS_ASKED": 4}.items():
+    for name, value in {"_GROUPED_FROM": 1, "_GROUPS": 4, "_GROUPS_SEARCHED": 4}.items():
         monkeypatch.setattr(point_search, name, value)
     assert np.array_equal(PointSearch(scene.landmark_map).nearest(projected, 4, breadth=2)[1], by_products)
-    monkeypatch.setattr(point_search, "_GROUPS_ASKED", 1)
+    monkeypatch.setattr(point_search, "_GROUPS_SEARCHED", 1)
     search = PointSearch(scene.landmark_map)
     assert (search.nearest(projected, 4, breadth=2)[1] == by_products)[:, 0].mean() > 0.5  # of a quarter of all lists
     squared, points = search.nearest(projected, 4, breadth=16)  # more lists than some groups have
@@ -71,6 +76,6 @@ def test_the_same_map_is_searched_in_the_same_way(scene: SyntheticScene) -> None
 def test_where_there_are_no_more_points(scene: SyntheticScene) -> None:
     whole = scene.landmark_map
     three = keep_points(whole, np.arange(3))
-    squared, points = PointSearch(three).nearest(whole.descriptors[:2], 4, breadth=16)
+    squared, points = PointSearch(three).nearest(_descriptors(scene)[:2], 4, breadth=16)
     assert set(points[0].tolist()) == {-1, 0, 1, 2}
     assert np.isinf(squared[points < 0]).all()

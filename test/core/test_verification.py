@@ -1,4 +1,4 @@
-"""What convinces of a pose, and what does not."""
+"""Which poses pass verification, and why others do not."""
 
 from __future__ import annotations
 
@@ -6,38 +6,47 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import CAMERA, SyntheticScene, looking
+from synthetic import CAMERA, SyntheticScene, looking, observe
 
 from vloc_ros.core.config import MatcherConfig, PoseConfig, VerificationConfig
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.hypotheses import Hypothesis, MatchingPoseSolver
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
-from vloc_ros.core.localization.pose_estimation import estimate_pose_with_covariance
+from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.core.localization.verification import Consistency, Verifier, expected_points
+from vloc_ros.core.localization.scoring import PoseScorer, expected_points
+from vloc_ros.core.localization.verification import Consistency, HypothesisVerifier
+from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import Query, View
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 
 
+def _hypothesis(scene: SyntheticScene, observation: Observation) -> Hypothesis:
+    index = MapIndex(scene.landmark_map)
+    solver = MatchingPoseSolver(index, matcher=NearestNeighbourMatcher(MatcherConfig(), index), pose=PoseConfig())
+    (hypothesis,) = solver.solve(observation, Candidate("whole_map"))
+    return hypothesis
+
+
+def _verifier(scene: SyntheticScene, config: VerificationConfig) -> HypothesisVerifier:
+    index = MapIndex(scene.landmark_map)
+    return HypothesisVerifier(config, index, pose=PoseConfig(), scorer=PoseScorer(index))
+
+
 def _consistency(scene: SyntheticScene, features: tuple[Features, ...], query: Query) -> Consistency:
-    matches = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map).match(features, Candidate("whole_map"))
-    estimate = estimate_pose_with_covariance(PoseConfig(), matches, query)
-    assert estimate is not None
-    return Verifier(VerificationConfig(), scene.landmark_map, pose=PoseConfig()).consistency(
-        estimate, matches, features, query
-    )
+    observation = observe(scene.landmark_map, features, query)
+    hypothesis, verifier = _hypothesis(scene, observation), _verifier(scene, VerificationConfig())
+    assert hypothesis.estimate is not None
+    return verifier._consistency(hypothesis.matches, hypothesis.estimate, observation)
 
 
 def _verified(scene: SyntheticScene, features: Features, config: VerificationConfig) -> LocalizationResult:
-    query = scene.query()
-    matches = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map).match((features,), Candidate("whole_map"))
-    estimate = estimate_pose_with_covariance(PoseConfig(), matches, query)
-    return Verifier(config, scene.landmark_map, pose=PoseConfig()).verify(
-        estimate, matches, (features,), query, "whole_map"
-    )
+    observation = observe(scene.landmark_map, (features,), scene.query())
+    return _verifier(scene, config).verify(_hypothesis(scene, observation), observation).result
 
 
 def _only(features: Features, kept: np.ndarray) -> Features:
@@ -53,11 +62,10 @@ def test_all_of_the_map_agrees_with_a_true_pose(scene: SyntheticScene) -> None:
 
 
 def test_nothing_is_expected_of_keyframes_that_share_no_point_with_the_inliers(scene: SyntheticScene) -> None:
-    landmark_map = scene.landmark_map
-    keyframes = landmark_map.keyframes
+    index, keyframes = MapIndex(scene.landmark_map), scene.landmark_map.keyframes
     some = keyframes.visible(0)[:5]
-    sharing = np.flatnonzero(landmark_map.seen_by(some))
-    expected = expected_points(landmark_map, some, keyframes=len(keyframes))
+    sharing = np.flatnonzero(index.count_observed(some))
+    expected = expected_points(index, some, keyframes=len(keyframes))
     assert len(sharing) < len(keyframes)
     assert set(expected) == {int(point) for k in sharing for point in keyframes.visible(int(k))}
 
@@ -66,23 +74,23 @@ def test_inliers_in_one_corner_neither_cover_nor_span_nor_explain(scene: Synthet
     features = scene.features(VIEWPOINT)
     corner = (features.xy < (320, 240)).all(axis=1)
     rng = np.random.default_rng(0)
-    strangers = rng.normal(size=features.descriptors.shape).astype(np.float32)
-    strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
-    mixed = Features(features.xy, np.where(corner[:, None], features.descriptors, strangers), features.scores)
+    others = rng.normal(size=features.descriptors.shape).astype(np.float32)
+    others /= np.linalg.norm(others, axis=1, keepdims=True)
+    mixed = Features(features.xy, np.where(corner[:, None], features.descriptors, others), features.scores)
     found = _consistency(scene, (mixed,), scene.query())
     assert found.coverage < 0.5
     assert found.explained < 0.5
     assert found.spread < 0.3
 
 
-def test_a_camera_of_a_rig_that_sees_nothing_of_the_map_says_nothing_against_it(scene: SyntheticScene) -> None:
+def test_a_camera_of_a_rig_that_shows_nothing_of_the_map_does_not_contradict_it(scene: SyntheticScene) -> None:
     image = np.zeros((480, 640), np.uint8)
     query = Query((View(image, CAMERA), View(image, CAMERA, Pose.from_rotation_vector([0, 3.1, 0], [0, 0, 0]))))
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(300, 128)).astype(np.float32)
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-    elsewhere = Features(rng.uniform(0, 480, (300, 2)).astype(np.float32), noise, np.ones(300, np.float32))
-    found = _consistency(scene, (scene.features(VIEWPOINT), elsewhere), query)
+    other = Features(rng.uniform(0, 480, (300, 2)).astype(np.float32), noise, np.ones(300, np.float32))
+    found = _consistency(scene, (scene.features(VIEWPOINT), other), query)
     assert found.explained > 0.9
     assert found.spread > 0.6
 

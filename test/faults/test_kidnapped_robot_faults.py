@@ -17,8 +17,6 @@ from nodes_world import BASE_FROM_CAMERA, Wall
 from ros_session import Ros
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.assembly import build_extractor, build_localizer
-from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -100,8 +98,6 @@ def _map_of(images: Sequence[PosedImage], name: str, frame_id: str, max_keypoint
         images,
         name=name,
         config=config,
-        extractor=build_extractor(config.extractor),
-        localizer_factory=lambda part: build_localizer(LocalizerConfig(), part),
         frame_id=frame_id,
     )
 

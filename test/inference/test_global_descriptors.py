@@ -45,8 +45,8 @@ def test_a_graph_with_a_fixed_batch_size_encodes_any_number(tmp_path: Path, coun
     images = [_image(seed) for seed in range(count)]
     found, expected = (read_global_descriptor(tmp_path / name).encode(images) for name in ("two", "any"))
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert read_global_descriptor(tmp_path / "two").images_at_once == 2
-    assert read_global_descriptor(tmp_path / "any").images_at_once > 2
+    assert read_global_descriptor(tmp_path / "two").batch_size == 2
+    assert read_global_descriptor(tmp_path / "any").batch_size > 2
 
 
 def test_an_encoder_is_named_by_the_models_hash(tmp_path: Path) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 
+from vloc_ros.assembly import EXTRACTORS
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedImage
 
 CAMERA = Camera("SIMPLE_RADIAL", 640, 480, (525.0, 320.0, 240.0, -0.02))
+# far from zero, such as in UTM coordinates
+UTM = np.array([5e5, 5.4e6, 0.0])
 _CODE_BYTES = 4
 
 
@@ -38,6 +43,11 @@ class PosedPoints:
             PosedImage(f"{i:03}.png", lambda i=i: numbered(i), CAMERA, pose if posed else None, i * 10**9)
             for i, pose in enumerate(self.poses)
         ]
+
+    def shift(self, offset: Array) -> PosedPoints:
+        """The same in a frame that far away; features stay."""
+        poses = tuple(Pose(pose.rotation, pose.translation + offset) for pose in self.poses)
+        return replace(self, points=self.points + offset, poses=poses)
 
     def true_matches(self, *, next_images: int = 6) -> dict[tuple[int, int], Array]:
         """(M, 2) keypoints of the same point, for every image and the next ones."""
@@ -66,6 +76,14 @@ class NumberedExtractor:
     def extract(self, image: Array) -> Features:
         """The features of that number."""
         return self.features[int(np.frombuffer(image[0, :_CODE_BYTES].tobytes(), np.uint32)[0])]
+
+
+@contextmanager
+def extracting(features: Sequence[Features]) -> Iterator[None]:
+    """Maps are built and updated with these features of numbered images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EXTRACTORS, "rootsift", lambda _: NumberedExtractor(features))
+        yield
 
 
 def make_posed_points(*, images: int = 20, points: int = 500, noise_px: float = 0.3, seed: int = 0) -> PosedPoints:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from posed_points import CAMERA, NumberedExtractor, PosedPoints, make_posed_points
+from posed_points import CAMERA, UTM, PosedPoints, extracting, make_posed_points
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
@@ -15,6 +15,7 @@ from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
+from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.maps.build import build_map
@@ -31,14 +32,8 @@ def _build(
     scale: ScaleSource | None = None,
     features: Sequence[Features] | None = None,
 ) -> LandmarkMap:
-    return build_map(
-        scene.images() if images is None else images,
-        name="row",
-        config=config,
-        extractor=NumberedExtractor(scene.features if features is None else features),
-        localizer_factory=lambda landmark_map: build_localizer(LocalizerConfig(), landmark_map),
-        scale=scale,
-    )
+    with extracting(scene.features if features is None else features):
+        return build_map(scene.images() if images is None else images, name="row", config=config, scale=scale)
 
 
 def _median_error_m(scene: PosedPoints, landmark_map: LandmarkMap) -> float:
@@ -58,7 +53,7 @@ def test_a_map_of_posed_images_localizes_and_describes_itself() -> None:
     assert landmark_map.metric
     assert len(landmark_map.keyframes) == 12
     assert landmark_map.codes.shape == (len(landmark_map.points), 64)
-    assert landmark_map.places["vlad"].descriptors.shape[0] == 12
+    assert landmark_map.retrieval[VLAD].items.tolist() == list(range(12))
     assert landmark_map.provenance["mean_reprojection_error_px"] < 1.0
     assert landmark_map.provenance["mean_track_length"] >= 3.0
 
@@ -77,7 +72,37 @@ def test_the_same_images_give_the_same_map() -> None:
     first, second = _build(scene), _build(scene)
     for name in ("points", "codes", "landmark_ids"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    assert first.places["vlad"].encoder == second.places["vlad"].encoder
+    assert first.retrieval[VLAD].encoder == second.retrieval[VLAD].encoder
+
+
+def test_a_map_far_from_zero_is_the_same_relative_to_its_origin() -> None:
+    scene = make_posed_points(images=16)
+    config = replace(_SMALL, calibration_gap_m=1.0)
+    near, far = _build(scene, config=config), _build(scene.shift(UTM), config=config)
+    origin = far.scene().origin
+    assert not near.scene().origin.any()
+    assert np.linalg.norm(origin - UTM) < 10
+    assert (origin == np.round(origin)).all()
+    np.testing.assert_allclose(far.points + (origin - UTM), near.points, atol=1e-5)
+    np.testing.assert_allclose(far.keyframes.translations + (origin - UTM), near.keyframes.translations, atol=1e-8)
+    for array in ("codes", "landmark_ids"):
+        np.testing.assert_array_equal(getattr(far, array), getattr(near, array))
+    np.testing.assert_array_equal(far.keyframes.point_indices, near.keyframes.point_indices)
+    assert far.scene().calibration.samples == near.scene().calibration.samples > 0
+    assert far.scene().calibration.scale == pytest.approx(near.scene().calibration.scale, rel=0.02)
+    assert _median_error_m(scene.shift(UTM), far) < 0.01
+
+
+@pytest.mark.parametrize("scale", [GivenPoses(), UNKNOWN_SCALE])
+def test_images_alone_far_from_zero_give_a_map_near_its_origin(scale: ScaleSource) -> None:
+    scene = make_posed_points(images=8).shift(UTM)
+    landmark_map = _build(scene, scale=scale)
+    assert np.abs(landmark_map.points).max() < 100
+    if isinstance(scale, GivenPoses):
+        assert landmark_map.provenance["largest_distance_from_given_poses_m"] < 0.03
+        assert _median_error_m(scene, landmark_map) < 0.03
+    else:
+        assert not landmark_map.scene().origin.any()
 
 
 def test_images_alone_with_poses_for_scale_give_a_metric_map() -> None:

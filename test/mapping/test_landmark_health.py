@@ -7,7 +7,8 @@ import pytest
 from plane_scene import make_plane_scene
 
 from vloc_ros.core.map.covisibility import select_reference_keyframes
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.health import LandmarkHealth, Mark, landmark_health
 from vloc_ros.mapping.landmarks.observations import LandmarkObservations
@@ -29,7 +30,7 @@ def of_points(few: np.ndarray) -> LandmarkMap:
 
 
 def unseen(landmark_map: LandmarkMap, points: np.ndarray, keyframes: range) -> LandmarkMap:
-    """The same map where some keyframes did not see some points."""
+    """The same map where some keyframes do not observe some points."""
     old = landmark_map.keyframes
     visible = [old.visible(k) for k in range(len(old))]
     visible = [v[~np.isin(v, points)] if k in keyframes else v for k, v in enumerate(visible)]
@@ -38,7 +39,7 @@ def unseen(landmark_map: LandmarkMap, points: np.ndarray, keyframes: range) -> L
 
 
 def seen(*rows: tuple[int, int, int]) -> LandmarkObservations:
-    """Keypoints as (image, landmark shown, landmark named)."""
+    """Keypoints as (image, landmark shown, landmark classified)."""
     return LandmarkObservations(*np.array(rows, np.int64).T)
 
 
@@ -93,12 +94,12 @@ def test_few_views_are_marked() -> None:
     assert {Mark.FEW_VIEWS, Mark.NO_REFERENCE} <= set(forgotten.marks)
 
 
-def test_a_landmark_without_points_is_told() -> None:
+def test_a_landmark_without_points_is_reported() -> None:
     row = by_number(replace(WALL, landmarks=LandmarkTable.numbered(len(WALL.landmarks) + 1)))[len(WALL.landmarks)]
     assert (row.points, row.keyframes, row.extent_m, row.frame_id) == (0, 0, 0.0, "")
 
 
-def test_a_landmark_is_recognised_where_more_name_it_than_any_other() -> None:
+def test_a_landmark_is_recognised_where_most_keypoints_are_classified_as_it() -> None:
     rows = by_number(
         WALL,
         seen(
@@ -114,12 +115,12 @@ def test_a_landmark_is_recognised_where_more_name_it_than_any_other() -> None:
     found = rows[1].recognised
     assert found is not None
     assert (found.images, found.recognised_in, found.keypoints) == (2, 1, 11)
-    assert found.named == pytest.approx(5 / 11)
+    assert found.accuracy == pytest.approx(5 / 11)
     assert found.confused_with == 3
     assert found.confused == pytest.approx(3 / 11)
     centres = [np.median(WALL.points[WALL.landmark_ids == number], axis=0) for number in (1, 3)]
     assert found.apart_m == pytest.approx(np.linalg.norm(centres[0] - centres[1]))
-    assert rows[1].marks == (Mark.CONFUSED, Mark.RARELY_NAMED)
+    assert rows[1].marks == (Mark.CONFUSED, Mark.LOW_ACCURACY)
     assert rows[2].recognised is not None
     assert rows[2].recognised.confused_with is None
     assert not rows[2].marks

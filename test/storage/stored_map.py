@@ -12,20 +12,20 @@ import pytest
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
 from vloc_ros.core.features.extractor_config import RootSiftConfig
-from vloc_ros.core.map.landmark_map import (
-    CovarianceCalibration,
-    Keyframes,
-    LandmarkMap,
-    LandmarkTable,
-    RetrievalIndex,
-    Scene,
-)
-from vloc_ros.storage.arrays import encoded_array
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
+from vloc_ros.core.map.places import Payload, Places
+from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
+from vloc_ros.storage.arrays import encode_array
 from vloc_ros.storage.manifests import manifest_bytes
 from vloc_ros.storage.maps import read_manifest, read_map
 
-POINTS, KEYFRAMES = 500, 6
+POINTS, KEYFRAMES, SUBMAPS = 500, 6, 3
+ORIGIN = np.array([500000.25, 5400000.5, 0.125])
 
 
 def make_map(seed: int = 0, points: int = POINTS) -> LandmarkMap:
@@ -33,10 +33,12 @@ def make_map(seed: int = 0, points: int = POINTS) -> LandmarkMap:
     generator = np.random.default_rng(seed)
     seen = [np.sort(generator.choice(points, points // 3, replace=False)) for _ in range(KEYFRAMES)]
     rotations = np.stack([cv2.Rodrigues(generator.normal(size=3))[0] for _ in range(KEYFRAMES)])
-    places = generator.normal(size=(KEYFRAMES, 32)).astype(np.float32)
+    rows = generator.normal(size=(KEYFRAMES, 32)).astype(np.float32)
+    words = generator.normal(size=(4, 16)).astype(np.float32)
+    calibration = CovarianceCalibration(1.5, np.arange(6) * 1e-4, 40)
     return LandmarkMap(
         name="kitchen",
-        scenes=(Scene("map", range(points), range(KEYFRAMES), CovarianceCalibration(1.5, np.arange(6) * 1e-4, 40)),),
+        scenes=(Scene("map", range(points), range(KEYFRAMES), calibration, ORIGIN),),
         points=generator.normal(size=(points, 3)).astype(np.float32),
         landmark_ids=generator.integers(0, 20, points).astype(np.int32),
         landmarks=LandmarkTable(generator.permutation(20) - 7, (np.arange(20) // 6).astype(np.int32)),
@@ -50,10 +52,43 @@ def make_map(seed: int = 0, points: int = POINTS) -> LandmarkMap:
             np.concatenate(seen).astype(np.int32),
         ),
         extractor=RootSiftConfig(max_keypoints=800),
-        places={"vlad": RetrievalIndex("abc", places, {"words": generator.normal(size=(4, 16)).astype(np.float32)})},
+        descriptor_statistics=DescriptorStatistics(0.25, 1.5, "made up"),
+        retrieval={
+            "vlad": RetrievalIndex("vlad", "abc", rows, np.arange(KEYFRAMES), encoder_arrays={"words": words}),
+            "scan": RetrievalIndex("scan", "def", rows[:4], np.array([0, 2, 2, 0]), modality="lidar"),
+        },
+        places={"lidar": make_places(rotations[:SUBMAPS])},
         metric=False,
         provenance={"images": 6, "from": "a test", "steps": [1, 2]},
     )
+
+
+def make_places(rotations: np.ndarray) -> Places:
+    """Submaps of one scene, with as many points as their number plus one."""
+    count = len(rotations)
+    offsets = np.cumsum([0, *range(1, count + 1)])
+    return Places(
+        names=tuple(f"submap {n}" for n in range(count)),
+        scenes=np.zeros(count, np.int32),
+        rotations=rotations,
+        translations=np.arange(3.0 * count).reshape(count, 3),
+        extents=np.full((count, 3), 40.0),
+        payloads={"points": Payload(np.arange(3 * offsets[-1], dtype=np.float32).reshape(-1, 3), offsets)},
+    )
+
+
+def assert_equal_places(first: Places, second: Places) -> None:
+    """All of two sets of places is the same, types included."""
+    assert first.names == second.names
+    assert set(first.payloads) == set(second.payloads)
+    pairs = [
+        (getattr(first, name), getattr(second, name)) for name in ("scenes", "rotations", "translations", "extents")
+    ]
+    for name, payload in first.payloads.items():
+        pairs += [(payload.values, second.payloads[name].values), (payload.offsets, second.payloads[name].offsets)]
+    for one, other in pairs:
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -71,7 +106,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 def swap(folder: Path, name: str, array: np.ndarray) -> None:
     """Put another, well-formed array in the place of one."""
-    entry, data = encoded_array(name, array)
+    entry, data = encode_array(name, array)
     (folder / entry["file"]).write_bytes(data)
     edit(folder, lambda manifest: manifest["arrays"].update({name: entry}))
 

@@ -10,7 +10,7 @@ import pytest
 from stored_map import array_file, refused
 
 from vloc_ros.core.errors import MapError
-from vloc_ros.storage.arrays import encoded_array
+from vloc_ros.storage.arrays import encode_array
 from vloc_ros.storage.maps import map_files, read_map
 
 
@@ -52,7 +52,7 @@ def test_every_missing_file(folder: Path) -> None:
 def test_a_well_formed_file_with_other_values(folder: Path) -> None:
     values = read_map(folder).points.copy()
     values[3, 1] += 1
-    array_file(folder, "points").write_bytes(encoded_array("points", values)[1])
+    array_file(folder, "points").write_bytes(encode_array("points", values)[1])
     refused(folder, "was altered, its checksum differs")
 
 
@@ -62,17 +62,17 @@ def test_a_manifest_edited_by_hand(folder: Path) -> None:
     refused(folder, "was altered, its hash does not fit")
 
 
-@pytest.mark.parametrize("version", [2, 4, "3", None, 3.5])
+@pytest.mark.parametrize("version", [2, 5, "4", None, 3.5, True])
 def test_another_format(folder: Path, version: object) -> None:
     path = folder / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": version}))
-    refused(folder, "has format version .*, this installation reads 3; update")
+    refused(folder, "has format version .*, this installation reads 3 and 4; update")
 
 
 def test_links_and_devices_are_not_followed(folder: Path) -> None:
     path = array_file(folder, "points")
-    path.rename(folder.parent / "elsewhere")
-    path.symlink_to(folder.parent / "elsewhere")
+    path.rename(folder.parent / "outside")
+    path.symlink_to(folder.parent / "outside")
     refused(folder, "cannot be read")
     path.unlink()
     os.mkfifo(path)

@@ -35,7 +35,7 @@ def test_a_full_disk_leaves_no_new_folder(tmp_path: Path, full_disk: int) -> Non
     assert not (tmp_path / "map").exists()
 
 
-@pytest.mark.parametrize("writes", range(13))
+@pytest.mark.parametrize("writes", range(24))
 def test_an_interruption_at_any_moment_leaves_the_old_map(
     folder: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:

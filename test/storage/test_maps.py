@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored_map import POINTS, array_file, contents, edit, make_map, refused, swap
+from stored_map import ORIGIN, POINTS, array_file, assert_equal_places, contents, edit, make_map, refused, swap
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.map.landmark_map import Keyframes
+from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.storage.atomic import StorageError
 from vloc_ros.storage.maps import map_bytes, map_files, map_hash, read_manifest, read_map, write_map
 
@@ -23,19 +23,32 @@ def test_round_trip(folder: Path) -> None:
         assert getattr(read, name).dtype == getattr(written, name).dtype
     for name in ("names", "rotations", "translations", "point_offsets", "point_indices"):
         np.testing.assert_array_equal(getattr(read.keyframes, name), getattr(written.keyframes, name))
-    np.testing.assert_array_equal(read.descriptors, written.descriptors)
+    every = np.arange(POINTS)
+    np.testing.assert_array_equal(read.descriptors_of(every), written.descriptors_of(every))
+    np.testing.assert_array_equal(read.scene().origin, ORIGIN)
     np.testing.assert_array_equal(read.scene().calibration.floor, written.scene().calibration.floor)
     assert (read.scene().calibration.scale, read.scene().calibration.samples) == (1.5, 40)
     assert (read.name, read.frame_ids, read.metric) == ("kitchen", ("map",), False)
     assert (read.extractor, read.provenance) == (written.extractor, written.provenance)
+    assert read.descriptor_statistics == written.descriptor_statistics
 
 
-def test_place_descriptors_keep_eight_bits(folder: Path) -> None:
-    written, read = make_map().places["vlad"], read_map(folder).places["vlad"]
+@pytest.mark.parametrize(("name", "encoder", "modality"), [("vlad", "abc", "image"), ("scan", "def", "lidar")])
+def test_retrieval_indices_keep_eight_bits(folder: Path, name: str, encoder: str, modality: str) -> None:
+    written, read = make_map().retrieval[name], read_map(folder).retrieval[name]
     step = np.abs(written.descriptors).max() / 127
     assert np.abs(read.descriptors - written.descriptors).max() <= step * 0.501
-    assert read.encoder == "abc"
-    np.testing.assert_array_equal(read.encoder_arrays["words"], written.encoder_arrays["words"])
+    assert (read.name, read.encoder, read.modality) == (name, encoder, modality)
+    np.testing.assert_array_equal(read.items, written.items)
+    assert set(read.encoder_arrays) == set(written.encoder_arrays)
+    for part, array in written.encoder_arrays.items():
+        np.testing.assert_array_equal(read.encoder_arrays[part], array)
+
+
+def test_places_come_back(folder: Path) -> None:
+    written, read = make_map().places["lidar"], read_map(folder).places["lidar"]
+    assert_equal_places(read, written)
+    np.testing.assert_array_equal(read.payloads["points"].of(2), written.payloads["points"].of(2))
 
 
 def test_cameras_come_back_each_stored_once(tmp_path: Path) -> None:
@@ -90,14 +103,14 @@ def test_files_and_bytes(folder: Path, tmp_path: Path) -> None:
     assert len(read_map(tmp_path).points) == POINTS
 
 
-def test_no_places(tmp_path: Path) -> None:
-    write_map(replace(make_map(), places={}), tmp_path / "map")
-    assert read_map(tmp_path / "map").places == {}
+def test_no_places_and_no_retrieval_indices(tmp_path: Path) -> None:
+    write_map(replace(make_map(), retrieval={}, places={}), tmp_path / "map")
+    assert read_map(tmp_path / "map").retrieval == read_map(tmp_path / "map").places == {}
 
 
 def test_no_keyframes_is_no_map() -> None:
     with pytest.raises(MapError, match="no keyframes"):
-        Keyframes((), np.zeros((0, 3, 3)), np.zeros((0, 3)), np.zeros(1, np.int64), np.zeros(0, np.int32))
+        replace(make_map(), retrieval={}, places={}, keyframes=Keyframes.empty())
 
 
 def test_a_big_map_is_small_on_disk(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_netvlad_is_initialised_with_batch_statistics(wall: Wall) -> None:
     assert encoder.training
     with torch.no_grad():
         images = torch.from_numpy(np.stack([examples.prepare(i)[0] for i in range(len(wall.views))]))
-        seen = F.normalize(encoder.local(images), dim=1).permute(0, 2, 3, 1).flatten(0, 2)
+        seen = F.normalize(encoder.extract_local(images), dim=1).permute(0, 2, 3, 1).flatten(0, 2)
         left = torch.cdist(seen, encoder.pool.centres).amin(dim=1).square().mean()
         assert left < 0.9 * (seen - seen.mean(dim=0)).square().sum(dim=1).mean(), "no better than one centre"
 

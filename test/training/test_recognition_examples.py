@@ -14,8 +14,8 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 from plane_scene import CAMERA, PIXELS_PER_METRE, SceneFolder, make_plane_scene, poses
 from recognition_world import tiny, wall_image
 
-from training.recognition.config import ImageAugmentationConfig, LabelConfig
-from training.recognition.examples import label_keypoints, list_keyframe_images, make_example, make_examples
+from training.recognition.config import ImageAugmentationConfig
+from training.recognition.examples import TrainingImage, list_keyframe_images, make_example, make_examples
 from training.recognition.image_augmentation import (
     ImageVersion,
     apply_homography,
@@ -25,8 +25,12 @@ from training.recognition.image_augmentation import (
 )
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
+from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.sources import silent
+from vloc_ros.mapping.maps.guided_matching import label_keypoints
 
 SCENE = make_plane_scene()
 MUCH = ImageAugmentationConfig(sideways=0.4, tilt_deg=30.0, roll_deg=60.0, blur_px=0.0, night=0.0, light=0.5)
@@ -38,19 +42,26 @@ def wall_xy(map_from_camera: Pose, xy: Array) -> Array:
     return (map_from_camera.translation - rays * (map_from_camera.translation[2] / rays[:, 2:]))[:, :2]
 
 
+def labels(image: TrainingImage, xy: Array, descriptors: Array, landmark_map: LandmarkMap | None = None) -> Array:
+    """The point that each keypoint of an image shows, -1 for none."""
+    features = Features(xy.astype(np.float32), descriptors, np.ones(len(xy), np.float32))
+    landmark_map = SCENE.landmark_map if landmark_map is None else landmark_map
+    return label_keypoints(landmark_map, image.points, features, image.camera, image.scene_from_camera)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_labels_are_transformed_by_a_warp(seed: int) -> None:
     pose = poses(3)[1]
     image = wall_image(SCENE, pose)
     version = augment_image(image.load(), CAMERA, MUCH, np.random.default_rng(seed))
     found = build_extractor(SCENE.landmark_map.extractor).extract(version.image)
-    shown = label_keypoints(version.to_original(found.xy), found.descriptors, image, SCENE.landmark_map, LabelConfig())
+    shown = labels(image, version.to_original(found.xy), found.descriptors)
     labelled = shown >= 0
     assert labelled.mean() > 0.25
     truth = wall_xy(pose, version.to_original(found.xy)[labelled])
     apart_px = np.linalg.norm(truth - SCENE.landmark_map.points[shown[labelled], :2], axis=1) * PIXELS_PER_METRE
     assert apart_px.max() < 4
-    wrong = label_keypoints(found.xy, found.descriptors, image, SCENE.landmark_map, LabelConfig())
+    wrong = labels(image, found.xy, found.descriptors)
     assert (wrong >= 0).mean() < 0.2 * labelled.mean()
 
 
@@ -58,7 +69,7 @@ def test_rays_are_those_of_the_augmented_image() -> None:
     image = wall_image(SCENE, poses(3)[1])
     version = augment_image(image.load(), CAMERA, MUCH, np.random.default_rng(1))
     found = build_extractor(SCENE.landmark_map.extractor).extract(version.image)
-    example = make_example(found, version, image, SCENE.landmark_map, LabelConfig())
+    example = make_example(found, version, image, SCENE.landmark_map)
     inside = CAMERA.contains(version.to_original(found.xy))
     assert 0 < len(example) == inside.sum() < len(found)
     pixels = CAMERA.project(np.column_stack([example.rays, np.ones(len(example))]))
@@ -99,11 +110,8 @@ def test_a_keypoint_with_another_descriptor_is_background() -> None:
     image = wall_image(SCENE, poses(3)[1])
     found = build_extractor(SCENE.landmark_map.extractor).extract(image.load())
     others = np.roll(found.descriptors, 1, axis=0)
-    strict = LabelConfig(max_distance=0.5)
-    right, wrong = (
-        (label_keypoints(found.xy, looks, image, SCENE.landmark_map, strict) >= 0).mean()
-        for looks in (found.descriptors, others)
-    )
+    strict = replace(SCENE.landmark_map, descriptor_statistics=DescriptorStatistics(0.1, 0.636, "strict"))
+    right, wrong = ((labels(image, found.xy, looks, strict) >= 0).mean() for looks in (found.descriptors, others))
     assert right > 0.4
     assert wrong < 0.3 * right
 

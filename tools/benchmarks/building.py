@@ -20,8 +20,10 @@ from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Extractor, Features
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, RetrievalIndex, Scene
-from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
 from vloc_ros.simulation.render import render_depth, render_rectangle_indices
@@ -37,6 +39,9 @@ _SAME_POINT_M, _SAME_DESCRIPTOR = 0.015, 0.6
 _LEAST_VIEWS = 3
 _DIMENSION, _WORDS = 64, 64
 _MOST_SAMPLES = 50_000
+EXTRACTOR = RootSiftConfig()
+assert EXTRACTOR.recorded_statistics is not None
+STATISTICS = EXTRACTOR.recorded_statistics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +178,7 @@ def build_building_map(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> L
     projected = [codec.project(f.descriptors) for _, part in parts for f in part.features]
     sample = np.concatenate(projected[:: max(1, len(projected) // 200)])
     vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], _WORDS)
-    places = np.stack([vocabulary.encode(p) for p in tqdm(projected, desc="VLAD", leave=False)])
+    rows = np.stack([vocabulary.encode(p) for p in tqdm(projected, desc="VLAD", leave=False)])
     return LandmarkMap(
         name=name,
         scenes=(Scene("map", range(len(points)), range(len(keyframes))),),
@@ -183,8 +188,9 @@ def build_building_map(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> L
         codes=codes,
         codec=codec,
         keyframes=keyframes,
-        extractor=RootSiftConfig(),
-        places={"vlad": RetrievalIndex(vocabulary.hash, places, vocabulary.arrays)},
+        extractor=EXTRACTOR,
+        descriptor_statistics=STATISTICS,
+        retrieval={VLAD: vocabulary.index(rows)},
     )
 
 

@@ -54,7 +54,7 @@ def _draw_points(folder: Path, chosen: Path) -> Path:
     whole, count = read_map(folder), len(read_map(chosen).points)
     kept = np.random.default_rng(0).permutation(len(whole.points))[:count]
     other = chosen.parent / f"{chosen.name}-random"
-    write_map(replace(keep_points(whole, kept), places={}), other)
+    write_map(replace(keep_points(whole, kept), retrieval={}), other)
     return other
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from benchmarks.building import Room, build_building_map, map_room, rooms
+from benchmarks.building import EXTRACTOR, STATISTICS, Room, build_building_map, map_room, rooms
 from benchmarks.landmarks import relight_folder
 from benchmarks.provenance import content_hash, make_once, source_hash
 from benchmarks.real import build_once, scene
@@ -18,11 +18,12 @@ from tqdm import tqdm
 
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
-from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, RetrievalIndex, Scene
-from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
 from vloc_ros.simulation.lighting import NIGHT
@@ -148,7 +149,7 @@ def _write_laps(place: Place, data: Path, pairs: Path) -> None:
 def _write(place: Place, name: str, visited: Iterable[Room], count: int, folder: Path) -> None:
     """Write the map, its images, the query images and their poses."""
     place.queries.mkdir(parents=True)
-    extractor, parts, poses = build_extractor(RootSiftConfig()), [], list[Pose]()
+    extractor, parts, poses = build_extractor(EXTRACTOR), [], list[Pose]()
     for number, room in enumerate(tqdm(visited, desc=name, total=count)):
         parts.append((room, map_room(room, extractor)))
         (place.images / room.map_lap.world.name).mkdir(parents=True)
@@ -177,7 +178,7 @@ def _other_room(number: int) -> Room:
 
 def _map_without_structure(paths: Sequence[Path], name: str) -> LandmarkMap:
     """A map with VLAD only, of images without structure: it has one point, which no image observes."""
-    extractor = build_extractor(RootSiftConfig())
+    extractor = build_extractor(EXTRACTOR)
     images = [read_image(path) for path in paths]
     found = [extractor.extract(image).descriptors for image in images]
     described, count = np.concatenate(found), len(paths)
@@ -205,9 +206,7 @@ def _map_without_structure(paths: Sequence[Path], name: str) -> LandmarkMap:
         codes=codec.encode(described[:1]),
         codec=codec,
         keyframes=keyframes,
-        places={
-            "vlad": RetrievalIndex(
-                vocabulary.hash, np.stack(list(map(vocabulary.encode, projected))), vocabulary.arrays
-            )
-        },
+        extractor=EXTRACTOR,
+        descriptor_statistics=STATISTICS,
+        retrieval={VLAD: vocabulary.index(np.stack(list(map(vocabulary.encode, projected))))},
     )

@@ -46,7 +46,7 @@ RETRIEVAL_ONLY = ("--set", "candidates.whole_map_max_points=0", "--set", "candid
 VLAD = "vlad"
 # code that rankings and localization depend on
 RANKING = (
-    *("training/place_recognition/evaluate.py", "vloc_ros/mapping/maps/shown_points.py"),
+    *("training/place_recognition/evaluate.py", "vloc_ros/mapping/maps/guided_matching.py"),
     *(f"training/place_recognition/{name}.py" for name in ("ranking", "ground_truth", "views", "descriptors")),
 )
 LOCALIZATION = (

@@ -35,14 +35,19 @@ from vloc_ros.core.config import CandidateConfig, LocalizerConfig
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.hypotheses import Hypothesis
 from vloc_ros.core.localization.localizer import Localizer
-from vloc_ros.core.localization.matching import Matches
+from vloc_ros.core.localization.matches import Matches
+from vloc_ros.core.localization.observation import Observation, StageClock
 from vloc_ros.core.localization.pose_estimation import estimate_pose_with_covariance
 from vloc_ros.core.localization.result import LocalizationResult
-from vloc_ros.core.localization.verification import Verifier
+from vloc_ros.core.localization.scoring import PoseScorer
+from vloc_ros.core.localization.verification import HypothesisVerifier
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import Query
-from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import map_bytes, read_map, write_map
@@ -153,10 +158,10 @@ def _measure_methods(
     folder = out / "maps" / f"building-{building.name.replace(' ', '-')}"
     shutil.rmtree(folder, ignore_errors=True)
     write_map(building, folder)
-    like: Localizer | None = None
+    index = MapIndex(building)
     for name, config in CONFIGS.items():
-        like = build_localizer(LocalizerConfig(candidates=config), building, like=like)
-        found = _run(_features_only(like), queries)
+        localizer = build_localizer(LocalizerConfig(candidates=config), index)
+        found = _run(_features_only(localizer), queries)
         memory = _resident_mb(folder, config, list(queries.values())) if measure_memory else None
         yield name, replace(found, stored_bytes=map_bytes(folder), resident_mb=memory)
     if len(queries) == max(ROOMS) * QUERIES_PER_ROOM:
@@ -246,9 +251,11 @@ class Hloc:
 
     def __init__(self, landmark_map: LandmarkMap, parts: Sequence[Part]) -> None:
         self._map, self._config = landmark_map, LocalizerConfig()
-        self._verifier = Verifier(self._config.verification, landmark_map, pose=self._config.pose)
-        place = landmark_map.places["vlad"]
-        self._vocabulary, self._places = Vocabulary.from_arrays(place.encoder_arrays), place.descriptors
+        index, retrieval = MapIndex(landmark_map), landmark_map.retrieval[VLAD]
+        self._verifier = HypothesisVerifier(
+            self._config.verification, index, pose=self._config.pose, scorer=PoseScorer(index)
+        )
+        self._vocabulary, self._rows = Vocabulary.from_arrays(retrieval.encoder_arrays), retrieval.descriptors
         self._features = [found for _, part in parts for found in part.features]
         firsts = np.cumsum([0, *(len(part.points) for _, part in parts)])
         self._points = [
@@ -265,19 +272,21 @@ class Hloc:
         (float32). Of every point: position.
         """
         keypoints = sum(len(found) for found in self._features)
-        return keypoints * (8 + 2 * 128 + 4) + self._places.nbytes + 12 * len(self._map.points)
+        return keypoints * (8 + 2 * 128 + 4) + self._rows.nbytes + 12 * len(self._map.points)
 
     def localize(self, found: Features, query: Query) -> LocalizationResult:
         """Localize one image by its features."""
-        place = self._vocabulary.encode(self._map.codec.project(found.descriptors))
-        pairs = [self._match(found, int(k)) for k in np.argsort(-(self._places @ place))[:_RETRIEVED]]
+        described = self._vocabulary.encode(self._map.codec.project(found.descriptors))
+        pairs = [self._match(found, int(k)) for k in np.argsort(-(self._rows @ described))[:_RETRIEVED]]
         keypoints, points = (np.concatenate(part) for part in zip(*pairs, strict=True))
         keypoints, points = np.unique(np.column_stack([keypoints, points]), axis=0).T
         matches = Matches(
             np.zeros(len(points), np.int32), found.xy[keypoints], points, self._map.points[points].astype(np.float64)
         )
         estimate = estimate_pose_with_covariance(self._config.pose, matches, query)
-        return self._verifier.verify(estimate, matches, (found,), query, "hloc")
+        hypothesis = Hypothesis(Candidate("hloc"), matches, estimate)
+        observation = Observation(query, self._map, StageClock(), lambda: (found,))
+        return self._verifier.verify(hypothesis, observation).result
 
     def _match(self, found: Features, keyframe: int) -> tuple[Array, Array]:
         """Keypoints of the query, and the points of the keyframe's keypoints that they match (mutual, ratio test)."""

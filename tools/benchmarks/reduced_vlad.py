@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from vloc_ros.assembly import build_extractor, build_localizer
 from vloc_ros.core.config import CandidateConfig, LocalizerConfig
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.map.landmark_map import LandmarkMap, RetrievalIndex
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
-from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex
+from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.evaluation.scores import score_results
+from vloc_ros.mapping.indexing.global_descriptors import MODEL
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
@@ -48,7 +50,7 @@ class ReducedVlad:
     @staticmethod
     def of(landmark_map: LandmarkMap) -> ReducedVlad:
         """Fit to a map, on as many axes as there can be, up to 256."""
-        index = landmark_map.places["vlad"]
+        index = landmark_map.retrieval[VLAD]
         mean = index.descriptors.mean(axis=0)
         _, _, axes = np.linalg.svd(index.descriptors - mean, full_matrices=False)
         kept = axes[: min(_DIMENSIONS, len(index.descriptors) - 1)]
@@ -61,9 +63,18 @@ class ReducedVlad:
         return hashlib.sha256(self.axes.tobytes()).hexdigest()
 
     @property
+    def modality(self) -> str:
+        """Of the items that it retrieves: keyframes."""
+        return IMAGE
+
+    @property
     def dimension(self) -> int:
         """Dimension of a descriptor."""
         return len(self.axes)
+
+    def encode_query(self, query: Query) -> Array:
+        """(V, D) descriptors of a query's views."""
+        return self.encode([view.image for view in query.views])
 
     def encode(self, images: Sequence[Array]) -> Array:
         """(N, D) descriptors of N images."""
@@ -83,8 +94,9 @@ def localize_with_reduced_vlad(place: Place) -> dict[str, Any]:
     """Localize a place's queries with candidates from this descriptor alone; scores as of `vloc evaluate`."""
     landmark_map = read_map(place.map)
     encoder = ReducedVlad.of(landmark_map)
-    index = RetrievalIndex(encoder.hash, encoder.reduce(landmark_map.places["vlad"].descriptors))
-    with_index = replace(landmark_map, places={**landmark_map.places, "student": index})
+    whole = landmark_map.retrieval[VLAD]
+    index = RetrievalIndex(MODEL, encoder.hash, encoder.reduce(whole.descriptors), whole.items)
+    with_index = landmark_map.with_retrieval(index)
     localizer = build_localizer(_RETRIEVAL_ONLY, with_index, encoder=encoder)
     given = dict(zip(place.posed[::2], place.posed[1::2], strict=True))
     paths, camera = list_images(place.queries), read_camera(Path(given["--camera"]))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from vloc_ros.assembly import build_extractor, build_localizer
+from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import LocalizationResult
@@ -43,14 +43,7 @@ def build_lap_localizer(lap: Lap) -> Localizer:
         PosedImage(lap.name(i), lambda i=i: lap.image(i), lap.camera, pose, int(lap.stamps_ns[i]))
         for i, pose in enumerate(lap.map_from_camera)
     ]
-    config = MappingConfig()
-    landmark_map = build_map(
-        images,
-        name=lap.world.name,
-        config=config,
-        extractor=build_extractor(config.extractor),
-        localizer_factory=lambda part: build_localizer(LocalizerConfig(), part),
-    )
+    landmark_map = build_map(images, name=lap.world.name, config=MappingConfig())
     return build_localizer(LocalizerConfig(), landmark_map)
 
 

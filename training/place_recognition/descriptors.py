@@ -110,9 +110,9 @@ def _open_weights(folder: Path) -> ImageDescriber:
 
 
 def _open_vlad(landmark_map: LandmarkMap, *, reduced: bool) -> ImageDescriber:
-    if VLAD not in landmark_map.places:
+    if VLAD not in landmark_map.retrieval:
         raise InputError(f"the map {landmark_map.name} has no VLAD of its images; build it again")
-    words = Vocabulary.from_arrays(landmark_map.places[VLAD].encoder_arrays)
+    words = Vocabulary.from_arrays(landmark_map.retrieval[VLAD].encoder_arrays)
     extractor = build_extractor(landmark_map.extractor)
 
     def one(image: Array) -> Array:

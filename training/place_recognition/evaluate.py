@@ -122,7 +122,9 @@ def _read_queries(
             f"{args.map}: has {len(landmark_map.scenes)} scenes, each in a frame of its own, expected one for queries "
             "with --poses; score a map of one scene, or give --pairs"
         )
-    poses, camera = pair_with_images(read_tum(args.poses), paths, poses_path=args.poses), read_camera(args.camera)
+    map_from_cameras = pair_with_images(read_tum(args.poses), paths, poses_path=args.poses)
+    poses = [landmark_map.scene().scene_from(pose) for pose in map_from_cameras]
+    camera = read_camera(args.camera)
     if args.positives == "points":
         matched = list_images(args.by_day) if args.by_day else paths
         if len(matched) != len(paths):

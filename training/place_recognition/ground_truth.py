@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from vloc_ros.mapping.maps.shown_points import points_shown
 
 from training.place_recognition.views import CovisibleImages, build_views
 from vloc_ros.assembly import build_extractor
@@ -16,6 +15,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.mapping.maps.guided_matching import label_keypoints
 from vloc_ros.storage.images import read_image
 from vloc_ros.storage.text import read_text
 
@@ -25,19 +25,12 @@ _COLUMNS = ("query_image", "map_image")
 def observe_queries(
     paths: Sequence[Path], poses: Sequence[Pose], camera: Camera, landmark_map: LandmarkMap, database: CovisibleImages
 ) -> CovisibleImages:
-    """Queries with known poses, and the map points that their keypoints show."""
+    """Queries with known poses scene_from_camera, and the points of a map of one scene that their keypoints show."""
     extractor, everything = build_extractor(landmark_map.extractor), np.arange(len(landmark_map.points))
     seen = []
     for path, pose in zip(paths, poses, strict=True):
         found = extractor.extract(read_image(path))
-        shown = points_shown(
-            found.xy,
-            found.descriptors,
-            landmark_map=landmark_map,
-            points=everything,
-            camera=camera,
-            map_from_camera=pose,
-        )
+        shown = label_keypoints(landmark_map, everything, found, camera, pose)
         seen.append(np.unique(shown[shown >= 0]))
     return _make_queries(paths, poses, camera, seen, database)
 
@@ -51,7 +44,7 @@ def predict_queries(
 
     Args:
         paths: Q files.
-        poses: Q poses map_from_camera.
+        poses: Q poses scene_from_camera.
         camera: of all queries.
         database: the map's images.
         near: (Q, N) bool, see `label_by_pose`.
@@ -98,7 +91,7 @@ def label_by_shared_points(
 
 
 def label_by_pose(poses: Sequence[Pose], database: CovisibleImages, *, radius_m: float, angle_rad: float) -> Array:
-    """(Q, N) bool: taken within a radius, with optical axes within an angle."""
+    """(Q, N) bool: taken within a radius, with optical axes within an angle; poses are scene_from_camera."""
     positions, axes = np.stack([p.translation for p in poses]), np.stack([p.rotation[:, 2] for p in poses])
     distances = np.linalg.norm(positions[:, None] - database.translations[None], axis=2)
     cosines = axes @ database.rotations[:, :, 2].T

@@ -32,10 +32,10 @@ class CovisibleImages:
 
     Attributes:
         paths: N image files, along the trajectory.
-        rotations: (N, 3, 3) float64 rotation of map_from_camera, in the frame of its scene.
-        translations: (N, 3) float64 translation of map_from_camera, in the frame of its scene.
+        rotations: (N, 3, 3) float64 rotation of scene_from_camera.
+        translations: (N, 3) float64 translation of scene_from_camera, metres from the origin of its scene.
         scenes: (N,) int64 number of each view's scene.
-        points: (P, 3) float64, each in the frame of its scene.
+        points: (P, 3) float64, metres from the origin of their scene.
         offsets: (N + 1,) int64; the observations of view i are the rows `offsets[i]:offsets[i + 1]` of `indices`, `uv`.
         indices: (V,) int64 point of each observation.
         uv: (V, 2) float32 position of each observation, as shares of the image's width and height.

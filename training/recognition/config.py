@@ -26,16 +26,6 @@ class ModelConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class LabelConfig(Checked):
-    """The association of keypoints and map points."""
-
-    radius_px: float = parameter(3.0, "largest reprojection error of a point", unit="px", low=0.1, high=50)
-    max_distance: float = parameter(
-        0.65, "largest descriptor distance in the map's space; of unrelated RootSIFT 0.8", low=0.01, high=2.0
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class ImageAugmentationConfig(Checked):
     """How images are augmented before their keypoints are extracted, once, before training."""
 
@@ -91,7 +81,6 @@ class RecognizerConfig(Checked):
     """A landmark recogniser and its training."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
-    labels: LabelConfig = field(default_factory=LabelConfig)
     images: ImageAugmentationConfig = field(default_factory=ImageAugmentationConfig)
     keypoints: KeypointAugmentationConfig = field(default_factory=KeypointAugmentationConfig)
     fit: RecognizerFitConfig = field(default_factory=RecognizerFitConfig)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from training.recognition.batches import BACKGROUND, Example
-from training.recognition.config import LabelConfig, RecognizerConfig
+from training.recognition.config import RecognizerConfig
 from training.recognition.image_augmentation import ImageVersion, augment_image, keep_image
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.errors import InputError
@@ -21,7 +21,7 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.sources import Progress
 from vloc_ros.datasets.keyframe_images import find_keyframe_images
-from vloc_ros.mapping.maps import shown_points
+from vloc_ros.mapping.maps.guided_matching import NONE, label_keypoints
 from vloc_ros.storage.images import read_image
 
 
@@ -33,14 +33,14 @@ class TrainingImage:
         name: for messages.
         load: reads the image, (H, W) or (H, W, 3) uint8.
         camera: calibration.
-        map_from_camera: pose in the map.
-        points: (V,) indices of the map points that it may show.
+        scene_from_camera: pose relative to the origin of its scene.
+        points: (V,) indices of the map points that it may show, of that scene.
     """
 
     name: str
     load: Callable[[], Array]
     camera: Camera
-    map_from_camera: Pose
+    scene_from_camera: Pose
     points: Array
 
 
@@ -70,7 +70,6 @@ def make_examples(
     def make_versions(index: int) -> list[Example]:
         return _make_versions(images[index], index, landmark_map, config)
 
-    _ = landmark_map.descriptors  # decoded once, before several threads use them
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made: Iterable[list[Example]] = pool.map(make_versions, range(len(images)))
         return list(progress(made, description="examples", total=len(images)))
@@ -91,46 +90,18 @@ def _make_versions(
         rng = np.random.default_rng([config.fit.seed, index, number])
         versions.append(augment_image(pixels, image.camera, config.images, rng))
     most = config.fit.kept_keypoints
-    return [
-        make_example(extractor.extract(v.image), v, image, landmark_map, config.labels).select(slice(most))
-        for v in versions
-    ]
+    return [make_example(extractor.extract(v.image), v, image, landmark_map).select(slice(most)) for v in versions]
 
 
-def make_example(
-    found: Features, version: ImageVersion, image: TrainingImage, landmark_map: LandmarkMap, config: LabelConfig
-) -> Example:
+def make_example(found: Features, version: ImageVersion, image: TrainingImage, landmark_map: LandmarkMap) -> Example:
     """The keypoints of a version that lie in the original image and have a ray, with their landmarks."""
     original = version.to_original(found.xy)
     rays = image.camera.unproject(found.xy)[:, :2]
     inside = np.flatnonzero(image.camera.contains(original) & np.isfinite(rays).all(axis=1))
-    points = label_keypoints(original[inside], found.descriptors[inside], image, landmark_map, config)
+    there = Features(original[inside].astype(np.float32), found.descriptors[inside], found.scores[inside])
+    points = label_keypoints(landmark_map, image.points, there, image.camera, image.scene_from_camera)
     return Example(
         rays[inside].astype(np.float32),
         found.descriptors[inside].astype(np.float16),
-        np.where(points >= 0, landmark_map.landmark_ids[points], BACKGROUND).astype(np.int32),
-    )
-
-
-def label_keypoints(
-    xy: Array, descriptors: Array, image: TrainingImage, landmark_map: LandmarkMap, config: LabelConfig
-) -> Array:
-    """(N,) int64 map point that each keypoint of an image shows, -1 for none; see `vloc_ros.mapping.maps.shown_points`.
-
-    Args:
-        xy: (N, 2) pixels of the original image.
-        descriptors: (N, D).
-        image: pose, camera and points.
-        landmark_map: the map.
-        config: largest reprojection error and descriptor distance.
-    """
-    return shown_points.points_shown(
-        xy,
-        descriptors,
-        landmark_map=landmark_map,
-        points=image.points,
-        camera=image.camera,
-        map_from_camera=image.map_from_camera,
-        near_px=config.radius_px,
-        alike=config.max_distance,
+        np.where(points != NONE, landmark_map.landmark_ids[points], BACKGROUND).astype(np.int32),
     )

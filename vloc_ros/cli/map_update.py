@@ -125,7 +125,7 @@ def _summary(update: MapUpdate) -> str:
     added = update.images - len(update.left_out)
     before = f", {update.repeated} are in the map already" if update.repeated else ""
     return (
-        f"{added} of {update.images} images added{before}, {update.recognised} recognised; {update.new_points} new "
+        f"{added} of {update.images} images added{before}, {update.localized} localized; {update.new_points} new "
         "points\n"
         f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks, "
         f"{len(landmark_map.keyframes)} keyframes\n"

@@ -9,6 +9,8 @@ import numpy as np
 
 from vloc_ros.core.errors import ModelError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.query import Query
+from vloc_ros.core.retrieval.retrieval_index import IMAGE
 from vloc_ros.inference.engines import Engine, OnnxRuntime, first_line
 from vloc_ros.inference.models import MANIFEST, Model, read_model
 from vloc_ros.inference.preprocessing import Preprocessing
@@ -16,17 +18,19 @@ from vloc_ros.inference.preprocessing import Preprocessing
 KIND = "global descriptor"
 # descriptors are stored with 8 bits per value, so lengths need not be exact
 _LENGTH_TOLERANCE = 1e-2
-# images at a time, for a graph with a dynamic batch size
-_BATCH = 8
+# for a graph with a dynamic batch size
+_DEFAULT_BATCH_SIZE = 8
 _NAMES = {"inputs": "images", "outputs": "descriptors"}
 
 
 class OnnxGlobalDescriptor:
-    """An encoder run by an engine; see `vloc_ros.core.localization.retrieval_candidates.GlobalDescriptorEncoder`.
+    """An encoder run by an engine; see `vloc_ros.core.retrieval.encoders.GlobalDescriptorEncoder`.
 
     The graph takes `images` (N, 3, H, W) float32, preprocessed by the manifest, and returns `descriptors` (N, D)
     float32, L2-normalised. N is dynamic, or fixed: then batches are padded to it.
     """
+
+    modality = IMAGE
 
     def __init__(self, model: Model, engine: Engine) -> None:
         """Take a model of kind `global descriptor` and its engine, and try them on two images of noise.
@@ -43,16 +47,22 @@ class OnnxGlobalDescriptor:
             self._preprocessing = Preprocessing.from_manifest(model.entry("preprocessing"))
         except ModelError as error:
             raise ModelError(f"{model.folder / MANIFEST}: {error}") from error
-        self._engine, self._at_once = engine, _images_at_once(model)
-        self.images_at_once = self._at_once or _BATCH
+        self._engine, self._fixed_batch_size = engine, _fixed_batch_size(model)
+        self.batch_size = self._fixed_batch_size or _DEFAULT_BATCH_SIZE
         self.dimension = self._run_on_noise(model).shape[1]
+
+    def encode_query(self, query: Query) -> Array:
+        """(V, D) float32 L2-normalised descriptors of a query's V >= 0 views."""
+        if not query.views:
+            return np.zeros((0, self.dimension), np.float32)
+        return self.encode([view.image for view in query.views])
 
     def encode(self, images: Sequence[Array]) -> Array:
         """(N, D) float32 L2-normalised descriptors of N >= 1 images, (H, W) uint8 grey or (H, W, 3) uint8 BGR."""
         inputs = np.stack([self._preprocessing.apply(image) for image in images])
-        at_once = self._at_once or len(inputs)
-        padded = np.concatenate([inputs, np.repeat(inputs[-1:], -len(inputs) % at_once, axis=0)])
-        batches = [padded[start : start + at_once] for start in range(0, len(padded), at_once)]
+        size = self._fixed_batch_size or len(inputs)
+        padded = np.concatenate([inputs, np.repeat(inputs[-1:], -len(inputs) % size, axis=0)])
+        batches = [padded[start : start + size] for start in range(0, len(padded), size)]
         found = np.concatenate([self._engine.run({"images": batch})["descriptors"] for batch in batches])
         return np.asarray(found[: len(inputs)], dtype=np.float32)
 
@@ -94,7 +104,7 @@ def read_global_descriptor(
     return OnnxGlobalDescriptor(model, OnnxRuntime(model, provider=provider, threads=threads))
 
 
-def _images_at_once(model: Model) -> int | None:
+def _fixed_batch_size(model: Model) -> int | None:
     """The graph's fixed batch size; None where it is dynamic."""
     shape = model.entry("inputs", "images", "shape")
     if not isinstance(shape, list) or len(shape) != 4:

@@ -33,7 +33,7 @@ class MappingConfig(Checked):
     min_unposed_matches: int = parameter(
         20, "matches that one relative pose must explain to make a pair without known poses count", low=5, high=1000
     )
-    min_track_length: int = parameter(3, "images that must see a point", low=2, high=100)
+    min_track_length: int = parameter(3, "images that must observe a point", low=2, high=100)
     descriptor_dimension: int = parameter(64, "bytes of a compact descriptor", low=8, high=256)
     landmark_extent_rad: float = parameter(
         0.6, "a landmark fills this angle of a view, at most", unit="rad", low=0.05, high=3.15
@@ -48,10 +48,10 @@ class MappingConfig(Checked):
         high=6.3,
     )
     coarse_landmark_max_points: int = parameter(2000, "points of a coarse landmark, at most", low=20, high=1000000)
-    vocabulary_words: int = parameter(32, "visual words of the VLAD place index", low=2, high=4096)
+    vocabulary_words: int = parameter(32, "visual words of the VLAD index", low=2, high=4096)
     calibration_gap_m: float = parameter(
         0.8,
-        "the covariance is calibrated on segments of the way this long, left out in turn; 0 for none",
+        "length of the trajectory segments that are left out in turn to calibrate the covariance; 0 for none",
         unit="m",
         low=0.0,
         high=1000.0,

@@ -27,7 +27,8 @@ from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_ros.bags.messages import camera_of, image_of, pose_of, stamp_ns_of
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.core.map.landmark_map import LandmarkMap, Scene
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.scene import Scene
 
 __all__ = ["camera_of", "image_of", "pose_of", "stamp_ns_of"]
 
@@ -105,15 +106,20 @@ def map_info(stamp_ns: int, manifest: dict[str, Any], text: str, files: list[tup
     )
 
 
+def origin_transform(stamp_ns: int, scene: Scene) -> TransformStamped:
+    """Return the static transform from a scene's map frame to the frame of its origin."""
+    return transform_message(stamp_ns, scene.frame_id, scene.origin_frame_id, scene.map_from(Pose.identity()))
+
+
 def landmark_cloud(stamp_ns: int, landmark_map: LandmarkMap, scene: Scene) -> PointCloud2:
-    """Return all points of a scene as a cloud, each with the id of its landmark."""
+    """Return all points of a scene as a cloud in the frame of its origin, each with the id of its landmark."""
     own = slice(scene.points.start, scene.points.stop)
     layout = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("landmark", "<i4")]
     cloud = np.empty(len(scene.points), dtype=layout)
     for axis, name in enumerate("xyz"):
         cloud[name] = landmark_map.points[own, axis]
     cloud["landmark"] = landmark_map.landmark_ids[own]
-    message = PointCloud2(header=header(stamp_ns, scene.frame_id), height=1, width=len(cloud), is_dense=True)
+    message = PointCloud2(header=header(stamp_ns, scene.origin_frame_id), height=1, width=len(cloud), is_dense=True)
     types = [PointField.FLOAT32] * 3 + [PointField.INT32]
     message.fields = [
         PointField(name=name, offset=4 * index, datatype=kind, count=1)
@@ -125,8 +131,8 @@ def landmark_cloud(stamp_ns: int, landmark_map: LandmarkMap, scene: Scene) -> Po
 
 
 def keyframe_poses(stamp_ns: int, landmark_map: LandmarkMap, scene: Scene) -> PoseArray:
-    """Return the poses of a scene's keyframes: optical frames, z forward."""
-    poses = [pose_message(landmark_map.keyframes.pose(k)) for k in scene.keyframes]
+    """Return the poses of a scene's keyframes in the map frame: optical frames, z forward."""
+    poses = [pose_message(scene.map_from(landmark_map.keyframes.pose(k))) for k in scene.keyframes]
     return PoseArray(header=header(stamp_ns, scene.frame_id), poses=poses)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from vloc_msgs.srv import GetLandmarks
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.map.landmark_map import LandmarkMap, Scene
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.scene import Scene
 
 
 def select_points(landmark_map: LandmarkMap, scene: Scene, request: GetLandmarks.Request) -> tuple[Array, bool]:
@@ -21,17 +22,17 @@ def select_points(landmark_map: LandmarkMap, scene: Scene, request: GetLandmarks
     if request.selection == GetLandmarks.Request.BY_IDS:
         chosen = np.flatnonzero(np.isin(landmark_map.landmark_ids[own], np.asarray(request.ids, dtype=np.int32)))
     elif request.selection == GetLandmarks.Request.IN_SPHERE:
-        chosen = _in_sphere(landmark_map.points[own], request)
+        chosen = _in_sphere(landmark_map.points[own], scene, request)
     else:
         raise ConfigError(f"selection is {request.selection}, expected BY_IDS (0) or IN_SPHERE (1)")
     return scene.points.start + chosen[:most], len(chosen) > most
 
 
-def _in_sphere(points: Array, request: GetLandmarks.Request) -> Array:
+def _in_sphere(points: Array, scene: Scene, request: GetLandmarks.Request) -> Array:
     """Return the indices of the points in the sphere, nearest first."""
     centre = np.array([request.centre.x, request.centre.y, request.centre.z])
     if not np.isfinite(centre).all() or not request.radius_m > 0:
         raise ConfigError(f"radius_m is {request.radius_m:g} around {centre.tolist()}, expected a sphere in metres")
-    distances = np.linalg.norm(points - centre, axis=1)
+    distances = np.linalg.norm(points - (centre - scene.origin), axis=1)
     inside = np.flatnonzero(distances <= request.radius_m)
     return np.asarray(inside[np.argsort(distances[inside], kind="stable")])

@@ -12,13 +12,14 @@ import numpy as np
 from geometry_msgs.msg import Point32, PoseArray
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
+from tf2_ros import StaticTransformBroadcaster
 
 from vloc_msgs.msg import MapInfo
 from vloc_msgs.srv import GetLandmarks, GetMapChunk, LoadMap
 from vloc_ros.core.errors import ConfigError, MapError, VlocError
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.node_config import MapServerConfig
-from vloc_ros.nodes.conversion import header, keyframe_poses, landmark_cloud, map_info
+from vloc_ros.nodes.conversion import header, keyframe_poses, landmark_cloud, map_info, origin_transform
 from vloc_ros.nodes.landmark_selection import select_points
 from vloc_ros.nodes.managed import ACTIVE, UNCONFIGURED, ManagedNode
 from vloc_ros.nodes.parameters import config_of, declare_parameters
@@ -69,6 +70,7 @@ class MapServerNode(ManagedNode):
                 "parameters map and maps_folder are both empty, expected a map folder or a folder of maps"
             )
         self._info = self.create_lifecycle_publisher(MapInfo, "~/map_info", _LATCHED)
+        self._origins = StaticTransformBroadcaster(self)
         if config.map:
             self._served = ServedMap.read(Path(config.map).expanduser())
 
@@ -80,6 +82,9 @@ class MapServerNode(ManagedNode):
         """Release the map and the publishers."""
         self._served = None
         self._destroy_publishers("_info", "_landmarks", "_keyframes")
+        if hasattr(self, "_origins"):
+            self.destroy_publisher(self._origins.pub_tf)
+            del self._origins
 
     def _announce(self) -> None:
         now_ns = self.get_clock().now().nanoseconds
@@ -89,6 +94,7 @@ class MapServerNode(ManagedNode):
         landmark_map = self._served.landmark_map
         self._info.publish(self._info_message(self._served))
         self._make_scene_publishers(len(landmark_map.scenes))
+        self._origins.sendTransform([origin_transform(now_ns, scene) for scene in landmark_map.scenes])
         for scene in landmark_map.scenes:
             self._landmarks.publish(landmark_cloud(now_ns, landmark_map, scene))
             self._keyframes.publish(keyframe_poses(now_ns, landmark_map, scene))
@@ -191,7 +197,7 @@ class MapServerNode(ManagedNode):
         except VlocError as error:
             response.result, response.message = GetLandmarks.Response.BAD_REQUEST, str(error)
             return response
-        response.header = header(self.get_clock().now().nanoseconds, scene.frame_id)
+        response.header = header(self.get_clock().now().nanoseconds, scene.origin_frame_id)
         response.landmark_ids = landmark_map.landmark_ids[chosen].astype(np.int32)
         points = landmark_map.points[chosen].astype(float).tolist()
         response.points = [Point32(x=x, y=y, z=z) for x, y, z in points]

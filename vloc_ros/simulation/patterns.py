@@ -218,7 +218,8 @@ def _window(canvas: Array, style: Generator, rng: Generator, x: int, y: int, px_
     w, h, frame = int(rng.uniform(0.8, 1.2) * px_per_m), int(1.3 * px_per_m), max(2, int(0.06 * px_per_m))
     cv2.rectangle(canvas, (x, y), (x + w, y + h), _colour(rng, 180, 240).tolist(), -1)
     glass = canvas[y + frame : y + h - frame, x + frame : x + w - frame]
-    glass[:] = poster(style, rng, *glass.shape[:2], px_per_m) // 3 + 20 if glass.size else glass
+    if glass.size:
+        glass[:] = poster(style, rng, glass.shape[0], glass.shape[1], px_per_m) // 3 + 20
     cv2.line(canvas, (x + w // 2, y), (x + w // 2, y + h), (225, 225, 225), frame)
 
 

@@ -156,7 +156,8 @@ def _pixel_rays(camera: Camera) -> _Rays:
 def _find_nearest(surfaces: _Surfaces, rays: _Rays) -> _Visibility:
     """Find the nearest surface of each pixel with a z-buffer."""
     shape = rays.log2_area.shape
-    seen = _Visibility(np.full(shape, -1, np.int32), *(np.zeros(shape, np.float32) for _ in range(3)), {})
+    u, v, inverse_depth = (np.zeros(shape, np.float32) for _ in range(3))
+    seen = _Visibility(np.full(shape, -1, np.int32), u, v, inverse_depth, {})
     for position, (corners, homography) in enumerate(zip(surfaces.corners, surfaces.homographies, strict=True)):
         box = _pixel_bounds(corners, rays)
         if box is None:
@@ -248,4 +249,5 @@ def _sample_level(texture: MipMap, u: Array, v: Array, level: Array) -> Array:
     width, height, top = texture.widths[level], texture.heights[level], texture.tops[level]
     map_x = np.clip(u * width - 0.5, 0, width - 1)
     map_y = np.clip(v * height - 0.5, 0, height - 1) + top
-    return cv2.remap(texture.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    sampled = cv2.remap(texture.image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled, np.float32)

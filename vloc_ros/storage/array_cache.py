@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.storage.arrays import decoded_array, layout
+from vloc_ros.storage.arrays import decode_array, layout
 from vloc_ros.storage.atomic import PART_SUFFIX, sync_folder
 from vloc_ros.storage.regular_files import open_regular
 
@@ -42,23 +42,23 @@ def load_array(folder: Path, name: str, entry: Mapping[str, Any]) -> Array:
     memory too, with a warning.
 
     Raises:
-        MapError: see `decoded_array`.
+        MapError: see `decode_array`.
     """
     dtype, shape = layout(name, entry)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     cache = cache_folder()
     if size < MAPPED_FROM_BYTES or cache is None or not _is_digest(entry["sha256"]):
-        return decoded_array(folder, name, entry)
+        return decode_array(folder, name, entry)
     path = cache / f"{entry['sha256']}{_SUFFIX}"
     try:
         with contextlib.suppress(FileNotFoundError):
             return _map_entry(path, dtype, shape, size)
-        _write_entry(path, decoded_array(folder, name, entry).astype(dtype, copy=False))
+        _write_entry(path, decode_array(folder, name, entry).astype(dtype, copy=False))
         _keep_newest(cache)
         return _map_entry(path, dtype, shape, size)
     except OSError as error:
         _LOG.warning("%s: cannot be used (%s); the map is read into memory", cache, error.strerror)
-        return decoded_array(folder, name, entry)
+        return decode_array(folder, name, entry)
 
 
 def cache_folder() -> Path | None:

@@ -28,7 +28,7 @@ _LEVEL = 9
 _REMEDY = "copy the map again or build it again"
 
 
-def encoded_array(name: str, array: Array) -> tuple[dict[str, Any], bytes]:
+def encode_array(name: str, array: Array) -> tuple[dict[str, Any], bytes]:
     """The manifest entry of an array and the bytes of its file."""
     array = np.ascontiguousarray(array)
     assert array.dtype.name in _DTYPES, f"{name}: {array.dtype}"
@@ -46,11 +46,11 @@ def encoded_array(name: str, array: Array) -> tuple[dict[str, Any], bytes]:
     return entry, zlib.compress(_planes(stored).tobytes(), _LEVEL)
 
 
-def decoded_array(folder: Path, name: str, entry: Mapping[str, Any]) -> Array:
+def decode_array(folder: Path, name: str, entry: Mapping[str, Any]) -> Array:
     """Read one array and check it against its manifest entry.
 
     Raises:
-        MapError: the file is missing, cut short, altered, no regular file, or the entry asks for the impossible.
+        MapError: the file is missing, cut short, altered, no regular file, or the entry is impossible.
     """
     where = folder / plain_file_name(name, entry)
     dtype, shape = layout(name, entry)
@@ -81,7 +81,7 @@ def layout(name: str, entry: Mapping[str, Any]) -> tuple[np.dtype[Any], tuple[in
     """Little-endian type and shape of an array, from its manifest entry.
 
     Raises:
-        MapError: the entry asks for the impossible.
+        MapError: the entry is impossible.
     """
     shape = entry["shape"]
     good = isinstance(shape, list) and 0 < len(shape) <= _MAX_DIMENSIONS
@@ -119,7 +119,7 @@ def _inflated(path: Path, data: bytes, expected_bytes: int) -> bytes:
 
 def _row_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """Bytes from one value of the first axis to the next."""
-    return max(math.prod(shape[1:]) * dtype.itemsize, 1)
+    return max(math.prod(shape[1:]), 1) * dtype.itemsize
 
 
 def _planes(array: Array) -> Array:

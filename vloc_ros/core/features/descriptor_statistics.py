@@ -70,7 +70,7 @@ def measure_descriptor_statistics(
         descriptors: (P, d) descriptors of the points, decoded.
 
     Raises:
-        MapError: there are too few observations, or the descriptors do not tell points apart.
+        MapError: there are too few observations, or the descriptors do not distinguish points.
     """
     seen, own = np.concatenate(observed), np.concatenate(points)
     if len(own) < _MIN_OBSERVATIONS:

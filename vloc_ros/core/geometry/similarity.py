@@ -92,7 +92,7 @@ class Similarity:
         position does not agree are left out, as in `fit`.
 
         Raises:
-            InputError: the counts differ, there is no pose, or all are at one place and the scale is asked for.
+            InputError: the counts differ, there is no pose, or all are at one place and the scale is requested.
         """
         if not source_from_bodies or len(source_from_bodies) != len(target_from_bodies):
             raise InputError(
@@ -209,7 +209,7 @@ def _from_turns(turns: Array, source: Array, target: Array, *, with_scale: bool)
     if with_scale:
         if spread <= _LINE_TOLERANCE**2 * max(float((source**2).sum()), np.finfo(float).tiny):
             raise InputError(
-                f"all {len(source)} poses are at one place, which tells no scale; give poses further apart"
+                f"all {len(source)} poses are at one place, which leaves the scale open; give poses further apart"
             )
         scale = float((source_turned * (target - target_mean)).sum()) / spread
         if scale <= 0:

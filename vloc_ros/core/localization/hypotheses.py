@@ -97,7 +97,7 @@ def is_distinct_pose(first: Pose, second: Pose) -> bool:
 
 
 class CompetingHypotheses:
-    """Finds poses elsewhere in the map that many keypoints of a query fit about as well as an accepted pose."""
+    """Finds poses in other parts of the map that many keypoints of a query fit about as well as an accepted pose."""
 
     def __init__(self, map_index: MapIndex, *, pose: PoseConfig, scorer: PoseScorer) -> None:
         self._index, self._pose, self._scorer = map_index, pose, scorer

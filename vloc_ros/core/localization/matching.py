@@ -89,13 +89,13 @@ class NearestNeighbourMatcher:
         return distances, points[neighbours]
 
     def _pass_ratio_test(self, distances: Array, neighbours: Array) -> Array:
-        """Keypoints whose best match is clearly nearer than the next one elsewhere; distances are squared."""
+        """Keypoints whose best match is clearly nearer than the next one in another part of the map; distances are squared."""
         points = self._map.points[neighbours]
-        elsewhere = np.linalg.norm(points - points[:, :1], axis=2) > self._config.same_place_radius_m
+        in_another_part = np.linalg.norm(points - points[:, :1], axis=2) > self._config.same_place_radius_m
         if len(self._map.scenes) > 1:
             scenes = self._map.scene_of_point[neighbours]
-            elsewhere |= scenes != scenes[:, :1]
-        second = np.where(elsewhere & (neighbours >= 0), distances, np.inf).min(axis=1)
+            in_another_part |= scenes != scenes[:, :1]
+        second = np.where(in_another_part & (neighbours >= 0), distances, np.inf).min(axis=1)
         found = np.isfinite(distances[:, 0]) & (neighbours[:, 0] >= 0)
         return np.flatnonzero((distances[:, 0] <= self._config.ratio**2 * second) & found)
 

@@ -113,7 +113,7 @@ class HypothesisSelector:
     def _find_competing(
         self, leader: VerifiedHypothesis, known: Sequence[ScoredPose], candidate: Candidate, observation: Observation
     ) -> Iterator[ScoredPose]:
-        """Poses elsewhere that were not hypotheses; none where a prior restricts the search to windows."""
+        """Poses in other parts of the map that were no hypotheses; none where a prior restricts the search to windows."""
         neighbours, estimate = candidate.neighbours or leader.hypothesis.matches.neighbours, leader.hypothesis.estimate
         if candidate.windows or neighbours is None:
             return

@@ -142,9 +142,12 @@ class LandmarkMap:
 
     def _check_items(self) -> None:
         """Places lie in scenes of the map, and retrieval indices describe keyframes or places that it holds."""
-        for name in (*self.places, *self.retrieval):
-            if not name.isidentifier():
-                raise MapError(f"{name!r} names places or a retrieval index, expected letters, digits and underscores")
+        names = [*self.places, *self.retrieval]
+        names += [name for places in self.places.values() for name in places.payloads]
+        names += [name for index in self.retrieval.values() for name in index.encoder_arrays]
+        for name in names:
+            if not (name.isidentifier() and name.isascii()):  # it becomes a part of a file's name
+                raise MapError(f"{name!r} names data of a map, expected letters, digits and underscores")
         for modality, places in self.places.items():
             if len(places) and (places.scenes.min() < 0 or places.scenes.max() >= len(self.scenes)):
                 raise MapError(f"{modality} places lie in scenes beyond the map's {len(self.scenes)}; build it again")

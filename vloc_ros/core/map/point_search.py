@@ -17,7 +17,7 @@ _POINTS_PER_LIST, _FEW_LISTS = (100, 200), 500
 _MOST_LISTS = 4096
 _TRAINED_ON_PER_LIST, _ITERATIONS = 50, 6
 # the lists of large maps are found by groups, in half of the time; of the two nearest lists 98.4 % are found so
-_GROUPED_FROM, _GROUPS, _GROUPS_ASKED = 2000, 64, 8
+_GROUPED_FROM, _GROUPS, _GROUPS_SEARCHED = 2000, 64, 8
 _MOST_BY_GROUPS = 16  # of more lists that are looked through the groups would miss too many
 # what is added at once is made floats of first
 _ADDED_AT_ONCE = 1 << 16
@@ -85,5 +85,5 @@ def _grouped(centres: Array) -> faiss.IndexIVFFlat:
     groups.cp.min_points_per_centroid = 1
     groups.train(centres)
     groups.add(centres)
-    groups.nprobe = _GROUPS_ASKED
+    groups.nprobe = _GROUPS_SEARCHED
     return groups

@@ -53,7 +53,7 @@ def encode_keyframes(
             _check_size(landmark_map, k, image)
         rows = [k for k, _ in batch]
         descriptors[rows] = encoder.encode([image for _, image in batch])
-        _check_finite(landmark_map, rows, descriptors)
+        _check_finite([landmark_map.keyframes.names[k] for k in rows], descriptors[rows])
         missing.difference_update(rows)
     assert not missing
     return landmark_map.with_retrieval(RetrievalIndex(name, encoder.hash, descriptors, np.arange(count)))
@@ -65,14 +65,16 @@ def encode_rows(
     """Rows of new images for the index of an encoder, by its name; empty where the map has none of models.
 
     Raises:
-        ModelError: another encoder made the map's index.
+        ModelError: another encoder made the map's index, or a descriptor is not finite.
     """
     index = find_index_of_encoder(landmark_map, encoder)
     if index is None:
         return {}
     starts = range(0, len(images), encoder.batch_size)
     parts = [encoder.encode([image.load() for image in images[k : k + encoder.batch_size]]) for k in starts]
-    return {index.name: replace(index, descriptors=np.concatenate(parts), items=np.arange(len(images)))}
+    descriptors = np.concatenate(parts)
+    _check_finite([image.name for image in images], descriptors)
+    return {index.name: replace(index, descriptors=descriptors, items=np.arange(len(images)))}
 
 
 def merge_model_indices(whole: LandmarkMap, maps: Sequence[LandmarkMap]) -> LandmarkMap:
@@ -87,7 +89,8 @@ def merge_model_indices(whole: LandmarkMap, maps: Sequence[LandmarkMap]) -> Land
         firsts = [0, *accumulate(counts)][:-1]
         found = [(_compatible(index, one), first) for one, first, n in zip(maps, firsts, counts, strict=True) if n]
         present = [(other, first) for other, first in found if other is not None]
-        if index.name not in whole.retrieval and len(present) == len(found):
+        known = index.name in whole.retrieval or _compatible(index, whole) is not None
+        if not known and len(present) == len(found):
             merged = merge_retrieval_indices([other for other, _ in present], [first for _, first in present])
             whole = whole.with_retrieval(replace(merged, name=index.name))
     return whole
@@ -134,10 +137,9 @@ def _batches(images: Iterable[tuple[int, Array]], size: int) -> Iterator[list[tu
         yield batch
 
 
-def _check_finite(landmark_map: LandmarkMap, rows: Sequence[int], descriptors: Array) -> None:
-    for k in rows:
-        if not np.isfinite(descriptors[k]).all():
-            name = landmark_map.keyframes.names[k]
+def _check_finite(names: Sequence[str], descriptors: Array) -> None:
+    for name, descriptor in zip(names, descriptors, strict=True):
+        if not np.isfinite(descriptor).all():
             raise ModelError(f"the encoder gives {name} a descriptor that is not finite; train it again")
 
 

@@ -44,7 +44,7 @@ def divide_into_landmarks(points: Array, distances: Array, config: MappingConfig
 
 
 def viewing_distances(points: Array, keyframes: Keyframes) -> Array:
-    """(P,) mean distance of each point from the keyframes that observe it, metres; their median for unobserved points."""
+    """(P,) mean distance of each point from the keyframes that observe it, metres; the median for unobserved ones."""
     total, count = np.zeros(len(points)), np.zeros(len(points), np.int64)
     for k in range(len(keyframes)):  # all observations at once would take gigabytes of a large map
         seen = keyframes.visible(k)

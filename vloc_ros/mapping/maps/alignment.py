@@ -19,17 +19,18 @@ from vloc_ros.core.map.places import Places
 _LEVEL_WEIGHT = 0.01
 _MIN_MEAN_UP = 0.1
 # nearer to zero float32 resolves 0.1 mm; farther away a map gets an origin of its own
-_MAX_WITHOUT_ORIGIN_M = 1e3
+_MAX_WITHOUT_ORIGIN_M, _ORIGIN_STEP_M = 1e3, 1e3
 # farther from the origin float32 loses the centimetres
 _MAX_EXTENT_M = 1e5
 _MIN_SINE = 1e-9
 
 
 def choose_origin(positions: Sequence[Array]) -> Array:
-    """(3,) origin for geometry around (3,) positions, whole metres: zero where all lie near to it."""
+    """(3,) origin for geometry around (3,) positions, whole kilometres: zero where all lie near to it."""
     if not len(positions) or np.abs(positions).max() <= _MAX_WITHOUT_ORIGIN_M:
         return np.zeros(3)
-    return np.asarray(np.round(np.median(np.stack(positions), axis=0)))
+    kilometres = np.round(np.median(np.stack(positions), axis=0) / _ORIGIN_STEP_M)
+    return np.asarray(kilometres * _ORIGIN_STEP_M + 0.0)  # no -0.0
 
 
 def gravity_alignment(landmark_map: LandmarkMap) -> Similarity:

@@ -79,13 +79,14 @@ class TrajectoryTarget:
 
     def fit(self, landmark_map: LandmarkMap, *, with_scale: bool) -> tuple[Similarity, Array | None]:
         """See AlignmentTarget."""
-        map_from_cameras, target_from_cameras = read_keyframe_poses(self.path, landmark_map)
-        with _naming(self.path):
-            target_from_map = Similarity.fit_poses(map_from_cameras, target_from_cameras, with_scale=with_scale)
+        scene_from_cameras, target_from_cameras = read_keyframe_poses(self.path, landmark_map)
+        with _naming(self.path):  # near zero, since far from it rounding hides how far the poses lie apart
+            fitted = Similarity.fit_poses(scene_from_cameras, target_from_cameras, with_scale=with_scale)
         source, target = (
-            np.stack([pose.translation for pose in poses]) for poses in (map_from_cameras, target_from_cameras)
+            np.stack([pose.translation for pose in poses]) for poses in (scene_from_cameras, target_from_cameras)
         )
-        return target_from_map, target_from_map.residuals(source, target)
+        shift = fitted.translation - fitted.scale * fitted.rotation @ landmark_map.scene().origin
+        return Similarity(fitted.scale, fitted.rotation, shift), fitted.residuals(source, target)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +157,7 @@ def read_pairs(path: Path) -> tuple[Array, Array]:
 
 
 def read_keyframe_poses(path: Path, landmark_map: LandmarkMap) -> tuple[list[Pose], list[Pose]]:
-    """map_from_camera and target_from_camera of the keyframes, in name order.
+    """scene_from_camera and target_from_camera of the keyframes of a map of one scene, in name order.
 
     Raises:
         InputError: the file is no trajectory, or does not have one row per keyframe.

@@ -65,7 +65,7 @@ def build_map(
         MapError: the images share too little to make a map.
     """
     _check(images, posed=scale is None)
-    origin = choose_origin([image.map_from_camera.translation for image in images if image.map_from_camera is not None])
+    origin = _choose_origin(images, scale)
     local = [_relative_to(origin, image) for image in images]
     extracted = extract_images(local, build_extractor(config.extractor), progress)
     placed, matches = _place(extracted, scale, config, progress)
@@ -80,6 +80,13 @@ def build_map(
         metric=scale is not UNKNOWN_SCALE,
         provenance={**bare.provenance, **agreement},
     )
+
+
+def _choose_origin(images: Sequence[PosedImage], scale: ScaleSource | None) -> Array:
+    """(3,) origin around the images' poses; zero where another source of scale leaves these unused."""
+    if scale is not None and not isinstance(scale, GivenPoses):
+        return np.zeros(3)
+    return choose_origin([image.map_from_camera.translation for image in images if image.map_from_camera is not None])
 
 
 def _relative_to(origin: Array, image: PosedImage) -> PosedImage:

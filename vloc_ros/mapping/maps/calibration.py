@@ -62,7 +62,7 @@ def calibrate(
 
 
 def segments_left_out(centres: Array, gap_m: float) -> list[Array]:
-    """Which images calibration leaves out together: contiguous ones along `gap_m` of the way each.
+    """The segments that calibration leaves out: contiguous images along `gap_m` of the trajectory each.
 
     Args:
         centres: (N, 3) of the cameras in the map, metres, in the order they were taken.

@@ -180,7 +180,7 @@ def _add_places(whole: LandmarkMap, frame_id: str, moved: LandmarkMap) -> Landma
                 continue
             if name in retrieval and retrieval[name].is_compatible(index):
                 retrieval[name] = retrieval[name].append(index.descriptors, index.items + first)
-            elif not first:
+            elif not first and name not in retrieval:
                 retrieval[name] = index
     return replace(whole, places=places, retrieval=retrieval)
 

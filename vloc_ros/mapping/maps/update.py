@@ -13,6 +13,7 @@ from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.retrieval_candidates import find_index_of_encoder
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder
@@ -87,8 +88,11 @@ def update_map(
     Raises:
         InputError: images cannot be used, are of another place, are all in the map already, or have poses that
             contradict it.
+        ModelError: another encoder made the map's retrieval index.
     """
     _check(images)
+    if encoder is not None:
+        find_index_of_encoder(landmark_map, encoder)  # another encoder is refused before the work
     scene = ensure_searchable(landmark_map.part(frame_id), config)
     extracted = extract_images(_in_scene(scene, images), build_extractor(landmark_map.extractor), progress)
     registered = register_images(scene, extracted, build_localizer(LocalizerConfig(), scene), progress)

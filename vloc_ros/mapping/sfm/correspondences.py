@@ -52,7 +52,7 @@ def verify_pairs(
 
 
 def _by_two_workers(work: Callable[[Pair], Array], pairs: Iterable[Pair]) -> Iterator[Array]:
-    """The results in the order of the pairs; what waits is dropped when nobody wants it any more."""
+    """The results in the order of the pairs; pending work is cancelled when the consumer stops."""
     pool = ThreadPoolExecutor(_WORKERS)
     try:
         yield from pool.map(work, pairs)
@@ -78,7 +78,7 @@ def mutual_matches(first: Features, second: Features, *, ratio: float) -> Array:
 
 
 def relative_pose_inliers(rays: tuple[Array, Array], cameras: tuple[Camera, Camera], *, max_error_px: float) -> Array:
-    """(M,) bool: matches that the most convincing relative pose of two images explains; none when none is found.
+    """(M,) bool: inliers of the relative pose of two images; none when none is found.
 
     Five-point LO-RANSAC (Nistér 2004; Lebeda et al. 2012), PoseLib's implementation.
 
@@ -97,7 +97,7 @@ def relative_pose_inliers(rays: tuple[Array, Array], cameras: tuple[Camera, Came
 def epipolar_inliers(
     rays: tuple[Array, Array], poses: tuple[Pose, Pose], cameras: tuple[Camera, Camera], *, max_error_px: float
 ) -> Array:
-    """(M,) bool: rays with z = 1 of matched keypoints that meet, by Sampson's distance in pixels.
+    """(M,) bool: inliers of a known relative pose, by Sampson's distance in pixels.
 
     Sampson's approximation of the reprojection error: Hartley and Zisserman, Multiple View Geometry, 11.4.3.
     """

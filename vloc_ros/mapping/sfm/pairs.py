@@ -1,4 +1,4 @@
-"""Which images to match with each other."""
+"""Pairs of images to match."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EXTENT_PART, _EQUAL_TURN_RAD = 0.15, 0.5
 
 
 def pairs_by_pose(poses: Sequence[Pose], *, per_image: int, max_angle_rad: float) -> list[Pair]:
-    """For every image the ones that look the same way from nearby, and the next few of the sequence."""
+    """For every image those with similar poses, and the next few of the sequence."""
     centres = np.stack([pose.translation for pose in poses])
     directions = np.stack([pose.rotation[:, 2] for pose in poses])
     turns = np.arccos(np.clip(directions @ directions.T, -1.0, 1.0))
@@ -32,20 +32,20 @@ def pairs_by_pose(poses: Sequence[Pose], *, per_image: int, max_angle_rad: float
     return sorted(pairs)
 
 
-def pairs_by_similarity(places: Array, *, per_image: int, exhaustive_max: int) -> list[Pair]:
-    """Without poses: all pairs of few images; of many, the next ones of the sequence and the most alike.
+def pairs_by_similarity(descriptors: Array, *, per_image: int, exhaustive_max: int) -> list[Pair]:
+    """Without poses: all pairs of few images; of many, the next ones of the sequence and the most similar.
 
     Args:
-        places: (N, D) global descriptors, L2-normalised.
-        per_image: number of most alike images, and of next ones.
+        descriptors: (N, D) global descriptors, L2-normalised.
+        per_image: number of most similar images, and of next ones.
         exhaustive_max: up to this many images all pairs are taken.
     """
-    count = len(places)
+    count = len(descriptors)
     if count <= exhaustive_max:
         return list(combinations(range(count), 2))
-    likeness = places @ places.T
-    np.fill_diagonal(likeness, -np.inf)
+    similarity = descriptors @ descriptors.T
+    np.fill_diagonal(similarity, -np.inf)
     pairs = {(i, j) for i in range(count) for j in range(i + 1, min(i + 1 + per_image, count))}
-    for i, row in enumerate(likeness):
+    for i, row in enumerate(similarity):
         pairs |= {(min(i, int(j)), max(i, int(j))) for j in np.argsort(-row, kind="stable")[:per_image]}
     return sorted(pairs)

@@ -1,4 +1,4 @@
-"""What gives a map built from images alone its scale and frame."""
+"""Scale and frame of a map built from images alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class GivenPoses:
-    """The images' own poses, as far as they have any: from a survey, or from odometry (which may drift)."""
+    """The images' own poses, where they have any: from a survey, or from odometry, which may drift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,9 @@ class KnownDistance:
     """The distance between the cameras of two images.
 
     Attributes:
-        first, second: names of the images.
-        metres: measured between their cameras.
+        first: name of an image.
+        second: name of another image.
+        metres: measured distance between their cameras.
     """
 
     first: str
@@ -38,7 +39,7 @@ class KnownDistance:
 
 @dataclass(frozen=True, slots=True)
 class UnknownScale:
-    """Nothing is known; lengths are not metres, and the map says so."""
+    """No scale is known; lengths are not metres, and the map records that."""
 
 
 ScaleSource = GivenPoses | KnownDistance | UnknownScale
@@ -46,7 +47,7 @@ UNKNOWN_SCALE = UnknownScale()
 
 
 def apply_scale(structure: Structure, images: Sequence[PosedImage], source: ScaleSource) -> list[Pose | None]:
-    """The reconstructed poses in the frame and scale that the source gives.
+    """The reconstructed poses in the frame and scale of a source.
 
     Raises:
         InputError: too few placed images have poses, or the two images of a known distance were not placed.

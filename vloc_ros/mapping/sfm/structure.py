@@ -1,4 +1,4 @@
-"""What reconstruction gives: points, the keypoints that saw them, and where the images were taken."""
+"""A sparse reconstruction: points, the keypoints that observe them, and the poses of the images."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Structure:
 
     Attributes:
         points: (P, 3) float64.
-        track_points: (O,) int64, ascending: observation o is of point `track_points[o]`,
-        track_images: (O,) int64: by this image,
-        track_keypoints: (O,) int64: at this of its keypoints.
+        track_points: (O,) int64 point of each observation, ascending.
+        track_images: (O,) int64 image of each observation.
+        track_keypoints: (O,) int64 keypoint of that image.
         poses: N poses map_from_camera, None for an image that could not be placed.
         mean_reprojection_error_px: over all observations.
     """
@@ -35,7 +35,7 @@ class Structure:
     mean_reprojection_error_px: float
 
     def with_tracks_of_at_least(self, length: int) -> Structure:
-        """Without the points that fewer images saw."""
+        """The structure without points that fewer images observe."""
         images_per_point = np.zeros(len(self.points), np.int64)
         seen = np.unique(np.column_stack([self.track_points, self.track_images]), axis=0)
         np.add.at(images_per_point, seen[:, 0], 1)
@@ -51,7 +51,7 @@ class Structure:
         )
 
     def without_images(self, images: Array) -> Structure:
-        """Without what these images saw; points keep their positions, see `refined`."""
+        """The structure without the observations of these images; points keep their positions, see `refine_points`."""
         mine = ~np.isin(self.track_images, images)
         return replace(
             self,
@@ -61,12 +61,12 @@ class Structure:
         )
 
     def visible(self, image: int) -> Array:
-        """(V,) sorted points that an image saw."""
+        """(V,) sorted points that an image observes."""
         return np.unique(self.track_points[self.track_images == image])
 
 
 def refine_points(structure: Structure, rays: Sequence[Array]) -> Structure:
-    """The points moved to where their observations put them: Gauss-Newton over all points at once, poses kept.
+    """Refine the points by their observations: Gauss-Newton over all points at once, poses kept.
 
     Args:
         structure: all images that see points have poses.

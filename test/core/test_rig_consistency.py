@@ -1,4 +1,4 @@
-"""Several cameras of one robot, in front of a textured wall: solved together, and against each other."""
+"""Several cameras of one robot, in front of a textured wall: localized together, and verified by each other."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def _people(seed: int) -> Array:
 
 
 def _corner(scene: PlaneScene, rig: Pose) -> Array:
-    """(H, W) pixels, black but for a piece of what is seen from another place."""
-    elsewhere = scene.image(Pose(rig.rotation, rig.translation + np.array([-0.9, 0.0, 0.0])))
+    """(H, W) pixels, black but for a piece of what another place shows."""
+    other = scene.image(Pose(rig.rotation, rig.translation + np.array([-0.9, 0.0, 0.0])))
     corner = BLACK.copy()
-    corner[40:180, 80:230] = elsewhere[40:180, 80:230]
+    corner[40:180, 80:230] = other[40:180, 80:230]
     return corner
 
 
@@ -65,10 +65,10 @@ def _is_right(result: LocalizationResult, map_from_rig: Pose) -> bool:
     return result.map_from_rig is not None and result.map_from_rig.distance_to(map_from_rig)[0] < 0.02
 
 
-def test_a_prior_says_for_every_view_where_to_look(scene: PlaneScene, localizer: Localizer) -> None:
+def test_a_prior_gives_every_view_its_windows(scene: PlaneScene, localizer: Localizer) -> None:
     rig = RIGS[2]
-    believed = Pose(rig.rotation, rig.translation + np.array([0.03, -0.02, 0.02]))
-    prior = PosePrior(believed, np.diag([0.03**2] * 3 + [0.02**2] * 3))
+    expected = Pose(rig.rotation, rig.translation + np.array([0.03, -0.02, 0.02]))
+    prior = PosePrior(expected, np.diag([0.03**2] * 3 + [0.02**2] * 3))
     views = tuple(_views(scene, rig, MOUNTS))
     by_itself, tracked = (localizer.localize(Query(views, prior=p)) for p in (None, prior))
     assert (by_itself.candidate, tracked.candidate) == ("whole_map", "prior")
@@ -77,7 +77,7 @@ def test_a_prior_says_for_every_view_where_to_look(scene: PlaneScene, localizer:
 
 
 @pytest.mark.parametrize("covered", [{0}, {1}, {0, 1}, {1, 2}])
-def test_covered_lenses_do_not_keep_the_others_from_seeing(
+def test_covered_lenses_do_not_affect_the_other_cameras(
     scene: PlaneScene, localizer: Localizer, covered: set[int]
 ) -> None:
     for rig in RIGS:
@@ -89,7 +89,7 @@ def test_covered_lenses_do_not_keep_the_others_from_seeing(
         assert set(result.inlier_views) == {0, 1, 2} - covered
 
 
-def test_cameras_that_see_people_do_not_keep_another_from_seeing(scene: PlaneScene, localizer: Localizer) -> None:
+def test_cameras_that_see_people_do_not_affect_another(scene: PlaneScene, localizer: Localizer) -> None:
     for seed, rig in enumerate(RIGS):
         seeing, *others = _views(scene, rig, MOUNTS)
         people = [View(_people(2 * seed + k), CAMERA, view.rig_from_camera) for k, view in enumerate(others)]
@@ -114,7 +114,7 @@ def test_two_cameras_that_disagree_are_refused(
 
 @pytest.mark.parametrize("off", OFF)
 @pytest.mark.parametrize("misplaced", [0, 1, 2])
-def test_of_three_cameras_two_that_agree_are_right(
+def test_of_three_cameras_two_that_agree_are_enough(
     scene: PlaneScene, localizer: Localizer, misplaced: int, off: Pose
 ) -> None:
     for rig in RIGS:
@@ -124,24 +124,24 @@ def test_of_three_cameras_two_that_agree_are_right(
         assert _is_right(localizer.localize(Query(tuple(views))), rig)
 
 
-def test_views_are_solved_alone_only_where_their_pose_could_matter(
+def test_views_are_localized_alone_only_where_their_pose_could_matter(
     scene: PlaneScene, localizer: Localizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls, solve = [], poselib.estimate_absolute_pose
     monkeypatch.setattr(poselib, "estimate_absolute_pose", lambda *args: (calls.append(1), solve(*args))[1])
     rig = RIGS[2]
     views = _views(scene, rig, MOUNTS[:2])
-    strange = [View(_people(seed), CAMERA, mount) for seed, mount in enumerate(MOUNTS[:2])]
-    assert "inliers, at least" in localizer.localize(Query(tuple(strange))).reason
+    people = [View(_people(seed), CAMERA, mount) for seed, mount in enumerate(MOUNTS[:2])]
+    assert "inliers, at least" in localizer.localize(Query(tuple(people))).reason
     assert not calls  # the common pose has too few inliers
     assert localizer.localize(Query((views[0], View(BLACK, CAMERA, MOUNTS[1])))).ok
-    assert not calls  # there is no other opinion
+    assert not calls  # no other view could contradict it
     misplaced = View(views[1].image, CAMERA, MOUNTS[1] @ OFF[0])
     assert not localizer.localize(Query((views[0], misplaced))).ok
     assert calls
 
 
-def test_a_picture_in_a_corner_of_one_view_has_no_say(scene: PlaneScene, localizer: Localizer) -> None:
+def test_a_picture_in_a_corner_of_one_view_does_not_affect_the_other(scene: PlaneScene, localizer: Localizer) -> None:
     rig = RIGS[2]
     corner = _corner(scene, rig)
     alone = localizer.localize(Query.single(corner, CAMERA))

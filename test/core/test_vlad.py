@@ -20,12 +20,12 @@ def test_a_vlad_is_the_normalised_sum_of_residuals() -> None:
     assert vlad == pytest.approx(np.array([1, 0, 0, 1]) / np.sqrt(2))
 
 
-def test_like_sets_are_nearer_than_unlike_ones(descriptors: np.ndarray) -> None:
+def test_similar_sets_are_nearer_than_others(descriptors: np.ndarray) -> None:
     vocabulary = Vocabulary.fit(descriptors, 8)
     rng = np.random.default_rng(1)
-    place, elsewhere = descriptors[:100], descriptors[1000:1100]
-    seen_again = vocabulary.encode(place[:70] + rng.normal(0, 0.1, (70, 16)).astype(np.float32))
-    assert seen_again @ vocabulary.encode(place) > seen_again @ vocabulary.encode(elsewhere) + 0.2
+    place, other_place = descriptors[:100], descriptors[1000:1100]
+    again = vocabulary.encode(place[:70] + rng.normal(0, 0.1, (70, 16)).astype(np.float32))
+    assert again @ vocabulary.encode(place) > again @ vocabulary.encode(other_place) + 0.2
 
 
 def test_fitting_is_deterministic_and_the_hash_names_the_words(descriptors: np.ndarray) -> None:

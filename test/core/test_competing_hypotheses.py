@@ -1,4 +1,4 @@
-"""The same room twice in one map: an image of it says where the camera is only as far as the copies differ."""
+"""The same room twice in one map: an image of it shows where the camera is only as far as the copies differ."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic import SyntheticScene, looking
+from synthetic import SyntheticScene, looking, observe
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig, MatcherConfig, PoseConfig
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.candidates import Candidate
-from vloc_ros.core.localization.competing_hypotheses import _iterations, competing_hypotheses
+from vloc_ros.core.localization.hypotheses import CompetingHypotheses, _iterations
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.result import Status
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap
+from vloc_ros.core.localization.scoring import PoseScorer
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import PosePrior
 
 AWAY = np.array([20.0, 0.0, 0.0])
@@ -44,7 +47,7 @@ def _twice(scene: SyntheticScene, here: float, there: float) -> LandmarkMap:
             point_offsets=np.cumsum([0, *map(len, visible)]),
             point_indices=np.concatenate(visible).astype(np.int32),
         ),
-        places={},
+        retrieval={},
     )
 
 
@@ -56,16 +59,16 @@ def _visible(room: LandmarkMap, kept: Array, first: int) -> list[Array]:
 
 
 @pytest.mark.parametrize(("here", "there"), [(0.7, 0.7), (0.8, 0.6), (0.6, 0.8)])
-def test_what_fits_two_places_is_ambiguous(scene: SyntheticScene, here: float, there: float) -> None:
+def test_an_image_that_fits_two_poses_is_ambiguous(scene: SyntheticScene, here: float, there: float) -> None:
     localizer = build_localizer(LocalizerConfig(), _twice(scene, here, there))
     for view in VIEWS:
         result = localizer.localize_features((scene.features(view),), scene.query())
         assert result.status is Status.AMBIGUOUS
         assert result.map_from_rig is None
-        assert "another place, 20.0 m away, explains the image as well" in result.reason
+        assert "a competing pose 20.0 m away explains the image as well" in result.reason
 
 
-def test_a_few_things_that_hang_elsewhere_too_do_not_matter(scene: SyntheticScene) -> None:
+def test_a_few_duplicate_things_in_another_place_do_not_matter(scene: SyntheticScene) -> None:
     localizer = build_localizer(LocalizerConfig(), _twice(scene, 1.0, 0.2))
     for view in VIEWS:
         result = localizer.localize_features((scene.features(view),), scene.query())
@@ -74,34 +77,31 @@ def test_a_few_things_that_hang_elsewhere_too_do_not_matter(scene: SyntheticScen
 
 
 def test_a_copy_of_which_less_is_mapped_may_be_where_the_camera_is(scene: SyntheticScene) -> None:
-    """Nothing speaks against it: it holds two fifths of the points, and no others."""
+    """No evidence contradicts it: it holds two fifths of the points, and no others."""
     localizer = build_localizer(LocalizerConfig(), _twice(scene, 1.0, 0.4))
     for view in VIEWS:
         result = localizer.localize_features((scene.features(view),), scene.query())
         assert result.status is Status.AMBIGUOUS
 
 
-def test_places_that_are_known_are_not_found_again(scene: SyntheticScene) -> None:
-    """What an answer is compared with anyway need not be looked for."""
+def test_known_competing_poses_are_not_searched_for_again(scene: SyntheticScene) -> None:
     landmark_map, view = _twice(scene, 1.0, 0.9), VIEWS[0]
-    query, found = scene.query(), (scene.features(view),)
-    there = Pose(view.rotation, view.translation + AWAY)
-    neighbours = NearestNeighbourMatcher(MatcherConfig(), landmark_map).neighbours(found, Candidate("all"))
-    accepted = build_localizer(LocalizerConfig(), scene.landmark_map).localize_features(found, query)
-    assert accepted.map_from_rig.distance_to(view)[0] < 1e-3
-    about = {"landmark_map": landmark_map, "pose": PoseConfig()}
-    unknown = [pose for pose, _ in competing_hypotheses(accepted, [], neighbours, query, **about)]
-    assert len(unknown) == 1
-    assert unknown[0].distance_to(there)[0] < 1e-3
-    assert not list(competing_hypotheses(accepted, [("map", unknown[0])], neighbours, query, **about))
+    index = MapIndex(landmark_map)
+    scorer = PoseScorer(index)
+    competing = CompetingHypotheses(index, pose=PoseConfig(), scorer=scorer)
+    observation = observe(landmark_map, (scene.features(view),), scene.query())
+    neighbours = NearestNeighbourMatcher(MatcherConfig(), index).neighbours(observation, Candidate("all"))
+    found = list(competing.find(landmark_map.scene(), view, [], neighbours, observation))
+    assert len(found) == 1
+    assert found[0].scene_from_rig.distance_to(Pose(view.rotation, view.translation + AWAY))[0] < 1e-3
+    assert not list(competing.find(landmark_map.scene(), view, found, neighbours, observation))
 
 
-def test_a_few_inliers_among_many_lookalikes_take_no_longer(scene: SyntheticScene) -> None:
-    """What little would make a rival is not searched for without end."""
+def test_the_search_is_bounded_where_few_inliers_would_suffice() -> None:
     assert _iterations(0.5) < _iterations(0.3) < _iterations(0.1) == _iterations(1e-6) == 1000
 
 
-def test_who_knows_where_the_camera_is_has_nothing_to_choose(scene: SyntheticScene) -> None:
+def test_a_prior_resolves_the_ambiguity(scene: SyntheticScene) -> None:
     localizer = build_localizer(LocalizerConfig(), _twice(scene, 0.7, 0.7))
     prior = PosePrior(VIEWS[0], np.diag([0.01] * 3 + [0.001] * 3))
     result = localizer.localize_features((scene.features(VIEWS[0]),), replace(scene.query(), prior=prior))

@@ -1,4 +1,4 @@
-"""Fewer points that still show where the camera is."""
+"""Fewer points that still localize."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import silent
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.maps import compress
-from vloc_ros.mapping.maps.compress import LEAST_POINTS_PER_SCENE, PointRanking, keep_points, rank_points
+from vloc_ros.mapping.maps.compress import MIN_POINTS_PER_SCENE, PointRanking, keep_points, rank_points
 from vloc_ros.mapping.maps.merge import merge_maps
 
 FEW = 400
@@ -93,21 +94,20 @@ def test_a_small_scene_is_not_lost_among_large_ones(wall: PlaneScene, order: Arr
         for frame, m in (("hall", wall.landmark_map), ("cupboard", few))
     ]
     both = merge_maps(maps, name="both", config=MappingConfig())
-    small = keep_points(both, rank_points(both)[: 2 * LEAST_POINTS_PER_SCENE])
-    assert [len(scene.points) for scene in small.scenes] == [LEAST_POINTS_PER_SCENE] * 2
+    small = keep_points(both, rank_points(both)[: 2 * MIN_POINTS_PER_SCENE])
+    assert [len(scene.points) for scene in small.scenes] == [MIN_POINTS_PER_SCENE] * 2
 
 
-def test_what_nobody_can_tell_apart_comes_later(wall: PlaneScene, order: Array) -> None:
-    """Points that look like others are worth less than they were."""
-    twins = np.unique(wall.landmark_map.keyframes.point_indices)[:200]
+def test_points_that_resemble_another_come_later(wall: PlaneScene, order: Array) -> None:
+    similar = np.unique(wall.landmark_map.keyframes.point_indices)[:200]
     codes = wall.landmark_map.codes.copy()
-    codes[twins[1::2]] = codes[twins[::2]]
+    codes[similar[1::2]] = codes[similar[::2]]
     later = rank_points(replace(wall.landmark_map, codes=codes))
     rank_before, rank_after = np.argsort(order), np.argsort(later)
-    assert (rank_after > rank_before)[twins].mean() > 0.9
+    assert (rank_after > rank_before)[similar].mean() > 0.9
 
 
-def test_the_first_points_are_the_same_however_many_are_asked_for(wall: PlaneScene, order: Array) -> None:
+def test_the_first_points_are_the_same_however_many_are_requested(wall: PlaneScene, order: Array) -> None:
     kitchen = make_plane_scene(seed=5).landmark_map
     kitchen = keep_points(replace(kitchen, scenes=(replace(kitchen.scene(), frame_id="kitchen"),)), order[-60:])
     both = merge_maps([wall.landmark_map, kitchen], name="both", config=MappingConfig())
@@ -117,9 +117,12 @@ def test_the_first_points_are_the_same_however_many_are_asked_for(wall: PlaneSce
             np.testing.assert_array_equal(ranking.best(count), whole[:count])
 
 
-def test_of_many_points_the_most_alike_are_found_about(wall: PlaneScene, monkeypatch: pytest.MonkeyPatch) -> None:
-    exactly = compress._distinctness(wall.landmark_map, silent)
-    monkeypatch.setattr(compress, "_MOST_COMPARED_EXACTLY", 100)
+def test_of_many_points_the_nearest_descriptors_are_found_approximately(
+    wall: PlaneScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = MapIndex(wall.landmark_map)
+    exact = compress._distinctness(index, silent)
+    monkeypatch.setattr(compress, "_MAX_COMPARED_EXACTLY", 100)
     monkeypatch.setattr(compress, "_BLOCK", 300)
-    about = compress._distinctness(wall.landmark_map, silent)
-    assert np.mean(np.abs(about - exactly) < 0.01) > 0.95
+    approximate = compress._distinctness(index, silent)
+    assert np.mean(np.abs(approximate - exact) < 0.01) > 0.95

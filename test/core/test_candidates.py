@@ -1,10 +1,11 @@
-"""With a prior the image is looked at smaller, and only where the map's points should lie."""
+"""With a prior the image is matched at a reduced size first, and only where the map's points should lie."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
+from synthetic import observe
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import CandidateConfig, LocalizerConfig, MatcherConfig, TrackingConfig
@@ -15,6 +16,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.candidates import Candidate, PriorCandidates, SearchWindow
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import PosePrior, Query
 
 VIEW = poses(6, seed=1)[2]
@@ -35,15 +37,15 @@ def localizer(scene: PlaneScene) -> Localizer:
 def _near(pose: Pose, seed: int = 0, stds: tuple[float, float] = STDS) -> PosePrior:
     rng = np.random.default_rng(seed)
     turn = Pose.from_rotation_vector(rng.normal(0, stds[1], 3), [0.0, 0.0, 0.0])
-    believed = Pose(turn.rotation @ pose.rotation, pose.translation + rng.normal(0, stds[0], 3))
-    return PosePrior(believed, np.diag([stds[0] ** 2] * 3 + [stds[1] ** 2] * 3))
+    expected = Pose(turn.rotation @ pose.rotation, pose.translation + rng.normal(0, stds[0], 3))
+    return PosePrior(expected, np.diag([stds[0] ** 2] * 3 + [stds[1] ** 2] * 3))
 
 
 def _query(scene: PlaneScene, prior: PosePrior | None) -> Query:
     return Query.single(scene.image(VIEW), CAMERA, prior=prior)
 
 
-def test_a_prior_makes_do_with_fewer_keypoints_and_answers_as_well(scene: PlaneScene, localizer: Localizer) -> None:
+def test_a_prior_needs_fewer_keypoints_for_a_pose_as_good(scene: PlaneScene, localizer: Localizer) -> None:
     by_itself, tracked = (localizer.localize(_query(scene, prior)) for prior in (None, _near(VIEW)))
     assert (by_itself.candidate, tracked.candidate) == ("whole_map", "prior")
     assert tracked.keypoints < by_itself.keypoints
@@ -52,8 +54,8 @@ def test_a_prior_makes_do_with_fewer_keypoints_and_answers_as_well(scene: PlaneS
 
 
 def test_a_wrong_prior_changes_nothing_but_the_time(scene: PlaneScene, localizer: Localizer) -> None:
-    elsewhere = Pose(VIEW.rotation, VIEW.translation + np.array([1.5, 0.0, 0.0]))
-    by_itself, misled = (localizer.localize(_query(scene, prior)) for prior in (None, _near(elsewhere)))
+    wrong = Pose(VIEW.rotation, VIEW.translation + np.array([1.5, 0.0, 0.0]))
+    by_itself, misled = (localizer.localize(_query(scene, prior)) for prior in (None, _near(wrong)))
     assert misled.candidate == "whole_map"
     assert misled.keypoints == by_itself.keypoints
     np.testing.assert_array_equal(misled.map_from_rig.matrix, by_itself.map_from_rig.matrix)
@@ -64,7 +66,7 @@ def test_an_uncertain_prior_is_not_tried(scene: PlaneScene, localizer: Localizer
 
 
 @pytest.mark.parametrize("tracking", [TrackingConfig(image_scale=1.0), TrackingConfig(min_image_width_px=320)])
-def test_at_full_scale_the_prior_still_says_where(scene: PlaneScene, tracking: TrackingConfig) -> None:
+def test_at_full_scale_the_prior_still_limits_the_search(scene: PlaneScene, tracking: TrackingConfig) -> None:
     whole = build_localizer(LocalizerConfig(tracking=tracking), scene.landmark_map)
     by_itself, tracked = (whole.localize(_query(scene, prior)) for prior in (None, _near(VIEW)))
     assert tracked.candidate == "prior"
@@ -74,8 +76,8 @@ def test_at_full_scale_the_prior_still_says_where(scene: PlaneScene, tracking: T
 
 @pytest.mark.parametrize("seed", range(4))
 def test_points_lie_in_their_windows(scene: PlaneScene, seed: int) -> None:
-    proposer = PriorCandidates(CandidateConfig(), scene.landmark_map)
-    candidate = next(proposer.generate([], _query(scene, _near(VIEW, seed))))
+    generator = PriorCandidates(CandidateConfig(), scene.landmark_map)
+    candidate = next(generator.generate(observe(scene.landmark_map, (), _query(scene, _near(VIEW, seed)))))
     assert candidate.point_indices is not None
     points = scene.landmark_map.points
     truth = CAMERA.project(VIEW.inverse().apply(points))
@@ -87,27 +89,27 @@ def test_points_lie_in_their_windows(scene: PlaneScene, seed: int) -> None:
     assert len(candidate.point_indices) < 0.8 * len(points)
 
 
-def test_what_is_behind_the_camera_is_not_proposed(scene: PlaneScene) -> None:
+def test_points_behind_the_camera_are_no_candidate(scene: PlaneScene) -> None:
     away = Pose.from_rotation_vector([0.0, np.pi, 0.0], VIEW.translation)
-    proposer = PriorCandidates(CandidateConfig(), scene.landmark_map)
-    assert not list(proposer.generate([], _query(scene, _near(away))))
+    generator = PriorCandidates(CandidateConfig(), scene.landmark_map)
+    assert not list(generator.generate(observe(scene.landmark_map, (), _query(scene, _near(away)))))
 
 
-def test_a_twin_outside_the_window_does_not_compete(scene: PlaneScene) -> None:
-    matcher = NearestNeighbourMatcher(MatcherConfig(), scene.landmark_map)
+def test_a_duplicate_outside_the_window_does_not_compete(scene: PlaneScene) -> None:
+    matcher = NearestNeighbourMatcher(MatcherConfig(), MapIndex(scene.landmark_map))
     chosen = np.arange(0, 40, dtype=np.int64)
     xy = np.random.default_rng(0).uniform((20, 20), (300, 220), (len(chosen), 2)).astype(np.float32)
     # a keypoint at each place, and candidates that look the same on the far side of the image
-    found = _as_features(scene, xy, chosen)
+    observation = observe(scene.landmark_map, (_as_features(scene, xy, chosen),), _query(scene, None))
     candidates = np.concatenate([chosen, chosen + 1000])
-    twins = np.concatenate([xy, [320.0, 240.0] - xy]).astype(np.float32)
-    near = SearchWindow(twins, np.full(len(candidates), 5.0, np.float32))
-    matches = matcher.match([found], Candidate("prior", candidates, (near,)))
+    duplicates = np.concatenate([xy, [320.0, 240.0] - xy]).astype(np.float32)
+    near = SearchWindow(duplicates, np.full(len(candidates), 5.0, np.float32))
+    matches = matcher.match(observation, Candidate("prior", candidates, (near,)))
     assert len(matches) >= 35
     for pixel, point in zip(matches.xy, matches.point_indices, strict=True):
         np.testing.assert_array_equal(xy[point], pixel)
-    nowhere = SearchWindow(twins + 1000, np.full(len(candidates), 5.0, np.float32))
-    assert len(matcher.match([found], Candidate("prior", candidates, (nowhere,)))) == 0
+    nowhere = SearchWindow(duplicates + 1000, np.full(len(candidates), 5.0, np.float32))
+    assert len(matcher.match(observation, Candidate("prior", candidates, (nowhere,)))) == 0
 
 
 def _as_features(scene: PlaneScene, xy: np.ndarray, points: np.ndarray) -> Features:
@@ -121,7 +123,7 @@ def test_scaled_keypoints_lie_at_their_places_in_the_whole_image(scene: PlaneSce
     image = scene.image(VIEW)[:239, :317]  # odd sizes scale unevenly
     whole, small = extractor.extract(image), extract_scaled(extractor, image, 0.5)
     similarity = small.descriptors @ whole.descriptors.T
-    alike = similarity.max(axis=1) > 0.97
-    assert alike.sum() > 30
-    off = small.xy[alike] - whole.xy[similarity.argmax(axis=1)[alike]]
+    same = similarity.max(axis=1) > 0.97
+    assert same.sum() > 30
+    off = small.xy[same] - whole.xy[similarity.argmax(axis=1)[same]]
     assert np.abs(np.median(off, axis=0)).max() < 0.1

@@ -1,4 +1,4 @@
-"""Places by landmarks, recognised or voted for."""
+"""Candidates by landmarks, recognised or voted for."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from synthetic import SyntheticScene, looking
+from synthetic import SyntheticScene, looking, observe
 
 from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import CandidateConfig, LocalizerConfig, MatcherConfig, VerificationConfig
+from vloc_ros.core.config import (
+    CandidateConfig,
+    LocalizerConfig,
+    MatcherConfig,
+    PoseConfig,
+    VerificationConfig,
+)
 from vloc_ros.core.errors import MapError, ModelError
 from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.landmark_candidates import LandmarkRegions, LandmarkVoting, Recognition
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.core.localization.reranking import CandidateReranker
 from vloc_ros.core.localization.result import Status
-from vloc_ros.core.map.covisibility import LandmarkCovisibility
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkTable
+from vloc_ros.core.localization.scoring import PoseScorer
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkTable
+from vloc_ros.core.map.map_index import MapIndex
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 KEYS = np.array([11, -3, 5, 8])
@@ -66,15 +75,15 @@ def test_a_recogniser_numbers_landmarks_in_its_own_way(room: SyntheticScene) -> 
     """Of a map that was merged behind another, and of a part of the landmarks: keys decide, not numbers."""
     order = np.array([2, 0, 3])
     oracle = Oracle(room, KEYS[order], order)
-    localizer = build_localizer(_config(places="none"), room.landmark_map, recognizer=oracle)
+    localizer = build_localizer(_config(retrieval="none"), room.landmark_map, recognizer=oracle)
     result = localizer.localize_features((room.features(VIEWPOINT),), room.query())
     assert result.ok
     walls = np.unique(room.landmark_map.landmark_ids[result.inlier_points])
     assert set(walls) <= set(order.tolist())
 
 
-def test_a_recogniser_alone_serves_a_large_map_without_a_place_index(room: SyntheticScene) -> None:
-    large = replace(room.landmark_map, places={})
+def test_a_recogniser_alone_serves_a_large_map_without_a_retrieval_index(room: SyntheticScene) -> None:
+    large = replace(room.landmark_map, retrieval={})
     localizer = build_localizer(_config(whole_map_max_points=0), large, recognizer=Oracle(room, KEYS, np.arange(4)))
     assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).candidate == "landmarks/recognized"
     with pytest.raises(MapError, match=f"set candidates.whole_map_max_points to {len(large.points)}"):
@@ -105,7 +114,7 @@ def test_votes_need_no_training(room: SyntheticScene) -> None:
 
 
 def test_copies_of_a_thing_share_its_votes(room: SyntheticScene) -> None:
-    """A map that holds every point in four landmarks: all four places are proposed, as rivals."""
+    """A map that holds every point in four landmarks: all four places are candidates, as competitors."""
     once = room.landmark_map
     count, away = len(once.points), np.arange(4)[:, None, None] * np.array([30.0, 0.0, 0.0])
     frames = once.keyframes
@@ -123,15 +132,16 @@ def test_copies_of_a_thing_share_its_votes(room: SyntheticScene) -> None:
         landmark_ids=np.repeat(np.arange(4), count).astype(np.int32),
         codes=np.tile(once.codes, (4, 1)),
         keyframes=copies,
-        places={},
+        retrieval={},
     )
-    matcher = NearestNeighbourMatcher(MatcherConfig(), four)
-    places = LandmarkRegions(CandidateConfig(), LandmarkCovisibility(four))
-    asked = (room.features(VIEWPOINT),), room.query()
-    first, *_ = LandmarkVoting(four, matcher, places).generate(*asked)
-    floors = {int(part.point_indices[0] // count) for part in (first, *first.rivals)}
-    assert floors == {0, 1, 2, 3}
-    assert build_localizer(_config(), four).localize_features(*asked).status is Status.AMBIGUOUS
+    index, features = MapIndex(four), (room.features(VIEWPOINT),)
+    matcher = NearestNeighbourMatcher(MatcherConfig(), index)
+    reranker = CandidateReranker(matcher, PoseConfig(), PoseScorer(index), VerificationConfig().min_inlier_ratio)
+    regions = LandmarkRegions(CandidateConfig(), index, reranker)
+    first, *_ = LandmarkVoting(four, matcher, regions).generate(observe(four, features, room.query()))
+    poses = (first.coarse_pose, *first.competitors)
+    assert {int(pose.inlier_points[0] // count) for pose in poses} == {0, 1, 2, 3}
+    assert build_localizer(_config(), four).localize_features(features, room.query()).status is Status.AMBIGUOUS
 
 
 def test_small_maps_are_searched_as_a_whole(room: SyntheticScene) -> None:
@@ -140,7 +150,7 @@ def test_small_maps_are_searched_as_a_whole(room: SyntheticScene) -> None:
     assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).candidate == "whole_map"
 
 
-def test_what_the_whole_of_a_small_map_does_not_tell_its_landmarks_may(room: SyntheticScene) -> None:
+def test_landmarks_follow_where_the_whole_of_a_small_map_has_no_pose(room: SyntheticScene) -> None:
     config = replace(_strict(), candidates=CandidateConfig())
     localizer = build_localizer(config, room.landmark_map)
     assert localizer.localize_features((room.features(VIEWPOINT),), room.query()).candidate == "whole_map"
@@ -155,12 +165,12 @@ def test_where_landmarks_do_not_help_the_whole_map_is_searched(room: SyntheticSc
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 1e-3
 
 
-def test_strangers_are_refused(room: SyntheticScene) -> None:
+def test_keypoints_of_another_place_are_refused(room: SyntheticScene) -> None:
     features = room.features(VIEWPOINT)
-    strangers = np.random.default_rng(0).normal(size=features.descriptors.shape).astype(np.float32)
-    strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
+    others = np.random.default_rng(0).normal(size=features.descriptors.shape).astype(np.float32)
+    others /= np.linalg.norm(others, axis=1, keepdims=True)
     localizer = build_localizer(_config(), room.landmark_map)
-    result = localizer.localize_features((Features(features.xy, strangers, features.scores),), room.query())
+    result = localizer.localize_features((Features(features.xy, others, features.scores),), room.query())
     assert not result.ok
 
 
@@ -178,11 +188,13 @@ def _strict(**verification: float) -> LocalizerConfig:
     return replace(_config(), matcher=MatcherConfig(ratio=0.24), verification=VerificationConfig(**verification))
 
 
-def test_what_few_distinct_matches_leave_open_is_found_again(room: SyntheticScene) -> None:
-    asked = ((_dim(room),), room.query())
-    as_usual = build_localizer(_strict(min_confirmed_fraction=1.0), room.landmark_map).localize_features(*asked)
+def test_guided_matching_confirms_a_pose_of_few_distinct_matches(room: SyntheticScene) -> None:
+    features, query = (_dim(room),), room.query()
+    as_usual = build_localizer(_strict(min_confirmed_fraction=1.0), room.landmark_map).localize_features(
+        features, query
+    )
     assert as_usual.status is Status.POSE_REJECTED
-    result = build_localizer(_strict(), room.landmark_map).localize_features(*asked)
+    result = build_localizer(_strict(), room.landmark_map).localize_features(features, query)
     assert (result.status, result.candidate) == (Status.OK, "landmarks/voted")
     assert result.map_from_rig.distance_to(VIEWPOINT)[0] < 0.02
     assert result.inliers > 2 * as_usual.inliers

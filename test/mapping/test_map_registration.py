@@ -7,17 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from lidar_places import LIDAR, add_places, assert_places
 from plane_scene import make_plane_scene
-from posed_points import NumberedExtractor, make_posed_points
+from posed_points import UTM, extracting, make_posed_points
 
-from vloc_ros.assembly import build_extractor, build_localizer
+from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.features.keypoints import Extractor
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.geometry.similarity import Similarity
-from vloc_ros.core.map.landmark_map import CovarianceCalibration, LandmarkMap
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
+from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.maps.alignment import transform_map
@@ -28,16 +30,12 @@ from vloc_ros.simulation.world import make_aliased_world, make_variant, make_wor
 
 _CONFIG = MappingConfig(vocabulary_words=8, calibration_gap_m=0.0)
 _CAMERA = DEFAULT_CAMERA.scaled(480, 360)
-_ELSEWHERE = Pose.from_rotation_vector([0.3, -1.2, 0.5], [4.0, -2.0, 1.0])
+_OTHER_FRAME = Pose.from_rotation_vector([0.3, -1.2, 0.5], [4.0, -2.0, 1.0])
 _FRAMES, _PATH = 64, 100
 
 
-def _map(images: list[PosedImage], frame_id: str, extractor: Extractor) -> LandmarkMap:
-    def localizer(part: LandmarkMap):
-        return build_localizer(LocalizerConfig(), part)
-
-    arguments = {"config": _CONFIG, "extractor": extractor, "localizer_factory": localizer}
-    return build_map(images, name=frame_id, frame_id=frame_id, **arguments)
+def _map(images: list[PosedImage], frame_id: str) -> LandmarkMap:
+    return build_map(images, name=frame_id, frame_id=frame_id, config=_CONFIG)
 
 
 def _of_lap(lap: Lap, which: slice, frame_id: str) -> LandmarkMap:
@@ -45,11 +43,11 @@ def _of_lap(lap: Lap, which: slice, frame_id: str) -> LandmarkMap:
         PosedImage(lap.name(k), lambda k=k: lap.image(k), lap.camera, lap.map_from_camera[k])
         for k in range(*which.indices(len(lap)))
     ]
-    return _map(images, frame_id, build_extractor(_CONFIG.extractor))
+    return _map(images, frame_id)
 
 
-def _elsewhere(landmark_map: LandmarkMap) -> LandmarkMap:
-    return transform_map(landmark_map, Similarity(1.0, _ELSEWHERE.rotation, _ELSEWHERE.translation))
+def _in_other_frame(landmark_map: LandmarkMap) -> LandmarkMap:
+    return transform_map(landmark_map, Similarity(1.0, _OTHER_FRAME.rotation, _OTHER_FRAME.translation))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +67,7 @@ def room(lap: Lap) -> LandmarkMap:
 
 @pytest.fixture(scope="module")
 def again(lap: Lap) -> LandmarkMap:
-    return _elsewhere(_of_lap(lap, slice(1, None, 2), "again"))
+    return _in_other_frame(_of_lap(lap, slice(1, None, 2), "again"))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +88,7 @@ def test_two_halves_of_a_room_become_one_scene(room: LandmarkMap, lap: Lap, whol
     assert whole.keyframes.names[len(room.keyframes)] == f"again/{lap.name(1)}"
 
 
-def test_queries_are_found_in_the_first_frame(room: LandmarkMap, whole: LandmarkMap, world) -> None:
+def test_queries_are_localized_in_the_first_frame(room: LandmarkMap, whole: LandmarkMap, world) -> None:
     queries = make_lap(world, 8, 7, camera=_CAMERA)
     errors_m = []
     for landmark_map in (room, whole):
@@ -103,7 +101,7 @@ def test_queries_are_found_in_the_first_frame(room: LandmarkMap, whole: Landmark
     assert np.max(errors_m[1]) < 0.05
 
 
-def test_the_first_map_stays_as_it_was_and_twins_are_kept_once(
+def test_the_first_map_stays_as_it_was_and_duplicates_are_kept_once(
     room: LandmarkMap, again: LandmarkMap, whole: LandmarkMap
 ) -> None:
     points = len(room.points)
@@ -118,8 +116,8 @@ def test_the_first_map_stays_as_it_was_and_twins_are_kept_once(
     seen = whole.keyframes.visible(len(room.keyframes))
     assert (seen < points).sum() > 20  # what the first map had of it
     assert len(seen) <= len(again.keyframes.visible(0))
-    assert whole.places["vlad"].encoder == room.places["vlad"].encoder
-    assert len(whole.places["vlad"].descriptors) == len(whole.keyframes)
+    assert whole.retrieval[VLAD].encoder == room.retrieval[VLAD].encoder
+    assert whole.retrieval[VLAD].items.tolist() == list(range(len(whole.keyframes)))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +128,7 @@ def test_the_first_map_stays_as_it_was_and_twins_are_kept_once(
     ],
 )
 def test_a_room_that_looks_alike_stays_one_of_its_own(make: Callable, reason: str, room: LandmarkMap, world) -> None:
-    """Its copy along the very same path, which is the hardest to tell."""
+    """Its copy along the very same path, which is the hardest to distinguish."""
     copy = _of_lap(make_lap(make(world), _FRAMES, _PATH, camera=_CAMERA), slice(0, None, 2), "copy")
     maps, (line,) = register_maps([room, copy], Align.AUTO)
     assert [m.frame_ids for m in maps] == [("room",), ("copy",)]
@@ -142,11 +140,12 @@ def test_a_room_that_looks_alike_stays_one_of_its_own(make: Callable, reason: st
 def rows() -> tuple[LandmarkMap, LandmarkMap]:
     """Two maps of a row of points that overlap by a few images only."""
     row = make_posed_points(images=40, points=1500)
-    images, extractor = row.images(), NumberedExtractor(row.features)
-    return _map(images[:22], "left", extractor), _elsewhere(_map(images[14:], "right", extractor))
+    images = row.images()
+    with extracting(row.features):
+        return _map(images[:22], "left"), _in_other_frame(_map(images[14:], "right"))
 
 
-def test_who_knows_that_it_is_one_place_says_so(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
+def test_maps_known_to_be_of_one_place_become_one_scene(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
     left, right = rows
     calibrated = right.with_calibration(CovarianceCalibration(3.0, np.full(6, 1e-6), 9))
     (whole,), (line,) = register_maps([left, calibrated], Align.SAME)
@@ -158,15 +157,41 @@ def test_who_knows_that_it_is_one_place_says_so(rows: tuple[LandmarkMap, Landmar
     assert apart_m < 0.1
 
 
-def test_nothing_is_joined_that_was_not_asked_for(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
+@pytest.mark.parametrize("far", ["first", "second", "both"])
+def test_maps_far_from_zero_are_registered_as_near_it(rows: tuple[LandmarkMap, LandmarkMap], far: str) -> None:
+    away = Similarity(1.0, np.eye(3), UTM)
+    left, right = (
+        transform_map(one, away) if far in (which, "both") else one
+        for one, which in zip(rows, ("first", "second"), strict=True)
+    )
+    (near,), _ = register_maps(rows, Align.SAME)
+    (whole,), _ = register_maps([left, right], Align.SAME)
+    np.testing.assert_array_equal(whole.scene().origin, left.scene().origin)
+    assert len(whole.points) == pytest.approx(len(near.points), abs=5)
+    expected = near.keyframes.translations + (UTM if far != "second" else 0.0)
+    np.testing.assert_allclose(whole.keyframes.translations + whole.scene().origin, expected, atol=1e-3)
+
+
+def test_places_of_both_maps_are_in_the_scene(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
+    left, right = rows
+    (whole,), _ = register_maps([add_places(left, 0), add_places(right, 1, count=2)], Align.SAME)
+    assert_places(whole, [(0, k, "left") for k in range(3)] + [(1, k, "left") for k in range(2)])
+    np.testing.assert_allclose(whole.places[LIDAR].translations[3:], whole.keyframes.translations[22:24], atol=1e-9)
+    np.testing.assert_allclose(whole.places[LIDAR].rotations[3:], whole.keyframes.rotations[22:24], atol=1e-9)
+    (only,), _ = register_maps([left, add_places(right, 1)], Align.SAME)
+    assert_places(only, [(1, k, "left") for k in range(3)])
+
+
+def test_maps_stay_apart_where_nothing_is_to_be_aligned(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
     maps, lines = register_maps(rows, Align.NEVER)
     assert [m.frame_ids for m in maps] == [("left",), ("right",)]
     assert not lines
 
 
-def test_maps_that_are_not_of_one_place_are_refused_though_it_was_said(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
+def test_maps_said_to_be_of_one_place_that_are_not_are_refused(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
     other = make_posed_points(images=12, points=500, seed=9)
-    stranger = _map(other.images(), "stranger", NumberedExtractor(other.features))
+    with extracting(other.features):
+        stranger = _map(other.images(), "stranger")
     with pytest.raises(InputError, match=r"stranger \(stranger\) cannot be aligned: hardly a point agrees"):
         register_maps([rows[0], stranger], Align.SAME)
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkTable
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkTable
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
 

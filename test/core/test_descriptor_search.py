@@ -1,4 +1,4 @@
-"""The keyframes most alike: by going through all of them, and by lists of FAISS that find the same."""
+"""The most similar global descriptors: by exact search, and by lists of FAISS that find the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _unit(vectors: Array) -> Array:
 
 
 def _walk(count: int, seed: int = 0, dimension: int = 32) -> Array:
-    """Descriptors along a way, where neighbours are alike."""
+    """Descriptors along a trajectory, where neighbours are similar."""
     rng = np.random.default_rng(seed)
     knots = rng.normal(size=(count // 25 + 2, dimension))
     at = np.linspace(0, len(knots) - 1.001, count)
@@ -32,10 +32,10 @@ def test_the_exact_search_ranks_by_the_best_of_all_queries(count: int, views: in
     descriptors = _unit(np.random.default_rng(seed).normal(size=(count, 8)))
     queries = _unit(np.random.default_rng(seed + 1).normal(size=(views, 8)))
     found = DescriptorSearch(descriptors).best(queries, wanted)
-    likeness = (descriptors @ queries.T).max(axis=1)
+    similarity = (descriptors @ queries.T).max(axis=1)
     assert len(found) == len(set(found.tolist())) == min(wanted, count)
-    assert (np.diff(likeness[found]) <= 0).all()
-    assert likeness[found].min() >= np.delete(likeness, found).max(initial=-2.0)
+    assert (np.diff(similarity[found]) <= 0).all()
+    assert similarity[found].min() >= np.delete(similarity, found).max(initial=-2.0)
 
 
 @pytest.mark.parametrize("views", [1, 3])
@@ -60,13 +60,13 @@ def test_equal_input_gives_equal_lists() -> None:
         np.testing.assert_array_equal(once.best(query[None], 9), again.best(query[None], 9))
 
 
-def test_of_equal_keyframes_the_first_comes_first() -> None:
+def test_of_equal_rows_the_first_comes_first() -> None:
     descriptors = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
     assert DescriptorSearch(descriptors).best(descriptors[5:6], 3).tolist() == [4, 5, 6]
 
 
 @pytest.mark.parametrize("most_values_exact", [MOST_VALUES_EXACT, 0])
-def test_few_keyframes_are_all_found_and_nothing_is_like_what_is_not_finite(most_values_exact: int) -> None:
+def test_few_rows_are_all_found_and_none_for_a_query_that_is_not_finite(most_values_exact: int) -> None:
     search = DescriptorSearch(np.eye(3, 8, dtype=np.float32), most_values_exact=most_values_exact)
     assert search.best(np.eye(1, 8, k=1, dtype=np.float32), 20)[0] == 1
     assert len(search.best(np.eye(1, 8, dtype=np.float32), 20)) == 3
@@ -76,7 +76,7 @@ def test_few_keyframes_are_all_found_and_nothing_is_like_what_is_not_finite(most
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("most_values_exact", [MOST_VALUES_EXACT, 0])
-def test_a_view_that_is_not_finite_leaves_the_others_their_say(most_values_exact: int, bad: float) -> None:
+def test_a_view_that_is_not_finite_does_not_affect_the_others(most_values_exact: int, bad: float) -> None:
     descriptors = _walk(400)
     search = DescriptorSearch(descriptors, most_values_exact=most_values_exact)
     views = descriptors[[30, 200, 310]].copy()

@@ -1,17 +1,22 @@
-"""What two maps of one place both hold, and that comparing large maps takes little memory."""
+"""What two maps of one place both hold, and the memory that comparing large maps takes."""
 
 from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
-from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap, LandmarkTable, Scene
+from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
+from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
+from vloc_ros.core.map.scene import Scene
 from vloc_ros.mapping.landmarks.definition import viewing_distances
-from vloc_ros.mapping.maps import duplicate_points as twins_module
+from vloc_ros.mapping.maps import duplicate_points as duplicates_module
 from vloc_ros.mapping.maps import overlap_consistency as module
 from vloc_ros.mapping.maps.duplicate_points import DescribedPoints, find_duplicate_points
 from vloc_ros.mapping.maps.overlap_consistency import overlap_consistency
@@ -50,6 +55,8 @@ def _corridor(*, seed: int, held: float = 1.0) -> LandmarkMap:
         codes=np.clip(np.rint(described / codec.step + 127.5), 0, 255).astype(np.uint8),
         codec=codec,
         keyframes=keyframes,
+        extractor=RootSiftConfig(),
+        descriptor_statistics=RootSiftConfig.recorded_statistics,
     )
 
 
@@ -65,30 +72,30 @@ def test_the_part_that_is_held_is_counted(first: LandmarkMap, held: float) -> No
     assert found / expected == pytest.approx(held, abs=0.02)
 
 
-def test_where_the_other_never_looked_nothing_is_expected(first: LandmarkMap) -> None:
+def test_where_the_other_observed_nothing_nothing_is_expected(first: LandmarkMap) -> None:
     side = RegistrationSide.of(first)
-    points = side.points + np.array([0.0, 100.0, 0.0])
-    assert overlap_consistency(RegistrationSide(first, points, side.reach, side.keyframe_counts), side) == (0, 0)
+    assert overlap_consistency(replace(side, points=side.points + np.array([0.0, 100.0, 0.0])), side) == (0, 0)
 
 
 def test_blocks_do_not_change_what_is_found(first: LandmarkMap, monkeypatch: pytest.MonkeyPatch) -> None:
     some, other = RegistrationSide.of(first), RegistrationSide.of(_corridor(seed=2, held=0.7))
-    in_few, twins_in_few = overlap_consistency(some, other), _twins(some, other)
-    monkeypatch.setattr(module, "_AT_ONCE", 333)
-    monkeypatch.setattr(twins_module, "_AT_ONCE", 333)
-    assert overlap_consistency(some, other) == in_few
-    np.testing.assert_array_equal(_twins(some, other), twins_in_few)
+    in_one, duplicates_in_one = overlap_consistency(some, other), _duplicates(some, other)
+    monkeypatch.setattr(module, "_BLOCK", 333)
+    monkeypatch.setattr(duplicates_module, "_BLOCK", 333)
+    assert overlap_consistency(some, other) == in_one
+    np.testing.assert_array_equal(_duplicates(some, other), duplicates_in_one)
 
 
-def _twins(some: RegistrationSide, other: RegistrationSide) -> np.ndarray:
+def _duplicates(some: RegistrationSide, other: RegistrationSide) -> np.ndarray:
     described = (DescribedPoints(side.points, side.descriptors_of) for side in (some, other))
-    return find_duplicate_points(*described, some.reach)
+    max_distance = some.scene.descriptor_limit(DescriptorLimit.STRICT)
+    return find_duplicate_points(*described, radius_m=some.radius_m, max_distance=max_distance)
 
 
-def _peak_mb(asked: Callable[[], object]) -> float:
+def _peak_mb(call: Callable[[], object]) -> float:
     tracemalloc.start()
     try:
-        asked()
+        call()
         return tracemalloc.get_traced_memory()[1] / _MB
     finally:
         tracemalloc.stop()
@@ -98,10 +105,10 @@ def test_memory_is_that_of_a_block_and_not_of_all_descriptors(
     first: LandmarkMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All descriptors would take 10 MB, those of the neighbours of all 82 MB, the rays of all observations 5."""
-    monkeypatch.setattr(module, "_AT_ONCE", 256)
-    monkeypatch.setattr(twins_module, "_AT_ONCE", 256)
+    monkeypatch.setattr(module, "_BLOCK", 256)
+    monkeypatch.setattr(duplicates_module, "_BLOCK", 256)
     side = RegistrationSide.of(first)
     assert _peak_mb(lambda: RegistrationSide.of(first)) < 5.0
     assert _peak_mb(lambda: viewing_distances(first.points, first.keyframes)) < 2.0
     assert _peak_mb(lambda: overlap_consistency(side, side)) < 15.0
-    assert _peak_mb(lambda: _twins(side, side)) < 6.0
+    assert _peak_mb(lambda: _duplicates(side, side)) < 6.0

@@ -1,4 +1,4 @@
-"""A map that takes in another visit, on features with exact truth."""
+"""A map that is updated by another visit, on features with exact truth."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from posed_points import CAMERA, NumberedExtractor, PosedPoints, make_posed_points, unit
+from posed_points import CAMERA, UTM, PosedPoints, extracting, make_posed_points, unit
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
+from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder
+from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.mapping.maps.build import build_map
 from vloc_ros.mapping.maps.merge import merge_maps
 from vloc_ros.mapping.maps.update import MapUpdate, update_map
@@ -33,25 +37,23 @@ def _localizer(landmark_map: LandmarkMap):
     return build_localizer(LocalizerConfig(), landmark_map)
 
 
-def _built(row: PosedPoints, images: Sequence[PosedImage], frame_id: str = "map") -> LandmarkMap:
+def _build(row: PosedPoints, images: Sequence[PosedImage], frame_id: str = "map") -> LandmarkMap:
     """Images of another name than those of a visit."""
-    extractor, images = NumberedExtractor(row.features), [replace(i, name=f"first-{i.name}") for i in images]
-    return build_map(
-        images, name="row", config=_SMALL, extractor=extractor, localizer_factory=_localizer, frame_id=frame_id
-    )
+    with extracting(row.features):
+        images = [replace(image, name=f"first-{image.name}") for image in images]
+        return build_map(images, name="row", config=_SMALL, frame_id=frame_id)
 
 
-def _updated(
+def _update(
     row: PosedPoints,
     landmark_map: LandmarkMap,
     images: Sequence[PosedImage],
     features: Sequence[Features] | None = None,
     frame_id: str = "",
+    encoder: GlobalDescriptorEncoder | None = None,
 ) -> MapUpdate:
-    extractor = NumberedExtractor(row.features if features is None else features)
-    return update_map(
-        landmark_map, images, config=_SMALL, extractor=extractor, localizer_factory=_localizer, frame_id=frame_id
-    )
+    with extracting(row.features if features is None else features):
+        return update_map(landmark_map, images, config=_SMALL, encoder=encoder, frame_id=frame_id)
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +63,12 @@ def row() -> PosedPoints:
 
 @pytest.fixture(scope="module")
 def first(row: PosedPoints) -> LandmarkMap:
-    return _built(row, row.images()[_FIRST])
+    return _build(row, row.images()[_FIRST])
 
 
 @pytest.fixture(scope="module")
 def second(row: PosedPoints, first: LandmarkMap) -> MapUpdate:
-    return _updated(row, first, row.images()[_SECOND])
+    return _update(row, first, row.images()[_SECOND])
 
 
 def _errors_m(row: PosedPoints, landmark_map: LandmarkMap, which: range) -> Array:
@@ -89,8 +91,8 @@ def test_what_the_map_held_stays_as_it_was(first: LandmarkMap, second: MapUpdate
         np.testing.assert_array_equal(grown.keyframes.visible(k), first.keyframes.visible(k))
     assert grown.codec is first.codec
     assert grown.keyframes.names[:keyframes] == first.keyframes.names
-    assert grown.places["vlad"].encoder == first.places["vlad"].encoder
-    np.testing.assert_array_equal(grown.places["vlad"].descriptors[:keyframes], first.places["vlad"].descriptors)
+    assert grown.retrieval[VLAD].encoder == first.retrieval[VLAD].encoder
+    np.testing.assert_array_equal(grown.retrieval[VLAD].descriptors[:keyframes], first.retrieval[VLAD].descriptors)
     assert grown.scene().calibration is first.scene().calibration
 
 
@@ -102,7 +104,7 @@ def test_what_is_new_is_found(row: PosedPoints, first: LandmarkMap, second: MapU
     assert not second.left_out
 
 
-def test_new_keyframes_name_the_points_that_they_show(row: PosedPoints, first: LandmarkMap, second: MapUpdate) -> None:
+def test_new_keyframes_observe_what_they_show(row: PosedPoints, first: LandmarkMap, second: MapUpdate) -> None:
     keyframes = second.landmark_map.keyframes
     for k, image in enumerate(range(*_SECOND.indices(44)), start=len(first.keyframes)):
         seen = keyframes.visible(k)
@@ -115,20 +117,20 @@ def test_new_keyframes_name_the_points_that_they_show(row: PosedPoints, first: L
     assert keyframes.names[len(first.keyframes)] == "visit2/008.png"
 
 
-def test_what_is_mapped_already_is_not_mapped_again(row: PosedPoints, first: LandmarkMap) -> None:
-    again = _updated(row, first, row.images()[_FIRST])
+def test_points_that_are_mapped_already_are_not_mapped_again(row: PosedPoints, first: LandmarkMap) -> None:
+    again = _update(row, first, row.images()[_FIRST])
     assert again.new_points < 0.02 * len(first.points)
-    assert again.recognised == 12
+    assert again.localized == 12
 
 
-def test_what_looks_another_way_in_each_image_is_still_the_old_point(row: PosedPoints, first: LandmarkMap) -> None:
-    """Too noisy to be known from one image; triangulated and described by several it is."""
+def test_a_point_with_noisy_descriptors_is_still_the_old_one(row: PosedPoints, first: LandmarkMap) -> None:
+    """Its descriptor in one image is too noisy to match; the mean over several images is not."""
     rng = np.random.default_rng(0)
     noisy = [
         replace(found, descriptors=unit(found.descriptors + rng.normal(0, 0.1, found.descriptors.shape)))
         for found in row.features
     ]
-    again = _updated(row, first, row.images()[_FIRST], noisy)
+    again = _update(row, first, row.images()[_FIRST], noisy)
     old = [(again.landmark_map.keyframes.visible(k) < len(first.points)).sum() for k in range(12, 24)]
     assert np.mean(old) > 150
     assert again.new_points < 0.02 * len(first.points)
@@ -149,7 +151,7 @@ def test_new_landmarks_come_behind_and_old_ones_get_no_larger(first: LandmarkMap
 
 def test_images_without_poses_are_placed_by_the_map(row: PosedPoints, first: LandmarkMap) -> None:
     features = [Features.empty(128) if k == 10 else found for k, found in enumerate(row.features)]
-    update = _updated(row, first, row.images(posed=False)[6:14], features)
+    update = _update(row, first, row.images(posed=False)[6:14], features)
     assert list(update.left_out) == ["010.png"]
     assert "no keypoints" in update.left_out["010.png"]
     keyframes = update.landmark_map.keyframes
@@ -158,8 +160,23 @@ def test_images_without_poses_are_placed_by_the_map(row: PosedPoints, first: Lan
         assert keyframes.pose(k).distance_to(row.poses[image])[0] < 0.02
 
 
-def test_a_third_visit_is_told_from_the_second(row: PosedPoints, second: MapUpdate) -> None:
-    third = _updated(row, second.landmark_map, [replace(i, name=f"late-{i.name}") for i in row.images()[10:12]])
+def test_a_map_far_from_zero_grows_as_one_near_it(row: PosedPoints, first: LandmarkMap, second: MapUpdate) -> None:
+    there = row.shift(UTM)
+    images = there.images()[_SECOND]
+    images[:12:3] = there.images(posed=False)[_SECOND][:12:3]
+    update = _update(there, transform_map(first, Similarity(1.0, np.eye(3), UTM)), images)
+    grown, near = update.landmark_map, second.landmark_map
+    assert not update.left_out
+    assert abs(update.new_points - second.new_points) < 0.1 * second.new_points
+    shift = grown.scene().origin - UTM
+    apart_m = np.linalg.norm(grown.keyframes.translations + shift - near.keyframes.translations, axis=1)
+    assert apart_m.max() < 0.02
+    assert np.abs(grown.points).max() < 100
+    assert np.median(_errors_m(there, grown, range(38, 44))) < 0.01
+
+
+def test_a_third_visit_is_distinguished_from_the_second(row: PosedPoints, second: MapUpdate) -> None:
+    third = _update(row, second.landmark_map, [replace(i, name=f"late-{i.name}") for i in row.images()[10:12]])
     assert third.landmark_map.keyframes.names[-1] == "visit3/late-011.png"
     assert [u["images"] for u in third.landmark_map.provenance["updates"]] == [36, 2]
 
@@ -167,18 +184,18 @@ def test_a_third_visit_is_told_from_the_second(row: PosedPoints, second: MapUpda
 def test_images_that_the_map_holds_are_left_out(row: PosedPoints, first: LandmarkMap, second: MapUpdate) -> None:
     again = [replace(image, name=f"first-{image.name}") for image in row.images()[10:12]]
     others = row.images()[12:14]
-    update = _updated(row, first, [*again, *others])
+    update = _update(row, first, [*again, *others])
     assert update.left_out == {image.name: f"is in the map already, as {image.name}" for image in again}
     assert update.repeated == 2
     assert update.landmark_map.keyframes.names[12:] == ("visit2/012.png", "visit2/013.png")
     with pytest.raises(InputError, match=r"all 2 images .* already \(012\.png as visit2/012\.png\), expected"):
-        _updated(row, second.landmark_map, others)
+        _update(row, second.landmark_map, others)
 
 
 def test_another_image_of_the_same_name_is_added(row: PosedPoints, first: LandmarkMap) -> None:
     """Robots count from 0 again: 2 m from there a third of what the keyframe shows is out of view."""
     renamed = [replace(row.images()[k], name=f"first-{k - 10:03}.png") for k in (20, 21)]
-    assert not _updated(row, first, renamed).left_out
+    assert not _update(row, first, renamed).left_out
 
 
 def _shifted(images: Sequence[PosedImage], metres: float) -> list[PosedImage]:
@@ -189,7 +206,7 @@ def _shifted(images: Sequence[PosedImage], metres: float) -> list[PosedImage]:
 
 def test_a_pose_that_contradicts_the_map_is_left_out(row: PosedPoints, first: LandmarkMap) -> None:
     images = row.images()[_SECOND]
-    update = _updated(row, first, [*_shifted(images[:1], 0.3), *images[1:]])
+    update = _update(row, first, [*_shifted(images[:1], 0.3), *images[1:]])
     assert list(update.left_out) == ["008.png"]
     assert "0.30 m" in update.left_out["008.png"]
     assert len(update.landmark_map.keyframes) == 12 + 35
@@ -197,30 +214,30 @@ def test_a_pose_that_contradicts_the_map_is_left_out(row: PosedPoints, first: La
 
 def test_poses_of_another_frame_are_refused(row: PosedPoints, first: LandmarkMap) -> None:
     with pytest.raises(InputError, match=r"contradict the map for \d+ of \d+ .*008\.png: .*in the frame map"):
-        _updated(row, first, _shifted(row.images()[_SECOND], 100.0))
+        _update(row, first, _shifted(row.images()[_SECOND], 100.0))
 
 
 def test_images_of_another_place_are_refused(first: LandmarkMap) -> None:
     other = make_posed_points(images=4, points=300, seed=3)
-    with pytest.raises(InputError, match=r"recognises none of the 4 images"):
-        _updated(other, first, other.images())
+    with pytest.raises(InputError, match=r"none of the 4 images is localized in the map"):
+        _update(other, first, other.images())
 
 
 def test_a_visit_without_images_and_one_with_a_name_twice_are_refused(row: PosedPoints, first: LandmarkMap) -> None:
     images = row.images()[:2]
     with pytest.raises(InputError, match="no images"):
-        _updated(row, first, [])
+        _update(row, first, [])
     with pytest.raises(InputError, match="same name"):
-        _updated(row, first, [images[0], images[0]])
+        _update(row, first, [images[0], images[0]])
 
 
 @pytest.mark.parametrize("frame", ["hall", "kitchen"])
 def test_one_scene_of_several_grows(row: PosedPoints, frame: str, tmp_path: Path) -> None:
     other = make_posed_points(images=12, points=600, seed=5)
-    maps = [_built(row, row.images()[_FIRST], "hall"), _built(other, other.images()[:8], "kitchen")]
+    maps = [_build(row, row.images()[_FIRST], "hall"), _build(other, other.images()[:8], "kitchen")]
     house = merge_maps(maps, name="house", config=_SMALL)
     grows, images = (row, row.images()[_SECOND]) if frame == "hall" else (other, other.images()[4:])
-    update = _updated(grows, house, images, frame_id=frame)
+    update = _update(grows, house, images, frame_id=frame)
     still = "kitchen" if frame == "hall" else "hall"
     before, after = house.part(still), update.landmark_map.part(still)
     for name in ("points", "codes", "landmark_ids"):
@@ -232,11 +249,11 @@ def test_one_scene_of_several_grows(row: PosedPoints, frame: str, tmp_path: Path
     write_map(update.landmark_map, tmp_path / "house")
     np.testing.assert_array_equal(read_map(tmp_path / "house").points, update.landmark_map.points)
     with pytest.raises(InputError, match="has 2 scenes"):
-        _updated(row, house, row.images()[:2])
+        _update(row, house, row.images()[:2])
 
 
 def test_a_keyframe_that_shows_few_points_is_not_taken_for_the_image(row: PosedPoints, first: LandmarkMap) -> None:
-    """As after a strong compression: those that are left are found again in other images too."""
+    """As after a strong compression: the points that are left are matched in other images too."""
     keyframes = first.keyframes
     visible = [
         keyframes.visible(k)[: 19 if name == "first-010.png" else None] for k, name in enumerate(keyframes.names)
@@ -244,5 +261,5 @@ def test_a_keyframe_that_shows_few_points_is_not_taken_for_the_image(row: PosedP
     offsets = np.cumsum([0, *map(len, visible)])
     thin = replace(first, keyframes=replace(keyframes, point_offsets=offsets, point_indices=np.concatenate(visible)))
     again = [replace(image, name=f"first-{image.name}") for image in row.images()[10:12]]
-    update = _updated(row, thin, [*again, row.images()[12]])
+    update = _update(row, thin, [*again, row.images()[12]])
     assert list(update.left_out) == ["first-011.png"]

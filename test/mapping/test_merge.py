@@ -1,4 +1,4 @@
-"""Two walls in one map: each is found, in its own frame."""
+"""Two walls in one map: each is localized in its own frame."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lidar_places import LIDAR, add_places, assert_places
 from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
+from posed_points import UTM
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import CandidateConfig, LocalizerConfig, MatcherConfig
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import Status
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import PosePrior, Query
+from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.maps import codec_conversion, merge
+from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.mapping.maps.merge import merge_maps
 from vloc_ros.storage.maps import read_map, write_map
 
@@ -28,6 +34,11 @@ VIEWS = poses(6, seed=1)
 
 def _in_frame(landmark_map: LandmarkMap, frame_id: str) -> LandmarkMap:
     return replace(landmark_map, scenes=(replace(landmark_map.scene(), frame_id=frame_id),))
+
+
+def _restore(landmark_map: LandmarkMap) -> Array:
+    """(P, D) descriptors of all points in the extractor's space."""
+    return codec_conversion.restore_descriptors(landmark_map, np.arange(len(landmark_map.points)))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +67,7 @@ def test_each_wall_is_found_in_its_own_frame(frame: str, walls: dict[str, PlaneS
 
 
 @pytest.mark.parametrize("frame", ["hall", "kitchen"])
-def test_places_find_the_wall_in_a_large_map(frame: str, walls: dict[str, PlaneScene], house: LandmarkMap) -> None:
+def test_retrieval_finds_the_wall_in_a_large_map(frame: str, walls: dict[str, PlaneScene], house: LandmarkMap) -> None:
     config = LocalizerConfig(candidates=CandidateConfig(whole_map_max_points=100, retrieval_top_k=4))
     result = build_localizer(config, house).localize(Query.single(walls[frame].image(VIEWS[2]), CAMERA))
     assert (result.candidate, result.frame_id) == ("retrieval/vlad", frame)
@@ -77,11 +88,10 @@ def test_the_codec_of_large_maps_is_fitted_to_a_part_and_fits_all(
     walls: dict[str, PlaneScene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maps = [_in_frame(wall.landmark_map, frame) for frame, wall in walls.items()]
-    monkeypatch.setattr(merge, "_MOST_SAMPLES", 500)
-    monkeypatch.setattr(codec_conversion, "_AT_ONCE", 333)
+    monkeypatch.setattr(merge, "_MAX_SAMPLES", 500)
+    monkeypatch.setattr(codec_conversion, "_BLOCK", 333)
     whole = merge_maps(maps, name="house", config=CONFIG)
-    given = np.concatenate([m.codec.restore(m.descriptors) for m in maps])
-    kept = whole.codec.restore(whole.descriptors)
+    given, kept = (np.concatenate([_restore(m) for m in some]) for some in (maps, [whole]))
     assert np.median(np.linalg.norm(kept - given, axis=1)) < 0.2  # unrelated ones lie 0.8 apart and more
     fitted_to = []
     monkeypatch.setattr(DescriptorCodec, "fit", lambda described, _: fitted_to.append(len(described)) or whole.codec)
@@ -114,8 +124,42 @@ def test_an_image_that_two_scenes_explain_is_ambiguous(walls: dict[str, PlaneSce
     query = Query.single(walls["hall"].image(VIEWS[0]), CAMERA)
     undecided = build_localizer(LocalizerConfig(matcher=MatcherConfig(ratio=1.0)), twice).localize(query)
     assert undecided.status is Status.AMBIGUOUS
-    assert "another place, in copy, " in undecided.reason or "another place, in hall, " in undecided.reason
+    assert "in copy " in undecided.reason or "in hall " in undecided.reason
     assert not build_localizer(LocalizerConfig(), twice).localize(query).ok
+
+
+def test_a_scene_far_from_zero_keeps_its_origin(walls: dict[str, PlaneScene]) -> None:
+    hall, kitchen = (_in_frame(wall.landmark_map, frame) for frame, wall in walls.items())
+    far = transform_map(hall, Similarity(1.0, np.eye(3), UTM))
+    house = merge_maps([kitchen, far], name="house", config=CONFIG)
+    assert not house.scene("kitchen").origin.any()
+    np.testing.assert_array_equal(house.scene("hall").origin, far.scene().origin)
+    np.testing.assert_array_equal(house.part("hall").points, far.points)
+    localizer, covariance = build_localizer(LocalizerConfig(), house), np.diag([0.01] * 3 + [0.001] * 3)
+    there = Pose(VIEWS[1].rotation, VIEWS[1].translation + UTM)
+    for prior in (None, PosePrior(there, covariance, "hall")):
+        result = localizer.localize(Query.single(walls["hall"].image(VIEWS[1]), CAMERA, prior=prior))
+        assert (result.candidate, result.frame_id) == ("prior" if prior else "whole_map", "hall")
+        assert result.map_from_rig.distance_to(there)[0] < 0.02
+
+
+def test_places_of_all_maps_are_in_the_merged_map(walls: dict[str, PlaneScene], tmp_path: Path) -> None:
+    hall, kitchen = (_in_frame(wall.landmark_map, frame) for frame, wall in walls.items())
+    cellar = _in_frame(walls["hall"].landmark_map, "cellar")
+    maps = [add_places(hall, 0), kitchen, add_places(cellar, 2, count=2)]
+    write_map(merge_maps(maps, name="house", config=CONFIG), tmp_path / "house")
+    house = read_map(tmp_path / "house")
+    assert_places(house, [(0, 0, "hall"), (0, 1, "hall"), (0, 2, "hall"), (2, 0, "cellar"), (2, 1, "cellar")])
+    assert_places(house.part("cellar"), [(2, 0, "cellar"), (2, 1, "cellar")])
+    assert not len(house.part("kitchen").places[LIDAR])
+    np.testing.assert_array_equal(house.places[LIDAR].translations[3:], cellar.keyframes.translations[:2])
+
+
+def test_an_index_of_places_by_two_encoders_is_dropped_and_the_places_stay(walls: dict[str, PlaneScene]) -> None:
+    hall, kitchen = (_in_frame(wall.landmark_map, frame) for frame, wall in walls.items())
+    house = merge_maps([add_places(hall, 0), add_places(kitchen, 1, encoder="e" * 64)], name="house", config=CONFIG)
+    assert set(house.retrieval) == {VLAD}
+    assert len(house.places[LIDAR]) == 6
 
 
 def test_the_merged_map_comes_back_from_disk(house: LandmarkMap, tmp_path: Path) -> None:
@@ -161,5 +205,5 @@ def test_scenes_that_do_not_fit_their_map_are_refused(house: LandmarkMap) -> Non
             replace(house, scenes=scenes)
     moved = range(hall.keyframes.stop - 1)
     rest = range(hall.keyframes.stop - 1, kitchen.keyframes.stop)
-    with pytest.raises(MapError, match="saw points of another"):
+    with pytest.raises(MapError, match="observe points of another"):
         replace(house, scenes=(replace(hall, keyframes=moved), replace(kitchen, keyframes=rest)))
