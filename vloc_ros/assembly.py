@@ -24,7 +24,6 @@ from vloc_ros.core.localization.retrieval_candidates import (
     ModelRetrieval,
     VladRetrieval,
     find_index_of_encoder,
-    model_indices,
 )
 from vloc_ros.core.localization.scoring import PoseScorer
 from vloc_ros.core.localization.selection import HypothesisSelector
@@ -94,7 +93,7 @@ def build_localizer(
 
 def explain_unused_encoder(config: LocalizerConfig, landmark_map: LandmarkMap, encoder: QueryEncoder | None) -> str:
     """Why a localizer that could be built does not use an encoder; empty where it does, or is configured not to."""
-    if encoder is None or model_indices(landmark_map) or config.candidates.retrieval != "auto":
+    if encoder is None or config.candidates.retrieval != "auto" or find_index_of_encoder(landmark_map, encoder):
         return ""
     return f"the encoder is not used: the map {landmark_map.name} is not encoded by it; run `vloc map encode`"
 
@@ -111,7 +110,8 @@ def _generators(
     searched_whole = len(landmark_map.points) <= config.whole_map_max_points
     by_landmarks = list(_by_landmarks(config, landmark_map, matcher, regions, recognizer, searched_whole))
     large = len(landmark_map.points) > config.landmarks_min_points
-    encoder, has_index = _usable_encoder(config, landmark_map, encoder), bool(model_indices(landmark_map))
+    encoder = _usable_encoder(config, landmark_map, encoder)
+    has_index = encoder is not None and find_index_of_encoder(landmark_map, encoder) is not None
     if large:
         yield from by_landmarks
     if searched_whole:

@@ -11,7 +11,8 @@ from plane_scene import SceneFolder
 
 from vloc_ros.cli import map_compress
 from vloc_ros.cli.main import main
-from vloc_ros.core.map.landmark_map import LandmarkMap, RetrievalIndex
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
 
 
@@ -57,12 +58,12 @@ def test_a_number_of_points(scene_folder: SceneFolder, tmp_path: Path, capsys: p
 def test_a_map_that_stays_too_large_to_be_searched_as_a_whole_has_a_retrieval_index(
     scene_folder: SceneFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_map(replace(scene_folder.scene.landmark_map, places={}), tmp_path / "bare")
-    monkeypatch.setattr("vloc_ros.mapping.indexing.vlad_index.MOST_SEARCHED_WHOLE", 200)
+    write_map(replace(scene_folder.scene.landmark_map, retrieval={}), tmp_path / "bare")
+    monkeypatch.setattr("vloc_ros.mapping.indexing.vlad_index.MAX_SEARCHED_WHOLE", 200)
     for points, expected in (("200", set()), ("201", {"vlad"})):
         out = tmp_path / points
         assert main(["map", "compress", str(tmp_path / "bare"), "--points", points, "--out", str(out)]) == 0
-        assert set(read_map(out).places) == expected
+        assert set(read_map(out).retrieval) == expected
 
 
 @pytest.mark.parametrize(
@@ -90,9 +91,10 @@ def test_what_cannot_be_is_said(
 def test_the_retrieval_index_of_an_encoder_stays(scene_folder: SceneFolder, tmp_path: Path) -> None:
     """The keyframes are the same; only the index that is never used goes."""
     whole = read_map(scene_folder.map)
-    index = RetrievalIndex("a" * 64, np.eye(len(whole.keyframes), 8, dtype=np.float32))
-    write_map(replace(whole, places={**whole.places, "student": index}), tmp_path / "encoded")
+    count = len(whole.keyframes)
+    index = RetrievalIndex("model", "a" * 64, np.eye(count, 8, dtype=np.float32), np.arange(count))
+    write_map(whole.with_retrieval(index), tmp_path / "encoded")
     assert main(["map", "compress", str(tmp_path / "encoded"), "--budget", "0.7", "--out", str(tmp_path / "m")]) == 0
     small = read_map(tmp_path / "m")
-    assert set(small.places) == {"student"}
-    assert np.array_equal(small.places["student"].descriptors, index.descriptors)
+    assert set(small.retrieval) == {"model"}
+    assert np.array_equal(small.retrieval["model"].descriptors, index.descriptors)

@@ -20,6 +20,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.mapping.indexing import global_descriptors
+from vloc_ros.mapping.indexing.global_descriptors import MODEL
 from vloc_ros.storage.maps import map_hash, read_map, write_map
 
 LARGE = ("--set", "candidates.whole_map_max_points=0", "--set", "candidates.retrieval_top_k=4")
@@ -73,9 +74,9 @@ def test_a_map_is_encoded_in_place(
     assert f"8 keyframes encoded by {hash_[:12]}, 48 values each" in out
     assert f"map {map_hash(folder)[:12]} replaced: {folder} (" in out
     assert map_hash(folder) != map_hash(scene_folder.map)
-    assert read_map(folder, mapped=False).places["student"].encoder == hash_
+    assert read_map(folder, mapped=False).retrieval[MODEL].encoder == hash_
     assert run("map", "info", folder) == 0
-    assert "student (48 values per keyframe)" in capsys.readouterr().out
+    assert "model (48 values, 8 items)" in capsys.readouterr().out
 
 
 def test_a_map_of_a_bag_is_encoded_from_it(
@@ -88,13 +89,13 @@ def test_a_map_of_a_bag_is_encoded_from_it(
     names = tuple(f"{10**9 + k:019}" for k in range(8))
     write_map(replace(wall, keyframes=replace(wall.keyframes, names=names)), tmp_path / "map")
     assert run("map", "encode", tmp_path / "map", "--model", student, "--bag", tmp_path / "bag") == 0
-    of_bag, of_folder = (read_map(folder).places["student"] for folder in (tmp_path / "map", encoded))
+    of_bag, of_folder = (read_map(folder).retrieval[MODEL] for folder in (tmp_path / "map", encoded))
     np.testing.assert_allclose(of_bag.descriptors, of_folder.descriptors, atol=0.005)
 
 
 def test_the_map_is_left_alone_where_another_folder_is_named(scene_folder: SceneFolder, encoded: Path) -> None:
-    assert "student" not in read_map(scene_folder.map).places
-    assert "student" in read_map(encoded).places
+    assert MODEL not in read_map(scene_folder.map).retrieval
+    assert MODEL in read_map(encoded).retrieval
 
 
 def test_images_are_found_by_the_encoder(
@@ -125,7 +126,7 @@ def test_a_map_that_is_not_encoded_is_one_line(
 ) -> None:
     assert evaluate(scene_folder, scene_folder.map, "--encoder", student) == 1
     error = capsys.readouterr().err
-    assert "has the place indices none, expected student" in error
+    assert "has the retrieval indices none, expected one of a model" in error
     assert error.count("\n") == 1
 
 
@@ -142,7 +143,7 @@ def test_an_encoder_that_is_not_used_is_a_warning(
             tmp_path / f"results-{warnings}",
         )
         assert run("localize", "--map", folder, "--encoder", student, *words) == 0
-        assert capsys.readouterr().err.count("the encoder is not asked") == warnings
+        assert capsys.readouterr().err.count("the encoder is not used") == warnings
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_what_is_no_map_stays_and_no_work_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def worked(*_: object, **__: object) -> None:
-        raise AssertionError("the images were read before the output was looked at")
+        raise AssertionError("the images were read before the output was checked")
 
     monkeypatch.setattr("vloc_ros.storage.images.read_image", worked)
     (tmp_path / "photo.png").write_bytes(b"precious")
@@ -221,13 +222,32 @@ def test_a_map_that_was_changed_meanwhile_is_not_overwritten(
     assert run("map", "encode", folder, "--model", student, "--images", keyframes, "--out", tmp_path / "new") == 0
 
 
-def test_an_update_says_that_the_index_is_dropped(
-    scene_folder: SceneFolder, encoded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("with_encoder", [True, False])
+def test_an_update_keeps_the_index_and_reports_keyframes_without_rows(
+    scene_folder: SceneFolder,
+    encoded: Path,
+    student: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    with_encoder: bool,
 ) -> None:
     given = ("--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera)
+    given += ("--encoder", student) if with_encoder else ()
     assert run("map", "update", encoded, *given, "--out", tmp_path / "grown") == 0
-    assert "without the place index student" in capsys.readouterr().out
-    assert "student" not in read_map(tmp_path / "grown").places
+    assert ("the retrieval index model covers 8 of 14 keyframes" in capsys.readouterr().out) is not with_encoder
+    index = read_map(tmp_path / "grown").retrieval[MODEL]
+    assert index.items.tolist() == list(range(14 if with_encoder else 8))
+    np.testing.assert_allclose(index.descriptors[:8], read_map(encoded).retrieval[MODEL].descriptors, atol=0.005)
+
+
+def test_an_update_by_another_encoder_is_one_line(
+    scene_folder: SceneFolder, encoded: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--images", scene_folder.images, "--camera", scene_folder.camera, "--encoder", other)
+    assert run("map", "update", encoded, *given, "--out", tmp_path / "grown") == 1
+    error = capsys.readouterr().err
+    assert f"the encoder has the hash {read_global_descriptor(other).hash[:12]}, expected" in error
+    assert not (tmp_path / "grown").exists()
 
 
 @pytest.mark.parametrize("both", [True, False])
@@ -238,8 +258,8 @@ def test_a_merge_keeps_the_index_of_one_encoder(
     shutil.copytree(second, tmp_path / "second")
     maps = (encoded, tmp_path / "second", "--frames", "hall", "kitchen")
     assert run("map", "merge", *maps, "--out", tmp_path / "house") == 0
-    assert ("without the place index student" in capsys.readouterr().out) is not both
-    assert ("student" in read_map(tmp_path / "house").places) is both
+    assert ("without the retrieval index model" in capsys.readouterr().out) is not both
+    assert (MODEL in read_map(tmp_path / "house").retrieval) is both
 
 
 def test_a_known_calibration_rejects_images_of_another_camera(

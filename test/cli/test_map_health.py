@@ -13,8 +13,8 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.landmark_candidates import Recognition
 
 
-class NamesTheThird:
-    """Takes every keypoint for the map's third landmark."""
+class RecognizesTheThird:
+    """Classifies every keypoint as the map's third landmark."""
 
     extractor = RootSiftConfig()
     max_keypoints = 100
@@ -63,12 +63,12 @@ def test_a_recogniser_is_used_where_one_is_given(
 ) -> None:
     keys, out = scene_folder.scene.landmark_map.landmarks.keys, tmp_path / "health.json"
     monkeypatch.setattr(
-        "vloc_ros.inference.landmark_recognizer.read_landmark_recognizer", lambda _: NamesTheThird(keys)
+        "vloc_ros.inference.landmark_recognizer.read_landmark_recognizer", lambda _: RecognizesTheThird(keys)
     )
     words = [*with_images(scene_folder), "--recognizer", str(tmp_path), "--json", str(out)]
     assert main(["map", "health", str(scene_folder.map), *words]) == 0
     rows = {row["number"]: row for row in json.loads(out.read_text())["landmarks"]}
-    assert rows[2]["recognised"]["named"] == 1.0
+    assert rows[2]["recognised"]["accuracy"] == 1.0
     assert rows[1]["recognised"]["confused_with"] == 2
     assert {"confused", "rarely recognised"} <= set(rows[1]["marks"])
     marked = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("1 "))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.cli.main import main
-from vloc_ros.core.map.landmark_map import CovarianceCalibration
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.storage.maps import map_bytes, map_hash, read_map, write_map
 
 
@@ -69,14 +69,15 @@ def test_machines_read_json(known_map: Path, capsys) -> None:
 
 def test_unknown_scale_and_no_calibration_are_said(known_map: Path, tmp_path: Path, capsys) -> None:
     bare = read_map(known_map).with_calibration(CovarianceCalibration())
-    bare = replace(bare, metric=False, provenance={}, places={})
+    bare = replace(bare, metric=False, provenance={}, retrieval={})
     write_map(bare, tmp_path / "bare")
     assert main(["map", "info", str(tmp_path / "bare")]) == 0
     rows = _rows(capsys.readouterr().out)
     assert rows["frame"].endswith("scale unknown")
     assert rows["extent"].endswith("(not metres: the scale is unknown)")
     assert rows["covariance"] == "not calibrated on this map"
-    assert rows["places"] == "none"
+    assert rows["retrieval indices"] == "none"
+    assert "places" not in rows
     assert "floor" not in rows
 
 

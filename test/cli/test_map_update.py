@@ -30,14 +30,14 @@ def visit(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def test_images_without_poses_are_added_where_the_map_sees_them(
+def test_images_without_poses_are_added_where_the_map_localizes_them(
     scene_folder: SceneFolder, visit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert update(scene_folder, "--images", visit, "--camera", scene_folder.camera, "--out", tmp_path / "m") == 0
     printed = capsys.readouterr()
-    assert "6 of 7 images added, 6 recognised" in printed.out
+    assert "6 of 7 images added, 6 localized" in printed.out
     assert "calibrated as before" in printed.out
-    assert re.search(r"warning: stranger\.png is left out: not recognised", printed.err)
+    assert re.search(r"warning: stranger\.png is left out: not localized", printed.err)
     keyframes = read_map(tmp_path / "m").keyframes
     assert keyframes.names[8:] == tuple(f"visit2/frame-{k:03}.png" for k in range(6))
     apart_m = [keyframes.pose(8 + k).distance_to(truth)[0] for k, truth in enumerate(scene_folder.truth)]
@@ -70,13 +70,13 @@ def test_a_map_that_outgrows_the_search_as_a_whole_is_given_a_retrieval_index(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write_map(replace(scene_folder.scene.landmark_map, places={}), tmp_path / "bare")
+    write_map(replace(scene_folder.scene.landmark_map, retrieval={}), tmp_path / "bare")
     words = ["map", "update", tmp_path / "bare", "--images", scene_folder.images, "--camera", scene_folder.camera]
     for limit, out, said in ((10**6, "small", False), (100, "large", True)):
-        monkeypatch.setattr("vloc_ros.mapping.indexing.vlad_index.MOST_SEARCHED_WHOLE", limit)
+        monkeypatch.setattr("vloc_ros.mapping.indexing.vlad_index.MAX_SEARCHED_WHOLE", limit)
         assert main([str(word) for word in (*words, "--out", tmp_path / out)]) == 0
         assert ("it was given a retrieval index" in capsys.readouterr().out) is said
-        assert set(read_map(tmp_path / out).places) == ({"vlad"} if said else set())
+        assert set(read_map(tmp_path / out).retrieval) == ({"vlad"} if said else set())
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_map_that_outgrows_the_search_as_a_whole_is_given_a_retrieval_index(
         (["--out", "@map"], "is not changed in place"),
         (["--out", "@out", "--scene", "garden"], "the frame is 'garden', expected one scene"),
         (["--out", "@out", "--set", "extractor.max_keypoints=9"], "the map's own extractor is used"),
-        (["--out", "@out", "--images", "@negatives"], "recognises none of the 6 images"),
+        (["--out", "@out", "--images", "@negatives"], "none of the 6 images is localized in the map"),
         (["--out", "@out", "--poses", "@far"], r"contradict the map for 6 of 6 .* behind|off in the image"),
     ],
 )

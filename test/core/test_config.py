@@ -7,11 +7,13 @@ from dataclasses import fields
 import pytest
 
 from vloc_ros.core.config import (
+    RENAMED_PARAMETERS,
     LocalizerConfig,
     MatcherConfig,
     Parameter,
     PoseConfig,
     config_from_mapping,
+    explain_renamed_parameter,
     parameters_of,
 )
 from vloc_ros.core.errors import ConfigError
@@ -99,3 +101,29 @@ def test_every_parameter_goes_through_a_mapping() -> None:
         values.setdefault(group, {})[name] = parameter.value
     assert set(values) == {f.name for f in fields(LocalizerConfig)}
     assert config_from_mapping(LocalizerConfig, values) == LocalizerConfig()
+
+
+@pytest.mark.parametrize(("former", "now"), RENAMED_PARAMETERS.items())
+def test_a_former_name_is_refused_by_its_new_one(former: str, now: str) -> None:
+    group, _, name = former.partition(".")
+    values = {group: {name: 0.1}} if name else {group: {}}
+    with pytest.raises(ConfigError) as error:
+        config_from_mapping(LocalizerConfig, values)
+    assert f"parameter {former} " in str(error.value)
+    assert now in str(error.value)
+    assert explain_renamed_parameter(former) == str(error.value)
+
+
+def test_new_names_are_parameters_and_former_ones_are_not() -> None:
+    names = {parameter.name for parameter in parameters_of(LocalizerConfig())}
+    groups = {name.partition(".")[0] for name in names}
+    now = {new for new in RENAMED_PARAMETERS.values() if " " not in new}
+    assert now <= names | groups
+    assert not (names | groups) & RENAMED_PARAMETERS.keys()
+    assert all(explain_renamed_parameter(name) is None for name in names)
+
+
+def test_a_former_group_is_refused_whatever_it_holds() -> None:
+    for value in (3, None, {"unknown": 1}, {"unknown": 1, "places": "none"}):
+        with pytest.raises(ConfigError, match=r"parameter proposals\S* is now candidates"):
+            config_from_mapping(LocalizerConfig, {"proposals": value})

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from synthetic import CAMERA, SyntheticScene, looking, observe
 
-from vloc_ros.assembly import build_localizer
+from vloc_ros.assembly import build_localizer, explain_unused_encoder
+from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.config import CandidateConfig, LocalizerConfig
 from vloc_ros.core.errors import ConfigError, MapError, ModelError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.result import Status
 from vloc_ros.core.localization.retrieval_candidates import ModelRetrieval, VladRetrieval
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.places import Places
 from vloc_ros.core.query import Query, View
 from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex
 
@@ -150,3 +152,43 @@ def test_an_encoder_that_is_configured_and_missing_is_refused(room: SyntheticSce
 def test_unknown_indices_are_refused() -> None:
     with pytest.raises(ConfigError, match="expected one of auto, model, vlad, none"):
         CandidateConfig(retrieval="lidar")
+
+
+def _with_submaps(landmark_map: LandmarkMap) -> LandmarkMap:
+    """With an index of LiDAR submaps that the encoder could have made."""
+    submaps = Places(
+        ("a", "b"),
+        np.zeros(2, np.int32),
+        np.tile(np.eye(3), (2, 1, 1)),
+        np.zeros((2, 3)),
+        np.ones((2, 3)),
+    )
+    index = RetrievalIndex("scan", Numbered.hash, _on_circle(np.arange(2.0)), np.arange(2), modality="lidar")
+    return replace(landmark_map, places={"lidar": submaps}).with_retrieval(index)
+
+
+def test_places_are_not_taken_for_keyframes(scene: SyntheticScene) -> None:
+    with pytest.raises(ModelError, match="describes lidar, expected images"):
+        build_localizer(_large(), _with_submaps(scene.landmark_map), encoder=Numbered(modality="lidar"))
+
+
+def test_an_index_of_another_modality_is_none_of_images(scene: SyntheticScene) -> None:
+    landmark_map = _with_submaps(scene.landmark_map)
+    localizer = build_localizer(LocalizerConfig(), landmark_map, encoder=Numbered())
+    assert localizer.localize_features((scene.features(VIEWPOINT),), _resembling(NEAREST)).candidate == "whole_map"
+    assert "is not encoded by it" in explain_unused_encoder(LocalizerConfig(), landmark_map, Numbered())
+    with pytest.raises(MapError, match="expected one of a model"):
+        build_localizer(_large(), landmark_map, encoder=Numbered())
+
+
+def test_an_encoder_that_is_used_needs_no_explanation(room: SyntheticScene) -> None:
+    assert explain_unused_encoder(LocalizerConfig(), room.landmark_map, Numbered()) == ""
+    assert explain_unused_encoder(LocalizerConfig(), room.landmark_map, None) == ""
+    vlad = LocalizerConfig(candidates=CandidateConfig(retrieval="vlad"))
+    assert explain_unused_encoder(vlad, room.landmark_map, Numbered()) == ""
+
+
+def test_a_query_without_images_retrieves_nothing(room: SyntheticScene) -> None:
+    cloud = PointCloud(np.zeros((1, 3), np.float32))
+    retrieval = ModelRetrieval(CandidateConfig(), room.landmark_map, Numbered())
+    assert not list(retrieval.generate(observe(room.landmark_map, (), Query((), cloud=cloud))))

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from graphs import ENCODER_DIMENSION, ENCODER_SIZE, encoder_graph, encoder_manifest, write_encoder, write_recognizer
 
+from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.errors import ModelError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.query import Query, View
 from vloc_ros.inference.global_descriptors import KIND, read_global_descriptor
 from vloc_ros.inference.models import OLD_KINDS, read_model, write_model
 
@@ -47,6 +50,17 @@ def test_a_graph_with_a_fixed_batch_size_encodes_any_number(tmp_path: Path, coun
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert read_global_descriptor(tmp_path / "two").batch_size == 2
     assert read_global_descriptor(tmp_path / "any").batch_size > 2
+
+
+def test_a_query_is_encoded_by_its_images(tmp_path: Path) -> None:
+    encoder = read_global_descriptor(write_encoder(tmp_path / "model"))
+    camera = Camera("PINHOLE", 320, 240, (280.0, 280.0, 160.0, 120.0))
+    images = [_image(1), _image(2)]
+    query = Query(tuple(View(image, camera) for image in images))
+    np.testing.assert_array_equal(encoder.encode_query(query), encoder.encode(images))
+    nothing = encoder.encode_query(Query((), cloud=PointCloud(np.zeros((1, 3), np.float32))))
+    assert (nothing.shape, nothing.dtype) == ((0, ENCODER_DIMENSION), np.float32)
+    assert encoder.modality == "image"
 
 
 def test_an_encoder_is_named_by_the_models_hash(tmp_path: Path) -> None:

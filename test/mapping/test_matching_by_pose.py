@@ -23,10 +23,12 @@ POSE = looking(0.4, (0.2, -0.1, 1.2))
 
 @pytest.fixture(scope="module")
 def landmark_map() -> LandmarkMap:
-    """One room whose points have but a few different descriptors, so that most resemble a neighbour."""
+    """A room whose points have descriptors of a dozen kinds, so that many resemble a neighbour."""
     room = make_scene().landmark_map
-    kinds = np.random.default_rng(1).integers(0, 12, len(room.points))
-    return replace(room, codes=room.codes[kinds])
+    rng = np.random.default_rng(1)
+    noise = rng.integers(-3, 4, room.codes.shape)
+    codes = np.clip(room.codes[rng.integers(0, 12, len(room.points))] + noise, 0, 255)
+    return replace(room, codes=codes.astype(np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +56,8 @@ def _compare(landmark_map: LandmarkMap, features: Features, max_error_px: float,
     errors = np.linalg.norm(pixels[:, None] - features.xy[None], axis=2)
     described = landmark_map.descriptors_of(np.arange(len(pixels)))
     distances = np.linalg.norm(described[:, None] - landmark_map.codec.project(features.descriptors)[None], axis=2)
-    fits = (
-        CAMERA.contains(pixels)[:, None] & (errors < max_error_px) & (distances < landmark_map.descriptor_limit(limit))
-    )
+    similar = distances < landmark_map.descriptor_limit(limit)
+    fits = CAMERA.contains(pixels)[:, None] & (errors < max_error_px) & similar
     return np.where(fits, distances, np.inf), np.where(fits, errors, np.inf)
 
 

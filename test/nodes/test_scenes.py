@@ -96,21 +96,21 @@ def test_the_map_server_publishes_every_scene_in_its_frame(ros: Ros, house: Path
     ros.add(MapServerNode, autostart=True, map=str(house), maps_folder=str(wall.map.parent))
     info = ros.collect(MapInfo, "map_server/map_info", LATCHED).wait(lambda all_: len(all_) > 0, "map_info")[0]
     assert list(info.frame_ids) == ["hall", "kitchen"]
-    for kind, topic in ((PointCloud2, "landmarks"), (PoseArray, "keyframes")):
+    for kind, topic, suffix in ((PointCloud2, "landmarks", "_origin"), (PoseArray, "keyframes", "")):
         shown = ros.collect(kind, f"map_server/{topic}", LATCHED).wait(lambda all_: len(all_) > 1, topic)
-        assert [message.header.frame_id for message in shown] == ["hall", "kitchen"]
+        assert [message.header.frame_id for message in shown] == [f"hall{suffix}", f"kitchen{suffix}"]
     loaded = ros.call(LoadMap, "map_server/load_map", LoadMap.Request(name="wall"))
     assert loaded.result == LoadMap.Response.SUCCESS
     late = ros.collect(PointCloud2, "map_server/landmarks", LATCHED)
     shown = late.wait(lambda all_: len(all_) > 0, "landmarks")
-    assert {message.header.frame_id for message in shown} == {"map"}
+    assert {message.header.frame_id for message in shown} == {"map_origin"}
 
 
 def test_landmarks_are_those_of_one_scene(ros: Ros, house: Path, kitchen: PlaneScene) -> None:
     ros.add(MapServerNode, autostart=True, map=str(house))
     sphere = {"selection": GetLandmarks.Request.IN_SPHERE, "centre": Point(x=2.0, y=1.5, z=0.0), "radius_m": 100.0}
     response = ros.call(GetLandmarks, "map_server/get_landmarks", GetLandmarks.Request(frame_id="kitchen", **sphere))
-    assert response.header.frame_id == "kitchen"
+    assert response.header.frame_id == "kitchen_origin"
     assert len(response.points) == len(kitchen.landmark_map.points)
     for frame in ("", "garden"):
         bad = ros.call(GetLandmarks, "map_server/get_landmarks", GetLandmarks.Request(frame_id=frame, **sphere))

@@ -140,7 +140,7 @@ def test_descriptor_statistics_that_lack_an_entry(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"modality": "radar"}, "describes items beyond the map's 0"),
+        ({"modality": "radar"}, "describes radar, which the map lacks"),
         ({"modality": ...}, "modality"),
         ({"encoder_arrays": ["centroids"]}, "lists no array retrieval/scan/encoder/centroids"),
         ({"encoder_arrays": 3}, "."),

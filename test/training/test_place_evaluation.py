@@ -33,7 +33,7 @@ from training.place_recognition.views import collect_map_views
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.map.landmark_map import RetrievalIndex
+from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.vlad import Vocabulary
 from vloc_ros.inference.preprocessing import Preprocessing
 from vloc_ros.mapping.config import MappingConfig
@@ -52,8 +52,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = [extractor.extract(scene.image(landmark_map.keyframes.pose(k))) for k in range(8)]
     descriptors = [landmark_map.codec.project(features.descriptors) for features in found]
     words = Vocabulary.fit(np.concatenate(descriptors), 4)
-    places = RetrievalIndex(words.hash, np.stack([words.encode(part) for part in descriptors]), words.arrays)
-    landmark_map = replace(landmark_map, places={"vlad": places})
+    rows = np.stack([words.encode(part) for part in descriptors])
+    landmark_map = landmark_map.with_retrieval(
+        RetrievalIndex("vlad", words.hash, rows, np.arange(8), encoder_arrays=words.arrays)
+    )
     write_map(landmark_map, made / "map")
     write_wall(made / "images", scene, landmark_map)
     truth = poses(5, seed=1)

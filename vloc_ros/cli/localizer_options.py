@@ -30,7 +30,7 @@ def add_localizer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder",
         type=Path,
-        metavar="STUDENT",
+        metavar="MODEL",
         help="folder of the global descriptor model that the map's retrieval index was made with",
     )
     parser.add_argument(

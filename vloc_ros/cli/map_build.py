@@ -167,7 +167,7 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
     if images < MIN_SAMPLES:
         return f"{uncalibrated}: {images} images are too few to leave any out, {MIN_SAMPLES} are needed"
     left_out = sum(map(len, segments_left_out(landmark_map.keyframes.translations, gap_m)))
-    # what to look at, the likeliest first
+    # causes, the most likely first
     advice = (
         "check that --camera is the calibration of these images, or the bag's camera_info is (a wrong focal length is "
         "enough), and that the poses are map_from_camera of their optical frames; where both are right, take images "

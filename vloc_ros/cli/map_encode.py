@@ -1,8 +1,8 @@
 """Describe a map's keyframes with a global descriptor model, so that a robot can retrieve them.
 
-  vloc map encode MAP --model STUDENT --images DIR                into MAP itself
-  vloc map encode MAP --model STUDENT --images DIR --out NEW      MAP stays as it is
-  vloc map encode MAP --model STUDENT --bag BAG                   of a map that was built from a bag
+  vloc map encode MAP --model MODEL --images DIR                into MAP itself
+  vloc map encode MAP --model MODEL --images DIR --out NEW      MAP stays as it is
+  vloc map encode MAP --model MODEL --bag BAG                   of a map that was built from a bag
 
 DIR holds the images that the map was built from, by the names of its keyframes (`vloc map info --json` lists them): a
 map that was updated or merged has subfolders in them, such as visit2/ or kitchen/. MAP is changed in one step at the
@@ -29,7 +29,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
     parser.add_argument(
-        "--model", type=Path, required=True, metavar="STUDENT", help="folder of a global descriptor model"
+        "--model", type=Path, required=True, metavar="MODEL", help="folder of a global descriptor model"
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of the map's images")

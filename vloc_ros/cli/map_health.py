@@ -5,7 +5,7 @@
   vloc map health MAP --images ... --recognizer MODEL             by a trained model instead of the nearest points
 
 Images should be others than those that the map was built from. Poses are TUM rows of map_from_camera, one per image in
-name order. Of each image the strongest keypoints are looked at: a landmark is visible where five or more show it, and
+name order. Of each image the strongest keypoints are classified: a landmark is visible where five or more show it, and
 recognised there when more of them name it than any other.
 
 Marked are landmarks with fewer than 15 points, seen by fewer than 3 keyframes or by none that stands for the map;

@@ -53,7 +53,7 @@ def read_map(folder: Path, *, mapped: bool = True) -> LandmarkMap:
     Args:
         folder: of the map.
         mapped: large arrays are memory-mapped from a private cache (`array_cache`); one that is there already is taken
-            from it, and its file in the folder is not looked at. False reads every file.
+            from it, and its file in the folder is not read. False reads every file.
 
     Raises:
         MapError: there is no map, or it is damaged, altered, or of a newer format.

@@ -59,7 +59,7 @@ class Extractor(Protocol):
 
 
 def extract_scaled(extractor: Extractor, image: Array, scale: float) -> Features:
-    """The keypoints of an image looked at smaller: fewer and coarser ones, at their places in the whole image."""
+    """The keypoints of a reduced image, fewer and coarser, in pixels of the whole image."""
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     found = extractor.extract(small)
     # OpenCV scales by exactly this where the size is not given, also when the last column is but a part of a pixel

@@ -84,8 +84,9 @@ class WholeMapCandidates:
     """The whole map at once: the default while the map is small."""
 
     def generate(self, observation: Observation) -> Iterator[Candidate]:
-        """One candidate, always."""
-        yield Candidate("whole_map")
+        """One candidate, where there are keypoints."""
+        if observation.keypoint_count:
+            yield Candidate("whole_map")
 
 
 class PriorCandidates:
@@ -98,7 +99,7 @@ class PriorCandidates:
     def generate(self, observation: Observation) -> Iterator[Candidate]:
         """One candidate, when the query has a prior that is certain enough; keypoints are not used."""
         prior, views = observation.query.prior, observation.query.views
-        if prior is None or np.sqrt(np.diag(prior.covariance)[:3].max()) > self._max_std_m:
+        if prior is None or not views or np.sqrt(np.diag(prior.covariance)[:3].max()) > self._max_std_m:
             return
         scene = self._map.scene(prior.frame_id)
         points = self._map.points[scene.points.start : scene.points.stop]

@@ -136,6 +136,8 @@ class LandmarkVoting:
 
     def generate(self, observation: Observation) -> Iterator[Candidate]:
         """Regions by votes, see `LandmarkRegions`."""
+        if not observation.keypoint_count:
+            return
         neighbours = self._matcher.neighbours(observation, Candidate(""), strongest=VOTERS, breadth=_BREADTH)
         # a vote is shared by all points about as near: which copy of a thing is nearest is chance
         distances, points = neighbours.distances, neighbours.point_indices

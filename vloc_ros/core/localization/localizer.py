@@ -73,7 +73,7 @@ class Localizer:
 
     def _search(self, observation: Observation, candidates: Iterator[Candidate]) -> LocalizationResult:
         """Match each candidate and decide on its hypotheses, until a decision is final."""
-        if not observation.keypoint_count:
+        if not observation.keypoint_count and observation.query.cloud is None:
             refusal = LocalizationResult.refused(Status.NO_FEATURES, "the image shows no keypoints")
             return refusal.timed(observation.clock.times_ms, 0)
         decision = Decision.undecided()

@@ -14,7 +14,7 @@ from vloc_ros.core.localization.candidates import Candidate
 from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.encoders import QueryEncoder
-from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
+from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex
 from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 
 
@@ -39,9 +39,8 @@ class VladRetrieval:
 
     def generate(self, observation: Observation) -> Iterator[Candidate]:
         """One candidate: the union over the best keyframes for the keypoints of all views."""
-        descriptors = np.concatenate(observation.descriptors)
-        if len(descriptors):
-            query = self._vocabulary.encode(descriptors)
+        if observation.keypoint_count:
+            query = self._vocabulary.encode(np.concatenate(observation.descriptors))
             yield from _observed_by(self._map, self._index.nearest_items(query[None], self._top_k), VLAD)
 
 
@@ -53,8 +52,12 @@ class ModelRetrieval:
 
         Raises:
             MapError: the map has no index of a model.
-            ModelError: another encoder made it.
+            ModelError: another encoder made it, or it does not describe images.
         """
+        if encoder.modality != IMAGE:
+            raise ModelError(
+                f"the encoder describes {encoder.modality}, expected images, which retrieve keyframes; give another one"
+            )
         index = find_index_of_encoder(landmark_map, encoder)
         if index is None:
             raise MapError(

@@ -67,9 +67,9 @@ class PredictedVisibility:
         Chance confirms a few points everywhere, and hardly any region of many.
         """
         regions = self.expected >= _MIN_EXPECTED
-        agreeing = regions & (self.confirmed >= _MIN_CONFIRMED * self.expected)
-        explained = self.keypoints[agreeing].sum() / max(int(self.keypoints.sum()), 1)
-        return float(min(agreeing.sum() / max(int(regions.sum()), 1), explained))
+        confirmed = regions & (self.confirmed >= _MIN_CONFIRMED * self.expected)
+        explained = self.keypoints[confirmed].sum() / max(int(self.keypoints.sum()), 1)
+        return float(min(confirmed.sum() / max(int(regions.sum()), 1), explained))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -101,7 +101,7 @@ class LandmarkMap:
         p = len(self.points)
         if p == 0 and not self.places:
             raise MapError("a map has no points; its images share too little, take them closer together")
-        if len(self.keyframes) == 0 and not self.places:
+        if len(self.keyframes) == 0 and (p or not self.places):
             raise MapError("a map has no keyframes; build it again")
         if self.points.shape != (p, 3) or self.landmark_ids.shape != (p,) or self.codes.shape[:1] != (p,):
             raise MapError(
@@ -154,6 +154,10 @@ class LandmarkMap:
         for name, index in self.retrieval.items():
             if index.name != name:
                 raise MapError(f"the retrieval index {index.name} is listed as {name}; build the map again")
+            if index.modality != IMAGE and index.modality not in self.places:
+                raise MapError(
+                    f"the retrieval index {name} describes {index.modality}, which the map lacks; build it again"
+                )
             count = self.item_count(index.modality)
             if len(index.items) and index.items.max() >= count:
                 raise MapError(f"the retrieval index {name} describes items beyond the map's {count}; build it again")

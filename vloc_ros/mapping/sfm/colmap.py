@@ -61,7 +61,7 @@ def reconstruct(
     a last adjustment under a Cauchy loss takes that back (castle: the cameras' median error from 6.4 to 2.3 cm).
 
     Args:
-        images: N images; poses that they have are not looked at.
+        images: N images; their poses are ignored.
         features: their keypoints.
         matches: (M, 2) keypoint indices by pair of image indices, already verified.
         progress: shows the images placed.

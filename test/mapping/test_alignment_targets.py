@@ -1,0 +1,54 @@
+"""What a map is aligned to, for maps near zero and far from it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from posed_points import UTM
+
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.similarity import Similarity
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.mapping.maps.alignment import transform_map
+from vloc_ros.mapping.maps.alignment_targets import PairsTarget, TrajectoryTarget, align_map
+from vloc_ros.storage.trajectories import Trajectory, write_tum
+
+sys.path.append(str(Path(__file__).parents[1] / "core"))
+from synthetic import make_scene
+
+TARGET_FROM_ROOM = Similarity(2.0, Pose.from_rotation_vector([0, 0, 0.5], np.zeros(3)).rotation, np.array([3.0, 4, 0]))
+
+
+@pytest.fixture(scope="module")
+def room() -> LandmarkMap:
+    return make_scene().landmark_map
+
+
+@pytest.mark.parametrize("target", [np.zeros(3), UTM])
+@pytest.mark.parametrize("source", [np.zeros(3), UTM])
+@pytest.mark.parametrize("kind", ["trajectory", "pairs"])
+def test_a_map_is_moved_from_its_frame_to_that_of_the_target(
+    room: LandmarkMap, source: Array, target: Array, kind: str, tmp_path: Path
+) -> None:
+    """Files hold coordinates of the map's and of the target's frame, whatever origin the points are relative to."""
+    given = transform_map(room, Similarity(1.0, np.eye(3), source))
+    truth = Similarity(2.0, TARGET_FROM_ROOM.rotation, TARGET_FROM_ROOM.translation + target)
+    poses = [truth.apply_to_pose(room.keyframes.pose(k)) for k in range(len(room.keyframes))]
+    if kind == "trajectory":
+        write_tum(tmp_path / "file", Trajectory(np.arange(len(poses)) * 10**9, tuple(poses)))
+    else:
+        points = room.points[:20].astype(np.float64)
+        np.savetxt(tmp_path / "file", np.column_stack([points + source, truth.apply(points)]), fmt="%.9f")
+    to = TrajectoryTarget(tmp_path / "file") if kind == "trajectory" else PairsTarget(tmp_path / "file")
+    aligned = align_map(given, to, source_hash="0", change_scale=True)
+    assert aligned.target_from_map.scale == pytest.approx(2.0, abs=1e-4)
+    assert aligned.residuals is not None
+    assert aligned.residuals.max() < 1e-3
+    moved = aligned.landmark_map
+    for k in (0, 11):
+        distance_m, angle_rad = moved.scene().map_from(moved.keyframes.pose(k)).distance_to(poses[k])
+        assert max(distance_m, angle_rad) < 1e-3
+    assert moved.scene().origin.any() == target.any()
