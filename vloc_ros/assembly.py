@@ -10,7 +10,8 @@ from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.localization.candidates import KEYPOINTS, CandidateGenerator, PriorCandidates, WholeMapCandidates
-from vloc_ros.core.localization.hypotheses import CompetingHypotheses, MatchingPoseSolver, PoseSolver
+from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses
+from vloc_ros.core.localization.hypotheses import NearestNeighbourPoseSolver, PoseSolver
 from vloc_ros.core.localization.landmark_candidates import (
     LandmarkRecognition,
     LandmarkRecognizer,
@@ -54,7 +55,10 @@ def build_localizer(
     recognizer: LandmarkRecognizer | None = None,
     encoder: QueryEncoder | None = None,
 ) -> Localizer:
-    """A localizer for a map: candidates in the order of cost and evidence, ending with the whole map where it is small.
+    """A localizer for a map, with candidates in the order of cost and evidence.
+
+    After a prior, a large map is searched by landmarks first, then as a whole where its size allows, then by retrieval.
+    A small map is searched as a whole first, and by landmarks last.
 
     Args:
         config: parameters of the stages.
@@ -73,7 +77,8 @@ def build_localizer(
     verifier = HypothesisVerifier(config.verification, index, pose=config.pose, scorer=scorer)
     reranker = CandidateReranker(matcher, config.pose, scorer, config.verification.min_inlier_ratio)
     regions = LandmarkRegions(config.candidates, index, reranker)
-    solvers: Mapping[str, PoseSolver] = {KEYPOINTS: MatchingPoseSolver(index, matcher=matcher, pose=config.pose)}
+    solver = NearestNeighbourPoseSolver(index.map, matcher=matcher, pose=config.pose)
+    solvers: Mapping[str, PoseSolver] = {KEYPOINTS: solver}
     return Localizer(
         index,
         extractor=build_extractor(index.map.extractor),
@@ -84,7 +89,7 @@ def build_localizer(
             index.map,
             verifier=verifier,
             scorer=scorer,
-            competing=CompetingHypotheses(index, pose=config.pose, scorer=scorer),
+            competing=CompetingHypotheses(index, matcher=matcher, pose=config.pose, scorer=scorer),
             min_score_margin=config.verification.min_score_margin,
         ),
         tracking=config.tracking,

@@ -11,8 +11,7 @@ from synthetic import SyntheticScene, looking, observe
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig, MatcherConfig, PoseConfig
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.candidates import Candidate
-from vloc_ros.core.localization.hypotheses import CompetingHypotheses, _iterations
+from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses, _iterations
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.result import Status
 from vloc_ros.core.localization.scoring import PoseScorer
@@ -87,14 +86,13 @@ def test_a_copy_of_which_less_is_mapped_may_be_where_the_camera_is(scene: Synthe
 def test_known_competing_poses_are_not_searched_for_again(scene: SyntheticScene) -> None:
     landmark_map, view = _twice(scene, 1.0, 0.9), VIEWS[0]
     index = MapIndex(landmark_map)
-    scorer = PoseScorer(index)
-    competing = CompetingHypotheses(index, pose=PoseConfig(), scorer=scorer)
+    matcher = NearestNeighbourMatcher(MatcherConfig(), index)
+    competing = CompetingHypotheses(index, matcher=matcher, pose=PoseConfig(), scorer=PoseScorer(index))
     observation = observe(landmark_map, (scene.features(view),), scene.query())
-    neighbours = NearestNeighbourMatcher(MatcherConfig(), index).neighbours(observation, Candidate("all"))
-    found = list(competing.find(landmark_map.scene(), view, [], neighbours, observation))
+    found = list(competing.find(landmark_map.scene(), view, [], None, observation))
     assert len(found) == 1
     assert found[0].scene_from_rig.distance_to(Pose(view.rotation, view.translation + AWAY))[0] < 1e-3
-    assert not list(competing.find(landmark_map.scene(), view, found, neighbours, observation))
+    assert not list(competing.find(landmark_map.scene(), view, found, None, observation))
 
 
 def test_the_search_is_bounded_where_few_inliers_would_suffice() -> None:

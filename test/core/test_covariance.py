@@ -9,7 +9,7 @@ from synthetic import CAMERA, SyntheticScene, looking
 from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.geometry.covariance import (
     CovarianceCalibration,
-    calibrate_covariance,
+    apply_calibration,
     carry_covariance,
     fit_calibration,
     squared_mahalanobis_distances,
@@ -67,11 +67,11 @@ def test_calibration_finds_the_scale_and_floor_that_made_the_errors() -> None:
     truth = CovarianceCalibration(2.0, np.repeat([0.01**2, 0.002**2], 3))
     roots = rng.normal(size=(600, 6, 6)) * np.array([0.01, 0.01, 0.01, 0.003, 0.003, 0.003])[:, None]
     raw = roots @ roots.transpose(0, 2, 1)
-    errors = np.stack([rng.multivariate_normal(np.zeros(6), calibrate_covariance(c, truth)) for c in raw])
+    errors = np.stack([rng.multivariate_normal(np.zeros(6), apply_calibration(c, truth)) for c in raw])
     found = fit_calibration(errors, raw)
     assert found.samples == 600
     assert found.scale == pytest.approx(2.0, rel=0.15)
-    widened = np.stack([calibrate_covariance(c, found) for c in raw])
+    widened = np.stack([apply_calibration(c, found) for c in raw])
     assert squared_mahalanobis_distances(errors, widened).mean() / 6 == pytest.approx(1.0, abs=0.1)
 
 

@@ -49,6 +49,24 @@ def test_counts_of_observations(landmark_map: LandmarkMap) -> None:
     assert index.count_observed(some[:0]).tolist() == [0] * len(landmark_map.keyframes)
 
 
+def test_keyframes_that_share_no_point_are_not_covisible(scene: SyntheticScene) -> None:
+    index, keyframes = MapIndex(scene.landmark_map), scene.landmark_map.keyframes
+    some = keyframes.visible(0)[:5]
+    sharing = np.flatnonzero(index.count_observed(some))
+    assert len(sharing) < len(keyframes)
+    covisible = index.covisible_points(some, keyframes=len(keyframes))
+    assert covisible.tolist() == sorted({int(point) for k in sharing for point in keyframes.visible(int(k))})
+
+
+def test_the_most_covisible_keyframes_come_first(scene: SyntheticScene) -> None:
+    index, keyframes = MapIndex(scene.landmark_map), scene.landmark_map.keyframes
+    some = keyframes.visible(3)[::2]
+    counts = index.count_observed(some)
+    best = sorted(range(len(keyframes)), key=lambda k: -counts[k])[:3]
+    expected = np.unique(np.concatenate([keyframes.visible(k) for k in best]))
+    np.testing.assert_array_equal(index.covisible_points(some, keyframes=3), expected)
+
+
 def test_descriptors_are_those_of_the_points(landmark_map: LandmarkMap) -> None:
     some = np.array([5, 2, 39])
     np.testing.assert_array_equal(MapIndex(landmark_map).descriptors[some], landmark_map.descriptors_of(some))

@@ -53,8 +53,21 @@ def test_a_map_of_landmarks_refuses_a_cloud_alone(
     if with_prior:
         query = replace(query, prior=PosePrior(looking(0.4, (0.2, -0.5, 1.1)), np.eye(6) * 1e-4))
     for result in (localizer.localize(query), localizer.localize_features((), query)):
-        assert (result.status, result.map_from_rig, result.keypoints) == (Status.NO_FEATURES, None, 0)
+        assert (result.status, result.map_from_rig, result.keypoints) == (Status.NO_CANDIDATES, None, 0)
         assert result.reason
+
+
+@pytest.mark.parametrize("candidates", [{}, {"whole_map_max_points": 0}, {"landmarks_min_points": 0}])
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_a_cloud_beside_a_blank_image_is_refused(
+    scene: SyntheticScene, candidates: dict[str, int], with_prior: bool
+) -> None:
+    localizer = build_localizer(LocalizerConfig(candidates=CandidateConfig(**candidates)), scene.landmark_map)
+    prior = PosePrior(looking(0.4, (0.2, -0.5, 1.1)), np.eye(6) * 1e-4) if with_prior else None
+    result = localizer.localize(replace(scene.query(), cloud=CLOUD, prior=prior))
+    assert not result.ok
+    assert (result.map_from_rig, result.keypoints) == (None, 0)
+    assert result.reason
 
 
 def test_a_cloud_beside_an_image_changes_nothing(scene: SyntheticScene) -> None:

@@ -135,7 +135,7 @@ def test_in_a_small_map_an_encoder_is_used_after_the_whole_map(room: SyntheticSc
     found = build_localizer(LocalizerConfig(), room.landmark_map, encoder=Numbered())
     assert found.localize_features((room.features(VIEWPOINT),), _resembling(NEAREST)).candidate == "whole_map"
     observation = observe(room.landmark_map, (room.features(VIEWPOINT),), _resembling(NEAREST))
-    names = [candidate.name for candidate in found._candidates(observation, found._generators)]
+    names = [candidate.name for generator in found._generators for candidate in generator.generate(observation)]
     assert names == ["whole_map", "retrieval/model", "landmarks/voted"]
 
 

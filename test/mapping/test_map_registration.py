@@ -147,7 +147,8 @@ def rows() -> tuple[LandmarkMap, LandmarkMap]:
 
 def test_maps_known_to_be_of_one_place_become_one_scene(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
     left, right = rows
-    calibrated = right.with_calibration(CovarianceCalibration(3.0, np.full(6, 1e-6), 9))
+    calibration = CovarianceCalibration(3.0, np.full(6, 1e-6), 9)
+    calibrated = replace(right, scenes=(replace(right.scene(), calibration=calibration),))
     (whole,), (line,) = register_maps([left, calibrated], Align.SAME)
     assert "right is aligned with left: " in line
     assert whole.scene().calibration.scale == 3.0

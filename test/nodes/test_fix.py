@@ -21,7 +21,7 @@ def _make_result(map_from_camera: Pose, scale: float = 1.0) -> LocalizationResul
 
 @given(POSES, POSES)
 def test_the_base_is_the_camera_with_its_extrinsics(map_from_camera: Pose, camera_from_base: Pose) -> None:
-    fix = fix_from_result(_make_result(map_from_camera), camera_from_base=camera_from_base, two_d=False)
+    fix = fix_from_result(_make_result(map_from_camera), rig_from_base=camera_from_base, two_d=False)
     assert max(fix.map_from_base.distance_to(map_from_camera @ camera_from_base)) < 1e-9
     np.testing.assert_allclose(fix.covariance, fix.covariance.T, atol=1e-12)
     np.testing.assert_allclose(fix.covariance[3:, 3:], COVARIANCE[3:, 3:], atol=1e-12)
@@ -31,7 +31,7 @@ def test_the_covariance_is_that_of_perturbed_poses() -> None:
     """Perturb the camera by its covariance; the base has the carried covariance."""
     map_from_camera = Pose.from_rotation_vector([0.4, 0.2, -0.3], [1.0, 2.0, 3.0])
     camera_from_base = Pose.from_rotation_vector([0.0, 1.0, 0.0], [0.5, -2.0, 1.0])
-    fix = fix_from_result(_make_result(map_from_camera, 1e-2), camera_from_base=camera_from_base, two_d=False)
+    fix = fix_from_result(_make_result(map_from_camera, 1e-2), rig_from_base=camera_from_base, two_d=False)
     rng = np.random.default_rng(0)
     errors = []
     for error in rng.multivariate_normal(np.zeros(6), COVARIANCE * 1e-2, 4000):
@@ -45,7 +45,7 @@ def test_the_covariance_is_that_of_perturbed_poses() -> None:
 
 @given(POSES, POSES)
 def test_two_d_keeps_x_y_and_the_heading(map_from_camera: Pose, camera_from_base: Pose) -> None:
-    upright = fix_from_result(_make_result(map_from_camera), camera_from_base=camera_from_base, two_d=True)
+    upright = fix_from_result(_make_result(map_from_camera), rig_from_base=camera_from_base, two_d=True)
     free = map_from_camera @ camera_from_base
     np.testing.assert_allclose(upright.map_from_base.translation, [*free.translation[:2], 0.0], atol=1e-9)
     np.testing.assert_allclose(upright.map_from_base.rotation[:, 2], [0.0, 0.0, 1.0], atol=1e-12)

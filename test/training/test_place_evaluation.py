@@ -33,10 +33,12 @@ from training.place_recognition.views import collect_map_views
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.vlad import Vocabulary
 from vloc_ros.inference.preprocessing import Preprocessing
 from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.mapping.maps.merge import merge_maps
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import read_map, write_map
@@ -74,6 +76,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(folder: Path, *words: str) -> int:
     places = ["--map", folder / "map", "--images", folder / "images", "--queries", folder / "queries"]
     return main([str(word) for word in [*places, "--threads", "1", *words]])
+
+
+@pytest.mark.parametrize("positives", ["points", "pose"])
+def test_poses_of_queries_are_in_the_map_frame(folder: Path, tmp_path: Path, positives: str) -> None:
+    """A map far from zero has the scores of the same one near it, with ground truth in its frame."""
+    utm = np.array([5e5, 5.4e6, 0.0])
+    write_map(transform_map(read_map(folder / "map"), Similarity(1.0, np.eye(3), utm)), tmp_path / "map")
+    far = [Pose(pose.rotation, pose.translation + utm) for pose in poses(5, seed=1)]
+    write_tum(tmp_path / "poses.txt", Trajectory(np.arange(5) * 10**9, tuple(far)))
+    rows = []
+    for where in (folder, tmp_path):
+        given = ["--map", where / "map", "--poses", where / "poses.txt", "--camera", folder / "camera.yaml"]
+        options = ["--positives", positives, "--radius", "0.4", "--json", tmp_path / "scores.json"]
+        assert command(folder, "--encoder", "vlad", *given, *options) == 0
+        rows.append(json.loads((tmp_path / "scores.json").read_text())[0])
+    scores = [{name: value for name, value in row.items() if name != "median_ms"} for row in rows]
+    assert scores[0] == scores[1]
+    assert scores[0]["queries"] == 5
 
 
 @pytest.mark.parametrize("positives", ["points", "pose"])

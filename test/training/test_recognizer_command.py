@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
@@ -16,9 +17,13 @@ from recognition_world import TINY
 
 from training import recognizer_scores
 from training.recognizer import main
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.inference.models import read_model
+from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import map_hash, read_map, write_map
+from vloc_ros.storage.trajectories import Trajectory, write_tum
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +114,13 @@ def test_a_model_is_scored_on_other_images(
         assert recognizer_scores.main([str(word) for word in ["--map", scene_folder.map, *words]]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["images"] == len(scene_folder.truth)
+    utm = np.array([5e5, 5.4e6, 0.0])
+    write_map(transform_map(read_map(scene_folder.map), Similarity(1.0, np.eye(3), utm)), tmp_path / "far")
+    far = [Pose(pose.rotation, pose.translation + utm) for pose in scene_folder.truth]
+    write_tum(tmp_path / "far.txt", Trajectory(np.arange(len(far)) * 10**9, tuple(far)))
+    words[words.index("--poses") + 1], words[-1] = tmp_path / "far.txt", tmp_path / "far.json"
+    assert recognizer_scores.main([str(word) for word in ["--map", tmp_path / "far", "--scene", "map", *words]]) == 0
+    assert json.loads((tmp_path / "far.json").read_text())["top1"] == pytest.approx(scores["top1"], abs=0.01)
     assert 0 <= scores["top1"] <= scores["top3"] <= 1
     assert 0 < scores["median_ms"] <= scores["p95_ms"]
     assert f"top1 {scores['top1']:.3f}" in capsys.readouterr().out

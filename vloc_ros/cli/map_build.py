@@ -100,14 +100,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> MappingConfig:
     from vloc_ros.cli.localizer_options import assign_all
-    from vloc_ros.core.config import config_from_mapping
-    from vloc_ros.mapping.config import MappingConfig
+    from vloc_ros.mapping.config import mapping_config_from
 
     values: dict[str, Any] = {}
     if args.max_keypoints is not None:
         values["extractor"] = {"max_keypoints": args.max_keypoints}
     assign_all(values, args.set)
-    return config_from_mapping(MappingConfig, values)
+    return mapping_config_from(values)
 
 
 def _scale(args: argparse.Namespace) -> ScaleSource | None:

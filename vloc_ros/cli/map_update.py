@@ -104,15 +104,14 @@ def camera_of(landmark_map: LandmarkMap, frame_id: str) -> Camera:
 
 def _config(args: argparse.Namespace, landmark_map: LandmarkMap) -> MappingConfig:
     from vloc_ros.cli.localizer_options import assign_all
-    from vloc_ros.core.config import config_from_mapping
     from vloc_ros.core.errors import ConfigError
-    from vloc_ros.mapping.config import MappingConfig
+    from vloc_ros.mapping.config import mapping_config_from
 
     values: dict[str, object] = {}
     assign_all(values, args.set)
     if "extractor" in values:
         raise ConfigError("--set extractor: the map's own extractor is used; build a new map for another")
-    return replace(config_from_mapping(MappingConfig, values), extractor=landmark_map.extractor)
+    return replace(mapping_config_from(values), extractor=landmark_map.extractor)
 
 
 def _warn(update: MapUpdate) -> None:

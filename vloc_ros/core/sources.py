@@ -34,7 +34,8 @@ class PosedImage:
         name: unique in the map.
         load: reads and decodes it, (H, W) or (H, W, 3) uint8.
         camera: its calibration.
-        map_from_camera: its pose, or None when it is not known.
+        map_from_camera: its pose, or None when it is not known; while a map is built or updated it is relative to the
+            origin of the scene.
         stamp_ns: when it was taken.
     """
 

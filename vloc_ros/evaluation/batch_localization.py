@@ -63,7 +63,7 @@ def localize_sequence(
         prior = None if expected is None else PosePrior(expected.map_from_base, expected.covariance, expected.frame_id)
         result = localizer.localize(replace(query, prior=prior))
         if result.ok:
-            fix = fix_from_result(result, camera_from_base=Pose.identity(), two_d=False)
+            fix = fix_from_result(result, rig_from_base=Pose.identity(), two_d=False)
             decision = fixes.gate(fix, odometry, query.stamp_ns)
             result = result if decision.publish else result.refused_as(Status.HELD, decision.reason)
         yield ResultRecord(source.name, query.stamp_ns, result)

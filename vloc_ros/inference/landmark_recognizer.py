@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vloc_ros.core.config import config_from_mapping
 from vloc_ros.core.errors import ConfigError, ModelError
-from vloc_ros.core.features.extractor_config import ExtractorConfig
+from vloc_ros.core.features.extractor_config import extractor_config_from
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.landmark_candidates import Recognition
 from vloc_ros.inference.engines import Engine, OnnxRuntime
@@ -38,7 +37,7 @@ class OnnxLandmarkRecognizer:
         self.max_keypoints = _read_max_keypoints(model)
         self.landmark_keys = _read_landmark_keys(model)
         try:
-            self.extractor = config_from_mapping(ExtractorConfig, model.entry("keypoints", "extractor"))
+            self.extractor = extractor_config_from(model.entry("keypoints", "extractor"))
         except (ConfigError, TypeError) as error:
             raise ModelError(f"{model.folder / MANIFEST}: keypoints.extractor: {error}") from error
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from vloc_ros.core.config import Checked, parameter
-from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig
+from vloc_ros.core.config import Checked, config_from_mapping, parameter
+from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig, extractor_config_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,16 @@ class MappingConfig(Checked):
         low=0.0,
         high=1000.0,
     )
+
+
+def mapping_config_from(values: Mapping[str, Any]) -> MappingConfig:
+    """A configuration from nested mappings; `extractor.name` says which extractor the others of its group are of.
+
+    Raises:
+        ConfigError: a name is unknown, a value has the wrong type or lies outside its range.
+    """
+    config = config_from_mapping(MappingConfig, {name: value for name, value in values.items() if name != "extractor"})
+    given = values.get("extractor", {})
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"parameter extractor is {given!r}, expected a group of parameters")
+    return replace(config, extractor=extractor_config_from({"name": config.extractor.name, **given}))

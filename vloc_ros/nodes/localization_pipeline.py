@@ -174,7 +174,7 @@ class LocalizationPipeline:
         if not result.ok:
             return LocalizationOutput(status, images=images, result=result)
         rig_from_base = self._base_from_rig(reference).inverse()
-        fix = fix_from_result(result, camera_from_base=rig_from_base, two_d=self._config.two_d_mode)
+        fix = fix_from_result(result, rig_from_base=rig_from_base, two_d=self._config.two_d_mode)
         if odom_from_base is None:
             odom_from_base = self._lookup_late_odometry(reference)
         gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns)

@@ -210,6 +210,11 @@ class Camera:
         inside = (pixels >= 0) & (pixels <= (self.width, self.height))
         return np.asarray(inside.all(axis=1))
 
+    def grid_cells(self, pixels: Array, grid: tuple[int, int]) -> Array:
+        """(N,) number of the cell of each of (N, 2) pixels in a grid of (columns, rows) over the image, row by row."""
+        column, row = np.clip(pixels * grid / (self.width, self.height), 0, np.array(grid) - 1).astype(int).T
+        return np.asarray(row * grid[0] + column)
+
 
 def _unknown_distortion(model: str) -> str:
     return (

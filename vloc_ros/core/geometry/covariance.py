@@ -36,7 +36,7 @@ class CovarianceCalibration:
     samples: int = 0
 
 
-def calibrate_covariance(covariance: Array, calibration: CovarianceCalibration) -> Array:
+def apply_calibration(covariance: Array, calibration: CovarianceCalibration) -> Array:
     """(6, 6) calibrated covariance, see `CovarianceCalibration`."""
     return np.asarray(calibration.scale**2 * covariance + np.diag(calibration.floor))
 
@@ -70,7 +70,7 @@ def fit_calibration(errors: Array, covariances: Array) -> CovarianceCalibration:
     if len(errors) == 0:
         return CovarianceCalibration()
     tolerant = _most_likely(errors, covariances, _student_cost)
-    widened = np.stack([calibrate_covariance(covariance, tolerant) for covariance in covariances])
+    widened = np.stack([apply_calibration(covariance, tolerant) for covariance in covariances])
     right = squared_mahalanobis_distances(errors, widened) < _WRONG_FIX
     fitted = _most_likely(errors[right], covariances[right], _gaussian_cost)
     return replace(fitted, scale=_TAILS * fitted.scale)

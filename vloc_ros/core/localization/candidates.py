@@ -72,6 +72,9 @@ class Candidate:
     kind: str = KEYPOINTS
 
 
+WHOLE_MAP = Candidate("whole_map")
+
+
 class CandidateGenerator(Protocol):
     """Says where in the map a query may have been taken."""
 
@@ -86,7 +89,7 @@ class WholeMapCandidates:
     def generate(self, observation: Observation) -> Iterator[Candidate]:
         """One candidate, where there are keypoints."""
         if observation.keypoint_count:
-            yield Candidate("whole_map")
+            yield WHOLE_MAP
 
 
 class PriorCandidates:
@@ -97,7 +100,7 @@ class PriorCandidates:
         self._map = landmark_map
 
     def generate(self, observation: Observation) -> Iterator[Candidate]:
-        """One candidate, when the query has a prior that is certain enough; keypoints are not used."""
+        """One candidate, when the query has a prior that is certain enough, and keypoints."""
         prior, views = observation.query.prior, observation.query.views
         if prior is None or not views or np.sqrt(np.diag(prior.covariance)[:3].max()) > self._max_std_m:
             return
@@ -106,7 +109,7 @@ class PriorCandidates:
         in_scene = replace(prior, map_from_rig=scene.scene_from(prior.map_from_rig))
         windows = [_window(view, points, in_scene) for view in views]
         visible = np.flatnonzero(np.any([_may_appear(w, v) for w, v in zip(windows, views, strict=True)], axis=0))
-        if 0 < len(visible) <= self._max_points:
+        if 0 < len(visible) <= self._max_points and observation.keypoint_count:
             kept = tuple(SearchWindow(window.xy[visible], window.radius_px[visible]) for window in windows)
             yield Candidate("prior", visible + scene.points.start, kept)
 

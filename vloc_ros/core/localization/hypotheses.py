@@ -1,51 +1,20 @@
-"""Hypotheses: poses that a query may have been taken from, by matching it against a candidate.
-
-Also competing hypotheses. The ratio test keeps what resembles one part of the map alone. In a building of rooms that
-are furnished alike that is not enough: where one room is mapped better than another, images of the other match the one
-distinctly. But then many other keypoints fit another pose: a pose is estimated from the neighbours that the ratio test
-rejected, and where about as many keypoints agree with it, the selector has to decide which of the two the image shows.
-"""
+"""Hypotheses: poses that a query may have been taken from, by matching it against a candidate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from vloc_ros.core.config import PoseConfig
-from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.integer_arrays import sorted_unique
 from vloc_ros.core.localization.candidates import Candidate
-from vloc_ros.core.localization.matches import DescriptorNeighbours, Matches
+from vloc_ros.core.localization.matches import Matches
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.observation import Observation
-from vloc_ros.core.localization.pose_estimation import (
-    PoseEstimate,
-    estimate_absolute_pose,
-    estimate_pose_with_covariance,
-    inlier_mask,
-)
-from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose
-from vloc_ros.core.map.map_index import MapIndex
-from vloc_ros.core.map.scene import Scene
-from vloc_ros.core.query import Query
+from vloc_ros.core.localization.pose_estimation import PoseEstimate, estimate_pose_with_covariance
+from vloc_ros.core.map.landmark_map import LandmarkMap
 
 # scenes with most matches for which a pose is estimated
 _MAX_SCENES = 3
-# competing points lie as near in descriptor space as this part of those that the accepted pose explains
-_DISTANCE_PERCENTILE = 90.0
-# a pose that this part of the accepted pose's keypoints fit competes with it
-_MIN_SHARE = 0.25
-_MAX_COMPETITORS_TRIED = 6
-# nearer poses are of one place: a camera of a rig with wrong extrinsics is not for this to find
-_DISTINCT_M, _DISTINCT_RAD = 1.0, 0.5
-# the keyframe that observes most of what fits a competing pose need not observe all of it
-_SHARE_OF_ONE_KEYFRAME = 0.6
-# competing poses have more support than the least: more samples found no more of them in buildings of rooms alike
-_MISS_PROBABILITY = 0.1
-_ITERATIONS = (20, 1000)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,11 +40,11 @@ class PoseSolver(Protocol):
         ...
 
 
-class MatchingPoseSolver:
+class NearestNeighbourPoseSolver:
     """Nearest neighbours, then LO-RANSAC, in each scene of the candidate."""
 
-    def __init__(self, map_index: MapIndex, *, matcher: NearestNeighbourMatcher, pose: PoseConfig) -> None:
-        self._map, self._matcher, self._pose = map_index.map, matcher, pose
+    def __init__(self, landmark_map: LandmarkMap, *, matcher: NearestNeighbourMatcher, pose: PoseConfig) -> None:
+        self._map, self._matcher, self._pose = landmark_map, matcher, pose
 
     def solve(self, observation: Observation, candidate: Candidate) -> list[Hypothesis]:
         """One hypothesis for each of the scenes with most matches."""
@@ -88,125 +57,3 @@ class MatchingPoseSolver:
                 estimate = estimate_pose_with_covariance(self._pose, of_scene, observation.query)
             hypotheses.append(Hypothesis(candidate, of_scene, estimate))
         return hypotheses
-
-
-def is_distinct_pose(first: Pose, second: Pose) -> bool:
-    """Whether two poses in one scene are of two places, or of two views from one."""
-    distance_m, angle_rad = first.distance_to(second)
-    return distance_m > _DISTINCT_M or angle_rad > _DISTINCT_RAD
-
-
-class CompetingHypotheses:
-    """Finds poses in other parts of the map that many keypoints of a query fit about as well as an accepted pose."""
-
-    def __init__(self, map_index: MapIndex, *, pose: PoseConfig, scorer: PoseScorer) -> None:
-        self._index, self._pose, self._scorer = map_index, pose, scorer
-
-    def find(
-        self,
-        scene: Scene,
-        scene_from_rig: Pose,
-        known: Sequence[ScoredPose],
-        neighbours: DescriptorNeighbours,
-        observation: Observation,
-    ) -> Iterator[ScoredPose]:
-        """Competing poses, refined by guided matching so that they compare with an accepted pose.
-
-        Args:
-            scene: of the accepted pose.
-            scene_from_rig: the accepted pose.
-            known: competing poses that were found before.
-            neighbours: of all keypoints of the query.
-            observation: of the query.
-        """
-        query = observation.query
-        taken = [(scene, scene_from_rig), *((other.scene, other.scene_from_rig) for other in known)]
-        pairs = _Pairs.in_scene(scene, neighbours, self._index)
-        explained = inlier_mask(scene_from_rig, self._pose, pairs.matches, query)
-        if not explained.any():
-            return
-        max_distance = float(np.percentile(pairs.distances[explained], _DISTANCE_PERCENTILE))
-        min_keypoints = _MIN_SHARE * len(sorted_unique(pairs.keypoints[explained & (pairs.distances <= max_distance)]))
-        for one in self._index.map.scenes:
-            pairs = _Pairs.in_scene(one, neighbours, self._index)
-            poses = [pose for other, pose in taken if other is one]
-            found = self._in_scene(pairs.select(pairs.distances <= max_distance), poses, query, min_keypoints)
-            for pose, points in found:
-                yield self._refine(self._scorer.score(pose, points, observation), observation)
-
-    def _in_scene(
-        self, pairs: _Pairs, taken: Sequence[Pose], query: Query, min_keypoints: float
-    ) -> Iterator[tuple[Pose, Array]]:
-        """Poses of one scene that so many keypoints fit, beside those that are taken, and the points that fit."""
-        for other in taken:
-            pairs = pairs.select(~inlier_mask(other, self._pose, pairs.matches, query))
-        rest, min_together = pairs, _SHARE_OF_ONE_KEYFRAME * min_keypoints
-        for _ in range(_MAX_COMPETITORS_TRIED):
-            if len(sorted_unique(rest.keypoints)) < min_together:
-                return
-            covisible = rest.covisible()
-            together = rest.select(covisible).nearest()
-            if len(together.keypoints) < min_together:
-                return
-            quick = replace(self._pose, max_iterations=_iterations(min_together / len(together.keypoints)))
-            found = estimate_absolute_pose(quick, together.matches, query)
-            if found and all(is_distinct_pose(found, other) for other in taken):
-                fitting = pairs.select(inlier_mask(found, self._pose, pairs.matches, query)).nearest()
-                if len(fitting.keypoints) >= min_keypoints:
-                    yield found, sorted_unique(fitting.points)
-            rest = rest.select(~covisible)
-
-    def _refine(self, rough: ScoredPose, observation: Observation) -> ScoredPose:
-        """A pose of a few keypoints, estimated again from all that guided matching finds."""
-        matches = rough.visibility.matches
-        found = estimate_absolute_pose(self._pose, matches, observation.query)
-        if found is None:
-            return rough
-        inliers = matches.point_indices[inlier_mask(found, self._pose, matches, observation.query)]
-        return self._scorer.score(found, inliers, observation) if len(inliers) else rough
-
-
-def _iterations(inlier_ratio: float) -> int:
-    """Samples of three among which one of inliers alone is likely, bounded."""
-    all_inliers = min(inlier_ratio, 0.9) ** 3
-    return int(np.clip(np.log(_MISS_PROBABILITY) / np.log1p(-all_inliers), *_ITERATIONS))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pairs:
-    """(N,) keypoints with neighbouring map points, and their squared descriptor distances."""
-
-    neighbours: DescriptorNeighbours
-    index: MapIndex
-    keypoints: Array
-    points: Array
-    distances: Array
-
-    @staticmethod
-    def in_scene(scene: Scene, neighbours: DescriptorNeighbours, index: MapIndex) -> _Pairs:
-        points = neighbours.point_indices
-        keypoints, rank = np.nonzero((points >= scene.points.start) & (points < scene.points.stop))
-        return _Pairs(neighbours, index, keypoints, points[keypoints, rank], neighbours.distances[keypoints, rank])
-
-    def select(self, chosen: Array) -> _Pairs:
-        return replace(
-            self, keypoints=self.keypoints[chosen], points=self.points[chosen], distances=self.distances[chosen]
-        )
-
-    def nearest(self) -> _Pairs:
-        """Of each keypoint the nearest point."""
-        order = np.argsort(self.distances, kind="stable")
-        return self.select(order[np.unique(self.keypoints[order], return_index=True)[1]])
-
-    def covisible(self) -> Array:
-        """(N,) whether the keyframe that observes the points of most of them observes each."""
-        observed = self.index.count_observed(self.points)
-        return np.isin(self.points, self.index.map.keyframes.visible(int(observed.argmax())))
-
-    @property
-    def matches(self) -> Matches:
-        """The pairs as matches."""
-        positions = self.index.map.points[self.points].astype(np.float64)
-        return Matches(
-            self.neighbours.views[self.keypoints], self.neighbours.xy[self.keypoints], self.points, positions
-        )

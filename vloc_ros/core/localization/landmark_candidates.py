@@ -12,7 +12,7 @@ from vloc_ros.core.config import CandidateConfig
 from vloc_ros.core.errors import ModelError
 from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.candidates import WHOLE_MAP, Candidate
 from vloc_ros.core.localization.matches import DescriptorNeighbours
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.observation import Observation
@@ -138,7 +138,7 @@ class LandmarkVoting:
         """Regions by votes, see `LandmarkRegions`."""
         if not observation.keypoint_count:
             return
-        neighbours = self._matcher.neighbours(observation, Candidate(""), strongest=VOTERS, breadth=_BREADTH)
+        neighbours = self._matcher.neighbours(observation, WHOLE_MAP, strongest=VOTERS, breadth=_BREADTH)
         # a vote is shared by all points about as near: which copy of a thing is nearest is chance
         distances, points = neighbours.distances, neighbours.point_indices
         shared = (distances <= _SHARED_VOTE_RATIO * distances[:, :1]) & (points >= 0)

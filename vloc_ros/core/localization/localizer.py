@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vloc_ros.core.config import TrackingConfig
 from vloc_ros.core.features.keypoints import Extractor, Features, extract_scaled
-from vloc_ros.core.localization.candidates import Candidate, CandidateGenerator
+from vloc_ros.core.localization.candidates import CandidateGenerator
 from vloc_ros.core.localization.hypotheses import PoseSolver
 from vloc_ros.core.localization.observation import Observation, StageClock
 from vloc_ros.core.localization.result import LocalizationResult, Status
@@ -54,46 +54,36 @@ class Localizer:
         clock, scale = StageClock(), self._tracking_scale(query)
         if scale < 1.0:
             reduced = self._observe(query, clock, scale)
-            if expected := list(self._candidates(reduced, [self._prior])):
-                result = self._search(reduced, iter(expected))
-                if result.ok:
-                    return result
-                query = replace(query, prior=None)
-        observation = self._observe(query, clock)
-        return self._search(observation, self._candidates(observation, self._generators))
+            tracked = self._search(reduced, [self._prior])
+            if tracked.result.ok:
+                return tracked.result.timed(clock.times_ms, reduced.keypoint_count)
+            query = replace(query, prior=None)
+        return self._search_everywhere(self._observe(query, clock))
 
     def localize_features(self, features: Sequence[Features], query: Query) -> LocalizationResult:
         """`localize` for features that were extracted before."""
-        observation = Observation(query, self.map, StageClock(), lambda: features)
-        return self._search(observation, self._candidates(observation, self._generators))
+        return self._search_everywhere(Observation(query, self.map, StageClock(), lambda: features))
 
     def extract(self, query: Query) -> tuple[Features, ...]:
         """The features of every view."""
         return tuple(self._extractor.extract(view.image) for view in query.views)
 
-    def _search(self, observation: Observation, candidates: Iterator[Candidate]) -> LocalizationResult:
-        """Match each candidate and decide on its hypotheses, until a decision is final."""
-        if not observation.keypoint_count and observation.query.cloud is None:
-            refusal = LocalizationResult.refused(Status.NO_FEATURES, "the image shows no keypoints")
-            return refusal.timed(observation.clock.times_ms, 0)
+    def _search(self, observation: Observation, generators: Sequence[CandidateGenerator]) -> Decision:
+        """Match the candidates one after the other and decide on their hypotheses, until a decision is final."""
         decision = Decision.undecided()
-        for candidate in candidates:
-            hypotheses = self._solvers[candidate.kind].solve(observation, candidate)
-            decision = decision.or_better(self._selector.decide(hypotheses, candidate, observation))
-            if decision.is_final:
-                break
-        return decision.result.timed(observation.clock.times_ms, observation.keypoint_count)
-
-    def _candidates(self, observation: Observation, generators: Sequence[CandidateGenerator]) -> Iterator[Candidate]:
-        """Of all generators in turn, each made when the one before did not decide."""
         for generator in generators:
-            generated = generator.generate(observation)
-            while True:
-                with observation.clock.stage("candidates"):
-                    candidate = next(generated, None)
-                if candidate is None:
-                    break
-                yield candidate
+            for candidate in observation.clock.iterate("candidates", generator.generate(observation)):
+                hypotheses = self._solvers[candidate.kind].solve(observation, candidate)
+                decision = decision.or_better(self._selector.decide(hypotheses, candidate, observation))
+                if decision.is_final:
+                    return decision
+        return decision
+
+    def _search_everywhere(self, observation: Observation) -> LocalizationResult:
+        result = self._search(observation, self._generators).result
+        if result.status is Status.NO_CANDIDATES and not observation.keypoint_count and observation.query.views:
+            result = LocalizationResult.refused(Status.NO_FEATURES, "the image shows no keypoints")
+        return result.timed(observation.clock.times_ms, observation.keypoint_count)
 
     def _observe(self, query: Query, clock: StageClock, scale: float = 1.0) -> Observation:
         """The keypoints of a query's views at an image scale, extracted when they are needed."""
@@ -107,6 +97,8 @@ class Localizer:
         return Observation(query, self.map, clock, extract)
 
     def _tracking_scale(self, query: Query) -> float:
-        """Image scale with a prior; 1 where the images are small."""
-        widths = [view.camera.width for view in query.views]
-        return max(self._tracking.image_scale, self._tracking.min_image_width_px / min(widths)) if widths else 1.0
+        """Image scale with a prior; 1 without one, or where the images are small."""
+        if query.prior is None or not query.views:
+            return 1.0
+        width = min(view.camera.width for view in query.views)
+        return max(self._tracking.image_scale, self._tracking.min_image_width_px / width)

@@ -89,7 +89,7 @@ class NearestNeighbourMatcher:
         return distances, points[neighbours]
 
     def _pass_ratio_test(self, distances: Array, neighbours: Array) -> Array:
-        """Keypoints whose best match is clearly nearer than the next one in another part of the map; distances are squared."""
+        """Keypoints whose best match is clearly nearer than any in another part of the map; distances are squared."""
         points = self._map.points[neighbours]
         in_another_part = np.linalg.norm(points - points[:, :1], axis=2) > self._config.same_place_radius_m
         if len(self._map.scenes) > 1:

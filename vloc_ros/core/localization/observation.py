@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import TypeVar
 
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.guided_matching import KeypointGrid
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
+
+T = TypeVar("T")
 
 
 class StageClock:
@@ -31,6 +34,15 @@ class StageClock:
         yield
         self._lap()
         self._running.pop()
+
+    def iterate(self, name: str, items: Iterator[T]) -> Iterator[T]:
+        """The items of a lazy iterator, whose own time is a part of `name`."""
+        while True:
+            with self.stage(name):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
 
     def _lap(self) -> None:
         now = time.perf_counter()

@@ -74,10 +74,10 @@ class LocalizationResult:
         """A refusal before any estimate."""
         return LocalizationResult(status, reason=reason)
 
-    def or_better(self, other: LocalizationResult) -> LocalizationResult:
-        """Of two refusals the one that progressed further, whose reason is more specific."""
-        mine, theirs = (_PROGRESS[self.status], self.inliers), (_PROGRESS[other.status], other.inliers)
-        return other if theirs > mine else self
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Greater for a result that progressed further, whose reason is more specific."""
+        return _PROGRESS[self.status], self.inliers
 
     def refused_as(self, status: Status, reason: str) -> LocalizationResult:
         """The same result without its pose: `AMBIGUOUS`, or `HELD` until it is confirmed."""

@@ -19,12 +19,11 @@ import numpy as np
 from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.integer_arrays import sorted_unique
-from vloc_ros.core.localization.guided_matching import GuidedPairs, KeypointGrid, pair_at_projections
+from vloc_ros.core.localization.guided_matching import GuidedPairs, pair_at_projections
 from vloc_ros.core.localization.matches import Matches
 from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.map.scene import Scene
-from vloc_ros.core.query import View
 
 _GRID = (8, 8)
 _REGIONS = _GRID[0] * _GRID[1]
@@ -119,7 +118,7 @@ class PoseScorer:
     def score(self, scene_from_rig: Pose, inlier_points: Array, observation: Observation) -> ScoredPose:
         """A pose with (M,) supporting map points of one scene, M >= 1, against the points of covisible keyframes."""
         inlier_points = sorted_unique(inlier_points)
-        expected = expected_points(self._index, inlier_points, keyframes=_KEYFRAMES)
+        expected = self._index.covisible_points(inlier_points, keyframes=_KEYFRAMES)
         visibility = self.predict_visibility(scene_from_rig, expected, observation)
         return ScoredPose(self._map.scene_of(inlier_points), scene_from_rig, inlier_points, visibility)
 
@@ -135,7 +134,10 @@ class PoseScorer:
             seen,
             self._map.points[seen].astype(np.float64),
         )
-        shown = [_count(grid, view) for grid, view in zip(observation.grids, observation.query.views, strict=True)]
+        shown = [
+            np.bincount(view.camera.grid_cells(grid.xy, _GRID), minlength=_REGIONS)
+            for grid, view in zip(observation.grids, observation.query.views, strict=True)
+        ]
         return PredictedVisibility(
             regions[0].astype(np.int64), regions[1].astype(np.int64), regions[2], np.stack(shown), matches
         )
@@ -149,7 +151,7 @@ class PoseScorer:
         inside = view.camera.contains(pixels)
         pixels, points = pixels[inside], points[inside]
         pairs = pair_at_projections(self._map, points, pixels, grid)
-        region, weights = _regions(pixels, view), self._index.observation_counts(points)
+        region, weights = view.camera.grid_cells(pixels, _GRID), self._index.observation_counts(points)
         similar = pairs.within(self._max_distance)
         similarity = np.exp(-((self._nearest_distances(pairs, len(points)) / self._max_distance) ** 2))
         expected = np.bincount(region, minlength=_REGIONS)
@@ -169,31 +171,3 @@ class PoseScorer:
         close = pairs.errors_px < _SIMILARITY_RADIUS_PX
         np.minimum.at(nearest, pairs.rows[close], pairs.distances[close])
         return nearest
-
-
-def expected_points(map_index: MapIndex, inlier_points: Array, *, keyframes: int) -> Array:
-    """Map points that the keyframes observe which share most of the inliers' points, all of one scene.
-
-    Args:
-        map_index: of the map.
-        inlier_points: (M,) of one scene, each once, M >= 1.
-        keyframes: how many, at most.
-    """
-    own = map_index.map.scene_of(inlier_points).keyframes
-    shared = map_index.count_observed(inlier_points)
-    sharing = own.start + np.flatnonzero(shared[own.start : own.stop])
-    best = sharing[np.argsort(-shared[sharing], kind="stable")[:keyframes]]
-    seen = [map_index.map.keyframes.visible(int(k)) for k in best]
-    return sorted_unique(np.concatenate([inlier_points[:0], *seen]))
-
-
-def _count(grid: KeypointGrid, view: View) -> Array:
-    """(64,) keypoints of a view by region."""
-    return np.bincount(_regions(grid.xy, view), minlength=_REGIONS)
-
-
-def _regions(pixels: Array, view: View) -> Array:
-    """(N,) region of each of (N, 2) pixels."""
-    size = np.array([view.camera.width, view.camera.height])
-    column, row = np.clip(pixels * _GRID / size, 0, np.array(_GRID) - 1).astype(int).T
-    return np.asarray(row * _GRID[0] + column)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import chain
 
 from vloc_ros.core.localization.candidates import Candidate
-from vloc_ros.core.localization.hypotheses import CompetingHypotheses, Hypothesis, is_distinct_pose
+from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses, is_distinct_pose
+from vloc_ros.core.localization.hypotheses import Hypothesis
 from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose, score_margin
@@ -39,7 +39,7 @@ class Decision:
 
     def or_better(self, later: Decision) -> Decision:
         """This one, or a later one that is final or progressed further."""
-        return later if later.is_final else Decision(self.result.or_better(later.result))
+        return later if later.is_final or later.result.progress > self.result.progress else self
 
 
 class HypothesisSelector:
@@ -71,7 +71,7 @@ class HypothesisSelector:
                 verified += self._refine(candidate.coarse_pose, verified[0], observation)
             accepted = [one for one in verified if one.result.ok]
             if not accepted:
-                best = reduce(_further, verified)
+                best = max(verified, key=lambda one: one.result.progress)
                 return Decision(best.result, best.is_final)
             decision, better = self._compare(accepted, candidate, observation)
             if better is None:
@@ -113,10 +113,10 @@ class HypothesisSelector:
     def _find_competing(
         self, leader: VerifiedHypothesis, known: Sequence[ScoredPose], candidate: Candidate, observation: Observation
     ) -> Iterator[ScoredPose]:
-        """Poses in other parts of the map that were no hypotheses; none where a prior restricts the search to windows."""
-        neighbours, estimate = candidate.neighbours or leader.hypothesis.matches.neighbours, leader.hypothesis.estimate
-        if candidate.windows or neighbours is None:
+        """Poses in other parts of the map; none where a prior restricts the search to windows."""
+        if candidate.windows:
             return
+        neighbours, estimate = candidate.neighbours or leader.hypothesis.matches.neighbours, leader.hypothesis.estimate
         assert estimate is not None
         scene = self._map.scene_of(leader.result.inlier_points)
         yield from self._competing.find(scene, estimate.scene_from_rig, known, neighbours, observation)
@@ -135,11 +135,6 @@ class HypothesisSelector:
         estimate = accepted.hypothesis.estimate
         assert estimate is not None
         return self._scorer.score(estimate.scene_from_rig, accepted.result.inlier_points, observation)
-
-
-def _further(first: VerifiedHypothesis, second: VerifiedHypothesis) -> VerifiedHypothesis:
-    """Of two refused hypotheses the one that progressed further."""
-    return first if first.result.or_better(second.result) is first.result else second
 
 
 def _is_same_place(first: ScoredPose, second: ScoredPose) -> bool:

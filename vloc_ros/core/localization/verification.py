@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -10,24 +10,22 @@ import numpy as np
 
 from vloc_ros.core.config import PoseConfig, VerificationConfig
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.covariance import calibrate_covariance
+from vloc_ros.core.geometry.covariance import apply_calibration
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.integer_arrays import sorted_unique
-from vloc_ros.core.localization.candidates import Candidate
 from vloc_ros.core.localization.hypotheses import Hypothesis
 from vloc_ros.core.localization.matches import Matches
 from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.localization.pose_estimation import PoseEstimate, estimate_pose_with_covariance
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose, expected_points
+from vloc_ros.core.localization.rig_consistency import RigConsistency
+from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose
 from vloc_ros.core.map.map_index import MapIndex
 
 _COVISIBLE_KEYFRAMES = 5
 _GRID = (8, 6)
 # a view of a rig with fewer inliers has them by chance: no pose follows from them
 _MIN_VIEW_INLIERS = 4
-# a view of a rig with so many times more inliers to a pose of its own contradicts the common one
-_INCONSISTENT_RATIO = 1.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,38 +80,39 @@ class HypothesisVerifier:
         """`pose` is also how a pose is estimated from a single view of a rig."""
         self._config, self._pose, self._scorer = config, pose, scorer
         self._index, self._map = map_index, map_index.map
+        self._rig = RigConsistency(min_inliers=config.min_inliers, pose=pose, accepts=self._accepts_alone)
 
     def verify(self, hypothesis: Hypothesis, observation: Observation) -> VerifiedHypothesis:
         """The hypothesis, without views of a rig that contradict the others, and whether it may be accepted."""
-        hypothesis = self._without_inconsistent_views(hypothesis, observation)
-        config, estimate, matches = self._config, hypothesis.estimate, hypothesis.matches
-        refusal = LocalizationResult(
-            Status.POSE_REJECTED, matches=len(matches), candidate=hypothesis.candidate.name,
-            reason=f"no pose explains the {len(matches)} matches",
-        )  # fmt: skip
-        if len(matches) < config.min_matches:
-            reason = f"{len(matches)} matches, at least {config.min_matches} are needed"
+        if hypothesis.estimate is not None and len(observation.query.views) > 1:
+            hypothesis = self._rig.drop_inconsistent_views(hypothesis, observation)
+        estimate, matches = hypothesis.estimate, hypothesis.matches
+        refusal = LocalizationResult(Status.POSE_REJECTED, matches=len(matches), candidate=hypothesis.candidate.name)
+        if len(matches) < self._config.min_matches:
+            reason = f"{len(matches)} matches, at least {self._config.min_matches} are needed"
             return VerifiedHypothesis(hypothesis, replace(refusal, status=Status.TOO_FEW_MATCHES, reason=reason))
         if estimate is None:
-            return VerifiedHypothesis(hypothesis, refusal)
+            reason = f"no pose explains the {len(matches)} matches"
+            return VerifiedHypothesis(hypothesis, replace(refusal, reason=reason))
         scene = self._map.scene_of(matches.point_indices)
-        covariance = calibrate_covariance(estimate.covariance, scene.calibration)
-        rejection = next(self._rejections(hypothesis, estimate, covariance, observation), None)
         inliers = estimate.inliers
         result = LocalizationResult(
-            Status.POSE_REJECTED if rejection else Status.OK,
-            map_from_rig=None if rejection else scene.map_from(estimate.scene_from_rig),
-            covariance=None if rejection else covariance,
-            frame_id="" if rejection else scene.frame_id,
+            Status.OK,
+            map_from_rig=scene.map_from(estimate.scene_from_rig),
+            covariance=apply_calibration(estimate.covariance, scene.calibration),
+            frame_id=scene.frame_id,
             matches=len(matches),
             inliers=int(inliers.sum()),
             candidate=hypothesis.candidate.name,
-            reason=rejection.reason if rejection else "",
             inlier_xy=matches.xy[inliers],
             inlier_points=matches.point_indices[inliers],
             inlier_views=matches.views[inliers],
         )
-        return VerifiedHypothesis(hypothesis, result, rejection is not None and rejection.is_final)
+        rejection = next(self._rejections(hypothesis, estimate, observation), None)
+        if rejection is None:
+            return VerifiedHypothesis(hypothesis, result)
+        refusal = result.refused_as(Status.POSE_REJECTED, rejection.reason)
+        return VerifiedHypothesis(hypothesis, refusal, is_final=rejection.is_final)
 
     def verify_by_guided_matching(
         self, pose: ScoredPose, first: Hypothesis, observation: Observation, *, leniency: float = 1.0
@@ -141,18 +140,17 @@ class HypothesisVerifier:
         return self.verify(Hypothesis(first.candidate, matches, estimate), observation)
 
     def _rejections(
-        self, hypothesis: Hypothesis, estimate: PoseEstimate, covariance: Array, observation: Observation
+        self, hypothesis: Hypothesis, estimate: PoseEstimate, observation: Observation
     ) -> Iterator[_Rejection]:
         """Reasons against a pose, the cheapest to find first."""
         config, count, matches = self._config, int(estimate.inliers.sum()), len(hypothesis.matches)
         if count < config.min_inliers:
             yield _Rejection(f"{count} inliers, at least {config.min_inliers} are needed")
-        if inconsistency := self._rig_inconsistency(hypothesis.matches, estimate, observation):
-            reason = f"the cameras of the rig disagree: {inconsistency}; check extrinsics and synchronisation"
+        if len(observation.query.views) > 1 and (reason := self._rig.describe_inconsistency(hypothesis, observation)):
             yield _Rejection(reason, is_final=True)
         if count < config.min_inlier_ratio * matches:
             yield _Rejection(f"{count} inliers of {matches} matches, at least {config.min_inlier_ratio:.0%} are needed")
-        std = float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])) if np.isfinite(covariance).all() else np.inf
+        std = self._position_std_m(hypothesis, estimate)
         if std > config.max_position_std_m:
             limit = f"at most {config.max_position_std_m:g} m is allowed"
             yield _Rejection(f"the position is uncertain by {std:.2g} m, {limit}")
@@ -166,61 +164,15 @@ class HypothesisVerifier:
             if value < least:
                 yield _Rejection(f"{value:.0%} {text}, at least {least:.0%} is needed")
 
-    def _without_inconsistent_views(self, hypothesis: Hypothesis, observation: Observation) -> Hypothesis:
-        """Estimated again without views of a rig that more of the others contradict.
+    def _position_std_m(self, hypothesis: Hypothesis, estimate: PoseEstimate) -> float:
+        """Largest standard deviation of the position in any direction."""
+        calibration = self._map.scene_of(hypothesis.matches.point_indices).calibration
+        covariance = apply_calibration(estimate.covariance, calibration)
+        return float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])) if np.isfinite(covariance).all() else np.inf
 
-        Chance matches of such a view would pull at the pose.
-        """
-        estimate = hypothesis.estimate
-        if estimate is None or estimate.inliers.sum() < self._config.min_inliers:
-            return hypothesis
-        common, own = self._inconsistent_views(hypothesis.matches, estimate, observation)
-        if not own or self._supporting_views(common, own) <= len(own):
-            return hypothesis
-        matches = hypothesis.matches.without_views(list(own))
-        return replace(
-            hypothesis,
-            matches=matches,
-            estimate=estimate_pose_with_covariance(self._pose, matches, observation.query),
-        )
-
-    def _rig_inconsistency(self, matches: Matches, estimate: PoseEstimate, observation: Observation) -> str:
-        """The view of a rig that contradicts the common pose, in words; empty while most views agree."""
-        common, own = self._inconsistent_views(matches, estimate, observation)
-        if not own or self._supporting_views(common, own) > len(own):
-            return ""
-        view = max(own, key=lambda view: own[view])
-        return (
-            f"{common[view]} matches of view {view + 1} of {len(common)} are inliers, {own[view]} to a pose of its own"
-        )
-
-    def _inconsistent_views(
-        self, matches: Matches, estimate: PoseEstimate, observation: Observation
-    ) -> tuple[Array, dict[int, int]]:
-        """(V,) inliers of each view, and the inliers to a pose of its own of each view that has many more of them."""
-        common = np.bincount(matches.views[estimate.inliers], minlength=len(observation.query.views))
-        if len(common) == 1:
-            return common, {}
-        own = {
-            view: self._inliers_of_one_view(matches.of_view(view), view, observation)
-            for view in range(len(common))
-            if (matches.views == view).sum() > _INCONSISTENT_RATIO * common[view]  # fewer matches contradict nothing
-        }
-        return common, {view: count for view, count in own.items() if count > _INCONSISTENT_RATIO * common[view]}
-
-    def _supporting_views(self, common: Array, inconsistent: Container[int]) -> int:
-        return sum(count >= self._config.min_inliers for view, count in enumerate(common) if view not in inconsistent)
-
-    def _inliers_of_one_view(self, matches: Matches, view: int, observation: Observation) -> int:
-        """Inliers to the pose of one view by itself; none where it would be refused as a single camera's."""
-        alone = observation.of_view(view)
-        estimate = estimate_pose_with_covariance(self._pose, matches, alone.query)
-        if estimate is None:
-            return 0
-        covariance = calibrate_covariance(estimate.covariance, self._map.scene_of(matches.point_indices).calibration)
-        hypothesis = Hypothesis(Candidate(""), matches, estimate)
-        refused = any(self._rejections(hypothesis, estimate, covariance, alone))
-        return 0 if refused else int(estimate.inliers.sum())
+    def _accepts_alone(self, hypothesis: Hypothesis, estimate: PoseEstimate, observation: Observation) -> bool:
+        """Whether nothing speaks against the pose of one view of a rig, as of a single camera."""
+        return not any(self._rejections(hypothesis, estimate, observation))
 
     def _consistency(self, matches: Matches, estimate: PoseEstimate, observation: Observation) -> Consistency:
         """Compare the inliers with the expected map points and with the keypoints of the same image regions.
@@ -229,7 +181,8 @@ class HypothesisVerifier:
         another view supports: it is not counted, and the others have to suffice.
         """
         query = observation.query
-        expected = self._map.points[self._expected(matches.point_indices[estimate.inliers])]
+        inlier_points = sorted_unique(matches.point_indices[estimate.inliers])
+        expected = self._map.points[self._index.covisible_points(inlier_points, keyframes=_COVISIBLE_KEYFRAMES)]
         counts = np.bincount(matches.views[estimate.inliers], minlength=len(query.views))
         supported = counts.max() >= self._config.min_inliers
         views = []
@@ -247,9 +200,6 @@ class HypothesisVerifier:
             explained=total["explained"] / max(total["keypoints"], 1),
             spread=max(view.spread for view in views),
         )
-
-    def _expected(self, inlier_points: Array) -> Array:
-        return expected_points(self._index, sorted_unique(inlier_points), keyframes=_COVISIBLE_KEYFRAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +229,9 @@ class _ViewCounts:
 def _compare_view(camera: Camera, expected: Array, inliers: Array, keypoints: Array) -> _ViewCounts:
     if not len(keypoints):  # a covered lens cannot show what is expected
         return _ViewCounts()
-    size = (camera.width, camera.height)
-    expected_cells, inlier_cells, keypoint_cells = (_cells(xy, size) for xy in (expected, inliers, keypoints))
+    expected_cells, inlier_cells, keypoint_cells = (
+        camera.grid_cells(xy, _GRID) for xy in (expected, inliers, keypoints)
+    )
     expected_regions = sorted_unique(expected_cells)
     if not len(inliers):
         return _ViewCounts(expected=len(expected), expected_regions=len(expected_regions))
@@ -292,12 +243,5 @@ def _compare_view(camera: Camera, expected: Array, inliers: Array, keypoints: Ar
         expected_regions=len(expected_regions),
         explained=int(np.isin(keypoint_cells, inlier_cells).sum()),
         keypoints=len(keypoints),
-        spread=float(hull / (size[0] * size[1])),
+        spread=float(hull / (camera.width * camera.height)),
     )
-
-
-def _cells(pixels: Array, size: tuple[int, int]) -> Array:
-    """(N,) number of the grid cell that each of (N, 2) pixels lies in."""
-    columns = np.clip((pixels[:, 0] * _GRID[0] / size[0]).astype(int), 0, _GRID[0] - 1)
-    rows = np.clip((pixels[:, 1] * _GRID[1] / size[1]).astype(int), 0, _GRID[1] - 1)
-    return np.asarray(rows * _GRID[0] + columns)

@@ -13,7 +13,6 @@ from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.descriptor_statistics import DescriptorLimit, DescriptorStatistics
 from vloc_ros.core.features.extractor_config import ExtractorConfig
-from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.places import Places
@@ -199,10 +198,6 @@ class LandmarkMap:
                 f"the map {self.name} holds places of {modalities} and no landmark points, expected points; build a "
                 "map from images"
             )
-
-    def with_calibration(self, calibration: CovarianceCalibration) -> LandmarkMap:
-        """The same map of one scene with another calibration."""
-        return replace(self, scenes=(replace(self.scene(), calibration=calibration),))
 
     def with_retrieval(self, *indices: RetrievalIndex) -> LandmarkMap:
         """The map with further retrieval indices, each in place of one of its name."""

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.integer_arrays import expand_ranges
+from vloc_ros.core.integer_arrays import expand_ranges, sorted_unique
 from vloc_ros.core.map.covisibility import LandmarkCovisibility
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.point_search import PointSearch
@@ -46,6 +46,20 @@ class MapIndex:
         """
         rows = expand_ranges(self.point_offsets[points], self.observation_counts(points))
         return np.bincount(self.observers[rows], minlength=len(self.map.keyframes))
+
+    def covisible_points(self, points: Array, *, keyframes: int) -> Array:
+        """(N,) ascending points that covisible keyframes observe: those which share most of some points.
+
+        Args:
+            points: (M,) of one scene, each once, M >= 1.
+            keyframes: how many, at most.
+        """
+        own = self.map.scene_of(points).keyframes
+        shared = self.count_observed(points)[own.start : own.stop]
+        sharing = np.flatnonzero(shared)
+        best = own.start + sharing[np.argsort(-shared[sharing], kind="stable")[:keyframes]]
+        seen = [self.map.keyframes.visible(int(k)) for k in best]
+        return sorted_unique(np.concatenate([points[:0], *seen]))
 
     @cached_property
     def descriptors(self) -> Array:

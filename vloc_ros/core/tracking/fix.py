@@ -30,12 +30,12 @@ class Fix:
     frame_id: str = ""
 
 
-def fix_from_result(result: LocalizationResult, *, camera_from_base: Pose, two_d: bool) -> Fix:
+def fix_from_result(result: LocalizationResult, *, rig_from_base: Pose, two_d: bool) -> Fix:
     """Carry an accepted pose and its covariance to the base; with `two_d` onto the plane z = 0, upright."""
     assert result.map_from_rig is not None
     assert result.covariance is not None
-    map_from_base = result.map_from_rig @ camera_from_base
-    carried = carry_covariance(result.covariance, result.map_from_rig, camera_from_base)
+    map_from_base = result.map_from_rig @ rig_from_base
+    carried = carry_covariance(result.covariance, result.map_from_rig, rig_from_base)
     if not two_d:
         return Fix(map_from_base, carried, result.frame_id)
     carried[_OUT_OF_PLANE, :] = carried[:, _OUT_OF_PLANE] = 0.0

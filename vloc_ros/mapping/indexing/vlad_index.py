@@ -34,7 +34,8 @@ def build_vlad_index(landmark_map: LandmarkMap, config: MappingConfig) -> Landma
 def rebuild_vlad_index(landmark_map: LandmarkMap) -> LandmarkMap:
     """The map with new VLAD descriptors of all keyframes over its vocabulary.
 
-    Descriptors from the keypoints of an image, which only some keyframes still have, cannot be compared with these.
+    All are made from points: rows from the keypoints of images, which some keyframes of joined maps have, are less
+    similar to these than to each other.
     """
     return _encode_keyframes(landmark_map, Vocabulary.from_arrays(landmark_map.retrieval[VLAD].encoder_arrays))
 

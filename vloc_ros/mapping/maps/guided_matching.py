@@ -8,7 +8,7 @@ from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.guided_matching import GuidedPairs, KeypointGrid, pair_at_projections
+from vloc_ros.core.localization.guided_matching import MAX_ERROR_PX, GuidedPairs, KeypointGrid, pair_at_projections
 from vloc_ros.core.map.landmark_map import LandmarkMap
 
 NONE = -1
@@ -56,7 +56,7 @@ def _pairs(
     camera: Camera,
     scene_from_camera: Pose,
     *,
-    max_error_px: float = 8.0,
+    max_error_px: float = MAX_ERROR_PX,
 ) -> tuple[GuidedPairs, Array]:
     """Pairs of keypoints and projected points, and the points that are projected into the image."""
     pixels = camera.project(scene_from_camera.inverse().apply(landmark_map.points[points]))

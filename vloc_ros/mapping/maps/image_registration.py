@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.localizer import Localizer
@@ -16,7 +17,7 @@ from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
 
 # the reprojection error of an inlier: less accurate poses extend no map
-_MAX_SHIFT_PX = 8.0
+_MAX_SHIFT_PX = PoseConfig().max_error_px
 _MAX_CONTRADICTING = 0.5
 # of the points that a keyframe observes, so many are matched in its own image, and fewer in another one; of a keyframe
 # that observes few it is chance
