@@ -7,7 +7,6 @@ Variables are named `target_from_source`, so that products chain by name:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +14,8 @@ import numpy.typing as npt
 from transforms3d.quaternions import mat2quat, quat2mat
 
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.integer_arrays import Array as Array
 
-Array = npt.NDArray[Any]
 _ORTHONORMAL_TOLERANCE = 1e-5
 _NEAR_HALF_TURN = 1e-3
 

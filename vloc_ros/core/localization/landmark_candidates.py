@@ -102,7 +102,7 @@ class LandmarkRegions:
         if not len(landmarks):
             return
         similarity = self._index.covisibility.similarity(landmarks, evidence)
-        regions = list(self._disjoint_regions(similarity))
+        regions = list(self._group_regions(similarity))
         if not regions:
             return
         least = self._config.competitor_similarity * regions[0][0]
@@ -112,8 +112,8 @@ class LandmarkRegions:
         for candidate in candidates[together:]:
             yield from self._reranker.rerank([candidate], observation)
 
-    def _disjoint_regions(self, similarity: Array) -> Iterator[tuple[float, Array]]:
-        """Similarity and points of regions, best first: references that share coarse landmarks form one."""
+    def _group_regions(self, similarity: Array) -> Iterator[tuple[float, Array]]:
+        """Similarity and points of regions, best first: references that share coarse landmarks are grouped."""
         covisibility = self._index.covisibility
         regions: list[tuple[float, set[int]]] = []
         for reference in np.argsort(-similarity, kind="stable")[:_REFERENCES]:
