@@ -12,7 +12,12 @@ import pytest
 
 from vloc_ros.cli.main import main
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.storage.maps import map_bytes, map_hash, read_map, write_map
+
+
+def _calibrated(landmark_map: LandmarkMap, calibration: CovarianceCalibration) -> LandmarkMap:
+    return replace(landmark_map, scenes=(replace(landmark_map.scene(), calibration=calibration),))
 
 
 @pytest.fixture
@@ -25,8 +30,8 @@ def known_map(scene_folder, tmp_path: Path) -> Path:
         "matching": {"pairs": 15},
         "alignments": [{"to": "gravity", "scale": 1.0}],
     }
-    scene_map = replace(read_map(scene_folder.map).with_calibration(calibration), name="wall", provenance=provenance)
-    write_map(scene_map, tmp_path / "known")
+    scene_map = _calibrated(read_map(scene_folder.map), calibration)
+    write_map(replace(scene_map, name="wall", provenance=provenance), tmp_path / "known")
     return tmp_path / "known"
 
 
@@ -68,7 +73,7 @@ def test_machines_read_json(known_map: Path, capsys) -> None:
 
 
 def test_unknown_scale_and_no_calibration_are_said(known_map: Path, tmp_path: Path, capsys) -> None:
-    bare = read_map(known_map).with_calibration(CovarianceCalibration())
+    bare = _calibrated(read_map(known_map), CovarianceCalibration())
     bare = replace(bare, metric=False, provenance={}, retrieval={})
     write_map(bare, tmp_path / "bare")
     assert main(["map", "info", str(tmp_path / "bare")]) == 0

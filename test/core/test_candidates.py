@@ -16,6 +16,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.candidates import Candidate, PriorCandidates, SearchWindow
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import PosePrior, Query
 
@@ -43,6 +44,12 @@ def _near(pose: Pose, seed: int = 0, stds: tuple[float, float] = STDS) -> PosePr
 
 def _query(scene: PlaneScene, prior: PosePrior | None) -> Query:
     return Query.single(scene.image(VIEW), CAMERA, prior=prior)
+
+
+def _observe(scene: PlaneScene, prior: PosePrior) -> Observation:
+    """The view with a prior, and some keypoint."""
+    features = Features(np.zeros((1, 2), np.float32), np.zeros((1, 128), np.float32), np.ones(1, np.float32))
+    return observe(scene.landmark_map, (features,), _query(scene, prior))
 
 
 def test_a_prior_needs_fewer_keypoints_for_a_pose_as_good(scene: PlaneScene, localizer: Localizer) -> None:
@@ -77,7 +84,7 @@ def test_at_full_scale_the_prior_still_limits_the_search(scene: PlaneScene, trac
 @pytest.mark.parametrize("seed", range(4))
 def test_points_lie_in_their_windows(scene: PlaneScene, seed: int) -> None:
     generator = PriorCandidates(CandidateConfig(), scene.landmark_map)
-    candidate = next(generator.generate(observe(scene.landmark_map, (), _query(scene, _near(VIEW, seed)))))
+    candidate = next(generator.generate(_observe(scene, _near(VIEW, seed))))
     assert candidate.point_indices is not None
     points = scene.landmark_map.points
     truth = CAMERA.project(VIEW.inverse().apply(points))
@@ -92,7 +99,8 @@ def test_points_lie_in_their_windows(scene: PlaneScene, seed: int) -> None:
 def test_points_behind_the_camera_are_no_candidate(scene: PlaneScene) -> None:
     away = Pose.from_rotation_vector([0.0, np.pi, 0.0], VIEW.translation)
     generator = PriorCandidates(CandidateConfig(), scene.landmark_map)
-    assert not list(generator.generate(observe(scene.landmark_map, (), _query(scene, _near(away)))))
+    assert not list(generator.generate(_observe(scene, _near(away))))
+    assert list(generator.generate(_observe(scene, _near(VIEW))))
 
 
 def test_a_duplicate_outside_the_window_does_not_compete(scene: PlaneScene) -> None:

@@ -61,7 +61,7 @@ def test_lists_found_by_groups_hold_what_matters_too(scene: SyntheticScene, monk
     squared, points = search.nearest(projected, 4, breadth=16)  # more lists than some groups have
     assert (points[:, 0] >= 0).all()
     assert np.isinf(squared[points < 0]).all()
-    monkeypatch.setattr(point_search, "_MOST_BY_GROUPS", 8)
+    monkeypatch.setattr(point_search, "_MAX_BY_GROUPS", 8)
     all_lists = search.nearest(projected, 1, breadth=4096)[1]
     assert (all_lists[:, 0] == _exact(scene, projected).argmin(axis=1)).mean() > 0.99
 

@@ -35,7 +35,10 @@ _KEYPOINTS = {"extractor": {"name": "rootsift"}, "convention": "rays", "max_keyp
     [
         ({"keypoints": {**_KEYPOINTS, "convention": "pixels"}}, "needs keypoints as 'pixels'"),
         ({"keypoints": {**_KEYPOINTS, "max_keypoints": 0}}, "max_keypoints is 0"),
-        ({"keypoints": {**_KEYPOINTS, "extractor": {"name": "orb"}}}, "expected one of rootsift"),
+        (
+            {"keypoints": {**_KEYPOINTS, "extractor": {"name": "orb"}}},
+            "the extractor is 'orb', this version has rootsift",
+        ),
         ({"landmarks": {"keys": ["12", "zz"]}}, "no list of hexadecimal"),
         ({"landmarks": {"keys": ["12", "12"]}}, "expected each once"),
         ({"landmarks": {}}, "has no landmarks.keys"),

@@ -25,8 +25,9 @@ class PointCloud:
     stamp_ns: int = 0
 
     def __post_init__(self) -> None:
-        if self.points.ndim != 2 or self.points.shape[1:] != (3,) or not len(self.points):
-            raise InputError(f"a point cloud has shape {self.points.shape}, expected (N, 3) with at least one point")
+        shape, dtype = self.points.shape, self.points.dtype
+        if len(shape) != 2 or shape[1] != 3 or not shape[0] or dtype != np.float32:
+            raise InputError(f"a point cloud has shape {shape} of {dtype}, expected (N, 3) float32 with N above 0")
         if not np.isfinite(self.points).all():
             raise InputError("a point cloud holds a point that is not finite; leave such points out")
 
