@@ -22,10 +22,11 @@ CLOUD = PointCloud(np.arange(12, dtype=np.float32).reshape(4, 3), stamp_ns=7)
 @pytest.mark.parametrize(
     ("points", "reason"),
     [
-        (np.zeros((0, 3), np.float32), "at least one point"),
-        (np.zeros((5, 4), np.float32), r"shape \(5, 4\), expected \(N, 3\)"),
+        (np.zeros((0, 3), np.float32), r"expected \(N, 3\) float32"),
+        (np.zeros((5, 4), np.float32), r"shape \(5, 4\) of float32, expected \(N, 3\)"),
         (np.zeros(3, np.float32), r"expected \(N, 3\)"),
         (np.zeros((2, 2, 3), np.float32), r"expected \(N, 3\)"),
+        (np.zeros((2, 3)), "of float64"),
         (np.array([[0, 0, np.nan]], np.float32), "not finite"),
         (np.array([[0, 0, 0], [np.inf, 0, 0]], np.float32), "not finite"),
     ],

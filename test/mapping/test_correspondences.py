@@ -29,8 +29,8 @@ def test_what_has_two_alike_partners_is_not_matched() -> None:
     rng = np.random.default_rng(1)
     descriptors = unit(rng.normal(size=(20, 128)))
     seen_again = unit(descriptors + rng.normal(0, 0.02, descriptors.shape))
-    twins = unit(seen_again[:5] + rng.normal(0, 1e-4, (5, 128)))
-    found = mutual_matches(_features(descriptors), _features(np.concatenate([seen_again, twins])), ratio=0.9)
+    duplicates = unit(seen_again[:5] + rng.normal(0, 1e-4, (5, 128)))
+    found = mutual_matches(_features(descriptors), _features(np.concatenate([seen_again, duplicates])), ratio=0.9)
     assert found[:, 0].tolist() == list(range(5, 20))
 
 

@@ -25,6 +25,7 @@ from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.mapping.maps.build import build_map
 from vloc_ros.mapping.maps.map_registration import Align, register_maps
+from vloc_ros.mapping.maps.merge import merge_maps
 from vloc_ros.simulation.scenario import DEFAULT_CAMERA, Lap, make_lap
 from vloc_ros.simulation.world import make_aliased_world, make_variant, make_world
 
@@ -145,6 +146,14 @@ def rows() -> tuple[LandmarkMap, LandmarkMap]:
         return _map(images[:22], "left"), _in_other_frame(_map(images[14:], "right"))
 
 
+@pytest.fixture(scope="module")
+def stranger() -> LandmarkMap:
+    """A map of another row of points."""
+    other = make_posed_points(images=12, points=500, seed=9)
+    with extracting(other.features):
+        return _map(other.images(), "stranger")
+
+
 def test_maps_known_to_be_of_one_place_become_one_scene(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
     left, right = rows
     calibration = CovarianceCalibration(3.0, np.full(6, 1e-6), 9)
@@ -179,8 +188,17 @@ def test_places_of_both_maps_are_in_the_scene(rows: tuple[LandmarkMap, LandmarkM
     assert_places(whole, [(0, k, "left") for k in range(3)] + [(1, k, "left") for k in range(2)])
     np.testing.assert_allclose(whole.places[LIDAR].translations[3:], whole.keyframes.translations[22:24], atol=1e-9)
     np.testing.assert_allclose(whole.places[LIDAR].rotations[3:], whole.keyframes.rotations[22:24], atol=1e-9)
-    (only,), _ = register_maps([left, add_places(right, 1)], Align.SAME)
-    assert_places(only, [(1, k, "left") for k in range(3)])
+
+
+def test_places_are_added_to_the_scene_that_they_are_in(
+    rows: tuple[LandmarkMap, LandmarkMap], stranger: LandmarkMap
+) -> None:
+    """The second of two scenes, which has none yet."""
+    left, right = rows
+    house = merge_maps([stranger, left], name="house", config=_CONFIG)
+    (whole,), _ = register_maps([house, add_places(right, 1)], Align.SAME)
+    assert_places(whole, [(1, k, "left") for k in range(3)])
+    assert_places(whole.part("left"), [(1, k, "left") for k in range(3)])
 
 
 def test_maps_stay_apart_where_nothing_is_to_be_aligned(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
@@ -189,10 +207,9 @@ def test_maps_stay_apart_where_nothing_is_to_be_aligned(rows: tuple[LandmarkMap,
     assert not lines
 
 
-def test_maps_said_to_be_of_one_place_that_are_not_are_refused(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
-    other = make_posed_points(images=12, points=500, seed=9)
-    with extracting(other.features):
-        stranger = _map(other.images(), "stranger")
+def test_maps_said_to_be_of_one_place_that_are_not_are_refused(
+    rows: tuple[LandmarkMap, LandmarkMap], stranger: LandmarkMap
+) -> None:
     with pytest.raises(InputError, match=r"stranger \(stranger\) cannot be aligned: hardly a point agrees"):
         register_maps([rows[0], stranger], Align.SAME)
 
