@@ -48,9 +48,9 @@ def test_images_show_what_is_recognised(
     out = tmp_path / "health.json"
     assert main(["map", "health", str(scene_folder.map), *with_images(scene_folder), "--json", str(out)]) == 0
     printed, found = capsys.readouterr().out, json.loads(out.read_text())
-    assert "named rightly  " in printed.splitlines()[0]
-    assert found["summary"]["named"] > 0.9
-    assert f"{found['summary']['named']:.1%} of {found['summary']['keypoints']} keypoints right" in printed
+    assert "classified correctly  " in printed.splitlines()[0]
+    assert found["summary"]["accuracy"] > 0.9
+    assert f"{found['summary']['accuracy']:.1%} of {found['summary']['keypoints']} keypoints right" in printed
     keys = scene_folder.scene.landmark_map.landmarks.keys
     assert {row["number"]: int(row["key"], 16) for row in found["landmarks"]} == dict(enumerate(keys.tolist()))
     middle = next(row for row in found["landmarks"] if row["number"] == 2)

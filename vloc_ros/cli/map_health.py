@@ -10,7 +10,7 @@ recognised there when more of them name it than any other.
 
 Marked are landmarks with fewer than 15 points, seen by fewer than 3 keyframes or by none that stands for the map;
 confused ones, of whose keypoints a fifth or more is taken for one other landmark; and those that are rarely recognised,
-of whose keypoints less than half is named rightly.
+of whose keypoints less than half is classified correctly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.landmarks.health import LandmarkHealth
     from vloc_ros.mapping.landmarks.observations import LandmarkClassifier, LandmarkObservations, PosedFeatures
 
-_HEADER = ("landmark", "coarse", "points", "keyframes", "references", "extent", "named rightly", "else mostly", "")
+_HEADER = (
+    "landmark",
+    "coarse",
+    "points",
+    "keyframes",
+    "references",
+    "extent",
+    "classified correctly",
+    "else mostly",
+    "",
+)
 _OF_IMAGES = slice(6, 8)
 
 
@@ -136,9 +146,9 @@ def format_table(rows: Sequence[LandmarkHealth], *, with_images: bool) -> str:
 
 
 def _cells(row: LandmarkHealth) -> tuple[str, ...]:
-    seen, named, confused = row.recognised, "", ""
+    seen, accuracy, confused = row.recognised, "", ""
     if seen is not None:
-        named = f"{seen.accuracy:.0%} of {seen.keypoints}, first in {seen.recognised_in}/{seen.images} images"
+        accuracy = f"{seen.accuracy:.0%} of {seen.keypoints}, first in {seen.recognised_in}/{seen.images} images"
     if seen is not None and seen.confused_with is not None:
         away = "another scene" if seen.apart_m is None else f"{seen.apart_m:.2f} m away"
         confused = f"{seen.confused_with}: {seen.confused:.0%}, {away}"
@@ -149,14 +159,14 @@ def _cells(row: LandmarkHealth) -> tuple[str, ...]:
         str(row.keyframes),
         str(row.references),
         f"{row.extent_m:.2f} m, {degrees(row.extent_rad):.0f} deg",
-        named,
+        accuracy,
         confused,
         "<- " + ", ".join(mark.value for mark in row.marks) if row.marks else "",
     )
 
 
 def summarize(rows: Sequence[LandmarkHealth]) -> dict[str, Any]:
-    """How many landmarks are marked, and with what; how many keypoints of all are named rightly."""
+    """How many landmarks are marked, and with what; how many keypoints are classified correctly."""
     marks = Counter(mark.value for row in rows for mark in row.marks)
     keypoints = sum(row.recognised.keypoints for row in rows if row.recognised)
     right = sum(row.recognised.accuracy * row.recognised.keypoints for row in rows if row.recognised)
@@ -166,7 +176,7 @@ def summarize(rows: Sequence[LandmarkHealth]) -> dict[str, Any]:
         "marks": dict(marks.most_common()),
         "seen": sum(row.recognised is not None for row in rows),
         "keypoints": keypoints,
-        "named": right / keypoints if keypoints else None,
+        "accuracy": right / keypoints if keypoints else None,
     }
 
 
@@ -176,8 +186,10 @@ def format_summary(rows: Sequence[LandmarkHealth]) -> str:
     line = f"{found['landmarks']} landmarks, {found['marked']} marked"
     if found["marks"]:
         line += " (" + ", ".join(f"{count} {mark}" for mark, count in found["marks"].items()) + ")"
-    if found["named"] is not None:
-        line += f"; {found['seen']} visible in the images, {found['named']:.1%} of {found['keypoints']} keypoints right"
+    if found["accuracy"] is not None:
+        line += (
+            f"; {found['seen']} visible in the images, {found['accuracy']:.1%} of {found['keypoints']} keypoints right"
+        )
     return line
 
 

@@ -12,7 +12,7 @@ from itertools import accumulate, islice
 
 import numpy as np
 
-from vloc_ros.core.errors import InputError, ModelError
+from vloc_ros.core.errors import InputError, MapError, ModelError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.retrieval_candidates import find_index_of_encoder, model_indices
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -59,17 +59,32 @@ def encode_keyframes(
     return landmark_map.with_retrieval(RetrievalIndex(name, encoder.hash, descriptors, np.arange(count)))
 
 
-def encode_rows(
-    landmark_map: LandmarkMap, images: Sequence[PosedImage], encoder: GlobalDescriptorEncoder
-) -> dict[str, RetrievalIndex]:
-    """Rows of new images for the index of an encoder, by its name; empty where the map has none of models.
+def require_index_of_encoder(landmark_map: LandmarkMap, encoder: GlobalDescriptorEncoder) -> RetrievalIndex:
+    """A map's index by an encoder.
 
     Raises:
-        ModelError: another encoder made the map's index, or a descriptor is not finite.
+        MapError: the map has no index of a model.
+        ModelError: other encoders made those that there are.
     """
     index = find_index_of_encoder(landmark_map, encoder)
     if index is None:
-        return {}
+        raise MapError(
+            f"the map {landmark_map.name} has no retrieval index of a model, expected one to extend; leave out the "
+            "encoder, or run `vloc map encode` first"
+        )
+    return index
+
+
+def encode_rows(
+    landmark_map: LandmarkMap, images: Sequence[PosedImage], encoder: GlobalDescriptorEncoder
+) -> dict[str, RetrievalIndex]:
+    """Rows of new images for the index of an encoder, by its name.
+
+    Raises:
+        MapError: the map has no index of a model.
+        ModelError: another encoder made the map's index, or a descriptor is not finite.
+    """
+    index = require_index_of_encoder(landmark_map, encoder)
     starts = range(0, len(images), encoder.batch_size)
     parts = [encoder.encode([image.load() for image in images[k : k + encoder.batch_size]]) for k in starts]
     descriptors = np.concatenate(parts)

@@ -169,19 +169,22 @@ def _addition(whole: LandmarkMap, frame_id: str, moved: LandmarkMap) -> MapAddit
 
 
 def _add_places(whole: LandmarkMap, frame_id: str, moved: LandmarkMap) -> LandmarkMap:
-    """The map with the places of a map of one scene in one of its scenes, and with their rows."""
+    """The map with the places of a map of one scene in one of its scenes.
+
+    An index of places stays where one encoder has encoded all of them.
+    """
     scene, places, retrieval = whole.frame_ids.index(frame_id), dict(whole.places), dict(whole.retrieval)
     for modality, added in moved.places.items():
-        first = whole.item_count(modality)
+        count = whole.item_count(modality)
         old = [whole.places[modality]] if modality in whole.places else []
         places[modality] = merge_places([*old, added], [*(0 for _ in old), scene])
-        for name, index in moved.retrieval.items():
-            if index.modality != modality:
-                continue
-            if name in retrieval and retrieval[name].is_compatible(index):
-                retrieval[name] = retrieval[name].append(index.descriptors, index.items + first)
-            elif not first and name not in retrieval:
-                retrieval[name] = index
+        rows = {name: index for name, index in moved.retrieval.items() if index.modality == modality}
+        for name in [name for name, index in retrieval.items() if index.modality == modality]:
+            mine, theirs = retrieval.pop(name), rows.get(name)
+            if theirs is not None and mine.is_compatible(theirs):
+                retrieval[name] = mine.append(theirs.descriptors, theirs.items + count)
+        if not count:
+            retrieval = {**rows, **retrieval}
     return replace(whole, places=places, retrieval=retrieval)
 
 

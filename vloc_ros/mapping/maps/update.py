@@ -13,7 +13,6 @@ from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.retrieval_candidates import find_index_of_encoder
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder
@@ -21,7 +20,7 @@ from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.indexing.global_descriptors import encode_rows
+from vloc_ros.mapping.indexing.global_descriptors import encode_rows, require_index_of_encoder
 from vloc_ros.mapping.indexing.vlad_index import ensure_searchable
 from vloc_ros.mapping.landmarks.definition import viewing_distances
 from vloc_ros.mapping.landmarks.growth import grow_landmarks
@@ -88,11 +87,12 @@ def update_map(
     Raises:
         InputError: images cannot be used, are of another place, are all in the map already, or have poses that
             contradict it.
+        MapError: an encoder is given, and the map has no retrieval index of a model.
         ModelError: another encoder made the map's retrieval index.
     """
     _check(images)
     if encoder is not None:
-        find_index_of_encoder(landmark_map, encoder)  # another encoder is refused before the work
+        require_index_of_encoder(landmark_map, encoder)  # before the work
     scene = ensure_searchable(landmark_map.part(frame_id), config)
     extracted = extract_images(_in_scene(scene, images), build_extractor(landmark_map.extractor), progress)
     registered = register_images(scene, extracted, build_localizer(LocalizerConfig(), scene), progress)
