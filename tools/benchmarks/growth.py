@@ -293,8 +293,8 @@ class Hloc:
         theirs = self._features[keyframe]
         distances, nearest = faiss.knn(found.descriptors, theirs.descriptors, 2)
         _, back = faiss.knn(theirs.descriptors, found.descriptors, 1)
-        distinct = distances[:, 0] < _RATIO**2 * distances[:, 1]
+        unambiguous = distances[:, 0] < _RATIO**2 * distances[:, 1]
         mutual = back[nearest[:, 0], 0] == np.arange(len(found))
         points = self._points[keyframe][nearest[:, 0]]
-        kept = np.flatnonzero(distinct & mutual & (points >= 0))
+        kept = np.flatnonzero(unambiguous & mutual & (points >= 0))
         return kept, points[kept].astype(np.int64)

@@ -93,27 +93,27 @@ def update_map(
     _check(images)
     if encoder is not None:
         require_index_of_encoder(landmark_map, encoder)  # before the work
-    scene = ensure_searchable(landmark_map.part(frame_id), config)
-    extracted = extract_images(_in_scene(scene, images), build_extractor(landmark_map.extractor), progress)
-    registered = register_images(scene, extracted, build_localizer(LocalizerConfig(), scene), progress)
+    scene_map = ensure_searchable(landmark_map.part(frame_id), config)
+    extracted = extract_images(_in_scene(scene_map, images), build_extractor(landmark_map.extractor), progress)
+    registered = register_images(scene_map, extracted, build_localizer(LocalizerConfig(), scene_map), progress)
     shown = [
-        match_by_pose(scene, image.features, image.image.camera, _pose(image))
+        match_by_pose(scene_map, image.features, image.image.camera, _pose(image))
         for image in progress(registered.images, description="known points")
     ]
-    new, shown = drop_repeated_images(registered, shown, scene)
+    new, shown = drop_repeated_images(registered, shown, scene_map)
     structure = _remaining_structure(new.images, shown, config, progress)
-    addition = _addition(landmark_map, scene, new.images, shown, structure, config, encoder)
-    grown = append_to_scene(landmark_map, scene.scene().frame_id, addition)
+    addition = _addition(landmark_map, scene_map, new.images, shown, structure, config, encoder)
+    grown = append_to_scene(landmark_map, scene_map.scene().frame_id, addition)
     new_points = len(addition.points)
-    provenance = _provenance(landmark_map, scene.scene().frame_id, new, new_points)
+    provenance = _provenance(landmark_map, scene_map.scene().frame_id, new, new_points)
     whole = ensure_searchable(replace(grown, provenance=provenance), config)
     repeated = len(registered.images) - len(new.images)
     return MapUpdate(whole, len(images), new.localized, new.left_out, repeated, new_points)
 
 
-def _in_scene(scene: LandmarkMap, images: Sequence[PosedImage]) -> list[PosedImage]:
+def _in_scene(scene_map: LandmarkMap, images: Sequence[PosedImage]) -> list[PosedImage]:
     """The images with poses relative to the origin of a map of one scene."""
-    only = scene.scene()
+    only = scene_map.scene()
     return [
         image if (pose := image.map_from_camera) is None else replace(image, map_from_camera=only.scene_from(pose))
         for image in images
@@ -151,7 +151,7 @@ def _remaining_structure(
 
 def _addition(
     landmark_map: LandmarkMap,
-    scene: LandmarkMap,
+    scene_map: LandmarkMap,
     images: Sequence[ExtractedImage],
     shown: Sequence[Array],
     structure: Structure,
@@ -160,26 +160,26 @@ def _addition(
 ) -> MapAddition:
     """What the visit adds; a triangulated point that duplicates an old one is recorded as that."""
     described = mean_descriptors(structure, [image.features.descriptors for image in images])
-    projected = scene.codec.project(described)
+    projected = scene_map.codec.project(described)
     seen = make_keyframes(images, structure)
     distances = viewing_distances(structure.points, seen)
     duplicate = find_duplicate_points(
         DescribedPoints(structure.points, projected.__getitem__),
-        DescribedPoints(scene.points, scene.descriptors_of),
+        DescribedPoints(scene_map.points, scene_map.descriptors_of),
         radius_m=NEAR_RAD * distances,
-        max_distance=scene.descriptor_limit(DescriptorLimit.STRICT),
+        max_distance=scene_map.descriptor_limit(DescriptorLimit.STRICT),
     )
     new = duplicate < 0
-    number = np.where(new, len(scene.points) + np.cumsum(new) - 1, duplicate)
+    number = np.where(new, len(scene_map.points) + np.cumsum(new) - 1, duplicate)
     landmark_ids, landmarks = grow_landmarks(
-        landmark_map, scene.scene().frame_id, structure.points[new], distances[new], config
+        landmark_map, scene_map.scene().frame_id, structure.points[new], distances[new], config
     )
     return MapAddition(
         points=structure.points[new],
-        codes=scene.codec.encode(described[new]),
+        codes=scene_map.codec.encode(described[new]),
         landmark_ids=landmark_ids,
         landmarks=landmarks,
-        keyframes=_keyframes(seen, number, shown, prefix=_prefix(landmark_map, scene)),
+        keyframes=_keyframes(seen, number, shown, prefix=_prefix(landmark_map, scene_map)),
         rows=_rows(landmark_map, images, encoder),
     )
 
@@ -195,10 +195,10 @@ def _keyframes(seen: Keyframes, number: Array, shown: Sequence[Array], *, prefix
     )
 
 
-def _prefix(landmark_map: LandmarkMap, scene: LandmarkMap) -> str:
+def _prefix(landmark_map: LandmarkMap, scene_map: LandmarkMap) -> str:
     """Of the names of a visit's keyframes, since two visits may well have a 0001.png: visit2/, below its scene."""
     number = 2
-    within = f"{scene.scene().frame_id}/" if len(landmark_map.scenes) > 1 else ""
+    within = f"{scene_map.scene().frame_id}/" if len(landmark_map.scenes) > 1 else ""
     while any(name.startswith(f"{within}visit{number}/") for name in landmark_map.keyframes.names):
         number += 1
     return f"{within}visit{number}/"
