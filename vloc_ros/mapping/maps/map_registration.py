@@ -143,15 +143,15 @@ def _take_in(first: LandmarkMap, frame_id: str, second: LandmarkMap, alignment: 
 
 
 def _addition(whole: LandmarkMap, frame_id: str, moved: LandmarkMap) -> MapAddition:
-    scene = whole.part(frame_id)
+    scene_map = whole.part(frame_id)
     duplicate = find_duplicate_points(
         DescribedPoints(moved.points, lambda points: whole.codec.project(restore_descriptors(moved, points))),
-        DescribedPoints(scene.points, scene.descriptors_of),
+        DescribedPoints(scene_map.points, scene_map.descriptors_of),
         radius_m=RegistrationSide.of(moved).radius_m,
         max_distance=whole.descriptor_limit(DescriptorLimit.STRICT),
     )
     new = duplicate < 0
-    number = np.where(new, len(scene.points) + np.cumsum(new) - 1, duplicate)
+    number = np.where(new, len(scene_map.points) + np.cumsum(new) - 1, duplicate)
     visible = [np.unique(number[moved.keyframes.visible(k)]) for k in range(len(moved.keyframes))]
     keyframes = replace(
         moved.keyframes,
