@@ -72,20 +72,21 @@ class CompetingHypotheses:
         """
         query, neighbours = observation.query, neighbours or self._matcher.neighbours(observation, WHOLE_MAP)
         taken = [(scene, scene_from_rig), *((other.scene, other.scene_from_rig) for other in known)]
-        pairs = _Pairs.in_scene(scene, neighbours, self._index)
-        explained = inlier_mask(scene_from_rig, self._pose, pairs.matches, query)
+        accepted = _Pairs.in_scene(scene, neighbours, self._index)
+        explained = inlier_mask(scene_from_rig, self._pose, accepted.matches, query)
         if not explained.any():
             return
-        max_distance = float(np.percentile(pairs.distances[explained], _DISTANCE_PERCENTILE))
-        min_keypoints = _MIN_SHARE * len(sorted_unique(pairs.keypoints[explained & (pairs.distances <= max_distance)]))
-        for one in self._index.map.scenes:
-            pairs = _Pairs.in_scene(one, neighbours, self._index)
-            poses = [pose for other, pose in taken if other is one]
-            found = self._in_scene(pairs.select(pairs.distances <= max_distance), poses, query, min_keypoints)
+        max_distance = float(np.percentile(accepted.distances[explained], _DISTANCE_PERCENTILE))
+        near = explained & (accepted.distances <= max_distance)
+        min_keypoints = _MIN_SHARE * len(sorted_unique(accepted.keypoints[near]))
+        for other_scene in self._index.map.scenes:
+            pairs = _Pairs.in_scene(other_scene, neighbours, self._index)
+            poses = [pose for of_scene, pose in taken if of_scene is other_scene]
+            found = self._poses_in_scene(pairs.select(pairs.distances <= max_distance), poses, query, min_keypoints)
             for pose, points in found:
                 yield self._refine(self._scorer.score(pose, points, observation), observation)
 
-    def _in_scene(
+    def _poses_in_scene(
         self, pairs: _Pairs, taken: Sequence[Pose], query: Query, min_keypoints: float
     ) -> Iterator[tuple[Pose, Array]]:
         """Poses of one scene that so many keypoints fit, beside those that are taken, and the points that fit."""

@@ -41,7 +41,7 @@ class KeypointGrid:
         column, row = np.clip(np.floor(xy / MAX_ERROR_PX).astype(np.int64) + 1, 1, last).T
         return np.asarray(row * self._columns + column)
 
-    def candidates(self, pixels: Array) -> tuple[Array, Array]:
+    def near(self, pixels: Array) -> tuple[Array, Array]:
         """(M,) rows of (N, 2) pixels and (M,) keypoints in the cells around them."""
         cell = self._cell(pixels)
         rows, keypoints = [], []
@@ -97,7 +97,7 @@ def pair_at_projections(
         max_error_px: largest reprojection error, at most `MAX_ERROR_PX`.
     """
     assert max_error_px <= MAX_ERROR_PX
-    rows, keypoints = grid.candidates(pixels)
+    rows, keypoints = grid.near(pixels)
     errors = squared_lengths(pixels[rows] - grid.xy[keypoints])
     near = errors < max_error_px**2
     rows, keypoints, errors = rows[near], keypoints[near], errors[near]

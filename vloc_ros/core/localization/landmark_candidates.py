@@ -90,7 +90,7 @@ class LandmarkRegions:
         name: str,
         neighbours: DescriptorNeighbours | None,
     ) -> Iterator[Candidate]:
-        """The most similar regions, re-ranked together, and then one by one those that are less similar.
+        """The best two of the most similar regions, re-ranked together, then one by one those that are less similar.
 
         Args:
             landmarks: (S,) that the image shows.

@@ -69,7 +69,7 @@ class Localizer:
         return tuple(self._extractor.extract(view.image) for view in query.views)
 
     def _search(self, observation: Observation, generators: Sequence[CandidateGenerator]) -> Decision:
-        """Match the candidates one after the other and decide on their hypotheses, until a decision is final."""
+        """The first final decision, candidate by candidate; where none is final, the one that progressed furthest."""
         decision = Decision.undecided()
         for generator in generators:
             for candidate in observation.clock.iterate("candidates", generator.generate(observation)):

@@ -41,7 +41,10 @@ class CandidateReranker:
     min_inlier_ratio: float
 
     def rerank(self, candidates: Sequence[Candidate], observation: Observation) -> Iterator[Candidate]:
-        """The two candidates whose coarse poses outscore most of the others, with the others as their competitors."""
+        """At most two candidates, whose coarse poses outscore most of the others, with the others as their competitors.
+
+        A candidate without a coarse pose is left out.
+        """
         found = [(one, pose) for one in candidates if (pose := self._coarse_pose(one, observation)) is not None]
         with observation.clock.stage("verification"):
             wins = [sum(score_margin(pose, other) > 0 for _, other in found) for _, pose in found]
@@ -51,6 +54,7 @@ class CandidateReranker:
             yield replace(found[i][0], coarse_pose=found[i][1], competitors=competitors)
 
     def _coarse_pose(self, candidate: Candidate, observation: Observation) -> ScoredPose | None:
+        """From the strongest keypoints; None where no pose is found or has enough inliers."""
         clock, query = observation.clock, observation.query
         with clock.stage("matching"):
             matches = self.matcher.match(observation, candidate, strongest=_KEYPOINTS)

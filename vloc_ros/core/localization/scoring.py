@@ -73,7 +73,7 @@ class PredictedVisibility:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredPose:
-    """A pose with what the image shows of its prediction.
+    """A pose with what the image shows of its prediction; `score_margin` compares two.
 
     Attributes:
         scene: of the map.
@@ -116,7 +116,10 @@ class PoseScorer:
         self._max_distance = map_index.map.descriptor_limit(DescriptorLimit.EVIDENCE)
 
     def score(self, scene_from_rig: Pose, inlier_points: Array, observation: Observation) -> ScoredPose:
-        """A pose with (M,) supporting map points of one scene, M >= 1, against the points of covisible keyframes."""
+        """What the image shows of the points that a pose predicts.
+
+        They are those that keyframes observe which are covisible with its (M,) inlier points of one scene, M >= 1.
+        """
         inlier_points = sorted_unique(inlier_points)
         expected = self._index.covisible_points(inlier_points, keyframes=_KEYFRAMES)
         visibility = self.predict_visibility(scene_from_rig, expected, observation)

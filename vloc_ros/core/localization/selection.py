@@ -43,7 +43,7 @@ class Decision:
 
 
 class HypothesisSelector:
-    """The one place where a hypothesis is accepted or refused."""
+    """Chooses among a candidate's verified hypotheses, unless the image shows a competing pose about as well."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class HypothesisSelector:
             accepted = [one for one in verified if one.result.ok]
             if not accepted:
                 best = max(verified, key=lambda one: one.result.progress)
-                return Decision(best.result, best.is_final)
+                return Decision(best.result, best.refusal_is_final)
             decision, better = self._compare(accepted, candidate, observation)
             if better is None:
                 return decision

@@ -35,12 +35,12 @@ class VerifiedHypothesis:
     Attributes:
         hypothesis: what was verified.
         result: `OK` with the calibrated covariance, or the first reason against it.
-        is_final: a refusal that no other candidate would change.
+        refusal_is_final: whether no other candidate would change it.
     """
 
     hypothesis: Hypothesis
     result: LocalizationResult
-    is_final: bool = False
+    refusal_is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ class Consistency:
 @dataclass(frozen=True, slots=True)
 class _Rejection:
     reason: str
-    is_final: bool = False
+    refusal_is_final: bool = False
 
 
 class HypothesisVerifier:
-    """Verifies hypotheses against the map.
+    """Accepts or refuses each hypothesis by itself, against the map.
 
     Inlier counts alone are misled by a poster that hangs in two rooms: many inliers, all in one corner of the image,
     and nothing of what should surround it. So the map points that covisible keyframes observe are projected; the
@@ -112,7 +112,7 @@ class HypothesisVerifier:
         if rejection is None:
             return VerifiedHypothesis(hypothesis, result)
         refusal = result.refused_as(Status.POSE_REJECTED, rejection.reason)
-        return VerifiedHypothesis(hypothesis, refusal, is_final=rejection.is_final)
+        return VerifiedHypothesis(hypothesis, refusal, refusal_is_final=rejection.refusal_is_final)
 
     def verify_by_guided_matching(
         self, pose: ScoredPose, first: Hypothesis, observation: Observation, *, leniency: float = 1.0
@@ -147,7 +147,7 @@ class HypothesisVerifier:
         if count < config.min_inliers:
             yield _Rejection(f"{count} inliers, at least {config.min_inliers} are needed")
         if len(observation.query.views) > 1 and (reason := self._rig.describe_inconsistency(hypothesis, observation)):
-            yield _Rejection(reason, is_final=True)
+            yield _Rejection(reason, refusal_is_final=True)
         if count < config.min_inlier_ratio * matches:
             yield _Rejection(f"{count} inliers of {matches} matches, at least {config.min_inlier_ratio:.0%} are needed")
         std = self._position_std_m(hypothesis, estimate)
