@@ -12,6 +12,15 @@ from vloc_ros.core.config import config_from_mapping
 from vloc_ros.core.errors import ConfigError
 
 T = TypeVar("T")
+# parameters, or groups of them, of version 0.1.0's development that have another name, or none, now
+RENAMED_PARAMETERS = {
+    "changes": "augmentation",
+    "mining.negatives_are": "mining.negative_selection",
+    "loss.listed": "loss.listwise",
+    "loss.transfer": "loss.distillation",
+    "loss.patches": "loss.patch_distillation",
+}
+REMOVED_GROUPS = {"labels": "labels follow from the descriptor statistics of the map"}
 
 
 def override_parameters(preset: T, assignments: Sequence[str]) -> T:
@@ -25,6 +34,7 @@ def override_parameters(preset: T, assignments: Sequence[str]) -> T:
         name, found, text = assignment.partition("=")
         if not found:
             raise ConfigError(f"{assignment!r} is no assignment, expected NAME=VALUE such as fit.epochs=20")
+        _refuse_former(name)
         *groups, leaf = name.split(".")
         group: Any = values
         for part in groups:
@@ -33,6 +43,16 @@ def override_parameters(preset: T, assignments: Sequence[str]) -> T:
             raise ConfigError(f"unknown parameter {name}, expected GROUP.NAME, with a group of {', '.join(values)}")
         group[leaf] = _parse_value(text)
     return config_from_mapping(type(preset), values)
+
+
+def _refuse_former(name: str) -> None:
+    """Raise ConfigError for a former name, with the present one or the reason for its removal."""
+    group = name.partition(".")[0]
+    if group in REMOVED_GROUPS:
+        raise ConfigError(f"parameter {name} was removed, leave it out: {REMOVED_GROUPS[group]}")
+    for former in (name, group):
+        if now := RENAMED_PARAMETERS.get(former):
+            raise ConfigError(f"parameter {name} is now {now}{name.removeprefix(former)}")
 
 
 def _parse_value(text: str) -> Any:

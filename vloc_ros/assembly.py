@@ -146,7 +146,10 @@ def _by_landmarks(
     if recognizer is not None and config.landmarks in ("auto", "recognized"):
         yield LandmarkRecognition(landmark_map, recognizer, regions)
     elif config.landmarks == "recognized":
-        raise MapError("candidates.landmarks is recognized, but there is no model; give one, or set it to auto")
+        raise MapError(
+            "candidates.landmarks is recognized, but there is no recogniser; give one (--recognizer, or the node's "
+            "parameter recognizer), or set it to auto"
+        )
     if searched_whole and config.landmarks in ("auto", "voted"):
         yield LandmarkVoting(landmark_map, matcher, regions)
 
@@ -156,7 +159,10 @@ def _usable_encoder(
 ) -> QueryEncoder | None:
     """The encoder where the configuration allows it; one that does not fit the map is refused."""
     if config.retrieval == "model" and encoder is None:
-        raise MapError("candidates.retrieval is model, but there is no encoder; give one, or set it to auto")
+        raise MapError(
+            "candidates.retrieval is model, but there is no encoder; give one (--encoder, or the node's parameter "
+            "encoder), or set it to auto"
+        )
     if encoder is None or config.retrieval not in ("auto", "model"):
         return None
     find_index_of_encoder(landmark_map, encoder)

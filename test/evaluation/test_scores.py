@@ -67,7 +67,7 @@ def test_an_accept_outside_50_cm_or_5_degrees_is_false(metres, degrees, false):
     assert scored([accepted(off_by(metres, degrees)), refused()])["false_accepts"] == false
 
 
-def test_refusals_and_proposals_are_counted_by_name():
+def test_refusals_and_candidates_are_counted_by_name():
     scores = scored([refused(), refused(Status.NO_FEATURES), refused(), accepted(Pose.identity())])
     assert scores["refusals"] == {"too_few_matches": 2, "no_features": 1}
     assert scores["accepted_by_candidate"] == {"whole_map": 1}

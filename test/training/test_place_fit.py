@@ -299,6 +299,8 @@ def test_precision_and_recall_by_hand() -> None:
         ("network.width=25", "width is 25, expected a multiple of twice the 2 heads"),
         ("spatial.encoding=sine", "expected one of rotary, none"),
         ("fit.epoch=3", "unknown parameter fit.epoch"),
+        ("loss.transfer=1", "parameter loss.transfer is now loss.distillation"),
+        ("changes.crop=0.5", "parameter changes.crop is now augmentation.crop"),
     ],
 )
 def test_a_wrong_parameter_is_named(assignment: str, message: str) -> None:

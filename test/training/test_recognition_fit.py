@@ -175,6 +175,7 @@ def test_scores_by_hand() -> None:
         ("fit.epoch=3", "unknown parameter fit.epoch"),
         ("fits.epochs=3", "unknown parameter fits.epochs"),
         ("fit.epochs=0", "epochs is 0"),
+        ("labels.radius_px=3", "parameter labels.radius_px was removed"),
         ("model.width=100", "expected a multiple"),
     ],
 )

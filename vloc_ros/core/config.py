@@ -56,6 +56,8 @@ def _checked(item: Field[Any], value: Any) -> Any:
     if too_low or too_high:
         unit = f" {item.metadata['unit']}" if item.metadata["unit"] else ""
         raise ConfigError(f"parameter {item.name} is {value}, expected {low} to {high}{unit}")
+    if choices and (now := RENAMED_VALUES.get((item.name, value))):
+        raise ConfigError(f"parameter {item.name} is {value!r}, which is now {now!r}")
     if choices and value not in choices:
         raise ConfigError(f"parameter {item.name} is {value!r}, expected one of {', '.join(choices)}")
     return value
@@ -210,8 +212,11 @@ class LocalizerConfig(Checked):
     fix_filter: FixFilterConfig = field(default_factory=FixFilterConfig)
 
 
-# parameters of version 0.1.0's development that have another name, or none, now
-_DERIVED = "nothing: the limit follows from the descriptor statistics of the map, leave it out"
+# parameters and values of version 0.1.0's development that have another name, or none, now
+REMOVED_PARAMETERS = {
+    "matcher.max_distance_in_window": "the limit follows from the descriptor statistics of the map",
+}
+RENAMED_VALUES: dict[tuple[str, Any], str] = {("retrieval", "student"): "model"}
 RENAMED_PARAMETERS = {
     "proposals": "candidates",
     "proposals.whole_map_max_points": "candidates.whole_map_max_points",
@@ -223,7 +228,6 @@ RENAMED_PARAMETERS = {
     "proposals.rival_likeness": "candidates.competitor_similarity",
     "proposals.prior_max_position_std_m": "candidates.prior_max_position_std_m",
     "proposals.prior_max_points": "candidates.prior_max_points",
-    "matcher.max_distance_in_window": _DERIVED,
     "verification.min_found_again": "verification.min_confirmed_fraction",
     "verification.min_lead": "verification.min_score_margin",
 }
@@ -231,8 +235,9 @@ RENAMED_PARAMETERS = {
 
 def explain_renamed_parameter(name: str) -> str | None:
     """The message for a parameter's former dotted name; None where it never was one."""
-    now = RENAMED_PARAMETERS.get(name)
-    return None if now is None else f"parameter {name} is now {now}"
+    if name in REMOVED_PARAMETERS:
+        return f"parameter {name} was removed, leave it out: {REMOVED_PARAMETERS[name]}"
+    return f"parameter {name} is now {RENAMED_PARAMETERS[name]}" if name in RENAMED_PARAMETERS else None
 
 
 @dataclass(frozen=True, slots=True)
