@@ -176,4 +176,4 @@ def test_a_cloud_has_every_point_with_its_landmark() -> None:
     rows = np.frombuffer(cloud.data, layout)
     np.testing.assert_array_equal(rows["y"], landmark_map.points[:, 1])
     np.testing.assert_array_equal(rows["landmark"], landmark_map.landmark_ids)
-    assert cloud.header.frame_id == "map"
+    assert cloud.header.frame_id == "map_origin"
