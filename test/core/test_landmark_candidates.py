@@ -102,7 +102,7 @@ def test_a_map_that_lost_points_of_a_landmark_keeps_the_recogniser(room: Synthet
 
 
 def test_recognition_without_a_model_is_refused(room: SyntheticScene) -> None:
-    with pytest.raises(MapError, match="there is no model"):
+    with pytest.raises(MapError, match="there is no recogniser"):
         build_localizer(_config(landmarks="recognized"), room.landmark_map)
 
 
