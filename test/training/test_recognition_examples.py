@@ -23,7 +23,7 @@ from training.recognition.image_augmentation import (
     draw_homography,
     warp_image,
 )
-from vloc_ros.assembly import build_extractor
+from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
 from vloc_ros.core.features.keypoints import Features
@@ -54,7 +54,7 @@ def test_labels_are_transformed_by_a_warp(seed: int) -> None:
     pose = poses(3)[1]
     image = wall_image(SCENE, pose)
     version = augment_image(image.load(), CAMERA, MUCH, np.random.default_rng(seed))
-    found = build_extractor(SCENE.landmark_map.extractor).extract(version.image)
+    found = build_map_extractor(SCENE.landmark_map).extract(version.image)
     shown = labels(image, version.to_original(found.xy), found.descriptors)
     labelled = shown >= 0
     assert labelled.mean() > 0.25
@@ -68,7 +68,7 @@ def test_labels_are_transformed_by_a_warp(seed: int) -> None:
 def test_rays_are_those_of_the_augmented_image() -> None:
     image = wall_image(SCENE, poses(3)[1])
     version = augment_image(image.load(), CAMERA, MUCH, np.random.default_rng(1))
-    found = build_extractor(SCENE.landmark_map.extractor).extract(version.image)
+    found = build_map_extractor(SCENE.landmark_map).extract(version.image)
     example = make_example(found, version, image, SCENE.landmark_map)
     inside = CAMERA.contains(version.to_original(found.xy))
     assert 0 < len(example) == inside.sum() < len(found)
@@ -108,7 +108,7 @@ def test_a_camera_that_steps_aside_turns_back_to_the_middle(seed: int) -> None:
 
 def test_a_keypoint_with_another_descriptor_is_background() -> None:
     image = wall_image(SCENE, poses(3)[1])
-    found = build_extractor(SCENE.landmark_map.extractor).extract(image.load())
+    found = build_map_extractor(SCENE.landmark_map).extract(image.load())
     others = np.roll(found.descriptors, 1, axis=0)
     strict = replace(SCENE.landmark_map, descriptor_statistics=DescriptorStatistics(0.1, 0.636, "strict"))
     right, wrong = ((labels(image, found.xy, looks, strict) >= 0).mean() for looks in (found.descriptors, others))

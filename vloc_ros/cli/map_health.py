@@ -121,14 +121,14 @@ def _classifier(args: argparse.Namespace, landmark_map: LandmarkMap) -> tuple[La
 
 def _extract(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[PosedFeatures]:
     """The keypoints of every image, with its pose."""
-    from vloc_ros.assembly import build_extractor
+    from vloc_ros.assembly import build_map_extractor
     from vloc_ros.datasets.image_folders import list_posed_images
     from vloc_ros.mapping.landmarks.observations import PosedFeatures
     from vloc_ros.mapping.sfm.extracted_images import extract_features
     from vloc_ros.storage.cameras import read_camera
 
     images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
-    features = extract_features(images, build_extractor(landmark_map.extractor), bar)
+    features = extract_features(images, build_map_extractor(landmark_map), bar)
     for image, found in zip(images, features, strict=True):
         assert image.map_from_camera is not None  # there is a file of poses
         yield PosedFeatures(found, image.camera, image.map_from_camera)
