@@ -118,7 +118,10 @@ def test_a_model_that_was_not_exported_is_named_with_its_command(
         ),
         (["--extractor", "@model", "--set", "extractor.name=aliked"], "extractor.name is 'aliked', expected 'xfeat'"),
         (["--extractor", "@model", "--max-keypoints", "1"], "max_keypoints is 1, expected 50 to 20000"),
-        (["--extractor", "@model", "--set", "inference.provider=QNNExecutionProvider"], "no QNNExecutionProvider here"),
+        (
+            ["--extractor", "@model", "--set", "inference.provider=OpenVINOExecutionProvider"],
+            "no OpenVINOExecutionProvider here",
+        ),
         (["--set", "extractor.name=xfeat"], "choose the extractor with --extractor"),
         (["--set", "extractor.min_score=0.1"], "unknown parameter extractor.min_score"),
     ],
@@ -182,7 +185,7 @@ def test_the_landmarks_health_is_that_of_the_models_keypoints(
 @pytest.mark.parametrize(
     ("assignment", "reason"),
     [
-        ("inference.provider=QNNExecutionProvider", "ONNX Runtime has no QNNExecutionProvider here"),
+        ("inference.provider=OpenVINOExecutionProvider", "ONNX Runtime has no OpenVINOExecutionProvider here"),
         ("inference.provider=gpu", "parameter provider is 'gpu', expected one of CPUExecutionProvider"),
         ("inference=3", "--set inference=3: expected inference.provider=NAME"),
         ("vocabulary_words=16", "--set vocabulary_words: expected inference.provider or inference.threads"),
@@ -209,7 +212,7 @@ def test_a_localizer_whose_provider_is_not_there_is_refused(
     learned_wall: LearnedWall, scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["localize", "--images", scene_folder.images, "--camera", scene_folder.camera]
-    words += ["--out", tmp_path / "results.tum", "--set", "inference.provider=QNNExecutionProvider"]
+    words += ["--out", tmp_path / "results.tum", "--set", "inference.provider=OpenVINOExecutionProvider"]
     assert call(*words, "--map", learned_wall.map) == 1
-    assert "ONNX Runtime has no QNNExecutionProvider here, expected one of" in capsys.readouterr().err
+    assert "ONNX Runtime has no OpenVINOExecutionProvider here, expected one of" in capsys.readouterr().err
     assert call(*words, "--map", scene_folder.map) == 0  # RootSIFT needs none

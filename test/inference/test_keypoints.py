@@ -314,6 +314,6 @@ def test_a_folder_without_a_keypoint_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_provider_is_refused(tmp_path: Path) -> None:
     model, config = make_keypoint_model(tmp_path)
-    with pytest.raises(ModelError, match=r"no QNNExecutionProvider here, expected one of .*CPUExecutionProvider"):
-        build_extractor(config, model, inference=InferenceConfig(provider="QNNExecutionProvider"))
+    with pytest.raises(ModelError, match=r"no OpenVINOExecutionProvider here, expected one of .*CPUExecutionProvider"):
+        build_extractor(config, model, inference=InferenceConfig(provider="OpenVINOExecutionProvider"))
     assert keypoint_model_config(model) == config

@@ -100,8 +100,8 @@ def test_a_map_without_the_model_of_its_extractor_is_not_built(learned_wall: Lea
         build_map(images, name="wall", config=config)
     with pytest.raises(MapError, match="the keypoint model is xfeat"):
         build_map(images, name="wall", config=config, keypoint_model=read_keypoint_model(learned_wall.other_model))
-    config = replace(config, inference=InferenceConfig(provider="QNNExecutionProvider"))
-    with pytest.raises(ModelError, match="no QNNExecutionProvider here"):
+    config = replace(config, inference=InferenceConfig(provider="OpenVINOExecutionProvider"))
+    with pytest.raises(ModelError, match="no OpenVINOExecutionProvider here"):
         build_map(images, name="wall", config=config, keypoint_model=model)
 
 

@@ -115,9 +115,9 @@ def test_where_models_run_is_read_when_the_node_is_configured(ros: Ros, wall: Wa
 
 
 def test_a_provider_that_is_not_there_stops_the_configuration(ros: Ros, wall: Wall, learned_wall: LearnedWall) -> None:
-    missing = {"inference.provider": "QNNExecutionProvider"}
+    missing = {"inference.provider": "OpenVINOExecutionProvider"}
     robot = Robot(ros, wall, map=str(learned_wall.map), **missing)
     reports = ros.collect(DiagnosticArray, "/diagnostics")
     assert not robot.change(Transition.TRANSITION_CONFIGURE)
-    wanted = "ONNX Runtime has no QNNExecutionProvider here, expected one of"
+    wanted = "ONNX Runtime has no OpenVINOExecutionProvider here, expected one of"
     reports.wait(lambda all_: any(wanted in s.message for m in all_ for s in m.status), "the reason")

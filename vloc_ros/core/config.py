@@ -15,8 +15,10 @@ T = TypeVar("T", bound="Checked")
 
 # ONNX Runtime's names
 EXECUTION_PROVIDERS = (
-    *("CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider", "OpenVINOExecutionProvider"),
-    *("MIGraphXExecutionProvider", "ROCMExecutionProvider", "QNNExecutionProvider", "CoreMLExecutionProvider"),
+    "CPUExecutionProvider",
+    "CUDAExecutionProvider",
+    "TensorrtExecutionProvider",
+    "OpenVINOExecutionProvider",
 )
 
 
