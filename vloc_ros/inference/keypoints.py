@@ -11,7 +11,7 @@ from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import ConfigError, MapError, ModelError
 from vloc_ros.core.features.extractor_config import KeypointModelConfig
 from vloc_ros.core.features.keypoint_model import KeypointModel
-from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.features.keypoints import Features, extract_scaled
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.engines import ON_CPU, Engine, first_line, start_engine
 from vloc_ros.inference.models import MANIFEST, Model, read_model, verify_model
@@ -37,7 +37,9 @@ class OnnxKeypoints:
     luminance of a colour image, a colour network a grey image in all three channels.
     """
 
-    def __init__(self, model: Model, engine: Engine, *, max_keypoints: int, min_score: float) -> None:
+    def __init__(
+        self, model: Model, engine: Engine, *, max_keypoints: int, min_score: float, max_side_px: int = _MOST_PX
+    ) -> None:
         """Take a model of kind `keypoints` and its engine, and try them on an image of noise.
 
         Args:
@@ -45,6 +47,7 @@ class OnnxKeypoints:
             engine: runs it.
             max_keypoints: per image, strongest first.
             min_score: keypoints with a lower score are left out.
+            max_side_px: of an image; a larger one is reduced. Memory and time of a network grow with the pixels.
 
         Raises:
             ModelError: the manifest is incomplete or not supported by this version, or the output does not match it.
@@ -53,7 +56,7 @@ class OnnxKeypoints:
         self.dimension = _read_dimension(model)
         self._color, self._stride = str(model.entry("image", "color")), _read_size(model, "stride")
         self._min_size = _read_size(model, "min_size")
-        self._engine = engine
+        self._engine, self._max_side_px = engine, max_side_px
         self._limits: dict[str, Array] = {
             "max_keypoints": np.array([max_keypoints], np.int64),
             "min_score": np.array([min_score], np.float32),
@@ -70,6 +73,8 @@ class OnnxKeypoints:
         if image.min() == image.max():  # a network may find texture in its own rounding
             return Features.empty(self.dimension)
         height, width = image.shape[:2]
+        if max(height, width) > self._max_side_px:
+            return extract_scaled(self, image, self._max_side_px / max(height, width))
         found = self._engine.run({"image": self._prepare(image), **self._limits})
         xy, scores, descriptors = found["keypoints"], found["scores"], found["descriptors"]
         inside = (xy >= 0).all(axis=1) & (xy[:, 0] < width) & (xy[:, 1] < height)
@@ -165,7 +170,11 @@ def load_keypoints(
             f"{config.describe()} of {config.name}; copy the map again or build it again"
         )
     return OnnxKeypoints(
-        model, start_engine(model, inference), max_keypoints=config.max_keypoints, min_score=config.min_score
+        model,
+        start_engine(model, inference),
+        max_keypoints=config.max_keypoints,
+        min_score=config.min_score,
+        max_side_px=config.max_side_px,
     )
 
 

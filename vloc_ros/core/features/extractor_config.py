@@ -68,6 +68,9 @@ class KeypointModelConfig(Checked):
     min_score: float = parameter(
         0.0, "keypoints with a lower score are left out; the default is the model's own", low=0.0, high=1.0
     )
+    max_side_px: int = parameter(
+        1600, "an image whose longer side is larger is reduced to this first", unit="px", low=64, high=8192
+    )
 
     # measured on every map: networks differ
     recorded_statistics: ClassVar[DescriptorStatistics | None] = None
@@ -92,6 +95,7 @@ class KeypointModelConfig(Checked):
             self,
             max_keypoints=max(self.max_keypoints, other.max_keypoints),
             min_score=min(self.min_score, other.min_score),
+            max_side_px=max(self.max_side_px, other.max_side_px),
         )
 
     def describe(self) -> str:
