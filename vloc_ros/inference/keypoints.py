@@ -179,7 +179,8 @@ def load_keypoints(
 
 
 def _verify(keypoint_model: KeypointModel) -> Model:
-    return verify_model(_OF_MAP, keypoint_model.manifest, keypoint_model.graph.tobytes(), kind=KIND)
+    graph, remedy = keypoint_model.graph.tobytes(), "copy the map again or build it again"
+    return verify_model(_OF_MAP, keypoint_model.manifest, graph, kind=KIND, remedy=remedy)
 
 
 def _check_manifest(model: Model) -> None:

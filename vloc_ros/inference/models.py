@@ -107,7 +107,9 @@ def read_model(folder: Path, *, kind: str) -> Model:
     return verify_model(folder, manifest, _read_graph(folder / GRAPH, kind), kind=kind)
 
 
-def verify_model(folder: Path, manifest: Mapping[str, Any], graph: bytes, *, kind: str) -> Model:
+def verify_model(
+    folder: Path, manifest: Mapping[str, Any], graph: bytes, *, kind: str, remedy: str | None = None
+) -> Model:
     """Check the parts of a model: version, kind and hash.
 
     Args:
@@ -115,15 +117,15 @@ def verify_model(folder: Path, manifest: Mapping[str, Any], graph: bytes, *, kin
         manifest: of the model.
         graph: the bytes of the ONNX file.
         kind: that is expected.
+        remedy: for an altered one; None for that of a folder.
 
     Raises:
         ModelError: they are of another kind or version, damaged, altered or of two models.
     """
     _check_kind(folder / MANIFEST, manifest, kind)
     if manifest.get("hash") != _digest({key: v for key, v in manifest.items() if key != "hash"}, graph):
-        raise ModelError(
-            f"{folder}: was altered, its hash does not match its manifest and {GRAPH}; copy it again or {_remedy(kind)}"
-        )
+        remedy = remedy or f"copy it again or {_remedy(kind)}"
+        raise ModelError(f"{folder}: was altered, its hash does not match its manifest and {GRAPH}; {remedy}")
     return Model(folder, manifest, graph)
 
 
