@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from vloc_ros.core.config import CandidateConfig, LocalizerConfig
+from vloc_ros.core.config import CandidateConfig, InferenceConfig, LocalizerConfig
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.extractor_config import ExtractorConfig
+from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.localization.candidates import KEYPOINTS, CandidateGenerator, PriorCandidates, WholeMapCandidates
@@ -33,25 +35,55 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.retrieval.encoders import QueryEncoder
 from vloc_ros.core.retrieval.vlad import VLAD
+from vloc_ros.inference.engines import ON_CPU
+from vloc_ros.inference.keypoints import load_keypoints
 
-EXTRACTORS: Mapping[str, Callable[[ExtractorConfig], Extractor]] = {"rootsift": RootSift}
+
+def _rootsift(config: Any, keypoint_model: KeypointModel | None, inference: InferenceConfig) -> Extractor:
+    return RootSift(config)
 
 
-def build_extractor(config: ExtractorConfig) -> Extractor:
-    """The extractor of a configuration.
+EXTRACTORS: Mapping[str, Callable[[Any, KeypointModel | None, InferenceConfig], Extractor]] = {
+    "rootsift": _rootsift,
+    "xfeat": load_keypoints,
+    "aliked": load_keypoints,
+}
+
+
+def build_extractor(
+    config: ExtractorConfig, keypoint_model: KeypointModel | None = None, *, inference: InferenceConfig = ON_CPU
+) -> Extractor:
+    """The extractor of a configuration; `build_map_extractor` gives that of a map.
+
+    Args:
+        config: name and parameters.
+        keypoint_model: of an extractor that is a network.
+        inference: what that runs on.
 
     Raises:
-        MapError: this version does not have it.
+        MapError: this version does not have the extractor, or its model is missing or another one.
+        ModelError: the model cannot be used.
     """
     if config.name not in EXTRACTORS:
         raise MapError(f"the map needs the extractor {config.name!r}, this version has {', '.join(EXTRACTORS)}")
-    return EXTRACTORS[config.name](config)
+    return EXTRACTORS[config.name](config, keypoint_model, inference)
+
+
+def build_map_extractor(landmark_map: LandmarkMap, *, inference: InferenceConfig = ON_CPU) -> Extractor:
+    """The extractor of a map, by the model that the map carries. Not thread-safe: every thread needs its own.
+
+    Raises:
+        MapError: this version does not have the extractor.
+        ModelError: the map's model cannot be used.
+    """
+    return build_extractor(landmark_map.extractor, landmark_map.keypoint_model, inference=inference)
 
 
 def build_localizer(
     config: LocalizerConfig,
     landmark_map: LandmarkMap | MapIndex,
     *,
+    extractor: Extractor | None = None,
     recognizer: LandmarkRecognizer | None = None,
     encoder: QueryEncoder | None = None,
 ) -> Localizer:
@@ -63,13 +95,14 @@ def build_localizer(
     Args:
         config: parameters of the stages.
         landmark_map: the map, or its index where several localizers share it.
+        extractor: the map's own where it is there already; None builds it.
         recognizer: trained on the map's landmarks.
         encoder: of one of the map's retrieval indices.
 
     Raises:
         MapError: the map needs something that it or this version does not have.
-        ModelError: the recogniser was trained on landmarks that the map does not hold, or another encoder made the
-            retrieval index.
+        ModelError: the recogniser was trained on landmarks that the map does not hold, another encoder made the
+            retrieval index, or the map's keypoint model cannot be used.
     """
     index = landmark_map if isinstance(landmark_map, MapIndex) else MapIndex(landmark_map)
     index.map.require_landmarks()
@@ -81,7 +114,7 @@ def build_localizer(
     solvers: Mapping[str, PoseSolver] = {KEYPOINTS: solver}
     return Localizer(
         index,
-        extractor=build_extractor(index.map.extractor),
+        extractor=extractor or build_map_extractor(index.map, inference=config.inference),
         prior=PriorCandidates(config.candidates, index.map),
         generators=list(_generators(config.candidates, index.map, matcher, regions, recognizer, encoder)),
         solvers=solvers,

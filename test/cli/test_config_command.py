@@ -24,7 +24,11 @@ def test_the_table_names_every_parameter(capsys: pytest.CaptureFixture[str]) -> 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--json"]) == 0
     groups = json.loads(capsys.readouterr().out)
-    assert set(groups) == {"localizer", "mapping", "localizer_node", "map_server", "player", "recorder"}
+    assert set(groups) == {
+        *("localizer", "mapping", "learned_extractor", "localizer_node", "map_server", "player", "recorder"),
+    }
+    learned = {entry["name"] for entry in groups["learned_extractor"]}
+    assert learned == {f"extractor.{name}" for name in ("name", "max_keypoints", "min_score", "max_side_px")}
     found = {entry["name"]: entry["default"] for entry in groups["localizer"]}
     assert found == {parameter.name: parameter.value for parameter in parameters_of(LocalizerConfig())}
 

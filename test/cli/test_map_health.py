@@ -63,7 +63,7 @@ def test_a_recogniser_is_used_where_one_is_given(
 ) -> None:
     keys, out = scene_folder.scene.landmark_map.landmarks.keys, tmp_path / "health.json"
     monkeypatch.setattr(
-        "vloc_ros.inference.landmark_recognizer.read_landmark_recognizer", lambda _: RecognizesTheThird(keys)
+        "vloc_ros.inference.landmark_recognizer.read_landmark_recognizer", lambda *_: RecognizesTheThird(keys)
     )
     words = [*with_images(scene_folder), "--recognizer", str(tmp_path), "--json", str(out)]
     assert main(["map", "health", str(scene_folder.map), *words]) == 0

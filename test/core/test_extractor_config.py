@@ -13,12 +13,17 @@ from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 from synthetic import observe
 
 from vloc_ros import assembly
-from vloc_ros.assembly import build_extractor, build_localizer
-from vloc_ros.core.config import Checked, LocalizerConfig, TrackingConfig, parameter
+from vloc_ros.assembly import build_extractor, build_localizer, build_map_extractor
+from vloc_ros.core.config import Checked, LocalizerConfig, Parameter, TrackingConfig, parameter, parameters_of
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.core.features import extractor_config
 from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
-from vloc_ros.core.features.extractor_config import RootSiftConfig, extractor_config_from
+from vloc_ros.core.features.extractor_config import (
+    KeypointModelConfig,
+    RootSiftConfig,
+    change_extractor,
+    extractor_config_from,
+)
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -44,6 +49,7 @@ class ScaledConfig(Checked):
     )
 
     recorded_statistics: ClassVar[DescriptorStatistics | None] = None
+    model_hash: ClassVar[str] = ""
 
     def covers(self, other: object) -> bool:
         return self == other
@@ -71,8 +77,10 @@ class Scaled(RootSift):
 @pytest.fixture(scope="module", autouse=True)
 def registered() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extractor_config, "EXTRACTOR_CONFIGS", {"rootsift": RootSiftConfig, "scaled": ScaledConfig})
-        patch.setattr(assembly, "EXTRACTORS", {"rootsift": RootSift, "scaled": Scaled})
+        configs = {**extractor_config.EXTRACTOR_CONFIGS, "scaled": ScaledConfig}
+        patch.setattr(extractor_config, "EXTRACTOR_CONFIGS", configs)
+        scaled = {"scaled": lambda config, keypoint_model, inference: Scaled(config)}
+        patch.setattr(assembly, "EXTRACTORS", {**assembly.EXTRACTORS, **scaled})
         yield
 
 
@@ -155,7 +163,7 @@ def test_longer_descriptors_confirm_the_same_points(
     pose, shown = poses(6, seed=1)[2], []
     query = Query.single(scene.image(pose), CAMERA)
     for landmark_map in (reference, tripled):
-        features = build_extractor(landmark_map.extractor).extract(query.views[0].image)
+        features = build_map_extractor(landmark_map).extract(query.views[0].image)
         observation = observe(landmark_map, (features,), query)
         points = np.arange(len(landmark_map.points))
         shown.append(PoseScorer(MapIndex(landmark_map)).predict_visibility(pose, points, observation))
@@ -195,13 +203,17 @@ def test_a_configuration_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"name": "orb"}, "the extractor is 'orb', this version has rootsift, scaled"),
+        ({"name": "orb"}, "the extractor is 'orb', this version has rootsift, xfeat, aliked, scaled"),
         ({}, "the extractor is None"),
         ({"name": ["rootsift"]}, r"the extractor is \['rootsift'\]"),
         ("rootsift3", "the extractor is 'rootsift3'"),
         (None, "the extractor is None"),
         ({"name": "rootsift", "length": 2.0}, "unknown parameter extractor.length"),
         ({"name": "scaled", "length": 0.0}, "expected 0.1 to 10.0"),
+        ({"name": "xfeat"}, "the extractor xfeat has the model hash '', expected 64 hexadecimal digits"),
+        ({"name": "aliked", "model_hash": "AB" * 32}, "the extractor aliked has the model hash 'ABAB"),
+        ({"name": "xfeat", "model_hash": "ab" * 32, "contrast_threshold": 0.1}, "extractor.contrast_threshold"),
+        ({"name": "xfeat", "model_hash": "ab" * 32, "min_score": -0.1}, "expected 0.0 to 1.0"),
     ],
 )
 def test_configurations_that_are_unknown_are_refused(values: Any, reason: str) -> None:
@@ -212,3 +224,36 @@ def test_configurations_that_are_unknown_are_refused(values: Any, reason: str) -
 def test_merged_extractors_find_what_either_finds() -> None:
     merged = RootSiftConfig(max_keypoints=900, contrast_threshold=0.03).merge(RootSiftConfig(max_keypoints=400))
     assert (merged.max_keypoints, merged.contrast_threshold) == (900, 0.02)
+
+
+FIRST = KeypointModelConfig(name="xfeat", model="xfeat", model_hash="ab" * 32, max_keypoints=900, min_score=0.05)
+
+
+def test_a_learned_extractor_covers_its_own_model_alone() -> None:
+    fewer = replace(FIRST, max_keypoints=400, min_score=0.1)
+    assert FIRST.covers(fewer)
+    others = [replace(FIRST, model_hash="cd" * 32), replace(FIRST, name="aliked"), RootSiftConfig()]
+    assert not any(FIRST.covers(other) or other.covers(FIRST) for other in others)
+    assert FIRST.merge(fewer) == fewer.merge(FIRST) == FIRST
+    assert FIRST.merge(replace(fewer, max_keypoints=1000, min_score=0.01)) == replace(
+        FIRST, max_keypoints=1000, min_score=0.01
+    )
+
+
+def test_parameters_of_an_extractor_change_and_its_model_does_not() -> None:
+    assert change_extractor(FIRST, {"max_keypoints": 700, "name": "xfeat"}) == replace(FIRST, max_keypoints=700)
+    assert change_extractor(RootSiftConfig(), {"contrast_threshold": 0.1}).contrast_threshold == 0.1
+    for config, values in (
+        (FIRST, {"name": "aliked"}),
+        (FIRST, {"model_hash": "cd" * 32}),
+        (RootSiftConfig(), {"name": "xfeat"}),
+    ):
+        with pytest.raises(ConfigError, match="choose the extractor with --extractor"):
+            change_extractor(config, values)
+
+
+@pytest.mark.parametrize("parameter", list(parameters_of(FIRST)), ids=lambda parameter: parameter.name)
+def test_every_parameter_of_a_learned_extractor_is_described_and_bounded(parameter: Parameter) -> None:
+    assert parameter.description[0].islower()
+    if not isinstance(parameter.value, str):
+        assert parameter.low <= parameter.value <= parameter.high

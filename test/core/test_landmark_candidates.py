@@ -17,7 +17,7 @@ from vloc_ros.core.config import (
     VerificationConfig,
 )
 from vloc_ros.core.errors import MapError, ModelError
-from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig
+from vloc_ros.core.features.extractor_config import ExtractorConfig, KeypointModelConfig, RootSiftConfig
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.landmark_candidates import LandmarkRegions, LandmarkVoting, Recognition
@@ -93,6 +93,13 @@ def test_a_recogniser_alone_serves_a_large_map_without_a_retrieval_index(room: S
 def test_a_recogniser_of_other_landmarks_is_refused(room: SyntheticScene) -> None:
     with pytest.raises(ModelError, match="lacks 1 of its 4 landmarks; train one on this map"):
         build_localizer(_config(), room.landmark_map, recognizer=Oracle(room, np.array([11, -3, 5, 9]), np.arange(4)))
+
+
+def test_a_recogniser_of_other_keypoints_is_refused(room: SyntheticScene) -> None:
+    learned = KeypointModelConfig(name="xfeat", model="xfeat", model_hash="ab" * 32)
+    oracle = Oracle(room, KEYS, np.arange(4), extractor=learned)
+    with pytest.raises(ModelError, match="trained on keypoints of xfeat abababababab, the map has those of rootsift"):
+        build_localizer(_config(), room.landmark_map, recognizer=oracle)
 
 
 def test_a_map_that_lost_points_of_a_landmark_keeps_the_recogniser(room: SyntheticScene) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 from graphs import KEYS, recognizer_graph, recognizer_manifest, write_recognizer
 
 from vloc_ros.core.errors import ModelError
+from vloc_ros.core.features.extractor_config import KeypointModelConfig
 from vloc_ros.inference.engines import OnnxRuntime
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.inference.models import read_model, write_model
@@ -27,6 +29,13 @@ def test_keys_extractor_and_keypoints_come_from_the_manifest(tmp_path: Path) -> 
     assert (recognizer.extractor.name, recognizer.max_keypoints) == ("rootsift", 512)
 
 
+def test_a_recogniser_of_learned_keypoints_knows_their_model(tmp_path: Path) -> None:
+    config = KeypointModelConfig(name="aliked", model="aliked-t16", model_hash="ab" * 32, max_keypoints=700)
+    keypoints = {"extractor": asdict(config), "convention": "rays", "max_keypoints": 512}
+    recognizer = read_landmark_recognizer(write_recognizer(tmp_path / "model", keypoints=keypoints))
+    assert recognizer.extractor == config
+
+
 _KEYPOINTS = {"extractor": {"name": "rootsift"}, "convention": "rays", "max_keypoints": 512}
 
 
@@ -38,6 +47,10 @@ _KEYPOINTS = {"extractor": {"name": "rootsift"}, "convention": "rays", "max_keyp
         (
             {"keypoints": {**_KEYPOINTS, "extractor": {"name": "orb"}}},
             "the extractor is 'orb', this version has rootsift",
+        ),
+        (
+            {"keypoints": {**_KEYPOINTS, "extractor": {"name": "xfeat", "model_hash": "ab"}}},
+            "keypoints.extractor: the extractor xfeat has the model hash 'ab'",
         ),
         ({"landmarks": {"keys": ["12", "zz"]}}, "no list of hexadecimal"),
         ({"landmarks": {"keys": ["12", "12"]}}, "expected each once"),

@@ -82,7 +82,7 @@ class NumberedExtractor:
 def extracting(features: Sequence[Features]) -> Iterator[None]:
     """Maps are built and updated with these features of numbered images."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(EXTRACTORS, "rootsift", lambda _: NumberedExtractor(features))
+        patch.setitem(EXTRACTORS, "rootsift", lambda *_: NumberedExtractor(features))
         yield
 
 

@@ -9,7 +9,7 @@ import pytest
 from plane_scene import CAMERA, PIXELS_PER_METRE, make_plane_scene, poses
 from posed_points import UTM
 
-from vloc_ros.assembly import build_extractor
+from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Features
@@ -32,7 +32,7 @@ WALL = SCENE.landmark_map
 
 
 def seen_from(pose: Pose) -> PosedFeatures:
-    return PosedFeatures(build_extractor(WALL.extractor).extract(SCENE.image(pose)), CAMERA, pose)
+    return PosedFeatures(build_map_extractor(WALL).extract(SCENE.image(pose)), CAMERA, pose)
 
 
 def metres_along(image: PosedFeatures, xy: Array) -> Array:

@@ -88,7 +88,7 @@ def test_a_map_without_an_index_gets_one_when_it_is_updated(
     row: PosedPoints, left: LandmarkMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the map is searched by retrieval while it is updated, as on a machine that searches no more points as a whole
-    monkeypatch.setattr(update, "build_localizer", lambda _, landmark_map: _localizer(landmark_map))
+    monkeypatch.setattr(update, "build_localizer", lambda _, landmark_map, extractor: _localizer(landmark_map))
     with extracting(row.features):
         whole = update_map(left, row.images()[18:40], config=_CONFIG).landmark_map
         # one that had grown before and has no index localizes images by a temporary one

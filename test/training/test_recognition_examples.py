@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
+from keypoint_graphs import DIMENSION
+from learned_wall import LearnedWall
 from plane_scene import CAMERA, PIXELS_PER_METRE, SceneFolder, make_plane_scene, poses
 from recognition_world import tiny, wall_image
 
@@ -21,9 +23,10 @@ from training.recognition.image_augmentation import (
     apply_homography,
     augment_image,
     draw_homography,
+    keep_image,
     warp_image,
 )
-from vloc_ros.assembly import build_extractor
+from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
 from vloc_ros.core.features.keypoints import Features
@@ -31,6 +34,7 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.sources import silent
 from vloc_ros.mapping.maps.guided_matching import label_keypoints
+from vloc_ros.storage.maps import read_map
 
 SCENE = make_plane_scene()
 MUCH = ImageAugmentationConfig(sideways=0.4, tilt_deg=30.0, roll_deg=60.0, blur_px=0.0, night=0.0, light=0.5)
@@ -54,7 +58,7 @@ def test_labels_are_transformed_by_a_warp(seed: int) -> None:
     pose = poses(3)[1]
     image = wall_image(SCENE, pose)
     version = augment_image(image.load(), CAMERA, MUCH, np.random.default_rng(seed))
-    found = build_extractor(SCENE.landmark_map.extractor).extract(version.image)
+    found = build_map_extractor(SCENE.landmark_map).extract(version.image)
     shown = labels(image, version.to_original(found.xy), found.descriptors)
     labelled = shown >= 0
     assert labelled.mean() > 0.25
@@ -68,7 +72,7 @@ def test_labels_are_transformed_by_a_warp(seed: int) -> None:
 def test_rays_are_those_of_the_augmented_image() -> None:
     image = wall_image(SCENE, poses(3)[1])
     version = augment_image(image.load(), CAMERA, MUCH, np.random.default_rng(1))
-    found = build_extractor(SCENE.landmark_map.extractor).extract(version.image)
+    found = build_map_extractor(SCENE.landmark_map).extract(version.image)
     example = make_example(found, version, image, SCENE.landmark_map)
     inside = CAMERA.contains(version.to_original(found.xy))
     assert 0 < len(example) == inside.sum() < len(found)
@@ -108,7 +112,7 @@ def test_a_camera_that_steps_aside_turns_back_to_the_middle(seed: int) -> None:
 
 def test_a_keypoint_with_another_descriptor_is_background() -> None:
     image = wall_image(SCENE, poses(3)[1])
-    found = build_extractor(SCENE.landmark_map.extractor).extract(image.load())
+    found = build_map_extractor(SCENE.landmark_map).extract(image.load())
     others = np.roll(found.descriptors, 1, axis=0)
     strict = replace(SCENE.landmark_map, descriptor_statistics=DescriptorStatistics(0.1, 0.636, "strict"))
     right, wrong = ((labels(image, found.xy, looks, strict) >= 0).mean() for looks in (found.descriptors, others))
@@ -126,6 +130,26 @@ def test_versions_of_images_are_reproducible() -> None:
         assert np.array_equal(once.descriptors, again.descriptors)
         assert np.array_equal(once.landmarks, again.landmarks)
     assert not np.array_equal(first[0][1].rays, first[0][2].rays)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_light_changes_in_all_channels_alike(seed: int) -> None:
+    """A colour network learns from colours, RootSIFT from the grey images that it learned from before."""
+    grey, night = SCENE.image(poses(3)[1]), ImageAugmentationConfig(night=0.5)
+    bgr = np.stack([grey, grey, grey], axis=-1)
+    in_grey, in_bgr = (augment_image(image, CAMERA, night, np.random.default_rng(seed)).image for image in (grey, bgr))
+    for channel in range(3):
+        np.testing.assert_allclose(in_bgr[..., channel].astype(int), in_grey.astype(int), atol=1)
+    assert keep_image(bgr).image is bgr
+
+
+def test_examples_of_a_map_of_a_keypoint_model(learned_wall: LearnedWall) -> None:
+    landmark_map = read_map(learned_wall.map)
+    images = [replace(wall_image(SCENE, pose), points=np.arange(len(landmark_map.points))) for pose in poses(3)]
+    examples = make_examples(images, landmark_map, tiny("images.versions=2"), progress=silent)
+    for original, augmented in examples:
+        assert original.descriptors.shape[1] == augmented.descriptors.shape[1] == DIMENSION
+        assert (original.landmarks >= 0).mean() > 0.3
 
 
 def test_missing_images_are_named(scene_folder: SceneFolder) -> None:

@@ -12,7 +12,7 @@ from benchmarks.command import vloc
 from benchmarks.real import CASTLE_KEYPOINTS, build_once, queries, scene
 from tqdm import tqdm
 
-from vloc_ros.assembly import build_extractor
+from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.mapping.maps.compress import keep_points
 from vloc_ros.storage.images import list_images, read_image
@@ -43,7 +43,7 @@ def compression(out: Path) -> dict[str, Any]:
 
 def hloc_bytes(name: str, landmark_map: LandmarkMap) -> int:
     """Bytes that hloc would store for the images of a scene's map, with the map's own keypoints and points."""
-    extractor = build_extractor(landmark_map.extractor)
+    extractor = build_map_extractor(landmark_map)
     paths = list_images(scene(name) / "map/images")
     keypoints = sum(len(extractor.extract(read_image(path))) for path in tqdm(paths, desc="keypoints", leave=False))
     return keypoints * _KEYPOINT_BYTES + len(paths) * _IMAGE_BYTES + len(landmark_map.points) * _POINT_BYTES

@@ -110,12 +110,12 @@ def _medians(*functions: Callable[[], object]) -> list[float]:
 
 def _vlad(out: Path) -> dict[str, Any]:
     """VLAD of an image of redkitchen, without the features (extracted anyway) and with them."""
-    from vloc_ros.assembly import build_extractor
+    from vloc_ros.assembly import build_map_extractor
     from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 
     place = kitchen(out)
     landmark_map = read_map(place.map)
-    index, extractor = landmark_map.retrieval[VLAD], build_extractor(landmark_map.extractor)
+    index, extractor = landmark_map.retrieval[VLAD], build_map_extractor(landmark_map)
     words, image = Vocabulary.from_arrays(index.encoder_arrays), read_image(list_images(place.queries)[0])
     found = extractor.extract(image).descriptors
 

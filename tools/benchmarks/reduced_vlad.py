@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.descriptor_scenes import Place
 from tqdm import tqdm
 
-from vloc_ros.assembly import build_extractor, build_localizer
+from vloc_ros.assembly import build_localizer, build_map_extractor
 from vloc_ros.core.config import CandidateConfig, LocalizerConfig
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.pose import Array
@@ -54,7 +54,7 @@ class ReducedVlad:
         mean = index.descriptors.mean(axis=0)
         _, _, axes = np.linalg.svd(index.descriptors - mean, full_matrices=False)
         kept = axes[: min(_DIMENSIONS, len(index.descriptors) - 1)]
-        extractor = build_extractor(landmark_map.extractor)
+        extractor = build_map_extractor(landmark_map)
         return ReducedVlad(landmark_map, extractor, Vocabulary.from_arrays(index.encoder_arrays), mean, kept)
 
     @property

@@ -18,7 +18,7 @@ from training.place_recognition.encoders import embed_images
 from training.place_recognition.export import INPUT, KIND, OUTPUT
 from training.place_recognition.teacher import TeacherEncoder
 from training.place_recognition.views import CovisibleImages
-from vloc_ros.assembly import build_extractor
+from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -113,7 +113,7 @@ def _open_vlad(landmark_map: LandmarkMap, *, reduced: bool) -> ImageDescriber:
     if VLAD not in landmark_map.retrieval:
         raise InputError(f"the map {landmark_map.name} has no VLAD of its images; build it again")
     words = Vocabulary.from_arrays(landmark_map.retrieval[VLAD].encoder_arrays)
-    extractor = build_extractor(landmark_map.extractor)
+    extractor = build_map_extractor(landmark_map)
 
     def one(image: Array) -> Array:
         return words.encode(landmark_map.codec.project(extractor.extract(image).descriptors))

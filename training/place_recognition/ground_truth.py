@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from training.place_recognition.views import CovisibleImages, build_views
-from vloc_ros.assembly import build_extractor
+from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -26,7 +26,7 @@ def observe_queries(
     paths: Sequence[Path], poses: Sequence[Pose], camera: Camera, landmark_map: LandmarkMap, database: CovisibleImages
 ) -> CovisibleImages:
     """Queries with known poses scene_from_camera, and the points of a map of one scene that their keypoints show."""
-    extractor, everything = build_extractor(landmark_map.extractor), np.arange(len(landmark_map.points))
+    extractor, everything = build_map_extractor(landmark_map), np.arange(len(landmark_map.points))
     seen = []
     for path, pose in zip(paths, poses, strict=True):
         found = extractor.extract(read_image(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ import numpy as np
 from training.recognition.batches import BACKGROUND, Example
 from training.recognition.config import RecognizerConfig
 from training.recognition.image_augmentation import ImageVersion, augment_image, keep_image
-from vloc_ros.assembly import build_extractor
+from vloc_ros.assembly import build_map_extractor
+from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.features.keypoints import Extractor, Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -66,9 +68,12 @@ def make_examples(
     images: Sequence[TrainingImage], landmark_map: LandmarkMap, config: RecognizerConfig, *, progress: Progress
 ) -> list[list[Example]]:
     """All versions of all images, in order; the first version is the original image."""
+    of_thread = threading.local()  # extractors are not thread-safe, and loading a network takes longer than using it
 
     def make_versions(index: int) -> list[Example]:
-        return _make_versions(images[index], index, landmark_map, config)
+        if not hasattr(of_thread, "extractor"):
+            of_thread.extractor = build_map_extractor(landmark_map, inference=InferenceConfig(threads=1))
+        return _make_versions(images[index], index, of_thread.extractor, landmark_map, config)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made: Iterable[list[Example]] = pool.map(make_versions, range(len(images)))
@@ -76,7 +81,7 @@ def make_examples(
 
 
 def _make_versions(
-    image: TrainingImage, index: int, landmark_map: LandmarkMap, config: RecognizerConfig
+    image: TrainingImage, index: int, extractor: Extractor, landmark_map: LandmarkMap, config: RecognizerConfig
 ) -> list[Example]:
     pixels = image.load()
     if pixels.shape[:2] != (image.camera.height, image.camera.width):
@@ -84,7 +89,6 @@ def _make_versions(
             f"{image.name} is {pixels.shape[1]}x{pixels.shape[0]}, its camera calibration is for "
             f"{image.camera.width}x{image.camera.height}; give the images that the map was built from"
         )
-    extractor = build_extractor(landmark_map.extractor)  # one per thread: OpenCV's are not thread-safe
     versions = [keep_image(pixels)]
     for number in range(1, config.images.versions):
         rng = np.random.default_rng([config.fit.seed, index, number])

@@ -19,7 +19,7 @@ class ImageVersion:
     """An augmented image, and the homography from the original.
 
     Attributes:
-        image: (H, W) uint8.
+        image: (H, W) uint8 grey or (H, W, 3) uint8 BGR, as the camera gives it.
         version_from_original: (3, 3) homography of pixels in COLMAP's convention.
     """
 
@@ -38,9 +38,8 @@ def apply_homography(homography: Array, xy: Array) -> Array:
 
 
 def keep_image(image: Array) -> ImageVersion:
-    """The original image, in grey."""
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
-    return ImageVersion(grey, np.eye(3))
+    """The original image."""
+    return ImageVersion(image, np.eye(3))
 
 
 def augment_image(
@@ -48,11 +47,10 @@ def augment_image(
 ) -> ImageVersion:
     """A random version of an (H, W) or (H, W, 3) uint8 image."""
     homography = draw_homography(camera, config, rng)
-    grey = warp_image(keep_image(image).image, homography)
-    grey = _change_lighting(grey, config.light, rng)
+    version = _change_lighting(warp_image(image, homography), config.light, rng)
     if rng.uniform() < config.night:
-        grey = _darken(grey, rng)
-    return ImageVersion(_blur(grey, rng.uniform(0, config.blur_px)), homography)
+        version = _darken(version, rng)
+    return ImageVersion(_blur(version, rng.uniform(0, config.blur_px)), homography)
 
 
 def draw_homography(camera: Camera, config: ImageAugmentationConfig, rng: np.random.Generator) -> Array:
@@ -74,12 +72,12 @@ def draw_homography(camera: Camera, config: ImageAugmentationConfig, rng: np.ran
     return np.asarray(camera.matrix @ motion @ np.linalg.inv(camera.matrix))
 
 
-def warp_image(grey: Array, homography: Array) -> Array:
-    """An (H, W) image warped by a (3, 3) homography of pixels in COLMAP's convention; grey outside the original."""
+def warp_image(image: Array, homography: Array) -> Array:
+    """An (H, W) or (H, W, 3) image warped by a (3, 3) homography of COLMAP's pixels; grey outside the original."""
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
     in_opencv = np.linalg.inv(half) @ homography @ half
-    size = grey.shape[1::-1]
-    return np.asarray(cv2.warpPerspective(grey, in_opencv, size, flags=cv2.INTER_LINEAR, borderValue=127.0))
+    size = image.shape[1::-1]
+    return np.asarray(cv2.warpPerspective(image, in_opencv, size, flags=cv2.INTER_LINEAR, borderValue=(127.0,) * 3))
 
 
 def _draw_direction(rng: np.random.Generator) -> Array:
@@ -87,26 +85,27 @@ def _draw_direction(rng: np.random.Generator) -> Array:
     return np.array([np.cos(angle), np.sin(angle)])
 
 
-def _change_lighting(grey: Array, strength: float, rng: np.random.Generator) -> Array:
-    """Random gamma, contrast and shading from one side."""
-    height, width = grey.shape
+def _change_lighting(image: Array, strength: float, rng: np.random.Generator) -> Array:
+    """Random gamma, contrast and shading from one side, the same in all channels."""
+    height, width = image.shape[:2]
     towards = _draw_direction(rng) * rng.uniform(0, 0.4 * strength)
     x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
     fall = 1 + np.float32(towards[0]) * x[None] + np.float32(towards[1]) * y[:, None]
-    bright = (grey / np.float32(_LEVELS)) ** np.float32(2 ** rng.uniform(-0.8 * strength, 0.8 * strength))
+    fall = fall if image.ndim == 2 else fall[..., None]
+    bright = (image / np.float32(_LEVELS)) ** np.float32(2 ** rng.uniform(-0.8 * strength, 0.8 * strength))
     contrast = np.float32(2 ** rng.uniform(-0.6 * strength, 0.4 * strength))
     return _quantise((bright - bright.mean()) * contrast * fall + bright.mean() * fall)
 
 
-def _darken(grey: Array, rng: np.random.Generator) -> Array:
-    """A fifth to a half of the light, and sensor noise."""
-    dark = grey / np.float32(_LEVELS) * np.float32(rng.uniform(0.2, 0.5))
-    noise = rng.standard_normal(grey.shape, dtype=np.float32) * np.float32(rng.uniform(0.003, 0.01))
-    return _quantise(dark + noise)
+def _darken(image: Array, rng: np.random.Generator) -> Array:
+    """A fifth to a half of the light, and sensor noise of the luminance."""
+    dark = image / np.float32(_LEVELS) * np.float32(rng.uniform(0.2, 0.5))
+    noise = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(rng.uniform(0.003, 0.01))
+    return _quantise(dark + (noise if image.ndim == 2 else noise[..., None]))
 
 
-def _blur(grey: Array, sigma_px: float) -> Array:
-    return grey if sigma_px < 0.3 else np.asarray(cv2.GaussianBlur(grey, (0, 0), sigma_px))
+def _blur(image: Array, sigma_px: float) -> Array:
+    return image if sigma_px < 0.3 else np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px))
 
 
 def _quantise(light: Array) -> Array:

@@ -1,8 +1,9 @@
 """List every parameter with its default, range, unit and meaning.
 
 The localizer's are set by `vloc localize` and `vloc evaluate` (--set, --params) and, with those of its node beside
-them, as ROS parameters; those of mapping, the extractor's among them, by `vloc map build --set`. A parameter file for
-ROS is also one for --params, which ignores the node's own.
+them, as ROS parameters; those of mapping, the extractor's among them, by `vloc map build --set`, where those of a
+learned extractor take the place of RootSIFT's with --extractor MODEL. A parameter file for ROS is also one for
+--params, which ignores the node's own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ import argparse
 import json
 import sys
 from typing import Any
+
+# parameters of a learned extractor that the model itself has
+_OF_THE_MODEL = ("extractor.model", "extractor.model_hash")
+_NO_HASH = "0" * 64
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -39,18 +44,26 @@ def run(args: argparse.Namespace) -> int:
 
 def _groups() -> dict[str, list[Any]]:
     from vloc_ros.core.config import LocalizerConfig, parameters_of
+    from vloc_ros.core.features.extractor_config import KeypointModelConfig
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig, PlayerConfig, RecorderConfig
 
     configurations = {
         "localizer": LocalizerConfig(),
         "mapping": MappingConfig(),
+        "learned_extractor": KeypointModelConfig(model_hash=_NO_HASH),
         "localizer_node": LocalizerNodeConfig(),
         "map_server": MapServerConfig(),
         "player": PlayerConfig(),
         "recorder": RecorderConfig(),
     }
-    return {title: list(parameters_of(configuration)) for title, configuration in configurations.items()}
+    prefixes = {"learned_extractor": "extractor."}
+    return {
+        title: [
+            leaf for leaf in parameters_of(configuration, prefixes.get(title, "")) if leaf.name not in _OF_THE_MODEL
+        ]
+        for title, configuration in configurations.items()
+    }
 
 
 def _values(parameter: Any) -> dict[str, Any]:

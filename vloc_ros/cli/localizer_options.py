@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from vloc_ros.core.config import LocalizerConfig, config_from_mapping, parameters_of
+from vloc_ros.core.config import InferenceConfig, LocalizerConfig, config_from_mapping, parameters_of
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig
 
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 
 # of nodes in a parameter file: a name, /name, or a wildcard
 _LOCALIZER_NAMES = ("localizer", "*", "**")
+
+
+def add_inference_option(parser: argparse.ArgumentParser) -> None:
+    """`--set` of a command on maps that runs learned models, see `inference_from`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what learned models run on: inference.provider=CUDAExecutionProvider, inference.threads=2; repeatable",
+    )
 
 
 def add_localizer_options(parser: argparse.ArgumentParser) -> None:
@@ -62,11 +73,11 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
         warning = "its scale is unknown: lengths are not metres; `vloc map align` gives it scale and frame"
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
     limit_blas_threads()
-    encoder = read_global_descriptor(args.encoder) if args.encoder else None
+    encoder = read_global_descriptor(args.encoder, config.inference) if args.encoder else None
     localizer = build_localizer(
         config,
         landmark_map,
-        recognizer=read_landmark_recognizer(args.recognizer) if args.recognizer else None,
+        recognizer=read_landmark_recognizer(args.recognizer, config.inference) if args.recognizer else None,
         encoder=encoder,
     )
     if warning := explain_unused_encoder(config, landmark_map, encoder):
@@ -79,6 +90,23 @@ def config_from(args: argparse.Namespace) -> LocalizerConfig:
     values = _read_parameters(args.params) if args.params else {}
     assign_all(values, args.set)
     return config_from_mapping(LocalizerConfig, values)
+
+
+def inference_from(args: argparse.Namespace) -> InferenceConfig:
+    """What learned models run on, of a command that has no other parameters.
+
+    Raises:
+        ConfigError: `--set` names another parameter, or has a value outside its range.
+    """
+    values: dict[str, Any] = {}
+    assign_all(values, args.set)
+    for name in values:
+        if name != "inference":
+            raise ConfigError(f"--set {name}: expected inference.provider or inference.threads")
+    given = values.get("inference", {})
+    if not isinstance(given, dict):
+        raise ConfigError(f"--set inference={given}: expected inference.provider=NAME or inference.threads=N")
+    return config_from_mapping(InferenceConfig, given, "inference.")
 
 
 def assign_all(values: dict[str, Any], assignments: Sequence[str]) -> None:

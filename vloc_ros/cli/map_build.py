@@ -5,6 +5,7 @@
   vloc map build --images DIR --poses TUM --camera YAML --structure sfm --out MAP
                                                  from images alone; the poses give only scale and frame
   vloc map build --bag BAG --image-topic T --odom-topic T --out MAP          keyframes chosen by motion
+  vloc map build ... --extractor MODEL --out MAP                             keypoints by a learned model
 
 Poses are TUM rows of map_from_camera (optical frame), one per image in name order. The map appears when it is whole:
 an interrupted build leaves none, or the one that was there.
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
+    from vloc_ros.core.features.extractor_config import ExtractorConfig
+    from vloc_ros.core.features.keypoint_model import KeypointModel
     from vloc_ros.core.map.landmark_map import LandmarkMap
     from vloc_ros.core.sources import PosedImage
     from vloc_ros.mapping.config import MappingConfig
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 # where fewer of the left-out images are localized, something is wrong with the map, as a rule
 _USUALLY_LOCALIZED = 0.5
+_ROOTSIFT = "rootsift"
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +65,13 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar=("IMAGE", "IMAGE", "METRES"),
         help="with sfm and no poses: the distance between the cameras of two images",
     )
+    parser.add_argument(
+        "--extractor",
+        default=_ROOTSIFT,
+        metavar="rootsift|MODEL",
+        help="keypoints: rootsift, or a model folder that `vloc model export` wrote, which the map then carries "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--max-keypoints", type=int, metavar="N", help="per image; more for large images")
     parser.add_argument(
         "--set",
@@ -82,12 +93,15 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.storage.maps import map_bytes, write_map
 
     end_on_sigterm()  # again: pycolmap is imported now
-    out, config = map_at(args.out), _config(args)
+    out = map_at(args.out)
+    keypoint_model, extractor = read_extractor(args.extractor)
+    config = _config(args, extractor)
     images = _images_of_bag(args) if args.bag else _images_of_folder(args)
     landmark_map = build_map(
         images,
         name=args.name or args.out.resolve().name,
         config=config,
+        keypoint_model=keypoint_model,
         frame_id=args.frame_id,
         scale=_scale(args),
         progress=bar,
@@ -98,7 +112,28 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _config(args: argparse.Namespace) -> MappingConfig:
+def read_extractor(name: str) -> tuple[KeypointModel | None, ExtractorConfig]:
+    """The extractor that an option names, and its model where it is a network.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be used.
+    """
+    from vloc_ros.core.errors import ModelError
+    from vloc_ros.core.features.extractor_config import EXTRACTOR_CONFIGS, RootSiftConfig
+    from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
+
+    if name == _ROOTSIFT:
+        return None, RootSiftConfig()
+    if not Path(name).exists() and name.partition("-")[0] in EXTRACTOR_CONFIGS:
+        raise ModelError(
+            f"--extractor {name}: there is no such folder, expected that of a model; run `vloc model export {name} "
+            f"--out {name}`, then --extractor {name}"
+        )
+    keypoint_model = read_keypoint_model(Path(name))
+    return keypoint_model, keypoint_model_config(keypoint_model)
+
+
+def _config(args: argparse.Namespace, extractor: ExtractorConfig) -> MappingConfig:
     from vloc_ros.cli.localizer_options import assign_all
     from vloc_ros.mapping.config import mapping_config_from
 
@@ -106,7 +141,7 @@ def _config(args: argparse.Namespace) -> MappingConfig:
     if args.max_keypoints is not None:
         values["extractor"] = {"max_keypoints": args.max_keypoints}
     assign_all(values, args.set)
-    return mapping_config_from(values)
+    return mapping_config_from(values, extractor=extractor)
 
 
 def _scale(args: argparse.Namespace) -> ScaleSource | None:

@@ -3,8 +3,9 @@
   vloc map compress MAP --budget 0.2 --out SMALL       a fifth of the map's bytes
   vloc map compress MAP --points 2000 --out SMALL      so many points
 
-Landmarks keep their ids. A map that is small enough to be searched as a whole, by default, loses its VLAD index, which
-is then never used. Evaluate the result before a robot relies on it.
+Landmarks keep their ids. The keypoint model that a map may carry stays whole, and does not count. A map that is small
+enough to be searched as a whole, by default, loses its VLAD index, which is then never used. Evaluate the result before
+a robot relies on it.
 """
 
 from __future__ import annotations
@@ -42,11 +43,12 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.indexing.vlad_index import MAX_SEARCHED_WHOLE, ensure_searchable
     from vloc_ros.mapping.maps.compress import MIN_POINTS_PER_SCENE, PointRanking, keep_points
-    from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
+    from vloc_ros.storage.maps import keypoint_model_bytes, map_bytes, map_hash, read_map, size_on_disk, write_map
 
     check_options(args)
     out, landmark_map = map_at(args.out), read_map(args.map)
-    before, points_before = map_bytes(args.map), len(landmark_map.points)
+    of_model, points_before = keypoint_model_bytes(args.map), len(landmark_map.points)
+    before = map_bytes(args.map) - of_model
     ranking = PointRanking(landmark_map, bar)
     provenance = {**landmark_map.provenance, "compressed_from": {"map": map_hash(args.map), "points": points_before}}
     name = name_at(args.out, landmark_map.name, source=args.map)
@@ -57,18 +59,22 @@ def run(args: argparse.Namespace) -> int:
             return ensure_searchable(small, MappingConfig())
         return small.without_retrieval(VLAD)
 
+    def size(count: int) -> int:
+        return size_on_disk(best(count)) - of_model
+
     least = MIN_POINTS_PER_SCENE * len(landmark_map.scenes)
     if args.points is not None:
         count = _points(args.points, least, points_before)
     else:
-        count = _within(args.budget * before, lambda n: size_on_disk(best(n)), least, points_before, whole=before)
+        count = _within(args.budget * before, size, least, points_before, whole=before)
     if count < least:
-        part = size_on_disk(best(least)) / before
+        part = size(least) / before
         raise InputError(f"--budget {args.budget:g} leaves fewer than {least} points, expected {part:.3f} or more")
     small = best(count)
     digest = write_map(small, args.out)
-    after = map_bytes(args.out)
-    print(f"{len(small.points)} of {points_before} points, {after} of {before} bytes ({after / before:.1%})")
+    after = map_bytes(args.out) - of_model
+    beside = f", beside {of_model} bytes of its keypoint model" if of_model else ""
+    print(f"{len(small.points)} of {points_before} points, {after} of {before} bytes ({after / before:.1%}){beside}")
     if VLAD in landmark_map.retrieval and VLAD not in small.retrieval:
         searched = f"up to {MAX_SEARCHED_WHOLE} points (candidates.whole_map_max_points) are searched as a whole"
         print(f"without the retrieval index {VLAD}: {searched}")

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.scene import Scene
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
-from vloc_ros.storage.maps import map_bytes, read_manifest, read_map
+from vloc_ros.storage.maps import keypoint_model_bytes, map_bytes, read_manifest, read_map
 
 # steps that a map's provenance notes after its build, and those of them that change its images or points
 _STEPS = {"merged_from", "alignments", "compressed_from", "updates", "joined"}
@@ -32,6 +33,7 @@ def describe_map(folder: Path) -> dict[str, Any]:
         "name": landmark_map.name,
         "hash": manifest["hash"],
         "bytes": map_bytes(folder),
+        "keypoint_model": _describe_keypoint_model(landmark_map.keypoint_model, keypoint_model_bytes(folder)),
         "format_version": manifest["version"],
         "metric": landmark_map.metric,
         "points": len(landmark_map.points),
@@ -46,6 +48,20 @@ def describe_map(folder: Path) -> dict[str, Any]:
         "retrieval": {name: _describe_index(index) for name, index in landmark_map.retrieval.items()},
         "places": {modality: len(places) for modality, places in landmark_map.places.items()},
         "provenance": _history(landmark_map.provenance),
+    }
+
+
+def _describe_keypoint_model(model: KeypointModel | None, size: int) -> dict[str, Any] | None:
+    """Name, bytes on disk, source and licence of a learned extractor's model; None for none."""
+    if model is None:
+        return None
+    source, licence = (model.manifest.get(key) for key in ("source", "license"))
+    return {
+        "name": model.manifest.get("name"),
+        "hash": model.hash,
+        "bytes": size,
+        "source": source,
+        "license": licence.get("name") if isinstance(licence, Mapping) else licence,
     }
 
 
@@ -131,7 +147,10 @@ def format_description(description: Mapping[str, Any]) -> str:
 def _content_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "name", description["name"]
     yield "hash", description["hash"]
-    yield "size on disk", f"{description['bytes'] / 1e6:.2f} MB, format version {description['format_version']}"
+    model = description["keypoint_model"]
+    of_model = f" ({model['bytes'] / 1e6:.2f} MB of it the keypoint model)" if model else ""
+    size = f"{description['bytes'] / 1e6:.2f} MB{of_model}"
+    yield "size on disk", f"{size}, format version {description['format_version']}"
     yield "points", f"{description['points']} in {description['landmarks']} landmarks"
     yield "keyframes per point", f"{description['keyframes_per_point']:.1f}"
     yield "keyframes", f"{len(description['keyframes'])}, {description['points_per_keyframe']:.0f} points each"
@@ -164,8 +183,10 @@ def _calibration_rows(calibration: Mapping[str, Any], *, metric: bool) -> Iterat
 
 
 def _making_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    extractor = ", ".join(f"{name} {value}" for name, value in description["extractor"].items() if name != "name")
+    values = description["extractor"].items()
+    extractor = ", ".join(f"{name} {value}" for name, value in values if name not in ("name", "model", "model_hash"))
     yield "extractor", f"{description['extractor']['name']} ({extractor})"
+    yield from _keypoint_model_rows(description["keypoint_model"])
     yield "descriptors", f"{description['descriptor_bytes']} bytes per point"
     statistics = description["descriptor_statistics"]
     distances = f"{statistics['same_point']:.3f} of one point, {statistics['unrelated']:.3f} of unrelated ones"
@@ -175,6 +196,17 @@ def _making_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if description["places"]:
         yield "places", ", ".join(f"{count} {modality}" for modality, count in description["places"].items())
     yield from _provenance_rows(description["provenance"])
+
+
+def _keypoint_model_rows(model: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if model is None:
+        return
+    source = model["source"]
+    if isinstance(source, Mapping):
+        source = " ".join(str(source[key]) for key in ("package", "version", "file") if key in source)
+    yield "keypoint model", f"{model['name']} {model['hash'][:12]}, {model['bytes'] / 1e6:.2f} MB"
+    yield "  source", source or "unknown"
+    yield "  licence", model["license"] or "unknown"
 
 
 def _provenance_rows(provenance: Mapping[str, Any], indent: str = "") -> Iterator[tuple[str, str]]:

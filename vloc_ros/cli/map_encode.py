@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.localizer_options import add_inference_option, inference_from
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of the map's images")
     source.add_argument("--bag", type=Path, metavar="BAG", help="bag that the map was built from")
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
+    add_inference_option(parser)
     parser.add_argument("--out", type=Path, metavar="NEW", help="map folder to write (default: MAP itself)")
 
 
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     before = map_hash(args.map)  # then the map: one that is changed in between is refused in the end, not overwritten
     out = map_at(args.out or args.map)
-    landmark_map, encoder = read_map(args.map), read_global_descriptor(args.model)
+    landmark_map, encoder = read_map(args.map), read_global_descriptor(args.model, inference_from(args))
     whole = encode_keyframes(landmark_map, _images(args, landmark_map), encoder, bar)
     whole = replace(whole, name=name_at(out.path, landmark_map.name, source=args.map))
     in_place = out.path.resolve() == args.map.resolve()

@@ -23,6 +23,7 @@ from math import degrees
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vloc_ros.cli.localizer_options import add_inference_option, inference_from
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recognizer", type=Path, metavar="MODEL", help="folder of a landmark recogniser that was trained on the map"
     )
+    add_inference_option(parser)
     parser.add_argument(
         "--rows", type=int, default=20, metavar="N", help="rows of the table, worst first (default: %(default)s)"
     )
@@ -114,21 +116,21 @@ def _classifier(args: argparse.Namespace, landmark_map: LandmarkMap) -> tuple[La
     from vloc_ros.mapping.landmarks.observations import classify_by_nearest_point, classify_by_recognizer
 
     if args.recognizer:
-        model = read_landmark_recognizer(args.recognizer)
+        model = read_landmark_recognizer(args.recognizer, inference_from(args))
         return classify_by_recognizer(landmark_map, model), model.max_keypoints
     return classify_by_nearest_point(MapIndex(landmark_map)), VOTERS
 
 
 def _extract(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[PosedFeatures]:
     """The keypoints of every image, with its pose."""
-    from vloc_ros.assembly import build_extractor
+    from vloc_ros.assembly import build_map_extractor
     from vloc_ros.datasets.image_folders import list_posed_images
     from vloc_ros.mapping.landmarks.observations import PosedFeatures
     from vloc_ros.mapping.sfm.extracted_images import extract_features
     from vloc_ros.storage.cameras import read_camera
 
     images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
-    features = extract_features(images, build_extractor(landmark_map.extractor), bar)
+    features = extract_features(images, build_map_extractor(landmark_map, inference=inference_from(args)), bar)
     for image, found in zip(images, features, strict=True):
         assert image.map_from_camera is not None  # there is a file of poses
         yield PosedFeatures(found, image.camera, image.map_from_camera)

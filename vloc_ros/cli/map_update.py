@@ -62,11 +62,12 @@ def run(args: argparse.Namespace) -> int:
     check_options(args)
     out, landmark_map = map_at(args.out), read_map(args.map)
     camera = read_camera(args.camera) if args.camera else camera_of(landmark_map, args.scene)
+    config = _config(args, landmark_map)
     update = update_map(
         landmark_map,
         list_posed_images(args.images, camera, poses_file=args.poses),
-        config=_config(args, landmark_map),
-        encoder=read_global_descriptor(args.encoder) if args.encoder else None,
+        config=config,
+        encoder=read_global_descriptor(args.encoder, config.inference) if args.encoder else None,
         frame_id=args.scene,
         progress=bar,
     )

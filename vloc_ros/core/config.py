@@ -13,6 +13,14 @@ from vloc_ros.core.errors import ConfigError
 
 T = TypeVar("T", bound="Checked")
 
+# ONNX Runtime's names
+EXECUTION_PROVIDERS = (
+    "CPUExecutionProvider",
+    "CUDAExecutionProvider",
+    "TensorrtExecutionProvider",
+    "OpenVINOExecutionProvider",
+)
+
 
 def parameter(
     default: Any,
@@ -201,6 +209,18 @@ class TrackingConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class InferenceConfig(Checked):
+    """What learned models run on, all of a localizer alike."""
+
+    provider: str = parameter(
+        "CPUExecutionProvider",
+        "execution provider of ONNX Runtime; one that is not there is refused, `vloc doctor` lists those that are",
+        choices=EXECUTION_PROVIDERS,
+    )
+    threads: int = parameter(0, "threads of one model on the CPU; 0 for one per core", low=0, high=1024)
+
+
+@dataclass(frozen=True, slots=True)
 class LocalizerConfig(Checked):
     """All stages of a localizer, and the gating of images in a row. The extractor is the map's own."""
 
@@ -210,6 +230,7 @@ class LocalizerConfig(Checked):
     verification: VerificationConfig = field(default_factory=VerificationConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     fix_filter: FixFilterConfig = field(default_factory=FixFilterConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
 
 
 # parameters and values of version 0.1.0's development that have another name, or none, now

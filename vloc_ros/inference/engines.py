@@ -7,9 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import ModelError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.models import Model
+
+ON_CPU = InferenceConfig()
 
 
 class Engine(Protocol):
@@ -32,20 +35,31 @@ class OnnxRuntime:
             threads: within one operator; 0 for one per core.
 
         Raises:
-            ModelError: the provider is not available, or the graph does not match its manifest.
+            ModelError: the provider is not available or cannot be used, or the graph does not match its manifest.
         """
         import onnxruntime
 
         available = onnxruntime.get_available_providers()
         if provider not in available:
-            raise ModelError(f"ONNX Runtime has no {provider} here, expected one of {', '.join(available)}")
+            raise ModelError(
+                f"ONNX Runtime has no {provider} here, expected one of {', '.join(available)}; choose one of these "
+                "with inference.provider, or install the ONNX Runtime that has it"
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # between images the threads would wait in a loop, on cores that a robot needs for other things
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(model.graph, options, providers=[provider])
         except Exception as error:  # ONNX Runtime's exceptions have no other common base
             raise ModelError(f"{model.folder}: ONNX Runtime cannot load the model ({first_line(error)})") from error
+        if provider not in (used := self._session.get_providers()):
+            raise ModelError(
+                f"ONNX Runtime cannot use {provider} here, it fell back to {', '.join(used)}; install the libraries "
+                "that the provider needs, or choose another one with inference.provider"
+            )
+        self._session.disable_fallback()
         found = {
             "inputs": {value.name for value in self._session.get_inputs()},
             "outputs": {value.name for value in self._session.get_outputs()},
@@ -54,13 +68,22 @@ class OnnxRuntime:
             if names != set(model.entry(side)):
                 expected = ", ".join(sorted(model.entry(side)))
                 raise ModelError(f"{model.folder}: its graph has the {side} {', '.join(sorted(names))}, its manifest "
-                                 f"declares {expected}; train the model again")  # fmt: skip
+                                 f"declares {expected}; {model.remedy}")  # fmt: skip
         self._outputs = sorted(found["outputs"])
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name."""
         values = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         return dict(zip(self._outputs, self._session.run(self._outputs, values), strict=True))
+
+
+def start_engine(model: Model, inference: InferenceConfig) -> Engine:
+    """The engine of a model.
+
+    Raises:
+        ModelError: the provider is not available or cannot be used, or the graph does not match its manifest.
+    """
+    return OnnxRuntime(model, provider=inference.provider, threads=inference.threads)
 
 
 def first_line(error: Exception) -> str:

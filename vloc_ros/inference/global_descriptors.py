@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import ModelError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.retrieval_index import IMAGE
-from vloc_ros.inference.engines import Engine, OnnxRuntime, first_line
+from vloc_ros.inference.engines import ON_CPU, Engine, first_line, start_engine
 from vloc_ros.inference.models import MANIFEST, Model, read_model
 from vloc_ros.inference.preprocessing import Preprocessing
 
@@ -92,16 +93,14 @@ class OnnxGlobalDescriptor:
         return found
 
 
-def read_global_descriptor(
-    folder: Path, *, provider: str = "CPUExecutionProvider", threads: int = 0
-) -> OnnxGlobalDescriptor:
+def read_global_descriptor(folder: Path, inference: InferenceConfig = ON_CPU) -> OnnxGlobalDescriptor:
     """Read a model folder, load its graph and try it.
 
     Raises:
         ModelError: there is no model, it is damaged or of another kind, or the provider is missing.
     """
     model = read_model(folder, kind=KIND)
-    return OnnxGlobalDescriptor(model, OnnxRuntime(model, provider=provider, threads=threads))
+    return OnnxGlobalDescriptor(model, start_engine(model, inference))
 
 
 def _fixed_batch_size(model: Model) -> int | None:

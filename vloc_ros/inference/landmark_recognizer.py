@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import ConfigError, ModelError
 from vloc_ros.core.features.extractor_config import extractor_config_from
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.landmark_candidates import Recognition
-from vloc_ros.inference.engines import Engine, OnnxRuntime
+from vloc_ros.inference.engines import ON_CPU, Engine, start_engine
 from vloc_ros.inference.models import MANIFEST, Model, read_model
 
 KIND = "recognizer"
@@ -51,16 +52,14 @@ class OnnxLandmarkRecognizer:
         return Recognition(found["background"], numbers[real], probabilities[:, real])
 
 
-def read_landmark_recognizer(
-    folder: Path, *, provider: str = "CPUExecutionProvider", threads: int = 0
-) -> OnnxLandmarkRecognizer:
+def read_landmark_recognizer(folder: Path, inference: InferenceConfig = ON_CPU) -> OnnxLandmarkRecognizer:
     """Read a model folder and load its graph.
 
     Raises:
         ModelError: there is no model, it is damaged or of another kind, or the provider is missing.
     """
     model = read_model(folder, kind=KIND)
-    return OnnxLandmarkRecognizer(model, OnnxRuntime(model, provider=provider, threads=threads))
+    return OnnxLandmarkRecognizer(model, start_engine(model, inference))
 
 
 def _read_landmark_keys(model: Model) -> Array:

@@ -22,14 +22,16 @@ from vloc_ros.storage.text import read_text
 FORMAT = "vloc_ros model"
 VERSION = 1
 MANIFEST, GRAPH = "manifest.json", "model.onnx"
-_REMEDY = "copy the model again or train it again"
 # kinds of models that earlier versions wrote, and their names now
 OLD_KINDS = {"place encoder": "global descriptor"}
 # the command that writes a model of a kind
 _WRITERS = {
     "recognizer": "python -m training.recognizer",
     "global descriptor": "python -m training.place_recognition.train",
+    "keypoints": "vloc model export",
 }
+# how a model of a kind is made anew, where it is not trained
+_REMEDIES = {"keypoints": "export the model again with `vloc model export`"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +39,7 @@ class Model:
     """A model from disk, checked.
 
     Attributes:
-        folder: of the model, for messages.
+        folder: of the model, or what stands for it in messages.
         manifest: `kind`, `inputs` and `outputs` (name to dtype and shape), and entries of its kind.
         graph: the bytes of the ONNX file, weights inside.
     """
@@ -55,9 +57,14 @@ class Model:
         value: Any = self.manifest
         for name in names:
             if not isinstance(value, Mapping) or name not in value:
-                raise ModelError(f"{self.folder / MANIFEST}: has no {'.'.join(names)}; train the model again")
+                raise ModelError(f"{self.folder / MANIFEST}: has no {'.'.join(names)}; {self.remedy}")
             value = value[name]
         return value
+
+    @property
+    def remedy(self) -> str:
+        """What to do about a model that cannot be used, for messages."""
+        return _remedy(str(self.manifest.get("kind")))
 
 
 def replaces_model(folder: Path) -> bool:
@@ -96,6 +103,33 @@ def read_model(folder: Path, *, kind: str) -> Model:
     folder = Path(folder)
     path = folder / MANIFEST
     manifest = _read_manifest(path, kind)
+    _check_kind(path, manifest, kind)
+    return verify_model(folder, manifest, _read_graph(folder / GRAPH, kind), kind=kind)
+
+
+def verify_model(
+    folder: Path, manifest: Mapping[str, Any], graph: bytes, *, kind: str, remedy: str | None = None
+) -> Model:
+    """Check the parts of a model: version, kind and hash.
+
+    Args:
+        folder: that they are from, or what stands for it in messages.
+        manifest: of the model.
+        graph: the bytes of the ONNX file.
+        kind: that is expected.
+        remedy: for an altered one; None for that of a folder.
+
+    Raises:
+        ModelError: they are of another kind or version, damaged, altered or of two models.
+    """
+    _check_kind(folder / MANIFEST, manifest, kind)
+    if manifest.get("hash") != _digest({key: v for key, v in manifest.items() if key != "hash"}, graph):
+        remedy = remedy or f"copy it again or {_remedy(kind)}"
+        raise ModelError(f"{folder}: was altered, its hash does not match its manifest and {GRAPH}; {remedy}")
+    return Model(folder, manifest, graph)
+
+
+def _check_kind(path: Path, manifest: Mapping[str, Any], kind: str) -> None:
     version, found = manifest.get("version"), manifest.get("kind")
     if version != VERSION:
         raise ModelError(f"{path}: has format version {version!r}, this installation reads {VERSION}; update vloc_ros")
@@ -103,15 +137,11 @@ def read_model(folder: Path, *, kind: str) -> Model:
         raise ModelError(
             f"{path}: is a model of kind {found!r}, expected {kind!r}{_name_writer(kind)}; name such a model"
         )
-    graph = _read_graph(folder / GRAPH)
-    if manifest.get("hash") != _digest({key: v for key, v in manifest.items() if key != "hash"}, graph):
-        raise ModelError(f"{folder}: was altered, its hash does not match its manifest and {GRAPH}; {_REMEDY}")
-    return Model(folder, manifest, graph)
 
 
 def _read_manifest(path: Path, kind: str) -> dict[str, Any]:
-    folder = path.parent
-    expected = f"expected a folder with {MANIFEST} and {GRAPH}{_name_writer(kind)}; name that, or train one"
+    folder, again = path.parent, f"copy it again or {_remedy(kind)}"
+    expected = f"expected a folder with {MANIFEST} and {GRAPH}{_name_writer(kind)}; name that"
     if folder.exists() and not folder.is_dir():
         raise ModelError(f"{folder}: is a file, {expected}")
     try:
@@ -120,9 +150,9 @@ def _read_manifest(path: Path, kind: str) -> dict[str, Any]:
         if isinstance(error.__cause__, FileNotFoundError):
             found = f"holds no {MANIFEST}" if folder.is_dir() else "does not exist"
             raise ModelError(f"{folder}: {found}, {expected}") from None
-        raise ModelError(f"{error}; {_REMEDY}") from error
+        raise ModelError(f"{error}; {again}") from error
     except (ValueError, RecursionError):
-        raise ModelError(f"{path}: is truncated or no JSON; {_REMEDY}") from None
+        raise ModelError(f"{path}: is truncated or no JSON; {again}") from None
     format_ = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(manifest, dict) or format_ != FORMAT:
         raise ModelError(f"{path}: is not the manifest of a model, its format is {format_!r}, {expected}")
@@ -133,12 +163,17 @@ def _name_writer(kind: str) -> str:
     return f", as `{_WRITERS[kind]}` writes it" if kind in _WRITERS else ""
 
 
-def _read_graph(path: Path) -> bytes:
+def _remedy(kind: str) -> str:
+    return _REMEDIES.get(kind, "train the model again")
+
+
+def _read_graph(path: Path, kind: str) -> bytes:
     try:
         with open_regular(path) as file:
             return file.read()
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
+        again = f"copy it again or {_remedy(kind)}"
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); {again}") from error
 
 
 def _digest(content: Mapping[str, Any], graph: bytes) -> str:

@@ -72,10 +72,7 @@ class Preprocessing:
         Raises:
             InputError: the image has another shape or type, or no pixels.
         """
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-            raise InputError(f"an image has shape {image.shape} of {image.dtype}, expected uint8 grey or BGR")
-        if not image.size:
-            raise InputError(f"an image has shape {image.shape}, expected at least one pixel")
+        check_image(image)
         small = cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA)
         rgb = cv2.cvtColor(small, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
@@ -100,6 +97,14 @@ class Preprocessing:
         if found != sorted(names):
             raise ModelError(f"preprocessing has {found}, expected {', '.join(names)}; train the model again")
         return Preprocessing(**mapping)
+
+
+def check_image(image: Array) -> None:
+    """Raise InputError unless an image is (h, w) uint8 grey or (h, w, 3) uint8 BGR, with at least one pixel."""
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise InputError(f"an image has shape {image.shape} of {image.dtype}, expected uint8 grey or BGR")
+    if not image.size:
+        raise InputError(f"an image has shape {image.shape}, expected at least one pixel")
 
 
 def _check_numbers(name: str, values: Any, count: int, *, whole: bool = False) -> tuple[Any, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vloc_ros.core.config import Checked, config_from_mapping, parameter
+from vloc_ros.core.config import Checked, InferenceConfig, config_from_mapping, parameter
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig, extractor_config_from
+from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig, change_extractor
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,15 @@ class MappingConfig(Checked):
         low=0.0,
         high=1000.0,
     )
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
 
 
-def mapping_config_from(values: Mapping[str, Any]) -> MappingConfig:
-    """A configuration from nested mappings; `extractor.name` says which extractor the others of its group are of.
+def mapping_config_from(values: Mapping[str, Any], *, extractor: ExtractorConfig | None = None) -> MappingConfig:
+    """A configuration from nested mappings.
+
+    Args:
+        values: by group; those of `extractor` are parameters of the extractor that is given.
+        extractor: None for RootSIFT.
 
     Raises:
         ConfigError: a name is unknown, a value has the wrong type or lies outside its range.
@@ -71,4 +76,4 @@ def mapping_config_from(values: Mapping[str, Any]) -> MappingConfig:
     given = values.get("extractor", {})
     if not isinstance(given, Mapping):
         raise ConfigError(f"parameter extractor is {given!r}, expected a group of parameters")
-    return replace(config, extractor=extractor_config_from({"name": config.extractor.name, **given}))
+    return replace(config, extractor=change_extractor(extractor or config.extractor, given))

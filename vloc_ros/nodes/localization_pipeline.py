@@ -54,7 +54,13 @@ class LoadedMap:
         Raises:
             VlocError: the map cannot be used with them.
         """
-        localizer = build_localizer(config, self.localizer.map_index, recognizer=self.recognizer, encoder=self.encoder)
+        localizer = build_localizer(
+            config,
+            self.localizer.map_index,
+            extractor=self.localizer.extractor,
+            recognizer=self.recognizer,
+            encoder=self.encoder,
+        )
         return replace(self, localizer=localizer)
 
 

@@ -48,7 +48,7 @@ from vloc_ros.nodes.process import WaitingGroup, run_node
 from vloc_ros.storage.maps import map_hash, read_map
 
 _LONGEST_WAIT_S = 60.0
-# parameters of the node that can be changed while it runs, as all those of the stages can
+# parameters of the node that can be changed while it runs, as all those of the stages can but where models run
 _CHANGEABLE = {"carry_last_fix", "max_image_age_s", "relocalize_timeout_s", "two_d_mode"}
 _PATHS = {"map", "map_cache", "recognizer", "encoder"}
 _FIRST_QUERY = Query.single(
@@ -158,8 +158,9 @@ class LocalizerNode(ManagedNode):
         if self.state not in (INACTIVE, ACTIVE) or not changed:
             return ""
         config, core_config = configurations
-        of_node = {leaf.name for leaf in parameters_of(config)}
-        if fixed := sorted((changed & of_node) - _CHANGEABLE):
+        of_inference = parameters_of(core_config.inference, "inference.")
+        read_once = {leaf.name for leaf in (*parameters_of(config), *of_inference)}
+        if fixed := sorted((changed & read_once) - _CHANGEABLE):
             return f"{fixed[0]} is read when the node is configured, which it is; deactivate and clean it up first"
         with self._map_lock:
             loaded, before = self._loaded, self._core_config
@@ -184,9 +185,10 @@ class LocalizerNode(ManagedNode):
             raise MapError(f"{folder}: the map has no metric scale, which a robot needs; run `vloc map align` on it")
         digest = map_hash(folder)
         model, encoder_model = self._config.recognizer, self._config.encoder
-        recognizer = read_landmark_recognizer(Path(model).expanduser()) if model else None
-        encoder = read_global_descriptor(Path(encoder_model).expanduser()) if encoder_model else None
         config = self._core_config
+        inference = config.inference
+        recognizer = read_landmark_recognizer(Path(model).expanduser(), inference) if model else None
+        encoder = read_global_descriptor(Path(encoder_model).expanduser(), inference) if encoder_model else None
         localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder)
         localizer.localize(_FIRST_QUERY)  # libraries are loaded lazily: load them now, not while the first image waits
         loaded = LoadedMap(localizer, digest, recognizer, encoder)

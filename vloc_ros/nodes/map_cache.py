@@ -8,10 +8,11 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vloc_ros.core.errors import MapError
+from vloc_ros.storage.arrays import FILE_NAME
 from vloc_ros.storage.atomic import PART_SUFFIX
 from vloc_ros.storage.maps import map_files, map_hash, read_map
 
@@ -41,6 +42,23 @@ def create_part(folder: Path) -> Iterator[Path]:
         yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def copy_cached_files(part: Path, sizes: Mapping[str, int]) -> set[str]:
+    """Copy arrays that other maps of the cache hold into a part; return their names, which are those of their content.
+
+    Only the name and the size are compared: the map is verified when it is whole.
+    """
+    others = [path for path in part.parent.iterdir() if HASH.fullmatch(path.name)]
+    copied = set()
+    for name, size in sizes.items():
+        for folder in others if FILE_NAME.fullmatch(name) else ():
+            with contextlib.suppress(OSError):  # another process removed it, or it has no such array
+                if (folder / name).stat().st_size == size:
+                    shutil.copyfile(folder / name, part / name)
+                    copied.add(name)
+                    break
+    return copied
 
 
 def install_part(part: Path, folder: Path, digest: str) -> None:

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -96,27 +96,32 @@ class MapServerSource:
             self._node.get_logger().error(reason)
 
     def _folder_of(self, info: MapInfo) -> Path:
-        """Return the folder of the map in the cache; fetch the map if it is missing or damaged."""
+        """Return the folder of the map in the cache; fetch what is missing or damaged."""
         if not map_cache.HASH.fullmatch(info.hash):
             raise MapError(f"the map server announces the hash {info.hash!r}, expected 64 hexadecimal digits")
         folder = self._cache / info.hash
         if not map_cache.is_intact(folder, info.hash):
             with map_cache.create_part(folder) as part:
-                self._fetch_all(info, part)
+                sizes = dict(zip(info.files, info.file_sizes, strict=True))
+                copied = map_cache.copy_cached_files(part, sizes)
+                self._fetch({name: size for name, size in sizes.items() if name not in copied}, info.hash, part)
+                if copied and not map_cache.is_intact(part, info.hash):  # one of them is damaged
+                    self._fetch({name: sizes[name] for name in copied}, info.hash, part)
                 if not map_cache.is_intact(part, info.hash):
                     raise MapError(f"the map fetched from the map server is not the one announced ({info.hash[:12]})")
                 map_cache.install_part(part, folder, info.hash)
         map_cache.keep_newest(folder)
         return folder
 
-    def _fetch_all(self, info: MapInfo, part: Path) -> None:
-        for file, size in zip(info.files, info.file_sizes, strict=True):
+    def _fetch(self, sizes: Mapping[str, int], digest: str, part: Path) -> None:
+        """Write files of the announced map into a part, by name and size in bytes."""
+        for file, size in sizes.items():
             if not _PLAIN_NAME.fullmatch(file):
                 raise MapError(f"the map server lists the file {file!r}, expected a plain name")
             with (part / file).open("wb") as out:
                 offset = 0
                 while offset < size:
-                    chunk = self._chunk(info.hash, file, offset)
+                    chunk = self._chunk(digest, file, offset)
                     out.write(chunk)
                     offset += len(chunk)
 

@@ -15,6 +15,8 @@ from vloc_ros.storage.text import read_text
 MANIFEST = "manifest.json"
 FORMAT = "vloc_ros map"
 VERSION = 4
+# A map with a learned extractor has an entry `keypoint_model` more. Versions without such extractors refuse it by the
+# extractor's name, so that it needs no format of its own.
 # format 3 has no scene origins, descriptor statistics and places, and retrieval indices of one row per keyframe
 READABLE = (3, 4)
 

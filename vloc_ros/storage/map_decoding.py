@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from vloc_ros.core.errors import MapError
+from vloc_ros.core.errors import ConfigError, MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
 from vloc_ros.core.features.extractor_config import ExtractorConfig, extractor_config_from
+from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array
@@ -23,6 +24,7 @@ from vloc_ros.core.map.scene import Scene, number_consecutively
 from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex
 from vloc_ros.storage.array_cache import load_array
 from vloc_ros.storage.arrays import decode_array
+from vloc_ros.storage.map_encoding import KEYPOINT_GRAPH
 
 _MOST_IN_A_SCENE = 1 << 31
 _ORTHONORMAL_TOLERANCE = 1e-5
@@ -56,7 +58,7 @@ class _Arrays:
 
 
 def _assemble(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
-    extractor = extractor_config_from(manifest["extractor"])
+    extractor = _extractor(manifest["extractor"])
     keyframes = _keyframes(manifest, arrays)
     return LandmarkMap(
         name=str(manifest["name"]),
@@ -73,7 +75,22 @@ def _assemble(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
         places=_places(manifest, arrays),
         metric=bool(manifest["metric"]),
         provenance=dict(manifest["provenance"]),
+        keypoint_model=_keypoint_model(manifest, arrays),
     )
+
+
+def _extractor(entry: Any) -> ExtractorConfig:
+    try:
+        return extractor_config_from(entry)
+    except ConfigError as error:
+        raise MapError(str(error)) from error
+
+
+def _keypoint_model(manifest: Mapping[str, Any], arrays: _Arrays) -> KeypointModel | None:
+    """The model of a learned extractor, of which only its extractor checks the content."""
+    if "keypoint_model" not in manifest:
+        return None
+    return KeypointModel(dict(manifest["keypoint_model"]), arrays.read(KEYPOINT_GRAPH, np.uint8))
 
 
 def _scenes(manifest: Mapping[str, Any]) -> tuple[Scene, ...]:

@@ -18,6 +18,10 @@ from vloc_ros.storage.manifests import manifest_bytes
 _QUANTISED_MAX = 127.0
 
 
+# name of the array with the graph of a map's keypoint model
+KEYPOINT_GRAPH = "keypoint_model/graph"
+
+
 def encode_map(landmark_map: LandmarkMap) -> tuple[bytes, str, dict[str, bytes]]:
     """The manifest's bytes, the map's hash, and the bytes of every array file by its name."""
     manifest, arrays = _describe(landmark_map), {}
@@ -30,6 +34,7 @@ def encode_map(landmark_map: LandmarkMap) -> tuple[bytes, str, dict[str, bytes]]
 
 def _describe(landmark_map: LandmarkMap) -> dict[str, Any]:
     """The manifest without the hash and the array table."""
+    model = landmark_map.keypoint_model
     return {
         "name": landmark_map.name,
         "scenes": [_describe_scene(scene) for scene in landmark_map.scenes],
@@ -56,6 +61,7 @@ def _describe(landmark_map: LandmarkMap) -> dict[str, Any]:
         },
         "provenance": dict(landmark_map.provenance),
         "arrays": {},
+        **({"keypoint_model": dict(model.manifest)} if model else {}),
     }
 
 
@@ -105,6 +111,8 @@ def _arrays(landmark_map: LandmarkMap) -> dict[str, Array]:
             arrays[f"retrieval/{name}/encoder/{part}"] = array
     for modality, places in landmark_map.places.items():
         arrays |= _arrays_of_places(f"places/{modality}", places)
+    if landmark_map.keypoint_model:
+        arrays[KEYPOINT_GRAPH] = landmark_map.keypoint_model.graph
     return arrays
 
 

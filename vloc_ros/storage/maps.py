@@ -13,10 +13,19 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.manifests import MANIFEST, read_manifest
 from vloc_ros.storage.map_decoding import decode_map
-from vloc_ros.storage.map_encoding import encode_map
+from vloc_ros.storage.map_encoding import KEYPOINT_GRAPH, encode_map
 from vloc_ros.storage.map_folders import lock_map_folder, map_files
 
-__all__ = ["map_bytes", "map_files", "map_hash", "read_manifest", "read_map", "size_on_disk", "write_map"]
+__all__ = [
+    "keypoint_model_bytes",
+    "map_bytes",
+    "map_files",
+    "map_hash",
+    "read_manifest",
+    "read_map",
+    "size_on_disk",
+    "write_map",
+]
 
 
 def write_map(landmark_map: LandmarkMap, folder: Path, *, replacing: str | None = None) -> str:
@@ -45,6 +54,16 @@ def size_on_disk(landmark_map: LandmarkMap) -> int:
     """The bytes that `write_map` would write."""
     text, _, arrays = encode_map(landmark_map)
     return len(text) + sum(map(len, arrays.values()))
+
+
+def keypoint_model_bytes(folder: Path) -> int:
+    """Size on disk of the keypoint model that a map carries, which no compression of the map changes; 0 for none.
+
+    Raises:
+        MapError: there is no map, or a file is missing.
+    """
+    entry = read_manifest(folder)["arrays"].get(KEYPOINT_GRAPH)
+    return 0 if entry is None else dict(map_files(folder))[str(entry["file"])]
 
 
 def read_map(folder: Path, *, mapped: bool = True) -> LandmarkMap:

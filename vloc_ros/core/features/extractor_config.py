@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from vloc_ros.core.config import Checked, config_from_mapping, parameter
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+# what says which model it is, not how it is run
+_IDENTITY = ("name", "model", "model_hash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +30,86 @@ class RootSiftConfig(Checked):
         same_point=0.154, unrelated=0.819, source="recorded for rootsift over six scenes"
     )
 
+    # no model
+    model_hash: ClassVar[str] = ""
+
     def covers(self, other: ExtractorConfig) -> bool:
         """Whether descriptors of both can be compared."""
         return isinstance(other, RootSiftConfig)
 
-    def merge(self, other: RootSiftConfig) -> RootSiftConfig:
+    def merge(self, other: ExtractorConfig) -> RootSiftConfig:
         """The extractor that finds what either finds."""
+        assert isinstance(other, RootSiftConfig)
         return replace(
             self,
             max_keypoints=max(self.max_keypoints, other.max_keypoints),
             contrast_threshold=min(self.contrast_threshold, other.contrast_threshold),
         )
 
+    def describe(self) -> str:
+        """The name, for messages."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class KeypointModelConfig(Checked):
+    """A learned extractor: keypoints by a network, of which the map carries the model.
+
+    Raises:
+        ConfigError: a value has the wrong type or lies outside its range, or there is no hash of a model.
+    """
+
+    name: str = parameter("xfeat", "keypoint extractor", choices=("xfeat", "aliked"))
+    model: str = parameter("", "name of the model; that of `vloc map build --extractor MODEL`")
+    model_hash: str = parameter("", "hash of the model; that of `vloc map build --extractor MODEL`")
+    max_keypoints: int = parameter(
+        2000, "keypoints per image, strongest first; the default is the model's own", low=50, high=20000
+    )
+    min_score: float = parameter(
+        0.0, "keypoints with a lower score are left out; the default is the model's own", low=0.0, high=1.0
+    )
+    max_side_px: int = parameter(
+        1600, "an image whose longer side is larger is reduced to this first", unit="px", low=64, high=8192
+    )
+
+    # measured on every map: networks differ
+    recorded_statistics: ClassVar[DescriptorStatistics | None] = None
+
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        if not _HASH.fullmatch(self.model_hash):
+            raise ConfigError(
+                f"the extractor {self.name} has the model hash {self.model_hash!r}, expected 64 hexadecimal digits; "
+                "build the map with --extractor MODEL, a folder that `vloc model export` wrote"
+            )
+
+    def covers(self, other: ExtractorConfig) -> bool:
+        """Whether descriptors of both can be compared: only those of one model."""
+        return (self.name, self.model_hash) == (other.name, other.model_hash)
+
+    def merge(self, other: ExtractorConfig) -> KeypointModelConfig:
+        """The extractor that finds what either finds."""
+        assert isinstance(other, KeypointModelConfig)
+        assert self.covers(other)
+        return replace(
+            self,
+            max_keypoints=max(self.max_keypoints, other.max_keypoints),
+            min_score=min(self.min_score, other.min_score),
+            max_side_px=max(self.max_side_px, other.max_side_px),
+        )
+
+    def describe(self) -> str:
+        """The model and its short hash, for messages."""
+        return f"{self.model or self.name} {self.model_hash[:12]}"
+
 
 # a union: a further extractor is a class of its own here and in the table
-ExtractorConfig = RootSiftConfig
-EXTRACTOR_CONFIGS: Mapping[str, type[ExtractorConfig]] = {"rootsift": RootSiftConfig}
+ExtractorConfig = RootSiftConfig | KeypointModelConfig
+EXTRACTOR_CONFIGS: Mapping[str, type[ExtractorConfig]] = {
+    "rootsift": RootSiftConfig,
+    "xfeat": KeypointModelConfig,
+    "aliked": KeypointModelConfig,
+}
 
 
 def extractor_config_from(values: Mapping[str, Any]) -> ExtractorConfig:
@@ -55,3 +124,19 @@ def extractor_config_from(values: Mapping[str, Any]) -> ExtractorConfig:
             f"the extractor is {name!r}, this version has {', '.join(EXTRACTOR_CONFIGS)}; update vloc_ros"
         )
     return config_from_mapping(EXTRACTOR_CONFIGS[name], values, "extractor.")
+
+
+def change_extractor(config: ExtractorConfig, values: Mapping[str, Any]) -> ExtractorConfig:
+    """A configuration with some parameters changed, but not those that say which extractor it is.
+
+    Raises:
+        ConfigError: a parameter is unknown, has the wrong type or lies outside its range, or names another extractor.
+    """
+    present = asdict(config)
+    for name in _IDENTITY:
+        if name in values and values[name] != present.get(name, values[name]):
+            raise ConfigError(
+                f"parameter extractor.{name} is {values[name]!r}, expected {present[name]!r}; choose the extractor "
+                "with --extractor"
+            )
+    return extractor_config_from({**present, **values})

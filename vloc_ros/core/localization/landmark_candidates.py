@@ -164,7 +164,8 @@ class LandmarkRecognition:
         trained_on, used = recognizer.extractor, landmark_map.extractor
         if not used.covers(trained_on):
             raise ModelError(
-                f"the recogniser was trained on keypoints of {trained_on.name}, the map has those of {used.name}"
+                f"the recogniser was trained on keypoints of {trained_on.describe()}, the map has those of "
+                f"{used.describe()}; train one on this map"
             )
 
     def generate(self, observation: Observation) -> Iterator[Candidate]:

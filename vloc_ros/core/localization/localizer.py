@@ -41,8 +41,8 @@ class Localizer:
             selector: decides on the hypotheses.
             tracking: image size with a prior.
         """
-        self.map_index, self.map = map_index, map_index.map
-        self._extractor, self._prior, self._generators = extractor, prior, (prior, *generators)
+        self.map_index, self.map, self.extractor = map_index, map_index.map, extractor
+        self._prior, self._generators = prior, (prior, *generators)
         self._solvers, self._selector, self._tracking = solvers, selector, tracking
 
     def localize(self, query: Query) -> LocalizationResult:
@@ -66,7 +66,7 @@ class Localizer:
 
     def extract(self, query: Query) -> tuple[Features, ...]:
         """The features of every view."""
-        return tuple(self._extractor.extract(view.image) for view in query.views)
+        return tuple(self.extractor.extract(view.image) for view in query.views)
 
     def _search(self, observation: Observation, generators: Sequence[CandidateGenerator]) -> Decision:
         """The first final decision, candidate by candidate; where none is final, the one that progressed furthest."""
@@ -91,7 +91,7 @@ class Localizer:
         def extract() -> Sequence[Features]:
             with clock.stage("features"):
                 if scale < 1.0:
-                    return [extract_scaled(self._extractor, view.image, scale) for view in query.views]
+                    return [extract_scaled(self.extractor, view.image, scale) for view in query.views]
                 return self.extract(query)
 
         return Observation(query, self.map, clock, extract)

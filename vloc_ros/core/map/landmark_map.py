@@ -13,6 +13,7 @@ from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.descriptor_statistics import DescriptorLimit, DescriptorStatistics
 from vloc_ros.core.features.extractor_config import ExtractorConfig
+from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.places import Places
@@ -79,6 +80,7 @@ class LandmarkMap:
         places: places by modality, beside the keyframes.
         metric: True when lengths are metres; False when the scale is unknown.
         provenance: how it was built; readable, JSON only.
+        keypoint_model: the model of the extractor; None where that is no network.
     """
 
     name: str
@@ -95,6 +97,7 @@ class LandmarkMap:
     places: Mapping[str, Places] = field(default_factory=dict)
     metric: bool = True
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    keypoint_model: KeypointModel | None = None
 
     def __post_init__(self) -> None:
         p = len(self.points)
@@ -114,8 +117,23 @@ class LandmarkMap:
         indices = self.keyframes.point_indices
         if len(indices) and (indices.min() < 0 or indices.max() >= p):
             raise MapError("a map's keyframes name points that it does not hold; build it again")
+        self._check_keypoint_model()
         self._check_scenes()
         self._check_items()
+
+    def _check_keypoint_model(self) -> None:
+        """The map carries the model that its extractor names, and no other."""
+        expected, found = self.extractor.model_hash, self.keypoint_model
+        if expected and found is None:
+            raise MapError(
+                f"the map's keypoint model is missing, expected {self.extractor.describe()}; copy the map again or "
+                "build it again"
+            )
+        if found is not None and found.hash != expected:
+            raise MapError(
+                f"the map carries the keypoint model {found.describe()}, its extractor is "
+                f"{self.extractor.describe()}; copy the map again or build it again"
+            )
 
     def _check_scenes(self) -> None:
         frame_ids = self.frame_ids

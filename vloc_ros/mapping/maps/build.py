@@ -12,6 +12,8 @@ from vloc_ros.assembly import build_extractor
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics, measure_descriptor_statistics
+from vloc_ros.core.features.keypoint_model import KeypointModel
+from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -45,6 +47,7 @@ def build_map(
     *,
     name: str,
     config: MappingConfig,
+    keypoint_model: KeypointModel | None = None,
     frame_id: str = "map",
     scale: ScaleSource | None = None,
     progress: Progress = silent,
@@ -55,6 +58,7 @@ def build_map(
         images: in the order they were taken.
         name: of the map, for people.
         config: parameters.
+        keypoint_model: of an extractor that is a network; the map carries it.
         frame_id: ROS frame of the map.
         scale: None keeps the images' poses exactly and triangulates; otherwise poses come from structure from motion,
             and this is the source of their scale and frame.
@@ -62,16 +66,18 @@ def build_map(
 
     Raises:
         InputError: an image cannot be used, or poses are missing where they are needed.
-        MapError: the images share too little to make a map.
+        MapError: the images share too little to make a map, or the extractor's model is missing.
+        ModelError: the extractor's model cannot be used.
     """
     _check(images, posed=scale is None)
+    extractor = build_extractor(config.extractor, keypoint_model, inference=config.inference)
     origin = _choose_origin(images, scale)
     local = [_relative_to(origin, image) for image in images]
-    extracted = extract_images(local, build_extractor(config.extractor), progress)
+    extracted = extract_images(local, extractor, progress)
     placed, matches = _place(extracted, scale, config, progress)
     structure = _triangulate(placed, matches, config)
-    bare = _describe(structure, placed, name=name, frame_id=frame_id, config=config)
-    calibration = _calibrate(bare, structure, placed, config, progress)
+    bare = _describe(structure, placed, keypoint_model, name=name, frame_id=frame_id, config=config)
+    calibration = _calibrate(bare, structure, placed, config, extractor, progress)
     scene = replace(bare.scene(), calibration=calibration, origin=origin)
     agreement = _distances_from_given(placed, local) if isinstance(scale, GivenPoses) else {}
     return replace(
@@ -192,7 +198,13 @@ def _triangulate(views: Sequence[ExtractedImage], matches: Mapping[Pair, Array],
 
 
 def _describe(
-    structure: Structure, images: Sequence[ExtractedImage], *, name: str, frame_id: str, config: MappingConfig
+    structure: Structure,
+    images: Sequence[ExtractedImage],
+    keypoint_model: KeypointModel | None,
+    *,
+    name: str,
+    frame_id: str,
+    config: MappingConfig,
 ) -> LandmarkMap:
     """The map of a structure: describe the points, group them into landmarks, index the keyframes."""
     descriptors = mean_descriptors(structure, [image.features.descriptors for image in images])
@@ -214,6 +226,7 @@ def _describe(
         descriptor_statistics=recorded or _measure_statistics(structure, images, codec, codec.decode(codes)),
         retrieval={VLAD: _vlad_index(images, codec, config)},
         provenance=_provenance(structure),
+        keypoint_model=keypoint_model,
     )
 
 
@@ -233,6 +246,7 @@ def _calibrate(
     structure: Structure,
     images: Sequence[ExtractedImage],
     config: MappingConfig,
+    extractor: Extractor,
     progress: Progress,
 ) -> CovarianceCalibration:
     """The covariance's calibration, from segments of the trajectory that the map leaves out in turn."""
@@ -240,6 +254,7 @@ def _calibrate(
         [image.image for image in images],
         [image.features for image in images],
         gap_m=config.calibration_gap_m,
+        extractor=extractor,
         map_without=lambda left_out: _map_without(left_out, landmark_map, structure, images, config),
         progress=progress,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.features.keypoints import Extractor, Features
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, fit_calibration
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.localizer import Localizer
@@ -28,6 +28,7 @@ def calibrate(
     features: Sequence[Features],
     *,
     gap_m: float,
+    extractor: Extractor,
     map_without: Callable[[Array], LandmarkMap],
     progress: Progress,
 ) -> CovarianceCalibration:
@@ -38,6 +39,7 @@ def calibrate(
         features: their keypoints.
         gap_m: way of the camera along a segment; 0 for no calibration. A robot on another path is about half of it
             away from what was mapped.
+        extractor: that found them; only so that no other is built.
         map_without: the map without the observations of these images (indices), with the neutral calibration, in the
             frame of the images' poses.
         progress: shows the progress.
@@ -52,7 +54,7 @@ def calibrate(
     samples: list[tuple[Array, Array]] = []
     for left_out in progress(segments, description="calibration"):
         try:
-            localizer = build_localizer(LocalizerConfig(), map_without(left_out))
+            localizer = build_localizer(LocalizerConfig(), map_without(left_out), extractor=extractor)
         except MapError:
             continue  # the others share no points: this segment has nothing to be compared with
         samples += _samples(localizer, [images[i] for i in left_out], [features[i] for i in left_out])

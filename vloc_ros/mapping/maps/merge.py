@@ -58,6 +58,7 @@ def merge_maps(maps: Sequence[LandmarkMap], *, name: str, config: MappingConfig)
         descriptor_statistics=join_statistics(maps),
         places=_join_places(maps),
         provenance={"merged_from": {map_title(m): dict(m.provenance) for m in maps}},
+        keypoint_model=maps[0].keypoint_model,
     )
     return merge_model_indices(build_vlad_index(whole, config), maps)
 
@@ -75,7 +76,7 @@ def check_mergeable(maps: Sequence[LandmarkMap]) -> None:
         raise InputError(f"two scenes have the frame {repeated[0]!r}; give the maps different frames with --frames")
     first, descriptors = maps[0], {len(m.codec.mean) for m in maps}
     if len(descriptors) > 1 or not all(first.extractor.covers(m.extractor) for m in maps):
-        names = ", ".join(sorted({m.extractor.name for m in maps}))
+        names = ", ".join(sorted({m.extractor.describe() for m in maps}))
         raise InputError(f"the maps have keypoints of {names}; build them with the same extractor")
 
 

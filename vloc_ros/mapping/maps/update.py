@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vloc_ros.assembly import build_extractor, build_localizer
+from vloc_ros.assembly import build_localizer, build_map_extractor
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
@@ -88,14 +88,16 @@ def update_map(
         InputError: images cannot be used, are of another place, are all in the map already, or have poses that
             contradict it.
         MapError: an encoder is given, and the map has no retrieval index of a model.
-        ModelError: another encoder made the map's retrieval index.
+        ModelError: another encoder made the map's retrieval index, or the map's keypoint model cannot be used.
     """
     _check(images)
     if encoder is not None:
         require_index_of_encoder(landmark_map, encoder)  # before the work
     scene_map = ensure_searchable(landmark_map.part(frame_id), config)
-    extracted = extract_images(_in_scene(scene_map, images), build_extractor(landmark_map.extractor), progress)
-    registered = register_images(scene_map, extracted, build_localizer(LocalizerConfig(), scene_map), progress)
+    extractor = build_map_extractor(landmark_map, inference=config.inference)
+    extracted = extract_images(_in_scene(scene_map, images), extractor, progress)
+    localizer = build_localizer(LocalizerConfig(), scene_map, extractor=extractor)
+    registered = register_images(scene_map, extracted, localizer, progress)
     shown = [
         match_by_pose(scene_map, image.features, image.image.camera, _pose(image))
         for image in progress(registered.images, description="known points")

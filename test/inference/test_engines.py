@@ -1,0 +1,64 @@
+"""ONNX Runtime as it is set up: no spinning threads, and no other provider than the requested one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from graphs import write_recognizer
+
+from vloc_ros.core.config import EXECUTION_PROVIDERS, InferenceConfig
+from vloc_ros.core.errors import ConfigError, ModelError
+from vloc_ros.inference.engines import OnnxRuntime, start_engine
+from vloc_ros.inference.models import Model, read_model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    return read_model(write_recognizer(tmp_path), kind="recognizer")
+
+
+def test_threads_do_not_spin_and_are_as_many_as_configured(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda graph, options, providers: (
+            given.append((options, providers)) or real(graph, options, providers=providers)
+        ),
+    )
+    engine = start_engine(model, InferenceConfig(threads=3))
+    ((options, providers),) = given
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.intra_op_num_threads == 3
+    assert providers == ["CPUExecutionProvider"]
+    found = engine.run({"rays": np.zeros((2, 2), np.float32), "descriptors": np.zeros((2, 8), np.float32)})
+    assert found["background"].shape == (2,)
+
+
+def test_a_provider_that_cannot_be_used_is_no_silent_fall_back(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime lists a provider whose libraries are missing, and takes the CPU in its place."""
+    listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda graph, options, providers, real=onnxruntime.InferenceSession: real(
+            graph, options, providers=["CPUExecutionProvider"]
+        ),
+    )
+    with pytest.raises(ModelError, match="cannot use CUDAExecutionProvider here, it fell back to CPU"):
+        OnnxRuntime(model, provider="CUDAExecutionProvider")
+
+
+def test_a_provider_that_is_not_there_is_refused_by_what_is(model: Model) -> None:
+    available = onnxruntime.get_available_providers()
+    missing = next(name for name in EXECUTION_PROVIDERS if name not in available)
+    with pytest.raises(ModelError, match=f"has no {missing} here, expected one of {', '.join(available)}"):
+        start_engine(model, InferenceConfig(provider=missing))
+    with pytest.raises(ConfigError, match="expected one of CPUExecutionProvider"):
+        InferenceConfig(provider="gpu")
