@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnxruntime
+import onnxscript  # noqa: F401  torch.onnx.export needs it, and says so only late
 import torch
 from torch import Tensor, nn
 
 from vloc_ros.core.errors import VlocError
 
 _OPSET = 18
-_DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
+_DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(uint8)": "uint8"}
 
 
 class ExportError(VlocError):
-    """The outputs of the exported model differ from those of the trained one."""
+    """The outputs of the exported model differ from those of the network."""
 
 
 def export_onnx(
@@ -29,6 +30,7 @@ def export_onnx(
     inputs: Sequence[str],
     outputs: Sequence[str],
     dynamic_shapes: Mapping[str, Any] | None,
+    opset: int = _OPSET,
 ) -> bytes:
     """A module as an ONNX file.
 
@@ -38,6 +40,7 @@ def export_onnx(
         inputs: names of its arguments.
         outputs: names of its results.
         dynamic_shapes: dynamic dimensions by argument, as for torch.export; None if all are fixed.
+        opset: version of the ONNX operators.
     """
     written = io.BytesIO()
     with warnings.catch_warnings():
@@ -49,7 +52,7 @@ def export_onnx(
             input_names=inputs,
             output_names=outputs,
             dynamic_shapes=dynamic_shapes,
-            opset_version=_OPSET,
+            opset_version=opset,
             dynamo=True,
             external_data=False,
             verbose=False,
