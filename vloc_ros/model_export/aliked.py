@@ -55,7 +55,7 @@ class ResidualBlock(nn.Module):
 
 
 class DescriptorHead(nn.Module):
-    """Sparse deformable descriptor head: features at learned positions around a keypoint, summed with learned weights."""
+    """Sparse deformable descriptor head: features at predicted positions around a keypoint, in a weighted sum."""
 
     def __init__(self, dimension: int, positions: int) -> None:
         super().__init__()
