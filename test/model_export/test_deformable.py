@@ -1,4 +1,4 @@
-"""Deformable convolution in PyTorch and as an ONNX operator."""
+"""Deformable convolution in PyTorch and in an exported graph."""
 
 from __future__ import annotations
 
@@ -28,15 +28,14 @@ def test_it_is_that_of_torchvision() -> None:
     assert torch.allclose(deformable_convolution(x, offsets, weight, bias), expected, atol=1e-4)
 
 
-def test_the_exported_operator_gives_the_same() -> None:
+def test_the_exported_graph_gives_the_same() -> None:
     torch.manual_seed(0)
     module = DeformableConv2d(4, 5).eval()
     module.offset_conv.weight.data *= 10
     sample = torch.randn(1, 4, 9, 7)
     onnx_bytes = export_onnx(
-        module, (sample,), inputs=("x",), outputs=("y",), dynamic_shapes={"x": {2: torch.export.Dim.AUTO}}, opset=19
+        module, (sample,), inputs=("x",), outputs=("y",), dynamic_shapes={"x": {2: torch.export.Dim.AUTO}}
     )
-    assert b"DeformConv" in onnx_bytes
     for height in (9, 14):
         x = torch.randn(1, 4, height, 7)
         (found,) = open_session(onnx_bytes).run(None, {"x": x.numpy()})

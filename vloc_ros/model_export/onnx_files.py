@@ -30,7 +30,6 @@ def export_onnx(
     inputs: Sequence[str],
     outputs: Sequence[str],
     dynamic_shapes: Mapping[str, Any] | None,
-    opset: int = _OPSET,
 ) -> bytes:
     """A module as an ONNX file.
 
@@ -40,7 +39,6 @@ def export_onnx(
         inputs: names of its arguments.
         outputs: names of its results.
         dynamic_shapes: dynamic dimensions by argument, as for torch.export; None if all are fixed.
-        opset: version of the ONNX operators.
     """
     written = io.BytesIO()
     with warnings.catch_warnings():
@@ -52,7 +50,7 @@ def export_onnx(
             input_names=inputs,
             output_names=outputs,
             dynamic_shapes=dynamic_shapes,
-            opset_version=opset,
+            opset_version=_OPSET,
             dynamo=True,
             external_data=False,
             verbose=False,

@@ -85,7 +85,8 @@ class PublishedWeights:
             distribution = metadata.distribution(self.package)
         except metadata.PackageNotFoundError:
             raise MissingDependencyError(
-                f"{self.package} is not installed, expected version {self.version} for its weights; {self._install()}, or {_EXTRA}"
+                f"{self.package} is not installed, expected version {self.version} for its weights; "
+                f"{self._install()}, or {_EXTRA}"
             ) from None
         if distribution.version != self.version:
             raise ModelError(
