@@ -133,8 +133,9 @@ def _enlarge(x: Tensor, factor: int) -> Tensor:
 class AlikedKeypoints(nn.Module):
     """From an RGB image to the strongest keypoints.
 
-    The score of a keypoint is that of its pixel. Two things differ from the published code, which interpolates features
-    that were normalised at each pixel: here they are interpolated first, from each stage at its own size.
+    Three things differ from the published code. Features are interpolated, each stage at its own size, and then
+    normalised; there they are normalised at each pixel of the image and then interpolated. Non-maximum suppression is
+    one pass of three. The score of a keypoint is that of its pixel, so that the order by score is exact.
     """
 
     def __init__(
