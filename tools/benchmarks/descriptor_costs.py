@@ -64,9 +64,9 @@ def _cost_of(preset: str, model: str) -> dict[str, Any]:
 def _timed_network(encoder: Any, *, teacher: bool) -> dict[str, float]:
     import torch
 
-    from training.onnx_files import describe_io
     from training.place_recognition.export import INPUT, OUTPUT, convert_to_onnx
     from training.place_recognition.structure import TOKEN_LENGTH
+    from vloc_ros.model_export.onnx_files import describe_io
 
     image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 3, *encoder.size)).astype(np.float32))
     structure = torch.zeros(1, (encoder.size[0] // 12) * (encoder.size[1] // 12), TOKEN_LENGTH)

@@ -21,7 +21,7 @@ PRESET = "small"
 # what a model depends on beside its configuration; how it is scored is not part of it
 _FOLDER = "training/place_recognition"
 _OF_ALL = (
-    *("training/runs.py", "training/onnx_files.py"),
+    *("training/runs.py", "vloc_ros/model_export/onnx_files.py"),
     *(f"{_FOLDER}/{part}.py" for part in ("train", "baselines", "checkpoints", "config", "data", "encoders", "export")),
     *(f"{_FOLDER}/{part}.py" for part in ("fitting", "labels", "loss", "mining", "structure", "views")),
     *("vloc_ros/inference/preprocessing.py", "vloc_ros/simulation/lighting.py"),

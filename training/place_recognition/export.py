@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.onnx_files import ExportError, describe_io, export_onnx, open_session
 from training.place_recognition.encoders import Encoder
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.global_descriptors import KIND
 from vloc_ros.inference.models import write_model
 from vloc_ros.inference.preprocessing import Preprocessing
+from vloc_ros.model_export.onnx_files import ExportError, describe_io, export_onnx, open_session
 
 INPUT, OUTPUT = "images", "descriptors"
 _TOLERANCE = 1e-3

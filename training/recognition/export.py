@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from training.onnx_files import ExportError, describe_io, export_onnx, open_session
 from training.recognition.fitting import wrap_model
 from training.recognition.model import RecognitionNetwork
 from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.landmark_recognizer import CONVENTION, KIND
 from vloc_ros.inference.models import write_model
+from vloc_ros.model_export.onnx_files import ExportError, describe_io, export_onnx, open_session
 
 if TYPE_CHECKING:
     from vloc_ros.core.map.landmark_map import LandmarkTable

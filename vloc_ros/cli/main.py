@@ -23,6 +23,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),
     ("map", "compress"): ("map_compress", "make a map smaller: fewer points, chosen well"),
+    ("model", "export"): ("model_export", "export a published keypoint network to a model folder"),
     ("localize",): ("localize", "where were these images taken?"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
     ("bag", "make"): ("bag_make", "make a ROS 2 bag from an image folder or the simulated world"),
@@ -30,7 +31,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("doctor",): ("doctor", "what is installed, what works, what is missing"),
     ("config",): ("config", "list every parameter with its default, range and unit"),
 }
-_GROUPS = {"map": "build, extend, encode, inspect, align, merge and compress maps", "bag": "make bags"}
+_GROUPS = {
+    "map": "build, extend, encode, inspect, align, merge and compress maps",
+    "model": "export models",
+    "bag": "make bags",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from vloc_ros.core.errors import ConfigError, MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
-from vloc_ros.core.features.extractor_config import ExtractorConfig, extractor_config_from
+from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig, extractor_config_from
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
@@ -28,6 +28,8 @@ from vloc_ros.storage.map_encoding import KEYPOINT_GRAPH
 
 _MOST_IN_A_SCENE = 1 << 31
 _ORTHONORMAL_TOLERANCE = 1e-5
+# maps of earlier versions were built with one contrast threshold for all images, and are queried with it
+_BEFORE_ADAPTATION = {"min_keypoints": 0}
 # names of retrieval indices in format 3
 _NAMES_IN_3 = {"student": "model"}
 
@@ -80,6 +82,8 @@ def _assemble(manifest: Mapping[str, Any], arrays: _Arrays) -> LandmarkMap:
 
 
 def _extractor(entry: Any) -> ExtractorConfig:
+    if isinstance(entry, dict) and entry.get("name") == RootSiftConfig().name:
+        entry = {**_BEFORE_ADAPTATION, **entry}
     try:
         return extractor_config_from(entry)
     except ConfigError as error:

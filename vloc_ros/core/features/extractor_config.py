@@ -22,7 +22,18 @@ class RootSiftConfig(Checked):
 
     name: str = parameter("rootsift", "keypoint extractor", choices=("rootsift",))
     max_keypoints: int = parameter(1500, "keypoints per image, strongest first", low=50, high=20000)
-    contrast_threshold: float = parameter(0.02, "SIFT contrast threshold; lower finds more", low=0.001, high=0.2)
+    contrast_threshold: float = parameter(
+        0.02, "SIFT contrast threshold of a well-lit image; lower finds more", low=0.001, high=0.2
+    )
+    min_contrast_threshold: float = parameter(
+        0.005, "the threshold falls to this where an image shows fewer keypoints than it should", low=0.001, high=0.2
+    )
+    min_keypoints: int = parameter(
+        750,
+        "keypoints that an image of 640x480 or more should show; where it shows fewer its contrast threshold falls",
+        low=0,
+        high=20000,
+    )
 
     # Medians over six scenes, two real and four simulated. The distance of one point depends on texture and viewpoints,
     # 0.12 to 0.19 from scene to scene; limits measured on one map would depend on its scene.
@@ -44,6 +55,8 @@ class RootSiftConfig(Checked):
             self,
             max_keypoints=max(self.max_keypoints, other.max_keypoints),
             contrast_threshold=min(self.contrast_threshold, other.contrast_threshold),
+            min_contrast_threshold=min(self.min_contrast_threshold, other.min_contrast_threshold),
+            min_keypoints=max(self.min_keypoints, other.min_keypoints),
         )
 
     def describe(self) -> str:

@@ -12,25 +12,44 @@ from vloc_ros.core.geometry.pose import Array
 # COLMAP's pixel centres lie half a pixel further; OpenCV's SIFT doubles the image in a way that shifts its keypoints
 # by a quarter of a pixel (mirroring an image shows it), and only newer versions can switch that off
 _COLMAP_FROM_OPENCV_SIFT = np.float32(0.5 - 0.25)
+# of OpenCV's SIFT: a keypoint's response, times this, is what its contrast threshold is compared with
+_OCTAVE_LAYERS = 3
+# smaller images are expected to show fewer keypoints in proportion
+_FULL_SIZE_PX = 640 * 480
 
 
 class RootSift:
-    """SIFT (Lowe 2004) from OpenCV with the Hellinger mapping of RootSIFT (Arandjelovic and Zisserman 2012)."""
+    """SIFT (Lowe 2004) from OpenCV with the Hellinger mapping of RootSIFT (Arandjelovic and Zisserman 2012).
+
+    The contrast threshold adapts to the image. Darkness and blur shrink all contrast: then the strongest keypoints
+    below the threshold are taken, up to the number that an image of its size should show. A well-lit image with
+    texture has that many above it and is not changed.
+    """
 
     dimension = 128
 
     def __init__(self, config: RootSiftConfig) -> None:
         self._max_keypoints = config.max_keypoints
-        self._sift = cv2.SIFT_create(nfeatures=config.max_keypoints, contrastThreshold=config.contrast_threshold)
+        self._min_keypoints = min(config.min_keypoints, config.max_keypoints)
+        self._strong = config.contrast_threshold / _OCTAVE_LAYERS
+        thresholds = (config.contrast_threshold, min(config.contrast_threshold, config.min_contrast_threshold))
+        self._sift, self._sensitive = (
+            cv2.SIFT_create(nfeatures=config.max_keypoints, nOctaveLayers=_OCTAVE_LAYERS, contrastThreshold=threshold)
+            for threshold in thresholds
+        )
 
     def extract(self, image: Array) -> Features:
         """Keypoints of a uint8 grey or BGR image; empty features when it shows none."""
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
+        expected = round(self._min_keypoints * min(1.0, grey.size / _FULL_SIZE_PX))
         keypoints, descriptors = self._sift.detectAndCompute(grey, None)
+        if len(keypoints) < expected:
+            keypoints, descriptors = self._sensitive.detectAndCompute(grey, None)
         if descriptors is None or not len(keypoints):
             return Features.empty(self.dimension)
         scores = np.array([k.response for k in keypoints], np.float32)
         order = np.argsort(-scores, kind="stable")[: self._max_keypoints]
+        order = order[: max(expected, int((scores[order] >= self._strong).sum()))]
         xy = np.asarray(cv2.KeyPoint.convert(keypoints))[order] + _COLMAP_FROM_OPENCV_SIFT
         return Features(xy, _root(descriptors[order]), scores[order])
 

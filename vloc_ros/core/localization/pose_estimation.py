@@ -18,6 +18,8 @@ from vloc_ros.core.query import Query, View
 
 _MIN_SAMPLE = 4
 _STEP_M = 1e-4
+# of the final refinement, in largest reprojection errors; most inliers have a fifth of that
+_LOSS_SCALE = 0.25
 _MIN_RESIDUAL_VARIANCE_PX2 = 0.05
 _RAYLEIGH_MEDIAN = 1.1774  # of the length of a vector of two unit Gaussians
 
@@ -67,8 +69,10 @@ def estimate_absolute_pose(config: PoseConfig, matches: Matches, query: Query) -
         "success_prob": config.confidence,
         "seed": config.seed,
     }
-    is_rig = len(query.views) > 1
-    return _rig(matches, query, ransac) if is_rig else _single_camera(matches, query.views[0], ransac)
+    loss = {"loss_type": "CAUCHY", "loss_scale": _LOSS_SCALE * config.max_error_px}
+    if len(query.views) > 1:
+        return _rig(matches, query, ransac, loss)
+    return _single_camera(matches, query.views[0], ransac, loss)
 
 
 def inlier_mask(scene_from_rig: Pose, config: PoseConfig, matches: Matches, query: Query) -> Array:
@@ -83,9 +87,9 @@ def _inliers(residuals: Array, config: PoseConfig) -> Array:
     return agree
 
 
-def _single_camera(matches: Matches, view: View, ransac: dict[str, float]) -> Pose | None:
+def _single_camera(matches: Matches, view: View, ransac: dict[str, float], loss: dict[str, object]) -> Pose | None:
     camera_from_scene, info = poselib.estimate_absolute_pose(
-        matches.xy.astype(np.float64), matches.points, _poselib_camera(view), ransac, {}
+        matches.xy.astype(np.float64), matches.points, _poselib_camera(view), ransac, loss
     )
     if info["num_inliers"] < _MIN_SAMPLE:
         return None
@@ -93,7 +97,7 @@ def _single_camera(matches: Matches, view: View, ransac: dict[str, float]) -> Po
     return scene_from_camera @ view.rig_from_camera.inverse()
 
 
-def _rig(matches: Matches, query: Query, ransac: dict[str, float]) -> Pose | None:
+def _rig(matches: Matches, query: Query, ransac: dict[str, float], loss: dict[str, object]) -> Pose | None:
     groups = [matches.views == index for index in range(len(query.views))]
     rig_from_scene, info = poselib.estimate_generalized_absolute_pose(
         [matches.xy[group].astype(np.float64) for group in groups],
@@ -101,7 +105,7 @@ def _rig(matches: Matches, query: Query, ransac: dict[str, float]) -> Pose | Non
         [_poselib_pose(view.rig_from_camera.inverse()) for view in query.views],
         [_poselib_camera(view) for view in query.views],
         ransac,
-        {},
+        loss,
     )
     if info["num_inliers"] < _MIN_SAMPLE:
         return None

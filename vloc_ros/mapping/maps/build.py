@@ -194,7 +194,11 @@ def _triangulate(views: Sequence[ExtractedImage], matches: Mapping[Pair, Array],
             f"no point is seen by {config.min_track_length} images; take them closer together, or check that the poses "
             "are map_from_camera of optical frames and belong to these images"
         )
-    return structure
+    return refine_points(structure, [view.rays for view in views], _focal_lengths(views))
+
+
+def _focal_lengths(images: Sequence[ExtractedImage]) -> Array:
+    return np.array([image.image.camera.intrinsics[0] for image in images])
 
 
 def _describe(
@@ -271,7 +275,7 @@ def _map_without(
     rest = structure.without_images(left_out).with_tracks_of_at_least(config.min_track_length)
     if not len(rest.points):
         raise MapError("no point is left")
-    rest = refine_points(rest, [image.rays for image in images])
+    rest = refine_points(rest, [image.rays for image in images], _focal_lengths(images))
     descriptors = mean_descriptors(rest, [image.features.descriptors for image in images])
     return replace(
         landmark_map,

@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnxruntime
+import onnxscript  # noqa: F401  torch.onnx.export needs it, and says so only late
 import torch
 from torch import Tensor, nn
 
 from vloc_ros.core.errors import VlocError
 
 _OPSET = 18
-_DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
+_DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(uint8)": "uint8"}
 
 
 class ExportError(VlocError):
-    """The outputs of the exported model differ from those of the trained one."""
+    """The outputs of the exported model differ from those of the network."""
 
 
 def export_onnx(
