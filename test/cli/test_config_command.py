@@ -28,7 +28,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         *("localizer", "mapping", "learned_extractor", "localizer_node", "map_server", "player", "recorder"),
     }
     learned = {entry["name"] for entry in groups["learned_extractor"]}
-    assert learned == {f"extractor.{name}" for name in ("name", "max_keypoints", "min_score", "max_side_px")}
+    assert learned == {f"extractor.{name}" for name in ("name", "max_keypoints", "min_score", "max_megapixels")}
     found = {entry["name"]: entry["default"] for entry in groups["localizer"]}
     assert found == {parameter.name: parameter.value for parameter in parameters_of(LocalizerConfig())}
 

@@ -75,7 +75,7 @@ def test_people_read_the_model_apart_from_the_rest(built: Path, capsys: pytest.C
     )
     digest = read_map(built).keypoint_model.hash[:12]
     assert re.search(rf"keypoint model +xfeat {digest}, {size / 1e6:.2f} MB", printed)
-    assert re.search(r"extractor +xfeat \(max_keypoints 700, min_score 0.006, max_side_px 1600\)", printed)
+    assert re.search(r"extractor +xfeat \(max_keypoints 700, min_score 0.006, max_megapixels 1.0\)", printed)
     assert re.search(r"source +made-up 1.2.3 weights.pt\n +licence +Apache-2.0", printed)
 
 

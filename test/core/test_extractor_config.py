@@ -67,6 +67,9 @@ class Scaled(RootSift):
         super().__init__(RootSiftConfig(max_keypoints=1000))
         self._length, self._spread = config.length, config.spread
 
+    def working_scale(self, width: int, height: int) -> float:
+        return 1.0
+
     def extract(self, image: Array) -> Features:
         found = super().extract(image)
         constant = np.full((len(found), 1), np.sqrt(1 - self._spread**2))

@@ -65,6 +65,15 @@ def test_no_more_keypoints_are_expected_than_are_wanted(texture: np.ndarray) -> 
     assert np.array_equal(features.xy, fixed.xy)
 
 
+def test_a_large_image_is_reduced_and_its_keypoints_are_where_they_were(texture: np.ndarray) -> None:
+    large = cv2.resize(texture, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    found = RootSift(RootSiftConfig(max_megapixels=texture.size / 1e6)).extract(large)
+    plain = RootSift(RootSiftConfig()).extract(texture)
+    distance = np.linalg.norm(found.xy[:, None] / 3 - plain.xy[None], axis=2).min(axis=1)
+    assert len(found) == pytest.approx(len(plain), rel=0.1)
+    assert np.median(distance) < 0.1
+
+
 def test_a_blank_image_has_no_keypoints() -> None:
     features = RootSift(RootSiftConfig()).extract(np.full((100, 100), 127, np.uint8))
     assert (len(features), features.descriptors.shape) == (0, (0, 128))

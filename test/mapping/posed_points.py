@@ -73,6 +73,9 @@ class NumberedExtractor:
     features: Sequence[Features]
     dimension: int = 128
 
+    def working_scale(self, width: int, height: int) -> float:
+        return 1.0
+
     def extract(self, image: Array) -> Features:
         """The features of that number."""
         return self.features[int(np.frombuffer(image[0, :_CODE_BYTES].tobytes(), np.uint32)[0])]

@@ -11,7 +11,7 @@ from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import ConfigError, MapError, ModelError
 from vloc_ros.core.features.extractor_config import KeypointModelConfig
 from vloc_ros.core.features.keypoint_model import KeypointModel
-from vloc_ros.core.features.keypoints import Features, extract_scaled
+from vloc_ros.core.features.keypoints import Features, extract_reduced, scale_to_area
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.engines import ON_CPU, Engine, first_line, start_engine
 from vloc_ros.inference.models import MANIFEST, Model, read_model, verify_model
@@ -24,6 +24,7 @@ _OF_MAP = Path("the map's keypoint model")
 _NAMES = {"inputs": {"image", "max_keypoints", "min_score"}, "outputs": {"keypoints", "scores", "descriptors"}}
 _COLORS = ("grey", "rgb")
 _MOST_PX = 8192
+_ANY_SIZE = 1000.0
 # as descriptors are compressed to 8 bits per value, lengths need not be exact
 _LENGTH_TOLERANCE = 1e-2
 _TRIAL_PX, _TRIAL_KEYPOINTS = 96, 64
@@ -38,7 +39,7 @@ class OnnxKeypoints:
     """
 
     def __init__(
-        self, model: Model, engine: Engine, *, max_keypoints: int, min_score: float, max_side_px: int = _MOST_PX
+        self, model: Model, engine: Engine, *, max_keypoints: int, min_score: float, max_megapixels: float = _ANY_SIZE
     ) -> None:
         """Take a model of kind `keypoints` and its engine, and try them on an image of noise.
 
@@ -47,7 +48,7 @@ class OnnxKeypoints:
             engine: runs it.
             max_keypoints: per image, strongest first.
             min_score: keypoints with a lower score are left out.
-            max_side_px: of an image; a larger one is reduced. Memory and time of a network grow with the pixels.
+            max_megapixels: of an image; a larger one is reduced, since memory and time grow with them.
 
         Raises:
             ModelError: the manifest is incomplete or not supported by this version, or the output does not match it.
@@ -56,12 +57,16 @@ class OnnxKeypoints:
         self.dimension = _read_dimension(model)
         self._color, self._stride = str(model.entry("image", "color")), _read_size(model, "stride")
         self._min_size = _read_size(model, "min_size")
-        self._engine, self._max_side_px = engine, max_side_px
+        self._engine, self._max_megapixels = engine, max_megapixels
         self._limits: dict[str, Array] = {
             "max_keypoints": np.array([max_keypoints], np.int64),
             "min_score": np.array([min_score], np.float32),
         }
         self._run_on_noise(model)
+
+    def working_scale(self, width: int, height: int) -> float:
+        """Scale, at most 1, to which an image of a size is reduced before its keypoints are found."""
+        return scale_to_area(width, height, self._max_megapixels)
 
     def extract(self, image: Array) -> Features:
         """Keypoints of a uint8 grey or BGR image of any size; empty features when it shows none.
@@ -73,8 +78,11 @@ class OnnxKeypoints:
         if image.min() == image.max():  # a network may find texture in its own rounding
             return Features.empty(self.dimension)
         height, width = image.shape[:2]
-        if max(height, width) > self._max_side_px:
-            return extract_scaled(self, image, self._max_side_px / max(height, width))
+        scale = self.working_scale(width, height)
+        return self._extract(image) if scale == 1.0 else extract_reduced(self._extract, image, scale)
+
+    def _extract(self, image: Array) -> Features:
+        height, width = image.shape[:2]
         found = self._engine.run({"image": self._prepare(image), **self._limits})
         xy, scores, descriptors = found["keypoints"], found["scores"], found["descriptors"]
         inside = (xy >= 0).all(axis=1) & (xy[:, 0] < width) & (xy[:, 1] < height)
@@ -174,7 +182,7 @@ def load_keypoints(
         start_engine(model, inference),
         max_keypoints=config.max_keypoints,
         min_score=config.min_score,
-        max_side_px=config.max_side_px,
+        max_megapixels=config.max_megapixels,
     )
 
 

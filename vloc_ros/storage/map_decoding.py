@@ -28,8 +28,8 @@ from vloc_ros.storage.map_encoding import KEYPOINT_GRAPH
 
 _MOST_IN_A_SCENE = 1 << 31
 _ORTHONORMAL_TOLERANCE = 1e-5
-# maps of earlier versions were built with one contrast threshold for all images, and are queried with it
-_BEFORE_ADAPTATION = {"min_keypoints": 0}
+# maps of earlier versions were built with one contrast threshold for all images, of any size, and are queried so
+_BEFORE_ADAPTATION = {"min_keypoints": 0, "max_megapixels": 1000.0}
 # names of retrieval indices in format 3
 _NAMES_IN_3 = {"student": "model"}
 

@@ -34,6 +34,9 @@ class RootSiftConfig(Checked):
         low=0,
         high=20000,
     )
+    max_megapixels: float = parameter(
+        1.0, "of an image; a larger one is reduced to so many first", unit="Mpx", low=0.01, high=1000.0
+    )
 
     # Medians over six scenes, two real and four simulated. The distance of one point depends on texture and viewpoints,
     # 0.12 to 0.19 from scene to scene; limits measured on one map would depend on its scene.
@@ -57,6 +60,7 @@ class RootSiftConfig(Checked):
             contrast_threshold=min(self.contrast_threshold, other.contrast_threshold),
             min_contrast_threshold=min(self.min_contrast_threshold, other.min_contrast_threshold),
             min_keypoints=max(self.min_keypoints, other.min_keypoints),
+            max_megapixels=max(self.max_megapixels, other.max_megapixels),
         )
 
     def describe(self) -> str:
@@ -81,8 +85,8 @@ class KeypointModelConfig(Checked):
     min_score: float = parameter(
         0.0, "keypoints with a lower score are left out; the default is the model's own", low=0.0, high=1.0
     )
-    max_side_px: int = parameter(
-        1600, "an image whose longer side is larger is reduced to this first", unit="px", low=64, high=8192
+    max_megapixels: float = parameter(
+        1.0, "of an image; a larger one is reduced to so many first", unit="Mpx", low=0.01, high=1000.0
     )
 
     # measured on every map: networks differ
@@ -108,7 +112,7 @@ class KeypointModelConfig(Checked):
             self,
             max_keypoints=max(self.max_keypoints, other.max_keypoints),
             min_score=min(self.min_score, other.min_score),
-            max_side_px=max(self.max_side_px, other.max_side_px),
+            max_megapixels=max(self.max_megapixels, other.max_megapixels),
         )
 
     def describe(self) -> str:

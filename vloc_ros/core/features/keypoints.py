@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -53,14 +55,29 @@ class Extractor(Protocol):
         """Length of a descriptor."""
         ...
 
+    def working_scale(self, width: int, height: int) -> float:
+        """Scale, at most 1, to which an image of a size is reduced before its keypoints are found."""
+        ...
+
     def extract(self, image: Array) -> Features:
         """Keypoints of a uint8 grey or BGR image; empty features when it shows none."""
         ...
 
 
+def scale_to_area(width: int, height: int, max_megapixels: float) -> float:
+    """Scale, at most 1, at which an image has no more than so many million pixels."""
+    return min(1.0, math.sqrt(1e6 * max_megapixels / (width * height)))
+
+
 def extract_scaled(extractor: Extractor, image: Array, scale: float) -> Features:
-    """The keypoints of a reduced image, fewer and coarser, in pixels of the whole image."""
+    """The keypoints of an image reduced to a part of what the extractor works on, fewer and coarser."""
+    height, width = image.shape[:2]
+    return extract_reduced(extractor.extract, image, scale * extractor.working_scale(width, height))
+
+
+def extract_reduced(extract: Callable[[Array], Features], image: Array, scale: float) -> Features:
+    """The keypoints of a reduced image, in pixels of the whole image."""
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    found = extractor.extract(small)
+    found = extract(small)
     # OpenCV scales by exactly this where the size is not given, also when the last column is but a part of a pixel
     return replace(found, xy=found.xy / np.float32(scale))

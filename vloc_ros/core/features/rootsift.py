@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from vloc_ros.core.features.extractor_config import RootSiftConfig
-from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.features.keypoints import Features, extract_reduced, scale_to_area
 from vloc_ros.core.geometry.pose import Array
 
 # COLMAP's pixel centres lie half a pixel further; OpenCV's SIFT doubles the image in a way that shifts its keypoints
@@ -29,7 +29,7 @@ class RootSift:
     dimension = 128
 
     def __init__(self, config: RootSiftConfig) -> None:
-        self._max_keypoints = config.max_keypoints
+        self._max_keypoints, self._max_megapixels = config.max_keypoints, config.max_megapixels
         self._min_keypoints = min(config.min_keypoints, config.max_keypoints)
         self._strong = config.contrast_threshold / _OCTAVE_LAYERS
         thresholds = (config.contrast_threshold, min(config.contrast_threshold, config.min_contrast_threshold))
@@ -38,8 +38,17 @@ class RootSift:
             for threshold in thresholds
         )
 
+    def working_scale(self, width: int, height: int) -> float:
+        """Scale, at most 1, to which an image of a size is reduced before its keypoints are found."""
+        return scale_to_area(width, height, self._max_megapixels)
+
     def extract(self, image: Array) -> Features:
         """Keypoints of a uint8 grey or BGR image; empty features when it shows none."""
+        height, width = image.shape[:2]
+        scale = self.working_scale(width, height)
+        return self._extract(image) if scale == 1.0 else extract_reduced(self._extract, image, scale)
+
+    def _extract(self, image: Array) -> Features:
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
         expected = round(self._min_keypoints * min(1.0, grey.size / _FULL_SIZE_PX))
         keypoints, descriptors = self._sift.detectAndCompute(grey, None)

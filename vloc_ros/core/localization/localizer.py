@@ -100,5 +100,6 @@ class Localizer:
         """Image scale with a prior; 1 without one, or where the images are small."""
         if query.prior is None or not query.views:
             return 1.0
-        width = min(view.camera.width for view in query.views)
+        cameras = [view.camera for view in query.views]
+        width = min(camera.width * self.extractor.working_scale(camera.width, camera.height) for camera in cameras)
         return max(self._tracking.image_scale, self._tracking.min_image_width_px / width)
