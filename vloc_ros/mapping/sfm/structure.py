@@ -70,8 +70,7 @@ class Structure:
 def refine_points(structure: Structure, rays: Sequence[Array], focal_lengths_px: Array) -> Structure:
     """Refine the points by their observations under a Cauchy loss: Gauss-Newton over all points at once, poses kept.
 
-    COLMAP triangulates by squared residuals. Under a Cauchy loss redkitchen's median error falls from 0.22 to 0.19 cm
-    with SIFT and from 0.50 to 0.46 cm with XFeat.
+    COLMAP triangulates by squared residuals, in which a mismatch weighs as much as it is wrong.
 
     Args:
         structure: all images that see points have poses.
