@@ -86,7 +86,7 @@ setup(
     license="Apache-2.0",
     maintainer="vloc_ros maintainers",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["evaluation/*.xml"]},
+    package_data={NAME: ["evaluation/*.xml", "storage/acceptance/*.json"]},
     python_requires=">=3.10",
     install_requires=BASE,
     extras_require=EXTRAS,

@@ -18,10 +18,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import (
+    acceptance,
     compression,
     global_descriptors,
     growth,
@@ -50,6 +52,9 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "growth": growth.growth,
     "recognizer": landmarks.recognizer,
     "night": landmarks.night,
+    "acceptance_rootsift": partial(acceptance.photographs, extractor="rootsift"),
+    "acceptance_xfeat": partial(acceptance.photographs, extractor="xfeat"),
+    "acceptance_worlds": acceptance.worlds,
     "four_scenes": scenes.four_scenes,
     "updated": landmarks.updated,
     "perceptual_aliasing": simulated.perceptual_aliasing,

@@ -11,6 +11,7 @@ from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.rootsift import RootSift
+from vloc_ros.core.localization.acceptance import AcceptanceModel
 from vloc_ros.core.localization.candidates import KEYPOINTS, CandidateGenerator, PriorCandidates, WholeMapCandidates
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses
 from vloc_ros.core.localization.hypotheses import NearestNeighbourPoseSolver, PoseSolver
@@ -37,6 +38,7 @@ from vloc_ros.core.retrieval.encoders import QueryEncoder
 from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.inference.engines import ON_CPU
 from vloc_ros.inference.keypoints import load_keypoints
+from vloc_ros.storage.acceptance_tables import read_acceptance_model
 
 
 def _rootsift(config: Any, keypoint_model: KeypointModel | None, inference: InferenceConfig) -> Extractor:
@@ -86,6 +88,8 @@ def build_localizer(
     extractor: Extractor | None = None,
     recognizer: LandmarkRecognizer | None = None,
     encoder: QueryEncoder | None = None,
+    acceptance: AcceptanceModel | None = None,
+    make_selector: type[HypothesisSelector] = HypothesisSelector,
 ) -> Localizer:
     """A localizer for a map, with candidates in the order of cost and evidence.
 
@@ -98,8 +102,11 @@ def build_localizer(
         extractor: the map's own where it is there already; None builds it.
         recognizer: trained on the map's landmarks.
         encoder: of one of the map's retrieval indices.
+        acceptance: decides on hypotheses; None takes the table that is shipped for the map's extractor.
+        make_selector: another selector than the usual one, as for recording what it decides on.
 
     Raises:
+        ConfigError: the rate of false accepts is smaller than the table's negatives support.
         MapError: the map needs something that it or this version does not have.
         ModelError: the recogniser was trained on landmarks that the map does not hold, another encoder made the
             retrieval index, or the map's keypoint model cannot be used.
@@ -107,8 +114,9 @@ def build_localizer(
     index = landmark_map if isinstance(landmark_map, MapIndex) else MapIndex(landmark_map)
     index.map.require_landmarks()
     scorer, matcher = PoseScorer(index), NearestNeighbourMatcher(config.matcher, index)
-    verifier = HypothesisVerifier(config.verification, index, pose=config.pose, scorer=scorer)
-    reranker = CandidateReranker(matcher, config.pose, scorer, config.verification.min_inlier_ratio)
+    model = acceptance or read_acceptance_model(index.map.extractor.acceptance_table)
+    verifier = HypothesisVerifier(config.verification, index, pose=config.pose, scorer=scorer, model=model)
+    reranker = CandidateReranker(matcher, config.pose, scorer)
     regions = LandmarkRegions(config.candidates, index, reranker)
     solver = NearestNeighbourPoseSolver(index.map, matcher=matcher, pose=config.pose)
     solvers: Mapping[str, PoseSolver] = {KEYPOINTS: solver}
@@ -118,12 +126,12 @@ def build_localizer(
         prior=PriorCandidates(config.candidates, index.map),
         generators=list(_generators(config.candidates, index.map, matcher, regions, recognizer, encoder)),
         solvers=solvers,
-        selector=HypothesisSelector(
+        selector=make_selector(
             index.map,
             verifier=verifier,
-            scorer=scorer,
             competing=CompetingHypotheses(index, matcher=matcher, pose=config.pose, scorer=scorer),
-            min_score_margin=config.verification.min_score_margin,
+            model=model,
+            config=config.verification,
         ),
         tracking=config.tracking,
     )

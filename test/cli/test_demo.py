@@ -9,8 +9,10 @@ import pytest
 from vloc_ros.cli import demo
 from vloc_ros.cli.main import COMMANDS, main
 
+STEPS = [*demo.offline_steps(Path("out")), *demo.live_steps(Path("out")), *demo.learned_steps(Path("out"))]
 
-@pytest.mark.parametrize("words", [*demo.offline_steps(Path("out")), *demo.live_steps(Path("out"))], ids=" ".join)
+
+@pytest.mark.parametrize("words", STEPS, ids=" ".join)
 def test_every_step_is_a_command_with_options_that_exist(words):
     command = next(c for c in COMMANDS if tuple(words[: len(c)]) == c)
     module = importlib.import_module(f"vloc_ros.cli.{COMMANDS[command][0]}")
@@ -41,6 +43,7 @@ def test_steps_run_in_order_and_the_first_failure_ends_them(tmp_path, monkeypatc
     ran = []
     monkeypatch.setattr(demo, "make_images", lambda out: ran.append("images"))
     monkeypatch.setattr(demo, "has_ros", lambda: False)
+    monkeypatch.setattr(demo, "can_export", lambda: False)
     monkeypatch.setattr("vloc_ros.cli.main.main", lambda words: ran.append(words[0]) or int(words[0] == "localize"))
     assert demo.run(argparse.Namespace(out=tmp_path / "demo")) == 1
     assert ran == ["images", "map", "map", "localize"]

@@ -59,12 +59,12 @@ def test_known_images_called_absent_are_false_accepts(scene_folder, tmp_path):
 
 def test_limit_and_parameters_reach_the_localizer(scene_folder, tmp_path):
     params = tmp_path / "params.yaml"
-    params.write_text("verification: {min_inliers: 10000}\n")
+    params.write_text("verification: {min_matches: 10000}\n")
     words = ("--limit", "2", "--params", params, "--json", tmp_path / "s.json")
     assert evaluate(scene_folder, *words) == 0
     scores = json.loads((tmp_path / "s.json").read_text())
     assert (scores["queries"], scores["accepted"], scores["median_translation_m"]) == (2, 0, None)
-    assert evaluate(scene_folder, *words, "--set", "verification.min_inliers=20") == 0
+    assert evaluate(scene_folder, *words, "--set", "verification.min_matches=12") == 0
     assert json.loads((tmp_path / "s.json").read_text())["accepted"] == 2
 
 

@@ -61,11 +61,19 @@ def test_a_prior_needs_fewer_keypoints_for_a_pose_as_good(scene: PlaneScene, loc
 
 
 def test_a_wrong_prior_changes_nothing_but_the_time(scene: PlaneScene, localizer: Localizer) -> None:
-    wrong = Pose(VIEW.rotation, VIEW.translation + np.array([1.5, 0.0, 0.0]))
+    wrong = Pose(VIEW.rotation, VIEW.translation + np.array([2.5, 0.0, 0.0]))
     by_itself, misled = (localizer.localize(_query(scene, prior)) for prior in (None, _near(wrong)))
     assert misled.candidate == "whole_map"
     assert misled.keypoints == by_itself.keypoints
     np.testing.assert_array_equal(misled.map_from_rig.matrix, by_itself.map_from_rig.matrix)
+
+
+def test_a_prior_that_is_some_way_off_does_not_draw_the_pose_to_it(scene: PlaneScene, localizer: Localizer) -> None:
+    for off in (0.25, 0.5, 1.0, 1.5):
+        wrong = Pose(VIEW.rotation, VIEW.translation + np.array([off, 0.0, 0.0]))
+        misled = localizer.localize(_query(scene, _near(wrong)))
+        assert misled.map_from_rig is not None
+        assert misled.map_from_rig.distance_to(VIEW)[0] < 0.02
 
 
 def test_an_uncertain_prior_is_not_tried(scene: PlaneScene, localizer: Localizer) -> None:

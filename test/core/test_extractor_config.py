@@ -50,6 +50,7 @@ class ScaledConfig(Checked):
 
     recorded_statistics: ClassVar[DescriptorStatistics | None] = None
     model_hash: ClassVar[str] = ""
+    acceptance_table: ClassVar[str] = "rootsift"
 
     def covers(self, other: object) -> bool:
         return self == other

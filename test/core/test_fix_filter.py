@@ -23,8 +23,8 @@ def _pose(x: float, y: float = 0.0, yaw: float = 0.0) -> Pose:
     return Pose.from_rotation_vector([0.0, 0.0, yaw], [x, y, 0.0])
 
 
-def _fix(map_from_base: Pose, std: float = 0.005) -> Fix:
-    return Fix(map_from_base, np.eye(6) * std**2)
+def _fix(map_from_base: Pose, std: float = 0.005, *, frame_id: str = "map", confidence: float = 0.9) -> Fix:
+    return Fix(map_from_base, np.eye(6) * std**2, frame_id, confidence)
 
 
 class Robot:
@@ -223,3 +223,23 @@ def test_the_reason_of_a_held_fix_states_its_distance() -> None:
     decision = robot.filter.gate(_fix(_pose(4.1)), ODOM_FROM_MAP @ _pose(0.1), 3 * STEP_NS)
     assert not decision.publish
     assert decision.reason.startswith("4.00 m and 0.0 degrees from where the last fix is carried to; 1 of")
+
+
+@pytest.mark.parametrize(("confidence", "images"), [(0.5, 6), (0.9, 3), (1.0, 3)])
+def test_doubtful_fixes_need_more_confirmations(confidence: float, images: int) -> None:
+    robot = Robot()
+    robot.step(), robot.step()
+    robot.carried = _pose(4.0, 2.0, 1.0)
+    results = []
+    while JUMPED not in results and len(results) < 10:
+        true = robot.carried @ _pose(robot.step_m * (robot.count + 1))
+        results.append(robot.step(_fix(true, confidence=confidence)))
+    assert (len(results), results[-1]) == (images, JUMPED)
+
+
+def test_certain_fixes_of_a_standing_robot_need_fewer_confirmations() -> None:
+    robot = Robot(step_m=0.0)
+    robot.step(), robot.step()
+    elsewhere = _fix(_pose(4.0, 2.0, 1.0), confidence=0.99999)
+    results = [robot.step(elsewhere) for _ in range(CONFIG.confirmations_standing)]
+    assert results.index(JUMPED) == 7

@@ -72,6 +72,7 @@ class NumberedExtractor:
 
     features: Sequence[Features]
     dimension: int = 128
+    least_scale: float = 0.0
 
     def working_scale(self, width: int, height: int) -> float:
         return 1.0

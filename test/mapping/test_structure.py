@@ -51,6 +51,14 @@ def test_points_that_too_few_images_saw_go() -> None:
     assert len(structure.with_tracks_of_at_least(3).points) == 0
 
 
+def test_images_are_covisible_that_share_a_point() -> None:
+    tracks = np.array([[0, 0], [0, 1], [1, 1], [1, 2], [2, 3], [2, 4]])
+    structure = Structure(POINTS[:3], tracks[:, 0], tracks[:, 1], np.arange(len(tracks)), POSES, 0.0)
+    assert list(structure.covisible_with(np.array([0]))) == [0, 1]
+    assert list(structure.covisible_with(np.array([1]))) == [0, 1, 2]
+    assert list(structure.covisible_with(np.array([3, 0]))) == [0, 1, 3, 4]
+
+
 def test_an_image_that_sees_a_point_twice_counts_once() -> None:
     twice = Structure(POINTS[:1], np.zeros(3, int), np.array([0, 0, 1]), np.arange(3), POSES, 0.0)
     assert len(twice.with_tracks_of_at_least(3).points) == 0

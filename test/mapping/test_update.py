@@ -97,7 +97,7 @@ def test_what_the_map_held_stays_as_it_was(first: LandmarkMap, second: MapUpdate
 
 
 def test_what_is_new_is_found(row: PosedPoints, first: LandmarkMap, second: MapUpdate) -> None:
-    beyond = range(38, 44)
+    beyond = range(39, 44)
     assert np.isinf(_errors_m(row, first, beyond)).all()
     assert np.median(_errors_m(row, second.landmark_map, beyond)) < 0.01
     assert second.new_points > 100

@@ -20,9 +20,9 @@ def robot(ros: Ros, wall: Wall) -> Robot:
 
 def test_a_changed_limit_holds_for_the_next_image(robot: Robot) -> None:
     assert robot.status_of(robot.send(0)).status == LocalizationStatus.OK
-    assert robot.node.set_parameters([Parameter("verification.min_inliers", value=5000)])[0].successful
-    assert robot.status_of(robot.send(1)).status == LocalizationStatus.POSE_REJECTED
-    assert robot.node.set_parameters([Parameter("verification.min_inliers", value=25)])[0].successful
+    assert robot.node.set_parameters([Parameter("verification.min_matches", value=5000)])[0].successful
+    assert robot.status_of(robot.send(1)).status == LocalizationStatus.TOO_FEW_MATCHES
+    assert robot.node.set_parameters([Parameter("verification.min_matches", value=12)])[0].successful
     assert robot.status_of(robot.send(2)).status == LocalizationStatus.OK
 
 
@@ -32,9 +32,16 @@ def test_the_filter_can_be_switched_on_while_it_runs(robot: Robot) -> None:
 
 
 def test_one_bad_value_keeps_a_whole_request_from_being_taken(robot: Robot) -> None:
-    changes = [Parameter("verification.min_inliers", value=5000), Parameter("matcher.ratio", value=3.0)]
+    changes = [Parameter("verification.min_matches", value=5000), Parameter("matcher.ratio", value=3.0)]
     assert not robot.node.set_parameters_atomically(changes).successful
-    assert robot.node.get_parameter("verification.min_inliers").value == 25
+    assert robot.node.get_parameter("verification.min_matches").value == 12
+    assert robot.status_of(robot.send(0)).status == LocalizationStatus.OK
+
+
+def test_a_rate_of_false_accepts_that_no_negatives_support_is_refused(robot: Robot) -> None:
+    (response,) = robot.node.set_parameters([Parameter("verification.false_accept_rate", value=1e-9)])
+    assert not response.successful
+    assert "negatives of rootsift support" in response.reason
     assert robot.status_of(robot.send(0)).status == LocalizationStatus.OK
 
 

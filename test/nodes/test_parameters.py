@@ -40,7 +40,7 @@ def test_overrides_reach_the_configuration(ros: Ros) -> None:
     [
         ("matcher.ration", 0.8, "unknown parameter matcher.ration"),
         ("proposals.places", "vlad", "parameter proposals.places is now candidates.retrieval"),
-        ("verification.min_lead", 0.1, "parameter verification.min_lead is now verification.min_score_margin"),
+        ("verification.min_lead", 0.1, "parameter verification.min_lead was removed"),
         ("matcher.ratio", 1.5, "expected 0.1 to 1.0"),
         ("matcher.ratio", "much", "expected a float"),
         ("publish_tf", "odom_map", "expected one of map_odom, map_base, none"),

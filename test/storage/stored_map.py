@@ -18,7 +18,7 @@ from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
 from vloc_ros.core.map.places import Payload, Places
-from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.map.scene import Scene, SelfSimilarity
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.storage.arrays import encode_array
 from vloc_ros.storage.manifests import manifest_bytes
@@ -38,7 +38,7 @@ def make_map(seed: int = 0, points: int = POINTS) -> LandmarkMap:
     calibration = CovarianceCalibration(1.5, np.arange(6) * 1e-4, 40)
     return LandmarkMap(
         name="kitchen",
-        scenes=(Scene("map", range(points), range(KEYFRAMES), calibration, ORIGIN),),
+        scenes=(Scene("map", range(points), range(KEYFRAMES), calibration, ORIGIN, SelfSimilarity(-0.75, 12)),),
         points=generator.normal(size=(points, 3)).astype(np.float32),
         landmark_ids=generator.integers(0, 20, points).astype(np.int32),
         landmarks=LandmarkTable(generator.permutation(20) - 7, (np.arange(20) // 6).astype(np.int32)),

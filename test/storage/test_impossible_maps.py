@@ -47,6 +47,8 @@ def test_manifests_that_do_not_describe_a_map(folder: Path, key: str, value: obj
         *({"frame_id": frame} for frame in ("", "/map", "a b", None, 3, ["map"])),
         *({"origin": o} for o in ([1.0, 2.0], [[0.0] * 3], ["x", 0, 0], [None, 0, 0], "x", None, 5.0)),
         *({"calibration": {"scale": s, "floor": [0.0] * 6, "samples": 3}} for s in (-1.0, 0.0, "x")),
+        *({"self_similarity": {"score_shift": s}} for s in (0.5, "-inf", "x", None)),
+        {"self_similarity": 3},
     ],
 )
 def test_scenes_that_cannot_be(folder: Path, changes: dict[str, object]) -> None:

@@ -20,7 +20,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
 from vloc_ros.core.map.places import Places
-from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.map.scene import Scene, SelfSimilarity
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.storage.arrays import encode_array
 from vloc_ros.storage.maps import map_hash, read_map, write_map
@@ -128,7 +128,8 @@ def test_a_map_of_format_3_is_read(tmp_path: Path) -> None:
     assert read.extractor == RootSiftConfig(max_keypoints=800, min_keypoints=0, max_megapixels=1000.0), (
         "it adapts to no image"
     )
-    expected = replace(written, descriptor_statistics=statistics, extractor=read.extractor)
+    scenes = (replace(written.scene(), self_similarity=SelfSimilarity()),)
+    expected = replace(written, scenes=scenes, descriptor_statistics=statistics, extractor=read.extractor)
     write_map(expected, tmp_path / "expected")
     assert write_map(read, tmp_path / "new") == map_hash(tmp_path / "expected")
 

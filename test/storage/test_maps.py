@@ -12,6 +12,7 @@ from stored_map import ORIGIN, POINTS, array_file, assert_equal_places, contents
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.scene import SelfSimilarity
 from vloc_ros.storage.atomic import StorageError
 from vloc_ros.storage.maps import map_bytes, map_files, map_hash, read_manifest, read_map, write_map
 
@@ -28,6 +29,7 @@ def test_round_trip(folder: Path) -> None:
     np.testing.assert_array_equal(read.scene().origin, ORIGIN)
     np.testing.assert_array_equal(read.scene().calibration.floor, written.scene().calibration.floor)
     assert (read.scene().calibration.scale, read.scene().calibration.samples) == (1.5, 40)
+    assert read.scene().self_similarity == written.scene().self_similarity != SelfSimilarity()
     assert (read.name, read.frame_ids, read.metric) == ("kitchen", ("map",), False)
     assert (read.extractor, read.provenance) == (written.extractor, written.provenance)
     assert read.descriptor_statistics == written.descriptor_statistics

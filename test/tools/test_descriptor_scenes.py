@@ -113,7 +113,7 @@ def test_an_interrupted_corridor_is_made_again(tmp_path: Path, monkeypatch: pyte
 def test_a_map_of_an_earlier_format_is_built_again(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(real, "build", lambda out, name, *_: (out / "built", 1.0))
+    monkeypatch.setattr(real, "build", lambda out, name, *_, **__: (out / "built", 1.0))
     assert real.build_once(tmp_path, "wall") == tmp_path / "built"
     wall = shutil.copytree(place.map, tmp_path / "maps" / "wall")
     assert real.build_once(tmp_path, "wall") == wall

@@ -41,7 +41,7 @@ from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.matches import Matches
 from vloc_ros.core.localization.observation import Observation, StageClock
 from vloc_ros.core.localization.pose_estimation import estimate_pose_with_covariance
-from vloc_ros.core.localization.result import LocalizationResult
+from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.scoring import PoseScorer
 from vloc_ros.core.localization.verification import HypothesisVerifier
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -49,6 +49,7 @@ from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.footprint import limit_blas_threads
+from vloc_ros.storage.acceptance_tables import read_acceptance_model
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.maps import map_bytes, read_map, write_map
 
@@ -253,7 +254,11 @@ class Hloc:
         self._map, self._config = landmark_map, LocalizerConfig()
         index, retrieval = MapIndex(landmark_map), landmark_map.retrieval[VLAD]
         self._verifier = HypothesisVerifier(
-            self._config.verification, index, pose=self._config.pose, scorer=PoseScorer(index)
+            self._config.verification,
+            index,
+            pose=self._config.pose,
+            scorer=PoseScorer(index),
+            model=read_acceptance_model(landmark_map.extractor.acceptance_table),
         )
         self._vocabulary, self._rows = Vocabulary.from_arrays(retrieval.encoder_arrays), retrieval.descriptors
         self._features = [found for _, part in parts for found in part.features]
@@ -286,7 +291,10 @@ class Hloc:
         estimate = estimate_pose_with_covariance(self._config.pose, matches, query)
         hypothesis = Hypothesis(Candidate("hloc"), matches, estimate)
         observation = Observation(query, self._map, StageClock(), lambda: (found,))
-        return self._verifier.verify(hypothesis, observation).result
+        verified = self._verifier.verify(hypothesis, observation)
+        if verified.result.ok and not self._verifier.reaches_threshold(verified):
+            return verified.result.refused_as(Status.POSE_REJECTED, "its evidence does not suffice")
+        return verified.result
 
     def _match(self, found: Features, keyframe: int) -> tuple[Array, Array]:
         """Keypoints of the query, and the points of the keyframe's keypoints that they match (mutual, ratio test)."""

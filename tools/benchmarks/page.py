@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.sections import global_descriptors, landmarks, maps, robots
+from benchmarks.sections import acceptance, global_descriptors, landmarks, maps, robots
 from benchmarks.tables import Figures
 
 HEAD = """# Benchmark
@@ -24,6 +24,11 @@ CHAPTERS: list[tuple[str, tuple[str, ...], Callable[[dict[str, Figures]], str]]]
     ("Map size and similar rooms", ("growth",), maps.growth),
     ("Landmark recognition", ("recognizer",), landmarks.recognizer),
     ("Lighting changes", ("night",), landmarks.night),
+    (
+        "Which poses are accepted",
+        acceptance.SECTIONS,
+        acceptance.acceptance,
+    ),
     ("Global descriptors", DESCRIPTORS, global_descriptors.global_descriptors),
     ("Four scenes in one map", ("four_scenes",), landmarks.four_scenes),
     ("Map updates", ("updated",), landmarks.updated),

@@ -27,9 +27,9 @@ def scene(name: str) -> Path:
     return DATA / name
 
 
-def build(out: Path, name: str, *options: str) -> tuple[Path, float]:
-    """Build a map of a scene's posed images; its folder and the seconds it took."""
-    data, folder = scene(name), out / "maps" / _map_name(name, options)
+def build(out: Path, name: str, *options: str, title: str | None = None) -> tuple[Path, float]:
+    """Build a map of a scene's posed images; its folder, named by its options or a title, and the seconds it took."""
+    data, folder = scene(name), out / "maps" / (title or _map_name(name, options))
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     given = ("--images", data / "map/images", "--poses", data / "map/poses_tum.txt")
@@ -37,13 +37,13 @@ def build(out: Path, name: str, *options: str) -> tuple[Path, float]:
     return folder, seconds
 
 
-def build_once(out: Path, name: str, *options: str) -> Path:
+def build_once(out: Path, name: str, *options: str, title: str | None = None) -> Path:
     """The folder of a scene's map. It is built unless there is one in the present format."""
-    folder = out / "maps" / _map_name(name, options)
+    folder = out / "maps" / (title or _map_name(name, options))
     try:
         read_manifest(folder)
     except MapError:
-        return build(out, name, *options)[0]
+        return build(out, name, *options, title=title)[0]
     return folder
 
 

@@ -2,8 +2,9 @@
 
 Renders two laps through a simulated room, and one through another room that looks like it. Builds a map of the first
 lap and localizes the second in it. The images of the third are negatives, which must be refused. Where ROS 2 and
-vloc_msgs are installed, the second lap is also played to the nodes as a bag, and what they publish is scored. Each step
-is a command that is shown first, so that it can be repeated on images of one's own.
+vloc_msgs are installed, the second lap is also played to the nodes as a bag, and what they publish is scored. Where a
+network can be exported (`make training`), the same is mapped and localized by learned keypoints. Each step is a command
+that is shown first, so that it can be repeated on images of one's own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _WORLD = "room"
 _SEED = 1
+_NETWORK = "xfeat"
 _MARK = ".vloc_demo"
 _MAP_FRAMES, _QUERY_FRAMES, _NEGATIVE_FRAMES = 80, 40, 40
 
@@ -37,12 +39,15 @@ def run(args: argparse.Namespace) -> int:
     out = args.out
     clear(out)
     make_images(out)
-    live = has_ros()
-    for words in [*offline_steps(out), *(live_steps(out) if live else [])]:
+    live, learned = has_ros(), can_export()
+    steps = [*offline_steps(out), *(live_steps(out) if live else []), *(learned_steps(out) if learned else [])]
+    for words in steps:
         if code := _shown(words):
             return code
     if not live:
         print("\nROS 2 or vloc_msgs is not installed here: the live evaluation was left out; `vloc doctor` says more")
+    if not learned:
+        print("\nPyTorch or the weights are missing: learned keypoints were left out; `vloc doctor` says more")
     print(f"\nopen {out}/report.html (how well), {out}/map.html (the map); poses are in {out}/results")
     return 0
 
@@ -58,7 +63,7 @@ def clear(out: Path) -> None:
 
     if out.exists() and not (out / _MARK).exists() and any(out.iterdir()):
         raise InputError(f"{out}: holds files that are no earlier demo's; name another folder with --out")
-    for folder in ("images", "map", "results", "bag"):
+    for folder in ("images", "map", "results", "bag", "xfeat", "xfeat-map"):
         shutil.rmtree(out / folder, ignore_errors=True)
     write_bytes_atomically(out / _MARK, b"written by `vloc demo`, which replaces what is here\n")
 
@@ -116,6 +121,33 @@ def live_steps(out: Path) -> list[list[str]]:
         ["bag", "make", *made, "--out", f"{bag}"],
         ["evaluate", *live, "--json", f"{out}/live.json"],
     ]
+
+
+def learned_steps(out: Path) -> list[list[str]]:
+    """The commands that map and localize the same by learned keypoints."""
+    images, model, folder = out / "images", out / "xfeat", out / "xfeat-map"
+    camera = ["--camera", f"{images}/camera.yaml"]
+    mapped = ["--images", f"{images}/map/images", "--poses", f"{images}/map/poses.txt", *camera]
+    queries = ["--images", f"{images}/query/images", "--poses", f"{images}/query/poses.txt", *camera]
+    return [
+        ["model", "export", _NETWORK, "--out", f"{model}"],
+        ["map", "build", *mapped, "--extractor", f"{model}", "--out", f"{folder}"],
+        ["evaluate", "--map", f"{folder}", *queries, "--json", f"{out}/xfeat.json"],
+    ]
+
+
+def can_export() -> bool:
+    """Whether PyTorch and the published weights are installed."""
+    if not all(importlib.util.find_spec(package) is not None for package in ("torch", "onnx", "onnxscript")):
+        return False
+    from vloc_ros.core.errors import VlocError
+    from vloc_ros.model_export.export import network_named
+
+    try:
+        network_named(_NETWORK).weights.read_license()
+    except VlocError:
+        return False
+    return True
 
 
 def has_ros() -> bool:

@@ -92,6 +92,7 @@ def _describe_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
             "floor": [float(v) for v in scene.calibration.floor],
             "before": list(dict.fromkeys(changes)),
         },
+        "self_similarity": asdict(scene.self_similarity),
     }
 
 
@@ -166,6 +167,15 @@ def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Itera
         if scene[key] is not None:
             yield name, f"{' x '.join(f'{v:.2f}' for v in scene[key])} {unit}"
     yield from _calibration_rows(scene["calibration"], metric=metric)
+    yield "looks alike", _describe_self_similarity(scene["self_similarity"])
+
+
+def _describe_self_similarity(alike: Mapping[str, Any]) -> str:
+    compared = f"{alike['negatives']} images compared with the parts of the map that they do not show"
+    if not alike["negatives"]:
+        return "not known: no image was compared with a part of the map that it does not show"
+    shift = alike["score_shift"]
+    return f"{compared}: all scores lowered by {-shift:.2f}" if shift else f"nowhere, by {compared}"
 
 
 def _calibration_rows(calibration: Mapping[str, Any], *, metric: bool) -> Iterator[tuple[str, str]]:

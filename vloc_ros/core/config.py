@@ -136,31 +136,17 @@ class VerificationConfig(Checked):
     """When a pose is accepted."""
 
     min_matches: int = parameter(12, "matches needed before a pose is estimated", low=4, high=10000)
-    min_inliers: int = parameter(25, "inliers needed to accept", low=4, high=10000)
-    min_inlier_ratio: float = parameter(0.1, "inliers over matches needed to accept", low=0.0, high=1.0)
-    min_support: float = parameter(
-        0.08, "inliers over the map points expected in the image, at least", low=0.0, high=1.0
+    false_accept_rate: float = parameter(
+        0.0,
+        "share of the images of other places that may be accepted; 0 for the smallest that measured negatives support",
+        low=0.0,
+        high=0.5,
     )
-    min_coverage: float = parameter(
-        0.4, "part of the image regions with expected points that hold an inlier, at least", low=0.0, high=1.0
-    )
-    min_explained: float = parameter(
-        0.33, "part of the keypoints that lie in image regions with an inlier, at least", low=0.0, high=1.0
-    )
-    min_spread: float = parameter(
-        0.25, "area of the inliers' convex hull over the area of the image, at least", low=0.0, high=1.0
-    )
-    min_confirmed_fraction: float = parameter(
+    negative_share: float = parameter(
         0.5,
-        "part of the image that guided matching must confirm where few matches pass the ratio test, as at night",
-        low=0.0,
-        high=1.0,
-    )
-    min_score_margin: float = parameter(
-        0.08,
-        "margin by which the image must support the accepted pose more than any competing pose",
-        low=0.0,
-        high=1.0,
+        "share of wrong hypotheses that the published confidence assumes; the fix filter weighs fixes by it",
+        low=0.001,
+        high=0.999,
     )
     max_position_std_m: float = parameter(
         1.0, "standard deviation of the position, at most", unit="m", low=0.001, high=1000.0
@@ -203,7 +189,10 @@ class TrackingConfig(Checked):
     """What a prior saves."""
 
     image_scale: float = parameter(
-        0.5, "with a prior the image is tried at this scale first, and in full where that fails", low=0.1, high=1.0
+        0.5,
+        "with a prior the image is tried at this scale first, and in full where that fails; networks take 0.7 at least",
+        low=0.1,
+        high=1.0,
     )
     min_image_width_px: int = parameter(320, "the image is not made smaller than this", unit="px", low=16, high=100000)
 
@@ -236,6 +225,13 @@ class LocalizerConfig(Checked):
 # parameters and values of version 0.1.0's development that have another name, or none, now
 REMOVED_PARAMETERS = {
     "matcher.max_distance_in_window": "the limit follows from the descriptor statistics of the map",
+    **{
+        f"verification.{name}": "one calibrated score decides, see verification.false_accept_rate"
+        for name in (
+            *("min_inliers", "min_inlier_ratio", "min_support", "min_coverage", "min_explained", "min_spread"),
+            *("min_confirmed_fraction", "min_score_margin", "min_found_again", "min_lead"),
+        )
+    },
 }
 RENAMED_VALUES: dict[tuple[str, Any], str] = {("retrieval", "student"): "model"}
 RENAMED_PARAMETERS = {
@@ -249,8 +245,6 @@ RENAMED_PARAMETERS = {
     "proposals.rival_likeness": "candidates.competitor_similarity",
     "proposals.prior_max_position_std_m": "candidates.prior_max_position_std_m",
     "proposals.prior_max_points": "candidates.prior_max_points",
-    "verification.min_found_again": "verification.min_confirmed_fraction",
-    "verification.min_lead": "verification.min_score_margin",
 }
 
 

@@ -221,6 +221,7 @@ def _result(row: Mapping[str, Any] | None) -> LocalizationResult:
         frame_id=row["map_frame"] if accepted else "",
         matches=row["matches"],
         inliers=row["inliers"],
+        confidence=row.get("confidence", np.nan),  # recordings of earlier versions have none
         candidate=row["candidate"],
         reason=row["reason"],
         keypoints=row["keypoints"],

@@ -27,6 +27,8 @@ _MOST_PX = 8192
 _ANY_SIZE = 1000.0
 # as descriptors are compressed to 8 bits per value, lengths need not be exact
 _LENGTH_TOLERANCE = 1e-2
+# the networks are trained on images of similar scale: at half of it a third fewer poses are found
+_LEAST_SCALE = 0.7
 _TRIAL_PX, _TRIAL_KEYPOINTS = 96, 64
 
 
@@ -37,6 +39,8 @@ class OnnxKeypoints:
     manifest's stride, and returns `keypoints` (N, 2), `scores` (N,) and `descriptors` (N, D). A grey network gets the
     luminance of a colour image, a colour network a grey image in all three channels.
     """
+
+    least_scale = _LEAST_SCALE
 
     def __init__(
         self, model: Model, engine: Engine, *, max_keypoints: int, min_score: float, max_megapixels: float = _ANY_SIZE

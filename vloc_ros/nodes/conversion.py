@@ -84,7 +84,7 @@ def fill_status(message: LocalizationStatus, result: LocalizationResult) -> None
     message.status = STATUS_CODES[result.status]
     message.reason = result.reason
     message.keypoints, message.matches, message.inliers = result.keypoints, result.matches, result.inliers
-    message.candidate = result.candidate
+    message.confidence, message.candidate = float(result.confidence), result.candidate
     message.stages, message.stage_ms = list(result.times_ms), [float(ms) for ms in result.times_ms.values()]
 
 

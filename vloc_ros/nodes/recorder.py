@@ -101,6 +101,7 @@ class RecorderNode(Node):
             "keypoints": message.keypoints,
             "matches": message.matches,
             "inliers": message.inliers,
+            "confidence": message.confidence,
             "candidate": message.candidate,
             "times_ms": dict(zip(message.stages, map(float, message.stage_ms), strict=True)),
             "total_ms": message.total_ms,

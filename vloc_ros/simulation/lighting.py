@@ -11,6 +11,7 @@ import numpy as np
 from vloc_ros.core.geometry.pose import Array
 
 _WHITE = 255.0
+_DISPLAY_GAMMA = 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,35 @@ def relight(image: Array, lighting: Lighting, seed: int) -> Array:
     colour = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     result = expose(colour * irradiance[..., None], lighting, seed)
     return result if image.ndim == 3 else np.asarray(cv2.cvtColor(result, cv2.COLOR_BGR2GRAY))
+
+
+def underexpose(
+    image: Array, light: float, *, full_well: float, read_noise: float, vignetting: float, seed: int
+) -> Array:
+    """A photograph as a camera would take it in less light with the same exposure: photon noise, read noise, 8 bits.
+
+    Args:
+        image: (H, W, 3) or (H, W) uint8, taken in full light, with a tone curve of exponent 1 / 2.2.
+        light: share of the light that is left.
+        full_well: electrons of a white pixel in full light.
+        read_noise: standard deviation, electrons.
+        vignetting: share of the light that is lost in the corners.
+        seed: equal seeds give equal images.
+    """
+    rng = np.random.default_rng([seed, 5])
+    height, width = image.shape[:2]
+    kept = _vignette(width, height, vignetting)
+    linear = cv2.pow(image.astype(np.float32) / _WHITE, _DISPLAY_GAMMA)
+    electrons = linear * (light * full_well * (kept[..., None] if image.ndim == 3 else kept))
+    counted = rng.poisson(electrons) + read_noise * rng.standard_normal(image.shape, dtype=np.float32)
+    shown = np.clip(counted / full_well, 0.0, 1.0) ** (1 / _DISPLAY_GAMMA)
+    return np.asarray(np.rint(_WHITE * shown).astype(np.uint8))
+
+
+def blur_by_motion(image: Array, length_px: float, angle_rad: float) -> Array:
+    """A photograph blurred by a motion along a line of the image; its centre stays where it is."""
+    kernel = _motion_blur_kernel(length_px, angle_rad)
+    return np.asarray(cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE))
 
 
 def expose(radiance: Array, lighting: Lighting, seed: int) -> Array:

@@ -20,7 +20,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
 from vloc_ros.core.map.places import Payload, Places
-from vloc_ros.core.map.scene import Scene, number_consecutively
+from vloc_ros.core.map.scene import Scene, SelfSimilarity, number_consecutively
 from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex
 from vloc_ros.storage.array_cache import load_array
 from vloc_ros.storage.arrays import decode_array
@@ -106,7 +106,8 @@ def _scenes(manifest: Mapping[str, Any]) -> tuple[Scene, ...]:
             raise MapError(f"a scene has {counts} points and keyframes, expected their numbers; build the map again")
         points, keyframes = (range(count) for count in counts)
         origin = np.array(entry["origin"] if manifest["version"] >= 4 else (0.0, 0.0, 0.0), np.float64)
-        scenes.append(Scene(entry["frame_id"], points, keyframes, _calibration(entry["calibration"]), origin))
+        calibration, alike = _calibration(entry["calibration"]), _self_similarity(entry)
+        scenes.append(Scene(entry["frame_id"], points, keyframes, calibration, origin, alike))
     return number_consecutively(scenes)
 
 
@@ -215,6 +216,17 @@ def _calibration(entry: Mapping[str, Any]) -> CovarianceCalibration:
     if not 0 < scale < np.inf:
         raise MapError(f"the calibration's scale is {scale}, expected a factor above 0; build the map again")
     return CovarianceCalibration(scale, floor, int(entry["samples"]))
+
+
+def _self_similarity(entry: Mapping[str, Any]) -> SelfSimilarity:
+    """That of a scene; maps of earlier versions have none."""
+    if "self_similarity" not in entry:
+        return SelfSimilarity()
+    values = entry["self_similarity"]
+    shift = float(values["score_shift"])
+    if not -np.inf < shift <= 0:
+        raise MapError(f"a scene shifts scores by {shift}, expected 0 or less; build the map again")
+    return SelfSimilarity(shift, int(values["negatives"]))
 
 
 def _check(landmark_map: LandmarkMap) -> LandmarkMap:

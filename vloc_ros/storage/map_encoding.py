@@ -77,6 +77,7 @@ def _describe_scene(scene: Scene) -> dict[str, Any]:
             "floor": [float(v) for v in calibration.floor],
             "samples": int(calibration.samples),
         },
+        "self_similarity": asdict(scene.self_similarity),
     }
 
 

@@ -108,6 +108,7 @@ def _values_of_record(record: ResultRecord) -> dict[str, Any]:
         "frame_id": result.frame_id,
         "matches": int(result.matches),
         "inliers": int(result.inliers),
+        "confidence": round(float(result.confidence), 6),
         "candidate": result.candidate,
         "reason": result.reason,
         "keypoints": int(result.keypoints),
@@ -125,6 +126,7 @@ def _record_from_values(values: dict[str, Any]) -> ResultRecord:
         frame_id=str(values["frame_id"]),
         matches=int(values["matches"]),
         inliers=int(values["inliers"]),
+        confidence=float(values.get("confidence", np.nan)),  # earlier versions had none
         candidate=str(candidate),
         reason=str(values["reason"]),
         keypoints=int(values["keypoints"]),

@@ -63,6 +63,11 @@ class RootSiftConfig(Checked):
             max_megapixels=max(self.max_megapixels, other.max_megapixels),
         )
 
+    @property
+    def acceptance_table(self) -> str:
+        """Name of the table that decides on hypotheses from these keypoints."""
+        return self.name
+
     def describe(self) -> str:
         """The name, for messages."""
         return self.name
@@ -114,6 +119,14 @@ class KeypointModelConfig(Checked):
             min_score=min(self.min_score, other.min_score),
             max_megapixels=max(self.max_megapixels, other.max_megapixels),
         )
+
+    @property
+    def acceptance_table(self) -> str:
+        """Name of the table that decides on hypotheses from these keypoints.
+
+        ALIKED has none of its own and is judged by XFeat's, since no evidence depends on the extractor's distances.
+        """
+        return "xfeat" if self.name == "aliked" else self.model or self.name
 
     def describe(self) -> str:
         """The model and its short hash, for messages."""

@@ -55,6 +55,11 @@ class Extractor(Protocol):
         """Length of a descriptor."""
         ...
 
+    @property
+    def least_scale(self) -> float:
+        """Smallest scale at which the keypoints of an image still match a map of whole ones; tracking keeps to it."""
+        ...
+
     def working_scale(self, width: int, height: int) -> float:
         """Scale, at most 1, to which an image of a size is reduced before its keypoints are found."""
         ...

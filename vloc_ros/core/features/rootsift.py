@@ -27,6 +27,7 @@ class RootSift:
     """
 
     dimension = 128
+    least_scale = 0.0  # the pyramid has all smaller scales
 
     def __init__(self, config: RootSiftConfig) -> None:
         self._max_keypoints, self._max_megapixels = config.max_keypoints, config.max_megapixels

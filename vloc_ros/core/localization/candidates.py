@@ -18,6 +18,7 @@ from vloc_ros.core.query import PosePrior, View
 
 # kinds of candidates, which name the pose solver for them
 KEYPOINTS = "keypoints"
+PRIOR = "prior"
 _PRIOR_SIGMAS = 3.0
 # three times the reprojection error of an inlier, so that a chance match in a window is rarely an inlier of the prior
 _WINDOW_PX = 24.0
@@ -111,7 +112,7 @@ class PriorCandidates:
         visible = np.flatnonzero(np.any([_may_appear(w, v) for w, v in zip(windows, views, strict=True)], axis=0))
         if 0 < len(visible) <= self._max_points and observation.keypoint_count:
             kept = tuple(SearchWindow(window.xy[visible], window.radius_px[visible]) for window in windows)
-            yield Candidate("prior", visible + scene.points.start, kept)
+            yield Candidate(PRIOR, visible + scene.points.start, kept)
 
 
 def _window(view: View, points: Array, prior: PosePrior) -> SearchWindow:

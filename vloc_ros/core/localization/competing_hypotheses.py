@@ -84,7 +84,7 @@ class CompetingHypotheses:
             poses = [pose for of_scene, pose in taken if of_scene is other_scene]
             found = self._poses_in_scene(pairs.select(pairs.distances <= max_distance), poses, query, min_keypoints)
             for pose, points in found:
-                yield self._refine(self._scorer.score(pose, points, observation), observation)
+                yield self.refine(self._scorer.score(pose, points, observation), observation)
 
     def _poses_in_scene(
         self, pairs: _Pairs, taken: Sequence[Pose], query: Query, min_keypoints: float
@@ -108,7 +108,7 @@ class CompetingHypotheses:
                     yield found, sorted_unique(fitting.points)
             rest = rest.select(~covisible)
 
-    def _refine(self, rough: ScoredPose, observation: Observation) -> ScoredPose:
+    def refine(self, rough: ScoredPose, observation: Observation) -> ScoredPose:
         """A pose of a few keypoints, estimated again from all that guided matching finds."""
         matches = rough.visibility.matches
         found = estimate_absolute_pose(self._pose, matches, observation.query)

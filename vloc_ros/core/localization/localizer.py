@@ -43,7 +43,7 @@ class Localizer:
         """
         self.map_index, self.map, self.extractor = map_index, map_index.map, extractor
         self._prior, self._generators = prior, (prior, *generators)
-        self._solvers, self._selector, self._tracking = solvers, selector, tracking
+        self._solvers, self.selector, self._tracking = solvers, selector, tracking
 
     def localize(self, query: Query) -> LocalizationResult:
         """A pose with its covariance, or a typed refusal.
@@ -74,7 +74,7 @@ class Localizer:
         for generator in generators:
             for candidate in observation.clock.iterate("candidates", generator.generate(observation)):
                 hypotheses = self._solvers[candidate.kind].solve(observation, candidate)
-                decision = decision.or_better(self._selector.decide(hypotheses, candidate, observation))
+                decision = decision.or_better(self.selector.decide(hypotheses, candidate, observation))
                 if decision.is_final:
                     return decision
         return decision
@@ -102,4 +102,5 @@ class Localizer:
             return 1.0
         cameras = [view.camera for view in query.views]
         width = min(camera.width * self.extractor.working_scale(camera.width, camera.height) for camera in cameras)
-        return max(self._tracking.image_scale, self._tracking.min_image_width_px / width)
+        least = max(self.extractor.least_scale, self._tracking.min_image_width_px / width)
+        return max(self._tracking.image_scale, least)

@@ -75,6 +75,12 @@ def estimate_absolute_pose(config: PoseConfig, matches: Matches, query: Query) -
     return _single_camera(matches, query.views[0], ransac, loss)
 
 
+def largest_position_std(covariance: Array) -> float:
+    """Largest standard deviation of the position in any direction, of a (6, 6) covariance; infinite where it is not
+    determined."""
+    return float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])) if np.isfinite(covariance).all() else np.inf
+
+
 def inlier_mask(scene_from_rig: Pose, config: PoseConfig, matches: Matches, query: Query) -> Array:
     """(M,) whether each match agrees with a pose."""
     return _inliers(reprojection_residuals(scene_from_rig, matches, query), config)

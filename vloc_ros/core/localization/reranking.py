@@ -19,7 +19,7 @@ from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose, score_mar
 _KEYPOINTS = 320
 # where a fifth of the matches are inliers, so many samples miss them once in a thousand times
 _ITERATIONS = 1000
-_MIN_INLIERS = 8
+_MIN_INLIERS, _MIN_INLIER_RATIO = 8, 0.1
 # when the best candidate is refused, the next one is matched
 _MAX_CANDIDATES = 2
 
@@ -32,13 +32,11 @@ class CandidateReranker:
         matcher: of the map.
         pose: RANSAC, and when a match is an inlier.
         scorer: of poses.
-        min_inlier_ratio: a coarse pose has so many inliers of its matches.
     """
 
     matcher: NearestNeighbourMatcher
     pose: PoseConfig
     scorer: PoseScorer
-    min_inlier_ratio: float
 
     def rerank(self, candidates: Sequence[Candidate], observation: Observation) -> Iterator[Candidate]:
         """At most two candidates, whose coarse poses outscore most of the others, with the others as their competitors.
@@ -65,6 +63,6 @@ class CandidateReranker:
             return None
         with clock.stage("verification"):
             inliers = matches.point_indices[inlier_mask(found, self.pose, matches, query)]
-            if len(inliers) < max(_MIN_INLIERS, self.min_inlier_ratio * len(matches)):
+            if len(inliers) < max(_MIN_INLIERS, _MIN_INLIER_RATIO * len(matches)):
                 return None
             return self.scorer.score(found, inliers, observation)

@@ -37,6 +37,7 @@ class LocalizationResult:
         frame_id: of the scene that the pose is in, only when `OK`.
         matches: number of 2D-3D matches of the best estimate.
         inliers: number of those that agree with it.
+        confidence: probability that the pose of the best hypothesis is right, accepted or not; 0 where there is none.
         candidate: name of the candidate that the estimate came from, empty when none was matched.
         reason: one readable sentence, empty when `OK`.
         inlier_xy: (M, 2) float32 pixels of the inliers, over all views in order.
@@ -53,6 +54,7 @@ class LocalizationResult:
     frame_id: str = ""
     matches: int = 0
     inliers: int = 0
+    confidence: float = 0.0
     candidate: str = ""
     reason: str = ""
     inlier_xy: Array = field(default_factory=lambda: np.zeros((0, 2), np.float32))

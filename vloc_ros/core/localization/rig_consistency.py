@@ -9,6 +9,7 @@ import numpy as np
 
 from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.evidence import SUPPORTING_INLIERS
 from vloc_ros.core.localization.hypotheses import Hypothesis
 from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.localization.pose_estimation import PoseEstimate, estimate_pose_with_covariance
@@ -20,17 +21,14 @@ _INCONSISTENT_RATIO = 1.25
 class RigConsistency:
     """Compares the common pose of a rig with the poses of its views by themselves."""
 
-    def __init__(
-        self, *, min_inliers: int, pose: PoseConfig, accepts: Callable[[Hypothesis, PoseEstimate, Observation], bool]
-    ) -> None:
+    def __init__(self, *, pose: PoseConfig, accepts: Callable[[Hypothesis, PoseEstimate, Observation], bool]) -> None:
         """Consistency of hypotheses.
 
         Args:
-            min_inliers: of a view that supports a pose.
             pose: estimation of a pose from a single view.
             accepts: whether the pose of a single view would be accepted.
         """
-        self._min_inliers, self._pose, self._accepts = min_inliers, pose, accepts
+        self._pose, self._accepts = pose, accepts
 
     def drop_inconsistent_views(self, hypothesis: Hypothesis, observation: Observation) -> Hypothesis:
         """A hypothesis estimated again without views that more of the others contradict.
@@ -38,7 +36,7 @@ class RigConsistency:
         Chance matches of such a view would pull at the pose.
         """
         assert hypothesis.estimate is not None
-        if hypothesis.estimate.inliers.sum() < self._min_inliers:
+        if hypothesis.estimate.inliers.sum() < SUPPORTING_INLIERS:
             return hypothesis
         common, own = self._inconsistent_views(hypothesis, observation)
         if not own or self._supporting_views(common, own) <= len(own):
@@ -71,7 +69,7 @@ class RigConsistency:
         return common, {view: count for view, count in own.items() if count > _INCONSISTENT_RATIO * common[view]}
 
     def _supporting_views(self, common: Array, inconsistent: Container[int]) -> int:
-        return sum(count >= self._min_inliers for view, count in enumerate(common) if view not in inconsistent)
+        return sum(count >= SUPPORTING_INLIERS for view, count in enumerate(common) if view not in inconsistent)
 
     def _inliers_of_one_view(self, hypothesis: Hypothesis, view: int, observation: Observation) -> int:
         """Inliers to the pose of one view by itself; none where it would be refused as a single camera's."""

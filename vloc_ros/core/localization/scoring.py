@@ -11,7 +11,7 @@ is stronger evidence than a little noise everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -33,7 +33,7 @@ _KEYFRAMES = 8
 # one has to be distinguished from another
 _SIMILARITY_RADIUS_PX = 6.0
 # regions with fewer expected points are not counted as confirmed or not
-_MIN_EXPECTED = 3
+MIN_EXPECTED = 3
 _MIN_CONFIRMED = 0.15
 # with fewer regions to compare, numbers of confirmed points decide: twice as many are worth a margin of 7 %
 _MIN_REGIONS, _NUMBER_WEIGHT = 3, 0.1
@@ -60,15 +60,25 @@ class PredictedVisibility:
     matches: Matches
 
     @property
-    def confirmed_fraction(self) -> float:
-        """Part of the expected regions, or of the keypoints, whichever is less, in regions confirmed beyond chance.
+    def confirmed_shares(self) -> tuple[float, float]:
+        """Shares of the expected regions, and of the keypoints, in regions confirmed beyond chance.
 
         Chance confirms a few points everywhere, and hardly any region of many.
         """
-        regions = self.expected >= _MIN_EXPECTED
+        regions = self.expected >= MIN_EXPECTED
         confirmed = regions & (self.confirmed >= _MIN_CONFIRMED * self.expected)
         explained = self.keypoints[confirmed].sum() / max(int(self.keypoints.sum()), 1)
-        return float(min(confirmed.sum() / max(int(regions.sum()), 1), explained))
+        return float(confirmed.sum() / max(int(regions.sum()), 1)), float(explained)
+
+    def of_views(self, views: Array) -> PredictedVisibility:
+        """The regions of some views, by (V,) bool; the matches are those of all."""
+        return replace(
+            self,
+            expected=self.expected[views],
+            confirmed=self.confirmed[views],
+            similarity=self.similarity[views],
+            keypoints=self.keypoints[views],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from vloc_ros.core.config import VerificationConfig
+from vloc_ros.core.localization.acceptance import AcceptanceModel
 from vloc_ros.core.localization.candidates import Candidate
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses, is_distinct_pose
+from vloc_ros.core.localization.evidence import CLEAR_MARGIN, KeypointEvidence
 from vloc_ros.core.localization.hypotheses import Hypothesis
 from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose, score_margin
+from vloc_ros.core.localization.scoring import ScoredPose, score_margin
 from vloc_ros.core.localization.verification import HypothesisVerifier, VerifiedHypothesis
 from vloc_ros.core.map.landmark_map import LandmarkMap
 
-# a pose that clearly outscores an accepted one has that in its favour: guided matching need confirm less of the image
-_LENIENCY_OF_A_BETTER_POSE = 0.7
+# coarse poses that are outscored by more are not refined to see whether they compete
+_FAR_MARGIN = 2 * CLEAR_MARGIN
+# poses within such a margin explain the image about as well
+_ALIKE = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,20 +48,39 @@ class Decision:
         return later if later.is_final or later.result.progress > self.result.progress else self
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WeighedHypothesis:
+    """A verified hypothesis with its score.
+
+    Attributes:
+        verified: the hypothesis.
+        evidence: with the margin over the best competing pose.
+        score: of the evidence.
+        competitor: the best competing pose, or None.
+    """
+
+    verified: VerifiedHypothesis
+    evidence: KeypointEvidence
+    score: float
+    competitor: ScoredPose | None = None
+
+
 class HypothesisSelector:
-    """Chooses among a candidate's verified hypotheses, unless the image shows a competing pose about as well."""
+    """Accepts the best of a candidate's hypotheses where its score reaches the threshold."""
 
     def __init__(
         self,
         landmark_map: LandmarkMap,
         *,
         verifier: HypothesisVerifier,
-        scorer: PoseScorer,
         competing: CompetingHypotheses,
-        min_score_margin: float,
+        model: AcceptanceModel,
+        config: VerificationConfig,
     ) -> None:
-        self._map, self._verifier, self._scorer = landmark_map, verifier, scorer
-        self._competing, self._min_margin = competing, min_score_margin
+        self._map, self._verifier, self._competing, self._model = landmark_map, verifier, competing, model
+        self._threshold = model.threshold(config.false_accept_rate)
+        self._negative_share = config.negative_share
+        self._confidence_needed = model.confidence(self._threshold, config.negative_share)
 
     def decide(self, hypotheses: Sequence[Hypothesis], candidate: Candidate, observation: Observation) -> Decision:
         """Accept the hypothesis that the image supports most, unless another pose explains the image about as well.
@@ -67,48 +92,111 @@ class HypothesisSelector:
         """
         with observation.clock.stage("verification"):
             verified = [self._verifier.verify(hypothesis, observation) for hypothesis in hypotheses]
-            if candidate.coarse_pose is not None and not any(one.result.ok for one in verified):
-                verified += self._refine(candidate.coarse_pose, verified[0], observation)
-            accepted = [one for one in verified if one.result.ok]
-            if not accepted:
-                best = max(verified, key=lambda one: one.result.progress)
-                return Decision(best.result, best.refusal_is_final)
-            decision, better = self._compare(accepted, candidate, observation)
-            if better is None:
-                return decision
-            refined = self._refine(better, verified[0], observation, leniency=_LENIENCY_OF_A_BETTER_POSE)
-            if any(one.result.ok for one in refined):
-                decision, _ = self._compare([*accepted, *refined], candidate, observation)
-            return decision
+            weighed = self._weigh(verified, hypotheses, candidate, observation)
+            if weighed is not None and weighed.score >= self._threshold:
+                return self._decide(weighed)
+            final = next((one for one in verified if one.refusal_is_final), None)
+            if final is not None:
+                return Decision(final.result, is_final=True)
+            if weighed is not None:
+                return self._decide(weighed)
+            return Decision(max(verified, key=lambda one: one.result.progress).result)
+
+    def excess(self, result: LocalizationResult) -> float:
+        """How far the score of a result lies above the threshold, log odds; -inf without a pose."""
+        if not result.confidence:
+            return -np.inf
+        return self._model.score_of(result.confidence, self._negative_share) - self._threshold
+
+    def _weigh(
+        self,
+        verified: Sequence[VerifiedHypothesis],
+        hypotheses: Sequence[Hypothesis],
+        candidate: Candidate,
+        observation: Observation,
+    ) -> WeighedHypothesis | None:
+        """The best hypothesis with its score.
+
+        Where it would not be accepted, it and the candidate's coarse pose are refined by guided matching; where another
+        pose outscores it, that one is.
+        """
+        able = [one for one in verified if one.evidence is not None]
+        if not able or self._verifier.score(self._lead(able)) < self._threshold:
+            poses = [self._lead(able).scored] if able else []
+            able += self._refine([*poses, candidate.coarse_pose], hypotheses, observation)
+        if not able:
+            return None
+        leader = self._lead(able)
+        weighed = self._weigh_against_competitors(leader, able, candidate, observation)
+        if weighed.score >= self._threshold or weighed.competitor is None or weighed.evidence.margin >= 0:
+            return weighed
+        better = self._refine([weighed.competitor], hypotheses, observation)
+        return max(
+            (weighed, *(self._weigh_against_competitors(one, able, candidate, observation) for one in better)),
+            key=lambda one: one.score,
+        )
+
+    def _lead(self, able: Sequence[VerifiedHypothesis]) -> VerifiedHypothesis:
+        return max(able, key=self._verifier.score)
 
     def _refine(
-        self, pose: ScoredPose, first: VerifiedHypothesis, observation: Observation, *, leniency: float = 1.0
+        self, poses: Sequence[ScoredPose | None], hypotheses: Sequence[Hypothesis], observation: Observation
     ) -> list[VerifiedHypothesis]:
-        """A coarse pose as a hypothesis of the candidate, where guided matching confirms it; at most one."""
-        verified = self._verifier.verify_by_guided_matching(pose, first.hypothesis, observation, leniency=leniency)
-        return [] if verified is None else [verified]
+        """Poses refined by guided matching, as hypotheses of the candidate."""
+        refined = [self._verifier.refine(pose, hypotheses, observation) for pose in poses if pose is not None]
+        return [one for one in refined if one is not None]
 
-    def _compare(
-        self, accepted: Sequence[VerifiedHypothesis], candidate: Candidate, observation: Observation
-    ) -> tuple[Decision, ScoredPose | None]:
-        """The leader of the accepted hypotheses, or a refusal as ambiguous and the competing pose that outscores it."""
-        leader, others = accepted[0], list(candidate.competitors)
-        scored: ScoredPose | None = None
-        if len(accepted) > 1:
-            poses = [self._score(one, observation) for one in accepted]
-            first = max(range(len(poses)), key=lambda i: sum(score_margin(poses[i], other) > 0 for other in poses))
-            leader, scored = accepted[first], poses[first]
-            others += [pose for i, pose in enumerate(poses) if i != first]
-        # competing poses are searched for only while none that is known makes the leader ambiguous
-        for competitor in chain(others, self._find_competing(leader, others, candidate, observation)):
-            scored = scored or self._score(leader, observation)
-            if _is_same_place(scored, competitor):
-                continue
-            margin = score_margin(scored, competitor)
-            if margin < self._min_margin:
-                better = competitor if margin <= -self._min_margin else None
-                return Decision(self._ambiguous(leader.result, scored, competitor, margin), is_final=True), better
-        return Decision(leader.result, is_final=True), None
+    def _weigh_against_competitors(
+        self,
+        leader: VerifiedHypothesis,
+        able: Sequence[VerifiedHypothesis],
+        candidate: Candidate,
+        observation: Observation,
+    ) -> WeighedHypothesis:
+        """The leader's score with the margin over the best competing pose; searched for while it may be accepted."""
+        assert leader.scored is not None
+        assert leader.evidence is not None
+        others = [one.scored for one in able if one is not leader and one.scored is not None]
+        weighed = WeighedHypothesis(leader, leader.evidence, self._verifier.score(leader))
+        if weighed.score < self._threshold:
+            return weighed
+        for competitor in self._competitors(leader, others, candidate, observation):
+            margin = score_margin(leader.scored, competitor)
+            if margin < weighed.evidence.margin:
+                evidence = replace(leader.evidence, margin=margin)
+                score = self._verifier.score(leader, margin=margin)
+                weighed = WeighedHypothesis(leader, evidence, score, competitor)
+            if weighed.score < self._threshold:
+                break
+        return weighed
+
+    def _competitors(
+        self, leader: VerifiedHypothesis, others: Sequence[ScoredPose], candidate: Candidate, observation: Observation
+    ) -> Iterator[ScoredPose]:
+        """Poses of other places, refined so that they compare with the leader."""
+        assert leader.scored is not None
+        yield from (pose for pose in others if not _is_same_place(leader.scored, pose))
+        for coarse in candidate.competitors:
+            # a coarse pose that the leader outscores by far does not compete when it is refined either
+            if not _is_same_place(leader.scored, coarse) and score_margin(leader.scored, coarse) < _FAR_MARGIN:
+                yield self._competing.refine(coarse, observation)
+        known = [*others, *candidate.competitors]
+        for pose in self._find_competing(leader, known, candidate, observation):
+            if not _is_same_place(leader.scored, pose):
+                yield pose
+
+    def _decide(self, weighed: WeighedHypothesis) -> Decision:
+        confidence = self._model.confidence(weighed.score, self._negative_share)
+        result = replace(weighed.verified.result, confidence=confidence)
+        if weighed.score >= self._threshold:
+            return Decision(result, is_final=True)
+        needed = f"confidence {confidence:.1%}, at least {self._confidence_needed:.1%} is needed"
+        if weighed.competitor is None:
+            reason = f"{self._model.explain(weighed.evidence)}: {needed}"
+            return Decision(result.refused_as(Status.POSE_REJECTED, reason))
+        assert weighed.verified.scored is not None
+        reason = self._describe_competitor(weighed.verified.scored, weighed.competitor, weighed.evidence.margin)
+        return Decision(result.refused_as(Status.AMBIGUOUS, f"{reason}; {needed}"), is_final=True)
 
     def _find_competing(
         self, leader: VerifiedHypothesis, known: Sequence[ScoredPose], candidate: Candidate, observation: Observation
@@ -121,20 +209,12 @@ class HypothesisSelector:
         scene = self._map.scene_of(leader.result.inlier_points)
         yield from self._competing.find(scene, estimate.scene_from_rig, known, neighbours, observation)
 
-    def _ambiguous(
-        self, result: LocalizationResult, accepted: ScoredPose, competitor: ScoredPose, margin: float
-    ) -> LocalizationResult:
-        distance_m, _ = accepted.scene_from_rig.distance_to(competitor.scene_from_rig)
-        same_scene = competitor.scene is accepted.scene
-        where = f"{distance_m:.1f} m away" if same_scene else f"in {competitor.scene.frame_id}"
-        how = "better" if margin <= -self._min_margin else "as well"
-        reason = f"a competing pose {where} explains the image {how}: score margin {margin:+.1%}"
-        return result.refused_as(Status.AMBIGUOUS, reason)
-
-    def _score(self, accepted: VerifiedHypothesis, observation: Observation) -> ScoredPose:
-        estimate = accepted.hypothesis.estimate
-        assert estimate is not None
-        return self._scorer.score(estimate.scene_from_rig, accepted.result.inlier_points, observation)
+    @staticmethod
+    def _describe_competitor(leader: ScoredPose, competitor: ScoredPose, margin: float) -> str:
+        distance_m, _ = leader.scene_from_rig.distance_to(competitor.scene_from_rig)
+        where = f"{distance_m:.1f} m away" if competitor.scene is leader.scene else f"in {competitor.scene.frame_id}"
+        how = "better" if margin < -_ALIKE else "about as well"
+        return f"a competing pose {where} explains the image {how}, by a score margin of {margin:+.1%}"
 
 
 def _is_same_place(first: ScoredPose, second: ScoredPose) -> bool:

@@ -12,6 +12,19 @@ from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array, Pose
 
 
+@dataclass(frozen=True, slots=True)
+class SelfSimilarity:
+    """How much a scene resembles itself: what its images find in the parts of it that they do not show.
+
+    Attributes:
+        score_shift: log odds, 0 or less, that every hypothesis of the scene is the less likely for it.
+        negatives: number of images that were compared with such parts.
+    """
+
+    score_shift: float = 0.0
+    negatives: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
     """A part of the map in a metric frame of its own; two scenes have no metric relation.
@@ -26,6 +39,7 @@ class Scene:
         keyframes: range of the map's keyframes that are its own.
         calibration: of the covariance.
         origin: (3,) float64 metres, position of the scene's origin in the map frame.
+        self_similarity: what of it looks alike.
     """
 
     frame_id: str
@@ -33,6 +47,7 @@ class Scene:
     keyframes: range
     calibration: CovarianceCalibration = field(default_factory=CovarianceCalibration)
     origin: Array = field(default_factory=lambda: np.zeros(3))
+    self_similarity: SelfSimilarity = SelfSimilarity()
 
     def __post_init__(self) -> None:
         frame_id = self.frame_id

@@ -23,11 +23,13 @@ class Fix:
         map_from_base: pose of the robot's base in the map.
         covariance: (6, 6) of the pose, order x y z rx ry rz about the map's axes (metres², metres·radians, radians²).
         frame_id: frame of the scene that the robot is in; two scenes have no metric relation.
+        confidence: probability that the pose is right.
     """
 
     map_from_base: Pose
     covariance: Array
-    frame_id: str = ""
+    frame_id: str
+    confidence: float
 
 
 def fix_from_result(result: LocalizationResult, *, rig_from_base: Pose, two_d: bool) -> Fix:
@@ -37,10 +39,10 @@ def fix_from_result(result: LocalizationResult, *, rig_from_base: Pose, two_d: b
     map_from_base = result.map_from_rig @ rig_from_base
     carried = carry_covariance(result.covariance, result.map_from_rig, rig_from_base)
     if not two_d:
-        return Fix(map_from_base, carried, result.frame_id)
+        return Fix(map_from_base, carried, result.frame_id, result.confidence)
     carried[_OUT_OF_PLANE, :] = carried[:, _OUT_OF_PLANE] = 0.0
     carried[_OUT_OF_PLANE, _OUT_OF_PLANE] = _OUT_OF_PLANE_VARIANCE
-    return Fix(_project_to_plane(map_from_base), carried, result.frame_id)
+    return Fix(_project_to_plane(map_from_base), carried, result.frame_id, result.confidence)
 
 
 def _project_to_plane(pose: Pose) -> Pose:

@@ -29,6 +29,8 @@ _VAGUE = 2.0
 _REFERENCE_WAY = 1.0
 # fixes follow odometry when they moved by at least this share of its motion
 _FOLLOWED = 0.5
+# a fix that is wrong once in ten times counts as one, a more doubtful one as half of one, a certain one as 1.25
+_ORDINARY_CONFIDENCE, _LIGHTEST, _HEAVIEST = 0.9, 0.5, 1.25
 # without odometry the fixes moved when they are more than so many standard deviations apart
 _SCATTER_SIGMAS = 5.0
 
@@ -88,6 +90,7 @@ class _Track:
         turned_rad: sum of the turns by odometry.
         without_odometry_s: time over which odometry was missing or reset.
         fixes: number of fixes that agree on this track.
+        weight: their sum of weights, see `_confirmation_weight`.
     """
 
     fix: Fix
@@ -98,11 +101,12 @@ class _Track:
     turned_rad: float = 0.0
     without_odometry_s: float = 0.0
     fixes: int = 1
+    weight: float = 1.0
 
     @staticmethod
     def begin(fix: Fix, odom_from_base: Pose | None, stamp_ns: int) -> _Track:
         """Start a track at a fix."""
-        return _Track(fix, fix.map_from_base, odom_from_base, stamp_ns)
+        return _Track(fix, fix.map_from_base, odom_from_base, stamp_ns, weight=_confirmation_weight(fix))
 
     def advance(self, config: FixFilterConfig, odom_from_base: Pose | None, stamp_ns: int) -> None:
         """Carry the track on. The way adds up: odometry that returns to its start has drifted all the same."""
@@ -129,7 +133,9 @@ class _Track:
         turn_std += config.max_turn_rate_rad_s * without_odometry_s / _SPEED_SIGMAS
         then_from_now = self.fix.map_from_base.inverse() @ self.map_from_base
         carried = carry_covariance(self.fix.covariance, self.fix.map_from_base, then_from_now)
-        return Fix(self.map_from_base, carried + _variances(metres_std, turn_std), self.fix.frame_id)
+        return Fix(
+            self.map_from_base, carried + _variances(metres_std, turn_std), self.fix.frame_id, self.fix.confidence
+        )
 
     @property
     def way(self) -> float:
@@ -144,7 +150,8 @@ class FixFilter:
     from a reference fix about a metre ago. The reference rejects fixes that creep, or that stand still while the robot
     drives. A fix outside the gate is held and starts an alternative hypothesis. The alternative takes over when
     `confirmations` fixes in a row agree on it: the robot was moved (kidnapped), or the last fix was wrong. While the
-    robot stands its images are no independent evidence, so `confirmations_standing` are needed.
+    robot stands its images are no independent evidence, so `confirmations_standing` are needed. Doubtful fixes count
+    less than one, certain ones more; one fix alone never suffices where two are required.
     """
 
     def __init__(self, config: FixFilterConfig) -> None:
@@ -185,7 +192,7 @@ class FixFilter:
         alternative, motion = self._match_alternative(track)
         needed = self._needed_confirmations(motion, first=first)
         follows_odometry = motion is not _Motion.CONTRADICTS_ODOMETRY
-        if follows_odometry and alternative.fixes >= needed:
+        if follows_odometry and alternative.weight >= needed:
             self.reset()
             self._accept(track, None)
             if first or expected is None:
@@ -194,7 +201,8 @@ class FixFilter:
             return GatingDecision(GateResult.JUMPED, reason)
         self._alternative = alternative
         where = "the first fix" if expected is None else _describe_distance(fix, expected)
-        confirmed = f"{alternative.fixes} of {needed} fixes in a row agree on it"
+        doubtful = ", doubtful ones" if alternative.weight < alternative.fixes else ""
+        confirmed = f"{alternative.fixes} of {needed} fixes in a row agree on it{doubtful}"
         return GatingDecision(
             GateResult.HELD, f"{where}; {confirmed if follows_odometry else 'it does not follow odometry'}", first=first
         )
@@ -224,6 +232,7 @@ class FixFilter:
         ):
             return track, _Motion.STANDING
         alternative.fixes += 1
+        alternative.weight += _confirmation_weight(track.fix)
         return alternative, self._motion_since(alternative, track.fix)
 
     def _motion_since(self, alternative: _Track, fix: Fix) -> _Motion:
@@ -256,6 +265,12 @@ class FixFilter:
         if np.trace(fix.covariance[:3, :3]) <= _VAGUE**2 * np.trace(covariance[:3, :3]):
             covariance = covariance + fix.covariance
         return bool(squared_mahalanobis_distances(error[None], covariance[None])[0] <= _GATE)
+
+
+def _confirmation_weight(fix: Fix) -> float:
+    """What a fix counts for: the logarithm of the odds against it, relative to those of an ordinary one."""
+    weight = np.log(max(1.0 - fix.confidence, 1e-9)) / np.log(1.0 - _ORDINARY_CONFIDENCE)
+    return float(np.clip(weight, _LIGHTEST, _HEAVIEST))
 
 
 def _is_lost(expected: Fix) -> bool:

@@ -17,7 +17,7 @@ from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.map.scene import Scene, SelfSimilarity
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.core.sources import PosedImage, Progress, silent
@@ -77,8 +77,8 @@ def build_map(
     placed, matches = _place(extracted, scale, config, progress)
     structure = _triangulate(placed, matches, config)
     bare = _describe(structure, placed, keypoint_model, name=name, frame_id=frame_id, config=config)
-    calibration = _calibrate(bare, structure, placed, config, extractor, progress)
-    scene = replace(bare.scene(), calibration=calibration, origin=origin)
+    calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
+    scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
     agreement = _distances_from_given(placed, local) if isinstance(scale, GivenPoses) else {}
     return replace(
         bare,
@@ -252,14 +252,15 @@ def _calibrate(
     config: MappingConfig,
     extractor: Extractor,
     progress: Progress,
-) -> CovarianceCalibration:
-    """The covariance's calibration, from segments of the trajectory that the map leaves out in turn."""
+) -> tuple[CovarianceCalibration, SelfSimilarity]:
+    """What segments of the trajectory tell that the map leaves out in turn."""
     return calibrate(
         [image.image for image in images],
         [image.features for image in images],
         gap_m=config.calibration_gap_m,
         extractor=extractor,
         map_without=lambda left_out: _map_without(left_out, landmark_map, structure, images, config),
+        covisible_with=structure.covisible_with,
         progress=progress,
     )
 

@@ -1,8 +1,13 @@
-"""Calibration of the covariance on contiguous segments of the trajectory that the map leaves out."""
+"""Calibration on contiguous segments of the trajectory that the map leaves out: of the covariance, and of acceptance.
+
+The images of a segment are localized twice: in the map without them, where they should be found; and in what they do
+not show, the map without all images that are covisible with them too, where whatever is accepted is wrong.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,14 +17,18 @@ from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.keypoints import Extractor, Features
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, fit_calibration
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.scene import SelfSimilarity
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import PosedImage, Progress
 
 MIN_SAMPLES = 8
+WRONG_M, WRONG_RAD = 0.5, np.radians(5.0)
 # what calibration finds on most maps; `samples` 0 says that it is not this map's own
 _TYPICAL = CovarianceCalibration(scale=2.0)
+# of the left-out images that were accepted this part stays accepted, however much the map resembles itself
+_KEPT = 0.95
 _MIN_SEGMENTS, _ENOUGH_SEGMENTS, _ENOUGH_IMAGES = 4, 12, 40
 
 
@@ -30,8 +39,9 @@ def calibrate(
     gap_m: float,
     extractor: Extractor,
     map_without: Callable[[Array], LandmarkMap],
+    covisible_with: Callable[[Array], Array],
     progress: Progress,
-) -> CovarianceCalibration:
+) -> tuple[CovarianceCalibration, SelfSimilarity]:
     """Leave out each segment in turn, map the rest, and compare the results of the segment with its known poses.
 
     Args:
@@ -42,25 +52,43 @@ def calibrate(
         extractor: that found them; only so that no other is built.
         map_without: the map without the observations of these images (indices), with the neutral calibration, in the
             frame of the images' poses.
+        covisible_with: the images (indices) that share a point with some, and these.
         progress: shows the progress.
 
     Returns:
-        The calibration; with `samples` 0, and a typical scale, when there are too few images to leave any out.
+        The calibration of the covariance; with `samples` 0, and a typical scale, when there are too few images to leave
+        any out. How much the map resembles itself; with `negatives` 0 where every image shares points with all others.
     """
     centres = np.array([image.map_from_camera.translation for image in images if image.map_from_camera is not None])
     segments = segments_left_out(centres, gap_m)
     if not segments:
-        return _TYPICAL
-    samples: list[tuple[Array, Array]] = []
+        return _TYPICAL, SelfSimilarity()
+    found, elsewhere = list[_Localized](), list[_Localized]()
     for left_out in progress(segments, description="calibration"):
-        try:
-            localizer = build_localizer(LocalizerConfig(), map_without(left_out), extractor=extractor)
-        except MapError:
-            continue  # the others share no points: this segment has nothing to be compared with
-        samples += _samples(localizer, [images[i] for i in left_out], [features[i] for i in left_out])
-    if len(samples) < MIN_SAMPLES:
-        return _TYPICAL
-    return fit_calibration(np.stack([error for error, _ in samples]), np.stack([sigma for _, sigma in samples]))
+        mine = [(images[i], features[i]) for i in left_out]
+        found += _localize(mine, left_out, map_without, extractor)
+        elsewhere += _localize(mine, covisible_with(left_out), map_without, extractor)
+    accepted = [one for one in found if one.result.ok]
+    alike = measure_self_similarity([one.excess for one in accepted], [one.excess for one in elsewhere if one.is_wrong])
+    alike = replace(alike, negatives=len(elsewhere))
+    if len(accepted) < MIN_SAMPLES:
+        return _TYPICAL, alike
+    covariances = [one.result.covariance for one in accepted if one.result.covariance is not None]
+    return fit_calibration(np.stack([one.error for one in accepted]), np.stack(covariances)), alike
+
+
+def measure_self_similarity(right: Sequence[float], wrong: Sequence[float]) -> SelfSimilarity:
+    """The shift of scores that refuses what was accepted elsewhere, but not so much that left-out images are refused.
+
+    Args:
+        right: how far the scores of accepted left-out images lie above the threshold.
+        wrong: the same of images that were accepted where they do not belong.
+    """
+    if not wrong or not right:
+        return SelfSimilarity()
+    allowed = float(np.quantile(right, 1.0 - _KEPT, method="lower"))
+    needed = float(np.nextafter(max(wrong), np.inf))
+    return SelfSimilarity(score_shift=-min(needed, max(allowed, 0.0)))
 
 
 def segments_left_out(centres: Array, gap_m: float) -> list[Array]:
@@ -85,15 +113,46 @@ def segments_left_out(centres: Array, gap_m: float) -> list[Array]:
     return [segments[i] for i in np.linspace(0, len(segments) - 1, enough).round().astype(int)]
 
 
-def _samples(
-    localizer: Localizer, images: Sequence[PosedImage], features: Sequence[Features]
-) -> list[tuple[Array, Array]]:
-    """(error, uncalibrated covariance) of every left-out image that is accepted."""
-    samples = []
-    for image, found in zip(images, features, strict=True):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Localized:
+    """A left-out image's result.
+
+    Attributes:
+        result: with the uncalibrated covariance.
+        error: (6,) of an accepted pose; NaN else.
+        excess: of the score over the threshold, log odds; -inf without a pose.
+    """
+
+    result: LocalizationResult
+    error: Array
+    excess: float
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a pose was accepted that is not where the image was taken."""
+        return self.result.ok and (
+            float(np.linalg.norm(self.error[:3])) > WRONG_M or float(np.linalg.norm(self.error[3:])) > WRONG_RAD
+        )
+
+
+def _localize(
+    posed: Sequence[tuple[PosedImage, Features]],
+    left_out: Array,
+    map_without: Callable[[Array], LandmarkMap],
+    extractor: Extractor,
+) -> list[_Localized]:
+    """Results of images in the map without those that are left out; none where nothing is left of it."""
+    try:
+        rest = map_without(left_out)
+    except MapError:
+        return []
+    localizer = build_localizer(LocalizerConfig(), rest, extractor=extractor)
+    localized = []
+    for image, found in posed:
         blank = np.zeros((image.camera.height, image.camera.width), np.uint8)
         result = localizer.localize_features((found,), Query.single(blank, image.camera))
-        truth = image.map_from_camera
-        if result.map_from_rig is not None and result.covariance is not None and truth is not None:
-            samples.append((result.map_from_rig.error_to(truth), result.covariance))
-    return samples
+        error, truth = np.full(6, np.nan), image.map_from_camera
+        if result.map_from_rig is not None and truth is not None:
+            error = result.map_from_rig.error_to(truth)
+        localized.append(_Localized(result, error, localizer.selector.excess(result)))
+    return localized

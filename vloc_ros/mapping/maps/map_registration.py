@@ -17,6 +17,7 @@ from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.places import merge_places
+from vloc_ros.core.map.scene import Scene
 from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.core.sources import Progress, silent
 from vloc_ros.mapping.config import MappingConfig
@@ -122,10 +123,7 @@ def _take_in(first: LandmarkMap, frame_id: str, second: LandmarkMap, alignment: 
     whole = drop_keyframe_indices(first, keep=rows)
     grown = append_to_scene(whole, frame_id, replace(_addition(whole, frame_id, moved), rows=rows))
     grown = _add_places(grown, frame_id, moved)
-    scenes = [
-        replace(s, calibration=_wider(s.calibration, moved.scene().calibration)) if s.frame_id == frame_id else s
-        for s in grown.scenes
-    ]
+    scenes = [_more_cautious(s, moved.scene()) if s.frame_id == frame_id else s for s in grown.scenes]
     step = {
         "scene": frame_id,
         "agreeing_points": len(alignment.inliers),
@@ -186,6 +184,11 @@ def _add_places(whole: LandmarkMap, frame_id: str, moved: LandmarkMap) -> Landma
         if not count:
             retrieval = {**rows, **retrieval}
     return replace(whole, places=places, retrieval=retrieval)
+
+
+def _more_cautious(scene: Scene, taken_in: Scene) -> Scene:
+    alike = min(scene.self_similarity, taken_in.self_similarity, key=lambda one: one.score_shift)
+    return replace(scene, calibration=_wider(scene.calibration, taken_in.calibration), self_similarity=alike)
 
 
 def _wider(first: CovarianceCalibration, second: CovarianceCalibration) -> CovarianceCalibration:

@@ -62,6 +62,11 @@ class Structure:
             track_keypoints=self.track_keypoints[mine],
         )
 
+    def covisible_with(self, images: Array) -> Array:
+        """(M,) sorted images that observe a point which one of these observes, and these."""
+        shared = np.unique(self.track_points[np.isin(self.track_images, images)])
+        return np.union1d(images, self.track_images[np.isin(self.track_points, shared)])
+
     def visible(self, image: int) -> Array:
         """(V,) sorted points that an image observes."""
         return np.unique(self.track_points[self.track_images == image])

@@ -1,0 +1,29 @@
+"""What left-out images tell of a map: how much it resembles itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from vloc_ros.mapping.maps.calibration import measure_self_similarity
+
+RIGHT = [float(excess) for excess in range(1, 101)]
+
+
+def test_a_map_that_resembles_itself_nowhere_shifts_no_score() -> None:
+    assert measure_self_similarity(RIGHT, []).score_shift == 0.0
+
+
+def test_what_was_accepted_where_it_does_not_belong_is_refused_afterwards() -> None:
+    shift = measure_self_similarity(RIGHT, [1.5, 0.25]).score_shift
+    assert shift == pytest.approx(-1.5)
+    assert 1.5 + shift < 0
+
+
+def test_no_more_than_a_twentieth_of_the_left_out_images_is_lost() -> None:
+    shift = measure_self_similarity(RIGHT, [60.0]).score_shift
+    assert sum(excess + shift < 0 for excess in RIGHT) <= len(RIGHT) // 20
+    assert shift < -4
+
+
+def test_without_a_right_result_nothing_is_shifted() -> None:
+    assert measure_self_similarity([], [2.0]).score_shift == 0.0

@@ -1,0 +1,184 @@
+"""The one decision: evidence becomes a score, and the score a confidence and a threshold.
+
+A hypothesis is right if the image shows what the map predicts from its pose, and if it does so from here rather than
+from a competing pose: the two questions of `AcceptanceModel`. The first is answered by an additive model: each piece of
+evidence contributes by a table of a few numbers that never decreases, so that more evidence never counts against a
+hypothesis and every refusal has a reason; the second by the margin over the best competing pose alone, since evidence
+that two places share decides nothing between them. `python -m training.acceptance` fits both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vloc_ros.core.errors import ConfigError, MapError
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.evidence import EVIDENCE, KeypointEvidence
+
+# what the additive model weighs
+ADDITIVE = tuple(name for name in EVIDENCE if name != "margin")
+# log odds of the surest; its confidence is still below 1
+_MOST = 30.0
+_ROUNDING = 1e-3
+# what the evidence is called in a reason
+_WORDS = {
+    "inliers": "few inliers",
+    "inlier_ratio": "few of the matches are inliers",
+    "support": "few of the expected points are inliers",
+    "similarity": "the image hardly resembles what the map predicts",
+    "evenness": "a part of the image confirms the map and the rest does not",
+    "coverage": "few of the image regions with expected points confirm them",
+    "explained": "much of the image is not in the map",
+    "spread": "the inliers span little of the image",
+    "fit": "the inliers fit the pose poorly",
+    "certainty": "the inliers hardly determine the position",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvidenceTerm:
+    """What one piece of evidence contributes: linear between knots, constant beyond them.
+
+    Attributes:
+        knots: (K,) ascending values of the evidence.
+        contributions: (K,) log odds, never decreasing; of an additive term the last is 0, so that each is what lacking
+            evidence costs.
+    """
+
+    knots: Array
+    contributions: Array
+
+    def __post_init__(self) -> None:
+        if self.knots.ndim != 1 or self.knots.shape != self.contributions.shape or not len(self.knots):
+            raise MapError("a term of an acceptance table needs as many contributions as knots; install vloc_ros again")
+        ascends = (np.diff(self.knots) > 0).all() and (np.diff(self.contributions) >= 0).all()
+        if not ascends or not np.isfinite([*self.knots, *self.contributions]).all():
+            raise MapError("a term of an acceptance table does not ascend; install vloc_ros again")
+
+    def contribution(self, value: float) -> float:
+        """Log odds of a value."""
+        return float(np.interp(value, self.knots, self.contributions))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {"knots": self.knots.tolist(), "contributions": self.contributions.tolist()}
+
+    @staticmethod
+    def from_mapping(values: Mapping[str, Any]) -> EvidenceTerm:
+        """The inverse of `to_mapping`."""
+        return EvidenceTerm(np.asarray(values["knots"], float), np.asarray(values["contributions"], float))
+
+
+def log_odds_of_both(first: float | Array, second: float | Array) -> Array:
+    """Log odds that two independent conditions hold, from the log odds of each."""
+    return np.asarray(-np.logaddexp(np.logaddexp(-np.asarray(first), -np.asarray(second)), -np.add(first, second)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AcceptanceModel:
+    """Scores hypotheses by their evidence.
+
+    Attributes:
+        name: of the extractor that it was fitted for.
+        bias: log odds, among as many wrong hypotheses as right ones, of one with all evidence.
+        terms: by name of the evidence, without the margin.
+        margin: log odds of the best pose over the best competing one, by the margin; 0 where they score alike.
+        least_inliers: fewer agree with some pose by chance; such a hypothesis is wrong whatever else speaks for it.
+        rates: (R,) ascending rates of false accepts that the negatives support.
+        thresholds: (R,) score that each needs, never ascending.
+        negatives: number of queries of other places that the thresholds were chosen on.
+    """
+
+    name: str
+    bias: float
+    terms: Mapping[str, EvidenceTerm]
+    margin: EvidenceTerm
+    least_inliers: int
+    rates: Array
+    thresholds: Array
+    negatives: int
+
+    def __post_init__(self) -> None:
+        if set(self.terms) != set(ADDITIVE):
+            raise MapError(f"the acceptance table of {self.name} has {', '.join(self.terms)}, expected "
+                           f"{', '.join(ADDITIVE)}; install vloc_ros again")  # fmt: skip
+        ascend = len(self.rates) and (np.diff(self.rates) > 0).all() and (np.diff(self.thresholds) <= 0).all()
+        if not ascend or self.rates.shape != self.thresholds.shape or not np.isfinite([*self.rates, self.bias]).all():
+            raise MapError(
+                f"the acceptance table of {self.name} has no thresholds by ascending rates; install vloc_ros again"
+            )
+
+    @property
+    def least_inliers_evidence(self) -> float:
+        """The evidence of the fewest inliers that count."""
+        return float(np.log1p(self.least_inliers)) - _ROUNDING
+
+    def score(self, evidence: KeypointEvidence) -> float:
+        """Log odds that the hypothesis is right, among as many wrong ones."""
+        if evidence.inliers < self.least_inliers_evidence:
+            return -_MOST
+        alone = self.bias + sum(term.contribution(getattr(evidence, name)) for name, term in self.terms.items())
+        return float(log_odds_of_both(alone, self.margin.contribution(evidence.margin)))
+
+    def threshold(self, false_accept_rate: float) -> float:
+        """Score that keeps a rate of false accepts among queries of other places; 0 is the smallest that is supported.
+
+        Raises:
+            ConfigError: the negatives do not support so small a rate.
+        """
+        supported = self.rates <= (false_accept_rate or self.rates[0])
+        if not supported.any():
+            raise ConfigError(
+                f"parameter verification.false_accept_rate is {false_accept_rate:g}, the {self.negatives} negatives of "
+                f"{self.name} support {self.rates[0]:g} at least; use that, or 0 for the smallest"
+            )
+        return float(self.thresholds[supported][-1])
+
+    def confidence(self, score: float, negative_share: float) -> float:
+        """Probability that a hypothesis is right, where such a share of all hypotheses is wrong."""
+        odds = score + np.log((1.0 - negative_share) / negative_share)
+        return float(1.0 / (1.0 + np.exp(-np.clip(odds, -_MOST, _MOST))))
+
+    @staticmethod
+    def score_of(confidence: float, negative_share: float) -> float:
+        """The inverse of `confidence`."""
+        return float(np.log(confidence / (1.0 - confidence)) - np.log((1.0 - negative_share) / negative_share))
+
+    def explain(self, evidence: KeypointEvidence) -> str:
+        """The evidence that weighs most against a hypothesis, in words."""
+        if evidence.inliers < self.least_inliers_evidence:
+            return f"{np.expm1(evidence.inliers):.0f} inliers, at least {self.least_inliers} are needed"
+        costs = {name: term.contribution(getattr(evidence, name)) for name, term in self.terms.items()}
+        return _WORDS[min(costs, key=lambda name: costs[name])]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "name": self.name,
+            "bias": self.bias,
+            "terms": {name: term.to_mapping() for name, term in self.terms.items()},
+            "margin": self.margin.to_mapping(),
+            "least_inliers": self.least_inliers,
+            "rates": self.rates.tolist(),
+            "thresholds": self.thresholds.tolist(),
+            "negatives": self.negatives,
+        }
+
+    @staticmethod
+    def from_mapping(values: Mapping[str, Any]) -> AcceptanceModel:
+        """The inverse of `to_mapping`."""
+        terms = {name: EvidenceTerm.from_mapping(term) for name, term in values["terms"].items()}
+        return AcceptanceModel(
+            name=values["name"],
+            bias=float(values["bias"]),
+            terms=terms,
+            margin=EvidenceTerm.from_mapping(values["margin"]),
+            least_inliers=int(values["least_inliers"]),
+            rates=np.asarray(values["rates"], float),
+            thresholds=np.asarray(values["thresholds"], float),
+            negatives=int(values["negatives"]),
+        )

@@ -1,0 +1,30 @@
+"""Acceptance tables: one JSON file for each extractor, in the package; `python -m training.acceptance` writes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.core.localization.acceptance import AcceptanceModel
+
+FOLDER = Path(__file__).with_name("acceptance")
+
+
+def read_acceptance_model(name: str) -> AcceptanceModel:
+    """The table of an extractor by its name, or by that of its model.
+
+    Raises:
+        MapError: none is shipped, or it is damaged.
+    """
+    path = FOLDER / f"{Path(name).name}.json"
+    try:
+        return AcceptanceModel.from_mapping(json.loads(path.read_text()))
+    except FileNotFoundError:
+        there = ", ".join(sorted(p.stem for p in FOLDER.glob("*.json")))
+        raise MapError(
+            f"there is no acceptance table of the extractor {name!r}, only of {there}; fit one by "
+            "`python -m training.acceptance`"
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise MapError(f"{path}: is no acceptance table ({error!r}); install vloc_ros again") from error
