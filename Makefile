@@ -53,7 +53,7 @@ lint: $(READY)
 	$(PYTHON) -m mypy
 
 bench: $(READY)
-	$(PYTHON) tools/bench.py $(SECTIONS)
+	PYTHONPATH="$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))" $(PYTHON) tools/bench.py $(SECTIONS)
 
 soak: $(READY)
 	$(PYTHON) tools/soak.py
