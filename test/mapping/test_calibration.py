@@ -15,7 +15,7 @@ def test_a_map_that_resembles_itself_nowhere_shifts_no_score() -> None:
 
 def test_what_was_accepted_where_it_does_not_belong_is_refused_afterwards() -> None:
     shift = measure_self_similarity(RIGHT, [1.5, 0.25]).score_shift
-    assert shift == pytest.approx(-1.5)
+    assert shift == pytest.approx(-1.5, abs=0.01)
     assert 1.5 + shift < 0
 
 
@@ -25,5 +25,5 @@ def test_no_more_than_a_twentieth_of_the_left_out_images_is_lost() -> None:
     assert shift < -4
 
 
-def test_without_a_right_result_nothing_is_shifted() -> None:
-    assert measure_self_similarity([], [2.0]).score_shift == 0.0
+def test_a_map_that_finds_only_wrong_poses_refuses_them() -> None:
+    assert measure_self_similarity([], [2.0]).score_shift < -2.0

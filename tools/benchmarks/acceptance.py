@@ -148,8 +148,13 @@ class _Tried:
             labels = [hypothesis.label(self._localizer.map.frame_ids[0], one.truth) for hypothesis in found]
             recorded.append(RecordedQuery(evidence_array(found), labels, OWN, 0, 0, 0, 0))
         leaders = find_leaders(self._model, EvidenceTable.of_queries(recorded))
+        shift = self._localizer.map.scene().self_similarity.score_shift
         scores = {
-            name: [round(float(score), 2) for score in leaders.scores[leaders.labels == label] if np.isfinite(score)]
+            name: [
+                round(float(score + shift), 2)
+                for score in leaders.scores[leaders.labels == label]
+                if np.isfinite(score)
+            ]
             for name, label in (("right", 1), ("wrong", 0))
         }
         figures = {"queries": len(recorded), **counts, "scores": scores}

@@ -120,7 +120,7 @@ def _thresholds(model: AcceptanceModel, table: EvidenceTable, kind: int, rates: 
     """(R,) score that keeps the queries of a kind within each rate, or above all of them where they are too few."""
     queries, scores = table.queries_of(kind), best_scores(model, table, kind)
     if not len(queries) or not np.isfinite(scores).any():
-        return np.full(len(rates), -np.inf)
+        return np.zeros(len(rates))
     order = np.argsort(-scores)
     scores, worlds = scores[order], table.queries[queries[order]][:, 2]
     most = min(len(scores) - 1, int(RATES[-1] * len(scores)) + 2)

@@ -26,5 +26,5 @@ def read_acceptance_model(name: str) -> AcceptanceModel:
             f"there is no acceptance table of the extractor {name!r}, only of {there}; fit one by "
             "`python -m training.acceptance`"
         ) from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MapError(f"{path}: is no acceptance table ({error!r}); install vloc_ros again") from error

@@ -29,7 +29,7 @@ def acceptance(figures: dict[str, Figures]) -> str:
     for scene in next(iter(photographs.values()), {"other_places": {}})["other_places"]:
         accepted = [_accepted(f["other_places"][scene]) for f in photographs.values()]
         rows.append([f"{scene}'s map, photographs of other places", *accepted])
-    if worlds:
+    if worlds and photographs:
         draw(photographs, worlds)
         rows += [
             [f"simulated, {title}", *(_accepted_in_worlds(worlds[name], kind) for name in photographs)]

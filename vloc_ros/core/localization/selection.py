@@ -130,11 +130,11 @@ class HypothesisSelector:
         weighed = self._weigh_against_competitors(leader, able, candidate, observation)
         if weighed.score >= self._threshold or weighed.competitor is None or weighed.evidence.margin >= 0:
             return weighed
-        better = self._refine([weighed.competitor], hypotheses, observation)
-        return max(
-            (weighed, *(self._weigh_against_competitors(one, able, candidate, observation) for one in better)),
-            key=lambda one: one.score,
-        )
+        for better in self._refine([weighed.competitor], hypotheses, observation):
+            other = self._weigh_against_competitors(better, able, candidate, observation)
+            if other.score >= self._threshold:
+                return other
+        return weighed
 
     def _lead(self, able: Sequence[VerifiedHypothesis]) -> VerifiedHypothesis:
         return max(able, key=self._verifier.score)
@@ -153,7 +153,10 @@ class HypothesisSelector:
         candidate: Candidate,
         observation: Observation,
     ) -> WeighedHypothesis:
-        """The leader's score with the margin over the best competing pose; searched for while it may be accepted."""
+        """The leader's score with the margin over the best competing pose, or the first that outscores it.
+
+        Competing poses are searched for only where the leader would be accepted without them.
+        """
         assert leader.scored is not None
         assert leader.evidence is not None
         others = [one.scored for one in able if one is not leader and one.scored is not None]
@@ -166,7 +169,7 @@ class HypothesisSelector:
                 evidence = replace(leader.evidence, margin=margin)
                 score = self._verifier.score(leader, margin=margin)
                 weighed = WeighedHypothesis(leader, evidence, score, competitor)
-            if weighed.score < self._threshold:
+            if weighed.score < self._threshold and weighed.evidence.margin < 0:
                 break
         return weighed
 

@@ -17,9 +17,9 @@ from vloc_ros.core.localization.rig_consistency import RigConsistency
 from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose
 from vloc_ros.core.map.map_index import MapIndex
 
-# fewer inliers agree by chance: three of them determine the pose
+# fewer inliers agree by chance: three of them determine the pose; the acceptance table needs more
 LEAST_INLIERS = 8
-# with fewer inliers among its own matches, a pose that guided matching found has nothing else to support it
+# fewer of its own matches are not worth recording for a pose that guided matching found
 _LEAST_UNGUIDED = 4
 
 
@@ -98,8 +98,9 @@ class HypothesisVerifier:
         """A pose refined by the matches that it guides, weighed by the matches that it did not; None where none is.
 
         For poses of few matches that pass the ratio test. Guided matches agree with the pose that guides them, so the
-        evidence counts the inliers among the candidate's own matches in the pose's scene; without a few of those there
-        is none. No view of a rig would ever contradict a pose that guides its matches, so rigs have none.
+        evidence counts the inliers among the candidate's own matches in the pose's scene; without as many of those as
+        the acceptance table needs there is none. No view of a rig would ever contradict a pose that guides its
+        matches, so rigs have none.
 
         Args:
             pose: coarse.
@@ -115,7 +116,8 @@ class HypothesisVerifier:
             return None
         unguided = inlier_mask(estimate.scene_from_rig, self._pose, own.matches, query)
         refined = Hypothesis(own.candidate, replace(guided, neighbours=own.matches.neighbours), estimate)
-        if unguided.sum() < _LEAST_UNGUIDED or position_std_m(self._map, refined) > self._config.max_position_std_m:
+        least = max(_LEAST_UNGUIDED, self._model.least_inliers)
+        if unguided.sum() < least or position_std_m(self._map, refined) > self._config.max_position_std_m:
             return None
         result = self._publishable(refined, estimate)
         scored = self._scorer.score(estimate.scene_from_rig, result.inlier_points, observation)

@@ -192,7 +192,7 @@ class FixFilter:
         alternative, motion = self._match_alternative(track)
         needed = self._needed_confirmations(motion, first=first)
         follows_odometry = motion is not _Motion.CONTRADICTS_ODOMETRY
-        if follows_odometry and alternative.weight >= needed:
+        if follows_odometry and (needed <= 1 or alternative.weight >= needed):
             self.reset()
             self._accept(track, None)
             if first or expected is None:

@@ -1,7 +1,7 @@
 """Calibration on contiguous segments of the trajectory that the map leaves out: of the covariance, and of acceptance.
 
 The images of a segment are localized twice: in the map without them, where they should be found; and in what they do
-not show, the map without all images that are covisible with them too, where whatever is accepted is wrong.
+not show, the map without all images that are covisible with them too, where they should not be.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ WRONG_M, WRONG_RAD = 0.5, np.radians(5.0)
 _TYPICAL = CovarianceCalibration(scale=2.0)
 # of the left-out images that were accepted this part stays accepted, however much the map resembles itself
 _KEPT = 0.95
+_ROUNDING = 1e-3
 _MIN_SEGMENTS, _ENOUGH_SEGMENTS, _ENOUGH_IMAGES = 4, 12, 40
 
 
@@ -69,7 +70,9 @@ def calibrate(
         found += _localize(mine, left_out, map_without, extractor)
         elsewhere += _localize(mine, covisible_with(left_out), map_without, extractor)
     accepted = [one for one in found if one.result.ok]
-    alike = measure_self_similarity([one.excess for one in accepted], [one.excess for one in elsewhere if one.is_wrong])
+    right = [one.excess for one in accepted if not one.is_wrong]
+    wrong = [one.excess for one in (*found, *elsewhere) if one.is_wrong]
+    alike = measure_self_similarity(right, wrong)
     alike = replace(alike, negatives=len(elsewhere))
     if len(accepted) < MIN_SAMPLES:
         return _TYPICAL, alike
@@ -84,11 +87,10 @@ def measure_self_similarity(right: Sequence[float], wrong: Sequence[float]) -> S
         right: how far the scores of accepted left-out images lie above the threshold.
         wrong: the same of images that were accepted where they do not belong.
     """
-    if not wrong or not right:
+    if not wrong:
         return SelfSimilarity()
-    allowed = float(np.quantile(right, 1.0 - _KEPT, method="lower"))
-    needed = float(np.nextafter(max(wrong), np.inf))
-    return SelfSimilarity(score_shift=-min(needed, max(allowed, 0.0)))
+    allowed = float(np.quantile(right, 1.0 - _KEPT, method="lower")) if right else np.inf
+    return SelfSimilarity(score_shift=-min(max(wrong) + _ROUNDING, max(allowed, 0.0)))
 
 
 def segments_left_out(centres: Array, gap_m: float) -> list[Array]:

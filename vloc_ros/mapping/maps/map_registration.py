@@ -17,7 +17,7 @@ from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.places import merge_places
-from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.map.scene import Scene, SelfSimilarity
 from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.core.sources import Progress, silent
 from vloc_ros.mapping.config import MappingConfig
@@ -187,7 +187,8 @@ def _add_places(whole: LandmarkMap, frame_id: str, moved: LandmarkMap) -> Landma
 
 
 def _more_cautious(scene: Scene, taken_in: Scene) -> Scene:
-    alike = min(scene.self_similarity, taken_in.self_similarity, key=lambda one: one.score_shift)
+    first, second = scene.self_similarity, taken_in.self_similarity
+    alike = SelfSimilarity(min(first.score_shift, second.score_shift), min(first.negatives, second.negatives))
     return replace(scene, calibration=_wider(scene.calibration, taken_in.calibration), self_similarity=alike)
 
 
