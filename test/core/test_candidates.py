@@ -76,6 +76,18 @@ def test_a_prior_that_is_some_way_off_does_not_draw_the_pose_to_it(scene: PlaneS
         assert misled.map_from_rig.distance_to(VIEW)[0] < 0.02
 
 
+def test_of_too_many_points_those_of_most_keyframes_are_matched(scene: PlaneScene) -> None:
+    observed = np.bincount(scene.landmark_map.keyframes.point_indices, minlength=len(scene.landmark_map.points))
+    for most in (0, 100):
+        config = CandidateConfig(prior_max_points=most)
+        found = list(PriorCandidates(config, scene.landmark_map).generate(_observe(scene, _near(VIEW))))
+        assert len(found) == (most > 0)
+        for candidate in found:
+            assert len(candidate.point_indices) == most
+            assert (np.diff(candidate.point_indices) > 0).all()
+            assert observed[candidate.point_indices].mean() > observed.mean()
+
+
 def test_an_uncertain_prior_is_not_tried(scene: PlaneScene, localizer: Localizer) -> None:
     assert localizer.localize(_query(scene, _near(VIEW, stds=(6.0, 0.02)))).candidate == "whole_map"
 

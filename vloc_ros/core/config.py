@@ -102,7 +102,10 @@ class CandidateConfig(Checked):
         5.0, "a prior less certain than this is ignored", unit="m", low=0.0, high=1000.0
     )
     prior_max_points: int = parameter(
-        10000, "a prior from which more points than this may be visible is ignored", low=0, high=10_000_000
+        10000,
+        "of more points that may be visible from a prior, those of the most keyframes are matched; 0 ignores priors",
+        low=0,
+        high=10_000_000,
     )
 
 

@@ -99,6 +99,7 @@ class PriorCandidates:
     def __init__(self, config: CandidateConfig, landmark_map: LandmarkMap) -> None:
         self._max_std_m, self._max_points = config.prior_max_position_std_m, config.prior_max_points
         self._map = landmark_map
+        self._keyframes = np.bincount(landmark_map.keyframes.point_indices, minlength=len(landmark_map.points))
 
     def generate(self, observation: Observation) -> Iterator[Candidate]:
         """One candidate, when the query has a prior that is certain enough, and keypoints."""
@@ -110,7 +111,10 @@ class PriorCandidates:
         in_scene = replace(prior, map_from_rig=scene.scene_from(prior.map_from_rig))
         windows = [_window(view, points, in_scene) for view in views]
         visible = np.flatnonzero(np.any([_may_appear(w, v) for w, v in zip(windows, views, strict=True)], axis=0))
-        if 0 < len(visible) <= self._max_points and observation.keypoint_count:
+        if len(visible) > self._max_points:
+            seldom_first = np.argsort(self._keyframes[visible + scene.points.start], kind="stable")
+            visible = np.sort(visible[seldom_first[len(visible) - self._max_points :]])
+        if len(visible) and observation.keypoint_count:
             kept = tuple(SearchWindow(window.xy[visible], window.radius_px[visible]) for window in windows)
             yield Candidate(PRIOR, visible + scene.points.start, kept)
 
