@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -19,7 +20,7 @@ from vloc_ros.core.localization.candidates import WHOLE_MAP
 from vloc_ros.core.localization.matches import DescriptorNeighbours, Matches
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.observation import Observation
-from vloc_ros.core.localization.pose_estimation import estimate_absolute_pose, inlier_mask
+from vloc_ros.core.localization.pose_estimation import estimate_absolute_pose, inlier_mask, reprojection_residuals
 from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.map.scene import Scene
@@ -29,13 +30,18 @@ from vloc_ros.core.query import Query
 _DISTANCE_PERCENTILE = 90.0
 # a pose that this part of the accepted pose's keypoints fit competes with it
 _MIN_SHARE = 0.25
-_MAX_COMPETITORS_TRIED = 6
+_MAX_KEYFRAMES_TRIED = 6
 # nearer poses are of one place: a camera of a rig with wrong extrinsics is not for this to find
 _DISTINCT_M, _DISTINCT_RAD = 1.0, 0.5
 # the keyframe that observes most of what fits a competing pose need not observe all of it
 _SHARE_OF_ONE_KEYFRAME = 0.6
 # competing poses have more support than the least: more samples found no more of them in buildings of rooms alike
 _MISS_PROBABILITY = 0.1
+# a distinct pose moves points by more, seen from the camera
+_CLOSE_M = 0.25
+# windows of shifts between images: wide enough for what another distance or place of the camera shifts unevenly
+_CELL_RAD, _WINDOW = 0.2, 3
+_MAX_CELLS = 20
 _ITERATIONS = (20, 1000)
 
 
@@ -72,13 +78,13 @@ class CompetingHypotheses:
         """
         query, neighbours = observation.query, neighbours or self._matcher.neighbours(observation, WHOLE_MAP)
         taken = [(scene, scene_from_rig), *((other.scene, other.scene_from_rig) for other in known)]
-        accepted = _Pairs.in_scene(scene, neighbours, self._index)
-        explained = inlier_mask(scene_from_rig, self._pose, accepted.matches, query)
+        own = _Pairs.in_scene(scene, neighbours, self._index)
+        explained = inlier_mask(scene_from_rig, self._pose, own.matches, query)
         if not explained.any():
             return
-        max_distance = float(np.percentile(accepted.distances[explained], _DISTANCE_PERCENTILE))
-        near = explained & (accepted.distances <= max_distance)
-        min_keypoints = _MIN_SHARE * len(sorted_unique(accepted.keypoints[near]))
+        max_distance = float(np.percentile(own.distances[explained], _DISTANCE_PERCENTILE))
+        near = own.distances <= max_distance
+        min_keypoints = _MIN_SHARE * len(sorted_unique(own.keypoints[explained & near]))
         for other_scene in self._index.map.scenes:
             pairs = _Pairs.in_scene(other_scene, neighbours, self._index)
             poses = [pose for of_scene, pose in taken if of_scene is other_scene]
@@ -91,22 +97,56 @@ class CompetingHypotheses:
     ) -> Iterator[tuple[Pose, Array]]:
         """Poses of one scene that so many keypoints fit, beside those that are taken, and the points that fit."""
         for other in taken:
-            pairs = pairs.select(~inlier_mask(other, self._pose, pairs.matches, query))
+            pairs = pairs.select(~self._is_shown_close(other, pairs.matches, query))
         rest, min_together = pairs, _SHARE_OF_ONE_KEYFRAME * min_keypoints
-        for _ in range(_MAX_COMPETITORS_TRIED):
-            if len(sorted_unique(rest.keypoints)) < min_together:
+        for _ in range(_MAX_KEYFRAMES_TRIED):
+            keyframe, covisible = rest.covisible()
+            if covisible.sum() < min_together:
                 return
-            covisible = rest.covisible()
-            together = rest.select(covisible).nearest()
+            together = rest.select(covisible)
+            together = together.select(self._in_densest_window(together, keyframe, query)).nearest()
+            rest = rest.select(~covisible)
             if len(together.keypoints) < min_together:
-                return
+                continue
             quick = replace(self._pose, max_iterations=_iterations(min_together / len(together.keypoints)))
             found = estimate_absolute_pose(quick, together.matches, query)
             if found and all(is_distinct_pose(found, other) for other in taken):
                 fitting = pairs.select(inlier_mask(found, self._pose, pairs.matches, query)).nearest()
                 if len(fitting.keypoints) >= min_keypoints:
                     yield found, sorted_unique(fitting.points)
-            rest = rest.select(~covisible)
+
+    def _is_shown_close(self, scene_from_rig: Pose, matches: Matches, query: Query) -> Array:
+        """(M,) whether each match agrees with a pose, or its point is shown nearer than a distinct pose would move it.
+
+        Learned descriptors are alike along an edge, and maps hold structure twice: such points fit no other place.
+        """
+        errors_px = np.linalg.norm(reprojection_residuals(scene_from_rig, matches, query), axis=1)
+        focal_px = np.array([view.camera.intrinsics[0] for view in query.views])[matches.views]
+        ranges_m = np.linalg.norm(matches.points - scene_from_rig.translation, axis=1)
+        return np.asarray((errors_px < self._pose.max_error_px) | (errors_px * ranges_m < _CLOSE_M * focal_px))
+
+    def _in_densest_window(self, pairs: _Pairs, keyframe: int, query: Query) -> Array:
+        """(N,) which pairs, of points that a keyframe observes, are shifted about alike from its image to the query's.
+
+        Keypoints that resemble points by chance are shifted in all directions, those of another pose from which the
+        points are seen are not: a quarter of those by chance lie in one window.
+        """
+        keyframes, matches = self._index.map.keyframes, pairs.matches
+        in_keyframe = (matches.points - keyframes.translations[keyframe]) @ keyframes.rotations[keyframe]
+        cells = np.full((len(matches), 2), np.inf)
+        for number, view in enumerate(query.views):
+            mine = matches.views == number
+            shift_px = matches.xy[mine] - view.camera.project(in_keyframe[mine])
+            cells[mine] = shift_px / (_CELL_RAD * view.camera.intrinsics[0])
+        rows = np.flatnonzero((np.abs(cells) < _MAX_CELLS).all(axis=1))
+        cell = np.column_stack([matches.views[rows], np.floor(cells[rows]).astype(np.int64) + _MAX_CELLS])
+        counts = np.zeros((len(query.views), 2 * _MAX_CELLS, 2 * _MAX_CELLS), np.int64)
+        np.add.at(counts, tuple(cell.T), 1)
+        windows = sliding_window_view(counts, (_WINDOW, _WINDOW), axis=(1, 2)).sum(axis=(3, 4))
+        away = cell - np.unravel_index(windows.argmax(), windows.shape)
+        densest = np.zeros(len(matches), bool)
+        densest[rows] = (away[:, 0] == 0) & ((away[:, 1:] >= 0) & (away[:, 1:] < _WINDOW)).all(axis=1)
+        return densest
 
     def refine(self, rough: ScoredPose, observation: Observation) -> ScoredPose:
         """A pose of a few keypoints, estimated again from all that guided matching finds."""
@@ -150,10 +190,10 @@ class _Pairs:
         order = np.argsort(self.distances, kind="stable")
         return self.select(order[np.unique(self.keypoints[order], return_index=True)[1]])
 
-    def covisible(self) -> Array:
-        """(N,) whether the keyframe that observes the points of most of them observes each."""
-        observed = self.index.count_observed(self.points)
-        return np.isin(self.points, self.index.map.keyframes.visible(int(observed.argmax())))
+    def covisible(self) -> tuple[int, Array]:
+        """The keyframe that observes the points of most of them, and (N,) whether it observes each."""
+        keyframe = int(self.index.count_observed(self.points).argmax())
+        return keyframe, np.isin(self.points, self.index.map.keyframes.visible(keyframe))
 
     @property
     def matches(self) -> Matches:

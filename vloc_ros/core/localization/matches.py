@@ -55,15 +55,16 @@ class Matches:
             return [self]
         scene_of_match = landmark_map.scene_of_point[self.point_indices]
         counts = np.bincount(scene_of_match)
-        return [self._select(scene_of_match == scene) for scene in np.argsort(-counts, kind="stable") if counts[scene]]
+        return [self.select(scene_of_match == scene) for scene in np.argsort(-counts, kind="stable") if counts[scene]]
 
-    def _select(self, chosen: Array) -> Matches:
+    def select(self, chosen: Array) -> Matches:
+        """Some of the matches, by a mask or by rows."""
         parts = (self.views[chosen], self.xy[chosen], self.point_indices[chosen], self.points[chosen])
         return Matches(*parts, self.neighbours)
 
     def without_views(self, views: Sequence[int]) -> Matches:
         """The matches of the other views."""
-        return self._select(~np.isin(self.views, views))
+        return self.select(~np.isin(self.views, views))
 
     def of_view(self, view: int) -> Matches:
         """The matches of one view, as of a single camera."""

@@ -6,6 +6,7 @@ Poses are relative to the origin of the scene whose points are matched.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import poselib
@@ -69,10 +70,24 @@ def estimate_absolute_pose(config: PoseConfig, matches: Matches, query: Query) -
         "success_prob": config.confidence,
         "seed": config.seed,
     }
-    loss = {"loss_type": "CAUCHY", "loss_scale": _LOSS_SCALE * config.max_error_px}
+    loss = _robust_loss(config)
     if len(query.views) > 1:
         return _rig(matches, query, ransac, loss)
     return _single_camera(matches, query.views[0], ransac, loss)
+
+
+def refine_absolute_pose(config: PoseConfig, scene_from_rig: Pose, matches: Matches, query: Query) -> Pose:
+    """A pose refined to the matches that agree with it; itself where those are too few to determine one."""
+    agreeing = matches.select(inlier_mask(scene_from_rig, config, matches, query))
+    if len(agreeing) < _MIN_SAMPLE:
+        return scene_from_rig
+    if len(query.views) > 1:
+        return _refine_rig(scene_from_rig, agreeing, query, _robust_loss(config))
+    return _refine_single_camera(scene_from_rig, agreeing, query.views[0], _robust_loss(config))
+
+
+def _robust_loss(config: PoseConfig) -> dict[str, object]:
+    return {"loss_type": "CAUCHY", "loss_scale": _LOSS_SCALE * config.max_error_px}
 
 
 def largest_position_std(covariance: Array) -> float:
@@ -103,19 +118,37 @@ def _single_camera(matches: Matches, view: View, ransac: dict[str, float], loss:
     return scene_from_camera @ view.rig_from_camera.inverse()
 
 
+def _refine_single_camera(scene_from_rig: Pose, matches: Matches, view: View, loss: dict[str, object]) -> Pose:
+    start = _poselib_pose((scene_from_rig @ view.rig_from_camera).inverse())
+    camera_from_scene, _ = poselib.refine_absolute_pose(
+        matches.xy.astype(np.float64), matches.points, start, _poselib_camera(view), loss
+    )
+    return Pose(camera_from_scene.R, camera_from_scene.t).inverse() @ view.rig_from_camera.inverse()
+
+
 def _rig(matches: Matches, query: Query, ransac: dict[str, float], loss: dict[str, object]) -> Pose | None:
+    rig_from_scene, info = poselib.estimate_generalized_absolute_pose(*_by_view(matches, query), ransac, loss)
+    if info["num_inliers"] < _MIN_SAMPLE:
+        return None
+    return Pose(rig_from_scene.R, rig_from_scene.t).inverse()
+
+
+def _refine_rig(scene_from_rig: Pose, matches: Matches, query: Query, loss: dict[str, object]) -> Pose:
+    xy, points, extrinsics, cameras = _by_view(matches, query)
+    start = _poselib_pose(scene_from_rig.inverse())
+    rig_from_scene, _ = poselib.refine_generalized_absolute_pose(xy, points, start, extrinsics, cameras, loss)
+    return Pose(rig_from_scene.R, rig_from_scene.t).inverse()
+
+
+def _by_view(matches: Matches, query: Query) -> tuple[list[Array], list[Array], list[poselib.CameraPose], list[Any]]:
+    """Of every view its pixels, map points, extrinsics and camera, as PoseLib takes them."""
     groups = [matches.views == index for index in range(len(query.views))]
-    rig_from_scene, info = poselib.estimate_generalized_absolute_pose(
+    return (
         [matches.xy[group].astype(np.float64) for group in groups],
         [matches.points[group] for group in groups],
         [_poselib_pose(view.rig_from_camera.inverse()) for view in query.views],
         [_poselib_camera(view) for view in query.views],
-        ransac,
-        loss,
     )
-    if info["num_inliers"] < _MIN_SAMPLE:
-        return None
-    return Pose(rig_from_scene.R, rig_from_scene.t).inverse()
 
 
 def _poselib_camera(view: View) -> dict[str, object]:

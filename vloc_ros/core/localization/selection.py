@@ -94,12 +94,12 @@ class HypothesisSelector:
             verified = [self._verifier.verify(hypothesis, observation) for hypothesis in hypotheses]
             weighed = self._weigh(verified, hypotheses, candidate, observation)
             if weighed is not None and weighed.score >= self._threshold:
-                return self._decide(weighed)
+                return self._decide(weighed, observation)
             final = next((one for one in verified if one.refusal_is_final), None)
             if final is not None:
                 return Decision(final.result, is_final=True)
             if weighed is not None:
-                return self._decide(weighed)
+                return self._decide(weighed, observation)
             return Decision(max(verified, key=lambda one: one.result.progress).result)
 
     def excess(self, result: LocalizationResult) -> float:
@@ -188,11 +188,12 @@ class HypothesisSelector:
             if not _is_same_place(leader.scored, pose):
                 yield pose
 
-    def _decide(self, weighed: WeighedHypothesis) -> Decision:
+    def _decide(self, weighed: WeighedHypothesis, observation: Observation) -> Decision:
         confidence = self._model.confidence(weighed.score, self._negative_share)
-        result = replace(weighed.verified.result, confidence=confidence)
         if weighed.score >= self._threshold:
-            return Decision(result, is_final=True)
+            polished = self._verifier.polish(weighed.verified, observation)
+            return Decision(replace(polished, confidence=confidence), is_final=True)
+        result = replace(weighed.verified.result, confidence=confidence)
         needed = f"confidence {confidence:.1%}, at least {self._confidence_needed:.1%} is needed"
         if weighed.competitor is None:
             reason = f"{self._model.explain(weighed.evidence)}: {needed}"

@@ -11,7 +11,12 @@ from vloc_ros.core.localization.acceptance import AcceptanceModel
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN, KeypointEvidence, measure_evidence, position_std_m
 from vloc_ros.core.localization.hypotheses import Hypothesis
 from vloc_ros.core.localization.observation import Observation
-from vloc_ros.core.localization.pose_estimation import PoseEstimate, estimate_pose_with_covariance, inlier_mask
+from vloc_ros.core.localization.pose_estimation import (
+    PoseEstimate,
+    estimate_pose_with_covariance,
+    inlier_mask,
+    refine_absolute_pose,
+)
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.rig_consistency import RigConsistency
 from vloc_ros.core.localization.scoring import PoseScorer, ScoredPose
@@ -125,6 +130,17 @@ class HypothesisVerifier:
         return VerifiedHypothesis(
             refined, result, scored, measure_evidence(of_own, scored, observation, pose=self._pose)
         )
+
+    def polish(self, verified: VerifiedHypothesis, observation: Observation) -> LocalizationResult:
+        """The result of an accepted hypothesis, its pose refined to all matches that it guides.
+
+        They are several times as many as those that can be told apart in the whole map, and lie where those are
+        missing. The covariance remains that of the latter: guided matches agree with the pose that guides them.
+        """
+        assert verified.scored is not None
+        scored, matches = verified.scored, verified.scored.visibility.matches
+        refined = refine_absolute_pose(self._pose, scored.scene_from_rig, matches, observation.query)
+        return replace(verified.result, map_from_rig=scored.scene.map_from(refined))
 
     def _is_in_scene(self, hypothesis: Hypothesis, pose: ScoredPose) -> bool:
         points = hypothesis.matches.point_indices
