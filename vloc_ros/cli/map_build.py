@@ -162,7 +162,8 @@ def _scale(args: argparse.Namespace) -> ScaleSource | None:
             return KnownDistance(args.distance[0], args.distance[1], float(args.distance[2]))
         except ValueError as error:
             raise InputError(f"--distance ends with {args.distance[2]!r}, expected metres") from error
-    return GivenPoses() if has_poses else UNKNOWN_SCALE
+    drifting = args.bag is not None and args.pose_topic is None
+    return GivenPoses(drifting) if has_poses else UNKNOWN_SCALE
 
 
 def _images_of_folder(args: argparse.Namespace) -> Sequence[PosedImage]:
@@ -215,9 +216,11 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
 
 
 def _summary(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
+    placed, few = len(landmark_map.keyframes), landmark_map.provenance.get("images_that_see_few_points", 0)
     lines = [
-        f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks, "
-        f"{len(landmark_map.keyframes)} of {images} images placed",
+        f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks",
+        f"{images} images: {placed - few} placed by what they show, {few} by their given poses or odometry alone, "
+        f"{images - placed} left out, since they share too little with the others",
         _covariance(landmark_map, gap_m),
     ]
     apart_m = landmark_map.provenance.get("median_distance_from_given_poses_m")

@@ -37,6 +37,12 @@ class MappingConfig(Checked):
         20, "matches that one relative pose must explain to make a pair without known poses count", low=5, high=1000
     )
     min_track_length: int = parameter(3, "images that must observe a point", low=2, high=100)
+    min_placed_share: float = parameter(
+        0.5,
+        "part of the images that must see enough of the map; less makes a map of the largest part that fits together",
+        low=0.0,
+        high=1.0,
+    )
     descriptor_dimension: int = parameter(64, "bytes of a compact descriptor", low=8, high=256)
     landmark_extent_rad: float = parameter(
         0.6, "a landmark fills this angle of a view, at most", unit="rad", low=0.05, high=3.15

@@ -25,19 +25,21 @@ from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
 from vloc_ros.mapping.maps.alignment import choose_origin
 from vloc_ros.mapping.maps.calibration import calibrate
-from vloc_ros.mapping.sfm.colmap import reconstruct, triangulate
-from vloc_ros.mapping.sfm.correspondences import match_pairs, verify_pairs
+from vloc_ros.mapping.sfm.colmap import triangulate
 from vloc_ros.mapping.sfm.extracted_images import (
     ExtractedImage,
     extract_images,
     make_keyframes,
     match_posed_images,
 )
-from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_similarity
-from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource, apply_scale
-from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
+from vloc_ros.mapping.sfm.pairs import Pair
+from vloc_ros.mapping.sfm.placement import place
+from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
+from vloc_ros.mapping.sfm.structure import MIN_POINTS_SEEN, Structure, mean_descriptors, points_seen, refine_points
 
 _MIN_IMAGES = 3
+# cameras that moved less triangulate nothing
+_LEAST_WAY_M = 0.05
 # descriptors that a vocabulary is learned from
 _MOST_SAMPLES = 50_000
 
@@ -76,6 +78,7 @@ def build_map(
     extracted = extract_images(local, extractor, progress)
     placed, matches = _place(extracted, scale, config, progress)
     structure = _triangulate(placed, matches, config)
+    _check_placed(structure, len(images), config)
     bare = _describe(structure, placed, keypoint_model, name=name, frame_id=frame_id, config=config)
     calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
     scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
@@ -119,48 +122,9 @@ def _place(
     """Images with poses, the given or reconstructed ones, and their matches checked against them."""
     if scale is None:
         return images, match_posed_images(images, config, progress)
-    return _reconstruct(images, scale, config, progress)
-
-
-def _match_unposed(views: Sequence[ExtractedImage], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
-    """Matches of pairs that look alike, those of each pair that one relative pose explains."""
-    features = [view.features for view in views]
-    sample = np.concatenate([found.descriptors for found in features])
-    if not len(sample):
-        raise MapError(f"none of the {len(features)} images shows a keypoint; are they dark or blurred?")
-    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], config.vocabulary_words)
-    places = np.stack([vocabulary.encode(found.descriptors) for found in features])
-    pairs = pairs_by_similarity(places, per_image=config.pairs_per_image, exhaustive_max=config.exhaustive_max_images)
-    matched = match_pairs(features, pairs, ratio=config.match_ratio)
-    enough = {
-        pair: found
-        for pair, found in progress(matched, description="matching", total=len(pairs))
-        if len(found) >= config.min_unposed_matches
-    }
-    verified = verify_pairs(
-        enough,
-        [view.rays for view in views],
-        [view.image.camera for view in views],
-        max_error_px=config.max_relative_pose_error_px,
-    )
-    return {
-        pair: found
-        for pair, found in progress(verified, description="relative poses", total=len(enough))
-        if len(found) >= config.min_unposed_matches
-    }
-
-
-def _reconstruct(
-    views: Sequence[ExtractedImage], scale: ScaleSource, config: MappingConfig, progress: Progress
-) -> tuple[list[ExtractedImage], dict[Pair, Array]]:
-    """The images that structure from motion could place, with their poses, and their matches checked against them."""
-    images = [view.image for view in views]
-    matches = _match_unposed(views, config, progress)
-    structure = reconstruct(images, [view.features for view in views], matches, progress)
-    poses = apply_scale(structure, images, scale)
     posed = [
         replace(view, image=replace(view.image, map_from_camera=pose))
-        for view, pose in zip(views, poses, strict=True)
+        for view, pose in zip(images, place(images, scale, config, progress), strict=True)
         if pose is not None
     ]
     return posed, match_posed_images(posed, config, progress)
@@ -195,6 +159,25 @@ def _triangulate(views: Sequence[ExtractedImage], matches: Mapping[Pair, Array],
             "are map_from_camera of optical frames and belong to these images"
         )
     return refine_points(structure, [view.rays for view in views], _focal_lengths(views))
+
+
+def _check_placed(structure: Structure, images: int, config: MappingConfig) -> None:
+    """Raise where too few of so many images see enough of the map to be localized in it."""
+    seeing = int((points_seen(structure) >= MIN_POINTS_SEEN).sum())
+    if seeing < max(config.min_placed_share * images, 1):
+        raise MapError(
+            f"{seeing} of {images} images see at least {MIN_POINTS_SEEN} points of the map, expected "
+            f"{config.min_placed_share:.0%} of them: {_why_few_points(structure)}; --set min_placed_share=0.1 makes a "
+            "map of the largest part that fits together"
+        )
+
+
+def _why_few_points(structure: Structure) -> str:
+    centres = [pose.translation for pose in structure.poses if pose is not None]
+    way_m = float(np.linalg.norm(np.ptp(centres, axis=0)))
+    if way_m < _LEAST_WAY_M:
+        return f"the camera moved by {1000 * way_m:.0f} mm in all; points need to be seen from several places"
+    return "neighbouring images share too little; take them closer together, and with less blur"
 
 
 def _focal_lengths(images: Sequence[ExtractedImage]) -> Array:
@@ -299,6 +282,7 @@ def _vlad_index(images: Sequence[ExtractedImage], codec: DescriptorCodec, config
 def _provenance(structure: Structure) -> dict[str, Any]:
     return {
         "images": len(structure.poses),
+        "images_that_see_few_points": int((points_seen(structure) < MIN_POINTS_SEEN).sum()),
         "mean_reprojection_error_px": round(structure.mean_reprojection_error_px, 4),
         "mean_track_length": round(len(structure.track_points) / len(structure.points), 3),
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import poselib
@@ -14,6 +16,7 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose, skew
 from vloc_ros.mapping.sfm.pairs import Pair
 
+T = TypeVar("T")
 _MIN_BASELINE_M = 1e-6
 _WORKERS = 2
 _MIN_FOR_RELATIVE_POSE = 5
@@ -29,10 +32,25 @@ def match_pairs(features: Sequence[Features], pairs: Sequence[Pair], *, ratio: f
         yield from zip(pairs, found, strict=True)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TwoViewGeometry:
+    """The relative pose of two images by their matches.
+
+    Attributes:
+        matches: (M, 2) uint32 keypoint indices of those that it explains.
+        first_from_second: the relative pose; its translation has length 1.
+        parallax_rad: median angle between the two rays of a match, without the rotation.
+    """
+
+    matches: Array
+    first_from_second: Pose
+    parallax_rad: float
+
+
 def verify_pairs(
     matches: Mapping[Pair, Array], rays: Sequence[Array], cameras: Sequence[Camera], *, max_error_px: float
-) -> Iterator[tuple[Pair, Array]]:
-    """Every pair with those of its matches that one relative pose explains, from two workers.
+) -> Iterator[tuple[Pair, TwoViewGeometry]]:
+    """Every pair with its relative pose and the matches that this explains, from two workers.
 
     Args:
         matches: (M, 2) keypoint indices by pair.
@@ -41,17 +59,25 @@ def verify_pairs(
         max_error_px: distance from the epipolar line.
     """
 
-    def consistent(pair: Pair) -> Array:
+    def verify(pair: Pair) -> TwoViewGeometry:
         (i, j), found = pair, matches[pair]
-        meeting = relative_pose_inliers(
-            (rays[i][found[:, 0]], rays[j][found[:, 1]]), (cameras[i], cameras[j]), max_error_px=max_error_px
-        )
-        return found[meeting]
+        both = rays[i][found[:, 0]], rays[j][found[:, 1]]
+        first_from_second, meeting = estimate_relative_pose(both, (cameras[i], cameras[j]), max_error_px=max_error_px)
+        parallax_rad = _parallax(both[0][meeting], both[1][meeting] @ first_from_second.rotation.T)
+        return TwoViewGeometry(found[meeting], first_from_second, parallax_rad)
 
-    yield from zip(matches, _by_two_workers(consistent, matches), strict=True)
+    yield from zip(matches, _by_two_workers(verify, matches), strict=True)
 
 
-def _by_two_workers(work: Callable[[Pair], Array], pairs: Iterable[Pair]) -> Iterator[Array]:
+def _parallax(first: Array, second: Array) -> float:
+    """Median angle, radians, between (M, 3) rays in one frame; 0 for none."""
+    if not len(first):
+        return 0.0
+    cross = np.linalg.norm(np.cross(first, second), axis=1)
+    return float(np.median(np.arctan2(cross, np.einsum("ij,ij->i", first, second))))
+
+
+def _by_two_workers(work: Callable[[Pair], T], pairs: Iterable[Pair]) -> Iterator[T]:
     """The results in the order of the pairs; pending work is cancelled when the consumer stops."""
     pool = ThreadPoolExecutor(_WORKERS)
     try:
@@ -77,8 +103,10 @@ def mutual_matches(first: Features, second: Features, *, ratio: float) -> Array:
     return np.column_stack([mutual, forward[mutual]]).astype(np.uint32)
 
 
-def relative_pose_inliers(rays: tuple[Array, Array], cameras: tuple[Camera, Camera], *, max_error_px: float) -> Array:
-    """(M,) bool: inliers of the relative pose of two images; none when none is found.
+def estimate_relative_pose(
+    rays: tuple[Array, Array], cameras: tuple[Camera, Camera], *, max_error_px: float
+) -> tuple[Pose, Array]:
+    """first_from_second of two images, its translation of length 1, and its (M,) bool inliers; none when none is found.
 
     Five-point LO-RANSAC (Nistér 2004; Lebeda et al. 2012), PoseLib's implementation.
 
@@ -88,10 +116,16 @@ def relative_pose_inliers(rays: tuple[Array, Array], cameras: tuple[Camera, Came
         max_error_px: distance from the epipolar line.
     """
     if len(rays[0]) < _MIN_FOR_RELATIVE_POSE:
-        return np.zeros(len(rays[0]), bool)
+        return Pose.identity(), np.zeros(len(rays[0]), bool)
     options = _RELATIVE_POSE | {"max_epipolar_error": max_error_px / _focal_px(cameras)}
-    _, found = poselib.estimate_relative_pose(rays[0][:, :2], rays[1][:, :2], _IDEAL_CAMERA, _IDEAL_CAMERA, options, {})
-    return np.asarray(found["inliers"], bool)
+    pose, found = poselib.estimate_relative_pose(
+        rays[0][:, :2], rays[1][:, :2], _IDEAL_CAMERA, _IDEAL_CAMERA, options, {}
+    )
+    inliers = np.asarray(found["inliers"], bool)
+    length = np.linalg.norm(pose.t)
+    if not inliers.any() or not length > 0:
+        return Pose.identity(), np.zeros(len(rays[0]), bool)
+    return Pose(pose.R, pose.t / length).inverse(), inliers
 
 
 def epipolar_inliers(

@@ -19,7 +19,13 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class GivenPoses:
-    """The images' own poses, where they have any: from a survey, or from odometry, which may drift."""
+    """The images' own poses, where they have any.
+
+    Attributes:
+        drifting: they are of odometry, good over short ways only; not of a survey or another localizer.
+    """
+
+    drifting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,64 @@
+"""Bundle adjustment of a structure whose images have measured motions, by GTSAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import gtsam
+import numpy as np
+from gtsam.symbol_shorthand import L, X
+
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.mapping.sfm.measurements import AbsolutePose, RelativePose
+from vloc_ros.mapping.sfm.pose_graph import between_factor, from_gtsam, robust_noise, to_gtsam
+from vloc_ros.mapping.sfm.structure import Structure
+
+_KEYPOINT_STD_PX, _LOSS_WIDTH, _MOTION_WIDTH = 0.5, 1.0, 1.5
+_MAX_ITERATIONS = 15
+_ENOUGH = 1e-4
+_FIXED = 1e-6
+
+
+def adjust(
+    structure: Structure,
+    rays: Sequence[Array],
+    focal_lengths_px: Array,
+    motions: Sequence[RelativePose],
+    absolute: Sequence[AbsolutePose],
+) -> list[Pose]:
+    """The poses that agree best with keypoints and measurements; without absolute ones the first pose is kept.
+
+    Args:
+        structure: all images have poses.
+        rays: (K, 3) rays with z = 1 of each image's keypoints.
+        focal_lengths_px: (N,) of each image's camera.
+        motions: measured.
+        absolute: measured poses, in the frame of the structure's.
+    """
+    graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
+    poses = [pose for pose in structure.poses if pose is not None]
+    assert len(poses) == len(structure.poses)
+    for number, pose in enumerate(poses):
+        values.insert(X(number), to_gtsam(pose))
+    for number, point in enumerate(structure.points):
+        values.insert(L(number), point)
+    if not absolute:
+        graph.add(gtsam.PriorFactorPose3(X(0), to_gtsam(poses[0]), gtsam.noiseModel.Isotropic.Sigma(6, _FIXED)))
+    for one in absolute:
+        graph.add(gtsam.PriorFactorPose3(X(one.image), to_gtsam(one.pose), robust_noise(one.std, _MOTION_WIDTH)))
+    for motion in motions:
+        graph.add(between_factor(motion, _MOTION_WIDTH))
+    # pixels of an ideal camera of the same focal length
+    loss = gtsam.noiseModel.mEstimator.Cauchy.Create(_LOSS_WIDTH)
+    noise = gtsam.noiseModel.Robust.Create(loss, gtsam.noiseModel.Isotropic.Sigma(2, _KEYPOINT_STD_PX))
+    ideal = {focal: gtsam.Cal3_S2(focal, focal, 0.0, 0.0, 0.0) for focal in set(focal_lengths_px.tolist())}
+    tracks = np.column_stack([structure.track_points, structure.track_images, structure.track_keypoints])
+    for point, image, keypoint in tracks.tolist():
+        focal = float(focal_lengths_px[image])
+        seen = focal * rays[image][keypoint, :2]
+        graph.add(gtsam.GenericProjectionFactorCal3_S2(seen, noise, X(image), L(point), ideal[focal], False, False))
+    parameters = gtsam.LevenbergMarquardtParams()
+    parameters.setMaxIterations(_MAX_ITERATIONS)
+    parameters.setRelativeErrorTol(_ENOUGH)
+    found = gtsam.LevenbergMarquardtOptimizer(graph, values, parameters).optimize()
+    return [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]

@@ -1,0 +1,155 @@
+"""Where the images were taken: from what they show, and from what else was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.similarity import Similarity
+from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.sources import Progress
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.sfm.bundle_adjustment import adjust
+from vloc_ros.mapping.sfm.colmap import reconstruct, triangulate
+from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry, match_pairs, verify_pairs
+from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
+from vloc_ros.mapping.sfm.measurements import absolute_poses, motions_of, possible_pairs
+from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_pose, pairs_by_similarity
+from vloc_ros.mapping.sfm.pose_graph import optimize_poses
+from vloc_ros.mapping.sfm.scale import GivenPoses, ScaleSource, apply_scale
+
+# descriptors that a vocabulary is learned from
+_MOST_SAMPLES = 50_000
+# similar images beside those that lie near by the measured poses: loops that drift has torn open
+_SIMILAR_PER_IMAGE = 10
+_MIN_TRACK_LENGTH = 2
+# what a position is wrong by, over what an orientation is, as a rule: 2 cm to 0.3 degrees
+_LEVER_M = 4.0
+# a motion that the images correct by more contradicts them
+_TOLERATED, _TOLERATED_M, _TOLERATED_RAD, _TOLERATED_RAD_PER_M = 0.3, 0.03, 0.05, 0.03
+_MAX_CONTRADICTED = 0.5
+
+
+def place(
+    views: Sequence[ExtractedImage], scale: ScaleSource, config: MappingConfig, progress: Progress
+) -> list[Pose | None]:
+    """map_from_camera of every image, None for those that could not be placed.
+
+    Where all images have poses, these are measurements of how the camera moved: they carry the images over what the
+    images do not show, and the images correct their drift. Otherwise the images are placed by structure from motion
+    alone.
+
+    Raises:
+        InputError: too few images could be placed.
+        MapError: no image shows a keypoint, or measured poses contradict the images.
+    """
+    poses = [view.image.map_from_camera for view in views]
+    known = [pose for pose in poses if pose is not None]
+    if isinstance(scale, GivenPoses) and len(known) == len(views):
+        return _place_by_measurements(views, known, scale, config, progress)
+    pairs = pairs_by_similarity(
+        _places(views, config), per_image=config.pairs_per_image, exhaustive_max=config.exhaustive_max_images
+    )
+    matches = {pair: found.matches for pair, found in _two_view_geometries(views, pairs, config, progress).items()}
+    images = [view.image for view in views]
+    structure = reconstruct(images, [view.features for view in views], matches, progress)
+    return apply_scale(structure, images, scale)
+
+
+def _place_by_measurements(
+    views: Sequence[ExtractedImage],
+    measured: Sequence[Pose],
+    given: GivenPoses,
+    config: MappingConfig,
+    progress: Progress,
+) -> list[Pose | None]:
+    near = pairs_by_pose(measured, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
+    alike = pairs_by_similarity(_places(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
+    geometries = _two_view_geometries(views, sorted({*near, *alike}), config, progress)
+    focal_lengths_px = np.array([view.image.camera.intrinsics[0] for view in views])
+    motions = motions_of(measured)
+    possible = {pair: geometries[pair] for pair in possible_pairs(geometries, measured)}
+    poses, agreeing = optimize_poses(measured, motions, possible, focal_lengths_px)
+    _check_contradictions(measured, poses, geometries)
+    # rigidly: the motions have given the scale
+    poses = _aligned(poses, measured)
+    if agreeing:
+        placed = [replace(view.image, map_from_camera=pose) for view, pose in zip(views, poses, strict=True)]
+        matches = {pair: geometries[pair].matches for pair in agreeing}
+        structure = triangulate(placed, [view.features for view in views], matches)
+        structure = structure.with_tracks_of_at_least(_MIN_TRACK_LENGTH)
+        absolute = [] if given.drifting else absolute_poses(measured, poses)
+        poses = adjust(structure, [view.rays for view in views], focal_lengths_px, motions, absolute)
+    return [*_aligned(poses, measured)] if given.drifting else [*poses]
+
+
+def _aligned(poses: Sequence[Pose], measured: Sequence[Pose]) -> list[Pose]:
+    """The poses moved rigidly to where they agree best with the measured ones in position and orientation.
+
+    By orientations alone a small error of theirs would move the end of a long way far; by positions alone a straight
+    way would leave the turn about it open. So each pose is compared at points ahead, beside and below it too.
+    """
+    measured_from_placed = Similarity.fit(_points_around(poses), _points_around(measured), with_scale=False)
+    return [measured_from_placed.apply_to_pose(pose) for pose in poses]
+
+
+def _points_around(poses: Sequence[Pose]) -> Array:
+    """(4 N, 3) positions, and points at a distance from them along the axes."""
+    offsets = np.vstack([np.zeros(3), _LEVER_M * np.eye(3)])
+    return np.concatenate([pose.apply(offsets) for pose in poses])
+
+
+def _check_contradictions(measured: Sequence[Pose], poses: Sequence[Pose], pairs: Collection[Pair]) -> None:
+    """Raise where most neighbouring images that share a view moved otherwise than their measured poses say."""
+    neighbours = [i for i in range(len(poses) - 1) if (i, i + 1) in pairs]
+    contradicted = 0
+    for i in neighbours:
+        motion = measured[i].inverse() @ measured[i + 1]
+        way_m, turn_rad = Pose.identity().distance_to(motion)
+        error_m, error_rad = (poses[i].inverse() @ poses[i + 1]).distance_to(motion)
+        contradicted += (
+            error_m > _TOLERATED_M + _TOLERATED * way_m or error_rad > _TOLERATED_RAD + _TOLERATED * turn_rad
+        )
+    if contradicted > _MAX_CONTRADICTED * len(neighbours):
+        raise MapError(
+            f"the poses contradict the images: {contradicted} of {len(neighbours)} neighbouring images that share a "
+            "view moved otherwise than their poses say; check that the poses belong to these images, in this order, "
+            "and are map_from_camera of optical frames"
+        )
+
+
+def _places(views: Sequence[ExtractedImage], config: MappingConfig) -> Array:
+    """(N, D) global descriptors of the images."""
+    features = [view.features for view in views]
+    sample = np.concatenate([found.descriptors for found in features])
+    if not len(sample):
+        raise MapError(f"none of the {len(features)} images shows a keypoint; are they dark or blurred?")
+    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], config.vocabulary_words)
+    return np.stack([vocabulary.encode(found.descriptors) for found in features])
+
+
+def _two_view_geometries(
+    views: Sequence[ExtractedImage], pairs: Sequence[Pair], config: MappingConfig, progress: Progress
+) -> dict[Pair, TwoViewGeometry]:
+    """Of the pairs that share a view, their relative pose with the matches that it explains."""
+    matched = match_pairs([view.features for view in views], pairs, ratio=config.match_ratio)
+    enough = {
+        pair: found
+        for pair, found in progress(matched, description="matching", total=len(pairs))
+        if len(found) >= config.min_unposed_matches
+    }
+    verified = verify_pairs(
+        enough,
+        [view.rays for view in views],
+        [view.image.camera for view in views],
+        max_error_px=config.max_relative_pose_error_px,
+    )
+    return {
+        pair: found
+        for pair, found in progress(verified, description="relative poses", total=len(enough))
+        if len(found.matches) >= config.min_unposed_matches
+    }
