@@ -23,7 +23,7 @@ STORAGE = CORE | {"vloc_ros.storage", "yaml"}
 ENGINES = {"onnxruntime", "tensorrt", "pycuda", "kiss_matcher", "small_gicp"}
 INFERENCE = STORAGE | ENGINES | {"vloc_ros.inference"}
 ASSEMBLY = INFERENCE | {"vloc_ros.assembly"}
-MAPPING = ASSEMBLY | {"vloc_ros.mapping", "pycolmap", "sklearn", "scipy", "threadpoolctl"}
+MAPPING = ASSEMBLY | {"vloc_ros.mapping", "gtsam", "pycolmap", "sklearn", "scipy", "threadpoolctl"}
 SIMULATION = STORAGE | {"vloc_ros.simulation", "scipy"}
 BAGS = STORAGE | {"vloc_ros.bags", "rosbags"}
 DATASETS = BAGS | SIMULATION | {"vloc_ros.datasets"}
@@ -65,7 +65,18 @@ LATE = {
     "inference": ENGINES,
     "assembly": ENGINES,
     "nodes": {"bondpy"},
-    "cli": {"rclpy", "tf2_ros", "pycolmap", "faiss", "matplotlib", "sklearn", "onnxruntime", *EXPORTER, "torch"},
+    "cli": {
+        "rclpy",
+        "tf2_ros",
+        "gtsam",
+        "pycolmap",
+        "faiss",
+        "matplotlib",
+        "sklearn",
+        "onnxruntime",
+        *EXPORTER,
+        "torch",
+    },
 }
 # What packages other than the command line may import inside of functions, and why.
 LATE_IMPORTS: dict[str, dict[str, str]] = {

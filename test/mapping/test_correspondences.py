@@ -10,9 +10,10 @@ from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.mapping.sfm.correspondences import (
     epipolar_inliers,
+    estimate_relative_pose,
     match_pairs,
     mutual_matches,
-    relative_pose_inliers,
+    parallax,
     verify_pairs,
 )
 
@@ -68,7 +69,10 @@ def test_one_relative_pose_explains_the_true_matches_and_few_wrong_ones() -> Non
     is_wrong = np.arange(len(found)) % 2 == 1
     first, second = rays[0][found[:, 0]], rays[1][found[:, 1]].copy()
     second[is_wrong] = np.roll(second[is_wrong], 7, axis=0)
-    inliers = relative_pose_inliers((first, second), (CAMERA, CAMERA), max_error_px=2.0)
+    pose, inliers = estimate_relative_pose((first, second), (CAMERA, CAMERA), max_error_px=2.0)
+    truth = scene.poses[0].inverse() @ scene.poses[1]
+    assert pose.distance_to(truth)[1] < 0.01
+    assert pose.translation @ truth.translation > 0.99 * np.linalg.norm(truth.translation)
     assert inliers[~is_wrong].mean() > 0.95
     assert inliers[is_wrong].mean() < 0.1
 
@@ -76,7 +80,7 @@ def test_one_relative_pose_explains_the_true_matches_and_few_wrong_ones() -> Non
 @pytest.mark.parametrize("count", [0, 4])
 def test_too_few_matches_have_no_relative_pose(count: int) -> None:
     rays = np.tile([0.1, 0.2, 1.0], (count, 1))
-    assert not relative_pose_inliers((rays, rays), (CAMERA, CAMERA), max_error_px=2.0).any()
+    assert not estimate_relative_pose((rays, rays), (CAMERA, CAMERA), max_error_px=2.0)[1].any()
 
 
 def test_consistent_matches_are_of_the_pairs_they_were_asked_for() -> None:
@@ -86,8 +90,14 @@ def test_consistent_matches_are_of_the_pairs_they_were_asked_for() -> None:
     found = dict(verify_pairs(matches, rays, [CAMERA] * 4, max_error_px=2.0))
     assert list(found) == list(matches)
     for pair, kept in found.items():
-        assert len(kept) > 0.9 * len(matches[pair])
-        assert {tuple(row) for row in kept} <= {tuple(row) for row in matches[pair]}
+        assert len(kept.matches) > 0.9 * len(matches[pair])
+        assert {tuple(row) for row in kept.matches} <= {tuple(row) for row in matches[pair]}
+
+
+def test_parallax_is_the_angle_between_rays_to_one_point() -> None:
+    rays = (np.array([[0.0, 0.0, 1.0]]), np.array([[np.tan(0.1), 0.0, 1.0]]))
+    assert parallax(*rays) == pytest.approx(0.1)
+    assert parallax(rays[0][:0], rays[1][:0]) == 0.0
 
 
 def test_epipolar_error_is_in_pixels() -> None:

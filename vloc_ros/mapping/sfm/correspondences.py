@@ -63,13 +63,13 @@ def verify_pairs(
         (i, j), found = pair, matches[pair]
         both = rays[i][found[:, 0]], rays[j][found[:, 1]]
         first_from_second, meeting = estimate_relative_pose(both, (cameras[i], cameras[j]), max_error_px=max_error_px)
-        parallax_rad = _parallax(both[0][meeting], both[1][meeting] @ first_from_second.rotation.T)
+        parallax_rad = parallax(both[0][meeting], both[1][meeting] @ first_from_second.rotation.T)
         return TwoViewGeometry(found[meeting], first_from_second, parallax_rad)
 
     yield from zip(matches, _by_two_workers(verify, matches), strict=True)
 
 
-def _parallax(first: Array, second: Array) -> float:
+def parallax(first: Array, second: Array) -> float:
     """Median angle, radians, between (M, 3) rays in one frame; 0 for none."""
     if not len(first):
         return 0.0

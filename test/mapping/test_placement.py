@@ -1,0 +1,98 @@
+"""Images placed by what they show and by how the camera was measured to move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from posed_points import CAMERA, PosedPoints, make_posed_points
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.sources import silent
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
+from vloc_ros.mapping.sfm.placement import place
+from vloc_ros.mapping.sfm.scale import GivenPoses
+
+_CONFIG = MappingConfig(vocabulary_words=8, pairs_per_image=6)
+_ODOMETRY, _SURVEY = GivenPoses(drifting=True), GivenPoses()
+
+
+def _place(
+    scene: PosedPoints, measured: Sequence[Pose], given: GivenPoses, *, features: Sequence[Features] | None = None
+) -> list[Pose]:
+    views = [
+        ExtractedImage(replace(image, map_from_camera=pose), found, CAMERA.unproject(found.xy))
+        for image, pose, found in zip(scene.images(), measured, features or scene.features, strict=True)
+    ]
+    placed = [pose for pose in place(views, given, _CONFIG, silent) if pose is not None]
+    assert len(placed) == len(views)
+    return placed
+
+
+def _drift(poses: Sequence[Pose]) -> list[Pose]:
+    """Odometry whose heading is off by a degree per step, and its steps by 2 %."""
+    drifted = [poses[0]]
+    for before, after in pairwise(poses):
+        step = before.inverse() @ after
+        turned = Pose.from_rotation_vector([0.0, 0.017, 0.0], np.zeros(3)) @ step
+        drifted.append(drifted[-1] @ Pose(turned.rotation, 1.02 * step.translation))
+    return drifted
+
+
+def _bending(placed: Sequence[Pose], truth: Sequence[Pose]) -> float:
+    """Largest error of a pose relative to the first one, metres."""
+    return max(
+        (placed[0].inverse() @ one).distance_to(truth[0].inverse() @ other)[0]
+        for one, other in zip(placed, truth, strict=True)
+    )
+
+
+def test_images_take_the_drift_out_of_odometry() -> None:
+    scene = make_posed_points(images=16)
+    odometry = _drift(scene.poses)
+    assert _bending(odometry, scene.poses) > 0.3
+    # the scale of its steps is all that only odometry knows: 2 % of 3 m
+    assert _bending(_place(scene, odometry, _ODOMETRY), scene.poses) < 0.08
+
+
+def test_odometry_carries_images_over_what_shows_nothing() -> None:
+    scene = make_posed_points(images=16)
+    dark = [Features.empty(128) if k in (7, 8) else found for k, found in enumerate(scene.features)]
+    placed = _place(scene, scene.poses, _ODOMETRY, features=dark)
+    assert _bending(placed, scene.poses) < 0.05
+
+
+def test_a_noisy_survey_is_smoothed_and_its_frame_kept() -> None:
+    scene, rng = make_posed_points(images=16), np.random.default_rng(1)
+    noisy = [Pose(pose.rotation, pose.translation + rng.normal(0, 0.05, 3)) for pose in scene.poses]
+    placed = _place(scene, noisy, _SURVEY)
+    before_m, after_m = (
+        np.median([pose.distance_to(truth)[0] for pose, truth in zip(poses, scene.poses, strict=True)])
+        for poses in (noisy, placed)
+    )
+    assert after_m < 0.5 * before_m
+
+
+def test_places_that_look_alike_are_not_glued_together() -> None:
+    """The same row of images twice, 30 m apart: every pair across the gap has a perfect relative pose."""
+    scene = make_posed_points(images=10)
+    away: Array = np.array([30.0, 0.0, 0.0])
+    twice = replace(
+        scene,
+        poses=(*scene.poses, *(Pose(pose.rotation, pose.translation + away) for pose in scene.poses)),
+        features=scene.features * 2,
+        point_of_keypoint=scene.point_of_keypoint * 2,
+    )
+    assert _bending(_place(twice, twice.poses, _ODOMETRY), twice.poses) < 0.3
+
+
+def test_poses_of_another_way_are_refused() -> None:
+    scene = make_posed_points(images=12)
+    with pytest.raises(MapError, match=r"contradict the images: \d+ of 11 neighbouring images"):
+        _place(scene, scene.poses[::-1], _ODOMETRY)
