@@ -3,8 +3,8 @@
   vloc map build --images DIR --poses TUM --camera YAML --out MAP            poses are known and kept
   vloc map build --images DIR --camera YAML --structure sfm --out MAP        from images alone, scale unknown
   vloc map build --images DIR --poses TUM --camera YAML --structure sfm --out MAP
-                                                 from images alone; the poses give only scale and frame
-  vloc map build --bag BAG --image-topic T --odom-topic T --out MAP          keyframes chosen by motion
+                                                 the poses are measurements, which the images correct
+  vloc map build --bag BAG --image-topic T --odom-topic T --out MAP          the same with odometry; keyframes by motion
   vloc map build ... --extractor MODEL --out MAP                             keypoints by a learned model
 
 Poses are TUM rows of map_from_camera (optical frame), one per image in name order. The map appears when it is whole:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # where fewer of the left-out images are localized, something is wrong with the map, as a rule
 _USUALLY_LOCALIZED = 0.5
 _ROOTSIFT = "rootsift"
+_MOST_NAMED = 5
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +57,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--structure",
         choices=("given", "sfm"),
-        help="given: keep the poses exactly; sfm: structure from motion, poses or odometry give scale and frame only "
+        help="given: keep the poses exactly; sfm: structure from motion, in which poses or odometry are measurements "
         "(default: given with --poses or --pose-topic, else sfm)",
     )
     parser.add_argument(
@@ -215,12 +216,23 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
     return line if calibration.samples >= _USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {advice}"
 
 
+def _accounted(landmark_map: LandmarkMap, images: int) -> str:
+    """What became of every image."""
+    few = int(landmark_map.keyframes.see_few_points.sum())
+    left_out = landmark_map.provenance.get("images_left_out", [])
+    parts = [f"{len(landmark_map.keyframes) - few} of {images} images placed by what they show"]
+    if few:
+        parts.append(f"{few} by their given poses or odometry alone, since they show hardly any point of the map")
+    if left_out:
+        named = ", ".join(left_out[:_MOST_NAMED]) + (", ..." if len(left_out) > _MOST_NAMED else "")
+        parts.append(f"{len(left_out)} left out, since they share too little with the others: {named}")
+    return "; ".join(parts)
+
+
 def _summary(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
-    placed, few = len(landmark_map.keyframes), landmark_map.provenance.get("images_that_see_few_points", 0)
     lines = [
         f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks",
-        f"{images} images: {placed - few} placed by what they show, {few} by their given poses or odometry alone, "
-        f"{images - placed} left out, since they share too little with the others",
+        _accounted(landmark_map, images),
         _covariance(landmark_map, gap_m),
     ]
     apart_m = landmark_map.provenance.get("median_distance_from_given_poses_m")

@@ -11,6 +11,7 @@ import numpy as np
 
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.keyframes import MIN_POINTS_SEEN
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.scene import Scene
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
@@ -39,6 +40,7 @@ def describe_map(folder: Path) -> dict[str, Any]:
         "points": len(landmark_map.points),
         "landmarks": len(landmark_map.landmarks),
         "keyframes": list(keyframes.names),
+        "keyframes_that_see_few_points": int(keyframes.see_few_points.sum()),
         "points_per_keyframe": len(keyframes.point_indices) / max(len(keyframes), 1),
         "keyframes_per_point": len(keyframes.point_indices) / max(len(landmark_map.points), 1),
         "scenes": [_describe_scene(landmark_map, scene) for scene in landmark_map.scenes],
@@ -154,7 +156,9 @@ def _content_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "size on disk", f"{size}, format version {description['format_version']}"
     yield "points", f"{description['points']} in {description['landmarks']} landmarks"
     yield "keyframes per point", f"{description['keyframes_per_point']:.1f}"
-    yield "keyframes", f"{len(description['keyframes'])}, {description['points_per_keyframe']:.0f} points each"
+    few = description["keyframes_that_see_few_points"]
+    note = f"; {few} see fewer than {MIN_POINTS_SEEN}: placed by odometry or given poses alone" if few else ""
+    yield "keyframes", f"{len(description['keyframes'])}, {description['points_per_keyframe']:.0f} points each{note}"
 
 
 def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Iterator[tuple[str, str]]:

@@ -37,14 +37,20 @@ def make_map_page(landmark_map: LandmarkMap, *, map_hash: str) -> str:
         "colours": _base64(_colours(landmark_map.landmark_ids[::step])),
         "positions": np.round(landmark_map.keyframes.translations, 4).tolist(),
         "rotations": np.round(landmark_map.keyframes.rotations, 5).reshape(-1, 9).tolist(),
+        "few": (few := landmark_map.keyframes.see_few_points).tolist(),
         "up": estimate_up_direction(landmark_map).tolist(),
         "centre": centre.tolist(),
         "metric": landmark_map.metric,
         "radius": float(np.percentile(distances, 90)) or 1.0,
     }
     facts = _facts(landmark_map, shown=len(points), map_hash=map_hash)
-    values = {"TITLE": escape(landmark_map.name), "FACTS": facts, "DATA": json.dumps(data, allow_nan=False)}
-    return re.sub("@(TITLE|FACTS|DATA)@", lambda found: values[found[1]], PAGE)
+    values = {
+        "TITLE": escape(landmark_map.name),
+        "FACTS": facts,
+        "DATA": json.dumps(data, allow_nan=False),
+        "FEW": f" (orange: {few.sum()} that see hardly any point)" if few.any() else "",
+    }
+    return re.sub("@(TITLE|FACTS|DATA|FEW)@", lambda found: values[found[1]], PAGE)
 
 
 def estimate_up_direction(landmark_map: LandmarkMap) -> Array:

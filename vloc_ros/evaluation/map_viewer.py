@@ -18,7 +18,7 @@ label { margin-right: 16px; }
 <header><h1>@TITLE@</h1><p>@FACTS@</p><p>drag to turn, shift-drag to move, wheel to zoom, double-click to start over</p>
 </header>
 <form><label><input type="checkbox" id="points" checked> points</label>
-<label><input type="checkbox" id="keyframes" checked> keyframes</label></form>
+<label><input type="checkbox" id="keyframes" checked> keyframes@FEW@</label></form>
 <div id="scale"></div>
 <script>
 "use strict";
@@ -88,18 +88,18 @@ function drawKeyframes(eye, pixels, width, height, ratio) {
     return [width / 2 + pixels * dot(eye.right, from) / depth, height / 2 + pixels * dot(eye.down, from) / depth];
   };
   const size = 0.035 * map.radius;
-  context.strokeStyle = "rgba(11, 92, 173, 0.85)";
   context.lineWidth = ratio;
-  context.beginPath();
   const line = (a, b) => { if (a && b) { context.moveTo(...a); context.lineTo(...b); } };
   map.positions.forEach((position, k) => {
+    context.strokeStyle = map.few[k] ? "rgb(214, 110, 10)" : "rgba(11, 92, 173, 0.85)";
+    context.beginPath();
     const r = map.rotations[k];
     const corners = [[-1, -0.75], [1, -0.75], [1, 0.75], [-1, 0.75]].map(([x, y]) => project(
       position.map((v, i) => v + size * (r[3 * i] * x + r[3 * i + 1] * y + r[3 * i + 2] * 1.4))));
     const tip = project(position);
     corners.forEach((corner, i) => { line(tip, corner); line(corner, corners[(i + 1) % 4]); });
+    context.stroke();
   });
-  context.stroke();
 }
 
 function drawScale(pixels) {

@@ -10,6 +10,9 @@ from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 
+# a keyframe that sees fewer points was placed, if at all, by what else is known of its pose
+MIN_POINTS_SEEN = 25
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keyframes:
@@ -56,6 +59,11 @@ class Keyframes:
     def visible(self, k: int) -> Array:
         """(V,) int32 indices of the map points that keyframe k observes."""
         return np.asarray(self.point_indices[self.point_offsets[k] : self.point_offsets[k + 1]])
+
+    @property
+    def see_few_points(self) -> Array:
+        """(K,) bool: those of which the map knows hardly more than the pose."""
+        return np.asarray(np.diff(self.point_offsets) < MIN_POINTS_SEEN)
 
     @property
     def keyframe_of_observation(self) -> Array:

@@ -16,6 +16,7 @@ from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.keyframes import MIN_POINTS_SEEN
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.scene import Scene, SelfSimilarity
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
@@ -35,7 +36,7 @@ from vloc_ros.mapping.sfm.extracted_images import (
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.placement import place
 from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
-from vloc_ros.mapping.sfm.structure import MIN_POINTS_SEEN, Structure, mean_descriptors, points_seen, refine_points
+from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
 
 _MIN_IMAGES = 3
 # cameras that moved less triangulate nothing
@@ -78,8 +79,8 @@ def build_map(
     extracted = extract_images(local, extractor, progress)
     placed, matches = _place(extracted, scale, config, progress)
     structure = _triangulate(placed, matches, config)
-    _check_placed(structure, len(images), config)
     bare = _describe(structure, placed, keypoint_model, name=name, frame_id=frame_id, config=config)
+    _check_placed(bare, images, config)
     calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
     scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
     agreement = _distances_from_given(placed, local) if isinstance(scale, GivenPoses) else {}
@@ -87,7 +88,7 @@ def build_map(
         bare,
         scenes=(scene,),
         metric=scale is not UNKNOWN_SCALE,
-        provenance={**bare.provenance, **agreement},
+        provenance={**bare.provenance, **agreement, **_left_out(images, placed)},
     )
 
 
@@ -161,22 +162,21 @@ def _triangulate(views: Sequence[ExtractedImage], matches: Mapping[Pair, Array],
     return refine_points(structure, [view.rays for view in views], _focal_lengths(views))
 
 
-def _check_placed(structure: Structure, images: int, config: MappingConfig) -> None:
-    """Raise where too few of so many images see enough of the map to be localized in it."""
-    seeing = int((points_seen(structure) >= MIN_POINTS_SEEN).sum())
-    if seeing < max(config.min_placed_share * images, 1):
+def _check_placed(landmark_map: LandmarkMap, images: Sequence[PosedImage], config: MappingConfig) -> None:
+    """Raise where too few of the images see enough of the map to be localized in it."""
+    seeing = int((~landmark_map.keyframes.see_few_points).sum())
+    if seeing < max(config.min_placed_share * len(images), 1):
         raise MapError(
-            f"{seeing} of {images} images see at least {MIN_POINTS_SEEN} points of the map, expected "
-            f"{config.min_placed_share:.0%} of them: {_why_few_points(structure)}; --set min_placed_share=0.1 makes a "
-            "map of the largest part that fits together"
+            f"{seeing} of {len(images)} images see at least {MIN_POINTS_SEEN} points of the map, expected "
+            f"{config.min_placed_share:.0%} of them: {_why_few_points(landmark_map)}; a smaller min_placed_share makes "
+            "a map of the largest part that fits together"
         )
 
 
-def _why_few_points(structure: Structure) -> str:
-    centres = [pose.translation for pose in structure.poses if pose is not None]
-    way_m = float(np.linalg.norm(np.ptp(centres, axis=0)))
-    if way_m < _LEAST_WAY_M:
-        return f"the camera moved by {1000 * way_m:.0f} mm in all; points need to be seen from several places"
+def _why_few_points(landmark_map: LandmarkMap) -> str:
+    way = float(np.linalg.norm(np.ptp(landmark_map.keyframes.translations, axis=0)))
+    if way < _LEAST_WAY_M:
+        return f"the camera moved by {1000 * way:.0f} mm in all; points need to be seen from several places"
     return "neighbouring images share too little; take them closer together, and with less blur"
 
 
@@ -279,10 +279,15 @@ def _vlad_index(images: Sequence[ExtractedImage], codec: DescriptorCodec, config
     return vocabulary.index(rows)
 
 
+def _left_out(images: Sequence[PosedImage], placed: Sequence[ExtractedImage]) -> dict[str, Any]:
+    names = {view.image.name for view in placed}
+    left_out = [image.name for image in images if image.name not in names]
+    return {"images_left_out": left_out} if left_out else {}
+
+
 def _provenance(structure: Structure) -> dict[str, Any]:
     return {
         "images": len(structure.poses),
-        "images_that_see_few_points": int((points_seen(structure) < MIN_POINTS_SEEN).sum()),
         "mean_reprojection_error_px": round(structure.mean_reprojection_error_px, 4),
         "mean_track_length": round(len(structure.track_points) / len(structure.points), 3),
     }

@@ -27,6 +27,8 @@ _MOST_SAMPLES = 50_000
 # similar images beside those that lie near by the measured poses: loops that drift has torn open
 _SIMILAR_PER_IMAGE = 10
 _MIN_TRACK_LENGTH = 2
+# less parallax between all images is noise of the keypoints
+_LEAST_PARALLAX_RAD = 0.004
 # what a position is wrong by, over what an orientation is, as a rule: 2 cm to 0.3 degrees
 _LEVER_M = 4.0
 # a motion that the images correct by more contradicts them
@@ -54,7 +56,13 @@ def place(
     pairs = pairs_by_similarity(
         _places(views, config), per_image=config.pairs_per_image, exhaustive_max=config.exhaustive_max_images
     )
-    matches = {pair: found.matches for pair, found in _two_view_geometries(views, pairs, config, progress).items()}
+    geometries = _two_view_geometries(views, pairs, config, progress)
+    if geometries and max(found.parallax_rad for found in geometries.values()) < _LEAST_PARALLAX_RAD:
+        raise MapError(
+            f"the {len(views)} images were taken from one place: what they show is shifted by no more than the camera "
+            "turned; move the camera, points need to be seen from several places"
+        )
+    matches = {pair: found.matches for pair, found in geometries.items()}
     images = [view.image for view in views]
     structure = reconstruct(images, [view.features for view in views], matches, progress)
     return apply_scale(structure, images, scale)

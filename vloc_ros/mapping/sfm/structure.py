@@ -9,8 +9,6 @@ import numpy as np
 
 from vloc_ros.core.geometry.pose import Array, Pose
 
-# an image that sees fewer points is placed, if at all, by what else is known of its pose
-MIN_POINTS_SEEN = 25
 _REFINEMENTS = 8
 # an observation that is a mismatch, of the keypoint beside the right one, should move the point no more than it must
 _LOSS_SCALE_PX = 1.0
@@ -72,12 +70,6 @@ class Structure:
     def visible(self, image: int) -> Array:
         """(V,) sorted points that an image observes."""
         return np.unique(self.track_points[self.track_images == image])
-
-
-def points_seen(structure: Structure) -> Array:
-    """(N,) int64 how many points each image observes."""
-    seen = np.unique(np.column_stack([structure.track_images, structure.track_points]), axis=0)
-    return np.bincount(seen[:, 0], minlength=len(structure.poses))
 
 
 def refine_points(structure: Structure, rays: Sequence[Array], focal_lengths_px: Array) -> Structure:
