@@ -48,6 +48,18 @@ def test_a_large_map_is_thinned_and_the_page_states_so(scene_folder, monkeypatch
     assert "4000 points (1334 of them drawn)" in page
 
 
+def test_keyframes_that_see_hardly_any_point_are_marked(scene_folder):
+    landmark_map = scene_folder.scene.landmark_map
+    assert "orange" not in make_map_page(landmark_map, map_hash="")
+    offsets = landmark_map.keyframes.point_offsets.copy()
+    offsets[1] = offsets[0]
+    page = make_map_page(
+        replace(landmark_map, keyframes=replace(landmark_map.keyframes, point_offsets=offsets)), map_hash=""
+    )
+    assert "keyframes (orange: 1 that see hardly any point)" in page
+    assert data_in(page)["few"].count(True) == 1
+
+
 def test_a_name_cannot_break_out_of_the_page(scene_folder):
     named = replace(scene_folder.scene.landmark_map, name="</title><script>@DATA@")
     page = make_map_page(named, map_hash="")

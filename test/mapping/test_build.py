@@ -142,6 +142,36 @@ def test_an_image_that_shows_nothing_does_no_harm() -> None:
     assert not len(landmark_map.keyframes.visible(5))
 
 
+def test_every_image_is_accounted_for() -> None:
+    scene = make_posed_points(images=12)
+    dark = [Features.empty(128) if k in (5, 6) else found for k, found in enumerate(scene.features)]
+    carried = _build(scene, features=dark, scale=GivenPoses(drifting=True))
+    assert np.flatnonzero(carried.keyframes.see_few_points).tolist() == [5, 6]
+    assert "images_left_out" not in carried.provenance
+    alone = _build(scene, images=scene.images(posed=False), features=dark, scale=UNKNOWN_SCALE)
+    assert alone.provenance["images_left_out"] == ["005.png", "006.png"]
+
+
+def test_a_map_of_few_of_the_images_is_refused_unless_asked_for() -> None:
+    scene = make_posed_points(images=12)
+    dark = [Features.empty(128) if k > 4 else found for k, found in enumerate(scene.features)]
+    with pytest.raises(MapError, match=r"5 of 12 images see at least 25 points of the map, expected 50%"):
+        _build(scene, features=dark)
+    assert len(_build(scene, features=dark, config=replace(_SMALL, min_placed_share=0.4)).points) > 100
+
+
+@pytest.mark.parametrize("scale", [None, GivenPoses(), UNKNOWN_SCALE])
+def test_a_camera_that_stood_still_is_told_to_move(scale: ScaleSource | None) -> None:
+    rng, scene = np.random.default_rng(2), make_posed_points(images=2, noise_px=0.0)
+    seen = scene.features[0]
+    still = tuple(replace(seen, xy=seen.xy + rng.normal(0, 0.3, seen.xy.shape).astype(np.float32)) for _ in range(8))
+    poses = tuple(replace(scene.poses[0], translation=rng.normal(0, 0.001, 3)) for _ in still)
+    standing = replace(scene, poses=poses, features=still, point_of_keypoint=scene.point_of_keypoint[:1] * 8)
+    images = standing.images(posed=scale is not UNKNOWN_SCALE)
+    with pytest.raises(MapError, match="several places"):
+        _build(standing, images=images, scale=scale)
+
+
 def _wrong(scene: PosedPoints, what: str) -> tuple[list[PosedImage], list[Features]]:
     images, features = scene.images(), list(scene.features)
     if what == "few":

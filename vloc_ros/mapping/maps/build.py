@@ -155,10 +155,8 @@ def _triangulate(views: Sequence[ExtractedImage], matches: Mapping[Pair, Array],
     built = triangulate([view.image for view in views], [view.features for view in views], matches)
     structure = built.with_tracks_of_at_least(config.min_track_length)
     if not len(structure.points):
-        raise MapError(
-            f"no point is seen by {config.min_track_length} images; take them closer together, or check that the poses "
-            "are map_from_camera of optical frames and belong to these images"
-        )
+        centres = np.array([view.image.map_from_camera.translation for view in views if view.image.map_from_camera])
+        raise MapError(f"no point is seen by {config.min_track_length} images: {_why_few_points(centres)}")
     return refine_points(structure, [view.rays for view in views], _focal_lengths(views))
 
 
@@ -166,18 +164,22 @@ def _check_placed(landmark_map: LandmarkMap, images: Sequence[PosedImage], confi
     """Raise where too few of the images see enough of the map to be localized in it."""
     seeing = int((~landmark_map.keyframes.see_few_points).sum())
     if seeing < max(config.min_placed_share * len(images), 1):
+        why = _why_few_points(landmark_map.keyframes.translations)
         raise MapError(
             f"{seeing} of {len(images)} images see at least {MIN_POINTS_SEEN} points of the map, expected "
-            f"{config.min_placed_share:.0%} of them: {_why_few_points(landmark_map)}; a smaller min_placed_share makes "
-            "a map of the largest part that fits together"
+            f"{config.min_placed_share:.0%} of them: {why}; a smaller min_placed_share makes a map of the largest part "
+            "that fits together"
         )
 
 
-def _why_few_points(landmark_map: LandmarkMap) -> str:
-    way = float(np.linalg.norm(np.ptp(landmark_map.keyframes.translations, axis=0)))
+def _why_few_points(centres: Array) -> str:
+    way = float(np.linalg.norm(np.ptp(centres, axis=0)))
     if way < _LEAST_WAY_M:
         return f"the camera moved by {1000 * way:.0f} mm in all; points need to be seen from several places"
-    return "neighbouring images share too little; take them closer together, and with less blur"
+    return (
+        "take the images closer together, or check that the poses are map_from_camera of optical frames and belong to "
+        "these images"
+    )
 
 
 def _focal_lengths(images: Sequence[ExtractedImage]) -> Array:
