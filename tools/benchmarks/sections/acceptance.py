@@ -110,8 +110,8 @@ def _draw_curves(axes: Any, f: Figures, of_worlds: Figures, *, title: str) -> No
         shown = (right >= of_worlds["threshold"]).sum() / total
         axes.plot([0.5 / queries], [shown], "o", color=line.get_color())
     axes.set(
-        xscale="log", ylim=(0, 1.02), title=f"{title}, redkitchen",
-        xlabel="share of simulated other places that is accepted; dots: the shipped threshold",
+        xscale="log", xlim=(1e-4, 0.3), ylim=(0, 1.02), title=f"{title}, redkitchen",
+        xlabel=f"share of {queries} simulated images of other places accepted\n(dots: as shipped, none)",
         ylabel="share of queries accepted and right",
     )  # fmt: skip
     axes.legend(fontsize=7, loc="lower right")
