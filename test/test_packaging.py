@@ -38,7 +38,7 @@ def project_of(requirement: str) -> str:
 
 
 def test_a_robot_installs_no_torch(declared: dict[str, Any]) -> None:
-    heavy = {"torch", "timm", "lightning", "pycolmap", "scikit-learn", "matplotlib", "plotly"}
+    heavy = {"torch", "timm", "lightning", "pycolmap", "gtsam", "scikit-learn", "matplotlib", "plotly"}
     base = {project_of(requirement) for requirement in declared["install_requires"]}
     assert not base & heavy
     for extra in ("mapping", "evaluation", "ros-wheels", "test"):

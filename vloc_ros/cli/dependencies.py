@@ -5,6 +5,7 @@ from __future__ import annotations
 # import name -> what pip calls it, extra of setup.py that holds it (none: every installation needs it)
 _LIBRARIES = {
     "pycolmap": ("pycolmap", "mapping"),
+    "gtsam": ("gtsam", "mapping"),
     "sklearn": ("scikit-learn", "mapping"),
     "scipy": ("scipy", "mapping"),
     "matplotlib": ("matplotlib", "evaluation"),

@@ -234,6 +234,7 @@ CHECKS = (
     Check("tqdm", "progress", True, "pip install tqdm", _imported("tqdm")),
     Check("rosbags", "bags", True, "pip install rosbags rosbags-image", _rosbags),
     Check("pycolmap", "building maps", False, "pip install pycolmap", _pycolmap),
+    Check("gtsam", "building maps", False, "pip install gtsam", _imported("gtsam")),
     Check("scikit-learn", "building maps", False, "pip install scikit-learn", _imported("sklearn", "scipy")),
     Check("figures", "reports", False, "pip install matplotlib", _imported("matplotlib")),
     Check("onnxruntime", "learned models", False, "pip install onnxruntime", _onnxruntime),

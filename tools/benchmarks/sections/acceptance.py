@@ -99,7 +99,8 @@ def draw(photographs: dict[str, Figures], worlds: dict[str, Figures]) -> None:
 def _draw_curves(axes: Any, f: Figures, of_worlds: Figures, *, title: str) -> None:
     """Accepted right poses of redkitchen in groups of conditions, against accepted images of other places."""
     negatives = np.sort(of_worlds["scores"]["foreign"])[::-1]
-    queries, ranks = of_worlds["foreign"]["queries"], np.arange(1, len(negatives) + 1)
+    queries, accepted = of_worlds["foreign"]["queries"], of_worlds["foreign"]["accepted"]
+    ranks = np.arange(1, len(negatives) + 1)
     groups: dict[str, list[Figures]] = {}
     for condition, of_one in f["scenes"]["redkitchen"].items():
         groups.setdefault(condition.split(", sensor")[0], []).append(of_one)
@@ -111,7 +112,7 @@ def _draw_curves(axes: Any, f: Figures, of_worlds: Figures, *, title: str) -> No
         axes.plot([0.5 / queries], [shown], "o", color=line.get_color())
     axes.set(
         xscale="log", xlim=(1e-4, 0.3), ylim=(0, 1.02), title=f"{title}, redkitchen",
-        xlabel=f"share of {queries} simulated images of other places accepted\n(dots: as shipped, none)",
+        xlabel=f"share of {queries} simulated images of other places accepted\n(dots: as shipped, {accepted})",
         ylabel="share of queries accepted and right",
     )  # fmt: skip
     axes.legend(fontsize=7, loc="lower right")
