@@ -242,6 +242,13 @@ def _summary(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
             f"its cameras lie {100 * apart_m:.1f} cm (median; at most {100 * most_m:.1f} cm) from the given poses; "
             "the covariance is about this map's frame and does not hold that"
         )
+    drift_m = landmark_map.provenance.get("median_drift_of_odometry_m")
+    if drift_m is not None:
+        most_m = landmark_map.provenance["largest_drift_of_odometry_m"]
+        lines.append(
+            f"the images correct odometry by {100 * drift_m:.1f} cm (median; at most {100 * most_m:.1f} cm); the frame "
+            "is where odometry agrees with them best"
+        )
     if not landmark_map.metric:
         lines.append("the scale is unknown: lengths are not metres; `vloc map align` gives the map scale and frame")
     return "\n".join(lines)

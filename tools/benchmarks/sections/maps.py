@@ -45,7 +45,7 @@ def accuracy(figures: dict[str, Figures]) -> str:
     ]
     text = (
         f"`{MAP_COMMAND}`, then `{EVALUATE_COMMAND}`. For castle, maps are built with `--max-keypoints 4000`. Images alone: "
-        "built with `--structure sfm`; the poses then give scale and frame only. Both: `vloc map merge REDKITCHEN CASTLE "
+        "built with `--structure sfm`; the poses are then measurements, which the images correct. Both: `vloc map merge REDKITCHEN CASTLE "
         "--frames redkitchen castle`, evaluated with `--scene`; the column build is the time of merging.\n\n"
         "redkitchen: 7-Scenes, 100 map images, 80 queries, 640x480. castle: Strecha castle-P30, 30 map images, the 9 of P19 "
         "that are not among them, 1536x1024.\n\n"

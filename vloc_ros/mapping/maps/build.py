@@ -83,7 +83,7 @@ def build_map(
     _check_placed(bare, images, config)
     calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
     scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
-    agreement = _distances_from_given(placed, local) if isinstance(scale, GivenPoses) else {}
+    agreement = _distances_from_given(placed, local, scale) if isinstance(scale, GivenPoses) else {}
     return replace(
         bare,
         scenes=(scene,),
@@ -123,25 +123,31 @@ def _place(
     """Images with poses, the given or reconstructed ones, and their matches checked against them."""
     if scale is None:
         return images, match_posed_images(images, config, progress)
+    placement = place(images, scale, config, progress)
     posed = [
         replace(view, image=replace(view.image, map_from_camera=pose))
-        for view, pose in zip(images, place(images, scale, config, progress), strict=True)
+        for view, pose in zip(images, placement.poses, strict=True)
         if pose is not None
     ]
-    return posed, match_posed_images(posed, config, progress)
+    # with all images, pairs have the same numbers as before
+    matches = placement.matches if len(posed) == len(images) else None
+    return posed, match_posed_images(posed, config, progress, matches=matches)
 
 
-def _distances_from_given(views: Sequence[ExtractedImage], given: Sequence[PosedImage]) -> dict[str, float]:
-    """Distances of the placed cameras from the poses that gave them scale and frame: the accuracy of the frame."""
+def _distances_from_given(
+    views: Sequence[ExtractedImage], given: Sequence[PosedImage], scale: GivenPoses
+) -> dict[str, float]:
+    """Distances of the placed cameras from the measured poses: of a survey, the accuracy of the frame."""
     poses = {image.name: image.map_from_camera for image in given}
     apart_m = [
         view.image.map_from_camera.distance_to(pose)[0]
         for view in views
         if view.image.map_from_camera is not None and (pose := poses[view.image.name]) is not None
     ]
+    of_what = "drift_of_odometry_m" if scale.drifting else "distance_from_given_poses_m"
     return {
-        "median_distance_from_given_poses_m": round(float(np.median(apart_m)), 4),
-        "largest_distance_from_given_poses_m": round(float(np.max(apart_m)), 4),
+        f"median_{of_what}": round(float(np.median(apart_m)), 4),
+        f"largest_{of_what}": round(float(np.max(apart_m)), 4),
     }
 
 

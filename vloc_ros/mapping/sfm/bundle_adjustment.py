@@ -9,6 +9,7 @@ import numpy as np
 from gtsam.symbol_shorthand import L, X
 
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.sfm.measurements import AbsolutePose, RelativePose
 from vloc_ros.mapping.sfm.pose_graph import between_factor, from_gtsam, robust_noise, to_gtsam
 from vloc_ros.mapping.sfm.structure import Structure
@@ -25,6 +26,7 @@ def adjust(
     focal_lengths_px: Array,
     motions: Sequence[RelativePose],
     absolute: Sequence[AbsolutePose],
+    progress: Progress,
 ) -> list[Pose]:
     """The poses that agree best with keypoints and measurements; without absolute ones the first pose is kept.
 
@@ -34,6 +36,7 @@ def adjust(
         focal_lengths_px: (N,) of each image's camera.
         motions: measured.
         absolute: measured poses, in the frame of the structure's.
+        progress: shows the iterations, of which the last ones may not be needed.
     """
     graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
     poses = [pose for pose in structure.poses if pose is not None]
@@ -57,8 +60,12 @@ def adjust(
         focal = float(focal_lengths_px[image])
         seen = focal * rays[image][keypoint, :2]
         graph.add(gtsam.GenericProjectionFactorCal3_S2(seen, noise, X(image), L(point), ideal[focal], False, False))
-    parameters = gtsam.LevenbergMarquardtParams()
-    parameters.setMaxIterations(_MAX_ITERATIONS)
-    parameters.setRelativeErrorTol(_ENOUGH)
-    found = gtsam.LevenbergMarquardtOptimizer(graph, values, parameters).optimize()
+    optimizer = gtsam.LevenbergMarquardtOptimizer(graph, values, gtsam.LevenbergMarquardtParams())
+    error = optimizer.error()
+    for _ in progress(range(_MAX_ITERATIONS), description="bundle adjustment"):
+        optimizer.iterate()
+        before, error = error, optimizer.error()
+        if before - error < _ENOUGH * before:
+            break
+    found = optimizer.values()
     return [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]

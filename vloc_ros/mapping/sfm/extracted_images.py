@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,12 +64,27 @@ def extract_images(images: Sequence[PosedImage], extractor: Extractor, progress:
     ]
 
 
-def match_posed_images(views: Sequence[ExtractedImage], config: MappingConfig, progress: Progress) -> dict[Pair, Array]:
-    """Matches of pairs that look the same way, checked against the known poses."""
+def match_posed_images(
+    views: Sequence[ExtractedImage],
+    config: MappingConfig,
+    progress: Progress,
+    *,
+    matches: Mapping[Pair, Array] | None = None,
+) -> dict[Pair, Array]:
+    """Matches of pairs that look the same way, checked against the known poses.
+
+    Args:
+        views: all with poses.
+        config: parameters.
+        progress: shows the progress.
+        matches: (M, 2) keypoint indices of pairs that were matched before.
+    """
     poses = [view.image.map_from_camera for view in views if view.image.map_from_camera is not None]
     pairs = pairs_by_pose(poses, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
-    verified = {}
-    matched = match_pairs([view.features for view in views], pairs, ratio=config.match_ratio)
+    verified, known = {}, matches or {}
+    missing = [pair for pair in pairs if pair not in known]
+    new = match_pairs([view.features for view in views], missing, ratio=config.match_ratio)
+    matched = ((pair, known[pair]) if pair in known else next(new) for pair in pairs)
     for (i, j), found in progress(matched, description="matching", total=len(pairs)):
         meet = epipolar_inliers(
             (views[i].rays[found[:, 0]], views[j].rays[found[:, 1]]),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,10 +36,21 @@ _TOLERATED, _TOLERATED_M, _TOLERATED_RAD, _TOLERATED_RAD_PER_M = 0.3, 0.03, 0.05
 _MAX_CONTRADICTED = 0.5
 
 
-def place(
-    views: Sequence[ExtractedImage], scale: ScaleSource, config: MappingConfig, progress: Progress
-) -> list[Pose | None]:
-    """map_from_camera of every image, None for those that could not be placed.
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """Where images were taken.
+
+    Attributes:
+        poses: map_from_camera of every image, None for those that could not be placed.
+        matches: (M, 2) keypoint indices by pair of images, of all pairs that were matched, not verified.
+    """
+
+    poses: Sequence[Pose | None]
+    matches: Mapping[Pair, Array]
+
+
+def place(views: Sequence[ExtractedImage], scale: ScaleSource, config: MappingConfig, progress: Progress) -> Placement:
+    """Find where images were taken.
 
     Where all images have poses, these are measurements of how the camera moved: they carry the images over what the
     images do not show, and the images correct their drift. Otherwise the images are placed by structure from motion
@@ -56,16 +67,17 @@ def place(
     pairs = pairs_by_similarity(
         _places(views, config), per_image=config.pairs_per_image, exhaustive_max=config.exhaustive_max_images
     )
-    geometries = _two_view_geometries(views, pairs, config, progress)
+    matches = _match(views, pairs, config, progress)
+    geometries = _two_view_geometries(views, matches, config, progress)
     if geometries and max(found.parallax_rad for found in geometries.values()) < _LEAST_PARALLAX_RAD:
         raise MapError(
             f"the {len(views)} images were taken from one place: what they show is shifted by no more than the camera "
             "turned; move the camera, points need to be seen from several places"
         )
-    matches = {pair: found.matches for pair, found in geometries.items()}
     images = [view.image for view in views]
-    structure = reconstruct(images, [view.features for view in views], matches, progress)
-    return apply_scale(structure, images, scale)
+    verified = {pair: found.matches for pair, found in geometries.items()}
+    structure = reconstruct(images, [view.features for view in views], verified, progress)
+    return Placement(apply_scale(structure, images, scale), matches)
 
 
 def _place_by_measurements(
@@ -74,10 +86,11 @@ def _place_by_measurements(
     given: GivenPoses,
     config: MappingConfig,
     progress: Progress,
-) -> list[Pose | None]:
+) -> Placement:
     near = pairs_by_pose(measured, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
     alike = pairs_by_similarity(_places(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
-    geometries = _two_view_geometries(views, sorted({*near, *alike}), config, progress)
+    matches = _match(views, sorted({*near, *alike}), config, progress)
+    geometries = _two_view_geometries(views, matches, config, progress)
     focal_lengths_px = np.array([view.image.camera.intrinsics[0] for view in views])
     motions = motions_of(measured)
     possible = {pair: geometries[pair] for pair in possible_pairs(geometries, measured)}
@@ -87,12 +100,13 @@ def _place_by_measurements(
     poses = _aligned(poses, measured)
     if agreeing:
         placed = [replace(view.image, map_from_camera=pose) for view, pose in zip(views, poses, strict=True)]
-        matches = {pair: geometries[pair].matches for pair in agreeing}
-        structure = triangulate(placed, [view.features for view in views], matches)
+        verified = {pair: geometries[pair].matches for pair in agreeing}
+        structure = triangulate(placed, [view.features for view in views], verified)
         structure = structure.with_tracks_of_at_least(_MIN_TRACK_LENGTH)
         absolute = [] if given.drifting else absolute_poses(measured, poses)
-        poses = adjust(structure, [view.rays for view in views], focal_lengths_px, motions, absolute)
-    return [*_aligned(poses, measured)] if given.drifting else [*poses]
+        rays = [view.rays for view in views]
+        poses = adjust(structure, rays, focal_lengths_px, motions, absolute, progress)
+    return Placement(_aligned(poses, measured) if given.drifting else poses, matches)
 
 
 def _aligned(poses: Sequence[Pose], measured: Sequence[Pose]) -> list[Pose]:
@@ -119,9 +133,9 @@ def _check_contradictions(measured: Sequence[Pose], poses: Sequence[Pose], pairs
         motion = measured[i].inverse() @ measured[i + 1]
         way_m, turn_rad = Pose.identity().distance_to(motion)
         error_m, error_rad = (poses[i].inverse() @ poses[i + 1]).distance_to(motion)
-        contradicted += (
-            error_m > _TOLERATED_M + _TOLERATED * way_m or error_rad > _TOLERATED_RAD + _TOLERATED * turn_rad
-        )
+        tolerated_m = _TOLERATED_M + _TOLERATED * way_m
+        tolerated_rad = _TOLERATED_RAD + _TOLERATED * turn_rad + _TOLERATED_RAD_PER_M * way_m
+        contradicted += error_m > tolerated_m or error_rad > tolerated_rad
     if contradicted > _MAX_CONTRADICTED * len(neighbours):
         raise MapError(
             f"the poses contradict the images: {contradicted} of {len(neighbours)} neighbouring images that share a "
@@ -140,16 +154,18 @@ def _places(views: Sequence[ExtractedImage], config: MappingConfig) -> Array:
     return np.stack([vocabulary.encode(found.descriptors) for found in features])
 
 
-def _two_view_geometries(
+def _match(
     views: Sequence[ExtractedImage], pairs: Sequence[Pair], config: MappingConfig, progress: Progress
+) -> dict[Pair, Array]:
+    matched = match_pairs([view.features for view in views], pairs, ratio=config.match_ratio)
+    return dict(progress(matched, description="matching", total=len(pairs)))
+
+
+def _two_view_geometries(
+    views: Sequence[ExtractedImage], matches: Mapping[Pair, Array], config: MappingConfig, progress: Progress
 ) -> dict[Pair, TwoViewGeometry]:
     """Of the pairs that share a view, their relative pose with the matches that it explains."""
-    matched = match_pairs([view.features for view in views], pairs, ratio=config.match_ratio)
-    enough = {
-        pair: found
-        for pair, found in progress(matched, description="matching", total=len(pairs))
-        if len(found) >= config.min_unposed_matches
-    }
+    enough = {pair: found for pair, found in matches.items() if len(found) >= config.min_unposed_matches}
     verified = verify_pairs(
         enough,
         [view.rays for view in views],
