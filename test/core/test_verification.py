@@ -161,3 +161,33 @@ def test_a_wide_angle_camera_spans_its_own_image(scene: SyntheticScene) -> None:
     doubled = Features(features.xy * 2, features.descriptors, features.scores)
     query = Query((View(np.zeros((960, 1280), np.uint8), camera),))
     assert _evidence(scene, (doubled,), query).spread > 0.6
+
+
+def test_an_accepted_pose_is_refined_to_all_matches_that_it_guides(scene: SyntheticScene) -> None:
+    """Half of the keypoints are too unlike their points to be matched in the whole map."""
+    errors_m = []
+    for seed in range(5):
+        features = scene.features(VIEWPOINT, noise_px=1.0, seed=seed)
+        rng, weak = np.random.default_rng(seed), np.arange(len(features)) % 2 == 1
+        unlike = features.descriptors + weak[:, None] * rng.normal(0, 0.03, features.descriptors.shape)
+        features = replace(features, descriptors=unlike.astype(np.float32))
+        observation = observe(scene.landmark_map, (features,), scene.query())
+        verifier = _verifier(scene, VerificationConfig())
+        verified = verifier.verify(_hypothesis(scene, observation), observation)
+        refined = verifier.refine_accepted(verified, observation)
+        errors_m.append([one.map_from_rig.distance_to(VIEWPOINT)[0] for one in (verified.result, refined)])
+        np.testing.assert_array_equal(refined.covariance, verified.result.covariance)
+    before_m, after_m = np.median(errors_m, axis=0)
+    assert after_m <= before_m
+
+
+def test_a_pose_that_guides_fewer_matches_than_it_has_stays(scene: SyntheticScene) -> None:
+    features = scene.features(VIEWPOINT, noise_px=1.0)
+    observation = observe(scene.landmark_map, (features,), scene.query())
+    verifier = _verifier(scene, VerificationConfig())
+    verified = verifier.verify(_hypothesis(scene, observation), observation)
+    scored = verified.scored
+    assert scored is not None
+    few = scored.visibility.matches.select(np.arange(10))
+    verified = replace(verified, scored=replace(scored, visibility=replace(scored.visibility, matches=few)))
+    assert verifier.refine_accepted(verified, observation) is verified.result

@@ -54,3 +54,8 @@ def test_likeness_of_many_finds_what_looks_alike() -> None:
     assert (2, 35) in pairs
     assert pairs == sorted(set(pairs))
     assert len(pairs) < 40 * 39 / 4
+
+
+def test_no_image_is_paired_with_itself_where_there_are_few() -> None:
+    pairs = pairs_by_similarity(np.eye(4, dtype=np.float32), per_image=10, exhaustive_max=0)
+    assert pairs == [(i, j) for i in range(4) for j in range(i + 1, 4)]

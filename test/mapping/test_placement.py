@@ -30,7 +30,7 @@ def _place(
         ExtractedImage(replace(image, map_from_camera=pose), found, CAMERA.unproject(found.xy))
         for image, pose, found in zip(scene.images(), measured, features or scene.features, strict=True)
     ]
-    placed = [pose for pose in place(views, given, _CONFIG, silent) if pose is not None]
+    placed = [pose for pose in place(views, given, _CONFIG, silent).poses if pose is not None]
     assert len(placed) == len(views)
     return placed
 
@@ -92,7 +92,22 @@ def test_places_that_look_alike_are_not_glued_together() -> None:
     assert _bending(_place(twice, twice.poses, _ODOMETRY), twice.poses) < 0.3
 
 
-def test_poses_of_another_way_are_refused() -> None:
+@pytest.mark.parametrize("given", [_ODOMETRY, _SURVEY])
+@pytest.mark.parametrize("what", ["reversed", "turned"])
+def test_poses_of_another_trajectory_are_refused(what: str, given: GivenPoses) -> None:
     scene = make_posed_points(images=12)
-    with pytest.raises(MapError, match=r"contradict the images: \d+ of 11 neighbouring images"):
-        _place(scene, scene.poses[::-1], _ODOMETRY)
+    poses = scene.poses[::-1]
+    if what == "turned":
+        turns = [Pose.from_rotation_vector([0.0, 0.5 * k, 0.0], np.zeros(3)) for k in range(12)]
+        poses = tuple(pose @ turn for pose, turn in zip(scene.poses, turns, strict=True))
+    with pytest.raises(MapError, match=r"contradict the images: \d+ of \d+ pairs"):
+        _place(scene, poses, given)
+
+
+def test_a_camera_that_also_turned_on_the_spot_is_placed() -> None:
+    scene = make_posed_points(images=14)
+    spot = scene.poses[6]
+    stopped = [spot if k in (6, 7) else pose for k, pose in enumerate(scene.poses)]
+    features = [scene.features[6] if k == 7 else found for k, found in enumerate(scene.features)]
+    placed = _place(scene, _drift(stopped), _ODOMETRY, features=features)
+    assert _bending(placed, stopped) < 0.08

@@ -40,6 +40,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images")
     source.add_argument("--bag", type=Path, metavar="BAG", help="rosbag2 or MCAP with image, camera_info and odometry")
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
+    parser.add_argument(
+        "--poses-drift",
+        action="store_true",
+        help="the poses of --poses are of odometry: good over short distances only; they are measurements then",
+    )
     parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info of the images")
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
@@ -151,7 +156,10 @@ def _scale(args: argparse.Namespace) -> ScaleSource | None:
     from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance
 
     has_poses = args.poses is not None or args.bag is not None
-    structure = args.structure or ("given" if args.poses or args.pose_topic else "sfm")
+    if args.poses_drift and (args.poses is None or args.structure == "given"):
+        raise InputError("--poses-drift is for --poses that are not kept; give --poses, without --structure given")
+    kept = args.pose_topic or (args.poses and not args.poses_drift)
+    structure = args.structure or ("given" if kept else "sfm")
     if structure == "given" and not has_poses:
         raise InputError("--structure given needs poses; give --poses, or build with --structure sfm")
     if args.distance and (has_poses or structure == "given"):
@@ -163,7 +171,7 @@ def _scale(args: argparse.Namespace) -> ScaleSource | None:
             return KnownDistance(args.distance[0], args.distance[1], float(args.distance[2]))
         except ValueError as error:
             raise InputError(f"--distance ends with {args.distance[2]!r}, expected metres") from error
-    drifting = args.bag is not None and args.pose_topic is None
+    drifting = args.poses_drift or (args.bag is not None and args.pose_topic is None)
     return GivenPoses(drifting) if has_poses else UNKNOWN_SCALE
 
 
@@ -218,11 +226,13 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
 
 def _accounted(landmark_map: LandmarkMap, images: int) -> str:
     """What became of every image."""
+    from vloc_ros.core.map.keyframes import MIN_POINTS_SEEN
+
     few = int(landmark_map.keyframes.see_few_points.sum())
     left_out = landmark_map.provenance.get("images_left_out", [])
-    parts = [f"{len(landmark_map.keyframes) - few} of {images} images placed by what they show"]
+    parts = [f"{len(landmark_map.keyframes) - few} of {images} images see enough of the map to be localized in it"]
     if few:
-        parts.append(f"{few} by their given poses or odometry alone, since they show hardly any point of the map")
+        parts.append(f"{few} see fewer than {MIN_POINTS_SEEN} points, so that no image confirms their poses")
     if left_out:
         named = ", ".join(left_out[:_MOST_NAMED]) + (", ..." if len(left_out) > _MOST_NAMED else "")
         parts.append(f"{len(left_out)} left out, since they share too little with the others: {named}")

@@ -157,7 +157,7 @@ def _content_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "points", f"{description['points']} in {description['landmarks']} landmarks"
     yield "keyframes per point", f"{description['keyframes_per_point']:.1f}"
     few = description["keyframes_that_see_few_points"]
-    note = f"; {few} see fewer than {MIN_POINTS_SEEN}: placed by odometry or given poses alone" if few else ""
+    note = f"; {few} see fewer than {MIN_POINTS_SEEN}" if few else ""
     yield "keyframes", f"{len(description['keyframes'])}, {description['points_per_keyframe']:.0f} points each{note}"
 
 

@@ -37,10 +37,10 @@ _DISTINCT_M, _DISTINCT_RAD = 1.0, 0.5
 _SHARE_OF_ONE_KEYFRAME = 0.6
 # competing poses have more support than the least: more samples found no more of them in buildings of rooms alike
 _MISS_PROBABILITY = 0.1
-# a distinct pose moves points by more, seen from the camera
-_CLOSE_M = 0.25
+# pairs within so many of the largest reprojection errors of an inlier belong to the pose that is known
+_CLOSE = 3.0
 # windows of shifts between images: wide enough for what another distance or place of the camera shifts unevenly
-_CELL_RAD, _WINDOW = 0.2, 3
+_CELL_RAD, _WINDOW = 0.2, 4
 _MAX_CELLS = 20
 _ITERATIONS = (20, 1000)
 
@@ -97,7 +97,7 @@ class CompetingHypotheses:
     ) -> Iterator[tuple[Pose, Array]]:
         """Poses of one scene that so many keypoints fit, beside those that are taken, and the points that fit."""
         for other in taken:
-            pairs = pairs.select(~self._is_shown_close(other, pairs.matches, query))
+            pairs = pairs.select(~self._is_projected_close(other, pairs.matches, query))
         rest, min_together = pairs, _SHARE_OF_ONE_KEYFRAME * min_keypoints
         for _ in range(_MAX_KEYFRAMES_TRIED):
             keyframe, covisible = rest.covisible()
@@ -115,37 +115,28 @@ class CompetingHypotheses:
                 if len(fitting.keypoints) >= min_keypoints:
                     yield found, sorted_unique(fitting.points)
 
-    def _is_shown_close(self, scene_from_rig: Pose, matches: Matches, query: Query) -> Array:
-        """(M,) whether each match agrees with a pose, or its point is shown nearer than a distinct pose would move it.
+    def _is_projected_close(self, scene_from_rig: Pose, matches: Matches, query: Query) -> Array:
+        """(M,) whether a pose projects the point of each match close to its keypoint.
 
         Learned descriptors are alike along an edge, and maps hold structure twice: such points fit no other place.
         """
         errors_px = np.linalg.norm(reprojection_residuals(scene_from_rig, matches, query), axis=1)
-        focal_px = np.array([view.camera.intrinsics[0] for view in query.views])[matches.views]
-        ranges_m = np.linalg.norm(matches.points - scene_from_rig.translation, axis=1)
-        return np.asarray((errors_px < self._pose.max_error_px) | (errors_px * ranges_m < _CLOSE_M * focal_px))
+        return np.asarray(errors_px < _CLOSE * self._pose.max_error_px)
 
     def _in_densest_window(self, pairs: _Pairs, keyframe: int, query: Query) -> Array:
         """(N,) which pairs, of points that a keyframe observes, are shifted about alike from its image to the query's.
 
-        Keypoints that resemble points by chance are shifted in all directions, those of another pose from which the
-        points are seen are not: a quarter of those by chance lie in one window.
+        Keypoints that resemble points by chance are shifted in all directions; those of another pose from which the
+        points are seen are not, unless the camera is rolled otherwise than the keyframe's. A third of the pairs by
+        chance lie in one window.
         """
         keyframes, matches = self._index.map.keyframes, pairs.matches
         in_keyframe = (matches.points - keyframes.translations[keyframe]) @ keyframes.rotations[keyframe]
-        cells = np.full((len(matches), 2), np.inf)
-        for number, view in enumerate(query.views):
-            mine = matches.views == number
-            shift_px = matches.xy[mine] - view.camera.project(in_keyframe[mine])
-            cells[mine] = shift_px / (_CELL_RAD * view.camera.intrinsics[0])
-        rows = np.flatnonzero((np.abs(cells) < _MAX_CELLS).all(axis=1))
-        cell = np.column_stack([matches.views[rows], np.floor(cells[rows]).astype(np.int64) + _MAX_CELLS])
-        counts = np.zeros((len(query.views), 2 * _MAX_CELLS, 2 * _MAX_CELLS), np.int64)
-        np.add.at(counts, tuple(cell.T), 1)
-        windows = sliding_window_view(counts, (_WINDOW, _WINDOW), axis=(1, 2)).sum(axis=(3, 4))
-        away = cell - np.unravel_index(windows.argmax(), windows.shape)
         densest = np.zeros(len(matches), bool)
-        densest[rows] = (away[:, 0] == 0) & ((away[:, 1:] >= 0) & (away[:, 1:] < _WINDOW)).all(axis=1)
+        for number, view in enumerate(query.views):
+            rows = np.flatnonzero(matches.views == number)
+            shift_px = matches.xy[rows] - view.camera.project(in_keyframe[rows])
+            densest[rows] = _in_densest_window(shift_px / (_CELL_RAD * view.camera.intrinsics[0]))
         return densest
 
     def refine(self, rough: ScoredPose, observation: Observation) -> ScoredPose:
@@ -156,6 +147,19 @@ class CompetingHypotheses:
             return rough
         inliers = matches.point_indices[inlier_mask(found, self._pose, matches, observation.query)]
         return self._scorer.score(found, inliers, observation) if len(inliers) else rough
+
+
+def _in_densest_window(cells: Array) -> Array:
+    """(N,) which of (N, 2) values lie in the window, of some cells, that holds most of them; not those that are NaN."""
+    inside = np.flatnonzero((np.abs(cells) < _MAX_CELLS).all(axis=1))
+    cell = np.floor(cells[inside]).astype(np.int64) + _MAX_CELLS
+    counts = np.zeros((2 * _MAX_CELLS, 2 * _MAX_CELLS), np.int64)
+    np.add.at(counts, tuple(cell.T), 1)
+    windows = sliding_window_view(counts, (_WINDOW, _WINDOW)).sum(axis=(2, 3))
+    away = cell - np.unravel_index(windows.argmax(), windows.shape)
+    densest = np.zeros(len(cells), bool)
+    densest[inside] = ((away >= 0) & (away < _WINDOW)).all(axis=1)
+    return densest
 
 
 def _iterations(inlier_ratio: float) -> int:

@@ -191,8 +191,8 @@ class HypothesisSelector:
     def _decide(self, weighed: WeighedHypothesis, observation: Observation) -> Decision:
         confidence = self._model.confidence(weighed.score, self._negative_share)
         if weighed.score >= self._threshold:
-            polished = self._verifier.polish(weighed.verified, observation)
-            return Decision(replace(polished, confidence=confidence), is_final=True)
+            refined = self._verifier.refine_accepted(weighed.verified, observation)
+            return Decision(replace(refined, confidence=confidence), is_final=True)
         result = replace(weighed.verified.result, confidence=confidence)
         needed = f"confidence {confidence:.1%}, at least {self._confidence_needed:.1%} is needed"
         if weighed.competitor is None:

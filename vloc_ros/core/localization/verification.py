@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from vloc_ros.core.config import PoseConfig, VerificationConfig
 from vloc_ros.core.geometry.covariance import apply_calibration
 from vloc_ros.core.localization.acceptance import AcceptanceModel
@@ -131,16 +133,24 @@ class HypothesisVerifier:
             refined, result, scored, measure_evidence(of_own, scored, observation, pose=self._pose)
         )
 
-    def polish(self, verified: VerifiedHypothesis, observation: Observation) -> LocalizationResult:
+    def refine_accepted(self, verified: VerifiedHypothesis, observation: Observation) -> LocalizationResult:
         """The result of an accepted hypothesis, its pose refined to all matches that it guides.
 
-        They are several times as many as those that can be told apart in the whole map, and lie where those are
-        missing. The covariance remains that of the latter: guided matches agree with the pose that guides them.
+        They are more than those that can be told apart in the whole map, and lie where those are missing. Where one of
+        the views has fewer of them, the pose stays. The covariance remains that of the unguided matches: guided ones
+        agree with the pose that guides them.
         """
         assert verified.scored is not None
-        scored, matches = verified.scored, verified.scored.visibility.matches
-        refined = refine_absolute_pose(self._pose, scored.scene_from_rig, matches, observation.query)
-        return replace(verified.result, map_from_rig=scored.scene.map_from(refined))
+        scored, views, result = verified.scored, len(observation.query.views), verified.result
+        # views that contradict the others have no matches left
+        guided = scored.visibility.matches
+        guided = guided.select(np.isin(guided.views, verified.hypothesis.matches.views))
+        refined = refine_absolute_pose(self._pose, scored.scene_from_rig, guided, observation.query)
+        agreeing = inlier_mask(refined, self._pose, guided, observation.query)
+        before = np.bincount(result.inlier_views, minlength=views)
+        if (np.bincount(guided.views[agreeing], minlength=views) < before).any():
+            return result
+        return replace(result, map_from_rig=scored.scene.map_from(refined))
 
     def _is_in_scene(self, hypothesis: Hypothesis, pose: ScoredPose) -> bool:
         points = hypothesis.matches.point_indices

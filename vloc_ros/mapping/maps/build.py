@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,12 @@ from vloc_ros.mapping.sfm.extracted_images import (
     match_posed_images,
 )
 from vloc_ros.mapping.sfm.pairs import Pair
-from vloc_ros.mapping.sfm.placement import place
 from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
 
 _MIN_IMAGES = 3
 # cameras that moved less triangulate nothing
-_LEAST_WAY_M = 0.05
+_LEAST_DISTANCE_M = 0.05
 # descriptors that a vocabulary is learned from
 _MOST_SAMPLES = 50_000
 
@@ -123,6 +123,8 @@ def _place(
     """Images with poses, the given or reconstructed ones, and their matches checked against them."""
     if scale is None:
         return images, match_posed_images(images, config, progress)
+    from vloc_ros.mapping.sfm.placement import place  # needs GTSAM, which given poses do not
+
     placement = place(images, scale, config, progress)
     posed = [
         replace(view, image=replace(view.image, map_from_camera=pose))
@@ -162,26 +164,29 @@ def _triangulate(views: Sequence[ExtractedImage], matches: Mapping[Pair, Array],
     structure = built.with_tracks_of_at_least(config.min_track_length)
     if not len(structure.points):
         centres = np.array([view.image.map_from_camera.translation for view in views if view.image.map_from_camera])
-        raise MapError(f"no point is seen by {config.min_track_length} images: {_why_few_points(centres)}")
+        raise MapError(f"no point is seen by {config.min_track_length} images: {_why_few_points(centres, posed=True)}")
     return refine_points(structure, [view.rays for view in views], _focal_lengths(views))
 
 
 def _check_placed(landmark_map: LandmarkMap, images: Sequence[PosedImage], config: MappingConfig) -> None:
     """Raise where too few of the images see enough of the map to be localized in it."""
     seeing = int((~landmark_map.keyframes.see_few_points).sum())
-    if seeing < max(config.min_placed_share * len(images), 1):
-        why = _why_few_points(landmark_map.keyframes.translations)
+    least = max(ceil(config.min_placed_share * len(images)), 1)
+    if seeing < least:
+        posed = any(image.map_from_camera is not None for image in images)
+        why = _why_few_points(landmark_map.keyframes.translations, posed=posed)
         raise MapError(
-            f"{seeing} of {len(images)} images see at least {MIN_POINTS_SEEN} points of the map, expected "
-            f"{config.min_placed_share:.0%} of them: {why}; a smaller min_placed_share makes a map of the largest part "
-            "that fits together"
+            f"{seeing} of {len(images)} images see at least {MIN_POINTS_SEEN} points of the map, expected of at least "
+            f"{least}: {why}; a smaller min_placed_share accepts fewer"
         )
 
 
-def _why_few_points(centres: Array) -> str:
-    way = float(np.linalg.norm(np.ptp(centres, axis=0)))
-    if way < _LEAST_WAY_M:
-        return f"the camera moved by {1000 * way:.0f} mm in all; points need to be seen from several places"
+def _why_few_points(centres: Array, *, posed: bool) -> str:
+    if not posed:
+        return "take the images closer together, and with less blur"
+    distance_m = float(np.linalg.norm(np.ptp(centres, axis=0)))
+    if distance_m < _LEAST_DISTANCE_M:
+        return f"the camera moved by {1000 * distance_m:.0f} mm in all; points need to be seen from several places"
     return (
         "take the images closer together, or check that the poses are map_from_camera of optical frames and belong to "
         "these images"

@@ -8,6 +8,7 @@ import gtsam
 import numpy as np
 from gtsam.symbol_shorthand import L, X
 
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.sfm.measurements import AbsolutePose, RelativePose
@@ -23,7 +24,7 @@ _FIXED = 1e-6
 def adjust(
     structure: Structure,
     rays: Sequence[Array],
-    focal_lengths_px: Array,
+    cameras: Sequence[Camera],
     motions: Sequence[RelativePose],
     absolute: Sequence[AbsolutePose],
     progress: Progress,
@@ -33,7 +34,7 @@ def adjust(
     Args:
         structure: all images have poses.
         rays: (K, 3) rays with z = 1 of each image's keypoints.
-        focal_lengths_px: (N,) of each image's camera.
+        cameras: of each image.
         motions: measured.
         absolute: measured poses, in the frame of the structure's.
         progress: shows the iterations, of which the last ones may not be needed.
@@ -52,14 +53,17 @@ def adjust(
     for motion in motions:
         graph.add(between_factor(motion, _MOTION_WIDTH))
     # pixels of an ideal camera of the same focal length
-    loss = gtsam.noiseModel.mEstimator.Cauchy.Create(_LOSS_WIDTH)
-    noise = gtsam.noiseModel.Robust.Create(loss, gtsam.noiseModel.Isotropic.Sigma(2, _KEYPOINT_STD_PX))
-    ideal = {focal: gtsam.Cal3_S2(focal, focal, 0.0, 0.0, 0.0) for focal in set(focal_lengths_px.tolist())}
+    focals_px = [float(camera.intrinsics[0]) for camera in cameras]
+    ideal = {focal: gtsam.Cal3_S2(focal, focal, 0.0, 0.0, 0.0) for focal in set(focals_px)}
+    noise = _robust(_KEYPOINT_STD_PX)
     tracks = np.column_stack([structure.track_points, structure.track_images, structure.track_keypoints])
     for point, image, keypoint in tracks.tolist():
-        focal = float(focal_lengths_px[image])
-        seen = focal * rays[image][keypoint, :2]
-        graph.add(gtsam.GenericProjectionFactorCal3_S2(seen, noise, X(image), L(point), ideal[focal], False, False))
+        focal, ray = focals_px[image], rays[image][keypoint, :2]
+        # towards its rim a fisheye lens shows an angle by fewer pixels than the ideal camera
+        of_one = _robust(_KEYPOINT_STD_PX * float(1.0 + ray @ ray)) if cameras[image].is_fisheye else noise
+        graph.add(
+            gtsam.GenericProjectionFactorCal3_S2(focal * ray, of_one, X(image), L(point), ideal[focal], False, False)
+        )
     optimizer = gtsam.LevenbergMarquardtOptimizer(graph, values, gtsam.LevenbergMarquardtParams())
     error = optimizer.error()
     for _ in progress(range(_MAX_ITERATIONS), description="bundle adjustment"):
@@ -69,3 +73,8 @@ def adjust(
             break
     found = optimizer.values()
     return [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
+
+
+def _robust(std_px: float) -> gtsam.noiseModel.Robust:
+    loss = gtsam.noiseModel.mEstimator.Cauchy.Create(_LOSS_WIDTH)
+    return gtsam.noiseModel.Robust.Create(loss, gtsam.noiseModel.Isotropic.Sigma(2, std_px))

@@ -12,11 +12,13 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
 from vloc_ros.mapping.sfm.pairs import Pair
 
-# of odometry, before what the images say of it is known: a part of the way, and what one step is wrong by itself
-_PART_OF_WAY, _STEP_M = 0.03, 0.005
-_RAD_PER_M, _PART_OF_TURN, _STEP_RAD = 0.02, 0.03, 0.005
-# what drift can come to over a way, at most
-_DRIFT_M, _DRIFT_PART_OF_WAY, _DRIFT_RAD, _DRIFT_RAD_PER_M = 0.3, 0.15, 0.2, 0.02
+# of odometry: the error of one motion, and what of it grows with the distance and with the turn
+_STEP_M, _PER_M = 0.005, 0.03
+_STEP_RAD, _RAD_PER_M, _PER_RAD = 0.005, 0.02, 0.03
+# of odometry: the largest drift that is expected; of poses that do not drift, their largest error
+_DRIFT_M, _DRIFT_PER_M = 0.3, 0.15
+_DRIFT_RAD, _DRIFT_RAD_PER_M, _DRIFT_PER_RAD = 0.2, 0.02, 0.05
+_ERROR_M, _ERROR_RAD = 1.0, 0.2
 # images whose parallax tells how far away is what they show, and how much further than that a camera may have moved
 _NEXT_IMAGES, _LEAST_PARALLAX_RAD, _MAX_BASELINES = 5, 0.005, 3.0
 # measured poses are taken for no better
@@ -54,19 +56,30 @@ class RelativePose:
     std: Array
 
 
-def motions_of(poses: Sequence[Pose]) -> list[RelativePose]:
+def measured_motions(poses: Sequence[Pose], noise: Array | None = None) -> list[RelativePose]:
     """The motions from each image to the next, as odometry or another localizer measured the poses.
 
-    What such poses are good for is how they change: their drift is small from one image to the next, whatever it has
-    come to over the whole way.
+    Over a short distance odometry is good, whatever its drift has come to over the whole trajectory.
+
+    Args:
+        poses: measured.
+        noise: (6,) standard deviations of each pose that does not drift; None for none.
     """
-    return [_motion(poses, number) for number in range(len(poses) - 1)]
+    return [_motion(poses, number, np.zeros(6) if noise is None else noise) for number in range(len(poses) - 1)]
 
 
-def absolute_poses(measured: Sequence[Pose], placed: Sequence[Pose]) -> list[AbsolutePose]:
-    """Measured poses that do not drift, with the noise that they have against placed ones in the same frame.
+def _motion(poses: Sequence[Pose], number: int, noise: Array) -> RelativePose:
+    motion = poses[number].inverse() @ poses[number + 1]
+    distance_m, turn_rad = Pose.identity().distance_to(motion)
+    std_m = _STEP_M + _PER_M * distance_m
+    std_rad = _STEP_RAD + _RAD_PER_M * distance_m + _PER_RAD * turn_rad
+    return RelativePose((number, number + 1), motion, np.hypot(np.repeat([std_m, std_rad], 3), np.sqrt(2.0) * noise))
 
-    Neighbouring poses tell noise from the slow bending of a chain of images: it changes from one to the next.
+
+def estimate_noise(measured: Sequence[Pose], placed: Sequence[Pose]) -> Array:
+    """(6,) standard deviations of measured poses that do not drift, by the motions of placed ones.
+
+    Motions between neighbours show the noise of each pose; a slow bending of the placed ones hardly changes them.
     """
     errors = np.array(
         [
@@ -74,19 +87,55 @@ def absolute_poses(measured: Sequence[Pose], placed: Sequence[Pose]) -> list[Abs
             for i in range(len(measured) - 1)
         ]
     )
-    both = np.median(np.linalg.norm(errors.reshape(-1, 2, 3), axis=2), axis=0) / _MEDIAN_LENGTH / np.sqrt(2.0)
-    std_m, std_rad = np.maximum(both, (_LEAST_STD_M, _LEAST_STD_RAD))
-    return [AbsolutePose(i, pose, np.repeat([std_m, std_rad], 3)) for i, pose in enumerate(measured)]
+    lengths = np.median(np.linalg.norm(errors.reshape(-1, 2, 3), axis=2), axis=0)
+    stds = np.maximum(lengths / _MEDIAN_LENGTH / np.sqrt(2.0), (_LEAST_STD_M, _LEAST_STD_RAD))
+    return np.repeat(stds, 3)
 
 
-def possible_pairs(geometries: Mapping[Pair, TwoViewGeometry], measured: Sequence[Pose]) -> list[Pair]:
-    """The pairs whose relative pose the measured poses allow, however much these drift.
+def absolute_poses(measured: Sequence[Pose], noise: Array) -> list[AbsolutePose]:
+    """Measured poses that do not drift, all with the same (6,) standard deviations."""
+    return [AbsolutePose(i, pose, noise) for i, pose in enumerate(measured)]
 
-    Rooms that look alike are told apart so, where they are further from each other than odometry can be wrong by.
+
+def possible_pairs(
+    geometries: Mapping[Pair, TwoViewGeometry], measured: Sequence[Pose], *, drifting: bool
+) -> list[Pair]:
+    """The pairs whose relative pose the measured poses allow.
+
+    Rooms that look alike are told apart so, where they are further from each other than the poses can be wrong by.
+
+    Args:
+        geometries: by the images.
+        measured: of all images.
+        drifting: whether they are of odometry.
     """
-    steps_m = [np.linalg.norm(a.translation - b.translation) for a, b in pairwise(measured)]
-    ways_m, depths_m = np.cumsum([0.0, *steps_m]), _depths(geometries, measured)
-    return [pair for pair, found in geometries.items() if not _contradicts(pair, found, measured, ways_m, depths_m)]
+    motions = [Pose.identity().distance_to(a.inverse() @ b) for a, b in pairwise(measured)]
+    travelled_m, turned_rad = (np.cumsum([0.0, *column]) for column in np.array(motions).reshape(-1, 2).T)
+    depths_m, possible = _depths(geometries, measured), []
+    for (i, j), found in geometries.items():
+        tolerated_m, tolerated_rad = _ERROR_M, _ERROR_RAD
+        if drifting:
+            distance_m, turn_rad = travelled_m[j] - travelled_m[i], turned_rad[j] - turned_rad[i]
+            tolerated_m = _DRIFT_M + _DRIFT_PER_M * distance_m
+            tolerated_rad = _DRIFT_RAD + _DRIFT_RAD_PER_M * distance_m + _DRIFT_PER_RAD * turn_rad
+        reach_m = _MAX_BASELINES * found.parallax_rad * max(depths_m[i], depths_m[j])
+        if _agrees(measured[i].inverse() @ measured[j], found, tolerated_m, tolerated_rad, reach_m):
+            possible.append((i, j))
+    return possible
+
+
+def _agrees(expected: Pose, found: TwoViewGeometry, tolerated_m: float, tolerated_rad: float, reach_m: float) -> bool:
+    """Whether a measured relative pose agrees with that of the images in rotation, distance and direction."""
+    distance_m = float(np.linalg.norm(expected.translation))
+    if expected.distance_to(found.first_from_second)[1] > tolerated_rad:
+        return False
+    # images that show much the same from far apart have to show something far away
+    if distance_m - tolerated_m > reach_m:
+        return False
+    if distance_m <= tolerated_m or found.parallax_rad < _LEAST_PARALLAX_RAD:
+        return True
+    cosine = float(expected.translation @ found.first_from_second.translation) / distance_m
+    return bool(np.arccos(np.clip(cosine, -1.0, 1.0)) <= tolerated_rad + np.arcsin(tolerated_m / distance_m))
 
 
 def _depths(geometries: Mapping[Pair, TwoViewGeometry], measured: Sequence[Pose]) -> Array:
@@ -98,28 +147,3 @@ def _depths(geometries: Mapping[Pair, TwoViewGeometry], measured: Sequence[Pose]
             depths_m[i].append(baseline_m / found.parallax_rad)
             depths_m[j].append(baseline_m / found.parallax_rad)
     return np.array([np.median(known) if known else np.inf for known in depths_m])
-
-
-def _contradicts(pair: Pair, found: TwoViewGeometry, measured: Sequence[Pose], ways_m: Array, depths_m: Array) -> bool:
-    first, second = pair
-    way_m, by_images = abs(ways_m[second] - ways_m[first]), found.first_from_second
-    expected = measured[first].inverse() @ measured[second]
-    turn_rad, tolerated_rad = expected.distance_to(by_images)[1], _DRIFT_RAD + _DRIFT_RAD_PER_M * way_m
-    distance_m, tolerated_m = float(np.linalg.norm(expected.translation)), _DRIFT_M + _DRIFT_PART_OF_WAY * way_m
-    if turn_rad > tolerated_rad:
-        return True
-    if distance_m <= tolerated_m:
-        return False
-    # images that show much the same from far apart have to show something far away
-    if distance_m - tolerated_m > _MAX_BASELINES * found.parallax_rad * depths_m[[first, second]].max():
-        return True
-    cosine = float(expected.translation @ by_images.translation) / distance_m
-    return bool(np.arccos(np.clip(cosine, -1.0, 1.0)) > tolerated_rad + np.arcsin(tolerated_m / distance_m))
-
-
-def _motion(poses: Sequence[Pose], number: int) -> RelativePose:
-    motion = poses[number].inverse() @ poses[number + 1]
-    way_m, turn_rad = Pose.identity().distance_to(motion)
-    std_m = _STEP_M + _PART_OF_WAY * way_m
-    std_rad = _STEP_RAD + _PART_OF_TURN * turn_rad + _RAD_PER_M * way_m
-    return RelativePose((number, number + 1), motion, np.repeat([std_m, std_rad], 3))

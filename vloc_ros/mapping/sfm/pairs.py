@@ -47,5 +47,5 @@ def pairs_by_similarity(descriptors: Array, *, per_image: int, exhaustive_max: i
     np.fill_diagonal(similarity, -np.inf)
     pairs = {(i, j) for i in range(count) for j in range(i + 1, min(i + 1 + per_image, count))}
     for i, row in enumerate(similarity):
-        pairs |= {(min(i, int(j)), max(i, int(j))) for j in np.argsort(-row, kind="stable")[:per_image]}
+        pairs |= {(min(i, int(j)), max(i, int(j))) for j in np.argsort(-row, kind="stable")[:per_image] if j != i}
     return sorted(pairs)

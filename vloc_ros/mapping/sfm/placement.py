@@ -17,7 +17,13 @@ from vloc_ros.mapping.sfm.bundle_adjustment import adjust
 from vloc_ros.mapping.sfm.colmap import reconstruct, triangulate
 from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry, match_pairs, verify_pairs
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
-from vloc_ros.mapping.sfm.measurements import absolute_poses, motions_of, possible_pairs
+from vloc_ros.mapping.sfm.measurements import (
+    AbsolutePose,
+    absolute_poses,
+    estimate_noise,
+    measured_motions,
+    possible_pairs,
+)
 from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_pose, pairs_by_similarity
 from vloc_ros.mapping.sfm.pose_graph import optimize_poses
 from vloc_ros.mapping.sfm.scale import GivenPoses, ScaleSource, apply_scale
@@ -29,9 +35,10 @@ _SIMILAR_PER_IMAGE = 10
 _MIN_TRACK_LENGTH = 2
 # less parallax between all images is noise of the keypoints
 _LEAST_PARALLAX_RAD = 0.004
-# what a position is wrong by, over what an orientation is, as a rule: 2 cm to 0.3 degrees
+# error of a position over that of an orientation in measured poses, such as 2 cm over 0.3 degrees
 _LEVER_M = 4.0
-# a motion that the images correct by more contradicts them
+# images so soon after each other are compared with the measured poses, whose motions are contradicted by larger errors
+_SOON = 10
 _TOLERATED, _TOLERATED_M, _TOLERATED_RAD, _TOLERATED_RAD_PER_M = 0.3, 0.03, 0.05, 0.03
 _MAX_CONTRADICTED = 0.5
 
@@ -92,20 +99,21 @@ def _place_by_measurements(
     matches = _match(views, sorted({*near, *alike}), config, progress)
     geometries = _two_view_geometries(views, matches, config, progress)
     focal_lengths_px = np.array([view.image.camera.intrinsics[0] for view in views])
-    motions = motions_of(measured)
-    possible = {pair: geometries[pair] for pair in possible_pairs(geometries, measured)}
+    possible = {pair: geometries[pair] for pair in possible_pairs(geometries, measured, drifting=given.drifting)}
+    motions = measured_motions(measured)
     poses, agreeing = optimize_poses(measured, motions, possible, focal_lengths_px)
-    _check_contradictions(measured, poses, geometries)
-    # rigidly: the motions have given the scale
-    poses = _aligned(poses, measured)
+    _check_contradictions(measured, poses, geometries, possible)
+    poses, absolute = _aligned(poses, measured), list[AbsolutePose]()
+    if not given.drifting:
+        noise = estimate_noise(measured, poses)
+        motions, absolute = measured_motions(measured, noise), absolute_poses(measured, noise)
     if agreeing:
         placed = [replace(view.image, map_from_camera=pose) for view, pose in zip(views, poses, strict=True)]
         verified = {pair: geometries[pair].matches for pair in agreeing}
         structure = triangulate(placed, [view.features for view in views], verified)
         structure = structure.with_tracks_of_at_least(_MIN_TRACK_LENGTH)
-        absolute = [] if given.drifting else absolute_poses(measured, poses)
-        rays = [view.rays for view in views]
-        poses = adjust(structure, rays, focal_lengths_px, motions, absolute, progress)
+        rays, cameras = [view.rays for view in views], [view.image.camera for view in views]
+        poses = adjust(structure, rays, cameras, motions, absolute, progress)
     return Placement(_aligned(poses, measured) if given.drifting else poses, matches)
 
 
@@ -125,22 +133,24 @@ def _points_around(poses: Sequence[Pose]) -> Array:
     return np.concatenate([pose.apply(offsets) for pose in poses])
 
 
-def _check_contradictions(measured: Sequence[Pose], poses: Sequence[Pose], pairs: Collection[Pair]) -> None:
-    """Raise where most neighbouring images that share a view moved otherwise than their measured poses say."""
-    neighbours = [i for i in range(len(poses) - 1) if (i, i + 1) in pairs]
+def _check_contradictions(
+    measured: Sequence[Pose], poses: Sequence[Pose], pairs: Collection[Pair], possible: Collection[Pair]
+) -> None:
+    """Raise where most pairs that share a view, soon after each other, moved otherwise than the measured poses say."""
+    soon = [pair for pair in pairs if pair[1] - pair[0] <= _SOON]
     contradicted = 0
-    for i in neighbours:
-        motion = measured[i].inverse() @ measured[i + 1]
-        way_m, turn_rad = Pose.identity().distance_to(motion)
-        error_m, error_rad = (poses[i].inverse() @ poses[i + 1]).distance_to(motion)
-        tolerated_m = _TOLERATED_M + _TOLERATED * way_m
-        tolerated_rad = _TOLERATED_RAD + _TOLERATED * turn_rad + _TOLERATED_RAD_PER_M * way_m
-        contradicted += error_m > tolerated_m or error_rad > tolerated_rad
-    if contradicted > _MAX_CONTRADICTED * len(neighbours):
+    for i, j in soon:
+        motion = measured[i].inverse() @ measured[j]
+        distance_m, turn_rad = Pose.identity().distance_to(motion)
+        error_m, error_rad = (poses[i].inverse() @ poses[j]).distance_to(motion)
+        tolerated_m = _TOLERATED_M + _TOLERATED * distance_m
+        tolerated_rad = _TOLERATED_RAD + _TOLERATED * turn_rad + _TOLERATED_RAD_PER_M * distance_m
+        contradicted += (i, j) not in possible or error_m > tolerated_m or error_rad > tolerated_rad
+    if contradicted > _MAX_CONTRADICTED * len(soon):
         raise MapError(
-            f"the poses contradict the images: {contradicted} of {len(neighbours)} neighbouring images that share a "
-            "view moved otherwise than their poses say; check that the poses belong to these images, in this order, "
-            "and are map_from_camera of optical frames"
+            f"the poses contradict the images: {contradicted} of {len(soon)} pairs of images that share a view moved "
+            "otherwise than their poses say; check that the poses belong to these images, in this order, and are "
+            "map_from_camera of optical frames (of a bag: its TF, its stamps and the calibration of the camera)"
         )
 
 

@@ -7,6 +7,7 @@ measured motions tell how far. GTSAM (Dellaert and Kaess 2017) finds the poses t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import gtsam
 import numpy as np
@@ -19,8 +20,9 @@ from vloc_ros.mapping.sfm.pairs import Pair
 
 # of a relative pose by many matches: what remains of rotation and direction, radians
 _LEAST_STD_RAD, _LEAST_DIRECTION_STD_RAD = 0.003, 0.02
-# pixels by which one match is off, and the least parallax at which a direction means anything
-_MATCH_STD_PX, _LEAST_PARALLAX_RAD = 3.0, 0.003
+_MATCH_STD_PX = 3.0
+# with less parallax, or less distance between the cameras, the direction means nothing
+_LEAST_PARALLAX_RAD, _LEAST_BASELINE_M = 0.003, 0.001
 # a wrong loop is to be outvoted, and a right one is far off before drift is corrected: the outlier threshold comes
 # down from wide to narrow, as in graduated non-convexity (Yang et al. 2020)
 _WIDTHS = (30.0, 10.0, 3.0, 1.5)
@@ -45,33 +47,48 @@ def optimize_poses(
     values = gtsam.Values()
     for number, pose in enumerate(poses):
         values.insert(X(number), to_gtsam(pose))
+    focal_px = {pair: float(focal_lengths_px[list(pair)].min()) for pair in geometries}
     constraints = [
-        (pair, _essential(found), _pair_std(found, focal_lengths_px[list(pair)].min()))
+        _Constraint(pair, found, _pair_std(found, focal_px[pair]))
         for pair, found in geometries.items()
+        if _shows_direction(poses, pair, found)
     ]
     for width in _WIDTHS:
         graph = gtsam.NonlinearFactorGraph()
         graph.add(gtsam.PriorFactorPose3(X(0), to_gtsam(poses[0]), gtsam.noiseModel.Isotropic.Sigma(6, _FIXED)))
         for motion in motions:
             graph.add(between_factor(motion, width))
-        for (i, j), essential, std in constraints:
-            graph.add(gtsam.EssentialMatrixConstraint(X(i), X(j), essential, _robust(std, width)))
+        for constraint in constraints:
+            graph.add(constraint.factor(_robust(constraint.std, width)))
         parameters = gtsam.LevenbergMarquardtParams()
         parameters.setMaxIterations(_MAX_ITERATIONS)
         values = gtsam.LevenbergMarquardtOptimizer(graph, values, parameters).optimize()
-    agreeing = [
-        (i, j)
-        for (i, j), essential, std in constraints
-        if _normalised_error(values, (i, j), essential, std) < _WIDTHS[-1] ** 2
-    ]
+    agreeing = [one.pair for one in constraints if one.mean_squared_error(values) < _WIDTHS[-1] ** 2]
     return [from_gtsam(values.atPose3(X(number))) for number in range(len(poses))], agreeing
 
 
-def _normalised_error(values: gtsam.Values, pair: Pair, essential: gtsam.EssentialMatrix, std: Array) -> float:
-    """Mean squared error of a relative pose in standard deviations."""
-    noise = gtsam.noiseModel.Diagonal.Sigmas(std)
-    factor = gtsam.EssentialMatrixConstraint(X(pair[0]), X(pair[1]), essential, noise)
-    return float(2.0 * factor.error(values) / len(std))
+def _shows_direction(poses: Sequence[Pose], pair: Pair, found: TwoViewGeometry) -> bool:
+    baseline_m = np.linalg.norm(poses[pair[0]].translation - poses[pair[1]].translation)
+    return bool(found.parallax_rad > _LEAST_PARALLAX_RAD and baseline_m > _LEAST_BASELINE_M)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Constraint:
+    """The relative pose of a pair of images, with its (5,) standard deviations."""
+
+    pair: Pair
+    found: TwoViewGeometry
+    std: Array
+
+    def factor(self, noise: gtsam.noiseModel.Base) -> gtsam.EssentialMatrixConstraint:
+        (first, second), pose = self.pair, self.found.first_from_second
+        essential = gtsam.EssentialMatrix(gtsam.Rot3(pose.rotation), gtsam.Unit3(pose.translation))
+        return gtsam.EssentialMatrixConstraint(X(first), X(second), essential, noise)
+
+    def mean_squared_error(self, values: gtsam.Values) -> float:
+        """In standard deviations."""
+        factor = self.factor(gtsam.noiseModel.Diagonal.Sigmas(self.std))
+        return float(2.0 * factor.error(values) / len(self.std))
 
 
 def between_factor(motion: RelativePose, width: float) -> gtsam.BetweenFactorPose3:
@@ -92,16 +109,14 @@ def _robust(std: Array, width: float) -> gtsam.noiseModel.Robust:
     return gtsam.noiseModel.Robust.Create(loss, gtsam.noiseModel.Diagonal.Sigmas(std))
 
 
-def _essential(found: TwoViewGeometry) -> gtsam.EssentialMatrix:
-    pose = found.first_from_second
-    return gtsam.EssentialMatrix(gtsam.Rot3(pose.rotation), gtsam.Unit3(pose.translation))
-
-
 def _pair_std(found: TwoViewGeometry, focal_px: float) -> Array:
-    """(5,) standard deviations of rotation and direction."""
-    by_matches = _MATCH_STD_PX / focal_px / np.sqrt(max(len(found.matches), 1))
-    direction = by_matches / max(found.parallax_rad, _LEAST_PARALLAX_RAD) * np.sqrt(len(found.matches)) ** 0.5
-    return np.array([*[np.hypot(_LEAST_STD_RAD, by_matches)] * 3, *[np.hypot(_LEAST_DIRECTION_STD_RAD, direction)] * 2])
+    """(5,) standard deviations of rotation and direction.
+
+    Errors of matches are not independent: they average out by the fourth root of their number.
+    """
+    error_rad = _MATCH_STD_PX / focal_px / len(found.matches) ** 0.25
+    rotation, direction = np.hypot(_LEAST_STD_RAD, error_rad), error_rad / found.parallax_rad
+    return np.array([*[rotation] * 3, *[np.hypot(_LEAST_DIRECTION_STD_RAD, direction)] * 2])
 
 
 def to_gtsam(pose: Pose) -> gtsam.Pose3:
