@@ -14,6 +14,7 @@ from plane_scene import CAMERA, SceneFolder, make_plane_scene, poses, write_imag
 from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError
 from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.sfm.scale import GivenPoses
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 
@@ -44,6 +45,40 @@ def test_every_parameter_of_mapping_can_be_set(
     assert configs[0].vocabulary_words == 16
     assert (configs[0].extractor.max_keypoints, configs[0].extractor.contrast_threshold) == (900, 0.01)
     assert configs[0].match_ratio == MappingConfig().match_ratio
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), None),
+        (("--structure", "sfm"), GivenPoses()),
+        (("--poses-drift",), GivenPoses(drifting=True)),
+        (("--structure", "sfm", "--poses-drift"), GivenPoses(drifting=True)),
+    ],
+)
+def test_given_poses_are_kept_or_measurements(
+    scene_folder: SceneFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    expected: GivenPoses | None,
+) -> None:
+    found = []
+
+    def build_map(images: Any, *, scale: GivenPoses | None, **_: Any) -> None:
+        found.append(scale)
+        raise InputError("far enough")
+
+    monkeypatch.setattr("vloc_ros.mapping.maps.build.build_map", build_map)
+    build(scene_folder, tmp_path / "map", *options)
+    assert found == [expected]
+
+
+def test_poses_that_are_kept_do_not_drift(
+    scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert build(scene_folder, tmp_path / "map", "--structure", "given", "--poses-drift") == 1
+    assert "--poses-drift is for --poses that are not kept" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
