@@ -250,7 +250,7 @@ def _summary(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
         most_m = landmark_map.provenance["largest_distance_from_given_poses_m"]
         lines.append(
             f"its cameras lie {100 * apart_m:.1f} cm (median; at most {100 * most_m:.1f} cm) from the given poses; "
-            "the covariance is about this map's frame and does not hold that"
+            "the covariance holds how the map lies in their frame"
         )
     drift_m = landmark_map.provenance.get("median_drift_of_odometry_m")
     if drift_m is not None:

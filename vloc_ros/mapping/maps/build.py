@@ -34,6 +34,7 @@ from vloc_ros.mapping.sfm.extracted_images import (
     make_keyframes,
     match_posed_images,
 )
+from vloc_ros.mapping.sfm.measurements import frame_variances
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
@@ -82,8 +83,13 @@ def build_map(
     bare = _describe(structure, placed, keypoint_model, name=name, frame_id=frame_id, config=config)
     _check_placed(bare, images, config)
     calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
+    agreement = {}
+    if isinstance(scale, GivenPoses):
+        both = _measured_and_placed(placed, local)
+        agreement = _distances(*both, scale)
+        if not scale.drifting:
+            calibration = replace(calibration, floor=calibration.floor + frame_variances(*both))
     scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
-    agreement = _distances_from_given(placed, local, scale) if isinstance(scale, GivenPoses) else {}
     return replace(
         bare,
         scenes=(scene,),
@@ -136,16 +142,17 @@ def _place(
     return posed, match_posed_images(posed, config, progress, matches=matches)
 
 
-def _distances_from_given(
-    views: Sequence[ExtractedImage], given: Sequence[PosedImage], scale: GivenPoses
-) -> dict[str, float]:
-    """Distances of the placed cameras from the measured poses: of a survey, the accuracy of the frame."""
-    poses = {image.name: image.map_from_camera for image in given}
-    apart_m = [
-        view.image.map_from_camera.distance_to(pose)[0]
-        for view in views
-        if view.image.map_from_camera is not None and (pose := poses[view.image.name]) is not None
-    ]
+def _measured_and_placed(views: Sequence[ExtractedImage], given: Sequence[PosedImage]) -> tuple[list[Pose], list[Pose]]:
+    """The measured and the placed poses of the images that have both."""
+    measured = {image.name: image.map_from_camera for image in given}
+    both = [(measured[view.image.name], view.image.map_from_camera) for view in views]
+    known = [(before, after) for before, after in both if before is not None and after is not None]
+    return [before for before, _ in known], [after for _, after in known]
+
+
+def _distances(measured: Sequence[Pose], placed: Sequence[Pose], scale: GivenPoses) -> dict[str, float]:
+    """Distances of the placed cameras from the measured poses."""
+    apart_m = [one.distance_to(other)[0] for one, other in zip(placed, measured, strict=True)]
     of_what = "drift_of_odometry_m" if scale.drifting else "distance_from_given_poses_m"
     return {
         f"median_{of_what}": round(float(np.median(apart_m)), 4),

@@ -23,6 +23,7 @@ _ERROR_M, _ERROR_RAD = 1.0, 0.2
 _NEXT_IMAGES, _LEAST_PARALLAX_RAD, _MAX_BASELINES = 5, 0.005, 3.0
 # measured poses are taken for no better
 _LEAST_STD_M, _LEAST_STD_RAD = 0.01, 0.005
+_NORMAL_STD_FROM_MEDIAN = 1.4826
 _MEDIAN_LENGTH = 1.538  # of a vector of three unit Gaussians
 
 
@@ -88,13 +89,25 @@ def estimate_noise(measured: Sequence[Pose], placed: Sequence[Pose]) -> Array:
         ]
     )
     lengths = np.median(np.linalg.norm(errors.reshape(-1, 2, 3), axis=2), axis=0)
-    stds = np.maximum(lengths / _MEDIAN_LENGTH / np.sqrt(2.0), (_LEAST_STD_M, _LEAST_STD_RAD))
-    return np.repeat(stds, 3)
+    return np.repeat(lengths / _MEDIAN_LENGTH / np.sqrt(2.0), 3)
+
+
+def frame_variances(measured: Sequence[Pose], placed: Sequence[Pose]) -> Array:
+    """(6,) variances of how a map lies in the frame of the poses that it was measured by.
+
+    The placed poses differ from the measured ones by the noise of these, and by how the map is shifted, turned and bent
+    in their frame, which no query in the map shows.
+    """
+    errors = np.array([one.error_to(other) for one, other in zip(placed, measured, strict=True)])
+    spread = (_NORMAL_STD_FROM_MEDIAN * np.median(np.abs(errors), axis=0)) ** 2
+    noise = estimate_noise(measured, placed) ** 2
+    return np.asarray(np.maximum(spread - noise, noise / len(placed)))
 
 
 def absolute_poses(measured: Sequence[Pose], noise: Array) -> list[AbsolutePose]:
-    """Measured poses that do not drift, all with the same (6,) standard deviations."""
-    return [AbsolutePose(i, pose, noise) for i, pose in enumerate(measured)]
+    """Measured poses that do not drift, all with the same (6,) standard deviations, but none too small."""
+    std = np.maximum(noise, np.repeat([_LEAST_STD_M, _LEAST_STD_RAD], 3))
+    return [AbsolutePose(i, pose, std) for i, pose in enumerate(measured)]
 
 
 def possible_pairs(
