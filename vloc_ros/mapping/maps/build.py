@@ -88,7 +88,9 @@ def build_map(
         both = _measured_and_placed(placed, local)
         agreement = _distances(*both, scale)
         if not scale.drifting:
-            calibration = replace(calibration, floor=calibration.floor + frame_variances(*both))
+            seeing = [view for view, few in zip(placed, bare.keyframes.see_few_points, strict=True) if not few]
+            frame = frame_variances(*_measured_and_placed(seeing, local))
+            calibration = replace(calibration, floor=calibration.floor + frame)
     scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
     return replace(
         bare,

@@ -23,7 +23,6 @@ _ERROR_M, _ERROR_RAD = 1.0, 0.2
 _NEXT_IMAGES, _LEAST_PARALLAX_RAD, _MAX_BASELINES = 5, 0.005, 3.0
 # measured poses are taken for no better
 _LEAST_STD_M, _LEAST_STD_RAD = 0.01, 0.005
-_NORMAL_STD_FROM_MEDIAN = 1.4826
 _MEDIAN_LENGTH = 1.538  # of a vector of three unit Gaussians
 
 
@@ -99,7 +98,7 @@ def frame_variances(measured: Sequence[Pose], placed: Sequence[Pose]) -> Array:
     in their frame, which no query in the map shows.
     """
     errors = np.array([one.error_to(other) for one, other in zip(placed, measured, strict=True)])
-    spread = (_NORMAL_STD_FROM_MEDIAN * np.median(np.abs(errors), axis=0)) ** 2
+    spread = (errors**2).mean(axis=0)
     noise = estimate_noise(measured, placed) ** 2
     return np.asarray(np.maximum(spread - noise, noise / len(placed)))
 

@@ -1,0 +1,66 @@
+"""What measured poses are good for: their noise, and how a map lies in their frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
+from vloc_ros.mapping.sfm.measurements import estimate_noise, frame_variances, measured_motions, possible_pairs
+
+ROW = [Pose(np.eye(3), np.array([0.2 * k, 0.0, 0.0])) for k in range(200)]
+
+
+def _noisy(std_m: float, std_rad: float) -> list[Pose]:
+    rng = np.random.default_rng(3)
+    return [
+        Pose.from_rotation_vector(rng.normal(0, std_rad, 3), pose.translation + rng.normal(0, std_m, 3)) for pose in ROW
+    ]
+
+
+def _moved(offset: Array) -> list[Pose]:
+    return [Pose(pose.rotation, pose.translation + offset) for pose in ROW]
+
+
+def test_noise_is_told_from_a_shift() -> None:
+    assert estimate_noise(_noisy(0.05, 0.01), ROW) == pytest.approx([0.05] * 3 + [0.01] * 3, rel=0.15)
+    assert estimate_noise(_moved(np.array([1.0, 2.0, 3.0])), ROW) == pytest.approx(np.zeros(6), abs=1e-9)
+
+
+def test_a_map_that_lies_beside_its_measured_poses_is_uncertain_by_that() -> None:
+    variances = frame_variances(ROW, _moved(np.array([0.05, 0.0, 0.02])))
+    assert np.sqrt(variances) == pytest.approx([0.05, 0.0, 0.02, 0.0, 0.0, 0.0], abs=1e-9)
+
+
+def test_noise_of_measured_poses_averages_out() -> None:
+    variances = frame_variances(_noisy(0.05, 0.01), ROW)
+    assert (np.sqrt(variances[:3]) < 0.025).all()
+    assert (variances > 0).all()
+
+
+def test_noise_makes_motions_uncertain() -> None:
+    noise = np.array([0.1] * 3 + [0.02] * 3)
+    exact, noisy = measured_motions(ROW)[0].std, measured_motions(ROW, noise)[0].std
+    np.testing.assert_allclose(noisy, np.hypot(exact, np.sqrt(2.0) * noise))
+
+
+@pytest.mark.parametrize(
+    ("drifting", "parallax_rad", "direction", "turn_rad", "possible"),
+    [
+        (True, 0.1, (1.0, 0.0, 0.0), 0.0, True),
+        (True, 0.1, (0.0, 0.0, 1.0), 0.0, False),
+        (True, 0.1, (1.0, 0.0, 0.0), 1.2, False),
+        # without parallax the direction means nothing
+        (False, 0.004, (0.0, 0.0, 1.0), 0.0, True),
+        (False, 0.1, (0.0, 0.0, 1.0), 0.0, False),
+        (False, 0.1, (1.0, 0.0, 0.0), 0.3, False),
+    ],
+)
+def test_a_pair_is_possible_where_measured_poses_allow_it(
+    drifting: bool, parallax_rad: float, direction: tuple[float, float, float], turn_rad: float, possible: bool
+) -> None:
+    """Images 12 m apart of a straight trajectory of 40 m."""
+    pose = Pose.from_rotation_vector([0.0, turn_rad, 0.0], np.array(direction))
+    geometries = {(0, 60): TwoViewGeometry(np.zeros((30, 2), np.uint32), pose, parallax_rad)}
+    assert (possible_pairs(geometries, ROW, drifting=drifting) == [(0, 60)]) is possible
