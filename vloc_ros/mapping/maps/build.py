@@ -36,6 +36,7 @@ from vloc_ros.mapping.sfm.extracted_images import (
 )
 from vloc_ros.mapping.sfm.measurements import frame_variances
 from vloc_ros.mapping.sfm.pairs import Pair
+from vloc_ros.mapping.sfm.placement import place
 from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
 
@@ -131,8 +132,6 @@ def _place(
     """Images with poses, the given or reconstructed ones, and their matches checked against them."""
     if scale is None:
         return images, match_posed_images(images, config, progress)
-    from vloc_ros.mapping.sfm.placement import place  # needs GTSAM, which given poses do not
-
     placement = place(images, scale, config, progress)
     posed = [
         replace(view, image=replace(view.image, map_from_camera=pose))
