@@ -44,7 +44,7 @@ OUT = ROOT / "out" / "bench"
 SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "redkitchen": real.redkitchen,
     "castle": real.castle,
-    "images_alone": real.images_alone,
+    "measured_poses": real.measured_poses,
     "merged": real.merged,
     "compression": compression.compression,
     "negatives": real.negatives,

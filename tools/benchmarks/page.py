@@ -19,7 +19,7 @@ counts as not found. A wrong result is a pose that was accepted and is not right
 # a chapter of parts, each of which is a section
 DESCRIPTORS = tuple(f"global_descriptors_{part}" for part in global_descriptors.PARTS)
 CHAPTERS: list[tuple[str, tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [
-    ("Accuracy on photographs", ("redkitchen", "castle", "images_alone", "merged"), maps.accuracy),
+    ("Accuracy on photographs", ("redkitchen", "castle", "measured_poses", "merged"), maps.accuracy),
     ("Map compression", ("compression",), maps.compression),
     ("Map size and similar rooms", ("growth",), maps.growth),
     ("Landmark recognition", ("recognizer",), landmarks.recognizer),

@@ -6,14 +6,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from benchmarks.command import evaluate, vloc
 
 from vloc_ros.core.errors import MapError
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.simulation.odometry import Drift, simulate_wheel_odometry
 from vloc_ros.storage.manifests import read_manifest
+from vloc_ros.storage.trajectories import Trajectory, read_tum, write_tum
 
 DATA = Path(__file__).resolve().parent.parent.parent.parent / "shared" / "data"
 NEGATIVES = ("castle/map", "castle/query", "corridor", "kitti/drive_04", "kitti/drive_0009")
 CASTLE_KEYPOINTS = ("--max-keypoints", "4000")
+# of simulated odometry: errors of scale, of each metre and of turning
+DRIFT = (0.01, 0.05)
 
 
 class MissingError(Exception):
@@ -27,12 +33,15 @@ def scene(name: str) -> Path:
     return DATA / name
 
 
-def build(out: Path, name: str, *options: str, title: str | None = None) -> tuple[Path, float]:
-    """Build a map of a scene's posed images; its folder, named by its options or a title, and the seconds it took."""
+def build(
+    out: Path, name: str, *options: str, title: str | None = None, poses: Path | None = None
+) -> tuple[Path, float]:
+    """Build a map of a scene's images and their poses, or others; its folder, named by its options or a title, and the
+    seconds it took."""
     data, folder = scene(name), out / "maps" / (title or _map_name(name, options))
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    given = ("--images", data / "map/images", "--poses", data / "map/poses_tum.txt")
+    given = ("--images", data / "map/images", "--poses", poses or data / "map/poses_tum.txt")
     seconds = vloc("map", "build", *given, "--camera", data / "camera_info.yaml", *options, "--out", folder)
     return folder, seconds
 
@@ -71,13 +80,36 @@ def castle(out: Path) -> dict[str, Any]:
     return {"build_s": seconds, **queries(out, "castle", folder)}
 
 
-def images_alone(out: Path) -> dict[str, Any]:
-    """The same two maps by structure from motion; the poses give only scale and frame."""
+def measured_poses(out: Path) -> dict[str, Any]:
+    """The same two maps with the poses as measurements: the true ones, and those of odometry with drift.
+
+    A map from odometry is aligned with the true poses afterwards, rigidly: its error of scale stays.
+    """
     figures = {}
     for name, options in (("redkitchen", ()), ("castle", CASTLE_KEYPOINTS)):
         folder, seconds = build(out, name, *options, "--structure", "sfm")
-        figures[name] = {"build_s": seconds, **queries(out, name, folder)}
+        figures[name] = {"true poses": {"build_s": seconds, **queries(out, name, folder)}}
+        for part in DRIFT:
+            true, odometry = scene(name) / "map/poses_tum.txt", out / f"{name}-odometry-{part:g}.txt"
+            write_tum(odometry, _drift(read_tum(true), part))
+            title = f"{name}-odometry-{part:g}"
+            folder, seconds = build(out, name, *options, "--poses-drift", title=title, poses=odometry)
+            aligned = folder.with_name(f"{title}-aligned")
+            shutil.rmtree(aligned, ignore_errors=True)
+            vloc("map", "align", folder, "--trajectory", true, "--out", aligned)
+            figures[name][f"odometry, {part:.0%}"] = {"build_s": seconds, **queries(out, name, aligned)}
     return figures
+
+
+def _drift(true: Trajectory, part: float) -> Trajectory:
+    """What wheel odometry of a base below the camera would measure; all its errors are of this part."""
+    first, drift = true.poses[0], Drift(part, part, part, part)
+    base_from_camera = Pose(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
+    bases = [pose @ base_from_camera.inverse() for pose in true.poses]
+    odometry = simulate_wheel_odometry(bases, 1, drift=drift)
+    return Trajectory(
+        true.stamps_ns, tuple(first @ base_from_camera.inverse() @ pose @ base_from_camera for pose in odometry)
+    )
 
 
 def merged(out: Path) -> dict[str, Any]:
