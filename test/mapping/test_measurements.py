@@ -52,7 +52,7 @@ def test_noise_makes_motions_uncertain() -> None:
         (True, 0.1, (0.0, 0.0, 1.0), 0.0, False),
         (True, 0.1, (1.0, 0.0, 0.0), 1.2, False),
         # without parallax the direction means nothing
-        (False, 0.004, (0.0, 0.0, 1.0), 0.0, True),
+        (False, 0.002, (0.0, 0.0, 1.0), 0.0, True),
         (False, 0.1, (0.0, 0.0, 1.0), 0.0, False),
         (False, 0.1, (1.0, 0.0, 0.0), 0.3, False),
     ],

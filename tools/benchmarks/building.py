@@ -177,7 +177,7 @@ def build_building_map(parts: Sequence[tuple[Room, MappedRoom]], name: str) -> L
     landmark_ids, landmarks = define_landmarks(points, keyframes, MappingConfig())
     projected = [codec.project(f.descriptors) for _, part in parts for f in part.features]
     sample = np.concatenate(projected[:: max(1, len(projected) // 200)])
-    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], _WORDS)
+    vocabulary = Vocabulary.fit(sample, _WORDS)
     rows = np.stack([vocabulary.encode(p) for p in tqdm(projected, desc="VLAD", leave=False)])
     return LandmarkMap(
         name=name,

@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 _USUALLY_LOCALIZED = 0.5
 _ROOTSIFT = "rootsift"
 _MOST_NAMED = 5
+# by what the provenance of a map calls them
+_CORRECTIONS = (
+    (
+        "distance_from_given_poses",
+        "its cameras lie",
+        " from the given poses; the covariance holds how the map lies in their frame",
+    ),
+    ("drift_of_odometry", "the images correct odometry by", "; the frame is where odometry agrees with them best"),
+)
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -245,20 +254,11 @@ def _summary(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
         _accounted(landmark_map, images),
         _covariance(landmark_map, gap_m),
     ]
-    apart_m = landmark_map.provenance.get("median_distance_from_given_poses_m")
-    if apart_m is not None:
-        most_m = landmark_map.provenance["largest_distance_from_given_poses_m"]
-        lines.append(
-            f"its cameras lie {100 * apart_m:.1f} cm (median; at most {100 * most_m:.1f} cm) from the given poses; "
-            "the covariance holds how the map lies in their frame"
-        )
-    drift_m = landmark_map.provenance.get("median_drift_of_odometry_m")
-    if drift_m is not None:
-        most_m = landmark_map.provenance["largest_drift_of_odometry_m"]
-        lines.append(
-            f"the images correct odometry by {100 * drift_m:.1f} cm (median; at most {100 * most_m:.1f} cm); the frame "
-            "is where odometry agrees with them best"
-        )
+    for what, begins, ends in _CORRECTIONS:
+        median_m = landmark_map.provenance.get(f"median_{what}_m")
+        if median_m is not None:
+            most_m = landmark_map.provenance[f"largest_{what}_m"]
+            lines.append(f"{begins} {100 * median_m:.1f} cm (median; at most {100 * most_m:.1f} cm){ends}")
     if not landmark_map.metric:
         lines.append("the scale is unknown: lengths are not metres; `vloc map align` gives the map scale and frame")
     return "\n".join(lines)

@@ -19,6 +19,8 @@ from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 # name of the retrieval index that every built map has
 VLAD = "vlad"
 _ITERATIONS = 20
+# of more descriptors, evenly drawn ones
+MAX_SAMPLES = 50_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +35,8 @@ class Vocabulary:
 
     @staticmethod
     def fit(descriptors: Array, clusters: int, seed: int = 0) -> Vocabulary:
-        """Learn the words by k-means from (N, d) float32 descriptors; at most N words."""
+        """Learn the words by k-means from (N, d) float32 descriptors, at most N words; of many, from a part of them."""
+        descriptors = descriptors[:: max(1, len(descriptors) // MAX_SAMPLES)]
         clusters = min(clusters, len(descriptors))
         kmeans = faiss.Kmeans(
             descriptors.shape[1], clusters, niter=_ITERATIONS, seed=seed, min_points_per_centroid=1, verbose=False

@@ -6,12 +6,11 @@ import numpy as np
 
 from vloc_ros.core.config import CandidateConfig
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
+from vloc_ros.core.retrieval.vlad import MAX_SAMPLES, VLAD, Vocabulary
 from vloc_ros.mapping.config import MappingConfig
 
 # by default; in a larger map candidates are retrieved first
 MAX_SEARCHED_WHOLE = CandidateConfig().whole_map_max_points
-_MAX_SAMPLES = 50_000
 
 
 def ensure_searchable(landmark_map: LandmarkMap, config: MappingConfig) -> LandmarkMap:
@@ -27,7 +26,8 @@ def ensure_searchable(landmark_map: LandmarkMap, config: MappingConfig) -> Landm
 def build_vlad_index(landmark_map: LandmarkMap, config: MappingConfig) -> LandmarkMap:
     """The map with a VLAD index over a vocabulary of its own points."""
     count = len(landmark_map.points)
-    sample = landmark_map.descriptors_of(np.arange(0, count, max(1, count // _MAX_SAMPLES)))
+    # before they are decoded, which takes memory
+    sample = landmark_map.descriptors_of(np.arange(0, count, max(1, count // MAX_SAMPLES)))
     return _encode_keyframes(landmark_map, Vocabulary.fit(sample, config.vocabulary_words))
 
 

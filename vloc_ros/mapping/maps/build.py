@@ -43,8 +43,6 @@ from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_p
 _MIN_IMAGES = 3
 # cameras that moved less triangulate nothing
 _LEAST_DISTANCE_M = 0.05
-# descriptors that a vocabulary is learned from
-_MOST_SAMPLES = 50_000
 
 
 def build_map(
@@ -66,7 +64,8 @@ def build_map(
         keypoint_model: of an extractor that is a network; the map carries it.
         frame_id: ROS frame of the map.
         scale: None keeps the images' poses exactly and triangulates; otherwise poses come from structure from motion,
-            and this is the source of their scale and frame.
+            and this is the source of their scale and frame. Given poses are then measurements, which the images
+            correct.
         progress: shows the progress.
 
     Raises:
@@ -84,20 +83,14 @@ def build_map(
     bare = _describe(structure, placed, keypoint_model, name=name, frame_id=frame_id, config=config)
     _check_placed(bare, images, config)
     calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
-    agreement = {}
-    if isinstance(scale, GivenPoses):
-        both = _measured_and_placed(placed, local)
-        agreement = _distances(*both, scale)
-        if not scale.drifting:
-            seeing = [view for view, few in zip(placed, bare.keyframes.see_few_points, strict=True) if not few]
-            frame = frame_variances(*_measured_and_placed(seeing, local))
-            calibration = replace(calibration, floor=calibration.floor + frame)
+    if isinstance(scale, GivenPoses) and not scale.drifting:
+        calibration = replace(calibration, floor=calibration.floor + _frame_variances(bare, placed, local))
     scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
     return replace(
         bare,
         scenes=(scene,),
         metric=scale is not UNKNOWN_SCALE,
-        provenance={**bare.provenance, **agreement, **_left_out(images, placed)},
+        provenance={**bare.provenance, **_distances(placed, local, scale), **_left_out(images, placed)},
     )
 
 
@@ -151,9 +144,20 @@ def _measured_and_placed(views: Sequence[ExtractedImage], given: Sequence[PosedI
     return [before for before, _ in known], [after for _, after in known]
 
 
-def _distances(measured: Sequence[Pose], placed: Sequence[Pose], scale: GivenPoses) -> dict[str, float]:
-    """Distances of the placed cameras from the measured poses."""
-    apart_m = [one.distance_to(other)[0] for one, other in zip(placed, measured, strict=True)]
+def _frame_variances(landmark_map: LandmarkMap, placed: Sequence[ExtractedImage], given: Sequence[PosedImage]) -> Array:
+    """(6,) variances of how the map lies in the frame of the given poses, by the images that see enough of it."""
+    few = landmark_map.keyframes.see_few_points
+    seeing = [view for view, sees_few in zip(placed, few, strict=True) if not sees_few]
+    return frame_variances(*_measured_and_placed(seeing, given))
+
+
+def _distances(
+    placed: Sequence[ExtractedImage], given: Sequence[PosedImage], scale: ScaleSource | None
+) -> dict[str, float]:
+    """Distances of the placed cameras from the measured poses; nothing where these were not measurements."""
+    if not isinstance(scale, GivenPoses):
+        return {}
+    apart_m = [one.distance_to(other)[0] for one, other in zip(*_measured_and_placed(placed, given), strict=True)]
     of_what = "drift_of_odometry_m" if scale.drifting else "distance_from_given_poses_m"
     return {
         f"median_{of_what}": round(float(np.median(apart_m)), 4),
@@ -294,8 +298,7 @@ def _map_without(
 
 def _vlad_index(images: Sequence[ExtractedImage], codec: DescriptorCodec, config: MappingConfig) -> RetrievalIndex:
     projected = [codec.project(image.features.descriptors) for image in images]
-    sample = np.concatenate(projected)
-    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], config.vocabulary_words)
+    vocabulary = Vocabulary.fit(np.concatenate(projected), config.vocabulary_words)
     rows = np.stack([vocabulary.encode(descriptors) for descriptors in projected])
     return vocabulary.index(rows)
 

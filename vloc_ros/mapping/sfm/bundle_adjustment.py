@@ -11,14 +11,23 @@ from gtsam.symbol_shorthand import L, X
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import Progress
+from vloc_ros.mapping.sfm.factors import (
+    absolute_factor,
+    fixed_factor,
+    from_gtsam,
+    relative_factor,
+    robust_noise,
+    to_gtsam,
+)
 from vloc_ros.mapping.sfm.measurements import AbsolutePose, RelativePose
-from vloc_ros.mapping.sfm.pose_graph import between_factor, from_gtsam, robust_noise, to_gtsam
 from vloc_ros.mapping.sfm.structure import Structure
 
-_KEYPOINT_STD_PX, _LOSS_WIDTH, _MOTION_WIDTH = 0.5, 1.0, 1.5
+_KEYPOINT_STD_PX = 0.5
+# of the losses, in standard deviations
+_KEYPOINT_WIDTH, _MEASUREMENT_WIDTH = 1.0, 1.5
 _MAX_ITERATIONS = 15
+# a smaller part of the error by which it falls is not worth another iteration
 _ENOUGH = 1e-4
-_FIXED = 1e-6
 
 
 def adjust(
@@ -47,23 +56,12 @@ def adjust(
     for number, point in enumerate(structure.points):
         values.insert(L(number), point)
     if not absolute:
-        graph.add(gtsam.PriorFactorPose3(X(0), to_gtsam(poses[0]), gtsam.noiseModel.Isotropic.Sigma(6, _FIXED)))
+        graph.add(fixed_factor(0, poses[0]))
     for one in absolute:
-        graph.add(gtsam.PriorFactorPose3(X(one.image), to_gtsam(one.pose), robust_noise(one.std, _MOTION_WIDTH)))
+        graph.add(absolute_factor(one, _MEASUREMENT_WIDTH))
     for motion in motions:
-        graph.add(between_factor(motion, _MOTION_WIDTH))
-    # pixels of an ideal camera of the same focal length
-    focals_px = [float(camera.intrinsics[0]) for camera in cameras]
-    ideal = {focal: gtsam.Cal3_S2(focal, focal, 0.0, 0.0, 0.0) for focal in set(focals_px)}
-    noise = _robust(_KEYPOINT_STD_PX)
-    tracks = np.column_stack([structure.track_points, structure.track_images, structure.track_keypoints])
-    for point, image, keypoint in tracks.tolist():
-        focal, ray = focals_px[image], rays[image][keypoint, :2]
-        # towards its rim a fisheye lens shows an angle by fewer pixels than the ideal camera
-        of_one = _robust(_KEYPOINT_STD_PX * float(1.0 + ray @ ray)) if cameras[image].is_fisheye else noise
-        graph.add(
-            gtsam.GenericProjectionFactorCal3_S2(focal * ray, of_one, X(image), L(point), ideal[focal], False, False)
-        )
+        graph.add(relative_factor(motion, _MEASUREMENT_WIDTH))
+    _add_observations(graph, structure, rays, cameras)
     optimizer = gtsam.LevenbergMarquardtOptimizer(graph, values, gtsam.LevenbergMarquardtParams())
     error = optimizer.error()
     for _ in progress(range(_MAX_ITERATIONS), description="bundle adjustment"):
@@ -75,6 +73,22 @@ def adjust(
     return [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
 
 
-def _robust(std_px: float) -> gtsam.noiseModel.Robust:
-    loss = gtsam.noiseModel.mEstimator.Cauchy.Create(_LOSS_WIDTH)
-    return gtsam.noiseModel.Robust.Create(loss, gtsam.noiseModel.Isotropic.Sigma(2, std_px))
+def _add_observations(
+    graph: gtsam.NonlinearFactorGraph, structure: Structure, rays: Sequence[Array], cameras: Sequence[Camera]
+) -> None:
+    """Keypoints as pixels of ideal cameras of the same focal lengths."""
+    focals_px = [float(camera.intrinsics[0]) for camera in cameras]
+    ideal = {focal: gtsam.Cal3_S2(focal, focal, 0.0, 0.0, 0.0) for focal in set(focals_px)}
+    noise = _keypoint_noise(1.0)
+    tracks = np.column_stack([structure.track_points, structure.track_images, structure.track_keypoints])
+    for point, image, keypoint in tracks.tolist():
+        focal, ray = focals_px[image], rays[image][keypoint, :2]
+        # towards its rim a fisheye lens shows an angle by fewer pixels than the ideal camera
+        of_one = _keypoint_noise(1.0 + float(ray @ ray)) if cameras[image].is_fisheye else noise
+        graph.add(
+            gtsam.GenericProjectionFactorCal3_S2(focal * ray, of_one, X(image), L(point), ideal[focal], False, False)
+        )
+
+
+def _keypoint_noise(factor: float) -> gtsam.noiseModel.Robust:
+    return robust_noise(np.full(2, factor * _KEYPOINT_STD_PX), _KEYPOINT_WIDTH)

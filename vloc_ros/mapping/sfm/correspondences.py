@@ -17,6 +17,8 @@ from vloc_ros.core.geometry.pose import Array, Pose, skew
 from vloc_ros.mapping.sfm.pairs import Pair
 
 T = TypeVar("T")
+# less parallax is noise of the keypoints: two pixels of a common camera
+LEAST_PARALLAX_RAD = 0.004
 _MIN_BASELINE_M = 1e-6
 _WORKERS = 2
 _MIN_FOR_RELATIVE_POSE = 5

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
+from vloc_ros.mapping.sfm.correspondences import LEAST_PARALLAX_RAD, TwoViewGeometry
 from vloc_ros.mapping.sfm.pairs import Pair
 
 # of odometry: the error of one motion, and what of it grows with the distance and with the turn
@@ -20,7 +20,7 @@ _DRIFT_M, _DRIFT_PER_M = 0.3, 0.15
 _DRIFT_RAD, _DRIFT_RAD_PER_M, _DRIFT_PER_RAD = 0.2, 0.02, 0.05
 _ERROR_M, _ERROR_RAD = 1.0, 0.2
 # images whose parallax tells how far away is what they show, and how much further than that a camera may have moved
-_NEXT_IMAGES, _LEAST_PARALLAX_RAD, _MAX_BASELINES = 5, 0.005, 3.0
+_NEXT_IMAGES, _MAX_BASELINES = 5, 3.0
 # measured poses are taken for no better
 _LEAST_STD_M, _LEAST_STD_RAD = 0.01, 0.005
 _MEDIAN_LENGTH = 1.538  # of a vector of three unit Gaussians
@@ -99,7 +99,7 @@ def frame_variances(measured: Sequence[Pose], placed: Sequence[Pose]) -> Array:
     """
     errors = np.array([one.error_to(other) for one, other in zip(placed, measured, strict=True)])
     spread = (errors**2).mean(axis=0)
-    noise = estimate_noise(measured, placed) ** 2
+    noise = estimate_noise(measured, placed) ** 2 if len(placed) > 1 else np.zeros(6)
     return np.asarray(np.maximum(spread - noise, noise / len(placed)))
 
 
@@ -144,7 +144,7 @@ def _agrees(expected: Pose, found: TwoViewGeometry, tolerated_m: float, tolerate
     # images that show much the same from far apart have to show something far away
     if distance_m - tolerated_m > reach_m:
         return False
-    if distance_m <= tolerated_m or found.parallax_rad < _LEAST_PARALLAX_RAD:
+    if distance_m <= tolerated_m or found.parallax_rad < LEAST_PARALLAX_RAD:
         return True
     cosine = float(expected.translation @ found.first_from_second.translation) / distance_m
     return bool(np.arccos(np.clip(cosine, -1.0, 1.0)) <= tolerated_rad + np.arcsin(tolerated_m / distance_m))
@@ -154,7 +154,7 @@ def _depths(geometries: Mapping[Pair, TwoViewGeometry], measured: Sequence[Pose]
     """(N,) distances to what images show, by their parallax with the next ones; infinite where none has any."""
     depths_m: list[list[float]] = [[] for _ in measured]
     for (i, j), found in geometries.items():
-        if j - i <= _NEXT_IMAGES and found.parallax_rad > _LEAST_PARALLAX_RAD:
+        if j - i <= _NEXT_IMAGES and found.parallax_rad > LEAST_PARALLAX_RAD:
             baseline_m = float(np.linalg.norm(measured[i].translation - measured[j].translation))
             depths_m[i].append(baseline_m / found.parallax_rad)
             depths_m[j].append(baseline_m / found.parallax_rad)

@@ -15,7 +15,7 @@ from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.bundle_adjustment import adjust
 from vloc_ros.mapping.sfm.colmap import reconstruct, triangulate
-from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry, match_pairs, verify_pairs
+from vloc_ros.mapping.sfm.correspondences import LEAST_PARALLAX_RAD, TwoViewGeometry, match_pairs, verify_pairs
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
 from vloc_ros.mapping.sfm.measurements import (
     AbsolutePose,
@@ -28,13 +28,9 @@ from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_pose, pairs_by_similarity
 from vloc_ros.mapping.sfm.pose_graph import optimize_poses
 from vloc_ros.mapping.sfm.scale import GivenPoses, ScaleSource, apply_scale
 
-# descriptors that a vocabulary is learned from
-_MOST_SAMPLES = 50_000
 # similar images beside those that lie near by the measured poses: loops that drift has torn open
 _SIMILAR_PER_IMAGE = 10
 _MIN_TRACK_LENGTH = 2
-# less parallax between all images is noise of the keypoints
-_LEAST_PARALLAX_RAD = 0.004
 # error of a position over that of an orientation in measured poses, such as 2 cm over 0.3 degrees
 _LEVER_M = 4.0
 # images so soon after each other are compared with the measured poses, whose motions are contradicted by larger errors
@@ -76,7 +72,7 @@ def place(views: Sequence[ExtractedImage], scale: ScaleSource, config: MappingCo
     )
     matches = _match(views, pairs, config, progress)
     geometries = _two_view_geometries(views, matches, config, progress)
-    if geometries and max(found.parallax_rad for found in geometries.values()) < _LEAST_PARALLAX_RAD:
+    if geometries and max(found.parallax_rad for found in geometries.values()) < LEAST_PARALLAX_RAD:
         raise MapError(
             f"the {len(views)} images were taken from one place: what they show is shifted by no more than the camera "
             "turned; move the camera, points need to be seen from several places"
@@ -120,8 +116,8 @@ def _place_by_measurements(
 def _aligned(poses: Sequence[Pose], measured: Sequence[Pose]) -> list[Pose]:
     """The poses moved rigidly to where they agree best with the measured ones in position and orientation.
 
-    By orientations alone a small error of theirs would move the end of a long way far; by positions alone a straight
-    way would leave the turn about it open. So each pose is compared at points ahead, beside and below it too.
+    By orientations alone a small error of theirs would move the end of a long trajectory far; by positions alone the
+    turn about a straight one would be open. So each pose is compared at points ahead, beside and below it too.
     """
     measured_from_placed = Similarity.fit(_points_around(poses), _points_around(measured), with_scale=False)
     return [measured_from_placed.apply_to_pose(pose) for pose in poses]
@@ -160,7 +156,7 @@ def _places(views: Sequence[ExtractedImage], config: MappingConfig) -> Array:
     sample = np.concatenate([found.descriptors for found in features])
     if not len(sample):
         raise MapError(f"none of the {len(features)} images shows a keypoint; are they dark or blurred?")
-    vocabulary = Vocabulary.fit(sample[:: max(1, len(sample) // _MOST_SAMPLES)], config.vocabulary_words)
+    vocabulary = Vocabulary.fit(sample, config.vocabulary_words)
     return np.stack([vocabulary.encode(found.descriptors) for found in features])
 
 
