@@ -160,12 +160,13 @@ def test_a_map_of_few_of_the_images_is_refused_unless_asked_for() -> None:
     assert len(_build(scene, features=dark, config=replace(_SMALL, min_placed_share=0.4)).points) > 100
 
 
+@pytest.mark.parametrize("moved_m", [0.0, 0.001])
 @pytest.mark.parametrize("scale", [None, GivenPoses(), UNKNOWN_SCALE])
-def test_a_camera_that_stood_still_is_told_to_move(scale: ScaleSource | None) -> None:
+def test_a_camera_that_stood_still_is_told_to_move(scale: ScaleSource | None, moved_m: float) -> None:
     rng, scene = np.random.default_rng(2), make_posed_points(images=2, noise_px=0.0)
     seen = scene.features[0]
     still = tuple(replace(seen, xy=seen.xy + rng.normal(0, 0.3, seen.xy.shape).astype(np.float32)) for _ in range(8))
-    poses = tuple(replace(scene.poses[0], translation=rng.normal(0, 0.001, 3)) for _ in still)
+    poses = tuple(replace(scene.poses[0], translation=rng.normal(0, moved_m, 3)) for _ in still)
     standing = replace(scene, poses=poses, features=still, point_of_keypoint=scene.point_of_keypoint[:1] * 8)
     images = standing.images(posed=scale is not UNKNOWN_SCALE)
     with pytest.raises(MapError, match="several places"):

@@ -17,7 +17,7 @@ from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.map.keyframes import MIN_POINTS_SEEN
+from vloc_ros.core.map.keyframes import MIN_POINTS_SEEN, Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.scene import Scene, SelfSimilarity
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
@@ -79,9 +79,11 @@ def build_map(
     local = [_relative_to(origin, image) for image in images]
     extracted = extract_images(local, extractor, progress)
     placed, matches = _place(extracted, scale, config, progress)
-    structure = _triangulate(placed, matches, config)
-    bare = _describe(structure, placed, keypoint_model, name=name, frame_id=frame_id, config=config)
-    _check_placed(bare, images, config)
+    posed = any(image.map_from_camera is not None for image in images)
+    structure = _triangulate(placed, matches, config, posed=posed)
+    keyframes = make_keyframes(placed, structure)
+    _check_placed(keyframes, len(images), config, posed=posed)
+    bare = _describe(structure, placed, keyframes, keypoint_model, name=name, frame_id=frame_id, config=config)
     calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
     if isinstance(scale, GivenPoses) and not scale.drifting:
         calibration = replace(calibration, floor=calibration.floor + _frame_variances(bare, placed, local))
@@ -165,30 +167,31 @@ def _distances(
     }
 
 
-def _triangulate(views: Sequence[ExtractedImage], matches: Mapping[Pair, Array], config: MappingConfig) -> Structure:
+def _triangulate(
+    views: Sequence[ExtractedImage], matches: Mapping[Pair, Array], config: MappingConfig, *, posed: bool
+) -> Structure:
     """The points that enough images observe."""
+    centres = np.array([view.image.map_from_camera.translation for view in views if view.image.map_from_camera])
+    why = _why_few_points(centres, posed=posed)
     if not matches:
         raise MapError(
-            f"no two of the {len(views)} images share {config.min_pair_matches} matches that fit their poses; "
-            "check that the poses are map_from_camera of optical frames and belong to these images"
+            f"no two of the {len(views)} images share {config.min_pair_matches} matches that fit their poses: {why}"
         )
     built = triangulate([view.image for view in views], [view.features for view in views], matches)
     structure = built.with_tracks_of_at_least(config.min_track_length)
     if not len(structure.points):
-        centres = np.array([view.image.map_from_camera.translation for view in views if view.image.map_from_camera])
-        raise MapError(f"no point is seen by {config.min_track_length} images: {_why_few_points(centres, posed=True)}")
+        raise MapError(f"no point is seen by {config.min_track_length} images: {why}")
     return refine_points(structure, [view.rays for view in views], _focal_lengths(views))
 
 
-def _check_placed(landmark_map: LandmarkMap, images: Sequence[PosedImage], config: MappingConfig) -> None:
-    """Raise where too few of the images see enough of the map to be localized in it."""
-    seeing = int((~landmark_map.keyframes.see_few_points).sum())
-    least = max(ceil(config.min_placed_share * len(images)), 1)
+def _check_placed(keyframes: Keyframes, images: int, config: MappingConfig, *, posed: bool) -> None:
+    """Raise where too few of so many images see enough of the map to be localized in it."""
+    seeing = int((~keyframes.see_few_points).sum())
+    least = max(ceil(config.min_placed_share * images), 1)
     if seeing < least:
-        posed = any(image.map_from_camera is not None for image in images)
-        why = _why_few_points(landmark_map.keyframes.translations, posed=posed)
+        why = _why_few_points(keyframes.translations, posed=posed)
         raise MapError(
-            f"{seeing} of {len(images)} images see at least {MIN_POINTS_SEEN} points of the map, expected of at least "
+            f"{seeing} of {images} images see at least {MIN_POINTS_SEEN} points of the map, expected of at least "
             f"{least}: {why}; a smaller min_placed_share accepts fewer"
         )
 
@@ -212,17 +215,17 @@ def _focal_lengths(images: Sequence[ExtractedImage]) -> Array:
 def _describe(
     structure: Structure,
     images: Sequence[ExtractedImage],
+    keyframes: Keyframes,
     keypoint_model: KeypointModel | None,
     *,
     name: str,
     frame_id: str,
     config: MappingConfig,
 ) -> LandmarkMap:
-    """The map of a structure: describe the points, group them into landmarks, index the keyframes."""
+    """The map of a structure and its keyframes: describe the points, group them into landmarks, index the keyframes."""
     descriptors = mean_descriptors(structure, [image.features.descriptors for image in images])
     codec = DescriptorCodec.fit(descriptors, config.descriptor_dimension)
     codes = codec.encode(descriptors)
-    keyframes = make_keyframes(images, structure)
     landmark_ids, landmarks = define_landmarks(structure.points, keyframes, config)
     recorded = config.extractor.recorded_statistics
     return LandmarkMap(
