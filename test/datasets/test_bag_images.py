@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _write(tmp_path_factory.mktemp("bags") / "drive")
 
 
-def _assert_poses(images: tuple[PosedImage, ...], target_from_odom: Pose) -> None:
+def _assert_poses(images: Sequence[PosedImage], target_from_odom: Pose) -> None:
     for image in images:
         index = (image.stamp_ns - _FIRST_NS) / _STEP_NS
         expected = target_from_odom @ _odom_from_base(index) @ _BASE_FROM_CAMERA
@@ -71,7 +72,7 @@ def _assert_poses(images: tuple[PosedImage, ...], target_from_odom: Pose) -> Non
 @pytest.mark.parametrize("odom_topic", [None, "/odom"])
 def test_keyframes_are_chosen_by_motion(bag: Path, odom_topic: str | None) -> None:
     """From TF and from the topic alike; the last image has no odometry after it."""
-    images = read_bag_keyframes(bag, odom_topic=odom_topic, min_translation_m=0.15 - 1e-9)
+    images = read_bag_keyframes(bag, odom_topic=odom_topic, min_translation_m=0.15 - 1e-9).images
     assert [image.stamp_ns for image in images] == [_stamp_ns(i) for i in range(0, _COUNT - 1, 3)]
     assert [image.name for image in images] == sorted(f"{image.stamp_ns:019}" for image in images)
     assert {image.camera for image in images} == {_CAMERA}
@@ -80,7 +81,9 @@ def test_keyframes_are_chosen_by_motion(bag: Path, odom_topic: str | None) -> No
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_pixels_are_those_of_the_message(tmp_path: Path, raw: bool) -> None:
-    images = read_bag_keyframes(_write(tmp_path / "bag", raw=raw), image_topic="/camera/image", min_translation_m=0.3)
+    images = read_bag_keyframes(
+        _write(tmp_path / "bag", raw=raw), image_topic="/camera/image", min_translation_m=0.3
+    ).images
     assert len(images) >= 3
     for image in reversed(images):
         np.testing.assert_array_equal(image.load(), _pixels((image.stamp_ns - _FIRST_NS) // _STEP_NS))
@@ -94,7 +97,7 @@ def test_images_are_decoded_on_demand(bag: Path, monkeypatch: pytest.MonkeyPatch
         return messages.image_of(message)
 
     monkeypatch.setattr(bag_images, "image_of", counted)
-    images = read_bag_keyframes(bag)
+    images = read_bag_keyframes(bag).images
     assert decoded == []
     images[2].load()
     assert decoded == [images[2].stamp_ns]
@@ -105,12 +108,12 @@ def test_a_turn_on_the_spot_gives_keyframes(tmp_path: Path) -> None:
         for i in range(10):
             writer.write_odometry(_FIRST_NS + i, Pose.from_rotation_vector([0, 0, 0.1 * i], [0, 0, 0]))
             writer.write_image(_FIRST_NS + i, _pixels(i))
-    images = read_bag_keyframes(tmp_path / "bag", min_rotation_rad=0.2 - 1e-9)
+    images = read_bag_keyframes(tmp_path / "bag", min_rotation_rad=0.2 - 1e-9).images
     assert [image.stamp_ns - _FIRST_NS for image in images] == [0, 2, 4, 6, 8]
 
 
 def test_poses_of_a_topic_take_the_place_of_odometry(bag: Path) -> None:
-    images = read_bag_keyframes(bag, pose_topic="/truth")
+    images = read_bag_keyframes(bag, pose_topic="/truth").images
     assert len(images) > 3
     _assert_poses(images, _MAP_FROM_ODOM)
     with pytest.raises(InputError, match="odometry topic /odom and a pose topic /truth, expected one"):
@@ -126,7 +129,7 @@ def test_poses_of_a_base_of_another_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="name the base with --base-frame"):
         read_bag_keyframes(tmp_path / "bag", pose_topic="/truth")
     _assert_poses(
-        read_bag_keyframes(tmp_path / "bag", pose_topic="/truth", base_frame="base_footprint"), Pose.identity()
+        read_bag_keyframes(tmp_path / "bag", pose_topic="/truth", base_frame="base_footprint").images, Pose.identity()
     )
 
 
@@ -158,7 +161,7 @@ def test_topics_that_are_not_there(bag: Path, tmp_path: Path) -> None:
     blind = _write(tmp_path / "blind", odometry=False)
     with pytest.raises(InputError, match="has neither odometry nor an 'odom' frame in TF"):
         read_bag_keyframes(blind)
-    assert len(read_bag_keyframes(blind, pose_topic="/truth")) > 3
+    assert len(read_bag_keyframes(blind, pose_topic="/truth").images) > 3
 
 
 def test_unknown_extrinsics_are_not_guessed(tmp_path: Path) -> None:
@@ -177,7 +180,7 @@ def test_odometry_of_the_camera_itself_needs_no_extrinsics(tmp_path: Path) -> No
         for i in range(10):
             writer.write_odometry(_FIRST_NS + i, _odom_from_base(4 * i))
             writer.write_image(_FIRST_NS + i, _pixels(i))
-    images = read_bag_keyframes(tmp_path / "bag")
+    images = read_bag_keyframes(tmp_path / "bag").images
     assert len(images) == 10
     assert images[3].map_from_camera is not None
     np.testing.assert_allclose(images[3].map_from_camera.translation, [0.6, 0, 0])
@@ -189,9 +192,11 @@ def test_a_missing_bag_is_named(tmp_path: Path) -> None:
 
 
 def test_images_are_read_by_the_names_of_keyframes(bag: Path) -> None:
-    names = ["hall/" + image.name for image in read_bag_keyframes(bag)][::-1]
+    names = ["hall/" + image.name for image in read_bag_keyframes(bag).images][::-1]
     found = dict(read_named_images(bag, names))
-    assert [found[k][0, 0, 0] for k in range(len(names))] == [i.load()[0, 0, 0] for i in read_bag_keyframes(bag)][::-1]
+    assert [found[k][0, 0, 0] for k in range(len(names))] == [
+        i.load()[0, 0, 0] for i in read_bag_keyframes(bag).images
+    ][::-1]
     with pytest.raises(
         InputError, match=rf"holds 1 of the map's 3 images, missing are kitchen, {_stamp_ns(0) + 1:019}; "
     ):
@@ -205,7 +210,7 @@ def test_an_image_is_decoded_when_its_turn_comes(bag: Path, monkeypatch: pytest.
         decoded.append(messages.stamp_ns_of(message))
         return messages.image_of(message)
 
-    names = [image.name for image in read_bag_keyframes(bag)]
+    names = [image.name for image in read_bag_keyframes(bag).images]
     monkeypatch.setattr(bag_images, "image_of", counted)
     for count, (k, _) in enumerate(read_named_images(bag, names), start=1):
         assert decoded == [int(name) for name in names[:count]]
@@ -214,7 +219,7 @@ def test_an_image_is_decoded_when_its_turn_comes(bag: Path, monkeypatch: pytest.
 
 def test_one_image_is_not_that_of_two_keyframes(bag: Path) -> None:
     """Of a map of two bags whose clocks began alike, such as simulated ones."""
-    names = [folder + image.name for folder in ("", "visit2/") for image in read_bag_keyframes(bag)]
+    names = [folder + image.name for folder in ("", "visit2/") for image in read_bag_keyframes(bag).images]
     twice = rf"the keyframes {names[0]} and visit2/{names[0]}, expected one .* give them with --images"
     with pytest.raises(InputError, match=twice):
         list(read_named_images(bag, names))

@@ -13,24 +13,30 @@ from posed_points import CAMERA, PosedPoints, make_posed_points
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.sources import silent
+from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition, PosedImage, silent
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
-from vloc_ros.mapping.sfm.placement import place
-from vloc_ros.mapping.sfm.scale import GivenPoses
+from vloc_ros.mapping.sfm.measured_placement import place_by_measurements
+from vloc_ros.mapping.sfm.placement import place_by_images
+from vloc_ros.mapping.sfm.scale import GivenPoses, MeasuredPositions
 
 _CONFIG = MappingConfig(vocabulary_words=8, pairs_per_image=6)
 _ODOMETRY, _SURVEY = GivenPoses(drifting=True), GivenPoses()
 
 
 def _place(
-    scene: PosedPoints, measured: Sequence[Pose], given: GivenPoses, *, features: Sequence[Features] | None = None
+    scene: PosedPoints,
+    measured: Sequence[Pose],
+    given: GivenPoses,
+    *,
+    features: Sequence[Features] | None = None,
+    images: Sequence[PosedImage] | None = None,
 ) -> list[Pose]:
     views = [
         ExtractedImage(replace(image, map_from_camera=pose), found, CAMERA.unproject(found.xy))
-        for image, pose, found in zip(scene.images(), measured, features or scene.features, strict=True)
+        for image, pose, found in zip(images or scene.images(), measured, features or scene.features, strict=True)
     ]
-    placed = [pose for pose in place(views, given, _CONFIG, silent).poses if pose is not None]
+    placed = [pose for pose in place_by_measurements(views, given, _CONFIG, silent).poses if pose is not None]
     assert len(placed) == len(views)
     return placed
 
@@ -111,3 +117,46 @@ def test_a_camera_that_also_turned_on_the_spot_is_placed() -> None:
     features = [scene.features[6] if k == 7 else found for k, found in enumerate(scene.features)]
     placed = _place(scene, _drift(stopped), _ODOMETRY, features=features)
     assert _bending(placed, stopped) < 0.08
+
+
+def _with_positions(images: Sequence[PosedImage], poses: Sequence[Pose], std_m: float) -> list[PosedImage]:
+    noise = np.random.default_rng(2).normal(0, std_m, (len(poses), 3))
+    return [
+        replace(image, position=MeasuredPosition(pose.translation + one, np.repeat(std_m, 3)))
+        for image, pose, one in zip(images, poses, noise, strict=True)
+    ]
+
+
+def test_positions_move_odometry_into_their_frame() -> None:
+    """Along a straight line too: odometry is level."""
+    scene = make_posed_points(images=16)
+    east = Pose.from_rotation_vector([0.0, 0.0, 2.0], [500.0, 300.0, 20.0])
+    images = _with_positions(scene.images(), [east @ pose for pose in scene.poses], 0.05)
+    placed = _place(scene, _drift(scene.poses), _ODOMETRY, images=images)
+    assert np.median([one.distance_to(east @ pose)[0] for one, pose in zip(placed, scene.poses, strict=True)]) < 0.1
+
+
+def test_positions_of_another_drive_are_refused() -> None:
+    scene = make_posed_points(images=16)
+    images = _with_positions(scene.images(), [Pose(np.eye(3), [0.2 * k, 2.0 * (k % 2), 0.0]) for k in range(16)], 0.02)
+    with pytest.raises(MapError, match="positions contradict the images"):
+        _place(scene, scene.poses, _ODOMETRY, images=images)
+
+
+def test_positions_and_gravity_give_images_scale_and_frame() -> None:
+    scene = make_posed_points(images=16)
+    up = np.array([0.0, -1.0, 0.0])  # of the row of cameras
+    level = Pose.from_rotation_vector([-np.pi / 2, 0.0, 0.0], np.zeros(3))
+    truth = [level @ pose for pose in scene.poses]
+    images = [
+        replace(image, gravity=MeasuredGravity(-up @ pose.rotation, 0.01))
+        for image, pose in zip(_with_positions(scene.images(posed=False), truth, 0.02), scene.poses, strict=True)
+    ]
+    views = [
+        ExtractedImage(image, found, CAMERA.unproject(found.xy))
+        for image, found in zip(images, scene.features, strict=True)
+    ]
+    placed = place_by_images(views, MeasuredPositions(), _CONFIG, silent).poses
+    errors_m = [one.distance_to(pose)[0] for one, pose in zip(placed, truth, strict=True) if one is not None]
+    assert len(errors_m) == len(truth)
+    assert np.median(errors_m) < 0.05

@@ -19,6 +19,8 @@ TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 IMAGE = "sensor_msgs/msg/Image"
+IMU = "sensor_msgs/msg/Imu"
+NAV_SAT_FIX = "sensor_msgs/msg/NavSatFix"
 ODOMETRY = "nav_msgs/msg/Odometry"
 POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
 POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
@@ -177,6 +179,38 @@ def odometry_message(stamp_ns: int, frames: tuple[str, str], odom_from_base: Pos
             twist=_new("geometry_msgs/msg/Twist", linear=linear, angular=angular),
             covariance=unknown,
         ),
+    )
+
+
+def nav_sat_fix_message(stamp_ns: int, frame_id: str, geodetic: tuple[float, float, float], std_m: float) -> Any:
+    """A NavSatFix of WGS 84 degrees and metres above the ellipsoid; `std_m` is of each coordinate."""
+    status = _new("sensor_msgs/msg/NavSatStatus", status=0, service=1)
+    latitude, longitude, altitude = geodetic
+    return _new(
+        NAV_SAT_FIX,
+        header=header(stamp_ns, frame_id),
+        status=status,
+        latitude=latitude,
+        longitude=longitude,
+        altitude=altitude,
+        position_covariance=(std_m**2 * np.eye(3)).reshape(-1),
+        position_covariance_type=2,
+    )
+
+
+def imu_message(stamp_ns: int, frame_id: str, acceleration: Array) -> Any:
+    """An Imu that knows (3,) accelerations in m/s² only."""
+    unknown, zero = np.array([-1.0, *[0.0] * 8]), _new("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0)
+    x, y, z = acceleration
+    return _new(
+        IMU,
+        header=header(stamp_ns, frame_id),
+        orientation=_new("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
+        orientation_covariance=unknown,
+        angular_velocity=zero,
+        angular_velocity_covariance=unknown,
+        linear_acceleration=_new("geometry_msgs/msg/Vector3", x=x, y=y, z=z),
+        linear_acceleration_covariance=np.zeros(9),
     )
 
 

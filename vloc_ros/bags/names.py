@@ -13,6 +13,8 @@ class Topics:
     camera_info: str = "/camera/camera_info"
     odometry: str = "/odom"
     truth: str = "/truth"
+    fix: str = "/fix"
+    imu: str = "/imu"
     tf: str = "/tf"
     tf_static: str = "/tf_static"
 

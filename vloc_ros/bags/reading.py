@@ -139,7 +139,7 @@ class Bag:
 
     def images(self, topic: str) -> Iterator[tuple[int, Array]]:
         """Stamp and uint8 grey or BGR pixels of every image, raw or compressed."""
-        for stamp_ns, message in self._stamped(topic, *_IMAGES):
+        for stamp_ns, message in self.stamped(topic, *_IMAGES):
             try:
                 image = messages.image_of(message)
             except InputError as error:
@@ -148,7 +148,7 @@ class Bag:
 
     def camera(self, topic: str, *, rectified: bool = False) -> Camera:
         """The calibration in the first camera_info, of raw or of rectified images."""
-        for _, message in self._stamped(topic, messages.CAMERA_INFO):
+        for _, message in self.stamped(topic, messages.CAMERA_INFO):
             try:
                 return messages.camera_of(message, rectified=rectified)
             except InputError as error:
@@ -163,7 +163,7 @@ class Bag:
 
     def odometry(self, topic: str) -> Trajectory:
         """odom_from_base of every Odometry."""
-        stamped = [(stamp_ns, messages.pose_of(m.pose.pose)) for stamp_ns, m in self._stamped(topic, messages.ODOMETRY)]
+        stamped = [(stamp_ns, messages.pose_of(m.pose.pose)) for stamp_ns, m in self.stamped(topic, messages.ODOMETRY)]
         if not stamped:
             raise self._empty(topic)
         return trajectory_of(stamped)
@@ -172,7 +172,7 @@ class Bag:
         """The poses of every PoseStamped, PoseWithCovarianceStamped or Odometry."""
         kinds = (messages.POSE_STAMPED, messages.POSE_WITH_COVARIANCE_STAMPED, messages.ODOMETRY)
         stamped = []
-        for stamp_ns, message in self._stamped(topic, *kinds):
+        for stamp_ns, message in self.stamped(topic, *kinds):
             pose = message.pose.pose if hasattr(message.pose, "pose") else message.pose
             stamped.append((stamp_ns, messages.pose_of(pose)))
         if not stamped:
@@ -187,7 +187,12 @@ class Bag:
         )
         return TransformTree(moving, static)
 
-    def _stamped(self, topic: str, *kinds: str) -> Iterator[tuple[int, Any]]:
+    def stamped(self, topic: str, *kinds: str) -> Iterator[tuple[int, Any]]:
+        """The time and content of every message of a topic that has to be of one of these kinds.
+
+        Raises:
+            InputError: there is no such topic, or it is of another kind.
+        """
         found = _topic(self._connections(topic)).msgtype
         if found not in kinds:
             raise InputError(f"{self.path}: topic {topic} holds {found}, expected {' or '.join(kinds)}")

@@ -114,6 +114,16 @@ class BagWriter:
         message = messages.pose_stamped_message(stamp_ns, self.frames.map, map_from_base)
         self._write(stamp_ns, self.topics.truth, messages.POSE_STAMPED, message)
 
+    def write_fix(self, stamp_ns: int, geodetic: tuple[float, float, float], std_m: float) -> None:
+        """Write where the base is on Earth: degrees, and metres above the ellipsoid."""
+        message = messages.nav_sat_fix_message(stamp_ns, self.frames.base, geodetic, std_m)
+        self._write(stamp_ns, self.topics.fix, messages.NAV_SAT_FIX, message)
+
+    def write_imu(self, stamp_ns: int, acceleration: Array) -> None:
+        """Write (3,) accelerations of the base in m/s²."""
+        message = messages.imu_message(stamp_ns, self.frames.base, acceleration)
+        self._write(stamp_ns, self.topics.imu, messages.IMU, message)
+
     def _check_size(self, image: Array) -> None:
         if image.shape[:2] != (self._camera.height, self._camera.width):
             raise InputError(

@@ -2,7 +2,8 @@
 
 The bag holds what a robot with one camera records: images with camera_info, base_link -> camera_optical_frame on
 /tf_static, and, where poses are known, odometry (/odom, and odom -> base_link on /tf) and the true pose of base_link in
-the map (/truth). Odometry starts at the identity and drifts as wheels do.
+the map (/truth). Odometry starts at the identity and drifts as wheels do. With --gnss and --imu it also holds positions
+by satellites (/fix, around a datum near Zurich) and accelerations (/imu).
 
 The camera looks along the x axis of base_link, sits at its origin and is level, unless --mount says otherwise.
 
@@ -49,6 +50,15 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="odometry's error (default: %(default)s; 0 is exact)",
     )
+    parser.add_argument(
+        "--odometry-lag",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how much later than the images odometry is stamped (default: %(default)s)",
+    )
+    parser.add_argument("--gnss", type=float, metavar="METRES", help="write /fix: noise of each coordinate")
+    parser.add_argument("--imu", type=float, metavar="DEGREES", help="write /imu: noise of the direction of gravity")
     parser.add_argument("--seed", type=int, default=0, help="seed of the world and the drift (default: %(default)s)")
     parser.add_argument("--lap", type=int, default=0, help="with --world: seed of the path (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=100, help="with --world: images (default: %(default)s)")
@@ -76,9 +86,16 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--images needs --camera, a ROS camera_info YAML of the images")
     if args.world is not None and args.poses is not None:
         raise InputError("--poses goes with --images; --world has its own")
-    for name, value, low in (("--rate", args.rate, 1e-3), ("--drift", args.drift, 0.0)):
+    for name, value, low in (
+        ("--rate", args.rate, 1e-3),
+        ("--drift", args.drift, 0.0),
+        ("--gnss", args.gnss, 1e-3),
+        ("--imu", args.imu, 1e-3),
+    ):
         if value is not None and not low <= value < 1e4:
             raise InputError(f"{name} is {value:g}, expected {low:g} to 10000")
+    if abs(args.odometry_lag) > 1.0:
+        raise InputError(f"--odometry-lag is {args.odometry_lag:g}, expected -1 to 1 seconds")
     if args.out.exists():
         raise InputError(f"{args.out}: exists already; remove it or name another bag")
 
@@ -127,6 +144,9 @@ def _base_from_camera(x: float, y: float, z: float, roll: float, pitch: float, y
 
 
 def _write(bag: BagWriter, recording: SourceRecording, args: argparse.Namespace) -> None:
+    import numpy as np
+
+    from vloc_ros.datasets.geodetic import GRAVITY_M_S2, SIMULATED_DATUM
     from vloc_ros.datasets.recordings import simulate_odometry
     from vloc_ros.progress import bar as progress
 
@@ -134,10 +154,17 @@ def _write(bag: BagWriter, recording: SourceRecording, args: argparse.Namespace)
     known = [frame.map_from_camera for frame in recording.frames if frame.map_from_camera is not None]
     map_from_base = [map_from_camera @ camera_from_base for map_from_camera in known]
     odometry = simulate_odometry(map_from_base, drift=args.drift / 100.0, seed=args.seed)
+    rng = np.random.default_rng([args.seed, 7])
     for index, frame in enumerate(progress(recording.frames, description="writing")):
         if map_from_base:  # all frames have a pose, or none
-            bag.write_odometry(frame.stamp_ns, odometry[index])
+            bag.write_odometry(frame.stamp_ns + round(1e9 * args.odometry_lag), odometry[index])
             bag.write_truth(frame.stamp_ns, map_from_base[index])
+            if args.gnss is not None:
+                position = map_from_base[index].translation + rng.normal(0.0, args.gnss, 3)
+                bag.write_fix(frame.stamp_ns, SIMULATED_DATUM.geodetic(position), args.gnss)
+            if args.imu is not None:
+                noise = rng.normal(0.0, GRAVITY_M_S2 * np.radians(args.imu), 3)
+                bag.write_imu(frame.stamp_ns, GRAVITY_M_S2 * map_from_base[index].rotation[2] + noise)
         _write_image(bag, frame, raw=args.raw)
 
 

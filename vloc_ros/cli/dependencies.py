@@ -6,6 +6,7 @@ from __future__ import annotations
 _LIBRARIES = {
     "pycolmap": ("pycolmap", "mapping"),
     "gtsam": ("gtsam", "mapping"),
+    "pymap3d": ("pymap3d", "mapping"),
     "sklearn": ("scikit-learn", "mapping"),
     "scipy": ("scipy", "mapping"),
     "matplotlib": ("matplotlib", "evaluation"),

@@ -235,6 +235,7 @@ CHECKS = (
     Check("rosbags", "bags", True, "pip install rosbags rosbags-image", _rosbags),
     Check("pycolmap", "building maps", False, "pip install pycolmap", _pycolmap),
     Check("gtsam", "building maps", False, "pip install gtsam", _imported("gtsam")),
+    Check("pymap3d", "maps by GNSS", False, "pip install pymap3d", _imported("pymap3d")),
     Check("scikit-learn", "building maps", False, "pip install scikit-learn", _imported("sklearn", "scipy")),
     Check("figures", "reports", False, "pip install matplotlib", _imported("matplotlib")),
     Check("onnxruntime", "learned models", False, "pip install onnxruntime", _onnxruntime),

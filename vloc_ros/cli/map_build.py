@@ -5,6 +5,10 @@
   vloc map build --images DIR --poses TUM --camera YAML --structure sfm --out MAP
                                                  the poses are measurements, which the images correct
   vloc map build --bag BAG --image-topic T --odom-topic T --out MAP          the same with odometry; keyframes by motion
+  vloc map build --bag BAG --image-topic T --gnss-topic T --imu-topic T --out MAP
+                                                 odometry too, in a frame of east, north and up
+  vloc map build --images DIR --camera YAML --positions TXT --out MAP
+                                                 from images; measured positions give scale and frame
   vloc map build ... --extractor MODEL --out MAP                             keypoints by a learned model
 
 Poses are TUM rows of map_from_camera (optical frame), one per image in name order. The map appears when it is whole:
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     from vloc_ros.core.features.keypoint_model import KeypointModel
     from vloc_ros.core.map.landmark_map import LandmarkMap
     from vloc_ros.core.sources import PosedImage
+    from vloc_ros.datasets.bag_images import CameraPath
+    from vloc_ros.datasets.geodetic import Datum
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.sfm.scale import ScaleSource
 
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
 _USUALLY_LOCALIZED = 0.5
 _ROOTSIFT = "rootsift"
 _MOST_NAMED = 5
+_MEASUREMENTS = ("positions", "gravity", "gnss_topic", "imu_topic")
+_MAX_GNSS_STD_M = 1000.0
 # by what the provenance of a map calls them
 _CORRECTIONS = (
     (
@@ -39,7 +48,12 @@ _CORRECTIONS = (
         "its cameras lie",
         " from the given poses; the covariance holds how the map lies in their frame",
     ),
-    ("drift_of_odometry", "the images correct odometry by", "; the frame is where odometry agrees with them best"),
+    (
+        "distance_from_positions",
+        "its cameras lie",
+        " from the measured positions; the covariance holds how the map lies in their frame",
+    ),
+    ("drift_of_odometry", "the images correct odometry by", ", where it agrees best with them"),
 )
 
 
@@ -68,6 +82,32 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FRAME",
         help="of the bag's TF: whose poses --pose-topic holds (default: %(default)s)",
     )
+    parser.add_argument(
+        "--positions",
+        type=Path,
+        metavar="TXT",
+        help="measured positions of the cameras, rows of `IMAGE x y z std` in metres, z up: they give the frame",
+    )
+    parser.add_argument(
+        "--gravity",
+        type=Path,
+        metavar="TXT",
+        help="measured directions of gravity, rows of `IMAGE x y z std`: in the optical frame, std in degrees",
+    )
+    parser.add_argument(
+        "--gnss-topic", metavar="TOPIC", help="sensor_msgs/NavSatFix of the bag: the map lies east, north and up of it"
+    )
+    parser.add_argument(
+        "--gnss-std", type=float, metavar="METRES", help="of each coordinate; the messages' covariance by default"
+    )
+    parser.add_argument(
+        "--datum",
+        type=float,
+        nargs=3,
+        metavar=("LATITUDE", "LONGITUDE", "ALTITUDE"),
+        help="origin of the map with --gnss-topic; the first fix by default",
+    )
+    parser.add_argument("--imu-topic", metavar="TOPIC", help="sensor_msgs/Imu of the bag: what is down")
     parser.add_argument(
         "--structure",
         choices=("given", "sfm"),
@@ -111,18 +151,20 @@ def run(args: argparse.Namespace) -> int:
     out = map_at(args.out)
     keypoint_model, extractor = read_extractor(args.extractor)
     config = _config(args, extractor)
-    images = _images_of_bag(args) if args.bag else _images_of_folder(args)
+    source = _read_bag(args) if args.bag else _read_folder(args)
     landmark_map = build_map(
-        images,
+        source.images,
         name=args.name or args.out.resolve().name,
         config=config,
         keypoint_model=keypoint_model,
         frame_id=args.frame_id,
-        scale=_scale(args),
+        scale=_scale(args, source.camera_path),
         progress=bar,
     )
+    if source.datum is not None:
+        landmark_map = replace(landmark_map, provenance={**landmark_map.provenance, "datum": asdict(source.datum)})
     write_map(landmark_map, args.out)
-    print(_summary(landmark_map, len(images), config.calibration_gap_m))
+    print(_summary(landmark_map, len(source.images), config.calibration_gap_m))
     print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")
     return 0
 
@@ -159,20 +201,25 @@ def _config(args: argparse.Namespace, extractor: ExtractorConfig) -> MappingConf
     return mapping_config_from(values, extractor=extractor)
 
 
-def _scale(args: argparse.Namespace) -> ScaleSource | None:
+def _scale(args: argparse.Namespace, camera_path: CameraPath | None) -> ScaleSource | None:
     """None keeps the given poses; otherwise what gives a reconstruction its scale."""
     from vloc_ros.core.errors import InputError
-    from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance
+    from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance, MeasuredPositions
 
     has_poses = args.poses is not None or args.bag is not None
+    measured = [name for name in _MEASUREMENTS if getattr(args, name) is not None]
     if args.poses_drift and (args.poses is None or args.structure == "given"):
         raise InputError("--poses-drift is for --poses that are not kept; give --poses, without --structure given")
-    kept = args.pose_topic or (args.poses and not args.poses_drift)
+    kept = (args.pose_topic or (args.poses and not args.poses_drift)) and not measured
     structure = args.structure or ("given" if kept else "sfm")
     if structure == "given" and not has_poses:
         raise InputError("--structure given needs poses; give --poses, or build with --structure sfm")
-    if args.distance and (has_poses or structure == "given"):
-        raise InputError("--distance is for images without poses; leave out --poses, or --distance")
+    if structure == "given" and measured:
+        raise InputError(
+            f"--{measured[0].replace('_', '-')} corrects poses, --structure given keeps them; leave one out"
+        )
+    if args.distance and (has_poses or args.positions or structure == "given"):
+        raise InputError("--distance is for images without poses and positions; leave them out, or --distance")
     if structure == "given":
         return None
     if args.distance:
@@ -180,24 +227,47 @@ def _scale(args: argparse.Namespace) -> ScaleSource | None:
             return KnownDistance(args.distance[0], args.distance[1], float(args.distance[2]))
         except ValueError as error:
             raise InputError(f"--distance ends with {args.distance[2]!r}, expected metres") from error
-    drifting = args.poses_drift or (args.bag is not None and args.pose_topic is None)
-    return GivenPoses(drifting) if has_poses else UNKNOWN_SCALE
+    if has_poses:
+        return GivenPoses(args.poses_drift or (args.bag is not None and args.pose_topic is None), camera_path)
+    return MeasuredPositions() if args.positions else UNKNOWN_SCALE
 
 
-def _images_of_folder(args: argparse.Namespace) -> Sequence[PosedImage]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """Images to build a map from, where the camera was at any time, and the origin of their positions on Earth."""
+
+    images: Sequence[PosedImage]
+    camera_path: CameraPath | None = None
+    datum: Datum | None = None
+
+
+def _read_folder(args: argparse.Namespace) -> _Source:
     from vloc_ros.core.errors import InputError
     from vloc_ros.datasets.image_folders import list_posed_images
+    from vloc_ros.datasets.image_measurements import with_gravity, with_positions
     from vloc_ros.storage.cameras import read_camera
 
     if args.camera is None:
         raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
-    return list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
+    if args.gnss_topic or args.imu_topic:
+        raise InputError("--gnss-topic and --imu-topic are for --bag; give --positions and --gravity with --images")
+    images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
+    if args.positions is not None:
+        images = with_positions(images, args.positions)
+    return _Source(images if args.gravity is None else with_gravity(images, args.gravity))
 
 
-def _images_of_bag(args: argparse.Namespace) -> Sequence[PosedImage]:
+def _read_bag(args: argparse.Namespace) -> _Source:
+    from vloc_ros.core.errors import InputError
     from vloc_ros.datasets.bag_images import read_bag_keyframes
 
-    return read_bag_keyframes(
+    if args.positions or args.gravity:
+        raise InputError("--positions and --gravity are for --images; give --gnss-topic and --imu-topic with --bag")
+    if (args.datum or args.gnss_std) and not args.gnss_topic:
+        raise InputError("--datum and --gnss-std are for --gnss-topic; give the topic, or leave them out")
+    if args.gnss_std is not None and not 0.0 < args.gnss_std <= _MAX_GNSS_STD_M:
+        raise InputError(f"--gnss-std is {args.gnss_std:g}, expected metres, more than 0 and up to {_MAX_GNSS_STD_M:g}")
+    keyframes = read_bag_keyframes(
         args.bag,
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
@@ -207,6 +277,24 @@ def _images_of_bag(args: argparse.Namespace) -> Sequence[PosedImage]:
         base_frame=args.base_frame,
         progress=bar,
     )
+    return _with_measurements(args, _Source(keyframes.images, keyframes.camera_path), keyframes.camera_frame)
+
+
+def _with_measurements(args: argparse.Namespace, source: _Source, camera_frame: str) -> _Source:
+    if not (args.gnss_topic or args.imu_topic):
+        return source
+    from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
+    from vloc_ros.datasets.geodetic import Datum
+
+    images, datum = source.images, None
+    if args.gnss_topic:
+        origin = Datum(*args.datum) if args.datum else None
+        images, datum = with_bag_positions(
+            images, args.bag, args.gnss_topic, camera_frame, datum=origin, std_m=args.gnss_std
+        )
+    if args.imu_topic:
+        images = with_bag_gravity(images, args.bag, args.imu_topic, camera_frame)
+    return replace(source, images=images, datum=datum)
 
 
 def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
@@ -259,6 +347,10 @@ def _summary(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
         if median_m is not None:
             most_m = landmark_map.provenance[f"largest_{what}_m"]
             lines.append(f"{begins} {100 * median_m:.1f} cm (median; at most {100 * most_m:.1f} cm){ends}")
+    offset_s = landmark_map.provenance.get("time_offset_s")
+    if offset_s is not None:
+        when = "later" if offset_s > 0 else "earlier"
+        lines.append(f"the poses are stamped {1000 * abs(offset_s):.0f} ms {when} than the images")
     if not landmark_map.metric:
         lines.append("the scale is unknown: lengths are not metres; `vloc map align` gives the map scale and frame")
     return "\n".join(lines)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
+
+import numpy as np
 
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -27,6 +29,34 @@ def silent(items: Iterable[T], *, description: str, total: int | None = None) ->
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MeasuredPosition:
+    """Where a receiver that is fixed to the camera was when an image was taken.
+
+    Attributes:
+        position: (3,) of the receiver in a map whose z axis points up, metres.
+        std: (3,) standard deviations of its coordinates, metres.
+        camera_from_receiver: (3,) place of the receiver in the camera's optical frame, metres.
+    """
+
+    position: Array
+    std: Array
+    camera_from_receiver: Array = field(default_factory=lambda: np.zeros(3))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredGravity:
+    """Which way is down when an image is taken.
+
+    Attributes:
+        direction: (3,) of gravity in the camera's optical frame, of length 1.
+        std_rad: standard deviation of its direction.
+    """
+
+    direction: Array
+    std_rad: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PosedImage:
     """One image to build a map from.
 
@@ -37,6 +67,8 @@ class PosedImage:
         map_from_camera: its pose, or None when it is not known; while a map is built or updated it is relative to the
             origin of the scene.
         stamp_ns: when it was taken.
+        position: measured, or None.
+        gravity: measured, or None.
     """
 
     name: str
@@ -44,6 +76,8 @@ class PosedImage:
     camera: Camera
     map_from_camera: Pose | None = None
     stamp_ns: int = 0
+    position: MeasuredPosition | None = None
+    gravity: MeasuredGravity | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,21 @@ _MIN_KEYFRAMES = 3
 CameraPath = Callable[[int], Pose | None]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BagKeyframes:
+    """The images of a bag to build a map from.
+
+    Attributes:
+        images: in the order of time.
+        camera_path: where the camera was at any time by the odometry or poses of the bag.
+        camera_frame: the camera's optical frame.
+    """
+
+    images: Sequence[PosedImage]
+    camera_path: CameraPath
+    camera_frame: str
+
+
 def read_bag_keyframes(
     path: Path,
     *,
@@ -33,7 +49,7 @@ def read_bag_keyframes(
     min_translation_m: float = 0.15,
     min_rotation_rad: float = 0.15,
     progress: Progress = silent,
-) -> tuple[PosedImage, ...]:
+) -> BagKeyframes:
     """The images between which the camera moved or turned enough, as they were recorded: decoded on demand.
 
     Their messages are held in memory, the other images of the bag are not.
@@ -60,10 +76,12 @@ def read_bag_keyframes(
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
         keyframes = list(_select_keyframes(messages, camera_path, min_translation_m, min_rotation_rad))
         _check_count(bag, topic, len(keyframes), min_translation_m)
-    return tuple(
+        camera_frame = bag.frame_id(topic)
+    images = [
         PosedImage(_name_of(stamp_ns), partial(_decode, path, message, stamp_ns), camera, pose, stamp_ns)
         for stamp_ns, pose, message in keyframes
-    )
+    ]
+    return BagKeyframes(images, camera_path, camera_frame)
 
 
 def read_named_images(

@@ -27,6 +27,7 @@ from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
 from vloc_ros.mapping.maps.alignment import choose_origin
 from vloc_ros.mapping.maps.calibration import calibrate
+from vloc_ros.mapping.sfm.anchors import anchors_of, position_distances, position_frame_variances
 from vloc_ros.mapping.sfm.colmap import triangulate
 from vloc_ros.mapping.sfm.extracted_images import (
     ExtractedImage,
@@ -34,10 +35,11 @@ from vloc_ros.mapping.sfm.extracted_images import (
     make_keyframes,
     match_posed_images,
 )
+from vloc_ros.mapping.sfm.measured_placement import place_by_measurements
 from vloc_ros.mapping.sfm.measurements import frame_variances
 from vloc_ros.mapping.sfm.pairs import Pair
-from vloc_ros.mapping.sfm.placement import place
-from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
+from vloc_ros.mapping.sfm.placement import Placement, place_by_images
+from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, MeasuredPositions, ScaleSource, relative_to
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
 
 _MIN_IMAGES = 3
@@ -78,36 +80,49 @@ def build_map(
     origin = _choose_origin(images, scale)
     local = [_relative_to(origin, image) for image in images]
     extracted = extract_images(local, extractor, progress)
-    placed, matches = _place(extracted, scale, config, progress)
+    placed, placement = _place(extracted, scale and relative_to(origin, scale), config, progress)
+    matches = _match(placed, placement, config, progress)
     posed = any(image.map_from_camera is not None for image in images)
     structure = _triangulate(placed, matches, config, posed=posed)
     keyframes = make_keyframes(placed, structure)
     _check_placed(keyframes, len(images), config, posed=posed)
     bare = _describe(structure, placed, keyframes, keypoint_model, name=name, frame_id=frame_id, config=config)
     calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
-    if isinstance(scale, GivenPoses) and not scale.drifting:
-        calibration = replace(calibration, floor=calibration.floor + _frame_variances(bare, placed, local))
+    calibration = replace(calibration, floor=calibration.floor + _frame_variances(bare, placed, placement, scale))
     scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
     return replace(
         bare,
         scenes=(scene,),
         metric=scale is not UNKNOWN_SCALE,
-        provenance={**bare.provenance, **_distances(placed, local, scale), **_left_out(images, placed)},
+        provenance={**bare.provenance, **_corrections(placed, placement, scale), **_left_out(images, placed)},
     )
 
 
 def _choose_origin(images: Sequence[PosedImage], scale: ScaleSource | None) -> Array:
-    """(3,) origin around the images' poses; zero where another source of scale leaves these unused."""
-    if scale is not None and not isinstance(scale, GivenPoses):
-        return np.zeros(3)
-    return choose_origin([image.map_from_camera.translation for image in images if image.map_from_camera is not None])
+    """(3,) origin around the images' positions in the frame of the map; zero where that is not known before."""
+    if isinstance(scale, MeasuredPositions) or _odometry_is_moved(images, scale):
+        return choose_origin([image.position.position for image in images if image.position is not None])
+    if scale is None or isinstance(scale, GivenPoses):
+        return choose_origin([i.map_from_camera.translation for i in images if i.map_from_camera is not None])
+    return np.zeros(3)
+
+
+def _odometry_is_moved(images: Sequence[PosedImage], scale: ScaleSource | None) -> bool:
+    """Whether positions give the frame, and odometry has one of its own."""
+    drifting = isinstance(scale, GivenPoses) and scale.drifting
+    return drifting and any(image.position is not None for image in images)
 
 
 def _relative_to(origin: Array, image: PosedImage) -> PosedImage:
-    pose = image.map_from_camera
-    if pose is None or not origin.any():
+    """The image with its pose and position relative to the origin; odometry's pose too, whose frame is its own."""
+    if not origin.any():
         return image
-    return replace(image, map_from_camera=Pose(pose.rotation, pose.translation - origin))
+    pose, position = image.map_from_camera, image.position
+    return replace(
+        image,
+        map_from_camera=pose and Pose(pose.rotation, pose.translation - origin),
+        position=position and replace(position, position=position.position - origin),
+    )
 
 
 def _check(images: Sequence[PosedImage], *, posed: bool) -> None:
@@ -123,47 +138,70 @@ def _check(images: Sequence[PosedImage], *, posed: bool) -> None:
 
 def _place(
     images: Sequence[ExtractedImage], scale: ScaleSource | None, config: MappingConfig, progress: Progress
-) -> tuple[Sequence[ExtractedImage], dict[Pair, Array]]:
-    """Images with poses, the given or reconstructed ones, and their matches checked against them."""
+) -> tuple[Sequence[ExtractedImage], Placement]:
+    """The images that could be placed, with the given or found poses."""
+    given = [view.image.map_from_camera for view in images]
     if scale is None:
-        return images, match_posed_images(images, config, progress)
-    placement = place(images, scale, config, progress)
+        return images, Placement(given, {}, given)
+    if isinstance(scale, GivenPoses) and all(given):
+        placement = place_by_measurements(images, scale, config, progress)
+    else:
+        placement = place_by_images(images, scale, config, progress)
     posed = [
         replace(view, image=replace(view.image, map_from_camera=pose))
         for view, pose in zip(images, placement.poses, strict=True)
         if pose is not None
     ]
-    # with all images, pairs have the same numbers as before
-    matches = placement.matches if len(posed) == len(images) else None
-    return posed, match_posed_images(posed, config, progress, matches=matches)
+    return posed, placement
 
 
-def _measured_and_placed(views: Sequence[ExtractedImage], given: Sequence[PosedImage]) -> tuple[list[Pose], list[Pose]]:
-    """The measured and the placed poses of the images that have both."""
-    measured = {image.name: image.map_from_camera for image in given}
-    both = [(measured[view.image.name], view.image.map_from_camera) for view in views]
-    known = [(before, after) for before, after in both if before is not None and after is not None]
-    return [before for before, _ in known], [after for _, after in known]
+def _match(
+    placed: Sequence[ExtractedImage], placement: Placement, config: MappingConfig, progress: Progress
+) -> dict[Pair, Array]:
+    """Matches that are checked against the poses; those of before serve where all images are placed."""
+    all_placed = len(placed) == len(placement.poses)
+    return match_posed_images(placed, config, progress, matches=placement.matches if all_placed else None)
 
 
-def _frame_variances(landmark_map: LandmarkMap, placed: Sequence[ExtractedImage], given: Sequence[PosedImage]) -> Array:
-    """(6,) variances of how the map lies in the frame of the given poses, by the images that see enough of it."""
-    few = landmark_map.keyframes.see_few_points
-    seeing = [view for view, sees_few in zip(placed, few, strict=True) if not sees_few]
-    return frame_variances(*_measured_and_placed(seeing, given))
+def _frame_variances(
+    landmark_map: LandmarkMap, placed: Sequence[ExtractedImage], placement: Placement, scale: ScaleSource | None
+) -> Array:
+    """(6,) variances of how the map lies in the frame of what was measured, by the images that see enough of it."""
+    if scale is None:
+        return np.zeros(6)
+    seeing = ~landmark_map.keyframes.see_few_points
+    if isinstance(scale, GivenPoses) and not scale.drifting:
+        return frame_variances(*placement.measured_and_placed(seeing))
+    images = [view.image for view, sees_enough in zip(placed, seeing, strict=True) if sees_enough]
+    anchors = anchors_of(images)
+    if not anchors.positions:
+        return np.zeros(6)
+    return position_frame_variances([image.map_from_camera for image in images], anchors)
 
 
-def _distances(
-    placed: Sequence[ExtractedImage], given: Sequence[PosedImage], scale: ScaleSource | None
-) -> dict[str, float]:
-    """Distances of the placed cameras from the measured poses; nothing where these were not measurements."""
-    if not isinstance(scale, GivenPoses):
-        return {}
-    apart_m = [one.distance_to(other)[0] for one, other in zip(*_measured_and_placed(placed, given), strict=True)]
-    of_what = "drift_of_odometry_m" if scale.drifting else "distance_from_given_poses_m"
+def _corrections(placed: Sequence[ExtractedImage], placement: Placement, scale: ScaleSource | None) -> dict[str, float]:
+    """Distances of the placed cameras from what was measured, and the offset of its clock."""
+    found = dict[str, float]()
+    if scale is None:
+        return found
+    if isinstance(scale, GivenPoses):
+        both = zip(*placement.measured_and_placed([True] * len(placed)), strict=True)
+        apart_m = [before.distance_to(after)[0] for before, after in both]
+        what = "drift_of_odometry" if scale.drifting else "distance_from_given_poses"
+        found.update(_median_and_largest(what, apart_m))
+    anchors = anchors_of([view.image for view in placed])
+    if anchors.positions:
+        off_m = position_distances([view.image.map_from_camera for view in placed], anchors)
+        found.update(_median_and_largest("distance_from_positions", off_m))
+    if placement.time_offset_s:
+        found["time_offset_s"] = round(placement.time_offset_s, 4)
+    return found
+
+
+def _median_and_largest(what: str, lengths_m: Sequence[float] | Array) -> dict[str, float]:
     return {
-        f"median_{of_what}": round(float(np.median(apart_m)), 4),
-        f"largest_{of_what}": round(float(np.max(apart_m)), 4),
+        f"median_{what}_m": round(float(np.median(lengths_m)), 4),
+        f"largest_{what}_m": round(float(np.max(lengths_m)), 4),
     }
 
 

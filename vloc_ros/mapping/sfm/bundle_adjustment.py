@@ -11,15 +11,9 @@ from gtsam.symbol_shorthand import L, X
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import Progress
-from vloc_ros.mapping.sfm.factors import (
-    absolute_factor,
-    fixed_factor,
-    from_gtsam,
-    relative_factor,
-    robust_noise,
-    to_gtsam,
-)
-from vloc_ros.mapping.sfm.measurements import AbsolutePose, RelativePose
+from vloc_ros.mapping.sfm.anchors import Anchors
+from vloc_ros.mapping.sfm.factors import frame_factors, from_gtsam, relative_factor, robust_noise, to_gtsam
+from vloc_ros.mapping.sfm.measurements import RelativePose
 from vloc_ros.mapping.sfm.structure import Structure
 
 _KEYPOINT_STD_PX = 0.5
@@ -35,17 +29,17 @@ def adjust(
     rays: Sequence[Array],
     cameras: Sequence[Camera],
     motions: Sequence[RelativePose],
-    absolute: Sequence[AbsolutePose],
+    anchors: Anchors,
     progress: Progress,
 ) -> list[Pose]:
-    """The poses that agree best with keypoints and measurements; without absolute ones the first pose is kept.
+    """The poses that agree best with keypoints and measurements.
 
     Args:
         structure: all images have poses.
         rays: (K, 3) rays with z = 1 of each image's keypoints.
         cameras: of each image.
         motions: measured.
-        absolute: measured poses, in the frame of the structure's.
+        anchors: in the frame of the structure.
         progress: shows the iterations, of which the last ones may not be needed.
     """
     graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
@@ -55,10 +49,8 @@ def adjust(
         values.insert(X(number), to_gtsam(pose))
     for number, point in enumerate(structure.points):
         values.insert(L(number), point)
-    if not absolute:
-        graph.add(fixed_factor(0, poses[0]))
-    for one in absolute:
-        graph.add(absolute_factor(one, _MEASUREMENT_WIDTH))
+    for factor in frame_factors(anchors, poses[0], _MEASUREMENT_WIDTH):
+        graph.add(factor)
     for motion in motions:
         graph.add(relative_factor(motion, _MEASUREMENT_WIDTH))
     _add_observations(graph, structure, rays, cameras)

@@ -7,9 +7,15 @@ import numpy as np
 from gtsam.symbol_shorthand import X
 
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition
+from vloc_ros.mapping.sfm.anchors import Anchors
 from vloc_ros.mapping.sfm.measurements import AbsolutePose, RelativePose
 
 _FIXED_STD = 1e-6
+# of the one image that holds the frame where gravity says how that is tilted
+_TILT_STD_RAD = 0.1
+# three coordinates of a position make its error longer: a loss as narrow as a motion's would waste good positions
+_POSITION_WIDTH = 2.0
 
 
 def to_gtsam(pose: Pose) -> gtsam.Pose3:
@@ -28,15 +34,31 @@ def robust_noise(std: Array, width: float) -> gtsam.noiseModel.Robust:
     return gtsam.noiseModel.Robust.Create(loss, gtsam.noiseModel.Diagonal.Sigmas(std))
 
 
-def fixed_factor(image: int, pose: Pose) -> gtsam.PriorFactorPose3:
-    """An image that keeps its pose."""
-    return gtsam.PriorFactorPose3(X(image), to_gtsam(pose), gtsam.noiseModel.Isotropic.Sigma(6, _FIXED_STD))
+def frame_factors(anchors: Anchors, first: Pose, width: float) -> list[gtsam.NonlinearFactor]:
+    """What ties the images to the frame of the map; where nothing does, the first image keeps its pose."""
+    factors: list[gtsam.NonlinearFactor] = [_pose_factor(measured, width) for measured in anchors.poses]
+    factors += [_position_factor(image, measured, width) for image, measured in anchors.positions.items()]
+    factors += [_gravity_factor(image, measured, anchors.down, width) for image, measured in anchors.gravity.items()]
+    if not anchors.place_the_frame:
+        tilt = _TILT_STD_RAD if anchors.gravity else _FIXED_STD
+        noise = gtsam.noiseModel.Diagonal.Sigmas(np.repeat([tilt, _FIXED_STD], 3))
+        factors.append(gtsam.PriorFactorPose3(X(0), to_gtsam(first), noise))
+    return factors
 
 
-def absolute_factor(measured: AbsolutePose, width: float) -> gtsam.PriorFactorPose3:
-    """A measured pose; a wrong one is an outlier."""
+def _pose_factor(measured: AbsolutePose, width: float) -> gtsam.PriorFactorPose3:
     noise = robust_noise(_rotation_first(measured.std), width)
     return gtsam.PriorFactorPose3(X(measured.image), to_gtsam(measured.pose), noise)
+
+
+def _position_factor(image: int, measured: MeasuredPosition, width: float) -> gtsam.GPSFactorArm:
+    noise = robust_noise(measured.std, _POSITION_WIDTH * width)
+    return gtsam.GPSFactorArm(X(image), measured.position, measured.camera_from_receiver, noise)
+
+
+def _gravity_factor(image: int, measured: MeasuredGravity, down: Array, width: float) -> gtsam.AttitudeFactorPose3:
+    noise = robust_noise(np.full(2, measured.std_rad), width)
+    return gtsam.AttitudeFactorPose3(X(image), gtsam.Unit3(down), noise, gtsam.Unit3(measured.direction))
 
 
 def relative_factor(measured: RelativePose, width: float) -> gtsam.BetweenFactorPose3:

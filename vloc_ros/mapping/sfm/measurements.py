@@ -18,7 +18,7 @@ _STEP_RAD, _RAD_PER_M, _PER_RAD = 0.005, 0.02, 0.03
 # of odometry: the largest drift that is expected; of poses that do not drift, their largest error
 _DRIFT_M, _DRIFT_PER_M = 0.3, 0.15
 _DRIFT_RAD, _DRIFT_RAD_PER_M, _DRIFT_PER_RAD = 0.2, 0.02, 0.05
-_ERROR_M, _ERROR_RAD = 1.0, 0.2
+_ERROR_M, _ERROR_RAD, _POSITION_STDS = 1.0, 0.2, 3.0
 # images whose parallax tells how far away is what they show, and how much further than that a camera may have moved
 _NEXT_IMAGES, _MAX_BASELINES = 5, 3.0
 # measured poses are taken for no better
@@ -110,7 +110,11 @@ def absolute_poses(measured: Sequence[Pose], noise: Array) -> list[AbsolutePose]
 
 
 def possible_pairs(
-    geometries: Mapping[Pair, TwoViewGeometry], measured: Sequence[Pose], *, drifting: bool
+    geometries: Mapping[Pair, TwoViewGeometry],
+    measured: Sequence[Pose],
+    *,
+    drifting: bool,
+    positions_std_m: float = 0.0,
 ) -> list[Pair]:
     """The pairs whose relative pose the measured poses allow.
 
@@ -120,12 +124,13 @@ def possible_pairs(
         geometries: by the images.
         measured: of all images.
         drifting: whether they are of odometry.
+        positions_std_m: of poses that positions correct, the standard deviation of these.
     """
     motions = [Pose.identity().distance_to(a.inverse() @ b) for a, b in pairwise(measured)]
     travelled_m, turned_rad = (np.cumsum([0.0, *column]) for column in np.array(motions).reshape(-1, 2).T)
     depths_m, possible = _depths(geometries, measured), []
     for (i, j), found in geometries.items():
-        tolerated_m, tolerated_rad = _ERROR_M, _ERROR_RAD
+        tolerated_m, tolerated_rad = _ERROR_M + _POSITION_STDS * positions_std_m, _ERROR_RAD
         if drifting:
             distance_m, turn_rad = travelled_m[j] - travelled_m[i], turned_rad[j] - turned_rad[i]
             tolerated_m = _DRIFT_M + _DRIFT_PER_M * distance_m

@@ -14,8 +14,9 @@ import numpy as np
 from gtsam.symbol_shorthand import X
 
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.mapping.sfm.anchors import Anchors
 from vloc_ros.mapping.sfm.correspondences import LEAST_PARALLAX_RAD, TwoViewGeometry
-from vloc_ros.mapping.sfm.factors import fixed_factor, from_gtsam, relative_factor, robust_noise, to_gtsam
+from vloc_ros.mapping.sfm.factors import frame_factors, from_gtsam, relative_factor, robust_noise, to_gtsam
 from vloc_ros.mapping.sfm.measurements import RelativePose
 from vloc_ros.mapping.sfm.pairs import Pair
 
@@ -35,14 +36,16 @@ def optimize_poses(
     motions: Sequence[RelativePose],
     geometries: Mapping[Pair, TwoViewGeometry],
     focal_lengths_px: Array,
+    anchors: Anchors,
 ) -> tuple[list[Pose], list[Pair]]:
     """The poses that agree best with the measurements, and the pairs that agree with them.
 
     Args:
-        poses: N first guesses; the first one is kept.
+        poses: N first guesses.
         motions: measured; they connect all images.
         geometries: of pairs of images.
         focal_lengths_px: (N,) of each image's camera.
+        anchors: in the frame of the poses.
     """
     values = gtsam.Values()
     for number, pose in enumerate(poses):
@@ -55,7 +58,8 @@ def optimize_poses(
     ]
     for width in _WIDTHS:
         graph = gtsam.NonlinearFactorGraph()
-        graph.add(fixed_factor(0, poses[0]))
+        for factor in frame_factors(anchors, poses[0], width):
+            graph.add(factor)
         for motion in motions:
             graph.add(relative_factor(motion, width))
         for constraint in constraints:

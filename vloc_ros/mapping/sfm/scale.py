@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.sfm.structure import Structure
@@ -23,9 +23,12 @@ class GivenPoses:
 
     Attributes:
         drifting: they are of odometry, good over short ways only; not of a survey or another localizer.
+        camera_path: map_from_camera at any time in nanoseconds, None outside the recording; with it the offset of its
+            clock from the images' is estimated.
     """
 
     drifting: bool = False
+    camera_path: Callable[[int], Pose | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,30 @@ class KnownDistance:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredPositions:
+    """The images' measured positions, of at least three of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownScale:
     """No scale is known; lengths are not metres, and the map records that."""
 
 
-ScaleSource = GivenPoses | KnownDistance | UnknownScale
+ScaleSource = GivenPoses | KnownDistance | MeasuredPositions | UnknownScale
 UNKNOWN_SCALE = UnknownScale()
+
+
+def relative_to(origin: Array, source: ScaleSource) -> ScaleSource:
+    """The same source in a frame that is shifted to a (3,) origin."""
+    if not isinstance(source, GivenPoses) or source.camera_path is None:
+        return source
+    path = source.camera_path
+
+    def shifted(stamp_ns: int) -> Pose | None:
+        pose = path(stamp_ns)
+        return pose and Pose(pose.rotation, pose.translation - origin)
+
+    return replace(source, camera_path=shifted)
 
 
 def apply_scale(structure: Structure, images: Sequence[PosedImage], source: ScaleSource) -> list[Pose | None]:

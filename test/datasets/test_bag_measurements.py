@@ -1,0 +1,108 @@
+"""Fixes of satellites and accelerations of a bag, at the times of images and in the frame of their camera."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vloc_ros.bags import messages
+from vloc_ros.bags.names import FrameNames
+from vloc_ros.bags.writing import BagWriter
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.sources import PosedImage
+from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
+from vloc_ros.datasets.geodetic import GRAVITY_M_S2, SIMULATED_DATUM
+
+_CAMERA = Camera("PINHOLE", 32, 24, (30.0, 30.0, 16.0, 12.0))
+_BASE_FROM_CAMERA = Pose(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([0.2, 0.0, 0.5]))
+_FRAME = FrameNames().camera
+_S = 10**9
+
+
+def _images(*times_s: float) -> list[PosedImage]:
+    image = PosedImage("", lambda: np.zeros((24, 32), np.uint8), _CAMERA)
+    return [replace(image, name=f"{time_s}", stamp_ns=round(time_s * _S)) for time_s in times_s]
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten seconds along x, with a gap between 4 and 8 s."""
+    path = tmp_path_factory.mktemp("bags") / "drive"
+    with BagWriter(path, camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA) as writer:
+        for time_s in np.arange(1.0, 11.0, 0.1):
+            stamp_ns = round(time_s * _S)
+            writer.write_image(stamp_ns, np.zeros((24, 32), np.uint8))
+            if 4.0 < time_s < 8.0:
+                continue
+            writer.write_imu(stamp_ns, np.array([0.0, 0.0, GRAVITY_M_S2]))
+            writer.write_fix(stamp_ns, SIMULATED_DATUM.geodetic(np.array([2.0 * time_s, 1.0, 3.0])), 0.3)
+    return path
+
+
+def test_positions_lie_east_north_and_up_of_the_datum(bag: Path) -> None:
+    images, datum = with_bag_positions(_images(2.05, 6.0, 9.0, 20.0), bag, "/fix", _FRAME, datum=SIMULATED_DATUM)
+    assert datum == SIMULATED_DATUM
+    assert [image.position is None for image in images] == [False, True, False, True]
+    first = images[0].position
+    assert first is not None
+    np.testing.assert_allclose(first.position, [4.1, 1.0, 3.0], atol=1e-4)
+    np.testing.assert_allclose(first.std, 0.3)
+    # the receiver is at the base
+    np.testing.assert_allclose(first.camera_from_receiver, _BASE_FROM_CAMERA.inverse().translation, atol=1e-9)
+
+
+def test_the_first_fix_is_the_origin(bag: Path) -> None:
+    images, _ = with_bag_positions(_images(1.0, 2.0), bag, "/fix", _FRAME, std_m=2.0)
+    first, second = (image.position for image in images)
+    assert first is not None
+    assert second is not None
+    np.testing.assert_allclose([first.position, second.position], [[0, 0, 0], [2, 0, 0]], atol=1e-4)
+    np.testing.assert_allclose(second.std, 2.0)
+
+
+def test_accelerations_tell_what_is_down_for_the_camera(bag: Path) -> None:
+    gravity = [image.gravity for image in with_bag_gravity(_images(2.0, 6.0), bag, "/imu", _FRAME)]
+    assert gravity[0] is not None
+    assert gravity[1] is None
+    np.testing.assert_allclose(gravity[0].direction, [0, 1, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("topic", "frame", "times_s", "expected"),
+    [
+        ("/fix", _FRAME, (20.0, 30.0), "no message around the times of the images"),
+        ("/fix", "another_camera", (2.0,), "has no transform from 'base_link' to the camera 'another_camera'"),
+        ("/imu", _FRAME, (2.0,), r"topic /imu holds sensor_msgs/msg/Imu, expected sensor_msgs/msg/NavSatFix"),
+        ("/gps", _FRAME, (2.0,), "has no topic /gps"),
+    ],
+)
+def test_positions_that_cannot_be_had_are_refused(
+    bag: Path, topic: str, frame: str, times_s: tuple[float, ...], expected: str
+) -> None:
+    with pytest.raises(InputError, match=expected):
+        with_bag_positions(_images(*times_s), bag, topic, frame)
+
+
+def test_a_covariance_that_is_unknown_is_not_made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = messages.nav_sat_fix_message
+    monkeypatch.setattr(
+        messages, "nav_sat_fix_message", lambda *args: replace(known(*args), position_covariance_type=0)
+    )
+    with BagWriter(tmp_path / "bag", camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA) as writer:
+        writer.write_fix(_S, (47.0, 8.0, 400.0), 1.0)
+    with pytest.raises(InputError, match="--gnss-std"):
+        with_bag_positions(_images(1.0), tmp_path / "bag", "/fix", _FRAME)
+    assert with_bag_positions(_images(1.0), tmp_path / "bag", "/fix", _FRAME, std_m=1.0)[0][0].position is not None
+
+
+def test_an_imu_that_takes_gravity_out_is_refused(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag", camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA) as writer:
+        for k in range(20):
+            writer.write_imu(_S + k * _S // 20, np.array([0.1, 0.0, 0.05]))
+    with pytest.raises(InputError, match="does not take gravity out"):
+        with_bag_gravity(_images(1.5), tmp_path / "bag", "/imu", _FRAME)

@@ -1,0 +1,121 @@
+"""Positions and gravity give the frame of a map, say how well, or that they leave it open."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.similarity import Similarity
+from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition
+from vloc_ros.mapping.sfm.anchors import (
+    DOWN,
+    Anchors,
+    align_to_anchors,
+    check_positions,
+    measured_down,
+    position_frame_variances,
+)
+
+_LEVER = np.array([0.1, 0.5, -0.2])
+
+
+def _poses(count: int, bend: float, seed: int = 0) -> list[Pose]:
+    """Cameras 1 m apart along x, straight for a bend of 0."""
+    rng = np.random.default_rng(seed)
+    return [
+        Pose.from_rotation_vector(rng.normal(0, 0.5, 3), [k, bend * np.sin(0.4 * k), bend * np.cos(0.7 * k)])
+        for k in range(count)
+    ]
+
+
+def _measured(truth: list[Pose], std_m: float, rng: np.random.Generator) -> dict[int, MeasuredPosition]:
+    noise = rng.normal(0, std_m, (len(truth), 3))
+    return {
+        i: MeasuredPosition(pose.apply(_LEVER) + noise[i], np.repeat(std_m, 3), _LEVER) for i, pose in enumerate(truth)
+    }
+
+
+def _gravity(truth: list[Pose]) -> dict[int, MeasuredGravity]:
+    return {i: MeasuredGravity(DOWN @ pose.rotation, 0.01) for i, pose in enumerate(truth)}
+
+
+def _in_another_frame(truth: list[Pose], *, scale: float, rotation_vector: Array) -> list[Pose]:
+    turn = Pose.from_rotation_vector(rotation_vector, np.zeros(3))
+    moved = Similarity(scale, turn.rotation, np.array([3.0, -8.0, 2.0]))
+    return [moved.apply_to_pose(pose) for pose in truth]
+
+
+@pytest.mark.parametrize(
+    ("bend", "scale", "rotation_vector", "gravity"),
+    [
+        (2.0, 0.3, (0.4, -1.0, 0.7), False),
+        (0.0, 0.3, (0.4, -1.0, 0.7), True),
+        # odometry is level by convention, and keeps its scale
+        (0.0, 1.0, (0.0, 0.0, 2.5), False),
+    ],
+)
+def test_positions_and_gravity_give_the_frame(
+    bend: float, scale: float, rotation_vector: tuple[float, float, float], gravity: bool
+) -> None:
+    truth = _poses(20, bend)
+    # the scale of positions of the receiver is exact where the camera turns little about its lever
+    anchors = Anchors(positions={i: MeasuredPosition(p.translation, np.full(3, 0.01)) for i, p in enumerate(truth)})
+    if gravity:
+        anchors = Anchors(positions=anchors.positions, gravity=_gravity(truth))
+    poses: list[Pose | None] = [*_in_another_frame(truth, scale=scale, rotation_vector=np.array(rotation_vector))]
+    poses[3] = None
+    found = align_to_anchors(poses, anchors, with_scale=scale != 1.0)
+    for pose, true in zip(poses, truth, strict=True):
+        if pose is not None:
+            assert found.apply_to_pose(pose).distance_to(true) == pytest.approx((0.0, 0.0), abs=1e-3)
+
+
+def test_positions_on_a_line_leave_the_frame_of_images_open() -> None:
+    truth = _poses(20, 0.0)
+    anchors = Anchors(positions=_measured(truth, 0.01, np.random.default_rng(0)))
+    with pytest.raises(InputError, match="measure gravity"):
+        align_to_anchors(_in_another_frame(truth, scale=2.0, rotation_vector=np.ones(3)), anchors, with_scale=True)
+
+
+def test_two_positions_are_too_few() -> None:
+    truth = _poses(5, 2.0)
+    few = Anchors(positions={i: one for i, one in _measured(truth, 0.1, np.random.default_rng(0)).items() if i < 2})
+    with pytest.raises(InputError, match="2 of 5 images are placed and have a measured position"):
+        align_to_anchors(truth, few, with_scale=True)
+
+
+def test_positions_that_are_worse_than_they_say_contradict_the_images() -> None:
+    truth = _poses(20, 2.0)
+    claimed = {
+        i: MeasuredPosition(one.position, np.full(3, 0.02), _LEVER)
+        for i, one in _measured(truth, 0.2, np.random.default_rng(0)).items()
+    }
+    with pytest.raises(MapError, match=r"off by more than \d+\.\d times their standard deviation"):
+        check_positions(truth, Anchors(positions=claimed))
+    check_positions(truth, Anchors(positions=_measured(truth, 0.2, np.random.default_rng(0))))
+
+
+def test_a_frame_that_is_nearly_level_is_meant_to_be() -> None:
+    truth = _poses(10, 1.0)
+    gravity = _gravity(truth)
+    tilted = _in_another_frame(truth, scale=1.0, rotation_vector=np.array([0.05, 0.0, 0.0]))
+    lying = _in_another_frame(truth, scale=1.0, rotation_vector=np.array([np.pi / 2, 0.0, 0.0]))
+    np.testing.assert_array_equal(measured_down(tilted, gravity), DOWN)
+    np.testing.assert_allclose(measured_down(lying, gravity), [0.0, 1.0, 0.0], atol=1e-9)
+
+
+def test_the_frame_is_as_uncertain_as_a_fit_to_the_positions() -> None:
+    """By Monte Carlo: fit a trajectory of exact shape to positions with noise, again and again."""
+    truth, errors, expected = _poses(7, 6.0), [], []
+    for seed in range(400):
+        measured = _measured(truth, 0.05, np.random.default_rng(seed))
+        source = np.array([pose.apply(_LEVER) for pose in truth])
+        target = np.array([measured[i].position for i in range(len(truth))])
+        fitted = Similarity.fit(source, target, with_scale=True, max_residual=10.0)
+        placed = [fitted.apply_to_pose(pose) for pose in truth]
+        errors += [one.error_to(pose) for one, pose in zip(placed, truth, strict=True)]
+        expected.append(position_frame_variances(placed, Anchors(positions=measured)))
+    found = np.sqrt(np.mean(np.square(errors), axis=0))
+    assert np.sqrt(np.mean(expected, axis=0)) == pytest.approx(found, rel=0.2)

@@ -1,0 +1,153 @@
+"""Images placed by how the camera was measured to move, which what they show corrects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.similarity import Similarity
+from vloc_ros.core.sources import Progress
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.sfm.anchors import (
+    DOWN,
+    Anchors,
+    align_to_anchors,
+    anchors_of,
+    check_positions,
+    level_alignment,
+    measured_down,
+)
+from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
+from vloc_ros.mapping.sfm.measurements import absolute_poses, estimate_noise, measured_motions, possible_pairs
+from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_pose, pairs_by_similarity
+from vloc_ros.mapping.sfm.placement import Placement, adjust_to_measurements
+from vloc_ros.mapping.sfm.pose_graph import optimize_poses
+from vloc_ros.mapping.sfm.scale import GivenPoses
+from vloc_ros.mapping.sfm.time_offset import estimate_time_offset
+from vloc_ros.mapping.sfm.view_pairs import global_descriptors, match_views, two_view_geometries
+
+# similar images beside those that lie near by the measured poses: loops that drift has torn open
+_SIMILAR_PER_IMAGE = 10
+# error of a position over that of an orientation in measured poses, such as 2 cm over 0.3 degrees
+_LEVER_M = 4.0
+# images so soon after each other are compared with the measured poses, whose motions are contradicted by larger errors
+_SOON = 10
+_TOLERATED, _TOLERATED_M, _TOLERATED_RAD, _TOLERATED_RAD_PER_M = 0.3, 0.03, 0.05, 0.03
+_MAX_CONTRADICTED = 0.5
+
+
+def place_by_measurements(
+    views: Sequence[ExtractedImage], given: GivenPoses, config: MappingConfig, progress: Progress
+) -> Placement:
+    """Find where images were taken whose poses were measured: they carry them over what the images do not show.
+
+    Where positions were measured too, their frame is that of the map. Odometry without them keeps its own frame; the
+    poses lie in it as they agree best with all of it.
+
+    Args:
+        views: all with measured poses.
+        given: what these are.
+        config: parameters.
+        progress: shows the progress.
+
+    Raises:
+        InputError: positions leave the frame open.
+        MapError: no image shows a keypoint, or measurements contradict the images.
+    """
+    measured = [view.image.map_from_camera for view in views if view.image.map_from_camera is not None]
+    focal_lengths_px = np.array([view.image.camera.intrinsics[0] for view in views])
+    near = pairs_by_pose(measured, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
+    alike = pairs_by_similarity(global_descriptors(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
+    matches = match_views(views, sorted({*near, *alike}), config, progress)
+    geometries = two_view_geometries(views, matches, config, progress)
+    offset_s = estimate_time_offset([view.image.stamp_ns for view in views], given.camera_path, geometries)
+    if offset_s:
+        measured = _shifted(measured, [view.image.stamp_ns for view in views], given, offset_s)
+    anchors = anchors_of([view.image for view in views])
+    if anchors.positions and given.drifting:
+        measured = _moved(measured, align_to_anchors(measured, anchors, with_scale=False))
+    elif anchors.gravity:
+        anchors = replace(anchors, down=measured_down(measured, anchors.gravity))
+    motions = measured_motions(measured)
+    guess = measured
+    if anchors.positions:
+        guess, _ = optimize_poses(measured, motions, {}, focal_lengths_px, anchors)
+    drifting = given.drifting and len(anchors.positions) < len(views)
+    allowed = possible_pairs(geometries, guess, drifting=drifting, positions_std_m=_std_m(anchors))
+    possible = {pair: geometries[pair] for pair in allowed}
+    poses, agreeing = optimize_poses(guess, motions, possible, focal_lengths_px, anchors)
+    _check_contradictions(measured, poses, geometries, possible)
+    if not anchors.positions or not given.drifting:
+        poses = _aligned(poses, measured, anchors)
+    if not given.drifting:
+        noise = estimate_noise(measured, poses)
+        motions = measured_motions(measured, noise)
+        anchors = replace(anchors, poses=absolute_poses(measured, noise))
+    if agreeing:
+        verified = {pair: geometries[pair].matches for pair in agreeing}
+        poses = adjust_to_measurements(views, poses, verified, motions, anchors, progress)
+    if not anchors.place_the_frame:
+        poses = _aligned(poses, measured, anchors)
+    check_positions(poses, anchors)
+    return Placement(poses, matches, measured, offset_s)
+
+
+def _shifted(measured: Sequence[Pose], stamps_ns: Sequence[int], given: GivenPoses, offset_s: float) -> list[Pose]:
+    """The measured poses at the images' times by the other clock; as they were at the ends of the recording."""
+    assert given.camera_path is not None
+    shifted = (given.camera_path(stamp_ns + round(1e9 * offset_s)) for stamp_ns in stamps_ns)
+    return [later or pose for later, pose in zip(shifted, measured, strict=True)]
+
+
+def _aligned(poses: Sequence[Pose], measured: Sequence[Pose], anchors: Anchors) -> list[Pose]:
+    """The poses moved rigidly to where they agree best with the measured ones in position and orientation.
+
+    By orientations alone a small error of theirs would move the end of a long trajectory far; by positions alone the
+    turn about a straight one would be open. So each pose is compared at points ahead, beside and below it too. What
+    gravity has made level stays so.
+    """
+    source, target = _points_around(poses), _points_around(measured)
+    if anchors.gravity and not anchors.poses and np.array_equal(anchors.down, DOWN):
+        return _moved(poses, level_alignment(source, target))
+    return _moved(poses, Similarity.fit(source, target, with_scale=False))
+
+
+def _std_m(anchors: Anchors) -> float:
+    """A typical standard deviation of the measured positions; 0 where there are none."""
+    stds_m = [float(np.linalg.norm(one.std)) for one in anchors.positions.values()]
+    return float(np.median(stds_m)) if stds_m else 0.0
+
+
+def _moved(poses: Sequence[Pose], alignment: Similarity) -> list[Pose]:
+    return [alignment.apply_to_pose(pose) for pose in poses]
+
+
+def _points_around(poses: Sequence[Pose]) -> Array:
+    """(4 N, 3) positions, and points at a distance from them along the axes."""
+    offsets = np.vstack([np.zeros(3), _LEVER_M * np.eye(3)])
+    return np.concatenate([pose.apply(offsets) for pose in poses])
+
+
+def _check_contradictions(
+    measured: Sequence[Pose], poses: Sequence[Pose], pairs: Collection[Pair], possible: Collection[Pair]
+) -> None:
+    """Raise where most pairs that share a view, soon after each other, moved otherwise than the measured poses say."""
+    soon = [pair for pair in pairs if pair[1] - pair[0] <= _SOON]
+    contradicted = 0
+    for i, j in soon:
+        motion = measured[i].inverse() @ measured[j]
+        distance_m, turn_rad = Pose.identity().distance_to(motion)
+        error_m, error_rad = (poses[i].inverse() @ poses[j]).distance_to(motion)
+        tolerated_m = _TOLERATED_M + _TOLERATED * distance_m
+        tolerated_rad = _TOLERATED_RAD + _TOLERATED * turn_rad + _TOLERATED_RAD_PER_M * distance_m
+        contradicted += (i, j) not in possible or error_m > tolerated_m or error_rad > tolerated_rad
+    if contradicted > _MAX_CONTRADICTED * len(soon):
+        raise MapError(
+            f"the poses contradict the images: {contradicted} of {len(soon)} pairs of images that share a view moved "
+            "otherwise than their poses say; check that the poses belong to these images, in this order, and are "
+            "map_from_camera of optical frames (of a bag: its TF, its stamps and the calibration of the camera)"
+        )

@@ -1,0 +1,75 @@
+"""How much later than images the poses of another clock are stamped, by how both say that the camera turned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
+from vloc_ros.mapping.sfm.pairs import Pair
+
+CameraPath = Callable[[int], Pose | None]
+
+_MAX_OFFSET_S, _STEP_S = 0.2, 0.01
+# pairs of images so soon after each other tell, where there are enough
+_SOON, _MIN_PAIRS = 3, 10
+# of the rotation between two images, and of the Cauchy loss in standard deviations
+_STD_RAD, _WIDTH = 0.004, 2.0
+# an offset counts where it is so many standard deviations from none, and no less than a clock is good to
+_SIGNIFICANT, _LEAST_S = 4.0, 0.002
+
+
+def estimate_time_offset(
+    stamps_ns: Sequence[int], camera_path: CameraPath | None, geometries: Mapping[Pair, TwoViewGeometry]
+) -> float | None:
+    """Seconds to add to the images' stamps to ask a trajectory for their poses.
+
+    The rotations between images are compared with those between their times, shifted by up to 0.2 s; how steeply they
+    part tells how well the offset is known.
+
+    Args:
+        stamps_ns: of the images.
+        camera_path: map_from_camera by the other clock, None outside its times.
+        geometries: relative poses of pairs of images.
+
+    Returns:
+        The offset, 0 where none can be told from the noise; None where nothing shows it.
+    """
+    pairs = [pair for pair in geometries if pair[1] - pair[0] <= _SOON]
+    if camera_path is None or len(pairs) < _MIN_PAIRS:
+        return None
+    steps = round(_MAX_OFFSET_S / _STEP_S)
+    offsets_s = _STEP_S * np.arange(-steps, steps + 1)
+    errors = np.array([_errors(stamps_ns, camera_path, geometries, pairs, offset_s) for offset_s in offsets_s])
+    known = np.isfinite(errors).all(axis=0)
+    if known.sum() < _MIN_PAIRS:
+        return None
+    costs = _WIDTH**2 * np.log1p((errors[:, known] / (_WIDTH * _STD_RAD)) ** 2).sum(axis=1)
+    best = int(np.argmin(costs))
+    if best in (0, len(costs) - 1):
+        return None
+    before, least, after = costs[best - 1 : best + 2]
+    curvature = float(before - 2.0 * least + after)
+    offset_s = float(offsets_s[best] + 0.5 * _STEP_S * (before - after) / curvature)
+    std_s = _STEP_S * np.sqrt(2.0 * max(least / known.sum(), 1.0) / curvature)
+    return offset_s if abs(offset_s) > max(_SIGNIFICANT * std_s, _LEAST_S) else 0.0
+
+
+def _errors(
+    stamps_ns: Sequence[int],
+    camera_path: CameraPath,
+    geometries: Mapping[Pair, TwoViewGeometry],
+    pairs: Sequence[Pair],
+    offset_s: float,
+) -> Array:
+    """(P,) angles between the rotations of pairs by their images and by the trajectory; NaN where that ends."""
+    images = {image for pair in pairs for image in pair}
+    poses = {image: camera_path(stamps_ns[image] + round(1e9 * offset_s)) for image in images}
+    errors = []
+    for first, second in pairs:
+        one, other = poses[first], poses[second]
+        found = geometries[first, second].first_from_second
+        errors.append(np.nan if one is None or other is None else found.distance_to(one.inverse() @ other)[1])
+    return np.array(errors)

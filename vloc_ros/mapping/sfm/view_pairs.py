@@ -1,0 +1,52 @@
+"""Pairs of images that share a view: by global descriptors, matches, and the relative pose that these agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.retrieval.vlad import Vocabulary
+from vloc_ros.core.sources import Progress
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry, match_pairs, verify_pairs
+from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
+from vloc_ros.mapping.sfm.pairs import Pair
+
+
+def global_descriptors(views: Sequence[ExtractedImage], config: MappingConfig) -> Array:
+    """(N, D) global descriptors of the images."""
+    features = [view.features for view in views]
+    sample = np.concatenate([found.descriptors for found in features])
+    if not len(sample):
+        raise MapError(f"none of the {len(features)} images shows a keypoint; are they dark or blurred?")
+    vocabulary = Vocabulary.fit(sample, config.vocabulary_words)
+    return np.stack([vocabulary.encode(found.descriptors) for found in features])
+
+
+def match_views(
+    views: Sequence[ExtractedImage], pairs: Sequence[Pair], config: MappingConfig, progress: Progress
+) -> dict[Pair, Array]:
+    """(M, 2) keypoint indices of every pair, not verified."""
+    matched = match_pairs([view.features for view in views], pairs, ratio=config.match_ratio)
+    return dict(progress(matched, description="matching", total=len(pairs)))
+
+
+def two_view_geometries(
+    views: Sequence[ExtractedImage], matches: Mapping[Pair, Array], config: MappingConfig, progress: Progress
+) -> dict[Pair, TwoViewGeometry]:
+    """Of the pairs that share a view, their relative pose with the matches that it explains."""
+    enough = {pair: found for pair, found in matches.items() if len(found) >= config.min_unposed_matches}
+    verified = verify_pairs(
+        enough,
+        [view.rays for view in views],
+        [view.image.camera for view in views],
+        max_error_px=config.max_relative_pose_error_px,
+    )
+    return {
+        pair: found
+        for pair, found in progress(verified, description="relative poses", total=len(enough))
+        if len(found.matches) >= config.min_unposed_matches
+    }
