@@ -7,7 +7,13 @@ import pytest
 
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
-from vloc_ros.mapping.sfm.measurements import estimate_noise, frame_variances, measured_motions, possible_pairs
+from vloc_ros.mapping.sfm.measurements import (
+    estimate_noise,
+    frame_variances,
+    measured_motions,
+    possible_pairs,
+    rotation_bias,
+)
 
 ROW = [Pose(np.eye(3), np.array([0.2 * k, 0.0, 0.0])) for k in range(200)]
 
@@ -24,8 +30,27 @@ def _moved(offset: Array) -> list[Pose]:
 
 
 def test_noise_is_told_from_a_shift() -> None:
-    assert estimate_noise(_noisy(0.05, 0.01), ROW) == pytest.approx([0.05] * 3 + [0.01] * 3, rel=0.15)
+    assert estimate_noise(_noisy(0.05, 0.01), ROW) == pytest.approx([0.05] * 3 + [0.01] * 3, rel=0.25)
     assert estimate_noise(_moved(np.array([1.0, 2.0, 3.0])), ROW) == pytest.approx(np.zeros(6), abs=1e-9)
+
+
+def test_jitter_along_a_track_is_told_from_that_beside_it() -> None:
+    rng = np.random.default_rng(3)
+    turned = Pose.from_rotation_vector([0.4, 1.2, -0.3], np.zeros(3)).rotation
+    track = [Pose(turned, pose.translation) for pose in ROW]
+    jittering = [Pose(turned, pose.translation + rng.normal(0, 0.05) * np.eye(3)[0]) for pose in track]
+    noise = estimate_noise(jittering, track)
+    assert noise == pytest.approx([0.05, 0, 0, 0, 0, 0], abs=0.01)
+    # along the camera's axes it is that much in all
+    motion_std = measured_motions(track, noise)[0].std - measured_motions(track)[0].std
+    assert (motion_std[:3] > 0.01).all()
+    assert motion_std[3:] == pytest.approx(np.zeros(3), abs=1e-9)
+
+
+def test_rotations_that_are_off_alike_are_no_noise() -> None:
+    turned = [pose @ Pose.from_rotation_vector([0.0, 0.02, 0.0], np.zeros(3)) for pose in ROW]
+    assert rotation_bias(turned, ROW) == pytest.approx([0, 0, 0, 0, 0.02, 0], abs=1e-9)
+    assert estimate_noise(turned, ROW) == pytest.approx(np.zeros(6), abs=0.005)
 
 
 def test_a_map_that_lies_beside_its_measured_poses_is_uncertain_by_that() -> None:

@@ -14,8 +14,8 @@ from vloc_ros.mapping.sfm.measurements import AbsolutePose, RelativePose
 _FIXED_STD = 1e-6
 # of the one image that holds the frame where gravity says how that is tilted
 _TILT_STD_RAD = 0.1
-# three coordinates of a position make its error longer: a loss as narrow as a motion's would waste good positions
-_POSITION_WIDTH = 2.0
+# errors of more coordinates are longer: a loss as narrow as a keypoint's would waste good measurements
+_POSITION_WIDTH, _POSE_WIDTH = 2.0, 3.0
 
 
 def to_gtsam(pose: Pose) -> gtsam.Pose3:
@@ -47,7 +47,7 @@ def frame_factors(anchors: Anchors, first: Pose, width: float) -> list[gtsam.Non
 
 
 def _pose_factor(measured: AbsolutePose, width: float) -> gtsam.PriorFactorPose3:
-    noise = robust_noise(_rotation_first(measured.std), width)
+    noise = robust_noise(_rotation_first(measured.std), _POSE_WIDTH * width)
     return gtsam.PriorFactorPose3(X(measured.image), to_gtsam(measured.pose), noise)
 
 

@@ -22,7 +22,13 @@ from vloc_ros.mapping.sfm.anchors import (
     measured_down,
 )
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
-from vloc_ros.mapping.sfm.measurements import absolute_poses, estimate_noise, measured_motions, possible_pairs
+from vloc_ros.mapping.sfm.measurements import (
+    absolute_poses,
+    estimate_noise,
+    measured_motions,
+    possible_pairs,
+    rotation_bias,
+)
 from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_pose, pairs_by_similarity
 from vloc_ros.mapping.sfm.placement import Placement, adjust_to_measurements
 from vloc_ros.mapping.sfm.pose_graph import optimize_poses
@@ -86,7 +92,7 @@ def place_by_measurements(
     if not given.drifting:
         noise = estimate_noise(measured, poses)
         motions = measured_motions(measured, noise)
-        anchors = replace(anchors, poses=absolute_poses(measured, noise))
+        anchors = replace(anchors, poses=absolute_poses(measured, np.hypot(noise, rotation_bias(measured, poses))))
     if agreeing:
         verified = {pair: geometries[pair].matches for pair in agreeing}
         poses = adjust_to_measurements(views, poses, verified, motions, anchors, progress)

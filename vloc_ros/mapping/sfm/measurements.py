@@ -23,7 +23,7 @@ _ERROR_M, _ERROR_RAD, _POSITION_STDS = 1.0, 0.2, 3.0
 _NEXT_IMAGES, _MAX_BASELINES = 5, 3.0
 # measured poses are taken for no better
 _LEAST_STD_M, _LEAST_STD_RAD = 0.01, 0.005
-_MEDIAN_LENGTH = 1.538  # of a vector of three unit Gaussians
+_MEDIAN_SIZE = 0.6745  # of a unit Gaussian
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ class AbsolutePose:
     Attributes:
         image: the image.
         pose: map_from_camera.
-        std: (6,) standard deviations of the position, metres, and of the rotation, radians.
+        std: (6,) standard deviations along the camera's axes, of the position, metres, and of the rotation, radians.
     """
 
     image: int
@@ -63,7 +63,7 @@ def measured_motions(poses: Sequence[Pose], noise: Array | None = None) -> list[
 
     Args:
         poses: measured.
-        noise: (6,) standard deviations of each pose that does not drift; None for none.
+        noise: (6,) standard deviations of each pose that does not drift, along the axes of the map; None for none.
     """
     return [_motion(poses, number, np.zeros(6) if noise is None else noise) for number in range(len(poses) - 1)]
 
@@ -73,22 +73,39 @@ def _motion(poses: Sequence[Pose], number: int, noise: Array) -> RelativePose:
     distance_m, turn_rad = Pose.identity().distance_to(motion)
     std_m = _STEP_M + _PER_M * distance_m
     std_rad = _STEP_RAD + _RAD_PER_M * distance_m + _PER_RAD * turn_rad
-    return RelativePose((number, number + 1), motion, np.hypot(np.repeat([std_m, std_rad], 3), np.sqrt(2.0) * noise))
+    of_poses = np.sqrt(2.0) * _along_axes(poses[number], noise)
+    return RelativePose((number, number + 1), motion, np.hypot(np.repeat([std_m, std_rad], 3), of_poses))
+
+
+def _along_axes(pose: Pose, std: Array) -> Array:
+    """(6,) standard deviations along a camera's axes, of some along those of the map."""
+    turned: Array = pose.rotation.T**2 @ (std**2).reshape(2, 3).T
+    return np.sqrt(turned.T.reshape(6))
 
 
 def estimate_noise(measured: Sequence[Pose], placed: Sequence[Pose]) -> Array:
-    """(6,) standard deviations of measured poses that do not drift, by the motions of placed ones.
+    """(6,) standard deviations, along the axes of the map, of measured poses that do not drift.
 
-    Motions between neighbours show the noise of each pose; a slow bending of the placed ones hardly changes them.
+    By the motions of placed ones: between neighbours they show the noise of each pose, and a slow bending of the placed
+    ones hardly changes them. Receivers of satellites jitter along a track more than beside it.
     """
     errors = np.array(
         [
-            (placed[i].inverse() @ placed[i + 1]).error_to(measured[i].inverse() @ measured[i + 1])
-            for i in range(len(measured) - 1)
+            (before.inverse() @ after).error_to(start.inverse() @ end).reshape(2, 3) @ start.rotation.T
+            for (before, after), (start, end) in zip(pairwise(placed), pairwise(measured), strict=True)
         ]
     )
-    lengths = np.median(np.linalg.norm(errors.reshape(-1, 2, 3), axis=2), axis=0)
-    return np.repeat(lengths / _MEDIAN_LENGTH / np.sqrt(2.0), 3)
+    return np.asarray(np.median(np.abs(errors), axis=0).reshape(6) / _MEDIAN_SIZE / np.sqrt(2.0))
+
+
+def rotation_bias(measured: Sequence[Pose], placed: Sequence[Pose]) -> Array:
+    """(6,) zeros, and how far rotations are off on the whole, radians.
+
+    Extrinsics of a camera that are a degree off turn all poses alike. Motions do not show that, only that the camera
+    seems to slip sideways; positions are right all the same.
+    """
+    errors = np.array([one.error_to(other)[3:] for one, other in zip(placed, measured, strict=True)])
+    return np.concatenate([np.zeros(3), np.sqrt((errors**2).mean(axis=0))])
 
 
 def frame_variances(measured: Sequence[Pose], placed: Sequence[Pose]) -> Array:
@@ -104,9 +121,9 @@ def frame_variances(measured: Sequence[Pose], placed: Sequence[Pose]) -> Array:
 
 
 def absolute_poses(measured: Sequence[Pose], noise: Array) -> list[AbsolutePose]:
-    """Measured poses that do not drift, all with the same (6,) standard deviations, but none too small."""
+    """Measured poses that do not drift, with the same (6,) standard deviations along the map's axes, none too small."""
     std = np.maximum(noise, np.repeat([_LEAST_STD_M, _LEAST_STD_RAD], 3))
-    return [AbsolutePose(i, pose, std) for i, pose in enumerate(measured)]
+    return [AbsolutePose(i, pose, _along_axes(pose, std)) for i, pose in enumerate(measured)]
 
 
 def possible_pairs(
