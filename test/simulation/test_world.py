@@ -9,7 +9,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.simulation.textures import Texture, get_mip_map, paint_texture
 from vloc_ros.simulation.world import make_aliased_world, make_variant, make_world
 
-KINDS = ("room", "corridor", "yard", "apartment")
+KINDS = ("room", "corridor", "yard", "apartment", "street", "town")
 
 
 @pytest.mark.parametrize("kind", KINDS)

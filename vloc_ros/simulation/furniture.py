@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,6 +52,15 @@ def make_horizontal(area: Area, z: float, texture: Texture, *, seen_from_above: 
     if seen_from_above:
         return Rectangle((area.x_min, area.y_max, z), (size_x, 0.0, 0.0), (0.0, -size_y, 0.0), texture)
     return Rectangle((area.x_min, area.y_min, z), (size_x, 0.0, 0.0), (0.0, size_y, 0.0), texture)
+
+
+def make_sky(materials: Materials, centre: tuple[float, float], reach_m: float) -> list[Rectangle]:
+    """Four distant walls of sky and a ceiling, seen from inside."""
+    (x, y), far = centre, reach_m
+    side = materials.make_surface("sky", 46, 2 * far, 2 * far, 6.0 * 60.0 / far)
+    ends = [(x - far, y - far), (x - far, y + far), (x + far, y + far), (x + far, y - far), (x - far, y - far)]
+    walls = [make_wall(a, b, (-1.0, 2 * far), side) for a, b in pairwise(ends)]
+    return [*walls, make_horizontal(Area(x - far, y - far, x + far, y + far), 2 * far, side, seen_from_above=False)]
 
 
 def make_box(centre: Vector, size: Vector, yaw: float, textures: tuple[Texture, Texture, Texture]) -> list[Rectangle]:

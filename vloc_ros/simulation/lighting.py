@@ -46,6 +46,8 @@ class Lighting:
 
 
 DAY = Lighting()
+# a larger camera under the open sky, as cars carry
+CLEAR_DAY = Lighting(daylight=1.0, noise=5.0, read_noise=2.0, blur_px=0.4, motion_blur_px=0.3)
 DUSK = Lighting(daylight=0.25, lamps=0.35, exposure=1.15, exposure_jitter=0.08, vignetting=0.35,
                 tint=(1.08, 0.97, 0.95), noise=12.0, read_noise=7.0, motion_blur_px=1.5)  # fmt: skip
 NIGHT = Lighting(daylight=0.03, lamps=0.5, exposure=1.1, exposure_jitter=0.1, gamma=1.15, vignetting=0.45,

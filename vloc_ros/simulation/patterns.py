@@ -214,6 +214,108 @@ def facade(style: Generator, rng: Generator, height: int, width: int, px_per_m: 
     return canvas
 
 
+def terrace(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """A house front whose windows repeat exactly, as all its neighbours' do."""
+    canvas = (brick if style.random() < 0.5 else plaster)(style, rng, height, width, px_per_m)
+    seed, pitch_px = int(style.integers(2**31)), style.uniform(2.0, 2.6) * px_per_m
+    for y in np.arange(0.8 * px_per_m, height - 1.5 * px_per_m, 2.8 * px_per_m):
+        for x in np.arange(0.6 * px_per_m, width - 1.4 * px_per_m, pitch_px):
+            same = np.random.default_rng(seed)
+            _window(canvas, same, same, int(x), int(y), px_per_m)
+    return canvas
+
+
+def asphalt(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """A carriageway along the width: patches, cracks, manhole covers, and a broken line in the middle."""
+    tone = style.uniform(80, 115)
+    image = tone + 9.0 * fractal_noise(rng, height, width, 2.0 * px_per_m, 2.0)
+    canvas = _to_image(np.repeat(image[..., None], 3, axis=2))
+    area_m2 = height * width / px_per_m**2
+    for _ in range(int(rng.poisson(area_m2 / 25.0))):
+        corner = rng.uniform(0, 1, 2) * (width, height)
+        size = rng.uniform(0.4, 2.5, 2) * px_per_m
+        grey = float(tone * rng.uniform(0.7, 1.15))
+        cv2.rectangle(canvas, corner.astype(int).tolist(), (corner + size).astype(int).tolist(), (grey,) * 3, -1)
+    for _ in range(int(rng.poisson(area_m2 / 12.0))):
+        steps = rng.normal(0, 0.35, (8, 2)) * px_per_m
+        crack = (rng.uniform(0, 1, 2) * (width, height) + np.cumsum(steps, axis=0)).astype(np.int32)
+        cv2.polylines(canvas, [crack], False, (tone * 0.6,) * 3, max(1, int(0.02 * px_per_m)), cv2.LINE_AA)
+    for _ in range(int(rng.poisson(area_m2 / 120.0))):
+        centre = (rng.uniform(0.1, 0.9, 2) * (width, height)).astype(int).tolist()
+        cv2.circle(canvas, centre, int(0.3 * px_per_m), (tone * 0.55,) * 3, -1, cv2.LINE_AA)
+        cv2.circle(canvas, centre, int(0.2 * px_per_m), (tone * 0.8,) * 3, max(1, int(0.03 * px_per_m)), cv2.LINE_AA)
+    for x in np.arange(1.0 * px_per_m, width, 6.0 * px_per_m):
+        line = (int(x), int(height / 2 - 0.06 * px_per_m)), (int(x + 3.0 * px_per_m), int(height / 2 + 0.06 * px_per_m))
+        cv2.rectangle(canvas, *line, (200, 205, 205), -1)
+    return _to_image(canvas + 6.0 * fractal_noise(rng, height, width, 0.3 * px_per_m, 2.0)[..., None])
+
+
+def roof(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Roof tiles, weathered, with a skylight or two."""
+    tone = np.array([55, 65, 125]) if style.random() < 0.6 else np.array([85, 80, 80])
+    canvas = _courses(rng, height, width, px_per_m, (0.3, 0.35), tone * style.uniform(0.8, 1.3), 0.5)
+    for _ in range(int(rng.poisson(1.2))):
+        corner = (rng.uniform(0.15, 0.7, 2) * (width, height)).astype(int)
+        size = (np.array([0.8, 1.1]) * px_per_m).astype(int)
+        cv2.rectangle(canvas, corner.tolist(), (corner + size).tolist(), (150, 130, 110), -1)
+        cv2.rectangle(canvas, corner.tolist(), (corner + size).tolist(), (50, 50, 50), max(1, int(0.06 * px_per_m)))
+    return canvas
+
+
+def foliage(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Leaves in the shade of other leaves."""
+    return _leaves(rng, height, width, px_per_m, np.array([45, 105, 70]) * style.uniform(0.8, 1.2))
+
+
+def autumn(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Leaves of the same trees later in the year."""
+    return _leaves(rng, height, width, px_per_m, np.array([35, 100, 165]) * style.uniform(0.8, 1.2))
+
+
+def _leaves(rng: Generator, height: int, width: int, px_per_m: float, tone: Array) -> Array:
+    canvas = _to_image(0.35 * tone + 6.0 * fractal_noise(rng, height, width, 0.3 * px_per_m, 2.0)[..., None])
+    count = int(70.0 * height * width / px_per_m**2)
+    places, sizes = rng.uniform(0, 1, (count, 2)) * (width, height), rng.uniform(0.03, 0.1, (count, 2)) * px_per_m
+    turns, lights = rng.uniform(0, 180, count), rng.uniform(0.4, 1.5, count)
+    for place, size, turn, light in zip(places, sizes, turns, lights, strict=True):
+        axes = (int(size[0]) + 1, int(0.5 * size[1]) + 1)
+        cv2.ellipse(canvas, place.astype(int).tolist(), axes, float(turn), 0, 360, (tone * light).tolist(), -1)
+    return canvas
+
+
+def snow(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """Snow, trodden in places."""
+    return _to_image(
+        np.array([225, 220, 215]) + 7.0 * fractal_noise(rng, height, width, 1.0 * px_per_m, 2.0)[..., None]
+    )
+
+
+def car(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """The side of a car below its windows: paint, wheels, doors."""
+    tone = _colour(rng, 20, 220, spread=50)
+    shine = np.linspace(1.15, 0.75, height)[:, None, None]
+    canvas = _to_image(tone * shine + 2.0 * fractal_noise(rng, height, width, 0.5 * px_per_m, 2.0)[..., None])
+    for share in (0.2, 0.8):
+        centre = int(share * width), int(height * 0.95)
+        cv2.circle(canvas, centre, int(0.32 * px_per_m), (25, 25, 25), -1, cv2.LINE_AA)
+        cv2.circle(canvas, centre, int(0.18 * px_per_m), _colour(rng, 110, 190, spread=5).tolist(), -1, cv2.LINE_AA)
+    for share in (0.38, 0.62):
+        x = int(share * width)
+        cv2.line(canvas, (x, 0), (x, int(0.85 * height)), (tone * 0.5).tolist(), max(1, int(0.015 * px_per_m)))
+        handle = (x - int(0.2 * px_per_m), int(0.25 * height)), (x - int(0.05 * px_per_m), int(0.32 * height))
+        cv2.rectangle(canvas, *handle, (tone * 0.4).tolist(), -1)
+    return canvas
+
+
+def glass(style: Generator, rng: Generator, height: int, width: int, px_per_m: float) -> Array:
+    """The windows of a car: dark, reflecting what is around."""
+    canvas = _to_image(45 + 18.0 * fractal_noise(rng, height, width, 0.8 * px_per_m, 4.0)[..., None] + [8, 4, 0])
+    for share in (0.33, 0.66):
+        x = int(share * width)
+        cv2.line(canvas, (x, 0), (x, height), (30, 30, 30), max(1, int(0.06 * px_per_m)))
+    return canvas
+
+
 def _window(canvas: Array, style: Generator, rng: Generator, x: int, y: int, px_per_m: float) -> None:
     w, h, frame = int(rng.uniform(0.8, 1.2) * px_per_m), int(1.3 * px_per_m), max(2, int(0.06 * px_per_m))
     cv2.rectangle(canvas, (x, y), (x + w, y + h), _colour(rng, 180, 240).tolist(), -1)
@@ -235,5 +337,6 @@ def _to_image(values: Array) -> Array:
 PATTERNS: dict[str, Pattern] = {
     "plaster": plaster, "wallpaper": wallpaper, "wood": wood, "brick": brick, "tiles": tiles, "carpet": carpet,
     "stone": stone, "grass": grass, "sky": sky, "panel": panel, "books": books, "print": print_sheet,
-    "poster": poster, "facade": facade,
+    "poster": poster, "facade": facade, "terrace": terrace, "asphalt": asphalt, "roof": roof, "foliage": foliage,
+    "autumn": autumn, "snow": snow, "car": car, "glass": glass,
 }  # fmt: skip

@@ -67,6 +67,30 @@ def render_rectangle_indices(world: World, camera: Camera, map_from_camera: Pose
     return np.asarray(np.where(surface >= 0, surfaces.index[surface], -1))
 
 
+def find_nearest_hits(world: World, map_from_frame: Pose, rays: Array) -> tuple[Array, Array]:
+    """Where rays first meet a surface.
+
+    Args:
+        world: the surfaces.
+        map_from_frame: pose of the frame of the rays, z forward.
+        rays: (N, 3) with z = 1.
+
+    Returns:
+        (N,) depth along z in metres, infinite without a hit, and (N,) index of the world's rectangle, -1 without.
+    """
+    # side by side from left to right, each surface covers a range of them
+    order = np.argsort(rays[:, 0], kind="stable")
+    line = rays[order].astype(np.float32)[None]
+    column_x, row_y = np.stack([line[0, :, 0]] * 2), np.array([[line[..., 1].min()], [line[..., 1].max()]])
+    surfaces = _Surfaces.select_facing(world, map_from_frame)
+    seen = _find_nearest(surfaces, _Rays(line, column_x, row_y, np.zeros(line.shape[:2], np.float32)))
+    depth, hit = np.full(len(rays), np.inf), np.full(len(rays), -1)
+    met = seen.surface[0] >= 0
+    depth[order[met]] = 1.0 / seen.inverse_depth[0, met]
+    hit[order[met]] = surfaces.index[seen.surface[0, met]]
+    return depth, hit
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rays:
     """The rays of all pixels.

@@ -15,7 +15,7 @@ from vloc_ros.simulation.furniture import (
     make_table,
     make_wall,
 )
-from vloc_ros.simulation.scene import Area, Lamp, Rectangle
+from vloc_ros.simulation.scene import Area, Lamp, Rectangle, Road
 from vloc_ros.simulation.textures import Texture
 
 DOOR_WIDTH_M = 1.0
@@ -47,12 +47,14 @@ class Part:
         floors: the walkable areas.
         obstacles: areas that furniture covers.
         lamps: its lights.
+        roads: centre lines of its streets.
     """
 
     rectangles: tuple[Rectangle, ...]
     floors: tuple[Area, ...]
     obstacles: tuple[Area, ...]
     lamps: tuple[Lamp, ...]
+    roads: tuple[Road, ...] = ()
 
 
 def make_room(

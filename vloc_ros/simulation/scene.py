@@ -62,6 +62,19 @@ class Area:
         return np.asarray(((xy >= low) & (xy <= high)).all(axis=1))
 
 
+@dataclass(frozen=True, slots=True)
+class Road:
+    """The centre line of a straight street, from `start` to `end`, metres."""
+
+    start: tuple[float, float]
+    end: tuple[float, float]
+
+    @property
+    def length_m(self) -> float:
+        """From end to end."""
+        return float(np.hypot(self.end[0] - self.start[0], self.end[1] - self.start[1]))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class World:
     """A place with exact truth.
@@ -75,6 +88,7 @@ class World:
         floors: the walkable areas, overlapping at doors.
         obstacles: areas that furniture covers.
         outdoor: whether it is under the sky.
+        roads: centre lines of its streets, which meet at their ends.
     """
 
     name: str
@@ -85,6 +99,7 @@ class World:
     floors: tuple[Area, ...]
     obstacles: tuple[Area, ...] = field(default=())
     outdoor: bool = False
+    roads: tuple[Road, ...] = ()
 
     def is_free(self, xy: Array, *, margin_m: float) -> Array:
         """(N,) whether a disc of radius `margin_m` at (N, 2) points stands on a floor and touches no obstacle.

@@ -1,4 +1,4 @@
-"""Worlds by kind and seed: a room, a corridor, a yard, an apartment; and aliased worlds that look like them."""
+"""Worlds by kind and seed: rooms, an apartment, a yard, streets; and aliased worlds that look like them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from vloc_ros.simulation.furniture import (
     make_horizontal,
     make_parcel,
     make_picture,
+    make_sky,
     make_table,
     make_wall,
 )
 from vloc_ros.simulation.rooms import WALL_THICKNESS_M, Door, Part, make_doorway, make_room
 from vloc_ros.simulation.scene import Area, Lamp, Rectangle, World
 from vloc_ros.simulation.textures import Texture
+from vloc_ros.simulation.town import make_street, make_town
 
 _SKY_M = 60.0
 _PRODUCTS = ("poster", "print", "books", "panel")
@@ -28,7 +30,7 @@ _NEW_SEEDS = 2**31
 
 
 def make_world(kind: str, seed: int) -> World:
-    """Make a world of a kind ("room", "corridor", "yard", "apartment"). Equal seeds give equal worlds.
+    """Make a world of a kind: room, corridor, yard, apartment, street or town. Equal seeds give equal worlds.
 
     Raises:
         InputError: an unknown kind.
@@ -70,7 +72,9 @@ def is_product(rectangle: Rectangle) -> bool:
 def _build(kind: str, *, style: int, layout: int, name: str) -> World:
     materials = Materials(style, np.random.default_rng([style, layout, *kind.encode()]))
     part = _BUILDERS[kind](materials)
-    return World(name, kind, style, part.rectangles, part.lamps, part.floors, part.obstacles, kind == "yard")
+    return World(
+        name, kind, style, part.rectangles, part.lamps, part.floors, part.obstacles, kind in _OUTDOOR, part.roads
+    )
 
 
 def _room(materials: Materials) -> Part:
@@ -123,7 +127,7 @@ def _yard(materials: Materials) -> Part:
             lawn, 0.01, materials.make_surface("grass", 41, lawn.x_max - lawn.x_min, lawn.y_max - lawn.y_min, 120.0)
         ),
         *_fronts(materials, size_x, size_y),
-        *_sky(materials, size_x / 2, size_y / 2),
+        *make_sky(materials, (size_x / 2, size_y / 2), _SKY_M),
     ]
     obstacles = []
     for _ in range(9):
@@ -160,18 +164,6 @@ def _crate(materials: Materials, x: float, y: float, yaw: float) -> list[Rectang
     )
 
 
-def _sky(materials: Materials, x: float, y: float) -> list[Rectangle]:
-    """Four distant walls of sky and a ceiling, seen from inside."""
-    near, far = -_SKY_M, _SKY_M
-    side = materials.make_surface("sky", 46, 2 * _SKY_M, 2 * _SKY_M, 6.0)
-    ends = [(x + near, y + near), (x + near, y + far), (x + far, y + far), (x + far, y + near), (x + near, y + near)]
-    walls = [make_wall(a, b, (-1.0, 2 * _SKY_M), side) for a, b in pairwise(ends)]
-    return [
-        *walls,
-        make_horizontal(Area(x + near, y + near, x + far, y + far), 2 * _SKY_M, side, seen_from_above=False),
-    ]
-
-
 def _join_parts(parts: Iterable[Part]) -> Part:
     parts = list(parts)
     return Part(
@@ -187,4 +179,7 @@ _BUILDERS: dict[str, Callable[[Materials], Part]] = {
     "corridor": _corridor,
     "yard": _yard,
     "apartment": _apartment,
+    "street": make_street,
+    "town": make_town,
 }
+_OUTDOOR = ("yard", "street", "town")

@@ -1,0 +1,95 @@
+"""Drives of a car through the streets of a world, there and back if wanted, on the right-hand side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.simulation.scene import World
+
+# the camera of a car: height, and how far right of the middle of the street it drives
+CAMERA_HEIGHT_M, _LANE_M = 1.65, 1.1
+_STEP_M, _ROUNDING_M = 0.25, 5.0
+_SWAY_M, _SWAY_LENGTH_M = 0.12, 23.0
+_AHEAD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+
+
+def drive_route(world: World, corners: Sequence[tuple[float, float]], *, spacing_m: float, seed: int) -> list[Pose]:
+    """map_from_camera of a camera that looks ahead, every so many metres of a route.
+
+    Args:
+        world: with roads.
+        corners: places that the route passes in a straight line, such as ends of roads.
+        spacing_m: from one image to the next.
+        seed: of how the car sways in its lane.
+
+    Raises:
+        InputError: the world has no roads, or the route is shorter than two images.
+    """
+    if not world.roads:
+        raise InputError(f"{world.name} has no roads, expected a street or a town")
+    path = _rounded(_in_lane(np.array(corners, float)))
+    travelled = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    at = np.arange(0.0, travelled[-1], spacing_m)
+    if len(at) < 2:
+        raise InputError(f"a route of {travelled[-1]:.1f} m has {len(at)} images {spacing_m:g} m apart, expected two")
+    rng = np.random.default_rng([seed, 12])
+    phase = rng.uniform(0.0, 2 * np.pi, 2)
+    x, y = (np.interp(at, travelled, path[:, k]) for k in range(2))
+    ahead = [np.interp(np.minimum(at + 0.5, travelled[-1]), travelled, path[:, k]) for k in range(2)]
+    behind = [np.interp(np.maximum(at - 0.5, 0.0), travelled, path[:, k]) for k in range(2)]
+    yaw = np.arctan2(ahead[1] - behind[1], ahead[0] - behind[0])
+    sway = _SWAY_M * np.sin(2 * np.pi * at / _SWAY_LENGTH_M + phase[0])
+    pitch = 0.008 * np.sin(2 * np.pi * at / 7.0 + phase[1])
+    return [
+        _look(np.array([px - s * np.sin(a), py + s * np.cos(a), CAMERA_HEIGHT_M]), float(a), float(b))
+        for px, py, s, a, b in zip(x, y, sway, yaw, pitch, strict=True)
+    ]
+
+
+def fly_over(world: World, *, height_m: float, spacing_m: float) -> list[Pose]:
+    """map_from_camera of a camera that looks straight down on the streets, in rows as a drone flies them."""
+    if not world.roads:
+        raise InputError(f"{world.name} has no roads, expected a street or a town")
+    ends = np.array([end for road in world.roads for end in (road.start, road.end)])
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    down = np.array([[0.0, -1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+    rows = np.arange(low[1], high[1] + spacing_m / 2, spacing_m)
+    columns = np.arange(low[0], high[0] + spacing_m / 2, spacing_m)
+    return [
+        Pose(down, np.array([x, y, height_m]))
+        for k, y in enumerate(rows)
+        for x in (columns if k % 2 == 0 else columns[::-1])
+    ]
+
+
+def _in_lane(corners: Array) -> Array:
+    """(N, 2) a polyline moved to the right by the distance of a lane; it turns back beside itself."""
+    moved = []
+    for start, end in pairwise(corners):
+        along = (end - start) / np.linalg.norm(end - start)
+        right = _LANE_M * np.array([along[1], -along[0]])
+        moved += [start + right + _ROUNDING_M * along * 0.5, end + right - _ROUNDING_M * along * 0.5]
+    return np.array(moved)
+
+
+def _rounded(path: Array) -> Array:
+    """(M, 2) points closely along a polyline, its corners rounded."""
+    travelled = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    at = np.arange(0.0, travelled[-1], _STEP_M)
+    fine = np.column_stack([np.interp(at, travelled, path[:, k]) for k in range(2)])
+    half = round(_ROUNDING_M / 2 / _STEP_M)
+    window = np.hanning(2 * half + 3)[1:-1]
+    padded = np.pad(fine, ((half, half), (0, 0)), mode="edge")
+    return np.column_stack([np.convolve(padded[:, k], window / window.sum(), mode="valid") for k in range(2)])
+
+
+def _look(position: Array, yaw: float, pitch: float) -> Pose:
+    turn = Pose.from_rotation_vector([0.0, 0.0, yaw], np.zeros(3)) @ Pose.from_rotation_vector(
+        [0.0, pitch, 0.0], np.zeros(3)
+    )
+    return Pose(turn.rotation @ _AHEAD, position)
