@@ -12,6 +12,9 @@ from vloc_ros.bags.reading import Bag
 from vloc_ros.cli.main import main
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.datasets.bag_images import read_bag_keyframes
+from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
+from vloc_ros.datasets.geodetic import SIMULATED_DATUM
 from vloc_ros.datasets.recordings import simulate_odometry
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.trajectories import Trajectory, write_tum
@@ -93,12 +96,43 @@ def test_a_lap_of_the_simulated_world(
     np.testing.assert_allclose(heights, 0.0, atol=1e-9)
 
 
+def test_a_drive_with_satellites_and_an_imu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    black = np.zeros((480, 640, 3), np.uint8)
+    monkeypatch.setattr("vloc_ros.datasets.simulated_recordings.render", lambda *_, **__: black)
+    words = ["bag", "make", "--world", "street", "--frames", "20", "--gnss", "0.5", "--imu", "1"]
+    assert main([*words, "--odometry-lag", "0.03", "--out", f"{tmp_path}/bag"]) == 0
+    keyframes = read_bag_keyframes(tmp_path / "bag", pose_topic="/truth")
+    images, _ = with_bag_positions(
+        keyframes.images, tmp_path / "bag", "/fix", keyframes.camera_frame, datum=SIMULATED_DATUM
+    )
+    measured = [image.position for image in images if image.position is not None]
+    apart = [
+        image.map_from_camera.apply(image.position.camera_from_receiver) - image.position.position
+        for image in images
+        if image.map_from_camera is not None and image.position is not None
+    ]
+    assert len(measured) == len(images) == 20
+    assert np.sqrt(np.mean(np.square(apart))) == pytest.approx(0.5, rel=0.3)
+    level = with_bag_gravity(images, tmp_path / "bag", "/imu", keyframes.camera_frame)[10].gravity
+    assert level is not None
+    np.testing.assert_allclose(level.direction, [0, 1, 0], atol=0.05)
+    with Bag(tmp_path / "bag") as bag:
+        lags_ns = bag.odometry("/odom").stamps_ns - bag.poses("/truth").stamps_ns
+    assert set(lags_ns.tolist()) == {30_000_000}
+
+
 def _fails(words: list[str], reason: str, bag: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bag", "make", *words, "--out", str(bag)]) == 1
     line = [text for text in capsys.readouterr().err.splitlines() if text.startswith("vloc: ")]
     assert len(line) == 1
     assert reason in line[0]
     assert not bag.exists()
+
+
+def test_noise_and_lags_have_limits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = ["--world", "street"]
+    _fails([*world, "--gnss", "0"], "--gnss is 0, expected", tmp_path / "bag", capsys)
+    _fails([*world, "--odometry-lag", "2"], "--odometry-lag is 2, expected -1 to 1", tmp_path / "bag", capsys)
 
 
 def test_what_does_not_fit_leaves_no_bag(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:

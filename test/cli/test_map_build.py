@@ -16,7 +16,8 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.scale import GivenPoses
 from vloc_ros.storage.cameras import write_camera
-from vloc_ros.storage.trajectories import Trajectory, write_tum
+from vloc_ros.storage.maps import read_map
+from vloc_ros.storage.trajectories import Trajectory, read_tum, write_tum
 
 
 def build(scene_folder: SceneFolder, out: Path, *options: str) -> int:
@@ -149,3 +150,41 @@ def test_a_map_reports_how_many_left_out_images_are_localized(
     given_words = [str(tmp_path / w) if w in paths or k == len(words) - 1 else w for k, w in enumerate(words)]
     main([*given_words, "--set", f"calibration_gap_m={gap}"])
     assert re.search(expected, "".join(capsys.readouterr()))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--structure", "given", "--gravity", "TXT"), "--gravity corrects poses, --structure given keeps them"),
+        (("--gnss-topic", "/fix"), "--gnss-topic and --imu-topic are for --bag; give --positions and --gravity"),
+        (("--positions", "TXT"), "measured.txt, line 1: nowhere.png names none of the images"),
+    ],
+)
+def test_measurements_that_do_not_fit_are_refused(
+    scene_folder: SceneFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    expected: str,
+) -> None:
+    measured = tmp_path / "measured.txt"
+    name = "nowhere.png" if "--positions" in options else sorted(p.name for p in scene_folder.images.iterdir())[0]
+    measured.write_text(f"{name} 0 1 0 1\n")
+    words = [str(measured) if word == "TXT" else word for word in options]
+    assert build(scene_folder, tmp_path / "map", *words) == 1
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "map").exists()
+
+
+def test_positions_are_measurements(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    """With true poses as well, they agree, and the map keeps their frame."""
+    truth = read_tum(scene_folder.poses)
+    names = sorted(p.name for p in scene_folder.images.iterdir())
+    rows = [
+        f"{n} {' '.join(f'{v:.4f}' for v in pose.translation)} 0.05" for n, pose in zip(names, truth.poses, strict=True)
+    ]
+    (tmp_path / "positions.txt").write_text("\n".join(rows))
+    assert build(scene_folder, tmp_path / "map", "--positions", str(tmp_path / "positions.txt")) == 0
+    built = read_map(tmp_path / "map")
+    assert built.provenance["median_distance_from_positions_m"] < 0.03
+    assert built.metric

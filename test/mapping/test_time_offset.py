@@ -9,6 +9,7 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.time_offset import estimate_time_offset
+from vloc_ros.storage.trajectories import Trajectory
 
 _COUNT, _STEP_NS = 80, 200_000_000
 _NO_MATCHES = np.empty((0, 2), np.uint32)
@@ -48,6 +49,13 @@ def test_a_camera_that_never_turns_shows_no_offset() -> None:
     }
     found = estimate_time_offset(stamps_ns.tolist(), lambda ns: Pose(np.eye(3), np.array([ns * 1e-9, 0, 0])), straight)
     assert not found
+
+
+def test_noise_of_odometry_that_interpolation_smooths_is_no_offset() -> None:
+    stamps_ns, rng = 10**9 + _STEP_NS * np.arange(_COUNT), np.random.default_rng(1)
+    noisy = [_path(ns) @ Pose.from_rotation_vector(rng.normal(0, 0.02, 3), np.zeros(3)) for ns in stamps_ns]
+    odometry = Trajectory(stamps_ns, tuple(noisy))
+    assert estimate_time_offset(stamps_ns.tolist(), odometry.interpolate, _geometries(stamps_ns, 0.002)) == 0.0
 
 
 def test_without_a_path_or_pairs_nothing_is_estimated() -> None:

@@ -27,7 +27,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images, in name order")
-    source.add_argument("--world", metavar="KIND", help="simulated world: room, corridor, yard or apartment")
+    source.add_argument(
+        "--world",
+        metavar="KIND",
+        help="simulated world: room, corridor, yard, apartment, or, for a car, street or town",
+    )
     parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info (needed with --images)")
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image, row by row")
     parser.add_argument(
@@ -41,7 +45,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         nargs=6,
         metavar=("X", "Y", "Z", "ROLL", "PITCH", "YAW"),
         help="extrinsics of the camera in base_link, metres and degrees (default: 0 0 0 0 0 0, looking along x; with "
-        "--world 0.1 0 0.6 and slightly up)",
+        "--world those of a small robot, or of a car)",
     )
     parser.add_argument(
         "--drift",

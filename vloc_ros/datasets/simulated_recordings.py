@@ -1,12 +1,16 @@
-"""A lap of a robot through the simulated world, as the frames of a new bag."""
+"""A lap of a robot or a drive of a car through the simulated world, as the frames of a new bag."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.datasets.recordings import RecordingFrame, SourceRecording, space_stamps
+from vloc_ros.simulation.driving import BASE_FROM_CAMERA, drive_route, plan_route, route_length
+from vloc_ros.simulation.lighting import CLEAR_DAY, DAY, Lighting
 from vloc_ros.simulation.render import render
 from vloc_ros.simulation.scene import World
 from vloc_ros.simulation.trajectories import drive
@@ -26,15 +30,15 @@ def record_simulated_lap(
     base_from_camera: Pose | None = None,
     rate_hz: float | None = None,
 ) -> SourceRecording:
-    """A lap of a wheeled robot through a simulated world.
+    """A lap of a wheeled robot through a simulated world, or a drive of a car where it has roads.
 
     Args:
-        kind: of the world: room, corridor, yard or apartment.
+        kind: of the world: room, corridor, yard, apartment, street or town.
         frames: number of images.
         seed: of the world.
         lap_seed: of the path.
         camera: its calibration; None takes one of 640x480 pixels.
-        base_from_camera: its extrinsics; None takes those of the simulated robot.
+        base_from_camera: its extrinsics; None takes those of the simulated robot or car.
         rate_hz: images per second; None is 10 Hz.
 
     Raises:
@@ -42,20 +46,32 @@ def record_simulated_lap(
     """
     world = make_world(kind, seed)
     camera = camera or _CAMERA
-    lap = drive(world, frames, lap_seed)
-    base_from_camera = base_from_camera or lap.base_from_camera
+    if world.roads:
+        map_from_base, mounted, lighting = *_drive_car(world, frames, lap_seed), CLEAR_DAY
+    else:
+        lap = drive(world, frames, lap_seed)
+        map_from_base, mounted, lighting = lap.map_from_base, lap.base_from_camera, DAY
+    base_from_camera = base_from_camera or mounted
     recorded = [
-        _frame_of_world(world, camera, index, int(stamp), map_from_base @ base_from_camera)
-        for index, (stamp, map_from_base) in enumerate(
-            zip(space_stamps(frames, rate_hz), lap.map_from_base, strict=True)
-        )
+        _frame_of_world(world, camera, lighting, index, int(stamp), pose @ base_from_camera)
+        for index, (stamp, pose) in enumerate(zip(space_stamps(frames, rate_hz), map_from_base, strict=True))
     ]
     return SourceRecording(camera, base_from_camera, recorded)
 
 
-def _frame_of_world(world: World, camera: Camera, index: int, stamp_ns: int, map_from_camera: Pose) -> RecordingFrame:
+def _drive_car(world: World, frames: int, seed: int) -> tuple[Sequence[Pose], Pose]:
+    """map_from_base of so many frames along the roads, and the extrinsics."""
+    route = plan_route(world)
+    spacing_m = route_length(route) / max(frames, 1)
+    cameras = drive_route(world, route, spacing_m=spacing_m, seed=seed)[:frames]
+    return [pose @ BASE_FROM_CAMERA.inverse() for pose in cameras], BASE_FROM_CAMERA
+
+
+def _frame_of_world(
+    world: World, camera: Camera, lighting: Lighting, index: int, stamp_ns: int, map_from_camera: Pose
+) -> RecordingFrame:
     def pixels() -> Array:
-        return render(world, camera, map_from_camera, seed=index)
+        return render(world, camera, map_from_camera, lighting=lighting, seed=index)
 
     def encoded() -> bytes:
         done, data = cv2.imencode(".jpg", pixels(), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])

@@ -50,6 +50,9 @@ def estimate_time_offset(
     best = int(np.argmin(costs))
     if best in (0, len(costs) - 1):
         return None
+    # between two poses of noisy odometry their noise averages out, whichever way the images are shifted
+    if costs[len(costs) - 1 - best] <= costs[steps]:
+        return 0.0
     before, least, after = costs[best - 1 : best + 2]
     curvature = float(before - 2.0 * least + after)
     offset_s = float(offsets_s[best] + 0.5 * _STEP_S * (before - after) / curvature)
