@@ -13,6 +13,7 @@ from plane_scene import CAMERA, SceneFolder, make_plane_scene, poses, write_imag
 
 from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.scale import GivenPoses
 from vloc_ros.storage.cameras import write_camera
@@ -157,7 +158,8 @@ def test_a_map_reports_how_many_left_out_images_are_localized(
     [
         (("--structure", "given", "--gravity", "TXT"), "--gravity corrects poses, --structure given keeps them"),
         (("--gnss-topic", "/fix"), "--gnss-topic and --imu-topic are for --bag; give --positions and --gravity"),
-        (("--positions", "TXT"), "measured.txt, line 1: nowhere.png names none of the images"),
+        (("--poses-drift", "--positions", "TXT"), "measured.txt, line 1: nowhere.png names none of the images"),
+        (("--datum", "47", "8", "400"), "--datum and --gnss-std are for --bag with --gnss-topic"),
     ],
 )
 def test_measurements_that_do_not_fit_are_refused(
@@ -176,15 +178,26 @@ def test_measurements_that_do_not_fit_are_refused(
     assert not (tmp_path / "map").exists()
 
 
-def test_positions_are_measurements(scene_folder: SceneFolder, tmp_path: Path) -> None:
-    """With true poses as well, they agree, and the map keeps their frame."""
+def test_positions_give_odometry_their_frame(scene_folder: SceneFolder, tmp_path: Path) -> None:
     truth = read_tum(scene_folder.poses)
     names = sorted(p.name for p in scene_folder.images.iterdir())
+    level = Pose.from_rotation_vector([0.0, 0.0, 1.0], [300.0, 200.0, 10.0])
     rows = [
-        f"{n} {' '.join(f'{v:.4f}' for v in pose.translation)} 0.05" for n, pose in zip(names, truth.poses, strict=True)
+        f"{name} {' '.join(f'{v:.4f}' for v in (level @ pose).translation)} 0.05"
+        for name, pose in zip(names, truth.poses, strict=True)
     ]
     (tmp_path / "positions.txt").write_text("\n".join(rows))
-    assert build(scene_folder, tmp_path / "map", "--positions", str(tmp_path / "positions.txt")) == 0
+    assert build(scene_folder, tmp_path / "map", "--poses-drift", "--positions", str(tmp_path / "positions.txt")) == 0
     built = read_map(tmp_path / "map")
-    assert built.provenance["median_distance_from_positions_m"] < 0.03
     assert built.metric
+    placed = [built.scene().map_from(built.keyframes.pose(k)) for k in range(len(names))]
+    assert max(one.distance_to(level @ pose)[0] for one, pose in zip(placed, truth.poses, strict=True)) < 0.1
+
+
+def test_poses_and_positions_are_two_frames(
+    scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = min(p.name for p in scene_folder.images.iterdir())
+    (tmp_path / "positions.txt").write_text(f"{name} 0 1 0 1\n")
+    assert build(scene_folder, tmp_path / "map", "--positions", str(tmp_path / "positions.txt")) == 1
+    assert "positions and poses would give the map a frame each" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from vloc_ros.bags.names import FrameNames
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
-from vloc_ros.datasets.geodetic import GRAVITY_M_S2, SIMULATED_DATUM
+from vloc_ros.datasets.geodetic import GRAVITY_M_S2, SIMULATED_DATUM, Datum
 
 _CAMERA = Camera("PINHOLE", 32, 24, (30.0, 30.0, 16.0, 12.0))
 _BASE_FROM_CAMERA = Pose(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([0.2, 0.0, 0.5]))
@@ -88,16 +89,75 @@ def test_positions_that_cannot_be_had_are_refused(
         with_bag_positions(_images(*times_s), bag, topic, frame)
 
 
-def test_a_covariance_that_is_unknown_is_not_made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"position_covariance_type": 0},
+        {"position_covariance": np.zeros(9)},
+        {"position_covariance": np.full(9, np.nan)},
+    ],
+)
+def test_a_covariance_that_is_unknown_is_not_made_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unknown: dict[str, Any]
+) -> None:
     known = messages.nav_sat_fix_message
-    monkeypatch.setattr(
-        messages, "nav_sat_fix_message", lambda *args: replace(known(*args), position_covariance_type=0)
-    )
+    monkeypatch.setattr(messages, "nav_sat_fix_message", lambda *args: replace(known(*args), **unknown))
     with BagWriter(tmp_path / "bag", camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA) as writer:
         writer.write_fix(_S, (47.0, 8.0, 400.0), 1.0)
     with pytest.raises(InputError, match="--gnss-std"):
         with_bag_positions(_images(1.0), tmp_path / "bag", "/fix", _FRAME)
     assert with_bag_positions(_images(1.0), tmp_path / "bag", "/fix", _FRAME, std_m=1.0)[0][0].position is not None
+
+
+def test_a_datum_far_away_is_refused(bag: Path) -> None:
+    with pytest.raises(InputError, match=r"\d+ km from the datum, expected at most 20 km"):
+        with_bag_positions(_images(2.0), bag, "/fix", _FRAME, datum=Datum(8.55, 47.4, 450.0))
+
+
+def _write_imu(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, orientation: Pose, acceleration: Array, known: float = 0.0
+) -> Path:
+    message = messages.imu_message
+    x, y, z, w = orientation.quaternion
+
+    def oriented(*args: Any) -> Any:
+        made = message(*args)
+        covariance = np.array([known, *[0.0] * 8])
+        return replace(
+            made, orientation=replace(made.orientation, x=x, y=y, z=z, w=w), orientation_covariance=covariance
+        )
+
+    monkeypatch.setattr(messages, "imu_message", oriented)
+    with BagWriter(folder / "bag", camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA) as writer:
+        for k in range(20):
+            writer.write_imu(_S + k * _S // 20, acceleration)
+    return folder / "bag"
+
+
+def test_an_orientation_tells_what_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tilted = Pose.from_rotation_vector([0.3, 0.0, 0.0], np.zeros(3))
+    path = _write_imu(tmp_path, monkeypatch, orientation=tilted, acceleration=tilted.rotation.T @ [0, 0, 9.8])
+    gravity = with_bag_gravity(_images(1.5), path, "/imu", _FRAME)[0].gravity
+    assert gravity is not None
+    expected = _BASE_FROM_CAMERA.rotation.T @ tilted.rotation.T @ [0, 0, -1]
+    np.testing.assert_allclose(gravity.direction, expected, atol=1e-6)
+
+
+def test_an_orientation_that_no_driver_filled_in_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The identity says that the IMU is level; the accelerations know better."""
+    path = _write_imu(tmp_path, monkeypatch, orientation=Pose.identity(), acceleration=np.array([0.0, -9.8, 0.0]))
+    gravity = with_bag_gravity(_images(1.5), path, "/imu", _FRAME)[0].gravity
+    assert gravity is not None
+    np.testing.assert_allclose(gravity.direction, _BASE_FROM_CAMERA.rotation.T @ [0, 1, 0], atol=1e-9)
+
+
+def test_an_orientation_that_accelerations_contradict_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tilted = Pose.from_rotation_vector([0.3, 0.0, 0.0], np.zeros(3))
+    path = _write_imu(tmp_path, monkeypatch, orientation=tilted, acceleration=np.array([9.8, 0.0, 0.0]))
+    with pytest.raises(InputError, match="degrees from where its accelerations have it"):
+        with_bag_gravity(_images(1.5), path, "/imu", _FRAME)
 
 
 def test_an_imu_that_takes_gravity_out_is_refused(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition, PosedImage, silent
 from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.sfm.anchors import DOWN
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
 from vloc_ros.mapping.sfm.measured_placement import place_by_measurements
 from vloc_ros.mapping.sfm.placement import place_by_images
 from vloc_ros.mapping.sfm.scale import GivenPoses, MeasuredPositions
+from vloc_ros.storage.trajectories import Trajectory
 
 _CONFIG = MappingConfig(vocabulary_words=8, pairs_per_image=6)
 _ODOMETRY, _SURVEY = GivenPoses(drifting=True), GivenPoses()
@@ -127,13 +129,68 @@ def _with_positions(images: Sequence[PosedImage], poses: Sequence[Pose], std_m: 
     ]
 
 
-def test_positions_move_odometry_into_their_frame() -> None:
-    """Along a straight line too: odometry is level."""
-    scene = make_posed_points(images=16)
+_LYING = Pose.from_rotation_vector([-np.pi / 2, 0.0, 0.0], np.zeros(3))  # optical axes, z up
+
+
+def _level_row(*, images: int = 16) -> tuple[PosedPoints, list[Pose]]:
+    """Cameras exactly along x of a level frame, and their poses there."""
+    scene = make_posed_points(images=images)
+    return scene, [_LYING @ pose for pose in scene.poses]
+
+
+def test_positions_move_level_odometry_into_their_frame() -> None:
+    """Along a straight line, where positions alone would let the map roll about it."""
+    scene, level = _level_row()
     east = Pose.from_rotation_vector([0.0, 0.0, 2.0], [500.0, 300.0, 20.0])
-    images = _with_positions(scene.images(), [east @ pose for pose in scene.poses], 0.05)
-    placed = _place(scene, _drift(scene.poses), _ODOMETRY, images=images)
-    assert np.median([one.distance_to(east @ pose)[0] for one, pose in zip(placed, scene.poses, strict=True)]) < 0.1
+    truth = [east @ pose for pose in level]
+    images = _with_positions(scene.images(), truth, 0.3)
+    placed = _place(scene, _drift(level), _ODOMETRY, images=images)
+    errors = np.array([one.distance_to(pose) for one, pose in zip(placed, truth, strict=True)])
+    assert np.median(errors[:, 0]) < 0.3
+    rolls = [one.error_to(pose)[3:] @ east.rotation[:, 0] for one, pose in zip(placed, truth, strict=True)]
+    assert np.abs(np.median(rolls)) < 0.1
+
+
+def test_gravity_levels_tilted_odometry() -> None:
+    scene, level = _level_row()
+    tilt = Pose.from_rotation_vector([0.35, 0.0, 0.0], np.zeros(3))
+    images = [
+        replace(image, gravity=MeasuredGravity(DOWN @ pose.rotation, 0.01))
+        for image, pose in zip(scene.images(), level, strict=True)
+    ]
+    placed = _place(scene, [tilt @ pose for pose in level], _ODOMETRY, images=images)
+    tilts = [np.arccos(DOWN @ one.rotation @ pose.rotation.T @ DOWN) for one, pose in zip(placed, level, strict=True)]
+    assert max(tilts) < 0.03
+
+
+def test_positions_are_those_of_the_images_where_clocks_differ() -> None:
+    """Camera and odometry differ by 0.1 s, and positions have odometry's clock."""
+    scene, level = _level_row(images=24)
+    step_ns, late_ns = 10**8, 10**8
+    true_path = Trajectory(np.arange(len(level)) * step_ns, tuple(level))
+
+    def by_odometry(stamp_ns: int) -> Pose | None:
+        return true_path.interpolate(stamp_ns - late_ns)
+
+    first = 2
+    kept = list(range(first, len(level)))
+    images = [
+        replace(
+            image,
+            stamp_ns=k * step_ns,
+            map_from_camera=by_odometry(k * step_ns),
+            position=MeasuredPosition(level[k - 1].translation, np.repeat(0.02, 3)),
+        )
+        for k, image in zip(kept, [scene.images()[k] for k in kept], strict=True)
+    ]
+    views = [
+        ExtractedImage(image, scene.features[k], CAMERA.unproject(scene.features[k].xy))
+        for k, image in zip(kept, images, strict=True)
+    ]
+    placement = place_by_measurements(views, GivenPoses(drifting=True, camera_path=by_odometry), _CONFIG, silent)
+    assert placement.time_offset_s == pytest.approx(0.1, abs=0.02)
+    errors_m = [one.distance_to(level[k])[0] for k, one in zip(kept, placement.poses, strict=True) if one is not None]
+    assert np.median(errors_m) < 0.05
 
 
 def test_positions_of_another_drive_are_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
 from vloc_ros.mapping.sfm.pairs import Pair
@@ -48,7 +49,13 @@ def test_a_camera_that_never_turns_shows_no_offset() -> None:
         for pair in _geometries(stamps_ns, 0.0)
     }
     found = estimate_time_offset(stamps_ns.tolist(), lambda ns: Pose(np.eye(3), np.array([ns * 1e-9, 0, 0])), straight)
-    assert not found
+    assert found == 0.0
+
+
+def test_an_offset_that_is_too_large_is_an_error() -> None:
+    stamps_ns = 10**9 + _STEP_NS * np.arange(_COUNT)
+    with pytest.raises(MapError, match=r"more than 0\.2 s apart"):
+        estimate_time_offset(stamps_ns.tolist(), lambda ns: _path(ns - 350_000_000), _geometries(stamps_ns, 0.002))
 
 
 def test_noise_of_odometry_that_interpolation_smooths_is_no_offset() -> None:

@@ -34,6 +34,8 @@ def test_seasons_change_leaves_and_ground_and_nothing_else(street: World) -> Non
     assert "snow" in _patterns(winter)
     assert [one.origin for one in autumn.rectangles] == [one.origin for one in street.rectangles]
     assert in_season(street, "summer") is street
+    with pytest.raises(InputError, match=r"unknown season 'monsoon'.*winter"):
+        in_season(street, "monsoon")
 
 
 def test_other_cars_are_parked_on_another_day(street: World) -> None:

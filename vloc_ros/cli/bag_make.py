@@ -98,7 +98,9 @@ def _check(args: argparse.Namespace) -> None:
     ):
         if value is not None and not low <= value < 1e4:
             raise InputError(f"{name} is {value:g}, expected {low:g} to 10000")
-    if abs(args.odometry_lag) > 1.0:
+    if args.images is not None and args.poses is None and (args.gnss is not None or args.imu is not None):
+        raise InputError("--gnss and --imu are made from true poses; give --poses with --images")
+    if not abs(args.odometry_lag) <= 1.0:
         raise InputError(f"--odometry-lag is {args.odometry_lag:g}, expected -1 to 1 seconds")
     if args.out.exists():
         raise InputError(f"{args.out}: exists already; remove it or name another bag")

@@ -112,7 +112,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--structure",
         choices=("given", "sfm"),
         help="given: keep the poses exactly; sfm: structure from motion, in which poses or odometry are measurements "
-        "(default: given with --poses or --pose-topic, else sfm)",
+        "(default: given with --poses or --pose-topic and no gravity, else sfm)",
     )
     parser.add_argument(
         "--distance",
@@ -214,6 +214,11 @@ def _scale(args: argparse.Namespace, camera_path: CameraPath | None) -> ScaleSou
     structure = args.structure or ("given" if kept else "sfm")
     if structure == "given" and not has_poses:
         raise InputError("--structure given needs poses; give --poses, or build with --structure sfm")
+    if (args.pose_topic or (args.poses and not args.poses_drift)) and (args.positions or args.gnss_topic):
+        raise InputError(
+            "positions and poses would give the map a frame each; leave one of them out, or give the poses as odometry "
+            "(--poses-drift, --odom-topic)"
+        )
     if structure == "given" and measured:
         raise InputError(
             f"--{measured[0].replace('_', '-')} corrects poses, --structure given keeps them; leave one out"
@@ -251,6 +256,8 @@ def _read_folder(args: argparse.Namespace) -> _Source:
         raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
     if args.gnss_topic or args.imu_topic:
         raise InputError("--gnss-topic and --imu-topic are for --bag; give --positions and --gravity with --images")
+    if args.datum or args.gnss_std:
+        raise InputError("--datum and --gnss-std are for --bag with --gnss-topic; leave them out with --images")
     images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
     if args.positions is not None:
         images = with_positions(images, args.positions)
@@ -265,6 +272,9 @@ def _read_bag(args: argparse.Namespace) -> _Source:
         raise InputError("--positions and --gravity are for --images; give --gnss-topic and --imu-topic with --bag")
     if (args.datum or args.gnss_std) and not args.gnss_topic:
         raise InputError("--datum and --gnss-std are for --gnss-topic; give the topic, or leave them out")
+    if args.datum and not (abs(args.datum[0]) <= 90.0 and abs(args.datum[1]) <= 180.0 and abs(args.datum[2]) < 1e5):
+        given = " ".join(f"{value:g}" for value in args.datum)
+        raise InputError(f"--datum is {given}, expected latitude and longitude in degrees and altitude in metres")
     if args.gnss_std is not None and not 0.0 < args.gnss_std <= _MAX_GNSS_STD_M:
         raise InputError(f"--gnss-std is {args.gnss_std:g}, expected metres, more than 0 and up to {_MAX_GNSS_STD_M:g}")
     keyframes = read_bag_keyframes(

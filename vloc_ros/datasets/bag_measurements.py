@@ -20,13 +20,19 @@ from vloc_ros.datasets.geodetic import GRAVITY_M_S2, Datum
 # positions are interpolated between fixes no further apart
 _MAX_GAP_NS = 2_000_000_000
 _UNKNOWN_COVARIANCE, _NO_FIX = 0, -1
+# a local frame is level, and straight, around its datum only
+_MAX_DISTANCE_M = 20_000.0
+# a sensor that is fixed to the camera moves against it by no more
+_FIXED_M, _FIXED_RAD = 0.01, 0.01
+# an orientation that says otherwise than the accelerations by more is not one of the IMU
+_TOLERATED_RAD = 0.3
 # accelerations are averaged for so long before and after an image
 _AVERAGED_NS = 500_000_000
 _LEAST_SAMPLES = 5
 # of gravity by an orientation filter, and by accelerations of a robot that moves
 _FILTERED_STD_RAD, _AVERAGED_STD_RAD = 0.02, 0.05
 _TOLERATED_M_S2 = 2.0
-_NO_ORIENTATION = -1.0
+_NO_ORIENTATION, _UNIT_TOLERANCE = -1.0, 0.01
 _UP = np.array([0.0, 0.0, 1.0])
 
 
@@ -54,8 +60,9 @@ def with_bag_positions(
             receiver's place on the robot is.
     """
     with Bag(path) as bag:
-        measured = _Positions(bag, topic, camera_frame, datum=datum, std_m=std_m)
-    placed = [replace(image, position=measured.at(image.stamp_ns)) for image in images]
+        measured = _Positions(bag, topic, datum=datum, std_m=std_m)
+        lever = _fixed(bag, camera_frame, bag.frame_id(topic), images).translation
+    placed = [replace(image, position=measured.at(image.stamp_ns, lever)) for image in images]
     _check_some(path, topic, [image.position for image in placed])
     return placed, measured.datum
 
@@ -74,7 +81,7 @@ def with_bag_gravity(images: Sequence[PosedImage], path: Path, topic: str, camer
             is unknown.
     """
     with Bag(path) as bag:
-        measured = _Gravity(bag, topic, camera_frame)
+        measured = _Gravity(bag, topic, _fixed(bag, camera_frame, bag.frame_id(topic), images).rotation)
     level = [replace(image, gravity=measured.at(image.stamp_ns)) for image in images]
     _check_some(path, topic, [image.gravity for image in level])
     return level
@@ -91,9 +98,7 @@ def _check_some(path: Path, topic: str, found: Sequence[object | None]) -> None:
 class _Positions:
     """By NavSatFix, in a local frame of east, north and up (REP 103)."""
 
-    def __init__(
-        self, bag: Bag, topic: str, camera_frame: str, *, datum: Datum | None = None, std_m: float | None = None
-    ) -> None:
+    def __init__(self, bag: Bag, topic: str, *, datum: Datum | None, std_m: float | None) -> None:
         fixes = [
             (stamp_ns, message)
             for stamp_ns, message in bag.stamped(topic, NAV_SAT_FIX)
@@ -101,10 +106,10 @@ class _Positions:
         ]
         if not fixes:
             raise InputError(f"{bag.path}: {topic} holds no message with a fix; leave out --gnss-topic")
-        if std_m is None and any(m.position_covariance_type == _UNKNOWN_COVARIANCE for _, m in fixes):
+        if std_m is None and not all(_knows_covariance(message) for _, message in fixes):
             raise InputError(
-                f"{bag.path}: {topic} does not know how good its positions are (position_covariance_type 0); give the "
-                "standard deviation with --gnss-std"
+                f"{bag.path}: {topic} does not say how good its positions are, expected a position_covariance above 0 "
+                "of a known type; give the standard deviation with --gnss-std"
             )
         first = fixes[0][1]
         self.datum = datum or Datum(*_geodetic(first))
@@ -112,13 +117,23 @@ class _Positions:
         self._stamps_ns = np.array([fixes[k][0] for k in order])
         self._positions = np.array([self.datum.local(*_geodetic(fixes[k][1])) for k in order])
         self._stds = np.array([_std(fixes[k][1], std_m) for k in order])
-        self._lever = _fixed(bag, camera_frame, bag.frame_id(topic)).translation
+        distance_m = float(np.abs(self._positions[:, :2]).max())
+        if distance_m > _MAX_DISTANCE_M:
+            raise InputError(
+                f"{bag.path}: {topic} has a position {distance_m / 1000:.0f} km from the datum, expected at most "
+                f"{_MAX_DISTANCE_M / 1000:g} km; give another --datum"
+            )
 
-    def at(self, stamp_ns: int) -> MeasuredPosition | None:
-        """Between the fixes before and after a time; None where they are too far apart or missing."""
+    def at(self, stamp_ns: int, lever: Array) -> MeasuredPosition | None:
+        """Between the fixes before and after a time; None where they are too far apart or missing.
+
+        Args:
+            stamp_ns: the time.
+            lever: (3,) place of the receiver in the optical frame.
+        """
         after = int(np.searchsorted(self._stamps_ns, stamp_ns))
         if after < len(self._stamps_ns) and self._stamps_ns[after] == stamp_ns:
-            return MeasuredPosition(self._positions[after], self._stds[after], self._lever)
+            return MeasuredPosition(self._positions[after], self._stds[after], lever)
         if after in (0, len(self._stamps_ns)):
             return None
         gap_ns = self._stamps_ns[after] - self._stamps_ns[after - 1]
@@ -126,29 +141,39 @@ class _Positions:
             return None
         share = (stamp_ns - self._stamps_ns[after - 1]) / gap_ns
         position = (1.0 - share) * self._positions[after - 1] + share * self._positions[after]
-        return MeasuredPosition(position, np.maximum(self._stds[after - 1], self._stds[after]), self._lever)
+        return MeasuredPosition(position, np.maximum(self._stds[after - 1], self._stds[after]), lever)
 
 
 class _Gravity:
     """By Imu messages: their orientation, or else their accelerations."""
 
-    def __init__(self, bag: Bag, topic: str, camera_frame: str) -> None:
-        found = sorted(((s, m) for s, m in bag.stamped(topic, IMU)), key=lambda stamped: stamped[0])
-        if not found:
-            raise InputError(f"{bag.path}: {topic} holds no message; leave out --imu-topic")
-        self._stamps_ns = np.array([stamp_ns for stamp_ns, _ in found])
-        self._oriented = all(
-            m.orientation_covariance[0] != _NO_ORIENTATION and _is_turn(m.orientation) for _, m in found
+    def __init__(self, bag: Bag, topic: str, camera_from_imu: Array) -> None:
+        found = sorted(
+            ((s, m) for s, m in bag.stamped(topic, IMU) if np.isfinite(_down_by_acceleration(m)).all()),
+            key=lambda stamped: stamped[0],
         )
-        down = [_down_by_orientation(m) if self._oriented else _down_by_acceleration(m) for _, m in found]
-        camera_from_imu = _fixed(bag, camera_frame, bag.frame_id(topic)).rotation
-        self._down = np.array(down) @ camera_from_imu.T
-        strength = np.median(np.linalg.norm(self._down, axis=1))
-        if not self._oriented and abs(strength - GRAVITY_M_S2) > _TOLERATED_M_S2:
+        if not found:
+            raise InputError(f"{bag.path}: {topic} holds no message with accelerations; leave out --imu-topic")
+        self._stamps_ns = np.array([stamp_ns for stamp_ns, _ in found])
+        felt = np.array([_down_by_acceleration(message) for _, message in found])
+        self._oriented = all(_is_oriented(message) for _, message in found)
+        down = np.array([_down_by_orientation(message) for _, message in found]) if self._oriented else felt
+        self._down = down @ camera_from_imu.T
+        mean, strength = np.median(felt, axis=0), float(np.median(np.linalg.norm(felt, axis=1)))
+        feels_gravity = abs(strength - GRAVITY_M_S2) < _TOLERATED_M_S2
+        if not self._oriented and not feels_gravity:
             raise InputError(
                 f"{bag.path}: {topic} has no orientation, and accelerations of {strength:.2f} m/s² at the median, "
                 f"expected gravity's {GRAVITY_M_S2}; record an IMU that does not take gravity out"
             )
+        if self._oriented and feels_gravity:
+            cosine = float(mean @ np.median(down, axis=0)) / float(np.linalg.norm(mean))
+            if cosine < np.cos(_TOLERATED_RAD):
+                raise InputError(
+                    f"{bag.path}: the orientation in {topic} has gravity {np.degrees(np.arccos(cosine)):.0f} degrees "
+                    "from where its accelerations have it, expected the same; let its driver mark an orientation that "
+                    "it does not know (orientation_covariance[0] = -1)"
+                )
 
     def at(self, stamp_ns: int) -> MeasuredGravity | None:
         """Around a time; None where too few messages are."""
@@ -163,40 +188,55 @@ class _Gravity:
         return MeasuredGravity(mean / np.linalg.norm(mean), _AVERAGED_STD_RAD)
 
 
-def _fixed(bag: Bag, target: str, source: str) -> Pose:
+def _fixed(bag: Bag, target: str, source: str, images: Sequence[PosedImage]) -> Pose:
     """target_from_source of a sensor that is fixed to the camera.
 
     Raises:
-        InputError: it is unknown.
+        InputError: it is unknown, or not always the same while the images are taken.
     """
     if target == source:
         return Pose.identity()
     transforms: TransformTree = bag.transforms()
+    times_ns = [images[k].stamp_ns for k in (0, len(images) // 2, -1)]
     try:
-        found = transforms.lookup(target, source, bag.start_ns)
+        found = [pose for time_ns in times_ns if (pose := transforms.lookup(target, source, time_ns)) is not None]
     except InputError as error:
         raise InputError(
             f"{bag.path}: has no transform from {source!r} to the camera {target!r} ({error}); record /tf_static too"
         ) from error
-    if found is None:
-        raise InputError(
-            f"{bag.path}: {source!r} and the camera {target!r} move against each other; expected no motion"
-        )
-    return found
+    if not found:
+        raise InputError(f"{bag.path}: has no transform from {source!r} to {target!r} at the times of the images")
+    for pose in found[1:]:
+        moved_m, turned_rad = found[0].distance_to(pose)
+        if moved_m > _FIXED_M or turned_rad > _FIXED_RAD:
+            raise InputError(
+                f"{bag.path}: {source!r} moves against the camera {target!r}, expected a sensor that is fixed to it"
+            )
+    return found[0]
 
 
 def _geodetic(fix: Any) -> tuple[float, float, float]:
     return fix.latitude, fix.longitude, fix.altitude
 
 
+def _variances(fix: Any) -> Array:
+    return np.asarray(np.reshape(fix.position_covariance, (3, 3)).diagonal())
+
+
+def _knows_covariance(fix: Any) -> bool:
+    known = fix.position_covariance_type != _UNKNOWN_COVARIANCE
+    return bool(known and np.isfinite(_variances(fix)).all() and (_variances(fix) > 0).all())
+
+
 def _std(fix: Any, std_m: float | None) -> Array:
-    if std_m is not None:
-        return np.repeat(std_m, 3)
-    return np.sqrt(np.maximum(np.reshape(fix.position_covariance, (3, 3)).diagonal(), 0.0))
+    return np.sqrt(_variances(fix)) if std_m is None else np.repeat(std_m, 3)
 
 
-def _is_turn(q: Any) -> bool:
-    return bool(abs(np.linalg.norm([q.x, q.y, q.z, q.w]) - 1.0) < 0.01)
+def _is_oriented(message: Any) -> bool:
+    """Whether it has an orientation; that of a driver that fills none in is the identity."""
+    q = np.array([getattr(message.orientation, axis) for axis in "xyzw"])
+    known = message.orientation_covariance[0] != _NO_ORIENTATION
+    return bool(known and abs(np.linalg.norm(q) - 1.0) < _UNIT_TOLERANCE and abs(q[3]) != 1.0)
 
 
 def _down_by_orientation(message: Any) -> Array:

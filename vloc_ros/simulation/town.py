@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.simulation.furniture import Materials, make_box, make_horizontal, make_sky
 from vloc_ros.simulation.rooms import Part
@@ -37,7 +38,13 @@ def make_town(materials: Materials) -> Part:
 
 
 def in_season(world: World, season: str) -> World:
-    """The same place in another season, a name of `SEASONS`: leaves turn in autumn and fall in winter, snow lies."""
+    """The same place in another season, a name of `SEASONS`: leaves turn in autumn and fall in winter, snow lies.
+
+    Raises:
+        InputError: an unknown season.
+    """
+    if season not in SEASONS:
+        raise InputError(f"unknown season {season!r}, expected one of {', '.join(SEASONS)}")
     if season == "summer":
         return world
     patterns = {"foliage": "autumn"} if season == "autumn" else {"grass": "snow", "roof": "snow"}

@@ -27,7 +27,7 @@ from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
 from vloc_ros.mapping.maps.alignment import choose_origin
 from vloc_ros.mapping.maps.calibration import calibrate
-from vloc_ros.mapping.sfm.anchors import anchors_of, position_distances, position_frame_variances
+from vloc_ros.mapping.sfm.anchors import Anchors, position_distances, position_frame_variances
 from vloc_ros.mapping.sfm.colmap import triangulate
 from vloc_ros.mapping.sfm.extracted_images import (
     ExtractedImage,
@@ -76,6 +76,7 @@ def build_map(
         ModelError: the extractor's model cannot be used.
     """
     _check(images, posed=scale is None)
+    _check_one_frame(images, scale)
     extractor = build_extractor(config.extractor, keypoint_model, inference=config.inference)
     origin = _choose_origin(images, scale)
     local = [_relative_to(origin, image) for image in images]
@@ -88,7 +89,7 @@ def build_map(
     _check_placed(keyframes, len(images), config, posed=posed)
     bare = _describe(structure, placed, keyframes, keypoint_model, name=name, frame_id=frame_id, config=config)
     calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
-    calibration = replace(calibration, floor=calibration.floor + _frame_variances(bare, placed, placement, scale))
+    calibration = replace(calibration, floor=calibration.floor + _frame_variances(bare, placement, scale))
     scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
     return replace(
         bare,
@@ -136,13 +137,24 @@ def _check(images: Sequence[PosedImage], *, posed: bool) -> None:
         raise InputError(f"{without} has no pose; give poses for all images, or build from images alone")
 
 
+def _check_one_frame(images: Sequence[PosedImage], scale: ScaleSource | None) -> None:
+    """Positions and poses that do not drift have a frame each, of which nothing says that it is the same."""
+    drifting = isinstance(scale, GivenPoses) and scale.drifting
+    posed = any(image.map_from_camera is not None for image in images)
+    if posed and not drifting and any(image.position is not None for image in images):
+        raise InputError(
+            "found poses that do not drift and positions, expected one of them to give the frame of the map; leave the "
+            "positions out, or give the poses as odometry (--poses-drift)"
+        )
+
+
 def _place(
     images: Sequence[ExtractedImage], scale: ScaleSource | None, config: MappingConfig, progress: Progress
 ) -> tuple[Sequence[ExtractedImage], Placement]:
     """The images that could be placed, with the given or found poses."""
     given = [view.image.map_from_camera for view in images]
     if scale is None:
-        return images, Placement(given, {}, given)
+        return images, Placement(given, {}, given, Anchors())
     if isinstance(scale, GivenPoses) and all(given):
         placement = place_by_measurements(images, scale, config, progress)
     else:
@@ -163,20 +175,16 @@ def _match(
     return match_posed_images(placed, config, progress, matches=placement.matches if all_placed else None)
 
 
-def _frame_variances(
-    landmark_map: LandmarkMap, placed: Sequence[ExtractedImage], placement: Placement, scale: ScaleSource | None
-) -> Array:
+def _frame_variances(landmark_map: LandmarkMap, placement: Placement, scale: ScaleSource | None) -> Array:
     """(6,) variances of how the map lies in the frame of what was measured, by the images that see enough of it."""
     if scale is None:
         return np.zeros(6)
     seeing = ~landmark_map.keyframes.see_few_points
     if isinstance(scale, GivenPoses) and not scale.drifting:
         return frame_variances(*placement.measured_and_placed(seeing))
-    images = [view.image for view, sees_enough in zip(placed, seeing, strict=True) if sees_enough]
-    anchors = anchors_of(images)
-    if not anchors.positions:
+    if not placement.anchors.positions:
         return np.zeros(6)
-    return position_frame_variances([image.map_from_camera for image in images], anchors)
+    return position_frame_variances(placement.poses, placement.anchors)
 
 
 def _corrections(placed: Sequence[ExtractedImage], placement: Placement, scale: ScaleSource | None) -> dict[str, float]:
@@ -189,9 +197,8 @@ def _corrections(placed: Sequence[ExtractedImage], placement: Placement, scale: 
         apart_m = [before.distance_to(after)[0] for before, after in both]
         what = "drift_of_odometry" if scale.drifting else "distance_from_given_poses"
         found.update(_median_and_largest(what, apart_m))
-    anchors = anchors_of([view.image for view in placed])
-    if anchors.positions:
-        off_m = position_distances([view.image.map_from_camera for view in placed], anchors)
+    if placement.anchors.positions:
+        off_m = position_distances(placement.poses, placement.anchors)
         found.update(_median_and_largest("distance_from_positions", off_m))
     if placement.time_offset_s:
         found["time_offset_s"] = round(placement.time_offset_s, 4)

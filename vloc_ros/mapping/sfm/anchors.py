@@ -21,6 +21,8 @@ _LEVEL_RAD = 0.2
 # positions further off than so many of their standard deviations at the median contradict the images
 _CONTRADICTED_STDS = 4.0
 _MIN_POSITIONS = 3
+# odometry is level as well as so, and what nothing shows is as uncertain as so: radians, or a factor
+_ODOMETRY_LEVEL_STD_RAD, _OPEN_STD = 0.05, 1.0
 _MEDIAN_SQUARE = 2.366  # of the length of a vector of three unit Gaussians
 
 
@@ -65,8 +67,9 @@ def measured_down(poses: Sequence[Pose | None], gravity: Mapping[int, MeasuredGr
 def align_to_anchors(poses: Sequence[Pose | None], anchors: Anchors, *, with_scale: bool) -> Similarity:
     """map_from_frame of poses, by their positions and by gravity.
 
-    Along a straight line positions leave open how the map is turned about it. Gravity says that; without it the frame
-    of the poses has to be level, as odometry is by convention (REP 105).
+    Along a straight line positions leave open how the map is turned about it. Gravity says that; without it a frame
+    that keeps its scale has to be level, as odometry's is by convention (REP 105). One that the positions show to be
+    tilted is no such frame.
 
     Args:
         poses: map_from_camera in a frame of their own, None for images that are not placed.
@@ -79,6 +82,8 @@ def align_to_anchors(poses: Sequence[Pose | None], anchors: Anchors, *, with_sca
     down = {
         i: pose.rotation @ anchors.gravity[i].direction for i, pose in enumerate(poses) if pose and i in anchors.gravity
     }
+    if not anchors.positions and not down:
+        raise InputError("no image that was placed has a direction of gravity; measure more of them, or leave them out")
     if not anchors.positions:
         return Similarity(1.0, _turn(np.mean(list(down.values()), axis=0), DOWN), np.zeros(3))
     both = [(i, pose) for i, pose in enumerate(poses) if pose and i in anchors.positions]
@@ -89,7 +94,7 @@ def align_to_anchors(poses: Sequence[Pose | None], anchors: Anchors, *, with_sca
         )
     source = np.array([pose.apply(anchors.positions[i].camera_from_receiver) for i, pose in both])
     target = np.array([anchors.positions[i].position for i, _ in both])
-    scale = float(np.sqrt(_spread(target) / _spread(source))) if with_scale else 1.0
+    scale = _size(target) / _size(source) if with_scale else 1.0
     source = scale * source
     if down:
         return _level(source, target, np.mean(list(down.values()), axis=0), scale)
@@ -101,7 +106,35 @@ def align_to_anchors(poses: Sequence[Pose | None], anchors: Anchors, *, with_sca
                 f"measured positions leave open how the map is turned ({error}); measure gravity"
             ) from error
         return _level(source, target, DOWN, scale)
+    if not with_scale and is_level(fitted):
+        return _level(source, target, DOWN, scale)
     return Similarity(scale * fitted.scale, fitted.rotation, fitted.translation)
+
+
+def is_level(alignment: Similarity) -> bool:
+    """Whether an alignment leaves the z axis nearly where it is."""
+    return bool(alignment.rotation[2, 2] > np.cos(_LEVEL_RAD))
+
+
+def with_level_odometry(anchors: Anchors, poses: Sequence[Pose]) -> Anchors:
+    """The anchors, with down as the poses of level odometry have it, all together as good as one measurement of it."""
+    std_rad = float(_ODOMETRY_LEVEL_STD_RAD * np.sqrt(len(poses)))
+    gravity = {i: MeasuredGravity(pose.rotation.T @ DOWN, std_rad) for i, pose in enumerate(poses)}
+    return replace(anchors, gravity=gravity)
+
+
+def carried_on(anchors: Anchors, before: Sequence[Pose], after: Sequence[Pose]) -> Anchors:
+    """The anchors at other times, between which the camera moved from some poses to others."""
+    positions = {
+        i: replace(one, position=one.position + after[i].apply(lever) - before[i].apply(lever))
+        for i, one in anchors.positions.items()
+        for lever in [one.camera_from_receiver]
+    }
+    gravity = {
+        i: replace(one, direction=after[i].rotation.T @ before[i].rotation @ one.direction)
+        for i, one in anchors.gravity.items()
+    }
+    return replace(anchors, positions=positions, gravity=gravity)
 
 
 def check_positions(poses: Sequence[Pose | None], anchors: Anchors) -> None:
@@ -140,7 +173,8 @@ def position_frame_variances(poses: Sequence[Pose | None], anchors: Anchors) -> 
         anchors: with positions.
     """
     placed = {i: pose for i, pose in enumerate(poses) if pose}
-    information, squares = np.zeros((7, 7)), []
+    # a turn or a scale that nothing shows is off by anything
+    information, squares = np.diag([0.0, 0.0, 0.0, *[_OPEN_STD**-2] * 4]), []
     centre = np.mean([pose.translation for pose in placed.values()], axis=0)
     for i, pose in placed.items():
         if (measured := anchors.positions.get(i)) is not None:
@@ -152,7 +186,7 @@ def position_frame_variances(poses: Sequence[Pose | None], anchors: Anchors) -> 
             jacobian = np.column_stack([np.zeros((3, 3)), -skew(anchors.down), np.zeros(3)]) / gravity.std_rad
             information += jacobian.T @ jacobian
     scatter = max(1.0, float(np.median(squares)) / _MEDIAN_SQUARE)
-    covariance = scatter * np.linalg.pinv(information)
+    covariance = scatter * np.linalg.inv(information)
     variances = []
     for pose in placed.values():
         lever = pose.translation - centre
@@ -192,5 +226,7 @@ def _residual(pose: Pose, measured: MeasuredPosition) -> Array:
     return np.asarray((pose.apply(measured.camera_from_receiver) - measured.position) / measured.std)
 
 
-def _spread(points: Array) -> float:
-    return float(((points - points.mean(axis=0)) ** 2).sum())
+def _size(points: Array) -> float:
+    """The median distance of two of them, which single wrong ones do not change."""
+    first, second = np.triu_indices(len(points), 1)
+    return float(np.median(np.linalg.norm(points[first] - points[second], axis=1)))

@@ -17,9 +17,12 @@ from vloc_ros.mapping.sfm.anchors import (
     Anchors,
     align_to_anchors,
     anchors_of,
+    carried_on,
     check_positions,
+    is_level,
     level_alignment,
     measured_down,
+    with_level_odometry,
 )
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
 from vloc_ros.mapping.sfm.measurements import (
@@ -71,13 +74,21 @@ def place_by_measurements(
     matches = match_views(views, sorted({*near, *alike}), config, progress)
     geometries = two_view_geometries(views, matches, config, progress)
     offset_s = estimate_time_offset([view.image.stamp_ns for view in views], given.camera_path, geometries)
-    if offset_s:
-        measured = _shifted(measured, [view.image.stamp_ns for view in views], given, offset_s)
-    anchors = anchors_of([view.image for view in views])
-    if anchors.positions and given.drifting:
-        measured = _moved(measured, align_to_anchors(measured, anchors, with_scale=False))
+    anchors, in_own_frame = anchors_of([view.image for view in views]), measured
+    if given.drifting and (anchors.positions or anchors.gravity):
+        alignment = align_to_anchors(measured, anchors, with_scale=False)
+        measured = _moved(measured, alignment)
+        if not anchors.gravity and is_level(alignment):
+            anchors = with_level_odometry(anchors, measured)
     elif anchors.gravity:
         anchors = replace(anchors, down=measured_down(measured, anchors.gravity))
+    if offset_s:
+        shifted = _shifted(in_own_frame, [view.image.stamp_ns for view in views], given, offset_s)
+        moved = [
+            pose @ (before.inverse() @ after)
+            for pose, before, after in zip(measured, in_own_frame, shifted, strict=True)
+        ]
+        anchors, measured = carried_on(anchors, measured, moved), moved
     motions = measured_motions(measured)
     guess = measured
     if anchors.positions:
@@ -87,7 +98,7 @@ def place_by_measurements(
     possible = {pair: geometries[pair] for pair in allowed}
     poses, agreeing = optimize_poses(guess, motions, possible, focal_lengths_px, anchors)
     _check_contradictions(measured, poses, geometries, possible)
-    if not anchors.positions or not given.drifting:
+    if not anchors.positions:
         poses = _aligned(poses, measured, anchors)
     if not given.drifting:
         noise = estimate_noise(measured, poses)
@@ -99,14 +110,17 @@ def place_by_measurements(
     if not anchors.place_the_frame:
         poses = _aligned(poses, measured, anchors)
     check_positions(poses, anchors)
-    return Placement(poses, matches, measured, offset_s)
+    return Placement(poses, matches, measured, anchors, offset_s)
 
 
 def _shifted(measured: Sequence[Pose], stamps_ns: Sequence[int], given: GivenPoses, offset_s: float) -> list[Pose]:
-    """The measured poses at the images' times by the other clock; as they were at the ends of the recording."""
+    """The measured poses at the images' times by the other clock; at the ends of the recording carried on."""
     assert given.camera_path is not None
-    shifted = (given.camera_path(stamp_ns + round(1e9 * offset_s)) for stamp_ns in stamps_ns)
-    return [later or pose for later, pose in zip(shifted, measured, strict=True)]
+    shifted = [given.camera_path(stamp_ns + round(1e9 * offset_s)) for stamp_ns in stamps_ns]
+    known = [i for i, pose in enumerate(shifted) if pose is not None]
+    nearest = [min(known, key=lambda k: abs(k - i)) for i in range(len(shifted))]
+    motions = {k: measured[k].inverse() @ pose for k in known if (pose := shifted[k]) is not None}
+    return [pose @ motions[k] for pose, k in zip(measured, nearest, strict=True)]
 
 
 def _aligned(poses: Sequence[Pose], measured: Sequence[Pose], anchors: Anchors) -> list[Pose]:

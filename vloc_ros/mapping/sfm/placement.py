@@ -30,12 +30,14 @@ class Placement:
         poses: map_from_camera of every image, None for those that could not be placed.
         matches: (M, 2) keypoint indices by pair of images, of all pairs that were matched, not verified.
         measured: of every image the measured pose in the frame of the map, None where there is none.
+        anchors: in the frame of the map, by image.
         time_offset_s: how much later than the images the measured poses are stamped; None where it was not estimated.
     """
 
     poses: Sequence[Pose | None]
     matches: Mapping[Pair, Array]
     measured: Sequence[Pose | None]
+    anchors: Anchors
     time_offset_s: float | None = None
 
     def measured_and_placed(self, counted: Sequence[bool] | Array) -> tuple[list[Pose], list[Pose]]:
@@ -68,14 +70,14 @@ def place_by_images(
     verified = {pair: found.matches for pair, found in geometries.items()}
     structure = reconstruct(images, [view.features for view in views], verified, progress)
     poses, anchors = apply_scale(structure, images, scale), anchors_of(images)
-    if isinstance(scale, MeasuredPositions) or anchors.gravity:
+    if isinstance(scale, MeasuredPositions) or (anchors.gravity and not isinstance(scale, GivenPoses)):
         turned = align_to_anchors(poses, anchors, with_scale=isinstance(scale, MeasuredPositions))
         poses = [pose and turned.apply_to_pose(pose) for pose in poses]
     if isinstance(scale, MeasuredPositions):
         poses = _adjusted(views, poses, verified, anchors, progress)
         check_positions(poses, anchors)
     given = [image.map_from_camera if isinstance(scale, GivenPoses) else None for image in images]
-    return Placement(poses, matches, given)
+    return Placement(poses, matches, given, anchors)
 
 
 def adjust_to_measurements(

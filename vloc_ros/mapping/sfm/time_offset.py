@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
 from vloc_ros.mapping.sfm.pairs import Pair
@@ -36,6 +37,9 @@ def estimate_time_offset(
 
     Returns:
         The offset, 0 where none can be told from the noise; None where nothing shows it.
+
+    Raises:
+        MapError: the offset is larger.
     """
     pairs = [pair for pair in geometries if pair[1] - pair[0] <= _SOON]
     if camera_path is None or len(pairs) < _MIN_PAIRS:
@@ -48,16 +52,30 @@ def estimate_time_offset(
         return None
     costs = _WIDTH**2 * np.log1p((errors[:, known] / (_WIDTH * _STD_RAD)) ** 2).sum(axis=1)
     best = int(np.argmin(costs))
-    if best in (0, len(costs) - 1):
-        return None
     # between two poses of noisy odometry their noise averages out, whichever way the images are shifted
     if costs[len(costs) - 1 - best] <= costs[steps]:
         return 0.0
+    if best in (0, len(costs) - 1):
+        return _at_the_end(offsets_s[best], costs[steps] - costs[best], costs[best] / known.sum())
     before, least, after = costs[best - 1 : best + 2]
     curvature = float(before - 2.0 * least + after)
     offset_s = float(offsets_s[best] + 0.5 * _STEP_S * (before - after) / curvature)
     std_s = _STEP_S * np.sqrt(2.0 * max(least / known.sum(), 1.0) / curvature)
     return offset_s if abs(offset_s) > max(_SIGNIFICANT * std_s, _LEAST_S) else 0.0
+
+
+def _at_the_end(offset_s: float, gain: float, scatter: float) -> float:
+    """No offset where the gain of the largest one is noise.
+
+    Raises:
+        MapError: it is not.
+    """
+    if gain > _SIGNIFICANT**2 * max(scatter, 1.0):
+        raise MapError(
+            f"the clocks of images and poses are more than {abs(offset_s):g} s apart, as the camera's turns show, "
+            f"expected less; set the clocks, or add an offset to the stamps ({offset_s:g} s or more)"
+        )
+    return 0.0
 
 
 def _errors(
