@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from vloc_ros.mapping.sfm.anchors import (
     measured_down,
     with_level_odometry,
 )
+from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
 from vloc_ros.mapping.sfm.measurements import (
     absolute_poses,
@@ -67,37 +68,16 @@ def place_by_measurements(
         InputError: positions leave the frame open.
         MapError: no image shows a keypoint, or measurements contradict the images.
     """
-    measured = [view.image.map_from_camera for view in views if view.image.map_from_camera is not None]
-    focal_lengths_px = np.array([view.image.camera.intrinsics[0] for view in views])
+    given_poses = (view.image.map_from_camera for view in views)
+    measured: Sequence[Pose] = [pose for pose in given_poses if pose is not None]
     near = pairs_by_pose(measured, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
     alike = pairs_by_similarity(global_descriptors(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
     matches = match_views(views, sorted({*near, *alike}), config, progress)
     geometries = two_view_geometries(views, matches, config, progress)
     offset_s = estimate_time_offset([view.image.stamp_ns for view in views], given.camera_path, geometries)
-    anchors, in_own_frame = anchors_of([view.image for view in views]), measured
-    if given.drifting and (anchors.positions or anchors.gravity):
-        alignment = align_to_anchors(measured, anchors, with_scale=False)
-        measured = _moved(measured, alignment)
-        if not anchors.gravity and is_level(alignment):
-            anchors = with_level_odometry(anchors, measured)
-    elif anchors.gravity:
-        anchors = replace(anchors, down=measured_down(measured, anchors.gravity))
-    if offset_s:
-        shifted = _shifted(in_own_frame, [view.image.stamp_ns for view in views], given, offset_s)
-        moved = [
-            pose @ (before.inverse() @ after)
-            for pose, before, after in zip(measured, in_own_frame, shifted, strict=True)
-        ]
-        anchors, measured = carried_on(anchors, measured, moved), moved
+    measured, anchors = _in_frame_of_map(views, measured, given, offset_s)
+    poses, agreeing = _follow_images(views, measured, anchors, geometries, drifting=given.drifting)
     motions = measured_motions(measured)
-    guess = measured
-    if anchors.positions:
-        guess, _ = optimize_poses(measured, motions, {}, focal_lengths_px, anchors)
-    drifting = given.drifting and len(anchors.positions) < len(views)
-    allowed = possible_pairs(geometries, guess, drifting=drifting, positions_std_m=_std_m(anchors))
-    possible = {pair: geometries[pair] for pair in allowed}
-    poses, agreeing = optimize_poses(guess, motions, possible, focal_lengths_px, anchors)
-    _check_contradictions(measured, poses, geometries, possible)
     if not anchors.positions:
         poses = _aligned(poses, measured, anchors)
     if not given.drifting:
@@ -111,6 +91,51 @@ def place_by_measurements(
         poses = _aligned(poses, measured, anchors)
     check_positions(poses, anchors)
     return Placement(poses, matches, measured, anchors, offset_s)
+
+
+def _in_frame_of_map(
+    views: Sequence[ExtractedImage], measured: Sequence[Pose], given: GivenPoses, offset_s: float | None
+) -> tuple[Sequence[Pose], Anchors]:
+    """The measured poses and what anchors them, in the frame of the map and at the times of the images."""
+    anchors, in_own_frame = anchors_of([view.image for view in views]), measured
+    if given.drifting and (anchors.positions or anchors.gravity):
+        alignment = align_to_anchors(measured, anchors, with_scale=False)
+        measured = _moved(measured, alignment)
+        if not anchors.gravity and is_level(alignment):
+            anchors = with_level_odometry(anchors, measured)
+    elif anchors.gravity:
+        anchors = replace(anchors, down=measured_down(measured, anchors.gravity))
+    if not offset_s:
+        return measured, anchors
+    shifted = _shifted(in_own_frame, [view.image.stamp_ns for view in views], given, offset_s)
+    motions = [before.inverse() @ after for before, after in zip(in_own_frame, shifted, strict=True)]
+    moved = [pose @ motion for pose, motion in zip(measured, motions, strict=True)]
+    return moved, carried_on(anchors, measured, moved)
+
+
+def _follow_images(
+    views: Sequence[ExtractedImage],
+    measured: Sequence[Pose],
+    anchors: Anchors,
+    geometries: Mapping[Pair, TwoViewGeometry],
+    *,
+    drifting: bool,
+) -> tuple[list[Pose], list[Pair]]:
+    """The poses that agree best with measurements and pairs of images, and the pairs that agree with them.
+
+    Raises:
+        MapError: most pairs contradict the measured poses.
+    """
+    focal_lengths_px = np.array([view.image.camera.intrinsics[0] for view in views])
+    motions, guess = measured_motions(measured), measured
+    if anchors.positions:
+        guess, _ = optimize_poses(measured, motions, {}, focal_lengths_px, anchors)
+        drifting = drifting and len(anchors.positions) < len(views)
+    allowed = possible_pairs(geometries, guess, drifting=drifting, positions_std_m=_std_m(anchors))
+    possible = {pair: geometries[pair] for pair in allowed}
+    poses, agreeing = optimize_poses(guess, motions, possible, focal_lengths_px, anchors)
+    _check_contradictions(measured, poses, geometries, possible)
+    return poses, agreeing
 
 
 def _shifted(measured: Sequence[Pose], stamps_ns: Sequence[int], given: GivenPoses, offset_s: float) -> list[Pose]:
