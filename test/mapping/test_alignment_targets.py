@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.mapping.maps.alignment import transform_map
-from vloc_ros.mapping.maps.alignment_targets import PairsTarget, TrajectoryTarget, align_map
+from vloc_ros.mapping.maps.alignment_targets import GravityTarget, PairsTarget, TrajectoryTarget, align_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 
 sys.path.append(str(Path(__file__).parents[1] / "core"))
@@ -52,3 +53,10 @@ def test_a_map_is_moved_from_its_frame_to_that_of_the_target(
         distance_m, angle_rad = moved.scene().map_from(moved.keyframes.pose(k)).distance_to(poses[k])
         assert max(distance_m, angle_rad) < 1e-3
     assert moved.scene().origin.any() == target.any()
+
+
+def test_a_map_that_was_moved_no_longer_lies_at_its_datum(room: LandmarkMap) -> None:
+    given = replace(room, provenance={**room.provenance, "datum": {"latitude": 47.4}})
+    moved = align_map(given, GravityTarget(), source_hash="0").landmark_map
+    assert "datum" not in moved.provenance
+    assert "alignments" in moved.provenance

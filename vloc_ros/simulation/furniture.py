@@ -73,15 +73,16 @@ def make_box(centre: Vector, size: Vector, yaw: float, textures: tuple[Texture, 
     middle = np.asarray(centre) + up
     front_back, ends, top = textures
     return [
-        _rectangle(middle - half_x - half_y, 2 * half_x, -up, front_back),
-        _rectangle(middle + half_x + half_y, -2 * half_x, -up, front_back),
-        _rectangle(middle + half_x - half_y, 2 * half_y, -up, ends),
-        _rectangle(middle - half_x + half_y, -2 * half_y, -up, ends),
-        _rectangle(middle - half_x + half_y, 2 * half_x, -2 * half_y, top),
+        make_rectangle(middle - half_x - half_y, 2 * half_x, -up, front_back),
+        make_rectangle(middle + half_x + half_y, -2 * half_x, -up, front_back),
+        make_rectangle(middle + half_x - half_y, 2 * half_y, -up, ends),
+        make_rectangle(middle - half_x + half_y, -2 * half_y, -up, ends),
+        make_rectangle(middle - half_x + half_y, 2 * half_x, -2 * half_y, top),
     ]
 
 
-def _rectangle(origin: Array, edge_u: Array, edge_v: Array, texture: Texture) -> Rectangle:
+def make_rectangle(origin: Array, edge_u: Array, edge_v: Array, texture: Texture) -> Rectangle:
+    """A rectangle of (3,) arrays, see `Rectangle`."""
     return Rectangle(_vector(origin), _vector(edge_u), _vector(edge_v), texture)
 
 
@@ -159,4 +160,4 @@ def make_picture(materials: Materials, wall: Rectangle, along_m: float, top_m: f
     origin = np.asarray(wall.origin) + u * along_m + 0.006 * normal
     origin[2] = top_m
     texture = Texture(pattern, seed, seed, width, height, 600.0)
-    return _rectangle(origin, u * width, np.array([0.0, 0.0, -height]), texture)
+    return make_rectangle(origin, u * width, np.array([0.0, 0.0, -height]), texture)

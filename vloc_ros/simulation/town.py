@@ -8,9 +8,9 @@ import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.simulation.furniture import Materials, make_box, make_horizontal, make_sky
+from vloc_ros.simulation.furniture import Materials, make_box, make_horizontal, make_rectangle, make_sky
 from vloc_ros.simulation.rooms import Part
-from vloc_ros.simulation.scene import Area, Lamp, Rectangle, Road, Vector, World
+from vloc_ros.simulation.scene import Area, Lamp, Rectangle, Road, World
 from vloc_ros.simulation.textures import Texture
 
 SEASONS = ("summer", "autumn", "winter")
@@ -169,8 +169,8 @@ def _house(
     cover = materials.make_surface("roof", 75 + style, width, slope, 50.0)
     u, up, down = _lift(width * right), np.array([0.0, 0.0, height + rise]), np.array([0.0, 0.0, -rise])
     roof = [
-        _rectangle(_lift(corners[0] + ridge) + up, u, _lift(-ridge) + down, cover),
-        _rectangle(_lift(corners[1] + ridge) + up, -u, _lift(ridge) + down, cover),
+        make_rectangle(_lift(corners[0] + ridge) + up, u, _lift(-ridge) + down, cover),
+        make_rectangle(_lift(corners[1] + ridge) + up, -u, _lift(ridge) + down, cover),
     ]
     return [*walls, *roof, *_gables(corners, away, height, rise, side)]
 
@@ -229,7 +229,7 @@ def _tree(materials: Materials, place: tuple[float, float]) -> list[Rectangle]:
         v *= _LEAF_SIDE_M / np.linalg.norm(v)
         leaves = materials.make_surface("foliage", 83, _LEAF_SIDE_M, _LEAF_SIDE_M, 70.0)
         corner = centre - (u + v) / 2
-        rectangles += [_rectangle(corner, u, v, leaves), _rectangle(corner, v, u, leaves)]
+        rectangles += [make_rectangle(corner, u, v, leaves), make_rectangle(corner, v, u, leaves)]
     return rectangles
 
 
@@ -283,7 +283,7 @@ def _flat(road: Road, first: tuple[float, float], last: tuple[float, float], z: 
     """A level rectangle beside a road, seen from above; corners are metres along it and to its left."""
     along, left = _axes(road)
     origin = np.array(road.start) + first[0] * along + last[1] * left
-    return _rectangle(
+    return make_rectangle(
         np.array([*origin, z]), _lift((last[0] - first[0]) * along), _lift((first[1] - last[1]) * left), texture
     )
 
@@ -291,18 +291,9 @@ def _flat(road: Road, first: tuple[float, float], last: tuple[float, float], z: 
 def _upright(left_end: Array, right_end: Array, height: float, texture: Texture, bottom: float = 0.0) -> Rectangle:
     """A wall seen from the side on which its ends are left and right."""
     origin = np.array([*left_end, bottom + height])
-    return _rectangle(origin, _lift(right_end - left_end), np.array([0.0, 0.0, -height]), texture)
+    return make_rectangle(origin, _lift(right_end - left_end), np.array([0.0, 0.0, -height]), texture)
 
 
 def _lift(vector: Array) -> Array:
     """(3,) of a level (2,) vector."""
     return np.array([vector[0], vector[1], 0.0])
-
-
-def _rectangle(origin: Array, edge_u: Array, edge_v: Array, texture: Texture) -> Rectangle:
-    first, u, v = (_vector(part) for part in (origin, edge_u, edge_v))
-    return Rectangle(first, u, v, texture)
-
-
-def _vector(values: Array) -> Vector:
-    return float(values[0]), float(values[1]), float(values[2])

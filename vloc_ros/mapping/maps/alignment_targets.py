@@ -129,7 +129,9 @@ def align_map(
     moved = transform_map(landmark_map, target_from_map, frame_id=frame_id, metric=True if with_scale else None)
     step = {"to": target.name, "from_map": source_hash, "scale": target_from_map.scale}
     steps = [*moved.provenance.get("alignments", []), step]
-    noted = replace(moved, provenance={**moved.provenance, "alignments": steps})
+    # in another frame the datum of the positions is not its origin
+    kept = {name: value for name, value in moved.provenance.items() if name != "datum"}
+    noted = replace(moved, provenance={**kept, "alignments": steps})
     return AlignedMap(noted, target_from_map, residuals)
 
 
