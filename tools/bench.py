@@ -4,7 +4,8 @@
     make bench SECTIONS="redkitchen castle"  these sections; the others keep their last figures
     make bench SECTIONS="global_descriptors_kitchen"
                                              a section that takes hours, which is measured only when it is named:
-                                             global_descriptors_kitchen, _corridor, _building, _ablations, _cost
+                                             global_descriptors_kitchen, _corridor, _building, _ablations, _cost,
+                                             drawn_maps_redkitchen, _castle
 
 Each section writes its figures to docs/figures/SECTION.json, with the revision they were measured at. The page is
 written from these files. To measure some sections and keep the others, commit both. An interrupted section on global
@@ -25,6 +26,7 @@ from typing import Any
 from benchmarks import (
     acceptance,
     compression,
+    drawn_maps,
     global_descriptors,
     growth,
     landmarks,
@@ -45,6 +47,8 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "redkitchen": real.redkitchen,
     "castle": real.castle,
     "measured_poses": real.measured_poses,
+    "drawn_maps_redkitchen": partial(drawn_maps.drawn_maps, scene="redkitchen"),
+    "drawn_maps_castle": partial(drawn_maps.drawn_maps, scene="castle"),
     "merged": real.merged,
     "compression": compression.compression,
     "negatives": real.negatives,
@@ -73,7 +77,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "global_descriptors_cost": global_descriptors.cost,
 }
 # each takes hours
-ON_REQUEST = tuple(name for name in SECTIONS if name.startswith("global_descriptors_"))
+ON_REQUEST = tuple(name for name in SECTIONS if name.startswith(("global_descriptors_", "drawn_maps_")))
 
 
 def main(names: list[str]) -> int:

@@ -9,6 +9,7 @@ from synthetic import CAMERA, SyntheticScene, looking
 from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.geometry.covariance import (
     CovarianceCalibration,
+    FrameUncertainty,
     apply_calibration,
     carry_covariance,
     fit_calibration,
@@ -60,6 +61,29 @@ def test_carrying_a_covariance_matches_sampling() -> None:
         errors.append((disturbed @ rig_from_body).error_to(truth))
     carried = carry_covariance(covariance, map_from_rig, rig_from_body)
     assert np.cov(np.array(errors).T) == pytest.approx(carried, abs=0.06 * np.abs(carried).max())
+
+
+def _frame_uncertainty(seed: int = 4) -> FrameUncertainty:
+    root = np.random.default_rng(seed).normal(size=(7, 7)) * np.array([0.02] * 3 + [0.005] * 3 + [0.004])[:, None]
+    return FrameUncertainty(root @ root.T, np.array([3.0, -2.0, 1.0]))
+
+
+def test_an_uncertain_frame_matches_sampling() -> None:
+    """A map that is shifted, turned and scaled about the centre of its frame's uncertainty, again and again."""
+    frame, truth, errors = _frame_uncertainty(), Pose.from_rotation_vector([0.3, -0.2, 1.0], [8.0, 1.0, -4.0]), []
+    for error in np.random.default_rng(3).multivariate_normal(np.zeros(7), frame.covariance, 20000):
+        turn = Pose.from_rotation_vector(error[3:6], np.zeros(3)).rotation
+        moved = frame.centre + error[:3] + (1.0 + error[6]) * turn @ (truth.translation - frame.centre)
+        errors.append(Pose(turn @ truth.rotation, moved).error_to(truth))
+    expected = frame.at(truth.translation)
+    assert np.cov(np.array(errors).T) == pytest.approx(expected, abs=0.03 * np.abs(expected).max())
+
+
+def test_an_uncertain_frame_is_the_same_about_any_centre() -> None:
+    frame, other, position = _frame_uncertainty(), _frame_uncertainty(5), np.array([8.0, 1.0, -4.0])
+    elsewhere = other.about(np.array([-7.0, 2.0, 2.0]))
+    assert elsewhere.at(position) == pytest.approx(other.at(position))
+    assert frame.plus(elsewhere).at(position) == pytest.approx(frame.at(position) + other.at(position))
 
 
 def test_calibration_finds_the_scale_and_floor_that_made_the_errors() -> None:

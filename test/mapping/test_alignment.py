@@ -14,7 +14,7 @@ from lidar_places import LIDAR, add_places, assert_places
 from posed_points import UTM
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -59,6 +59,17 @@ def test_the_calibration_moves_along(landmark_map: LandmarkMap) -> None:
     calibration = transform_map(calibrated, quarter_turn, metric=False).scene().calibration
     np.testing.assert_allclose(calibration.floor, [16.0, 4.0, 36.0, 0.2, 0.1, 0.3])
     assert (calibration.scale, calibration.samples) == (1.5, 40)
+
+
+def test_the_uncertainty_of_the_frame_moves_along(landmark_map: LandmarkMap) -> None:
+    frame = FrameUncertainty(np.diag([1.0, 2.0, 3.0, 0.1, 0.2, 0.3, 0.01]), np.array([1.0, 2.0, 3.0]))
+    uncertain = replace(landmark_map, scenes=(replace(landmark_map.scene(), frame_uncertainty=frame),))
+    turn = Pose.from_rotation_vector([0.4, -0.3, 1.2], np.zeros(3)).rotation
+    similarity = Similarity(2.0, turn, np.array([10.0, 20.0, 30.0]))
+    moved = transform_map(uncertain, similarity, metric=False).scene().frame_uncertainty
+    position, axes = np.array([4.0, -1.0, 2.0]), np.zeros((6, 6))
+    axes[:3, :3], axes[3:, 3:] = 2.0 * turn, turn
+    assert moved.at(similarity.apply(position)) == pytest.approx(axes @ frame.at(position) @ axes.T)
 
 
 def test_the_metric_flag_is_what_is_given(landmark_map: LandmarkMap) -> None:

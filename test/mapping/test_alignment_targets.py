@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from posed_points import UTM
 
+from vloc_ros.core.geometry.covariance import FrameUncertainty
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -53,6 +54,20 @@ def test_a_map_is_moved_from_its_frame_to_that_of_the_target(
         distance_m, angle_rad = moved.scene().map_from(moved.keyframes.pose(k)).distance_to(poses[k])
         assert max(distance_m, angle_rad) < 1e-3
     assert moved.scene().origin.any() == target.any()
+
+
+@pytest.mark.parametrize(("change_scale", "std"), [(False, 0.1), (True, 0.0)])
+def test_a_target_gives_place_and_turn_and_where_it_is_told_to_the_scale(
+    room: LandmarkMap, change_scale: bool, std: float, tmp_path: Path
+) -> None:
+    uncertain = FrameUncertainty(np.diag([1.0] * 6 + [0.01]), np.zeros(3))
+    given = replace(room, scenes=(replace(room.scene(), frame_uncertainty=uncertain),))
+    points = room.points[:20].astype(np.float64)
+    np.savetxt(tmp_path / "file", np.column_stack([points, points]), fmt="%.9f")
+    moved = align_map(given, PairsTarget(tmp_path / "file"), source_hash="0", change_scale=change_scale).landmark_map
+    assert np.sqrt(np.diag(moved.scene().frame_uncertainty.covariance)) == pytest.approx([0.0] * 6 + [std])
+    level = align_map(given, GravityTarget(), source_hash="0").landmark_map
+    assert np.diag(level.scene().frame_uncertainty.covariance) == pytest.approx([1.0] * 6 + [0.01])
 
 
 def test_a_map_that_was_moved_no_longer_lies_at_its_datum(room: LandmarkMap) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.geometry.covariance import squared_mahalanobis_distances
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition
@@ -15,7 +16,7 @@ from vloc_ros.mapping.sfm.anchors import (
     align_to_anchors,
     check_positions,
     measured_down,
-    position_frame_variances,
+    position_frame_uncertainty,
 )
 
 _LEVER = np.array([0.1, 0.5, -0.2])
@@ -116,6 +117,7 @@ def test_the_frame_is_as_uncertain_as_a_fit_to_the_positions() -> None:
         fitted = Similarity.fit(source, target, with_scale=True, max_residual=10.0)
         placed = [fitted.apply_to_pose(pose) for pose in truth]
         errors += [one.error_to(pose) for one, pose in zip(placed, truth, strict=True)]
-        expected.append(position_frame_variances(placed, Anchors(positions=measured)))
-    found = np.sqrt(np.mean(np.square(errors), axis=0))
-    assert np.sqrt(np.mean(expected, axis=0)) == pytest.approx(found, rel=0.2)
+        frame = position_frame_uncertainty(placed, Anchors(positions=measured))
+        expected += [frame.at(pose.translation) for pose in placed]
+    nees = squared_mahalanobis_distances(np.array(errors), np.array(expected)).mean() / 6
+    assert 0.9 < nees < 1.2

@@ -13,6 +13,7 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.covariance import FrameUncertainty
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.vlad import VLAD
@@ -132,6 +133,23 @@ def test_too_few_images_to_leave_any_out_say_so() -> None:
     calibration = _build(scene, config=replace(_SMALL, calibration_gap_m=1.0)).scene().calibration
     assert (calibration.samples, calibration.scale) == (0, 2.0)
     assert not calibration.floor.any()
+
+
+def test_the_scale_of_odometry_is_in_the_covariance_of_a_pose() -> None:
+    """At the map's far end it moves a pose by its part of the way there."""
+    scene = make_posed_points(images=12)
+    landmark_map = _build(scene, scale=GivenPoses(drifting=True))
+    exact = replace(landmark_map, scenes=(replace(landmark_map.scene(), frame_uncertainty=FrameUncertainty()),))
+    query = Query.single(np.zeros((CAMERA.height, CAMERA.width), np.uint8), CAMERA)
+    results = [
+        build_localizer(LocalizerConfig(), one).localize_features((scene.features[0],), query)
+        for one in (landmark_map, exact)
+    ]
+    added, frame = results[0].covariance - results[1].covariance, landmark_map.scene().frame_uncertainty
+    lever_m = results[0].map_from_rig.translation - frame.centre
+    assert frame.covariance[6, 6] > 0
+    assert added[:3, :3] == pytest.approx(frame.covariance[6, 6] * np.outer(lever_m, lever_m))
+    assert added[3:] == pytest.approx(np.zeros((3, 6)))
 
 
 def test_an_image_that_shows_nothing_does_no_harm() -> None:

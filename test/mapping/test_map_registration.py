@@ -14,7 +14,7 @@ from posed_points import UTM, extracting, make_posed_points
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -157,12 +157,17 @@ def stranger() -> LandmarkMap:
 def test_maps_known_to_be_of_one_place_become_one_scene(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
     left, right = rows
     calibration = CovarianceCalibration(3.0, np.full(6, 1e-6), 9)
-    calibrated = replace(right, scenes=(replace(right.scene(), calibration=calibration),))
+    uncertain = FrameUncertainty(np.diag([1.0] * 6 + [0.01]), np.zeros(3))
+    scene = replace(right.scene(), calibration=calibration, frame_uncertainty=uncertain)
+    calibrated = replace(right, scenes=(scene,))
     (whole,), (line,) = register_maps([left, calibrated], Align.SAME)
     assert "right is aligned with left: " in line
     assert whole.scene().calibration.scale == 3.0
     assert whole.scene().calibration.floor.min() > 0
     assert whole.scene().calibration.samples == 0  # the other one's
+    # it lies where the first one does, at the scale of both
+    assert np.diag(whole.scene().frame_uncertainty.only_scale().covariance)[6] == pytest.approx(0.01)
+    assert whole.scene().frame_uncertainty.at(left.keyframes.translations[0])[3:, 3:] == pytest.approx(np.zeros((3, 3)))
     apart_m = np.linalg.norm(whole.keyframes.translations[22:, 0] - 0.2 * np.arange(14, 40))
     assert apart_m < 0.1
 

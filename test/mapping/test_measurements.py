@@ -11,9 +11,11 @@ from vloc_ros.mapping.sfm.measurements import (
     estimate_noise,
     frame_variances,
     measured_motions,
+    odometry_scale_variance,
     possible_pairs,
     rotation_bias,
 )
+from vloc_ros.simulation.odometry import Drift, simulate_wheel_odometry
 
 ROW = [Pose(np.eye(3), np.array([0.2 * k, 0.0, 0.0])) for k in range(200)]
 
@@ -62,6 +64,15 @@ def test_noise_of_measured_poses_averages_out() -> None:
     variances = frame_variances(_noisy(0.05, 0.01), ROW)
     assert (np.sqrt(variances[:3]) < 0.025).all()
     assert (variances > 0).all()
+
+
+def test_odometry_may_be_off_in_scale_by_as_much_as_over_a_metre() -> None:
+    truth = [Pose.from_rotation_vector([0, 0, 0.02 * k], [np.sin(0.02 * k), -np.cos(0.02 * k), 0]) for k in range(2000)]
+    drifts = [simulate_wheel_odometry(truth, seed, drift=Drift(0.0, 0.03, 0.0, 0.0)) for seed in range(4)]
+    found = np.mean([odometry_scale_variance(one, truth) for one in drifts])
+    assert np.sqrt(found) == pytest.approx(0.03, rel=0.2)
+    assert odometry_scale_variance(truth, truth) == pytest.approx(0.0, abs=1e-12)
+    assert odometry_scale_variance(truth[:1] * 3, truth[:1] * 3) == 0.0
 
 
 def test_noise_makes_motions_uncertain() -> None:

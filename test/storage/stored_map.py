@@ -14,7 +14,7 @@ from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
 from vloc_ros.core.features.extractor_config import RootSiftConfig
-from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
 from vloc_ros.core.map.places import Payload, Places
@@ -36,9 +36,10 @@ def make_map(seed: int = 0, points: int = POINTS) -> LandmarkMap:
     rows = generator.normal(size=(KEYFRAMES, 32)).astype(np.float32)
     words = generator.normal(size=(4, 16)).astype(np.float32)
     calibration = CovarianceCalibration(1.5, np.arange(6) * 1e-4, 40)
+    frame = FrameUncertainty(np.diag(np.arange(7) * 1e-3) + 1e-3, np.array([1.0, 2.0, 0.1]))
     return LandmarkMap(
         name="kitchen",
-        scenes=(Scene("map", range(points), range(KEYFRAMES), calibration, ORIGIN, SelfSimilarity(-0.75, 12)),),
+        scenes=(Scene("map", range(points), range(KEYFRAMES), calibration, ORIGIN, SelfSimilarity(-0.75, 12), frame),),
         points=generator.normal(size=(points, 3)).astype(np.float32),
         landmark_ids=generator.integers(0, 20, points).astype(np.int32),
         landmarks=LandmarkTable(generator.permutation(20) - 7, (np.arange(20) // 6).astype(np.int32)),

@@ -16,6 +16,7 @@ from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.covariance import FrameUncertainty
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
@@ -128,7 +129,7 @@ def test_a_map_of_format_3_is_read(tmp_path: Path) -> None:
     assert read.extractor == RootSiftConfig(max_keypoints=800, min_keypoints=0, max_megapixels=1000.0), (
         "it adapts to no image"
     )
-    scenes = (replace(written.scene(), self_similarity=SelfSimilarity()),)
+    scenes = (replace(written.scene(), self_similarity=SelfSimilarity(), frame_uncertainty=FrameUncertainty()),)
     expected = replace(written, scenes=scenes, descriptor_statistics=statistics, extractor=read.extractor)
     write_map(expected, tmp_path / "expected")
     assert write_map(read, tmp_path / "new") == map_hash(tmp_path / "expected")

@@ -29,6 +29,9 @@ def test_round_trip(folder: Path) -> None:
     np.testing.assert_array_equal(read.scene().origin, ORIGIN)
     np.testing.assert_array_equal(read.scene().calibration.floor, written.scene().calibration.floor)
     assert (read.scene().calibration.scale, read.scene().calibration.samples) == (1.5, 40)
+    read_frame, written_frame = read.scene().frame_uncertainty, written.scene().frame_uncertainty
+    np.testing.assert_array_equal(read_frame.covariance, written_frame.covariance)
+    np.testing.assert_array_equal(read_frame.centre, written_frame.centre)
     assert read.scene().self_similarity == written.scene().self_similarity != SelfSimilarity()
     assert (read.name, read.frame_ids, read.metric) == ("kitchen", ("map",), False)
     assert (read.extractor, read.provenance) == (written.extractor, written.provenance)

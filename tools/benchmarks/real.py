@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,9 @@ def measured_poses(out: Path) -> dict[str, Any]:
         figures[name] = {"true poses": {"build_s": seconds, **queries(out, name, folder)}}
         for part in DRIFT:
             true, odometry = scene(name) / "map/poses_tum.txt", out / f"{name}-odometry-{part:g}.txt"
-            write_tum(odometry, _drift(read_tum(true), part))
+            trajectory = read_tum(true)
+            drifted = simulate_odometry(trajectory.poses, part, seed=1)
+            write_tum(odometry, Trajectory(trajectory.stamps_ns, tuple(drifted)))
             title = f"{name}-odometry-{part:g}"
             folder, seconds = build(out, name, *options, "--poses-drift", title=title, poses=odometry)
             aligned = folder.with_name(f"{title}-aligned")
@@ -101,15 +104,14 @@ def measured_poses(out: Path) -> dict[str, Any]:
     return figures
 
 
-def _drift(true: Trajectory, part: float) -> Trajectory:
-    """What wheel odometry of a base below the camera would measure; all its errors are of this part."""
-    first, drift = true.poses[0], Drift(part, part, part, part)
+def simulate_odometry(true: Sequence[Pose], part: float, *, seed: int) -> list[Pose]:
+    """What wheel odometry of a base at the camera would measure, from the true first pose on; all its errors are of
+    this part."""
+    first, drift = true[0], Drift(part, part, part, part)
     base_from_camera = Pose(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
-    bases = [pose @ base_from_camera.inverse() for pose in true.poses]
-    odometry = simulate_wheel_odometry(bases, 1, drift=drift)
-    return Trajectory(
-        true.stamps_ns, tuple(first @ base_from_camera.inverse() @ pose @ base_from_camera for pose in odometry)
-    )
+    bases = [pose @ base_from_camera.inverse() for pose in true]
+    odometry = simulate_wheel_odometry(bases, seed, drift=drift)
+    return [first @ base_from_camera.inverse() @ pose @ base_from_camera for pose in odometry]
 
 
 def merged(out: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,7 @@ def _describe_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
             "before": list(dict.fromkeys(changes)),
         },
         "self_similarity": asdict(scene.self_similarity),
+        "frame_std": [float(v) for v in np.sqrt(np.diag(scene.frame_uncertainty.covariance))],
     }
 
 
@@ -171,6 +172,8 @@ def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Itera
         if scene[key] is not None:
             yield name, f"{' x '.join(f'{v:.2f}' for v in scene[key])} {unit}"
     yield from _calibration_rows(scene["calibration"], metric=metric)
+    if any(scene["frame_std"]):
+        yield "frame known to", _format_frame_std(scene["frame_std"])
     yield "looks alike", _describe_self_similarity(scene["self_similarity"])
 
 
@@ -194,6 +197,16 @@ def _calibration_rows(calibration: Mapping[str, Any], *, metric: bool) -> Iterat
     yield "covariance", f"calibrated on {calibration['samples']} left-out images{changed}"
     yield "  scale", f"{calibration['scale']:.2f} x the standard deviations from the inliers"
     yield "  floor", f"{position} {length}, {rotation} deg"
+
+
+def _format_frame_std(std: Sequence[float]) -> str:
+    shift, turn = 100.0 * np.array(std[:3]), np.degrees(std[3:6])
+    parts = [
+        f"{' '.join(f'{v:.2g}' for v in shift)} cm" if shift.any() else "",
+        f"{' '.join(f'{v:.2g}' for v in turn)} deg" if turn.any() else "",
+        f"{100 * std[6]:.2g} % of lengths" if std[6] else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _making_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

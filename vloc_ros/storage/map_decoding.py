@@ -15,7 +15,7 @@ from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
 from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig, extractor_config_from
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
@@ -28,6 +28,7 @@ from vloc_ros.storage.map_encoding import KEYPOINT_GRAPH
 
 _MOST_IN_A_SCENE = 1 << 31
 _ORTHONORMAL_TOLERANCE = 1e-5
+_SEMIDEFINITE_TOLERANCE = 1e-9
 # maps of earlier versions were built with one contrast threshold for all images, of any size, and are queried so
 _BEFORE_ADAPTATION = {"min_keypoints": 0, "max_megapixels": 1000.0}
 # names of retrieval indices in format 3
@@ -107,7 +108,8 @@ def _scenes(manifest: Mapping[str, Any]) -> tuple[Scene, ...]:
         points, keyframes = (range(count) for count in counts)
         origin = np.array(entry["origin"] if manifest["version"] >= 4 else (0.0, 0.0, 0.0), np.float64)
         calibration, alike = _calibration(entry["calibration"]), _self_similarity(entry)
-        scenes.append(Scene(entry["frame_id"], points, keyframes, calibration, origin, alike))
+        frame = _frame_uncertainty(entry)
+        scenes.append(Scene(entry["frame_id"], points, keyframes, calibration, origin, alike, frame))
     return number_consecutively(scenes)
 
 
@@ -227,6 +229,26 @@ def _self_similarity(entry: Mapping[str, Any]) -> SelfSimilarity:
     if not -np.inf < shift <= 0:
         raise MapError(f"a scene shifts scores by {shift}, expected 0 or less; build the map again")
     return SelfSimilarity(shift, int(values["negatives"]))
+
+
+def _frame_uncertainty(entry: Mapping[str, Any]) -> FrameUncertainty:
+    """That of a scene; maps of earlier versions have none."""
+    if "frame_uncertainty" not in entry:
+        return FrameUncertainty()
+    values = entry["frame_uncertainty"]
+    covariance, centre = (np.array(values[name], dtype=np.float64) for name in ("covariance", "centre"))
+    if (covariance.shape, centre.shape) != ((7, 7), (3,)) or not np.isfinite([*covariance.flat, *centre]).all():
+        raise MapError(
+            f"the uncertainty of a scene's frame has shapes {covariance.shape} and {centre.shape}, expected finite "
+            "values of shapes (7, 7) and (3,); build the map again"
+        )
+    least, tolerance = np.linalg.eigvalsh(covariance).min(), _SEMIDEFINITE_TOLERANCE * np.abs(covariance).max()
+    if np.abs(covariance - covariance.T).max() > tolerance or least < -tolerance:
+        raise MapError(
+            "the uncertainty of a scene's frame is no covariance, expected a symmetric, positive semi-definite matrix; "
+            "build the map again"
+        )
+    return FrameUncertainty(covariance, centre)
 
 
 def _check(landmark_map: LandmarkMap) -> LandmarkMap:

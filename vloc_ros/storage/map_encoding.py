@@ -78,6 +78,10 @@ def _describe_scene(scene: Scene) -> dict[str, Any]:
             "samples": int(calibration.samples),
         },
         "self_similarity": asdict(scene.self_similarity),
+        "frame_uncertainty": {
+            "covariance": scene.frame_uncertainty.covariance.tolist(),
+            "centre": scene.frame_uncertainty.centre.tolist(),
+        },
     }
 
 

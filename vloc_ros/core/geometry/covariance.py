@@ -16,14 +16,15 @@ _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 _STUDENT_DEGREES = 8.0
 # squared Mahalanobis distance; of consistent errors with six degrees of freedom one in a hundred thousand is larger
 _WRONG_FIX = 34.0
+_FACTOR = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CovarianceCalibration:
     """How much larger errors are than the inliers' Jacobian implies.
 
-    The published covariance is `scale² · Σ_J + diag(floor)`, fitted on contiguous segments of the trajectory that
-    the map left out.
+    The covariance in the map is `scale² · Σ_J + diag(floor)`, fitted on contiguous segments of the trajectory that
+    the map left out; in the map's frame `FrameUncertainty` comes to it.
 
     Attributes:
         scale: factor on the standard deviations of Σ_J.
@@ -36,8 +37,49 @@ class CovarianceCalibration:
     samples: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameUncertainty:
+    """How uncertain it is where a map lies in its frame: it may be shifted, turned and scaled as a whole.
+
+    Of all poses in a map these errors are the same ones, and no image shows them. Far from the centre a turn and a
+    scale move more.
+
+    Attributes:
+        covariance: (7, 7) of shift, metres, turn, radians, and factor, order x y z rx ry rz scale.
+        centre: (3,) metres, where the shift is that of the map.
+    """
+
+    covariance: Array = field(default_factory=lambda: np.zeros((7, 7)))
+    centre: Array = field(default_factory=lambda: np.zeros(3))
+
+    def at(self, position: Array) -> Array:
+        """(6, 6) what it adds to the covariance of a pose at a (3,) position."""
+        moves = frame_jacobian(position - self.centre)[:6]
+        return np.asarray(moves @ self.covariance @ moves.T)
+
+    def about(self, centre: Array) -> FrameUncertainty:
+        """The same with another (3,) centre."""
+        moves = frame_jacobian(centre - self.centre)
+        return FrameUncertainty(moves @ self.covariance @ moves.T, centre)
+
+    def only_scale(self) -> FrameUncertainty:
+        """That of the factor alone, of a map whose place and turn in its frame are known."""
+        return FrameUncertainty(np.diag(np.diag(self.covariance) * (np.arange(7) == _FACTOR)), self.centre)
+
+    def plus(self, other: FrameUncertainty) -> FrameUncertainty:
+        """That of two independent errors."""
+        return FrameUncertainty(self.covariance + other.about(self.centre).covariance, self.centre)
+
+
+def frame_jacobian(lever: Array) -> Array:
+    """(7, 7) what a small shift, turn and scale about a centre are about a point that lies (3,) metres from it."""
+    jacobian = np.eye(7)
+    jacobian[:3, 3:6], jacobian[:3, 6] = -skew(lever), lever
+    return jacobian
+
+
 def apply_calibration(covariance: Array, calibration: CovarianceCalibration) -> Array:
-    """(6, 6) calibrated covariance, see `CovarianceCalibration`."""
+    """(6, 6) calibrated covariance of a pose in the map, see `CovarianceCalibration`."""
     return np.asarray(calibration.scale**2 * covariance + np.diag(calibration.floor))
 
 

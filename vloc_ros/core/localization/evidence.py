@@ -152,7 +152,7 @@ def _certainty(inlier_points: Array, estimate: PoseEstimate) -> float:
 
 
 def position_std_m(landmark_map: LandmarkMap, hypothesis: Hypothesis) -> float:
-    """Largest standard deviation of the position in any direction, calibrated; infinite where it is undetermined."""
+    """Largest standard deviation of the position in the map, calibrated; infinite where it is undetermined."""
     assert hypothesis.estimate is not None
     calibration = landmark_map.scene_of(hypothesis.matches.point_indices).calibration
     return largest_position_std(apply_calibration(hypothesis.estimate.covariance, calibration))

@@ -171,10 +171,11 @@ class HypothesisVerifier:
     def _publishable(self, hypothesis: Hypothesis, estimate: PoseEstimate) -> LocalizationResult:
         matches, inliers = hypothesis.matches, estimate.inliers
         scene = self._map.scene_of(matches.point_indices)
+        of_frame = scene.frame_uncertainty.at(estimate.scene_from_rig.translation)
         return LocalizationResult(
             Status.OK,
             map_from_rig=scene.map_from(estimate.scene_from_rig),
-            covariance=apply_calibration(estimate.covariance, scene.calibration),
+            covariance=apply_calibration(estimate.covariance, scene.calibration) + of_frame,
             frame_id=scene.frame_id,
             matches=len(matches),
             inliers=int(inliers.sum()),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
 from vloc_ros.core.geometry.pose import Array, Pose
 
 
@@ -40,6 +40,7 @@ class Scene:
         calibration: of the covariance.
         origin: (3,) float64 metres, position of the scene's origin in the map frame.
         self_similarity: what of it looks alike.
+        frame_uncertainty: of where it lies in its frame; its centre is relative to the origin.
     """
 
     frame_id: str
@@ -48,6 +49,7 @@ class Scene:
     calibration: CovarianceCalibration = field(default_factory=CovarianceCalibration)
     origin: Array = field(default_factory=lambda: np.zeros(3))
     self_similarity: SelfSimilarity = SelfSimilarity()
+    frame_uncertainty: FrameUncertainty = field(default_factory=FrameUncertainty)
 
     def __post_init__(self) -> None:
         frame_id = self.frame_id

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.keyframes import Keyframes
@@ -34,22 +34,29 @@ def choose_origin(positions: Sequence[Array]) -> Array:
 
 
 def gravity_alignment(landmark_map: LandmarkMap) -> Similarity:
-    """The rotation about the scene's origin that turns z up by the least angle, and so keeps the heading.
+    """The rotation about the scene's origin that makes the cameras level, see `level_rotation`."""
+    rotation, origin = level_rotation(landmark_map.keyframes.rotations), landmark_map.scene().origin
+    return Similarity(1.0, rotation, origin - rotation @ origin)
 
-    Up is estimated from the keyframes: cameras are held level, so that their x axes are horizontal, and the mean of
-    their up axes (-y) decides what the x axes leave open, the pitch when all look the same way.
+
+def level_rotation(rotations: Array) -> Array:
+    """(3, 3) the rotation that turns z up by the least angle, and so keeps the heading.
+
+    Up is estimated from cameras: they are held level, so that their x axes are horizontal, and the mean of their up
+    axes (-y) decides what the x axes leave open, the pitch when all look the same way.
+
+    Args:
+        rotations: (N, 3, 3) map_from_camera.
 
     Raises:
         InputError: the cameras' up axes point in all directions.
     """
-    rotations = landmark_map.keyframes.rotations
     mean_up = -rotations[:, :, 1].mean(axis=0)
     if np.linalg.norm(mean_up) < _MIN_MEAN_UP:
         raise InputError("the keyframes' cameras are not held upright, so gravity is unknown; give point pairs")
     sideways = rotations[:, :, 0]
     up = np.linalg.solve(sideways.T @ sideways / len(sideways) + _LEVEL_WEIGHT * np.eye(3), mean_up)
-    rotation, origin = _least_rotation_to_z(up / np.linalg.norm(up)), landmark_map.scene().origin
-    return Similarity(1.0, rotation, origin - rotation @ origin)
+    return _least_rotation_to_z(up / np.linalg.norm(up))
 
 
 def transform_map(
@@ -100,13 +107,18 @@ def transform_geometry(landmark_map: LandmarkMap, similarity: Similarity, *, tar
             f"points lie up to {np.abs(points).max():.0f} m from the map's origin, expected at most "
             f"{_MAX_EXTENT_M:.0f} m; check the scale, or divide the map"
         )
-    calibration = _transform_calibration(scene.calibration, similarity)
+    moved = replace(
+        scene,
+        calibration=_transform_calibration(scene.calibration, similarity),
+        frame_uncertainty=_transform_frame_uncertainty(scene.frame_uncertainty, similarity),
+        origin=target_origin,
+    )
     return replace(
         landmark_map,
         points=points.astype(np.float32),
         keyframes=_transform_keyframes(landmark_map.keyframes, similarity),
         places={modality: _transform_places(places, similarity) for modality, places in landmark_map.places.items()},
-        scenes=(replace(scene, calibration=calibration, origin=target_origin),),
+        scenes=(moved,),
     )
 
 
@@ -128,6 +140,12 @@ def _transform_calibration(calibration: CovarianceCalibration, similarity: Simil
     squared = similarity.rotation**2  # diag(R diag(v) Rᵀ) = (R∘R) v
     floor = np.concatenate([similarity.scale**2 * squared @ calibration.floor[:3], squared @ calibration.floor[3:]])
     return replace(calibration, floor=floor)
+
+
+def _transform_frame_uncertainty(uncertainty: FrameUncertainty, similarity: Similarity) -> FrameUncertainty:
+    turns = np.eye(7)
+    turns[:3, :3], turns[3:6, 3:6] = similarity.scale * similarity.rotation, similarity.rotation
+    return FrameUncertainty(turns @ uncertainty.covariance @ turns.T, similarity.apply(uncertainty.centre))
 
 
 def _least_rotation_to_z(up: Array) -> Array:

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.covariance import FrameUncertainty
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -131,7 +132,11 @@ def align_map(
     steps = [*moved.provenance.get("alignments", []), step]
     # in another frame the datum of the positions is not its origin
     kept = {name: value for name, value in moved.provenance.items() if name != "datum"}
-    noted = replace(moved, provenance={**kept, "alignments": steps})
+    scene = moved.scene()
+    if target.has_scale:  # the map now lies where the target says
+        uncertainty = FrameUncertainty() if with_scale else scene.frame_uncertainty.only_scale()
+        scene = replace(scene, frame_uncertainty=uncertainty)
+    noted = replace(moved, scenes=(scene,), provenance={**kept, "alignments": steps})
     return AlignedMap(noted, target_from_map, residuals)
 
 

@@ -16,7 +16,7 @@ from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics, m
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
-from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.keyframes import MIN_POINTS_SEEN, Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.scene import Scene, SelfSimilarity
@@ -25,9 +25,15 @@ from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
-from vloc_ros.mapping.maps.alignment import choose_origin
 from vloc_ros.mapping.maps.calibration import calibrate
-from vloc_ros.mapping.sfm.anchors import Anchors, position_distances, position_frame_variances
+from vloc_ros.mapping.maps.frame import (
+    bending_variances,
+    choose_map_origin,
+    distances_from_measurements,
+    frame_uncertainty,
+    relative_to_origin,
+)
+from vloc_ros.mapping.sfm.anchors import Anchors
 from vloc_ros.mapping.sfm.colmap import triangulate
 from vloc_ros.mapping.sfm.extracted_images import (
     ExtractedImage,
@@ -36,10 +42,9 @@ from vloc_ros.mapping.sfm.extracted_images import (
     match_posed_images,
 )
 from vloc_ros.mapping.sfm.measured_placement import place_by_measurements
-from vloc_ros.mapping.sfm.measurements import frame_variances
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.placement import Placement, place_by_images
-from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, MeasuredPositions, ScaleSource, relative_to
+from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource, relative_to
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
 
 _MIN_IMAGES = 3
@@ -75,13 +80,37 @@ def build_map(
         MapError: the images share too little to make a map, or the extractor's model is missing.
         ModelError: the extractor's model cannot be used.
     """
-    _check(images, posed=scale is None)
-    _check_one_frame(images, scale)
+    _check(images, scale)
     extractor = build_extractor(config.extractor, keypoint_model, inference=config.inference)
-    origin = _choose_origin(images, scale)
-    local = [_relative_to(origin, image) for image in images]
-    extracted = extract_images(local, extractor, progress)
-    placed, placement = _place(extracted, scale and relative_to(origin, scale), config, progress)
+    return build_map_of_extracted(
+        extract_images(images, extractor, progress),
+        name=name,
+        config=config,
+        extractor=extractor,
+        keypoint_model=keypoint_model,
+        frame_id=frame_id,
+        scale=scale,
+        progress=progress,
+    )
+
+
+def build_map_of_extracted(
+    extracted: Sequence[ExtractedImage],
+    *,
+    name: str,
+    config: MappingConfig,
+    extractor: Extractor,
+    keypoint_model: KeypointModel | None = None,
+    frame_id: str = "map",
+    scale: ScaleSource | None = None,
+    progress: Progress = silent,
+) -> LandmarkMap:
+    """Build a map of images whose keypoints are known, see `build_map`; the extractor is the one that found them."""
+    images = [view.image for view in extracted]
+    _check(images, scale)
+    origin = choose_map_origin(images, scale)
+    local = [replace(view, image=relative_to_origin(origin, view.image)) for view in extracted]
+    placed, placement = _place(local, scale and relative_to(origin, scale), config, progress)
     matches = _match(placed, placement, config, progress)
     posed = any(image.map_from_camera is not None for image in images)
     structure = _triangulate(placed, matches, config, posed=posed)
@@ -89,56 +118,32 @@ def build_map(
     _check_placed(keyframes, len(images), config, posed=posed)
     bare = _describe(structure, placed, keyframes, keypoint_model, name=name, frame_id=frame_id, config=config)
     calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
-    calibration = replace(calibration, floor=calibration.floor + _frame_variances(bare, placement, scale))
-    scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
+    calibration = replace(calibration, floor=calibration.floor + bending_variances(bare, placement, scale))
+    scene = replace(
+        bare.scene(),
+        calibration=calibration,
+        origin=origin,
+        self_similarity=alike,
+        frame_uncertainty=frame_uncertainty(placement, scale),
+    )
     return replace(
         bare,
         scenes=(scene,),
         metric=scale is not UNKNOWN_SCALE,
-        provenance={**bare.provenance, **_corrections(placed, placement, scale), **_left_out(images, placed)},
+        provenance={**bare.provenance, **distances_from_measurements(placement, scale), **_left_out(images, placed)},
     )
 
 
-def _choose_origin(images: Sequence[PosedImage], scale: ScaleSource | None) -> Array:
-    """(3,) origin around the images' positions in the frame of the map; zero where that is not known before."""
-    if isinstance(scale, MeasuredPositions) or _odometry_is_moved(images, scale):
-        return choose_origin([image.position.position for image in images if image.position is not None])
-    if scale is None or isinstance(scale, GivenPoses):
-        return choose_origin([i.map_from_camera.translation for i in images if i.map_from_camera is not None])
-    return np.zeros(3)
-
-
-def _odometry_is_moved(images: Sequence[PosedImage], scale: ScaleSource | None) -> bool:
-    """Whether positions give the frame, and odometry has one of its own."""
-    drifting = isinstance(scale, GivenPoses) and scale.drifting
-    return drifting and any(image.position is not None for image in images)
-
-
-def _relative_to(origin: Array, image: PosedImage) -> PosedImage:
-    """The image with its pose and position relative to the origin; odometry's pose too, whose frame is its own."""
-    if not origin.any():
-        return image
-    pose, position = image.map_from_camera, image.position
-    return replace(
-        image,
-        map_from_camera=pose and Pose(pose.rotation, pose.translation - origin),
-        position=position and replace(position, position=position.position - origin),
-    )
-
-
-def _check(images: Sequence[PosedImage], *, posed: bool) -> None:
+def _check(images: Sequence[PosedImage], scale: ScaleSource | None) -> None:
     if len(images) < _MIN_IMAGES:
         raise InputError(f"{len(images)} images are too few for a map, expected at least {_MIN_IMAGES}")
     names = {image.name for image in images}
     if len(names) != len(images):
         raise InputError(f"{len(images)} images have {len(names)} different names, expected every name once")
     without = next((image.name for image in images if image.map_from_camera is None), None)
-    if posed and without is not None:
+    if scale is None and without is not None:
         raise InputError(f"{without} has no pose; give poses for all images, or build from images alone")
-
-
-def _check_one_frame(images: Sequence[PosedImage], scale: ScaleSource | None) -> None:
-    """Positions and poses that do not drift have a frame each, of which nothing says that it is the same."""
+    # positions and poses that do not drift have a frame each, of which nothing says that it is the same
     drifting = isinstance(scale, GivenPoses) and scale.drifting
     posed = any(image.map_from_camera is not None for image in images)
     if posed and not drifting and any(image.position is not None for image in images):
@@ -173,43 +178,6 @@ def _match(
     """Matches that are checked against the poses; those of before serve where all images are placed."""
     all_placed = len(placed) == len(placement.poses)
     return match_posed_images(placed, config, progress, matches=placement.matches if all_placed else None)
-
-
-def _frame_variances(landmark_map: LandmarkMap, placement: Placement, scale: ScaleSource | None) -> Array:
-    """(6,) variances of how the map lies in the frame of what was measured, by the images that see enough of it."""
-    if scale is None:
-        return np.zeros(6)
-    seeing = ~landmark_map.keyframes.see_few_points
-    if isinstance(scale, GivenPoses) and not scale.drifting:
-        return frame_variances(*placement.measured_and_placed(seeing))
-    if not placement.anchors.positions:
-        return np.zeros(6)
-    return position_frame_variances(placement.poses, placement.anchors)
-
-
-def _corrections(placed: Sequence[ExtractedImage], placement: Placement, scale: ScaleSource | None) -> dict[str, float]:
-    """Distances of the placed cameras from what was measured, and the offset of its clock."""
-    found = dict[str, float]()
-    if scale is None:
-        return found
-    if isinstance(scale, GivenPoses):
-        both = zip(*placement.measured_and_placed([True] * len(placed)), strict=True)
-        apart_m = [before.distance_to(after)[0] for before, after in both]
-        what = "drift_of_odometry" if scale.drifting else "distance_from_given_poses"
-        found.update(_median_and_largest(what, apart_m))
-    if placement.anchors.positions:
-        off_m = position_distances(placement.poses, placement.anchors)
-        found.update(_median_and_largest("distance_from_positions", off_m))
-    if placement.time_offset_s:
-        found["time_offset_s"] = round(placement.time_offset_s, 4)
-    return found
-
-
-def _median_and_largest(what: str, lengths_m: Sequence[float] | Array) -> dict[str, float]:
-    return {
-        f"median_{what}_m": round(float(np.median(lengths_m)), 4),
-        f"largest_{what}_m": round(float(np.max(lengths_m)), 4),
-    }
 
 
 def _triangulate(

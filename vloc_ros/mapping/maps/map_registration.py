@@ -189,7 +189,12 @@ def _add_places(whole: LandmarkMap, frame_id: str, moved: LandmarkMap) -> Landma
 def _more_cautious(scene: Scene, taken_in: Scene) -> Scene:
     first, second = scene.self_similarity, taken_in.self_similarity
     alike = SelfSimilarity(min(first.score_shift, second.score_shift), min(first.negatives, second.negatives))
-    return replace(scene, calibration=_wider(scene.calibration, taken_in.calibration), self_similarity=alike)
+    return replace(
+        scene,
+        calibration=_wider(scene.calibration, taken_in.calibration),
+        self_similarity=alike,
+        frame_uncertainty=scene.frame_uncertainty.plus(taken_in.frame_uncertainty.only_scale()),
+    )
 
 
 def _wider(first: CovarianceCalibration, second: CovarianceCalibration) -> CovarianceCalibration:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.geometry.covariance import FrameUncertainty, frame_jacobian
 from vloc_ros.core.geometry.pose import Array, Pose, skew
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition, PosedImage
@@ -161,12 +162,11 @@ def position_distances(poses: Sequence[Pose | None], anchors: Anchors) -> Array:
     return np.asarray(np.linalg.norm(np.reshape(apart, (-1, 3)), axis=1))
 
 
-def position_frame_variances(poses: Sequence[Pose | None], anchors: Anchors) -> Array:
-    """(6,) variances of how a map lies in the frame of measured positions and gravity.
+def position_frame_uncertainty(poses: Sequence[Pose | None], anchors: Anchors) -> FrameUncertainty:
+    """How uncertain it is where a map lies in the frame of measured positions and gravity.
 
-    A map whose images fit each other much better than the measurements is moved by these as one: the covariance of
-    its shift, turn and scale, taken at each image, on average. Measurements that scatter more than they should count
-    less.
+    A map whose images fit each other much better than the measurements is moved by these as one. Measurements that
+    scatter more than they should count less.
 
     Args:
         poses: placed, None for images that are not.
@@ -179,20 +179,14 @@ def position_frame_variances(poses: Sequence[Pose | None], anchors: Anchors) -> 
     for i, pose in placed.items():
         if (measured := anchors.positions.get(i)) is not None:
             lever = pose.apply(measured.camera_from_receiver) - centre
-            jacobian = np.column_stack([np.eye(3), -skew(lever), lever]) / measured.std[:, None]
+            jacobian = frame_jacobian(lever)[:3] / measured.std[:, None]
             information += jacobian.T @ jacobian
             squares.append(float((_residual(pose, measured) ** 2).sum()))
         if (gravity := anchors.gravity.get(i)) is not None:
             jacobian = np.column_stack([np.zeros((3, 3)), -skew(anchors.down), np.zeros(3)]) / gravity.std_rad
             information += jacobian.T @ jacobian
     scatter = max(1.0, float(np.median(squares)) / _MEDIAN_SQUARE)
-    covariance = scatter * np.linalg.inv(information)
-    variances = []
-    for pose in placed.values():
-        lever = pose.translation - centre
-        moves = np.column_stack([np.eye(3), -skew(lever), lever])
-        variances.append([*np.diag(moves @ covariance @ moves.T), *np.diag(covariance)[3:6]])
-    return np.asarray(np.mean(variances, axis=0))
+    return FrameUncertainty(scatter * np.linalg.inv(information), centre)
 
 
 def level_alignment(source: Array, target: Array) -> Similarity:

@@ -24,6 +24,8 @@ _NEXT_IMAGES, _MAX_BASELINES = 5, 3.0
 # measured poses are taken for no better
 _LEAST_STD_M, _LEAST_STD_RAD = 0.01, 0.005
 _MEDIAN_SIZE = 0.6745  # of a unit Gaussian
+_MEAN_OVER_MEDIAN_SQUARE = 1.27  # of the length of a vector of three
+_OVER_M = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +120,23 @@ def frame_variances(measured: Sequence[Pose], placed: Sequence[Pose]) -> Array:
     spread = (errors**2).mean(axis=0)
     noise = estimate_noise(measured, placed) ** 2 if len(placed) > 1 else np.zeros(6)
     return np.asarray(np.maximum(spread - noise, noise / len(placed)))
+
+
+def odometry_scale_variance(measured: Sequence[Pose], placed: Sequence[Pose]) -> float:
+    """Of the factor by which odometry is off, which no image shows: as much as it is off over a metre.
+
+    Over a way that is longer or shorter errors are taken to grow with its root, as those of a random walk.
+    """
+    way_m = np.cumsum([0.0, *(Pose.identity().distance_to(a.inverse() @ b)[0] for a, b in pairwise(placed))])
+    if way_m[-1] <= 0.0:
+        return 0.0
+    over_m, squares = min(_OVER_M, way_m[-1] / 2), []
+    for i, j in enumerate(np.searchsorted(way_m, way_m + over_m)):
+        if j < len(way_m):
+            motions = [poses[i].inverse() @ poses[j] for poses in (measured, placed)]
+            off_m = np.linalg.norm(motions[0].translation - motions[1].translation)
+            squares.append(off_m**2 / (way_m[j] - way_m[i]) / _OVER_M)
+    return float(np.median(squares) * _MEAN_OVER_MEDIAN_SQUARE)
 
 
 def absolute_poses(measured: Sequence[Pose], noise: Array) -> list[AbsolutePose]:
