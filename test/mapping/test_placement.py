@@ -12,6 +12,7 @@ from posed_points import CAMERA, PosedPoints, make_posed_points
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.covariance import frame_jacobian
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition, PosedImage, silent
 from vloc_ros.mapping.config import MappingConfig
@@ -67,6 +68,26 @@ def test_images_take_the_drift_out_of_odometry() -> None:
     assert _bending(odometry, scene.poses) > 0.3
     # the scale of its steps is all that only odometry knows: 2 % of 3 m
     assert _bending(_place(scene, odometry, _ODOMETRY), scene.poses) < 0.08
+
+
+def test_a_map_bends_as_much_as_it_says() -> None:
+    """Of independent errors of keypoints, anew in each map, which are what the figure is a multiple of."""
+    errors, bending = [], []
+    for seed in range(3):
+        scene = make_posed_points(images=8, points=300, noise_px=0.5, seed=seed)
+        views = [
+            ExtractedImage(replace(image, map_from_camera=pose), found, CAMERA.unproject(found.xy))
+            for image, pose, found in zip(scene.images(), scene.poses, scene.features, strict=True)
+        ]
+        placement = place_by_measurements(views, _ODOMETRY, _CONFIG, silent)
+        placed = [pose for pose in placement.poses if pose is not None]
+        centre = np.mean([pose.translation for pose in scene.poses], axis=0)
+        moves = np.concatenate([frame_jacobian(pose.translation - centre)[:6] for pose in scene.poses])
+        off = np.concatenate([one.error_to(pose) for one, pose in zip(placed, scene.poses, strict=True)])
+        errors.append((off - moves @ np.linalg.lstsq(moves, off)[0]).reshape(-1, 6))
+        bending.append(placement.bending / 3.0**2)
+    found, expected = np.sqrt(np.mean(np.square(errors), axis=(0, 1))), np.sqrt(np.mean(bending, axis=0))
+    assert found == pytest.approx(expected, rel=0.5)
 
 
 def test_odometry_carries_images_over_what_shows_nothing() -> None:

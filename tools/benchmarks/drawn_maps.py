@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from benchmarks.real import CASTLE_KEYPOINTS, simulate_odometry
 from benchmarks.real import scene as scene_folder
+from benchmarks.real import simulate_odometry
 
 from vloc_ros.assembly import build_extractor, build_localizer
 from vloc_ros.core.config import LocalizerConfig
@@ -112,8 +112,6 @@ def drawn_maps(_: object, *, scene: str) -> dict[str, Any]:
     """Of maps of a scene, by what was measured: how far cameras and queries are off, and whether they know it."""
     limit_blas_threads()
     config = MappingConfig()
-    if scene == "castle":
-        config = replace(config, extractor=replace(config.extractor, max_keypoints=int(CASTLE_KEYPOINTS[1])))
     map_step, query_step = STEPS[scene]
     images, queries = (
         _extract(scene, part, config)[::step] for part, step in (("map", map_step), ("query", query_step))

@@ -46,9 +46,9 @@ def relative_to_origin(origin: Array, image: PosedImage) -> PosedImage:
 
 
 def bending_variances(landmark_map: LandmarkMap, placement: Placement, scale: ScaleSource | None) -> Array:
-    """(6,) variances of how the map lies, and bends, in the frame of given poses, by images that see enough of it."""
+    """(6,) variances of how the map bends; where poses were given, by the images that see enough, how it lies too."""
     if not isinstance(scale, GivenPoses) or scale.drifting:
-        return np.zeros(6)
+        return placement.bending
     return frame_variances(*placement.measured_and_placed(~landmark_map.keyframes.see_few_points))
 
 

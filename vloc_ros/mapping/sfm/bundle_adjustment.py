@@ -1,14 +1,16 @@
-"""Bundle adjustment of a structure whose images have measured motions, by GTSAM."""
+"""Bundle adjustment of a structure whose images have measured motions, by GTSAM, and how far it leaves a map bent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import gtsam
 import numpy as np
 from gtsam.symbol_shorthand import L, X
 
 from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.covariance import frame_jacobian
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.sfm.anchors import Anchors
@@ -22,6 +24,25 @@ _KEYPOINT_WIDTH, _MEASUREMENT_WIDTH = 1.0, 1.5
 _MAX_ITERATIONS = 15
 # a smaller part of the error by which it falls is not worth another iteration
 _ENOUGH = 1e-4
+# errors of keypoints are alike where the lens, the shutter or a track is off: maps of castle bend by about so many of
+# the standard deviations that independent errors leave
+_DEPENDENT_ERRORS = 3.0
+# images whose joint covariance tells how a map bends; of points that nothing else holds, the distance
+_BENT_IMAGES, _FAR_POINT_STD_M = 60, 1e3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Adjusted:
+    """Adjusted poses.
+
+    Attributes:
+        poses: of every image.
+        bending: (6,) mean variances of a pose about where a shift, a turn and a scale of all of them would have it,
+            order x y z rx ry rz in the axes of the map (metres², radians²).
+    """
+
+    poses: list[Pose]
+    bending: Array = field(default_factory=lambda: np.zeros(6))
 
 
 def adjust(
@@ -31,7 +52,7 @@ def adjust(
     motions: Sequence[RelativePose],
     anchors: Anchors,
     progress: Progress,
-) -> list[Pose]:
+) -> Adjusted:
     """The poses that agree best with keypoints and measurements.
 
     Args:
@@ -62,7 +83,33 @@ def adjust(
         if before - error < _ENOUGH * before:
             break
     found = optimizer.values()
-    return [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
+    adjusted = [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
+    return Adjusted(adjusted, _bending(_marginals(graph, found, len(structure.points)), adjusted))
+
+
+def _bending(marginals: gtsam.Marginals, poses: Sequence[Pose]) -> Array:
+    """(6,) variances, see `Adjusted`: the joint covariance without the part that moves all poses as one."""
+    chosen = np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)
+    joint = marginals.jointMarginalCovariance([X(int(i)) for i in chosen]).fullMatrix()
+    to_map, moves, centre = np.zeros_like(joint), [], np.mean([poses[i].translation for i in chosen], axis=0)
+    for k, i in enumerate(chosen):
+        start = 6 * k
+        to_map[start : start + 3, start + 3 : start + 6] = poses[i].rotation
+        to_map[start + 3 : start + 6, start : start + 3] = poses[i].rotation
+        moves.append(frame_jacobian(poses[i].translation - centre)[:6])
+    movement = np.concatenate(moves)
+    bent = to_map - movement @ np.linalg.lstsq(movement, to_map)[0]
+    return np.asarray(_DEPENDENT_ERRORS**2 * np.einsum("ij,jk,ik->i", bent, joint, bent).reshape(-1, 6).mean(axis=0))
+
+
+def _marginals(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, points: int) -> gtsam.Marginals:
+    try:
+        return gtsam.Marginals(graph, values)
+    except RuntimeError:  # points so far away that their distance is open
+        held, noise = graph.clone(), gtsam.noiseModel.Isotropic.Sigma(3, _FAR_POINT_STD_M)
+        for number in range(points):
+            held.add(gtsam.PriorFactorPoint3(L(number), values.atPoint3(L(number)), noise))
+        return gtsam.Marginals(held, values)
 
 
 def _add_observations(

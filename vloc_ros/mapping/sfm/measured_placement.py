@@ -84,13 +84,15 @@ def place_by_measurements(
         noise = estimate_noise(measured, poses)
         motions = measured_motions(measured, noise)
         anchors = replace(anchors, poses=absolute_poses(measured, np.hypot(noise, rotation_bias(measured, poses))))
+    bending = np.zeros(6)
     if agreeing:
         verified = {pair: geometries[pair].matches for pair in agreeing}
-        poses = adjust_to_measurements(views, poses, verified, motions, anchors, progress)
+        adjusted = adjust_to_measurements(views, poses, verified, motions, anchors, progress)
+        poses, bending = adjusted.poses, adjusted.bending
     if not anchors.place_the_frame:
         poses = _aligned(poses, measured, anchors)
     check_positions(poses, anchors)
-    return Placement(poses, matches, measured, anchors, offset_s)
+    return Placement(poses, matches, measured, anchors, offset_s, bending)
 
 
 def _in_frame_of_map(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.anchors import Anchors, align_to_anchors, anchors_of, check_positions
-from vloc_ros.mapping.sfm.bundle_adjustment import adjust
+from vloc_ros.mapping.sfm.bundle_adjustment import Adjusted, adjust
 from vloc_ros.mapping.sfm.colmap import reconstruct, triangulate
 from vloc_ros.mapping.sfm.correspondences import LEAST_PARALLAX_RAD
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
@@ -32,6 +34,7 @@ class Placement:
         measured: of every image the measured pose in the frame of the map, None where there is none.
         anchors: in the frame of the map, by image.
         time_offset_s: how much later than the images the measured poses are stamped; None where it was not estimated.
+        bending: (6,) variances, see `Adjusted`; zeros where nothing was adjusted to measurements.
     """
 
     poses: Sequence[Pose | None]
@@ -39,6 +42,7 @@ class Placement:
     measured: Sequence[Pose | None]
     anchors: Anchors
     time_offset_s: float | None = None
+    bending: Array = field(default_factory=lambda: np.zeros(6))
 
     def measured_and_placed(self, counted: Sequence[bool] | Array) -> tuple[list[Pose], list[Pose]]:
         """The measured and the placed poses of images that have both, of the placed ones that count."""
@@ -73,11 +77,12 @@ def place_by_images(
     if isinstance(scale, MeasuredPositions) or (anchors.gravity and not isinstance(scale, GivenPoses)):
         turned = align_to_anchors(poses, anchors, with_scale=isinstance(scale, MeasuredPositions))
         poses = [pose and turned.apply_to_pose(pose) for pose in poses]
+    bending = np.zeros(6)
     if isinstance(scale, MeasuredPositions):
-        poses = _adjusted(views, poses, verified, anchors, progress)
+        poses, bending = _adjusted(views, poses, verified, anchors, progress)
         check_positions(poses, anchors)
     given = [image.map_from_camera if isinstance(scale, GivenPoses) else None for image in images]
-    return Placement(poses, matches, given, anchors)
+    return Placement(poses, matches, given, anchors, bending=bending)
 
 
 def adjust_to_measurements(
@@ -87,7 +92,7 @@ def adjust_to_measurements(
     motions: Sequence[RelativePose],
     anchors: Anchors,
     progress: Progress,
-) -> list[Pose]:
+) -> Adjusted:
     """Triangulate what posed images show, and adjust the poses to that and to measurements.
 
     Args:
@@ -111,8 +116,8 @@ def _adjusted(
     matches: Mapping[Pair, Array],
     anchors: Anchors,
     progress: Progress,
-) -> list[Pose | None]:
-    """The poses of the placed images, adjusted to their positions too."""
+) -> tuple[list[Pose | None], Array]:
+    """The poses of the placed images, adjusted to their positions too, and their bending."""
     placed = [(i, pose) for i, pose in enumerate(poses) if pose is not None]
     number = {i: k for k, (i, _) in enumerate(placed)}
     adjusted = adjust_to_measurements(
@@ -127,4 +132,4 @@ def _adjusted(
         ),
         progress,
     )
-    return [adjusted[number[i]] if i in number else None for i in range(len(poses))]
+    return [adjusted.poses[number[i]] if i in number else None for i in range(len(poses))], adjusted.bending
