@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -41,6 +42,7 @@ from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.placement import Placement, place_by_images
 from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, MeasuredPositions, ScaleSource, relative_to
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
+from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
 _MIN_IMAGES = 3
 # cameras that moved less triangulate nothing
@@ -56,6 +58,7 @@ def build_map(
     frame_id: str = "map",
     scale: ScaleSource | None = None,
     progress: Progress = silent,
+    workers: Workers = THIS_PROCESS,
 ) -> LandmarkMap:
     """Build a map.
 
@@ -69,8 +72,10 @@ def build_map(
             and this is the source of their scale and frame. Given poses are then measurements, which the images
             correct.
         progress: shows the progress.
+        workers: do what falls into parts: keypoints, matches, calibration; the map does not depend on who they are.
 
     Raises:
+        ClusterError: workers cannot be used any more.
         InputError: an image cannot be used, or poses are missing where they are needed.
         MapError: the images share too little to make a map, or the extractor's model is missing.
         ModelError: the extractor's model cannot be used.
@@ -80,15 +85,15 @@ def build_map(
     extractor = build_extractor(config.extractor, keypoint_model, inference=config.inference)
     origin = _choose_origin(images, scale)
     local = [_relative_to(origin, image) for image in images]
-    extracted = extract_images(local, extractor, progress)
-    placed, placement = _place(extracted, scale and relative_to(origin, scale), config, progress)
-    matches = _match(placed, placement, config, progress)
+    extracted = extract_images(local, extractor, progress, workers)
+    placed, placement = _place(extracted, scale and relative_to(origin, scale), config, progress, workers)
+    matches = _match(placed, placement, config, progress, workers)
     posed = any(image.map_from_camera is not None for image in images)
     structure = _triangulate(placed, matches, config, posed=posed)
     keyframes = make_keyframes(placed, structure)
     _check_placed(keyframes, len(images), config, posed=posed)
     bare = _describe(structure, placed, keyframes, keypoint_model, name=name, frame_id=frame_id, config=config)
-    calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
+    calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress, workers)
     calibration = replace(calibration, floor=calibration.floor + _frame_variances(bare, placement, scale))
     scene = replace(bare.scene(), calibration=calibration, origin=origin, self_similarity=alike)
     return replace(
@@ -149,16 +154,20 @@ def _check_one_frame(images: Sequence[PosedImage], scale: ScaleSource | None) ->
 
 
 def _place(
-    images: Sequence[ExtractedImage], scale: ScaleSource | None, config: MappingConfig, progress: Progress
+    images: Sequence[ExtractedImage],
+    scale: ScaleSource | None,
+    config: MappingConfig,
+    progress: Progress,
+    workers: Workers,
 ) -> tuple[Sequence[ExtractedImage], Placement]:
     """The images that could be placed, with the given or found poses."""
     given = [view.image.map_from_camera for view in images]
     if scale is None:
         return images, Placement(given, {}, given, Anchors())
     if isinstance(scale, GivenPoses) and all(given):
-        placement = place_by_measurements(images, scale, config, progress)
+        placement = place_by_measurements(images, scale, config, progress, workers)
     else:
-        placement = place_by_images(images, scale, config, progress)
+        placement = place_by_images(images, scale, config, progress, workers)
     posed = [
         replace(view, image=replace(view.image, map_from_camera=pose))
         for view, pose in zip(images, placement.poses, strict=True)
@@ -168,11 +177,16 @@ def _place(
 
 
 def _match(
-    placed: Sequence[ExtractedImage], placement: Placement, config: MappingConfig, progress: Progress
+    placed: Sequence[ExtractedImage],
+    placement: Placement,
+    config: MappingConfig,
+    progress: Progress,
+    workers: Workers,
 ) -> dict[Pair, Array]:
     """Matches that are checked against the poses; those of before serve where all images are placed."""
     all_placed = len(placed) == len(placement.poses)
-    return match_posed_images(placed, config, progress, matches=placement.matches if all_placed else None)
+    known = placement.matches if all_placed else None
+    return match_posed_images(placed, config, progress, matches=known, workers=workers)
 
 
 def _frame_variances(landmark_map: LandmarkMap, placement: Placement, scale: ScaleSource | None) -> Array:
@@ -308,21 +322,29 @@ def _calibrate(
     config: MappingConfig,
     extractor: Extractor,
     progress: Progress,
+    workers: Workers,
 ) -> tuple[CovarianceCalibration, SelfSimilarity]:
     """What segments of the trajectory tell that the map leaves out in turn."""
+    views = [replace(view, image=replace(view.image, load=_not_sent)) for view in images]
     return calibrate(
-        [image.image for image in images],
-        [image.features for image in images],
+        [view.image for view in views],
+        [view.features for view in views],
         gap_m=config.calibration_gap_m,
         extractor=extractor,
-        map_without=lambda left_out: _map_without(left_out, landmark_map, structure, images, config),
+        map_without=partial(_map_without, landmark_map=landmark_map, structure=structure, images=views, config=config),
         covisible_with=structure.covisible_with,
         progress=progress,
+        workers=workers,
     )
+
+
+def _not_sent() -> Array:
+    raise AssertionError("calibration needs no pixels, and workers get none")
 
 
 def _map_without(
     left_out: Array,
+    *,
     landmark_map: LandmarkMap,
     structure: Structure,
     images: Sequence[ExtractedImage],
