@@ -35,7 +35,10 @@ _TASKS_PER_PROCESSOR = 4
 # after the death of its worker a task is given to another one so many times
 _RETRIES = 5
 _ADDRESS = "RAY_ADDRESS"
+_ANSWER_S = 10.0
 _START = "start one with `ray start --head`, and `ray start --address=HOST:6379` on every other machine"
+_INSTALL = "install the same on all machines of the cluster, and start Ray again there"
+_NOT_IMPORTED = "failed to import on the worker"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -49,20 +52,28 @@ def connect_to_ray() -> Iterator[RayWorkers]:
     """
     import ray
 
-    address = os.environ.get(_ADDRESS) or "auto"
-    if address == "local" or "://" in address:
-        raise ClusterError(
-            f"{_ADDRESS} is {address}, expected HOST:PORT of a cluster that this machine is part of; {_START}"
-        )
+    address = os.environ.get(_ADDRESS)
     try:
-        ray.init(address=address, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"at {address} ({_ADDRESS})" if address != "auto" else "on this machine"
+        if address:
+            _check_address(address)
+        ray.init(address=address or "auto", logging_level="error")
+    except (OSError, RuntimeError, ValueError) as error:
+        where = f"at {address}, which {_ADDRESS} names," if address else "on this machine"
         raise ClusterError(f"no Ray cluster {where} can be used ({_first_line(error)}); {_START}") from error
     try:
         yield RayWorkers(ray)
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise where nobody listens, for which Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise ClusterError(
+            f"{_ADDRESS} is {address}, expected HOST:PORT of a cluster that this machine is part of; {_START}"
+        )
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
 
 
 class RayWorkers:
@@ -129,6 +140,9 @@ class RayWorkers:
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, VlocError):
                 raise error.cause from None
+            if _NOT_IMPORTED in str(error.cause):
+                last_line = str(error.cause).strip().splitlines()[-1]
+                raise ClusterError(f"a worker lacks vloc_ros, or has another one ({last_line}); {_INSTALL}") from None
             raise
         except self._ray.exceptions.RayError as error:
             raise ClusterError(
@@ -160,10 +174,7 @@ def work_on_pairs(code: str, sent: list[Any], rows: Sequence[tuple[int, int, Any
 def _prepare(code: str) -> None:
     """Once in a worker: it runs the code that the others run, in one thread."""
     if (found := describe_code()) != code:
-        raise ClusterError(
-            f"a worker on {socket.gethostname()} runs {found}, expected {code} as here; install the same there, and "
-            "start its Ray again"
-        )
+        raise ClusterError(f"a worker on {socket.gethostname()} runs {found}, expected {code} as here; {_INSTALL}")
     cv2.setNumThreads(1)
     threadpool_limits(1)
 
