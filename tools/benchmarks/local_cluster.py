@@ -51,10 +51,10 @@ def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("ray start failed; is Ray installed? pip install 'vloc_ros[ray]'")
 
 
-def processor_s(root: int) -> float:
-    """Seconds of processor time of a process and all below it, those that have ended included."""
-    fields = [_fields_of(pid) for pid in tree(root)]
-    return sum(sum(map(int, one[11:15])) for one in fields if one) / _TICKS
+def processor_s(root: int) -> dict[int, float]:
+    """Seconds of processor time of a process and of all below it that run."""
+    fields = {pid: _fields_of(pid) for pid in tree(root)}
+    return {pid: sum(map(int, one[11:13])) / _TICKS for pid, one in fields.items() if one}
 
 
 def tree(root: int) -> list[int]:
