@@ -142,8 +142,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         choices=("ray",),
-        help="find and match keypoints on the Ray cluster of RAY_ADDRESS, or the one that this machine is part of; the "
-        "map is the same. All who reach the cluster can run code on it (default: this machine alone, without Ray)",
+        help="find and match keypoints, and calibrate, on the Ray cluster of RAY_ADDRESS, or else the one that this "
+        "machine is part of. All who reach a cluster can run code on it (default: this machine alone, without Ray)",
     )
     parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map: %(default)s")
     parser.add_argument("--name", metavar="NAME", help="for people; the folder's name by default")

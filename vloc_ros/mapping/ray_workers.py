@@ -79,7 +79,7 @@ def _check_address(address: str) -> None:
 class RayWorkers:
     """See `vloc_ros.mapping.workers.Workers`: tasks of one processor each, which Ray repeats where a worker dies.
 
-    Bit for bit, the results are those of this process where the machines have processors of one kind.
+    Bit for bit, the results are those of this process in one thread, where the machines have processors of one kind.
     """
 
     def __init__(self, ray: Any) -> None:

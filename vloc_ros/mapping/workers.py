@@ -17,7 +17,7 @@ _THREADS = 2
 
 
 class Workers(Protocol):
-    """Does work that falls into parts. The results do not depend on who does it.
+    """Does work that falls into parts. Who does it makes no difference beyond what threads of libraries round.
 
     Work has to be fit for another process: a function of a module, a method of an object that can be pickled, or a
     partial of these. Its result depends on its arguments alone, and on nothing that other work has left behind.

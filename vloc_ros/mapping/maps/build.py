@@ -72,7 +72,7 @@ def build_map(
             and this is the source of their scale and frame. Given poses are then measurements, which the images
             correct.
         progress: shows the progress.
-        workers: do what falls into parts: keypoints, matches, calibration; the map does not depend on who they are.
+        workers: do what falls into parts: keypoints, matches, calibration; points and poses do not depend on them.
 
     Raises:
         ClusterError: workers cannot be used any more.
