@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 from learned_wall import LearnedWall, build_learned_map
-from plane_scene import CAMERA, make_plane_scene, poses
+from plane_scene import CAMERA, SceneFolder, make_plane_scene, poses
 from test_workers import assert_same_map
 
 from vloc_ros.core.errors import ClusterError, InputError
 from vloc_ros.core.sources import PosedImage
+from vloc_ros.datasets.image_folders import list_posed_images
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.maps.build import build_map
 from vloc_ros.mapping.ray_workers import RayWorkers, connect_to_ray, describe_code
+from vloc_ros.storage.maps import read_map
 
 ray = pytest.importorskip("ray", reason="no Ray: pip install 'vloc_ros[ray]'")
 
@@ -149,6 +153,17 @@ def test_a_map_of_a_learned_extractor_is_the_same_bit_for_bit(workers: RayWorker
         for options in ({}, {"workers": workers})
     )
     assert_same_map(here, there)
+
+
+def test_the_command_builds_on_the_cluster_that_the_environment_names(
+    workers: RayWorkers, scene_folder: SceneFolder, tmp_path: Path
+) -> None:
+    given = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
+    command = [sys.executable, "-m", "vloc_ros.cli.main", "map", "build", *given, "--workers", "ray"]
+    done = subprocess.run([*command, "--out", tmp_path / "map"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    images = list_posed_images(scene_folder.images, CAMERA, poses_file=scene_folder.poses)
+    assert_same_map(read_map(tmp_path / "map"), build_map(images, name="map", config=MappingConfig()))
 
 
 def test_a_cluster_without_processors_is_refused(workers: RayWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
