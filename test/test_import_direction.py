@@ -23,7 +23,7 @@ STORAGE = CORE | {"vloc_ros.storage", "yaml"}
 ENGINES = {"onnxruntime", "tensorrt", "pycuda", "kiss_matcher", "small_gicp"}
 INFERENCE = STORAGE | ENGINES | {"vloc_ros.inference"}
 ASSEMBLY = INFERENCE | {"vloc_ros.assembly"}
-MAPPING = ASSEMBLY | {"vloc_ros.mapping", "gtsam", "pycolmap", "sklearn", "scipy", "threadpoolctl"}
+MAPPING = ASSEMBLY | {"vloc_ros.mapping", "gtsam", "pycolmap", "sklearn", "scipy", "threadpoolctl", "ray"}
 SIMULATION = STORAGE | {"vloc_ros.simulation", "scipy"}
 BAGS = STORAGE | {"vloc_ros.bags", "rosbags"}
 DATASETS = BAGS | SIMULATION | {"vloc_ros.datasets", "pymap3d"}
@@ -64,6 +64,7 @@ TRAINING |= {"lightning", "timm", "safetensors"}
 LATE = {
     "inference": ENGINES,
     "assembly": ENGINES,
+    "mapping": {"ray"},
     "nodes": {"bondpy"},
     "cli": {
         "rclpy",
@@ -75,6 +76,7 @@ LATE = {
         "matplotlib",
         "sklearn",
         "onnxruntime",
+        "ray",
         *EXPORTER,
         "torch",
     },
@@ -83,6 +85,7 @@ LATE = {
 LATE_IMPORTS: dict[str, dict[str, str]] = {
     "core": {"faiss": "a command that only reads a map does not wait for it"},
     "inference": {"onnxruntime": "constructors load the engine, which not every robot has"},
+    "mapping": {"ray": "only who builds maps on a cluster has it"},
     "nodes": {"bondpy": "not every robot has it"},
     "progress": {"tqdm": "a log needs no bar"},
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,40 @@ def test_every_parameter_of_mapping_can_be_set(
     assert configs[0].vocabulary_words == 16
     assert (configs[0].extractor.max_keypoints, configs[0].extractor.contrast_threshold) == (900, 0.01)
     assert configs[0].match_ratio == MappingConfig().match_ratio
+
+
+def test_ray_is_imported_only_where_it_is_wanted(
+    scene_folder: SceneFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    configs: list[MappingConfig],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert build(scene_folder, tmp_path / "map") == 1
+    assert "far enough" in capsys.readouterr().err
+    assert build(scene_folder, tmp_path / "map", "--workers", "ray") == 1
+    assert (
+        "ray is not installed, which the extra 'ray' holds; install it with pip install ray" in capsys.readouterr().err
+    )
+    assert len(configs) == 1
+
+
+def test_workers_run_a_network_on_one_processor(
+    scene_folder: SceneFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    configs: list[MappingConfig],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    used = object()
+    monkeypatch.setattr("vloc_ros.mapping.ray_workers.connect_to_ray", lambda: nullcontext(used))
+    build(scene_folder, tmp_path / "map", "--workers", "ray")
+    assert configs[0].inference.threads == 1
+    capsys.readouterr()
+    for wrong in ("inference.threads=4", "inference.provider=CUDAExecutionProvider"):
+        assert build(scene_folder, tmp_path / "map", "--workers", "ray", "--set", wrong) == 1
+        assert re.search(f"--workers ray with .*{wrong}.*expected CPUExecutionProvider", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -77,3 +79,10 @@ def test_a_large_image_is_reduced_and_its_keypoints_are_where_they_were(texture:
 def test_a_blank_image_has_no_keypoints() -> None:
     features = RootSift(RootSiftConfig()).extract(np.full((100, 100), 127, np.uint8))
     assert (len(features), features.descriptors.shape) == (0, (0, 128))
+
+
+def test_another_process_finds_the_same_keypoints(texture: np.ndarray) -> None:
+    extractor = RootSift(RootSiftConfig(max_keypoints=60))
+    here, there = extractor.extract(texture), pickle.loads(pickle.dumps(extractor)).extract(texture)
+    for name in ("xy", "descriptors", "scores"):
+        np.testing.assert_array_equal(getattr(here, name), getattr(there, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,13 @@ def test_a_reduced_image_has_keypoints_in_pixels_of_the_whole_one(grey: Extracto
 def test_an_array_that_is_no_image_is_refused(grey: Extractor, image: Array) -> None:
     with pytest.raises(InputError, match="an image has shape"):
         grey.extract(image)
+
+
+def test_another_process_finds_the_same_keypoints(grey: Extractor) -> None:
+    here, there = grey.extract(IMAGE), pickle.loads(pickle.dumps(grey)).extract(IMAGE)
+    assert len(here) > 0
+    for name in ("xy", "descriptors", "scores"):
+        np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
 
 
 def test_limits_on_keypoints(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from vloc_ros.mapping.sfm.correspondences import (
 
 def test_matches_show_the_same_point() -> None:
     scene = make_posed_points(images=2)
-    found = mutual_matches(scene.features[0], scene.features[1], ratio=0.8)
+    found = mutual_matches(scene.features[0], scene.features[1], 0.8)
     first, second = scene.point_of_keypoint
     assert len(found) == len(np.intersect1d(first, second))
     np.testing.assert_array_equal(first[found[:, 0]], second[found[:, 1]])
@@ -31,7 +31,7 @@ def test_what_has_two_alike_partners_is_not_matched() -> None:
     descriptors = unit(rng.normal(size=(20, 128)))
     seen_again = unit(descriptors + rng.normal(0, 0.02, descriptors.shape))
     duplicates = unit(seen_again[:5] + rng.normal(0, 1e-4, (5, 128)))
-    found = mutual_matches(_features(descriptors), _features(np.concatenate([seen_again, duplicates])), ratio=0.9)
+    found = mutual_matches(_features(descriptors), _features(np.concatenate([seen_again, duplicates])), 0.9)
     assert found[:, 0].tolist() == list(range(5, 20))
 
 
@@ -41,15 +41,15 @@ def test_many_pairs_give_what_each_gives_alone_in_their_order() -> None:
     found = list(match_pairs(scene.features, pairs, ratio=0.8))
     assert [pair for pair, _ in found] == pairs
     for (i, j), matches in found:
-        np.testing.assert_array_equal(matches, mutual_matches(scene.features[i], scene.features[j], ratio=0.8))
+        np.testing.assert_array_equal(matches, mutual_matches(scene.features[i], scene.features[j], 0.8))
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_keypoints_give_no_match(count: int) -> None:
     scene = make_posed_points(images=1)
     few = _features(scene.features[0].descriptors[:count])
-    assert mutual_matches(few, scene.features[0], ratio=0.9).shape == (0, 2)
-    assert mutual_matches(scene.features[0], few, ratio=0.9).shape == (0, 2)
+    assert mutual_matches(few, scene.features[0], 0.9).shape == (0, 2)
+    assert mutual_matches(scene.features[0], few, 0.9).shape == (0, 2)
 
 
 def test_epipolar_check_keeps_true_matches_and_drops_wrong_ones() -> None:

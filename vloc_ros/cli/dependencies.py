@@ -10,6 +10,7 @@ _LIBRARIES = {
     "sklearn": ("scikit-learn", "mapping"),
     "scipy": ("scipy", "mapping"),
     "matplotlib": ("matplotlib", "evaluation"),
+    "ray": ("ray", "ray"),
     "torch": ("'vloc_ros[models]'", "models"),
     "onnx": ("'vloc_ros[models]'", "models"),
     "onnxscript": ("'vloc_ros[models]'", "models"),

@@ -237,6 +237,7 @@ CHECKS = (
     Check("gtsam", "building maps", False, "pip install gtsam", _imported("gtsam")),
     Check("pymap3d", "maps by GNSS", False, "pip install pymap3d", _imported("pymap3d")),
     Check("scikit-learn", "building maps", False, "pip install scikit-learn", _imported("sklearn", "scipy")),
+    Check("ray", "building on a cluster", False, "pip install 'vloc_ros[ray]'", _imported("ray")),
     Check("figures", "reports", False, "pip install matplotlib", _imported("matplotlib")),
     Check("onnxruntime", "learned models", False, "pip install onnxruntime", _onnxruntime),
     Check("rclpy", "ROS 2 nodes", False, _FROM_ROS, _rclpy),

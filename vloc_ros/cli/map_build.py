@@ -10,6 +10,7 @@
   vloc map build --images DIR --camera YAML --positions TXT --out MAP
                                                  from images; measured positions give scale and frame
   vloc map build ... --extractor MODEL --out MAP                             keypoints by a learned model
+  vloc map build ... --workers ray --out MAP     spread over the machines of a Ray cluster that `ray start` has started
 
 Poses are TUM rows of map_from_camera (optical frame), one per image in name order. The map appears when it is whole:
 an interrupted build leaves none, or the one that was there.
@@ -18,7 +19,8 @@ an interrupted build leaves none, or the one that was there.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
+    from vloc_ros.core.config import InferenceConfig
     from vloc_ros.core.features.extractor_config import ExtractorConfig
     from vloc_ros.core.features.keypoint_model import KeypointModel
     from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from vloc_ros.datasets.geodetic import Datum
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.sfm.scale import ScaleSource
+    from vloc_ros.mapping.workers import Workers
 
 # where fewer of the left-out images are localized, something is wrong with the map, as a rule
 _USUALLY_LOCALIZED = 0.5
@@ -135,6 +139,12 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="one parameter of mapping, such as vocabulary_words=16; repeatable; `vloc config` lists all",
     )
+    parser.add_argument(
+        "--workers",
+        choices=("ray",),
+        help="find and match keypoints, and calibrate, on the Ray cluster of RAY_ADDRESS, or else the one that this "
+        "machine is part of. All who reach a cluster can run code on it (default: this machine alone, without Ray)",
+    )
     parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map: %(default)s")
     parser.add_argument("--name", metavar="NAME", help="for people; the folder's name by default")
     parser.add_argument("--out", type=Path, required=True, metavar="MAP", help="folder to write")
@@ -152,21 +162,40 @@ def run(args: argparse.Namespace) -> int:
     keypoint_model, extractor = read_extractor(args.extractor)
     config = _config(args, extractor)
     source = _read_bag(args) if args.bag else _read_folder(args)
-    landmark_map = build_map(
-        source.images,
-        name=args.name or args.out.resolve().name,
-        config=config,
-        keypoint_model=keypoint_model,
-        frame_id=args.frame_id,
-        scale=_scale(args, source.camera_path),
-        progress=bar,
-    )
+    scale = _scale(args, source.camera_path)
+    with _workers(args) as workers:
+        landmark_map = build_map(
+            source.images,
+            name=args.name or args.out.resolve().name,
+            config=config,
+            keypoint_model=keypoint_model,
+            frame_id=args.frame_id,
+            scale=scale,
+            progress=bar,
+            workers=workers,
+        )
     if source.datum is not None:
         landmark_map = replace(landmark_map, provenance={**landmark_map.provenance, "datum": asdict(source.datum)})
     write_map(landmark_map, args.out)
     print(_summary(landmark_map, len(source.images), config.calibration_gap_m))
     print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")
     return 0
+
+
+@contextmanager
+def _workers(args: argparse.Namespace) -> Iterator[Workers]:
+    """Who finds and matches keypoints."""
+    from vloc_ros.cli.termination import end_on_sigterm
+    from vloc_ros.mapping.workers import THIS_PROCESS
+
+    if args.workers is None:
+        yield THIS_PROCESS
+        return
+    from vloc_ros.mapping.ray_workers import connect_to_ray
+
+    with connect_to_ray() as workers:
+        end_on_sigterm()  # again: Ray has taken it
+        yield workers
 
 
 def read_extractor(name: str) -> tuple[KeypointModel | None, ExtractorConfig]:
@@ -198,7 +227,21 @@ def _config(args: argparse.Namespace, extractor: ExtractorConfig) -> MappingConf
     if args.max_keypoints is not None:
         values["extractor"] = {"max_keypoints": args.max_keypoints}
     assign_all(values, args.set)
-    return mapping_config_from(values, extractor=extractor)
+    config = mapping_config_from(values, extractor=extractor)
+    return config if args.workers is None else replace(config, inference=_one_thread(config.inference))
+
+
+def _one_thread(inference: InferenceConfig) -> InferenceConfig:
+    """What a network runs on in a worker that has one processor."""
+    from vloc_ros.core.errors import ConfigError
+    from vloc_ros.inference.engines import ON_CPU
+
+    if inference.provider != ON_CPU.provider or inference.threads > 1:
+        raise ConfigError(
+            f"--workers ray with inference.provider={inference.provider} and inference.threads={inference.threads}, "
+            f"expected {ON_CPU.provider} and one thread: each worker has one processor; leave these out"
+        )
+    return replace(inference, threads=1)
 
 
 def _scale(args: argparse.Namespace, camera_path: CameraPath | None) -> ScaleSource | None:

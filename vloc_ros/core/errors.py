@@ -25,5 +25,9 @@ class ModelError(VlocError):
     """A learned model is missing, damaged, of another format, or does not fit the map that it is used with."""
 
 
+class ClusterError(VlocError):
+    """A cluster cannot be reached, its workers run other code, or they died too often."""
+
+
 class MissingDependencyError(VlocError):
     """An optional library is not installed; the message says how to get it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -181,13 +182,26 @@ def load_keypoints(
             f"the keypoint model is {keypoint_model.describe()} of {model.entry('extractor')}, expected "
             f"{config.describe()} of {config.name}; copy the map again or build it again"
         )
-    return OnnxKeypoints(
-        model,
-        start_engine(model, inference),
-        max_keypoints=config.max_keypoints,
-        min_score=config.min_score,
-        max_megapixels=config.max_megapixels,
-    )
+    return _KeypointsOfMap(model, config, keypoint_model, inference)
+
+
+class _KeypointsOfMap(OnnxKeypoints):
+    """Another process loads them again: the session of an engine cannot be sent."""
+
+    def __init__(
+        self, model: Model, config: KeypointModelConfig, keypoint_model: KeypointModel, inference: InferenceConfig
+    ) -> None:
+        super().__init__(
+            model,
+            start_engine(model, inference),
+            max_keypoints=config.max_keypoints,
+            min_score=config.min_score,
+            max_megapixels=config.max_megapixels,
+        )
+        self._loaded_from = config, keypoint_model, inference
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_keypoints, self._loaded_from
 
 
 def _verify(keypoint_model: KeypointModel) -> Model:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -30,6 +32,7 @@ class RootSift:
     least_scale = 0.0  # the pyramid has all smaller scales
 
     def __init__(self, config: RootSiftConfig) -> None:
+        self._config = config
         self._max_keypoints, self._max_megapixels = config.max_keypoints, config.max_megapixels
         self._min_keypoints = min(config.min_keypoints, config.max_keypoints)
         self._strong = config.contrast_threshold / _OCTAVE_LAYERS
@@ -38,6 +41,10 @@ class RootSift:
             cv2.SIFT_create(nfeatures=config.max_keypoints, nOctaveLayers=_OCTAVE_LAYERS, contrastThreshold=threshold)
             for threshold in thresholds
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process builds it again: what OpenCV has of it cannot be sent."""
+        return RootSift, (self._config,)
 
     def working_scale(self, width: int, height: int) -> float:
         """Scale, at most 1, to which an image of a size is reduced before its keypoints are found."""

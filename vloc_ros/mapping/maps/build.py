@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -46,6 +47,7 @@ from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.placement import Placement, place_by_images
 from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource, relative_to
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
+from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
 _MIN_IMAGES = 3
 # cameras that moved less triangulate nothing
@@ -61,6 +63,7 @@ def build_map(
     frame_id: str = "map",
     scale: ScaleSource | None = None,
     progress: Progress = silent,
+    workers: Workers = THIS_PROCESS,
 ) -> LandmarkMap:
     """Build a map.
 
@@ -74,8 +77,10 @@ def build_map(
             and this is the source of their scale and frame. Given poses are then measurements, which the images
             correct.
         progress: shows the progress.
+        workers: do what falls into parts: keypoints, matches, calibration; points and poses do not depend on them.
 
     Raises:
+        ClusterError: workers cannot be used any more.
         InputError: an image cannot be used, or poses are missing where they are needed.
         MapError: the images share too little to make a map, or the extractor's model is missing.
         ModelError: the extractor's model cannot be used.
@@ -83,7 +88,7 @@ def build_map(
     _check(images, scale)
     extractor = build_extractor(config.extractor, keypoint_model, inference=config.inference)
     return build_map_of_extracted(
-        extract_images(images, extractor, progress),
+        extract_images(images, extractor, progress, workers),
         name=name,
         config=config,
         extractor=extractor,
@@ -91,6 +96,7 @@ def build_map(
         frame_id=frame_id,
         scale=scale,
         progress=progress,
+        workers=workers,
     )
 
 
@@ -104,20 +110,21 @@ def build_map_of_extracted(
     frame_id: str = "map",
     scale: ScaleSource | None = None,
     progress: Progress = silent,
+    workers: Workers = THIS_PROCESS,
 ) -> LandmarkMap:
     """Build a map of images whose keypoints are known, see `build_map`; the extractor is the one that found them."""
     images = [view.image for view in extracted]
     _check(images, scale)
     origin = choose_map_origin(images, scale)
     local = [replace(view, image=relative_to_origin(origin, view.image)) for view in extracted]
-    placed, placement = _place(local, scale and relative_to(origin, scale), config, progress)
-    matches = _match(placed, placement, config, progress)
+    placed, placement = _place(local, scale and relative_to(origin, scale), config, progress, workers)
+    matches = _match(placed, placement, config, progress, workers)
     posed = any(image.map_from_camera is not None for image in images)
     structure = _triangulate(placed, matches, config, posed=posed)
     keyframes = make_keyframes(placed, structure)
     _check_placed(keyframes, len(images), config, posed=posed)
     bare = _describe(structure, placed, keyframes, keypoint_model, name=name, frame_id=frame_id, config=config)
-    calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress)
+    calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress, workers)
     calibration = replace(calibration, floor=calibration.floor + bending_variances(bare, placement, scale))
     scene = replace(
         bare.scene(),
@@ -154,16 +161,20 @@ def _check(images: Sequence[PosedImage], scale: ScaleSource | None) -> None:
 
 
 def _place(
-    images: Sequence[ExtractedImage], scale: ScaleSource | None, config: MappingConfig, progress: Progress
+    images: Sequence[ExtractedImage],
+    scale: ScaleSource | None,
+    config: MappingConfig,
+    progress: Progress,
+    workers: Workers,
 ) -> tuple[Sequence[ExtractedImage], Placement]:
     """The images that could be placed, with the given or found poses."""
     given = [view.image.map_from_camera for view in images]
     if scale is None:
         return images, Placement(given, {}, given, Anchors())
     if isinstance(scale, GivenPoses) and all(given):
-        placement = place_by_measurements(images, scale, config, progress)
+        placement = place_by_measurements(images, scale, config, progress, workers)
     else:
-        placement = place_by_images(images, scale, config, progress)
+        placement = place_by_images(images, scale, config, progress, workers)
     posed = [
         replace(view, image=replace(view.image, map_from_camera=pose))
         for view, pose in zip(images, placement.poses, strict=True)
@@ -173,11 +184,16 @@ def _place(
 
 
 def _match(
-    placed: Sequence[ExtractedImage], placement: Placement, config: MappingConfig, progress: Progress
+    placed: Sequence[ExtractedImage],
+    placement: Placement,
+    config: MappingConfig,
+    progress: Progress,
+    workers: Workers,
 ) -> dict[Pair, Array]:
     """Matches that are checked against the poses; those of before serve where all images are placed."""
     all_placed = len(placed) == len(placement.poses)
-    return match_posed_images(placed, config, progress, matches=placement.matches if all_placed else None)
+    known = placement.matches if all_placed else None
+    return match_posed_images(placed, config, progress, matches=known, workers=workers)
 
 
 def _triangulate(
@@ -276,21 +292,29 @@ def _calibrate(
     config: MappingConfig,
     extractor: Extractor,
     progress: Progress,
+    workers: Workers,
 ) -> tuple[CovarianceCalibration, SelfSimilarity]:
     """What segments of the trajectory tell that the map leaves out in turn."""
+    views = [replace(view, image=replace(view.image, load=_not_sent)) for view in images]
     return calibrate(
-        [image.image for image in images],
-        [image.features for image in images],
+        [view.image for view in views],
+        [view.features for view in views],
         gap_m=config.calibration_gap_m,
         extractor=extractor,
-        map_without=lambda left_out: _map_without(left_out, landmark_map, structure, images, config),
+        map_without=partial(_map_without, landmark_map=landmark_map, structure=structure, images=views, config=config),
         covisible_with=structure.covisible_with,
         progress=progress,
+        workers=workers,
     )
+
+
+def _not_sent() -> Array:
+    raise AssertionError("calibration needs no pixels, and workers get none")
 
 
 def _map_without(
     left_out: Array,
+    *,
     landmark_map: LandmarkMap,
     structure: Structure,
     images: Sequence[ExtractedImage],

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.scene import SelfSimilarity
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import PosedImage, Progress
+from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
 MIN_SAMPLES = 8
 WRONG_M, WRONG_RAD = 0.5, np.radians(5.0)
@@ -42,6 +45,7 @@ def calibrate(
     map_without: Callable[[Array], LandmarkMap],
     covisible_with: Callable[[Array], Array],
     progress: Progress,
+    workers: Workers = THIS_PROCESS,
 ) -> tuple[CovarianceCalibration, SelfSimilarity]:
     """Leave out each segment in turn, map the rest, and compare the results of the segment with its known poses.
 
@@ -55,6 +59,7 @@ def calibrate(
             frame of the images' poses.
         covisible_with: the images (indices) that share a point with some, and these.
         progress: shows the progress.
+        workers: localize the images.
 
     Returns:
         The calibration of the covariance; with `samples` 0, and a typical scale, when there are too few images to leave
@@ -64,11 +69,15 @@ def calibrate(
     segments = segments_left_out(centres, gap_m)
     if not segments:
         return _TYPICAL, SelfSimilarity()
-    found, elsewhere = list[_Localized](), list[_Localized]()
-    for left_out in progress(segments, description="calibration"):
-        mine = [(images[i], features[i]) for i in left_out]
-        found += _localize(mine, left_out, map_without, extractor)
-        elsewhere += _localize(mine, covisible_with(left_out), map_without, extractor)
+    # each segment twice: in the map without it, and in what it does not show
+    tasks = [
+        ([(images[i], features[i]) for i in segment], left_out)
+        for segment in segments
+        for left_out in (segment, covisible_with(segment))
+    ]
+    work = partial(_localize, map_without=map_without, extractor=extractor)
+    results = list(progress(workers.map(work, tasks), description="calibration", total=len(tasks)))
+    found, elsewhere = list(chain(*results[::2])), list(chain(*results[1::2]))
     accepted = [one for one in found if one.result.ok]
     right = [one.excess for one in accepted if not one.is_wrong]
     wrong = [one.excess for one in (*found, *elsewhere) if one.is_wrong]
@@ -138,12 +147,13 @@ class _Localized:
 
 
 def _localize(
-    posed: Sequence[tuple[PosedImage, Features]],
-    left_out: Array,
+    task: tuple[Sequence[tuple[PosedImage, Features]], Array],
+    *,
     map_without: Callable[[Array], LandmarkMap],
     extractor: Extractor,
 ) -> list[_Localized]:
     """Results of images in the map without those that are left out; none where nothing is left of it."""
+    posed, left_out = task
     try:
         rest = map_without(left_out)
     except MapError:

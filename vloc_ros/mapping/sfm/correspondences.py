@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 import poselib
-from threadpoolctl import threadpool_limits
 
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose, skew
 from vloc_ros.mapping.sfm.pairs import Pair
+from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
-T = TypeVar("T")
 # less parallax is noise of the keypoints: two pixels of a common camera
 LEAST_PARALLAX_RAD = 0.004
 _MIN_BASELINE_M = 1e-6
-_WORKERS = 2
 _MIN_FOR_RELATIVE_POSE = 5
 _RELATIVE_POSE = {"max_iterations": 1000, "min_iterations": 100, "success_prob": 0.999, "seed": 0}
 _IDEAL_CAMERA = {"model": "SIMPLE_PINHOLE", "width": 2, "height": 2, "params": [1.0, 0.0, 0.0]}
 
 
-def match_pairs(features: Sequence[Features], pairs: Sequence[Pair], *, ratio: float) -> Iterator[tuple[Pair, Array]]:
-    """Every pair with its `mutual_matches`, in the order of the pairs, from two workers."""
-    # BLAS threads of its own per worker would spin while they wait for each other's cores
-    with threadpool_limits(1):
-        found = _by_two_workers(lambda pair: mutual_matches(features[pair[0]], features[pair[1]], ratio=ratio), pairs)
-        yield from zip(pairs, found, strict=True)
+def match_pairs(
+    features: Sequence[Features], pairs: Sequence[Pair], *, ratio: float, workers: Workers = THIS_PROCESS
+) -> Iterator[tuple[Pair, Array]]:
+    """Every pair with its `mutual_matches`, in the order of the pairs; no pair comes twice."""
+    return zip(pairs, workers.map_pairs(mutual_matches, features, dict.fromkeys(pairs, ratio)), strict=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,25 +46,34 @@ class TwoViewGeometry:
 
 
 def verify_pairs(
-    matches: Mapping[Pair, Array], rays: Sequence[Array], cameras: Sequence[Camera], *, max_error_px: float
+    matches: Mapping[Pair, Array],
+    rays: Sequence[Array],
+    cameras: Sequence[Camera],
+    *,
+    max_error_px: float,
+    workers: Workers = THIS_PROCESS,
 ) -> Iterator[tuple[Pair, TwoViewGeometry]]:
-    """Every pair with its relative pose and the matches that this explains, from two workers.
+    """Every pair with its relative pose and the matches that this explains, in the order of the pairs.
 
     Args:
         matches: (M, 2) keypoint indices by pair.
         rays: (K, 3) rays with z = 1 of each image's keypoints.
         cameras: of each image.
         max_error_px: distance from the epipolar line.
+        workers: do it.
     """
+    views = list(zip(rays, cameras, strict=True))
+    return zip(matches, workers.map_pairs(partial(_verify, max_error_px=max_error_px), views, matches), strict=True)
 
-    def verify(pair: Pair) -> TwoViewGeometry:
-        (i, j), found = pair, matches[pair]
-        both = rays[i][found[:, 0]], rays[j][found[:, 1]]
-        first_from_second, meeting = estimate_relative_pose(both, (cameras[i], cameras[j]), max_error_px=max_error_px)
-        parallax_rad = parallax(both[0][meeting], both[1][meeting] @ first_from_second.rotation.T)
-        return TwoViewGeometry(found[meeting], first_from_second, parallax_rad)
 
-    yield from zip(matches, _by_two_workers(verify, matches), strict=True)
+def _verify(
+    first: tuple[Array, Camera], second: tuple[Array, Camera], found: Array, *, max_error_px: float
+) -> TwoViewGeometry:
+    """The geometry of two images, by their rays and cameras, from matches."""
+    both, cameras = (first[0][found[:, 0]], second[0][found[:, 1]]), (first[1], second[1])
+    first_from_second, meeting = estimate_relative_pose(both, cameras, max_error_px=max_error_px)
+    parallax_rad = parallax(both[0][meeting], both[1][meeting] @ first_from_second.rotation.T)
+    return TwoViewGeometry(found[meeting], first_from_second, parallax_rad)
 
 
 def parallax(first: Array, second: Array) -> float:
@@ -79,16 +84,7 @@ def parallax(first: Array, second: Array) -> float:
     return float(np.median(np.arctan2(cross, np.einsum("ij,ij->i", first, second))))
 
 
-def _by_two_workers(work: Callable[[Pair], T], pairs: Iterable[Pair]) -> Iterator[T]:
-    """The results in the order of the pairs; pending work is cancelled when the consumer stops."""
-    pool = ThreadPoolExecutor(_WORKERS)
-    try:
-        yield from pool.map(work, pairs)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def mutual_matches(first: Features, second: Features, *, ratio: float) -> Array:
+def mutual_matches(first: Features, second: Features, ratio: float) -> Array:
     """(M, 2) uint32 keypoint indices: mutual nearest neighbours that pass the ratio test (Lowe 2004)."""
     if len(first) < 2 or len(second) < 2:
         return np.zeros((0, 2), np.uint32)

@@ -16,6 +16,7 @@ from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.correspondences import epipolar_inliers, match_pairs
 from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_pose
 from vloc_ros.mapping.sfm.structure import Structure
+from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,31 +34,37 @@ class ExtractedImage:
     rays: Array
 
 
-def extract_features(images: Sequence[PosedImage], extractor: Extractor, progress: Progress) -> list[Features]:
+def extract_features(
+    images: Sequence[PosedImage], extractor: Extractor, progress: Progress, workers: Workers = THIS_PROCESS
+) -> list[Features]:
     """The features of every image, in order.
 
     Raises:
         InputError: an image does not have the size of its camera, or cannot be read.
     """
-    features = []
-    for image in progress(images, description="features"):
-        pixels = image.load()
-        if pixels.shape[:2] != (image.camera.height, image.camera.width):
-            raise InputError(
-                f"{image.name} is {pixels.shape[1]}x{pixels.shape[0]}, its camera calibration is for "
-                f"{image.camera.width}x{image.camera.height}; use the calibration of these images"
-            )
-        features.append(extractor.extract(pixels))
-    return features
+    found = workers.map(extractor.extract, map(_load, images))
+    return list(progress(found, description="features", total=len(images)))
 
 
-def extract_images(images: Sequence[PosedImage], extractor: Extractor, progress: Progress) -> list[ExtractedImage]:
+def _load(image: PosedImage) -> Array:
+    pixels = image.load()
+    if pixels.shape[:2] != (image.camera.height, image.camera.width):
+        raise InputError(
+            f"{image.name} is {pixels.shape[1]}x{pixels.shape[0]}, its camera calibration is for "
+            f"{image.camera.width}x{image.camera.height}; use the calibration of these images"
+        )
+    return pixels
+
+
+def extract_images(
+    images: Sequence[PosedImage], extractor: Extractor, progress: Progress, workers: Workers = THIS_PROCESS
+) -> list[ExtractedImage]:
     """The views of images, in order.
 
     Raises:
         InputError: an image does not have the size of its camera, or cannot be read.
     """
-    features = extract_features(images, extractor, progress)
+    features = extract_features(images, extractor, progress, workers)
     return [
         ExtractedImage(image, found, image.camera.unproject(found.xy))
         for image, found in zip(images, features, strict=True)
@@ -70,6 +77,7 @@ def match_posed_images(
     progress: Progress,
     *,
     matches: Mapping[Pair, Array] | None = None,
+    workers: Workers = THIS_PROCESS,
 ) -> dict[Pair, Array]:
     """Matches of pairs that look the same way, checked against the known poses.
 
@@ -78,12 +86,13 @@ def match_posed_images(
         config: parameters.
         progress: shows the progress.
         matches: (M, 2) keypoint indices of pairs that were matched before.
+        workers: match the others.
     """
     poses = [view.image.map_from_camera for view in views if view.image.map_from_camera is not None]
     pairs = pairs_by_pose(poses, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
     verified, known = {}, matches or {}
     missing = [pair for pair in pairs if pair not in known]
-    new = match_pairs([view.features for view in views], missing, ratio=config.match_ratio)
+    new = match_pairs([view.features for view in views], missing, ratio=config.match_ratio, workers=workers)
     matched = ((pair, known[pair]) if pair in known else next(new) for pair in pairs)
     for (i, j), found in progress(matched, description="matching", total=len(pairs)):
         meet = epipolar_inliers(

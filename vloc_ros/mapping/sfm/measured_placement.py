@@ -39,6 +39,7 @@ from vloc_ros.mapping.sfm.pose_graph import optimize_poses
 from vloc_ros.mapping.sfm.scale import GivenPoses
 from vloc_ros.mapping.sfm.time_offset import estimate_time_offset
 from vloc_ros.mapping.sfm.view_pairs import global_descriptors, match_views, two_view_geometries
+from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
 # similar images beside those that lie near by the measured poses: loops that drift has torn open
 _SIMILAR_PER_IMAGE = 10
@@ -51,7 +52,11 @@ _MAX_CONTRADICTED = 0.5
 
 
 def place_by_measurements(
-    views: Sequence[ExtractedImage], given: GivenPoses, config: MappingConfig, progress: Progress
+    views: Sequence[ExtractedImage],
+    given: GivenPoses,
+    config: MappingConfig,
+    progress: Progress,
+    workers: Workers = THIS_PROCESS,
 ) -> Placement:
     """Find where images were taken whose poses were measured: they carry them over what the images do not show.
 
@@ -63,6 +68,7 @@ def place_by_measurements(
         given: what these are.
         config: parameters.
         progress: shows the progress.
+        workers: match the pairs.
 
     Raises:
         InputError: positions leave the frame open.
@@ -72,8 +78,8 @@ def place_by_measurements(
     measured: Sequence[Pose] = [pose for pose in given_poses if pose is not None]
     near = pairs_by_pose(measured, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
     alike = pairs_by_similarity(global_descriptors(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
-    matches = match_views(views, sorted({*near, *alike}), config, progress)
-    geometries = two_view_geometries(views, matches, config, progress)
+    matches = match_views(views, sorted({*near, *alike}), config, progress, workers)
+    geometries = two_view_geometries(views, matches, config, progress, workers)
     offset_s = estimate_time_offset([view.image.stamp_ns for view in views], given.camera_path, geometries)
     measured, anchors = _in_frame_of_map(views, measured, given, offset_s)
     poses, agreeing = _follow_images(views, measured, anchors, geometries, drifting=given.drifting)

@@ -20,6 +20,7 @@ from vloc_ros.mapping.sfm.measurements import RelativePose
 from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_similarity
 from vloc_ros.mapping.sfm.scale import GivenPoses, MeasuredPositions, ScaleSource, apply_scale
 from vloc_ros.mapping.sfm.view_pairs import global_descriptors, match_views, two_view_geometries
+from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
 _MIN_TRACK_LENGTH = 2
 
@@ -52,7 +53,11 @@ class Placement:
 
 
 def place_by_images(
-    views: Sequence[ExtractedImage], scale: ScaleSource, config: MappingConfig, progress: Progress
+    views: Sequence[ExtractedImage],
+    scale: ScaleSource,
+    config: MappingConfig,
+    progress: Progress,
+    workers: Workers = THIS_PROCESS,
 ) -> Placement:
     """Find where images were taken by structure from motion; positions and gravity give the frame.
 
@@ -63,8 +68,8 @@ def place_by_images(
     pairs = pairs_by_similarity(
         global_descriptors(views, config), per_image=config.pairs_per_image, exhaustive_max=config.exhaustive_max_images
     )
-    matches = match_views(views, pairs, config, progress)
-    geometries = two_view_geometries(views, matches, config, progress)
+    matches = match_views(views, pairs, config, progress, workers)
+    geometries = two_view_geometries(views, matches, config, progress, workers)
     if geometries and max(found.parallax_rad for found in geometries.values()) < LEAST_PARALLAX_RAD:
         raise MapError(
             f"the {len(views)} images were taken from one place: what they show is shifted by no more than the camera "

@@ -14,6 +14,7 @@ from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry, match_pairs, verify_pairs
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
 from vloc_ros.mapping.sfm.pairs import Pair
+from vloc_ros.mapping.workers import Workers
 
 
 def global_descriptors(views: Sequence[ExtractedImage], config: MappingConfig) -> Array:
@@ -27,15 +28,19 @@ def global_descriptors(views: Sequence[ExtractedImage], config: MappingConfig) -
 
 
 def match_views(
-    views: Sequence[ExtractedImage], pairs: Sequence[Pair], config: MappingConfig, progress: Progress
+    views: Sequence[ExtractedImage], pairs: Sequence[Pair], config: MappingConfig, progress: Progress, workers: Workers
 ) -> dict[Pair, Array]:
     """(M, 2) keypoint indices of every pair, not verified."""
-    matched = match_pairs([view.features for view in views], pairs, ratio=config.match_ratio)
+    matched = match_pairs([view.features for view in views], pairs, ratio=config.match_ratio, workers=workers)
     return dict(progress(matched, description="matching", total=len(pairs)))
 
 
 def two_view_geometries(
-    views: Sequence[ExtractedImage], matches: Mapping[Pair, Array], config: MappingConfig, progress: Progress
+    views: Sequence[ExtractedImage],
+    matches: Mapping[Pair, Array],
+    config: MappingConfig,
+    progress: Progress,
+    workers: Workers,
 ) -> dict[Pair, TwoViewGeometry]:
     """Of the pairs that share a view, their relative pose with the matches that it explains."""
     enough = {pair: found for pair, found in matches.items() if len(found) >= config.min_unposed_matches}
@@ -44,6 +49,7 @@ def two_view_geometries(
         [view.rays for view in views],
         [view.image.camera for view in views],
         max_error_px=config.max_relative_pose_error_px,
+        workers=workers,
     )
     return {
         pair: found

@@ -1,0 +1,64 @@
+"""Who does the work of building a map: this process, or the processes of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from vloc_ros.mapping.sfm.pairs import Pair
+
+R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
+_THREADS = 2
+
+
+class Workers(Protocol):
+    """Does work that falls into parts. Who does it makes no difference beyond what threads of libraries round.
+
+    Work has to be fit for another process: a function of a module, a method of an object that can be pickled, or a
+    partial of these. Its result depends on its arguments alone, and on nothing that other work has left behind.
+    """
+
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """The results of all items, in order.
+
+        Args:
+            work: on an item.
+            items: such as the pixels of images; taken when they can be worked on, so that few are held at a time.
+        """
+        ...
+
+    def map_pairs(self, work: Callable[[S, S, T], R], images: Sequence[S], pairs: Mapping[Pair, T]) -> Iterator[R]:
+        """The results of all pairs of images, in order.
+
+        Args:
+            work: on the first and the second image of a pair, and on what else the pair has.
+            images: whatever of each image the work needs.
+            pairs: of numbers of images, with what else the work needs of each pair.
+        """
+        ...
+
+
+class ThisProcess:
+    """One item at a time, since extractors have threads of their own; pairs in two threads."""
+
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """See `Workers`."""
+        return map(work, items)
+
+    def map_pairs(self, work: Callable[[S, S, T], R], images: Sequence[S], pairs: Mapping[Pair, T]) -> Iterator[R]:
+        """See `Workers`; pending work is cancelled when the consumer stops."""
+        pool = ThreadPoolExecutor(_THREADS)
+        try:
+            # BLAS threads of its own per worker would spin while they wait for each other's cores
+            with threadpool_limits(1):
+                yield from pool.map(lambda pair: work(images[pair[0]], images[pair[1]], pairs[pair]), pairs)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+THIS_PROCESS = ThisProcess()
