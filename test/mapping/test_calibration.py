@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from vloc_ros.mapping.maps.calibration import measure_self_similarity
+from vloc_ros.mapping.maps.calibration import count_localized, measure_self_similarity
 
 RIGHT = [float(excess) for excess in range(1, 101)]
 
@@ -27,3 +28,10 @@ def test_no_more_than_a_twentieth_of_the_left_out_images_is_lost() -> None:
 
 def test_a_map_that_finds_only_wrong_poses_refuses_them() -> None:
     assert measure_self_similarity([], [2.0]).score_shift < -2.0
+
+
+@pytest.mark.parametrize(("images", "localized"), [(7, 0), (40, 40), (100, 50), (3000, 60)])
+def test_more_images_than_tell_something_are_not_localized(images: int, localized: int) -> None:
+    centres = np.column_stack([0.1 * np.arange(images), np.zeros((images, 2))])
+    assert count_localized(centres, 1.0) == pytest.approx(localized, abs=12)
+    assert count_localized(centres, 1.0) <= 60

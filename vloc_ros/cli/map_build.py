@@ -352,7 +352,7 @@ def _with_measurements(args: argparse.Namespace, source: _Source, camera_frame: 
 
 def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
     """What it was calibrated on; in a good map most of the left-out images are localized."""
-    from vloc_ros.mapping.maps.calibration import MIN_SAMPLES, segments_left_out
+    from vloc_ros.mapping.maps.calibration import MIN_SAMPLES, count_localized
 
     calibration, images = landmark_map.scene().calibration, len(landmark_map.keyframes)
     uncalibrated = "covariance NOT calibrated, a typical scale is used"
@@ -360,7 +360,7 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
         return f"{uncalibrated}: switched off by calibration_gap_m=0"
     if images < MIN_SAMPLES:
         return f"{uncalibrated}: {images} images are too few to leave any out, {MIN_SAMPLES} are needed"
-    left_out = sum(map(len, segments_left_out(landmark_map.keyframes.translations, gap_m)))
+    left_out = count_localized(landmark_map.keyframes.translations, gap_m)
     # causes, the most likely first
     advice = (
         "check that --camera is the calibration of these images, or the bag's camera_info is (a wrong focal length is "

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from math import ceil
 
 import numpy as np
 
@@ -34,6 +35,8 @@ _TYPICAL = CovarianceCalibration(scale=2.0)
 _KEPT = 0.95
 _ROUNDING = 1e-3
 _MIN_SEGMENTS, _ENOUGH_SEGMENTS, _ENOUGH_IMAGES = 4, 12, 40
+# more images than so many tell little more, and each is localized twice
+_MOST_LOCALIZED = 60
 
 
 def calibrate(
@@ -71,8 +74,8 @@ def calibrate(
         return _TYPICAL, SelfSimilarity()
     # each segment twice: in the map without it, and in what it does not show
     tasks = [
-        ([(images[i], features[i]) for i in segment], left_out)
-        for segment in segments
+        ([(images[i], features[i]) for i in localized], left_out)
+        for segment, localized in zip(segments, _choose_localized(segments), strict=True)
         for left_out in (segment, covisible_with(segment))
     ]
     work = partial(_localize, map_without=map_without, extractor=extractor)
@@ -100,6 +103,17 @@ def measure_self_similarity(right: Sequence[float], wrong: Sequence[float]) -> S
         return SelfSimilarity()
     allowed = float(np.quantile(right, 1.0 - _KEPT, method="lower")) if right else np.inf
     return SelfSimilarity(score_shift=-min(max(wrong) + _ROUNDING, max(allowed, 0.0)))
+
+
+def count_localized(centres: Array, gap_m: float) -> int:
+    """How many images calibration localizes, see `segments_left_out`."""
+    return sum(map(len, _choose_localized(segments_left_out(centres, gap_m))))
+
+
+def _choose_localized(segments: Sequence[Array]) -> list[Array]:
+    """Of each segment the images that are localized, evenly along it."""
+    step = max(1, ceil(sum(map(len, segments)) / _MOST_LOCALIZED))
+    return [segment[::step] for segment in segments]
 
 
 def segments_left_out(centres: Array, gap_m: float) -> list[Array]:
