@@ -62,7 +62,8 @@ def test_images_are_covisible_that_share_a_point() -> None:
 def test_an_image_that_sees_a_point_twice_counts_once() -> None:
     twice = Structure(POINTS[:1], np.zeros(3, int), np.array([0, 0, 1]), np.arange(3), POSES, 0.0)
     assert len(twice.with_tracks_of_at_least(3).points) == 0
-    assert list(twice.visible(0)) == [0]
+    offsets, visible = twice.visible()
+    assert (list(offsets[:3]), list(visible)) == ([0, 1, 2], [0, 0])
 
 
 def test_a_mean_descriptor_is_of_all_observations() -> None:

@@ -321,18 +321,23 @@ def _map_without(
     config: MappingConfig,
 ) -> LandmarkMap:
     """The map as if these images had not been taken: their observations move no point and describe none."""
-    rest = structure.without_images(left_out).with_tracks_of_at_least(config.min_track_length)
-    if not len(rest.points):
+    rest = structure.without_images(left_out)
+    kept = rest.images_per_point() >= config.min_track_length
+    if not kept.any():
         raise MapError("no point is left")
-    rest = refine_points(rest, [image.rays for image in images], _focal_lengths(images))
-    descriptors = mean_descriptors(rest, [image.features.descriptors for image in images])
+    changed = kept & (rest.images_per_point() < structure.images_per_point())
+    points, codes = landmark_map.points.copy(), landmark_map.codes.copy()
+    if changed.any():
+        refined = refine_points(rest.select(changed), [image.rays for image in images], _focal_lengths(images))
+        descriptors = mean_descriptors(refined, [image.features.descriptors for image in images])
+        points[changed], codes[changed] = refined.points, landmark_map.codec.encode(descriptors)
     return replace(
         landmark_map,
-        scenes=(replace(landmark_map.scene(), points=range(len(rest.points))),),
-        points=rest.points.astype(np.float32),
-        landmark_ids=np.zeros(len(rest.points), np.int32),
-        codes=landmark_map.codec.encode(descriptors),
-        keyframes=make_keyframes(images, rest),
+        scenes=(replace(landmark_map.scene(), points=range(int(kept.sum()))),),
+        points=points[kept],
+        landmark_ids=np.zeros(int(kept.sum()), np.int32),
+        codes=codes[kept],
+        keyframes=make_keyframes(images, rest.select(kept)),
     )
 
 

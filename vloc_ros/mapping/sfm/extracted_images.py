@@ -108,13 +108,13 @@ def match_posed_images(
 
 def make_keyframes(views: Sequence[ExtractedImage], structure: Structure) -> Keyframes:
     """The views as keyframes that see the points of a structure; all have poses."""
-    visible = [structure.visible(i) for i in range(len(views))]
+    offsets, visible = structure.visible()
     poses: list[Pose] = [pose for pose in structure.poses if pose is not None]
     return Keyframes(
         names=tuple(view.image.name for view in views),
         rotations=np.stack([pose.rotation for pose in poses]),
         translations=np.stack([pose.translation for pose in poses]),
-        point_offsets=np.concatenate([[0], np.cumsum([len(v) for v in visible])]).astype(np.int64),
-        point_indices=np.concatenate(visible).astype(np.int32),
+        point_offsets=offsets,
+        point_indices=visible.astype(np.int32),
         cameras=tuple(view.image.camera for view in views),
     )

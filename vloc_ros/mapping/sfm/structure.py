@@ -38,10 +38,15 @@ class Structure:
 
     def with_tracks_of_at_least(self, length: int) -> Structure:
         """The structure without points that fewer images observe."""
-        images_per_point = np.zeros(len(self.points), np.int64)
-        seen = np.unique(np.column_stack([self.track_points, self.track_images]), axis=0)
-        np.add.at(images_per_point, seen[:, 0], 1)
-        kept = images_per_point >= length
+        return self.select(self.images_per_point() >= length)
+
+    def images_per_point(self) -> Array:
+        """(P,) int64 how many images observe each point."""
+        points = np.unique(self.track_points * len(self.poses) + self.track_images) // max(len(self.poses), 1)
+        return np.bincount(points, minlength=len(self.points))
+
+    def select(self, kept: Array) -> Structure:
+        """The structure of those points that a (P,) mask keeps."""
         number = np.cumsum(kept) - 1
         mine = kept[self.track_points]
         return replace(
@@ -67,9 +72,11 @@ class Structure:
         shared = np.unique(self.track_points[np.isin(self.track_images, images)])
         return np.union1d(images, self.track_images[np.isin(self.track_points, shared)])
 
-    def visible(self, image: int) -> Array:
-        """(V,) sorted points that an image observes."""
-        return np.unique(self.track_points[self.track_images == image])
+    def visible(self) -> tuple[Array, Array]:
+        """(N + 1,) int64 offsets and (V,) points: image i observes `points[offsets[i]:offsets[i + 1]]`, ascending."""
+        count = max(len(self.points), 1)
+        seen = np.unique(self.track_images * count + self.track_points)
+        return np.searchsorted(seen, count * np.arange(len(self.poses) + 1)), seen % count
 
 
 def refine_points(structure: Structure, rays: Sequence[Array], focal_lengths_px: Array) -> Structure:
@@ -96,10 +103,8 @@ def refine_points(structure: Structure, rays: Sequence[Array], focal_lengths_px:
         jacobian = (rotations[:, :2] - (in_camera[:, :2] / depth)[:, :, None] * rotations[:, 2:]) / depth[:, :, None]
         weights = 1.0 / (1.0 + ((residuals * scales) ** 2).sum(axis=1))
         weighted = jacobian.transpose(0, 2, 1) * weights[:, None, None]
-        information = np.zeros((len(points), 3, 3))
-        gradient = np.zeros((len(points), 3))
-        np.add.at(information, structure.track_points, weighted @ jacobian)
-        np.add.at(gradient, structure.track_points, np.einsum("oij,oj->oi", weighted, residuals))
+        information = _sum_by_point(structure, weighted @ jacobian)
+        gradient = _sum_by_point(structure, np.einsum("oij,oj->oi", weighted, residuals))
         damping = _DAMPING * np.trace(information, axis1=1, axis2=2)[:, None, None] * np.eye(3)
         points += np.linalg.solve(information + damping + _TINY * np.eye(3), gradient[..., None])[..., 0]
     return replace(structure, points=points)
@@ -107,8 +112,19 @@ def refine_points(structure: Structure, rays: Sequence[Array], focal_lengths_px:
 
 def mean_descriptors(structure: Structure, descriptors: Sequence[Array]) -> Array:
     """(P, D) float32 L2-normalised mean descriptor of every point's observations."""
-    sums = np.zeros((len(structure.points), descriptors[0].shape[1]), np.float32)
-    for image, described in enumerate(descriptors):
-        mine = structure.track_images == image
-        np.add.at(sums, structure.track_points[mine], described[structure.track_keypoints[mine]])
+    described = np.empty((len(structure.track_points), descriptors[0].shape[1]), np.float32)
+    by_image = np.argsort(structure.track_images, kind="stable")
+    ends = np.cumsum(np.bincount(structure.track_images, minlength=len(descriptors)))
+    for mine, of_image in zip(np.split(by_image, ends[:-1]), descriptors, strict=True):
+        described[mine] = of_image[structure.track_keypoints[mine]]
+    sums = _sum_by_point(structure, described)
     return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12))
+
+
+def _sum_by_point(structure: Structure, values: Array) -> Array:
+    """(P, ...) sums over the observations of each point of (O, ...) values; observations ascend by point."""
+    sums = np.zeros((len(structure.points), *values.shape[1:]), values.dtype)
+    seen, starts = np.unique(structure.track_points, return_index=True)
+    if len(seen):
+        sums[seen] = np.add.reduceat(values, starts, axis=0)
+    return sums
