@@ -106,13 +106,13 @@ def test_the_poses_of_a_folder_are_read_once(
     from vloc_ros.datasets import image_folders
 
     reads: list[Path] = []
-    read_true_poses = image_folders.read_true_poses
+    pair_poses = image_folders.pair_poses
 
-    def counted(images: Any, poses: Path) -> Any:
+    def counted(names: Any, poses: Path) -> Any:
         reads.append(poses)
-        return read_true_poses(images, poses)
+        return pair_poses(names, poses)
 
-    monkeypatch.setattr(image_folders, "read_true_poses", counted)
+    monkeypatch.setattr(image_folders, "pair_poses", counted)
     build(scene_folder, tmp_path / "map")
     assert reads == [scene_folder.poses]
 

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from plane_scene import CAMERA, SceneFolder
 
+from vloc_ros.bags.names import Topics
 from vloc_ros.bags.reading import Bag, BagMessage
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.datasets.bag_queries import BagQueries, TruthTopic, read_bag_queries
+from vloc_ros.datasets.bag_images import read_bag_keyframes
+from vloc_ros.datasets.bag_queries import BagQueries, TruthFile, TruthTopic, read_bag_queries
 
 BASE_FROM_CAMERA = Pose.from_rotation_vector([0.1, -1.2, 0.7], [0.2, 0.1, 0.5])
 STEP_NS = 100_000_000
@@ -61,7 +63,7 @@ def test_no_true_pose_at_all_is_an_error(bag: Path) -> None:
 
 
 def test_frames_are_named_and_never_guessed(bag: Path) -> None:
-    with pytest.raises(InputError, match="no frame 'base_footprint'; name the robot's own with --base-frame"):
+    with pytest.raises(InputError, match=r"no extrinsics of .* on 'base_footprint' .*; .* name the base with --base-f"):
         source_of(bag, base_frame="base_footprint")
     with pytest.raises(InputError, match="no frame 'odometry'; name the odometry's with --odom-frame"):
         source_of(bag, odom_frame="odometry", requires_odometry=True)
@@ -70,6 +72,54 @@ def test_frames_are_named_and_never_guessed(bag: Path) -> None:
     assert source_of(bag, requires_odometry=True).odom_frame == "odom"
     of_camera = source_of(bag, base_frame="camera_optical_frame")
     assert max(of_camera.base_from_camera[0].distance_to(Pose.identity())) == 0
+
+
+@pytest.fixture(scope="module")
+def bag_without_tf(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The transforms of a robot with a namespace, and true poses of its base."""
+    folder, topics = tmp_path_factory.mktemp("robot") / "bag", Topics(tf="/robot1/tf", tf_static="/robot1/tf_static")
+    with BagWriter(folder, camera=CAMERA, base_from_camera=BASE_FROM_CAMERA, topics=topics) as writer:
+        for index, map_from_camera in enumerate(scene_folder.truth, start=1):
+            writer.write_image(index * STEP_NS, scene_folder.scene.image(map_from_camera))
+            writer.write_truth(index * STEP_NS, map_from_camera @ BASE_FROM_CAMERA.inverse())
+    return folder
+
+
+def test_a_base_without_extrinsics_is_not_the_camera(bag_without_tf: Path) -> None:
+    """Poses of a topic are those of the base: nothing says where the camera is on it."""
+    for given in ({}, {"base_frame": "base_link"}, {"base_frame": "gripper"}):
+        with pytest.raises(InputError, match=r"no extrinsics of .* no transforms; but it has /robot1/tf_static"):
+            source_of(bag_without_tf, **given)
+    with pytest.raises(InputError, match=r"no extrinsics of .* on 'base_link'"):
+        read_bag_queries(bag_without_tf, ground_truth=None, base_frame="base_link")
+
+
+def test_without_tf_the_camera_itself_is_localized(bag_without_tf: Path, scene_folder: SceneFolder) -> None:
+    """By the poses of a file, which are those of the camera; by those of a topic only when it is said so."""
+    by_file = read_bag_queries(bag_without_tf, ground_truth=TruthFile(scene_folder.poses))
+    assert by_file.base_frame == "camera_optical_frame"
+    assert by_file.truth is not None
+    assert max(max(a.distance_to(b)) for a, b in zip(by_file.truth, scene_folder.truth, strict=True)) < 1e-8
+    assert source_of(bag_without_tf, base_frame="camera_optical_frame").base_frame == "camera_optical_frame"
+
+
+def test_a_topic_names_whose_poses_it_holds(bag: Path) -> None:
+    named = read_bag_queries(bag, ground_truth=TruthTopic("/odom"))
+    assert named.base_frame == "base_link"
+    with pytest.raises(InputError, match="/odom holds poses of 'base_link', --base-frame is 'camera_optical_frame'"):
+        read_bag_queries(bag, ground_truth=TruthTopic("/odom"), base_frame="camera_optical_frame")
+
+
+def test_images_that_were_not_stamped_are_refused(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    """They are all of time 0, where the truth of one of them is taken for that of all."""
+    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=BASE_FROM_CAMERA) as writer:
+        for map_from_camera in scene_folder.truth:
+            writer.write_odometry(0, map_from_camera @ BASE_FROM_CAMERA.inverse())
+            writer.write_truth(0, map_from_camera @ BASE_FROM_CAMERA.inverse())
+            writer.write_image(0, scene_folder.scene.image(map_from_camera))
+    for read in (source_of, read_bag_keyframes):
+        with pytest.raises(InputError, match="images on /camera/image have the stamp 0, expected the time"):
+            read(tmp_path / "bag")
 
 
 def test_images_stay_in_the_bag_until_they_are_read(bag: Path) -> None:

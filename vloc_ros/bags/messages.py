@@ -94,11 +94,11 @@ def camera_of(message: Any, *, rectified: bool = False) -> Camera:
             f"the roi is {width}x{height} at {roi.x_offset}, {roi.y_offset}, expected a part of {full[0]}x{full[1]}"
         )
     k = np.array(message.p).reshape(3, 4)[:, :3] if rectified else np.array(message.k).reshape(3, 3)
-    k[[0, 1], [0, 1]] /= binning
-    # ROS has the centre of the first pixel at 0; of some that become one, the first begins half a pixel before that
-    k[:2, 2] = (k[:2, 2] + 0.5 - [roi.x_offset, roi.y_offset]) / binning - 0.5
     model, d = ("", []) if rectified else (message.distortion_model, list(message.d))
-    return Camera.from_ros(model, width // binning[0], height // binning[1], k.reshape(-1).tolist(), d)
+    sensor = Camera.from_ros(model, *full, k.reshape(-1).tolist(), d)
+    columns, rows = width // binning[0], height // binning[1]
+    part = sensor.part(roi.x_offset, roi.y_offset, columns * binning[0], rows * binning[1])
+    return part.scaled(columns, rows)
 
 
 def pose_of(message: Any) -> Pose:

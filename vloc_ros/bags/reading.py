@@ -19,7 +19,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.storage.trajectories import Trajectory
 
 _IMAGES = (messages.COMPRESSED_IMAGE, messages.IMAGE)
-_TF, _TF_STATIC = "/tf", "/tf_static"
+TF, TF_STATIC = "/tf", "/tf_static"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class Bag:
         """The tree of /tf and /tf_static; either may be missing."""
         there = {topic.name for topic in self.topics}
         moving, static = (
-            [m.decoded() for m in self.messages([topic])] if topic in there else [] for topic in (_TF, _TF_STATIC)
+            [m.decoded() for m in self.messages([topic])] if topic in there else [] for topic in (TF, TF_STATIC)
         )
         return TransformTree(moving, static)
 

@@ -5,10 +5,11 @@
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC              images of a bag
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC --live       through the ROS 2 nodes, at the bag's own rate
 
-True poses are TUM rows of map_from_camera, one per image in name order (in a bag: in the order of recording); those of
-a topic are of --base-frame. A refused image counts as infinitely wrong; an accepted one outside 50 cm or 5 degrees is a
-false accept, and with --absent every acceptance is. Images of a bag are left out and counted where TF or the topic has
-nothing at their time. So are images that cannot be used, such as damaged ones; the exit code is then 1.
+True poses are rows of map_from_camera, as for `vloc map build` (of a bag: TUM's, one per image, in the order of
+recording); those of a topic are of --base-frame. A refused image counts as infinitely wrong; an accepted one outside 50
+cm or 5 degrees is a false accept, and with --absent every acceptance is. Images of a bag are left out and counted where
+TF or the topic has nothing at their time. So are images that cannot be used, such as damaged ones; the exit code is
+then 1.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--base-frame",
-        default="base_link",
         metavar="FRAME",
-        help="of the bag's TF: the frame to localize, whose poses --truth-topic holds (default: %(default)s)",
+        help="of the bag's TF: the frame to localize, whose poses --truth-topic holds (default: base_link; without TF "
+        "the camera's own, where --truth-topic is not given)",
     )
     parser.add_argument(
         "--odom-frame",
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         return evaluate_live(args)
     outputs = outputs_of(args)
     images = read_images(args)
+    _check_times(args, images)
     localizer = localizer_from(args)
     frame_id = frame_of_truth(args, localizer, images.truth)
     in_sequence = _fix_filter(args) if args.sequence else None
@@ -99,6 +101,16 @@ def run(args: argparse.Namespace) -> int:
         write_report(args.report, localizer, queries, records, truth, scores, frame_id=frame_id)
     print_outcome(scores, outputs)
     return 1 if unusable else 0
+
+
+def _check_times(args: argparse.Namespace, images: EvaluationImages) -> None:
+    from vloc_ros.core.errors import InputError
+
+    if args.sequence and not images.timed:
+        raise InputError(
+            f"--sequence needs the time of each image, {args.images} has images without; name them by their time in "
+            "nanoseconds, or as seconds with a decimal point, or give it in --poses"
+        )
 
 
 def _keep_usable(

@@ -11,8 +11,9 @@
                                                  from images; measured positions give scale and frame
   vloc map build ... --extractor MODEL --out MAP                             keypoints by a learned model
 
-Poses are TUM rows of map_from_camera (optical frame), one per image in name order. The map appears when it is whole:
-an interrupted build leaves none, or the one that was there.
+Poses are rows of map_from_camera (optical frame): `IMAGE x y z qx qy qz qw`, or TUM's, which are paired by time with
+images that are named by it, and else one by one in name order. The map appears when it is whole: an interrupted build
+leaves none, or the one that was there.
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pose-topic", metavar="TOPIC", help="poses of the base in the map; used in place of odometry")
     parser.add_argument(
         "--base-frame",
-        default="base_link",
         metavar="FRAME",
-        help="of the bag's TF: whose poses --pose-topic holds (default: %(default)s)",
+        help="of the bag's TF: whose poses --pose-topic or --odom-topic holds, where its messages do not say so "
+        "(default: base_link)",
     )
     parser.add_argument(
         "--positions",

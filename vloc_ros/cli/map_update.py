@@ -6,8 +6,8 @@
 What the map holds stays as it is: points, landmarks, keyframes, and the calibration of its covariance; new points and
 keyframes come behind. The retrieval index of a global descriptor model is kept; with --encoder it covers the new
 keyframes too. Images must overlap with the map; duplicates, by name and by what they show, are named and left out.
-Without --poses, so are images that are not localized; with --poses, those whose pose contradicts the map. Poses are TUM
-rows of map_from_camera (optical frame) in the map's frame, one per image in name order.
+Without --poses, so are images that are not localized; with --poses, those whose pose contradicts the map. Poses are
+rows of map_from_camera (optical frame) in the map's frame, as for `vloc map build`.
 """
 
 from __future__ import annotations

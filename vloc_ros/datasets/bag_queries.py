@@ -16,6 +16,7 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import QuerySource
+from vloc_ros.datasets.bag_frames import BASE, check_extrinsics, frame_of_poses, stamp_images
 from vloc_ros.datasets.bag_topics import choose_image_topic, derive_camera_info_topic
 from vloc_ros.storage.trajectories import read_tum
 
@@ -45,7 +46,7 @@ class BagQueries:
         stamps_ns: of the images, in the order of recording.
         queries: one per image; each reads its image from the bag when it is needed.
         left_out: number of further images, at whose time TF or the ground truth has nothing; played, not scored.
-        base_frame: the frame to localize: the camera's own where the bag has no TF at all.
+        base_frame: the frame to localize.
         odom_frame: empty where the bag has no odometry in TF.
         base_from_camera: at every image's time.
         transforms: all of the bag.
@@ -89,7 +90,7 @@ def read_bag_queries(
     image_topic: str | None = None,
     camera_info_topic: str | None = None,
     rectified: bool = False,
-    base_frame: str = "base_link",
+    base_frame: str | None = None,
     odom_frame: str = "odom",
     requires_odometry: bool = False,
     limit: int | None = None,
@@ -102,7 +103,8 @@ def read_bag_queries(
         image_topic: None takes the only one.
         camera_info_topic: None takes the one beside the images.
         rectified: whether P of the camera_info is the images' calibration.
-        base_frame: the frame of TF to localize.
+        base_frame: the frame of TF to localize, whose poses a topic of ground truth holds. None is `base_link`, or the
+            camera's own where the bag has no TF and the ground truth, if any, is that of the camera.
         odom_frame: the odometry's frame of TF; empty where there is none.
         requires_odometry: whether a bag with transforms over time must have `odom_frame`.
         limit: takes only so many images; None takes all.
@@ -118,6 +120,8 @@ def read_bag_queries(
         times = _image_times(bag, topic, limit)
         stamps_ns = [stamp_ns for stamp_ns, _ in times]
         transforms = bag.transforms()
+        if isinstance(ground_truth, TruthTopic):
+            base_frame = frame_of_poses(bag, ground_truth.name, base_frame)
         base_frame = _check_base_frame(bag, transforms, base_frame, camera_frame)
         odom_frame = _check_odom_frame(bag, transforms, odom_frame, required=requires_odometry)
         extrinsics = [_base_from_camera(transforms, base_frame, camera_frame, stamp_ns) for stamp_ns in stamps_ns]
@@ -141,22 +145,19 @@ def read_bag_queries(
 def _image_times(bag: Bag, topic: str, limit: int | None) -> list[tuple[int, int]]:
     """Stamp and time of recording of each image."""
     messages = islice(bag.messages([topic]), limit)
-    times = [(stamp_ns_of(message.decoded()), message.recorded_ns) for message in messages]
+    times = [(stamp_ns, message.recorded_ns) for stamp_ns, message in stamp_images(bag, messages)]
     if not times:
         raise InputError(f"{bag.path}: topic {topic} holds no image")
     return times
 
 
-def _check_base_frame(bag: Bag, transforms: TransformTree, wanted: str, camera_frame: str) -> str:
-    """The wanted frame; the camera's own where the bag has no TF at all."""
-    if not transforms.frames:
+def _check_base_frame(bag: Bag, transforms: TransformTree, wanted: str | None, camera_frame: str) -> str:
+    """The wanted frame, which TF connects with the camera; the camera's own where none is wanted and there is no TF."""
+    if wanted is None and not transforms.frames:
         return camera_frame
-    if wanted in (*transforms.frames, camera_frame):
-        return wanted
-    raise InputError(
-        f"{bag.path}: TF has no frame {wanted!r}; name the robot's own with --base-frame; frames there: "
-        f"{', '.join(transforms.frames)}"
-    )
+    base_frame = wanted or BASE
+    check_extrinsics(bag, transforms, base_frame, camera_frame)
+    return base_frame
 
 
 def _check_odom_frame(bag: Bag, transforms: TransformTree, wanted: str, *, required: bool) -> str:

@@ -32,6 +32,10 @@ _POLISH_STEPS = 4
 _STEP = 1e-5
 _SINGULAR_PX2 = 1.0
 _UNREACHABLE_PX = 0.1
+_MATRIX_ROWS = "fx 0 cx, 0 fy cy, 0 0 1"
+# what calibrations of whole sensors have, the oddest included: skew and least focal length in parts of the focal length
+# and of the width, the principal point in parts of the size from the middle
+_MAX_SKEW, _MAX_ASPECT, _MIN_FOCAL, _MAX_OFF_CENTRE = 1e-4, 3.0, 0.05, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +76,13 @@ class Camera:
     def from_ros(model: str, width: int, height: int, k: Sequence[float], d: Sequence[float]) -> Camera:
         """From the fields of a sensor_msgs/CameraInfo: distortion model, size, K (9 numbers, row-major) and D.
 
-        An empty `model` with an empty `d` is an undistorted camera, as drivers publish it.
+        An empty `model` with an empty `d` is an undistorted camera, as drivers publish it. The calibration is that of a
+        whole sensor; for images of a part of it see `part`.
+
+        Raises:
+            InputError: K is not of the form of a camera matrix, or no sensor of this size has it; the model is unknown.
         """
-        if len(k) != 9:
-            raise InputError(f"a camera matrix K has {len(k)} numbers, expected 9")
+        _check_matrix(k, width, height)
         intrinsics = (float(k[0]), float(k[4]), float(k[2]) + _HALF_PIXEL, float(k[5]) + _HALF_PIXEL)
         coefficients = [float(c) for c in d]
         if not any(coefficients):
@@ -135,6 +142,13 @@ class Camera:
     def is_fisheye(self) -> bool:
         """True for the equidistant model."""
         return self.model == "OPENCV_FISHEYE"
+
+    def part(self, x: int, y: int, width: int, height: int) -> Camera:
+        """The same camera for the part of its images that begins at column x and row y."""
+        names = PARAMETER_NAMES[self.model]
+        offsets = {"cx": x, "cy": y}
+        parameters = (p - offsets.get(name, 0) for p, name in zip(self.parameters, names, strict=True))
+        return Camera(self.model, width, height, tuple(parameters))
 
     def scaled(self, width: int, height: int) -> Camera:
         """The same camera for an image resized to `width` x `height`."""
@@ -214,6 +228,36 @@ class Camera:
         """(N,) number of the cell of each of (N, 2) pixels in a grid of (columns, rows) over the image, row by row."""
         column, row = np.clip(pixels * grid / (self.width, self.height), 0, np.array(grid) - 1).astype(int).T
         return np.asarray(row * grid[0] + column)
+
+
+def _check_matrix(k: Sequence[float], width: int, height: int) -> None:
+    """Refuse a K of which only a part could be used, or that no sensor as a whole has."""
+    if len(k) != 9:
+        raise InputError(f"a camera matrix K has {len(k)} numbers, expected 9")
+    if width <= 0 or height <= 0:
+        raise InputError(f"a camera has image size {width}x{height}, expected a positive one")
+    fx, skew, cx, below, fy, cy, *last = (float(value) for value in k)
+    found = f"the camera matrix K is {' '.join(f'{float(value):g}' for value in k)}"
+    if not np.isfinite([fx, skew, cx, below, fy, cy, *last]).all():
+        raise InputError(f"{found}: a value is not finite; calibrate the camera again")
+    if fx <= 0 or fy <= 0:
+        raise InputError(f"{found}: focal length {min(fx, fy):g} px, expected a positive one: uncalibrated?")
+    if any(last[:2]) and cx == cy == 0.0:
+        raise InputError(f"{found}: it is transposed, expected the rows {_MATRIX_ROWS}")
+    if below or last != [0.0, 0.0, 1.0]:
+        raise InputError(f"{found}, expected the rows {_MATRIX_ROWS}; give all nine numbers, row by row")
+    if abs(skew) > _MAX_SKEW * fx:
+        raise InputError(f"{found}: it has a skew of {skew:g} px, which no model here has; calibrate without skew")
+    if not 1.0 / _MAX_ASPECT < fx / fy < _MAX_ASPECT or fx < _MIN_FOCAL * width:
+        raise InputError(
+            f"{found}: focal lengths {fx:g} and {fy:g} px of an image of {width}x{height}, expected pixels in the rows "
+            f"{_MATRIX_ROWS}"
+        )
+    if cx == cy == 0.0 or max(abs(cx / width - 0.5), abs(cy / height - 0.5)) > _MAX_OFF_CENTRE:
+        raise InputError(
+            f"{found}: the principal point {cx:g}, {cy:g} is not that of an image of {width}x{height}, expected one "
+            "near its middle; give the calibration of these images, in pixels"
+        )
 
 
 def _unknown_distortion(model: str) -> str:
