@@ -178,6 +178,43 @@ def test_measurements_that_do_not_fit_are_refused(
     assert not (tmp_path / "map").exists()
 
 
+@pytest.mark.parametrize(
+    ("source", "option", "needed"),
+    [
+        ("--images", ["--image-topic", "/image"], "--bag"),
+        ("--images", ["--pose-topic", "/truth"], "--bag"),
+        ("--images", ["--rectified"], "--bag"),
+        ("--images", ["--tf-topic", "/robot1/tf"], "--bag"),
+        ("--bag", ["--poses", "poses.txt"], "--images"),
+        ("--bag", ["--poses-drift"], "--images"),
+    ],
+)
+def test_options_of_the_other_source_are_not_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, option: list[str], needed: str
+) -> None:
+    assert main(["map", "build", source, str(tmp_path), *option, "--out", str(tmp_path / "map")]) == 1
+    assert f"{option[0]} goes with {needed}, found {source}; leave it out" in capsys.readouterr().err
+
+
+def test_a_bag_is_mapped_with_the_calibration_that_is_given(
+    scene_folder: SceneFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["bag", "make", "--images", scene_folder.images, "--camera", scene_folder.camera]
+    assert main([str(word) for word in [*words, "--poses", scene_folder.poses, "--out", tmp_path / "bag"]]) == 0
+    other = replace(CAMERA, parameters=(300.0, 300.0, *CAMERA.parameters[2:]))
+    write_camera(tmp_path / "camera.yaml", other, name="camera")
+    found: list[Any] = []
+
+    def build_map(images: Any, **_: Any) -> None:
+        found.extend({image.camera for image in images})
+        raise InputError("far enough")
+
+    monkeypatch.setattr("vloc_ros.mapping.maps.build.build_map", build_map)
+    main(["map", "build", "--bag", str(tmp_path / "bag"), "--out", str(tmp_path / "map")])
+    main(["map", "build", "--bag", str(tmp_path / "bag"), "--camera", str(tmp_path / "camera.yaml"), "--out", "map"])
+    assert found == [CAMERA, other]
+
+
 def test_positions_give_odometry_their_frame(scene_folder: SceneFolder, tmp_path: Path) -> None:
     truth = read_tum(scene_folder.poses)
     names = sorted(p.name for p in scene_folder.images.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,30 @@ def test_a_base_without_extrinsics_is_not_the_camera(bag_without_tf: Path) -> No
             source_of(bag_without_tf, **given)
     with pytest.raises(InputError, match=r"no extrinsics of .* on 'base_link'"):
         read_bag_queries(bag_without_tf, ground_truth=None, base_frame="base_link")
+
+
+def test_transforms_of_a_namespace_are_named(bag_without_tf: Path, scene_folder: SceneFolder) -> None:
+    source = source_of(bag_without_tf, tf_topic="/robot1/tf")
+    assert (source.base_frame, source.truth is not None) == ("base_link", True)
+    found = source.map_from_camera()
+    assert found is not None
+    assert max(max(a.distance_to(b)) for a, b in zip(found, scene_folder.truth, strict=True)) < 1e-8
+    with pytest.raises(InputError, match=r"has no transforms on /robot2/tf; on others: /robot1/tf_static"):
+        source_of(bag_without_tf, tf_topic="/robot2/tf")
+
+
+def test_calibration_by_another_topic_or_a_file(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    topics = Topics(camera_info="/calibration/info")
+    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=BASE_FROM_CAMERA, topics=topics) as writer:
+        writer.write_image(STEP_NS, scene_folder.scene.image(scene_folder.truth[0]))
+    with pytest.raises(
+        InputError, match=r"no topic /camera/camera_info .* camera_info: /calibration/info; name .*--cam"
+    ):
+        read_bag_queries(tmp_path / "bag", ground_truth=None)
+    named = read_bag_queries(tmp_path / "bag", ground_truth=None, camera_info_topic="/calibration/info")
+    other = replace(CAMERA, parameters=(300.0, 300.0, 160.0, 120.0))
+    given = read_bag_queries(tmp_path / "bag", ground_truth=None, camera=other)
+    assert [one.queries[0].read().views[0].camera for one in (named, given)] == [CAMERA, other]
 
 
 def test_without_tf_the_camera_itself_is_localized(bag_without_tf: Path, scene_folder: SceneFolder) -> None:

@@ -19,7 +19,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.storage.trajectories import Trajectory
 
 _IMAGES = (messages.COMPRESSED_IMAGE, messages.IMAGE)
-TF, TF_STATIC = "/tf", "/tf_static"
+TF = "/tf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,14 @@ class Bag:
     Raises:
         InputError: the path is missing or no bag, or the bag is damaged; topics that are not there are named with
             those that are.
+
+    Attributes:
+        path: of the bag.
+        tf_topic: of its transforms; the static ones are on `<tf_topic>_static`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path, *, tf_topic: str = TF) -> None:
+        self.path, self.tf_topic = Path(path), tf_topic
         self._reader: Reader | None = None
 
     def __enter__(self) -> Bag:
@@ -180,11 +184,12 @@ class Bag:
         return trajectory_of(stamped)
 
     def transforms(self) -> TransformTree:
-        """The tree of /tf and /tf_static; either may be missing."""
-        there = {topic.name for topic in self.topics}
-        moving, static = (
-            [m.decoded() for m in self.messages([topic])] if topic in there else [] for topic in (TF, TF_STATIC)
-        )
+        """The tree of /tf and /tf_static, or of others; either may be missing."""
+        there = {topic.name for topic in self.topics if topic.msgtype == messages.TF_MESSAGE}
+        names = self.tf_topic, f"{self.tf_topic}_static"
+        if self.tf_topic != TF and not there & set(names):
+            raise InputError(f"{self.path}: has no transforms on {self.tf_topic}; on others: {_listed(there)}")
+        moving, static = ([m.decoded() for m in self.messages([name])] if name in there else [] for name in names)
         return TransformTree(moving, static)
 
     def stamped(self, topic: str, *kinds: str) -> Iterator[tuple[int, Any]]:
@@ -221,6 +226,10 @@ def _topic(connections: list[Connection]) -> BagTopic:
     profiles = [profile for c in connections for profile in getattr(c.ext, "offered_qos_profiles", ())]
     latched = any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
     return BagTopic(connections[0].topic, connections[0].msgtype, sum(c.msgcount for c in connections), latched)
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def _one_line(error: Exception) -> str:

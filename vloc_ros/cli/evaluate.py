@@ -24,6 +24,7 @@ from vloc_ros.cli.evaluation_inputs import EvaluationImages, frame_of_truth, rea
 from vloc_ros.cli.evaluation_outputs import outputs_of, print_outcome, write_report, write_scores
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
+from vloc_ros.cli.source_options import check_source_options
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
@@ -42,11 +43,19 @@ def register(parser: argparse.ArgumentParser) -> None:
     truth.add_argument("--poses", type=Path, metavar="TUM", help="true poses, map_from_camera")
     truth.add_argument("--truth-topic", metavar="TOPIC", help="topic of the bag with the true poses")
     truth.add_argument("--absent", action="store_true", help="negatives: images of another place, all must be refused")
-    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info; may be left out with --absent")
+    parser.add_argument(
+        "--camera",
+        type=Path,
+        metavar="YAML",
+        help="ROS camera_info; may be left out with --absent; with --bag it takes the place of the bag's",
+    )
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
     parser.add_argument(
         "--rectified", action="store_true", help="the bag's images are rectified: P of camera_info is their calibration"
+    )
+    parser.add_argument(
+        "--tf-topic", metavar="TOPIC", help="of the bag: transforms; static ones on TOPIC_static (default: /tf)"
     )
     parser.add_argument(
         "--base-frame",
@@ -56,9 +65,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--odom-frame",
-        default="odom",
         metavar="FRAME",
-        help="of the bag's TF, for --live and --sequence; '' where there is no odometry (default: %(default)s)",
+        help="of the bag's TF, for --live and --sequence; '' where there is no odometry (default: odom)",
     )
     parser.add_argument(
         "--live", action="store_true", help="play the bag to the ROS 2 nodes and score what they publish"
@@ -134,8 +142,7 @@ def check_options(args: argparse.Namespace) -> None:
 
     if args.images and (args.live or args.truth_topic):
         raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
-    if args.bag and args.camera:
-        raise InputError("--camera goes with --images, found --bag; a bag brings its calibration")
+    check_source_options(args)
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")
     if args.report:

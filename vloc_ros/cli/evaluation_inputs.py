@@ -43,7 +43,9 @@ def read_images(args: argparse.Namespace) -> EvaluationImages:
 
 def read_bag(args: argparse.Namespace) -> BagQueries:
     """The bag of --bag, with the options that go with it."""
+    from vloc_ros.bags.reading import TF
     from vloc_ros.datasets.bag_queries import TruthFile, TruthTopic, read_bag_queries
+    from vloc_ros.storage.cameras import read_camera
 
     by_topic = TruthTopic(args.truth_topic) if args.truth_topic else None
     return read_bag_queries(
@@ -52,8 +54,10 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
         rectified=args.rectified,
+        camera=read_camera(args.camera) if args.camera else None,
+        tf_topic=args.tf_topic or TF,
         base_frame=args.base_frame,
-        odom_frame=args.odom_frame,
+        odom_frame="odom" if args.odom_frame is None else args.odom_frame,
         requires_odometry=args.live,
         limit=args.limit,
     )

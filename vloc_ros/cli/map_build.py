@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vloc_ros.cli.source_options import check_source_options
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -69,11 +70,16 @@ def register(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the poses of --poses are of odometry: good over short distances only; they are measurements then",
     )
-    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info of the images")
+    parser.add_argument(
+        "--camera", type=Path, metavar="YAML", help="ROS camera_info of the images; with --bag in place of the bag's"
+    )
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
     parser.add_argument(
         "--rectified", action="store_true", help="the bag's images are rectified: P of camera_info is their calibration"
+    )
+    parser.add_argument(
+        "--tf-topic", metavar="TOPIC", help="of the bag: transforms; static ones on TOPIC_static (default: /tf)"
     )
     parser.add_argument("--odom-topic", metavar="TOPIC", help="nav_msgs/Odometry of the bag; TF odom→base by default")
     parser.add_argument("--pose-topic", metavar="TOPIC", help="poses of the base in the map; used in place of odometry")
@@ -149,6 +155,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.storage.maps import map_bytes, write_map
 
     end_on_sigterm()  # again: pycolmap is imported now
+    check_source_options(args, of_images=("poses", "poses_drift", "distance"))
     out = map_at(args.out)
     keypoint_model, extractor = read_extractor(args.extractor)
     config = _config(args, extractor)
@@ -266,8 +273,10 @@ def _read_folder(args: argparse.Namespace) -> _Source:
 
 
 def _read_bag(args: argparse.Namespace) -> _Source:
+    from vloc_ros.bags.reading import TF
     from vloc_ros.core.errors import InputError
     from vloc_ros.datasets.bag_images import read_bag_keyframes
+    from vloc_ros.storage.cameras import read_camera
 
     if args.positions or args.gravity:
         raise InputError("--positions and --gravity are for --images; give --gnss-topic and --imu-topic with --bag")
@@ -283,6 +292,8 @@ def _read_bag(args: argparse.Namespace) -> _Source:
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
         rectified=args.rectified,
+        camera=read_camera(args.camera) if args.camera else None,
+        tf_topic=args.tf_topic or TF,
         odom_topic=args.odom_topic,
         pose_topic=args.pose_topic,
         base_frame=args.base_frame,
@@ -294,17 +305,18 @@ def _read_bag(args: argparse.Namespace) -> _Source:
 def _with_measurements(args: argparse.Namespace, source: _Source, camera_frame: str) -> _Source:
     if not (args.gnss_topic or args.imu_topic):
         return source
+    from vloc_ros.bags.reading import TF
     from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
     from vloc_ros.datasets.geodetic import Datum
 
-    images, datum = source.images, None
+    images, datum, tf_topic = source.images, None, args.tf_topic or TF
     if args.gnss_topic:
         origin = Datum(*args.datum) if args.datum else None
         images, datum = with_bag_positions(
-            images, args.bag, args.gnss_topic, camera_frame, datum=origin, std_m=args.gnss_std
+            images, args.bag, args.gnss_topic, camera_frame, datum=origin, std_m=args.gnss_std, tf_topic=tf_topic
         )
     if args.imu_topic:
-        images = with_bag_gravity(images, args.bag, args.imu_topic, camera_frame)
+        images = with_bag_gravity(images, args.bag, args.imu_topic, camera_frame, tf_topic=tf_topic)
     return replace(source, images=images, datum=datum)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from vloc_ros.bags.messages import ODOMETRY, TF_MESSAGE, stamp_ns_of
-from vloc_ros.bags.reading import TF, TF_STATIC, Bag, BagMessage
+from vloc_ros.bags.reading import TF, Bag, BagMessage
 from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.errors import InputError
 
@@ -26,7 +26,7 @@ def check_extrinsics(bag: Bag, transforms: TransformTree, base_frame: str, camer
     except InputError as error:
         raise InputError(
             f"{bag.path}: has no extrinsics of the camera {camera_frame!r} on {base_frame!r} "
-            f"({error}{_other_transforms(bag)}); record {TF} and {TF_STATIC} too, name the base with --base-frame "
+            f"({error}{_other_transforms(bag)}); record {TF} and {TF}_static too, name the base with --base-frame "
             f"({camera_frame} where the poses are the camera's own), or take the images out and give their --poses"
         ) from error
 
@@ -74,5 +74,7 @@ def stamp_images(bag: Bag, images: Iterable[BagMessage]) -> Iterator[tuple[int, 
 
 def _other_transforms(bag: Bag) -> str:
     """What else the bag has of that kind, such as the transforms of a robot with a namespace."""
-    others = [topic.name for topic in bag.topics if topic.msgtype == TF_MESSAGE and topic.name not in (TF, TF_STATIC)]
-    return f"; but it has {', '.join(others[:_MOST_NAMED])}" if others else ""
+    read = bag.tf_topic, f"{bag.tf_topic}_static"
+    others = [topic.name for topic in bag.topics if topic.msgtype == TF_MESSAGE and topic.name not in read]
+    named = others[0].removesuffix("_static") if others else ""
+    return f"; but it has {', '.join(others[:_MOST_NAMED])}: --tf-topic {named}" if others else ""

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from vloc_ros.bags.messages import image_of, stamp_ns_of
-from vloc_ros.bags.reading import Bag, BagMessage
+from vloc_ros.bags.reading import TF, Bag, BagMessage
 from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.datasets.bag_frames import check_extrinsics, frame_of_poses, stamp_images
-from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_topic, derive_camera_info_topic
+from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_topic, read_calibration
 from vloc_ros.datasets.keyframe_images import check_none_missing
 
 _ODOM = "odom"
@@ -44,6 +45,8 @@ def read_bag_keyframes(
     image_topic: str | None = None,
     camera_info_topic: str | None = None,
     rectified: bool = False,
+    camera: Camera | None = None,
+    tf_topic: str = TF,
     odom_topic: str | None = None,
     pose_topic: str | None = None,
     base_frame: str | None = None,
@@ -60,6 +63,8 @@ def read_bag_keyframes(
         image_topic: None takes the only one.
         camera_info_topic: None takes the one beside the images.
         rectified: whether P of the camera_info is the images' calibration.
+        camera: takes the place of the camera_info.
+        tf_topic: of the transforms; static ones are on `<tf_topic>_static`.
         odom_topic: nav_msgs/Odometry; None takes TF's odom frame, or else the bag's only odometry.
         pose_topic: poses in the map, used in place of odometry.
         base_frame: whose poses the topic's are, where the messages have no name for it; None is `base_link`.
@@ -70,9 +75,11 @@ def read_bag_keyframes(
     Raises:
         InputError: a topic or the camera's extrinsics are unknown, or fewer than three keyframes have a pose.
     """
-    with Bag(path) as bag:
+    with Bag(path, tf_topic=tf_topic) as bag:
         topic = choose_image_topic(bag, image_topic)
-        camera = bag.camera(camera_info_topic or derive_camera_info_topic(topic), rectified=rectified)
+        calibration = read_calibration(
+            bag, topic, camera_info_topic=camera_info_topic, rectified=rectified, camera=camera
+        )
         camera_path = _camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
         stamped = stamp_images(bag, messages)
@@ -80,7 +87,7 @@ def read_bag_keyframes(
         _check_count(bag, topic, len(keyframes), min_translation_m)
         camera_frame = bag.frame_id(topic)
     images = [
-        PosedImage(_name_of(stamp_ns), partial(_decode, path, message, stamp_ns), camera, pose, stamp_ns)
+        PosedImage(_name_of(stamp_ns), partial(_decode, path, message, stamp_ns), calibration, pose, stamp_ns)
         for stamp_ns, pose, message in keyframes
     ]
     return BagKeyframes(images, camera_path, camera_frame)

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from vloc_ros.bags.messages import COMPRESSED_IMAGE, image_of, stamp_ns_of
-from vloc_ros.bags.reading import Bag
+from vloc_ros.bags.reading import TF, Bag
 from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
@@ -17,7 +17,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import QuerySource
 from vloc_ros.datasets.bag_frames import BASE, check_extrinsics, frame_of_poses, stamp_images
-from vloc_ros.datasets.bag_topics import choose_image_topic, derive_camera_info_topic
+from vloc_ros.datasets.bag_topics import choose_camera_info_topic, choose_image_topic, read_calibration
 from vloc_ros.storage.trajectories import read_tum
 
 
@@ -41,7 +41,7 @@ class BagQueries:
 
     Attributes:
         image_topic: where the images were recorded.
-        camera_info_topic: where their calibration was recorded.
+        camera_info_topic: where their calibration was recorded; empty where it was given.
         compressed: True for CompressedImage.
         stamps_ns: of the images, in the order of recording.
         queries: one per image; each reads its image from the bag when it is needed.
@@ -90,6 +90,8 @@ def read_bag_queries(
     image_topic: str | None = None,
     camera_info_topic: str | None = None,
     rectified: bool = False,
+    camera: Camera | None = None,
+    tf_topic: str = TF,
     base_frame: str | None = None,
     odom_frame: str = "odom",
     requires_odometry: bool = False,
@@ -103,6 +105,8 @@ def read_bag_queries(
         image_topic: None takes the only one.
         camera_info_topic: None takes the one beside the images.
         rectified: whether P of the camera_info is the images' calibration.
+        camera: takes the place of the camera_info.
+        tf_topic: of the transforms; static ones are on `<tf_topic>_static`.
         base_frame: the frame of TF to localize, whose poses a topic of ground truth holds. None is `base_link`, or the
             camera's own where the bag has no TF and the ground truth, if any, is that of the camera.
         odom_frame: the odometry's frame of TF; empty where there is none.
@@ -112,11 +116,12 @@ def read_bag_queries(
     Raises:
         InputError: the bag is none, a topic is missing or ambiguous, a frame is unknown, or no image has ground truth.
     """
-    with Bag(path) as bag:
+    with Bag(path, tf_topic=tf_topic) as bag:
         topic = choose_image_topic(bag, image_topic)
-        info_topic = camera_info_topic or derive_camera_info_topic(topic)
+        info_topic = "" if camera else choose_camera_info_topic(bag, topic, camera_info_topic)
         compressed = any(t.name == topic and t.msgtype == COMPRESSED_IMAGE for t in bag.topics)
-        camera, camera_frame = bag.camera(info_topic, rectified=rectified), bag.frame_id(topic)
+        calibration = read_calibration(bag, topic, camera_info_topic=info_topic, rectified=rectified, camera=camera)
+        camera_frame = bag.frame_id(topic)
         times = _image_times(bag, topic, limit)
         stamps_ns = [stamp_ns for stamp_ns, _ in times]
         transforms = bag.transforms()
@@ -132,7 +137,7 @@ def read_bag_queries(
         camera_info_topic=info_topic,
         compressed=compressed,
         stamps_ns=[stamps_ns[i] for i in kept],
-        queries=[_query_source(path, topic, camera, *times[i]) for i in kept],
+        queries=[_query_source(path, topic, calibration, *times[i]) for i in kept],
         left_out=len(times) - len(kept),
         base_frame=base_frame,
         odom_frame=odom_frame,

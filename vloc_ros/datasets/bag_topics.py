@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from vloc_ros.bags.messages import COMPRESSED_IMAGE, IMAGE, ODOMETRY
+from vloc_ros.bags.messages import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, ODOMETRY
 from vloc_ros.bags.reading import Bag
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 
 _COMPRESSED = "/compressed"
 
@@ -27,9 +28,34 @@ def choose_image_topic(bag: Bag, wanted: str | None) -> str:
     return images[0]
 
 
-def derive_camera_info_topic(image_topic: str) -> str:
-    """Where image_transport puts the calibration: beside the images."""
-    return f"{image_topic.removesuffix(_COMPRESSED).rpartition('/')[0]}/camera_info"
+def choose_camera_info_topic(bag: Bag, image_topic: str, wanted: str | None) -> str:
+    """The wanted topic, or the one beside the images, where image_transport puts the calibration.
+
+    Raises:
+        InputError: it is not in the bag.
+    """
+    topic = wanted or f"{image_topic.removesuffix(_COMPRESSED).rpartition('/')[0]}/camera_info"
+    there = [topic.name for topic in bag.topics if topic.msgtype == CAMERA_INFO]
+    if topic in (one.name for one in bag.topics):
+        return topic
+    raise InputError(
+        f"{bag.path}: has no topic {topic} with the calibration; topics with camera_info: "
+        f"{', '.join(there) or 'none'}; name one with --camera-info-topic, or give the calibration with --camera"
+    )
+
+
+def read_calibration(
+    bag: Bag, image_topic: str, *, camera_info_topic: str | None, rectified: bool, camera: Camera | None
+) -> Camera:
+    """The calibration of the images on a topic: the one that is given, or else that of the bag.
+
+    Raises:
+        InputError: the bag has none, or it cannot be used.
+    """
+    if camera is not None:
+        return camera
+    topic = choose_camera_info_topic(bag, image_topic, camera_info_topic)
+    return bag.camera(topic, rectified=rectified)
 
 
 def choose_odometry_topic(bag: Bag) -> str | None:

@@ -25,7 +25,7 @@ from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
-from vloc_ros.mapping.maps.alignment import choose_origin
+from vloc_ros.mapping.maps.alignment import check_image_extent, choose_origin
 from vloc_ros.mapping.maps.calibration import calibrate
 from vloc_ros.mapping.sfm.anchors import Anchors, position_distances, position_frame_variances
 from vloc_ros.mapping.sfm.colmap import triangulate
@@ -80,6 +80,7 @@ def build_map(
     extractor = build_extractor(config.extractor, keypoint_model, inference=config.inference)
     origin = _choose_origin(images, scale)
     local = [_relative_to(origin, image) for image in images]
+    check_image_extent(local)
     extracted = extract_images(local, extractor, progress)
     placed, placement = _place(extracted, scale and relative_to(origin, scale), config, progress)
     matches = _match(placed, placement, config, progress)
