@@ -89,6 +89,14 @@ def test_a_damaged_image_is_named_and_the_others_are_localized(scene_folder, tmp
     assert "cut short or damaged" in records[4].result.reason
 
 
+def test_images_in_folders_below_are_not_passed_over_in_silence(scene_folder, tmp_path, capsys):
+    images = tmp_path / "images"
+    shutil.copytree(scene_folder.images, images)
+    shutil.copytree(scene_folder.images, images / "left")
+    assert localize(scene_folder, tmp_path / "results", images=images) == 0
+    assert f"note: 6 images in {images / 'left'} are not read" in capsys.readouterr().err
+
+
 def test_images_of_which_none_can_be_used_leave_nothing_behind(scene_folder, tmp_path, capsys):
     (tmp_path / "images").mkdir()
     for name in ("a.png", "b.png"):

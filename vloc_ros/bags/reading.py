@@ -151,12 +151,24 @@ class Bag:
             yield stamp_ns, image
 
     def camera(self, topic: str, *, rectified: bool = False) -> Camera:
-        """The calibration in the first camera_info, of raw or of rectified images."""
+        """The calibration in the first camera_info that has one, of raw or of rectified images.
+
+        Drivers begin with some of zeros, before they have read it.
+        """
+        without = 0
         for _, message in self.stamped(topic, messages.CAMERA_INFO):
+            if not any(message.p if rectified else message.k):
+                without += 1
+                continue
             try:
                 return messages.camera_of(message, rectified=rectified)
             except InputError as error:
                 raise InputError(f"{self.path}, {topic}: {error}") from error
+        if without:
+            raise InputError(
+                f"{self.path}: all {without} messages of {topic} have a {'P' if rectified else 'K'} of zeros, expected "
+                "a calibrated camera; calibrate it, and give the calibration with --camera"
+            )
         raise self._empty(topic)
 
     def frame_id(self, topic: str) -> str:

@@ -24,7 +24,7 @@ from vloc_ros.cli.evaluation_inputs import EvaluationImages, frame_of_truth, rea
 from vloc_ros.cli.evaluation_outputs import outputs_of, print_outcome, write_report, write_scores
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
-from vloc_ros.cli.source_options import check_source_options
+from vloc_ros.cli.source_options import CALIBRATION, check_source_options
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
@@ -46,8 +46,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--camera",
         type=Path,
-        metavar="YAML",
-        help="ROS camera_info; may be left out with --absent; with --bag it takes the place of the bag's",
+        metavar="FILE",
+        help=f"{CALIBRATION}; may be left out with --absent; with --bag it takes the place of the bag's",
     )
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.image_folders import report_images_passed_over
+
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
     from vloc_ros.core.localization.localizer import Localizer
@@ -73,6 +75,7 @@ def _read_folder(args: argparse.Namespace) -> EvaluationImages:
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
 
+    report_images_passed_over(args.images)
     camera = read_camera(args.camera) if args.camera else None
     if args.absent:
         if camera is None:

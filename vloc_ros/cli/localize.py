@@ -15,14 +15,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.localizer_options import add_localizer_options, localizer_from
+from vloc_ros.cli.source_options import CALIBRATION
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_localizer_options(parser)
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of jpg or png images")
-    parser.add_argument("--camera", type=Path, required=True, metavar="YAML", help="ROS camera_info of the images")
+    parser.add_argument("--camera", type=Path, required=True, metavar="FILE", help=CALIBRATION)
     parser.add_argument(
         "--times",
         type=Path,
@@ -43,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.storage.pose_files import read_times, stamps_in_names
     from vloc_ros.storage.results import write_results
 
+    report_images_passed_over(args.images)
     out, paths = results_at(args.out), list_images(args.images)
     names = [path.name for path in paths]
     stamps_ns = read_times(args.times, names) if args.times else stamps_in_names(names)

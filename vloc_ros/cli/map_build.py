@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vloc_ros.cli.source_options import check_source_options
+from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.source_options import CALIBRATION, check_source_options
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="the poses of --poses are of odometry: good over short distances only; they are measurements then",
     )
     parser.add_argument(
-        "--camera", type=Path, metavar="YAML", help="ROS camera_info of the images; with --bag in place of the bag's"
+        "--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; with --bag it takes the place of the bag's"
     )
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
@@ -266,6 +267,7 @@ def _read_folder(args: argparse.Namespace) -> _Source:
         raise InputError("--gnss-topic and --imu-topic are for --bag; give --positions and --gravity with --images")
     if args.datum or args.gnss_std:
         raise InputError("--datum and --gnss-std are for --bag with --gnss-topic; leave them out with --images")
+    report_images_passed_over(args.images)
     images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
     if args.positions is not None:
         images = with_positions(images, args.positions)

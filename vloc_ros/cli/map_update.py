@@ -18,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.source_options import CALIBRATION
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of jpg or png images")
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
-    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info; default: the map's own")
+    parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; default: the map's own")
     parser.add_argument(
         "--encoder",
         type=Path,
@@ -60,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     end_on_sigterm()  # again: pycolmap is imported now
     check_options(args)
+    report_images_passed_over(args.images)
     out, landmark_map = map_at(args.out), read_map(args.map)
     camera = read_camera(args.camera) if args.camera else camera_of(landmark_map, args.scene)
     config = _config(args, landmark_map)

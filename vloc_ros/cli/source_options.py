@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+CALIBRATION = "calibration: ROS camera_info, or of Kalibr, OpenCV, ORB-SLAM or COLMAP; FILE#NAME is one of several"
 OF_BAG = (
     *("image_topic", "camera_info_topic", "rectified", "tf_topic", "base_frame", "odom_frame", "odom_topic"),
     *("pose_topic", "truth_topic", "live"),
