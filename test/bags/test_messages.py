@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -124,6 +125,21 @@ def test_compressed_images_are_not_turned_and_damaged_ones_refused() -> None:
     assert image.shape == _BGR.shape
     with pytest.raises(InputError, match="cut short"):
         image_of(messages.compressed_image_message(1, "camera", jpeg[:-20]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("h264", "'h264': is no JPEG or PNG .* it is video, expected jpeg or png; have image_transport republish"),
+        ("H265; yuv420p", "it is video"),
+        ("16UC1; compressedDepth png", "it is depth, expected a picture"),
+        ("", "format '': is no JPEG or PNG image"),
+    ],
+)
+def test_what_is_no_compressed_picture_is_named(kind: str, hint: str) -> None:
+    message = replace(messages.compressed_image_message(1, "camera", b"\0\0\0\1g"), format=kind)
+    with pytest.raises(InputError, match=hint):
+        image_of(message)
 
 
 @pytest.mark.parametrize("model", ["PINHOLE", "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE"])

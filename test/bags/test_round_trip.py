@@ -231,13 +231,26 @@ def test_what_is_no_bag(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "metadata.yaml").write_text("rosbag2_bagfile_information: {version: 9}")
+    (tmp_path / "broken" / "a.mcap").touch()
+    for name, files in (("killed", ("metadata.yaml", "a.mcap")), ("moved", ("a_0.db3", "a_1.db3"))):
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).touch()
+    (tmp_path / "old.bag").touch()
+    (tmp_path / "renamed.mcap").write_bytes(b"#ROSBAG V2.0\n" + bytes(20))
+    (tmp_path / "a.mcap.zstd").write_bytes(b"\x28\xb5\x2f\xfd")
     for name, reason in {
         "none": "does not exist",
-        "folder": "has no metadata.yaml",
-        "text.mcap": "cannot be read as a bag",
+        "folder": r"holds no .mcap and no .db3 file",
+        "text.mcap": r"cannot be read as a bag .* ros2 bag reindex .* mcap recover",
         "empty.mcap": "cannot be read as a bag",
-        "notes.txt": "cannot be read as a bag",
-        "broken": "cannot be read as a bag",
+        "notes.txt": r"is a file .txt, expected a bag folder, .mcap or .db3",
+        "broken": r"cannot be read as a bag .* ros2 bag reindex",
+        "killed": r"metadata.yaml is empty, .* killed; run ros2 bag reindex -s mcap .*, or name .*killed/a.mcap itself",
+        "moved": r"metadata.yaml is missing, .* run ros2 bag reindex -s sqlite3 .*/moved$",
+        "old.bag": r"is a bag of ROS 1, .* rosbags-convert --src .*old.bag --dst .*old$",
+        "renamed.mcap": "is a bag of ROS 1",
+        "a.mcap.zstd": r"is a compressed file, .* zstd -d .*a.mcap.zstd",
     }.items():
         with pytest.raises(InputError, match=reason) as error, Bag(tmp_path / name):
             pass

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from plane_scene import CAMERA, SceneFolder
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from vloc_ros.bags.names import Topics
 from vloc_ros.bags.reading import Bag, BagMessage
@@ -67,8 +69,7 @@ def test_frames_are_named_and_never_guessed(bag: Path) -> None:
     with pytest.raises(InputError, match=r"no extrinsics of .* on 'base_footprint' .*; .* name the base with --base-f"):
         source_of(bag, base_frame="base_footprint")
     with pytest.raises(InputError, match="no frame 'odometry'; name the odometry's with --odom-frame"):
-        source_of(bag, odom_frame="odometry", requires_odometry=True)
-    assert source_of(bag, odom_frame="odometry").odom_frame == ""
+        source_of(bag, odom_frame="odometry")
     assert source_of(bag, odom_frame="", requires_odometry=True).odom_frame == ""
     assert source_of(bag, requires_odometry=True).odom_frame == "odom"
     of_camera = source_of(bag, base_frame="camera_optical_frame")
@@ -117,6 +118,15 @@ def test_calibration_by_another_topic_or_a_file(scene_folder: SceneFolder, tmp_p
     other = replace(CAMERA, parameters=(300.0, 300.0, 160.0, 120.0))
     given = read_bag_queries(tmp_path / "bag", ground_truth=None, camera=other)
     assert [one.queries[0].read().views[0].camera for one in (named, given)] == [CAMERA, other]
+
+
+def test_video_is_named_where_images_are_missed(tmp_path: Path) -> None:
+    kind, store = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket", get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg("std_msgs/Header header\nuint8[] data", kind))
+    with Writer(tmp_path / "bag", version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.add_connection("/camera/ffmpeg", kind, typestore=store)
+    with pytest.raises(InputError, match=r"images: none; video on /camera/ffmpeg \(ffmpeg.*republish it as compressed"):
+        read_bag_queries(tmp_path / "bag", ground_truth=None)
 
 
 def test_without_tf_the_camera_itself_is_localized(bag_without_tf: Path, scene_folder: SceneFolder) -> None:

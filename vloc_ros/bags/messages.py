@@ -27,6 +27,11 @@ POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
 TF_MESSAGE = "tf2_msgs/msg/TFMessage"
 
 _NS_PER_S = 10**9
+# what formats of compressed images hold that are no pictures
+_VIDEO = "it is video, expected jpeg or png; have image_transport republish it as compressed, and record that"
+_NO_PICTURES = dict.fromkeys(("h264", "h265", "hevc", "av1", "vp9", "ffmpeg", "theora"), _VIDEO) | {
+    "compresseddepth": "it is depth, expected a picture; name the topic of the camera's images"
+}
 # OpenCV's names for what ROS also names by its colours; rosbags converts only the latter
 _COLOURS = {"8UC4": "bgra8"}
 
@@ -44,7 +49,7 @@ def image_of(message: Any) -> Array:
         InputError: an encoding that is no colour or grey image, a size it cannot have, or data that is cut short.
     """
     if hasattr(message, "format"):
-        return decode_image(bytes(message.data))
+        return _decode_compressed(message)
     try:
         packed = _with_eight_bits(_without_padding(message))
         grey = packed.encoding in ("mono8", "8UC1")
@@ -54,6 +59,15 @@ def image_of(message: Any) -> Array:
     except cv2.error as error:  # such as two pixels that share their colour, in an odd width
         size = f"{message.width}x{message.height}"
         raise InputError(f"an image of {size} cannot be read as {message.encoding} ({error.err})") from None
+
+
+def _decode_compressed(message: Any) -> Array:
+    try:
+        return decode_image(bytes(message.data))
+    except InputError as error:
+        kind = str(message.format)
+        hint = next((f"; {hint}" for part, hint in _NO_PICTURES.items() if part in kind.lower()), "")
+        raise InputError(f"a compressed image of format {kind!r}: {error}{hint}") from None
 
 
 def _without_padding(message: Any) -> Any:

@@ -12,6 +12,7 @@ from rosbags.interfaces import Connection, QosDurability
 from rosbags.rosbag2 import Reader
 
 from vloc_ros.bags import messages
+from vloc_ros.bags.opening import check_bag, explain_failure
 from vloc_ros.bags.transforms import TransformTree, trajectory_of
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
@@ -86,17 +87,12 @@ class Bag:
         self._reader: Reader | None = None
 
     def __enter__(self) -> Bag:
-        if not self.path.exists():
-            raise InputError(f"{self.path}: does not exist, expected a bag folder or an .mcap file")
-        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
-            raise InputError(
-                f"{self.path}: is no bag (it has no metadata.yaml); name the .mcap file itself or run ros2 bag reindex"
-            )
+        check_bag(self.path)
         try:
             self._reader = Reader(self.path)
             self._reader.open()
         except Exception as error:  # a damaged file makes rosbags fail in many ways
-            raise InputError(f"{self.path}: cannot be read as a bag ({_one_line(error)})") from error
+            raise explain_failure(self.path, error) from error
         return self
 
     def __exit__(

@@ -59,7 +59,7 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
         camera=read_camera(args.camera) if args.camera else None,
         tf_topic=args.tf_topic or TF,
         base_frame=args.base_frame,
-        odom_frame="odom" if args.odom_frame is None else args.odom_frame,
+        odom_frame=args.odom_frame,
         requires_odometry=args.live,
         limit=args.limit,
     )

@@ -20,6 +20,8 @@ from vloc_ros.datasets.bag_frames import BASE, check_extrinsics, frame_of_poses,
 from vloc_ros.datasets.bag_topics import choose_camera_info_topic, choose_image_topic, read_calibration
 from vloc_ros.storage.trajectories import read_tum
 
+_ODOM = "odom"
+
 
 @dataclass(frozen=True, slots=True)
 class TruthTopic:
@@ -93,7 +95,7 @@ def read_bag_queries(
     camera: Camera | None = None,
     tf_topic: str = TF,
     base_frame: str | None = None,
-    odom_frame: str = "odom",
+    odom_frame: str | None = None,
     requires_odometry: bool = False,
     limit: int | None = None,
 ) -> BagQueries:
@@ -109,8 +111,8 @@ def read_bag_queries(
         tf_topic: of the transforms; static ones are on `<tf_topic>_static`.
         base_frame: the frame of TF to localize, whose poses a topic of ground truth holds. None is `base_link`, or the
             camera's own where the bag has no TF and the ground truth, if any, is that of the camera.
-        odom_frame: the odometry's frame of TF; empty where there is none.
-        requires_odometry: whether a bag with transforms over time must have `odom_frame`.
+        odom_frame: the odometry's frame of TF; empty where there is none; None is `odom` where TF has it.
+        requires_odometry: whether a bag with transforms over time must have one.
         limit: takes only so many images; None takes all.
 
     Raises:
@@ -165,15 +167,16 @@ def _check_base_frame(bag: Bag, transforms: TransformTree, wanted: str | None, c
     return base_frame
 
 
-def _check_odom_frame(bag: Bag, transforms: TransformTree, wanted: str, *, required: bool) -> str:
-    """The wanted frame; empty where TF has none, as in a bag whose TF never moves."""
-    if wanted in transforms.frames:
-        return wanted
-    moves = any(topic.name == "/tf" and topic.count for topic in bag.topics)
-    if required and moves and wanted:
+def _check_odom_frame(bag: Bag, transforms: TransformTree, wanted: str | None, *, required: bool) -> str:
+    """The wanted frame, or `odom`; empty where none is wanted and TF has none, as in a bag whose TF never moves."""
+    odom_frame = _ODOM if wanted is None else wanted
+    if not odom_frame or odom_frame in transforms.frames:
+        return odom_frame
+    moves = any(topic.name == bag.tf_topic and topic.count for topic in bag.topics)
+    if wanted is not None or (required and moves):
         raise InputError(
-            f"{bag.path}: TF has no frame {wanted!r}; name the odometry's with --odom-frame, or give "
-            f"--odom-frame '' where there is none; frames there: {', '.join(transforms.frames)}"
+            f"{bag.path}: TF has no frame {odom_frame!r}; name the odometry's with --odom-frame, or give "
+            f"--odom-frame '' where there is none; frames there: {', '.join(transforms.frames) or 'none'}"
         )
     return ""
 

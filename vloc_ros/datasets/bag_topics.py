@@ -8,6 +8,11 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 
 _COMPRESSED = "/compressed"
+_VIDEOS = (
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+    "foxglove_msgs/msg/CompressedVideo",
+    "theora_image_transport/msg/Packet",
+)
 
 
 def choose_image_topic(bag: Bag, wanted: str | None) -> str:
@@ -22,10 +27,22 @@ def choose_image_topic(bag: Bag, wanted: str | None) -> str:
             return name
     if wanted or not images:
         there = ", ".join(images) or "none"
-        raise InputError(f"{bag.path}: has no images on {wanted or 'any topic'}; topics with images: {there}")
+        raise InputError(
+            f"{bag.path}: has no images on {wanted or 'any topic'}; topics with images: {there}{_describe_videos(bag)}"
+        )
     if len(images) > 1:
         raise InputError(f"{bag.path}: has images on {', '.join(images)}; choose with --image-topic")
     return images[0]
+
+
+def _describe_videos(bag: Bag) -> str:
+    """Topics with video, which is no image message, and what to do about it; empty without any."""
+    videos = [f"{topic.name} ({topic.msgtype})" for topic in bag.topics if topic.msgtype in _VIDEOS]
+    if not videos:
+        return ""
+    return (
+        f"; video on {', '.join(videos)} is not read: have image_transport republish it as compressed, and record that"
+    )
 
 
 def choose_camera_info_topic(bag: Bag, image_topic: str, wanted: str | None) -> str:
