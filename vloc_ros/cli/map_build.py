@@ -19,6 +19,7 @@ leaves none, or the one that was there.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
 
 # where fewer of the left-out images are localized, something is wrong with the map, as a rule
 _USUALLY_LOCALIZED = 0.5
+# causes, the most likely first
+_CHECK = (
+    "check that --camera is the calibration of these images, or the bag's camera_info is (a wrong focal length is "
+    "enough), and that the poses are map_from_camera of their optical frames; where both are right, take images closer "
+    "together"
+)
 _ROOTSIFT = "rootsift"
 _MOST_NAMED = 5
 _MEASUREMENTS = ("positions", "gravity", "gnss_topic", "imu_topic")
@@ -145,6 +152,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map: %(default)s")
     parser.add_argument("--name", metavar="NAME", help="for people; the folder's name by default")
+    parser.add_argument(
+        "--write-unverified",
+        action="store_true",
+        help="write the map even if it does not find its own left-out images, or wrong input explains them better",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="MAP", help="folder to write")
 
 
@@ -152,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
     """Build and write."""
     from vloc_ros.cli.outputs import map_at
     from vloc_ros.cli.termination import end_on_sigterm
-    from vloc_ros.mapping.maps.build import build_map
+    from vloc_ros.mapping.maps.checked_build import build_checked_map, find_doubt
     from vloc_ros.storage.maps import map_bytes, write_map
 
     end_on_sigterm()  # again: pycolmap is imported now
@@ -161,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
     keypoint_model, extractor = read_extractor(args.extractor)
     config = _config(args, extractor)
     source = _read_bag(args) if args.bag else _read_folder(args)
-    landmark_map = build_map(
+    landmark_map = build_checked_map(
         source.images,
         name=args.name or args.out.resolve().name,
         config=config,
@@ -170,12 +182,24 @@ def run(args: argparse.Namespace) -> int:
         scale=_scale(args, source.camera_path),
         progress=bar,
     )
+    doubt = find_doubt(landmark_map, source.images, config=config, keypoint_model=keypoint_model, progress=bar)
+    _refuse(doubt, accepted=args.write_unverified)
     if source.datum is not None:
         landmark_map = replace(landmark_map, provenance={**landmark_map.provenance, "datum": asdict(source.datum)})
     write_map(landmark_map, args.out)
     print(_summary(landmark_map, len(source.images), config.calibration_gap_m))
     print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")
     return 0
+
+
+def _refuse(doubt: str, *, accepted: bool) -> None:
+    """Nothing that looks like a map is left of wrong input, unless it is wanted all the same."""
+    from vloc_ros.core.errors import MapError
+
+    if doubt and not accepted:
+        raise MapError(f"{doubt}; {_CHECK}; --write-unverified writes the map all the same")
+    if doubt:
+        print(f"vloc: warning: {doubt}; {_CHECK}", file=sys.stderr)
 
 
 def read_extractor(name: str) -> tuple[KeypointModel | None, ExtractorConfig]:
@@ -333,17 +357,11 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
     if images < MIN_SAMPLES:
         return f"{uncalibrated}: {images} images are too few to leave any out, {MIN_SAMPLES} are needed"
     left_out = sum(map(len, segments_left_out(landmark_map.keyframes.translations, gap_m)))
-    # causes, the most likely first
-    advice = (
-        "check that --camera is the calibration of these images, or the bag's camera_info is (a wrong focal length is "
-        "enough), and that the poses are map_from_camera of their optical frames; where both are right, take images "
-        "closer together"
-    )
     if not calibration.samples:
-        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {left_out} left-out images were localized; {advice}"
+        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {left_out} left-out images were localized; {_CHECK}"
     localized = f"{calibration.samples} of {left_out} left-out images"
     line = f"covariance calibrated on {localized} (scale {calibration.scale:.2f})"
-    return line if calibration.samples >= _USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {advice}"
+    return line if calibration.samples >= _USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {_CHECK}"
 
 
 def _accounted(landmark_map: LandmarkMap, images: int) -> str:
