@@ -242,7 +242,7 @@ def test_what_is_no_bag(tmp_path: Path) -> None:
     for name, reason in {
         "none": "does not exist",
         "folder": r"holds no .mcap and no .db3 file",
-        "text.mcap": r"cannot be read as a bag .* ros2 bag reindex .* mcap recover",
+        "text.mcap": r"cannot be read as a bag .* run mcap recover .*text.mcap -o NEW.mcap for",
         "empty.mcap": "cannot be read as a bag",
         "notes.txt": r"is a file .txt, expected a bag folder, .mcap or .db3",
         "broken": r"cannot be read as a bag .* ros2 bag reindex",

@@ -39,11 +39,14 @@ def check_bag(path: Path) -> None:
 def explain_failure(path: Path, error: Exception) -> InputError:
     """What to say when opening a bag failed: as a rule, its recorder was killed before it had finished the file."""
     found = " ".join(str(error).split()) or type(error).__name__
-    folder = path if path.is_dir() else path.parent
-    cut = "" if any(folder.glob("*.db3")) else ", and for an .mcap file that is cut short mcap recover FILE -o NEW.mcap"
+    folder, file = (path, "FILE.mcap") if path.is_dir() else (path.parent, path)
+    recover = f"mcap recover {file} -o NEW.mcap for an .mcap file that is cut short"
+    remedy = f"ros2 bag reindex {folder}" if any(folder.glob("*.db3")) else recover
+    if path.is_dir() and remedy == recover:
+        remedy = f"ros2 bag reindex {folder}, and {recover}"
     return InputError(
-        f"{path}: cannot be read as a bag ({found}); where the recorder was killed, or the disk was full, run ros2 bag "
-        f"reindex {folder}{cut}, else record or copy it again"
+        f"{path}: cannot be read as a bag ({found}); where the recorder was killed or the disk full, run {remedy}, "
+        "else record or copy it again"
     )
 
 
