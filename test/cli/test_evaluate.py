@@ -6,11 +6,13 @@ import shutil
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from plane_scene import CAMERA
 
 from vloc_ros.cli.main import main
 from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.trajectories import Trajectory, write_tum
 
 
 def evaluate(folder, *words, images=None, poses=None, camera=None, truth=True) -> int:
@@ -118,6 +120,15 @@ def test_pose_count_that_does_not_fit(scene_folder, tmp_path, capsys):
     poses.write_text("\n".join(scene_folder.poses.read_text().splitlines()[:-1]) + "\n")
     assert evaluate(scene_folder, poses=poses) == 1
     assert "5 poses" in one_line(capsys)
+
+
+def test_true_poses_in_another_order_are_no_false_accepts(scene_folder, tmp_path, capsys):
+    """The same number of rows in another order: paired row by row they would score right results as false."""
+    truth = Trajectory(np.arange(6) * 10**9 + 10**8, tuple(scene_folder.truth[::-1]))
+    write_tum(tmp_path / "reversed.txt", truth)
+    assert evaluate(scene_folder, "--json", tmp_path / "s.json", poses=tmp_path / "reversed.txt") == 1
+    assert "6 of 6 accepted poses are those of another image by the true poses" in one_line(capsys)
+    assert not (tmp_path / "s.json").exists()
 
 
 def test_stamps_that_do_not_fit_the_names(scene_folder, tmp_path, capsys):

@@ -48,7 +48,9 @@ def test_a_map_that_finds_its_images_is_not_in_doubt(points: PosedPoints, built:
 def test_a_map_that_does_not_is_and_no_mistake_is_made_up(points: PosedPoints, built: LandmarkMap) -> None:
     blind = _without_samples(built)
     found = _doubt(points, blind, points.images(), _CONFIG)
-    assert found == "the map does not find its own images: fewer than 8 of 24 left-out images were localized"
+    assert found.startswith(
+        "the map does not find its own images: fewer than 8 of 24 left-out images were localized; ch"
+    )
     assert _doubt(points, blind, points.images(), replace(_CONFIG, calibration_gap_m=0.0)) == ""
 
 

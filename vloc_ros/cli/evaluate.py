@@ -163,10 +163,11 @@ def scores_of(
     records: Sequence[ResultRecord], truth: Sequence[Pose] | None, map_folder: Path, frame_id: str
 ) -> dict[str, Any]:
     """The scores of results with true poses, or without any for negatives."""
-    from vloc_ros.evaluation.scores import score_negatives, score_results
+    from vloc_ros.evaluation.scores import check_pairing, score_negatives, score_results
     from vloc_ros.storage.maps import map_bytes
 
     size = map_bytes(map_folder)
     if truth is None:
         return score_negatives(records, map_bytes=size)
+    check_pairing(records, truth)
     return score_results(records, truth, map_bytes=size, frame_id=frame_id)

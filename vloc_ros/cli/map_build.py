@@ -39,14 +39,6 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.sfm.scale import ScaleSource
 
-# where fewer of the left-out images are localized, something is wrong with the map, as a rule
-_USUALLY_LOCALIZED = 0.5
-# causes, the most likely first
-_CHECK = (
-    "check that --camera is the calibration of these images, or the bag's camera_info is (a wrong focal length is "
-    "enough), and that the poses are map_from_camera of their optical frames; where both are right, take images closer "
-    "together"
-)
 _ROOTSIFT = "rootsift"
 _MOST_NAMED = 5
 _MEASUREMENTS = ("positions", "gravity", "gnss_topic", "imu_topic")
@@ -197,9 +189,9 @@ def _refuse(doubt: str, *, accepted: bool) -> None:
     from vloc_ros.core.errors import MapError
 
     if doubt and not accepted:
-        raise MapError(f"{doubt}; {_CHECK}; --write-unverified writes the map all the same")
+        raise MapError(f"{doubt}; --write-unverified writes the map all the same")
     if doubt:
-        print(f"vloc: warning: {doubt}; {_CHECK}", file=sys.stderr)
+        print(f"vloc: warning: {doubt}", file=sys.stderr)
 
 
 def read_extractor(name: str) -> tuple[KeypointModel | None, ExtractorConfig]:
@@ -349,6 +341,7 @@ def _with_measurements(args: argparse.Namespace, source: _Source, camera_frame: 
 def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
     """What it was calibrated on; in a good map most of the left-out images are localized."""
     from vloc_ros.mapping.maps.calibration import MIN_SAMPLES, segments_left_out
+    from vloc_ros.mapping.maps.checked_build import LIKELY_CAUSES, USUALLY_LOCALIZED
 
     calibration, images = landmark_map.scene().calibration, len(landmark_map.keyframes)
     uncalibrated = "covariance NOT calibrated, a typical scale is used"
@@ -358,10 +351,10 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
         return f"{uncalibrated}: {images} images are too few to leave any out, {MIN_SAMPLES} are needed"
     left_out = sum(map(len, segments_left_out(landmark_map.keyframes.translations, gap_m)))
     if not calibration.samples:
-        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {left_out} left-out images were localized; {_CHECK}"
+        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {left_out} left-out images were localized; {LIKELY_CAUSES}"
     localized = f"{calibration.samples} of {left_out} left-out images"
     line = f"covariance calibrated on {localized} (scale {calibration.scale:.2f})"
-    return line if calibration.samples >= _USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {_CHECK}"
+    return line if calibration.samples >= USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {LIKELY_CAUSES}"
 
 
 def _accounted(landmark_map: LandmarkMap, images: int) -> str:

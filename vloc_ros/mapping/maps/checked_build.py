@@ -17,6 +17,12 @@ from vloc_ros.mapping.sfm.scale import ScaleSource
 
 # where fewer of the left-out images are localized, something is wrong with the map, as a rule
 USUALLY_LOCALIZED = 0.5
+# where none is named, the most likely first
+LIKELY_CAUSES = (
+    "check that --camera is the calibration of these images, or the bag's camera_info is (a wrong focal length is "
+    "enough), and that the poses are map_from_camera of their optical frames; where both are right, take images closer "
+    "together"
+)
 
 
 def build_checked_map(
@@ -74,7 +80,7 @@ def find_doubt(
     # of fewer that were left out, most may have been found
     if samples or left_out < MIN_SAMPLES / USUALLY_LOCALIZED:
         return ""
-    return f"the map does not find its own images: {found}"
+    return f"the map does not find its own images: {found}; {LIKELY_CAUSES}"
 
 
 def _find_causes(
