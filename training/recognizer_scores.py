@@ -35,7 +35,7 @@ from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
 from vloc_ros.storage.output_files import json_at
-from vloc_ros.storage.trajectories import pair_with_images, read_tum
+from vloc_ros.storage.pose_files import pair_poses
 
 _WARM_UP = 5
 
@@ -138,12 +138,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _list_images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[TrainingImage]:
     """All images, each of which may show any point of its scene."""
-    camera, paths, ground_truth = read_camera(args.camera), list_images(args.images), read_tum(args.poses)
-    pair_with_images(ground_truth, paths, poses_path=args.poses)
+    camera, paths = read_camera(args.camera), list_images(args.images)
+    paired = pair_poses([path.name for path in paths], args.poses)
     scene = landmark_map.scene(args.scene)
     points = np.arange(scene.points.start, scene.points.stop)
-    for path, pose in zip(paths, ground_truth.poses, strict=True):
-        yield TrainingImage(path.name, lambda path=path: read_image(path), camera, scene.scene_from(pose), points)
+    for one in paired:
+        path, pose = paths[one.index], scene.scene_from(one.pose)
+        yield TrainingImage(path.name, lambda path=path: read_image(path), camera, pose, points)
 
 
 def _write_json(path: Path, values: Mapping[str, float | None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -58,6 +59,29 @@ def test_grey(encoding: str, data: np.ndarray, padding: int) -> None:
     np.testing.assert_array_equal(image_of(_message(encoding, data, padding=padding)), _GREY)
 
 
+@pytest.mark.parametrize("bits", [10, 12, 16])
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [("mono16", _GREY), ("16UC1", _GREY), ("bgr16", _BGR), ("rgb16", _BGR[:, :, ::-1]), ("16UC3", _BGR)],
+)
+def test_two_bytes_a_value_hold_as_many_bits_as_they_show(encoding: str, data: np.ndarray, bits: int) -> None:
+    """Of a camera of 10 bits, which would be black among 16."""
+    data = data.copy()
+    data[0, 0] = 255
+    wide = np.round(data * ((2**bits - 1) / 255)).astype(np.uint16)
+    expected = data[:, :, ::-1] if encoding == "rgb16" else data
+    np.testing.assert_array_equal(image_of(_message(encoding, wide, padding=8)), expected)
+
+
+def test_a_mosaic_of_two_bytes_a_value() -> None:
+    mosaic = np.zeros((24, 32), np.uint8)
+    for y, x, colour in ((0, 0, 2), (0, 1, 1), (1, 0, 1), (1, 1, 0)):
+        mosaic[y::2, x::2] = _BGR[y::2, x::2, colour]
+    mosaic[0, 0] = 255
+    wide = np.round(mosaic * (1023 / 255)).astype(np.uint16)
+    np.testing.assert_array_equal(image_of(_message("bayer_rggb16", wide)), image_of(_message("bayer_rggb8", mosaic)))
+
+
 def test_big_endian() -> None:
     data = (_GREY.astype(np.uint16) * 257).astype(">u2")
     np.testing.assert_array_equal(image_of(_message("mono16", data, big=True)), _GREY)
@@ -101,6 +125,21 @@ def test_compressed_images_are_not_turned_and_damaged_ones_refused() -> None:
     assert image.shape == _BGR.shape
     with pytest.raises(InputError, match="cut short"):
         image_of(messages.compressed_image_message(1, "camera", jpeg[:-20]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("h264", "'h264': is no JPEG or PNG .* it is video, expected jpeg or png; have image_transport republish"),
+        ("H265; yuv420p", "it is video"),
+        ("16UC1; compressedDepth png", "it is depth, expected a picture"),
+        ("", "format '': is no JPEG or PNG image"),
+    ],
+)
+def test_what_is_no_compressed_picture_is_named(kind: str, hint: str) -> None:
+    message = replace(messages.compressed_image_message(1, "camera", b"\0\0\0\1g"), format=kind)
+    with pytest.raises(InputError, match=hint):
+        image_of(message)
 
 
 @pytest.mark.parametrize("model", ["PINHOLE", "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE"])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from vloc_ros.bags import messages
 from vloc_ros.bags.reading import Bag
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.core.errors import InputError
@@ -106,6 +109,27 @@ def test_camera_odometry_and_truth(bag: Bag) -> None:
     for i in range(4):
         _assert_same(odometry.poses[i], _ODOM_FROM_BASE[i])
         _assert_same(truth.poses[i], _MAP_FROM_BASE[i])
+
+
+def test_the_first_calibration_that_is_one_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drivers begin with zeros; of zeros alone there is none."""
+    made = messages.camera_info_message
+    monkeypatch.setattr(messages, "camera_info_message", lambda *given: _without_matrix(made(*given), given[0] < 3))
+    for name, first in (("some", 1), ("none", -9)):
+        with BagWriter(tmp_path / name, camera=_CAMERA, base_from_camera=Pose.identity()) as writer:
+            for i in range(4):
+                writer.write_image(first + i if first > 0 else i % 2 + 1, _IMAGES[i])
+    with Bag(tmp_path / "some") as bag:
+        assert bag.camera("/camera/camera_info") == _CAMERA
+    with (
+        pytest.raises(InputError, match=r"all 4 messages of /camera/camera_info have a K of zeros.*give .* --camera"),
+        Bag(tmp_path / "none") as bag,
+    ):
+        bag.camera("/camera/camera_info")
+
+
+def _without_matrix(message: Any, without: bool) -> Any:
+    return replace(message, k=np.zeros(9), p=np.zeros(12)) if without else message
 
 
 def test_transforms(bag: Bag) -> None:
@@ -207,13 +231,26 @@ def test_what_is_no_bag(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "metadata.yaml").write_text("rosbag2_bagfile_information: {version: 9}")
+    (tmp_path / "broken" / "a.mcap").touch()
+    for name, files in (("killed", ("metadata.yaml", "a.mcap")), ("moved", ("a_0.db3", "a_1.db3"))):
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).touch()
+    (tmp_path / "old.bag").touch()
+    (tmp_path / "renamed.mcap").write_bytes(b"#ROSBAG V2.0\n" + bytes(20))
+    (tmp_path / "a.mcap.zstd").write_bytes(b"\x28\xb5\x2f\xfd")
     for name, reason in {
         "none": "does not exist",
-        "folder": "has no metadata.yaml",
-        "text.mcap": "cannot be read as a bag",
+        "folder": r"holds no .mcap and no .db3 file",
+        "text.mcap": r"cannot be read as a bag .* run mcap recover .*text.mcap -o NEW.mcap for",
         "empty.mcap": "cannot be read as a bag",
-        "notes.txt": "cannot be read as a bag",
-        "broken": "cannot be read as a bag",
+        "notes.txt": r"is a file .txt, expected a bag folder, .mcap or .db3",
+        "broken": r"cannot be read as a bag .* ros2 bag reindex",
+        "killed": r"metadata.yaml is empty, .* killed; run ros2 bag reindex -s mcap .*, or name .*killed/a.mcap itself",
+        "moved": r"metadata.yaml is missing, .* run ros2 bag reindex -s sqlite3 .*/moved$",
+        "old.bag": r"is a bag of ROS 1, .* rosbags-convert --src .*old.bag --dst .*old$",
+        "renamed.mcap": "is a bag of ROS 1",
+        "a.mcap.zstd": r"is a compressed file, .* zstd -d .*a.mcap.zstd",
     }.items():
         with pytest.raises(InputError, match=reason) as error, Bag(tmp_path / name):
             pass

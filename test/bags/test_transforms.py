@@ -65,6 +65,8 @@ def test_order_and_repetition_do_not_matter() -> None:
 def test_unknown_unconnected_and_circular_frames() -> None:
     with pytest.raises(InputError, match="frame 'nose' is not in the bag's transforms; frames there: base, camera"):
         _tree().lookup("base", "nose", 0)
+    with pytest.raises(InputError, match=r"^the bag has no transforms$"):
+        TransformTree([], []).lookup("base", "camera", 0)
     island = tf_message(0, ("island", "palm"), Pose.identity())
     with pytest.raises(InputError, match="base and palm are not connected"):
         _tree(island).lookup("base", "palm", 0)

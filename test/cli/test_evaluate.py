@@ -4,10 +4,15 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from plane_scene import CAMERA
 
 from vloc_ros.cli.main import main
+from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.trajectories import Trajectory, write_tum
 
 
 def evaluate(folder, *words, images=None, poses=None, camera=None, truth=True) -> int:
@@ -117,6 +122,15 @@ def test_pose_count_that_does_not_fit(scene_folder, tmp_path, capsys):
     assert "5 poses" in one_line(capsys)
 
 
+def test_true_poses_in_another_order_are_no_false_accepts(scene_folder, tmp_path, capsys):
+    """The same number of rows in another order: paired row by row they would score right results as false."""
+    truth = Trajectory(np.arange(6) * 10**9 + 10**8, tuple(scene_folder.truth[::-1]))
+    write_tum(tmp_path / "reversed.txt", truth)
+    assert evaluate(scene_folder, "--json", tmp_path / "s.json", poses=tmp_path / "reversed.txt") == 1
+    assert "6 of 6 accepted poses are those of another image by the true poses" in one_line(capsys)
+    assert not (tmp_path / "s.json").exists()
+
+
 def test_stamps_that_do_not_fit_the_names(scene_folder, tmp_path, capsys):
     images = tmp_path / "images"
     images.mkdir()
@@ -194,14 +208,44 @@ def test_images_of_a_bag_are_scored_offline(scene_folder, bag, tmp_path, by_topi
 def test_errors_of_a_bag_are_one_line(scene_folder, bag, tmp_path, capsys):
     cases = {
         "no topic /another": ["--truth-topic", "/another"],
-        "a bag brings its calibration": ["--truth-topic", "/truth", "--camera", scene_folder.camera],
+        "takes the place of the bag's camera_info, found --rectified": ["--camera", scene_folder.camera, "--rectified"],
+        "--camera takes the place of camera_info, which --live plays": ["--camera", scene_folder.camera, "--live"],
         "has no images on /no": ["--truth-topic", "/truth", "--image-topic", "/no"],
     }
     for expected, words in cases.items():
-        assert main([str(w) for w in ["evaluate", "--map", scene_folder.map, "--bag", bag, *words]]) == 1
+        truth = [] if "--truth-topic" in words else ["--truth-topic", "/truth"]
+        assert main([str(w) for w in ["evaluate", "--map", scene_folder.map, "--bag", bag, *truth, *words]]) == 1
         assert expected in one_line(capsys)
     assert main(["evaluate", "--map", str(scene_folder.map), "--bag", str(tmp_path / "gone"), "--absent"]) == 1
     assert "gone" in one_line(capsys)
+
+
+def test_a_calibration_takes_the_place_of_the_bags(scene_folder, bag, tmp_path):
+    """At half the focal length the images are not localized where they were taken."""
+    wrong = replace(CAMERA, parameters=(140.0, 140.0, *CAMERA.parameters[2:]))
+    write_camera(tmp_path / "camera.yaml", wrong, name="camera")
+    words = [
+        "evaluate",
+        "--map",
+        scene_folder.map,
+        "--bag",
+        bag,
+        "--truth-topic",
+        "/truth",
+        "--json",
+        tmp_path / "s.json",
+    ]
+    for camera, right in ((scene_folder.camera, 1.0), (tmp_path / "camera.yaml", 0.0)):
+        assert main([str(word) for word in [*words, "--camera", camera, "--json", tmp_path / "s.json"]]) == 0
+        assert json.loads((tmp_path / "s.json").read_text())["recall"]["2cm_2deg"] == right
+
+
+@pytest.mark.parametrize(
+    "option", ["--image-topic", "--camera-info-topic", "--tf-topic", "--base-frame", "--odom-frame"]
+)
+def test_options_of_bags_are_not_passed_over_with_images(scene_folder, capsys, option):
+    assert evaluate(scene_folder, option, "x") == 1
+    assert f"{option} goes with --bag, found --images" in one_line(capsys)
 
 
 def test_help_names_every_option(capsys):

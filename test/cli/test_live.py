@@ -11,6 +11,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed; `make setup` instal
 
 from plane_scene import CAMERA, SceneFolder
 
+from vloc_ros.bags.names import Topics
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.main import main
 from vloc_ros.core.geometry.pose import Pose
@@ -50,6 +51,22 @@ def test_live_results_are_scored_and_equal_the_offline_ones(
     assert live["publish_to_receive_ms"]["p50"] > 0
     assert live["passed"]
     assert scores["false_accepts"] == 0
+
+
+def test_a_robot_with_a_namespace_is_evaluated_live(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    """Its transforms are on other topics, and so are those that the nodes publish."""
+    topics = Topics(tf="/robot1/tf", tf_static="/robot1/tf_static")
+    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=BASE_FROM_CAMERA, topics=topics) as writer:
+        for index, map_from_camera in enumerate(scene_folder.truth, start=1):
+            map_from_base = map_from_camera @ BASE_FROM_CAMERA.inverse()
+            writer.write_odometry(index * STEP_NS, map_from_base)
+            writer.write_truth(index * STEP_NS, map_from_base)
+            writer.write_image(index * STEP_NS, scene_folder.scene.image(map_from_camera))
+    command = ["evaluate", "--bag", str(tmp_path / "bag"), "--map", str(scene_folder.map), "--truth-topic", "/truth"]
+    assert main([*command, "--live", "--tf-topic", "/robot1/tf", "--json", str(tmp_path / "s.json")]) == 0
+    live = json.loads((tmp_path / "s.json").read_text())["live"]
+    assert live["passed"]
+    assert live["tf_compared"] >= 1
 
 
 def test_a_bag_without_images_is_one_clear_line(scene_folder: SceneFolder, tmp_path: Path) -> None:

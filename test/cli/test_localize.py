@@ -5,11 +5,14 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 
 from vloc_ros.cli.main import main
+from vloc_ros.core.errors import InputError
 from vloc_ros.storage.maps import read_map, write_map
+from vloc_ros.storage.pose_files import pair_poses
 from vloc_ros.storage.results import read_results
-from vloc_ros.storage.trajectories import read_tum
+from vloc_ros.storage.trajectories import Trajectory, read_tum, write_tum
 
 
 def localize(folder, out, *words, images=None) -> int:
@@ -28,10 +31,9 @@ def test_every_image_has_a_result_and_the_accepted_are_in_the_trajectory(scene_f
     assert [record.result.ok for record in records] == [True] * 6 + [False]
     assert records[6].image == "frame-999.png"
     assert records[6].result.reason
-    trajectory = read_tum(tmp_path / "results" / "poses.txt")
-    assert trajectory.stamps_ns.tolist() == [i * 10**9 for i in range(6)]
-    for pose, truth in zip(trajectory.poses, scene_folder.truth, strict=True):
-        metres, radians = pose.distance_to(truth)
+    paired = pair_poses([record.image for record in records[:6]], tmp_path / "results" / "poses.txt")
+    for found, truth in zip(paired, scene_folder.truth, strict=True):
+        metres, radians = found.pose.distance_to(truth)
         assert metres < 0.01
         assert np.rad2deg(radians) < 0.5
 
@@ -46,6 +48,31 @@ def test_images_named_by_their_time_keep_it(scene_folder, tmp_path):
     assert [record.stamp_ns for record in read_results(tmp_path / "results")] == [int(name) for name in names]
 
 
+def test_no_time_is_made_up(scene_folder, tmp_path, capsys):
+    """Rows of images without a time begin with their names: a tool that pairs by time refuses them, as it should."""
+    assert localize(scene_folder, tmp_path / "results") == 0
+    assert {record.stamp_ns for record in read_results(tmp_path / "results")} == {None}
+    with pytest.raises(InputError, match=r"the stamp is 'frame-000.png'"):
+        read_tum(tmp_path / "results" / "poses.txt")
+    given = ["--images", scene_folder.images, "--camera", scene_folder.camera, "--map", scene_folder.map]
+    words = ["evaluate", *given, "--poses", tmp_path / "results" / "poses.txt", "--json", tmp_path / "s.json"]
+    assert main([str(word) for word in words]) == 0
+    assert json.loads((tmp_path / "s.json").read_text())["median_translation_m"] < 1e-6
+
+
+def test_times_of_a_file_pair_the_results_with_the_truth(scene_folder, tmp_path):
+    """Times that are not one second apart, as those of a recording."""
+    truth = Trajectory(5 * 10**8 + np.arange(6) * 10**8, tuple(scene_folder.truth))
+    write_tum(tmp_path / "truth.txt", truth)
+    assert localize(scene_folder, tmp_path / "results", "--times", tmp_path / "truth.txt") == 0
+    found = read_tum(tmp_path / "results" / "poses.txt")
+    assert found.stamps_ns.tolist() == truth.stamps_ns.tolist()
+    apart_m = [pose.distance_to(true)[0] for pose, true in zip(found.poses, truth.poses, strict=True)]
+    assert np.median(apart_m) < 0.005
+    (tmp_path / "short.txt").write_text("1.0\n2.0\n")
+    assert localize(scene_folder, tmp_path / "again", "--times", tmp_path / "short.txt") == 1
+
+
 def test_a_damaged_image_is_named_and_the_others_are_localized(scene_folder, tmp_path, capsys):
     images = tmp_path / "images"
     shutil.copytree(scene_folder.images, images)
@@ -58,8 +85,16 @@ def test_a_damaged_image_is_named_and_the_others_are_localized(scene_folder, tmp
     assert "5 of 6 images localized, 1 could not be used" in printed.out
     records = read_results(tmp_path / "results")
     assert [record.usable for record in records] == [True] * 4 + [False, True]
-    assert (records[4].stamp_ns, records[4].result.ok) == (4 * 10**9, False)
+    assert (records[4].stamp_ns, records[4].result.ok) == (None, False)
     assert "cut short or damaged" in records[4].result.reason
+
+
+def test_images_in_folders_below_are_not_passed_over_in_silence(scene_folder, tmp_path, capsys):
+    images = tmp_path / "images"
+    shutil.copytree(scene_folder.images, images)
+    shutil.copytree(scene_folder.images, images / "left")
+    assert localize(scene_folder, tmp_path / "results", images=images) == 0
+    assert f"note: 6 images in {images / 'left'} are not read" in capsys.readouterr().err
 
 
 def test_images_of_which_none_can_be_used_leave_nothing_behind(scene_folder, tmp_path, capsys):

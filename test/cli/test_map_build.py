@@ -142,13 +142,13 @@ def test_the_poses_of_a_folder_are_read_once(
     from vloc_ros.datasets import image_folders
 
     reads: list[Path] = []
-    read_true_poses = image_folders.read_true_poses
+    pair_poses = image_folders.pair_poses
 
-    def counted(images: Any, poses: Path) -> Any:
+    def counted(names: Any, poses: Path) -> Any:
         reads.append(poses)
-        return read_true_poses(images, poses)
+        return pair_poses(names, poses)
 
-    monkeypatch.setattr(image_folders, "read_true_poses", counted)
+    monkeypatch.setattr(image_folders, "pair_poses", counted)
     build(scene_folder, tmp_path / "map")
     assert reads == [scene_folder.poses]
 
@@ -157,13 +157,8 @@ def test_the_poses_of_a_folder_are_read_once(
     ("order", "wider", "gap", "expected"),
     [
         (1, 1.0, "1", r"covariance calibrated on (\d+) of 16 left-out images \(scale \S+\)\n"),
-        (-1, 1.0, "1", r"check that (--camera .* and that )?the poses are map_from_camera of"),
-        (
-            1,
-            0.6,
-            "1",
-            r"covariance (NOT calibrated.*localized|calibrated on \d of 16 left-out).*check that --camera is the",
-        ),
+        (-1, 1.0, "1", r"^vloc: (the map is of wrong input: )?the poses are in the reverse order of the images"),
+        (1, 0.6, "1", r"^vloc: (the map is of wrong input: )?the focal length is not .*1\.\d\d times as long fits"),
         (
             1,
             1.0,
@@ -186,7 +181,36 @@ def test_a_map_reports_how_many_left_out_images_are_localized(
     paths = {"images", "poses.txt", "camera.yaml"}
     given_words = [str(tmp_path / w) if w in paths or k == len(words) - 1 else w for k, w in enumerate(words)]
     main([*given_words, "--set", f"calibration_gap_m={gap}"])
-    assert re.search(expected, "".join(capsys.readouterr()))
+    assert re.search(expected, "".join(capsys.readouterr()), re.MULTILINE)
+
+
+def test_a_map_of_wrong_input_is_refused_and_its_mistake_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Poses with the axes of OpenGL: nothing is left that looks like a map, unless it is wanted all the same."""
+    scene, truth = make_plane_scene(), poses(16, seed=1)
+    write_images(scene, truth, tmp_path / "images")
+    write_camera(tmp_path / "camera.yaml", CAMERA, name="camera")
+    turned = tuple(pose @ Pose(np.diag([1.0, -1.0, -1.0]), np.zeros(3)) for pose in truth)
+    write_tum(tmp_path / "poses.txt", Trajectory(np.arange(16) * 10**9, turned))
+    given = ["--images", tmp_path / "images", "--poses", tmp_path / "poses.txt", "--camera", tmp_path / "camera.yaml"]
+    words = [str(word) for word in ["map", "build", *given, "--out", tmp_path / "map"]]
+    assert main(words) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(r"vloc: (the map is of wrong input: )?the cameras have the axes of OpenGL", error)
+    assert not (tmp_path / "map").exists()
+
+
+def test_a_map_that_does_not_find_its_images_is_written_when_it_is_wanted(
+    scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vloc_ros.mapping.maps.checked_build.find_doubt", lambda *_, **__: "it finds nothing")
+    assert build(scene_folder, tmp_path / "map") == 1
+    assert "vloc: it finds nothing; --write-unverified writes" in capsys.readouterr().err
+    assert not (tmp_path / "map").exists()
+    assert build(scene_folder, tmp_path / "map", "--write-unverified") == 0
+    assert "vloc: warning: it finds nothing\n" in capsys.readouterr().err
+    assert read_map(tmp_path / "map").name == "map"
 
 
 @pytest.mark.parametrize(
@@ -212,6 +236,43 @@ def test_measurements_that_do_not_fit_are_refused(
     assert build(scene_folder, tmp_path / "map", *words) == 1
     assert expected in capsys.readouterr().err
     assert not (tmp_path / "map").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "option", "needed"),
+    [
+        ("--images", ["--image-topic", "/image"], "--bag"),
+        ("--images", ["--pose-topic", "/truth"], "--bag"),
+        ("--images", ["--rectified"], "--bag"),
+        ("--images", ["--tf-topic", "/robot1/tf"], "--bag"),
+        ("--bag", ["--poses", "poses.txt"], "--images"),
+        ("--bag", ["--poses-drift"], "--images"),
+    ],
+)
+def test_options_of_the_other_source_are_not_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, option: list[str], needed: str
+) -> None:
+    assert main(["map", "build", source, str(tmp_path), *option, "--out", str(tmp_path / "map")]) == 1
+    assert f"{option[0]} goes with {needed}, found {source}; leave it out" in capsys.readouterr().err
+
+
+def test_a_bag_is_mapped_with_the_calibration_that_is_given(
+    scene_folder: SceneFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["bag", "make", "--images", scene_folder.images, "--camera", scene_folder.camera]
+    assert main([str(word) for word in [*words, "--poses", scene_folder.poses, "--out", tmp_path / "bag"]]) == 0
+    other = replace(CAMERA, parameters=(300.0, 300.0, *CAMERA.parameters[2:]))
+    write_camera(tmp_path / "camera.yaml", other, name="camera")
+    found: list[Any] = []
+
+    def build_map(images: Any, **_: Any) -> None:
+        found.extend({image.camera for image in images})
+        raise InputError("far enough")
+
+    monkeypatch.setattr("vloc_ros.mapping.maps.build.build_map", build_map)
+    main(["map", "build", "--bag", str(tmp_path / "bag"), "--out", str(tmp_path / "map")])
+    main(["map", "build", "--bag", str(tmp_path / "bag"), "--camera", str(tmp_path / "camera.yaml"), "--out", "map"])
+    assert found == [CAMERA, other]
 
 
 def test_positions_give_odometry_their_frame(scene_folder: SceneFolder, tmp_path: Path) -> None:

@@ -149,6 +149,40 @@ def test_distortion_that_ros_does_not_have(model: str, d: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("k", "reason"),
+    [
+        ([500, 0, 0, 0, 500, 0, 320, 240, 1], "it is transposed"),
+        ([500, 0.2, 320, 0, 500, 240, 0, 0, 1], "a skew of 0.2 px"),
+        ([500, 0, 320, 0, 500, 240, 0, 0, 0], "expected the rows fx 0 cx, 0 fy cy, 0 0 1"),
+        ([500, 320, 500, 240, 1, 0, 0, 0, 0], "expected the rows"),
+        ([500, 0, 320, 1, 500, 240, 0, 0, 1], "expected the rows"),
+        ([772, 0, 0, 0, 1, 0, 0, 0, 1], "focal lengths 772 and 1 px"),
+        ([500, 0, 0, 0, 500, 0, 0, 0, 1], "principal point at 0.5, 0.5"),
+        ([0.8, 0, 0.5, 0, 0.8, 0.5, 0, 0, 1], "focal lengths 0.8 and 0.8 px and images of 640x480, expected pixels"),
+        ([2000, 0, 1280, 0, 2000, 960, 0, 0, 1], "principal point at 1280.5, 960.5"),
+        ([0] * 9, "uncalibrated"),
+        ([np.nan] + [0] * 8, "not finite"),
+        ([500, 0, 320, 0, 500, 240], "has 6 numbers"),
+    ],
+)
+def test_a_matrix_of_which_only_a_part_could_be_used_is_refused(k: list[float], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        Camera.from_ros("plumb_bob", 640, 480, k, [0.0] * 5)
+
+
+def test_odd_sensors_are_no_mistake() -> None:
+    """A fisheye, a telephoto lens, pixels of half the width, a principal point at a quarter, skew by rounding."""
+    for k in (
+        [90, 0, 320, 0, 90, 240],
+        [9e3, 0, 320, 0, 9e3, 240],
+        [500, 0, 320, 0, 250, 240],
+        [500, 0, 160, 0, 500, 120],
+    ):
+        assert Camera.from_ros("plumb_bob", 640, 480, [*k, 0, 0, 1], [0.0] * 5).intrinsics[0] == k[0]
+    Camera.from_ros("plumb_bob", 640, 480, [500, 1e-12, 320, 0, 500, 240, 0, 0, 1], [])
+
+
+@pytest.mark.parametrize(
     ("model", "size", "parameters", "reason"),
     [
         ("OMNI", (640, 480), (1.0,), "unknown camera model 'OMNI'"),

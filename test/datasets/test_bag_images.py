@@ -133,6 +133,13 @@ def test_poses_of_a_base_of_another_name(tmp_path: Path) -> None:
     )
 
 
+def test_a_base_that_is_named_and_not_used_is_refused(bag: Path) -> None:
+    with pytest.raises(InputError, match="/odom holds poses of 'base_link', --base-frame is 'base_footprint'"):
+        read_bag_keyframes(bag, odom_topic="/odom", base_frame="base_footprint")
+    with pytest.raises(InputError, match="--base-frame is for --pose-topic and --odom-topic, found neither"):
+        read_bag_keyframes(bag, base_frame="base_footprint")
+
+
 def test_progress_counts_all_images(bag: Path) -> None:
     totals = []
 

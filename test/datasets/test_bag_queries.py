@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import gc
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from plane_scene import CAMERA, SceneFolder
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from vloc_ros.bags.names import Topics
 from vloc_ros.bags.reading import Bag, BagMessage
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.datasets.bag_queries import BagQueries, TruthTopic, read_bag_queries
+from vloc_ros.datasets.bag_images import read_bag_keyframes
+from vloc_ros.datasets.bag_queries import BagQueries, TruthFile, TruthTopic, read_bag_queries
 
 BASE_FROM_CAMERA = Pose.from_rotation_vector([0.1, -1.2, 0.7], [0.2, 0.1, 0.5])
 STEP_NS = 100_000_000
@@ -61,15 +66,95 @@ def test_no_true_pose_at_all_is_an_error(bag: Path) -> None:
 
 
 def test_frames_are_named_and_never_guessed(bag: Path) -> None:
-    with pytest.raises(InputError, match="no frame 'base_footprint'; name the robot's own with --base-frame"):
+    with pytest.raises(InputError, match=r"no extrinsics of .* on 'base_footprint' .*; .* name the base with --base-f"):
         source_of(bag, base_frame="base_footprint")
     with pytest.raises(InputError, match="no frame 'odometry'; name the odometry's with --odom-frame"):
-        source_of(bag, odom_frame="odometry", requires_odometry=True)
-    assert source_of(bag, odom_frame="odometry").odom_frame == ""
+        source_of(bag, odom_frame="odometry")
     assert source_of(bag, odom_frame="", requires_odometry=True).odom_frame == ""
     assert source_of(bag, requires_odometry=True).odom_frame == "odom"
     of_camera = source_of(bag, base_frame="camera_optical_frame")
     assert max(of_camera.base_from_camera[0].distance_to(Pose.identity())) == 0
+
+
+@pytest.fixture(scope="module")
+def bag_without_tf(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The transforms of a robot with a namespace, and true poses of its base."""
+    folder, topics = tmp_path_factory.mktemp("robot") / "bag", Topics(tf="/robot1/tf", tf_static="/robot1/tf_static")
+    with BagWriter(folder, camera=CAMERA, base_from_camera=BASE_FROM_CAMERA, topics=topics) as writer:
+        for index, map_from_camera in enumerate(scene_folder.truth, start=1):
+            writer.write_image(index * STEP_NS, scene_folder.scene.image(map_from_camera))
+            writer.write_truth(index * STEP_NS, map_from_camera @ BASE_FROM_CAMERA.inverse())
+    return folder
+
+
+def test_a_base_without_extrinsics_is_not_the_camera(bag_without_tf: Path) -> None:
+    """Poses of a topic are those of the base: nothing says where the camera is on it."""
+    for given in ({}, {"base_frame": "base_link"}, {"base_frame": "gripper"}):
+        with pytest.raises(InputError, match=r"no extrinsics of .* no transforms; but it has /robot1/tf_static"):
+            source_of(bag_without_tf, **given)
+    with pytest.raises(InputError, match=r"no extrinsics of .* on 'base_link'"):
+        read_bag_queries(bag_without_tf, ground_truth=None, base_frame="base_link")
+
+
+def test_transforms_of_a_namespace_are_named(bag_without_tf: Path, scene_folder: SceneFolder) -> None:
+    source = source_of(bag_without_tf, tf_topic="/robot1/tf")
+    assert (source.base_frame, source.truth is not None) == ("base_link", True)
+    found = source.map_from_camera()
+    assert found is not None
+    assert max(max(a.distance_to(b)) for a, b in zip(found, scene_folder.truth, strict=True)) < 1e-8
+    with pytest.raises(InputError, match=r"has no transforms on /robot2/tf; on others: /robot1/tf_static"):
+        source_of(bag_without_tf, tf_topic="/robot2/tf")
+
+
+def test_calibration_by_another_topic_or_a_file(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    topics = Topics(camera_info="/calibration/info")
+    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=BASE_FROM_CAMERA, topics=topics) as writer:
+        writer.write_image(STEP_NS, scene_folder.scene.image(scene_folder.truth[0]))
+    with pytest.raises(
+        InputError, match=r"no topic /camera/camera_info .* camera_info: /calibration/info; name .*--cam"
+    ):
+        read_bag_queries(tmp_path / "bag", ground_truth=None)
+    named = read_bag_queries(tmp_path / "bag", ground_truth=None, camera_info_topic="/calibration/info")
+    other = replace(CAMERA, parameters=(300.0, 300.0, 160.0, 120.0))
+    given = read_bag_queries(tmp_path / "bag", ground_truth=None, camera=other)
+    assert [one.queries[0].read().views[0].camera for one in (named, given)] == [CAMERA, other]
+
+
+def test_video_is_named_where_images_are_missed(tmp_path: Path) -> None:
+    kind, store = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket", get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg("std_msgs/Header header\nuint8[] data", kind))
+    with Writer(tmp_path / "bag", version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.add_connection("/camera/ffmpeg", kind, typestore=store)
+    with pytest.raises(InputError, match=r"images: none; video on /camera/ffmpeg \(ffmpeg.*republish it as compressed"):
+        read_bag_queries(tmp_path / "bag", ground_truth=None)
+
+
+def test_without_tf_the_camera_itself_is_localized(bag_without_tf: Path, scene_folder: SceneFolder) -> None:
+    """By the poses of a file, which are those of the camera; by those of a topic only when it is said so."""
+    by_file = read_bag_queries(bag_without_tf, ground_truth=TruthFile(scene_folder.poses))
+    assert by_file.base_frame == "camera_optical_frame"
+    assert by_file.truth is not None
+    assert max(max(a.distance_to(b)) for a, b in zip(by_file.truth, scene_folder.truth, strict=True)) < 1e-8
+    assert source_of(bag_without_tf, base_frame="camera_optical_frame").base_frame == "camera_optical_frame"
+
+
+def test_a_topic_names_whose_poses_it_holds(bag: Path) -> None:
+    named = read_bag_queries(bag, ground_truth=TruthTopic("/odom"))
+    assert named.base_frame == "base_link"
+    with pytest.raises(InputError, match="/odom holds poses of 'base_link', --base-frame is 'camera_optical_frame'"):
+        read_bag_queries(bag, ground_truth=TruthTopic("/odom"), base_frame="camera_optical_frame")
+
+
+def test_images_that_were_not_stamped_are_refused(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    """They are all of time 0, where the truth of one of them is taken for that of all."""
+    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=BASE_FROM_CAMERA) as writer:
+        for map_from_camera in scene_folder.truth:
+            writer.write_odometry(0, map_from_camera @ BASE_FROM_CAMERA.inverse())
+            writer.write_truth(0, map_from_camera @ BASE_FROM_CAMERA.inverse())
+            writer.write_image(0, scene_folder.scene.image(map_from_camera))
+    for read in (source_of, read_bag_keyframes):
+        with pytest.raises(InputError, match="images on /camera/image have the stamp 0, expected the time"):
+            read(tmp_path / "bag")
 
 
 def test_images_stay_in_the_bag_until_they_are_read(bag: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.evaluation.scores import compute_errors, latency_ms, score_negatives, score_results
+from vloc_ros.evaluation.scores import check_pairing, compute_errors, latency_ms, score_negatives, score_results
 from vloc_ros.storage.results import ResultRecord
 
 COVARIANCE = np.diag([0.01**2] * 3 + [np.deg2rad(0.1) ** 2] * 3)
@@ -29,6 +29,20 @@ def off_by(metres: float, degrees: float) -> Pose:
 
 def scored(records):
     return score_results(records, [Pose.identity()] * len(records), map_bytes=7)
+
+
+def test_true_poses_of_other_images_are_refused_and_wrong_results_are_not():
+    """Rows of another order, in part or in whole; of errors by accident only the scores tell."""
+    truth = [Pose.from_rotation_vector([0, 0, 0.1 * k], [0.3 * k, 0, 0]) for k in range(10)]
+    right = [accepted(pose) for pose in truth]
+    check_pairing(right, truth)
+    for other in (truth[::-1], truth[3:] + truth[:3]):
+        with pytest.raises(InputError, match="10 of 10 accepted poses are those of another image"):
+            check_pairing(right, other)
+    wrong = [accepted(pose @ off_by(0.13, 3.0)) for pose in truth]
+    check_pairing(wrong, truth)
+    check_pairing([refused()] * 10, truth[::-1])
+    check_pairing(right[:3], truth[2::-1])
 
 
 def test_medians_and_recall_count_refused_queries_as_infinitely_wrong():

@@ -106,6 +106,17 @@ def test_images_alone_far_from_zero_give_a_map_near_its_origin(scale: ScaleSourc
         assert not landmark_map.scene().origin.any()
 
 
+@pytest.mark.parametrize("scale", [None, GivenPoses()])
+def test_a_map_too_large_for_its_numbers_is_refused_before_the_work(scale: ScaleSource | None) -> None:
+    """As it is when it is moved: float32 would lose the centimetres."""
+    images = make_posed_points(images=12).images()
+    far = images[5].map_from_camera
+    assert far is not None
+    images[5] = replace(images[5], map_from_camera=replace(far, translation=np.add(far.translation, [0.0, 2e5, 0.0])))
+    with pytest.raises(InputError, match=r"images lie up to 20.... m from the map's origin, expected at most 100000 m"):
+        build_map(images, name="row", config=_SMALL, scale=scale)
+
+
 def test_images_alone_with_poses_for_scale_give_a_metric_map() -> None:
     scene = make_posed_points(images=8)
     landmark_map = _build(scene, scale=GivenPoses())

@@ -56,6 +56,16 @@ def _update(
         return update_map(landmark_map, images, config=_SMALL, encoder=encoder, frame_id=frame_id)
 
 
+def test_images_too_far_for_the_numbers_of_a_map_are_refused(row: PosedPoints) -> None:
+    landmark_map = _build(row, row.images()[_FIRST])
+    images = row.images()[_SECOND]
+    far = images[0].map_from_camera
+    assert far is not None
+    images[0] = replace(images[0], map_from_camera=replace(far, translation=np.add(far.translation, [0.0, 2e5, 0.0])))
+    with pytest.raises(InputError, match=r"images lie up to 20.... m from the map's origin, expected at most 100000 m"):
+        update_map(landmark_map, images, config=_SMALL)
+
+
 @pytest.fixture(scope="module")
 def row() -> PosedPoints:
     return make_posed_points(images=44, points=1500)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.storage.images import list_images, read_image
+from vloc_ros.storage.images import count_images_passed_over, list_images, read_image
 
 _COLOUR = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
 
@@ -35,8 +35,24 @@ def test_colour_and_grey(tmp_path: Path, suffix: str) -> None:
 def test_sixteen_bits_and_transparency_become_eight_bit_grey_or_bgr(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(_encoded(".png", np.full((4, 5), 0x8000, np.uint16)))
     (tmp_path / "b.png").write_bytes(_encoded(".png", np.full((4, 5, 4), 200, np.uint8)))
-    assert read_image(tmp_path / "a.png").dtype == np.uint8
+    assert (read_image(tmp_path / "a.png") == 128).all()
     assert read_image(tmp_path / "b.png").shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_two_bytes_a_pixel_hold_as_many_bits_as_they_show(tmp_path: Path, bits: int) -> None:
+    """Of a camera of 10 bits, which would be black among 16."""
+    for name, picture in (("grey", _COLOUR[:, :, 0]), ("colour", _COLOUR)):
+        picture = np.maximum(picture, 1)
+        picture[0, 0] = 255
+        wide = np.round(picture * ((2**bits - 1) / 255)).astype(np.uint16)
+        (tmp_path / f"{name}.png").write_bytes(_encoded(".png", wide))
+        np.testing.assert_array_equal(read_image(tmp_path / f"{name}.png"), picture)
+
+
+def test_a_black_image_of_two_bytes_a_pixel_stays_black(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_encoded(".png", np.zeros((4, 5), np.uint16)))
+    assert not read_image(tmp_path / "a.png").any()
 
 
 def test_exif_does_not_turn_the_pixels(tmp_path: Path) -> None:
@@ -114,6 +130,17 @@ def test_folders_without_images(tmp_path: Path) -> None:
         list_images(tmp_path / "none")
     with pytest.raises(InputError, match=r"notes\.txt: is a file, expected a folder of images; name the one that"):
         list_images(tmp_path / "notes.txt")
+
+
+def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "left").mkdir()
+    for name in ("a.png", "b.TIF", "c.tif", "left/1.jpg", "left/2.png", "notes.txt"):
+        (tmp_path / name).touch()
+    assert count_images_passed_over(tmp_path) == {str(tmp_path / "left"): 2, "*.tif": 2}
+    (tmp_path / "tif").mkdir()
+    (tmp_path / "tif" / "a.tif").touch()
+    with pytest.raises(InputError, match=r"it holds 1 \*\.tif files: convert them to \.png"):
+        list_images(tmp_path / "tif")
 
 
 def test_images_one_level_further_down_are_pointed_to(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.trajectories import (
     Trajectory,
     format_tum_row,
-    pair_with_images,
     read_tum,
     stamp_from_seconds,
     write_tum,
@@ -48,6 +47,17 @@ def test_a_stamp_that_floats_cannot_hold() -> None:
     assert stamp_from_seconds("1.700000000123456789e9") == 1700000000123456789
 
 
+@settings(deadline=None)
+@given(st.integers(10**15, 2**62))
+def test_nanoseconds_are_seen_by_their_size(stamp_ns: int) -> None:
+    assert stamp_from_seconds(str(stamp_ns)) == stamp_ns
+
+
+def test_rows_of_nanoseconds(tmp_path: Path) -> None:
+    path = _file(tmp_path, "1403636579763555584 0 0 0 0 0 0 1", "1403636579813555584 1 0 0 0 0 0 1")
+    assert read_tum(path).stamps_ns.tolist() == [1403636579763555584, 1403636579813555584]
+
+
 @pytest.mark.parametrize("text", ["nan", "inf", "-Infinity", "1e40", "abc", "", "1_0.x"])
 def test_stamps_that_are_no_time(text: str) -> None:
     with pytest.raises(InputError, match="the stamp is"):
@@ -77,6 +87,8 @@ def test_comments_blank_lines_commas_and_a_byte_order_mark(tmp_path: Path) -> No
     [
         ("2.5 0 0 0 0 0 1", "7 columns, expected 8"),
         ("2.5 0 0 0 0 0 0 0 1", "9 columns, expected 8"),
+        ("1 0 0 0 0 1 0 0 0 0 1 0", "12 columns, .* like KITTI"),
+        ("2.5 0 0 0 1 0 0 0" + 9 * " 0", "17 columns, .* like EuRoC"),
         ("2.5 0 0 nan 0 0 0 1", "not finite"),
         ("2.5 0 0 inf 0 0 0 1", "not finite"),
         ("2.5 0 0 x 0 0 0 1", "expected numbers"),
@@ -109,14 +121,6 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
         read_tum(tmp_path / "none.txt")
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory\), expected a file; name the one in it"):
         read_tum(tmp_path)
-
-
-def test_pairing_counts() -> None:
-    trajectory = Trajectory(np.array([1, 2]), (_POSE, _POSE))
-    images = (Path("d/a.jpg"), Path("d/b.jpg"), Path("d/c.jpg"))
-    assert pair_with_images(trajectory, images[:2], poses_path=Path("p.txt")) == trajectory.poses
-    with pytest.raises(InputError, match=r"p\.txt holds 2 poses, d holds 3 images"):
-        pair_with_images(trajectory, images, poses_path=Path("p.txt"))
 
 
 def test_a_trajectory_checks_itself() -> None:

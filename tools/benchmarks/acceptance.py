@@ -27,7 +27,7 @@ from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.query import Query
-from vloc_ros.datasets.image_folders import assign_stamps, make_query_sources
+from vloc_ros.datasets.image_folders import make_query_sources
 from vloc_ros.simulation.lighting import DUSK, NIGHT, Lighting, blur_by_motion, relight, underexpose
 from vloc_ros.storage.acceptance_tables import read_acceptance_model
 from vloc_ros.storage.cameras import read_camera
@@ -173,7 +173,7 @@ def _others(name: str) -> Iterator[_Photograph]:
     places = [place for place in (*NEGATIVES, "redkitchen/map", "redkitchen/query") if not place.startswith(name)]
     for place in places:
         images = list_images(scene(place) / "images")
-        for source in make_query_sources(images, assign_stamps(images), None):
+        for source in make_query_sources(images, None, None):
             yield _Photograph(source.read(), None)
 
 

@@ -18,7 +18,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.query import PosePrior, Query
-from vloc_ros.datasets.image_folders import assign_stamps, make_query_sources
+from vloc_ros.datasets.image_folders import make_query_sources
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images
 from vloc_ros.storage.maps import read_map
@@ -75,7 +75,7 @@ def _queries(place: str) -> list[Query]:
     """The images of a place. The calibration is known for redkitchen only."""
     images = list_images(real.scene(place) / "images")
     camera = read_camera(real.scene("redkitchen") / "camera_info.yaml") if place.startswith("redkitchen") else None
-    return [source.read() for source in make_query_sources(images, assign_stamps(images), camera)]
+    return [source.read() for source in make_query_sources(images, None, camera)]
 
 
 def _figures(results: Iterator[LocalizationResult] | Sequence[LocalizationResult]) -> dict[str, Any]:

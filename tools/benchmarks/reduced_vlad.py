@@ -25,8 +25,8 @@ from vloc_ros.mapping.indexing.global_descriptors import MODEL
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
+from vloc_ros.storage.pose_files import pair_poses
 from vloc_ros.storage.results import ResultRecord
-from vloc_ros.storage.trajectories import pair_with_images, read_tum
 
 # as `training.place_recognition.evaluate --encoder` calls it
 REDUCED = "vlad256"
@@ -100,7 +100,8 @@ def localize_with_reduced_vlad(place: Place) -> dict[str, Any]:
     localizer = build_localizer(_RETRIEVAL_ONLY, with_index, encoder=encoder)
     given = dict(zip(place.posed[::2], place.posed[1::2], strict=True))
     paths, camera = list_images(place.queries), read_camera(Path(given["--camera"]))
-    poses = pair_with_images(read_tum(Path(given["--poses"])), paths, poses_path=Path(given["--poses"]))
+    paired = pair_poses([path.name for path in paths], Path(given["--poses"]))
+    paths, poses = tuple(paths[one.index] for one in paired), [one.pose for one in paired]
     records = [
         ResultRecord(path.name, k * 10**9, localizer.localize(Query.single(read_image(path), camera)))
         for k, path in enumerate(tqdm(paths, desc=REDUCED))

@@ -39,7 +39,7 @@ from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images
 from vloc_ros.storage.maps import read_map
 from vloc_ros.storage.output_files import json_at
-from vloc_ros.storage.trajectories import pair_with_images, read_tum
+from vloc_ros.storage.pose_files import pair_poses
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ def _read_queries(
             f"{args.map}: has {len(landmark_map.scenes)} scenes, each in a frame of its own, expected one for queries "
             "with --poses; score a map of one scene, or give --pairs"
         )
-    map_from_cameras = pair_with_images(read_tum(args.poses), paths, poses_path=args.poses)
-    poses = [landmark_map.scene().scene_from(pose) for pose in map_from_cameras]
+    paired = sorted(pair_poses([path.name for path in paths], args.poses), key=lambda one: one.index)
+    poses = [landmark_map.scene().scene_from(one.pose) for one in paired]
     camera = read_camera(args.camera)
     if args.positives == "points":
         matched = list_images(args.by_day) if args.by_day else paths

@@ -13,7 +13,7 @@ from rosbags.typesys import Stores, get_typestore
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.storage.images import decode_image
+from vloc_ros.storage.images import decode_image, reduce_to_eight_bits
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
@@ -27,6 +27,11 @@ POSE_WITH_COVARIANCE_STAMPED = "geometry_msgs/msg/PoseWithCovarianceStamped"
 TF_MESSAGE = "tf2_msgs/msg/TFMessage"
 
 _NS_PER_S = 10**9
+# what formats of compressed images hold that are no pictures
+_VIDEO = "it is video, expected jpeg or png; have image_transport republish it as compressed, and record that"
+_NO_PICTURES = dict.fromkeys(("h264", "h265", "hevc", "av1", "vp9", "ffmpeg", "theora"), _VIDEO) | {
+    "compresseddepth": "it is depth, expected a picture; name the topic of the camera's images"
+}
 # OpenCV's names for what ROS also names by its colours; rosbags converts only the latter
 _COLOURS = {"8UC4": "bgra8"}
 
@@ -44,15 +49,25 @@ def image_of(message: Any) -> Array:
         InputError: an encoding that is no colour or grey image, a size it cannot have, or data that is cut short.
     """
     if hasattr(message, "format"):
-        return decode_image(bytes(message.data))
-    grey = message.encoding.startswith("mono") or message.encoding in ("8UC1", "16UC1")
+        return _decode_compressed(message)
     try:
-        return np.asarray(message_to_cvimage(_without_padding(message), "mono8" if grey else "bgr8"))
+        packed = _with_eight_bits(_without_padding(message))
+        grey = packed.encoding in ("mono8", "8UC1")
+        return np.asarray(message_to_cvimage(packed, "mono8" if grey else "bgr8"))
     except ImageError as error:
         raise InputError(f"an image has encoding {message.encoding!r}, expected colour or grey ({error})") from None
     except cv2.error as error:  # such as two pixels that share their colour, in an odd width
         size = f"{message.width}x{message.height}"
         raise InputError(f"an image of {size} cannot be read as {message.encoding} ({error.err})") from None
+
+
+def _decode_compressed(message: Any) -> Array:
+    try:
+        return decode_image(bytes(message.data))
+    except InputError as error:
+        kind = str(message.format)
+        hint = next((f"; {hint}" for part, hint in _NO_PICTURES.items() if part in kind.lower()), "")
+        raise InputError(f"a compressed image of format {kind!r}: {error}{hint}") from None
 
 
 def _without_padding(message: Any) -> Any:
@@ -74,6 +89,24 @@ def _without_padding(message: Any) -> Any:
     return TYPESTORE.types[IMAGE](**values, encoding=encoding, height=rows, step=row_bytes, data=packed.reshape(-1))
 
 
+def _with_eight_bits(message: Any) -> Any:
+    """The message with one byte in place of two for each value, whatever the camera fills of these."""
+    _, _, dtype, channels = to_cvtype(message.encoding)
+    if dtype != "uint16":
+        return message
+    values = np.frombuffer(message.data, ">u2" if message.is_bigendian else "<u2").astype(np.uint16)
+    encoding = message.encoding.replace("16", "8", 1)
+    return TYPESTORE.types[IMAGE](
+        header=message.header,
+        height=message.height,
+        width=message.width,
+        encoding=_COLOURS.get(encoding, encoding),
+        is_bigendian=0,
+        step=message.width * channels,
+        data=reduce_to_eight_bits(values),
+    )
+
+
 def camera_of(message: Any, *, rectified: bool = False) -> Camera:
     """The calibration of the images that a CameraInfo goes with: of the part of the sensor that they show (`roi`), in
     their resolution (`binning_x`, `binning_y`).
@@ -85,20 +118,12 @@ def camera_of(message: Any, *, rectified: bool = False) -> Camera:
     Raises:
         InputError: it is not calibrated, by an unknown model, or for a part that lies outside of the sensor.
     """
-    roi, full = message.roi, (message.width, message.height)
-    # a roi of zeros is the whole sensor, a binning of zero is none
-    width, height = (roi.width, roi.height) if roi.width and roi.height else full
-    binning = max(message.binning_x, 1), max(message.binning_y, 1)
-    if roi.x_offset + width > full[0] or roi.y_offset + height > full[1]:
-        raise InputError(
-            f"the roi is {width}x{height} at {roi.x_offset}, {roi.y_offset}, expected a part of {full[0]}x{full[1]}"
-        )
     k = np.array(message.p).reshape(3, 4)[:, :3] if rectified else np.array(message.k).reshape(3, 3)
-    k[[0, 1], [0, 1]] /= binning
-    # ROS has the centre of the first pixel at 0; of some that become one, the first begins half a pixel before that
-    k[:2, 2] = (k[:2, 2] + 0.5 - [roi.x_offset, roi.y_offset]) / binning - 0.5
     model, d = ("", []) if rectified else (message.distortion_model, list(message.d))
-    return Camera.from_ros(model, width // binning[0], height // binning[1], k.reshape(-1).tolist(), d)
+    sensor = Camera.from_ros(model, message.width, message.height, k.reshape(-1).tolist(), d)
+    roi = message.roi
+    part = roi.x_offset, roi.y_offset, roi.width, roi.height
+    return sensor.region(part, (message.binning_x, message.binning_y))
 
 
 def pose_of(message: Any) -> Pose:

@@ -12,6 +12,7 @@ from rosbags.interfaces import Connection, QosDurability
 from rosbags.rosbag2 import Reader
 
 from vloc_ros.bags import messages
+from vloc_ros.bags.opening import check_bag, explain_failure
 from vloc_ros.bags.transforms import TransformTree, trajectory_of
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
@@ -19,7 +20,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.storage.trajectories import Trajectory
 
 _IMAGES = (messages.COMPRESSED_IMAGE, messages.IMAGE)
-_TF, _TF_STATIC = "/tf", "/tf_static"
+TF = "/tf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +76,23 @@ class Bag:
     Raises:
         InputError: the path is missing or no bag, or the bag is damaged; topics that are not there are named with
             those that are.
+
+    Attributes:
+        path: of the bag.
+        tf_topic: of its transforms; the static ones are on `<tf_topic>_static`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path, *, tf_topic: str = TF) -> None:
+        self.path, self.tf_topic = Path(path), tf_topic
         self._reader: Reader | None = None
 
     def __enter__(self) -> Bag:
-        if not self.path.exists():
-            raise InputError(f"{self.path}: does not exist, expected a bag folder or an .mcap file")
-        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
-            raise InputError(
-                f"{self.path}: is no bag (it has no metadata.yaml); name the .mcap file itself or run ros2 bag reindex"
-            )
+        check_bag(self.path)
         try:
             self._reader = Reader(self.path)
             self._reader.open()
         except Exception as error:  # a damaged file makes rosbags fail in many ways
-            raise InputError(f"{self.path}: cannot be read as a bag ({_one_line(error)})") from error
+            raise explain_failure(self.path, error) from error
         return self
 
     def __exit__(
@@ -147,12 +147,24 @@ class Bag:
             yield stamp_ns, image
 
     def camera(self, topic: str, *, rectified: bool = False) -> Camera:
-        """The calibration in the first camera_info, of raw or of rectified images."""
+        """The calibration in the first camera_info that has one, of raw or of rectified images.
+
+        Drivers begin with some of zeros, before they have read it.
+        """
+        without = 0
         for _, message in self.stamped(topic, messages.CAMERA_INFO):
+            if not any(message.p if rectified else message.k):
+                without += 1
+                continue
             try:
                 return messages.camera_of(message, rectified=rectified)
             except InputError as error:
                 raise InputError(f"{self.path}, {topic}: {error}") from error
+        if without:
+            raise InputError(
+                f"{self.path}: all {without} messages of {topic} have a {'P' if rectified else 'K'} of zeros, expected "
+                "a calibrated camera; calibrate it, and give the calibration with --camera"
+            )
         raise self._empty(topic)
 
     def frame_id(self, topic: str) -> str:
@@ -180,11 +192,12 @@ class Bag:
         return trajectory_of(stamped)
 
     def transforms(self) -> TransformTree:
-        """The tree of /tf and /tf_static; either may be missing."""
-        there = {topic.name for topic in self.topics}
-        moving, static = (
-            [m.decoded() for m in self.messages([topic])] if topic in there else [] for topic in (_TF, _TF_STATIC)
-        )
+        """The tree of /tf and /tf_static, or of others; either may be missing."""
+        there = {topic.name for topic in self.topics if topic.msgtype == messages.TF_MESSAGE}
+        names = self.tf_topic, f"{self.tf_topic}_static"
+        if self.tf_topic != TF and not there & set(names):
+            raise InputError(f"{self.path}: has no transforms on {self.tf_topic}; on others: {_listed(there)}")
+        moving, static = ([m.decoded() for m in self.messages([name])] if name in there else [] for name in names)
         return TransformTree(moving, static)
 
     def stamped(self, topic: str, *kinds: str) -> Iterator[tuple[int, Any]]:
@@ -221,6 +234,10 @@ def _topic(connections: list[Connection]) -> BagTopic:
     profiles = [profile for c in connections for profile in getattr(c.ext, "offered_qos_profiles", ())]
     latched = any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
     return BagTopic(connections[0].topic, connections[0].msgtype, sum(c.msgcount for c in connections), latched)
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
 
 
 def _one_line(error: Exception) -> str:

@@ -65,6 +65,8 @@ class TransformTree:
 
     def _path(self, frame: str) -> list[str]:
         """The frame, its parent, and so on to the root."""
+        if not self.frames:
+            raise InputError("the bag has no transforms")
         if frame not in self.frames:
             raise InputError(f"frame {frame!r} is not in the bag's transforms; frames there: {', '.join(self.frames)}")
         path = [frame]

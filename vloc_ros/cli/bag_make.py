@@ -17,6 +17,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.source_options import CALIBRATION
+
 if TYPE_CHECKING:
     from vloc_ros.bags.writing import BagWriter
     from vloc_ros.core.geometry.pose import Pose
@@ -32,7 +35,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help="simulated world: room, corridor, yard, apartment, or, for a car, street or town",
     )
-    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info (needed with --images)")
+    parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; needed with --images")
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image, row by row")
     parser.add_argument(
         "--rate", type=float, metavar="HZ", help="images per second (default: the times of the poses or names, else 10)"
@@ -87,7 +90,7 @@ def _check(args: argparse.Namespace) -> None:
     from vloc_ros.core.errors import InputError
 
     if args.images is not None and args.camera is None:
-        raise InputError("--images needs --camera, a ROS camera_info YAML of the images")
+        raise InputError("--images needs --camera, the calibration of the images")
     if args.world is not None and args.poses is not None:
         raise InputError("--poses goes with --images; --world has its own")
     for name, value, low in (
@@ -110,6 +113,7 @@ def _record_folder(args: argparse.Namespace) -> SourceRecording:
     from vloc_ros.datasets.recordings import record_folder
     from vloc_ros.storage.cameras import read_camera
 
+    report_images_passed_over(args.images)
     return record_folder(
         args.images,
         read_camera(args.camera),

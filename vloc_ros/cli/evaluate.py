@@ -5,10 +5,11 @@
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC              images of a bag
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC --live       through the ROS 2 nodes, at the bag's own rate
 
-True poses are TUM rows of map_from_camera, one per image in name order (in a bag: in the order of recording); those of
-a topic are of --base-frame. A refused image counts as infinitely wrong; an accepted one outside 50 cm or 5 degrees is a
-false accept, and with --absent every acceptance is. Images of a bag are left out and counted where TF or the topic has
-nothing at their time. So are images that cannot be used, such as damaged ones; the exit code is then 1.
+True poses are rows of map_from_camera, as for `vloc map build` (of a bag: TUM's, one per image, in the order of
+recording); those of a topic are of --base-frame. A refused image counts as infinitely wrong; an accepted one outside 50
+cm or 5 degrees is a false accept, and with --absent every acceptance is. Images of a bag are left out and counted where
+TF or the topic has nothing at their time. So are images that cannot be used, such as damaged ones; the exit code is
+then 1.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from vloc_ros.cli.evaluation_inputs import EvaluationImages, frame_of_truth, rea
 from vloc_ros.cli.evaluation_outputs import outputs_of, print_outcome, write_report, write_scores
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
+from vloc_ros.cli.source_options import CALIBRATION, check_source_options
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
@@ -41,23 +43,30 @@ def register(parser: argparse.ArgumentParser) -> None:
     truth.add_argument("--poses", type=Path, metavar="TUM", help="true poses, map_from_camera")
     truth.add_argument("--truth-topic", metavar="TOPIC", help="topic of the bag with the true poses")
     truth.add_argument("--absent", action="store_true", help="negatives: images of another place, all must be refused")
-    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info; may be left out with --absent")
+    parser.add_argument(
+        "--camera",
+        type=Path,
+        metavar="FILE",
+        help=f"{CALIBRATION}; may be left out with --absent; with --bag it takes the place of the bag's",
+    )
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
     parser.add_argument(
         "--rectified", action="store_true", help="the bag's images are rectified: P of camera_info is their calibration"
     )
     parser.add_argument(
+        "--tf-topic", metavar="TOPIC", help="of the bag: transforms; static ones on TOPIC_static (default: /tf)"
+    )
+    parser.add_argument(
         "--base-frame",
-        default="base_link",
         metavar="FRAME",
-        help="of the bag's TF: the frame to localize, whose poses --truth-topic holds (default: %(default)s)",
+        help="of the bag's TF: the frame to localize, whose poses --truth-topic holds (default: base_link; without TF "
+        "the camera's own, where --truth-topic is not given)",
     )
     parser.add_argument(
         "--odom-frame",
-        default="odom",
         metavar="FRAME",
-        help="of the bag's TF, for --live and --sequence; '' where there is no odometry (default: %(default)s)",
+        help="of the bag's TF, for --live and --sequence; '' where there is no odometry (default: odom)",
     )
     parser.add_argument(
         "--live", action="store_true", help="play the bag to the ROS 2 nodes and score what they publish"
@@ -84,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
         return evaluate_live(args)
     outputs = outputs_of(args)
     images = read_images(args)
+    _check_times(args, images)
     localizer = localizer_from(args)
     frame_id = frame_of_truth(args, localizer, images.truth)
     in_sequence = _fix_filter(args) if args.sequence else None
@@ -99,6 +109,16 @@ def run(args: argparse.Namespace) -> int:
         write_report(args.report, localizer, queries, records, truth, scores, frame_id=frame_id)
     print_outcome(scores, outputs)
     return 1 if unusable else 0
+
+
+def _check_times(args: argparse.Namespace, images: EvaluationImages) -> None:
+    from vloc_ros.core.errors import InputError
+
+    if args.sequence and not images.timed:
+        raise InputError(
+            f"--sequence needs the time of each image, {args.images} has images without; name them by their time in "
+            "nanoseconds, or as seconds with a decimal point, or give it in --poses"
+        )
 
 
 def _keep_usable(
@@ -122,8 +142,7 @@ def check_options(args: argparse.Namespace) -> None:
 
     if args.images and (args.live or args.truth_topic):
         raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
-    if args.bag and args.camera:
-        raise InputError("--camera goes with --images, found --bag; a bag brings its calibration")
+    check_source_options(args)
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")
     if args.report:
@@ -144,10 +163,11 @@ def scores_of(
     records: Sequence[ResultRecord], truth: Sequence[Pose] | None, map_folder: Path, frame_id: str
 ) -> dict[str, Any]:
     """The scores of results with true poses, or without any for negatives."""
-    from vloc_ros.evaluation.scores import score_negatives, score_results
+    from vloc_ros.evaluation.scores import check_pairing, score_negatives, score_results
     from vloc_ros.storage.maps import map_bytes
 
     size = map_bytes(map_folder)
     if truth is None:
         return score_negatives(records, map_bytes=size)
+    check_pairing(records, truth)
     return score_results(records, truth, map_bytes=size, frame_id=frame_id)

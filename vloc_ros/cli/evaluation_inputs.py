@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.image_folders import report_images_passed_over
+
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
     from vloc_ros.core.localization.localizer import Localizer
@@ -23,12 +25,14 @@ class EvaluationImages:
         truth: map_from_camera of every image; None for negatives.
         odom_from_camera: odometry of every image; None where there is none.
         left_out: number of images of a bag at whose time TF or the ground truth has nothing.
+        timed: whether the time of every image is known.
     """
 
     queries: Sequence[QuerySource]
     truth: Sequence[Pose] | None
     odom_from_camera: Sequence[Pose | None]
     left_out: int = 0
+    timed: bool = True
 
 
 def read_images(args: argparse.Namespace) -> EvaluationImages:
@@ -41,7 +45,9 @@ def read_images(args: argparse.Namespace) -> EvaluationImages:
 
 def read_bag(args: argparse.Namespace) -> BagQueries:
     """The bag of --bag, with the options that go with it."""
+    from vloc_ros.bags.reading import TF
     from vloc_ros.datasets.bag_queries import TruthFile, TruthTopic, read_bag_queries
+    from vloc_ros.storage.cameras import read_camera
 
     by_topic = TruthTopic(args.truth_topic) if args.truth_topic else None
     return read_bag_queries(
@@ -50,6 +56,8 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
         rectified=args.rectified,
+        camera=read_camera(args.camera) if args.camera else None,
+        tf_topic=args.tf_topic or TF,
         base_frame=args.base_frame,
         odom_frame=args.odom_frame,
         requires_odometry=args.live,
@@ -63,17 +71,20 @@ def frame_of_truth(args: argparse.Namespace, localizer: Localizer, truth: Sequen
 
 
 def _read_folder(args: argparse.Namespace) -> EvaluationImages:
-    from vloc_ros.datasets.image_folders import assign_stamps, make_query_sources, read_true_poses
+    from vloc_ros.datasets.image_folders import list_posed_paths, make_query_sources, stamps_of
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
 
-    paths = list_images(args.images)
+    report_images_passed_over(args.images)
     camera = read_camera(args.camera) if args.camera else None
     if args.absent:
         if camera is None:
             print("no --camera: taking a focal length of 0.9 x the image width")
-        queries = make_query_sources(paths, assign_stamps(paths), camera)[: args.limit]
-        return EvaluationImages(queries, None, [None] * len(queries))
-    trajectory = read_true_poses(paths, args.poses)
-    queries = make_query_sources(paths, trajectory.stamps_ns, camera)[: args.limit]
-    return EvaluationImages(queries, trajectory.poses[: args.limit], [None] * len(queries))
+        paths = list_images(args.images)
+        stamps_ns = stamps_of(paths)
+        queries = make_query_sources(paths, stamps_ns, camera)[: args.limit]
+        return EvaluationImages(queries, None, [None] * len(queries), timed=stamps_ns is not None)
+    posed = list_posed_paths(args.images, args.poses)[: args.limit]
+    paths, stamps, truth = zip(*posed, strict=True)
+    queries = make_query_sources(paths, stamps, camera)
+    return EvaluationImages(queries, truth, [None] * len(queries), timed=None not in stamps)

@@ -44,6 +44,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
         config=config_from(args),
         models=resolve_models(args),
         rectified=args.rectified,
+        tf_topic=args.tf_topic or "/tf",
         in_sequence=args.sequence,
         limit=args.limit,
     )

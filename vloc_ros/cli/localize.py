@@ -1,9 +1,10 @@
 """Where were these images taken?
 
-Localizes every image of a folder and writes poses.txt (TUM rows of the accepted, map_from_camera) and results.jsonl
-(one line for every image) into RESULTS. Images named by their time keep it (seconds with a decimal point, or
-nanoseconds); others count one second each from 0. An image that cannot be used, such as a damaged one, is named and
-has a line with the reason; the exit code is then 1.
+Localizes every image of a folder and writes poses.txt (rows of the accepted, map_from_camera) and results.jsonl (one
+line for every image) into RESULTS. Rows are TUM's where the images have times: in their names (seconds with a decimal
+point, or nanoseconds), or by --times. Otherwise they begin with the image's name, `IMAGE x y z qx qy qz qw`, which
+--poses of other commands reads; a tool that pairs by time cannot. An image that cannot be used, such as a damaged one,
+is named and has a line with the reason; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -11,16 +12,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.localizer_options import add_localizer_options, localizer_from
+from vloc_ros.cli.source_options import CALIBRATION
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_localizer_options(parser)
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of jpg or png images")
-    parser.add_argument("--camera", type=Path, required=True, metavar="YAML", help="ROS camera_info of the images")
+    parser.add_argument("--camera", type=Path, required=True, metavar="FILE", help=CALIBRATION)
+    parser.add_argument(
+        "--times",
+        type=Path,
+        metavar="TUM",
+        help="times of the images, in name order: rows that begin with one, such as those of their true poses",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="RESULTS", help="folder to write")
     parser.add_argument("--json", action="store_true", help="print a summary for machines instead of for people")
 
@@ -29,14 +39,20 @@ def run(args: argparse.Namespace) -> int:
     """Localize the folder."""
     from vloc_ros.cli.localize_batch import localize_with_progress
     from vloc_ros.cli.outputs import results_at
-    from vloc_ros.datasets.image_folders import assign_stamps, make_query_sources
+    from vloc_ros.datasets.image_folders import make_query_sources
     from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.images import list_images
+    from vloc_ros.storage.pose_files import read_times, stamps_in_names
     from vloc_ros.storage.results import write_results
 
+    report_images_passed_over(args.images)
     out, paths = results_at(args.out), list_images(args.images)
-    queries = make_query_sources(paths, assign_stamps(paths), read_camera(args.camera))
+    names = [path.name for path in paths]
+    stamps_ns = read_times(args.times, names) if args.times else stamps_in_names(names)
+    queries = make_query_sources(paths, stamps_ns, read_camera(args.camera))
     records = localize_with_progress(localizer_from(args), queries)
+    if stamps_ns is None:
+        records = [replace(record, stamp_ns=None) for record in records]
     write_results(args.out, records)
     accepted, unusable = sum(record.result.ok for record in records), sum(not record.usable for record in records)
     if args.json:

@@ -2,7 +2,7 @@
 
   vloc map align MAP --gravity --out MAP2            turn z up and keep the heading
   vloc map align MAP --pairs FILE --out MAP2         rows `mx my mz tx ty tz`: a point in the map and in the target
-  vloc map align MAP --trajectory TUM --out MAP2     rows of target_from_camera, one per keyframe in name order
+  vloc map align MAP --trajectory TUM --out MAP2     rows of target_from_camera, as for `map build`
 
 `#` starts a comment in both files. A map whose lengths are metres keeps its scale unless --scale is given; one of
 unknown scale takes the target's, which is in metres. Rows that contradict the others are left out of the fit; the

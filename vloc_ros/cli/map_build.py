@@ -12,19 +12,23 @@
   vloc map build ... --extractor MODEL --out MAP                             keypoints by a learned model
   vloc map build ... --workers ray --out MAP     spread over the machines of a Ray cluster that `ray start` has started
 
-Poses are TUM rows of map_from_camera (optical frame), one per image in name order. The map appears when it is whole:
-an interrupted build leaves none, or the one that was there.
+Poses are rows of map_from_camera (optical frame): `IMAGE x y z qx qy qz qw`, or TUM's, which are paired by time with
+images that are named by it, and else one by one in name order. The map appears when it is whole: an interrupted build
+leaves none, or the one that was there.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.source_options import CALIBRATION, check_source_options
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -39,8 +43,6 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.sfm.scale import ScaleSource
     from vloc_ros.mapping.workers import Workers
 
-# where fewer of the left-out images are localized, something is wrong with the map, as a rule
-_USUALLY_LOCALIZED = 0.5
 _ROOTSIFT = "rootsift"
 _MOST_NAMED = 5
 _MEASUREMENTS = ("positions", "gravity", "gnss_topic", "imu_topic")
@@ -72,19 +74,24 @@ def register(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the poses of --poses are of odometry: good over short distances only; they are measurements then",
     )
-    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info of the images")
+    parser.add_argument(
+        "--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; with --bag it takes the place of the bag's"
+    )
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
     parser.add_argument(
         "--rectified", action="store_true", help="the bag's images are rectified: P of camera_info is their calibration"
     )
+    parser.add_argument(
+        "--tf-topic", metavar="TOPIC", help="of the bag: transforms; static ones on TOPIC_static (default: /tf)"
+    )
     parser.add_argument("--odom-topic", metavar="TOPIC", help="nav_msgs/Odometry of the bag; TF odom→base by default")
     parser.add_argument("--pose-topic", metavar="TOPIC", help="poses of the base in the map; used in place of odometry")
     parser.add_argument(
         "--base-frame",
-        default="base_link",
         metavar="FRAME",
-        help="of the bag's TF: whose poses --pose-topic holds (default: %(default)s)",
+        help="of the bag's TF: whose poses --pose-topic or --odom-topic holds, where its messages do not say so "
+        "(default: base_link)",
     )
     parser.add_argument(
         "--positions",
@@ -147,6 +154,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map: %(default)s")
     parser.add_argument("--name", metavar="NAME", help="for people; the folder's name by default")
+    parser.add_argument(
+        "--write-unverified",
+        action="store_true",
+        help="write the map even if it does not find its own left-out images, or wrong input explains them better",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="MAP", help="folder to write")
 
 
@@ -154,17 +166,18 @@ def run(args: argparse.Namespace) -> int:
     """Build and write."""
     from vloc_ros.cli.outputs import map_at
     from vloc_ros.cli.termination import end_on_sigterm
-    from vloc_ros.mapping.maps.build import build_map
+    from vloc_ros.mapping.maps.checked_build import build_checked_map, find_doubt
     from vloc_ros.storage.maps import map_bytes, write_map
 
     end_on_sigterm()  # again: pycolmap is imported now
+    check_source_options(args, of_images=("poses", "poses_drift", "distance"))
     out = map_at(args.out)
     keypoint_model, extractor = read_extractor(args.extractor)
     config = _config(args, extractor)
     source = _read_bag(args) if args.bag else _read_folder(args)
     scale = _scale(args, source.camera_path)
     with _workers(args) as workers:
-        landmark_map = build_map(
+        landmark_map = build_checked_map(
             source.images,
             name=args.name or args.out.resolve().name,
             config=config,
@@ -174,6 +187,8 @@ def run(args: argparse.Namespace) -> int:
             progress=bar,
             workers=workers,
         )
+    doubt = find_doubt(landmark_map, source.images, config=config, keypoint_model=keypoint_model, progress=bar)
+    _refuse(doubt, accepted=args.write_unverified)
     if source.datum is not None:
         landmark_map = replace(landmark_map, provenance={**landmark_map.provenance, "datum": asdict(source.datum)})
     write_map(landmark_map, args.out)
@@ -196,6 +211,16 @@ def _workers(args: argparse.Namespace) -> Iterator[Workers]:
     with connect_to_ray() as workers:
         end_on_sigterm()  # again: Ray has taken it
         yield workers
+
+
+def _refuse(doubt: str, *, accepted: bool) -> None:
+    """Nothing that looks like a map is left of wrong input, unless it is wanted all the same."""
+    from vloc_ros.core.errors import MapError
+
+    if doubt and not accepted:
+        raise MapError(f"{doubt}; --write-unverified writes the map all the same")
+    if doubt:
+        print(f"vloc: warning: {doubt}", file=sys.stderr)
 
 
 def read_extractor(name: str) -> tuple[KeypointModel | None, ExtractorConfig]:
@@ -301,6 +326,7 @@ def _read_folder(args: argparse.Namespace) -> _Source:
         raise InputError("--gnss-topic and --imu-topic are for --bag; give --positions and --gravity with --images")
     if args.datum or args.gnss_std:
         raise InputError("--datum and --gnss-std are for --bag with --gnss-topic; leave them out with --images")
+    report_images_passed_over(args.images)
     images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
     if args.positions is not None:
         images = with_positions(images, args.positions)
@@ -308,8 +334,10 @@ def _read_folder(args: argparse.Namespace) -> _Source:
 
 
 def _read_bag(args: argparse.Namespace) -> _Source:
+    from vloc_ros.bags.reading import TF
     from vloc_ros.core.errors import InputError
     from vloc_ros.datasets.bag_images import read_bag_keyframes
+    from vloc_ros.storage.cameras import read_camera
 
     if args.positions or args.gravity:
         raise InputError("--positions and --gravity are for --images; give --gnss-topic and --imu-topic with --bag")
@@ -325,6 +353,8 @@ def _read_bag(args: argparse.Namespace) -> _Source:
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
         rectified=args.rectified,
+        camera=read_camera(args.camera) if args.camera else None,
+        tf_topic=args.tf_topic or TF,
         odom_topic=args.odom_topic,
         pose_topic=args.pose_topic,
         base_frame=args.base_frame,
@@ -336,23 +366,25 @@ def _read_bag(args: argparse.Namespace) -> _Source:
 def _with_measurements(args: argparse.Namespace, source: _Source, camera_frame: str) -> _Source:
     if not (args.gnss_topic or args.imu_topic):
         return source
+    from vloc_ros.bags.reading import TF
     from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
     from vloc_ros.datasets.geodetic import Datum
 
-    images, datum = source.images, None
+    images, datum, tf_topic = source.images, None, args.tf_topic or TF
     if args.gnss_topic:
         origin = Datum(*args.datum) if args.datum else None
         images, datum = with_bag_positions(
-            images, args.bag, args.gnss_topic, camera_frame, datum=origin, std_m=args.gnss_std
+            images, args.bag, args.gnss_topic, camera_frame, datum=origin, std_m=args.gnss_std, tf_topic=tf_topic
         )
     if args.imu_topic:
-        images = with_bag_gravity(images, args.bag, args.imu_topic, camera_frame)
+        images = with_bag_gravity(images, args.bag, args.imu_topic, camera_frame, tf_topic=tf_topic)
     return replace(source, images=images, datum=datum)
 
 
 def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
     """What it was calibrated on; in a good map most of the left-out images are localized."""
     from vloc_ros.mapping.maps.calibration import MIN_SAMPLES, count_localized
+    from vloc_ros.mapping.maps.checked_build import LIKELY_CAUSES, USUALLY_LOCALIZED
 
     calibration, images = landmark_map.scene().calibration, len(landmark_map.keyframes)
     uncalibrated = "covariance NOT calibrated, a typical scale is used"
@@ -361,17 +393,11 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
     if images < MIN_SAMPLES:
         return f"{uncalibrated}: {images} images are too few to leave any out, {MIN_SAMPLES} are needed"
     left_out = count_localized(landmark_map.keyframes.translations, gap_m)
-    # causes, the most likely first
-    advice = (
-        "check that --camera is the calibration of these images, or the bag's camera_info is (a wrong focal length is "
-        "enough), and that the poses are map_from_camera of their optical frames; where both are right, take images "
-        "closer together"
-    )
     if not calibration.samples:
-        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {left_out} left-out images were localized; {advice}"
+        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {left_out} left-out images were localized; {LIKELY_CAUSES}"
     localized = f"{calibration.samples} of {left_out} left-out images"
     line = f"covariance calibrated on {localized} (scale {calibration.scale:.2f})"
-    return line if calibration.samples >= _USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {advice}"
+    return line if calibration.samples >= USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {LIKELY_CAUSES}"
 
 
 def _accounted(landmark_map: LandmarkMap, images: int) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.localizer_options import add_inference_option, inference_from
+from vloc_ros.cli.source_options import check_source_options
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.mapping.indexing.global_descriptors import encode_keyframes
     from vloc_ros.storage.maps import map_bytes, map_hash, read_map, write_map
 
+    check_source_options(args)
     before = map_hash(args.map)  # then the map: one that is changed in between is refused in the end, not overwritten
     out = map_at(args.out or args.map)
     landmark_map, encoder = read_map(args.map), read_global_descriptor(args.model, inference_from(args))

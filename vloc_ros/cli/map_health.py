@@ -23,7 +23,9 @@ from math import degrees
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.localizer_options import add_inference_option, inference_from
+from vloc_ros.cli.source_options import CALIBRATION
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images of the mapped place")
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
-    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info of the images")
+    parser.add_argument("--camera", type=Path, metavar="FILE", help=CALIBRATION)
     parser.add_argument("--scene", default="", metavar="FRAME", help="of the images, where the map has several")
     parser.add_argument(
         "--recognizer", type=Path, metavar="MODEL", help="folder of a landmark recogniser that was trained on the map"
@@ -129,6 +131,7 @@ def _extract(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[Po
     from vloc_ros.mapping.sfm.extracted_images import extract_features
     from vloc_ros.storage.cameras import read_camera
 
+    report_images_passed_over(args.images)
     images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
     features = extract_features(images, build_map_extractor(landmark_map, inference=inference_from(args)), bar)
     for image, found in zip(images, features, strict=True):

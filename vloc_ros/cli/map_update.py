@@ -6,8 +6,8 @@
 What the map holds stays as it is: points, landmarks, keyframes, and the calibration of its covariance; new points and
 keyframes come behind. The retrieval index of a global descriptor model is kept; with --encoder it covers the new
 keyframes too. Images must overlap with the map; duplicates, by name and by what they show, are named and left out.
-Without --poses, so are images that are not localized; with --poses, those whose pose contradicts the map. Poses are TUM
-rows of map_from_camera (optical frame) in the map's frame, one per image in name order.
+Without --poses, so are images that are not localized; with --poses, those whose pose contradicts the map. Poses are
+rows of map_from_camera (optical frame) in the map's frame, as for `vloc map build`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.source_options import CALIBRATION
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of jpg or png images")
     parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
-    parser.add_argument("--camera", type=Path, metavar="YAML", help="ROS camera_info; default: the map's own")
+    parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; default: the map's own")
     parser.add_argument(
         "--encoder",
         type=Path,
@@ -60,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     end_on_sigterm()  # again: pycolmap is imported now
     check_options(args)
+    report_images_passed_over(args.images)
     out, landmark_map = map_at(args.out), read_map(args.map)
     camera = read_camera(args.camera) if args.camera else camera_of(landmark_map, args.scene)
     config = _config(args, landmark_map)

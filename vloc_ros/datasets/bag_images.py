@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vloc_ros.bags.messages import ODOMETRY, image_of, stamp_ns_of
-from vloc_ros.bags.reading import Bag, BagMessage
+from vloc_ros.bags.messages import image_of, stamp_ns_of
+from vloc_ros.bags.reading import TF, Bag, BagMessage
 from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedImage, Progress, silent
-from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_topic, derive_camera_info_topic
+from vloc_ros.datasets.bag_frames import check_extrinsics, frame_of_poses, stamp_images
+from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_topic, read_calibration
 from vloc_ros.datasets.keyframe_images import check_none_missing
 
-_ODOM, _BASE = "odom", "base_link"
+_ODOM = "odom"
 _MIN_KEYFRAMES = 3
 
 CameraPath = Callable[[int], Pose | None]
@@ -43,9 +45,11 @@ def read_bag_keyframes(
     image_topic: str | None = None,
     camera_info_topic: str | None = None,
     rectified: bool = False,
+    camera: Camera | None = None,
+    tf_topic: str = TF,
     odom_topic: str | None = None,
     pose_topic: str | None = None,
-    base_frame: str = _BASE,
+    base_frame: str | None = None,
     min_translation_m: float = 0.15,
     min_rotation_rad: float = 0.15,
     progress: Progress = silent,
@@ -59,9 +63,11 @@ def read_bag_keyframes(
         image_topic: None takes the only one.
         camera_info_topic: None takes the one beside the images.
         rectified: whether P of the camera_info is the images' calibration.
+        camera: takes the place of the camera_info.
+        tf_topic: of the transforms; static ones are on `<tf_topic>_static`.
         odom_topic: nav_msgs/Odometry; None takes TF's odom frame, or else the bag's only odometry.
         pose_topic: poses in the map, used in place of odometry.
-        base_frame: whose poses these are, where the messages have no name for it.
+        base_frame: whose poses the topic's are, where the messages have no name for it; None is `base_link`.
         min_translation_m: motion of the camera from one keyframe to the next.
         min_rotation_rad: the same for its rotation; either is enough.
         progress: shows how far the bag is read.
@@ -69,16 +75,19 @@ def read_bag_keyframes(
     Raises:
         InputError: a topic or the camera's extrinsics are unknown, or fewer than three keyframes have a pose.
     """
-    with Bag(path) as bag:
+    with Bag(path, tf_topic=tf_topic) as bag:
         topic = choose_image_topic(bag, image_topic)
-        camera = bag.camera(camera_info_topic or derive_camera_info_topic(topic), rectified=rectified)
+        calibration = read_calibration(
+            bag, topic, camera_info_topic=camera_info_topic, rectified=rectified, camera=camera
+        )
         camera_path = _camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
-        keyframes = list(_select_keyframes(messages, camera_path, min_translation_m, min_rotation_rad))
+        stamped = stamp_images(bag, messages)
+        keyframes = list(_select_keyframes(stamped, camera_path, min_translation_m, min_rotation_rad))
         _check_count(bag, topic, len(keyframes), min_translation_m)
         camera_frame = bag.frame_id(topic)
     images = [
-        PosedImage(_name_of(stamp_ns), partial(_decode, path, message, stamp_ns), camera, pose, stamp_ns)
+        PosedImage(_name_of(stamp_ns), partial(_decode, path, message, stamp_ns), calibration, pose, stamp_ns)
         for stamp_ns, pose, message in keyframes
     ]
     return BagKeyframes(images, camera_path, camera_frame)
@@ -122,12 +131,14 @@ def _name_of(stamp_ns: int) -> str:
 
 
 def _select_keyframes(
-    messages: Iterable[BagMessage], camera_path: CameraPath, min_translation_m: float, min_rotation_rad: float
+    stamped: Iterable[tuple[int, BagMessage]],
+    camera_path: CameraPath,
+    min_translation_m: float,
+    min_rotation_rad: float,
 ) -> Iterator[tuple[int, Pose, BagMessage]]:
     """Stamps, poses and messages of the images that are later than the last keyframe and far enough from it."""
     last: tuple[int, Pose] | None = None
-    for message in messages:
-        stamp_ns = stamp_ns_of(message.decoded())
+    for stamp_ns, message in stamped:
         pose = camera_path(stamp_ns)
         if pose is None or (last and stamp_ns <= last[0]):
             continue
@@ -149,7 +160,7 @@ def _decode(path: Path, message: BagMessage, stamp_ns: int) -> Array:
 
 
 def _camera_path(
-    bag: Bag, camera_frame: str, odom_topic: str | None, pose_topic: str | None, unnamed_frame: str
+    bag: Bag, camera_frame: str, odom_topic: str | None, pose_topic: str | None, base_frame: str | None
 ) -> CameraPath:
     """Where the camera was at a time: in the map where a pose topic is given, else in the odometry's frame."""
     if odom_topic and pose_topic:
@@ -157,47 +168,29 @@ def _camera_path(
     transforms = bag.transforms()
     topic = pose_topic or odom_topic
     if topic is None and _ODOM in transforms.frames:
+        if base_frame is not None:
+            raise InputError(
+                "--base-frame is for --pose-topic and --odom-topic, found neither; give one, or leave it out"
+            )
         return _path_of_transforms(bag, transforms, camera_frame)
     topic = topic or _only_odometry_topic(bag)
     trajectory = bag.poses(topic) if pose_topic else bag.odometry(topic)
-    base_frame = _child_frame(bag, topic) or unnamed_frame
-    _check_extrinsics(bag, transforms, base_frame, camera_frame)
+    posed_frame = frame_of_poses(bag, topic, base_frame)
+    check_extrinsics(bag, transforms, posed_frame, camera_frame)
 
     def path(stamp_ns: int) -> Pose | None:
         target_from_base = trajectory.interpolate(stamp_ns)
-        if base_frame == camera_frame or target_from_base is None:
+        if posed_frame == camera_frame or target_from_base is None:
             return target_from_base
-        base_from_camera = transforms.lookup(base_frame, camera_frame, stamp_ns)
+        base_from_camera = transforms.lookup(posed_frame, camera_frame, stamp_ns)
         return None if base_from_camera is None else target_from_base @ base_from_camera
 
     return path
 
 
 def _path_of_transforms(bag: Bag, transforms: TransformTree, camera_frame: str) -> CameraPath:
-    _check_extrinsics(bag, transforms, _ODOM, camera_frame)
+    check_extrinsics(bag, transforms, _ODOM, camera_frame)
     return lambda stamp_ns: transforms.lookup(_ODOM, camera_frame, stamp_ns)
-
-
-def _check_extrinsics(bag: Bag, transforms: TransformTree, base_frame: str, camera_frame: str) -> None:
-    """Refuse to guess them: the camera's optical axes are not those of the base."""
-    if base_frame == camera_frame:
-        return
-    try:
-        transforms.lookup(base_frame, camera_frame, 0)
-    except InputError as error:
-        raise InputError(
-            f"{bag.path}: has no extrinsics of the camera {camera_frame!r} on {base_frame!r} ({error}); record /tf and "
-            "/tf_static too, name the base with --base-frame, or take the images out and give their --poses"
-        ) from error
-
-
-def _child_frame(bag: Bag, topic: str) -> str:
-    """The frame whose poses a topic holds; empty where its messages have no name for it."""
-    for message in bag.messages([topic]):
-        if message.msgtype == ODOMETRY:
-            return str(message.decoded().child_frame_id).lstrip("/")
-        break
-    return ""
 
 
 def _only_odometry_topic(bag: Bag) -> str:

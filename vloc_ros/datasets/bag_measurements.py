@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.bags.messages import IMU, NAV_SAT_FIX
-from vloc_ros.bags.reading import Bag
+from vloc_ros.bags.reading import TF, Bag
 from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -44,6 +44,7 @@ def with_bag_positions(
     *,
     datum: Datum | None = None,
     std_m: float | None = None,
+    tf_topic: str = TF,
 ) -> tuple[list[PosedImage], Datum]:
     """The images, with positions by the NavSatFix messages of a bag where there are any, and the origin of these.
 
@@ -54,12 +55,13 @@ def with_bag_positions(
         camera_frame: the camera's optical frame.
         datum: origin; None takes the first fix.
         std_m: standard deviation of each coordinate; None takes the messages' own.
+        tf_topic: of the transforms; static ones are on `<tf_topic>_static`.
 
     Raises:
         InputError: there are no such messages with a fix around the images, their covariance is unknown, or the
             receiver's place on the robot is.
     """
-    with Bag(path) as bag:
+    with Bag(path, tf_topic=tf_topic) as bag:
         measured = _Positions(bag, topic, datum=datum, std_m=std_m)
         lever = _fixed(bag, camera_frame, bag.frame_id(topic), images).translation
     placed = [replace(image, position=measured.at(image.stamp_ns, lever)) for image in images]
@@ -67,7 +69,9 @@ def with_bag_positions(
     return placed, measured.datum
 
 
-def with_bag_gravity(images: Sequence[PosedImage], path: Path, topic: str, camera_frame: str) -> list[PosedImage]:
+def with_bag_gravity(
+    images: Sequence[PosedImage], path: Path, topic: str, camera_frame: str, *, tf_topic: str = TF
+) -> list[PosedImage]:
     """The images, with the direction of gravity by the Imu messages of a bag where there are any.
 
     Args:
@@ -75,12 +79,13 @@ def with_bag_gravity(images: Sequence[PosedImage], path: Path, topic: str, camer
         path: of the bag.
         topic: of the messages.
         camera_frame: the camera's optical frame.
+        tf_topic: of the transforms; static ones are on `<tf_topic>_static`.
 
     Raises:
         InputError: there are no such messages around the images, they know no gravity, or the IMU's place on the robot
             is unknown.
     """
-    with Bag(path) as bag:
+    with Bag(path, tf_topic=tf_topic) as bag:
         measured = _Gravity(bag, topic, _fixed(bag, camera_frame, bag.frame_id(topic), images).rotation)
     level = [replace(image, gravity=measured.at(image.stamp_ns)) for image in images]
     _check_some(path, topic, [image.gravity for image in level])

@@ -9,15 +9,18 @@ from itertools import islice
 from pathlib import Path
 
 from vloc_ros.bags.messages import COMPRESSED_IMAGE, image_of, stamp_ns_of
-from vloc_ros.bags.reading import Bag
+from vloc_ros.bags.reading import TF, Bag
 from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import QuerySource
-from vloc_ros.datasets.bag_topics import choose_image_topic, derive_camera_info_topic
+from vloc_ros.datasets.bag_frames import BASE, check_extrinsics, frame_of_poses, stamp_images
+from vloc_ros.datasets.bag_topics import choose_camera_info_topic, choose_image_topic, read_calibration
 from vloc_ros.storage.trajectories import read_tum
+
+_ODOM = "odom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,12 @@ class BagQueries:
 
     Attributes:
         image_topic: where the images were recorded.
-        camera_info_topic: where their calibration was recorded.
+        camera_info_topic: where their calibration was recorded; empty where it was given.
         compressed: True for CompressedImage.
         stamps_ns: of the images, in the order of recording.
         queries: one per image; each reads its image from the bag when it is needed.
         left_out: number of further images, at whose time TF or the ground truth has nothing; played, not scored.
-        base_frame: the frame to localize: the camera's own where the bag has no TF at all.
+        base_frame: the frame to localize.
         odom_frame: empty where the bag has no odometry in TF.
         base_from_camera: at every image's time.
         transforms: all of the bag.
@@ -89,8 +92,10 @@ def read_bag_queries(
     image_topic: str | None = None,
     camera_info_topic: str | None = None,
     rectified: bool = False,
-    base_frame: str = "base_link",
-    odom_frame: str = "odom",
+    camera: Camera | None = None,
+    tf_topic: str = TF,
+    base_frame: str | None = None,
+    odom_frame: str | None = None,
     requires_odometry: bool = False,
     limit: int | None = None,
 ) -> BagQueries:
@@ -102,22 +107,28 @@ def read_bag_queries(
         image_topic: None takes the only one.
         camera_info_topic: None takes the one beside the images.
         rectified: whether P of the camera_info is the images' calibration.
-        base_frame: the frame of TF to localize.
-        odom_frame: the odometry's frame of TF; empty where there is none.
-        requires_odometry: whether a bag with transforms over time must have `odom_frame`.
+        camera: takes the place of the camera_info.
+        tf_topic: of the transforms; static ones are on `<tf_topic>_static`.
+        base_frame: the frame of TF to localize, whose poses a topic of ground truth holds. None is `base_link`, or the
+            camera's own where the bag has no TF and the ground truth, if any, is that of the camera.
+        odom_frame: the odometry's frame of TF; empty where there is none; None is `odom` where TF has it.
+        requires_odometry: whether a bag with transforms over time must have one.
         limit: takes only so many images; None takes all.
 
     Raises:
         InputError: the bag is none, a topic is missing or ambiguous, a frame is unknown, or no image has ground truth.
     """
-    with Bag(path) as bag:
+    with Bag(path, tf_topic=tf_topic) as bag:
         topic = choose_image_topic(bag, image_topic)
-        info_topic = camera_info_topic or derive_camera_info_topic(topic)
+        info_topic = "" if camera else choose_camera_info_topic(bag, topic, camera_info_topic)
         compressed = any(t.name == topic and t.msgtype == COMPRESSED_IMAGE for t in bag.topics)
-        camera, camera_frame = bag.camera(info_topic, rectified=rectified), bag.frame_id(topic)
+        calibration = read_calibration(bag, topic, camera_info_topic=info_topic, rectified=rectified, camera=camera)
+        camera_frame = bag.frame_id(topic)
         times = _image_times(bag, topic, limit)
         stamps_ns = [stamp_ns for stamp_ns, _ in times]
         transforms = bag.transforms()
+        if isinstance(ground_truth, TruthTopic):
+            base_frame = frame_of_poses(bag, ground_truth.name, base_frame)
         base_frame = _check_base_frame(bag, transforms, base_frame, camera_frame)
         odom_frame = _check_odom_frame(bag, transforms, odom_frame, required=requires_odometry)
         extrinsics = [_base_from_camera(transforms, base_frame, camera_frame, stamp_ns) for stamp_ns in stamps_ns]
@@ -128,7 +139,7 @@ def read_bag_queries(
         camera_info_topic=info_topic,
         compressed=compressed,
         stamps_ns=[stamps_ns[i] for i in kept],
-        queries=[_query_source(path, topic, camera, *times[i]) for i in kept],
+        queries=[_query_source(path, topic, calibration, *times[i]) for i in kept],
         left_out=len(times) - len(kept),
         base_frame=base_frame,
         odom_frame=odom_frame,
@@ -141,33 +152,31 @@ def read_bag_queries(
 def _image_times(bag: Bag, topic: str, limit: int | None) -> list[tuple[int, int]]:
     """Stamp and time of recording of each image."""
     messages = islice(bag.messages([topic]), limit)
-    times = [(stamp_ns_of(message.decoded()), message.recorded_ns) for message in messages]
+    times = [(stamp_ns, message.recorded_ns) for stamp_ns, message in stamp_images(bag, messages)]
     if not times:
         raise InputError(f"{bag.path}: topic {topic} holds no image")
     return times
 
 
-def _check_base_frame(bag: Bag, transforms: TransformTree, wanted: str, camera_frame: str) -> str:
-    """The wanted frame; the camera's own where the bag has no TF at all."""
-    if not transforms.frames:
+def _check_base_frame(bag: Bag, transforms: TransformTree, wanted: str | None, camera_frame: str) -> str:
+    """The wanted frame, which TF connects with the camera; the camera's own where none is wanted and there is no TF."""
+    if wanted is None and not transforms.frames:
         return camera_frame
-    if wanted in (*transforms.frames, camera_frame):
-        return wanted
-    raise InputError(
-        f"{bag.path}: TF has no frame {wanted!r}; name the robot's own with --base-frame; frames there: "
-        f"{', '.join(transforms.frames)}"
-    )
+    base_frame = wanted or BASE
+    check_extrinsics(bag, transforms, base_frame, camera_frame)
+    return base_frame
 
 
-def _check_odom_frame(bag: Bag, transforms: TransformTree, wanted: str, *, required: bool) -> str:
-    """The wanted frame; empty where TF has none, as in a bag whose TF never moves."""
-    if wanted in transforms.frames:
-        return wanted
-    moves = any(topic.name == "/tf" and topic.count for topic in bag.topics)
-    if required and moves and wanted:
+def _check_odom_frame(bag: Bag, transforms: TransformTree, wanted: str | None, *, required: bool) -> str:
+    """The wanted frame, or `odom`; empty where none is wanted and TF has none, as in a bag whose TF never moves."""
+    odom_frame = _ODOM if wanted is None else wanted
+    if not odom_frame or odom_frame in transforms.frames:
+        return odom_frame
+    moves = any(topic.name == bag.tf_topic and topic.count for topic in bag.topics)
+    if wanted is not None or (required and moves):
         raise InputError(
-            f"{bag.path}: TF has no frame {wanted!r}; name the odometry's with --odom-frame, or give "
-            f"--odom-frame '' where there is none; frames there: {', '.join(transforms.frames)}"
+            f"{bag.path}: TF has no frame {odom_frame!r}; name the odometry's with --odom-frame, or give "
+            f"--odom-frame '' where there is none; frames there: {', '.join(transforms.frames) or 'none'}"
         )
     return ""
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from vloc_ros.bags.messages import COMPRESSED_IMAGE, IMAGE, ODOMETRY
+from vloc_ros.bags.messages import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, ODOMETRY
 from vloc_ros.bags.reading import Bag
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 
 _COMPRESSED = "/compressed"
+_VIDEOS = (
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+    "foxglove_msgs/msg/CompressedVideo",
+    "theora_image_transport/msg/Packet",
+)
 
 
 def choose_image_topic(bag: Bag, wanted: str | None) -> str:
@@ -21,15 +27,52 @@ def choose_image_topic(bag: Bag, wanted: str | None) -> str:
             return name
     if wanted or not images:
         there = ", ".join(images) or "none"
-        raise InputError(f"{bag.path}: has no images on {wanted or 'any topic'}; topics with images: {there}")
+        raise InputError(
+            f"{bag.path}: has no images on {wanted or 'any topic'}; topics with images: {there}{_describe_videos(bag)}"
+        )
     if len(images) > 1:
         raise InputError(f"{bag.path}: has images on {', '.join(images)}; choose with --image-topic")
     return images[0]
 
 
-def derive_camera_info_topic(image_topic: str) -> str:
-    """Where image_transport puts the calibration: beside the images."""
-    return f"{image_topic.removesuffix(_COMPRESSED).rpartition('/')[0]}/camera_info"
+def _describe_videos(bag: Bag) -> str:
+    """Topics with video, which is no image message, and what to do about it; empty without any."""
+    videos = [f"{topic.name} ({topic.msgtype})" for topic in bag.topics if topic.msgtype in _VIDEOS]
+    if not videos:
+        return ""
+    return (
+        f"; video on {', '.join(videos)} is not read: have image_transport republish it as compressed, and record that"
+    )
+
+
+def choose_camera_info_topic(bag: Bag, image_topic: str, wanted: str | None) -> str:
+    """The wanted topic, or the one beside the images, where image_transport puts the calibration.
+
+    Raises:
+        InputError: it is not in the bag.
+    """
+    topic = wanted or f"{image_topic.removesuffix(_COMPRESSED).rpartition('/')[0]}/camera_info"
+    there = [topic.name for topic in bag.topics if topic.msgtype == CAMERA_INFO]
+    if topic in (one.name for one in bag.topics):
+        return topic
+    raise InputError(
+        f"{bag.path}: has no topic {topic} with the calibration; topics with camera_info: "
+        f"{', '.join(there) or 'none'}; name one with --camera-info-topic, or give the calibration with --camera"
+    )
+
+
+def read_calibration(
+    bag: Bag, image_topic: str, *, camera_info_topic: str | None, rectified: bool, camera: Camera | None
+) -> Camera:
+    """The calibration of the images on a topic: the one that is given, or else that of the bag.
+
+    Raises:
+        InputError: the bag has none, or it cannot be used.
+    """
+    if camera is not None:
+        return camera
+    topic = choose_camera_info_topic(bag, image_topic, camera_info_topic)
+    return bag.camera(topic, rectified=rectified)
 
 
 def choose_odometry_topic(bag: Bag) -> str | None:

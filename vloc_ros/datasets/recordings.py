@@ -11,7 +11,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.datasets.image_folders import assign_stamps, parse_stamps, read_true_poses
+from vloc_ros.datasets.image_folders import list_posed_paths, stamps_of
 from vloc_ros.simulation.odometry import Drift, simulate_wheel_odometry
 from vloc_ros.storage.images import decode_image, list_images
 
@@ -73,16 +73,17 @@ def record_folder(
     Raises:
         InputError: the folder or the poses cannot be used, or do not fit each other.
     """
-    paths = list_images(folder)
-    poses: Sequence[Pose | None] = [None] * len(paths)
-    stamps_ns: Sequence[int] | Array = assign_stamps(paths)
+    posed: Sequence[tuple[Path, int | None, Pose | None]]
     if poses_file is not None:
-        truth = read_true_poses(paths, poses_file)
-        poses, stamps_ns = truth.poses, truth.stamps_ns
-    named = all(stamp is not None for stamp in parse_stamps(paths))
-    if rate_hz is not None or (poses_file is None and not named):
-        stamps_ns = space_stamps(len(paths), rate_hz)
-    frames = [_frame_of_file(path, int(stamp), pose) for path, stamp, pose in zip(paths, stamps_ns, poses, strict=True)]
+        posed = list_posed_paths(folder, poses_file)
+    else:
+        paths = list_images(folder)
+        named: Sequence[int | None] = stamps_of(paths) or [None] * len(paths)
+        posed = [(path, stamp_ns, None) for path, stamp_ns in zip(paths, named, strict=True)]
+    stamps_ns = [stamp_ns for _, stamp_ns, _ in posed if stamp_ns is not None]
+    if rate_hz is not None or len(stamps_ns) < len(posed):
+        stamps_ns = space_stamps(len(posed), rate_hz).tolist()
+    frames = [_frame_of_file(path, stamp_ns, pose) for (path, _, pose), stamp_ns in zip(posed, stamps_ns, strict=True)]
     return SourceRecording(camera, base_from_camera, frames)
 
 

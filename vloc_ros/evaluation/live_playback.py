@@ -28,6 +28,7 @@ class Playback:
         config: the localizer's parameters.
         models: folder of each learned model, by the node's parameter: `recognizer`, `encoder`.
         rectified: whether P of the camera_info is the images' calibration.
+        tf_topic: of the bag's transforms, and of what the nodes publish; static ones are on `<tf_topic>_static`.
         in_sequence: whether the last fix is a prior and jumps are held, as on a robot; else every image by itself.
         limit: plays only so many images; None plays all.
     """
@@ -37,6 +38,7 @@ class Playback:
     config: LocalizerConfig
     models: Mapping[str, Path]
     rectified: bool = False
+    tf_topic: str = "/tf"
     in_sequence: bool = False
     limit: int | None = None
 
@@ -56,7 +58,8 @@ def play_bag(playback: Playback, source: PlayedBag, folder: Path) -> LiveRecordi
     out, log = folder / "recording.jsonl", folder / "played.jsonl"
     with free_domain() as environment, Children(environment, folder) as children:
         children.start("map_server", map=str(playback.map_folder.resolve()))
-        children.start("recorder", out=str(out), expected=len(source.stamps_ns) + source.left_out)
+        expected = len(source.stamps_ns) + source.left_out
+        children.start("recorder", remaps=_transform_remaps(playback), out=str(out), expected=expected)
         _start_localizer(children, playback, source, parameters, cache=folder / "cache")
         player = children.start(
             "player",
@@ -79,11 +82,15 @@ def write_parameters(config: LocalizerConfig, path: Path) -> Path:
     return path
 
 
+def _transform_remaps(playback: Playback) -> dict[str, str]:
+    return {"/tf": playback.tf_topic, "/tf_static": f"{playback.tf_topic}_static"}
+
+
 def _start_localizer(
     children: Children, playback: Playback, source: PlayedBag, parameters: Path, *, cache: Path
 ) -> None:
     """With the bag's topics and frames; images are taken one by one as they were recorded, none dropped."""
-    remaps = {"camera_info": source.camera_info_topic}
+    remaps = {"camera_info": source.camera_info_topic, **_transform_remaps(playback)}
     remaps["image/compressed" if source.compressed else "image"] = source.image_topic
     children.start(
         "localizer",

@@ -136,14 +136,14 @@ def _compare_with_offline(
 ) -> dict[str, Any]:
     """Every image that the localizer processed against its offline result, carried to the base."""
     compared, unpublished, distances, differences = 0, 0, [], []
-    for record, base_from_camera in zip(offline, source.base_from_camera, strict=True):
-        status = recording.statuses.get(record.stamp_ns)
+    for record, stamp_ns, base_from_camera in zip(offline, source.stamps_ns, source.base_from_camera, strict=True):
+        status = recording.statuses.get(stamp_ns)
         if status is None or status["status"] not in _CORE_STATUSES:
             continue
         compared += 1
-        published = recording.poses.get(record.stamp_ns)
+        published = recording.poses.get(stamp_ns)
         if status["status"] != record.result.status.name:
-            differences.append(f"  {record.stamp_ns}: live {status['status']}, offline {record.result.status.name}")
+            differences.append(f"  {stamp_ns}: live {status['status']}, offline {record.result.status.name}")
         elif record.result.map_from_rig is not None and published is None:
             unpublished += 1
         elif record.result.map_from_rig is not None and published is not None:

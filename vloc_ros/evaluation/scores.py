@@ -21,6 +21,8 @@ RECALL_LIMITS: dict[str, tuple[float, float]] = {
     "50cm_5deg": (0.50, 5.0),
     "5m_10deg": (5.0, 10.0),
 }
+# of so many accepted results this part is close to the true poses of other images, where these are mixed up
+_LEAST_ACCEPTED, _CLOSE_TO_OTHERS = 4, 0.8
 _FALSE_BEYOND_M, _FALSE_BEYOND_DEG = RECALL_LIMITS["50cm_5deg"]
 _PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 # 0.95 quantiles of the chi-squared distribution with 6 and with 3 degrees of freedom
@@ -124,6 +126,34 @@ def score_results(
         "latency_ms": latency_ms([record.result.times_ms for record in records]),
         "map_bytes": map_bytes,
     }
+
+
+def check_pairing(records: Sequence[ResultRecord], truth: Sequence[Pose]) -> None:
+    """Refuse true poses that are those of other images, by which right results would be scored as false.
+
+    Raises:
+        InputError: most accepted results are far from their own true pose, and close to that of another image.
+    """
+    posed = [(record.result.map_from_rig, own) for record, own in zip(records, truth, strict=True)]
+    accepted = [(pose, own) for pose, own in posed if pose is not None]
+    if len(accepted) < _LEAST_ACCEPTED:
+        return
+    centres = np.stack([own.translation for own in truth])
+    nearest = [truth[int(np.linalg.norm(centres - pose.translation, axis=1).argmin())] for pose, _ in accepted]
+    far = sum(not _is_within(pose, own, "5cm_5deg") for pose, own in accepted)
+    close = sum(_is_within(pose, other, "2cm_2deg") for (pose, _), other in zip(accepted, nearest, strict=True))
+    if far >= len(accepted) / 2 and close >= _CLOSE_TO_OTHERS * len(accepted):
+        raise InputError(
+            f"{close} of {len(accepted)} accepted poses are those of another image by the true poses, within 2 cm and "
+            f"2 degrees, and {far} are not their own, expected the true poses in the order of the images; begin each "
+            "row with the name of its image"
+        )
+
+
+def _is_within(pose: Pose, other: Pose, limits: str) -> bool:
+    limit_m, limit_deg = RECALL_LIMITS[limits]
+    metres, radians = pose.distance_to(other)
+    return metres <= limit_m and np.rad2deg(radians) <= limit_deg
 
 
 def score_negatives(records: Sequence[ResultRecord], *, map_bytes: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Camera calibrations as ROS's camera_info YAML, the file that `camera_calibration` writes."""
+"""Camera calibrations: ROS's camera_info YAML, read and written, and the formats of other tools, read."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,37 +12,113 @@ import yaml
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.camera_formats import (
+    is_colmap_text,
+    read_colmap_binary,
+    read_colmap_text,
+    read_kalibr,
+    read_orb_slam,
+)
 from vloc_ros.storage.text import read_text
 
+_EXPECTED = "a calibration: camera_info, or that of Kalibr, OpenCV, ORB-SLAM or COLMAP"
+# 4 may be those of a fisheye
+_MODEL_OF_COUNT = dict.fromkeys((0, 5), "plumb_bob") | dict.fromkeys((8, 12, 14), "rational_polynomial")
 _IDENTITY = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
 
 
 def read_camera(path: Path) -> Camera:
-    """Read a camera_info YAML; rectification and projection matrices are not used.
+    """Read the calibration of a camera.
+
+    Formats are ROS's camera_info, as `camera_calibration` writes it or `ros2 topic echo --once` prints it, `roi` and
+    binning included; YAML of Kalibr, EuRoC, OpenCV and ORB-SLAM; and COLMAP's `cameras.txt` and `cameras.bin`. Of a
+    file with several cameras, `FILE#NAME` is one. Rectification and projection matrices are not used.
 
     Raises:
         InputError: the file is missing, not such a file, or its calibration cannot be used; the message names the key.
     """
+    path, name = _split_name(Path(path))
     try:
-        values = yaml.safe_load(read_text(path))
+        cameras = read_colmap_binary(_read_bytes(path)) if path.suffix == ".bin" else _read_text_format(read_text(path))
+    except _NotYamlError as error:
+        raise InputError(f"{path}{error}: is not YAML, expected {_EXPECTED}") from None
+    except InputError as error:
+        raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
+    return _choose(path, name, cameras)
+
+
+class _NotYamlError(Exception):
+    """Its text says where."""
+
+
+def _split_name(path: Path) -> tuple[Path, str]:
+    """The file, and the name of a camera in it."""
+    file, _, name = path.name.rpartition("#")
+    return (path.with_name(file), name) if file and not path.exists() else (path, "")
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a file; check the name") from error
+
+
+def _choose(path: Path, name: str, cameras: Mapping[str, Camera]) -> Camera:
+    """The named camera, or the only one; several that are the same are one."""
+    if name and name not in cameras:
+        raise InputError(f"{path}: has no camera {name}, expected one of {', '.join(cameras)}")
+    found = {cameras[name]} if name else set(cameras.values())
+    if len(found) > 1:
+        raise InputError(
+            f"{path}: holds the cameras {', '.join(cameras)}, expected one; name that of the images, such as "
+            f"{path}#{next(iter(cameras))}"
+        )
+    return found.pop()
+
+
+def _read_text_format(text: str) -> Mapping[str, Camera]:
+    if is_colmap_text(text):
+        return read_colmap_text(text)
+    values = _load_yaml(text)
+    if not isinstance(values, Mapping):
+        raise InputError(f"is no table of keys, expected {_EXPECTED}")
+    return read_kalibr(values) or read_orb_slam(values) or {"": _read_camera_info(values)}
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows OpenCV's matrices, too."""
+
+
+def _construct_matrix(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:opencv-matrix", _construct_matrix)
+
+
+def _load_yaml(text: str) -> Any:
+    """The first document: `ros2 topic echo` ends each with a line; OpenCV begins with a directive of its own."""
+    try:
+        return next(yaml.load_all(re.sub(r"\A%YAML.*", "", text), _Loader), None)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = "" if line is None else f", line {line + 1}"
-        raise InputError(
-            f"{path}{where}: is not YAML, expected a camera_info file, as camera_calibration writes it"
-        ) from None
-    try:
-        if not isinstance(values, Mapping):
-            raise InputError("is no table of keys, expected a camera_info file with image_width, camera_matrix, …")
-        return Camera.from_ros(
-            _model(values),
-            _pixels(values, "image_width"),
-            _pixels(values, "image_height"),
-            _numbers(values, "camera_matrix"),
-            _numbers(values, "distortion_coefficients"),
-        )
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise _NotYamlError("" if line is None else f", line {line + 1}") from None
+
+
+def _read_camera_info(values: Mapping[Any, Any]) -> Camera:
+    """Of ROS or OpenCV, whose keys are spelt in many ways."""
+    d = _numbers(values, "distortion_coefficients", "d", "dist_coeffs", "distortion_coeffs")
+    width, height = _pixels(values, "image_width", "width"), _pixels(values, "image_height", "height")
+    camera = Camera.from_ros(_model(values, len(d)), width, height, _numbers(values, "camera_matrix", "k"), d)
+    roi = _find(values, "roi") or {}
+    if not isinstance(roi, Mapping):
+        raise InputError(f"roi is {roi!r}, expected x_offset, y_offset, width and height")
+    part = [roi.get(key, 0) for key in ("x_offset", "y_offset", "width", "height")]
+    binning = [_find(values, key) or 0 for key in ("binning_x", "binning_y")]
+    if not all(type(value) is int and value >= 0 for value in (*part, *binning)):
+        raise InputError(f"roi is {part} and binning {binning}, expected whole numbers of pixels")
+    return camera.region((part[0], part[1], part[2], part[3]), (binning[0], binning[1]))
 
 
 def write_camera(path: Path, camera: Camera, *, name: str) -> None:
@@ -62,32 +139,49 @@ def write_camera(path: Path, camera: Camera, *, name: str) -> None:
     write_bytes_atomically(path, text.encode())
 
 
-def _entry(values: Mapping[Any, Any], key: str) -> Any:
-    if key not in values:
-        found = ", ".join(str(k) for k in values) or "nothing"
-        raise InputError(f"{key} is missing (found {found}), expected a camera_info file; calibrate the camera")
-    return values[key]
+def _find(values: Mapping[Any, Any], *names: str) -> Any:
+    """The value of a key that is one of these names, however it is spelt; None without any."""
+    wanted = {_plain(name) for name in names}
+    return next((value for key, value in values.items() if _plain(key) in wanted), None)
 
 
-def _model(values: Mapping[Any, Any]) -> str:
-    model = _entry(values, "distortion_model")
-    if not isinstance(model, str):
+def _plain(key: object) -> str:
+    return str(key).replace("_", "").lower()
+
+
+def _entry(values: Mapping[Any, Any], *names: str) -> Any:
+    found = _find(values, *names)
+    if found is None:
+        there = ", ".join(str(key) for key in values) or "nothing"
+        raise InputError(f"{names[0]} is missing (found {there}), expected {_EXPECTED}; calibrate the camera")
+    return found
+
+
+def _model(values: Mapping[Any, Any], coefficients: int) -> str:
+    """The distortion model; where there is none, as in OpenCV's files, the only one with so many coefficients."""
+    model, fisheye = _find(values, "distortion_model"), _find(values, "fisheye_model")
+    if model is None and fisheye:
+        return "equidistant"
+    if model is None and (fisheye is not None or coefficients in _MODEL_OF_COUNT):
+        return _MODEL_OF_COUNT.get(coefficients, "plumb_bob")
+    if not isinstance(_entry(values, "distortion_model"), str):
         raise InputError(f"distortion_model is {model!r}, expected a name such as plumb_bob")
-    return model
+    return str(model)
 
 
-def _pixels(values: Mapping[Any, Any], key: str) -> int:
-    size = _entry(values, key)
+def _pixels(values: Mapping[Any, Any], *names: str) -> int:
+    size = _entry(values, *names)
     if type(size) is not int or size <= 0:
-        raise InputError(f"{key} is {size!r}, expected a positive number of pixels")
+        raise InputError(f"{names[0]} is {size!r}, expected a positive number of pixels")
     return size
 
 
-def _numbers(values: Mapping[Any, Any], key: str) -> list[float]:
-    entry = _entry(values, key)
+def _numbers(values: Mapping[Any, Any], *names: str) -> list[float]:
+    entry = _entry(values, *names)
     data: Any = entry.get("data") if isinstance(entry, Mapping) else entry
     try:
         # camera_calibration writes 1e-05, which YAML 1.1 takes for text: text that is a number is one
-        return [float(v) for v in data]
+        rows = [row if isinstance(row, list) else [row] for row in data]
+        return [float(v) for row in rows for v in row]
     except (TypeError, ValueError):
-        raise InputError(f"{key} has data {data!r}, expected a list of numbers") from None
+        raise InputError(f"{names[0]} has data {data!r}, expected a list of numbers") from None

@@ -15,6 +15,10 @@ import numpy.typing as npt
 from vloc_ros.core.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+_OTHER_SUFFIXES = (".bmp", ".gif", ".heic", ".jp2", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+# bits of a pixel that cameras give in two bytes
+_DEPTHS = (8, 10, 12, 14, 16)
+_AS_RECORDED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -38,7 +42,7 @@ def list_images(folder: Path) -> tuple[Path, ...]:
     if not images:
         raise InputError(
             f"{folder}: holds no image among {len(entries)} entries, expected .jpg, .jpeg or .png files; "
-            f"{_where_images_are(entries)}"
+            f"{_where_images_are(folder)}"
         )
     return tuple(sorted(images, key=lambda p: p.name))
 
@@ -47,17 +51,28 @@ def _images_among(entries: Iterable[Path]) -> list[Path]:
     return [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and not p.is_dir()]
 
 
-def _where_images_are(entries: Iterable[Path]) -> str:
-    """The remedy for a folder without images: often they are in a folder below it."""
-    counts: dict[Path, int] = {}
-    for path in sorted(entries):
+def count_images_passed_over(folder: Path) -> dict[str, int]:
+    """How many images `list_images` does not list, by the folder below that holds them or a pattern such as `*.tif`."""
+    entries = sorted(Path(folder).iterdir())
+    counts = {}
+    for path in entries:
         with contextlib.suppress(OSError):  # a file, or not readable
-            counts[path] = len(_images_among(path.iterdir()))
-    found = [path for path, count in counts.items() if count]
-    if not found:
+            counts[str(path)] = len(_images_among(path.iterdir()))
+    for suffix in _OTHER_SUFFIXES:
+        counts[f"*{suffix}"] = sum(path.suffix.lower() == suffix for path in entries)
+    return {where: count for where, count in counts.items() if count}
+
+
+def _where_images_are(folder: Path) -> str:
+    """The remedy for a folder without images: often they are in a folder below it, or of another format."""
+    counts = count_images_passed_over(folder)
+    if not counts:
         return "name the folder that holds them"
-    more = ", and further folders: name one, or put all images into one" if len(found) > 1 else ": name that folder"
-    return f"{found[0]} holds {counts[found[0]]}{more}"
+    first, *others = counts
+    if first.startswith("*"):
+        return f"it holds {counts[first]} {first} files: convert them to .png"
+    more = ", and further folders: name one, or put all images into one" if others else ": name that folder"
+    return f"{first} holds {counts[first]}{more}"
 
 
 def read_image(path: Path) -> npt.NDArray[Any]:
@@ -87,12 +102,24 @@ def decode_image(data: bytes) -> npt.NDArray[Any]:
     if not complete:
         raise InputError(f"the image is cut short or damaged ({len(data)} bytes); copy it again, or leave it out")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_RECORDED)
     except cv2.error as error:
         raise InputError(f"the image cannot be decoded ({error.err})") from None
     if image is None:
         raise InputError(f"the image cannot be decoded ({len(data)} bytes); copy it again, or leave it out")
-    return np.asarray(image)
+    return reduce_to_eight_bits(np.asarray(image))
+
+
+def reduce_to_eight_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """uint8 pixels of uint16 ones, whose range is that of the smallest depth which holds the largest of them.
+
+    Cameras of 10 or 12 bits fill two bytes from below: taken for 16 bits, their images would be black.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    largest = int(pixels.max(initial=0))
+    bits = next(depth for depth in _DEPTHS if largest < 2**depth)
+    return np.asarray(cv2.convertScaleAbs(pixels, alpha=255.0 / (2**bits - 1))).reshape(pixels.shape)
 
 
 def _jpeg_is_complete(data: bytes) -> bool:

@@ -1,4 +1,7 @@
-"""Result folders: `poses.txt` with the accepted poses (TUM), `results.jsonl` with all results."""
+"""Result folders: `poses.txt` with the accepted poses, `results.jsonl` with all results.
+
+Rows of `poses.txt` are TUM's; where the images have no times, they begin with the image's name in place of one.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,10 @@ from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.output_folders import check_free
 from vloc_ros.storage.regular_files import open_regular
 from vloc_ros.storage.text import read_text
-from vloc_ros.storage.trajectories import HEADER, format_tum_row
+from vloc_ros.storage.trajectories import HEADER, format_pose, format_tum_row
 
 POSES, RESULTS = "poses.txt", "results.jsonl"
+_NAMED_HEADER = "# image tx ty tz[m] qx qy qz qw"
 _MAX_LINE_BYTES = 1024 * 1024
 
 
@@ -29,14 +33,14 @@ class ResultRecord:
 
     Attributes:
         image: file name of the image.
-        stamp_ns: time of the image, integer nanoseconds.
+        stamp_ns: time of the image, integer nanoseconds; None where it is not known.
         result: the localization result. When read from a file it has no inlier arrays, only their number.
         usable: False when there was no query, since the image cannot be read or does not fit its camera; the reason of
             the result states which.
     """
 
     image: str
-    stamp_ns: int
+    stamp_ns: int | None
     result: LocalizationResult
     usable: bool = True
 
@@ -63,9 +67,17 @@ def write_results(folder: Path, records: Iterable[ResultRecord]) -> None:
     folder, records = Path(folder), list(records)
     replaces_results(folder)
     lines = [json.dumps(_values_of_record(record), allow_nan=False) for record in records]
-    rows = [format_tum_row(r.stamp_ns, r.result.map_from_rig) for r in records if r.result.map_from_rig is not None]
+    timed = all(record.stamp_ns is not None for record in records)
+    rows = [_format_row(r, pose, timed=timed) for r in records if (pose := r.result.map_from_rig) is not None]
     write_bytes_atomically(folder / RESULTS, "".join(f"{line}\n" for line in lines).encode())
-    write_bytes_atomically(folder / POSES, "\n".join([HEADER, *rows, ""]).encode())
+    write_bytes_atomically(folder / POSES, "\n".join([HEADER if timed else _NAMED_HEADER, *rows, ""]).encode())
+
+
+def _format_row(record: ResultRecord, map_from_rig: Pose, *, timed: bool) -> str:
+    """TUM's, or with the image's name in place of a time that would only be made up."""
+    if timed and record.stamp_ns is not None:
+        return format_tum_row(record.stamp_ns, map_from_rig)
+    return f"{record.image} {format_pose(map_from_rig)}"
 
 
 def read_results(folder: Path) -> tuple[ResultRecord, ...]:
@@ -132,4 +144,5 @@ def _record_from_values(values: dict[str, Any]) -> ResultRecord:
         keypoints=int(values["keypoints"]),
         times_ms={str(stage): float(ms) for stage, ms in values["times_ms"].items()},
     )
-    return ResultRecord(str(values["image"]), int(values["stamp_ns"]), result, bool(values.get("usable", True)))
+    stamp_ns = None if values["stamp_ns"] is None else int(values["stamp_ns"])
+    return ResultRecord(str(values["image"]), stamp_ns, result, bool(values.get("usable", True)))

@@ -18,7 +18,14 @@ from vloc_ros.storage.text import read_text
 
 _NS_PER_S = 10**9
 _MAX_STAMP_NS = 2**63 - 1
+# seconds up to here fit 64-bit nanoseconds; nanoseconds from here are later than 1970-01-12
+_NANOSECONDS_FROM = 10**15
 _COLUMNS = 8
+_OTHER_FORMATS = {
+    10: "COLMAP's images.txt, whose poses are camera_from_world",
+    12: "KITTI's rows of a 3x4 matrix",
+    17: "EuRoC's csv of nanoseconds and qw qx qy qz",
+}
 _UNIT_TOLERANCE = 1e-2
 HEADER = "# timestamp[s] tx ty tz[m] qx qy qz qw"
 
@@ -88,7 +95,7 @@ def read_tum(path: Path) -> Trajectory:
         if not words:
             continue
         try:
-            stamp_ns, pose = _parse_pose(words)
+            stamp_ns, pose = stamp_from_seconds(words[0]), parse_pose(words)
             if stamps_ns and stamp_ns <= stamps_ns[-1]:
                 raise InputError("the stamp is not later than the one before; sort the file and drop duplicates")
         except InputError as error:
@@ -111,44 +118,50 @@ def write_tum(path: Path, trajectory: Trajectory) -> None:
 def format_tum_row(stamp_ns: int, pose: Pose) -> str:
     """Format one TUM line, without the newline."""
     sign, (seconds, fraction) = "-" * (stamp_ns < 0), divmod(abs(stamp_ns), _NS_PER_S)
-    numbers = " ".join(f"{value:.9f}" for value in (*pose.translation, *pose.quaternion))
-    return f"{sign}{seconds}.{fraction:09d} {numbers}"
+    return f"{sign}{seconds}.{fraction:09d} {format_pose(pose)}"
+
+
+def format_pose(pose: Pose) -> str:
+    """Format what follows the time in a TUM line."""
+    return " ".join(f"{value:.9f}" for value in (*pose.translation, *pose.quaternion))
 
 
 def stamp_from_seconds(text: str) -> int:
-    """Convert decimal seconds to integer nanoseconds, without floating-point numbers.
+    """Convert decimal seconds to integer nanoseconds, without floating-point numbers; so large ones are nanoseconds.
 
     Raises:
         InputError: the text is no finite decimal number, or the result does not fit 64 bits.
     """
     try:
-        seconds = Decimal(text)
+        number = Decimal(text)
     except InvalidOperation:
         raise InputError(f"the stamp is {text!r}, expected seconds") from None
-    if not seconds.is_finite() or abs(seconds) > _MAX_STAMP_NS // _NS_PER_S:
-        raise InputError(f"the stamp is {text!r}, expected finite seconds that fit 64-bit nanoseconds")
-    return int((seconds * _NS_PER_S).to_integral_value(ROUND_HALF_EVEN))
+    if not number.is_finite() or abs(number) > _MAX_STAMP_NS:
+        raise InputError(f"the stamp is {text!r}, expected seconds, or nanoseconds, that are finite")
+    stamp_ns = number if abs(number) >= _NANOSECONDS_FROM else number * _NS_PER_S
+    if abs(stamp_ns) > _MAX_STAMP_NS:
+        raise InputError(f"the stamp is {text!r}, expected seconds, or nanoseconds, that fit 64-bit nanoseconds")
+    return int(stamp_ns.to_integral_value(ROUND_HALF_EVEN))
 
 
-def pair_with_images(trajectory: Trajectory, images: Sequence[Path], *, poses_path: Path) -> tuple[Pose, ...]:
-    """Pair poses with images: the pose of each image, row by row in name order.
+def is_stamp(text: str) -> bool:
+    """Whether a text is a number, be it a time or none."""
+    try:
+        Decimal(text)
+    except InvalidOperation:
+        return False
+    return True
+
+
+def parse_pose(words: Sequence[str], *, first: str = "timestamp") -> Pose:
+    """The pose of a row's words, the first of which is a time or a name.
 
     Raises:
-        InputError: the counts differ.
+        InputError: they are not that many finite numbers, or the quaternion is not of length 1.
     """
-    if len(trajectory) != len(images):
-        folder = images[0].parent if images else "the image folder"
-        raise InputError(
-            f"{poses_path} holds {len(trajectory)} poses, {folder} holds {len(images)} images; "
-            "expected one pose per image, in name order; move away the images that have none, or add their rows"
-        )
-    return trajectory.poses
-
-
-def _parse_pose(words: list[str]) -> tuple[int, Pose]:
     if len(words) != _COLUMNS:
-        raise InputError(f"{len(words)} columns, expected 8: timestamp tx ty tz qx qy qz qw")
-    stamp_ns = stamp_from_seconds(words[0])
+        hint = "" if len(words) not in _OTHER_FORMATS else f"; this looks like {_OTHER_FORMATS[len(words)]}: convert it"
+        raise InputError(f"{len(words)} columns, expected 8: {first} tx ty tz qx qy qz qw{hint}")
     try:
         values = np.array([float(word) for word in words[1:]])
     except ValueError as error:
@@ -158,4 +171,4 @@ def _parse_pose(words: list[str]) -> tuple[int, Pose]:
     norm = float(np.linalg.norm(values[3:]))
     if abs(norm - 1) > _UNIT_TOLERANCE:
         raise InputError(f"the quaternion has length {norm:.4g}, expected 1; the order is qx qy qz qw")
-    return stamp_ns, Pose.from_quaternion(values[3:], values[:3])
+    return Pose.from_quaternion(values[3:], values[:3])

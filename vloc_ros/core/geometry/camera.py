@@ -32,6 +32,10 @@ _POLISH_STEPS = 4
 _STEP = 1e-5
 _SINGULAR_PX2 = 1.0
 _UNREACHABLE_PX = 0.1
+_MATRIX_ROWS = "fx 0 cx, 0 fy cy, 0 0 1"
+# what calibrations of whole sensors have, the oddest included: skew and least focal length in parts of the focal length
+# and of the width, the principal point in parts of the size from the middle
+_MAX_SKEW, _MAX_ASPECT, _MIN_FOCAL, _MAX_OFF_CENTRE = 1e-4, 3.0, 0.05, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,20 @@ class Camera:
     def from_ros(model: str, width: int, height: int, k: Sequence[float], d: Sequence[float]) -> Camera:
         """From the fields of a sensor_msgs/CameraInfo: distortion model, size, K (9 numbers, row-major) and D.
 
-        An empty `model` with an empty `d` is an undistorted camera, as drivers publish it.
+        An empty `model` with an empty `d` is an undistorted camera, as drivers publish it. The calibration is that of a
+        whole sensor; for images of a part of it see `region`.
+
+        Raises:
+            InputError: K is not of the form of a camera matrix, or no sensor of this size has it; the model is unknown.
         """
-        if len(k) != 9:
-            raise InputError(f"a camera matrix K has {len(k)} numbers, expected 9")
+        _check_matrix(k)
+        camera = Camera._of_matrix(model, width, height, k, [float(c) for c in d])
+        camera.check_sensor()
+        return camera
+
+    @staticmethod
+    def _of_matrix(model: str, width: int, height: int, k: Sequence[float], coefficients: list[float]) -> Camera:
         intrinsics = (float(k[0]), float(k[4]), float(k[2]) + _HALF_PIXEL, float(k[5]) + _HALF_PIXEL)
-        coefficients = [float(c) for c in d]
         if not any(coefficients):
             if model not in ("", "plumb_bob", "rational_polynomial", "equidistant"):
                 raise InputError(_unknown_distortion(model))
@@ -135,6 +147,51 @@ class Camera:
     def is_fisheye(self) -> bool:
         """True for the equidistant model."""
         return self.model == "OPENCV_FISHEYE"
+
+    def check_sensor(self) -> None:
+        """Refuse what no sensor as a whole has, such as values that are not pixels, or are those of other images.
+
+        Raises:
+            InputError: the focal lengths differ or are short beyond reason, or the principal point is far outside.
+        """
+        fx, fy, cx, cy = self.intrinsics
+        size = f"{self.width}x{self.height}"
+        if not 1.0 / _MAX_ASPECT < fx / fy < _MAX_ASPECT or fx < _MIN_FOCAL * self.width:
+            raise InputError(
+                f"a camera has focal lengths {fx:g} and {fy:g} px and images of {size}, expected pixels; give K as the "
+                f"rows {_MATRIX_ROWS}"
+            )
+        off_centre = max(abs(cx / self.width - 0.5), abs(cy / self.height - 0.5))
+        if max(abs(cx), abs(cy)) <= _HALF_PIXEL or off_centre > _MAX_OFF_CENTRE:
+            raise InputError(
+                f"a camera has its principal point at {cx:g}, {cy:g} and images of {size}, expected it near their "
+                "middle; give the calibration of these images, in pixels"
+            )
+
+    def region(self, roi: tuple[int, int, int, int], binning: tuple[int, int]) -> Camera:
+        """The calibration of images that show a part of the sensor, in fewer pixels.
+
+        Args:
+            roi: x, y, width and height as sensor_msgs/CameraInfo has them: width and height of 0 are the whole sensor.
+            binning: pixels of the sensor that become one, along x and y; 0 for one each.
+
+        Raises:
+            InputError: the part lies outside of the sensor.
+        """
+        x, y, *size = roi
+        width, height = size if all(size) else (self.width, self.height)
+        if x + width > self.width or y + height > self.height:
+            raise InputError(f"the roi is {width}x{height} at {x}, {y}, expected a part of {self.width}x{self.height}")
+        columns, rows = width // max(binning[0], 1), height // max(binning[1], 1)
+        part = self.part(x, y, columns * max(binning[0], 1), rows * max(binning[1], 1))
+        return part.scaled(columns, rows)
+
+    def part(self, x: int, y: int, width: int, height: int) -> Camera:
+        """The same camera for the part of its images that begins at column x and row y."""
+        names = PARAMETER_NAMES[self.model]
+        offsets = {"cx": x, "cy": y}
+        parameters = (p - offsets.get(name, 0) for p, name in zip(self.parameters, names, strict=True))
+        return Camera(self.model, width, height, tuple(parameters))
 
     def scaled(self, width: int, height: int) -> Camera:
         """The same camera for an image resized to `width` x `height`."""
@@ -214,6 +271,24 @@ class Camera:
         """(N,) number of the cell of each of (N, 2) pixels in a grid of (columns, rows) over the image, row by row."""
         column, row = np.clip(pixels * grid / (self.width, self.height), 0, np.array(grid) - 1).astype(int).T
         return np.asarray(row * grid[0] + column)
+
+
+def _check_matrix(k: Sequence[float]) -> None:
+    """Refuse a K of which only a part could be used."""
+    if len(k) != 9:
+        raise InputError(f"a camera matrix K has {len(k)} numbers, expected 9")
+    fx, skew, cx, below, fy, cy, *last = (float(value) for value in k)
+    found = f"the camera matrix K is {' '.join(f'{float(value):g}' for value in k)}"
+    if not np.isfinite([fx, skew, cx, below, fy, cy, *last]).all():
+        raise InputError(f"{found}: a value is not finite; calibrate the camera again")
+    if fx <= 0 or fy <= 0:
+        raise InputError(f"{found}: focal length {min(fx, fy):g} px, expected a positive one: uncalibrated?")
+    if any(last[:2]) and cx == cy == 0.0:
+        raise InputError(f"{found}: it is transposed, expected the rows {_MATRIX_ROWS}")
+    if below or last != [0.0, 0.0, 1.0]:
+        raise InputError(f"{found}, expected the rows {_MATRIX_ROWS}; give all nine numbers, row by row")
+    if abs(skew) > _MAX_SKEW * fx:
+        raise InputError(f"{found}: it has a skew of {skew:g} px, which no model here has; calibrate without skew")
 
 
 def _unknown_distortion(model: str) -> str:

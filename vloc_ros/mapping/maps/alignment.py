@@ -15,6 +15,7 @@ from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.places import Places
+from vloc_ros.core.sources import PosedImage
 
 _LEVEL_WEIGHT = 0.01
 _MIN_MEAN_UP = 0.1
@@ -31,6 +32,35 @@ def choose_origin(positions: Sequence[Array]) -> Array:
         return np.zeros(3)
     kilometres = np.round(np.median(np.stack(positions), axis=0) / _ORIGIN_STEP_M)
     return np.asarray(kilometres * _ORIGIN_STEP_M + 0.0)  # no -0.0
+
+
+def check_extent(positions: Array, *, what: str) -> None:
+    """Refuse a map whose geometry, relative to its origin, float32 cannot hold to the centimetre.
+
+    Args:
+        positions: (N, 3) metres from the origin.
+        what: lies there, for the message.
+
+    Raises:
+        InputError: one lies too far away.
+    """
+    farthest_m = float(np.abs(positions).max(initial=0.0))
+    if farthest_m > _MAX_EXTENT_M:
+        raise InputError(
+            f"{what} lie up to {farthest_m:.0f} m from the map's origin, expected at most {_MAX_EXTENT_M:.0f} m; check "
+            "the scale, and that all are in one frame and in metres, or divide the map"
+        )
+
+
+def check_image_extent(images: Sequence[PosedImage]) -> None:
+    """Refuse images whose positions, relative to the origin of their map, lie too far from it; see `check_extent`.
+
+    Where positions were measured these count: odometry then has a frame of its own.
+    """
+    found = [image.position.position for image in images if image.position is not None]
+    found = found or [image.map_from_camera.translation for image in images if image.map_from_camera is not None]
+    if found:
+        check_extent(np.stack(found), what="images")
 
 
 def gravity_alignment(landmark_map: LandmarkMap) -> Similarity:
@@ -102,11 +132,7 @@ def transform_geometry(landmark_map: LandmarkMap, similarity: Similarity, *, tar
     """
     scene = landmark_map.scene()
     points = similarity.apply(landmark_map.points)
-    if len(points) and np.abs(points).max() > _MAX_EXTENT_M:
-        raise InputError(
-            f"points lie up to {np.abs(points).max():.0f} m from the map's origin, expected at most "
-            f"{_MAX_EXTENT_M:.0f} m; check the scale, or divide the map"
-        )
+    check_extent(points, what="points")
     moved = replace(
         scene,
         calibration=_transform_calibration(scene.calibration, similarity),

@@ -16,8 +16,8 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.mapping.maps.alignment import gravity_alignment, transform_map
+from vloc_ros.storage.pose_files import pair_poses
 from vloc_ros.storage.text import read_text
-from vloc_ros.storage.trajectories import read_tum
 
 _PAIR_COLUMNS = 6
 
@@ -170,14 +170,9 @@ def read_keyframe_poses(path: Path, landmark_map: LandmarkMap) -> tuple[list[Pos
         InputError: the file is no trajectory, or does not have one row per keyframe.
     """
     keyframes = landmark_map.keyframes
-    trajectory = read_tum(path)
-    if len(trajectory) != len(keyframes):
-        raise InputError(
-            f"{path} holds {len(trajectory)} poses, the map has {len(keyframes)} keyframes; expected one row per "
-            "keyframe in name order (`vloc map info MAP --json` lists the names)"
-        )
     order = sorted(range(len(keyframes)), key=lambda k: keyframes.names[k])
-    return [keyframes.pose(k) for k in order], list(trajectory.poses)
+    paired = pair_poses([keyframes.names[k] for k in order], path, what="keyframes (`vloc map info MAP --json`)")
+    return [keyframes.pose(order[one.index]) for one in paired], [one.pose for one in paired]
 
 
 @contextlib.contextmanager

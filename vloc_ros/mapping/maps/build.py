@@ -26,6 +26,7 @@ from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.landmarks.definition import define_landmarks
+from vloc_ros.mapping.maps.alignment import check_image_extent
 from vloc_ros.mapping.maps.calibration import calibrate
 from vloc_ros.mapping.maps.frame import (
     bending_variances,
@@ -158,6 +159,8 @@ def _check(images: Sequence[PosedImage], scale: ScaleSource | None) -> None:
             "found poses that do not drift and positions, expected one of them to give the frame of the map; leave the "
             "positions out, or give the poses as odometry (--poses-drift)"
         )
+    origin = choose_map_origin(images, scale)
+    check_image_extent([relative_to_origin(origin, image) for image in images])
 
 
 def _place(

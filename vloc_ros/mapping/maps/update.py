@@ -24,6 +24,7 @@ from vloc_ros.mapping.indexing.global_descriptors import encode_rows, require_in
 from vloc_ros.mapping.indexing.vlad_index import ensure_searchable
 from vloc_ros.mapping.landmarks.definition import viewing_distances
 from vloc_ros.mapping.landmarks.growth import grow_landmarks
+from vloc_ros.mapping.maps.alignment import check_image_extent
 from vloc_ros.mapping.maps.duplicate_points import NEAR_RAD, DescribedPoints, find_duplicate_points
 from vloc_ros.mapping.maps.guided_matching import match_by_pose
 from vloc_ros.mapping.maps.image_registration import RegisteredImages, drop_repeated_images, register_images
@@ -116,10 +117,12 @@ def update_map(
 def _in_scene(scene_map: LandmarkMap, images: Sequence[PosedImage]) -> list[PosedImage]:
     """The images with poses relative to the origin of a map of one scene."""
     only = scene_map.scene()
-    return [
+    in_scene = [
         image if (pose := image.map_from_camera) is None else replace(image, map_from_camera=only.scene_from(pose))
         for image in images
     ]
+    check_image_extent(in_scene)
+    return in_scene
 
 
 def _pose(image: ExtractedImage) -> Pose:

@@ -1,0 +1,103 @@
+"""Every image gets its own pose, or the file is refused: by name, time, number or row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.storage.pose_files import pair_poses, read_times, stamps_in_names
+from vloc_ros.storage.trajectories import format_pose
+
+_S = 10**9
+
+
+def _file(tmp_path: Path, *first: object) -> Path:
+    """Rows that begin with these words; the x of the pose is the row's number."""
+    rows = [f"{word} {format_pose(Pose(np.eye(3), np.array([row, 0.0, 0.0])))}" for row, word in enumerate(first)]
+    (tmp_path / "poses.txt").write_text("\n".join(["# header", *rows]))
+    return tmp_path / "poses.txt"
+
+
+def _rows_of(names: Sequence[str], path: Path) -> dict[str, int]:
+    """The row that each image got."""
+    return {names[one.index]: round(one.pose.translation[0]) for one in pair_poses(names, path)}
+
+
+def test_rows_that_name_their_image_may_be_in_any_order(tmp_path: Path) -> None:
+    path = _file(tmp_path, "img2.jpg", "img10.jpg", "img1.jpg", "another.jpg")
+    names = ["img1.jpg", "img10.jpg", "img2.jpg"]
+    assert _rows_of(names, path) == {"img1.jpg": 2, "img10.jpg": 1, "img2.jpg": 0}
+    assert {one.stamp_ns for one in pair_poses(names, path)} == {None}
+    with pytest.raises(InputError, match=r"poses\.txt: has no pose of 2 of 4 images, img3.jpg, img4.jpg; add"):
+        pair_poses(["img1.jpg", "img2.jpg", "img3.jpg", "img4.jpg"], path)
+    with pytest.raises(InputError, match=r"line 3: names img2.jpg again"):
+        pair_poses(["img2.jpg"], _file(tmp_path, "img2.jpg", "img2.jpg"))
+
+
+def test_times_in_the_names_find_their_rows(tmp_path: Path) -> None:
+    """Among more rows, within a millisecond, and in the order of time."""
+    path = _file(tmp_path, 1.0, 1.5, 2.0, 2.5, 10.0)
+    names = ["10.0002.png", "1.500.png", "2.500.png"]
+    assert _rows_of(names, path) == {"10.0002.png": 4, "1.500.png": 1, "2.500.png": 3}
+    assert [one.stamp_ns for one in pair_poses(names, path)] == [15 * 10**8, 25 * 10**8, 10 * _S]
+    with pytest.raises(InputError, match=r"no pose at the time of 2.250.png, 2.250000 s, .* is at 2.000000 s, .*1 ms"):
+        pair_poses(["1.500.png", "2.250.png"], path)
+    nanoseconds = _file(tmp_path, 1403636579763555584, 1403636579813555584)
+    assert _rows_of(["1403636579813555584.png"], nanoseconds) == {"1403636579813555584.png": 1}
+
+
+def test_numbers_in_the_names_find_their_rows(tmp_path: Path) -> None:
+    """Where the times are whole numbers, and all of the images' among them: names in the order of text are not."""
+    path = _file(tmp_path, 1, 2, 3, 10)
+    names = ["frame-1.jpg", "frame-10.jpg", "frame-2.jpg", "frame-3.jpg"]
+    found = _rows_of(names, path)
+    assert list(found) == ["frame-1.jpg", "frame-2.jpg", "frame-3.jpg", "frame-10.jpg"]
+    assert list(found.values()) == [0, 1, 2, 3]
+
+
+def test_rows_are_paired_one_by_one_in_the_order_of_names(tmp_path: Path) -> None:
+    path = _file(tmp_path, 0.0, 0.1, 0.2)
+    assert _rows_of(["a.jpg", "b.jpg", "c.jpg"], path) == {"a.jpg": 0, "b.jpg": 1, "c.jpg": 2}
+    assert _rows_of(["img005.jpg", "img010.jpg", "img100.jpg"], path)["img100.jpg"] == 2
+    with pytest.raises(InputError, match="holds 3 poses, there are 2 images; expected one row for each"):
+        pair_poses(["a.jpg", "b.jpg"], path)
+
+
+def test_an_order_in_doubt_is_refused(tmp_path: Path) -> None:
+    names = ["img1.jpg", "img10.jpg", "img2.jpg"]
+    with pytest.raises(InputError, match=r"img10.jpg comes before img2.jpg, or of their numbers.*leading zeros"):
+        pair_poses(names, _file(tmp_path, 0.0, 0.1, 0.2))
+    with pytest.raises(InputError, match="leading zeros"):
+        read_times(_file(tmp_path, 0.0, 0.1, 0.2), names)
+
+
+def test_times_of_rows(tmp_path: Path) -> None:
+    names = ["a.jpg", "b.jpg"]
+    assert read_times(_file(tmp_path, 0.5, 1403636579763555584), names) == [_S // 2, 1403636579763555584]
+    (tmp_path / "times.txt").write_text("0.5\n0.75\n")
+    assert read_times(tmp_path / "times.txt", names) == [_S // 2, 3 * _S // 4]
+    with pytest.raises(InputError, match="do not increase"):
+        read_times(_file(tmp_path, 1.0, 0.5), names)
+    with pytest.raises(InputError, match="holds 3 times, expected one for each of 2 images"):
+        read_times(_file(tmp_path, 1.0, 2.0, 3.0), names)
+    with pytest.raises(InputError, match=r"line 2: the stamp is 'a.jpg'"):
+        read_times(_file(tmp_path, "a.jpg", "b.jpg"), names)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["1403636579763555584.png"], [1403636579763555584]),
+        (["1305031102.175304.jpg", "1305031103.5.jpg"], [1305031102175304000, 1305031103500000000]),
+        (["0000000001500000000"], [1_500_000_000]),
+        (["1305031102.175304.jpg", "frame-1.jpg"], None),
+        (["000123.jpg"], None),
+    ],
+)
+def test_times_in_names(names: list[str], expected: list[int] | None) -> None:
+    assert stamps_in_names(names) == expected

@@ -1,0 +1,80 @@
+"""Which frames a bag speaks of: the base of a robot, its camera, and whose poses a topic holds. None is guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from vloc_ros.bags.messages import ODOMETRY, TF_MESSAGE, stamp_ns_of
+from vloc_ros.bags.reading import TF, Bag, BagMessage
+from vloc_ros.bags.transforms import TransformTree
+from vloc_ros.core.errors import InputError
+
+BASE = "base_link"
+_MOST_NAMED = 3
+
+
+def check_extrinsics(bag: Bag, transforms: TransformTree, base_frame: str, camera_frame: str) -> None:
+    """Refuse to guess them: the camera's optical axes are not those of the base.
+
+    Raises:
+        InputError: TF does not connect the two.
+    """
+    if base_frame == camera_frame:
+        return
+    try:
+        transforms.lookup(base_frame, camera_frame, 0)
+    except InputError as error:
+        raise InputError(
+            f"{bag.path}: has no extrinsics of the camera {camera_frame!r} on {base_frame!r} "
+            f"({error}{_other_transforms(bag)}); record {TF} and {TF}_static too, name the base with --base-frame "
+            f"({camera_frame} where the poses are the camera's own), or take the images out and give their --poses"
+        ) from error
+
+
+def child_frame(bag: Bag, topic: str) -> str:
+    """The frame whose poses a topic holds; empty where its messages have no name for it."""
+    for message in bag.messages([topic]):
+        if message.msgtype == ODOMETRY:
+            return str(message.decoded().child_frame_id).lstrip("/")
+        break
+    return ""
+
+
+def frame_of_poses(bag: Bag, topic: str, wanted: str | None) -> str:
+    """The frame whose poses a topic holds, by its messages, or else the wanted one, `base_link` where that is None.
+
+    Raises:
+        InputError: the messages name another one than is wanted.
+    """
+    named = child_frame(bag, topic)
+    if named and wanted and named != wanted:
+        raise InputError(
+            f"{bag.path}: {topic} holds poses of {named!r}, --base-frame is {wanted!r}; leave it out, or name {named}"
+        )
+    return named or wanted or BASE
+
+
+def stamp_images(bag: Bag, images: Iterable[BagMessage]) -> Iterator[tuple[int, BagMessage]]:
+    """Images with the time in their headers.
+
+    Raises:
+        InputError: a second one has none: it is 0 then, and whatever is of time 0 would be of both.
+    """
+    without = 0
+    for message in images:
+        stamp_ns = stamp_ns_of(message.decoded())
+        without += stamp_ns == 0
+        if without > 1:
+            raise InputError(
+                f"{bag.path}: images on {message.topic} have the stamp 0, expected the time that each was taken; have "
+                "the driver stamp its messages and record again, or take the images out and name them by their time"
+            )
+        yield stamp_ns, message
+
+
+def _other_transforms(bag: Bag) -> str:
+    """What else the bag has of that kind, such as the transforms of a robot with a namespace."""
+    read = bag.tf_topic, f"{bag.tf_topic}_static"
+    others = [topic.name for topic in bag.topics if topic.msgtype == TF_MESSAGE and topic.name not in read]
+    named = others[0].removesuffix("_static") if others else ""
+    return f"; but it has {', '.join(others[:_MOST_NAMED])}: --tf-topic {named}" if others else ""

@@ -1,0 +1,188 @@
+"""Which pose of a file is which image's: by the name in its row, by the time or number in the name, or by the row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.storage.text import read_text
+from vloc_ros.storage.trajectories import Trajectory, is_stamp, parse_pose, read_tum, stamp_from_seconds
+
+_NANOSECONDS_NAME = re.compile(r"\d{16,18}|[0-8]\d{18}")
+_SECONDS_NAME = re.compile(r"\d{1,10}\.\d{1,9}")
+_SECOND_NS = 1_000_000_000
+_SAME_TIME_NS = 1_000_000
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImagePose:
+    """The pose of an image.
+
+    Attributes:
+        index: of the image among the names.
+        stamp_ns: its time, None where neither the file nor the name has one.
+        pose: as the file has it.
+    """
+
+    index: int
+    stamp_ns: int | None
+    pose: Pose
+
+
+def stamps_in_names(names: Sequence[str]) -> list[int] | None:
+    """Nanoseconds from names such as 1403636579763555584.png or 1305031102.175304.jpg; None unless all have them."""
+    files = [Path(name) for name in names]
+    stems = [file.stem if file.suffix[1:].isalpha() else file.name for file in files]
+    if not all(_NANOSECONDS_NAME.fullmatch(stem) or _SECONDS_NAME.fullmatch(stem) for stem in stems):
+        return None
+    return [int(stem) if stem.isdecimal() else stamp_from_seconds(stem) for stem in stems]
+
+
+def pair_poses(names: Sequence[str], path: Path, *, what: str = "images") -> list[ImagePose]:
+    """The pose of every image, in the order of time, or of names where there is no time.
+
+    Rows are TUM's, `t x y z qx qy qz qw`, or begin with the name of an image instead: `IMAGE x y z qx qy qz qw`. TUM
+    rows are paired by time where the names are times, by number where the times of all images are their whole numbers,
+    and otherwise one by one with the names in their order. Rows of no image are left out where names say so.
+
+    Args:
+        names: of the images, in name order.
+        path: of the file.
+        what: the names are of, for messages.
+
+    Raises:
+        InputError: the file cannot be read, an image has no pose, or the order of the names is in doubt.
+    """
+    if not _is_tum(path):
+        return _pair_by_name(names, path, _read_named_poses(path))
+    trajectory = read_tum(path)
+    stamps_ns = stamps_in_names(names)
+    if stamps_ns is None:
+        numbers = _numbers_in_names(names)
+        if numbers is None or not {_SECOND_NS * number for number in numbers} <= set(trajectory.stamps_ns.tolist()):
+            return _pair_by_row(names, path, trajectory, what)
+        stamps_ns = [_SECOND_NS * number for number in numbers]
+    return _pair_by_time(names, path, trajectory, stamps_ns)
+
+
+def read_times(path: Path, names: Sequence[str]) -> list[int]:
+    """The time of each image in nanoseconds: the first column of a file with one row per image, in name order.
+
+    Raises:
+        InputError: the file cannot be read, has another count, a row begins with no time, or the times do not increase.
+    """
+    rows = [(number, words) for number, words in _rows(path) if words]
+    if len(rows) != len(names):
+        raise InputError(f"{path}: holds {len(rows)} times, expected one for each of {len(names)} images in name order")
+    _check_order(names, path)
+    stamps_ns = list[int]()
+    for number, words in rows:
+        try:
+            stamps_ns.append(stamp_from_seconds(words[0]))
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+    if any(later <= earlier for earlier, later in pairwise(stamps_ns)):
+        raise InputError(f"{path}: its times do not increase from row to row; sort it by time")
+    return stamps_ns
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Number and words of every line."""
+    lines = enumerate(read_text(path).splitlines(), start=1)
+    return [(number, line.split("#", 1)[0].replace(",", " ").split()) for number, line in lines]
+
+
+def _is_tum(path: Path) -> bool:
+    """Whether the first row begins with a number; or there is none, which reading it then says."""
+    first = next((words[0] for _, words in _rows(path) if words), "0")
+    return is_stamp(first)
+
+
+def _read_named_poses(path: Path) -> dict[str, Pose]:
+    poses = dict[str, Pose]()
+    for number, words in _rows(path):
+        if not words:
+            continue
+        try:
+            pose = parse_pose(words, first="IMAGE")
+        except InputError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+        if words[0] in poses:
+            raise InputError(f"{path}, line {number}: names {words[0]} again, expected every image once")
+        poses[words[0]] = pose
+    return poses
+
+
+def _pair_by_name(names: Sequence[str], path: Path, poses: Mapping[str, Pose]) -> list[ImagePose]:
+    _check_all_posed(path, [name for name in names if name not in poses], len(names))
+    stamps_ns = stamps_in_names(names)
+    paired = [ImagePose(i, stamps_ns[i] if stamps_ns else None, poses[name]) for i, name in enumerate(names)]
+    return sorted(paired, key=lambda one: one.stamp_ns or 0)
+
+
+def _pair_by_time(
+    names: Sequence[str], path: Path, trajectory: Trajectory, stamps_ns: Sequence[int]
+) -> list[ImagePose]:
+    rows = [int(np.abs(trajectory.stamps_ns - stamp_ns).argmin()) for stamp_ns in stamps_ns]
+    nearest_ns = [int(trajectory.stamps_ns[row]) for row in rows]
+    missing = [i for i, stamp_ns in enumerate(stamps_ns) if abs(nearest_ns[i] - stamp_ns) > _SAME_TIME_NS]
+    if missing:
+        first = missing[0]
+        raise InputError(
+            f"{path}: has no pose at the time of {names[first]}, {stamps_ns[first] / _SECOND_NS:.6f} s, and of "
+            f"{len(missing)} images in all; the nearest is at {nearest_ns[first] / _SECOND_NS:.6f} s, expected within "
+            "1 ms; interpolate the poses at the times of the images, or move these away"
+        )
+    paired = [ImagePose(i, nearest_ns[i], trajectory.poses[row]) for i, row in enumerate(rows)]
+    return sorted(paired, key=lambda one: one.stamp_ns or 0)
+
+
+def _pair_by_row(names: Sequence[str], path: Path, trajectory: Trajectory, what: str) -> list[ImagePose]:
+    if len(trajectory) != len(names):
+        raise InputError(
+            f"{path} holds {len(trajectory)} poses, there are {len(names)} {what}; expected one row for each, in name "
+            "order; add the missing rows, move away images that have none, or begin each row with the name of its image"
+        )
+    _check_order(names, path)
+    stamped = zip(trajectory.stamps_ns.tolist(), trajectory.poses, strict=True)
+    return [ImagePose(i, stamp_ns, pose) for i, (stamp_ns, pose) in enumerate(stamped)]
+
+
+def _check_order(names: Sequence[str], path: Path) -> None:
+    """Refuse to pair rows with names whose order as text is not that of their numbers."""
+    last = dict[str, tuple[list[int], str]]()
+    for name in names:
+        text, numbers = re.sub(r"\d+", "#", name), [int(number) for number in re.findall(r"\d+", name)]
+        before, earlier = last.get(text, ([], ""))
+        if numbers < before:
+            raise InputError(
+                f"{path}: its rows may be in the order of names, in which {earlier} comes before {name}, or of their "
+                "numbers, expected names for which both are one; number the images with leading zeros, or begin each "
+                "row with the name of its image in place of a time"
+            )
+        last[text] = numbers, name
+
+
+def _check_all_posed(path: Path, missing: Sequence[str], count: int) -> None:
+    if missing:
+        listed = ", ".join(missing[:_MOST_NAMED]) + (", ..." if len(missing) > _MOST_NAMED else "")
+        raise InputError(
+            f"{path}: has no pose of {len(missing)} of {count} images, {listed}; add their rows, or move them away"
+        )
+
+
+def _numbers_in_names(names: Sequence[str]) -> list[int] | None:
+    """The number in each name; None unless the names differ by one number, and by nothing else."""
+    parts = [re.split(r"(\d+)", Path(name).stem) for name in names]
+    if len({(len(part), *part[::2]) for part in parts}) != 1:
+        return None
+    varying = [i for i in range(1, len(parts[0]), 2) if len({int(part[i]) for part in parts}) > 1]
+    return [int(part[varying[0]]) for part in parts] if len(varying) == 1 else None
