@@ -14,7 +14,7 @@ from vloc_ros.footprint import ONE_HEAP
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
-    "map": ("", "map folder; empty uses the map of another map_server in the namespace"),
+    "map": ("", "map folder; empty uses the map of another map server in the namespace"),
     "maps_folder": ("", "folder of the maps that load_map of the map server can load"),
     "recognizer": ("", "landmark recogniser of the map; empty uses params_file, with the default none"),
     "encoder": ("", "global descriptor model of the map; empty uses params_file, with the default none"),
@@ -35,6 +35,10 @@ ARGUMENTS = {
     "image_transport": ("", "raw or compressed; empty uses params_file, with the default raw"),
     "base_frame": ("", "base frame as in TF, with its prefix; empty uses params_file, with the default base_link"),
     "odom_frame": ("", "odometry frame as in TF, with its prefix; empty uses params_file, with the default odom"),
+    "initialpose_topic": (
+        "initialpose",
+        "topic of initial poses; in a namespace /initialpose for RViz",
+    ),
     "feed_topic": (
         "~/initialpose",
         "topic for poses to another localizer, see the parameters feed; initialpose for AMCL",
@@ -87,7 +91,7 @@ def localizer(given):
     return Node(
         package="vloc_ros",
         executable="localizer",
-        name="localizer",
+        name="vloc_localizer",
         namespace=LaunchConfiguration("namespace"),
         output="screen",
         respawn=LaunchConfiguration("use_respawn"),
@@ -97,6 +101,7 @@ def localizer(given):
         remappings=[
             *(remapping for camera in given["cameras"].split(",") for remapping in of_camera(camera.strip(), given)),
             ("~/initialpose", given["feed_topic"]),
+            ("initialpose", given["initialpose_topic"]),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
     )

@@ -46,7 +46,7 @@ def nodes(context):
     map_server = Node(
         package="vloc_ros",
         executable="map_server",
-        name="map_server",
+        name="vloc_map_server",
         namespace=LaunchConfiguration("namespace"),
         output="screen",
         respawn=LaunchConfiguration("use_respawn"),

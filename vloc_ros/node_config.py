@@ -82,8 +82,8 @@ class LocalizerNodeConfig(Checked):
     """Parameters of the localizer node itself, apart from those of the stages."""
 
     autostart: bool = parameter(True, "the node configures and activates itself")
-    map: str = parameter("", "map folder; empty uses the map that map_server announces")
-    map_server: str = parameter("map_server", "name of the node to take the map from")
+    map: str = parameter("", "map folder; empty uses the map that a map server announces")
+    map_server: str = parameter("vloc_map_server", "name of the map server to take the map from")
     map_cache: str = parameter("~/.cache/vloc_ros/maps", "folder for maps fetched from the map server")
     recognizer: str = parameter(
         "", "folder of a landmark recogniser trained on the map, or on one that it extends; empty for none"
@@ -179,6 +179,6 @@ class PlayerConfig(Checked):
 class RecorderConfig(Checked):
     """Parameters of the recorder of the localizer's output."""
 
-    localizer: str = parameter("localizer", "name of the localizer node")
+    localizer: str = parameter("vloc_localizer", "name of the localizer node")
     out: str = parameter("", "file to write, JSON lines")
     expected: int = parameter(0, "number of statuses after which to end; 0 records until interrupted", low=0)

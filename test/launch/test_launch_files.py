@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import runpy
 import sys
 import xml.etree.ElementTree as ET
@@ -95,7 +96,10 @@ def words(name: str, kind: str, keyword: str) -> set[Any]:
     [
         (
             "localize.launch.py",
-            NAV2 | OF_THE_IMAGE | set(FRAMES) | {"maps_folder", "recognizer", "encoder", "feed_topic", "enclaves"},
+            NAV2
+            | OF_THE_IMAGE
+            | set(FRAMES)
+            | {"maps_folder", "recognizer", "encoder", "feed_topic", "initialpose_topic", "enclaves"},
         ),
         ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves"}),
         ("replay.launch.py", {"bag", "map", "truth_topic", "report", "json"}),
@@ -162,13 +166,49 @@ def test_the_initial_pose_is_published_on_the_topic_of_the_other_localizer(launc
     assert ("~/initialpose", "initialpose") in remapped
 
 
+def test_a_localizer_in_a_namespace_can_listen_to_rviz(launched: Any) -> None:
+    remapped = launched("localize.launch.py", namespace="vloc", initialpose_topic="/initialpose")["Node"]
+    assert ("initialpose", "/initialpose") in remapped.kwargs["remappings"]
+
+
+RECIPES = ("nav2-amcl", "slam-toolbox", "rtabmap", "robot-localization", "nav2-lifecycle")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def launch_commands(page: Path) -> list[tuple[str, set[str]]]:
+    """Every `ros2 launch` of a file of this package on a page: the file, and the names of its arguments."""
+    text = page.read_text().replace("\\\n", " ")
+    found = re.findall(r"ros2 launch vloc_ros (\S+\.launch\.py)(.*)", text)
+    return [(name, set(re.findall(r"(\w+):=", line))) for name, line in found]
+
+
+def test_the_commands_of_the_pages_have_arguments_that_exist() -> None:
+    commands = [command for page in PAGES for command in launch_commands(page)]
+    assert len(commands) > 5
+    assert all(given <= arguments(name) for name, given in commands)
+
+
+@pytest.mark.parametrize("page", RECIPES)
+def test_every_recipe_says_how_it_works_in_a_namespace(page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    assert '"namespace": "' in text or "namespace:=" in text
+    assert "/localizer" not in text.replace("config/localizer", "").replace("$PWD/localizer", "")
+    assert not re.search(r"(?<!vloc_)\bmap_server/", text)
+
+
+def test_no_default_name_is_one_of_nav2() -> None:
+    names = {words(name, "Node", "name").pop() for name in ("localize.launch.py", "map_server.launch.py")}
+    assert names == {"vloc_localizer", "vloc_map_server"}
+
+
 @pytest.mark.parametrize("node", ["localizer", "map_server"])
 def test_an_enclave_is_one_of_the_policy(launched: Any, node: str) -> None:
     name = {"localizer": "localize.launch.py"}.get(node, f"{node}.launch.py")
     assert "--enclave" not in launched(name)["Node"].kwargs["arguments"]
     words = launched(name, enclaves="/vloc_ros")["Node"].kwargs["arguments"]
     policy = ET.parse(ROOT / "config" / "sros2" / "policies.xml")
-    granted = [enclave.get("path") for enclave in policy.iter("enclave") if enclave.find(f".//profile[@node='{node}']")]
+    profile = f".//profile[@node='vloc_{node}']"
+    granted = [enclave.get("path") for enclave in policy.iter("enclave") if enclave.find(profile)]
     assert granted == [words[words.index("--enclave") + 1]]
 
 

@@ -181,7 +181,7 @@ def test_relocalize_returns_the_result_of_the_next_image(ros: Ros, wall: Wall, t
     robot.activate()
     robot.status_of(robot.send(0))
     request = Relocalize.Request(timeout_s=timeout_s)
-    response = ros.call_while(Relocalize, "localizer/relocalize", request, lambda: robot.send(4))
+    response = ros.call_while(Relocalize, "vloc_localizer/relocalize", request, lambda: robot.send(4))
     assert response.result.status == LocalizationStatus.OK
     assert stamp_ns_of(response.result) == robot.stamp_ns(4)
     assert response.result.inliers > 0
@@ -189,18 +189,18 @@ def test_relocalize_returns_the_result_of_the_next_image(ros: Ros, wall: Wall, t
 
 def test_relocalize_without_an_image_is_no_image(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
-    inactive = ros.call(Relocalize, "localizer/relocalize", Relocalize.Request()).result
+    inactive = ros.call(Relocalize, "vloc_localizer/relocalize", Relocalize.Request()).result
     assert "unconfigured" in inactive.reason
     robot.activate()
-    late = ros.call(Relocalize, "localizer/relocalize", Relocalize.Request(timeout_s=0.1)).result
+    late = ros.call(Relocalize, "vloc_localizer/relocalize", Relocalize.Request(timeout_s=0.1)).result
     assert late.status == inactive.status == LocalizationStatus.NO_IMAGE
 
 
 def test_the_debug_image_is_drawn_for_a_listener(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
-    pictures = ros.collect(Image, "localizer/debug_image")
+    pictures = ros.collect(Image, "vloc_localizer/debug_image")
     robot.activate()
-    ros.until(lambda: robot.node.count_subscribers("localizer/debug_image") > 0)
+    ros.until(lambda: robot.node.count_subscribers("vloc_localizer/debug_image") > 0)
     robot.send(2)
     picture = pictures.wait(lambda all_: len(all_) > 0, "a debug image")[0]
     assert (picture.width, picture.height, picture.encoding) == (CAMERA.width, CAMERA.height, "bgr8")

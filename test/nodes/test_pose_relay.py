@@ -35,7 +35,7 @@ class Receiver:
     """A robot with stamps of the present, and a receiver of its initial poses."""
 
     def __init__(
-        self, ros: Ros, wall: Wall, mode: str, *, topic: str = "localizer/initialpose", **changes: Any
+        self, ros: Ros, wall: Wall, mode: str, *, topic: str = "vloc_localizer/initialpose", **changes: Any
     ) -> None:
         self.ros, self.topic = ros, topic
         values = {"publish_tf": "none", "feed.initial_pose": mode, "feed.max_fix_age_s": 600.0}
@@ -58,7 +58,7 @@ class Receiver:
             assert status.status in (LocalizationStatus.OK, LocalizationStatus.HELD), status.reason
 
     def request(self) -> Any:
-        return self.ros.call(Trigger, "localizer/feed_initial_pose", Trigger.Request())
+        return self.ros.call(Trigger, "vloc_localizer/feed_initial_pose", Trigger.Request())
 
     def indices_received(self, inbox: Inbox, count: int) -> list[int]:
         """Return the indices of the images whose poses were received.
@@ -126,7 +126,9 @@ def test_on_jump_publishes_the_first_fix_after_relocalizing(fed: Any) -> None:
     receiver, received = fed("on_jump")
     receiver.send_images(0, 1)
     request = Relocalize.Request(timeout_s=20.0)
-    response = receiver.ros.call_while(Relocalize, "localizer/relocalize", request, partial(receiver.send_images, 2))
+    response = receiver.ros.call_while(
+        Relocalize, "vloc_localizer/relocalize", request, partial(receiver.send_images, 2)
+    )
     assert stamp_ns_of(response.result) == receiver.robot.stamp_ns(2)
     assert receiver.indices_received(received, 2) == [0, 2]
 
@@ -209,14 +211,14 @@ def test_a_request_without_a_subscriber_or_with_an_old_fix_is_refused(ros: Ros, 
     assert "expected at most 3 s" in receiver.request().message
     begin_ns = time.time_ns()
     receiver.send_images(1)
-    assert "no subscriber on /localizer/initialpose" in receiver.request().message
+    assert "no subscriber on /vloc_localizer/initialpose" in receiver.request().message
 
 
 def test_a_global_pose_names_the_frame_whose_pose_it_is(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
-    poses = ros.collect(PoseWithCovarianceStamped, "localizer/global_pose")
+    poses = ros.collect(PoseWithCovarianceStamped, "vloc_localizer/global_pose")
     robot.activate()
-    ros.until(lambda: robot.node.count_subscribers("localizer/global_pose") > 0)
+    ros.until(lambda: robot.node.count_subscribers("vloc_localizer/global_pose") > 0)
     status = robot.status_of(robot.send(2))
     message = poses.wait(lambda all_: len(all_) > 0, "a global pose")[0]
     assert message.header.frame_id == "base_link"

@@ -178,9 +178,9 @@ def test_cameras_that_run_freely_are_a_warning(rig: Callable[..., RigRobot], ros
 
 
 def test_the_debug_image_shows_all_views(rig: Callable[..., RigRobot], ros: Ros) -> None:
-    pictures = ros.collect(Image, "localizer/debug_image")
+    pictures = ros.collect(Image, "vloc_localizer/debug_image")
     robot = rig(cameras=["front", "rear"])
-    ros.until(lambda: robot.node.count_subscribers("localizer/debug_image") > 0)
+    ros.until(lambda: robot.node.count_subscribers("vloc_localizer/debug_image") > 0)
     robot.send_all(2)
     picture = pictures.wait(lambda all_: len(all_) > 0, "a debug image")[0]
     assert (picture.width, picture.height) == (2 * CAMERA.width, CAMERA.height)

@@ -55,8 +55,8 @@ def test_poses_and_tf_are_in_the_map_frame(ros: Ros, wall: Wall, far: Wall) -> N
 def test_points_are_relative_to_an_origin_that_tf_has(ros: Ros, wall: Wall, far: Wall) -> None:
     transforms = ros.collect(TFMessage, "/tf_static", LATCHED)
     ros.add(MapServerNode, autostart=True, map=str(far.map))
-    cloud = ros.collect(PointCloud2, "map_server/landmarks", LATCHED).wait(lambda all_: len(all_) > 0, "points")[0]
-    poses = ros.collect(PoseArray, "map_server/keyframes", LATCHED).wait(lambda all_: len(all_) > 0, "poses")[0]
+    cloud = ros.collect(PointCloud2, "vloc_map_server/landmarks", LATCHED).wait(lambda all_: len(all_) > 0, "points")[0]
+    poses = ros.collect(PoseArray, "vloc_map_server/keyframes", LATCHED).wait(lambda all_: len(all_) > 0, "poses")[0]
     sent = transforms.wait(lambda all_: len(all_) > 0, "the origin")[0].transforms[0]
     assert (sent.header.frame_id, sent.child_frame_id, cloud.header.frame_id) == ("map", "map_origin", "map_origin")
     assert pose_of(sent.transform).distance_to(Pose(np.eye(3), UTM)) == (0.0, 0.0)
@@ -74,7 +74,7 @@ def test_a_sphere_is_given_in_the_map_frame(ros: Ros, wall: Wall, far: Wall) -> 
     request = GetLandmarks.Request(
         selection=GetLandmarks.Request.IN_SPHERE, centre=Point(x=x, y=y, z=z), radius_m=0.2, max_points=1
     )
-    response = ros.call(GetLandmarks, "map_server/get_landmarks", request)
+    response = ros.call(GetLandmarks, "vloc_map_server/get_landmarks", request)
     assert (response.result, response.header.frame_id) == (GetLandmarks.Response.SUCCESS, "map_origin")
     found = response.points[0]
     np.testing.assert_allclose([found.x, found.y, found.z], points[7], atol=1e-4)

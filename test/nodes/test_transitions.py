@@ -35,7 +35,9 @@ def test_a_hundred_cycles_do_not_grow_the_memory(ros: Ros, wall: Wall, tmp_path:
         for cycle in range(CYCLES):
             for step in STEPS:
                 request = ChangeState.Request(transition=Transition(id=step))
-                assert ros.call(ChangeState, "localizer/change_state", request).success, f"step {step} of cycle {cycle}"
+                assert ros.call(ChangeState, "vloc_localizer/change_state", request).success, (
+                    f"step {step} of cycle {cycle}"
+                )
             if cycle == SETTLING:
                 settled_mb = _anonymous_mb(children.pid("localizer"))
         assert _anonymous_mb(children.pid("localizer")) - settled_mb < MOST_GROWTH_MB

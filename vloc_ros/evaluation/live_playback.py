@@ -62,7 +62,7 @@ def play_bag(playback: Playback, source: PlayedBag, folder: Path) -> LiveRecordi
             "player",
             bag=str(playback.bag.resolve()),
             wait_for=source.image_topic,
-            wait_for_localizer="localizer",
+            wait_for_localizer="vloc_localizer",
             wait_timeout_s=_START_TIMEOUT_S,
             limit=playback.limit or 0,
             log=str(log),

@@ -55,6 +55,7 @@ class NodeState:
         topic: topic of the images.
         publishers: number of publishers of the image topic.
         listeners: number of subscribers to the status.
+        warnings: what is wrong around the node, whatever its state.
     """
 
     state: str
@@ -63,6 +64,7 @@ class NodeState:
     topic: str = "image"
     publishers: int = 0
     listeners: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +139,14 @@ class DiagnosticMonitor:
     def _report_localization(self, node_state: NodeState, fault: str, now_ns: int) -> ComponentStatus:
         values: dict[str, object] = {"state": node_state.state, "listeners": node_state.listeners}
         if fault or node_state.state != "active":
-            return _make_idle_status("localization", node_state, fault, values)
+            return _make_idle_status("localization", node_state, fault, values, warnings=node_state.warnings)
         results = [result for _, result in self._results.since(now_ns) if result.status != "DROPPED"]
         fixes = [result for result in results if result.status == "OK"]
         findings = [
             *self._check_usability("localization"),
             *self._check_fixes(results, fixes, now_ns),
             *self._check_times(results),
+            *((Level.WARN, warning) for warning in node_state.warnings),
         ]
         if self._counts["OK"]:
             values["since_fix_s"] = f"{(now_ns - self._fix_ns) / _NS_PER_S:.1f}"
@@ -258,7 +261,7 @@ class DiagnosticMonitor:
         if node_state.map_hash:
             return ComponentStatus("map", Level.OK, f"{node_state.map_name} {node_state.map_hash}".strip(), values)
         late = now_ns - self._begun_ns > self._config.map_timeout_s * _NS_PER_S
-        text = "no map is loaded; is map_server active, and has it loaded a map?"
+        text = "no map is loaded; is the map server active, and has it loaded a map?"
         return ComponentStatus("map", Level.ERROR if late else Level.WARN, text, values)
 
     def _rate_hz(self, times_ns: list[int], now_ns: int) -> float | None:
@@ -279,6 +282,9 @@ def _make_status(name: str, findings: list[Finding], values: dict[str, object]) 
     return ComponentStatus(name, worst_first[0][0], "; ".join(text for _, text in worst_first), values)
 
 
-def _make_idle_status(name: str, node_state: NodeState, fault: str, values: dict[str, object]) -> ComponentStatus:
+def _make_idle_status(
+    name: str, node_state: NodeState, fault: str, values: dict[str, object], *, warnings: Sequence[str] = ()
+) -> ComponentStatus:
     """Return the status of a component that is faulty, or whose node is not active."""
-    return ComponentStatus(name, Level.ERROR if fault else Level.OK, fault or f"not active: {node_state.state}", values)
+    reason = (Level.ERROR, fault) if fault else (Level.OK, f"not active: {node_state.state}")
+    return _make_status(name, [reason, *((Level.WARN, warning) for warning in warnings)], values)

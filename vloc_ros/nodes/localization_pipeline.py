@@ -149,7 +149,9 @@ class LocalizationPipeline:
         self, images: list[CameraImage], loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int
     ) -> LocalizationOutput:
         if loaded is None:
-            raise Refused(LocalizationStatus.NO_MAP, "no map is loaded; is map_server active, and has it loaded a map?")
+            raise Refused(
+                LocalizationStatus.NO_MAP, "no map is loaded; is the map server active, and has it loaded a map?"
+            )
         reference = self._make_reference(images)
         self._check_time(reference.stamp_ns, now_ns)
         initial = self._initial_pose.prior(now_ns)

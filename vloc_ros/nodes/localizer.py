@@ -61,7 +61,7 @@ class LocalizerNode(ManagedNode):
     """See the module, and docs/your-robot.md for topics and parameters."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("localizer", **options)
+        super().__init__("vloc_localizer", **options)
         self._map_lock = threading.Lock()
         self._buffer: Buffer | None = None
         declare_parameters(self, LocalizerNodeConfig(), LocalizerConfig(), admit=self._admit)
@@ -277,7 +277,7 @@ class LocalizerNode(ManagedNode):
 
     def _publish_diagnostics(self) -> None:
         node, loaded = self.get_fully_qualified_name(), self._loaded
-        node_state = NodeState(self.state)
+        node_state = NodeState(self.state, warnings=self.graph_watch.findings)
         if loaded is not None:
             node_state = replace(node_state, map_hash=loaded.hash, map_name=loaded.localizer.map.name)
         if self.state == ACTIVE:

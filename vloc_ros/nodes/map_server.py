@@ -53,7 +53,7 @@ class MapServerNode(ManagedNode):
     """See the module, and docs/your-robot.md for topics and parameters."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("map_server", **options)
+        super().__init__("vloc_map_server", **options)
         declare_parameters(self, MapServerConfig(), admit=_admit)
         self._served: ServedMap | None = None
         self.create_service(LoadMap, "~/load_map", self._on_load_map)

@@ -71,7 +71,7 @@ class RecorderNode(Node):
     """Records until it is interrupted, or until the expected number of statuses was received."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("recorder", automatically_declare_parameters_from_overrides=True, **options)
+        super().__init__("vloc_recorder", automatically_declare_parameters_from_overrides=True, **options)
         declare_parameters(self, RecorderConfig())
         self._config = config_of(self, RecorderConfig)
         if not self._config.out:

@@ -1,0 +1,39 @@
+"""Mistakes in the ROS graph around the localizer."""
+
+from __future__ import annotations
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from drive import Drive
+from fault_rows import FaultRow, count_statuses
+from ros_session import Inbox, Ros
+
+pytestmark = pytest.mark.fault
+_BACK_S = 5.0
+
+
+def await_finding(diagnostics: Inbox, part: str) -> DiagnosticStatus:
+    """Wait for a status on /diagnostics that says something, and return it."""
+
+    def found(arrays: list[DiagnosticArray]) -> list[DiagnosticStatus]:
+        return [status for array in arrays for status in array.status if part in status.message]
+
+    return found(diagnostics.wait(lambda arrays: bool(found(arrays)), part))[0]
+
+
+def test_another_node_with_the_name_of_the_localizer(ros: Ros, drive: Drive, row: FaultRow) -> None:
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+    before = len(drive.sent)
+    stranger = rclpy.create_node("vloc_localizer")
+    finding = await_finding(diagnostics, "another node is named /vloc_localizer")
+    assert (finding.name, finding.level) == ("vloc_localizer: localization", DiagnosticStatus.WARN)
+    drive.send()
+    statuses = drive.wait_for_statuses()[before:]
+    stranger.destroy_node()
+    row.record(
+        "another node with the name of the localizer is started, an image is sent, and the node is stopped",
+        f"{count_statuses(statuses)}; a warning on /diagnostics: another node is named /vloc_localizer",
+        back_s=drive.recover(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )

@@ -1,0 +1,42 @@
+"""Mistakes that only the ROS graph shows, such as another node with the name of this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+_PERIOD_S = 1.0
+
+
+class GraphWatch:
+    """Looks at the graph every second, and logs every finding once as a warning.
+
+    Discovery takes time, so the first look is a period after the start.
+
+    Attributes:
+        findings: sentences about what is wrong at present; empty if nothing is.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.findings: tuple[str, ...] = ()
+        node.create_timer(_PERIOD_S, self.look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def look(self) -> None:
+        """Update the findings, and log the new ones."""
+        findings = tuple(self._find())
+        for finding in findings:
+            if finding not in self.findings:
+                self._node.get_logger().warning(finding)
+        self.findings = findings
+
+    def _find(self) -> Iterator[str]:
+        name, namespace = self._node.get_name(), self._node.get_namespace()
+        if self._node.get_node_names_and_namespaces().count((name, namespace)) > 1:
+            full = self._node.get_fully_qualified_name()
+            yield (
+                f"another node is named {full}: either may answer {full}/change_state and other services; give one of "
+                "them a namespace or another name (a node that was killed is listed for some seconds)"
+            )
