@@ -14,17 +14,20 @@ import numpy as np
 import pytest
 import yaml
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from nodes_world import STEP_NS, Wall
+from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, STEP_NS, Wall
+from rclpy.time import Time
 from robot import Robot
 from ros_session import Inbox, Ros
 from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
 from vloc_ros.core.config import config_from_mapping
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.node_config import LocalizerNodeConfig, PoseRelayConfig
-from vloc_ros.nodes.conversion import bgr_message, stamp_ns_of
+from vloc_ros.nodes.conversion import bgr_message, pose_of, stamp_ns_of, transform_message
 from vloc_ros.nodes.localizer import LocalizerNode
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -173,6 +176,53 @@ def test_the_node_ignores_its_own_initial_poses(ros: Ros, wall: Wall, monkeypatc
         if receiver.robot.statuses.messages[-1].status == LocalizationStatus.HELD:
             return
     raise AssertionError("the pose of another node was not received")
+
+
+def drive_on(receiver: Receiver, index: int, *, later_ns: int) -> Pose:
+    """Publish odometry of a time after an image, 0.3 m further on; return the true pose of the base then."""
+    robot = receiver.robot
+    map_from_then = robot.wall.views[index] @ BASE_FROM_CAMERA.inverse()
+    map_from_base = map_from_then @ Pose.from_rotation_vector([0.0, 0.0, 0.1], [0.3, 0.0, 0.0])
+    stamp_ns = robot.stamp_ns(index) + later_ns
+    transform = transform_message(stamp_ns, "odom", "base_link", MAP_FROM_ODOM.inverse() @ map_from_base)
+    robot._tf.publish(TFMessage(transforms=[transform]))
+    receiver.ros.until(lambda: robot.node._buffer.can_transform("odom", "base_link", Time(nanoseconds=stamp_ns)))
+    return map_from_base
+
+
+LATENCY_NS = 300_000_000
+
+
+def test_an_initial_pose_is_where_the_robot_is_by_the_newest_odometry(fed: Any) -> None:
+    """AMCL carries a pose on only where it has odometry of its own present time, which is later than any."""
+    receiver, received = fed("always", **{"feed.min_position_std_m": 0.001})
+    map_from_base = drive_on(receiver, 0, later_ns=LATENCY_NS)
+    receiver.send_images(0)
+    (message,) = received.wait(lambda all_: len(all_) > 0, "an initial pose")
+    status = receiver.robot.statuses.messages[0]
+    assert stamp_ns_of(message) == receiver.robot.stamp_ns(0) + LATENCY_NS
+    assert pose_of(message.pose.pose).distance_to(map_from_base)[0] < 0.01
+    assert pose_of(status.pose.pose).distance_to(map_from_base)[0] > 0.25  # the pose of the image itself
+    drift = message.pose.covariance[0] - status.pose.covariance[0]
+    assert 0.01**2 < drift < 0.1**2  # of 5 % of 0.3 m, and of the heading
+
+
+def test_a_pose_on_request_is_carried_on_as_well(fed: Any) -> None:
+    receiver, received = fed("never")
+    receiver.send_images(0)
+    map_from_base = drive_on(receiver, 0, later_ns=LATENCY_NS)
+    assert receiver.request().success
+    (message,) = received.wait(lambda all_: len(all_) > 0, "the requested pose")
+    assert stamp_ns_of(message) == receiver.robot.stamp_ns(0) + LATENCY_NS
+    assert pose_of(message.pose.pose).distance_to(map_from_base)[0] < 0.01
+
+
+def test_without_odometry_an_initial_pose_is_that_of_the_image(fed: Any) -> None:
+    receiver, received = fed("always")
+    stamp_ns = receiver.robot.send(0, odometry=False)
+    status = receiver.robot.status_of(stamp_ns)
+    (message,) = received.wait(lambda all_: len(all_) > 0, "an initial pose")
+    assert (stamp_ns_of(message), message.pose.pose) == (stamp_ns, status.pose.pose)
 
 
 @pytest.mark.parametrize("page", ["nav2-amcl", "slam-toolbox", "rtabmap", "robot-localization"])

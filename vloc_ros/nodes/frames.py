@@ -10,7 +10,7 @@ from tf2_ros import Buffer, TransformException, TransformListener
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.nodes.conversion import pose_of
+from vloc_ros.nodes.conversion import pose_of, stamp_ns_of
 from vloc_ros.nodes.refusal import Refused
 
 
@@ -39,6 +39,14 @@ class TransformLookup:
         """Return target_from_source at a time, None unless TF has it already."""
         try:
             return self._lookup(target, source, stamp_ns, Duration())
+        except (TransformException, InputError):
+            return None
+
+    def lookup_newest(self, target: str, source: str) -> tuple[int, Pose] | None:
+        """Return the newest time of target_from_source and its value then, None unless TF has it."""
+        try:
+            found = self._buffer.lookup_transform(target, source, Time())
+            return stamp_ns_of(found), pose_of(found.transform)
         except (TransformException, InputError):
             return None
 

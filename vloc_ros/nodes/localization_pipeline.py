@@ -72,6 +72,7 @@ class LocalizationOutput:
         status: the status message.
         fix: pose of the base, None if there is none to publish.
         map_from_child: transform for TF, of odom or of the base by `publish_tf`; None if there is none.
+        odom_from_base: odometry at the time of the images, None if unknown.
         images: pixels of all views, empty if they could not be read.
         result: result of the localizer.
         gating: decision of the fix filter, None if nothing was localized.
@@ -80,6 +81,7 @@ class LocalizationOutput:
     status: LocalizationStatus
     fix: Fix | None = None
     map_from_child: Pose | None = None
+    odom_from_base: Pose | None = None
     images: tuple[Array, ...] = ()
     result: LocalizationResult | None = None
     gating: GatingDecision | None = None
@@ -191,7 +193,13 @@ class LocalizationPipeline:
             fill_status(status, result.refused_as(Status.HELD, gating.reason))
             return LocalizationOutput(status, images=images, result=result, gating=gating)
         return LocalizationOutput(
-            status, fix, self._compute_map_from_child(fix, odom_from_base), images, result, gating
+            status,
+            fix,
+            map_from_child=self._compute_map_from_child(fix, odom_from_base),
+            odom_from_base=odom_from_base,
+            images=images,
+            result=result,
+            gating=gating,
         )
 
     def _make_reference(self, images: list[CameraImage]) -> _Reference:

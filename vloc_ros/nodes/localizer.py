@@ -98,10 +98,10 @@ class LocalizerNode(ManagedNode):
         self._reporting.timer_period_ns = int(self._config.diagnostics.period_s * 1e9)
         self._reporting.reset()
         check_cameras(self._config, node=self.get_name(), namespace=self.get_namespace())
-        self._outputs = Outputs(self, self._config)
         if self._buffer is None:  # one for the life of the node: a buffer cannot be detached from the node's clock
             self._buffer = Buffer(node=self)
         self._frames = TransformLookup(self, self._buffer, timeout_s=self._config.transform_timeout_s)
+        self._outputs = Outputs(self, self._config, self._core_config.fix_filter, self._frames)
         if self._config.map:
             self._load(Path(self._config.map).expanduser())
         else:
@@ -170,6 +170,7 @@ class LocalizerNode(ManagedNode):
                 except VlocError as error:
                     return str(error)
             self._config, self._core_config, self._loaded = config, core_config, loaded
+        self._outputs.pose_relay.set_fix_filter(core_config.fix_filter)
         if self.state == ACTIVE:
             self._pipeline.set_config(config, core_config.fix_filter)
         return ""

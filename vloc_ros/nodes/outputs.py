@@ -7,10 +7,12 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.tracking.fix_filter import GateResult
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.conversion import bgr_message, pose_stamped, pose_with_covariance_stamped, stamp_ns_of
+from vloc_ros.nodes.frames import TransformLookup
 from vloc_ros.nodes.localization_pipeline import LocalizationOutput
 from vloc_ros.nodes.overlay import draw_result
 from vloc_ros.nodes.pose_relay import PoseRelay
@@ -20,7 +22,9 @@ from vloc_ros.nodes.transforms import MapTransform
 class Outputs:
     """Publishes poses, statuses, the debug image, TF, and poses for other systems. The worker publishes."""
 
-    def __init__(self, node: LifecycleNode, config: LocalizerNodeConfig) -> None:
+    def __init__(
+        self, node: LifecycleNode, config: LocalizerNodeConfig, fix_filter: FixFilterConfig, frames: TransformLookup
+    ) -> None:
         self._node, self._config = node, config
         depth = config.status_depth
         self._pose = node.create_lifecycle_publisher(PoseStamped, "~/pose", depth)
@@ -29,7 +33,7 @@ class Outputs:
         )
         self._status = node.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
         self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", 1)
-        self.pose_relay = PoseRelay(node, config)
+        self.pose_relay = PoseRelay(node, config, fix_filter, frames)
         self._transform = MapTransform(node, tolerance_s=config.transform_tolerance_s, rate_hz=config.transform_rate_hz)
 
     @property
