@@ -19,6 +19,7 @@ ARGUMENTS = {
     "recognizer": ("", "landmark recogniser of the map; empty uses params_file, with the default none"),
     "encoder": ("", "global descriptor model of the map; empty uses params_file, with the default none"),
     "namespace": ("", "namespace of the nodes"),
+    "namespaced_tf": ("false", "use tf and tf_static in the namespace, as nav2 does, in place of /tf and /tf_static"),
     "use_sim_time": ("", "use the time of /clock; empty uses params_file"),
     "params_file": (str(SHARE / "config" / "localizer.yaml"), "parameters of the localizer"),
     "autostart": ("", "the nodes activate themselves; empty uses params_file, with the default true"),
@@ -44,7 +45,7 @@ ARGUMENTS = {
         "topic for poses to another localizer, see the parameters feed; initialpose for AMCL",
     ),
 }
-OF_BOTH = ("namespace", "use_sim_time", "autostart", "use_respawn", "log_level", "enclaves")
+OF_BOTH = ("namespace", "namespaced_tf", "use_sim_time", "autostart", "use_respawn", "log_level", "enclaves")
 OF_A_CAMERA = ("image_topic", "camera_info_topic")
 OVERRIDES = {
     "use_sim_time": bool,
@@ -102,9 +103,15 @@ def localizer(given):
             *(remapping for camera in given["cameras"].split(",") for remapping in of_camera(camera.strip(), given)),
             ("~/initialpose", given["feed_topic"]),
             ("initialpose", given["initialpose_topic"]),
+            *of_tf(given),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
     )
+
+
+def of_tf(given):
+    names = ("tf", "tf_static") if given["namespaced_tf"].lower() == "true" else ()
+    return [(f"/{name}", name) for name in names]
 
 
 def of_camera(camera, given):

@@ -16,6 +16,7 @@ ARGUMENTS = {
     "map": ("", "map folder; empty uses params_file, or the service load_map"),
     "maps_folder": ("", "folder of the maps that load_map can load; empty uses params_file"),
     "namespace": ("", "namespace of the node"),
+    "namespaced_tf": ("false", "use tf and tf_static in the namespace, as nav2 does, in place of /tf and /tf_static"),
     "use_sim_time": ("", "use the time of /clock; empty uses params_file"),
     "params_file": (str(SHARE / "config" / "map_server.yaml"), "parameters of the map server"),
     "autostart": ("", "the node activates itself; empty uses params_file, with the default true"),
@@ -53,6 +54,7 @@ def nodes(context):
         respawn_delay=2.0,
         additional_env=ONE_HEAP,  # otherwise the node restarts itself with it
         parameters=[given["params_file"], *([overrides] if overrides else [])],
+        remappings=[("/tf_static", "tf_static")] if given["namespaced_tf"].lower() == "true" else [],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
     )
     return [map_server]

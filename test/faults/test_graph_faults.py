@@ -7,10 +7,15 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from drive import Drive
 from fault_rows import FaultRow, count_statuses
+from nodes_world import Wall
 from ros_session import Inbox, Ros
+from tf2_msgs.msg import TFMessage
+
+from vloc_msgs.msg import LocalizationStatus
 
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0
+_IMAGES = 3
 
 
 def await_finding(diagnostics: Inbox, part: str) -> DiagnosticStatus:
@@ -34,6 +39,30 @@ def test_another_node_with_the_name_of_the_localizer(ros: Ros, drive: Drive, row
     row.record(
         "another node with the name of the localizer is started, an image is sent, and the node is stopped",
         f"{count_statuses(statuses)}; a warning on /diagnostics: another node is named /vloc_localizer",
+        back_s=drive.recover(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )
+
+
+def test_odometry_in_a_namespace(ros: Ros, wall: Wall, row: FaultRow) -> None:
+    drive = Drive(ros, wall)
+    own, elsewhere = drive._tf, ros.node.create_publisher(TFMessage, "/robot1/tf", 100)
+    ros.node.destroy_publisher(own)
+    drive._tf = elsewhere
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+    node = drive.start_localizer()
+    for _ in range(_IMAGES):
+        drive.send()
+        drive.wait_for_statuses()
+    statuses = drive.wait_for_statuses()
+    assert {status.status for status in statuses} == {LocalizationStatus.NO_ODOMETRY}
+    await_finding(diagnostics, "nobody else publishes on /tf")
+    (finding,) = node.graph_watch.findings
+    drive._tf = ros.node.create_publisher(TFMessage, "/tf", 100)
+    ros.until(lambda: drive._tf.get_subscription_count() > 0)
+    row.record(
+        "odometry is on /robot1/tf in place of /tf",
+        f"{count_statuses(statuses)}; on /diagnostics: {finding}",
         back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )

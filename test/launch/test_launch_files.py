@@ -18,7 +18,7 @@ from vloc_ros.core.config import parameters_of
 from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-NAV2 = {"map", "namespace", "use_sim_time", "params_file", "autostart", "use_respawn", "log_level"}
+NAV2 = {"map", "namespace", "namespaced_tf", "use_sim_time", "params_file", "autostart", "use_respawn", "log_level"}
 MODULES = {
     "ament_index_python.packages": ["get_package_share_directory"],
     "launch": ["LaunchDescription"],
@@ -169,6 +169,20 @@ def test_the_initial_pose_is_published_on_the_topic_of_the_other_localizer(launc
 def test_a_localizer_in_a_namespace_can_listen_to_rviz(launched: Any) -> None:
     remapped = launched("localize.launch.py", namespace="vloc", initialpose_topic="/initialpose")["Node"]
     assert ("initialpose", "/initialpose") in remapped.kwargs["remappings"]
+
+
+def test_tf_may_be_in_the_namespace(launched: Any) -> None:
+    def remapped(name: str, **given: str) -> set[tuple[str, str]]:
+        remaps = set(launched(name, namespace="robot1", **given)["Node"].kwargs["remappings"])
+        return {remap for remap in remaps if remap[0].startswith("/tf")}
+
+    for name in ("localize.launch.py", "map_server.launch.py"):
+        assert remapped(name) == set()
+    given = {"namespaced_tf": "True"}
+    assert remapped("localize.launch.py", **given) == {("/tf", "tf"), ("/tf_static", "tf_static")}
+    assert remapped("map_server.launch.py", **given) == {("/tf_static", "tf_static")}
+    (include,) = launched("localize.launch.py", map="m", **given)["GroupAction"].args[0]
+    assert given.items() <= dict(include.kwargs["launch_arguments"]).items()
 
 
 RECIPES = ("nav2-amcl", "slam-toolbox", "rtabmap", "robot-localization", "nav2-lifecycle")

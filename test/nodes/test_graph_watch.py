@@ -5,7 +5,9 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import GetState
 from nodes_world import Wall
+from robot import Robot
 from ros_session import Ros
+from tf2_msgs.msg import TFMessage
 
 from vloc_ros.nodes import graph_watch
 from vloc_ros.nodes.localizer import LocalizerNode
@@ -74,3 +76,16 @@ def test_both_nodes_live_beside_those_of_nav2(ros: Ros, wall: Wall) -> None:
             assert node.graph_watch.findings == ()
     finally:
         nav2.destroy_node()
+
+
+def test_tf_of_another_namespace_is_reported_while_there_is_none_of_its_own(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    robot.activate()
+    ros.node.create_publisher(TFMessage, "/robot1/tf", 10)
+    ros.until(lambda: robot.node.count_publishers("/robot1/tf") == 1)
+    robot.node.graph_watch.look()
+    assert robot.node.graph_watch.findings == (), "the test publishes on /tf"
+    ros.node.destroy_publisher(robot._tf)
+    ros.until(lambda: robot.node.count_publishers("/tf") == 1)
+    robot.node.graph_watch.look()
+    assert "/robot1/tf; launch with namespaced_tf:=true" in robot.node.graph_watch.findings[0]

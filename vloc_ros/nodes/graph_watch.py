@@ -33,10 +33,28 @@ class GraphWatch:
         self.findings = findings
 
     def _find(self) -> Iterator[str]:
+        yield from self._find_namesake()
+        yield from self._find_tf_elsewhere()
+
+    def _find_namesake(self) -> Iterator[str]:
         name, namespace = self._node.get_name(), self._node.get_namespace()
         if self._node.get_node_names_and_namespaces().count((name, namespace)) > 1:
             full = self._node.get_fully_qualified_name()
             yield (
                 f"another node is named {full}: either may answer {full}/change_state and other services; give one of "
                 "them a namespace or another name (a node that was killed is listed for some seconds)"
+            )
+
+    def _find_tf_elsewhere(self) -> Iterator[str]:
+        topic = self._node.resolve_topic_name("/tf")
+        listens = any(subscription.topic_name == topic for subscription in list(self._node.subscriptions))
+        own = sum(publisher.topic_name == topic for publisher in list(self._node.publishers))
+        if not listens or self._node.count_publishers(topic) > own:
+            return
+        others = [name for name, _ in self._node.get_topic_names_and_types() if name.endswith("/tf") and name != topic]
+        published = [name for name in sorted(others) if self._node.count_publishers(name)]
+        if published:
+            yield (
+                f"nobody else publishes on {topic}, but somebody on {', '.join(published)}; launch with "
+                "namespaced_tf:=true in that namespace, or remap /tf and /tf_static"
             )

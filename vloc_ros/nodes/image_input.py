@@ -11,18 +11,17 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.calibration import Calibration
+from vloc_ros.nodes.camera_info_input import CameraInfoInput
 from vloc_ros.nodes.cameras import CameraImage, CameraSource, newest_image, parse_camera_names, parse_extrinsics
 from vloc_ros.nodes.conversion import stamp_ns_of
 from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.image_synchronizer import ImageSynchronizer
 from vloc_ros.nodes.latest_image_set import LatestImageSet
-
-_INFO_DEPTH = 5
 
 
 class ImageInput:
@@ -51,14 +50,13 @@ class ImageInput:
         image_qos = QoSProfile(
             depth=config.image_depth, reliability=ReliabilityPolicy[config.image_reliability.upper()]
         )
-        info_qos = QoSProfile(depth=_INFO_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._subscriptions = []
-        for index, source in enumerate(self._sources):
-            on_info, on_image = source.calibration.on_camera_info, partial(self._on_image, index)
-            self._subscriptions += [
-                node.create_subscription(CameraInfo, source.topic("camera_info"), on_info, info_qos),
-                node.create_subscription(kind, source.topic(name), on_image, image_qos),
-            ]
+        self._infos = [
+            CameraInfoInput(node, source.topic("camera_info"), source.calibration) for source in self._sources
+        ]
+        self._subscriptions = [
+            node.create_subscription(kind, source.topic(name), partial(self._on_image, index), image_qos)
+            for index, source in enumerate(self._sources)
+        ]
 
     @property
     def received(self) -> int:
@@ -84,6 +82,8 @@ class ImageInput:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
+        for info in self._infos:
+            info.close()
         self._latest.close()
 
     def _on_image(self, camera: int, message: Any) -> None:
@@ -91,6 +91,7 @@ class ImageInput:
             self._received += 1
             number = self._received
         source, stamp_ns = self._sources[camera], stamp_ns_of(message)
+        self._infos[camera].find_latched()
         age_ns = self._node.get_clock().now().nanoseconds - stamp_ns
         self._monitor.record_image(at_ns=time.monotonic_ns(), age_s=age_ns * 1e-9, camera=source.name)
         self._latest.put(camera, CameraImage(source, message, number), stamp_ns=stamp_ns)
