@@ -10,6 +10,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from vloc_ros.footprint import ONE_HEAP
+from vloc_ros.nodes.parameter_files import check_parameter_file
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
@@ -37,6 +38,7 @@ def generate_launch_description():
 
 def nodes(context):
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    check_parameter_file(given["params_file"], node="vloc_map_server", namespace=given["namespace"])
     # only arguments that are given override the file
     overrides = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)

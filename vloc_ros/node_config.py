@@ -54,7 +54,7 @@ class DiagnosticsConfig(Checked):
     )
     unusable_images: int = parameter(
         3,
-        "images in a row without calibration, odometry or readable pixels until an error; fewer are a warning",
+        "images in a row without calibration, TF or readable pixels until an error; fewer are a warning",
         low=1,
         high=1000,
     )

@@ -9,9 +9,11 @@ from drive import Drive
 from fault_rows import FaultRow, count_statuses
 from nodes_world import Wall
 from ros_session import Inbox, Ros
+from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.nodes.conversion import time_message
 
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0
@@ -63,6 +65,28 @@ def test_odometry_in_a_namespace(ros: Ros, wall: Wall, row: FaultRow) -> None:
     row.record(
         "odometry is on /robot1/tf in place of /tf",
         f"{count_statuses(statuses)}; on /diagnostics: {finding}",
+        back_s=drive.recover(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )
+
+
+def test_simulated_time_without_a_clock(ros: Ros, wall: Wall, row: FaultRow) -> None:
+    drive = Drive(ros, wall)
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+    node = drive.start_localizer(use_sim_time=True)
+    await_finding(diagnostics, "nobody publishes /clock")
+    (finding,) = node.graph_watch.findings
+    clock = ros.node.create_publisher(Clock, "/clock", 1)
+    ros.until(lambda: clock.get_subscription_count() > 0)
+    clock.publish(Clock(clock=time_message(drive.next_moment().stamp_ns)))
+    diagnostics.messages.clear()
+    diagnostics.wait(
+        lambda arrays: any("nobody publishes" not in status.message for a in arrays for status in a.status[:1]),
+        "a clock",
+    )
+    row.record(
+        "use_sim_time is set and nobody publishes /clock, then somebody does",
+        f"on /diagnostics: {finding}",
         back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )

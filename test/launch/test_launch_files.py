@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from vloc_ros.core.config import parameters_of
+from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +82,13 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
     return launch
 
 
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    """A parameter file of both nodes."""
+    (tmp_path / "mine.yaml").write_text("/**: {ros__parameters: {autostart: true}}")
+    return str(tmp_path / "mine.yaml")
+
+
 def words(name: str, kind: str, keyword: str) -> set[Any]:
     """Literal values of a keyword in every call of `kind`."""
     calls = [
@@ -118,10 +126,21 @@ def test_executables_are_installed_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["localize.launch.py", "map_server.launch.py"])
-def test_a_file_of_parameters_is_overridden_only_by_what_is_given(launched: Any, name: str) -> None:
-    assert launched(name, params_file="mine.yaml")["Node"].kwargs["parameters"] == ["mine.yaml"]
-    file, overrides = launched(name, params_file="mine.yaml", autostart="false")["Node"].kwargs["parameters"]
-    assert (file, set(overrides)) == ("mine.yaml", {"autostart"})
+def test_a_file_of_parameters_is_overridden_only_by_what_is_given(launched: Any, name: str, mine: str) -> None:
+    assert launched(name, params_file=mine)["Node"].kwargs["parameters"] == [mine]
+    file, overrides = launched(name, params_file=mine, autostart="false")["Node"].kwargs["parameters"]
+    assert (file, set(overrides)) == (mine, {"autostart"})
+
+
+@pytest.mark.parametrize("name", ["localize.launch.py", "map_server.launch.py"])
+def test_a_file_of_parameters_that_ros_would_ignore_is_an_error(launched: Any, name: str, tmp_path: Path) -> None:
+    """Otherwise the node starts with its defaults, and publishes map -> odom beside AMCL."""
+    with pytest.raises(ConfigError, match="no such file"):
+        launched(name, params_file=str(tmp_path / "missing.yaml"))
+    other = tmp_path / "other.yaml"
+    other.write_text("vloc_localizer: {ros__parameters: {publish_tf: none}}")
+    with pytest.raises(ConfigError, match="nothing in it is for /robot1/vloc_"):
+        launched(name, params_file=str(other), namespace="robot1")
 
 
 def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
@@ -134,9 +153,9 @@ def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
     assert set(of_server) == set(of_other) <= {leaf.name for leaf in parameters_of(MapServerConfig())} | RCLPYS
 
 
-def test_a_robot_whose_frames_have_a_prefix_names_them_when_launching(launched: Any) -> None:
-    file, overrides = launched("localize.launch.py", params_file="mine.yaml", **FRAMES)["Node"].kwargs["parameters"]
-    assert file == "mine.yaml"
+def test_a_robot_whose_frames_have_a_prefix_names_them_when_launching(launched: Any, mine: str) -> None:
+    file, overrides = launched("localize.launch.py", params_file=mine, **FRAMES)["Node"].kwargs["parameters"]
+    assert file == mine
     assert {name: (value.args[0].args, value.kwargs["value_type"]) for name, value in overrides.items()} == {
         name: ((name,), str) for name in FRAMES
     }

@@ -7,6 +7,7 @@ from lifecycle_msgs.srv import GetState
 from nodes_world import Wall
 from robot import Robot
 from ros_session import Ros
+from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
 from vloc_ros.nodes import graph_watch
@@ -76,6 +77,16 @@ def test_both_nodes_live_beside_those_of_nav2(ros: Ros, wall: Wall) -> None:
             assert node.graph_watch.findings == ()
     finally:
         nav2.destroy_node()
+
+
+def test_simulated_time_that_nobody_publishes_is_reported(ros: Ros, wall: Wall) -> None:
+    node = ros.add(MapServerNode, autostart=False, use_sim_time=True)
+    node.graph_watch.look()
+    assert "nobody publishes /clock" in node.graph_watch.findings[0]
+    ros.node.create_publisher(Clock, "/clock", 1)
+    ros.until(lambda: node.count_publishers("/clock") > 0)
+    node.graph_watch.look()
+    assert node.graph_watch.findings == ()
 
 
 def test_tf_of_another_namespace_is_reported_while_there_is_none_of_its_own(ros: Ros, wall: Wall) -> None:

@@ -82,6 +82,7 @@ def test_without_odometry_tf_has_the_base_in_the_map(ros: Ros, wall: Wall) -> No
     ("sent", "expected"),
     [
         ({"odometry": False}, "NO_ODOMETRY"),
+        ({"static": False}, "NO_TRANSFORM"),
         ({"info": False}, "NO_CALIBRATION"),
         ({"image": "black"}, "NO_FEATURES"),
         ({"image": "tiny"}, "BAD_IMAGE"),

@@ -112,7 +112,7 @@ def test_a_camera_that_tf_does_not_know_is_left_out(ros: Ros, wall: Wall) -> Non
     robot.activate()
     robot.calibrate(robot.cameras)
     status = robot.status_of(robot.send_all(1).stamp_ns)
-    assert status_name(status.status) == "NO_ODOMETRY"
+    assert status_name(status.status) == "NO_TRANSFORM"
     robot.publish_extrinsics({"rear": EXTRINSICS["rear"]})
     status = _wait_until_localized(robot, robot.send_all(2))
     assert status.cameras == ["rear"]

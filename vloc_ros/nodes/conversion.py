@@ -156,6 +156,7 @@ _STATUS_NAMES = {
         *(
             "NO_MAP",
             "NO_CALIBRATION",
+            "NO_TRANSFORM",
             "NO_ODOMETRY",
             "STALE",
             "DROPPED",

@@ -26,6 +26,7 @@ _FEW = 5
 # statuses of images that were refused before localization, with the component at fault
 _UNUSABLE = {
     "NO_CALIBRATION": "input",
+    "NO_TRANSFORM": "input",
     "NO_ODOMETRY": "input",
     "STALE": "input",
     "BAD_IMAGE": "input",

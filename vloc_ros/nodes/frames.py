@@ -22,18 +22,26 @@ class TransformLookup:
         self._listener = TransformListener(self._buffer, node)
         self._timeout = Duration(seconds=timeout_s)
 
-    def lookup(self, target: str, source: str, stamp_ns: int, *, patience_s: float | None = None) -> Pose:
+    def lookup(
+        self,
+        target: str,
+        source: str,
+        stamp_ns: int,
+        *,
+        patience_s: float | None = None,
+        refusal: int = LocalizationStatus.NO_ODOMETRY,
+    ) -> Pose:
         """Return target_from_source at a time; wait up to `patience_s`, or the timeout of the constructor.
 
         Raises:
-            Refused: TF has no such transform, or an invalid one, NO_ODOMETRY.
+            Refused: TF has no such transform, or an invalid one; its code is `refusal`.
         """
         try:
             patience = self._timeout if patience_s is None else Duration(seconds=patience_s)
             return self._lookup(target, source, stamp_ns, patience)
         except (TransformException, InputError) as error:  # tf2 accepts infinite numbers
             reason = f"TF has no {target} -> {source} at the time of the image ({' '.join(str(error).split())})"
-            raise Refused(LocalizationStatus.NO_ODOMETRY, reason) from error
+            raise Refused(refusal, reason) from error
 
     def lookup_available(self, target: str, source: str, stamp_ns: int) -> Pose | None:
         """Return target_from_source at a time, None unless TF has it already."""

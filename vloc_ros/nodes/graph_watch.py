@@ -34,6 +34,7 @@ class GraphWatch:
 
     def _find(self) -> Iterator[str]:
         yield from self._find_namesake()
+        yield from self._find_silent_clock()
         yield from self._find_tf_elsewhere()
 
     def _find_namesake(self) -> Iterator[str]:
@@ -43,6 +44,14 @@ class GraphWatch:
             yield (
                 f"another node is named {full}: either may answer {full}/change_state and other services; give one of "
                 "them a namespace or another name (a node that was killed is listed for some seconds)"
+            )
+
+    def _find_silent_clock(self) -> Iterator[str]:
+        topic = self._node.resolve_topic_name("/clock")
+        if self._node.get_parameter("use_sim_time").value and not self._node.count_publishers(topic):
+            yield (
+                f"use_sim_time is set and nobody publishes {topic}: the time of the node stands still; start the "
+                "simulation or `ros2 bag play --clock`, or set use_sim_time to false"
             )
 
     def _find_tf_elsewhere(self) -> Iterator[str]:

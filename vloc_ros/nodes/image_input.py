@@ -14,6 +14,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.calibration import Calibration
 from vloc_ros.nodes.camera_info_input import CameraInfoInput
@@ -22,6 +23,31 @@ from vloc_ros.nodes.conversion import stamp_ns_of
 from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.image_synchronizer import ImageSynchronizer
 from vloc_ros.nodes.latest_image_set import LatestImageSet
+
+_KINDS = {"raw": (Image, "image"), "compressed": (CompressedImage, "image/compressed")}
+_SUFFIX = "/compressed"
+
+
+def resolve_image_topics(node: Node, config: LocalizerNodeConfig) -> list[str]:
+    """Return the image topics of all cameras after remapping.
+
+    Raises:
+        ConfigError: a topic has the ending of compressed images and images are raw, or it has that ending twice.
+    """
+    _, name = _KINDS[config.image_transport]
+    topics = [node.resolve_topic_name(source.topic(name)) for source in _sources_of(node, config)]
+    for topic in topics:
+        if config.image_transport == "raw" and topic.endswith(_SUFFIX):
+            raise ConfigError(
+                f"the image topic is {topic} and image_transport is raw, which nobody publishes there; name "
+                f"{topic.removesuffix(_SUFFIX)}, or set image_transport to compressed"
+            )
+        if topic.endswith(2 * _SUFFIX):
+            raise ConfigError(
+                f"the image topic is {topic}: image_transport compressed adds {_SUFFIX} itself; name "
+                f"{topic.removesuffix(2 * _SUFFIX)}"
+            )
+    return topics
 
 
 class ImageInput:
@@ -45,8 +71,8 @@ class ImageInput:
         )
         self._latest = LatestImageSet(synchronizer, on_dropped=self._drop)
         monitor.begin(config.diagnostics, at_ns=time.monotonic_ns(), cameras=[s.name for s in self._sources if s.name])
-        kind, name = (Image, "image") if config.image_transport == "raw" else (CompressedImage, "image/compressed")
-        self.topics = [node.resolve_topic_name(source.topic(name)) for source in self._sources]
+        kind, name = _KINDS[config.image_transport]
+        self.topics = resolve_image_topics(node, config)
         image_qos = QoSProfile(
             depth=config.image_depth, reliability=ReliabilityPolicy[config.image_reliability.upper()]
         )

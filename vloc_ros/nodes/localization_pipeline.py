@@ -268,7 +268,7 @@ class LocalizationPipeline:
     def _base_from_rig(self, reference: _Reference) -> Pose:
         """Return the extrinsics of a single camera, from the parameter or TF; the identity for a rig."""
         return reference.base_from_camera or self._frames.lookup(
-            reference.base_frame, reference.rig_frame, reference.stamp_ns
+            reference.base_frame, reference.rig_frame, reference.stamp_ns, refusal=LocalizationStatus.NO_TRANSFORM
         )
 
     def _compute_map_from_child(self, fix: Fix, odom_from_base: Pose | None) -> Pose | None:

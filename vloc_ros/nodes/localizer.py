@@ -37,13 +37,13 @@ from vloc_ros.nodes.cameras import CameraImage, check_cameras, newest_image
 from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor, NodeState
 from vloc_ros.nodes.diagnostics import diagnostic_array, summarize_status
 from vloc_ros.nodes.frames import TransformLookup
-from vloc_ros.nodes.image_input import ImageInput
+from vloc_ros.nodes.image_input import ImageInput, resolve_image_topics
 from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.localization_pipeline import LoadedMap, LocalizationPipeline
 from vloc_ros.nodes.managed import ACTIVE, INACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
 from vloc_ros.nodes.outputs import Outputs
-from vloc_ros.nodes.parameters import config_of, declare_parameters
+from vloc_ros.nodes.parameters import config_of, declare_parameters, log_parameters
 from vloc_ros.nodes.process import WaitingGroup, run_node
 from vloc_ros.storage.maps import map_hash, read_map
 
@@ -93,11 +93,11 @@ class LocalizerNode(ManagedNode):
         """Read the parameters, create the publishers and load the map."""
         self._config = config_of(self, LocalizerNodeConfig)
         self._core_config = config_of(self, LocalizerConfig)
-        leaves = [*parameters_of(self._config), *parameters_of(self._core_config)]
-        self.get_logger().info("parameters: " + ", ".join(f"{leaf.name}={leaf.value!r}" for leaf in leaves))
+        log_parameters(self, self._config, self._core_config)
         self._reporting.timer_period_ns = int(self._config.diagnostics.period_s * 1e9)
         self._reporting.reset()
         check_cameras(self._config, node=self.get_name(), namespace=self.get_namespace())
+        resolve_image_topics(self, self._config)
         if self._buffer is None:  # one for the life of the node: a buffer cannot be detached from the node's clock
             self._buffer = Buffer(node=self)
         self._frames = TransformLookup(self, self._buffer, timeout_s=self._config.transform_timeout_s)
@@ -295,7 +295,7 @@ class LocalizerNode(ManagedNode):
 
 def main() -> None:
     """Entry point `localizer`."""
-    run_node(LocalizerNode)
+    run_node(LocalizerNode, LocalizerNodeConfig(), LocalizerConfig())
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.conversion import header, keyframe_poses, landmark_cloud, map_info, origin_transform
 from vloc_ros.nodes.landmark_selection import select_points
 from vloc_ros.nodes.managed import ACTIVE, UNCONFIGURED, ManagedNode
-from vloc_ros.nodes.parameters import config_of, declare_parameters
+from vloc_ros.nodes.parameters import config_of, declare_parameters, log_parameters
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.maps import map_files, read_manifest, read_map
 from vloc_ros.storage.regular_files import open_regular
@@ -65,6 +65,7 @@ class MapServerNode(ManagedNode):
     def configure(self) -> None:
         """Create the publishers and read the map."""
         config = config_of(self, MapServerConfig)
+        log_parameters(self, config)
         if not config.map and not config.maps_folder:
             raise ConfigError(
                 "parameters map and maps_folder are both empty, expected a map folder or a folder of maps"
@@ -222,7 +223,7 @@ def _bytes(path: Path) -> bytes:
 
 def main() -> None:
     """Entry point `map_server`."""
-    run_node(MapServerNode)
+    run_node(MapServerNode, MapServerConfig())
 
 
 if __name__ == "__main__":

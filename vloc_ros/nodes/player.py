@@ -155,7 +155,7 @@ def _stamp_ns(cdr: bytes) -> int:
 
 def main() -> None:
     """Entry point `player`."""
-    run_node(PlayerNode)
+    run_node(PlayerNode, PlayerConfig())
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def _pose_values(message: PoseMessage) -> dict[str, list[float]]:
 
 def main() -> None:
     """Entry point `recorder`."""
-    run_node(RecorderNode)
+    run_node(RecorderNode, RecorderConfig())
 
 
 if __name__ == "__main__":
