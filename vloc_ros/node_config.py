@@ -67,8 +67,8 @@ class DiagnosticsConfig(Checked):
     min_inliers: int = parameter(
         30, "minimum of the median inliers of fixes, below it a warning; 0 disables", low=0, high=10000
     )
-    budget_ms: float = parameter(
-        200.0, "maximum of the median time per image, above it a warning; 0 disables", unit="ms", low=0.0, high=1e5
+    budget_s: float = parameter(
+        0.2, "maximum of the median time per image, above it a warning; 0 disables", unit="s", low=0.0, high=100.0
     )
     fix_warn_s: float = parameter(5.0, "time without a fix until a warning; 0 disables", unit="s", low=0.0, high=1e5)
     fix_error_s: float = parameter(30.0, "time without a fix until an error; 0 disables", unit="s", low=0.0, high=1e5)

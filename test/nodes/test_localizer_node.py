@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Quaternion
 from lifecycle_msgs.msg import State, Transition
 from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, Wall
 from plane_scene import CAMERA
@@ -44,6 +45,8 @@ def test_the_pose_is_that_of_the_localizer_transformed_to_the_base(ros: Ros, wal
     assert (status.map_frame, status.body_frame, status.map_hash) == ("map", "base_link", map_hash(wall.map))
     assert (status.inliers, status.images_received, status.images_dropped) == (expected.inliers, 1, 0)
     assert list(status.stages) == list(expected.times_ms)
+    assert 0 < sum(status.stage_times_s) <= status.total_time_s < 60
+    assert status.confidence == pytest.approx(expected.confidence)
 
 
 def test_tf_composed_with_odometry_is_the_published_pose(ros: Ros, wall: Wall) -> None:
@@ -103,6 +106,7 @@ def test_every_image_has_a_status_with_its_reason(ros: Ros, wall: Wall, sent: di
     assert status_name(status.status) == expected
     assert status.reason
     assert not any(status.pose.covariance)
+    assert status.pose.pose.orientation == Quaternion(w=0.0)
     assert not robot.poses.messages
 
 

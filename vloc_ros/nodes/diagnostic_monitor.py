@@ -16,8 +16,8 @@ from vloc_ros.nodes.recent import (
     describe_localized_share,
     find_unsynchronized_cameras,
     median_inliers,
-    median_stages_ms,
-    median_total_ms,
+    median_stages_s,
+    median_total_s,
 )
 
 _NS_PER_S = 1_000_000_000
@@ -155,8 +155,8 @@ class DiagnosticMonitor:
             values["inliers"] = f"{median_inliers(fixes):g}"
         if results:
             values["acceptance"] = f"{len(fixes) / len(results):.2f}"
-            values["total_ms"] = f"{median_total_ms(results):.1f}"
-        values |= {f"{stage}_ms": f"{ms:.1f}" for stage, ms in median_stages_ms(results).items()}
+            values["total_s"] = f"{median_total_s(results):.4f}"
+        values |= {f"{stage}_s": f"{seconds:.4f}" for stage, seconds in median_stages_s(results).items()}
         values |= dict(sorted(self._counts.items()))
         if self._refusal:
             values["last_refusal"] = self._refusal
@@ -178,15 +178,15 @@ class DiagnosticMonitor:
             yield Level.WARN, f"median of {median_inliers(fixes):g} inliers, expected at least {config.min_inliers}"
 
     def _check_times(self, results: list[RecentResult]) -> Iterator[Finding]:
-        budget_ms = self._config.budget_ms
-        if not results or not budget_ms or median_total_ms(results) <= budget_ms:
+        budget_s = self._config.budget_s
+        if not results or not budget_s or median_total_s(results) <= budget_s:
             return
-        stages_ms = median_stages_ms(results)
-        longest = max(stages_ms, key=lambda stage: stages_ms[stage], default="")
-        most = f", {stages_ms[longest]:.0f} ms of it {longest}" if longest else ""
+        stages_s = median_stages_s(results)
+        longest = max(stages_s, key=lambda stage: stages_s[stage], default="")
+        most = f", {1e3 * stages_s[longest]:.0f} ms of it {longest}" if longest else ""
         yield (
             Level.WARN,
-            f"median of {median_total_ms(results):.0f} ms per image{most}; expected at most {budget_ms:g} ms",
+            f"median of {1e3 * median_total_s(results):.0f} ms per image{most}; expected at most {1e3 * budget_s:g} ms",
         )
 
     def _check_usability(self, component: str) -> Iterator[Finding]:

@@ -22,8 +22,8 @@ def summarize_status(status: LocalizationStatus) -> RecentResult:
         status=status_name(status.status),
         reason=status.reason,
         inliers=status.inliers,
-        total_ms=status.total_ms,
-        stages_ms=dict(zip(status.stages, status.stage_ms, strict=True)),
+        total_s=status.total_time_s,
+        stages_s=dict(zip(status.stages, status.stage_times_s, strict=True)),
         cameras=tuple(status.cameras),
     )
 

@@ -19,7 +19,7 @@ from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.calibration import Calibration
 from vloc_ros.nodes.camera_info_input import CameraInfoInput
 from vloc_ros.nodes.cameras import CameraImage, CameraSource, newest_image, parse_camera_names, parse_extrinsics
-from vloc_ros.nodes.conversion import stamp_ns_of
+from vloc_ros.nodes.conversion import stamp_ns_of, status_without_pose
 from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.image_synchronizer import ImageSynchronizer
 from vloc_ros.nodes.latest_image_set import LatestImageSet
@@ -125,7 +125,7 @@ class ImageInput:
     def _drop(self, images: list[CameraImage], reason: str) -> None:
         with self._count_lock:
             self._dropped += len(images)
-        status = LocalizationStatus(header=newest_image(images).message.header, status=LocalizationStatus.DROPPED)
+        status = status_without_pose(header=newest_image(images).message.header, status=LocalizationStatus.DROPPED)
         status.reason, status.cameras = reason, [image.source.name for image in images if image.source.name]
         self._on_dropped(status)
 

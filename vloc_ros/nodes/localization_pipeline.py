@@ -22,7 +22,7 @@ from vloc_ros.core.tracking.fix import Fix, fix_from_result
 from vloc_ros.core.tracking.fix_filter import FixFilter, GatingDecision
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.cameras import CameraImage, newest_image, parse_camera_names
-from vloc_ros.nodes.conversion import fill_status, pose_with_covariance, stamp_ns_of
+from vloc_ros.nodes.conversion import fill_status, pose_with_covariance, stamp_ns_of, status_without_pose
 from vloc_ros.nodes.frames import TransformLookup
 from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.query_views import AvailableViews, ViewAssembler
@@ -137,14 +137,14 @@ class LocalizationPipeline:
         """Localize an image set in a map; `now_ns` is the node's time."""
         start = time.perf_counter()
         header = newest_image(images).message.header
-        status = LocalizationStatus(header=header, map_hash=loaded.hash if loaded else "")
+        status = status_without_pose(header=header, map_hash=loaded.hash if loaded else "")
         status.cameras = [image.source.name for image in images if image.source.name]
         try:
             output = self._localize(images, loaded, status, now_ns)
         except Refused as refusal:
             status.status, status.reason = refusal.code, str(refusal)
             output = LocalizationOutput(status)
-        status.total_ms = (time.perf_counter() - start) * 1e3
+        status.total_time_s = time.perf_counter() - start
         return output
 
     def _localize(

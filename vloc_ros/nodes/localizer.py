@@ -34,6 +34,7 @@ from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.cameras import CameraImage, check_cameras, newest_image
+from vloc_ros.nodes.conversion import status_without_pose
 from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor, NodeState
 from vloc_ros.nodes.diagnostics import diagnostic_array, summarize_status
 from vloc_ros.nodes.frames import TransformLookup
@@ -223,7 +224,7 @@ class LocalizerNode(ManagedNode):
         except Exception as error:  # a bug: keep the traceback and the node
             self.get_logger().fatal(traceback.format_exc())
             header = newest_image(images).message.header
-            status = LocalizationStatus(header=header, status=LocalizationStatus.INTERNAL_ERROR)
+            status = status_without_pose(header=header, status=LocalizationStatus.INTERNAL_ERROR)
             status.reason, status.map_hash = f"internal error, see the log: {error!r}", self.map_hash
             return status
         return output.status
@@ -251,7 +252,7 @@ class LocalizerNode(ManagedNode):
         return response
 
     def _on_relocalize(self, request: Relocalize.Request, response: Relocalize.Response) -> Relocalize.Response:
-        refusal = LocalizationStatus(status=LocalizationStatus.NO_IMAGE)
+        refusal = status_without_pose(status=LocalizationStatus.NO_IMAGE)
         response.result = refusal
         if self.state != ACTIVE:
             refusal.reason = f"the node is {self.state}; activate it"

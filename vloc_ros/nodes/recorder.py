@@ -103,8 +103,11 @@ class RecorderNode(Node):
             "inliers": message.inliers,
             "confidence": message.confidence,
             "candidate": message.candidate,
-            "times_ms": dict(zip(message.stages, map(float, message.stage_ms), strict=True)),
-            "total_ms": message.total_ms,
+            "times_ms": {
+                stage: 1e3 * float(seconds)
+                for stage, seconds in zip(message.stages, message.stage_times_s, strict=True)
+            },
+            "total_ms": 1e3 * message.total_time_s,
             "images_dropped": message.images_dropped,
         }
         self._add("status", stamp_ns_of(message), values)
