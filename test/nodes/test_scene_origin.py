@@ -16,7 +16,7 @@ from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_msgs.srv import GetLandmarks
+from vloc_msgs.srv import GetLandmarks, LoadMap
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import pose_of
 from vloc_ros.nodes.map_server import MapServerNode
@@ -65,6 +65,17 @@ def test_points_are_relative_to_an_origin_that_tf_has(ros: Ros, wall: Wall, far:
     assert poses.header.frame_id == "map"
     first = wall.scene.landmark_map.keyframes.pose(0)
     np.testing.assert_allclose(pose_of(poses.poses[0]).translation, first.translation + UTM, atol=1e-6)
+
+
+def test_the_origin_of_a_swapped_map_replaces_that_of_the_former(ros: Ros, wall: Wall, far: Wall) -> None:
+    """A StaticTransformBroadcaster of tf2_ros sends only the first transform of each frame."""
+    ros.add(MapServerNode, autostart=True, map=str(far.map), maps_folder=str(wall.map.parent))
+    transforms = ros.collect(TFMessage, "/tf_static", LATCHED)
+    transforms.wait(lambda all_: len(all_) > 0, "the first origin")
+    assert ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name=wall.map.name)).result == 0
+    late = ros.collect(TFMessage, "/tf_static", LATCHED)
+    for inbox in (transforms, late):
+        inbox.wait(lambda all_: all_ and abs(all_[-1].transforms[0].transform.translation.x) < 1.0, "the new origin")
 
 
 def test_a_sphere_is_given_in_the_map_frame(ros: Ros, wall: Wall, far: Wall) -> None:

@@ -29,7 +29,7 @@ def summarize_status(status: LocalizationStatus) -> RecentResult:
 
 
 def diagnostic_array(components: list[ComponentStatus], *, node: str, stamp_ns: int) -> DiagnosticArray:
-    """Return one status for each component, named `localizer: input` as diagnostic_updater does.
+    """Return one status for each component, named `vloc_localizer: input` as diagnostic_updater does.
 
     `node` is the fully qualified name. It is the hardware_id, and its namespace is a prefix of the status names, so
     that those of two robots differ.

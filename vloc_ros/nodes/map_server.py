@@ -71,7 +71,6 @@ class MapServerNode(ManagedNode):
                 "parameters map and maps_folder are both empty, expected a map folder or a folder of maps"
             )
         self._info = self.create_lifecycle_publisher(MapInfo, "~/map_info", _LATCHED)
-        self._origins = StaticTransformBroadcaster(self)
         if config.map:
             self._served = ServedMap.read(Path(config.map).expanduser())
 
@@ -83,9 +82,7 @@ class MapServerNode(ManagedNode):
         """Release the map and the publishers."""
         self._served = None
         self._destroy_publishers("_info", "_landmarks", "_keyframes")
-        if hasattr(self, "_origins"):
-            self.destroy_publisher(self._origins.pub_tf)
-            del self._origins
+        self._destroy_origins()
 
     def _announce(self) -> None:
         now_ns = self.get_clock().now().nanoseconds
@@ -95,6 +92,8 @@ class MapServerNode(ManagedNode):
         landmark_map = self._served.landmark_map
         self._info.publish(self._info_message(self._served))
         self._make_scene_publishers(len(landmark_map.scenes))
+        self._destroy_origins()
+        self._origins = StaticTransformBroadcaster(self)  # one sends only the first transform of each frame
         self._origins.sendTransform([origin_transform(now_ns, scene) for scene in landmark_map.scenes])
         for scene in landmark_map.scenes:
             self._landmarks.publish(landmark_cloud(now_ns, landmark_map, scene))
@@ -115,6 +114,11 @@ class MapServerNode(ManagedNode):
             if hasattr(self, name):
                 self.destroy_lifecycle_publisher(getattr(self, name))
                 delattr(self, name)
+
+    def _destroy_origins(self) -> None:
+        if hasattr(self, "_origins"):
+            self.destroy_publisher(self._origins.pub_tf)
+            del self._origins
 
     def _info_message(self, served: ServedMap) -> MapInfo:
         now_ns = self.get_clock().now().nanoseconds

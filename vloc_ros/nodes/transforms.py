@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
-from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
 from tf2_ros import TransformBroadcaster
@@ -34,7 +35,11 @@ class MapTransform:
         self._lock = threading.Lock()
         self._last: tuple[int, str, str, Pose] | None = None  # its stamp is ahead of the node's time by this
         self._sent_ns = 0
-        self._jumps = node.get_clock().create_jump_callback(_BACKWARDS, post_callback=self._on_jump)
+        # rclpy keeps a handle after it is unregistered, which must not keep this object
+        on_jump = weakref.WeakMethod(self._on_jump)
+        self._jumps = node.get_clock().create_jump_callback(
+            _BACKWARDS, post_callback=lambda _: (begin_again := on_jump()) and begin_again()
+        )
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._repeat, args=(rate_hz,), name="transform", daemon=True)
         self._thread.start()
@@ -70,7 +75,7 @@ class MapTransform:
         self._thread.join()
         self._node.destroy_publisher(self._broadcaster.pub_tf)
 
-    def _on_jump(self, _: TimeJump) -> None:
+    def _on_jump(self) -> None:
         """Begin again: buffers of tf2 are cleared by the same jump."""
         with self._lock:
             self._last, self._sent_ns = None, 0
