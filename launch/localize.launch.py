@@ -11,14 +11,16 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from vloc_ros.footprint import ONE_HEAP
+from vloc_ros.nodes.parameter_files import check_parameter_file
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
-    "map": ("", "map folder; empty uses the map of another map_server in the namespace"),
+    "map": ("", "map folder; empty uses the map of another map server in the namespace"),
     "maps_folder": ("", "folder of the maps that load_map of the map server can load"),
     "recognizer": ("", "landmark recogniser of the map; empty uses params_file, with the default none"),
     "encoder": ("", "global descriptor model of the map; empty uses params_file, with the default none"),
     "namespace": ("", "namespace of the nodes"),
+    "namespaced_tf": ("false", "use tf and tf_static in the namespace, as nav2 does, in place of /tf and /tf_static"),
     "use_sim_time": ("", "use the time of /clock; empty uses params_file"),
     "params_file": (str(SHARE / "config" / "localizer.yaml"), "parameters of the localizer"),
     "autostart": ("", "the nodes activate themselves; empty uses params_file, with the default true"),
@@ -35,12 +37,16 @@ ARGUMENTS = {
     "image_transport": ("", "raw or compressed; empty uses params_file, with the default raw"),
     "base_frame": ("", "base frame as in TF, with its prefix; empty uses params_file, with the default base_link"),
     "odom_frame": ("", "odometry frame as in TF, with its prefix; empty uses params_file, with the default odom"),
+    "initialpose_topic": (
+        "initialpose",
+        "topic of initial poses; in a namespace /initialpose for RViz",
+    ),
     "feed_topic": (
         "~/initialpose",
         "topic for poses to another localizer, see the parameters feed; initialpose for AMCL",
     ),
 }
-OF_BOTH = ("namespace", "use_sim_time", "autostart", "use_respawn", "log_level", "enclaves")
+OF_BOTH = ("namespace", "namespaced_tf", "use_sim_time", "autostart", "use_respawn", "log_level", "enclaves")
 OF_A_CAMERA = ("image_topic", "camera_info_topic")
 OVERRIDES = {
     "use_sim_time": bool,
@@ -64,6 +70,7 @@ def generate_launch_description():
 
 def nodes(context):
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    check_parameter_file(given["params_file"], node="vloc_localizer", namespace=given["namespace"])
     served = given["map"] or given["maps_folder"]
     return [*([map_server(given)] if served else []), localizer(given)]
 
@@ -87,7 +94,7 @@ def localizer(given):
     return Node(
         package="vloc_ros",
         executable="localizer",
-        name="localizer",
+        name="vloc_localizer",
         namespace=LaunchConfiguration("namespace"),
         output="screen",
         respawn=LaunchConfiguration("use_respawn"),
@@ -97,9 +104,16 @@ def localizer(given):
         remappings=[
             *(remapping for camera in given["cameras"].split(",") for remapping in of_camera(camera.strip(), given)),
             ("~/initialpose", given["feed_topic"]),
+            ("initialpose", given["initialpose_topic"]),
+            *of_tf(given),
         ],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
     )
+
+
+def of_tf(given):
+    names = ("tf", "tf_static") if given["namespaced_tf"].lower() == "true" else ()
+    return [(f"/{name}", name) for name in names]
 
 
 def of_camera(camera, given):

@@ -10,12 +10,14 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from vloc_ros.footprint import ONE_HEAP
+from vloc_ros.nodes.parameter_files import check_parameter_file
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
     "map": ("", "map folder; empty uses params_file, or the service load_map"),
     "maps_folder": ("", "folder of the maps that load_map can load; empty uses params_file"),
     "namespace": ("", "namespace of the node"),
+    "namespaced_tf": ("false", "use tf and tf_static in the namespace, as nav2 does, in place of /tf and /tf_static"),
     "use_sim_time": ("", "use the time of /clock; empty uses params_file"),
     "params_file": (str(SHARE / "config" / "map_server.yaml"), "parameters of the map server"),
     "autostart": ("", "the node activates itself; empty uses params_file, with the default true"),
@@ -36,6 +38,7 @@ def generate_launch_description():
 
 def nodes(context):
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    check_parameter_file(given["params_file"], node="vloc_map_server", namespace=given["namespace"])
     # only arguments that are given override the file
     overrides = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
@@ -46,13 +49,14 @@ def nodes(context):
     map_server = Node(
         package="vloc_ros",
         executable="map_server",
-        name="map_server",
+        name="vloc_map_server",
         namespace=LaunchConfiguration("namespace"),
         output="screen",
         respawn=LaunchConfiguration("use_respawn"),
         respawn_delay=2.0,
         additional_env=ONE_HEAP,  # otherwise the node restarts itself with it
         parameters=[given["params_file"], *([overrides] if overrides else [])],
+        remappings=[("/tf_static", "tf_static")] if given["namespaced_tf"].lower() == "true" else [],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
     )
     return [map_server]

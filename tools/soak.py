@@ -138,7 +138,7 @@ class _Robot:
         self._static = self._node.create_publisher(TFMessage, "/tf_static", latched)
         self._static.publish(TFMessage(transforms=[transform_message(0, "base_link", "camera", BASE_FROM_CAMERA)]))
         self._node.create_subscription(
-            LocalizationStatus, "localizer/status", lambda m: self.statuses.update([status_name(m.status)]), 100
+            LocalizationStatus, "vloc_localizer/status", lambda m: self.statuses.update([status_name(m.status)]), 100
         )
         self._messages = [bgr_message(0, "camera", image) for image in images]
         model, k, d = lap.camera.to_ros()

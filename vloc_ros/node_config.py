@@ -54,7 +54,7 @@ class DiagnosticsConfig(Checked):
     )
     unusable_images: int = parameter(
         3,
-        "images in a row without calibration, odometry or readable pixels until an error; fewer are a warning",
+        "images in a row without calibration, TF or readable pixels until an error; fewer are a warning",
         low=1,
         high=1000,
     )
@@ -67,8 +67,8 @@ class DiagnosticsConfig(Checked):
     min_inliers: int = parameter(
         30, "minimum of the median inliers of fixes, below it a warning; 0 disables", low=0, high=10000
     )
-    budget_ms: float = parameter(
-        200.0, "maximum of the median time per image, above it a warning; 0 disables", unit="ms", low=0.0, high=1e5
+    budget_s: float = parameter(
+        0.2, "maximum of the median time per image, above it a warning; 0 disables", unit="s", low=0.0, high=100.0
     )
     fix_warn_s: float = parameter(5.0, "time without a fix until a warning; 0 disables", unit="s", low=0.0, high=1e5)
     fix_error_s: float = parameter(30.0, "time without a fix until an error; 0 disables", unit="s", low=0.0, high=1e5)
@@ -82,8 +82,8 @@ class LocalizerNodeConfig(Checked):
     """Parameters of the localizer node itself, apart from those of the stages."""
 
     autostart: bool = parameter(True, "the node configures and activates itself")
-    map: str = parameter("", "map folder; empty uses the map that map_server announces")
-    map_server: str = parameter("map_server", "name of the node to take the map from")
+    map: str = parameter("", "map folder; empty uses the map that a map server announces")
+    map_server: str = parameter("vloc_map_server", "name of the map server to take the map from")
     map_cache: str = parameter("~/.cache/vloc_ros/maps", "folder for maps fetched from the map server")
     recognizer: str = parameter(
         "", "folder of a landmark recogniser trained on the map, or on one that it extends; empty for none"
@@ -179,6 +179,6 @@ class PlayerConfig(Checked):
 class RecorderConfig(Checked):
     """Parameters of the recorder of the localizer's output."""
 
-    localizer: str = parameter("localizer", "name of the localizer node")
+    localizer: str = parameter("vloc_localizer", "name of the localizer node")
     out: str = parameter("", "file to write, JSON lines")
     expected: int = parameter(0, "number of statuses after which to end; 0 records until interrupted", low=0)

@@ -24,10 +24,10 @@ def config_of(tmp_path: Path, text: str, *assignments: str) -> LocalizerConfig:
         "pose: {max_error_px: 6.0}",
         "pose.max_error_px: 6",
         "/**: {ros__parameters: {pose: {max_error_px: 6.0}, base_frame: base_footprint, use_sim_time: true}}",
-        "/robot/localizer: {ros__parameters: {pose.max_error_px: 6.0}}",
-        "localizer: {ros__parameters: {pose.max_error_px: 6.0, diagnostics: {min_rate_hz: 5.0}}}",
-        "localizer: {ros__parameters: {pose.max_error_px: 6.0, diagnostics.min_rate_hz: 5.0}}",
-        "localizer: {ros__parameters: {pose: {max_error_px: 6.0}}}\nmap_server: {ros__parameters: {maps_folder: m}}",
+        "/robot/vloc_localizer: {ros__parameters: {pose.max_error_px: 6.0}}",
+        "vloc_localizer: {ros__parameters: {pose.max_error_px: 6.0, diagnostics: {min_rate_hz: 5.0}}}",
+        "vloc_localizer: {ros__parameters: {pose.max_error_px: 6.0, diagnostics.min_rate_hz: 5.0}}",
+        "vloc_localizer: {ros__parameters: {pose: {max_error_px: 6.0}}}\nvloc_map_server: {ros__parameters: {map: m}}",
     ],
 )
 def test_a_file_of_the_command_or_of_ros(tmp_path: Path, text: str) -> None:

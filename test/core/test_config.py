@@ -18,6 +18,7 @@ from vloc_ros.core.config import (
 )
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.node_config import LocalizerNodeConfig
 
 _ALL = [*parameters_of(LocalizerConfig()), *parameters_of(RootSiftConfig(), "extractor.")]
 
@@ -117,7 +118,8 @@ def test_a_former_name_is_refused_by_its_new_one(former: str, now: str) -> None:
 
 
 def test_new_names_are_parameters_and_former_ones_are_not() -> None:
-    names = {parameter.name for parameter in parameters_of(LocalizerConfig())}
+    configurations = (LocalizerConfig(), LocalizerNodeConfig())
+    names = {parameter.name for configuration in configurations for parameter in parameters_of(configuration)}
     groups = {name.partition(".")[0] for name in names}
     assert set(RENAMED_PARAMETERS.values()) <= names | groups
     assert not (names | groups) & RENAMED_PARAMETERS.keys()

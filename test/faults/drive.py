@@ -49,7 +49,7 @@ class Drive:
 
     def __init__(self, ros: Ros, wall: Wall, *, raw: bool = True) -> None:
         self.ros, self.wall = ros, wall
-        self.statuses = ros.collect(LocalizationStatus, "localizer/status", _DEPTH)
+        self.statuses = ros.collect(LocalizationStatus, "vloc_localizer/status", _DEPTH)
         self.node: LocalizerNode | None = None
         self.sent: list[int] = []
         self.images_sent = 0
@@ -74,9 +74,9 @@ class Drive:
         """Wait until the images have a subscriber and the status has a publisher."""
         self.ros.until(lambda: self._images.get_subscription_count() > 0)
         self.ros.until(lambda: self._infos.get_subscription_count() > 0)
-        self.ros.until(lambda: self.ros.node.count_publishers("localizer/status") > 0)
+        self.ros.until(lambda: self.ros.node.count_publishers("vloc_localizer/status") > 0)
         if self.node is not None:
-            self.ros.until(lambda: self.node.count_subscribers("localizer/status") > 0)
+            self.ros.until(lambda: self.node.count_subscribers("vloc_localizer/status") > 0)
 
     def await_map(self, digest: str) -> None:
         """Wait until the localizer of this process uses the map of that hash."""

@@ -6,11 +6,15 @@ import time
 from typing import Any
 
 import pytest
-from drive import Drive, camera_info_message
+from drive import LATCHED, Drive, camera_info_message
 from fault_rows import FaultRow, count_statuses
+from nodes_world import Wall
 from plane_scene import CAMERA
+from ros_session import Ros
+from sensor_msgs.msg import CameraInfo
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.nodes.conversion import status_name
 
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0
@@ -41,6 +45,26 @@ def test_a_calibration_of_another_image_size(drive: Drive, row: FaultRow) -> Non
     row.record(
         "camera_info with half the width and height at run time, then the right one again",
         f"{count_statuses(statuses)}: {reason}",
+        back_s=drive.recover(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )
+
+
+def test_a_calibration_that_is_sent_once(ros: Ros, wall: Wall, row: FaultRow) -> None:
+    drive = Drive(ros, wall)
+    latched = ros.node.create_publisher(CameraInfo, "camera_info", LATCHED)
+    latched.publish(camera_info_message(drive.next_moment(), CAMERA))
+    drive.start_localizer()
+    for _ in range(_IMAGES):
+        moment = drive.next_moment()
+        drive.send_odometry(moment)
+        drive.send_image(drive.good_image(moment))
+        drive.wait_for_statuses()
+    statuses = drive.wait_for_statuses()
+    assert statuses[-1].status == LocalizationStatus.OK
+    row.record(
+        "camera_info is sent only once, latched, before the localizer is started",
+        f"it is received: the last of {_IMAGES} images is {status_name(statuses[-1].status)}",
         back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )

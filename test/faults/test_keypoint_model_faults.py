@@ -49,7 +49,7 @@ def served(ros: Ros, drive_with: Callable[..., Drive], maps: Path, tmp_path: Pat
 
 
 def _load(ros: Ros, name: str) -> LoadMap.Response:
-    return ros.call(LoadMap, "map_server/load_map", LoadMap.Request(name=name))
+    return ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name=name))
 
 
 def _graph_file(folder: Path) -> Path:

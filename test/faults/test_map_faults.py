@@ -27,7 +27,7 @@ from vloc_ros.storage.maps import map_hash
 
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0
-CHUNK, LOAD = "map_server/get_map_chunk", "map_server/load_map"
+CHUNK, LOAD = "vloc_map_server/get_map_chunk", "vloc_map_server/load_map"
 
 
 @pytest.fixture

@@ -113,3 +113,21 @@ def test_odometry_that_is_not_finite(drive: Drive, row: FaultRow) -> None:
         back_s=drive.recover(within_s=_BACK_S),
         within_s=_BACK_S,
     )
+
+
+def test_a_camera_that_is_not_in_tf(drive: Drive, row: FaultRow) -> None:
+    before = len(drive.sent)
+    for _ in range(3):
+        moment = drive.next_moment()
+        image = drive.good_image(moment)
+        image.header.frame_id = "camera_of_another_robot"
+        drive.send(moment, image)
+        drive.wait_for_statuses()
+    statuses = drive.wait_for_statuses()[before:]
+    assert {s.status for s in statuses} == {LocalizationStatus.NO_TRANSFORM}
+    row.record(
+        "the frame of the images is not in TF",
+        count_statuses(statuses),
+        back_s=drive.recover(within_s=_BACK_S),
+        within_s=_BACK_S,
+    )

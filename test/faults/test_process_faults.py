@@ -31,7 +31,7 @@ _RETRY_S = 1.0
 _TWO_GB = 2 * 1024**3
 _MOST_GROWTH_MB = 100.0
 _HUNG_IMAGES = 60  # more than the QoS depth of the status
-LOAD = "map_server/load_map"
+LOAD = "vloc_map_server/load_map"
 
 
 class Victims(Children):
@@ -213,7 +213,7 @@ def test_maps_with_files_of_two_gigabytes(
 def test_a_subscriber_that_hangs(ros: Ros, wall: Wall, victims: Victims, tmp_path: Path, row: FaultRow) -> None:
     drive = Drive(ros, wall)
     victims.start("recorder", out=str(tmp_path / "recording.jsonl"))
-    ros.until(lambda: ros.node.count_subscribers("localizer/status") == 2)
+    ros.until(lambda: ros.node.count_subscribers("vloc_localizer/status") == 2)
     _start_localizer(victims, map=str(wall.map))
     drive.localize_next(retry_s=_RETRY_S, within_s=_BACK_S)
     since = len(drive.sent)

@@ -43,7 +43,7 @@ class RigDrive(Drive):
     def await_listener(self) -> None:
         for publisher in (*self._of_rig.values(), *self._infos_of_rig.values()):
             self.ros.until(lambda publisher=publisher: publisher.get_subscription_count() > 0)
-        self.ros.until(lambda: self.ros.node.count_publishers("localizer/status") > 0)
+        self.ros.until(lambda: self.ros.node.count_publishers("vloc_localizer/status") > 0)
 
     def send_info(self, moment: Moment, info: CameraInfo | None = None) -> None:
         for publisher in self._infos_of_rig.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import runpy
 import sys
 import xml.etree.ElementTree as ET
@@ -14,10 +15,11 @@ import pytest
 import yaml
 
 from vloc_ros.core.config import parameters_of
+from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-NAV2 = {"map", "namespace", "use_sim_time", "params_file", "autostart", "use_respawn", "log_level"}
+NAV2 = {"map", "namespace", "namespaced_tf", "use_sim_time", "params_file", "autostart", "use_respawn", "log_level"}
 MODULES = {
     "ament_index_python.packages": ["get_package_share_directory"],
     "launch": ["LaunchDescription"],
@@ -80,6 +82,13 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Any:
     return launch
 
 
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    """A parameter file of both nodes."""
+    (tmp_path / "mine.yaml").write_text("/**: {ros__parameters: {autostart: true}}")
+    return str(tmp_path / "mine.yaml")
+
+
 def words(name: str, kind: str, keyword: str) -> set[Any]:
     """Literal values of a keyword in every call of `kind`."""
     calls = [
@@ -95,7 +104,10 @@ def words(name: str, kind: str, keyword: str) -> set[Any]:
     [
         (
             "localize.launch.py",
-            NAV2 | OF_THE_IMAGE | set(FRAMES) | {"maps_folder", "recognizer", "encoder", "feed_topic", "enclaves"},
+            NAV2
+            | OF_THE_IMAGE
+            | set(FRAMES)
+            | {"maps_folder", "recognizer", "encoder", "feed_topic", "initialpose_topic", "enclaves"},
         ),
         ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves"}),
         ("replay.launch.py", {"bag", "map", "truth_topic", "report", "json"}),
@@ -114,10 +126,21 @@ def test_executables_are_installed_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["localize.launch.py", "map_server.launch.py"])
-def test_a_file_of_parameters_is_overridden_only_by_what_is_given(launched: Any, name: str) -> None:
-    assert launched(name, params_file="mine.yaml")["Node"].kwargs["parameters"] == ["mine.yaml"]
-    file, overrides = launched(name, params_file="mine.yaml", autostart="false")["Node"].kwargs["parameters"]
-    assert (file, set(overrides)) == ("mine.yaml", {"autostart"})
+def test_a_file_of_parameters_is_overridden_only_by_what_is_given(launched: Any, name: str, mine: str) -> None:
+    assert launched(name, params_file=mine)["Node"].kwargs["parameters"] == [mine]
+    file, overrides = launched(name, params_file=mine, autostart="false")["Node"].kwargs["parameters"]
+    assert (file, set(overrides)) == (mine, {"autostart"})
+
+
+@pytest.mark.parametrize("name", ["localize.launch.py", "map_server.launch.py"])
+def test_a_file_of_parameters_that_ros_would_ignore_is_an_error(launched: Any, name: str, tmp_path: Path) -> None:
+    """Otherwise the node starts with its defaults, and publishes map -> odom beside AMCL."""
+    with pytest.raises(ConfigError, match="no such file"):
+        launched(name, params_file=str(tmp_path / "missing.yaml"))
+    other = tmp_path / "other.yaml"
+    other.write_text("vloc_localizer: {ros__parameters: {publish_tf: none}}")
+    with pytest.raises(ConfigError, match="nothing in it is for /robot1/vloc_"):
+        launched(name, params_file=str(other), namespace="robot1")
 
 
 def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
@@ -130,9 +153,9 @@ def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
     assert set(of_server) == set(of_other) <= {leaf.name for leaf in parameters_of(MapServerConfig())} | RCLPYS
 
 
-def test_a_robot_whose_frames_have_a_prefix_names_them_when_launching(launched: Any) -> None:
-    file, overrides = launched("localize.launch.py", params_file="mine.yaml", **FRAMES)["Node"].kwargs["parameters"]
-    assert file == "mine.yaml"
+def test_a_robot_whose_frames_have_a_prefix_names_them_when_launching(launched: Any, mine: str) -> None:
+    file, overrides = launched("localize.launch.py", params_file=mine, **FRAMES)["Node"].kwargs["parameters"]
+    assert file == mine
     assert {name: (value.args[0].args, value.kwargs["value_type"]) for name, value in overrides.items()} == {
         name: ((name,), str) for name in FRAMES
     }
@@ -162,13 +185,63 @@ def test_the_initial_pose_is_published_on_the_topic_of_the_other_localizer(launc
     assert ("~/initialpose", "initialpose") in remapped
 
 
+def test_a_localizer_in_a_namespace_can_listen_to_rviz(launched: Any) -> None:
+    remapped = launched("localize.launch.py", namespace="vloc", initialpose_topic="/initialpose")["Node"]
+    assert ("initialpose", "/initialpose") in remapped.kwargs["remappings"]
+
+
+def test_tf_may_be_in_the_namespace(launched: Any) -> None:
+    def remapped(name: str, **given: str) -> set[tuple[str, str]]:
+        remaps = set(launched(name, namespace="robot1", **given)["Node"].kwargs["remappings"])
+        return {remap for remap in remaps if remap[0].startswith("/tf")}
+
+    for name in ("localize.launch.py", "map_server.launch.py"):
+        assert remapped(name) == set()
+    given = {"namespaced_tf": "True"}
+    assert remapped("localize.launch.py", **given) == {("/tf", "tf"), ("/tf_static", "tf_static")}
+    assert remapped("map_server.launch.py", **given) == {("/tf_static", "tf_static")}
+    (include,) = launched("localize.launch.py", map="m", **given)["GroupAction"].args[0]
+    assert given.items() <= dict(include.kwargs["launch_arguments"]).items()
+
+
+RECIPES = ("nav2-amcl", "slam-toolbox", "rtabmap", "robot-localization", "nav2-lifecycle")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def launch_commands(page: Path) -> list[tuple[str, set[str]]]:
+    """Every `ros2 launch` of a file of this package on a page: the file, and the names of its arguments."""
+    text = page.read_text().replace("\\\n", " ")
+    found = re.findall(r"ros2 launch vloc_ros (\S+\.launch\.py)(.*)", text)
+    return [(name, set(re.findall(r"(\w+):=", line))) for name, line in found]
+
+
+def test_the_commands_of_the_pages_have_arguments_that_exist() -> None:
+    commands = [command for page in PAGES for command in launch_commands(page)]
+    assert len(commands) > 5
+    assert all(given <= arguments(name) for name, given in commands)
+
+
+@pytest.mark.parametrize("page", RECIPES)
+def test_every_recipe_says_how_it_works_in_a_namespace(page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    assert '"namespace": "' in text or "namespace:=" in text
+    assert "/localizer" not in text.replace("config/localizer", "").replace("$PWD/localizer", "")
+    assert not re.search(r"(?<!vloc_)\bmap_server/", text)
+
+
+def test_no_default_name_is_one_of_nav2() -> None:
+    names = {words(name, "Node", "name").pop() for name in ("localize.launch.py", "map_server.launch.py")}
+    assert names == {"vloc_localizer", "vloc_map_server"}
+
+
 @pytest.mark.parametrize("node", ["localizer", "map_server"])
 def test_an_enclave_is_one_of_the_policy(launched: Any, node: str) -> None:
     name = {"localizer": "localize.launch.py"}.get(node, f"{node}.launch.py")
     assert "--enclave" not in launched(name)["Node"].kwargs["arguments"]
     words = launched(name, enclaves="/vloc_ros")["Node"].kwargs["arguments"]
     policy = ET.parse(ROOT / "config" / "sros2" / "policies.xml")
-    granted = [enclave.get("path") for enclave in policy.iter("enclave") if enclave.find(f".//profile[@node='{node}']")]
+    profile = f".//profile[@node='vloc_{node}']"
+    granted = [enclave.get("path") for enclave in policy.iter("enclave") if enclave.find(profile)]
     assert granted == [words[words.index("--enclave") + 1]]
 
 

@@ -46,7 +46,7 @@ class RigRobot(Robot):
         """Wait until the localizer subscribes to all cameras."""
         for publisher in (*self.images.values(), *self.infos.values()):
             self.ros.until(lambda publisher=publisher: publisher.get_subscription_count() > 0)
-        self.ros.until(lambda: self.node.count_subscribers("localizer/status") > 0)
+        self.ros.until(lambda: self.node.count_subscribers("vloc_localizer/status") > 0)
 
     def publish_extrinsics(self, extrinsics: Mapping[str, Pose] = EXTRINSICS) -> None:
         """Publish the extrinsics of the cameras on TF."""

@@ -37,8 +37,8 @@ class Robot:
             "fix_filter.enabled": False,
         }
         self.node = ros.add(LocalizerNode, autostart=False, **(values | parameters))
-        self.statuses = ros.collect(LocalizationStatus, "localizer/status")
-        self.poses = ros.collect(PoseStamped, "localizer/pose")
+        self.statuses = ros.collect(LocalizationStatus, "vloc_localizer/status")
+        self.poses = ros.collect(PoseStamped, "vloc_localizer/pose")
         self.transforms = ros.collect(TFMessage, "/tf")
         self._images = ros.node.create_publisher(Image, "image", 10)
         self._infos = ros.node.create_publisher(CameraInfo, "camera_info", 10)
@@ -47,10 +47,10 @@ class Robot:
 
     def change(self, transition: int) -> bool:
         request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.ros.call(ChangeState, "localizer/change_state", request).success)
+        return bool(self.ros.call(ChangeState, "vloc_localizer/change_state", request).success)
 
     def state(self) -> int:
-        return int(self.ros.call(GetState, "localizer/get_state", GetState.Request()).current_state.id)
+        return int(self.ros.call(GetState, "vloc_localizer/get_state", GetState.Request()).current_state.id)
 
     def activate(self) -> None:
         assert self.change(Transition.TRANSITION_CONFIGURE)
@@ -60,7 +60,7 @@ class Robot:
     def await_listener(self) -> None:
         """Wait until the inputs and the status have subscribers."""
         self.ros.until(lambda: self._images.get_subscription_count() > 0)
-        self.ros.until(lambda: self.node.count_subscribers("localizer/status") > 0)
+        self.ros.until(lambda: self.node.count_subscribers("vloc_localizer/status") > 0)
 
     def stamp_ns(self, index: int) -> int:
         return START_NS + index * STEP_NS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ class Ros:
     """Nodes of this process on an executor, and a node of the test to communicate with them."""
 
     def __init__(self) -> None:
+        gc.collect()  # a lifecycle node of an earlier test stays in the graph until its state machine is freed
         self._done = Future()
         self._executor = NodeExecutor()
         self.node = Node("test")

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pytest
+import rclpy
 
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.cameras import check_cameras, parse_camera_names, parse_extrinsics
+from vloc_ros.nodes.image_input import resolve_image_topics
 
 EXTRINSICS = "0.1 0 0.5 0 0 0 1"
 
@@ -54,3 +56,26 @@ def test_the_same_name_in_another_namespace_is_another_camera() -> None:
 def test_parameters_that_fit_are_taken() -> None:
     for parameters in ({}, {"cameras": "a,b"}, {"cameras": "a,b", "base_from_camera": f"{EXTRINSICS};{EXTRINSICS}"}):
         check_cameras(LocalizerNodeConfig(**parameters))
+
+
+@pytest.mark.parametrize(
+    ("transport", "remap", "message"),
+    [
+        ("raw", "image:=/camera/image_raw/compressed", "name /camera/image_raw, or set image_transport"),
+        ("compressed", "image/compressed:=/camera/image_raw/compressed/compressed", "name /camera/image_raw$"),
+    ],
+)
+def test_a_topic_of_the_other_transport_is_refused(ros_context: None, transport: str, remap: str, message: str) -> None:
+    node = rclpy.create_node("cameras", cli_args=["--ros-args", "-r", remap])
+    try:
+        with pytest.raises(ConfigError, match=message):
+            resolve_image_topics(node, LocalizerNodeConfig(image_transport=transport))
+    finally:
+        node.destroy_node()
+
+
+def test_topics_of_compressed_images_end_in_compressed_once(ros_context: None) -> None:
+    node = rclpy.create_node("cameras", cli_args=["--ros-args", "-r", "front/image/compressed:=/front/raw/compressed"])
+    config = LocalizerNodeConfig(image_transport="compressed", cameras="front, rear")
+    assert resolve_image_topics(node, config) == ["/front/raw/compressed", "/rear/image/compressed"]
+    node.destroy_node()

@@ -12,7 +12,7 @@ from vloc_ros.nodes.recent import RecentResult
 S = 1_000_000_000
 START = 77 * S
 ACTIVE = NodeState("active", map_hash="abc", map_name="office", topic="/image", publishers=1, listeners=2)
-FIX = RecentResult("OK", inliers=80, total_ms=50.0, stages_ms={"features": 40.0, "pose": 10.0})
+FIX = RecentResult("OK", inliers=80, total_s=0.05, stages_s={"features": 0.04, "pose": 0.01})
 
 
 def start_monitor(**changes: Any) -> DiagnosticMonitor:
@@ -56,7 +56,7 @@ def test_a_localized_robot_is_ok_in_all_components() -> None:
     assert values["age_s"] == "0.050"
     assert values["acceptance"] == "1.00"
     assert values["inliers"] == "80"
-    assert (values["total_ms"], values["features_ms"], values["pose_ms"]) == ("50.0", "40.0", "10.0")
+    assert (values["total_s"], values["features_s"], values["pose_s"]) == ("0.0500", "0.0400", "0.0100")
     assert (values["since_fix_s"], values["since_image_s"]) == ("0.0", "0.0")
     assert (values["images_received"], values["OK"], values["images_dropped"]) == (200, 200, 0)
     assert (values["map"], values["listeners"]) == ("abc", 2)
@@ -198,23 +198,23 @@ def test_few_inliers_are_a_warning() -> None:
 
 
 def test_over_budget_the_longest_stage_is_named() -> None:
-    monitor = start_monitor(budget_ms=49.0)
+    monitor = start_monitor(budget_s=0.049)
     component = component_of(monitor, "localization", record_images(monitor, 5.0))
     assert component.level == Level.WARN
     assert "median of 50 ms per image, 40 ms of it features; expected at most 49 ms" in component.text
 
 
 def test_the_median_time_ignores_single_slow_images() -> None:
-    monitor = start_monitor(budget_ms=100.0)
+    monitor = start_monitor(budget_s=0.1)
     now_ns = record_images(monitor, 1.0)
-    now_ns = record_images(monitor, 0.9, result=replace(FIX, total_ms=5000.0), at=now_ns - START)
+    now_ns = record_images(monitor, 0.9, result=replace(FIX, total_s=5.0), at=now_ns - START)
     assert component_of(monitor, "localization", now_ns).level == Level.OK
 
 
 def test_zero_turns_thresholds_off() -> None:
-    off = ("min_rate_hz", "image_timeout_s", "max_age_s", "min_acceptance", "budget_ms", "fix_warn_s", "fix_error_s")
+    off = ("min_rate_hz", "image_timeout_s", "max_age_s", "min_acceptance", "budget_s", "fix_warn_s", "fix_error_s")
     monitor = start_monitor(min_inliers=0, **dict.fromkeys(off, 0.0))
-    now_ns = record_images(monitor, 20.0, rate_hz=0.5, age_s=1e6, result=replace(FIX, total_ms=1e6, inliers=0))
+    now_ns = record_images(monitor, 20.0, rate_hz=0.5, age_s=1e6, result=replace(FIX, total_s=1e3, inliers=0))
     now_ns = record_images(monitor, 20.0, rate_hz=0.5, result=RecentResult("NO_FEATURES"), at=now_ns - START)
     assert {component.level for component in monitor.report(ACTIVE, now_ns=now_ns + 1000 * S)} == {Level.OK}
 
@@ -251,7 +251,7 @@ def test_a_new_activation_discards_images_and_keeps_faults() -> None:
 def test_the_worst_comes_first() -> None:
     monitor = start_monitor(fix_error_s=3.0)
     component = component_of(
-        monitor, "localization", record_images(monitor, 5.0, result=RecentResult("NO_CANDIDATES", total_ms=1.0))
+        monitor, "localization", record_images(monitor, 5.0, result=RecentResult("NO_CANDIDATES", total_s=0.001))
     )
     assert component.level == Level.ERROR
     assert component.text.startswith("no fix for 5.0 s, expected one within 3 s; 0% of the last 50 images localized")

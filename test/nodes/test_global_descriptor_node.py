@@ -75,7 +75,7 @@ def test_a_map_of_another_model_is_not_swapped_in(ros: Ros, wall: Wall, maps: En
     node = ros.add(LocalizerNode, autostart=True, map_cache=str(tmp_path), encoder=str(maps.model), **LARGE)
     ros.until(lambda: node.map_hash == map_hash(maps.by_model))
     faults = ros.collect(DiagnosticArray, "/diagnostics")
-    ros.call(LoadMap, "map_server/load_map", LoadMap.Request(name="by_other"))
+    ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name="by_other"))
     faults.wait(lambda all_: any("the encoder has the hash" in s.message for m in all_ for s in m.status), "the reason")
     assert node.map_hash == map_hash(maps.by_model)
 

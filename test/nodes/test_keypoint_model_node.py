@@ -64,7 +64,7 @@ def test_a_localizer_fetches_the_model_with_the_map_and_once(
     assert robot.status_of(robot.send(2)).status == LocalizationStatus.OK
     for number, name in enumerate(("renamed", "other"), start=3):
         fetched.clear()
-        ros.call(LoadMap, "map_server/load_map", LoadMap.Request(name=name))
+        ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name=name))
         digest = map_hash(maps / name)
         ros.until(lambda digest=digest: robot.node.map_hash == digest)
         assert robot.status_of(robot.send(number)).status == LocalizationStatus.OK
@@ -82,7 +82,7 @@ def test_a_damaged_array_of_another_map_in_the_cache_is_fetched(
     graph = tmp_path / "cache" / robot.node.map_hash / _file(maps / "first")
     graph.write_bytes(bytes(graph.stat().st_size))
     fetched.clear()
-    ros.call(LoadMap, "map_server/load_map", LoadMap.Request(name="renamed"))
+    ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name="renamed"))
     ros.until(lambda: robot.node.map_hash == map_hash(maps / "renamed"))
     assert graph.name in fetched
     assert robot.status_of(robot.send(2)).status == LocalizationStatus.OK

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Quaternion
 from lifecycle_msgs.msg import State, Transition
 from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, Wall
 from plane_scene import CAMERA
@@ -44,6 +45,8 @@ def test_the_pose_is_that_of_the_localizer_transformed_to_the_base(ros: Ros, wal
     assert (status.map_frame, status.body_frame, status.map_hash) == ("map", "base_link", map_hash(wall.map))
     assert (status.inliers, status.images_received, status.images_dropped) == (expected.inliers, 1, 0)
     assert list(status.stages) == list(expected.times_ms)
+    assert 0 < sum(status.stage_times_s) <= status.total_time_s < 60
+    assert status.confidence == pytest.approx(expected.confidence)
 
 
 def test_tf_composed_with_odometry_is_the_published_pose(ros: Ros, wall: Wall) -> None:
@@ -82,6 +85,7 @@ def test_without_odometry_tf_has_the_base_in_the_map(ros: Ros, wall: Wall) -> No
     ("sent", "expected"),
     [
         ({"odometry": False}, "NO_ODOMETRY"),
+        ({"static": False}, "NO_TRANSFORM"),
         ({"info": False}, "NO_CALIBRATION"),
         ({"image": "black"}, "NO_FEATURES"),
         ({"image": "tiny"}, "BAD_IMAGE"),
@@ -102,6 +106,7 @@ def test_every_image_has_a_status_with_its_reason(ros: Ros, wall: Wall, sent: di
     assert status_name(status.status) == expected
     assert status.reason
     assert not any(status.pose.covariance)
+    assert status.pose.pose.orientation == Quaternion(w=0.0)
     assert not robot.poses.messages
 
 
@@ -181,7 +186,7 @@ def test_relocalize_returns_the_result_of_the_next_image(ros: Ros, wall: Wall, t
     robot.activate()
     robot.status_of(robot.send(0))
     request = Relocalize.Request(timeout_s=timeout_s)
-    response = ros.call_while(Relocalize, "localizer/relocalize", request, lambda: robot.send(4))
+    response = ros.call_while(Relocalize, "vloc_localizer/relocalize", request, lambda: robot.send(4))
     assert response.result.status == LocalizationStatus.OK
     assert stamp_ns_of(response.result) == robot.stamp_ns(4)
     assert response.result.inliers > 0
@@ -189,18 +194,18 @@ def test_relocalize_returns_the_result_of_the_next_image(ros: Ros, wall: Wall, t
 
 def test_relocalize_without_an_image_is_no_image(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
-    inactive = ros.call(Relocalize, "localizer/relocalize", Relocalize.Request()).result
+    inactive = ros.call(Relocalize, "vloc_localizer/relocalize", Relocalize.Request()).result
     assert "unconfigured" in inactive.reason
     robot.activate()
-    late = ros.call(Relocalize, "localizer/relocalize", Relocalize.Request(timeout_s=0.1)).result
+    late = ros.call(Relocalize, "vloc_localizer/relocalize", Relocalize.Request(timeout_s=0.1)).result
     assert late.status == inactive.status == LocalizationStatus.NO_IMAGE
 
 
 def test_the_debug_image_is_drawn_for_a_listener(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
-    pictures = ros.collect(Image, "localizer/debug_image")
+    pictures = ros.collect(Image, "vloc_localizer/debug_image")
     robot.activate()
-    ros.until(lambda: robot.node.count_subscribers("localizer/debug_image") > 0)
+    ros.until(lambda: robot.node.count_subscribers("vloc_localizer/debug_image") > 0)
     robot.send(2)
     picture = pictures.wait(lambda all_: len(all_) > 0, "a debug image")[0]
     assert (picture.width, picture.height, picture.encoding) == (CAMERA.width, CAMERA.height, "bgr8")

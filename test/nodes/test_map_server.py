@@ -20,13 +20,13 @@ from vloc_ros.nodes.map_server import MapServerNode, ServedMap
 from vloc_ros.storage.maps import map_files, map_hash
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-CHUNK, LANDMARKS, LOAD = "map_server/get_map_chunk", "map_server/get_landmarks", "map_server/load_map"
+CHUNK, LANDMARKS, LOAD = "vloc_map_server/get_map_chunk", "vloc_map_server/get_landmarks", "vloc_map_server/load_map"
 
 
 def test_the_map_is_announced_to_late_subscribers(ros: Ros, wall: Wall) -> None:
     ros.add(MapServerNode, autostart=True, map=str(wall.map))
     kinds = {"map_info": MapInfo, "landmarks": PointCloud2, "keyframes": PoseArray}
-    boxes = {name: ros.collect(kind, f"map_server/{name}", LATCHED) for name, kind in kinds.items()}
+    boxes = {name: ros.collect(kind, f"vloc_map_server/{name}", LATCHED) for name, kind in kinds.items()}
     info, cloud, keyframes = (box.wait(lambda all_: len(all_) > 0, name)[0] for name, box in boxes.items())
     assert info.hash == map_hash(wall.map)
     assert list(zip(info.files, info.file_sizes, strict=True)) == map_files(wall.map)
@@ -69,7 +69,7 @@ def test_a_wrong_chunk_is_refused(ros: Ros, wall: Wall, changes: dict[str, Any],
 
 def test_another_map_is_loaded_by_its_name(ros: Ros, wall: Wall) -> None:
     ros.add(MapServerNode, autostart=True, map=str(wall.map), maps_folder=str(wall.map.parent))
-    announced = ros.collect(MapInfo, "map_server/map_info", LATCHED)
+    announced = ros.collect(MapInfo, "vloc_map_server/map_info", LATCHED)
     response = ros.call(LoadMap, LOAD, LoadMap.Request(name="other"))
     assert response.result == LoadMap.Response.SUCCESS
     assert response.map_info.hash == map_hash(wall.other_map)
@@ -141,7 +141,7 @@ def test_landmarks_by_id_and_in_a_sphere(ros: Ros, wall: Wall) -> None:
 def test_no_service_changes_the_folders(ros: Ros, wall: Wall, name: str) -> None:
     node = ros.add(MapServerNode, autostart=True, map=str(wall.map))
     change = Parameter(name, value=str(wall.map.parent)).to_parameter_msg()
-    response = ros.call(SetParameters, "map_server/set_parameters", SetParameters.Request(parameters=[change]))
+    response = ros.call(SetParameters, "vloc_map_server/set_parameters", SetParameters.Request(parameters=[change]))
     assert not response.results[0].successful
     assert response.results[0].reason.startswith(f"{name} is read when the node starts")
     assert ros.call(LoadMap, LOAD, LoadMap.Request(name="other")).result == LoadMap.Response.INVALID_NAME

@@ -26,7 +26,7 @@ def test_a_localizer_fetches_the_map_and_follows_a_swap(ros: Ros, wall: Wall, tm
     node = ros.add(LocalizerNode, autostart=True, map_cache=str(tmp_path))
     ros.until(lambda: node.map_hash == map_hash(wall.map))
     assert map_hash(tmp_path / node.map_hash) == node.map_hash
-    ros.call(LoadMap, "map_server/load_map", LoadMap.Request(name="other"))
+    ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name="other"))
     ros.until(lambda: node.map_hash == map_hash(wall.other_map))
     assert not list(tmp_path.glob(".*"))
 

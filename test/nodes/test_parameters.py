@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from rclpy.logging import LoggingSeverity
 from rclpy.parameter import Parameter
 from ros_session import Ros
 
@@ -15,7 +16,7 @@ from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig
 from vloc_ros.nodes.localizer import LocalizerNode
 from vloc_ros.nodes.map_server import MapServerNode
-from vloc_ros.nodes.parameters import config_of
+from vloc_ros.nodes.parameters import config_of, log_parameters
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -64,6 +65,21 @@ def test_a_parameter_file_needs_present_names(ros: Ros, tmp_path: Path, group: s
         return
     with pytest.raises(ConfigError, match=r"parameter proposals\.places is now candidates\.retrieval"):
         ros.add(make, autostart=False)
+
+
+def test_the_log_has_what_differs_from_the_defaults(ros: Ros, capfd: pytest.CaptureFixture[str]) -> None:
+    node = ros.add(LocalizerNode, autostart=False)
+    configurations = (LocalizerNodeConfig(base_frame="robot"), LocalizerConfig())
+    log_parameters(node, *configurations)
+    assert "parameters other than the defaults: base_frame is 'robot'\n" in capfd.readouterr().err
+    node.get_logger().set_level(LoggingSeverity.DEBUG)
+    log_parameters(node, *configurations)
+    node.get_logger().set_level(LoggingSeverity.UNSET)
+    lines = [line.partition("]: ")[2] for line in capfd.readouterr().err.splitlines()]
+    leaves = [leaf for configuration in configurations for leaf in parameters_of(configuration)]
+    assert [line for line in lines if line.startswith("parameter ")] == [
+        f"parameter {leaf.name} is {leaf.value!r}" for leaf in leaves
+    ]
 
 
 def test_a_change_is_validated(ros: Ros) -> None:

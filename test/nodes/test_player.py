@@ -45,3 +45,29 @@ def test_a_bug_is_raised(ros_context: None, wall_bag: Path, monkeypatch: pytest.
     with pytest.raises(ZeroDivisionError):
         node.destroy_node()
     assert node.done.done()
+
+
+def run_player(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vloc_ros.nodes.player", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+
+
+def test_help_lists_the_parameters() -> None:
+    done = run_player("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage: ros2 run vloc_ros player --ros-args" in done.stdout
+    assert "  bag: bag folder or .mcap file (default '')" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["my.bag"], "unknown argument my.bag; parameters follow --ros-args"),
+        (["--ros-args", "--params-file", "/no/such.yaml"], "Couldn't parse params file: '--params-file /no/such.yaml'"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused(arguments: list[str], message: str) -> None:
+    done = run_player(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

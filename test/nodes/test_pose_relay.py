@@ -14,17 +14,20 @@ import numpy as np
 import pytest
 import yaml
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from nodes_world import STEP_NS, Wall
+from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, STEP_NS, Wall
+from rclpy.time import Time
 from robot import Robot
 from ros_session import Inbox, Ros
 from std_srvs.srv import Trigger
+from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
 from vloc_ros.core.config import config_from_mapping
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.node_config import LocalizerNodeConfig, PoseRelayConfig
-from vloc_ros.nodes.conversion import bgr_message, stamp_ns_of
+from vloc_ros.nodes.conversion import bgr_message, pose_of, stamp_ns_of, transform_message
 from vloc_ros.nodes.localizer import LocalizerNode
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -35,7 +38,7 @@ class Receiver:
     """A robot with stamps of the present, and a receiver of its initial poses."""
 
     def __init__(
-        self, ros: Ros, wall: Wall, mode: str, *, topic: str = "localizer/initialpose", **changes: Any
+        self, ros: Ros, wall: Wall, mode: str, *, topic: str = "vloc_localizer/initialpose", **changes: Any
     ) -> None:
         self.ros, self.topic = ros, topic
         values = {"publish_tf": "none", "feed.initial_pose": mode, "feed.max_fix_age_s": 600.0}
@@ -58,7 +61,7 @@ class Receiver:
             assert status.status in (LocalizationStatus.OK, LocalizationStatus.HELD), status.reason
 
     def request(self) -> Any:
-        return self.ros.call(Trigger, "localizer/feed_initial_pose", Trigger.Request())
+        return self.ros.call(Trigger, "vloc_localizer/feed_initial_pose", Trigger.Request())
 
     def indices_received(self, inbox: Inbox, count: int) -> list[int]:
         """Return the indices of the images whose poses were received.
@@ -126,7 +129,9 @@ def test_on_jump_publishes_the_first_fix_after_relocalizing(fed: Any) -> None:
     receiver, received = fed("on_jump")
     receiver.send_images(0, 1)
     request = Relocalize.Request(timeout_s=20.0)
-    response = receiver.ros.call_while(Relocalize, "localizer/relocalize", request, partial(receiver.send_images, 2))
+    response = receiver.ros.call_while(
+        Relocalize, "vloc_localizer/relocalize", request, partial(receiver.send_images, 2)
+    )
     assert stamp_ns_of(response.result) == receiver.robot.stamp_ns(2)
     assert receiver.indices_received(received, 2) == [0, 2]
 
@@ -173,6 +178,53 @@ def test_the_node_ignores_its_own_initial_poses(ros: Ros, wall: Wall, monkeypatc
     raise AssertionError("the pose of another node was not received")
 
 
+def drive_on(receiver: Receiver, index: int, *, later_ns: int) -> Pose:
+    """Publish odometry of a time after an image, 0.3 m further on; return the true pose of the base then."""
+    robot = receiver.robot
+    map_from_then = robot.wall.views[index] @ BASE_FROM_CAMERA.inverse()
+    map_from_base = map_from_then @ Pose.from_rotation_vector([0.0, 0.0, 0.1], [0.3, 0.0, 0.0])
+    stamp_ns = robot.stamp_ns(index) + later_ns
+    transform = transform_message(stamp_ns, "odom", "base_link", MAP_FROM_ODOM.inverse() @ map_from_base)
+    robot._tf.publish(TFMessage(transforms=[transform]))
+    receiver.ros.until(lambda: robot.node._buffer.can_transform("odom", "base_link", Time(nanoseconds=stamp_ns)))
+    return map_from_base
+
+
+LATENCY_NS = 300_000_000
+
+
+def test_an_initial_pose_is_where_the_robot_is_by_the_newest_odometry(fed: Any) -> None:
+    """AMCL carries a pose on only where it has odometry of its own present time, which is later than any."""
+    receiver, received = fed("always", **{"feed.min_position_std_m": 0.001})
+    map_from_base = drive_on(receiver, 0, later_ns=LATENCY_NS)
+    receiver.send_images(0)
+    (message,) = received.wait(lambda all_: len(all_) > 0, "an initial pose")
+    status = receiver.robot.statuses.messages[0]
+    assert stamp_ns_of(message) == receiver.robot.stamp_ns(0) + LATENCY_NS
+    assert pose_of(message.pose.pose).distance_to(map_from_base)[0] < 0.01
+    assert pose_of(status.pose.pose).distance_to(map_from_base)[0] > 0.25  # the pose of the image itself
+    drift = message.pose.covariance[0] - status.pose.covariance[0]
+    assert 0.01**2 < drift < 0.1**2  # of 5 % of 0.3 m, and of the heading
+
+
+def test_a_pose_on_request_is_carried_on_as_well(fed: Any) -> None:
+    receiver, received = fed("never")
+    receiver.send_images(0)
+    map_from_base = drive_on(receiver, 0, later_ns=LATENCY_NS)
+    assert receiver.request().success
+    (message,) = received.wait(lambda all_: len(all_) > 0, "the requested pose")
+    assert stamp_ns_of(message) == receiver.robot.stamp_ns(0) + LATENCY_NS
+    assert pose_of(message.pose.pose).distance_to(map_from_base)[0] < 0.01
+
+
+def test_without_odometry_an_initial_pose_is_that_of_the_image(fed: Any) -> None:
+    receiver, received = fed("always")
+    stamp_ns = receiver.robot.send(0, odometry=False)
+    status = receiver.robot.status_of(stamp_ns)
+    (message,) = received.wait(lambda all_: len(all_) > 0, "an initial pose")
+    assert (stamp_ns_of(message), message.pose.pose) == (stamp_ns, status.pose.pose)
+
+
 @pytest.mark.parametrize("page", ["nav2-amcl", "slam-toolbox", "rtabmap", "robot-localization"])
 def test_the_page_of_another_system_has_valid_parameters(page: str) -> None:
     blocks = [
@@ -209,14 +261,14 @@ def test_a_request_without_a_subscriber_or_with_an_old_fix_is_refused(ros: Ros, 
     assert "expected at most 3 s" in receiver.request().message
     begin_ns = time.time_ns()
     receiver.send_images(1)
-    assert "no subscriber on /localizer/initialpose" in receiver.request().message
+    assert "no subscriber on /vloc_localizer/initialpose" in receiver.request().message
 
 
 def test_a_global_pose_names_the_frame_whose_pose_it_is(ros: Ros, wall: Wall) -> None:
     robot = Robot(ros, wall)
-    poses = ros.collect(PoseWithCovarianceStamped, "localizer/global_pose")
+    poses = ros.collect(PoseWithCovarianceStamped, "vloc_localizer/global_pose")
     robot.activate()
-    ros.until(lambda: robot.node.count_subscribers("localizer/global_pose") > 0)
+    ros.until(lambda: robot.node.count_subscribers("vloc_localizer/global_pose") > 0)
     status = robot.status_of(robot.send(2))
     message = poses.wait(lambda all_: len(all_) > 0, "a global pose")[0]
     assert message.header.frame_id == "base_link"

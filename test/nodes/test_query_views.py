@@ -47,11 +47,19 @@ class World:
         message.encoding = encoding
         return CameraImage(CameraSource(name, _Info(self, name)), message)  # type: ignore[arg-type]
 
-    def lookup(self, target: str, source: str, stamp_ns: int, *, patience_s: float | None = None) -> Pose:
+    def lookup(
+        self,
+        target: str,
+        source: str,
+        stamp_ns: int,
+        *,
+        patience_s: float | None = None,
+        refusal: int = LocalizationStatus.NO_ODOMETRY,
+    ) -> Pose:
         """As TransformLookup."""
         if source in self.unknown or (target == "odom" and stamp_ns in self.no_odometry_at):
             self.wait(patience_s)
-            raise Refused(LocalizationStatus.NO_ODOMETRY, f"TF has no {target} -> {source}")
+            raise Refused(refusal, f"TF has no {target} -> {source}")
         return Pose.identity()
 
     def lookup_available(self, target: str, source: str, stamp_ns: int) -> Pose | None:
@@ -88,8 +96,9 @@ def test_cameras_that_tf_lost_are_waited_for_together(world: World) -> None:
     images = [world.image(name) for name in NAMES]
     assert world.assemble(*images).cameras == NAMES
     world.unknown = set(NAMES)
-    with pytest.raises(Refused, match="front: TF has no base_link -> front; rear: "):
+    with pytest.raises(Refused, match="front: TF has no base_link -> front; rear: ") as refused:
         world.assemble(*images)
+    assert refused.value.code == LocalizationStatus.NO_TRANSFORM
     assert world.waited_s == pytest.approx(TIMEOUT_S)
 
 

@@ -20,7 +20,7 @@ def test_an_invalid_transform_is_left_out(ros_context: None, tmp_path: Path) -> 
     out = tmp_path / "record.jsonl"
     node = ros.add(RecorderNode, out=str(out), expected=1)
     tf = ros.node.create_publisher(TFMessage, "/tf", 10)
-    statuses = ros.node.create_publisher(LocalizationStatus, "localizer/status", 10)
+    statuses = ros.node.create_publisher(LocalizationStatus, "vloc_localizer/status", 10)
     ros.until(lambda: tf.get_subscription_count() * statuses.get_subscription_count() > 0)
     broken = TransformStamped(header=header(1, "map"), child_frame_id="broken")
     broken.transform.rotation.w = 0.0

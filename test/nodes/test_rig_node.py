@@ -112,7 +112,7 @@ def test_a_camera_that_tf_does_not_know_is_left_out(ros: Ros, wall: Wall) -> Non
     robot.activate()
     robot.calibrate(robot.cameras)
     status = robot.status_of(robot.send_all(1).stamp_ns)
-    assert status_name(status.status) == "NO_ODOMETRY"
+    assert status_name(status.status) == "NO_TRANSFORM"
     robot.publish_extrinsics({"rear": EXTRINSICS["rear"]})
     status = _wait_until_localized(robot, robot.send_all(2))
     assert status.cameras == ["rear"]
@@ -178,9 +178,9 @@ def test_cameras_that_run_freely_are_a_warning(rig: Callable[..., RigRobot], ros
 
 
 def test_the_debug_image_shows_all_views(rig: Callable[..., RigRobot], ros: Ros) -> None:
-    pictures = ros.collect(Image, "localizer/debug_image")
+    pictures = ros.collect(Image, "vloc_localizer/debug_image")
     robot = rig(cameras=["front", "rear"])
-    ros.until(lambda: robot.node.count_subscribers("localizer/debug_image") > 0)
+    ros.until(lambda: robot.node.count_subscribers("vloc_localizer/debug_image") > 0)
     robot.send_all(2)
     picture = pictures.wait(lambda all_: len(all_) > 0, "a debug image")[0]
     assert (picture.width, picture.height) == (2 * CAMERA.width, CAMERA.height)

@@ -16,7 +16,7 @@ from sensor_msgs.msg import PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_msgs.srv import GetLandmarks
+from vloc_msgs.srv import GetLandmarks, LoadMap
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import pose_of
 from vloc_ros.nodes.map_server import MapServerNode
@@ -55,8 +55,8 @@ def test_poses_and_tf_are_in_the_map_frame(ros: Ros, wall: Wall, far: Wall) -> N
 def test_points_are_relative_to_an_origin_that_tf_has(ros: Ros, wall: Wall, far: Wall) -> None:
     transforms = ros.collect(TFMessage, "/tf_static", LATCHED)
     ros.add(MapServerNode, autostart=True, map=str(far.map))
-    cloud = ros.collect(PointCloud2, "map_server/landmarks", LATCHED).wait(lambda all_: len(all_) > 0, "points")[0]
-    poses = ros.collect(PoseArray, "map_server/keyframes", LATCHED).wait(lambda all_: len(all_) > 0, "poses")[0]
+    cloud = ros.collect(PointCloud2, "vloc_map_server/landmarks", LATCHED).wait(lambda all_: len(all_) > 0, "points")[0]
+    poses = ros.collect(PoseArray, "vloc_map_server/keyframes", LATCHED).wait(lambda all_: len(all_) > 0, "poses")[0]
     sent = transforms.wait(lambda all_: len(all_) > 0, "the origin")[0].transforms[0]
     assert (sent.header.frame_id, sent.child_frame_id, cloud.header.frame_id) == ("map", "map_origin", "map_origin")
     assert pose_of(sent.transform).distance_to(Pose(np.eye(3), UTM)) == (0.0, 0.0)
@@ -67,6 +67,17 @@ def test_points_are_relative_to_an_origin_that_tf_has(ros: Ros, wall: Wall, far:
     np.testing.assert_allclose(pose_of(poses.poses[0]).translation, first.translation + UTM, atol=1e-6)
 
 
+def test_the_origin_of_a_swapped_map_replaces_that_of_the_former(ros: Ros, wall: Wall, far: Wall) -> None:
+    """A StaticTransformBroadcaster of tf2_ros sends only the first transform of each frame."""
+    ros.add(MapServerNode, autostart=True, map=str(far.map), maps_folder=str(wall.map.parent))
+    transforms = ros.collect(TFMessage, "/tf_static", LATCHED)
+    transforms.wait(lambda all_: len(all_) > 0, "the first origin")
+    assert ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name=wall.map.name)).result == 0
+    late = ros.collect(TFMessage, "/tf_static", LATCHED)
+    for inbox in (transforms, late):
+        inbox.wait(lambda all_: all_ and abs(all_[-1].transforms[0].transform.translation.x) < 1.0, "the new origin")
+
+
 def test_a_sphere_is_given_in_the_map_frame(ros: Ros, wall: Wall, far: Wall) -> None:
     ros.add(MapServerNode, autostart=True, map=str(far.map))
     points = wall.scene.landmark_map.points.astype(np.float64)
@@ -74,7 +85,7 @@ def test_a_sphere_is_given_in_the_map_frame(ros: Ros, wall: Wall, far: Wall) -> 
     request = GetLandmarks.Request(
         selection=GetLandmarks.Request.IN_SPHERE, centre=Point(x=x, y=y, z=z), radius_m=0.2, max_points=1
     )
-    response = ros.call(GetLandmarks, "map_server/get_landmarks", request)
+    response = ros.call(GetLandmarks, "vloc_map_server/get_landmarks", request)
     assert (response.result, response.header.frame_id) == (GetLandmarks.Response.SUCCESS, "map_origin")
     found = response.points[0]
     np.testing.assert_allclose([found.x, found.y, found.z], points[7], atol=1e-4)

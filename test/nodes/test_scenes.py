@@ -51,7 +51,7 @@ def _robot(ros: Ros, wall: Wall, house: Path, **parameters: Any) -> Robot:
 
 
 def test_a_robot_that_is_kidnapped_into_another_scene(ros: Ros, wall: Wall, kitchen: PlaneScene, house: Path) -> None:
-    robot = _robot(ros, wall, house, carry_last_fix=True, **{"fix_filter.enabled": True})
+    robot = _robot(ros, wall, house, carry_last_fix=True, transform_rate_hz=0.0, **{"fix_filter.enabled": True})
     before = [robot.status_of(robot.send(index)) for index in range(2)]
     robot.wall = replace(wall, scene=kitchen)
     after = [robot.status_of(robot.send(index)) for index in range(2, 6)]
@@ -94,14 +94,14 @@ def test_initialpose_in_any_scene(ros: Ros, wall: Wall, kitchen: PlaneScene, hou
 
 def test_the_map_server_publishes_every_scene_in_its_frame(ros: Ros, house: Path, wall: Wall) -> None:
     ros.add(MapServerNode, autostart=True, map=str(house), maps_folder=str(wall.map.parent))
-    info = ros.collect(MapInfo, "map_server/map_info", LATCHED).wait(lambda all_: len(all_) > 0, "map_info")[0]
+    info = ros.collect(MapInfo, "vloc_map_server/map_info", LATCHED).wait(lambda all_: len(all_) > 0, "map_info")[0]
     assert list(info.frame_ids) == ["hall", "kitchen"]
     for kind, topic, suffix in ((PointCloud2, "landmarks", "_origin"), (PoseArray, "keyframes", "")):
-        shown = ros.collect(kind, f"map_server/{topic}", LATCHED).wait(lambda all_: len(all_) > 1, topic)
+        shown = ros.collect(kind, f"vloc_map_server/{topic}", LATCHED).wait(lambda all_: len(all_) > 1, topic)
         assert [message.header.frame_id for message in shown] == [f"hall{suffix}", f"kitchen{suffix}"]
-    loaded = ros.call(LoadMap, "map_server/load_map", LoadMap.Request(name="wall"))
+    loaded = ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name="wall"))
     assert loaded.result == LoadMap.Response.SUCCESS
-    late = ros.collect(PointCloud2, "map_server/landmarks", LATCHED)
+    late = ros.collect(PointCloud2, "vloc_map_server/landmarks", LATCHED)
     shown = late.wait(lambda all_: len(all_) > 0, "landmarks")
     assert {message.header.frame_id for message in shown} == {"map_origin"}
 
@@ -109,10 +109,12 @@ def test_the_map_server_publishes_every_scene_in_its_frame(ros: Ros, house: Path
 def test_landmarks_are_those_of_one_scene(ros: Ros, house: Path, kitchen: PlaneScene) -> None:
     ros.add(MapServerNode, autostart=True, map=str(house))
     sphere = {"selection": GetLandmarks.Request.IN_SPHERE, "centre": Point(x=2.0, y=1.5, z=0.0), "radius_m": 100.0}
-    response = ros.call(GetLandmarks, "map_server/get_landmarks", GetLandmarks.Request(frame_id="kitchen", **sphere))
+    response = ros.call(
+        GetLandmarks, "vloc_map_server/get_landmarks", GetLandmarks.Request(frame_id="kitchen", **sphere)
+    )
     assert response.header.frame_id == "kitchen_origin"
     assert len(response.points) == len(kitchen.landmark_map.points)
     for frame in ("", "garden"):
-        bad = ros.call(GetLandmarks, "map_server/get_landmarks", GetLandmarks.Request(frame_id=frame, **sphere))
+        bad = ros.call(GetLandmarks, "vloc_map_server/get_landmarks", GetLandmarks.Request(frame_id=frame, **sphere))
         assert bad.result == GetLandmarks.Response.BAD_REQUEST
         assert "hall, kitchen" in bad.message

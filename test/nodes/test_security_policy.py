@@ -30,7 +30,7 @@ NUMBERS = itertools.count()
 def list_grants(node: Node) -> Grants:
     """Return what the enclave of a node allows: publish, subscribe, reply or request, and the full name."""
     name = node.get_name()
-    (profile,) = ET.parse(POLICY).findall(f"enclaves/enclave[@path='/vloc_ros/{name}']/profiles/profile")
+    (profile,) = ET.parse(POLICY).findall(f".//profile[@node='{name}']")
     assert (profile.get("ns"), profile.get("node")) == ("/", name)
     granted: Grants = set()
     for rules in profile:
@@ -82,7 +82,7 @@ def test_the_localizer_is_granted_what_it_uses(ros: Ros, parameters: dict[str, A
 
 
 def test_a_map_of_its_own_needs_no_server(ros: Ros, wall: Wall) -> None:
-    from_the_server = {("subscribe", "map_server/map_info"), ("request", "map_server/get_map_chunk")}
+    from_the_server = {("subscribe", "vloc_map_server/map_info"), ("request", "vloc_map_server/get_map_chunk")}
     unused = from_the_server | {("subscribe", "image/compressed")}
     assert_granted(ros, LocalizerNode, unused=unused, map=str(wall.map))
 

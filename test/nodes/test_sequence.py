@@ -63,7 +63,7 @@ def test_relocalizing_resets_tracking_and_returns_a_confirmed_fix(robot: Robot) 
     next_ones = iter((3, 4, 5, 3, 4, 5))
     request = Relocalize.Request(timeout_s=20.0)
     response = robot.ros.call_while(
-        Relocalize, "localizer/relocalize", request, lambda: robot.status_of(robot.send(next(next_ones)))
+        Relocalize, "vloc_localizer/relocalize", request, lambda: robot.status_of(robot.send(next(next_ones)))
     ).result
     assert response.status == LocalizationStatus.OK
     last = robot.statuses.messages[3:]

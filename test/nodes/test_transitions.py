@@ -16,7 +16,8 @@ from ros_session import Ros
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.evaluation.live_processes import Children
 
-CYCLES, SETTLING, MOST_GROWTH_MB = 100, 20, 5.0
+# measured over 400 cycles: 129 MB at first, 140 after 120, 144.7 from 240 on
+CYCLES, SETTLING, MOST_GROWTH_MB = 100, 50, 4.0
 STEPS = (
     Transition.TRANSITION_CONFIGURE,
     Transition.TRANSITION_ACTIVATE,
@@ -35,7 +36,9 @@ def test_a_hundred_cycles_do_not_grow_the_memory(ros: Ros, wall: Wall, tmp_path:
         for cycle in range(CYCLES):
             for step in STEPS:
                 request = ChangeState.Request(transition=Transition(id=step))
-                assert ros.call(ChangeState, "localizer/change_state", request).success, f"step {step} of cycle {cycle}"
+                assert ros.call(ChangeState, "vloc_localizer/change_state", request).success, (
+                    f"step {step} of cycle {cycle}"
+                )
             if cycle == SETTLING:
                 settled_mb = _anonymous_mb(children.pid("localizer"))
         assert _anonymous_mb(children.pid("localizer")) - settled_mb < MOST_GROWTH_MB

@@ -8,14 +8,17 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
+import yaml
 
 rclpy = pytest.importorskip("rclpy", reason="no ROS 2: rclpy cannot be imported")
 
 import tf2_ros  # noqa: E402
 from geometry_msgs.msg import TransformStamped  # noqa: E402
 from rclpy.duration import Duration  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.time import Time  # noqa: E402
+from tf2_msgs.srv import FrameGraph  # noqa: E402
 
 SECOND_NS = 1_000_000_000
 NOW = Time()
@@ -190,7 +193,7 @@ def test_only_the_last_ten_seconds_are_kept() -> None:
 
 def test_the_cache_time_can_be_chosen() -> None:
     buffer = tf2_ros.Buffer(Duration(seconds=2))
-    for seconds in (1, 2, 6):
+    for seconds in (1, 2, 6, 7):  # the last one drops what was too old by then
         buffer.set_transform(transform("odom", "base", at_s=seconds), "test")
     assert not buffer.can_transform("odom", "base", at(1.5))
 
@@ -228,11 +231,20 @@ def test_every_error_is_a_transform_exception() -> None:
 def test_invalid_transforms_are_ignored() -> None:
     broken = [transform("odom", "base", at_s=1) for _ in range(2)]
     broken[0].transform.translation.y = math.nan
-    broken[1].transform.rotation.w = 2.0
+    broken[1].transform.rotation.w = 0.0
     nameless = transform("odom", "", at_s=1), transform("", "base", at_s=1), transform("base", "base", at_s=1)
     buffer = fill_buffer(*broken, *nameless)
     with pytest.raises(tf2_ros.LookupException):
         buffer.lookup_transform("odom", "base", at(1))
+
+
+def test_a_quaternion_of_another_length_is_normalised() -> None:
+    message = transform("odom", "base", at_s=1, yaw=0.5)
+    message.transform.rotation.z *= 2.0
+    message.transform.rotation.w *= 2.0
+    found = fill_buffer(message).lookup_transform("odom", "base", at(1))
+    assert yaw_of(found) == pytest.approx(0.5)
+    assert found.transform.rotation.w == pytest.approx(math.cos(0.25))
 
 
 def test_a_leading_slash_is_dropped_on_the_way_in() -> None:
@@ -295,6 +307,8 @@ def test_broadcast_transforms_reach_a_waiting_lookup(nodes: tuple[Node, Node]) -
             wait([found], timeout=0.05)
     assert xyz(found.result()) == pytest.approx((0.5, 0, 0))
     assert listener.buffer is buffer
+    listener.executor.shutdown()
+    listener.dedicated_listener_thread.join()
 
 
 def test_late_listeners_get_all_static_transforms(nodes: tuple[Node, Node]) -> None:
@@ -310,6 +324,24 @@ def test_late_listeners_get_all_static_transforms(nodes: tuple[Node, Node]) -> N
         rclpy.spin_once(receiver, timeout_sec=0.05)
     assert buffer.can_transform("camera", "lidar", NOW)
     listener.unregister()
+
+
+def test_a_buffer_of_a_node_describes_its_frames(nodes: tuple[Node, Node]) -> None:
+    buffer = tf2_ros.Buffer(node=nodes[0])
+    buffer.set_transform_static(transform("base", "camera"), "test")
+    for seconds in (1, 2):
+        buffer.set_transform(transform("odom", "base", at_s=seconds), "test")
+    client = nodes[1].create_client(FrameGraph, "tf2_frames")
+    assert client.wait_for_service(timeout_sec=20)
+    response = client.call_async(FrameGraph.Request())
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node)
+    executor.spin_until_future_complete(response, timeout_sec=20)
+    executor.shutdown()
+    frames = yaml.safe_load(response.result().frame_yaml)
+    assert {child: frame["parent"] for child, frame in frames.items()} == {"base": "odom", "camera": "base"}
+    assert (frames["base"]["oldest_transform"], frames["base"]["most_recent_transform"]) == (1.0, 2.0)
 
 
 def test_a_jump_back_in_time_clears_the_buffer(nodes: tuple[Node, Node]) -> None:

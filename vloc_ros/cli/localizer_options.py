@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vloc_ros.core.localization.localizer import Localizer
 
 # of nodes in a parameter file: a name, /name, or a wildcard
-_LOCALIZER_NAMES = ("localizer", "*", "**")
+_LOCALIZER_NAMES = ("vloc_localizer", "*", "**")
 
 
 def add_inference_option(parser: argparse.ArgumentParser) -> None:

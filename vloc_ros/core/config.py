@@ -248,6 +248,7 @@ RENAMED_PARAMETERS = {
     "proposals.rival_likeness": "candidates.competitor_similarity",
     "proposals.prior_max_position_std_m": "candidates.prior_max_position_std_m",
     "proposals.prior_max_points": "candidates.prior_max_points",
+    "diagnostics.budget_ms": "diagnostics.budget_s",
 }
 
 

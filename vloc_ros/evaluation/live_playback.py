@@ -65,7 +65,7 @@ def play_bag(playback: Playback, source: PlayedBag, folder: Path) -> LiveRecordi
             "player",
             bag=str(playback.bag.resolve()),
             wait_for=source.image_topic,
-            wait_for_localizer="localizer",
+            wait_for_localizer="vloc_localizer",
             wait_timeout_s=_START_TIMEOUT_S,
             limit=playback.limit or 0,
             log=str(log),
@@ -105,6 +105,7 @@ def _start_localizer(
         odom_frame=source.odom_frame or "odom",
         publish_tf="map_odom" if source.odom_frame else "map_base",
         transform_tolerance_s=_TOLERANCE_S,
+        transform_rate_hz=0.0,  # a repeated transform may delay the stamp of the next image's
         carry_last_fix=playback.in_sequence,
         **{"fix_filter.enabled": playback.in_sequence},
         **{name: str(model.resolve()) for name, model in playback.models.items()},

@@ -22,6 +22,11 @@ class Calibration:
         self._message: CameraInfo | None = None
         self._camera: Camera | None = None
 
+    @property
+    def received(self) -> bool:
+        """Whether a camera_info was received."""
+        return self._message is not None
+
     def on_camera_info(self, message: CameraInfo) -> None:
         """Store the latest message."""
         with self._received:

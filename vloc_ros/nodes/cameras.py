@@ -51,7 +51,7 @@ class CameraImage:
     number: int = 0
 
 
-def check_cameras(config: LocalizerNodeConfig, *, node: str = "localizer", namespace: str = "/") -> None:
+def check_cameras(config: LocalizerNodeConfig, *, node: str = "vloc_localizer", namespace: str = "/") -> None:
     """Check that the parameters of the cameras are valid and consistent.
 
     Args:

@@ -79,13 +79,21 @@ def pose_with_covariance_stamped(stamp_ns: int, frame_id: str, pose: Pose, cov: 
     return PoseWithCovarianceStamped(header=header(stamp_ns, frame_id), pose=pose_with_covariance(pose, cov))
 
 
+def status_without_pose(**fields: Any) -> LocalizationStatus:
+    """Return a status whose pose is all zero; the message itself begins with a quaternion of w = 1."""
+    message = LocalizationStatus(**fields)
+    message.pose.pose.orientation.w = 0.0
+    return message
+
+
 def fill_status(message: LocalizationStatus, result: LocalizationResult) -> None:
     """Fill in everything but the pose: that of the body is added by the node."""
     message.status = STATUS_CODES[result.status]
     message.reason = result.reason
     message.keypoints, message.matches, message.inliers = result.keypoints, result.matches, result.inliers
     message.confidence, message.candidate = float(result.confidence), result.candidate
-    message.stages, message.stage_ms = list(result.times_ms), [float(ms) for ms in result.times_ms.values()]
+    message.stages = list(result.times_ms)
+    message.stage_times_s = [float(ms) * 1e-3 for ms in result.times_ms.values()]
 
 
 def status_name(code: int) -> str:
@@ -156,6 +164,7 @@ _STATUS_NAMES = {
         *(
             "NO_MAP",
             "NO_CALIBRATION",
+            "NO_TRANSFORM",
             "NO_ODOMETRY",
             "STALE",
             "DROPPED",

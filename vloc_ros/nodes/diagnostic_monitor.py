@@ -16,8 +16,8 @@ from vloc_ros.nodes.recent import (
     describe_localized_share,
     find_unsynchronized_cameras,
     median_inliers,
-    median_stages_ms,
-    median_total_ms,
+    median_stages_s,
+    median_total_s,
 )
 
 _NS_PER_S = 1_000_000_000
@@ -26,6 +26,7 @@ _FEW = 5
 # statuses of images that were refused before localization, with the component at fault
 _UNUSABLE = {
     "NO_CALIBRATION": "input",
+    "NO_TRANSFORM": "input",
     "NO_ODOMETRY": "input",
     "STALE": "input",
     "BAD_IMAGE": "input",
@@ -55,6 +56,7 @@ class NodeState:
         topic: topic of the images.
         publishers: number of publishers of the image topic.
         listeners: number of subscribers to the status.
+        warnings: what is wrong around the node, whatever its state.
     """
 
     state: str
@@ -63,6 +65,7 @@ class NodeState:
     topic: str = "image"
     publishers: int = 0
     listeners: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +140,14 @@ class DiagnosticMonitor:
     def _report_localization(self, node_state: NodeState, fault: str, now_ns: int) -> ComponentStatus:
         values: dict[str, object] = {"state": node_state.state, "listeners": node_state.listeners}
         if fault or node_state.state != "active":
-            return _make_idle_status("localization", node_state, fault, values)
+            return _make_idle_status("localization", node_state, fault, values, warnings=node_state.warnings)
         results = [result for _, result in self._results.since(now_ns) if result.status != "DROPPED"]
         fixes = [result for result in results if result.status == "OK"]
         findings = [
             *self._check_usability("localization"),
             *self._check_fixes(results, fixes, now_ns),
             *self._check_times(results),
+            *((Level.WARN, warning) for warning in node_state.warnings),
         ]
         if self._counts["OK"]:
             values["since_fix_s"] = f"{(now_ns - self._fix_ns) / _NS_PER_S:.1f}"
@@ -151,8 +155,8 @@ class DiagnosticMonitor:
             values["inliers"] = f"{median_inliers(fixes):g}"
         if results:
             values["acceptance"] = f"{len(fixes) / len(results):.2f}"
-            values["total_ms"] = f"{median_total_ms(results):.1f}"
-        values |= {f"{stage}_ms": f"{ms:.1f}" for stage, ms in median_stages_ms(results).items()}
+            values["total_s"] = f"{median_total_s(results):.4f}"
+        values |= {f"{stage}_s": f"{seconds:.4f}" for stage, seconds in median_stages_s(results).items()}
         values |= dict(sorted(self._counts.items()))
         if self._refusal:
             values["last_refusal"] = self._refusal
@@ -174,15 +178,15 @@ class DiagnosticMonitor:
             yield Level.WARN, f"median of {median_inliers(fixes):g} inliers, expected at least {config.min_inliers}"
 
     def _check_times(self, results: list[RecentResult]) -> Iterator[Finding]:
-        budget_ms = self._config.budget_ms
-        if not results or not budget_ms or median_total_ms(results) <= budget_ms:
+        budget_s = self._config.budget_s
+        if not results or not budget_s or median_total_s(results) <= budget_s:
             return
-        stages_ms = median_stages_ms(results)
-        longest = max(stages_ms, key=lambda stage: stages_ms[stage], default="")
-        most = f", {stages_ms[longest]:.0f} ms of it {longest}" if longest else ""
+        stages_s = median_stages_s(results)
+        longest = max(stages_s, key=lambda stage: stages_s[stage], default="")
+        most = f", {1e3 * stages_s[longest]:.0f} ms of it {longest}" if longest else ""
         yield (
             Level.WARN,
-            f"median of {median_total_ms(results):.0f} ms per image{most}; expected at most {budget_ms:g} ms",
+            f"median of {1e3 * median_total_s(results):.0f} ms per image{most}; expected at most {1e3 * budget_s:g} ms",
         )
 
     def _check_usability(self, component: str) -> Iterator[Finding]:
@@ -258,7 +262,7 @@ class DiagnosticMonitor:
         if node_state.map_hash:
             return ComponentStatus("map", Level.OK, f"{node_state.map_name} {node_state.map_hash}".strip(), values)
         late = now_ns - self._begun_ns > self._config.map_timeout_s * _NS_PER_S
-        text = "no map is loaded; is map_server active, and has it loaded a map?"
+        text = "no map is loaded; is the map server active, and has it loaded a map?"
         return ComponentStatus("map", Level.ERROR if late else Level.WARN, text, values)
 
     def _rate_hz(self, times_ns: list[int], now_ns: int) -> float | None:
@@ -279,6 +283,9 @@ def _make_status(name: str, findings: list[Finding], values: dict[str, object]) 
     return ComponentStatus(name, worst_first[0][0], "; ".join(text for _, text in worst_first), values)
 
 
-def _make_idle_status(name: str, node_state: NodeState, fault: str, values: dict[str, object]) -> ComponentStatus:
+def _make_idle_status(
+    name: str, node_state: NodeState, fault: str, values: dict[str, object], *, warnings: Sequence[str] = ()
+) -> ComponentStatus:
     """Return the status of a component that is faulty, or whose node is not active."""
-    return ComponentStatus(name, Level.ERROR if fault else Level.OK, fault or f"not active: {node_state.state}", values)
+    reason = (Level.ERROR, fault) if fault else (Level.OK, f"not active: {node_state.state}")
+    return _make_status(name, [reason, *((Level.WARN, warning) for warning in warnings)], values)

@@ -22,14 +22,14 @@ def summarize_status(status: LocalizationStatus) -> RecentResult:
         status=status_name(status.status),
         reason=status.reason,
         inliers=status.inliers,
-        total_ms=status.total_ms,
-        stages_ms=dict(zip(status.stages, status.stage_ms, strict=True)),
+        total_s=status.total_time_s,
+        stages_s=dict(zip(status.stages, status.stage_times_s, strict=True)),
         cameras=tuple(status.cameras),
     )
 
 
 def diagnostic_array(components: list[ComponentStatus], *, node: str, stamp_ns: int) -> DiagnosticArray:
-    """Return one status for each component, named `localizer: input` as diagnostic_updater does.
+    """Return one status for each component, named `vloc_localizer: input` as diagnostic_updater does.
 
     `node` is the fully qualified name. It is the hardware_id, and its namespace is a prefix of the status names, so
     that those of two robots differ.

@@ -11,18 +11,43 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.calibration import Calibration
+from vloc_ros.nodes.camera_info_input import CameraInfoInput
 from vloc_ros.nodes.cameras import CameraImage, CameraSource, newest_image, parse_camera_names, parse_extrinsics
-from vloc_ros.nodes.conversion import stamp_ns_of
+from vloc_ros.nodes.conversion import stamp_ns_of, status_without_pose
 from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.image_synchronizer import ImageSynchronizer
 from vloc_ros.nodes.latest_image_set import LatestImageSet
 
-_INFO_DEPTH = 5
+_KINDS = {"raw": (Image, "image"), "compressed": (CompressedImage, "image/compressed")}
+_SUFFIX = "/compressed"
+
+
+def resolve_image_topics(node: Node, config: LocalizerNodeConfig) -> list[str]:
+    """Return the image topics of all cameras after remapping.
+
+    Raises:
+        ConfigError: a topic has the ending of compressed images and images are raw, or it has that ending twice.
+    """
+    _, name = _KINDS[config.image_transport]
+    topics = [node.resolve_topic_name(source.topic(name)) for source in _sources_of(node, config)]
+    for topic in topics:
+        if config.image_transport == "raw" and topic.endswith(_SUFFIX):
+            raise ConfigError(
+                f"the image topic is {topic} and image_transport is raw, which nobody publishes there; name "
+                f"{topic.removesuffix(_SUFFIX)}, or set image_transport to compressed"
+            )
+        if topic.endswith(2 * _SUFFIX):
+            raise ConfigError(
+                f"the image topic is {topic}: image_transport compressed adds {_SUFFIX} itself; name "
+                f"{topic.removesuffix(2 * _SUFFIX)}"
+            )
+    return topics
 
 
 class ImageInput:
@@ -46,19 +71,18 @@ class ImageInput:
         )
         self._latest = LatestImageSet(synchronizer, on_dropped=self._drop)
         monitor.begin(config.diagnostics, at_ns=time.monotonic_ns(), cameras=[s.name for s in self._sources if s.name])
-        kind, name = (Image, "image") if config.image_transport == "raw" else (CompressedImage, "image/compressed")
-        self.topics = [node.resolve_topic_name(source.topic(name)) for source in self._sources]
+        kind, name = _KINDS[config.image_transport]
+        self.topics = resolve_image_topics(node, config)
         image_qos = QoSProfile(
             depth=config.image_depth, reliability=ReliabilityPolicy[config.image_reliability.upper()]
         )
-        info_qos = QoSProfile(depth=_INFO_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._subscriptions = []
-        for index, source in enumerate(self._sources):
-            on_info, on_image = source.calibration.on_camera_info, partial(self._on_image, index)
-            self._subscriptions += [
-                node.create_subscription(CameraInfo, source.topic("camera_info"), on_info, info_qos),
-                node.create_subscription(kind, source.topic(name), on_image, image_qos),
-            ]
+        self._infos = [
+            CameraInfoInput(node, source.topic("camera_info"), source.calibration) for source in self._sources
+        ]
+        self._subscriptions = [
+            node.create_subscription(kind, source.topic(name), partial(self._on_image, index), image_qos)
+            for index, source in enumerate(self._sources)
+        ]
 
     @property
     def received(self) -> int:
@@ -84,6 +108,8 @@ class ImageInput:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
+        for info in self._infos:
+            info.close()
         self._latest.close()
 
     def _on_image(self, camera: int, message: Any) -> None:
@@ -91,6 +117,7 @@ class ImageInput:
             self._received += 1
             number = self._received
         source, stamp_ns = self._sources[camera], stamp_ns_of(message)
+        self._infos[camera].find_latched()
         age_ns = self._node.get_clock().now().nanoseconds - stamp_ns
         self._monitor.record_image(at_ns=time.monotonic_ns(), age_s=age_ns * 1e-9, camera=source.name)
         self._latest.put(camera, CameraImage(source, message, number), stamp_ns=stamp_ns)
@@ -98,7 +125,7 @@ class ImageInput:
     def _drop(self, images: list[CameraImage], reason: str) -> None:
         with self._count_lock:
             self._dropped += len(images)
-        status = LocalizationStatus(header=newest_image(images).message.header, status=LocalizationStatus.DROPPED)
+        status = status_without_pose(header=newest_image(images).message.header, status=LocalizationStatus.DROPPED)
         status.reason, status.cameras = reason, [image.source.name for image in images if image.source.name]
         self._on_dropped(status)
 

@@ -22,7 +22,7 @@ from vloc_ros.core.tracking.fix import Fix, fix_from_result
 from vloc_ros.core.tracking.fix_filter import FixFilter, GatingDecision
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.cameras import CameraImage, newest_image, parse_camera_names
-from vloc_ros.nodes.conversion import fill_status, pose_with_covariance, stamp_ns_of
+from vloc_ros.nodes.conversion import fill_status, pose_with_covariance, stamp_ns_of, status_without_pose
 from vloc_ros.nodes.frames import TransformLookup
 from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.query_views import AvailableViews, ViewAssembler
@@ -72,6 +72,7 @@ class LocalizationOutput:
         status: the status message.
         fix: pose of the base, None if there is none to publish.
         map_from_child: transform for TF, of odom or of the base by `publish_tf`; None if there is none.
+        odom_from_base: odometry at the time of the images, None if unknown.
         images: pixels of all views, empty if they could not be read.
         result: result of the localizer.
         gating: decision of the fix filter, None if nothing was localized.
@@ -80,6 +81,7 @@ class LocalizationOutput:
     status: LocalizationStatus
     fix: Fix | None = None
     map_from_child: Pose | None = None
+    odom_from_base: Pose | None = None
     images: tuple[Array, ...] = ()
     result: LocalizationResult | None = None
     gating: GatingDecision | None = None
@@ -135,21 +137,23 @@ class LocalizationPipeline:
         """Localize an image set in a map; `now_ns` is the node's time."""
         start = time.perf_counter()
         header = newest_image(images).message.header
-        status = LocalizationStatus(header=header, map_hash=loaded.hash if loaded else "")
+        status = status_without_pose(header=header, map_hash=loaded.hash if loaded else "")
         status.cameras = [image.source.name for image in images if image.source.name]
         try:
             output = self._localize(images, loaded, status, now_ns)
         except Refused as refusal:
             status.status, status.reason = refusal.code, str(refusal)
             output = LocalizationOutput(status)
-        status.total_ms = (time.perf_counter() - start) * 1e3
+        status.total_time_s = time.perf_counter() - start
         return output
 
     def _localize(
         self, images: list[CameraImage], loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int
     ) -> LocalizationOutput:
         if loaded is None:
-            raise Refused(LocalizationStatus.NO_MAP, "no map is loaded; is map_server active, and has it loaded a map?")
+            raise Refused(
+                LocalizationStatus.NO_MAP, "no map is loaded; is the map server active, and has it loaded a map?"
+            )
         reference = self._make_reference(images)
         self._check_time(reference.stamp_ns, now_ns)
         initial = self._initial_pose.prior(now_ns)
@@ -189,7 +193,13 @@ class LocalizationPipeline:
             fill_status(status, result.refused_as(Status.HELD, gating.reason))
             return LocalizationOutput(status, images=images, result=result, gating=gating)
         return LocalizationOutput(
-            status, fix, self._compute_map_from_child(fix, odom_from_base), images, result, gating
+            status,
+            fix,
+            map_from_child=self._compute_map_from_child(fix, odom_from_base),
+            odom_from_base=odom_from_base,
+            images=images,
+            result=result,
+            gating=gating,
         )
 
     def _make_reference(self, images: list[CameraImage]) -> _Reference:
@@ -258,7 +268,7 @@ class LocalizationPipeline:
     def _base_from_rig(self, reference: _Reference) -> Pose:
         """Return the extrinsics of a single camera, from the parameter or TF; the identity for a rig."""
         return reference.base_from_camera or self._frames.lookup(
-            reference.base_frame, reference.rig_frame, reference.stamp_ns
+            reference.base_frame, reference.rig_frame, reference.stamp_ns, refusal=LocalizationStatus.NO_TRANSFORM
         )
 
     def _compute_map_from_child(self, fix: Fix, odom_from_base: Pose | None) -> Pose | None:

@@ -34,16 +34,17 @@ from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.cameras import CameraImage, check_cameras, newest_image
+from vloc_ros.nodes.conversion import status_without_pose
 from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor, NodeState
 from vloc_ros.nodes.diagnostics import diagnostic_array, summarize_status
 from vloc_ros.nodes.frames import TransformLookup
-from vloc_ros.nodes.image_input import ImageInput
+from vloc_ros.nodes.image_input import ImageInput, resolve_image_topics
 from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.localization_pipeline import LoadedMap, LocalizationPipeline
 from vloc_ros.nodes.managed import ACTIVE, INACTIVE, ManagedNode
 from vloc_ros.nodes.map_source import MapServerSource
 from vloc_ros.nodes.outputs import Outputs
-from vloc_ros.nodes.parameters import config_of, declare_parameters
+from vloc_ros.nodes.parameters import config_of, declare_parameters, log_parameters
 from vloc_ros.nodes.process import WaitingGroup, run_node
 from vloc_ros.storage.maps import map_hash, read_map
 
@@ -61,7 +62,7 @@ class LocalizerNode(ManagedNode):
     """See the module, and docs/your-robot.md for topics and parameters."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("localizer", **options)
+        super().__init__("vloc_localizer", **options)
         self._map_lock = threading.Lock()
         self._buffer: Buffer | None = None
         declare_parameters(self, LocalizerNodeConfig(), LocalizerConfig(), admit=self._admit)
@@ -93,15 +94,15 @@ class LocalizerNode(ManagedNode):
         """Read the parameters, create the publishers and load the map."""
         self._config = config_of(self, LocalizerNodeConfig)
         self._core_config = config_of(self, LocalizerConfig)
-        leaves = [*parameters_of(self._config), *parameters_of(self._core_config)]
-        self.get_logger().info("parameters: " + ", ".join(f"{leaf.name}={leaf.value!r}" for leaf in leaves))
+        log_parameters(self, self._config, self._core_config)
         self._reporting.timer_period_ns = int(self._config.diagnostics.period_s * 1e9)
         self._reporting.reset()
         check_cameras(self._config, node=self.get_name(), namespace=self.get_namespace())
-        self._outputs = Outputs(self, self._config)
+        resolve_image_topics(self, self._config)
         if self._buffer is None:  # one for the life of the node: a buffer cannot be detached from the node's clock
             self._buffer = Buffer(node=self)
         self._frames = TransformLookup(self, self._buffer, timeout_s=self._config.transform_timeout_s)
+        self._outputs = Outputs(self, self._config, self._core_config.fix_filter, self._frames)
         if self._config.map:
             self._load(Path(self._config.map).expanduser())
         else:
@@ -170,6 +171,7 @@ class LocalizerNode(ManagedNode):
                 except VlocError as error:
                     return str(error)
             self._config, self._core_config, self._loaded = config, core_config, loaded
+        self._outputs.pose_relay.set_fix_filter(core_config.fix_filter)
         if self.state == ACTIVE:
             self._pipeline.set_config(config, core_config.fix_filter)
         return ""
@@ -222,7 +224,7 @@ class LocalizerNode(ManagedNode):
         except Exception as error:  # a bug: keep the traceback and the node
             self.get_logger().fatal(traceback.format_exc())
             header = newest_image(images).message.header
-            status = LocalizationStatus(header=header, status=LocalizationStatus.INTERNAL_ERROR)
+            status = status_without_pose(header=header, status=LocalizationStatus.INTERNAL_ERROR)
             status.reason, status.map_hash = f"internal error, see the log: {error!r}", self.map_hash
             return status
         return output.status
@@ -250,7 +252,7 @@ class LocalizerNode(ManagedNode):
         return response
 
     def _on_relocalize(self, request: Relocalize.Request, response: Relocalize.Response) -> Relocalize.Response:
-        refusal = LocalizationStatus(status=LocalizationStatus.NO_IMAGE)
+        refusal = status_without_pose(status=LocalizationStatus.NO_IMAGE)
         response.result = refusal
         if self.state != ACTIVE:
             refusal.reason = f"the node is {self.state}; activate it"
@@ -277,7 +279,7 @@ class LocalizerNode(ManagedNode):
 
     def _publish_diagnostics(self) -> None:
         node, loaded = self.get_fully_qualified_name(), self._loaded
-        node_state = NodeState(self.state)
+        node_state = NodeState(self.state, warnings=self.graph_watch.findings)
         if loaded is not None:
             node_state = replace(node_state, map_hash=loaded.hash, map_name=loaded.localizer.map.name)
         if self.state == ACTIVE:
@@ -294,7 +296,7 @@ class LocalizerNode(ManagedNode):
 
 def main() -> None:
     """Entry point `localizer`."""
-    run_node(LocalizerNode)
+    run_node(LocalizerNode, LocalizerNodeConfig(), LocalizerConfig())
 
 
 if __name__ == "__main__":

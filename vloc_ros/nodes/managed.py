@@ -12,6 +12,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from vloc_ros.core.errors import VlocError
 from vloc_ros.nodes.bond import Bond
+from vloc_ros.nodes.graph_watch import GraphWatch
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
 _NO_BOND = "bondpy is not installed, so there is no bond: set bond_timeout of a nav2 lifecycle manager to 0.0"
@@ -24,6 +25,7 @@ class ManagedNode(LifecycleNode):
         super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
         self.state = UNCONFIGURED
         self._alone, self._bond = False, Bond(self)
+        self.graph_watch = GraphWatch(self)
         for service in self.services:
             if service.srv_type is ChangeState:
                 service.callback = partial(self._on_change_state, service.callback)

@@ -22,7 +22,7 @@ from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.conversion import header, keyframe_poses, landmark_cloud, map_info, origin_transform
 from vloc_ros.nodes.landmark_selection import select_points
 from vloc_ros.nodes.managed import ACTIVE, UNCONFIGURED, ManagedNode
-from vloc_ros.nodes.parameters import config_of, declare_parameters
+from vloc_ros.nodes.parameters import config_of, declare_parameters, log_parameters
 from vloc_ros.nodes.process import run_node
 from vloc_ros.storage.maps import map_files, read_manifest, read_map
 from vloc_ros.storage.regular_files import open_regular
@@ -53,7 +53,7 @@ class MapServerNode(ManagedNode):
     """See the module, and docs/your-robot.md for topics and parameters."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("map_server", **options)
+        super().__init__("vloc_map_server", **options)
         declare_parameters(self, MapServerConfig(), admit=_admit)
         self._served: ServedMap | None = None
         self.create_service(LoadMap, "~/load_map", self._on_load_map)
@@ -65,12 +65,12 @@ class MapServerNode(ManagedNode):
     def configure(self) -> None:
         """Create the publishers and read the map."""
         config = config_of(self, MapServerConfig)
+        log_parameters(self, config)
         if not config.map and not config.maps_folder:
             raise ConfigError(
                 "parameters map and maps_folder are both empty, expected a map folder or a folder of maps"
             )
         self._info = self.create_lifecycle_publisher(MapInfo, "~/map_info", _LATCHED)
-        self._origins = StaticTransformBroadcaster(self)
         if config.map:
             self._served = ServedMap.read(Path(config.map).expanduser())
 
@@ -82,9 +82,7 @@ class MapServerNode(ManagedNode):
         """Release the map and the publishers."""
         self._served = None
         self._destroy_publishers("_info", "_landmarks", "_keyframes")
-        if hasattr(self, "_origins"):
-            self.destroy_publisher(self._origins.pub_tf)
-            del self._origins
+        self._destroy_origins()
 
     def _announce(self) -> None:
         now_ns = self.get_clock().now().nanoseconds
@@ -94,6 +92,8 @@ class MapServerNode(ManagedNode):
         landmark_map = self._served.landmark_map
         self._info.publish(self._info_message(self._served))
         self._make_scene_publishers(len(landmark_map.scenes))
+        self._destroy_origins()
+        self._origins = StaticTransformBroadcaster(self)  # one sends only the first transform of each frame
         self._origins.sendTransform([origin_transform(now_ns, scene) for scene in landmark_map.scenes])
         for scene in landmark_map.scenes:
             self._landmarks.publish(landmark_cloud(now_ns, landmark_map, scene))
@@ -114,6 +114,11 @@ class MapServerNode(ManagedNode):
             if hasattr(self, name):
                 self.destroy_lifecycle_publisher(getattr(self, name))
                 delattr(self, name)
+
+    def _destroy_origins(self) -> None:
+        if hasattr(self, "_origins"):
+            self.destroy_publisher(self._origins.pub_tf)
+            del self._origins
 
     def _info_message(self, served: ServedMap) -> MapInfo:
         now_ns = self.get_clock().now().nanoseconds
@@ -222,7 +227,7 @@ def _bytes(path: Path) -> bytes:
 
 def main() -> None:
     """Entry point `map_server`."""
-    run_node(MapServerNode)
+    run_node(MapServerNode, MapServerConfig())
 
 
 if __name__ == "__main__":

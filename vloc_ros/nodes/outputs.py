@@ -7,10 +7,13 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.config import FixFilterConfig
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.tracking.fix_filter import GateResult
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.conversion import bgr_message, pose_stamped, pose_with_covariance_stamped, stamp_ns_of
+from vloc_ros.nodes.frames import TransformLookup
+from vloc_ros.nodes.last_pose import LastPose
 from vloc_ros.nodes.localization_pipeline import LocalizationOutput
 from vloc_ros.nodes.overlay import draw_result
 from vloc_ros.nodes.pose_relay import PoseRelay
@@ -20,16 +23,19 @@ from vloc_ros.nodes.transforms import MapTransform
 class Outputs:
     """Publishes poses, statuses, the debug image, TF, and poses for other systems. The worker publishes."""
 
-    def __init__(self, node: LifecycleNode, config: LocalizerNodeConfig) -> None:
+    def __init__(
+        self, node: LifecycleNode, config: LocalizerNodeConfig, fix_filter: FixFilterConfig, frames: TransformLookup
+    ) -> None:
         self._node, self._config = node, config
         depth = config.status_depth
         self._pose = node.create_lifecycle_publisher(PoseStamped, "~/pose", depth)
         self._pose_with_covariance = node.create_lifecycle_publisher(
             PoseWithCovarianceStamped, "~/pose_with_covariance", depth
         )
+        self._last_pose = LastPose(node)
         self._status = node.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
         self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", 1)
-        self.pose_relay = PoseRelay(node, config)
+        self.pose_relay = PoseRelay(node, config, fix_filter, frames)
         self._transform = MapTransform(node, tolerance_s=config.transform_tolerance_s, rate_hz=config.transform_rate_hz)
 
     @property
@@ -52,14 +58,16 @@ class Outputs:
         self._status.publish(status)
 
     def reset(self) -> None:
-        """Stop repeating the last fix: the map was swapped, or the node was deactivated."""
+        """Stop repeating the last fix, and withdraw it: the map was swapped, or the node was deactivated."""
         self._transform.reset()
+        self._last_pose.reset()
         self.pose_relay.reset()
 
     def close(self) -> None:
         """Destroy the publishers."""
         for publisher in (self._pose, self._pose_with_covariance, self._status, self._debug_image):
             self._node.destroy_lifecycle_publisher(publisher)
+        self._last_pose.close()
         self.pose_relay.close()
         self._transform.close()
 
@@ -72,9 +80,9 @@ class Outputs:
         if output.map_from_child is not None:
             self._publish_transform(stamp_ns, status, output.map_from_child)
         self._pose.publish(pose_stamped(stamp_ns, status.map_frame, fix.map_from_base))
-        self._pose_with_covariance.publish(
-            pose_with_covariance_stamped(stamp_ns, status.map_frame, fix.map_from_base, fix.covariance)
-        )
+        message = pose_with_covariance_stamped(stamp_ns, status.map_frame, fix.map_from_base, fix.covariance)
+        self._pose_with_covariance.publish(message)
+        self._last_pose.publish(message)
         self.pose_relay.publish(output)
 
     def _publish_transform(self, stamp_ns: int, status: LocalizationStatus, map_from_child: Pose) -> None:

@@ -84,6 +84,18 @@ def config_of(node: Node, kind: type[C], *, changes: dict[str, Any] | None = Non
     return _build_config(kind, values | (changes or {}))
 
 
+def log_parameters(node: Node, *configurations: Checked) -> None:
+    """Log every parameter at debug, one a line, and those that differ from their defaults at info."""
+    changed = []
+    for configuration in configurations:
+        defaults = {leaf.name: leaf.value for leaf in parameters_of(type(configuration)())}
+        for leaf in parameters_of(configuration):
+            node.get_logger().debug(f"parameter {leaf.name} is {leaf.value!r}")
+            if leaf.value != defaults[leaf.name]:
+                changed.append(f"{leaf.name} is {leaf.value!r}")
+    node.get_logger().info(f"parameters other than the defaults: {', '.join(changed) or 'none'}")
+
+
 def _build_config(kind: type[C], values: dict[str, Any]) -> C:
     """Build a configuration from flat dotted names; names of other configurations are ignored."""
     nested: dict[str, Any] = {}

@@ -41,7 +41,7 @@ class PlayerNode(Node):
     """Plays its bag once, in a thread, then ends the process."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("player", automatically_declare_parameters_from_overrides=True, **options)
+        super().__init__("vloc_player", automatically_declare_parameters_from_overrides=True, **options)
         declare_parameters(self, PlayerConfig())
         self._config = config_of(self, PlayerConfig)
         self._interrupted = threading.Event()
@@ -155,7 +155,7 @@ def _stamp_ns(cdr: bytes) -> int:
 
 def main() -> None:
     """Entry point `player`."""
-    run_node(PlayerNode)
+    run_node(PlayerNode, PlayerConfig())
 
 
 if __name__ == "__main__":

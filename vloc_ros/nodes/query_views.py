@@ -17,7 +17,7 @@ from vloc_ros.nodes.frames import TransformLookup
 from vloc_ros.nodes.refusal import Refused
 
 # refusals that may be resolved by waiting; an unreadable image stays unreadable
-_TRANSIENT = (LocalizationStatus.NO_ODOMETRY, LocalizationStatus.NO_CALIBRATION)
+_TRANSIENT = (LocalizationStatus.NO_TRANSFORM, LocalizationStatus.NO_ODOMETRY, LocalizationStatus.NO_CALIBRATION)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +115,13 @@ class ViewAssembler:
             return image.source.base_from_camera
         frame = image.message.header.frame_id.lstrip("/")
         patience_s = reference.left_s() if wait or frame in self._known_frames else 0.0
-        found = self._frames.lookup(self._config.base_frame, frame, stamp_ns_of(image.message), patience_s=patience_s)
+        found = self._frames.lookup(
+            self._config.base_frame,
+            frame,
+            stamp_ns_of(image.message),
+            patience_s=patience_s,
+            refusal=LocalizationStatus.NO_TRANSFORM,
+        )
         self._known_frames.add(frame)
         return found
 

@@ -20,16 +20,16 @@ class RecentResult:
         status: name of the status in LocalizationStatus, such as `OK` or `DROPPED`.
         reason: why there is no pose.
         inliers: number of inliers of the pose.
-        total_ms: time from the worker taking the image to its result.
-        stages_ms: milliseconds by stage.
+        total_s: time from the worker taking the image to its result.
+        stages_s: seconds by stage.
         cameras: cameras of a rig whose images were used.
     """
 
     status: str
     reason: str = ""
     inliers: int = 0
-    total_ms: float = 0.0
-    stages_ms: dict[str, float] = field(default_factory=dict)
+    total_s: float = 0.0
+    stages_s: dict[str, float] = field(default_factory=dict)
     cameras: tuple[str, ...] = ()
 
 
@@ -79,15 +79,15 @@ def median_inliers(fixes: list[RecentResult]) -> float:
     return median(fix.inliers for fix in fixes)
 
 
-def median_total_ms(results: list[RecentResult]) -> float:
+def median_total_s(results: list[RecentResult]) -> float:
     """Return the median total time of at least one result."""
-    return median(result.total_ms for result in results)
+    return median(result.total_s for result in results)
 
 
-def median_stages_ms(results: list[RecentResult]) -> dict[str, float]:
+def median_stages_s(results: list[RecentResult]) -> dict[str, float]:
     """Return the median time by stage, over the images that reached it."""
-    times_ms: dict[str, list[float]] = {}
+    times_s: dict[str, list[float]] = {}
     for result in results:
-        for stage, ms in result.stages_ms.items():
-            times_ms.setdefault(stage, []).append(ms)
-    return {stage: median(all_ms) for stage, all_ms in times_ms.items()}
+        for stage, seconds in result.stages_s.items():
+            times_s.setdefault(stage, []).append(seconds)
+    return {stage: median(all_s) for stage, all_s in times_s.items()}

@@ -71,7 +71,7 @@ class RecorderNode(Node):
     """Records until it is interrupted, or until the expected number of statuses was received."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("recorder", automatically_declare_parameters_from_overrides=True, **options)
+        super().__init__("vloc_recorder", automatically_declare_parameters_from_overrides=True, **options)
         declare_parameters(self, RecorderConfig())
         self._config = config_of(self, RecorderConfig)
         if not self._config.out:
@@ -103,8 +103,11 @@ class RecorderNode(Node):
             "inliers": message.inliers,
             "confidence": message.confidence,
             "candidate": message.candidate,
-            "times_ms": dict(zip(message.stages, map(float, message.stage_ms), strict=True)),
-            "total_ms": message.total_ms,
+            "times_ms": {
+                stage: 1e3 * float(seconds)
+                for stage, seconds in zip(message.stages, message.stage_times_s, strict=True)
+            },
+            "total_ms": 1e3 * message.total_time_s,
             "images_dropped": message.images_dropped,
         }
         self._add("status", stamp_ns_of(message), values)
@@ -146,7 +149,7 @@ def _pose_values(message: PoseMessage) -> dict[str, list[float]]:
 
 def main() -> None:
     """Entry point `recorder`."""
-    run_node(RecorderNode)
+    run_node(RecorderNode, RecorderConfig())
 
 
 if __name__ == "__main__":

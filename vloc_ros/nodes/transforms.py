@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 from tf2_ros import TransformBroadcaster
 
@@ -11,12 +14,19 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.conversion import transform_message
 
 _NS_PER_S = 1e9
+# the smallest step of stamps in the present that is left of them in seconds as float64
+_STEP_NS = 1000
+# as in tf2_ros for Python; smaller steps back are bridged by the order of the stamps
+_BACKWARDS = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
 
 
 class MapTransform:
     """Publishes on TF, and repeats the last transform if it may be repeated.
 
-    A thread of its own does that: a timer would wake the whole executor every time.
+    No stamp is at or before the last one, until simulated time jumps back: tf2 puts a transform between those that it
+    has, by its stamp, so that an older one would change the past and leave the present as it was.
+
+    A thread of its own repeats: a timer would wake the whole executor every time.
     """
 
     def __init__(self, node: Node, *, tolerance_s: float, rate_hz: float) -> None:
@@ -25,6 +35,11 @@ class MapTransform:
         self._lock = threading.Lock()
         self._last: tuple[int, str, str, Pose] | None = None  # its stamp is ahead of the node's time by this
         self._sent_ns = 0
+        # rclpy keeps a handle after it is unregistered, which must not keep this object
+        on_jump = weakref.WeakMethod(self._on_jump)
+        self._jumps = node.get_clock().create_jump_callback(
+            _BACKWARDS, post_callback=lambda _: (begin_again := on_jump()) and begin_again()
+        )
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._repeat, args=(rate_hz,), name="transform", daemon=True)
         self._thread.start()
@@ -32,10 +47,15 @@ class MapTransform:
     def publish(self, stamp_ns: int, parent: str, child: str, parent_from_child: Pose, *, repeated: bool) -> None:
         """Publish a transform, stamped later by the tolerance.
 
-        With `repeated` it is repeated until the next one: valid for odometry, not for the base, which moves.
+        With `repeated` it is repeated until the next one: valid for odometry, not for the base, which moves. What was
+        repeated may be ahead of it, if this image took longer: then it is stamped just after that. A pose of the base
+        belongs to its own time only; one that is not newer is not published.
         """
         with self._lock:
             later_ns = stamp_ns + self._tolerance_ns
+            if later_ns <= self._sent_ns and not repeated:
+                return
+            later_ns = max(later_ns, self._sent_ns + _STEP_NS) if repeated else later_ns
             self._send(later_ns, parent, child, parent_from_child)
             now_ns = self._now_ns()
             if repeated and now_ns > 0:  # simulated time is 0 until it starts, and then jumps
@@ -50,9 +70,15 @@ class MapTransform:
 
     def close(self) -> None:
         """Stop repeating, and destroy the publisher."""
+        self._jumps.unregister()
         self._closed.set()
         self._thread.join()
         self._node.destroy_publisher(self._broadcaster.pub_tf)
+
+    def _on_jump(self) -> None:
+        """Begin again: buffers of tf2 are cleared by the same jump."""
+        with self._lock:
+            self._last, self._sent_ns = None, 0
 
     def _repeat(self, rate_hz: float) -> None:
         while rate_hz and not self._closed.wait(1.0 / rate_hz):

@@ -12,19 +12,20 @@ from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
+from tf2_msgs.srv import FrameGraph
 
 from tf2_ros.errors import TransformException
-from tf2_ros.rigid import Rigid
+from tf2_ros.rigid import Rigid, normalize
 from tf2_ros.tree import TransformTree
 
 _CACHE_NS = 10_000_000_000
-_UNIT_TOLERANCE = 1e-2  # tf2's own bound on |q|² - 1
 
 
 class Buffer:
     """Transforms of the last `cache_time` (10 s), safe to fill from one thread and to read from another.
 
-    With a node, a jump of the node's clock backwards, such as a bag that starts again, clears the moving frames.
+    With a node, a jump of the node's clock backwards, such as a bag that starts again, clears the moving frames, and a
+    service `tf2_frames` in its namespace describes all frames.
     """
 
     def __init__(self, cache_time: Duration | None = None, node: Node | None = None) -> None:
@@ -33,6 +34,7 @@ class Buffer:
         self._log = rclpy.logging.get_logger("tf2_buffer")
         if node is not None:
             backwards = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
+            self.srv = node.create_service(FrameGraph, "tf2_frames", self._on_frames)
             self._jump_handle = node.get_clock().create_jump_callback(backwards, post_callback=self._on_jump)
 
     def set_transform(self, transform: TransformStamped, authority: str) -> None:
@@ -65,6 +67,16 @@ class Buffer:
         with self._changed:
             return self._changed.wait_for(lambda: self._knows(target_frame, source_frame, stamp_ns), wait_s)
 
+    def all_frames_as_yaml(self) -> str:
+        """Return for every frame its parent and the times of its transforms."""
+        with self._changed:
+            frames = self._tree.describe()
+        return "\n".join(
+            f"{child}:\n  parent: '{parent}'\n"
+            f"  most_recent_transform: {newest_s:.6f}\n  oldest_transform: {oldest_s:.6f}"
+            for child, parent, oldest_s, newest_s in frames
+        )
+
     def clear(self) -> None:
         """Drop the samples of every moving frame."""
         with self._changed:
@@ -81,7 +93,8 @@ class Buffer:
         child, parent = message.child_frame_id.removeprefix("/"), message.header.frame_id.removeprefix("/")
         translation, rotation = message.transform.translation, message.transform.rotation
         transform = Rigid(
-            (translation.x, translation.y, translation.z), (rotation.x, rotation.y, rotation.z, rotation.w)
+            (translation.x, translation.y, translation.z),
+            normalize((rotation.x, rotation.y, rotation.z, rotation.w)),  # tf2 makes a matrix of it and back
         )
         fault = _fault(child, parent, transform)
         if fault:
@@ -97,6 +110,10 @@ class Buffer:
             )
             self._changed.notify_all()
 
+    def _on_frames(self, _: FrameGraph.Request, response: FrameGraph.Response) -> FrameGraph.Response:
+        response.frame_yaml = self.all_frames_as_yaml()
+        return response
+
     def _on_jump(self, _: TimeJump) -> None:
         self._log.warning("Detected jump back in time. Clearing tf buffer.")
         self.clear()
@@ -109,9 +126,7 @@ def _fault(child: str, parent: str, transform: Rigid) -> str:
     if child == parent:
         return "TF_SELF_TRANSFORM: it is its own parent"
     if any(math.isnan(number) for number in (*transform.translation, *transform.rotation)):
-        return "TF_NAN_INPUT: it holds a NaN"
-    if abs(sum(number * number for number in transform.rotation) - 1.0) >= _UNIT_TOLERANCE:
-        return f"TF_DENORMALIZED_QUATERNION: {transform.rotation} is not of unit length"
+        return "TF_NAN_INPUT: it holds a NaN, or a quaternion of no length"
     return ""
 
 

@@ -29,6 +29,13 @@ class Rigid(NamedTuple):
         return Rigid((-tx, -ty, -tz), back)
 
 
+def normalize(rotation: Quaternion) -> Quaternion:
+    """Return the rotation with unit length; NaN where it has no length."""
+    length = math.sqrt(sum(number * number for number in rotation))
+    x, y, z, w = (number / length if length else math.nan for number in rotation)
+    return x, y, z, w
+
+
 def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
     """Return the rotation that applies b first, then a."""
     ax, ay, az, aw = a

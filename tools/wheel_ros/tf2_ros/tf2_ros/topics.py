@@ -74,7 +74,10 @@ class TransformBroadcaster:
 
 
 class StaticTransformBroadcaster:
-    """Sends transforms to /tf_static: the last message holds all of them, for late subscribers."""
+    """Sends transforms to /tf_static: the last message holds all of them, for late subscribers.
+
+    As in tf2_ros for Python, the first transform of a frame stays: another broadcaster has to send another one.
+    """
 
     def __init__(self, node: Node) -> None:
         self.pub_tf = node.create_publisher(TFMessage, "/tf_static", _latched(1))
@@ -82,7 +85,8 @@ class StaticTransformBroadcaster:
 
     def sendTransform(self, transform: TransformStamped | Iterable[TransformStamped]) -> None:  # noqa: N802
         """Send one transform or several, with all that were sent before."""
-        self._by_child.update({one.child_frame_id: one for one in _as_list(transform)})
+        for one in _as_list(transform):
+            self._by_child.setdefault(one.child_frame_id, one)
         self.pub_tf.publish(TFMessage(transforms=list(self._by_child.values())))
 
 

@@ -26,26 +26,33 @@ class _Sample(NamedTuple):
 
 
 class _History:
-    """The samples of one moving frame, oldest first, none older than the newest minus the cache time."""
+    """The samples of one moving frame, oldest first.
+
+    As in tf2, an insertion first drops what was older than the newest sample minus the cache time until then.
+    """
 
     def __init__(self, cache_ns: int) -> None:
         self._cache_ns = cache_ns
         self._samples: list[_Sample] = []
 
     def insert(self, sample: _Sample) -> None:
-        if self._samples and sample.stamp_ns < self._samples[-1].stamp_ns - self._cache_ns:
-            return
+        if self._samples:
+            oldest_ns = self._samples[-1].stamp_ns - self._cache_ns
+            del self._samples[: bisect.bisect_left(self._samples, oldest_ns, key=lambda s: s.stamp_ns)]
+            if sample.stamp_ns < oldest_ns:
+                return
         position = bisect.bisect_left(self._samples, sample.stamp_ns, key=lambda s: s.stamp_ns)
         repeated = position < len(self._samples) and self._samples[position].stamp_ns == sample.stamp_ns
         self._samples[position : position + repeated] = [sample]
-        oldest_ns = self._samples[-1].stamp_ns - self._cache_ns
-        del self._samples[: bisect.bisect_left(self._samples, oldest_ns, key=lambda s: s.stamp_ns)]
 
     def clear(self) -> None:
         self._samples.clear()
 
     def latest(self) -> _Sample | None:
         return self._samples[-1] if self._samples else None
+
+    def oldest(self) -> _Sample | None:
+        return self._samples[0] if self._samples else None
 
     def at(self, stamp_ns: int) -> _Sample:
         samples = self._samples
@@ -85,6 +92,8 @@ class _Fixed:
     def latest(self) -> _Sample | None:
         return self._sample
 
+    oldest = latest
+
     def at(self, stamp_ns: int) -> _Sample:
         assert self._sample is not None
         return self._sample._replace(stamp_ns=stamp_ns)
@@ -110,6 +119,15 @@ class TransformTree:
         """Drop the samples of moving frames; keep their names and the static frames."""
         for frame in self._frames.values():
             frame.clear()
+
+    def describe(self) -> list[tuple[str, str, float, float]]:
+        """Return each frame that has a transform: its name, its parent, and the oldest and newest time in seconds."""
+        described = []
+        for child, frame in self._frames.items():
+            oldest, newest = frame.oldest(), frame.latest()
+            if oldest is not None and newest is not None:
+                described.append((child, newest.parent, oldest.stamp_ns * 1e-9, newest.stamp_ns * 1e-9))
+        return described
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> tuple[int, Rigid]:
         """Return the time that was looked up and target_from_source; raise a TransformException where there is none."""
