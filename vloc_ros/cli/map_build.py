@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.map_build_inputs import read_source, scale_source
+from vloc_ros.cli.map_build_summary import summarize
 from vloc_ros.cli.source_options import CALIBRATION, check_source_options
 from vloc_ros.progress import bar
 
@@ -35,32 +36,10 @@ if TYPE_CHECKING:
     from vloc_ros.core.config import InferenceConfig
     from vloc_ros.core.features.extractor_config import ExtractorConfig
     from vloc_ros.core.features.keypoint_model import KeypointModel
-    from vloc_ros.core.map.landmark_map import LandmarkMap
-    from vloc_ros.core.sources import PosedImage
-    from vloc_ros.datasets.bag_images import CameraPath
-    from vloc_ros.datasets.geodetic import Datum
     from vloc_ros.mapping.config import MappingConfig
-    from vloc_ros.mapping.sfm.scale import ScaleSource
     from vloc_ros.mapping.workers import Workers
 
 _ROOTSIFT = "rootsift"
-_MOST_NAMED = 5
-_MEASUREMENTS = ("positions", "gravity", "gnss_topic", "imu_topic")
-_MAX_GNSS_STD_M = 1000.0
-# by what the provenance of a map calls them
-_CORRECTIONS = (
-    (
-        "distance_from_given_poses",
-        "its cameras lie",
-        " from the given poses; the covariance holds how the map lies in their frame",
-    ),
-    (
-        "distance_from_positions",
-        "its cameras lie",
-        " from the measured positions; the covariance holds how the map lies in their frame",
-    ),
-    ("drift_of_odometry", "the images correct odometry by", ", where it agrees best with them"),
-)
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -174,8 +153,8 @@ def run(args: argparse.Namespace) -> int:
     out = map_at(args.out)
     keypoint_model, extractor = read_extractor(args.extractor)
     config = _config(args, extractor)
-    source = _read_bag(args) if args.bag else _read_folder(args)
-    scale = _scale(args, source.camera_path)
+    source = read_source(args)
+    scale = scale_source(args, source.camera_path)
     with _workers(args) as workers:
         landmark_map = build_checked_map(
             source.images,
@@ -192,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
     if source.datum is not None:
         landmark_map = replace(landmark_map, provenance={**landmark_map.provenance, "datum": asdict(source.datum)})
     write_map(landmark_map, args.out)
-    print(_summary(landmark_map, len(source.images), config.calibration_gap_m))
+    print(summarize(landmark_map, len(source.images), config.calibration_gap_m))
     print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")
     return 0
 
@@ -267,169 +246,3 @@ def _one_thread(inference: InferenceConfig) -> InferenceConfig:
             f"expected {ON_CPU.provider} and one thread: each worker has one processor; leave these out"
         )
     return replace(inference, threads=1)
-
-
-def _scale(args: argparse.Namespace, camera_path: CameraPath | None) -> ScaleSource | None:
-    """None keeps the given poses; otherwise what gives a reconstruction its scale."""
-    from vloc_ros.core.errors import InputError
-    from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance, MeasuredPositions
-
-    has_poses = args.poses is not None or args.bag is not None
-    measured = [name for name in _MEASUREMENTS if getattr(args, name) is not None]
-    if args.poses_drift and (args.poses is None or args.structure == "given"):
-        raise InputError("--poses-drift is for --poses that are not kept; give --poses, without --structure given")
-    kept = (args.pose_topic or (args.poses and not args.poses_drift)) and not measured
-    structure = args.structure or ("given" if kept else "sfm")
-    if structure == "given" and not has_poses:
-        raise InputError("--structure given needs poses; give --poses, or build with --structure sfm")
-    if (args.pose_topic or (args.poses and not args.poses_drift)) and (args.positions or args.gnss_topic):
-        raise InputError(
-            "positions and poses would give the map a frame each; leave one of them out, or give the poses as odometry "
-            "(--poses-drift, --odom-topic)"
-        )
-    if structure == "given" and measured:
-        raise InputError(
-            f"--{measured[0].replace('_', '-')} corrects poses, --structure given keeps them; leave one out"
-        )
-    if args.distance and (has_poses or args.positions or structure == "given"):
-        raise InputError("--distance is for images without poses and positions; leave them out, or --distance")
-    if structure == "given":
-        return None
-    if args.distance:
-        try:
-            return KnownDistance(args.distance[0], args.distance[1], float(args.distance[2]))
-        except ValueError as error:
-            raise InputError(f"--distance ends with {args.distance[2]!r}, expected metres") from error
-    if has_poses:
-        return GivenPoses(args.poses_drift or (args.bag is not None and args.pose_topic is None), camera_path)
-    return MeasuredPositions() if args.positions else UNKNOWN_SCALE
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Source:
-    """Images to build a map from, where the camera was at any time, and the origin of their positions on Earth."""
-
-    images: Sequence[PosedImage]
-    camera_path: CameraPath | None = None
-    datum: Datum | None = None
-
-
-def _read_folder(args: argparse.Namespace) -> _Source:
-    from vloc_ros.core.errors import InputError
-    from vloc_ros.datasets.image_folders import list_posed_images
-    from vloc_ros.datasets.image_measurements import with_gravity, with_positions
-    from vloc_ros.storage.cameras import read_camera
-
-    if args.camera is None:
-        raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
-    if args.gnss_topic or args.imu_topic:
-        raise InputError("--gnss-topic and --imu-topic are for --bag; give --positions and --gravity with --images")
-    if args.datum or args.gnss_std:
-        raise InputError("--datum and --gnss-std are for --bag with --gnss-topic; leave them out with --images")
-    report_images_passed_over(args.images)
-    images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
-    if args.positions is not None:
-        images = with_positions(images, args.positions)
-    return _Source(images if args.gravity is None else with_gravity(images, args.gravity))
-
-
-def _read_bag(args: argparse.Namespace) -> _Source:
-    from vloc_ros.bags.reading import TF
-    from vloc_ros.core.errors import InputError
-    from vloc_ros.datasets.bag_images import read_bag_keyframes
-    from vloc_ros.storage.cameras import read_camera
-
-    if args.positions or args.gravity:
-        raise InputError("--positions and --gravity are for --images; give --gnss-topic and --imu-topic with --bag")
-    if (args.datum or args.gnss_std) and not args.gnss_topic:
-        raise InputError("--datum and --gnss-std are for --gnss-topic; give the topic, or leave them out")
-    if args.datum and not (abs(args.datum[0]) <= 90.0 and abs(args.datum[1]) <= 180.0 and abs(args.datum[2]) < 1e5):
-        given = " ".join(f"{value:g}" for value in args.datum)
-        raise InputError(f"--datum is {given}, expected latitude and longitude in degrees and altitude in metres")
-    if args.gnss_std is not None and not 0.0 < args.gnss_std <= _MAX_GNSS_STD_M:
-        raise InputError(f"--gnss-std is {args.gnss_std:g}, expected metres, more than 0 and up to {_MAX_GNSS_STD_M:g}")
-    keyframes = read_bag_keyframes(
-        args.bag,
-        image_topic=args.image_topic,
-        camera_info_topic=args.camera_info_topic,
-        rectified=args.rectified,
-        camera=read_camera(args.camera) if args.camera else None,
-        tf_topic=args.tf_topic or TF,
-        odom_topic=args.odom_topic,
-        pose_topic=args.pose_topic,
-        base_frame=args.base_frame,
-        progress=bar,
-    )
-    return _with_measurements(args, _Source(keyframes.images, keyframes.camera_path), keyframes.camera_frame)
-
-
-def _with_measurements(args: argparse.Namespace, source: _Source, camera_frame: str) -> _Source:
-    if not (args.gnss_topic or args.imu_topic):
-        return source
-    from vloc_ros.bags.reading import TF
-    from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
-    from vloc_ros.datasets.geodetic import Datum
-
-    images, datum, tf_topic = source.images, None, args.tf_topic or TF
-    if args.gnss_topic:
-        origin = Datum(*args.datum) if args.datum else None
-        images, datum = with_bag_positions(
-            images, args.bag, args.gnss_topic, camera_frame, datum=origin, std_m=args.gnss_std, tf_topic=tf_topic
-        )
-    if args.imu_topic:
-        images = with_bag_gravity(images, args.bag, args.imu_topic, camera_frame, tf_topic=tf_topic)
-    return replace(source, images=images, datum=datum)
-
-
-def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
-    """What it was calibrated on; in a good map most of the left-out images are localized."""
-    from vloc_ros.mapping.maps.calibration import MIN_SAMPLES, count_localized
-    from vloc_ros.mapping.maps.checked_build import LIKELY_CAUSES, USUALLY_LOCALIZED
-
-    calibration, images = landmark_map.scene().calibration, len(landmark_map.keyframes)
-    uncalibrated = "covariance NOT calibrated, a typical scale is used"
-    if gap_m <= 0:
-        return f"{uncalibrated}: switched off by calibration_gap_m=0"
-    if images < MIN_SAMPLES:
-        return f"{uncalibrated}: {images} images are too few to leave any out, {MIN_SAMPLES} are needed"
-    left_out = count_localized(landmark_map.keyframes.translations, gap_m)
-    if not calibration.samples:
-        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {left_out} left-out images were localized; {LIKELY_CAUSES}"
-    localized = f"{calibration.samples} of {left_out} left-out images"
-    line = f"covariance calibrated on {localized} (scale {calibration.scale:.2f})"
-    return line if calibration.samples >= USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {LIKELY_CAUSES}"
-
-
-def _accounted(landmark_map: LandmarkMap, images: int) -> str:
-    """What became of every image."""
-    from vloc_ros.core.map.keyframes import MIN_POINTS_SEEN
-
-    few = int(landmark_map.keyframes.see_few_points.sum())
-    left_out = landmark_map.provenance.get("images_left_out", [])
-    parts = [f"{len(landmark_map.keyframes) - few} of {images} images see enough of the map to be localized in it"]
-    if few:
-        parts.append(f"{few} see fewer than {MIN_POINTS_SEEN} points, so that no image confirms their poses")
-    if left_out:
-        named = ", ".join(left_out[:_MOST_NAMED]) + (", ..." if len(left_out) > _MOST_NAMED else "")
-        parts.append(f"{len(left_out)} left out, since they share too little with the others: {named}")
-    return "; ".join(parts)
-
-
-def _summary(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
-    lines = [
-        f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks",
-        _accounted(landmark_map, images),
-        _covariance(landmark_map, gap_m),
-    ]
-    for what, begins, ends in _CORRECTIONS:
-        median_m = landmark_map.provenance.get(f"median_{what}_m")
-        if median_m is not None:
-            most_m = landmark_map.provenance[f"largest_{what}_m"]
-            lines.append(f"{begins} {100 * median_m:.1f} cm (median; at most {100 * most_m:.1f} cm){ends}")
-    offset_s = landmark_map.provenance.get("time_offset_s")
-    if offset_s is not None:
-        when = "later" if offset_s > 0 else "earlier"
-        lines.append(f"the poses are stamped {1000 * abs(offset_s):.0f} ms {when} than the images")
-    if not landmark_map.metric:
-        lines.append("the scale is unknown: lengths are not metres; `vloc map align` gives the map scale and frame")
-    return "\n".join(lines)

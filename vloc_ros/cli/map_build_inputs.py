@@ -1,0 +1,145 @@
+"""What `vloc map build` builds from: images with whatever is known of each, and what gives the map its scale."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.progress import bar
+
+if TYPE_CHECKING:
+    from vloc_ros.core.sources import PosedImage
+    from vloc_ros.datasets.bag_images import CameraPath
+    from vloc_ros.datasets.geodetic import Datum
+    from vloc_ros.mapping.sfm.scale import ScaleSource
+
+_MEASUREMENTS = ("positions", "gravity", "gnss_topic", "imu_topic")
+_MAX_GNSS_STD_M = 1000.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MapSource:
+    """Images to build a map from, where the camera was at any time, and the origin of their positions on Earth."""
+
+    images: Sequence[PosedImage]
+    camera_path: CameraPath | None = None
+    datum: Datum | None = None
+
+
+def read_source(args: argparse.Namespace) -> MapSource:
+    """The images of --images or --bag.
+
+    Raises:
+        InputError: they, or what goes with them, cannot be read, or options contradict each other.
+    """
+    return _read_bag(args) if args.bag else _read_folder(args)
+
+
+def _read_folder(args: argparse.Namespace) -> MapSource:
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.datasets.image_folders import list_posed_images
+    from vloc_ros.datasets.image_measurements import with_gravity, with_positions
+    from vloc_ros.storage.cameras import read_camera
+
+    if args.camera is None:
+        raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
+    if args.gnss_topic or args.imu_topic:
+        raise InputError("--gnss-topic and --imu-topic are for --bag; give --positions and --gravity with --images")
+    if args.datum or args.gnss_std:
+        raise InputError("--datum and --gnss-std are for --bag with --gnss-topic; leave them out with --images")
+    report_images_passed_over(args.images)
+    images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
+    if args.positions is not None:
+        images = with_positions(images, args.positions)
+    return MapSource(images if args.gravity is None else with_gravity(images, args.gravity))
+
+
+def _read_bag(args: argparse.Namespace) -> MapSource:
+    from vloc_ros.bags.reading import TF
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.datasets.bag_images import read_bag_keyframes
+    from vloc_ros.storage.cameras import read_camera
+
+    if args.positions or args.gravity:
+        raise InputError("--positions and --gravity are for --images; give --gnss-topic and --imu-topic with --bag")
+    if (args.datum or args.gnss_std) and not args.gnss_topic:
+        raise InputError("--datum and --gnss-std are for --gnss-topic; give the topic, or leave them out")
+    if args.datum and not (abs(args.datum[0]) <= 90.0 and abs(args.datum[1]) <= 180.0 and abs(args.datum[2]) < 1e5):
+        given = " ".join(f"{value:g}" for value in args.datum)
+        raise InputError(f"--datum is {given}, expected latitude and longitude in degrees and altitude in metres")
+    if args.gnss_std is not None and not 0.0 < args.gnss_std <= _MAX_GNSS_STD_M:
+        raise InputError(f"--gnss-std is {args.gnss_std:g}, expected metres, more than 0 and up to {_MAX_GNSS_STD_M:g}")
+    keyframes = read_bag_keyframes(
+        args.bag,
+        image_topic=args.image_topic,
+        camera_info_topic=args.camera_info_topic,
+        rectified=args.rectified,
+        camera=read_camera(args.camera) if args.camera else None,
+        tf_topic=args.tf_topic or TF,
+        odom_topic=args.odom_topic,
+        pose_topic=args.pose_topic,
+        base_frame=args.base_frame,
+        progress=bar,
+    )
+    return _with_measurements(args, MapSource(keyframes.images, keyframes.camera_path), keyframes.camera_frame)
+
+
+def _with_measurements(args: argparse.Namespace, source: MapSource, camera_frame: str) -> MapSource:
+    if not (args.gnss_topic or args.imu_topic):
+        return source
+    from vloc_ros.bags.reading import TF
+    from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
+    from vloc_ros.datasets.geodetic import Datum
+
+    images, datum, tf_topic = source.images, None, args.tf_topic or TF
+    if args.gnss_topic:
+        origin = Datum(*args.datum) if args.datum else None
+        images, datum = with_bag_positions(
+            images, args.bag, args.gnss_topic, camera_frame, datum=origin, std_m=args.gnss_std, tf_topic=tf_topic
+        )
+    if args.imu_topic:
+        images = with_bag_gravity(images, args.bag, args.imu_topic, camera_frame, tf_topic=tf_topic)
+    return replace(source, images=images, datum=datum)
+
+
+def scale_source(args: argparse.Namespace, camera_path: CameraPath | None) -> ScaleSource | None:
+    """None keeps the given poses; otherwise what gives a reconstruction its scale.
+
+    Raises:
+        InputError: options contradict each other.
+    """
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance, MeasuredPositions
+
+    has_poses = args.poses is not None or args.bag is not None
+    measured = [name for name in _MEASUREMENTS if getattr(args, name) is not None]
+    if args.poses_drift and (args.poses is None or args.structure == "given"):
+        raise InputError("--poses-drift is for --poses that are not kept; give --poses, without --structure given")
+    kept = (args.pose_topic or (args.poses and not args.poses_drift)) and not measured
+    structure = args.structure or ("given" if kept else "sfm")
+    if structure == "given" and not has_poses:
+        raise InputError("--structure given needs poses; give --poses, or build with --structure sfm")
+    if (args.pose_topic or (args.poses and not args.poses_drift)) and (args.positions or args.gnss_topic):
+        raise InputError(
+            "positions and poses would give the map a frame each; leave one of them out, or give the poses as odometry "
+            "(--poses-drift, --odom-topic)"
+        )
+    if structure == "given" and measured:
+        raise InputError(
+            f"--{measured[0].replace('_', '-')} corrects poses, --structure given keeps them; leave one out"
+        )
+    if args.distance and (has_poses or args.positions or structure == "given"):
+        raise InputError("--distance is for images without poses and positions; leave them out, or --distance")
+    if structure == "given":
+        return None
+    if args.distance:
+        try:
+            return KnownDistance(args.distance[0], args.distance[1], float(args.distance[2]))
+        except ValueError as error:
+            raise InputError(f"--distance ends with {args.distance[2]!r}, expected metres") from error
+    if has_poses:
+        return GivenPoses(args.poses_drift or (args.bag is not None and args.pose_topic is None), camera_path)
+    return MeasuredPositions() if args.positions else UNKNOWN_SCALE

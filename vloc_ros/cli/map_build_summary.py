@@ -1,0 +1,79 @@
+"""What `vloc map build` says of the map that it has built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vloc_ros.core.map.landmark_map import LandmarkMap
+
+_MOST_NAMED = 5
+# by what the provenance of a map calls them
+_CORRECTIONS = (
+    (
+        "distance_from_given_poses",
+        "its cameras lie",
+        " from the given poses; the covariance holds how the map lies in their frame",
+    ),
+    (
+        "distance_from_positions",
+        "its cameras lie",
+        " from the measured positions; the covariance holds how the map lies in their frame",
+    ),
+    ("drift_of_odometry", "the images correct odometry by", ", where it agrees best with them"),
+)
+
+
+def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
+    """What it was calibrated on; in a good map most of the left-out images are localized."""
+    from vloc_ros.mapping.maps.calibration import MIN_SAMPLES, count_localized
+    from vloc_ros.mapping.maps.checked_build import LIKELY_CAUSES, USUALLY_LOCALIZED
+
+    calibration, images = landmark_map.scene().calibration, len(landmark_map.keyframes)
+    uncalibrated = "covariance NOT calibrated, a typical scale is used"
+    if gap_m <= 0:
+        return f"{uncalibrated}: switched off by calibration_gap_m=0"
+    if images < MIN_SAMPLES:
+        return f"{uncalibrated}: {images} images are too few to leave any out, {MIN_SAMPLES} are needed"
+    left_out = count_localized(landmark_map.keyframes.translations, gap_m)
+    if not calibration.samples:
+        return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {left_out} left-out images were localized; {LIKELY_CAUSES}"
+    localized = f"{calibration.samples} of {left_out} left-out images"
+    line = f"covariance calibrated on {localized} (scale {calibration.scale:.2f})"
+    return line if calibration.samples >= USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {LIKELY_CAUSES}"
+
+
+def _accounted(landmark_map: LandmarkMap, images: int) -> str:
+    """What became of every image."""
+    from vloc_ros.core.map.keyframes import MIN_POINTS_SEEN
+
+    few = int(landmark_map.keyframes.see_few_points.sum())
+    left_out = landmark_map.provenance.get("images_left_out", [])
+    parts = [f"{len(landmark_map.keyframes) - few} of {images} images see enough of the map to be localized in it"]
+    if few:
+        parts.append(f"{few} see fewer than {MIN_POINTS_SEEN} points, so that no image confirms their poses")
+    if left_out:
+        named = ", ".join(left_out[:_MOST_NAMED]) + (", ..." if len(left_out) > _MOST_NAMED else "")
+        parts.append(f"{len(left_out)} left out, since they share too little with the others: {named}")
+    return "; ".join(parts)
+
+
+def summarize(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
+    """Lines of text on a map of so many images, whose calibration left out segments of `gap_m`."""
+    lines = [
+        f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks",
+        _accounted(landmark_map, images),
+        _covariance(landmark_map, gap_m),
+    ]
+    for what, begins, ends in _CORRECTIONS:
+        median_m = landmark_map.provenance.get(f"median_{what}_m")
+        if median_m is not None:
+            most_m = landmark_map.provenance[f"largest_{what}_m"]
+            lines.append(f"{begins} {100 * median_m:.1f} cm (median; at most {100 * most_m:.1f} cm){ends}")
+    offset_s = landmark_map.provenance.get("time_offset_s")
+    if offset_s is not None:
+        when = "later" if offset_s > 0 else "earlier"
+        lines.append(f"the poses are stamped {1000 * abs(offset_s):.0f} ms {when} than the images")
+    if not landmark_map.metric:
+        lines.append("the scale is unknown: lengths are not metres; `vloc map align` gives the map scale and frame")
+    return "\n".join(lines)
