@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+import cv2
 from threadpoolctl import threadpool_limits
 
 from vloc_ros.mapping.sfm.pairs import Pair
@@ -44,21 +47,35 @@ class Workers(Protocol):
 
 
 class ThisProcess:
-    """One item at a time, since extractors have threads of their own; pairs in two threads."""
+    """Two threads, each of which does its work in one: more of libraries' own would wait for each other's cores."""
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """See `Workers`."""
-        return map(work, items)
+        """See `Workers`; pending work is cancelled when the consumer stops."""
+        with _threads() as pool:
+            waiting = deque[Future[R]]()
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > _THREADS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def map_pairs(self, work: Callable[[S, S, T], R], images: Sequence[S], pairs: Mapping[Pair, T]) -> Iterator[R]:
         """See `Workers`; pending work is cancelled when the consumer stops."""
-        pool = ThreadPoolExecutor(_THREADS)
-        try:
-            # BLAS threads of its own per worker would spin while they wait for each other's cores
-            with threadpool_limits(1):
-                yield from pool.map(lambda pair: work(images[pair[0]], images[pair[1]], pairs[pair]), pairs)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        with _threads() as pool:
+            yield from pool.map(lambda pair: work(images[pair[0]], images[pair[1]], pairs[pair]), pairs)
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    pool, of_opencv = ThreadPoolExecutor(_THREADS), cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1):
+            yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(of_opencv)
 
 
 THIS_PROCESS = ThisProcess()
