@@ -179,6 +179,8 @@ def test_odd_sensors_are_no_mistake() -> None:
         [500, 0, 160, 0, 500, 120],
     ):
         assert Camera.from_ros("plumb_bob", 640, 480, [*k, 0, 0, 1], [0.0] * 5).intrinsics[0] == k[0]
+    strip = [500, 0, 320, 0, 500, 240, 0, 0, 1]  # the top of an image
+    assert Camera.from_ros("plumb_bob", 640, 128, strip, [0.0] * 5).height == 128
     Camera.from_ros("plumb_bob", 640, 480, [500, 1e-12, 320, 0, 500, 240, 0, 0, 1], [])
 
 

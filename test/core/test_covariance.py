@@ -13,6 +13,7 @@ from vloc_ros.core.geometry.covariance import (
     apply_calibration,
     carry_covariance,
     fit_calibration,
+    is_covariance,
     squared_mahalanobis_distances,
 )
 from vloc_ros.core.geometry.pose import Pose
@@ -65,25 +66,36 @@ def test_carrying_a_covariance_matches_sampling() -> None:
 
 def _frame_uncertainty(seed: int = 4) -> FrameUncertainty:
     root = np.random.default_rng(seed).normal(size=(7, 7)) * np.array([0.02] * 3 + [0.005] * 3 + [0.004])[:, None]
-    return FrameUncertainty(root @ root.T, np.array([3.0, -2.0, 1.0]))
+    return FrameUncertainty(root @ root.T, np.array([3.0, -2.0, 1.0]), np.array([0.01, 0.02, 0.03, 0.0, 0.0, 0.0]) ** 2)
 
 
 def test_an_uncertain_frame_matches_sampling() -> None:
     """A map that is shifted, turned and scaled about the centre of its frame's uncertainty, again and again."""
     frame, truth, errors = _frame_uncertainty(), Pose.from_rotation_vector([0.3, -0.2, 1.0], [8.0, 1.0, -4.0]), []
-    for error in np.random.default_rng(3).multivariate_normal(np.zeros(7), frame.covariance, 20000):
+    rng = np.random.default_rng(3)
+    for error in rng.multivariate_normal(np.zeros(7), frame.covariance, 20000):
         turn = Pose.from_rotation_vector(error[3:6], np.zeros(3)).rotation
-        moved = frame.centre + error[:3] + (1.0 + error[6]) * turn @ (truth.translation - frame.centre)
+        bent = rng.normal(0.0, np.sqrt(frame.bending[:3]))
+        moved = frame.centre + error[:3] + bent + (1.0 + error[6]) * turn @ (truth.translation - frame.centre)
         errors.append(Pose(turn @ truth.rotation, moved).error_to(truth))
     expected = frame.at(truth.translation)
     assert np.cov(np.array(errors).T) == pytest.approx(expected, abs=0.03 * np.abs(expected).max())
 
 
-def test_an_uncertain_frame_is_the_same_about_any_centre() -> None:
-    frame, other, position = _frame_uncertainty(), _frame_uncertainty(5), np.array([8.0, 1.0, -4.0])
-    elsewhere = other.about(np.array([-7.0, 2.0, 2.0]))
-    assert elsewhere.at(position) == pytest.approx(other.at(position))
-    assert frame.plus(elsewhere).at(position) == pytest.approx(frame.at(position) + other.at(position))
+@pytest.mark.parametrize(
+    ("matrix", "is_one"),
+    [
+        (np.diag([1e6, 1e-9]), True),
+        (np.array([[1e6, 0.9e-2], [0.9e-2, 1e-10]]), True),
+        (np.array([[1e6, 1.1e-2], [1.1e-2, 1e-10]]), False),
+        (np.array([[1.0, 0.5], [0.4, 1.0]]), False),
+        (np.diag([1.0, -1e-12]), False),
+        (np.zeros((2, 2)), True),
+        (np.array([[0.0, 0.1], [0.1, 1.0]]), False),
+    ],
+)
+def test_a_covariance_is_told_whatever_its_units(matrix: np.ndarray, is_one: bool) -> None:
+    assert is_covariance(matrix) is is_one
 
 
 def test_calibration_finds_the_scale_and_floor_that_made_the_errors() -> None:

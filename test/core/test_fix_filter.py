@@ -243,3 +243,20 @@ def test_certain_fixes_of_a_standing_robot_need_fewer_confirmations() -> None:
     elsewhere = _fix(_pose(4.0, 2.0, 1.0), confidence=0.99999)
     results = [robot.step(elsewhere) for _ in range(CONFIG.confirmations_standing)]
     assert results.index(JUMPED) == 7
+
+
+def test_what_fixes_have_in_common_widens_no_gate() -> None:
+    """A map that lies metres off in its frame gives fixes that agree within a centimetre, and jumps that do not."""
+    of_frame = np.eye(6) * 2.0**2
+
+    def fix(pose: Pose) -> Fix:
+        good = _fix(pose)
+        return replace(good, covariance=good.covariance + of_frame, frame_covariance=of_frame)
+
+    robot = Robot(step_m=0.05)
+    assert [robot.step(fix(_pose(0.05 * k))) for k in range(1, 4)] == [HELD, AGREES, AGREES]
+    assert not robot.first
+    assert robot.step(fix(_pose(1.2))) is HELD
+    expected = robot.filter.carry(ODOM_FROM_MAP @ _pose(0.2), 5 * STEP_NS)
+    assert expected is not None
+    assert np.diag(expected.covariance).max() < 0.1

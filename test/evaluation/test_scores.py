@@ -42,6 +42,8 @@ def test_true_poses_of_other_images_are_refused_and_wrong_results_are_not():
     wrong = [accepted(pose @ off_by(0.13, 3.0)) for pose in truth]
     check_pairing(wrong, truth)
     check_pairing([refused()] * 10, truth[::-1])
+    behind = [accepted(pose) for pose in [*truth[1:], truth[-1] @ off_by(0.3, 0.0)]]  # by a clock that is off
+    check_pairing(behind, truth)
     check_pairing(right[:3], truth[2::-1])
 
 

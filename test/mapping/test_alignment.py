@@ -62,7 +62,7 @@ def test_the_calibration_moves_along(landmark_map: LandmarkMap) -> None:
 
 
 def test_the_uncertainty_of_the_frame_moves_along(landmark_map: LandmarkMap) -> None:
-    frame = FrameUncertainty(np.diag([1.0, 2.0, 3.0, 0.1, 0.2, 0.3, 0.01]), np.array([1.0, 2.0, 3.0]))
+    frame = FrameUncertainty(np.diag([1.0, 2.0, 3.0, 0.1, 0.2, 0.3, 0.01]), np.array([1.0, 2.0, 3.0]), np.full(6, 0.5))
     uncertain = replace(landmark_map, scenes=(replace(landmark_map.scene(), frame_uncertainty=frame),))
     turn = Pose.from_rotation_vector([0.4, -0.3, 1.2], np.zeros(3)).rotation
     similarity = Similarity(2.0, turn, np.array([10.0, 20.0, 30.0]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.errors import InputError, MapError
-from vloc_ros.core.geometry.covariance import squared_mahalanobis_distances
+from vloc_ros.core.geometry.covariance import is_covariance, squared_mahalanobis_distances
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition
@@ -121,3 +121,13 @@ def test_the_frame_is_as_uncertain_as_a_fit_to_the_positions() -> None:
         expected += [frame.at(pose.translation) for pose in placed]
     nees = squared_mahalanobis_distances(np.array(errors), np.array(expected)).mean() / 6
     assert 0.9 < nees < 1.2
+
+
+def test_the_frame_of_a_long_straight_road_has_a_covariance() -> None:
+    """Positions that are good along kilometres say much of the heading and nothing of the roll."""
+    poses = [Pose(np.eye(3), np.array([k, k, 0.0])) for k in range(600)]
+    positions = {i: MeasuredPosition(pose.translation, np.full(3, 0.02)) for i, pose in enumerate(poses)}
+    gravity = {i: MeasuredGravity(DOWN, 1.0) for i in range(600)}
+    frame = position_frame_uncertainty(poses, Anchors(positions=positions, gravity=gravity))
+    assert is_covariance(frame.covariance)
+    np.testing.assert_array_equal(frame.covariance, frame.covariance.T)

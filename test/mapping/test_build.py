@@ -159,8 +159,11 @@ def test_the_scale_of_odometry_is_in_the_covariance_of_a_pose() -> None:
     added, frame = results[0].covariance - results[1].covariance, landmark_map.scene().frame_uncertainty
     lever_m = results[0].map_from_rig.translation - frame.centre
     assert frame.covariance[6, 6] > 0
-    assert added[:3, :3] == pytest.approx(frame.covariance[6, 6] * np.outer(lever_m, lever_m))
-    assert added[3:] == pytest.approx(np.zeros((3, 6)))
+    of_scale = frame.covariance[6, 6] * np.outer(lever_m, lever_m)
+    assert added[:3, :3] == pytest.approx(of_scale + np.diag(frame.bending[:3]))
+    assert added[3:] == pytest.approx(np.diag(frame.bending)[3:])
+    assert results[0].frame_covariance == pytest.approx(added)
+    assert frame.bending.min() > 0
 
 
 def test_an_image_that_shows_nothing_does_no_harm() -> None:

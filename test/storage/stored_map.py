@@ -36,7 +36,7 @@ def make_map(seed: int = 0, points: int = POINTS) -> LandmarkMap:
     rows = generator.normal(size=(KEYFRAMES, 32)).astype(np.float32)
     words = generator.normal(size=(4, 16)).astype(np.float32)
     calibration = CovarianceCalibration(1.5, np.arange(6) * 1e-4, 40)
-    frame = FrameUncertainty(np.diag(np.arange(7) * 1e-3) + 1e-3, np.array([1.0, 2.0, 0.1]))
+    frame = FrameUncertainty(np.diag(np.arange(7) * 1e-3) + 1e-3, np.array([1.0, 2.0, 0.1]), np.arange(6) * 1e-5)
     return LandmarkMap(
         name="kitchen",
         scenes=(Scene("map", range(points), range(KEYFRAMES), calibration, ORIGIN, SelfSimilarity(-0.75, 12), frame),),

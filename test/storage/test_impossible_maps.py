@@ -50,10 +50,19 @@ def test_manifests_that_do_not_describe_a_map(folder: Path, key: str, value: obj
         *({"self_similarity": {"score_shift": s}} for s in (0.5, "-inf", "x", None)),
         {"self_similarity": 3},
         *(
-            {"frame_uncertainty": {"covariance": (covariance * np.eye(7)).tolist(), "centre": centre}}
-            for covariance, centre in [(-1.0, [0.0] * 3), (1.0, ["inf", 0.0, 0.0]), (1.0, [0.0] * 2), (1.0, None)]
+            {"frame_uncertainty": {"covariance": (c * np.eye(7)).tolist(), "centre": centre, "bending": bending}}
+            for c, centre, bending in [
+                *[(-1.0, [0.0] * 3, [0.0] * 6), (1.0, ["inf", 0.0, 0.0], [0.0] * 6), (1.0, [0.0] * 2, [0.0] * 6)],
+                *[(1.0, None, [0.0] * 6), (1.0, [0.0] * 3, [-1.0] * 6), (1.0, [0.0] * 3, [0.0] * 3)],
+            ]
         ),
-        {"frame_uncertainty": {"covariance": np.triu(np.ones((7, 7))).tolist(), "centre": [0.0] * 3}},
+        {
+            "frame_uncertainty": {
+                "covariance": np.triu(np.ones((7, 7))).tolist(),
+                "centre": [0.0] * 3,
+                "bending": [0.0] * 6,
+            }
+        },
     ],
 )
 def test_scenes_that_cannot_be(folder: Path, changes: dict[str, object]) -> None:

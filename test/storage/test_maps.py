@@ -32,6 +32,7 @@ def test_round_trip(folder: Path) -> None:
     read_frame, written_frame = read.scene().frame_uncertainty, written.scene().frame_uncertainty
     np.testing.assert_array_equal(read_frame.covariance, written_frame.covariance)
     np.testing.assert_array_equal(read_frame.centre, written_frame.centre)
+    np.testing.assert_array_equal(read_frame.bending, written_frame.bending)
     assert read.scene().self_similarity == written.scene().self_similarity != SelfSimilarity()
     assert (read.name, read.frame_ids, read.metric) == ("kitchen", ("map",), False)
     assert (read.extractor, read.provenance) == (written.extractor, written.provenance)

@@ -53,6 +53,8 @@ def test_times_in_the_names_find_their_rows(tmp_path: Path) -> None:
 
 def test_numbers_in_the_names_find_their_rows(tmp_path: Path) -> None:
     """Where the times are whole numbers, and all of the images' among them: names in the order of text are not."""
+    with pytest.raises(InputError, match="holds 31 poses, there are 3 images"):  # the first three of ten a second
+        pair_poses(["0.png", "1.png", "2.png"], _file(tmp_path, *(k / 10 for k in range(31))))
     path = _file(tmp_path, 1, 2, 3, 10)
     names = ["frame-1.jpg", "frame-10.jpg", "frame-2.jpg", "frame-3.jpg"]
     found = _rows_of(names, path)
@@ -95,6 +97,8 @@ def test_times_of_rows(tmp_path: Path) -> None:
         (["1403636579763555584.png"], [1403636579763555584]),
         (["1305031102.175304.jpg", "1305031103.5.jpg"], [1305031102175304000, 1305031103500000000]),
         (["0000000001500000000"], [1_500_000_000]),
+        (["1418381798086398.png"], [1418381798086398000]),
+        (["14183817980863980.png"], None),
         (["1305031102.175304.jpg", "frame-1.jpg"], None),
         (["000123.jpg"], None),
     ],

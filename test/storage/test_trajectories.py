@@ -48,9 +48,13 @@ def test_a_stamp_that_floats_cannot_hold() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(10**15, 2**62))
+@given(st.integers(10**17, 2**62))
 def test_nanoseconds_are_seen_by_their_size(stamp_ns: int) -> None:
     assert stamp_from_seconds(str(stamp_ns)) == stamp_ns
+
+
+def test_microseconds_are_seen_by_their_size() -> None:
+    assert stamp_from_seconds("1418381798086398") == 1418381798086398000
 
 
 def test_rows_of_nanoseconds(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def _describe_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
         },
         "self_similarity": asdict(scene.self_similarity),
         "frame_std": [float(v) for v in np.sqrt(np.diag(scene.frame_uncertainty.covariance))],
+        "bending_std": [float(v) for v in np.sqrt(scene.frame_uncertainty.bending)],
     }
 
 
@@ -174,6 +175,8 @@ def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Itera
     yield from _calibration_rows(scene["calibration"], metric=metric)
     if any(scene["frame_std"]):
         yield "frame known to", _format_frame_std(scene["frame_std"])
+    if any(scene["bending_std"]):
+        yield "bent by", _format_frame_std([*scene["bending_std"], 0.0])
     yield "looks alike", _describe_self_similarity(scene["self_similarity"])
 
 

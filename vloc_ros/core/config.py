@@ -227,6 +227,7 @@ class LocalizerConfig(Checked):
 
 # parameters and values of version 0.1.0's development that have another name, or none, now
 REMOVED_PARAMETERS = {
+    "diagnostics.budget_ms": "give diagnostics.budget_s, in seconds",
     "matcher.max_distance_in_window": "the limit follows from the descriptor statistics of the map",
     **{
         f"verification.{name}": "one calibrated score decides, see verification.false_accept_rate"
@@ -248,7 +249,6 @@ RENAMED_PARAMETERS = {
     "proposals.rival_likeness": "candidates.competitor_similarity",
     "proposals.prior_max_position_std_m": "candidates.prior_max_position_std_m",
     "proposals.prior_max_points": "candidates.prior_max_points",
-    "diagnostics.budget_ms": "diagnostics.budget_s",
 }
 
 

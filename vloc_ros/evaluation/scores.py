@@ -139,10 +139,14 @@ def check_pairing(records: Sequence[ResultRecord], truth: Sequence[Pose]) -> Non
     if len(accepted) < _LEAST_ACCEPTED:
         return
     centres = np.stack([own.translation for own in truth])
-    nearest = [truth[int(np.linalg.norm(centres - pose.translation, axis=1).argmin())] for pose, _ in accepted]
+    rows = [int(np.linalg.norm(centres - pose.translation, axis=1).argmin()) for pose, _ in accepted]
+    nearest = [truth[row] for row in rows]
+    own_rows = [row for row, (pose, _) in enumerate(posed) if pose is not None]
+    # poses that lie ahead or behind by as many images each are those of a clock that is off, or of a shifted map
+    shuffled = np.ptp(np.subtract(rows, own_rows)) >= len(accepted) / 2
     far = sum(not _is_within(pose, own, "5cm_5deg") for pose, own in accepted)
     close = sum(_is_within(pose, other, "2cm_2deg") for (pose, _), other in zip(accepted, nearest, strict=True))
-    if far >= len(accepted) / 2 and close >= _CLOSE_TO_OTHERS * len(accepted):
+    if shuffled and far >= len(accepted) / 2 and close >= _CLOSE_TO_OTHERS * len(accepted):
         raise InputError(
             f"{close} of {len(accepted)} accepted poses are those of another image by the true poses, within 2 cm and "
             f"2 degrees, and {far} are not their own, expected the true poses in the order of the images; begin each "

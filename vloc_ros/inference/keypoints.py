@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -62,7 +63,7 @@ class OnnxKeypoints:
         self.dimension = _read_dimension(model)
         self._color, self._stride = str(model.entry("image", "color")), _read_size(model, "stride")
         self._min_size = _read_size(model, "min_size")
-        self._engine, self._max_megapixels = engine, max_megapixels
+        self._engine, self._max_megapixels, self._running = engine, max_megapixels, Lock()
         self._limits: dict[str, Array] = {
             "max_keypoints": np.array([max_keypoints], np.int64),
             "min_score": np.array([min_score], np.float32),
@@ -88,7 +89,8 @@ class OnnxKeypoints:
 
     def _extract(self, image: Array) -> Features:
         height, width = image.shape[:2]
-        found = self._engine.run({"image": self._prepare(image), **self._limits})
+        with self._running:  # engines are not thread-safe
+            found = self._engine.run({"image": self._prepare(image), **self._limits})
         xy, scores, descriptors = found["keypoints"], found["scores"], found["descriptors"]
         inside = (xy >= 0).all(axis=1) & (xy[:, 0] < width) & (xy[:, 1] < height)
         # a network may divide by zero where an image is flat

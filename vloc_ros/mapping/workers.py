@@ -68,7 +68,8 @@ class ThisProcess:
 
 @contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
-    pool, of_opencv = ThreadPoolExecutor(_THREADS), cv2.getNumThreads()
+    # OpenMP's threads, as of FAISS, are limited by thread, and BLAS's in all of the process
+    pool, of_opencv = ThreadPoolExecutor(_THREADS, initializer=threadpool_limits, initargs=(1,)), cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         with threadpool_limits(1):

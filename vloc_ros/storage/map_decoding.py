@@ -15,7 +15,7 @@ from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
 from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftConfig, extractor_config_from
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty, is_covariance
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
@@ -28,7 +28,6 @@ from vloc_ros.storage.map_encoding import KEYPOINT_GRAPH
 
 _MOST_IN_A_SCENE = 1 << 31
 _ORTHONORMAL_TOLERANCE = 1e-5
-_SEMIDEFINITE_TOLERANCE = 1e-9
 # maps of earlier versions were built with one contrast threshold for all images, of any size, and are queried so
 _BEFORE_ADAPTATION = {"min_keypoints": 0, "max_megapixels": 1000.0}
 # names of retrieval indices in format 3
@@ -236,19 +235,20 @@ def _frame_uncertainty(entry: Mapping[str, Any]) -> FrameUncertainty:
     if "frame_uncertainty" not in entry:
         return FrameUncertainty()
     values = entry["frame_uncertainty"]
-    covariance, centre = (np.array(values[name], dtype=np.float64) for name in ("covariance", "centre"))
-    if (covariance.shape, centre.shape) != ((7, 7), (3,)) or not np.isfinite([*covariance.flat, *centre]).all():
+    names = ("covariance", "centre", "bending")
+    covariance, centre, bending = (np.array(values[name], dtype=np.float64) for name in names)
+    shapes = covariance.shape, centre.shape, bending.shape
+    if shapes != ((7, 7), (3,), (6,)) or not np.isfinite([*covariance.flat, *centre, *bending]).all():
         raise MapError(
-            f"the uncertainty of a scene's frame has shapes {covariance.shape} and {centre.shape}, expected finite "
-            "values of shapes (7, 7) and (3,); build the map again"
+            f"the uncertainty of a scene's frame has shapes {shapes}, expected finite values of (7, 7), (3,) and "
+            "(6,); build the map again"
         )
-    least, tolerance = np.linalg.eigvalsh(covariance).min(), _SEMIDEFINITE_TOLERANCE * np.abs(covariance).max()
-    if np.abs(covariance - covariance.T).max() > tolerance or least < -tolerance:
+    if (bending < 0).any() or not is_covariance(covariance):
         raise MapError(
-            "the uncertainty of a scene's frame is no covariance, expected a symmetric, positive semi-definite matrix; "
-            "build the map again"
+            "the uncertainty of a scene's frame is no covariance, expected a symmetric, positive semi-definite matrix "
+            "and variances; build the map again"
         )
-    return FrameUncertainty(covariance, centre)
+    return FrameUncertainty(covariance, centre, bending)
 
 
 def _check(landmark_map: LandmarkMap) -> LandmarkMap:

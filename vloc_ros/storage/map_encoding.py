@@ -81,6 +81,7 @@ def _describe_scene(scene: Scene) -> dict[str, Any]:
         "frame_uncertainty": {
             "covariance": scene.frame_uncertainty.covariance.tolist(),
             "centre": scene.frame_uncertainty.centre.tolist(),
+            "bending": scene.frame_uncertainty.bending.tolist(),
         },
     }
 

@@ -15,7 +15,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.text import read_text
 from vloc_ros.storage.trajectories import Trajectory, is_stamp, parse_pose, read_tum, stamp_from_seconds
 
-_NANOSECONDS_NAME = re.compile(r"\d{16,18}|[0-8]\d{18}")
+_NANOSECONDS_NAME, _MICROSECONDS_NAME = re.compile(r"[0-8]\d{18}"), re.compile(r"\d{16}")
 _SECONDS_NAME = re.compile(r"\d{1,10}\.\d{1,9}")
 _SECOND_NS = 1_000_000_000
 _SAME_TIME_NS = 1_000_000
@@ -38,20 +38,27 @@ class ImagePose:
 
 
 def stamps_in_names(names: Sequence[str]) -> list[int] | None:
-    """Nanoseconds from names such as 1403636579763555584.png or 1305031102.175304.jpg; None unless all have them."""
+    """Nanoseconds from names such as 1403636579763555584.png, in microseconds 1418381798086398.png, or in seconds
+    1305031102.175304.jpg; None unless all have them."""
     files = [Path(name) for name in names]
     stems = [file.stem if file.suffix[1:].isalpha() else file.name for file in files]
-    if not all(_NANOSECONDS_NAME.fullmatch(stem) or _SECONDS_NAME.fullmatch(stem) for stem in stems):
-        return None
-    return [int(stem) if stem.isdecimal() else stamp_from_seconds(stem) for stem in stems]
+    for pattern, to_ns in (
+        (_NANOSECONDS_NAME, int),
+        (_MICROSECONDS_NAME, lambda stem: 1000 * int(stem)),
+        (_SECONDS_NAME, stamp_from_seconds),
+    ):
+        if all(pattern.fullmatch(stem) for stem in stems):
+            return [to_ns(stem) for stem in stems]
+    return None
 
 
 def pair_poses(names: Sequence[str], path: Path, *, what: str = "images") -> list[ImagePose]:
     """The pose of every image, in the order of time, or of names where there is no time.
 
     Rows are TUM's, `t x y z qx qy qz qw`, or begin with the name of an image instead: `IMAGE x y z qx qy qz qw`. TUM
-    rows are paired by time where the names are times, by number where the times of all images are their whole numbers,
-    and otherwise one by one with the names in their order. Rows of no image are left out where names say so.
+    rows are paired by time where the names are times, by number where all times of the file are whole and those of the
+    images are their numbers, and otherwise one by one with the names in their order. Rows of no image are left out
+    where names say so.
 
     Args:
         names: of the images, in name order.
@@ -66,8 +73,12 @@ def pair_poses(names: Sequence[str], path: Path, *, what: str = "images") -> lis
     trajectory = read_tum(path)
     stamps_ns = stamps_in_names(names)
     if stamps_ns is None:
-        numbers = _numbers_in_names(names)
-        if numbers is None or not {_SECOND_NS * number for number in numbers} <= set(trajectory.stamps_ns.tolist()):
+        numbers, whole = _numbers_in_names(names), not (trajectory.stamps_ns % _SECOND_NS).any()
+        if (
+            numbers is None
+            or not whole
+            or not {_SECOND_NS * number for number in numbers} <= set(trajectory.stamps_ns.tolist())
+        ):
             return _pair_by_row(names, path, trajectory, what)
         stamps_ns = [_SECOND_NS * number for number in numbers]
     return _pair_by_time(names, path, trajectory, stamps_ns)

@@ -18,8 +18,8 @@ from vloc_ros.storage.text import read_text
 
 _NS_PER_S = 10**9
 _MAX_STAMP_NS = 2**63 - 1
-# seconds up to here fit 64-bit nanoseconds; nanoseconds from here are later than 1970-01-12
-_NANOSECONDS_FROM = 10**15
+# seconds up to 1e10 fit 64-bit nanoseconds; times since 1973 in microseconds, and in nanoseconds, are at least so large
+_MICROSECONDS_FROM, _NANOSECONDS_FROM = 10**14, 10**17
 _COLUMNS = 8
 _OTHER_FORMATS = {
     10: "COLMAP's images.txt, whose poses are camera_from_world",
@@ -127,7 +127,8 @@ def format_pose(pose: Pose) -> str:
 
 
 def stamp_from_seconds(text: str) -> int:
-    """Convert decimal seconds to integer nanoseconds, without floating-point numbers; so large ones are nanoseconds.
+    """Convert decimal seconds to integer nanoseconds, without floating-point numbers; so large ones are micro- or
+    nanoseconds.
 
     Raises:
         InputError: the text is no finite decimal number, or the result does not fit 64 bits.
@@ -138,7 +139,10 @@ def stamp_from_seconds(text: str) -> int:
         raise InputError(f"the stamp is {text!r}, expected seconds") from None
     if not number.is_finite() or abs(number) > _MAX_STAMP_NS:
         raise InputError(f"the stamp is {text!r}, expected seconds, or nanoseconds, that are finite")
-    stamp_ns = number if abs(number) >= _NANOSECONDS_FROM else number * _NS_PER_S
+    if abs(number) >= _NANOSECONDS_FROM:
+        stamp_ns = number
+    else:
+        stamp_ns = number * (1000 if abs(number) >= _MICROSECONDS_FROM else _NS_PER_S)
     if abs(stamp_ns) > _MAX_STAMP_NS:
         raise InputError(f"the stamp is {text!r}, expected seconds, or nanoseconds, that fit 64-bit nanoseconds")
     return int(stamp_ns.to_integral_value(ROUND_HALF_EVEN))

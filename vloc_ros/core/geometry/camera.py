@@ -34,7 +34,7 @@ _SINGULAR_PX2 = 1.0
 _UNREACHABLE_PX = 0.1
 _MATRIX_ROWS = "fx 0 cx, 0 fy cy, 0 0 1"
 # what calibrations of whole sensors have, the oddest included: skew and least focal length in parts of the focal length
-# and of the width, the principal point in parts of the size from the middle
+# and of the width, the principal point in parts of the size from the middle along one axis: a strip may be cut out
 _MAX_SKEW, _MAX_ASPECT, _MIN_FOCAL, _MAX_OFF_CENTRE = 1e-4, 3.0, 0.05, 1.0
 
 
@@ -161,7 +161,7 @@ class Camera:
                 f"a camera has focal lengths {fx:g} and {fy:g} px and images of {size}, expected pixels; give K as the "
                 f"rows {_MATRIX_ROWS}"
             )
-        off_centre = max(abs(cx / self.width - 0.5), abs(cy / self.height - 0.5))
+        off_centre = min(abs(cx / self.width - 0.5), abs(cy / self.height - 0.5))
         if max(abs(cx), abs(cy)) <= _HALF_PIXEL or off_centre > _MAX_OFF_CENTRE:
             raise InputError(
                 f"a camera has its principal point at {cx:g}, {cy:g} and images of {size}, expected it near their "

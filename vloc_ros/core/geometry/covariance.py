@@ -17,6 +17,7 @@ _STUDENT_DEGREES = 8.0
 # squared Mahalanobis distance; of consistent errors with six degrees of freedom one in a hundred thousand is larger
 _WRONG_FIX = 34.0
 _FACTOR = 6
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,36 +40,46 @@ class CovarianceCalibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameUncertainty:
-    """How uncertain it is where a map lies in its frame: it may be shifted, turned and scaled as a whole.
+    """How uncertain it is where a map lies in its frame: it may be shifted, turned, scaled and bent.
 
-    Of all poses in a map these errors are the same ones, and no image shows them. Far from the centre a turn and a
-    scale move more.
+    Poses near each other have these errors in common, and no image shows them. Far from the centre a turn and a scale
+    move more.
 
     Attributes:
         covariance: (7, 7) of shift, metres, turn, radians, and factor, order x y z rx ry rz scale.
         centre: (3,) metres, where the shift is that of the map.
+        bending: (6,) variances of how far a part of the map is from where the whole would have it, order x y z rx ry rz
+            (metres², radians²).
     """
 
     covariance: Array = field(default_factory=lambda: np.zeros((7, 7)))
     centre: Array = field(default_factory=lambda: np.zeros(3))
+    bending: Array = field(default_factory=lambda: np.zeros(6))
 
     def at(self, position: Array) -> Array:
         """(6, 6) what it adds to the covariance of a pose at a (3,) position."""
         moves = frame_jacobian(position - self.centre)[:6]
-        return np.asarray(moves @ self.covariance @ moves.T)
-
-    def about(self, centre: Array) -> FrameUncertainty:
-        """The same with another (3,) centre."""
-        moves = frame_jacobian(centre - self.centre)
-        return FrameUncertainty(moves @ self.covariance @ moves.T, centre)
+        return np.asarray(moves @ self.covariance @ moves.T + np.diag(self.bending))
 
     def only_scale(self) -> FrameUncertainty:
-        """That of the factor alone, of a map whose place and turn in its frame are known."""
-        return FrameUncertainty(np.diag(np.diag(self.covariance) * (np.arange(7) == _FACTOR)), self.centre)
+        """That of a map whose place and turn in its frame are known: of its scale and bending."""
+        return replace(self, covariance=np.diag(np.diag(self.covariance) * (np.arange(7) == _FACTOR)))
 
-    def plus(self, other: FrameUncertainty) -> FrameUncertainty:
-        """That of two independent errors."""
-        return FrameUncertainty(self.covariance + other.about(self.centre).covariance, self.centre)
+    def taking_in(self, other: FrameUncertainty) -> FrameUncertainty:
+        """That of a map which took in another one: it stays where it is, and is scaled and bent as the worse one."""
+        scale = max(other.covariance[_FACTOR, _FACTOR] - self.covariance[_FACTOR, _FACTOR], 0.0)
+        added = np.diag(scale * (np.arange(7) == _FACTOR))
+        return replace(self, covariance=self.covariance + added, bending=np.maximum(self.bending, other.bending))
+
+
+def is_covariance(matrix: Array) -> bool:
+    """Whether a matrix is symmetric and positive semi-definite, but for rounding; units may differ by row."""
+    scale = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    if (np.diag(matrix) < 0).any() or matrix[scale == 0].any() or matrix[:, scale == 0].any():
+        return False
+    correlation = matrix / np.where(scale == 0, 1.0, scale)[:, None] / np.where(scale == 0, 1.0, scale)
+    asymmetry = np.abs(correlation - correlation.T).max(initial=0.0)
+    return bool(asymmetry < _ROUNDING and np.linalg.eigvalsh(correlation).min(initial=0.0) > -_ROUNDING)
 
 
 def frame_jacobian(lever: Array) -> Array:

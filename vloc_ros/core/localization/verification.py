@@ -176,6 +176,7 @@ class HypothesisVerifier:
             Status.OK,
             map_from_rig=scene.map_from(estimate.scene_from_rig),
             covariance=apply_calibration(estimate.covariance, scene.calibration) + of_frame,
+            frame_covariance=of_frame,
             frame_id=scene.frame_id,
             matches=len(matches),
             inliers=int(inliers.sum()),

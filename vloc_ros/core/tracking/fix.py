@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,12 +24,18 @@ class Fix:
         covariance: (6, 6) of the pose, order x y z rx ry rz about the map's axes (metres², metres·radians, radians²).
         frame_id: frame of the scene that the robot is in; two scenes have no metric relation.
         confidence: probability that the pose is right.
+        frame_covariance: (6, 6) the part of the covariance that poses nearby have in common.
     """
 
     map_from_base: Pose
     covariance: Array
     frame_id: str
     confidence: float
+    frame_covariance: Array = field(default_factory=lambda: np.zeros((6, 6)))
+
+    def within_map(self) -> Fix:
+        """The fix with its covariance relative to the map, as fixes compare with each other."""
+        return replace(self, covariance=self.covariance - self.frame_covariance, frame_covariance=np.zeros((6, 6)))
 
 
 def fix_from_result(result: LocalizationResult, *, rig_from_base: Pose, two_d: bool) -> Fix:
@@ -37,12 +43,16 @@ def fix_from_result(result: LocalizationResult, *, rig_from_base: Pose, two_d: b
     assert result.map_from_rig is not None
     assert result.covariance is not None
     map_from_base = result.map_from_rig @ rig_from_base
-    carried = carry_covariance(result.covariance, result.map_from_rig, rig_from_base)
+    carried, of_frame = (
+        carry_covariance(covariance, result.map_from_rig, rig_from_base)
+        for covariance in (result.covariance, result.frame_covariance)
+    )
     if not two_d:
-        return Fix(map_from_base, carried, result.frame_id, result.confidence)
-    carried[_OUT_OF_PLANE, :] = carried[:, _OUT_OF_PLANE] = 0.0
+        return Fix(map_from_base, carried, result.frame_id, result.confidence, of_frame)
+    for covariance in (carried, of_frame):
+        covariance[_OUT_OF_PLANE, :] = covariance[:, _OUT_OF_PLANE] = 0.0
     carried[_OUT_OF_PLANE, _OUT_OF_PLANE] = _OUT_OF_PLANE_VARIANCE
-    return Fix(_project_to_plane(map_from_base), carried, result.frame_id, result.confidence)
+    return Fix(_project_to_plane(map_from_base), carried, result.frame_id, result.confidence, of_frame)
 
 
 def _project_to_plane(pose: Pose) -> Pose:

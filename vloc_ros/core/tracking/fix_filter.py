@@ -169,7 +169,7 @@ class FixFilter:
         self._current = self._reference = self._alternative = None
 
     def carry(self, odom_from_base: Pose | None, stamp_ns: int) -> Fix | None:
-        """Carry all tracks on to an image's time and predict the robot's pose; None when no pose is known."""
+        """Carry all tracks on to an image's time and predict the pose within the map; None when no pose is known."""
         for track in (self._current, self._reference, self._alternative):
             if track is not None:
                 track.advance(self._config, odom_from_base, stamp_ns)
@@ -183,7 +183,7 @@ class FixFilter:
             odom_from_base: odometry at the image's stamp, None where there is none.
             stamp_ns: of the image.
         """
-        expected = self.carry(odom_from_base, stamp_ns)
+        fix, expected = fix.within_map(), self.carry(odom_from_base, stamp_ns)
         first = expected is None or _is_lost(expected)
         track = _Track.begin(fix, odom_from_base, stamp_ns)
         if not self._config.enabled or (not first and self._is_inside_gates(fix, stamp_ns)):

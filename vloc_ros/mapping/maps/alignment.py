@@ -163,15 +163,22 @@ def _transform_places(places: Places, similarity: Similarity) -> Places:
 
 
 def _transform_calibration(calibration: CovarianceCalibration, similarity: Similarity) -> CovarianceCalibration:
+    return replace(calibration, floor=_turn_variances(calibration.floor, similarity))
+
+
+def _turn_variances(variances: Array, similarity: Similarity) -> Array:
     squared = similarity.rotation**2  # diag(R diag(v) Rᵀ) = (R∘R) v
-    floor = np.concatenate([similarity.scale**2 * squared @ calibration.floor[:3], squared @ calibration.floor[3:]])
-    return replace(calibration, floor=floor)
+    return np.concatenate([similarity.scale**2 * squared @ variances[:3], squared @ variances[3:]])
 
 
 def _transform_frame_uncertainty(uncertainty: FrameUncertainty, similarity: Similarity) -> FrameUncertainty:
     turns = np.eye(7)
     turns[:3, :3], turns[3:6, 3:6] = similarity.scale * similarity.rotation, similarity.rotation
-    return FrameUncertainty(turns @ uncertainty.covariance @ turns.T, similarity.apply(uncertainty.centre))
+    return FrameUncertainty(
+        turns @ uncertainty.covariance @ turns.T,
+        similarity.apply(uncertainty.centre),
+        _turn_variances(uncertainty.bending, similarity),
+    )
 
 
 def _least_rotation_to_z(up: Array) -> Array:

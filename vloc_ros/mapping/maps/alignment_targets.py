@@ -134,7 +134,9 @@ def align_map(
     kept = {name: value for name, value in moved.provenance.items() if name != "datum"}
     scene = moved.scene()
     if target.has_scale:  # the map now lies where the target says
-        uncertainty = FrameUncertainty() if with_scale else scene.frame_uncertainty.only_scale()
+        uncertainty = scene.frame_uncertainty.only_scale()
+        if with_scale:
+            uncertainty = FrameUncertainty(centre=uncertainty.centre, bending=uncertainty.bending)
         scene = replace(scene, frame_uncertainty=uncertainty)
     noted = replace(moved, scenes=(scene,), provenance={**kept, "alignments": steps})
     return AlignedMap(noted, target_from_map, residuals)

@@ -29,7 +29,6 @@ from vloc_ros.mapping.landmarks.definition import define_landmarks
 from vloc_ros.mapping.maps.alignment import check_image_extent
 from vloc_ros.mapping.maps.calibration import calibrate
 from vloc_ros.mapping.maps.frame import (
-    bending_variances,
     choose_map_origin,
     distances_from_measurements,
     frame_uncertainty,
@@ -126,13 +125,12 @@ def build_map_of_extracted(
     _check_placed(keyframes, len(images), config, posed=posed)
     bare = _describe(structure, placed, keyframes, keypoint_model, name=name, frame_id=frame_id, config=config)
     calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress, workers)
-    calibration = replace(calibration, floor=calibration.floor + bending_variances(bare, placement, scale))
     scene = replace(
         bare.scene(),
         calibration=calibration,
         origin=origin,
         self_similarity=alike,
-        frame_uncertainty=frame_uncertainty(placement, scale),
+        frame_uncertainty=frame_uncertainty(bare, placement, scale),
     )
     return replace(
         bare,

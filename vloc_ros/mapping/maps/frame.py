@@ -45,22 +45,26 @@ def relative_to_origin(origin: Array, image: PosedImage) -> PosedImage:
     )
 
 
-def bending_variances(landmark_map: LandmarkMap, placement: Placement, scale: ScaleSource | None) -> Array:
-    """(6,) variances of how the map bends; where poses were given, by the images that see enough, how it lies too."""
-    if not isinstance(scale, GivenPoses) or scale.drifting:
-        return placement.bending
-    return frame_variances(*placement.measured_and_placed(~landmark_map.keyframes.see_few_points))
+def frame_uncertainty(landmark_map: LandmarkMap, placement: Placement, scale: ScaleSource | None) -> FrameUncertainty:
+    """How uncertain it is where the map lies in the frame of what it was measured by.
 
-
-def frame_uncertainty(placement: Placement, scale: ScaleSource | None) -> FrameUncertainty:
-    """How uncertain it is where the map lies in the frame of positions; of odometry without them its scale."""
-    if scale is not None and placement.anchors.positions:
-        return position_frame_uncertainty(placement.poses, placement.anchors)
-    if not isinstance(scale, GivenPoses) or not scale.drifting:
+    Of given poses, the images that see enough of the map show how it lies in them. Of odometry without positions the
+    frame is its own, and only the scale is uncertain.
+    """
+    if scale is None:
         return FrameUncertainty()
+    if placement.anchors.positions:
+        frame = position_frame_uncertainty(placement.poses, placement.anchors)
+        return replace(frame, bending=placement.bending)
+    if not isinstance(scale, GivenPoses):
+        return FrameUncertainty()
+    if not scale.drifting:
+        seeing = ~landmark_map.keyframes.see_few_points
+        return FrameUncertainty(bending=frame_variances(*placement.measured_and_placed(seeing)))
     measured, placed = placement.measured_and_placed([True] * len(placement.poses))
     variance = odometry_scale_variance(measured, placed)
-    return FrameUncertainty(np.diag([0.0] * 6 + [variance]), np.mean([pose.translation for pose in placed], axis=0))
+    centre = np.mean([pose.translation for pose in placed], axis=0)
+    return FrameUncertainty(np.diag([0.0] * 6 + [variance]), centre, placement.bending)
 
 
 def distances_from_measurements(placement: Placement, scale: ScaleSource | None) -> dict[str, float]:

@@ -193,7 +193,7 @@ def _more_cautious(scene: Scene, taken_in: Scene) -> Scene:
         scene,
         calibration=_wider(scene.calibration, taken_in.calibration),
         self_similarity=alike,
-        frame_uncertainty=scene.frame_uncertainty.plus(taken_in.frame_uncertainty.only_scale()),
+        frame_uncertainty=scene.frame_uncertainty.taking_in(taken_in.frame_uncertainty),
     )
 
 

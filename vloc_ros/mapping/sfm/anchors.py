@@ -24,6 +24,7 @@ _CONTRADICTED_STDS = 4.0
 _MIN_POSITIONS = 3
 # odometry is level as well as so, and what nothing shows is as uncertain as so: radians, or a factor
 _ODOMETRY_LEVEL_STD_RAD, _OPEN_STD = 0.05, 1.0
+_SINGULAR = 1e-12
 _MEDIAN_SQUARE = 2.366  # of the length of a vector of three unit Gaussians
 
 
@@ -186,7 +187,15 @@ def position_frame_uncertainty(poses: Sequence[Pose | None], anchors: Anchors) -
             jacobian = np.column_stack([np.zeros((3, 3)), -skew(anchors.down), np.zeros(3)]) / gravity.std_rad
             information += jacobian.T @ jacobian
     scatter = max(1.0, float(np.median(squares)) / _MEDIAN_SQUARE)
-    return FrameUncertainty(scatter * np.linalg.inv(information), centre)
+    return FrameUncertainty(scatter * _invert(information), centre)
+
+
+def _invert(information: Array) -> Array:
+    """The covariance of an information matrix, exactly symmetric; units differ by row."""
+    scale = 1.0 / np.sqrt(np.diag(information))
+    values, vectors = np.linalg.eigh(information * np.outer(scale, scale))
+    inverse = (vectors / np.maximum(values, _SINGULAR)) @ vectors.T
+    return np.asarray(np.outer(scale, scale) * (inverse + inverse.T) / 2.0)
 
 
 def level_alignment(source: Array, target: Array) -> Similarity:

@@ -9,6 +9,7 @@ import gtsam
 import numpy as np
 from gtsam.symbol_shorthand import L, X
 
+from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import frame_jacobian
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -27,8 +28,8 @@ _ENOUGH = 1e-4
 # errors of keypoints are alike where the lens, the shutter or a track is off: maps of castle bend by about so many of
 # the standard deviations that independent errors leave
 _DEPENDENT_ERRORS = 3.0
-# images whose joint covariance tells how a map bends; of points that nothing else holds, the distance
-_BENT_IMAGES, _FAR_POINT_STD_M = 60, 1e3
+# images whose joint covariance tells how a map bends; what holds poses and points that nothing else does, m and rad
+_BENT_IMAGES, _LOOSE_STD = 60, 1e3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,32 +85,56 @@ def adjust(
             break
     found = optimizer.values()
     adjusted = [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
-    return Adjusted(adjusted, _bending(_marginals(graph, found, len(structure.points)), adjusted))
-
-
-def _bending(marginals: gtsam.Marginals, poses: Sequence[Pose]) -> Array:
-    """(6,) variances, see `Adjusted`: the joint covariance without the part that moves all poses as one."""
     chosen = np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)
-    joint = marginals.jointMarginalCovariance([X(int(i)) for i in chosen]).fullMatrix()
-    to_map, moves, centre = np.zeros_like(joint), [], np.mean([poses[i].translation for i in chosen], axis=0)
-    for k, i in enumerate(chosen):
-        start = 6 * k
-        to_map[start : start + 3, start + 3 : start + 6] = poses[i].rotation
-        to_map[start + 3 : start + 6, start : start + 3] = poses[i].rotation
-        moves.append(frame_jacobian(poses[i].translation - centre)[:6])
+    joint = _joint_covariance(graph, found, chosen)
+    return Adjusted(adjusted, _bending(joint, [adjusted[i] for i in chosen]))
+
+
+def _bending(joint: Array, poses: Sequence[Pose]) -> Array:
+    """(6,) variances, see `Adjusted`: the joint covariance without the part that moves all poses as one."""
+    to_map, moves, centre = np.zeros_like(joint), [], np.mean([pose.translation for pose in poses], axis=0)
+    for number, pose in enumerate(poses):
+        start = 6 * number  # GTSAM has the rotation first, and both along the camera's axes
+        to_map[start : start + 3, start + 3 : start + 6] = pose.rotation
+        to_map[start + 3 : start + 6, start : start + 3] = pose.rotation
+        moves.append(frame_jacobian(pose.translation - centre)[:6])
     movement = np.concatenate(moves)
     bent = to_map - movement @ np.linalg.lstsq(movement, to_map)[0]
     return np.asarray(_DEPENDENT_ERRORS**2 * np.einsum("ij,jk,ik->i", bent, joint, bent).reshape(-1, 6).mean(axis=0))
 
 
-def _marginals(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, points: int) -> gtsam.Marginals:
+def _joint_covariance(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, images: Array) -> Array:
+    """(6 N, 6 N) covariance of the poses of N images.
+
+    Raises:
+        MapError: the measurements leave poses open.
+    """
+    keys = [X(int(i)) for i in images]
     try:
-        return gtsam.Marginals(graph, values)
-    except RuntimeError:  # points so far away that their distance is open
-        held, noise = graph.clone(), gtsam.noiseModel.Isotropic.Sigma(3, _FAR_POINT_STD_M)
-        for number in range(points):
-            held.add(gtsam.PriorFactorPoint3(L(number), values.atPoint3(L(number)), noise))
-        return gtsam.Marginals(held, values)
+        joint = gtsam.Marginals(graph, values).jointMarginalCovariance(keys).fullMatrix()
+    except RuntimeError:  # points so far away that their distance is open, or images that hardly anything holds
+        joint = _held(graph, values, keys)
+    if not np.isfinite(joint).all():
+        raise MapError(
+            "the images and measurements leave open where images were taken; take the images closer together, or "
+            "measure more of their positions"
+        )
+    return np.asarray(joint)
+
+
+def _held(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, keys: Sequence[int]) -> Array:
+    """The joint covariance where all is held loosely; NaN where that does not help."""
+    held, poses = graph.clone(), gtsam.utilities.allPose3s(values).keys()
+    of_point, of_pose = (gtsam.noiseModel.Isotropic.Sigma(size, _LOOSE_STD) for size in (3, 6))
+    for key in values.keys():  # noqa: SIM118
+        if key in poses:
+            held.add(gtsam.PriorFactorPose3(key, values.atPose3(key), of_pose))
+        else:
+            held.add(gtsam.PriorFactorPoint3(key, values.atPoint3(key), of_point))
+    try:
+        return np.asarray(gtsam.Marginals(held, values).jointMarginalCovariance(keys).fullMatrix())
+    except RuntimeError:
+        return np.full((6 * len(keys), 6 * len(keys)), np.nan)
 
 
 def _add_observations(
