@@ -45,7 +45,7 @@ from vloc_ros.mapping.sfm.extracted_images import (
 from vloc_ros.mapping.sfm.measured_placement import place_by_measurements
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.placement import Placement, place_by_images
-from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource, relative_to
+from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, MeasuredPositions, ScaleSource, relative_to
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
 from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
@@ -157,8 +157,9 @@ def _check(images: Sequence[PosedImage], scale: ScaleSource | None) -> None:
             "found poses that do not drift and positions, expected one of them to give the frame of the map; leave the "
             "positions out, or give the poses as odometry (--poses-drift)"
         )
-    origin = choose_map_origin(images, scale)
-    check_image_extent([relative_to_origin(origin, image) for image in images])
+    if scale is None or isinstance(scale, GivenPoses | MeasuredPositions):  # else the map has a frame of its own
+        origin = choose_map_origin(images, scale)
+        check_image_extent([relative_to_origin(origin, image) for image in images])
 
 
 def _place(

@@ -22,6 +22,8 @@ from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.structure import Structure
 
 _CALIBRATED = pycolmap.TwoViewGeometryConfiguration.CALIBRATED.value
+# with more, sums are rounded in another order each time, and so the same images give another map
+_THREADS = 1
 _SEED = 0
 # residuals well beyond this are taken for mismatches; SIFT keypoints are good to about half a pixel
 _LOSS_SCALE_PX = 0.5
@@ -115,6 +117,7 @@ def _options() -> pycolmap.IncrementalPipelineOptions:
     options.extract_colors = False
     options.multiple_models = True
     options.random_seed = _SEED
+    options.num_threads = _THREADS
     return options
 
 
@@ -127,6 +130,7 @@ def _adjust_robustly(built: pycolmap.Reconstruction) -> None:
     options.print_summary = False
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = _LOSS_SCALE_PX
+    options.ceres.solver_options.num_threads = _THREADS
     adjusted = pycolmap.BundleAdjustmentConfig()
     for identifier in built.reg_image_ids():
         adjusted.add_image(identifier)
