@@ -156,7 +156,7 @@ class Camera:
         """
         fx, fy, cx, cy = self.intrinsics
         size = f"{self.width}x{self.height}"
-        if not 1.0 / _MAX_ASPECT < fx / fy < _MAX_ASPECT or fx < _MIN_FOCAL * self.width:
+        if not 1.0 / _MAX_ASPECT <= fx / fy <= _MAX_ASPECT or fx < _MIN_FOCAL * self.width:
             raise InputError(
                 f"a camera has focal lengths {fx:g} and {fy:g} px and images of {size}, expected pixels; give K as the "
                 f"rows {_MATRIX_ROWS}"
