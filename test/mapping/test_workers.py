@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from posed_points import extracting, make_posed_points
@@ -87,6 +88,12 @@ def test_items_are_taken_when_they_are_worked_on() -> None:
     assert (next(results), next(results)) == (0, 10)
     assert len(taken) <= 4  # of two threads, and one that waits
     assert list(results) == [20, 30, 40, 50, 60, 70, 80]
+
+
+def test_work_has_one_thread_of_opencv_and_the_others_come_back() -> None:
+    before = cv2.getNumThreads()
+    assert list(THIS_PROCESS.map(lambda _: cv2.getNumThreads(), range(3))) == [1, 1, 1]
+    assert cv2.getNumThreads() == before
 
 
 def test_pairs_get_their_images_and_what_else_they_have_in_order() -> None:

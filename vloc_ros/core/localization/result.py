@@ -34,8 +34,6 @@ class LocalizationResult:
         map_from_rig: the pose, only when `OK`.
         covariance: (6, 6) of the position of the rig origin in the map frame and of a left rotation about the map's
             axes, order x y z rx ry rz (metres², metres·radians, radians²), only when `OK`.
-        frame_covariance: (6, 6) the part of it that poses nearby have in common: how the map lies in its frame. It says
-            nothing of how far two poses are from each other.
         frame_id: of the scene that the pose is in, only when `OK`.
         matches: number of 2D-3D matches of the best estimate.
         inliers: number of those that agree with it.
@@ -48,12 +46,13 @@ class LocalizationResult:
         keypoints: number of keypoints over all views.
         times_ms: milliseconds by stage name, in the order of their start: `candidates`, `features`, `matching`, `pose`,
             `verification`. Each is the sum over all candidates.
+        frame_covariance: (6, 6) the part of the covariance that poses nearby have in common: how the map lies in its
+            frame. It says nothing of how far two poses are from each other.
     """
 
     status: Status
     map_from_rig: Pose | None = None
     covariance: Array | None = None
-    frame_covariance: Array = field(default_factory=lambda: np.zeros((6, 6)))
     frame_id: str = ""
     matches: int = 0
     inliers: int = 0
@@ -65,6 +64,7 @@ class LocalizationResult:
     inlier_views: Array = field(default_factory=lambda: np.zeros(0, np.int32))
     keypoints: int = 0
     times_ms: dict[str, float] = field(default_factory=dict)
+    frame_covariance: Array = field(default_factory=lambda: np.zeros((6, 6)))
 
     def __post_init__(self) -> None:
         assert (self.map_from_rig is not None) == (self.covariance is not None) == self.ok
