@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.sources import QuerySource
 from vloc_ros.evaluation import figures
 from vloc_ros.evaluation.overlays import ERROR_MAGNIFICATION, draw_overlay
 from vloc_ros.evaluation.page import cases, columns, figure, make_page, paragraph, section, text_table, tiles
 from vloc_ros.evaluation.scores import Errors, compute_errors
-from vloc_ros.evaluation.table import accuracy_rows, consistency_rows
+from vloc_ros.evaluation.table import accuracy_rows, alignment_text, consistency_rows, rates_text
+from vloc_ros.evaluation.trajectory_alignment import align_records
 from vloc_ros.storage.results import ResultRecord
 
 _CASES_OF_A_KIND = 6
@@ -29,6 +31,7 @@ def make_report_page(
     scores: Mapping[str, Any],
     *,
     frame_id: str = "",
+    truth_from_map: Similarity | None = None,
 ) -> str:
     """Make the report as HTML.
 
@@ -39,6 +42,7 @@ def make_report_page(
         truth: true map_from_rig of every image, None for negatives.
         scores: from `score_results` or `score_negatives`.
         frame_id: frame of the scene of the ground truth; empty where the map has only one.
+        truth_from_map: the alignment of the results with the ground truth; None where they are of one frame.
 
     Raises:
         InputError: the counts differ, or an image cannot be read.
@@ -48,7 +52,14 @@ def make_report_page(
         parts = [_headline_negatives(scores), *_common(records, scores)]
         parts.append(_negative_cases(landmark_map, sources, records))
         return make_page("Negatives", f"{subtitle}. The images are of other places: all must be refused.", parts)
-    errors = compute_errors(records, truth, frame_id=frame_id)
+    if scores.get("not_comparable"):
+        parts = [_headline_counts(scores), section("Error", paragraph(f"Not comparable: {scores['not_comparable']}."))]
+        return make_page("Localization report", subtitle, [*parts, *_common(records, scores)])
+    aligned = records if truth_from_map is None else align_records(records, truth_from_map)
+    errors = compute_errors(aligned, truth, frame_id=frame_id)
+    if truth_from_map is not None:  # drawn in the map
+        subtitle += f". Aligned with the ground truth: {alignment_text(scores['alignment'])}"
+        truth = [truth_from_map.inverse().apply_to_pose(pose) for pose in truth]
     parts = [
         _headline(scores),
         _trajectory(landmark_map.part(frame_id), records, truth),
@@ -57,6 +68,22 @@ def make_report_page(
         _worst_cases(landmark_map, sources, records, errors),
     ]
     return make_page("Localization report", subtitle, parts)
+
+
+def _latency_tile(scores: Mapping[str, Any]) -> tuple[str, str, bool]:
+    total = scores["latency_ms"].get("total")
+    return ("unknown" if total is None else f"{total['p50']:.0f} ms", "per image, median", False)
+
+
+def _drop_tiles(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Images of a live run that the localizer never had."""
+    live = scores.get("live")
+    return [] if live is None else [(f"{live['dropped']} / {live['images']}", f"dropped, {rates_text(live)}", False)]
+
+
+def _headline_counts(scores: Mapping[str, Any]) -> str:
+    accepted = (f"{scores['accepted']} / {scores['queries']}", "accepted", False)
+    return tiles([accepted, *_drop_tiles(scores), _latency_tile(scores)])
 
 
 def _headline(scores: Mapping[str, Any]) -> str:
@@ -69,7 +96,8 @@ def _headline(scores: Mapping[str, Any]) -> str:
             (f"{scores['recall']['5cm_5deg']:.1%}", "within 5 cm and 5°", False),
             (f"{scores['accepted']} / {scores['queries']}", "accepted", False),
             (f"{scores['false_accepts']}", "false accepts", scores["false_accepts"] > 0),
-            (f"{scores['latency_ms']['total']['p50']:.0f} ms", "per image, median", False),
+            *_drop_tiles(scores),
+            _latency_tile(scores),
         ]
     )
 
@@ -79,7 +107,8 @@ def _headline_negatives(scores: Mapping[str, Any]) -> str:
         [
             (f"{scores['queries']}", "images", False),
             (f"{scores['false_accepts']}", "accepted, all falsely", scores["false_accepts"] > 0),
-            (f"{scores['latency_ms']['total']['p50']:.0f} ms", "per image, median", False),
+            *_drop_tiles(scores),
+            _latency_tile(scores),
         ]
     )
 
