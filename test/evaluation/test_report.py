@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from plane_scene import CAMERA
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
@@ -43,7 +44,6 @@ def refused(reason: str) -> LocalizationResult:
 
 def report_of(folder, results: Sequence[LocalizationResult], *, negatives: bool = False) -> str:
     scene, truth = folder.scene, folder.truth[: len(results)]
-    from plane_scene import CAMERA
 
     def reader(pose: Pose):
         return lambda: Query.single(scene.image(pose), CAMERA)
@@ -92,6 +92,21 @@ def test_report_of_negatives_shows_false_accepts_first(scene_folder):
     assert "accepted, all falsely" in page
 
 
+LIVE = {"images": 80, "answered": 80, "dropped": 54, "handled": 26, "handled_hz": 1.6, "rate_hz": 6.0}
+
+
+@pytest.mark.parametrize("changes", [{}, {"not_comparable": "its frame is arbitrary"}])
+def test_dropped_images_have_a_tile_and_no_latency_is_no_number(scene_folder, changes):
+    records = [ResultRecord("a.png", 0, LocalizationResult.refused(Status.NO_CANDIDATES, "no transform"))]
+    truth = scene_folder.truth[:1]
+    scores = score_results(records, truth, map_bytes=1) | changes | {"live": LIVE}
+    sources = [QuerySource("a.png", lambda: Query.single(scene_folder.scene.image(truth[0]), CAMERA))]
+    page = make_report_page(scene_folder.scene.landmark_map, sources, records, truth, scores)
+    assert "<b>54 / 80</b><span>dropped, 1.6 of 6.0 Hz handled</span>" in page
+    assert "<b>unknown</b><span>per image, median</span>" in page
+    assert ("Not comparable: its frame is arbitrary." in page) == bool(changes)
+
+
 def test_report_needs_a_true_pose_per_result(scene_folder):
     records = [ResultRecord("a.png", 0, refused("no"))]
     with pytest.raises(InputError, match="true poses"):
@@ -99,8 +114,6 @@ def test_report_needs_a_true_pose_per_result(scene_folder):
 
 
 def test_overlay_draws_inliers_and_reprojection_errors(scene_folder):
-    from plane_scene import CAMERA
-
     scene, pose = scene_folder.scene, scene_folder.truth[0]
     query = Query.single(scene.image(pose), CAMERA)
     bare = draw_overlay(scene.landmark_map, query, refused("no"))
