@@ -144,9 +144,9 @@ def test_the_poses_of_a_folder_are_read_once(
     reads: list[Path] = []
     pair_poses = image_folders.pair_poses
 
-    def counted(names: Any, poses: Path) -> Any:
+    def counted(names: Any, poses: Path, **options: Any) -> Any:
         reads.append(poses)
-        return pair_poses(names, poses)
+        return pair_poses(names, poses, **options)
 
     monkeypatch.setattr(image_folders, "pair_poses", counted)
     build(scene_folder, tmp_path / "map")
