@@ -20,6 +20,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "info"): ("map_info", "show what a map holds"),
     ("map", "health"): ("map_health", "show how good each landmark of a map is, worst first"),
     ("map", "view"): ("map_view", "write a map as a page with a plot that can be turned"),
+    ("map", "export"): ("map_export", "export a map as a COLMAP model or as coloured points (PLY)"),
     ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),
     ("map", "compress"): ("map_compress", "make a map smaller: fewer points, chosen well"),
@@ -32,7 +33,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("config",): ("config", "list every parameter with its default, range and unit"),
 }
 _GROUPS = {
-    "map": "build, extend, encode, inspect, align, merge and compress maps",
+    "map": "build, extend, encode, inspect, export, align, merge and compress maps",
     "model": "export models",
     "bag": "make bags",
 }

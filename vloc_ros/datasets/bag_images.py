@@ -17,6 +17,7 @@ from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.datasets.bag_frames import check_extrinsics, frame_of_poses, stamp_images
 from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_topic, read_calibration
 from vloc_ros.datasets.keyframe_images import check_none_missing
+from vloc_ros.datasets.keyframe_motion import MIN_ROTATION_RAD, MIN_TRANSLATION_M, has_moved
 
 _ODOM = "odom"
 _MIN_KEYFRAMES = 3
@@ -50,8 +51,8 @@ def read_bag_keyframes(
     odom_topic: str | None = None,
     pose_topic: str | None = None,
     base_frame: str | None = None,
-    min_translation_m: float = 0.15,
-    min_rotation_rad: float = 0.15,
+    min_translation_m: float = MIN_TRANSLATION_M,
+    min_rotation_rad: float = MIN_ROTATION_RAD,
     progress: Progress = silent,
 ) -> BagKeyframes:
     """The images between which the camera moved or turned enough, as they were recorded: decoded on demand.
@@ -142,14 +143,9 @@ def _select_keyframes(
         pose = camera_path(stamp_ns)
         if pose is None or (last and stamp_ns <= last[0]):
             continue
-        if last is None or _has_moved(last[1], pose, min_translation_m, min_rotation_rad):
+        if last is None or has_moved(last[1], pose, min_translation_m, min_rotation_rad):
             last = stamp_ns, pose
             yield stamp_ns, pose, message
-
-
-def _has_moved(last: Pose, now: Pose, min_translation_m: float, min_rotation_rad: float) -> bool:
-    translation_m, rotation_rad = last.distance_to(now)
-    return translation_m >= min_translation_m or rotation_rad >= min_rotation_rad
 
 
 def _decode(path: Path, message: BagMessage, stamp_ns: int) -> Array:
