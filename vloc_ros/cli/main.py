@@ -28,6 +28,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("localize",): ("localize", "where were these images taken?"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
     ("bag", "make"): ("bag_make", "make a ROS 2 bag from an image folder or the simulated world"),
+    ("bag", "images"): ("bag_images", "take the images out of a bag, with calibration and poses"),
     ("demo",): ("demo", "build, localize and evaluate in a simulated world"),
     ("doctor",): ("doctor", "what is installed, what works, what is missing"),
     ("config",): ("config", "list every parameter with its default, range and unit"),
@@ -35,7 +36,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
 _GROUPS = {
     "map": "build, extend, encode, inspect, export, align, merge and compress maps",
     "model": "export models",
-    "bag": "make bags",
+    "bag": "make bags, and take images out of them",
 }
 
 
