@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,17 @@ def test_a_model_goes_round(wall: tuple[PlaneScene, list[Pose], Path], tmp_path:
     assert len(rebuilt.points) == pytest.approx(len(landmark_map.points), rel=0.02)
 
 
+def test_a_model_is_ground_truth(wall: tuple[PlaneScene, list[Pose], Path], tmp_path: Path) -> None:
+    """Poses, names and calibration are the model's; images that it lacks are left out."""
+    folder = wall[2]
+    assert main(["map", "export", f"{folder}/map", "--colmap", f"{tmp_path}/model"]) == 0
+    given = ["--images", f"{folder}/images", "--colmap", f"{tmp_path}/model"]
+    assert main(["evaluate", "--map", f"{folder}/map", *given, "--json", f"{tmp_path}/scores.json"]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["queries"] == 8
+    assert scores["recall"]["2cm_2deg"] == 1.0
+
+
 def test_points_have_the_colour_of_the_images(wall: tuple[PlaneScene, list[Pose], Path], tmp_path: Path) -> None:
     scene, _, folder = wall
     ply = tmp_path / "wall.ply"
@@ -98,6 +110,8 @@ def test_options_that_contradict_each_other(
     assert main([*build, "--camera", f"{folder}/camera.yaml", "--scale-unknown"]) == 1
     assert "--scale-unknown is for poses" in capsys.readouterr().err
     assert main(["map", "build", "--bag", "bag", "--colmap", f"{folder}", "--out", f"{tmp_path}/map"]) == 1
+    assert "--colmap goes with --images" in capsys.readouterr().err
+    assert main(["evaluate", "--map", f"{folder}/map", "--bag", "bag", "--colmap", f"{folder}", "--live"]) == 1
     assert "--colmap goes with --images" in capsys.readouterr().err
     assert main([*build, "--colmap", f"{folder}"]) == 1
     assert "is no COLMAP model" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.pose_sources import pose_source, read_posed_files
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
@@ -37,6 +38,8 @@ class EvaluationImages:
 
 def read_images(args: argparse.Namespace) -> EvaluationImages:
     """The images of --images or --bag."""
+    if pose_source(args):
+        return _read_posed_files(args)
     if not args.bag:
         return _read_folder(args)
     source = read_bag(args)
@@ -88,3 +91,12 @@ def _read_folder(args: argparse.Namespace) -> EvaluationImages:
     paths, stamps, truth = zip(*posed, strict=True)
     queries = make_query_sources(paths, stamps, camera)
     return EvaluationImages(queries, truth, [None] * len(queries), timed=None not in stamps)
+
+
+def _read_posed_files(args: argparse.Namespace) -> EvaluationImages:
+    """Images whose true poses and calibration are those of a COLMAP model and the like."""
+    found = read_posed_files(args, keyframes=False)
+    files = found.files[: args.limit]
+    timed = all(file.stamp_ns is not None for file in files)
+    truth, nothing = [file.map_from_camera for file in files], [None] * len(files)
+    return EvaluationImages([file.to_query() for file in files], truth, nothing, found.without_pose, timed=timed)

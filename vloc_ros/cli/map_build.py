@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.map_build_inputs import read_source, scale_source
 from vloc_ros.cli.map_build_summary import summarize
-from vloc_ros.cli.pose_sources import add_pose_sources
+from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources
 from vloc_ros.cli.source_options import CALIBRATION, check_source_options
 from vloc_ros.progress import bar
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.workers import Workers
 
 _ROOTSIFT = "rootsift"
-_OF_IMAGES = ("poses", "colmap", "transforms", "kitti", "euroc", "scale_unknown", "poses_drift", "distance")
+_OF_IMAGES = ("poses", *POSE_SOURCES, "scale_unknown", "poses_drift", "distance")
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ _OPTIONS = {
     "kitti": ("POSES", "KITTI odometry poses such as poses/04.txt; --images is sequences/04/image_2, below calib.txt"),
     "euroc": ("MAV0", "EuRoC folder mav0, or its csv of ground truth; --images is mav0/cam0/data, below sensor.yaml"),
 }
+POSE_SOURCES = tuple(_OPTIONS)
 # sequences at the rate of the camera, of which a map takes keyframes
 _SEQUENCES = ("kitti", "euroc")
 # of which nothing says that their lengths are metres

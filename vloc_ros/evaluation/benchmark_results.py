@@ -83,12 +83,6 @@ def format_submission(records: Sequence[ResultRecord], *, with_folders: bool) ->
             camera_from_world = pose.inverse()
             x, y, z, w = camera_from_world.quaternion
             values = (w, x, y, z, *camera_from_world.translation)
-            rows.append(
-                " ".join(
-                    [
-                        record.image if with_folders else record.image.rpartition("/")[2],
-                        *(f"{value:.9g}" for value in values),
-                    ]
-                )
-            )
+            name = record.image if with_folders else record.image.rpartition("/")[2]
+            rows.append(" ".join([name, *(f"{value:.9g}" for value in values)]))
     return "".join(f"{row}\n" for row in rows)
