@@ -110,6 +110,14 @@ def test_kitti_images_are_numbers_of_rows(kitti: Path) -> None:
     assert _distances(own, (_POSES[1], _POSES[3])) < 1e-8
 
 
+def test_kitti_images_may_be_a_link(kitti: Path) -> None:
+    """The name of the link says which camera it is of, and calib.txt is beside the link."""
+    folder = kitti / "sequences/04/image_2"
+    folder.rename(kitti / "elsewhere")
+    folder.symlink_to(kitti / "elsewhere")
+    assert len(read_kitti_files(kitti / "poses/04.txt", folder).files) == 2
+
+
 def test_kitti_images_of_no_row_or_camera_are_named(kitti: Path) -> None:
     _write_images(kitti / "sequences/04/image_2", "000004.png")
     with pytest.raises(InputError, match=r"000004\.png: expected the number of a row"):

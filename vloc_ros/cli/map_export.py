@@ -13,16 +13,12 @@ Descriptors and keypoints that are no point of the map are not in a model; repro
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Array
     from vloc_ros.core.map.landmark_map import LandmarkMap
-    from vloc_ros.evaluation.map_export import Observations
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -54,30 +50,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write_ply(args: argparse.Namespace, landmark_map: LandmarkMap) -> None:
-    from vloc_ros.evaluation.map_export import project_observations
     from vloc_ros.storage.ply_files import write_ply
 
-    observations = project_observations(landmark_map) if args.images else []
     points = landmark_map.points.astype(float) + landmark_map.scene().origin
-    write_ply(args.ply, points, _colours(args, landmark_map, observations))
+    write_ply(args.ply, points, _colours(args, landmark_map))
 
 
 def _write_colmap(args: argparse.Namespace, landmark_map: LandmarkMap) -> None:
-    from vloc_ros.evaluation.map_export import make_colmap_model, project_observations
+    from vloc_ros.evaluation.map_export import make_colmap_model
     from vloc_ros.storage.colmap_models import write_colmap_model
 
-    observations = project_observations(landmark_map)
-    model = make_colmap_model(landmark_map, observations, _colours(args, landmark_map, observations))
-    write_colmap_model(args.colmap, *model)
+    write_colmap_model(args.colmap, *make_colmap_model(landmark_map, _colours(args, landmark_map)))
 
 
-def _colours(args: argparse.Namespace, landmark_map: LandmarkMap, observations: list[Observations]) -> Array:
+def _colours(args: argparse.Namespace, landmark_map: LandmarkMap) -> Array:
     from vloc_ros.datasets.keyframe_images import find_keyframe_images
-    from vloc_ros.evaluation.map_export import colour_points
-    from vloc_ros.evaluation.map_page import colour_landmarks
-    from vloc_ros.storage.images import read_image
+    from vloc_ros.evaluation.map_page import landmark_colours
+    from vloc_ros.evaluation.point_colours import sample_point_colours
 
     if args.images is None:
-        return colour_landmarks(landmark_map.landmark_ids)
-    paths = find_keyframe_images(landmark_map, args.images)
-    return colour_points(landmark_map, observations, [partial(read_image, path) for path in paths], progress=bar)
+        return landmark_colours(landmark_map.landmark_ids)
+    return sample_point_colours(landmark_map, find_keyframe_images(landmark_map, args.images))

@@ -6,6 +6,7 @@ did not register, and poses without an image are counted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -132,12 +133,12 @@ def read_kitti_files(poses: Path, images: Path, *, camera: Camera | None = None)
     paths, map_from_camera0 = list_images(images), read_kitti_poses(poses)
     calibration, camera0_from_camera = camera, Pose.identity()
     if calibration is None:
-        if images.resolve().name not in _KITTI_FOLDERS:
+        if _absolute(images).name not in _KITTI_FOLDERS:
             raise InputError(
                 f"{images}: its name says not which camera it is of, expected one of {', '.join(_KITTI_FOLDERS)}; "
                 "rename it, or give the calibration with --camera where the poses are those of this camera"
             )
-        number = int(images.resolve().name[-1])
+        number = int(_absolute(images).name[-1])
         kitti = read_kitti_calibration(_beside(poses, images, "calib.txt"), number)
         height, width = read_image(paths[0]).shape[:2]
         calibration, camera0_from_camera = kitti.camera(width, height), kitti.camera0_from_camera
@@ -155,9 +156,14 @@ def read_kitti_files(poses: Path, images: Path, *, camera: Camera | None = None)
     return PosedFiles(files, without_image=len(map_from_camera0) - len(files))
 
 
+def _absolute(path: Path) -> Path:
+    """Not through links: the folder around a link counts, and its own name."""
+    return Path(os.path.abspath(path))
+
+
 def _beside(poses: Path, images: Path, name: str) -> Path:
     """A file of a KITTI sequence: beside the folder of the images, or beside the poses."""
-    places = [images.resolve().parent / name, poses.resolve().parent / name]
+    places = [_absolute(images).parent / name, _absolute(poses).parent / name]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise InputError(f"{images}: there is no {name}, expected it as {places[0]} or {places[1]}; copy it there")
@@ -176,9 +182,9 @@ def read_euroc_files(truth: Path, images: Path, *, camera: Camera | None = None)
         InputError: a file is missing or cannot be read, or no image has ground truth.
     """
     truth = truth / _EUROC_TRUTH if truth.is_dir() else truth
-    trajectory, sensor = read_euroc_poses(truth), images.resolve().parent / "sensor.yaml"
+    trajectory, sensor = read_euroc_poses(truth), _absolute(images).parent / "sensor.yaml"
     body_from_camera, calibration = read_body_from_sensor(sensor), camera or read_camera(sensor)
-    truth_sensor = truth.resolve().parent / "sensor.yaml"
+    truth_sensor = _absolute(truth).parent / "sensor.yaml"
     body_from_truth = read_body_from_sensor(truth_sensor) if truth_sensor.is_file() else Pose.identity()
     truth_from_camera = body_from_truth.inverse() @ body_from_camera
     files, without = [], 0
@@ -200,7 +206,7 @@ def _euroc_stamps(images: Path) -> list[tuple[Path, int]]:
     paths = list_images(images)
     if (stamps_ns := stamps_in_names([path.name for path in paths])) is not None:
         return list(zip(paths, stamps_ns, strict=True))
-    table = images.resolve().parent / "data.csv"
+    table = _absolute(images).parent / "data.csv"
     times = read_euroc_images(table)
     unlisted = next((path for path in paths if path.name not in times), None)
     if unlisted is not None:
