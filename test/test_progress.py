@@ -21,7 +21,13 @@ def test_a_log_gets_a_line_every_ten_seconds(
         now[0] += 0.035
     assert taken == list(range(1000))
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["features: 286 of 1000", "features: 572 of 1000", "features: 858 of 1000"]
+    assert lines == [
+        "features: 286 of 1000, about 25 s left",
+        "features: 572 of 1000, about 15 s left",
+        "features: 858 of 1000, about 5 s left",
+    ]
+    assert progress.format_time_left(60.0, 10, 30) == "about 2 min left"
+    assert progress.format_time_left(60.0, 1, 181) == "about 3.0 h left"
 
 
 def test_a_short_loop_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:

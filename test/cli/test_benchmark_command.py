@@ -35,7 +35,9 @@ def test_seven_scenes_by_both_kinds_of_poses(
     folders.write_sfm_poses(tmp_path / "sfm", frames)
     options = ("--scene", "chess", "--sfm-poses", f"{tmp_path}/sfm")
     assert _benchmark("7scenes", root, out, *options) == 0
-    assert "1 of 2: chess, published poses: 10 images for the map, 4 queries" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "1 of 2: chess, published poses: 10 images for the map, 4 queries" in shown
+    assert "1 to go, about " in shown
     results = json.loads((out / "results.json").read_text())["7scenes"]
     assert [(result["scene"], result["poses"]) for result in results] == [("chess", "published"), ("chess", "sfm")]
     assert [result["scores"]["recall"]["5cm_5deg"] for result in results] == [1.0, 1.0]
@@ -63,10 +65,12 @@ def test_a_scene_that_fails_does_not_lose_the_others(
     folders.write_cambridge(tmp_path, frames, "ShopFacade")
     folders.write_cambridge(tmp_path, frames, "OldHospital")
     (tmp_path / "OldHospital/dataset_train.txt").write_text("\n\n\nseq1/frame00000.png 1 2 3\n")
+    folders.write_cambridge(tmp_path, Frames([0 * image for image in frames.pixels], frames.poses), "GreatCourt")
     assert _benchmark("cambridge", tmp_path, tmp_path / "out") == 1
     found = capsys.readouterr()
     assert "OldHospital (published): failed: " in found.out
     assert "line 4: 4 columns, expected 8" in found.out
+    assert "GreatCourt (published): failed: no two of the 10 images" in found.out
     assert "KingsCollege (published): not run: " in found.out
     assert "mi.eng.cam.ac.uk" in found.err
     done = {r["scene"]: r for r in json.loads((tmp_path / "out/results.json").read_text())["cambridge"]}["ShopFacade"]

@@ -86,6 +86,9 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     images.write_bytes(images.read_bytes()[:-5])
     with pytest.raises(InputError, match=r"images\.bin: .*(no whole|expected all)"):
         read_colmap_images(tmp_path / "sparse/0")
+    images.write_bytes(b"")
+    with pytest.raises(InputError, match=r"images\.bin: is empty"):
+        read_colmap_images(tmp_path / "sparse/0")
     _model().write_text(tmp_path)
     text = (tmp_path / "images.txt").read_text()
     (tmp_path / "images.txt").write_text(text.replace(" 2 a.png", " 7 a.png"))

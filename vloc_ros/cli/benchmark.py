@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.benchmark_scenes import SceneSettings, read_result, run_scene
+from vloc_ros.progress import format_time_left
 
 if TYPE_CHECKING:
     from vloc_ros.datasets.benchmarks.scene import BenchmarkScene
@@ -205,11 +206,7 @@ def _report_time_left(tasks: Sequence[_Task], seconds: float, images: int) -> No
     """How long the scenes to come may take, by the time of the images so far."""
     ahead = sum(task.images for task in tasks if not (task.settings and read_result(task.folder, task.settings)))
     if images and ahead:
-        minutes = seconds / images * ahead / 60
-        print(
-            f"about {minutes:.0f} min left for {ahead} images" if minutes >= 1 else "less than a minute left",
-            flush=True,
-        )
+        print(f"{len(tasks)} to go, {format_time_left(seconds, images, images + ahead)}", flush=True)
 
 
 def _table(args: argparse.Namespace, results: Sequence[dict[str, Any]]) -> str:

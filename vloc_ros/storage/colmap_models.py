@@ -6,6 +6,7 @@ map triangulates its own keypoints.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.camera_formats import COLMAP_MODELS, read_colmap_binary, read_colmap_text
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import read_lines, read_text
 
 _NUMBER_OF_MODEL = {name: number for number, (name, _) in COLMAP_MODELS.items()}
 _POSE = "<I7dI"
@@ -76,7 +77,7 @@ def read_colmap_images(folder: Path) -> tuple[ColmapImage, ...]:
     except InputError as error:
         raise error if str(error).startswith(str(folder)) else InputError(f"{cameras_file}: {error}") from error
     try:
-        rows = _binary_rows(images_file.read_bytes()) if suffix == ".bin" else _text_rows(read_text(images_file))
+        rows = _binary_rows(images_file) if suffix == ".bin" else _text_rows(images_file)
         images = [_image(name, camera, values, cameras) for name, camera, values in rows]
     except InputError as error:
         raise error if str(error).startswith(str(folder)) else InputError(f"{images_file}: {error}") from error
@@ -101,10 +102,10 @@ def _cameras(path: Path) -> dict[str, Camera]:
 _Row = tuple[str, str, Sequence[float]]
 
 
-def _text_rows(text: str) -> list[_Row]:
+def _text_rows(path: Path) -> list[_Row]:
     """Name, camera and pose of the images; the line after each, of its 2D points, may be empty."""
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if not line.lstrip().startswith("#")]
-    rows, numbered = list[_Row](), iter(lines)
+    numbered = ((number, line) for number, line in read_lines(path) if not line.lstrip().startswith("#"))
+    rows = list[_Row]()
     for number, line in numbered:
         words = line.split(None, _IMAGE_WORDS - 1)
         if not words:
@@ -122,14 +123,26 @@ def _text_rows(text: str) -> list[_Row]:
     return rows
 
 
-def _binary_rows(data: bytes) -> list[_Row]:
+def _binary_rows(path: Path) -> list[_Row]:
+    """The same; the 2D points of a large model are gigabytes, and are not read."""
+    with path.open("rb") as file:
+        try:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            raise InputError("is empty, expected the images.bin of COLMAP") from None
+        with data:
+            return _rows_of_mapped(data)
+
+
+def _rows_of_mapped(data: mmap.mmap) -> list[_Row]:
     rows = list[_Row]()
     try:
         (count,), position = struct.unpack_from("<Q", data), 8
         for _ in range(count):
             _, *values, camera = struct.unpack_from(_POSE, data, position)
             start = position + struct.calcsize(_POSE)
-            end = data.index(b"\0", start)
+            if (end := data.find(b"\0", start)) < 0:
+                raise ValueError
             (points,) = struct.unpack_from("<Q", data, end + 1)
             rows.append((data[start:end].decode(), str(camera), values))
             position = end + 9 + _POINT_2D_BYTES * points

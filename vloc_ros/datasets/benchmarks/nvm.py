@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import read_lines
 
 _COLUMNS = 11
 
@@ -48,13 +49,13 @@ def read_nvm(path: Path) -> dict[str, NvmImage]:
     Raises:
         InputError: it is none, or a row is no image; the message names the line.
     """
-    lines = [(number, line.split()) for number, line in enumerate(read_text(path).splitlines(), start=1)]
-    rows = [(number, words) for number, words in lines if words]
-    if len(rows) < 2 or rows[0][1][0] != "NVM_V3" or not rows[1][1][0].isdigit():
+    rows = ((number, words) for number, line in read_lines(path) if (words := line.split()))
+    head = [words[0] for _, words in islice(rows, 2)]
+    if len(head) < 2 or head[0] != "NVM_V3" or not head[1].isdigit():
         raise InputError(f"{path}: does not begin with NVM_V3 and a number of images, expected a model of VisualSFM")
-    count = int(rows[1][1][0])
+    count = int(head[1])
     images = {}
-    for number, words in rows[2 : 2 + count]:
+    for number, words in islice(rows, count):
         try:
             if len(words) != _COLUMNS:
                 raise InputError(f"{len(words)} columns, expected 11: an image of a model of VisualSFM")
