@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses, write_images
@@ -83,6 +84,14 @@ def test_points_have_the_colour_of_the_images(wall: tuple[PlaneScene, list[Pose]
     inside = (columns >= 0) & (columns < 1100) & (lines >= 0) & (lines < 600)
     difference = np.abs(rows["rgb"][inside, 0].astype(int) - scene.texture[lines[inside], columns[inside]])
     assert np.median(difference) < 12
+    for path in (folder / "images").iterdir():  # OpenCV's order is blue, green, red
+        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        (tmp_path / "red").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "red" / path.name), np.dstack([0 * grey, 0 * grey, grey]))
+    assert main(["map", "export", f"{folder}/map", "--ply", f"{ply}", "--images", f"{tmp_path}/red"]) == 0
+    red = np.frombuffer(ply.read_bytes().partition(b"end_header\n")[2], kinds)["rgb"]
+    assert red[:, 0].mean() > 50
+    assert not red[:, 1:].any()
     assert main(["map", "export", f"{folder}/map", "--ply", f"{ply}"]) == 0, "a PLY file is replaced"
     without = np.frombuffer(ply.read_bytes().partition(b"end_header\n")[2], kinds)
     assert len(np.unique(without["rgb"], axis=0)) == len(np.unique(landmark_map.landmark_ids))

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.benchmark_scenes import SceneSettings, read_result, run_scene
-from vloc_ros.progress import format_time_left
+from vloc_ros.progress import bar, format_time_left
 
 if TYPE_CHECKING:
     from vloc_ros.datasets.benchmarks.scene import BenchmarkScene
@@ -126,7 +126,8 @@ def _check_out(args: argparse.Namespace) -> None:
 
 def _read_tasks(args: argparse.Namespace, settings: SceneSettings) -> list[_Task]:
     names = dict.fromkeys(args.scene or _module(args).SCENES)
-    return [_read_task(args, name, poses, settings) for name in names for poses in _kinds(args)]
+    shown = bar(list(names), description="reading the scenes")
+    return [_read_task(args, name, poses, settings) for name in shown for poses in _kinds(args)]
 
 
 def _kinds(args: argparse.Namespace) -> tuple[str, ...]:
