@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from vloc_ros.cli.main import main
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.colmap_models import read_colmap_images
-from vloc_ros.storage.maps import read_map
+from vloc_ros.storage.maps import read_map, write_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 
 pycolmap = pytest.importorskip("pycolmap", reason="the extra 'mapping' is not installed")
@@ -95,6 +96,18 @@ def test_points_have_the_colour_of_the_images(wall: tuple[PlaneScene, list[Pose]
     assert main(["map", "export", f"{folder}/map", "--ply", f"{ply}"]) == 0, "a PLY file is replaced"
     without = np.frombuffer(ply.read_bytes().partition(b"end_header\n")[2], kinds)
     assert len(np.unique(without["rgb"], axis=0)) == len(np.unique(landmark_map.landmark_ids))
+
+
+def test_images_of_a_bag_are_named_as_their_files(wall: tuple[PlaneScene, list[Pose], Path], tmp_path: Path) -> None:
+    """Keyframes of a bag have a stamp without a suffix for a name."""
+    folder = wall[2]
+    landmark_map = read_map(folder / "map")
+    names = tuple(name.removesuffix(".png") for name in landmark_map.keyframes.names)
+    bag_map = replace(landmark_map, keyframes=replace(landmark_map.keyframes, names=names))
+    write_map(bag_map, tmp_path / "map")
+    given = ["--colmap", f"{tmp_path}/model", "--images", f"{folder}/images"]
+    assert main(["map", "export", f"{tmp_path}/map", *given]) == 0
+    assert [image.name for image in read_colmap_images(tmp_path / "model")] == sorted(landmark_map.keyframes.names)
 
 
 def test_what_is_there_stays(

@@ -14,11 +14,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from vloc_ros.core.geometry.pose import Array
-    from vloc_ros.core.map.landmark_map import LandmarkMap
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +28,15 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export the map."""
+    from vloc_ros.datasets.keyframe_images import find_keyframe_images
+    from vloc_ros.evaluation.map_export import make_colmap_model
+    from vloc_ros.evaluation.map_page import landmark_colours
+    from vloc_ros.evaluation.point_colours import sample_point_colours
+    from vloc_ros.storage.colmap_models import write_colmap_model
     from vloc_ros.storage.maps import read_map
     from vloc_ros.storage.output_files import Output, ply_at
     from vloc_ros.storage.output_folders import check_free
+    from vloc_ros.storage.ply_files import write_ply
 
     if args.ply:
         out = ply_at(args.ply)
@@ -44,30 +45,12 @@ def run(args: argparse.Namespace) -> int:
         out = Output(args.colmap, replaces=False)
     landmark_map = read_map(args.map).part(args.scene)
     landmark_map.require_landmarks()
-    (_write_ply if args.ply else _write_colmap)(args, landmark_map)
+    images = find_keyframe_images(landmark_map, args.images) if args.images else []
+    colours = sample_point_colours(landmark_map, images) if images else landmark_colours(landmark_map.landmark_ids)
+    if args.ply:
+        write_ply(args.ply, landmark_map.points.astype(float) + landmark_map.scene().origin, colours)
+    else:
+        names = [path.relative_to(args.images).as_posix() for path in images]
+        write_colmap_model(args.colmap, *make_colmap_model(landmark_map, colours, names=names))
     print(f"{len(landmark_map.points)} points and {len(landmark_map.keyframes)} keyframes {out}")
     return 0
-
-
-def _write_ply(args: argparse.Namespace, landmark_map: LandmarkMap) -> None:
-    from vloc_ros.storage.ply_files import write_ply
-
-    points = landmark_map.points.astype(float) + landmark_map.scene().origin
-    write_ply(args.ply, points, _colours(args, landmark_map))
-
-
-def _write_colmap(args: argparse.Namespace, landmark_map: LandmarkMap) -> None:
-    from vloc_ros.evaluation.map_export import make_colmap_model
-    from vloc_ros.storage.colmap_models import write_colmap_model
-
-    write_colmap_model(args.colmap, *make_colmap_model(landmark_map, _colours(args, landmark_map)))
-
-
-def _colours(args: argparse.Namespace, landmark_map: LandmarkMap) -> Array:
-    from vloc_ros.datasets.keyframe_images import find_keyframe_images
-    from vloc_ros.evaluation.map_page import landmark_colours
-    from vloc_ros.evaluation.point_colours import sample_point_colours
-
-    if args.images is None:
-        return landmark_colours(landmark_map.landmark_ids)
-    return sample_point_colours(landmark_map, find_keyframe_images(landmark_map, args.images))

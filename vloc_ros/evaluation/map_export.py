@@ -6,6 +6,8 @@ project to. Neither descriptors nor keypoints without a point are in a model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vloc_ros.core.errors import MapError
@@ -32,8 +34,15 @@ def project_observations(landmark_map: LandmarkMap) -> list[tuple[Array, Array]]
     return found
 
 
-def make_colmap_model(landmark_map: LandmarkMap, colours: Array) -> tuple[list[ColmapImage], ColmapPoints]:
-    """Images and points of a map of one scene, in its map frame, with (P, 3) uint8 colours.
+def make_colmap_model(
+    landmark_map: LandmarkMap, colours: Array, *, names: Sequence[str] = ()
+) -> tuple[list[ColmapImage], ColmapPoints]:
+    """Images and points of a map of one scene, in its map frame.
+
+    Args:
+        landmark_map: the map.
+        colours: (P, 3) uint8 of its points.
+        names: of the files of its keyframes; the keyframes' own by default.
 
     Raises:
         InputError: the map has several scenes.
@@ -43,7 +52,7 @@ def make_colmap_model(landmark_map: LandmarkMap, colours: Array) -> tuple[list[C
     observed, pixels = zip(*project_observations(landmark_map), strict=True)
     images = [
         ColmapImage(name, camera, scene.map_from(keyframes.pose(k)))
-        for k, (name, camera) in enumerate(zip(keyframes.names, keyframes.cameras, strict=True))
+        for k, (name, camera) in enumerate(zip(names or keyframes.names, keyframes.cameras, strict=True))
     ]
     points = landmark_map.points.astype(np.float64) + scene.origin
     return images, ColmapPoints(points, colours, observed, pixels)
