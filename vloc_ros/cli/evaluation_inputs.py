@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
-from vloc_ros.cli.pose_sources import pose_source, read_posed_files
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
@@ -38,6 +37,8 @@ class EvaluationImages:
 
 def read_images(args: argparse.Namespace) -> EvaluationImages:
     """The images of --images or --bag."""
+    from vloc_ros.cli.pose_sources import pose_source
+
     if pose_source(args):
         return _read_posed_files(args)
     if not args.bag:
@@ -68,6 +69,17 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
     )
 
 
+def _read_posed_files(args: argparse.Namespace) -> EvaluationImages:
+    """Images whose true poses and calibration are those of a COLMAP model and the like."""
+    from vloc_ros.cli.pose_sources import read_posed_files
+
+    found = read_posed_files(args, keyframes=False)
+    files = found.files[: args.limit]
+    timed = all(file.stamp_ns is not None for file in files)
+    truth, nothing = [file.map_from_camera for file in files], [None] * len(files)
+    return EvaluationImages([file.to_query() for file in files], truth, nothing, found.without_pose, timed=timed)
+
+
 def frame_of_truth(args: argparse.Namespace, localizer: Localizer, truth: Sequence[Pose] | None) -> str:
     """The scene that the true poses are in; empty without any."""
     return "" if truth is None else localizer.map.scene(args.scene).frame_id
@@ -91,12 +103,3 @@ def _read_folder(args: argparse.Namespace) -> EvaluationImages:
     paths, stamps, truth = zip(*posed, strict=True)
     queries = make_query_sources(paths, stamps, camera)
     return EvaluationImages(queries, truth, [None] * len(queries), timed=None not in stamps)
-
-
-def _read_posed_files(args: argparse.Namespace) -> EvaluationImages:
-    """Images whose true poses and calibration are those of a COLMAP model and the like."""
-    found = read_posed_files(args, keyframes=False)
-    files = found.files[: args.limit]
-    timed = all(file.stamp_ns is not None for file in files)
-    truth, nothing = [file.map_from_camera for file in files], [None] * len(files)
-    return EvaluationImages([file.to_query() for file in files], truth, nothing, found.without_pose, timed=timed)
