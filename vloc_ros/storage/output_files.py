@@ -12,8 +12,8 @@ from vloc_ros.core.errors import InputError
 
 _PAGE_STARTS = (b"<!doctype html", b"<html")
 _PAGE_START_BYTES = 4096
-_PLY_START = b"ply\n"
 _MAX_JSON_BYTES = 64 * 1024 * 1024
+_PLY_START = b"ply\n"
 
 
 @dataclass(frozen=True, slots=True)
