@@ -1,6 +1,8 @@
 """How well are these images localized?
 
   vloc evaluate --map MAP --images DIR --poses TUM --camera YAML     images with true poses
+  vloc evaluate --map MAP --images DIR --colmap MODEL                poses and calibration of a COLMAP model; also
+                                                                     --transforms, --kitti, --euroc
   vloc evaluate --map MAP --images DIR --absent                      negatives: images of another place
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC              images of a bag
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC --live       through the ROS 2 nodes, at the bag's own rate
@@ -29,6 +31,7 @@ from vloc_ros.cli.evaluation_outputs import outputs_of, print_outcome, write_pos
 from vloc_ros.cli.evaluation_scoring import add_scoring_options, check_scoring_options, score, unscored_row
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
+from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources
 from vloc_ros.cli.source_options import CALIBRATION, check_source_options
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     truth.add_argument("--poses", type=Path, metavar="TUM", help="true poses, map_from_camera; TUM, KITTI or EuRoC")
     truth.add_argument("--truth-topic", metavar="TOPIC", help="topic of the bag with the true poses")
     truth.add_argument("--absent", action="store_true", help="negatives: images of another place, all must be refused")
+    add_pose_sources(truth)
     parser.add_argument(
         "--camera",
         type=Path,
@@ -168,7 +172,7 @@ def check_options(args: argparse.Namespace) -> None:
 
     if args.images and (args.live or args.truth_topic):
         raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
-    check_source_options(args, of_images=("times",))
+    check_source_options(args, of_images=("times", *POSE_SOURCES))
     check_scoring_options(args)
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")

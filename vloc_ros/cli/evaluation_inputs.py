@@ -40,6 +40,10 @@ class EvaluationImages:
 
 def read_images(args: argparse.Namespace) -> EvaluationImages:
     """The images of --images or --bag."""
+    from vloc_ros.cli.pose_sources import pose_source
+
+    if pose_source(args):
+        return _read_posed_files(args)
     if not args.bag:
         return _read_folder(args)
     source = read_bag(args)
@@ -66,6 +70,17 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
         requires_odometry=args.live,
         limit=args.limit,
     )
+
+
+def _read_posed_files(args: argparse.Namespace) -> EvaluationImages:
+    """Images whose true poses and calibration are those of a COLMAP model and the like."""
+    from vloc_ros.cli.pose_sources import read_posed_files
+
+    found = read_posed_files(args, keyframes=False)
+    files = found.files[: args.limit]
+    timed = all(file.stamp_ns is not None for file in files)
+    truth, nothing = [file.map_from_camera for file in files], [None] * len(files)
+    return EvaluationImages([file.to_query() for file in files], truth, nothing, found.without_pose, timed=timed)
 
 
 def frame_of_truth(args: argparse.Namespace, localizer: Localizer, truth: Sequence[Pose] | None) -> str:

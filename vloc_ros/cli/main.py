@@ -20,6 +20,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "info"): ("map_info", "show what a map holds"),
     ("map", "health"): ("map_health", "show how good each landmark of a map is, worst first"),
     ("map", "view"): ("map_view", "write a map as a page with a plot that can be turned"),
+    ("map", "export"): ("map_export", "export a map as a COLMAP model or as coloured points (PLY)"),
     ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),
     ("map", "compress"): ("map_compress", "make a map smaller: fewer points, chosen well"),
@@ -27,14 +28,16 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("localize",): ("localize", "where were these images taken?"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
     ("bag", "make"): ("bag_make", "make a ROS 2 bag from an image folder or the simulated world"),
+    ("bag", "images"): ("bag_images", "take the images out of a bag, with calibration and poses"),
+    ("benchmark",): ("benchmark", "maps, results and scores of 7-Scenes, 12-Scenes, Cambridge Landmarks, Aachen"),
     ("demo",): ("demo", "build, localize and evaluate in a simulated world"),
     ("doctor",): ("doctor", "what is installed, what works, what is missing"),
     ("config",): ("config", "list every parameter with its default, range and unit"),
 }
 _GROUPS = {
-    "map": "build, extend, encode, inspect, align, merge and compress maps",
+    "map": "build, extend, encode, inspect, export, align, merge and compress maps",
     "model": "export models",
-    "bag": "make bags",
+    "bag": "make bags, and take images out of them",
 }
 
 

@@ -9,12 +9,15 @@
                                                  odometry too, in a frame of east, north and up
   vloc map build --images DIR --camera YAML --positions TXT --out MAP
                                                  from images; measured positions give scale and frame
+  vloc map build --images DIR --colmap MODEL --out MAP                       poses and calibration of a COLMAP model;
+                                                 also --transforms JSON, --kitti POSES, --euroc MAV0
   vloc map build ... --extractor MODEL --out MAP                             keypoints by a learned model
   vloc map build ... --workers ray --out MAP     spread over the machines of a Ray cluster that `ray start` has started
 
 Poses are rows of map_from_camera (optical frame): `IMAGE x y z qx qy qz qw`, or TUM's, which are paired by time with
-images that are named by it, and else one by one in name order. The map appears when it is whole: an interrupted build
-leaves none, or the one that was there.
+images that are named by it, and else one by one in name order. Of KITTI and EuRoC, images between which the camera
+moved or turned become keyframes, as of a bag. The map appears when it is whole: an interrupted build leaves none, or
+the one that was there.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.map_build_inputs import read_source, scale_source
 from vloc_ros.cli.map_build_summary import summarize
+from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources
 from vloc_ros.cli.source_options import CALIBRATION, check_source_options
 from vloc_ros.progress import bar
 
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from vloc_ros.mapping.workers import Workers
 
 _ROOTSIFT = "rootsift"
+_OF_IMAGES = ("poses", *POSE_SOURCES, "scale_unknown", "poses_drift", "distance")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +52,14 @@ def register(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images")
     source.add_argument("--bag", type=Path, metavar="BAG", help="rosbag2 or MCAP with image, camera_info and odometry")
-    parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
+    poses = parser.add_mutually_exclusive_group()
+    poses.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
+    add_pose_sources(poses)
+    parser.add_argument(
+        "--scale-unknown",
+        action="store_true",
+        help="the lengths of the poses are no metres, as in a COLMAP model that was never aligned: the map records it",
+    )
     parser.add_argument(
         "--poses-drift",
         action="store_true",
@@ -149,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.storage.maps import map_bytes, write_map
 
     end_on_sigterm()  # again: pycolmap is imported now
-    check_source_options(args, of_images=("poses", "poses_drift", "distance"))
+    check_source_options(args, of_images=_OF_IMAGES)
     out = map_at(args.out)
     keypoint_model, extractor = read_extractor(args.extractor)
     config = _config(args, extractor)
@@ -168,6 +180,8 @@ def run(args: argparse.Namespace) -> int:
         )
     doubt = find_doubt(landmark_map, source.images, config=config, keypoint_model=keypoint_model, progress=bar)
     _refuse(doubt, accepted=args.write_unverified)
+    if args.scale_unknown:
+        landmark_map = replace(landmark_map, metric=False)
     if source.datum is not None:
         landmark_map = replace(landmark_map, provenance={**landmark_map.provenance, "datum": asdict(source.datum)})
     write_map(landmark_map, args.out)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.pose_sources import note_scale, pose_source, read_posed_files
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -44,14 +45,18 @@ def _read_folder(args: argparse.Namespace) -> MapSource:
     from vloc_ros.datasets.image_measurements import with_gravity, with_positions
     from vloc_ros.storage.cameras import read_camera
 
-    if args.camera is None:
+    if args.camera is None and not pose_source(args):
         raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
     if args.gnss_topic or args.imu_topic:
         raise InputError("--gnss-topic and --imu-topic are for --bag; give --positions and --gravity with --images")
     if args.datum or args.gnss_std:
         raise InputError("--datum and --gnss-std are for --bag with --gnss-topic; leave them out with --images")
-    report_images_passed_over(args.images)
-    images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
+    if pose_source(args):
+        note_scale(args)
+        images = [file.to_map() for file in read_posed_files(args, keyframes=True).files]
+    else:
+        report_images_passed_over(args.images)
+        images = list_posed_images(args.images, read_camera(args.camera), poses_file=args.poses)
     if args.positions is not None:
         images = with_positions(images, args.positions)
     return MapSource(images if args.gravity is None else with_gravity(images, args.gravity))
@@ -114,15 +119,18 @@ def scale_source(args: argparse.Namespace, camera_path: CameraPath | None) -> Sc
     from vloc_ros.core.errors import InputError
     from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance, MeasuredPositions
 
-    has_poses = args.poses is not None or args.bag is not None
+    poses = args.poses or pose_source(args)
+    has_poses = bool(poses) or args.bag is not None
     measured = [name for name in _MEASUREMENTS if getattr(args, name) is not None]
-    if args.poses_drift and (args.poses is None or args.structure == "given"):
+    if args.scale_unknown and (not poses or args.positions):
+        raise InputError("--scale-unknown is for poses whose lengths are no metres; give them alone, or leave it out")
+    if args.poses_drift and (not poses or args.structure == "given"):
         raise InputError("--poses-drift is for --poses that are not kept; give --poses, without --structure given")
-    kept = (args.pose_topic or (args.poses and not args.poses_drift)) and not measured
+    kept = (args.pose_topic or (poses and not args.poses_drift)) and not measured
     structure = args.structure or ("given" if kept else "sfm")
     if structure == "given" and not has_poses:
         raise InputError("--structure given needs poses; give --poses, or build with --structure sfm")
-    if (args.pose_topic or (args.poses and not args.poses_drift)) and (args.positions or args.gnss_topic):
+    if (args.pose_topic or (poses and not args.poses_drift)) and (args.positions or args.gnss_topic):
         raise InputError(
             "positions and poses would give the map a frame each; leave one of them out, or give the poses as odometry "
             "(--poses-drift, --odom-topic)"

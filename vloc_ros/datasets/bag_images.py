@@ -17,6 +17,7 @@ from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.datasets.bag_frames import check_extrinsics, frame_of_poses, stamp_images
 from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_topic, read_calibration
 from vloc_ros.datasets.keyframe_images import check_none_missing
+from vloc_ros.datasets.keyframe_motion import MIN_ROTATION_RAD, MIN_TRANSLATION_M, has_moved
 
 _ODOM = "odom"
 _MIN_KEYFRAMES = 3
@@ -50,8 +51,8 @@ def read_bag_keyframes(
     odom_topic: str | None = None,
     pose_topic: str | None = None,
     base_frame: str | None = None,
-    min_translation_m: float = 0.15,
-    min_rotation_rad: float = 0.15,
+    min_translation_m: float = MIN_TRANSLATION_M,
+    min_rotation_rad: float = MIN_ROTATION_RAD,
     progress: Progress = silent,
 ) -> BagKeyframes:
     """The images between which the camera moved or turned enough, as they were recorded: decoded on demand.
@@ -80,14 +81,14 @@ def read_bag_keyframes(
         calibration = read_calibration(
             bag, topic, camera_info_topic=camera_info_topic, rectified=rectified, camera=camera
         )
-        camera_path = _camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
+        camera_path = find_camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
         stamped = stamp_images(bag, messages)
         keyframes = list(_select_keyframes(stamped, camera_path, min_translation_m, min_rotation_rad))
         _check_count(bag, topic, len(keyframes), min_translation_m)
         camera_frame = bag.frame_id(topic)
     images = [
-        PosedImage(_name_of(stamp_ns), partial(_decode, path, message, stamp_ns), calibration, pose, stamp_ns)
+        PosedImage(name_of_stamp(stamp_ns), partial(_decode, path, message, stamp_ns), calibration, pose, stamp_ns)
         for stamp_ns, pose, message in keyframes
     ]
     return BagKeyframes(images, camera_path, camera_frame)
@@ -110,7 +111,7 @@ def read_named_images(
             if not wanted:
                 break
             stamp_ns = stamp_ns_of(message.decoded())
-            if (name := _name_of(stamp_ns)) in wanted:
+            if (name := name_of_stamp(stamp_ns)) in wanted:
                 yield wanted.pop(name), _decode(path, message, stamp_ns)
     check_none_missing(path, len(names), [names[k] for k in sorted(wanted.values())])
 
@@ -126,7 +127,8 @@ def _number_of_stamp(path: Path, names: Sequence[str]) -> dict[str, int]:
     return numbers
 
 
-def _name_of(stamp_ns: int) -> str:
+def name_of_stamp(stamp_ns: int) -> str:
+    """The name of an image of a bag, without a suffix: its nanoseconds in 19 digits, which other commands read."""
     return f"{stamp_ns:019}"
 
 
@@ -142,14 +144,9 @@ def _select_keyframes(
         pose = camera_path(stamp_ns)
         if pose is None or (last and stamp_ns <= last[0]):
             continue
-        if last is None or _has_moved(last[1], pose, min_translation_m, min_rotation_rad):
+        if last is None or has_moved(last[1], pose, min_translation_m, min_rotation_rad):
             last = stamp_ns, pose
             yield stamp_ns, pose, message
-
-
-def _has_moved(last: Pose, now: Pose, min_translation_m: float, min_rotation_rad: float) -> bool:
-    translation_m, rotation_rad = last.distance_to(now)
-    return translation_m >= min_translation_m or rotation_rad >= min_rotation_rad
 
 
 def _decode(path: Path, message: BagMessage, stamp_ns: int) -> Array:
@@ -159,10 +156,14 @@ def _decode(path: Path, message: BagMessage, stamp_ns: int) -> Array:
         raise InputError(f"{path}, {message.topic} at {stamp_ns} ns: {error}") from error
 
 
-def _camera_path(
+def find_camera_path(
     bag: Bag, camera_frame: str, odom_topic: str | None, pose_topic: str | None, base_frame: str | None
 ) -> CameraPath:
-    """Where the camera was at a time: in the map where a pose topic is given, else in the odometry's frame."""
+    """Where the camera was at a time: in the map where a pose topic is given, else in the odometry's frame.
+
+    Raises:
+        InputError: both topics are given, the bag has no odometry, or not the extrinsics of the camera.
+    """
     if odom_topic and pose_topic:
         raise InputError(f"found an odometry topic {odom_topic} and a pose topic {pose_topic}, expected one of them")
     transforms = bag.transforms()
@@ -186,6 +187,15 @@ def _camera_path(
         return None if base_from_camera is None else target_from_base @ base_from_camera
 
     return path
+
+
+def has_odometry(bag: Bag) -> bool:
+    """Whether a bag has odometry, in TF or on a topic.
+
+    Raises:
+        InputError: it has several topics with odometry, and none in TF.
+    """
+    return _ODOM in bag.transforms().frames or choose_odometry_topic(bag) is not None
 
 
 def _path_of_transforms(bag: Bag, transforms: TransformTree, camera_frame: str) -> CameraPath:

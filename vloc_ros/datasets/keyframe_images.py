@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.storage.images import SUFFIXES
 
 _NAMED = 3
 
@@ -14,14 +15,19 @@ _NAMED = 3
 def find_keyframe_images(landmark_map: LandmarkMap, folder: Path) -> list[Path]:
     """The image file of every keyframe; a name may have subfolders, after an update or a merge.
 
+    Keyframes of a bag are named without a suffix: their files are those that `vloc bag images` writes.
+
     Raises:
         InputError: some are missing.
     """
     names = landmark_map.keyframes.names
-    paths = [folder / name for name in names]
-    missing = [name for name, path in zip(names, paths, strict=True) if not path.is_file()]
-    check_none_missing(folder, len(names), missing)
-    return paths
+    paths = [_find_file(folder, name) for name in names]
+    check_none_missing(folder, len(names), [name for name, path in zip(names, paths, strict=True) if path is None])
+    return [path for path in paths if path is not None]
+
+
+def _find_file(folder: Path, name: str) -> Path | None:
+    return next((path for suffix in ("", *SUFFIXES) if (path := folder / f"{name}{suffix}").is_file()), None)
 
 
 def check_none_missing(source: Path, count: int, missing: Sequence[str]) -> None:

@@ -34,7 +34,7 @@ def make_map_page(landmark_map: LandmarkMap, *, map_hash: str) -> str:
         "low": low.tolist(),
         "step": (size / _LEVELS).tolist(),
         "points": _base64(np.rint((points - low) / size * _LEVELS).astype("<u2")),
-        "colours": _base64(_colours(landmark_map.landmark_ids[::step])),
+        "colours": _base64(landmark_colours(landmark_map.landmark_ids[::step])),
         "positions": np.round(landmark_map.keyframes.translations, 4).tolist(),
         "rotations": np.round(landmark_map.keyframes.rotations, 5).reshape(-1, 9).tolist(),
         "few": (few := landmark_map.keyframes.see_few_points).tolist(),
@@ -75,7 +75,7 @@ def _facts(landmark_map: LandmarkMap, *, shown: int, map_hash: str) -> str:
     return escape(" · ".join(parts))
 
 
-def _colours(landmark_ids: Array) -> Array:
+def landmark_colours(landmark_ids: Array) -> Array:
     """(P, 3) uint8 colours: adjacent ids get distant hues, so that touching landmarks can be distinguished."""
     hues = (np.arange(int(landmark_ids.max()) + 1) * _GOLDEN_RATIO) % 1.0
     phases = hues[:, None] * 2 * np.pi + np.array([0.0, -2.0, 2.0]) * np.pi / 3

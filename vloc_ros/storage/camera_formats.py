@@ -11,7 +11,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 
 # COLMAP's numbers of its models, with how many parameters each has
-_COLMAP_MODELS = {
+COLMAP_MODELS = {
     0: ("SIMPLE_PINHOLE", 3),
     1: ("PINHOLE", 4),
     2: ("SIMPLE_RADIAL", 4),
@@ -71,7 +71,7 @@ def read_colmap_binary(data: bytes) -> dict[str, Camera]:
         (count,), position = struct.unpack_from("<Q", data), 8
         for _ in range(count):
             camera_id, number, width, height = struct.unpack_from("<IiQQ", data, position)
-            model, parameters = _COLMAP_MODELS[number]
+            model, parameters = COLMAP_MODELS[number]
             values = struct.unpack_from(f"<{parameters}d", data, position + 24)
             cameras[str(camera_id)] = _colmap_camera(model, width, height, values)
             position += 24 + 8 * parameters

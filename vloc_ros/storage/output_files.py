@@ -13,6 +13,7 @@ from vloc_ros.core.errors import InputError
 _PAGE_STARTS = (b"<!doctype html", b"<html")
 _PAGE_START_BYTES = 4096
 _MAX_JSON_BYTES = 64 * 1024 * 1024
+_PLY_START = b"ply\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,15 @@ def json_at(path: Path, *, key: str, rows: bool = False) -> Output:
     """
     kind = f"JSON file with {'rows of ' if rows else ''}{key!r}"
     return _file_at(path, kind, lambda content: _has_key(content, key, rows=rows), _MAX_JSON_BYTES + 1)
+
+
+def ply_at(path: Path) -> Output:
+    """Check a PLY file to write: it is new, empty, or a PLY file.
+
+    Raises:
+        InputError: the existing file is something else.
+    """
+    return _file_at(path, "PLY file", lambda content: content == _PLY_START, len(_PLY_START))
 
 
 def _is_page(content: bytes) -> bool:

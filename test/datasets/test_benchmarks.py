@@ -1,0 +1,124 @@
+"""Published benchmarks: each layout is read by its own conventions, and what is missing is named with its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import benchmark_folders as folders
+import numpy as np
+import pytest
+from benchmark_folders import CAMERA, MAP_FRAMES, QUERY_FRAMES, Frames
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.datasets.benchmarks import aachen, cambridge, seven_scenes, twelve_scenes
+from vloc_ros.datasets.benchmarks.nvm import read_nvm
+from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, MissingDataError
+from vloc_ros.simulation.scenario import make_lap
+from vloc_ros.simulation.world import make_world
+
+
+@pytest.fixture(scope="module")
+def frames() -> Frames:
+    """Exact poses; what the images show does not matter here."""
+    poses = make_lap(make_world("room", 1), 120, 2, camera=CAMERA).map_from_camera[:20]
+    return Frames([np.zeros((240, 320, 3), np.uint8)] * 20, poses)
+
+
+def _check_poses(scene: BenchmarkScene, frames: Frames, *, left_out: int = 0) -> None:
+    known = [frames.poses[index] for index in MAP_FRAMES][: len(MAP_FRAMES) - left_out]
+    assert len(scene.map_files) == len(known)
+    assert max(max(f.map_from_camera.distance_to(p)) for f, p in zip(scene.map_files, known, strict=True)) < 1e-5
+    truth = [frames.poses[index] for index in QUERY_FRAMES]
+    found = [query.map_from_camera for query in scene.queries]
+    assert max(max(a.distance_to(b)) for a, b in zip(found, truth, strict=True) if a) < 1e-5
+    assert scene.left_out == left_out
+
+
+def test_seven_scenes(tmp_path: Path, frames: Frames) -> None:
+    folders.write_seven_scenes(tmp_path, frames)
+    scene = seven_scenes.read_scene(tmp_path, "chess")
+    _check_poses(scene, frames)
+    assert scene.map_files[3].name == "seq-01/frame-000003.color.png"
+    assert {file.camera for file in scene.map_files} == {CAMERA} == {query.camera for query in scene.queries}
+    assert scene.queries[0].to_source().read().views[0].camera == CAMERA
+    thinned = scene.thinned(map_every=3, query_every=2)
+    assert (len(thinned.map_files), len(thinned.queries)) == (4, 2)
+
+
+def test_seven_scenes_by_structure_from_motion(tmp_path: Path, frames: Frames) -> None:
+    folders.write_seven_scenes(tmp_path, frames)
+    folders.write_sfm_poses(tmp_path / "sfm", frames, focal=530.0)
+    scene = seven_scenes.read_scene(tmp_path, "chess", sfm_poses=tmp_path / "sfm")
+    _check_poses(scene, frames)
+    assert scene.queries[0].camera == Camera("SIMPLE_PINHOLE", 320, 240, (265.0, 160.0, 120.0))
+
+
+def test_twelve_scenes(tmp_path: Path, frames: Frames) -> None:
+    folders.write_twelve_scenes(tmp_path, frames)
+    scene = twelve_scenes.read_scene(tmp_path, "apt1/kitchen")
+    _check_poses(scene, frames, left_out=1)
+    assert scene.map_files[0].camera == Camera("PINHOLE", 320, 240, (262.5, 262.5, 160.0, 120.0))
+
+
+def test_cambridge(tmp_path: Path, frames: Frames) -> None:
+    folders.write_cambridge(tmp_path, frames)
+    scene = cambridge.read_scene(tmp_path, "ShopFacade")
+    _check_poses(scene, frames)
+    # VisualSFM undistorts by 1 + d r², COLMAP distorts by 1 + k1 r²
+    assert scene.queries[1].camera == Camera("SIMPLE_RADIAL", 320, 240, (262.5, 160.0, 120.0, -0.001))
+    model = read_nvm(tmp_path / "ShopFacade/reconstruction.nvm")
+    assert max(model["seq1/frame00000.jpg"].world_from_camera.distance_to(frames.poses[0])) < 1e-5
+
+
+def test_cambridge_images_that_are_far_away_are_left_out(tmp_path: Path, frames: Frames) -> None:
+    folders.write_cambridge(tmp_path, frames)
+    split = tmp_path / "ShopFacade/dataset_train.txt"
+    rows = split.read_text().splitlines()
+    last = rows[-1].split()
+    split.write_text("\n".join([*rows[:-1], " ".join([last[0], "1e6", *last[2:]])]))
+    _check_poses(cambridge.read_scene(tmp_path, "ShopFacade"), frames, left_out=1)
+
+
+@pytest.mark.parametrize("version", ["1", "1.1"])
+def test_aachen(tmp_path: Path, frames: Frames, version: str) -> None:
+    folders.write_aachen(tmp_path, frames, version=version)
+    scene = aachen.read_scene(tmp_path, "aachen")
+    truth = {f"db/{number}.jpg": frames.poses[index] for number, index in enumerate(MAP_FRAMES)}
+    assert max(max(f.map_from_camera.distance_to(truth[Path(f.name).as_posix()])) for f in scene.map_files) < 1e-5
+    assert {file.camera for file in scene.map_files} == {CAMERA}
+    assert [query.group for query in scene.queries] == ["day", "day", "night", "night"]
+    assert all(query.map_from_camera is None for query in scene.queries)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "path", "source"),
+    [
+        (seven_scenes, "chess", "chess", "microsoft.com"),
+        (twelve_scenes, "apt1/kitchen", "apt1/kitchen", "graphics.stanford.edu"),
+        (cambridge, "ShopFacade", "ShopFacade", "mi.eng.cam.ac.uk"),
+        (aachen, "aachen", "images/images_upright", "visuallocalization.net"),
+    ],
+)
+def test_missing_data_are_named(tmp_path: Path, module: object, name: str, path: str, source: str) -> None:
+    with pytest.raises(MissingDataError, match=rf"{path}: is not there, .*{source}"):
+        module.read_scene(tmp_path, name)  # type: ignore[attr-defined]
+
+
+def test_files_that_are_not_as_published_are_named(tmp_path: Path, frames: Frames) -> None:
+    folders.write_seven_scenes(tmp_path, frames)
+    (tmp_path / "chess/seq-01/frame-000002.pose.txt").write_text("1 0 0 0\n0 1 0 0\n")
+    with pytest.raises(InputError, match=r"frame-000002\.pose\.txt: 8 numbers"):
+        seven_scenes.read_scene(tmp_path, "chess")
+    (tmp_path / "chess/TrainSplit.txt").write_text("seq 1\n")
+    with pytest.raises(InputError, match=r"TrainSplit\.txt: holds 'seq 1"):
+        seven_scenes.read_scene(tmp_path, "chess")
+    folders.write_twelve_scenes(tmp_path, frames)
+    (tmp_path / "apt1/kitchen/split.txt").write_text("sequence0 [frames=99]\n")
+    with pytest.raises(InputError, match=r"14 frames, of which split\.txt gives 99"):
+        twelve_scenes.read_scene(tmp_path, "apt1/kitchen")
+    folders.write_cambridge(tmp_path, frames)
+    nvm = tmp_path / "ShopFacade/reconstruction.nvm"
+    nvm.write_text(nvm.read_text().replace("\n14\n", "\n20\n"))
+    with pytest.raises(InputError, match=r"reconstruction\.nvm"):
+        cambridge.read_scene(tmp_path, "ShopFacade")

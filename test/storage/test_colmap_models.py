@@ -1,0 +1,96 @@
+"""COLMAP models: what pycolmap writes is read, what is written pycolmap reads, and damage is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.storage.colmap_models import ColmapImage, ColmapPoints, read_colmap_images, write_colmap_model
+
+pycolmap = pytest.importorskip("pycolmap", reason="the extra 'mapping' is not installed")
+
+_CAMERAS = (
+    Camera("OPENCV", 640, 480, (525.0, 526.0, 320.5, 240.5, -0.03, 0.01, 0.001, -0.002)),
+    Camera("SIMPLE_RADIAL", 320, 200, (300.0, 160.0, 100.0, 0.05)),
+)
+_POSES = tuple(Pose.from_rotation_vector([0.1, 0.7 * i, -0.2], [i, 0.5, -3.0]) for i in range(3))
+_NAMES = ("b/two words.png", "a.png", "c/a.png")
+
+
+def _model() -> pycolmap.Reconstruction:
+    """Three images of two cameras, one with 2D points, and a point."""
+    model = pycolmap.Reconstruction()
+    for number, camera in enumerate(_CAMERAS, 1):
+        model.add_camera_with_trivial_rig(
+            pycolmap.Camera(
+                camera_id=number,
+                model=camera.model,
+                width=camera.width,
+                height=camera.height,
+                params=list(camera.parameters),
+            )
+        )
+    for i, (name, pose) in enumerate(zip(_NAMES, _POSES, strict=True)):
+        inverse = pose.inverse()
+        xy = np.array([[10.0, 20.0], [30.0, 40.0]]) if i != 1 else np.zeros((0, 2))
+        image = pycolmap.Image(name, xy, 1 + i % 2, i + 1)
+        rigid = pycolmap.Rigid3d(pycolmap.Rotation3d(inverse.rotation), inverse.translation)
+        model.add_image_with_trivial_frame(image, rigid)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["text", "binary"])
+def test_what_colmap_writes_is_read(tmp_path: Path, kind: str) -> None:
+    getattr(_model(), f"write_{kind}")(tmp_path)
+    images = {image.name: image for image in read_colmap_images(tmp_path)}
+    assert list(images) == sorted(_NAMES)
+    for i, name in enumerate(_NAMES):
+        assert max(images[name].world_from_camera.distance_to(_POSES[i])) < 1e-9
+        assert images[name].camera == _CAMERAS[i % 2]
+
+
+def test_colmap_reads_what_is_written(tmp_path: Path) -> None:
+    images = [ColmapImage(name, _CAMERAS[i % 2], _POSES[i]) for i, name in enumerate(_NAMES)]
+    observed = [np.array([0, 2]), np.array([2]), np.array([1, 2])]
+    pixels = [np.array([[1.5, 2.5], [3.0, 4.0]]), np.array([[5.0, 6.0]]), np.array([[7.0, 8.0], [9.0, 10.0]])]
+    colours = np.array([[1, 2, 3], [4, 5, 6], [255, 0, 128]], np.uint8)
+    points = ColmapPoints(np.arange(9.0).reshape(3, 3), colours, observed, pixels)
+    write_colmap_model(tmp_path, images, points)
+    model = pycolmap.Reconstruction(tmp_path)
+    assert [model.images[i + 1].name for i in range(3)] == list(_NAMES)
+    assert len(model.cameras) == 2
+    for i, pose in enumerate(_POSES):
+        camera_from_world = model.images[i + 1].cam_from_world()
+        read = Pose(camera_from_world.rotation.matrix(), camera_from_world.translation)
+        assert max(read.inverse().distance_to(pose)) < 1e-9
+    third = model.points3D[3]
+    assert third.xyz.tolist() == [6.0, 7.0, 8.0]
+    assert third.color.tolist() == [255, 0, 128]
+    seen = {e.image_id: model.images[e.image_id].points2D[e.point2D_idx].xy.tolist() for e in third.track.elements}
+    assert seen == {1: [3.0, 4.0], 2: [5.0, 6.0], 3: [9.0, 10.0]}
+    again = {image.name: image.camera for image in read_colmap_images(tmp_path)}
+    assert again == {image.name: image.camera for image in images}
+
+
+def test_what_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sparse/0").mkdir(parents=True)
+    _model().write_binary(tmp_path / "sparse/0")
+    with pytest.raises(InputError, match="sparse/0 holds one: name it"):
+        read_colmap_images(tmp_path)
+    images = tmp_path / "sparse/0/images.bin"
+    images.write_bytes(images.read_bytes()[:-5])
+    with pytest.raises(InputError, match=r"images\.bin: .*(no whole|expected all)"):
+        read_colmap_images(tmp_path / "sparse/0")
+    images.write_bytes(b"")
+    with pytest.raises(InputError, match=r"images\.bin: is empty"):
+        read_colmap_images(tmp_path / "sparse/0")
+    _model().write_text(tmp_path)
+    text = (tmp_path / "images.txt").read_text()
+    (tmp_path / "images.txt").write_text(text.replace(" 2 a.png", " 7 a.png"))
+    with pytest.raises(InputError, match=r"images\.txt: a\.png is of camera 7, expected one of 1, 2"):
+        read_colmap_images(tmp_path)

@@ -1,0 +1,80 @@
+"""Options that name poses in the formats of other tools and data sets, most with the calibration too."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vloc_ros.datasets.posed_files import PosedFiles
+
+# name of the option -> metavar, help
+_OPTIONS = {
+    "colmap": ("MODEL", "COLMAP model, a folder as sparse/0 with cameras and images, text or binary"),
+    "transforms": ("JSON", "transforms.json of nerfstudio or instant-ngp"),
+    "kitti": ("POSES", "KITTI odometry poses such as poses/04.txt; --images is sequences/04/image_2, below calib.txt"),
+    "euroc": ("MAV0", "EuRoC folder mav0, or its csv of ground truth; --images is mav0/cam0/data, below sensor.yaml"),
+}
+POSE_SOURCES = tuple(_OPTIONS)
+# sequences at the rate of the camera, of which a map takes keyframes
+_SEQUENCES = ("kitti", "euroc")
+# of which nothing says that their lengths are metres
+_OF_ANY_SCALE = ("colmap", "transforms")
+
+
+def add_pose_sources(parser: argparse._ActionsContainer, *names: str) -> None:
+    """The options of these names, or all."""
+    for name in names or _OPTIONS:
+        metavar, text = _OPTIONS[name]
+        parser.add_argument(f"--{name}", type=Path, metavar=metavar, help=text)
+
+
+def pose_source(args: argparse.Namespace) -> str:
+    """The option that is given; empty without any."""
+    return next((name for name in _OPTIONS if getattr(args, name, None) is not None), "")
+
+
+def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles:
+    """The images of --images that have a pose by the option that is given; what is left out is said.
+
+    Args:
+        args: with one of the options; --camera takes the place of the source's calibration.
+        keyframes: whether of a sequence only images between which the camera moved are taken.
+    """
+    from dataclasses import replace
+
+    from vloc_ros.datasets import posed_files
+    from vloc_ros.storage.cameras import read_camera
+
+    name = pose_source(args)
+    read = {
+        "colmap": posed_files.read_colmap_files,
+        "transforms": posed_files.read_transforms_files,
+        "kitti": posed_files.read_kitti_files,
+        "euroc": posed_files.read_euroc_files,
+    }[name]
+    source = getattr(args, name)
+    found = read(source, args.images, camera=read_camera(args.camera) if args.camera else None)
+    if found.without_pose:
+        _note(f"{found.without_pose} images in {args.images} have no pose in {source} and are left out")
+    if found.without_image:
+        _note(f"{found.without_image} poses in {source} have no image in {args.images} and are left out")
+    if not (keyframes and name in _SEQUENCES):
+        return found
+    chosen = posed_files.select_keyframes(found.files)
+    if len(chosen) < len(found.files):
+        _note(f"{len(chosen)} of {len(found.files)} images are keyframes: the camera moved between them")
+    return replace(found, files=chosen)
+
+
+def note_scale(args: argparse.Namespace) -> None:
+    """Say that lengths are taken for metres where the source does not say so."""
+    if pose_source(args) in _OF_ANY_SCALE and not args.scale_unknown:
+        source = getattr(args, pose_source(args))
+        _note(f"lengths in {source} are taken for metres; give --scale-unknown where they are not")
+
+
+def _note(text: str) -> None:
+    print(f"vloc: note: {text}", file=sys.stderr)

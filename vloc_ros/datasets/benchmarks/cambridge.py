@@ -1,0 +1,72 @@
+"""Cambridge Landmarks (Kendall, Grimes and Cipolla, PoseNet, 2015).
+
+A scene holds `dataset_train.txt` and `dataset_test.txt`, with three lines above rows `seq1/frame00001.png X Y Z W P Q
+R`: the position of the camera and the quaternion w x y z of camera_from_world; the images; and `reconstruction.nvm`,
+which has their focal lengths under names that end with .jpg.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.datasets.benchmarks.nvm import NvmImage, pose_from_centre, read_nvm
+from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require
+from vloc_ros.datasets.posed_files import PosedFile
+from vloc_ros.storage.images import read_image
+from vloc_ros.storage.text import read_text
+
+SCENES = ("GreatCourt", "KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
+SOURCE = "http://mi.eng.cam.ac.uk/projects/relocalisation/"
+_HEADER_LINES = 3
+_COLUMNS = 8
+# cameras that the reconstruction has thrown far away; DSAC* leaves them out too
+_FARTHEST_M = 10_000.0
+
+
+def read_scene(root: Path, name: str, *, sfm_poses: Path | None = None) -> BenchmarkScene:
+    """A scene; images that the reconstruction lacks, or has thrown far away, are left out.
+
+    Raises:
+        MissingDataError: a part of it is not there.
+        InputError: a file is not as published, or other poses are given, of which none are published.
+    """
+    if sfm_poses is not None:
+        raise InputError("the poses of Cambridge Landmarks are by structure from motion already; leave out --sfm-poses")
+    folder = require(root / name, source=SOURCE)
+    model = read_nvm(require(folder / "reconstruction.nvm", source=SOURCE))
+    images = {Path(image).with_suffix("").as_posix(): found for image, found in model.items()}
+    parts, left_out = [], 0
+    for split in ("dataset_train.txt", "dataset_test.txt"):
+        files = _read_split(require(folder / split, source=SOURCE), folder, images)
+        parts.append([file for file in files if file is not None])
+        left_out += files.count(None)
+    return BenchmarkScene(name, parts[0], [query_of(file) for file in parts[1]], left_out)
+
+
+def _read_split(path: Path, folder: Path, images: dict[str, NvmImage]) -> list[PosedFile | None]:
+    files: list[PosedFile | None] = []
+    size: tuple[int, int] | None = None
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        words = line.split()
+        if number <= _HEADER_LINES or not words:
+            continue
+        try:
+            if len(words) != _COLUMNS:
+                raise InputError(f"{len(words)} columns, expected 8: IMAGE X Y Z W P Q R")
+            values = [float(word) for word in words[1:]]
+            pose = pose_from_centre(values[3:], values[:3])
+        except (InputError, ValueError) as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+        image = images.get(Path(words[0]).with_suffix("").as_posix())
+        if image is None or np.abs(pose.translation).max() > _FARTHEST_M:
+            files.append(None)
+            continue
+        file = require(folder / words[0], source=SOURCE)
+        if size is None:
+            height, width = read_image(file).shape[:2]
+            size = width, height
+        files.append(PosedFile(words[0], file, image.camera(*size), pose))
+    return files

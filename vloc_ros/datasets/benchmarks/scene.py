@@ -1,0 +1,78 @@
+"""A scene of a published benchmark: posed images for the map, and images to localize in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.sources import QuerySource
+from vloc_ros.datasets.posed_files import PosedFile, read_query
+
+
+class MissingDataError(InputError):
+    """A part of a benchmark is not on this machine; the message says where it is expected and where it comes from."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BenchmarkQuery:
+    """An image to localize.
+
+    Attributes:
+        name: below the folder of the scene.
+        path: of the file.
+        camera: its calibration.
+        map_from_camera: its true pose; None where only the benchmark's server has it.
+        group: part of the queries that is scored by itself, such as `night`; empty for one part.
+    """
+
+    name: str
+    path: Path
+    camera: Camera
+    map_from_camera: Pose | None = None
+    group: str = ""
+
+    def to_source(self) -> QuerySource:
+        """The image, read when it is needed."""
+        return QuerySource(self.name, partial(read_query, self.path, self.camera, 0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BenchmarkScene:
+    """A scene.
+
+    Attributes:
+        name: of the scene.
+        map_files: the published training or database images that have a pose.
+        queries: the published test images that have a pose, or whose pose is on the server.
+        left_out: number of published images without a pose.
+    """
+
+    name: str
+    map_files: Sequence[PosedFile]
+    queries: Sequence[BenchmarkQuery]
+    left_out: int = 0
+
+    def thinned(self, *, map_every: int, query_every: int) -> BenchmarkScene:
+        """Every n-th image of the map, and every n-th query."""
+        return replace(self, map_files=self.map_files[::map_every], queries=self.queries[::query_every])
+
+
+def query_of(file: PosedFile) -> BenchmarkQuery:
+    """An image whose true pose is known."""
+    return BenchmarkQuery(file.name, file.path, file.camera, file.map_from_camera)
+
+
+def require(path: Path, *, source: str) -> Path:
+    """The path, which must be there.
+
+    Raises:
+        MissingDataError: it is not.
+    """
+    if not path.exists():
+        raise MissingDataError(f"{path}: is not there, expected the data as it is published at {source}")
+    return path
