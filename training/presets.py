@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from vloc_ros.core.config import config_from_mapping
+from vloc_ros.core.config import config_from_mapping, explain_unknown_parameter, parameters_of
 from vloc_ros.core.errors import ConfigError
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def override_parameters(preset: T, assignments: Sequence[str]) -> T:
         for part in groups:
             group = group.get(part) if isinstance(group, Mapping) else None
         if not isinstance(group, dict):
-            raise ConfigError(f"unknown parameter {name}, expected GROUP.NAME, with a group of {', '.join(values)}")
+            raise ConfigError(explain_unknown_parameter(name, (leaf.name for leaf in parameters_of(preset))))
         group[leaf] = _parse_value(text)
     return config_from_mapping(type(preset), values)
 
