@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from vloc_ros import progress
-from vloc_ros.progress import bar
+from vloc_ros.progress import bar, format_duration
 
 
 def test_a_log_gets_a_line_every_ten_seconds(
@@ -21,7 +21,29 @@ def test_a_log_gets_a_line_every_ten_seconds(
         now[0] += 0.035
     assert taken == list(range(1000))
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["features: 286 of 1000", "features: 572 of 1000", "features: 858 of 1000"]
+    assert lines == [
+        "features: 286 of 1000, 25 s left",
+        "features: 572 of 1000, 15 s left",
+        "features: 858 of 1000, 5 s left",
+        "features: 1000 of 1000 in 35 s",
+    ]
+
+
+def test_what_has_no_known_end_has_no_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for _ in bar(iter(range(3)), description="images"):
+        now[0] += 90
+    assert capsys.readouterr().err.splitlines() == ["images: 1", "images: 2", "images: 3 in 4 min"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7000, "117 min"), (7500, "2 h 5 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
 def test_a_short_loop_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:

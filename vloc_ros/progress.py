@@ -1,4 +1,7 @@
-"""How far a long command has come: a bar on a terminal, a line every ten seconds where standard error is a log."""
+"""How far a long command has come and what time is left: a bar on a terminal, a line every ten seconds in a log.
+
+A log is what standard error is redirected to: `vloc map build ... 2> build.log`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_EVERY_S = 10.0
+EVERY_S = 10.0
 
 
 def bar(items: Iterable[T], *, description: str, total: int | None = None) -> Iterable[T]:
@@ -24,12 +27,30 @@ def bar(items: Iterable[T], *, description: str, total: int | None = None) -> It
     return shown
 
 
+def format_duration(seconds: float) -> str:
+    """Seconds below two minutes, minutes below two hours, else hours and minutes."""
+    minutes = round(seconds / 60)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_time_left(elapsed_s: float, done: int, total: int) -> str:
+    """What the rest takes if it is as fast as what is done."""
+    return f"{format_duration(elapsed_s / done * (total - done))} left"
+
+
 def _logged(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
-    """A line every ten seconds; none of what takes less."""
-    of = "" if total is None else f" of {total}"
-    last = time.monotonic()
-    for count, item in enumerate(items):
-        if time.monotonic() - last >= _EVERY_S:
-            last = time.monotonic()
-            print(f"{description}: {count}{of}", file=sys.stderr, flush=True)
+    """A line every ten seconds and one at the end; none of what takes less."""
+    start = last = time.monotonic()
+    count, of = 0, "" if total is None else f" of {total}"
+    for item in items:
+        now = time.monotonic()
+        if count and now - last >= EVERY_S:
+            last = now
+            left = "" if total is None else f", {format_time_left(now - start, count, total)}"
+            print(f"{description}: {count}{of}{left}", file=sys.stderr, flush=True)
         yield item
+        count += 1
+    if last > start:
+        print(f"{description}: {count}{of} in {format_duration(time.monotonic() - start)}", file=sys.stderr, flush=True)
