@@ -29,5 +29,5 @@ def end_without_libraries(words: Sequence[str]) -> None:
     if missing:
         sys.exit(
             f"{command.removeprefix('training.')}: {', '.join(missing)} not installed; `make training` installs them "
-            "into .venv, pip install -e '.[mapping,evaluation,training]' into another environment; not needed on a robot"
+            "into .venv, pip install -e '.[mapping,evaluation,training]' into another one; not needed on a robot"
         )
