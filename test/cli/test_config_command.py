@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
@@ -64,6 +65,12 @@ def test_an_unknown_part_is_named_with_the_nearest_one(
     error = capsys.readouterr().err
     assert repr(part) in error
     assert error.endswith(f"did you mean {near}?\n" if near else "`vloc config` lists all\n")
+
+
+def test_the_page_of_the_documents_is_of_this_code(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[2] / "docs" / "parameters.md"
+    assert main(["config", "--markdown"]) == 0
+    assert page.read_text() == capsys.readouterr().out, "vloc config --markdown > docs/parameters.md"
 
 
 def test_a_table_of_markdown_has_five_cells_a_row(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,21 @@ from typing import Any, NoReturn
 # parameters of a learned extractor that the model itself has
 _OF_THE_MODEL = ("extractor.model", "extractor.model_hash")
 _NO_HASH = "0" * 64
+_HEAD = """# Parameters
+
+`vloc config --markdown` writes this page from the code.
+
+- *localizer*: the stages. `vloc localize` and `vloc evaluate` take them by `--set NAME=VALUE` and `--params FILE`; they
+  are ROS parameters of the node too.
+- *mapping*: `vloc map build --set NAME=VALUE`. With `--extractor MODEL` those of *learned_extractor* take the place of
+  RootSIFT's.
+- *localizer_node*, *map_server*, *player*, *recorder*: ROS parameters of the nodes. `vloc config --yaml` prints a
+  parameter file of the localizer.
+
+A mistyped name is an error that names the nearest one; the error of a former name has the present one. Angles are in
+radians.
+
+"""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +47,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--yaml", action="store_true", help="print those of the localizer and its node as a ROS parameter file"
     )
-    form.add_argument("--markdown", action="store_true", help="print tables of Markdown, as in docs/parameters.md")
+    form.add_argument(
+        "--markdown", action="store_true", help="print docs/parameters.md, or of some parameters the tables"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.yaml:
         print(_yaml([leaf for title in ("localizer_node", "localizer") for leaf in groups.get(title, ())]), end="")
     elif args.markdown:
-        print(markdown(groups), end="")
+        print(("" if args.parts else _HEAD) + _markdown(groups), end="")
     else:
         print("\n\n".join(_table(title, parameters) for title, parameters in groups.items()))
     return 0
@@ -105,7 +122,7 @@ def _refuse_part(part: str, names: Sequence[str]) -> NoReturn:
     raise ConfigError(f"no parameter has {part!r} in its name, and no configuration is called that; {remedy}")
 
 
-def markdown(groups: Mapping[str, Sequence[Any]]) -> str:
+def _markdown(groups: Mapping[str, Sequence[Any]]) -> str:
     """A section with a table for each group."""
     sections = []
     for title, parameters in groups.items():
