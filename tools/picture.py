@@ -33,7 +33,7 @@ from vloc_ros.storage.images import list_images
 from vloc_ros.storage.maps import read_map
 from vloc_ros.storage.results import ResultRecord, read_results
 
-_SIZE_INCHES, _DPI, _COLOURS = (10.6, 3.6), 110, 128
+_SIZE_INCHES, _DPI, _COLOURS = (10.6, 3.6), 110, 256
 # walls reach higher; without what is above, the furniture is seen from above
 _CEILING_PERCENTILE = 97.0
 
@@ -116,7 +116,8 @@ def _save(figure: Figure) -> bytes:
     drawn, packed = BytesIO(), BytesIO()
     figure.savefig(drawn, format="png")
     drawn.seek(0)
-    Image.open(drawn).convert("RGB").quantize(_COLOURS).save(packed, format="png", optimize=True)
+    few = Image.open(drawn).convert("RGB").quantize(_COLOURS, method=Image.Quantize.FASTOCTREE)
+    few.save(packed, format="png", optimize=True)
     return packed.getvalue()
 
 
