@@ -5,11 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
-import types
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFESTS = [ROOT / "package.xml", ROOT / "vloc_msgs" / "package.xml", ROOT / "tools/wheel_ros/tf2_msgs/package.xml"]
-
-
-@pytest.fixture
-def declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What setup.py hands to setuptools."""
-    given: dict[str, Any] = {}
-    recorder = types.ModuleType("setuptools")
-    recorder.setup = given.update  # type: ignore[attr-defined]
-    recorder.find_packages = lambda **_: []  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "setuptools", recorder)
-    monkeypatch.chdir(ROOT)
-    runpy.run_path("setup.py")
-    return given
 
 
 def project_of(requirement: str) -> str:
