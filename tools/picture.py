@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
-
-matplotlib.use("agg")
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -26,7 +23,6 @@ from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
 from vloc_ros.datasets.image_folders import make_query_sources
-from vloc_ros.evaluation.overlays import draw_overlay
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images
@@ -63,7 +59,7 @@ def draw_picture(demo: Path) -> bytes:
     query, result = _localize_best(demo, landmark_map, records)
     figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI)
     image, above = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
-    _draw_image(image, landmark_map, query, result)
+    _draw_image(image, query, result)
     _draw_from_above(above, landmark_map, records, result)
     figure.tight_layout()
     return _save(figure)
@@ -79,9 +75,10 @@ def _localize_best(
     return query, build_localizer(LocalizerConfig(), landmark_map).localize(query)
 
 
-def _draw_image(axes: Any, landmark_map: LandmarkMap, query: Query, result: LocalizationResult) -> None:
-    overlay = cv2.imdecode(np.frombuffer(draw_overlay(landmark_map, query, result), np.uint8), cv2.IMREAD_COLOR)
-    axes.imshow(overlay[:, :, ::-1])
+def _draw_image(axes: Any, query: Query, result: LocalizationResult) -> None:
+    image = cv2.cvtColor(query.views[0].image, cv2.COLOR_BGR2RGB)
+    axes.imshow(image, extent=(0, image.shape[1], image.shape[0], 0))
+    axes.scatter(*result.inlier_xy.T, s=9, facecolors="none", edgecolors="lime", linewidths=0.6)
     axes.set_title(f"one image: {result.inliers} inliers", fontsize=9)
     axes.axis("off")
 
