@@ -154,7 +154,8 @@ def _read_parameters(path: Path) -> dict[str, Any]:
 
 def _unwrapped(found: dict[Any, Any], path: Path) -> dict[Any, Any]:
     """What a ROS parameter file has for the localizer: below `/**` or its name, and `ros__parameters`."""
-    from vloc_ros.core.config import parameters_of
+    from vloc_ros.core.config import LocalizerConfig, explain_unknown_parameter, parameters_of
+    from vloc_ros.core.spelling import nearest_name
     from vloc_ros.node_config import LocalizerNodeConfig
 
     wrapped = {name: node["ros__parameters"] for name, node in found.items() if _is_node(node)}
@@ -164,8 +165,14 @@ def _unwrapped(found: dict[Any, Any], path: Path) -> dict[Any, Any]:
         if not isinstance(node, dict):
             raise ConfigError(f"{path}: {name} has no parameters, expected `ros__parameters: {{name: value}}`")
     mine = [node for name, node in wrapped.items() if str(name).rpartition("/")[2] in _LOCALIZER_NAMES]
-    of_node = {_group(parameter.name) for parameter in parameters_of(LocalizerNodeConfig())} | {"use_sim_time"}
-    return {name: value for node in mine for name, value in node.items() if _group(name) not in of_node}
+    names = [parameter.name for parameter in parameters_of(LocalizerNodeConfig())]
+    of_node = {_group(name) for name in names} | {"use_sim_time"}
+    values = {name: value for node in mine for name, value in node.items() if _group(name) not in of_node}
+    stages = {_group(parameter.name) for parameter in parameters_of(LocalizerConfig())}
+    for name, value in values.items():
+        if _group(name) not in stages and not isinstance(value, dict) and nearest_name(str(name), names):
+            raise ConfigError(f"{path}: {explain_unknown_parameter(str(name), names)}")
+    return values
 
 
 def _group(name: Any) -> str:
