@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from vloc_ros import progress
-from vloc_ros.progress import bar, format_duration
+from vloc_ros.progress import bar, format_duration, format_time_left
 
 
 def test_a_log_gets_a_line_every_ten_seconds(
@@ -22,9 +22,9 @@ def test_a_log_gets_a_line_every_ten_seconds(
     assert taken == list(range(1000))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "features: 286 of 1000, 25 s left",
-        "features: 572 of 1000, 15 s left",
-        "features: 858 of 1000, 5 s left",
+        "features: 286 of 1000, about 25 s left",
+        "features: 572 of 1000, about 15 s left",
+        "features: 858 of 1000, about 5 s left",
         "features: 1000 of 1000 in 35 s",
     ]
 
@@ -44,6 +44,11 @@ def test_what_has_no_known_end_has_no_time_left(
 )
 def test_durations(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_the_time_left_goes_by_the_pace_so_far() -> None:
+    assert format_time_left(60.0, 10, 30) == "about 2 min left"
+    assert format_time_left(1.0, 0, 30) == "about 30 s left"
 
 
 def test_a_short_loop_logs_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ def format_duration(seconds: float) -> str:
 
 def format_time_left(elapsed_s: float, done: int, total: int) -> str:
     """What the rest takes if it is as fast as what is done."""
-    return f"{format_duration(elapsed_s / done * (total - done))} left"
+    return f"about {format_duration(elapsed_s / max(done, 1) * (total - done))} left"
 
 
 def _logged(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
