@@ -99,7 +99,7 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
 }
 # Within core, each may import itself and those before it; what lies beside the folders may be imported by all.
 CORE_ORDER = ("geometry", "clouds", "query sources", "features", "retrieval", "map", "localization", "tracking")
-CORE_ROOT = {"config", "errors", "integer_arrays", "spelling"}
+CORE_ROOT = {"config", "errors", "integer_arrays", "parameter_names", "spelling"}
 # Loaded by libraries on their own account; of these only the ones that the table is about are looked at.
 WATCHED = set().union(*MAY_IMPORT.values(), {"torch", "training"})
 

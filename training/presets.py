@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from vloc_ros.core.config import config_from_mapping, explain_unknown_parameter, parameters_of
+from vloc_ros.core.config import config_from_mapping, parameters_of
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.parameter_names import explain_unknown_parameter
 
 T = TypeVar("T")
 # parameters, or groups of them, of version 0.1.0's development that have another name, or none, now

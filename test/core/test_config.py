@@ -7,17 +7,16 @@ from dataclasses import fields
 import pytest
 
 from vloc_ros.core.config import (
-    RENAMED_PARAMETERS,
     LocalizerConfig,
     MatcherConfig,
     Parameter,
     PoseConfig,
     config_from_mapping,
-    explain_renamed_parameter,
     parameters_of,
 )
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.core.parameter_names import RENAMED_PARAMETERS, explain_renamed_parameter
 from vloc_ros.node_config import LocalizerNodeConfig
 
 _ALL = [*parameters_of(LocalizerConfig()), *parameters_of(RootSiftConfig(), "extractor.")]

@@ -154,7 +154,8 @@ def _read_parameters(path: Path) -> dict[str, Any]:
 
 def _unwrapped(found: dict[Any, Any], path: Path) -> dict[Any, Any]:
     """What a ROS parameter file has for the localizer: below `/**` or its name, and `ros__parameters`."""
-    from vloc_ros.core.config import LocalizerConfig, explain_unknown_parameter, parameters_of
+    from vloc_ros.core.config import LocalizerConfig, parameters_of
+    from vloc_ros.core.parameter_names import explain_unknown_parameter
     from vloc_ros.core.spelling import nearest_name
     from vloc_ros.node_config import LocalizerNodeConfig
 

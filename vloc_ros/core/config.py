@@ -10,6 +10,7 @@ from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any, NoReturn, TypeVar
 
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.parameter_names import RENAMED_VALUES, explain_renamed_parameter, explain_unknown_parameter
 from vloc_ros.core.spelling import nearest_name
 
 T = TypeVar("T", bound="Checked")
@@ -226,40 +227,6 @@ class LocalizerConfig(Checked):
     inference: InferenceConfig = field(default_factory=InferenceConfig)
 
 
-# parameters and values of version 0.1.0's development that have another name, or none, now
-REMOVED_PARAMETERS = {
-    "diagnostics.budget_ms": "give diagnostics.budget_s, in seconds",
-    "matcher.max_distance_in_window": "the limit follows from the descriptor statistics of the map",
-    **{
-        f"verification.{name}": "one calibrated score decides, see verification.false_accept_rate"
-        for name in (
-            *("min_inliers", "min_inlier_ratio", "min_support", "min_coverage", "min_explained", "min_spread"),
-            *("min_confirmed_fraction", "min_score_margin", "min_found_again", "min_lead"),
-        )
-    },
-}
-RENAMED_VALUES: dict[tuple[str, Any], str] = {("retrieval", "student"): "model"}
-RENAMED_PARAMETERS = {
-    "proposals": "candidates",
-    "proposals.whole_map_max_points": "candidates.whole_map_max_points",
-    "proposals.places": "candidates.retrieval",
-    "proposals.places_top_k": "candidates.retrieval_top_k",
-    "proposals.landmarks": "candidates.landmarks",
-    "proposals.landmarks_min_points": "candidates.landmarks_min_points",
-    "proposals.landmark_places": "candidates.landmark_regions",
-    "proposals.rival_likeness": "candidates.competitor_similarity",
-    "proposals.prior_max_position_std_m": "candidates.prior_max_position_std_m",
-    "proposals.prior_max_points": "candidates.prior_max_points",
-}
-
-
-def explain_renamed_parameter(name: str) -> str | None:
-    """The message for a parameter's former dotted name; None where it never was one."""
-    if name in REMOVED_PARAMETERS:
-        return f"parameter {name} was removed, leave it out: {REMOVED_PARAMETERS[name]}"
-    return f"parameter {name} is now {RENAMED_PARAMETERS[name]}" if name in RENAMED_PARAMETERS else None
-
-
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One leaf of a configuration: its dotted name, value and declaration."""
@@ -291,17 +258,6 @@ def config_from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = 
     """
     _check_names(kind, values, prefix, list(_names_of(kind, prefix)))
     return _build(kind, values, prefix)
-
-
-def explain_unknown_parameter(name: str, names: Iterable[str]) -> str:
-    """The message for a dotted name that is none of these: what it was renamed to, or which one is nearest."""
-    expected = list(names)
-    if explanation := explain_renamed_parameter(name):
-        return explanation
-    near = nearest_name(name, expected)
-    return f"unknown parameter {name}, " + (
-        f"did you mean {near}?" if near else f"expected one of {', '.join(expected)}"
-    )
 
 
 def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:

@@ -14,15 +14,9 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from vloc_ros.core.config import (
-    Checked,
-    Parameter,
-    config_from_mapping,
-    explain_renamed_parameter,
-    explain_unknown_parameter,
-    parameters_of,
-)
+from vloc_ros.core.config import Checked, Parameter, config_from_mapping, parameters_of
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.parameter_names import explain_renamed_parameter, explain_unknown_parameter
 
 C = TypeVar("C", bound=Checked)
 
