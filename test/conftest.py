@@ -5,9 +5,12 @@ from __future__ import annotations
 import collections
 import os
 import re
+import runpy
+import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,6 +34,19 @@ def shared_data() -> Callable[[str], Path]:
         return DATA / name
 
     return folder
+
+
+@pytest.fixture
+def declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What setup.py hands to setuptools."""
+    given: dict[str, Any] = {}
+    recorder = types.ModuleType("setuptools")
+    recorder.setup = given.update  # type: ignore[attr-defined]
+    recorder.find_packages = lambda **_: []  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "setuptools", recorder)
+    monkeypatch.chdir(Path(__file__).resolve().parent.parent)
+    runpy.run_path("setup.py")
+    return given
 
 
 @pytest.fixture(scope="session")

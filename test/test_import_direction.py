@@ -54,7 +54,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": PROGRESS,
     "model_export": MODEL_EXPORT,
     "nodes": ASSEMBLY | BAGS | FOOTPRINT | NODE_CONFIG | ROS | MESSAGES | {"bondpy", "vloc_ros.nodes"},
-    "cli": MAPPING | DATASETS | EVALUATION | NODE_CONFIG | PROGRESS | ROS | MESSAGES | {"vloc_ros.cli", *EXPORTER},
+    "cli": MAPPING
+    | DATASETS
+    | EVALUATION
+    | NODE_CONFIG
+    | PROGRESS
+    | ROS
+    | MESSAGES
+    | {"vloc_ros.cli", "argcomplete", *EXPORTER},
 }
 # Never installed on a robot, and imported by nobody: all but the nodes and the command line.
 TRAINING = MAPPING | DATASETS | EVALUATION | PROGRESS | EXPORTER | {"training", "torch"}
@@ -67,6 +74,7 @@ LATE = {
     "mapping": {"ray"},
     "nodes": {"bondpy"},
     "cli": {
+        "argcomplete",
         "rclpy",
         "tf2_ros",
         "gtsam",
@@ -91,7 +99,7 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
 }
 # Within core, each may import itself and those before it; what lies beside the folders may be imported by all.
 CORE_ORDER = ("geometry", "clouds", "query sources", "features", "retrieval", "map", "localization", "tracking")
-CORE_ROOT = {"config", "errors", "integer_arrays"}
+CORE_ROOT = {"config", "errors", "integer_arrays", "parameter_names", "spelling"}
 # Loaded by libraries on their own account; of these only the ones that the table is about are looked at.
 WATCHED = set().union(*MAY_IMPORT.values(), {"torch", "training"})
 

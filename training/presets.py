@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from vloc_ros.core.config import config_from_mapping
+from vloc_ros.core.config import config_from_mapping, parameters_of
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.parameter_names import explain_unknown_parameter
 
 T = TypeVar("T")
 # parameters, or groups of them, of version 0.1.0's development that have another name, or none, now
@@ -40,7 +41,7 @@ def override_parameters(preset: T, assignments: Sequence[str]) -> T:
         for part in groups:
             group = group.get(part) if isinstance(group, Mapping) else None
         if not isinstance(group, dict):
-            raise ConfigError(f"unknown parameter {name}, expected GROUP.NAME, with a group of {', '.join(values)}")
+            raise ConfigError(explain_unknown_parameter(name, (leaf.name for leaf in parameters_of(preset))))
         group[leaf] = _parse_value(text)
     return config_from_mapping(type(preset), values)
 

@@ -4,8 +4,8 @@
   python -m training.recognizer --map MAP --images DIR --preset base --out MODEL    larger, for a GPU
 
 DIR holds the images that the map was built from; nothing else is needed. MODEL is a folder with an ONNX file and a
-manifest, which a robot loads without torch. MODEL.run holds the log (tensorboard --logdir), the configuration and the
-checkpoints. To resume an interrupted training, repeat the command with --resume.
+manifest, which a robot loads without torch. MODEL.run holds the log (progress.txt; tensorboard --logdir), the
+configuration and the checkpoints. To resume an interrupted training, repeat the command with --resume.
 """
 
 from __future__ import annotations

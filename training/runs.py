@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,16 +17,16 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from training.epoch_progress import EpochProgress
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.progress import bar
 from vloc_ros.storage.atomic import StorageError, write_bytes_atomically
 from vloc_ros.storage.output_folders import replaces_folder
 from vloc_ros.storage.text import read_text
 
 FORMAT = "vloc_ros run"
 LAST = "last.ckpt"
-CONFIG, SOURCES = "config.json", "sources.json"
+CONFIG, SOURCES, PROGRESS = "config.json", "sources.json", "progress.txt"
 LOG, WEIGHTS, TEACHER, TEACHER_RUN = "log", "weights", "teacher", "teacher.run"
 
 
@@ -97,33 +96,19 @@ def keep_last_epoch(run_dir: Path) -> ModelCheckpoint:
 def make_trainer(
     run_dir: Path, callbacks: Sequence[Callback], *, epochs: int, precision: str, gradient_clip: float, **more: Any
 ) -> lightning.Trainer:
-    """A trainer that logs to the folder for TensorBoard, and shows a progress bar on a terminal."""
+    """A trainer that logs to the folder, for TensorBoard and as text, and shows its progress."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    on_terminal = sys.stderr.isatty()
     return lightning.Trainer(
         max_epochs=epochs,
         precision=precision,
         gradient_clip_val=gradient_clip,
-        callbacks=[*callbacks] if on_terminal else [*callbacks, _EpochLog()],
-        enable_progress_bar=on_terminal,
+        callbacks=[*callbacks, EpochProgress(run_dir / PROGRESS)],
+        enable_progress_bar=False,
         logger=TensorBoardLogger(run_dir, name="", version=LOG),
         log_every_n_steps=10,
         enable_model_summary=False,
         **more,
     )
-
-
-class _EpochLog(Callback):
-    """Reports the progress by epochs where there is no terminal."""
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Count the remaining epochs, fewer than all in a resumed run."""
-        epochs = range(trainer.current_epoch, trainer.max_epochs or 0) if trainer.is_global_zero else ()
-        self._remaining = iter(bar(epochs, description="epochs"))
-
-    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Report one more epoch."""
-        next(self._remaining, None)
 
 
 def check_run_folder(run_dir: Path, out: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +13,8 @@ import yaml
 from vloc_ros.cli.main import main
 from vloc_ros.core.config import LocalizerConfig, config_from_mapping, parameters_of
 from vloc_ros.node_config import LocalizerNodeConfig
+
+_SPEEDS = ("max_speed_m_s", "max_turn_rate_rad_s")
 
 
 def test_the_table_names_every_parameter(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +35,49 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert learned == {f"extractor.{name}" for name in ("name", "max_keypoints", "min_score", "max_megapixels")}
     found = {entry["name"]: entry["default"] for entry in groups["localizer"]}
     assert found == {parameter.name: parameter.value for parameter in parameters_of(LocalizerConfig())}
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (["recorder"], {"recorder": ["localizer", "out", "expected"]}),
+        (["fix_filter.m"], {"localizer": [f"fix_filter.{n}" for n in ("moved_m", "moved_rad", *_SPEEDS)]}),
+        (["recorder", "calibration"], {"mapping": ["calibration_gap_m"], "recorder": ["localizer", "out", "expected"]}),
+    ],
+)
+def test_a_part(parts: list[str], expected: dict[str, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", *parts, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {title: [entry["name"] for entry in entries] for title, entries in found.items()} == expected
+    for form in ([], ["--yaml"], ["--markdown"]):
+        assert main(["config", *parts, *form]) == 0
+        assert "max_error_px" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("part", "near"),
+    [("lokalizer", "localizer"), ("fixfilter", "fix_filter"), ("max_eror_px", "pose.max_error_px"), ("xyzzy", "")],
+)
+def test_an_unknown_part_is_named_with_the_nearest_one(
+    part: str, near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", part]) == 1
+    error = capsys.readouterr().err
+    assert repr(part) in error
+    assert error.endswith(f"did you mean {near}?\n" if near else "`vloc config` lists all\n")
+
+
+def test_the_page_of_the_documents_is_of_this_code(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[2] / "docs" / "parameters.md"
+    assert main(["config", "--markdown"]) == 0
+    assert page.read_text() == capsys.readouterr().out, "vloc config --markdown > docs/parameters.md"
+
+
+def test_a_table_of_markdown_has_five_cells_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--markdown"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert {len(re.split(r"(?<!\\)\|", row)) for row in rows} == {7}
+    assert any("map_odom \\| map_base" in row for row in rows)
 
 
 def test_yaml_gives_the_defaults_back(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,9 @@ def test_what_vloc_config_prints_can_be_given_back(tmp_path: Path, capsys: pytes
         ("1: {a: 2}\nb: 3", "found 1, expected the name"),
         ("/**: {ros__parameters: 5}", "has no parameters"),
         ("/**: {ros__parameters: {nonsense: 5}}", "unknown parameter nonsense"),
+        ("/**: {ros__parameters: {base_frmae: base}}", r"parameters.yaml: .* base_frmae, did you mean base_frame\?"),
+        ("/**: {ros__parameters: {pose.max_eror_px: 5}}", r"did you mean pose\.max_error_px\?"),
+        ("poze: {max_error_px: 5}", r"poze\.max_error_px, did you mean pose\.max_error_px\?"),
         ("pose: 3\npose.seed: 1", "pose is a value"),
     ],
 )

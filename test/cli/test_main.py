@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from vloc_ros.cli.main import main
+from vloc_ros.cli.main import COMMANDS, main
 
 
 def command_without(module: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -53,6 +54,9 @@ def test_a_module_that_no_installation_lacks_is_a_bug(tmp_path: Path) -> None:
         ("map xyzzy", "`vloc map xyzzy`, expected one of the commands; see them above"),
         ("--map m", "`vloc --map`, expected one of the commands"),
         ("map", "`vloc map`, expected one of its commands after it"),
+        ("localise --help", "`vloc localise`, expected one of the commands; did you mean `vloc localize`?"),
+        ("map biuld --help", "`vloc map biuld`, expected one of the commands; did you mean `vloc map build`?"),
+        ("--help localise", "`vloc localise`, expected one of the commands; did you mean `vloc localize`?"),
     ],
 )
 def test_an_unknown_command_is_named_with_the_nearest_one(words: str, said: str, capsys) -> None:
@@ -62,8 +66,81 @@ def test_an_unknown_command_is_named_with_the_nearest_one(words: str, said: str,
     assert lines[-1].startswith(f"vloc: found {said}")
 
 
+@pytest.mark.parametrize(("words", "commands"), [([], 2), (["--help"], 2), (["map", "--help"], 1), (["map", "-h"], 1)])
+def test_help_is_no_error(words: list[str], commands: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    listed = capsys.readouterr().out
+    assert [f"vloc {name}" in listed for name in ("map build", "localize")] == [True, commands == 2]
+
+
+def test_the_version_is_that_of_the_manifest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    manifest = Path(__file__).parents[2] / "package.xml"
+    assert capsys.readouterr().out == f"vloc {ElementTree.parse(manifest).findtext('version')}\n"
+
+
 @pytest.mark.parametrize(
-    "words", [["config"], ["config", "--json"], ["map", "info", "--help"], ["--help"], ["map", "info", "@map"]]
+    ("words", "hint"),
+    [
+        ("map build --imagse photos --out m", "--imagse: did you mean --images?"),
+        ("map build --images photos --out m --camra=c.yaml", "--camra: did you mean --camera?"),
+        ("map build --images photos --poses", "expected one argument"),
+    ],
+)
+def test_a_mistyped_option_is_named_with_the_nearest_one(words: str, hint: str, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(f"{hint}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("vloc ma", {"map "}),
+        ("vloc map he", {"health "}),
+        ("vloc map build --pos", {"--poses", "--poses-drift", "--positions", "--pose-topic"}),
+        ("vloc localize --structure ", {}),
+        ("vloc map build --structure ", {"given", "sfm"}),
+    ],
+)
+def test_a_shell_completes_commands_and_options(line: str, expected: set[str]) -> None:
+    pytest.importorskip("argcomplete", reason="no argcomplete")
+    shell = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    # descriptor 8 is where argcomplete writes to
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m vloc_ros.cli.main 8>&1 >/dev/null"],
+        check=False, capture_output=True, text=True, env={**os.environ, **shell},
+    )  # fmt: skip
+    assert set(filter(None, done.stdout.split("\n"))) >= set(expected), done.stderr
+    assert bool(done.stdout.strip()) is bool(expected)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_a_command_loads_no_library_that_makes_it_slow(command: tuple[str, ...]) -> None:
+    """Below 0.3 s: none of these, of which NumPy takes the shortest time."""
+    source = (
+        "import sys\nfrom vloc_ros.cli.main import main\n"
+        f"try: main({[*command, '--help']!r})\n"
+        "except SystemExit: print('loaded', *sys.modules.keys() & set('numpy cv2 yaml scipy torch'.split()))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "loaded"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["config"],
+        ["config", "--json"],
+        ["config", "--markdown"],
+        ["map", "info", "--help"],
+        ["--help"],
+        ["map", "info", "@map"],
+        ["map", "info", "@map", "--json"],
+        ["map", "health", "@map"],
+        ["doctor"],
+    ],
 )
 def test_a_reader_that_goes_away_ends_a_command_without_a_word(scene_folder, words: list[str]) -> None:
     """As `| head` does; the code is that of commands which SIGPIPE ends."""

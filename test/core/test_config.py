@@ -7,17 +7,16 @@ from dataclasses import fields
 import pytest
 
 from vloc_ros.core.config import (
-    RENAMED_PARAMETERS,
     LocalizerConfig,
     MatcherConfig,
     Parameter,
     PoseConfig,
     config_from_mapping,
-    explain_renamed_parameter,
     parameters_of,
 )
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.core.parameter_names import RENAMED_PARAMETERS, explain_renamed_parameter
 from vloc_ros.node_config import LocalizerNodeConfig
 
 _ALL = [*parameters_of(LocalizerConfig()), *parameters_of(RootSiftConfig(), "extractor.")]
@@ -83,8 +82,12 @@ def test_from_nested_mappings() -> None:
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"matching": {}}, "unknown parameter matching, expected one of candidates, matcher"),
-        ({"matcher": {"ration": 0.8}}, "unknown parameter matcher.ration"),
+        ({"nonsense": {}}, "unknown parameter nonsense, expected one of candidates, matcher"),
+        ({"matcher": {"xyzzy": 0.8}}, "unknown parameter matcher.xyzzy, expected one of ratio, same_place_radius_m"),
+        ({"matcher": {"ration": 0.8}}, r"unknown parameter matcher\.ration, did you mean matcher\.ratio\?"),
+        ({"match": {"ratio": 0.8}}, r"unknown parameter match\.ratio, did you mean matcher\.ratio\?"),
+        ({"verification": {"max_error_px": 6}}, r"verification\.max_error_px, did you mean pose\.max_error_px\?"),
+        ({"max_error_px": 6}, r"unknown parameter max_error_px, did you mean pose\.max_error_px\?"),
         ({"matcher": 0.8}, "parameter matcher is 0.8, expected a group"),
         ({"matcher": None}, "expected a group"),
         ({"matcher": {"ratio": 2}}, "expected 0.1 to 1.0"),

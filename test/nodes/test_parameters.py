@@ -39,7 +39,7 @@ def test_overrides_reach_the_configuration(ros: Ros) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("matcher.ration", 0.8, "unknown parameter matcher.ration"),
+        ("matcher.ration", 0.8, r"unknown parameter matcher\.ration, did you mean matcher\.ratio\?"),
         ("proposals.places", "vlad", "parameter proposals.places is now candidates.retrieval"),
         ("verification.min_lead", 0.1, "parameter verification.min_lead was removed"),
         ("matcher.ratio", 1.5, "expected 0.1 to 1.0"),

@@ -172,8 +172,9 @@ def test_scores_by_hand() -> None:
     ("assignment", "message"),
     [
         ("fit.epochs", "expected NAME=VALUE"),
-        ("fit.epoch=3", "unknown parameter fit.epoch"),
-        ("fits.epochs=3", "unknown parameter fits.epochs"),
+        ("fit.epoch=3", r"unknown parameter fit\.epoch, did you mean fit\.epochs\?"),
+        ("fits.epochs=3", r"unknown parameter fits\.epochs, did you mean fit\.epochs\?"),
+        ("xyzzy.plugh=3", r"unknown parameter xyzzy\.plugh, expected one of model\.width"),
         ("fit.epochs=0", "epochs is 0"),
         ("labels.radius_px=3", "parameter labels.radius_px was removed"),
         ("model.width=100", "expected a multiple"),

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
-from training.runs import LAST, TEACHER, check_run_folder, find_checkpoint, make_trainer, open_run
+from training.runs import LAST, TEACHER, check_run_folder, find_checkpoint, open_run
 from training.sources import hash_images
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.storage.atomic import StorageError
@@ -26,13 +26,6 @@ def start_run(run_dir: Path, *, seed: int = 0, **sources: Any) -> Path:
     open_run(run_dir, Config(seed), sources, resume=False)
     (run_dir / LAST).write_bytes(b"weights")
     return run_dir
-
-
-@pytest.mark.parametrize("on_terminal", [True, False])
-def test_only_a_terminal_gets_a_bar(on_terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: on_terminal)
-    trainer = make_trainer(tmp_path, [], epochs=1, precision="32-true", gradient_clip=1.0)
-    assert (trainer.progress_bar_callback is not None) is on_terminal
 
 
 def test_a_run_is_resumed_with_the_same_configuration_and_sources(tmp_path: Path) -> None:

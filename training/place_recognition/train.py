@@ -8,8 +8,9 @@ several maps, repeat --map and --images; images of different maps are negatives.
 from a teacher that sees the map's 3D structure. The teacher is trained first, unless --teacher names one or is none.
 
 MODEL is a folder with an ONNX file and a manifest, which a robot loads without torch (for a teacher: its weights).
-MODEL.run holds the log (tensorboard --logdir), the configuration, the weights and the last epoch's checkpoint. To
-resume an interrupted training, repeat the command with --resume. Several GPUs: --set fit.devices=4, torchrun or Slurm.
+MODEL.run holds the log (progress.txt; tensorboard --logdir), the configuration, the weights and the last epoch's
+checkpoint. To resume an interrupted training, repeat the command with --resume. Several GPUs: --set fit.devices=4,
+torchrun or Slurm.
 """
 
 from __future__ import annotations

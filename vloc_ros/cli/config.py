@@ -1,5 +1,10 @@
 """List every parameter with its default, range, unit and meaning.
 
+  vloc config                 all
+  vloc config mapping         those of one configuration: localizer, mapping, learned_extractor, localizer_node,
+                              map_server, player, recorder
+  vloc config fix_filter      those whose names contain a word
+
 The localizer's are set by `vloc localize` and `vloc evaluate` (--set, --params) and, with those of its node beside
 them, as ROS parameters; those of mapping, the extractor's among them, by `vloc map build --set`, where those of a
 learned extractor take the place of RootSIFT's with --extractor MODEL. A parameter file for ROS is also one for
@@ -11,38 +16,61 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 # parameters of a learned extractor that the model itself has
 _OF_THE_MODEL = ("extractor.model", "extractor.model_hash")
 _NO_HASH = "0" * 64
+_HEAD = """# Parameters
+
+`vloc config --markdown` writes this page from the code.
+
+- *localizer*: the stages. `vloc localize` and `vloc evaluate` take them by `--set NAME=VALUE` and `--params FILE`; they
+  are ROS parameters of the node too.
+- *mapping*: `vloc map build --set NAME=VALUE`. With `--extractor MODEL` those of *learned_extractor* take the place of
+  RootSIFT's.
+- *localizer_node*, *map_server*, *player*, *recorder*: ROS parameters of the nodes. `vloc config --yaml` prints a
+  parameter file of the localizer.
+
+A mistyped name is an error that names the nearest one; the error of a former name has the present one. Angles are in
+radians.
+
+"""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.add_argument("parts", nargs="*", metavar="PART", help="a configuration, or a part of the parameters' names")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a list for machines")
     form.add_argument(
         "--yaml", action="store_true", help="print those of the localizer and its node as a ROS parameter file"
     )
+    form.add_argument(
+        "--markdown", action="store_true", help="print docs/parameters.md, or of some parameters the tables"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the parameters."""
-    groups = _groups()
+    groups = select(all_groups(), args.parts)
     if args.json:
         json.dump(
             {title: [_values(p) for p in parameters] for title, parameters in groups.items()}, sys.stdout, indent=1
         )
         print()
     elif args.yaml:
-        print(_yaml(groups["localizer_node"] + groups["localizer"]), end="")
+        print(_yaml([leaf for title in ("localizer_node", "localizer") for leaf in groups.get(title, ())]), end="")
+    elif args.markdown:
+        print(("" if args.parts else _HEAD) + _markdown(groups), end="")
     else:
         print("\n\n".join(_table(title, parameters) for title, parameters in groups.items()))
     return 0
 
 
-def _groups() -> dict[str, list[Any]]:
+def all_groups() -> dict[str, list[Any]]:
+    """The parameters of every configuration."""
     from vloc_ros.core.config import LocalizerConfig, parameters_of
     from vloc_ros.core.features.extractor_config import KeypointModelConfig
     from vloc_ros.mapping.config import MappingConfig
@@ -64,6 +92,53 @@ def _groups() -> dict[str, list[Any]]:
         ]
         for title, configuration in configurations.items()
     }
+
+
+def select(groups: Mapping[str, Sequence[Any]], parts: Iterable[str]) -> dict[str, list[Any]]:
+    """The groups of these names, and the parameters with one of these in their names; all where none is given.
+
+    Raises:
+        ConfigError: nothing has such a name.
+    """
+    wanted = list(parts) or list(groups)
+    for part in wanted:
+        names = [leaf.name for leaves in groups.values() for leaf in leaves]
+        if part not in groups and not any(part in name for name in names):
+            _refuse_part(part, [*groups, *names])
+    words = [part for part in wanted if part not in groups]
+    chosen = {
+        title: [leaf for leaf in leaves if title in wanted or any(word in leaf.name for word in words)]
+        for title, leaves in groups.items()
+    }
+    return {title: leaves for title, leaves in chosen.items() if leaves}
+
+
+def _refuse_part(part: str, names: Sequence[str]) -> NoReturn:
+    from vloc_ros.core.errors import ConfigError
+    from vloc_ros.core.spelling import nearest_name
+
+    near = nearest_name(part, [*names, *(name.partition(".")[0] for name in names if "." in name)])
+    remedy = f"did you mean {near}?" if near else "`vloc config` lists all"
+    raise ConfigError(f"no parameter has {part!r} in its name, and no configuration is called that; {remedy}")
+
+
+def _markdown(groups: Mapping[str, Sequence[Any]]) -> str:
+    """A section with a table for each group."""
+    sections = []
+    for title, parameters in groups.items():
+        rows = [
+            f"| `{leaf.name}` | `{_text(leaf.value)}` | {_cell(_range(leaf))} | {leaf.unit} "
+            f"| {_cell(leaf.description)} |"
+            for leaf in parameters
+        ]
+        sections.append(
+            "\n".join([f"## {title}", "", "| name | default | range | unit | |", "|---|---|---|---|---|", *rows, ""])
+        )
+    return "\n".join(sections)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _values(parameter: Any) -> dict[str, Any]:

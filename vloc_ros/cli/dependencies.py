@@ -35,4 +35,4 @@ def missing_library(error: ModuleNotFoundError) -> str:
         raise error
     project, extra = _LIBRARIES[module]
     what = f", which the extra {extra!r} holds" if extra else ", which every installation needs"
-    return f"{module} is not installed{what}; install it with pip install {project}, see CONTRIBUTING.md"
+    return f"{module} is not installed{what}; install it with pip install {project}, see docs/installation.md"

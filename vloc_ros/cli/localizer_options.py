@@ -1,4 +1,7 @@
-"""Options of every command that localizes: the map, and parameters other than the defaults."""
+"""Options of every command that localizes: the map, and parameters other than the defaults.
+
+Configurations and YAML are imported late: they take longer than the rest of a command's --help.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from vloc_ros.core.config import InferenceConfig, LocalizerConfig, config_from_mapping, parameters_of
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.node_config import LocalizerNodeConfig
 
 if TYPE_CHECKING:
+    from vloc_ros.core.config import InferenceConfig, LocalizerConfig
     from vloc_ros.core.localization.localizer import Localizer
 
 # of nodes in a parameter file: a name, /name, or a wildcard
@@ -87,6 +87,8 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
 
 def config_from(args: argparse.Namespace) -> LocalizerConfig:
     """The parameters that `--params` and `--set` give; the others keep their defaults."""
+    from vloc_ros.core.config import LocalizerConfig, config_from_mapping
+
     values = _read_parameters(args.params) if args.params else {}
     assign_all(values, args.set)
     return config_from_mapping(LocalizerConfig, values)
@@ -98,6 +100,8 @@ def inference_from(args: argparse.Namespace) -> InferenceConfig:
     Raises:
         ConfigError: `--set` names another parameter, or has a value outside its range.
     """
+    from vloc_ros.core.config import InferenceConfig, config_from_mapping
+
     values: dict[str, Any] = {}
     assign_all(values, args.set)
     for name in values:
@@ -115,6 +119,8 @@ def assign_all(values: dict[str, Any], assignments: Sequence[str]) -> None:
     Raises:
         ConfigError: one is no assignment, or goes below a name that has a value.
     """
+    import yaml
+
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip(". "):
@@ -130,6 +136,8 @@ def assign_all(values: dict[str, Any], assignments: Sequence[str]) -> None:
 
 def _read_parameters(path: Path) -> dict[str, Any]:
     """The stages' parameters of a file, nested by group; those of the localizer node in it are ignored."""
+    import yaml
+
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -146,6 +154,11 @@ def _read_parameters(path: Path) -> dict[str, Any]:
 
 def _unwrapped(found: dict[Any, Any], path: Path) -> dict[Any, Any]:
     """What a ROS parameter file has for the localizer: below `/**` or its name, and `ros__parameters`."""
+    from vloc_ros.core.config import LocalizerConfig, parameters_of
+    from vloc_ros.core.parameter_names import explain_unknown_parameter
+    from vloc_ros.core.spelling import nearest_name
+    from vloc_ros.node_config import LocalizerNodeConfig
+
     wrapped = {name: node["ros__parameters"] for name, node in found.items() if _is_node(node)}
     if not wrapped:
         return found
@@ -153,8 +166,14 @@ def _unwrapped(found: dict[Any, Any], path: Path) -> dict[Any, Any]:
         if not isinstance(node, dict):
             raise ConfigError(f"{path}: {name} has no parameters, expected `ros__parameters: {{name: value}}`")
     mine = [node for name, node in wrapped.items() if str(name).rpartition("/")[2] in _LOCALIZER_NAMES]
-    of_node = {_group(parameter.name) for parameter in parameters_of(LocalizerNodeConfig())} | {"use_sim_time"}
-    return {name: value for node in mine for name, value in node.items() if _group(name) not in of_node}
+    names = [parameter.name for parameter in parameters_of(LocalizerNodeConfig())]
+    of_node = {_group(name) for name in names} | {"use_sim_time"}
+    values = {name: value for node in mine for name, value in node.items() if _group(name) not in of_node}
+    stages = {_group(parameter.name) for parameter in parameters_of(LocalizerConfig())}
+    for name, value in values.items():
+        if _group(name) not in stages and not isinstance(value, dict) and nearest_name(str(name), names):
+            raise ConfigError(f"{path}: {explain_unknown_parameter(str(name), names)}")
+    return values
 
 
 def _group(name: Any) -> str:

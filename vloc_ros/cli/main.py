@@ -1,16 +1,19 @@
+# PYTHON_ARGCOMPLETE_OK
 """The `vloc` command: a table of subcommands, each in a module of its own that is imported only when it runs."""
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import importlib
+import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 
 from vloc_ros.cli.dependencies import missing_library
+from vloc_ros.cli.parsing import CommandParser
 from vloc_ros.cli.termination import end_on_sigterm, unread
 from vloc_ros.core.errors import VlocError
+from vloc_ros.core.spelling import nearest_name
 
 # words of the command -> module in vloc_ros.cli (with `register(parser)` and `run(args) -> int`), one line of help
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
@@ -32,7 +35,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("benchmark",): ("benchmark", "maps, results and scores of 7-Scenes, 12-Scenes, Cambridge Landmarks, Aachen"),
     ("demo",): ("demo", "build, localize and evaluate in a simulated world"),
     ("doctor",): ("doctor", "what is installed, what works, what is missing"),
-    ("config",): ("config", "list every parameter with its default, range and unit"),
+    ("config",): ("config", "list the parameters, or some of them, with default, range and unit"),
 }
 _GROUPS = {
     "map": "build, extend, encode, inspect, export, align, merge and compress maps",
@@ -43,6 +46,10 @@ _GROUPS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 for an expected failure, 2 for wrong usage."""
+    if "_ARGCOMPLETE" in os.environ:  # the shell wants completions
+        from vloc_ros.cli.completion import complete
+
+        complete(COMMANDS)
     end_on_sigterm()
     try:
         try:
@@ -56,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_words(words: Sequence[str]) -> int:
     """Run the command that the words name; expected failures are one line."""
     command = next((c for c in COMMANDS if tuple(words[: len(c)]) == c), None)
+    if command is None and list(words) == ["--version"]:
+        print(f"vloc {_version()}")
+        return 0
     if command is None:
         return _explain(words)
     try:
@@ -79,25 +89,33 @@ def _run_words(words: Sequence[str]) -> int:
 def _run(command: tuple[str, ...], options: Sequence[str]) -> int:
     module_name, summary = COMMANDS[command]
     module = importlib.import_module(f"vloc_ros.cli.{module_name}")
-    parser = argparse.ArgumentParser(prog=f"vloc {' '.join(command)}", description=module.__doc__ or summary)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = CommandParser(prog=f"vloc {' '.join(command)}", description=module.__doc__ or summary)
     module.register(parser)
     return int(module.run(parser.parse_args(options)))
 
 
+def _version() -> str:
+    try:
+        return importlib.metadata.version("vloc_ros")
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown version: vloc_ros is on the path, but not installed"
+
+
 def _explain(words: Sequence[str]) -> int:
     """Print the table of commands: for --help, or because the words name none; the error is then the last line."""
+    named = [word for word in words if word not in ("-h", "--help")]
+    is_help = len(named) < len(words) or not words
+    group = named[0] if named and named[0] in _GROUPS else None
+    is_error = named != ([group] if group else []) or not is_help
     lines = ["usage: vloc COMMAND [OPTIONS]", "", "Visual localization: where in this map was this image taken?", ""]
-    group = words[0] if words and words[0] in _GROUPS else None
     for command, (_, summary) in COMMANDS.items():
         if group in (None, command[0]):
             lines.append(f"  vloc {' '.join(command):12} {summary}")
-    lines += ["", "vloc COMMAND --help shows its options."]
-    is_help = not words or words[-1] in ("-h", "--help")
-    if not is_help:
-        lines += ["", _unknown(words)]
-    print("\n".join(lines), file=sys.stdout if is_help else sys.stderr)
-    return 0 if is_help else 2
+    lines += ["", "vloc COMMAND --help shows its options; vloc --version the version."]
+    if is_error:
+        lines += ["", _unknown(named)]
+    print("\n".join(lines), file=sys.stderr if is_error else sys.stdout)
+    return 2 if is_error else 0
 
 
 def _unknown(words: Sequence[str]) -> str:
@@ -107,8 +125,8 @@ def _unknown(words: Sequence[str]) -> str:
     found = " ".join(words[:2] if words[0] in _GROUPS else words[:1])
     # also without the first word: `vloc build` means `vloc map build`
     names = {" ".join(command[start:]): " ".join(command) for command in COMMANDS for start in range(len(command))}
-    near = difflib.get_close_matches(found, names, n=1)
-    remedy = f"did you mean `vloc {names[near[0]]}`?" if near else "see them above"
+    near = nearest_name(found, names, similarity=0.6)
+    remedy = f"did you mean `vloc {names[near]}`?" if near else "see them above"
     return f"vloc: found `vloc {found}`, expected one of the commands; {remedy}"
 
 

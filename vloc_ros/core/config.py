@@ -5,11 +5,13 @@ The ROS parameters, `vloc config` and the YAML files are all derived from these 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any, NoReturn, TypeVar
 
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.parameter_names import RENAMED_VALUES, explain_renamed_parameter, explain_unknown_parameter
+from vloc_ros.core.spelling import nearest_name
 
 T = TypeVar("T", bound="Checked")
 
@@ -225,40 +227,6 @@ class LocalizerConfig(Checked):
     inference: InferenceConfig = field(default_factory=InferenceConfig)
 
 
-# parameters and values of version 0.1.0's development that have another name, or none, now
-REMOVED_PARAMETERS = {
-    "diagnostics.budget_ms": "give diagnostics.budget_s, in seconds",
-    "matcher.max_distance_in_window": "the limit follows from the descriptor statistics of the map",
-    **{
-        f"verification.{name}": "one calibrated score decides, see verification.false_accept_rate"
-        for name in (
-            *("min_inliers", "min_inlier_ratio", "min_support", "min_coverage", "min_explained", "min_spread"),
-            *("min_confirmed_fraction", "min_score_margin", "min_found_again", "min_lead"),
-        )
-    },
-}
-RENAMED_VALUES: dict[tuple[str, Any], str] = {("retrieval", "student"): "model"}
-RENAMED_PARAMETERS = {
-    "proposals": "candidates",
-    "proposals.whole_map_max_points": "candidates.whole_map_max_points",
-    "proposals.places": "candidates.retrieval",
-    "proposals.places_top_k": "candidates.retrieval_top_k",
-    "proposals.landmarks": "candidates.landmarks",
-    "proposals.landmarks_min_points": "candidates.landmarks_min_points",
-    "proposals.landmark_places": "candidates.landmark_regions",
-    "proposals.rival_likeness": "candidates.competitor_similarity",
-    "proposals.prior_max_position_std_m": "candidates.prior_max_position_std_m",
-    "proposals.prior_max_points": "candidates.prior_max_points",
-}
-
-
-def explain_renamed_parameter(name: str) -> str | None:
-    """The message for a parameter's former dotted name; None where it never was one."""
-    if name in REMOVED_PARAMETERS:
-        return f"parameter {name} was removed, leave it out: {REMOVED_PARAMETERS[name]}"
-    return f"parameter {name} is now {RENAMED_PARAMETERS[name]}" if name in RENAMED_PARAMETERS else None
-
-
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One leaf of a configuration: its dotted name, value and declaration."""
@@ -288,9 +256,12 @@ def config_from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = 
     Raises:
         ConfigError: a name is unknown or was renamed, a value has the wrong type or lies outside its range.
     """
+    _check_names(kind, values, prefix, list(_names_of(kind, prefix)))
+    return _build(kind, values, prefix)
+
+
+def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     declared = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-    for name in sorted(set(values) - set(declared)):
-        _refuse_unknown(f"{prefix}{name}", values[name], declared)
     arguments: dict[str, Any] = {}
     for name, value in values.items():
         item = declared[name]
@@ -298,16 +269,36 @@ def config_from_mapping(kind: type[T], values: Mapping[str, Any], prefix: str = 
             arguments[name] = value
         elif isinstance(value, Mapping):
             nested: Any = item.default_factory
-            arguments[name] = config_from_mapping(nested, value, f"{prefix}{name}.")
+            arguments[name] = _build(nested, value, f"{prefix}{name}.")
         else:
             raise ConfigError(f"parameter {prefix}{name} is {value!r}, expected a group of parameters")
     return kind(**arguments)
 
 
-def _refuse_unknown(name: str, value: Any, declared: Mapping[str, Any]) -> NoReturn:
-    """Raise ConfigError for a name that is not declared; the message has the present name of a former one."""
+def _names_of(kind: Any, prefix: str) -> Iterator[str]:
+    """The dotted names of all parameters of a configuration class."""
+    for item in fields(kind):
+        if item.metadata:
+            yield f"{prefix}{item.name}"
+        else:
+            yield from _names_of(item.default_factory, f"{prefix}{item.name}.")
+
+
+def _check_names(kind: Any, values: Mapping[str, Any], prefix: str, names: Sequence[str]) -> None:
+    """Raise ConfigError for a name that is not declared; `names` are those of the whole configuration."""
+    declared = {item.name: item for item in fields(kind)}
+    for name in sorted(set(values) - set(declared)):
+        _refuse_unknown(f"{prefix}{name}", values[name], names, beside=declared)
+    for name, value in values.items():
+        if not declared[name].metadata and isinstance(value, Mapping):
+            _check_names(declared[name].default_factory, value, f"{prefix}{name}.", names)
+
+
+def _refuse_unknown(name: str, value: Any, names: Sequence[str], *, beside: Iterable[str]) -> NoReturn:
+    """Raise ConfigError for a parameter or a group of them."""
     leaves = [f"{name}.{leaf}" for leaf in value] if isinstance(value, Mapping) else []
     for former in (*leaves, name):
         if explanation := explain_renamed_parameter(former):
             raise ConfigError(explanation)
-    raise ConfigError(f"unknown parameter {name}, expected one of {', '.join(declared)}")
+    meant = next((leaf for leaf in leaves or [name] if nearest_name(leaf, names)), None)
+    raise ConfigError(explain_unknown_parameter(meant, names) if meant else explain_unknown_parameter(name, beside))

@@ -60,7 +60,7 @@ _FIRST_QUERY = Query.single(
 
 
 class LocalizerNode(ManagedNode):
-    """See the module, and docs/your-robot.md for topics and parameters."""
+    """See the module, and docs/ros-interface.md for topics and parameters."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("vloc_localizer", **options)

@@ -50,7 +50,7 @@ class ServedMap:
 
 
 class MapServerNode(ManagedNode):
-    """See the module, and docs/your-robot.md for topics and parameters."""
+    """See the module, and docs/ros-interface.md for topics and parameters."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("vloc_map_server", **options)

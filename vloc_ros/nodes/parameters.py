@@ -14,8 +14,9 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from vloc_ros.core.config import Checked, Parameter, config_from_mapping, explain_renamed_parameter, parameters_of
+from vloc_ros.core.config import Checked, Parameter, config_from_mapping, parameters_of
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.parameter_names import explain_renamed_parameter, explain_unknown_parameter
 
 C = TypeVar("C", bound=Checked)
 
@@ -50,11 +51,10 @@ def declare_parameters(node: Node, *configurations: Checked, admit: Admission = 
     overrides = _take_overrides(node)
     declared = {leaf.name: leaf for configuration in configurations for leaf in parameters_of(configuration)}
     unknown = sorted(set(overrides) - set(declared))
-    for name in unknown:
-        if explanation := explain_renamed_parameter(name):
-            raise ConfigError(explanation)
     if unknown:
-        raise ConfigError(f"unknown parameter {unknown[0]}, expected one of {', '.join(declared)}")
+        # a former name says more than one that never was
+        first = next((name for name in unknown if explain_renamed_parameter(name)), unknown[0])
+        raise ConfigError(explain_unknown_parameter(first, declared))
     values = {name: _convert_value(leaf, overrides.get(name, leaf.value)) for name, leaf in declared.items()}
     kinds = [type(configuration) for configuration in configurations]
     for kind in kinds:

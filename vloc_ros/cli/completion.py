@@ -1,0 +1,37 @@
+"""Completion of `vloc` in a shell, by argcomplete, which loads only the module of the command that is being typed."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from collections.abc import Mapping
+
+
+def complete(commands: Mapping[tuple[str, ...], tuple[str, str]]) -> None:
+    """Answer the shell, and end the process; without argcomplete there is nothing to answer with.
+
+    Args:
+        commands: words -> module in vloc_ros.cli, and one line of help.
+    """
+    try:
+        import argcomplete
+    except ModuleNotFoundError:
+        return
+    typed = os.environ.get("COMP_LINE", "").split()[1:]
+    argcomplete.autocomplete(build_parser(commands, typed), always_complete_options=False)
+
+
+def build_parser(commands: Mapping[tuple[str, ...], tuple[str, str]], typed: list[str]) -> argparse.ArgumentParser:
+    """One parser of all commands, with the options of the one that was typed."""
+    top = argparse.ArgumentParser(prog="vloc")
+    top.add_argument("--version", action="version", version="")
+    groups = {(): top.add_subparsers()}
+    for command, (module, summary) in commands.items():
+        *group, name = command
+        if tuple(group) not in groups:
+            groups[tuple(group)] = groups[()].add_parser(group[0]).add_subparsers()
+        parser = groups[tuple(group)].add_parser(name, help=summary)
+        if tuple(typed[: len(command)]) == command:
+            importlib.import_module(f"vloc_ros.cli.{module}").register(parser)
+    return top
