@@ -7,7 +7,7 @@
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC              images of a bag
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC --live       through the ROS 2 nodes, at the bag's own rate
 
-True poses are rows of map_from_camera, as for `vloc map build`: TUM's, KITTI's, EuRoC's csv, or rows that begin with an
+True poses are rows of map_from_camera, as for `vloc map build`: TUM's, KITTI's, or rows that begin with an
 image's name. They are paired with the images by name, by time (--max-time-difference) or one by one; those of a topic
 are of --base-frame. Recalls and medians are over all queries, of which a refused one counts as infinitely wrong; APE
 and RPE, as evo has them, are over the accepted poses alone. An accepted one outside 50 cm or 5 degrees is a false
@@ -48,7 +48,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images")
     source.add_argument("--bag", type=Path, metavar="BAG", help="rosbag2 or MCAP file with images")
     truth = parser.add_mutually_exclusive_group(required=True)
-    truth.add_argument("--poses", type=Path, metavar="TUM", help="true poses, map_from_camera; TUM, KITTI or EuRoC")
+    truth.add_argument("--poses", type=Path, metavar="TUM", help="true poses, map_from_camera; TUM or KITTI")
     truth.add_argument("--truth-topic", metavar="TOPIC", help="topic of the bag with the true poses")
     truth.add_argument("--absent", action="store_true", help="negatives: images of another place, all must be refused")
     add_pose_sources(truth)

@@ -15,7 +15,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.text import read_text
 from vloc_ros.storage.trajectories import Trajectory, is_stamp, parse_pose, read_tum, stamp_from_seconds
-from vloc_ros.storage.trajectory_formats import read_euroc_poses, read_kitti_poses
+from vloc_ros.storage.trajectory_formats import read_kitti_poses
 
 _NANOSECONDS_NAME, _MICROSECONDS_NAME = re.compile(r"[0-8]\d{18}"), re.compile(r"\d{16}")
 _SECONDS_NAME = re.compile(r"\d{1,10}\.\d{1,9}")
@@ -63,7 +63,7 @@ def pair_poses(
     """The pose of every image, in the order of time, or of names where there is no time.
 
     Rows are TUM's, `t x y z qx qy qz qw`, or begin with the name of an image instead: `IMAGE x y z qx qy qz qw`; or
-    they are KITTI's or EuRoC's. Rows with times are paired by time where the names are times, by number where all times
+    they are KITTI's. Rows with times are paired by time where the names are times, by number where all times
     of the file are whole and those of the images are their numbers, and otherwise one by one with the names in their
     order; KITTI's by the number of the row, from 0, or one by one. Rows of no image are left out where names say so.
 
@@ -82,7 +82,7 @@ def pair_poses(
         return _pair_by_name(names, path, _read_named_poses(path))
     if form == "kitti":
         return _pair_by_place(names, path, read_kitti_poses(path), what)
-    trajectory = _read_trajectory(path)
+    trajectory = read_tum(path)
     stamps_ns = stamps_in_names(names)
     if stamps_ns is None:
         numbers, whole = _numbers_in_names(names), not (trajectory.stamps_ns % _SECOND_NS).any()
@@ -118,7 +118,7 @@ def poses_at(stamps_ns: Sequence[int], path: Path, *, within_ns: int, count: int
     if form == "kitti":
         poses, apart = read_kitti_poses(path), "KITTI's poses have no times"
     else:
-        trajectory = _read_trajectory(path)
+        trajectory = read_tum(path)
         poses, rows = trajectory.poses, _nearest_rows(trajectory, stamps_ns, within_ns)
         near = sum(row is not None for row in rows)
         if near and (len(poses) != count or 2 * near >= len(rows)):
@@ -168,8 +168,12 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     return [(number, line.split("#", 1)[0].replace(",", " ").split()) for number, line in lines]
 
 
-def _form_of(path: Path) -> Literal["tum", "named", "kitti", "euroc"]:
-    """By the first row; that of a file without rows is TUM's, and reading it says so."""
+def _form_of(path: Path) -> Literal["tum", "named", "kitti"]:
+    """By the first row; that of a file without rows is TUM's, and reading it says so.
+
+    Raises:
+        InputError: it is of another format, or EuRoC's, whose poses are not the camera's.
+    """
     lines = read_text(path).splitlines()
     words = next((words for _, words in _rows(path) if words), ["0"])
     if not is_stamp(words[0]):
@@ -177,17 +181,16 @@ def _form_of(path: Path) -> Literal["tum", "named", "kitti", "euroc"]:
     if len(words) == _KITTI_COLUMNS:
         return "kitti"
     if len(words) == _EUROC_COLUMNS or (lines and _EUROC_HEADER in lines[0].lower()):
-        return "euroc"
+        raise InputError(
+            f"{path}: is EuRoC's ground truth, which is of the body, expected poses of the camera; give it by --euroc "
+            "instead of --poses, which takes the camera's place on the body from sensor.yaml"
+        )
     if len(words) not in _EXPLAINED_BY_TUM:
         raise InputError(
             f"{path}: its first row has {len(words)} columns, expected the 8 of TUM (timestamp tx ty tz qx qy qz qw), "
-            "the 12 of KITTI (a 3x4 matrix), the 17 of EuRoC's csv, or IMAGE tx ty tz qx qy qz qw"
+            "the 12 of KITTI (a 3x4 matrix), or IMAGE tx ty tz qx qy qz qw"
         )
     return "tum"
-
-
-def _read_trajectory(path: Path) -> Trajectory:
-    return read_euroc_poses(path) if _form_of(path) == "euroc" else read_tum(path)
 
 
 def _read_named_poses(path: Path) -> dict[str, Pose]:
