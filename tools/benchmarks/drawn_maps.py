@@ -139,7 +139,7 @@ def simulated_maps(_: object, *, kind: str, first_world: int = REPORTED_WORLDS) 
 
     Args:
         kind: of `make_world`.
-        first_world: the factor on how far maps are bent was chosen on the worlds from 0 on.
+        first_world: those from 0 on were looked at while the covariance was developed.
     """
     config = MappingConfig()
 

@@ -26,9 +26,6 @@ _KEYPOINT_WIDTH, _MEASUREMENT_WIDTH = 1.0, 1.5
 _MAX_ITERATIONS = 15
 # a smaller part of the error by which it falls is not worth another iteration
 _ENOUGH = 1e-4
-# errors of keypoints are alike along a track: so many of the standard deviations that independent ones leave, chosen on
-# simulated rooms and streets
-_DEPENDENT_ERRORS = 1.25
 # how far a good calibration is off: both focal lengths as a part, skew and principal point in pixels, k1 k2 p1 p2
 _FOCAL_STD, _CALIBRATION_STD = 0.001, (1e-3, 1.0, 1.0, 2e-3, 2e-3, 2e-4, 2e-4)
 # images whose joint covariance tells how a map bends; what holds poses and points that nothing else does, m and rad
@@ -105,7 +102,7 @@ def _bending(joint: Array, poses: Sequence[Pose]) -> Array:
     bent = to_map - movement @ np.linalg.lstsq(movement, to_map)[0]
     variances = np.einsum("ij,jk,ik->i", bent, joint, bent).reshape(-1, 6)
     # not the mean: an image that hardly anything holds says nothing of where the others are
-    return np.asarray(_DEPENDENT_ERRORS**2 * np.median(variances, axis=0))
+    return np.asarray(np.median(variances, axis=0))
 
 
 def _joint_covariance(
