@@ -243,7 +243,8 @@ def _one_map(
     config: MappingConfig,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """Errors of one map in the true frame; of odometry alone, whose frame is its own, after a rigid alignment."""
+    """Errors of one map in the true frame; of odometry alone, whose frame is its own, after a rigid alignment, in which
+    positions and orientations weigh as the map says that they are bent."""
     extractor = build_extractor(config.extractor)
     landmark_map = build_map_of_extracted(
         measured.draw(images, rng), name="drawn", config=config, extractor=extractor, scale=measured.scale
@@ -251,7 +252,9 @@ def _one_map(
     truth = {view.image.name: view.image.map_from_camera for view in images}
     true = [truth[name] for name in landmark_map.keyframes.names]
     if not measured.positions:
-        to_truth = Similarity.fit_poses(_poses(landmark_map), true, with_scale=False)
+        bending = landmark_map.scene().frame_uncertainty.bending
+        lever_m = float(np.sqrt(bending[:3].sum() / bending[3:].sum()))
+        to_truth = Similarity.fit_poses(_poses(landmark_map), true, with_scale=False, lever_m=lever_m)
         landmark_map = transform_map(landmark_map, to_truth)
     off_m = [placed.distance_to(pose)[0] for placed, pose in zip(_poses(landmark_map), true, strict=True)]
     localizer = build_localizer(LocalizerConfig(), landmark_map, extractor=extractor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import gtsam
@@ -26,10 +26,14 @@ _KEYPOINT_WIDTH, _MEASUREMENT_WIDTH = 1.0, 1.5
 _MAX_ITERATIONS = 15
 # a smaller part of the error by which it falls is not worth another iteration
 _ENOUGH = 1e-4
+# errors of keypoints are alike along a track, and real lenses and walls are not those of a model: so many of the standard
+# deviations that independent errors leave
+_DEPENDENT_ERRORS = 1.25
 # how far a good calibration is off: both focal lengths as a part, skew and principal point in pixels, k1 k2 p1 p2
 _FOCAL_STD, _CALIBRATION_STD = 0.001, (1e-3, 1.0, 1.0, 2e-3, 2e-3, 2e-4, 2e-4)
 # images whose joint covariance tells how a map bends; what holds poses and points that nothing else does, m and rad
 _BENT_IMAGES, _LOOSE_STD = 60, 1e3
+_MEDIAN_SQUARE = 1.386  # of the length of a vector of two unit Gaussians
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +90,8 @@ def adjust(
     found = optimizer.values()
     adjusted = [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
     chosen = np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)
-    joint = _joint_covariance(measured, observed, found, chosen)
+    spread = _spread(observed, found, freedom=3 * len(structure.points) + 6 * len(poses))
+    joint = _joint_covariance(measured, [one.with_spread(spread) for one in observed], found, chosen)
     return Adjusted(adjusted, _bending(joint, [adjusted[i] for i in chosen]))
 
 
@@ -102,7 +107,16 @@ def _bending(joint: Array, poses: Sequence[Pose]) -> Array:
     bent = to_map - movement @ np.linalg.lstsq(movement, to_map)[0]
     variances = np.einsum("ij,jk,ik->i", bent, joint, bent).reshape(-1, 6)
     # not the mean: an image that hardly anything holds says nothing of where the others are
-    return np.asarray(np.median(variances, axis=0))
+    return np.asarray(_DEPENDENT_ERRORS**2 * np.median(variances, axis=0))
+
+
+def _spread(observed: Sequence[_Observation], found: gtsam.Values, *, freedom: int) -> float:
+    """How many of their assumed standard deviations keypoints are off, most of which fit."""
+    squares = [float((one.residual(found) ** 2).sum()) for one in observed]
+    remaining = 1.0 - freedom / (2.0 * len(squares)) if squares else 0.0
+    if remaining <= 0.0:
+        return 1.0
+    return max(1.0, float(np.sqrt(np.median(squares) / _MEDIAN_SQUARE / remaining)))
 
 
 def _joint_covariance(
@@ -158,27 +172,37 @@ class _Observation:
 
     Attributes:
         pixel: (2,), from the principal point.
-        noise: of it.
+        std_px: of it.
         image, point: numbers.
         camera: the real one.
     """
 
     pixel: Array
-    noise: gtsam.noiseModel.Robust
+    std_px: float
     image: int
     point: int
     camera: Camera
 
-    def of_calibrated(self) -> gtsam.NonlinearFactor:
+    def of_calibrated(self) -> gtsam.NoiseModelFactor:
         """Its factor where calibrations are right."""
         ideal = _ideal(float(self.camera.intrinsics[0]))
+        noise = _keypoint_noise(self.std_px)
         return gtsam.GenericProjectionFactorCal3_S2(
-            self.pixel, self.noise, X(self.image), L(self.point), ideal, False, False
+            self.pixel, noise, X(self.image), L(self.point), ideal, False, False
         )
+
+    def residual(self, found: gtsam.Values) -> Array:
+        """(2,) standard deviations by which it is off."""
+        return np.asarray(self.of_calibrated().unwhitenedError(found)) / self.std_px
+
+    def with_spread(self, factor: float) -> _Observation:
+        """The same with that many times its standard deviation."""
+        return replace(self, std_px=factor * self.std_px)
 
     def of_uncertain(self, calibration: int) -> gtsam.NonlinearFactor:
         """Its factor where the calibration is a variable."""
-        return gtsam.GeneralSFMFactor2Cal3DS2(self.pixel, self.noise, X(self.image), L(self.point), calibration)
+        noise = _keypoint_noise(self.std_px)
+        return gtsam.GeneralSFMFactor2Cal3DS2(self.pixel, noise, X(self.image), L(self.point), calibration)
 
 
 @lru_cache(maxsize=64)
@@ -187,14 +211,14 @@ def _ideal(focal_px: float) -> gtsam.Cal3_S2:
 
 
 def _observations(structure: Structure, rays: Sequence[Array], cameras: Sequence[Camera]) -> Iterator[_Observation]:
-    noise = _keypoint_noise(1.0)
     tracks = np.column_stack([structure.track_points, structure.track_images, structure.track_keypoints])
     for point, image, keypoint in tracks.tolist():
         camera, ray = cameras[image], rays[image][keypoint, :2]
         # towards its rim a fisheye lens shows an angle by fewer pixels than the ideal camera
-        of_one = _keypoint_noise(1.0 + float(ray @ ray)) if camera.is_fisheye else noise
-        yield _Observation(camera.intrinsics[0] * ray, of_one, image, point, camera)
+        factor = 1.0 + float(ray @ ray) if camera.is_fisheye else 1.0
+        yield _Observation(camera.intrinsics[0] * ray, factor * _KEYPOINT_STD_PX, image, point, camera)
 
 
-def _keypoint_noise(factor: float) -> gtsam.noiseModel.Robust:
-    return robust_noise(np.full(2, factor * _KEYPOINT_STD_PX), _KEYPOINT_WIDTH)
+@lru_cache(maxsize=1024)
+def _keypoint_noise(std_px: float) -> gtsam.noiseModel.Robust:
+    return robust_noise(np.full(2, std_px), _KEYPOINT_WIDTH)
