@@ -100,10 +100,22 @@ def test_colcon_and_rosdep_accept_the_manifest(manifest: Path) -> None:
     assert parsed.licenses == ["Apache-2.0"]
 
 
+def test_rosdep_installs_only_what_setup_declares(declared: dict[str, Any]) -> None:
+    """By the names that Debian gives to projects of PyPI."""
+    debian = {"opencv": "opencv-python-headless", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+    keys = [node.text or "" for node in ET.parse(MANIFESTS[0]).iter("exec_depend")]
+    named = {key.removeprefix("python3-") for key in keys if key.startswith("python3-")}
+    extras = [one for extra in ("mapping", "evaluation") for one in declared["extras_require"][extra]]
+    wanted = {project_of(requirement) for requirement in [*declared["install_requires"], *extras]}
+    assert {debian.get(name, name) for name in named} <= wanted
+    assert not any(key.endswith("-pip") for key in keys), "rosdep has no pip where the system manages Python"
+
+
 def test_all_versions_are_one(declared: dict[str, Any]) -> None:
     versions = {str(path.relative_to(ROOT)): ET.parse(path).findtext("version") for path in MANIFESTS[:2]}
     assert set(versions.values()) == {declared["version"]}
-    assert f"{declared['version']}" in (ROOT / "CHANGELOG.rst").read_text()
+    for changelog in (ROOT / "CHANGELOG.rst", ROOT / "vloc_msgs" / "CHANGELOG.rst"):
+        assert declared["version"] in changelog.read_text()
 
 
 def test_every_interface_file_is_built() -> None:

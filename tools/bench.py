@@ -5,7 +5,7 @@
     make bench SECTIONS="global_descriptors_kitchen"
                                              a section that takes hours, which is measured only when it is named:
                                              global_descriptors_kitchen, _corridor, _building, _ablations, _cost,
-                                             drawn_maps_redkitchen, _castle
+                                             drawn_maps_redkitchen, _castle, _rooms, _streets
 
 Each section writes its figures to docs/figures/SECTION.json, with the revision they were measured at. The page is
 written from these files. To measure some sections and keep the others, commit both. An interrupted section on global
@@ -47,8 +47,10 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "redkitchen": real.redkitchen,
     "castle": real.castle,
     "measured_poses": real.measured_poses,
-    "drawn_maps_redkitchen": partial(drawn_maps.drawn_maps, scene="redkitchen"),
-    "drawn_maps_castle": partial(drawn_maps.drawn_maps, scene="castle"),
+    "drawn_maps_redkitchen": partial(drawn_maps.real_maps, scene="redkitchen"),
+    "drawn_maps_castle": partial(drawn_maps.real_maps, scene="castle"),
+    "drawn_maps_rooms": partial(drawn_maps.simulated_maps, kind="room"),
+    "drawn_maps_streets": partial(drawn_maps.simulated_maps, kind="street"),
     "merged": real.merged,
     "compression": compression.compression,
     "negatives": real.negatives,

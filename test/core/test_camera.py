@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.camera import PARAMETER_NAMES, Camera
+from vloc_ros.core.features.keypoints import Features
+from vloc_ros.core.geometry.camera import PARAMETER_NAMES, Camera, unreached_share, unreached_text
 
 _SIZE = (640, 480)
 _relaxed = settings(deadline=None, max_examples=50)  # the first call loads libraries, other processes take turns
@@ -42,6 +43,9 @@ _pixels = st.lists(st.tuples(st.floats(0, 640), st.floats(0, 480)), min_size=1, 
 @_relaxed
 @given(cameras(), _pixels)
 def test_a_pixel_comes_back_from_its_ray(camera: Camera, pixels: list[tuple[float, float]]) -> None:
+    reached = camera.reaches(np.array(pixels))
+    pixels = [pixel for pixel, meets in zip(pixels, reached, strict=True) if meets]
+    assert pixels or unreached_share(camera)
     rays = camera.unproject(pixels)
     assert np.isfinite(rays).all()
     np.testing.assert_array_equal(rays[:, 2], 1)
@@ -57,6 +61,7 @@ def test_agrees_with_pycolmap(camera: Camera, pixels: list[tuple[float, float]])
         model=camera.model, width=camera.width, height=camera.height, params=list(camera.parameters)
     )
     rays = camera.unproject(pixels)
+    rays = rays[np.isfinite(rays[:, 0])]
     np.testing.assert_allclose(reference.img_from_cam(rays), camera.project(rays), atol=1e-6)
 
 
@@ -107,7 +112,9 @@ def test_scaled_cameras_see_scaled_images(camera: Camera, factor: float, pixels:
         width, height = (round(4 * factor) + 1) * 160, (round(4 * factor) + 1) * 120  # one focal length, one factor
     scale = np.array([width / 640, height / 480])
     rays = camera.unproject(pixels)
-    np.testing.assert_allclose(camera.scaled(width, height).project(rays), np.array(pixels) * scale, atol=1e-4)
+    seen = np.isfinite(rays[:, 0])
+    scaled = camera.scaled(width, height).project(rays[seen])
+    np.testing.assert_allclose(scaled, np.array(pixels)[seen] * scale, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +206,29 @@ def test_odd_sensors_are_no_mistake() -> None:
 def test_what_is_no_calibration(model: str, size: tuple[int, int], parameters: tuple[float, ...], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         Camera(model, *size, parameters)
+
+
+# its image ends 338 px from the middle, before the corners
+_SHORT_FISHEYE = Camera("OPENCV_FISHEYE", *_SIZE, (250.0, 250.0, 320.0, 240.0, 0.0, 0.0, 0.0, -0.0039))
+
+
+@_relaxed
+@given(st.just(_SHORT_FISHEYE) | cameras(("OPENCV_FISHEYE",)), _pixels)
+def test_where_a_fisheye_has_no_ray_none_is_to_be_found(camera: Camera, pixels: list[tuple[float, float]]) -> None:
+    fx, fy, cx, cy = camera.intrinsics
+    radii = np.linalg.norm((np.array(pixels) - (cx, cy)) / (fx, fy), axis=1)
+    angles = np.linspace(0.0, 1.57, 2000)
+    distorted = angles * (1 + sum(k * angles ** (2 * n) for n, k in enumerate(camera.distortion, 1)))
+    assert (radii[~camera.reaches(np.array(pixels))] > distorted.max() - 1e-3).all()
+
+
+def test_keypoints_that_no_ray_meets_are_left_out() -> None:
+    features = Features(np.array([[320, 240], [1, 1]], np.float32), np.eye(2, 4, dtype=np.float32), np.ones(2))
+    assert features.seen_through(_SHORT_FISHEYE).xy.tolist() == [[320, 240]]
+    assert "7.2% of the image" in str(unreached_text(_SHORT_FISHEYE))
+    pinhole = Camera("PINHOLE", *_SIZE, (500.0, 500.0, 320.0, 240.0))
+    assert features.seen_through(pinhole) is features
+    assert unreached_text(pinhole) is None
 
 
 def test_pixels_that_no_ray_reaches() -> None:

@@ -141,6 +141,17 @@ def test_poses_on_a_line_give_the_similarity(similarity: Similarity) -> None:
     _assert_close(Similarity.fit_poses(source, target, with_scale=True), similarity)
 
 
+def test_orientations_that_are_all_off_do_not_turn_a_street() -> None:
+    """As where the principal point is: each camera is turned by 4 mrad, about an axis that moves with it."""
+    rng = np.random.default_rng(0)
+    along = [np.array([x, 0.0, 0.0]) for x in np.linspace(0.0, 100.0, 40)]
+    turns = rng.normal([0.0, 0.0, 4e-3], 1e-4, (40, 3))
+    target = [Pose.from_rotation_vector(turn, at) for turn, at in zip(turns, along, strict=True)]
+    source = [Pose(np.eye(3), at + rng.normal(0.0, 1e-3, 3)) for at in along]
+    fitted = Similarity.fit_poses(source, target, with_scale=False)
+    assert fitted.residuals(np.array(along), np.array(along)).max() < 0.01
+
+
 def test_a_pose_at_a_wrong_place_is_left_out() -> None:
     source = _line_of_poses(12)
     target = [Pose(pose.rotation, pose.translation + np.array([0, 0, 4.0 * (i == 5)])) for i, pose in enumerate(source)]

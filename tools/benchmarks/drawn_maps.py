@@ -1,9 +1,14 @@
-"""Is the covariance right over maps? Maps from measurements whose noise is drawn anew for each."""
+"""Is the covariance right over maps? Maps from measurements whose noise is drawn anew for each.
+
+Of a real scene the images are always the same, so what their keypoints add to the errors is drawn once. Of simulated
+worlds each map has a world, images and an error of the calibration of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +18,13 @@ from benchmarks.real import simulate_odometry
 from vloc_ros.assembly import build_extractor, build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import MapError, VlocError
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import squared_mahalanobis_distances
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
-from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition, silent
+from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition, PosedImage, silent
 from vloc_ros.datasets.image_folders import list_posed_images
 from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.mapping.config import MappingConfig
@@ -27,12 +33,23 @@ from vloc_ros.mapping.maps.build import build_map_of_extracted
 from vloc_ros.mapping.sfm.anchors import DOWN
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage, extract_images
 from vloc_ros.mapping.sfm.scale import GivenPoses, MeasuredPositions, ScaleSource
+from vloc_ros.simulation.driving import drive_route, plan_route
+from vloc_ros.simulation.render import render
+from vloc_ros.simulation.scenario import DEFAULT_CAMERA
+from vloc_ros.simulation.scene import World
+from vloc_ros.simulation.trajectories import walk
+from vloc_ros.simulation.world import make_world
 from vloc_ros.storage.cameras import read_camera
 
 MAPS = 30
 POSITION_STD_M, GRAVITY_STD_RAD = 0.2, 0.02
 # every second map image and every fourth query of redkitchen, for time; all of castle
 STEPS = {"redkitchen": (2, 4), "castle": (1, 1)}
+# of simulated worlds: images to map a room, queries, metres between the images of a street
+_WALK_IMAGES, _QUERIES, _DRIVE_SPACING_M = 40, 12, 1.5
+# how far a calibration by a checkerboard may be off: focal length as a part, principal point, first radial distortion
+_FOCAL_STD, _CENTRE_STD_PX, _DISTORTION_STD = 0.001, 1.0, 0.002
+REPORTED_WORLDS = 1000
 _CHI_SQUARED_95 = 12.592  # of six degrees of freedom
 _FRAME_M, _BOOTSTRAPS = 9.0, 2000
 
@@ -91,6 +108,7 @@ CONDITIONS = (
     Measured(0.05, positions=True, gravity=True),
     Measured(positions=True, gravity=True),
 )
+SIMULATED_CONDITIONS = (Measured(0.01), Measured(0.05), Measured(0.05, positions=True, gravity=True))
 
 
 def _draw_odometry(true: Sequence[Pose], drift: float, rng: np.random.Generator) -> list[Pose]:
@@ -108,57 +126,114 @@ def _draw_gravity(true: Pose, rng: np.random.Generator) -> MeasuredGravity:
     return MeasuredGravity(direction / np.linalg.norm(direction), GRAVITY_STD_RAD)
 
 
-def drawn_maps(_: object, *, scene: str) -> dict[str, Any]:
+def real_maps(_: object, *, scene: str) -> dict[str, Any]:
     """Of maps of a scene, by what was measured: how far cameras and queries are off, and whether they know it."""
-    limit_blas_threads()
     config = MappingConfig()
-    map_step, query_step = STEPS[scene]
-    images, queries = (
-        _extract(scene, part, config)[::step] for part, step in (("map", map_step), ("query", query_step))
-    )
-    return {one.name: _over_maps(images, queries, one, config) for one in CONDITIONS}
+    both = (("map", STEPS[scene][0]), ("query", STEPS[scene][1]))
+    images, queries = (_extract(_posed_images(scene, part)[::step], config) for part, step in both)
+    return _over_maps(lambda _: (images, queries), MAPS, CONDITIONS, config)
 
 
-def _extract(scene: str, part: str, config: MappingConfig) -> list[ExtractedImage]:
-    """The images of a scene's map or queries, with true poses in a level frame, and their keypoints."""
+def simulated_maps(_: object, *, kind: str, first_world: int = REPORTED_WORLDS) -> dict[str, Any]:
+    """The same of simulated worlds of a kind, room or street, each of which is mapped once a condition.
+
+    Args:
+        kind: of `make_world`.
+        first_world: those from 0 on were looked at while the covariance was developed.
+    """
+    config = MappingConfig()
+
+    def draw(number: int) -> tuple[list[ExtractedImage], list[ExtractedImage]]:
+        world = make_world(kind, first_world + number)
+        rng = np.random.default_rng([world.style, 21])
+        camera = _off_calibration(rng)
+        images, queries = (_render(world, poses, camera, rng) for poses in _drives(world))
+        return _extract(images, config), _extract(queries, config)
+
+    return _over_maps(draw, MAPS, SIMULATED_CONDITIONS, config)
+
+
+def _posed_images(scene: str, part: str) -> list[PosedImage]:
+    """The images of a scene's map or queries, with true poses in a level frame."""
     folder = scene_folder(scene)
     camera = read_camera(folder / "camera_info.yaml")
     of_map = list_posed_images(folder / "map/images", camera, poses_file=folder / "map/poses_tum.txt")
     rotations = np.array([image.map_from_camera.rotation for image in of_map if image.map_from_camera])
     turn = Pose(level_rotation(rotations), np.zeros(3))
     posed = list_posed_images(folder / part / "images", camera, poses_file=folder / part / "poses_tum.txt")
-    level = [replace(image, map_from_camera=turn @ image.map_from_camera) for image in posed if image.map_from_camera]
-    return extract_images(level, build_extractor(config.extractor), silent)
+    return [replace(image, map_from_camera=turn @ image.map_from_camera) for image in posed if image.map_from_camera]
+
+
+def _drives(world: World) -> tuple[list[Pose], list[Pose]]:
+    """Poses to map a world from, and other ones to localize."""
+    if not world.roads:
+        return walk(world, _WALK_IMAGES, 2 * world.style), walk(world, _QUERIES, 2 * world.style + 1)
+    route = plan_route(world)
+    drive = drive_route(world, route, spacing_m=_DRIVE_SPACING_M, seed=2 * world.style)
+    again = drive_route(world, route, spacing_m=_DRIVE_SPACING_M, seed=2 * world.style + 1)
+    return drive, again[:: len(again) // _QUERIES]
+
+
+def _off_calibration(rng: np.random.Generator) -> Camera:
+    """A camera for which the default one is a good calibration, but no perfect one."""
+    values = np.array(DEFAULT_CAMERA.parameters)
+    values[:2] *= 1.0 + rng.normal(0.0, _FOCAL_STD)
+    values[2:4] += rng.normal(0.0, _CENTRE_STD_PX, 2)
+    values[4] += rng.normal(0.0, _DISTORTION_STD)
+    return replace(DEFAULT_CAMERA, parameters=tuple(float(v) for v in values))
+
+
+def _render(world: World, poses: Sequence[Pose], camera: Camera, rng: np.random.Generator) -> list[PosedImage]:
+    """Images by a camera, with the default one as their calibration."""
+    seeds = rng.integers(2**31, size=len(poses))
+    loads = [partial(render, world, camera, pose, seed=int(seed)) for pose, seed in zip(poses, seeds, strict=True)]
+    return [PosedImage(f"{i:04}", load, DEFAULT_CAMERA, poses[i]) for i, load in enumerate(loads)]
+
+
+def _extract(images: Sequence[PosedImage], config: MappingConfig) -> list[ExtractedImage]:
+    return extract_images(images, build_extractor(config.extractor), silent)
 
 
 def _over_maps(
-    images: Sequence[ExtractedImage], queries: Sequence[ExtractedImage], measured: Measured, config: MappingConfig
+    draw: Callable[[int], tuple[list[ExtractedImage], list[ExtractedImage]]],
+    count: int,
+    conditions: Sequence[Measured],
+    config: MappingConfig,
 ) -> dict[str, Any]:
-    """The figures of one condition over all maps."""
-    maps, refused = list[dict[str, Any]](), 0
-    for seed in range(MAPS):
-        try:
-            maps.append(_one_map(images, queries, measured, config, np.random.default_rng(seed)))
-        except VlocError as error:
-            refused += 1
-            print(f"   {measured.name}, map {seed}: refused: {error}", flush=True)
-    means = np.array([np.mean(one["nees"]) for one in maps])
+    """The figures by condition over maps, by number, of images to map and queries."""
+    limit_blas_threads()
+    maps: dict[Measured, list[dict[str, Any] | None]] = {one: [] for one in conditions}
+    for number in range(count):
+        images, queries = draw(number)
+        for one, found in maps.items():
+            try:
+                found.append(_one_map(images, queries, one, config, np.random.default_rng(number)))
+            except VlocError as error:
+                found.append(None)
+                print(f"   {one.name}, map {number}: refused: {error}", flush=True)
+            print(f"   {one.name}, {number + 1} of {count} maps: {_summary(found)}", flush=True)
+    return {one.name: _summary(found) for one, found in maps.items()}
+
+
+def _summary(maps: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
+    """The figures of the maps of one condition; None for one that was refused."""
+    built = [one for one in maps if one is not None]
+    if not built:
+        return {"maps": 0, "refused": len(maps)}
+    means = np.array([np.mean(one["nees"]) for one in built])
     drawn = np.random.default_rng(0).choice(means, (_BOOTSTRAPS, len(means))).mean(axis=1)
-    distances = np.concatenate([one["nees"] for one in maps])
-    figures = {
-        "maps": len(maps),
-        "refused": refused,
-        "images": len(images),
-        "placed_least": min(one["placed"] for one in maps),
-        "camera_median_m": float(np.median([one["camera_m"] for one in maps])),
-        "query_median_m": float(np.median([one["query_m"] for one in maps])),
-        "accepted": float(np.mean([len(one["nees"]) for one in maps]) / len(queries)),
+    distances = np.concatenate([one["nees"] for one in built])
+    return {
+        "maps": len(built),
+        "refused": len(maps) - len(built),
+        "placed_least": min(one["placed"] for one in built),
+        "camera_median_m": float(np.median([one["camera_m"] for one in built])),
+        "query_median_m": float(np.median([one["query_m"] for one in built])),
+        "accepted": float(np.mean([one["accepted"] for one in built])),
         "nees_per_dof": float(means.mean()),
         "nees_interval": [float(v) for v in np.percentile(drawn, [2.5, 97.5])],
         "inside_95": float((6.0 * distances < _CHI_SQUARED_95).mean()),
     }
-    print(f"   {measured.name}: {figures}", flush=True)
-    return figures
 
 
 def _one_map(
@@ -168,7 +243,8 @@ def _one_map(
     config: MappingConfig,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """Errors of one map in the true frame; of odometry alone, whose frame is its own, after a rigid alignment."""
+    """Errors of one map in the true frame; of odometry alone, whose frame is its own, after a rigid alignment, in which
+    positions and orientations weigh as the map says that they are bent."""
     extractor = build_extractor(config.extractor)
     landmark_map = build_map_of_extracted(
         measured.draw(images, rng), name="drawn", config=config, extractor=extractor, scale=measured.scale
@@ -176,7 +252,9 @@ def _one_map(
     truth = {view.image.name: view.image.map_from_camera for view in images}
     true = [truth[name] for name in landmark_map.keyframes.names]
     if not measured.positions:
-        to_truth = Similarity.fit_poses(_poses(landmark_map), true, with_scale=False)
+        bending = landmark_map.scene().frame_uncertainty.bending
+        lever_m = float(np.sqrt(bending[:3].sum() / bending[3:].sum()))
+        to_truth = Similarity.fit_poses(_poses(landmark_map), true, with_scale=False, lever_m=lever_m)
         landmark_map = transform_map(landmark_map, to_truth)
     off_m = [placed.distance_to(pose)[0] for placed, pose in zip(_poses(landmark_map), true, strict=True)]
     localizer = build_localizer(LocalizerConfig(), landmark_map, extractor=extractor)
@@ -190,7 +268,8 @@ def _one_map(
     if not errors:
         raise MapError("no query is accepted")
     return {
-        "placed": len(true),
+        "placed": len(true) / len(images),
+        "accepted": len(errors) / len(queries),
         "camera_m": float(np.median(off_m)),
         "query_m": float(np.median(np.linalg.norm(np.array(errors)[:, :3], axis=1))),
         "nees": squared_mahalanobis_distances(np.array(errors), np.array(covariances)) / 6.0,

@@ -20,7 +20,11 @@ counts as not found. A wrong result is a pose that was accepted and is not right
 DESCRIPTORS = tuple(f"global_descriptors_{part}" for part in global_descriptors.PARTS)
 CHAPTERS: list[tuple[str, tuple[str, ...], Callable[[dict[str, Figures]], str]]] = [
     ("Accuracy on photographs", ("redkitchen", "castle", "measured_poses", "merged"), maps.accuracy),
-    ("Maps from measurements", ("drawn_maps_redkitchen", "drawn_maps_castle"), maps.drawn_maps),
+    (
+        "Maps from measurements",
+        ("drawn_maps_redkitchen", "drawn_maps_castle", "drawn_maps_rooms", "drawn_maps_streets"),
+        maps.drawn_maps,
+    ),
     ("Map compression", ("compression",), maps.compression),
     ("Map size and similar rooms", ("growth",), maps.growth),
     ("Landmark recognition", ("recognizer",), landmarks.recognizer),

@@ -60,6 +60,8 @@ def _accounted(landmark_map: LandmarkMap, images: int) -> str:
 
 def summarize(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
     """Lines of text on a map of so many images, whose calibration left out segments of `gap_m`."""
+    from vloc_ros.core.geometry.camera import unreached_text
+
     lines = [
         f"{len(landmark_map.points)} points in {len(landmark_map.landmarks)} landmarks",
         _accounted(landmark_map, images),
@@ -74,6 +76,7 @@ def summarize(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
     if offset_s is not None:
         when = "later" if offset_s > 0 else "earlier"
         lines.append(f"the poses are stamped {1000 * abs(offset_s):.0f} ms {when} than the images")
+    lines += [text for text in map(unreached_text, set(landmark_map.keyframes.cameras)) if text]
     if not landmark_map.metric:
         lines.append("the scale is unknown: lengths are not metres; `vloc map align` gives the map scale and frame")
     return "\n".join(lines)

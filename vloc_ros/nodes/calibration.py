@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from sensor_msgs.msg import CameraInfo
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.camera import Camera, unreached_text
 from vloc_ros.nodes.conversion import camera_of
 from vloc_ros.nodes.refusal import Refused
 
@@ -16,8 +17,10 @@ from vloc_ros.nodes.refusal import Refused
 class Calibration:
     """Holds the latest camera_info. A callback writes it, the worker reads it."""
 
-    def __init__(self, *, topic: str, timeout_s: float, rectified: bool = False) -> None:
-        self._topic, self._timeout_s, self._rectified = topic, timeout_s, rectified
+    def __init__(
+        self, *, topic: str, timeout_s: float, rectified: bool = False, warn: Callable[[str], object] | None = None
+    ) -> None:
+        self._topic, self._timeout_s, self._rectified, self._warn = topic, timeout_s, rectified, warn
         self._received = threading.Condition()
         self._message: CameraInfo | None = None
         self._camera: Camera | None = None
@@ -56,6 +59,9 @@ class Calibration:
                     raise Refused(
                         LocalizationStatus.NO_CALIBRATION, f"camera_info on {self._topic}: {error}"
                     ) from error
+                unreached = unreached_text(self._camera)
+                if unreached and self._warn:
+                    self._warn(f"camera_info on {self._topic}: {unreached}")
             return self._camera
 
 

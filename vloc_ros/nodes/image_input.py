@@ -136,6 +136,7 @@ def _sources_of(node: Node, config: LocalizerNodeConfig) -> list[CameraSource]:
     for name, extrinsics in zip_longest(names, parse_extrinsics(config.base_from_camera)):
         topic = node.resolve_topic_name(f"{name}/camera_info" if name else "camera_info")
         timeout_s, rectified = config.transform_timeout_s, config.image_rectified
-        calibration = Calibration(topic=topic, timeout_s=timeout_s, rectified=rectified)
+        warn = node.get_logger().warning
+        calibration = Calibration(topic=topic, timeout_s=timeout_s, rectified=rectified, warn=warn)
         sources.append(CameraSource(name, calibration, extrinsics))
     return sources

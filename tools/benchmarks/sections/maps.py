@@ -69,7 +69,7 @@ def drawn_maps(figures: dict[str, Figures]) -> str:
                     [
                         f"{section.removeprefix('drawn_maps_')}, {name}",
                         f"{f['maps']}, {f['refused']} refused",
-                        f"{f['placed_least']} of {f['images']}",
+                        f"{f['placed_least']:.0%}",
                         f"{100 * f['camera_median_m']:.1f} cm",
                         f"{f['accepted']:.0%}, {100 * f['query_median_m']:.1f} cm",
                         f"{f['nees_per_dof']:.2f} ({low:.2f} to {high:.2f})",
@@ -77,7 +77,7 @@ def drawn_maps(figures: dict[str, Figures]) -> str:
                     ]
                 )
     text = (
-        '`make bench SECTIONS="drawn_maps_redkitchen drawn_maps_castle"`. Odometry, positions of 20 cm and directions of '
+        '`make bench SECTIONS="drawn_maps_redkitchen drawn_maps_castle drawn_maps_rooms drawn_maps_streets"`. Odometry, positions of 20 cm and directions of '
         "gravity of 0.02 rad are simulated from the true poses, with their noise drawn anew for each map; all of a map's "
         "errors that its images do not show are then in the one draw, which a single map could not tell from a wrong "
         "covariance. The interval of NEES per degree of freedom is the 95 % one of a bootstrap over maps. Of odometry alone, "

@@ -10,6 +10,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array
 
 
@@ -40,6 +41,11 @@ class Features:
         if count is None or count >= len(self):
             return self
         return Features(self.xy[:count], self.descriptors[:count], self.scores[:count])
+
+    def seen_through(self, camera: Camera) -> Features:
+        """Those that a ray of a camera meets; the others cannot be used."""
+        reached = camera.reaches(self.xy)
+        return self if reached.all() else Features(self.xy[reached], self.descriptors[reached], self.scores[reached])
 
     @staticmethod
     def empty(dimension: int) -> Features:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -32,6 +33,8 @@ _POLISH_STEPS = 4
 _STEP = 1e-5
 _SINGULAR_PX2 = 1.0
 _UNREACHABLE_PX = 0.1
+# pixels of an image, its rim included, that tell whether rays meet all of it
+_GRID = (65, 49)
 _MATRIX_ROWS = "fx 0 cx, 0 fy cy, 0 0 1"
 # what calibrations of whole sensors have, the oddest included: skew and least focal length in parts of the focal length
 # and of the width, the principal point in parts of the size from the middle along one axis: a strip may be cut out
@@ -248,6 +251,12 @@ class Camera:
             self._polish(rays, pixels)
         return rays
 
+    def reaches(self, pixels: Array) -> npt.NDArray[np.bool_]:
+        """(N,) whether a ray with z = 1 meets (N, 2) pixels, see `unreached_share`."""
+        if not unreached_share(self):
+            return np.ones(len(pixels), bool)
+        return np.asarray(np.isfinite(self.unproject(pixels)[:, 0]))
+
     def _polish(self, rays: Array, pixels: Array) -> None:
         """Newton steps in place on rays with z = 1: OpenCV's own inversion stops early, differently by version."""
         step_x, step_y = np.array([_STEP, 0.0, 0.0]), np.array([0.0, _STEP, 0.0])
@@ -271,6 +280,30 @@ class Camera:
         """(N,) number of the cell of each of (N, 2) pixels in a grid of (columns, rows) over the image, row by row."""
         column, row = np.clip(pixels * grid / (self.width, self.height), 0, np.array(grid) - 1).astype(int).T
         return np.asarray(row * grid[0] + column)
+
+
+@lru_cache(maxsize=64)
+def unreached_share(camera: Camera) -> float:
+    """The part of a camera's image that no ray with z = 1 meets.
+
+    A calibration made without points at the rim ends before it, and a fisheye sees more than half of a sphere.
+    """
+    if not (camera.is_fisheye or any(camera.distortion)):
+        return 0.0
+    x, y = (np.linspace(0.0, size, count) for size, count in zip((camera.width, camera.height), _GRID, strict=True))
+    rays = camera.unproject(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))
+    return float(np.isnan(rays[:, 0]).mean())
+
+
+def unreached_text(camera: Camera) -> str | None:
+    """For people: how much of the image is of no use; None where rays meet all of it."""
+    share = unreached_share(camera)
+    if not share:
+        return None
+    return (
+        f"by the calibration no ray meets {share:.1%} of the image: keypoints there are left out; where the lens does "
+        "see there, calibrate again with points at the rim"
+    )
 
 
 def _check_matrix(k: Sequence[float]) -> None:

@@ -20,6 +20,8 @@ _OUTLIER_STDS = 2.5
 _ROUNDING = 1e-9
 _LINE_TOLERANCE = 1e-6
 _MAX_TWIST_STD = 0.1
+# by which all orientations of a camera may be off alike, where its principal point is, or its place on the robot
+_COMMON_TURN_RAD = 0.005
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,13 +85,23 @@ class Similarity:
 
     @staticmethod
     def fit_poses(
-        source_from_bodies: Sequence[Pose], target_from_bodies: Sequence[Pose], *, with_scale: bool
+        source_from_bodies: Sequence[Pose],
+        target_from_bodies: Sequence[Pose],
+        *,
+        with_scale: bool,
+        lever_m: float | None = None,
     ) -> Similarity:
         """The similarity that carries poses to the same bodies' poses in the target frame.
 
-        The rotation is the chordal mean (Hartley et al. 2013) of the orientations' differences, scale and translation
-        are least squares of the positions, so a straight line will do, and without scale a single pose. Poses whose
-        position does not agree are left out, as in `fit`.
+        Least squares of positions (Umeyama 1991) and of orientations (the chordal mean, Hartley et al. 2013), so a
+        straight line will do, and without scale a single pose. Poses whose position does not agree are left out, as in
+        `fit`.
+
+        Args:
+            source_from_bodies: N poses and
+            target_from_bodies: N poses of the same bodies in the target frame.
+            with_scale: False keeps the scale at 1.
+            lever_m: a radian of orientation weighs as much as so many metres; None weighs them as they agree.
 
         Raises:
             InputError: the counts differ, there is no pose, or all are at one place and the scale is requested.
@@ -104,7 +116,7 @@ class Similarity:
         positions = np.stack([[source.translation, target.translation] for source, target in pairs], axis=1)
         kept = np.ones(len(pairs), dtype=bool)
         for _ in range(_REFITS):
-            best = _from_turns(turns[kept], *positions[:, kept], with_scale=with_scale)
+            best = _from_poses(turns[kept], *positions[:, kept], with_scale=with_scale, lever_m=lever_m)
             residuals = best.residuals(*positions)
             previous, kept = kept, residuals <= _limit(residuals, positions[1])
             if (kept == previous).all():
@@ -213,10 +225,46 @@ def _least_squares(source: Array, target: Array, *, with_scale: bool) -> Similar
     return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
 
 
-def _from_turns(turns: Array, source: Array, target: Array, *, with_scale: bool) -> Similarity:
-    """Mean of (N, 3, 3) rotations, then least squares of the positions under it."""
-    left, _, right = np.linalg.svd(turns.mean(axis=0))
-    rotation = (left * [1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))]) @ right
+def _from_poses(turns: Array, source: Array, target: Array, *, with_scale: bool, lever_m: float | None) -> Similarity:
+    """Least squares of N poses' orientations and positions, weighed by how well each agree.
+
+    Neither will do alone: positions on a line leave a turn about it open, and orientations by a camera whose principal
+    point is off by a pixel would turn a street of 100 m by 20 cm.
+
+    Args:
+        turns: (N, 3, 3) rotations from the source to the target frame, one of each pose.
+        source: (N, 3) positions and
+        target: (N, 3) those in the target frame.
+        with_scale, lever_m: see `fit_poses`.
+    """
+    best = _under_rotation(_nearest_rotation(turns.sum(axis=0)), source, target, with_scale=with_scale)
+    together = (target - target.mean(axis=0)).T @ (source - source.mean(axis=0))
+    for _ in range(_REFITS):
+        weights = _weights(best, turns, source, target) if lever_m is None else (1.0, lever_m**2)
+        previous = best.rotation
+        rotation = _nearest_rotation(weights[0] * best.scale * together + 0.5 * weights[1] * turns.sum(axis=0))
+        best = _under_rotation(rotation, source, target, with_scale=with_scale)
+        if np.abs(best.rotation - previous).max() < _ROUNDING:
+            break
+    return best
+
+
+def _weights(best: Similarity, turns: Array, source: Array, target: Array) -> tuple[float, float]:
+    """Inverse variances of positions and orientations, by how well each agree under a similarity."""
+    off = (best.residuals(source, target) ** 2).sum() / max(3 * len(source) - 6, 1)
+    # the squared Frobenius distance of two rotations is twice the squared angle between them, where that is small
+    turned = 0.5 * ((turns - best.rotation) ** 2).sum() / max(3 * len(turns) - 3, 1)
+    turned += len(turns) * _COMMON_TURN_RAD**2
+    return 1.0 / max(off, _ROUNDING**2), 1.0 / max(turned, _ROUNDING**2)
+
+
+def _nearest_rotation(matrix: Array) -> Array:
+    left, _, right = np.linalg.svd(matrix)
+    return np.asarray((left * [1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))]) @ right)
+
+
+def _under_rotation(rotation: Array, source: Array, target: Array, *, with_scale: bool) -> Similarity:
+    """Least squares of the positions."""
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     source_turned = (source - source_mean) @ rotation.T
     scale, spread = 1.0, float((source_turned**2).sum())

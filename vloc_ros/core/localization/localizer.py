@@ -66,7 +66,7 @@ class Localizer:
 
     def extract(self, query: Query) -> tuple[Features, ...]:
         """The features of every view."""
-        return tuple(self.extractor.extract(view.image) for view in query.views)
+        return tuple(self.extractor.extract(view.image).seen_through(view.camera) for view in query.views)
 
     def _search(self, observation: Observation, generators: Sequence[CandidateGenerator]) -> Decision:
         """The first final decision, candidate by candidate; where none is final, the one that progressed furthest."""
@@ -91,7 +91,10 @@ class Localizer:
         def extract() -> Sequence[Features]:
             with clock.stage("features"):
                 if scale < 1.0:
-                    return [extract_scaled(self.extractor, view.image, scale) for view in query.views]
+                    return [
+                        extract_scaled(self.extractor, view.image, scale).seen_through(view.camera)
+                        for view in query.views
+                    ]
                 return self.extract(query)
 
         return Observation(query, self.map, clock, extract)

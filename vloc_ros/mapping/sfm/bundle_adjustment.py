@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import gtsam
 import numpy as np
-from gtsam.symbol_shorthand import L, X
+from gtsam.symbol_shorthand import K, L, X
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.camera import Camera
@@ -25,11 +26,14 @@ _KEYPOINT_WIDTH, _MEASUREMENT_WIDTH = 1.0, 1.5
 _MAX_ITERATIONS = 15
 # a smaller part of the error by which it falls is not worth another iteration
 _ENOUGH = 1e-4
-# errors of keypoints are alike where the lens, the shutter or a track is off: maps of castle bend by about so many of
-# the standard deviations that independent errors leave
-_DEPENDENT_ERRORS = 3.0
+# errors of keypoints are alike along a track, and lenses are not those of a model: so many of the standard deviations that
+# independent errors leave
+_DEPENDENT_ERRORS = 1.25
+# how far a good calibration is off: both focal lengths as a part, skew and principal point in pixels, k1 k2 p1 p2
+_FOCAL_STD, _CALIBRATION_STD = 0.001, (1e-3, 1.0, 1.0, 2e-3, 2e-3, 2e-4, 2e-4)
 # images whose joint covariance tells how a map bends; what holds poses and points that nothing else does, m and rad
 _BENT_IMAGES, _LOOSE_STD = 60, 1e3
+_MEDIAN_SQUARE = 1.386  # of the length of a vector of two unit Gaussians
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +42,7 @@ class Adjusted:
 
     Attributes:
         poses: of every image.
-        bending: (6,) mean variances of a pose about where a shift, a turn and a scale of all of them would have it,
+        bending: (6,) median variances of a pose about where a shift, a turn and a scale of all of them would have it,
             order x y z rx ry rz in the axes of the map (metres², radians²).
     """
 
@@ -71,11 +75,11 @@ def adjust(
         values.insert(X(number), to_gtsam(pose))
     for number, point in enumerate(structure.points):
         values.insert(L(number), point)
-    for factor in frame_factors(anchors, poses[0], _MEASUREMENT_WIDTH):
+    measured = frame_factors(anchors, poses[0], _MEASUREMENT_WIDTH)
+    measured += [relative_factor(motion, _MEASUREMENT_WIDTH) for motion in motions]
+    observed = list(_observations(structure, rays, cameras))
+    for factor in [*measured, *(one.of_calibrated() for one in observed)]:
         graph.add(factor)
-    for motion in motions:
-        graph.add(relative_factor(motion, _MEASUREMENT_WIDTH))
-    _add_observations(graph, structure, rays, cameras)
     optimizer = gtsam.LevenbergMarquardtOptimizer(graph, values, gtsam.LevenbergMarquardtParams())
     error = optimizer.error()
     for _ in progress(range(_MAX_ITERATIONS), description="bundle adjustment"):
@@ -86,12 +90,13 @@ def adjust(
     found = optimizer.values()
     adjusted = [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
     chosen = np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)
-    joint = _joint_covariance(graph, found, chosen)
+    spread = _spread(observed, found, freedom=3 * len(structure.points) + 6 * len(poses))
+    joint = _joint_covariance(measured, [one.with_spread(spread) for one in observed], found, chosen)
     return Adjusted(adjusted, _bending(joint, [adjusted[i] for i in chosen]))
 
 
 def _bending(joint: Array, poses: Sequence[Pose]) -> Array:
-    """(6,) variances, see `Adjusted`: the joint covariance without the part that moves all poses as one."""
+    """(6,) variances, see `Adjusted`: by the joint covariance without the part that moves all poses as one."""
     to_map, moves, centre = np.zeros_like(joint), [], np.mean([pose.translation for pose in poses], axis=0)
     for number, pose in enumerate(poses):
         start = 6 * number  # GTSAM has the rotation first, and both along the camera's axes
@@ -100,15 +105,38 @@ def _bending(joint: Array, poses: Sequence[Pose]) -> Array:
         moves.append(frame_jacobian(pose.translation - centre)[:6])
     movement = np.concatenate(moves)
     bent = to_map - movement @ np.linalg.lstsq(movement, to_map)[0]
-    return np.asarray(_DEPENDENT_ERRORS**2 * np.einsum("ij,jk,ik->i", bent, joint, bent).reshape(-1, 6).mean(axis=0))
+    variances = np.einsum("ij,jk,ik->i", bent, joint, bent).reshape(-1, 6)
+    # not the mean: an image that hardly anything holds says nothing of where the others are
+    return np.asarray(_DEPENDENT_ERRORS**2 * np.median(variances, axis=0))
 
 
-def _joint_covariance(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, images: Array) -> Array:
-    """(6 N, 6 N) covariance of the poses of N images.
+def _spread(observed: Sequence[_Observation], found: gtsam.Values, *, freedom: int) -> float:
+    """How many of their assumed standard deviations keypoints are off, most of which fit."""
+    squares = [float((one.residual(found) ** 2).sum()) for one in observed]
+    remaining = 1.0 - freedom / (2.0 * len(squares)) if squares else 0.0
+    if remaining <= 0.0:
+        return 1.0
+    return max(1.0, float(np.sqrt(np.median(squares) / _MEDIAN_SQUARE / remaining)))
+
+
+def _joint_covariance(
+    measured: Sequence[gtsam.NonlinearFactor], observed: Sequence[_Observation], found: gtsam.Values, images: Array
+) -> Array:
+    """(6 N, 6 N) covariance of the poses of N images, by keypoints, measurements and how far calibrations may be off.
 
     Raises:
         MapError: the measurements leave poses open.
     """
+    graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values(found)
+    numbers = {camera: number for number, camera in enumerate(dict.fromkeys(one.camera for one in observed))}
+    for camera, number in numbers.items():
+        focal_px, std = float(camera.intrinsics[0]), np.array(_CALIBRATION_STD)
+        std[3:] *= 0.0 if camera.is_fisheye else 1.0  # an ideal camera would show its rim too far out
+        values.insert(K(number), gtsam.Cal3DS2(focal_px, focal_px, 0.0, 0.0, 0.0, 0.0, 0.0))
+        known = gtsam.noiseModel.Diagonal.Sigmas(np.maximum([_FOCAL_STD * focal_px] * 2 + std.tolist(), 1e-6))
+        graph.add(gtsam.PriorFactorCal3DS2(K(number), values.atCal3DS2(K(number)), known))
+    for factor in [*measured, *(one.of_uncertain(K(numbers[one.camera])) for one in observed)]:
+        graph.add(factor)
     keys = [X(int(i)) for i in images]
     try:
         joint = gtsam.Marginals(graph, values).jointMarginalCovariance(keys).fullMatrix()
@@ -124,12 +152,13 @@ def _joint_covariance(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, i
 
 def _held(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, keys: Sequence[int]) -> Array:
     """The joint covariance where all is held loosely; NaN where that does not help."""
-    held, poses = graph.clone(), gtsam.utilities.allPose3s(values).keys()
+    held = graph.clone()
     of_point, of_pose = (gtsam.noiseModel.Isotropic.Sigma(size, _LOOSE_STD) for size in (3, 6))
     for key in values.keys():  # noqa: SIM118
-        if key in poses:
+        kind = gtsam.Symbol(key).chr()
+        if kind == ord("x"):
             held.add(gtsam.PriorFactorPose3(key, values.atPose3(key), of_pose))
-        else:
+        elif kind == ord("l"):
             held.add(gtsam.PriorFactorPoint3(key, values.atPoint3(key), of_point))
     try:
         return np.asarray(gtsam.Marginals(held, values).jointMarginalCovariance(keys).fullMatrix())
@@ -137,22 +166,59 @@ def _held(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, keys: Sequenc
         return np.full((6 * len(keys), 6 * len(keys)), np.nan)
 
 
-def _add_observations(
-    graph: gtsam.NonlinearFactorGraph, structure: Structure, rays: Sequence[Array], cameras: Sequence[Camera]
-) -> None:
-    """Keypoints as pixels of ideal cameras of the same focal lengths."""
-    focals_px = [float(camera.intrinsics[0]) for camera in cameras]
-    ideal = {focal: gtsam.Cal3_S2(focal, focal, 0.0, 0.0, 0.0) for focal in set(focals_px)}
-    noise = _keypoint_noise(1.0)
-    tracks = np.column_stack([structure.track_points, structure.track_images, structure.track_keypoints])
-    for point, image, keypoint in tracks.tolist():
-        focal, ray = focals_px[image], rays[image][keypoint, :2]
-        # towards its rim a fisheye lens shows an angle by fewer pixels than the ideal camera
-        of_one = _keypoint_noise(1.0 + float(ray @ ray)) if cameras[image].is_fisheye else noise
-        graph.add(
-            gtsam.GenericProjectionFactorCal3_S2(focal * ray, of_one, X(image), L(point), ideal[focal], False, False)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Observation:
+    """A keypoint of a point, as a pixel of an ideal camera of the same focal length.
+
+    Attributes:
+        pixel: (2,), from the principal point.
+        std_px: of it.
+        image, point: numbers.
+        camera: the real one.
+    """
+
+    pixel: Array
+    std_px: float
+    image: int
+    point: int
+    camera: Camera
+
+    def of_calibrated(self) -> gtsam.NoiseModelFactor:
+        """Its factor where calibrations are right."""
+        ideal = _ideal(float(self.camera.intrinsics[0]))
+        noise = _keypoint_noise(self.std_px)
+        return gtsam.GenericProjectionFactorCal3_S2(
+            self.pixel, noise, X(self.image), L(self.point), ideal, False, False
         )
 
+    def residual(self, found: gtsam.Values) -> Array:
+        """(2,) standard deviations by which it is off."""
+        return np.asarray(self.of_calibrated().unwhitenedError(found)) / self.std_px
 
-def _keypoint_noise(factor: float) -> gtsam.noiseModel.Robust:
-    return robust_noise(np.full(2, factor * _KEYPOINT_STD_PX), _KEYPOINT_WIDTH)
+    def with_spread(self, factor: float) -> _Observation:
+        """The same with that many times its standard deviation."""
+        return replace(self, std_px=factor * self.std_px)
+
+    def of_uncertain(self, calibration: int) -> gtsam.NonlinearFactor:
+        """Its factor where the calibration is a variable."""
+        noise = _keypoint_noise(self.std_px)
+        return gtsam.GeneralSFMFactor2Cal3DS2(self.pixel, noise, X(self.image), L(self.point), calibration)
+
+
+@lru_cache(maxsize=64)
+def _ideal(focal_px: float) -> gtsam.Cal3_S2:
+    return gtsam.Cal3_S2(focal_px, focal_px, 0.0, 0.0, 0.0)
+
+
+def _observations(structure: Structure, rays: Sequence[Array], cameras: Sequence[Camera]) -> Iterator[_Observation]:
+    tracks = np.column_stack([structure.track_points, structure.track_images, structure.track_keypoints])
+    for point, image, keypoint in tracks.tolist():
+        camera, ray = cameras[image], rays[image][keypoint, :2]
+        # towards its rim a fisheye lens shows an angle by fewer pixels than the ideal camera
+        factor = 1.0 + float(ray @ ray) if camera.is_fisheye else 1.0
+        yield _Observation(camera.intrinsics[0] * ray, factor * _KEYPOINT_STD_PX, image, point, camera)
+
+
+@lru_cache(maxsize=1024)
+def _keypoint_noise(std_px: float) -> gtsam.noiseModel.Robust:
+    return robust_noise(np.full(2, std_px), _KEYPOINT_WIDTH)

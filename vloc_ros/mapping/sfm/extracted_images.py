@@ -65,9 +65,10 @@ def extract_images(
         InputError: an image does not have the size of its camera, or cannot be read.
     """
     features = extract_features(images, extractor, progress, workers)
+    usable = [found.seen_through(image.camera) for image, found in zip(images, features, strict=True)]
     return [
         ExtractedImage(image, found, image.camera.unproject(found.xy))
-        for image, found in zip(images, features, strict=True)
+        for image, found in zip(images, usable, strict=True)
     ]
 
 
