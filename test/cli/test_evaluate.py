@@ -12,6 +12,7 @@ from plane_scene import CAMERA
 
 from vloc_ros.cli.main import main
 from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.maps import map_hash
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 
 
@@ -40,6 +41,9 @@ def test_scores_and_report_are_written_and_shown(scene_folder, tmp_path, capsys)
     assert {"features", "after_features", "total"} < set(scores["latency_ms"])
     assert set(scores["latency_ms"]["total"]) == {"p50", "p95", "p99"}
     assert scores["map_bytes"] == sum(p.stat().st_size for p in scene_folder.map.iterdir() if p.name[0] != ".")
+    assert [row["image"] for row in scores["images"]] == [f"frame-{i:03}.png" for i in range(6)]
+    assert scores["run"]["map"]["hash"] == map_hash(scene_folder.map)
+    assert (scores["run"]["mode"], scores["run"]["settings"]["pose.seed"]) == ("single", 0)
     assert "<h2>Worst cases</h2>" in report.read_text()
     out = capsys.readouterr().out
     assert "median error" in out
@@ -168,6 +172,7 @@ def test_a_damaged_image_is_named_and_left_out(scene_folder, tmp_path, capsys):
     assert re.search(r"left out: cannot be used +1\n", printed.out)
     scores = json.loads(scores_file.read_text())
     assert (scores["queries"], scores["unusable"], scores["recall"]["5cm_5deg"]) == (5, 1, 1.0)
+    assert [row["image"] for row in scores["images"] if row["status"] == "unusable"] == ["frame-000.png"]
     assert evaluate(scene_folder, *given, "--absent", "--camera", scene_folder.camera, images=images, truth=False) == 1
     assert json.loads(scores_file.read_text())["queries"] == 5
 

@@ -28,6 +28,7 @@ from vloc_ros.cli.source_options import CALIBRATION, check_source_options
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
+    from vloc_ros.core.localization.localizer import Localizer
     from vloc_ros.core.sources import QuerySource
     from vloc_ros.core.tracking.fix_filter import FixFilter
     from vloc_ros.storage.results import ResultRecord
@@ -100,9 +101,11 @@ def run(args: argparse.Namespace) -> int:
     records = localize_with_progress(
         localizer, images.queries, in_sequence=in_sequence, odom_from_camera=images.odom_from_camera
     )
-    unusable = sum(not record.usable for record in records)
+    unusable = [record for record in records if not record.usable]
     queries, records, truth = _keep_usable(images, records)
-    scores = scores_of(records, truth, args.map, frame_id) | {"left_out": images.left_out, "unusable": unusable}
+    scores = scores_of(records, truth, args.map, frame_id)
+    scores |= {"left_out": images.left_out, "unusable": len(unusable), "run": run_of(args, localizer)}
+    scores["images"] = [*rows_of(records, truth, frame_id), *map(unusable_row, unusable)]
     if args.json:
         write_scores(args.json, scores)
     if args.report:
@@ -128,6 +131,32 @@ def _keep_usable(
     kept = [i for i, record in enumerate(records) if record.usable]
     truth = None if images.truth is None else [images.truth[i] for i in kept]
     return [images.queries[i] for i in kept], [records[i] for i in kept], truth
+
+
+def run_of(args: argparse.Namespace, localizer: Localizer) -> dict[str, Any]:
+    """What the run was made with."""
+    from vloc_ros.evaluation.run_description import describe_run
+
+    mode = "live" * args.live + " " * (args.live and args.sequence) + "sequence" * args.sequence
+    return describe_run(
+        localizer.map, args.map, images=args.bag or args.images, config=config_from(args), mode=mode or "single"
+    )
+
+
+def rows_of(records: Sequence[ResultRecord], truth: Sequence[Pose] | None, frame_id: str) -> list[dict[str, Any]]:
+    """A row of JSON for each result."""
+    from vloc_ros.evaluation.query_rows import make_query_rows
+    from vloc_ros.evaluation.scores import compute_errors
+
+    errors = None if truth is None else compute_errors(records, truth, frame_id=frame_id)
+    return make_query_rows(records, truth=truth, errors=errors)
+
+
+def unusable_row(record: ResultRecord) -> dict[str, Any]:
+    """The row of an image that cannot be used."""
+    from vloc_ros.evaluation.query_rows import make_unscored_row
+
+    return make_unscored_row(record.image, record.stamp_ns, "unusable", record.result.reason)
 
 
 def _fix_filter(args: argparse.Namespace) -> FixFilter:

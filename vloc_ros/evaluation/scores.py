@@ -118,8 +118,8 @@ def score_results(
     errors = compute_errors(records, truth, frame_id=frame_id)
     return {
         **_counts(records),
-        "median_translation_m": _finite(np.median(errors.translation_m)),
-        "median_rotation_deg": _finite(np.median(errors.rotation_deg)),
+        "median_translation_m": finite_or_none(np.median(errors.translation_m)),
+        "median_rotation_deg": finite_or_none(np.median(errors.rotation_deg)),
         "recall": {name: _recall(errors, *limits) for name, limits in RECALL_LIMITS.items()},
         "false_accepts": int(errors.false_accepts.sum()),
         "covariance": _consistency(errors),
@@ -216,12 +216,13 @@ def _consistency(errors: Errors) -> dict[str, float | None] | None:
         return None
     pose, position = errors.pose_nees[errors.accepted], errors.position_nees[errors.accepted]
     return {
-        "nees_per_dof": _finite(np.mean(pose) / 6),
-        "position_nees_per_dof": _finite(np.mean(position) / 3),
+        "nees_per_dof": finite_or_none(np.mean(pose) / 6),
+        "position_nees_per_dof": finite_or_none(np.mean(position) / 3),
         "inside_95": float(np.mean(pose <= _CHI2_95_POSE)),
         "position_inside_95": float(np.mean(position <= _CHI2_95_POSITION)),
     }
 
 
-def _finite(value: np.floating[Any]) -> float | None:
+def finite_or_none(value: float | np.floating[Any]) -> float | None:
+    """A number for JSON, which has neither infinity nor NaN."""
     return float(value) if np.isfinite(value) else None

@@ -1,0 +1,66 @@
+"""What a run was made with: version, map, settings. Two runs are comparable where these say so."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from vloc_ros.core.config import LocalizerConfig, parameters_of
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.storage.maps import map_bytes, map_hash
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def describe_run(
+    landmark_map: LandmarkMap, folder: Path, *, images: Path, config: LocalizerConfig, mode: str
+) -> dict[str, Any]:
+    """Values for JSON.
+
+    Args:
+        landmark_map: of the localizer.
+        folder: of the map.
+        images: a folder or a bag.
+        config: the localizer's parameters.
+        mode: `single`, every image by itself; `sequence`; or `live`, `live sequence`, through the nodes.
+    """
+    return {
+        "version": _version(),
+        "revision": revision(),
+        "mode": mode,
+        "images": str(images),
+        "map": {
+            "name": landmark_map.name,
+            "folder": str(folder),
+            "hash": map_hash(folder),
+            "bytes": map_bytes(folder),
+            "metric": landmark_map.metric,
+        },
+        "settings": {parameter.name: parameter.value for parameter in parameters_of(config)},
+    }
+
+
+def _version() -> str | None:
+    """The version of the package; None where it runs without having been installed."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version("vloc_ros")
+    return None
+
+
+def revision() -> str | None:
+    """The commit of the code, with `-dirty` where that was changed; None outside a checkout of this package."""
+    git = ("git", "-C", str(_PACKAGE))
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run([*git, "ls-files", "--error-unmatch", "assembly.py"], capture_output=True, check=True, timeout=5)
+        found = subprocess.run(
+            [*git, "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        )
+        return found.stdout.strip()
+    return None
