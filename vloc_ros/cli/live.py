@@ -13,7 +13,14 @@ import tempfile
 from pathlib import Path
 
 from vloc_ros.cli.evaluation_inputs import frame_of_truth, read_bag
-from vloc_ros.cli.evaluation_outputs import outputs_of, print_outcome, write_report, write_scores
+from vloc_ros.cli.evaluation_outputs import (
+    check_map,
+    outputs_of,
+    print_outcome,
+    write_recording,
+    write_report,
+    write_scores,
+)
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import config_from, localizer_from
 
@@ -26,6 +33,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
     from vloc_ros.storage.maps import map_bytes
 
     outputs, localizer = outputs_of(args), localizer_from(args)
+    check_map(args, localizer.map)
     if not localizer.map.metric:
         raise MapError(
             f"{args.map}: its scale is unknown, expected metres for ROS; align it first with `vloc map align`"
@@ -56,9 +64,11 @@ def evaluate_live(args: argparse.Namespace) -> int:
     scores["left_out"] = source.left_out
     if args.json:
         write_scores(args.json, scores)
+    shown, truth = carry_to_camera(recording, source, offline)
     if args.report:
-        shown, truth = carry_to_camera(recording, source, offline)
-        write_report(args.report, localizer, source.queries, shown, truth, scores, frame_id=frame_id)
+        write_report(args, localizer, source.queries, shown, truth, scores, frame_id=frame_id)
+    if args.rerun:
+        write_recording(args, localizer, source.queries, shown, truth)
     print_outcome(scores, outputs)
     print("\n".join(format_checks(scores["live"])))
     return 0 if scores["live"]["passed"] else 1
