@@ -10,7 +10,7 @@ import pytest
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.storage.pose_files import pair_poses, read_times, stamps_in_names
+from vloc_ros.storage.pose_files import pair_poses, poses_at, read_times, stamps_in_names
 from vloc_ros.storage.trajectories import format_pose
 
 _S = 10**9
@@ -39,12 +39,73 @@ def test_rows_that_name_their_image_may_be_in_any_order(tmp_path: Path) -> None:
         pair_poses(["img2.jpg"], _file(tmp_path, "img2.jpg", "img2.jpg"))
 
 
+def test_images_without_a_pose_near_are_left_out_where_that_is_allowed(tmp_path: Path) -> None:
+    """As evo associates: the nearest within the limit, and every pose once."""
+    path = _file(tmp_path, 1.0, 1.5, 2.0)
+    names = ["1.004.png", "1.006.png", "1.509.png", "1.511.png", "3.000.png"]
+    paired = pair_poses(names, path, within_ns=10_000_000)
+    assert [(names[one.index], one.stamp_ns) for one in paired] == [
+        ("1.004.png", 1_004_000_000),
+        ("1.509.png", 1_509_000_000),
+    ]
+    assert [one.index for one in pair_poses(names, path, within_ns=1_000_000_000)] == [0, 2, 4]
+    with pytest.raises(InputError, match="of 5 images in all"):
+        pair_poses(names, path, within_ns=1_000_000)
+
+
+def _kitti(folder: Path, count: int) -> Path:
+    rows = [" ".join(map(str, [1, 0, 0, k, 0, 1, 0, 0, 0, 0, 1, 0])) for k in range(count)]
+    (folder / "04.txt").write_text("\n".join(rows) + "\n")
+    return folder / "04.txt"
+
+
+def test_rows_of_kitti_are_those_of_the_images_numbers_or_one_by_one(tmp_path: Path) -> None:
+    path = _kitti(tmp_path, 4)
+    paired = pair_poses(["000001.png", "000003.png"], path)
+    assert [(one.stamp_ns, one.pose.translation[0]) for one in paired] == [(None, 1.0), (None, 3.0)]
+    paired = pair_poses(["a.png", "b.png", "c.png", "d.png"], path)
+    assert [one.pose.translation[0] for one in paired] == [0.0, 1.0, 2.0, 3.0]
+    with pytest.raises(InputError, match="4 poses, there are 2 images"):
+        pair_poses(["a.png", "b.png"], path)
+
+
+def test_euroc_is_told_by_its_columns(tmp_path: Path) -> None:
+    """Positions come before qw qx qy qz, and times are nanoseconds."""
+    row = "1403636579763555584,1,2,3,0,1,0,0" + 9 * ",0"
+    (tmp_path / "data.csv").write_text(f"#timestamp, p_RS_R_x [m], q_RS_w []\n{row}\n")
+    (found,) = pair_poses(["1403636579763555584.png"], tmp_path / "data.csv")
+    assert found.stamp_ns == 1403636579763555584
+    np.testing.assert_allclose(np.diag(found.pose.rotation), [1, -1, -1])
+
+
+def test_rows_of_no_format_are_refused_with_all_formats(tmp_path: Path) -> None:
+    (tmp_path / "poses.txt").write_text("1 2 3 4 5\n")
+    with pytest.raises(InputError, match=r"has 5 columns, expected the 8 of TUM .* 12 of KITTI .* 17 of EuRoC"):
+        pair_poses(["1.png"], tmp_path / "poses.txt")
+
+
+def test_poses_of_a_recording_are_paired_by_time_or_one_by_one(tmp_path: Path) -> None:
+    stamps_ns = [5 * _S, 6 * _S, 7 * _S]
+
+    def at(path: Path, count: int = 3) -> list[float | None]:
+        return [pose and pose.translation[0] for pose in poses_at(stamps_ns, path, within_ns=10**7, count=count)]
+
+    assert at(_file(tmp_path, 5.005, 6.5, 7.0, 8.0)) == [0.0, None, 2.0]
+    assert at(_file(tmp_path, 0.0, 1.0, 2.0)) == [0.0, 1.0, 2.0]
+    assert at(_kitti(tmp_path, 4), count=4) == [0.0, 1.0, 2.0]
+    with pytest.raises(InputError, match=r"has 2 poses, the bag 3 images; none is within 0.01 s"):
+        at(_file(tmp_path, 0.0, 1.0))
+    (tmp_path / "named.txt").write_text("a.png 0 0 0 0 0 0 1\n")
+    with pytest.raises(InputError, match="begin with names of images, expected times"):
+        at(tmp_path / "named.txt")
+
+
 def test_times_in_the_names_find_their_rows(tmp_path: Path) -> None:
-    """Among more rows, within a millisecond, and in the order of time."""
+    """Among more rows, within a millisecond, and in the order of time; the time in its name is the image's own."""
     path = _file(tmp_path, 1.0, 1.5, 2.0, 2.5, 10.0)
     names = ["10.0002.png", "1.500.png", "2.500.png"]
     assert _rows_of(names, path) == {"10.0002.png": 4, "1.500.png": 1, "2.500.png": 3}
-    assert [one.stamp_ns for one in pair_poses(names, path)] == [15 * 10**8, 25 * 10**8, 10 * _S]
+    assert [one.stamp_ns for one in pair_poses(names, path)] == [15 * 10**8, 25 * 10**8, 10 * _S + 200_000]
     with pytest.raises(InputError, match=r"no pose at the time of 2.250.png, 2.250000 s, .* is at 2.000000 s, .*1 ms"):
         pair_poses(["1.500.png", "2.250.png"], path)
     nanoseconds = _file(tmp_path, 1403636579763555584, 1403636579813555584)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal, NoReturn
 
 import numpy as np
 
@@ -14,11 +15,15 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.text import read_text
 from vloc_ros.storage.trajectories import Trajectory, is_stamp, parse_pose, read_tum, stamp_from_seconds
+from vloc_ros.storage.trajectory_formats import read_euroc_poses, read_kitti_poses
 
 _NANOSECONDS_NAME, _MICROSECONDS_NAME = re.compile(r"[0-8]\d{18}"), re.compile(r"\d{16}")
 _SECONDS_NAME = re.compile(r"\d{1,10}\.\d{1,9}")
 _SECOND_NS = 1_000_000_000
 _SAME_TIME_NS = 1_000_000
+_KITTI_COLUMNS, _EUROC_COLUMNS, _EUROC_HEADER = 12, 17, "q_rs_w"
+# no row at all, TUM's, and COLMAP's, of which reading it as TUM's says what it is
+_EXPLAINED_BY_TUM = (1, 8, 10)
 _MOST_NAMED = 3
 
 
@@ -52,25 +57,32 @@ def stamps_in_names(names: Sequence[str]) -> list[int] | None:
     return None
 
 
-def pair_poses(names: Sequence[str], path: Path, *, what: str = "images") -> list[ImagePose]:
+def pair_poses(
+    names: Sequence[str], path: Path, *, what: str = "images", within_ns: int | None = None
+) -> list[ImagePose]:
     """The pose of every image, in the order of time, or of names where there is no time.
 
-    Rows are TUM's, `t x y z qx qy qz qw`, or begin with the name of an image instead: `IMAGE x y z qx qy qz qw`. TUM
-    rows are paired by time where the names are times, by number where all times of the file are whole and those of the
-    images are their numbers, and otherwise one by one with the names in their order. Rows of no image are left out
-    where names say so.
+    Rows are TUM's, `t x y z qx qy qz qw`, or begin with the name of an image instead: `IMAGE x y z qx qy qz qw`; or
+    they are KITTI's or EuRoC's. Rows with times are paired by time where the names are times, by number where all times
+    of the file are whole and those of the images are their numbers, and otherwise one by one with the names in their
+    order; KITTI's by the number of the row, from 0, or one by one. Rows of no image are left out where names say so.
 
     Args:
         names: of the images, in name order.
         path: of the file.
         what: the names are of, for messages.
+        within_ns: largest difference of the times of an image and of its pose; images without such a pose are left out,
+            and a pose is that of the nearest image only. None expects a pose for every image, within a millisecond.
 
     Raises:
         InputError: the file cannot be read, an image has no pose, or the order of the names is in doubt.
     """
-    if not _is_tum(path):
+    form = _form_of(path)
+    if form == "named":
         return _pair_by_name(names, path, _read_named_poses(path))
-    trajectory = read_tum(path)
+    if form == "kitti":
+        return _pair_by_place(names, path, read_kitti_poses(path), what)
+    trajectory = _read_trajectory(path)
     stamps_ns = stamps_in_names(names)
     if stamps_ns is None:
         numbers, whole = _numbers_in_names(names), not (trajectory.stamps_ns % _SECOND_NS).any()
@@ -79,9 +91,54 @@ def pair_poses(names: Sequence[str], path: Path, *, what: str = "images") -> lis
             or not whole
             or not {_SECOND_NS * number for number in numbers} <= set(trajectory.stamps_ns.tolist())
         ):
-            return _pair_by_row(names, path, trajectory, what)
+            return _pair_by_row(names, path, trajectory.poses, trajectory.stamps_ns.tolist(), what)
         stamps_ns = [_SECOND_NS * number for number in numbers]
-    return _pair_by_time(names, path, trajectory, stamps_ns)
+    return _pair_by_time(names, path, trajectory, stamps_ns, within_ns)
+
+
+def poses_at(stamps_ns: Sequence[int], path: Path, *, within_ns: int, count: int) -> list[Pose | None]:
+    """The pose at each time, None where there is none so near; see `pair_poses`.
+
+    Rows without times are those of a recording's images one by one. So are rows with times of their own, if they are as
+    many and most have no image near.
+
+    Args:
+        stamps_ns: times of the first images of a recording, or of all.
+        path: of the file.
+        within_ns: largest difference.
+        count: of all images of the recording.
+
+    Raises:
+        InputError: the file cannot be read, or no pose is near and there is not one for each image.
+    """
+    form = _form_of(path)
+    if form == "named":
+        raise InputError(f"{path}: its rows begin with names of images, expected times: images of a bag have no names")
+    poses: Sequence[Pose]
+    if form == "kitti":
+        poses, apart = read_kitti_poses(path), "KITTI's poses have no times"
+    else:
+        trajectory = _read_trajectory(path)
+        poses, rows = trajectory.poses, _nearest_rows(trajectory, stamps_ns, within_ns)
+        near = sum(row is not None for row in rows)
+        if near and (len(poses) != count or 2 * near >= len(rows)):
+            return [None if row is None else poses[row] for row in rows]
+        apart = f"none is within {within_ns / _SECOND_NS:g} s of an image"
+    if len(poses) != count:
+        raise InputError(
+            f"{path}: has {len(poses)} poses, the bag {count} images; {apart}, expected one each, in order"
+        )
+    return list(poses[: len(stamps_ns)])
+
+
+def _nearest_rows(trajectory: Trajectory, stamps_ns: Sequence[int], within_ns: int) -> list[int | None]:
+    """The row nearest to each time; None where none is so near, or it is nearer to another of the times."""
+    nearest = [int(np.abs(trajectory.stamps_ns - stamp_ns).argmin()) for stamp_ns in stamps_ns]
+    apart_ns = [abs(int(trajectory.stamps_ns[row]) - stamp) for row, stamp in zip(nearest, stamps_ns, strict=True)]
+    least_ns = dict[int, int]()
+    for row, apart in zip(nearest, apart_ns, strict=True):
+        least_ns[row] = min(apart, least_ns.get(row, within_ns))
+    return [row if apart <= least_ns[row] else None for row, apart in zip(nearest, apart_ns, strict=True)]
 
 
 def read_times(path: Path, names: Sequence[str]) -> list[int]:
@@ -111,10 +168,26 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     return [(number, line.split("#", 1)[0].replace(",", " ").split()) for number, line in lines]
 
 
-def _is_tum(path: Path) -> bool:
-    """Whether the first row begins with a number; or there is none, which reading it then says."""
-    first = next((words[0] for _, words in _rows(path) if words), "0")
-    return is_stamp(first)
+def _form_of(path: Path) -> Literal["tum", "named", "kitti", "euroc"]:
+    """By the first row; that of a file without rows is TUM's, and reading it says so."""
+    lines = read_text(path).splitlines()
+    words = next((words for _, words in _rows(path) if words), ["0"])
+    if not is_stamp(words[0]):
+        return "named"
+    if len(words) == _KITTI_COLUMNS:
+        return "kitti"
+    if len(words) == _EUROC_COLUMNS or (lines and _EUROC_HEADER in lines[0].lower()):
+        return "euroc"
+    if len(words) not in _EXPLAINED_BY_TUM:
+        raise InputError(
+            f"{path}: its first row has {len(words)} columns, expected the 8 of TUM (timestamp tx ty tz qx qy qz qw), "
+            "the 12 of KITTI (a 3x4 matrix), the 17 of EuRoC's csv, or IMAGE tx ty tz qx qy qz qw"
+        )
+    return "tum"
+
+
+def _read_trajectory(path: Path) -> Trajectory:
+    return read_euroc_poses(path) if _form_of(path) == "euroc" else read_tum(path)
 
 
 def _read_named_poses(path: Path) -> dict[str, Pose]:
@@ -140,31 +213,56 @@ def _pair_by_name(names: Sequence[str], path: Path, poses: Mapping[str, Pose]) -
 
 
 def _pair_by_time(
-    names: Sequence[str], path: Path, trajectory: Trajectory, stamps_ns: Sequence[int]
+    names: Sequence[str], path: Path, trajectory: Trajectory, stamps_ns: Sequence[int], within_ns: int | None
 ) -> list[ImagePose]:
-    rows = [int(np.abs(trajectory.stamps_ns - stamp_ns).argmin()) for stamp_ns in stamps_ns]
-    nearest_ns = [int(trajectory.stamps_ns[row]) for row in rows]
-    missing = [i for i, stamp_ns in enumerate(stamps_ns) if abs(nearest_ns[i] - stamp_ns) > _SAME_TIME_NS]
-    if missing:
-        first = missing[0]
-        raise InputError(
-            f"{path}: has no pose at the time of {names[first]}, {stamps_ns[first] / _SECOND_NS:.6f} s, and of "
-            f"{len(missing)} images in all; the nearest is at {nearest_ns[first] / _SECOND_NS:.6f} s, expected within "
-            "1 ms; interpolate the poses at the times of the images, or move these away"
+    """By time; where that may leave images out, not all of them."""
+    poses = trajectory.poses
+    found = _nearest_rows(trajectory, stamps_ns, _SAME_TIME_NS if within_ns is None else within_ns)
+    paired = [ImagePose(i, stamps_ns[i], poses[row]) for i, row in enumerate(found) if row is not None]
+    if len(paired) < len(names) and (within_ns is None or not paired):
+        _refuse_unpaired(
+            names, path, trajectory, stamps_ns, [i for i, row in enumerate(found) if row is None], within_ns
         )
-    paired = [ImagePose(i, nearest_ns[i], trajectory.poses[row]) for i, row in enumerate(rows)]
     return sorted(paired, key=lambda one: one.stamp_ns or 0)
 
 
-def _pair_by_row(names: Sequence[str], path: Path, trajectory: Trajectory, what: str) -> list[ImagePose]:
-    if len(trajectory) != len(names):
+def _refuse_unpaired(
+    names: Sequence[str],
+    path: Path,
+    trajectory: Trajectory,
+    stamps_ns: Sequence[int],
+    missing: Sequence[int],
+    within_ns: int | None,
+) -> NoReturn:
+    first = missing[0]
+    nearest_ns = int(trajectory.stamps_ns[np.abs(trajectory.stamps_ns - stamps_ns[first]).argmin()])
+    limit_ms = (_SAME_TIME_NS if within_ns is None else within_ns) / 1e6
+    raise InputError(
+        f"{path}: has no pose at the time of {names[first]}, {stamps_ns[first] / _SECOND_NS:.6f} s, and of "
+        f"{len(missing)} images in all; the nearest is at {nearest_ns / _SECOND_NS:.6f} s, expected within "
+        f"{limit_ms:g} ms; interpolate the poses at the times of the images, or move these away"
+    )
+
+
+def _pair_by_place(names: Sequence[str], path: Path, poses: Sequence[Pose], what: str) -> list[ImagePose]:
+    """By the number of the row where the names have one that is that of a row, otherwise one by one."""
+    stamps_ns: list[int] | list[None] = stamps_in_names(names) or [None] * len(names)
+    numbers = _numbers_in_names(names)
+    if numbers is None or max(numbers) >= len(poses):
+        return _pair_by_row(names, path, poses, stamps_ns, what)
+    return [ImagePose(i, stamps_ns[i], poses[number]) for i, number in enumerate(numbers)]
+
+
+def _pair_by_row(
+    names: Sequence[str], path: Path, poses: Sequence[Pose], stamps_ns: Sequence[int | None], what: str
+) -> list[ImagePose]:
+    if len(poses) != len(names):
         raise InputError(
-            f"{path} holds {len(trajectory)} poses, there are {len(names)} {what}; expected one row for each, in name "
+            f"{path} holds {len(poses)} poses, there are {len(names)} {what}; expected one row for each, in name "
             "order; add the missing rows, move away images that have none, or begin each row with the name of its image"
         )
     _check_order(names, path)
-    stamped = zip(trajectory.stamps_ns.tolist(), trajectory.poses, strict=True)
-    return [ImagePose(i, stamp_ns, pose) for i, (stamp_ns, pose) in enumerate(stamped)]
+    return [ImagePose(i, stamp_ns, pose) for i, (stamp_ns, pose) in enumerate(zip(stamps_ns, poses, strict=True))]
 
 
 def _check_order(names: Sequence[str], path: Path) -> None:
