@@ -10,8 +10,19 @@ import pytest
 
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.evaluation.live_processes import NodeError
 from vloc_ros.evaluation.live_recording import LiveRecording, read_recording
-from vloc_ros.evaluation.live_scores import carry_to_camera, format_checks, score_live
+from vloc_ros.evaluation.live_scores import (
+    add_live_scores,
+    carry_to_camera,
+    format_checks,
+    list_handled,
+    list_statuses,
+    make_records,
+)
+from vloc_ros.evaluation.query_rows import make_query_rows
+from vloc_ros.evaluation.scores import score_results
+from vloc_ros.evaluation.table import accuracy_rows
 from vloc_ros.storage.results import ResultRecord
 
 STAMPS = [100, 200, 300]
@@ -83,7 +94,12 @@ def recording_of(tmp_path: Path, recorded: list[Any]) -> LiveRecording:
 
 
 def scores_of(tmp_path: Path, recorded: list[Any]) -> dict[str, Any]:
-    return score_live(recording_of(tmp_path, recorded), Source(), offline(), map_bytes=1)
+    recording, source = recording_of(tmp_path, recorded), Source()
+    handled = list_handled(list_statuses(recording, source))
+    records = [make_records(recording, source)[i] for i in handled]
+    scores = score_results(records, [TRUTH[i] for i in handled], map_bytes=1) | {"images": make_query_rows(records)}
+    add_live_scores(scores, recording, source, offline())
+    return scores
 
 
 def test_consistent_results_pass(tmp_path: Path) -> None:
@@ -94,9 +110,38 @@ def test_consistent_results_pass(tmp_path: Path) -> None:
     assert live["rate_hz"] == pytest.approx(1e7), "100 ns apart"
     assert max(live["max_difference"], live["max_tf_difference"]) < 1e-9
     assert live["publish_to_receive_ms"]["p50"] == pytest.approx(5.0)
-    assert scores["refusals"] == {"dropped": 1}
-    assert scores["accepted"] == 2
+    assert scores["accepted"] == scores["queries"] == 2
     assert "FAILED" not in "\n".join(format_checks(live))
+
+
+def test_a_dropped_image_is_no_query_and_has_no_latency(tmp_path: Path) -> None:
+    """Nobody looked at it: it is neither refused nor done in 0 ms."""
+    recorded = rows(statuses=("OK", "DROPPED", "DROPPED"))
+    for row in recorded:
+        if row.get("status") == "DROPPED":
+            row["times_ms"] = {}
+    scores = scores_of(tmp_path, recorded)
+    live = scores["live"]
+    assert (live["images"], live["dropped"], live["handled"]) == (3, 2, 1)
+    assert live["handled_hz"] == pytest.approx(live["rate_hz"] / 3)
+    assert (scores["queries"], scores["accepted"], scores["refusals"]) == (1, 1, {})
+    assert scores["latency_ms"]["total"]["p50"] == 1.0
+    assert [(row["status"], row["latency_ms"]) for row in scores["images"]] == [("ok", 1.0)] + [("dropped", None)] * 2
+    assert [row["image"] for row in scores["images"]] == ["0.000000100", "0.000000200", "0.000000300"]
+    table = dict(accuracy_rows(scores))
+    assert table["dropped"].startswith("2 of 3, ")
+    assert "refused: dropped" not in table
+
+
+def test_the_refusals_are_those_of_the_node(tmp_path: Path) -> None:
+    scores = scores_of(tmp_path, rows(statuses=("OK", "NO_TRANSFORM", "OK")))
+    assert scores["refusals"] == {"no_transform": 1}
+    assert scores["images"][1]["status"] == "no_transform"
+
+
+def test_a_run_of_which_nothing_was_handled_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match="none of 3 images, expected some: 3 dropped"):
+        scores_of(tmp_path, rows(statuses=("DROPPED",) * 3))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from plane_scene import CAMERA
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import QuerySource
@@ -51,6 +52,7 @@ def report_of(
     negatives: bool = False,
     name="frame-{}.png",
     keyframe_images=(),
+    truth_from_map=None,
     **more,
 ) -> str:
     scene, truth = folder.scene, [folder.truth[i % len(folder.truth)] for i in range(len(results))]
@@ -64,7 +66,15 @@ def report_of(
         scores = score_negatives(records, map_bytes=1000)
         return make_report_page(scene.landmark_map, sources, records, None, scores)
     scores = score_results(records, truth, map_bytes=1000) | more
-    return make_report_page(scene.landmark_map, sources, records, truth, scores, keyframe_images=keyframe_images)
+    return make_report_page(
+        scene.landmark_map,
+        sources,
+        records,
+        truth,
+        scores,
+        keyframe_images=keyframe_images,
+        truth_from_map=truth_from_map,
+    )
 
 
 def data_in(page: str) -> dict:
@@ -109,12 +119,21 @@ def test_the_drawing_is_of_the_cameras_whatever_outliers_the_map_has(scene_folde
     assert (inside < view["high"]).all()
 
 
-def test_results_that_are_aligned_with_the_truth_are_drawn_without_it(scene_folder):
-    page = report_of(scene_folder, [found(scene_folder.truth[0])], alignment={"scale": 1.0})
-    assert data_in(page)["view"]["truth"] == [None]
+def test_results_that_are_not_comparable_are_drawn_without_truth_and_errors(scene_folder):
     page = report_of(scene_folder, [found(scene_folder.truth[0])], not_comparable="another frame")
     assert "No errors: another frame" in page
     assert "<h2>Error</h2>" not in page
+    assert data_in(page)["view"]["truth"] == [None]
+
+
+def test_the_truth_of_aligned_results_is_drawn_where_it_lies_in_the_map(scene_folder):
+    """The truth has axes of its own: turned by a right angle about z, moved, and twice as long."""
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    truth_from_map = Similarity(2.0, turn, np.array([7.0, 8.0, 9.0]))
+    folder = replace(scene_folder, truth=[truth_from_map.apply_to_pose(pose) for pose in scene_folder.truth])
+    results = [found(pose) for pose in scene_folder.truth]
+    view = data_in(report_of(folder, results, truth_from_map=truth_from_map))["view"]
+    np.testing.assert_allclose(view["truth"], view["estimates"], atol=2e-4)
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -129,7 +129,8 @@ def test_a_map_of_format_3_is_read(tmp_path: Path) -> None:
     assert read.extractor == RootSiftConfig(max_keypoints=800, min_keypoints=0, max_megapixels=1000.0), (
         "it adapts to no image"
     )
-    scenes = (replace(written.scene(), self_similarity=SelfSimilarity(), frame_uncertainty=FrameUncertainty()),)
+    scene = replace(written.scene(), self_similarity=SelfSimilarity(), frame_uncertainty=FrameUncertainty())
+    scenes = (replace(scene, frame_is_arbitrary=not written.metric),)
     expected = replace(written, scenes=scenes, descriptor_statistics=statistics, extractor=read.extractor)
     write_map(expected, tmp_path / "expected")
     assert write_map(read, tmp_path / "new") == map_hash(tmp_path / "expected")

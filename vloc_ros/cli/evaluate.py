@@ -5,19 +5,23 @@
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC              images of a bag
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC --live       through the ROS 2 nodes, at the bag's own rate
 
-True poses are rows of map_from_camera, as for `vloc map build` (of a bag: TUM's, one per image, in the order of
-recording); those of a topic are of --base-frame. A refused image counts as infinitely wrong; an accepted one outside 50
-cm or 5 degrees is a false accept, and with --absent every acceptance is. Images of a bag are left out and counted where
-TF or the topic has nothing at their time. So are images that cannot be used, such as damaged ones; the exit code is
-then 1.
+True poses are rows of map_from_camera, as for `vloc map build`: TUM's, KITTI's, EuRoC's csv, or rows that begin with an
+image's name. They are paired with the images by name, by time (--max-time-difference) or one by one; those of a topic
+are of --base-frame. Recalls and medians are over all queries, of which a refused one counts as infinitely wrong; APE
+and RPE, as evo has them, are over the accepted poses alone. An accepted one outside 50 cm or 5 degrees is a false
+accept, and with --absent every acceptance is. Images at whose time the ground truth, or TF of a bag, has nothing are
+left out and counted. So are images that cannot be used, such as damaged ones; the exit code is then 1.
+
+A map from images alone has a frame and a scale of its own: `--align --correct-scale` compares it with the truth.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vloc_ros.cli.evaluation_inputs import EvaluationImages, frame_of_truth, read_images
 from vloc_ros.cli.evaluation_outputs import (
@@ -25,17 +29,18 @@ from vloc_ros.cli.evaluation_outputs import (
     check_outputs,
     outputs_of,
     print_outcome,
+    write_poses,
     write_recording,
     write_report,
     write_scores,
 )
+from vloc_ros.cli.evaluation_scoring import add_scoring_options, check_scoring_options, score, unscored_row
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 from vloc_ros.cli.source_options import CALIBRATION, check_source_options
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
-    from vloc_ros.core.localization.localizer import Localizer
     from vloc_ros.core.sources import QuerySource
     from vloc_ros.core.tracking.fix_filter import FixFilter
     from vloc_ros.storage.results import ResultRecord
@@ -48,7 +53,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images")
     source.add_argument("--bag", type=Path, metavar="BAG", help="rosbag2 or MCAP file with images")
     truth = parser.add_mutually_exclusive_group(required=True)
-    truth.add_argument("--poses", type=Path, metavar="TUM", help="true poses, map_from_camera")
+    truth.add_argument("--poses", type=Path, metavar="TUM", help="true poses, map_from_camera; TUM, KITTI or EuRoC")
     truth.add_argument("--truth-topic", metavar="TOPIC", help="topic of the bag with the true poses")
     truth.add_argument("--absent", action="store_true", help="negatives: images of another place, all must be refused")
     parser.add_argument(
@@ -87,8 +92,16 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scene", default="", metavar="FRAME", help="of a map of several scenes, the one that the true poses are in"
     )
+    add_scoring_options(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    parser.add_argument("--json", type=Path, metavar="F", help="write the scores as JSON")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="RESULTS",
+        help="folder to write: poses.txt (the accepted, not aligned), truth.txt, results.jsonl; where images have "
+        "times, `evo_ape tum truth.txt poses.txt` gives the same APE",
+    )
+    parser.add_argument("--json", type=Path, metavar="F", help="write the scores, and a row for each image, as JSON")
     parser.add_argument("--report", type=Path, metavar="HTML", help="write a page to explore, with every query")
     parser.add_argument(
         "--map-images", type=Path, metavar="DIR", help="for --report: the images of the map, shown beside the queries"
@@ -112,21 +125,22 @@ def run(args: argparse.Namespace) -> int:
     check_map(args, localizer.map)
     frame_id = frame_of_truth(args, localizer, images.truth)
     in_sequence = _fix_filter(args) if args.sequence else None
-    records = localize_with_progress(
+    found = localize_with_progress(
         localizer, images.queries, in_sequence=in_sequence, odom_from_camera=images.odom_from_camera
     )
-    unusable = [record for record in records if not record.usable]
-    queries, records, truth = _keep_usable(images, records)
-    scores = scores_of(records, truth, args.map, frame_id)
-    scores |= {"left_out": images.left_out, "unusable": len(unusable), "run": run_of(args, localizer)}
-    scores["images"] = [*rows_of(records, truth, frame_id), *map(unusable_row, unusable)]
+    queries, records, truth, unusable = _divide(images, found)
+    scored = score(args, localizer, records, truth, frame_id)
+    scored.scores.update(left_out=images.left_out, unusable=len(unusable))
+    scored.scores["images"] += [unscored_row(record, "unusable") for record in unusable]
+    if args.out:
+        write_poses(args.out, [*records, *unusable], truth)
     if args.json:
-        write_scores(args.json, scores)
+        write_scores(args.json, scored.scores)
     if args.report:
-        write_report(args, localizer, queries, records, truth, scores, frame_id=frame_id)
+        write_report(args, localizer, queries, records, truth, scored, frame_id=frame_id)
     if args.rerun:
-        write_recording(args, localizer, queries, records, truth)
-    print_outcome(scores, outputs)
+        write_recording(args, localizer, queries, records, truth, scored)
+    print_outcome(scored.scores, outputs)
     return 1 if unusable else 0
 
 
@@ -140,39 +154,16 @@ def _check_times(args: argparse.Namespace, images: EvaluationImages) -> None:
         )
 
 
-def _keep_usable(
+def _divide(
     images: EvaluationImages, records: Sequence[ResultRecord]
-) -> tuple[list[QuerySource], list[ResultRecord], list[Pose] | None]:
-    """Queries, results and true poses of the images that could be used."""
+) -> tuple[list[QuerySource], list[ResultRecord], list[Pose] | None, list[ResultRecord]]:
+    """Queries, results and true poses of the images that could be used, and the results of the others."""
+    if not images.timed:
+        records = [replace(record, stamp_ns=None) for record in records]
     kept = [i for i, record in enumerate(records) if record.usable]
     truth = None if images.truth is None else [images.truth[i] for i in kept]
-    return [images.queries[i] for i in kept], [records[i] for i in kept], truth
-
-
-def run_of(args: argparse.Namespace, localizer: Localizer) -> dict[str, Any]:
-    """What the run was made with."""
-    from vloc_ros.evaluation.run_description import describe_run
-
-    mode = "live" * args.live + " " * (args.live and args.sequence) + "sequence" * args.sequence
-    return describe_run(
-        localizer.map, args.map, images=args.bag or args.images, config=config_from(args), mode=mode or "single"
-    )
-
-
-def rows_of(records: Sequence[ResultRecord], truth: Sequence[Pose] | None, frame_id: str) -> list[dict[str, Any]]:
-    """A row of JSON for each result."""
-    from vloc_ros.evaluation.query_rows import make_query_rows
-    from vloc_ros.evaluation.scores import compute_errors
-
-    errors = None if truth is None else compute_errors(records, truth, frame_id=frame_id)
-    return make_query_rows(records, truth=truth, errors=errors)
-
-
-def unusable_row(record: ResultRecord) -> dict[str, Any]:
-    """The row of an image that cannot be used."""
-    from vloc_ros.evaluation.query_rows import make_unscored_row
-
-    return make_unscored_row(record.image, record.stamp_ns, "unusable", record.result.reason)
+    unusable = [record for record in records if not record.usable]
+    return [images.queries[i] for i in kept], [records[i] for i in kept], truth, unusable
 
 
 def _fix_filter(args: argparse.Namespace) -> FixFilter:
@@ -188,22 +179,9 @@ def check_options(args: argparse.Namespace) -> None:
     if args.images and (args.live or args.truth_topic):
         raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
     check_source_options(args)
+    check_scoring_options(args)
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")
     check_outputs(args)
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit is {args.limit}, expected 1 or more")
-
-
-def scores_of(
-    records: Sequence[ResultRecord], truth: Sequence[Pose] | None, map_folder: Path, frame_id: str
-) -> dict[str, Any]:
-    """The scores of results with true poses, or without any for negatives."""
-    from vloc_ros.evaluation.scores import check_pairing, score_negatives, score_results
-    from vloc_ros.storage.maps import map_bytes
-
-    size = map_bytes(map_folder)
-    if truth is None:
-        return score_negatives(records, map_bytes=size)
-    check_pairing(records, truth)
-    return score_results(records, truth, map_bytes=size, frame_id=frame_id)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
 
+# evo's
+_MAX_TIME_DIFFERENCE_S = 0.01
+
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
     from vloc_ros.core.localization.localizer import Localizer
@@ -24,7 +27,7 @@ class EvaluationImages:
         queries: one per image.
         truth: map_from_camera of every image; None for negatives.
         odom_from_camera: odometry of every image; None where there is none.
-        left_out: number of images of a bag at whose time TF or the ground truth has nothing.
+        left_out: number of images at whose time the ground truth, or TF of a bag, has nothing.
         timed: whether the time of every image is known.
     """
 
@@ -52,7 +55,7 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
     by_topic = TruthTopic(args.truth_topic) if args.truth_topic else None
     return read_bag_queries(
         args.bag,
-        ground_truth=None if args.absent else by_topic or TruthFile(args.poses),
+        ground_truth=None if args.absent else by_topic or TruthFile(args.poses, within_ns(args)),
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
         rectified=args.rectified,
@@ -84,7 +87,13 @@ def _read_folder(args: argparse.Namespace) -> EvaluationImages:
         stamps_ns = stamps_of(paths)
         queries = make_query_sources(paths, stamps_ns, camera)[: args.limit]
         return EvaluationImages(queries, None, [None] * len(queries), timed=stamps_ns is not None)
-    posed = list_posed_paths(args.images, args.poses)[: args.limit]
-    paths, stamps, truth = zip(*posed, strict=True)
+    posed = list_posed_paths(args.images, args.poses, within_ns=within_ns(args))
+    left_out = len(list_images(args.images)) - len(posed)
+    paths, stamps, truth = zip(*posed[: args.limit], strict=True)
     queries = make_query_sources(paths, stamps, camera)
-    return EvaluationImages(queries, truth, [None] * len(queries), timed=None not in stamps)
+    return EvaluationImages(queries, truth, [None] * len(queries), left_out, timed=None not in stamps)
+
+
+def within_ns(args: argparse.Namespace) -> int:
+    """Largest difference of the times of an image and of its true pose."""
+    return round(1e9 * (_MAX_TIME_DIFFERENCE_S if args.max_time_difference is None else args.max_time_difference))

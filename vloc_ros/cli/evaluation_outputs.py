@@ -15,21 +15,33 @@ if TYPE_CHECKING:
     from vloc_ros.core.localization.localizer import Localizer
     from vloc_ros.core.map.landmark_map import LandmarkMap
     from vloc_ros.core.sources import QuerySource
+    from vloc_ros.evaluation.scored_run import ScoredRun
     from vloc_ros.storage.output_files import Output
     from vloc_ros.storage.results import ResultRecord
 
 
 def outputs_of(args: argparse.Namespace) -> list[Output]:
-    """The files of --json, --report and --rerun.
+    """The files of --json, --report and --rerun, and the folder of --out.
 
     Raises:
         InputError: something of another kind is there.
     """
+    from vloc_ros.cli.outputs import results_at
     from vloc_ros.storage.output_files import json_at, page_at, recording_at
 
-    scores = [json_at(args.json, key="queries")] if args.json else []
-    page = [page_at(args.report)] if args.report else []
-    return [*scores, *page, *([recording_at(args.rerun)] if args.rerun else [])]
+    outputs = [results_at(args.out)] if args.out else []
+    outputs += [json_at(args.json, key="queries")] if args.json else []
+    outputs += [page_at(args.report)] if args.report else []
+    return [*outputs, recording_at(args.rerun)] if args.rerun else outputs
+
+
+def write_poses(folder: Path, records: Sequence[ResultRecord], truth: Sequence[Pose] | None) -> None:
+    """The results, as found, and the true poses of the first of them, for other tools."""
+    from vloc_ros.storage.results import write_results, write_truth
+
+    write_results(folder, records)
+    if truth is not None:
+        write_truth(folder, records[: len(truth)], truth)
 
 
 def write_scores(path: Path, scores: Mapping[str, Any]) -> None:
@@ -76,7 +88,7 @@ def write_report(
     queries: Sequence[QuerySource],
     records: Sequence[ResultRecord],
     truth: Sequence[Pose] | None,
-    scores: Mapping[str, Any],
+    scored: ScoredRun,
     *,
     frame_id: str,
 ) -> None:
@@ -85,8 +97,17 @@ def write_report(
     from vloc_ros.evaluation.report import make_report_page
     from vloc_ros.storage.atomic import write_bytes_atomically
 
-    images = find_keyframe_images(localizer.map, args.map_images) if args.map_images else ()
-    page = make_report_page(localizer.map, queries, records, truth, scores, frame_id=frame_id, keyframe_images=images)
+    alignment = scored.comparable.alignment
+    page = make_report_page(
+        localizer.map,
+        queries,
+        records,
+        truth,
+        scored.scores,
+        frame_id=frame_id,
+        truth_from_map=alignment and alignment.truth_from_map,
+        keyframe_images=find_keyframe_images(localizer.map, args.map_images) if args.map_images else (),
+    )
     write_bytes_atomically(args.report, page.encode())
 
 
@@ -96,12 +117,14 @@ def write_recording(
     queries: Sequence[QuerySource],
     records: Sequence[ResultRecord],
     truth: Sequence[Pose] | None,
+    scored: ScoredRun,
 ) -> None:
-    """The recording for the viewer of rerun."""
+    """The recording for the viewer of rerun; of the truth where it has a place in the map."""
     from vloc_ros.evaluation.rerun_recording import record_run
     from vloc_ros.storage.atomic import write_bytes_atomically
 
-    recording = record_run(localizer.map, queries, records, truth, frame_id=args.scene)
+    shown = scored.comparable.truth_in_map(truth)
+    recording = record_run(localizer.map, queries, records, shown, frame_id=args.scene)
     write_bytes_atomically(args.rerun, recording)
 
 

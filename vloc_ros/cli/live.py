@@ -17,10 +17,12 @@ from vloc_ros.cli.evaluation_outputs import (
     check_map,
     outputs_of,
     print_outcome,
+    write_poses,
     write_recording,
     write_report,
     write_scores,
 )
+from vloc_ros.cli.evaluation_scoring import score
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import config_from, localizer_from
 
@@ -29,8 +31,14 @@ def evaluate_live(args: argparse.Namespace) -> int:
     """Play, record, compare with the offline localizer, and report; 1 when a check fails."""
     from vloc_ros.core.errors import InputError, MapError
     from vloc_ros.evaluation.live_playback import Playback, play_bag
-    from vloc_ros.evaluation.live_scores import carry_to_camera, format_checks, score_live
-    from vloc_ros.storage.maps import map_bytes
+    from vloc_ros.evaluation.live_scores import (
+        add_live_scores,
+        carry_to_camera,
+        format_checks,
+        list_handled,
+        list_statuses,
+        make_records,
+    )
 
     outputs, localizer = outputs_of(args), localizer_from(args)
     check_map(args, localizer.map)
@@ -59,19 +67,25 @@ def evaluate_live(args: argparse.Namespace) -> int:
     print(f"playing {args.bag} live, {len(source.stamps_ns) + source.left_out} images", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="vloc_live_") as folder:
         recording = play_bag(playback, source, Path(folder))
-    size = map_bytes(args.map)
-    scores = score_live(recording, source, offline, map_bytes=size, frame_id=frame_id, in_sequence=args.sequence)
-    scores["left_out"] = source.left_out
+    handled, records = list_handled(list_statuses(recording, source)), make_records(recording, source)
+    true_poses = source.truth and [source.truth[i] for i in handled]
+    scored = score(args, localizer, [records[i] for i in handled], true_poses, frame_id)
+    add_live_scores(scored.scores, recording, source, offline, in_sequence=args.sequence)
+    scored.scores.update(left_out=source.left_out)
+    if args.out:
+        write_poses(args.out, [records[i] for i in handled], true_poses)
     if args.json:
-        write_scores(args.json, scores)
+        write_scores(args.json, scored.scores)
     shown, truth = carry_to_camera(recording, source, offline)
+    queries, shown = [source.queries[i] for i in handled], [shown[i] for i in handled]
+    truth = truth and [truth[i] for i in handled]
     if args.report:
-        write_report(args, localizer, source.queries, shown, truth, scores, frame_id=frame_id)
+        write_report(args, localizer, queries, shown, truth, scored, frame_id=frame_id)
     if args.rerun:
-        write_recording(args, localizer, source.queries, shown, truth)
-    print_outcome(scores, outputs)
-    print("\n".join(format_checks(scores["live"])))
-    return 0 if scores["live"]["passed"] else 1
+        write_recording(args, localizer, queries, shown, truth, scored)
+    print_outcome(scored.scores, outputs)
+    print("\n".join(format_checks(scored.scores["live"])))
+    return 0 if scored.scores["live"]["passed"] else 1
 
 
 def resolve_models(args: argparse.Namespace) -> dict[str, Path]:

@@ -96,6 +96,7 @@ def _describe_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
         },
         "self_similarity": asdict(scene.self_similarity),
         "frame_std": [float(v) for v in np.sqrt(np.diag(scene.frame_uncertainty.covariance))],
+        "frame_is_arbitrary": scene.frame_is_arbitrary,
         "bending_std": [float(v) for v in np.sqrt(scene.frame_uncertainty.bending)],
     }
 
@@ -166,7 +167,8 @@ def _content_rows(description: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Iterator[tuple[str, str]]:
     unit = "m" if metric else "(not metres: the scale is unknown)"
     size = "" if alone else f", {scene['points']} points, {scene['keyframes']} keyframes"
-    yield "frame", f"{scene['frame_id']}, {'metric' if metric else 'scale unknown'}{size}"
+    chosen = ", arbitrary: images alone chose it" if scene["frame_is_arbitrary"] else ""
+    yield "frame", f"{scene['frame_id']}, {'metric' if metric else 'scale unknown'}{chosen}{size}"
     if any(scene["origin"]):
         yield "origin", " ".join(f"{v:.0f}" for v in scene["origin"]) + f" {unit}"
     for name, key in (("extent", "points_extent"), ("keyframes' extent", "keyframes_extent")):

@@ -18,7 +18,8 @@ from vloc_ros.core.query import Query
 from vloc_ros.core.sources import QuerySource
 from vloc_ros.datasets.bag_frames import BASE, check_extrinsics, frame_of_poses, stamp_images
 from vloc_ros.datasets.bag_topics import choose_camera_info_topic, choose_image_topic, read_calibration
-from vloc_ros.storage.trajectories import read_tum
+from vloc_ros.storage.pose_files import poses_at
+from vloc_ros.storage.trajectories import format_stamp
 
 _ODOM = "odom"
 
@@ -32,9 +33,15 @@ class TruthTopic:
 
 @dataclass(frozen=True, slots=True)
 class TruthFile:
-    """Ground truth in a file: TUM rows of map_from_camera, one per image in the order of recording."""
+    """Ground truth in a file: map_from_camera at the times of the images, or one per image in the order of recording.
+
+    Attributes:
+        path: of the file, see `poses_at`.
+        within_ns: largest difference of the times of an image and of its pose.
+    """
 
     path: Path
+    within_ns: int = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,15 +208,10 @@ def _read_truth(
     if isinstance(ground_truth, TruthTopic):
         trajectory = bag.poses(ground_truth.name)
         return [trajectory.interpolate(stamp_ns) for stamp_ns in stamps_ns]
-    rows, count = read_tum(ground_truth.path).poses, bag.count(topic)
-    if len(rows) != count:
-        raise InputError(
-            f"{ground_truth.path}: has {len(rows)} poses, the bag {count} images; expected one each, in order"
-        )
-    pairs = zip(rows, extrinsics, strict=False)  # fewer extrinsics where the images are limited
+    rows = poses_at(stamps_ns, ground_truth.path, within_ns=ground_truth.within_ns, count=bag.count(topic))
     return [
-        None if base_from_camera is None else map_from_camera @ base_from_camera.inverse()
-        for map_from_camera, base_from_camera in pairs
+        map_from_camera and base_from_camera and map_from_camera @ base_from_camera.inverse()
+        for map_from_camera, base_from_camera in zip(rows, extrinsics, strict=True)
     ]
 
 
@@ -225,16 +227,17 @@ def _known_images(
         raise InputError(f"{path}: TF has no transform from camera to base at the time of any image")
     kept = [i for i in with_extrinsics if truth is None or truth[i] is not None]
     if not kept:
-        assert isinstance(ground_truth, TruthTopic)  # a file has a pose for every image
+        where = ground_truth.name if isinstance(ground_truth, TruthTopic) else ground_truth and ground_truth.path
         raise InputError(
-            f"{path}: {ground_truth.name} has no pose at the time of any of {len(extrinsics)} images; do the clocks "
-            "agree?"
+            f"{path}: {where} has no pose at the time of any of {len(extrinsics)} images; do the clocks agree?"
         )
     return kept
 
 
 def _query_source(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> QuerySource:
-    return QuerySource(str(stamp_ns), partial(_read_query, path, topic, camera, stamp_ns, recorded_ns), stamp_ns)
+    return QuerySource(
+        format_stamp(stamp_ns), partial(_read_query, path, topic, camera, stamp_ns, recorded_ns), stamp_ns
+    )
 
 
 def _read_query(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> Query:

@@ -44,14 +44,16 @@ def stamps_of(paths: Sequence[Path]) -> list[int] | None:
     return stamps_in_names([path.name for path in paths])
 
 
-def list_posed_paths(folder: Path, poses_file: Path) -> list[tuple[Path, int | None, Pose]]:
-    """The images of a folder, each with its time and pose, in the order of time; see `pair_poses`.
+def list_posed_paths(
+    folder: Path, poses_file: Path, *, within_ns: int | None = None
+) -> list[tuple[Path, int | None, Pose]]:
+    """The images of a folder, each with its time and pose, in the order of time; see `pair_poses` for `within_ns`.
 
     Raises:
         InputError: the folder holds no image, or the poses do not fit them.
     """
     paths = list_images(folder)
-    paired = pair_poses([path.name for path in paths], poses_file)
+    paired = pair_poses([path.name for path in paths], poses_file, within_ns=within_ns)
     return [(paths[one.index], one.stamp_ns, one.pose) for one in paired]
 
 

@@ -1,4 +1,8 @@
-"""What the nodes published while a bag was played: scored, and compared with the offline results and with TF."""
+"""What the nodes published while a bag was played, compared with the offline results and with TF.
+
+An image that the localizer never had, since a newer one came before it was free, says nothing of accuracy or latency:
+it is counted as dropped, and is no query.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +16,46 @@ import numpy as np
 from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.evaluation.live_processes import NodeError
 from vloc_ros.evaluation.live_recording import LiveRecording, PlayedBag, pose_of_row
-from vloc_ros.evaluation.scores import score_negatives, score_results
+from vloc_ros.evaluation.query_rows import make_unscored_row
 from vloc_ros.storage.results import ResultRecord
+from vloc_ros.storage.trajectories import format_stamp
 
 POSE_TOLERANCE = 1e-6
 _NS_PER_MS = 1e6
 _PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 _CORE_STATUSES = {status.name for status in Status} - {Status.HELD.name}
-_NOT_ANSWERED = "NOT_ANSWERED"
+_DROPPED, _NOT_ANSWERED = "dropped", "not_answered"
+_NOT_HANDLED = (_DROPPED, _NOT_ANSWERED)
 
 
 def make_records(recording: LiveRecording, source: PlayedBag) -> list[ResultRecord]:
     """The published results as records of map_from_base; an image without one is a refusal that says so."""
-    return [ResultRecord(str(stamp), stamp, _result(recording.statuses.get(stamp))) for stamp in source.stamps_ns]
+    return [
+        ResultRecord(format_stamp(stamp), stamp, _result(recording.statuses.get(stamp))) for stamp in source.stamps_ns
+    ]
+
+
+def list_statuses(recording: LiveRecording, source: PlayedBag) -> list[str]:
+    """The status of every image: those of the localizer, its node's own, `dropped` and `not_answered`."""
+    return [_status_name(recording.statuses.get(stamp)).lower() for stamp in source.stamps_ns]
+
+
+def list_handled(statuses: Sequence[str]) -> list[int]:
+    """Indices of the images that the localizer had.
+
+    Raises:
+        NodeError: it had none of them.
+    """
+    handled = [i for i, status in enumerate(statuses) if status not in _NOT_HANDLED]
+    if not handled:
+        counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in Counter(statuses).items())
+        raise NodeError(
+            f"the localizer handled none of {len(statuses)} images, expected some: {counts}; take a bag of fewer "
+            "images per second, fewer keypoints, or a faster machine"
+        )
+    return handled
 
 
 def carry_to_camera(
@@ -63,55 +93,73 @@ def _record_of_camera(record: ResultRecord, offline: LocalizationResult, base_fr
     return replace(record, result=result)
 
 
-def score_live(
+def add_live_scores(
+    scores: dict[str, Any],
     recording: LiveRecording,
     source: PlayedBag,
     offline: Sequence[ResultRecord],
     *,
-    map_bytes: int,
-    frame_id: str = "",
     in_sequence: bool = False,
-) -> dict[str, Any]:
-    """The scores of the published results, with a part `live`: statuses, drops, latency and checks.
+) -> None:
+    """Complete the scores of the handled images by those of a live run.
+
+    They get a part `live` (drops, rates, latency and checks), the refusals by the node's own names, and rows for the
+    images that were not handled.
 
     Args:
+        scores: of `make_records`, of the handled images.
         recording: what the nodes published.
         source: the bag that was played.
         offline: the offline result for every image.
-        map_bytes: size of the map on disk.
-        frame_id: the scene that the ground truth is in.
         in_sequence: results depend on earlier ones and on dropped images; they are not compared with the offline ones.
     """
+    statuses = list_statuses(recording, source)
+    handled = list_handled(statuses)
+    names = Counter(statuses[i] for i in handled)
+    scores["refusals"] = {name: count for name, count in names.most_common() if name != "ok"}
+    for row, i in zip(scores["images"], handled, strict=True):
+        row["status"] = statuses[i]
     records = make_records(recording, source)
-    if source.truth is None:
-        scores = score_negatives(records, map_bytes=map_bytes)
-    else:
-        scores = score_results(records, source.truth, map_bytes=map_bytes, frame_id=frame_id)
-    names = Counter(_status_name(recording.statuses.get(stamp)) for stamp in source.stamps_ns)
-    scores["refusals"] = {name.lower(): count for name, count in names.most_common() if name != "OK"}
-    compared = (
-        {"compared": 0, "equals_offline": None} if in_sequence else _compare_with_offline(recording, source, offline)
-    )
+    scores["images"] += [
+        make_unscored_row(records[i].image, records[i].stamp_ns, status, records[i].result.reason)
+        for i, status in enumerate(statuses)
+        if status in _NOT_HANDLED
+    ]
+    scores["live"] = _describe_live(recording, source, offline, statuses, in_sequence=in_sequence)
+
+
+def _describe_live(
+    recording: LiveRecording,
+    source: PlayedBag,
+    offline: Sequence[ResultRecord],
+    statuses: Sequence[str],
+    *,
+    in_sequence: bool,
+) -> dict[str, Any]:
+    not_compared: dict[str, Any] = {"compared": 0, "equals_offline": None}
+    compared = not_compared if in_sequence else _compare_with_offline(recording, source, offline)
     checks = compared | _compare_with_tf(recording, source)
-    scores["live"] = {
-        "images": len(source.stamps_ns),
+    not_answered, rate_hz = statuses.count(_NOT_ANSWERED), _rate_hz(source.stamps_ns)
+    handled = len(list_handled(statuses))
+    return {
+        "images": len(statuses),
         "played": len(recording.published_ns),
-        "rate_hz": _rate_hz(source.stamps_ns),
-        "answered": len(source.stamps_ns) - names[_NOT_ANSWERED],
-        "dropped": names["DROPPED"],
+        "rate_hz": rate_hz,
+        "handled": handled,
+        "handled_hz": None if rate_hz is None else rate_hz * handled / len(statuses),
+        "answered": len(statuses) - not_answered,
+        "dropped": statuses.count(_DROPPED),
         "publish_to_receive_ms": _latency(recording),
         **checks,
-        "passed": checks["equals_offline"] is not False and checks["equals_tf"] and not names[_NOT_ANSWERED],
+        "passed": checks["equals_offline"] is not False and checks["equals_tf"] and not not_answered,
     }
-    return scores
 
 
 def format_checks(live: Mapping[str, Any]) -> list[str]:
     """The part `live` as lines for a terminal."""
     latency = live["publish_to_receive_ms"]
     lines = [
-        f"images played {live['played']}, with a status {live['answered']} of {live['images']}, "
-        f"dropped {live['dropped']}",
+        f"images played {live['played']}, with a status {live['answered']} of {live['images']}",
         "publish to receive ms: "
         + ("no pose came" if latency is None else "  ".join(f"{name} {ms:.1f}" for name, ms in latency.items())),
         _offline_line(live),
@@ -143,7 +191,9 @@ def _compare_with_offline(
         compared += 1
         published = recording.poses.get(stamp_ns)
         if status["status"] != record.result.status.name:
-            differences.append(f"  {stamp_ns}: live {status['status']}, offline {record.result.status.name}")
+            differences.append(
+                f"  {format_stamp(stamp_ns)}: live {status['status']}, offline {record.result.status.name}"
+            )
         elif record.result.map_from_rig is not None and published is None:
             unpublished += 1
         elif record.result.map_from_rig is not None and published is not None:

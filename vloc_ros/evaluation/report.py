@@ -8,6 +8,7 @@ from typing import Any
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.sources import QuerySource
 from vloc_ros.evaluation.page import render_page
@@ -15,7 +16,7 @@ from vloc_ros.evaluation.plotly_script import packed_plotly
 from vloc_ros.evaluation.query_rows import make_query_rows
 from vloc_ros.evaluation.report_images import choose_images, make_images
 from vloc_ros.evaluation.scores import compute_errors
-from vloc_ros.evaluation.table import accuracy_rows, consistency_rows
+from vloc_ros.evaluation.table import accuracy_rows, alignment_text, consistency_rows, rates_text
 from vloc_ros.evaluation.trajectory_view import view_from_above
 from vloc_ros.storage.results import ResultRecord
 from vloc_ros.storage.runs import ROWS, QueryRow, row_from_values
@@ -31,6 +32,7 @@ def make_report_page(
     scores: Mapping[str, Any],
     *,
     frame_id: str = "",
+    truth_from_map: Similarity | None = None,
     keyframe_images: Sequence[Path] = (),
 ) -> str:
     """Make the report as HTML.
@@ -42,6 +44,7 @@ def make_report_page(
         truth: true map_from_rig of every image, None for negatives.
         scores: from `score_results` or `score_negatives`.
         frame_id: frame of the scene of the ground truth; empty where the map has only one.
+        truth_from_map: the alignment of the results with the ground truth; None where they are of one frame.
         keyframe_images: file of every keyframe of the map; none where they are not at hand.
 
     Raises:
@@ -49,13 +52,12 @@ def make_report_page(
     """
     rows = _rows(records, truth, scores, frame_id)
     chosen = choose_images(rows)
-    # a truth in a frame of its own cannot be drawn in the map's
-    in_map = not scores.get("alignment") and not scores.get("not_comparable")
+    with_errors = truth is not None and not scores.get("not_comparable")
     data = {
         "negatives": truth is None,
-        "with_errors": truth is not None and not scores.get("not_comparable"),
+        "with_errors": with_errors,
         "rows": [query_values(row) for row in rows],
-        "view": None if truth is None else view_from_above(landmark_map.part(frame_id), rows, with_truth=in_map),
+        "view": None if truth is None else _view(landmark_map.part(frame_id), rows, truth_from_map, with_errors),
         "latency_ms": scores["latency_ms"],
         **make_images(landmark_map, sources, records, chosen, keyframe_images),
     }
@@ -67,7 +69,7 @@ def make_report_page(
         subtitle=_subtitle(landmark_map, scores, negatives=truth is None),
         tiles=_negative_tiles(scores) if truth is None else _tiles(scores),
         negatives=truth is None,
-        with_errors=data["with_errors"],
+        with_errors=with_errors,
         not_comparable=scores.get("not_comparable"),
         measures=[*accuracy_rows(scores), *consistency_rows(scores), _map_size(scores)],
         latency_ms=scores["latency_ms"],
@@ -91,6 +93,17 @@ def _rows(
     return [row_from_values(row) for row in values[: len(records)]]
 
 
+def _view(
+    part: LandmarkMap, rows: Sequence[QueryRow], truth_from_map: Similarity | None, with_errors: bool
+) -> dict[str, Any]:
+    """The view from above, with the truth as it lies in the map; without it where that is not known."""
+    truth = [row.truth if with_errors else None for row in rows]
+    if truth_from_map is not None:
+        map_from_truth = truth_from_map.inverse()
+        truth = [pose and map_from_truth.apply_to_pose(pose) for pose in truth]
+    return view_from_above(part, rows, truth)
+
+
 def query_values(row: QueryRow) -> dict[str, Any]:
     """A row as values for a page, without its poses."""
     return {name: getattr(row, name) for name in QueryRow.__slots__ if name not in _POSES}
@@ -101,6 +114,8 @@ def _subtitle(landmark_map: LandmarkMap, scores: Mapping[str, Any], *, negatives
     text = f"{images}, localized in the map “{landmark_map.name}” of {len(landmark_map.points)} points"
     if scores.get("live"):
         text += ", played live to the ROS 2 nodes"
+    if scores.get("alignment"):
+        text += f". Aligned with the ground truth: {alignment_text(scores['alignment'])}"
     return f"{text}. The images are of other places: all must be refused." if negatives else text
 
 
@@ -121,12 +136,18 @@ def _tiles(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     ]
     accuracy = [] if within is None else [*accuracy, (f"{within:.1%}", "within 5 cm and 5°", False)]
     accepted = (f"{scores['accepted']} / {scores['queries']}", "accepted", False)
-    return [*accuracy, accepted, *_false_accepts(scores, "false accepts"), *_latency(scores)]
+    return [*accuracy, accepted, *_false_accepts(scores, "false accepts"), *_drops(scores), *_latency(scores)]
 
 
 def _negative_tiles(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     images = (f"{scores['queries']}", "images", False)
-    return [images, *_false_accepts(scores, "accepted, all falsely"), *_latency(scores)]
+    return [images, *_false_accepts(scores, "accepted, all falsely"), *_drops(scores), *_latency(scores)]
+
+
+def _drops(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Images of a live run that the localizer never had."""
+    live = scores.get("live")
+    return [] if live is None else [(f"{live['dropped']} / {live['images']}", f"dropped, {rates_text(live)}", False)]
 
 
 def _false_accepts(scores: Mapping[str, Any], label: str) -> list[tuple[str, str, bool]]:

@@ -166,15 +166,24 @@ def score_negatives(records: Sequence[ResultRecord], *, map_bytes: int) -> dict[
     Raises:
         InputError: there are no results.
     """
+    scores = score_without_errors(records, map_bytes=map_bytes)
+    return {**scores, "false_accepts": scores["accepted"]}
+
+
+def score_without_errors(records: Sequence[ResultRecord], *, map_bytes: int) -> dict[str, Any]:
+    """Count results of which no error is known; accuracy and false accepts are None.
+
+    Raises:
+        InputError: there are no results.
+    """
     if not records:
         raise InputError("there are no results to score, expected at least one")
-    counts = _counts(records)
     return {
-        **counts,
+        **_counts(records),
         "median_translation_m": None,
         "median_rotation_deg": None,
         "recall": dict.fromkeys(RECALL_LIMITS),
-        "false_accepts": counts["accepted"],
+        "false_accepts": None,
         "covariance": None,
         "latency_ms": latency_ms([record.result.times_ms for record in records]),
         "map_bytes": map_bytes,
@@ -182,7 +191,13 @@ def score_negatives(records: Sequence[ResultRecord], *, map_bytes: int) -> dict[
 
 
 def latency_ms(times_ms: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Percentiles per stage over the queries that reached it, and of `after_features` and `total` over all queries."""
+    """Percentiles per stage over the queries that reached it, and of `after_features` and `total` over all queries.
+
+    A query without the time of any stage, as one that the node dropped, has no latency. Empty where none has any.
+    """
+    times_ms = [times for times in times_ms if times]
+    if not times_ms:
+        return {}
     stages = list(dict.fromkeys(stage for times in times_ms for stage in times))
     samples = {stage: [times[stage] for times in times_ms if stage in times] for stage in stages}
     samples.setdefault("features", [0.0 for _ in times_ms])

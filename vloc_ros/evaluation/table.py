@@ -17,19 +17,74 @@ def format_scores(scores: Mapping[str, Any]) -> str:
 
 
 def accuracy_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(name, value) of the counts and the accuracy."""
+    """(name, value) of the counts and the accuracy: recalls over all queries, APE and RPE over the accepted alone."""
     queries = scores["queries"]
-    rows = [("queries", f"{queries}"), ("accepted", f"{scores['accepted']} ({scores['accepted'] / queries:.1%})")]
-    if scores.get("left_out"):
-        rows.insert(1, ("left out: time unknown to TF or truth", f"{scores['left_out']}"))
-    if scores.get("unusable"):
-        rows.insert(1, ("left out: cannot be used", f"{scores['unusable']}"))
+    rows = [*_left_out_rows(scores), ("queries", f"{queries}")]
+    rows.append(("accepted", f"{scores['accepted']} ({scores['accepted'] / queries:.1%})"))
     rows += [(f"refused: {reason.replace('_', ' ')}", f"{count}") for reason, count in scores["refusals"].items()]
+    if scores.get("not_comparable"):
+        return [*rows, ("accuracy", f"not comparable: {scores['not_comparable']}")]
+    if scores.get("alignment"):
+        rows.append(("aligned with the truth", alignment_text(scores["alignment"])))
     if scores["recall"]["5cm_5deg"] is not None:
-        rows.append(("median error", median_text(scores)))
-        rows += [(f"within {limit_text(name)}", f"{value:.1%}") for name, value in scores["recall"].items()]
-    rows.append(("false accepts", f"{scores['false_accepts']}"))
+        rows.append(("median error of all queries", median_text(scores)))
+        rows += [
+            (f"within {limit_text(name)}", f"{value:.1%} of all queries") for name, value in scores["recall"].items()
+        ]
+    return [*rows, ("false accepts", f"{scores['false_accepts']}"), *_pose_error_rows(scores)]
+
+
+def _left_out_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Images that are no queries."""
+    rows = []
+    if live := scores.get("live"):
+        rows.append(("dropped", drops_text(live)))
+        if missing := live["images"] - live["answered"]:
+            rows.append(("without a status", f"{missing} of {live['images']}"))
+    if scores.get("unusable"):
+        rows.append(("left out: cannot be used", f"{scores['unusable']}"))
+    if scores.get("left_out"):
+        rows.append(("left out: time unknown to TF or truth", f"{scores['left_out']}"))
     return rows
+
+
+def drops_text(live: Mapping[str, Any]) -> str:
+    """`54 of 80, 1.6 of 6.0 Hz handled`."""
+    return f"{live['dropped']} of {live['images']}, {rates_text(live)}"
+
+
+def rates_text(live: Mapping[str, Any]) -> str:
+    """`1.6 of 6.0 Hz handled`, by the images' rate; their number where that is unknown."""
+    if live["rate_hz"] is None:
+        return f"{live['handled']} handled"
+    return f"{live['handled_hz']:.1f} of {live['rate_hz']:.1f} Hz handled"
+
+
+def alignment_text(alignment: Mapping[str, Any]) -> str:
+    """How results were moved onto the ground truth."""
+    scale = f", scale {alignment['scale']:.6g}" if alignment["method"] == "Sim3" else ""
+    return f"{alignment['method']} (Umeyama) over {alignment['poses']} accepted poses{scale}"
+
+
+def _pose_error_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """APE and RPE, as evo has them."""
+    rows = []
+    if ape := scores.get("ape"):
+        rows += _statistics_rows("APE", f"of {ape['poses']} accepted", ape)
+    if rpe := scores.get("rpe"):
+        delta = "pose to pose" if rpe["delta"]["unit"] == "frame" else f"over {rpe['delta']['value']:g} m"
+        rows += _statistics_rows("RPE", f"{delta}, {rpe['pairs']} accepted pairs", rpe)
+    return rows
+
+
+def _statistics_rows(name: str, over: str, error: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def text(values: Mapping[str, float], factor: float, unit: str) -> str:
+        return "  ".join(f"{key} {factor * values[key]:.2f}" for key in ("rmse", "mean", "median", "max")) + f" {unit}"
+
+    return [
+        (f"{name} position, {over}", text(error["translation_m"], 100.0, "cm")),
+        (f"{name} rotation, {over}", text(error["rotation_deg"], 1.0, "deg")),
+    ]
 
 
 def consistency_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -37,12 +92,13 @@ def consistency_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     covariance = scores["covariance"]
     if covariance is None:
         return []
+    moved = " after the alignment, which takes out what the errors have in common" if scores.get("alignment") else ""
     inside = f"{covariance['inside_95']:.1%} of poses, {covariance['position_inside_95']:.1%} of positions"
     return [
         ("inside the 95 % ellipsoid", inside),
         (
             "NEES per degree of freedom",
-            f"{_figure(covariance['nees_per_dof'])} (1 is consistent, more is overconfident)",
+            f"{_figure(covariance['nees_per_dof'])} (1 is consistent, more is overconfident){moved}",
         ),
     ]
 

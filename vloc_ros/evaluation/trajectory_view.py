@@ -23,26 +23,29 @@ _DARK_SHARE = 0.02
 _INK = 150.0
 
 
-def view_from_above(landmark_map: LandmarkMap, rows: Sequence[QueryRow], *, with_truth: bool) -> dict[str, Any]:
+def view_from_above(
+    landmark_map: LandmarkMap, rows: Sequence[QueryRow], truth: Sequence[Pose | None]
+) -> dict[str, Any]:
     """The queries' poses seen from above, with the map around them, as values for a page.
 
     Args:
         landmark_map: of one scene.
         rows: of the queries; those with poses in another scene have none here.
-        with_truth: whether the true poses are in the frame of the map.
+        truth: of each query, in the frame of the map; None where that is not known.
     """
     scene, plane = landmark_map.scene(), ground_plane(landmark_map)
 
     def flat(pose: Pose | None) -> list[float] | None:
         return None if pose is None else _rounded(plane @ (pose.translation - scene.origin))
 
-    truth = [flat(row.truth) if with_truth else None for row in rows]
+    true = [flat(pose) for pose in truth]
     estimates = [flat(row.map_from_rig) if row.frame_id in ("", scene.frame_id) else None for row in rows]
     keyframes = landmark_map.keyframes.translations @ plane.T
-    path = np.array([at for at in (truth if with_truth else estimates) if at is not None]).reshape(-1, 2)
+    known = any(pose is not None for pose in truth)
+    path = np.array([at for at in (true if known else estimates) if at is not None]).reshape(-1, 2)
     low, high = _extent(np.vstack([keyframes, path]))
     return {
-        "truth": truth,
+        "truth": true,
         "estimates": estimates,
         "keyframes": np.round(keyframes, 4).tolist(),
         "low": _rounded(low),

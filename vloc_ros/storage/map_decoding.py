@@ -108,7 +108,9 @@ def _scenes(manifest: Mapping[str, Any]) -> tuple[Scene, ...]:
         origin = np.array(entry["origin"] if manifest["version"] >= 4 else (0.0, 0.0, 0.0), np.float64)
         calibration, alike = _calibration(entry["calibration"]), _self_similarity(entry)
         frame = _frame_uncertainty(entry)
-        scenes.append(Scene(entry["frame_id"], points, keyframes, calibration, origin, alike, frame))
+        # maps of earlier versions say so of those of unknown scale only
+        arbitrary = bool(entry.get("frame_is_arbitrary", not manifest["metric"]))
+        scenes.append(Scene(entry["frame_id"], points, keyframes, calibration, origin, alike, frame, arbitrary))
     return number_consecutively(scenes)
 
 

@@ -83,6 +83,7 @@ def _describe_scene(scene: Scene) -> dict[str, Any]:
             "centre": scene.frame_uncertainty.centre.tolist(),
             "bending": scene.frame_uncertainty.bending.tolist(),
         },
+        "frame_is_arbitrary": scene.frame_is_arbitrary,
     }
 
 

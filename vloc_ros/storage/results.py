@@ -1,12 +1,12 @@
-"""Result folders: `poses.txt` with the accepted poses, `results.jsonl` with all results.
+"""Result folders: `poses.txt` with the accepted poses, `results.jsonl` with all results, maybe `truth.txt`.
 
-Rows of `poses.txt` are TUM's; where the images have no times, they begin with the image's name in place of one.
+Rows of poses are TUM's; where the images have no times, they begin with the image's name in place of one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from vloc_ros.storage.regular_files import open_regular
 from vloc_ros.storage.text import read_text
 from vloc_ros.storage.trajectories import HEADER, format_pose, format_tum_row
 
-POSES, RESULTS = "poses.txt", "results.jsonl"
+POSES, TRUTH, RESULTS = "poses.txt", "truth.txt", "results.jsonl"
 _NAMED_HEADER = "# image tx ty tz[m] qx qy qz qw"
 _MAX_LINE_BYTES = 1024 * 1024
 
@@ -67,17 +67,24 @@ def write_results(folder: Path, records: Iterable[ResultRecord]) -> None:
     folder, records = Path(folder), list(records)
     replaces_results(folder)
     lines = [json.dumps(_values_of_record(record), allow_nan=False) for record in records]
-    timed = all(record.stamp_ns is not None for record in records)
-    rows = [_format_row(r, pose, timed=timed) for r in records if (pose := r.result.map_from_rig) is not None]
+    accepted = [(record, pose) for record in records if (pose := record.result.map_from_rig) is not None]
     write_bytes_atomically(folder / RESULTS, "".join(f"{line}\n" for line in lines).encode())
-    write_bytes_atomically(folder / POSES, "\n".join([HEADER if timed else _NAMED_HEADER, *rows, ""]).encode())
+    write_bytes_atomically(folder / POSES, _format_rows(accepted))
 
 
-def _format_row(record: ResultRecord, map_from_rig: Pose, *, timed: bool) -> str:
-    """TUM's, or with the image's name in place of a time that would only be made up."""
-    if timed and record.stamp_ns is not None:
-        return format_tum_row(record.stamp_ns, map_from_rig)
-    return f"{record.image} {format_pose(map_from_rig)}"
+def write_truth(folder: Path, records: Iterable[ResultRecord], truth: Iterable[Pose]) -> None:
+    """Write `truth.txt` into a result folder: the true pose of each result, with the times of `poses.txt`."""
+    write_bytes_atomically(Path(folder) / TRUTH, _format_rows(list(zip(records, truth, strict=True))))
+
+
+def _format_rows(posed: Sequence[tuple[ResultRecord, Pose]]) -> bytes:
+    """TUM's in the order of time, or with the image's name in place of a time that would only be made up."""
+    timed = [(record.stamp_ns, pose) for record, pose in posed if record.stamp_ns is not None]
+    if len(timed) == len(posed):
+        rows = [format_tum_row(stamp_ns, pose) for stamp_ns, pose in sorted(timed, key=lambda row: row[0])]
+        return "\n".join([HEADER, *rows, ""]).encode()
+    rows = [f"{record.image} {format_pose(pose)}" for record, pose in posed]
+    return "\n".join([_NAMED_HEADER, *rows, ""]).encode()
 
 
 def read_results(folder: Path) -> tuple[ResultRecord, ...]:

@@ -117,8 +117,13 @@ def write_tum(path: Path, trajectory: Trajectory) -> None:
 
 def format_tum_row(stamp_ns: int, pose: Pose) -> str:
     """Format one TUM line, without the newline."""
+    return f"{format_stamp(stamp_ns)} {format_pose(pose)}"
+
+
+def format_stamp(stamp_ns: int) -> str:
+    """Seconds with nine decimal digits, exact."""
     sign, (seconds, fraction) = "-" * (stamp_ns < 0), divmod(abs(stamp_ns), _NS_PER_S)
-    return f"{sign}{seconds}.{fraction:09d} {format_pose(pose)}"
+    return f"{sign}{seconds}.{fraction:09d}"
 
 
 def format_pose(pose: Pose) -> str:

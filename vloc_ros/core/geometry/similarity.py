@@ -111,6 +111,20 @@ class Similarity:
                 break
         return best
 
+    @staticmethod
+    def umeyama(source: npt.ArrayLike, target: npt.ArrayLike, *, with_scale: bool) -> Similarity:
+        """The least-squares similarity of all (N, 3) pairs (Umeyama 1991), wrong ones included, as evo aligns.
+
+        Raises:
+            InputError: fewer than three pairs, values that are not finite, or points on a line.
+        """
+        return _least_squares(*_checked_pairs(source, target), with_scale=with_scale)
+
+    def inverse(self) -> Similarity:
+        """source from target."""
+        rotation = self.rotation.T
+        return Similarity(1.0 / self.scale, rotation, -rotation @ self.translation / self.scale)
+
     def apply(self, points: npt.ArrayLike) -> Array:
         """Map (..., 3) points of the source frame into the target frame."""
         return np.asarray(self.scale * np.asarray(points, np.float64) @ self.rotation.T + self.translation)

@@ -41,6 +41,7 @@ class Scene:
         origin: (3,) float64 metres, position of the scene's origin in the map frame.
         self_similarity: what of it looks alike.
         frame_uncertainty: of where it lies in its frame; its centre is relative to the origin.
+        frame_is_arbitrary: whether images alone chose the frame, so that it is that of no measurement.
     """
 
     frame_id: str
@@ -50,6 +51,7 @@ class Scene:
     origin: Array = field(default_factory=lambda: np.zeros(3))
     self_similarity: SelfSimilarity = SelfSimilarity()
     frame_uncertainty: FrameUncertainty = field(default_factory=FrameUncertainty)
+    frame_is_arbitrary: bool = False
 
     def __post_init__(self) -> None:
         frame_id = self.frame_id

@@ -137,7 +137,7 @@ def align_map(
         uncertainty = scene.frame_uncertainty.only_scale()
         if with_scale:
             uncertainty = FrameUncertainty(centre=uncertainty.centre, bending=uncertainty.bending)
-        scene = replace(scene, frame_uncertainty=uncertainty)
+        scene = replace(scene, frame_uncertainty=uncertainty, frame_is_arbitrary=False)
     noted = replace(moved, scenes=(scene,), provenance={**kept, "alignments": steps})
     return AlignedMap(noted, target_from_map, residuals)
 

@@ -45,7 +45,15 @@ from vloc_ros.mapping.sfm.extracted_images import (
 from vloc_ros.mapping.sfm.measured_placement import place_by_measurements
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.placement import Placement, place_by_images
-from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, MeasuredPositions, ScaleSource, relative_to
+from vloc_ros.mapping.sfm.scale import (
+    UNKNOWN_SCALE,
+    GivenPoses,
+    KnownDistance,
+    MeasuredPositions,
+    ScaleSource,
+    UnknownScale,
+    relative_to,
+)
 from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
 from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
@@ -131,6 +139,7 @@ def build_map_of_extracted(
         origin=origin,
         self_similarity=alike,
         frame_uncertainty=frame_uncertainty(bare, placement, scale),
+        frame_is_arbitrary=isinstance(scale, UnknownScale | KnownDistance),
     )
     return replace(
         bare,

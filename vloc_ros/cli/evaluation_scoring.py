@@ -1,0 +1,98 @@
+"""How `vloc evaluate` compares results with the ground truth: its options, and the scores that follow."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vloc_ros.cli.localizer_options import config_from
+
+_MOST_SECONDS = 3600
+
+if TYPE_CHECKING:
+    from vloc_ros.core.geometry.pose import Pose
+    from vloc_ros.core.localization.localizer import Localizer
+    from vloc_ros.evaluation.scored_run import ScoredRun
+    from vloc_ros.storage.results import ResultRecord
+
+
+def add_scoring_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--align",
+        action="store_true",
+        help="move the accepted poses onto the true ones first, by least squares (Umeyama), as evo's --align: for a "
+        "map whose frame is not that of the truth",
+    )
+    parser.add_argument(
+        "--correct-scale", action="store_true", help="with --align: scale them too, for a map whose scale is unknown"
+    )
+    parser.add_argument(
+        "--max-time-difference",
+        type=float,
+        metavar="SECONDS",
+        help="of an image and its pose in --poses, where images have times; others are left out (default: 0.01)",
+    )
+    parser.add_argument(
+        "--rpe-delta",
+        type=float,
+        metavar="METRES",
+        help="length of the path that the relative pose error is over (default: from each accepted pose to the next)",
+    )
+
+
+def check_scoring_options(args: argparse.Namespace) -> None:
+    """Combinations and values that argparse cannot rule out.
+
+    Raises:
+        InputError: one of them.
+    """
+    from vloc_ros.core.errors import InputError
+
+    if args.correct_scale and not args.align:
+        raise InputError("--correct-scale goes with --align, found it alone; give both")
+    if args.absent and (args.align or args.rpe_delta is not None):
+        option = "--align" if args.align else "--rpe-delta"
+        raise InputError(f"{option} needs true poses, found --absent; give --poses or --truth-topic, or leave it out")
+    if args.max_time_difference is not None and not args.poses:
+        raise InputError("--max-time-difference goes with --poses, found none; a topic's poses are interpolated")
+    if args.max_time_difference is not None and not 0 <= args.max_time_difference <= _MOST_SECONDS:
+        raise InputError(
+            f"--max-time-difference is {args.max_time_difference:g}, expected 0 to {_MOST_SECONDS} seconds"
+        )
+    if args.rpe_delta is not None and not 0 < args.rpe_delta < float("inf"):
+        raise InputError(f"--rpe-delta is {args.rpe_delta:g}, expected metres above 0")
+
+
+def score(
+    args: argparse.Namespace,
+    localizer: Localizer,
+    records: Sequence[ResultRecord],
+    truth: Sequence[Pose] | None,
+    frame_id: str,
+) -> ScoredRun:
+    """The scores of results with true poses, or without any for negatives, and what the run was made with."""
+    from vloc_ros.evaluation.run_description import describe_run
+    from vloc_ros.evaluation.scored_run import ScoringOptions, score_run
+    from vloc_ros.storage.maps import map_bytes
+
+    scored = score_run(
+        records,
+        truth,
+        landmark_map=localizer.map,
+        map_bytes=map_bytes(args.map),
+        options=ScoringOptions(args.align, args.correct_scale, args.rpe_delta),
+        frame_id=frame_id,
+    )
+    mode = f"{'live ' * args.live}{'sequence' if args.sequence else 'single'}"
+    images = args.bag or args.images
+    scored.scores["run"] = describe_run(localizer.map, args.map, images=images, config=config_from(args), mode=mode)
+    return scored
+
+
+def unscored_row(record: ResultRecord, status: str) -> dict[str, Any]:
+    """The row of an image without a score: it cannot be used, or the nodes dropped it."""
+    from vloc_ros.evaluation.query_rows import make_unscored_row
+
+    return make_unscored_row(record.image, record.stamp_ns, status, record.result.reason)

@@ -1,0 +1,101 @@
+"""Everything that is known of a run's results: scores, absolute and relative pose errors, and a row for every image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.evaluation.query_rows import make_query_rows
+from vloc_ros.evaluation.scores import (
+    check_pairing,
+    compute_errors,
+    score_negatives,
+    score_results,
+    score_without_errors,
+)
+from vloc_ros.evaluation.trajectory_alignment import ComparableResults, compare_with_truth
+from vloc_ros.evaluation.trajectory_errors import absolute_pose_error, relative_pose_error
+from vloc_ros.storage.results import ResultRecord
+
+_NO_ERRORS = {"not_comparable": None, "alignment": None, "ape": None, "rpe": None}
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringOptions:
+    """How results are compared with the ground truth.
+
+    Attributes:
+        align: fit place and turn of the results in the frame of the ground truth.
+        correct_scale: fit their scale too.
+        rpe_delta_m: length of the path over which motions are compared; None compares from pose to pose.
+    """
+
+    align: bool = False
+    correct_scale: bool = False
+    rpe_delta_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredRun:
+    """The scores of a run.
+
+    Attributes:
+        scores: values for JSON.
+        comparable: the results in the frame of the ground truth; of negatives as they were found.
+    """
+
+    scores: dict[str, Any]
+    comparable: ComparableResults
+
+
+def score_run(
+    records: Sequence[ResultRecord],
+    truth: Sequence[Pose] | None,
+    *,
+    landmark_map: LandmarkMap,
+    map_bytes: int,
+    options: ScoringOptions,
+    frame_id: str = "",
+) -> ScoredRun:
+    """Score the results of a run.
+
+    Args:
+        records: the results.
+        truth: true map_from_rig of each; None for negatives.
+        landmark_map: of the localizer.
+        map_bytes: its size on disk.
+        options: how they are compared.
+        frame_id: frame of the scene of the ground truth; empty where the map has only one.
+
+    Raises:
+        InputError: there are no results, not as many true poses, or these are those of other images.
+    """
+    if truth is None:
+        scores = score_negatives(records, map_bytes=map_bytes) | _NO_ERRORS | {"images": make_query_rows(records)}
+        return ScoredRun(scores, ComparableResults(records))
+    comparable = compare_with_truth(
+        records,
+        truth,
+        landmark_map=landmark_map,
+        align=options.align,
+        correct_scale=options.correct_scale,
+        frame_id=frame_id,
+    )
+    if comparable.not_comparable:
+        scores = score_without_errors(records, map_bytes=map_bytes) | _NO_ERRORS
+        scores |= {"not_comparable": comparable.not_comparable, "images": make_query_rows(records, truth=truth)}
+        return ScoredRun(scores, comparable)
+    found = comparable.records
+    check_pairing(found, truth)
+    errors = compute_errors(found, truth, frame_id=frame_id)
+    scores = score_results(found, truth, map_bytes=map_bytes, frame_id=frame_id) | {
+        "not_comparable": None,
+        "alignment": comparable.alignment and comparable.alignment.as_values(),
+        "ape": absolute_pose_error(errors),
+        "rpe": relative_pose_error(found, truth, frame_id=frame_id, delta_m=options.rpe_delta_m),
+        "images": make_query_rows(records, truth=truth, errors=errors),
+    }
+    return ScoredRun(scores, comparable)

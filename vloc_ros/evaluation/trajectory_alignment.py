@@ -1,0 +1,137 @@
+"""Results in the frame of the ground truth: as they are, or moved there by the similarity that fits them best.
+
+A map from images alone has a frame, and a scale, of its own. Its poses have an error only after an alignment, as evo
+does it (`--align --correct_scale`): by the least squares of all positions that were accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.similarity import Similarity
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.storage.results import ResultRecord
+
+_FRAME_ARBITRARY = "the map's frame, chosen by images alone, is arbitrary; use --align"
+_SCALE_ARBITRARY = "the map's frame and scale, chosen by images alone, are arbitrary; use --align --correct-scale"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """A similarity that was fitted to the accepted positions.
+
+    Attributes:
+        truth_from_map: the similarity.
+        with_scale: whether its scale was fitted.
+        poses: number of positions that it was fitted to.
+    """
+
+    truth_from_map: Similarity
+    with_scale: bool
+    poses: int
+
+    def as_values(self) -> dict[str, Any]:
+        """Values for JSON; the quaternion is x y z w."""
+        fitted = self.truth_from_map
+        return {
+            "method": "Sim3" if self.with_scale else "SE3",
+            "poses": self.poses,
+            "scale": fitted.scale,
+            "quaternion": Pose(fitted.rotation, fitted.translation).quaternion.tolist(),
+            "translation": fitted.translation.tolist(),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComparableResults:
+    """Results in the frame of the ground truth.
+
+    Attributes:
+        records: the results; where there is an alignment, their poses and covariances are moved by it.
+        alignment: how they were moved; None where they are as they were found.
+        not_comparable: why they have no error; empty where they have.
+    """
+
+    records: Sequence[ResultRecord]
+    alignment: Alignment | None = None
+    not_comparable: str = ""
+
+    def truth_in_map(self, truth: Sequence[Pose] | None) -> list[Pose] | None:
+        """True poses as they lie in the map; None where that is not known."""
+        if truth is None or self.not_comparable:
+            return None
+        if self.alignment is None:
+            return list(truth)
+        map_from_truth = self.alignment.truth_from_map.inverse()
+        return [map_from_truth.apply_to_pose(pose) for pose in truth]
+
+
+def compare_with_truth(
+    records: Sequence[ResultRecord],
+    truth: Sequence[Pose],
+    *,
+    landmark_map: LandmarkMap,
+    align: bool = False,
+    correct_scale: bool = False,
+    frame_id: str = "",
+) -> ComparableResults:
+    """Bring results into the frame of the ground truth.
+
+    Args:
+        records: the results.
+        truth: true map_from_rig of each.
+        landmark_map: which says whether its frame and its scale are arbitrary.
+        align: whether place and turn in the frame of the ground truth are fitted.
+        correct_scale: whether the scale is fitted too.
+        frame_id: frame of the scene of the ground truth; empty where the map has only one.
+    """
+    if not landmark_map.metric and not (align and correct_scale):
+        return ComparableResults(records, not_comparable=_SCALE_ARBITRARY)
+    if landmark_map.scene(frame_id).frame_is_arbitrary and not align:
+        return ComparableResults(records, not_comparable=_FRAME_ARBITRARY)
+    if not align:
+        return ComparableResults(records)
+    try:
+        alignment = _fit(records, truth, with_scale=correct_scale, frame_id=frame_id)
+    except InputError as error:
+        return ComparableResults(records, not_comparable=f"the accepted poses give no alignment: {error}")
+    return ComparableResults(align_records(records, alignment.truth_from_map), alignment)
+
+
+def _fit(records: Sequence[ResultRecord], truth: Sequence[Pose], *, with_scale: bool, frame_id: str) -> Alignment:
+    """The alignment of the accepted results in the scene of the ground truth."""
+    pairs = [
+        (pose.translation, true.translation)
+        for record, true in zip(records, truth, strict=True)
+        if (pose := record.result.map_from_rig) is not None and frame_id in ("", record.result.frame_id)
+    ]
+    source, target = (
+        np.array(positions).reshape(-1, 3) for positions in (zip(*pairs, strict=True) if pairs else ((), ()))
+    )
+    return Alignment(Similarity.umeyama(source, target, with_scale=with_scale), with_scale, len(pairs))
+
+
+def align_records(records: Sequence[ResultRecord], truth_from_map: Similarity) -> list[ResultRecord]:
+    """Results with poses and covariances in the frame and the scale of the ground truth."""
+    return [_align_record(record, truth_from_map) for record in records]
+
+
+def _align_record(record: ResultRecord, truth_from_map: Similarity) -> ResultRecord:
+    """A result with its pose in the frame of the ground truth, and the covariance in that frame's axes and unit."""
+    result = record.result
+    if result.map_from_rig is None or result.covariance is None:
+        return record
+    carry = np.zeros((6, 6))
+    carry[:3, :3], carry[3:, 3:] = truth_from_map.scale * truth_from_map.rotation, truth_from_map.rotation
+    moved = replace(
+        result,
+        map_from_rig=truth_from_map.apply_to_pose(result.map_from_rig),
+        covariance=carry @ result.covariance @ carry.T,
+    )
+    return replace(record, result=moved)
