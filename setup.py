@@ -77,6 +77,8 @@ EXTRAS = {
         "types-PyYAML",
         "types-tqdm",
         "onnx>=1.16",
+        # what scores are compared with; earlier versions divide a path into pairs otherwise
+        "evo>=1.38; python_version >= '3.11'",
     ],
 }
 

@@ -72,6 +72,13 @@ def test_machines_read_json(known_map: Path, capsys) -> None:
     assert (found["metric"], found["points"]) == (True, len(landmark_map.points))
 
 
+def test_a_frame_that_images_alone_chose_is_said(known_map: Path, tmp_path: Path, capsys) -> None:
+    given = read_map(known_map)
+    write_map(replace(given, scenes=(replace(given.scene(), frame_is_arbitrary=True),)), tmp_path / "own")
+    assert main(["map", "info", str(tmp_path / "own")]) == 0
+    assert _rows(capsys.readouterr().out)["frame"] == "map, metric, arbitrary: images alone chose it"
+
+
 def test_unknown_scale_and_no_calibration_are_said(known_map: Path, tmp_path: Path, capsys) -> None:
     bare = _calibrated(read_map(known_map), CovarianceCalibration())
     bare = replace(bare, metric=False, provenance={}, retrieval={})

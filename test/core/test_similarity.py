@@ -47,6 +47,18 @@ def test_wrong_pairs_are_left_out(similarity: Similarity, count: int, seed: int)
     _assert_close(Similarity.fit(source, target, with_scale=True), similarity)
 
 
+@settings(max_examples=12, deadline=None)
+@given(_similarity)
+def test_umeyama_takes_all_pairs_and_an_inverse_leads_back(similarity: Similarity) -> None:
+    points = _points(12)
+    _assert_close(Similarity.umeyama(points, similarity.apply(points), with_scale=True), similarity)
+    np.testing.assert_allclose(similarity.inverse().apply(similarity.apply(points)), points, atol=1e-6)
+    moved = points.copy()
+    moved[0] += 1.0
+    off = Similarity.umeyama(points, moved, with_scale=False).residuals(points, moved)
+    assert (off > 1e-3).all(), "a wrong pair is not left out"
+
+
 def test_the_same_input_gives_the_same_output() -> None:
     source, target = _points(60), _points(60) + 0.05 * _points(60, seed=1)
     first, second = (Similarity.fit(source, target, with_scale=True) for _ in range(2))

@@ -121,7 +121,7 @@ def test_the_drawing_is_of_the_cameras_whatever_outliers_the_map_has(scene_folde
 
 def test_results_that_are_not_comparable_are_drawn_without_truth_and_errors(scene_folder):
     page = report_of(scene_folder, [found(scene_folder.truth[0])], not_comparable="another frame")
-    assert "No errors: another frame" in page
+    assert "Not comparable: another frame." in page
     assert "<h2>Error</h2>" not in page
     assert data_in(page)["view"]["truth"] == [None]
 
@@ -160,6 +160,21 @@ def test_a_name_cannot_break_out_of_the_page(scene_folder):
     assert data_in(page)["rows"][0]["image"] == name.format(0)
     assert "alert(1)</script>" not in page
     assert "</script><i>" not in page
+
+
+LIVE = {"images": 80, "answered": 80, "dropped": 54, "handled": 26, "handled_hz": 1.6, "rate_hz": 6.0}
+
+
+@pytest.mark.parametrize("changes", [{}, {"not_comparable": "its frame is arbitrary"}])
+def test_dropped_images_have_a_tile_and_no_latency_is_no_number(scene_folder, changes):
+    records = [ResultRecord("a.png", 0, LocalizationResult.refused(Status.NO_CANDIDATES, "no transform"))]
+    truth = scene_folder.truth[:1]
+    scores = score_results(records, truth, map_bytes=1) | changes | {"live": LIVE}
+    sources = [QuerySource("a.png", lambda: Query.single(scene_folder.scene.image(truth[0]), CAMERA))]
+    page = make_report_page(scene_folder.scene.landmark_map, sources, records, truth, scores)
+    assert "<b>54 / 80</b><span>dropped, 1.6 of 6.0 Hz handled</span>" in page
+    assert "<b>unknown</b><span>per image, median</span>" in page
+    assert ("Not comparable: its frame is arbitrary." in page) == bool(changes)
 
 
 def test_report_needs_a_true_pose_per_result(scene_folder):

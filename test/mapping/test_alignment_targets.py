@@ -70,6 +70,15 @@ def test_a_target_gives_place_and_turn_and_where_it_is_told_to_the_scale(
     assert np.diag(level.scene().frame_uncertainty.covariance) == pytest.approx([1.0] * 6 + [0.01])
 
 
+def test_a_target_gives_a_map_from_images_alone_a_frame_and_gravity_does_not(room: LandmarkMap, tmp_path: Path) -> None:
+    given = replace(room, metric=False, scenes=(replace(room.scene(), frame_is_arbitrary=True),))
+    points = room.points[:20].astype(np.float64)
+    np.savetxt(tmp_path / "file", np.column_stack([points, points]), fmt="%.9f")
+    aligned = align_map(given, PairsTarget(tmp_path / "file"), source_hash="0").landmark_map
+    assert (aligned.metric, aligned.scene().frame_is_arbitrary) == (True, False)
+    assert align_map(given, GravityTarget(), source_hash="0").landmark_map.scene().frame_is_arbitrary
+
+
 def test_a_map_that_was_moved_no_longer_lies_at_its_datum(room: LandmarkMap) -> None:
     given = replace(room, provenance={**room.provenance, "datum": {"latitude": 47.4}})
     moved = align_map(given, GravityTarget(), source_hash="0").landmark_map

@@ -20,7 +20,7 @@ from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.maps.build import build_map
-from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, ScaleSource
+from vloc_ros.mapping.sfm.scale import UNKNOWN_SCALE, GivenPoses, KnownDistance, ScaleSource
 
 _SMALL = MappingConfig(landmark_max_points=50, vocabulary_words=8, pairs_per_image=6, calibration_gap_m=0.0)
 
@@ -129,6 +129,15 @@ def test_images_alone_with_poses_for_scale_give_a_metric_map() -> None:
 def test_an_unknown_scale_is_declared() -> None:
     scene = make_posed_points(images=6)
     assert not _build(scene, images=scene.images(posed=False), scale=UNKNOWN_SCALE).metric
+
+
+@pytest.mark.parametrize(
+    ("scale", "arbitrary"),
+    [(UNKNOWN_SCALE, True), (KnownDistance("000.png", "005.png", 2.0), True), (GivenPoses(), False), (None, False)],
+)
+def test_a_frame_that_images_alone_chose_is_declared(scale: ScaleSource | None, arbitrary: bool) -> None:
+    scene = make_posed_points(images=6)
+    assert _build(scene, scale=scale).scene().frame_is_arbitrary == arbitrary
 
 
 def test_left_out_segments_calibrate_the_covariance() -> None:

@@ -39,7 +39,9 @@ def make_map(seed: int = 0, points: int = POINTS) -> LandmarkMap:
     frame = FrameUncertainty(np.diag(np.arange(7) * 1e-3) + 1e-3, np.array([1.0, 2.0, 0.1]), np.arange(6) * 1e-5)
     return LandmarkMap(
         name="kitchen",
-        scenes=(Scene("map", range(points), range(KEYFRAMES), calibration, ORIGIN, SelfSimilarity(-0.75, 12), frame),),
+        scenes=(
+            Scene("map", range(points), range(KEYFRAMES), calibration, ORIGIN, SelfSimilarity(-0.75, 12), frame, True),
+        ),
         points=generator.normal(size=(points, 3)).astype(np.float32),
         landmark_ids=generator.integers(0, 20, points).astype(np.int32),
         landmarks=LandmarkTable(generator.permutation(20) - 7, (np.arange(20) // 6).astype(np.int32)),

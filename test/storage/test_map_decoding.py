@@ -130,7 +130,8 @@ def test_a_map_of_format_3_is_read(tmp_path: Path) -> None:
         "it adapts to no image"
     )
     scene = replace(written.scene(), self_similarity=SelfSimilarity(), frame_uncertainty=FrameUncertainty())
-    scenes = (replace(scene, frame_is_arbitrary=not written.metric),)
+    scenes = (scene,)
+    assert read.scene().frame_is_arbitrary, "as that of every map of unknown scale"
     expected = replace(written, scenes=scenes, descriptor_statistics=statistics, extractor=read.extractor)
     write_map(expected, tmp_path / "expected")
     assert write_map(read, tmp_path / "new") == map_hash(tmp_path / "expected")

@@ -35,6 +35,7 @@ def test_round_trip(folder: Path) -> None:
     np.testing.assert_array_equal(read_frame.bending, written_frame.bending)
     assert read.scene().self_similarity == written.scene().self_similarity != SelfSimilarity()
     assert (read.name, read.frame_ids, read.metric) == ("kitchen", ("map",), False)
+    assert read.scene().frame_is_arbitrary
     assert (read.extractor, read.provenance) == (written.extractor, written.provenance)
     assert read.descriptor_statistics == written.descriptor_statistics
 

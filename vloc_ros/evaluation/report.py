@@ -156,6 +156,6 @@ def _false_accepts(scores: Mapping[str, Any], label: str) -> list[tuple[str, str
 
 
 def _latency(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """Nothing where no query came to a stage."""
+    """Unknown where no query came to a stage."""
     total = scores["latency_ms"].get("total")
-    return [(f"{total['p50']:.0f} ms", "per image, median", False)] if total else []
+    return [(f"{total['p50']:.0f} ms" if total else "unknown", "per image, median", False)]

@@ -73,7 +73,8 @@ def _pose_error_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows += _statistics_rows("APE", f"of {ape['poses']} accepted", ape)
     if rpe := scores.get("rpe"):
         delta = "pose to pose" if rpe["delta"]["unit"] == "frame" else f"over {rpe['delta']['value']:g} m"
-        rows += _statistics_rows("RPE", f"{delta}, {rpe['pairs']} accepted pairs", rpe)
+        pairs = "1 pair" if rpe["pairs"] == 1 else f"{rpe['pairs']} pairs"
+        rows += _statistics_rows("RPE", f"{delta}, {pairs} of accepted", rpe)
     return rows
 
 
@@ -82,8 +83,8 @@ def _statistics_rows(name: str, over: str, error: Mapping[str, Any]) -> list[tup
         return "  ".join(f"{key} {factor * values[key]:.2f}" for key in ("rmse", "mean", "median", "max")) + f" {unit}"
 
     return [
-        (f"{name} position, {over}", text(error["translation_m"], 100.0, "cm")),
-        (f"{name} rotation, {over}", text(error["rotation_deg"], 1.0, "deg")),
+        (f"{name} position {over}", text(error["translation_m"], 100.0, "cm")),
+        (f"{name} rotation {over}", text(error["rotation_deg"], 1.0, "deg")),
     ]
 
 
