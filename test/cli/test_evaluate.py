@@ -44,6 +44,7 @@ def test_scores_and_report_are_written_and_shown(scene_folder, tmp_path, capsys)
     assert [row["image"] for row in scores["images"]] == [f"frame-{i:03}.png" for i in range(6)]
     assert scores["run"]["map"]["hash"] == map_hash(scene_folder.map)
     assert (scores["run"]["mode"], scores["run"]["settings"]["pose.seed"]) == ("single", 0)
+    assert scores["run"]["models"] == {"recognizer": None, "encoder": None}
     assert "<h2>Queries</h2>" in report.read_text()
     out = capsys.readouterr().out
     assert "median error" in out
@@ -135,17 +136,22 @@ def test_true_poses_in_another_order_are_no_false_accepts(scene_folder, tmp_path
     assert not (tmp_path / "s.json").exists()
 
 
-def test_stamps_that_do_not_fit_the_names(scene_folder, tmp_path, capsys):
+def test_an_image_at_whose_time_there_is_no_pose_is_left_out(scene_folder, tmp_path, capsys):
     images = tmp_path / "images"
     images.mkdir()
     for index, image in enumerate(sorted(scene_folder.images.iterdir())):
         shutil.copy(image, images / f"{index}.{'0' * 6}.png")
     assert evaluate(scene_folder, images=images) == 0
     (images / "5.000000.png").rename(images / "5.500000.png")
+    assert evaluate(scene_folder, "--json", tmp_path / "s.json", images=images) == 0
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert (scores["queries"], scores["left_out"]) == (5, 1)
+    for image in sorted(images.iterdir()):
+        image.rename(images / f"1{image.name}")
     capsys.readouterr()
     assert evaluate(scene_folder, images=images) == 1
     line = one_line(capsys)
-    assert "5.500000.png" in line
+    assert "10.000000.png" in line
     assert "5.000000 s" in line
 
 

@@ -86,8 +86,14 @@ def score(
         frame_id=frame_id,
     )
     mode = f"{'live ' * args.live}{'sequence' if args.sequence else 'single'}"
-    images = args.bag or args.images
-    scored.scores["run"] = describe_run(localizer.map, args.map, images=images, config=config_from(args), mode=mode)
+    scored.scores["run"] = describe_run(
+        localizer.map,
+        args.map,
+        images=args.bag or args.images,
+        config=config_from(args),
+        models={"recognizer": args.recognizer, "encoder": args.encoder},
+        mode=mode,
+    )
     return scored
 
 

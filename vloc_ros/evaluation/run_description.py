@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def describe_run(
-    landmark_map: LandmarkMap, folder: Path, *, images: Path, config: LocalizerConfig, mode: str
+    landmark_map: LandmarkMap,
+    folder: Path,
+    *,
+    images: Path,
+    config: LocalizerConfig,
+    models: Mapping[str, Path | None],
+    mode: str,
 ) -> dict[str, Any]:
     """Values for JSON.
 
@@ -25,6 +32,7 @@ def describe_run(
         folder: of the map.
         images: a folder or a bag.
         config: the localizer's parameters.
+        models: folder of each learned model, None where there is none.
         mode: `single`, every image by itself; `sequence`; or `live`, `live sequence`, through the nodes.
     """
     return {
@@ -39,6 +47,7 @@ def describe_run(
             "bytes": map_bytes(folder),
             "metric": landmark_map.metric,
         },
+        "models": {name: model and str(model) for name, model in models.items()},
         "settings": {parameter.name: parameter.value for parameter in parameters_of(config)},
     }
 
