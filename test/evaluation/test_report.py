@@ -155,9 +155,10 @@ def test_report_of_negatives_has_no_errors(scene_folder):
 
 
 def test_a_name_cannot_break_out_of_the_page(scene_folder):
-    name = "</script><script>alert(1)</script>{}<b>&.png"
+    name = "</script ><script>alert(1)</script>{}<b>&.png"
     page = report_of(scene_folder, [refused("</script><i>")], name=name)
     assert data_in(page)["rows"][0]["image"] == name.format(0)
+    assert "<" not in page.split('id="data">')[1].split("</script>")[0]
     assert "alert(1)</script>" not in page
     assert "</script><i>" not in page
 

@@ -5,6 +5,11 @@ const RUN_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 
+// thousands of points are drawn by WebGL where the browser has it, which is faster; fewer as SVG, which prints better
+function pointsType(count) {
+  return count > 1000 && document.createElement("canvas").getContext("webgl") ? "scattergl" : "scatter";
+}
+
 // plotly.js is in the page, gzipped
 async function loadPlotly() {
   const packed = Uint8Array.from(atob(byId("plotly").textContent), c => c.charCodeAt(0));

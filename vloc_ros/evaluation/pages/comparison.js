@@ -32,7 +32,7 @@ function drawCurves(id, value, smallest, limits, title) {
   });
   if (!curves.some(curve => curve.order.length)) return emptyChart(id, "No run accepted a query: there is no error to draw.");
   const [start, end] = errorRange(curves, smallest, limits.at(-1));
-  const traces = curves.map((curve, at) => ({ name: names[at], type: "scatter", mode: "lines+markers", customdata: [null, ...curve.order, null],
+  const traces = curves.map((curve, at) => ({ name: names[at], type: "scatter", mode: curve.order.length > 1000 ? "lines" : "lines+markers", customdata: [null, ...curve.order, null],
     x: [10 ** start, ...curve.x, 10 ** end], y: [0, ...curve.y, curve.y.at(-1) || 0], hovertemplate: ["", ...curve.order.map(hover), ""],
     line: { color: RUN_COLOURS[at], width: 1.8, shape: "hv", dash: DASHES[at] }, marker: { size: [0, ...curve.order.map(() => 4), 0] } }));
   return chart(id, traces, { height: 340, showlegend: true, margin: { l: 56, r: 14, t: 30, b: 44 }, xaxis: logAxis(title, [start, end]), yaxis: axis("queries, %", { range: [0, 103] }),
@@ -50,7 +50,7 @@ function drawPairs(id, value, smallest, title) {
   const gap = both.some(i => values(i).includes(null)) ? 2.2 * pad : 0, range = [low - pad, high + pad + gap], edge = 10 ** (high + pad + gap / 2);
   const spot = i => values(i).map(v => v === null ? edge : v), complete = both.filter(i => !values(i).includes(null));
   const partly = both.filter(i => values(i).filter(v => v === null).length === 1);
-  const trace = (name, which, marker) => ({ name, type: "scatter", mode: "markers", customdata: which, x: which.map(i => spot(i)[0]),
+  const trace = (name, which, marker) => ({ name, type: pointsType(queries.length), mode: "markers", customdata: which, x: which.map(i => spot(i)[0]),
     y: which.map(i => spot(i)[1]), hovertemplate: which.map(hover), marker });
   const traces = [
     { type: "scatter", mode: "lines", x: range.map(v => 10 ** v), y: range.map(v => 10 ** v), hoverinfo: "skip", showlegend: false, line: { color: FAINT, width: 1 } },

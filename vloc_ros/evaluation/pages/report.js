@@ -18,7 +18,7 @@ function hover(i) {
 
 // a trace whose points are queries
 function points(name, which, x, y, more) {
-  return { name, type: "scatter", mode: "markers", x, y, customdata: which, hovertemplate: which.map(hover), ...more };
+  return { name, type: pointsType(rows.length), mode: "markers", x, y, customdata: which, hovertemplate: which.map(hover), ...more };
 }
 
 const marks = [];  // how the selected query is marked in each chart: [chart, trace number, i => [x, y] or null]
@@ -85,7 +85,7 @@ function drawOverQueries() {
   const drawn = [...errors, ...kept.map(i => sigma(rows[i])).filter(value => value)];
   const base = Math.min(...drawn) / 1.6, range = [Math.log10(base / 1.3), Math.log10(Math.max(...drawn) * 1.4)];
   const traces = [
-    { name: "estimated (1 σ)", type: "scatter", mode: "markers", x: kept.map(i => i + 1), y: kept.map(i => sigma(rows[i])), hoverinfo: "skip",
+    { name: "estimated (1 σ)", type: pointsType(rows.length), mode: "markers", x: kept.map(i => i + 1), y: kept.map(i => sigma(rows[i])), hoverinfo: "skip",
       marker: { symbol: "line-ew-open", size: 8, color: FAINT, line: { width: 1.5, color: FAINT } } },
     points("error", kept, kept.map(i => i + 1), errors,
       { marker: { size: 6, color: kept.map(i => rows[i].false_accept ? BAD : GOOD), symbol: kept.map(i => rows[i].false_accept ? "square" : "circle") } }),
@@ -173,7 +173,9 @@ function drawImage(image, keyframe) {
     return;
   }
   drawPicture(box, image, keyframe);
-  let text = image.inliers.length ? "Yellow: inliers. Orange: their reprojection errors, 8 times as long as they are." : "No inliers.";
+  let text = !image.inliers.length ? "No inliers."
+    : image.inliers.some(row => row[2] !== null) ? "Yellow: inliers. Orange: their reprojection errors, 8 times as long as they are."
+    : "Yellow: inliers. A refused query has no pose, and so no reprojection errors.";
   if (keyframe) text += ` ${narrow.matches ? "Right" : "Below"}: ${keyframe.name}, the keyframe that shares most of them.`;
   else if (image.keyframe !== null && !Object.keys(data.keyframes).length) text += " With --map-images DIR the keyframe stands beside it.";
   box.append(element("p", text, { class: "caption" }));
