@@ -69,6 +69,28 @@ print(json.dumps([before, {BLAS}, cv2.getNumThreads()]))
     assert opencv == len(os.sched_getaffinity(0))
 
 
+def test_a_thread_that_calculates_limits_itself() -> None:
+    """FAISS's BLAS has a limit for each thread: that of the main one is not heeded by a node's worker."""
+    program = f"""
+import json, threading, cv2, faiss, numpy
+from threadpoolctl import threadpool_info
+from vloc_ros.footprint import limit_blas_threads
+found = []
+def work():
+    found.append({BLAS})
+    limit_blas_threads()
+    found.append({BLAS})
+limit_blas_threads()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+print(json.dumps(found))
+"""
+    before, after = printed_by(program, OMP_NUM_THREADS="2")
+    assert max(before) == 2
+    assert set(after) == {1}
+
+
 @glibc
 def test_threads_share_one_heap() -> None:
     program = HEAPS + "print(json.dumps([heaps(), sys.argv[1:]]))"

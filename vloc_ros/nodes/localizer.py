@@ -30,6 +30,7 @@ from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.query import Query
 from vloc_ros.core.tracking.fix_filter import FixFilter
+from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.node_config import LocalizerNodeConfig
@@ -203,6 +204,7 @@ class LocalizerNode(ManagedNode):
             self.get_logger().warning(warning)
 
     def _work(self) -> None:
+        limit_blas_threads()
         while (images := self._image_input.take()) is not None:
             try:
                 status = self._localize(images)

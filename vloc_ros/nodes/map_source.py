@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from vloc_msgs.msg import MapInfo
 from vloc_msgs.srv import GetMapChunk
 from vloc_ros.core.errors import MapError, VlocError
+from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes import map_cache
 from vloc_ros.nodes.slot import LatestSlot
@@ -61,6 +62,7 @@ class MapServerSource:
         self._node.destroy_client(self._client)
 
     def _follow(self) -> None:
+        limit_blas_threads()
         info, pause_s = self._announced.take(), _FIRST_PAUSE_S
         while info is not None:
             if self._take_map(info) or self._announced.wait(pause_s):
