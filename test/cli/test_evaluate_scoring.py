@@ -104,6 +104,19 @@ def test_poses_have_the_times_of_the_images(stamped: SceneFolder, tmp_path: Path
     assert [row["stamp_ns"] for row in scores["images"] if row["accepted"]] == stamps_ns
 
 
+def test_images_without_times_get_those_of_a_file(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    """KITTI's poses have none, and its times are in a file of their own."""
+    rows = [" ".join(f"{v:.9f}" for v in pose.matrix[:3].reshape(-1)) for pose in scene_folder.truth]
+    (tmp_path / "04.txt").write_text("\n".join(rows))
+    (tmp_path / "times.txt").write_text("\n".join(f"{0.1 * i:e}" for i in range(6)))
+    given = dataclasses.replace(scene_folder, poses=tmp_path / "04.txt")
+    assert {row["stamp_ns"] for row in evaluate(given, tmp_path)["images"]} == {None}
+    assert (tmp_path / "poses" / "poses.txt").read_text().splitlines()[1].startswith("frame-000.png ")
+    scores = evaluate(given, tmp_path, "--times", tmp_path / "times.txt")
+    assert scores["median_translation_m"] < 0.005
+    assert read_tum(tmp_path / "poses" / "poses.txt").stamps_ns.tolist() == [i * 10**8 for i in range(6)]
+
+
 def test_the_relative_error_is_over_a_length_where_one_is_given(stamped: SceneFolder, tmp_path: Path) -> None:
     assert evaluate(stamped, tmp_path)["rpe"]["delta"] == {"value": 1, "unit": "frame"}
     rpe = evaluate(stamped, tmp_path, "--rpe-delta", "1")["rpe"]

@@ -62,6 +62,13 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"{CALIBRATION}; may be left out with --absent; with --bag it takes the place of the bag's",
     )
+    parser.add_argument(
+        "--times",
+        type=Path,
+        metavar="FILE",
+        help="times of the images, a row each in name order, where neither their names nor --poses have any: KITTI's "
+        "times.txt",
+    )
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
     parser.add_argument(
@@ -150,7 +157,7 @@ def _check_times(args: argparse.Namespace, images: EvaluationImages) -> None:
     if args.sequence and not images.timed:
         raise InputError(
             f"--sequence needs the time of each image, {args.images} has images without; name them by their time in "
-            "nanoseconds, or as seconds with a decimal point, or give it in --poses"
+            "nanoseconds, or as seconds with a decimal point, or give it in --poses or --times"
         )
 
 
@@ -178,7 +185,7 @@ def check_options(args: argparse.Namespace) -> None:
 
     if args.images and (args.live or args.truth_topic):
         raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
-    check_source_options(args)
+    check_source_options(args, of_images=("times",))
     check_scoring_options(args)
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")

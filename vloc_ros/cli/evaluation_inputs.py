@@ -84,14 +84,25 @@ def _read_folder(args: argparse.Namespace) -> EvaluationImages:
         if camera is None:
             print("no --camera: taking a focal length of 0.9 x the image width")
         paths = list_images(args.images)
-        stamps_ns = stamps_of(paths)
+        stamps_ns = stamps_of(paths) or _given_times(args)
         queries = make_query_sources(paths, stamps_ns, camera)[: args.limit]
         return EvaluationImages(queries, None, [None] * len(queries), timed=stamps_ns is not None)
     posed = list_posed_paths(args.images, args.poses, within_ns=within_ns(args))
     left_out = len(list_images(args.images)) - len(posed)
     paths, stamps, truth = zip(*posed[: args.limit], strict=True)
+    if None in stamps and (times := _given_times(args)):
+        stamp_of = dict(zip(list_images(args.images), times, strict=True))
+        stamps = tuple(stamp_of[path] for path in paths)
     queries = make_query_sources(paths, stamps, camera)
     return EvaluationImages(queries, truth, [None] * len(queries), left_out, timed=None not in stamps)
+
+
+def _given_times(args: argparse.Namespace) -> list[int] | None:
+    """Those of --times."""
+    from vloc_ros.storage.images import list_images
+    from vloc_ros.storage.pose_files import read_times
+
+    return read_times(args.times, [path.name for path in list_images(args.images)]) if args.times else None
 
 
 def within_ns(args: argparse.Namespace) -> int:
