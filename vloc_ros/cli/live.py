@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vloc_ros.cli.evaluation_inputs import frame_of_truth, read_bag
 from vloc_ros.cli.evaluation_outputs import (
@@ -26,14 +28,19 @@ from vloc_ros.cli.evaluation_scoring import score
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import config_from, localizer_from
 
+if TYPE_CHECKING:
+    from vloc_ros.core.localization.localizer import Localizer
+    from vloc_ros.datasets.bag_queries import BagQueries
+    from vloc_ros.evaluation.live_recording import LiveRecording
+    from vloc_ros.evaluation.scored_run import ScoredRun
+    from vloc_ros.storage.results import ResultRecord
+
 
 def evaluate_live(args: argparse.Namespace) -> int:
     """Play, record, compare with the offline localizer, and report; 1 when a check fails."""
     from vloc_ros.core.errors import InputError, MapError
-    from vloc_ros.evaluation.live_playback import Playback, play_bag
     from vloc_ros.evaluation.live_scores import (
         add_live_scores,
-        carry_to_camera,
         format_checks,
         list_handled,
         list_statuses,
@@ -54,6 +61,27 @@ def evaluate_live(args: argparse.Namespace) -> int:
             f"{args.bag}: {len(unusable)} images cannot be used ({unusable[0]}), expected images that the nodes can "
             "localize; evaluate it without --live"
         )
+    recording = _play(args, source)
+    handled, records = list_handled(list_statuses(recording, source)), make_records(recording, source)
+    records, truth = [records[i] for i in handled], source.truth and [source.truth[i] for i in handled]
+    scored = score(args, localizer, records, truth, frame_id)
+    add_live_scores(scored.scores, recording, source, offline, in_sequence=args.sequence)
+    scored.scores.update(left_out=source.left_out)
+    if args.out:
+        write_poses(args.out, records, truth)
+    if args.json:
+        write_scores(args.json, scored.scores)
+    if args.report or args.rerun:
+        _write_pages(args, localizer, recording, source, offline, scored, frame_id)
+    print_outcome(scored.scores, outputs)
+    print("\n".join(format_checks(scored.scores["live"])))
+    return 0 if scored.scores["live"]["passed"] else 1
+
+
+def _play(args: argparse.Namespace, source: BagQueries) -> LiveRecording:
+    """What the nodes publish while the bag is played to them."""
+    from vloc_ros.evaluation.live_playback import Playback, play_bag
+
     playback = Playback(
         args.bag,
         args.map,
@@ -66,16 +94,22 @@ def evaluate_live(args: argparse.Namespace) -> int:
     )
     print(f"playing {args.bag} live, {len(source.stamps_ns) + source.left_out} images", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="vloc_live_") as folder:
-        recording = play_bag(playback, source, Path(folder))
-    handled, records = list_handled(list_statuses(recording, source)), make_records(recording, source)
-    true_poses = source.truth and [source.truth[i] for i in handled]
-    scored = score(args, localizer, [records[i] for i in handled], true_poses, frame_id)
-    add_live_scores(scored.scores, recording, source, offline, in_sequence=args.sequence)
-    scored.scores.update(left_out=source.left_out)
-    if args.out:
-        write_poses(args.out, [records[i] for i in handled], true_poses)
-    if args.json:
-        write_scores(args.json, scored.scores)
+        return play_bag(playback, source, Path(folder))
+
+
+def _write_pages(
+    args: argparse.Namespace,
+    localizer: Localizer,
+    recording: LiveRecording,
+    source: BagQueries,
+    offline: Sequence[ResultRecord],
+    scored: ScoredRun,
+    frame_id: str,
+) -> None:
+    """The report and the recording, of the images that the localizer handled."""
+    from vloc_ros.evaluation.live_scores import carry_to_camera, list_handled, list_statuses
+
+    handled = list_handled(list_statuses(recording, source))
     shown, truth = carry_to_camera(recording, source, offline)
     queries, shown = [source.queries[i] for i in handled], [shown[i] for i in handled]
     truth = truth and [truth[i] for i in handled]
@@ -83,9 +117,6 @@ def evaluate_live(args: argparse.Namespace) -> int:
         write_report(args, localizer, queries, shown, truth, scored, frame_id=frame_id)
     if args.rerun:
         write_recording(args, localizer, queries, shown, truth, scored)
-    print_outcome(scored.scores, outputs)
-    print("\n".join(format_checks(scored.scores["live"])))
-    return 0 if scored.scores["live"]["passed"] else 1
 
 
 def resolve_models(args: argparse.Namespace) -> dict[str, Path]:

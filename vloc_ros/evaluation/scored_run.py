@@ -88,14 +88,23 @@ def score_run(
         scores = score_without_errors(records, map_bytes=map_bytes) | _NO_ERRORS
         scores |= {"not_comparable": comparable.not_comparable, "images": make_query_rows(records, truth=truth)}
         return ScoredRun(scores, comparable)
-    found = comparable.records
-    check_pairing(found, truth)
-    errors = compute_errors(found, truth, frame_id=frame_id)
-    scores = score_results(found, truth, map_bytes=map_bytes, frame_id=frame_id) | {
-        "not_comparable": None,
+    check_pairing(comparable.records, truth)
+    scores = score_results(comparable.records, truth, map_bytes=map_bytes, frame_id=frame_id) | _NO_ERRORS
+    return ScoredRun(scores | _trajectory_scores(records, truth, comparable, options, frame_id), comparable)
+
+
+def _trajectory_scores(
+    records: Sequence[ResultRecord],
+    truth: Sequence[Pose],
+    comparable: ComparableResults,
+    options: ScoringOptions,
+    frame_id: str,
+) -> dict[str, Any]:
+    """The alignment, the pose errors, and the rows, whose poses are as they were found."""
+    errors = compute_errors(comparable.records, truth, frame_id=frame_id)
+    return {
         "alignment": comparable.alignment and comparable.alignment.as_values(),
         "ape": absolute_pose_error(errors),
-        "rpe": relative_pose_error(found, truth, frame_id=frame_id, delta_m=options.rpe_delta_m),
+        "rpe": relative_pose_error(comparable.records, truth, frame_id=frame_id, delta_m=options.rpe_delta_m),
         "images": make_query_rows(records, truth=truth, errors=errors),
     }
-    return ScoredRun(scores, comparable)
