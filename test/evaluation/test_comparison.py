@@ -101,7 +101,7 @@ def test_the_interval_of_noise_holds_zero_and_that_of_a_gain_does_not():
 
 
 def test_runs_that_are_not_comparable_are_refused():
-    a = run("a", [row("1.png", 0.1)])
+    a = run("a", [row("1.png", 0.1), row("3.png", 0.1)])
     elsewhere = Pose(np.eye(3), np.array([0.0, 0.5, 0.0]))
     unaligned = Run(
         "b", {**a.scores, "recall": dict.fromkeys(RECALL_LIMITS), "not_comparable": "another frame"}, a.rows
@@ -109,13 +109,27 @@ def test_runs_that_are_not_comparable_are_refused():
     for other, expected in (
         (run("b", [row("2.png", 0.1)]), "share no query.*1.png and 2.png"),
         (negatives("b"), "b is a run of negatives, a of queries with ground truth"),
-        (run("b", [row("1.png", 0.1, truth=elsewhere)]), "other true poses, up to 0.5"),
+        (run("b", [row("1.png", 0.1), row("3.png", 0.1, truth=elsewhere)]), "differ by up to 0.5"),
         (unaligned, "another frame"),
     ):
         with pytest.raises(InputError, match=expected):
             compare_with_first([a, other])
     with pytest.raises(InputError, match="found 1 runs"):
         compare_with_first([a])
+
+
+def test_queries_of_a_bag_are_paired_by_time_and_those_of_the_base_with_the_cameras():
+    """A live run has stamps for names, and poses of the base, 20 cm behind the camera."""
+    truth = [Pose.from_rotation_vector([0.0, 0.0, 0.3 * i], [float(i), 0.0, 0.0]) for i in range(3)]
+    camera_from_base = Pose(np.eye(3), np.array([0.0, 0.0, -0.2]))
+    offline = [replace(row(f"{i}.png", 0.01, truth=pose), stamp_ns=i * 10**9) for i, pose in enumerate(truth)]
+    live = [replace(r, image=f"{i}.000000000", truth=r.truth @ camera_from_base) for i, r in enumerate(offline)]
+    runs = [run("offline", offline), run("live", live[1:])]
+    (pair,) = compare_with_first(runs)
+    assert pair.shared == 2
+    queries = data_in(make_comparison_page(runs, [pair]))["queries"]
+    assert [query["image"] for query in queries] == ["0.png", "1.png", "2.png"]
+    assert [query["runs"][1] is None for query in queries] == [True, False, False]
 
 
 def test_text_and_page_show_scores_settings_and_every_query():

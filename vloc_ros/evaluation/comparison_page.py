@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
-from vloc_ros.evaluation.comparison import PairedComparison
+from vloc_ros.evaluation.comparison import PairedComparison, key_of_queries
 from vloc_ros.evaluation.comparison_table import difference_text, origin_rows, score_rows
 from vloc_ros.evaluation.page import render_page
 from vloc_ros.evaluation.plotly_script import packed_plotly
@@ -47,11 +47,9 @@ def make_comparison_page(runs: Sequence[Run], pairs: Sequence[PairedComparison])
 
 def _queries(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Every query of any run: its image, and its row in each run or None."""
-    found: dict[tuple[str, int | None], list[Any]] = {}
+    key, found = key_of_queries(runs), dict[Hashable, dict[str, Any]]()
     for at, run in enumerate(runs):
         for row in run.rows:
-            values = query_values(row)
-            found.setdefault(row.key, [None] * len(runs))[at] = {
-                name: value for name, value in values.items() if name not in ("image", "stamp_ns")
-            }
-    return [{"image": image, "stamp_ns": stamp_ns, "runs": values} for (image, stamp_ns), values in found.items()]
+            query = found.setdefault(key(row), {"image": row.image, "runs": [None] * len(runs)})
+            query["runs"][at] = query_values(row)
+    return list(found.values())
