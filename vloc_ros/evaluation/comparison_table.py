@@ -62,10 +62,10 @@ def difference_text(difference: Difference) -> tuple[str, str]:
     if difference.value is None:
         return "-", "no query to compare"
     digits = 3 if difference.unit in ("cm", "°") else 1
-    unit = difference.unit if difference.unit in ("%", "°") else f" {difference.unit}"
-    if difference.unit == "%":
-        unit = " points"
-    return f"{difference.value:+.{digits}f}{unit}", f"{difference.low:+.{digits}f} to {difference.high:+.{digits}f}"
+    unit = {"%": " points", "°": "°"}.get(difference.unit, f" {difference.unit}")
+    # no -0.0
+    value, low, high = (round(v or 0.0, digits) + 0.0 for v in (difference.value, difference.low, difference.high))
+    return f"{value:+.{digits}f}{unit}", f"{low:+.{digits}f} to {high:+.{digits}f}"
 
 
 def format_comparison(runs: Sequence[Run], pairs: Sequence[PairedComparison]) -> str:

@@ -191,7 +191,7 @@ function drawAxes(project, ratio) {
     line(from, to);
     context.stroke();
     context.font = `600 ${12 * ratio}px system-ui, sans-serif`;
-    context.fillText("xyz"[a] + metres.replace(" ", ", "), to[0] + 9 * ratio, to[1] - 3 * ratio);
+    context.fillText("xyz"[a] + metres.replace(" ", ", "), to[0] + 16 * ratio, to[1] + 4 * ratio);
   });
 }
 

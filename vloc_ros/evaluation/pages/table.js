@@ -59,7 +59,8 @@ function queryTable(table, rows, columns, { filters, filterSelect, search, count
       else heading.removeAttribute("aria-sort");
       heading.firstChild.title = at === sorted.column ? (sorted.descending ? "descending" : "ascending") : "sort";
     });
-    count.textContent = shown.length === rows.length ? `${rows.length} queries` : `${shown.length} of ${rows.length} queries`;
+    const all = rows.length === 1 ? "1 query" : `${rows.length} queries`;
+    count.textContent = shown.length === rows.length ? all : `${shown.length} of ${all}`;
     draw();
   }
 
