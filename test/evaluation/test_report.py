@@ -227,6 +227,25 @@ def test_view_from_above_looks_along_the_cameras_vertical(scene_folder):
     assert plane[0] @ [1, 0, 0] > 0.99
 
 
+def test_the_view_from_above_has_the_axes_and_coordinates_of_the_map(scene_folder):
+    """Also where the map lies far from zero; one that no axis of points up has no names of axes."""
+    landmark_map = scene_folder.scene.landmark_map
+    away = np.array([500.0, 0.0, -900.0])
+    moved = replace(landmark_map, scenes=(replace(landmark_map.scenes[0], origin=away),))
+    truth = [Pose(pose.rotation, pose.translation + away) for pose in scene_folder.truth]
+    folder = replace(scene_folder, scene=replace(scene_folder.scene, landmark_map=moved))
+    view = data_in(report_of(replace(folder, truth=truth), [refused("no")]))["view"]
+    assert view["axes"] == ["x, m", "z, m"]
+    np.testing.assert_allclose(view["truth"][0], truth[0].translation[[0, 2]], atol=1e-4)
+    inside = np.array(view["keyframes"])
+    assert ((inside > view["low"]) & (inside < view["high"])).all()
+    tilt = Pose.from_rotation_vector([0.7, 0.0, 0.0], np.zeros(3)).rotation
+    keyframes = replace(landmark_map.keyframes, rotations=tilt @ landmark_map.keyframes.rotations)
+    plane = ground_plane(replace(landmark_map, keyframes=keyframes))
+    np.testing.assert_allclose(plane @ plane.T, np.eye(2), atol=1e-12)
+    assert abs(plane[1]).max() < 0.9
+
+
 @pytest.mark.parametrize("factor", [1.0, 0.0])
 def test_up_is_the_cameras_up_or_z(scene_folder, factor):
     landmark_map = scene_folder.scene.landmark_map

@@ -14,6 +14,8 @@ from vloc_ros.evaluation.page import image_address
 from vloc_ros.storage.runs import QueryRow
 
 _PICTURE_PX = 1100
+# cosine of the angle to an axis of the map within which that points up; and beyond which an axis is nearly level
+_NEARLY, _LEVEL = 0.94, 0.75
 _MARGIN = 0.25
 _LEAST_MARGIN_M = 0.3
 # width by height of the drawing: wider than high, so that it fits a page
@@ -36,11 +38,11 @@ def view_from_above(
     scene, plane = landmark_map.scene(), ground_plane(landmark_map)
 
     def flat(pose: Pose | None) -> list[float] | None:
-        return None if pose is None else _rounded(plane @ (pose.translation - scene.origin))
+        return None if pose is None else _rounded(plane @ pose.translation)
 
     true = [flat(pose) for pose in truth]
     estimates = [flat(row.map_from_rig) if row.frame_id in ("", scene.frame_id) else None for row in rows]
-    keyframes = landmark_map.keyframes.translations @ plane.T
+    keyframes = (landmark_map.keyframes.translations + scene.origin) @ plane.T
     known = any(pose is not None for pose in truth)
     path = np.array([at for at in (true if known else estimates) if at is not None]).reshape(-1, 2)
     low, high = _extent(np.vstack([keyframes, path]))
@@ -50,15 +52,22 @@ def view_from_above(
         "keyframes": np.round(keyframes, 4).tolist(),
         "low": _rounded(low),
         "high": _rounded(high),
-        "points": image_address(_draw_points(landmark_map.points @ plane.T, low, high), "png"),
-        "unit": "m" if landmark_map.metric else "units of the map",
+        "points": image_address(_draw_points((landmark_map.points + scene.origin) @ plane.T, low, high), "png"),
+        "axes": [f"{_axis_name(axis)}{'m' if landmark_map.metric else 'units of the map'}" for axis in plane],
     }
 
 
 def ground_plane(landmark_map: LandmarkMap) -> Array:
-    """(2, 3) axes of the view from above, to the right and forward; the most nearly level map axis points right."""
+    """(2, 3) axes of the view from above, to the right and forward: those of the map, where one of these points up.
+
+    Else the first map axis that is nearly level points right, as far as it is level.
+    """
     up = estimate_up_direction(landmark_map)
-    right = np.eye(3)[int(np.argmin(np.abs(up)))]
+    nearest = int(np.argmax(np.abs(up)))
+    if abs(up[nearest]) > _NEARLY:
+        up = np.sign(up[nearest]) * np.eye(3)[nearest]
+    level = [axis for axis in np.eye(3) if abs(axis @ up) < _LEVEL]
+    right = level[0]
     right = right - up * (up @ right)
     right = right / np.linalg.norm(right)
     return np.stack([right, np.cross(up, right)])
@@ -97,6 +106,14 @@ def _draw_points(points: Array, low: Array, high: Array) -> bytes:
     done, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert done
     return bytes(data)
+
+
+def _axis_name(axis: Array) -> str:
+    """`x, ` for an axis of the map; nothing for another direction."""
+    nearest = int(np.argmax(np.abs(axis)))
+    if abs(axis[nearest]) < 1 - 1e-9:
+        return ""
+    return f"{'-' if axis[nearest] < 0 else ''}{'xyz'[nearest]}, "
 
 
 def _rounded(values: Array) -> list[float]:

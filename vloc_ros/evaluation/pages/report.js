@@ -60,7 +60,7 @@ function drawTrajectory() {
     { marker: { size: 9, symbol: "diamond-open", color: REFUSED, line: { width: 1.6 } } }));
   const [low, high] = [view.low, view.high];
   return chart("trajectory", traces, { height, margin: { l: 56, r: 10, t: 34, b: 44 },
-    xaxis: axis(view.unit, { range: [low[0], high[0]] }), yaxis: axis(view.unit, { range: [low[1], high[1]], scaleanchor: "x" }),
+    xaxis: axis(view.axes[0], { range: [low[0], high[0]] }), yaxis: axis(view.axes[1], { range: [low[1], high[1]], scaleanchor: "x" }),
     images: [{ source: view.points, xref: "x", yref: "y", x: low[0], y: high[1], sizex: spans[0], sizey: spans[1], sizing: "stretch", layer: "below" }],
   }, i => rows[i].accepted && estimates[i] ? estimates[i] : truth[i]);
 }
