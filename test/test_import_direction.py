@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import pkgutil
@@ -28,7 +29,7 @@ SIMULATION = STORAGE | {"vloc_ros.simulation", "scipy"}
 BAGS = STORAGE | {"vloc_ros.bags", "rosbags"}
 DATASETS = BAGS | SIMULATION | {"vloc_ros.datasets", "pymap3d"}
 FOOTPRINT = {"vloc_ros.footprint", "threadpoolctl"}
-EVALUATION = STORAGE | FOOTPRINT | {"vloc_ros.evaluation", "matplotlib"}
+EVALUATION = STORAGE | FOOTPRINT | {"vloc_ros.evaluation", "jinja2", "markupsafe", "plotly", "rerun"}
 PROGRESS = {"vloc_ros.progress", "tqdm"}
 NODE_CONFIG = {"vloc_ros.core", "vloc_ros.node_config"}
 EXPORTER = {"vloc_ros.model_export"}
@@ -65,7 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 # Never installed on a robot, and imported by nobody: all but the nodes and the command line.
 TRAINING = MAPPING | DATASETS | EVALUATION | PROGRESS | EXPORTER | {"training", "torch"}
-TRAINING |= {"lightning", "timm", "safetensors"}
+TRAINING |= {"lightning", "timm", "safetensors", "matplotlib"}
 # Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not
 # every robot has.
 LATE = {
@@ -81,7 +82,9 @@ LATE = {
         "pymap3d",
         "pycolmap",
         "faiss",
-        "matplotlib",
+        "jinja2",
+        "plotly",
+        "rerun",
         "sklearn",
         "onnxruntime",
         "ray",
@@ -97,6 +100,8 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
     "nodes": {"bondpy": "not every robot has it"},
     "progress": {"tqdm": "a log needs no bar"},
 }
+# Modules that need a library which not every installation has: without it they are not loaded.
+OPTIONAL = {"rerun_recording.py": "rerun"}
 # Within core, each may import itself and those before it; what lies beside the folders may be imported by all.
 CORE_ORDER = ("geometry", "clouds", "query sources", "features", "retrieval", "map", "localization", "tracking")
 CORE_ROOT = {"config", "errors", "integer_arrays", "parameter_names", "spelling"}
@@ -247,17 +252,16 @@ def test_a_fresh_interpreter_loads_no_more(package: str) -> None:
         pytest.importorskip("rclpy", reason="no ROS 2: rclpy cannot be imported")
     if package == "model_export":
         pytest.importorskip("onnxscript", reason="no torch and onnxscript: pip install 'vloc_ros[models]'")
-    names = [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in modules(package)]
+    paths = [path for path in modules(package) if importlib.util.find_spec(OPTIONAL.get(path.name, "sys"))]
+    names = [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in paths]
     loaded = loaded_by("\n".join(f"import {name.removesuffix('.__init__')}" for name in names))
     assert not loaded - MAY_IMPORT[package] - _brought_along(package)
     assert not loaded & LATE.get(package, set())
 
 
 def _brought_along(package: str) -> set[str]:
-    """Return what allowed libraries load of themselves: SciPy by scikit-learn and matplotlib, tqdm by torch."""
-    return {"mapping": {"scipy"}, "evaluation": {"scipy"}, "cli": {"scipy"}, "model_export": {"tqdm"}}.get(
-        package, set()
-    )
+    """Return what allowed libraries load of themselves: SciPy by scikit-learn, tqdm by torch."""
+    return {"mapping": {"scipy"}, "cli": {"scipy"}, "model_export": {"tqdm"}}.get(package, set())
 
 
 def test_a_wrong_import_is_seen_in_the_text() -> None:

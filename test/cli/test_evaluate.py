@@ -3,12 +3,12 @@
 import json
 import re
 import shutil
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from plane_scene import CAMERA
+from plane_scene import CAMERA, write_images
+from plane_scene import poses as wall_poses
 
 from vloc_ros.cli.main import main
 from vloc_ros.storage.cameras import write_camera
@@ -45,7 +45,7 @@ def test_scores_and_report_are_written_and_shown(scene_folder, tmp_path, capsys)
     assert scores["run"]["map"]["hash"] == map_hash(scene_folder.map)
     assert (scores["run"]["mode"], scores["run"]["settings"]["pose.seed"]) == ("single", 0)
     assert scores["run"]["models"] == {"recognizer": None, "encoder": None}
-    assert "<h2>Worst cases</h2>" in report.read_text()
+    assert "<h2>Queries</h2>" in report.read_text()
     out = capsys.readouterr().out
     assert "median error" in out
     assert str(report) in out
@@ -189,11 +189,32 @@ def test_an_output_that_cannot_be_written(scene_folder, tmp_path, capsys):
     assert "scores.json" in one_line(capsys)
 
 
-def test_a_report_without_matplotlib_is_refused_before_the_work(scene_folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+@pytest.mark.parametrize(
+    ("option", "file", "extra"), [("--report", "report.html", "evaluation"), ("--rerun", "run.rrd", "rerun")]
+)
+def test_an_output_without_its_library_is_refused_before_the_work(
+    scene_folder, tmp_path, capsys, monkeypatch, option, file, extra
+):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert evaluate(scene_folder, "--report", tmp_path / "report.html") == 1
-    assert "vloc_ros[evaluation]" in one_line(capsys)
+    assert evaluate(scene_folder, option, tmp_path / file) == 1
+    assert f"vloc_ros[{extra}]" in one_line(capsys)
+    assert not (tmp_path / file).exists()
+
+
+def test_a_report_shows_the_images_of_the_map(scene_folder, tmp_path, capsys):
+    images = tmp_path / "map_images"
+    write_images(scene_folder.scene, wall_poses(8, seed=99), images)
+    report = tmp_path / "report.html"
+    words = ("--limit", "2", "--report", report, "--map-images", images)
+    assert evaluate(scene_folder, *words) == 1
+    assert "missing are 0.png" in one_line(capsys)
+    for k in range(8):
+        (images / f"frame-{k:03}.png").rename(images / f"{k}.png")
+    assert evaluate(scene_folder, *words) == 0
+    data = json.loads(re.search(r'id="data">(.*?)</script>', report.read_text())[1])
+    assert {query["keyframe"] for query in data["queries"].values()} == {int(k) for k in data["keyframes"]}
+    assert evaluate(scene_folder, "--map-images", images) == 1
+    assert "--report" in one_line(capsys)
 
 
 @pytest.fixture(scope="module")

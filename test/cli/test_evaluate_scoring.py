@@ -94,7 +94,7 @@ def test_a_map_in_a_frame_of_its_own_has_no_error(
     scores = evaluate(own_frame, tmp_path, "--report", tmp_path / "report.html")
     assert scores["ape"] is None
     assert "not comparable: the map's frame and scale" in capsys.readouterr().out
-    assert "Not comparable: the map&#x27;s frame and scale" in (tmp_path / "report.html").read_text()
+    assert "Not comparable: the map&#39;s frame and scale" in (tmp_path / "report.html").read_text()
 
 
 def test_poses_have_the_times_of_the_images(stamped: SceneFolder, tmp_path: Path) -> None:

@@ -1,22 +1,25 @@
-"""The report: complete, self-contained, and drawn from the records that it is given."""
+"""The report: complete, self-contained, and made from the records that it is given."""
 
+import json
 import re
 from collections.abc import Sequence
-from xml.etree import ElementTree
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from plane_scene import CAMERA
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import QuerySource
-from vloc_ros.evaluation.figures import draw_error_curves, ground_plane
-from vloc_ros.evaluation.overlays import draw_overlay
+from vloc_ros.evaluation import report_images
 from vloc_ros.evaluation.report import make_report_page
-from vloc_ros.evaluation.scores import compute_errors, score_negatives, score_results
+from vloc_ros.evaluation.scores import score_negatives, score_results
+from vloc_ros.evaluation.trajectory_view import estimate_up_direction, ground_plane
 from vloc_ros.storage.results import ResultRecord
 
 TIMES = {"features": 40.0, "matching": 10.0}
@@ -42,54 +45,122 @@ def refused(reason: str) -> LocalizationResult:
     return LocalizationResult(Status.TOO_FEW_MATCHES, reason=reason, times_ms=TIMES)
 
 
-def report_of(folder, results: Sequence[LocalizationResult], *, negatives: bool = False) -> str:
-    scene, truth = folder.scene, folder.truth[: len(results)]
+def report_of(
+    folder,
+    results: Sequence[LocalizationResult],
+    *,
+    negatives: bool = False,
+    name="frame-{}.png",
+    keyframe_images=(),
+    truth_from_map=None,
+    **more,
+) -> str:
+    scene, truth = folder.scene, [folder.truth[i % len(folder.truth)] for i in range(len(results))]
 
     def reader(pose: Pose):
         return lambda: Query.single(scene.image(pose), CAMERA)
 
-    sources = [QuerySource(f"frame-{i}.png", reader(pose)) for i, pose in enumerate(truth)]
+    sources = [QuerySource(name.format(i), reader(pose)) for i, pose in enumerate(truth)]
     records = [ResultRecord(q.name, i, result) for i, (q, result) in enumerate(zip(sources, results, strict=True))]
     if negatives:
         scores = score_negatives(records, map_bytes=1000)
         return make_report_page(scene.landmark_map, sources, records, None, scores)
-    scores = score_results(records, truth, map_bytes=1000)
-    return make_report_page(scene.landmark_map, sources, records, truth, scores)
+    scores = score_results(records, truth, map_bytes=1000) | more
+    return make_report_page(
+        scene.landmark_map,
+        sources,
+        records,
+        truth,
+        scores,
+        keyframe_images=keyframe_images,
+        truth_from_map=truth_from_map,
+    )
 
 
-def assert_self_contained(page: str) -> None:
+def data_in(page: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
+
+
+def assert_self_contained(page: str, most_bytes: int = 3_000_000) -> None:
     """Every address that a browser would load is inside the page."""
-    loaded = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page) + re.findall(r"url\(([^)]*)\)", page)
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    loaded = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", markup) + re.findall(r"url\(([^)]*)\)", markup)
     assert [address[:40] for address in loaded if not address.startswith("data:")] == []
-    assert "@import" not in page
-    assert len(page) < 5_000_000
+    assert "@import" not in markup
+    assert not re.findall(r"<script[^>]+src", page)
+    assert len(page) < most_bytes
 
 
-def test_report_shows_trajectory_errors_and_worst_cases_and_loads_nothing(scene_folder):
+def test_report_holds_every_query_and_the_images_and_loads_nothing(scene_folder):
     truth = scene_folder.truth
     wrong = Pose(truth[1].rotation, truth[1].translation + np.array([3.0, 0.0, 0.0]))
     page = report_of(scene_folder, [found(truth[0]), found(wrong), refused("4 matches, <12 needed>")])
+    data = data_in(page)
     assert_self_contained(page)
-    for heading in ("Trajectory", "Error", "Measures", "Time", "Worst cases"):
+    for heading in ("Trajectory", "Error", "Queries", "Measures", "Time"):
         assert f"<h2>{heading}</h2>" in page
-    assert "300.00 cm" in page
-    assert "4 matches, &lt;12 needed&gt;" in page
-    assert page.index("frame-1.png</b>") < page.index("frame-0.png</b>"), "the worst comes first"
-    assert page.count("data:image/jpeg") == 3
-    assert page.count("data:image/svg+xml") == 5
+    assert [row["image"] for row in data["rows"]] == ["frame-0.png", "frame-1.png", "frame-2.png"]
+    assert [row["false_accept"] for row in data["rows"]] == [False, True, False]
+    assert data["rows"][1]["translation_m"] == pytest.approx(3.0)
+    assert data["rows"][2]["translation_m"] is None
+    assert sorted(data["queries"]) == ["0", "1", "2"]
+    assert all(query["src"].startswith("data:image/jpeg") for query in data["queries"].values())
+    assert (len(data["queries"]["0"]["inliers"]), len(data["queries"]["2"]["inliers"])) == (5, 0)
 
 
-def test_report_of_nothing_but_refusals(scene_folder):
-    page = report_of(scene_folder, [refused("too dark"), refused("too dark")])
+def test_the_drawing_is_of_the_cameras_whatever_outliers_the_map_has(scene_folder):
+    far = scene_folder.scene.landmark_map.points.copy()
+    far[0] = [5000.0, 0.0, 0.0]
+    scene = replace(scene_folder.scene, landmark_map=replace(scene_folder.scene.landmark_map, points=far))
+    view = data_in(report_of(replace(scene_folder, scene=scene), [found(scene_folder.truth[0])]))["view"]
+    assert view["high"][0] - view["low"][0] < 10
+    inside = np.array([*view["truth"], *view["keyframes"]])
+    assert (inside > view["low"]).all()
+    assert (inside < view["high"]).all()
+
+
+def test_results_that_are_not_comparable_are_drawn_without_truth_and_errors(scene_folder):
+    page = report_of(scene_folder, [found(scene_folder.truth[0])], not_comparable="another frame")
+    assert "Not comparable: another frame." in page
+    assert "<h2>Error</h2>" not in page
+    assert data_in(page)["view"]["truth"] == [None]
+
+
+def test_the_truth_of_aligned_results_is_drawn_where_it_lies_in_the_map(scene_folder):
+    """The truth has axes of its own: turned by a right angle about z, moved, and twice as long."""
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    truth_from_map = Similarity(2.0, turn, np.array([7.0, 8.0, 9.0]))
+    folder = replace(scene_folder, truth=[truth_from_map.apply_to_pose(pose) for pose in scene_folder.truth])
+    results = [found(pose) for pose in scene_folder.truth]
+    view = data_in(report_of(folder, results, truth_from_map=truth_from_map))["view"]
+    np.testing.assert_allclose(view["truth"], view["estimates"], atol=2e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_report_of_nothing_but_refusals(scene_folder, count):
+    page = report_of(scene_folder, [refused("too dark")] * count)
     assert_self_contained(page)
     assert "infinite" in page
+    assert data_in(page)["view"]["estimates"] == [None] * count
 
 
-def test_report_of_negatives_shows_false_accepts_first(scene_folder):
+def test_report_of_negatives_has_no_errors(scene_folder):
     page = report_of(scene_folder, [refused("no"), found(Pose.identity(), inliers=4)], negatives=True)
+    data = data_in(page)
     assert_self_contained(page)
-    assert page.index("frame-1.png</b>") < page.index("frame-0.png</b>")
+    assert [row["false_accept"] for row in data["rows"]] == [False, True]
+    assert data["view"] is None
     assert "accepted, all falsely" in page
+    assert "<h2>Trajectory</h2>" not in page
+
+
+def test_a_name_cannot_break_out_of_the_page(scene_folder):
+    name = "</script ><script>alert(1)</script>{}<b>&.png"
+    page = report_of(scene_folder, [refused("</script><i>")], name=name)
+    assert data_in(page)["rows"][0]["image"] == name.format(0)
+    assert "<" not in page.split('id="data">')[1].split("</script>")[0]
+    assert "alert(1)</script>" not in page
+    assert "</script><i>" not in page
 
 
 LIVE = {"images": 80, "answered": 80, "dropped": 54, "handled": 26, "handled_hz": 1.6, "rate_hz": 6.0}
@@ -113,20 +184,39 @@ def test_report_needs_a_true_pose_per_result(scene_folder):
         make_report_page(scene_folder.scene.landmark_map, [], records, scene_folder.truth, {})
 
 
-def test_overlay_draws_inliers_and_reprojection_errors(scene_folder):
-    scene, pose = scene_folder.scene, scene_folder.truth[0]
-    query = Query.single(scene.image(pose), CAMERA)
-    bare = draw_overlay(scene.landmark_map, query, refused("no"))
-    assert bare.startswith(b"\xff\xd8\xff")
-    assert draw_overlay(scene.landmark_map, query, found(pose)) != bare
+def test_of_many_queries_the_worst_and_an_even_sample_have_images(scene_folder, monkeypatch):
+    monkeypatch.setattr(report_images, "WORST", 2)
+    monkeypatch.setattr(report_images, "SAMPLED", 3)
+    truth = scene_folder.truth
+    results = [found(truth[i % len(truth)]) for i in range(21)]
+    results[7] = refused("no")
+    results[13] = found(Pose(truth[1].rotation, truth[1].translation + np.array([3.0, 0.0, 0.0])))
+    page = report_of(scene_folder, results)
+    assert sorted(map(int, data_in(page)["queries"])) == [0, 7, 10, 13, 20]
+    assert len(data_in(page)["rows"]) == 21
+    assert "All 21, of which 5 have their image" in page
 
 
-def test_error_curve_draws_the_same_bytes_for_the_same_results():
-    records = [ResultRecord("a.png", 0, found(Pose.identity()))]
-    errors = compute_errors(records, [Pose.identity()])
-    drawing = draw_error_curves(errors)
-    assert ElementTree.fromstring(drawing).tag.endswith("svg")
-    assert drawing == draw_error_curves(errors)
+def test_a_query_stands_beside_the_keyframe_that_shares_most_inliers(scene_folder, tmp_path):
+    scene = scene_folder.scene
+    keyframes = replace(scene.landmark_map.keyframes, cameras=(CAMERA,) * 8)
+    with_cameras = replace(scene, landmark_map=replace(scene.landmark_map, keyframes=keyframes))
+    paths = []
+    for k in range(8):
+        paths.append(tmp_path / f"{k}.png")
+        cv2.imwrite(str(paths[-1]), scene.image(keyframes.pose(k)))
+    seen = keyframes.visible(3)[::40]
+    result = replace(found(scene_folder.truth[0], inliers=len(seen)), inlier_points=seen.astype(np.int64))
+    data = data_in(report_of(replace(scene_folder, scene=with_cameras), [result], keyframe_images=paths))
+    query = data["queries"]["0"]
+    shared = [np.isin(seen, keyframes.visible(k)).sum() for k in range(8)]
+    assert query["keyframe"] == int(np.argmax(shared))
+    assert data["keyframes"][str(query["keyframe"])]["name"] == f"{query['keyframe']}.png"
+    expected = CAMERA.project(keyframes.pose(query["keyframe"]).inverse().apply(scene.landmark_map.points[seen]))
+    own = np.array([row[4:] for row in query["inliers"]], dtype=float)
+    visible = np.isfinite(own[:, 0])
+    assert visible.any()
+    np.testing.assert_allclose(own[visible], expected[visible], atol=0.06)
 
 
 def test_view_from_above_looks_along_the_cameras_vertical(scene_folder):
@@ -135,3 +225,34 @@ def test_view_from_above_looks_along_the_cameras_vertical(scene_folder):
     # the wall's cameras have y down: from above one sees x to the right and z away
     assert np.cross(plane[0], plane[1]) @ [0, -1, 0] > 0.99
     assert plane[0] @ [1, 0, 0] > 0.99
+
+
+def test_the_view_from_above_has_the_axes_and_coordinates_of_the_map(scene_folder):
+    """Also where the map lies far from zero; one that no axis of points up has no names of axes."""
+    landmark_map = scene_folder.scene.landmark_map
+    away = np.array([500.0, 0.0, -900.0])
+    moved = replace(landmark_map, scenes=(replace(landmark_map.scenes[0], origin=away),))
+    truth = [Pose(pose.rotation, pose.translation + away) for pose in scene_folder.truth]
+    folder = replace(scene_folder, scene=replace(scene_folder.scene, landmark_map=moved))
+    view = data_in(report_of(replace(folder, truth=truth), [refused("no")]))["view"]
+    assert view["axes"] == ["x, m", "z, m"]
+    np.testing.assert_allclose(view["truth"][0], truth[0].translation[[0, 2]], atol=1e-4)
+    inside = np.array(view["keyframes"])
+    assert ((inside > view["low"]) & (inside < view["high"])).all()
+    tilt = Pose.from_rotation_vector([0.7, 0.0, 0.0], np.zeros(3)).rotation
+    keyframes = replace(landmark_map.keyframes, rotations=tilt @ landmark_map.keyframes.rotations)
+    plane = ground_plane(replace(landmark_map, keyframes=keyframes))
+    np.testing.assert_allclose(plane @ plane.T, np.eye(2), atol=1e-12)
+    assert abs(plane[1]).max() < 0.9
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.0])
+def test_up_is_the_cameras_up_or_z(scene_folder, factor):
+    landmark_map = scene_folder.scene.landmark_map
+    rotations = landmark_map.keyframes.rotations.copy()
+    if factor == 0.0:
+        rotations[::2] = rotations[::2] @ np.diag([-1.0, -1.0, 1.0])
+        rotations[1::2] = rotations[::2] @ np.diag([-1.0, -1.0, 1.0])
+    turned = replace(landmark_map, keyframes=replace(landmark_map.keyframes, rotations=rotations))
+    expected = [0, -1, 0] if factor else [0, 0, 1]
+    np.testing.assert_allclose(estimate_up_direction(turned), expected, atol=0.1)

@@ -103,12 +103,14 @@ def offline_steps(out: Path) -> list[list[str]]:
     queries = ["--map", f"{folder}", "--images", f"{images}/query/images", *camera]
     negatives = ["--map", f"{folder}", "--images", f"{images}/negatives/images", "--absent", *camera]
     truth = ["--poses", f"{images}/query/poses.txt"]
+    shown = f"{images}/map/images"
+    report = ["--map-images", shown, "--report", f"{out}/report.html"]
     return [
         ["map", "build", *mapped, "--out", f"{folder}"],
-        ["map", "view", f"{folder}", "--out", f"{out}/map.html"],
         ["localize", *queries, "--out", f"{out}/results"],
+        ["map", "view", f"{folder}", "--images", shown, "--results", f"{out}/results", "--out", f"{out}/map.html"],
         ["evaluate", *negatives, "--json", f"{out}/negatives.json"],
-        ["evaluate", *queries, *truth, "--json", f"{out}/scores.json", "--report", f"{out}/report.html"],
+        ["evaluate", *queries, *truth, "--json", f"{out}/scores.json", *report],
     ]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+
+from vloc_ros.core.errors import MissingDependencyError
+
 # import name -> what pip calls it, extra of setup.py that holds it (none: every installation needs it)
 _LIBRARIES = {
     "pycolmap": ("pycolmap", "mapping"),
@@ -9,7 +13,10 @@ _LIBRARIES = {
     "pymap3d": ("pymap3d", "mapping"),
     "sklearn": ("scikit-learn", "mapping"),
     "scipy": ("scipy", "mapping"),
-    "matplotlib": ("matplotlib", "evaluation"),
+    "plotly": ("'vloc_ros[evaluation]'", "evaluation"),
+    "jinja2": ("'vloc_ros[evaluation]'", "evaluation"),
+    "markupsafe": ("'vloc_ros[evaluation]'", "evaluation"),
+    "rerun": ("'vloc_ros[rerun]'", "rerun"),
     "ray": ("ray", "ray"),
     "torch": ("'vloc_ros[models]'", "models"),
     "onnx": ("'vloc_ros[models]'", "models"),
@@ -36,3 +43,15 @@ def missing_library(error: ModuleNotFoundError) -> str:
     project, extra = _LIBRARIES[module]
     what = f", which the extra {extra!r} holds" if extra else ", which every installation needs"
     return f"{module} is not installed{what}; install it with pip install {project}, see docs/installation.md"
+
+
+def require(option: str, *modules: str) -> None:
+    """Refuse an option before the work, not after it, where a library that it needs is not installed.
+
+    Raises:
+        MissingDependencyError: one is not installed.
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            project, _ = _LIBRARIES[module]
+            raise MissingDependencyError(f"{option} needs {module}, which is not installed; pip install {project}")

@@ -20,14 +20,22 @@ A map from images alone has a frame and a scale of its own: `--align --correct-s
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.evaluation_inputs import EvaluationImages, frame_of_truth, read_images
-from vloc_ros.cli.evaluation_outputs import outputs_of, print_outcome, write_poses, write_report, write_scores
+from vloc_ros.cli.evaluation_outputs import (
+    check_map,
+    check_outputs,
+    outputs_of,
+    print_outcome,
+    write_poses,
+    write_recording,
+    write_report,
+    write_scores,
+)
 from vloc_ros.cli.evaluation_scoring import add_scoring_options, check_scoring_options, score, unscored_row
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
@@ -105,7 +113,13 @@ def register(parser: argparse.ArgumentParser) -> None:
         "times, `evo_ape tum truth.txt poses.txt` gives the same APE",
     )
     parser.add_argument("--json", type=Path, metavar="F", help="write the scores, and a row for each image, as JSON")
-    parser.add_argument("--report", type=Path, metavar="HTML", help="write a page with figures and the worst cases")
+    parser.add_argument("--report", type=Path, metavar="HTML", help="write a page to explore, with every query")
+    parser.add_argument(
+        "--map-images", type=Path, metavar="DIR", help="for --report: the images of the map, shown beside the queries"
+    )
+    parser.add_argument(
+        "--rerun", type=Path, metavar="RRD", help="write a recording for the viewer of rerun: images, poses, truth"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -119,6 +133,7 @@ def run(args: argparse.Namespace) -> int:
     images = read_images(args)
     _check_times(args, images)
     localizer = localizer_from(args)
+    check_map(args, localizer.map)
     frame_id = frame_of_truth(args, localizer, images.truth)
     in_sequence = _fix_filter(args) if args.sequence else None
     found = localize_with_progress(
@@ -133,7 +148,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_scores(args.json, scored.scores)
     if args.report:
-        write_report(args.report, localizer, queries, records, truth, scored, frame_id=frame_id)
+        write_report(args, localizer, queries, records, truth, scored, frame_id=frame_id)
+    if args.rerun:
+        write_recording(args, localizer, queries, records, truth, scored)
     print_outcome(scored.scores, outputs)
     return 1 if unusable else 0
 
@@ -176,15 +193,6 @@ def check_options(args: argparse.Namespace) -> None:
     check_scoring_options(args)
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")
-    if args.report:
-        check_drawing()
+    check_outputs(args)
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit is {args.limit}, expected 1 or more")
-
-
-def check_drawing() -> None:
-    """Refuse before the work, not after it, where the report's figures cannot be drawn."""
-    from vloc_ros.core.errors import MissingDependencyError
-
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingDependencyError("--report needs matplotlib; install it with pip install 'vloc_ros[evaluation]'")

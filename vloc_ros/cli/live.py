@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.evaluation_inputs import frame_of_truth, read_bag
-from vloc_ros.cli.evaluation_outputs import outputs_of, print_outcome, write_poses, write_report, write_scores
+from vloc_ros.cli.evaluation_outputs import (
+    check_map,
+    outputs_of,
+    print_outcome,
+    write_poses,
+    write_recording,
+    write_report,
+    write_scores,
+)
 from vloc_ros.cli.evaluation_scoring import score
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import config_from, localizer_from
@@ -40,6 +48,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
     )
 
     outputs, localizer = outputs_of(args), localizer_from(args)
+    check_map(args, localizer.map)
     if not localizer.map.metric:
         raise MapError(
             f"{args.map}: its scale is unknown, expected metres for ROS; align it first with `vloc map align`"
@@ -62,8 +71,8 @@ def evaluate_live(args: argparse.Namespace) -> int:
         write_poses(args.out, records, truth)
     if args.json:
         write_scores(args.json, scored.scores)
-    if args.report:
-        _write_live_report(args.report, localizer, recording, source, offline, scored, frame_id)
+    if args.report or args.rerun:
+        _write_pages(args, localizer, recording, source, offline, scored, frame_id)
     print_outcome(scored.scores, outputs)
     print("\n".join(format_checks(scored.scores["live"])))
     return 0 if scored.scores["live"]["passed"] else 1
@@ -88,8 +97,8 @@ def _play(args: argparse.Namespace, source: BagQueries) -> LiveRecording:
         return play_bag(playback, source, Path(folder))
 
 
-def _write_live_report(
-    path: Path,
+def _write_pages(
+    args: argparse.Namespace,
     localizer: Localizer,
     recording: LiveRecording,
     source: BagQueries,
@@ -97,14 +106,17 @@ def _write_live_report(
     scored: ScoredRun,
     frame_id: str,
 ) -> None:
-    """The page with the images that the localizer handled."""
+    """The report and the recording, of the images that the localizer handled."""
     from vloc_ros.evaluation.live_scores import carry_to_camera, list_handled, list_statuses
 
     handled = list_handled(list_statuses(recording, source))
     shown, truth = carry_to_camera(recording, source, offline)
     queries, shown = [source.queries[i] for i in handled], [shown[i] for i in handled]
     truth = truth and [truth[i] for i in handled]
-    write_report(path, localizer, queries, shown, truth, scored, frame_id=frame_id)
+    if args.report:
+        write_report(args, localizer, queries, shown, truth, scored, frame_id=frame_id)
+    if args.rerun:
+        write_recording(args, localizer, queries, shown, truth, scored)
 
 
 def resolve_models(args: argparse.Namespace) -> dict[str, Path]:

@@ -30,6 +30,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("model", "export"): ("model_export", "export a published keypoint network to a model folder"),
     ("localize",): ("localize", "where were these images taken?"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
+    ("compare",): ("compare", "which run of `vloc evaluate --json` is better? Side by side, and query by query"),
     ("bag", "make"): ("bag_make", "make a ROS 2 bag from an image folder or the simulated world"),
     ("bag", "images"): ("bag_images", "take the images out of a bag, with calibration and poses"),
     ("benchmark",): ("benchmark", "maps, results and scores of 7-Scenes, 12-Scenes, Cambridge Landmarks, Aachen"),

@@ -1,82 +1,168 @@
-"""A map as a self-contained page: points coloured by landmark, and keyframes, in an interactive 3D plot."""
+"""A map as a self-contained page: points, keyframes and query poses in a 3D plot to explore."""
 
 from __future__ import annotations
 
 import base64
-import json
-import re
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.evaluation.map_viewer import PAGE
+from vloc_ros.evaluation.page import render_page
+from vloc_ros.evaluation.point_colours import sample_point_colours
+from vloc_ros.evaluation.report_images import thumbnail
+from vloc_ros.evaluation.trajectory_view import estimate_up_direction
+from vloc_ros.storage.images import read_image
 
 _MAX_POINTS = 200_000
+_MAX_IMAGES = 100
+_IMAGE_WIDTH_PX = 320
 _LEVELS = 65535
 _GOLDEN_RATIO = 0.6180339887
+# a point is an outlier beyond the middle 98 % of all by more than this part of their extent, on any axis
+_MIDDLE = (1.0, 99.0)
+_BEYOND = 0.5
 
 
-def make_map_page(landmark_map: LandmarkMap, *, map_hash: str) -> str:
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryPose:
+    """A localized query to draw.
+
+    Attributes:
+        name: of its image.
+        map_from_rig: its pose.
+        note: what is known of it, for people.
+    """
+
+    name: str
+    map_from_rig: Pose
+    note: str
+
+
+def make_map_page(
+    landmark_map: LandmarkMap,
+    *,
+    map_hash: str,
+    keyframe_images: Sequence[Path] = (),
+    queries: Sequence[QueryPose] = (),
+) -> str:
     """Make the HTML page of a map of one scene. With more than 200 000 points it shows every n-th, and states so.
 
+    Args:
+        landmark_map: of one scene.
+        map_hash: of its folder.
+        keyframe_images: file of every keyframe, for colours and to look at; none where they are not at hand.
+        queries: poses in the frame of the scene.
+
     Raises:
-        InputError: the map has several scenes.
+        InputError: the map has several scenes, or an image cannot be read.
     """
-    landmark_map.scene()
-    step = -(-len(landmark_map.points) // _MAX_POINTS)
-    points = landmark_map.points[::step]
+    near = ~find_outliers(landmark_map)
+    shown = np.flatnonzero(near)[:: -(-int(near.sum()) // _MAX_POINTS)]
+    colours = sample_point_colours(landmark_map, keyframe_images)[shown] if keyframe_images else None
+    data = {
+        **_geometry(landmark_map, shown),
+        **_observations(landmark_map, shown),
+        "landmarks": [str(key) for key in landmark_map.landmarks.keys],
+        "landmark_of": _base64(landmark_map.landmark_ids[shown].astype("<u4")),
+        "landmark_colours": _base64(landmark_colours(landmark_map.landmark_ids)[shown]),
+        "image_colours": None if colours is None else _base64(colours),
+        "names": list(landmark_map.keyframes.names),
+        "images": _thumbnails(keyframe_images),
+        "queries": _query_values(landmark_map, queries),
+    }
+    return render_page(
+        "map.html",
+        data,
+        title=landmark_map.name,
+        subtitle=_facts(landmark_map, shown=len(shown), outliers=int((~near).sum()), map_hash=map_hash),
+        few=int(landmark_map.keyframes.see_few_points.sum()),
+        with_images=bool(keyframe_images),
+        with_queries=bool(queries),
+    )
+
+
+def find_outliers(landmark_map: LandmarkMap) -> Array:
+    """(P,) bool: points far from all others, which would make the rest of the drawing small."""
+    low, high = np.percentile(landmark_map.points, _MIDDLE, axis=0)
+    cameras = landmark_map.keyframes.translations
+    low, high = np.minimum(low, cameras.min(axis=0)), np.maximum(high, cameras.max(axis=0))
+    margin = _BEYOND * float((high - low).max())
+    return np.asarray(((landmark_map.points < low - margin) | (landmark_map.points > high + margin)).any(axis=1))
+
+
+def _geometry(landmark_map: LandmarkMap, shown: Array) -> dict[str, Any]:
+    """Points in steps of 16 bits, keyframes, and where the drawing begins."""
+    points, keyframes = landmark_map.points[shown], landmark_map.keyframes
     low, size = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-6)
     centre = np.median(points, axis=0)
-    distances = np.linalg.norm(points - centre, axis=1)
-    data = {
+    return {
         "low": low.tolist(),
         "step": (size / _LEVELS).tolist(),
         "points": _base64(np.rint((points - low) / size * _LEVELS).astype("<u2")),
-        "colours": _base64(landmark_colours(landmark_map.landmark_ids[::step])),
-        "positions": np.round(landmark_map.keyframes.translations, 4).tolist(),
-        "rotations": np.round(landmark_map.keyframes.rotations, 5).reshape(-1, 9).tolist(),
-        "few": (few := landmark_map.keyframes.see_few_points).tolist(),
+        "positions": np.round(keyframes.translations, 4).tolist(),
+        "rotations": np.round(keyframes.rotations, 5).reshape(-1, 9).tolist(),
+        "few": keyframes.see_few_points.tolist(),
         "up": estimate_up_direction(landmark_map).tolist(),
+        "forward": keyframes.rotations[:, :, 2].mean(axis=0).tolist(),
         "centre": centre.tolist(),
+        "origin": landmark_map.scene().origin.tolist(),
         "metric": landmark_map.metric,
-        "radius": float(np.percentile(distances, 90)) or 1.0,
+        "radius": float(np.percentile(np.linalg.norm(points - centre, axis=1), 90)) or 1.0,
     }
-    facts = _facts(landmark_map, shown=len(points), map_hash=map_hash)
-    values = {
-        "TITLE": escape(landmark_map.name),
-        "FACTS": facts,
-        "DATA": json.dumps(data, allow_nan=False),
-        "FEW": f" (orange: {few.sum()} that see hardly any point)" if few.any() else "",
-    }
-    return re.sub("@(TITLE|FACTS|DATA|FEW)@", lambda found: values[found[1]], PAGE)
 
 
-def estimate_up_direction(landmark_map: LandmarkMap) -> Array:
-    """(3,) unit vector: the mean upward direction of the map's cameras (the y axis of an image points down)."""
-    up = -landmark_map.keyframes.rotations[:, :, 1].sum(axis=0)
-    length = float(np.linalg.norm(up))
-    # upright cameras agree on the upward direction; if they do not, it is z as in REP-103
-    return np.asarray(up / length) if length > 0.1 * len(landmark_map.keyframes) > 0 else np.array([0.0, 0.0, 1.0])
+def _observations(landmark_map: LandmarkMap, shown: Array) -> dict[str, Any]:
+    """Which of the shown points every keyframe observes: their numbers, one keyframe after the other."""
+    keyframes = landmark_map.keyframes
+    number = np.full(len(landmark_map.points), -1)
+    number[shown] = np.arange(len(shown))
+    seen = number[keyframes.point_indices]
+    counts = np.bincount(keyframes.keyframe_of_observation[seen >= 0], minlength=len(keyframes))
+    return {"seen": _base64(seen[seen >= 0].astype("<u4")), "seen_counts": counts.tolist()}
 
 
-def _facts(landmark_map: LandmarkMap, *, shown: int, map_hash: str) -> str:
+def _thumbnails(paths: Sequence[Path]) -> dict[int, Any]:
+    """The images of some keyframes, evenly chosen, by the number of the keyframe."""
+    chosen = np.linspace(0, len(paths) - 1, min(_MAX_IMAGES, len(paths))).round().astype(int)
+    return {int(k): thumbnail(read_image(paths[k]), _IMAGE_WIDTH_PX)["src"] for k in chosen}
+
+
+def _query_values(landmark_map: LandmarkMap, queries: Sequence[QueryPose]) -> list[dict[str, Any]]:
+    scene = landmark_map.scene()
+    poses = [scene.scene_from(query.map_from_rig) for query in queries]
+    return [
+        {
+            "name": query.name,
+            "note": query.note,
+            "position": np.round(pose.translation, 4).tolist(),
+            "rotation": np.round(pose.rotation, 5).ravel().tolist(),
+        }
+        for query, pose in zip(queries, poses, strict=True)
+    ]
+
+
+def _facts(landmark_map: LandmarkMap, *, shown: int, outliers: int, map_hash: str) -> str:
     unit = "metres" if landmark_map.metric else "unknown scale"
     total = len(landmark_map.points)
-    note = "" if shown == total else f" ({shown} of them drawn)"
+    notes = [f"{shown} of them drawn"] if shown < total - outliers else []
+    notes += [f"{outliers} far away left out"] if outliers else []
     parts = [
-        f"{total} points{note}",
+        f"{total} points" + (f" ({', '.join(notes)})" if notes else ""),
         f"{len(landmark_map.landmarks)} landmarks",
         f"{len(landmark_map.keyframes)} keyframes",
         f"frame {landmark_map.scene().frame_id}, {unit}",
         f"hash {map_hash[:12]}",
     ]
-    return escape(" · ".join(parts))
+    return " · ".join(parts)
 
 
 def landmark_colours(landmark_ids: Array) -> Array:
-    """(P, 3) uint8 colours: adjacent ids get distant hues, so that touching landmarks can be distinguished."""
+    """(P, 3) uint8 RGB: adjacent ids get distant hues, so that touching landmarks can be distinguished."""
     hues = (np.arange(int(landmark_ids.max()) + 1) * _GOLDEN_RATIO) % 1.0
     phases = hues[:, None] * 2 * np.pi + np.array([0.0, -2.0, 2.0]) * np.pi / 3
     return np.asarray(np.rint(105 + 95 * np.cos(phases)).astype(np.uint8)[landmark_ids])

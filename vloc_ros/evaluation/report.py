@@ -1,26 +1,27 @@
-"""The report on a set of images: one page with accuracy, latency and the worst cases."""
+"""The report on a set of images: one page to explore, with every query, its error and, of some, its image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.sources import QuerySource
-from vloc_ros.evaluation import figures
-from vloc_ros.evaluation.overlays import ERROR_MAGNIFICATION, draw_overlay
-from vloc_ros.evaluation.page import cases, columns, figure, make_page, paragraph, section, text_table, tiles
-from vloc_ros.evaluation.scores import Errors, compute_errors
+from vloc_ros.evaluation.page import render_page
+from vloc_ros.evaluation.plotly_script import packed_plotly
+from vloc_ros.evaluation.query_rows import make_query_rows
+from vloc_ros.evaluation.report_images import choose_images, make_images
+from vloc_ros.evaluation.scores import compute_errors
 from vloc_ros.evaluation.table import accuracy_rows, alignment_text, consistency_rows, rates_text
-from vloc_ros.evaluation.trajectory_alignment import align_records
+from vloc_ros.evaluation.trajectory_view import view_from_above
 from vloc_ros.storage.results import ResultRecord
+from vloc_ros.storage.runs import ROWS, QueryRow, row_from_values
 
-_CASES_OF_A_KIND = 6
+_POSES = {"truth", "map_from_rig"}
 
 
 def make_report_page(
@@ -32,6 +33,7 @@ def make_report_page(
     *,
     frame_id: str = "",
     truth_from_map: Similarity | None = None,
+    keyframe_images: Sequence[Path] = (),
 ) -> str:
     """Make the report as HTML.
 
@@ -43,151 +45,117 @@ def make_report_page(
         scores: from `score_results` or `score_negatives`.
         frame_id: frame of the scene of the ground truth; empty where the map has only one.
         truth_from_map: the alignment of the results with the ground truth; None where they are of one frame.
+        keyframe_images: file of every keyframe of the map; none where they are not at hand.
 
     Raises:
         InputError: the counts differ, or an image cannot be read.
     """
-    subtitle = f"{len(records)} images against the map {landmark_map.name}, {len(landmark_map.points)} points"
-    if truth is None:
-        parts = [_headline_negatives(scores), *_common(records, scores)]
-        parts.append(_negative_cases(landmark_map, sources, records))
-        return make_page("Negatives", f"{subtitle}. The images are of other places: all must be refused.", parts)
-    if scores.get("not_comparable"):
-        parts = [_headline_counts(scores), section("Error", paragraph(f"Not comparable: {scores['not_comparable']}."))]
-        return make_page("Localization report", subtitle, [*parts, *_common(records, scores)])
-    aligned = records if truth_from_map is None else align_records(records, truth_from_map)
-    errors = compute_errors(aligned, truth, frame_id=frame_id)
-    if truth_from_map is not None:  # drawn in the map
-        subtitle += f". Aligned with the ground truth: {alignment_text(scores['alignment'])}"
-        truth = [truth_from_map.inverse().apply_to_pose(pose) for pose in truth]
-    parts = [
-        _headline(scores),
-        _trajectory(landmark_map.part(frame_id), records, truth),
-        _accuracy(errors),
-        *_common(records, scores),
-        _worst_cases(landmark_map, sources, records, errors),
+    rows = _rows(records, truth, scores, frame_id)
+    chosen = choose_images(rows)
+    with_errors = truth is not None and not scores.get("not_comparable")
+    data = {
+        "negatives": truth is None,
+        "with_errors": with_errors,
+        "rows": [query_values(row) for row in rows],
+        "view": None if truth is None else _view(landmark_map.part(frame_id), rows, truth_from_map, with_errors),
+        "latency_ms": scores["latency_ms"],
+        **make_images(landmark_map, sources, records, chosen, keyframe_images),
+    }
+    return render_page(
+        "report.html",
+        data,
+        plotly=packed_plotly(),
+        title="Negatives" if truth is None else "Localization report",
+        subtitle=_subtitle(landmark_map, scores, negatives=truth is None),
+        tiles=_negative_tiles(scores) if truth is None else _tiles(scores),
+        negatives=truth is None,
+        with_errors=with_errors,
+        not_comparable=scores.get("not_comparable"),
+        measures=[*accuracy_rows(scores), *consistency_rows(scores), _map_size(scores)],
+        latency_ms=scores["latency_ms"],
+        shown=len(chosen),
+        queries=len(rows),
+        with_keyframes=bool(keyframe_images),
+        live=scores.get("live"),
+    )
+
+
+def _rows(
+    records: Sequence[ResultRecord], truth: Sequence[Pose] | None, scores: Mapping[str, Any], frame_id: str
+) -> list[QueryRow]:
+    """The rows of the scores, which begin with those of the results; made here where the scores have none."""
+    if truth is not None and len(truth) != len(records):
+        raise InputError(f"{len(truth)} true poses for {len(records)} images, expected one for each")
+    values = scores.get(ROWS)
+    if values is None:
+        errors = None if truth is None else compute_errors(records, truth, frame_id=frame_id)
+        values = make_query_rows(records, truth=truth, errors=errors)
+    return [row_from_values(row) for row in values[: len(records)]]
+
+
+def _view(
+    part: LandmarkMap, rows: Sequence[QueryRow], truth_from_map: Similarity | None, with_errors: bool
+) -> dict[str, Any]:
+    """The view from above, with the truth as it lies in the map; without it where that is not known."""
+    truth = [row.truth if with_errors else None for row in rows]
+    if truth_from_map is not None:
+        map_from_truth = truth_from_map.inverse()
+        truth = [pose and map_from_truth.apply_to_pose(pose) for pose in truth]
+    return view_from_above(part, rows, truth)
+
+
+def query_values(row: QueryRow) -> dict[str, Any]:
+    """A row as values for a page, without its poses."""
+    return {name: getattr(row, name) for name in QueryRow.__slots__ if name not in _POSES}
+
+
+def _subtitle(landmark_map: LandmarkMap, scores: Mapping[str, Any], *, negatives: bool) -> str:
+    images = "1 image" if scores["queries"] == 1 else f"{scores['queries']} images"
+    text = f"{images}, localized in the map “{landmark_map.name}” of {len(landmark_map.points)} points"
+    if scores.get("live"):
+        text += ", played live to the ROS 2 nodes"
+    if scores.get("alignment"):
+        text += f". Aligned with the ground truth: {alignment_text(scores['alignment'])}"
+    return f"{text}. The images are of other places: all must be refused." if negatives else text
+
+
+def _map_size(scores: Mapping[str, Any]) -> tuple[str, str]:
+    return "map on disk", f"{scores['map_bytes'] / 1e6:.2f} MB"
+
+
+def _tiles(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Headline figures: value, label, whether it is bad."""
+    median, rotation, within = (
+        scores["median_translation_m"],
+        scores["median_rotation_deg"],
+        scores["recall"]["5cm_5deg"],
+    )
+    accuracy = [
+        ("infinite" if median is None else f"{median * 100:.2f} cm", "median position error", median is None),
+        ("infinite" if rotation is None else f"{rotation:.2f}°", "median rotation error", rotation is None),
     ]
-    return make_page("Localization report", subtitle, parts)
+    accuracy = [] if within is None else [*accuracy, (f"{within:.1%}", "within 5 cm and 5°", False)]
+    accepted = (f"{scores['accepted']} / {scores['queries']}", "accepted", False)
+    return [*accuracy, accepted, *_false_accepts(scores, "false accepts"), *_drops(scores), *_latency(scores)]
 
 
-def _latency_tile(scores: Mapping[str, Any]) -> tuple[str, str, bool]:
-    total = scores["latency_ms"].get("total")
-    return ("unknown" if total is None else f"{total['p50']:.0f} ms", "per image, median", False)
+def _negative_tiles(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    images = (f"{scores['queries']}", "images", False)
+    return [images, *_false_accepts(scores, "accepted, all falsely"), *_drops(scores), *_latency(scores)]
 
 
-def _drop_tiles(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+def _drops(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     """Images of a live run that the localizer never had."""
     live = scores.get("live")
     return [] if live is None else [(f"{live['dropped']} / {live['images']}", f"dropped, {rates_text(live)}", False)]
 
 
-def _headline_counts(scores: Mapping[str, Any]) -> str:
-    accepted = (f"{scores['accepted']} / {scores['queries']}", "accepted", False)
-    return tiles([accepted, *_drop_tiles(scores), _latency_tile(scores)])
+def _false_accepts(scores: Mapping[str, Any], label: str) -> list[tuple[str, str, bool]]:
+    count = scores["false_accepts"]
+    return [] if count is None else [(f"{count}", label, count > 0)]
 
 
-def _headline(scores: Mapping[str, Any]) -> str:
-    median = scores["median_translation_m"]
-    turned = scores["median_rotation_deg"]
-    return tiles(
-        [
-            ("infinite" if median is None else f"{median * 100:.2f} cm", "median position error", median is None),
-            ("infinite" if turned is None else f"{turned:.2f}°", "median rotation error", turned is None),
-            (f"{scores['recall']['5cm_5deg']:.1%}", "within 5 cm and 5°", False),
-            (f"{scores['accepted']} / {scores['queries']}", "accepted", False),
-            (f"{scores['false_accepts']}", "false accepts", scores["false_accepts"] > 0),
-            *_drop_tiles(scores),
-            _latency_tile(scores),
-        ]
-    )
-
-
-def _headline_negatives(scores: Mapping[str, Any]) -> str:
-    return tiles(
-        [
-            (f"{scores['queries']}", "images", False),
-            (f"{scores['false_accepts']}", "accepted, all falsely", scores["false_accepts"] > 0),
-            *_drop_tiles(scores),
-            _latency_tile(scores),
-        ]
-    )
-
-
-def _trajectory(landmark_map: LandmarkMap, records: Sequence[ResultRecord], truth: Sequence[Pose]) -> str:
-    drawing = figures.draw_trajectory(landmark_map, records, truth)
-    text = "View from above; up is the mean upward direction of the map's cameras. Grey: the points of the map."
-    return section("Trajectory", figure(drawing, "svg+xml", alt="trajectory", caption=text))
-
-
-def _accuracy(errors: Errors) -> str:
-    curves = figure(figures.draw_error_curves(errors), "svg+xml", alt="error curves")
-    text = "A refused query counts as infinitely wrong. Dashed: 2, 5 and 50 cm; 2 and 5 degrees."
-    if not errors.accepted.any():
-        return section("Error", paragraph(text), curves)
-    over_queries = figure(
-        figures.draw_errors_over_queries(errors),
-        "svg+xml",
-        alt="errors over queries",
-        caption="Each position error beside its estimated standard deviation.",
-    )
-    return section("Error", paragraph(text), curves, over_queries)
-
-
-def _common(records: Sequence[ResultRecord], scores: Mapping[str, Any]) -> list[str]:
-    rows = [*accuracy_rows(scores), *consistency_rows(scores)]
-    rows.append(("map on disk", f"{scores['map_bytes'] / 1e6:.2f} MB"))
-    reasons = [(name.replace("_", " "), f"{count}") for name, count in scores["refusals"].items()]
-    reason_table = text_table(["refused because", "queries"], reasons) if reasons else paragraph("Nothing was refused.")
-    inliers = figure(figures.draw_inlier_counts(records), "svg+xml", alt="inlier counts")
-    latency = [
-        (stage.replace("_", " "), *(f"{p[name]:.1f}" for name in ("p50", "p95", "p99")))
-        for stage, p in scores["latency_ms"].items()
-    ]
-    bars = figure(figures.draw_latency(scores["latency_ms"]), "svg+xml", alt="latency")
-    return [
-        section("Measures", columns(text_table(["measure", "value"], rows), reason_table + inliers)),
-        section("Time", columns(text_table(["stage, ms", "p50", "p95", "p99"], latency), bars)),
-    ]
-
-
-def _worst_cases(
-    landmark_map: LandmarkMap, sources: Sequence[QuerySource], records: Sequence[ResultRecord], errors: Errors
-) -> str:
-    accepted = [int(i) for i in np.argsort(-errors.translation_m, kind="stable") if errors.accepted[i]]
-    refused = [int(i) for i in np.flatnonzero(~errors.accepted)]
-    captions = {
-        i: f"{errors.translation_m[i] * 100:.2f} cm, {errors.rotation_deg[i]:.2f}°; "
-        f"estimated {errors.position_std_m[i] * 100:.2f} cm"
-        for i in accepted
-    }
-    chosen = [*refused[:_CASES_OF_A_KIND], *accepted[:_CASES_OF_A_KIND]]
-    return _gallery("Worst cases", chosen, captions, landmark_map, sources, records)
-
-
-def _negative_cases(landmark_map: LandmarkMap, sources: Sequence[QuerySource], records: Sequence[ResultRecord]) -> str:
-    """The false accepts, then the refused images with the most inliers."""
-    order = sorted(range(len(records)), key=lambda i: (not records[i].result.ok, -records[i].result.inliers))
-    return _gallery("False accepts and nearest to them", order[:_CASES_OF_A_KIND], {}, landmark_map, sources, records)
-
-
-def _gallery(
-    heading: str,
-    chosen: Sequence[int],
-    captions: Mapping[int, str],
-    landmark_map: LandmarkMap,
-    sources: Sequence[QuerySource],
-    records: Sequence[ResultRecord],
-) -> str:
-    text = (
-        f"Circles: inliers. Lines: their reprojection errors, {ERROR_MAGNIFICATION:g} times as long as they are. "
-        "A refused image has no pose, and so no lines."
-    )
-    shown = []
-    for i in chosen:
-        record = records[i]
-        picture = draw_overlay(landmark_map, sources[i].read(), record.result)
-        found = f"{record.result.inliers} inliers of {record.result.matches} matches"
-        outcome = captions.get(i) or record.result.reason or record.result.status.value.replace("_", " ")
-        caption = f"<b>{escape(record.image)}</b><br>{escape(outcome)}<br>{escape(found)}"
-        shown.append(figure(picture, "jpeg", alt=record.image, caption=caption))
-    return section(heading, paragraph(text), cases(shown))
+def _latency(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Unknown where no query came to a stage."""
+    total = scores["latency_ms"].get("total")
+    return [(f"{total['p50']:.0f} ms" if total else "unknown", "per image, median", False)]

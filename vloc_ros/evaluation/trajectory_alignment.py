@@ -62,6 +62,15 @@ class ComparableResults:
     alignment: Alignment | None = None
     not_comparable: str = ""
 
+    def truth_in_map(self, truth: Sequence[Pose] | None) -> list[Pose] | None:
+        """True poses as they lie in the map; None where that is not known."""
+        if truth is None or self.not_comparable:
+            return None
+        if self.alignment is None:
+            return list(truth)
+        map_from_truth = self.alignment.truth_from_map.inverse()
+        return [map_from_truth.apply_to_pose(pose) for pose in truth]
+
 
 def compare_with_truth(
     records: Sequence[ResultRecord],

@@ -12,6 +12,7 @@ from vloc_ros.core.errors import InputError
 
 _PAGE_STARTS = (b"<!doctype html", b"<html")
 _PAGE_START_BYTES = 4096
+_RECORDING_START = b"RRF"
 _MAX_JSON_BYTES = 64 * 1024 * 1024
 _PLY_START = b"ply\n"
 
@@ -40,6 +41,17 @@ def page_at(path: Path) -> Output:
         InputError: the existing file is something else.
     """
     return _file_at(path, "HTML page", _is_page, _PAGE_START_BYTES)
+
+
+def recording_at(path: Path) -> Output:
+    """Check a recording of rerun to write: it is new, empty, or one.
+
+    Raises:
+        InputError: the existing file is something else.
+    """
+    return _file_at(
+        path, "rerun recording", lambda content: content.startswith(_RECORDING_START), len(_RECORDING_START)
+    )
 
 
 def json_at(path: Path, *, key: str, rows: bool = False) -> Output:

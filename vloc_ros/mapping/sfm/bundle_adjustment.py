@@ -26,8 +26,8 @@ _KEYPOINT_WIDTH, _MEASUREMENT_WIDTH = 1.0, 1.5
 _MAX_ITERATIONS = 15
 # a smaller part of the error by which it falls is not worth another iteration
 _ENOUGH = 1e-4
-# errors of keypoints are alike along a track, and lenses are not those of a model: so many of the standard deviations that
-# independent errors leave
+# errors of keypoints are alike along a track, and lenses are not those of a model: so many of the standard deviations
+# that independent errors leave
 _DEPENDENT_ERRORS = 1.25
 # how far a good calibration is off: both focal lengths as a part, skew and principal point in pixels, k1 k2 p1 p2
 _FOCAL_STD, _CALIBRATION_STD = 0.001, (1e-3, 1.0, 1.0, 2e-3, 2e-3, 2e-4, 2e-4)

@@ -1,0 +1,166 @@
+"""The pages as a person meets them, in a browser without a network: they draw, and a click shows the image."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plane_scene import CAMERA
+from test_comparison import row, run
+from test_report import found, refused, report_of
+
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.evaluation.comparison import compare_with_first
+from vloc_ros.evaluation.comparison_page import make_comparison_page
+from vloc_ros.evaluation.map_page import QueryPose, make_map_page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@contextmanager
+def opened(browser, text: str, folder: Path, width: int = 1280) -> Iterator:
+    """The page, drawn; nothing may be wrong or requested, and nothing be wider than the window."""
+    file = folder / "page.html"
+    file.write_text(text)
+    context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+    page, troubles = context.new_page(), []
+    page.set_default_timeout(10_000)
+    page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    own = ("data:", "blob:", file.as_uri())
+    page.on("request", lambda request: None if request.url.startswith(own) else troubles.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    yield page
+    assert troubles == []
+    context.close()
+
+
+def click_middle(page, locator) -> None:
+    """Click where it is; what lies above it gets the click, as by a hand."""
+    locator.evaluate("element => element.scrollIntoView({ block: 'center' })")
+    box = locator.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.click(x, y)
+
+
+@pytest.fixture(scope="module")
+def report(scene_folder) -> str:
+    truth = scene_folder.truth
+    wrong = Pose(truth[1].rotation, truth[1].translation + np.array([1.0, 0.0, 0.0]))
+    near = Pose(truth[0].rotation, truth[0].translation + np.array([0.02, 0.0, 0.0]))
+    return report_of(scene_folder, [found(near), found(wrong), refused("4 matches, <12 needed>")])
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_a_click_on_a_point_shows_its_image(browser, report, tmp_path, width):
+    with opened(browser, report, tmp_path, width) as page:
+        for chart in ("trajectory", "translation", "over_queries"):
+            page.evaluate("select(1)")
+            index = page.evaluate(f"byId('{chart}').data.findIndex(t => t.customdata && t.customdata.includes(0))")
+            points = page.locator(f"#{chart} .scatterlayer .trace").nth(index).locator(".points path")
+            click_middle(page, points.first)
+            page.wait_for_function("byId('name').textContent === 'frame-0.png'")
+        shown = page.locator("#picture image.query")
+        assert shown.bounding_box()["width"] > 100
+        assert shown.get_attribute("href").startswith("data:image/jpeg")
+        assert page.locator("#picture .inlier").count() == 5
+        assert "2.00 cm" in page.inner_text("#facts")
+
+
+def test_the_table_is_sorted_walked_by_keys_and_saved(browser, report, tmp_path):
+    with opened(browser, report, tmp_path) as page:
+        assert page.inner_text("#name") == "frame-1.png", "it begins with the worst"
+        names = page.locator("#queries tbody td.name")
+        page.click("#queries th button:has-text('error')")
+        assert names.all_inner_texts() == ["frame-1.png", "frame-0.png", "frame-2.png"], "the unknown is last"
+        page.click("#queries th button:has-text('error')")
+        assert names.all_inner_texts() == ["frame-0.png", "frame-1.png", "frame-2.png"]
+        assert page.get_attribute("#queries th:has-text('error')", "aria-sort") == "ascending"
+        page.focus("#queries tr[aria-selected=true]")
+        page.keyboard.press("ArrowDown")
+        assert page.inner_text("#name") == "frame-2.png"
+        assert "4 matches, <12 needed>" in page.inner_text("#outcome")
+        with page.expect_download() as download:
+            page.click("#csv")
+        rows = list(csv.DictReader(download.value.path().open()))
+        assert [r["error [cm]"] for r in rows] == ["2", "100", ""]
+        assert rows[2]["reason"] == "4 matches, <12 needed>"
+        page.select_option("#filter", "false accepts")
+        assert names.all_inner_texts() == ["frame-1.png"]
+
+
+@pytest.mark.parametrize("kind", ["refused", "negatives", "one", "none drawn"])
+def test_reports_with_little_to_draw(browser, scene_folder, tmp_path, kind):
+    results = [refused("dark"), refused("dark")] if kind != "one" else [found(scene_folder.truth[0])]
+    page = report_of(scene_folder, results, negatives=kind in ("negatives", "none drawn"))
+    if kind == "none drawn":
+        page = page.replace('"queries":{"0"', '"queries":{"99"')
+    with opened(browser, page, tmp_path) as shown:
+        assert shown.inner_text("#name") == "frame-0.png"
+        assert shown.locator("#inliers .main-svg").count()
+        if kind == "refused":
+            assert "No query was accepted" in shown.inner_text("#translation")
+        if kind == "none drawn":
+            assert "not in the page" in shown.inner_text("#picture")
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_a_click_in_a_comparison_selects_the_query(browser, tmp_path, width):
+    before = run("before", [row(f"{i}.png", 0.01 + 0.01 * i) for i in range(5)])
+    after = run("<i>after", [row(f"{i}.png", None if i == 4 else 0.05 - 0.01 * i) for i in range(5)])
+    page_text = make_comparison_page([before, after], compare_with_first([before, after]))
+    with opened(browser, page_text, tmp_path, width) as page:
+        click_middle(page, page.locator("#pairs .scatterlayer .trace").nth(1).locator(".points path").nth(2))
+        page.wait_for_selector("tr[aria-selected=true]")
+        assert page.inner_text("tr[aria-selected=true] td.name") == "2.png"
+        page.select_option("#filter", "accepted by one of the two")
+        assert page.locator("#queries td.name").all_inner_texts() == ["4.png"]
+
+
+def test_a_click_on_a_keyframe_of_a_map_shows_its_image(browser, scene_folder, tmp_path):
+    landmark_map = scene_folder.scene.landmark_map
+    landmark_map = replace(landmark_map, keyframes=replace(landmark_map.keyframes, cameras=(CAMERA,) * 8))
+    paths = [scene_folder.images / f"frame-{k % 6:03}.png" for k in range(8)]
+    query = QueryPose("<b>query.png", scene_folder.truth[0], "error 1.00 cm")
+    text = make_map_page(landmark_map, map_hash="", keyframe_images=paths, queries=[query])
+    with opened(browser, text, tmp_path) as page:
+        at = page.evaluate("targets.find(t => t.keyframe === 3).at.map(v => v / owners.ratio)")
+        page.mouse.move(*at)
+        assert "3.png\nkeyframe, observes" in page.inner_text("#tip")
+        page.mouse.click(*at)
+        assert page.inner_text("#card h2") == "3.png"
+        assert page.evaluate("document.querySelector('#card img').naturalWidth") == 320
+        at = page.evaluate("targets.find(t => t.query === 0).at.map(v => v / owners.ratio)")
+        page.mouse.move(*at)
+        assert page.inner_text("#tip") == "<b>query.png\nquery, error 1.00 cm"
+        page.focus("canvas")
+        before = page.evaluate("view.turn")
+        page.keyboard.press("ArrowLeft")
+        assert page.evaluate("view.turn") != before
+        spot = page.evaluate(
+            "(() => { const k = owners.of.findIndex((v, i) => v >= 0 && !targets.some(t => Math.hypot(t.at[0] - i %"
+            " owners.width, t.at[1] - Math.floor(i / owners.width)) < 12)); return [k % owners.width, Math.floor(k /"
+            " owners.width)].map(v => v / owners.ratio); })()"
+        )
+        page.mouse.move(*spot)
+        assert "landmark" in page.inner_text("#tip")
+        assert "observed by" in page.inner_text("#tip")

@@ -1,0 +1,55 @@
+"""The page of a comparison: the curves of all runs, their differences, and every query in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from vloc_ros.evaluation.comparison import PairedComparison, key_of_queries
+from vloc_ros.evaluation.comparison_table import difference_text, origin_rows, score_rows
+from vloc_ros.evaluation.page import render_page
+from vloc_ros.evaluation.plotly_script import packed_plotly
+from vloc_ros.evaluation.report import query_values
+from vloc_ros.storage.runs import Run
+
+
+def make_comparison_page(runs: Sequence[Run], pairs: Sequence[PairedComparison]) -> str:
+    """Make the page as HTML.
+
+    Args:
+        runs: the first is the one that others are compared with.
+        pairs: from `compare_with_first`.
+    """
+    negatives = runs[0].negatives
+    data = {"negatives": negatives, "runs": [run.name for run in runs], "queries": _queries(runs)}
+    shared = [
+        {
+            "title": f"{pair.other.name} minus {pair.first.name}",
+            "shared": pair.shared,
+            "alone": [(pair.first.name, pair.only_first), (pair.other.name, pair.only_other)],
+            "rows": [(d.name, *difference_text(d), d.queries, d.is_clear) for d in pair.differences],
+        }
+        for pair in pairs
+    ]
+    return render_page(
+        "comparison.html",
+        data,
+        plotly=packed_plotly(),
+        title="Comparison of negatives" if negatives else "Comparison",
+        subtitle=" · ".join(run.name for run in runs),
+        runs=[run.name for run in runs],
+        scores=score_rows(runs),
+        origins=origin_rows(runs),
+        pairs=shared,
+        negatives=negatives,
+    )
+
+
+def _queries(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Every query of any run: its image, and its row in each run or None."""
+    key, found = key_of_queries(runs), dict[Hashable, dict[str, Any]]()
+    for at, run in enumerate(runs):
+        for row in run.rows:
+            query = found.setdefault(key(row), {"image": row.image, "runs": [None] * len(runs)})
+            query["runs"][at] = query_values(row)
+    return list(found.values())
