@@ -1,0 +1,56 @@
+"""Bundle adjustment: how far a map may be bent is what keypoints, measurements and calibrations leave open."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.sources import silent
+from vloc_ros.mapping.sfm.anchors import Anchors
+from vloc_ros.mapping.sfm.bundle_adjustment import adjust
+from vloc_ros.mapping.sfm.measurements import measured_motions
+from vloc_ros.mapping.sfm.structure import Structure
+
+_CAMERA = Camera("PINHOLE", 640, 480, (525.0, 525.0, 320.0, 240.0))
+
+
+def _drive(*, off_px: float = 0.0, last_sees: int | None = None) -> Array:
+    """Standard deviations, metres and radians, by which a drive of 10 m straight ahead may be bent.
+
+    Args:
+        off_px: standard deviation of the keypoints.
+        last_sees: points that the last image sees; None for all.
+    """
+    rng = np.random.default_rng(0)
+    poses = [Pose(np.eye(3), np.array([0.0, 0.0, float(k)])) for k in range(10)]
+    points = rng.uniform((-8.0, -4.0, 3.0), (8.0, 4.0, 40.0), (500, 3))
+    rays, observations = [], []
+    for number, pose in enumerate(poses):
+        seen = np.flatnonzero(_CAMERA.contains(_CAMERA.project(pose.inverse().apply(points))))
+        seen = seen[:last_sees] if number == 9 else seen
+        pixels = _CAMERA.project(pose.inverse().apply(points[seen]))
+        rays.append(_CAMERA.unproject(pixels + rng.normal(0.0, off_px, pixels.shape)))
+        observations += [(point, number, keypoint) for keypoint, point in enumerate(seen)]
+    tracks = np.array(sorted(observations)).T
+    structure = Structure(points, *tracks, tuple(poses), 0.0)
+    structure = structure.with_tracks_of_at_least(2)
+    adjusted = adjust(structure, rays, [_CAMERA] * 10, measured_motions(poses), Anchors(), silent)
+    return np.sqrt(adjusted.bending)
+
+
+def test_a_calibration_that_may_be_off_bends_a_drive() -> None:
+    """A pixel of the principal point turns cameras against the way that they drive, however many points they see."""
+    bent = _drive()
+    of_one_px = 1.0 / 525.0
+    assert bent[3:5] == pytest.approx([of_one_px] * 2, rel=0.6)
+    assert bent[5] < 0.5 * of_one_px
+
+
+def test_keypoints_that_are_off_by_more_bend_it_more() -> None:
+    assert (_drive(off_px=3.0)[5:] > 2.0 * _drive()[5:]).all()
+
+
+def test_an_image_that_hardly_anything_holds_says_little_of_the_others() -> None:
+    assert (_drive(last_sees=5) < 2.5 * _drive()).all()
