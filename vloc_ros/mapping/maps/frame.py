@@ -49,7 +49,7 @@ def frame_uncertainty(landmark_map: LandmarkMap, placement: Placement, scale: Sc
     """How uncertain it is where the map lies in the frame of what it was measured by.
 
     Of given poses, the images that see enough of the map show how it lies in them. Of odometry without positions the
-    frame is its own, and only the scale is uncertain.
+    frame is the map's own, and only scale and bending are uncertain; of images alone, only the bending.
     """
     if scale is None:
         return FrameUncertainty()
@@ -57,7 +57,7 @@ def frame_uncertainty(landmark_map: LandmarkMap, placement: Placement, scale: Sc
         frame = position_frame_uncertainty(placement.poses, placement.anchors)
         return replace(frame, bending=placement.bending)
     if not isinstance(scale, GivenPoses):
-        return FrameUncertainty()
+        return FrameUncertainty(bending=placement.bending)
     if not scale.drifting:
         seeing = ~landmark_map.keyframes.see_few_points
         return FrameUncertainty(bending=frame_variances(*placement.measured_and_placed(seeing)))

@@ -33,6 +33,8 @@ _DEPENDENT_ERRORS = 1.25
 _FOCAL_STD, _CALIBRATION_STD = 0.001, (1e-3, 1.0, 1.0, 2e-3, 2e-3, 2e-4, 2e-4)
 # images whose joint covariance tells how a map bends; what holds poses and points that nothing else does, m and rad
 _BENT_IMAGES, _LOOSE_STD = 60, 1e3
+# of what fixes where a structure of images alone lies, and its scale as a part
+_GAUGE_STD = 1e-4
 _MEDIAN_SQUARE = 1.386  # of the length of a vector of two unit Gaussians
 
 
@@ -95,14 +97,55 @@ def adjust(
     return Adjusted(adjusted, _bending(joint, [adjusted[i] for i in chosen]))
 
 
-def _bending(joint: Array, poses: Sequence[Pose]) -> Array:
-    """(6,) variances, see `Adjusted`: by the joint covariance without the part that moves all poses as one."""
+def bending_of_images(
+    structure: Structure, rays: Sequence[Array], cameras: Sequence[Camera], *, known_distance: tuple[int, int] | None
+) -> Array:
+    """How far a structure that images alone made may be bent, see `Adjusted`.
+
+    Args:
+        structure: adjusted; images without a pose are passed over.
+        rays: (K, 3) rays with z = 1 of each image's keypoints.
+        cameras: of each image.
+        known_distance: the images that gave it its scale, which is then uncertain elsewhere; None without scale, which
+            counts as right.
+
+    Raises:
+        MapError: keypoints leave poses open.
+    """
+    poses = {i: pose for i, pose in enumerate(structure.poses) if pose is not None}
+    first = next(iter(poses))
+    start, end = known_distance or (first, max(poses, key=lambda i: poses[first].distance_to(poses[i])[0]))
+    values = gtsam.Values()
+    for image, pose in poses.items():
+        values.insert(X(image), to_gtsam(pose))
+    for number, point in enumerate(structure.points):
+        values.insert(L(number), point)
+    length = poses[start].distance_to(poses[end])[0]
+    measured = [
+        gtsam.PriorFactorPose3(X(first), to_gtsam(poses[first]), gtsam.noiseModel.Isotropic.Sigma(6, _GAUGE_STD)),
+        gtsam.RangeFactorPose3(X(start), X(end), length, gtsam.noiseModel.Isotropic.Sigma(1, _GAUGE_STD * length)),
+    ]
+    observed = list(_observations(structure, rays, cameras))
+    spread = _spread(observed, values, freedom=3 * len(structure.points) + 6 * len(poses))
+    chosen = np.array(list(poses))[np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)]
+    joint = _joint_covariance(measured, [one.with_spread(spread) for one in observed], values, chosen)
+    return _bending(joint, [poses[int(i)] for i in chosen], with_scale=known_distance is None)
+
+
+def _bending(joint: Array, poses: Sequence[Pose], *, with_scale: bool = True) -> Array:
+    """(6,) variances, see `Adjusted`: by the joint covariance without the part that moves, turns or scales all as one.
+
+    Args:
+        joint: (6 N, 6 N) covariance of N poses, in GTSAM's order.
+        poses: N.
+        with_scale: whether a scale of all is left out.
+    """
     to_map, moves, centre = np.zeros_like(joint), [], np.mean([pose.translation for pose in poses], axis=0)
     for number, pose in enumerate(poses):
         start = 6 * number  # GTSAM has the rotation first, and both along the camera's axes
         to_map[start : start + 3, start + 3 : start + 6] = pose.rotation
         to_map[start + 3 : start + 6, start : start + 3] = pose.rotation
-        moves.append(frame_jacobian(pose.translation - centre)[:6])
+        moves.append(frame_jacobian(pose.translation - centre)[:6, : 7 if with_scale else 6])
     movement = np.concatenate(moves)
     bent = to_map - movement @ np.linalg.lstsq(movement, to_map)[0]
     variances = np.einsum("ij,jk,ik->i", bent, joint, bent).reshape(-1, 6)

@@ -9,16 +9,25 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.anchors import Anchors, align_to_anchors, anchors_of, check_positions
-from vloc_ros.mapping.sfm.bundle_adjustment import Adjusted, adjust
+from vloc_ros.mapping.sfm.bundle_adjustment import Adjusted, adjust, bending_of_images
 from vloc_ros.mapping.sfm.colmap import reconstruct, triangulate
 from vloc_ros.mapping.sfm.correspondences import LEAST_PARALLAX_RAD
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
 from vloc_ros.mapping.sfm.measurements import RelativePose
 from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_similarity
-from vloc_ros.mapping.sfm.scale import GivenPoses, MeasuredPositions, ScaleSource, apply_scale
+from vloc_ros.mapping.sfm.scale import (
+    GivenPoses,
+    KnownDistance,
+    MeasuredPositions,
+    ScaleSource,
+    UnknownScale,
+    apply_scale,
+)
+from vloc_ros.mapping.sfm.structure import Structure
 from vloc_ros.mapping.sfm.view_pairs import global_descriptors, match_views, two_view_geometries
 from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
@@ -83,11 +92,23 @@ def place_by_images(
         turned = align_to_anchors(poses, anchors, with_scale=isinstance(scale, MeasuredPositions))
         poses = [pose and turned.apply_to_pose(pose) for pose in poses]
     bending = np.zeros(6)
+    if isinstance(scale, UnknownScale | KnownDistance):
+        rays, cameras = [view.rays for view in views], [image.camera for image in images]
+        names = [image.name for image in images]
+        known = (names.index(scale.first), names.index(scale.second)) if isinstance(scale, KnownDistance) else None
+        bending = bending_of_images(_moved(structure, poses), rays, cameras, known_distance=known)
     if isinstance(scale, MeasuredPositions):
         poses, bending = _adjusted(views, poses, verified, anchors, progress)
         check_positions(poses, anchors)
     given = [image.map_from_camera if isinstance(scale, GivenPoses) else None for image in images]
     return Placement(poses, matches, given, anchors, bending=bending)
+
+
+def _moved(structure: Structure, poses: Sequence[Pose | None]) -> Structure:
+    """The structure in the frame and scale of these poses of its images."""
+    both = [(b, a) for b, a in zip(structure.poses, poses, strict=True) if b is not None and a is not None]
+    to_map = Similarity.fit_poses([before for before, _ in both], [after for _, after in both], with_scale=True)
+    return replace(structure, points=to_map.apply(structure.points), poses=tuple(poses))
 
 
 def adjust_to_measurements(
