@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,15 +11,15 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import silent
 from vloc_ros.mapping.sfm.anchors import Anchors
-from vloc_ros.mapping.sfm.bundle_adjustment import adjust
+from vloc_ros.mapping.sfm.bundle_adjustment import adjust, bending_of_images
 from vloc_ros.mapping.sfm.measurements import measured_motions
 from vloc_ros.mapping.sfm.structure import Structure
 
 _CAMERA = Camera("PINHOLE", 640, 480, (525.0, 525.0, 320.0, 240.0))
 
 
-def _drive(*, off_px: float = 0.0, last_sees: int | None = None) -> Array:
-    """Standard deviations, metres and radians, by which a drive of 10 m straight ahead may be bent.
+def _scene(*, off_px: float = 0.0, last_sees: int | None = None) -> tuple[Structure, list[Array]]:
+    """A drive of 10 m straight ahead, and the rays of its keypoints.
 
     Args:
         off_px: standard deviation of the keypoints.
@@ -35,7 +37,13 @@ def _drive(*, off_px: float = 0.0, last_sees: int | None = None) -> Array:
         observations += [(point, number, keypoint) for keypoint, point in enumerate(seen)]
     tracks = np.array(sorted(observations)).T
     structure = Structure(points, *tracks, tuple(poses), 0.0)
-    structure = structure.with_tracks_of_at_least(2)
+    return structure.with_tracks_of_at_least(2), rays
+
+
+def _drive(*, off_px: float = 0.0, last_sees: int | None = None) -> Array:
+    """(6,) standard deviations, metres and radians, by which the drive may be bent, with odometry."""
+    structure, rays = _scene(off_px=off_px, last_sees=last_sees)
+    poses = [pose for pose in structure.poses if pose is not None]
     adjusted = adjust(structure, rays, [_CAMERA] * 10, measured_motions(poses), Anchors(), silent)
     return np.sqrt(adjusted.bending)
 
@@ -54,3 +62,16 @@ def test_keypoints_that_are_off_by_more_bend_it_more() -> None:
 
 def test_an_image_that_hardly_anything_holds_says_little_of_the_others() -> None:
     assert (_drive(last_sees=5) < 2.5 * _drive()).all()
+
+
+def test_of_images_alone_the_scale_is_as_uncertain_as_the_known_distance_is_short() -> None:
+    structure, rays = _scene()
+    none, short, whole = (
+        np.sqrt(bending_of_images(structure, rays, [_CAMERA] * 10, known_distance=known))
+        for known in (None, (0, 1), (0, 9))
+    )
+    assert none[3:5] == pytest.approx([1.0 / 525.0] * 2, rel=0.6)
+    assert none[2] <= whole[2] < short[2]
+    some = replace(structure.without_images(np.array([0])), poses=(None, *structure.poses[1:]))
+    fewer = bending_of_images(some.with_tracks_of_at_least(2), rays, [_CAMERA] * 10, known_distance=None)
+    assert np.sqrt(fewer)[3:5] == pytest.approx(none[3:5], rel=0.3)

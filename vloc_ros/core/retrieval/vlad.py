@@ -41,7 +41,12 @@ class Vocabulary:
         kmeans = faiss.Kmeans(
             descriptors.shape[1], clusters, niter=_ITERATIONS, seed=seed, min_points_per_centroid=1, verbose=False
         )
-        kmeans.train(np.ascontiguousarray(descriptors, dtype=np.float32))
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)  # with more, sums are rounded in another order each time, and words differ
+        try:
+            kmeans.train(np.ascontiguousarray(descriptors, dtype=np.float32))
+        finally:
+            faiss.omp_set_num_threads(threads)
         return Vocabulary(np.asarray(kmeans.centroids, dtype=np.float32))
 
     @staticmethod
