@@ -94,7 +94,7 @@ def consistency_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     if covariance is None:
         return []
     inside = f"{covariance['inside_95']:.1%} of poses, {covariance['position_inside_95']:.1%} of positions"
-    nees = f"{_figure(covariance['nees_per_dof'])} (1 is consistent, more is overconfident)"
+    nees = f"{nees_text(covariance['nees_per_dof'])} (1 is consistent, more is overconfident)"
     rows = [("inside the 95 % ellipsoid", inside), ("NEES per degree of freedom", nees)]
     if scores.get("alignment"):
         rows.append(
@@ -128,5 +128,6 @@ def limit_text(name: str) -> str:
     return f"{length}, {limit_deg:g} deg"
 
 
-def _figure(value: float | None) -> str:
+def nees_text(value: float | None) -> str:
+    """A NEES per degree of freedom; None is infinite."""
     return "infinite" if value is None else f"{value:.2f}"
