@@ -100,7 +100,8 @@ def consistency_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "  after the alignment",
-                "errors that all poses share are gone; how a map from images alone is bent is in no covariance",
+                "shift and scale that all poses share are gone; a turn only as well as the positions determine it; "
+                "how a map from images alone is bent is in no covariance",
             )
         )
     return rows
