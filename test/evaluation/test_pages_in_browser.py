@@ -86,6 +86,22 @@ def test_a_click_on_a_point_shows_its_image(browser, report, tmp_path, width):
         assert "2.00 cm" in page.inner_text("#facts")
 
 
+def test_a_caption_counts_the_drawn_inliers_and_refused_queries_are_at_the_bad_end(browser, scene_folder, tmp_path):
+    text = report_of(scene_folder, [found(scene_folder.truth[0], inliers=200), refused("dark")])
+    with opened(browser, text, tmp_path) as page:
+        page.evaluate("select(0)")
+        assert page.locator("#picture .inlier").count() == 150
+        assert "Yellow: 150 of the 200 inliers." in page.inner_text("#picture .caption")
+        heights = page.evaluate(
+            "Object.fromEntries(byId('over_queries').data.filter(t => t.name).map(t => [t.name.split(' ')[0],"
+            " Math.max(...t.y)]))"
+        )
+        assert heights["refused"] > max(heights["error"], heights["estimated"])
+        ticks = page.evaluate("byId('inliers')._fullLayout.yaxis.dtick")
+        assert ticks == 1, "counts are whole numbers"
+        assert page.evaluate("10 ** byId('over_queries').layout.yaxis.range[1]") > heights["refused"]
+
+
 def test_the_table_is_sorted_walked_by_keys_and_saved(browser, report, tmp_path):
     with opened(browser, report, tmp_path) as page:
         assert page.inner_text("#name") == "frame-1.png", "it begins with the worst"
@@ -156,6 +172,7 @@ def test_a_click_on_a_keyframe_of_a_map_shows_its_image(browser, scene_folder, t
         before = page.evaluate("view.turn")
         page.keyboard.press("ArrowLeft")
         assert page.evaluate("view.turn") != before
+        page.evaluate("new Promise(requestAnimationFrame)")  # drawn again
         spot = page.evaluate(
             "(() => { const k = owners.of.findIndex((v, i) => v >= 0 && !targets.some(t => Math.hypot(t.at[0] - i %"
             " owners.width, t.at[1] - Math.floor(i / owners.width)) < 12)); return [k % owners.width, Math.floor(k /"

@@ -188,6 +188,13 @@ def test_the_tile_of_the_nees_is_bad_far_from_one(scene_folder, nees, bad):
     assert f'<div class="tile{" bad" if bad else ""}"><b>{text}</b><span>NEES' in page
 
 
+@pytest.mark.parametrize(("error_m", "text"), [(0.0234, "2.34 cm"), (17.7947, "17.79 m")])
+def test_a_large_error_is_in_metres(scene_folder, error_m, text):
+    truth = scene_folder.truth[0]
+    page = report_of(scene_folder, [found(Pose(truth.rotation, truth.translation + np.array([error_m, 0.0, 0.0])))])
+    assert f"<b>{text}</b><span>median position error" in page
+
+
 def test_report_needs_a_true_pose_per_result(scene_folder):
     records = [ResultRecord("a.png", 0, refused("no"))]
     with pytest.raises(InputError, match="true poses"):

@@ -16,7 +16,14 @@ from vloc_ros.evaluation.plotly_script import packed_plotly
 from vloc_ros.evaluation.query_rows import make_query_rows
 from vloc_ros.evaluation.report_images import choose_images, make_images
 from vloc_ros.evaluation.scores import compute_errors
-from vloc_ros.evaluation.table import accuracy_rows, alignment_text, consistency_rows, nees_text, rates_text
+from vloc_ros.evaluation.table import (
+    accuracy_rows,
+    alignment_text,
+    consistency_rows,
+    length_text,
+    nees_text,
+    rates_text,
+)
 from vloc_ros.evaluation.trajectory_view import view_from_above
 from vloc_ros.storage.results import ResultRecord
 from vloc_ros.storage.runs import ROWS, QueryRow, row_from_values
@@ -133,7 +140,7 @@ def _tiles(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
         scores["recall"]["5cm_5deg"],
     )
     accuracy = [
-        ("infinite" if median is None else f"{median * 100:.2f} cm", "median position error", median is None),
+        ("infinite" if median is None else length_text(median), "median position error", median is None),
         ("infinite" if rotation is None else f"{rotation:.2f}°", "median rotation error", rotation is None),
     ]
     accuracy = [] if within is None else [*accuracy, (f"{within:.1%}", "within 5 cm and 5°", False)]

@@ -119,7 +119,12 @@ def median_text(scores: Mapping[str, Any]) -> str:
     """The median error for people; infinite when half of the queries or more were refused."""
     if scores["median_translation_m"] is None:
         return "infinite (half of the queries or more were refused)"
-    return f"{scores['median_translation_m'] * 100:.2f} cm, {scores['median_rotation_deg']:.2f} deg"
+    return f"{length_text(scores['median_translation_m'])}, {scores['median_rotation_deg']:.2f} deg"
+
+
+def length_text(length_m: float) -> str:
+    """Centimetres, and metres from 1 m on."""
+    return f"{length_m * 100:.2f} cm" if length_m < 1 else f"{length_m:.2f} m"
 
 
 def limit_text(name: str) -> str:
