@@ -181,3 +181,11 @@ def test_a_click_on_a_keyframe_of_a_map_shows_its_image(browser, scene_folder, t
         page.mouse.move(*spot)
         assert "landmark" in page.inner_text("#tip")
         assert "observed by" in page.inner_text("#tip")
+
+
+def test_a_map_page_without_images_promises_none(browser, scene_folder, tmp_path):
+    with opened(browser, make_map_page(scene_folder.scene.landmark_map, map_hash=""), tmp_path) as page:
+        assert "image" not in page.inner_text(".hint")
+        page.mouse.click(*page.evaluate("targets.find(t => t.keyframe === 3).at.map(v => v / owners.ratio)"))
+        assert page.inner_text("#card h2") == "3.png"
+        assert "image" not in page.inner_text("#card p")
