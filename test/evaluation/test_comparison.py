@@ -162,7 +162,9 @@ def test_what_makes_runs_incomparable_is_shown():
     warning = alignment_warning(runs)
     assert "before: none, after: SE3" in warning
     assert warning in format_comparison(runs, compare_with_first(runs))
-    assert warning in make_comparison_page(runs, compare_with_first(runs))
+    page = make_comparison_page(runs, compare_with_first(runs))
+    assert '<p class="warning">The runs' in page
+    assert "<code>--correct-scale</code>" in page
     same = [replace(one, scores=runs[1].scores) for one in runs]
     assert alignment_warning(same) == ""
     assert "warning" not in format_comparison(same, compare_with_first(same))

@@ -172,7 +172,7 @@ def _nees(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
         return []
     value = covariance["nees_per_dof"]
     consistent = value is not None and 1 / _FAR_NEES <= value <= _FAR_NEES
-    return [(nees_text(value), "NEES per degree of freedom, 1 is consistent", not consistent)]
+    return [(nees_text(value), "NEES, 1 is consistent", not consistent)]
 
 
 def _latency(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
