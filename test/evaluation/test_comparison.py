@@ -10,7 +10,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.evaluation.comparison import compare_with_first
 from vloc_ros.evaluation.comparison_page import make_comparison_page
-from vloc_ros.evaluation.comparison_table import format_comparison
+from vloc_ros.evaluation.comparison_table import alignment_warning, format_comparison, score_rows
 from vloc_ros.evaluation.scores import RECALL_LIMITS
 from vloc_ros.storage.runs import QueryRow, Run
 
@@ -71,13 +71,13 @@ def test_differences_are_paired_over_the_shared_queries():
     after = run("after", [*rows, row("only-here.png", 0.9)])
     (pair,) = compare_with_first([before, after])
     found = differences_of(pair)
-    error = found["position error, median"]
+    error = found["position error, median of the differences"]
     assert (pair.shared, pair.only_first, pair.only_other, error.queries) == (30, 2, 0, 28)
     assert (error.value, error.low, error.high) == tuple(pytest.approx(-0.3) for _ in range(3))
     assert error.is_clear
     assert found["accepted"].value == pytest.approx(-100 * 2 / 30)
     assert found["false accepts"].value == 0
-    assert found["time, median"].value == pytest.approx(-5.0)
+    assert found["time, median of the differences"].value == pytest.approx(-5.0)
     assert found["within 2 cm, 2 deg"].value == pytest.approx(-100 * 2 / 30)
 
 
@@ -93,7 +93,7 @@ def test_the_interval_of_noise_holds_zero_and_that_of_a_gain_does_not():
             run("c", [row(f"{i}", e - 0.002) for i, e in enumerate(noisy)]),
         ]
     )
-    noise, gain = (differences_of(pair)["position error, median"] for pair in (noise, gain))
+    noise, gain = (differences_of(pair)["position error, median of the differences"] for pair in (noise, gain))
     assert noise.low < 0 < noise.high
     assert gain.high < 0
     # of 200 differences with 0.2 cm of noise, the standard error of the median is 1.25 x 0.2 cm / sqrt(200)
@@ -147,10 +147,34 @@ def test_text_and_page_show_scores_settings_and_every_query():
     assert data["queries"][1]["runs"][1] is None
 
 
+LIVE = {"images": 80, "answered": 80, "dropped": 54, "handled": 26, "handled_hz": 1.6, "rate_hz": 6.0}
+
+
+def test_what_makes_runs_incomparable_is_shown():
+    """Dropped images, different alignments, and covariances that do not hold."""
+    before, after = (run(name, [row("a.png", 0.01), row("b.png", 0.02)]) for name in ("before", "after"))
+    more = {"live": LIVE, "alignment": {"method": "SE3", "poses": 7}, "covariance": {"nees_per_dof": 8.25}}
+    runs = [before, replace(after, scores={**after.scores, **more})]
+    rows = dict(score_rows(runs))
+    assert rows["dropped"] == ["-", "54 of 80, 1.6 of 6.0 Hz handled"]
+    assert rows["aligned"] == ["none", "SE3 over 7 poses"]
+    assert rows["NEES per degree of freedom"] == ["-", "8.25"]
+    warning = alignment_warning(runs)
+    assert "before: none, after: SE3" in warning
+    assert warning in format_comparison(runs, compare_with_first(runs))
+    page = make_comparison_page(runs, compare_with_first(runs))
+    assert '<p class="warning">The runs' in page
+    assert "<code>--correct-scale</code>" in page
+    same = [replace(one, scores=runs[1].scores) for one in runs]
+    assert alignment_warning(same) == ""
+    assert "warning" not in format_comparison(same, compare_with_first(same))
+    assert "dropped" not in dict(score_rows([before, before]))
+
+
 def test_negatives_are_compared_without_errors():
     runs = [negatives("a"), negatives("b")]
     pairs = compare_with_first(runs)
-    assert "position error, median" not in differences_of(pairs[0])
+    assert "position error, median of the differences" not in differences_of(pairs[0])
     assert "median error" not in format_comparison(runs, pairs)
     assert "<h2>Error</h2>" not in make_comparison_page(runs, pairs)
 
@@ -158,6 +182,6 @@ def test_negatives_are_compared_without_errors():
 def test_runs_without_any_pose():
     runs = [run(name, [row("a.png", None)]) for name in "ab"]
     pairs = compare_with_first(runs)
-    assert differences_of(pairs[0])["position error, median"].value is None
+    assert differences_of(pairs[0])["position error, median of the differences"].value is None
     assert "infinite" in format_comparison(runs, pairs)
     assert_self_contained(make_comparison_page(runs, pairs))

@@ -19,6 +19,8 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.evaluation.comparison import compare_with_first
 from vloc_ros.evaluation.comparison_page import make_comparison_page
 from vloc_ros.evaluation.map_page import QueryPose, make_map_page
+from vloc_ros.evaluation.query_rows import make_query_rows
+from vloc_ros.storage.results import ResultRecord
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -86,6 +88,40 @@ def test_a_click_on_a_point_shows_its_image(browser, report, tmp_path, width):
         assert "2.00 cm" in page.inner_text("#facts")
 
 
+def test_a_caption_counts_the_drawn_inliers_and_refused_queries_are_at_the_bad_end(browser, scene_folder, tmp_path):
+    text = report_of(scene_folder, [found(scene_folder.truth[0], inliers=200), refused("dark")])
+    with opened(browser, text, tmp_path) as page:
+        page.evaluate("select(0)")
+        assert page.locator("#picture .inlier").count() == 150
+        assert "Yellow: 150 of the 200 inliers." in page.inner_text("#picture .caption")
+        heights = page.evaluate(
+            "Object.fromEntries(byId('over_queries').data.filter(t => t.name).map(t => [t.name.split(' ')[0],"
+            " Math.max(...t.y)]))"
+        )
+        assert heights["refused"] > max(heights["error"], heights["estimated"])
+        ticks = page.evaluate("byId('inliers')._fullLayout.yaxis.dtick")
+        assert ticks == 1, "counts are whole numbers"
+        assert page.evaluate("10 ** byId('over_queries').layout.yaxis.range[1]") > heights["refused"]
+
+
+def test_no_error_is_estimated_where_none_is_known(browser, scene_folder, tmp_path):
+    result = found(scene_folder.truth[0])
+    rows = make_query_rows([ResultRecord("frame-0.png", 0, result)], truth=scene_folder.truth[:1])
+    text = report_of(scene_folder, [result], not_comparable="no scale; use --align", images=rows)
+    with opened(browser, text, tmp_path) as page:
+        assert "inliers" in page.inner_text("#facts")
+        assert "estimated" not in page.inner_text("#facts")
+        assert page.locator("#queries th:has-text('\u03c3')").count() == 0
+        assert page.inner_text(".empty code") == "--align"
+
+
+def test_the_toolbar_of_a_chart_is_hidden_until_the_pointer_is_on_it(browser, report, tmp_path):
+    with opened(browser, report, tmp_path) as page:
+        assert not page.locator("#trajectory .modebar").is_visible()
+        page.hover("#trajectory .bg", force=True)
+        assert page.locator("#trajectory .modebar").is_visible()
+
+
 def test_the_table_is_sorted_walked_by_keys_and_saved(browser, report, tmp_path):
     with opened(browser, report, tmp_path) as page:
         assert page.inner_text("#name") == "frame-1.png", "it begins with the worst"
@@ -132,6 +168,8 @@ def test_a_click_in_a_comparison_selects_the_query(browser, tmp_path, width):
         click_middle(page, page.locator("#pairs .scatterlayer .trace").nth(1).locator(".points path").nth(2))
         page.wait_for_selector("tr[aria-selected=true]")
         assert page.inner_text("tr[aria-selected=true] td.name") == "2.png"
+        ticks = page.evaluate("byId('latencies').layout.xaxis.tickvals")
+        assert ticks == [40, 50, 60], "more than one, though all times are alike"
         page.select_option("#filter", "accepted by one of the two")
         assert page.locator("#queries td.name").all_inner_texts() == ["4.png"]
 
@@ -156,6 +194,7 @@ def test_a_click_on_a_keyframe_of_a_map_shows_its_image(browser, scene_folder, t
         before = page.evaluate("view.turn")
         page.keyboard.press("ArrowLeft")
         assert page.evaluate("view.turn") != before
+        page.evaluate("new Promise(requestAnimationFrame)")  # drawn again
         spot = page.evaluate(
             "(() => { const k = owners.of.findIndex((v, i) => v >= 0 && !targets.some(t => Math.hypot(t.at[0] - i %"
             " owners.width, t.at[1] - Math.floor(i / owners.width)) < 12)); return [k % owners.width, Math.floor(k /"
@@ -164,3 +203,11 @@ def test_a_click_on_a_keyframe_of_a_map_shows_its_image(browser, scene_folder, t
         page.mouse.move(*spot)
         assert "landmark" in page.inner_text("#tip")
         assert "observed by" in page.inner_text("#tip")
+
+
+def test_a_map_page_without_images_promises_none(browser, scene_folder, tmp_path):
+    with opened(browser, make_map_page(scene_folder.scene.landmark_map, map_hash=""), tmp_path) as page:
+        assert "image" not in page.inner_text(".hint")
+        page.mouse.click(*page.evaluate("targets.find(t => t.keyframe === 3).at.map(v => v / owners.ratio)"))
+        assert page.inner_text("#card h2") == "3.png"
+        assert "image" not in page.inner_text("#card p")

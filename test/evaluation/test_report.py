@@ -178,6 +178,23 @@ def test_dropped_images_have_a_tile_and_no_latency_is_no_number(scene_folder, ch
     assert ("Not comparable: its frame is arbitrary." in page) == bool(changes)
 
 
+@pytest.mark.parametrize(
+    ("nees", "bad"), [(1.2, False), (2.9, False), (0.4, False), (3.1, True), (0.3, True), (None, True)]
+)
+def test_the_tile_of_the_nees_is_bad_far_from_one(scene_folder, nees, bad):
+    covariance = {"nees_per_dof": nees, "inside_95": 1.0, "position_inside_95": 1.0}
+    page = report_of(scene_folder, [found(scene_folder.truth[0])], covariance=covariance)
+    text = "infinite" if nees is None else f"{nees:.2f}"
+    assert f'<div class="tile{" bad" if bad else ""}"><b>{text}</b><span>NEES' in page
+
+
+@pytest.mark.parametrize(("error_m", "text"), [(0.0234, "2.34 cm"), (17.7947, "17.79 m")])
+def test_a_large_error_is_in_metres(scene_folder, error_m, text):
+    truth = scene_folder.truth[0]
+    page = report_of(scene_folder, [found(Pose(truth.rotation, truth.translation + np.array([error_m, 0.0, 0.0])))])
+    assert f"<b>{text}</b><span>median position error" in page
+
+
 def test_report_needs_a_true_pose_per_result(scene_folder):
     records = [ResultRecord("a.png", 0, refused("no"))]
     with pytest.raises(InputError, match="true poses"):

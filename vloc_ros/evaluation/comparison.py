@@ -155,7 +155,7 @@ def _differences(pairs: Sequence[tuple[QueryRow, QueryRow]], *, negatives: bool)
         _difference("false accepts", "%", _paired(pairs, lambda row: 100.0 * row.false_accept), np.mean),
     ]
     accuracy = [] if negatives else _accuracy_differences(pairs)
-    return [*accuracy, *share, _difference("time, median", "ms", latency, np.median)]
+    return [*accuracy, *share, _difference("time, median of the differences", "ms", latency, np.median)]
 
 
 def _accuracy_differences(pairs: Sequence[tuple[QueryRow, QueryRow]]) -> list[Difference]:
@@ -163,8 +163,8 @@ def _accuracy_differences(pairs: Sequence[tuple[QueryRow, QueryRow]]) -> list[Di
     centimetres = _paired(pairs, lambda row: None if row.translation_m is None else row.translation_m * 100)
     degrees = _paired(pairs, lambda row: row.rotation_deg)
     return [
-        _difference("position error, median", "cm", centimetres, np.median),
-        _difference("rotation error, median", "°", degrees, np.median),
+        _difference("position error, median of the differences", "cm", centimetres, np.median),
+        _difference("rotation error, median of the differences", "°", degrees, np.median),
         *(
             _difference(f"within {limit_text(name)}", "%", _paired(pairs, _within(*limits)), np.mean)
             for name, limits in RECALL_LIMITS.items()

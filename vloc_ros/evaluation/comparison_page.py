@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from vloc_ros.evaluation.comparison import PairedComparison, key_of_queries
-from vloc_ros.evaluation.comparison_table import difference_text, origin_rows, score_rows
+from vloc_ros.evaluation.comparison_table import alignment_warning, difference_text, origin_rows, score_rows
 from vloc_ros.evaluation.page import render_page
 from vloc_ros.evaluation.plotly_script import packed_plotly
 from vloc_ros.evaluation.report import query_values
@@ -39,6 +39,7 @@ def make_comparison_page(runs: Sequence[Run], pairs: Sequence[PairedComparison])
         subtitle=" · ".join(run.name for run in runs),
         runs=[run.name for run in runs],
         scores=score_rows(runs),
+        warning=alignment_warning(runs),
         origins=origin_rows(runs),
         pairs=shared,
         negatives=negatives,

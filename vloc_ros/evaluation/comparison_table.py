@@ -6,26 +6,27 @@ from collections.abc import Sequence
 
 from vloc_ros.evaluation.comparison import Difference, PairedComparison
 from vloc_ros.evaluation.scores import RECALL_LIMITS
-from vloc_ros.evaluation.table import limit_text, median_text
+from vloc_ros.evaluation.table import drops_text, limit_text, median_text, nees_text
 from vloc_ros.storage.runs import Run
 
 
 def score_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """(name, text for each run) of the scores."""
-    rows = [
+    lives = [run.scores.get("live") for run in runs]
+    rows = [("dropped", [drops_text(live) if live else "-" for live in lives])] if any(lives) else []
+    rows += [
         ("queries", [f"{run.scores['queries']}" for run in runs]),
-        (
-            "accepted",
-            [f"{run.scores['accepted']} ({run.scores['accepted'] / run.scores['queries']:.1%})" for run in runs],
-        ),
+        ("accepted", [_accepted(run) for run in runs]),
         ("false accepts", [f"{run.scores['false_accepts']}" for run in runs]),
     ]
     if not runs[0].negatives:
+        rows.append(("aligned", [_alignment(run) for run in runs]))
         rows.append(("median error", [median_text(run.scores) for run in runs]))
         rows += [
             (f"within {limit_text(name)}", [f"{run.scores['recall'][name]:.1%}" for run in runs])
             for name in RECALL_LIMITS
         ]
+        rows.append(("NEES per degree of freedom", [_nees(run) for run in runs]))
     rows += [(f"time, {name}", [_latency(run, name) for run in runs]) for name in ("p50", "p95")]
     rows.append(("map on disk", [f"{run.scores['map_bytes'] / 1e6:.2f} MB" for run in runs]))
     return rows
@@ -34,6 +35,28 @@ def score_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 def _accepted(run: Run) -> str:
     accepted, queries = run.scores["accepted"], run.scores["queries"]
     return f"{accepted} ({accepted / queries:.1%})"
+
+
+def _alignment(run: Run) -> str:
+    alignment = run.scores.get("alignment")
+    return f"{alignment['method']} over {alignment['poses']} poses" if alignment else "none"
+
+
+def _nees(run: Run) -> str:
+    covariance = run.scores.get("covariance")
+    return nees_text(covariance["nees_per_dof"]) if covariance else "-"
+
+
+def alignment_warning(runs: Sequence[Run]) -> str:
+    """Why the errors of runs are not comparable; empty where all were aligned with the truth in one way."""
+    methods = [(run.scores.get("alignment") or {}).get("method", "none") for run in runs]
+    if runs[0].negatives or len(set(methods)) == 1:
+        return ""
+    found = ", ".join(f"{run.name}: {method}" for run, method in zip(runs, methods, strict=True))
+    return (
+        f"The runs are aligned with the ground truth in different ways ({found}): their errors are not comparable. "
+        "Evaluate all with the same --align and --correct-scale."
+    )
 
 
 def origin_rows(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
@@ -71,7 +94,9 @@ def difference_text(difference: Difference) -> tuple[str, str]:
 def format_comparison(runs: Sequence[Run], pairs: Sequence[PairedComparison]) -> str:
     """The comparison as lines of aligned text for a terminal."""
     rows = [*origin_rows(runs), *score_rows(runs)]
-    lines = _align([["", *(run.name for run in runs)], *([name, *texts] for name, texts in rows)])
+    warning = alignment_warning(runs)
+    lines = [f"warning: {warning}", ""] if warning else []
+    lines += _align([["", *(run.name for run in runs)], *([name, *texts] for name, texts in rows)])
     for pair in pairs:
         lines += ["", f"{pair.other.name} minus {pair.first.name}, over the {pair.shared} queries of both"]
         table = [["", "difference", "95 % interval", "queries"]]

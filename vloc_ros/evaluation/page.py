@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+_OPTION = re.compile(r"--[a-z][a-z-]*")
 _FOLDER = Path(__file__).parent / "pages"
 
 
@@ -28,6 +30,7 @@ def render_page(template: str, data: Any, **values: Any) -> str:
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.globals["part"] = _part
+    environment.filters["mark_options"] = _mark_options
     return environment.get_template(template).render(data=_embed_json(data), **values) + "\n"
 
 
@@ -39,6 +42,11 @@ def image_address(image: bytes, kind: str) -> str:
 def _part(name: str) -> Markup:
     """A style or script of the package, which is put into a page as it is."""
     return Markup((_FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _mark_options(text: str) -> Markup:
+    """Text with its command line options as code."""
+    return Markup(_OPTION.sub(r"<code>\g<0></code>", str(escape(text))))
 
 
 def _embed_json(data: Any) -> Markup:

@@ -16,11 +16,20 @@ from vloc_ros.evaluation.plotly_script import packed_plotly
 from vloc_ros.evaluation.query_rows import make_query_rows
 from vloc_ros.evaluation.report_images import choose_images, make_images
 from vloc_ros.evaluation.scores import compute_errors
-from vloc_ros.evaluation.table import accuracy_rows, alignment_text, consistency_rows, rates_text
+from vloc_ros.evaluation.table import (
+    accuracy_rows,
+    alignment_text,
+    consistency_rows,
+    length_text,
+    nees_text,
+    rates_text,
+)
 from vloc_ros.evaluation.trajectory_view import view_from_above
 from vloc_ros.storage.results import ResultRecord
 from vloc_ros.storage.runs import ROWS, QueryRow, row_from_values
 
+# per degree of freedom: above, or below its inverse, the covariances are far from consistent
+_FAR_NEES = 3.0
 _POSES = {"truth", "map_from_rig"}
 
 
@@ -131,12 +140,13 @@ def _tiles(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
         scores["recall"]["5cm_5deg"],
     )
     accuracy = [
-        ("infinite" if median is None else f"{median * 100:.2f} cm", "median position error", median is None),
+        ("infinite" if median is None else length_text(median), "median position error", median is None),
         ("infinite" if rotation is None else f"{rotation:.2f}°", "median rotation error", rotation is None),
     ]
     accuracy = [] if within is None else [*accuracy, (f"{within:.1%}", "within 5 cm and 5°", False)]
     accepted = (f"{scores['accepted']} / {scores['queries']}", "accepted", False)
-    return [*accuracy, accepted, *_false_accepts(scores, "false accepts"), *_drops(scores), *_latency(scores)]
+    trust = [*_false_accepts(scores, "false accepts"), *_nees(scores)]
+    return [*accuracy, accepted, *trust, *_drops(scores), *_latency(scores)]
 
 
 def _negative_tiles(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
@@ -153,6 +163,16 @@ def _drops(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
 def _false_accepts(scores: Mapping[str, Any], label: str) -> list[tuple[str, str, bool]]:
     count = scores["false_accepts"]
     return [] if count is None else [(f"{count}", label, count > 0)]
+
+
+def _nees(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Bad where the covariances are far from consistent, either way."""
+    covariance = scores["covariance"]
+    if covariance is None:
+        return []
+    value = covariance["nees_per_dof"]
+    consistent = value is not None and 1 / _FAR_NEES <= value <= _FAR_NEES
+    return [(nees_text(value), "NEES, 1 is consistent", not consistent)]
 
 
 def _latency(scores: Mapping[str, Any]) -> list[tuple[str, str, bool]]:

@@ -106,6 +106,7 @@ def _query(landmark_map: LandmarkMap, query: Query, record: ResultRecord) -> dic
     return {
         **thumbnail(view.image, _WIDTH_PX),
         "inliers": [[round(v, 1) if np.isfinite(v) else None for v in row] for row in rows.tolist()],
+        "first_view_inliers": int((result.inlier_views == 0).sum()),
         "keyframe": k,
     }
 

@@ -94,13 +94,14 @@ def consistency_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     if covariance is None:
         return []
     inside = f"{covariance['inside_95']:.1%} of poses, {covariance['position_inside_95']:.1%} of positions"
-    nees = f"{_figure(covariance['nees_per_dof'])} (1 is consistent, more is overconfident)"
+    nees = f"{nees_text(covariance['nees_per_dof'])} (1 is consistent, more is overconfident)"
     rows = [("inside the 95 % ellipsoid", inside), ("NEES per degree of freedom", nees)]
     if scores.get("alignment"):
         rows.append(
             (
                 "  after the alignment",
-                "errors that all poses share are gone; how a map from images alone is bent is in no covariance",
+                "shift and scale that all poses share are gone; a turn only as well as the positions determine it; "
+                "how a map from images alone is bent is in no covariance",
             )
         )
     return rows
@@ -118,7 +119,12 @@ def median_text(scores: Mapping[str, Any]) -> str:
     """The median error for people; infinite when half of the queries or more were refused."""
     if scores["median_translation_m"] is None:
         return "infinite (half of the queries or more were refused)"
-    return f"{scores['median_translation_m'] * 100:.2f} cm, {scores['median_rotation_deg']:.2f} deg"
+    return f"{length_text(scores['median_translation_m'])}, {scores['median_rotation_deg']:.2f} deg"
+
+
+def length_text(length_m: float) -> str:
+    """Centimetres, and metres from 1 m on."""
+    return f"{length_m * 100:.2f} cm" if length_m < 1 else f"{length_m:.2f} m"
 
 
 def limit_text(name: str) -> str:
@@ -128,5 +134,6 @@ def limit_text(name: str) -> str:
     return f"{length}, {limit_deg:g} deg"
 
 
-def _figure(value: float | None) -> str:
+def nees_text(value: float | None) -> str:
+    """A NEES per degree of freedom; None is infinite."""
     return "infinite" if value is None else f"{value:.2f}"

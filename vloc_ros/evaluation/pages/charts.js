@@ -31,12 +31,21 @@ function layout(more) {
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } }, ...more };
 }
 
-// round ticks from 10^start to 10^end: 0.1, 1, 10, with 2 and 5 between them where there is room
+// round ticks from 10^start to 10^end: 0.1, 1, 10, with 2 and 5 between them where there is room; where these are fewer than
+// two, multiples of a round step
 function roundTicks(start, end) {
   const steps = end - start < 2.2 ? [1, 2, 5] : [1], ticks = [];
   for (let power = Math.floor(start); power <= Math.ceil(end); power++)
     for (const step of steps) ticks.push(+(step * 10 ** power).toPrecision(1));
-  return ticks.filter(tick => Math.log10(tick) >= start - 1e-9 && Math.log10(tick) <= end + 1e-9);
+  const kept = ticks.filter(tick => Math.log10(tick) >= start - 1e-9 && Math.log10(tick) <= end + 1e-9);
+  return kept.length > 1 ? kept : evenTicks(10 ** start, 10 ** end);
+}
+
+// two to five multiples of a round step
+function evenTicks(low, high) {
+  const power = 10 ** Math.floor(Math.log10(high - low)), step = [0.2, 0.5, 1, 2].map(f => f * power).find(v => v >= (high - low) / 5);
+  const first = Math.ceil(low / step - 1e-9), last = Math.floor(high / step + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, k) => +((first + k) * step).toPrecision(6));
 }
 
 function logAxis(title, range, more = {}) {

@@ -8,7 +8,7 @@ let first = 0, other = 1, selected = null, marks = [];
 
 function hover(i) {
   const lines = queries[i].runs.map((row, at) => {
-    const error = centimetres(row) === null ? "" : ` ${figure(centimetres(row), 2)} cm, ${figure(row.rotation_deg, 2)}°`;
+    const error = centimetres(row) === null ? "" : ` ${lengthText(row.translation_m)}, ${figure(row.rotation_deg, 2)}°`;
     return `${escaped(names[at])}: ${escaped(outcome(row))}${error}${row ? `, ${row.inliers} inliers` : ""}`;
   });
   return `<b>${escaped(queries[i].image)}</b><br>${lines.join("<br>")}<extra></extra>`;

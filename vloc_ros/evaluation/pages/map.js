@@ -161,18 +161,30 @@ function drawGrid(project, ratio) {
     const at = project(gridPoint(i, j));
     if (at) context.fillText(+(value * grid.step).toPrecision(6) + "", at[0], at[1] + 13 * ratio);
   };
-  for (let i = a0; i <= a1; i++) label(i, nearEdge(project, 0), i);
-  for (let j = b0; j <= b1; j++) label(nearEdge(project, 1), j, j);
+  // both edges meet in a corner, which has one label
+  const [i0, j0] = [nearEdge(project, 1), nearEdge(project, 0)];
+  for (let i = a0; i <= a1; i++) label(i, j0, i);
+  for (let j = b0; j <= b1; j++) if (j !== j0) label(i0, j, j);
   drawAxes(project, ratio);
 }
 
+const middle = ends => (ends[0] + ends[1]) / 2;
+
 // of two opposite edges of the grid, the one that is lower in the picture: labels there hide nothing
 function nearEdge(project, axis) {
-  const middle = ends => (ends[0] + ends[1]) / 2;
   const at = axis === 0 ? grid.along.map(j => [j, project(gridPoint(middle(grid.across), j))])
     : grid.across.map(i => [i, project(gridPoint(i, middle(grid.along)))]);
   const [[first, p], [last, q]] = at;
   return !q || (p && p[1] >= q[1]) ? first : last;
+}
+
+// outside of a labelled edge, beyond its labels
+function besideEdge(project, ratio, axis) {
+  const [i, j] = axis === across ? [middle(grid.across), nearEdge(project, 0)] : [nearEdge(project, 1), middle(grid.along)];
+  const edge = project(gridPoint(i, j)), centre = project(gridPoint(middle(grid.across), middle(grid.along)));
+  if (!edge || !centre) return null;
+  const outward = unit([0, 1].map(a => edge[a] - centre[a]));
+  return [edge[0] + 34 * ratio * outward[0], edge[1] + ratio * (34 * outward[1] + 9)];
 }
 
 // the axes of the map frame, at the farthest corner of the grid: x, y and z, in red, green and blue as in RViz
@@ -191,7 +203,8 @@ function drawAxes(project, ratio) {
     line(from, to);
     context.stroke();
     context.font = `600 ${12 * ratio}px system-ui, sans-serif`;
-    context.fillText("xyz"[a] + metres.replace(" ", ", "), to[0] + 16 * ratio, to[1] + 4 * ratio);
+    const at = a === vertical ? [to[0] + 16 * ratio, to[1] + 4 * ratio] : besideEdge(project, ratio, a);
+    if (at) context.fillText("xyz"[a] + metres.replace(" ", ", "), ...at);
   });
 }
 
@@ -259,8 +272,7 @@ function choose(target) {
   const isKeyframe = target.keyframe !== undefined, source = isKeyframe ? map.images[target.keyframe] : undefined;
   const position = isKeyframe ? map.positions[target.keyframe] : map.queries[target.query].position;
   let text = describe(target).split("\n").slice(1).join("\n") + `\nat ${coordinates(position)}`;
-  if (isKeyframe && !source) text += Object.keys(map.images).length ? "\nIts image is not in the page, which holds an even sample."
-    : "\nA map holds no images: give them with vloc map view --images DIR.";
+  if (isKeyframe && !source && Object.keys(map.images).length) text += "\nIts image is not in the page, which holds an even sample.";
   card.querySelector("h2").textContent = target.name;
   card.querySelector("p").textContent = text;
   image.hidden = !source;

@@ -10,7 +10,7 @@ let selected = null;
 function hover(i) {
   const row = rows[i];
   const lines = [`<b>${escaped(row.image)}</b>`, escaped(outcome(row))];
-  if (row.translation_m !== null) lines.push(`${figure(centimetres(row), 2)} cm, ${figure(row.rotation_deg, 2)}°, estimated ${figure(sigma(row), 2)} cm`);
+  if (row.translation_m !== null) lines.push(`${lengthText(row.translation_m)}, ${figure(row.rotation_deg, 2)}°, estimated ${lengthText(row.position_std_m)}`);
   lines.push(`${row.inliers} inliers of ${row.matches} matches`);
   if (!data.queries[i]) lines.push("no image in this page");
   return lines.join("<br>") + "<extra></extra>";
@@ -51,7 +51,7 @@ function drawTrajectory() {
       { marker: data.with_errors ? { size: 8, color: errors.map(Math.log10), cmin: Math.log10(bottom), cmax: Math.log10(top),
         colorscale: [[0, GOOD], [0.5, "#a9b7c2"], [1, "#d55e00"]], line: { color: "#fff", width: 0.7 },
         colorbar: { title: { text: "error, cm", side: "right", font: { size: 12, color: SOFT } }, thickness: 10, len: 0.8, outlinewidth: 0,
-          tickvals: levels.map(Math.log10), ticktext: levels.map(String), tickfont: { size: 11, color: SOFT } },
+          tickvals: levels.map(Math.log10), ticktext: levels.map((level, at) => at === 0 && Math.min(...errors) < level ? `≤ ${level}` : String(level)), tickfont: { size: 11, color: SOFT } },
       } : { size: 7, color: GOOD } }),
   ];
   if (wrong.length) traces.push(points("false accept", wrong, wrong.map(i => estimates[i][0]), wrong.map(i => estimates[i][1]),
@@ -83,18 +83,20 @@ function drawOverQueries() {
   if (!kept.length) return emptyChart("over_queries", "No query was accepted: there is no error to draw.");
   const errors = kept.map(i => Math.max(0.01, centimetres(rows[i])));
   const drawn = [...errors, ...kept.map(i => sigma(rows[i])).filter(value => value)];
-  const base = Math.min(...drawn) / 1.6, range = [Math.log10(base / 1.3), Math.log10(Math.max(...drawn) * 1.4)];
+  // a refused query has no error: it stands above the largest, at the bad end
+  const largest = Math.max(...drawn) * 1.4, edge = missing.length ? largest * 1.3 : largest;
+  const range = [Math.log10(Math.min(...drawn) / 1.6), Math.log10(missing.length ? edge * 1.3 : edge)];
   const traces = [
     { name: "estimated (1 σ)", type: pointsType(rows.length), mode: "markers", x: kept.map(i => i + 1), y: kept.map(i => sigma(rows[i])), hoverinfo: "skip",
       marker: { symbol: "line-ew-open", size: 8, color: FAINT, line: { width: 1.5, color: FAINT } } },
     points("error", kept, kept.map(i => i + 1), errors,
       { marker: { size: 6, color: kept.map(i => rows[i].false_accept ? BAD : GOOD), symbol: kept.map(i => rows[i].false_accept ? "square" : "circle") } }),
   ];
-  if (missing.length) traces.push(points("refused", missing, missing.map(i => i + 1), missing.map(() => base),
+  if (missing.length) traces.push(points("refused", missing, missing.map(i => i + 1), missing.map(() => edge),
     { marker: { size: 8, symbol: "diamond-open", color: REFUSED, line: { width: 1.6 } }, cliponaxis: false }));
   return chart("over_queries", traces, { height: 300, margin: { l: 56, r: 14, t: 30, b: 44 },
     xaxis: axis("query", { range: [0, rows.length + 1], ...(rows.length < 12 ? { dtick: 1 } : {}) }), yaxis: logAxis("position, cm", range) },
-  i => rows[i].translation_m === null ? (rows[i].accepted ? null : [i + 1, base]) : [i + 1, Math.max(0.01, centimetres(rows[i]))]);
+  i => rows[i].translation_m === null ? (rows[i].accepted ? null : [i + 1, edge]) : [i + 1, Math.max(0.01, centimetres(rows[i]))]);
 }
 
 function drawInliers() {
@@ -103,8 +105,11 @@ function drawInliers() {
     name: which === "false" ? "false accepts" : which, type: "histogram", x: rows.filter(row => kind(row) === which).map(row => row.inliers),
     xbins: { start: 0, end: most + size, size }, marker: { color: colour }, hovertemplate: "%{x} inliers: %{y} queries<extra></extra>",
   })).filter(bar => bar.x.length);
+  const counts = {};
+  for (const row of rows) { const bin = Math.floor(row.inliers / size); counts[bin] = (counts[bin] || 0) + 1; }
+  const whole = Math.max(...Object.values(counts)) < 10 ? { dtick: 1 } : {};
   return chart("inliers", bars, { height: 280, barmode: "stack", bargap: 0.08, showlegend: true, margin: { l: 56, r: 14, t: 30, b: 44 },
-    xaxis: axis("inliers", { range: [0, most + size] }), yaxis: axis("queries", { rangemode: "tozero" }) });
+    xaxis: axis("inliers", { range: [0, most + size] }), yaxis: axis("queries", { rangemode: "tozero", ...whole }) });
 }
 
 function drawLatency() {
@@ -125,7 +130,7 @@ const columns = [
     column("error", "cm", row => rounded(centimetres(row), 4), 2),
     column("rotation", "°", row => rounded(row.rotation_deg, 4), 2),
   ]),
-  column("σ", "cm", row => rounded(sigma(row), 4), 2),
+  ...(rows.some(row => row.position_std_m !== null) ? [column("σ", "cm", row => rounded(sigma(row), 4), 2)] : []),
   column("inliers", "", row => row.inliers, 0),
   { ...column("matches", "", row => row.matches, 0), csvOnly: true },
   column("confidence", "", row => rounded(row.confidence, 6), 3),
@@ -142,9 +147,9 @@ const table = queryTable(byId("queries"), rows, columns, {
 
 function factsOf(row) {
   const facts = [];
-  if (data.with_errors && row.accepted) facts.push(["error", row.translation_m === null ? "in another scene" : `${figure(centimetres(row), 2)} cm`],
+  if (data.with_errors && row.accepted) facts.push(["error", row.translation_m === null ? "in another scene" : lengthText(row.translation_m)],
     ["rotation", row.rotation_deg === null ? "–" : `${figure(row.rotation_deg, 2)}°`]);
-  if (row.accepted) facts.push(["estimated", `${figure(sigma(row), 2)} cm`]);
+  if (row.position_std_m !== null) facts.push(["estimated", lengthText(row.position_std_m)]);
   facts.push(["confidence", figure(row.confidence, 3)], ["inliers", `${row.inliers} of ${row.matches}`]);
   facts.push(["time", row.latency_ms === null ? "–" : `${row.latency_ms.toFixed(0)} ms`]);
   if (row.candidate) facts.push(["candidate", words(row.candidate)]);
@@ -173,9 +178,10 @@ function drawImage(image, keyframe) {
     return;
   }
   drawPicture(box, image, keyframe);
-  let text = !image.inliers.length ? "No inliers."
-    : image.inliers.some(row => row[2] !== null) ? "Yellow: inliers. Orange: their reprojection errors, 8 times as long as they are."
-    : "Yellow: inliers. A refused query has no pose, and so no reprojection errors.";
+  const drawn = image.inliers.length, all = image.first_view_inliers, inliers = drawn < all ? `${drawn} of the ${all} inliers` : "inliers";
+  let text = !drawn ? "No inliers."
+    : image.inliers.some(row => row[2] !== null) ? `Yellow: ${inliers}. Orange: their reprojection errors, 8 times as long as they are.`
+    : `Yellow: ${inliers}. A refused query has no pose, and so no reprojection errors.`;
   if (keyframe) text += ` ${narrow.matches ? "Right" : "Below"}: ${keyframe.name}, the keyframe that shares most of them.`;
   else if (image.keyframe !== null && !Object.keys(data.keyframes).length) text += " With --map-images DIR the keyframe stands beside it.";
   box.append(element("p", text, { class: "caption" }));

@@ -13,6 +13,9 @@ function element(tag, text = "", attributes = {}) {
 
 const figure = (value, digits) => value === null || value === undefined ? "–" : value.toFixed(digits);
 
+// centimetres, and metres from 1 m on
+const lengthText = metres => metres === null ? "–" : metres < 1 ? `${figure(metres * 100, 2)} cm` : `${figure(metres, 2)} m`;
+
 // one line of CSV; a text that a spreadsheet would take for a formula is kept a text
 function csvLine(values) {
   return values.map(value => {
