@@ -48,6 +48,13 @@ def test_images_named_by_their_time_keep_it(scene_folder, tmp_path):
     assert [record.stamp_ns for record in read_results(tmp_path / "results")] == [int(name) for name in names]
 
 
+def test_poses_in_a_map_without_scale_are_not_called_metres(scene_folder, tmp_path):
+    write_map(dataclasses.replace(read_map(scene_folder.map), metric=False), tmp_path / "map")
+    given = ["--map", tmp_path / "map", "--images", scene_folder.images, "--camera", scene_folder.camera]
+    assert main([str(word) for word in ("localize", *given, "--out", tmp_path / "results")]) == 0
+    assert "scale unknown" in (tmp_path / "results" / "poses.txt").read_text().splitlines()[0]
+
+
 def test_no_time_is_made_up(scene_folder, tmp_path, capsys):
     """Rows of images without a time begin with their names: a tool that pairs by time refuses them, as it should."""
     assert localize(scene_folder, tmp_path / "results") == 0

@@ -50,10 +50,11 @@ def run(args: argparse.Namespace) -> int:
     names = [path.name for path in paths]
     stamps_ns = read_times(args.times, names) if args.times else stamps_in_names(names)
     queries = make_query_sources(paths, stamps_ns, read_camera(args.camera))
-    records = localize_with_progress(localizer_from(args), queries)
+    localizer = localizer_from(args)
+    records = localize_with_progress(localizer, queries)
     if stamps_ns is None:
         records = [replace(record, stamp_ns=None) for record in records]
-    write_results(args.out, records)
+    write_results(args.out, records, metric=localizer.map.metric)
     accepted, unusable = sum(record.result.ok for record in records), sum(not record.usable for record in records)
     if args.json:
         counts = {"queries": len(records), "accepted": accepted, "unusable": unusable}
