@@ -12,12 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.localizer_options import add_localizer_options, localizer_from
 from vloc_ros.cli.source_options import CALIBRATION
+
+if TYPE_CHECKING:
+    from vloc_ros.storage.results import ResultRecord
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -63,4 +69,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         also = f", {unusable} could not be used" if unusable else ""
         print(f"{accepted} of {len(records)} images localized{also}; poses.txt and results.jsonl {out}")
+        if refusals := _count_refusals(records):
+            print(f"refused: {refusals}; reasons in results.jsonl")
     return 1 if unusable else 0
+
+
+def _count_refusals(records: Sequence[ResultRecord]) -> str:
+    """How many usable images were refused by each status, the most frequent first."""
+    counts = Counter(record.result.status for record in records if record.usable and not record.result.ok)
+    return ", ".join(f"{status.value.replace('_', ' ')} {count}" for status, count in counts.most_common())
