@@ -62,7 +62,8 @@ def _make(out: Path) -> int:
     if not live:
         print("\nROS 2 or vloc_msgs is not installed here: the live evaluation was left out; `vloc doctor` says more")
     if not learned:
-        print("\nPyTorch or the weights are missing: learned keypoints were left out; `vloc doctor` says more")
+        why = "PyTorch or the weights are missing; `vloc doctor` says more"
+        print(f"\nOptional: learned keypoints were not shown, since {why}")
     print(f"\nopen {out}/report.html (how well), {out}/map.html (the map); poses are in {out}/results")
     return 0
 
