@@ -14,7 +14,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 .PHONY: help setup training demo test faults lint bench soak clean
 
 help:
-	@echo "make setup   environment .venv with everything in it (once, one to two minutes, 1.2 GB)"
+	@echo "make setup   environment .venv with everything in it (once, one to two minutes, 1.5 GB)"
 	@echo "make training  adds PyTorch to it, for training/ and its tests (once; gigabytes)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
 	@echo "make test    all tests but the slow faults"

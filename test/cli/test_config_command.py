@@ -25,6 +25,21 @@ def test_the_table_names_every_parameter(capsys: pytest.CaptureFixture[str]) -> 
         assert line.endswith(parameter.description)
 
 
+def test_descriptions_are_wrapped_to_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["config"]) == 0
+    piped = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["config"]) == 0
+    wrapped = capsys.readouterr().out
+    assert max(map(len, piped.splitlines())) > 80 >= max(map(len, wrapped.splitlines()))
+    words = " ".join(wrapped.split())
+    for parameter in parameters_of(LocalizerConfig()):
+        assert " ".join(parameter.description.split()) in words
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--json"]) == 0
     groups = json.loads(capsys.readouterr().out)

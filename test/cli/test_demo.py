@@ -11,6 +11,8 @@ from vloc_ros.cli.main import COMMANDS, main
 
 STEPS = [*demo.offline_steps(Path("out")), *demo.live_steps(Path("out")), *demo.learned_steps(Path("out"))]
 
+_WRITES = ("--out", "--json", "--report")
+
 
 @pytest.mark.parametrize("words", STEPS, ids=" ".join)
 def test_every_step_is_a_command_with_options_that_exist(words):
@@ -37,6 +39,30 @@ def test_an_earlier_demo_is_replaced(tmp_path):
     (out / "map" / "old").write_text("")
     demo.clear(out)
     assert not (out / "map").exists()
+
+
+def test_nothing_of_an_earlier_demo_is_left_beside_a_new_one(tmp_path):
+    steps = [*demo.offline_steps(tmp_path), *demo.live_steps(tmp_path), *demo.learned_steps(tmp_path)]
+    demo.clear(tmp_path)
+    written = [Path(words[i + 1]) for words in steps for i, word in enumerate(words) if word in _WRITES]
+    for path in written:
+        path.mkdir() if not path.suffix else path.write_text("old")
+    (tmp_path / "notes.txt").write_text("of the user")
+    demo.clear(tmp_path)
+    assert len(written) > 8
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", ".vloc_demo"}
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt, 130), (OSError(28, "No space left"), 1)])
+def test_a_demo_that_ends_early_says_that_it_is_incomplete(tmp_path, monkeypatch, capsys, raised, code):
+    def fail(out):
+        raise raised
+
+    monkeypatch.setattr(demo, "make_images", fail)
+    assert main(["demo", "--out", str(tmp_path)]) == code
+    said = capsys.readouterr().err
+    assert f"{tmp_path} is incomplete; run the demo again" in said
+    assert "nothing was left half-written" not in said
 
 
 def test_steps_run_in_order_and_the_first_failure_ends_them(tmp_path, monkeypatch, capsys):

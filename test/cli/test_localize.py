@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -48,6 +49,13 @@ def test_images_named_by_their_time_keep_it(scene_folder, tmp_path):
     assert [record.stamp_ns for record in read_results(tmp_path / "results")] == [int(name) for name in names]
 
 
+def test_poses_in_a_map_without_scale_are_not_called_metres(scene_folder, tmp_path):
+    write_map(dataclasses.replace(read_map(scene_folder.map), metric=False), tmp_path / "map")
+    given = ["--map", tmp_path / "map", "--images", scene_folder.images, "--camera", scene_folder.camera]
+    assert main([str(word) for word in ("localize", *given, "--out", tmp_path / "results")]) == 0
+    assert "scale unknown" in (tmp_path / "results" / "poses.txt").read_text().splitlines()[0]
+
+
 def test_no_time_is_made_up(scene_folder, tmp_path, capsys):
     """Rows of images without a time begin with their names: a tool that pairs by time refuses them, as it should."""
     assert localize(scene_folder, tmp_path / "results") == 0
@@ -87,6 +95,19 @@ def test_a_damaged_image_is_named_and_the_others_are_localized(scene_folder, tmp
     assert [record.usable for record in records] == [True] * 4 + [False, True]
     assert (records[4].stamp_ns, records[4].result.ok) == (None, False)
     assert "cut short or damaged" in records[4].result.reason
+
+
+def test_refusals_are_counted_by_status(scene_folder, tmp_path, capsys):
+    """Images that cannot be used are none."""
+    images = tmp_path / "images"
+    shutil.copytree(scene_folder.negatives, images)
+    (images / "zz.png").write_bytes(b"no image")
+    assert localize(scene_folder, tmp_path / "results", images=images) == 1
+    refused = [record.result for record in read_results(tmp_path / "results") if record.usable]
+    counted, _, where = capsys.readouterr().out.splitlines()[-1].removeprefix("refused: ").partition("; ")
+    assert sum(int(part.split()[-1]) for part in counted.split(", ")) == len(refused) > 1
+    assert counted.startswith(Counter(result.status.value.replace("_", " ") for result in refused).most_common()[0][0])
+    assert where == "reasons in results.jsonl"
 
 
 def test_images_in_folders_below_are_not_passed_over_in_silence(scene_folder, tmp_path, capsys):

@@ -51,9 +51,9 @@ def test_a_module_that_no_installation_lacks_is_a_bug(tmp_path: Path) -> None:
         ("localise --map m", "`vloc localise`, expected one of the commands; did you mean `vloc localize`?"),
         ("map biuld", "`vloc map biuld`, expected one of the commands; did you mean `vloc map build`?"),
         ("build --out m", "`vloc build`, expected one of the commands; did you mean `vloc map build`?"),
-        ("map xyzzy", "`vloc map xyzzy`, expected one of the commands; see them above"),
+        ("map xyzzy", "`vloc map xyzzy`, expected one of the commands; `vloc --help` lists them"),
         ("--map m", "`vloc --map`, expected one of the commands"),
-        ("map", "`vloc map`, expected one of its commands after it"),
+        ("--verison", "`vloc --verison`, expected one of the commands; did you mean `vloc --version`?"),
         ("localise --help", "`vloc localise`, expected one of the commands; did you mean `vloc localize`?"),
         ("map biuld --help", "`vloc map biuld`, expected one of the commands; did you mean `vloc map build`?"),
         ("--help localise", "`vloc localise`, expected one of the commands; did you mean `vloc localize`?"),
@@ -61,12 +61,29 @@ def test_a_module_that_no_installation_lacks_is_a_bug(tmp_path: Path) -> None:
 )
 def test_an_unknown_command_is_named_with_the_nearest_one(words: str, said: str, capsys) -> None:
     assert main(words.split()) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("usage: vloc")
-    assert lines[-1].startswith(f"vloc: found {said}")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"vloc: found {said}")
 
 
-@pytest.mark.parametrize(("words", "commands"), [([], 2), (["--help"], 2), (["map", "--help"], 1), (["map", "-h"], 1)])
+def test_a_group_alone_is_answered_with_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["map"]) == 2
+    said = capsys.readouterr().err
+    assert "vloc map build" in said
+    assert "vloc localize" not in said
+    assert said.splitlines()[-1] == "vloc: found `vloc map`, expected one of its commands after it"
+
+
+def test_help_of_a_command_may_come_first(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["help", "map", "info"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: vloc map info")
+
+
+@pytest.mark.parametrize(
+    ("words", "commands"),
+    [([], 2), (["--help"], 2), (["help"], 2), (["map", "--help"], 1), (["map", "-h"], 1), (["help", "map"], 1)],
+)
 def test_help_is_no_error(words: list[str], commands: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0
     listed = capsys.readouterr().out

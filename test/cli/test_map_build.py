@@ -156,7 +156,7 @@ def test_the_poses_of_a_folder_are_read_once(
 @pytest.mark.parametrize(
     ("order", "wider", "gap", "expected"),
     [
-        (1, 1.0, "1", r"covariance calibrated on (\d+) of 16 left-out images \(scale \S+\)\n"),
+        (1, 1.0, "1", r"^(\d+) of 16 left-out images localized again; covariance calibrated on them \(scale \S+\)\n"),
         (-1, 1.0, "1", r"^vloc: (the map is of wrong input: )?the poses are in the reverse order of the images"),
         (1, 0.6, "1", r"^vloc: (the map is of wrong input: )?the focal length is not .*1\.\d\d times as long fits"),
         (
@@ -298,3 +298,31 @@ def test_poses_and_positions_are_two_frames(
     (tmp_path / "positions.txt").write_text(f"{name} 0 1 0 1\n")
     assert build(scene_folder, tmp_path / "map", "--positions", str(tmp_path / "positions.txt")) == 1
     assert "positions and poses would give the map a frame each" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("distance", "said"),
+    [
+        (("frame-000", "frame-003.png", "2"), r"images holds no image frame-000; did you mean frame-000\.png\?"),
+        (("frame-000.png", "frame-03.png", "2"), r"holds no image frame-03\.png; did you mean frame-\d+\.png\?"),
+        (("frame-000.png", "holiday", "2"), "holds no image holiday; give the names of two files in it"),
+        (("frame-000.png", "frame-000.png", "2"), "names frame-000.png twice"),
+        (("frame-000.png", "frame-003.png", "0"), "ends with 0, expected metres"),
+        (("frame-000.png", "frame-003.png", "far"), "ends with 'far', expected metres"),
+    ],
+)
+def test_a_distance_is_checked_before_the_work(
+    scene_folder: SceneFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    distance: tuple[str, str, str],
+    said: str,
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the build has begun")
+
+    monkeypatch.setattr("vloc_ros.mapping.maps.checked_build.build_checked_map", work)
+    given = ["--images", f"{scene_folder.images}", "--camera", f"{scene_folder.camera}", "--structure", "sfm"]
+    assert main(["map", "build", *given, "--distance", *distance, "--out", f"{tmp_path}/map"]) == 1
+    assert re.search(said, capsys.readouterr().err)

@@ -98,6 +98,15 @@ def test_points_have_the_colour_of_the_images(wall: tuple[PlaneScene, list[Pose]
     assert len(np.unique(without["rgb"], axis=0)) == len(np.unique(landmark_map.landmark_ids))
 
 
+def test_what_has_no_scale_is_exported_with_a_note(
+    wall: tuple[PlaneScene, list[Pose], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_map(replace(read_map(wall[2] / "map"), metric=False), tmp_path / "map")
+    for folder, noted in ((wall[2] / "map", False), (tmp_path / "map", True)):
+        assert main(["map", "export", f"{folder}", "--ply", f"{tmp_path}/points.ply"]) == 0
+        assert ("the lengths in it are not metres" in capsys.readouterr().err) is noted
+
+
 def test_images_of_a_bag_are_named_as_their_files(wall: tuple[PlaneScene, list[Pose], Path], tmp_path: Path) -> None:
     """Keyframes of a bag have a stamp without a suffix for a name."""
     folder = wall[2]

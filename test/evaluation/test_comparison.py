@@ -114,7 +114,7 @@ def test_runs_that_are_not_comparable_are_refused():
     ):
         with pytest.raises(InputError, match=expected):
             compare_with_first([a, other])
-    with pytest.raises(InputError, match="found 1 runs"):
+    with pytest.raises(InputError, match="found 1 run to compare"):
         compare_with_first([a])
 
 

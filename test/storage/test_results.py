@@ -67,6 +67,16 @@ def test_poses_and_truth_are_in_the_order_of_time_with_nine_digits(tmp_path: Pat
     assert max(read_tum(tmp_path / "truth.txt").poses[1].distance_to(_POSE)) < 1e-8
 
 
+@pytest.mark.parametrize("stamp_ns", [5, None])
+def test_the_head_of_poses_claims_no_metres_where_the_scale_is_unknown(tmp_path: Path, stamp_ns: int | None) -> None:
+    records = [ResultRecord("a.jpg", stamp_ns, _ACCEPTED)]
+    for metric, unit in ((True, "tz[m]"), (False, "tz[map units, scale unknown]")):
+        write_results(tmp_path, records, metric=metric)
+        head, row = (tmp_path / "poses.txt").read_text().splitlines()
+        assert head.endswith(f"tx ty {unit} qx qy qz qw")
+        assert len(row.split()) == 8
+
+
 def test_poses_hold_only_the_accepted(tmp_path: Path) -> None:
     write_results(tmp_path, _records())
     trajectory = read_tum(tmp_path / "poses.txt")

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -64,6 +66,9 @@ def run(args: argparse.Namespace) -> int:
         print(_yaml([leaf for title in ("localizer_node", "localizer") for leaf in groups.get(title, ())]), end="")
     elif args.markdown:
         print(("" if args.parts else _HEAD) + _markdown(groups), end="")
+    elif sys.stdout.isatty():
+        columns = shutil.get_terminal_size().columns
+        print("\n\n".join(_paragraphs(title, parameters, columns) for title, parameters in groups.items()))
     else:
         print("\n\n".join(_table(title, parameters) for title, parameters in groups.items()))
     return 0
@@ -160,6 +165,18 @@ def _table(title: str, parameters: list[Any]) -> str:
     widths = [max(len(row[i]) for row in columns) for i in range(4)]
     lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]) for row in columns]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _paragraphs(title: str, parameters: list[Any], columns: int) -> str:
+    """For a terminal: each parameter with its description below it, both no wider than the columns."""
+    width = max(len(p.name) for p in parameters)
+    lines = [title.upper()]
+    for p in parameters:
+        limits = " ".join(part for part in (_range(p), p.unit) if part)
+        head = f"{p.name.ljust(width)}  {_text(p.value)}" + (f"  [{limits}]" if limits else "")
+        lines += textwrap.wrap(head, columns, subsequent_indent=" " * 4)
+        lines += textwrap.wrap(p.description, columns, initial_indent=" " * 4, subsequent_indent=" " * 4)
+    return "\n".join(lines)
 
 
 def _range(parameter: Any) -> str:

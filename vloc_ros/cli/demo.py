@@ -13,6 +13,7 @@ import argparse
 import importlib.util
 import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ _WORLD = "room"
 _SEED = 1
 _NETWORK = "xfeat"
 _MARK = ".vloc_demo"
+_FOLDERS = ("images", "map", "results", "bag", "xfeat", "xfeat-map")
+_FILES = ("map.html", "report.html", "scores.json", "negatives.json", "live.json", "xfeat.json")
 _MAP_FRAMES, _QUERY_FRAMES, _NEGATIVE_FRAMES = 80, 40, 40
 
 
@@ -36,8 +39,20 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render, then run the commands one after the other."""
-    out = args.out
-    clear(out)
+    clear(args.out)
+    code = 1
+    try:
+        code = _make(args.out)
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        if code:
+            print(f"vloc: {args.out} is incomplete; run the demo again", file=sys.stderr)
+    return code
+
+
+def _make(out: Path) -> int:
+    """Images and all steps; the exit code of the first one that fails."""
     make_images(out)
     live, learned = has_ros(), can_export()
     steps = [*offline_steps(out), *(live_steps(out) if live else []), *(learned_steps(out) if learned else [])]
@@ -47,13 +62,14 @@ def run(args: argparse.Namespace) -> int:
     if not live:
         print("\nROS 2 or vloc_msgs is not installed here: the live evaluation was left out; `vloc doctor` says more")
     if not learned:
-        print("\nPyTorch or the weights are missing: learned keypoints were left out; `vloc doctor` says more")
+        why = "PyTorch or the weights are missing; `vloc doctor` says more"
+        print(f"\nOptional: learned keypoints were not shown, since {why}")
     print(f"\nopen {out}/report.html (how well), {out}/map.html (the map); poses are in {out}/results")
     return 0
 
 
 def clear(out: Path) -> None:
-    """Remove what an earlier demo left in `out`.
+    """Remove what an earlier demo left in `out`, so that pages of one are never beside the map of another.
 
     Raises:
         InputError: the folder holds something else, which stays as it is.
@@ -63,8 +79,10 @@ def clear(out: Path) -> None:
 
     if out.exists() and not (out / _MARK).exists() and any(out.iterdir()):
         raise InputError(f"{out}: holds files that are no earlier demo's; name another folder with --out")
-    for folder in ("images", "map", "results", "bag", "xfeat", "xfeat-map"):
+    for folder in _FOLDERS:
         shutil.rmtree(out / folder, ignore_errors=True)
+    for file in _FILES:
+        (out / file).unlink(missing_ok=True)
     write_bytes_atomically(out / _MARK, b"written by `vloc demo`, which replaces what is here\n")
 
 

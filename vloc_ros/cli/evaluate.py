@@ -144,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
     scored.scores.update(left_out=images.left_out, unusable=len(unusable))
     scored.scores["images"] += [unscored_row(record, "unusable") for record in unusable]
     if args.out:
-        write_poses(args.out, [*records, *unusable], truth)
+        write_poses(args.out, [*records, *unusable], truth, metric=localizer.map.metric)
     if args.json:
         write_scores(args.json, scored.scores)
     if args.report:

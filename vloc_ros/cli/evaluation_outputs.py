@@ -35,11 +35,13 @@ def outputs_of(args: argparse.Namespace) -> list[Output]:
     return [*outputs, recording_at(args.rerun)] if args.rerun else outputs
 
 
-def write_poses(folder: Path, records: Sequence[ResultRecord], truth: Sequence[Pose] | None) -> None:
-    """The results, as found, and the true poses of the first of them, for other tools."""
+def write_poses(
+    folder: Path, records: Sequence[ResultRecord], truth: Sequence[Pose] | None, *, metric: bool = True
+) -> None:
+    """The results, as found in a map with or without scale, and the true poses of the first of them."""
     from vloc_ros.storage.results import write_results, write_truth
 
-    write_results(folder, records)
+    write_results(folder, records, metric=metric)
     if truth is not None:
         write_truth(folder, records[: len(truth)], truth)
 

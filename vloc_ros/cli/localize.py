@@ -12,12 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.localizer_options import add_localizer_options, localizer_from
 from vloc_ros.cli.source_options import CALIBRATION
+
+if TYPE_CHECKING:
+    from vloc_ros.storage.results import ResultRecord
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +56,11 @@ def run(args: argparse.Namespace) -> int:
     names = [path.name for path in paths]
     stamps_ns = read_times(args.times, names) if args.times else stamps_in_names(names)
     queries = make_query_sources(paths, stamps_ns, read_camera(args.camera))
-    records = localize_with_progress(localizer_from(args), queries)
+    localizer = localizer_from(args)
+    records = localize_with_progress(localizer, queries)
     if stamps_ns is None:
         records = [replace(record, stamp_ns=None) for record in records]
-    write_results(args.out, records)
+    write_results(args.out, records, metric=localizer.map.metric)
     accepted, unusable = sum(record.result.ok for record in records), sum(not record.usable for record in records)
     if args.json:
         counts = {"queries": len(records), "accepted": accepted, "unusable": unusable}
@@ -62,4 +69,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         also = f", {unusable} could not be used" if unusable else ""
         print(f"{accepted} of {len(records)} images localized{also}; poses.txt and results.jsonl {out}")
+        if refusals := _count_refusals(records):
+            print(f"refused: {refusals}; reasons in results.jsonl")
     return 1 if unusable else 0
+
+
+def _count_refusals(records: Sequence[ResultRecord]) -> str:
+    """How many usable images were refused by each status, the most frequent first."""
+    counts = Counter(record.result.status for record in records if record.usable and not record.result.ok)
+    return ", ".join(f"{status.value.replace('_', ' ')} {count}" for status, count in counts.most_common())

@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_words(words: Sequence[str]) -> int:
     """Run the command that the words name; expected failures are one line."""
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     command = next((c for c in COMMANDS if tuple(words[: len(c)]) == c), None)
     if command is None and list(words) == ["--version"]:
         print(f"vloc {_version()}")
@@ -103,11 +105,14 @@ def _version() -> str:
 
 
 def _explain(words: Sequence[str]) -> int:
-    """Print the table of commands: for --help, or because the words name none; the error is then the last line."""
+    """Print the table of commands, or the error of words that name none; a group alone gets both."""
     named = [word for word in words if word not in ("-h", "--help")]
     is_help = len(named) < len(words) or not words
     group = named[0] if named and named[0] in _GROUPS else None
     is_error = named != ([group] if group else []) or not is_help
+    if is_error and named != [group]:
+        print(_unknown(named), file=sys.stderr)
+        return 2
     lines = ["usage: vloc COMMAND [OPTIONS]", "", "Visual localization: where in this map was this image taken?", ""]
     for command, (_, summary) in COMMANDS.items():
         if group in (None, command[0]):
@@ -125,9 +130,10 @@ def _unknown(words: Sequence[str]) -> str:
         return f"vloc: found `vloc {words[0]}`, expected one of its commands after it"
     found = " ".join(words[:2] if words[0] in _GROUPS else words[:1])
     # also without the first word: `vloc build` means `vloc map build`
-    names = {" ".join(command[start:]): " ".join(command) for command in COMMANDS for start in range(len(command))}
+    names = {"--version": "--version"}
+    names |= {" ".join(command[start:]): " ".join(command) for command in COMMANDS for start in range(len(command))}
     near = nearest_name(found, names, similarity=0.6)
-    remedy = f"did you mean `vloc {names[near]}`?" if near else "see them above"
+    remedy = f"did you mean `vloc {names[near]}`?" if near else "`vloc --help` lists them"
     return f"vloc: found `vloc {found}`, expected one of the commands; {remedy}"
 
 

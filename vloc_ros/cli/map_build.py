@@ -30,7 +30,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vloc_ros.cli.map_build_inputs import read_source, scale_source
+from vloc_ros.cli.map_build_inputs import check_distance, read_source, scale_source
 from vloc_ros.cli.map_build_summary import summarize
 from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources
 from vloc_ros.cli.source_options import CALIBRATION, check_source_options
@@ -167,6 +167,7 @@ def run(args: argparse.Namespace) -> int:
     config = _config(args, extractor)
     source = read_source(args)
     scale = scale_source(args, source.camera_path)
+    check_distance(args, source.images)
     with _workers(args) as workers:
         landmark_map = build_checked_map(
             source.images,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.pose_sources import note_scale, pose_source, read_posed_files
+from vloc_ros.core.spelling import nearest_name
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -151,3 +154,26 @@ def scale_source(args: argparse.Namespace, camera_path: CameraPath | None) -> Sc
     if has_poses:
         return GivenPoses(args.poses_drift or (args.bag is not None and args.pose_topic is None), camera_path)
     return MeasuredPositions() if args.positions else UNKNOWN_SCALE
+
+
+def check_distance(args: argparse.Namespace, images: Sequence[PosedImage]) -> None:
+    """Check before the work that --distance names two of the images, and a length.
+
+    Raises:
+        InputError: it does not.
+    """
+    from vloc_ros.core.errors import InputError
+
+    if not args.distance:
+        return
+    first, second, metres = args.distance
+    if not 0.0 < float(metres) < math.inf:
+        raise InputError(f"--distance ends with {metres}, expected metres, more than 0")
+    if first == second:
+        raise InputError(f"--distance names {first} twice, expected two images far from each other")
+    names = [image.name for image in images]
+    for name in (first, second):
+        if name not in names:
+            near = next((n for n in names if Path(n).stem == name), None) or nearest_name(name, names)
+            remedy = f"did you mean {near}?" if near else "give the names of two files in it"
+            raise InputError(f"--distance: {args.images} holds no image {name}; {remedy}")

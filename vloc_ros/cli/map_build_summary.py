@@ -25,7 +25,7 @@ _CORRECTIONS = (
 
 
 def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
-    """What it was calibrated on; in a good map most of the left-out images are localized."""
+    """How many left-out images are localized, most of them in a good map, and the calibration on these."""
     from vloc_ros.mapping.maps.calibration import MIN_SAMPLES, count_localized
     from vloc_ros.mapping.maps.checked_build import LIKELY_CAUSES, USUALLY_LOCALIZED
 
@@ -38,8 +38,8 @@ def _covariance(landmark_map: LandmarkMap, gap_m: float) -> str:
     left_out = count_localized(landmark_map.keyframes.translations, gap_m)
     if not calibration.samples:
         return f"{uncalibrated}: fewer than {MIN_SAMPLES} of {left_out} left-out images were localized; {LIKELY_CAUSES}"
-    localized = f"{calibration.samples} of {left_out} left-out images"
-    line = f"covariance calibrated on {localized} (scale {calibration.scale:.2f})"
+    localized = f"{calibration.samples} of {left_out} left-out images localized again"
+    line = f"{localized}; covariance calibrated on them (scale {calibration.scale:.2f})"
     return line if calibration.samples >= USUALLY_LOCALIZED * left_out else f"{line}: these are FEW; {LIKELY_CAUSES}"
 
 

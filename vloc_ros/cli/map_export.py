@@ -13,6 +13,7 @@ Descriptors and keypoints that are no point of the map are not in a model; repro
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -53,4 +54,6 @@ def run(args: argparse.Namespace) -> int:
         names = [path.relative_to(args.images).as_posix() for path in images]
         write_colmap_model(args.colmap, *make_colmap_model(landmark_map, colours, names=names))
     print(f"{len(landmark_map.points)} points and {len(landmark_map.keyframes)} keyframes {out}")
+    if not landmark_map.metric:
+        print("vloc: note: the map's scale is unknown: the lengths in it are not metres", file=sys.stderr)
     return 0

@@ -81,7 +81,7 @@ def compare_with_first(runs: Sequence[Run]) -> list[PairedComparison]:
             or were scored against other true poses.
     """
     if not 2 <= len(runs) <= MOST_RUNS:
-        raise InputError(f"found {len(runs)} runs to compare, expected 2 to {MOST_RUNS}")
+        raise InputError(f"found {len(runs)} run{'s' * (len(runs) != 1)} to compare, expected 2 to {MOST_RUNS}")
     first, *others = runs
     for run in runs:
         _check_kind(first, run)

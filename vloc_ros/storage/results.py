@@ -23,7 +23,8 @@ from vloc_ros.storage.text import read_text
 from vloc_ros.storage.trajectories import HEADER, format_pose, format_tum_row
 
 POSES, TRUTH, RESULTS = "poses.txt", "truth.txt", "results.jsonl"
-_NAMED_HEADER = "# image tx ty tz[m] qx qy qz qw"
+_NAMED_HEADER = HEADER.replace("timestamp[s]", "image")
+_METRES, _UNKNOWN_SCALE = "tx ty tz[m]", "tx ty tz[map units, scale unknown]"
 _MAX_LINE_BYTES = 1024 * 1024
 
 
@@ -58,8 +59,13 @@ def replaces_results(folder: Path) -> bool:
     return False
 
 
-def write_results(folder: Path, records: Iterable[ResultRecord]) -> None:
+def write_results(folder: Path, records: Iterable[ResultRecord], *, metric: bool = True) -> None:
     """Write both files into `folder`, each atomically, in the order of the records.
+
+    Args:
+        folder: where to.
+        records: one for every image.
+        metric: whether the lengths of the map are metres; the head of `poses.txt` says it.
 
     Raises:
         StorageError: the disk is full, the folder is not writable, or `replaces_results` refuses it.
@@ -69,22 +75,23 @@ def write_results(folder: Path, records: Iterable[ResultRecord]) -> None:
     lines = [json.dumps(_values_of_record(record), allow_nan=False) for record in records]
     accepted = [(record, pose) for record in records if (pose := record.result.map_from_rig) is not None]
     write_bytes_atomically(folder / RESULTS, "".join(f"{line}\n" for line in lines).encode())
-    write_bytes_atomically(folder / POSES, _format_rows(accepted))
+    rows = _format_rows(accepted)
+    write_bytes_atomically(folder / POSES, (rows if metric else rows.replace(_METRES, _UNKNOWN_SCALE, 1)).encode())
 
 
 def write_truth(folder: Path, records: Iterable[ResultRecord], truth: Iterable[Pose]) -> None:
     """Write `truth.txt` into a result folder: the true pose of each result, with the times of `poses.txt`."""
-    write_bytes_atomically(Path(folder) / TRUTH, _format_rows(list(zip(records, truth, strict=True))))
+    write_bytes_atomically(Path(folder) / TRUTH, _format_rows(list(zip(records, truth, strict=True))).encode())
 
 
-def _format_rows(posed: Sequence[tuple[ResultRecord, Pose]]) -> bytes:
+def _format_rows(posed: Sequence[tuple[ResultRecord, Pose]]) -> str:
     """TUM's in the order of time, or with the image's name in place of a time that would only be made up."""
     timed = [(record.stamp_ns, pose) for record, pose in posed if record.stamp_ns is not None]
     if len(timed) == len(posed):
         rows = [format_tum_row(stamp_ns, pose) for stamp_ns, pose in sorted(timed, key=lambda row: row[0])]
-        return "\n".join([HEADER, *rows, ""]).encode()
+        return "\n".join([HEADER, *rows, ""])
     rows = [f"{record.image} {format_pose(pose)}" for record, pose in posed]
-    return "\n".join([_NAMED_HEADER, *rows, ""]).encode()
+    return "\n".join([_NAMED_HEADER, *rows, ""])
 
 
 def read_results(folder: Path) -> tuple[ResultRecord, ...]:

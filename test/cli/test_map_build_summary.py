@@ -1,0 +1,42 @@
+"""What a build says of its self-test, and of the covariance that is calibrated on it."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vloc_ros.cli.map_build_summary import summarize
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
+
+_GAP_M = 1.0
+
+
+class _Keyframes:
+    """Thirty of them along a line."""
+
+    translations = np.arange(30.0)[:, None] * [1.0, 0.0, 0.0]
+    see_few_points = np.zeros(30, dtype=bool)
+    cameras = ()
+
+    def __len__(self) -> int:
+        return len(self.translations)
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (29, r"^29 of 30 left-out images localized again; covariance calibrated on them \(scale 2\.65\)$"),
+        (9, r"^9 of 30 left-out images localized again; covariance .* \(scale 2\.65\): these are FEW; "),
+        (0, r"^covariance NOT calibrated, a typical scale is used: fewer than 8 of 30 left-out images were "),
+    ],
+)
+def test_how_many_left_out_images_were_localized_comes_first(samples: int, expected: str) -> None:
+    scene = SimpleNamespace(calibration=CovarianceCalibration(scale=2.65, samples=samples))
+    built: Any = SimpleNamespace(
+        scene=lambda: scene, keyframes=_Keyframes(), points=(), landmarks=(), provenance={}, metric=True
+    )
+    assert re.search(expected, summarize(built, 30, _GAP_M), re.MULTILINE)
