@@ -100,8 +100,7 @@ def consistency_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "  after the alignment",
-                "shift and scale that all poses share are gone; a turn only as well as the positions determine it; "
-                "how a map from images alone is bent is in no covariance",
+                "shift and scale that all poses share are gone; a turn only as well as the positions determine it",
             )
         )
     return rows
