@@ -158,6 +158,17 @@ def test_euroc_poses_are_carried_to_the_camera(euroc: Path) -> None:
     assert found.files[0].camera == Camera("OPENCV", 80, 60, (70.0, 70.0, 40.5, 30.5, 0.1, 0, 0, 0))
 
 
+def test_euroc_truth_is_not_interpolated_over_gaps(euroc: Path) -> None:
+    truth = euroc / "state_groundtruth_estimate0/data.csv"
+    *rows, last = truth.read_text().splitlines()
+    first_ns = int(rows[-1].split(",")[0])
+    for gap_ns, without in ((100_000_000, 1), (100_000_001, 2)):
+        moved = f"{first_ns + gap_ns}," + last.split(",", 1)[1]
+        truth.write_text("\n".join([*rows, moved]))
+        _write_images(euroc / "cam0/data", f"{first_ns + 50_000_000}.png")
+        assert read_euroc_files(euroc, euroc / "cam0/data").without_pose == without
+
+
 def test_euroc_truth_of_another_body_frame(euroc: Path) -> None:
     """T_BS of the ground truth is where its poses are on the body."""
     body_from_truth = Pose(np.eye(3), np.array([0.0, 0.0, 1.0]))

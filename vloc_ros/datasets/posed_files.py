@@ -34,6 +34,8 @@ from vloc_ros.storage.transforms_files import read_transforms
 
 _KITTI_FOLDERS = ("image_0", "image_1", "image_2", "image_3")
 _EUROC_TRUTH = Path("state_groundtruth_estimate0", "data.csv")
+# the ground truth has 200 poses a second; where it is lost, for seconds, the body moves as it likes
+_LARGEST_GAP_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +173,7 @@ def _beside(poses: Path, images: Path, name: str) -> Path:
 
 
 def read_euroc_files(truth: Path, images: Path, *, camera: Camera | None = None) -> PosedFiles:
-    """The images of a EuRoC camera at whose time there is ground truth, which is interpolated.
+    """The images of a EuRoC camera at whose time there is ground truth: interpolated, not over gaps of more than 0.1 s.
 
     Args:
         truth: the folder `mav0`, or the csv of ground truth.
@@ -189,7 +191,7 @@ def read_euroc_files(truth: Path, images: Path, *, camera: Camera | None = None)
     truth_from_camera = body_from_truth.inverse() @ body_from_camera
     files, without = [], 0
     for path, stamp_ns in _euroc_stamps(images):
-        pose = trajectory.interpolate(stamp_ns)
+        pose = trajectory.interpolate(stamp_ns, largest_gap_ns=_LARGEST_GAP_NS)
         if pose is None:
             without += 1
         else:
