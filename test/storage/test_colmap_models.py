@@ -94,3 +94,17 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "images.txt").write_text(text.replace(" 2 a.png", " 7 a.png"))
     with pytest.raises(InputError, match=r"images\.txt: a\.png is of camera 7, expected one of 1, 2"):
         read_colmap_images(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("a.png", "b.png"), ("1", "2"), ("x y 1.png", "x y 2.png")])
+def test_text_without_the_lines_of_2d_points_is_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Else every second image would be taken for the points of the one before."""
+    _model().write_text(tmp_path)
+    rows = [f"{number} 1 0 0 0 0 0 0 1 {name}" for number, name in enumerate(names, 1)]
+    (tmp_path / "images.txt").write_text("\n\n".join(rows))
+    assert [image.name for image in read_colmap_images(tmp_path)] == list(names)
+    (tmp_path / "images.txt").write_text("\n".join(rows))
+    with pytest.raises(
+        InputError, match=r"images\.txt: line 2 is '2 1 0 .*, expected the 2D points of the image above"
+    ):
+        read_colmap_images(tmp_path)

@@ -119,8 +119,18 @@ def _text_rows(path: Path) -> list[_Row]:
                 f"line {number} is {line[:60]!r}, expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, and a line of "
                 "2D points after each, which may be empty"
             ) from None
-        next(numbered, None)
+        _check_points_2d(*next(numbered, (0, "")))
     return rows
+
+
+def _check_points_2d(number: int, line: str) -> None:
+    """Refuse the row of the next image in the place of 2D points: every second image would be lost."""
+    words = line.split()
+    if len(words) % 3 or (words and not words[-1].lstrip("-").isdigit()):
+        raise InputError(
+            f"line {number} is {line.strip()[:60]!r}, expected the 2D points of the image above it, X Y POINT3D_ID of "
+            "each; where there are none, leave the line after every image empty"
+        )
 
 
 def _binary_rows(path: Path) -> list[_Row]:
