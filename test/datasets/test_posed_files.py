@@ -60,11 +60,33 @@ def test_colmap_images_are_found_below_the_folder(tmp_path: Path) -> None:
 
 
 def test_two_names_are_not_one_image(tmp_path: Path) -> None:
-    model = _colmap(tmp_path / "sparse", "left/a.png", "right/a.png")
-    with pytest.raises(InputError, match=r"is the image of left/a\.png and of right/a\.png"):
-        read_colmap_files(model, _write_images(tmp_path / "images", "a.png"))
-    with pytest.raises(InputError, match=r"holds none of the 2 images .* such as left/a\.png"):
+    model = _colmap(tmp_path / "sparse", "a.png", "left/a.png")
+    with pytest.raises(InputError, match=r"is the image of a\.png and of left/a\.png"):
+        read_colmap_files(model, _write_images(tmp_path / "left", "a.png"))
+    with pytest.raises(InputError, match=r"holds none of the 2 images .* such as a\.png"):
         read_colmap_files(model, _write_images(tmp_path / "others", "c.png"))
+
+
+def test_images_of_another_folder_are_not_those_of_the_model(tmp_path: Path) -> None:
+    """Sequences have images of the same names."""
+    model = _colmap(tmp_path / "sparse", "seq-01/rgb/1.png", "seq-01/rgb/2.png")
+    wrong = _write_images(tmp_path / "seq-02/rgb", "1.png")
+    with pytest.raises(InputError, match=r"is .*seq-02/rgb/1\.png the image seq-01/rgb/1\.png\?.* ends in seq-01/rgb"):
+        read_colmap_files(model, wrong)
+    right = _write_images(tmp_path / "seq-01/rgb", "1.png")
+    assert read_colmap_files(model, right).without_image == 1
+    (tmp_path / "link").symlink_to(right)
+    assert len(read_colmap_files(model, tmp_path / "link").files) == 1
+    assert len(read_colmap_files(model, tmp_path / "seq-01").files) == 1
+
+
+def test_a_folder_of_a_name_may_be_images(tmp_path: Path) -> None:
+    model = _colmap(tmp_path / "sparse", "images/left/a.png")
+    for folder in ("shots", "images_4"):
+        assert len(read_colmap_files(model, _write_images(tmp_path / folder, "left/a.png")).files) == 1
+    assert len(read_colmap_files(model, tmp_path / "shots/left").files) == 1
+    with pytest.raises(InputError, match="holds none of the 1 images"):
+        read_colmap_files(model, _write_images(tmp_path / "right", "a.png"))
 
 
 def test_images_that_are_named_by_time_have_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ did not register, and poses without an image are counted.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +34,8 @@ from vloc_ros.storage.trajectory_formats import (
 from vloc_ros.storage.transforms_files import read_transforms
 
 _KITTI_FOLDERS = ("image_0", "image_1", "image_2", "image_3")
+# a folder that says nothing of which images it holds; nerfstudio writes smaller ones beside it
+_ANY_IMAGES = re.compile("images(_(2|4|8))?")
 _EUROC_TRUTH = Path("state_groundtruth_estimate0", "data.csv")
 # the ground truth has 200 poses a second; where it is lost, for seconds, the body moves as it likes
 _LARGEST_GAP_NS = 100_000_000
@@ -226,7 +229,7 @@ def select_keyframes(files: Sequence[PosedFile]) -> list[PosedFile]:
 
 
 def _find_files(source: Path, images: Path, entries: Iterable[tuple[str, Camera, Pose]]) -> PosedFiles:
-    """The entries whose image is in the folder, under its name or a part of its path."""
+    """The entries whose image is in the folder."""
     files, missing, taken = list[PosedFile](), list[str](), dict[Path, str]()
     for name, camera, pose in entries:
         path = _find_image(images, name)
@@ -237,10 +240,7 @@ def _find_files(source: Path, images: Path, entries: Iterable[tuple[str, Camera,
             raise InputError(f"{path}: is the image of {other} and of {name} of {source}; give the folder above it")
         files.append(PosedFile(path.relative_to(images).as_posix(), path, camera, pose))
     if not files:
-        raise InputError(
-            f"{images}: holds none of the {len(missing)} images of {source}, such as {missing[0]}; give the folder "
-            "that these names are in"
-        )
+        raise _none_found(source, images, missing)
     there = {path for folder in {file.path.parent for file in files} for path in list_images(folder)}
     return PosedFiles(_with_times(files), without_pose=len(there - taken.keys()), without_image=len(missing))
 
@@ -255,7 +255,34 @@ def _with_times(files: list[PosedFile]) -> list[PosedFile]:
 
 
 def _find_image(folder: Path, name: str) -> Path | None:
-    """A file below the folder whose path is the name, or the end of it."""
-    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
-    candidates = (folder.joinpath(*parts[start:]) for start in range(len(parts)))
+    """A file below the folder whose path is the name, or the end of it where the folder is that of the beginning."""
+    parts = _parts(name)
+    starts = [start for start in range(len(parts)) if _is_folder(folder, parts[:start])]
+    candidates = (folder.joinpath(*parts[start:]) for start in starts)
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
+
+
+def _is_folder(folder: Path, parts: Sequence[str]) -> bool:
+    """Whether the path of a folder ends in these parts: seq-01/a.png is no image of seq-02."""
+    wanted = [part for part in parts if not _ANY_IMAGES.fullmatch(part)]
+    paths = (_absolute(folder), folder.resolve())
+    found = [[part for part in path.parts if not _ANY_IMAGES.fullmatch(part)] for path in paths]
+    return not wanted or any(own[-len(wanted) :] == wanted for own in found)
+
+
+def _none_found(source: Path, images: Path, names: Sequence[str]) -> InputError:
+    """Why not, with a file that has the same name in another folder, if any."""
+    message = f"{images}: holds none of the {len(names)} images of {source}, such as {names[0]}"
+    for name in names:
+        parts = _parts(name)
+        ends = (images.joinpath(*parts[start:]) for start in range(1, len(parts)))
+        if (near := next((path for path in ends if path.is_file()), None)) is not None:
+            return InputError(
+                f"{message}: is {near} the image {name}? Then give a folder that holds it by this name, or whose path "
+                f"ends in {PurePosixPath(*parts).parent}"
+            )
+    return InputError(f"{message}; give the folder that these names are in")
