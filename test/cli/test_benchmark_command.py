@@ -58,6 +58,12 @@ def test_seven_scenes_by_both_kinds_of_poses(
     assert (out / "chess/result.json").stat().st_mtime_ns > written[0]
     assert (out / "chess/map/manifest.json").stat().st_mtime_ns == map_written
 
+    # other poses of the map are another map
+    pose = root / "chess/seq-01/frame-000000.pose.txt"
+    pose.write_text((root / "chess/seq-01/frame-000001.pose.txt").read_text())
+    _benchmark("7scenes", root, out, "--scene", "chess", "--set", "pose.max_error_px=6")
+    assert (out / "chess/map/manifest.json").stat().st_mtime_ns > map_written
+
 
 def test_a_scene_that_fails_does_not_lose_the_others(
     tmp_path: Path, frames: Frames, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import benchmark_folders as folders
@@ -44,6 +45,18 @@ def test_seven_scenes(tmp_path: Path, frames: Frames) -> None:
     assert scene.queries[0].to_source().read().views[0].camera == CAMERA
     thinned = scene.thinned(map_every=3, query_every=2)
     assert (len(thinned.map_files), len(thinned.queries)) == (4, 2)
+
+
+def test_digests_are_of_names_poses_and_calibrations(tmp_path: Path, frames: Frames) -> None:
+    folders.write_seven_scenes(tmp_path, frames)
+    scene = seven_scenes.read_scene(tmp_path, "chess")
+    assert scene.digests() == seven_scenes.read_scene(tmp_path, "chess").digests()
+    first, other = scene.map_files[0], scene.map_files[1]
+    changes = ({"name": "x"}, {"camera": CAMERA.scaled(160, 120)}, {"map_from_camera": other.map_from_camera})
+    for change in changes:
+        changed = replace(scene, map_files=[replace(first, **change), *scene.map_files[1:]])  # type: ignore[arg-type]
+        assert changed.digests()["map"] != scene.digests()["map"]
+        assert changed.digests()["queries"] == scene.digests()["queries"]
 
 
 def test_seven_scenes_by_structure_from_motion(tmp_path: Path, frames: Frames) -> None:

@@ -12,7 +12,8 @@ gives the shares within 0.25 m and 2 degrees, 0.5 m and 5, 5 m and 10: upload OU
 https://www.visuallocalization.net.
 
 OUT holds table.txt, results.json, and for every scene its map, its results and result.json. A scene with a result by
-the same settings is not run again, so that an interrupted benchmark goes on. Where a scene fails the others go on, and
+the same settings, of the same images, poses and calibrations, is not run again, so that an interrupted benchmark goes
+on. Where a scene fails the others go on, and
 the exit code is 1. submission.txt of a scene has rows `IMAGE qw qx qy qz tx ty tz` of camera_from_world.
 """
 
@@ -164,13 +165,15 @@ def _read_task(args: argparse.Namespace, name: str, poses: str, settings: SceneS
         return _Task(name, poses, folder, None, None, f"not run: {error}")
     except InputError as error:
         return _Task(name, poses, folder, None, None, f"failed: {error}")
-    return _Task(name, poses, folder, scene, _with_poses(args, poses, settings))
+    settings = replace(_with_poses(args, poses, settings), digests=scene.digests())
+    return _Task(name, poses, folder, scene, settings)
 
 
 def _settings(args: argparse.Namespace) -> SceneSettings:
     from vloc_ros.cli.localizer_options import assign_all
     from vloc_ros.cli.map_build import read_extractor
     from vloc_ros.core.config import LocalizerConfig, config_from_mapping
+    from vloc_ros.evaluation.run_description import version
     from vloc_ros.mapping.config import mapping_config_from
 
     keypoint_model, extractor = read_extractor(args.extractor)
@@ -178,7 +181,8 @@ def _settings(args: argparse.Namespace) -> SceneSettings:
     localizing: dict[str, Any] = {}
     assign_all(mapping, args.map_set)
     assign_all(localizing, args.set)
-    source = {"root": args.root.resolve(), "map_every": args.map_every, "query_every": args.query_every}
+    every = {"map_every": args.map_every, "query_every": args.query_every}
+    source = {"root": args.root.resolve(), **every, "version": version()}
     return SceneSettings(
         mapping_config_from(mapping, extractor=extractor),
         config_from_mapping(LocalizerConfig, localizing),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -60,6 +61,18 @@ class BenchmarkScene:
     def thinned(self, *, map_every: int, query_every: int) -> BenchmarkScene:
         """Every n-th image of the map, and every n-th query."""
         return replace(self, map_files=self.map_files[::map_every], queries=self.queries[::query_every])
+
+    def digests(self) -> dict[str, str]:
+        """One of the names, calibrations and poses of the map's images, and one of the queries'."""
+        return {"map": _digest(self.map_files), "queries": _digest(self.queries)}
+
+
+def _digest(images: Sequence[PosedFile] | Sequence[BenchmarkQuery]) -> str:
+    digest = hashlib.sha256()
+    for image in images:
+        pose = None if image.map_from_camera is None else image.map_from_camera.matrix.tolist()
+        digest.update(f"{image.name} {image.camera} {pose}\n".encode())
+    return digest.hexdigest()
 
 
 def query_of(file: PosedFile) -> BenchmarkQuery:
