@@ -7,6 +7,7 @@ which has their focal lengths under names that end with .jpg.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from vloc_ros.storage.text import read_text
 SCENES = ("GreatCourt", "KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 SOURCE = "http://mi.eng.cam.ac.uk/projects/relocalisation/"
 _HEADER_LINES = 3
+# of the published images, which the focal lengths are of; images that were made smaller keep the whole view
+_WIDTH = 1920
 _COLUMNS = 8
 # cameras that the reconstruction has thrown far away; DSAC* leaves them out too
 _FARTHEST_M = 10_000.0
@@ -68,5 +71,7 @@ def _read_split(path: Path, folder: Path, images: dict[str, NvmImage]) -> list[P
         if size is None:
             height, width = read_image(file).shape[:2]
             size = width, height
-        files.append(PosedFile(words[0], file, image.camera(*size), pose))
+        files.append(
+            PosedFile(words[0], file, replace(image, focal_px=image.focal_px * size[0] / _WIDTH).camera(*size), pose)
+        )
     return files
