@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import benchmark_folders as folders
@@ -99,6 +101,26 @@ def test_aachen_writes_what_the_server_takes(tmp_path: Path, frames: Frames) -> 
         pose: Pose = pose_from_wxyz(values[:4], values[4:]).inverse()
         assert pose.distance_to(frames.poses[index])[0] < 0.05
     assert "aachen, night: 2 of 2 localized" in (tmp_path / "out/table.txt").read_text()
+
+
+# pycolmap takes SIGTERM for itself when it is imported, which is after the command has begun
+_TERMINATED = """
+import os, signal, sys
+from vloc_ros.cli.main import main
+from vloc_ros.datasets import posed_files
+posed_files.read_image = lambda path: os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_terminated_benchmark_ends_with_one_line(tmp_path: Path, frames: Frames) -> None:
+    folders.write_aachen(tmp_path, frames, version="1.1")
+    words = ["benchmark", "aachen", "--root", f"{tmp_path}", "--out", f"{tmp_path}/out"]
+    done = subprocess.run(
+        [sys.executable, "-c", _TERMINATED, *words], check=False, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 130, done.stderr
+    assert "***" not in done.stderr, "the stack trace of pycolmap's logging library"
 
 
 def test_what_cannot_be_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,9 +108,11 @@ def run_scene(scene: BenchmarkScene, folder: Path, settings: SceneSettings, pose
 
 
 def _read_or_build(scene: BenchmarkScene, folder: Path, settings: SceneSettings) -> LandmarkMap:
+    from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.mapping.maps.checked_build import build_checked_map
     from vloc_ros.storage.maps import read_map, write_map
 
+    end_on_sigterm()  # again: pycolmap is imported now
     if _read_json(folder / _MAP_SETTINGS) == settings.of_map():
         return read_map(folder / "map")
     landmark_map = build_checked_map(
