@@ -55,6 +55,9 @@ def test_seven_scenes_by_both_kinds_of_poses(
     assert _benchmark("7scenes", root, out, *options) == 0
     assert "of 2: chess" not in capsys.readouterr().out
     assert [(out / folder / "result.json").stat().st_mtime_ns for folder in ("chess", "chess-sfm")] == written
+    # a run without the other kind of poses does not lose its rows
+    assert _benchmark("7scenes", root, out, "--scene", "chess") == 0
+    assert (out / "table.txt").read_text().count("100.0%") == 2
     map_written = (out / "chess/map/manifest.json").stat().st_mtime_ns
     assert _benchmark("7scenes", root, out, "--scene", "chess", "--set", "pose.max_error_px=6") == 0
     assert (out / "chess/result.json").stat().st_mtime_ns > written[0]
@@ -133,3 +136,5 @@ def test_what_cannot_be_is_refused_before_the_work(tmp_path: Path, capsys: pytes
     assert "notes.txt" in capsys.readouterr().err
     assert _benchmark("7scenes", tmp_path, tmp_path / "out", "--set", "no.such=1") == 1
     assert "no" in capsys.readouterr().err
+    assert _benchmark("7scenes", tmp_path, tmp_path / "out", "--extractor", "rootsfit") == 1
+    assert not (tmp_path / "out").exists()

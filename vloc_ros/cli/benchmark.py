@@ -80,8 +80,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run all scenes that have no result yet, and write the table."""
     _check(args)
-    _check_out(args)
     settings = _settings(args)
+    _check_out(args)
     tasks, others = _read_tasks(args, settings), _read_other_results(args, settings)
     results: list[dict[str, Any]] = []
     seconds, images = 0.0, 0
@@ -136,21 +136,15 @@ def _kinds(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _read_other_results(args: argparse.Namespace, settings: SceneSettings) -> list[dict[str, Any]]:
-    """Of scenes that are not to be run now, what was run by the same settings."""
-    names = [name for name in _module(args).SCENES if args.scene and name not in args.scene]
-    places = [
-        (_folder(args, name, poses), _with_poses(args, poses, settings)) for name in names for poses in _kinds(args)
-    ]
-    return [result for place in places if (result := read_result(*place)) is not None]
+    """Of scenes and kinds of poses that are not to be run now, what was run by the same settings."""
+    now = [(name, poses) for name in args.scene or _module(args).SCENES for poses in _kinds(args)]
+    others = [(name, poses) for name in _module(args).SCENES for poses in (_OWN, _SFM) if (name, poses) not in now]
+    found = (read_result(_folder(args, *other), settings) for other in others)
+    return [result for result in found if result is not None]
 
 
 def _folder(args: argparse.Namespace, name: str, poses: str) -> Path:
     return args.out / (name.replace("/", "_") + ("-sfm" if poses == _SFM else ""))
-
-
-def _with_poses(args: argparse.Namespace, poses: str, settings: SceneSettings) -> SceneSettings:
-    sfm_poses = args.sfm_poses.resolve() if poses == _SFM else None
-    return replace(settings, source={**settings.source, "sfm_poses": sfm_poses})
 
 
 def _read_task(args: argparse.Namespace, name: str, poses: str, settings: SceneSettings) -> _Task:
@@ -165,8 +159,7 @@ def _read_task(args: argparse.Namespace, name: str, poses: str, settings: SceneS
         return _Task(name, poses, folder, None, None, f"not run: {error}")
     except InputError as error:
         return _Task(name, poses, folder, None, None, f"failed: {error}")
-    settings = replace(_with_poses(args, poses, settings), digests=scene.digests())
-    return _Task(name, poses, folder, scene, settings)
+    return _Task(name, poses, folder, scene, replace(settings, digests=scene.digests()))
 
 
 def _settings(args: argparse.Namespace) -> SceneSettings:
