@@ -129,7 +129,11 @@ def test_kitti_images_are_numbers_of_rows(kitti: Path) -> None:
     assert found.files[0].camera == Camera("PINHOLE", 80, 60, (70.0, 70.0, 40.5, 30.5))
     assert found.without_image == 2
     own = read_kitti_files(kitti / "poses/04.txt", kitti / "sequences/04/image_2", camera=_CAMERA)
-    assert _distances(own, (_POSES[1], _POSES[3])) < 1e-8
+    assert own.files[0].camera == _CAMERA
+    assert _distances(own, (_POSES[1] @ to_the_left, _POSES[3] @ to_the_left)) < 1e-8, "a camera is no other place"
+    (kitti / "sequences/04/image_2").rename(kitti / "sequences/04/left")
+    unnamed = read_kitti_files(kitti / "poses/04.txt", kitti / "sequences/04/left", camera=_CAMERA)
+    assert _distances(unnamed, (_POSES[1], _POSES[3])) < 1e-8
 
 
 def test_kitti_images_may_be_a_link(kitti: Path) -> None:

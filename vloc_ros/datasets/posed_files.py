@@ -129,24 +129,15 @@ def read_kitti_files(poses: Path, images: Path, *, camera: Camera | None = None)
         poses: `poses/04.txt`, or a folder with a `poses.txt`.
         images: such as `sequences/04/image_2`, which says which camera it is of; `calib.txt` and `times.txt` are
             beside it or beside the poses.
-        camera: their calibration; the poses are then the camera's own. None takes `calib.txt`.
+        camera: takes the place of the calibration in `calib.txt`, which says where the camera is. Of a folder of
+            another name, the poses are then the camera's own.
 
     Raises:
         InputError: a file is missing or cannot be read, or an image has a number without a pose.
     """
     poses = poses / "poses.txt" if poses.is_dir() else poses
     paths, map_from_camera0 = list_images(images), read_kitti_poses(poses)
-    calibration, camera0_from_camera = camera, Pose.identity()
-    if calibration is None:
-        if _absolute(images).name not in _KITTI_FOLDERS:
-            raise InputError(
-                f"{images}: its name says not which camera it is of, expected one of {', '.join(_KITTI_FOLDERS)}; "
-                "rename it, or give the calibration with --camera where the poses are those of this camera"
-            )
-        number = int(_absolute(images).name[-1])
-        kitti = read_kitti_calibration(_beside(poses, images, "calib.txt"), number)
-        height, width = read_image(paths[0]).shape[:2]
-        calibration, camera0_from_camera = kitti.camera(width, height), kitti.camera0_from_camera
+    calibration, camera0_from_camera = _kitti_camera(poses, images, paths[0], camera)
     stamps_ns = read_kitti_times(_beside(poses, images, "times.txt"))
     files = []
     for path in paths:
@@ -159,6 +150,26 @@ def read_kitti_files(poses: Path, images: Path, *, camera: Camera | None = None)
         pose = map_from_camera0[row] @ camera0_from_camera
         files.append(PosedFile(path.name, path, calibration, pose, stamps_ns[row]))
     return PosedFiles(files, without_image=len(map_from_camera0) - len(files))
+
+
+def _kitti_camera(poses: Path, images: Path, image: Path, camera: Camera | None) -> tuple[Camera, Pose]:
+    """The calibration of a folder of images, and camera0_from_camera."""
+    if (name := _absolute(images).name) not in _KITTI_FOLDERS:
+        if camera is not None:
+            return camera, Pose.identity()
+        raise InputError(
+            f"{images}: its name says not which camera it is of, expected one of {', '.join(_KITTI_FOLDERS)}; "
+            "rename it, or give the calibration with --camera where the poses are those of this camera"
+        )
+    calib = _beside(poses, images, "calib.txt")
+    kitti = read_kitti_calibration(calib, int(name[-1]))
+    if camera is None:
+        height, width = read_image(image).shape[:2]
+        try:
+            camera = kitti.camera(width, height)
+        except InputError as error:
+            raise InputError(f"{calib}: {error}") from error
+    return camera, kitti.camera0_from_camera
 
 
 def _absolute(path: Path) -> Path:
