@@ -100,10 +100,25 @@ def test_transforms_without_a_calibration_need_one(tmp_path: Path) -> None:
     frame = {"file_path": "images/a", "transform_matrix": np.eye(4).tolist()}
     (tmp_path / "transforms.json").write_text(json.dumps({"frames": [{**frame, "file_path": "images/a.png"}]}))
     images = _write_images(tmp_path / "images", "a.png")
-    with pytest.raises(InputError, match="give it with --camera"):
+    with pytest.raises(InputError, match="give the calibration with --camera"):
         read_transforms_files(tmp_path / "transforms.json", images)
     found = read_transforms_files(tmp_path / "transforms.json", images, camera=_CAMERA)
     np.testing.assert_allclose(found.files[0].map_from_camera.apply([0, 0, 1]), [0, 0, -1])
+
+
+def test_only_calibrations_that_are_used_are_read(tmp_path: Path) -> None:
+    frame = {"transform_matrix": np.eye(4).tolist(), "fl_x": 70.0}
+    frames = [{**frame, "file_path": "a.png", "w": 80, "h": 60}, {**frame, "file_path": "b.png"}]
+    (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
+    images = _write_images(tmp_path / "images", "a.png")
+    assert read_transforms_files(tmp_path / "transforms.json", images).without_image == 1
+    _write_images(images, "b.png")
+    with pytest.raises(InputError, match=r"b\.png: w and h are missing"):
+        read_transforms_files(tmp_path / "transforms.json", images)
+    assert len(read_transforms_files(tmp_path / "transforms.json", images, camera=_CAMERA).files) == 2
+    model = _colmap(tmp_path / "sparse", "a.png")
+    (model / "cameras.bin").write_bytes(b"damaged")
+    assert read_colmap_files(model, images, camera=_CAMERA).files[0].camera == _CAMERA
 
 
 @pytest.fixture
@@ -142,6 +157,14 @@ def test_kitti_images_may_be_a_link(kitti: Path) -> None:
     folder.rename(kitti / "elsewhere")
     folder.symlink_to(kitti / "elsewhere")
     assert len(read_kitti_files(kitti / "poses/04.txt", folder).files) == 2
+
+
+def test_a_calib_txt_that_cannot_be_used_is_named(kitti: Path) -> None:
+    calib = kitti / "sequences/04/calib.txt"
+    for number, found in (("nan", "P2: has a value that is not finite"), ("-70", "focal length")):
+        calib.write_text(f"P2: {number} 0 40 7 0 70 30 0 0 0 1 0\n")
+        with pytest.raises(InputError, match=rf"calib\.txt: .*{found}"):
+            read_kitti_files(kitti / "poses/04.txt", kitti / "sequences/04/image_2")
 
 
 def test_kitti_images_of_no_row_or_camera_are_named(kitti: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -104,8 +104,10 @@ def read_colmap_files(model: Path, images: Path, *, camera: Camera | None = None
     Raises:
         InputError: the model cannot be read, or none of its images is in the folder.
     """
-    entries = [(image.name, camera or image.camera, image.world_from_camera) for image in read_colmap_images(model)]
-    return _find_files(model, images, entries)
+    found = read_colmap_images(model, camera=camera)
+    return _find_files(
+        model, images, [(image.name, partial(_same, image.camera), image.world_from_camera) for image in found]
+    )
 
 
 def read_transforms_files(path: Path, images: Path, *, camera: Camera | None = None) -> PosedFiles:
@@ -114,12 +116,14 @@ def read_transforms_files(path: Path, images: Path, *, camera: Camera | None = N
     Raises:
         InputError: the file cannot be read, has no calibration, or none of its images is in the folder.
     """
-    entries = []
-    for frame in read_transforms(path):
-        if (calibration := camera or frame.camera) is None:
-            raise InputError(f"{path}: {frame.name}: has no fl_x, expected a calibration; give it with --camera")
-        entries.append((frame.name, calibration, frame.world_from_camera))
+    frames = read_transforms(path)
+    calibrate = None if camera is None else partial(_same, camera)
+    entries = [(frame.name, calibrate or frame.camera, frame.world_from_camera) for frame in frames]
     return _find_files(path, images, entries)
+
+
+def _same(camera: Camera) -> Camera:
+    return camera
 
 
 def read_kitti_files(poses: Path, images: Path, *, camera: Camera | None = None) -> PosedFiles:
@@ -239,17 +243,21 @@ def select_keyframes(files: Sequence[PosedFile]) -> list[PosedFile]:
     return chosen
 
 
-def _find_files(source: Path, images: Path, entries: Iterable[tuple[str, Camera, Pose]]) -> PosedFiles:
+# name, calibration as it is needed, and pose
+_Entry = tuple[str, Callable[[], Camera], Pose]
+
+
+def _find_files(source: Path, images: Path, entries: Iterable[_Entry]) -> PosedFiles:
     """The entries whose image is in the folder."""
     files, missing, taken = list[PosedFile](), list[str](), dict[Path, str]()
-    for name, camera, pose in entries:
+    for name, calibrate, pose in entries:
         path = _find_image(images, name)
         if path is None:
             missing.append(name)
             continue
         if (other := taken.setdefault(path, name)) != name:
             raise InputError(f"{path}: is the image of {other} and of {name} of {source}; give the folder above it")
-        files.append(PosedFile(path.relative_to(images).as_posix(), path, camera, pose))
+        files.append(PosedFile(path.relative_to(images).as_posix(), path, calibrate(), pose))
     if not files:
         raise _none_found(source, images, missing)
     there = {path for folder in {file.path.parent for file in files} for path in list_images(folder)}

@@ -71,11 +71,16 @@ def read_colmap_binary(data: bytes) -> dict[str, Camera]:
         (count,), position = struct.unpack_from("<Q", data), 8
         for _ in range(count):
             camera_id, number, width, height = struct.unpack_from("<IiQQ", data, position)
+            if number not in COLMAP_MODELS:
+                raise InputError(
+                    f"camera model {number} is not known here, expected 0 to {max(COLMAP_MODELS)}; undistort the "
+                    "images with COLMAP, or give --camera"
+                )
             model, parameters = COLMAP_MODELS[number]
             values = struct.unpack_from(f"<{parameters}d", data, position + 24)
             cameras[str(camera_id)] = _colmap_camera(model, width, height, values)
             position += 24 + 8 * parameters
-    except (struct.error, KeyError):
+    except struct.error:
         raise InputError("is no whole cameras.bin of COLMAP; export the model again, or as text") from None
     if not cameras or position != len(data):
         raise InputError(f"holds {len(cameras)} cameras in {len(data)} bytes, expected a cameras.bin of COLMAP")

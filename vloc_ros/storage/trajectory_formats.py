@@ -132,6 +132,8 @@ def read_kitti_calibration(path: Path, camera: int) -> KittiCamera:
         if len(rows.get(name, ())) != _KITTI_COLUMNS:
             raise InputError(f"has no row {name} of 12 numbers, expected the calib.txt of a KITTI odometry sequence")
         projection = np.array(_numbers(rows[name])).reshape(3, 4)
+        if not np.isfinite(projection).all():
+            raise InputError(f"{name} has a value that is not finite, expected 12 numbers; copy the file again")
         k = projection[:, :3]
         # P is K·[I | t] with t of camera_from_camera0: the images are rectified
         shift = np.linalg.solve(k, projection[:, 3])
