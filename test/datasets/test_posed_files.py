@@ -151,6 +151,16 @@ def test_kitti_images_are_numbers_of_rows(kitti: Path) -> None:
     assert _distances(unnamed, (_POSES[1], _POSES[3])) < 1e-8
 
 
+def test_kitti_images_are_in_the_order_of_their_numbers(kitti: Path) -> None:
+    sequence, identity = kitti / "sequences/04", "1 0 0 0 0 1 0 0 0 0 1 0\n"
+    (kitti / "poses/04.txt").write_text(identity * 11)
+    (sequence / "times.txt").write_text("".join(f"{i}\n" for i in range(11)))
+    images = _write_images(sequence / "short/image_2", "2.png", "10.png")
+    for name in ("times.txt", "calib.txt"):
+        (sequence / name).rename(sequence / "short" / name)
+    assert [file.name for file in read_kitti_files(kitti / "poses/04.txt", images).files] == ["2.png", "10.png"]
+
+
 def test_kitti_images_may_be_a_link(kitti: Path) -> None:
     """The name of the link says which camera it is of, and calib.txt is beside the link."""
     folder = kitti / "sequences/04/image_2"

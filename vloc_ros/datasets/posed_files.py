@@ -153,6 +153,8 @@ def read_kitti_files(poses: Path, images: Path, *, camera: Camera | None = None)
             )
         pose = map_from_camera0[row] @ camera0_from_camera
         files.append(PosedFile(path.name, path, calibration, pose, stamps_ns[row]))
+    # by number: names need not be padded
+    files.sort(key=lambda file: file.stamp_ns or 0)
     return PosedFiles(files, without_image=len(map_from_camera0) - len(files))
 
 

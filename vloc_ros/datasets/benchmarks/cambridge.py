@@ -14,7 +14,7 @@ import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.datasets.benchmarks.nvm import NvmImage, pose_from_centre, read_nvm
-from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require
+from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require, require_below
 from vloc_ros.datasets.posed_files import PosedFile
 from vloc_ros.storage.images import read_image
 from vloc_ros.storage.text import read_text
@@ -67,7 +67,7 @@ def _read_split(path: Path, folder: Path, images: dict[str, NvmImage]) -> list[P
         if image is None or np.abs(pose.translation).max() > _FARTHEST_M:
             files.append(None)
             continue
-        file = require(folder / words[0], source=SOURCE)
+        file = require_below(folder, words[0], source=SOURCE)
         if size is None:
             height, width = read_image(file).shape[:2]
             size = width, height

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
@@ -89,3 +89,15 @@ def require(path: Path, *, source: str) -> Path:
     if not path.exists():
         raise MissingDataError(f"{path}: is not there, expected the data as it is published at {source}")
     return path
+
+
+def require_below(folder: Path, name: str, *, source: str) -> Path:
+    """A file below a folder by the name that a list gives it, which must be there.
+
+    Raises:
+        MissingDataError: it is not.
+        InputError: the name leads out of the folder.
+    """
+    if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+        raise InputError(f"{folder}: a list names the image {name!r}, expected one below this folder; copy it again")
+    return require(folder / name, source=source)
