@@ -80,6 +80,14 @@ def test_images_of_another_folder_are_not_those_of_the_model(tmp_path: Path) -> 
     assert len(read_colmap_files(model, tmp_path / "seq-01").files) == 1
 
 
+def test_a_name_that_no_file_can_have_has_no_image(tmp_path: Path) -> None:
+    images = _write_images(tmp_path / "images", "a.png")
+    found = read_colmap_files(_colmap(tmp_path / "sparse", "a.png", f"{'b' * 300}.png"), images)
+    assert found.without_image == 1
+    with pytest.raises(InputError, match="holds none of the 1 images"):
+        read_colmap_files(_colmap(tmp_path / "others", f"x/{'b' * 300}.png"), images)
+
+
 def test_a_folder_of_a_name_may_be_images(tmp_path: Path) -> None:
     model = _colmap(tmp_path / "sparse", "images/left/a.png")
     for folder in ("shots", "images_4"):

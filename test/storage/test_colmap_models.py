@@ -120,3 +120,9 @@ def test_a_camera_takes_the_place_of_one_that_is_not_known(tmp_path: Path) -> No
     with pytest.raises(InputError, match=r"cameras\.bin: camera model 11 is not known here, .*--camera"):
         read_colmap_images(tmp_path)
     assert {image.camera for image in read_colmap_images(tmp_path, camera=_CAMERAS[1])} == {_CAMERAS[1]}
+    _model().write_text(tmp_path)
+    for name in ("cameras.bin", "images.bin"):
+        (tmp_path / name).unlink()
+    (tmp_path / "cameras.txt").write_text("1 FOV 640 480 500 500 320 240 0.9\n")
+    with pytest.raises(InputError, match=r"cameras\.txt: camera model FOV is not known here, .*--camera"):
+        read_colmap_images(tmp_path)

@@ -280,7 +280,14 @@ def _find_image(folder: Path, name: str) -> Path | None:
     parts = _parts(name)
     starts = [start for start in range(len(parts)) if _is_folder(folder, parts[:start])]
     candidates = (folder.joinpath(*parts[start:]) for start in starts)
-    return next((path for path in candidates if path.is_file()), None)
+    return next(filter(_is_file, candidates), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no file can have such a name
+        return False
 
 
 def _parts(name: str) -> list[str]:
@@ -301,7 +308,7 @@ def _none_found(source: Path, images: Path, names: Sequence[str]) -> InputError:
     for name in names:
         parts = _parts(name)
         ends = (images.joinpath(*parts[start:]) for start in range(1, len(parts)))
-        if (near := next((path for path in ends if path.is_file()), None)) is not None:
+        if (near := next(filter(_is_file, ends), None)) is not None:
             return InputError(
                 f"{message}: is {near} the image {name}? Then give a folder that holds it by this name, or whose path "
                 f"ends in {PurePosixPath(*parts).parent}"
