@@ -6,12 +6,10 @@ did not register, and poses without an image are counted.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
@@ -19,6 +17,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import PosedImage, QuerySource
 from vloc_ros.datasets.keyframe_motion import has_moved
+from vloc_ros.datasets.named_images import absolute, find_image, none_found
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.colmap_models import read_colmap_images
 from vloc_ros.storage.images import list_images, read_image
@@ -34,8 +33,6 @@ from vloc_ros.storage.trajectory_formats import (
 from vloc_ros.storage.transforms_files import read_transforms
 
 _KITTI_FOLDERS = ("image_0", "image_1", "image_2", "image_3")
-# a folder that says nothing of which images it holds; nerfstudio writes smaller ones beside it
-_ANY_IMAGES = re.compile("images(_(2|4|8))?")
 _EUROC_TRUTH = Path("state_groundtruth_estimate0", "data.csv")
 # the ground truth has 200 poses a second; where it is lost, for seconds, the body moves as it likes
 _LARGEST_GAP_NS = 100_000_000
@@ -160,7 +157,7 @@ def read_kitti_files(poses: Path, images: Path, *, camera: Camera | None = None)
 
 def _kitti_camera(poses: Path, images: Path, image: Path, camera: Camera | None) -> tuple[Camera, Pose]:
     """The calibration of a folder of images, and camera0_from_camera."""
-    if (name := _absolute(images).name) not in _KITTI_FOLDERS:
+    if (name := absolute(images).name) not in _KITTI_FOLDERS:
         if camera is not None:
             return camera, Pose.identity()
         raise InputError(
@@ -178,14 +175,9 @@ def _kitti_camera(poses: Path, images: Path, image: Path, camera: Camera | None)
     return camera, kitti.camera0_from_camera
 
 
-def _absolute(path: Path) -> Path:
-    """Not through links: the folder around a link counts, and its own name."""
-    return Path(os.path.abspath(path))
-
-
 def _beside(poses: Path, images: Path, name: str) -> Path:
     """A file of a KITTI sequence: beside the folder of the images, or beside the poses."""
-    places = [_absolute(images).parent / name, _absolute(poses).parent / name]
+    places = [absolute(images).parent / name, absolute(poses).parent / name]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise InputError(f"{images}: there is no {name}, expected it as {places[0]} or {places[1]}; copy it there")
@@ -204,9 +196,9 @@ def read_euroc_files(truth: Path, images: Path, *, camera: Camera | None = None)
         InputError: a file is missing or cannot be read, or no image has ground truth.
     """
     truth = truth / _EUROC_TRUTH if truth.is_dir() else truth
-    trajectory, sensor = read_euroc_poses(truth), _absolute(images).parent / "sensor.yaml"
+    trajectory, sensor = read_euroc_poses(truth), absolute(images).parent / "sensor.yaml"
     body_from_camera, calibration = read_body_from_sensor(sensor), camera or read_camera(sensor)
-    truth_sensor = _absolute(truth).parent / "sensor.yaml"
+    truth_sensor = absolute(truth).parent / "sensor.yaml"
     body_from_truth = read_body_from_sensor(truth_sensor) if truth_sensor.is_file() else Pose.identity()
     truth_from_camera = body_from_truth.inverse() @ body_from_camera
     files, without = [], 0
@@ -228,7 +220,7 @@ def _euroc_stamps(images: Path) -> list[tuple[Path, int]]:
     paths = list_images(images)
     if (stamps_ns := stamps_in_names([path.name for path in paths])) is not None:
         return list(zip(paths, stamps_ns, strict=True))
-    table = _absolute(images).parent / "data.csv"
+    table = absolute(images).parent / "data.csv"
     times = read_euroc_images(table)
     unlisted = next((path for path in paths if path.name not in times), None)
     if unlisted is not None:
@@ -253,7 +245,7 @@ def _find_files(source: Path, images: Path, entries: Iterable[_Entry]) -> PosedF
     """The entries whose image is in the folder."""
     files, missing, taken = list[PosedFile](), list[str](), dict[Path, str]()
     for name, calibrate, pose in entries:
-        path = _find_image(images, name)
+        path = find_image(images, name)
         if path is None:
             missing.append(name)
             continue
@@ -261,7 +253,7 @@ def _find_files(source: Path, images: Path, entries: Iterable[_Entry]) -> PosedF
             raise InputError(f"{path}: is the image of {other} and of {name} of {source}; give the folder above it")
         files.append(PosedFile(path.relative_to(images).as_posix(), path, calibrate(), pose))
     if not files:
-        raise _none_found(source, images, missing)
+        raise none_found(source, images, missing)
     there = {path for folder in {file.path.parent for file in files} for path in list_images(folder)}
     return PosedFiles(_with_times(files), without_pose=len(there - taken.keys()), without_image=len(missing))
 
@@ -273,44 +265,3 @@ def _with_times(files: list[PosedFile]) -> list[PosedFile]:
         return files
     timed = [replace(file, stamp_ns=stamp_ns) for file, stamp_ns in zip(files, stamps_ns, strict=True)]
     return sorted(timed, key=lambda file: file.stamp_ns or 0)
-
-
-def _find_image(folder: Path, name: str) -> Path | None:
-    """A file below the folder whose path is the name, or the end of it where the folder is that of the beginning."""
-    parts = _parts(name)
-    starts = [start for start in range(len(parts)) if _is_folder(folder, parts[:start])]
-    candidates = (folder.joinpath(*parts[start:]) for start in starts)
-    return next(filter(_is_file, candidates), None)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # no file can have such a name
-        return False
-
-
-def _parts(name: str) -> list[str]:
-    return [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
-
-
-def _is_folder(folder: Path, parts: Sequence[str]) -> bool:
-    """Whether the path of a folder ends in these parts: seq-01/a.png is no image of seq-02."""
-    wanted = [part for part in parts if not _ANY_IMAGES.fullmatch(part)]
-    paths = (_absolute(folder), folder.resolve())
-    found = [[part for part in path.parts if not _ANY_IMAGES.fullmatch(part)] for path in paths]
-    return not wanted or any(own[-len(wanted) :] == wanted for own in found)
-
-
-def _none_found(source: Path, images: Path, names: Sequence[str]) -> InputError:
-    """Why not, with a file that has the same name in another folder, if any."""
-    message = f"{images}: holds none of the {len(names)} images of {source}, such as {names[0]}"
-    for name in names:
-        parts = _parts(name)
-        ends = (images.joinpath(*parts[start:]) for start in range(1, len(parts)))
-        if (near := next(filter(_is_file, ends), None)) is not None:
-            return InputError(
-                f"{message}: is {near} the image {name}? Then give a folder that holds it by this name, or whose path "
-                f"ends in {PurePosixPath(*parts).parent}"
-            )
-    return InputError(f"{message}; give the folder that these names are in")
