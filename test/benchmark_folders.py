@@ -92,7 +92,7 @@ def write_twelve_scenes(root: Path, frames: Frames, name: str = "apt1/kitchen") 
 
 
 def write_cambridge(root: Path, frames: Frames, name: str = "ShopFacade") -> None:
-    """Poses are positions and quaternions of camera_from_world; the model has the focal lengths."""
+    """Poses are positions and quaternions of camera_from_world; the model has the focal lengths as published."""
     folder, model = root / name, ["NVM_V3 ", "", f"{len(MAP_FRAMES) + len(QUERY_FRAMES)}"]
     for number, (split, indices) in enumerate((("train", MAP_FRAMES), ("test", QUERY_FRAMES)), start=1):
         rows = ["Visual Landmark Dataset V1", "ImageFile, Camera Position [X Y Z W P Q R]", ""]
@@ -102,7 +102,7 @@ def write_cambridge(root: Path, frames: Frames, name: str = "ShopFacade") -> Non
             w, x, y, z = quaternion_wxyz(frames.poses[index].inverse())
             position = " ".join(f"{value:.6f}" for value in frames.poses[index].translation)
             rows.append(f"{image}.png {position} {w:.7f} {x:.7f} {y:.7f} {z:.7f}")
-            model.append(f"{image}.jpg\t262.5 {w:.8f} {x:.8f} {y:.8f} {z:.8f} {position} 0.001 0 ")
+            model.append(f"{image}.jpg\t1575 {w:.8f} {x:.8f} {y:.8f} {z:.8f} {position} 0.001 0 ")
         (folder / f"dataset_{split}.txt").write_text("\n".join(rows) + "\n")
     (folder / "reconstruction.nvm").write_text("\n".join([*model, "", "0", ""]))
 

@@ -86,6 +86,41 @@ def test_a_damaged_image_is_named_and_the_others_are_written(
     assert len(list((tmp_path / "out/images").iterdir())) == 4
 
 
+def _stamped(path: Path, stamps_ns: list[int]) -> Path:
+    with BagWriter(path, camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA) as bag:
+        for i, stamp_ns in enumerate(stamps_ns):
+            bag.write_truth(stamp_ns, _POSES[i])
+            bag.write_image(stamp_ns, _image(i))
+    return path
+
+
+def test_stamps_that_repeat_or_go_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One stamp far in the future does not end the stream; the second image of a stamp is counted."""
+    stamps_ns = [_STAMPS_NS[0], _STAMPS_NS[0] + 10**12, _STAMPS_NS[1], _STAMPS_NS[0]]
+    bag = _stamped(tmp_path / "bag", stamps_ns)
+    assert main(["bag", "images", f"{bag}", "--no-poses", "--out", f"{tmp_path}/out"]) == 0
+    assert "1 images have the time of an earlier one" in capsys.readouterr().err
+    names = sorted(path.stem for path in (tmp_path / "out/images").iterdir())
+    assert names == [f"{stamp_ns}" for stamp_ns in sorted(set(stamps_ns))]
+
+
+def test_nothing_is_left_of_a_run_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the next run finds the folder free."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ["bag", "images", f"{_record(tmp_path / 'bag')}", "--pose-topic", "/truth", "--out", f"{tmp_path}/out"]
+    with monkeypatch.context() as patch:
+        patch.setattr("vloc_ros.cli.bag_images._write_poses", interrupted)
+        assert main(words) == 130
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out/.killed.part").mkdir(parents=True)
+    assert main(words) == 0
+    left = ["camera.yaml", "images", "poses.txt"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".killed.part", *left]
+
+
 def test_what_is_there_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["bag", "images", f"{_record(tmp_path.parent / 'a bag')}", "--out", f"{tmp_path}"]) == 1

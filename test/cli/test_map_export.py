@@ -126,6 +126,10 @@ def test_what_is_there_stays(
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["map", "export", f"{folder}/map", "--colmap", f"{tmp_path}"]) == 1
     assert "notes.txt" in capsys.readouterr().err
+    (tmp_path / "sparse").mkdir()
+    (tmp_path / "sparse/images.bin").write_bytes(b"a model")
+    assert main(["map", "export", f"{folder}/map", "--colmap", f"{tmp_path}/sparse"]) == 1
+    assert "sparse: holds a COLMAP model, expected nothing" in capsys.readouterr().err
     assert main(["map", "export", f"{folder}/map", "--ply", f"{tmp_path}/notes.txt"]) == 1
     assert "is no PLY file" in capsys.readouterr().err
     assert (tmp_path / "notes.txt").read_text() == "mine"

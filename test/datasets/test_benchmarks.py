@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import benchmark_folders as folders
@@ -44,6 +45,18 @@ def test_seven_scenes(tmp_path: Path, frames: Frames) -> None:
     assert scene.queries[0].to_source().read().views[0].camera == CAMERA
     thinned = scene.thinned(map_every=3, query_every=2)
     assert (len(thinned.map_files), len(thinned.queries)) == (4, 2)
+
+
+def test_digests_are_of_names_poses_and_calibrations(tmp_path: Path, frames: Frames) -> None:
+    folders.write_seven_scenes(tmp_path, frames)
+    scene = seven_scenes.read_scene(tmp_path, "chess")
+    assert scene.digests() == seven_scenes.read_scene(tmp_path, "chess").digests()
+    first, other = scene.map_files[0], scene.map_files[1]
+    changes = ({"name": "x"}, {"camera": CAMERA.scaled(160, 120)}, {"map_from_camera": other.map_from_camera})
+    for change in changes:
+        changed = replace(scene, map_files=[replace(first, **change), *scene.map_files[1:]])  # type: ignore[arg-type]
+        assert changed.digests()["map"] != scene.digests()["map"]
+        assert changed.digests()["queries"] == scene.digests()["queries"]
 
 
 def test_seven_scenes_by_structure_from_motion(tmp_path: Path, frames: Frames) -> None:
@@ -122,3 +135,29 @@ def test_files_that_are_not_as_published_are_named(tmp_path: Path, frames: Frame
     nvm.write_text(nvm.read_text().replace("\n14\n", "\n20\n"))
     with pytest.raises(InputError, match=r"reconstruction\.nvm"):
         cambridge.read_scene(tmp_path, "ShopFacade")
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_names_do_not_lead_out_of_the_folder(tmp_path: Path, frames: Frames, absolute: bool) -> None:
+    """Lists are downloaded."""
+    outside = f"{tmp_path}/outside.png" if absolute else "../../outside.png"
+    frames.write(0, tmp_path / "outside.png")
+    folders.write_cambridge(tmp_path, frames)
+    folders.write_seven_scenes(tmp_path, frames)
+    folders.write_sfm_poses(tmp_path / "sfm", frames)
+    folders.write_aachen(tmp_path, frames, version="1.1")
+    scene = tmp_path / "ShopFacade"
+    for path, inside in (
+        (scene / "dataset_test.txt", "seq2/frame00000.png"),
+        (scene / "reconstruction.nvm", "seq2/frame00000.jpg"),
+        (tmp_path / "sfm/chess_train.txt", "seq-01/frame-000000.color.png"),
+        (tmp_path / "queries/day_time_queries_with_intrinsics.txt", f"query/day/{QUERY_FRAMES[0]}.jpg"),
+    ):
+        assert inside in path.read_text()
+        path.write_text(path.read_text().replace(inside, outside))
+    with pytest.raises(InputError, match="expected one below this folder"):
+        cambridge.read_scene(tmp_path, "ShopFacade")
+    with pytest.raises(InputError, match=r"chess_train\.txt, line 10: .*expected one below this folder"):
+        seven_scenes.read_scene(tmp_path, "chess", sfm_poses=tmp_path / "sfm")
+    with pytest.raises(InputError, match="expected one below this folder"):
+        aachen.read_scene(tmp_path, "aachen")

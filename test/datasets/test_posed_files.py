@@ -60,11 +60,41 @@ def test_colmap_images_are_found_below_the_folder(tmp_path: Path) -> None:
 
 
 def test_two_names_are_not_one_image(tmp_path: Path) -> None:
-    model = _colmap(tmp_path / "sparse", "left/a.png", "right/a.png")
-    with pytest.raises(InputError, match=r"is the image of left/a\.png and of right/a\.png"):
-        read_colmap_files(model, _write_images(tmp_path / "images", "a.png"))
-    with pytest.raises(InputError, match=r"holds none of the 2 images .* such as left/a\.png"):
+    model = _colmap(tmp_path / "sparse", "a.png", "left/a.png")
+    with pytest.raises(InputError, match=r"is the image of a\.png and of left/a\.png"):
+        read_colmap_files(model, _write_images(tmp_path / "left", "a.png"))
+    with pytest.raises(InputError, match=r"holds none of the 2 images .* such as a\.png"):
         read_colmap_files(model, _write_images(tmp_path / "others", "c.png"))
+
+
+def test_images_of_another_folder_are_not_those_of_the_model(tmp_path: Path) -> None:
+    """Sequences have images of the same names."""
+    model = _colmap(tmp_path / "sparse", "seq-01/rgb/1.png", "seq-01/rgb/2.png")
+    wrong = _write_images(tmp_path / "seq-02/rgb", "1.png")
+    with pytest.raises(InputError, match=r"is .*seq-02/rgb/1\.png the image seq-01/rgb/1\.png\?.* ends in seq-01/rgb"):
+        read_colmap_files(model, wrong)
+    right = _write_images(tmp_path / "seq-01/rgb", "1.png")
+    assert read_colmap_files(model, right).without_image == 1
+    (tmp_path / "link").symlink_to(right)
+    assert len(read_colmap_files(model, tmp_path / "link").files) == 1
+    assert len(read_colmap_files(model, tmp_path / "seq-01").files) == 1
+
+
+def test_a_name_that_no_file_can_have_has_no_image(tmp_path: Path) -> None:
+    images = _write_images(tmp_path / "images", "a.png")
+    found = read_colmap_files(_colmap(tmp_path / "sparse", "a.png", f"{'b' * 300}.png"), images)
+    assert found.without_image == 1
+    with pytest.raises(InputError, match="holds none of the 1 images"):
+        read_colmap_files(_colmap(tmp_path / "others", f"x/{'b' * 300}.png"), images)
+
+
+def test_a_folder_of_a_name_may_be_images(tmp_path: Path) -> None:
+    model = _colmap(tmp_path / "sparse", "images/left/a.png")
+    for folder in ("shots", "images_4"):
+        assert len(read_colmap_files(model, _write_images(tmp_path / folder, "left/a.png")).files) == 1
+    assert len(read_colmap_files(model, tmp_path / "shots/left").files) == 1
+    with pytest.raises(InputError, match="holds none of the 1 images"):
+        read_colmap_files(model, _write_images(tmp_path / "right", "a.png"))
 
 
 def test_images_that_are_named_by_time_have_it(tmp_path: Path) -> None:
@@ -78,10 +108,25 @@ def test_transforms_without_a_calibration_need_one(tmp_path: Path) -> None:
     frame = {"file_path": "images/a", "transform_matrix": np.eye(4).tolist()}
     (tmp_path / "transforms.json").write_text(json.dumps({"frames": [{**frame, "file_path": "images/a.png"}]}))
     images = _write_images(tmp_path / "images", "a.png")
-    with pytest.raises(InputError, match="give it with --camera"):
+    with pytest.raises(InputError, match="give the calibration with --camera"):
         read_transforms_files(tmp_path / "transforms.json", images)
     found = read_transforms_files(tmp_path / "transforms.json", images, camera=_CAMERA)
     np.testing.assert_allclose(found.files[0].map_from_camera.apply([0, 0, 1]), [0, 0, -1])
+
+
+def test_only_calibrations_that_are_used_are_read(tmp_path: Path) -> None:
+    frame = {"transform_matrix": np.eye(4).tolist(), "fl_x": 70.0}
+    frames = [{**frame, "file_path": "a.png", "w": 80, "h": 60}, {**frame, "file_path": "b.png"}]
+    (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
+    images = _write_images(tmp_path / "images", "a.png")
+    assert read_transforms_files(tmp_path / "transforms.json", images).without_image == 1
+    _write_images(images, "b.png")
+    with pytest.raises(InputError, match=r"b\.png: w and h are missing"):
+        read_transforms_files(tmp_path / "transforms.json", images)
+    assert len(read_transforms_files(tmp_path / "transforms.json", images, camera=_CAMERA).files) == 2
+    model = _colmap(tmp_path / "sparse", "a.png")
+    (model / "cameras.bin").write_bytes(b"damaged")
+    assert read_colmap_files(model, images, camera=_CAMERA).files[0].camera == _CAMERA
 
 
 @pytest.fixture
@@ -107,7 +152,21 @@ def test_kitti_images_are_numbers_of_rows(kitti: Path) -> None:
     assert found.files[0].camera == Camera("PINHOLE", 80, 60, (70.0, 70.0, 40.5, 30.5))
     assert found.without_image == 2
     own = read_kitti_files(kitti / "poses/04.txt", kitti / "sequences/04/image_2", camera=_CAMERA)
-    assert _distances(own, (_POSES[1], _POSES[3])) < 1e-8
+    assert own.files[0].camera == _CAMERA
+    assert _distances(own, (_POSES[1] @ to_the_left, _POSES[3] @ to_the_left)) < 1e-8, "a camera is no other place"
+    (kitti / "sequences/04/image_2").rename(kitti / "sequences/04/left")
+    unnamed = read_kitti_files(kitti / "poses/04.txt", kitti / "sequences/04/left", camera=_CAMERA)
+    assert _distances(unnamed, (_POSES[1], _POSES[3])) < 1e-8
+
+
+def test_kitti_images_are_in_the_order_of_their_numbers(kitti: Path) -> None:
+    sequence, identity = kitti / "sequences/04", "1 0 0 0 0 1 0 0 0 0 1 0\n"
+    (kitti / "poses/04.txt").write_text(identity * 11)
+    (sequence / "times.txt").write_text("".join(f"{i}\n" for i in range(11)))
+    images = _write_images(sequence / "short/image_2", "2.png", "10.png")
+    for name in ("times.txt", "calib.txt"):
+        (sequence / name).rename(sequence / "short" / name)
+    assert [file.name for file in read_kitti_files(kitti / "poses/04.txt", images).files] == ["2.png", "10.png"]
 
 
 def test_kitti_images_may_be_a_link(kitti: Path) -> None:
@@ -116,6 +175,14 @@ def test_kitti_images_may_be_a_link(kitti: Path) -> None:
     folder.rename(kitti / "elsewhere")
     folder.symlink_to(kitti / "elsewhere")
     assert len(read_kitti_files(kitti / "poses/04.txt", folder).files) == 2
+
+
+def test_a_calib_txt_that_cannot_be_used_is_named(kitti: Path) -> None:
+    calib = kitti / "sequences/04/calib.txt"
+    for number, found in (("nan", "P2: has a value that is not finite"), ("-70", "focal length")):
+        calib.write_text(f"P2: {number} 0 40 7 0 70 30 0 0 0 1 0\n")
+        with pytest.raises(InputError, match=rf"calib\.txt: .*{found}"):
+            read_kitti_files(kitti / "poses/04.txt", kitti / "sequences/04/image_2")
 
 
 def test_kitti_images_of_no_row_or_camera_are_named(kitti: Path) -> None:
@@ -156,6 +223,17 @@ def test_euroc_poses_are_carried_to_the_camera(euroc: Path) -> None:
     assert [file.stamp_ns for file in found.files] == [_START_NS, _START_NS + 20_000_000]
     assert found.without_pose == 1
     assert found.files[0].camera == Camera("OPENCV", 80, 60, (70.0, 70.0, 40.5, 30.5, 0.1, 0, 0, 0))
+
+
+def test_euroc_truth_is_not_interpolated_over_gaps(euroc: Path) -> None:
+    truth = euroc / "state_groundtruth_estimate0/data.csv"
+    *rows, last = truth.read_text().splitlines()
+    first_ns = int(rows[-1].split(",")[0])
+    for gap_ns, without in ((100_000_000, 1), (100_000_001, 2)):
+        moved = f"{first_ns + gap_ns}," + last.split(",", 1)[1]
+        truth.write_text("\n".join([*rows, moved]))
+        _write_images(euroc / "cam0/data", f"{first_ns + 50_000_000}.png")
+        assert read_euroc_files(euroc, euroc / "cam0/data").without_pose == without
 
 
 def test_euroc_truth_of_another_body_frame(euroc: Path) -> None:

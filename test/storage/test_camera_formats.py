@@ -222,7 +222,7 @@ def test_fisheyes_of_colmap_with_fewer_coefficients(tmp_path: Path) -> None:
         (_ORB_SLAM3.replace("Camera.width: 640\n", ""), "Camera.width is missing"),
         (_ORB_SLAM_FISHEYE.replace("Camera.k4: -0.004\n", ""), "Camera.k4 is missing"),
         (_ORB_SLAM3.replace("PinHole", "Panorama"), "Camera.type is 'Panorama'"),
-        (_COLMAP.replace("OPENCV", "FOV"), "unknown camera model 'FOV'"),
+        (_COLMAP.replace("OPENCV", "FOV"), "camera model FOV is not known here"),
         (_COLMAP.replace("320.0 240.0", "0 0"), "principal point at 0, 0"),
         (_COLMAP + "2 PINHOLE wide 480 1\n", "found '2 PINHOLE wide 480 1', expected a row CAMERA_ID"),
         (_ECHO.replace("x_offset: 0", "x_offset: left"), "expected whole numbers of pixels"),

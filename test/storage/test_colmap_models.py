@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +90,39 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     images.write_bytes(b"")
     with pytest.raises(InputError, match=r"images\.bin: is empty"):
         read_colmap_images(tmp_path / "sparse/0")
+    images.write_bytes(struct.pack("<QI7dI", 2**64 - 1, 1, 1, *[0.0] * 6, 1) + b"a.png\0" + b"\xff" * 8)
+    with pytest.raises(InputError, match=r"images\.bin: .*no whole"):
+        read_colmap_images(tmp_path / "sparse/0")
     _model().write_text(tmp_path)
     text = (tmp_path / "images.txt").read_text()
     (tmp_path / "images.txt").write_text(text.replace(" 2 a.png", " 7 a.png"))
     with pytest.raises(InputError, match=r"images\.txt: a\.png is of camera 7, expected one of 1, 2"):
+        read_colmap_images(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("a.png", "b.png"), ("1", "2"), ("x y 1.png", "x y 2.png")])
+def test_text_without_the_lines_of_2d_points_is_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    """Else every second image would be taken for the points of the one before."""
+    _model().write_text(tmp_path)
+    rows = [f"{number} 1 0 0 0 0 0 0 1 {name}" for number, name in enumerate(names, 1)]
+    (tmp_path / "images.txt").write_text("\n\n".join(rows))
+    assert [image.name for image in read_colmap_images(tmp_path)] == list(names)
+    (tmp_path / "images.txt").write_text("\n".join(rows))
+    with pytest.raises(
+        InputError, match=r"images\.txt: line 2 is '2 1 0 .*, expected the 2D points of the image above"
+    ):
+        read_colmap_images(tmp_path)
+
+
+def test_a_camera_takes_the_place_of_one_that_is_not_known(tmp_path: Path) -> None:
+    _model().write_binary(tmp_path)
+    (tmp_path / "cameras.bin").write_bytes(struct.pack("<QIiQQ", 1, 1, 11, 640, 480) + bytes(64))
+    with pytest.raises(InputError, match=r"cameras\.bin: camera model 11 is not known here, .*--camera"):
+        read_colmap_images(tmp_path)
+    assert {image.camera for image in read_colmap_images(tmp_path, camera=_CAMERAS[1])} == {_CAMERAS[1]}
+    _model().write_text(tmp_path)
+    for name in ("cameras.bin", "images.bin"):
+        (tmp_path / name).unlink()
+    (tmp_path / "cameras.txt").write_text("1 FOV 640 480 500 500 320 240 0.9\n")
+    with pytest.raises(InputError, match=r"cameras\.txt: camera model FOV is not known here, .*--camera"):
         read_colmap_images(tmp_path)

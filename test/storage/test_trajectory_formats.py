@@ -92,6 +92,9 @@ def test_euroc_files(tmp_path: Path) -> None:
     assert max(read_body_from_sensor(sensor).distance_to(_POSES[1])) < 1e-9
     with pytest.raises(InputError, match=r"sensor\.yaml: has no T_BS"):
         read_body_from_sensor(_write(sensor, "sensor_type: camera\n"))
+    matrix = f"!!opencv-matrix\n  rows: 4\n  cols: 4\n  data: {_POSES[1].matrix.ravel().tolist()}\n"
+    read = read_body_from_sensor(_write(sensor, f"%YAML:1.0\n---\nT_BS: {matrix}"))
+    assert max(read.distance_to(_POSES[1])) < 1e-9, "OpenCV's YAML"
     with pytest.raises(InputError, match=r"data\.csv, line 1: 3 columns"):
         read_euroc_poses(_write(tmp_path / "data.csv", "1403636580838555648,1,2\n"))
 

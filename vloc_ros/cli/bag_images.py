@@ -6,14 +6,16 @@
 
 DIR holds the folder `images`, whose files are named by their nanoseconds, so that other commands pair them with poses
 by time; `camera.yaml`; and, as TUM rows of the camera's optical frame, `poses.txt` of --pose-topic or `odometry.txt`,
-which drifts. With poses, images at whose time there is none are left out. Images that were recorded as JPEG or PNG are
-copied, others become PNG. Damaged ones are named and left out; the exit code is then 1.
+which drifts. With poses, images at whose time there is none are left out; of images of one time the first is taken.
+Images that were recorded as JPEG or PNG are copied, others become PNG. Damaged ones are named and left out; the exit
+code is then 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,12 +53,12 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.core.errors import InputError
     from vloc_ros.datasets.bag_topics import choose_image_topic, read_calibration
     from vloc_ros.storage.cameras import read_camera, write_camera
-    from vloc_ros.storage.output_folders import check_free
+    from vloc_ros.storage.output_folders import check_free, fill_folder
 
     if args.every < 1:
         raise InputError(f"--every is {args.every}, expected 1 or more")
     check_free(args.out, kind="images of a bag")
-    with Bag(args.bag, tf_topic=args.tf_topic or TF) as bag:
+    with Bag(args.bag, tf_topic=args.tf_topic or TF) as bag, fill_folder(args.out) as folder:
         topic = choose_image_topic(bag, args.image_topic)
         camera = read_calibration(
             bag,
@@ -66,8 +68,14 @@ def run(args: argparse.Namespace) -> int:
             camera=read_camera(args.camera) if args.camera else None,
         )
         camera_path = _camera_path(args, bag, bag.frame_id(topic))
-        write_camera(args.out / "camera.yaml", camera, name=bag.frame_id(topic) or "camera")
-        return _write_images(args, bag, topic, camera_path)
+        write_camera(folder / "camera.yaml", camera, name=bag.frame_id(topic) or "camera")
+        counts, posed = _write_images(args, folder, bag, topic, camera_path)
+        _check_counts(args, topic, counts)
+        _write_poses(folder / _poses_name(args), posed)
+    print(f"written: {args.out} ({counts['written']} images)")
+    given = f"--images {args.out}/images --camera {args.out}/camera.yaml{_poses_option(args, posed)}"
+    print(f"build a map: vloc map build {given} --out MAP")
+    return 1 if counts["damaged"] else 0
 
 
 def _camera_path(args: argparse.Namespace, bag: Bag, camera_frame: str) -> CameraPath | None:
@@ -82,54 +90,63 @@ def _camera_path(args: argparse.Namespace, bag: Bag, camera_frame: str) -> Camer
     return find_camera_path(bag, camera_frame, args.odom_topic, args.pose_topic, args.base_frame)
 
 
-def _write_images(args: argparse.Namespace, bag: Bag, topic: str, camera_path: CameraPath | None) -> int:
-    from vloc_ros.core.errors import InputError
+def _write_images(
+    args: argparse.Namespace, folder: Path, bag: Bag, topic: str, camera_path: CameraPath | None
+) -> tuple[Counter[str], list[tuple[int, Pose]]]:
+    """What became of how many images, and the poses of those that are written."""
     from vloc_ros.datasets.bag_extraction import extract_files
     from vloc_ros.storage.atomic import write_bytes_atomically
 
     posed: list[tuple[int, Pose]] = []
-    written = unusable = without_pose = 0
+    counts = Counter[str]()
     for file in extract_files(bag, topic, every=args.every, progress=bar):
         pose = camera_path(file.stamp_ns) if camera_path else None
-        if file.data is None:
-            unusable += 1
+        if file.repeated:
+            counts["repeated"] += 1
+        elif file.data is None:
+            counts["damaged"] += 1
             print(f"vloc: warning: the image of {file.name} ns cannot be used: {file.reason}", file=sys.stderr)
         elif camera_path and pose is None:
-            without_pose += 1
+            counts["without a pose"] += 1
         else:
-            write_bytes_atomically(args.out / "images" / file.name, file.data)
-            written += 1
+            write_bytes_atomically(folder / "images" / file.name, file.data)
+            counts["written"] += 1
             if pose is not None:
                 posed.append((file.stamp_ns, pose))
-    if not written:
+    return counts, posed
+
+
+def _check_counts(args: argparse.Namespace, topic: str, counts: Counter[str]) -> None:
+    """Say what is left out; raise if that is all."""
+    from vloc_ros.core.errors import InputError
+
+    without_pose = counts["without a pose"]
+    if not counts["written"]:
         raise InputError(
             f"{args.bag}: none of the images on {topic} can be used: {without_pose} have no pose at their time and "
-            f"{unusable} are damaged; --no-poses takes those without a pose"
+            f"{counts['damaged']} are damaged; --no-poses takes those without a pose"
         )
     if without_pose:
         print(f"vloc: note: {without_pose} images have no pose at their time and are left out", file=sys.stderr)
-    _write_poses(args, posed)
-    print(f"written: {args.out} ({written} images)")
-    given = f"--images {args.out}/images --camera {args.out}/camera.yaml{_poses_option(args, posed)}"
-    print(f"build a map: vloc map build {given} --out MAP")
-    return 1 if unusable else 0
+    if repeated := counts["repeated"]:
+        print(f"vloc: note: {repeated} images have the time of an earlier one and are left out", file=sys.stderr)
 
 
-def _write_poses(args: argparse.Namespace, posed: list[tuple[int, Pose]]) -> None:
+def _write_poses(path: Path, posed: list[tuple[int, Pose]]) -> None:
     import numpy as np
 
     from vloc_ros.storage.trajectories import Trajectory, write_tum
 
     if posed:
-        stamps_ns, poses = zip(*posed, strict=True)
-        write_tum(_poses_file(args), Trajectory(np.array(stamps_ns, dtype=np.int64), poses))
+        stamps_ns, poses = zip(*sorted(posed, key=lambda row: row[0]), strict=True)
+        write_tum(path, Trajectory(np.array(stamps_ns, dtype=np.int64), poses))
 
 
-def _poses_file(args: argparse.Namespace) -> Path:
-    return args.out / ("poses.txt" if args.pose_topic else "odometry.txt")
+def _poses_name(args: argparse.Namespace) -> str:
+    return "poses.txt" if args.pose_topic else "odometry.txt"
 
 
 def _poses_option(args: argparse.Namespace, posed: list[tuple[int, Pose]]) -> str:
     if not posed:
         return " --structure sfm"
-    return f" --poses {_poses_file(args)}" + ("" if args.pose_topic else " --poses-drift")
+    return f" --poses {args.out / _poses_name(args)}" + ("" if args.pose_topic else " --poses-drift")

@@ -12,7 +12,8 @@ gives the shares within 0.25 m and 2 degrees, 0.5 m and 5, 5 m and 10: upload OU
 https://www.visuallocalization.net.
 
 OUT holds table.txt, results.json, and for every scene its map, its results and result.json. A scene with a result by
-the same settings is not run again, so that an interrupted benchmark goes on. Where a scene fails the others go on, and
+the same settings, of the same images, poses and calibrations, is not run again, so that an interrupted benchmark goes
+on. Where a scene fails the others go on, and
 the exit code is 1. submission.txt of a scene has rows `IMAGE qw qx qy qz tx ty tz` of camera_from_world.
 """
 
@@ -79,8 +80,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run all scenes that have no result yet, and write the table."""
     _check(args)
-    _check_out(args)
     settings = _settings(args)
+    _check_out(args)
     tasks, others = _read_tasks(args, settings), _read_other_results(args, settings)
     results: list[dict[str, Any]] = []
     seconds, images = 0.0, 0
@@ -135,21 +136,15 @@ def _kinds(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _read_other_results(args: argparse.Namespace, settings: SceneSettings) -> list[dict[str, Any]]:
-    """Of scenes that are not to be run now, what was run by the same settings."""
-    names = [name for name in _module(args).SCENES if args.scene and name not in args.scene]
-    places = [
-        (_folder(args, name, poses), _with_poses(args, poses, settings)) for name in names for poses in _kinds(args)
-    ]
-    return [result for place in places if (result := read_result(*place)) is not None]
+    """Of scenes and kinds of poses that are not to be run now, what was run by the same settings."""
+    now = [(name, poses) for name in args.scene or _module(args).SCENES for poses in _kinds(args)]
+    others = [(name, poses) for name in _module(args).SCENES for poses in (_OWN, _SFM) if (name, poses) not in now]
+    found = (read_result(_folder(args, *other), settings) for other in others)
+    return [result for result in found if result is not None]
 
 
 def _folder(args: argparse.Namespace, name: str, poses: str) -> Path:
     return args.out / (name.replace("/", "_") + ("-sfm" if poses == _SFM else ""))
-
-
-def _with_poses(args: argparse.Namespace, poses: str, settings: SceneSettings) -> SceneSettings:
-    sfm_poses = args.sfm_poses.resolve() if poses == _SFM else None
-    return replace(settings, source={**settings.source, "sfm_poses": sfm_poses})
 
 
 def _read_task(args: argparse.Namespace, name: str, poses: str, settings: SceneSettings) -> _Task:
@@ -164,13 +159,14 @@ def _read_task(args: argparse.Namespace, name: str, poses: str, settings: SceneS
         return _Task(name, poses, folder, None, None, f"not run: {error}")
     except InputError as error:
         return _Task(name, poses, folder, None, None, f"failed: {error}")
-    return _Task(name, poses, folder, scene, _with_poses(args, poses, settings))
+    return _Task(name, poses, folder, scene, replace(settings, digests=scene.digests()))
 
 
 def _settings(args: argparse.Namespace) -> SceneSettings:
     from vloc_ros.cli.localizer_options import assign_all
     from vloc_ros.cli.map_build import read_extractor
     from vloc_ros.core.config import LocalizerConfig, config_from_mapping
+    from vloc_ros.evaluation.run_description import version
     from vloc_ros.mapping.config import mapping_config_from
 
     keypoint_model, extractor = read_extractor(args.extractor)
@@ -178,7 +174,8 @@ def _settings(args: argparse.Namespace) -> SceneSettings:
     localizing: dict[str, Any] = {}
     assign_all(mapping, args.map_set)
     assign_all(localizing, args.set)
-    source = {"root": args.root.resolve(), "map_every": args.map_every, "query_every": args.query_every}
+    every = {"map_every": args.map_every, "query_every": args.query_every}
+    source = {"root": args.root.resolve(), **every, "version": version()}
     return SceneSettings(
         mapping_config_from(mapping, extractor=extractor),
         config_from_mapping(LocalizerConfig, localizing),

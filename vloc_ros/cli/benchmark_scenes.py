@@ -31,21 +31,24 @@ class SceneSettings:
         mapping: parameters of the map.
         localizer: parameters of the localizer.
         keypoint_model: of an extractor that is a network.
-        source: what the images and poses are, for comparison.
+        source: what the images and poses are, for comparison, and the version of the package.
+        digests: of the images with their poses, see `BenchmarkScene.digests`; None where they have not been read.
     """
 
     mapping: MappingConfig
     localizer: LocalizerConfig
     keypoint_model: KeypointModel | None
     source: Mapping[str, Any]
+    digests: Mapping[str, str] | None = None
 
     def of_map(self) -> dict[str, Any]:
         """What the map depends on, as values for JSON."""
-        return _plain({"source": dict(self.source), "mapping": asdict(self.mapping)})
+        digests = {"map": (self.digests or {}).get("map")}
+        return _plain({"source": dict(self.source), "mapping": asdict(self.mapping), "digests": digests})
 
     def of_result(self) -> dict[str, Any]:
         """What the result depends on."""
-        return {**self.of_map(), **_plain({"localizer": asdict(self.localizer)})}
+        return {**self.of_map(), **_plain({"localizer": asdict(self.localizer), "digests": self.digests})}
 
 
 def _plain(values: Any) -> Any:
@@ -53,9 +56,12 @@ def _plain(values: Any) -> Any:
 
 
 def read_result(folder: Path, settings: SceneSettings) -> dict[str, Any] | None:
-    """The result of a scene by the same settings, None without any."""
+    """The result of a scene by the same settings, None without any; of any images where these have not been read."""
     result = _read_json(folder / _RESULT)
-    return result if result is not None and result.get("settings") == settings.of_result() else None
+    found = {} if result is None else result.get("settings")
+    if isinstance(found, dict) and settings.digests is None:
+        found = {**found, "digests": None}
+    return result if found == settings.of_result() else None
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -102,9 +108,11 @@ def run_scene(scene: BenchmarkScene, folder: Path, settings: SceneSettings, pose
 
 
 def _read_or_build(scene: BenchmarkScene, folder: Path, settings: SceneSettings) -> LandmarkMap:
+    from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.mapping.maps.checked_build import build_checked_map
     from vloc_ros.storage.maps import read_map, write_map
 
+    end_on_sigterm()  # again: pycolmap is imported now
     if _read_json(folder / _MAP_SETTINGS) == settings.of_map():
         return read_map(folder / "map")
     landmark_map = build_checked_map(

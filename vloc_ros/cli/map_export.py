@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.evaluation.map_export import make_colmap_model
     from vloc_ros.evaluation.map_page import landmark_colours
     from vloc_ros.evaluation.point_colours import sample_point_colours
+    from vloc_ros.storage.atomic import StorageError
     from vloc_ros.storage.colmap_models import write_colmap_model
     from vloc_ros.storage.maps import read_map
     from vloc_ros.storage.output_files import Output, ply_at
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     if args.ply:
         out = ply_at(args.ply)
     else:
+        if any((args.colmap / name).exists() for name in ("images.bin", "images.txt")):
+            raise StorageError(f"{args.colmap}: holds a COLMAP model, expected nothing; name an empty or new folder")
         check_free(args.colmap, kind="COLMAP model")
         out = Output(args.colmap, replaces=False)
     landmark_map = read_map(args.map).part(args.scene)

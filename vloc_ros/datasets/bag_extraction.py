@@ -27,26 +27,31 @@ class ExtractedFile:
         name: of a file for it: its time in nanoseconds.
         data: content of the file; None where the image cannot be used.
         reason: why it cannot.
+        repeated: whether an earlier image has the same time; this one is not decoded then.
     """
 
     stamp_ns: int
     name: str
     data: bytes | None
     reason: str = ""
+    repeated: bool = False
 
 
 def extract_files(bag: Bag, topic: str, *, every: int = 1, progress: Progress = silent) -> Iterator[ExtractedFile]:
-    """Every n-th image of a topic, in the order of recording; one of a stamp that is not later is left out.
+    """Every n-th image of a topic, in the order of recording, whose stamps need not increase.
 
     Raises:
         InputError: images have the stamp 0.
     """
     messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
-    last_ns = -1
+    seen = set[int]()
     for number, (stamp_ns, message) in enumerate(stamp_images(bag, messages)):
-        if number % every or stamp_ns <= last_ns:
+        if number % every:
             continue
-        last_ns = stamp_ns
+        if stamp_ns in seen:
+            yield ExtractedFile(stamp_ns, name_of_stamp(stamp_ns), None, repeated=True)
+            continue
+        seen.add(stamp_ns)
         try:
             data, suffix = _encode(message.decoded(), compressed=message.msgtype == COMPRESSED_IMAGE)
             yield ExtractedFile(stamp_ns, f"{name_of_stamp(stamp_ns)}{suffix}", data)

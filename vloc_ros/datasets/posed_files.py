@@ -6,11 +6,10 @@ did not register, and poses without an image are counted.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
@@ -18,6 +17,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import PosedImage, QuerySource
 from vloc_ros.datasets.keyframe_motion import has_moved
+from vloc_ros.datasets.named_images import absolute, find_image, none_found
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.colmap_models import read_colmap_images
 from vloc_ros.storage.images import list_images, read_image
@@ -34,6 +34,8 @@ from vloc_ros.storage.transforms_files import read_transforms
 
 _KITTI_FOLDERS = ("image_0", "image_1", "image_2", "image_3")
 _EUROC_TRUTH = Path("state_groundtruth_estimate0", "data.csv")
+# the ground truth has 200 poses a second; where it is lost, for seconds, the body moves as it likes
+_LARGEST_GAP_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,8 +101,10 @@ def read_colmap_files(model: Path, images: Path, *, camera: Camera | None = None
     Raises:
         InputError: the model cannot be read, or none of its images is in the folder.
     """
-    entries = [(image.name, camera or image.camera, image.world_from_camera) for image in read_colmap_images(model)]
-    return _find_files(model, images, entries)
+    found = read_colmap_images(model, camera=camera)
+    return _find_files(
+        model, images, [(image.name, partial(_same, image.camera), image.world_from_camera) for image in found]
+    )
 
 
 def read_transforms_files(path: Path, images: Path, *, camera: Camera | None = None) -> PosedFiles:
@@ -109,12 +113,14 @@ def read_transforms_files(path: Path, images: Path, *, camera: Camera | None = N
     Raises:
         InputError: the file cannot be read, has no calibration, or none of its images is in the folder.
     """
-    entries = []
-    for frame in read_transforms(path):
-        if (calibration := camera or frame.camera) is None:
-            raise InputError(f"{path}: {frame.name}: has no fl_x, expected a calibration; give it with --camera")
-        entries.append((frame.name, calibration, frame.world_from_camera))
+    frames = read_transforms(path)
+    calibrate = None if camera is None else partial(_same, camera)
+    entries = [(frame.name, calibrate or frame.camera, frame.world_from_camera) for frame in frames]
     return _find_files(path, images, entries)
+
+
+def _same(camera: Camera) -> Camera:
+    return camera
 
 
 def read_kitti_files(poses: Path, images: Path, *, camera: Camera | None = None) -> PosedFiles:
@@ -124,24 +130,15 @@ def read_kitti_files(poses: Path, images: Path, *, camera: Camera | None = None)
         poses: `poses/04.txt`, or a folder with a `poses.txt`.
         images: such as `sequences/04/image_2`, which says which camera it is of; `calib.txt` and `times.txt` are
             beside it or beside the poses.
-        camera: their calibration; the poses are then the camera's own. None takes `calib.txt`.
+        camera: takes the place of the calibration in `calib.txt`, which says where the camera is. Of a folder of
+            another name, the poses are then the camera's own.
 
     Raises:
         InputError: a file is missing or cannot be read, or an image has a number without a pose.
     """
     poses = poses / "poses.txt" if poses.is_dir() else poses
     paths, map_from_camera0 = list_images(images), read_kitti_poses(poses)
-    calibration, camera0_from_camera = camera, Pose.identity()
-    if calibration is None:
-        if _absolute(images).name not in _KITTI_FOLDERS:
-            raise InputError(
-                f"{images}: its name says not which camera it is of, expected one of {', '.join(_KITTI_FOLDERS)}; "
-                "rename it, or give the calibration with --camera where the poses are those of this camera"
-            )
-        number = int(_absolute(images).name[-1])
-        kitti = read_kitti_calibration(_beside(poses, images, "calib.txt"), number)
-        height, width = read_image(paths[0]).shape[:2]
-        calibration, camera0_from_camera = kitti.camera(width, height), kitti.camera0_from_camera
+    calibration, camera0_from_camera = _kitti_camera(poses, images, paths[0], camera)
     stamps_ns = read_kitti_times(_beside(poses, images, "times.txt"))
     files = []
     for path in paths:
@@ -153,17 +150,34 @@ def read_kitti_files(poses: Path, images: Path, *, camera: Camera | None = None)
             )
         pose = map_from_camera0[row] @ camera0_from_camera
         files.append(PosedFile(path.name, path, calibration, pose, stamps_ns[row]))
+    # by number: names need not be padded
+    files.sort(key=lambda file: file.stamp_ns or 0)
     return PosedFiles(files, without_image=len(map_from_camera0) - len(files))
 
 
-def _absolute(path: Path) -> Path:
-    """Not through links: the folder around a link counts, and its own name."""
-    return Path(os.path.abspath(path))
+def _kitti_camera(poses: Path, images: Path, image: Path, camera: Camera | None) -> tuple[Camera, Pose]:
+    """The calibration of a folder of images, and camera0_from_camera."""
+    if (name := absolute(images).name) not in _KITTI_FOLDERS:
+        if camera is not None:
+            return camera, Pose.identity()
+        raise InputError(
+            f"{images}: its name says not which camera it is of, expected one of {', '.join(_KITTI_FOLDERS)}; "
+            "rename it, or give the calibration with --camera where the poses are those of this camera"
+        )
+    calib = _beside(poses, images, "calib.txt")
+    kitti = read_kitti_calibration(calib, int(name[-1]))
+    if camera is None:
+        height, width = read_image(image).shape[:2]
+        try:
+            camera = kitti.camera(width, height)
+        except InputError as error:
+            raise InputError(f"{calib}: {error}") from error
+    return camera, kitti.camera0_from_camera
 
 
 def _beside(poses: Path, images: Path, name: str) -> Path:
     """A file of a KITTI sequence: beside the folder of the images, or beside the poses."""
-    places = [_absolute(images).parent / name, _absolute(poses).parent / name]
+    places = [absolute(images).parent / name, absolute(poses).parent / name]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise InputError(f"{images}: there is no {name}, expected it as {places[0]} or {places[1]}; copy it there")
@@ -171,7 +185,7 @@ def _beside(poses: Path, images: Path, name: str) -> Path:
 
 
 def read_euroc_files(truth: Path, images: Path, *, camera: Camera | None = None) -> PosedFiles:
-    """The images of a EuRoC camera at whose time there is ground truth, which is interpolated.
+    """The images of a EuRoC camera at whose time there is ground truth: interpolated, not over gaps of more than 0.1 s.
 
     Args:
         truth: the folder `mav0`, or the csv of ground truth.
@@ -182,14 +196,14 @@ def read_euroc_files(truth: Path, images: Path, *, camera: Camera | None = None)
         InputError: a file is missing or cannot be read, or no image has ground truth.
     """
     truth = truth / _EUROC_TRUTH if truth.is_dir() else truth
-    trajectory, sensor = read_euroc_poses(truth), _absolute(images).parent / "sensor.yaml"
+    trajectory, sensor = read_euroc_poses(truth), absolute(images).parent / "sensor.yaml"
     body_from_camera, calibration = read_body_from_sensor(sensor), camera or read_camera(sensor)
-    truth_sensor = _absolute(truth).parent / "sensor.yaml"
+    truth_sensor = absolute(truth).parent / "sensor.yaml"
     body_from_truth = read_body_from_sensor(truth_sensor) if truth_sensor.is_file() else Pose.identity()
     truth_from_camera = body_from_truth.inverse() @ body_from_camera
     files, without = [], 0
     for path, stamp_ns in _euroc_stamps(images):
-        pose = trajectory.interpolate(stamp_ns)
+        pose = trajectory.interpolate(stamp_ns, largest_gap_ns=_LARGEST_GAP_NS)
         if pose is None:
             without += 1
         else:
@@ -206,7 +220,7 @@ def _euroc_stamps(images: Path) -> list[tuple[Path, int]]:
     paths = list_images(images)
     if (stamps_ns := stamps_in_names([path.name for path in paths])) is not None:
         return list(zip(paths, stamps_ns, strict=True))
-    table = _absolute(images).parent / "data.csv"
+    table = absolute(images).parent / "data.csv"
     times = read_euroc_images(table)
     unlisted = next((path for path in paths if path.name not in times), None)
     if unlisted is not None:
@@ -223,22 +237,23 @@ def select_keyframes(files: Sequence[PosedFile]) -> list[PosedFile]:
     return chosen
 
 
-def _find_files(source: Path, images: Path, entries: Iterable[tuple[str, Camera, Pose]]) -> PosedFiles:
-    """The entries whose image is in the folder, under its name or a part of its path."""
+# name, calibration as it is needed, and pose
+_Entry = tuple[str, Callable[[], Camera], Pose]
+
+
+def _find_files(source: Path, images: Path, entries: Iterable[_Entry]) -> PosedFiles:
+    """The entries whose image is in the folder."""
     files, missing, taken = list[PosedFile](), list[str](), dict[Path, str]()
-    for name, camera, pose in entries:
-        path = _find_image(images, name)
+    for name, calibrate, pose in entries:
+        path = find_image(images, name)
         if path is None:
             missing.append(name)
             continue
         if (other := taken.setdefault(path, name)) != name:
             raise InputError(f"{path}: is the image of {other} and of {name} of {source}; give the folder above it")
-        files.append(PosedFile(path.relative_to(images).as_posix(), path, camera, pose))
+        files.append(PosedFile(path.relative_to(images).as_posix(), path, calibrate(), pose))
     if not files:
-        raise InputError(
-            f"{images}: holds none of the {len(missing)} images of {source}, such as {missing[0]}; give the folder "
-            "that these names are in"
-        )
+        raise none_found(source, images, missing)
     there = {path for folder in {file.path.parent for file in files} for path in list_images(folder)}
     return PosedFiles(_with_times(files), without_pose=len(there - taken.keys()), without_image=len(missing))
 
@@ -250,10 +265,3 @@ def _with_times(files: list[PosedFile]) -> list[PosedFile]:
         return files
     timed = [replace(file, stamp_ns=stamp_ns) for file, stamp_ns in zip(files, stamps_ns, strict=True)]
     return sorted(timed, key=lambda file: file.stamp_ns or 0)
-
-
-def _find_image(folder: Path, name: str) -> Path | None:
-    """A file below the folder whose path is the name, or the end of it."""
-    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
-    candidates = (folder.joinpath(*parts[start:]) for start in range(len(parts)))
-    return next((path for path in candidates if path.is_file()), None)

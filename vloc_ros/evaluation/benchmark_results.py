@@ -49,10 +49,8 @@ def format_results(results: Sequence[Mapping[str, Any]], *, limits: Sequence[str
     done = [result for result in results if result["status"] == "done"]
     rows = [[*_COLUMNS, *(limit_text(name) for name in limits), "median error"]] if done else []
     rows += [_row(result, limits) for result in done]
-    scored = [result["scores"] for result in done if result["scores"]]
-    if len(scored) > 1:
-        means = [f"{np.mean([scores['recall'][name] for scores in scored]):.1%}" for name in limits]
-        rows.append(["mean", "", "", "", "", *means, ""])
+    for poses in dict.fromkeys(result["poses"] for result in done):
+        rows += _means(poses, [r["scores"]["recall"] for r in done if r["poses"] == poses and r["scores"]], limits)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     for result in done:
@@ -62,6 +60,14 @@ def format_results(results: Sequence[Mapping[str, Any]], *, limits: Sequence[str
         ]
     lines += [f"{r['scene']} ({r['poses']}): {r['status']}" for r in results if r["status"] != "done"]
     return "\n".join(lines)
+
+
+def _means(poses: str, recalls: Sequence[Mapping[str, float]], limits: Sequence[str]) -> list[list[str]]:
+    """The row of the mean over the scenes by one kind of poses, which papers report apart; none of a single scene."""
+    if len(recalls) < 2:
+        return []
+    means = [f"{np.mean([recall[name] for recall in recalls]):.1%}" for name in limits]
+    return [["mean", poses, "", "", "", *means, ""]]
 
 
 def _row(result: Mapping[str, Any], limits: Sequence[str]) -> list[str]:

@@ -36,7 +36,7 @@ def describe_run(
         mode: `single`, every image by itself; `sequence`; or `live`, `live sequence`, through the nodes.
     """
     return {
-        "version": _version(),
+        "version": version(),
         "revision": revision(),
         "mode": mode,
         "images": str(images),
@@ -52,7 +52,7 @@ def describe_run(
     }
 
 
-def _version() -> str | None:
+def version() -> str | None:
     """The version of the package; None where it runs without having been installed."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version("vloc_ros")

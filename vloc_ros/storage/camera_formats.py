@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.camera import PARAMETER_NAMES, Camera
 
 # COLMAP's numbers of its models, with how many parameters each has
 COLMAP_MODELS = {
@@ -71,11 +71,13 @@ def read_colmap_binary(data: bytes) -> dict[str, Camera]:
         (count,), position = struct.unpack_from("<Q", data), 8
         for _ in range(count):
             camera_id, number, width, height = struct.unpack_from("<IiQQ", data, position)
+            if number not in COLMAP_MODELS:
+                raise _unknown(number)
             model, parameters = COLMAP_MODELS[number]
             values = struct.unpack_from(f"<{parameters}d", data, position + 24)
             cameras[str(camera_id)] = _colmap_camera(model, width, height, values)
             position += 24 + 8 * parameters
-    except (struct.error, KeyError):
+    except struct.error:
         raise InputError("is no whole cameras.bin of COLMAP; export the model again, or as text") from None
     if not cameras or position != len(data):
         raise InputError(f"holds {len(cameras)} cameras in {len(data)} bytes, expected a cameras.bin of COLMAP")
@@ -90,9 +92,18 @@ def _colmap_camera(model: str, width: int, height: int, parameters: Iterable[flo
     if model == "RADIAL_FISHEYE" and len(values) == 5:
         f, cx, cy, k1, k2 = values
         model, values = "OPENCV_FISHEYE", (f, f, cx, cy, k1, k2, 0.0, 0.0)
+    if model not in PARAMETER_NAMES:
+        raise _unknown(model)
     camera = Camera(model, width, height, values)
     camera.check_sensor()
     return camera
+
+
+def _unknown(model: str | int) -> InputError:
+    return InputError(
+        f"camera model {model} is not known here, expected one of {', '.join(PARAMETER_NAMES)}; undistort the images "
+        "with COLMAP, or give --camera"
+    )
 
 
 def read_kalibr(values: Mapping[Any, Any]) -> dict[str, Camera]:

@@ -40,14 +40,14 @@ def read_camera(path: Path) -> Camera:
     path, name = _split_name(Path(path))
     try:
         cameras = read_colmap_binary(_read_bytes(path)) if path.suffix == ".bin" else _read_text_format(read_text(path))
-    except _NotYamlError as error:
+    except NotYamlError as error:
         raise InputError(f"{path}{error}: is not YAML, expected {_EXPECTED}") from None
     except InputError as error:
         raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
     return _choose(path, name, cameras)
 
 
-class _NotYamlError(Exception):
+class NotYamlError(Exception):
     """Its text says where."""
 
 
@@ -80,7 +80,7 @@ def _choose(path: Path, name: str, cameras: Mapping[str, Camera]) -> Camera:
 def _read_text_format(text: str) -> Mapping[str, Camera]:
     if is_colmap_text(text):
         return read_colmap_text(text)
-    values = _load_yaml(text)
+    values = load_yaml(text)
     if not isinstance(values, Mapping):
         raise InputError(f"is no table of keys, expected {_EXPECTED}")
     return read_kalibr(values) or read_orb_slam(values) or {"": _read_camera_info(values)}
@@ -97,13 +97,17 @@ def _construct_matrix(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[A
 _Loader.add_constructor("tag:yaml.org,2002:opencv-matrix", _construct_matrix)
 
 
-def _load_yaml(text: str) -> Any:
-    """The first document: `ros2 topic echo` ends each with a line; OpenCV begins with a directive of its own."""
+def load_yaml(text: str) -> Any:
+    """The first document: `ros2 topic echo` ends each with a line; OpenCV begins with a directive of its own.
+
+    Raises:
+        NotYamlError: it is none.
+    """
     try:
         return next(yaml.load_all(re.sub(r"\A%YAML.*", "", text), _Loader), None)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
-        raise _NotYamlError("" if line is None else f", line {line + 1}") from None
+        raise NotYamlError("" if line is None else f", line {line + 1}") from None
 
 
 def _read_camera_info(values: Mapping[Any, Any]) -> Camera:

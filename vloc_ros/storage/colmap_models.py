@@ -63,8 +63,8 @@ class ColmapPoints:
     pixels: Sequence[Array]
 
 
-def read_colmap_images(folder: Path) -> tuple[ColmapImage, ...]:
-    """The images of a model that have a pose, in the order of names.
+def read_colmap_images(folder: Path, *, camera: Camera | None = None) -> tuple[ColmapImage, ...]:
+    """The images of a model that have a pose, in the order of names; a camera takes the place of the model's.
 
     Raises:
         InputError: the folder holds no model, a file is damaged, or the model of a camera is not known here.
@@ -73,12 +73,12 @@ def read_colmap_images(folder: Path) -> tuple[ColmapImage, ...]:
     suffix = _suffix_of_model(folder)
     cameras_file, images_file = folder / f"cameras{suffix}", folder / f"images{suffix}"
     try:
-        cameras = _cameras(cameras_file)
+        cameras = {} if camera else _cameras(cameras_file)
     except InputError as error:
         raise error if str(error).startswith(str(folder)) else InputError(f"{cameras_file}: {error}") from error
     try:
         rows = _binary_rows(images_file) if suffix == ".bin" else _text_rows(images_file)
-        images = [_image(name, camera, values, cameras) for name, camera, values in rows]
+        images = [_image(name, camera or _find(cameras, key, name), values) for name, key, values in rows]
     except InputError as error:
         raise error if str(error).startswith(str(folder)) else InputError(f"{images_file}: {error}") from error
     if not images:
@@ -119,8 +119,18 @@ def _text_rows(path: Path) -> list[_Row]:
                 f"line {number} is {line[:60]!r}, expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, and a line of "
                 "2D points after each, which may be empty"
             ) from None
-        next(numbered, None)
+        _check_points_2d(*next(numbered, (0, "")))
     return rows
+
+
+def _check_points_2d(number: int, line: str) -> None:
+    """Refuse the row of the next image in the place of 2D points: every second image would be lost."""
+    words = line.split()
+    if len(words) % 3 or (words and not words[-1].lstrip("-").isdigit()):
+        raise InputError(
+            f"line {number} is {line.strip()[:60]!r}, expected the 2D points of the image above it, X Y POINT3D_ID of "
+            "each; where there are none, leave the line after every image empty"
+        )
 
 
 def _binary_rows(path: Path) -> list[_Row]:
@@ -146,18 +156,22 @@ def _rows_of_mapped(data: mmap.mmap) -> list[_Row]:
             (points,) = struct.unpack_from("<Q", data, end + 1)
             rows.append((data[start:end].decode(), str(camera), values))
             position = end + 9 + _POINT_2D_BYTES * points
-    except (struct.error, ValueError):
+    except (struct.error, ValueError, OverflowError):
         raise InputError("is no whole images.bin of COLMAP; export the model again, or as text") from None
     if position != len(data):
         raise InputError(f"holds {len(rows)} images in {position} of {len(data)} bytes, expected all; copy it again")
     return rows
 
 
-def _image(name: str, camera: str, values: Sequence[float], cameras: Mapping[str, Camera]) -> ColmapImage:
-    if camera not in cameras:
-        raise InputError(f"{name} is of camera {camera}, expected one of {', '.join(cameras)}")
+def _find(cameras: Mapping[str, Camera], key: str, name: str) -> Camera:
+    if key not in cameras:
+        raise InputError(f"{name} is of camera {key}, expected one of {', '.join(cameras)}")
+    return cameras[key]
+
+
+def _image(name: str, camera: Camera, values: Sequence[float]) -> ColmapImage:
     try:
-        return ColmapImage(name, cameras[camera], pose_from_wxyz(values[:4], values[4:]).inverse())
+        return ColmapImage(name, camera, pose_from_wxyz(values[:4], values[4:]).inverse())
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.storage.atomic import PART_SUFFIX, StorageError
+from vloc_ros.storage.atomic import PART_SUFFIX, StorageError, sync_folder
 from vloc_ros.storage.text import read_text
 
 # file name of the manifests of maps and models
@@ -58,6 +61,35 @@ def check_free(folder: Path, *, kind: str, may_hold: Callable[[str], bool] = is_
         what = _format_of(folder / _MANIFEST)
         found = f"a {what} ({_MANIFEST})" if isinstance(what, str) else foreign[0]
         raise StorageError(f"{folder}: holds {found} and no {kind}, expected nothing; name an empty or new folder")
+
+
+@contextlib.contextmanager
+def fill_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write to, whose content is moved to a free folder at the end; after an error nothing is there.
+
+    It is inside, so that a folder that is mounted can be filled; `check_free` takes what a killed writer leaves.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=folder, prefix=".", suffix=PART_SUFFIX))
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error.strerror}); nothing was changed there") from error
+    try:
+        yield part
+        for path in sorted(part.iterdir()):
+            path.rename(folder / path.name)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    part.rmdir()
+    sync_folder(folder)
 
 
 def _format_of(path: Path) -> Any:

@@ -60,8 +60,11 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.poses)
 
-    def interpolate(self, stamp_ns: int) -> Pose | None:
-        """Interpolate the pose at a time, linearly and with a constant turn rate; None outside the trajectory."""
+    def interpolate(self, stamp_ns: int, *, largest_gap_ns: int | None = None) -> Pose | None:
+        """Interpolate the pose at a time, linearly and with a constant turn rate.
+
+        None outside the trajectory, and between poses that are further apart than the largest gap.
+        """
         after = bisect_right(self.stamps_ns, stamp_ns)
         if after == 0:
             return None
@@ -71,6 +74,8 @@ class Trajectory:
         if after == len(self):
             return None
         start_ns, end_ns = int(self.stamps_ns[after - 1]), int(self.stamps_ns[after])
+        if largest_gap_ns is not None and end_ns - start_ns > largest_gap_ns:
+            return None
         return _interpolate_pose(before, self.poses[after], (stamp_ns - start_ns) / (end_ns - start_ns))
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.storage.cameras import NotYamlError, load_yaml
 from vloc_ros.storage.text import read_text
 from vloc_ros.storage.trajectories import Trajectory, stamp_from_seconds
 
@@ -132,6 +132,8 @@ def read_kitti_calibration(path: Path, camera: int) -> KittiCamera:
         if len(rows.get(name, ())) != _KITTI_COLUMNS:
             raise InputError(f"has no row {name} of 12 numbers, expected the calib.txt of a KITTI odometry sequence")
         projection = np.array(_numbers(rows[name])).reshape(3, 4)
+        if not np.isfinite(projection).all():
+            raise InputError(f"{name} has a value that is not finite, expected 12 numbers; copy the file again")
         k = projection[:, :3]
         # P is K·[I | t] with t of camera_from_camera0: the images are rectified
         shift = np.linalg.solve(k, projection[:, 3])
@@ -189,11 +191,11 @@ def read_body_from_sensor(path: Path) -> Pose:
         InputError: the file cannot be read, or has none.
     """
     try:
-        data: list[Any] = yaml.safe_load(read_text(path))["T_BS"]["data"]
+        data: list[Any] = load_yaml(read_text(path))["T_BS"]["data"]
         return pose_from_matrix([float(value) for value in data])
     except InputError as error:
         raise error if str(error).startswith(str(path)) else InputError(f"{path}: T_BS: {error}") from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+    except (NotYamlError, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: has no T_BS with data of 16 numbers, expected the sensor.yaml of EuRoC") from None
 
 

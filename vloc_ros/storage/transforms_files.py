@@ -31,21 +31,39 @@ class TransformsFrame:
     """A frame of a `transforms.json`.
 
     Attributes:
+        path: of the file.
         name: path of its image, relative to the file.
-        camera: its calibration; None where the file says nothing of it.
         world_from_camera: its pose, of the optical frame.
+        values: what the file says of it; what all frames share included.
     """
 
+    path: Path
     name: str
-    camera: Camera | None
     world_from_camera: Pose
+    values: Mapping[str, Any]
+
+    def camera(self) -> Camera:
+        """Its calibration.
+
+        Raises:
+            InputError: there is none, or it cannot be used.
+        """
+        try:
+            return _camera(self.values)
+        except InputError as error:
+            raise InputError(f"{self.path}: {self.name}: {error}") from error
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(
+                f"{self.path}: {self.name}: a value of the calibration is no finite number, expected w, h, fl_x, cx, "
+                "cy and so on; give it with --camera"
+            ) from None
 
 
 def read_transforms(path: Path) -> tuple[TransformsFrame, ...]:
     """The frames of a file, in its order.
 
     Raises:
-        InputError: the file is none, or a frame has no usable pose or calibration; the message names the frame.
+        InputError: the file is none, or a frame has no usable pose; the message names the frame.
     """
     try:
         values = json.loads(read_text(path))
@@ -66,20 +84,23 @@ def _frame(path: Path, number: int, frame: Any, shared: Mapping[str, Any]) -> Tr
         matrix = [float(value) for row in rows for value in row]
         pose = pose_from_matrix(matrix) @ _OPENGL_FROM_OPTICAL
         # what a frame says goes before what all share
-        return TransformsFrame(str(PurePosixPath(name)), _camera({**shared, **frame}), pose)
+        return TransformsFrame(path, str(PurePosixPath(name)), pose, {**shared, **frame})
     except InputError as error:
         raise InputError(f"{path}: {name}: {error}") from error
-    except (TypeError, ValueError):
-        raise InputError(f"{path}: {name}: has no transform_matrix and calibration of numbers") from None
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{path}: {name}: has no transform_matrix of numbers") from None
 
 
-def _camera(values: Mapping[str, Any]) -> Camera | None:
-    if not any(key in values for key in ("fl_x", "camera_angle_x")):
-        return None
+def _camera(values: Mapping[str, Any]) -> Camera:
+    focal, angle = values.get("fl_x"), values.get("camera_angle_x")
+    if not focal and not angle:
+        raise InputError(
+            f"fl_x is {focal} and camera_angle_x {angle}, expected one of them; give the calibration with --camera"
+        )
     if "w" not in values or "h" not in values:
         raise InputError("w and h are missing, the size of the images; add them, or give the calibration with --camera")
     width, height = int(values["w"]), int(values["h"])
-    fx = float(values.get("fl_x") or width / 2 / math.tan(float(values.get("camera_angle_x", 0.0)) / 2))
+    fx = float(focal or width / 2 / math.tan(float(angle or 0.0) / 2))
     fy = float(values.get("fl_y", fx))
     cx, cy = float(values.get("cx", width / 2)), float(values.get("cy", height / 2))
     k1, k2, p1, p2, k3, k4 = (float(values.get(name, 0.0)) for name in _COEFFICIENTS)

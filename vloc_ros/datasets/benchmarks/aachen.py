@@ -13,7 +13,7 @@ from pathlib import Path
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.datasets.benchmarks.nvm import read_nvm
-from vloc_ros.datasets.benchmarks.scene import BenchmarkQuery, BenchmarkScene, MissingDataError, require
+from vloc_ros.datasets.benchmarks.scene import BenchmarkQuery, BenchmarkScene, MissingDataError, require, require_below
 from vloc_ros.datasets.posed_files import PosedFile
 from vloc_ros.storage.colmap_models import read_colmap_images
 from vloc_ros.storage.text import read_text
@@ -58,7 +58,7 @@ def _read_database(models: Path, images: Path) -> list[PosedFile]:
     for name, camera, pose in files:
         if camera is None:
             raise InputError(f"{models / _INTRINSICS}: has no {name}, expected every image of {_NVM}")
-        found.append(PosedFile(name, require(images / name, source=SOURCE), camera, pose))
+        found.append(PosedFile(name, require_below(images, name, source=SOURCE), camera, pose))
     return found
 
 
@@ -70,7 +70,7 @@ def _below_db(name: str) -> str:
 def _read_queries(path: Path, images: Path) -> list[BenchmarkQuery]:
     group = path.name.partition("_")[0]
     return [
-        BenchmarkQuery(name, require(images / name, source=SOURCE), camera, group=group)
+        BenchmarkQuery(name, require_below(images, name, source=SOURCE), camera, group=group)
         for name, camera in _read_intrinsics(path).items()
     ]
 

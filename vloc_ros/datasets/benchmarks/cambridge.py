@@ -7,13 +7,14 @@ which has their focal lengths under names that end with .jpg.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.datasets.benchmarks.nvm import NvmImage, pose_from_centre, read_nvm
-from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require
+from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require, require_below
 from vloc_ros.datasets.posed_files import PosedFile
 from vloc_ros.storage.images import read_image
 from vloc_ros.storage.text import read_text
@@ -21,6 +22,8 @@ from vloc_ros.storage.text import read_text
 SCENES = ("GreatCourt", "KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 SOURCE = "http://mi.eng.cam.ac.uk/projects/relocalisation/"
 _HEADER_LINES = 3
+# of the published images, which the focal lengths are of; images that were made smaller keep the whole view
+_WIDTH = 1920
 _COLUMNS = 8
 # cameras that the reconstruction has thrown far away; DSAC* leaves them out too
 _FARTHEST_M = 10_000.0
@@ -64,9 +67,11 @@ def _read_split(path: Path, folder: Path, images: dict[str, NvmImage]) -> list[P
         if image is None or np.abs(pose.translation).max() > _FARTHEST_M:
             files.append(None)
             continue
-        file = require(folder / words[0], source=SOURCE)
+        file = require_below(folder, words[0], source=SOURCE)
         if size is None:
             height, width = read_image(file).shape[:2]
             size = width, height
-        files.append(PosedFile(words[0], file, image.camera(*size), pose))
+        files.append(
+            PosedFile(words[0], file, replace(image, focal_px=image.focal_px * size[0] / _WIDTH).camera(*size), pose)
+        )
     return files

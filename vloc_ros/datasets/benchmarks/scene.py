@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
@@ -61,6 +62,18 @@ class BenchmarkScene:
         """Every n-th image of the map, and every n-th query."""
         return replace(self, map_files=self.map_files[::map_every], queries=self.queries[::query_every])
 
+    def digests(self) -> dict[str, str]:
+        """One of the names, calibrations and poses of the map's images, and one of the queries'."""
+        return {"map": _digest(self.map_files), "queries": _digest(self.queries)}
+
+
+def _digest(images: Sequence[PosedFile] | Sequence[BenchmarkQuery]) -> str:
+    digest = hashlib.sha256()
+    for image in images:
+        pose = None if image.map_from_camera is None else image.map_from_camera.matrix.tolist()
+        digest.update(f"{image.name} {image.camera} {pose}\n".encode())
+    return digest.hexdigest()
+
 
 def query_of(file: PosedFile) -> BenchmarkQuery:
     """An image whose true pose is known."""
@@ -76,3 +89,15 @@ def require(path: Path, *, source: str) -> Path:
     if not path.exists():
         raise MissingDataError(f"{path}: is not there, expected the data as it is published at {source}")
     return path
+
+
+def require_below(folder: Path, name: str, *, source: str) -> Path:
+    """A file below a folder by the name that a list gives it, which must be there.
+
+    Raises:
+        MissingDataError: it is not.
+        InputError: the name leads out of the folder.
+    """
+    if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+        raise InputError(f"{folder}: a list names the image {name!r}, expected one below this folder; copy it again")
+    return require(folder / name, source=source)

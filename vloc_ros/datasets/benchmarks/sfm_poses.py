@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require
+from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require, require_below
 from vloc_ros.datasets.posed_files import PosedFile
 from vloc_ros.storage.colmap_models import pose_from_wxyz
 from vloc_ros.storage.images import read_image
@@ -48,7 +48,7 @@ def _read_files(path: Path, scene_folder: Path, width: int) -> Sequence[PosedFil
             if len(words) != _COLUMNS:
                 raise InputError(f"{len(words)} columns, expected 9: IMAGE qw qx qy qz tx ty tz f")
             values = [float(word) for word in words[1:]]
-            image = require(scene_folder / words[0], source="the pages of the data set")
+            image = require_below(scene_folder, words[0], source="the pages of the data set")
             size = size or read_image(image).shape[1::-1]
             camera = Camera("SIMPLE_PINHOLE", size[0], size[1], (values[7] * size[0] / width, size[0] / 2, size[1] / 2))
             files.append(PosedFile(words[0], image, camera, pose_from_wxyz(values[:4], values[4:7]).inverse()))
