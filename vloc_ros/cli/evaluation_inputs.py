@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.pose_sources import note
 
 # evo's
 _MAX_TIME_DIFFERENCE_S = 0.01
@@ -57,7 +58,7 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
     from vloc_ros.storage.cameras import read_camera
 
     by_topic = TruthTopic(args.truth_topic) if args.truth_topic else None
-    return read_bag_queries(
+    found = read_bag_queries(
         args.bag,
         ground_truth=None if args.absent else by_topic or TruthFile(args.poses, within_ns(args)),
         image_topic=args.image_topic,
@@ -70,6 +71,9 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
         requires_odometry=args.live,
         limit=args.limit,
     )
+    if found.paired_by_row:
+        note(f"no pose in {args.poses} has the time of an image; its rows are taken for those of the images one by one")
+    return found
 
 
 def _read_posed_files(args: argparse.Namespace) -> EvaluationImages:

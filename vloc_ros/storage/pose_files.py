@@ -96,17 +96,16 @@ def pair_poses(
     return _pair_by_time(names, path, trajectory, stamps_ns, within_ns)
 
 
-def poses_at(stamps_ns: Sequence[int], path: Path, *, within_ns: int, count: int) -> list[Pose | None]:
-    """The pose at each time, None where there is none so near; see `pair_poses`.
+def poses_at(stamps_ns: Sequence[int], path: Path, *, within_ns: int) -> tuple[list[Pose | None], bool]:
+    """The pose at each time, None where there is none so near, and whether they were paired by row instead.
 
-    Rows without times are those of a recording's images one by one. So are rows with times of their own, if they are as
-    many and most have no image near.
+    Rows without times are those of a recording's images one by one. So are rows with times, if they are as many and
+    none is near any image: their clock is another.
 
     Args:
-        stamps_ns: times of the first images of a recording, or of all.
+        stamps_ns: times of all images of a recording.
         path: of the file.
         within_ns: largest difference.
-        count: of all images of the recording.
 
     Raises:
         InputError: the file cannot be read, or no pose is near and there is not one for each image.
@@ -120,15 +119,14 @@ def poses_at(stamps_ns: Sequence[int], path: Path, *, within_ns: int, count: int
     else:
         trajectory = read_tum(path)
         poses, rows = trajectory.poses, _nearest_rows(trajectory, stamps_ns, within_ns)
-        near = sum(row is not None for row in rows)
-        if near and (len(poses) != count or 2 * near >= len(rows)):
-            return [None if row is None else poses[row] for row in rows]
+        if any(row is not None for row in rows):
+            return [None if row is None else poses[row] for row in rows], False
         apart = f"none is within {within_ns / _SECOND_NS:g} s of an image"
-    if len(poses) != count:
+    if len(poses) != len(stamps_ns):
         raise InputError(
-            f"{path}: has {len(poses)} poses, the bag {count} images; {apart}, expected one each, in order"
+            f"{path}: has {len(poses)} poses, the bag {len(stamps_ns)} images; {apart}, expected one each, in order"
         )
-    return list(poses[: len(stamps_ns)])
+    return list(poses), True
 
 
 def _nearest_rows(trajectory: Trajectory, stamps_ns: Sequence[int], within_ns: int) -> list[int | None]:
