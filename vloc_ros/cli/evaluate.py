@@ -31,7 +31,6 @@ from vloc_ros.cli.evaluation_outputs import (
     check_outputs,
     outputs_of,
     print_outcome,
-    write_poses,
     write_recording,
     write_report,
     write_scores,
@@ -124,6 +123,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate offline, or through the nodes with --live."""
+    from vloc_ros.storage.results import write_results
+
     check_options(args)
     if args.live:
         from vloc_ros.cli.live import evaluate_live
@@ -144,7 +145,7 @@ def run(args: argparse.Namespace) -> int:
     scored.scores.update(left_out=images.left_out, unusable=len(unusable))
     scored.scores["images"] += [unscored_row(record, "unusable") for record in unusable]
     if args.out:
-        write_poses(args.out, [*records, *unusable], truth)
+        write_results(args.out, [*records, *unusable], truth)
     if args.json:
         write_scores(args.json, scored.scores)
     if args.report:

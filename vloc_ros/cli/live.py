@@ -19,7 +19,6 @@ from vloc_ros.cli.evaluation_outputs import (
     check_map,
     outputs_of,
     print_outcome,
-    write_poses,
     write_recording,
     write_report,
     write_scores,
@@ -46,6 +45,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
         list_statuses,
         make_records,
     )
+    from vloc_ros.storage.results import write_results
 
     outputs, localizer = outputs_of(args), localizer_from(args)
     check_map(args, localizer.map)
@@ -68,7 +68,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
     add_live_scores(scored.scores, recording, source, offline, in_sequence=args.sequence)
     scored.scores.update(left_out=source.left_out)
     if args.out:
-        write_poses(args.out, records, truth)
+        write_results(args.out, records, truth)
     if args.json:
         write_scores(args.json, scored.scores)
     if args.report or args.rerun:
