@@ -97,6 +97,21 @@ def test_a_map_in_a_frame_of_its_own_has_no_error(
     assert "Not comparable: the map&#39;s frame and scale" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--align", "--correct-scale", "--limit", "2"], "evaluate more images, or leave out --align"),
+        (["--align"], "use --align --correct-scale"),
+    ],
+)
+def test_an_alignment_that_fails_is_a_failure(
+    own_frame: SceneFolder, capsys: pytest.CaptureFixture[str], words: list[str], expected: str
+) -> None:
+    given = ["--map", own_frame.map, "--images", own_frame.images, "--poses", own_frame.poses]
+    assert main([str(word) for word in ["evaluate", *given, "--camera", own_frame.camera, *words]]) == 1
+    assert expected in capsys.readouterr().out
+
+
 def test_poses_have_the_times_of_the_images(stamped: SceneFolder, tmp_path: Path) -> None:
     scores = evaluate(stamped, tmp_path)
     stamps_ns = read_tum(tmp_path / "poses" / "poses.txt").stamps_ns.tolist()

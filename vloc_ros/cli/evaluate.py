@@ -12,7 +12,8 @@ image's name. They are paired with the images by name, by time (--max-time-diffe
 are of --base-frame. Recalls and medians are over all queries, of which a refused one counts as infinitely wrong; APE
 and RPE, as evo has them, are over the accepted poses alone. An accepted one outside 50 cm or 5 degrees is a false
 accept, and with --absent every acceptance is. Images at whose time the ground truth, or TF of a bag, has nothing are
-left out and counted. So are images that cannot be used, such as damaged ones; the exit code is then 1.
+left out and counted. So are images that cannot be used, such as damaged ones; the exit code is then 1, as it is where
+--align finds no alignment.
 
 A map from images alone has a frame and a scale of its own: `--align --correct-scale` compares it with the truth.
 """
@@ -35,7 +36,13 @@ from vloc_ros.cli.evaluation_outputs import (
     write_report,
     write_scores,
 )
-from vloc_ros.cli.evaluation_scoring import add_scoring_options, check_scoring_options, score, unscored_row
+from vloc_ros.cli.evaluation_scoring import (
+    add_scoring_options,
+    check_scoring_options,
+    lacks_alignment,
+    score,
+    unscored_row,
+)
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources
@@ -153,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
     if args.rerun:
         write_recording(args, localizer, queries, records, truth, scored)
     print_outcome(scored.scores, outputs)
-    return 1 if unusable else 0
+    return 1 if unusable or lacks_alignment(args, scored) else 0
 
 
 def _check_times(args: argparse.Namespace, images: EvaluationImages) -> None:

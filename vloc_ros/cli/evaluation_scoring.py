@@ -97,6 +97,11 @@ def score(
     return scored
 
 
+def lacks_alignment(args: argparse.Namespace, scored: ScoredRun) -> bool:
+    """Whether --align was given and the results could not be aligned; the scores say why."""
+    return bool(args.align and scored.comparable.not_comparable)
+
+
 def unscored_row(record: ResultRecord, status: str) -> dict[str, Any]:
     """The row of an image without a score: it cannot be used, or the nodes dropped it."""
     from vloc_ros.evaluation.query_rows import make_unscored_row
