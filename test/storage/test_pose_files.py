@@ -28,6 +28,18 @@ def _rows_of(names: Sequence[str], path: Path) -> dict[str, int]:
     return {names[one.index]: round(one.pose.translation[0]) for one in pair_poses(names, path)}
 
 
+def test_names_may_have_spaces(tmp_path: Path) -> None:
+    """As `vloc localize` and `vloc evaluate` write them."""
+    names = ["1 b,c #2.png", "1  a.png", "IMG 0001 (2).jpg"]
+    path = _file(tmp_path, *names)
+    assert _rows_of(names, path) == {name: row for row, name in enumerate(names)}
+    path.write_text("a b.png, 0, 0, 0, 0, 0, 0, 1  # the first\n")
+    assert _rows_of(["a b.png"], path) == {"a b.png": 0}
+    path.write_text("a b.png 0 0 0 0 0 1\n")
+    with pytest.raises(InputError, match=r"poses.txt, line 1: .*expected"):
+        pair_poses(["a b.png"], path)
+
+
 def test_rows_that_name_their_image_may_be_in_any_order(tmp_path: Path) -> None:
     path = _file(tmp_path, "img2.jpg", "img10.jpg", "img1.jpg", "another.jpg")
     names = ["img1.jpg", "img10.jpg", "img2.jpg"]

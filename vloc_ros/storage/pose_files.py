@@ -19,6 +19,8 @@ from vloc_ros.storage.trajectory_formats import read_kitti_poses
 
 _NANOSECONDS_NAME, _MICROSECONDS_NAME = re.compile(r"[0-8]\d{18}"), re.compile(r"\d{16}")
 _SECONDS_NAME = re.compile(r"\d{1,10}\.\d{1,9}")
+# a name, in which there may be spaces, the seven words of a pose, maybe a comment
+_NAMED_ROW = re.compile(r"\s*([^\s#].*?)((?:[\s,]+[^\s,#]+){7})[\s,]*(?:#.*)?")
 _SECOND_NS = 1_000_000_000
 _SAME_TIME_NS = 1_000_000
 _KITTI_COLUMNS, _EUROC_COLUMNS, _EUROC_HEADER = 12, 17, "q_rs_w"
@@ -173,8 +175,9 @@ def _form_of(path: Path) -> Literal["tum", "named", "kitti"]:
         InputError: it is of another format, or EuRoC's, whose poses are not the camera's.
     """
     lines = read_text(path).splitlines()
-    words = next((words for _, words in _rows(path) if words), ["0"])
-    if not is_stamp(words[0]):
+    number, words = next(((number, words) for number, words in _rows(path) if words), (0, ["0"]))
+    named = _NAMED_ROW.fullmatch(lines[number - 1]) if number else None
+    if not all(is_stamp(word) for word in (words[0], *re.split(r"[\s,]+", named[1] if named else words[0]))):
         return "named"
     if len(words) == _KITTI_COLUMNS:
         return "kitti"
@@ -193,16 +196,18 @@ def _form_of(path: Path) -> Literal["tum", "named", "kitti"]:
 
 def _read_named_poses(path: Path) -> dict[str, Pose]:
     poses = dict[str, Pose]()
-    for number, words in _rows(path):
-        if not words:
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.split("#", 1)[0].strip():
             continue
+        row = _NAMED_ROW.fullmatch(line)
         try:
-            pose = parse_pose(words, first="IMAGE")
+            pose = parse_pose([row[1], *row[2].replace(",", " ").split()] if row else line.split(), first="IMAGE")
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
-        if words[0] in poses:
-            raise InputError(f"{path}, line {number}: names {words[0]} again, expected every image once")
-        poses[words[0]] = pose
+        name = row[1] if row else line.split()[0]
+        if name in poses:
+            raise InputError(f"{path}, line {number}: names {name} again, expected every image once")
+        poses[name] = pose
     return poses
 
 
