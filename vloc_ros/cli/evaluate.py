@@ -76,8 +76,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--times",
         type=Path,
         metavar="FILE",
-        help="times of the images, a row each in name order, where neither their names nor --poses have any: KITTI's "
-        "times.txt",
+        help="times of all images of the folder, a row each in name order, as KITTI's times.txt; in place of those "
+        "in their names or with their poses",
     )
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
@@ -169,7 +169,7 @@ def _check_times(args: argparse.Namespace, images: EvaluationImages) -> None:
     if args.sequence and not images.timed:
         raise InputError(
             f"--sequence needs the time of each image, {args.images} has images without; name them by their time in "
-            "nanoseconds, or as seconds with a decimal point, or give it in --poses or --times"
+            "nanoseconds, or as seconds with a decimal point, or give all times in a file with --times"
         )
 
 
