@@ -29,7 +29,7 @@ class EvaluationImages:
         queries: one per image.
         truth: map_from_camera of every image; None for negatives.
         odom_from_camera: odometry of every image; None where there is none.
-        left_out: number of images at whose time the ground truth, or TF of a bag, has nothing.
+        left_out: number of images of which the ground truth has no pose, or at whose time TF of a bag has nothing.
         timed: whether the time of every image is known.
     """
 
@@ -79,8 +79,10 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
 
 def _read_posed_files(args: argparse.Namespace) -> EvaluationImages:
     """Images whose true poses and calibration are those of a COLMAP model and the like."""
-    from vloc_ros.cli.pose_sources import read_posed_files
+    from vloc_ros.cli.pose_sources import assumed_scale, read_posed_files
 
+    if assumed := assumed_scale(args):
+        note(f"{assumed}, and so are all errors; where they are not, scale the poses to metres first")
     found = read_posed_files(args, keyframes=False)
     stamps_ns = _given_times(args, [file.path for file in found.files])
     files = list(found.files)

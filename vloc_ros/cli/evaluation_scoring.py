@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.localizer_options import config_from
+from vloc_ros.cli.pose_sources import assumed_scale
 
 _MOST_SECONDS = 3600
 
@@ -85,6 +86,7 @@ def score(
         options=ScoringOptions(args.align, args.correct_scale, args.rpe_delta),
         frame_id=frame_id,
     )
+    scored.scores["assumed_scale"] = assumed_scale(args) or None
     mode = f"{'live ' * args.live}{'sequence' if args.sequence else 'single'}"
     scored.scores["run"] = describe_run(
         localizer.map,

@@ -71,9 +71,14 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
 
 def note_scale(args: argparse.Namespace) -> None:
     """Say that lengths are taken for metres where the source does not say so."""
-    if pose_source(args) in _OF_ANY_SCALE and not args.scale_unknown:
-        source = getattr(args, pose_source(args))
-        note(f"lengths in {source} are taken for metres; give --scale-unknown where they are not")
+    if (assumed := assumed_scale(args)) and not args.scale_unknown:
+        note(f"{assumed}; give --scale-unknown where they are not")
+
+
+def assumed_scale(args: argparse.Namespace) -> str:
+    """That lengths are taken for metres, of a source that does not say so; empty for others."""
+    source = pose_source(args)
+    return f"lengths in {getattr(args, source)} are taken for metres" if source in _OF_ANY_SCALE else ""
 
 
 def note(text: str) -> None:
