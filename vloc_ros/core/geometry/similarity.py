@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations, islice
 
@@ -67,7 +68,8 @@ class Similarity:
             InputError: fewer than three pairs, values that are not finite, or points on a line.
         """
         source, target = _checked_pairs(source, target)
-        best = _least_median(source, target, with_scale=with_scale)
+        everything = _least_squares(source, target, with_scale=with_scale)
+        best = _least_median(_of_triples(source, target, with_scale=with_scale), source, target) or everything
         limit = _limit(best.residuals(source, target), target) if max_residual is None else max_residual
         kept = best.residuals(source, target) <= limit
         for _ in range(_REFITS):
@@ -95,7 +97,7 @@ class Similarity:
 
         Least squares of positions (Umeyama 1991) and of orientations (the chordal mean, Hartley et al. 2013), so a
         straight line will do, and without scale a single pose. Poses whose position does not agree are left out, as in
-        `fit`.
+        `fit`: which agree is found by least median of squares over pairs of poses.
 
         Args:
             source_from_bodies: N poses and
@@ -114,11 +116,11 @@ class Similarity:
         pairs = list(zip(source_from_bodies, target_from_bodies, strict=True))
         turns = np.stack([target.rotation @ source.rotation.T for source, target in pairs])
         positions = np.stack([[source.translation, target.translation] for source, target in pairs], axis=1)
-        kept = np.ones(len(pairs), dtype=bool)
+        start = _least_median(_of_pairs(turns, *positions, with_scale=with_scale), *positions)
+        kept = np.ones(len(pairs), dtype=bool) if start is None else start.agreeing(*positions)
         for _ in range(_REFITS):
             best = _from_poses(turns[kept], *positions[:, kept], with_scale=with_scale, lever_m=lever_m)
-            residuals = best.residuals(*positions)
-            previous, kept = kept, residuals <= _limit(residuals, positions[1])
+            previous, kept = kept, best.agreeing(*positions)
             if (kept == previous).all():
                 break
         return best
@@ -149,6 +151,11 @@ class Similarity:
     def residuals(self, source: Array, target: Array) -> Array:
         """(N,) distances between the mapped source points and the target points."""
         return np.asarray(np.linalg.norm(self.apply(source) - target, axis=-1))
+
+    def agreeing(self, source: Array, target: Array) -> Array:
+        """(N,) bool: pairs whose residual is within 2.5 robust standard deviations."""
+        residuals = self.residuals(source, target)
+        return residuals <= _limit(residuals, target)
 
 
 def _checked_pairs(source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Array, Array]:
@@ -184,27 +191,33 @@ def _check_twist(source: Array, residuals: Array) -> None:
         )
 
 
-def _least_median(source: Array, target: Array, *, with_scale: bool) -> Similarity:
-    """The fit to a triple whose median residual over all pairs is least."""
+def _least_median(candidates: Iterable[Similarity], source: Array, target: Array) -> Similarity | None:
+    """The candidate whose median residual over all pairs is least; None without any."""
     rank = min(len(source) // 2 + (_SAMPLE + 1) // 2, len(source)) - 1
-    best, best_residual = _least_squares(source, target, with_scale=with_scale), np.inf
-    for triple in _triples(len(source)):
-        if _on_a_line(source[triple]) or _on_a_line(target[triple]):
-            continue
-        candidate = _least_squares(source[triple], target[triple], with_scale=with_scale)
-        residual = np.partition(candidate.residuals(source, target), rank)[rank]
-        if residual < best_residual:
-            best, best_residual = candidate, residual
-    return best
+    return min(candidates, key=lambda one: np.partition(one.residuals(source, target), rank)[rank], default=None)
 
 
-def _triples(count: int) -> Array:
-    """(M, 3) index triples: all of them when they are few, otherwise the same random ones every time."""
-    every = np.array(list(islice(combinations(range(count), _SAMPLE), _MAX_SAMPLES + 1)))
+def _of_triples(source: Array, target: Array, *, with_scale: bool) -> Iterator[Similarity]:
+    for triple in _samples(len(source), _SAMPLE):
+        if not (_on_a_line(source[triple]) or _on_a_line(target[triple])):
+            yield _least_squares(source[triple], target[triple], with_scale=with_scale)
+
+
+def _of_pairs(turns: Array, source: Array, target: Array, *, with_scale: bool) -> Iterator[Similarity]:
+    """Those of two poses each, of which one place, or places that contradict the orientations, give no scale."""
+    for pair in _samples(len(source), 2):
+        with suppress(InputError):
+            rotation = _nearest_rotation(turns[pair].sum(axis=0))
+            yield _under_rotation(rotation, source[pair], target[pair], with_scale=with_scale)
+
+
+def _samples(count: int, size: int) -> Array:
+    """(M, size) indices: all combinations when they are few, otherwise the same random ones every time."""
+    every = np.array(list(islice(combinations(range(count), size), _MAX_SAMPLES + 1)), dtype=int).reshape(-1, size)
     if len(every) <= _MAX_SAMPLES:
         return every
     rng = np.random.default_rng(0)
-    return np.stack([rng.choice(count, _SAMPLE, replace=False) for _ in range(_MAX_SAMPLES)])
+    return np.stack([rng.choice(count, size, replace=False) for _ in range(_MAX_SAMPLES)])
 
 
 def _limit(residuals: Array, target: Array) -> float:
