@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 def evaluate_live(args: argparse.Namespace) -> int:
     """Play, record, compare with the offline localizer, and report; 1 when a check fails."""
-    from vloc_ros.core.errors import InputError, MapError
+    from vloc_ros.core.errors import MapError
     from vloc_ros.evaluation.live_scores import (
         add_live_scores,
         format_checks,
@@ -55,12 +55,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
         )
     source = read_bag(args)
     frame_id = frame_of_truth(args, localizer, source.truth)
-    offline = localize_with_progress(localizer, source.queries)
-    if unusable := [record.image for record in offline if not record.usable]:
-        raise InputError(
-            f"{args.bag}: {len(unusable)} images cannot be used ({unusable[0]}), expected images that the nodes can "
-            "localize; evaluate it without --live"
-        )
+    offline = _localize_offline(args, localizer, source)
     recording = _play(args, source)
     handled, records = list_handled(list_statuses(recording, source)), make_records(recording, source)
     records, truth = [records[i] for i in handled], source.truth and [source.truth[i] for i in handled]
@@ -76,6 +71,23 @@ def evaluate_live(args: argparse.Namespace) -> int:
     print_outcome(scored.scores, outputs)
     print("\n".join(format_checks(scored.scores["live"])))
     return 0 if scored.scores["live"]["passed"] and not lacks_alignment(args, scored) else 1
+
+
+def _localize_offline(args: argparse.Namespace, localizer: Localizer, source: BagQueries) -> list[ResultRecord]:
+    """The results that the nodes' are compared with.
+
+    Raises:
+        InputError: an image cannot be used.
+    """
+    from vloc_ros.core.errors import InputError
+
+    offline = localize_with_progress(localizer, source.queries)
+    if unusable := [record.image for record in offline if not record.usable]:
+        raise InputError(
+            f"{args.bag}: {len(unusable)} images cannot be used ({unusable[0]}), expected images that the nodes can "
+            "localize; evaluate it without --live"
+        )
+    return offline
 
 
 def _play(args: argparse.Namespace, source: BagQueries) -> LiveRecording:

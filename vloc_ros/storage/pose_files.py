@@ -85,17 +85,19 @@ def pair_poses(
     if form == "kitti":
         return _pair_by_place(names, path, read_kitti_poses(path), what)
     trajectory = read_tum(path)
-    stamps_ns = stamps_in_names(names)
+    stamps_ns = stamps_in_names(names) or _whole_times(names, trajectory)
     if stamps_ns is None:
-        numbers, whole = _numbers_in_names(names), not (trajectory.stamps_ns % _SECOND_NS).any()
-        if (
-            numbers is None
-            or not whole
-            or not {_SECOND_NS * number for number in numbers} <= set(trajectory.stamps_ns.tolist())
-        ):
-            return _pair_by_row(names, path, trajectory.poses, trajectory.stamps_ns.tolist(), what)
-        stamps_ns = [_SECOND_NS * number for number in numbers]
+        return _pair_by_row(names, path, trajectory.poses, trajectory.stamps_ns.tolist(), what)
     return _pair_by_time(names, path, trajectory, stamps_ns, within_ns)
+
+
+def _whole_times(names: Sequence[str], trajectory: Trajectory) -> list[int] | None:
+    """The numbers in the names as seconds; None unless all times are whole, and those of the images among them."""
+    numbers = _numbers_in_names(names)
+    if numbers is None or (trajectory.stamps_ns % _SECOND_NS).any():
+        return None
+    stamps_ns = [_SECOND_NS * number for number in numbers]
+    return stamps_ns if set(stamps_ns) <= set(trajectory.stamps_ns.tolist()) else None
 
 
 def poses_at(stamps_ns: Sequence[int], path: Path, *, within_ns: int) -> tuple[list[Pose | None], bool]:
