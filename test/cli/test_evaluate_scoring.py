@@ -160,3 +160,15 @@ def test_negatives_have_nothing_to_be_aligned_to(stamped: SceneFolder, capsys: p
     given = ["--map", stamped.map, "--images", stamped.images, "--absent"]
     assert main([str(word) for word in ["evaluate", *given, "--align"]]) == 1
     assert "--align needs true poses, found --absent" in capsys.readouterr().err
+
+
+def test_a_truth_of_somebodys_own_is_refused_before_the_work(
+    stamped: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--images", stamped.images, "--camera", stamped.camera, "--out", tmp_path / "out"]
+    assert main([str(word) for word in ["localize", "--map", stamped.map, *given]]) == 0
+    (tmp_path / "out" / "truth.txt").write_text("mine")
+    command = ["evaluate", "--map", tmp_path / "not read yet", *given]
+    assert main([str(word) for word in [*command, "--poses", stamped.poses]]) == 1
+    assert "truth.txt: exists and was not written by `vloc evaluate`" in capsys.readouterr().err
+    assert (tmp_path / "out" / "truth.txt").read_text() == "mine"
