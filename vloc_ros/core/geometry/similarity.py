@@ -108,19 +108,12 @@ class Similarity:
         Raises:
             InputError: the counts differ, there is no pose, or all are at one place and the scale is requested.
         """
-        if not source_from_bodies or len(source_from_bodies) != len(target_from_bodies):
-            raise InputError(
-                f"found {len(source_from_bodies)} poses and {len(target_from_bodies)} in the target frame, expected as "
-                "many, at least one"
-            )
-        pairs = list(zip(source_from_bodies, target_from_bodies, strict=True))
-        turns = np.stack([target.rotation @ source.rotation.T for source, target in pairs])
-        positions = np.stack([[source.translation, target.translation] for source, target in pairs], axis=1)
-        start = _least_median(_of_pairs(turns, *positions, with_scale=with_scale), *positions)
-        kept = np.ones(len(pairs), dtype=bool) if start is None else start.agreeing(*positions)
+        turns, at, there = _counterparts(source_from_bodies, target_from_bodies)
+        start = _least_median(_of_pairs(turns, at, there, with_scale=with_scale), at, there)
+        kept = np.ones(len(turns), dtype=bool) if start is None else start.agreeing(at, there)
         for _ in range(_REFITS):
-            best = _from_poses(turns[kept], *positions[:, kept], with_scale=with_scale, lever_m=lever_m)
-            previous, kept = kept, best.agreeing(*positions)
+            best = _from_poses(turns[kept], at[kept], there[kept], with_scale=with_scale, lever_m=lever_m)
+            previous, kept = kept, best.agreeing(at, there)
             if (kept == previous).all():
                 break
         return best
@@ -173,6 +166,16 @@ def _checked_pairs(source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Array,
             f"the {len(source)} point pairs lie on a line, expected points around it too: any turn about the line fits"
         )
     return source, target
+
+
+def _counterparts(source: Sequence[Pose], target: Sequence[Pose]) -> tuple[Array, Array, Array]:
+    """Of N poses the (N, 3, 3) rotations from source to target, and the (N, 3) positions in both."""
+    if not source or len(source) != len(target):
+        raise InputError(
+            f"found {len(source)} poses and {len(target)} in the target frame, expected as many, at least one"
+        )
+    turns = np.stack([there.rotation @ here.rotation.T for here, there in zip(source, target, strict=True)])
+    return turns, np.stack([pose.translation for pose in source]), np.stack([pose.translation for pose in target])
 
 
 def _on_a_line(points: Array) -> bool:
