@@ -228,13 +228,15 @@ def bag(scene_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize("by_topic", [True, False])
-def test_images_of_a_bag_are_scored_offline(scene_folder, bag, tmp_path, by_topic):
-    truth = ["--truth-topic", "/truth"] if by_topic else ["--poses", scene_folder.poses]
+def test_images_of_a_bag_are_scored_offline(scene_folder, bag, tmp_path, by_topic, capsys):
+    write_tum(tmp_path / "later.txt", Trajectory(np.arange(100, 106) * 10**9, tuple(scene_folder.truth)))
+    truth = ["--truth-topic", "/truth"] if by_topic else ["--poses", tmp_path / "later.txt"]
     words = ["evaluate", "--map", scene_folder.map, "--bag", bag, *truth, "--json", tmp_path / "s.json"]
     assert main([str(word) for word in [*words, "--limit", "4"]]) == 0
     scores = json.loads((tmp_path / "s.json").read_text())
     assert (scores["queries"], scores["accepted"]) == (4, 4)
     assert scores["median_translation_m"] < 0.005
+    assert ("images one by one" in capsys.readouterr().err) == (not by_topic), "no row has the time of an image"
 
 
 def test_errors_of_a_bag_are_one_line(scene_folder, bag, tmp_path, capsys):

@@ -97,6 +97,21 @@ def test_a_map_in_a_frame_of_its_own_has_no_error(
     assert "Not comparable: the map&#39;s frame and scale" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--align", "--correct-scale", "--limit", "2"], "evaluate more images, or leave out --align"),
+        (["--align"], "use --align --correct-scale"),
+    ],
+)
+def test_an_alignment_that_fails_is_a_failure(
+    own_frame: SceneFolder, capsys: pytest.CaptureFixture[str], words: list[str], expected: str
+) -> None:
+    given = ["--map", own_frame.map, "--images", own_frame.images, "--poses", own_frame.poses]
+    assert main([str(word) for word in ["evaluate", *given, "--camera", own_frame.camera, *words]]) == 1
+    assert expected in capsys.readouterr().out
+
+
 def test_poses_have_the_times_of_the_images(stamped: SceneFolder, tmp_path: Path) -> None:
     scores = evaluate(stamped, tmp_path)
     stamps_ns = read_tum(tmp_path / "poses" / "poses.txt").stamps_ns.tolist()
@@ -145,3 +160,15 @@ def test_negatives_have_nothing_to_be_aligned_to(stamped: SceneFolder, capsys: p
     given = ["--map", stamped.map, "--images", stamped.images, "--absent"]
     assert main([str(word) for word in ["evaluate", *given, "--align"]]) == 1
     assert "--align needs true poses, found --absent" in capsys.readouterr().err
+
+
+def test_a_truth_of_somebodys_own_is_refused_before_the_work(
+    stamped: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--images", stamped.images, "--camera", stamped.camera, "--out", tmp_path / "out"]
+    assert main([str(word) for word in ["localize", "--map", stamped.map, *given]]) == 0
+    (tmp_path / "out" / "truth.txt").write_text("mine")
+    command = ["evaluate", "--map", tmp_path / "not read yet", *given]
+    assert main([str(word) for word in [*command, "--poses", stamped.poses]]) == 1
+    assert "truth.txt: exists and was not written by `vloc evaluate`" in capsys.readouterr().err
+    assert (tmp_path / "out" / "truth.txt").read_text() == "mine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from vloc_ros.cli.evaluate import register
+from vloc_ros.cli.evaluation_inputs import read_images
 from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
@@ -114,3 +117,18 @@ def test_a_calibration_takes_the_place_of_the_sources(tmp_path: Path, given: lis
     words = ["map", "build", "--transforms", f"{source}", "--images", f"{images}", "--out", f"{tmp_path}/map"]
     assert main([*words, "--camera", f"{tmp_path}/camera.yaml"]) == 1
     assert given[0][0].camera == other
+
+
+def test_times_of_a_file_are_those_of_any_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of all images of the folder, of which the fourth has no pose."""
+    source, images = _transforms(tmp_path)
+    (tmp_path / "times.txt").write_text("5.0\n6.0\n7.0\n8.0\n")
+    parser = argparse.ArgumentParser()
+    register(parser)
+    words = ["--map", "map", "--images", f"{images}", "--transforms", f"{source}", "--times"]
+    found = read_images(parser.parse_args([*words, f"{tmp_path}/times.txt"]))
+    assert "taken for metres, and so are all errors" in capsys.readouterr().err
+    assert found.timed
+    assert [query.stamp_ns for query in found.queries] == [5 * 10**9, 6 * 10**9, 7 * 10**9]
+    with pytest.raises(InputError, match=r"gone\.txt"):
+        read_images(parser.parse_args([*words, f"{tmp_path}/gone.txt"]))

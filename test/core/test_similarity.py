@@ -158,6 +158,26 @@ def test_a_pose_at_a_wrong_place_is_left_out() -> None:
     _assert_close(Similarity.fit_poses(source, target, with_scale=True), Similarity(1.0, np.eye(3), np.zeros(3)))
 
 
+@settings(max_examples=25, deadline=None)
+@given(_similarity, st.booleans(), st.sampled_from([5.0, 1000.0]), st.integers(0, 5))
+def test_just_under_half_of_the_poses_may_be_wrong(
+    similarity: Similarity, with_scale: bool, off: float, seed: int
+) -> None:
+    """8 of 20, on a way of 10 m with noise of 1 cm; by plain least squares these are not told from the others."""
+    rng = np.random.default_rng(seed)
+    if not with_scale:
+        similarity = Similarity(1.0, similarity.rotation, similarity.translation)
+    ways = np.stack([np.linspace(0, 10, 20), rng.normal(0, 1, 20), rng.normal(0, 0.1, 20)], axis=1)
+    source = [Pose.from_rotation_vector(rng.normal(0, 0.5, 3), at) for at in ways]
+    noisy = [Pose.from_rotation_vector(rng.normal(0, 1e-3, 3), rng.normal(0, 0.01, 3)) for _ in source]
+    target = [similarity.apply_to_pose(pose @ noise) for pose, noise in zip(source, noisy, strict=True)]
+    for i in rng.choice(20, 8, replace=False):
+        away = similarity.scale * off * rng.normal(size=3)
+        target[i] = Pose(Pose.from_rotation_vector(rng.normal(0, 1, 3), away).rotation, target[i].translation + away)
+    fitted = Similarity.fit_poses(source, target, with_scale=with_scale)
+    assert fitted.residuals(ways, similarity.apply(ways)).max() < 0.05 * similarity.scale
+
+
 def test_one_pose_will_do_without_scale_only() -> None:
     similarity = Similarity(1.0, Pose.from_rotation_vector([1, 0, 1], np.zeros(3)).rotation, np.array([1.0, 2, 3]))
     source = _line_of_poses(1)

@@ -133,6 +133,7 @@ def test_without_tf_the_camera_itself_is_localized(bag_without_tf: Path, scene_f
     """By the poses of a file, which are those of the camera; by those of a topic only when it is said so."""
     by_file = read_bag_queries(bag_without_tf, ground_truth=TruthFile(scene_folder.poses))
     assert by_file.base_frame == "camera_optical_frame"
+    assert by_file.paired_by_row, "its times are 0 to 5 s"
     assert by_file.truth is not None
     assert max(max(a.distance_to(b)) for a, b in zip(by_file.truth, scene_folder.truth, strict=True)) < 1e-8
     assert source_of(bag_without_tf, base_frame="camera_optical_frame").base_frame == "camera_optical_frame"

@@ -32,6 +32,15 @@ def test_table_of_negatives_has_no_accuracy():
     assert "1.50 MB" in text
 
 
+def test_what_is_left_out_and_taken_for_granted_is_said():
+    scores = scored([accepted(off_by(0.01, 1.0))])
+    assert "scale of the truth" not in format_scores(scores)
+    text = format_scores({**scores, "left_out": 3, "assumed_scale": "lengths in sparse/0 are taken for metres"})
+    assert "scale of the truth" in text
+    assert "unknown: lengths in sparse/0 are taken for metres" in text
+    assert "left out: without a true pose, or TF" in text
+
+
 def test_limits_for_people():
     assert limit_text("5cm_5deg") == "5 cm, 5 deg"
     assert limit_text("5m_10deg") == "5 m, 10 deg"

@@ -15,7 +15,7 @@ from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.evaluation.scores import compute_errors
 from vloc_ros.evaluation.trajectory_alignment import align_records
 from vloc_ros.evaluation.trajectory_errors import absolute_pose_error, relative_pose_error
-from vloc_ros.storage.results import ResultRecord, write_results, write_truth
+from vloc_ros.storage.results import ResultRecord, write_results
 
 AT = [0.0, 1.0, 2.0, 4.0]
 
@@ -97,8 +97,7 @@ def test_figures_are_those_of_evo(case: dict[str, Any], tmp_path: Path) -> None:
         replace(accepted(pose), stamp_ns=1_700_000_000_123_456_789 + i * 33_333_333) for i, pose in enumerate(found)
     ]
     records[7] = replace(refused(), stamp_ns=records[7].stamp_ns)
-    write_results(tmp_path, records)
-    write_truth(tmp_path, records, truth)
+    write_results(tmp_path, records, truth)
 
     align, scale, delta_m = case.get("align", False), case.get("correct_scale", False), case.get("delta_m")
     pair = [read_tum_trajectory_file(str(tmp_path / name)) for name in ("truth.txt", "poses.txt")]

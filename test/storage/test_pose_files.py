@@ -28,6 +28,18 @@ def _rows_of(names: Sequence[str], path: Path) -> dict[str, int]:
     return {names[one.index]: round(one.pose.translation[0]) for one in pair_poses(names, path)}
 
 
+def test_names_may_have_spaces(tmp_path: Path) -> None:
+    """As `vloc localize` and `vloc evaluate` write them."""
+    names = ["1 b,c #2.png", "1  a.png", "IMG 0001 (2).jpg"]
+    path = _file(tmp_path, *names)
+    assert _rows_of(names, path) == {name: row for row, name in enumerate(names)}
+    path.write_text("a b.png, 0, 0, 0, 0, 0, 0, 1  # the first\n")
+    assert _rows_of(["a b.png"], path) == {"a b.png": 0}
+    path.write_text("a b.png 0 0 0 0 0 1\n")
+    with pytest.raises(InputError, match=r"poses.txt, line 1: .*expected"):
+        pair_poses(["a b.png"], path)
+
+
 def test_rows_that_name_their_image_may_be_in_any_order(tmp_path: Path) -> None:
     path = _file(tmp_path, "img2.jpg", "img10.jpg", "img1.jpg", "another.jpg")
     names = ["img1.jpg", "img10.jpg", "img2.jpg"]
@@ -86,12 +98,14 @@ def test_rows_of_no_format_are_refused_with_all_formats(tmp_path: Path) -> None:
 def test_poses_of_a_recording_are_paired_by_time_or_one_by_one(tmp_path: Path) -> None:
     stamps_ns = [5 * _S, 6 * _S, 7 * _S]
 
-    def at(path: Path, count: int = 3) -> list[float | None]:
-        return [pose and pose.translation[0] for pose in poses_at(stamps_ns, path, within_ns=10**7, count=count)]
+    def at(path: Path) -> tuple[list[float | None], bool]:
+        poses, by_row = poses_at(stamps_ns, path, within_ns=10**7)
+        return [pose and pose.translation[0] for pose in poses], by_row
 
-    assert at(_file(tmp_path, 5.005, 6.5, 7.0, 8.0)) == [0.0, None, 2.0]
-    assert at(_file(tmp_path, 0.0, 1.0, 2.0)) == [0.0, 1.0, 2.0]
-    assert at(_kitti(tmp_path, 4), count=4) == [0.0, 1.0, 2.0]
+    assert at(_file(tmp_path, 5.005, 6.5, 7.0, 8.0)) == ([0.0, None, 2.0], False)
+    assert at(_file(tmp_path, 0.0, 1.0, 2.0)) == ([0.0, 1.0, 2.0], True)
+    assert at(_file(tmp_path, 7.0, 8.0, 9.0)) == ([None, None, 0.0], False), "as many, of the same clock, begun later"
+    assert at(_kitti(tmp_path, 3)) == ([0.0, 1.0, 2.0], True)
     with pytest.raises(InputError, match=r"has 2 poses, the bag 3 images; none is within 0.01 s"):
         at(_file(tmp_path, 0.0, 1.0))
     (tmp_path / "named.txt").write_text("a.png 0 0 0 0 0 0 1\n")

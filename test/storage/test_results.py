@@ -12,8 +12,8 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.storage.atomic import StorageError
-from vloc_ros.storage.results import ResultRecord, read_results, write_results, write_truth
-from vloc_ros.storage.trajectories import read_tum
+from vloc_ros.storage.results import ResultRecord, read_results, replaces_results, write_results
+from vloc_ros.storage.trajectories import Trajectory, read_tum, write_tum
 
 _POSE = Pose.from_rotation_vector([0.1, -0.2, 3.0], [1.0, 2.0, -3.0])
 _ACCEPTED = LocalizationResult(
@@ -59,10 +59,9 @@ def test_results_of_earlier_versions_are_read(tmp_path: Path) -> None:
 
 def test_poses_and_truth_are_in_the_order_of_time_with_nine_digits(tmp_path: Path) -> None:
     records = [ResultRecord("10.5.jpg", 10_500_000_001, _ACCEPTED), ResultRecord("9.5.jpg", 9_500_000_000, _ACCEPTED)]
-    write_results(tmp_path, records)
-    write_truth(tmp_path, records, [_POSE, Pose.identity()])
+    write_results(tmp_path, records, [_POSE, Pose.identity()])
     for name in ("poses.txt", "truth.txt"):
-        rows = [line.split()[0] for line in (tmp_path / name).read_text().splitlines()[1:]]
+        rows = [line.split()[0] for line in (tmp_path / name).read_text().splitlines() if line[0] != "#"]
         assert rows == ["9.500000000", "10.500000001"]
     assert max(read_tum(tmp_path / "truth.txt").poses[1].distance_to(_POSE)) < 1e-8
 
@@ -75,6 +74,20 @@ def test_the_head_of_poses_claims_no_metres_where_the_scale_is_unknown(tmp_path:
         head, row = (tmp_path / "poses.txt").read_text().splitlines()
         assert head.endswith(f"tx ty {unit} qx qy qz qw")
         assert len(row.split()) == 8
+
+
+def test_a_truth_is_of_these_results_or_somebody_elses(tmp_path: Path) -> None:
+    """That of earlier results goes with them; a file of the same name that is not ours stays as it is."""
+    write_results(tmp_path, _records(), [_POSE])
+    assert replaces_results(tmp_path, with_truth=True)
+    write_results(tmp_path, _records())
+    assert not (tmp_path / "truth.txt").exists()
+    write_tum(tmp_path / "truth.txt", Trajectory(np.array([5]), (_POSE,)))
+    content = (tmp_path / "truth.txt").read_bytes()
+    with pytest.raises(StorageError, match=r"truth.txt: exists and was not written by .* move it away"):
+        replaces_results(tmp_path, with_truth=True)
+    write_results(tmp_path, _records())
+    assert (tmp_path / "truth.txt").read_bytes() == content
 
 
 def test_poses_hold_only_the_accepted(tmp_path: Path) -> None:

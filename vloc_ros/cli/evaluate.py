@@ -11,8 +11,9 @@ True poses are rows of map_from_camera, as for `vloc map build`: TUM's, KITTI's,
 image's name. They are paired with the images by name, by time (--max-time-difference) or one by one; those of a topic
 are of --base-frame. Recalls and medians are over all queries, of which a refused one counts as infinitely wrong; APE
 and RPE, as evo has them, are over the accepted poses alone. An accepted one outside 50 cm or 5 degrees is a false
-accept, and with --absent every acceptance is. Images at whose time the ground truth, or TF of a bag, has nothing are
-left out and counted. So are images that cannot be used, such as damaged ones; the exit code is then 1.
+accept, and with --absent every acceptance is. Images without a true pose, or at whose time TF of a bag has nothing, are
+left out and counted. So are images that cannot be used, such as damaged ones; the exit code is then 1, as it is where
+--align finds no alignment.
 
 A map from images alone has a frame and a scale of its own: `--align --correct-scale` compares it with the truth.
 """
@@ -31,12 +32,17 @@ from vloc_ros.cli.evaluation_outputs import (
     check_outputs,
     outputs_of,
     print_outcome,
-    write_poses,
     write_recording,
     write_report,
     write_scores,
 )
-from vloc_ros.cli.evaluation_scoring import add_scoring_options, check_scoring_options, score, unscored_row
+from vloc_ros.cli.evaluation_scoring import (
+    add_scoring_options,
+    check_scoring_options,
+    lacks_alignment,
+    score,
+    unscored_row,
+)
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources
@@ -70,8 +76,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--times",
         type=Path,
         metavar="FILE",
-        help="times of the images, a row each in name order, where neither their names nor --poses have any: KITTI's "
-        "times.txt",
+        help="times of all images of the folder, a row each in name order, as KITTI's times.txt; in place of those "
+        "in their names or with their poses",
     )
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
@@ -124,6 +130,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate offline, or through the nodes with --live."""
+    from vloc_ros.storage.results import write_results
+
     check_options(args)
     if args.live:
         from vloc_ros.cli.live import evaluate_live
@@ -144,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
     scored.scores.update(left_out=images.left_out, unusable=len(unusable))
     scored.scores["images"] += [unscored_row(record, "unusable") for record in unusable]
     if args.out:
-        write_poses(args.out, [*records, *unusable], truth, metric=localizer.map.metric)
+        write_results(args.out, [*records, *unusable], truth, metric=localizer.map.metric)
     if args.json:
         write_scores(args.json, scored.scores)
     if args.report:
@@ -152,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
     if args.rerun:
         write_recording(args, localizer, queries, records, truth, scored)
     print_outcome(scored.scores, outputs)
-    return 1 if unusable else 0
+    return 1 if unusable or lacks_alignment(args, scored) else 0
 
 
 def _check_times(args: argparse.Namespace, images: EvaluationImages) -> None:
@@ -161,7 +169,7 @@ def _check_times(args: argparse.Namespace, images: EvaluationImages) -> None:
     if args.sequence and not images.timed:
         raise InputError(
             f"--sequence needs the time of each image, {args.images} has images without; name them by their time in "
-            "nanoseconds, or as seconds with a decimal point, or give it in --poses or --times"
+            "nanoseconds, or as seconds with a decimal point, or give all times in a file with --times"
         )
 
 

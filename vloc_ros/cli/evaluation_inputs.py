@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.pose_sources import note
 
 # evo's
 _MAX_TIME_DIFFERENCE_S = 0.01
@@ -27,7 +29,7 @@ class EvaluationImages:
         queries: one per image.
         truth: map_from_camera of every image; None for negatives.
         odom_from_camera: odometry of every image; None where there is none.
-        left_out: number of images at whose time the ground truth, or TF of a bag, has nothing.
+        left_out: number of images of which the ground truth has no pose, or at whose time TF of a bag has nothing.
         timed: whether the time of every image is known.
     """
 
@@ -57,7 +59,7 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
     from vloc_ros.storage.cameras import read_camera
 
     by_topic = TruthTopic(args.truth_topic) if args.truth_topic else None
-    return read_bag_queries(
+    found = read_bag_queries(
         args.bag,
         ground_truth=None if args.absent else by_topic or TruthFile(args.poses, within_ns(args)),
         image_topic=args.image_topic,
@@ -70,14 +72,24 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
         requires_odometry=args.live,
         limit=args.limit,
     )
+    if found.paired_by_row:
+        note(f"no pose in {args.poses} has the time of an image; its rows are taken for those of the images one by one")
+    return found
 
 
 def _read_posed_files(args: argparse.Namespace) -> EvaluationImages:
     """Images whose true poses and calibration are those of a COLMAP model and the like."""
-    from vloc_ros.cli.pose_sources import read_posed_files
+    from vloc_ros.cli.pose_sources import assumed_scale, read_posed_files
 
+    if assumed := assumed_scale(args):
+        note(f"{assumed}, and so are all errors; where they are not, scale the poses to metres first")
     found = read_posed_files(args, keyframes=False)
-    files = found.files[: args.limit]
+    stamps_ns = _given_times(args, [file.path for file in found.files])
+    files = list(found.files)
+    if stamps_ns:
+        files = [replace(file, stamp_ns=stamp_ns) for file, stamp_ns in zip(files, stamps_ns, strict=True)]
+        files.sort(key=lambda file: file.stamp_ns or 0)
+    files = files[: args.limit]
     timed = all(file.stamp_ns is not None for file in files)
     truth, nothing = [file.map_from_camera for file in files], [None] * len(files)
     return EvaluationImages([file.to_query() for file in files], truth, nothing, found.without_pose, timed=timed)
@@ -99,25 +111,39 @@ def _read_folder(args: argparse.Namespace) -> EvaluationImages:
         if camera is None:
             print("no --camera: taking a focal length of 0.9 x the image width")
         paths = list_images(args.images)
-        stamps_ns = stamps_of(paths) or _given_times(args)
+        stamps_ns = _given_times(args, paths) or stamps_of(paths)
         queries = make_query_sources(paths, stamps_ns, camera)[: args.limit]
         return EvaluationImages(queries, None, [None] * len(queries), timed=stamps_ns is not None)
     posed = list_posed_paths(args.images, args.poses, within_ns=within_ns(args))
     left_out = len(list_images(args.images)) - len(posed)
+    if times := _given_times(args, [path for path, _, _ in posed]):
+        timed = [(path, stamp_ns, pose) for (path, _, pose), stamp_ns in zip(posed, times, strict=True)]
+        posed = sorted(timed, key=lambda one: one[1])
     paths, stamps, truth = zip(*posed[: args.limit], strict=True)
-    if None in stamps and (times := _given_times(args)):
-        stamp_of = dict(zip(list_images(args.images), times, strict=True))
-        stamps = tuple(stamp_of[path] for path in paths)
     queries = make_query_sources(paths, stamps, camera)
     return EvaluationImages(queries, truth, [None] * len(queries), left_out, timed=None not in stamps)
 
 
-def _given_times(args: argparse.Namespace) -> list[int] | None:
-    """Those of --times."""
+def _given_times(args: argparse.Namespace, paths: Sequence[Path]) -> list[int] | None:
+    """Those of --times, which is about all images of the folder, for some of them.
+
+    Raises:
+        InputError: --times cannot be read, does not fit the folder, or an image is in another one.
+    """
+    from vloc_ros.core.errors import InputError
     from vloc_ros.storage.images import list_images
     from vloc_ros.storage.pose_files import read_times
 
-    return read_times(args.times, [path.name for path in list_images(args.images)]) if args.times else None
+    if not args.times:
+        return None
+    every = list_images(args.images)
+    stamp_of = dict(zip(every, read_times(args.times, [path.name for path in every]), strict=True))
+    if elsewhere := [path for path in paths if path not in stamp_of]:
+        raise InputError(
+            f"{args.times}: its times are those of the images in {args.images} itself, found {elsewhere[0]} to "
+            "evaluate; give the folder that holds the images, or name them by their time instead"
+        )
+    return [stamp_of[path] for path in paths]
 
 
 def within_ns(args: argparse.Namespace) -> int:

@@ -29,21 +29,10 @@ def outputs_of(args: argparse.Namespace) -> list[Output]:
     from vloc_ros.cli.outputs import results_at
     from vloc_ros.storage.output_files import json_at, page_at, recording_at
 
-    outputs = [results_at(args.out)] if args.out else []
+    outputs = [results_at(args.out, with_truth=not args.absent)] if args.out else []
     outputs += [json_at(args.json, key="queries")] if args.json else []
     outputs += [page_at(args.report)] if args.report else []
     return [*outputs, recording_at(args.rerun)] if args.rerun else outputs
-
-
-def write_poses(
-    folder: Path, records: Sequence[ResultRecord], truth: Sequence[Pose] | None, *, metric: bool = True
-) -> None:
-    """The results, as found in a map with or without scale, and the true poses of the first of them."""
-    from vloc_ros.storage.results import write_results, write_truth
-
-    write_results(folder, records, metric=metric)
-    if truth is not None:
-        write_truth(folder, records[: len(truth)], truth)
 
 
 def write_scores(path: Path, scores: Mapping[str, Any]) -> None:

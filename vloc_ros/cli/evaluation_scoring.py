@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.localizer_options import config_from
+from vloc_ros.cli.pose_sources import assumed_scale
 
 _MOST_SECONDS = 3600
 
@@ -85,6 +86,7 @@ def score(
         options=ScoringOptions(args.align, args.correct_scale, args.rpe_delta),
         frame_id=frame_id,
     )
+    scored.scores["assumed_scale"] = assumed_scale(args) or None
     mode = f"{'live ' * args.live}{'sequence' if args.sequence else 'single'}"
     scored.scores["run"] = describe_run(
         localizer.map,
@@ -95,6 +97,11 @@ def score(
         mode=mode,
     )
     return scored
+
+
+def lacks_alignment(args: argparse.Namespace, scored: ScoredRun) -> bool:
+    """Whether --align was given and the results could not be aligned; the scores say why."""
+    return bool(args.align and scored.comparable.not_comparable)
 
 
 def unscored_row(record: ResultRecord, status: str) -> dict[str, Any]:

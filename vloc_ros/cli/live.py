@@ -19,12 +19,11 @@ from vloc_ros.cli.evaluation_outputs import (
     check_map,
     outputs_of,
     print_outcome,
-    write_poses,
     write_recording,
     write_report,
     write_scores,
 )
-from vloc_ros.cli.evaluation_scoring import score
+from vloc_ros.cli.evaluation_scoring import lacks_alignment, score
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import config_from, localizer_from
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 def evaluate_live(args: argparse.Namespace) -> int:
     """Play, record, compare with the offline localizer, and report; 1 when a check fails."""
-    from vloc_ros.core.errors import InputError, MapError
+    from vloc_ros.core.errors import MapError
     from vloc_ros.evaluation.live_scores import (
         add_live_scores,
         format_checks,
@@ -46,6 +45,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
         list_statuses,
         make_records,
     )
+    from vloc_ros.storage.results import write_results
 
     outputs, localizer = outputs_of(args), localizer_from(args)
     check_map(args, localizer.map)
@@ -55,12 +55,7 @@ def evaluate_live(args: argparse.Namespace) -> int:
         )
     source = read_bag(args)
     frame_id = frame_of_truth(args, localizer, source.truth)
-    offline = localize_with_progress(localizer, source.queries)
-    if unusable := [record.image for record in offline if not record.usable]:
-        raise InputError(
-            f"{args.bag}: {len(unusable)} images cannot be used ({unusable[0]}), expected images that the nodes can "
-            "localize; evaluate it without --live"
-        )
+    offline = _localize_offline(args, localizer, source)
     recording = _play(args, source)
     handled, records = list_handled(list_statuses(recording, source)), make_records(recording, source)
     records, truth = [records[i] for i in handled], source.truth and [source.truth[i] for i in handled]
@@ -68,14 +63,31 @@ def evaluate_live(args: argparse.Namespace) -> int:
     add_live_scores(scored.scores, recording, source, offline, in_sequence=args.sequence)
     scored.scores.update(left_out=source.left_out)
     if args.out:
-        write_poses(args.out, records, truth)
+        write_results(args.out, records, truth, metric=localizer.map.metric)
     if args.json:
         write_scores(args.json, scored.scores)
     if args.report or args.rerun:
         _write_pages(args, localizer, recording, source, offline, scored, frame_id)
     print_outcome(scored.scores, outputs)
     print("\n".join(format_checks(scored.scores["live"])))
-    return 0 if scored.scores["live"]["passed"] else 1
+    return 0 if scored.scores["live"]["passed"] and not lacks_alignment(args, scored) else 1
+
+
+def _localize_offline(args: argparse.Namespace, localizer: Localizer, source: BagQueries) -> list[ResultRecord]:
+    """The results that the nodes' are compared with.
+
+    Raises:
+        InputError: an image cannot be used.
+    """
+    from vloc_ros.core.errors import InputError
+
+    offline = localize_with_progress(localizer, source.queries)
+    if unusable := [record.image for record in offline if not record.usable]:
+        raise InputError(
+            f"{args.bag}: {len(unusable)} images cannot be used ({unusable[0]}), expected images that the nodes can "
+            "localize; evaluate it without --live"
+        )
+    return offline
 
 
 def _play(args: argparse.Namespace, source: BagQueries) -> LiveRecording:

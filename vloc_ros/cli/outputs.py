@@ -33,12 +33,12 @@ def name_at(out: Path, name: str, *, source: Path) -> str:
     return out.resolve().name if name == source.resolve().name else name
 
 
-def results_at(folder: Path) -> Output:
+def results_at(folder: Path, *, with_truth: bool = False) -> Output:
     """A folder for results: new, empty, or with earlier ones, beside which other files stay as they are.
 
     Raises:
-        StorageError: it is something else.
+        StorageError: it is something else, or `with_truth` holds a truth.txt of somebody's own.
     """
     from vloc_ros.storage.results import replaces_results
 
-    return Output(folder, replaces_results(folder))
+    return Output(folder, replaces_results(folder, with_truth=with_truth))

@@ -58,23 +58,29 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
     source = getattr(args, name)
     found = read(source, args.images, camera=read_camera(args.camera) if args.camera else None)
     if found.without_pose:
-        _note(f"{found.without_pose} images in {args.images} have no pose in {source} and are left out")
+        note(f"{found.without_pose} images in {args.images} have no pose in {source} and are left out")
     if found.without_image:
-        _note(f"{found.without_image} poses in {source} have no image in {args.images} and are left out")
+        note(f"{found.without_image} poses in {source} have no image in {args.images} and are left out")
     if not (keyframes and name in _SEQUENCES):
         return found
     chosen = posed_files.select_keyframes(found.files)
     if len(chosen) < len(found.files):
-        _note(f"{len(chosen)} of {len(found.files)} images are keyframes: the camera moved between them")
+        note(f"{len(chosen)} of {len(found.files)} images are keyframes: the camera moved between them")
     return replace(found, files=chosen)
 
 
 def note_scale(args: argparse.Namespace) -> None:
     """Say that lengths are taken for metres where the source does not say so."""
-    if pose_source(args) in _OF_ANY_SCALE and not args.scale_unknown:
-        source = getattr(args, pose_source(args))
-        _note(f"lengths in {source} are taken for metres; give --scale-unknown where they are not")
+    if (assumed := assumed_scale(args)) and not args.scale_unknown:
+        note(f"{assumed}; give --scale-unknown where they are not")
 
 
-def _note(text: str) -> None:
+def assumed_scale(args: argparse.Namespace) -> str:
+    """That lengths are taken for metres, of a source that does not say so; empty for others."""
+    source = pose_source(args)
+    return f"lengths in {getattr(args, source)} are taken for metres" if source in _OF_ANY_SCALE else ""
+
+
+def note(text: str) -> None:
+    """Say something on stderr that is no error."""
     print(f"vloc: note: {text}", file=sys.stderr)

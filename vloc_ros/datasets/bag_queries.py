@@ -60,6 +60,7 @@ class BagQueries:
         base_from_camera: at every image's time.
         transforms: all of the bag.
         truth: map_from_base at every image's time; None for negatives.
+        paired_by_row: whether the ground truth is a file whose poses are those of the images one by one, not by time.
     """
 
     image_topic: str
@@ -73,6 +74,7 @@ class BagQueries:
     base_from_camera: list[Pose]
     transforms: TransformTree
     truth: list[Pose] | None
+    paired_by_row: bool = False
 
     def odom_from_camera(self) -> list[Pose | None]:
         """Odometry carried to the camera at every image's time, None where TF has none."""
@@ -139,7 +141,7 @@ def read_bag_queries(
         base_frame = _check_base_frame(bag, transforms, base_frame, camera_frame)
         odom_frame = _check_odom_frame(bag, transforms, odom_frame, required=requires_odometry)
         extrinsics = [_base_from_camera(transforms, base_frame, camera_frame, stamp_ns) for stamp_ns in stamps_ns]
-        truth = _read_truth(bag, topic, ground_truth, stamps_ns, extrinsics)
+        truth, paired_by_row = _read_truth(bag, topic, ground_truth, stamps_ns, extrinsics)
     kept = _known_images(path, ground_truth, extrinsics, truth)
     return BagQueries(
         image_topic=topic,
@@ -153,6 +155,7 @@ def read_bag_queries(
         base_from_camera=[pose for i in kept if (pose := extrinsics[i]) is not None],
         transforms=transforms,
         truth=None if truth is None else [pose for i in kept if (pose := truth[i]) is not None],
+        paired_by_row=paired_by_row,
     )
 
 
@@ -201,18 +204,20 @@ def _read_truth(
     ground_truth: TruthTopic | TruthFile | None,
     stamps_ns: Sequence[int],
     extrinsics: Sequence[Pose | None],
-) -> list[Pose | None] | None:
-    """map_from_base of every image."""
+) -> tuple[list[Pose | None] | None, bool]:
+    """map_from_base of every image, and whether the rows of a file were paired one by one."""
     if ground_truth is None:
-        return None
+        return None, False
     if isinstance(ground_truth, TruthTopic):
         trajectory = bag.poses(ground_truth.name)
-        return [trajectory.interpolate(stamp_ns) for stamp_ns in stamps_ns]
-    rows = poses_at(stamps_ns, ground_truth.path, within_ns=ground_truth.within_ns, count=bag.count(topic))
+        return [trajectory.interpolate(stamp_ns) for stamp_ns in stamps_ns], False
+    # of all images, also where only the first are taken: rows may be of the others
+    every_ns = [stamp_ns for stamp_ns, _ in _image_times(bag, topic, None)]
+    rows, by_row = poses_at(every_ns, ground_truth.path, within_ns=ground_truth.within_ns)
     return [
         map_from_camera and base_from_camera and map_from_camera @ base_from_camera.inverse()
-        for map_from_camera, base_from_camera in zip(rows, extrinsics, strict=True)
-    ]
+        for map_from_camera, base_from_camera in zip(rows[: len(stamps_ns)], extrinsics, strict=True)
+    ], by_row
 
 
 def _known_images(

@@ -74,19 +74,26 @@ def make_report_page(
         "report.html",
         data,
         plotly=packed_plotly(),
-        title="Negatives" if truth is None else "Localization report",
-        subtitle=_subtitle(landmark_map, scores, negatives=truth is None),
-        tiles=_negative_tiles(scores) if truth is None else _tiles(scores),
+        **_figures(landmark_map, scores, negatives=truth is None),
         negatives=truth is None,
         with_errors=with_errors,
-        not_comparable=scores.get("not_comparable"),
-        measures=[*accuracy_rows(scores), *consistency_rows(scores), _map_size(scores)],
-        latency_ms=scores["latency_ms"],
         shown=len(chosen),
         queries=len(rows),
         with_keyframes=bool(keyframe_images),
-        live=scores.get("live"),
     )
+
+
+def _figures(landmark_map: LandmarkMap, scores: Mapping[str, Any], *, negatives: bool) -> dict[str, Any]:
+    """What the page says by the scores alone."""
+    return {
+        "title": "Negatives" if negatives else "Localization report",
+        "subtitle": _subtitle(landmark_map, scores, negatives=negatives),
+        "tiles": _negative_tiles(scores) if negatives else _tiles(scores),
+        "not_comparable": scores.get("not_comparable"),
+        "measures": [*accuracy_rows(scores), *consistency_rows(scores), _map_size(scores)],
+        "latency_ms": scores["latency_ms"],
+        "live": scores.get("live"),
+    }
 
 
 def _rows(

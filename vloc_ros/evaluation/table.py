@@ -24,6 +24,8 @@ def accuracy_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows += [(f"refused: {reason.replace('_', ' ')}", f"{count}") for reason, count in scores["refusals"].items()]
     if scores.get("not_comparable"):
         return [*rows, ("accuracy", f"not comparable: {scores['not_comparable']}")]
+    if scores.get("assumed_scale"):
+        rows.append(("scale of the truth", f"unknown: {scores['assumed_scale']}"))
     if scores.get("alignment"):
         rows.append(("aligned with the truth", alignment_text(scores["alignment"])))
     if scores["recall"]["5cm_5deg"] is not None:
@@ -44,7 +46,7 @@ def _left_out_rows(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     if scores.get("unusable"):
         rows.append(("left out: cannot be used", f"{scores['unusable']}"))
     if scores.get("left_out"):
-        rows.append(("left out: time unknown to TF or truth", f"{scores['left_out']}"))
+        rows.append(("left out: without a true pose, or TF", f"{scores['left_out']}"))
     return rows
 
 

@@ -100,7 +100,8 @@ def compare_with_truth(
     try:
         alignment = _fit(records, truth, with_scale=correct_scale, frame_id=frame_id)
     except InputError as error:
-        return ComparableResults(records, not_comparable=f"the accepted poses give no alignment: {error}")
+        remedy = "evaluate more images, or leave out --align"
+        return ComparableResults(records, not_comparable=f"the accepted poses give no alignment: {error}; {remedy}")
     return ComparableResults(align_records(records, alignment.truth_from_map), alignment)
 
 

@@ -19,6 +19,8 @@ from vloc_ros.storage.trajectory_formats import read_kitti_poses
 
 _NANOSECONDS_NAME, _MICROSECONDS_NAME = re.compile(r"[0-8]\d{18}"), re.compile(r"\d{16}")
 _SECONDS_NAME = re.compile(r"\d{1,10}\.\d{1,9}")
+# a name, in which there may be spaces, the seven words of a pose, maybe a comment
+_NAMED_ROW = re.compile(r"\s*([^\s#].*?)((?:[\s,]+[^\s,#]+){7})[\s,]*(?:#.*)?")
 _SECOND_NS = 1_000_000_000
 _SAME_TIME_NS = 1_000_000
 _KITTI_COLUMNS, _EUROC_COLUMNS, _EUROC_HEADER = 12, 17, "q_rs_w"
@@ -83,30 +85,31 @@ def pair_poses(
     if form == "kitti":
         return _pair_by_place(names, path, read_kitti_poses(path), what)
     trajectory = read_tum(path)
-    stamps_ns = stamps_in_names(names)
+    stamps_ns = stamps_in_names(names) or _whole_times(names, trajectory)
     if stamps_ns is None:
-        numbers, whole = _numbers_in_names(names), not (trajectory.stamps_ns % _SECOND_NS).any()
-        if (
-            numbers is None
-            or not whole
-            or not {_SECOND_NS * number for number in numbers} <= set(trajectory.stamps_ns.tolist())
-        ):
-            return _pair_by_row(names, path, trajectory.poses, trajectory.stamps_ns.tolist(), what)
-        stamps_ns = [_SECOND_NS * number for number in numbers]
+        return _pair_by_row(names, path, trajectory.poses, trajectory.stamps_ns.tolist(), what)
     return _pair_by_time(names, path, trajectory, stamps_ns, within_ns)
 
 
-def poses_at(stamps_ns: Sequence[int], path: Path, *, within_ns: int, count: int) -> list[Pose | None]:
-    """The pose at each time, None where there is none so near; see `pair_poses`.
+def _whole_times(names: Sequence[str], trajectory: Trajectory) -> list[int] | None:
+    """The numbers in the names as seconds; None unless all times are whole, and those of the images among them."""
+    numbers = _numbers_in_names(names)
+    if numbers is None or (trajectory.stamps_ns % _SECOND_NS).any():
+        return None
+    stamps_ns = [_SECOND_NS * number for number in numbers]
+    return stamps_ns if set(stamps_ns) <= set(trajectory.stamps_ns.tolist()) else None
 
-    Rows without times are those of a recording's images one by one. So are rows with times of their own, if they are as
-    many and most have no image near.
+
+def poses_at(stamps_ns: Sequence[int], path: Path, *, within_ns: int) -> tuple[list[Pose | None], bool]:
+    """The pose at each time, None where there is none so near, and whether they were paired by row instead.
+
+    Rows without times are those of a recording's images one by one. So are rows with times, if they are as many and
+    none is near any image: their clock is another.
 
     Args:
-        stamps_ns: times of the first images of a recording, or of all.
+        stamps_ns: times of all images of a recording.
         path: of the file.
         within_ns: largest difference.
-        count: of all images of the recording.
 
     Raises:
         InputError: the file cannot be read, or no pose is near and there is not one for each image.
@@ -120,15 +123,14 @@ def poses_at(stamps_ns: Sequence[int], path: Path, *, within_ns: int, count: int
     else:
         trajectory = read_tum(path)
         poses, rows = trajectory.poses, _nearest_rows(trajectory, stamps_ns, within_ns)
-        near = sum(row is not None for row in rows)
-        if near and (len(poses) != count or 2 * near >= len(rows)):
-            return [None if row is None else poses[row] for row in rows]
+        if any(row is not None for row in rows):
+            return [None if row is None else poses[row] for row in rows], False
         apart = f"none is within {within_ns / _SECOND_NS:g} s of an image"
-    if len(poses) != count:
+    if len(poses) != len(stamps_ns):
         raise InputError(
-            f"{path}: has {len(poses)} poses, the bag {count} images; {apart}, expected one each, in order"
+            f"{path}: has {len(poses)} poses, the bag {len(stamps_ns)} images; {apart}, expected one each, in order"
         )
-    return list(poses[: len(stamps_ns)])
+    return list(poses), True
 
 
 def _nearest_rows(trajectory: Trajectory, stamps_ns: Sequence[int], within_ns: int) -> list[int | None]:
@@ -175,8 +177,9 @@ def _form_of(path: Path) -> Literal["tum", "named", "kitti"]:
         InputError: it is of another format, or EuRoC's, whose poses are not the camera's.
     """
     lines = read_text(path).splitlines()
-    words = next((words for _, words in _rows(path) if words), ["0"])
-    if not is_stamp(words[0]):
+    number, words = next(((number, words) for number, words in _rows(path) if words), (0, ["0"]))
+    named = _NAMED_ROW.fullmatch(lines[number - 1]) if number else None
+    if not all(is_stamp(word) for word in (words[0], *re.split(r"[\s,]+", named[1] if named else words[0]))):
         return "named"
     if len(words) == _KITTI_COLUMNS:
         return "kitti"
@@ -195,16 +198,18 @@ def _form_of(path: Path) -> Literal["tum", "named", "kitti"]:
 
 def _read_named_poses(path: Path) -> dict[str, Pose]:
     poses = dict[str, Pose]()
-    for number, words in _rows(path):
-        if not words:
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.split("#", 1)[0].strip():
             continue
+        row = _NAMED_ROW.fullmatch(line)
         try:
-            pose = parse_pose(words, first="IMAGE")
+            pose = parse_pose([row[1], *row[2].replace(",", " ").split()] if row else line.split(), first="IMAGE")
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
-        if words[0] in poses:
-            raise InputError(f"{path}, line {number}: names {words[0]} again, expected every image once")
-        poses[words[0]] = pose
+        name = row[1] if row else line.split()[0]
+        if name in poses:
+            raise InputError(f"{path}, line {number}: names {name} again, expected every image once")
+        poses[name] = pose
     return poses
 
 

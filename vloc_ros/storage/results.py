@@ -16,7 +16,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
-from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.atomic import StorageError, write_bytes_atomically
 from vloc_ros.storage.output_folders import check_free
 from vloc_ros.storage.regular_files import open_regular
 from vloc_ros.storage.text import read_text
@@ -25,6 +25,8 @@ from vloc_ros.storage.trajectories import HEADER, format_pose, format_tum_row
 POSES, TRUTH, RESULTS = "poses.txt", "truth.txt", "results.jsonl"
 _NAMED_HEADER = HEADER.replace("timestamp[s]", "image")
 _METRES, _UNKNOWN_SCALE = "tx ty tz[m]", "tx ty tz[map units, scale unknown]"
+# the first line of a truth.txt, by which our own is known from other people's
+_TRUTH_HEADER = "# true poses of the images in results.jsonl"
 _MAX_LINE_BYTES = 1024 * 1024
 
 
@@ -46,42 +48,58 @@ class ResultRecord:
     usable: bool = True
 
 
-def replaces_results(folder: Path) -> bool:
-    """Whether results written to a folder would replace earlier ones.
+def replaces_results(folder: Path, *, with_truth: bool = False) -> bool:
+    """Whether results, `with_truth` with true poses too, written to a folder would replace earlier ones.
 
     Raises:
-        StorageError: the folder holds something else, such as images or a map.
+        StorageError: the folder holds something else, such as images or a map, or a truth.txt of somebody's own.
     """
     folder = Path(folder)
+    if with_truth and (folder / TRUTH).exists() and not _is_own_truth(folder / TRUTH):
+        raise StorageError(
+            f"{folder / TRUTH}: exists and was not written by `vloc evaluate`, which would replace it; move it away, "
+            "or name another folder"
+        )
     if _starts_with_result(folder / RESULTS):
         return True
     check_free(folder, kind="results")
     return False
 
 
-def write_results(folder: Path, records: Iterable[ResultRecord], *, metric: bool = True) -> None:
-    """Write both files into `folder`, each atomically, in the order of the records.
+def write_results(
+    folder: Path, records: Iterable[ResultRecord], truth: Sequence[Pose] | None = None, *, metric: bool = True
+) -> None:
+    """Write the files into `folder`, each atomically, in the order of the records.
 
     Args:
-        folder: where to.
-        records: one for every image.
+        folder: new, empty, or of earlier results.
+        records: the results.
+        truth: true poses of the first of them, for `truth.txt`; without any that of earlier results is removed.
         metric: whether the lengths of the map are metres; the head of `poses.txt` says it.
 
     Raises:
         StorageError: the disk is full, the folder is not writable, or `replaces_results` refuses it.
     """
     folder, records = Path(folder), list(records)
-    replaces_results(folder)
+    replaces_results(folder, with_truth=truth is not None)
     lines = [json.dumps(_values_of_record(record), allow_nan=False) for record in records]
     accepted = [(record, pose) for record in records if (pose := record.result.map_from_rig) is not None]
     write_bytes_atomically(folder / RESULTS, "".join(f"{line}\n" for line in lines).encode())
     rows = _format_rows(accepted)
     write_bytes_atomically(folder / POSES, (rows if metric else rows.replace(_METRES, _UNKNOWN_SCALE, 1)).encode())
+    if truth is not None:
+        rows = _format_rows(list(zip(records[: len(truth)], truth, strict=True)))
+        write_bytes_atomically(folder / TRUTH, f"{_TRUTH_HEADER}\n{rows}".encode())
+    elif _is_own_truth(folder / TRUTH):
+        (folder / TRUTH).unlink()
 
 
-def write_truth(folder: Path, records: Iterable[ResultRecord], truth: Iterable[Pose]) -> None:
-    """Write `truth.txt` into a result folder: the true pose of each result, with the times of `poses.txt`."""
-    write_bytes_atomically(Path(folder) / TRUTH, _format_rows(list(zip(records, truth, strict=True))).encode())
+def _is_own_truth(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            return file.readline(_MAX_LINE_BYTES).rstrip() == _TRUTH_HEADER.encode()
+    except OSError:
+        return False
 
 
 def _format_rows(posed: Sequence[tuple[ResultRecord, Pose]]) -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.geometry.ros_calibration import MATRIX_ROWS, check_matrix, model_of_distortion
 
 PARAMETER_NAMES: dict[str, tuple[str, ...]] = {
     "SIMPLE_PINHOLE": ("f", "cx", "cy"),
@@ -35,10 +36,9 @@ _SINGULAR_PX2 = 1.0
 _UNREACHABLE_PX = 0.1
 # pixels of an image, its rim included, that tell whether rays meet all of it
 _GRID = (65, 49)
-_MATRIX_ROWS = "fx 0 cx, 0 fy cy, 0 0 1"
-# what calibrations of whole sensors have, the oddest included: skew and least focal length in parts of the focal length
-# and of the width, the principal point in parts of the size from the middle along one axis: a strip may be cut out
-_MAX_SKEW, _MAX_ASPECT, _MIN_FOCAL, _MAX_OFF_CENTRE = 1e-4, 3.0, 0.05, 1.0
+# what calibrations of whole sensors have, the oddest included: least focal length in parts of the width, the principal
+# point in parts of the size from the middle along one axis: a strip may be cut out
+_MAX_ASPECT, _MIN_FOCAL, _MAX_OFF_CENTRE = 3.0, 0.05, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +85,12 @@ class Camera:
         Raises:
             InputError: K is not of the form of a camera matrix, or no sensor of this size has it; the model is unknown.
         """
-        _check_matrix(k)
-        camera = Camera._of_matrix(model, width, height, k, [float(c) for c in d])
+        check_matrix(k)
+        name, distortion = model_of_distortion(model, [float(c) for c in d])
+        intrinsics = (float(k[0]), float(k[4]), float(k[2]) + _HALF_PIXEL, float(k[5]) + _HALF_PIXEL)
+        camera = Camera(name, width, height, (*intrinsics, *distortion))
         camera.check_sensor()
         return camera
-
-    @staticmethod
-    def _of_matrix(model: str, width: int, height: int, k: Sequence[float], coefficients: list[float]) -> Camera:
-        intrinsics = (float(k[0]), float(k[4]), float(k[2]) + _HALF_PIXEL, float(k[5]) + _HALF_PIXEL)
-        if not any(coefficients):
-            if model not in ("", "plumb_bob", "rational_polynomial", "equidistant"):
-                raise InputError(_unknown_distortion(model))
-            if model != "equidistant":
-                return Camera("PINHOLE", width, height, intrinsics)
-        if model == "equidistant" and len(coefficients) == 4:
-            return Camera("OPENCV_FISHEYE", width, height, (*intrinsics, *coefficients))
-        if model == "plumb_bob" and len(coefficients) in (4, 5):
-            k1, k2, p1, p2, k3 = (*coefficients, 0.0)[:5]
-            if k3 == 0.0:
-                return Camera("OPENCV", width, height, (*intrinsics, k1, k2, p1, p2))
-            return Camera("FULL_OPENCV", width, height, (*intrinsics, k1, k2, p1, p2, k3, 0.0, 0.0, 0.0))
-        if model == "rational_polynomial" and len(coefficients) >= 8 and not any(coefficients[8:]):
-            return Camera("FULL_OPENCV", width, height, (*intrinsics, *coefficients[:8]))
-        if model in ("plumb_bob", "rational_polynomial", "equidistant"):
-            raise InputError(
-                f"distortion model {model} does not have {len(coefficients)} coefficients; calibrate the camera again"
-            )
-        raise InputError(_unknown_distortion(model))
 
     def to_ros(self) -> tuple[str, list[float], list[float]]:
         """(distortion model, K of 9 numbers, D) as sensor_msgs/CameraInfo has them; the inverse of `from_ros`."""
@@ -162,7 +141,7 @@ class Camera:
         if not 1.0 / _MAX_ASPECT <= fx / fy <= _MAX_ASPECT or fx < _MIN_FOCAL * self.width:
             raise InputError(
                 f"a camera has focal lengths {fx:g} and {fy:g} px and images of {size}, expected pixels; give K as the "
-                f"rows {_MATRIX_ROWS}"
+                f"rows {MATRIX_ROWS}"
             )
         off_centre = min(abs(cx / self.width - 0.5), abs(cy / self.height - 0.5))
         if max(abs(cx), abs(cy)) <= _HALF_PIXEL or off_centre > _MAX_OFF_CENTRE:
@@ -303,29 +282,4 @@ def unreached_text(camera: Camera) -> str | None:
     return (
         f"by the calibration no ray meets {share:.1%} of the image: keypoints there are left out; where the lens does "
         "see there, calibrate again with points at the rim"
-    )
-
-
-def _check_matrix(k: Sequence[float]) -> None:
-    """Refuse a K of which only a part could be used."""
-    if len(k) != 9:
-        raise InputError(f"a camera matrix K has {len(k)} numbers, expected 9")
-    fx, skew, cx, below, fy, cy, *last = (float(value) for value in k)
-    found = f"the camera matrix K is {' '.join(f'{float(value):g}' for value in k)}"
-    if not np.isfinite([fx, skew, cx, below, fy, cy, *last]).all():
-        raise InputError(f"{found}: a value is not finite; calibrate the camera again")
-    if fx <= 0 or fy <= 0:
-        raise InputError(f"{found}: focal length {min(fx, fy):g} px, expected a positive one: uncalibrated?")
-    if any(last[:2]) and cx == cy == 0.0:
-        raise InputError(f"{found}: it is transposed, expected the rows {_MATRIX_ROWS}")
-    if below or last != [0.0, 0.0, 1.0]:
-        raise InputError(f"{found}, expected the rows {_MATRIX_ROWS}; give all nine numbers, row by row")
-    if abs(skew) > _MAX_SKEW * fx:
-        raise InputError(f"{found}: it has a skew of {skew:g} px, which no model here has; calibrate without skew")
-
-
-def _unknown_distortion(model: str) -> str:
-    return (
-        f"unknown distortion model {model!r}, expected plumb_bob, rational_polynomial or equidistant; "
-        "calibrate with one of these"
     )

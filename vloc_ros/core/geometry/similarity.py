@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations, islice
 
@@ -67,7 +68,8 @@ class Similarity:
             InputError: fewer than three pairs, values that are not finite, or points on a line.
         """
         source, target = _checked_pairs(source, target)
-        best = _least_median(source, target, with_scale=with_scale)
+        everything = _least_squares(source, target, with_scale=with_scale)
+        best = _least_median(_of_triples(source, target, with_scale=with_scale), source, target) or everything
         limit = _limit(best.residuals(source, target), target) if max_residual is None else max_residual
         kept = best.residuals(source, target) <= limit
         for _ in range(_REFITS):
@@ -95,7 +97,7 @@ class Similarity:
 
         Least squares of positions (Umeyama 1991) and of orientations (the chordal mean, Hartley et al. 2013), so a
         straight line will do, and without scale a single pose. Poses whose position does not agree are left out, as in
-        `fit`.
+        `fit`: which agree is found by least median of squares over pairs of poses.
 
         Args:
             source_from_bodies: N poses and
@@ -106,19 +108,12 @@ class Similarity:
         Raises:
             InputError: the counts differ, there is no pose, or all are at one place and the scale is requested.
         """
-        if not source_from_bodies or len(source_from_bodies) != len(target_from_bodies):
-            raise InputError(
-                f"found {len(source_from_bodies)} poses and {len(target_from_bodies)} in the target frame, expected as "
-                "many, at least one"
-            )
-        pairs = list(zip(source_from_bodies, target_from_bodies, strict=True))
-        turns = np.stack([target.rotation @ source.rotation.T for source, target in pairs])
-        positions = np.stack([[source.translation, target.translation] for source, target in pairs], axis=1)
-        kept = np.ones(len(pairs), dtype=bool)
+        turns, at, there = _counterparts(source_from_bodies, target_from_bodies)
+        start = _least_median(_of_pairs(turns, at, there, with_scale=with_scale), at, there)
+        kept = np.ones(len(turns), dtype=bool) if start is None else start.agreeing(at, there)
         for _ in range(_REFITS):
-            best = _from_poses(turns[kept], *positions[:, kept], with_scale=with_scale, lever_m=lever_m)
-            residuals = best.residuals(*positions)
-            previous, kept = kept, residuals <= _limit(residuals, positions[1])
+            best = _from_poses(turns[kept], at[kept], there[kept], with_scale=with_scale, lever_m=lever_m)
+            previous, kept = kept, best.agreeing(at, there)
             if (kept == previous).all():
                 break
         return best
@@ -150,6 +145,11 @@ class Similarity:
         """(N,) distances between the mapped source points and the target points."""
         return np.asarray(np.linalg.norm(self.apply(source) - target, axis=-1))
 
+    def agreeing(self, source: Array, target: Array) -> Array:
+        """(N,) bool: pairs whose residual is within 2.5 robust standard deviations."""
+        residuals = self.residuals(source, target)
+        return residuals <= _limit(residuals, target)
+
 
 def _checked_pairs(source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Array, Array]:
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
@@ -168,6 +168,16 @@ def _checked_pairs(source: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Array,
     return source, target
 
 
+def _counterparts(source: Sequence[Pose], target: Sequence[Pose]) -> tuple[Array, Array, Array]:
+    """Of N poses the (N, 3, 3) rotations from source to target, and the (N, 3) positions in both."""
+    if not source or len(source) != len(target):
+        raise InputError(
+            f"found {len(source)} poses and {len(target)} in the target frame, expected as many, at least one"
+        )
+    turns = np.stack([there.rotation @ here.rotation.T for here, there in zip(source, target, strict=True)])
+    return turns, np.stack([pose.translation for pose in source]), np.stack([pose.translation for pose in target])
+
+
 def _on_a_line(points: Array) -> bool:
     spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     return bool(spread[1] <= _LINE_TOLERANCE * max(spread[0], np.finfo(float).tiny))
@@ -184,27 +194,33 @@ def _check_twist(source: Array, residuals: Array) -> None:
         )
 
 
-def _least_median(source: Array, target: Array, *, with_scale: bool) -> Similarity:
-    """The fit to a triple whose median residual over all pairs is least."""
+def _least_median(candidates: Iterable[Similarity], source: Array, target: Array) -> Similarity | None:
+    """The candidate whose median residual over all pairs is least; None without any."""
     rank = min(len(source) // 2 + (_SAMPLE + 1) // 2, len(source)) - 1
-    best, best_residual = _least_squares(source, target, with_scale=with_scale), np.inf
-    for triple in _triples(len(source)):
-        if _on_a_line(source[triple]) or _on_a_line(target[triple]):
-            continue
-        candidate = _least_squares(source[triple], target[triple], with_scale=with_scale)
-        residual = np.partition(candidate.residuals(source, target), rank)[rank]
-        if residual < best_residual:
-            best, best_residual = candidate, residual
-    return best
+    return min(candidates, key=lambda one: np.partition(one.residuals(source, target), rank)[rank], default=None)
 
 
-def _triples(count: int) -> Array:
-    """(M, 3) index triples: all of them when they are few, otherwise the same random ones every time."""
-    every = np.array(list(islice(combinations(range(count), _SAMPLE), _MAX_SAMPLES + 1)))
+def _of_triples(source: Array, target: Array, *, with_scale: bool) -> Iterator[Similarity]:
+    for triple in _samples(len(source), _SAMPLE):
+        if not (_on_a_line(source[triple]) or _on_a_line(target[triple])):
+            yield _least_squares(source[triple], target[triple], with_scale=with_scale)
+
+
+def _of_pairs(turns: Array, source: Array, target: Array, *, with_scale: bool) -> Iterator[Similarity]:
+    """Those of two poses each, of which one place, or places that contradict the orientations, give no scale."""
+    for pair in _samples(len(source), 2):
+        with suppress(InputError):
+            rotation = _nearest_rotation(turns[pair].sum(axis=0))
+            yield _under_rotation(rotation, source[pair], target[pair], with_scale=with_scale)
+
+
+def _samples(count: int, size: int) -> Array:
+    """(M, size) indices: all combinations when they are few, otherwise the same random ones every time."""
+    every = np.array(list(islice(combinations(range(count), size), _MAX_SAMPLES + 1)), dtype=int).reshape(-1, size)
     if len(every) <= _MAX_SAMPLES:
         return every
     rng = np.random.default_rng(0)
-    return np.stack([rng.choice(count, _SAMPLE, replace=False) for _ in range(_MAX_SAMPLES)])
+    return np.stack([rng.choice(count, size, replace=False) for _ in range(_MAX_SAMPLES)])
 
 
 def _limit(residuals: Array, target: Array) -> float:

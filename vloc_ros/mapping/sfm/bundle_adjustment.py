@@ -70,18 +70,33 @@ def adjust(
         anchors: in the frame of the structure.
         progress: shows the iterations, of which the last ones may not be needed.
     """
-    graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
     poses = [pose for pose in structure.poses if pose is not None]
     assert len(poses) == len(structure.poses)
-    for number, pose in enumerate(poses):
-        values.insert(X(number), to_gtsam(pose))
-    for number, point in enumerate(structure.points):
-        values.insert(L(number), point)
     measured = frame_factors(anchors, poses[0], _MEASUREMENT_WIDTH)
     measured += [relative_factor(motion, _MEASUREMENT_WIDTH) for motion in motions]
     observed = list(_observations(structure, rays, cameras))
+    graph = gtsam.NonlinearFactorGraph()
     for factor in [*measured, *(one.of_calibrated() for one in observed)]:
         graph.add(factor)
+    found = _optimize(graph, _initial_values(poses, structure.points), progress)
+    adjusted = [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
+    chosen = np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)
+    spread = _spread(observed, found, freedom=3 * len(structure.points) + 6 * len(poses))
+    joint = _joint_covariance(measured, [one.with_spread(spread) for one in observed], found, chosen)
+    return Adjusted(adjusted, _bending(joint, [adjusted[i] for i in chosen]))
+
+
+def _initial_values(poses: Sequence[Pose], points: Array) -> gtsam.Values:
+    values = gtsam.Values()
+    for number, pose in enumerate(poses):
+        values.insert(X(number), to_gtsam(pose))
+    for number, point in enumerate(points):
+        values.insert(L(number), point)
+    return values
+
+
+def _optimize(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, progress: Progress) -> gtsam.Values:
+    """By Levenberg-Marquardt, until the error hardly falls."""
     optimizer = gtsam.LevenbergMarquardtOptimizer(graph, values, gtsam.LevenbergMarquardtParams())
     error = optimizer.error()
     for _ in progress(range(_MAX_ITERATIONS), description="bundle adjustment"):
@@ -89,12 +104,7 @@ def adjust(
         before, error = error, optimizer.error()
         if before - error < _ENOUGH * before:
             break
-    found = optimizer.values()
-    adjusted = [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
-    chosen = np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)
-    spread = _spread(observed, found, freedom=3 * len(structure.points) + 6 * len(poses))
-    joint = _joint_covariance(measured, [one.with_spread(spread) for one in observed], found, chosen)
-    return Adjusted(adjusted, _bending(joint, [adjusted[i] for i in chosen]))
+    return optimizer.values()
 
 
 def bending_of_images(
