@@ -22,7 +22,9 @@ _ROUNDING = 1e-9
 _LINE_TOLERANCE = 1e-6
 _MAX_TWIST_STD = 0.1
 # by which all orientations of a camera may be off alike, where its principal point is, or its place on the robot
-_COMMON_TURN_RAD = 0.005
+_COMMON_TURN_RAD = 0.002
+# a trajectory bends slowly: however many poses it has, their errors count as of so many independent ones
+_INDEPENDENT = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,9 +269,10 @@ def _from_poses(turns: Array, source: Array, target: Array, *, with_scale: bool,
 
 def _weights(best: Similarity, turns: Array, source: Array, target: Array) -> tuple[float, float]:
     """Inverse variances of positions and orientations, by how well each agree under a similarity."""
-    off = (best.residuals(source, target) ** 2).sum() / max(3 * len(source) - 6, 1)
+    alike = max(1.0, len(source) / _INDEPENDENT)
+    off = alike * (best.residuals(source, target) ** 2).sum() / max(3 * len(source) - 6, 1)
     # the squared Frobenius distance of two rotations is twice the squared angle between them, where that is small
-    turned = 0.5 * ((turns - best.rotation) ** 2).sum() / max(3 * len(turns) - 3, 1)
+    turned = alike * 0.5 * ((turns - best.rotation) ** 2).sum() / max(3 * len(turns) - 3, 1)
     turned += len(turns) * _COMMON_TURN_RAD**2
     return 1.0 / max(off, _ROUNDING**2), 1.0 / max(turned, _ROUNDING**2)
 
