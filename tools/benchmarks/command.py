@@ -72,7 +72,7 @@ def _command(module: str, *words: str | Path) -> list[str]:
 
 
 def evaluate(json_path: Path, *words: str | Path) -> dict[str, Any]:
-    """Run `vloc evaluate WORDS --json json_path` and read its scores; not the rows of images, nor the run's settings."""
+    """Run `vloc evaluate WORDS --json json_path` and read its scores; no rows of images, nor the run's settings."""
     vloc("evaluate", *words, "--json", json_path)
     scores = json.loads(json_path.read_text())
     return {name: value for name, value in scores.items() if name not in ("images", "run")}
