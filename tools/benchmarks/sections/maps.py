@@ -53,7 +53,8 @@ def accuracy(figures: dict[str, Figures]) -> str:
         "that are not among them, 1536x1024.\n\n"
         "NEES (normalised estimation error squared) is per degree of freedom; 1 is consistent. The last column also has the "
         "share of true poses inside the 95 % ellipsoid. A covariance is about the frame of its map: from "
-        "corrected poses it holds how the map lies in their frame, from odometry how far its scale may be off.\n"
+        "corrected poses it holds how the map lies in their frame, from odometry how far its scale may be off. NEES of odometry "
+        "at a revision before d1c0cc9 is of an earlier rule on how far a map may be bent.\n"
     )
     return text + "\n" + table(header, rows)
 
