@@ -115,10 +115,10 @@ setup(
     entry_points={
         "console_scripts": [
             "vloc = vloc_ros.cli.main:main",
-            "localizer = vloc_ros.nodes.localizer:main",
-            "map_server = vloc_ros.nodes.map_server:main",
-            "player = vloc_ros.nodes.player:main",
-            "recorder = vloc_ros.nodes.recorder:main",
+            "localizer = vloc_ros.nodes.localizer.node:main",
+            "map_server = vloc_ros.nodes.map_server.node:main",
+            "player = vloc_ros.nodes.bag_tools.player:main",
+            "recorder = vloc_ros.nodes.bag_tools.recorder:main",
         ]
     },
 )

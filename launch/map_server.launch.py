@@ -10,7 +10,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from vloc_ros.footprint import ONE_HEAP
-from vloc_ros.nodes.parameter_files import check_parameter_file
+from vloc_ros.nodes.rclpy_support.parameter_files import check_parameter_file
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {

@@ -125,7 +125,7 @@ class _Robot:
         from tf2_msgs.msg import TFMessage
 
         from vloc_msgs.msg import LocalizationStatus
-        from vloc_ros.nodes.conversion import bgr_message, header, status_name, transform_message
+        from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, status_name, transform_message
 
         rclpy.init()
         self._rclpy, self._lap = rclpy, lap
@@ -162,7 +162,7 @@ class _Robot:
         """Publish odometry, calibration and image of one time."""
         from tf2_msgs.msg import TFMessage
 
-        from vloc_ros.nodes.conversion import time_message, transform_message
+        from vloc_ros.nodes.rclpy_support.conversion import time_message, transform_message
 
         index, stamp_ns = number % len(self._lap), time.time_ns()
         odom_from_base = self._lap.map_from_camera[index] @ BASE_FROM_CAMERA.inverse()

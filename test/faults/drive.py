@@ -19,8 +19,15 @@ from tf2_msgs.msg import TFMessage
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.nodes.conversion import bgr_message, header, pose_of, stamp_ns_of, status_name, transform_message
-from vloc_ros.nodes.localizer import LocalizerNode
+from vloc_ros.nodes.localizer.node import LocalizerNode
+from vloc_ros.nodes.rclpy_support.conversion import (
+    bgr_message,
+    header,
+    pose_of,
+    stamp_ns_of,
+    status_name,
+    transform_message,
+)
 
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 NEAR_M = 0.05

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.nodes.conversion import status_name
+from vloc_ros.nodes.rclpy_support.conversion import status_name
 
 _HEAD = """# What happens when something goes wrong
 

@@ -14,7 +14,7 @@ from ros_session import Ros
 from sensor_msgs.msg import CameraInfo
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.nodes.conversion import status_name
+from vloc_ros.nodes.rclpy_support.conversion import status_name
 
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0

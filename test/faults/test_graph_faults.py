@@ -13,7 +13,7 @@ from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.nodes.conversion import time_message
+from vloc_ros.nodes.rclpy_support.conversion import time_message
 
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0

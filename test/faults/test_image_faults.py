@@ -14,7 +14,7 @@ from nodes_world import STEP_NS
 from sensor_msgs.msg import CompressedImage, Image
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.nodes.conversion import bgr_message, header, stamp_ns_of
+from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, stamp_ns_of
 
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0

@@ -21,7 +21,7 @@ from ros_session import Ros
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import LoadMap
 from vloc_ros.inference import models
-from vloc_ros.nodes.map_server import MapServerNode
+from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.storage.arrays import encode_array
 from vloc_ros.storage.manifests import MANIFEST, manifest_bytes
 from vloc_ros.storage.maps import map_hash, read_map

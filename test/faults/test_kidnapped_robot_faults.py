@@ -25,8 +25,8 @@ from vloc_ros.core.sources import PosedImage
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.maps.build import build_map
 from vloc_ros.mapping.maps.merge import merge_maps
-from vloc_ros.nodes.conversion import bgr_message, pose_of
-from vloc_ros.nodes.map_server import MapServerNode
+from vloc_ros.nodes.map_server.node import MapServerNode
+from vloc_ros.nodes.rclpy_support.conversion import bgr_message, pose_of
 from vloc_ros.simulation.scenario import Lap, make_scenario
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images

@@ -23,8 +23,8 @@ from sensor_msgs.msg import Image
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import LoadMap
-from vloc_ros.nodes.conversion import bgr_message
-from vloc_ros.nodes.map_server import MapServerNode
+from vloc_ros.nodes.map_server.node import MapServerNode
+from vloc_ros.nodes.rclpy_support.conversion import bgr_message
 from vloc_ros.storage.maps import map_hash
 
 pytestmark = pytest.mark.fault

@@ -13,7 +13,7 @@ from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.nodes.conversion import pose_of, stamp_ns_of
+from vloc_ros.nodes.rclpy_support.conversion import pose_of, stamp_ns_of
 
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0

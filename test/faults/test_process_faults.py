@@ -21,7 +21,7 @@ from ros_session import Ros
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import LoadMap
 from vloc_ros.evaluation.live_processes import Children
-from vloc_ros.nodes.conversion import stamp_ns_of
+from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of
 from vloc_ros.storage.manifests import MANIFEST
 from vloc_ros.storage.maps import map_hash
 

@@ -17,7 +17,7 @@ from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.nodes.conversion import bgr_message, transform_message
+from vloc_ros.nodes.rclpy_support.conversion import bgr_message, transform_message
 
 pytestmark = pytest.mark.fault
 _BACK_S = 5.0

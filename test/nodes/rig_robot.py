@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.nodes.conversion import bgr_message, header, transform_message
+from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, transform_message
 
 # the first camera has the extrinsics of the single camera of other tests
 EXTRINSICS = {

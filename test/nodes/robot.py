@@ -16,8 +16,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.nodes.conversion import bgr_message, header, stamp_ns_of, transform_message
-from vloc_ros.nodes.localizer import LocalizerNode
+from vloc_ros.nodes.localizer.node import LocalizerNode
+from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, stamp_ns_of, transform_message
 
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 TOLERANCE_NS = 250_000_000

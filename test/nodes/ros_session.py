@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
 
-from vloc_ros.nodes.process import NodeExecutor, spin
+from vloc_ros.nodes.rclpy_support.process import NodeExecutor, spin
 
 WAIT_S = 30.0
 RETRY_S = 0.5

@@ -13,8 +13,8 @@ from nodes_world import Wall
 from rclpy.node import Node
 from ros_session import Ros
 
-from vloc_ros.nodes.localizer import LocalizerNode
-from vloc_ros.nodes.map_server import MapServerNode
+from vloc_ros.nodes.localizer.node import LocalizerNode
+from vloc_ros.nodes.map_server.node import MapServerNode
 
 POLICY = Path(__file__).resolve().parents[2] / "config" / "sros2" / "policies.xml"
 KINDS = {

@@ -19,6 +19,12 @@ from types import TracebackType
 from vloc_ros.core.errors import VlocError
 from vloc_ros.footprint import ONE_HEAP
 
+_MODULES = {
+    "localizer": "vloc_ros.nodes.localizer.node",
+    "map_server": "vloc_ros.nodes.map_server.node",
+    "player": "vloc_ros.nodes.bag_tools.player",
+    "recorder": "vloc_ros.nodes.bag_tools.recorder",
+}
 _LAST_LINES = 5
 _POLL_S = 0.1
 _GRACE_S = 5.0
@@ -82,7 +88,7 @@ class Children:
         remaps: Mapping[str, str] | None = None,
         **parameters: str | float | bool,
     ) -> str:
-        """Start the node `vloc_ros.nodes.<name>`; returns its name."""
+        """Start a node by the name of its executable; return the name."""
         arguments = ["--params-file", str(params_file)] if params_file else []
         for source, target in (remaps or {}).items():
             arguments += ["-r", f"{source}:={target}"]
@@ -90,7 +96,7 @@ class Children:
             arguments += ["-p", f"{key}:={json.dumps(value)}"]
         with self._log(name).open("wb") as log:
             self._children[name] = subprocess.Popen(
-                [sys.executable, "-m", f"vloc_ros.nodes.{name}", "--ros-args", *arguments],
+                [sys.executable, "-m", _MODULES[name], "--ros-args", *arguments],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nodes_world import BASE_FROM_CAMERA, Wall
+from robot import Robot
+from ros_session import Ros
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.covariance import carry_covariance
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.query import Query
+from vloc_ros.nodes.localizer.initial_pose import InitialPose
+from vloc_ros.nodes.rclpy_support.conversion import pose_with_covariance_stamped
+
+COVARIANCE = np.diag([0.25, 0.25, 0.0, 0.0, 0.0, 0.07])  # as RViz sends it
+S = 1_000_000_000
+
+
+def message(pose: Pose | None = None, *, frame: str = "map", covariance: Array = COVARIANCE) -> Any:
+    return pose_with_covariance_stamped(0, frame, pose or Pose.identity(), covariance)
+
+
+def test_it_is_the_prior_until_an_image_is_localized_or_it_is_too_old() -> None:
+    initial = InitialPose(max_age_s=30.0)
+    assert initial.prior(0) is None
+    initial.set_pose(message(), map_frames=["map"], now_ns=100 * S)
+    prior = initial.prior(129 * S)
+    assert prior is not None
+    assert initial.prior(130 * S) is None
+    initial.consume(None)  # an image that was localized without it
+    assert initial.prior(101 * S) is prior
+    initial.consume(prior)
+    assert initial.prior(101 * S) is None
+    initial.set_pose(message(), map_frames=["map"], now_ns=100 * S)
+    initial.clear()
+    assert initial.prior(101 * S) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "map_frames", "expected"),
+    [
+        ({"frame": "odom"}, ["map"], "frame 'odom'"),
+        ({}, [], "none is loaded"),
+        ({"covariance": np.full((6, 6), np.nan)}, ["map"], "not finite"),
+        ({"covariance": -np.eye(6)}, ["map"], "negative"),
+    ],
+)
+def test_an_invalid_initial_pose_is_refused(changes: dict[str, Any], map_frames: list[str], expected: str) -> None:
+    initial = InitialPose(max_age_s=30.0)
+    with pytest.raises(InputError, match=expected):
+        initial.set_pose(message(**changes), map_frames=map_frames, now_ns=0)
+    assert initial.prior(0) is None
+
+
+def test_it_is_the_prior_of_the_next_image(ros: Ros, wall: Wall) -> None:
+    robot = Robot(ros, wall)
+    robot.activate()
+    queries: list[Query] = []
+    localizer = robot.node._loaded.localizer
+    localize = localizer.localize
+    localizer.localize = lambda query: (queries.append(query), localize(query))[1]
+    map_from_base = wall.views[2] @ BASE_FROM_CAMERA.inverse()
+    publisher = ros.node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
+    ros.until(lambda: publisher.get_subscription_count() > 0)
+    publisher.publish(message(map_from_base))
+    ros.until(lambda: robot.node._initial_pose.prior(0) is not None)
+    first, second = (robot.status_of(robot.send(index)) for index in (2, 3))
+    assert first.status == second.status == LocalizationStatus.OK
+    assert (first.candidate, queries[1].prior) == ("prior", None)
+    prior = queries[0].prior
+    assert prior is not None
+    assert max(prior.map_from_rig.distance_to(wall.views[2])) < 1e-9
+    expected = carry_covariance(COVARIANCE, map_from_base, BASE_FROM_CAMERA)
+    np.testing.assert_allclose(prior.covariance, expected, atol=1e-12)

@@ -1,0 +1,123 @@
+"""Map server and localizer with a map that carries a keypoint model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from learned_wall import LearnedWall, build_learned_map
+from lifecycle_msgs.msg import Transition
+from nodes_world import Wall
+from plane_scene import poses
+from rclpy.parameter import Parameter
+from robot import Robot
+from ros_session import Ros
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_msgs.srv import GetMapChunk, LoadMap
+from vloc_ros.nodes.localizer import pipeline
+from vloc_ros.nodes.map_server.node import MapServerNode
+from vloc_ros.storage.maps import map_hash, read_manifest, read_map, write_map
+
+GRAPH = "keypoint_model/graph"
+
+
+@pytest.fixture
+def maps(learned_wall: LearnedWall, tmp_path: Path) -> Path:
+    """A folder of maps: `first` and `renamed` of one model, `other` of another one."""
+    first = read_map(learned_wall.map)
+    write_map(first, tmp_path / "maps" / "first")
+    write_map(replace(first, name="renamed"), tmp_path / "maps" / "renamed")
+    other = build_learned_map(learned_wall.scene, learned_wall.other_model, poses(14, seed=4))
+    write_map(other, tmp_path / "maps" / "other")
+    return tmp_path / "maps"
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every file that the map server is requested to send a chunk of."""
+    files: list[str] = []
+    chunk = MapServerNode._chunk
+
+    def record(self: MapServerNode, request: GetMapChunk.Request) -> tuple[int, str, bytes]:
+        files.append(request.file)
+        return chunk(self, request)
+
+    monkeypatch.setattr(MapServerNode, "_chunk", record)
+    return files
+
+
+def _file(folder: Path) -> str:
+    return str(read_manifest(folder)["arrays"][GRAPH]["file"])
+
+
+def test_a_localizer_fetches_the_model_with_the_map_and_once(
+    ros: Ros, wall: Wall, maps: Path, tmp_path: Path, fetched: list[str]
+) -> None:
+    ros.add(MapServerNode, autostart=True, map=str(maps / "first"), maps_folder=str(maps))
+    robot = Robot(ros, wall, map="", map_cache=str(tmp_path / "cache"))
+    robot.activate()
+    ros.until(lambda: robot.node.map_hash == map_hash(maps / "first"))
+    assert _file(maps / "first") in fetched
+    assert robot.status_of(robot.send(2)).status == LocalizationStatus.OK
+    for number, name in enumerate(("renamed", "other"), start=3):
+        fetched.clear()
+        ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name=name))
+        digest = map_hash(maps / name)
+        ros.until(lambda digest=digest: robot.node.map_hash == digest)
+        assert robot.status_of(robot.send(number)).status == LocalizationStatus.OK
+        # a map of another name has all arrays of the first; one of another model has another graph
+        assert fetched == ["manifest.json"] if name == "renamed" else _file(maps / name) in fetched
+
+
+def test_a_damaged_array_of_another_map_in_the_cache_is_fetched(
+    ros: Ros, wall: Wall, maps: Path, tmp_path: Path, fetched: list[str]
+) -> None:
+    ros.add(MapServerNode, autostart=True, map=str(maps / "first"), maps_folder=str(maps))
+    robot = Robot(ros, wall, map="", map_cache=str(tmp_path / "cache"))
+    robot.activate()
+    ros.until(lambda: robot.node.map_hash == map_hash(maps / "first"))
+    graph = tmp_path / "cache" / robot.node.map_hash / _file(maps / "first")
+    graph.write_bytes(bytes(graph.stat().st_size))
+    fetched.clear()
+    ros.call(LoadMap, "vloc_map_server/load_map", LoadMap.Request(name="renamed"))
+    ros.until(lambda: robot.node.map_hash == map_hash(maps / "renamed"))
+    assert graph.name in fetched
+    assert robot.status_of(robot.send(2)).status == LocalizationStatus.OK
+
+
+def test_changed_parameters_load_no_second_network(
+    ros: Ros, wall: Wall, learned_wall: LearnedWall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = Robot(ros, wall, map=str(learned_wall.map))
+    robot.activate()
+    before, built = robot.node._loaded.localizer.extractor, []
+    build = pipeline.build_localizer
+    monkeypatch.setattr(
+        pipeline, "build_localizer", lambda *args, **named: built.append(named) or build(*args, **named)
+    )
+    (response,) = robot.node.set_parameters([Parameter("candidates.retrieval_top_k", value=7)])
+    assert response.successful
+    assert built[0]["extractor"] is before is robot.node._loaded.localizer.extractor
+    assert robot.status_of(robot.send(2)).status == LocalizationStatus.OK
+
+
+def test_where_models_run_is_read_when_the_node_is_configured(ros: Ros, wall: Wall, learned_wall: LearnedWall) -> None:
+    robot = Robot(ros, wall, map=str(learned_wall.map), **{"inference.threads": 1})
+    robot.activate()
+    for name, value in (("inference.provider", "CUDAExecutionProvider"), ("inference.threads", 2)):
+        (response,) = robot.node.set_parameters([Parameter(name, value=value)])
+        assert not response.successful
+        assert response.reason.startswith(f"{name} is read when the node is configured")
+    assert robot.status_of(robot.send(2)).status == LocalizationStatus.OK
+
+
+def test_a_provider_that_is_not_there_stops_the_configuration(ros: Ros, wall: Wall, learned_wall: LearnedWall) -> None:
+    missing = {"inference.provider": "OpenVINOExecutionProvider"}
+    robot = Robot(ros, wall, map=str(learned_wall.map), **missing)
+    reports = ros.collect(DiagnosticArray, "/diagnostics")
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    wanted = "ONNX Runtime has no OpenVINOExecutionProvider here, expected one of"
+    reports.wait(lambda all_: any(wanted in s.message for m in all_ for s in m.status), "the reason")

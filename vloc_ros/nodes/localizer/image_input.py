@@ -1,0 +1,148 @@
+"""Image input: subscriptions, synchronization of cameras, and counts of received and dropped images."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import zip_longest
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.errors import ConfigError
+from vloc_ros.node_config import LocalizerNodeConfig
+from vloc_ros.nodes.localizer.calibration import Calibration
+from vloc_ros.nodes.localizer.camera_info_input import CameraInfoInput
+from vloc_ros.nodes.localizer.cameras import (
+    CameraImage,
+    CameraSource,
+    newest_image,
+    parse_camera_names,
+    parse_extrinsics,
+)
+from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
+from vloc_ros.nodes.localizer.image_synchronizer import ImageSynchronizer
+from vloc_ros.nodes.localizer.latest_image_set import LatestImageSet
+from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of, status_without_pose
+
+_KINDS = {"raw": (Image, "image"), "compressed": (CompressedImage, "image/compressed")}
+_SUFFIX = "/compressed"
+
+
+def resolve_image_topics(node: Node, config: LocalizerNodeConfig) -> list[str]:
+    """Return the image topics of all cameras after remapping.
+
+    Raises:
+        ConfigError: a topic has the ending of compressed images and images are raw, or it has that ending twice.
+    """
+    _, name = _KINDS[config.image_transport]
+    topics = [node.resolve_topic_name(source.topic(name)) for source in _sources_of(node, config)]
+    for topic in topics:
+        if config.image_transport == "raw" and topic.endswith(_SUFFIX):
+            raise ConfigError(
+                f"the image topic is {topic} and image_transport is raw, which nobody publishes there; name "
+                f"{topic.removesuffix(_SUFFIX)}, or set image_transport to compressed"
+            )
+        if topic.endswith(2 * _SUFFIX):
+            raise ConfigError(
+                f"the image topic is {topic}: image_transport compressed adds {_SUFFIX} itself; name "
+                f"{topic.removesuffix(2 * _SUFFIX)}"
+            )
+    return topics
+
+
+class ImageInput:
+    """Subscribes to one camera or to a rig until `close`. Callbacks put images in, the worker takes them."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: LocalizerNodeConfig,
+        monitor: DiagnosticMonitor,
+        *,
+        on_dropped: Callable[[LocalizationStatus], None],
+    ) -> None:
+        """`on_dropped` is called with the status of dropped images, from any thread."""
+        self._node, self._monitor, self._on_dropped = node, monitor, on_dropped
+        self._count_lock = threading.Lock()
+        self._received = self._dropped = 0
+        self._sources = _sources_of(node, config)
+        synchronizer: ImageSynchronizer[CameraImage] = ImageSynchronizer(
+            len(self._sources), window_ns=int(config.rig_window_s * 1e9), wait_ns=int(config.rig_wait_s * 1e9)
+        )
+        self._latest = LatestImageSet(synchronizer, on_dropped=self._drop)
+        monitor.begin(config.diagnostics, at_ns=time.monotonic_ns(), cameras=[s.name for s in self._sources if s.name])
+        kind, name = _KINDS[config.image_transport]
+        self.topics = resolve_image_topics(node, config)
+        image_qos = QoSProfile(
+            depth=config.image_depth, reliability=ReliabilityPolicy[config.image_reliability.upper()]
+        )
+        self._infos = [
+            CameraInfoInput(node, source.topic("camera_info"), source.calibration) for source in self._sources
+        ]
+        self._subscriptions = [
+            node.create_subscription(kind, source.topic(name), partial(self._on_image, index), image_qos)
+            for index, source in enumerate(self._sources)
+        ]
+
+    @property
+    def received(self) -> int:
+        """Number of images received so far, over all cameras."""
+        return self._received
+
+    @property
+    def dropped(self) -> int:
+        """Number of images dropped so far."""
+        return self._dropped
+
+    @property
+    def publishers(self) -> int:
+        """Number of publishers of the image topics."""
+        return sum(self._node.count_publishers(topic) for topic in self.topics)
+
+    def take(self) -> list[CameraImage] | None:
+        """Wait for the latest image set and return it; None after `close`."""
+        return self._latest.take()
+
+    def close(self) -> None:
+        """Unsubscribe, and release the waiting worker."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        for info in self._infos:
+            info.close()
+        self._latest.close()
+
+    def _on_image(self, camera: int, message: Any) -> None:
+        with self._count_lock:
+            self._received += 1
+            number = self._received
+        source, stamp_ns = self._sources[camera], stamp_ns_of(message)
+        self._infos[camera].find_latched()
+        age_ns = self._node.get_clock().now().nanoseconds - stamp_ns
+        self._monitor.record_image(at_ns=time.monotonic_ns(), age_s=age_ns * 1e-9, camera=source.name)
+        self._latest.put(camera, CameraImage(source, message, number), stamp_ns=stamp_ns)
+
+    def _drop(self, images: list[CameraImage], reason: str) -> None:
+        with self._count_lock:
+            self._dropped += len(images)
+        status = status_without_pose(header=newest_image(images).message.header, status=LocalizationStatus.DROPPED)
+        status.reason, status.cameras = reason, [image.source.name for image in images if image.source.name]
+        self._on_dropped(status)
+
+
+def _sources_of(node: Node, config: LocalizerNodeConfig) -> list[CameraSource]:
+    names = parse_camera_names(config.cameras) or ("",)
+    sources = []
+    for name, extrinsics in zip_longest(names, parse_extrinsics(config.base_from_camera)):
+        topic = node.resolve_topic_name(f"{name}/camera_info" if name else "camera_info")
+        timeout_s, rectified = config.transform_timeout_s, config.image_rectified
+        warn = node.get_logger().warning
+        calibration = Calibration(topic=topic, timeout_s=timeout_s, rectified=rectified, warn=warn)
+        sources.append(CameraSource(name, calibration, extrinsics))
+    return sources

@@ -1,0 +1,305 @@
+"""The localizer node: images in, the robot's pose in the map out.
+
+ImageInput synchronizes images and keeps the latest; a worker thread localizes them and publishes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.subscription import Subscription
+from std_srvs.srv import Trigger
+from tf2_ros import Buffer
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_msgs.srv import Relocalize
+from vloc_ros.assembly import build_localizer, explain_unused_encoder
+from vloc_ros.core.config import LocalizerConfig, parameters_of
+from vloc_ros.core.errors import InputError, MapError, VlocError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.query import Query
+from vloc_ros.core.tracking.fix_filter import FixFilter
+from vloc_ros.footprint import limit_blas_threads
+from vloc_ros.inference.global_descriptors import read_global_descriptor
+from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
+from vloc_ros.node_config import LocalizerNodeConfig
+from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras, newest_image
+from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor, NodeState
+from vloc_ros.nodes.localizer.diagnostics import diagnostic_array, summarize_status
+from vloc_ros.nodes.localizer.frames import TransformLookup
+from vloc_ros.nodes.localizer.image_input import ImageInput, resolve_image_topics
+from vloc_ros.nodes.localizer.initial_pose import InitialPose
+from vloc_ros.nodes.localizer.map_source import MapServerSource
+from vloc_ros.nodes.localizer.outputs import Outputs
+from vloc_ros.nodes.localizer.pipeline import LoadedMap, LocalizationPipeline
+from vloc_ros.nodes.rclpy_support.conversion import status_without_pose
+from vloc_ros.nodes.rclpy_support.managed import ACTIVE, INACTIVE, ManagedNode
+from vloc_ros.nodes.rclpy_support.parameters import config_of, declare_parameters, log_parameters
+from vloc_ros.nodes.rclpy_support.process import WaitingGroup, run_node
+from vloc_ros.storage.maps import map_hash, read_map
+
+_LONGEST_WAIT_S = 60.0
+# parameters of the node that can be changed while it runs, as all those of the stages can but where models run
+_CHANGEABLE = {"carry_last_fix", "max_image_age_s", "relocalize_timeout_s", "two_d_mode"}
+_PATHS = {"map", "map_cache", "recognizer", "encoder"}
+_FIRST_QUERY = Query.single(
+    np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8),
+    Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0)),
+)
+
+
+class LocalizerNode(ManagedNode):
+    """See the module, and docs/ros-interface.md for topics and parameters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("vloc_localizer", **options)
+        self._map_lock = threading.Lock()
+        self._buffer: Buffer | None = None
+        declare_parameters(self, LocalizerNodeConfig(), LocalizerConfig(), admit=self._admit)
+        self._monitor = DiagnosticMonitor()
+        self._loaded: LoadedMap | None = None
+        self._map_source: MapServerSource | None = None
+        self._worker: threading.Thread | None = None
+        self._initial_pose = InitialPose(max_age_s=0.0)
+        self._result_ready = threading.Condition()
+        self._last_result: tuple[int, LocalizationStatus | None] = (0, None)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._reporting = self.create_timer(
+            config_of(self, LocalizerNodeConfig).diagnostics.period_s,
+            self._publish_diagnostics,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self.create_service(Relocalize, "~/relocalize", self._on_relocalize, callback_group=WaitingGroup())
+        self.create_service(Trigger, "~/feed_initial_pose", self._on_feed_initial_pose)
+        if config_of(self, LocalizerNodeConfig).autostart:
+            self.start_alone()
+
+    @property
+    def map_hash(self) -> str:
+        """Hash of the map in use; empty without a map."""
+        loaded = self._loaded
+        return loaded.hash if loaded else ""
+
+    def configure(self) -> None:
+        """Read the parameters, create the publishers and load the map."""
+        self._config = config_of(self, LocalizerNodeConfig)
+        self._core_config = config_of(self, LocalizerConfig)
+        log_parameters(self, self._config, self._core_config)
+        self._reporting.timer_period_ns = int(self._config.diagnostics.period_s * 1e9)
+        self._reporting.reset()
+        check_cameras(self._config, node=self.get_name(), namespace=self.get_namespace())
+        resolve_image_topics(self, self._config)
+        if self._buffer is None:  # one for the life of the node: a buffer cannot be detached from the node's clock
+            self._buffer = Buffer(node=self)
+        self._frames = TransformLookup(self, self._buffer, timeout_s=self._config.transform_timeout_s)
+        self._outputs = Outputs(self, self._config, self._core_config.fix_filter, self._frames)
+        if self._config.map:
+            self._load(Path(self._config.map).expanduser())
+        else:
+            self._map_source = MapServerSource(
+                self, self._config, on_map=self._load, on_fault=partial(self._monitor.set_fault, "map")
+            )
+
+    def activate(self) -> None:
+        """Subscribe to the inputs, and start the worker."""
+        config = self._config
+        self._last_result = (0, None)
+        self._initial_pose = InitialPose(max_age_s=config.initial_pose_max_age_s)
+        self._outputs.reset()
+        self._pipeline = LocalizationPipeline(
+            config, FixFilter(self._core_config.fix_filter), self._frames, self._initial_pose
+        )
+        self._image_input = ImageInput(self, config, self._monitor, on_dropped=self._publish_status)
+        self._initial_pose_subscription: Subscription = self.create_subscription(
+            PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1
+        )
+        self._worker = threading.Thread(target=self._work, name="localizer", daemon=True)
+        self._worker.start()
+
+    def deactivate(self) -> None:
+        """Unsubscribe, and let the worker finish its image."""
+        if self._worker is None:
+            return
+        self.destroy_subscription(self._initial_pose_subscription)
+        self._image_input.close()
+        self._worker.join()
+        self._outputs.reset()
+        with self._result_ready:
+            self._worker = None
+            self._result_ready.notify_all()
+
+    def cleanup(self) -> None:
+        """Release the map, the publishers and TF."""
+        if self._map_source is not None:
+            self._map_source.close()
+            self._map_source = None
+            self._monitor.set_fault("map", "")
+        self._loaded = None
+        if hasattr(self, "_outputs"):
+            self._outputs.close()
+            del self._outputs
+        if hasattr(self, "_frames"):
+            self._frames.close()
+            del self._frames
+
+    def _admit(self, changed: set[str], configurations: Sequence[Any]) -> str:
+        """Apply changed parameters, all or none; return the reason for a refusal, else an empty text."""
+        if paths := sorted(changed & _PATHS):
+            return f"{paths[0]} is fixed when the node starts, so that no request chooses other files; restart it"
+        if self.state not in (INACTIVE, ACTIVE) or not changed:
+            return ""
+        config, core_config = configurations
+        of_inference = parameters_of(core_config.inference, "inference.")
+        read_once = {leaf.name for leaf in (*parameters_of(config), *of_inference)}
+        if fixed := sorted((changed & read_once) - _CHANGEABLE):
+            return f"{fixed[0]} is read when the node is configured, which it is; deactivate and clean it up first"
+        with self._map_lock:
+            loaded, before = self._loaded, self._core_config
+            if loaded is not None and replace(core_config, fix_filter=before.fix_filter) != before:
+                try:
+                    loaded = loaded.with_parameters(core_config)
+                except VlocError as error:
+                    return str(error)
+            self._config, self._core_config, self._loaded = config, core_config, loaded
+        self._outputs.pose_relay.set_fix_filter(core_config.fix_filter)
+        if self.state == ACTIVE:
+            self._pipeline.set_config(config, core_config.fix_filter)
+        return ""
+
+    def report_step(self, reason: str) -> None:
+        """Report the failure on /diagnostics."""
+        self._monitor.set_fault("node", reason)
+
+    def _load(self, folder: Path) -> None:
+        """Load a map; the previous one stays in use until this one is ready."""
+        landmark_map = read_map(folder)
+        if not landmark_map.metric:
+            raise MapError(f"{folder}: the map has no metric scale, which a robot needs; run `vloc map align` on it")
+        digest = map_hash(folder)
+        model, encoder_model = self._config.recognizer, self._config.encoder
+        config = self._core_config
+        inference = config.inference
+        recognizer = read_landmark_recognizer(Path(model).expanduser(), inference) if model else None
+        encoder = read_global_descriptor(Path(encoder_model).expanduser(), inference) if encoder_model else None
+        localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder)
+        localizer.localize(_FIRST_QUERY)  # libraries are loaded lazily: load them now, not while the first image waits
+        loaded = LoadedMap(localizer, digest, recognizer, encoder)
+        with self._map_lock:  # held briefly: a change of parameters waits for it, and all callbacks with it
+            self._loaded = loaded if self._core_config is config else loaded.with_parameters(self._core_config)
+        self._outputs.reset()
+        self._initial_pose.clear()
+        self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
+        if warning := explain_unused_encoder(config, landmark_map, encoder):
+            self.get_logger().warning(warning)
+
+    def _work(self) -> None:
+        limit_blas_threads()
+        while (images := self._image_input.take()) is not None:
+            try:
+                status = self._localize(images)
+                self._publish_status(status)
+                with self._result_ready:
+                    self._last_result = (min(image.number for image in images), status)
+                    self._result_ready.notify_all()
+            except Exception:  # on Ctrl-C rclpy destroys the publishers before the node is shut down
+                if self.context.ok():
+                    self.get_logger().fatal(traceback.format_exc())
+
+    def _localize(self, images: list[CameraImage]) -> LocalizationStatus:
+        """Localize an image set and publish all but its status; return the status."""
+        try:
+            output = self._pipeline.localize_images(images, self._loaded, now_ns=self.get_clock().now().nanoseconds)
+            self._outputs.publish(output)
+            if output.fix is not None and output.status.map_hash != self.map_hash:  # the map was swapped meanwhile
+                self._outputs.reset()
+        except Exception as error:  # a bug: keep the traceback and the node
+            self.get_logger().fatal(traceback.format_exc())
+            header = newest_image(images).message.header
+            status = status_without_pose(header=header, status=LocalizationStatus.INTERNAL_ERROR)
+            status.reason, status.map_hash = f"internal error, see the log: {error!r}", self.map_hash
+            return status
+        return output.status
+
+    def _publish_status(self, status: LocalizationStatus) -> None:
+        status.images_received, status.images_dropped = self._image_input.received, self._image_input.dropped
+        self._monitor.record_result(summarize_status(status), at_ns=time.monotonic_ns())
+        self._outputs.publish_status(status)
+
+    def _on_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
+        if self._outputs.pose_relay.is_own(message):
+            return
+        loaded, now_ns = self._loaded, self.get_clock().now().nanoseconds
+        try:
+            frames = loaded.localizer.map.frame_ids if loaded else ()
+            self._initial_pose.set_pose(message, map_frames=frames, now_ns=now_ns)
+        except InputError as error:
+            self.get_logger().warning(str(error))
+
+    def _on_feed_initial_pose(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self.state != ACTIVE:
+            response.message = f"the node is {self.state}; activate it"
+            return response
+        response.success, response.message = self._outputs.pose_relay.on_request(self.get_clock().now().nanoseconds)
+        return response
+
+    def _on_relocalize(self, request: Relocalize.Request, response: Relocalize.Response) -> Relocalize.Response:
+        refusal = status_without_pose(status=LocalizationStatus.NO_IMAGE)
+        response.result = refusal
+        if self.state != ACTIVE:
+            refusal.reason = f"the node is {self.state}; activate it"
+            return response
+        timeout_s = request.timeout_s if request.timeout_s > 0 else self._config.relocalize_timeout_s
+        timeout_s = min(timeout_s, _LONGEST_WAIT_S)
+        self._initial_pose.clear()
+        self._pipeline.reset_tracking()
+        requested_at = self._image_input.received
+        with self._result_ready:
+            self._result_ready.wait_for(lambda: self._is_result_after(requested_at) or self._worker is None, timeout_s)
+            if self._last_result[0] > requested_at:
+                response.result = self._last_result[1]
+            elif self._worker is None:
+                refusal.reason = "the node was deactivated"
+            else:
+                refusal.reason = f"no image received on {', '.join(self._image_input.topics)} within {timeout_s:g} s"
+        return response
+
+    def _is_result_after(self, requested_at: int) -> bool:
+        number, status = self._last_result
+        # a held fix is no result yet: the next ones have to confirm it
+        return number > requested_at and status is not None and status.status != LocalizationStatus.HELD
+
+    def _publish_diagnostics(self) -> None:
+        node, loaded = self.get_fully_qualified_name(), self._loaded
+        node_state = NodeState(self.state, warnings=self.graph_watch.findings)
+        if loaded is not None:
+            node_state = replace(node_state, map_hash=loaded.hash, map_name=loaded.localizer.map.name)
+        if self.state == ACTIVE:
+            node_state = replace(
+                node_state,
+                topic=", ".join(self._image_input.topics),
+                publishers=self._image_input.publishers,
+                listeners=self._outputs.listeners,
+            )
+        components = self._monitor.report(node_state, now_ns=time.monotonic_ns())
+        message = diagnostic_array(components, node=node, stamp_ns=self.get_clock().now().nanoseconds)
+        self._diagnostics.publish(message)
+
+
+def main() -> None:
+    """Entry point `localizer`."""
+    run_node(LocalizerNode, LocalizerNodeConfig(), LocalizerConfig())
+
+
+if __name__ == "__main__":
+    main()

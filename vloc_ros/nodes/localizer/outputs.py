@@ -1,0 +1,91 @@
+"""All publishers of the localizer for image results."""
+
+from __future__ import annotations
+
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import Image
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.config import FixFilterConfig
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.tracking.fix_filter import GateResult
+from vloc_ros.node_config import LocalizerNodeConfig
+from vloc_ros.nodes.localizer.frames import TransformLookup
+from vloc_ros.nodes.localizer.last_pose import LastPose
+from vloc_ros.nodes.localizer.overlay import draw_result
+from vloc_ros.nodes.localizer.pipeline import LocalizationOutput
+from vloc_ros.nodes.localizer.pose_relay import PoseRelay
+from vloc_ros.nodes.localizer.transforms import MapTransform
+from vloc_ros.nodes.rclpy_support.conversion import bgr_message, pose_stamped, pose_with_covariance_stamped, stamp_ns_of
+
+
+class Outputs:
+    """Publishes poses, statuses, the debug image, TF, and poses for other systems. The worker publishes."""
+
+    def __init__(
+        self, node: LifecycleNode, config: LocalizerNodeConfig, fix_filter: FixFilterConfig, frames: TransformLookup
+    ) -> None:
+        self._node, self._config = node, config
+        depth = config.status_depth
+        self._pose = node.create_lifecycle_publisher(PoseStamped, "~/pose", depth)
+        self._pose_with_covariance = node.create_lifecycle_publisher(
+            PoseWithCovarianceStamped, "~/pose_with_covariance", depth
+        )
+        self._last_pose = LastPose(node)
+        self._status = node.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
+        self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", 1)
+        self.pose_relay = PoseRelay(node, config, fix_filter, frames)
+        self._transform = MapTransform(node, tolerance_s=config.transform_tolerance_s, rate_hz=config.transform_rate_hz)
+
+    @property
+    def listeners(self) -> int:
+        """Number of subscribers to the status."""
+        return int(self._status.get_subscription_count())
+
+    def publish(self, output: LocalizationOutput) -> None:
+        """Publish the output of an image set except its status, which comes last."""
+        if output.fix is not None:
+            self._publish_fix(output)
+        watched = self._debug_image.get_subscription_count() > 0
+        if watched and output.images and output.result is not None:
+            picture = draw_result(output.images, output.result)
+            header = output.status.header
+            self._debug_image.publish(bgr_message(stamp_ns_of(output.status), header.frame_id, picture))
+
+    def publish_status(self, status: LocalizationStatus) -> None:
+        """Publish the status of an image."""
+        self._status.publish(status)
+
+    def reset(self) -> None:
+        """Stop repeating the last fix, and withdraw it: the map was swapped, or the node was deactivated."""
+        self._transform.reset()
+        self._last_pose.reset()
+        self.pose_relay.reset()
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in (self._pose, self._pose_with_covariance, self._status, self._debug_image):
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._last_pose.close()
+        self.pose_relay.close()
+        self._transform.close()
+
+    def _publish_fix(self, output: LocalizationOutput) -> None:
+        assert output.fix is not None
+        status, fix = output.status, output.fix
+        stamp_ns = stamp_ns_of(status)
+        if output.gating is not None and output.gating.result is GateResult.JUMPED:
+            self._node.get_logger().warning(f"the pose jumped: {status.reason}")
+        if output.map_from_child is not None:
+            self._publish_transform(stamp_ns, status, output.map_from_child)
+        self._pose.publish(pose_stamped(stamp_ns, status.map_frame, fix.map_from_base))
+        message = pose_with_covariance_stamped(stamp_ns, status.map_frame, fix.map_from_base, fix.covariance)
+        self._pose_with_covariance.publish(message)
+        self._last_pose.publish(message)
+        self.pose_relay.publish(output)
+
+    def _publish_transform(self, stamp_ns: int, status: LocalizationStatus, map_from_child: Pose) -> None:
+        with_odometry = self._config.publish_tf == "map_odom"
+        child = self._config.odom_frame if with_odometry else status.body_frame
+        self._transform.publish(stamp_ns, status.map_frame, child, map_from_child, repeated=with_odometry)

@@ -1,0 +1,280 @@
+"""From an image set to all that is published for it: convert, localize, transform to the robot's base, gate."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import FixFilterConfig, LocalizerConfig
+from vloc_ros.core.geometry.covariance import carry_covariance
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.landmark_candidates import LandmarkRecognizer
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.query import PosePrior, Query
+from vloc_ros.core.retrieval.encoders import QueryEncoder
+from vloc_ros.core.tracking.fix import Fix, fix_from_result
+from vloc_ros.core.tracking.fix_filter import FixFilter, GatingDecision
+from vloc_ros.node_config import LocalizerNodeConfig
+from vloc_ros.nodes.localizer.cameras import CameraImage, newest_image, parse_camera_names
+from vloc_ros.nodes.localizer.frames import TransformLookup
+from vloc_ros.nodes.localizer.initial_pose import InitialPose
+from vloc_ros.nodes.localizer.query_views import AvailableViews, ViewAssembler
+from vloc_ros.nodes.localizer.refusal import Refused
+from vloc_ros.nodes.rclpy_support.conversion import fill_status, pose_with_covariance, stamp_ns_of, status_without_pose
+
+# (0.2 m)² in height, (0.1 rad)² in roll and pitch: ramps, and floors that are not the map's plane
+_OUT_OF_PLANE = np.diag([0.0, 0.0, 0.04, 0.01, 0.01, 0.0])
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMap:
+    """A map in use.
+
+    Attributes:
+        localizer: localizer of the map.
+        hash: hash of the map.
+        recognizer: landmark recogniser, None without one.
+        encoder: global descriptor model, None without one.
+    """
+
+    localizer: Localizer
+    hash: str
+    recognizer: LandmarkRecognizer | None = None
+    encoder: QueryEncoder | None = None
+
+    def with_parameters(self, config: LocalizerConfig) -> LoadedMap:
+        """Return the same map with other parameters of the stages.
+
+        Raises:
+            VlocError: the map cannot be used with them.
+        """
+        localizer = build_localizer(
+            config,
+            self.localizer.map_index,
+            extractor=self.localizer.extractor,
+            recognizer=self.recognizer,
+            encoder=self.encoder,
+        )
+        return replace(self, localizer=localizer)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalizationOutput:
+    """All that is published for one image set; without a fix only the status and the debug image.
+
+    Attributes:
+        status: the status message.
+        fix: pose of the base, None if there is none to publish.
+        map_from_child: transform for TF, of odom or of the base by `publish_tf`; None if there is none.
+        odom_from_base: odometry at the time of the images, None if unknown.
+        images: pixels of all views, empty if they could not be read.
+        result: result of the localizer.
+        gating: decision of the fix filter, None if nothing was localized.
+    """
+
+    status: LocalizationStatus
+    fix: Fix | None = None
+    map_from_child: Pose | None = None
+    odom_from_base: Pose | None = None
+    images: tuple[Array, ...] = ()
+    result: LocalizationResult | None = None
+    gating: GatingDecision | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """Time and frames of the pose of an image set.
+
+    Attributes:
+        stamp_ns: stamp of the newest image.
+        base_frame: frame whose pose is published.
+        rig_frame: frame whose pose is estimated: that of a single camera, or the base for a rig.
+        base_from_camera: extrinsics of a single camera, None to look them up in TF.
+    """
+
+    stamp_ns: int
+    base_frame: str
+    rig_frame: str
+    base_from_camera: Pose | None = None
+
+
+class LocalizationPipeline:
+    """Localizes image sets; every failure ends in their status."""
+
+    def __init__(
+        self,
+        config: LocalizerNodeConfig,
+        fix_filter: FixFilter,
+        frames: TransformLookup,
+        initial_pose: InitialPose,
+    ) -> None:
+        self._config, self._frames = config, frames
+        self._filter, self._initial_pose = fix_filter, initial_pose
+        self._views, self._is_rig = ViewAssembler(config, frames), bool(parse_camera_names(config.cameras))
+        self._has_odometry = False
+        self._map_hash = ""
+        self._initial: PosePrior | None = None
+        self._reset_requested = threading.Event()
+
+    def set_config(self, config: LocalizerNodeConfig, fix_filter: FixFilterConfig) -> None:
+        """Use other parameters from the next image set on. Thread-safe."""
+        self._config = config
+        self._filter.set_config(fix_filter)
+
+    def reset_tracking(self) -> None:
+        """Discard the tracked pose before the next image set. Thread-safe."""
+        self._reset_requested.set()
+
+    def localize_images(
+        self, images: list[CameraImage], loaded: LoadedMap | None, *, now_ns: int
+    ) -> LocalizationOutput:
+        """Localize an image set in a map; `now_ns` is the node's time."""
+        start = time.perf_counter()
+        header = newest_image(images).message.header
+        status = status_without_pose(header=header, map_hash=loaded.hash if loaded else "")
+        status.cameras = [image.source.name for image in images if image.source.name]
+        try:
+            output = self._localize(images, loaded, status, now_ns)
+        except Refused as refusal:
+            status.status, status.reason = refusal.code, str(refusal)
+            output = LocalizationOutput(status)
+        status.total_time_s = time.perf_counter() - start
+        return output
+
+    def _localize(
+        self, images: list[CameraImage], loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int
+    ) -> LocalizationOutput:
+        if loaded is None:
+            raise Refused(
+                LocalizationStatus.NO_MAP, "no map is loaded; is the map server active, and has it loaded a map?"
+            )
+        reference = self._make_reference(images)
+        self._check_time(reference.stamp_ns, now_ns)
+        initial = self._initial_pose.prior(now_ns)
+        odom_from_base = self._lookup_odometry(reference)
+        available = self._assemble_views(images, reference, odom_from_base)
+        status.cameras = available.cameras
+        prior = self._make_prior(initial, loaded, reference, odom_from_base)
+        result = loaded.localizer.localize(Query(available.views, reference.stamp_ns, prior))
+        images_used = tuple(view.image for view in available.views)
+        output = self._gate_result(result, reference, odom_from_base, status, images_used)
+        if output.fix is not None:
+            self._initial_pose.consume(initial)
+            status.map_frame, status.body_frame = output.fix.frame_id, reference.base_frame
+            status.pose = pose_with_covariance(output.fix.map_from_base, output.fix.covariance)
+        status.reason = "; ".join(text for text in (status.reason, available.left_out) if text)
+        return output
+
+    def _gate_result(
+        self,
+        result: LocalizationResult,
+        reference: _Reference,
+        odom_from_base: Pose | None,
+        status: LocalizationStatus,
+        images: tuple[Array, ...],
+    ) -> LocalizationOutput:
+        """Return the output for a result, with a fix if the fix filter lets it pass."""
+        fill_status(status, result)
+        if not result.ok:
+            return LocalizationOutput(status, images=images, result=result)
+        rig_from_base = self._base_from_rig(reference).inverse()
+        fix = fix_from_result(result, rig_from_base=rig_from_base, two_d=self._config.two_d_mode)
+        if odom_from_base is None:
+            odom_from_base = self._lookup_late_odometry(reference)
+        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns)
+        status.reason = gating.reason
+        if not gating.publish:
+            fill_status(status, result.refused_as(Status.HELD, gating.reason))
+            return LocalizationOutput(status, images=images, result=result, gating=gating)
+        return LocalizationOutput(
+            status,
+            fix,
+            map_from_child=self._compute_map_from_child(fix, odom_from_base),
+            odom_from_base=odom_from_base,
+            images=images,
+            result=result,
+            gating=gating,
+        )
+
+    def _make_reference(self, images: list[CameraImage]) -> _Reference:
+        newest = newest_image(images)
+        camera_frame = newest.message.header.frame_id.lstrip("/")
+        base_frame = self._config.base_frame or camera_frame
+        if self._is_rig:
+            return _Reference(stamp_ns_of(newest.message), base_frame, base_frame)
+        return _Reference(stamp_ns_of(newest.message), base_frame, camera_frame, newest.source.base_from_camera)
+
+    def _assemble_views(
+        self, images: list[CameraImage], reference: _Reference, odom_from_base: Pose | None
+    ) -> AvailableViews:
+        if self._is_rig:
+            return self._views.assemble_rig(images, stamp_ns=reference.stamp_ns, odom_from_base=odom_from_base)
+        return self._views.assemble_camera(images[0])
+
+    def _check_time(self, stamp_ns: int, now_ns: int) -> None:
+        if stamp_ns <= 0:  # TF takes it for a lookup of the latest transforms
+            raise Refused(LocalizationStatus.STALE, "the image has no time stamp; let the driver set header.stamp")
+        limit_s, age_ns = self._config.max_image_age_s, now_ns - stamp_ns
+        if limit_s and age_ns > limit_s * 1e9:
+            raise Refused(
+                LocalizationStatus.STALE,
+                f"the image is {age_ns * 1e-9:.3f} s old, expected at most {limit_s:g} s; "
+                "are the clocks of camera and robot synchronised, or use_sim_time missing?",
+            )
+
+    def _make_prior(
+        self, initial: PosePrior | None, loaded: LoadedMap, reference: _Reference, odom_from_base: Pose | None
+    ) -> PosePrior | None:
+        """Return the prior of the rig: the initial pose, or the last fix carried by odometry."""
+        is_new = initial is not None and initial is not self._initial
+        if self._reset_requested.is_set() or is_new or loaded.hash != self._map_hash:
+            self._reset_requested.clear()
+            self._map_hash, self._initial = loaded.hash, initial
+            self._filter.reset()
+        # the map may be swapped between the arrival of an initial pose and its removal
+        prior = initial if initial and initial.frame_id in loaded.localizer.map.frame_ids else None
+        expected = self._filter.carry(odom_from_base, reference.stamp_ns)
+        if prior is None and expected is not None and self._config.carry_last_fix:
+            # a pose in the plane has no variance out of it, the camera has
+            unknown = _OUT_OF_PLANE if self._config.two_d_mode else np.zeros((6, 6))
+            prior = PosePrior(expected.map_from_base, expected.covariance + unknown, expected.frame_id)
+        if prior is None:
+            return None
+        base_from_rig = self._base_from_rig(reference)
+        covariance = carry_covariance(prior.covariance, prior.map_from_rig, base_from_rig)
+        return PosePrior(prior.map_from_rig @ base_from_rig, covariance, prior.frame_id)
+
+    def _lookup_odometry(self, reference: _Reference) -> Pose | None:
+        """Return odometry at the time of the images; wait for it if TF needs it and it was available before."""
+        found = self._frames.lookup_available(self._config.odom_frame, reference.base_frame, reference.stamp_ns)
+        if found is None and self._has_odometry and self._config.publish_tf == "map_odom":
+            return self._frames.lookup(self._config.odom_frame, reference.base_frame, reference.stamp_ns)
+        self._has_odometry = self._has_odometry or found is not None
+        return found
+
+    def _lookup_late_odometry(self, reference: _Reference) -> Pose | None:
+        """Return odometry that was not available before localization, None only if TF does not need it."""
+        look_up = self._frames.lookup if self._config.publish_tf == "map_odom" else self._frames.lookup_available
+        found = look_up(self._config.odom_frame, reference.base_frame, reference.stamp_ns)
+        self._has_odometry = self._has_odometry or found is not None
+        return found
+
+    def _base_from_rig(self, reference: _Reference) -> Pose:
+        """Return the extrinsics of a single camera, from the parameter or TF; the identity for a rig."""
+        return reference.base_from_camera or self._frames.lookup(
+            reference.base_frame, reference.rig_frame, reference.stamp_ns, refusal=LocalizationStatus.NO_TRANSFORM
+        )
+
+    def _compute_map_from_child(self, fix: Fix, odom_from_base: Pose | None) -> Pose | None:
+        """Return the transform for TF: of odometry or of the base in the map."""
+        if self._config.publish_tf == "none":
+            return None
+        if self._config.publish_tf == "map_base" or odom_from_base is None:
+            return fix.map_from_base
+        return fix.map_from_base @ odom_from_base.inverse()

@@ -1,0 +1,107 @@
+"""The transform of odometry, or of the base, in the map: published with every fix and repeated between fixes."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.node import Node
+from tf2_ros import TransformBroadcaster
+
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.nodes.rclpy_support.conversion import transform_message
+
+_NS_PER_S = 1e9
+# the smallest step of stamps in the present that is left of them in seconds as float64
+_STEP_NS = 1000
+# as in tf2_ros for Python; smaller steps back are bridged by the order of the stamps
+_BACKWARDS = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
+
+
+class MapTransform:
+    """Publishes on TF, and repeats the last transform if it may be repeated.
+
+    No stamp is at or before the last one, until simulated time jumps back: tf2 puts a transform between those that it
+    has, by its stamp, so that an older one would change the past and leave the present as it was.
+
+    A thread of its own repeats: a timer would wake the whole executor every time.
+    """
+
+    def __init__(self, node: Node, *, tolerance_s: float, rate_hz: float) -> None:
+        self._node, self._tolerance_ns = node, int(tolerance_s * _NS_PER_S)
+        self._broadcaster = TransformBroadcaster(node)
+        self._lock = threading.Lock()
+        self._last: tuple[int, str, str, Pose] | None = None  # its stamp is ahead of the node's time by this
+        self._sent_ns = 0
+        # rclpy keeps a handle after it is unregistered, which must not keep this object
+        on_jump = weakref.WeakMethod(self._on_jump)
+        self._jumps = node.get_clock().create_jump_callback(
+            _BACKWARDS, post_callback=lambda _: (begin_again := on_jump()) and begin_again()
+        )
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._repeat, args=(rate_hz,), name="transform", daemon=True)
+        self._thread.start()
+
+    def publish(self, stamp_ns: int, parent: str, child: str, parent_from_child: Pose, *, repeated: bool) -> None:
+        """Publish a transform, stamped later by the tolerance.
+
+        With `repeated` it is repeated until the next one: valid for odometry, not for the base, which moves. What was
+        repeated may be ahead of it, if this image took longer: then it is stamped just after that. A pose of the base
+        belongs to its own time only; one that is not newer is not published.
+        """
+        with self._lock:
+            later_ns = stamp_ns + self._tolerance_ns
+            if later_ns <= self._sent_ns and not repeated:
+                return
+            later_ns = max(later_ns, self._sent_ns + _STEP_NS) if repeated else later_ns
+            self._send(later_ns, parent, child, parent_from_child)
+            now_ns = self._now_ns()
+            if repeated and now_ns > 0:  # simulated time is 0 until it starts, and then jumps
+                self._last = (later_ns - now_ns, parent, child, parent_from_child)
+            else:
+                self._last = None
+
+    def reset(self) -> None:
+        """Stop repeating until the next transform is published."""
+        with self._lock:
+            self._last = None
+
+    def close(self) -> None:
+        """Stop repeating, and destroy the publisher."""
+        self._jumps.unregister()
+        self._closed.set()
+        self._thread.join()
+        self._node.destroy_publisher(self._broadcaster.pub_tf)
+
+    def _on_jump(self) -> None:
+        """Begin again: buffers of tf2 are cleared by the same jump."""
+        with self._lock:
+            self._last, self._sent_ns = None, 0
+
+    def _repeat(self, rate_hz: float) -> None:
+        while rate_hz and not self._closed.wait(1.0 / rate_hz):
+            try:
+                with self._lock:
+                    self._send_again()
+            except Exception:
+                if self._node.context.ok():
+                    raise
+                return  # on Ctrl-C rclpy destroys the publisher before the node is shut down
+
+    def _send_again(self) -> None:
+        """Send the last transform again, stamped by the node's time since."""
+        if self._last is None:
+            return
+        ahead_ns, parent, child, parent_from_child = self._last
+        stamp_ns = self._now_ns() + ahead_ns
+        if stamp_ns > self._sent_ns:  # the clock may stand still or be set back
+            self._send(stamp_ns, parent, child, parent_from_child)
+
+    def _send(self, stamp_ns: int, parent: str, child: str, parent_from_child: Pose) -> None:
+        self._broadcaster.sendTransform(transform_message(stamp_ns, parent, child, parent_from_child))
+        self._sent_ns = stamp_ns
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)

@@ -1,0 +1,127 @@
+"""A lifecycle node whose transitions may fail: it reports the failure and stays in its state."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from lifecycle_msgs.srv import ChangeState
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from vloc_ros.core.errors import VlocError
+from vloc_ros.nodes.rclpy_support.bond import Bond
+from vloc_ros.nodes.rclpy_support.graph_watch import GraphWatch
+
+UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
+_NO_BOND = "bondpy is not installed, so there is no bond: set bond_timeout of a nav2 lifecycle manager to 0.0"
+
+
+class ManagedNode(LifecycleNode):
+    """Base class with `configure`, `activate`, `deactivate` and `cleanup` to override; the last two must not fail."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
+        self.state = UNCONFIGURED
+        self._alone, self._bond = False, Bond(self)
+        self.graph_watch = GraphWatch(self)
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                service.callback = partial(self._on_change_state, service.callback)
+
+    def configure(self) -> None:
+        """Create publishers and load files; raises VlocError."""
+
+    def activate(self) -> None:
+        """Start working; raises VlocError."""
+
+    def deactivate(self) -> None:
+        """Stop working."""
+
+    def cleanup(self) -> None:
+        """Undo `configure`, also after it failed half-way."""
+
+    def report_step(self, reason: str) -> None:
+        """Report why a transition failed; an empty reason means that it succeeded."""
+
+    def destroy_node(self) -> None:
+        """Stop working, then destroy the node."""
+        self._bond.end()
+        self.deactivate()
+        self.cleanup()
+        super().destroy_node()
+
+    def start_alone(self) -> None:
+        """Configure and activate without a manager, as far as that succeeds."""
+        self._alone = True
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+        self._alone = False
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Called by rclpy."""
+        return self._step(self.configure, reached=INACTIVE, undo=self.cleanup)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Called by rclpy."""
+        super().on_activate(state)
+        result = self._step(self._activate_and_bond, reached=ACTIVE, undo=self.deactivate)
+        if result != TransitionCallbackReturn.SUCCESS:
+            super().on_deactivate(state)
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Called by rclpy."""
+        self._bond.end()
+        self.deactivate()
+        self.state = INACTIVE
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Called by rclpy."""
+        self.cleanup()
+        self.state = UNCONFIGURED
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Called by rclpy."""
+        self._bond.end()
+        self.deactivate()
+        self.cleanup()
+        self.state = FINALIZED
+        return TransitionCallbackReturn.SUCCESS
+
+    def _on_change_state(
+        self, change: Callable[..., ChangeState.Response], request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        """Refuse a transition that the state does not have: rclpy would end the process by an exception."""
+        try:
+            return change(request, response)
+        except RuntimeError as error:
+            step = request.transition.label or request.transition.id
+            self.get_logger().warning(f"the node is {self.state}, which has no transition {step}: {error}")
+            response.success = False
+            return response
+
+    def _activate_and_bond(self) -> None:
+        self.activate()
+        if not self._alone and not self._bond.begin():
+            self.get_logger().info(_NO_BOND)
+
+    def _step(self, step: Callable[[], None], *, reached: str, undo: Callable[[], None]) -> TransitionCallbackReturn:
+        reason = ""
+        try:
+            step()
+        except VlocError as error:
+            reason = str(error)
+            self.get_logger().error(reason)
+        except Exception as error:  # rclpy would discard it silently
+            reason = f"internal error: {error!r}"
+            self.get_logger().fatal(traceback.format_exc())
+        self.report_step(reason)
+        if reason:
+            undo()
+            return TransitionCallbackReturn.FAILURE
+        self.state = reached
+        return TransitionCallbackReturn.SUCCESS
