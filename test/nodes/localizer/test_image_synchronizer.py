@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from vloc_ros.nodes.localizer.image_synchronizer import ImageSet, ImageSynchronizer
+from vloc_ros.nodes.localizer.slot import ImageSet, ImageSynchronizer
 
 MS = 1_000_000
 FRONT, REAR, LEFT = range(3)

@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from vloc_ros.nodes.localizer.image_synchronizer import ImageSynchronizer
-from vloc_ros.nodes.localizer.latest_image_set import LatestImageSet
+from vloc_ros.nodes.localizer.slot import ImageSynchronizer, LatestImageSet
 
 MS = 1_000_000
 FOR_EVER_NS = 3600 * 10**9

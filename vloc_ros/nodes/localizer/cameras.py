@@ -1,20 +1,30 @@
-"""The cameras of the robot and their extrinsics, from the parameters."""
+"""The cameras of the robot: their names and extrinsics from the parameters, their calibrations from camera_info."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.expand_topic_name import expand_topic_name
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rclpy.validate_full_topic_name import validate_full_topic_name
+from sensor_msgs.msg import CameraInfo
 
-from vloc_ros.core.errors import ConfigError
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.core.errors import ConfigError, InputError
+from vloc_ros.core.geometry.camera import Camera, unreached_text
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.localizer.calibration import Calibration
-from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of
+from vloc_ros.nodes.localizer.refusal import Refused
+from vloc_ros.nodes.rclpy_support.conversion import camera_of, stamp_ns_of
+
+_INFO_DEPTH = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,3 +126,98 @@ def _extrinsics_of(text: str) -> Pose:
 def newest_image(images: list[CameraImage]) -> CameraImage:
     """Return the image with the newest stamp, the first of several; its stamp is that of the whole set."""
     return max(images, key=lambda image: stamp_ns_of(image.message))
+
+
+class Calibration:
+    """Holds the latest camera_info. A callback writes it, the worker reads it."""
+
+    def __init__(
+        self, *, topic: str, timeout_s: float, rectified: bool = False, warn: Callable[[str], object] | None = None
+    ) -> None:
+        self._topic, self._timeout_s, self._rectified, self._warn = topic, timeout_s, rectified, warn
+        self._received = threading.Condition()
+        self._message: CameraInfo | None = None
+        self._camera: Camera | None = None
+
+    @property
+    def received(self) -> bool:
+        """Whether a camera_info was received."""
+        return self._message is not None
+
+    def on_camera_info(self, message: CameraInfo) -> None:
+        """Store the latest message."""
+        with self._received:
+            if self._message is None or _differs(message, self._message):
+                self._message, self._camera = message, None
+            self._received.notify_all()
+
+    def camera(self, patience_s: float | None = None) -> Camera:
+        """Return the calibration; wait for the first one, up to `patience_s` or the timeout of the constructor.
+
+        Raises:
+            Refused: no calibration was received, or it is invalid, NO_CALIBRATION.
+        """
+        with self._received:
+            self._received.wait_for(
+                lambda: self._message is not None, self._timeout_s if patience_s is None else patience_s
+            )
+            if self._message is None:
+                raise Refused(
+                    LocalizationStatus.NO_CALIBRATION,
+                    f"no camera_info received on {self._topic}; is the camera calibrated?",
+                )
+            if self._camera is None:
+                try:
+                    self._camera = camera_of(self._message, rectified=self._rectified)
+                except InputError as error:
+                    raise Refused(
+                        LocalizationStatus.NO_CALIBRATION, f"camera_info on {self._topic}: {error}"
+                    ) from error
+                unreached = unreached_text(self._camera)
+                if unreached and self._warn:
+                    self._warn(f"camera_info on {self._topic}: {unreached}")
+            return self._camera
+
+
+class CameraInfoInput:
+    """Hands camera_info to a calibration until `close`.
+
+    Drivers publish it with every image. Some publish it once, latched, which only a subscription that asks for latched
+    messages receives. Such a subscription is incompatible with the publishers of the others, and they would warn of it:
+    it is added only when there is a publisher that fits.
+    """
+
+    def __init__(self, node: Node, topic: str, calibration: Calibration) -> None:
+        self._node, self._topic, self._calibration = node, topic, calibration
+        self._subscription = self._subscribe(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+        self._latched: Subscription | None = None
+
+    def find_latched(self) -> None:
+        """Subscribe to latched messages if nothing was received yet and somebody publishes them."""
+        if self._latched is not None or self._calibration.received:
+            return
+        publishers = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(self._topic))
+        qos = [publisher.qos_profile for publisher in publishers]
+        latched = [one for one in qos if one.durability == DurabilityPolicy.TRANSIENT_LOCAL]
+        if latched:
+            self._latched = self._subscribe(latched[0].reliability, DurabilityPolicy.TRANSIENT_LOCAL)
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for subscription in (self._subscription, self._latched):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+
+    def _subscribe(self, reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> Subscription:
+        qos = QoSProfile(depth=_INFO_DEPTH, reliability=reliability, durability=durability)
+        return self._node.create_subscription(CameraInfo, self._topic, self._calibration.on_camera_info, qos)
+
+
+def _differs(message: CameraInfo, other: CameraInfo) -> bool:
+    def content(info: CameraInfo) -> tuple[object, ...]:
+        roi, binning = info.roi, (info.binning_x, info.binning_y)
+        part = (roi.x_offset, roi.y_offset, roi.width, roi.height)
+        numbers = (tuple(info.k), tuple(info.d), tuple(info.p))
+        return info.distortion_model, info.width, info.height, part, binning, *numbers
+
+    return content(message) != content(other)

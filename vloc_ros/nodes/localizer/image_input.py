@@ -16,18 +16,17 @@ from sensor_msgs.msg import CompressedImage, Image
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.localizer.calibration import Calibration
-from vloc_ros.nodes.localizer.camera_info_input import CameraInfoInput
 from vloc_ros.nodes.localizer.cameras import (
+    Calibration,
     CameraImage,
+    CameraInfoInput,
     CameraSource,
     newest_image,
     parse_camera_names,
     parse_extrinsics,
 )
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
-from vloc_ros.nodes.localizer.image_synchronizer import ImageSynchronizer
-from vloc_ros.nodes.localizer.latest_image_set import LatestImageSet
+from vloc_ros.nodes.localizer.slot import ImageSynchronizer, LatestImageSet
 from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of, status_without_pose
 
 _KINDS = {"raw": (Image, "image"), "compressed": (CompressedImage, "image/compressed")}

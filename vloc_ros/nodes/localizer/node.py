@@ -37,12 +37,12 @@ from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras, newest_image
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor, NodeState
 from vloc_ros.nodes.localizer.diagnostics import diagnostic_array, summarize_status
-from vloc_ros.nodes.localizer.frames import TransformLookup
 from vloc_ros.nodes.localizer.image_input import ImageInput, resolve_image_topics
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.map_source import MapServerSource
 from vloc_ros.nodes.localizer.outputs import Outputs
 from vloc_ros.nodes.localizer.pipeline import LoadedMap, LocalizationPipeline
+from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import status_without_pose
 from vloc_ros.nodes.rclpy_support.managed import ACTIVE, INACTIVE, ManagedNode
 from vloc_ros.nodes.rclpy_support.parameters import config_of, declare_parameters, log_parameters

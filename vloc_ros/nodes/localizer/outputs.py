@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.config import FixFilterConfig
-from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.tracking.fix_filter import GateResult
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.localizer.frames import TransformLookup
-from vloc_ros.nodes.localizer.last_pose import LastPose
-from vloc_ros.nodes.localizer.overlay import draw_result
 from vloc_ros.nodes.localizer.pipeline import LocalizationOutput
 from vloc_ros.nodes.localizer.pose_relay import PoseRelay
-from vloc_ros.nodes.localizer.transforms import MapTransform
+from vloc_ros.nodes.localizer.transforms import MapTransform, TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message, pose_stamped, pose_with_covariance_stamped, stamp_ns_of
+
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_GREEN, _RED, _BLACK = (80, 220, 80), (60, 60, 235), (0, 0, 0)
 
 
 class Outputs:
@@ -89,3 +98,62 @@ class Outputs:
         with_odometry = self._config.publish_tf == "map_odom"
         child = self._config.odom_frame if with_odometry else status.body_frame
         self._transform.publish(stamp_ns, status.map_frame, child, map_from_child, repeated=with_odometry)
+
+
+class LastPose:
+    """Publishes `~/last_pose_with_covariance`, latched, until `close`.
+
+    It has a topic of its own, so that nobody fuses an old pose: on `~/pose_with_covariance` all are new.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._lock = threading.Lock()
+        self._publisher = self._make_publisher()
+        self._published = False
+
+    def publish(self, message: PoseWithCovarianceStamped) -> None:
+        """Publish a pose; it replaces the last one."""
+        with self._lock:
+            self._publisher.publish(message)
+            self._published = True
+
+    def reset(self) -> None:
+        """Withdraw the last pose, for which DDS needs another publisher."""
+        with self._lock:
+            if self._published:
+                self._node.destroy_publisher(self._publisher)
+                self._publisher, self._published = self._make_publisher(), False
+
+    def close(self) -> None:
+        """Destroy the publisher."""
+        self._node.destroy_publisher(self._publisher)
+
+    def _make_publisher(self) -> Publisher:
+        return self._node.create_publisher(PoseWithCovarianceStamped, "~/last_pose_with_covariance", _LATCHED)
+
+
+def draw_result(images: Sequence[Array], result: LocalizationResult) -> Array:
+    """Return an (H, W, 3) BGR image of all views side by side, with inliers as circles and a line of text."""
+    colour = _GREEN if result.ok else _RED
+    canvas = _side_by_side(images)
+    lefts = np.cumsum([0, *(image.shape[1] for image in images)])
+    # COLMAP's pixel centres are at halves, OpenCV draws at integers
+    for (x, y), view in zip(np.rint(result.inlier_xy - 0.5).astype(int), result.inlier_views, strict=True):
+        cv2.circle(canvas, (int(x + lefts[view]), int(y)), 3, colour, 1, cv2.LINE_AA)
+    text = f"{result.status.name}  {result.inliers}/{result.matches} inliers  {result.candidate}"
+    for tint, width in ((_BLACK, 3), (colour, 1)):
+        cv2.putText(canvas, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, tint, width, cv2.LINE_AA)
+    return canvas
+
+
+def _side_by_side(images: Sequence[Array]) -> Array:
+    """Return a copy of all images, padded with black to the same height."""
+    canvas = np.zeros((max(i.shape[0] for i in images), sum(i.shape[1] for i in images), 3), np.uint8)
+    left = 0
+    for image in images:
+        height, width = image.shape[:2]
+        bgr = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
+        canvas[:height, left : left + width] = bgr
+        left += width
+    return canvas

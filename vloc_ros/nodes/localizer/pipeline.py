@@ -22,10 +22,10 @@ from vloc_ros.core.tracking.fix import Fix, fix_from_result
 from vloc_ros.core.tracking.fix_filter import FixFilter, GatingDecision
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, newest_image, parse_camera_names
-from vloc_ros.nodes.localizer.frames import TransformLookup
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.query_views import AvailableViews, ViewAssembler
 from vloc_ros.nodes.localizer.refusal import Refused
+from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import fill_status, pose_with_covariance, stamp_ns_of, status_without_pose
 
 # (0.2 m)² in height, (0.1 rad)² in roll and pitch: ramps, and floors that are not the map's plane

@@ -16,8 +16,8 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.tracking.fix import Fix
 from vloc_ros.core.tracking.fix_filter import FixFilter, GateResult, GatingDecision
 from vloc_ros.node_config import LocalizerNodeConfig, PoseRelayConfig
-from vloc_ros.nodes.localizer.frames import TransformLookup
 from vloc_ros.nodes.localizer.pipeline import LocalizationOutput
+from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import pose_with_covariance_stamped, stamp_ns_of
 
 # how many own messages are remembered, to recognise them when they come back

@@ -12,8 +12,8 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import View
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage
-from vloc_ros.nodes.localizer.frames import TransformLookup
 from vloc_ros.nodes.localizer.refusal import Refused
+from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import image_of, stamp_ns_of
 
 # refusals that may be resolved by waiting; an unreadable image stays unreadable

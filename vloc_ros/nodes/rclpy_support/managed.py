@@ -9,13 +9,18 @@ from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 
 from vloc_ros.core.errors import VlocError
-from vloc_ros.nodes.rclpy_support.bond import Bond
 from vloc_ros.nodes.rclpy_support.graph_watch import GraphWatch
 
 UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
 _NO_BOND = "bondpy is not installed, so there is no bond: set bond_timeout of a nav2 lifecycle manager to 0.0"
+_BOND_TOPIC = "bond"
+_HEARTBEAT_PERIOD_S = 0.25
+# Like nav2's nodes, a node does not stop when its manager falls silent. bondpy's parameter for that can be declared
+# only once per node, and bondpy misses heartbeats when many nodes share the topic.
+_HEARTBEAT_TIMEOUT_S = 1e6
 
 
 class ManagedNode(LifecycleNode):
@@ -125,3 +130,45 @@ class ManagedNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self.state = reached
         return TransitionCallbackReturn.SUCCESS
+
+
+class Bond:
+    """Heartbeats of a node from `begin` to `end`; none if bondpy is not installed.
+
+    Heartbeats show a nav2 lifecycle manager that the node is alive. The bond is the same as that of nav2's own nodes
+    (nav2_util::LifecycleNode): it exists while the node is active, on the topic `bond` of its namespace, under its
+    name.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._bond: Any = None
+
+    def begin(self) -> bool:
+        """Start sending heartbeats; return False if bondpy is not installed."""
+        try:
+            from bondpy import bondpy
+        except ModuleNotFoundError as error:
+            if error.name != "bondpy":  # bondpy is installed, and one of its own imports is missing
+                raise
+            return False
+        bond = bondpy.Bond(self._node, _BOND_TOPIC, self._node.get_name())
+        bond.heartbeat_period = _HEARTBEAT_PERIOD_S
+        bond.heartbeat_timeout = _HEARTBEAT_TIMEOUT_S
+        bond.start()
+        self._bond = bond
+        return True
+
+    def end(self) -> None:
+        """Stop sending heartbeats and break the bond."""
+        bond, self._bond = self._bond, None
+        if bond is None:
+            return
+        # bondpy destroys both without removing them from the node, and the executor then fails on them
+        self._node.destroy_subscription(bond.sub)
+        try:
+            bond.shutdown()
+        except RuntimeError:
+            if self._node.context.ok():  # otherwise rclpy was shut down first, as Ctrl-C does, and nothing can be sent
+                raise
+        self._node.destroy_publisher(bond.pub)
