@@ -17,7 +17,9 @@ import pytest
 from vloc_ros.evaluation.live_processes import free_domain
 
 if TYPE_CHECKING:
+    from learned_wall import LearnedWall
     from nodes_world import Wall
+    from plane_scene import SceneFolder
     from ros_session import Ros
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -78,6 +80,22 @@ def ros(ros_context: None) -> Iterator[Ros]:
     session = Ros()
     yield session
     session.close()
+
+
+@pytest.fixture(scope="session")
+def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> SceneFolder:
+    """Six images of the mapped wall and of another one."""
+    from plane_scene import write_scene
+
+    return write_scene(tmp_path_factory.mktemp("wall"))
+
+
+@pytest.fixture(scope="session")
+def learned_wall(tmp_path_factory: pytest.TempPathFactory) -> LearnedWall:
+    """The wall, and its map by a keypoint model."""
+    from learned_wall import write_learned_wall
+
+    return write_learned_wall(tmp_path_factory.mktemp("learned"))
 
 
 @pytest.fixture(scope="session")

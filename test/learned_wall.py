@@ -67,11 +67,15 @@ def build_learned_map(
     return build_map(images, config=config, keypoint_model=keypoint_model, **{"name": "wall", **options})
 
 
-@pytest.fixture(scope="session")
-def learned_wall(tmp_path_factory: pytest.TempPathFactory) -> LearnedWall:
+def write_learned_wall(folder: Path) -> LearnedWall:
     """The wall, and its map by a model."""
-    folder = tmp_path_factory.mktemp("learned")
     scene = make_plane_scene()
     model, other = (write_keypoint_model(folder / f"model-{seed}", seed=seed) for seed in range(2))
     write_map(build_learned_map(scene, model, poses(14, seed=4)), folder / "map")
     return LearnedWall(scene, model, other, folder / "map")
+
+
+@pytest.fixture(scope="session")
+def learned_wall(tmp_path_factory: pytest.TempPathFactory) -> LearnedWall:
+    """The wall, and its map by a model."""
+    return write_learned_wall(tmp_path_factory.mktemp("learned"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -54,6 +55,7 @@ def poses(count: int, seed: int = 0) -> list[Pose]:
     ]
 
 
+@cache
 def make_plane_scene(seed: int = 0) -> PlaneScene:
     """A wall and its map; another seed is another wall."""
     rng = np.random.default_rng(seed)
@@ -62,6 +64,7 @@ def make_plane_scene(seed: int = 0) -> PlaneScene:
         coarse = rng.uniform(0, 1, (_WALL_PX[1] // cell + 2, _WALL_PX[0] // cell + 2)).astype(np.float32)
         texture += cv2.resize(coarse, _WALL_PX, interpolation=cv2.INTER_CUBIC)
     texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    texture.flags.writeable = False  # the scene is shared
     features = RootSift(RootSiftConfig(max_keypoints=4000)).extract(texture)
     points = np.column_stack([features.xy / PIXELS_PER_METRE, np.zeros(len(features))]).astype(np.float32)
     codec = DescriptorCodec.fit(features.descriptors, 64)
@@ -112,10 +115,8 @@ class SceneFolder:
     poses: Path
 
 
-@pytest.fixture(scope="session")
-def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> SceneFolder:
+def write_scene(folder: Path) -> SceneFolder:
     """Six images of the mapped wall and of another one."""
-    folder = tmp_path_factory.mktemp("wall")
     scene, truth = make_plane_scene(), poses(6, seed=1)
     write_images(scene, truth, folder / "images")
     write_images(make_plane_scene(seed=5), truth, folder / "negatives")
@@ -124,3 +125,9 @@ def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> SceneFolder:
     write_tum(folder / "poses.txt", Trajectory(np.arange(len(truth)) * 10**9, tuple(truth)))
     names = ("map", "images", "negatives", "camera.yaml", "poses.txt")
     return SceneFolder(scene, truth, *(folder / name for name in names))
+
+
+@pytest.fixture(scope="session")
+def scene_folder(tmp_path_factory: pytest.TempPathFactory) -> SceneFolder:
+    """Six images of the mapped wall and of another one."""
+    return write_scene(tmp_path_factory.mktemp("wall"))

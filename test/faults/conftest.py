@@ -12,11 +12,8 @@ pytest.importorskip("rclpy", reason="rclpy is not installed; `make setup` instal
 
 from drive import Drive
 from fault_rows import FaultRow, write_page
-from learned_wall import learned_wall
 from nodes_world import Wall
 from ros_session import Ros
-
-__all__ = ["learned_wall"]
 
 _ROWS = pytest.StashKey[list[FaultRow]]()
 

@@ -1,4 +1,4 @@
-"""A bag of the mapped wall, and the map of a keypoint model."""
+"""A bag of the mapped wall."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed; `make setup` installs it")
 
-from learned_wall import learned_wall
 from nodes_world import BASE_FROM_CAMERA, MAP_FROM_ODOM, START_NS, STEP_NS, Wall
 from plane_scene import CAMERA
 
 from vloc_ros.bags.writing import BagWriter
-
-__all__ = ["learned_wall", "wall_bag"]
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 from benchmarks import provenance
 from benchmarks.descriptor_scenes import Place
-from plane_scene import SceneFolder, scene_folder
-
-__all__ = ["scene_folder"]
+from plane_scene import SceneFolder
 
 
 @pytest.fixture
