@@ -11,6 +11,7 @@ from threading import Lock
 
 from vloc_ros.node_config import DiagnosticsConfig
 from vloc_ros.nodes.recent import (
+    Arrivals,
     Recent,
     RecentResult,
     describe_localized_share,
@@ -23,6 +24,10 @@ from vloc_ros.nodes.recent import (
 _NS_PER_S = 1_000_000_000
 # with fewer results than this no share is evaluated, unless a whole window has no more
 _FEW = 5
+_LOSSES = (
+    "use image_transport compressed, or raise net.core.rmem_max: see QoS in docs/ros-interface.md; 0 for "
+    "diagnostics.min_arrival if camera_info has another rate"
+)
 # statuses of images that were refused before localization, with the component at fault
 _UNUSABLE = {
     "NO_CALIBRATION": "input",
@@ -96,6 +101,7 @@ class DiagnosticMonitor:
             self._received = 0
             self._image_ns = self._fix_ns = at_ns
             self._image_of_ns = dict.fromkeys(cameras, at_ns)
+            self._arrivals = Arrivals(config.window_s)
             self._refusal = ""
             self._at_fault, self._in_a_row = "", 0
 
@@ -110,6 +116,12 @@ class DiagnosticMonitor:
             self._received += 1
             self._image_ns = self._image_of_ns[camera] = at_ns
             self._ages_s.add(at_ns, age_s)
+            self._arrivals.add_image(camera, at_ns)
+
+    def record_camera_info(self, *, at_ns: int, camera: str = "") -> None:
+        """Record the arrival of a camera_info, which a driver sends with every image."""
+        with self._lock:
+            self._arrivals.add_camera_info(camera, at_ns)
 
     def record_result(self, result: RecentResult, *, at_ns: int) -> None:
         """Record the result of an image."""
@@ -204,6 +216,7 @@ class DiagnosticMonitor:
         findings = [
             *self._check_usability("input"),
             *self._check_arrival(node_state, rate_hz, now_ns),
+            *self._check_losses(now_ns),
             *self._check_cameras(now_ns),
             *self._check_age(age_s),
         ]
@@ -230,6 +243,12 @@ class DiagnosticMonitor:
             yield Level.WARN, f"{rate_hz:.1f} Hz, expected at least {config.min_rate_hz:g} Hz"
         else:
             yield Level.OK, "the first image was received" if rate_hz is None else f"{rate_hz:.1f} Hz"
+
+    def _check_losses(self, now_ns: int) -> Iterator[Finding]:
+        for camera, arrived, sent in self._arrivals.counts(now_ns):
+            if arrived and sent >= _FEW and arrived < self._config.min_arrival * sent:
+                of_camera = f" of camera {camera}" if camera else ""
+                yield Level.WARN, f"{arrived} of {sent} images{of_camera} arrive, by their camera_info; {_LOSSES}"
 
     def _check_cameras(self, now_ns: int) -> Iterator[Finding]:
         limit_s = self._config.image_timeout_s

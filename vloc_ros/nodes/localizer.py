@@ -40,6 +40,7 @@ from vloc_ros.nodes.diagnostic_monitor import DiagnosticMonitor, NodeState
 from vloc_ros.nodes.diagnostics import diagnostic_array, summarize_status
 from vloc_ros.nodes.frames import TransformLookup
 from vloc_ros.nodes.image_input import ImageInput, resolve_image_topics
+from vloc_ros.nodes.image_transfer import receive_over_udp
 from vloc_ros.nodes.initial_pose import InitialPose
 from vloc_ros.nodes.localization_pipeline import LoadedMap, LocalizationPipeline
 from vloc_ros.nodes.managed import ACTIVE, INACTIVE, ManagedNode
@@ -298,6 +299,7 @@ class LocalizerNode(ManagedNode):
 
 def main() -> None:
     """Entry point `localizer`."""
+    receive_over_udp()
     run_node(LocalizerNode, LocalizerNodeConfig(), LocalizerConfig())
 
 

@@ -64,6 +64,31 @@ class Recent(Generic[T]):
             self._items.popleft()
 
 
+class Arrivals:
+    """How many images of each camera arrived in the last seconds, and how many camera_infos."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._images: dict[str, Recent[None]] = {}
+        self._infos: dict[str, Recent[None]] = {}
+
+    def add_image(self, camera: str, at_ns: int) -> None:
+        """Add an image at the current time."""
+        self._images.setdefault(camera, Recent(self._window_s)).add(at_ns, None)
+
+    def add_camera_info(self, camera: str, at_ns: int) -> None:
+        """Add a camera_info at the current time."""
+        self._infos.setdefault(camera, Recent(self._window_s)).add(at_ns, None)
+
+    def counts(self, now_ns: int) -> list[tuple[str, int, int]]:
+        """Return each camera of which images arrived, with its numbers of images and of camera_infos."""
+        none: Recent[None] = Recent(0.0)
+        return [
+            (camera, len(images.since(now_ns)), len(self._infos.get(camera, none).since(now_ns)))
+            for camera, images in self._images.items()
+        ]
+
+
 def describe_localized_share(results: list[RecentResult], fixes: list[RecentResult]) -> str:
     """Describe the share of fixes among the results, and the statuses of the others."""
     if not results:
