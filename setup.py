@@ -90,7 +90,6 @@ def shared_files():
     files = [
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        (f"share/{NAME}/config", [f"{NAME}/evaluation/large_images.xml"]),
     ]
     for folder in ("launch", "config", "config/sros2"):
         names = sorted(str(path) for path in Path(folder).glob("*") if path.is_file())
@@ -106,7 +105,7 @@ setup(
     license="Apache-2.0",
     maintainer="vloc_ros maintainers",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["evaluation/*.xml", "evaluation/pages/*", "storage/acceptance/*.json"]},
+    package_data={NAME: ["nodes/rclpy_support/*.xml", "evaluation/pages/*", "storage/acceptance/*.json"]},
     python_requires=">=3.10",
     install_requires=BASE,
     extras_require=EXTRAS,

@@ -52,6 +52,12 @@ class DiagnosticsConfig(Checked):
         low=0.0,
         high=1e6,
     )
+    min_arrival: float = parameter(
+        0.8,
+        "minimum share of images that arrive, of those that have a camera_info, below it a warning; 0 disables",
+        low=0.0,
+        high=1.0,
+    )
     unusable_images: int = parameter(
         3,
         "images in a row without calibration, TF or readable pixels until an error; fewer are a warning",
@@ -136,11 +142,11 @@ class LocalizerNodeConfig(Checked):
     image_transport: str = parameter("raw", "subscribe to image, or to image/compressed", choices=("raw", "compressed"))
     image_rectified: bool = parameter(False, "images are rectified: use P of camera_info, not K and D")
     image_reliability: str = parameter(
-        "best_effort",
-        "QoS reliability of the image; large raw images need reliable",
-        choices=("best_effort", "reliable"),
+        "auto",
+        "QoS reliability of the image; auto: reliable if all publishers are, else best effort",
+        choices=("auto", "best_effort", "reliable"),
     )
-    image_depth: int = parameter(5, "QoS depth of the image; images that overflow it have no status", low=1, high=1000)
+    image_depth: int = parameter(10, "QoS depth of the image; images that overflow it have no status", low=1, high=1000)
     status_depth: int = parameter(50, "QoS depth of status and poses, which are reliable", low=1, high=10000)
     relocalize_timeout_s: float = parameter(
         2.0, "maximum wait of the service relocalize for a fix", unit="s", low=0.01, high=60.0

@@ -29,9 +29,6 @@ _LAST_LINES = 5
 _POLL_S = 0.1
 _GRACE_S = 5.0
 _PR_SET_PDEATHSIG = 1
-# the variable's name until Fast DDS 3 and since; a profile of the user's own stays
-_PROFILE = str(Path(__file__).with_name("large_images.xml"))
-_LARGE_IMAGES = {"FASTRTPS_DEFAULT_PROFILES_FILE": _PROFILE, "FASTDDS_DEFAULT_PROFILES_FILE": _PROFILE}
 _DOMAINS = range(1, 102)  # those whose ports are free of Linux's ephemeral ones
 
 
@@ -48,7 +45,7 @@ def free_domain() -> Iterator[dict[str, str]]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 continue
-            environment = {**_LARGE_IMAGES, **os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"}
+            environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"}
             if environment.get("ROS_DISTRO") in ("humble", "iron"):
                 environment["ROS_LOCALHOST_ONLY"] = "1"
             else:

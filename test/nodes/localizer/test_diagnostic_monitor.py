@@ -298,3 +298,46 @@ def test_cameras_that_are_never_synchronized_are_a_warning(image_sets: list[tupl
     component = component_of(monitor, "input", now_ns)
     assert component.level is level
     assert ("front and rear" in component.text and "rig_window_s" in component.text) == (level is Level.WARN)
+
+
+def record_arrivals(monitor: DiagnosticMonitor, *, infos: int, every: int, camera: str = "") -> int:
+    """Record camera_infos at 10 Hz and an image for some of them; return the time of the last."""
+    times = [START + k * S // 10 for k in range(infos)]
+    for number, at_ns in enumerate(times):
+        monitor.record_camera_info(at_ns=at_ns, camera=camera)
+        if number % every == 0:
+            monitor.record_image(at_ns=at_ns, age_s=0.0, camera=camera)
+            monitor.record_result(FIX, at_ns=at_ns)
+    return times[-1]
+
+
+def test_images_that_do_not_arrive_are_a_warning() -> None:
+    monitor = start_monitor()
+    now_ns = record_arrivals(monitor, infos=40, every=4)
+    component = component_of(monitor, "input", now_ns)
+    assert component.level == Level.WARN
+    assert component.text.startswith("10 of 40 images arrive")
+
+
+@pytest.mark.parametrize(
+    ("infos", "every", "changes"), [(40, 1, {}), (4, 4, {}), (40, 4, {"min_arrival": 0.0}), (1, 1, {})]
+)
+def test_images_that_arrive_are_no_warning(infos: int, every: int, changes: dict[str, Any]) -> None:
+    monitor = start_monitor(**changes)
+    assert component_of(monitor, "input", record_arrivals(monitor, infos=infos, every=every)).level == Level.OK
+
+
+def test_a_latched_camera_info_says_nothing_about_losses() -> None:
+    monitor = start_monitor()
+    monitor.record_camera_info(at_ns=START)
+    assert component_of(monitor, "input", record_images(monitor, 20.0)).level == Level.OK
+
+
+def test_lost_images_are_those_of_a_camera() -> None:
+    monitor = DiagnosticMonitor()
+    monitor.begin(DiagnosticsConfig(), at_ns=START, cameras=["front", "rear"])
+    record_arrivals(monitor, infos=40, every=1, camera="rear")
+    now_ns = record_arrivals(monitor, infos=40, every=4, camera="front")
+    component = component_of(monitor, "input", now_ns)
+    assert component.level == Level.WARN
+    assert component.text.startswith("10 of 40 images of camera front arrive")

@@ -187,8 +187,8 @@ class CameraInfoInput:
     it is added only when there is a publisher that fits.
     """
 
-    def __init__(self, node: Node, topic: str, calibration: Calibration) -> None:
-        self._node, self._topic, self._calibration = node, topic, calibration
+    def __init__(self, node: Node, topic: str, calibration: Calibration, *, on_received: Callable[[], None]) -> None:
+        self._node, self._topic, self._calibration, self._on_received = node, topic, calibration, on_received
         self._subscription = self._subscribe(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
         self._latched: Subscription | None = None
 
@@ -210,7 +210,11 @@ class CameraInfoInput:
 
     def _subscribe(self, reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> Subscription:
         qos = QoSProfile(depth=_INFO_DEPTH, reliability=reliability, durability=durability)
-        return self._node.create_subscription(CameraInfo, self._topic, self._calibration.on_camera_info, qos)
+        return self._node.create_subscription(CameraInfo, self._topic, self._on_camera_info, qos)
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._calibration.on_camera_info(message)
+        self._on_received()
 
 
 def _differs(message: CameraInfo, other: CameraInfo) -> bool:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from statistics import median
 from threading import Lock
-from typing import Generic, TypeVar
 
 from vloc_ros.node_config import DiagnosticsConfig
-
-T = TypeVar("T")
+from vloc_ros.nodes.localizer.recent import (
+    Arrivals,
+    Recent,
+    RecentResult,
+    describe_localized_share,
+    find_unsynchronized_cameras,
+    median_inliers,
+    median_stages_s,
+    median_total_s,
+)
 
 _NS_PER_S = 1_000_000_000
 # with fewer results than this no share is evaluated, unless a whole window has no more
 _FEW = 5
+_LOSSES = (
+    "use image_transport compressed, or raise net.core.rmem_max: see QoS in docs/ros-interface.md; 0 for "
+    "diagnostics.min_arrival if camera_info has another rate"
+)
 # statuses of images that were refused before localization, with the component at fault
 _UNUSABLE = {
     "NO_CALIBRATION": "input",
@@ -72,49 +83,6 @@ class ComponentStatus:
     values: dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class RecentResult:
-    """Summary of the status of one image.
-
-    Attributes:
-        status: name of the status in LocalizationStatus, such as `OK` or `DROPPED`.
-        reason: why there is no pose.
-        inliers: number of inliers of the pose.
-        total_s: time from the worker taking the image to its result.
-        stages_s: seconds by stage.
-        cameras: cameras of a rig whose images were used.
-    """
-
-    status: str
-    reason: str = ""
-    inliers: int = 0
-    total_s: float = 0.0
-    stages_s: dict[str, float] = field(default_factory=dict)
-    cameras: tuple[str, ...] = ()
-
-
-class Recent(Generic[T]):
-    """Items of the last seconds, with their times."""
-
-    def __init__(self, window_s: float) -> None:
-        self._window_ns = window_s * _NS_PER_S
-        self._items: deque[tuple[int, T]] = deque()
-
-    def add(self, at_ns: int, item: T) -> None:
-        """Add an item at the current time."""
-        self._items.append((at_ns, item))
-        self._remove_before(at_ns - self._window_ns)
-
-    def since(self, now_ns: int) -> list[tuple[int, T]]:
-        """Return the items of the window that ends now."""
-        self._remove_before(now_ns - self._window_ns)
-        return list(self._items)
-
-    def _remove_before(self, first_ns: float) -> None:
-        while self._items and self._items[0][0] < first_ns:
-            self._items.popleft()
-
-
 class DiagnosticMonitor:
     """Records events with times of a monotonic clock, and evaluates them. Thread-safe."""
 
@@ -133,6 +101,7 @@ class DiagnosticMonitor:
             self._received = 0
             self._image_ns = self._fix_ns = at_ns
             self._image_of_ns = dict.fromkeys(cameras, at_ns)
+            self._arrivals = Arrivals(config.window_s)
             self._refusal = ""
             self._at_fault, self._in_a_row = "", 0
 
@@ -147,6 +116,12 @@ class DiagnosticMonitor:
             self._received += 1
             self._image_ns = self._image_of_ns[camera] = at_ns
             self._ages_s.add(at_ns, age_s)
+            self._arrivals.add_image(camera, at_ns)
+
+    def record_camera_info(self, *, at_ns: int, camera: str = "") -> None:
+        """Record the arrival of a camera_info, which a driver sends with every image."""
+        with self._lock:
+            self._arrivals.add_camera_info(camera, at_ns)
 
     def record_result(self, result: RecentResult, *, at_ns: int) -> None:
         """Record the result of an image."""
@@ -189,18 +164,18 @@ class DiagnosticMonitor:
         if self._counts["OK"]:
             values["since_fix_s"] = f"{(now_ns - self._fix_ns) / _NS_PER_S:.1f}"
         if fixes:
-            values["inliers"] = f"{median(fix.inliers for fix in fixes):g}"
+            values["inliers"] = f"{median_inliers(fixes):g}"
         if results:
             values["acceptance"] = f"{len(fixes) / len(results):.2f}"
-            values["total_s"] = f"{median(result.total_s for result in results):.4f}"
-        values |= {f"{stage}_s": f"{seconds:.4f}" for stage, seconds in _median_stages_s(results).items()}
+            values["total_s"] = f"{median_total_s(results):.4f}"
+        values |= {f"{stage}_s": f"{seconds:.4f}" for stage, seconds in median_stages_s(results).items()}
         values |= dict(sorted(self._counts.items()))
         if self._refusal:
             values["last_refusal"] = self._refusal
         return _make_status("localization", findings, values)
 
     def _check_fixes(self, results: list[RecentResult], fixes: list[RecentResult], now_ns: int) -> Iterator[Finding]:
-        config, share = self._config, _describe_localized_share(results, fixes)
+        config, share = self._config, describe_localized_share(results, fixes)
         enough = len(results) >= _FEW or now_ns - self._begun_ns >= config.window_s * _NS_PER_S
         if enough and len(fixes) < config.min_acceptance * len(results):
             yield Level.WARN, f"{share}, expected at least {config.min_acceptance:.0%}"
@@ -211,21 +186,19 @@ class DiagnosticMonitor:
             if limit_s and since_s > limit_s:
                 yield level, f"no fix for {since_s:.1f} s, expected one within {limit_s:g} s"
                 break
-        inliers = median(fix.inliers for fix in fixes) if fixes else config.min_inliers
-        if inliers < config.min_inliers:
-            yield Level.WARN, f"median of {inliers:g} inliers, expected at least {config.min_inliers}"
+        if fixes and median_inliers(fixes) < config.min_inliers:
+            yield Level.WARN, f"median of {median_inliers(fixes):g} inliers, expected at least {config.min_inliers}"
 
     def _check_times(self, results: list[RecentResult]) -> Iterator[Finding]:
         budget_s = self._config.budget_s
-        total_s = median(result.total_s for result in results) if results else 0.0
-        if not budget_s or total_s <= budget_s:
+        if not results or not budget_s or median_total_s(results) <= budget_s:
             return
-        stages_s = _median_stages_s(results)
+        stages_s = median_stages_s(results)
         longest = max(stages_s, key=lambda stage: stages_s[stage], default="")
         most = f", {1e3 * stages_s[longest]:.0f} ms of it {longest}" if longest else ""
         yield (
             Level.WARN,
-            f"median of {1e3 * total_s:.0f} ms per image{most}; expected at most {1e3 * budget_s:g} ms",
+            f"median of {1e3 * median_total_s(results):.0f} ms per image{most}; expected at most {1e3 * budget_s:g} ms",
         )
 
     def _check_usability(self, component: str) -> Iterator[Finding]:
@@ -243,6 +216,7 @@ class DiagnosticMonitor:
         findings = [
             *self._check_usability("input"),
             *self._check_arrival(node_state, rate_hz, now_ns),
+            *self._check_losses(now_ns),
             *self._check_cameras(now_ns),
             *self._check_age(age_s),
         ]
@@ -270,13 +244,19 @@ class DiagnosticMonitor:
         else:
             yield Level.OK, "the first image was received" if rate_hz is None else f"{rate_hz:.1f} Hz"
 
+    def _check_losses(self, now_ns: int) -> Iterator[Finding]:
+        for camera, arrived, sent in self._arrivals.counts(now_ns):
+            if arrived and sent >= _FEW and arrived < self._config.min_arrival * sent:
+                of_camera = f" of camera {camera}" if camera else ""
+                yield Level.WARN, f"{arrived} of {sent} images{of_camera} arrive, by their camera_info; {_LOSSES}"
+
     def _check_cameras(self, now_ns: int) -> Iterator[Finding]:
         limit_s = self._config.image_timeout_s
         for camera, image_ns in self._image_of_ns.items():
             silent_s = (now_ns - image_ns) / _NS_PER_S
             if camera and limit_s and silent_s > limit_s:
                 yield Level.WARN, f"no image of camera {camera} for {silent_s:.1f} s"
-        apart = _find_unsynchronized_cameras([result for _, result in self._results.since(now_ns)], at_least=_FEW)
+        apart = find_unsynchronized_cameras([result for _, result in self._results.since(now_ns)], at_least=_FEW)
         if apart:
             hint = "are their stamps within rig_window_s, and do they arrive within rig_wait_s?"
             yield Level.WARN, f"images of {' and '.join(apart)} are never synchronized; {hint}"
@@ -328,31 +308,3 @@ def _make_idle_status(
     """Return the status of a component that is faulty, or whose node is not active."""
     reason = (Level.ERROR, fault) if fault else (Level.OK, f"not active: {node_state.state}")
     return _make_status(name, [reason, *((Level.WARN, warning) for warning in warnings)], values)
-
-
-def _find_unsynchronized_cameras(results: list[RecentResult], *, at_least: int) -> list[str]:
-    """Return cameras with at least so many images that never share an image set; empty if any two do."""
-    if any(len(result.cameras) > 1 for result in results):
-        return []
-    times = Counter(camera for result in results for camera in result.cameras)
-    often = sorted(camera for camera, count in times.items() if count >= at_least)
-    return often if len(often) > 1 else []
-
-
-def _describe_localized_share(results: list[RecentResult], fixes: list[RecentResult]) -> str:
-    """Describe the share of fixes among the results, and the statuses of the others."""
-    if not results:
-        return "no image was localized or refused lately"
-    refused = Counter(result.status for result in results if result.status != "OK")
-    why = ", ".join(f"{status} {count}" for status, count in refused.most_common())
-    text = f"{len(fixes) / len(results):.0%} of the last {len(results)} images localized"
-    return f"{text} ({why})" if why else text
-
-
-def _median_stages_s(results: list[RecentResult]) -> dict[str, float]:
-    """Return the median time by stage, over the images that reached it."""
-    times_s: dict[str, list[float]] = {}
-    for result in results:
-        for stage, seconds in result.stages_s.items():
-            times_s.setdefault(stage, []).append(seconds)
-    return {stage: median(all_s) for stage, all_s in times_s.items()}

@@ -10,7 +10,6 @@ from itertools import zip_longest
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from vloc_msgs.msg import LocalizationStatus
@@ -28,6 +27,7 @@ from vloc_ros.nodes.localizer.cameras import (
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.localizer.slot import ImageSynchronizer, LatestImageSet
 from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of, status_without_pose
+from vloc_ros.nodes.rclpy_support.image_transfer import ImageSubscription
 
 _KINDS = {"raw": (Image, "image"), "compressed": (CompressedImage, "image/compressed")}
 _SUFFIX = "/compressed"
@@ -78,14 +78,21 @@ class ImageInput:
         monitor.begin(config.diagnostics, at_ns=time.monotonic_ns(), cameras=[s.name for s in self._sources if s.name])
         kind, name = _KINDS[config.image_transport]
         self.topics = resolve_image_topics(node, config)
-        image_qos = QoSProfile(
-            depth=config.image_depth, reliability=ReliabilityPolicy[config.image_reliability.upper()]
-        )
         self._infos = [
-            CameraInfoInput(node, source.topic("camera_info"), source.calibration) for source in self._sources
+            CameraInfoInput(
+                node, source.topic("camera_info"), source.calibration, on_received=partial(self._on_info, source.name)
+            )
+            for source in self._sources
         ]
         self._subscriptions = [
-            node.create_subscription(kind, source.topic(name), partial(self._on_image, index), image_qos)
+            ImageSubscription(
+                node,
+                kind,
+                source.topic(name),
+                partial(self._on_image, index),
+                depth=config.image_depth,
+                reliability=config.image_reliability,
+            )
             for index, source in enumerate(self._sources)
         ]
 
@@ -111,8 +118,7 @@ class ImageInput:
     def close(self) -> None:
         """Unsubscribe, and release the waiting worker."""
         for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+            subscription.close()
         for info in self._infos:
             info.close()
         self._latest.close()
@@ -126,6 +132,9 @@ class ImageInput:
         age_ns = self._node.get_clock().now().nanoseconds - stamp_ns
         self._monitor.record_image(at_ns=time.monotonic_ns(), age_s=age_ns * 1e-9, camera=source.name)
         self._latest.put(camera, CameraImage(source, message, number), stamp_ns=stamp_ns)
+
+    def _on_info(self, camera: str) -> None:
+        self._monitor.record_camera_info(at_ns=time.monotonic_ns(), camera=camera)
 
     def _drop(self, images: list[CameraImage], reason: str) -> None:
         with self._count_lock:

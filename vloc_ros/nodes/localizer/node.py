@@ -44,6 +44,7 @@ from vloc_ros.nodes.localizer.outputs import Outputs
 from vloc_ros.nodes.localizer.pipeline import LoadedMap, LocalizationPipeline
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import status_without_pose
+from vloc_ros.nodes.rclpy_support.image_transfer import receive_over_udp
 from vloc_ros.nodes.rclpy_support.managed import ACTIVE, INACTIVE, ManagedNode
 from vloc_ros.nodes.rclpy_support.parameters import config_of, declare_parameters, log_parameters
 from vloc_ros.nodes.rclpy_support.process import WaitingGroup, run_node
@@ -298,6 +299,7 @@ class LocalizerNode(ManagedNode):
 
 def main() -> None:
     """Entry point `localizer`."""
+    receive_over_udp()
     run_node(LocalizerNode, LocalizerNodeConfig(), LocalizerConfig())
 
 
