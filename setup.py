@@ -117,6 +117,7 @@ setup(
             "vloc = vloc_ros.cli.main:main",
             "localizer = vloc_ros.nodes.localizer:main",
             "map_server = vloc_ros.nodes.map_server:main",
+            "mapper = vloc_ros.nodes.mapper.node:main",
             "player = vloc_ros.nodes.player:main",
             "recorder = vloc_ros.nodes.recorder:main",
         ]

@@ -79,7 +79,13 @@ def all_groups() -> dict[str, list[Any]]:
     from vloc_ros.core.config import LocalizerConfig, parameters_of
     from vloc_ros.core.features.extractor_config import KeypointModelConfig
     from vloc_ros.mapping.config import MappingConfig
-    from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig, PlayerConfig, RecorderConfig
+    from vloc_ros.node_config import (
+        LocalizerNodeConfig,
+        MapperConfig,
+        MapServerConfig,
+        PlayerConfig,
+        RecorderConfig,
+    )
 
     configurations = {
         "localizer": LocalizerConfig(),
@@ -87,6 +93,7 @@ def all_groups() -> dict[str, list[Any]]:
         "learned_extractor": KeypointModelConfig(model_hash=_NO_HASH),
         "localizer_node": LocalizerNodeConfig(),
         "map_server": MapServerConfig(),
+        "mapper": MapperConfig(),
         "player": PlayerConfig(),
         "recorder": RecorderConfig(),
     }
