@@ -2,7 +2,7 @@
 
   vloc config                 all
   vloc config mapping         those of one configuration: localizer, mapping, learned_extractor, localizer_node,
-                              map_server, player, recorder
+                              map_server, mapper, player, recorder
   vloc config fix_filter      those whose names contain a word
 
 The localizer's are set by `vloc localize` and `vloc evaluate` (--set, --params) and, with those of its node beside
@@ -32,8 +32,8 @@ _HEAD = """# Parameters
   are ROS parameters of the node too.
 - *mapping*: `vloc map build --set NAME=VALUE`. With `--extractor MODEL` those of *learned_extractor* take the place of
   RootSIFT's.
-- *localizer_node*, *map_server*, *player*, *recorder*: ROS parameters of the nodes. `vloc config --yaml` prints a
-  parameter file of the localizer.
+- *localizer_node*, *map_server*, *mapper*, *player*, *recorder*: ROS parameters of the nodes. `vloc config --yaml`
+  prints a parameter file of the localizer.
 
 A mistyped name is an error that names the nearest one; the error of a former name has the present one. Angles are in
 radians.

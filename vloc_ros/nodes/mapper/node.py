@@ -235,7 +235,7 @@ class MapperNode(ManagedNode):
     def _publish(self) -> None:
         """Publish the status; of a build that failed, log why."""
         with self._lock:
-            if self._images is None or self._session is None:
+            if self._images is None or self._session is None or not self.context.ok():
                 return
             report = self._builder.report
             self._outputs.publish(self._session, self._coverage, self._counts, report, self._images.received)
