@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vloc_ros.core.config import Checked, parameter
-from vloc_ros.core.tracking.keyframe_selection import KeyframeConfig
+from vloc_ros.core.config import Checked, KeyframeConfig, parameter
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from vloc_ros.core.config import KeyframeConfig
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.tracking.keyframe_selection import KeyframeConfig, KeyframeSelector, KeyframeVerdict
+from vloc_ros.core.tracking.keyframe_selection import KeyframeSelector, KeyframeVerdict
 
 _S = 1_000_000_000
 _START_NS = 1_700_000_000 * _S

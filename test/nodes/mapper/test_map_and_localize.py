@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from mapper_statuses import LATCHED, await_end_of_build, seen
 from ros_session import Inbox, Ros
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_srvs.srv import Trigger
@@ -30,10 +30,8 @@ from vloc_ros.simulation.trajectories import drive
 from vloc_ros.simulation.world import make_world
 
 _CAMERA = Camera("PINHOLE", 320, 240, (262.5, 262.5, 160.0, 120.0))
-_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _START_NS, _STEP_NS = 1_700_000_000_000_000_000, 100_000_000
 _MAPPING, _LATER = 52, 12
-_PATIENCE = 8
 _OF_CAMERA: dict[str, Any] = {
     "remaps": {"image/compressed": "/camera/image/compressed", "camera_info": "/camera/camera_info"},
     "image_transport": "compressed",
@@ -71,7 +69,7 @@ class DemoRobot:
         self._images = ros.node.create_publisher(CompressedImage, "/camera/image/compressed", 10)
         self._infos = ros.node.create_publisher(CameraInfo, "/camera/camera_info", 10)
         self._tf = ros.node.create_publisher(TFMessage, "/tf", 10)
-        self._static = ros.node.create_publisher(TFMessage, "/tf_static", _LATCHED)
+        self._static = ros.node.create_publisher(TFMessage, "/tf_static", LATCHED)
         mount = transform_message(0, "base_link", "camera", driven.base_from_camera)
         self._static.publish(TFMessage(transforms=[mount]))
 
@@ -135,25 +133,10 @@ def trigger(ros: Ros, name: str) -> str:
     return str(response.message)
 
 
-def seen(status: MapperStatus) -> int:
-    """Number of images of which the mapper has said what became."""
-    return int(status.keyframes + status.images_not_moved + sum(status.refusal_counts))
-
-
-def await_end_of_build(statuses: Inbox) -> MapperStatus:
-    ended = (MapperStatus.BUILD_SUCCEEDED, MapperStatus.BUILD_FAILED)
-    for _ in range(_PATIENCE):  # an inbox waits for half a minute
-        try:
-            return statuses.wait(lambda all_: all_[-1].build_state in ended)[-1]
-        except AssertionError:
-            continue
-    raise AssertionError(f"the build did not end: {statuses.messages[-1]}")
-
-
 def test_a_room_is_mapped_and_the_robot_localized_in_it(ros: Ros, tmp_path: Path) -> None:
     driven = Drive()
     robot = DemoRobot(ros, driven)
-    statuses = ros.collect(MapperStatus, "/vloc_mapper/status", _LATCHED)
+    statuses = ros.collect(MapperStatus, "/vloc_mapper/status", LATCHED)
     fixes = ros.collect(LocalizationStatus, "/vloc_localizer/status")
     reports = ros.collect(DiagnosticArray, "/diagnostics")
     with Children(os.environ, tmp_path) as children:

@@ -10,10 +10,10 @@ import pytest
 from geometry_msgs.msg import PoseArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from mapper_statuses import LATCHED, await_end_of_build, seen
 from nav_msgs.msg import OccupancyGrid
 from nodes_world import Wall
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_session import Ros
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
@@ -28,7 +28,6 @@ from vloc_ros.nodes.map_server import MapServerNode
 from vloc_ros.nodes.mapper.map_handover import MapHandover
 from vloc_ros.nodes.mapper.node import MapperNode
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CAMERA = Camera("PINHOLE", 64, 48, (50.0, 50.0, 32.0, 24.0))
 STEP_NS = 100_000_000
 START_NS = 1_700_000_000_000_000_000
@@ -107,10 +106,6 @@ class MappedRobot:
     def last(self, state: int) -> MapperStatus:
         """The last status, once it has that state."""
         return self.statuses.wait(lambda all_: all_ and all_[-1].state == state, f"state {state}")[-1]
-
-
-def seen(status: MapperStatus) -> int:
-    return int(status.keyframes + status.images_not_moved + sum(status.refusal_counts))
 
 
 @pytest.fixture
@@ -241,7 +236,8 @@ def test_a_build_that_fails_leaves_the_served_map(ros: Ros, wall: Wall, tmp_path
     assert robot.build(map="black").result == BuildMap.Response.SUCCESS
     assert robot.build(map="other").result == BuildMap.Response.BUILD_RUNNING
     assert "is being built" in robot.act("resume")[1]
-    failed = robot.statuses.wait(lambda all_: all_[-1].build_state == MapperStatus.BUILD_FAILED)[-1]
+    failed = await_end_of_build(robot.statuses)
+    assert failed.build_state == MapperStatus.BUILD_FAILED
     assert "shows a keypoint" in failed.build_message
     assert (failed.build_map, failed.map_loaded) == ("black", False)
     assert robot.act("resume")[0]

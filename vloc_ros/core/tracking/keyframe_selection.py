@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
 from statistics import median
 
-from vloc_ros.core.config import Checked, parameter
-from vloc_ros.core.geometry.keyframe_motion import MIN_ROTATION_RAD, MIN_TRANSLATION_M, has_moved
+from vloc_ros.core.config import KeyframeConfig
+from vloc_ros.core.geometry.keyframe_motion import has_moved
 from vloc_ros.core.geometry.pose import Pose
 
 _NS_PER_S = 1e9
@@ -27,25 +26,6 @@ class KeyframeVerdict(Enum):
     CLOCK_JUMPED = "CLOCK_JUMPED"
     ODOMETRY_JUMPED = "ODOMETRY_JUMPED"
     BLURRED = "BLURRED"
-
-
-@dataclass(frozen=True, slots=True)
-class KeyframeConfig(Checked):
-    """Selection of keyframes while the robot drives."""
-
-    min_translation_m: float = parameter(
-        MIN_TRANSLATION_M, "motion of the camera from one keyframe to the next", unit="m", low=0.0, high=100.0
-    )
-    min_rotation_rad: float = parameter(
-        MIN_ROTATION_RAD, "rotation of the camera to the next keyframe; either is enough", unit="rad", low=0.0, high=3.2
-    )
-    max_excess_blur: float = parameter(
-        0.1, "an image more blurred than the median of the latest ones by this is left out; 1 takes all", low=0.0,
-        high=1.0,
-    )  # fmt: skip
-    max_speed_m_s: float = parameter(
-        5.0, "odometry faster than this has jumped, which ends the recording", unit="m/s", low=0.1, high=200.0
-    )
 
 
 class KeyframeSelector:

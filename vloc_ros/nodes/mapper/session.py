@@ -8,10 +8,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import BinaryIO
 
+from vloc_ros.core.config import KeyframeConfig
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.tracking.keyframe_selection import KeyframeConfig, KeyframeSelector, KeyframeVerdict
+from vloc_ros.core.tracking.keyframe_selection import KeyframeSelector, KeyframeVerdict
 from vloc_ros.storage.atomic import StorageError
 from vloc_ros.storage.keyframe_recordings import (
     KeyframeRecording,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from vloc_ros.core.config import KeyframeConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.tracking.keyframe_selection import KeyframeConfig
 from vloc_ros.nodes.mapper.session import KeyframeRefusedError, RecordingSession
 from vloc_ros.storage.atomic import StorageError
 
