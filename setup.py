@@ -118,6 +118,7 @@ setup(
             "map_server = vloc_ros.nodes.map_server.node:main",
             "player = vloc_ros.nodes.bag_tools.player:main",
             "recorder = vloc_ros.nodes.bag_tools.recorder:main",
+            "mapper = vloc_ros.nodes.mapper.node:main",
         ]
     },
 )

@@ -156,7 +156,7 @@ def test_both_packages_build_by_colcon_in_a_workspace(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stdout
     assert "2 packages finished" in built.stdout
     install = tmp_path / "install"
-    for script in ("localizer", "map_server", "player", "recorder", "vloc"):
+    for script in ("localizer", "map_server", "mapper", "player", "recorder", "vloc"):
         assert (install / "vloc_ros" / "lib" / "vloc_ros" / script).exists(), "ros2 run looks for it there"
     for name in ("package.xml", *(f"launch/{path.name}" for path in (source / "launch").glob("*.launch.py"))):
         assert (install / "vloc_ros" / "share" / "vloc_ros" / name).exists()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from vloc_ros.core.config import Checked, parameter
+from vloc_ros.core.config import Checked, KeyframeConfig, parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,48 @@ class MapServerConfig(Checked):
     autostart: bool = parameter(True, "the node configures and activates itself")
     map: str = parameter("", "map folder to load at the start; empty: wait for load_map")
     maps_folder: str = parameter("", "folder of the maps that load_map can load; empty allows none")
+
+
+@dataclass(frozen=True, slots=True)
+class MapperConfig(Checked):
+    """Parameters of the mapper."""
+
+    autostart: bool = parameter(True, "the node configures and activates itself")
+    record_on_activate: bool = parameter(
+        False, "start a recording when the node is activated and none is unfinished; otherwise the service start does"
+    )
+    recordings_folder: str = parameter("~/vloc_ros/recordings", "folder of the recordings, each a folder in it")
+    maps_folder: str = parameter("~/vloc_ros/maps", "folder of the maps that are built, that of the map server")
+    map_server: str = parameter(
+        "vloc_map_server", "name of the map server that loads a map when it is built; empty for none"
+    )
+    map_frame: str = parameter("map", "frame of the maps that are built")
+    base_frame: str = parameter("base_link", "frame of the robot; empty: TF has the camera in the odometry's frame")
+    odom_frame: str = parameter("odom", "frame of the odometry")
+    base_from_camera: str = parameter(
+        "", "extrinsics, pose of the camera's optical frame on the base: x y z qx qy qz qw (metres); empty uses TF"
+    )
+    transform_timeout_s: float = parameter(
+        0.2, "maximum wait for TF and camera_info of an image", unit="s", low=0.0, high=10.0
+    )
+    image_transport: str = parameter("raw", "subscribe to image, or to image/compressed", choices=("raw", "compressed"))
+    image_rectified: bool = parameter(False, "images are rectified: use P of camera_info, not K and D")
+    image_reliability: str = parameter(
+        "auto",
+        "QoS reliability of the image; auto: reliable if all publishers are, else best effort",
+        choices=("auto", "best_effort", "reliable"),
+    )
+    image_depth: int = parameter(5, "QoS depth of the image", low=1, high=1000)
+    image_format: str = parameter(
+        "jpeg", "how raw images are stored, png without loss; compressed ones as they are", choices=("jpeg", "png")
+    )
+    max_disk_mb: int = parameter(5000, "maximum size of all recordings in the folder", unit="MB", low=1, high=10**9)
+    min_free_mb: int = parameter(1000, "left free on the disk of the recordings", unit="MB", low=0, high=10**9)
+    extractor: str = parameter("rootsift", "keypoints of the maps: rootsift, or a model folder")
+    build_options: str = parameter("", "further options of `vloc map build`, as in a shell: --max-keypoints 3000")
+    status_period_s: float = parameter(1.0, "period of ~/status", unit="s", low=0.05, high=60.0)
+    coverage_cell_m: float = parameter(0.5, "size of the cells of ~/coverage", unit="m", low=0.05, high=100.0)
+    keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """How far a long command has come and what time is left: a bar on a terminal, a line every ten seconds in a log.
 
-A log is what standard error is redirected to: `vloc map build ... 2> build.log`.
+A log is what standard error is redirected to: `vloc map build ... 2> build.log`. The environment variable
+VLOC_PROGRESS_PERIOD_S sets another time than ten seconds, for programs that show the lines themselves.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -13,6 +15,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 EVERY_S = 10.0
+_PERIOD_VARIABLE = "VLOC_PROGRESS_PERIOD_S"
 
 
 def bar(items: Iterable[T], *, description: str, total: int | None = None) -> Iterable[T]:
@@ -43,10 +46,11 @@ def format_time_left(elapsed_s: float, done: int, total: int) -> str:
 def _logged(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
     """A line every ten seconds and one at the end; none of what takes less."""
     start = last = time.monotonic()
+    period_s = float(os.environ.get(_PERIOD_VARIABLE, EVERY_S))
     count, of = 0, "" if total is None else f" of {total}"
     for item in items:
         now = time.monotonic()
-        if count and now - last >= EVERY_S:
+        if count and now - last >= period_s:
             last = now
             left = "" if total is None else f", {format_time_left(now - start, count, total)}"
             print(f"{description}: {count}{of}{left}", file=sys.stderr, flush=True)

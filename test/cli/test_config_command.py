@@ -44,7 +44,8 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--json"]) == 0
     groups = json.loads(capsys.readouterr().out)
     assert set(groups) == {
-        *("localizer", "mapping", "learned_extractor", "localizer_node", "map_server", "player", "recorder"),
+        *("localizer", "mapping", "learned_extractor", "localizer_node", "map_server", "mapper", "player"),
+        "recorder",
     }
     learned = {entry["name"] for entry in groups["learned_extractor"]}
     assert learned == {f"extractor.{name}" for name in ("name", "max_keypoints", "min_score", "max_megapixels")}

@@ -16,7 +16,7 @@ import yaml
 
 from vloc_ros.core.config import parameters_of
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig
+from vloc_ros.node_config import LocalizerNodeConfig, MapperConfig, MapServerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 NAV2 = {"map", "namespace", "namespaced_tf", "use_sim_time", "params_file", "autostart", "use_respawn", "log_level"}
@@ -110,6 +110,11 @@ def words(name: str, kind: str, keyword: str) -> set[Any]:
             | {"maps_folder", "recognizer", "encoder", "feed_topic", "initialpose_topic", "enclaves"},
         ),
         ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves"}),
+        (
+            "map_and_localize.launch.py",
+            (NAV2 | OF_THE_IMAGE | set(FRAMES)) - {"cameras"}
+            | {"recordings_folder", "maps_folder", "record", "localizer_params_file", "enclaves"},
+        ),
         ("replay.launch.py", {"bag", "map", "truth_topic", "report", "json"}),
     ],
 )
@@ -236,9 +241,9 @@ def test_no_default_name_is_one_of_nav2() -> None:
     assert names == {"vloc_localizer", "vloc_map_server"}
 
 
-@pytest.mark.parametrize("node", ["localizer", "map_server"])
+@pytest.mark.parametrize("node", ["localizer", "map_server", "mapper"])
 def test_an_enclave_is_one_of_the_policy(launched: Any, node: str) -> None:
-    name = {"localizer": "localize.launch.py"}.get(node, f"{node}.launch.py")
+    name = {"localizer": "localize.launch.py", "mapper": "map_and_localize.launch.py"}.get(node, f"{node}.launch.py")
     assert "--enclave" not in launched(name)["Node"].kwargs["arguments"]
     words = launched(name, enclaves="/vloc_ros")["Node"].kwargs["arguments"]
     policy = ET.parse(ROOT / "config" / "sros2" / "policies.xml")
@@ -289,3 +294,41 @@ def test_rviz_looks_at_topics_that_are_published() -> None:
     code = "".join(path.read_text() for path in sorted((ROOT / "vloc_ros" / "nodes").rglob("*.py")))
     assert topics
     assert all(f'"~/{topic.rpartition("/")[2]}"' in code for topic in topics)
+
+
+def test_the_mapper_comes_with_what_its_map_needs(launched: Any, mine: str) -> None:
+    given = {"maps_folder": "/robot's/maps", "image_topic": "/cam/image", "namespace": "robot1", "map": "m"}
+    started = launched("map_and_localize.launch.py", params_file=mine, localizer_params_file="l.yaml", **given)
+    mapper = started["Node"]
+    assert '"mapper = vloc_ros.nodes.mapper.node:main"' in (ROOT / "setup.py").read_text()
+    assert (mapper.kwargs["executable"], mapper.kwargs["name"]) == ("mapper", "vloc_mapper")
+    assert ("image/compressed", "/cam/image/compressed") in mapper.kwargs["remappings"]
+    (include,) = started["GroupAction"].args[0]
+    passed = dict(include.kwargs["launch_arguments"])
+    assert given.items() <= passed.items()
+    assert passed["params_file"] == "l.yaml"
+    assert set(passed) <= arguments("localize.launch.py")
+    assert "maps_folder" in mapper.kwargs["parameters"][1], "the mapper's is that of the map server"
+
+
+def test_every_override_of_the_mapper_is_a_parameter(launched: Any, mine: str) -> None:
+    given = {**FRAMES, "use_sim_time": "true", "autostart": "true", "record": "true", "image_transport": "raw"}
+    given |= {"recordings_folder": "r", "maps_folder": "m"}
+    _, overrides = launched("map_and_localize.launch.py", params_file=mine, **given)["Node"].kwargs["parameters"]
+    assert len(overrides) == len(given)
+    assert set(overrides) <= {leaf.name for leaf in parameters_of(MapperConfig())} | RCLPYS
+
+
+def test_a_file_for_other_nodes_is_an_error_for_the_mapper(launched: Any, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("vloc_localizer: {ros__parameters: {publish_tf: none}}")
+    with pytest.raises(ConfigError, match="nothing in it is for /vloc_mapper"):
+        launched("map_and_localize.launch.py", params_file=str(tmp_path / "other.yaml"))
+
+
+def test_rviz_looks_at_what_the_mapper_publishes() -> None:
+    displays = yaml.safe_load((ROOT / "config" / "mapping.rviz").read_text())["Visualization Manager"]["Displays"]
+    topics = {display["Topic"]["Value"] for display in displays if "Topic" in display}
+    code = (ROOT / "vloc_ros" / "nodes" / "mapper" / "outputs.py").read_text()
+    of_mapper = {topic.rpartition("/")[2] for topic in topics if topic.startswith("/vloc_mapper/")}
+    assert of_mapper == {"coverage", "keyframes"}
+    assert all(f'"~/{name}"' in code for name in of_mapper)

@@ -15,6 +15,7 @@ from ros_session import Ros
 
 from vloc_ros.nodes.localizer.node import LocalizerNode
 from vloc_ros.nodes.map_server.node import MapServerNode
+from vloc_ros.nodes.mapper.node import MapperNode
 
 POLICY = Path(__file__).resolve().parents[2] / "config" / "sros2" / "policies.xml"
 KINDS = {
@@ -92,6 +93,23 @@ def test_the_map_server_is_granted_what_it_uses(ros: Ros, wall: Wall, use_sim_ti
     assert_granted(ros, MapServerNode, unused=unused, use_sim_time=use_sim_time, map=str(wall.map))
 
 
+@pytest.mark.parametrize(
+    ("parameters", "unused"),
+    [
+        ({}, {("subscribe", "image/compressed")}),
+        (
+            {"image_transport": "compressed", "map_server": ""},
+            {("subscribe", "image"), ("request", "vloc_map_server/load_map")},
+        ),
+    ],
+)
+def test_the_mapper_is_granted_what_it_uses(
+    ros: Ros, tmp_path: Path, parameters: dict[str, Any], unused: Grants
+) -> None:
+    folders = {"recordings_folder": str(tmp_path / "recordings"), "maps_folder": str(tmp_path / "maps")}
+    assert_granted(ros, MapperNode, unused=unused, **folders, **parameters)
+
+
 def test_every_enclave_is_that_of_a_node() -> None:
     paths = [enclave.get("path") for enclave in ET.parse(POLICY).iter("enclave")]
-    assert paths == ["/vloc_ros/localizer", "/vloc_ros/map_server"]
+    assert paths == ["/vloc_ros/localizer", "/vloc_ros/map_server", "/vloc_ros/mapper"]

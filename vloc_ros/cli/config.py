@@ -2,7 +2,7 @@
 
   vloc config                 all
   vloc config mapping         those of one configuration: localizer, mapping, learned_extractor, localizer_node,
-                              map_server, player, recorder
+                              map_server, mapper, player, recorder
   vloc config fix_filter      those whose names contain a word
 
 The localizer's are set by `vloc localize` and `vloc evaluate` (--set, --params) and, with those of its node beside
@@ -32,8 +32,8 @@ _HEAD = """# Parameters
   are ROS parameters of the node too.
 - *mapping*: `vloc map build --set NAME=VALUE`. With `--extractor MODEL` those of *learned_extractor* take the place of
   RootSIFT's.
-- *localizer_node*, *map_server*, *player*, *recorder*: ROS parameters of the nodes. `vloc config --yaml` prints a
-  parameter file of the localizer.
+- *localizer_node*, *map_server*, *mapper*, *player*, *recorder*: ROS parameters of the nodes. `vloc config --yaml`
+  prints a parameter file of the localizer.
 
 A mistyped name is an error that names the nearest one; the error of a former name has the present one. Angles are in
 radians.
@@ -79,7 +79,13 @@ def all_groups() -> dict[str, list[Any]]:
     from vloc_ros.core.config import LocalizerConfig, parameters_of
     from vloc_ros.core.features.extractor_config import KeypointModelConfig
     from vloc_ros.mapping.config import MappingConfig
-    from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig, PlayerConfig, RecorderConfig
+    from vloc_ros.node_config import (
+        LocalizerNodeConfig,
+        MapperConfig,
+        MapServerConfig,
+        PlayerConfig,
+        RecorderConfig,
+    )
 
     configurations = {
         "localizer": LocalizerConfig(),
@@ -87,6 +93,7 @@ def all_groups() -> dict[str, list[Any]]:
         "learned_extractor": KeypointModelConfig(model_hash=_NO_HASH),
         "localizer_node": LocalizerNodeConfig(),
         "map_server": MapServerConfig(),
+        "mapper": MapperConfig(),
         "player": PlayerConfig(),
         "recorder": RecorderConfig(),
     }

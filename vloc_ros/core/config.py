@@ -159,6 +159,25 @@ class VerificationConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyframeConfig(Checked):
+    """Selection of keyframes while the robot drives."""
+
+    min_translation_m: float = parameter(
+        0.15, "motion of the camera from one keyframe to the next", unit="m", low=0.0, high=100.0
+    )
+    min_rotation_rad: float = parameter(
+        0.15, "rotation of the camera to the next keyframe; either is enough", unit="rad", low=0.0, high=3.2
+    )
+    max_excess_blur: float = parameter(
+        0.1, "an image more blurred than the median of the latest ones by this is left out; 1 takes all", low=0.0,
+        high=1.0,
+    )  # fmt: skip
+    max_speed_m_s: float = parameter(
+        5.0, "odometry faster than this has jumped, which ends the recording", unit="m/s", low=0.1, high=200.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class FixFilterConfig(Checked):
     """Gating of fixes by odometry."""
 

@@ -13,7 +13,7 @@ from vloc_ros.bags.reading import Bag
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.sources import Progress, silent
 from vloc_ros.datasets.bag_frames import stamp_images
-from vloc_ros.datasets.bag_images import name_of_stamp
+from vloc_ros.storage.images import name_of_stamp
 
 _JPEG_START = b"\xff\xd8\xff"
 

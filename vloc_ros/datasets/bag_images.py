@@ -12,12 +12,13 @@ from vloc_ros.bags.reading import TF, Bag, BagMessage
 from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.keyframe_motion import MIN_ROTATION_RAD, MIN_TRANSLATION_M, has_moved
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.datasets.bag_frames import check_extrinsics, frame_of_poses, stamp_images
 from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_topic, read_calibration
 from vloc_ros.datasets.keyframe_images import check_none_missing
-from vloc_ros.datasets.keyframe_motion import MIN_ROTATION_RAD, MIN_TRANSLATION_M, has_moved
+from vloc_ros.storage.images import name_of_stamp
 
 _ODOM = "odom"
 _MIN_KEYFRAMES = 3
@@ -125,11 +126,6 @@ def _number_of_stamp(path: Path, names: Sequence[str]) -> dict[str, int]:
                 "keyframe of a stamp: the map is of several bags; take their images out and give them with --images"
             )
     return numbers
-
-
-def name_of_stamp(stamp_ns: int) -> str:
-    """The name of an image of a bag, without a suffix: its nanoseconds in 19 digits, which other commands read."""
-    return f"{stamp_ns:019}"
 
 
 def _select_keyframes(

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.keyframe_motion import has_moved
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import PosedImage, QuerySource
-from vloc_ros.datasets.keyframe_motion import has_moved
 from vloc_ros.datasets.named_images import absolute, find_image, none_found
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.colmap_models import read_colmap_images

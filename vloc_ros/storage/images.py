@@ -47,6 +47,11 @@ def list_images(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(images, key=lambda p: p.name))
 
 
+def name_of_stamp(stamp_ns: int) -> str:
+    """The name of an image without a suffix: its nanoseconds in 19 digits, which other commands read."""
+    return f"{stamp_ns:019}"
+
+
 def _images_among(entries: Iterable[Path]) -> list[Path]:
     return [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and not p.is_dir()]
 

@@ -13,9 +13,10 @@ from ros_session import Ros
 
 from vloc_ros.core.config import LocalizerConfig, config_from_mapping, parameters_of
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.node_config import LocalizerNodeConfig, MapServerConfig
+from vloc_ros.node_config import LocalizerNodeConfig, MapperConfig, MapServerConfig
 from vloc_ros.nodes.localizer.node import LocalizerNode
 from vloc_ros.nodes.map_server.node import MapServerNode
+from vloc_ros.nodes.mapper.node import MapperNode
 from vloc_ros.nodes.rclpy_support.parameters import config_of, log_parameters
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
@@ -92,7 +93,11 @@ def test_a_change_is_validated(ros: Ros) -> None:
 
 @pytest.mark.parametrize(
     ("file", "make", "kind"),
-    [("localizer.yaml", LocalizerNode, LocalizerNodeConfig), ("map_server.yaml", MapServerNode, MapServerConfig)],
+    [
+        ("localizer.yaml", LocalizerNode, LocalizerNodeConfig),
+        ("map_server.yaml", MapServerNode, MapServerConfig),
+        ("mapper.yaml", MapperNode, MapperConfig),
+    ],
 )
 def test_the_example_files_hold_every_default(file: str, make: Callable[..., Any], kind: Any) -> None:
     values = yaml.safe_load((CONFIG / file).read_text())["/**"]["ros__parameters"]

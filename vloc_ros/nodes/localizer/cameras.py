@@ -187,7 +187,9 @@ class CameraInfoInput:
     it is added only when there is a publisher that fits.
     """
 
-    def __init__(self, node: Node, topic: str, calibration: Calibration, *, on_received: Callable[[], None]) -> None:
+    def __init__(
+        self, node: Node, topic: str, calibration: Calibration, *, on_received: Callable[[], None] | None = None
+    ) -> None:
         self._node, self._topic, self._calibration, self._on_received = node, topic, calibration, on_received
         self._subscription = self._subscribe(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
         self._latched: Subscription | None = None
@@ -214,7 +216,8 @@ class CameraInfoInput:
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._calibration.on_camera_info(message)
-        self._on_received()
+        if self._on_received is not None:
+            self._on_received()
 
 
 def _differs(message: CameraInfo, other: CameraInfo) -> bool:

@@ -29,7 +29,7 @@ from vloc_ros.nodes.localizer.slot import ImageSynchronizer, LatestImageSet
 from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of, status_without_pose
 from vloc_ros.nodes.rclpy_support.image_transfer import ImageSubscription
 
-_KINDS = {"raw": (Image, "image"), "compressed": (CompressedImage, "image/compressed")}
+IMAGE_KINDS = {"raw": (Image, "image"), "compressed": (CompressedImage, "image/compressed")}
 _SUFFIX = "/compressed"
 
 
@@ -39,20 +39,29 @@ def resolve_image_topics(node: Node, config: LocalizerNodeConfig) -> list[str]:
     Raises:
         ConfigError: a topic has the ending of compressed images and images are raw, or it has that ending twice.
     """
-    _, name = _KINDS[config.image_transport]
+    _, name = IMAGE_KINDS[config.image_transport]
     topics = [node.resolve_topic_name(source.topic(name)) for source in _sources_of(node, config)]
     for topic in topics:
-        if config.image_transport == "raw" and topic.endswith(_SUFFIX):
-            raise ConfigError(
-                f"the image topic is {topic} and image_transport is raw, which nobody publishes there; name "
-                f"{topic.removesuffix(_SUFFIX)}, or set image_transport to compressed"
-            )
-        if topic.endswith(2 * _SUFFIX):
-            raise ConfigError(
-                f"the image topic is {topic}: image_transport compressed adds {_SUFFIX} itself; name "
-                f"{topic.removesuffix(2 * _SUFFIX)}"
-            )
+        check_image_topic(topic, config.image_transport)
     return topics
+
+
+def check_image_topic(topic: str, transport: str) -> None:
+    """Check the name of an image topic against the transport, raw or compressed.
+
+    Raises:
+        ConfigError: it has the ending of compressed images and images are raw, or it has that ending twice.
+    """
+    if transport == "raw" and topic.endswith(_SUFFIX):
+        raise ConfigError(
+            f"the image topic is {topic} and image_transport is raw, which nobody publishes there; name "
+            f"{topic.removesuffix(_SUFFIX)}, or set image_transport to compressed"
+        )
+    if topic.endswith(2 * _SUFFIX):
+        raise ConfigError(
+            f"the image topic is {topic}: image_transport compressed adds {_SUFFIX} itself; name "
+            f"{topic.removesuffix(2 * _SUFFIX)}"
+        )
 
 
 class ImageInput:
@@ -76,7 +85,7 @@ class ImageInput:
         )
         self._latest = LatestImageSet(synchronizer, on_dropped=self._drop)
         monitor.begin(config.diagnostics, at_ns=time.monotonic_ns(), cameras=[s.name for s in self._sources if s.name])
-        kind, name = _KINDS[config.image_transport]
+        kind, name = IMAGE_KINDS[config.image_transport]
         self.topics = resolve_image_topics(node, config)
         self._infos = [
             CameraInfoInput(

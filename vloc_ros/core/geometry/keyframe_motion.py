@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from vloc_ros.core.config import KeyframeConfig
 from vloc_ros.core.geometry.pose import Pose
 
-MIN_TRANSLATION_M, MIN_ROTATION_RAD = 0.15, 0.15
+MIN_TRANSLATION_M, MIN_ROTATION_RAD = KeyframeConfig().min_translation_m, KeyframeConfig().min_rotation_rad
 
 
 def has_moved(

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.datasets.image_folders import list_posed_images
+from vloc_ros.storage.atomic import StorageError
+from vloc_ros.storage.cameras import read_camera
+from vloc_ros.storage.keyframe_recordings import (
+    KeyframeRecording,
+    RecordingState,
+    create_recording,
+    folder_bytes,
+    list_recordings,
+    open_recording,
+)
+
+_CAMERA = Camera("OPENCV", 64, 48, (50.0, 51.0, 32.3, 24.1, -0.1, 0.02, 0.0005, -0.0003))
+_START_NS = 1_700_000_000_123_456_789
+_STEP_NS = 100_000_000
+
+
+def pose(k: int) -> Pose:
+    return Pose.from_rotation_vector([0.0, 0.0, 0.1 * k], [0.2 * k, 0.0, 0.5])
+
+
+def picture() -> bytes:
+    done, data = cv2.imencode(".png", np.zeros((48, 64), np.uint8))
+    assert done
+    return bytes(data)
+
+
+def add(recording: KeyframeRecording, k: int) -> None:
+    recording.add_keyframe(_START_NS + k * _STEP_NS, pose(k), picture(), ".png", camera=_CAMERA, camera_frame="cam")
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> KeyframeRecording:
+    recording = create_recording(tmp_path / "drive", odom_frame="odom")
+    for k in range(6):  # every other image is a keyframe
+        if k % 2:
+            recording.add_odometry(_START_NS + k * _STEP_NS, pose(k))
+        else:
+            add(recording, k)
+    return recording
+
+
+def test_a_map_is_built_from_the_folder_as_it_is(recording: KeyframeRecording) -> None:
+    folder = recording.folder
+    camera = read_camera(folder / "camera.yaml")
+    images = list_posed_images(folder / "images", camera, poses_file=folder / "odometry.txt")
+    assert [image.stamp_ns for image in images] == [_START_NS + k * _STEP_NS for k in (0, 2, 4)]
+    for image, k in zip(images, (0, 2, 4), strict=True):
+        assert image.map_from_camera is not None
+        assert np.allclose(image.map_from_camera.matrix, pose(k).matrix, atol=1e-8)
+    assert np.allclose(camera.parameters, _CAMERA.parameters)
+
+
+def test_what_is_opened_again_is_what_was_recorded(recording: KeyframeRecording) -> None:
+    again = open_recording(recording.folder)
+    assert [stamp for stamp, _ in again.keyframes] == [stamp for stamp, _ in recording.keyframes]
+    assert (again.info.state, again.info.camera_frame) == (RecordingState.RECORDING, "cam")
+    assert again.fits_camera(_CAMERA)
+    assert again.size_bytes == folder_bytes(recording.folder)
+    add(again, 6)
+    assert len(open_recording(recording.folder).keyframes) == 4
+
+
+def test_its_size_is_known_without_a_look_at_the_disk(recording: KeyframeRecording) -> None:
+    # the manifest and the calibration are not counted
+    assert 0 <= folder_bytes(recording.folder) - recording.size_bytes < 2000
+
+
+def test_another_calibration_does_not_fit(recording: KeyframeRecording) -> None:
+    assert not recording.fits_camera(Camera("PINHOLE", 64, 48, (50.0, 51.0, 32.3, 24.1)))
+    assert not recording.fits_camera(Camera("OPENCV", 64, 48, (50.1, *_CAMERA.parameters[1:])))
+
+
+def test_a_row_that_was_cut_short_is_removed_and_the_rest_kept(recording: KeyframeRecording) -> None:
+    rows = recording.folder / "odometry.txt"
+    whole = rows.read_text()
+    rows.write_text(whole + "1700000000.7234")
+    (recording.folder / "images" / ".0001.png.77.part").write_bytes(b"half")
+    again = open_recording(recording.folder)
+    assert len(again.keyframes) == 3
+    assert rows.read_text() == whole
+    assert [path.suffix for path in (recording.folder / "images").iterdir()] == [".png"] * 3
+
+
+def test_a_keyframe_that_only_has_its_row_is_not_one(recording: KeyframeRecording) -> None:
+    """A writer that is killed between the two leaves this."""
+    (recording.folder / "images" / f"{_START_NS + 4 * _STEP_NS:019}.png").unlink()
+    assert len(open_recording(recording.folder).keyframes) == 2
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("recording.json", "{}", "not the manifest of a recording"),
+        ("recording.json", "[1]", "not the manifest of a recording"),
+        ("odometry.txt", "1.0 0 0 0\n", "odometry.txt, line 1"),
+        ("odometry.txt", "", "3 of 3 images have no row"),
+    ],
+)
+def test_damage_is_named(recording: KeyframeRecording, file: str, content: str, message: str) -> None:
+    (recording.folder / file).write_text(content)
+    with pytest.raises(InputError, match=message):
+        open_recording(recording.folder)
+
+
+def test_a_manifest_of_another_format_is_refused(recording: KeyframeRecording) -> None:
+    path = recording.folder / "recording.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": "vloc keyframe recording 9"}))
+    with pytest.raises(InputError, match="expected 'vloc keyframe recording 1'"):
+        open_recording(recording.folder)
+
+
+def test_a_state_is_kept(recording: KeyframeRecording, tmp_path: Path) -> None:
+    recording.set_info(state=RecordingState.PAUSED, end_reason="odometry jumped")
+    info = open_recording(recording.folder).info
+    assert (info.state, info.end_reason) == (RecordingState.PAUSED, "odometry jumped")
+    assert list_recordings(tmp_path) == [recording.folder]
+
+
+def test_no_folder_is_written_into_twice(recording: KeyframeRecording) -> None:
+    with pytest.raises(StorageError, match="File exists"):
+        create_recording(recording.folder, odom_frame="odom")

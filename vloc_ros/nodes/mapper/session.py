@@ -1,0 +1,251 @@
+"""The recording of the mapper: started, paused, resumed and finished, within a budget of the disk. Needs no ROS."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import BinaryIO
+
+from vloc_ros.core.config import KeyframeConfig
+from vloc_ros.core.errors import InputError, VlocError
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.tracking.keyframe_selection import KeyframeSelector, KeyframeVerdict
+from vloc_ros.storage.atomic import StorageError
+from vloc_ros.storage.keyframe_recordings import (
+    KeyframeRecording,
+    RecordingState,
+    create_recording,
+    folder_bytes,
+    list_recordings,
+    open_recording,
+    read_info,
+)
+
+_MB = 10**6
+_LOCK = ".mapper.lock"
+
+
+class KeyframeRefusedError(VlocError):
+    """An image does not become a keyframe.
+
+    Attributes:
+        kind: name of the reason, such as `BLURRED`.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class RecordingSession:
+    """At most one recording that is not finished, in a folder of recordings. Not safe for threads.
+
+    Attributes:
+        folder: of the recordings.
+        recording: that one; None before `start` and after `finish`.
+    """
+
+    def __init__(
+        self, folder: Path, config: KeyframeConfig, *, odom_frame: str, max_disk_mb: int, min_free_mb: int
+    ) -> None:
+        """Take the folder, and up again what a killed or ended node had not finished in it.
+
+        Args:
+            folder: of the recordings; made where it is missing.
+            config: which images become keyframes.
+            odom_frame: frame of the odometry.
+            max_disk_mb: of all recordings in the folder.
+            min_free_mb: left free on its disk.
+
+        Raises:
+            StorageError: the folder cannot be used, or another mapper uses it.
+            InputError: the recording that is not finished is damaged, or of another frame.
+        """
+        self.folder, self._config, self._odom_frame = folder, config, odom_frame
+        self._max_disk_mb, self._min_free_mb = max_disk_mb, min_free_mb
+        self._lock = lock_folder(folder, _LOCK, what="another mapper records into it")
+        self._selector = KeyframeSelector(config)
+        self.recording: KeyframeRecording | None = None
+        try:
+            self._take_up()
+        except VlocError:
+            self.close()
+            raise
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether images become keyframes."""
+        return self.recording is not None and self.recording.info.state is RecordingState.RECORDING
+
+    @property
+    def disk_bytes(self) -> int:
+        """Size of all recordings in the folder."""
+        return self._other_bytes + (self.recording.size_bytes if self.recording else 0)
+
+    def start(self) -> str:
+        """Start a new recording; returns its name.
+
+        Raises:
+            InputError: one is not finished.
+            StorageError: it cannot be written.
+        """
+        if self.recording is not None:
+            raise InputError(f"{self._describe()}; call resume, or finish it first")
+        # the time of the machine: with simulated time, two recordings may begin at the same
+        name = f"{datetime.now(timezone.utc):%Y-%m-%d_%H-%M-%S}"
+        taken = {path.name for path in self.folder.iterdir()}
+        name = next(one for one in (name, *(f"{name}-{k}" for k in range(2, 1000))) if one not in taken)
+        self._other_bytes = folder_bytes(self.folder)
+        self.recording = create_recording(self.folder / name, odom_frame=self._odom_frame)
+        self._selector = KeyframeSelector(self._config)
+        return name
+
+    def pause(self) -> str:
+        """Stop adding keyframes until `resume`; returns the name of the recording.
+
+        Raises:
+            InputError: nothing is recorded.
+        """
+        if self.recording is None or not self.is_recording:
+            raise InputError(f"{self._describe()}; there is nothing to pause")
+        self.recording.set_info(state=RecordingState.PAUSED)
+        return self.recording.folder.name
+
+    def resume(self) -> str:
+        """Add keyframes again; returns the name of the recording.
+
+        Raises:
+            InputError: no recording is paused, or it cannot go on.
+        """
+        if self.recording is None or self.is_recording:
+            raise InputError(f"{self._describe()}; there is nothing to resume")
+        if self.recording.info.end_reason:
+            raise InputError(f"{self._describe()} and cannot go on: {self.recording.info.end_reason}")
+        self._selector = KeyframeSelector(self._config, last=self.recording.last)
+        self.recording.set_info(state=RecordingState.RECORDING)
+        return self.recording.folder.name
+
+    def finish(self) -> str:
+        """End the recording; returns its name.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.recording is None:
+            raise InputError(f"{self._describe()}; there is nothing to finish")
+        self.recording.set_info(state=RecordingState.FINISHED)
+        name, self.recording = self.recording.folder.name, None
+        self._other_bytes = folder_bytes(self.folder)
+        return name
+
+    def judge_pose(self, stamp_ns: int, odom_from_camera: Pose, camera: Camera, camera_frame: str) -> bool:
+        """Write down where the camera was; returns whether it moved so far that its image may be a keyframe.
+
+        Raises:
+            KeyframeRefusedError: the image cannot be one.
+            StorageError: the pose cannot be written.
+        """
+        recording = self._active()
+        known_frame = recording.info.camera_frame
+        if not recording.fits_camera(camera) or (known_frame and known_frame != camera_frame):
+            raise KeyframeRefusedError(
+                "CALIBRATION_CHANGED",
+                f"camera_info or the frame {camera_frame!r} is not that of the recording {recording.folder.name} "
+                f"({known_frame!r}), and a recording has one camera; finish it and start another",
+            )
+        verdict = self._selector.judge_pose(stamp_ns, odom_from_camera)
+        if verdict is KeyframeVerdict.ODOMETRY_JUMPED:
+            recording.set_info(state=RecordingState.PAUSED, end_reason=self._selector.reason)
+        if self._selector.reason:
+            raise KeyframeRefusedError(verdict.value, self._selector.reason)
+        recording.add_odometry(stamp_ns, odom_from_camera)
+        return verdict is KeyframeVerdict.KEYFRAME
+
+    def judge_blur(self, blur: float) -> None:
+        """Judge the pixels of an image that moved.
+
+        Raises:
+            KeyframeRefusedError: it is blurred.
+        """
+        verdict = self._selector.judge_blur(blur)
+        if verdict is not KeyframeVerdict.KEYFRAME:
+            raise KeyframeRefusedError(verdict.value, self._selector.reason)
+
+    def add(
+        self, stamp_ns: int, odom_from_camera: Pose, data: bytes, suffix: str, *, camera: Camera, camera_frame: str
+    ) -> None:
+        """Add a keyframe that was judged; see `KeyframeRecording.add_keyframe`.
+
+        Raises:
+            KeyframeRefusedError: the budget of the disk is used up, or the recording was paused meanwhile.
+            StorageError: it cannot be written.
+        """
+        recording = self._active()
+        self._check_disk(len(data))
+        recording.add_keyframe(stamp_ns, odom_from_camera, data, suffix, camera=camera, camera_frame=camera_frame)
+        self._selector.add(stamp_ns, odom_from_camera)
+
+    def close(self) -> None:
+        """Leave the folder; a recording that is not finished is taken up again later."""
+        self.recording = None
+        self._lock.close()
+
+    def _take_up(self) -> None:
+        unfinished = [
+            path for path in list_recordings(self.folder) if read_info(path).state is not RecordingState.FINISHED
+        ]
+        if unfinished:
+            recording = open_recording(unfinished[-1])
+            if recording.info.odom_frame != self._odom_frame:
+                raise InputError(
+                    f"{recording.folder}: is not finished and of the odometry {recording.info.odom_frame!r}, the "
+                    f"parameter odom_frame is {self._odom_frame!r}; set that one and finish it, or move it away"
+                )
+            self.recording = recording
+            self._selector = KeyframeSelector(self._config, last=recording.last)
+        self._other_bytes = folder_bytes(self.folder) - (self.recording.size_bytes if self.recording else 0)
+
+    def _active(self) -> KeyframeRecording:
+        if self.recording is None or not self.is_recording:
+            raise KeyframeRefusedError("NOT_RECORDING", self._describe())
+        return self.recording
+
+    def _check_disk(self, size: int) -> None:
+        if self.disk_bytes + size > self._max_disk_mb * _MB:
+            raise KeyframeRefusedError(
+                "DISK_BUDGET",
+                f"the recordings in {self.folder} have {self.disk_bytes / _MB:.0f} MB of max_disk_mb "
+                f"{self._max_disk_mb}; finish this one, remove some, or raise it",
+            )
+        free_mb = shutil.disk_usage(self.folder).free / _MB
+        if free_mb - size / _MB < self._min_free_mb:
+            raise KeyframeRefusedError(
+                "DISK_BUDGET", f"the disk of {self.folder} has {free_mb:.0f} MB left, min_free_mb {self._min_free_mb}"
+            )
+
+    def _describe(self) -> str:
+        if self.recording is None:
+            return "there is no recording"
+        return f"the recording {self.recording.folder.name} is {self.recording.info.state.value}"
+
+
+def lock_folder(folder: Path, name: str, *, what: str) -> BinaryIO:
+    """Take a lock in a folder, which is made where it is missing; held until the file is closed, or the process dies.
+
+    Raises:
+        StorageError: somebody has it, or the folder cannot be used.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / name).open("ab")
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be used ({error.strerror}); name another folder") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise StorageError(f"{folder}: {what}; wait, or name another folder") from error
+    return file
