@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import gtsam
 import numpy as np
@@ -162,14 +163,13 @@ def refine_intrinsics(
 def _insert(camera: Camera, key: int, graph: gtsam.NonlinearFactorGraph, values: gtsam.Values) -> None:
     """A calibration as a variable, with how far it may be off."""
     noise = gtsam.noiseModel.Gaussian.Covariance(_prior_covariance(camera))
-    given, prior = _calibration(camera), gtsam.PriorFactorCal3DS2
-    if camera.is_fisheye:
-        prior = gtsam.PriorFactorCal3Fisheye
+    given = _calibration(camera)
+    prior: Any = gtsam.PriorFactorCal3Fisheye if camera.is_fisheye else gtsam.PriorFactorCal3DS2
     values.insert(key, given)
     graph.add(prior(key, given, noise))
 
 
-def _calibration(camera: Camera) -> gtsam.Cal3DS2 | gtsam.Cal3Fisheye:
+def _calibration(camera: Camera) -> Any:
     fx, fy, *others = _adjustable(camera).parameters
     return (gtsam.Cal3Fisheye if camera.is_fisheye else gtsam.Cal3DS2)(fx, fy, 0.0, *others)
 
@@ -208,7 +208,7 @@ def _observations(
     factors = list[gtsam.NonlinearFactor]()
     for point, image, keypoint in tracks.tolist():
         camera = cameras[image]
-        factor = gtsam.GeneralSFMFactor2Cal3Fisheye if camera.is_fisheye else gtsam.GeneralSFMFactor2Cal3DS2
+        factor: Any = gtsam.GeneralSFMFactor2Cal3Fisheye if camera.is_fisheye else gtsam.GeneralSFMFactor2Cal3DS2
         pixel = pixels[image][keypoint]
         factors.append(factor(pixel, keypoint_noise(), X(image), L(point), K(numbers[camera])))
     return factors
