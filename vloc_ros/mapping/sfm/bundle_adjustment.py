@@ -218,6 +218,15 @@ def _joint_covariance(
 
 def _held(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, keys: Sequence[int]) -> Array:
     """The joint covariance where all is held loosely; NaN where that does not help."""
+    try:
+        joint = gtsam.Marginals(hold_loosely(graph, values), values).jointMarginalCovariance(keys)
+    except RuntimeError:
+        return np.full((6 * len(keys), 6 * len(keys)), np.nan)
+    return np.asarray(joint.fullMatrix())
+
+
+def hold_loosely(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values) -> gtsam.NonlinearFactorGraph:
+    """The graph with factors that hold poses and points which nothing else does."""
     held = graph.clone()
     of_point, of_pose = (gtsam.noiseModel.Isotropic.Sigma(size, _LOOSE_STD) for size in (3, 6))
     for key in values.keys():  # noqa: SIM118
@@ -226,10 +235,7 @@ def _held(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, keys: Sequenc
             held.add(gtsam.PriorFactorPose3(key, values.atPose3(key), of_pose))
         elif kind == ord("l"):
             held.add(gtsam.PriorFactorPoint3(key, values.atPoint3(key), of_point))
-    try:
-        return np.asarray(gtsam.Marginals(held, values).jointMarginalCovariance(keys).fullMatrix())
-    except RuntimeError:
-        return np.full((6 * len(keys), 6 * len(keys)), np.nan)
+    return held
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,6 +18,7 @@ from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.bundle_adjustment import (
     MEASUREMENT_WIDTH,
+    hold_loosely,
     initial_values,
     keypoint_noise,
     optimize,
@@ -216,10 +217,7 @@ def _observations(
 
 def _refined(camera: Camera, key: int, graph: gtsam.NonlinearFactorGraph, found: gtsam.Values) -> RefinedCamera:
     calibration = found.atCal3Fisheye(key) if camera.is_fisheye else found.atCal3DS2(key)
-    try:
-        std_px = float(np.sqrt(gtsam.Marginals(graph, found).marginalCovariance(key)[0, 0]))
-    except RuntimeError:  # the poses are open with the calibration
-        std_px = np.inf
+    std_px = _std_px(key, graph, found)
     if not std_px < _OPEN * camera.intrinsics[0]:
         raise MapError(
             f"the images leave the focal length open: {camera.intrinsics[0]:.1f} px by the given calibration, within "
@@ -229,6 +227,16 @@ def _refined(camera: Camera, key: int, graph: gtsam.NonlinearFactorGraph, found:
     change = np.delete(np.asarray(_calibration(camera).localCoordinates(calibration)), 2)  # without skew
     after = replace(given, parameters=tuple(float(value) for value in np.array(given.parameters) + change))
     return RefinedCamera(camera, _in_model(camera, after), std_px)
+
+
+def _std_px(key: int, graph: gtsam.NonlinearFactorGraph, found: gtsam.Values) -> float:
+    """Of the focal length; infinite where it is open."""
+    for held in (lambda: graph, lambda: hold_loosely(graph, found)):
+        try:
+            return float(np.sqrt(gtsam.Marginals(held(), found).marginalCovariance(key)[0, 0]))
+        except RuntimeError:  # points so far away that their distance is open
+            continue
+    return np.inf
 
 
 def _in_model(camera: Camera, adjusted: Camera) -> Camera:
