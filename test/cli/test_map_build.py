@@ -18,7 +18,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.scale import GivenPoses
-from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.cameras import read_camera, write_camera
 from vloc_ros.storage.maps import read_map
 from vloc_ros.storage.trajectories import Trajectory, read_tum, write_tum
 
@@ -326,3 +326,29 @@ def test_a_distance_is_checked_before_the_work(
     given = ["--images", f"{scene_folder.images}", "--camera", f"{scene_folder.camera}", "--structure", "sfm"]
     assert main(["map", "build", *given, "--distance", *distance, "--out", f"{tmp_path}/map"]) == 1
     assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_calibration_is_refined_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene, truth = make_plane_scene(), poses(8, seed=1)
+    write_images(scene, truth, tmp_path / "images")
+    off = replace(CAMERA, parameters=(1.03 * 280.0, 1.03 * 280.0, 160.0, 120.0))
+    write_camera(tmp_path / "camera.yaml", off, name="camera")
+    write_tum(tmp_path / "poses.txt", Trajectory(np.arange(8) * 10**9, tuple(truth)))
+    given = ["--images", tmp_path / "images", "--poses", tmp_path / "poses.txt", "--camera", tmp_path / "camera.yaml"]
+    refined = tmp_path / "refined.yaml"
+    words = [str(word) for word in ["map", "build", *given, "--refine-calibration", refined, "--out", tmp_path / "map"]]
+    assert main(words) == 0
+    assert read_camera(refined).intrinsics[0] == pytest.approx(280.0, rel=0.005)
+    assert read_map(tmp_path / "map").keyframes.cameras[0] == pytest.approx(read_camera(refined))
+    assert "calibration refined: focal length 288.4" in capsys.readouterr().out
+
+
+def test_a_refined_calibration_replaces_no_other_file(
+    scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = tmp_path / "notes.yaml"
+    notes.write_text("mine: 1")
+    given = ["--images", f"{scene_folder.images}", "--camera", f"{scene_folder.camera}", "--structure", "sfm"]
+    assert main(["map", "build", *given, "--refine-calibration", f"{notes}", "--out", f"{tmp_path}/map"]) == 1
+    assert "camera_info YAML" in capsys.readouterr().err
+    assert notes.read_text() == "mine: 1"

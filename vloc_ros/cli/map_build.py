@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from vloc_ros.core.config import InferenceConfig
     from vloc_ros.core.features.extractor_config import ExtractorConfig
     from vloc_ros.core.features.keypoint_model import KeypointModel
+    from vloc_ros.core.sources import PosedImage
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.workers import Workers
+    from vloc_ros.storage.output_files import Output
 
 _ROOTSIFT = "rootsift"
 _OF_IMAGES = ("poses", *POSE_SOURCES, "scale_unknown", "poses_drift", "distance")
@@ -67,6 +69,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; with --bag it takes the place of the bag's"
+    )
+    parser.add_argument(
+        "--refine-calibration",
+        type=Path,
+        metavar="FILE",
+        help="correct the calibration by what the images show, and write it there as camera_info YAML, for the queries",
     )
     parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
     parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
@@ -158,6 +166,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.cli.outputs import map_at
     from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.mapping.maps.checked_build import build_checked_map, find_doubt
+    from vloc_ros.storage.cameras import write_camera
     from vloc_ros.storage.maps import map_bytes, write_map
 
     end_on_sigterm()  # again: pycolmap is imported now
@@ -168,6 +177,7 @@ def run(args: argparse.Namespace) -> int:
     source = read_source(args)
     scale = scale_source(args, source.camera_path)
     check_distance(args, source.images)
+    calibration = _calibration_output(args, source.images)
     with _workers(args) as workers:
         landmark_map = build_checked_map(
             source.images,
@@ -188,7 +198,26 @@ def run(args: argparse.Namespace) -> int:
     write_map(landmark_map, args.out)
     print(summarize(landmark_map, len(source.images), config.calibration_gap_m))
     print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")
+    if calibration is not None:
+        write_camera(calibration.path, landmark_map.keyframes.cameras[0], name=landmark_map.name)
+        print(calibration)
     return 0
+
+
+def _calibration_output(args: argparse.Namespace, images: Sequence[PosedImage]) -> Output | None:
+    """Where the refined calibration goes, which is checked before the work to be that of one camera."""
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.storage.output_files import calibration_at
+
+    if args.refine_calibration is None:
+        return None
+    cameras = len({image.camera for image in images})
+    if cameras != 1:
+        raise InputError(
+            f"--refine-calibration writes one calibration, and the images have {cameras}; build with "
+            "--set refine_calibration=true instead, and the map carries all of them"
+        )
+    return calibration_at(args.refine_calibration)
 
 
 @contextmanager
@@ -246,6 +275,8 @@ def _config(args: argparse.Namespace, extractor: ExtractorConfig) -> MappingConf
     if args.max_keypoints is not None:
         values["extractor"] = {"max_keypoints": args.max_keypoints}
     assign_all(values, args.set)
+    if args.refine_calibration:
+        values["refine_calibration"] = True
     config = mapping_config_from(values, extractor=extractor)
     return config if args.workers is None else replace(config, inference=_one_thread(config.inference))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -58,6 +59,15 @@ def _accounted(landmark_map: LandmarkMap, images: int) -> str:
     return "; ".join(parts)
 
 
+def _refined(calibration: Mapping[str, Any]) -> str:
+    """What became of a calibration."""
+    given, refined = calibration["given"], calibration["refined"]
+    return (
+        f"calibration refined: focal length {given[0]:.1f} → {refined[0]:.1f} ± {calibration['focal_std_px']:.1f} px; "
+        f"pixels move by up to {calibration['largest_shift_px']:.1f} px"
+    )
+
+
 def summarize(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
     """Lines of text on a map of so many images, whose calibration left out segments of `gap_m`."""
     from vloc_ros.core.geometry.camera import unreached_text
@@ -76,6 +86,7 @@ def summarize(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
     if offset_s is not None:
         when = "later" if offset_s > 0 else "earlier"
         lines.append(f"the poses are stamped {1000 * abs(offset_s):.0f} ms {when} than the images")
+    lines += [_refined(one) for one in landmark_map.provenance.get("refined_calibrations", [])]
     lines += [text for text in map(unreached_text, set(landmark_map.keyframes.cameras)) if text]
     if not landmark_map.metric:
         lines.append("the scale is unknown: lengths are not metres; `vloc map align` gives the map scale and frame")

@@ -43,6 +43,9 @@ class MappingConfig(Checked):
         low=0.0,
         high=1.0,
     )
+    refine_calibration: bool = parameter(
+        False, "correct the cameras' calibrations by what the images show; the map carries the corrected ones"
+    )
     descriptor_dimension: int = parameter(64, "bytes of a compact descriptor", low=8, high=256)
     landmark_extent_rad: float = parameter(
         0.6, "a landmark fills this angle of a view, at most", unit="rad", low=0.05, high=3.15

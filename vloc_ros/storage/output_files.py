@@ -15,6 +15,7 @@ _PAGE_START_BYTES = 4096
 _RECORDING_START = b"RRF"
 _MAX_JSON_BYTES = 64 * 1024 * 1024
 _PLY_START = b"ply\n"
+_CALIBRATION_KEY, _CALIBRATION_BYTES = b"distortion_model:", 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,15 @@ def recording_at(path: Path) -> Output:
     return _file_at(
         path, "rerun recording", lambda content: content.startswith(_RECORDING_START), len(_RECORDING_START)
     )
+
+
+def calibration_at(path: Path) -> Output:
+    """Check a camera_info YAML to write: it is new, empty, or one.
+
+    Raises:
+        InputError: the existing file is something else.
+    """
+    return _file_at(path, "camera_info YAML", lambda content: _CALIBRATION_KEY in content, _CALIBRATION_BYTES)
 
 
 def json_at(path: Path, *, key: str, rows: bool = False) -> Output:

@@ -42,6 +42,12 @@ from vloc_ros.mapping.sfm.extracted_images import (
     make_keyframes,
     match_posed_images,
 )
+from vloc_ros.mapping.sfm.intrinsics_refinement import (
+    RefinedCamera,
+    follow_refinement,
+    refine_placed_images,
+    unchanged_matches,
+)
 from vloc_ros.mapping.sfm.measured_placement import place_by_measurements
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.placement import Placement, place_by_images
@@ -60,6 +66,8 @@ from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 _MIN_IMAGES = 3
 # cameras that moved less triangulate nothing
 _LEAST_DISTANCE_M = 0.05
+# times that calibrations are refined at most, and how little pixels then move
+_REFINEMENTS, _REFINED_PX = 4, 0.2
 
 
 def build_map(
@@ -125,7 +133,9 @@ def build_map_of_extracted(
     _check(images, scale)
     origin = choose_map_origin(images, scale)
     local = [replace(view, image=relative_to_origin(origin, view.image)) for view in extracted]
-    placed, placement = _place(local, scale and relative_to(origin, scale), config, progress, workers)
+    placed, placement, refined = _place_and_refine(
+        local, scale and relative_to(origin, scale), config, progress, workers
+    )
     matches = _match(placed, placement, config, progress, workers)
     posed = any(image.map_from_camera is not None for image in images)
     structure = _triangulate(placed, matches, config, posed=posed)
@@ -145,7 +155,12 @@ def build_map_of_extracted(
         bare,
         scenes=(scene,),
         metric=scale is not UNKNOWN_SCALE,
-        provenance={**bare.provenance, **distances_from_measurements(placement, scale), **_left_out(images, placed)},
+        provenance={
+            **bare.provenance,
+            **distances_from_measurements(placement, scale),
+            **_left_out(images, placed),
+            **_calibrations(refined),
+        },
     )
 
 
@@ -171,21 +186,45 @@ def _check(images: Sequence[PosedImage], scale: ScaleSource | None) -> None:
         check_image_extent([relative_to_origin(origin, image) for image in images])
 
 
+def _place_and_refine(
+    images: Sequence[ExtractedImage],
+    scale: ScaleSource | None,
+    config: MappingConfig,
+    progress: Progress,
+    workers: Workers,
+) -> tuple[Sequence[ExtractedImage], Placement, list[RefinedCamera]]:
+    """The images that could be placed, and how their calibrations were refined, where that is wanted.
+
+    Poses by a wrong calibration are wrong, and so is what is refined by them: both in turn, until nothing moves.
+    """
+    placed, placement = _place(images, scale, config, progress, workers)
+    refined = list[RefinedCamera]()
+    for _ in range(_REFINEMENTS if config.refine_calibration else 0):
+        views, now = refine_placed_images(images, placement, config, progress, workers)
+        known = unchanged_matches(placement.matches, images, views)
+        refined, images = follow_refinement(refined, now), views
+        placed, placement = _place(images, scale, config, progress, workers, known)
+        if max(one.largest_shift_px for one in now) < _REFINED_PX:
+            break
+    return placed, placement, refined
+
+
 def _place(
     images: Sequence[ExtractedImage],
     scale: ScaleSource | None,
     config: MappingConfig,
     progress: Progress,
     workers: Workers,
+    known: Mapping[Pair, Array] | None = None,
 ) -> tuple[Sequence[ExtractedImage], Placement]:
-    """The images that could be placed, with the given or found poses."""
+    """The images that could be placed, with the given or found poses; known are matches of before."""
     given = [view.image.map_from_camera for view in images]
     if scale is None:
-        return images, Placement(given, {}, given, Anchors())
+        return images, Placement(given, known or {}, given, Anchors(), is_exact=True)
     if isinstance(scale, GivenPoses) and all(given):
-        placement = place_by_measurements(images, scale, config, progress, workers)
+        placement = place_by_measurements(images, scale, config, progress, workers, matched=known)
     else:
-        placement = place_by_images(images, scale, config, progress, workers)
+        placement = place_by_images(images, scale, config, progress, workers, matched=known)
     posed = [
         replace(view, image=replace(view.image, map_from_camera=pose))
         for view, pose in zip(images, placement.poses, strict=True)
@@ -363,6 +402,20 @@ def _left_out(images: Sequence[PosedImage], placed: Sequence[ExtractedImage]) ->
     names = {view.image.name for view in placed}
     left_out = [image.name for image in images if image.name not in names]
     return {"images_left_out": left_out} if left_out else {}
+
+
+def _calibrations(refined: Sequence[RefinedCamera]) -> dict[str, Any]:
+    described = [
+        {
+            "model": one.after.model,
+            "given": list(one.before.parameters),
+            "refined": list(one.after.parameters),
+            "focal_std_px": round(one.focal_std_px, 3),
+            "largest_shift_px": round(one.largest_shift_px, 2),
+        }
+        for one in refined
+    ]
+    return {"refined_calibrations": described} if described else {}
 
 
 def _provenance(structure: Structure) -> dict[str, Any]:

@@ -49,6 +49,15 @@ class Anchors:
         """Whether they say where the images lie, not only which way is down."""
         return bool(self.poses or self.positions)
 
+    def renumber(self, number: Mapping[int, int]) -> Anchors:
+        """The anchors of those images that have a new number, by it."""
+        return replace(
+            self,
+            poses=[replace(one, image=number[one.image]) for one in self.poses if one.image in number],
+            positions={number[i]: one for i, one in self.positions.items() if i in number},
+            gravity={number[i]: one for i, one in self.gravity.items() if i in number},
+        )
+
 
 def anchors_of(images: Sequence[PosedImage]) -> Anchors:
     """The measured positions and directions of gravity of images, in a map whose z axis points up."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -22,7 +22,7 @@ from vloc_ros.mapping.sfm.structure import Structure
 
 _KEYPOINT_STD_PX = 0.5
 # of the losses, in standard deviations
-_KEYPOINT_WIDTH, _MEASUREMENT_WIDTH = 1.0, 1.5
+_KEYPOINT_WIDTH, MEASUREMENT_WIDTH = 1.0, 1.5
 _MAX_ITERATIONS = 15
 # a smaller part of the error by which it falls is not worth another iteration
 _ENOUGH = 1e-4
@@ -72,13 +72,13 @@ def adjust(
     """
     poses = [pose for pose in structure.poses if pose is not None]
     assert len(poses) == len(structure.poses)
-    measured = frame_factors(anchors, poses[0], _MEASUREMENT_WIDTH)
-    measured += [relative_factor(motion, _MEASUREMENT_WIDTH) for motion in motions]
+    measured = frame_factors(anchors, poses[0], MEASUREMENT_WIDTH)
+    measured += [relative_factor(motion, MEASUREMENT_WIDTH) for motion in motions]
     observed = list(_observations(structure, rays, cameras))
     graph = gtsam.NonlinearFactorGraph()
     for factor in [*measured, *(one.of_calibrated() for one in observed)]:
         graph.add(factor)
-    found = _optimize(graph, _initial_values(poses, structure.points), progress)
+    found = optimize(graph, initial_values(poses, structure.points), progress)
     adjusted = [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
     chosen = np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)
     spread = _spread(observed, found, freedom=3 * len(structure.points) + 6 * len(poses))
@@ -86,7 +86,8 @@ def adjust(
     return Adjusted(adjusted, _bending(joint, [adjusted[i] for i in chosen]))
 
 
-def _initial_values(poses: Sequence[Pose], points: Array) -> gtsam.Values:
+def initial_values(poses: Sequence[Pose], points: Array) -> gtsam.Values:
+    """Poses X and points L as variables."""
     values = gtsam.Values()
     for number, pose in enumerate(poses):
         values.insert(X(number), to_gtsam(pose))
@@ -95,11 +96,17 @@ def _initial_values(poses: Sequence[Pose], points: Array) -> gtsam.Values:
     return values
 
 
-def _optimize(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, progress: Progress) -> gtsam.Values:
+def optimize(
+    graph: gtsam.NonlinearFactorGraph,
+    values: gtsam.Values,
+    progress: Progress,
+    *,
+    description: str = "bundle adjustment",
+) -> gtsam.Values:
     """By Levenberg-Marquardt, until the error hardly falls."""
     optimizer = gtsam.LevenbergMarquardtOptimizer(graph, values, gtsam.LevenbergMarquardtParams())
     error = optimizer.error()
-    for _ in progress(range(_MAX_ITERATIONS), description="bundle adjustment"):
+    for _ in progress(range(_MAX_ITERATIONS), description=description):
         optimizer.iterate()
         before, error = error, optimizer.error()
         if before - error < _ENOUGH * before:
@@ -130,16 +137,22 @@ def bending_of_images(
         values.insert(X(image), to_gtsam(pose))
     for number, point in enumerate(structure.points):
         values.insert(L(number), point)
-    length = poses[start].distance_to(poses[end])[0]
     measured = [
         gtsam.PriorFactorPose3(X(first), to_gtsam(poses[first]), gtsam.noiseModel.Isotropic.Sigma(6, _GAUGE_STD)),
-        gtsam.RangeFactorPose3(X(start), X(end), length, gtsam.noiseModel.Isotropic.Sigma(1, _GAUGE_STD * length)),
+        scale_factor(poses, start, end),
     ]
     observed = list(_observations(structure, rays, cameras))
     spread = _spread(observed, values, freedom=3 * len(structure.points) + 6 * len(poses))
     chosen = np.array(list(poses))[np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)]
     joint = _joint_covariance(measured, [one.with_spread(spread) for one in observed], values, chosen)
     return _bending(joint, [poses[int(i)] for i in chosen], with_scale=known_distance is None)
+
+
+def scale_factor(poses: Mapping[int, Pose], first: int, second: int) -> gtsam.NonlinearFactor:
+    """Keeps the distance between the cameras of two images, and so the scale of all."""
+    length = poses[first].distance_to(poses[second])[0]
+    noise = gtsam.noiseModel.Isotropic.Sigma(1, _GAUGE_STD * length)
+    return gtsam.RangeFactorPose3(X(first), X(second), length, noise)
 
 
 def _bending(joint: Array, poses: Sequence[Pose], *, with_scale: bool = True) -> Array:
@@ -205,6 +218,15 @@ def _joint_covariance(
 
 def _held(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, keys: Sequence[int]) -> Array:
     """The joint covariance where all is held loosely; NaN where that does not help."""
+    try:
+        joint = gtsam.Marginals(hold_loosely(graph, values), values).jointMarginalCovariance(keys)
+    except RuntimeError:
+        return np.full((6 * len(keys), 6 * len(keys)), np.nan)
+    return np.asarray(joint.fullMatrix())
+
+
+def hold_loosely(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values) -> gtsam.NonlinearFactorGraph:
+    """The graph with factors that hold poses and points which nothing else does."""
     held = graph.clone()
     of_point, of_pose = (gtsam.noiseModel.Isotropic.Sigma(size, _LOOSE_STD) for size in (3, 6))
     for key in values.keys():  # noqa: SIM118
@@ -213,10 +235,7 @@ def _held(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, keys: Sequenc
             held.add(gtsam.PriorFactorPose3(key, values.atPose3(key), of_pose))
         elif kind == ord("l"):
             held.add(gtsam.PriorFactorPoint3(key, values.atPoint3(key), of_point))
-    try:
-        return np.asarray(gtsam.Marginals(held, values).jointMarginalCovariance(keys).fullMatrix())
-    except RuntimeError:
-        return np.full((6 * len(keys), 6 * len(keys)), np.nan)
+    return held
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,7 +258,7 @@ class _Observation:
     def of_calibrated(self) -> gtsam.NoiseModelFactor:
         """Its factor where calibrations are right."""
         ideal = _ideal(float(self.camera.intrinsics[0]))
-        noise = _keypoint_noise(self.std_px)
+        noise = keypoint_noise(self.std_px)
         return gtsam.GenericProjectionFactorCal3_S2(
             self.pixel, noise, X(self.image), L(self.point), ideal, False, False
         )
@@ -254,7 +273,7 @@ class _Observation:
 
     def of_uncertain(self, calibration: int) -> gtsam.NonlinearFactor:
         """Its factor where the calibration is a variable."""
-        noise = _keypoint_noise(self.std_px)
+        noise = keypoint_noise(self.std_px)
         return gtsam.GeneralSFMFactor2Cal3DS2(self.pixel, noise, X(self.image), L(self.point), calibration)
 
 
@@ -273,5 +292,6 @@ def _observations(structure: Structure, rays: Sequence[Array], cameras: Sequence
 
 
 @lru_cache(maxsize=1024)
-def _keypoint_noise(std_px: float) -> gtsam.noiseModel.Robust:
+def keypoint_noise(std_px: float = _KEYPOINT_STD_PX) -> gtsam.noiseModel.Robust:
+    """Of a keypoint with a standard deviation, under a loss that mismatches hardly move."""
     return robust_noise(np.full(2, std_px), _KEYPOINT_WIDTH)

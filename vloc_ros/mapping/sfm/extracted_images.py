@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.keypoints import Extractor, Features
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.sources import PosedImage, Progress
@@ -70,6 +71,14 @@ def extract_images(
         ExtractedImage(image, found, image.camera.unproject(found.xy))
         for image, found in zip(images, usable, strict=True)
     ]
+
+
+def with_camera(view: ExtractedImage, camera: Camera) -> ExtractedImage:
+    """The image with another calibration; keypoints that no ray of it meets are left out."""
+    if camera == view.image.camera:
+        return view
+    features = view.features.seen_through(camera)
+    return ExtractedImage(replace(view.image, camera=camera), features, camera.unproject(features.xy))
 
 
 def match_posed_images(

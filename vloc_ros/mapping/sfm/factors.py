@@ -46,6 +46,11 @@ def frame_factors(anchors: Anchors, first: Pose, width: float) -> list[gtsam.Non
     return factors
 
 
+def fixed_pose_factor(image: int, pose: Pose) -> gtsam.PriorFactorPose3:
+    """Keeps the pose of an image."""
+    return gtsam.PriorFactorPose3(X(image), to_gtsam(pose), gtsam.noiseModel.Isotropic.Sigma(6, _FIXED_STD))
+
+
 def _pose_factor(measured: AbsolutePose, width: float) -> gtsam.PriorFactorPose3:
     noise = robust_noise(_rotation_first(measured.std), _POSE_WIDTH * width)
     return gtsam.PriorFactorPose3(X(measured.image), to_gtsam(measured.pose), noise)

@@ -57,6 +57,8 @@ def place_by_measurements(
     config: MappingConfig,
     progress: Progress,
     workers: Workers = THIS_PROCESS,
+    *,
+    matched: Mapping[Pair, Array] | None = None,
 ) -> Placement:
     """Find where images were taken whose poses were measured: they carry them over what the images do not show.
 
@@ -69,6 +71,7 @@ def place_by_measurements(
         config: parameters.
         progress: shows the progress.
         workers: match the pairs.
+        matched: matches of pairs that were matched before.
 
     Raises:
         InputError: positions leave the frame open.
@@ -78,7 +81,7 @@ def place_by_measurements(
     measured: Sequence[Pose] = [pose for pose in given_poses if pose is not None]
     near = pairs_by_pose(measured, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
     alike = pairs_by_similarity(global_descriptors(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
-    matches = match_views(views, sorted({*near, *alike}), config, progress, workers)
+    matches = match_views(views, sorted({*near, *alike}), matched, config, progress, workers)
     geometries = two_view_geometries(views, matches, config, progress, workers)
     offset_s = estimate_time_offset([view.image.stamp_ns for view in views], given.camera_path, geometries)
     measured, anchors = _in_frame_of_map(views, measured, given, offset_s)
@@ -98,7 +101,7 @@ def place_by_measurements(
     if not anchors.place_the_frame:
         poses = _aligned(poses, measured, anchors)
     check_positions(poses, anchors)
-    return Placement(poses, matches, measured, anchors, offset_s, bending)
+    return Placement(poses, matches, measured, anchors, offset_s, bending, motions)
 
 
 def _in_frame_of_map(

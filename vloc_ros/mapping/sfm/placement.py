@@ -45,6 +45,8 @@ class Placement:
         anchors: in the frame of the map, by image.
         time_offset_s: how much later than the images the measured poses are stamped; None where it was not estimated.
         bending: (6,) variances, see `Adjusted`; zeros where nothing was adjusted to measurements.
+        motions: measured between images.
+        is_exact: the poses were given, and are kept.
     """
 
     poses: Sequence[Pose | None]
@@ -53,6 +55,8 @@ class Placement:
     anchors: Anchors
     time_offset_s: float | None = None
     bending: Array = field(default_factory=lambda: np.zeros(6))
+    motions: Sequence[RelativePose] = ()
+    is_exact: bool = False
 
     def measured_and_placed(self, counted: Sequence[bool] | Array) -> tuple[list[Pose], list[Pose]]:
         """The measured and the placed poses of images that have both, of the placed ones that count."""
@@ -67,8 +71,18 @@ def place_by_images(
     config: MappingConfig,
     progress: Progress,
     workers: Workers = THIS_PROCESS,
+    *,
+    matched: Mapping[Pair, Array] | None = None,
 ) -> Placement:
     """Find where images were taken by structure from motion; positions and gravity give the frame.
+
+    Args:
+        views: images.
+        scale: what gives the structure its scale.
+        config: parameters.
+        progress: shows the progress.
+        workers: match the pairs.
+        matched: matches of pairs that were matched before.
 
     Raises:
         InputError: too few images could be placed, or positions leave the frame open.
@@ -77,7 +91,7 @@ def place_by_images(
     pairs = pairs_by_similarity(
         global_descriptors(views, config), per_image=config.pairs_per_image, exhaustive_max=config.exhaustive_max_images
     )
-    matches = match_views(views, pairs, config, progress, workers)
+    matches = match_views(views, pairs, matched, config, progress, workers)
     geometries = two_view_geometries(views, matches, config, progress, workers)
     if geometries and max(found.parallax_rad for found in geometries.values()) < LEAST_PARALLAX_RAD:
         raise MapError(
@@ -151,11 +165,7 @@ def _adjusted(
         [pose for _, pose in placed],
         {(number[i], number[j]): found for (i, j), found in matches.items() if i in number and j in number},
         [],
-        replace(
-            anchors,
-            positions={number[i]: one for i, one in anchors.positions.items() if i in number},
-            gravity={number[i]: one for i, one in anchors.gravity.items() if i in number},
-        ),
+        anchors.renumber(number),
         progress,
     )
     return [adjusted.poses[number[i]] if i in number else None for i in range(len(poses))], adjusted.bending

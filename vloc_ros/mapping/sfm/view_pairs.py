@@ -28,11 +28,19 @@ def global_descriptors(views: Sequence[ExtractedImage], config: MappingConfig) -
 
 
 def match_views(
-    views: Sequence[ExtractedImage], pairs: Sequence[Pair], config: MappingConfig, progress: Progress, workers: Workers
+    views: Sequence[ExtractedImage],
+    pairs: Sequence[Pair],
+    known: Mapping[Pair, Array] | None,
+    config: MappingConfig,
+    progress: Progress,
+    workers: Workers,
 ) -> dict[Pair, Array]:
-    """(M, 2) keypoint indices of every pair, not verified."""
-    matched = match_pairs([view.features for view in views], pairs, ratio=config.match_ratio, workers=workers)
-    return dict(progress(matched, description="matching", total=len(pairs)))
+    """(M, 2) keypoint indices of every pair, not verified; known are those of pairs that were matched before."""
+    known = known or {}
+    missing = [pair for pair in pairs if pair not in known]
+    matched = match_pairs([view.features for view in views], missing, ratio=config.match_ratio, workers=workers)
+    new = dict(progress(matched, description="matching", total=len(missing)))
+    return {pair: known[pair] if pair in known else new[pair] for pair in pairs}
 
 
 def two_view_geometries(
