@@ -16,6 +16,10 @@ _FIXED_STD = 1e-6
 _TILT_STD_RAD = 0.1
 # errors of more coordinates are longer: a loss as narrow as a keypoint's would waste good measurements
 _POSITION_WIDTH, _POSE_WIDTH = 2.0, 3.0
+# the name up to 4.3a1, the only version with wheels for Python 3.10, is the second
+_AttitudeFactor = getattr(
+    gtsam, "AttitudeFactorPose3" if hasattr(gtsam, "AttitudeFactorPose3") else "Pose3AttitudeFactor"
+)
 
 
 def to_gtsam(pose: Pose) -> gtsam.Pose3:
@@ -56,9 +60,9 @@ def _position_factor(image: int, measured: MeasuredPosition, width: float) -> gt
     return gtsam.GPSFactorArm(X(image), measured.position, measured.camera_from_receiver, noise)
 
 
-def _gravity_factor(image: int, measured: MeasuredGravity, down: Array, width: float) -> gtsam.AttitudeFactorPose3:
+def _gravity_factor(image: int, measured: MeasuredGravity, down: Array, width: float) -> gtsam.NoiseModelFactor:
     noise = robust_noise(np.full(2, measured.std_rad), width)
-    return gtsam.AttitudeFactorPose3(X(image), gtsam.Unit3(down), noise, gtsam.Unit3(measured.direction))
+    return _AttitudeFactor(X(image), gtsam.Unit3(down), noise, gtsam.Unit3(measured.direction))
 
 
 def relative_factor(measured: RelativePose, width: float) -> gtsam.BetweenFactorPose3:
