@@ -1,7 +1,8 @@
 """The package vloc_ros: an ament_python package for colcon, and the same thing for pip, with extras.
 
 A robot installs the base and, to build maps on board, `mapping`; neither holds torch. `ros-wheels` (Jazzy) and
-`ros-wheels-kilted` are the ROS 2 client library from PyPI, for machines without a ROS installation, see tools/wheel_ros.
+`ros-wheels-kilted` are the ROS 2 client library from PyPI for machines without a ROS installation, see
+tools/wheel_ros.
 """
 
 from pathlib import Path

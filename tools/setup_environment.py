@@ -1,7 +1,8 @@
 """Makes `.venv` ready for the demo, the tests and the commands; `make setup` runs it with any Python's own library.
 
 Without a sourced ROS 2 installation the environment takes the ROS 2 client library from PyPI: of Jazzy, or of the
-distribution that the variable ROS_WHEELS names. With one, it is made on top of it. In both, vloc_msgs is built by colcon into the environment and vloc_ros is installed in place.
+distribution that the variable ROS_WHEELS names. With one, it is made on top of it. In both, vloc_msgs is built by
+colcon into the environment and vloc_ros is installed in place.
 An environment that an interruption left incomplete is removed first.
 """
 

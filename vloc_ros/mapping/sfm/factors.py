@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gtsam
 import numpy as np
 from gtsam.symbol_shorthand import X
@@ -16,8 +18,8 @@ _FIXED_STD = 1e-6
 _TILT_STD_RAD = 0.1
 # errors of more coordinates are longer: a loss as narrow as a keypoint's would waste good measurements
 _POSITION_WIDTH, _POSE_WIDTH = 2.0, 3.0
-# the name up to 4.3a1, the only version with wheels for Python 3.10, is the second
-_AttitudeFactor = getattr(
+# in 4.3a1, the only version with wheels for Python 3.10, it has the second name
+_attitude_factor: Callable[..., gtsam.NoiseModelFactor] = getattr(
     gtsam, "AttitudeFactorPose3" if hasattr(gtsam, "AttitudeFactorPose3") else "Pose3AttitudeFactor"
 )
 
@@ -62,7 +64,7 @@ def _position_factor(image: int, measured: MeasuredPosition, width: float) -> gt
 
 def _gravity_factor(image: int, measured: MeasuredGravity, down: Array, width: float) -> gtsam.NoiseModelFactor:
     noise = robust_noise(np.full(2, measured.std_rad), width)
-    return _AttitudeFactor(X(image), gtsam.Unit3(down), noise, gtsam.Unit3(measured.direction))
+    return _attitude_factor(X(image), gtsam.Unit3(down), noise, gtsam.Unit3(measured.direction))
 
 
 def relative_factor(measured: RelativePose, width: float) -> gtsam.BetweenFactorPose3:
