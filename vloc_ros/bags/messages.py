@@ -108,8 +108,9 @@ def _with_eight_bits(message: Any) -> Any:
 
 
 def camera_of(message: Any, *, rectified: bool = False) -> Camera:
-    """The calibration of the images that a CameraInfo goes with: of the part of the sensor that they show (`roi`), in
-    their resolution (`binning_x`, `binning_y`).
+    """The calibration of the images that a CameraInfo goes with.
+
+    They show a part of the sensor (`roi`) in a resolution of their own (`binning_x`, `binning_y`).
 
     Args:
         message: the CameraInfo.
