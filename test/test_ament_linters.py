@@ -1,4 +1,4 @@
-"""The linters of ROS, where they are installed; `make lint` holds the same rules everywhere, licence headers excepted."""
+"""The linters of ROS, where they are installed; `make lint` holds the same rules everywhere but for licences."""
 
 from __future__ import annotations
 
