@@ -1,4 +1,8 @@
-"""Between the core's types and ROS messages as rosbags has them, with the Jazzy definitions."""
+"""Between the core's types and ROS messages as rosbags has them.
+
+The definitions are those of Jazzy. Those of the messages that are read here are the same in every distribution from
+Dashing to Lyrical, and a test compares them.
+"""
 
 from __future__ import annotations
 
