@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import gtsam
 import numpy as np
 from gtsam.symbol_shorthand import X
 
-from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array, Pose, skew
 from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition
 from vloc_ros.mapping.sfm.anchors import Anchors
 from vloc_ros.mapping.sfm.measurements import AbsolutePose, RelativePose
@@ -18,10 +16,6 @@ _FIXED_STD = 1e-6
 _TILT_STD_RAD = 0.1
 # errors of more coordinates are longer: a loss as narrow as a keypoint's would waste good measurements
 _POSITION_WIDTH, _POSE_WIDTH = 2.0, 3.0
-# in 4.3a1, the only version with wheels for Python 3.10, it has the second name
-_attitude_factor: Callable[..., gtsam.NoiseModelFactor] = getattr(
-    gtsam, "AttitudeFactorPose3" if hasattr(gtsam, "AttitudeFactorPose3") else "Pose3AttitudeFactor"
-)
 
 
 def to_gtsam(pose: Pose) -> gtsam.Pose3:
@@ -63,8 +57,20 @@ def _position_factor(image: int, measured: MeasuredPosition, width: float) -> gt
 
 
 def _gravity_factor(image: int, measured: MeasuredGravity, down: Array, width: float) -> gtsam.NoiseModelFactor:
-    noise = robust_noise(np.full(2, measured.std_rad), width)
-    return _attitude_factor(X(image), gtsam.Unit3(down), noise, gtsam.Unit3(measured.direction))
+    """The part of the measured direction across `down`, as AttitudeFactorPose3 has it.
+
+    That takes no robust loss in GTSAM 4.3a1, the only version with wheels for Python 3.10.
+    """
+    key, across = X(image), gtsam.Unit3(down).basis().T
+    direction = measured.direction / np.linalg.norm(measured.direction)
+
+    def error(_: gtsam.CustomFactor, values: gtsam.Values, jacobians: list[Array] | None) -> Array:
+        rotation = values.atPose3(key).rotation().matrix()
+        if jacobians is not None:
+            jacobians[0] = np.hstack([-across @ rotation @ skew(direction), np.zeros((2, 3))])
+        return np.asarray(across @ rotation @ direction)
+
+    return gtsam.CustomFactor(robust_noise(np.full(2, measured.std_rad), width), [key], error)
 
 
 def relative_factor(measured: RelativePose, width: float) -> gtsam.BetweenFactorPose3:
