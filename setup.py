@@ -64,7 +64,7 @@ EXTRAS = {
         "matplotlib>=3.6",
     ],
     "ros-wheels": name_ros_wheels("jazzy", "python-cmake-module"),
-    "ros-wheels-kilted": name_ros_wheels("kilted"),
+    "ros-wheels-kilted": name_ros_wheels("kilted", "ament-cmake-ros-core"),
     # setuptools<80 and empy<4: what colcon-core and the generators of messages still need.
     "test": [
         "colcon-common-extensions",
