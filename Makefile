@@ -1,9 +1,13 @@
 # On a fresh machine with Python 3.10 or newer, a C++ compiler, cmake and make, each target sets up what it needs.
 # `make` lists the targets.
-PYTHON3 ?= python3
+# What the environment is made of stays as it is until something else is named: its Python, and without a sourced ROS 2
+# the distribution (jazzy or kilted) whose client library comes from PyPI.
+PYTHON3 ?= $(if $(ROS_DISTRO),python3,$(firstword $(wildcard .venv/bin/python) python3))
+ROS_WHEELS ?= $(or $(word 3,$(subst -, ,$(notdir $(wildcard .venv/.ready-wheels-*)))),jazzy)
+export ROS_WHEELS
 PYTHON := .venv/bin/python
-# the environment with a sourced ROS 2 is another one than without
-READY := .venv/.ready-$(or $(ROS_DISTRO),wheels)
+VERSION := $(shell $(PYTHON3) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+READY := .venv/.ready-$(or $(ROS_DISTRO),wheels-$(ROS_WHEELS))-$(VERSION)
 TRAINED := .venv/.ready-training
 
 # The libraries of this environment; a library path of another environment must not be used.
@@ -17,7 +21,7 @@ help:
 	@echo "make setup   environment .venv with everything in it (once, one to two minutes, 1.5 GB)"
 	@echo "make training  adds PyTorch to it, for training/ and its tests (once; gigabytes)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
-	@echo "make test    all tests but the slow faults"
+	@echo "make test    all tests but the slow faults; with another Python and other wheels: PYTHON3=python3.12 ROS_WHEELS=kilted"
 	@echo "make faults  inject faults: all fault tests, and docs/faults.md from what they observed"
 	@echo "make lint    ruff, ruff format, mypy"
 	@echo "make bench   measure most figures of BENCHMARK.md again; some sections with SECTIONS=\"redkitchen castle\""

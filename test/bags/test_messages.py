@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from rosbags.interfaces import Nodetype
+from rosbags.typesys import Stores, get_typestore
 
 from vloc_ros.bags import messages
 from vloc_ros.bags.messages import camera_info_message, camera_of, image_message, image_of
@@ -92,7 +94,9 @@ def test_yuv(padding: int) -> None:
     yuv = cv2.cvtColor(_BGR, cv2.COLOR_BGR2YUV_I420)
     planes = yuv[24:].reshape(2, -1)
     nv12 = np.vstack([yuv[:24], planes.T.reshape(12, 32)])
-    for encoding, data in (("nv12", nv12), ("yuv422_yuy2", cv2.cvtColor(_BGR, cv2.COLOR_BGR2YUV_YUY2))):
+    u, v = (plane.reshape(12, 16).repeat(2, axis=0) for plane in planes)
+    yuy2 = np.dstack([yuv[:24, ::2], u, yuv[:24, 1::2], v])  # OpenCV writes it since 4.9 only
+    for encoding, data in (("nv12", nv12), ("yuv422_yuy2", yuy2)):
         image = image_of(_message(encoding, data, padding=padding))
         assert image.shape == _BGR.shape
         assert np.abs(image.astype(int) - _BGR).mean() < 12
@@ -209,3 +213,31 @@ def test_a_part_outside_of_the_sensor_is_refused() -> None:
     roi = SimpleNamespace(x_offset=300, y_offset=0, width=400, height=300)
     with pytest.raises(InputError, match="the roi is 400x300 at 300, 0, expected a part of 640x480"):
         camera_of(_info(roi=roi))
+
+
+_READ = [value for value in vars(messages).values() if isinstance(value, str) and "/msg/" in value]
+
+
+def _layout(kind: str, store: Stores) -> list[object]:
+    """Name and type of every field of a message in a distribution, those of its parts included."""
+    layout: list[object] = []
+    for name, (node, detail) in get_typestore(store).fielddefs[kind][1]:
+        element = detail[0] if node in (Nodetype.ARRAY, Nodetype.SEQUENCE) else (node, detail)
+        parts = _layout(str(element[1]), store) if element[0] is Nodetype.NAME else []
+        layout.append((name, node, detail, parts))
+    return layout
+
+
+@pytest.mark.parametrize("store", [store for store in Stores if store.name.startswith("ROS2_")], ids=lambda s: s.name)
+def test_what_is_read_from_a_bag_has_one_layout_in_all_distributions(store: Stores) -> None:
+    """So bags of Humble, Jazzy, Kilted and Lyrical are read with the definitions of Jazzy."""
+    assert len(_READ) >= 9
+    for kind in _READ:
+        assert _layout(kind, store) == _layout(kind, Stores.ROS2_JAZZY), kind
+
+
+def test_layouts_are_compared_part_by_part() -> None:
+    kind = "lifecycle_msgs/msg/TransitionEvent"
+    assert _layout(kind, Stores.ROS2_KILTED) == _layout(kind, Stores.ROS2_JAZZY)
+    if hasattr(Stores, "ROS2_LYRICAL"):
+        assert _layout(kind, Stores.ROS2_LYRICAL) != _layout(kind, Stores.ROS2_JAZZY)

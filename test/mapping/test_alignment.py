@@ -148,7 +148,7 @@ def test_up_is_found_when_all_cameras_look_down_or_up(landmark_map: LandmarkMap,
     """A robot's camera is mounted at an angle; the robot turns, so the horizontal x axes determine up."""
     quarter = slice(0, 6)
     up = _up_after(transform_map(_pitched(landmark_map, angle, quarter), _TILT))
-    assert np.degrees(np.arccos(up[2])) < (1e-3 if angle == 0.0 else 2.0)
+    assert np.degrees(np.arctan2(np.hypot(up[0], up[1]), up[2])) < (1e-3 if angle == 0.0 else 2.0)
 
 
 def test_cameras_that_all_look_the_same_way_are_taken_as_level(landmark_map: LandmarkMap) -> None:

@@ -50,10 +50,16 @@ def test_the_minimum_of_the_contrastive_loss_is_where_distance_follows_overlap(s
     apart = torch.linspace(0.01, 0.6, 60)
     pairs = torch.ones(2, 2, dtype=torch.bool)
     values = [
-        float(contrastive_loss(on_circle(0, 2 * np.degrees(np.arcsin(d / 2))), torch.tensor([[1, share], [share, 1]]),
-                          pairs & ~torch.eye(2, dtype=torch.bool), margin=0.5))
-        for d in apart.tolist()
-    ]  # fmt: skip
+        float(
+            contrastive_loss(
+                on_circle(0, 2 * np.degrees(np.arcsin(distance / 2))),
+                torch.tensor([[1, share], [share, 1]]),
+                pairs & ~torch.eye(2, dtype=torch.bool),
+                margin=0.5,
+            )
+        )
+        for distance in apart.tolist()
+    ]
     assert float(apart[int(np.argmin(values))]) == pytest.approx((1 - share) * 0.5, abs=0.011)
 
 

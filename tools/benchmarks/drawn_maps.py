@@ -243,8 +243,10 @@ def _one_map(
     config: MappingConfig,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """Errors of one map in the true frame; of odometry alone, whose frame is its own, after a rigid alignment, in which
-    positions and orientations weigh as the map says that they are bent."""
+    """Errors of one map in the true frame.
+
+    That of odometry alone is aligned rigidly: positions and orientations weigh as the map says that they are bent.
+    """
     extractor = build_extractor(config.extractor)
     landmark_map = build_map_of_extracted(
         measured.draw(images, rng), name="drawn", config=config, extractor=extractor, scale=measured.scale

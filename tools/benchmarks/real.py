@@ -37,8 +37,11 @@ def scene(name: str) -> Path:
 def build(
     out: Path, name: str, *options: str, title: str | None = None, poses: Path | None = None
 ) -> tuple[Path, float]:
-    """Build a map of a scene's images and their poses, or others; its folder, named by its options or a title, and the
-    seconds it took."""
+    """Build a map of a scene's images and their poses, or others.
+
+    Returns:
+        its folder, named by its options or a title, and the seconds it took.
+    """
     data, folder = scene(name), out / "maps" / (title or _map_name(name, options))
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -105,8 +108,10 @@ def measured_poses(out: Path) -> dict[str, Any]:
 
 
 def simulate_odometry(true: Sequence[Pose], part: float, *, seed: int) -> list[Pose]:
-    """What wheel odometry of a base at the camera would measure, from the true first pose on; all its errors are of
-    this part."""
+    """What wheel odometry of a base at the camera would measure, from the true first pose on.
+
+    All its errors are of this part.
+    """
     first, drift = true[0], Drift(part, part, part, part)
     base_from_camera = Pose(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
     bases = [pose @ base_from_camera.inverse() for pose in true]

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-_NUMPY_HEADERS = re.compile(r"/opt/python/[^;\"/]+/lib/[^;\"]*?/numpy/(?:_core|core)/include")
+# also those of this environment before another major version of NumPy was installed
+_NUMPY_HEADERS = re.compile(r"/[^;\"]*?/site-packages/numpy/(?:_core|core)/include")
 _PYTHON_HEADERS = re.compile(r"/opt/python/[^;\"/]+/include/python3\.\d+")
 
 

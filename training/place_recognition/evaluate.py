@@ -1,6 +1,6 @@
-"""Evaluate retrieval by global descriptors: do they rank the images of a map that show a query's place first?
+r"""Evaluate retrieval by global descriptors: do they rank the images of a map that show a query's place first?
 
-  python -m training.place_recognition.evaluate --encoder MODEL --encoder vlad --map MAP --images DIR --queries DIR \\
+  python -m training.place_recognition.evaluate --encoder MODEL --encoder vlad --map MAP --images DIR --queries DIR \
       --poses TUM --camera YAML [--json F]
 
 An encoder is a model folder, run as on a robot; a folder of weights (a teacher); `vlad`, the map's own; or `vlad256`,

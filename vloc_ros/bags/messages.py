@@ -1,4 +1,8 @@
-"""Between the core's types and ROS messages as rosbags has them, with the Jazzy definitions."""
+"""Between the core's types and ROS messages as rosbags has them.
+
+The definitions are those of Jazzy. Those of the messages that are read here are the same in every distribution from
+Dashing to Lyrical, and a test compares them.
+"""
 
 from __future__ import annotations
 
@@ -108,8 +112,9 @@ def _with_eight_bits(message: Any) -> Any:
 
 
 def camera_of(message: Any, *, rectified: bool = False) -> Camera:
-    """The calibration of the images that a CameraInfo goes with: of the part of the sensor that they show (`roi`), in
-    their resolution (`binning_x`, `binning_y`).
+    """The calibration of the images that a CameraInfo goes with.
+
+    They show a part of the sensor (`roi`) in a resolution of their own (`binning_x`, `binning_y`).
 
     Args:
         message: the CameraInfo.

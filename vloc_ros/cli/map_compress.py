@@ -112,8 +112,10 @@ def _within(target: float, size: Callable[[int], int], least: int, most: int, *,
 
 
 def _largest(fits: Callable[[int], bool], least: int, most: int) -> int:
-    """The largest number from `least` to `most` that fits, one less than that when none does; what fits does so with
-    less too."""
+    """The largest number from `least` to `most` that fits, or `least` - 1 if none does.
+
+    What fits has to fit with less too.
+    """
     low, high = least - 1, most
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,5 +1,8 @@
-"""What ends a command from outside: SIGTERM is taken as Ctrl-C is, with one line and nothing half-written; a reader
-that goes away, as `head` does, with none."""
+"""What ends a command from outside.
+
+SIGTERM is taken as Ctrl-C is, with one line and nothing half-written. A reader that goes away, as `head` does, ends it
+with none.
+"""
 
 from __future__ import annotations
 

@@ -174,8 +174,9 @@ class _Gravity:
         if self._oriented and feels_gravity:
             cosine = float(mean @ np.median(down, axis=0)) / float(np.linalg.norm(mean))
             if cosine < np.cos(_TOLERATED_RAD):
+                apart = np.degrees(np.arccos(max(cosine, -1.0)))
                 raise InputError(
-                    f"{bag.path}: the orientation in {topic} has gravity {np.degrees(np.arccos(cosine)):.0f} degrees "
+                    f"{bag.path}: the orientation in {topic} has gravity {apart:.0f} degrees "
                     "from where its accelerations have it, expected the same; let its driver mark an orientation that "
                     "it does not know (orientation_covariance[0] = -1)"
                 )

@@ -19,8 +19,9 @@ _COLUMNS = ("scene", "poses", "map images", "queries", "localized")
 def score_scene(
     records: Sequence[ResultRecord], truth: Sequence[Pose | None], groups: Sequence[str], *, map_bytes: int
 ) -> dict[str, Any]:
-    """Scores of a scene as values for JSON: those of `score_results`, where the true poses are known, and per group how
-    many are localized.
+    """Scores of a scene as values for JSON.
+
+    They are those of `score_results`, where the true poses are known, and per group how many are localized.
 
     Args:
         records: the results.

@@ -209,7 +209,7 @@ def _compare_with_offline(
 
 
 def _compare_with_tf(recording: LiveRecording, source: PlayedBag) -> dict[str, Any]:
-    """map -> odom of TF, composed with odom -> base of the bag, against the published pose.
+    """TF's map -> odom, composed with odom -> base of the bag, against the published pose.
 
     It fails without a single comparison, unless no image was accepted and so nothing was published.
     """

@@ -45,8 +45,10 @@ class ImagePose:
 
 
 def stamps_in_names(names: Sequence[str]) -> list[int] | None:
-    """Nanoseconds from names such as 1403636579763555584.png, in microseconds 1418381798086398.png, or in seconds
-    1305031102.175304.jpg; None unless all have them."""
+    """Nanoseconds from names that are times; None unless all are.
+
+    Such as 1403636579763555584.png, in microseconds 1418381798086398.png, or in seconds 1305031102.175304.jpg.
+    """
     files = [Path(name) for name in names]
     stems = [file.stem if file.suffix[1:].isalpha() else file.name for file in files]
     for pattern, to_ns in (

@@ -137,8 +137,9 @@ def format_pose(pose: Pose) -> str:
 
 
 def stamp_from_seconds(text: str) -> int:
-    """Convert decimal seconds to integer nanoseconds, without floating-point numbers; so large ones are micro- or
-    nanoseconds.
+    """Convert decimal seconds to integer nanoseconds, without floating-point numbers.
+
+    Large numbers are micro- or nanoseconds.
 
     Raises:
         InputError: the text is no finite decimal number, or the result does not fit 64 bits.

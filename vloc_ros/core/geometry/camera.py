@@ -206,8 +206,10 @@ class Camera:
         return np.column_stack([fx * x + cx, fy * y + cy])
 
     def _distorted(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """Brown's model with a rational factor, as OpenCV has it, whose own function takes five times as long: it
-        makes derivatives, too."""
+        """Brown's model with a rational factor, as OpenCV has it.
+
+        OpenCV's own function takes five times as long, since it makes derivatives too.
+        """
         k1, k2, p1, p2, k3, k4, k5, k6 = self.distortion
         r2 = x * x + y * y
         radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))

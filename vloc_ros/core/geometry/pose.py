@@ -98,7 +98,7 @@ class Pose:
         return Pose(_orthonormal(self.rotation @ other.rotation), self.rotation @ other.translation + self.translation)
 
     def inverse(self) -> Pose:
-        """`a_from_b.inverse()` is `b_from_a`."""
+        """`b_from_a` of `a_from_b`."""
         return Pose(self.rotation.T, -self.rotation.T @ self.translation)
 
     def apply(self, points: npt.ArrayLike) -> Array:
@@ -136,7 +136,7 @@ def _rotation_vector(rotation: Array) -> Array:
 
 
 def skew(vectors: Array) -> Array:
-    """(..., 3) vectors to the (..., 3, 3) matrices with `skew(a) @ b == cross(a, b)`."""
+    """(..., 3) vectors to the (..., 3, 3) matrices that `@ b` multiplies as `cross(a, b)` does."""
     x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
     zero = np.zeros_like(x)
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*vectors.shape[:-1], 3, 3)

@@ -130,7 +130,7 @@ class Similarity:
         return _least_squares(*_checked_pairs(source, target), with_scale=with_scale)
 
     def inverse(self) -> Similarity:
-        """source from target."""
+        """The transform `source_from_target`."""
         rotation = self.rotation.T
         return Similarity(1.0 / self.scale, rotation, -rotation @ self.translation / self.scale)
 
@@ -253,7 +253,8 @@ def _from_poses(turns: Array, source: Array, target: Array, *, with_scale: bool,
         turns: (N, 3, 3) rotations from the source to the target frame, one of each pose.
         source: (N, 3) positions and
         target: (N, 3) those in the target frame.
-        with_scale, lever_m: see `fit_poses`.
+        with_scale: see `fit_poses`.
+        lever_m: see `fit_poses`.
     """
     best = _under_rotation(_nearest_rotation(turns.sum(axis=0)), source, target, with_scale=with_scale)
     together = (target - target.mean(axis=0)).T @ (source - source.mean(axis=0))

@@ -91,8 +91,10 @@ def _robust_loss(config: PoseConfig) -> dict[str, object]:
 
 
 def largest_position_std(covariance: Array) -> float:
-    """Largest standard deviation of the position in any direction, of a (6, 6) covariance; infinite where it is not
-    determined."""
+    """Largest standard deviation of the position in any direction, of a (6, 6) covariance.
+
+    It is infinite where the position is not determined.
+    """
     return float(np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1])) if np.isfinite(covariance).all() else np.inf
 
 

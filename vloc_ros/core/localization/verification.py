@@ -161,8 +161,10 @@ class HypothesisVerifier:
         return verified.evidence is not None and self.score(verified) >= self._threshold
 
     def score(self, verified: VerifiedHypothesis, *, margin: float = CLEAR_MARGIN) -> float:
-        """Log odds that a hypothesis with evidence is right, among as many wrong ones, less where its scene looks
-        alike; without a margin, those if no pose competes."""
+        """Log odds that a hypothesis with evidence is right, among as many wrong ones.
+
+        They are lower where its scene looks alike. Without a margin, they are those if no pose competes.
+        """
         assert verified.evidence is not None
         assert verified.scored is not None
         evidence = replace(verified.evidence, margin=margin)

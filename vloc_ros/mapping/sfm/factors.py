@@ -6,7 +6,7 @@ import gtsam
 import numpy as np
 from gtsam.symbol_shorthand import X
 
-from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array, Pose, skew
 from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition
 from vloc_ros.mapping.sfm.anchors import Anchors
 from vloc_ros.mapping.sfm.measurements import AbsolutePose, RelativePose
@@ -61,9 +61,21 @@ def _position_factor(image: int, measured: MeasuredPosition, width: float) -> gt
     return gtsam.GPSFactorArm(X(image), measured.position, measured.camera_from_receiver, noise)
 
 
-def _gravity_factor(image: int, measured: MeasuredGravity, down: Array, width: float) -> gtsam.AttitudeFactorPose3:
-    noise = robust_noise(np.full(2, measured.std_rad), width)
-    return gtsam.AttitudeFactorPose3(X(image), gtsam.Unit3(down), noise, gtsam.Unit3(measured.direction))
+def _gravity_factor(image: int, measured: MeasuredGravity, down: Array, width: float) -> gtsam.NoiseModelFactor:
+    """The part of the measured direction across `down`, as AttitudeFactorPose3 has it.
+
+    That takes no robust loss in GTSAM 4.3a1, the only version with wheels for Python 3.10.
+    """
+    key, across = X(image), gtsam.Unit3(down).basis().T
+    direction = measured.direction / np.linalg.norm(measured.direction)
+
+    def error(_: gtsam.CustomFactor, values: gtsam.Values, jacobians: list[Array] | None) -> Array:
+        rotation = values.atPose3(key).rotation().matrix()
+        if jacobians is not None:
+            jacobians[0] = np.hstack([-across @ rotation @ skew(direction), np.zeros((2, 3))])
+        return np.asarray(across @ rotation @ direction)
+
+    return gtsam.CustomFactor(robust_noise(np.full(2, measured.std_rad), width), [key], error)
 
 
 def relative_factor(measured: RelativePose, width: float) -> gtsam.BetweenFactorPose3:

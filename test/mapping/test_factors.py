@@ -1,0 +1,33 @@
+"""Factors of measurements: their errors and derivatives."""
+
+from __future__ import annotations
+
+import gtsam
+import numpy as np
+from gtsam.symbol_shorthand import X
+
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.sources import MeasuredGravity
+from vloc_ros.mapping.sfm.anchors import DOWN, Anchors
+from vloc_ros.mapping.sfm.factors import frame_factors, to_gtsam
+
+
+def test_gravity_is_the_angle_of_the_measured_direction_with_its_derivative() -> None:
+    pose = Pose.from_rotation_vector([0.3, -1.1, 0.4], [1.0, 2.0, 3.0])
+    std_rad, tilt_rad, step = 0.02, 1e-3, 1e-6
+    exact = MeasuredGravity(pose.rotation.T @ DOWN, std_rad)
+    tilt = Pose.from_rotation_vector([tilt_rad, 0.0, 0.0], np.zeros(3))
+    tilted = MeasuredGravity(tilt.rotation @ exact.direction, std_rad)
+    values = gtsam.Values()
+    values.insert(X(0), to_gtsam(pose))
+
+    def factor(measured: MeasuredGravity) -> gtsam.NoiseModelFactor:
+        return frame_factors(Anchors(gravity={0: measured}), pose, width=2.0)[0]
+
+    assert np.linalg.norm(factor(exact).unwhitenedError(values)) < 1e-12
+    assert 0.1 * tilt_rad < np.linalg.norm(factor(tilted).unwhitenedError(values)) < 1.001 * tilt_rad
+    derivative, _ = factor(exact).linearize(values).jacobian()
+    for number, column in enumerate(derivative.T):
+        moved = gtsam.Values()
+        moved.insert(X(0), to_gtsam(pose).retract(step * np.eye(6)[number]))
+        np.testing.assert_allclose(factor(exact).unwhitenedError(moved) / step / std_rad, column, atol=1e-4)

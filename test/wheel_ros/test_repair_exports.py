@@ -1,0 +1,26 @@
+"""CMake export files of the wheels name the headers of this environment."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REPLACE = runpy.run_path(str(ROOT / "tools/wheel_ros/repair_exports.py"))["replace_include_folders"]
+
+
+@pytest.mark.parametrize(
+    "numpy_was",
+    [
+        "/opt/python/cp312-cp312/lib/python3.12/site-packages/numpy/_core/include",
+        "/home/me/vloc/.venv/lib/python3.12/site-packages/numpy/_core/include",
+        "/home/me/vloc/.venv/lib/python3.12/site-packages/numpy/core/include",
+    ],
+)
+def test_the_headers_of_the_container_and_of_another_numpy_are_replaced(numpy_was: str) -> None:
+    text = f'set(a "${{_IMPORT_PREFIX}}/include/b;{numpy_was};/opt/python/cp312-cp312/include/python3.12")'
+    repaired = REPLACE(text, python_headers="/p/include", numpy_headers="/n/numpy/core/include")
+    assert repaired == 'set(a "${_IMPORT_PREFIX}/include/b;/n/numpy/core/include;/p/include")'
+    assert REPLACE(repaired, python_headers="/p/include", numpy_headers="/n/numpy/core/include") == repaired
