@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.localizer_options import config_from
 from vloc_ros.cli.pose_sources import assumed_scale
-
-_MOST_SECONDS = 3600
+from vloc_ros.cli.source_options import add_max_time_difference, check_max_time_difference
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
@@ -29,11 +28,10 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--correct-scale", action="store_true", help="with --align: scale them too, for a map whose scale is unknown"
     )
-    parser.add_argument(
-        "--max-time-difference",
-        type=float,
-        metavar="SECONDS",
-        help="of an image and its pose in --poses, where images have times; others are left out (default: 0.01)",
+    add_max_time_difference(
+        parser,
+        text="of an image and its true pose, where it has one; others are left out (default: 0.01 for --poses, whose "
+        "nearest one is taken; 0.1 for those before and after it in a bag or EuRoC, which are interpolated)",
     )
     parser.add_argument(
         "--rpe-delta",
@@ -56,12 +54,7 @@ def check_scoring_options(args: argparse.Namespace) -> None:
     if args.absent and (args.align or args.rpe_delta is not None):
         option = "--align" if args.align else "--rpe-delta"
         raise InputError(f"{option} needs true poses, found --absent; give --poses or --truth-topic, or leave it out")
-    if args.max_time_difference is not None and not args.poses:
-        raise InputError("--max-time-difference goes with --poses, found none; a topic's poses are interpolated")
-    if args.max_time_difference is not None and not 0 <= args.max_time_difference <= _MOST_SECONDS:
-        raise InputError(
-            f"--max-time-difference is {args.max_time_difference:g}, expected 0 to {_MOST_SECONDS} seconds"
-        )
+    check_max_time_difference(args, also=("poses",))
     if args.rpe_delta is not None and not 0 < args.rpe_delta < float("inf"):
         raise InputError(f"--rpe-delta is {args.rpe_delta:g}, expected metres above 0")
 

@@ -33,7 +33,12 @@ from typing import TYPE_CHECKING, Any
 from vloc_ros.cli.map_build_inputs import check_distance, read_source, scale_source
 from vloc_ros.cli.map_build_summary import summarize
 from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources
-from vloc_ros.cli.source_options import CALIBRATION, check_source_options
+from vloc_ros.cli.source_options import (
+    CALIBRATION,
+    add_max_time_difference,
+    check_max_time_difference,
+    check_source_options,
+)
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -83,6 +88,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FRAME",
         help="of the bag's TF: whose poses --pose-topic or --odom-topic holds, where its messages do not say so "
         "(default: base_link)",
+    )
+    add_max_time_difference(
+        parser,
+        text="of an image and the poses before and after it in a bag or EuRoC, between which its own is interpolated; "
+        "others are left out (default: 0.1)",
     )
     parser.add_argument(
         "--positions",
@@ -162,6 +172,7 @@ def run(args: argparse.Namespace) -> int:
 
     end_on_sigterm()  # again: pycolmap is imported now
     check_source_options(args, of_images=_OF_IMAGES)
+    check_max_time_difference(args)
     out = map_at(args.out)
     keypoint_model, extractor = read_extractor(args.extractor)
     config = _config(args, extractor)

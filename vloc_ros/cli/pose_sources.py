@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.source_options import interpolated_within_ns
+
 if TYPE_CHECKING:
     from vloc_ros.datasets.posed_files import PosedFiles
 
@@ -44,6 +46,7 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
         keyframes: whether of a sequence only images between which the camera moved are taken.
     """
     from dataclasses import replace
+    from functools import partial
 
     from vloc_ros.datasets import posed_files
     from vloc_ros.storage.cameras import read_camera
@@ -53,7 +56,7 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
         "colmap": posed_files.read_colmap_files,
         "transforms": posed_files.read_transforms_files,
         "kitti": posed_files.read_kitti_files,
-        "euroc": posed_files.read_euroc_files,
+        "euroc": partial(posed_files.read_euroc_files, within_ns=interpolated_within_ns(args)),
     }[name]
     source = getattr(args, name)
     found = read(source, args.images, camera=read_camera(args.camera) if args.camera else None)

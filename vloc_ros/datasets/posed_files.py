@@ -22,6 +22,7 @@ from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.colmap_models import read_colmap_images
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.pose_files import stamps_in_names
+from vloc_ros.storage.trajectories import INTERPOLATED_WITHIN_NS
 from vloc_ros.storage.trajectory_formats import (
     read_body_from_sensor,
     read_euroc_images,
@@ -34,8 +35,6 @@ from vloc_ros.storage.transforms_files import read_transforms
 
 _KITTI_FOLDERS = ("image_0", "image_1", "image_2", "image_3")
 _EUROC_TRUTH = Path("state_groundtruth_estimate0", "data.csv")
-# the ground truth has 200 poses a second; where it is lost, for seconds, the body moves as it likes
-_LARGEST_GAP_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,13 +183,16 @@ def _beside(poses: Path, images: Path, name: str) -> Path:
     return found
 
 
-def read_euroc_files(truth: Path, images: Path, *, camera: Camera | None = None) -> PosedFiles:
-    """The images of a EuRoC camera at whose time there is ground truth: interpolated, not over gaps of more than 0.1 s.
+def read_euroc_files(
+    truth: Path, images: Path, *, camera: Camera | None = None, within_ns: int = INTERPOLATED_WITHIN_NS
+) -> PosedFiles:
+    """The images of a EuRoC camera at whose time there is ground truth: interpolated, but not over its gaps.
 
     Args:
         truth: the folder `mav0`, or the csv of ground truth.
         images: such as `mav0/cam0/data`; `sensor.yaml` above it has the calibration and T_BS, the extrinsics.
         camera: takes the place of the calibration in `sensor.yaml`.
+        within_ns: largest difference of the times of an image and of the poses before and after it.
 
     Raises:
         InputError: a file is missing or cannot be read, or no image has ground truth.
@@ -203,14 +205,15 @@ def read_euroc_files(truth: Path, images: Path, *, camera: Camera | None = None)
     truth_from_camera = body_from_truth.inverse() @ body_from_camera
     files, without = [], 0
     for path, stamp_ns in _euroc_stamps(images):
-        pose = trajectory.interpolate(stamp_ns, largest_gap_ns=_LARGEST_GAP_NS)
+        pose = trajectory.interpolate(stamp_ns, within_ns=within_ns)
         if pose is None:
             without += 1
         else:
             files.append(PosedFile(path.name, path, calibration, pose @ truth_from_camera, stamp_ns))
     if not files:
         raise InputError(
-            f"{truth}: has no pose at the time of any of {without} images of {images}; are they of one run?"
+            f"{truth}: has no pose at the time of any of {without} images of {images}, within {within_ns / 1e9:g} s; "
+            "are they of one run?"
         )
     return PosedFiles(sorted(files, key=lambda file: file.stamp_ns or 0), without_pose=without)
 
