@@ -152,7 +152,13 @@ def run(args: argparse.Namespace) -> int:
     scored.scores.update(left_out=images.left_out, unusable=len(unusable))
     scored.scores["images"] += [unscored_row(record, "unusable") for record in unusable]
     if args.out:
-        write_results(args.out, [*records, *unusable], truth, metric=localizer.map.metric)
+        write_results(
+            args.out,
+            [*records, *unusable],
+            truth,
+            metric=localizer.map.metric,
+            truth_metric=not args.scale_unknown,
+        )
     if args.json:
         write_scores(args.json, scored.scores)
     if args.report:
@@ -197,7 +203,7 @@ def check_options(args: argparse.Namespace) -> None:
 
     if args.images and (args.live or args.truth_topic):
         raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
-    check_source_options(args, of_images=("times", *POSE_SOURCES))
+    check_source_options(args, of_images=("times", "scale_unknown", *POSE_SOURCES))
     check_scoring_options(args)
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")

@@ -81,10 +81,9 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
 
 def _read_posed_files(args: argparse.Namespace) -> EvaluationImages:
     """Images whose true poses and calibration are those of a COLMAP model and the like."""
-    from vloc_ros.cli.pose_sources import assumed_scale, read_posed_files
+    from vloc_ros.cli.pose_sources import note_scale, read_posed_files
 
-    if assumed := assumed_scale(args):
-        note(f"{assumed}, and so are all errors; where they are not, scale the poses to metres first")
+    note_scale(args)
     found = read_posed_files(args, keyframes=False)
     stamps_ns = _given_times(args, [file.path for file in found.files])
     files = list(found.files)

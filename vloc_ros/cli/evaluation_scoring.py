@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.localizer_options import config_from
-from vloc_ros.cli.pose_sources import assumed_scale
+from vloc_ros.cli.pose_sources import add_scale_unknown, assumed_scale, check_scale_unknown
 from vloc_ros.cli.source_options import add_max_time_difference, check_max_time_difference
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--correct-scale", action="store_true", help="with --align: scale them too, for a map whose scale is unknown"
     )
+    add_scale_unknown(parser, text="--align --correct-scale then compares them with a map in metres")
     add_max_time_difference(
         parser,
         text="of an image and its true pose, where it has one; others are left out (default: 0.01 for --poses, whose "
@@ -51,6 +52,7 @@ def check_scoring_options(args: argparse.Namespace) -> None:
 
     if args.correct_scale and not args.align:
         raise InputError("--correct-scale goes with --align, found it alone; give both")
+    check_scale_unknown(args)
     if args.absent and (args.align or args.rpe_delta is not None):
         option = "--align" if args.align else "--rpe-delta"
         raise InputError(f"{option} needs true poses, found --absent; give --poses or --truth-topic, or leave it out")
@@ -76,7 +78,7 @@ def score(
         truth,
         landmark_map=localizer.map,
         map_bytes=map_bytes(args.map),
-        options=ScoringOptions(args.align, args.correct_scale, args.rpe_delta),
+        options=ScoringOptions(args.align, args.correct_scale, args.rpe_delta, not args.scale_unknown),
         frame_id=frame_id,
     )
     scored.scores["assumed_scale"] = assumed_scale(args) or None

@@ -131,8 +131,8 @@ def scale_source(args: argparse.Namespace, camera_path: CameraPath | None) -> Sc
     poses = args.poses or pose_source(args)
     has_poses = bool(poses) or args.bag is not None
     measured = [name for name in _MEASUREMENTS if getattr(args, name) is not None]
-    if args.scale_unknown and (not poses or args.positions):
-        raise InputError("--scale-unknown is for poses whose lengths are no metres; give them alone, or leave it out")
+    if args.scale_unknown and args.positions:
+        raise InputError("--scale-unknown with --positions: these are in metres; leave one of them out")
     if args.poses_drift and (not poses or args.structure == "given"):
         raise InputError("--poses-drift is for --poses that are not kept; give --poses, without --structure given")
     kept = (args.pose_topic or (poses and not args.poses_drift)) and not measured

@@ -72,16 +72,38 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
     return replace(found, files=chosen)
 
 
+def add_scale_unknown(parser: argparse.ArgumentParser, *, text: str) -> None:
+    """`--scale-unknown`, with what it does."""
+    parser.add_argument(
+        "--scale-unknown",
+        action="store_true",
+        help="the lengths of the given poses are no metres, as in a COLMAP model that was never aligned: " + text,
+    )
+
+
+def check_scale_unknown(args: argparse.Namespace) -> None:
+    """Refuse --scale-unknown without poses of a file.
+
+    Raises:
+        InputError: it is given, and they are not.
+    """
+    from vloc_ros.core.errors import InputError
+
+    if args.scale_unknown and not (args.poses or pose_source(args)):
+        raise InputError("--scale-unknown is for poses whose lengths are no metres, found none; leave it out")
+
+
 def note_scale(args: argparse.Namespace) -> None:
     """Say that lengths are taken for metres where the source does not say so."""
-    if (assumed := assumed_scale(args)) and not args.scale_unknown:
+    if assumed := assumed_scale(args):
         note(f"{assumed}; give --scale-unknown where they are not")
 
 
 def assumed_scale(args: argparse.Namespace) -> str:
     """That lengths are taken for metres, of a source that does not say so; empty for others."""
-    source = pose_source(args)
-    return f"lengths in {getattr(args, source)} are taken for metres" if source in _OF_ANY_SCALE else ""
+    if args.scale_unknown or (source := pose_source(args)) not in _OF_ANY_SCALE:
+        return ""
+    return f"lengths in {getattr(args, source)} are taken for metres"
 
 
 def note(text: str) -> None:

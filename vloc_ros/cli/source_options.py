@@ -57,7 +57,7 @@ def check_max_time_difference(args: argparse.Namespace, *, also: Sequence[str] =
 
     if args.max_time_difference is None:
         return
-    names = (*_TIMED_POSES, *also)
+    names = [name for name in (*_TIMED_POSES, *also) if hasattr(args, name)]
     if not any(getattr(args, name, None) for name in names):
         listed = " or ".join(map(_option, names))
         raise InputError(f"--max-time-difference goes with {listed}, found none of them; leave it out")
