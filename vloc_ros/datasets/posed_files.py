@@ -22,6 +22,7 @@ from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.colmap_models import read_colmap_images
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.pose_files import stamps_in_names
+from vloc_ros.storage.text import naming_file
 from vloc_ros.storage.trajectories import INTERPOLATED_WITHIN_NS
 from vloc_ros.storage.trajectory_formats import (
     read_body_from_sensor,
@@ -88,10 +89,8 @@ def read_query(path: Path, camera: Camera, stamp_ns: int) -> Query:
     Raises:
         InputError: it cannot be read, or is of another size than its calibration.
     """
-    try:
+    with naming_file(path):
         return Query.single(read_image(path), camera, stamp_ns=stamp_ns)
-    except InputError as error:
-        raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from error
 
 
 def read_colmap_files(model: Path, images: Path, *, camera: Camera | None = None) -> PosedFiles:
@@ -167,10 +166,8 @@ def _kitti_camera(poses: Path, images: Path, image: Path, camera: Camera | None)
     kitti = read_kitti_calibration(calib, int(name[-1]))
     if camera is None:
         height, width = read_image(image).shape[:2]
-        try:
+        with naming_file(calib):
             camera = kitti.camera(width, height)
-        except InputError as error:
-            raise InputError(f"{calib}: {error}") from error
     return camera, kitti.camera0_from_camera
 
 
