@@ -13,7 +13,8 @@ import numpy as np
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
-from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics, measure_descriptor_statistics
+from vloc_ros.core.features.descriptor_distances import measure_descriptor_statistics
+from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
