@@ -43,8 +43,8 @@ def read_scene(root: Path, name: str, *, sfm_poses: Path | None = None) -> Bench
     of_test = [path for path in paths if _number(path) < tests]
     if not 0 < len(of_test) < len(paths):
         raise InputError(
-            f"{folder}: has {len(paths)} frames, of which split.txt gives {tests} to the test, expected some for the test "
-            "and some for the map; copy it again"
+            f"{folder}: has {len(paths)} frames, of which split.txt gives {tests} to the test, expected some for the "
+            "test and some for the map; copy it again"
         )
     files = [_read_frame(folder, path, camera) for path in paths]
     count = len(of_test)
