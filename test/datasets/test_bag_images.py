@@ -143,7 +143,7 @@ def test_poses_are_not_interpolated_over_gaps(tmp_path: Path, source: dict[str, 
     found = read_bag_keyframes(tmp_path / "bag", min_translation_m=0.01, **source)
     assert [image.stamp_ns for image in found.images] == [_stamp_ns(i) for i in range(_COUNT - 1) if not 7 <= i <= 12]
     assert found.without_pose == 7
-    assert read_bag_keyframes(tmp_path / "bag", within_ns=10**9, **source).without_pose == 1
+    assert read_bag_keyframes(tmp_path / "bag", largest_gap_ns=10**9, **source).without_pose == 1
 
 
 def test_poses_of_a_topic_take_the_place_of_odometry(bag: Path) -> None:

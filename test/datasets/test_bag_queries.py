@@ -73,7 +73,7 @@ def test_truth_is_not_interpolated_over_gaps(scene_folder: SceneFolder, tmp_path
     source = source_of(tmp_path / "bag")
     assert [stamp_ns // STEP_NS for stamp_ns in source.stamps_ns] == [0, 4]
     assert source.left_out == 4
-    assert len(source_of(tmp_path / "bag", interpolated_within_ns=3 * STEP_NS).stamps_ns) == 5
+    assert len(source_of(tmp_path / "bag", largest_gap_ns=3 * STEP_NS).stamps_ns) == 5
     by_camera = read_bag_queries(tmp_path / "bag", ground_truth=None, base_frame="odom")
     assert [stamp_ns // STEP_NS for stamp_ns in by_camera.stamps_ns] == [0, 4]
 

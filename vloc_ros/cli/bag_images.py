@@ -25,7 +25,7 @@ from vloc_ros.cli.source_options import (
     CALIBRATION,
     add_max_time_difference,
     check_max_time_difference,
-    interpolated_within_ns,
+    largest_gap_ns,
 )
 from vloc_ros.progress import bar
 
@@ -51,8 +51,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tf-topic", metavar="TOPIC", help="transforms; static ones on TOPIC_static (default: /tf)")
     add_max_time_difference(
         parser,
-        text="of an image and the poses before and after it, between which its own is interpolated; others are left "
-        "out (default: 0.1)",
+        text="of the poses before and after an image, between which its own is interpolated; others are left out "
+        "(default: 0.2)",
     )
     parser.add_argument(
         "--base-frame", metavar="FRAME", help="whose poses the topic holds, where its messages do not say so"
@@ -106,7 +106,7 @@ def _camera_path(args: argparse.Namespace, bag: Bag, camera_frame: str) -> Camer
         args.odom_topic,
         args.pose_topic,
         args.base_frame,
-        within_ns=interpolated_within_ns(args),
+        largest_gap_ns=largest_gap_ns(args),
     )
 
 
@@ -154,7 +154,7 @@ def _check_counts(args: argparse.Namespace, topic: str, counts: Counter[str]) ->
             f"{counts['damaged']} are damaged; --no-poses takes those without a pose"
         )
     if without_pose:
-        note(f"{without_pose} images have no pose near their time, see --max-time-difference: left out")
+        note(f"{without_pose} images have no pose, or are in a gap, see --max-time-difference: left out")
     if out_of_order := counts["out of order"]:
         note(f"{out_of_order} images have stamps that are not in the order of recording: left out")
     if repeated := counts["repeated"]:

@@ -11,9 +11,9 @@ True poses are rows of map_from_camera, as for `vloc map build`: TUM's, KITTI's,
 image's name. They are paired with the images by name, by time (--max-time-difference) or one by one; those of a topic
 are of --base-frame. Recalls and medians are over all queries, of which a refused one counts as infinitely wrong; APE
 and RPE, as evo has them, are over the accepted poses alone. An accepted one outside 50 cm or 5 degrees is a false
-accept, and with --absent every acceptance is. Images without a true pose, or at whose time TF of a bag has nothing, are
-left out and counted. So are images that cannot be used, such as damaged ones; the exit code is then 1, as it is where
---align finds no alignment.
+accept, and with --absent every acceptance is. Images without a true pose, at whose time TF of a bag has nothing, or
+whose stamps in a bag are not in the order of recording, are left out and counted. So are images that cannot be used,
+such as damaged ones; the exit code is then 1, as it is where --align finds no alignment.
 
 A map from images alone has a frame and a scale of its own: `--align --correct-scale` compares it with the truth.
 """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.pose_sources import note
-from vloc_ros.cli.source_options import interpolated_within_ns
+from vloc_ros.cli.source_options import largest_gap_ns
 
 # evo's
 _MAX_TIME_DIFFERENCE_S = 0.01
@@ -72,7 +72,7 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
         odom_frame=args.odom_frame,
         requires_odometry=args.live,
         limit=args.limit,
-        interpolated_within_ns=interpolated_within_ns(args),
+        largest_gap_ns=largest_gap_ns(args),
     )
     if found.paired_by_row:
         note(f"no pose in {args.poses} has the time of an image; its rows are taken for those of the images one by one")

@@ -31,8 +31,8 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     add_scale_unknown(parser, text="--align --correct-scale then compares them with a map in metres")
     add_max_time_difference(
         parser,
-        text="of an image and its true pose, where it has one; others are left out (default: 0.01 for --poses, whose "
-        "nearest one is taken; 0.1 for those before and after it in a bag or EuRoC, which are interpolated)",
+        text="of an image and its pose in --poses (default: 0.01); or of the poses before and after it in a bag or "
+        "EuRoC, between which the true one is interpolated (default: 0.2); others are left out",
     )
     parser.add_argument(
         "--rpe-delta",

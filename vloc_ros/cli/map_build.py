@@ -87,8 +87,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     add_max_time_difference(
         parser,
-        text="of an image and the poses before and after it in a bag or EuRoC, between which its own is interpolated; "
-        "others are left out (default: 0.1)",
+        text="of the poses before and after an image in a bag or EuRoC, between which its own is interpolated; others "
+        "are left out (default: 0.2)",
     )
     parser.add_argument(
         "--positions",

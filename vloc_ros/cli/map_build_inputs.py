@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.pose_sources import note, note_scale, pose_source, read_posed_files
-from vloc_ros.cli.source_options import interpolated_within_ns
+from vloc_ros.cli.source_options import largest_gap_ns
 from vloc_ros.core.spelling import nearest_name
 from vloc_ros.progress import bar
 
@@ -91,11 +91,11 @@ def _read_bag(args: argparse.Namespace) -> MapSource:
         odom_topic=args.odom_topic,
         pose_topic=args.pose_topic,
         base_frame=args.base_frame,
-        within_ns=interpolated_within_ns(args),
+        largest_gap_ns=largest_gap_ns(args),
         progress=bar,
     )
     if keyframes.without_pose:
-        note(f"{keyframes.without_pose} images have no pose near their time, see --max-time-difference: left out")
+        note(f"{keyframes.without_pose} images have no pose, or are in a gap, see --max-time-difference: left out")
     if keyframes.out_of_order:
         note(f"{keyframes.out_of_order} images have stamps that are not in the order of recording: left out")
     return _with_measurements(args, MapSource(keyframes.images, keyframes.camera_path), keyframes.camera_frame)

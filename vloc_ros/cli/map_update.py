@@ -49,8 +49,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     add_max_time_difference(
         parser,
-        text="of an image and the poses of EuRoC before and after it, between which its own is interpolated; others "
-        "are left out (default: 0.1)",
+        text="of the poses of EuRoC before and after an image, between which its own is interpolated; others are left "
+        "out (default: 0.2)",
     )
     parser.add_argument(
         "--encoder",

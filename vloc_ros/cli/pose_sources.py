@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vloc_ros.cli.source_options import interpolated_within_ns
+from vloc_ros.cli.source_options import largest_gap_ns
 
 if TYPE_CHECKING:
     from vloc_ros.datasets.posed_files import PosedFiles
@@ -56,7 +56,7 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
         "colmap": posed_files.read_colmap_files,
         "transforms": posed_files.read_transforms_files,
         "kitti": posed_files.read_kitti_files,
-        "euroc": partial(posed_files.read_euroc_files, within_ns=interpolated_within_ns(args)),
+        "euroc": partial(posed_files.read_euroc_files, largest_gap_ns=largest_gap_ns(args)),
     }[name]
     source = getattr(args, name)
     found = read(source, args.images, camera=read_camera(args.camera) if args.camera else None)

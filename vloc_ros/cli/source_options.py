@@ -43,7 +43,7 @@ def check_source_options(args: argparse.Namespace, *, of_images: Sequence[str] =
 
 
 def add_max_time_difference(parser: argparse.ArgumentParser, *, text: str) -> None:
-    """`--max-time-difference`, see `interpolated_within_ns`."""
+    """`--max-time-difference`, see `largest_gap_ns`."""
     parser.add_argument("--max-time-difference", type=float, metavar="SECONDS", help=text)
 
 
@@ -67,12 +67,12 @@ def check_max_time_difference(args: argparse.Namespace, *, also: Sequence[str] =
         )
 
 
-def interpolated_within_ns(args: argparse.Namespace) -> int:
-    """Largest difference of the times of an image and of the poses between which its own is interpolated."""
-    from vloc_ros.storage.trajectories import INTERPOLATED_WITHIN_NS
+def largest_gap_ns(args: argparse.Namespace) -> int:
+    """Between the poses before and after an image, between which its own is interpolated."""
+    from vloc_ros.storage.trajectories import LARGEST_GAP_NS
 
     given = args.max_time_difference
-    return INTERPOLATED_WITHIN_NS if given is None else round(1e9 * given)
+    return LARGEST_GAP_NS if given is None else round(1e9 * given)
 
 
 def _option(name: str) -> str:

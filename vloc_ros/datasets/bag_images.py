@@ -20,7 +20,7 @@ from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_top
 from vloc_ros.datasets.keyframe_images import check_none_missing
 from vloc_ros.datasets.keyframe_motion import MIN_ROTATION_RAD, MIN_TRANSLATION_M, has_moved
 from vloc_ros.datasets.stamp_order import find_stamps_in_order
-from vloc_ros.storage.trajectories import INTERPOLATED_WITHIN_NS
+from vloc_ros.storage.trajectories import LARGEST_GAP_NS
 
 _ODOM = "odom"
 _MIN_KEYFRAMES = 3
@@ -60,7 +60,7 @@ def read_bag_keyframes(
     base_frame: str | None = None,
     min_translation_m: float = MIN_TRANSLATION_M,
     min_rotation_rad: float = MIN_ROTATION_RAD,
-    within_ns: int = INTERPOLATED_WITHIN_NS,
+    largest_gap_ns: int = LARGEST_GAP_NS,
     progress: Progress = silent,
 ) -> BagKeyframes:
     """The images between which the camera moved or turned enough, as they were recorded: decoded on demand.
@@ -79,7 +79,7 @@ def read_bag_keyframes(
         base_frame: whose poses the topic's are, where the messages have no name for it; None is `base_link`.
         min_translation_m: motion of the camera from one keyframe to the next.
         min_rotation_rad: the same for its rotation; either is enough.
-        within_ns: largest difference of the times of an image and of the poses between which its own is interpolated.
+        largest_gap_ns: between the poses before and after an image, between which its own is interpolated.
         progress: shows how far the bag is read.
 
     Raises:
@@ -91,7 +91,7 @@ def read_bag_keyframes(
             bag, topic, camera_info_topic=camera_info_topic, rectified=rectified, camera=camera
         )
         camera_path = find_camera_path(
-            bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame, within_ns=within_ns
+            bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame, largest_gap_ns=largest_gap_ns
         )
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
         stamped = stamp_images(bag, messages)
@@ -205,11 +205,11 @@ def find_camera_path(
     pose_topic: str | None,
     base_frame: str | None,
     *,
-    within_ns: int = INTERPOLATED_WITHIN_NS,
+    largest_gap_ns: int = LARGEST_GAP_NS,
 ) -> CameraPath:
     """Where the camera was at a time: in the map where a pose topic is given, else in the odometry's frame.
 
-    In gaps of the poses, where one before or after is further away than `within_ns`, that is not known.
+    In larger gaps of the poses that is not known.
 
     Raises:
         InputError: both topics are given, the bag has no odometry, or not the extrinsics of the camera.
@@ -223,17 +223,17 @@ def find_camera_path(
             raise InputError(
                 "--base-frame is for --pose-topic and --odom-topic, found neither; give one, or leave it out"
             )
-        return _path_of_transforms(bag, transforms, camera_frame, within_ns)
+        return _path_of_transforms(bag, transforms, camera_frame, largest_gap_ns)
     topic = topic or _only_odometry_topic(bag)
     trajectory = bag.poses(topic) if pose_topic else bag.odometry(topic)
     posed_frame = frame_of_poses(bag, topic, base_frame)
     check_extrinsics(bag, transforms, posed_frame, camera_frame)
 
     def path(stamp_ns: int) -> Pose | None:
-        target_from_base = trajectory.interpolate(stamp_ns, within_ns=within_ns)
+        target_from_base = trajectory.interpolate(stamp_ns, largest_gap_ns=largest_gap_ns)
         if posed_frame == camera_frame or target_from_base is None:
             return target_from_base
-        base_from_camera = transforms.lookup(posed_frame, camera_frame, stamp_ns, within_ns=within_ns)
+        base_from_camera = transforms.lookup(posed_frame, camera_frame, stamp_ns, largest_gap_ns=largest_gap_ns)
         return None if base_from_camera is None else target_from_base @ base_from_camera
 
     return path
@@ -248,9 +248,9 @@ def has_odometry(bag: Bag) -> bool:
     return _ODOM in bag.transforms().frames or choose_odometry_topic(bag) is not None
 
 
-def _path_of_transforms(bag: Bag, transforms: TransformTree, camera_frame: str, within_ns: int) -> CameraPath:
+def _path_of_transforms(bag: Bag, transforms: TransformTree, camera_frame: str, largest_gap_ns: int) -> CameraPath:
     check_extrinsics(bag, transforms, _ODOM, camera_frame)
-    return lambda stamp_ns: transforms.lookup(_ODOM, camera_frame, stamp_ns, within_ns=within_ns)
+    return lambda stamp_ns: transforms.lookup(_ODOM, camera_frame, stamp_ns, largest_gap_ns=largest_gap_ns)
 
 
 def _only_odometry_topic(bag: Bag) -> str:
@@ -268,6 +268,6 @@ def _check_count(bag: Bag, topic: str, found: _Selection, min_translation_m: flo
         raise InputError(
             f"{bag.path}: gives {len(found.keyframes)} keyframes of {bag.count(topic)} images on {topic}, expected at "
             f"least {_MIN_KEYFRAMES}: the robot must move, a keyframe every {min_translation_m:g} m, and the odometry "
-            f"must cover the times of the images, of which {found.without_pose} have no pose near enough "
+            f"must cover the times of the images, of which {found.without_pose} are in gaps or beyond it "
             "(--max-time-difference)"
         )

@@ -16,13 +16,11 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import QuerySource
-from vloc_ros.datasets.bag_frames import BASE, check_extrinsics, frame_of_poses, stamp_images
+from vloc_ros.datasets.bag_frames import choose_base_frame, choose_odom_frame, frame_of_poses, stamp_images
 from vloc_ros.datasets.bag_topics import choose_camera_info_topic, choose_image_topic, read_calibration
 from vloc_ros.datasets.stamp_order import find_stamps_in_order
 from vloc_ros.storage.pose_files import poses_at
-from vloc_ros.storage.trajectories import INTERPOLATED_WITHIN_NS, format_stamp
-
-_ODOM = "odom"
+from vloc_ros.storage.trajectories import LARGEST_GAP_NS, format_stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +107,7 @@ def read_bag_queries(
     odom_frame: str | None = None,
     requires_odometry: bool = False,
     limit: int | None = None,
-    interpolated_within_ns: int = INTERPOLATED_WITHIN_NS,
+    largest_gap_ns: int = LARGEST_GAP_NS,
 ) -> BagQueries:
     """Read what is known about the images of a bag; the images themselves stay there.
 
@@ -126,8 +124,8 @@ def read_bag_queries(
         odom_frame: the odometry's frame of TF; empty where there is none; None is `odom` where TF has it.
         requires_odometry: whether a bag with transforms over time must have one.
         limit: takes only so many images; None takes all.
-        interpolated_within_ns: largest difference of the times of an image and of the true poses, or transforms to the
-            camera, between which those of the image are interpolated.
+        largest_gap_ns: between the true poses, or the transforms to the camera, before and after an image, of which
+            those of the image are interpolated.
 
     Raises:
         InputError: the bag is none, a topic is missing or ambiguous, a frame is unknown, or no image has ground truth.
@@ -139,9 +137,9 @@ def read_bag_queries(
         transforms = bag.transforms()
         if isinstance(ground_truth, TruthTopic):
             base_frame = frame_of_poses(bag, ground_truth.name, base_frame)
-        base_frame = _check_base_frame(bag, transforms, base_frame, images.frame)
-        odom_frame = _check_odom_frame(bag, transforms, odom_frame, required=requires_odometry)
-        known = _read_poses(bag, images, ground_truth, transforms, base_frame, interpolated_within_ns)
+        base_frame = choose_base_frame(bag, transforms, base_frame, images.frame)
+        odom_frame = choose_odom_frame(bag, transforms, odom_frame, required=requires_odometry)
+        known = _read_poses(bag, images, ground_truth, transforms, base_frame, largest_gap_ns)
     kept = _known_images(path, ground_truth, known, count=len(images.times[:limit]))
     return BagQueries(
         image_topic=images.topic,
@@ -221,42 +219,19 @@ def _read_images(
     return _BagImages(topic, info_topic, compressed, calibration, bag.frame_id(topic), times)
 
 
-def _check_base_frame(bag: Bag, transforms: TransformTree, wanted: str | None, camera_frame: str) -> str:
-    """The wanted frame, which TF connects with the camera; the camera's own where none is wanted and there is no TF."""
-    if wanted is None and not transforms.frames:
-        return camera_frame
-    base_frame = wanted or BASE
-    check_extrinsics(bag, transforms, base_frame, camera_frame)
-    return base_frame
-
-
-def _check_odom_frame(bag: Bag, transforms: TransformTree, wanted: str | None, *, required: bool) -> str:
-    """The wanted frame, or `odom`; empty where none is wanted and TF has none, as in a bag whose TF never moves."""
-    odom_frame = _ODOM if wanted is None else wanted
-    if not odom_frame or odom_frame in transforms.frames:
-        return odom_frame
-    moves = any(topic.name == bag.tf_topic and topic.count for topic in bag.topics)
-    if wanted is not None or (required and moves):
-        raise InputError(
-            f"{bag.path}: TF has no frame {odom_frame!r}; name the odometry's with --odom-frame, or give "
-            f"--odom-frame '' where there is none; frames there: {', '.join(transforms.frames) or 'none'}"
-        )
-    return ""
-
-
 def _read_poses(
     bag: Bag,
     images: _BagImages,
     ground_truth: TruthTopic | TruthFile | None,
     transforms: TransformTree,
     base_frame: str,
-    within_ns: int,
+    largest_gap_ns: int,
 ) -> _BagPoses:
     """The extrinsics and the ground truth of every image."""
     extrinsics = [
         Pose.identity()
         if base_frame == images.frame
-        else transforms.lookup(base_frame, images.frame, stamp_ns, within_ns=within_ns)
+        else transforms.lookup(base_frame, images.frame, stamp_ns, largest_gap_ns=largest_gap_ns)
         for stamp_ns in images.stamps_ns
     ]
     in_order = find_stamps_in_order(images.stamps_ns)
@@ -264,7 +239,7 @@ def _read_poses(
         return _BagPoses(extrinsics, None, False, in_order)
     if isinstance(ground_truth, TruthTopic):
         trajectory = bag.poses(ground_truth.name)
-        truth = [trajectory.interpolate(stamp_ns, within_ns=within_ns) for stamp_ns in images.stamps_ns]
+        truth = [trajectory.interpolate(stamp_ns, largest_gap_ns=largest_gap_ns) for stamp_ns in images.stamps_ns]
         return _BagPoses(extrinsics, truth, False, in_order)
     rows, by_row = poses_at(images.stamps_ns, ground_truth.path, within_ns=ground_truth.within_ns)
     truth = [

@@ -23,7 +23,7 @@ from vloc_ros.storage.colmap_models import read_colmap_images
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.pose_files import stamps_in_names
 from vloc_ros.storage.text import naming_file
-from vloc_ros.storage.trajectories import INTERPOLATED_WITHIN_NS
+from vloc_ros.storage.trajectories import LARGEST_GAP_NS
 from vloc_ros.storage.trajectory_formats import (
     read_body_from_sensor,
     read_euroc_images,
@@ -181,7 +181,7 @@ def _beside(poses: Path, images: Path, name: str) -> Path:
 
 
 def read_euroc_files(
-    truth: Path, images: Path, *, camera: Camera | None = None, within_ns: int = INTERPOLATED_WITHIN_NS
+    truth: Path, images: Path, *, camera: Camera | None = None, largest_gap_ns: int = LARGEST_GAP_NS
 ) -> PosedFiles:
     """The images of a EuRoC camera at whose time there is ground truth: interpolated, but not over its gaps.
 
@@ -189,7 +189,7 @@ def read_euroc_files(
         truth: the folder `mav0`, or the csv of ground truth.
         images: such as `mav0/cam0/data`; `sensor.yaml` above it has the calibration and T_BS, the extrinsics.
         camera: takes the place of the calibration in `sensor.yaml`.
-        within_ns: largest difference of the times of an image and of the poses before and after it.
+        largest_gap_ns: between the poses before and after an image.
 
     Raises:
         InputError: a file is missing or cannot be read, or no image has ground truth.
@@ -202,15 +202,15 @@ def read_euroc_files(
     truth_from_camera = body_from_truth.inverse() @ body_from_camera
     files, without = [], 0
     for path, stamp_ns in _euroc_stamps(images):
-        pose = trajectory.interpolate(stamp_ns, within_ns=within_ns)
+        pose = trajectory.interpolate(stamp_ns, largest_gap_ns=largest_gap_ns)
         if pose is None:
             without += 1
         else:
             files.append(PosedFile(path.name, path, calibration, pose @ truth_from_camera, stamp_ns))
     if not files:
         raise InputError(
-            f"{truth}: has no pose at the time of any of {without} images of {images}, within {within_ns / 1e9:g} s; "
-            "are they of one run?"
+            f"{truth}: has no pose at the time of any of {without} images of {images}, and of those before and "
+            f"after none are within {largest_gap_ns / 1e9:g} s; are they of one run?"
         )
     return PosedFiles(sorted(files, key=lambda file: file.stamp_ns or 0), without_pose=without)
 

@@ -28,6 +28,8 @@ def doubt_calibration(localizer: Localizer, sources: Sequence[QuerySource]) -> s
     Empty where none does, and where none of that size is known or differs. A wrong focal length is else seen only by
     refusals, or by positions that are off along the line of sight.
     """
+    if not localizer.map.keyframes.cameras:
+        return ""
     queries = _sample(sources)
     if len(queries) < _LEAST_IMAGES or len({query.views[0].camera for query in queries}) != 1:
         return ""

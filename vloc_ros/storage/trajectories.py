@@ -27,8 +27,8 @@ _OTHER_FORMATS = {
     17: "EuRoC's csv of nanoseconds and qw qx qy qz",
 }
 _UNIT_TOLERANCE = 1e-2
-# a body that gains 1 m/s in a second is 5 mm off the straight line between poses at twice this distance
-INTERPOLATED_WITHIN_NS = 100_000_000
+# a body that gains 1 m/s in a second is up to 5 mm off the straight line between poses that are so far apart
+LARGEST_GAP_NS = 200_000_000
 HEADER = "# timestamp[s] tx ty tz[m] qx qy qz qw"
 
 
@@ -62,11 +62,10 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.poses)
 
-    def interpolate(self, stamp_ns: int, *, within_ns: int | None = None) -> Pose | None:
+    def interpolate(self, stamp_ns: int, *, largest_gap_ns: int | None = None) -> Pose | None:
         """Interpolate the pose at a time, linearly and with a constant turn rate.
 
-        None outside the trajectory, and in its gaps: where the pose before or after is further from the time than
-        `within_ns`.
+        None outside the trajectory, and in its gaps: between poses that are further apart than the largest one allowed.
         """
         after = bisect_right(self.stamps_ns, stamp_ns)
         if after == 0:
@@ -77,7 +76,7 @@ class Trajectory:
         if after == len(self):
             return None
         start_ns, end_ns = int(self.stamps_ns[after - 1]), int(self.stamps_ns[after])
-        if within_ns is not None and max(stamp_ns - start_ns, end_ns - stamp_ns) > within_ns:
+        if largest_gap_ns is not None and end_ns - start_ns > largest_gap_ns:
             return None
         return _interpolate_pose(before, self.poses[after], (stamp_ns - start_ns) / (end_ns - start_ns))
 
