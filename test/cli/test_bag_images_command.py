@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from recorded_order import OrderedWriter
 
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.main import main
@@ -53,6 +54,25 @@ def test_images_with_poses_in_the_map(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [path.read_bytes() for path, _, _ in posed] == [_jpeg(i) for i in range(4)]
     assert max(max(found.distance_to(pose)) for (_, _, found), pose in zip(posed, _POSES, strict=True)) < 1e-7
     assert read_camera(out / "camera.yaml") == _CAMERA
+
+
+def test_images_of_a_gap_or_with_a_wrong_stamp_have_no_pose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    step_ns, stamps_ns = 100_000_000, [1, 2, 8, 3, 4, 5, 6, 7, 8]
+    with OrderedWriter(tmp_path / "bag", camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA) as bag:
+        for i, stamp in enumerate(stamps_ns):
+            bag.write_compressed_image(stamp * step_ns + 5 * (i == 2), _jpeg(i))
+            if stamp not in (4, 5, 6):
+                bag.write_truth(stamp * step_ns + 5 * (i == 2), _POSES[0])
+    words = ["bag", "images", f"{tmp_path}/bag", "--pose-topic", "/truth", "--base-frame", "base_link"]
+    assert main([*words, "--out", f"{tmp_path}/out"]) == 0
+    said = capsys.readouterr().err
+    assert "3 images have no pose, or are in a gap" in said
+    assert "1 images have stamps that are not in the order" in said
+    names = [path.stem for path in sorted((tmp_path / "out/images").iterdir())]
+    assert names == [f"{stamp * step_ns:019}" for stamp in (1, 2, 3, 7, 8)]
+    assert len(list_posed_paths(tmp_path / "out/images", tmp_path / "out/poses.txt")) == 5
+    assert main([*words, "--max-time-difference", "0.4", "--out", f"{tmp_path}/more"]) == 0
+    assert len(list((tmp_path / "more/images").iterdir())) == 8
 
 
 def test_odometry_is_not_taken_for_poses_in_the_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from plane_scene import CAMERA, SceneFolder
 
 from vloc_ros.cli.evaluate import register
 from vloc_ros.cli.evaluation_inputs import read_images
@@ -20,6 +22,8 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.storage.cameras import write_camera
+from vloc_ros.storage.colmap_models import ColmapImage, ColmapPoints, write_colmap_model
+from vloc_ros.storage.maps import read_map, write_map
 
 pytest.importorskip("pycolmap", reason="the extra 'mapping' is not installed")
 
@@ -127,8 +131,68 @@ def test_times_of_a_file_are_those_of_any_source(tmp_path: Path, capsys: pytest.
     register(parser)
     words = ["--map", "map", "--images", f"{images}", "--transforms", f"{source}", "--times"]
     found = read_images(parser.parse_args([*words, f"{tmp_path}/times.txt"]))
-    assert "taken for metres, and so are all errors" in capsys.readouterr().err
+    assert "taken for metres; give --scale-unknown where" in capsys.readouterr().err
     assert found.timed
     assert [query.stamp_ns for query in found.queries] == [5 * 10**9, 6 * 10**9, 7 * 10**9]
     with pytest.raises(InputError, match=r"gone\.txt"):
         read_images(parser.parse_args([*words, f"{tmp_path}/gone.txt"]))
+
+
+def test_poses_of_unknown_scale_are_no_metres_to_anybody(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    """Scaled by three, they are compared with a map in metres as what they are, and the files say so."""
+    images, flip = scene_folder.images, np.diag([1.0, -1.0, -1.0, 1.0])
+    frames = [
+        {"file_path": f"{path}", "transform_matrix": (_scaled(pose, 3.0).matrix @ flip).tolist()}
+        for path, pose in zip(sorted(images.iterdir()), scene_folder.truth, strict=True)
+    ]
+    (tmp_path / "transforms.json").write_text(json.dumps({"frames": frames}))
+    words = ["evaluate", "--map", scene_folder.map, "--images", images, "--camera", scene_folder.camera]
+    words += ["--transforms", tmp_path / "transforms.json", "--json", tmp_path / "s.json", "--out", tmp_path / "out"]
+
+    def run(*more: str) -> dict[str, Any]:
+        assert main([str(word) for word in [*words, *more]]) == 0
+        return dict(json.loads((tmp_path / "s.json").read_text()))
+
+    assert "taken for metres" in run()["assumed_scale"]
+    refused = run("--scale-unknown")
+    assert (refused["ape"], refused["assumed_scale"]) == (None, None)
+    assert refused["not_comparable"].startswith("the scale of the true poses is unknown")
+    scores = run("--scale-unknown", "--align", "--correct-scale")
+    assert scores["alignment"]["scale"] == pytest.approx(3.0, rel=1e-2)
+    assert scores["ape"]["translation_m"]["max"] < 0.02
+    heads = [(tmp_path / "out" / name).read_text().split("tz[")[1] for name in ("truth.txt", "poses.txt")]
+    assert [head.partition("]")[0] for head in heads] == ["scale unknown", "m"]
+
+
+def _scaled(pose: Pose, scale: float) -> Pose:
+    return Pose(pose.rotation, scale * pose.translation)
+
+
+def test_scale_unknown_needs_poses(scene_folder: SceneFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--map", f"{scene_folder.map}", "--images", f"{scene_folder.images}"]
+    assert main(["evaluate", *given, "--absent", "--scale-unknown"]) == 1
+    assert "--scale-unknown is for poses" in capsys.readouterr().err
+
+
+def test_a_map_is_updated_by_images_of_several_cameras(
+    scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of a COLMAP model, each with its own calibration, as `vloc map build` takes them."""
+    cameras = [CAMERA, Camera("OPENCV", CAMERA.width, CAMERA.height, (*CAMERA.parameters[:4], 0.0, 0.0, 0.0, 0.0))]
+    names = [path.name for path in sorted(scene_folder.images.iterdir())]
+    of_image = [cameras[i % 2] for i in range(len(names))]
+    posed = [ColmapImage(*one) for one in zip(names, of_image, scene_folder.truth, strict=True)]
+    nothing = [np.zeros((0, 2))] * len(names)
+    points = ColmapPoints(np.zeros((0, 3)), np.zeros((0, 3), np.uint8), [n[:, 0] for n in nothing], nothing)
+    (tmp_path / "model").mkdir()
+    write_colmap_model(tmp_path / "model", posed, points)
+    wall = scene_folder.scene.landmark_map
+    known = replace(wall.keyframes, cameras=(CAMERA,) * len(wall.keyframes.names))
+    write_map(replace(wall, keyframes=known), tmp_path / "known")
+    words = ["map", "update", tmp_path / "known", "--images", scene_folder.images, "--colmap", tmp_path / "model"]
+    assert main([str(word) for word in [*words, "--out", tmp_path / "m"]]) == 0
+    assert "in the frame and the unit of" in capsys.readouterr().err
+    keyframes = read_map(tmp_path / "m").keyframes
+    added = len(keyframes.names) - len(names)
+    assert list(keyframes.cameras[added:]) == of_image
+    np.testing.assert_allclose(keyframes.translations[added:], [p.translation for p in scene_folder.truth], atol=1e-8)

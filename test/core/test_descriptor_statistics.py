@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vloc_ros.core.errors import MapError
+from vloc_ros.core.features.descriptor_distances import measure_descriptor_statistics
 from vloc_ros.core.features.descriptor_statistics import (
     DescriptorLimit,
     DescriptorStatistics,
-    measure_descriptor_statistics,
 )
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.pose import Array

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from recorded_order import OrderedWriter
 
 from vloc_ros.bags import messages
 from vloc_ros.bags.names import FrameNames, Topics
@@ -110,6 +111,39 @@ def test_a_turn_on_the_spot_gives_keyframes(tmp_path: Path) -> None:
             writer.write_image(_FIRST_NS + i, _pixels(i))
     images = read_bag_keyframes(tmp_path / "bag", min_rotation_rad=0.2 - 1e-9).images
     assert [image.stamp_ns - _FIRST_NS for image in images] == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize(("wrong", "ahead_s"), [(4, 0.5), (4, 1000), (0, 1000), (4, -0.3)])
+def test_one_wrong_stamp_does_not_end_the_keyframes(tmp_path: Path, wrong: int, ahead_s: float) -> None:
+    """An image that is stamped with another time, at which there is a pose, is left out, and the others are not."""
+    stamps_ns = [_stamp_ns(i) for i in range(_COUNT)]
+    stamps_ns[wrong] += int(ahead_s * 1e9) + 1
+    with OrderedWriter(tmp_path / "bag", camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA) as writer:
+        for i, stamp_ns in enumerate(stamps_ns):
+            writer.write_odometry(_FIRST_NS + i * _STEP_NS, _odom_from_base(i))
+            writer.write_image(stamp_ns, _pixels(i))
+        for edge_ns in (0, _STEP_NS):
+            writer.write_odometry(stamps_ns[wrong] // _STEP_NS * _STEP_NS + edge_ns + 1, _odom_from_base(99))
+    found = read_bag_keyframes(tmp_path / "bag", min_translation_m=0.01)
+    expected = [_stamp_ns(i) for i in range(_COUNT - 1) if i != wrong]
+    assert [image.stamp_ns for image in found.images if image.stamp_ns <= expected[-1]] == expected
+    assert found.out_of_order == 1
+
+
+@pytest.mark.parametrize("source", [{}, {"odom_topic": "/odom"}, {"pose_topic": "/truth"}])
+def test_poses_are_not_interpolated_over_gaps(tmp_path: Path, source: dict[str, str]) -> None:
+    """Odometry, TF and poses that stop for a while and go on elsewhere say nothing of the time between."""
+    gap = range(8, 13)
+    with BagWriter(tmp_path / "bag", camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA) as writer:
+        for i in range(_COUNT):
+            if i not in gap:
+                writer.write_odometry(_FIRST_NS + i * _STEP_NS, _odom_from_base(i))
+                writer.write_truth(_FIRST_NS + i * _STEP_NS, _odom_from_base(i))
+            writer.write_image(_stamp_ns(i), _pixels(i))
+    found = read_bag_keyframes(tmp_path / "bag", min_translation_m=0.01, **source)
+    assert [image.stamp_ns for image in found.images] == [_stamp_ns(i) for i in range(_COUNT - 1) if not 7 <= i <= 12]
+    assert found.without_pose == 7
+    assert read_bag_keyframes(tmp_path / "bag", largest_gap_ns=10**9, **source).without_pose == 1
 
 
 def test_poses_of_a_topic_take_the_place_of_odometry(bag: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from plane_scene import CAMERA, SceneFolder
+from recorded_order import OrderedWriter
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -58,6 +59,35 @@ def test_an_image_without_a_true_pose_is_left_out_and_counted(
     scores = json.loads((tmp_path / "s.json").read_text())
     assert (scores["queries"], scores["left_out"], scores["false_accepts"]) == (5, 1, 0)
     assert "left out" in capsys.readouterr().out
+
+
+def test_truth_is_not_interpolated_over_gaps(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    """Neither that of a topic nor the camera's place on a base that moves it; images in gaps are left out."""
+    truth = [pose @ BASE_FROM_CAMERA.inverse() for pose in scene_folder.truth]
+    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=BASE_FROM_CAMERA) as writer:
+        for index, map_from_base in enumerate(truth):
+            writer.write_image(index * STEP_NS + 1, scene_folder.scene.image(scene_folder.truth[index]))
+            if index not in (2, 3):
+                writer.write_truth(index * STEP_NS, map_from_base)
+                writer.write_odometry(index * STEP_NS, map_from_base)
+    source = source_of(tmp_path / "bag")
+    assert [stamp_ns // STEP_NS for stamp_ns in source.stamps_ns] == [0, 4]
+    assert source.left_out == 4
+    assert len(source_of(tmp_path / "bag", largest_gap_ns=3 * STEP_NS).stamps_ns) == 5
+    by_camera = read_bag_queries(tmp_path / "bag", ground_truth=None, base_frame="odom")
+    assert [stamp_ns // STEP_NS for stamp_ns in by_camera.stamps_ns] == [0, 4]
+
+
+def test_an_image_with_the_stamp_of_another_time_is_left_out(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    """It would be compared with the true pose of that time."""
+    stamps_ns = [STEP_NS, 4 * STEP_NS + 1, 3 * STEP_NS, 4 * STEP_NS, 5 * STEP_NS, 6 * STEP_NS]
+    with OrderedWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=BASE_FROM_CAMERA) as writer:
+        for index, (stamp_ns, pose) in enumerate(zip(stamps_ns, scene_folder.truth, strict=True)):
+            writer.write_image(stamp_ns, scene_folder.scene.image(pose))
+            writer.write_truth((index + 1) * STEP_NS, pose @ BASE_FROM_CAMERA.inverse())
+    source = source_of(tmp_path / "bag")
+    assert source.stamps_ns == [stamp_ns for stamp_ns in stamps_ns if not stamp_ns % STEP_NS]
+    assert source.left_out == 1
 
 
 def test_no_true_pose_at_all_is_an_error(bag: Path) -> None:
@@ -181,3 +211,21 @@ def test_a_limit_reads_no_further(bag: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(BagMessage, "decoded", counted)
     assert len(source_of(bag, limit=2).stamps_ns) == 1
     assert sorted(set(read)) == [0, STEP_NS]
+
+
+def test_a_bag_is_read_once_with_poses_of_a_file(
+    bag: Path, scene_folder: SceneFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all images, since rows may be of each; only the first are taken."""
+    read: list[int] = []
+    decoded = BagMessage.decoded
+
+    def counted(message: BagMessage) -> Any:
+        read.extend([message.recorded_ns] * (message.topic == "/camera/image"))
+        return decoded(message)
+
+    monkeypatch.setattr(BagMessage, "decoded", counted)
+    source = read_bag_queries(bag, ground_truth=TruthFile(scene_folder.poses), limit=2)
+    assert len(source.stamps_ns) + source.left_out == 2
+    first_of_all = [0]  # once more, for the frame of the camera
+    assert sorted(read) == first_of_all + [index * STEP_NS for index in range(6)]

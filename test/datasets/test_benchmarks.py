@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import benchmark_folders as folders
+import cv2
 import numpy as np
 import pytest
 from benchmark_folders import CAMERA, MAP_FRAMES, QUERY_FRAMES, Frames
@@ -161,3 +163,72 @@ def test_names_do_not_lead_out_of_the_folder(tmp_path: Path, frames: Frames, abs
         seven_scenes.read_scene(tmp_path, "chess", sfm_poses=tmp_path / "sfm")
     with pytest.raises(InputError, match="expected one below this folder"):
         aachen.read_scene(tmp_path, "aachen")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "packed", "missing"),
+    [
+        (seven_scenes, "chess", "chess.zip", "chess"),
+        (seven_scenes, "chess", "chess/seq-02.zip", "chess/seq-02"),
+        (twelve_scenes, "apt1/kitchen", "apt1.zip", "apt1"),
+        (cambridge, "ShopFacade", "ShopFacade.zip", "ShopFacade"),
+    ],
+)
+def test_archives_that_were_left_packed_are_named(
+    tmp_path: Path, frames: Frames, module: object, name: str, packed: str, missing: str
+) -> None:
+    """Those of 7-Scenes hold further ones."""
+    folders.write_seven_scenes(tmp_path, frames)
+    shutil.rmtree(tmp_path / missing, ignore_errors=True)
+    (tmp_path / packed).write_bytes(b"PK")
+    with pytest.raises(MissingDataError, match=rf"is not there, .*: unzip {tmp_path}/{packed} -d {tmp_path}"):
+        module.read_scene(tmp_path, name)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("lost", ["nan", "-inf", "1.#QNAN", "-1.#IND", "1.#INF"])
+def test_seven_scenes_frames_without_a_pose_are_left_out(tmp_path: Path, frames: Frames, lost: str) -> None:
+    folders.write_seven_scenes(tmp_path, frames)
+    last = f"frame-{len(MAP_FRAMES) - 1:06d}.pose.txt"
+    (tmp_path / "chess/seq-01" / last).write_text(f"{lost} {lost} {lost} {lost}\n" * 4)
+    _check_poses(seven_scenes.read_scene(tmp_path, "chess"), frames, left_out=1)
+
+
+def test_twelve_scenes_are_split_by_the_numbers_of_frames(tmp_path: Path, frames: Frames) -> None:
+    """Of a copy without one frame of the test, no frame of the map becomes a query."""
+    folders.write_twelve_scenes(tmp_path, frames)
+    for path in (tmp_path / "apt1/kitchen/data").glob("frame-000001.*"):
+        path.unlink()
+    scene = twelve_scenes.read_scene(tmp_path, "apt1/kitchen")
+    assert [query.name for query in scene.queries] == [f"data/frame-{number:06d}.color.jpg" for number in (0, 2, 3)]
+    assert len(scene.map_files) == len(MAP_FRAMES) - 1
+
+
+def test_cambridge_sequences_may_be_upright(tmp_path: Path, frames: Frames) -> None:
+    folders.write_cambridge(tmp_path, frames)
+    for path in (tmp_path / "ShopFacade/seq2").iterdir():
+        cv2.imwrite(str(path), np.zeros((320, 240, 3), np.uint8))
+    scene = cambridge.read_scene(tmp_path, "ShopFacade")
+    assert scene.map_files[0].camera == Camera("SIMPLE_RADIAL", 320, 240, (262.5, 160.0, 120.0, -0.001))
+    assert scene.queries[0].camera == Camera("SIMPLE_RADIAL", 240, 320, (262.5, 120.0, 160.0, -0.001))
+
+
+def test_aachen_as_its_archives_unpack(tmp_path: Path, frames: Frames) -> None:
+    """Images of v1 and v1.1 in a folder each, lists of both versions side by side, and lists of somebody's own."""
+    folders.write_aachen(tmp_path, frames, version="1.1")
+    (tmp_path / "images/images_upright").mkdir(parents=True)
+    (tmp_path / "images_upright/query").rename(tmp_path / "images/images_upright/query")
+    lists = tmp_path / "queries"
+    rows = [(lists / f"{group}_time_queries_with_intrinsics.txt").read_text() for group in ("day", "night")]
+    (lists / "night_time_queries_with_intrinsics_v1_1.txt").write_text("# v1.1\n" + rows[1])
+    (lists / "night_time_queries_with_intrinsics.txt").write_text(rows[1].splitlines()[0])
+    (lists / "day_night_time_queries_with_intrinsics.txt").write_text("".join(rows))
+    scene = aachen.read_scene(tmp_path, "aachen")
+    assert [query.group for query in scene.queries] == ["day", "day", "night", "night"]
+
+
+def test_aachen_with_the_model_of_its_first_version_in_a_folder(tmp_path: Path, frames: Frames) -> None:
+    folders.write_aachen(tmp_path, frames, version="1")
+    (tmp_path / "3D-models").rename(tmp_path / "aachen_v_1")
+    (tmp_path / "3D-models").mkdir()
+    (tmp_path / "aachen_v_1").rename(tmp_path / "3D-models/aachen_v_1")
+    assert len(aachen.read_scene(tmp_path, "aachen").map_files) == len(MAP_FRAMES)

@@ -229,7 +229,7 @@ def test_euroc_truth_is_not_interpolated_over_gaps(euroc: Path) -> None:
     truth = euroc / "state_groundtruth_estimate0/data.csv"
     *rows, last = truth.read_text().splitlines()
     first_ns = int(rows[-1].split(",")[0])
-    for gap_ns, without in ((100_000_000, 1), (100_000_001, 2)):
+    for gap_ns, without in ((200_000_000, 1), (200_000_001, 2)):
         moved = f"{first_ns + gap_ns}," + last.split(",", 1)[1]
         truth.write_text("\n".join([*rows, moved]))
         _write_images(euroc / "cam0/data", f"{first_ns + 50_000_000}.png")

@@ -174,6 +174,23 @@ def test_a_click_in_a_comparison_selects_the_query(browser, tmp_path, width):
         assert page.locator("#queries td.name").all_inner_texts() == ["4.png"]
 
 
+def test_a_comparison_shows_the_images_of_its_queries(browser, scene_folder, tmp_path):
+    """Of the folder that a run names; only files below it."""
+    (tmp_path / "secret.png").write_bytes((scene_folder.images / "frame-000.png").read_bytes())
+    names = ["frame-000.png", "frame-001.png", f"{tmp_path}/secret.png", "gone.png"]
+    runs = [run(name, [row(one, 0.01 * (i + 1)) for i, one in enumerate(names)]) for name in ("before", "after")]
+    runs[1] = replace(runs[1], scores={**runs[1].scores, "run": {"images": str(scene_folder.images)}})
+    assert make_comparison_page(runs, compare_with_first(runs)).count("data:image/jpeg") == 2
+    with opened(browser, make_comparison_page(runs, compare_with_first(runs)), tmp_path) as page:
+        assert "there are 2, of those" in " ".join(page.inner_text("#picture").split())
+        page.locator("#queries td.name", has_text="frame-001.png").click()
+        assert page.inner_text("#picture figcaption") == "frame-001.png"
+        assert page.evaluate("document.querySelector('#picture img').naturalWidth") == 320
+        page.locator("#queries td.name", has_text="gone.png").click()
+        assert page.inner_text("#picture figcaption") == "gone.png: its image is not on this page"
+        assert page.locator("#picture img").is_hidden()
+
+
 def test_a_click_on_a_keyframe_of_a_map_shows_its_image(browser, scene_folder, tmp_path):
     landmark_map = scene_folder.scene.landmark_map
     landmark_map = replace(landmark_map, keyframes=replace(landmark_map.keyframes, cameras=(CAMERA,) * 8))

@@ -115,3 +115,42 @@ def test_too_few_accepted_poses_give_no_alignment_and_no_number(scene_folder: Sc
     scores = scored(records, map_of(scene_folder), BOTH).scores
     assert scores["ape"] is None
     assert "nan" not in format_scores(scores)
+
+
+def test_true_poses_of_unknown_scale_have_errors_in_the_metres_of_the_map(scene_folder: SceneFolder) -> None:
+    """Noise of 1 cm in the map is 1 cm, not the 2.5 that it is in the unit of the true poses."""
+    landmark_map, unknown = map_of(scene_folder, arbitrary=False), replace(BOTH, truth_metric=False)
+    exact = in_map_frame(truth(40))
+    rng = np.random.default_rng(1)
+    noisy = [
+        replace(one, result=replace(one.result, map_from_rig=Pose(pose.rotation, pose.translation + offset)))
+        for one, offset in zip(exact, rng.normal(0, 0.01, (40, 3)), strict=True)
+        if (pose := one.result.map_from_rig) is not None
+    ]
+    run = scored(noisy, landmark_map, unknown)
+    assert run.scores["ape"]["translation_m"]["rmse"] == pytest.approx(0.01 * 3**0.5, rel=0.2)
+    assert run.scores["alignment"]["scale"] == pytest.approx(TRUTH_FROM_MAP.scale, rel=1e-2)
+    np.testing.assert_allclose(run.scores["alignment"]["translation"], TRUTH_FROM_MAP.translation, atol=0.05)
+    by_truth = scored(noisy, landmark_map, BOTH)
+    ratio = by_truth.scores["ape"]["translation_m"]["rmse"] / run.scores["ape"]["translation_m"]["rmse"]
+    assert ratio == pytest.approx(run.scores["alignment"]["scale"], rel=1e-9)
+    shown = run.comparable.truth_in_map(truth(40))
+    assert shown is not None
+    found = [one.result.map_from_rig for one in exact]
+    assert max(pose.distance_to(own)[0] for pose, own in zip(shown, found, strict=True) if own is not None) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "reason"),
+    [
+        (True, ScoringOptions(truth_metric=False), "the scale of the true poses is unknown; use --align --correct-"),
+        (True, ScoringOptions(align=True, truth_metric=False), "the scale of the true poses is unknown"),
+        (False, replace(BOTH, truth_metric=False), "neither the map nor the true poses are in metres"),
+    ],
+)
+def test_true_poses_of_unknown_scale_have_no_errors_without_one(
+    scene_folder: SceneFolder, metric: bool, options: ScoringOptions, reason: str
+) -> None:
+    run = scored(in_map_frame(truth()), map_of(scene_folder, metric=metric, arbitrary=False), options)
+    assert run.scores["not_comparable"].startswith(reason)
+    assert (run.scores["ape"], run.scores["median_translation_m"]) == (None, None)

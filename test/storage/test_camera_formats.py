@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vloc_ros.core.errors import InputError
@@ -206,9 +207,21 @@ def test_colmap_reads_the_same_cameras(tmp_path: Path, model: str, binary: bool)
     assert read_camera(tmp_path / f"cameras.{'bin' if binary else 'txt'}") == Camera(model, 640, 480, tuple(values))
 
 
-def test_fisheyes_of_colmap_with_fewer_coefficients(tmp_path: Path) -> None:
-    found = read_camera(_file(tmp_path, "1 RADIAL_FISHEYE 640 480 500 320 240 0.1 0.02\n"))
-    assert found == Camera("OPENCV_FISHEYE", 640, 480, (500, 500, 320, 240, 0.1, 0.02, 0, 0))
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        ("SIMPLE_FISHEYE", (500.0, 320.0, 240.0)),
+        ("FISHEYE", (500.0, 490.0, 320.0, 240.0)),
+        ("SIMPLE_RADIAL_FISHEYE", (500.0, 320.0, 240.0, 0.1)),
+        ("RADIAL_FISHEYE", (500.0, 320.0, 240.0, 0.1, 0.02)),
+    ],
+)
+def test_fisheyes_of_colmap_with_fewer_coefficients(tmp_path: Path, model: str, values: tuple[float, ...]) -> None:
+    pycolmap = pytest.importorskip("pycolmap", reason="no pycolmap: pip install 'vloc_ros[mapping]'")
+    theirs = pycolmap.Camera(model=model, width=640, height=480, params=list(values))
+    found = read_camera(_file(tmp_path, f"1 {model} 640 480 {' '.join(map(str, values))}\n", "cameras.txt"))
+    points = np.array([[0.1, -0.2, 1.0], [0.9, 0.4, 1.0], [-2.0, 0.3, 0.7]])
+    np.testing.assert_allclose(found.project(points), theirs.img_from_cam(points), atol=1e-8)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.colmap_models import ColmapImage, ColmapPoints, read_colmap_images, write_colmap_model
 
 pycolmap = pytest.importorskip("pycolmap", reason="the extra 'mapping' is not installed")
@@ -116,13 +117,29 @@ def test_text_without_the_lines_of_2d_points_is_refused(tmp_path: Path, names: t
 
 def test_a_camera_takes_the_place_of_one_that_is_not_known(tmp_path: Path) -> None:
     _model().write_binary(tmp_path)
-    (tmp_path / "cameras.bin").write_bytes(struct.pack("<QIiQQ", 1, 1, 11, 640, 480) + bytes(64))
-    with pytest.raises(InputError, match=r"cameras\.bin: camera model 11 is not known here, .*--camera"):
+    (tmp_path / "cameras.bin").write_bytes(struct.pack("<QIiQQ", 1, 1, 99, 640, 480) + bytes(64))
+    with pytest.raises(InputError, match=r"cameras\.bin: camera model 99 is not known here, .*--camera"):
         read_colmap_images(tmp_path)
     assert {image.camera for image in read_colmap_images(tmp_path, camera=_CAMERAS[1])} == {_CAMERAS[1]}
     _model().write_text(tmp_path)
     for name in ("cameras.bin", "images.bin"):
         (tmp_path / name).unlink()
-    (tmp_path / "cameras.txt").write_text("1 FOV 640 480 500 500 320 240 0.9\n")
+    (tmp_path / "cameras.txt").write_text("1 FOV 640 480 500 500 320 240 0.9\n2 PINHOLE 640 480 500 500 320 240\n")
     with pytest.raises(InputError, match=r"cameras\.txt: camera model FOV is not known here, .*--camera"):
         read_colmap_images(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["text", "binary"])
+@pytest.mark.parametrize("model", ["FOV", "RAD_TAN_THIN_PRISM_FISHEYE", "EUCM", "EQUIRECTANGULAR"])
+def test_a_camera_of_no_image_may_be_of_any_model(tmp_path: Path, kind: str, model: str) -> None:
+    """As those that remain of images that were not registered."""
+    reconstruction = _model()
+    reconstruction.add_camera(pycolmap.Camera.create_from_model_name(3, model, 500.0, 640, 480))
+    getattr(reconstruction, f"write_{kind}")(tmp_path)
+    assert {image.camera for image in read_colmap_images(tmp_path)} == set(_CAMERAS)
+    path = next(tmp_path.glob("cameras.*"))
+    assert read_camera(path.with_name(f"{path.name}#2")) == _CAMERAS[1]
+    with pytest.raises(InputError, match=f"{path.name}: camera model {model} is not known here"):
+        read_camera(path.with_name(f"{path.name}#3"))
+    with pytest.raises(InputError, match=f"{path.name}: holds the cameras 1, 2, 3, expected one"):
+        read_camera(path)

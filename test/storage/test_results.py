@@ -69,7 +69,7 @@ def test_poses_and_truth_are_in_the_order_of_time_with_nine_digits(tmp_path: Pat
 @pytest.mark.parametrize("stamp_ns", [5, None])
 def test_the_head_of_poses_claims_no_metres_where_the_scale_is_unknown(tmp_path: Path, stamp_ns: int | None) -> None:
     records = [ResultRecord("a.jpg", stamp_ns, _ACCEPTED)]
-    for metric, unit in ((True, "tz[m]"), (False, "tz[map units, scale unknown]")):
+    for metric, unit in ((True, "tz[m]"), (False, "tz[scale unknown]")):
         write_results(tmp_path, records, metric=metric)
         head, row = (tmp_path / "poses.txt").read_text().splitlines()
         assert head.endswith(f"tx ty {unit} qx qy qz qw")

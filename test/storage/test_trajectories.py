@@ -146,3 +146,13 @@ def test_interpolation_has_a_constant_turn_rate() -> None:
     assert trajectory.interpolate(3000) is poses[2]
     assert trajectory.interpolate(999) is None
     assert trajectory.interpolate(3001) is None
+
+
+def test_nothing_is_interpolated_over_a_gap() -> None:
+    """Between poses that are further apart than is allowed; a pose of that very time is always one."""
+    poses = tuple(Pose(np.eye(3), np.array([x, 0.0, 0.0])) for x in (0.0, 1.0, 2.0))
+    trajectory = Trajectory(np.array([0, 100, 1000]), poses)
+    for stamp_ns, gap_ns, known in ((50, 100, True), (50, 99, False), (110, 900, True), (110, 899, False)):
+        assert (trajectory.interpolate(stamp_ns, largest_gap_ns=gap_ns) is not None) == known
+    assert trajectory.interpolate(1000, largest_gap_ns=0) is poses[2]
+    assert trajectory.interpolate(550) is not None

@@ -47,8 +47,15 @@ class TransformTree:
         """Names of all frames."""
         return tuple(sorted({*self._parents, *self._parents.values()}))
 
-    def lookup(self, target: str, source: str, stamp_ns: int) -> Pose | None:
+    def lookup(self, target: str, source: str, stamp_ns: int, *, largest_gap_ns: int | None = None) -> Pose | None:
         """target_from_source at a time; None before the first and after the last transform on the way.
+
+        Args:
+            target: frame.
+            source: frame.
+            stamp_ns: the time.
+            largest_gap_ns: gives None, too, in larger gaps of a moving transform on the way, see
+                `Trajectory.interpolate`; None interpolates over any gap, as tf2 does.
 
         Raises:
             InputError: a frame is unknown, or the two are not connected.
@@ -57,8 +64,8 @@ class TransformTree:
         common = next((frame for frame in source_path if frame in target_path), None)
         if common is None:
             raise InputError(f"frames {target} and {source} are not connected; frames there: {', '.join(self.frames)}")
-        common_from_target = self._down(target_path[: target_path.index(common)], stamp_ns)
-        common_from_source = self._down(source_path[: source_path.index(common)], stamp_ns)
+        common_from_target = self._down(target_path[: target_path.index(common)], stamp_ns, largest_gap_ns)
+        common_from_source = self._down(source_path[: source_path.index(common)], stamp_ns, largest_gap_ns)
         if common_from_target is None or common_from_source is None:
             return None
         return common_from_target.inverse() @ common_from_source
@@ -76,12 +83,12 @@ class TransformTree:
                 raise InputError(f"the bag's transforms go in a circle: {' -> '.join(path)}")
         return path
 
-    def _down(self, children: list[str], stamp_ns: int) -> Pose | None:
+    def _down(self, children: list[str], stamp_ns: int, largest_gap_ns: int | None) -> Pose | None:
         ancestor_from_frame = Pose.identity()
         for child in children:
             parent_from_child = self._static.get(child)
             if parent_from_child is None:
-                parent_from_child = self._moving[child].interpolate(stamp_ns)
+                parent_from_child = self._moving[child].interpolate(stamp_ns, largest_gap_ns=largest_gap_ns)
             if parent_from_child is None:
                 return None
             ancestor_from_frame = parent_from_child @ ancestor_from_frame

@@ -6,7 +6,8 @@
 
 DIR holds the folder `images`, whose files are named by their nanoseconds, so that other commands pair them with poses
 by time; `camera.yaml`; and, as TUM rows of the camera's optical frame, `poses.txt` of --pose-topic or `odometry.txt`,
-which drifts. With poses, images at whose time there is none are left out; of images of one time the first is taken.
+which drifts. With poses, images at whose time there is none are left out, and those whose stamps are not in the order
+of recording, which may not be their times; of images of one time the first is taken.
 Images that were recorded as JPEG or PNG are copied, others become PNG. Damaged ones are named and left out; the exit
 code is then 1.
 """
@@ -19,7 +20,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vloc_ros.cli.source_options import CALIBRATION
+from vloc_ros.cli.pose_sources import note
+from vloc_ros.cli.source_options import (
+    CALIBRATION,
+    add_max_time_difference,
+    check_max_time_difference,
+    largest_gap_ns,
+)
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -42,6 +49,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     poses.add_argument("--odom-topic", metavar="TOPIC", help="nav_msgs/Odometry; TF odom→base by default")
     poses.add_argument("--no-poses", action="store_true", help="all images, and no poses")
     parser.add_argument("--tf-topic", metavar="TOPIC", help="transforms; static ones on TOPIC_static (default: /tf)")
+    add_max_time_difference(
+        parser,
+        text="of the poses before and after an image, between which its own is interpolated; others are left out "
+        "(default: 0.2)",
+    )
     parser.add_argument(
         "--base-frame", metavar="FRAME", help="whose poses the topic holds, where its messages do not say so"
     )
@@ -57,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.every < 1:
         raise InputError(f"--every is {args.every}, expected 1 or more")
+    check_max_time_difference(args)
     check_free(args.out, kind="images of a bag")
     with Bag(args.bag, tf_topic=args.tf_topic or TF) as bag, fill_folder(args.out) as folder:
         topic = choose_image_topic(bag, args.image_topic)
@@ -87,7 +100,14 @@ def _camera_path(args: argparse.Namespace, bag: Bag, camera_frame: str) -> Camer
     if not (args.pose_topic or args.odom_topic or has_odometry(bag)):
         print(f"{args.bag} has no odometry, and --pose-topic is not given: images without poses")
         return None
-    return find_camera_path(bag, camera_frame, args.odom_topic, args.pose_topic, args.base_frame)
+    return find_camera_path(
+        bag,
+        camera_frame,
+        args.odom_topic,
+        args.pose_topic,
+        args.base_frame,
+        largest_gap_ns=largest_gap_ns(args),
+    )
 
 
 def _write_images(
@@ -95,9 +115,10 @@ def _write_images(
 ) -> tuple[Counter[str], list[tuple[int, Pose]]]:
     """What became of how many images, and the poses of those that are written."""
     from vloc_ros.datasets.bag_extraction import extract_files
+    from vloc_ros.datasets.stamp_order import find_stamps_in_order
     from vloc_ros.storage.atomic import write_bytes_atomically
 
-    posed: list[tuple[int, Pose]] = []
+    posed, names = list[tuple[int, "Pose"]](), list[str]()
     counts = Counter[str]()
     for file in extract_files(bag, topic, every=args.every, progress=bar):
         pose = camera_path(file.stamp_ns) if camera_path else None
@@ -113,7 +134,13 @@ def _write_images(
             counts["written"] += 1
             if pose is not None:
                 posed.append((file.stamp_ns, pose))
-    return counts, posed
+                names.append(file.name)
+    in_order = find_stamps_in_order([stamp_ns for stamp_ns, _ in posed])
+    for index in set(range(len(posed))) - set(in_order):
+        (folder / "images" / names[index]).unlink()
+        counts["out of order"] += 1
+        counts["written"] -= 1
+    return counts, [posed[index] for index in in_order]
 
 
 def _check_counts(args: argparse.Namespace, topic: str, counts: Counter[str]) -> None:
@@ -127,9 +154,11 @@ def _check_counts(args: argparse.Namespace, topic: str, counts: Counter[str]) ->
             f"{counts['damaged']} are damaged; --no-poses takes those without a pose"
         )
     if without_pose:
-        print(f"vloc: note: {without_pose} images have no pose at their time and are left out", file=sys.stderr)
+        note(f"{without_pose} images have no pose, or are in a gap, see --max-time-difference: left out")
+    if out_of_order := counts["out of order"]:
+        note(f"{out_of_order} images have stamps that are not in the order of recording: left out")
     if repeated := counts["repeated"]:
-        print(f"vloc: note: {repeated} images have the time of an earlier one and are left out", file=sys.stderr)
+        note(f"{repeated} images have the time of an earlier one and are left out")
 
 
 def _write_poses(path: Path, posed: list[tuple[int, Pose]]) -> None:

@@ -11,9 +11,9 @@ True poses are rows of map_from_camera, as for `vloc map build`: TUM's, KITTI's,
 image's name. They are paired with the images by name, by time (--max-time-difference) or one by one; those of a topic
 are of --base-frame. Recalls and medians are over all queries, of which a refused one counts as infinitely wrong; APE
 and RPE, as evo has them, are over the accepted poses alone. An accepted one outside 50 cm or 5 degrees is a false
-accept, and with --absent every acceptance is. Images without a true pose, or at whose time TF of a bag has nothing, are
-left out and counted. So are images that cannot be used, such as damaged ones; the exit code is then 1, as it is where
---align finds no alignment.
+accept, and with --absent every acceptance is. Images without a true pose, at whose time TF of a bag has nothing, or
+whose stamps in a bag are not in the order of recording, are left out and counted. So are images that cannot be used,
+such as damaged ones; the exit code is then 1, as it is where --align finds no alignment.
 
 A map from images alone has a frame and a scale of its own: `--align --correct-scale` compares it with the truth.
 """
@@ -152,7 +152,13 @@ def run(args: argparse.Namespace) -> int:
     scored.scores.update(left_out=images.left_out, unusable=len(unusable))
     scored.scores["images"] += [unscored_row(record, "unusable") for record in unusable]
     if args.out:
-        write_results(args.out, [*records, *unusable], truth, metric=localizer.map.metric)
+        write_results(
+            args.out,
+            [*records, *unusable],
+            truth,
+            metric=localizer.map.metric,
+            truth_metric=not args.scale_unknown,
+        )
     if args.json:
         write_scores(args.json, scored.scores)
     if args.report:
@@ -197,7 +203,7 @@ def check_options(args: argparse.Namespace) -> None:
 
     if args.images and (args.live or args.truth_topic):
         raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
-    check_source_options(args, of_images=("times", *POSE_SOURCES))
+    check_source_options(args, of_images=("times", "scale_unknown", *POSE_SOURCES))
     check_scoring_options(args)
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")

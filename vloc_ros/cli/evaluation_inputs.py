@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
 from vloc_ros.cli.pose_sources import note
+from vloc_ros.cli.source_options import largest_gap_ns
 
 # evo's
 _MAX_TIME_DIFFERENCE_S = 0.01
@@ -61,7 +62,7 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
     by_topic = TruthTopic(args.truth_topic) if args.truth_topic else None
     found = read_bag_queries(
         args.bag,
-        ground_truth=None if args.absent else by_topic or TruthFile(args.poses, within_ns(args)),
+        ground_truth=None if args.absent else by_topic or TruthFile(args.poses, paired_within_ns(args)),
         image_topic=args.image_topic,
         camera_info_topic=args.camera_info_topic,
         rectified=args.rectified,
@@ -71,6 +72,7 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
         odom_frame=args.odom_frame,
         requires_odometry=args.live,
         limit=args.limit,
+        largest_gap_ns=largest_gap_ns(args),
     )
     if found.paired_by_row:
         note(f"no pose in {args.poses} has the time of an image; its rows are taken for those of the images one by one")
@@ -79,10 +81,9 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
 
 def _read_posed_files(args: argparse.Namespace) -> EvaluationImages:
     """Images whose true poses and calibration are those of a COLMAP model and the like."""
-    from vloc_ros.cli.pose_sources import assumed_scale, read_posed_files
+    from vloc_ros.cli.pose_sources import note_scale, read_posed_files
 
-    if assumed := assumed_scale(args):
-        note(f"{assumed}, and so are all errors; where they are not, scale the poses to metres first")
+    note_scale(args)
     found = read_posed_files(args, keyframes=False)
     stamps_ns = _given_times(args, [file.path for file in found.files])
     files = list(found.files)
@@ -114,7 +115,7 @@ def _read_folder(args: argparse.Namespace) -> EvaluationImages:
         stamps_ns = _given_times(args, paths) or stamps_of(paths)
         queries = make_query_sources(paths, stamps_ns, camera)[: args.limit]
         return EvaluationImages(queries, None, [None] * len(queries), timed=stamps_ns is not None)
-    posed = list_posed_paths(args.images, args.poses, within_ns=within_ns(args))
+    posed = list_posed_paths(args.images, args.poses, within_ns=paired_within_ns(args))
     left_out = len(list_images(args.images)) - len(posed)
     if times := _given_times(args, [path for path, _, _ in posed]):
         timed = [(path, stamp_ns, pose) for (path, _, pose), stamp_ns in zip(posed, times, strict=True)]
@@ -146,6 +147,6 @@ def _given_times(args: argparse.Namespace, paths: Sequence[Path]) -> list[int] |
     return [stamp_of[path] for path in paths]
 
 
-def within_ns(args: argparse.Namespace) -> int:
+def paired_within_ns(args: argparse.Namespace) -> int:
     """Largest difference of the times of an image and of its true pose."""
     return round(1e9 * (_MAX_TIME_DIFFERENCE_S if args.max_time_difference is None else args.max_time_difference))

@@ -83,7 +83,7 @@ def write_report(
     *,
     frame_id: str,
 ) -> None:
-    """The page to explore."""
+    """The page to explore, with the true poses of its images in the unit that these were scored in."""
     from vloc_ros.datasets.keyframe_images import find_keyframe_images
     from vloc_ros.evaluation.report import make_report_page
     from vloc_ros.storage.atomic import write_bytes_atomically
@@ -93,7 +93,7 @@ def write_report(
         localizer.map,
         queries,
         records,
-        truth,
+        truth and scored.comparable.truth_in_metres(truth),
         scored.scores,
         frame_id=frame_id,
         truth_from_map=alignment and alignment.truth_from_map,

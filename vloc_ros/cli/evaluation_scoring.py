@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.localizer_options import config_from
-from vloc_ros.cli.pose_sources import assumed_scale
-
-_MOST_SECONDS = 3600
+from vloc_ros.cli.pose_sources import add_scale_unknown, assumed_scale, check_scale_unknown
+from vloc_ros.cli.source_options import add_max_time_difference, check_max_time_difference
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.pose import Pose
@@ -29,11 +28,11 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--correct-scale", action="store_true", help="with --align: scale them too, for a map whose scale is unknown"
     )
-    parser.add_argument(
-        "--max-time-difference",
-        type=float,
-        metavar="SECONDS",
-        help="of an image and its pose in --poses, where images have times; others are left out (default: 0.01)",
+    add_scale_unknown(parser, text="--align --correct-scale then compares them with a map in metres")
+    add_max_time_difference(
+        parser,
+        text="of an image and its pose in --poses (default: 0.01); or of the poses before and after it in a bag or "
+        "EuRoC, between which the true one is interpolated (default: 0.2); others are left out",
     )
     parser.add_argument(
         "--rpe-delta",
@@ -53,15 +52,11 @@ def check_scoring_options(args: argparse.Namespace) -> None:
 
     if args.correct_scale and not args.align:
         raise InputError("--correct-scale goes with --align, found it alone; give both")
+    check_scale_unknown(args)
     if args.absent and (args.align or args.rpe_delta is not None):
         option = "--align" if args.align else "--rpe-delta"
         raise InputError(f"{option} needs true poses, found --absent; give --poses or --truth-topic, or leave it out")
-    if args.max_time_difference is not None and not args.poses:
-        raise InputError("--max-time-difference goes with --poses, found none; a topic's poses are interpolated")
-    if args.max_time_difference is not None and not 0 <= args.max_time_difference <= _MOST_SECONDS:
-        raise InputError(
-            f"--max-time-difference is {args.max_time_difference:g}, expected 0 to {_MOST_SECONDS} seconds"
-        )
+    check_max_time_difference(args, also=("poses",))
     if args.rpe_delta is not None and not 0 < args.rpe_delta < float("inf"):
         raise InputError(f"--rpe-delta is {args.rpe_delta:g}, expected metres above 0")
 
@@ -83,7 +78,7 @@ def score(
         truth,
         landmark_map=localizer.map,
         map_bytes=map_bytes(args.map),
-        options=ScoringOptions(args.align, args.correct_scale, args.rpe_delta),
+        options=ScoringOptions(args.align, args.correct_scale, args.rpe_delta, not args.scale_unknown),
         frame_id=frame_id,
     )
     scored.scores["assumed_scale"] = assumed_scale(args) or None

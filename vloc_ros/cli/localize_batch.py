@@ -25,11 +25,14 @@ def localize_with_progress(
 ) -> list[ResultRecord]:
     """Localize all images, with a progress bar; each by itself, or in sequence under a filter.
 
+    Says which images cannot be used, and where the calibration of the map's own images fits these better than theirs.
+
     Raises:
         InputError: none of the images can be used.
     """
     from vloc_ros.core.errors import InputError
     from vloc_ros.evaluation.batch_localization import localize_all, localize_sequence
+    from vloc_ros.evaluation.calibration_doubt import doubt_calibration
 
     def show(sources: Iterable[QuerySource]) -> Iterable[QuerySource]:
         return bar(sources, description="localizing")
@@ -44,4 +47,6 @@ def localize_with_progress(
         raise InputError(unusable[0].result.reason + others)
     for record in unusable:
         print(f"vloc: warning: {record.image} cannot be used: {record.result.reason}", file=sys.stderr)
+    if doubt := doubt_calibration(localizer, queries):
+        print(f"vloc: warning: {doubt}", file=sys.stderr)
     return records

@@ -32,8 +32,13 @@ from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.map_build_inputs import check_distance, read_source, scale_source
 from vloc_ros.cli.map_build_summary import summarize
-from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources
-from vloc_ros.cli.source_options import CALIBRATION, check_source_options
+from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources, add_scale_unknown, check_scale_unknown
+from vloc_ros.cli.source_options import (
+    CALIBRATION,
+    add_max_time_difference,
+    check_max_time_difference,
+    check_source_options,
+)
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
@@ -57,11 +62,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     poses = parser.add_mutually_exclusive_group()
     poses.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
     add_pose_sources(poses)
-    parser.add_argument(
-        "--scale-unknown",
-        action="store_true",
-        help="the lengths of the poses are no metres, as in a COLMAP model that was never aligned: the map records it",
-    )
+    add_scale_unknown(parser, text="the map records it")
     parser.add_argument(
         "--poses-drift",
         action="store_true",
@@ -91,6 +92,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FRAME",
         help="of the bag's TF: whose poses --pose-topic or --odom-topic holds, where its messages do not say so "
         "(default: base_link)",
+    )
+    add_max_time_difference(
+        parser,
+        text="of the poses before and after an image in a bag or EuRoC, between which its own is interpolated; others "
+        "are left out (default: 0.2)",
     )
     parser.add_argument(
         "--positions",
@@ -171,6 +177,8 @@ def run(args: argparse.Namespace) -> int:
 
     end_on_sigterm()  # again: pycolmap is imported now
     check_source_options(args, of_images=_OF_IMAGES)
+    check_max_time_difference(args)
+    check_scale_unknown(args)
     out = map_at(args.out)
     keypoint_model, extractor = read_extractor(args.extractor)
     config = _config(args, extractor)

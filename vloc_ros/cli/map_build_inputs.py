@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
-from vloc_ros.cli.pose_sources import note_scale, pose_source, read_posed_files
+from vloc_ros.cli.pose_sources import note, note_scale, pose_source, read_posed_files
+from vloc_ros.cli.source_options import largest_gap_ns
 from vloc_ros.core.spelling import nearest_name
 from vloc_ros.progress import bar
 
@@ -90,8 +91,13 @@ def _read_bag(args: argparse.Namespace) -> MapSource:
         odom_topic=args.odom_topic,
         pose_topic=args.pose_topic,
         base_frame=args.base_frame,
+        largest_gap_ns=largest_gap_ns(args),
         progress=bar,
     )
+    if keyframes.without_pose:
+        note(f"{keyframes.without_pose} images have no pose, or are in a gap, see --max-time-difference: left out")
+    if keyframes.out_of_order:
+        note(f"{keyframes.out_of_order} images have stamps that are not in the order of recording: left out")
     return _with_measurements(args, MapSource(keyframes.images, keyframes.camera_path), keyframes.camera_frame)
 
 
@@ -125,8 +131,8 @@ def scale_source(args: argparse.Namespace, camera_path: CameraPath | None) -> Sc
     poses = args.poses or pose_source(args)
     has_poses = bool(poses) or args.bag is not None
     measured = [name for name in _MEASUREMENTS if getattr(args, name) is not None]
-    if args.scale_unknown and (not poses or args.positions):
-        raise InputError("--scale-unknown is for poses whose lengths are no metres; give them alone, or leave it out")
+    if args.scale_unknown and args.positions:
+        raise InputError("--scale-unknown with --positions: these are in metres; leave one of them out")
     if args.poses_drift and (not poses or args.structure == "given"):
         raise InputError("--poses-drift is for --poses that are not kept; give --poses, without --structure given")
     kept = (args.pose_topic or (poses and not args.poses_drift)) and not measured

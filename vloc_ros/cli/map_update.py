@@ -1,30 +1,35 @@
 """Add the images of another visit to a map, without building it anew.
 
   vloc map update MAP --images DIR --poses TUM --out NEW      poses are known and kept
+  vloc map update MAP --images DIR --colmap MODEL --out NEW   poses and calibrations of a COLMAP model, of one or
+                                                              several cameras; also --transforms, --kitti, --euroc
   vloc map update MAP --images DIR --out NEW                  the images are localized in the map
 
 What the map holds stays as it is: points, landmarks, keyframes, and the calibration of its covariance; new points and
 keyframes come behind. The retrieval index of a global descriptor model is kept; with --encoder it covers the new
 keyframes too. Images must overlap with the map; duplicates, by name and by what they show, are named and left out.
-Without --poses, so are images that are not localized; with --poses, those whose pose contradicts the map. Poses are
-rows of map_from_camera (optical frame) in the map's frame, as for `vloc map build`.
+Without poses, so are images that are not localized; with poses, those whose pose contradicts the map. Poses are of
+map_from_camera (optical frame) in the frame and the unit of the map, in files as for `vloc map build`.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
-from vloc_ros.cli.source_options import CALIBRATION
+from vloc_ros.cli.pose_sources import add_pose_sources, note, pose_source, read_posed_files
+from vloc_ros.cli.source_options import CALIBRATION, add_max_time_difference, check_max_time_difference
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
     from vloc_ros.core.geometry.camera import Camera
     from vloc_ros.core.map.landmark_map import LandmarkMap
+    from vloc_ros.core.sources import PosedImage
     from vloc_ros.mapping.config import MappingConfig
     from vloc_ros.mapping.maps.update import MapUpdate
 
@@ -33,8 +38,20 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("map", type=Path, metavar="MAP", help="map folder, from `vloc map build`")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of jpg or png images")
-    parser.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
-    parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; default: the map's own")
+    poses = parser.add_mutually_exclusive_group()
+    poses.add_argument("--poses", type=Path, metavar="TUM", help="map_from_camera of every image")
+    add_pose_sources(poses)
+    parser.add_argument(
+        "--camera",
+        type=Path,
+        metavar="FILE",
+        help=f"{CALIBRATION}; default: that of the poses' source, or else the map's own",
+    )
+    add_max_time_difference(
+        parser,
+        text="of the poses of EuRoC before and after an image, between which its own is interpolated; others are left "
+        "out (default: 0.2)",
+    )
     parser.add_argument(
         "--encoder",
         type=Path,
@@ -53,22 +70,18 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.cli.outputs import map_at, name_at
     from vloc_ros.cli.termination import end_on_sigterm
     from vloc_ros.core.retrieval.vlad import VLAD
-    from vloc_ros.datasets.image_folders import list_posed_images
     from vloc_ros.inference.global_descriptors import read_global_descriptor
     from vloc_ros.mapping.indexing.global_descriptors import describe_incomplete_indices
     from vloc_ros.mapping.maps.update import update_map
-    from vloc_ros.storage.cameras import read_camera
     from vloc_ros.storage.maps import map_bytes, read_map, write_map
 
     end_on_sigterm()  # again: pycolmap is imported now
     check_options(args)
-    report_images_passed_over(args.images)
     out, landmark_map = map_at(args.out), read_map(args.map)
-    camera = read_camera(args.camera) if args.camera else camera_of(landmark_map, args.scene)
     config = _config(args, landmark_map)
     update = update_map(
         landmark_map,
-        list_posed_images(args.images, camera, poses_file=args.poses),
+        _read_images(args, landmark_map),
         config=config,
         encoder=read_global_descriptor(args.encoder, config.inference) if args.encoder else None,
         frame_id=args.scene,
@@ -90,6 +103,20 @@ def check_options(args: argparse.Namespace) -> None:
 
     if args.out.resolve() == args.map.resolve():
         raise InputError(f"--out is {args.out}, the map itself; name another folder, a map is not changed in place")
+    check_max_time_difference(args)
+
+
+def _read_images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Sequence[PosedImage]:
+    """The images of the visit, with their calibrations and whatever poses are given."""
+    from vloc_ros.datasets.image_folders import list_posed_images
+    from vloc_ros.storage.cameras import read_camera
+
+    if source := pose_source(args):
+        note(f"poses in {getattr(args, source)} are taken for poses in the frame and the unit of {args.map}")
+        return [file.to_map() for file in read_posed_files(args, keyframes=True).files]
+    report_images_passed_over(args.images)
+    camera = read_camera(args.camera) if args.camera else camera_of(landmark_map, args.scene)
+    return list_posed_images(args.images, camera, poses_file=args.poses)
 
 
 def camera_of(landmark_map: LandmarkMap, frame_id: str) -> Camera:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.source_options import largest_gap_ns
+
 if TYPE_CHECKING:
     from vloc_ros.datasets.posed_files import PosedFiles
 
@@ -44,6 +46,7 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
         keyframes: whether of a sequence only images between which the camera moved are taken.
     """
     from dataclasses import replace
+    from functools import partial
 
     from vloc_ros.datasets import posed_files
     from vloc_ros.storage.cameras import read_camera
@@ -53,7 +56,7 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
         "colmap": posed_files.read_colmap_files,
         "transforms": posed_files.read_transforms_files,
         "kitti": posed_files.read_kitti_files,
-        "euroc": posed_files.read_euroc_files,
+        "euroc": partial(posed_files.read_euroc_files, largest_gap_ns=largest_gap_ns(args)),
     }[name]
     source = getattr(args, name)
     found = read(source, args.images, camera=read_camera(args.camera) if args.camera else None)
@@ -69,16 +72,38 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
     return replace(found, files=chosen)
 
 
+def add_scale_unknown(parser: argparse.ArgumentParser, *, text: str) -> None:
+    """`--scale-unknown`, with what it does."""
+    parser.add_argument(
+        "--scale-unknown",
+        action="store_true",
+        help="the lengths of the given poses are no metres, as in a COLMAP model that was never aligned: " + text,
+    )
+
+
+def check_scale_unknown(args: argparse.Namespace) -> None:
+    """Refuse --scale-unknown without poses of a file.
+
+    Raises:
+        InputError: it is given, and they are not.
+    """
+    from vloc_ros.core.errors import InputError
+
+    if args.scale_unknown and not (args.poses or pose_source(args)):
+        raise InputError("--scale-unknown is for poses whose lengths are no metres, found none; leave it out")
+
+
 def note_scale(args: argparse.Namespace) -> None:
     """Say that lengths are taken for metres where the source does not say so."""
-    if (assumed := assumed_scale(args)) and not args.scale_unknown:
+    if assumed := assumed_scale(args):
         note(f"{assumed}; give --scale-unknown where they are not")
 
 
 def assumed_scale(args: argparse.Namespace) -> str:
     """That lengths are taken for metres, of a source that does not say so; empty for others."""
-    source = pose_source(args)
-    return f"lengths in {getattr(args, source)} are taken for metres" if source in _OF_ANY_SCALE else ""
+    if args.scale_unknown or (source := pose_source(args)) not in _OF_ANY_SCALE:
+        return ""
+    return f"lengths in {getattr(args, source)} are taken for metres"
 
 
 def note(text: str) -> None:

@@ -10,6 +10,9 @@ OF_BAG = (
     *("image_topic", "camera_info_topic", "rectified", "tf_topic", "base_frame", "odom_frame", "odom_topic"),
     *("pose_topic", "truth_topic", "live"),
 )
+# what --max-time-difference goes with: poses of other times than the images', which are interpolated, or paired
+_TIMED_POSES = ("bag", "euroc")
+_MOST_SECONDS = 3600
 
 
 def check_source_options(args: argparse.Namespace, *, of_images: Sequence[str] = ()) -> None:
@@ -37,6 +40,39 @@ def check_source_options(args: argparse.Namespace, *, of_images: Sequence[str] =
             )
     if getattr(args, "live", False):
         raise InputError("--camera takes the place of camera_info, which --live plays to the nodes; leave one out")
+
+
+def add_max_time_difference(parser: argparse.ArgumentParser, *, text: str) -> None:
+    """`--max-time-difference`, see `largest_gap_ns`."""
+    parser.add_argument("--max-time-difference", type=float, metavar="SECONDS", help=text)
+
+
+def check_max_time_difference(args: argparse.Namespace, *, also: Sequence[str] = ()) -> None:
+    """Refuse a value that is no time, or that nothing would use.
+
+    Raises:
+        InputError: it is negative or large, or the poses are those of the images themselves.
+    """
+    from vloc_ros.core.errors import InputError
+
+    if args.max_time_difference is None:
+        return
+    names = [name for name in (*_TIMED_POSES, *also) if hasattr(args, name)]
+    if not any(getattr(args, name, None) for name in names):
+        listed = " or ".join(map(_option, names))
+        raise InputError(f"--max-time-difference goes with {listed}, found none of them; leave it out")
+    if not 0 <= args.max_time_difference <= _MOST_SECONDS:
+        raise InputError(
+            f"--max-time-difference is {args.max_time_difference:g}, expected 0 to {_MOST_SECONDS} seconds"
+        )
+
+
+def largest_gap_ns(args: argparse.Namespace) -> int:
+    """Between the poses before and after an image, between which its own is interpolated."""
+    from vloc_ros.storage.trajectories import LARGEST_GAP_NS
+
+    given = args.max_time_difference
+    return LARGEST_GAP_NS if given is None else round(1e9 * given)
 
 
 def _option(name: str) -> str:

@@ -9,7 +9,7 @@ from vloc_ros.bags.reading import TF, Bag, BagMessage
 from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.errors import InputError
 
-BASE = "base_link"
+BASE, _ODOM = "base_link", "odom"
 _MOST_NAMED = 3
 
 
@@ -52,6 +52,37 @@ def frame_of_poses(bag: Bag, topic: str, wanted: str | None) -> str:
             f"{bag.path}: {topic} holds poses of {named!r}, --base-frame is {wanted!r}; leave it out, or name {named}"
         )
     return named or wanted or BASE
+
+
+def choose_base_frame(bag: Bag, transforms: TransformTree, wanted: str | None, camera_frame: str) -> str:
+    """The wanted frame, which TF connects with the camera; the camera's own where none is wanted and there is no TF.
+
+    Raises:
+        InputError: TF does not connect the two.
+    """
+    if wanted is None and not transforms.frames:
+        return camera_frame
+    base_frame = wanted or BASE
+    check_extrinsics(bag, transforms, base_frame, camera_frame)
+    return base_frame
+
+
+def choose_odom_frame(bag: Bag, transforms: TransformTree, wanted: str | None, *, required: bool) -> str:
+    """The wanted frame, or `odom`; empty where none is wanted and TF has none, as in a bag whose TF never moves.
+
+    Raises:
+        InputError: TF has no such frame, and one is wanted or required of a bag whose TF moves.
+    """
+    odom_frame = _ODOM if wanted is None else wanted
+    if not odom_frame or odom_frame in transforms.frames:
+        return odom_frame
+    moves = any(topic.name == bag.tf_topic and topic.count for topic in bag.topics)
+    if wanted is not None or (required and moves):
+        raise InputError(
+            f"{bag.path}: TF has no frame {odom_frame!r}; name the odometry's with --odom-frame, or give "
+            f"--odom-frame '' where there is none; frames there: {', '.join(transforms.frames) or 'none'}"
+        )
+    return ""
 
 
 def stamp_images(bag: Bag, images: Iterable[BagMessage]) -> Iterator[tuple[int, BagMessage]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,9 @@ from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.datasets.bag_frames import check_extrinsics, frame_of_poses, stamp_images
 from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_topic, read_calibration
 from vloc_ros.datasets.keyframe_images import check_none_missing
+from vloc_ros.datasets.stamp_order import find_stamps_in_order
 from vloc_ros.storage.images import name_of_stamp
+from vloc_ros.storage.trajectories import LARGEST_GAP_NS
 
 _ODOM = "odom"
 _MIN_KEYFRAMES = 3
@@ -34,11 +37,15 @@ class BagKeyframes:
         images: in the order of time.
         camera_path: where the camera was at any time by the odometry or poses of the bag.
         camera_frame: the camera's optical frame.
+        without_pose: number of images at whose time there is none.
+        out_of_order: number of further images whose stamps are out of order, which may not be their times.
     """
 
     images: Sequence[PosedImage]
     camera_path: CameraPath
     camera_frame: str
+    without_pose: int = 0
+    out_of_order: int = 0
 
 
 def read_bag_keyframes(
@@ -54,6 +61,7 @@ def read_bag_keyframes(
     base_frame: str | None = None,
     min_translation_m: float = MIN_TRANSLATION_M,
     min_rotation_rad: float = MIN_ROTATION_RAD,
+    largest_gap_ns: int = LARGEST_GAP_NS,
     progress: Progress = silent,
 ) -> BagKeyframes:
     """The images between which the camera moved or turned enough, as they were recorded: decoded on demand.
@@ -72,6 +80,7 @@ def read_bag_keyframes(
         base_frame: whose poses the topic's are, where the messages have no name for it; None is `base_link`.
         min_translation_m: motion of the camera from one keyframe to the next.
         min_rotation_rad: the same for its rotation; either is enough.
+        largest_gap_ns: between the poses before and after an image, between which its own is interpolated.
         progress: shows how far the bag is read.
 
     Raises:
@@ -82,17 +91,21 @@ def read_bag_keyframes(
         calibration = read_calibration(
             bag, topic, camera_info_topic=camera_info_topic, rectified=rectified, camera=camera
         )
-        camera_path = find_camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
+        camera_path = find_camera_path(
+            bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame, largest_gap_ns=largest_gap_ns
+        )
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
         stamped = stamp_images(bag, messages)
-        keyframes = list(_select_keyframes(stamped, camera_path, min_translation_m, min_rotation_rad))
-        _check_count(bag, topic, len(keyframes), min_translation_m)
+        found = _select_keyframes(stamped, camera_path, min_translation_m, min_rotation_rad)
+        _check_count(bag, topic, found, min_translation_m)
         camera_frame = bag.frame_id(topic)
     images = [
-        PosedImage(name_of_stamp(stamp_ns), partial(_decode, path, message, stamp_ns), calibration, pose, stamp_ns)
-        for stamp_ns, pose, message in keyframes
+        PosedImage(
+            name_of_stamp(one.stamp_ns), partial(_decode, path, one.message), calibration, one.pose, one.stamp_ns
+        )
+        for one in found.keyframes
     ]
-    return BagKeyframes(images, camera_path, camera_frame)
+    return BagKeyframes(images, camera_path, camera_frame, found.without_pose, found.out_of_order)
 
 
 def read_named_images(
@@ -113,7 +126,7 @@ def read_named_images(
                 break
             stamp_ns = stamp_ns_of(message.decoded())
             if (name := name_of_stamp(stamp_ns)) in wanted:
-                yield wanted.pop(name), _decode(path, message, stamp_ns)
+                yield wanted.pop(name), _decode(path, message)
     check_none_missing(path, len(names), [names[k] for k in sorted(wanted.values())])
 
 
@@ -128,34 +141,71 @@ def _number_of_stamp(path: Path, names: Sequence[str]) -> dict[str, int]:
     return numbers
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Keyframe:
+    """A chosen image: its number in the recording, its stamp, the camera's pose, and the message."""
+
+    number: int
+    stamp_ns: int
+    pose: Pose
+    message: BagMessage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Selection:
+    """The keyframes in the order of time, and how many images were left out, as of BagKeyframes."""
+
+    keyframes: Sequence[_Keyframe]
+    without_pose: int
+    out_of_order: int
+
+
 def _select_keyframes(
     stamped: Iterable[tuple[int, BagMessage]],
     camera_path: CameraPath,
     min_translation_m: float,
     min_rotation_rad: float,
-) -> Iterator[tuple[int, Pose, BagMessage]]:
-    """Stamps, poses and messages of the images that are later than the last keyframe and far enough from it."""
-    last: tuple[int, Pose] | None = None
+) -> _Selection:
+    """The images that are far enough from the keyframe before them in time, but those whose stamps are out of order."""
+    chosen, posed_stamps_ns, without_pose = list[_Keyframe](), list[int](), 0
     for stamp_ns, message in stamped:
         pose = camera_path(stamp_ns)
-        if pose is None or (last and stamp_ns <= last[0]):
+        if pose is None:
+            without_pose += 1
             continue
-        if last is None or has_moved(last[1], pose, min_translation_m, min_rotation_rad):
-            last = stamp_ns, pose
-            yield stamp_ns, pose, message
+        posed_stamps_ns.append(stamp_ns)
+        # among those chosen so far: an image with a stamp in the future leaves the ones that are recorded next alone
+        place = bisect_left(chosen, stamp_ns, key=lambda keyframe: keyframe.stamp_ns)
+        if place < len(chosen) and chosen[place].stamp_ns == stamp_ns:
+            continue
+        if place == 0 or has_moved(chosen[place - 1].pose, pose, min_translation_m, min_rotation_rad):
+            chosen.insert(place, _Keyframe(len(posed_stamps_ns) - 1, stamp_ns, pose, message))
+    in_order = set(find_stamps_in_order(posed_stamps_ns))
+    kept = [keyframe for keyframe in chosen if keyframe.number in in_order]
+    return _Selection(kept, without_pose, len(posed_stamps_ns) - len(in_order))
 
 
-def _decode(path: Path, message: BagMessage, stamp_ns: int) -> Array:
+def _decode(path: Path, message: BagMessage) -> Array:
+    decoded = message.decoded()
     try:
-        return image_of(message.decoded())
+        return image_of(decoded)
     except InputError as error:
+        stamp_ns = stamp_ns_of(decoded)
         raise InputError(f"{path}, {message.topic} at {stamp_ns} ns: {error}") from error
 
 
 def find_camera_path(
-    bag: Bag, camera_frame: str, odom_topic: str | None, pose_topic: str | None, base_frame: str | None
+    bag: Bag,
+    camera_frame: str,
+    odom_topic: str | None,
+    pose_topic: str | None,
+    base_frame: str | None,
+    *,
+    largest_gap_ns: int = LARGEST_GAP_NS,
 ) -> CameraPath:
     """Where the camera was at a time: in the map where a pose topic is given, else in the odometry's frame.
+
+    In larger gaps of the poses that is not known.
 
     Raises:
         InputError: both topics are given, the bag has no odometry, or not the extrinsics of the camera.
@@ -169,17 +219,17 @@ def find_camera_path(
             raise InputError(
                 "--base-frame is for --pose-topic and --odom-topic, found neither; give one, or leave it out"
             )
-        return _path_of_transforms(bag, transforms, camera_frame)
+        return _path_of_transforms(bag, transforms, camera_frame, largest_gap_ns)
     topic = topic or _only_odometry_topic(bag)
     trajectory = bag.poses(topic) if pose_topic else bag.odometry(topic)
     posed_frame = frame_of_poses(bag, topic, base_frame)
     check_extrinsics(bag, transforms, posed_frame, camera_frame)
 
     def path(stamp_ns: int) -> Pose | None:
-        target_from_base = trajectory.interpolate(stamp_ns)
+        target_from_base = trajectory.interpolate(stamp_ns, largest_gap_ns=largest_gap_ns)
         if posed_frame == camera_frame or target_from_base is None:
             return target_from_base
-        base_from_camera = transforms.lookup(posed_frame, camera_frame, stamp_ns)
+        base_from_camera = transforms.lookup(posed_frame, camera_frame, stamp_ns, largest_gap_ns=largest_gap_ns)
         return None if base_from_camera is None else target_from_base @ base_from_camera
 
     return path
@@ -194,9 +244,9 @@ def has_odometry(bag: Bag) -> bool:
     return _ODOM in bag.transforms().frames or choose_odometry_topic(bag) is not None
 
 
-def _path_of_transforms(bag: Bag, transforms: TransformTree, camera_frame: str) -> CameraPath:
+def _path_of_transforms(bag: Bag, transforms: TransformTree, camera_frame: str, largest_gap_ns: int) -> CameraPath:
     check_extrinsics(bag, transforms, _ODOM, camera_frame)
-    return lambda stamp_ns: transforms.lookup(_ODOM, camera_frame, stamp_ns)
+    return lambda stamp_ns: transforms.lookup(_ODOM, camera_frame, stamp_ns, largest_gap_ns=largest_gap_ns)
 
 
 def _only_odometry_topic(bag: Bag) -> str:
@@ -209,10 +259,11 @@ def _only_odometry_topic(bag: Bag) -> str:
     return topic
 
 
-def _check_count(bag: Bag, topic: str, found: int, min_translation_m: float) -> None:
-    if found < _MIN_KEYFRAMES:
+def _check_count(bag: Bag, topic: str, found: _Selection, min_translation_m: float) -> None:
+    if len(found.keyframes) < _MIN_KEYFRAMES:
         raise InputError(
-            f"{bag.path}: gives {found} keyframes of {bag.count(topic)} images on {topic}, expected at least "
-            f"{_MIN_KEYFRAMES}: the robot must move, a keyframe every {min_translation_m:g} m, and the odometry must "
-            "cover the times of the images"
+            f"{bag.path}: gives {len(found.keyframes)} keyframes of {bag.count(topic)} images on {topic}, expected at "
+            f"least {_MIN_KEYFRAMES}: the robot must move, a keyframe every {min_translation_m:g} m, and the odometry "
+            f"must cover the times of the images, of which {found.without_pose} are in gaps or beyond it "
+            "(--max-time-difference)"
         )

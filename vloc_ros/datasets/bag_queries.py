@@ -16,12 +16,11 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import QuerySource
-from vloc_ros.datasets.bag_frames import BASE, check_extrinsics, frame_of_poses, stamp_images
+from vloc_ros.datasets.bag_frames import choose_base_frame, choose_odom_frame, frame_of_poses, stamp_images
 from vloc_ros.datasets.bag_topics import choose_camera_info_topic, choose_image_topic, read_calibration
+from vloc_ros.datasets.stamp_order import find_stamps_in_order
 from vloc_ros.storage.pose_files import poses_at
-from vloc_ros.storage.trajectories import format_stamp
-
-_ODOM = "odom"
+from vloc_ros.storage.trajectories import LARGEST_GAP_NS, format_stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,8 @@ class BagQueries:
         compressed: True for CompressedImage.
         stamps_ns: of the images, in the order of recording.
         queries: one per image; each reads its image from the bag when it is needed.
-        left_out: number of further images, at whose time TF or the ground truth has nothing; played, not scored.
+        left_out: number of further images, at whose time TF or the ground truth has nothing, or whose stamps are out of
+            order; played, not scored.
         base_frame: the frame to localize.
         odom_frame: empty where the bag has no odometry in TF.
         base_from_camera: at every image's time.
@@ -107,6 +107,7 @@ def read_bag_queries(
     odom_frame: str | None = None,
     requires_odometry: bool = False,
     limit: int | None = None,
+    largest_gap_ns: int = LARGEST_GAP_NS,
 ) -> BagQueries:
     """Read what is known about the images of a bag; the images themselves stay there.
 
@@ -123,118 +124,144 @@ def read_bag_queries(
         odom_frame: the odometry's frame of TF; empty where there is none; None is `odom` where TF has it.
         requires_odometry: whether a bag with transforms over time must have one.
         limit: takes only so many images; None takes all.
+        largest_gap_ns: between the true poses, or the transforms to the camera, before and after an image, of which
+            those of the image are interpolated.
 
     Raises:
         InputError: the bag is none, a topic is missing or ambiguous, a frame is unknown, or no image has ground truth.
     """
     with Bag(path, tf_topic=tf_topic) as bag:
-        topic = choose_image_topic(bag, image_topic)
-        info_topic = "" if camera else choose_camera_info_topic(bag, topic, camera_info_topic)
-        compressed = any(t.name == topic and t.msgtype == COMPRESSED_IMAGE for t in bag.topics)
-        calibration = read_calibration(bag, topic, camera_info_topic=info_topic, rectified=rectified, camera=camera)
-        camera_frame = bag.frame_id(topic)
-        times = _image_times(bag, topic, limit)
-        stamps_ns = [stamp_ns for stamp_ns, _ in times]
+        # rows of a file may be of all images, also where only the first are taken
+        read = None if isinstance(ground_truth, TruthFile) else limit
+        images = _read_images(bag, image_topic, camera_info_topic, read, rectified=rectified, camera=camera)
         transforms = bag.transforms()
         if isinstance(ground_truth, TruthTopic):
             base_frame = frame_of_poses(bag, ground_truth.name, base_frame)
-        base_frame = _check_base_frame(bag, transforms, base_frame, camera_frame)
-        odom_frame = _check_odom_frame(bag, transforms, odom_frame, required=requires_odometry)
-        extrinsics = [_base_from_camera(transforms, base_frame, camera_frame, stamp_ns) for stamp_ns in stamps_ns]
-        truth, paired_by_row = _read_truth(bag, topic, ground_truth, stamps_ns, extrinsics)
-    kept = _known_images(path, ground_truth, extrinsics, truth)
+        base_frame = choose_base_frame(bag, transforms, base_frame, images.frame)
+        odom_frame = choose_odom_frame(bag, transforms, odom_frame, required=requires_odometry)
+        known = _read_poses(bag, images, ground_truth, transforms, base_frame, largest_gap_ns)
+    kept = _known_images(path, ground_truth, known, count=len(images.times[:limit]))
     return BagQueries(
-        image_topic=topic,
-        camera_info_topic=info_topic,
-        compressed=compressed,
-        stamps_ns=[stamps_ns[i] for i in kept],
-        queries=[_query_source(path, topic, calibration, *times[i]) for i in kept],
-        left_out=len(times) - len(kept),
+        image_topic=images.topic,
+        camera_info_topic=images.camera_info_topic,
+        compressed=images.compressed,
+        stamps_ns=[images.stamps_ns[i] for i in kept],
+        queries=[_query_source(path, images.topic, images.camera, *images.times[i]) for i in kept],
+        left_out=len(images.times[:limit]) - len(kept),
         base_frame=base_frame,
         odom_frame=odom_frame,
-        base_from_camera=[pose for i in kept if (pose := extrinsics[i]) is not None],
+        base_from_camera=[pose for i in kept if (pose := known.base_from_camera[i]) is not None],
         transforms=transforms,
-        truth=None if truth is None else [pose for i in kept if (pose := truth[i]) is not None],
-        paired_by_row=paired_by_row,
+        truth=None if known.truth is None else [pose for i in kept if (pose := known.truth[i]) is not None],
+        paired_by_row=known.paired_by_row,
     )
 
 
-def _image_times(bag: Bag, topic: str, limit: int | None) -> list[tuple[int, int]]:
-    """Stamp and time of recording of each image."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _BagImages:
+    """The images on a topic: where they are, their calibration and frame, and the stamp and time of recording of each.
+
+    Attributes:
+        topic, camera_info_topic, compressed: as of BagQueries.
+        camera: their calibration.
+        frame: the camera's optical frame.
+        times: stamp and time of recording of each, in nanoseconds and the order of recording.
+    """
+
+    topic: str
+    camera_info_topic: str
+    compressed: bool
+    camera: Camera
+    frame: str
+    times: list[tuple[int, int]]
+
+    @property
+    def stamps_ns(self) -> list[int]:
+        """The stamp of each."""
+        return [stamp_ns for stamp_ns, _ in self.times]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _BagPoses:
+    """What is known of each image: base_from_camera, and map_from_base, which is None for negatives.
+
+    Attributes:
+        base_from_camera: None where TF has nothing for that time.
+        truth: None where the ground truth has nothing for that time.
+        paired_by_row: as of BagQueries.
+        in_order: indices of the images whose stamps are in the order of recording.
+    """
+
+    base_from_camera: Sequence[Pose | None]
+    truth: Sequence[Pose | None] | None
+    paired_by_row: bool
+    in_order: Sequence[int]
+
+
+def _read_images(
+    bag: Bag,
+    image_topic: str | None,
+    camera_info_topic: str | None,
+    limit: int | None,
+    *,
+    rectified: bool,
+    camera: Camera | None,
+) -> _BagImages:
+    """The images on the topic, which are not decoded; only so many where there is a limit."""
+    topic = choose_image_topic(bag, image_topic)
+    info_topic = "" if camera else choose_camera_info_topic(bag, topic, camera_info_topic)
+    compressed = any(t.name == topic and t.msgtype == COMPRESSED_IMAGE for t in bag.topics)
+    calibration = read_calibration(bag, topic, camera_info_topic=info_topic, rectified=rectified, camera=camera)
     messages = islice(bag.messages([topic]), limit)
     times = [(stamp_ns, message.recorded_ns) for stamp_ns, message in stamp_images(bag, messages)]
     if not times:
         raise InputError(f"{bag.path}: topic {topic} holds no image")
-    return times
+    return _BagImages(topic, info_topic, compressed, calibration, bag.frame_id(topic), times)
 
 
-def _check_base_frame(bag: Bag, transforms: TransformTree, wanted: str | None, camera_frame: str) -> str:
-    """The wanted frame, which TF connects with the camera; the camera's own where none is wanted and there is no TF."""
-    if wanted is None and not transforms.frames:
-        return camera_frame
-    base_frame = wanted or BASE
-    check_extrinsics(bag, transforms, base_frame, camera_frame)
-    return base_frame
-
-
-def _check_odom_frame(bag: Bag, transforms: TransformTree, wanted: str | None, *, required: bool) -> str:
-    """The wanted frame, or `odom`; empty where none is wanted and TF has none, as in a bag whose TF never moves."""
-    odom_frame = _ODOM if wanted is None else wanted
-    if not odom_frame or odom_frame in transforms.frames:
-        return odom_frame
-    moves = any(topic.name == bag.tf_topic and topic.count for topic in bag.topics)
-    if wanted is not None or (required and moves):
-        raise InputError(
-            f"{bag.path}: TF has no frame {odom_frame!r}; name the odometry's with --odom-frame, or give "
-            f"--odom-frame '' where there is none; frames there: {', '.join(transforms.frames) or 'none'}"
-        )
-    return ""
-
-
-def _base_from_camera(transforms: TransformTree, base_frame: str, camera_frame: str, stamp_ns: int) -> Pose | None:
-    """The extrinsics; None where TF has nothing for that time."""
-    if base_frame == camera_frame:
-        return Pose.identity()
-    return transforms.lookup(base_frame, camera_frame, stamp_ns)
-
-
-def _read_truth(
+def _read_poses(
     bag: Bag,
-    topic: str,
+    images: _BagImages,
     ground_truth: TruthTopic | TruthFile | None,
-    stamps_ns: Sequence[int],
-    extrinsics: Sequence[Pose | None],
-) -> tuple[list[Pose | None] | None, bool]:
-    """map_from_base of every image, and whether the rows of a file were paired one by one."""
+    transforms: TransformTree,
+    base_frame: str,
+    largest_gap_ns: int,
+) -> _BagPoses:
+    """The extrinsics and the ground truth of every image."""
+    extrinsics = [
+        Pose.identity()
+        if base_frame == images.frame
+        else transforms.lookup(base_frame, images.frame, stamp_ns, largest_gap_ns=largest_gap_ns)
+        for stamp_ns in images.stamps_ns
+    ]
+    in_order = find_stamps_in_order(images.stamps_ns)
     if ground_truth is None:
-        return None, False
+        return _BagPoses(extrinsics, None, False, in_order)
     if isinstance(ground_truth, TruthTopic):
         trajectory = bag.poses(ground_truth.name)
-        return [trajectory.interpolate(stamp_ns) for stamp_ns in stamps_ns], False
-    # of all images, also where only the first are taken: rows may be of the others
-    every_ns = [stamp_ns for stamp_ns, _ in _image_times(bag, topic, None)]
-    rows, by_row = poses_at(every_ns, ground_truth.path, within_ns=ground_truth.within_ns)
-    return [
+        truth = [trajectory.interpolate(stamp_ns, largest_gap_ns=largest_gap_ns) for stamp_ns in images.stamps_ns]
+        return _BagPoses(extrinsics, truth, False, in_order)
+    rows, by_row = poses_at(images.stamps_ns, ground_truth.path, within_ns=ground_truth.within_ns)
+    truth = [
         map_from_camera and base_from_camera and map_from_camera @ base_from_camera.inverse()
-        for map_from_camera, base_from_camera in zip(rows[: len(stamps_ns)], extrinsics, strict=True)
-    ], by_row
+        for map_from_camera, base_from_camera in zip(rows, extrinsics, strict=True)
+    ]
+    return _BagPoses(extrinsics, truth, by_row, in_order)
 
 
 def _known_images(
-    path: Path,
-    ground_truth: TruthTopic | TruthFile | None,
-    extrinsics: Sequence[Pose | None],
-    truth: Sequence[Pose | None] | None,
+    path: Path, ground_truth: TruthTopic | TruthFile | None, known: _BagPoses, *, count: int
 ) -> list[int]:
-    """Indices of the images with extrinsics and, where there is any, ground truth."""
-    with_extrinsics = [i for i, base_from_camera in enumerate(extrinsics) if base_from_camera is not None]
+    """Indices of those of the first images with extrinsics, a stamp in order and, where there is any, ground truth."""
+    with_extrinsics = [i for i in known.in_order if i < count and known.base_from_camera[i] is not None]
     if not with_extrinsics:
         raise InputError(f"{path}: TF has no transform from camera to base at the time of any image")
-    kept = [i for i in with_extrinsics if truth is None or truth[i] is not None]
+    kept = [i for i in with_extrinsics if known.truth is None or known.truth[i] is not None]
     if not kept:
         where = ground_truth.name if isinstance(ground_truth, TruthTopic) else ground_truth and ground_truth.path
         raise InputError(
-            f"{path}: {where} has no pose at the time of any of {len(extrinsics)} images; do the clocks agree?"
+            f"{path}: {where} has no pose at the time of any of {count} images; do the clocks agree, and are poses "
+            "recorded often enough? --max-time-difference takes those further away"
         )
     return kept
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import PosedImage, QuerySource
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.pose_files import pair_poses, stamps_in_names
+from vloc_ros.storage.text import naming_file
 
 _FOCAL_OVER_WIDTH = 0.9
 
@@ -28,10 +28,8 @@ def make_query_sources(
 
 def _read_query(path: Path, stamp_ns: int, camera: Camera | None) -> Query:
     image = read_image(path)
-    try:
+    with naming_file(path):
         return Query.single(image, camera or guess_camera(*image.shape[1::-1]), stamp_ns=stamp_ns)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def guess_camera(width: int, height: int) -> Camera:

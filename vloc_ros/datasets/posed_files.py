@@ -22,6 +22,8 @@ from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.colmap_models import read_colmap_images
 from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.pose_files import stamps_in_names
+from vloc_ros.storage.text import naming_file
+from vloc_ros.storage.trajectories import LARGEST_GAP_NS
 from vloc_ros.storage.trajectory_formats import (
     read_body_from_sensor,
     read_euroc_images,
@@ -34,8 +36,6 @@ from vloc_ros.storage.transforms_files import read_transforms
 
 _KITTI_FOLDERS = ("image_0", "image_1", "image_2", "image_3")
 _EUROC_TRUTH = Path("state_groundtruth_estimate0", "data.csv")
-# the ground truth has 200 poses a second; where it is lost, for seconds, the body moves as it likes
-_LARGEST_GAP_NS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,10 +89,8 @@ def read_query(path: Path, camera: Camera, stamp_ns: int) -> Query:
     Raises:
         InputError: it cannot be read, or is of another size than its calibration.
     """
-    try:
+    with naming_file(path):
         return Query.single(read_image(path), camera, stamp_ns=stamp_ns)
-    except InputError as error:
-        raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from error
 
 
 def read_colmap_files(model: Path, images: Path, *, camera: Camera | None = None) -> PosedFiles:
@@ -168,10 +166,8 @@ def _kitti_camera(poses: Path, images: Path, image: Path, camera: Camera | None)
     kitti = read_kitti_calibration(calib, int(name[-1]))
     if camera is None:
         height, width = read_image(image).shape[:2]
-        try:
+        with naming_file(calib):
             camera = kitti.camera(width, height)
-        except InputError as error:
-            raise InputError(f"{calib}: {error}") from error
     return camera, kitti.camera0_from_camera
 
 
@@ -184,13 +180,16 @@ def _beside(poses: Path, images: Path, name: str) -> Path:
     return found
 
 
-def read_euroc_files(truth: Path, images: Path, *, camera: Camera | None = None) -> PosedFiles:
-    """The images of a EuRoC camera at whose time there is ground truth: interpolated, not over gaps of more than 0.1 s.
+def read_euroc_files(
+    truth: Path, images: Path, *, camera: Camera | None = None, largest_gap_ns: int = LARGEST_GAP_NS
+) -> PosedFiles:
+    """The images of a EuRoC camera at whose time there is ground truth: interpolated, but not over its gaps.
 
     Args:
         truth: the folder `mav0`, or the csv of ground truth.
         images: such as `mav0/cam0/data`; `sensor.yaml` above it has the calibration and T_BS, the extrinsics.
         camera: takes the place of the calibration in `sensor.yaml`.
+        largest_gap_ns: between the poses before and after an image.
 
     Raises:
         InputError: a file is missing or cannot be read, or no image has ground truth.
@@ -203,14 +202,15 @@ def read_euroc_files(truth: Path, images: Path, *, camera: Camera | None = None)
     truth_from_camera = body_from_truth.inverse() @ body_from_camera
     files, without = [], 0
     for path, stamp_ns in _euroc_stamps(images):
-        pose = trajectory.interpolate(stamp_ns, largest_gap_ns=_LARGEST_GAP_NS)
+        pose = trajectory.interpolate(stamp_ns, largest_gap_ns=largest_gap_ns)
         if pose is None:
             without += 1
         else:
             files.append(PosedFile(path.name, path, calibration, pose @ truth_from_camera, stamp_ns))
     if not files:
         raise InputError(
-            f"{truth}: has no pose at the time of any of {without} images of {images}; are they of one run?"
+            f"{truth}: has no pose at the time of any of {without} images of {images}, and of those before and "
+            f"after none are within {largest_gap_ns / 1e9:g} s; are they of one run?"
         )
     return PosedFiles(sorted(files, key=lambda file: file.stamp_ns or 0), without_pose=without)
 

@@ -6,11 +6,12 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from vloc_ros.evaluation.comparison import PairedComparison, key_of_queries
+from vloc_ros.evaluation.comparison_images import find_query_images
 from vloc_ros.evaluation.comparison_table import alignment_warning, difference_text, origin_rows, score_rows
 from vloc_ros.evaluation.page import render_page
 from vloc_ros.evaluation.plotly_script import packed_plotly
 from vloc_ros.evaluation.report import query_values
-from vloc_ros.storage.runs import Run
+from vloc_ros.storage.runs import QueryRow, Run
 
 
 def make_comparison_page(runs: Sequence[Run], pairs: Sequence[PairedComparison]) -> str:
@@ -21,7 +22,10 @@ def make_comparison_page(runs: Sequence[Run], pairs: Sequence[PairedComparison])
         pairs: from `compare_with_first`.
     """
     negatives = runs[0].negatives
-    data = {"negatives": negatives, "runs": [run.name for run in runs], "queries": _queries(runs)}
+    rows = _rows_of_queries(runs)
+    images = find_query_images(runs, rows)
+    queries = [_query_values(one) for one in rows]
+    data = {"negatives": negatives, "runs": [run.name for run in runs], "queries": queries, "images": images}
     shared = [
         {
             "title": f"{pair.other.name} minus {pair.first.name}",
@@ -43,14 +47,19 @@ def make_comparison_page(runs: Sequence[Run], pairs: Sequence[PairedComparison])
         origins=origin_rows(runs),
         pairs=shared,
         negatives=negatives,
+        shown=len(images),
     )
 
 
-def _queries(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Every query of any run: its image, and its row in each run or None."""
-    key, found = key_of_queries(runs), dict[Hashable, dict[str, Any]]()
+def _rows_of_queries(runs: Sequence[Run]) -> list[list[QueryRow | None]]:
+    """Of every query of any run, its row in each run or None."""
+    key, found = key_of_queries(runs), dict[Hashable, list[QueryRow | None]]()
     for at, run in enumerate(runs):
         for row in run.rows:
-            query = found.setdefault(key(row), {"image": row.image, "runs": [None] * len(runs)})
-            query["runs"][at] = query_values(row)
+            found.setdefault(key(row), [None] * len(runs))[at] = row
     return list(found.values())
+
+
+def _query_values(rows: Sequence[QueryRow | None]) -> dict[str, Any]:
+    image = next(row.image for row in rows if row is not None)
+    return {"image": image, "runs": [row and query_values(row) for row in rows]}

@@ -63,8 +63,21 @@ def make_map_page(
     """
     near = ~find_outliers(landmark_map)
     shown = np.flatnonzero(near)[:: -(-int(near.sum()) // _MAX_POINTS)]
+    return render_page(
+        "map.html",
+        {**_map_values(landmark_map, shown, keyframe_images), "queries": _query_values(landmark_map, queries)},
+        title=landmark_map.name,
+        subtitle=_facts(landmark_map, shown=len(shown), outliers=int((~near).sum()), map_hash=map_hash),
+        few=int(landmark_map.keyframes.see_few_points.sum()),
+        with_images=bool(keyframe_images),
+        with_queries=bool(queries),
+    )
+
+
+def _map_values(landmark_map: LandmarkMap, shown: Array, keyframe_images: Sequence[Path]) -> dict[str, Any]:
+    """The map as values for the page, with the shown points."""
     colours = sample_point_colours(landmark_map, keyframe_images)[shown] if keyframe_images else None
-    data = {
+    return {
         **_geometry(landmark_map, shown),
         **_observations(landmark_map, shown),
         "landmarks": [str(key) for key in landmark_map.landmarks.keys],
@@ -73,17 +86,7 @@ def make_map_page(
         "image_colours": None if colours is None else _base64(colours),
         "names": list(landmark_map.keyframes.names),
         "images": _thumbnails(keyframe_images),
-        "queries": _query_values(landmark_map, queries),
     }
-    return render_page(
-        "map.html",
-        data,
-        title=landmark_map.name,
-        subtitle=_facts(landmark_map, shown=len(shown), outliers=int((~near).sum()), map_hash=map_hash),
-        few=int(landmark_map.keyframes.see_few_points.sum()),
-        with_images=bool(keyframe_images),
-        with_queries=bool(queries),
-    )
 
 
 def find_outliers(landmark_map: LandmarkMap) -> Array:

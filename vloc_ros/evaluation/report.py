@@ -61,31 +61,23 @@ def make_report_page(
     """
     rows = _rows(records, truth, scores, frame_id)
     chosen = choose_images(rows)
-    with_errors = truth is not None and not scores.get("not_comparable")
+    figures = _figures(landmark_map, scores, negatives=truth is None)
+    view = None if truth is None else _view(landmark_map.part(frame_id), rows, truth_from_map, figures["with_errors"])
     data = {
-        "negatives": truth is None,
-        "with_errors": with_errors,
+        **{name: figures[name] for name in ("negatives", "with_errors", "latency_ms")},
         "rows": [query_values(row) for row in rows],
-        "view": None if truth is None else _view(landmark_map.part(frame_id), rows, truth_from_map, with_errors),
-        "latency_ms": scores["latency_ms"],
+        "view": view,
         **make_images(landmark_map, sources, records, chosen, keyframe_images),
     }
-    return render_page(
-        "report.html",
-        data,
-        plotly=packed_plotly(),
-        **_figures(landmark_map, scores, negatives=truth is None),
-        negatives=truth is None,
-        with_errors=with_errors,
-        shown=len(chosen),
-        queries=len(rows),
-        with_keyframes=bool(keyframe_images),
-    )
+    counts = {"shown": len(chosen), "queries": len(rows), "with_keyframes": bool(keyframe_images)}
+    return render_page("report.html", data, plotly=packed_plotly(), **figures, **counts)
 
 
 def _figures(landmark_map: LandmarkMap, scores: Mapping[str, Any], *, negatives: bool) -> dict[str, Any]:
     """What the page says by the scores alone."""
     return {
+        "negatives": negatives,
+        "with_errors": not negatives and not scores.get("not_comparable"),
         "title": "Negatives" if negatives else "Localization report",
         "subtitle": _subtitle(landmark_map, scores, negatives=negatives),
         "tiles": _negative_tiles(scores) if negatives else _tiles(scores),

@@ -31,11 +31,13 @@ class ScoringOptions:
         align: fit place and turn of the results in the frame of the ground truth.
         correct_scale: fit their scale too.
         rpe_delta_m: length of the path over which motions are compared; None compares from pose to pose.
+        truth_metric: whether the lengths of the ground truth are metres; errors are in metres in any case.
     """
 
     align: bool = False
     correct_scale: bool = False
     rpe_delta_m: float | None = None
+    truth_metric: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,29 +84,34 @@ def score_run(
         landmark_map=landmark_map,
         align=options.align,
         correct_scale=options.correct_scale,
+        truth_metric=options.truth_metric,
         frame_id=frame_id,
     )
     if comparable.not_comparable:
         scores = score_without_errors(records, map_bytes=map_bytes) | _NO_ERRORS
         scores |= {"not_comparable": comparable.not_comparable, "images": make_query_rows(records, truth=truth)}
         return ScoredRun(scores, comparable)
-    check_pairing(comparable.records, truth)
-    scores = score_results(comparable.records, truth, map_bytes=map_bytes, frame_id=frame_id) | _NO_ERRORS
-    return ScoredRun(scores | _trajectory_scores(records, truth, comparable, options, frame_id), comparable)
+    return _score_comparable(records, comparable.truth_in_metres(truth), comparable, map_bytes, options, frame_id)
 
 
-def _trajectory_scores(
+def _score_comparable(
     records: Sequence[ResultRecord],
     truth: Sequence[Pose],
     comparable: ComparableResults,
+    map_bytes: int,
     options: ScoringOptions,
     frame_id: str,
-) -> dict[str, Any]:
-    """The alignment, the pose errors, and the rows, whose poses are as they were found."""
-    errors = compute_errors(comparable.records, truth, frame_id=frame_id)
-    return {
+) -> ScoredRun:
+    """The scores, the alignment, the pose errors, and the rows, whose poses are as they were found."""
+    moved = comparable.records
+    check_pairing(moved, truth)
+    errors = compute_errors(moved, truth, frame_id=frame_id)
+    scores = {
+        **score_results(moved, truth, map_bytes=map_bytes, frame_id=frame_id),
+        **_NO_ERRORS,
         "alignment": comparable.alignment and comparable.alignment.as_values(),
         "ape": absolute_pose_error(errors),
-        "rpe": relative_pose_error(comparable.records, truth, frame_id=frame_id, delta_m=options.rpe_delta_m),
+        "rpe": relative_pose_error(moved, truth, frame_id=frame_id, delta_m=options.rpe_delta_m),
         "images": make_query_rows(records, truth=truth, errors=errors),
     }
+    return ScoredRun(scores, comparable)

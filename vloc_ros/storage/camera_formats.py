@@ -1,10 +1,14 @@
-"""Calibrations in the formats of other tools: Kalibr and EuRoC, OpenCV, ORB-SLAM, COLMAP."""
+"""Calibrations in the formats of other tools: Kalibr and EuRoC, ORB-SLAM, COLMAP.
+
+A file may hold several cameras. Each is checked when it is taken: one that nobody uses may be of any model.
+"""
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from vloc_ros.core.errors import InputError
@@ -23,7 +27,16 @@ COLMAP_MODELS = {
     8: ("SIMPLE_RADIAL_FISHEYE", 4),
     9: ("RADIAL_FISHEYE", 5),
     10: ("THIN_PRISM_FISHEYE", 12),
+    11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16),
+    12: ("SIMPLE_DIVISION", 4),
+    13: ("DIVISION", 5),
+    14: ("SIMPLE_FISHEYE", 3),
+    15: ("FISHEYE", 4),
+    16: ("EUCM", 6),
+    17: ("EQUIRECTANGULAR", 2),
 }
+# the cameras of a file by their names, each of which raises InputError if it is not known here
+Calibrations = Mapping[str, Callable[[], Camera]]
 _COLMAP_ROW = re.compile(r"\d+\s+[A-Z_]+\s+\d+\s+\d+(\s+\S+)+")
 _KALIBR_DISTORTION = {
     "radtan": "plumb_bob",
@@ -41,11 +54,11 @@ def is_colmap_text(text: str) -> bool:
     return _COLMAP_ROW.fullmatch(first) is not None
 
 
-def read_colmap_text(text: str) -> dict[str, Camera]:
+def read_colmap_text(text: str) -> Calibrations:
     """The cameras of a `cameras.txt`, by their ids.
 
     Raises:
-        InputError: a row is none of a camera, or its model is not known here.
+        InputError: a row is none of a camera.
     """
     cameras = {}
     for line in text.splitlines():
@@ -54,17 +67,18 @@ def read_colmap_text(text: str) -> dict[str, Camera]:
             continue
         try:
             name, model, width, height, *parameters = words
-            cameras[name] = _colmap_camera(model, int(width), int(height), [float(value) for value in parameters])
+            values = [float(value) for value in parameters]
+            cameras[name] = partial(_colmap_camera, model, int(width), int(height), values)
         except ValueError:
             raise InputError(f"found {line!r}, expected a row CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]") from None
     return cameras
 
 
-def read_colmap_binary(data: bytes) -> dict[str, Camera]:
+def read_colmap_binary(data: bytes) -> Calibrations:
     """The cameras of a `cameras.bin`, by their ids.
 
     Raises:
-        InputError: it is none or cut short, or a model is not known here.
+        InputError: it is none or cut short, or a model is not one of COLMAP's, so that its length is unknown.
     """
     cameras = {}
     try:
@@ -75,7 +89,7 @@ def read_colmap_binary(data: bytes) -> dict[str, Camera]:
                 raise _unknown(number)
             model, parameters = COLMAP_MODELS[number]
             values = struct.unpack_from(f"<{parameters}d", data, position + 24)
-            cameras[str(camera_id)] = _colmap_camera(model, width, height, values)
+            cameras[str(camera_id)] = partial(_colmap_camera, model, width, height, values)
             position += 24 + 8 * parameters
     except struct.error:
         raise InputError("is no whole cameras.bin of COLMAP; export the model again, or as text") from None
@@ -84,19 +98,30 @@ def read_colmap_binary(data: bytes) -> dict[str, Camera]:
     return cameras
 
 
-def _colmap_camera(model: str, width: int, height: int, parameters: Iterable[float]) -> Camera:
-    values = tuple(parameters)
-    if model == "SIMPLE_RADIAL_FISHEYE" and len(values) == 4:
-        f, cx, cy, k1 = values
-        model, values = "OPENCV_FISHEYE", (f, f, cx, cy, k1, 0.0, 0.0, 0.0)
-    if model == "RADIAL_FISHEYE" and len(values) == 5:
-        f, cx, cy, k1, k2 = values
-        model, values = "OPENCV_FISHEYE", (f, f, cx, cy, k1, k2, 0.0, 0.0)
-    if model not in PARAMETER_NAMES:
-        raise _unknown(model)
-    camera = Camera(model, width, height, values)
+def _colmap_camera(model: str, width: int, height: int, parameters: Sequence[float]) -> Camera:
+    camera = Camera(*_as_known_model(model, width, height, tuple(parameters)))
     camera.check_sensor()
     return camera
+
+
+def _as_known_model(
+    model: str, width: int, height: int, values: tuple[float, ...]
+) -> tuple[str, int, int, tuple[float, ...]]:
+    """Fisheye models with fewer coefficients are the one with four, the others 0."""
+    match model, values:
+        case ("SIMPLE_FISHEYE", (f, cx, cy)):
+            known = (f, f, cx, cy, 0.0, 0.0, 0.0, 0.0)
+        case ("FISHEYE", (fx, fy, cx, cy)):
+            known = (fx, fy, cx, cy, 0.0, 0.0, 0.0, 0.0)
+        case ("SIMPLE_RADIAL_FISHEYE", (f, cx, cy, k1)):
+            known = (f, f, cx, cy, k1, 0.0, 0.0, 0.0)
+        case ("RADIAL_FISHEYE", (f, cx, cy, k1, k2)):
+            known = (f, f, cx, cy, k1, k2, 0.0, 0.0)
+        case _ if model in PARAMETER_NAMES:
+            return model, width, height, values
+        case _:
+            raise _unknown(model)
+    return "OPENCV_FISHEYE", width, height, known
 
 
 def _unknown(model: str | int) -> InputError:
@@ -106,15 +131,11 @@ def _unknown(model: str | int) -> InputError:
     )
 
 
-def read_kalibr(values: Mapping[Any, Any]) -> dict[str, Camera]:
-    """The cameras of a Kalibr camchain, by their names, or the one of a EuRoC `sensor.yaml`; empty for something else.
-
-    Raises:
-        InputError: a model is not known here, or a value is missing.
-    """
+def read_kalibr(values: Mapping[Any, Any]) -> Calibrations:
+    """The cameras of a Kalibr camchain by their names, or that of a EuRoC `sensor.yaml`; empty for something else."""
     named = {"": values} if "intrinsics" in values else values
     chains = {str(name): one for name, one in named.items() if isinstance(one, Mapping) and "intrinsics" in one}
-    return {name: _kalibr_camera(one) for name, one in chains.items()}
+    return {name: partial(_kalibr_camera, one) for name, one in chains.items()}
 
 
 def _kalibr_camera(values: Mapping[Any, Any]) -> Camera:
@@ -139,13 +160,9 @@ def _kalibr_camera(values: Mapping[Any, Any]) -> Camera:
     return Camera.from_ros(_KALIBR_DISTORTION[distortion], width, height, k, d)
 
 
-def read_orb_slam(values: Mapping[Any, Any]) -> dict[str, Camera]:
-    """The cameras of a settings file of ORB-SLAM, by their prefixes; empty for something else.
-
-    Raises:
-        InputError: a model is not known here, or a value is missing.
-    """
-    return {name: _orb_slam_camera(values, name) for name in _ORB_SLAM_NAMES if f"{name}.fx" in values}
+def read_orb_slam(values: Mapping[Any, Any]) -> Calibrations:
+    """The cameras of a settings file of ORB-SLAM, by their prefixes; empty for something else."""
+    return {name: partial(_orb_slam_camera, values, name) for name in _ORB_SLAM_NAMES if f"{name}.fx" in values}
 
 
 def _orb_slam_camera(values: Mapping[Any, Any], name: str) -> Camera:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.camera_formats import (
+    Calibrations,
     is_colmap_text,
     read_colmap_binary,
     read_colmap_text,
     read_kalibr,
     read_orb_slam,
 )
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import naming_file, read_text
 
 _EXPECTED = "a calibration: camera_info, or that of Kalibr, OpenCV, ORB-SLAM or COLMAP"
 # 4 may be those of a fisheye
@@ -39,12 +41,12 @@ def read_camera(path: Path) -> Camera:
     """
     path, name = _split_name(Path(path))
     try:
-        cameras = read_colmap_binary(_read_bytes(path)) if path.suffix == ".bin" else _read_text_format(read_text(path))
+        with naming_file(path):
+            binary = path.suffix == ".bin"
+            cameras = read_colmap_binary(_read_bytes(path)) if binary else _read_text_format(read_text(path))
+            return _choose(path, name, cameras)
     except NotYamlError as error:
         raise InputError(f"{path}{error}: is not YAML, expected {_EXPECTED}") from None
-    except InputError as error:
-        raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
-    return _choose(path, name, cameras)
 
 
 class NotYamlError(Exception):
@@ -64,26 +66,31 @@ def _read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror}), expected a file; check the name") from error
 
 
-def _choose(path: Path, name: str, cameras: Mapping[str, Camera]) -> Camera:
+def _choose(path: Path, name: str, cameras: Calibrations) -> Camera:
     """The named camera, or the only one; several that are the same are one."""
     if name and name not in cameras:
-        raise InputError(f"{path}: has no camera {name}, expected one of {', '.join(cameras)}")
-    found = {cameras[name]} if name else set(cameras.values())
-    if len(found) > 1:
+        raise InputError(f"has no camera {name}, expected one of {', '.join(cameras)}")
+    if name or len(cameras) == 1:
+        return cameras[name or next(iter(cameras))]()
+    try:
+        found = {take() for take in cameras.values()}
+    except InputError:  # of one that may not be used
+        found = set()
+    if len(found) != 1:
         raise InputError(
-            f"{path}: holds the cameras {', '.join(cameras)}, expected one; name that of the images, such as "
+            f"holds the cameras {', '.join(cameras)}, expected one; name that of the images, such as "
             f"{path}#{next(iter(cameras))}"
         )
     return found.pop()
 
 
-def _read_text_format(text: str) -> Mapping[str, Camera]:
+def _read_text_format(text: str) -> Calibrations:
     if is_colmap_text(text):
         return read_colmap_text(text)
     values = load_yaml(text)
     if not isinstance(values, Mapping):
         raise InputError(f"is no table of keys, expected {_EXPECTED}")
-    return read_kalibr(values) or read_orb_slam(values) or {"": _read_camera_info(values)}
+    return read_kalibr(values) or read_orb_slam(values) or {"": partial(_read_camera_info, values)}
 
 
 class _Loader(yaml.SafeLoader):

@@ -18,8 +18,8 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.storage.atomic import write_bytes_atomically
-from vloc_ros.storage.camera_formats import COLMAP_MODELS, read_colmap_binary, read_colmap_text
-from vloc_ros.storage.text import read_lines, read_text
+from vloc_ros.storage.camera_formats import COLMAP_MODELS, Calibrations, read_colmap_binary, read_colmap_text
+from vloc_ros.storage.text import naming_file, read_lines, read_text
 
 _NUMBER_OF_MODEL = {name: number for number, (name, _) in COLMAP_MODELS.items()}
 _POSE = "<I7dI"
@@ -66,21 +66,25 @@ class ColmapPoints:
 def read_colmap_images(folder: Path, *, camera: Camera | None = None) -> tuple[ColmapImage, ...]:
     """The images of a model that have a pose, in the order of names; a camera takes the place of the model's.
 
+    Cameras of no image may be of any model.
+
     Raises:
         InputError: the folder holds no model, a file is damaged, or the model of a camera is not known here.
     """
     folder = Path(folder)
     suffix = _suffix_of_model(folder)
     cameras_file, images_file = folder / f"cameras{suffix}", folder / f"images{suffix}"
-    try:
+    with naming_file(cameras_file):
         cameras = {} if camera else _cameras(cameras_file)
-    except InputError as error:
-        raise error if str(error).startswith(str(folder)) else InputError(f"{cameras_file}: {error}") from error
-    try:
+    with naming_file(images_file):
         rows = _binary_rows(images_file) if suffix == ".bin" else _text_rows(images_file)
-        images = [_image(name, camera or _find(cameras, key, name), values) for name, key, values in rows]
-    except InputError as error:
-        raise error if str(error).startswith(str(folder)) else InputError(f"{images_file}: {error}") from error
+        if not camera:
+            _check_known(rows, cameras)
+    used = dict.fromkeys(key for _, key, _ in rows)
+    with naming_file(cameras_file):
+        calibrations = {key: camera or cameras[key]() for key in used}
+    with naming_file(images_file):
+        images = [_image(name, calibrations[key], values) for name, key, values in rows]
     if not images:
         raise InputError(f"{images_file}: holds no image with a pose, expected those of a COLMAP model")
     return tuple(sorted(images, key=lambda image: image.name))
@@ -95,7 +99,7 @@ def _suffix_of_model(folder: Path) -> str:
     raise InputError(f"{folder}: is no COLMAP model, expected cameras and images as .bin or .txt; {remedy}")
 
 
-def _cameras(path: Path) -> dict[str, Camera]:
+def _cameras(path: Path) -> Calibrations:
     return read_colmap_binary(path.read_bytes()) if path.suffix == ".bin" else read_colmap_text(read_text(path))
 
 
@@ -163,10 +167,10 @@ def _rows_of_mapped(data: mmap.mmap) -> list[_Row]:
     return rows
 
 
-def _find(cameras: Mapping[str, Camera], key: str, name: str) -> Camera:
-    if key not in cameras:
-        raise InputError(f"{name} is of camera {key}, expected one of {', '.join(cameras)}")
-    return cameras[key]
+def _check_known(rows: Sequence[_Row], cameras: Calibrations) -> None:
+    for name, key, _ in rows:
+        if key not in cameras:
+            raise InputError(f"{name} is of camera {key}, expected one of {', '.join(cameras)}")
 
 
 def _image(name: str, camera: Camera, values: Sequence[float]) -> ColmapImage:

@@ -7,25 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.storage.text import read_text
-from vloc_ros.storage.trajectories import Trajectory, is_stamp, parse_pose, read_tum, stamp_from_seconds
+from vloc_ros.storage.pose_forms import form_of, read_named_poses
+from vloc_ros.storage.text import naming_file, read_text, split_rows
+from vloc_ros.storage.trajectories import Trajectory, read_tum, stamp_from_seconds
 from vloc_ros.storage.trajectory_formats import read_kitti_poses
 
 _NANOSECONDS_NAME, _MICROSECONDS_NAME = re.compile(r"[0-8]\d{18}"), re.compile(r"\d{16}")
 _SECONDS_NAME = re.compile(r"\d{1,10}\.\d{1,9}")
-# a name, in which there may be spaces, the seven words of a pose, maybe a comment
-_NAMED_ROW = re.compile(r"\s*([^\s#].*?)((?:[\s,]+[^\s,#]+){7})[\s,]*(?:#.*)?")
 _SECOND_NS = 1_000_000_000
 _SAME_TIME_NS = 1_000_000
-_KITTI_COLUMNS, _EUROC_COLUMNS, _EUROC_HEADER = 12, 17, "q_rs_w"
-# no row at all, TUM's, and COLMAP's, of which reading it as TUM's says what it is
-_EXPLAINED_BY_TUM = (1, 8, 10)
 _MOST_NAMED = 3
 
 
@@ -81,9 +77,9 @@ def pair_poses(
     Raises:
         InputError: the file cannot be read, an image has no pose, or the order of the names is in doubt.
     """
-    form = _form_of(path)
+    form = form_of(path)
     if form == "named":
-        return _pair_by_name(names, path, _read_named_poses(path))
+        return _pair_by_name(names, path, read_named_poses(path))
     if form == "kitti":
         return _pair_by_place(names, path, read_kitti_poses(path), what)
     trajectory = read_tum(path)
@@ -116,7 +112,7 @@ def poses_at(stamps_ns: Sequence[int], path: Path, *, within_ns: int) -> tuple[l
     Raises:
         InputError: the file cannot be read, or no pose is near and there is not one for each image.
     """
-    form = _form_of(path)
+    form = form_of(path)
     if form == "named":
         raise InputError(f"{path}: its rows begin with names of images, expected times: images of a bag have no names")
     poses: Sequence[Pose]
@@ -151,68 +147,17 @@ def read_times(path: Path, names: Sequence[str]) -> list[int]:
     Raises:
         InputError: the file cannot be read, has another count, a row begins with no time, or the times do not increase.
     """
-    rows = [(number, words) for number, words in _rows(path) if words]
+    rows = list(split_rows(read_text(path)))
     if len(rows) != len(names):
         raise InputError(f"{path}: holds {len(rows)} times, expected one for each of {len(names)} images in name order")
     _check_order(names, path)
     stamps_ns = list[int]()
     for number, words in rows:
-        try:
+        with naming_file(path, line=number):
             stamps_ns.append(stamp_from_seconds(words[0]))
-        except InputError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
     if any(later <= earlier for earlier, later in pairwise(stamps_ns)):
         raise InputError(f"{path}: its times do not increase from row to row; sort it by time")
     return stamps_ns
-
-
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Number and words of every line."""
-    lines = enumerate(read_text(path).splitlines(), start=1)
-    return [(number, line.split("#", 1)[0].replace(",", " ").split()) for number, line in lines]
-
-
-def _form_of(path: Path) -> Literal["tum", "named", "kitti"]:
-    """By the first row; that of a file without rows is TUM's, and reading it says so.
-
-    Raises:
-        InputError: it is of another format, or EuRoC's, whose poses are not the camera's.
-    """
-    lines = read_text(path).splitlines()
-    number, words = next(((number, words) for number, words in _rows(path) if words), (0, ["0"]))
-    named = _NAMED_ROW.fullmatch(lines[number - 1]) if number else None
-    if not all(is_stamp(word) for word in (words[0], *re.split(r"[\s,]+", named[1] if named else words[0]))):
-        return "named"
-    if len(words) == _KITTI_COLUMNS:
-        return "kitti"
-    if len(words) == _EUROC_COLUMNS or (lines and _EUROC_HEADER in lines[0].lower()):
-        raise InputError(
-            f"{path}: is EuRoC's ground truth, which is of the body, expected poses of the camera; give it by --euroc "
-            "instead of --poses, which takes the camera's place on the body from sensor.yaml"
-        )
-    if len(words) not in _EXPLAINED_BY_TUM:
-        raise InputError(
-            f"{path}: its first row has {len(words)} columns, expected the 8 of TUM (timestamp tx ty tz qx qy qz qw), "
-            "the 12 of KITTI (a 3x4 matrix), or IMAGE tx ty tz qx qy qz qw"
-        )
-    return "tum"
-
-
-def _read_named_poses(path: Path) -> dict[str, Pose]:
-    poses = dict[str, Pose]()
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if not line.split("#", 1)[0].strip():
-            continue
-        row = _NAMED_ROW.fullmatch(line)
-        try:
-            pose = parse_pose([row[1], *row[2].replace(",", " ").split()] if row else line.split(), first="IMAGE")
-        except InputError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
-        name = row[1] if row else line.split()[0]
-        if name in poses:
-            raise InputError(f"{path}, line {number}: names {name} again, expected every image once")
-        poses[name] = pose
-    return poses
 
 
 def _pair_by_name(names: Sequence[str], path: Path, poses: Mapping[str, Pose]) -> list[ImagePose]:

@@ -24,7 +24,7 @@ from vloc_ros.storage.trajectories import HEADER, format_pose, format_tum_row
 
 POSES, TRUTH, RESULTS = "poses.txt", "truth.txt", "results.jsonl"
 _NAMED_HEADER = HEADER.replace("timestamp[s]", "image")
-_METRES, _UNKNOWN_SCALE = "tx ty tz[m]", "tx ty tz[map units, scale unknown]"
+_METRES, _UNKNOWN_SCALE = "tx ty tz[m]", "tx ty tz[scale unknown]"
 # the first line of a truth.txt, by which our own is known from other people's
 _TRUTH_HEADER = "# true poses of the images in results.jsonl"
 _MAX_LINE_BYTES = 1024 * 1024
@@ -67,7 +67,12 @@ def replaces_results(folder: Path, *, with_truth: bool = False) -> bool:
 
 
 def write_results(
-    folder: Path, records: Iterable[ResultRecord], truth: Sequence[Pose] | None = None, *, metric: bool = True
+    folder: Path,
+    records: Iterable[ResultRecord],
+    truth: Sequence[Pose] | None = None,
+    *,
+    metric: bool = True,
+    truth_metric: bool = True,
 ) -> None:
     """Write the files into `folder`, each atomically, in the order of the records.
 
@@ -76,6 +81,7 @@ def write_results(
         records: the results.
         truth: true poses of the first of them, for `truth.txt`; without any that of earlier results is removed.
         metric: whether the lengths of the map are metres; the head of `poses.txt` says it.
+        truth_metric: the same of the true poses and `truth.txt`.
 
     Raises:
         StorageError: the disk is full, the folder is not writable, or `replaces_results` refuses it.
@@ -85,10 +91,10 @@ def write_results(
     lines = [json.dumps(_values_of_record(record), allow_nan=False) for record in records]
     accepted = [(record, pose) for record in records if (pose := record.result.map_from_rig) is not None]
     write_bytes_atomically(folder / RESULTS, "".join(f"{line}\n" for line in lines).encode())
-    rows = _format_rows(accepted)
-    write_bytes_atomically(folder / POSES, (rows if metric else rows.replace(_METRES, _UNKNOWN_SCALE, 1)).encode())
+    rows = _format_rows(accepted, metric=metric)
+    write_bytes_atomically(folder / POSES, rows.encode())
     if truth is not None:
-        rows = _format_rows(list(zip(records[: len(truth)], truth, strict=True)))
+        rows = _format_rows(list(zip(records[: len(truth)], truth, strict=True)), metric=truth_metric)
         write_bytes_atomically(folder / TRUTH, f"{_TRUTH_HEADER}\n{rows}".encode())
     elif _is_own_truth(folder / TRUTH):
         (folder / TRUTH).unlink()
@@ -102,14 +108,17 @@ def _is_own_truth(path: Path) -> bool:
         return False
 
 
-def _format_rows(posed: Sequence[tuple[ResultRecord, Pose]]) -> str:
+def _format_rows(posed: Sequence[tuple[ResultRecord, Pose]], *, metric: bool) -> str:
     """TUM's in the order of time, or with the image's name in place of a time that would only be made up."""
+    header, named_header = (
+        head if metric else head.replace(_METRES, _UNKNOWN_SCALE) for head in (HEADER, _NAMED_HEADER)
+    )
     timed = [(record.stamp_ns, pose) for record, pose in posed if record.stamp_ns is not None]
     if len(timed) == len(posed):
         rows = [format_tum_row(stamp_ns, pose) for stamp_ns, pose in sorted(timed, key=lambda row: row[0])]
-        return "\n".join([HEADER, *rows, ""])
+        return "\n".join([header, *rows, ""])
     rows = [f"{record.image} {format_pose(pose)}" for record, pose in posed]
-    return "\n".join([_NAMED_HEADER, *rows, ""])
+    return "\n".join([named_header, *rows, ""])
 
 
 def read_results(folder: Path) -> tuple[ResultRecord, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from vloc_ros.core.errors import InputError
@@ -38,6 +39,41 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield from enumerate(file, start=1)
     except (OSError, UnicodeDecodeError) as error:
         raise _explain(path, error) from error
+
+
+def split_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and words of the lines that hold any; `#` starts a comment, commas and blanks divide."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if words := line.split("#", 1)[0].replace(",", " ").split():
+            yield number, words
+
+
+def numbers_of(words: Sequence[str]) -> list[float]:
+    """Words as numbers.
+
+    Raises:
+        InputError: one is none.
+    """
+    try:
+        return [float(word) for word in words]
+    except ValueError as error:
+        raise InputError(f"{error}, expected numbers") from None
+
+
+@contextmanager
+def naming_file(path: Path, *, line: int = 0, what: str = "") -> Iterator[None]:
+    """Errors of input that is read meanwhile name its file, and where or what in it, unless they begin with it.
+
+    Raises:
+        InputError: one, of its own kind, with the name.
+    """
+    try:
+        yield
+    except InputError as error:
+        if str(error).startswith(str(path)):
+            raise
+        where = f"{path}, line {line}" if line else f"{path}"
+        raise type(error)(f"{where}: {what and f'{what}: '}{error}") from error
 
 
 def _explain(path: Path, error: OSError | UnicodeDecodeError) -> InputError:

@@ -19,7 +19,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.cameras import NotYamlError, load_yaml
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import naming_file, numbers_of, read_text, split_rows
 from vloc_ros.storage.trajectories import Trajectory, stamp_from_seconds
 
 # what is further from a rotation is no rounded one
@@ -75,13 +75,11 @@ def read_kitti_poses(path: Path) -> tuple[Pose, ...]:
         InputError: the file cannot be read, holds no pose, or a row is none; the message names the line.
     """
     poses = []
-    for number, words in _rows(path):
-        try:
+    for number, words in split_rows(read_text(path)):
+        with naming_file(path, line=number):
             if len(words) != _KITTI_COLUMNS:
                 raise InputError(f"{len(words)} columns, expected KITTI's 12: a 3x4 matrix row by row")
-            poses.append(pose_from_matrix(_numbers(words)))
-        except InputError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
+            poses.append(pose_from_matrix(numbers_of(words)))
     if not poses:
         raise InputError(f"{path}: holds no pose, expected KITTI's rows of a 3x4 matrix")
     return tuple(poses)
@@ -94,13 +92,11 @@ def read_kitti_times(path: Path) -> list[int]:
         InputError: the file cannot be read, holds no time, or the times do not increase.
     """
     stamps_ns = list[int]()
-    for number, words in _rows(path):
-        try:
+    for number, words in split_rows(read_text(path)):
+        with naming_file(path, line=number):
             stamps_ns.append(stamp_from_seconds(words[0]))
             if stamps_ns[1:] and stamps_ns[-1] <= stamps_ns[-2]:
                 raise InputError("the time is not later than the one before")
-        except InputError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
     if not stamps_ns:
         raise InputError(f"{path}: holds no time, expected the seconds of every image")
     return stamps_ns
@@ -126,21 +122,20 @@ def read_kitti_calibration(path: Path, camera: int) -> KittiCamera:
     Raises:
         InputError: the file cannot be read, or has no such camera.
     """
-    rows = {words[0]: words[1:] for _, words in _rows(path)}
+    rows = {words[0]: words[1:] for _, words in split_rows(read_text(path))}
     name = f"P{camera}:"
-    try:
+    with naming_file(path):
         if len(rows.get(name, ())) != _KITTI_COLUMNS:
             raise InputError(f"has no row {name} of 12 numbers, expected the calib.txt of a KITTI odometry sequence")
-        projection = np.array(_numbers(rows[name])).reshape(3, 4)
+        projection = np.array(numbers_of(rows[name])).reshape(3, 4)
         if not np.isfinite(projection).all():
             raise InputError(f"{name} has a value that is not finite, expected 12 numbers; copy the file again")
         k = projection[:, :3]
-        # P is K·[I | t] with t of camera_from_camera0: the images are rectified
-        shift = np.linalg.solve(k, projection[:, 3])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except np.linalg.LinAlgError:
-        raise InputError(f"{path}: {name} has a camera matrix that cannot be inverted; copy the file again") from None
+        try:
+            # P is K·[I | t] with t of camera_from_camera0: the images are rectified
+            shift = np.linalg.solve(k, projection[:, 3])
+        except np.linalg.LinAlgError:
+            raise InputError(f"{name} has a camera matrix that cannot be inverted; copy the file again") from None
     return KittiCamera(tuple(k.reshape(-1).tolist()), Pose(np.eye(3), -shift))
 
 
@@ -151,16 +146,15 @@ def read_euroc_poses(path: Path) -> Trajectory:
         InputError: the file cannot be read, holds no pose, or a row is none; the message names the line.
     """
     stamps_ns, poses = list[int](), list[Pose]()
-    for number, words in _rows(path):
-        try:
-            if len(words) < _EUROC_COLUMNS:
-                raise InputError(f"{len(words)} columns, expected EuRoC's: nanoseconds, x y z, qw qx qy qz")
-            values = _numbers(words[1:_EUROC_COLUMNS])
+    for number, words in split_rows(read_text(path)):
+        with naming_file(path, line=number):
+            if len(words) < _EUROC_COLUMNS or not words[0].lstrip("-").isdigit():
+                found = f"{len(words)} columns, of which the first is {words[0]!r}"
+                raise InputError(f"{found}, expected EuRoC's: nanoseconds, x y z, qw qx qy qz")
+            values = numbers_of(words[1:_EUROC_COLUMNS])
             stamp_ns, pose = int(words[0]), Pose.from_quaternion([*values[4:], values[3]], values[:3])
             if stamps_ns and stamp_ns <= stamps_ns[-1]:
                 raise InputError("the time is not later than the one before")
-        except (InputError, ValueError) as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
         stamps_ns.append(stamp_ns)
         poses.append(pose)
     if not poses:
@@ -175,7 +169,7 @@ def read_euroc_images(path: Path) -> dict[str, int]:
         InputError: the file cannot be read, or a row is not a time and a name.
     """
     stamps_ns = {}
-    for number, words in _rows(path):
+    for number, words in split_rows(read_text(path)):
         if len(words) != 2 or not words[0].isdigit():
             raise InputError(f"{path}, line {number}: found {' '.join(words)!r}, expected nanoseconds and a file name")
         stamps_ns[words[1]] = int(words[0])
@@ -191,23 +185,8 @@ def read_body_from_sensor(path: Path) -> Pose:
         InputError: the file cannot be read, or has none.
     """
     try:
-        data: list[Any] = load_yaml(read_text(path))["T_BS"]["data"]
-        return pose_from_matrix([float(value) for value in data])
-    except InputError as error:
-        raise error if str(error).startswith(str(path)) else InputError(f"{path}: T_BS: {error}") from error
+        with naming_file(path, what="T_BS"):
+            data: list[Any] = load_yaml(read_text(path))["T_BS"]["data"]
+            return pose_from_matrix([float(value) for value in data])
     except (NotYamlError, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: has no T_BS with data of 16 numbers, expected the sensor.yaml of EuRoC") from None
-
-
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Number and words of the lines that hold any; `#` starts a comment, commas and blanks divide."""
-    lines = enumerate(read_text(path).splitlines(), start=1)
-    rows = [(number, line.split("#", 1)[0].replace(",", " ").split()) for number, line in lines]
-    return [(number, words) for number, words in rows if words]
-
-
-def _numbers(words: Sequence[str]) -> list[float]:
-    try:
-        return [float(word) for word in words]
-    except ValueError as error:
-        raise InputError(f"{error}, expected numbers") from None

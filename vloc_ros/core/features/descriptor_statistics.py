@@ -1,21 +1,16 @@
 """How far apart the descriptors of one extractor lie: of one point, and of unrelated points.
 
-Every limit on a descriptor distance is derived from these two numbers, so that no limit fits one extractor only.
+Every limit on a descriptor distance is derived from these two numbers, so that no limit fits one extractor only. A
+part of the parameters, which `vloc config` lists without waiting for NumPy; `descriptor_distances` measures them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.geometry.pose import Array
-
-_MIN_OBSERVATIONS = 100
-_SEED = 0
 
 
 class DescriptorLimit(Enum):
@@ -48,7 +43,7 @@ class DescriptorStatistics:
     source: str
 
     def __post_init__(self) -> None:
-        if not 0 <= self.same_point < self.unrelated < np.inf:
+        if not 0 <= self.same_point < self.unrelated < math.inf:
             raise MapError(
                 f"descriptors of one point lie {self.same_point:g} apart and unrelated ones {self.unrelated:g}, "
                 "expected the former to be less; use an extractor whose descriptors distinguish points"
@@ -57,29 +52,3 @@ class DescriptorStatistics:
     def limit(self, use: DescriptorLimit) -> float:
         """Largest distance for a use."""
         return self.same_point + use.value * (self.unrelated - self.same_point)
-
-
-def measure_descriptor_statistics(
-    observed: Sequence[Array], points: Sequence[Array], descriptors: Array
-) -> DescriptorStatistics:
-    """The statistics of a map while it is built.
-
-    Args:
-        observed: of every image (N, d) projected descriptors of the keypoints that observe a point.
-        points: of every image (N,) which point each observes.
-        descriptors: (P, d) descriptors of the points, decoded.
-
-    Raises:
-        MapError: there are too few observations, or the descriptors do not distinguish points.
-    """
-    seen, own = np.concatenate(observed), np.concatenate(points)
-    if len(own) < _MIN_OBSERVATIONS:
-        raise MapError(
-            f"{len(own)} observations are too few to measure descriptor statistics, expected at least "
-            f"{_MIN_OBSERVATIONS}; take images that share more"
-        )
-    shuffled = np.random.default_rng(_SEED).permutation(own)
-    apart = shuffled != own
-    same_point = float(np.median(np.linalg.norm(seen - descriptors[own], axis=1)))
-    unrelated = float(np.median(np.linalg.norm(seen[apart] - descriptors[shuffled[apart]], axis=1)))
-    return DescriptorStatistics(same_point, unrelated, f"measured on {len(own)} observations of this map")

@@ -1,8 +1,8 @@
 """Cambridge Landmarks (Kendall, Grimes and Cipolla, PoseNet, 2015).
 
 A scene holds `dataset_train.txt` and `dataset_test.txt`, with three lines above rows `seq1/frame00001.png X Y Z W P Q
-R`: the position of the camera and the quaternion w x y z of camera_from_world; the images; and `reconstruction.nvm`,
-which has their focal lengths under names that end with .jpg.
+R`: the position of the camera and the quaternion w x y z of camera_from_world; the images, 1920x1080 or upright; and
+`reconstruction.nvm`, which has their focal lengths under names that end with .jpg.
 """
 
 from __future__ import annotations
@@ -14,16 +14,22 @@ import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.datasets.benchmarks.nvm import NvmImage, pose_from_centre, read_nvm
-from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require, require_below
+from vloc_ros.datasets.benchmarks.scene import (
+    BenchmarkScene,
+    query_of,
+    refuse_sfm_poses,
+    require,
+    require_below,
+)
 from vloc_ros.datasets.posed_files import PosedFile
 from vloc_ros.storage.images import read_image
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import naming_file, numbers_of, read_text
 
 SCENES = ("GreatCourt", "KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 SOURCE = "http://mi.eng.cam.ac.uk/projects/relocalisation/"
 _HEADER_LINES = 3
-# of the published images, which the focal lengths are of; images that were made smaller keep the whole view
-_WIDTH = 1920
+# longer side of the published images, which the focal lengths are of; images that were made smaller keep the whole view
+_LONGER_SIDE = 1920
 _COLUMNS = 8
 # cameras that the reconstruction has thrown far away; DSAC* leaves them out too
 _FARTHEST_M = 10_000.0
@@ -36,8 +42,7 @@ def read_scene(root: Path, name: str, *, sfm_poses: Path | None = None) -> Bench
         MissingDataError: a part of it is not there.
         InputError: a file is not as published, or other poses are given, of which none are published.
     """
-    if sfm_poses is not None:
-        raise InputError("the poses of Cambridge Landmarks are by structure from motion already; leave out --sfm-poses")
+    refuse_sfm_poses(sfm_poses, "Cambridge Landmarks")
     folder = require(root / name, source=SOURCE)
     model = read_nvm(require(folder / "reconstruction.nvm", source=SOURCE))
     images = {Path(image).with_suffix("").as_posix(): found for image, found in model.items()}
@@ -51,27 +56,26 @@ def read_scene(root: Path, name: str, *, sfm_poses: Path | None = None) -> Bench
 
 def _read_split(path: Path, folder: Path, images: dict[str, NvmImage]) -> list[PosedFile | None]:
     files: list[PosedFile | None] = []
-    size: tuple[int, int] | None = None
+    sizes = dict[Path, tuple[int, int]]()
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split()
         if number <= _HEADER_LINES or not words:
             continue
-        try:
+        with naming_file(path, line=number):
             if len(words) != _COLUMNS:
                 raise InputError(f"{len(words)} columns, expected 8: IMAGE X Y Z W P Q R")
-            values = [float(word) for word in words[1:]]
+            values = numbers_of(words[1:])
             pose = pose_from_centre(values[3:], values[:3])
-        except (InputError, ValueError) as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
         image = images.get(Path(words[0]).with_suffix("").as_posix())
         if image is None or np.abs(pose.translation).max() > _FARTHEST_M:
             files.append(None)
             continue
         file = require_below(folder, words[0], source=SOURCE)
-        if size is None:
+        # images of a sequence are of one size; there are too many to open them all
+        if file.parent not in sizes:
             height, width = read_image(file).shape[:2]
-            size = width, height
-        files.append(
-            PosedFile(words[0], file, replace(image, focal_px=image.focal_px * size[0] / _WIDTH).camera(*size), pose)
-        )
+            sizes[file.parent] = width, height
+        size = sizes[file.parent]
+        scaled = replace(image, focal_px=image.focal_px * max(size) / _LONGER_SIDE)
+        files.append(PosedFile(words[0], file, scaled.camera(*size), pose))
     return files

@@ -17,7 +17,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.storage.text import read_lines
+from vloc_ros.storage.text import naming_file, numbers_of, read_lines
 
 _COLUMNS = 11
 
@@ -56,13 +56,11 @@ def read_nvm(path: Path) -> dict[str, NvmImage]:
     count = int(head[1])
     images = {}
     for number, words in islice(rows, count):
-        try:
+        with naming_file(path, line=number):
             if len(words) != _COLUMNS:
                 raise InputError(f"{len(words)} columns, expected 11: an image of a model of VisualSFM")
-            values = [float(word) for word in words[1:]]
+            values = numbers_of(words[1:])
             pose = pose_from_centre(values[1:5], values[5:8])
-        except (InputError, ValueError) as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
         images[words[0]] = NvmImage(words[0], values[0], values[8], pose)
     if len(images) != count:
         raise InputError(f"{path}: holds {len(images)} of {count} images, expected all; copy it again")

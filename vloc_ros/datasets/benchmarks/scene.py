@@ -87,8 +87,42 @@ def require(path: Path, *, source: str) -> Path:
         MissingDataError: it is not.
     """
     if not path.exists():
-        raise MissingDataError(f"{path}: is not there, expected the data as it is published at {source}")
+        raise MissingDataError(
+            f"{path}: is not there, expected the data as it is published at {source}{_explain_packed(path)}"
+        )
     return path
+
+
+def _explain_packed(path: Path) -> str:
+    """What to unpack, where the archive that a folder or the file is published in is there; empty without any."""
+    for part in (path, *path.parents):
+        packed = part.with_name(f"{part.name}.zip") if part.name else part
+        if packed.is_file():
+            return f"; {packed.name} is there: unzip {packed} -d {packed.parent}"
+    return ""
+
+
+def refuse_sfm_poses(sfm_poses: Path | None, benchmark: str) -> None:
+    """Refuse other poses of a benchmark for which none are published.
+
+    Raises:
+        InputError: they are given.
+    """
+    if sfm_poses is not None:
+        raise InputError(f"the poses of {benchmark} are by structure from motion already; leave out --sfm-poses")
+
+
+def require_below_any(folders: Sequence[Path], name: str, *, source: str) -> Path:
+    """The same below the first of several folders that has it.
+
+    Raises:
+        MissingDataError: none has it.
+        InputError: the name leads out of the folder.
+    """
+    for folder in folders[:-1]:
+        if (folder / name).exists():
+            return require_below(folder, name, source=source)
+    return require_below(folders[-1], name, source=source)
 
 
 def require_below(folder: Path, name: str, *, source: str) -> Path:

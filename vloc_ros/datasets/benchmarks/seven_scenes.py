@@ -1,9 +1,11 @@
 """7-Scenes (Shotton et al., Scene Coordinate Regression Forests, 2013).
 
-A scene holds `TrainSplit.txt` and `TestSplit.txt` with rows such as `sequence1`, and sequences `seq-01` with
+The archive of a scene holds those of its sequences, `chess/seq-01.zip`, which are to be unpacked too. A scene holds
+`TrainSplit.txt` and `TestSplit.txt` with rows such as `sequence1`, and sequences `seq-01` with
 `frame-000000.color.png` and `frame-000000.pose.txt`, the 4x4 matrix of map_from_camera. The published focal length,
 585, is that of the depth camera; colour images are used with 525, as by DSAC* and in the comparisons of Brachmann et
-al. (2021), whose structure from motion finds 526 for chess.
+al. (2021), whose structure from motion finds 526 for chess. Poses are those of the depth camera, to which the colour
+images are not registered; as in these comparisons, they are taken for the colour camera's.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require
 from vloc_ros.datasets.posed_files import PosedFile
 from vloc_ros.storage.colmap_models import pose_from_wxyz
 from vloc_ros.storage.images import read_image
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import naming_file, numbers_of, read_text
 
 _SOURCE = "https://github.com/tsattler/visloc_pseudo_gt_limitations (folder pgt/sfm)"
 _COLUMNS = 9
@@ -44,16 +44,12 @@ def _read_files(path: Path, scene_folder: Path, width: int) -> Sequence[PosedFil
         words = line.split()
         if not words:
             continue
-        try:
+        with naming_file(path, line=number):
             if len(words) != _COLUMNS:
                 raise InputError(f"{len(words)} columns, expected 9: IMAGE qw qx qy qz tx ty tz f")
-            values = [float(word) for word in words[1:]]
+            values = numbers_of(words[1:])
             image = require_below(scene_folder, words[0], source="the pages of the data set")
             size = size or read_image(image).shape[1::-1]
             camera = Camera("SIMPLE_PINHOLE", size[0], size[1], (values[7] * size[0] / width, size[0] / 2, size[1] / 2))
             files.append(PosedFile(words[0], image, camera, pose_from_wxyz(values[:4], values[4:7]).inverse()))
-        except ValueError as error:
-            raise InputError(f"{path}, line {number}: {error}, expected numbers") from None
-        except InputError as error:
-            raise type(error)(f"{path}, line {number}: {error}") from error
     return sorted(files, key=lambda file: file.name)

@@ -3,7 +3,7 @@
 A scene such as `apt1/kitchen` holds `data` with `frame-000000.color.jpg` and `frame-000000.pose.txt`, the 4x4 matrix
 of map_from_camera; `info.txt` with the calibration; and `split.txt`, whose first row gives the number of frames of the
 test sequence: `sequence0 [frames=357] [start=0 ; end=356]`. All frames after it are for the map. Frames whose pose is
-INF are left out.
+INF are left out. Of a copy with fewer frames, those of the test are told by their numbers.
 """
 
 from __future__ import annotations
@@ -40,14 +40,25 @@ def read_scene(root: Path, name: str, *, sfm_poses: Path | None = None) -> Bench
         return read_sfm_scene(sfm_poses, folder, name=name.replace("/", "_"), width=camera.width)
     tests = _count_tests(require(folder / "split.txt", source=SOURCE))
     paths = sorted(require(folder / "data", source=SOURCE).glob("frame-*.color.jpg"))
-    if not 0 < tests < len(paths):
+    of_test = [path for path in paths if _number(path) < tests]
+    if not 0 < len(of_test) < len(paths):
         raise InputError(
-            f"{folder}: has {len(paths)} frames, of which split.txt gives {tests} to the test; copy it again"
+            f"{folder}: has {len(paths)} frames, of which split.txt gives {tests} to the test, expected some for the "
+            "test and some for the map; copy it again"
         )
     files = [_read_frame(folder, path, camera) for path in paths]
-    found = [[file for file in part if file is not None] for part in (files[:tests], files[tests:])]
+    count = len(of_test)
+    found = [[file for file in part if file is not None] for part in (files[:count], files[count:])]
     queries, map_files = (scale_cameras(part) for part in found)
     return BenchmarkScene(name, map_files, [query_of(file) for file in queries], files.count(None))
+
+
+def _number(path: Path) -> int:
+    """357 of frame-000357.color.jpg."""
+    number = path.name.removeprefix("frame-").partition(".")[0]
+    if not number.isdigit():
+        raise InputError(f"{path}: its name has no number, expected frame-000000.color.jpg and so on; move it away")
+    return int(number)
 
 
 def _read_frame(folder: Path, path: Path, camera: Camera) -> PosedFile | None:

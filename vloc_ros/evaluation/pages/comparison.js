@@ -20,6 +20,8 @@ async function chart(id, traces, shape, place) {
     marker: { symbol: "circle-open", size: 16, color: INK, line: { width: 2 } } });
   await Plotly.react(box, traces, layout(shape), CONFIG);
   box.removeAllListeners("plotly_click");
+  box.removeAllListeners("plotly_hover");
+  box.on("plotly_hover", event => { const i = event.points[0].customdata; if (Number.isInteger(i)) showImage(i); });
   box.on("plotly_click", event => { const i = event.points[0].customdata; if (Number.isInteger(i)) select(i); });
   marks = [...marks.filter(mark => mark.box !== box), { box, trace: traces.length - 1, place }];
 }
@@ -87,8 +89,20 @@ const table = queryTable(byId("queries"), queries, columns, {
   matches: query => [query.image, ...query.runs.flatMap(row => row ? [row.reason, outcome(row)] : [])].join(" ").toLowerCase(),
 });
 
+// the image of a query that has one; what is shown stays until another one is
+function showImage(i) {
+  const figure = byId("picture");
+  if (!figure) return;
+  const image = figure.querySelector("img"), caption = figure.querySelector("figcaption");
+  image.hidden = !(i in data.images);
+  image.src = data.images[i] || "";
+  image.alt = `query ${queries[i].image}`;
+  caption.textContent = `${queries[i].image}${i in data.images ? "" : ": its image is not on this page"}`;
+}
+
 function select(i) {
   selected = i;
+  showImage(i);
   table.select(i);
   for (const { box, trace, place } of marks) {
     const spots = place(i);

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from math import ceil
 from typing import Any
 
@@ -12,33 +11,28 @@ import numpy as np
 
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.errors import InputError, MapError
-from vloc_ros.core.features.descriptor_codec import DescriptorCodec
-from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics, measure_descriptor_statistics
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
-from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.keyframes import MIN_POINTS_SEEN, Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.core.map.scene import Scene, SelfSimilarity
-from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
-from vloc_ros.core.retrieval.vlad import VLAD, Vocabulary
 from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.landmarks.definition import define_landmarks
 from vloc_ros.mapping.maps.alignment import check_image_extent
-from vloc_ros.mapping.maps.calibration import calibrate
 from vloc_ros.mapping.maps.frame import (
     choose_map_origin,
     distances_from_measurements,
     frame_uncertainty,
     relative_to_origin,
 )
+from vloc_ros.mapping.maps.structure_calibration import calibrate_structure
+from vloc_ros.mapping.maps.structure_description import describe_structure
 from vloc_ros.mapping.sfm.anchors import Anchors
 from vloc_ros.mapping.sfm.colmap import triangulate
 from vloc_ros.mapping.sfm.extracted_images import (
     ExtractedImage,
     extract_images,
+    focal_lengths_px,
     make_keyframes,
     match_posed_images,
 )
@@ -60,7 +54,7 @@ from vloc_ros.mapping.sfm.scale import (
     UnknownScale,
     relative_to,
 )
-from vloc_ros.mapping.sfm.structure import Structure, mean_descriptors, refine_points
+from vloc_ros.mapping.sfm.structure import Structure, refine_points
 from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 
 _MIN_IMAGES = 3
@@ -141,8 +135,8 @@ def build_map_of_extracted(
     structure = _triangulate(placed, matches, config, posed=posed)
     keyframes = make_keyframes(placed, structure)
     _check_placed(keyframes, len(images), config, posed=posed)
-    bare = _describe(structure, placed, keyframes, keypoint_model, name=name, frame_id=frame_id, config=config)
-    calibration, alike = _calibrate(bare, structure, placed, config, extractor, progress, workers)
+    bare = describe_structure(structure, placed, keyframes, keypoint_model, name=name, frame_id=frame_id, config=config)
+    calibration, alike = calibrate_structure(bare, structure, placed, config, extractor, progress, workers)
     scene = replace(
         bare.scene(),
         calibration=calibration,
@@ -260,7 +254,7 @@ def _triangulate(
     structure = built.with_tracks_of_at_least(config.min_track_length)
     if not len(structure.points):
         raise MapError(f"no point is seen by {config.min_track_length} images: {why}")
-    return refine_points(structure, [view.rays for view in views], _focal_lengths(views))
+    return refine_points(structure, [view.rays for view in views], focal_lengths_px(views))
 
 
 def _check_placed(keyframes: Keyframes, images: int, config: MappingConfig, *, posed: bool) -> None:
@@ -287,117 +281,6 @@ def _why_few_points(centres: Array, *, posed: bool) -> str:
     )
 
 
-def _focal_lengths(images: Sequence[ExtractedImage]) -> Array:
-    return np.array([image.image.camera.intrinsics[0] for image in images])
-
-
-def _describe(
-    structure: Structure,
-    images: Sequence[ExtractedImage],
-    keyframes: Keyframes,
-    keypoint_model: KeypointModel | None,
-    *,
-    name: str,
-    frame_id: str,
-    config: MappingConfig,
-) -> LandmarkMap:
-    """The map of a structure and its keyframes: describe the points, group them into landmarks, index the keyframes."""
-    descriptors = mean_descriptors(structure, [image.features.descriptors for image in images])
-    codec = DescriptorCodec.fit(descriptors, config.descriptor_dimension)
-    codes = codec.encode(descriptors)
-    landmark_ids, landmarks = define_landmarks(structure.points, keyframes, config)
-    recorded = config.extractor.recorded_statistics
-    return LandmarkMap(
-        name=name,
-        scenes=(Scene(frame_id, range(len(structure.points)), range(len(images))),),
-        points=structure.points.astype(np.float32),
-        landmark_ids=landmark_ids,
-        landmarks=landmarks,
-        codes=codes,
-        codec=codec,
-        keyframes=keyframes,
-        extractor=config.extractor,
-        descriptor_statistics=recorded or _measure_statistics(structure, images, codec, codec.decode(codes)),
-        retrieval={VLAD: _vlad_index(images, codec, config)},
-        provenance=_provenance(structure),
-        keypoint_model=keypoint_model,
-    )
-
-
-def _measure_statistics(
-    structure: Structure, images: Sequence[ExtractedImage], codec: DescriptorCodec, descriptors: Array
-) -> DescriptorStatistics:
-    observed, points = [], []
-    for number, image in enumerate(images):
-        mine = structure.track_images == number
-        observed.append(codec.project(image.features.descriptors[structure.track_keypoints[mine]]))
-        points.append(structure.track_points[mine])
-    return measure_descriptor_statistics(observed, points, descriptors)
-
-
-def _calibrate(
-    landmark_map: LandmarkMap,
-    structure: Structure,
-    images: Sequence[ExtractedImage],
-    config: MappingConfig,
-    extractor: Extractor,
-    progress: Progress,
-    workers: Workers,
-) -> tuple[CovarianceCalibration, SelfSimilarity]:
-    """What segments of the trajectory tell that the map leaves out in turn."""
-    views = [replace(view, image=replace(view.image, load=_not_sent)) for view in images]
-    return calibrate(
-        [view.image for view in views],
-        [view.features for view in views],
-        gap_m=config.calibration_gap_m,
-        extractor=extractor,
-        map_without=partial(_map_without, landmark_map=landmark_map, structure=structure, images=views, config=config),
-        covisible_with=structure.covisible_with,
-        progress=progress,
-        workers=workers,
-    )
-
-
-def _not_sent() -> Array:
-    raise AssertionError("calibration needs no pixels, and workers get none")
-
-
-def _map_without(
-    left_out: Array,
-    *,
-    landmark_map: LandmarkMap,
-    structure: Structure,
-    images: Sequence[ExtractedImage],
-    config: MappingConfig,
-) -> LandmarkMap:
-    """The map as if these images had not been taken: their observations move no point and describe none."""
-    rest = structure.without_images(left_out)
-    kept = rest.images_per_point() >= config.min_track_length
-    if not kept.any():
-        raise MapError("no point is left")
-    changed = kept & (rest.images_per_point() < structure.images_per_point())
-    points, codes = landmark_map.points.copy(), landmark_map.codes.copy()
-    if changed.any():
-        refined = refine_points(rest.select(changed), [image.rays for image in images], _focal_lengths(images))
-        descriptors = mean_descriptors(refined, [image.features.descriptors for image in images])
-        points[changed], codes[changed] = refined.points, landmark_map.codec.encode(descriptors)
-    return replace(
-        landmark_map,
-        scenes=(replace(landmark_map.scene(), points=range(int(kept.sum()))),),
-        points=points[kept],
-        landmark_ids=np.zeros(int(kept.sum()), np.int32),
-        codes=codes[kept],
-        keyframes=make_keyframes(images, rest.select(kept)),
-    )
-
-
-def _vlad_index(images: Sequence[ExtractedImage], codec: DescriptorCodec, config: MappingConfig) -> RetrievalIndex:
-    projected = [codec.project(image.features.descriptors) for image in images]
-    vocabulary = Vocabulary.fit(np.concatenate(projected), config.vocabulary_words)
-    rows = np.stack([vocabulary.encode(descriptors) for descriptors in projected])
-    return vocabulary.index(rows)
-
-
 def _left_out(images: Sequence[PosedImage], placed: Sequence[ExtractedImage]) -> dict[str, Any]:
     names = {view.image.name for view in placed}
     left_out = [image.name for image in images if image.name not in names]
@@ -416,11 +299,3 @@ def _calibrations(refined: Sequence[RefinedCamera]) -> dict[str, Any]:
         for one in refined
     ]
     return {"refined_calibrations": described} if described else {}
-
-
-def _provenance(structure: Structure) -> dict[str, Any]:
-    return {
-        "images": len(structure.poses),
-        "mean_reprojection_error_px": round(structure.mean_reprojection_error_px, 4),
-        "mean_track_length": round(len(structure.track_points) / len(structure.points), 3),
-    }

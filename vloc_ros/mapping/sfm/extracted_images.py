@@ -128,3 +128,8 @@ def make_keyframes(views: Sequence[ExtractedImage], structure: Structure) -> Key
         point_indices=visible.astype(np.int32),
         cameras=tuple(view.image.camera for view in views),
     )
+
+
+def focal_lengths_px(images: Sequence[ExtractedImage]) -> Array:
+    """(N,) focal length of each image's camera, pixels."""
+    return np.array([image.image.camera.intrinsics[0] for image in images])

@@ -1,0 +1,62 @@
+"""A wrong focal length of images that the map's own camera took is said, and the right one of another camera is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from plane_scene import CAMERA, SceneFolder
+
+from vloc_ros.assembly import build_localizer
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.localization.localizer import Localizer
+from vloc_ros.core.query import Query
+from vloc_ros.core.sources import QuerySource
+from vloc_ros.evaluation.calibration_doubt import doubt_calibration
+
+
+def _localizer(scene_folder: SceneFolder, *cameras: Camera) -> Localizer:
+    wall = scene_folder.scene.landmark_map
+    known = cameras and (*cameras, *cameras[:1] * (len(wall.keyframes.names) - len(cameras)))
+    return build_localizer(LocalizerConfig(), replace(wall, keyframes=replace(wall.keyframes, cameras=known)))
+
+
+def _sources(scene_folder: SceneFolder, camera: Camera) -> list[QuerySource]:
+    images = [scene_folder.scene.image(pose) for pose in scene_folder.truth]
+    return [QuerySource(f"{i}", partial(Query.single, image, camera)) for i, image in enumerate(images)]
+
+
+def _with_focal_length(factor: float) -> Camera:
+    fx, fy, *rest = CAMERA.parameters
+    return replace(CAMERA, parameters=(factor * fx, factor * fy, *rest))
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.25, 2.0])
+def test_a_wrong_focal_length_is_said(scene_folder: SceneFolder, factor: float) -> None:
+    given = _with_focal_length(factor)
+    doubt = doubt_calibration(_localizer(scene_folder, CAMERA), _sources(scene_folder, given))
+    assert f"given a focal length of {given.intrinsics[0]:.1f} px" in doubt
+    assert f"have a focal length of {CAMERA.intrinsics[0]:.1f} px" in doubt
+
+
+@pytest.mark.parametrize(
+    "cameras",
+    [
+        (),
+        (CAMERA,),
+        (_with_focal_length(0.6),),
+        (_with_focal_length(1.3), CAMERA),
+        (CAMERA.scaled(2 * CAMERA.width, 2 * CAMERA.height),),
+    ],
+)
+def test_the_right_calibration_is_not_doubted(scene_folder: SceneFolder, cameras: tuple[Camera, ...]) -> None:
+    """Whether the map's images were taken by that camera, by others, by one of another size, or by an unknown one."""
+    assert doubt_calibration(_localizer(scene_folder, *cameras), _sources(scene_folder, CAMERA)) == ""
+
+
+def test_a_few_images_give_no_doubt(scene_folder: SceneFolder) -> None:
+    sources = _sources(scene_folder, _with_focal_length(0.5))
+    assert doubt_calibration(_localizer(scene_folder, CAMERA), sources[:2]) == ""
+    assert doubt_calibration(_localizer(scene_folder, CAMERA), []) == ""

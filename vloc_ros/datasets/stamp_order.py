@@ -1,0 +1,32 @@
+"""Which images of a recording have stamps in the order in which they were recorded.
+
+A clock that jumps, or a driver that stamps an image wrongly, gives an image a time at which it was not taken: the poses
+of that time are not its own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+
+def find_stamps_in_order(stamps_ns: Sequence[int]) -> list[int]:
+    """Indices of the longest part of a sequence whose stamps increase, in order; the others are out of order.
+
+    By patience sorting (Fredman, On computing the length of longest increasing subsequences, 1975), in O(n log n). One
+    stamp far in the future is left out by it, not all that come after.
+    """
+    # of the parts of each length that end earliest: the last stamp, and its index
+    ends, last_indices = list[int](), list[int]()
+    before = list[int]()
+    for index, stamp_ns in enumerate(stamps_ns):
+        length = bisect_left(ends, stamp_ns)
+        before.append(last_indices[length - 1] if length else -1)
+        ends[length : length + 1] = [stamp_ns]
+        last_indices[length : length + 1] = [index]
+    found = list[int]()
+    index = last_indices[-1] if last_indices else -1
+    while index >= 0:
+        found.append(index)
+        index = before[index]
+    return found[::-1]
