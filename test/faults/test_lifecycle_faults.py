@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from ros_session import Ros
 from std_srvs.srv import Trigger
 
+from vloc_ros.nodes.conversion import stamp_ns_of
 from vloc_ros.nodes.localizer import LocalizerNode
 from vloc_ros.nodes.map_server import MapServerNode
 from vloc_ros.storage.maps import map_hash
@@ -81,10 +83,11 @@ def test_a_lifecycle_manager_of_nav2(ros: Ros, wall: Wall, tmp_path: Path, row: 
         drive.localize_next()
         localized.append(drive.statuses.messages[-1])
     assert not node.graph_watch.findings
+    assert Counter(map(stamp_ns_of, drive.wait_for_statuses())) == Counter(drive.sent)
     row.record(
         "a stand-in for nav2's lifecycle manager starts, pauses, resumes, resets and starts the nodes, among them "
         "another node `/map_server` with a service `load_map` of another type",
         f"every transition succeeds; an image after each start: {count_statuses(localized)}",
-        back_s=drive.recover(within_s=_BACK_S),
+        back_s=drive.localize_next(within_s=_BACK_S),
         within_s=_BACK_S,
     )
