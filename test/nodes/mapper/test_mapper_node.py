@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +271,16 @@ def test_parameters_that_make_no_sense_keep_it_from_being_configured(
     node = ros.add(MapperNode, **(values | parameters))
     assert node.state == "unconfigured"
     assert message in capfd.readouterr().err
+
+
+def test_an_image_topic_with_the_ending_of_compressed_images_keeps_it_inactive(
+    ros: Ros, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    values = {"recordings_folder": str(tmp_path / "r"), "maps_folder": str(tmp_path / "m")}
+    remapped = ["--ros-args", "-r", "image:=image/compressed"]
+    node = ros.add(partial(MapperNode, cli_args=remapped), **values)
+    assert node.state == "inactive"
+    assert "set image_transport to compressed" in capfd.readouterr().err
 
 
 def test_no_request_changes_folders_or_options(robot: MappedRobot) -> None:

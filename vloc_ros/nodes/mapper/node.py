@@ -97,10 +97,10 @@ class MapperNode(ManagedNode):
     def activate(self) -> None:
         """Subscribe, and go on with a recording that was interrupted."""
         assert self._session is not None
+        self._images = ImageSource(self, self._config)
         if self._buffer is None:  # one for the life of the node: a buffer cannot be detached from the node's clock
             self._buffer = Buffer(node=self)
         self._frames = TransformLookup(self, self._buffer, timeout_s=self._config.transform_timeout_s)
-        self._images = ImageSource(self, self._config)
         self._counts = ImageCounts()
         self._outputs.reset()
         pipeline = KeyframePipeline(self._config, self._frames, self._images.calibration, self._session, self._lock)
