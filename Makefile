@@ -9,6 +9,8 @@ PYTHON := .venv/bin/python
 VERSION := $(shell $(PYTHON3) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 READY := .venv/.ready-$(or $(ROS_DISTRO),wheels-$(ROS_WHEELS))-$(VERSION)
 TRAINED := .venv/.ready-training
+# of `make test`: one for each processor, four at most
+TEST_PROCESSES ?= auto
 
 # The libraries of this environment; a library path of another environment must not be used.
 export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
@@ -45,8 +47,9 @@ $(TRAINED): $(READY)
 demo: $(READY)
 	.venv/bin/vloc demo
 
+# each file on one of the processes, so that what its tests share is made once; files in order, the longest are early
 test: $(READY)
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 faults: $(READY)
 	$(PYTHON) -m pytest test/faults -m fault --faults-page docs/faults.md

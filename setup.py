@@ -74,6 +74,7 @@ EXTRAS = {
         "lark-parser",
         "pytest>=7.4",
         "pytest-repeat",
+        "pytest-xdist>=3.7",
         "playwright>=1.40",  # pages, in the Chromium of the system
         "matplotlib>=3.6",  # figures of documents
         "hypothesis>=6.80",
