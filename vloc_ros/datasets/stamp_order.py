@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def find_stamps_in_order(stamps_ns: Sequence[int]) -> list[int]:
-    """Indices of the longest part of a sequence whose stamps increase, in order; the others are out of order or repeated.
+    """Indices of the longest part of a sequence whose stamps increase; the others are out of order, or repeated.
 
     By patience sorting (Fredman, On computing the length of longest increasing subsequences, 1975), in O(n log n). One
     stamp far in the future is left out by it, not all that come after.
