@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from vloc_ros.cli.main import main
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.mapping.maps.alignment import transform_map
+from vloc_ros.storage.cameras import read_camera, write_camera
 from vloc_ros.storage.maps import map_bytes, read_map, write_map
 
 
@@ -98,6 +101,23 @@ def test_other_places_are_refused(redkitchen, shared_data, tmp_path, name):
     words = ("--images", shared_data(name) / "images", "--absent", "--limit", "8", "--json", tmp_path / "s.json")
     vloc("evaluate", "--map", redkitchen, *words)
     assert json.loads((tmp_path / "s.json").read_text())["false_accepts"] == 0
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(0.8, True), (1.25, True), (1.005, False)])
+def test_a_wrong_focal_length_is_said(redkitchen, shared_data, tmp_path, capsys, factor, expected):
+    """Of images that the map's own camera took; calibrations of one camera differ a little."""
+    data = shared_data("redkitchen")
+    right = read_camera(data / "camera_info.yaml")
+    write_camera(tmp_path / "camera.yaml", _with_focal_length(right, factor), name="given")
+    given = ("--images", data / "query/images", "--poses", data / "query/poses_tum.txt", "--limit", "12")
+    main([str(word) for word in ("evaluate", "--map", redkitchen, *given, "--camera", tmp_path / "camera.yaml")])
+    assert (f"have a focal length of {right.intrinsics[0]:.1f} px" in capsys.readouterr().err) is expected
+
+
+def _with_focal_length(camera: Camera, factor: float) -> Camera:
+    focal = camera.parameters.index(camera.intrinsics[2])  # before the principal point
+    scaled = [factor * value for value in camera.parameters[:focal]]
+    return replace(camera, parameters=(*scaled, *camera.parameters[focal:]))
 
 
 _FIRST, _SECOND = slice(0, 50), slice(50, 100)  # the first half does not show all that the queries show

@@ -1,4 +1,7 @@
-"""A wrong focal length of images that the map's own camera took is said, and the right one of another camera is not."""
+"""The right calibration is not doubted, whatever the map's images were taken with.
+
+That a wrong one is said is tested on redkitchen: a wall shows the same with any focal length.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,6 @@ def _sources(scene_folder: SceneFolder, camera: Camera) -> list[QuerySource]:
 def _with_focal_length(factor: float) -> Camera:
     fx, fy, *rest = CAMERA.parameters
     return replace(CAMERA, parameters=(factor * fx, factor * fy, *rest))
-
-
-@pytest.mark.parametrize("factor", [0.5, 0.8, 1.25, 2.0])
-def test_a_wrong_focal_length_is_said(scene_folder: SceneFolder, factor: float) -> None:
-    given = _with_focal_length(factor)
-    doubt = doubt_calibration(_localizer(scene_folder, CAMERA), _sources(scene_folder, given))
-    assert f"given a focal length of {given.intrinsics[0]:.1f} px" in doubt
-    assert f"have a focal length of {CAMERA.intrinsics[0]:.1f} px" in doubt
 
 
 @pytest.mark.parametrize(

@@ -140,14 +140,15 @@ def read_bag_queries(
         base_frame = choose_base_frame(bag, transforms, base_frame, images.frame)
         odom_frame = choose_odom_frame(bag, transforms, odom_frame, required=requires_odometry)
         known = _read_poses(bag, images, ground_truth, transforms, base_frame, largest_gap_ns)
-    kept = _known_images(path, ground_truth, known, count=len(images.times[:limit]))
+    stamps_ns, count = images.stamps_ns, len(images.times[:limit])
+    kept = _known_images(path, ground_truth, known, count=count)
     return BagQueries(
         image_topic=images.topic,
         camera_info_topic=images.camera_info_topic,
         compressed=images.compressed,
-        stamps_ns=[images.stamps_ns[i] for i in kept],
+        stamps_ns=[stamps_ns[i] for i in kept],
         queries=[_query_source(path, images.topic, images.camera, *images.times[i]) for i in kept],
-        left_out=len(images.times[:limit]) - len(kept),
+        left_out=count - len(kept),
         base_frame=base_frame,
         odom_frame=odom_frame,
         base_from_camera=[pose for i in kept if (pose := known.base_from_camera[i]) is not None],
@@ -228,20 +229,21 @@ def _read_poses(
     largest_gap_ns: int,
 ) -> _BagPoses:
     """The extrinsics and the ground truth of every image."""
+    stamps_ns = images.stamps_ns
     extrinsics = [
         Pose.identity()
         if base_frame == images.frame
         else transforms.lookup(base_frame, images.frame, stamp_ns, largest_gap_ns=largest_gap_ns)
-        for stamp_ns in images.stamps_ns
+        for stamp_ns in stamps_ns
     ]
-    in_order = find_stamps_in_order(images.stamps_ns)
+    in_order = find_stamps_in_order(stamps_ns)
     if ground_truth is None:
         return _BagPoses(extrinsics, None, False, in_order)
     if isinstance(ground_truth, TruthTopic):
         trajectory = bag.poses(ground_truth.name)
-        truth = [trajectory.interpolate(stamp_ns, largest_gap_ns=largest_gap_ns) for stamp_ns in images.stamps_ns]
+        truth = [trajectory.interpolate(stamp_ns, largest_gap_ns=largest_gap_ns) for stamp_ns in stamps_ns]
         return _BagPoses(extrinsics, truth, False, in_order)
-    rows, by_row = poses_at(images.stamps_ns, ground_truth.path, within_ns=ground_truth.within_ns)
+    rows, by_row = poses_at(stamps_ns, ground_truth.path, within_ns=ground_truth.within_ns)
     truth = [
         map_from_camera and base_from_camera and map_from_camera @ base_from_camera.inverse()
         for map_from_camera, base_from_camera in zip(rows, extrinsics, strict=True)

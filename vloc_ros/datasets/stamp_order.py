@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def find_stamps_in_order(stamps_ns: Sequence[int]) -> list[int]:
-    """Indices of the longest part of a sequence whose stamps increase, in order; the others are out of order.
+    """Indices of the longest part of a sequence whose stamps increase; the others are out of order, or repeated.
 
     By patience sorting (Fredman, On computing the length of longest increasing subsequences, 1975), in O(n log n). One
     stamp far in the future is left out by it, not all that come after.
@@ -22,6 +22,8 @@ def find_stamps_in_order(stamps_ns: Sequence[int]) -> list[int]:
     for index, stamp_ns in enumerate(stamps_ns):
         length = bisect_left(ends, stamp_ns)
         before.append(last_indices[length - 1] if length else -1)
+        if ends[length : length + 1] == [stamp_ns]:  # of equal ones the first
+            continue
         ends[length : length + 1] = [stamp_ns]
         last_indices[length : length + 1] = [index]
     found = list[int]()

@@ -26,7 +26,8 @@ from vloc_ros.storage.results import ResultRecord
 _BLUE, _RED, _INK, _GREY, _YELLOW = (11, 92, 173), (140, 29, 64), (27, 31, 36), (154, 164, 175), (240, 228, 66)
 _JPEG_QUALITY = 75
 _WIDTH_PX = 480
-_NS_PER_S = 1e9
+# 2001; clocks that count from their own start are far from it
+_FIRST_DATE_NS = 10**18
 # of a Gaussian in three dimensions, so many standard deviations hold 95 %
 _STDS_95 = 2.7955
 
@@ -76,7 +77,8 @@ def record_run(
 ) -> bytes:
     """The recording of a run: of every query the image, inliers, pose, covariance and truth.
 
-    The timeline `query` counts them; `time` is that of the images, in seconds, where all times are known.
+    The timeline `query` counts them; `time` is that of the images, exact, where all times are known: a date, or a
+    duration where they do not count from 1970.
 
     Args:
         landmark_map: the map of the localizer.
@@ -95,11 +97,14 @@ def record_run(
     if truth is not None:
         path = [part.scene().scene_from(pose).translation for pose in truth]
         stream.log("scene/truth", rr.LineStrips3D([path], colors=[_INK]), static=True)
-    timed = all(record.stamp_ns is not None for record in records)
+    stamps_ns = [record.stamp_ns for record in records if record.stamp_ns is not None]
+    timed, dated = len(stamps_ns) == len(records), bool(stamps_ns) and min(stamps_ns) >= _FIRST_DATE_NS
     for i, (source, record) in enumerate(zip(sources, records, strict=True)):
         stream.set_time("query", sequence=i)
-        if timed:
-            stream.set_time("time", duration=(record.stamp_ns or 0) / _NS_PER_S)
+        if timed and dated:
+            stream.set_time("time", timestamp=np.datetime64(record.stamp_ns, "ns"))
+        elif timed:
+            stream.set_time("time", duration=np.timedelta64(record.stamp_ns, "ns"))
         _log_query(stream, part, source, record, truth[i] if truth else None)
     return _bytes_of(memory)
 
