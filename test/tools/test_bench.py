@@ -43,10 +43,8 @@ def at(monkeypatch: pytest.MonkeyPatch, *revisions: str) -> None:
         monkeypatch.setattr(module, "revision", lambda: left.pop(0) if len(left) > 1 else left[0])
 
 
-def test_the_quick_sections_take_less_than_half_an_hour() -> None:
-    seconds = {name: one.measured.seconds for name, one in read_sections().items() if name in bench.QUICK}
-    assert seconds.keys() == set(bench.QUICK)
-    assert sum(took or 0.0 for took in seconds.values()) < 1800
+def test_the_quick_sections_are_sections_with_figures() -> None:
+    assert set(bench.QUICK) <= set(bench.SECTIONS) & set(read_sections())
 
 
 def test_a_section_is_kept_at_its_revision_and_measured_again_at_another_or_by_force(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from benchmarks import provenance
-from benchmarks.provenance import Measured, Rows, Section, Watch, keep_figures, make_once, read_sections
+from benchmarks.provenance import Measured, Rows, Section, Watch, keep_figures, make_once, read_sections, revision
 
 
 class Killed(BaseException):
@@ -63,6 +64,33 @@ def test_rows_are_kept_across_revisions_until_their_settings_change_or_they_are_
     assert Rows.of("section").revisions == ["2", "3"]
     Rows.forget("section")
     assert hits("b", "x", "3") == 4
+
+
+def test_the_revision_is_the_last_commit_that_changed_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(name: str) -> None:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+        git("add", ".")
+        git("commit", "--quiet", "--message", name)
+
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    git("init", "--quiet")
+    commit("vloc_ros/one.py")
+    first = revision()
+    assert first is not None
+    assert git("rev-parse", "HEAD").startswith(first)
+    commit("docs/page.md")
+    assert revision() == first
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "two.py").touch()
+    assert revision() == f"{first}-dirty"
+    commit("tools/two.py")
+    assert git("rev-parse", "HEAD").startswith(revision() or "nothing")
+    assert revision() != first
 
 
 def test_figures_are_read_back_with_how_they_were_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,11 +28,15 @@ Figures = dict[str, Any]
 
 
 def revision() -> str | None:
-    """The commit that is measured, with `-dirty` where its code was changed; None outside a checkout."""
+    """The last commit that changed what figures depend on, with `-dirty` where it is changed since; None outside a
+    checkout. Commits of pages and figures alone make no other revision."""
     try:
         commit, changes = (
             subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "--short=10", "HEAD"), ("status", "--porcelain", "--", *_CODE))
+            for words in (
+                ("log", "-1", "--abbrev=10", "--format=%h", "--", *_CODE),
+                ("status", "--porcelain", "--", *_CODE),
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return None
