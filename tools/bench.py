@@ -6,10 +6,10 @@
     python tools/bench.py castle --out DIR   figures to a folder of your own, to try something out
 
 Each section writes its figures to docs/benchmark/SECTION.json, with the revision, the day, and whether the machine was
-quiet; then the pages are filled from these files (`make figures`). A run measures one revision: it is refused where
-the code has changes that are not committed, and ends where the code changes meanwhile. Sections that have figures of
-this revision are kept, so that an interrupted run goes on. What is made on the way (maps, models, simulated images)
-lies in out/bench/REVISION and is used again at that revision only.
+quiet; then the pages are filled from these files (`make figures`). A run measures one revision, the last commit that
+changed the code: it is refused where changes are not committed, and ends where the code changes meanwhile. Sections
+that have figures of this revision are kept, so that an interrupted run goes on. What is made on the way (maps, models,
+simulated images) lies in out/bench/REVISION and is used again at that revision only.
 
 Rows of global descriptors take hours: they are kept in docs/benchmark/rows across revisions, each with its own, unless
 their settings changed or `FORCE=1` is given. Sections on real data are skipped, with a message, where ../shared/data

@@ -32,15 +32,14 @@ def revision() -> str | None:
     checkout. Commits of pages and figures alone make no other revision."""
     try:
         commit, changes = (
-            subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (
-                ("log", "-1", "--abbrev=10", "--format=%h", "--", *_CODE),
-                ("status", "--porcelain", "--", *_CODE),
-            )
+            subprocess.run(
+                ["git", "-C", str(ROOT), *words, "--", *_CODE], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (("log", "-1", "--abbrev=10", "--format=%h"), ("status", "--porcelain"))
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return f"{commit}-dirty" if changes else commit
+    return f"{commit}-dirty" if changes else commit or None
 
 
 @dataclass(frozen=True, slots=True)
