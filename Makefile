@@ -17,7 +17,7 @@ export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRA
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help setup training demo test faults lint bench soak clean
+.PHONY: help setup training demo test faults lint bench figures soak clean
 
 help:
 	@echo "make setup   environment .venv with everything in it (once, one to two minutes, 1.5 GB)"
@@ -26,7 +26,8 @@ help:
 	@echo "make test    all tests but the slow faults; with another Python and other wheels: PYTHON3=python3.12 ROS_WHEELS=kilted"
 	@echo "make faults  inject faults: all fault tests, and docs/faults.md from what they observed"
 	@echo "make lint    ruff, ruff format, mypy"
-	@echo "make bench   measure most figures of BENCHMARK.md again; some sections with SECTIONS=\"redkitchen castle\""
+	@echo "make bench   measure the quick sections of BENCHMARK.md (half an hour); others with SECTIONS=\"castle growth\""
+	@echo "make figures  fill BENCHMARK.md, README.md and docs/ from docs/benchmark/*.json, draw the plots"
 	@echo "make soak    twenty minutes at 30 Hz: do the nodes keep their memory?"
 	@echo "make clean   remove the environment and what was built"
 
@@ -60,7 +61,10 @@ lint: $(READY)
 	$(PYTHON) -m mypy
 
 bench: $(READY)
-	PYTHONPATH="$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))" $(PYTHON) tools/bench.py $(SECTIONS)
+	PYTHONPATH="$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))" $(PYTHON) tools/bench.py $(SECTIONS)$(if $(FORCE), --force)
+
+figures: $(READY)
+	$(PYTHON) tools/fill_figures.py
 
 soak: $(READY)
 	$(PYTHON) tools/soak.py

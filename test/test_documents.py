@@ -15,7 +15,7 @@ import pytest
 from vloc_ros.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -59,6 +59,8 @@ def test_a_dead_link_is_found(tmp_path: Path) -> None:
 def test_every_page_is_in_the_index() -> None:
     listed = set(_LINK.findall((ROOT / "docs" / "README.md").read_text()))
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= listed
+    listed = set(_LINK.findall((ROOT / "BENCHMARK.md").read_text()))
+    assert {f"docs/benchmark/{page.name}" for page in (ROOT / "docs" / "benchmark").glob("*.md")} <= listed
 
 
 def test_the_first_screen_says_what_it_needs_and_cannot() -> None:

@@ -1,28 +1,33 @@
-"""Measure what BENCHMARK.md states, and write the page. `make soak` measures memory.
+"""Measure what BENCHMARK.md and the pages of docs/benchmark state. `make soak` measures memory.
 
-    make bench                               all sections but those that take hours each (more than one hour in all)
-    make bench SECTIONS="redkitchen castle"  these sections; the others keep their last figures
-    make bench SECTIONS="global_descriptors_kitchen"
-                                             a section that takes hours, which is measured only when it is named:
-                                             global_descriptors_kitchen, _corridor, _building, _ablations, _cost,
-                                             drawn_maps_redkitchen, _castle, _rooms, _streets
+    make bench                               the quick sections, together less than half an hour
+    make bench SECTIONS="redkitchen castle"  these sections; the others keep their figures
+    make bench SECTIONS=growth FORCE=1       measured again, although there are figures of this revision
+    python tools/bench.py castle --out DIR   figures to a folder of your own, to try something out
 
-Each section writes its figures to docs/figures/SECTION.json, with the revision they were measured at. The page is
-written from these files. To measure some sections and keep the others, commit both. An interrupted section on global
-descriptors resumes when it is run again, on another machine too: its rows are kept in docs/figures/rows. Sections on
-real data are skipped, with a message, where ../shared/data is missing; sections on trained models where `make training`
-was not run.
+Each section writes its figures to docs/benchmark/SECTION.json, with the revision, the day, and whether the machine was
+quiet; then the pages are filled from these files (`make figures`). A run measures one revision, the last commit that
+changed the code: it is refused where changes are not committed, and ends where the code changes meanwhile. Sections
+that have figures of this revision are kept, so that an interrupted run goes on. What is made on the way (maps, models,
+simulated images) lies in out/bench/REVISION and is used again at that revision only.
+
+Rows of global descriptors take hours: they are kept in docs/benchmark/rows across revisions, each with its own, unless
+their settings changed or `FORCE=1` is given. Sections on real data are skipped, with a message, where ../shared/data
+is missing; sections on trained models where `make training` was not run.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import shutil
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fill_figures
 from benchmarks import (
     acceptance,
     compression,
@@ -32,17 +37,16 @@ from benchmarks import (
     landmarks,
     live,
     priors,
+    provenance,
     real,
     rigs,
     scenes,
     sequences,
     simulated,
 )
-from benchmarks.page import write_page
-from benchmarks.provenance import FIGURES, keep_figures, revision
+from benchmarks.provenance import ROOT, Rows, Section, Watch, keep_figures, revision
 
-ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "out" / "bench"
+WORK = ROOT / "out" / "bench"
 SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "redkitchen": real.redkitchen,
     "castle": real.castle,
@@ -78,30 +82,71 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "global_descriptors_ablations": global_descriptors.ablations,
     "global_descriptors_cost": global_descriptors.cost,
 }
-# each takes hours
-ON_REQUEST = tuple(name for name in SECTIONS if name.startswith(("global_descriptors_", "drawn_maps_")))
+# measured by `make bench` alone: less than half an hour on two cores
+QUICK = (
+    *("redkitchen", "castle", "merged", "compression", "negatives", "negatives_with_priors", "four_scenes"),
+    *("live_redkitchen", "live_simulated", "tracking"),
+)
 
 
-def main(names: list[str]) -> int:
-    """Run the named sections (by default all but those that take hours), then write the page."""
-    unknown = [name for name in names if name not in SECTIONS]
-    if unknown:
-        print(f"bench: no section {unknown[0]!r}, expected some of {' '.join(SECTIONS)}", file=sys.stderr)
-        return 2
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name in names or [name for name in SECTIONS if name not in ON_REQUEST]:
+def main(words: list[str] | None = None) -> int:
+    """Measure sections, then fill the pages; 0 where all could be measured or skipped."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"some of {' '.join(SECTIONS)}")
+    parser.add_argument("--force", action="store_true", help="measure again what has figures of this revision")
+    parser.add_argument("--out", type=Path, help="folder for the figures; no page is filled")
+    args = parser.parse_args(words)
+    if unknown := [name for name in args.sections if name not in SECTIONS]:
+        parser.error(f"no section {unknown[0]!r}, expected some of {' '.join(SECTIONS)}")
+    if args.out:
+        provenance.FIGURES = args.out.absolute()
+    at = revision()
+    if at and at.endswith("-dirty") and not args.out:
+        parser.error(f"the code differs from {at.removesuffix('-dirty')}: commit it, or try it out with --out DIR")
+    done = measure(args.sections or QUICK, at, _working_folder(at), force=args.force)
+    if not args.out:
+        print("\n".join(f"   filled: {name}" for name in fill_figures.fill_pages(ROOT)), flush=True)
+    return 0 if done else 1
+
+
+def measure(names: Sequence[str], at: str | None, work: Path, *, force: bool) -> bool:
+    """Measure sections at one revision; False where the code changed meanwhile."""
+    load = os.getloadavg()[0]
+    for name in names:
         print(f"== {name}", flush=True)
-        start, measured_at = time.monotonic(), revision()
+        if force:
+            Rows.forget(name)
+        elif _revision_of(name) == at and at and not at.endswith("-dirty"):
+            print(f"   kept: measured at {at}; FORCE=1 measures it again", flush=True)
+            continue
+        watch = Watch(load_before=load)
         try:
-            figures = SECTIONS[name](OUT)
+            figures = SECTIONS[name](work)
         except real.MissingError as missing:
             print(f"   skipped: {missing}", flush=True)
             continue
-        figures["section_s"] = round(time.monotonic() - start, 1)
-        keep_figures(name, figures, measured_at=measured_at)
-    write_page(FIGURES, ROOT / "BENCHMARK.md")
-    return 0
+        measured = watch.stop()
+        if (now := revision()) != at:
+            print(f"bench: the code changed from {at} to {now} meanwhile, {name} is not kept", file=sys.stderr)
+            return False
+        keep_figures(name, figures, measured)
+    return True
+
+
+def _revision_of(name: str) -> str | None:
+    """The revision that the figures of a section are of."""
+    path = provenance.FIGURES / f"{name}.json"
+    return Section.read(path).measured.revision if path.is_file() else None
+
+
+def _working_folder(at: str | None) -> Path:
+    """The folder for what is made on the way. Of changed code it is emptied first."""
+    folder = WORK / (at or "no-revision")
+    if not at or at.endswith("-dirty"):
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -6,7 +6,7 @@
 Both nodes run as processes in a ROS domain of their own. Their anonymous resident memory (without shared libraries) is
 read every ten seconds; the result is its growth from the third minute to the last. The exit code is 1 if that is 5 MB
 or more, if a node ended, or if the robot was not localized. The figures of runs of at least twenty minutes are written
-to docs/figures/soak.json.
+to docs/benchmark/soak.json.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.provenance import keep_figures, revision
+from benchmarks.provenance import Watch, keep_figures
 from benchmarks.simulated import build_lap_localizer
 from tqdm import tqdm
 
@@ -43,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--rate", type=float, default=30.0, help="images per second")
-    args, measured_at = parser.parse_args(), revision()
+    args, watch = parser.parse_args(), Watch()
     scenario = make_scenario("room", SEED, map_frames=MAP_FRAMES, query_frames=2)
     localizer = build_lap_localizer(scenario.map_lap)
     lap = make_lap(scenario.map_lap.world, LAP_FRAMES, SEED)
@@ -56,7 +56,7 @@ def main() -> int:
             children.start("localizer", map_cache=str(folder / "cache"), image_reliability="reliable")
             figures = _drive(lap, args, {name: children.pid(name) for name in NODES})
     if args.minutes >= MINUTES:
-        keep_figures("soak", figures, measured_at=measured_at)
+        keep_figures("soak", figures, watch.stop())
     print(json.dumps({name: value for name, value in figures.items() if name != "samples"}, indent=1))
     return 0 if figures["passed"] else 1
 

@@ -1,4 +1,4 @@
-"""Sections of global descriptors: what is measured again, what is published, and the text of the page."""
+"""Sections of global descriptors: what is measured again, what is published, and the tables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import global_descriptors, page, provenance
+from benchmarks import global_descriptors, provenance
 from benchmarks.descriptor_models import Recipe
 from benchmarks.descriptor_scenes import Place
 from benchmarks.global_descriptors import RETRIEVAL_ONLY
+from benchmarks.provenance import Rows, Section
+from benchmarks.tables.registry import write_table
 
 _TITLES = (
     *("VLAD-SIFT", "VLAD-SIFT, PCA to at most 256 dimensions", "teacher", "student", "student without distillation"),
@@ -40,20 +42,15 @@ class Bench:
         out: folder of figures.
         calls: number of calls by kind.
         max_rankings: number of rankings after which the process is killed.
-        version: version of all models.
     """
 
     out: Path
     calls: Counter[str] = field(default_factory=Counter)
     max_rankings: int = 1000
-    version: str = "1"
 
     def train_once(self, _: Path, recipe: Recipe) -> dict[str, Any]:
         self.calls[f"model {recipe.name}"] += 1
-        return {"of": self.fingerprint(recipe), "train_s": 60.0, "model_bytes": 1}
-
-    def fingerprint(self, recipe: Recipe) -> str:
-        return f"{recipe.name} {self.version}"
+        return {"of": recipe.description, "train_s": 60.0, "model_bytes": 1}
 
     def training(self, module: str, *words: str | Path) -> float:
         assert module == "place_recognition.evaluate"
@@ -71,15 +68,14 @@ class Bench:
     def run(self, section: Callable[[Path], Mapping[str, Any]], name: str) -> tuple[int, int]:
         """Run a section as `make bench` does; the number of measured rankings and localizations."""
         self.calls.clear()
-        figures = {**section(self.out), "section_s": 1.0, "machine": "one"}
-        (self.out / f"{name}.json").write_text(json.dumps(figures))
+        provenance.keep_figures(name, section(self.out), provenance.Measured("1", "2026-01-01"))
         return self.calls["ranking"], self.calls["localization"]
 
     def kitchen(self) -> tuple[int, int]:
         return self.run(global_descriptors.kitchen, "global_descriptors_kitchen")
 
     def figures(self) -> dict[str, Any]:
-        return dict(json.loads((self.out / "global_descriptors_kitchen.json").read_text()))
+        return Section.read(self.out / "global_descriptors_kitchen.json").figures
 
 
 @pytest.fixture
@@ -91,7 +87,7 @@ def bench(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Benc
     monkeypatch.setattr(global_descriptors.scenes, "kitchen", lambda _: place)
     monkeypatch.setattr(global_descriptors.scenes, "building", lambda *_: (place, night))
     monkeypatch.setattr(provenance, "FIGURES", out)
-    monkeypatch.setattr(Recipe, "fingerprint", lambda recipe: bench.fingerprint(recipe))
+    monkeypatch.setattr(provenance, "revision", lambda: "1")
     monkeypatch.setattr(global_descriptors, "train_once", bench.train_once)
     monkeypatch.setattr(global_descriptors, "training", bench.training)
     monkeypatch.setattr(global_descriptors, "_localize", bench.localize)
@@ -125,15 +121,14 @@ def test_models_are_trained_when_a_row_is_measured(bench: Bench, monkeypatch: py
     assert models() == every
 
 
-def test_published_figures_are_complete_and_of_one_version(bench: Bench, tmp_path: Path) -> None:
+def test_published_figures_are_complete(bench: Bench) -> None:
     bench.kitchen()
     whole = bench.figures()
-    bench.version, bench.max_rankings = "2", 7
+    Rows.forget("global_descriptors_kitchen")
+    bench.max_rankings = 7
     with pytest.raises(Killed):
         bench.kitchen()
     assert bench.figures() == whole
-    page.write_page(bench.out, tmp_path / "BENCHMARK.md")
-    assert "### A kitchen" in (tmp_path / "BENCHMARK.md").read_text()
 
 
 def test_a_model_without_a_recipe_is_no_longer_published(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,23 +144,7 @@ def test_a_model_without_a_recipe_is_no_longer_published(bench: Bench, monkeypat
     assert not any("student" in figures[part] for part in ("models", "day", "strict"))
 
 
-def test_rankings_and_localizations_are_measured_again_when_code_changes(
-    bench: Bench, change: Callable[[str], None]
-) -> None:
-    bench.kitchen()
-    for source, measured in (
-        ("training/place_recognition/ranking.py", (2 * len(_TITLES), 0)),
-        ("training/place_recognition/evaluate.py", (2 * len(_TITLES), 0)),
-        ("vloc_ros/core/localization/retrieval_candidates.py", (0, 6)),
-        ("vloc_ros/cli/demo.py", (0, 0)),
-    ):
-        change(source)
-        assert bench.kitchen() == measured
-
-
-def test_rows_are_measured_again_when_options_or_files_change(
-    bench: Bench, place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_rows_are_measured_again_when_options_change(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.kitchen()
     with monkeypatch.context() as patched:
         patched.setattr(
@@ -173,35 +152,32 @@ def test_rows_are_measured_again_when_options_or_files_change(
         )
         assert bench.kitchen() == (0, 6)
     assert bench.kitchen() == (0, 6)
-    moved = tmp_path / "moved.txt"
-    moved.write_bytes(place.truth[1].read_bytes())
-    other = replace(place, truth=("--poses", moved, *place.truth[2:]))
-    monkeypatch.setattr(global_descriptors.scenes, "kitchen", lambda _: other)
-    assert bench.kitchen() == (0, 0)  # the same poses in another file
-    moved.write_text("# others\n")
-    assert bench.kitchen() == (2 * len(_TITLES), 0)
     monkeypatch.setattr(global_descriptors, "STRICT", 0.2)
     assert bench.kitchen() == (len(_TITLES), 0)
 
 
-def test_the_page_shows_every_model(bench: Bench, tmp_path: Path) -> None:
+def test_a_figure_names_the_revisions_of_its_rows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.kitchen()
+    monkeypatch.setattr(provenance, "revision", lambda: "2")
+    monkeypatch.setattr(global_descriptors, "STRICT", 0.2)
+    bench.kitchen()
+    assert bench.figures()["row_revisions"] == ["1", "2"]
+
+
+def test_tables_show_every_model(bench: Bench) -> None:
     bench.kitchen()
     bench.run(global_descriptors.building, "global_descriptors_building")
     bench.run(global_descriptors.ablations, "global_descriptors_ablations")
-    page.write_page(bench.out, tmp_path / "BENCHMARK.md")
-    text = (tmp_path / "BENCHMARK.md").read_text()
-    kitchen, building, ablations = (part for part in text.split("\n### ")[1:])
-    assert all(f"| {title} |" in kitchen for title in _TITLES)
-    assert "took 2 minutes, one after the other" in kitchen
-    assert "3/6" in kitchen  # localized queries
-    assert "student, 128 dimensions" in building
-    assert "At night:" in building
+    sections = {path.stem: Section.read(path) for path in bench.out.glob("global_descriptors_*.json")}
+    kitchen = write_table("descriptors_kitchen", sections)
+    assert tuple(row[0] for row in kitchen.rows) == _TITLES
+    assert kitchen.cell("student", "localized, 5 cm 5°") == "3/6"
+    assert write_table("descriptors_building_night", sections).cell("student, 128 dimensions", "dimensions") == "256"
+    ablations, gains = (write_table(f"descriptor_{name}", sections) for name in ("ablations", "gains"))
     undistilled = "student without distillation"
-    assert f"| {undistilled}, random negatives, day | 0 |" in ablations
-    assert f"| {undistilled}, transformer alone, night | 0 |" in ablations
-    assert f"| {undistilled}, night | 0 1 2 |" in ablations
+    assert ablations.cell(f"{undistilled}, random negatives, day", "seeds") == "0"
+    assert ablations.cell(f"{undistilled}, transformer alone, night", "seeds") == "0"
+    assert ablations.cell(f"{undistilled}, night", "seeds") == "0 1 2"
     # a variant of one seed is compared with that seed, not with the mean of three
-    gains = ablations.partition("The models themselves:")[0]
-    assert "| distillation, night | 0 1 2 |" in gains
-    assert "| hard negatives, day | 0 |" in gains
-    assert "Random negatives (`mining.negative_selection=random`)" in ablations
+    assert gains.cell("distillation, night", "seeds") == "0 1 2"
+    assert gains.cell("hard negatives, day", "seeds") == "0"

@@ -1,20 +1,21 @@
-"""What was made or measured once is used again, unless its sources changed or it was left unfinished."""
+"""What was made or measured once is used again, unless it was left unfinished; how figures were measured is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from benchmarks import provenance
-from benchmarks.provenance import Rows, content_hash, make_once, source_hash
+from benchmarks.provenance import Measured, Rows, Section, Watch, keep_figures, make_once, read_sections, revision
 
 
 class Killed(BaseException):
     """The process ended here."""
 
 
-def test_folders_are_made_again_when_their_sources_change(tmp_path: Path) -> None:
+def test_folders_are_made_again_when_they_are_of_something_else(tmp_path: Path) -> None:
     folders, made = (tmp_path / "images", tmp_path / "maps" / "map"), []
 
     def make() -> None:
@@ -45,7 +46,7 @@ def test_unfinished_folders_are_made_again(tmp_path: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_rows_are_kept_and_measured_again_when_their_fingerprint_changes(
+def test_rows_are_kept_across_revisions_until_their_settings_change_or_they_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provenance, "FIGURES", tmp_path)
@@ -55,28 +56,53 @@ def test_rows_are_kept_and_measured_again_when_their_fingerprint_changes(
         measured.append("measured")
         return {"hits": len(measured)}
 
-    def hits(name: str, of: str) -> int:
+    def hits(name: str, of: str, at: str) -> int:
+        monkeypatch.setattr(provenance, "revision", lambda: at)
         return Rows.of("section").once(name, of=of, measure=measure)["hits"]
 
-    assert [hits("a", "x"), hits("a", "x"), hits("b", "x"), hits("a", "y"), hits("b", "x")] == [1, 1, 2, 3, 2]
+    assert [hits("a", "x", "1"), hits("a", "x", "2"), hits("b", "x", "2"), hits("a", "y", "3")] == [1, 1, 2, 3]
+    assert Rows.of("section").revisions == ["2", "3"]
+    Rows.forget("section")
+    assert hits("b", "x", "3") == 4
 
 
-def test_content_hashes_cover_names_and_bytes(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "1.png").write_bytes(b"one")
-    first = content_hash(tmp_path)
-    (tmp_path / "a" / "1.png").rename(tmp_path / "a" / "2.png")
-    second = content_hash(tmp_path)
-    (tmp_path / "a" / "2.png").write_bytes(b"two")
-    assert len({first, second, content_hash(tmp_path)}) == 3
+def test_the_revision_is_the_last_commit_that_changed_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(name: str) -> None:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+        git("add", ".")
+        git("commit", "--quiet", "--message", name)
+
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    git("init", "--quiet")
+    commit("vloc_ros/one.py")
+    first = revision()
+    assert first is not None
+    assert git("rev-parse", "HEAD").startswith(first)
+    commit("docs/page.md")
+    assert revision() == first
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "two.py").touch()
+    assert revision() == f"{first}-dirty"
+    commit("tools/two.py")
+    assert git("rev-parse", "HEAD").startswith(revision() or "nothing")
+    assert revision() != first
 
 
-def test_source_hashes_cover_the_files_that_match(change: Callable[[str], None]) -> None:
-    patterns = ("training/place_recognition/*.py", "training/runs.py")
-    first = source_hash(*patterns)
-    change("training/cost.py")
-    assert source_hash(*patterns) == first
-    change("training/place_recognition/loss.py")
-    assert source_hash(*patterns) != first
-    with pytest.raises(AssertionError, match="no file matches"):
-        source_hash("training/absent.py")
+def test_figures_are_read_back_with_how_they_were_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "FIGURES", tmp_path)
+    measured = Watch().stop()
+    keep_figures("soak", {"minutes": 20.0}, measured)
+    assert read_sections(tmp_path) == {"soak": Section({"minutes": 20.0}, measured)}
+
+
+def test_a_machine_with_other_work_is_not_quiet() -> None:
+    measured = Measured(revision=None, date="2026-01-01", load_before=0.1, steal=0.0, other_work=0.0)
+    assert measured.quiet
+    for busy in ({"load_before": 1.0}, {"steal": 0.1}, {"other_work": 0.5}):
+        assert replace(measured, **busy).quiet is False
+    assert replace(measured, steal=None).quiet is None

@@ -6,40 +6,16 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.command import interrupt, training
-from benchmarks.provenance import fingerprint, source_hash
 from benchmarks.real import MissingError
-
-from vloc_ros.storage.maps import map_hash
 
 Source = tuple[Path, Path]
 PRESET = "small"
-# what a model depends on beside its configuration; how it is scored is not part of it
-_FOLDER = "training/place_recognition"
-_OF_ALL = (
-    *("training/runs.py", "vloc_ros/model_export/onnx_files.py"),
-    *(f"{_FOLDER}/{part}.py" for part in ("train", "baselines", "checkpoints", "config", "data", "encoders", "export")),
-    *(f"{_FOLDER}/{part}.py" for part in ("fitting", "labels", "loss", "mining", "structure", "views")),
-    *("vloc_ros/inference/preprocessing.py", "vloc_ros/simulation/lighting.py"),
-)
-_OF_STUDENTS = tuple(f"{_FOLDER}/{part}.py" for part in ("crossvit", "discriminant", "patches", "residuals"))
-_OF_TEACHERS = (*_OF_STUDENTS, f"{_FOLDER}/teacher.py", "training/rotary.py")
 _LAST = "last.ckpt"
-
-
-def sources_of_learning(model: str) -> tuple[str, ...]:
-    """The files that decide what a model of this kind learns."""
-    match model:
-        case "teacher":
-            return (*_OF_ALL, *_OF_TEACHERS)
-        case "student":
-            return (*_OF_ALL, *_OF_STUDENTS)
-        case _:
-            return _OF_ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +36,12 @@ class Recipe:
     settings: tuple[str, ...] = ()
     teacher: Recipe | None = None
 
-    def fingerprint(self) -> str:
-        """Hash of the maps, the whole configuration, the teacher and the training code."""
-        from training.place_recognition.config import build_config
-
-        return fingerprint(
-            {
-                "maps": [map_hash(folder) for folder, _ in self.sources],
-                "config": asdict(build_config(PRESET, self.settings, model=self.model)),
-                "teacher": self.teacher.fingerprint() if self.teacher else None,
-                "code": source_hash(*sources_of_learning(self.model)),
-            }
-        )
+    @property
+    def description(self) -> str:
+        """What a model is made from, as text: preset, kind, settings, maps and teacher."""
+        maps = " ".join(folder.name for folder, _ in self.sources)
+        teacher = f", taught by ({self.teacher.description})" if self.teacher else ""
+        return f"{' '.join([PRESET, self.model, *self.settings])} on {maps}{teacher}"
 
     def words(self, out: Path) -> Sequence[str | Path]:
         """Options of `python -m training.place_recognition.train`."""
@@ -88,12 +58,14 @@ class Recipe:
 def train_once(out: Path, recipe: Recipe) -> dict[str, Any]:
     """Train a model, resume its training, or use it again; its seconds (None where training was interrupted).
 
+    The working folder is of one revision, so a model of the same description is the same model.
+
     Raises:
         MissingError: there is no torch.
     """
     if recipe.teacher:
         train_once(out, recipe.teacher)
-    folder, wanted = recipe.folder(out), recipe.fingerprint()
+    folder, wanted = recipe.folder(out), recipe.description
     run, note = folder.with_name(f"{folder.name}.run"), folder.with_name(f"{folder.name}.trained.json")
     known = json.loads(note.read_text()) if note.is_file() else {}
     fits = known.get("of") == wanted

@@ -6,13 +6,12 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from benchmarks.building import EXTRACTOR, STATISTICS, Room, build_building_map, map_room, rooms
 from benchmarks.landmarks import relight_folder
-from benchmarks.provenance import content_hash, make_once, source_hash
+from benchmarks.provenance import make_once
 from benchmarks.real import build_once, scene
 from tqdm import tqdm
 
@@ -31,7 +30,6 @@ from vloc_ros.simulation.scenario import make_lap
 from vloc_ros.simulation.world import make_world
 from vloc_ros.storage.cameras import write_camera
 from vloc_ros.storage.images import list_images, read_image
-from vloc_ros.storage.manifests import VERSION
 from vloc_ros.storage.maps import write_map
 from vloc_ros.storage.trajectories import Trajectory, write_tum
 
@@ -43,12 +41,6 @@ OTHER_FRAMES = 40
 OTHER_WORLDS = [("corridor", 721), ("corridor", 722), ("corridor", 723), ("corridor", 724),
                 ("apartment", 725), ("apartment", 726), ("room", 727), ("room", 728)]  # fmt: skip
 _OTHER_PITCH_M = 80.0
-# what the images and the map of a place depend on, beside its own constants
-MAPPING = (
-    *("tools/benchmarks/descriptor_scenes.py", "tools/benchmarks/building.py"),
-    *("vloc_ros/mapping/landmarks/definition.py", "vloc_ros/core/features/*.py", "vloc_ros/core/retrieval/vlad.py"),
-)
-SIMULATION = "vloc_ros/simulation/*.py"
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
 _DIMENSION, _WORDS = 64, 64
 
@@ -92,12 +84,12 @@ def building(out: Path, name: str, count: int, seed: int) -> tuple[Place, Place]
     night = folder / "night"
     make_once(
         (folder, place.map),
-        of=_made_of(rooms=count, seed=seed, query_every=QUERY_EVERY, simulation=source_hash(SIMULATION)),
+        of={"rooms": count, "seed": seed, "query_every": QUERY_EVERY},
         make=lambda: _write(place, name, rooms(count, seed), count, folder),
     )
     make_once(
         (night,),
-        of={"lighting": asdict(NIGHT), "relighting": source_hash("vloc_ros/simulation/lighting.py")},
+        of={"lighting": asdict(NIGHT)},
         make=lambda: relight_folder(place.queries, night, NIGHT),
     )
     return place, replace(place, queries=night, truth=(*truth, "--by-day", place.queries))
@@ -109,7 +101,7 @@ def other_places(out: Path) -> tuple[Place, ...]:
     place = Place(out / "maps" / name, folder / "map", folder / "query", ())
     make_once(
         (folder, place.map),
-        of=_made_of(worlds=OTHER_WORLDS, frames=OTHER_FRAMES, simulation=source_hash(SIMULATION)),
+        of={"worlds": [list(world) for world in OTHER_WORLDS], "frames": OTHER_FRAMES},
         make=lambda: _write(place, name, map(_other_room, range(len(OTHER_WORLDS))), len(OTHER_WORLDS), folder),
     )
     return place, kitchen(out)
@@ -122,14 +114,10 @@ def corridor(out: Path) -> Place:
     place = Place(out / "maps" / "corridor-lap-1", folder / "lap-1", folder / "lap-2", ("--pairs", pairs))
     make_once(
         (folder, place.map),
-        of=_made_of(lap=CORRIDOR_LAP, data=content_hash(data)),
+        of={"lap": CORRIDOR_LAP},
         make=lambda: _write_laps(place, data, pairs),
     )
     return place
-
-
-def _made_of(**constants: Any) -> dict[str, Any]:
-    return {**constants, "map_version": VERSION, "mapping": source_hash(*MAPPING)}
 
 
 def _write_laps(place: Place, data: Path, pairs: Path) -> None:

@@ -1,17 +1,17 @@
 """Global descriptors: teacher, student and baselines, in a kitchen, a corridor and a building; what each costs.
 
-These sections take hours on two cores. Models are kept in out/bench/models and rows in docs/figures/rows as soon as
-they are there, so that an interrupted run resumes where it stopped. The figures of a section are written when all its
-rows are there. A row is measured again when its model changed (maps, configuration, teacher, training code), or its
-map, its options or the evaluated code. A model is trained when a row needs it and it is not there. A model that was
-trained again from the same recipe counts as the same model, although another machine rounds otherwise.
+These sections take hours on two cores. Models are kept in the working folder of the revision and rows in
+docs/benchmark/rows as soon as they are there, so that an interrupted run resumes where it stopped. The figures of a
+section are written when all its rows are there. A row that is there is kept, with its revision, unless its settings
+changed; `make bench FORCE=1` measures all rows of a section again. A model is trained when a row needs it and it is
+not there.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from benchmarks.command import evaluate, training, vloc
 from benchmarks.descriptor_costs import costs
 from benchmarks.descriptor_models import Recipe, Source, compare_resumed, require_torch, train_once
 from benchmarks.descriptor_scenes import Place
-from benchmarks.provenance import Rows, content_hash, fingerprint, source_hash
+from benchmarks.provenance import Rows
 from benchmarks.reduced_vlad import REDUCED, localize_with_reduced_vlad
 
-from vloc_ros.storage.maps import map_hash, read_map
+from vloc_ros.storage.maps import read_map
 
 # of one table all models have the same images, epochs and batches; the kitchen's are the preset's own
 KITCHEN_EPOCHS, CORRIDOR_EPOCHS, BUILDING_EPOCHS, ABLATION_EPOCHS, RESUMED_EPOCHS = 30, 6, 4, 5, 3
@@ -44,15 +44,6 @@ INITIALIZED = "student without distillation, initialization only"
 RANKED_ONLY = ("teacher", AS_TRANSFORMER, INITIALIZED)
 RETRIEVAL_ONLY = ("--set", "candidates.whole_map_max_points=0", "--set", "candidates.landmarks=none")
 VLAD = "vlad"
-# code that rankings and localization depend on
-RANKING = (
-    *("training/place_recognition/evaluate.py", "vloc_ros/mapping/maps/guided_matching.py"),
-    *(f"training/place_recognition/{name}.py" for name in ("ranking", "ground_truth", "views", "descriptors")),
-)
-LOCALIZATION = (
-    *("vloc_ros/core/**/*.py", "vloc_ros/inference/*.py", "vloc_ros/mapping/indexing/global_descriptors.py"),
-    *("vloc_ros/evaluation/scores.py", "tools/benchmarks/reduced_vlad.py"),
-)
 _KEPT = ("queries", "accepted", "false_accepts", "recall", "median_translation_m", "accepted_by_candidate")
 
 
@@ -81,8 +72,8 @@ def kitchen(out: Path) -> dict[str, Any]:
     models = recipes("kitchen", sources, f"fit.epochs={KITCHEN_EPOCHS}", parts=True)
     figures = _table(out, rows, places, models)
     short = Recipe("kitchen-resumed", "student", sources, (f"fit.epochs={RESUMED_EPOCHS}",))
-    resumed = rows.once("resumed", of=short.fingerprint(), measure=lambda: compare_resumed(out, short))
-    return figures | {"resumed": resumed}
+    resumed = rows.once("resumed", of=short.description, measure=lambda: compare_resumed(out, short))
+    return figures | {"resumed": resumed, "row_revisions": rows.revisions}
 
 
 def corridor(out: Path) -> dict[str, Any]:
@@ -94,7 +85,8 @@ def corridor(out: Path) -> dict[str, Any]:
     models = recipes("corridor", sources, f"fit.epochs={CORRIDOR_EPOCHS}")
     models.pop("teacher")  # the structure in the corridor's images is not known
     figures = _table(out, rows, {"day": place}, models)
-    return figures | {"trained_on": _sizes({other.map.name: other for other in others})}
+    trained_on = _sizes({other.map.name: other for other in others})
+    return figures | {"trained_on": trained_on, "row_revisions": rows.revisions}
 
 
 def building(out: Path) -> dict[str, Any]:
@@ -105,7 +97,8 @@ def building(out: Path) -> dict[str, Any]:
     models = recipes("building", ((day.map, day.images),), settings)
     student = models["student"]
     models["student, 128 dimensions"] = _with(student, "128", *SHORT)
-    return _table(out, rows, {"day": day, "night": night}, models) | {"rooms": BUILDING_ROOMS}
+    figures = _table(out, rows, {"day": day, "night": night}, models)
+    return figures | {"rooms": BUILDING_ROOMS, "row_revisions": rows.revisions}
 
 
 def ablations(out: Path) -> dict[str, Any]:
@@ -118,7 +111,7 @@ def ablations(out: Path) -> dict[str, Any]:
             light: _ranking(out, rows, f"{title}, {light}", place, recipe)
             for light, place in (("day", day), ("night", night))
         }
-    return figures | {"rooms": ABLATION_ROOMS, "epochs": ABLATION_EPOCHS}
+    return figures | {"rooms": ABLATION_ROOMS, "epochs": ABLATION_EPOCHS, "row_revisions": rows.revisions}
 
 
 def cost(out: Path) -> dict[str, Any]:
@@ -177,7 +170,7 @@ def _table(out: Path, rows: Rows, places: Mapping[str, Place], models: Mapping[s
         for title, name in (("VLAD-SIFT", VLAD), ("VLAD-SIFT, PCA to at most 256 dimensions", REDUCED)):
             figures[light][title] = _row(out, rows, title, light, place, name)
     for title, recipe in models.items():
-        model = rows.once(f"{title}, model", of=recipe.fingerprint(), measure=lambda r=recipe: train_once(out, r))
+        model = rows.once(f"{title}, model", of=recipe.description, measure=lambda r=recipe: train_once(out, r))
         figures["models"][title] = model
         for light, place in places.items():
             figures[light][title] = _row(out, rows, title, light, place, recipe)
@@ -188,14 +181,14 @@ def _row(out: Path, rows: Rows, title: str, light: str, place: Place, encoder: R
     """The ranking of a model; and its localization scores, where the queries have poses."""
     found = {"ranking": _ranking(out, rows, f"{title}, {light}, ranking", place, encoder)}
     if place.posed and title not in RANKED_ONLY:
-        of = _row_fingerprint(encoder, place, (*place.posed, *RETRIEVAL_ONLY), LOCALIZATION)
+        of = _settings(encoder, place, *place.posed, *RETRIEVAL_ONLY)
         name = f"{title}, {light}, localization"
         found["localization"] = rows.once(name, of=of, measure=lambda: _localize(out, place, encoder))
     return found
 
 
 def _ranking(out: Path, rows: Rows, name: str, place: Place, encoder: Recipe | str) -> dict[str, Any]:
-    of = _row_fingerprint(encoder, place, place.truth, RANKING)
+    of = _settings(encoder, place, *place.truth)
     return rows.once(name, of=of, measure=lambda: _rank(out, place, encoder))
 
 
@@ -232,11 +225,11 @@ def _model(out: Path, recipe: Recipe) -> Path:
     return recipe.folder(out)
 
 
-def _row_fingerprint(encoder: Recipe | str, place: Place, options: Sequence[str | Path], code: Sequence[str]) -> str:
-    """Hash of what a row depends on. Files count by their content, not by their path."""
-    contents = [content_hash(word) if isinstance(word, Path) else word for word in options]
-    of = encoder.fingerprint() if isinstance(encoder, Recipe) else encoder
-    return fingerprint([of, map_hash(place.map), content_hash(place.queries), contents, source_hash(*code)])
+def _settings(encoder: Recipe | str, place: Place, *words: str | Path) -> str:
+    """What a row is measured of, as text: the model, the map, and the options of the command."""
+    model = encoder.description if isinstance(encoder, Recipe) else encoder
+    options = " ".join(word.name if isinstance(word, Path) else word for word in words)
+    return f"{model}; {place.queries.name} in {place.map.name}: {options}"
 
 
 def _sizes(places: Mapping[str, Place]) -> dict[str, dict[str, int]]:

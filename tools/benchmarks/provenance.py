@@ -1,66 +1,147 @@
-"""Hashes of what files and figures were made from. They are made again when these change."""
+"""Figures on disk: what was measured, at which revision, when, and whether the machine was quiet."""
 
 from __future__ import annotations
 
-import hashlib
+import datetime
 import json
+import os
 import platform
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from vloc_ros.storage.atomic import write_bytes_atomically
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# part of the repository, so that the page can be written on any machine
-FIGURES = ROOT / "docs" / "figures"
-
-
+# part of the repository, so that pages can be filled on any machine
+FIGURES = ROOT / "docs" / "benchmark"
 # what figures depend on, beside the machine
 _CODE = ("vloc_ros", "vloc_msgs", "training", "tools", "config")
+# a machine is quiet below these: load of one minute before, shares of the time of all cores
+_LOAD, _STEAL, _OTHER = 0.5, 0.02, 0.05
+
+Figures = dict[str, Any]
 
 
 def revision() -> str | None:
-    """The commit that is measured, with `-dirty` where its code was changed; None outside a checkout."""
+    """The last commit that changed what figures depend on, with `-dirty` where it is changed since; None outside a
+    checkout. Commits of pages and figures alone make no other revision."""
     try:
         commit, changes = (
-            subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "--short=10", "HEAD"), ("status", "--porcelain", "--", *_CODE))
+            subprocess.run(
+                ["git", "-C", str(ROOT), *words, "--", *_CODE], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (("log", "-1", "--abbrev=10", "--format=%h"), ("status", "--porcelain"))
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return f"{commit}-dirty" if changes else commit
+    return f"{commit}-dirty" if changes else commit or None
 
 
-def keep_figures(section: str, figures: Mapping[str, Any], *, measured_at: str | None) -> None:
-    """Write the figures of a section, with the revision and the kind of machine."""
-    machine = f"{platform.machine()}, Python {platform.python_version()}"
-    text = json.dumps({**figures, "revision": measured_at, "machine": machine}, indent=1) + "\n"
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """When and how figures were measured. None is not recorded.
+
+    Attributes:
+        revision: commit, with `-dirty` where its code was changed.
+        date: day, in UTC.
+        machine: kind of processor, version of Python.
+        seconds: what the section took.
+        load_before: load average of one minute before the run.
+        steal: share of the time of all cores that the hypervisor gave to others.
+        other_work: share of the time of all cores that processes outside the run took.
+        note: where the figures come from, if not from the section itself.
+    """
+
+    revision: str | None
+    date: str
+    machine: str | None = None
+    seconds: float | None = None
+    load_before: float | None = None
+    steal: float | None = None
+    other_work: float | None = None
+    note: str | None = None
+
+    @property
+    def quiet(self) -> bool | None:
+        """Whether next to nothing else ran on the machine; None where that was not recorded."""
+        if self.load_before is None or self.steal is None or self.other_work is None:
+            return None
+        return self.load_before < _LOAD and self.steal < _STEAL and self.other_work < _OTHER
+
+
+class Watch:
+    """Measures what runs between its construction and `stop`."""
+
+    def __init__(self, *, load_before: float | None = None) -> None:
+        self._load = os.getloadavg()[0] if load_before is None else load_before
+        self._revision, self._start, self._cpu = revision(), time.monotonic(), _cpu_times()
+
+    @property
+    def load_before(self) -> float:
+        """Load average of one minute before; of a run of many sections, before the first."""
+        return self._load
+
+    def stop(self) -> Measured:
+        """What was measured since."""
+        before, after = self._cpu, _cpu_times()
+        steal = other = None
+        if before and after and after[0] > before[0]:
+            total, stolen, busy, own = (late - early for early, late in zip(before, after, strict=True))
+            steal, other = round(stolen / total, 3), round(max(busy - own, 0.0) / total, 3)
+        return Measured(
+            revision=self._revision,
+            date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+            machine=f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+            seconds=round(time.monotonic() - self._start, 1),
+            load_before=round(self._load, 2),
+            steal=steal,
+            other_work=other,
+        )
+
+
+def _cpu_times() -> tuple[float, float, float, float] | None:
+    """Seconds of all cores: in total, stolen, busy, busy for this process and its ended ones; None without /proc."""
+    try:
+        user, nice, system, idle, wait, irq, soft_irq, steal = map(
+            float, Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
+        )
+    except OSError:
+        return None
+    busy, ticks = user + nice + system + irq + soft_irq, os.sysconf("SC_CLK_TCK")
+    return (busy + idle + wait + steal) / ticks, steal / ticks, busy / ticks, sum(os.times()[:4])
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the benchmark: its figures, and how they were measured."""
+
+    figures: Figures
+    measured: Measured
+
+    @staticmethod
+    def read(path: Path) -> Section:
+        """The section of a file."""
+        figures = json.loads(path.read_text())
+        return Section(figures, Measured(**figures.pop("measured")))
+
+
+def read_sections(folder: Path | None = None) -> dict[str, Section]:
+    """All sections of a folder by name, of the repository by default."""
+    return {path.stem: Section.read(path) for path in sorted((folder or FIGURES).glob("*.json"))}
+
+
+def keep_figures(section: str, figures: Mapping[str, Any], measured: Measured) -> Path:
+    """Write the figures of a section, and how they were measured; returns the file."""
     FIGURES.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomically(FIGURES / f"{section}.json", text.encode())
-
-
-def fingerprint(content: Any) -> str:
-    """Hash anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def source_hash(*patterns: str) -> str:
-    """Hash all files of the repository that match a pattern, such as `vloc_ros/core/**/*.py`."""
-    found = [sorted(ROOT.glob(pattern)) for pattern in patterns]
-    assert all(found), f"no file matches one of {patterns}"
-    return fingerprint({path.relative_to(ROOT).as_posix(): content_hash(path) for paths in found for path in paths})
-
-
-def content_hash(path: Path) -> str:
-    """Hash a file, or all files of a folder with their names."""
-    if path.is_dir():
-        within = sorted(p for p in path.rglob("*") if p.is_file())
-        return fingerprint({p.relative_to(path).as_posix(): content_hash(p) for p in within})
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    path = FIGURES / f"{section}.json"
+    known = {name: value for name, value in asdict(measured).items() if value is not None or name == "revision"}
+    write_bytes_atomically(path, (json.dumps({"measured": known, **figures}, indent=1) + "\n").encode())
+    return path
 
 
 def make_once(folders: tuple[Path, ...], *, of: Mapping[str, Any], make: Callable[[], object]) -> None:
@@ -81,7 +162,11 @@ def make_once(folders: tuple[Path, ...], *, of: Mapping[str, Any], make: Callabl
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Measured rows of a section, kept from run to run. A row is used again while its fingerprint is the same."""
+    """Measured rows of a section that takes hours, kept from run to run, each with its revision.
+
+    A row is measured where there is none, or where its settings are others. Changed code alone does not measure it
+    again: forget it, as `make bench FORCE=1` does.
+    """
 
     path: Path
     kept: dict[str, dict[str, Any]]
@@ -92,13 +177,24 @@ class Rows:
         path = FIGURES / "rows" / f"{section}.json"
         return Rows(path, json.loads(path.read_text()) if path.is_file() else {})
 
+    @staticmethod
+    def forget(section: str) -> None:
+        """Measure all rows of a section again."""
+        Rows.of(section).path.unlink(missing_ok=True)
+
+    @property
+    def revisions(self) -> list[str | None]:
+        """The revisions of the rows, without repetition; None for rows whose revision was not recorded."""
+        return sorted({row["revision"] for row in self.kept.values()}, key=lambda one: one or "")
+
     def once(self, name: str, *, of: str, measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-        """The row of this name. It is measured where there is none, or where its fingerprint is another."""
+        """The row of this name and these settings."""
         if self.kept.get(name, {}).get("of") != of:
-            self.kept[name] = {"of": of, "found": dict(measure())}
+            at = revision()
+            self.kept[name] = {"of": of, "revision": at, "found": dict(measure())}
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            part = self.path.with_suffix(".part")
-            part.write_text(json.dumps(self.kept, indent=1))
-            part.replace(self.path)
+            write_bytes_atomically(self.path, (json.dumps(self.kept, indent=1) + "\n").encode())
+        else:
+            print(f"   kept: {name}, measured at {self.kept[name]['revision'] or 'an unknown revision'}", flush=True)
         found: dict[str, Any] = self.kept[name]["found"]
         return found
