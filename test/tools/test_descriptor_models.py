@@ -47,7 +47,7 @@ def test_a_fingerprint_covers_configuration_teacher_and_code(recipe: Recipe, cha
         replace(recipe, teacher=replace(teacher, settings=())).fingerprint(),
     }
     for source in (
-        *("training/runs.py", "training/place_recognition/loss.py", "training/place_recognition/patches.py"),
+        *("training/framework/run.py", "training/place_recognition/loss.py", "training/place_recognition/patches.py"),
         *("vloc_ros/inference/preprocessing.py", "vloc_ros/simulation/lighting.py"),
     ):
         change(source)
@@ -65,7 +65,7 @@ def test_a_fingerprint_covers_the_code_of_its_kind_of_model(
     recipe: Recipe, change: Callable[[str], None], model: str, covered: tuple[bool, bool]
 ) -> None:
     changed = []
-    for source in ("training/place_recognition/discriminant.py", "training/rotary.py"):
+    for source in ("training/place_recognition/discriminant.py", "training/networks/rotary.py"):
         before = replace(recipe, model=model).fingerprint()
         change(source)
         changed.append(replace(recipe, model=model).fingerprint() != before)

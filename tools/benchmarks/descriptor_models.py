@@ -21,13 +21,13 @@ PRESET = "small"
 # what a model depends on beside its configuration; how it is scored is not part of it
 _FOLDER = "training/place_recognition"
 _OF_ALL = (
-    *("training/runs.py", "vloc_ros/model_export/onnx_files.py"),
-    *(f"{_FOLDER}/{part}.py" for part in ("train", "baselines", "checkpoints", "config", "data", "encoders", "export")),
-    *(f"{_FOLDER}/{part}.py" for part in ("fitting", "labels", "loss", "mining", "structure", "views")),
+    *("training/framework/*.py", "training/data/*.py", "vloc_ros/model_export/onnx_files.py"),
+    *(f"{_FOLDER}/{part}.py" for part in ("train", "baselines", "checkpoints", "config", "encoders", "examples")),
+    *(f"{_FOLDER}/{part}.py" for part in ("export", "loss", "mining", "structure", "task")),
     *("vloc_ros/inference/preprocessing.py", "vloc_ros/simulation/lighting.py"),
 )
 _OF_STUDENTS = tuple(f"{_FOLDER}/{part}.py" for part in ("crossvit", "discriminant", "patches", "residuals"))
-_OF_TEACHERS = (*_OF_STUDENTS, f"{_FOLDER}/teacher.py", "training/rotary.py")
+_OF_TEACHERS = (*_OF_STUDENTS, f"{_FOLDER}/teacher.py", "training/networks/rotary.py")
 _LAST = "last.ckpt"
 
 

@@ -47,7 +47,8 @@ VLAD = "vlad"
 # code that rankings and localization depend on
 RANKING = (
     *("training/place_recognition/evaluate.py", "vloc_ros/mapping/maps/guided_matching.py"),
-    *(f"training/place_recognition/{name}.py" for name in ("ranking", "ground_truth", "views", "descriptors")),
+    *(f"training/place_recognition/{name}.py" for name in ("ranking", "ground_truth", "descriptors")),
+    "training/data/*.py",
 )
 LOCALIZATION = (
     *("vloc_ros/core/**/*.py", "vloc_ros/inference/*.py", "vloc_ros/mapping/indexing/global_descriptors.py"),

@@ -159,7 +159,7 @@ def _cost(f: Figures) -> str:
     text = (
         "### Cost\n\n`make bench SECTIONS=global_descriptors_cost`: the network alone, of one image that has its size, "
         f"{f['threads']} threads, medians. torch (eager) and ONNX Runtime are timed in turns in one process. Parameters and "
-        f"multiply-adds as `python -m training.cost` counts them. VLAD-SIFT: {vlad['dimension']} bytes in redkitchen's map, "
+        f"multiply-adds as `python -m training.place_recognition.cost` counts them. VLAD-SIFT: {vlad['dimension']} bytes in redkitchen's map, "
         f"{vlad['ms']:.1f} ms beside the keypoints, which are extracted anyway, {vlad['with_features_ms']:.0f} ms with them.\n"
     )
     header = ["network", "image", "M parameters", "GMAC", "bytes", "torch, ms", "ONNX Runtime, ms", "ONNX / torch"]

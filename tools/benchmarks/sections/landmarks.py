@@ -29,9 +29,9 @@ def recognizer(figures: dict[str, Figures]) -> str:
         for method, s in f["methods"].items()
     ]
     text = (
-        f"`python -m training.recognizer --map REDKITCHEN --images map/images --out MODEL` trains the preset small{took}: "
+        f"`python -m training.landmark_recognizer.train --map REDKITCHEN --images map/images --out MODEL` trains the preset small{took}: "
         f"{f['model_bytes'] / 1e6:.2f} MB for {f['landmarks']} landmarks in {f['coarse']} coarse ones.\n\n"
-        "`python -m training.recognizer_scores --model MODEL --map REDKITCHEN --images query/images --poses "
+        "`python -m training.landmark_recognizer.evaluate --model MODEL --map REDKITCHEN --images query/images --poses "
         f"query/poses_tum.txt --camera camera_info.yaml`, on the {scores['images']} queries. Of the keypoints that show a "
         f"landmark, {scores['top1']:.1%} have it as the first prediction, {scores['top3']:.1%} among the first three, and "
         f"{scores['coarse']:.1%} have the right coarse landmark. Of the landmarks that an image shows, "
