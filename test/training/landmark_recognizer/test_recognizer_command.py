@@ -44,18 +44,21 @@ def command(scene_folder: SceneFolder, images: Path, out: Path, *more: object) -
     return main([str(word) for word in words])
 
 
-def test_a_map_and_its_images_become_a_model(
-    scene_folder: SceneFolder, keyframe_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command(scene_folder, keyframe_images, tmp_path / "model") == 0
-    assert "held-out images: top1" in capsys.readouterr().out
-    model = read_model(tmp_path / "model", kind="recognizer")
-    training = model.entry("training")
+@pytest.fixture(scope="module")
+def trained(scene_folder: SceneFolder, keyframe_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model and its run."""
+    folder = tmp_path_factory.mktemp("recognizer")
+    assert command(scene_folder, keyframe_images, folder / "model") == 0
+    return folder
+
+
+def test_a_map_and_its_images_become_a_model(scene_folder: SceneFolder, trained: Path) -> None:
+    training = read_model(trained / "model", kind="recognizer").entry("training")
     assert training["map"] == map_hash(scene_folder.map)
     assert training["config"]["fit"]["epochs"] == 2
     assert 0 <= training["metrics"]["held_out"]["coarse"] <= 1
-    assert (tmp_path / "model.run" / "config.json").is_file()
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["manifest.json", "model.onnx"]
+    assert (trained / "model.run" / "config.json").is_file()
+    assert sorted(path.name for path in (trained / "model").iterdir()) == ["manifest.json", "model.onnx"]
 
 
 def test_a_missing_input_is_one_line(
@@ -93,23 +96,26 @@ def test_a_map_is_not_overwritten(
 
 
 def test_a_run_is_not_resumed_with_another_map(
-    scene_folder: SceneFolder, keyframe_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scene_folder: SceneFolder,
+    keyframe_images: Path,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert command(scene_folder, keyframe_images, tmp_path / "model") == 0
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     assert command(scene_folder, keyframe_images, tmp_path / "model", "--resume") == 0
+    assert "held-out images: top1" in capsys.readouterr().out
     other = tmp_path / "other"
     write_map(replace(read_map(scene_folder.map), name="other"), other)
-    capsys.readouterr()
     assert command(replace(scene_folder, map=other), keyframe_images, tmp_path / "model", "--resume") == 1
     assert "other sources (map)" in capsys.readouterr().err
 
 
 def test_a_model_is_scored_on_other_images(
-    scene_folder: SceneFolder, keyframe_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scene_folder: SceneFolder, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(scene_folder, keyframe_images, tmp_path / "model") == 0
     options = ["--images", scene_folder.images, "--poses", scene_folder.poses, "--camera", scene_folder.camera]
-    words = ["--model", tmp_path / "model", *options, "--json", tmp_path / "scores.json"]
+    words = ["--model", trained / "model", *options, "--json", tmp_path / "scores.json"]
     for _ in range(2):  # scores replace scores
         assert evaluate.main([str(word) for word in ["--map", scene_folder.map, *words]]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
