@@ -67,6 +67,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Never installed on a robot, and imported by nobody: all but the nodes and the command line.
 TRAINING = MAPPING | DATASETS | EVALUATION | PROGRESS | EXPORTER | {"training", "torch"}
 TRAINING |= {"lightning", "timm", "safetensors", "matplotlib"}
+# What the shared parts of training may import of it; a task may import all of them, and no other task.
+TRAINING_PARTS: dict[str, set[str]] = {"framework": set(), "networks": set(), "data": {"framework"}}
 # Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not
 # every robot has.
 LATE = {
@@ -219,6 +221,18 @@ def test_training_imports_what_it_may_and_nobody_imports_it() -> None:
     assert not {path: names - TRAINING for path, names in sources.items() if names - TRAINING}
     assert set().union(*sources.values()) >= {"training", "torch"}
     assert not any("training" in allowed for allowed in MAY_IMPORT.values())
+
+
+def test_the_parts_of_training_have_an_order_and_tasks_know_no_other() -> None:
+    wrong = {}
+    for module, source in all_sources().items():
+        if module.startswith("training."):
+            part = module.split(".")[1]
+            allowed = {part, *TRAINING_PARTS.get(part, TRAINING_PARTS)}
+            imported = {name for name in dotted_imports(ast.parse(source)) if name.startswith("training.")}
+            wrong[module] = {name for name in imported if name.split(".")[1] not in allowed}
+    assert wrong.keys() >= {"training.framework.run", "training.data.overlap", "training.place_recognition.task"}
+    assert not {name: names for name, names in wrong.items() if names}
 
 
 def test_the_parts_of_core_have_an_order() -> None:

@@ -2,6 +2,6 @@
 
 import sys
 
-from training.requirements import end_without_libraries
+from training.framework.requirements import end_without_libraries
 
 end_without_libraries(sys.orig_argv)

@@ -27,7 +27,8 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_missing_models_and_entries(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
-    expected = r"expected a folder with manifest\.json and model\.onnx, as `python -m training\.recognizer` writes it"
+    writer = r"`python -m training\.landmark_recognizer\.train`"
+    expected = rf"expected a folder with manifest\.json and model\.onnx, as {writer} writes it"
     _assert_refused(tmp_path / "nowhere", f"does not exist, {expected}")
     _assert_refused(tmp_path / "empty", rf"holds no manifest\.json, {expected}")
     _assert_refused(tmp_path / "file", f"is a file, {expected}")

@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
+from training.data.covisible_images import CovisibleImages
+from training.data.posed_images import PosedImages
+from training.data.visibility import Visibility
 from training.place_recognition.config import PlaceRecognitionConfig, build_config
-from training.place_recognition.views import CovisibleImages
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import Keyframes, LandmarkMap
 
@@ -64,13 +66,19 @@ def make_random_views(visible: Array, *, seed: int = 0, scenes: Array | None = N
     rng = np.random.default_rng(seed)
     count, points = visible.shape
     indices = np.concatenate([np.flatnonzero(row) for row in visible])
-    return CovisibleImages(
+    posed = PosedImages(
         tuple(Path(f"{k}.png") for k in range(count)),
-        np.stack([np.eye(3)] * count),
         rng.normal(size=(count, 3)),
+        np.stack([np.eye(3)] * count),
         np.zeros(count, np.int64) if scenes is None else scenes,
-        rng.normal(size=(points, 3)) * 5,
-        np.cumsum([0, *visible.sum(axis=1)]),
-        indices,
-        rng.uniform(0, 1, (len(indices), 2)).astype(np.float32),
     )
+    seen = rng.normal(size=(points, 3)) * 5
+    uv = rng.uniform(0, 1, (len(indices), 2)).astype(np.float32)
+    return CovisibleImages(posed, Visibility(seen, np.cumsum([0, *visible.sum(axis=1)]), indices, uv))
+
+
+def make_utm_images(*east_m: float) -> PosedImages:
+    """Images along a line, whose orientation is not known."""
+    positions = np.array([5e5, 5.4e6, 0.0]) + np.outer(east_m, [1, 0, 0])
+    paths = tuple(Path(f"{k}.jpg") for k in range(len(east_m)))
+    return PosedImages(paths, positions, None, np.zeros(len(east_m), np.int64))

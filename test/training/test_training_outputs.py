@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from training.place_recognition import evaluate
-
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
-from training import cost, recognizer_scores
+from training.landmark_recognizer import evaluate as evaluate_recognizer
+from training.place_recognition import cost, evaluate
 
 _MANIFEST = '{"format": "vloc_ros map", "keyframes": []}'
 _GIVEN = ("--map", "absent", "--images", "absent")
@@ -21,7 +20,7 @@ _GIVEN = ("--map", "absent", "--images", "absent")
     ("main", "words"),
     [
         (evaluate.main, (*_GIVEN, "--encoder", "vlad", "--queries", "absent")),
-        (recognizer_scores.main, (*_GIVEN, "--model", "absent", "--poses", "absent", "--camera", "absent")),
+        (evaluate_recognizer.main, (*_GIVEN, "--model", "absent", "--poses", "absent", "--camera", "absent")),
         (cost.main, ()),
     ],
 )

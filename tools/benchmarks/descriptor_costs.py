@@ -46,8 +46,8 @@ def _cost_of(preset: str, model: str) -> dict[str, Any]:
     """Cost of one network with random weights: times do not depend on them."""
     import torch
 
-    from training.cost import count_cost
     from training.place_recognition.config import PRESETS
+    from training.place_recognition.cost import count_cost
     from training.place_recognition.encoders import build_encoder
 
     torch.set_num_threads(THREADS)
@@ -64,7 +64,8 @@ def _cost_of(preset: str, model: str) -> dict[str, Any]:
 def _timed_network(encoder: Any, *, teacher: bool) -> dict[str, float]:
     import torch
 
-    from training.place_recognition.export import INPUT, OUTPUT, convert_to_onnx
+    from training.framework.export import convert_to_onnx
+    from training.place_recognition.export import INPUT, OUTPUT, describe_signature
     from training.place_recognition.structure import TOKEN_LENGTH
     from vloc_ros.model_export.onnx_files import describe_io
 
@@ -77,7 +78,7 @@ def _timed_network(encoder: Any, *, teacher: bool) -> dict[str, float]:
 
     if teacher:  # it is not exported: a robot has no structure to give it
         return {"torch_ms": _medians(in_torch)[0]}
-    graph = convert_to_onnx(encoder)
+    graph = convert_to_onnx(encoder, describe_signature(encoder))
     engine = OnnxRuntime(Model(Path("random weights"), describe_io(graph), graph), threads=THREADS)
 
     def in_onnx() -> Array:

@@ -40,7 +40,7 @@ def recognizer(out: Path) -> dict[str, Any]:
     folder = build_once(out, NAME)
     model, train_s = train_once(out, folder, scene(NAME) / "map/images")
     path = out / f"{model.name}.scores.json"
-    training("recognizer_scores", "--model", model, "--map", folder, *_queries(NAME), "--json", path)
+    training("landmark_recognizer.evaluate", "--model", model, "--map", folder, *_queries(NAME), "--json", path)
     return {
         "train_s": train_s,
         "scores": json.loads(path.read_text()),
@@ -105,7 +105,7 @@ def train_once(out: Path, map_folder: Path, images: Path) -> tuple[Path, float |
         raise MissingError("torch or lightning is missing: `make training` installs them")
     for left in (model, model.with_name(f"{model.name}.run")):
         shutil.rmtree(left, ignore_errors=True)
-    seconds = training("recognizer", "--map", map_folder, "--images", images, "--out", model)
+    seconds = training("landmark_recognizer.train", "--map", map_folder, "--images", images, "--out", model)
     seconds_file.write_text(f"{seconds:.1f}\n")
     return model, seconds
 

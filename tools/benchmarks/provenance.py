@@ -29,7 +29,8 @@ Figures = dict[str, Any]
 
 def revision() -> str | None:
     """The last commit that changed what figures depend on, with `-dirty` where it is changed since; None outside a
-    checkout. Commits of pages and figures alone make no other revision."""
+    checkout. Commits of pages and figures alone make no other revision.
+    """
     try:
         commit, changes = (
             subprocess.run(

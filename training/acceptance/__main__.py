@@ -19,35 +19,35 @@ from training.acceptance.evidence_table import EvidenceTable
 from training.acceptance.fit import choose_thresholds, fit_terms
 from training.acceptance.report import draw_report, summarize
 from training.acceptance.worlds import SPLITS
-from vloc_ros.core.errors import VlocError
+from training.framework.command import make_parser, run_command
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.localization.acceptance import AcceptanceModel
 from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
 from vloc_ros.storage.acceptance_tables import FOLDER
 from vloc_ros.storage.atomic import write_bytes_atomically
 
+_NAME = "acceptance"
+
 
 def main() -> int:
-    """Collect, fit, choose, report, write."""
-    args = _parser().parse_args()
-    try:
-        rootsift = RootSiftConfig().name
-        name = rootsift
-        if args.extractor != rootsift:
-            name = keypoint_model_config(read_keypoint_model(Path(args.extractor))).model
-        tables = {split: _evidence(split, args) for split in SPLITS}
-        model = choose_thresholds(fit_terms(tables["fit"], name=name), tables["choose"])
-        out = args.out or FOLDER / f"{name}.json"
-        write_table(model, out)
-        figures = summarize(model, tables["report"])
-        print(json.dumps({name: value for name, value in figures.items() if name != "scores"}, indent=1))
-        figure = args.data / f"{name}-report.png"
-        draw_report(model, tables["report"], figure)
-        print(f"{out}\n{figure}")
-    except VlocError as error:
-        print(f"training.acceptance: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Collect, fit, choose, report, write; 0 when it worked, 1 for an expected failure."""
+    return run_command(_NAME, _run, _parser().parse_args())
+
+
+def _run(args: argparse.Namespace) -> None:
+    rootsift = RootSiftConfig().name
+    name = rootsift
+    if args.extractor != rootsift:
+        name = keypoint_model_config(read_keypoint_model(Path(args.extractor))).model
+    tables = {split: _evidence(split, args) for split in SPLITS}
+    model = choose_thresholds(fit_terms(tables["fit"], name=name), tables["choose"])
+    out = args.out or FOLDER / f"{name}.json"
+    write_table(model, out)
+    figures = summarize(model, tables["report"])
+    print(json.dumps({name: value for name, value in figures.items() if name != "scores"}, indent=1))
+    figure = args.data / f"{name}-report.png"
+    draw_report(model, tables["report"], figure)
+    print(f"{out}\n{figure}")
 
 
 def write_table(model: AcceptanceModel, path: Path) -> None:
@@ -63,9 +63,7 @@ def _evidence(split: str, args: argparse.Namespace) -> EvidenceTable:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.acceptance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(_NAME, __doc__)
     parser.add_argument("--extractor", default="rootsift", metavar="rootsift|MODEL", help="default: %(default)s")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="for frames, maps and evidence")
     parser.add_argument("--out", type=Path, metavar="JSON", help="the table; in the package by default")

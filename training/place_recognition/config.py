@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from training.presets import override_parameters
+from training.data.overlap import BOXES, DISTANCE, POINTS
+from training.framework.configuration import BEST, LAST, FitConfig, override_parameters
+from training.place_recognition.ranking import AT
 from vloc_ros.core.config import Checked, parameter
 from vloc_ros.core.errors import ConfigError
 
@@ -78,7 +80,9 @@ class MiningConfig(Checked):
     """Which images are put into a batch."""
 
     overlap: str = parameter(
-        "points", "Jaccard index of 3D points, or of their bounding boxes", choices=("points", "boxes")
+        POINTS,
+        "Jaccard index of 3D points, or of their bounding boxes; or by distance, for images without points",
+        choices=(POINTS, BOXES, DISTANCE),
     )
     negative_selection: str = parameter(
         "hard",
@@ -86,6 +90,12 @@ class MiningConfig(Checked):
         choices=("hard", "random"),
     )
     min_shared: int = parameter(8, "fewest points that an image shares with a positive", low=1, high=10000)
+    positive_radius_m: float = parameter(
+        10.0, "largest distance of a positive, by distance", unit="m", low=0.0, high=1e6
+    )
+    negative_radius_m: float = parameter(
+        25.0, "least distance of a negative, by distance", unit="m", low=1e-3, high=1e6
+    )
     positives: int = parameter(3, "positives of an anchor", low=1, high=100)
     negatives: int = parameter(2, "negatives of an anchor", low=0, high=100)
     hardest: int = parameter(8, "negatives of an image in a batch that enter the loss", low=1, high=10000)
@@ -118,27 +128,20 @@ class LossConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceFitConfig(Checked):
+class PlaceFitConfig(FitConfig):
     """How a network is fitted."""
 
     epochs: int = parameter(30, "epochs, in each of which every image is an anchor once", low=1, high=100_000)
-    groups: int = parameter(4, "anchors in a batch, each with its positives and negatives", low=1, high=1024)
-    learning_rate: float = parameter(5e-4, "largest learning rate", low=1e-7, high=1.0)
-    weight_decay: float = parameter(0.05, "of AdamW", low=0.0, high=1.0)
-    warm_up: float = parameter(0.1, "share of the steps in which the learning rate rises", low=0.0, high=0.9)
-    gradient_clip: float = parameter(1.0, "largest norm of the gradient", low=1e-3, high=1e6)
-    held_out: float = parameter(0.1, "share of images held out as queries", low=0.0, high=0.5)
-    held_out_segments: int = parameter(5, "fewest segments of the trajectory that they form", low=1, high=1000)
-    held_out_length: int = parameter(6, "most images in one segment", low=1, high=1000)
     scored_every: int = parameter(5, "epochs between retrieval scores of the held-out images", low=1, high=100_000)
+    monitored: str = parameter(
+        "P@5",
+        "retrieval score that kept=best and patience go by",
+        choices=tuple(f"{letter}@{k}" for letter in "PR" for k in AT),
+    )
+    kept: str = parameter(LAST, "epoch whose weights become the model", choices=(BEST, LAST))
+    groups: int = parameter(4, "anchors in a batch, each with its positives and negatives", low=1, high=1024)
     scored_share: float = parameter(0.1, "least Jaccard index of a positive in those scores", low=0.0, high=1.0)
-    precision: str = parameter("32", "of the arithmetic", choices=("32", "bf16-mixed", "16-mixed"))
-    accelerator: str = parameter("auto", "cpu, gpu or the best that is available", choices=("auto", "cpu", "gpu"))
-    devices: int = parameter(1, "devices on each node; started by Lightning, torchrun or Slurm", low=1, high=64)
-    nodes: int = parameter(1, "machines", low=1, high=4096)
-    workers: int = parameter(0, "processes that load batches; 0 for the training process itself", low=0, high=64)
     in_memory: bool = parameter(True, "keep all images in memory, decoded")
-    seed: int = parameter(0, "random seed", low=0, high=2**31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,12 @@ class PlaceRecognitionConfig(Checked):
     augmentation: PlaceAugmentationConfig = field(default_factory=PlaceAugmentationConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     fit: PlaceFitConfig = field(default_factory=PlaceFitConfig)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the model's images."""
+        size = self.network.size if self.model in ("teacher", "student") else self.convolution.size
+        return size, size
 
 
 PRESETS: dict[str, PlaceRecognitionConfig] = {

@@ -11,13 +11,14 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from training.data.covisible_images import CovisibleImages
+from training.data.image_files import ImageFiles
 from training.place_recognition.checkpoints import WEIGHTS, read_checkpoint
 from training.place_recognition.config import PlaceAugmentationConfig
-from training.place_recognition.data import Examples, ViewImages
 from training.place_recognition.encoders import embed_images
+from training.place_recognition.examples import Examples
 from training.place_recognition.export import INPUT, KIND, OUTPUT
 from training.place_recognition.teacher import TeacherEncoder
-from training.place_recognition.views import CovisibleImages
 from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
@@ -79,7 +80,9 @@ def _open_model(folder: Path, *, threads: int) -> ImageDescriber:
         return engine.run({INPUT: preprocessing.apply(image)[None]})[OUTPUT][0]
 
     def describe(database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
-        return DescribedImages(_time_descriptors(one, database.paths)[0], *_time_descriptors(one, queries.paths))
+        return DescribedImages(
+            _time_descriptors(one, database.posed.paths)[0], *_time_descriptors(one, queries.posed.paths)
+        )
 
     return describe
 
@@ -91,7 +94,7 @@ def _open_weights(folder: Path) -> ImageDescriber:
     @torch.no_grad()
     def of(views: CovisibleImages) -> tuple[Array, float]:
         examples = Examples(
-            views, ViewImages(views.paths), Preprocessing(encoder.size), PlaceAugmentationConfig(), extent_m=0.0
+            views, ImageFiles(views.posed.paths), Preprocessing(encoder.size), PlaceAugmentationConfig(), extent_m=0.0
         )
         rows, times_ms = [], []
         for i in range(len(views)):
@@ -102,7 +105,7 @@ def _open_weights(folder: Path) -> ImageDescriber:
         return np.stack(rows), float(np.median(times_ms))
 
     def describe(database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
-        if isinstance(encoder, TeacherEncoder) and not len(queries.indices):
+        if isinstance(encoder, TeacherEncoder) and not queries.visibility.is_known:
             raise InputError(f"{folder}: a teacher needs 3D structure, and the poses of the queries are not known")
         return DescribedImages(of(database)[0], *of(queries))
 
@@ -119,7 +122,9 @@ def _open_vlad(landmark_map: LandmarkMap, *, reduced: bool) -> ImageDescriber:
         return words.encode(landmark_map.codec.project(extractor.extract(image).descriptors))
 
     def describe(database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
-        found = DescribedImages(_time_descriptors(one, database.paths)[0], *_time_descriptors(one, queries.paths))
+        found = DescribedImages(
+            _time_descriptors(one, database.posed.paths)[0], *_time_descriptors(one, queries.posed.paths)
+        )
         return _reduce_by_pca(found) if reduced else found
 
     return describe
@@ -134,6 +139,11 @@ def _reduce_by_pca(found: DescribedImages) -> DescribedImages:
     shorter = [(descriptors - middle) @ kept.T for descriptors in (found.database, found.queries)]
     normalised = [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in shorter]
     return DescribedImages(normalised[0], normalised[1], found.median_ms)
+
+
+def _time_both(one: Callable[[Array], Array], database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
+    descriptors, _ = _time_descriptors(one, database.posed.paths)
+    return DescribedImages(descriptors, *_time_descriptors(one, queries.posed.paths))
 
 
 def _time_descriptors(one: Callable[[Array], Array], paths: Sequence[Path]) -> tuple[Array, float]:

@@ -20,18 +20,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from training.data.covisible_images import CovisibleImages
+from training.data.map_images import collect_keyframes
+from training.data.posed_images import PosedImages
+from training.framework.command import make_parser, run_command
 from training.place_recognition.descriptors import open_encoder
 from training.place_recognition.ground_truth import (
     label_by_pose,
     label_by_shared_points,
-    make_unposed_queries,
     observe_queries,
     predict_queries,
     read_pairs,
 )
 from training.place_recognition.ranking import AT, RankingScores, ranking_scores
-from training.place_recognition.views import CovisibleImages, collect_map_views
-from vloc_ros.core.errors import InputError, VlocError
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.storage.atomic import write_bytes_atomically
@@ -40,6 +44,8 @@ from vloc_ros.storage.images import list_images
 from vloc_ros.storage.maps import read_map
 from vloc_ros.storage.output_files import json_at
 from vloc_ros.storage.pose_files import pair_poses
+
+_NAME = "place_recognition.evaluate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +72,14 @@ class EncoderScores:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score and print; 0 when it worked, 1 for an expected failure."""
-    try:
-        return _run(_parse(arguments))
-    except VlocError as error:
-        print(f"place_recognition.evaluate: {error}", file=sys.stderr)
-        return 1
+    return run_command(_NAME, _run, _parse(arguments))
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> None:
     out = json_at(args.json, key="encoder", rows=True) if args.json else None
     landmark_map = read_map(args.map)
     camera = read_camera(args.camera) if args.camera else None
-    database = collect_map_views(landmark_map, args.images, camera)
+    database = collect_keyframes(landmark_map, args.images, camera)
     queries, positive = _read_queries(args, landmark_map, database)
     counts = positive.sum(axis=1)
     print(f"{len(queries)} queries, {len(database)} images of the map, {(counts > 0).sum()} queries with positives, "
@@ -90,7 +92,6 @@ def _run(args: argparse.Namespace) -> int:
         text = json.dumps([row.as_dict() for row in rows], indent=1, allow_nan=False)
         write_bytes_atomically(out.path, (text + "\n").encode())
         print(out)
-    return 0
 
 
 def _score_encoder(
@@ -114,7 +115,7 @@ def _read_queries(
     """The queries, and (Q, N) bool, which images of the map show their places."""
     paths = list_images(args.queries)
     if args.pairs:
-        return make_unposed_queries(paths), read_pairs(args.pairs, paths, database.paths)
+        return _list_unposed(paths), read_pairs(args.pairs, paths, database.posed.paths)
     if not args.poses or not args.camera:
         raise InputError("the poses of the queries are missing; give --poses and --camera, or --pairs")
     if len(landmark_map.scenes) > 1:
@@ -131,10 +132,20 @@ def _read_queries(
             raise InputError(
                 f"{args.by_day}: holds {len(matched)} images, expected one for each of {len(paths)} queries"
             )
-        queries = replace(observe_queries(matched, poses, camera, landmark_map, database), paths=tuple(paths))
-        return queries, label_by_shared_points(queries, database, min_shared=args.min_shared, min_share=args.min_share)
-    near = label_by_pose(poses, database, radius_m=args.radius, angle_rad=math.radians(args.angle))
+        seen = observe_queries(matched, poses, camera, landmark_map, database)
+        queries = replace(seen, posed=replace(seen.posed, paths=tuple(paths)))
+        return queries, label_by_shared_points(
+            queries.visibility, database.visibility, min_shared=args.min_shared, min_share=args.min_share
+        )
+    near = label_by_pose(poses, database.posed, radius_m=args.radius, angle_rad=math.radians(args.angle))
     return predict_queries(paths, poses, camera, database, near), near
+
+
+def _list_unposed(paths: Sequence[Path]) -> CovisibleImages:
+    """Queries of which neither poses nor points are known; only their files are used."""
+    n = len(paths)
+    posed = PosedImages(tuple(paths), np.full((n, 3), np.nan), None, np.zeros(n, np.int64))
+    return CovisibleImages.without_points(posed)
 
 
 def _print_table(rows: Sequence[EncoderScores]) -> None:
@@ -148,11 +159,7 @@ def _print_table(rows: Sequence[EncoderScores]) -> None:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.place_recognition.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(_NAME, __doc__)
     parser.add_argument("--encoder", action="append", required=True, metavar="ENC", help="may be repeated")
     for name, metavar, text in (
         ("--map", "MAP", "a map by `vloc map build`"),

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.place_recognition.views import CovisibleImages, build_views
+from training.data.covisible_images import CovisibleImages, project_points
+from training.data.posed_images import PosedImages
+from training.data.visibility import Visibility
 from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
@@ -49,53 +51,48 @@ def predict_queries(
         database: the map's images.
         near: (Q, N) bool, see `label_by_pose`.
     """
+    visible = database.visibility
     seen = [
         np.unique(
-            np.concatenate([np.zeros(0, np.int64), *(database.indices[database.observations(int(i))] for i in rows)])
+            np.concatenate([np.zeros(0, np.int64), *(visible.indices[visible.observations(int(i))] for i in rows)])
         )
         for rows in map(np.flatnonzero, near)
     ]
     return _make_queries(paths, poses, camera, seen, database)
 
 
-def make_unposed_queries(paths: Sequence[Path]) -> CovisibleImages:
-    """Queries without poses and points."""
-    n = len(paths)
-    return CovisibleImages(
-        tuple(paths),
-        np.tile(np.eye(3), (n, 1, 1)),
-        np.zeros((n, 3)),
-        np.zeros(n, np.int64),
-        np.zeros((0, 3)),
-        np.zeros(n + 1, np.int64),
-        np.zeros(0, np.int64),
-        np.zeros((0, 2), np.float32),
-    )
-
-
 def _make_queries(
     paths: Sequence[Path], poses: Sequence[Pose], camera: Camera, seen: list[Array], database: CovisibleImages
 ) -> CovisibleImages:
-    cameras, scenes = [camera] * len(paths), np.zeros(len(paths), np.int64)
-    return build_views(paths, cameras, poses, seen, points=database.points, scenes=scenes)
+    posed = PosedImages.from_poses(paths, poses, np.zeros(len(paths), np.int64))
+    return project_points(posed, [camera] * len(paths), poses, seen, points=database.visibility.points)
 
 
-def label_by_shared_points(
-    queries: CovisibleImages, database: CovisibleImages, *, min_shared: int, min_share: float
-) -> Array:
+def label_by_shared_points(queries: Visibility, database: Visibility, *, min_shared: int, min_share: float) -> Array:
     """(Q, N) bool: share at least `min_shared` points, with a Jaccard index of at least `min_share`."""
-    seen = queries.visibility(), database.visibility()
+    seen = queries.matrix(), database.matrix()
     shared = (seen[0] @ seen[1].T).toarray()
     either = seen[0].sum(axis=1) + seen[1].sum(axis=1).T - shared
     return np.asarray((shared >= min_shared) & (shared >= min_share * either))
 
 
-def label_by_pose(poses: Sequence[Pose], database: CovisibleImages, *, radius_m: float, angle_rad: float) -> Array:
+def label_by_pose(poses: Sequence[Pose], database: PosedImages, *, radius_m: float, angle_rad: float) -> Array:
     """(Q, N) bool: taken within a radius, with optical axes within an angle; poses are scene_from_camera."""
+    assert database.rotations is not None
     positions, axes = np.stack([p.translation for p in poses]), np.stack([p.rotation[:, 2] for p in poses])
-    distances = np.linalg.norm(positions[:, None] - database.translations[None], axis=2)
-    cosines = axes @ database.rotations[:, :, 2].T
-    return np.asarray((distances <= radius_m) & (np.arccos(np.clip(cosines, -1, 1)) <= angle_rad))
+    turned = np.arccos(np.clip(axes @ database.rotations[:, :, 2].T, -1, 1))
+    return (_measure_distances(positions, database.positions) <= radius_m) & (turned <= angle_rad)
+
+
+def label_by_distance(queries: PosedImages, database: PosedImages, *, radius_m: float) -> Array:
+    """(Q, N) bool: of the same scene and within a radius, whichever way they face."""
+    same = np.equal.outer(queries.scenes, database.scenes)
+    return same & (_measure_distances(queries.positions, database.positions) <= radius_m)
+
+
+def _measure_distances(queries: Array, database: Array) -> Array:
+    """(Q, N) distances of (Q, 3) and (N, 3) positions."""
+    return np.asarray(np.linalg.norm(queries[:, None] - database[None], axis=2))
 
 
 def read_pairs(table: Path, queries: Sequence[Path], database: Sequence[Path]) -> Array:

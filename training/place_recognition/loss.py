@@ -33,21 +33,21 @@ def contrastive_loss(descriptors: Tensor, share: Tensor, pairs: Tensor, *, margi
 
 
 def select_pairs(
-    descriptors: Tensor, shared: Tensor, apart: Tensor, config: MiningConfig, generator: torch.Generator
+    descriptors: Tensor, positive: Tensor, apart: Tensor, config: MiningConfig, generator: torch.Generator
 ) -> Tensor:
     """(B, B) bool: every positive pair, and some negatives of every image, the nearest or random ones.
 
-    Pairs that share only a few points are neither.
+    Pairs that overlap a little are neither.
 
     Args:
         descriptors: (B, D) of length 1.
-        shared: (B, B) number of points that both see.
+        positive: (B, B) bool, whether both show one place.
         apart: (B, B) bool, candidates for negatives.
         config: how many negatives, and how they are selected.
         generator: draws random negatives; on the CPU.
     """
-    itself = torch.eye(len(shared), dtype=torch.bool, device=shared.device)
-    positive, negative = (shared >= config.min_shared) & ~itself, apart & ~itself
+    itself = torch.eye(len(positive), dtype=torch.bool, device=positive.device)
+    positive, negative = positive & ~itself, apart & ~itself
     order = pairwise_distances(descriptors.detach().float())
     if config.negative_selection == "random":
         order = torch.rand(order.shape, generator=generator).to(order.device)

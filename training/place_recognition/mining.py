@@ -5,13 +5,12 @@ The random choice depends on (seed, epoch, number) alone, so that a resumed trai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from training.place_recognition.config import MiningConfig
-from training.place_recognition.labels import Overlap
-from training.place_recognition.views import CovisibleImages
+from training.data.overlap import Overlap
+from training.data.posed_images import PosedImages
+from training.place_recognition.config import MiningConfig, PlaceFitConfig
+from training.place_recognition.examples import BatchKey
 from vloc_ros.core.geometry.pose import Array
 
 _POOL = 12
@@ -21,36 +20,37 @@ _TURN_PER_DISTANCE = 0.5  # rotation in radians that is equivalent to the typica
 class Miner:
     """Draws batches: groups of an anchor, positives that share points with it, and hard or random negatives."""
 
-    def __init__(self, views: CovisibleImages, overlap: Overlap, config: MiningConfig) -> None:
+    def __init__(self, views: PosedImages, overlap: Overlap, config: MiningConfig) -> None:
         self._views, self.overlap, self._config = views, overlap, config
-        self._linked = overlap.shared.astype(bool).astype(np.int32)
+        self._linked = overlap.linked.astype(np.int32)
         self._reach = self._typical_reach()
         self.anchors = np.flatnonzero([len(self.positives(i)) > 0 for i in range(len(views))])
 
     def positives(self, view: int) -> Array:
-        """Other views that share enough points with one, least overlap first."""
-        shared, share = self.overlap.row(view)
-        shared[view] = 0
-        enough = np.flatnonzero(shared >= self._config.min_shared)
+        """Other views of the same place as one, least overlap first."""
+        positive, _, share = self.overlap.row(view)
+        positive[view] = False
+        enough = np.flatnonzero(positive)
         return enough[np.argsort(share[enough], kind="stable")]
 
     def negatives(self, view: int) -> Array:
-        """(N,) bool, which views share no point with one."""
-        shared, _ = self.overlap.row(view)
-        shared[view] = 1
-        return np.asarray(shared == 0)
+        """(N,) bool, which views share nothing with one."""
+        _, linked, _ = self.overlap.row(view)
+        linked[view] = True
+        return ~linked
 
     def near_by_pose(self, view: int) -> Array:
-        """Negatives of the same scene, nearest in position and viewing direction first.
+        """Negatives of the same scene, nearest in position and, where it is known, viewing direction first.
 
         They are behind a wall, round a corner, or face the other way.
         """
         views = self._views
         candidates = np.flatnonzero(self.negatives(view) & (views.scenes == views.scenes[view]))
-        away = np.linalg.norm(views.translations[candidates] - views.translations[view], axis=1) / self._reach
-        cosine = views.rotations[candidates, :, 2] @ views.rotations[view, :, 2]
-        turned = np.arccos(np.clip(cosine, -1, 1)) / _TURN_PER_DISTANCE
-        return candidates[np.argsort(away + turned, kind="stable")]
+        away = np.linalg.norm(views.positions[candidates] - views.positions[view], axis=1) / self._reach
+        if views.rotations is not None:
+            cosine = views.rotations[candidates, :, 2] @ views.rotations[view, :, 2]
+            away = away + np.arccos(np.clip(cosine, -1, 1)) / _TURN_PER_DISTANCE
+        return candidates[np.argsort(away, kind="stable")]
 
     def near_by_covisibility(self, view: int) -> Array:
         """Negatives that share points with a third view, as one does; most such views first."""
@@ -76,16 +76,23 @@ class Miner:
             chosen.append(int(rng.choice(pool if len(pool) else np.arange(len(self._views)))))
         return chosen
 
-    def batches(self, epoch: int, *, groups: int, seed: int) -> Iterator[tuple[int, ...]]:
-        """The views of every batch of an epoch, which has every anchor once."""
-        order = np.random.default_rng([seed, epoch]).permutation(self.anchors)
-        for number, first in enumerate(range(0, len(order), groups)):
-            rng = np.random.default_rng([seed, epoch, number])
-            yield tuple(view for anchor in order[first : first + groups] for view in self.group(int(anchor), rng))
+    def count_batches(self, groups: int) -> int:
+        """The number of batches of an epoch."""
+        return -(-len(self.anchors) // groups)
+
+    def list_batches(self, epoch: int, fit: PlaceFitConfig) -> list[BatchKey]:
+        """The keys of an epoch's batches, which have every anchor once."""
+        order = np.random.default_rng([fit.seed, epoch]).permutation(self.anchors)
+        keys = []
+        for number, first in enumerate(range(0, len(order), fit.groups)):
+            rng = np.random.default_rng([fit.seed, epoch, number])
+            anchors = order[first : first + fit.groups]
+            keys.append(BatchKey(epoch, number, tuple(view for one in anchors for view in self.group(int(one), rng))))
+        return keys
 
     def _typical_reach(self) -> float:
         """Median distance of views that share points."""
-        pairs = self.overlap.shared.tocoo()
-        apart = self._views.translations[pairs.row] - self._views.translations[pairs.col]
-        lengths = np.linalg.norm(apart[(pairs.row != pairs.col) & (pairs.data >= self._config.min_shared)], axis=1)
+        pairs = self.overlap.positive.tocoo()
+        apart = self._views.positions[pairs.row] - self._views.positions[pairs.col]
+        lengths = np.linalg.norm(apart[(pairs.row != pairs.col) & pairs.data], axis=1)
         return max(float(np.median(lengths)) if len(lengths) else 1.0, 1e-6)

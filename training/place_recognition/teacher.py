@@ -15,12 +15,12 @@ from timm.models.crossvit import CrossAttentionBlock
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from training.networks.rotary import apply_rotary
 from training.place_recognition.config import FINE_PATCH_PX, CrossVitConfig, SpatialConfig
 from training.place_recognition.crossvit import pool_tokens
 from training.place_recognition.patches import patch_tokens
 from training.place_recognition.residuals import Embedding, dense_residuals, embed_with_residuals
 from training.place_recognition.structure import TOKEN_LENGTH
-from training.rotary import apply_rotary
 
 _MLP_FACTOR = 4
 _INIT_STD = 0.02

@@ -24,7 +24,19 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.options import make_training_parser
+from training.data.covisible_images import CovisibleImages, join_images
+from training.data.image_files import ImageFiles
+from training.data.map_images import identify_source, read_map_images
+from training.framework.command import (
+    add_camera_option,
+    make_training_parser,
+    name_run_folder,
+    report_model,
+    run_command,
+)
+from training.framework.provenance import hash_file, hash_images, training_metadata
+from training.framework.run import TrainedNetwork, train
+from training.framework.run_folder import LAST, WEIGHTS, check_run_folder, open_run
 from training.place_recognition.checkpoints import (
     MANIFEST,
     read_checkpoint,
@@ -33,72 +45,63 @@ from training.place_recognition.checkpoints import (
     write_checkpoint,
 )
 from training.place_recognition.config import MODELS, PRESETS, PlaceRecognitionConfig, build_config
-from training.place_recognition.data import ViewImages
-from training.place_recognition.encoders import build_encoder, hash_pretrained_weights
+from training.place_recognition.encoders import Encoder, build_encoder, hash_pretrained_weights
 from training.place_recognition.export import export
-from training.place_recognition.fitting import Start, TrainedEncoder, train
+from training.place_recognition.task import InitialWeights, PlaceRecognitionTask
 from training.place_recognition.teacher import TeacherEncoder
-from training.place_recognition.views import CovisibleImages, identify_source, join_views, read_views
-from training.provenance import training_metadata
-from training.runs import LAST, TEACHER, TEACHER_RUN, WEIGHTS, check_run_folder, open_run
-from training.sources import hash_file, hash_images
-from vloc_ros.core.errors import InputError, VlocError
+from vloc_ros.core.errors import InputError
 from vloc_ros.inference.models import replaces_model
 from vloc_ros.progress import bar
 from vloc_ros.storage.cameras import read_camera
 
+_NAME = "place_recognition.train"
 NO_TEACHER, OWN_TEACHER = "none", "its own"
+TEACHER, TEACHER_RUN = "teacher", "teacher.run"
 _COMPARED = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train and export; 0 when it worked, 1 for an expected failure."""
-    try:
-        return _run(_parse(arguments))
-    except VlocError as error:
-        print(f"place_recognition.train: {error}", file=sys.stderr)
-        return 1
+    return run_command(_NAME, _run, _parse(arguments))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Task:
-    """A training: its configuration and its data.
+class _Job:
+    """A command: its configuration and its data.
 
     Attributes:
         args: arguments of the command.
         config: of the model.
         run_dir: folder of the run.
         views: of all maps.
-        images: of the views.
-        sources: hashes of the inputs, see `training.runs.open_run`.
+        files: of the views.
+        sources: hashes of the inputs, see `open_run`.
     """
 
     args: argparse.Namespace
     config: PlaceRecognitionConfig
     run_dir: Path
     views: CovisibleImages
-    images: ViewImages
+    files: ImageFiles
     sources: Mapping[str, Any]
 
 
-def _run(args: argparse.Namespace) -> int:
-    config = build_config(args.preset, args.set, model=args.model)
-    run_dir = args.run or args.out.with_name(f"{args.out.name}.run")
+def _run(args: argparse.Namespace) -> None:
+    config, run_dir = build_config(args.preset, args.set, model=args.model), name_run_folder(args)
     _check_outputs(args, config, run_dir)
     parts = _read_views(args)
-    sources, views = _identify_sources(args, config, parts), join_views(parts)
-    task = _Task(
-        args, config, run_dir, views, ViewImages.load(views, in_memory=config.fit.in_memory, progress=bar), sources
-    )
-    _open_run_once(task)
-    teacher = _prepare_teacher(task)
+    sources, views = _identify_sources(args, config, parts), join_images(parts)
+    files = ImageFiles.load(views.posed.paths, in_memory=config.fit.in_memory, progress=bar)
+    job = _Job(args, config, run_dir, views, files, sources)
+    _open_run_once(job)
+    teacher = _prepare_teacher(job)
     # if the teacher's training was interrupted, the student's has not started yet
     has_started = args.teacher is not None or teacher is None or (run_dir / LAST).is_file()
-    start = Start(teacher, _is_pretrained(args), args.weights, args.resume and has_started, sources)
-    trained = train(views, task.images, config, run_dir, start=start)
+    initial = InitialWeights(_is_pretrained(args), args.weights)
+    task = PlaceRecognitionTask(views, files, config, teacher=teacher, initial=initial)
+    trained = train(task, run_dir, sources=sources, resume=args.resume and has_started)
     if rank_zero_only.rank == 0:
-        _write(trained, task)
-    return 0
+        _write(trained, task, job)
 
 
 def _check_outputs(args: argparse.Namespace, config: PlaceRecognitionConfig, run_dir: Path) -> None:
@@ -110,7 +113,7 @@ def _check_outputs(args: argparse.Namespace, config: PlaceRecognitionConfig, run
     else:
         replaces_model(args.out)
         replaces_checkpoint(run_dir / WEIGHTS)
-    check_run_folder(run_dir, args.out)
+    check_run_folder(run_dir, args.out, parts=(TEACHER, TEACHER_RUN))
 
 
 def _identify_sources(
@@ -122,7 +125,7 @@ def _identify_sources(
     encoder = build_encoder(config, extent_m=1.0) if _is_pretrained(args) else None
     return {
         "maps": [identify_source(folder) for folder in args.map],
-        "images": [hash_images(folder, part.paths) for folder, part in zip(args.images, parts, strict=True)],
+        "images": [hash_images(folder, part.posed.paths) for folder, part in zip(args.images, parts, strict=True)],
         "camera": hash_file(args.camera) if args.camera else None,
         "teacher": read_checkpoint_hash(Path(named)) if named else own,
         "weights": hash_pretrained_weights(encoder, args.weights) if encoder else None,
@@ -134,34 +137,31 @@ def _is_pretrained(args: argparse.Namespace) -> bool:
 
 
 @rank_zero_only
-def _open_run_once(task: _Task) -> None:
+def _open_run_once(job: _Job) -> None:
     """Open the run before its teacher is trained; a teacher that --teacher names may be in its folder and is kept."""
-    leftovers = (TEACHER,) if task.args.teacher in (None, NO_TEACHER) else ()
-    open_run(task.run_dir, task.config, task.sources, resume=task.args.resume, leftovers=leftovers)
+    leftovers = (TEACHER,) if job.args.teacher in (None, NO_TEACHER) else ()
+    open_run(job.run_dir, job.config, job.sources, resume=job.args.resume, leftovers=leftovers)
 
 
-def _write(trained: TrainedEncoder, task: _Task) -> None:
-    args, config, images = task.args, task.config, task.images
-    training = training_metadata(config, trained.held_out.as_dict() if trained.held_out else {}, task.sources)
-    if task.sources["teacher"] == OWN_TEACHER:
-        training["teacher"] = read_checkpoint_hash(task.run_dir / TEACHER)
-    teacher = config.model == "teacher"
-    weights = args.out if teacher else task.run_dir / WEIGHTS
-    write_checkpoint(weights, trained.encoder, config, extent_m=trained.extent_m, training=training)
-    if not teacher:
-        some = [images[i] for i in range(0, len(images.paths), max(1, len(images.paths) // _COMPARED))]
+def _write(trained: TrainedNetwork[Encoder], task: PlaceRecognitionTask, job: _Job) -> None:
+    args, config, files = job.args, job.config, job.files
+    training = training_metadata(config, trained.held_out, job.sources)
+    if job.sources["teacher"] == OWN_TEACHER:
+        training["teacher"] = read_checkpoint_hash(job.run_dir / TEACHER)
+    is_teacher = config.model == "teacher"
+    weights = args.out if is_teacher else job.run_dir / WEIGHTS
+    write_checkpoint(weights, trained.network, config, extent_m=task.extent_m, training=training)
+    if not is_teacher:
+        some = [files[i] for i in range(0, len(files.paths), max(1, len(files.paths) // _COMPARED))]
         export(
-            trained.encoder,
+            trained.network,
             args.out,
-            preprocessing=trained.preprocessing,
+            preprocessing=task.preprocessing,
             images=some,
             training=training,
             batch=args.batch,
         )
-    held_out = trained.held_out.as_dict() if trained.held_out else {}
-    print("held-out images: " + ", ".join(f"{name} {value:g}" for name, value in held_out.items()))
-    size = sum(path.stat().st_size for path in args.out.iterdir() if path.is_file())
-    print(f"written: {args.out} ({size / 1e6:.2f} MB)")
+    report_model(args.out, trained.held_out)
 
 
 def _read_views(args: argparse.Namespace) -> list[CovisibleImages]:
@@ -169,33 +169,39 @@ def _read_views(args: argparse.Namespace) -> list[CovisibleImages]:
     if len(args.map) != len(args.images):
         raise InputError(f"{len(args.map)} --map and {len(args.images)} --images, expected one folder for each map")
     camera = read_camera(args.camera) if args.camera else None
-    return [read_views(source, images, camera) for source, images in zip(args.map, args.images, strict=True)]
+    return [read_map_images(source, images, camera) for source, images in zip(args.map, args.images, strict=True)]
 
 
-def _prepare_teacher(task: _Task) -> TeacherEncoder | None:
+def _prepare_teacher(job: _Job) -> TeacherEncoder | None:
     """The teacher that --teacher names, or one that is trained here for a student; None for the other models."""
-    args, config = task.args, task.config
+    args, config = job.args, job.config
     if args.teacher == NO_TEACHER or (args.teacher is None and config.model != "student"):
         return None
-    folder = task.run_dir / TEACHER if args.teacher is None else Path(args.teacher)
+    folder = job.run_dir / TEACHER if args.teacher is None else Path(args.teacher)
     if args.teacher is None and not (args.resume and (folder / MANIFEST).is_file()):
-        of_teacher, sources = replace(config, model="teacher"), {**task.sources, "teacher": None, "weights": None}
-        print("training the teacher first:")
-        start = Start(resume=args.resume, sources=sources)
-        trained = train(task.views, task.images, of_teacher, task.run_dir / TEACHER_RUN, start=start)
-        if rank_zero_only.rank == 0:
-            training = training_metadata(of_teacher, trained.held_out.as_dict() if trained.held_out else {}, sources)
-            write_checkpoint(folder, trained.encoder, of_teacher, extent_m=trained.extent_m, training=training)
-        assert isinstance(trained.encoder, TeacherEncoder)
-        return trained.encoder
+        return _train_teacher(job, folder)
     encoder, _ = read_checkpoint(folder)
     if not isinstance(encoder, TeacherEncoder):
         raise InputError(f"{folder}: holds no teacher; train one with --model teacher")
     return encoder
 
 
+def _train_teacher(job: _Job, folder: Path) -> TeacherEncoder:
+    """Train a teacher with the student's configuration, and write its weights."""
+    config, sources = replace(job.config, model="teacher"), {**job.sources, "teacher": None, "weights": None}
+    print("training the teacher first:")
+    task = PlaceRecognitionTask(job.views, job.files, config)
+    trained = train(task, job.run_dir / TEACHER_RUN, sources=sources, resume=job.args.resume)
+    if rank_zero_only.rank == 0:
+        training = training_metadata(config, trained.held_out, sources)
+        write_checkpoint(folder, trained.network, config, extent_m=task.extent_m, training=training)
+    assert isinstance(trained.network, TeacherEncoder)
+    return trained.network
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_training_parser("place_recognition.train", __doc__, presets=PRESETS)
+    parser = make_training_parser(_NAME, __doc__, presets=PRESETS)
+    add_camera_option(parser)
     for name, metavar, text in (
         ("--map", "MAP", "a vloc map or a COLMAP model; may be repeated"),
         ("--images", "DIR", "the images that it was built from, one folder per map"),

@@ -1,4 +1,4 @@
-"""Landmark recognition by a model that `training.recognizer` exported."""
+"""Landmark recognition by a model that `training.landmark_recognizer.train` exported."""
 
 from __future__ import annotations
 

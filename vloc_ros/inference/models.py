@@ -26,7 +26,7 @@ MANIFEST, GRAPH = "manifest.json", "model.onnx"
 OLD_KINDS = {"place encoder": "global descriptor"}
 # the command that writes a model of a kind
 _WRITERS = {
-    "recognizer": "python -m training.recognizer",
+    "recognizer": "python -m training.landmark_recognizer.train",
     "global descriptor": "python -m training.place_recognition.train",
     "keypoints": "vloc model export",
 }

@@ -1,0 +1,74 @@
+"""An exported global descriptor model equals the trained one, and inference can read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+
+import torch
+from place_world import tiny, wall_map
+
+from training.framework.export import check_parity, convert_to_onnx
+from training.place_recognition.encoders import Encoder, build_encoder
+from training.place_recognition.export import KIND, compare_on, describe_signature, export
+from vloc_ros.inference.engines import OnnxRuntime
+from vloc_ros.inference.models import read_model
+from vloc_ros.inference.preprocessing import Preprocessing
+from vloc_ros.model_export.onnx_files import ExportError, open_session
+
+SCENE, WALL = wall_map(5)
+IMAGES = [SCENE.image(WALL.keyframes.pose(k)) for k in range(5)]
+PREPROCESSING = Preprocessing((48, 48))
+
+
+def make_encoder(model: str, seed: int = 0) -> Encoder:
+    torch.manual_seed(seed)
+    return build_encoder(tiny(model=model), extent_m=1.0).eval()
+
+
+@pytest.fixture(scope="module")
+def student_graph() -> bytes:
+    """Of the student with seed 0."""
+    return convert_to_onnx(make_encoder("student"), describe_signature(make_encoder("student")))
+
+
+@pytest.mark.parametrize(
+    ("model", "batch"), [("student", None), ("student", 3), ("resnet18-gem", 1), ("resnet18-netvlad", None)]
+)
+def test_onnx_runtime_gives_the_same_descriptors(tmp_path: Path, model: str, batch: int | None) -> None:
+    encoder = make_encoder(model)
+    export(encoder, tmp_path, preprocessing=PREPROCESSING, images=IMAGES, training={"seed": 0}, batch=batch)
+    read = read_model(tmp_path, kind=KIND)
+    given = np.stack([PREPROCESSING.apply(image) for image in IMAGES])[: batch or 5]
+    found = OnnxRuntime(read, threads=1).run({"images": given})["descriptors"]
+    with torch.no_grad():
+        assert np.abs(encoder(torch.from_numpy(given)).numpy() - found).max() < 1e-4
+    count = batch or "N"
+    assert read.entry("inputs") == {"images": {"dtype": "float32", "shape": [count, 3, 48, 48]}}
+    assert read.entry("outputs")["descriptors"]["shape"] == [count, encoder.dimension]
+    assert Preprocessing.from_manifest(read.entry("preprocessing")) == PREPROCESSING
+    assert read.entry("training", "seed") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "model.onnx"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_any_number_of_images_gives_the_same_descriptors(student_graph: bytes, count: int) -> None:
+    encoder = make_encoder("student")
+    session, images = open_session(student_graph, threads=1), torch.randn(count, 3, 48, 48)
+    with torch.no_grad():
+        assert np.abs(session.run(None, {"images": images.numpy()})[0] - encoder(images).numpy()).max() < 1e-4
+
+
+def test_a_graph_of_another_model_is_refused(student_graph: bytes) -> None:
+    other, given = make_encoder("student", 1), np.random.default_rng(0).normal(size=(2, 3, 48, 48)).astype(np.float32)
+    with pytest.raises(ExportError, match="the exported model's descriptors differ"):
+        check_parity(other, student_graph, describe_signature(other), compare_on(given))
+
+
+def test_the_graph_has_no_resizing(student_graph: bytes) -> None:
+    onnx = pytest.importorskip("onnx")
+    assert "Resize" not in {node.op_type for node in onnx.load_from_string(student_graph).graph.node}

@@ -1,0 +1,109 @@
+"""Examples from a map and its images: keypoints of augmented versions, and the landmarks that they show."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.data.image_augmentation import ImageVersion, augment_image, keep_image
+from training.data.map_images import list_cameras
+from training.landmark_recognizer.config import RecognizerConfig
+from training.landmark_recognizer.keypoints import BACKGROUND, Example
+from vloc_ros.assembly import build_map_extractor
+from vloc_ros.core.config import InferenceConfig
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.features.keypoints import Extractor, Features
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.sources import Progress
+from vloc_ros.datasets.keyframe_images import find_keyframe_images
+from vloc_ros.mapping.maps.guided_matching import NONE, label_keypoints
+from vloc_ros.storage.images import read_image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingImage:
+    """An image with a known pose in the map.
+
+    Attributes:
+        name: for messages.
+        load: reads the image, (H, W) or (H, W, 3) uint8.
+        camera: calibration.
+        scene_from_camera: pose relative to the origin of its scene.
+        points: (V,) indices of the map points that it may show, of that scene.
+    """
+
+    name: str
+    load: Callable[[], Array]
+    camera: Camera
+    scene_from_camera: Pose
+    points: Array
+
+
+def list_keyframe_images(landmark_map: LandmarkMap, folder: Path, camera: Camera | None = None) -> list[TrainingImage]:
+    """The images that a map was built from; `camera` is theirs, for a map without cameras.
+
+    Raises:
+        InputError: the images of some keyframes are missing, or no camera is known.
+    """
+    keyframes, cameras = landmark_map.keyframes, list_cameras(landmark_map, camera)
+    return [
+        TrainingImage(
+            path.name, lambda path=path: read_image(path), cameras[k], keyframes.pose(k), keyframes.visible(k)
+        )
+        for k, path in enumerate(find_keyframe_images(landmark_map, folder))
+    ]
+
+
+def make_examples(
+    images: Sequence[TrainingImage], landmark_map: LandmarkMap, config: RecognizerConfig, *, progress: Progress
+) -> list[list[Example]]:
+    """All versions of all images, in order; the first version is the original image."""
+    of_thread = threading.local()  # extractors are not thread-safe, and loading a network takes longer than using it
+
+    def make_versions(index: int) -> list[Example]:
+        if not hasattr(of_thread, "extractor"):
+            of_thread.extractor = build_map_extractor(landmark_map, inference=InferenceConfig(threads=1))
+        return _make_versions(images[index], index, of_thread.extractor, landmark_map, config)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made: Iterable[list[Example]] = pool.map(make_versions, range(len(images)))
+        return list(progress(made, description="examples", total=len(images)))
+
+
+def _make_versions(
+    image: TrainingImage, index: int, extractor: Extractor, landmark_map: LandmarkMap, config: RecognizerConfig
+) -> list[Example]:
+    pixels = image.load()
+    if pixels.shape[:2] != (image.camera.height, image.camera.width):
+        raise InputError(
+            f"{image.name} is {pixels.shape[1]}x{pixels.shape[0]}, its camera calibration is for "
+            f"{image.camera.width}x{image.camera.height}; give the images that the map was built from"
+        )
+    versions = [keep_image(pixels)]
+    for number in range(1, config.images.versions):
+        rng = np.random.default_rng([config.fit.seed, index, number])
+        versions.append(augment_image(pixels, image.camera, config.images, rng))
+    most = config.fit.kept_keypoints
+    return [make_example(extractor.extract(v.image), v, image, landmark_map).select(slice(most)) for v in versions]
+
+
+def make_example(found: Features, version: ImageVersion, image: TrainingImage, landmark_map: LandmarkMap) -> Example:
+    """The keypoints of a version that lie in the original image and have a ray, with their landmarks."""
+    original = version.to_original(found.xy)
+    rays = image.camera.unproject(found.xy)[:, :2]
+    inside = np.flatnonzero(image.camera.contains(original) & np.isfinite(rays).all(axis=1))
+    there = Features(original[inside].astype(np.float32), found.descriptors[inside], found.scores[inside])
+    points = label_keypoints(landmark_map, image.points, there, image.camera, image.scene_from_camera)
+    return Example(
+        rays[inside].astype(np.float32),
+        found.descriptors[inside].astype(np.float16),
+        np.where(points != NONE, landmark_map.landmark_ids[points], BACKGROUND).astype(np.int32),
+    )

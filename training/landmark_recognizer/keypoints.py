@@ -1,0 +1,31 @@
+"""The keypoints of one image, and the landmarks that they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vloc_ros.core.geometry.pose import Array
+
+BACKGROUND = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """The keypoints of one version of one image, strongest first.
+
+    Attributes:
+        rays: (N, 2) float32 x / z and y / z in the camera's optical frame.
+        descriptors: (N, D) float16, L2-normalised.
+        landmarks: (N,) int32 fine landmark that each keypoint shows, -1 for none.
+    """
+
+    rays: Array
+    descriptors: Array
+    landmarks: Array
+
+    def __len__(self) -> int:
+        return len(self.rays)
+
+    def select(self, kept: Array | slice) -> Example:
+        """A subset of the keypoints."""
+        return Example(self.rays[kept], self.descriptors[kept], self.landmarks[kept])
