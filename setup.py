@@ -11,10 +11,10 @@ from setuptools import find_packages, setup
 
 NAME = "vloc_ros"
 
-# Where the interface changes from version to version (PoseLib, COLMAP, rosbags), the oldest that was run.
+# The oldest that was run, parts of the tests of each: CONTRIBUTING.md says which.
 BASE = [
     "numpy>=1.24",
-    "opencv-python-headless>=4.6",
+    "opencv-python-headless>=4.5.4",
     "poselib>=2.0.5,<3",
     "faiss-cpu>=1.8",
     "onnxruntime>=1.16",
