@@ -28,8 +28,9 @@ Figures = dict[str, Any]
 
 
 def revision() -> str | None:
-    """The last commit that changed what figures depend on, with `-dirty` where it is changed since; None outside a
-    checkout. Commits of pages and figures alone make no other revision.
+    """The last commit that changed what figures depend on, with `-dirty` where it is changed since.
+
+    Commits of pages and figures alone make no other revision. None outside a checkout.
     """
     try:
         commit, changes = (

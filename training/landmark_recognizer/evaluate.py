@@ -1,6 +1,6 @@
-"""Evaluate a landmark recogniser on images with known poses, and measure its time.
+r"""Evaluate a landmark recogniser on images with known poses, and measure its time.
 
-  python -m training.landmark_recognizer.evaluate --model MODEL --map MAP --images DIR --poses TUM --camera YAML \\
+  python -m training.landmark_recognizer.evaluate --model MODEL --map MAP --images DIR --poses TUM --camera YAML \
       [--json F]
 
 The exported model is run as on a robot. The true landmark of a keypoint follows from the pose: that of the nearest
