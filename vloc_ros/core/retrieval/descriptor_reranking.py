@@ -105,7 +105,7 @@ def rerank_by_clusters(
 def _k_reciprocal_distances(descriptors: Array, k1: int, k2: int, weight: float) -> Array:
     """(M - 1,) distances of the first of (M, D) descriptors to the others."""
     original = np.maximum(2.0 - 2.0 * descriptors @ descriptors.T, 0.0)
-    original = original / np.maximum(original.max(axis=0), 1e-12)[None]
+    original = original / max(float(original.max()), 1e-12)
     order = np.argsort(original, axis=1, kind="stable")
     encodings = np.zeros_like(original)
     for i in range(len(original)):
