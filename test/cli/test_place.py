@@ -97,7 +97,9 @@ def test_a_damaged_image_is_left_out_and_named(tmp_path: Path, capsys: pytest.Ca
         ("--index", "none"),
     ],
 )
-def test_wrong_options_are_one_line(dataset: Path, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_options_are_one_line(
+    dataset: Path, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("place", "test", dataset, *options) == 1
     assert capsys.readouterr().err.count("\n") == 1
 

@@ -1,4 +1,4 @@
-"""Ranking by the benchmark's ways of handling queries, views of an image, and re-ranking by descriptors and positions."""
+"""Ranking by the benchmark's ways of handling queries, views of an image, re-ranking by descriptors and positions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def test_the_nearest_crop_wins_and_the_mean_may_not() -> None:
 def test_votes_overrule_a_slightly_nearer_image() -> None:
     database = unit((30, 8), 3)
     lonely, common = database[0], database[1]
-    crops = normalize(np.stack([lonely + 0.14 * unit((8,), 9)] + [common + 0.15 * unit((8,), 20 + k) for k in range(4)]))
+    crops = normalize(
+        np.stack([lonely + 0.14 * unit((8,), 9)] + [common + 0.15 * unit((8,), 20 + k) for k in range(4)])
+    )
     nearest = rank_views(crops[None], database, "nearest_crop", 5)
     voted = rank_views(crops[None], database, "maj_voting", 5)
     assert voted.rows[0, 0] == 1
@@ -134,7 +136,9 @@ def test_vlad_of_keypoints_finds_the_image_of_its_place_at_several_scales() -> N
     images = [np.kron(one, np.ones((8, 8), np.uint8)) for one in small]
     encoder = VladEncoder.fit(RootSift(RootSiftConfig(max_keypoints=200)), images, words=8)
     given = {"method": "hard_resize", "size": (192, 256), "scales": (0.71, 1.0, 1.41)}
-    known, asked = (np.stack([describe_views(encoder, i, **given)[0] for i in shown]) for shown in (images, images[::-1]))
+    known, asked = (
+        np.stack([describe_views(encoder, i, **given)[0] for i in shown]) for shown in (images, images[::-1])
+    )
     assert rank(asked, known, 1).rows[:, 0].tolist() == [3, 2, 1, 0]
     assert known.shape == (4, encoder.dimension)
 

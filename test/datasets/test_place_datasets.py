@@ -41,7 +41,12 @@ def write_dataset(folder: Path, database: list[str], queries: list[str], split: 
 def test_a_name_says_where_an_image_was_taken(tmp_path: Path) -> None:
     name = "@0584606.04@4477440.33@17@T@040.44@-079.99@pano@3@120@0@@@202001@@.jpg"
     image = parse_image(tmp_path, name, fields_of_name(name) or {}, where=name)
-    assert (image.easting_m, image.northing_m, image.heading_deg, image.zone) == (584606.04, 4477440.33, 120, "17 north")
+    assert (image.easting_m, image.northing_m, image.heading_deg, image.zone) == (
+        584606.04,
+        4477440.33,
+        120,
+        "17 north",
+    )
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "@1.jpg", "x@1@2@.jpg"])
@@ -124,7 +129,9 @@ def write_table(folder: Path, text: str) -> Path:
 def test_layout_and_table_give_the_same_data_set_again(tmp_path: Path) -> None:
     for k in range(3):
         write_image(tmp_path / f"{k}.jpg", k)
-    table = write_table(tmp_path, "path,x,y,role,heading\n0.jpg,0.1,-2.25,database,10\n1.jpg,1e3,3,queries,\n2.jpg,3,3,,\n")
+    table = write_table(
+        tmp_path, "path,x,y,role,heading\n0.jpg,0.1,-2.25,database,10\n1.jpg,1e3,3,queries,\n2.jpg,3,3,,\n"
+    )
     written = write_layout(tmp_path / "first", map(export_row, read_table(table)))
     split = read_split(tmp_path / "first")
     assert len(written.names) == 3
@@ -139,7 +146,9 @@ def test_layout_and_table_give_the_same_data_set_again(tmp_path: Path) -> None:
     ))  # fmt: skip
     write_layout(tmp_path / "second", map(export_row, read_table(again)))
     files = [sorted(p for p in (tmp_path / name).rglob("*") if p.is_file()) for name in ("first", "second")]
-    assert [p.relative_to(tmp_path / "first") for p in files[0]] == [p.relative_to(tmp_path / "second") for p in files[1]]
+    assert [p.relative_to(tmp_path / "first") for p in files[0]] == [
+        p.relative_to(tmp_path / "second") for p in files[1]
+    ]
     assert [p.read_bytes() for p in files[0]] == [p.read_bytes() for p in files[1]]
 
 
