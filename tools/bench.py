@@ -5,7 +5,8 @@
     make bench SECTIONS="global_descriptors_kitchen"
                                              a section that takes hours, which is measured only when it is named:
                                              global_descriptors_kitchen, _corridor, _building, _ablations, _cost,
-                                             drawn_maps_redkitchen, _castle, _rooms, _streets
+                                             drawn_maps_redkitchen, _castle, _rooms, _streets,
+                                             place_recognition
 
 Each section writes its figures to docs/figures/SECTION.json, with the revision they were measured at. The page is
 written from these files. To measure some sections and keep the others, commit both. An interrupted section on global
@@ -31,6 +32,7 @@ from benchmarks import (
     growth,
     landmarks,
     live,
+    place_recognition,
     priors,
     real,
     rigs,
@@ -77,9 +79,10 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "global_descriptors_building": global_descriptors.building,
     "global_descriptors_ablations": global_descriptors.ablations,
     "global_descriptors_cost": global_descriptors.cost,
+    "place_recognition": place_recognition.place_recognition,
 }
 # each takes hours
-ON_REQUEST = tuple(name for name in SECTIONS if name.startswith(("global_descriptors_", "drawn_maps_")))
+ON_REQUEST = tuple(name for name in SECTIONS if name.startswith(("global_descriptors_", "drawn_maps_", "place_")))
 
 
 def main(names: list[str]) -> int:

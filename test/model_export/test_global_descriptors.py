@@ -55,7 +55,7 @@ def folder(graph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def weights() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    published = {name: value for name, value in EfficientNetLite0().state_dict().items()}
+    published = dict(EfficientNetLite0().state_dict())
     return {**published, "_fc.weight": torch.zeros(1), "_conv_head.weight": torch.zeros(1), "_bn1.bias": torch.zeros(1)}
 
 

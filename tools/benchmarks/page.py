@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.sections import acceptance, global_descriptors, landmarks, maps, robots
+from benchmarks.sections import acceptance, global_descriptors, landmarks, maps, place_recognition, robots
 from benchmarks.tables import Figures
 
 HEAD = """# Benchmark
@@ -35,6 +35,7 @@ CHAPTERS: list[tuple[str, tuple[str, ...], Callable[[dict[str, Figures]], str]]]
         acceptance.acceptance,
     ),
     ("Global descriptors", DESCRIPTORS, global_descriptors.global_descriptors),
+    ("Place recognition", ("place_recognition",), place_recognition.place_recognition),
     ("Four scenes in one map", ("four_scenes",), landmarks.four_scenes),
     ("Map updates", ("updated",), landmarks.updated),
     ("False accepts", ("negatives", "negatives_with_priors", "merged", "perceptual_aliasing"), maps.false_accepts),
