@@ -36,6 +36,7 @@ from benchmarks import (
     growth,
     landmarks,
     live,
+    place_recognition,
     priors,
     provenance,
     real,
@@ -81,6 +82,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "global_descriptors_building": global_descriptors.building,
     "global_descriptors_ablations": global_descriptors.ablations,
     "global_descriptors_cost": global_descriptors.cost,
+    "place_recognition": place_recognition.place_recognition,
 }
 # measured by `make bench` alone: less than half an hour on two cores
 QUICK = (

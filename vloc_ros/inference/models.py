@@ -94,6 +94,16 @@ def write_model(folder: Path, graph: bytes, manifest: Mapping[str, Any]) -> str:
     return digest
 
 
+def read_kind(folder: Path) -> str:
+    """The kind of the model in a folder, by its name now.
+
+    Raises:
+        ModelError: there is no model.
+    """
+    found = str(_read_manifest(Path(folder) / MANIFEST, "global descriptor").get("kind"))
+    return OLD_KINDS.get(found, found)
+
+
 def read_model(folder: Path, *, kind: str) -> Model:
     """Read and check a model of a kind, which may have been written under that kind's old name.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import cv2
@@ -80,6 +80,10 @@ class Preprocessing:
         if self.own:
             values = (values - values.mean()) / max(float(values.std()), _LEAST_STD)
         return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+    def at(self, size: tuple[int, int]) -> Preprocessing:
+        """The same to another height and width."""
+        return replace(self, size=size)
 
     def to_manifest(self) -> dict[str, Any]:
         """All values as JSON types."""

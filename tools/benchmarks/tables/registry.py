@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 
 from benchmarks.provenance import Measured, Section
-from benchmarks.tables import acceptance, descriptors, landmarks, maps, robots
+from benchmarks.tables import acceptance, descriptors, landmarks, maps, places, robots
 from benchmarks.tables.table import Table, TableSource
 
 TABLES: dict[str, TableSource] = {
@@ -15,6 +15,7 @@ TABLES: dict[str, TableSource] = {
     **landmarks.TABLES,
     **descriptors.TABLES,
     **robots.TABLES,
+    **places.TABLES,
 }
 # the table of all sections themselves
 ALL = "sections"

@@ -1,0 +1,86 @@
+"""Place recognition without training on simulated streets and rooms: indices, handling of queries, re-ranking, cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.command import vloc
+from benchmarks.provenance import Rows, make_once
+
+from vloc_ros.datasets.place_recognition.sources import LIGHTS
+
+# worlds that no training has: number, first seed, radius of positives; 15 streets have about 400 places
+SETS = {"street": (15, 900, 25.0), "room": (20, 950, 1.5)}
+INDICES = {
+    "VLAD-SIFT": "vlad-sift",
+    "GeM, EfficientNet-Lite0 of ImageNet": "gem-efficientnet-lite0",
+    "VLAD-XFeat": "xfeat",
+}
+RERANKINGS = ("qe:5", "aqe:5,3", "dba:5", "kreciprocal:20,6,0.3", "cluster:20,25", "pose:10")
+METHODS = ("hard_resize", "five_crops", "nearest_crop", "maj_voting")
+SCALES = ("1", "0.71,1,1.41")
+
+
+def place_recognition(out: Path) -> dict[str, Any]:
+    """A row for each index, set and light; resumable row by row."""
+    rows, figures = Rows.of("place_recognition"), dict[str, Any]()
+    models = {title: _model(out, name) for title, name in INDICES.items()}
+    for kind, (worlds, seed, radius_m) in SETS.items():
+        dataset = _dataset(out, kind, worlds, seed)
+        for light in ("day", "night"):
+            for title, model in models.items():
+                name = f"{title}, {kind}, {light}"
+                words = (dataset, "--index", model, "--radius", radius_m, "--queries", _queries(light))
+                figures[name] = rows.once(
+                    name, of=_settings(kind, light), measure=lambda w=words, o=out: _measure(o, w)
+                )
+    return {"rows": figures, "row_revisions": rows.revisions}
+
+
+def _queries(light: str) -> str:
+    return "queries" if light == "day" else f"queries_{light}"
+
+
+def _settings(kind: str, light: str) -> str:
+    return json.dumps([kind, light, SETS[kind], RERANKINGS, METHODS, SCALES])
+
+
+def _model(out: Path, name: str) -> str | Path:
+    """`vlad-sift`, or the folder of a model, exported where it is not there."""
+    folder = out / "models" / name
+    if name == "vlad-sift":
+        return name
+    if not (folder / "manifest.json").is_file():
+        vloc("model", "export", name, "--out", folder)
+    return folder
+
+
+def _dataset(out: Path, kind: str, worlds: int, seed: int) -> Path:
+    folder = out / "places" / kind
+    assert {"day", "night"} <= LIGHTS.keys()
+    words = ("--world", kind, "--test", str(worlds), "--seed", str(seed), "--light", "day", "--light", "night")
+    make_once(
+        (folder,),
+        of={"words": words},
+        make=lambda: vloc("place", "export", *words, "--out", folder),
+    )
+    return folder
+
+
+def _measure(out: Path, words: tuple[Any, ...]) -> dict[str, Any]:
+    """Scores with every re-ranking, then R@1 of each other handling of queries and scale."""
+    path = out / "place-scores.json"
+    found = _test(path, *words, *(word for one in RERANKINGS for word in ("--rerank", one)))
+    variants = [("--method", method) for method in METHODS[1:]] + [("--scales", scales) for scales in SCALES[1:]]
+    found["variants"] = {" ".join(v): _test(path, *words, *v)["scores"]["recall"]["R@1"] for v in variants}
+    return found
+
+
+def _test(path: Path, *words: Any) -> dict[str, Any]:
+    path.unlink(missing_ok=True)
+    vloc("place", "test", *map(str, words), "--json", path)
+    found: dict[str, Any] = json.loads(path.read_text())["indices"][0]
+    # the name is a path of this machine, and rows of queries are many
+    return {name: value for name, value in found.items() if name not in ("index", "results")}
