@@ -119,9 +119,9 @@ class LastPose:
             self._published = True
 
     def reset(self) -> None:
-        """Withdraw the last pose, for which DDS needs another publisher."""
+        """Withdraw the last pose, for which DDS needs another publisher; at the end of the process it is withdrawn."""
         with self._lock:
-            if self._published:
+            if self._published and self._node.context.ok():
                 self._node.destroy_publisher(self._publisher)
                 self._publisher, self._published = self._make_publisher(), False
 
