@@ -1,0 +1,45 @@
+"""The images of a bag as a data set of place recognition: spaced, with their places, and recorded JPEG as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vloc_ros.bags.writing import BagWriter
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.datasets.place_recognition.sources import images_of_bag
+from vloc_ros.datasets.place_recognition.writing import encode_jpeg
+
+CAMERA = Camera("PINHOLE", 64, 48, (50.0, 50.0, 32.0, 24.0))
+STEP_M = 0.5
+
+
+@pytest.fixture(params=["raw", "compressed"])
+def bag(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=Pose.identity()) as writer:
+        for k in range(9):
+            stamp_ns, image = (k + 1) * 10**9, np.full((48, 64, 3), 20 * k, np.uint8)
+            writer.write_odometry(stamp_ns, Pose(np.eye(3), np.array([STEP_M * k, 1.0, 0.0])))
+            if request.param == "raw":
+                writer.write_image(stamp_ns, image)
+            else:
+                writer.write_compressed_image(stamp_ns, encode_jpeg(image))
+    return tmp_path / "bag"
+
+
+def test_images_are_so_far_apart_and_have_their_places(bag: Path) -> None:
+    found = list(images_of_bag(bag, split="test", role="queries", spacing_m=1.0))
+    assert [float(image.fields["x"]) for image in found] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert {image.fields["y"] for image in found} == {"1.0"}
+    assert [image.fields["timestamp"] for image in found] == [str(k * 10**9) for k in (1, 3, 5, 7, 9)]
+    pixels = cv2.imdecode(np.frombuffer(found[2].read(), np.uint8), cv2.IMREAD_COLOR)
+    assert abs(float(pixels.mean()) - 80.0) < 2.0
+
+
+def test_a_recorded_jpeg_is_copied(bag: Path) -> None:
+    found = next(images_of_bag(bag, split="test", role="database", spacing_m=1.0))
+    assert found.read() == encode_jpeg(np.zeros((48, 64, 3), np.uint8))
