@@ -8,10 +8,10 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from vloc_ros.nodes.parameter_files import check_parameter_file
 
 from launch import LaunchDescription
 from vloc_ros.footprint import ONE_HEAP
+from vloc_ros.nodes.rclpy_support.parameter_files import check_parameter_file
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {

@@ -15,10 +15,10 @@ from nodes_world import Wall
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from ros_session import Ros
 from std_srvs.srv import Trigger
-from vloc_ros.nodes.conversion import stamp_ns_of
 
-from vloc_ros.nodes.localizer import LocalizerNode
-from vloc_ros.nodes.map_server import MapServerNode
+from vloc_ros.nodes.localizer.node import LocalizerNode
+from vloc_ros.nodes.map_server.node import MapServerNode
+from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of
 from vloc_ros.storage.maps import map_hash
 
 pytestmark = pytest.mark.fault

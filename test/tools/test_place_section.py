@@ -1,10 +1,11 @@
-"""The chapter on place recognition, from figures as `vloc place test --json` has them."""
+"""The tables on place recognition, from figures as `vloc place test --json` has them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.sections.place_recognition import place_recognition
+import pytest
+from benchmarks.tables.places import TABLES
 
 
 def share(hits: int) -> dict[str, Any]:
@@ -16,13 +17,21 @@ def scores(hits: int) -> dict[str, Any]:
     return {"recall": recall, "chance": {"R@1": 0.02}, "aupr": 0.5}
 
 
-def test_a_row_has_its_recall_its_rerankings_and_metres() -> None:
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("place_indices", ["GeM, street, day", "60.0% (10.0% to 90.0%)", "2.0%", "320"]),
+        ("place_rerankings", ["60.0%", "70.0%", "refused", "2 of 3, 1.00 m"]),
+        ("place_variants", ["--scales 0.71,1,1.41", "50.0% (10.0% to 90.0%)"]),
+    ],
+)
+def test_a_table_has_recall_rerankings_and_metres(name: str, cells: list[str]) -> None:
     rerankings = [
         {"name": "pose:10", "ms": 12.0, "scores": scores(7), "position_errors_m": [0.5, None, 1.5]},
         {"name": "qe:5", "ms": 0.0, "scores": None, "refused": "few"},
     ]
     row = {"scores": scores(6), "rerankings": rerankings, "variants": {"--scales 0.71,1,1.41": share(5)}}
     row |= {"bytes_in_a_map": 320, "describe_ms": 20.0}
-    text = place_recognition({"place_recognition": {"rows": {"GeM, street, day": row}}})
-    for cell in ("60.0% (10.0% to 90.0%)", "| 60.0% | 70.0% |", "| refused |", "2 of 3, 1.00 m", "--scales 0.71"):
-        assert cell in text
+    table = TABLES[name].write({"place_recognition": {"rows": {"GeM, street, day": row}}})
+    written = [cell for one in table.rows for cell in one]
+    assert all(cell in written for cell in cells)

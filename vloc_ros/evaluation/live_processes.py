@@ -22,6 +22,7 @@ from vloc_ros.footprint import ONE_HEAP
 _MODULES = {
     "localizer": "vloc_ros.nodes.localizer.node",
     "map_server": "vloc_ros.nodes.map_server.node",
+    "mapper": "vloc_ros.nodes.mapper.node",
     "player": "vloc_ros.nodes.bag_tools.player",
     "recorder": "vloc_ros.nodes.bag_tools.recorder",
 }

@@ -15,13 +15,13 @@ from ros_session import Inbox, Ros
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
-from vloc_ros.nodes.diagnostics import values_of
 
 from vloc_msgs.msg import LocalizationStatus, MapperStatus
 from vloc_msgs.srv import BuildMap
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.evaluation.live_processes import Children
+from vloc_ros.nodes.localizer.diagnostics import values_of
 from vloc_ros.nodes.rclpy_support.conversion import header, pose_of, stamp_ns_of, transform_message
 from vloc_ros.simulation.lighting import DAY
 from vloc_ros.simulation.odometry import simulate_wheel_odometry
@@ -111,7 +111,7 @@ def start_nodes(children: Children, folder: Path) -> None:
 
 def start_mapper(children: Children, folder: Path) -> None:
     children.start(
-        "mapper.node",
+        "mapper",
         recordings_folder=str(folder / "recordings"),
         maps_folder=str(folder / "maps"),
         status_period_s=0.1,
@@ -122,7 +122,7 @@ def start_mapper(children: Children, folder: Path) -> None:
 def kill_mapper(children: Children, robot: DemoRobot, folder: Path) -> None:
     """Kill the mapper, and start it again as a launch file with `use_respawn` does: it goes on by itself."""
     before = robot.mappers()
-    os.kill(children.pid("mapper.node"), signal.SIGKILL)
+    os.kill(children.pid("mapper"), signal.SIGKILL)
     start_mapper(children, folder)
     robot.await_another_mapper(before)
 

@@ -24,7 +24,7 @@ from vloc_msgs.msg import MapInfo, MapperStatus
 from vloc_msgs.srv import BuildMap
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.nodes.map_server import MapServerNode
+from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.nodes.mapper.map_handover import MapHandover
 from vloc_ros.nodes.mapper.node import MapperNode
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, transform_message

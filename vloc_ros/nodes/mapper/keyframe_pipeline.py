@@ -14,10 +14,10 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.node_config import MapperConfig
 from vloc_ros.nodes.localizer.cameras import Calibration, parse_extrinsics
+from vloc_ros.nodes.localizer.refusal import Refused
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.mapper.session import KeyframeRefusedError, RecordingSession
 from vloc_ros.nodes.rclpy_support.conversion import image_of, stamp_ns_of, status_name
-from vloc_ros.nodes.refusal import Refused
 from vloc_ros.storage.atomic import StorageError
 
 _JPEG_QUALITY = 95
