@@ -64,7 +64,7 @@ def test_a_calibration_is_found_by_poses_that_are_right(model: str) -> None:
     (found,) = refine_intrinsics(structure, rays, [_off(true)] * len(poses), measured, silent)
     assert found.before == _off(true)
     assert found.after.model == model
-    off = RefinedCamera(true, found.after, 0.0).largest_shift_px
+    off = RefinedCamera(true, found.after, 0.0, 0.0).largest_shift_px
     assert off < 0.1 * found.largest_shift_px
     assert abs(found.after.intrinsics[0] - true.intrinsics[0]) < 5.0 * found.focal_std_px
 
@@ -101,5 +101,6 @@ def test_images_that_leave_the_focal_length_open_are_refused() -> None:
 
 def test_refined_again_a_calibration_is_still_compared_with_the_given_one() -> None:
     given, once, twice = (Camera("SIMPLE_PINHOLE", 640, 480, (f, 320.0, 240.0)) for f in (500.0, 510.0, 511.0))
-    (kept,) = follow_refinement([RefinedCamera(given, once, 1.0)], [RefinedCamera(once, twice, 0.5)])
-    assert (kept.before, kept.after, kept.focal_std_px) == (given, twice, 0.5)
+    (kept,) = follow_refinement([RefinedCamera(given, once, 1.0, 1.0)], [RefinedCamera(once, twice, 0.5, 0.2, 1.1)])
+    assert (kept.before, kept.after, kept.focal_std_px, kept.last_shift_px) == (given, twice, 0.5, 1.1)
+    assert not kept.has_converged

@@ -58,7 +58,10 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
     from vloc_ros.bags.reading import TF
     from vloc_ros.datasets.bag_queries import TruthFile, TruthTopic, read_bag_queries
     from vloc_ros.storage.cameras import read_camera
+    from vloc_ros.storage.trajectories import LARGEST_GAP_NS
 
+    # with --poses the option is how far apart stamps of a pair may be
+    gap_ns = LARGEST_GAP_NS if args.poses else largest_gap_ns(args)
     by_topic = TruthTopic(args.truth_topic) if args.truth_topic else None
     found = read_bag_queries(
         args.bag,
@@ -72,7 +75,7 @@ def read_bag(args: argparse.Namespace) -> BagQueries:
         odom_frame=args.odom_frame,
         requires_odometry=args.live,
         limit=args.limit,
-        largest_gap_ns=largest_gap_ns(args),
+        largest_gap_ns=gap_ns,
     )
     if found.paired_by_row:
         note(f"no pose in {args.poses} has the time of an image; its rows are taken for those of the images one by one")

@@ -62,9 +62,15 @@ def _accounted(landmark_map: LandmarkMap, images: int) -> str:
 def _refined(calibration: Mapping[str, Any]) -> str:
     """What became of a calibration."""
     given, refined = calibration["given"], calibration["refined"]
+    text = (
+        f"calibration refined: focal length {given[0]:.1f} → {refined[0]:.1f} ± {calibration['focal_std_px']:.1f} px, "
+        f"principal point ± {calibration['centre_std_px']:.1f} px; pixels move by up to "
+        f"{calibration['largest_shift_px']:.1f} px"
+    )
+    if calibration["converged"]:
+        return text
     return (
-        f"calibration refined: focal length {given[0]:.1f} → {refined[0]:.1f} ± {calibration['focal_std_px']:.1f} px; "
-        f"pixels move by up to {calibration['largest_shift_px']:.1f} px"
+        f"{text}; NOT converged, the last step was {calibration['last_shift_px']:.1f} px: refine it once more"
     )
 
 

@@ -60,8 +60,8 @@ from vloc_ros.mapping.workers import THIS_PROCESS, Workers
 _MIN_IMAGES = 3
 # cameras that moved less triangulate nothing
 _LEAST_DISTANCE_M = 0.05
-# times that calibrations are refined at most, and how little pixels then move
-_REFINEMENTS, _REFINED_PX = 4, 0.2
+# times that calibrations are refined at most
+_REFINEMENTS = 5
 
 
 def build_map(
@@ -198,7 +198,7 @@ def _place_and_refine(
         known = unchanged_matches(placement.matches, images, views)
         refined, images = follow_refinement(refined, now), views
         placed, placement = _place(images, scale, config, progress, workers, known)
-        if max(one.largest_shift_px for one in now) < _REFINED_PX:
+        if all(one.has_converged for one in now):
             break
     return placed, placement, refined
 
@@ -294,7 +294,10 @@ def _calibrations(refined: Sequence[RefinedCamera]) -> dict[str, Any]:
             "given": list(one.before.parameters),
             "refined": list(one.after.parameters),
             "focal_std_px": round(one.focal_std_px, 3),
+            "centre_std_px": round(one.centre_std_px, 3),
             "largest_shift_px": round(one.largest_shift_px, 2),
+            "last_shift_px": round(one.last_shift_px, 2),
+            "converged": one.has_converged,
         }
         for one in refined
     ]

@@ -39,6 +39,7 @@ _DISTORTION_STD, _FISHEYE_STD = (0.1, 0.1, 0.005, 0.005), (0.05, 0.05, 0.02, 0.0
 _ABSENT_STD = 1e-9
 # a focal length that images leave more uncertain than so, as a part, is open
 _OPEN = 0.01
+_CONVERGED_PX = 0.2
 _GRID = 15
 _MIN_TRACK_LENGTH = 2
 _BROWN = ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2")
@@ -53,11 +54,21 @@ class RefinedCamera:
         before: as given.
         after: as refined; of the same model.
         focal_std_px: standard deviation of the focal length.
+        centre_std_px: of the principal point, the larger of its two coordinates; one that the images leave open has
+            that of `_CENTRE_STD`.
+        last_shift_px: how far the last refinement moved pixels at most: little, where it has converged.
     """
 
     before: Camera
     after: Camera
     focal_std_px: float
+    centre_std_px: float
+    last_shift_px: float = 0.0
+
+    @property
+    def has_converged(self) -> bool:
+        """Whether another refinement would hardly move it."""
+        return self.last_shift_px < _CONVERGED_PX
 
     @property
     def largest_shift_px(self) -> float:
@@ -217,26 +228,28 @@ def _observations(
 
 def _refined(camera: Camera, key: int, graph: gtsam.NonlinearFactorGraph, found: gtsam.Values) -> RefinedCamera:
     calibration = found.atCal3Fisheye(key) if camera.is_fisheye else found.atCal3DS2(key)
-    std_px = _std_px(key, graph, found)
-    if not std_px < _OPEN * camera.intrinsics[0]:
+    focal_std_px, centre_std_px = _stds_px(key, graph, found)
+    if not focal_std_px < _OPEN * camera.intrinsics[0]:
         raise MapError(
             f"the images leave the focal length open: {camera.intrinsics[0]:.1f} px by the given calibration, within "
-            f"{std_px:.1f} px by the images; take images from more places and directions, or calibrate the camera"
+            f"{focal_std_px:.1f} px by the images; take images from more places and directions, or calibrate the camera"
         )
     given = _adjustable(camera)
     change = np.delete(np.asarray(_calibration(camera).localCoordinates(calibration)), 2)  # without skew
     after = replace(given, parameters=tuple(float(value) for value in np.array(given.parameters) + change))
-    return RefinedCamera(camera, _in_model(camera, after), std_px)
+    refined = RefinedCamera(camera, _in_model(camera, after), focal_std_px, centre_std_px)
+    return replace(refined, last_shift_px=refined.largest_shift_px)
 
 
-def _std_px(key: int, graph: gtsam.NonlinearFactorGraph, found: gtsam.Values) -> float:
-    """Of the focal length; infinite where it is open."""
+def _stds_px(key: int, graph: gtsam.NonlinearFactorGraph, found: gtsam.Values) -> tuple[float, float]:
+    """Of the focal length and the principal point; infinite where they are open."""
     for held in (lambda: graph, lambda: hold_loosely(graph, found)):
         try:
-            return float(np.sqrt(gtsam.Marginals(held(), found).marginalCovariance(key)[0, 0]))
+            stds_px = np.sqrt(np.diag(gtsam.Marginals(held(), found).marginalCovariance(key)))
         except RuntimeError:  # points so far away that their distance is open
             continue
-    return np.inf
+        return float(stds_px[0]), float(stds_px[3:5].max())
+    return np.inf, np.inf
 
 
 def _in_model(camera: Camera, adjusted: Camera) -> Camera:
