@@ -58,7 +58,10 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["recorder"], {"recorder": ["localizer", "out", "expected"]}),
         (["fix_filter.m"], {"localizer": [f"fix_filter.{n}" for n in ("moved_m", "moved_rad", *_SPEEDS)]}),
-        (["recorder", "calibration"], {"mapping": ["calibration_gap_m"], "recorder": ["localizer", "out", "expected"]}),
+        (
+            ["recorder", "calibration_gap"],
+            {"mapping": ["calibration_gap_m"], "recorder": ["localizer", "out", "expected"]},
+        ),
     ],
 )
 def test_a_part(parts: list[str], expected: dict[str, list[str]], capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ def test_every_figure_that_is_edited_by_hand_is_found(page: Path) -> None:
     for found in re.finditer(r"^<!-- table \S+ -->\n(.*?)^<!-- end table -->", text, re.DOTALL | re.MULTILINE):
         figure = re.search(r"\d", found[1])
         places += [(found.start(1) + figure.start(), found.start(1) + figure.end())] if figure else []
-    assert places
+    assert places or "Not measured yet" in text
     edited = text
     for _, end in sorted(places, reverse=True):
         edited = f"{edited[:end]}7{edited[end:]}"

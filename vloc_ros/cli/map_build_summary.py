@@ -69,9 +69,7 @@ def _refined(calibration: Mapping[str, Any]) -> str:
     )
     if calibration["converged"]:
         return text
-    return (
-        f"{text}; NOT converged, the last step was {calibration['last_shift_px']:.1f} px: refine it once more"
-    )
+    return f"{text}; NOT converged, the last step was {calibration['last_shift_px']:.1f} px: refine it once more"
 
 
 def summarize(landmark_map: LandmarkMap, images: int, gap_m: float) -> str:
