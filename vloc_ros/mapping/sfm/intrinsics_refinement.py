@@ -243,9 +243,10 @@ def _refined(camera: Camera, key: int, graph: gtsam.NonlinearFactorGraph, found:
 
 def _stds_px(key: int, graph: gtsam.NonlinearFactorGraph, found: gtsam.Values) -> tuple[float, float]:
     """Of the focal length and the principal point; infinite where they are open."""
-    for held in (lambda: graph, lambda: hold_loosely(graph, found)):
+    for loosely in (False, True):
+        held = hold_loosely(graph, found) if loosely else graph
         try:
-            stds_px = np.sqrt(np.diag(gtsam.Marginals(held(), found).marginalCovariance(key)))
+            stds_px = np.sqrt(np.diag(gtsam.Marginals(held, found).marginalCovariance(key)))
         except RuntimeError:  # points so far away that their distance is open
             continue
         return float(stds_px[0]), float(stds_px[3:5].max())
