@@ -288,3 +288,10 @@ def test_no_request_changes_folders_or_options(robot: MappedRobot) -> None:
         (result,) = robot.node.set_parameters([Parameter(name, value=value)])
         assert not result.successful
         assert name in result.reason
+
+
+def test_no_map_is_built_before_the_node_is_configured(ros: Ros) -> None:
+    ros.add(MapperNode, autostart=False)
+    response = ros.call(BuildMap, "vloc_mapper/build_map", BuildMap.Request())
+    assert response.result == BuildMap.Response.UNDEFINED_FAILURE
+    assert response.message == "the node is unconfigured; configure and activate it"
