@@ -118,8 +118,8 @@ class KeyframeRecording:
         # not the models: one whose further coefficients are zero is read from the file as a simpler one
         if (mine.width, mine.height, mine.is_fisheye) != (camera.width, camera.height, camera.is_fisheye):
             return False
-        numbers = [(*one.intrinsics, *one.distortion) for one in (mine, camera)]
-        return np.allclose(*numbers, rtol=_CAMERA_TOLERANCE, atol=_CAMERA_TOLERANCE)
+        before, now = ((*one.intrinsics, *one.distortion) for one in (mine, camera))
+        return np.allclose(before, now, rtol=_CAMERA_TOLERANCE, atol=_CAMERA_TOLERANCE)
 
     def needs_row(self, odom_from_camera: Pose) -> bool:
         """Whether the camera has moved since the last row of the odometry."""
