@@ -83,3 +83,31 @@ def test_a_recording_goes_on_from_its_last_keyframe() -> None:
     selector = KeyframeSelector(KeyframeConfig(), last=(_START_NS, at(3.0)))
     assert selector.judge_pose(_START_NS + _S, at(3.01)) is KeyframeVerdict.NOT_MOVED
     assert selector.judge_pose(_START_NS + 2 * _S, at(3.3)) is KeyframeVerdict.KEYFRAME
+
+
+def test_odometry_that_is_reset_while_it_is_away_is_refused() -> None:
+    """It starts again seconds later, in which a robot could have driven anywhere."""
+    selector = KeyframeSelector(KeyframeConfig(max_speed_m_s=5.0))
+    select(selector, _START_NS, at(8.0))
+    assert select(selector, _START_NS + 10 * _S, at(0.0)) is KeyframeVerdict.ODOMETRY_JUMPED
+    assert "8.00 m in 10.00 s, expected at most 5.50 m" in selector.reason
+
+
+def test_odometry_that_turns_at_once_is_refused() -> None:
+    selector = KeyframeSelector(KeyframeConfig())
+    select(selector, _START_NS, at(0.0, 1.5))
+    assert select(selector, _START_NS + _S // 10, at(0.0, 1.7)) is KeyframeVerdict.KEYFRAME
+    assert select(selector, _START_NS + _S // 5, at(0.0)) is KeyframeVerdict.ODOMETRY_JUMPED
+    assert "turned 1.70 rad in 0.10 s" in selector.reason
+
+
+def test_a_robot_may_move_while_a_recording_is_paused() -> None:
+    selector = KeyframeSelector(KeyframeConfig(max_speed_m_s=1.0), last=(_START_NS, at(0.0)))
+    assert selector.judge_pose(_START_NS + 60 * _S, at(20.0, 3.0)) is KeyframeVerdict.KEYFRAME
+    assert selector.judge_pose(_START_NS + 120 * _S, at(0.0)) is KeyframeVerdict.ODOMETRY_JUMPED
+
+
+def test_images_that_were_judged_before_a_pause_are_not_judged_again() -> None:
+    judged = _START_NS + _S, at(0.1)
+    selector = KeyframeSelector(KeyframeConfig(), last=(_START_NS, at(0.0)), last_judged=judged)
+    assert selector.judge_pose(_START_NS + _S // 2, at(0.5)) is KeyframeVerdict.CLOCK_JUMPED

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -39,6 +42,17 @@ def picture() -> bytes:
 
 def add(recording: KeyframeRecording, k: int) -> None:
     recording.add_keyframe(_START_NS + k * _STEP_NS, pose(k), picture(), ".png", camera=_CAMERA, camera_frame="cam")
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Write no further than so many bytes, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture
@@ -132,3 +146,51 @@ def test_a_state_is_kept(recording: KeyframeRecording, tmp_path: Path) -> None:
 def test_no_folder_is_written_into_twice(recording: KeyframeRecording) -> None:
     with pytest.raises(StorageError, match="File exists"):
         create_recording(recording.folder, odom_frame="odom")
+
+
+@pytest.mark.parametrize("camera", [
+    Camera("FULL_OPENCV", 64, 48, (*_CAMERA.parameters, 0.0, 0.0, 0.0, 0.0)),
+    Camera("FULL_OPENCV", 64, 48, (*_CAMERA.parameters, 0.01, 0.0, 0.0, 0.0)),
+    Camera("OPENCV", 64, 48, (50.0, 51.0, 32.3, 24.1, 0.0, 0.0, 0.0, 0.0)),
+    Camera("OPENCV_FISHEYE", 64, 48, (50.0, 51.0, 32.3, 24.1, 0.0, 0.0, 0.0, 0.0)),
+])  # fmt: skip
+def test_a_calibration_fits_after_it_was_written_and_read(tmp_path: Path, camera: Camera) -> None:
+    recording = create_recording(tmp_path / "drive", odom_frame="odom")
+    recording.add_keyframe(_START_NS, pose(0), picture(), ".png", camera=camera, camera_frame="cam")
+    again = open_recording(recording.folder)
+    assert again.fits_camera(camera)
+    assert not again.fits_camera(Camera(camera.model, 64, 48, (50.5, *camera.parameters[1:])))
+
+
+def test_a_row_that_a_full_disk_cuts_short_leaves_the_others(recording: KeyframeRecording) -> None:
+    rows = recording.folder / "odometry.txt"
+    whole = rows.read_bytes()
+    with largest_file(len(whole) + 20), pytest.raises(StorageError, match=r"odometry.txt: cannot be written"):
+        recording.add_odometry(_START_NS + 6 * _STEP_NS, pose(6))
+    assert rows.read_bytes() == whole
+    rows.write_bytes(whole + b"1700000000.7234")  # as where it could not be shortened either
+    add(recording, 7)
+    again = open_recording(recording.folder)
+    assert len(again.keyframes) == 4
+    assert again.last_row is not None
+    assert again.last_row[0] == _START_NS + 7 * _STEP_NS
+
+
+def test_a_camera_that_stands_needs_no_row(recording: KeyframeRecording) -> None:
+    assert not recording.needs_row(pose(5))
+    assert recording.needs_row(pose(6))
+    assert not open_recording(recording.folder).needs_row(pose(5))
+    assert create_recording(recording.folder.parent / "new", odom_frame="odom").needs_row(pose(0))
+
+
+def test_links_to_nothing_have_no_size(recording: KeyframeRecording) -> None:
+    size = folder_bytes(recording.folder)
+    (recording.folder / "link").symlink_to("vanished")
+    assert folder_bytes(recording.folder) == size
+    assert folder_bytes(recording.folder / "vanished") == 0
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be made"):
+        create_recording(tmp_path / "file" / "drive", odom_frame="odom")

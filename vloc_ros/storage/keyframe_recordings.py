@@ -2,8 +2,8 @@
 
     images/         one file a keyframe, named by its nanoseconds in 19 digits
     camera.yaml     the calibration, as camera_info YAML
-    odometry.txt    TUM rows of odom_from_camera (optical frame), of every image that had odometry
-    recording.json  frames, and whether the recording is finished
+    odometry.txt    TUM rows of odom_from_camera (optical frame), of the keyframes and wherever the camera moved
+    recording.json  frames, start, and whether the recording is finished
 
 Everything can be lost at any time but what was written: a keyframe's row is on disk before its image, and a recording
 whose writer was killed is opened again with all its keyframes.
@@ -11,17 +11,21 @@ whose writer was killed is opened again with all its keyframes.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
+import time
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.keyframe_motion import has_moved
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.atomic import StorageError, write_bytes_atomically
 from vloc_ros.storage.cameras import read_camera, write_camera
@@ -33,6 +37,9 @@ from vloc_ros.storage.trajectories import HEADER, format_tum_row, parse_pose, st
 MANIFEST = "recording.json"
 _FORMAT = "vloc keyframe recording 1"
 _CAMERA_TOLERANCE = 1e-6
+# a row for less would only say that the robot stands
+_ROW_M, _ROW_RAD = 0.01, math.radians(0.5)
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class RecordingState(Enum):
@@ -52,12 +59,16 @@ class RecordingInfo:
         odom_frame: frame of the odometry.
         camera_frame: optical frame of the camera; empty before the first keyframe.
         end_reason: why no more can be added, although it is not finished; empty if they can.
+        started_ns: time of the machine at its start; 0 if unknown.
+        boot_id: of the run of the machine's kernel that recorded it; empty if unknown.
     """
 
     state: RecordingState
     odom_frame: str
     camera_frame: str = ""
     end_reason: str = ""
+    started_ns: int = 0
+    boot_id: str = ""
 
 
 class KeyframeRecording:
@@ -67,6 +78,7 @@ class KeyframeRecording:
         folder: where it is.
         info: content of its manifest.
         keyframes: stamps and odom_from_camera, in the order of time.
+        last_row: the last stamp and odom_from_camera of `odometry.txt`; None if it has none.
         size_bytes: of its files.
     """
 
@@ -76,7 +88,8 @@ class KeyframeRecording:
         self.keyframes: list[tuple[int, Pose]] = []
         self.camera: Camera | None = None
         self._odometry = folder / "odometry.txt"
-        self._last_row_ns = -1
+        self._odometry_bytes = 0
+        self.last_row: tuple[int, Pose] | None = None
         if (folder / "camera.yaml").exists():
             self.camera = read_camera(folder / "camera.yaml")
         self._read_keyframes()
@@ -102,8 +115,15 @@ class KeyframeRecording:
         mine = self.camera
         if mine is None or camera == mine:
             return True
-        same = (mine.model, mine.width, mine.height) == (camera.model, camera.width, camera.height)
-        return same and np.allclose(mine.parameters, camera.parameters, rtol=_CAMERA_TOLERANCE, atol=_CAMERA_TOLERANCE)
+        # not the models: one whose further coefficients are zero is read from the file as a simpler one
+        if (mine.width, mine.height, mine.is_fisheye) != (camera.width, camera.height, camera.is_fisheye):
+            return False
+        before, now = ((*one.intrinsics, *one.distortion) for one in (mine, camera))
+        return np.allclose(before, now, rtol=_CAMERA_TOLERANCE, atol=_CAMERA_TOLERANCE)
+
+    def needs_row(self, odom_from_camera: Pose) -> bool:
+        """Whether the camera has moved since the last row of the odometry."""
+        return self.last_row is None or has_moved(self.last_row[1], odom_from_camera, _ROW_M, _ROW_RAD)
 
     def add_odometry(self, stamp_ns: int, odom_from_camera: Pose) -> None:
         """Append where the camera was; a time that is not later than the last one is left out.
@@ -139,20 +159,31 @@ class KeyframeRecording:
         self.size_bytes += len(data)
 
     def _append(self, stamp_ns: int, pose: Pose, *, durable: bool) -> None:
-        is_new = stamp_ns > self._last_row_ns
+        is_new = self.last_row is None or stamp_ns > self.last_row[0]
         row = f"{format_tum_row(stamp_ns, pose)}\n" if is_new else ""
-        if self._last_row_ns < 0:
+        if not self._odometry_bytes:
             row = f"{HEADER}\n{row}"
         try:
-            with self._odometry.open("a", encoding="utf-8") as file:
-                file.write(row)
+            with self._odometry.open("ab") as file:
+                self._cut_back(file)
+                file.write(row.encode())
+                file.flush()
                 if durable:
-                    file.flush()
                     os.fsync(file.fileno())
+                size = os.fstat(file.fileno()).st_size
         except OSError as error:
+            with contextlib.suppress(OSError), self._odometry.open("ab") as file:  # else before the next row
+                self._cut_back(file)
             raise StorageError(f"{self._odometry}: cannot be written ({error.strerror})") from error
-        self._last_row_ns = max(stamp_ns, self._last_row_ns)
+        self._odometry_bytes = size
+        if is_new:
+            self.last_row = stamp_ns, pose
         self.size_bytes += len(row)
+
+    def _cut_back(self, file: BinaryIO) -> None:
+        """Remove what a write that failed, as on a full disk, has left at the end of the odometry."""
+        if os.fstat(file.fileno()).st_size > self._odometry_bytes:
+            os.ftruncate(file.fileno(), self._odometry_bytes)
 
     def _read_keyframes(self) -> None:
         """Read what was written; a row that was cut short is removed, and so are files that a killed writer left."""
@@ -169,7 +200,8 @@ class KeyframeRecording:
                 f"{self.folder}: {len(names) - len(self.keyframes)} of {len(names)} images have no row in odometry.txt,"
                 " expected one for each; remove these images, or the recording"
             )
-        self._last_row_ns = rows[-1][0] if rows else -1
+        self.last_row = rows[-1] if rows else None
+        self._odometry_bytes = self._odometry.stat().st_size if self._odometry.exists() else 0
 
 
 def create_recording(folder: Path, *, odom_frame: str) -> KeyframeRecording:
@@ -178,13 +210,13 @@ def create_recording(folder: Path, *, odom_frame: str) -> KeyframeRecording:
     Raises:
         StorageError: the folder exists, or cannot be written.
     """
+    info = RecordingInfo(RecordingState.RECORDING, odom_frame, started_ns=time.time_ns(), boot_id=read_boot_id())
     try:
         folder.mkdir(parents=True)
+        _write_info(folder, info)
+        return KeyframeRecording(folder, info)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror}); name another folder") from error
-    info = RecordingInfo(RecordingState.RECORDING, odom_frame)
-    _write_info(folder, info)
-    return KeyframeRecording(folder, info)
 
 
 def open_recording(folder: Path) -> KeyframeRecording:
@@ -211,7 +243,10 @@ def read_info(folder: Path) -> RecordingInfo:
         values = json.loads(read_text(path))
         if values.pop("format") != _FORMAT:
             raise ValueError("another format")
-        return RecordingInfo(**{**values, "state": RecordingState(values["state"])})
+        info = RecordingInfo(**{**values, "state": RecordingState(values["state"])})
+        if type(info.started_ns) is not int:
+            raise ValueError("started_ns is no whole number")
+        return info
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: is not the manifest of a recording ({error}), expected {_FORMAT!r}") from error
 
@@ -222,8 +257,29 @@ def list_recordings(folder: Path) -> list[Path]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Size of all files of a folder and those below it."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Size of all files of a folder and those below it; files that vanish meanwhile have none.
+
+    Raises:
+        StorageError: a file cannot be looked at.
+    """
+    size = 0
+    for base, _, names in os.walk(folder):
+        for name in names:
+            try:
+                size += os.stat(os.path.join(base, name)).st_size
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise StorageError(f"{base}/{name}: cannot be looked at ({error.strerror})") from error
+    return size
+
+
+def read_boot_id() -> str:
+    """Name of this run of the machine's kernel; empty where the machine has none."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _write_info(folder: Path, info: RecordingInfo) -> None:

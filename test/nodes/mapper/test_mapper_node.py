@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +146,13 @@ def test_what_is_refused_has_a_reason(ros: Ros, tmp_path: Path) -> None:
     robot.ros.until(lambda: robot.drive_to(1, odometry=False).refusal.startswith("NO_ODOMETRY: "))
     assert robot.drive_to(2).refusal.startswith("NO_TRANSFORM: ")
     robot.mount()
-    robot.ros.until(lambda: not robot.drive_to(3).refusal)
-    assert robot.drive_to(4, pixels=PIXELS[:24]).refusal.startswith("BAD_IMAGE: the image is 64x24")
-    assert robot.drive_to(5, stamp_ns=0).refusal.startswith("BAD_IMAGE: the stamp of the image is 0")
+    images = count(3)  # each a new one: a keyframe may be counted a moment before the last refusal is gone
+    robot.ros.until(lambda: not robot.drive_to(next(images)).refusal)
+    assert robot.drive_to(next(images), pixels=PIXELS[:24]).refusal.startswith("BAD_IMAGE: the image is 64x24")
+    assert robot.drive_to(next(images), stamp_ns=0).refusal.startswith("BAD_IMAGE: the stamp of the image is 0")
     assert robot.drive_to(2).refusal.startswith("CLOCK_JUMPED: ")
     robot.calibrate(Camera("PINHOLE", 64, 48, (55.0, 55.0, 32.0, 24.0)))
-    robot.ros.until(lambda: robot.drive_to(6).refusal.startswith("CALIBRATION_CHANGED: "))
+    robot.ros.until(lambda: robot.drive_to(next(images)).refusal.startswith("CALIBRATION_CHANGED: "))
     status = robot.statuses.messages[-1]
     kinds = {"NO_CALIBRATION", "NO_ODOMETRY", "NO_TRANSFORM", "BAD_IMAGE", "CLOCK_JUMPED", "CALIBRATION_CHANGED"}
     assert kinds <= set(status.refusals)
@@ -288,3 +290,10 @@ def test_no_request_changes_folders_or_options(robot: MappedRobot) -> None:
         (result,) = robot.node.set_parameters([Parameter(name, value=value)])
         assert not result.successful
         assert name in result.reason
+
+
+def test_no_map_is_built_before_the_node_is_configured(ros: Ros) -> None:
+    ros.add(MapperNode, autostart=False)
+    response = ros.call(BuildMap, "vloc_mapper/build_map", BuildMap.Request())
+    assert response.result == BuildMap.Response.UNDEFINED_FAILURE
+    assert response.message == "the node is unconfigured; configure and activate it"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,3 +189,90 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"file/recordings: cannot be used \(Not a directory\)"):
         begin(tmp_path / "file" / "recordings")
+
+
+def test_a_robot_that_stands_writes_nothing(tmp_path: Path) -> None:
+    session = begin(tmp_path)
+    robot = Robot(session)
+    session.start()
+    robot.drive(2)
+    size = session.disk_bytes
+    for k in range(1, 50):
+        x = 0.2 + 0.005 * (k % 2)
+        pose = Pose.from_rotation_vector([0.0, 0.0, 0.0], [x, 0.0, 0.0])
+        assert not session.judge_pose(START_NS + 2 * STEP_NS + k, pose, CAMERA, "camera")
+    assert session.disk_bytes == size
+
+
+def test_odometry_is_within_the_budget_too(tmp_path: Path) -> None:
+    session = begin(tmp_path, max_disk_mb=0)
+    session.start()
+    with pytest.raises(KeyframeRefusedError, match="max_disk_mb 0"):
+        session.judge_pose(START_NS, Pose.identity(), CAMERA, "camera")
+
+
+def change_manifest(folder: Path, **values: Any) -> None:
+    path = folder / "recording.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize("images", [0, 2])
+def test_a_recording_ends_when_the_machine_is_booted(tmp_path: Path, images: int) -> None:
+    robot = Robot(begin(tmp_path))
+    name = robot.session.start()
+    robot.drive(images)
+    robot.session.close()
+    change_manifest(tmp_path / name, boot_id="another")
+    session = begin(tmp_path)
+    assert session.recording is not None
+    assert session.is_recording is not bool(images)
+    assert ("was booted" in session.recording.info.end_reason) is bool(images)
+
+
+def test_damaged_recordings_are_left_out(tmp_path: Path) -> None:
+    session = begin(tmp_path)
+    name = session.start()
+    session.close()
+    for damaged in ("0000", "9999"):
+        (tmp_path / damaged).mkdir()
+        (tmp_path / damaged / "recording.json").write_text("{")
+    session = begin(tmp_path)
+    assert session.recording is not None
+    assert session.recording.folder.name == name
+    assert len(session.warnings) == 2
+    session.close()
+    (tmp_path / name / "images" / "0000001700000000000.jpg").touch()  # without a row
+    session = begin(tmp_path)
+    assert session.recording is None
+    assert "have no row" in session.warnings[-1]
+    session.start()
+
+
+def test_the_newest_by_its_manifest_goes_on(tmp_path: Path) -> None:
+    session = begin(tmp_path)
+    name = session.start()
+    session.close()
+    shutil.copytree(tmp_path / name, tmp_path / "older")
+    change_manifest(tmp_path / "older", started_ns=1)
+    session = begin(tmp_path)
+    assert session.recording is not None
+    assert session.recording.folder.name == name
+    (warning,) = session.warnings
+    assert "older: is not finished" in warning
+
+
+def test_a_folder_that_vanishes_is_named(tmp_path: Path) -> None:
+    session = begin(tmp_path / "recordings")
+    shutil.rmtree(tmp_path / "recordings")
+    with pytest.raises(StorageError, match="recordings: cannot be read"):
+        session.start()
+
+
+def test_a_robot_that_moves_while_nothing_is_recorded_has_not_jumped(tmp_path: Path) -> None:
+    robot = Robot(begin(tmp_path))
+    robot.session.start()
+    robot.drive()
+    robot.session.allow_gap()
+    robot.number = 600  # 120 m and ten minutes on
+    robot.drive()
+    assert keyframes(robot.session) == 2

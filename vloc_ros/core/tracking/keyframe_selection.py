@@ -12,7 +12,11 @@ from vloc_ros.core.geometry.pose import Pose
 
 _NS_PER_S = 1e9
 # by so much odometry may jump whatever the speed: corrections of a fused one are smaller
-_MAX_JUMP_M = 0.5
+_MAX_JUMP_M, _MAX_JUMP_RAD = 0.5, 0.5
+# faster than wheeled robots turn; the camera of a person at 10 images a second may turn with 7 rad/s
+_MAX_TURN_RAD_S = 2.0
+# odometry that starts anew is away for seconds, which must not allow for any jump
+_LONGEST_GAP_S = 1.0
 # images between two keyframes of 0.15 m are about five at 1 m/s and 30 Hz: these are of the last seconds
 _REMEMBERED = 30
 _FEWEST_TO_COMPARE = 3
@@ -35,10 +39,23 @@ class KeyframeSelector:
         reason: why the last image was refused; empty if it was not.
     """
 
-    def __init__(self, config: KeyframeConfig, *, last: tuple[int, Pose] | None = None) -> None:
-        """`last` is the stamp and the pose of the last keyframe of a recording that is continued."""
+    def __init__(
+        self,
+        config: KeyframeConfig,
+        *,
+        last: tuple[int, Pose] | None = None,
+        last_judged: tuple[int, Pose] | None = None,
+    ) -> None:
+        """Begin, or continue a recording.
+
+        Args:
+            config: what is selected.
+            last: stamp and pose of the last keyframe of a recording that is continued.
+            last_judged: the same of a later image that was none.
+        """
         self._config = config
-        self._last_keyframe = self._last_pose = last
+        self._last_keyframe, self._last_pose = last, last_judged or last
+        self._is_continued = self._last_pose is not None
         self._blur: deque[float] = deque(maxlen=_REMEMBERED)
         self.reason = ""
 
@@ -54,21 +71,34 @@ class KeyframeSelector:
                     "started again; finish this recording and start another"
                 )
                 return KeyframeVerdict.CLOCK_JUMPED
-            moved_m, _ = last.distance_to(odom_from_camera)
-            elapsed_s = (stamp_ns - last_ns) / _NS_PER_S
-            if moved_m > _MAX_JUMP_M + self._config.max_speed_m_s * elapsed_s:
-                self.reason = (
-                    f"odometry moved {moved_m:.2f} m in {elapsed_s:.2f} s, more than max_speed_m_s allows: it was "
-                    "reset; finish this recording and start another"
-                )
+            if jump := self._find_jump(last, odom_from_camera, (stamp_ns - last_ns) / _NS_PER_S):
+                self.reason = f"{jump}: it was reset; finish this recording and start another"
                 return KeyframeVerdict.ODOMETRY_JUMPED
-        self._last_pose = stamp_ns, odom_from_camera
+        self._last_pose, self._is_continued = (stamp_ns, odom_from_camera), False
         config = self._config
         if self._last_keyframe is None or has_moved(
             self._last_keyframe[1], odom_from_camera, config.min_translation_m, config.min_rotation_rad
         ):
             return KeyframeVerdict.KEYFRAME
         return KeyframeVerdict.NOT_MOVED
+
+    def _find_jump(self, last: Pose, now: Pose, elapsed_s: float) -> str:
+        """Say by how much odometry jumped; empty if it did not.
+
+        A robot that was moved while nothing was recorded may have turned to anywhere.
+        """
+        moved_m, turned_rad = last.distance_to(now)
+        counted_s = elapsed_s if self._is_continued else min(elapsed_s, _LONGEST_GAP_S)
+        allowed_m = _MAX_JUMP_M + self._config.max_speed_m_s * counted_s
+        if moved_m > allowed_m:
+            return (
+                f"odometry moved {moved_m:.2f} m in {elapsed_s:.2f} s, expected at most {allowed_m:.2f} m by "
+                "max_speed_m_s"
+            )
+        allowed_rad = _MAX_JUMP_RAD + _MAX_TURN_RAD_S * counted_s
+        if not self._is_continued and turned_rad > allowed_rad:
+            return f"odometry turned {turned_rad:.2f} rad in {elapsed_s:.2f} s, expected at most {allowed_rad:.2f} rad"
+        return ""
 
     def judge_blur(self, blur: float) -> KeyframeVerdict:
         """Judge the blur of an image that has moved, from 0 to 1 as `measure_blur` gives it.

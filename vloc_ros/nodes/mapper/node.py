@@ -86,17 +86,22 @@ class MapperNode(ManagedNode):
             min_free_mb=config.min_free_mb,
         )
         self._show_recording()
+        for warning in self._session.warnings:
+            self.get_logger().warning(warning)
         if (recording := self._session.recording) is not None:
             self.get_logger().info(
                 f"the recording {recording.folder} with {len(recording.keyframes)} keyframes is not finished: it is "
                 f"{recording.info.state.value}"
             )
+            if recording.info.end_reason:
+                self.get_logger().warning(f"it cannot go on: {recording.info.end_reason}")
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(config.status_period_s, self._publish, clock=steady)
 
     def activate(self) -> None:
         """Subscribe, and go on with a recording that was interrupted."""
         assert self._session is not None
+        self._session.allow_gap()
         self._images = ImageSource(self, self._config)
         if self._buffer is None:  # one for the life of the node: a buffer cannot be detached from the node's clock
             self._buffer = Buffer(node=self)
@@ -153,7 +158,7 @@ class MapperNode(ManagedNode):
                 self._record(pipeline, message)
             except Exception:  # a bug: keep the traceback and the node
                 if self.context.ok():
-                    self.get_logger().fatal(traceback.format_exc())
+                    self.get_logger().fatal(traceback.format_exc(), throttle_duration_sec=_WARNING_PERIOD_S)
 
     def _record(self, pipeline: KeyframePipeline, message: Any) -> None:
         assert self._session is not None
@@ -212,7 +217,8 @@ class MapperNode(ManagedNode):
     def _on_build_map(self, request: BuildMap.Request, response: BuildMap.Response) -> BuildMap.Response:
         try:
             with self._lock:
-                response.map = begin_build(self._builder, self._recording_session(), request)
+                session = self._recording_session()  # first: before the node is configured there is no builder
+                response.map = begin_build(self._builder, session, request)
             self.get_logger().info(f"building the map {response.map}")
         except RefusedRequestError as refusal:
             response.result, response.message = refusal.code, str(refusal)

@@ -21,11 +21,14 @@ from vloc_ros.storage.keyframe_recordings import (
     folder_bytes,
     list_recordings,
     open_recording,
+    read_boot_id,
     read_info,
 )
 
 _MB = 10**6
 _LOCK = ".mapper.lock"
+# at least those of a row of the odometry
+_ROW_BYTES = 200
 
 
 class KeyframeRefusedError(VlocError):
@@ -46,6 +49,7 @@ class RecordingSession:
     Attributes:
         folder: of the recordings.
         recording: that one; None before `start` and after `finish`.
+        warnings: of recordings in the folder that are damaged, or not finished and not that one.
     """
 
     def __init__(
@@ -62,16 +66,17 @@ class RecordingSession:
 
         Raises:
             StorageError: the folder cannot be used, or another mapper uses it.
-            InputError: the recording that is not finished is damaged, or of another frame.
+            InputError: the recording that is not finished is of another frame.
         """
         self.folder, self._config, self._odom_frame = folder, config, odom_frame
         self._max_disk_mb, self._min_free_mb = max_disk_mb, min_free_mb
         self._lock = lock_folder(folder, _LOCK, what="another mapper records into it")
         self._selector = KeyframeSelector(config)
         self.recording: KeyframeRecording | None = None
+        self.warnings: list[str] = []
         try:
             self._take_up()
-        except VlocError:
+        except BaseException:
             self.close()
             raise
 
@@ -96,7 +101,10 @@ class RecordingSession:
             raise InputError(f"{self._describe()}; call resume, or finish it first")
         # the time of the machine: with simulated time, two recordings may begin at the same
         name = f"{datetime.now(timezone.utc):%Y-%m-%d_%H-%M-%S}"
-        taken = {path.name for path in self.folder.iterdir()}
+        try:
+            taken = {path.name for path in self.folder.iterdir()}
+        except OSError as error:
+            raise StorageError(f"{self.folder}: cannot be read ({error.strerror})") from error
         name = next(one for one in (name, *(f"{name}-{k}" for k in range(2, 1000))) if one not in taken)
         self._other_bytes = folder_bytes(self.folder)
         self.recording = create_recording(self.folder / name, odom_frame=self._odom_frame)
@@ -108,6 +116,7 @@ class RecordingSession:
 
         Raises:
             InputError: nothing is recorded.
+            StorageError: its state cannot be written.
         """
         if self.recording is None or not self.is_recording:
             raise InputError(f"{self._describe()}; there is nothing to pause")
@@ -119,20 +128,27 @@ class RecordingSession:
 
         Raises:
             InputError: no recording is paused, or it cannot go on.
+            StorageError: its state cannot be written.
         """
         if self.recording is None or self.is_recording:
             raise InputError(f"{self._describe()}; there is nothing to resume")
         if self.recording.info.end_reason:
             raise InputError(f"{self._describe()} and cannot go on: {self.recording.info.end_reason}")
-        self._selector = KeyframeSelector(self._config, last=self.recording.last)
+        self.allow_gap()
         self.recording.set_info(state=RecordingState.RECORDING)
         return self.recording.folder.name
+
+    def allow_gap(self) -> None:
+        """Expect that the robot may have moved for as long as no images were judged."""
+        if (mine := self.recording) is not None:
+            self._selector = KeyframeSelector(self._config, last=mine.last, last_judged=mine.last_row)
 
     def finish(self) -> str:
         """End the recording; returns its name.
 
         Raises:
             InputError: there is none.
+            StorageError: its state cannot be written, or the recordings not be measured.
         """
         if self.recording is None:
             raise InputError(f"{self._describe()}; there is nothing to finish")
@@ -145,7 +161,7 @@ class RecordingSession:
         """Write down where the camera was; returns whether it moved so far that its image may be a keyframe.
 
         Raises:
-            KeyframeRefusedError: the image cannot be one.
+            KeyframeRefusedError: the image cannot be one, or the budget of the disk is used up.
             StorageError: the pose cannot be written.
         """
         recording = self._active()
@@ -161,7 +177,9 @@ class RecordingSession:
             recording.set_info(state=RecordingState.PAUSED, end_reason=self._selector.reason)
         if self._selector.reason:
             raise KeyframeRefusedError(verdict.value, self._selector.reason)
-        recording.add_odometry(stamp_ns, odom_from_camera)
+        if recording.needs_row(odom_from_camera):
+            self._check_disk(_ROW_BYTES)
+            recording.add_odometry(stamp_ns, odom_from_camera)
         return verdict is KeyframeVerdict.KEYFRAME
 
     def judge_blur(self, blur: float) -> None:
@@ -194,19 +212,37 @@ class RecordingSession:
         self._lock.close()
 
     def _take_up(self) -> None:
-        unfinished = [
-            path for path in list_recordings(self.folder) if read_info(path).state is not RecordingState.FINISHED
-        ]
-        if unfinished:
-            recording = open_recording(unfinished[-1])
+        self.recording = recording = self._open_unfinished()
+        if recording is not None:
             if recording.info.odom_frame != self._odom_frame:
                 raise InputError(
                     f"{recording.folder}: is not finished and of the odometry {recording.info.odom_frame!r}, the "
                     f"parameter odom_frame is {self._odom_frame!r}; set that one and finish it, or move it away"
                 )
-            self.recording = recording
-            self._selector = KeyframeSelector(self._config, last=recording.last)
-        self._other_bytes = folder_bytes(self.folder) - (self.recording.size_bytes if self.recording else 0)
+            _end_after_reboot(recording)
+            self.allow_gap()
+        self._other_bytes = max(0, folder_bytes(self.folder) - (recording.size_bytes if recording else 0))
+
+    def _open_unfinished(self) -> KeyframeRecording | None:
+        """The newest recording that is not finished; None if there is none, or it is damaged."""
+        unfinished = []
+        for path in list_recordings(self.folder):
+            try:
+                info = read_info(path)
+            except InputError as error:
+                self.warnings.append(f"a recording is left out: {error}")
+                continue
+            if info.state is not RecordingState.FINISHED:
+                unfinished.append((info.started_ns, path))
+        if not unfinished:
+            return None
+        *others, (_, newest) = sorted(unfinished)
+        self.warnings += [f"{path}: is not finished, and left as it is: {newest.name} is newer" for _, path in others]
+        try:
+            return open_recording(newest)
+        except VlocError as error:
+            self.warnings.append(f"the recording {newest.name} is not finished and cannot go on: {error}")
+            return None
 
     def _active(self) -> KeyframeRecording:
         if self.recording is None or not self.is_recording:
@@ -220,7 +256,10 @@ class RecordingSession:
                 f"the recordings in {self.folder} have {self.disk_bytes / _MB:.0f} MB of max_disk_mb "
                 f"{self._max_disk_mb}; finish this one, remove some, or raise it",
             )
-        free_mb = shutil.disk_usage(self.folder).free / _MB
+        try:
+            free_mb = shutil.disk_usage(self.folder).free / _MB
+        except OSError as error:
+            raise StorageError(f"{self.folder}: cannot be used ({error.strerror})") from error
         if free_mb - size / _MB < self._min_free_mb:
             raise KeyframeRefusedError(
                 "DISK_BUDGET", f"the disk of {self.folder} has {free_mb:.0f} MB left, min_free_mb {self._min_free_mb}"
@@ -230,6 +269,18 @@ class RecordingSession:
         if self.recording is None:
             return "there is no recording"
         return f"the recording {self.recording.folder.name} is {self.recording.info.state.value}"
+
+
+def _end_after_reboot(recording: KeyframeRecording) -> None:
+    """End a recording that the machine began before it was booted: odometry has begun anew, too."""
+    began, now = recording.info.boot_id, read_boot_id()
+    if not (began and now) or began == now or recording.info.end_reason:
+        return
+    if recording.last is None:  # nothing that a new odometry contradicts
+        recording.set_info(boot_id=now)
+        return
+    reason = "the machine was booted since, so that odometry has begun anew; finish this recording and start another"
+    recording.set_info(state=RecordingState.PAUSED, end_reason=reason)
 
 
 def lock_folder(folder: Path, name: str, *, what: str) -> BinaryIO:
