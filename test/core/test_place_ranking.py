@@ -154,8 +154,22 @@ def test_what_a_fixed_size_cannot_do_is_refused() -> None:
             check_views(MeanColour(), method, scales)
     with pytest.raises(ConfigError, match="above 0"):
         check_views(MeanColour(), "hard_resize", (0.0,))
+    with pytest.raises(ConfigError, match="--resize"):
+        check_views(MeanColour(), "hard_resize", (1.0,), (480, 640))
     check_views(MeanColour(), "five_crops", (1.0,))
     assert describe_views(MeanColour(), np.zeros((9, 9), np.uint8), method="five_crops", size=(32, 32)).shape == (5, 2)
+
+
+def test_an_encoder_of_a_fixed_size_gets_the_image_as_it_is() -> None:
+    sizes = list[tuple[int, ...]]()
+
+    class Sizes(MeanColour):
+        def encode(self, images: Sequence[Array]) -> Array:
+            sizes.extend(image.shape for image in images)
+            return super().encode(images)
+
+    describe_views(Sizes(), np.zeros((90, 70), np.uint8), method="hard_resize")
+    assert sizes == [(90, 70)]
 
 
 def test_vlad_of_keypoints_finds_the_image_of_its_place_at_several_scales() -> None:
@@ -218,6 +232,7 @@ def test_a_cluster_of_positions_comes_before_a_lonely_image() -> None:
     positions = np.array([[0.0, 0], [500, 0], [505, 0], [510, 0], [900, 0]])
     ranking = Ranking(np.array([[0, 1, 2, 3, 4]]), np.array([[0.90, 0.89, 0.89, 0.88, 0.5]], np.float32))
     assert rerank_by_clusters(ranking, positions, count=4).rows.tolist() == [[1, 2, 3, 0, 4]]
+    assert np.isnan(rerank_by_clusters(ranking, positions, count=4).similarities).all()
     # what is clearly more similar stays first
     certain = Ranking(ranking.rows, np.array([[0.99, 0.7, 0.7, 0.7, 0.5]], np.float32))
     assert rerank_by_clusters(certain, positions, count=4).rows[0, 0] == 0

@@ -25,7 +25,8 @@ class Ranking:
 
     Attributes:
         rows: (Q, C) int64 database images.
-        similarities: (Q, C) float32, in descending order: cosines, or what stands for them.
+        similarities: (Q, C) float32, in descending order: cosines, or what stands for them; NaN where the order has
+            other reasons.
     """
 
     rows: Array
