@@ -9,7 +9,8 @@
 Names are `@utm_e@utm_n@...@.jpg`: x and y of the source, written exactly; headings are clockwise from the y axis. Of a
 map, x points east, y north and z up (`vloc map align`), and `shared_views.csv` says which images share how much of
 their view. Files are copied; images of raw topics and of worlds become JPEG, which alone the benchmark reads. Damaged
-images are named and left out; the exit code is then 1.
+images are named and left out; the exit code is then 1. Bags without --pose-topic are of odometry, which starts anew in
+each: --same-origin says that both began at one place.
 """
 
 from __future__ import annotations

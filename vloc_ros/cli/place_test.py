@@ -10,10 +10,9 @@ R@N is the share of queries with a positive among the first N: of all queries, a
 that have a positive. P@K is positives among the first K over min(K, positives). Positives are within --radius, or share
 their view (--positives shared-view, of a data set that was exported from a map). Every re-ranking is measured by
 itself: qe:N and aqe:N,ALPHA (query expansion), dba:N (database-side augmentation), kreciprocal:K1,K2,WEIGHT,
-cluster:N,RADIUS (positions) and pose:N,RADIUS, local features and a pose, which says where the query was in
-metres. Without
---camera, which is for all images, their focal length is guessed as 0.9 times their width. Damaged images are named and
-left out; the exit code is then 1.
+cluster:N,RADIUS (positions) and pose:N,RADIUS, local features and a pose, which says where the query was in metres.
+Without --camera, which is for all images, their focal length is guessed as 0.9 times their width. Damaged images are
+named and left out; the exit code is then 1.
 """
 
 from __future__ import annotations
