@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from recorded_order import OrderedWriter
 
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.main import main
@@ -43,17 +44,17 @@ def test_images_are_so_far_apart_and_have_their_places(bag: Path) -> None:
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
-    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=Pose.identity()) as writer:
-        # a repeated stamp, and two seconds without odometry
-        for k, stamp_s in enumerate((1, 2, 3, 3, 4, 5, 6)):
+    with OrderedWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=Pose.identity()) as writer:
+        # a stamp far in the future, a repeated one, and two seconds without odometry
+        for k, stamp_s in enumerate((1, 2, 99, 3, 3, 4, 5, 6)):
             writer.write_compressed_image(stamp_s * 10**9, encode_jpeg(np.full((48, 64, 3), 20 * k, np.uint8)))
-        for stamp_s in (1, 2, 3, 6):
+        for stamp_s in (1, 2, 3, 6, 99):
             writer.write_odometry(stamp_s * 10**9, Pose(np.eye(3), np.array([STEP_M * stamp_s, 1.0, 0.0])))
     left_out = Counter[str]()
     given = {"split": "test", "role": "queries", "spacing_m": 0.6}
     found = list(images_of_bag(tmp_path / "bag", **given, left_out=left_out))  # type: ignore[arg-type]
     assert [float(image.fields["x"]) for image in found] == [0.5, 1.5, 3.0]
-    assert left_out == {WITHOUT_POSE: 2, OUT_OF_ORDER: 1, TOO_NEAR: 1}
+    assert left_out == {WITHOUT_POSE: 2, OUT_OF_ORDER: 2, TOO_NEAR: 1}
     found = list(images_of_bag(tmp_path / "bag", **given, largest_gap_ns=4 * 10**9))  # type: ignore[arg-type]
     assert [float(image.fields["x"]) for image in found] == [0.5, 1.5, 2.5]
 
