@@ -12,7 +12,11 @@ from graphs import write_encoder
 from plane_scene import SceneFolder, poses, write_images
 
 from vloc_ros.cli.main import main
+from vloc_ros.cli.place_testing import _images_per_place
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.datasets.place_recognition.layout import read_split
+from vloc_ros.datasets.place_recognition.place_images import parse_image
+from vloc_ros.storage.cameras import write_camera
 
 PLACES, SPACING_M = 6, 40.0
 
@@ -54,7 +58,12 @@ def test_the_recall_of_walls_is_known(dataset: Path, tmp_path: Path, capsys: pyt
     scores, page = tmp_path / "scores.json", tmp_path / "wrong.html"
     given = ("--resize", 240, 260, "--rerank", "qe:3", "--rerank", "kreciprocal:3,2,0.3", "--rerank", "pose:3")
     assert run("place", "test", dataset, *given, "--json", scores, "--report", page) == 0
-    found = json.loads(scores.read_text())["indices"][0]
+    content = json.loads(scores.read_text())
+    assert content["options"]["radius_m"] == 25.0
+    assert content["options"]["resize"] == [240, 260]
+    found = content["indices"][0]
+    assert found["name"] == "vlad-sift"
+    assert found["hash"]
     assert found["scores"]["recall"]["R@1"]["share"] == 1.0
     assert found["scores"]["chance"]["R@1"] == pytest.approx(1 / PLACES)
     refused, reciprocal, by_pose = found["rerankings"]
@@ -71,6 +80,36 @@ def test_a_model_is_an_index_and_wrong_answers_are_on_the_page(dataset: Path, tm
     assert run("place", "test", dataset, "--index", model, "--radius", 1.0, "--report", page) == 0
     assert f"{PLACES} of {PLACES} queries" in page.read_text()
     assert run("place", "test", dataset, "--index", model, "--scales", "0.71,1") == 1
+    assert run("place", "test", dataset, "--index", model, "--resize", 240, 260) == 1
+
+
+def test_a_calibration_of_another_aspect_ratio_is_refused(dataset: Path, tmp_path: Path, capsys) -> None:
+    camera = tmp_path / "camera.yaml"
+    given = ("--resize", 240, 260, "--rerank", "pose:1", "--camera", camera)
+    write_camera(camera, Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0)), name="camera")
+    assert run("place", "test", dataset, *given) == 1
+    assert "aspect ratio" in capsys.readouterr().err
+
+
+def test_places_of_a_panorama_are_counted_once() -> None:
+    images = [parse_image(Path("a"), "a", {"x": str(x), "y": "0"}, where="") for x in (0, 0, 0, 10, 100)]
+    assert _images_per_place(images, 25.0) == 2.0
+
+
+def test_zones_have_no_distance(tmp_path: Path) -> None:
+    write_views(tmp_path / "images/test/database", PLACES, seed=0, shift_px=0)
+    write_views(tmp_path / "images/test/queries", PLACES, seed=3, shift_px=30)
+    queries = sorted((tmp_path / "images/test/queries").iterdir())
+    for path, zone in [(queries[0], "18"), *((path, "17") for path in (tmp_path / "images").rglob("*.png"))]:
+        if path.exists():
+            path.rename(path.with_name(path.name.replace("@@@@@@@", f"@{zone}@@@@@@", 1)))
+    scores = tmp_path / "scores.json"
+    given = ("--separate-zones", "--resize", 240, 260, "--rerank", "pose:2", "--rerank", "cluster", "--json", scores)
+    assert run("place", "test", tmp_path, *given) == 0
+    found = json.loads(scores.read_text())["indices"][0]
+    assert [row["distance_m"] is None for row in found["results"]].count(True) == 1
+    assert [row["nearest_m"] is None for row in found["results"]].count(True) == 1
+    assert found["rerankings"][1]["scores"]["aupr"] is None
 
 
 def test_a_damaged_image_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +130,10 @@ def test_a_damaged_image_is_left_out_and_named(tmp_path: Path, capsys: pytest.Ca
         ("--scales", "x"),
         ("--resize", "1", "1"),
         ("--radius", "0"),
+        ("--radius", "nan"),
+        ("--max-angle", "-1"),
+        ("--min-share", "nan"),
+        ("--queries", "database"),
         ("--queries", "queries_night"),
         ("--split", "val"),
         ("--positives", "shared-view"),

@@ -83,6 +83,34 @@ def test_votes_overrule_a_slightly_nearer_image() -> None:
     assert 0.0 < gain <= 0.01 * (5 / 1 + 5 / 5 + 5 / 10) / 2 + 1e-6
 
 
+def vote_directly(crops: Array, database: Array) -> list[int]:
+    """The first 20 by votes, entry by entry: of each crop its first 20, of which the first 1, 5 and 10 vote."""
+    index = faiss.IndexFlatL2(database.shape[1])
+    index.add(database)
+    distances, rows = index.search(crops, 20)
+    lowered = distances.copy()
+    for n in (1, 5, 10):
+        for c in range(len(rows)):
+            for k in range(n):
+                count = sum(int((other[:n] == rows[c, k]).sum()) for other in rows)
+                if count > 1:
+                    lowered[c, k] -= 0.01 * count / n
+    best: dict[int, float] = {}
+    for row, distance in zip(rows.ravel().tolist(), lowered.ravel().tolist(), strict=True):
+        best[row] = min(distance, best.get(row, np.inf))
+    return sorted(best, key=lambda row: best[row])[:20]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_votes_are_those_of_a_direct_count(seed: int) -> None:
+    centre = unit((6,), seed)
+    crops, database = normalize(centre + 0.5 * unit((5, 6), seed + 10)), unit((400, 6), seed + 20)
+    found = rank_views(crops[None], database, "maj_voting", 200)
+    assert found.rows[0, :20].tolist() == vote_directly(crops, database)
+    assert len(set(found.rows[0].tolist())) == 200
+    assert (np.diff(found.similarities[0]) <= 0).all()
+
+
 @pytest.mark.parametrize(
     ("method", "shapes"),
     [
@@ -126,8 +154,22 @@ def test_what_a_fixed_size_cannot_do_is_refused() -> None:
             check_views(MeanColour(), method, scales)
     with pytest.raises(ConfigError, match="above 0"):
         check_views(MeanColour(), "hard_resize", (0.0,))
+    with pytest.raises(ConfigError, match="--resize"):
+        check_views(MeanColour(), "hard_resize", (1.0,), (480, 640))
     check_views(MeanColour(), "five_crops", (1.0,))
     assert describe_views(MeanColour(), np.zeros((9, 9), np.uint8), method="five_crops", size=(32, 32)).shape == (5, 2)
+
+
+def test_an_encoder_of_a_fixed_size_gets_the_image_as_it_is() -> None:
+    sizes = list[tuple[int, ...]]()
+
+    class Sizes(MeanColour):
+        def encode(self, images: Sequence[Array]) -> Array:
+            sizes.extend(image.shape for image in images)
+            return super().encode(images)
+
+    describe_views(Sizes(), np.zeros((90, 70), np.uint8), method="hard_resize")
+    assert sizes == [(90, 70)]
 
 
 def test_vlad_of_keypoints_finds_the_image_of_its_place_at_several_scales() -> None:
@@ -153,10 +195,24 @@ def test_expansion_and_augmentation_help_where_a_place_has_many_images() -> None
     queries, database = places(30, images, spread=0.22)
     before = rank(queries, database, 50)
     assert hits(before, images) < 1.0
-    assert hits(expand_queries(queries, database, before, count=5), images) >= hits(before, images)
-    assert hits(expand_queries(queries, database, before, count=5, alpha=3.0), images) >= hits(before, images)
+    assert hits(expand_queries(queries, database, before, count=5), images) > hits(before, images)
+    assert hits(expand_queries(queries, database, before, count=5, alpha=3.0), images) > hits(before, images)
     assert hits(rank(queries, augment_database(database, count=5), 50), images) > hits(before, images)
     assert hits(rerank_k_reciprocal(queries, database, before, k1=8, k2=4), images) > hits(before, images)
+
+
+def test_an_expanded_query_is_nearer_to_what_its_first_results_have_in_common() -> None:
+    """By hand: the mean of 0 and 20 degrees is at 10, so that 25 degrees comes before -21."""
+    turned = np.radians([20.0, -21.0, 25.0])
+    database = np.column_stack([np.cos(turned), np.sin(turned)]).astype(np.float32)
+    query = np.array([[1.0, 0.0]], np.float32)
+    before = rank(query, database, 3)
+    assert before.rows.tolist() == [[0, 1, 2]]
+    expanded = expand_queries(query, database, before, count=1)
+    assert expanded.rows.tolist() == [[0, 2, 1]]
+    assert expanded.similarities[0] == pytest.approx(np.cos(np.radians([10.0, 15.0, 31.0])), abs=1e-6)
+    # weighted by cos(20 degrees) to the power of 100, 0.002: hardly expanded
+    assert expand_queries(query, database, before, count=1, alpha=100.0).rows.tolist() == [[0, 1, 2]]
 
 
 def test_an_expansion_of_nothing_is_the_same_ranking() -> None:
@@ -176,6 +232,7 @@ def test_a_cluster_of_positions_comes_before_a_lonely_image() -> None:
     positions = np.array([[0.0, 0], [500, 0], [505, 0], [510, 0], [900, 0]])
     ranking = Ranking(np.array([[0, 1, 2, 3, 4]]), np.array([[0.90, 0.89, 0.89, 0.88, 0.5]], np.float32))
     assert rerank_by_clusters(ranking, positions, count=4).rows.tolist() == [[1, 2, 3, 0, 4]]
+    assert np.isnan(rerank_by_clusters(ranking, positions, count=4).similarities).all()
     # what is clearly more similar stays first
     certain = Ranking(ranking.rows, np.array([[0.99, 0.7, 0.7, 0.7, 0.5]], np.float32))
     assert rerank_by_clusters(certain, positions, count=4).rows[0, 0] == 0

@@ -12,8 +12,19 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.datasets.place_recognition.checks import check_dataset
 from vloc_ros.datasets.place_recognition.layout import read_split
-from vloc_ros.datasets.place_recognition.place_images import FIELDS, PlaceImage, fields_of_name, parse_image
-from vloc_ros.datasets.place_recognition.positives import find_positives, label_training_queries
+from vloc_ros.datasets.place_recognition.place_images import (
+    FIELDS,
+    PlaceImage,
+    distance_or_none,
+    fields_of_name,
+    parse_image,
+    positions_of,
+)
+from vloc_ros.datasets.place_recognition.positives import (
+    find_positives,
+    label_training_queries,
+    read_shared_views,
+)
 from vloc_ros.datasets.place_recognition.sources import SimulatedPlaces, images_of_worlds
 from vloc_ros.datasets.place_recognition.tables import TABLE, read_table
 from vloc_ros.datasets.place_recognition.writing import export_row, fields_of_pose, write_layout
@@ -108,6 +119,22 @@ def test_two_zones_are_refused_unless_they_are_separate(tmp_path: Path) -> None:
         read_split(tmp_path)
     split = read_split(tmp_path, one_zone=False)
     assert len(find_positives(split.queries, split.database)[0]) == 1
+    distances = np.linalg.norm(positions_of(split.database) - positions_of(split.queries), axis=1)
+    assert sorted(distance_or_none(one) is None for one in distances) == [False, True]
+
+
+def test_the_database_is_no_set_of_queries(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="finds itself"):
+        read_split(write_dataset(tmp_path, ["@5@0@.jpg"], ["@0@0@.jpg"]), queries="database")
+
+
+@pytest.mark.parametrize("row", ["test,images/test/queries/@0@0@.jpg", "test,images/test/queries/@0@0@.jpg,{},nan"])
+def test_a_damaged_row_of_shared_views_is_named(tmp_path: Path, row: str) -> None:
+    split = read_split(write_dataset(tmp_path, ["@5@0@.jpg"], ["@0@0@.jpg"]))
+    text = row.format(split.database[0].name)
+    (tmp_path / "shared_views.csv").write_text(f"split,query,database,share\n{text}\n")
+    with pytest.raises(InputError, match="line 2"):
+        read_shared_views(tmp_path, "test", split, min_share=0.1)
 
 
 def test_an_empty_split_is_refused_with_what_there_is(tmp_path: Path) -> None:
@@ -158,6 +185,27 @@ def test_latitude_and_longitude_are_projected_to_one_zone(tmp_path: Path) -> Non
     first, second = (row.image for row in read_table(table))
     assert first.zone == second.zone == "32 north"
     assert second.easting_m - first.easting_m == pytest.approx(14.9, abs=0.1)
+
+
+def test_a_row_across_the_equator_is_of_the_hemisphere_of_the_first(tmp_path: Path) -> None:
+    for latitudes in ((0.0001, -0.0001), (-0.0001, 0.0001)):
+        rows = "".join(f"{k}.jpg,{latitude},9\n" for k, latitude in enumerate(latitudes))
+        first, second = (row.image for row in read_table(write_table(tmp_path, f"path,latitude,longitude\n{rows}")))
+        assert first.zone == second.zone
+        assert abs(second.northing_m - first.northing_m) == pytest.approx(22.1, abs=0.1)
+
+
+def test_a_row_across_the_date_line_is_near(tmp_path: Path) -> None:
+    table = write_table(tmp_path, "path,latitude,longitude\na.jpg,0,179.9999\nb.jpg,0,-179.9999\n")
+    first, second = (row.image for row in read_table(table))
+    assert second.easting_m - first.easting_m == pytest.approx(22.3, abs=0.1)
+
+
+@pytest.mark.parametrize("longitude", [15.1, 99.0, -81.0])
+def test_a_row_far_from_the_zone_of_the_first_is_refused(tmp_path: Path, longitude: float) -> None:
+    table = write_table(tmp_path, f"path,latitude,longitude\na.jpg,0,9\nb.jpg,0,{longitude}\n")
+    with pytest.raises(InputError, match="line 3"):
+        read_table(table)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,13 @@ def test_a_wrong_answer_that_is_certain_leaves_no_recall_at_precision_1() -> Non
     assert scores.aupr == pytest.approx(0.25)
 
 
+def test_an_order_without_similarities_has_no_confidence() -> None:
+    ranking = Ranking(np.array([[0], [1]]), np.full((2, 1), np.nan, np.float32))
+    scores = score_ranking(ranking, [np.array([0]), np.array([1])], 2)
+    assert scores.recall[1].value == 1.0
+    assert (scores.recall_at_precision_1, scores.aupr) == (None, None)
+
+
 def test_no_queries_are_refused() -> None:
     with pytest.raises(InputError):
         score_ranking(Ranking(np.zeros((0, 1), np.int64), np.zeros((0, 1), np.float32)), [], 1)
@@ -97,7 +104,7 @@ def test_a_reranking_is_read() -> None:
     assert Reranking.parse("aqe").values == {"count": 5, "alpha": 3}
 
 
-@pytest.mark.parametrize("text", ["spatial", "qe:x", "qe:0", "qe:1,2", "qe:1.5", "aqe:nan"])
+@pytest.mark.parametrize("text", ["spatial", "qe:x", "qe:0", "qe:1,2", "qe:1.5", "aqe:nan", "kreciprocal:20,6,1.1"])
 def test_a_reranking_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         Reranking.parse(text)

@@ -64,6 +64,31 @@ def test_the_nearest_image_comes_first_even_where_it_was_not_retrieved() -> None
     assert found.rows.tolist() == [5, 4, 3]
 
 
+def test_results_that_were_not_verified_stay_in_their_order() -> None:
+    street, other = Street(0.4), Street(0.4, seed=7)
+    poses = [street.pose(along) for along in np.arange(0.0, 60.0, 6.0)]
+    # the last two are of another street, beside the query by their positions
+    positions = np.array([pose.translation[:2] for pose in [*poses[:8], poses[5], poses[6]]])
+    views = [*(street.see(pose, k) for k, pose in enumerate(poses[:8])), *(other.see(poses[k], k) for k in (5, 6))]
+    rows = np.array([4, 8, 9, 3])
+    found = PoseReranker(lambda k: views[k], positions).rerank(street.see(street.pose(20.5), 99), rows)
+    assert found.position is not None
+    assert found.rows.tolist() == [3, 4, 8, 9]
+    assert found.inliers >= 20
+
+
+def test_without_clear_evidence_the_first_result_says_the_position() -> None:
+    street, at = Street(0.0), np.arange(0.0, 60.0, 6.0)
+    reranker, query = reranker_of(street, at, radius_m=1.0), street.see(street.pose(13.5), 99)
+    # image 2, at 12 m, has more matches than image 1 has, but not half as many more
+    inliers = [reranker.rerank(query, np.array([row])).inliers for row in (1, 2)]
+    assert inliers[0] < inliers[1] < 1.5 * inliers[0]
+    found = reranker.rerank(query, np.array([1, 2]))
+    assert found.inliers == inliers[0]
+    assert found.position is not None
+    assert np.linalg.norm(found.position - street.pose(13.5).translation[:2]) < 0.5
+
+
 def test_an_unknown_place_leaves_the_order() -> None:
     street, other = Street(0.0), Street(0.0, seed=7)
     rows = np.array([3, 1, 2, 0])

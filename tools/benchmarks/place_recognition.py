@@ -34,7 +34,7 @@ def place_recognition(out: Path) -> dict[str, Any]:
                 name = f"{title}, {kind}, {light}"
                 words = (dataset, "--index", model, "--radius", radius_m, "--queries", _queries(light))
                 figures[name] = rows.once(
-                    name, of=_settings(kind, light), measure=lambda w=words, o=out: _measure(o, w)
+                    name, of=_settings(kind, light, title), measure=lambda w=words, o=out: _measure(o, w)
                 )
     return {"rows": figures, "row_revisions": rows.revisions}
 
@@ -43,8 +43,8 @@ def _queries(light: str) -> str:
     return "queries" if light == "day" else f"queries_{light}"
 
 
-def _settings(kind: str, light: str) -> str:
-    return json.dumps([kind, light, SETS[kind], RERANKINGS, METHODS, SCALES])
+def _settings(kind: str, light: str, title: str) -> str:
+    return json.dumps([kind, light, INDICES[title], SETS[kind], RERANKINGS, METHODS, SCALES])
 
 
 def _model(out: Path, name: str) -> str | Path:

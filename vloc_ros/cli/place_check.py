@@ -21,9 +21,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check and print."""
+    from vloc_ros.cli.place_options import check_positives_options
     from vloc_ros.datasets.place_recognition.checks import check_dataset, extent_of
     from vloc_ros.progress import bar
 
+    check_positives_options(args)
     report = check_dataset(args.dataset, radius_m=args.radius, progress=bar)
     for part in report.parts:
         east, north = extent_of(part.images)

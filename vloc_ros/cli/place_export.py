@@ -9,22 +9,30 @@
 Names are `@utm_e@utm_n@...@.jpg`: x and y of the source, written exactly; headings are clockwise from the y axis. Of a
 map, x points east, y north and z up (`vloc map align`), and `shared_views.csv` says which images share how much of
 their view. Files are copied; images of raw topics and of worlds become JPEG, which alone the benchmark reads. Damaged
-images are named and left out; the exit code is then 1.
+images are named and left out; the exit code is then 1. Bags without --pose-topic are of odometry, which starts anew in
+each: --same-origin says that both began at one place.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vloc_ros.cli.source_options import add_max_time_difference, check_max_time_difference, largest_gap_ns
+
 if TYPE_CHECKING:
     from vloc_ros.datasets.place_recognition.writing import ExportImage, WrittenDataset
 
-_OF = {"map": ("images", "scene"), "bag": ("query_bag", "pose_topic", "odom_topic", "image_topic", "base_frame")}
+_OF = {
+    "map": ("images", "scene"),
+    "bag": ("query_bag", "pose_topic", "odom_topic", "same_origin", "image_topic", "base_frame"),
+}
+_ROLES = {"bag": "database", "query_bag": "queries"}
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +51,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-topic", metavar="TOPIC", help="of both bags")
     parser.add_argument("--pose-topic", metavar="TOPIC", help="poses in the map, of both bags")
     parser.add_argument("--odom-topic", metavar="TOPIC", help="odometry, of both bags")
+    parser.add_argument("--same-origin", action="store_true", help="odometry of both bags started at one place")
+    add_max_time_difference(
+        parser,
+        text="of a bag: of the poses before and after an image, between which its own is interpolated; others are left "
+        "out (default: 0.2)",
+    )
     parser.add_argument("--base-frame", metavar="FRAME", help="whose poses the topic holds")
     parser.add_argument("--spacing", type=float, default=1.0, metavar="M", help="between images of a bag (default: 1)")
     for split, count in (("train", 0), ("val", 0), ("test", 4)):
@@ -62,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     check_free(args.out, kind="place recognition data set")
     with fill_folder(args.out) as folder:
-        written = write_layout(folder, bar(_images(args), description="writing images"))
+        left_out = {option: Counter[str]() for option in _ROLES}
+        written = write_layout(folder, bar(_images(args, left_out), description="writing images"))
+        if args.bag:
+            _check_bags(args, written, left_out)
         if not written.names:
             raise InputError(f"no image could be written, {len(written.damaged)} are damaged; expected some")
         if args.map:
@@ -84,11 +101,17 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--map needs --images, what it was built from, and --queries, a pattern of keyframe names")
     if args.bag and not args.query_bag:
         raise InputError("--bag needs --query-bag, the images to find in it")
+    if args.bag and not (args.pose_topic or args.same_origin):
+        raise InputError(
+            "--bag without --pose-topic takes odometry, which starts anew in each bag, expected one frame; "
+            "give --pose-topic, or --same-origin where both recordings started at one place, headed the same way"
+        )
+    check_max_time_difference(args)
     if min(args.train, args.val, args.test) < 0 or args.room_images < 2 or not args.spacing >= 0:
         raise InputError("found a number of worlds below 0, of images below 2 or a negative --spacing; correct it")
 
 
-def _images(args: argparse.Namespace) -> Iterator[ExportImage]:
+def _images(args: argparse.Namespace, left_out: dict[str, Counter[str]]) -> Iterator[ExportImage]:
     from vloc_ros.datasets.place_recognition import sources
     from vloc_ros.datasets.place_recognition.tables import read_table
     from vloc_ros.datasets.place_recognition.writing import export_row
@@ -101,14 +124,33 @@ def _images(args: argparse.Namespace) -> Iterator[ExportImage]:
         return iter(sources.images_of_map(read_map(args.map), args.images, **given))
     if args.bag:
         topics = {n: getattr(args, n) for n in ("image_topic", "pose_topic", "odom_topic", "base_frame")}
-        pairs = ((args.bag, "database"), (args.query_bag, "queries"))
+        given = {"split": args.split, "spacing_m": args.spacing, "largest_gap_ns": largest_gap_ns(args), **topics}
         return chain.from_iterable(
-            sources.images_of_bag(bag, split=args.split, role=role, spacing_m=args.spacing, **topics)
-            for bag, role in pairs
+            sources.images_of_bag(getattr(args, option), role=role, left_out=left_out[option], **given)
+            for option, role in _ROLES.items()
         )
     worlds = {split: getattr(args, split) for split in ("train", "val", "test")}
     lights = tuple(dict.fromkeys(args.light or ("day",)))
     return sources.images_of_worlds(sources.SimulatedPlaces(args.world, worlds, args.seed, args.room_images, lights))
+
+
+def _check_bags(args: argparse.Namespace, written: WrittenDataset, left_out: dict[str, Counter[str]]) -> None:
+    """Say what is left out; raise if a role is empty."""
+    from vloc_ros.cli.pose_sources import note
+    from vloc_ros.core.errors import InputError
+
+    for option, role in _ROLES.items():
+        bag, reasons = getattr(args, option), left_out[option]
+        damaged = sum(source.startswith(f"{bag} {role} ") for source in written.damaged)
+        listed = [f"{count} {reason}" for reason, count in reasons.items()]
+        if not any(f"/{role}/" in name for name in written.names.values()):
+            found = "; ".join([*listed, f"{damaged} are damaged"] if damaged else listed) or "there are none"
+            raise InputError(
+                f"{bag}: gives no image of the {role}, expected some; of its images {found}. Record poses over the "
+                "whole time of the images, or give --max-time-difference"
+            )
+        for text in listed:
+            note(f"{bag}: {text}: left out")
 
 
 def _write_shared_views(args: argparse.Namespace, folder: Path, written: WrittenDataset) -> None:

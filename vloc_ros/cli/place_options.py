@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,9 @@ def add_index_options(parser: argparse.ArgumentParser, *, repeatable: bool) -> N
     parser.add_argument(
         "--method", choices=METHODS, default="hard_resize", help="of the queries (default: hard_resize)"
     )
-    parser.add_argument("--resize", type=int, nargs=2, default=(480, 640), metavar=("H", "W"), help="default: 480 640")
+    parser.add_argument(
+        "--resize", type=int, nargs=2, metavar=("H", "W"), help="default: 480 640, or a model's own size"
+    )
     parser.add_argument("--scales", default="1", metavar="S,S", help="such as 0.71,1,1.41: mean of the descriptors")
     add_inference_option(parser)
 
@@ -68,6 +71,23 @@ def read_split_of(args: argparse.Namespace) -> PlaceSplit:
     return read_split(args.dataset, args.split, queries=args.queries, one_zone=not args.separate_zones)
 
 
+def check_positives_options(args: argparse.Namespace) -> None:
+    """Refuse numbers of `--radius`, `--max-angle` and `--min-share` that no image could be compared with.
+
+    Raises:
+        InputError: one is out of range or NaN.
+    """
+    from vloc_ros.core.errors import InputError
+
+    angle, share = getattr(args, "max_angle", None), getattr(args, "min_share", 1.0)
+    if not 0 < args.radius < math.inf:
+        raise InputError(f"--radius is {args.radius:g}, expected metres above 0")
+    if angle is not None and not 0 <= angle <= 180:
+        raise InputError(f"--max-angle is {angle:g}, expected 0 to 180 degrees")
+    if not 0 < share <= 1:
+        raise InputError(f"--min-share is {share:g}, expected a share above 0, at most 1")
+
+
 def scales_of(args: argparse.Namespace) -> tuple[float, ...]:
     """The numbers of `--scales`.
 
@@ -76,12 +96,17 @@ def scales_of(args: argparse.Namespace) -> tuple[float, ...]:
     """
     from vloc_ros.core.errors import InputError
 
-    if min(args.resize) < 32:
+    if args.resize and min(args.resize) < 32:
         raise InputError(f"--resize is {args.resize[0]} {args.resize[1]}, expected 32 pixels or more")
     try:
         return tuple(float(word) for word in args.scales.split(","))
     except ValueError:
         raise InputError(f"--scales is {args.scales!r}, expected numbers such as 0.71,1,1.41") from None
+
+
+def size_of(args: argparse.Namespace) -> tuple[int, int] | None:
+    """Height and width of `--resize`; None where it is not given."""
+    return (args.resize[0], args.resize[1]) if args.resize else None
 
 
 def open_index(name: str | None, args: argparse.Namespace) -> Index:

@@ -28,7 +28,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Describe, rank and write."""
-    from vloc_ros.cli.place_options import open_index, scales_of
+    from vloc_ros.cli.place_options import open_index, scales_of, size_of
     from vloc_ros.core.errors import InputError
     from vloc_ros.core.retrieval.ranking import rank_views
     from vloc_ros.evaluation.place_retrieval import describe_images
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     scales, index = scales_of(args), open_index(args.index, args)
     database, queries = _paths(args)
     encoder = index.make(database)
-    given = {"size": tuple(args.resize), "scales": scales, "progress": bar}
+    given = {"size": size_of(args), "scales": scales, "progress": bar}
     known = describe_images(database, encoder, description="database", **given)
     asked = describe_images(queries, encoder, method=args.method, description="queries", **given)
     ranking = rank_views(asked.descriptors, known.descriptors[:, 0], args.method, args.count)

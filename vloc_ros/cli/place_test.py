@@ -10,9 +10,9 @@ R@N is the share of queries with a positive among the first N: of all queries, a
 that have a positive. P@K is positives among the first K over min(K, positives). Positives are within --radius, or share
 their view (--positives shared-view, of a data set that was exported from a map). Every re-ranking is measured by
 itself: qe:N and aqe:N,ALPHA (query expansion), dba:N (database-side augmentation), kreciprocal:K1,K2,WEIGHT,
-cluster:N,RADIUS (positions) and pose:N, local features and a pose, which says where the query was in metres. Without
---camera, which is for all images, their focal length is guessed as 0.9 times their width. Damaged images are named and
-left out; the exit code is then 1.
+cluster:N,RADIUS (positions) and pose:N,RADIUS, local features and a pose, which says where the query was in metres.
+Without --camera, which is for all images, their focal length is guessed as 0.9 times their width. Damaged images are
+named and left out; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vloc_ros.cli.place_options import VLAD_SIFT, add_index_options, add_split_options
 from vloc_ros.cli.source_options import CALIBRATION
@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         write_bytes_atomically(args.report, page.encode())
     if args.json:
         content = {"place_recognition": str(args.dataset.name), "split": args.split, "queries": args.queries}
+        content |= {"options": _recorded(args, options)}
         content |= {"indices": [result.as_dict() for result in results]}
         write_bytes_atomically(args.json, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     for output in outputs:
@@ -91,22 +92,37 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> TestOptions:
-    from vloc_ros.cli.place_options import scales_of
+    from vloc_ros.cli.place_options import check_positives_options, scales_of, size_of
     from vloc_ros.cli.place_testing import TestOptions
-    from vloc_ros.core.errors import InputError
     from vloc_ros.evaluation.place_retrieval import Reranking
     from vloc_ros.storage.cameras import read_camera
 
-    if not args.radius > 0:
-        raise InputError(f"--radius is {args.radius:g}, expected metres above 0")
+    check_positives_options(args)
     return TestOptions(
         args.method,
-        (args.resize[0], args.resize[1]),
+        size_of(args),
         scales_of(args),
         args.radius,
         tuple(Reranking.parse(text) for text in args.rerank),
         read_camera(args.camera) if args.camera else None,
     )
+
+
+def _recorded(args: argparse.Namespace, options: TestOptions) -> dict[str, Any]:
+    """What the scores depend on; None where an option was not given."""
+    shared = args.positives == "shared-view"
+    return {
+        "positives": args.positives,
+        "radius_m": args.radius,
+        "max_angle_deg": None if shared else args.max_angle,
+        "min_share": args.min_share if shared else None,
+        "separate_zones": args.separate_zones,
+        "method": options.method,
+        "resize": options.size,
+        "scales": options.scales,
+        "camera": args.camera.name if args.camera else None,
+        "local_features": Path(args.local_features).name if args.local_features else None,
+    }
 
 
 def _positives(args: argparse.Namespace, split: PlaceSplit) -> Sequence[Array]:

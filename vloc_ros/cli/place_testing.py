@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.camera import Camera
@@ -15,9 +17,8 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.retrieval.ranking import Ranking, rank_views
 from vloc_ros.core.sources import Progress, silent
 from vloc_ros.datasets.image_folders import guess_camera
-from vloc_ros.datasets.place_recognition.place_images import PlaceImage, PlaceSplit, positions_of
-from vloc_ros.datasets.place_recognition.positives import find_positives
-from vloc_ros.evaluation.place_retrieval import POSE, DescribedImages, Reranking, describe_images, rerank
+from vloc_ros.datasets.place_recognition.place_images import PlaceImage, PlaceSplit, distance_or_none, positions_of
+from vloc_ros.evaluation.place_retrieval import EXPANSIONS, POSE, DescribedImages, Reranking, describe_images, rerank
 from vloc_ros.evaluation.place_scores import PRECISIONS, PlaceScores, score_ranking
 from vloc_ros.mapping.sfm.place_pose import LocalFeatures, PoseReranker
 from vloc_ros.storage.images import read_image
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from vloc_ros.cli.place_options import Index
 
 # of positions by local features, metres
+# of the aspect ratio of a calibration and its images
+_LARGEST_STRETCH = 0.01
 POSITION_LIMITS_M = (1.0, 5.0, 25.0)
 
 
@@ -35,15 +38,15 @@ class TestOptions:
 
     Attributes:
         method: of the queries.
-        size: height and width to which images are resized.
+        size: height and width to which images are resized; None is the benchmark's, or the model's own.
         scales: of the descriptors.
-        radius_m: of positives.
+        radius_m: of positives, and of a place of the database.
         rerankings: each is measured by itself.
         camera: of all images; None guesses one.
     """
 
     method: str
-    size: tuple[int, int]
+    size: tuple[int, int] | None = None
     scales: tuple[float, ...] = (1.0,)
     radius_m: float = 25.0
     rerankings: tuple[Reranking, ...] = ()
@@ -59,7 +62,8 @@ class RerankingResult:
         scores: after it; None where it was refused.
         ms: for one query.
         refused: why.
-        position_errors_m: by local features, (Q,) metres, infinite where no position was found; None of others.
+        position_errors_m: by local features, (Q,) metres, infinite where none was found, or one in another UTM
+            zone; None of others.
     """
 
     reranking: Reranking
@@ -84,6 +88,7 @@ class TestResult:
         search_ms: for one query.
         cost: as its manifest has it.
         damaged: images that were left out, and why.
+        hash: of the encoder.
         rerankings: in the order of the options.
     """
 
@@ -97,12 +102,15 @@ class TestResult:
     search_ms: float
     cost: dict[str, Any]
     damaged: list[str]
+    hash: str
     rerankings: list[RerankingResult] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, with a row for each query."""
         return {
             "index": self.index,
+            "name": Path(self.index).name,
+            "hash": self.hash,
             "dimension": self.dimension,
             "bytes_float32": 4 * self.dimension,
             "bytes_in_a_map": self.dimension,
@@ -116,7 +124,7 @@ class TestResult:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """Of each query its first result, how far away that is, and whether it is right."""
+        """Of each query its first result, how far away that is (None in another UTM zone), and whether it is right."""
         database = positions_of(self.split.database)
         rows = []
         for q, (query, right) in enumerate(zip(self.split.queries, self.positives, strict=True)):
@@ -126,8 +134,8 @@ class TestResult:
                 {
                     "query": query.name,
                     "first": self.split.database[first].name,
-                    "distance_m": float(distances[first]),
-                    "nearest_m": float(distances.min()),
+                    "distance_m": distance_or_none(float(distances[first])),
+                    "nearest_m": distance_or_none(float(distances.min())),
                     "right": bool(np.isin(first, right)),
                     "positives": len(right),
                     "similarity": float(self.ranking.similarities[q, 0]),
@@ -180,11 +188,14 @@ def measure_index(
         search_ms,
         index.cost,
         [*database.damaged, *queries.damaged],
+        encoder.hash,
     )
+    expanded = any(one.name in EXPANSIONS for one in options.rerankings)
+    per_place = _images_per_place(usable.database, options.radius_m) if expanded else 0.0
     rerankings = [
         _rerank_by_pose(one, result, options, extractor, progress)
         if one.name == POSE and extractor is not None
-        else _rerank(one, result, options, queries.descriptors.mean(axis=1), database.descriptors[:, 0])
+        else _rerank(one, result, per_place, queries.descriptors.mean(axis=1), database.descriptors[:, 0])
         for one in options.rerankings
     ]
     return replace(result, rerankings=rerankings)
@@ -204,17 +215,12 @@ def _keep_readable(
 
 
 def _rerank(
-    reranking: Reranking, result: TestResult, options: TestOptions, queries: Array, database: Array
+    reranking: Reranking, result: TestResult, images_per_place: float, queries: Array, database: Array
 ) -> RerankingResult:
     from vloc_ros.core.errors import InputError
     from vloc_ros.core.retrieval.ranking import normalize
 
     images = result.split.database
-
-    def images_per_place() -> float:
-        near = find_positives(images, images, radius_m=options.radius_m)
-        return float(np.median([len(one) for one in near]))
-
     started = time.perf_counter()
     try:
         ranking = rerank(
@@ -239,25 +245,52 @@ def _rerank_by_pose(
     def load(image: PlaceImage) -> LocalFeatures:
         pixels = read_image(image.path)
         height, width = pixels.shape[:2]
-        camera = options.camera.scaled(width, height) if options.camera else guess_camera(width, height)
+        camera = _camera_of(image.path, width, height, options.camera)
         return LocalFeatures.of(extractor.extract(pixels), camera)
 
     reranker = PoseReranker(
         lambda row: load(images[row]),
         positions_of(images),
         count=int(reranking.values["count"]),
-        radius_m=options.radius_m,
+        radius_m=reranking.values["radius_m"],
     )
-    rows, started = [], time.perf_counter()
+    rows, inliers, started = [], [], time.perf_counter()
     for query, found in zip(progress(queries, description="poses"), result.ranking.rows, strict=True):
         estimate = reranker.rerank(load(query), found)
         rows.append(estimate.rows)
+        inliers.append(estimate.inliers)
         truth = np.array([query.easting_m, query.northing_m])
-        errors.append(np.inf if estimate.position is None else float(np.linalg.norm(estimate.position - truth)))
+        error = (
+            None if estimate.position is None else distance_or_none(float(np.linalg.norm(estimate.position - truth)))
+        )
+        errors.append(np.inf if error is None else error)
     ms = 1000.0 * (time.perf_counter() - started) / len(queries)
-    ranking = Ranking(np.stack(rows), result.ranking.similarities)
+    # how certain the first result is: by its inliers, not by the similarity of an image that it may have replaced
+    certain = np.full(result.ranking.rows.shape, np.nan, np.float32)
+    certain[:, 0] = inliers
+    ranking = Ranking(np.stack(rows), certain)
     scores = score_ranking(ranking, result.positives, len(images))
     return RerankingResult(reranking, scores, ms, position_errors_m=np.array(errors))
+
+
+def _camera_of(path: Path, width: int, height: int, camera: Camera | None) -> Camera:
+    """The calibration of an image, resized with it; guessed where none is given."""
+    from vloc_ros.core.errors import InputError
+
+    if camera is None:
+        return guess_camera(width, height)
+    if abs(width * camera.height / (height * camera.width) - 1.0) > _LARGEST_STRETCH:
+        raise InputError(
+            f"{path}: has {width}x{height} pixels, expected the aspect ratio of the calibration, "
+            f"{camera.width}x{camera.height}; give --camera of these images, or leave it out"
+        )
+    return camera.scaled(width, height)
+
+
+def _images_per_place(database: Sequence[PlaceImage], radius_m: float) -> float:
+    """Median number of positions within the radius of one; all headings of a panorama are one."""
+    positions = np.unique(positions_of(database), axis=0)
+    return float(np.median(cKDTree(positions).query_ball_point(positions, radius_m, return_length=True)))
 
 
 def describe_positions(result: TestResult, found: RerankingResult) -> dict[str, Any]:
@@ -267,7 +300,7 @@ def describe_positions(result: TestResult, found: RerankingResult) -> dict[str, 
     """
     errors, rows = found.position_errors_m, result.rows()
     assert errors is not None
-    first = np.array([row["distance_m"] for row in rows])
+    first = np.array([np.inf if row["distance_m"] is None else row["distance_m"] for row in rows])
     located = errors[np.isfinite(errors)]
     return {
         "located": len(located),

@@ -41,13 +41,15 @@ class UtmPosition:
     letter: str
 
 
-def to_utm(latitude: float, longitude: float, *, zone: int | None = None) -> UtmPosition:
+def to_utm(latitude: float, longitude: float, *, zone: int | None = None, northern: bool | None = None) -> UtmPosition:
     """A position in the zone of its longitude, or in a given one, so that positions on both sides of a border compare.
+
+    Likewise `northern` gives the hemisphere whose northings these are; None takes that of the latitude.
 
     The exceptions of the zones around Norway and Svalbard are left out.
 
     Raises:
-        InputError: a coordinate is not finite, or out of range.
+        InputError: a coordinate is not finite or out of range, or at a pole of the given zone's projection.
     """
     if not (_SMALLEST_LATITUDE <= latitude <= _LARGEST_LATITUDE and -180.0 <= longitude <= 180.0):
         raise InputError(
@@ -55,12 +57,23 @@ def to_utm(latitude: float, longitude: float, *, zone: int | None = None) -> Utm
             f"{_LARGEST_LATITUDE:g} and -180 to 180 degrees; correct them"
         )
     zone = zone or min(60, int((longitude + 180) // 6) + 1)
-    offset = math.radians(longitude - (6 * zone - 183))
+    offset = math.radians(degrees_from_zone(longitude, zone))
     sine, k = math.sin(math.radians(latitude)), 2 * math.sqrt(_N) / (1 + _N)
     t = math.sinh(math.atanh(sine) - k * math.atanh(k * sine))
-    xi, eta = math.atan2(t, math.cos(offset)), math.atanh(math.sin(offset) / math.hypot(1.0, t))
+    across = math.sin(offset) / math.hypot(1.0, t)
+    if abs(across) >= 1.0:
+        raise InputError(f"longitude {longitude:g} is at a pole of the projection of zone {zone}; correct the zone")
+    xi, eta = math.atan2(t, math.cos(offset)), math.atanh(across)
     east = eta + sum(a * math.cos(2 * j * xi) * math.sinh(2 * j * eta) for j, a in enumerate(_ALPHA, start=1))
     north = xi + sum(a * math.sin(2 * j * xi) * math.cosh(2 * j * eta) for j, a in enumerate(_ALPHA, start=1))
-    northing = _SCALE * _RADIUS_M * north + (0.0 if latitude >= 0 else _FALSE_NORTHING_M)
+    northern = latitude >= 0 if northern is None else northern
+    northing = _SCALE * _RADIUS_M * north + (0.0 if northern else _FALSE_NORTHING_M)
     band = _BANDS[min(len(_BANDS) - 1, int((latitude - _SMALLEST_LATITUDE) // 8))]
+    # across the equator the band that is nearest in that hemisphere
+    band = max(band, "N") if northern else min(band, "M")
     return UtmPosition(_FALSE_EASTING_M + _SCALE * _RADIUS_M * east, northing, zone, band)
+
+
+def degrees_from_zone(longitude: float, zone: int) -> float:
+    """Degrees east of the central meridian of a zone, -180 to 180."""
+    return (longitude - (6 * zone - 183) + 180.0) % 360.0 - 180.0

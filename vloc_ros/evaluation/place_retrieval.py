@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,8 +31,10 @@ RERANKINGS: dict[str, tuple[tuple[str, float], ...]] = {
     "dba": (("count", 5),),
     "kreciprocal": (("k1", 20), ("k2", 6), ("weight", 0.3)),
     "cluster": (("count", 20), ("radius_m", 25)),
-    POSE: (("count", 10),),
+    POSE: (("count", 10), ("radius_m", 25)),
 }
+# those that a database with few images of a place is refused for
+EXPANSIONS = ("qe", "aqe", "dba")
 _RADIUS, _WEIGHT, _ALPHA = "radius_m", "weight", "alpha"
 
 
@@ -63,13 +65,17 @@ class Reranking:
             numbers = [float(word) for word in given.split(",")] if given else []
         except ValueError:
             numbers = [np.nan]
-        if len(numbers) > len(defaults) or not all(number > 0 and np.isfinite(number) for number in numbers):
+        given_by_key = {key: number for (key, _), number in zip(defaults, numbers, strict=False)}
+        positive = all(np.isfinite(n) and (n > 0 or (key == _WEIGHT and n == 0)) for key, n in given_by_key.items())
+        if len(numbers) > len(defaults) or not positive:
             shape = f"{name}:{','.join(f'{value:g}' for _, value in defaults)}"
             raise ConfigError(f"found the re-ranking {text!r}, expected numbers above 0 such as {shape}")
-        for (key, _), number in zip(defaults, numbers, strict=False):
+        if given_by_key.get(_WEIGHT, 0.0) > 1:
+            raise ConfigError(f"found the re-ranking {text!r}, expected a weight of 0 to 1, such as 0.3")
+        for key, number in given_by_key.items():
             if key not in (_RADIUS, _WEIGHT, _ALPHA) and number != int(number):
                 raise ConfigError(f"found the re-ranking {text!r}, expected a whole number as {key}")
-        return Reranking(name, dict(defaults) | {k: v for (k, _), v in zip(defaults, numbers, strict=False)})
+        return Reranking(name, dict(defaults) | given_by_key)
 
     def __str__(self) -> str:
         """As it is given."""
@@ -98,7 +104,7 @@ def describe_images(
     encoder: SizedEncoder,
     *,
     method: str = HARD_RESIZE,
-    size: tuple[int, int],
+    size: tuple[int, int] | None = None,
     scales: Sequence[float] = (1.0,),
     description: str = "describing",
     progress: Progress = silent,
@@ -109,7 +115,7 @@ def describe_images(
         InputError: none can be read.
         ConfigError: the encoder cannot do it, see `check_views`.
     """
-    check_views(encoder, method, scales)
+    check_views(encoder, method, scales, size)
     found, kept, damaged, times = list[Array](), list[int](), list[str](), list[float]()
     for k, path in enumerate(progress(paths, description=description, total=len(paths))):
         try:
@@ -136,7 +142,7 @@ def rerank(
     queries: Array,
     database: Array,
     positions: Array,
-    images_per_place: Callable[[], float],
+    images_per_place: float,
 ) -> Ranking:
     """Rank again by descriptors or positions; by pose is `vloc_ros.mapping.sfm.place_pose`.
 
@@ -146,15 +152,15 @@ def rerank(
         queries: (Q, D) L2-normalised descriptors.
         database: (N, D) L2-normalised descriptors.
         positions: (N, 2) metres of the database.
-        images_per_place: median number of database images within the radius of one.
+        images_per_place: median number of positions of the database within the radius of one.
 
     Raises:
         InputError: the database has too few images of a place for it.
     """
     assert reranking.name != POSE
     values = reranking.values
-    if reranking.name in ("qe", "aqe", "dba"):
-        check_images_per_place(images_per_place())
+    if reranking.name in EXPANSIONS:
+        check_images_per_place(images_per_place)
     if reranking.name in ("qe", "aqe"):
         return expand_queries(queries, database, ranking, count=int(values["count"]), alpha=values.get("alpha", 0.0))
     if reranking.name == "dba":

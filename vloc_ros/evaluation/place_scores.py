@@ -63,7 +63,8 @@ class PlaceScores:
         chance: expected recall over all queries of a random order, by N.
         precision: mean over the queries with a positive of positives among the first K over min(K, positives), by K.
         recall_at_precision_1: largest share of the queries with a positive whose first result is right, where only
-            queries whose similarity is above every wrong first result are answered; None without such queries.
+            queries whose similarity is above every wrong first result are answered; None without such queries, or
+            where similarities are not known.
         aupr: area under the curve of precision over recall of first results, by their similarity; None likewise.
     """
 
@@ -142,7 +143,7 @@ def _chance(positives: int, database: int, n: int) -> float:
 def _confidence(similarity: Array, right: Array, has_positive: Array) -> tuple[float | None, float | None]:
     """Recall at precision 1 and the area under precision over recall, by a threshold on the first similarity."""
     total = int(has_positive.sum())
-    if not total:
+    if not total or not np.isfinite(similarity).all():
         return None, None
     wrong = similarity[~right]
     certain = int((similarity[right] > wrong.max(initial=-np.inf)).sum())

@@ -85,7 +85,7 @@ def rerank_by_clusters(
     The first results are put into clusters, greedily: the best that is in none, and all within the radius of it. A
     cluster scores the sum of exp(-d / temperature) over its members, d the squared distance of descriptors in excess
     of the first result's. Clusters come in the order of their score, members in the order of their rank; the results
-    after the first `count` stay.
+    after the first `count` stay. Similarities are NaN: no number says how certain such an order is.
     """
     rows = ranking.rows.copy()
     for q, found in enumerate(ranking.rows[:, :count]):
@@ -99,7 +99,7 @@ def rerank_by_clusters(
             free &= ~near
         clusters.sort(key=lambda members: -float(weights[members].sum()))
         rows[q, : len(found)] = found[np.concatenate(clusters)]
-    return Ranking(rows, ranking.similarities)
+    return Ranking(rows, np.full_like(ranking.similarities, np.nan))
 
 
 def _k_reciprocal_distances(descriptors: Array, k1: int, k2: int, weight: float) -> Array:

@@ -13,6 +13,9 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder
 from vloc_ros.core.retrieval.ranking import CENTRAL_CROP, HARD_RESIZE, METHODS, SINGLE_QUERY, normalize
 
+# height and width of the benchmark
+DEFAULT_SIZE = (480, 640)
+
 
 class SizedEncoder(GlobalDescriptorEncoder, Protocol):
     """An encoder of which it is known whether it describes an image at the image's own size."""
@@ -27,8 +30,10 @@ class SizedEncoder(GlobalDescriptorEncoder, Protocol):
         ...
 
 
-def check_views(encoder: SizedEncoder, method: str, scales: Sequence[float]) -> None:
-    """Refuse what an encoder of a fixed size cannot do: it would silently be a hard resize.
+def check_views(
+    encoder: SizedEncoder, method: str, scales: Sequence[float], size: tuple[int, int] | None = None
+) -> None:
+    """Refuse what an encoder of a fixed size cannot do: it would silently be a hard resize, or a second one.
 
     Raises:
         ConfigError: the method is unknown, a scale is not positive, or the encoder has a fixed size.
@@ -37,6 +42,11 @@ def check_views(encoder: SizedEncoder, method: str, scales: Sequence[float]) -> 
         raise ConfigError(f"the method is {method!r}, expected one of {', '.join(METHODS)}")
     if not scales or min(scales) <= 0 or not np.isfinite(scales).all():
         raise ConfigError(f"the scales are {list(scales)}, expected numbers above 0")
+    if not encoder.takes_any_size and size is not None:
+        raise ConfigError(
+            f"found a size of {size[0]} {size[1]} pixels for an encoder that resizes each image to its own, expected "
+            "none; leave out --resize"
+        )
     if not encoder.takes_any_size and (method == SINGLE_QUERY or tuple(scales) != (1.0,)):
         what = SINGLE_QUERY if method == SINGLE_QUERY else "several scales"
         raise ConfigError(
@@ -46,7 +56,12 @@ def check_views(encoder: SizedEncoder, method: str, scales: Sequence[float]) -> 
 
 
 def describe_views(
-    encoder: SizedEncoder, image: Array, *, method: str, size: tuple[int, int], scales: Sequence[float] = (1.0,)
+    encoder: SizedEncoder,
+    image: Array,
+    *,
+    method: str,
+    size: tuple[int, int] | None = None,
+    scales: Sequence[float] = (1.0,),
 ) -> Array:
     """(V, D) float32 L2-normalised descriptors of an image: the mean over the scales, for each view.
 
@@ -54,10 +69,12 @@ def describe_views(
         encoder: see `check_views`.
         image: (H, W) uint8 grey or (H, W, 3) uint8 BGR.
         method: of `METHODS`.
-        size: height and width in pixels, as `make_views` has it.
+        size: height and width in pixels, as `make_views` has it; None is `DEFAULT_SIZE`.
         scales: factors of that size.
     """
-    views = make_views(image, method, size)
+    # an encoder of a fixed size resizes the image itself
+    whole = not encoder.takes_any_size and method == HARD_RESIZE
+    views = [image] if whole else make_views(image, method, size or DEFAULT_SIZE)
     if not encoder.takes_any_size:
         return normalize(encoder.encode(views))
     found = [encoder.encode_at_own_size([_scale(view, scale) for view in views]) for scale in scales]

@@ -14,8 +14,9 @@ HARD_RESIZE, SINGLE_QUERY, CENTRAL_CROP = "hard_resize", "single_query", "centra
 FIVE_CROPS, NEAREST_CROP, MAJORITY_VOTING = "five_crops", "nearest_crop", "maj_voting"
 # how the views of a query become a ranking, by the names of the benchmark
 METHODS = (HARD_RESIZE, SINGLE_QUERY, CENTRAL_CROP, FIVE_CROPS, NEAREST_CROP, MAJORITY_VOTING)
-# of the benchmark: the first 1, 5 and 10 of each crop vote, with this weight in squared distances
-_VOTING, _VOTE_WEIGHT = (1, 5, 10), 0.01
+# of the benchmark: the first 1, 5 and 10 of each crop vote, with this weight in squared distances, and the first 20 of
+# each are merged
+_VOTING, _VOTE_WEIGHT, _MERGED = (1, 5, 10), 0.01, 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +25,8 @@ class Ranking:
 
     Attributes:
         rows: (Q, C) int64 database images.
-        similarities: (Q, C) float32, in descending order: cosines, or what stands for them.
+        similarities: (Q, C) float32, in descending order: cosines, or what stands for them; NaN where the order has
+            other reasons.
     """
 
     rows: Array
@@ -55,8 +57,9 @@ def rank_views(views: Array, database: Array, method: str, count: int) -> Rankin
     Args:
         views: (Q, V, D) float32 L2-normalised descriptors; V is 5 for crops, 1 else.
         database: (N, D) float32 L2-normalised.
-        method: `nearest_crop` takes the highest similarity of any view; `maj_voting` raises what several views have
-            among their first 1, 5 and 10, then takes the highest; all others take the mean descriptor.
+        method: `nearest_crop` takes the highest similarity of any view; `maj_voting` first raises, in each view, those
+            of its first 1, 5 and 10 that are among those of another view too, and merges the first 20 of each view;
+            what is in none of these comes after them, with similarities no higher. All others take the mean descriptor.
         count: how many of each query; at most N.
     """
     if method not in (NEAREST_CROP, MAJORITY_VOTING):
@@ -81,19 +84,26 @@ def _rank_crops(crops: Array, database: Array, count: int, *, votes: bool) -> tu
     """(C,) rows and (C,) similarities of one query of (V, D) views."""
     squared = 2.0 - 2.0 * crops @ database.T
     if votes:
-        squared = squared - _vote(squared)
+        return _merge_votes(squared, count)
     rows, similarities = _best(1.0 - squared.min(axis=0, keepdims=True) / 2.0, count)
     return rows[0], similarities[0]
 
 
-def _vote(squared: Array) -> Array:
-    """(N,) what each database image is nearer by: images that more than one of the (V, N) views has among its first."""
-    nearer = np.zeros(squared.shape[1])
-    order = np.argsort(squared, axis=1, kind="stable")
-    for first in _VOTING:
-        counts = np.bincount(order[:, :first].ravel(), minlength=len(nearer))
-        nearer += np.where(counts > 1, _VOTE_WEIGHT * counts / first, 0.0)
-    return nearer
+def _merge_votes(squared: Array, count: int) -> tuple[Array, Array]:
+    """(C,) rows and (C,) similarities by votes of (V, N) squared distances; a view votes with its first only."""
+    first = np.argsort(squared, axis=1, kind="stable")[:, :_MERGED]
+    voted = np.take_along_axis(squared, first, axis=1)
+    for n in _VOTING:
+        counts = np.bincount(first[:, :n].ravel(), minlength=squared.shape[1])[first[:, :n]]
+        voted[:, :n] -= np.where(counts > 1, _VOTE_WEIGHT * counts / n, 0.0)
+    merged = np.full(squared.shape[1], np.inf)
+    np.minimum.at(merged, first.ravel(), voted.ravel())
+    others = np.isinf(merged)
+    distances = np.where(others, squared.min(axis=0), merged)
+    # the first key that is compared is the last
+    rows = np.lexsort((distances, others))[:count]
+    similarities = np.minimum.accumulate(1.0 - distances[rows] / 2.0)
+    return rows, similarities.astype(np.float32)
 
 
 def _best(similarities: Array, count: int) -> tuple[Array, Array]:

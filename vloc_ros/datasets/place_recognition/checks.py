@@ -20,7 +20,7 @@ from vloc_ros.datasets.place_recognition.place_images import (
     parse_image,
     positions_of,
 )
-from vloc_ros.datasets.place_recognition.positives import RADIUS_M, TRAINING_RADIUS_M, find_positives
+from vloc_ros.datasets.place_recognition.positives import RADIUS_M, find_positives
 from vloc_ros.datasets.place_recognition.tables import TABLE, read_table
 from vloc_ros.datasets.utm import to_utm
 from vloc_ros.storage.images import read_image
@@ -87,7 +87,7 @@ def check_dataset(folder: Path, *, radius_m: float = RADIUS_M, progress: Progres
         problems.append(f"{folder}: has no images, expected them in train, val or test; see `vloc place export --help`")
     for split in dict.fromkeys(part.split for part in parts):
         _compare_split([part for part in parts if part.split == split], radius_m, problems, notes)
-    _find_leaks(parts, notes)
+    _find_leaks(parts, radius_m, notes)
     return DatasetReport([_count_positives(part, parts, radius_m) for part in parts], problems, notes)
 
 
@@ -192,17 +192,17 @@ def _count_positives(part: PartReport, parts: list[PartReport], radius_m: float)
     )  # fmt: skip
 
 
-def _find_leaks(parts: list[PartReport], notes: list[str]) -> None:
+def _find_leaks(parts: list[PartReport], radius_m: float, notes: list[str]) -> None:
     """Images of val or test that are near one of train: neighbours in a video leak between splits."""
     train = [image for part in parts if part.split == "train" for image in part.images]
     for split in ("val", "test"):
         images = [image for part in parts if part.split == split for image in part.images]
         if not train or not images:
             continue
-        near = sum(bool(len(one)) for one in find_positives(images, train, radius_m=TRAINING_RADIUS_M))
+        near = sum(bool(len(one)) for one in find_positives(images, train, radius_m=radius_m))
         if near:
             notes.append(
-                f"{split}: {near} of {len(images)} images are within {TRAINING_RADIUS_M:g} m of one of train; expected "
+                f"{split}: {near} of {len(images)} images are within {radius_m:g} m of one of train; expected "
                 "disjoint splits: a model that was trained on these places is scored too well"
             )
 

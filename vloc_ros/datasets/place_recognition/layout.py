@@ -17,6 +17,7 @@ from vloc_ros.datasets.place_recognition.place_images import (
     PlaceSplit,
     check_one_zone,
     fields_of_name,
+    move_zones_apart,
     parse_image,
 )
 from vloc_ros.datasets.place_recognition.published import source_of
@@ -33,11 +34,16 @@ def read_split(folder: Path, split: str = "test", *, queries: str = QUERIES, one
         folder: of the data set.
         split: train, val or test.
         queries: which set of queries: the name of its folder, or its role in the table.
-        one_zone: refuse several UTM zones.
+        one_zone: refuse several UTM zones; else they are moved apart.
 
     Raises:
         InputError: there is none, a part is empty, an image has no place, or there are several zones.
     """
+    if queries == DATABASE:
+        raise InputError(
+            f"the set of queries is {queries!r}, expected another than the database, where each image finds itself; "
+            "choose queries, or a set such as queries_night"
+        )
     parts = [read_images(folder, split, role) for role in (DATABASE, queries)]
     for role, images in zip((DATABASE, queries), parts, strict=True):
         if not images:
@@ -46,8 +52,9 @@ def read_split(folder: Path, split: str = "test", *, queries: str = QUERIES, one
                 f"{_present(folder) or 'see `vloc place export --help`'}"
             )
     found = PlaceSplit(f"{folder} {split}", *parts)
-    if one_zone:
-        check_one_zone(found)
+    if not one_zone:
+        return move_zones_apart(found)
+    check_one_zone(found)
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ SPLITS = ("train", "val", "test")
 DATABASE, QUERIES = "database", "queries"
 _AT = "@"
 _FIRST_NORTHERN_BAND = "N"
+# more than UTM coordinates of one zone can differ by
+_BETWEEN_ZONES_M = 1e8
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,22 @@ def check_one_zone(split: PlaceSplit) -> None:
             "cannot be compared. Write latitude and longitude into a places.csv without x and y, which is projected "
             "to one zone; or, for cities far from each other, give --separate-zones"
         )
+
+
+def move_zones_apart(split: PlaceSplit) -> PlaceSplit:
+    """The split with each UTM zone but the first moved east, so far that no distance takes two for neighbours."""
+    zones = sorted({image.zone for image in (*split.database, *split.queries)})
+    offsets = {zone: k * _BETWEEN_ZONES_M for k, zone in enumerate(zones)}
+
+    def moved(images: Sequence[PlaceImage]) -> list[PlaceImage]:
+        return [replace(image, easting_m=image.easting_m + offsets[image.zone]) for image in images]
+
+    return PlaceSplit(split.name, moved(split.database), moved(split.queries))
+
+
+def distance_or_none(distance_m: float) -> float | None:
+    """A distance; None of one between two zones of `move_zones_apart`, which is no distance."""
+    return distance_m if distance_m < _BETWEEN_ZONES_M / 2 else None
 
 
 def _number(text: str, field: str, where: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,11 @@ def read_shared_views(folder: Path, split: str, found: PlaceSplit, *, min_share:
     if not set(_SHARED_COLUMNS) <= set(rows.fieldnames or ()):
         raise InputError(f"{table}: has the columns {rows.fieldnames}, expected {', '.join(_SHARED_COLUMNS)}")
     for number, row in enumerate(rows, start=2):
+        if any(row[column] is None for column in _SHARED_COLUMNS):
+            raise InputError(
+                f"{table}, line {number}: has fewer than {len(_SHARED_COLUMNS)} columns, expected "
+                f"{', '.join(_SHARED_COLUMNS)}; export it again"
+            )
         if row["split"] != split or row["query"] not in numbers[0]:
             continue
         if row["database"] not in numbers[1]:
@@ -123,7 +129,9 @@ def read_shared_views(folder: Path, split: str, found: PlaceSplit, *, min_share:
         try:
             share = float(row["share"])
         except ValueError:
-            raise InputError(f"{table}, line {number}: share is {row['share']!r}, expected a number") from None
+            share = math.nan
+        if not math.isfinite(share):
+            raise InputError(f"{table}, line {number}: share is {row['share']!r}, expected a number; export it again")
         if share >= min_share:
             positives[numbers[0][row["query"]]].append(numbers[1][row["database"]])
     return [np.array(sorted(one), np.int64) for one in positives]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -16,11 +17,13 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.datasets.bag_extraction import extract_files
+from vloc_ros.datasets.bag_frames import stamp_images
 from vloc_ros.datasets.bag_images import find_camera_path
 from vloc_ros.datasets.bag_topics import choose_image_topic
 from vloc_ros.datasets.keyframe_images import find_keyframe_images
 from vloc_ros.datasets.place_recognition.place_images import DATABASE, QUERIES
 from vloc_ros.datasets.place_recognition.writing import ExportImage, encode_jpeg, fields_of_pose, read_bytes
+from vloc_ros.datasets.stamp_order import find_stamps_in_order
 from vloc_ros.simulation.driving import drive_route, plan_route
 from vloc_ros.simulation.lighting import CLEAR_DAY, DAY, DUSK, NIGHT, Lighting
 from vloc_ros.simulation.render import render
@@ -29,12 +32,17 @@ from vloc_ros.simulation.town import with_other_cars
 from vloc_ros.simulation.trajectories import walk
 from vloc_ros.simulation.world import make_world
 from vloc_ros.storage.images import decode_image
+from vloc_ros.storage.trajectories import LARGEST_GAP_NS
 
 LIGHTS: Mapping[str, Lighting] = {"day": DAY, "dusk": DUSK, "night": NIGHT}
 # worlds are so far apart that no image of one is near one of another
 _PITCH_M = 10_000.0
 _CAMERA = Camera("SIMPLE_PINHOLE", 640, 480, (525.0, 320.0, 240.0))
 _STREET_SPACING_M, _QUERY_SPACING_M = 5.0, 7.3
+# why an image of a bag is left out
+WITHOUT_POSE = "have no pose, or are in a gap, see --max-time-difference"
+OUT_OF_ORDER = "have stamps that are repeated or not in the order of recording"
+TOO_NEAR = "are nearer than --spacing to the one before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +127,47 @@ def images_of_bag(
     odom_topic: str | None = None,
     base_frame: str | None = None,
     spacing_m: float = 1.0,
+    largest_gap_ns: int = LARGEST_GAP_NS,
+    left_out: Counter[str] | None = None,
 ) -> Iterator[ExportImage]:
     """The images of a bag, so many metres apart; poses are in the map, or else in odometry's frame.
+
+    Args:
+        path: of the bag.
+        split: of the images.
+        role: of the images.
+        image_topic: None takes the only one.
+        pose_topic: poses in the map.
+        odom_topic: odometry.
+        base_frame: whose poses the topic holds.
+        spacing_m: between images.
+        largest_gap_ns: between the poses before and after an image, between which its own is interpolated.
+        left_out: counts how many images are left out, by the reason, once all are read.
 
     Raises:
         InputError: a topic or the camera's extrinsics are unknown.
     """
+    left_out = Counter() if left_out is None else left_out
     with Bag(path) as bag:
         topic = choose_image_topic(bag, image_topic)
-        camera_path = find_camera_path(bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame)
+        camera_path = find_camera_path(
+            bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame, largest_gap_ns=largest_gap_ns
+        )
+        stamps_ns = [stamp_ns for stamp_ns, _ in stamp_images(bag, bag.messages([topic]))]
+        in_order = set(find_stamps_in_order([stamp_ns for stamp_ns in stamps_ns if camera_path(stamp_ns) is not None]))
         last: Pose | None = None
+        posed = -1
         for file in extract_files(bag, topic):
             pose = camera_path(file.stamp_ns)
-            if pose is None or (last is not None and pose.distance_to(last)[0] < spacing_m):
+            posed += pose is not None
+            if pose is None:
+                left_out[WITHOUT_POSE] += 1
+                continue
+            if file.repeated or posed not in in_order:
+                left_out[OUT_OF_ORDER] += 1
+                continue
+            if last is not None and pose.distance_to(last)[0] < spacing_m:
+                left_out[TOO_NEAR] += 1
                 continue
             if file.data is not None:
                 last = pose

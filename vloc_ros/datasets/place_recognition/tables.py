@@ -1,9 +1,9 @@
 """`places.csv`: images with their places as a table, for people's own images.
 
 Needed are the columns `path` and `x`, `y` (metres) or `latitude`, `longitude` (degrees, projected to the UTM zone of
-the first image). Optional are `split` (train, val, test; default test), `role` (database, queries, or a further set of
-queries such as queries_night; default database) and the other fields of the layout: zone, letter, pano, tile, heading,
-pitch, roll, height, timestamp, note.
+the first image, of whose central meridian all are within 6 degrees). Optional are `split` (train, val, test; default
+test), `role` (database, queries, or a further set of queries such as queries_night; default database) and the other
+fields of the layout: zone, letter, pano, tile, heading, pitch, roll, height, timestamp, note.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from pathlib import Path, PurePosixPath
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.datasets.place_recognition.place_images import DATABASE, FIELDS, QUERIES, SPLITS, PlaceImage, parse_image
-from vloc_ros.datasets.utm import to_utm
+from vloc_ros.datasets.utm import UtmPosition, degrees_from_zone, to_utm
 from vloc_ros.storage.text import read_text
 
 TABLE = "places.csv"
 _COLUMNS = ("path", "split", "role", *FIELDS)
 _GEODETIC = ("latitude", "longitude")
+# farther from the central meridian metres of the zone are longer than those on the ground by more than 0.5 %
+_LARGEST_OFFSET_DEG = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def read_table(table: Path) -> list[TableRow]:
 
 
 def _read_rows(table: Path, rows: Iterable[dict[str, str | None]], *, projected: bool) -> Iterator[TableRow]:
-    zone: int | None = None
+    first: UtmPosition | None = None
     for number, row in enumerate(rows, start=2):
         where = f"{table}, line {number}"
         fields = {name: (value or "").strip() for name, value in row.items() if name in _COLUMNS}
@@ -75,27 +77,36 @@ def _read_rows(table: Path, rows: Iterable[dict[str, str | None]], *, projected:
         if not path or ".." in PurePosixPath(path).parts or PurePosixPath(path).is_absolute():
             raise InputError(f"{where}: path is {path!r}, expected one below the folder of the table; correct it")
         if projected:
-            zone = _project(fields, zone, where)
+            first = _project(fields, first, where)
         yield TableRow(split, role, parse_image(table.parent / path, path, fields, where=where))
 
 
-def _project(fields: dict[str, str], zone: int | None, where: str) -> int:
-    """Fill in x, y and the zone from latitude and longitude; the zone that was used."""
+def _project(fields: dict[str, str], first: UtmPosition | None, where: str) -> UtmPosition:
+    """Fill in x, y and the zone from latitude and longitude; the position whose zone and hemisphere all have."""
     try:
         latitude, longitude = (float(fields[name]) for name in _GEODETIC)
     except ValueError:
         latitude = longitude = math.nan
     try:
-        position = to_utm(latitude, longitude, zone=zone)
+        if first is None:
+            position = first = to_utm(latitude, longitude)
+        else:
+            position = to_utm(latitude, longitude, zone=first.zone, northern=first.letter >= "N")
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+    if (degrees := abs(degrees_from_zone(longitude, first.zone))) > _LARGEST_OFFSET_DEG:
+        raise InputError(
+            f"{where}: longitude {longitude:g} is {degrees:.1f} degrees from the central meridian of zone "
+            f"{first.zone}, which the first row is in, expected at most {_LARGEST_OFFSET_DEG:g}: distances would be "
+            "wrong; write a table for each city, or x, y and zone of each image and test with --separate-zones"
+        )
     fields |= {
         "x": repr(position.easting_m),
         "y": repr(position.northing_m),
         "zone": str(position.zone),
         "letter": position.letter,
     }
-    return position.zone
+    return first
 
 
 def format_table(rows: Iterable[TableRow]) -> str:

@@ -62,7 +62,8 @@ class PlaceEstimate:
         rows: (C,) int64 database images.
         position: (2,) metres of the query; None where it could not be estimated, and the order is by inliers or as
             it was.
-        inliers: matches with the best image that agree with the relative pose.
+        inliers: matches that agree with the relative pose of the image that the order follows; where it stays, with the
+            first one.
     """
 
     rows: Array
@@ -82,7 +83,7 @@ class PoseReranker:
             load: gives the local features of a database image.
             positions: (N, 2) metres of the database images.
             count: results that are verified.
-            radius_m: an image within it shows the place of a position.
+            radius_m: an image within it of the query's position comes first.
         """
         self._load = lru_cache(maxsize=_CACHED)(load)
         self._structure = lru_cache(maxsize=_CACHED)(self._reconstruct)
@@ -93,13 +94,16 @@ class PoseReranker:
         first = rows[: self._count]
         inliers = np.array([self._verify(query, int(row)) for row in first])
         best = int(inliers.argmax())
-        if inliers[best] < LEAST_INLIERS or (best and inliers[best] < _CLEAR_RATIO * inliers[0]):
-            return PlaceEstimate(rows, None, int(inliers[best]))
+        if inliers[best] < _CLEAR_RATIO * inliers[0]:
+            best = 0
+        if inliers[best] < LEAST_INLIERS:
+            return PlaceEstimate(rows, None, int(inliers[0]))
         position = self._locate(query, int(first[best]))
         if position is None:
-            # clear evidence for another image than the first: it comes first, all others stay
+            # the evidence is for this image: it comes first, all others stay
             return PlaceEstimate(_put_first(rows, int(first[best])), None, int(inliers[best]))
-        return PlaceEstimate(self._order_by_distance(rows, position), position, int(inliers[best]))
+        verified = first[inliers >= LEAST_INLIERS]
+        return PlaceEstimate(self._order_by_distance(rows, verified, position), position, int(inliers[best]))
 
     def _verify(self, query: LocalFeatures, row: int) -> int:
         """Matches with a database image that agree with a relative pose."""
@@ -175,11 +179,11 @@ class PoseReranker:
         cosine, sine = np.cos(turn), np.sin(turn)
         return found, np.array([[cosine, -sine], [sine, cosine]])
 
-    def _order_by_distance(self, rows: Array, position: Array) -> Array:
-        """The nearest database image first, then the verified results by their distance, then the others."""
+    def _order_by_distance(self, rows: Array, verified: Array, position: Array) -> Array:
+        """The nearest database image first, then verified results by their distance, then the others as they were."""
         distances = np.linalg.norm(self._positions - position, axis=1)
-        first, rest = rows[: self._count], rows[self._count :]
-        ordered = np.concatenate([first[np.argsort(distances[first], kind="stable")], rest])
+        others = rows[~np.isin(rows, verified)]
+        ordered = np.concatenate([verified[np.argsort(distances[verified], kind="stable")], others])
         nearest = int(distances.argmin())
         return _put_first(ordered, nearest) if distances[nearest] <= self._radius_m else ordered
 
