@@ -18,7 +18,7 @@ INDICES = {
     "GeM, EfficientNet-Lite0 of ImageNet": "gem-efficientnet-lite0",
     "VLAD-XFeat": "xfeat",
 }
-RERANKINGS = ("qe:5", "aqe:5,3", "dba:5", "kreciprocal:20,6,0.3", "cluster:20,25", "pose:10")
+RERANKINGS = ("qe:5", "aqe:5,3", "dba:5", "kreciprocal:20,6,0.3", "cluster:20,{radius_m}", "pose:10,{radius_m}")
 METHODS = ("hard_resize", "five_crops", "nearest_crop", "maj_voting")
 SCALES = ("1", "0.71,1,1.41")
 
@@ -34,7 +34,7 @@ def place_recognition(out: Path) -> dict[str, Any]:
                 name = f"{title}, {kind}, {light}"
                 words = (dataset, "--index", model, "--radius", radius_m, "--queries", _queries(light))
                 figures[name] = rows.once(
-                    name, of=_settings(kind, light, title), measure=lambda w=words, o=out: _measure(o, w)
+                    name, of=_settings(kind, light, title), measure=lambda w=words, r=radius_m: _measure(out, w, r)
                 )
     return {"rows": figures, "row_revisions": rows.revisions}
 
@@ -69,10 +69,11 @@ def _dataset(out: Path, kind: str, worlds: int, seed: int) -> Path:
     return folder
 
 
-def _measure(out: Path, words: tuple[Any, ...]) -> dict[str, Any]:
+def _measure(out: Path, words: tuple[Any, ...], radius_m: float) -> dict[str, Any]:
     """Scores with every re-ranking, then R@1 of each other handling of queries and scale."""
     path = out / "place-scores.json"
-    found = _test(path, *words, *(word for one in RERANKINGS for word in ("--rerank", one)))
+    rerankings = [one.format(radius_m=radius_m) for one in RERANKINGS]
+    found = _test(path, *words, *(word for one in rerankings for word in ("--rerank", one)))
     variants = [("--method", method) for method in METHODS[1:]] + [("--scales", scales) for scales in SCALES[1:]]
     found["variants"] = {" ".join(v): _test(path, *words, *v)["scores"]["recall"]["R@1"] for v in variants}
     return found
