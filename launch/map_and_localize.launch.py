@@ -11,7 +11,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from vloc_ros.footprint import ONE_HEAP
-from vloc_ros.nodes.rclpy_support.parameter_files import check_parameter_file
+from vloc_ros.node_config import MapperConfig
+from vloc_ros.nodes.rclpy_support.parameter_files import check_parameter_file, parameter_of_file
 
 SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
@@ -19,7 +20,7 @@ ARGUMENTS = {
         "",
         "folder of the recordings; empty uses params_file, as ~/vloc_ros/recordings",
     ),
-    "maps_folder": (str(Path.home() / "vloc_ros" / "maps"), "folder of the maps, which the map server loads"),
+    "maps_folder": ("", "folder of the maps, also the map server's; empty uses params_file, as ~/vloc_ros/maps"),
     "map": ("", "map folder to begin with; empty: none until one is built"),
     "record": ("", "true starts a recording at once, false waits for the service start; empty uses params_file"),
     "namespace": ("", "namespace of the nodes"),
@@ -72,8 +73,15 @@ def map_server_and_localizer(given):
     # in a group, otherwise the mapper would get the params_file of the localizer
     arguments = {name: given[name] for name in OF_THE_OTHERS}
     arguments["params_file"] = given["localizer_params_file"]
+    arguments["maps_folder"] = given["maps_folder"] or maps_folder_of_mapper(given)
     source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "localize.launch.py"))
     return GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
+
+
+def maps_folder_of_mapper(given):
+    file, namespace = given["params_file"], given["namespace"]
+    found = parameter_of_file(file, "maps_folder", node="vloc_mapper", namespace=namespace)
+    return str(found or MapperConfig().maps_folder)
 
 
 def mapper(given):
@@ -93,7 +101,7 @@ def mapper(given):
         respawn=LaunchConfiguration("use_respawn"),
         respawn_delay=2.0,
         additional_env=ONE_HEAP,  # otherwise the node restarts itself with it
-        parameters=[given["params_file"], overrides],
+        parameters=[given["params_file"], *([overrides] if overrides else [])],
         remappings=[
             ("image", given["image_topic"]),
             ("image/compressed", given["image_topic"] + "/compressed"),

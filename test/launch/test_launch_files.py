@@ -311,6 +311,18 @@ def test_the_mapper_comes_with_what_its_map_needs(launched: Any, mine: str) -> N
     assert "maps_folder" in mapper.kwargs["parameters"][1], "the mapper's is that of the map server"
 
 
+@pytest.mark.parametrize(("text", "expected"), [("maps_folder: /data/maps", "/data/maps"), ("", "~/vloc_ros/maps")])
+def test_the_map_server_gets_the_maps_folder_of_the_mapper(
+    launched: Any, tmp_path: Path, text: str, expected: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"/**: {{ros__parameters: {{autostart: true, {text}}}}}")
+    started = launched("map_and_localize.launch.py", params_file=str(file))
+    (include,) = started["GroupAction"].args[0]
+    assert dict(include.kwargs["launch_arguments"])["maps_folder"] == expected
+    assert started["Node"].kwargs["parameters"] == [str(file)]
+
+
 def test_every_override_of_the_mapper_is_a_parameter(launched: Any, mine: str) -> None:
     given = {**FRAMES, "use_sim_time": "true", "autostart": "true", "record": "true", "image_transport": "raw"}
     given |= {"recordings_folder": "r", "maps_folder": "m"}

@@ -11,11 +11,12 @@ from nodes_world import Wall
 from plane_scene import CAMERA
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot import LATCHED, Robot
-from ros_session import Ros
+from ros_session import Inbox, Ros
 from sensor_msgs.msg import CameraInfo
 from tf2_msgs.msg import TFMessage
 
 from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.nodes.localizer.cameras import Calibration, CameraInfoInput
 from vloc_ros.nodes.localizer.node import LocalizerNode
 from vloc_ros.nodes.rclpy_support.conversion import header, stamp_ns_of
 
@@ -56,6 +57,31 @@ def test_a_camera_info_for_every_image_has_one_subscription(ros: Ros, wall: Wall
     ros.until(lambda: robot._infos.get_subscription_count() == 1)
     assert robot.status_of(robot.send(1)).status == LocalizationStatus.OK
     assert robot.node.count_subscribers("camera_info") == 1
+
+
+def test_a_camera_info_that_comes_by_two_subscriptions_is_reported_once(ros: Ros) -> None:
+    """Twice as many as images would look as if half of the images were lost."""
+    received, reported = Inbox(), Inbox()
+
+    class Counting(Calibration):
+        def on_camera_info(self, message: CameraInfo) -> None:
+            received.put(message)
+
+    info = CameraInfoInput(
+        ros.node,
+        "camera_info",
+        Counting(topic="camera_info", timeout_s=0.0),
+        on_received=lambda: reported.put(None),
+    )
+    latched = ros.node.create_publisher(CameraInfo, "camera_info", LATCHED)
+    ros.until(lambda: ros.node.count_publishers("camera_info") == 1)
+    info.find_latched()
+    ros.until(lambda: latched.get_subscription_count() == 2)
+    for _ in range(3):
+        latched.publish(calibration())
+    received.wait(lambda all_: len(all_) == 6, "each by both")
+    assert len(reported.messages) == 3
+    info.close()
 
 
 def test_a_late_subscriber_gets_the_last_pose_on_a_topic_of_its_own(ros: Ros, wall: Wall) -> None:

@@ -93,6 +93,31 @@ def test_a_build_of_a_node_that_was_killed_is_not_joined_by_another(builds: Buil
     assert builds.builder.report.state is BuildState.NONE
 
 
+def test_a_listener_that_raises_ends_the_build(tmp_path: Path, black: Path) -> None:
+    """Without an end it would be running for ever, and no other could begin."""
+
+    def refuse() -> None:
+        raise RuntimeError("no node")
+
+    builder = MapBuilder(tmp_path / "maps", options=[], hand_over=lambda _: "", on_change=refuse)
+    for _ in range(2):
+        builder.start(black)
+        assert builder._thread is not None
+        builder._thread.join(_BUILD_S)
+        assert builder.report.state is BuildState.FAILED
+    assert "no node" in builder.report.message
+
+
+def test_the_process_is_ended_even_if_nobody_follows_it(
+    builds: Builds, black: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MapBuilder, "_follow", lambda *_: None)
+    builds.builder.start(black)
+    builds.builder.close()
+    assert builds.builder._process is not None
+    assert builds.builder._process.returncode is not None
+
+
 def test_names_of_maps_are_plain_and_new(builds: Builds, black: Path) -> None:
     (builds.maps / "black").mkdir(parents=True)
     for name in ("../black", ".black", "a/b"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -137,6 +138,17 @@ def test_keyframes_are_recorded_shown_and_on_disk(robot: MappedRobot) -> None:
     assert 0 < status.disk_bytes < status.max_disk_bytes
 
 
+def test_keyframes_are_published_now_and_then_and_at_the_end(robot: MappedRobot) -> None:
+    """There are thousands, and the status has a short period."""
+    keyframes = robot.ros.collect(PoseArray, "vloc_mapper/keyframes", LATCHED)
+    start = time.monotonic()
+    for k in range(8):
+        robot.drive_to(k)
+    assert robot.act("finish")[0]
+    received = keyframes.wait(lambda all_: all_ and len(all_[-1].poses) == 8)
+    assert len(received) <= 3 + (time.monotonic() - start) / 5.0
+
+
 def test_what_is_refused_has_a_reason(ros: Ros, tmp_path: Path) -> None:
     robot = MappedRobot(ros, tmp_path)
     robot.act("start")
@@ -262,6 +274,9 @@ def test_a_map_is_handed_over_by_its_name(ros: Ros, wall: Wall) -> None:
     ("parameters", "message"),
     [
         ({"odom_frame": ""}, "odom_frame is empty"),
+        ({"map_frame": ""}, "map_frame is empty"),
+        ({"extractor": ""}, "extractor is empty"),
+        ({"extractor": "~/no model"}, f"{Path.home()}/no model: does not exist"),
         ({"base_from_camera": "0 0 0 0 0 0 1; 0 0 0 0 0 0 1"}, "expected one: a recording has one camera"),
         ({"build_options": "--name 'half"}, "expected words as in a shell"),
     ],

@@ -67,6 +67,18 @@ def test_auto_follows_the_publishers(ros: Ros, subscribe: Callable[[str], tuple[
     ros.until(lambda: ros.node.count_subscribers("image") == 0)
 
 
+def test_auto_stays_as_it_is_while_there_is_no_publisher(
+    ros: Ros, subscribe: Callable[[str], tuple[ImageSubscription, Inbox]]
+) -> None:
+    subscription, _ = subscribe("auto")
+    reliable = ros.node.create_publisher(Image, "image", QoSProfile(depth=5, reliability=RELIABLE))
+    ros.until(lambda: subscription.reliability == RELIABLE)
+    ros.node.destroy_publisher(reliable)
+    ros.until(lambda: ros.node.count_publishers("image") == 0)
+    subscription.match_publishers()
+    assert subscription.reliability == RELIABLE
+
+
 def test_auto_is_reliable_at_once_where_the_publisher_is(
     ros: Ros, subscribe: Callable[[str], tuple[ImageSubscription, Inbox]]
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.nodes.rclpy_support.parameter_files import check_parameter_file
+from vloc_ros.nodes.rclpy_support.parameter_files import check_parameter_file, parameter_of_file
 
 VALUES = "{ros__parameters: {publish_tf: none}}"
 CONFIG = Path(__file__).resolve().parents[3] / "config"
@@ -54,6 +54,16 @@ def test_namespaces_may_be_groups(tmp_path: Path) -> None:
 def test_a_file_that_would_be_ignored_is_refused(tmp_path: Path, text: str, namespace: str, found: str) -> None:
     with pytest.raises(ConfigError, match=found):
         check(tmp_path, text, namespace=namespace)
+
+
+def test_a_parameter_is_that_of_the_last_section_for_the_node(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    values = {"/**": "a", "/robot1/vloc_mapper": "b", "amcl": "c"}
+    lines = [f"{section}: {{ros__parameters: {{maps_folder: {value}}}}}" for section, value in values.items()]
+    file.write_text("\n".join(lines))
+    found = [parameter_of_file(str(file), "maps_folder", node="vloc_mapper", namespace=n) for n in ("robot1", "")]
+    assert found == ["b", "a"]
+    assert parameter_of_file(str(file), "map", node="vloc_mapper") is None
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -184,15 +184,18 @@ class CameraInfoInput:
 
     Drivers publish it with every image. Some publish it once, latched, which only a subscription that asks for latched
     messages receives. Such a subscription is incompatible with the publishers of the others, and they would warn of it:
-    it is added only when there is a publisher that fits.
+    it is added only when there is a publisher that fits. The other stays for publishers that come later; what comes by
+    both is reported once.
     """
 
     def __init__(
         self, node: Node, topic: str, calibration: Calibration, *, on_received: Callable[[], None] | None = None
     ) -> None:
         self._node, self._topic, self._calibration, self._on_received = node, topic, calibration, on_received
-        self._subscription = self._subscribe(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
         self._latched: Subscription | None = None
+        self._subscription = self._subscribe(
+            ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, self._on_volatile_info
+        )
 
     def find_latched(self) -> None:
         """Subscribe to latched messages if nothing was received yet and somebody publishes them."""
@@ -202,7 +205,8 @@ class CameraInfoInput:
         qos = [publisher.qos_profile for publisher in publishers]
         latched = [one for one in qos if one.durability == DurabilityPolicy.TRANSIENT_LOCAL]
         if latched:
-            self._latched = self._subscribe(latched[0].reliability, DurabilityPolicy.TRANSIENT_LOCAL)
+            durability = DurabilityPolicy.TRANSIENT_LOCAL
+            self._latched = self._subscribe(latched[0].reliability, durability, self._on_camera_info)
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -210,9 +214,17 @@ class CameraInfoInput:
             if subscription is not None:
                 self._node.destroy_subscription(subscription)
 
-    def _subscribe(self, reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> Subscription:
+    def _subscribe(
+        self, reliability: ReliabilityPolicy, durability: DurabilityPolicy, callback: Callable[[CameraInfo], None]
+    ) -> Subscription:
         qos = QoSProfile(depth=_INFO_DEPTH, reliability=reliability, durability=durability)
-        return self._node.create_subscription(CameraInfo, self._topic, self._on_camera_info, qos)
+        return self._node.create_subscription(CameraInfo, self._topic, callback, qos)
+
+    def _on_volatile_info(self, message: CameraInfo) -> None:
+        if self._latched is None:
+            self._on_camera_info(message)
+        else:
+            self._calibration.on_camera_info(message)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._calibration.on_camera_info(message)

@@ -81,7 +81,8 @@ class MapBuilder:
             maps_folder: of the maps; made where it is missing.
             options: further ones of `vloc map build`.
             hand_over: called with the name of a map that was built; returns why it cannot be used, or an empty text.
-            on_change: called whenever the state changes; it and `hand_over` from a thread of the build.
+            on_change: called whenever the state changes; if it raises, the build fails. Both are called from a thread
+                of the build.
         """
         self._maps, self._options = maps_folder, list(options)
         self._hand_over, self._on_change = hand_over, on_change
@@ -143,10 +144,13 @@ class MapBuilder:
         self.cancel()
         if self._thread is None or self._process is None:
             return
-        self._thread.join(_GRACE_S)
-        if self._thread.is_alive():
+        try:
+            self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._thread.join(_GRACE_S)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in its disk
+                self._process.wait(_GRACE_S)
+        self._thread.join(_GRACE_S)
 
     def _start_process(self, recording: Path, out: Path, lock: BinaryIO) -> subprocess.Popen[str]:
         words = ["--images", recording / "images", "--camera", recording / "camera.yaml"]
@@ -176,25 +180,40 @@ class MapBuilder:
         return next(name for name in names if not (self._maps / name).exists())
 
     def _follow(self, process: subprocess.Popen[str], log: Path, lock: BinaryIO) -> None:
+        try:
+            with lock, process:
+                try:
+                    error = self._read(process, log)
+                except Exception:
+                    process.kill()
+                    raise
+            self._end(process.returncode, error, log)
+        except Exception as error:  # a bug, or a folder that was removed: without this it would run for ever
+            with contextlib.suppress(Exception):
+                self._set(state=BuildState.FAILED, message=f"internal error: {error!r} (see {log})")
+
+    def _read(self, process: subprocess.Popen[str], log: Path) -> str:
+        """Follow the output until its end; returns the first line of an error, else the last line."""
         assert process.stdout is not None
         error, last = "", ""
         log.unlink(missing_ok=True)
-        with process:
-            for line in process.stdout:
-                _append(log, line)
-                text = line.strip()
-                last = text or last
-                if not error and (found := _ERROR.match(text)):
-                    error = found[1]
-                if _PROGRESS.match(text):
-                    self._set(step=text)
-        lock.close()
-        self._end(process.returncode, error or last, log)
+        for line in process.stdout:
+            _append(log, line)
+            text = line.strip()
+            last = text or last
+            if not error and (found := _ERROR.match(text)):
+                error = found[1]
+            if _PROGRESS.match(text):
+                self._set(step=text)
+        return error or last
 
     def _end(self, code: int, error: str, log: Path) -> None:
         if code == 0:
             self._set(state=BuildState.HANDING_OVER, step="")
-            trouble = self._hand_over(self._report.map)
+            try:
+                trouble = self._hand_over(self._report.map)
+            except Exception as error:  # the map is there all the same
+                trouble = f"the map server was not told of the map: {error!r}"
             self._set(state=BuildState.SUCCEEDED, message=trouble, loaded=not trouble)
         elif self._cancelled:
             self._set(state=BuildState.CANCELLED, message="the build was cancelled")

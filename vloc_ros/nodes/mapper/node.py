@@ -1,6 +1,7 @@
 """The mapper node: records keyframes while the robot drives, builds a map of them, has the map server load it.
 
-A worker thread records images; the build runs as a process. Everything that they share is behind one lock.
+A worker thread records images, and shares what is behind one lock with the executor, which alone publishes. The build
+runs as a process; the thread that follows it only wakes the executor.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tf2_ros import Buffer
 from vloc_msgs.srv import BuildMap
 from vloc_ros.core.errors import ConfigError, InputError, VlocError
 from vloc_ros.footprint import limit_blas_threads
+from vloc_ros.inference.keypoints import read_keypoint_model
 from vloc_ros.node_config import MapperConfig
 from vloc_ros.nodes.localizer.cameras import parse_extrinsics
 from vloc_ros.nodes.localizer.transforms import TransformLookup
@@ -38,6 +40,7 @@ from vloc_ros.nodes.rclpy_support.parameters import config_of, declare_parameter
 from vloc_ros.nodes.rclpy_support.process import run_node
 
 _WARNING_PERIOD_S = 5.0
+_ROOTSIFT = "rootsift"
 
 
 class MapperNode(ManagedNode):
@@ -70,12 +73,14 @@ class MapperNode(ManagedNode):
         self._config = config = config_of(self, MapperConfig)
         log_parameters(self, config)
         _check(config)
+        options = _build_options(config)
         self._handover = MapHandover(self, config.map_server)
+        self._wake = self.create_guard_condition(self._publish)
         self._builder = MapBuilder(
             Path(config.maps_folder).expanduser().resolve(),
-            options=_build_options(config),
+            options=options,
             hand_over=self._handover.hand_over,
-            on_change=self._publish,
+            on_change=self._wake.trigger,
         )
         self._outputs = MapperOutputs(self, config)
         self._session = RecordingSession(
@@ -113,7 +118,7 @@ class MapperNode(ManagedNode):
             self._start()
         self._worker = threading.Thread(target=self._work, args=(self._images, pipeline), name="mapper", daemon=True)
         self._worker.start()
-        self._publish()
+        self._publish(at_once=True)
 
     def deactivate(self) -> None:
         """Unsubscribe; the recording goes on when the node is activated again."""
@@ -134,6 +139,7 @@ class MapperNode(ManagedNode):
             self._handover.abort()
             self._builder.close()
             self._handover.close()
+            self.destroy_guard_condition(self._wake)
             del self._builder, self._handover
         if self._session is not None:
             self._session.close()
@@ -211,7 +217,7 @@ class MapperNode(ManagedNode):
             self.get_logger().info(response.message)
         except VlocError as error:
             response.message = str(error)
-        self._publish()
+        self._publish(at_once=True)
         return response
 
     def _on_build_map(self, request: BuildMap.Request, response: BuildMap.Response) -> BuildMap.Response:
@@ -224,7 +230,7 @@ class MapperNode(ManagedNode):
             response.result, response.message = refusal.code, str(refusal)
         except VlocError as error:
             response.result, response.message = BuildMap.Response.UNDEFINED_FAILURE, str(error)
-        self._publish()
+        self._publish(at_once=True)
         return response
 
     def _recording_session(self) -> RecordingSession:
@@ -239,13 +245,23 @@ class MapperNode(ManagedNode):
         poses = [pose for _, pose in recording.keyframes] if recording else []
         self._coverage = Coverage(self._config.coverage_cell_m, poses)
 
-    def _publish(self) -> None:
-        """Publish the status; of a build that failed, log why."""
-        with self._lock:
-            if self._images is None or self._session is None or not self.context.ok():
-                return
-            report = self._builder.report
-            self._outputs.publish(self._session, self._coverage, self._counts, report, self._images.received)
+    def _publish(self, *, at_once: bool = False) -> None:
+        """Publish the status; of a build that failed, log why.
+
+        Not `at_once`, it is left out while the worker has the lock, as it writes an image, and keyframes have a period.
+        """
+        if self._images is None or self._session is None or not self.context.ok():
+            return
+        if not self._lock.acquire(blocking=at_once):
+            return
+        try:
+            report, received = self._builder.report, self._images.received
+            snapshot = self._outputs.take(
+                self._session, self._coverage, self._counts, report, received, at_once=at_once
+            )
+        finally:
+            self._lock.release()
+        self._outputs.publish(snapshot)
         self._log_build(report)
 
     def _log_build(self, report: BuildReport) -> None:
@@ -269,7 +285,7 @@ def _check(config: MapperConfig) -> None:
     Raises:
         ConfigError: parameters are invalid, or contradict each other.
     """
-    for name in ("recordings_folder", "maps_folder", "odom_frame"):
+    for name in ("recordings_folder", "maps_folder", "odom_frame", "map_frame", "extractor"):
         if not getattr(config, name):
             raise ConfigError(f"parameter {name} is empty, expected a name")
     extrinsics = parse_extrinsics(config.base_from_camera)
@@ -284,6 +300,7 @@ def _build_options(config: MapperConfig) -> list[str]:
 
     Raises:
         ConfigError: build_options cannot be split into words.
+        ModelError: the extractor is no model, which is to be known before the drive.
     """
     try:
         further = shlex.split(config.build_options)
@@ -291,7 +308,11 @@ def _build_options(config: MapperConfig) -> list[str]:
         raise ConfigError(
             f"build_options is {config.build_options!r}, expected words as in a shell ({error})"
         ) from error
-    return ["--frame-id", config.map_frame, "--extractor", config.extractor, *further]
+    extractor = config.extractor
+    if extractor != _ROOTSIFT:
+        extractor = str(Path(extractor).expanduser())
+        read_keypoint_model(Path(extractor))
+    return ["--frame-id", config.map_frame, "--extractor", extractor, *further]
 
 
 def main() -> None:

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import time
+from array import array
+from dataclasses import dataclass
+
 from geometry_msgs.msg import PoseArray
 from nav_msgs.msg import OccupancyGrid
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Header
 
 from vloc_msgs.msg import MapperStatus
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.node_config import MapperConfig
 from vloc_ros.nodes.mapper.counts import ImageCounts
 from vloc_ros.nodes.mapper.coverage import Coverage, CoverageGrid
 from vloc_ros.nodes.mapper.map_build import BuildReport
 from vloc_ros.nodes.mapper.session import RecordingSession
 from vloc_ros.nodes.rclpy_support.conversion import header, pose_message
-from vloc_ros.storage.keyframe_recordings import RecordingState
+from vloc_ros.storage.keyframe_recordings import KeyframeRecording, RecordingState
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _STATES = {RecordingState.RECORDING: MapperStatus.RECORDING, RecordingState.PAUSED: MapperStatus.PAUSED}
 _MB = 10**6
+_KEYFRAMES_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """What is to be published, apart from what the worker goes on changing.
+
+    Attributes:
+        status: of the mapper.
+        keyframes: odom_from_camera of all keyframes; None where they are not to be published.
+        grid: coverage by them; None as well where there is none.
+    """
+
+    status: MapperStatus
+    keyframes: list[Pose] | None = None
+    grid: CoverageGrid | None = None
 
 
 class MapperOutputs:
@@ -29,27 +51,49 @@ class MapperOutputs:
         self._status = node.create_lifecycle_publisher(MapperStatus, "~/status", _LATCHED)
         self._keyframes = node.create_lifecycle_publisher(PoseArray, "~/keyframes", _LATCHED)
         self._coverage = node.create_lifecycle_publisher(OccupancyGrid, "~/coverage", _LATCHED)
-        self._shown: tuple[str, int] | None = None
+        self.reset()
 
-    def publish(
-        self, session: RecordingSession, coverage: Coverage, counts: ImageCounts, report: BuildReport, received: int
-    ) -> None:
-        """Publish the status, and the keyframes where there are new ones."""
+    def take(
+        self,
+        session: RecordingSession,
+        coverage: Coverage,
+        counts: ImageCounts,
+        report: BuildReport,
+        received: int,
+        *,
+        at_once: bool,
+    ) -> Snapshot:
+        """Take what is to be published; the caller has the lock.
+
+        Keyframes are taken where there are new ones, every few seconds, or `at_once`: there are thousands.
+        """
         now_ns = self._node.get_clock().now().nanoseconds
-        self._status.publish(self._make_status(now_ns, session, coverage, counts, report, received))
-        recording = session.recording
+        status = self._make_status(now_ns, session, coverage, counts, report, received)
         # those of a recording that is finished stay visible until the next begins
-        if recording is None or self._shown == (shown := (recording.folder.name, len(recording.keyframes))):
-            return
-        poses = [pose_message(pose) for _, pose in recording.keyframes]
-        self._keyframes.publish(PoseArray(header=header(now_ns, self._config.odom_frame), poses=poses))
-        if (grid := coverage.grid()) is not None:
-            self._coverage.publish(_grid_message(now_ns, self._config.odom_frame, grid))
-        self._shown = shown
+        recording = self._recording = session.recording or self._recording
+        if recording is None or not (at_once or time.monotonic() >= self._next_s):
+            return Snapshot(status)
+        shown = recording.folder.name, len(recording.keyframes)
+        if self._shown == shown:
+            return Snapshot(status)
+        self._shown, self._next_s = shown, time.monotonic() + _KEYFRAMES_PERIOD_S
+        return Snapshot(status, [pose for _, pose in recording.keyframes], coverage.grid())
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Publish what was taken; this needs no lock."""
+        stamped = snapshot.status.header
+        self._status.publish(snapshot.status)
+        if snapshot.keyframes is not None:
+            poses = [pose_message(pose) for pose in snapshot.keyframes]
+            self._keyframes.publish(PoseArray(header=stamped, poses=poses))
+        if snapshot.grid is not None:
+            self._coverage.publish(_grid_message(stamped, snapshot.grid))
 
     def reset(self) -> None:
         """Publish keyframes again, even where they have not changed."""
-        self._shown = None
+        self._shown: tuple[str, int] | None = None
+        self._recording: KeyframeRecording | None = None
+        self._next_s = 0.0
 
     def close(self) -> None:
         """Destroy the publishers."""
@@ -81,11 +125,11 @@ class MapperOutputs:
         return status
 
 
-def _grid_message(now_ns: int, frame: str, grid: CoverageGrid) -> OccupancyGrid:
-    message = OccupancyGrid(header=header(now_ns, frame))
+def _grid_message(stamped: Header, grid: CoverageGrid) -> OccupancyGrid:
+    message = OccupancyGrid(header=stamped)
     rows, columns = grid.shares.shape
     info = message.info
     info.resolution, info.width, info.height = grid.cell_m, columns, rows
     info.origin.position.x, info.origin.position.y = grid.origin.tolist()
-    message.data = grid.shares.reshape(-1).tolist()
+    message.data = array("b", grid.shares.tobytes())
     return message

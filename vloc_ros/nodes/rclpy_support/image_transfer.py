@@ -36,7 +36,7 @@ class ImageSubscription:
 
     With `auto` it is reliable while all publishers are, so that what was lost is sent again, and else best effort,
     which receives from every publisher. Publishers come later and come back with another QoS: they are looked up every
-    second.
+    second. While there is none, the reliability stays.
     """
 
     def __init__(
@@ -45,7 +45,9 @@ class ImageSubscription:
         """`reliability` is `auto`, `best_effort` or `reliable`."""
         self._node, self._kind, self._topic, self._callback, self._depth = node, kind, topic, callback, depth
         is_auto = reliability == "auto"
-        self.reliability = self._find_reliability() if is_auto else ReliabilityPolicy[reliability.upper()]
+        self.reliability = ReliabilityPolicy.BEST_EFFORT if is_auto else ReliabilityPolicy[reliability.upper()]
+        if is_auto:
+            self.reliability = self._find_reliability()
         self._subscription = self._subscribe()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(_PERIOD_S, self.match_publishers, clock=steady) if is_auto else None
@@ -67,6 +69,8 @@ class ImageSubscription:
     def _find_reliability(self) -> ReliabilityPolicy:
         publishers = self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(self._topic))
         offered = {publisher.qos_profile.reliability for publisher in publishers}
+        if not offered:
+            return self.reliability
         return ReliabilityPolicy.RELIABLE if offered == {ReliabilityPolicy.RELIABLE} else ReliabilityPolicy.BEST_EFFORT
 
     def _subscribe(self) -> Subscription:

@@ -1,4 +1,4 @@
-"""Check of ROS parameter files before a launch: ROS itself ignores a file that is missing or about other nodes."""
+"""ROS parameter files before a launch, checked: ROS itself ignores a file that is missing or about other nodes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,9 @@ def check_parameter_file(path: str, *, node: str, namespace: str = "") -> None:
     Raises:
         ConfigError: the file is missing or not YAML, or every section of it is for other nodes.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise ConfigError(f"params_file {path}: there is no such file; without it all parameters have their defaults")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"params_file {path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    full_name = "/".join(["", *_words(namespace), node])
-    sections = list(_find_sections(content, ()))
+    content = _read(path)
+    full_name = _full_name(node, namespace)
+    sections = [section for section, _ in _find_sections(content, ())]
     if not any(_matches(section, full_name) for section in sections):
         found = ", ".join(sections) or "no section with ros__parameters"
         raise ConfigError(
@@ -36,12 +30,39 @@ def check_parameter_file(path: str, *, node: str, namespace: str = "") -> None:
         )
 
 
-def _find_sections(content: Any, above: tuple[str, ...]) -> Iterator[str]:
-    """Return the names of all nodes in a file; namespaces may be groups, or part of a name."""
+def parameter_of_file(path: str, name: str, *, node: str, namespace: str = "") -> Any:
+    """Return the value that a parameter file gives a node, that of the last section for it; None for no value.
+
+    Raises:
+        ConfigError: the file is missing or not YAML.
+    """
+    full_name, value = _full_name(node, namespace), None
+    for section, parameters in _find_sections(_read(path), ()):
+        if isinstance(parameters, dict) and _matches(section, full_name):
+            value = parameters.get(name, value)
+    return value
+
+
+def _read(path: str) -> Any:
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"params_file {path}: there is no such file; without it all parameters have their defaults")
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"params_file {path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+
+
+def _full_name(node: str, namespace: str) -> str:
+    return "/".join(["", *_words(namespace), node])
+
+
+def _find_sections(content: Any, above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Return the names of all nodes in a file, and their parameters; namespaces may be groups, or part of a name."""
     if not isinstance(content, dict):
         return
     if _PARAMETERS in content:
-        yield "/" + "/".join(above)
+        yield "/" + "/".join(above), content[_PARAMETERS]
     for name, inner in content.items():
         if name != _PARAMETERS:
             yield from _find_sections(inner, (*above, *_words(str(name))))
