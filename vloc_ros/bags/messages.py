@@ -52,6 +52,8 @@ _NO_PICTURES = dict.fromkeys(("h264", "h265", "hevc", "av1", "vp9", "ffmpeg", "t
 }
 # OpenCV's names for what ROS also names by its colours; rosbags converts only the latter
 _COLOURS = {"8UC4": "bgra8"}
+# encodings in which two pixels of a row share their colour, and in which four of two rows do
+_SHARED_BY_TWO, _SHARED_BY_FOUR = ("uyvy", "yuyv", "yuv422", "yuv422_yuy2"), ("nv12", "nv21")
 
 
 def stamp_ns_of(message: Any) -> int:
@@ -68,15 +70,26 @@ def image_of(message: Any) -> Array:
     """
     if hasattr(message, "format"):
         return _decode_compressed(message)
+    _check_shared_colours(message)
     try:
         packed = _with_eight_bits(_without_padding(message))
         grey = packed.encoding in ("mono8", "8UC1")
         return np.asarray(message_to_cvimage(packed, "mono8" if grey else "bgr8"))
     except ImageError as error:
         raise InputError(f"an image has encoding {message.encoding!r}, expected colour or grey ({error})") from None
-    except cv2.error as error:  # such as two pixels that share their colour, in an odd width
+    except cv2.error as error:
         size = f"{message.width}x{message.height}"
         raise InputError(f"an image of {size} cannot be read as {message.encoding} ({error.err})") from None
+
+
+def _check_shared_colours(message: Any) -> None:
+    """Refuse odd sizes where pixels share their colour: not every OpenCV does, and some read beyond the data."""
+    by_four = message.encoding in _SHARED_BY_FOUR
+    if message.width % 2 and (by_four or message.encoding in _SHARED_BY_TWO) or message.height % 2 and by_four:
+        raise InputError(
+            f"an image of {message.width}x{message.height} has encoding {message.encoding}, in which pixels share "
+            "their colour, expected an even size; have the driver publish another encoding, such as bgr8"
+        )
 
 
 def _decode_compressed(message: Any) -> Array:
