@@ -85,7 +85,7 @@ def image_of(message: Any) -> Array:
 def _check_shared_colours(message: Any) -> None:
     """Refuse odd sizes where pixels share their colour: not every OpenCV does, and some read beyond the data."""
     by_four = message.encoding in _SHARED_BY_FOUR
-    if message.width % 2 and (by_four or message.encoding in _SHARED_BY_TWO) or message.height % 2 and by_four:
+    if (message.width % 2 and (by_four or message.encoding in _SHARED_BY_TWO)) or (message.height % 2 and by_four):
         raise InputError(
             f"an image of {message.width}x{message.height} has encoding {message.encoding}, in which pixels share "
             "their colour, expected an even size; have the driver publish another encoding, such as bgr8"
