@@ -20,6 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import bisect
 from synthetic import SyntheticScene, looking, observe
 
 from vloc_ros.core.config import MatcherConfig
@@ -86,6 +87,32 @@ def test_duplicates_compete_only_when_they_are_apart(scene: SyntheticScene, dist
     landmark_map = replace(original, points=points, codes=codes)
     matches = _match(landmark_map, scene.features(VIEWPOINT), scene.query())
     assert bool(np.isin([point, duplicate], matches.point_indices).any()) is matched
+
+
+@pytest.mark.parametrize(("factor", "matched"), [(0.97, True), (1.03, False)])
+def test_the_ratio_is_one_of_distances(scene: SyntheticScene, factor: float, matched: bool) -> None:
+    """And not of squared ones, of which a ratio a little above the limit would be accepted."""
+    landmark_map, features = scene.landmark_map, scene.features(VIEWPOINT)
+    truth = _seen(scene)
+    apart_m = np.linalg.norm(landmark_map.points[truth] - landmark_map.points[truth[0]], axis=1)
+    pair = np.array([truth[0], truth[np.argmax(apart_m)]])
+    first, second = scene.descriptors[pair]
+    stored = landmark_map.descriptors_of(pair)
+
+    def ratio(part: float) -> float:
+        """Distance to the first point over that to the second, of a keypoint between them."""
+        mixed = part * first + (1.0 - part) * second
+        projected = landmark_map.codec.project((mixed / np.linalg.norm(mixed))[None])
+        to_first, to_second = np.linalg.norm(stored - projected, axis=1)
+        return float(to_first / to_second)
+
+    part = bisect(lambda one: ratio(one) - factor * MatcherConfig().ratio, 0.5, 1.0)
+    mixed = part * first + (1.0 - part) * second
+    keypoint = (mixed / np.linalg.norm(mixed))[None].astype(np.float32)
+    one = Features(features.xy[:1], keypoint, features.scores[:1])
+    others = np.flatnonzero(~np.isin(np.arange(len(landmark_map.points)), pair))[:6]
+    candidate = Candidate("two", np.sort(np.concatenate([pair, others])))
+    assert bool(len(_match(landmark_map, one, scene.query(), candidate))) is matched
 
 
 @pytest.mark.parametrize("candidate", [WHOLE, Candidate("nothing", np.zeros(0, np.int64))])

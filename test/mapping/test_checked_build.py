@@ -48,10 +48,10 @@ def _doubt(points: PosedPoints, landmark_map: LandmarkMap, images: list[PosedIma
         return find_doubt(landmark_map, images, config=config)
 
 
-def _without_samples(landmark_map: LandmarkMap) -> LandmarkMap:
-    """As it is when fewer than eight of the left-out images are localized."""
+def _with_samples(landmark_map: LandmarkMap, samples: int) -> LandmarkMap:
+    """As it is when so many of the left-out images are localized; 0 for fewer than eight."""
     scene = landmark_map.scene()
-    return replace(landmark_map, scenes=(replace(scene, calibration=replace(scene.calibration, samples=0)),))
+    return replace(landmark_map, scenes=(replace(scene, calibration=replace(scene.calibration, samples=samples)),))
 
 
 def test_a_map_that_finds_its_images_is_not_in_doubt(points: PosedPoints, built: LandmarkMap) -> None:
@@ -60,7 +60,7 @@ def test_a_map_that_finds_its_images_is_not_in_doubt(points: PosedPoints, built:
 
 
 def test_a_map_that_does_not_is_and_no_mistake_is_made_up(points: PosedPoints, built: LandmarkMap) -> None:
-    blind = _without_samples(built)
+    blind = _with_samples(built, 0)
     found = _doubt(points, blind, points.images(), _CONFIG)
     assert found.startswith(
         "the map does not find its own images: fewer than 8 of 24 left-out images were localized; ch"
@@ -71,9 +71,19 @@ def test_a_map_that_does_not_is_and_no_mistake_is_made_up(points: PosedPoints, b
 def test_the_mistake_in_its_input_comes_first(points: PosedPoints, built: LandmarkMap) -> None:
     axes = Pose(np.diag([1.0, -1.0, -1.0]), np.zeros(3))
     turned = [replace(i, map_from_camera=i.map_from_camera @ axes) for i in points.images() if i.map_from_camera]
-    found = _doubt(points, _without_samples(built), turned, _CONFIG)
+    found = _doubt(points, _with_samples(built, 0), turned, _CONFIG)
     assert found.startswith("the map is of wrong input: the cameras have the axes of OpenGL, y up and z back: ")
     assert found.endswith("; fewer than 8 of 24 left-out images were localized")
+
+
+@pytest.mark.parametrize(("samples", "doubted"), [(12, False), (11, True)])
+def test_a_map_that_finds_half_of_its_images_is_not_in_doubt(
+    points: PosedPoints, built: LandmarkMap, samples: int, doubted: bool
+) -> None:
+    axes = Pose(np.diag([1.0, -1.0, -1.0]), np.zeros(3))
+    turned = [replace(i, map_from_camera=i.map_from_camera @ axes) for i in points.images() if i.map_from_camera]
+    found = _doubt(points, _with_samples(built, samples), turned, _CONFIG)
+    assert found.endswith("; 11 of 24 left-out images were localized") is doubted
 
 
 def test_images_that_make_no_map_have_their_mistake_named(points: PosedPoints) -> None:
