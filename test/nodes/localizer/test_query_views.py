@@ -44,6 +44,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.unknown: set[str] = set()
         self.no_odometry_at: set[int] = set()
+        self.odom_from_base: dict[int, Pose] = {}
         self.waited_s = 0.0
         self.decoded = 0
         self.views = ViewAssembler(LocalizerNodeConfig(transform_timeout_s=TIMEOUT_S), self)  # type: ignore[arg-type]
@@ -74,7 +75,7 @@ class World:
         if source in self.unknown or (target == "odom" and stamp_ns in self.no_odometry_at):
             self.wait(patience_s)
             raise Refused(refusal, f"TF has no {target} -> {source}")
-        return Pose.identity()
+        return self.odom_from_base.get(stamp_ns, Pose.identity()) if target == "odom" else Pose.identity()
 
     def lookup_available(self, target: str, source: str, stamp_ns: int) -> Pose | None:
         """As TransformLookup."""
@@ -147,3 +148,11 @@ def test_without_odometry_the_robot_is_assumed_to_stand_still(world: World) -> N
     world.no_odometry_at = {NOW_NS, BEFORE_NS}
     images = [world.image("front"), world.image("rear", stamp_ns=BEFORE_NS)]
     assert world.views.assemble_rig(images, stamp_ns=NOW_NS, odom_from_base=None).cameras == ("front", "rear")
+
+
+def test_an_image_of_before_is_where_the_base_was_then(world: World) -> None:
+    """The base has driven one metre ahead since."""
+    world.odom_from_base[BEFORE_NS] = Pose(np.eye(3), np.array([-1.0, 0.0, 0.0]))
+    found = world.assemble(world.image("front"), world.image("rear", stamp_ns=BEFORE_NS))
+    now, before = (view.rig_from_camera.translation for view in found.views)
+    assert (now.tolist(), before.tolist()) == ([0.0, 0.0, 0.0], [-1.0, 0.0, 0.0])
