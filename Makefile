@@ -11,19 +11,23 @@ READY := .venv/.ready-$(or $(ROS_DISTRO),wheels-$(ROS_WHEELS))-$(VERSION)
 TRAINED := .venv/.ready-training
 # of `make test`: one for each processor, four at most
 TEST_PROCESSES ?= auto
+PYTEST = $(PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 # The libraries of this environment; a library path of another environment must not be used.
 export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+# tests start many processes: the code of this checkout is compiled once, not in each of them
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup training demo test faults lint bench figures soak clean
+.PHONY: help setup training demo test test-all faults lint bench figures soak clean
 
 help:
 	@echo "make setup   environment .venv with everything in it (once, one to two minutes, 1.5 GB)"
 	@echo "make training  adds PyTorch to it, for training/ and its tests (once; gigabytes)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
-	@echo "make test    all tests but the slow faults; with another Python and other wheels: PYTHON3=python3.12 ROS_WHEELS=kilted"
+	@echo "make test    the quick tests, every rule once; with another Python and other wheels: PYTHON3=python3.12 ROS_WHEELS=kilted"
+	@echo "make test-all  all tests but the slow faults, as CI runs them"
 	@echo "make faults  inject faults: all fault tests, and docs/faults.md from what they observed"
 	@echo "make lint    ruff, ruff format, mypy"
 	@echo "make bench   measure the quick sections of BENCHMARK.md (half an hour); others with SECTIONS=\"castle growth\""
@@ -50,7 +54,10 @@ demo: $(READY)
 
 # each file on one of the processes, so that what its tests share is made once; files in order, the longest are early
 test: $(READY)
-	$(PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+test-all: $(READY)
+	$(PYTEST) -m "not slow_fault"
 
 faults: $(READY)
 	$(PYTHON) -m pytest test/faults -m fault --faults-page docs/faults.md

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 import os
 import re
 import runpy
@@ -125,6 +126,11 @@ def wall(tmp_path_factory: pytest.TempPathFactory) -> Wall:
     write_map(scene.landmark_map, folder / "wall")
     write_map(make_plane_scene(seed=5).landmark_map, folder / "other")
     return Wall(scene, poses(6, seed=1), folder / "wall", folder / "other")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector off what was imported: tests of nodes collect garbage between each other."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

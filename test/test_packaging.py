@@ -181,6 +181,7 @@ def test_ros_packages_that_are_imported_are_declared() -> None:
     assert ros | (imported & {"launch", "launch_ros", "ament_index_python"}) <= declared
 
 
+@pytest.mark.slow
 def test_both_packages_build_by_colcon_in_a_workspace(tmp_path: Path) -> None:
     if importlib.util.find_spec("rclpy") is None or importlib.util.find_spec("colcon_core") is None:
         pytest.skip("no ROS 2 or no colcon in this environment")

@@ -73,7 +73,10 @@ def assert_same_map(first: LandmarkMap, second: LandmarkMap) -> None:
     assert first.provenance == second.provenance
 
 
-@pytest.mark.parametrize("scale", [None, GivenPoses(), UNKNOWN_SCALE])
+@pytest.mark.parametrize(
+    "scale",
+    [pytest.param(None, marks=pytest.mark.slow), GivenPoses(), pytest.param(UNKNOWN_SCALE, marks=pytest.mark.slow)],
+)
 def test_work_in_other_processes_and_in_another_order_builds_the_same_map(scale: ScaleSource | None) -> None:
     scene, others = make_posed_points(images=12), SentBackwards()
     config = replace(_CONFIG, calibration_gap_m=0.5)

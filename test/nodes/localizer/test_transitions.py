@@ -40,6 +40,7 @@ STEPS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux's")
 def test_a_hundred_cycles_do_not_grow_the_memory(ros: Ros, wall: Wall, tmp_path: Path) -> None:
     settled_mb = 0.0

@@ -23,6 +23,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from mapper_statuses import LATCHED, await_end_of_build, seen
 from ros_session import Inbox, Ros
@@ -147,6 +148,7 @@ def trigger(ros: Ros, name: str) -> str:
     return str(response.message)
 
 
+@pytest.mark.slow
 def test_a_room_is_mapped_and_the_robot_localized_in_it(ros: Ros, tmp_path: Path) -> None:
     driven = Drive()
     robot = DemoRobot(ros, driven)
