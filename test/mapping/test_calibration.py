@@ -16,10 +16,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from posed_points import extracting, make_posed_points
 
-from vloc_ros.mapping.maps.calibration import count_localized, measure_self_similarity
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.mapping.config import MappingConfig
+from vloc_ros.mapping.maps import structure_calibration
+from vloc_ros.mapping.maps.build import build_map
+from vloc_ros.mapping.maps.calibration import calibrate, count_localized, measure_self_similarity
 
 RIGHT = [float(excess) for excess in range(1, 101)]
 
@@ -49,3 +56,21 @@ def test_more_images_than_tell_something_are_not_localized(images: int, localize
     centres = np.column_stack([0.1 * np.arange(images), np.zeros((images, 2))])
     assert count_localized(centres, 1.0) == pytest.approx(localized, abs=12)
     assert count_localized(centres, 1.0) <= 60
+
+
+def test_a_map_without_images_has_the_points_that_enough_others_observe(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps: list[LandmarkMap] = []
+
+    def calibrate_and_record(*args: Any, map_without: Any, **options: Any) -> Any:
+        maps.append(map_without(np.array([5, 6])))
+        return calibrate(*args, map_without=map_without, **options)
+
+    monkeypatch.setattr(structure_calibration, "calibrate", calibrate_and_record)
+    scene = make_posed_points(images=12)
+    config = MappingConfig(vocabulary_words=8, pairs_per_image=6, calibration_gap_m=1.0, min_track_length=4)
+    with extracting(scene.features):
+        whole = build_map(scene.images(), name="row", config=config)
+    keyframes = maps[0].keyframes
+    assert [len(keyframes.visible(k)) for k in (5, 6)] == [0, 0]
+    assert np.bincount(keyframes.point_indices, minlength=len(maps[0].points)).min() == 4
+    assert len(maps[0].points) < len(whole.points)

@@ -36,7 +36,7 @@ from vloc_ros.mapping.maps.duplicate_points import DescribedPoints, find_duplica
 from vloc_ros.mapping.maps.overlap_consistency import overlap_consistency
 from vloc_ros.mapping.maps.point_registration import RegistrationSide
 
-_POINTS, _KEYFRAMES, _SEEN = 20_000, 60, 4000
+_POINTS, _KEYFRAMES, _SEEN = 6000, 60, 1200
 _MB = 1e6
 
 
@@ -91,11 +91,20 @@ def test_where_the_other_observed_nothing_nothing_is_expected(first: LandmarkMap
     assert overlap_consistency(replace(side, points=side.points + np.array([0.0, 100.0, 0.0])), side) == (0, 0)
 
 
+@pytest.mark.parametrize(("back_m", "expected"), [(0.5, True), (5.0, False)])
+def test_only_what_was_seen_from_about_as_far_is_expected(first: LandmarkMap, back_m: float, expected: bool) -> None:
+    """Points at three to five metres, and keyframes of the other map behind: the limit is a ratio of 1.35."""
+    behind = replace(first.keyframes, translations=first.keyframes.translations - np.array([0.0, 0.0, back_m]))
+    other = RegistrationSide.of(replace(first, keyframes=behind))
+    number, _ = overlap_consistency(RegistrationSide.of(first), other)
+    assert (number > 0.1 * _POINTS) if expected else (number == 0)
+
+
 def test_blocks_do_not_change_what_is_found(first: LandmarkMap, monkeypatch: pytest.MonkeyPatch) -> None:
     some, other = RegistrationSide.of(first), RegistrationSide.of(_corridor(seed=2, held=0.7))
     in_one, duplicates_in_one = overlap_consistency(some, other), _duplicates(some, other)
-    monkeypatch.setattr(module, "_BLOCK", 333)
-    monkeypatch.setattr(duplicates_module, "_BLOCK", 333)
+    monkeypatch.setattr(module, "_BLOCK", 100)
+    monkeypatch.setattr(duplicates_module, "_BLOCK", 100)
     assert overlap_consistency(some, other) == in_one
     np.testing.assert_array_equal(_duplicates(some, other), duplicates_in_one)
 
