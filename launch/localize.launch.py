@@ -14,32 +14,20 @@
 
 """Launches the localizer, and the map server if `map` or `maps_folder` is given."""
 
-from pathlib import Path
+from vloc_ros.launching import LOG_LEVELS, NAMESPACED_TF, SHARE, describe_launch, include_launch, make_node, remap_tf
 
-from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-
-from launch import LaunchDescription
-from vloc_ros.footprint import ONE_HEAP
-from vloc_ros.nodes.rclpy_support.parameter_files import check_parameter_file
-
-SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
     "map": ("", "map folder; empty uses the map of another map server in the namespace"),
     "maps_folder": ("", "folder of the maps that load_map of the map server can load"),
     "recognizer": ("", "landmark recogniser of the map; empty uses params_file, with the default none"),
     "encoder": ("", "global descriptor model of the map; empty uses params_file, with the default none"),
     "namespace": ("", "namespace of the nodes"),
-    "namespaced_tf": ("false", "use tf and tf_static in the namespace, as nav2 does, in place of /tf and /tf_static"),
+    "namespaced_tf": ("false", NAMESPACED_TF),
     "use_sim_time": ("", "use the time of /clock; empty uses params_file"),
     "params_file": (str(SHARE / "config" / "localizer.yaml"), "parameters of the localizer"),
     "autostart": ("", "the nodes activate themselves; empty uses params_file, with the default true"),
     "use_respawn": ("false", "restart a node when it ends"),
-    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "log_level": ("info", LOG_LEVELS),
     "enclaves": ("", "parent of the SROS2 enclaves of the nodes, such as /vloc_ros; empty uses the default enclave /"),
     "image_topic": ("image", "image topic; without /compressed at the end, also with image_transport compressed"),
     "camera_info_topic": ("camera_info", "topic of the camera calibration"),
@@ -75,59 +63,30 @@ OVERRIDES = {
 
 
 def generate_launch_description():
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, (default, text) in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=nodes)])
+    return describe_launch(ARGUMENTS, nodes)
 
 
-def nodes(context):
-    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    check_parameter_file(given["params_file"], node="vloc_localizer", namespace=given["namespace"])
+def nodes(given):
     served = given["map"] or given["maps_folder"]
     return [*([map_server(given)] if served else []), localizer(given)]
 
 
 def map_server(given):
-    # in a group, otherwise the localizer would get the params_file of the map server
     arguments = {name: given[name] for name in ("map", "maps_folder", *OF_BOTH)}
     arguments["params_file"] = str(SHARE / "config" / "map_server.yaml")
-    source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "map_server.launch.py"))
-    return GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
+    return include_launch("map_server.launch.py", arguments)
 
 
 def localizer(given):
+    remappings = [
+        *(remapping for camera in given["cameras"].split(",") for remapping in of_camera(camera.strip(), given)),
+        ("~/initialpose", given["feed_topic"]),
+        ("initialpose", given["initialpose_topic"]),
+        *remap_tf(given, "tf", "tf_static"),
+    ]
     # only arguments that are given override the file
-    overrides = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, kind in OVERRIDES.items()
-        if given[name]
-    }
-    enclave = ["--enclave", given["enclaves"] + "/localizer"] if given["enclaves"] else []
-    return Node(
-        package="vloc_ros",
-        executable="localizer",
-        name="vloc_localizer",
-        namespace=LaunchConfiguration("namespace"),
-        output="screen",
-        respawn=LaunchConfiguration("use_respawn"),
-        respawn_delay=2.0,
-        additional_env=ONE_HEAP,  # otherwise the node restarts itself with it
-        parameters=[given["params_file"], *([overrides] if overrides else [])],
-        remappings=[
-            *(remapping for camera in given["cameras"].split(",") for remapping in of_camera(camera.strip(), given)),
-            ("~/initialpose", given["feed_topic"]),
-            ("initialpose", given["initialpose_topic"]),
-            *of_tf(given),
-        ],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
-    )
-
-
-def of_tf(given):
-    names = ("tf", "tf_static") if given["namespaced_tf"].lower() == "true" else ()
-    return [(f"/{name}", name) for name in names]
+    overrides = {name: (name, kind) for name, kind in OVERRIDES.items()}
+    return make_node("localizer", given, overrides=overrides, remappings=remappings)
 
 
 def of_camera(camera, given):

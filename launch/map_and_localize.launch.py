@@ -14,21 +14,10 @@
 
 """Launches the mapper, the map server and the localizer: drive, build a map, be localized in it."""
 
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-
-from launch import LaunchDescription
-from vloc_ros.footprint import ONE_HEAP
+from vloc_ros.launching import LOG_LEVELS, NAMESPACED_TF, SHARE, describe_launch, include_launch, make_node, remap_tf
 from vloc_ros.node_config import MapperConfig
-from vloc_ros.nodes.rclpy_support.parameter_files import check_parameter_file, parameter_of_file
+from vloc_ros.nodes.rclpy_support.parameter_files import parameter_of_file
 
-SHARE = Path(get_package_share_directory("vloc_ros"))
 ARGUMENTS = {
     "recordings_folder": (
         "",
@@ -38,16 +27,17 @@ ARGUMENTS = {
     "map": ("", "map folder to begin with; empty: none until one is built"),
     "record": ("", "true starts a recording at once, false waits for the service start; empty uses params_file"),
     "namespace": ("", "namespace of the nodes"),
-    "namespaced_tf": ("false", "use tf and tf_static in the namespace, as nav2 does, in place of /tf and /tf_static"),
+    "namespaced_tf": ("false", NAMESPACED_TF),
     "use_sim_time": ("", "use the time of /clock; empty uses the files of parameters"),
     "params_file": (str(SHARE / "config" / "mapper.yaml"), "parameters of the mapper"),
     "localizer_params_file": (str(SHARE / "config" / "localizer.yaml"), "parameters of the localizer"),
     "autostart": ("", "the nodes activate themselves; empty uses the files of parameters, with the default true"),
     "use_respawn": ("true", "restart a node when it ends; the mapper then goes on with its recording"),
-    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "log_level": ("info", LOG_LEVELS),
     "enclaves": ("", "parent of the SROS2 enclaves of the nodes, such as /vloc_ros; empty uses the default enclave /"),
     "image_topic": ("image", "image topic; without /compressed at the end, also with image_transport compressed"),
     "camera_info_topic": ("camera_info", "topic of the camera calibration"),
+    "odom_topic": ("odom", "topic of odometry, where the parameter odometry of the mapper is topic"),
     "image_transport": ("", "raw or compressed; empty uses the files of parameters, with the default raw"),
     "base_frame": ("", "base frame as in TF, with its prefix; empty uses the files of parameters"),
     "odom_frame": ("", "odometry frame as in TF, with its prefix; empty uses the files of parameters"),
@@ -57,6 +47,7 @@ OF_THE_OTHERS = (
     *("enclaves", "image_topic", "camera_info_topic", "image_transport", "base_frame", "odom_frame"),
 )
 # parameter of the mapper -> launch argument, and its type
+# argument and type of each parameter; only arguments that are given override the file
 OVERRIDES = {
     "recordings_folder": ("recordings_folder", str),
     "maps_folder": ("maps_folder", str),
@@ -70,26 +61,20 @@ OVERRIDES = {
 
 
 def generate_launch_description():
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, (default, text) in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=nodes)])
+    return describe_launch(ARGUMENTS, nodes)
 
 
-def nodes(context):
-    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    check_parameter_file(given["params_file"], node="vloc_mapper", namespace=given["namespace"])
-    return [map_server_and_localizer(given), mapper(given)]
+def nodes(given):
+    # the mapper first: it checks the file that the map server's folder is read from
+    node = mapper(given)
+    return [map_server_and_localizer(given), node]
 
 
 def map_server_and_localizer(given):
-    # in a group, otherwise the mapper would get the params_file of the localizer
     arguments = {name: given[name] for name in OF_THE_OTHERS}
     arguments["params_file"] = given["localizer_params_file"]
     arguments["maps_folder"] = given["maps_folder"] or maps_folder_of_mapper(given)
-    source = PythonLaunchDescriptionSource(str(SHARE / "launch" / "localize.launch.py"))
-    return GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())])
+    return include_launch("localize.launch.py", arguments)
 
 
 def maps_folder_of_mapper(given):
@@ -99,28 +84,11 @@ def maps_folder_of_mapper(given):
 
 
 def mapper(given):
-    # only arguments that are given override the file
-    overrides = {
-        name: ParameterValue(LaunchConfiguration(argument), value_type=kind)
-        for name, (argument, kind) in OVERRIDES.items()
-        if given[argument]
-    }
-    enclave = ["--enclave", given["enclaves"] + "/mapper"] if given["enclaves"] else []
-    return Node(
-        package="vloc_ros",
-        executable="mapper",
-        name="vloc_mapper",
-        namespace=LaunchConfiguration("namespace"),
-        output="screen",
-        respawn=LaunchConfiguration("use_respawn"),
-        respawn_delay=2.0,
-        additional_env=ONE_HEAP,  # otherwise the node restarts itself with it
-        parameters=[given["params_file"], *([overrides] if overrides else [])],
-        remappings=[
-            ("image", given["image_topic"]),
-            ("image/compressed", given["image_topic"] + "/compressed"),
-            ("camera_info", given["camera_info_topic"]),
-            *((f"/{name}", name) for name in ("tf", "tf_static") if given["namespaced_tf"].lower() == "true"),
-        ],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level"), *enclave],
-    )
+    remappings = [
+        ("image", given["image_topic"]),
+        ("image/compressed", given["image_topic"] + "/compressed"),
+        ("camera_info", given["camera_info_topic"]),
+        ("odom", given["odom_topic"]),
+        *remap_tf(given, "tf", "tf_static"),
+    ]
+    return make_node("mapper", given, overrides=OVERRIDES, remappings=remappings)

@@ -14,11 +14,10 @@
 
 """Evaluates a bag: plays it to the nodes in a ROS domain of their own, writes a report of their results, and ends."""
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
-from launch.substitutions import LaunchConfiguration
+from launch.actions import ExecuteProcess, Shutdown
 from launch_ros.substitutions import ExecutableInPackage
 
-from launch import LaunchDescription
+from vloc_ros.launching import describe_launch
 
 ARGUMENTS = {
     "bag": (None, "bag folder or .mcap file"),
@@ -30,15 +29,10 @@ ARGUMENTS = {
 
 
 def generate_launch_description():
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, (default, text) in ARGUMENTS.items()
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=evaluation)])
+    return describe_launch(ARGUMENTS, evaluation)
 
 
-def evaluation(context):
-    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+def evaluation(given):
     # colcon installs the command beside the nodes, not on the PATH
     command = [ExecutableInPackage(package="vloc_ros", executable="vloc"), "evaluate", "--live"]
     for option in ("bag", "map", "report", "json"):

@@ -68,6 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "node_config": NODE_CONFIG,
     "progress": PROGRESS,
     "model_export": MODEL_EXPORT,
+    "launching": {"launch", "launch_ros", "ament_index_python", "vloc_ros.footprint", "vloc_ros.nodes"},
     "nodes": ASSEMBLY | BAGS | FOOTPRINT | NODE_CONFIG | ROS | MESSAGES | {"bondpy", "vloc_ros.nodes"},
     "cli": MAPPING
     | DATASETS
@@ -274,8 +275,14 @@ def test_training_imports_its_packages_at_the_top() -> None:
     assert not {path: names for path, names in own.items() if names}
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
+# torch takes seconds to load
+SLOW = [pytest.param(name, marks=pytest.mark.slow) if name == "model_export" else name for name in MAY_IMPORT]
+
+
+@pytest.mark.parametrize("package", SLOW)
 def test_a_fresh_interpreter_loads_no_more(package: str) -> None:
+    if package == "launching":
+        pytest.importorskip("launch_ros", reason="no launch_ros: it comes with a ROS installation")
     if package == "nodes":
         pytest.importorskip("rclpy", reason="no ROS 2: rclpy cannot be imported")
     if package == "model_export":
