@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.model_export.onnx_files import ExportError
-from vloc_ros.model_export.parity import Parity, compare, raise_if_different, textured_image
+from vloc_ros.model_export.parity import KeypointDifferences, compare, raise_if_different, textured_image
 
 SIZE = (60, 80)
 
@@ -63,7 +63,7 @@ def test_a_comparison_without_keypoints_proves_nothing() -> None:
     nothing = [output[:0] for output in outputs()]
     assert compare(outputs(), nothing, size=SIZE).unpaired == 1
     with pytest.raises(ExportError):
-        raise_if_different(Parity(SIZE, 0, 0.0, 0.0, 0.0, 0.0))
+        raise_if_different(KeypointDifferences(SIZE, 0, 0.0, 0.0, 0.0, 0.0))
 
 
 def test_images_are_textured_and_of_the_size_and_colour() -> None:

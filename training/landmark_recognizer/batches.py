@@ -60,17 +60,17 @@ def collate(examples: Sequence[Example]) -> KeypointBatch:
     return KeypointBatch(*map(torch.from_numpy, (rays, descriptors, landmarks, mask)))
 
 
-class BatchKey(NamedTuple):
+class KeypointBatchKey(NamedTuple):
     """Identifies a batch: its examples, and the epoch that seeds their augmentation."""
 
     epoch: int
     examples: tuple[int, ...]
 
 
-def list_batches(count: int, epoch: int, fit: RecognizerFitConfig) -> list[BatchKey]:
+def list_batches(count: int, epoch: int, fit: RecognizerFitConfig) -> list[KeypointBatchKey]:
     """All examples once, in an order that is new in every epoch."""
     order = np.random.default_rng([fit.seed, epoch]).permutation(count).tolist()
-    return [BatchKey(epoch, tuple(order[first : first + fit.batch])) for first in range(0, count, fit.batch)]
+    return [KeypointBatchKey(epoch, tuple(order[first : first + fit.batch])) for first in range(0, count, fit.batch)]
 
 
 def augment_example(examples: Sequence[Example], epoch: int, index: int, config: RecognizerConfig) -> Example:

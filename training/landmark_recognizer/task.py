@@ -26,8 +26,8 @@ from torch import Tensor
 from training.framework.split import select_held_out
 from training.framework.task import TrainingTask
 from training.landmark_recognizer.batches import (
-    BatchKey,
     KeypointBatch,
+    KeypointBatchKey,
     augment_example,
     collate,
     list_batches,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from vloc_ros.core.map.landmark_map import LandmarkTable
 
 
-class LandmarkRecognizerTask(TrainingTask[RecognitionNetwork, BatchKey, KeypointBatch]):
+class LandmarkRecognizerTask(TrainingTask[RecognitionNetwork, KeypointBatchKey, KeypointBatch]):
     """Training of a recogniser.
 
     Attributes:
@@ -84,11 +84,11 @@ class LandmarkRecognizerTask(TrainingTask[RecognitionNetwork, BatchKey, Keypoint
         """Every version of every image is seen once."""
         return -(-len(self.examples) // self.config.fit.batch)
 
-    def list_batches(self, epoch: int, network: RecognitionNetwork) -> list[BatchKey]:
+    def list_batches(self, epoch: int, network: RecognitionNetwork) -> list[KeypointBatchKey]:
         """In random order."""
         return list_batches(len(self.examples), epoch, self.config.fit)
 
-    def load_batch(self, key: BatchKey) -> KeypointBatch:
+    def load_batch(self, key: KeypointBatchKey) -> KeypointBatch:
         """Augmented keypoints, padded."""
         return collate([augment_example(self.examples, key.epoch, index, self.config) for index in key.examples])
 

@@ -42,7 +42,7 @@ from vloc_ros.cli.place_options import VLAD_SIFT, add_index_options, add_split_o
 from vloc_ros.cli.source_options import CALIBRATION
 
 if TYPE_CHECKING:
-    from vloc_ros.cli.place_testing import RerankingResult, TestOptions, TestResult
+    from vloc_ros.cli.place_results import RerankingResult, TestOptions, TestResult
     from vloc_ros.core.geometry.pose import Array
     from vloc_ros.datasets.place_recognition.place_images import PlaceSplit
     from vloc_ros.evaluation.place_scores import Share
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _options(args: argparse.Namespace) -> TestOptions:
     from vloc_ros.cli.place_options import check_positives_options, scales_of, size_of
-    from vloc_ros.cli.place_testing import TestOptions
+    from vloc_ros.cli.place_results import TestOptions
     from vloc_ros.evaluation.place_retrieval import Reranking
     from vloc_ros.storage.cameras import read_camera
 
@@ -189,7 +189,7 @@ def _lines_of(result: TestResult) -> list[str]:
 
 
 def _line_of_reranking(result: TestResult, found: RerankingResult) -> str:
-    from vloc_ros.cli.place_testing import describe_positions
+    from vloc_ros.cli.place_results import describe_positions
 
     name = f"  {found.reranking!s:17} "
     if found.scores is None:

@@ -109,17 +109,17 @@ def read_bag_keyframes(
             bag, bag.frame_id(topic), odom_topic, pose_topic, base_frame, largest_gap_ns=largest_gap_ns
         )
         messages = progress(bag.messages([topic]), description="reading the bag", total=bag.count(topic))
-        stamped = stamp_images(bag, messages)
-        found = _select_keyframes(stamped, camera_path, min_translation_m, min_rotation_rad)
+        found = _select_keyframes(stamp_images(bag, messages), camera_path, min_translation_m, min_rotation_rad)
         _check_count(bag, topic, found, min_translation_m)
         camera_frame = bag.frame_id(topic)
-    images = [
-        PosedImage(
-            name_of_stamp(one.stamp_ns), partial(_decode, path, one.message), calibration, one.pose, one.stamp_ns
-        )
-        for one in found.keyframes
-    ]
+    images = [_posed_image(path, keyframe, calibration) for keyframe in found.keyframes]
     return BagKeyframes(images, camera_path, camera_frame, found.without_pose, found.out_of_order)
+
+
+def _posed_image(path: Path, keyframe: _Keyframe, camera: Camera) -> PosedImage:
+    """A keyframe whose pixels are decoded on demand."""
+    stamp_ns, load = keyframe.stamp_ns, partial(_decode, path, keyframe.message)
+    return PosedImage(name_of_stamp(stamp_ns), load, camera, keyframe.pose, stamp_ns)
 
 
 def read_named_images(

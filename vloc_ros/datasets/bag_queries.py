@@ -154,22 +154,9 @@ def read_bag_queries(
         base_frame = choose_base_frame(bag, transforms, base_frame, images.frame)
         odom_frame = choose_odom_frame(bag, transforms, odom_frame, required=requires_odometry)
         known = _read_poses(bag, images, ground_truth, transforms, base_frame, largest_gap_ns)
-    stamps_ns, count = images.stamps_ns, len(images.times[:limit])
+    count = len(images.times[:limit])
     kept = _known_images(path, ground_truth, known, count=count)
-    return BagQueries(
-        image_topic=images.topic,
-        camera_info_topic=images.camera_info_topic,
-        compressed=images.compressed,
-        stamps_ns=[stamps_ns[i] for i in kept],
-        queries=[_query_source(path, images.topic, images.camera, *images.times[i]) for i in kept],
-        left_out=count - len(kept),
-        base_frame=base_frame,
-        odom_frame=odom_frame,
-        base_from_camera=[pose for i in kept if (pose := known.base_from_camera[i]) is not None],
-        transforms=transforms,
-        truth=None if known.truth is None else [pose for i in kept if (pose := known.truth[i]) is not None],
-        paired_by_row=known.paired_by_row,
-    )
+    return _select_queries(path, images, known, kept, count - len(kept), (base_frame, odom_frame), transforms)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -280,6 +267,32 @@ def _known_images(
             "recorded often enough? --max-time-difference takes those further away"
         )
     return kept
+
+
+def _select_queries(
+    path: Path,
+    images: _BagImages,
+    known: _BagPoses,
+    kept: Sequence[int],
+    left_out: int,
+    frames: tuple[str, str],
+    transforms: TransformTree,
+) -> BagQueries:
+    """The queries of those images that are kept; frames are base and odometry."""
+    return BagQueries(
+        image_topic=images.topic,
+        camera_info_topic=images.camera_info_topic,
+        compressed=images.compressed,
+        stamps_ns=[images.times[i][0] for i in kept],
+        queries=[_query_source(path, images.topic, images.camera, *images.times[i]) for i in kept],
+        left_out=left_out,
+        base_frame=frames[0],
+        odom_frame=frames[1],
+        transforms=transforms,
+        base_from_camera=[pose for i in kept if (pose := known.base_from_camera[i]) is not None],
+        truth=None if known.truth is None else [pose for i in kept if (pose := known.truth[i]) is not None],
+        paired_by_row=known.paired_by_row,
+    )
 
 
 def _query_source(path: Path, topic: str, camera: Camera, stamp_ns: int, recorded_ns: int) -> QuerySource:

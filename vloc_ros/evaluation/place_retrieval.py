@@ -97,7 +97,7 @@ class Reranking:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DescribedImages:
+class ImageDescriptors:
     """Descriptors of images.
 
     Attributes:
@@ -122,7 +122,7 @@ def describe_images(
     scales: Sequence[float] = (1.0,),
     description: str = "describing",
     progress: Progress = silent,
-) -> DescribedImages:
+) -> ImageDescriptors:
     """Describe image files one by one; those that cannot be read are left out and named.
 
     Raises:
@@ -146,7 +146,7 @@ def describe_images(
     descriptors = np.stack(found)
     if not np.isfinite(descriptors).all():
         raise InputError("a descriptor is not finite, expected numbers; the encoder cannot be used")
-    return DescribedImages(descriptors, np.array(kept), damaged, 1000.0 * float(np.median(times)))
+    return ImageDescriptors(descriptors, np.array(kept), damaged, 1000.0 * float(np.median(times)))
 
 
 def rerank(

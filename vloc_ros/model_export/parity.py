@@ -38,7 +38,7 @@ _MAX_UNPAIRED = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Parity:
+class KeypointDifferences:
     """The largest differences at one image size.
 
     Attributes:
@@ -66,7 +66,7 @@ class Parity:
 
 
 def check_parity(
-    module: nn.Module, onnx_bytes: bytes, *, color: str, report: Callable[[Parity], None] = lambda _: None
+    module: nn.Module, onnx_bytes: bytes, *, color: str, report: Callable[[KeypointDifferences], None] = lambda _: None
 ) -> None:
     """Compare the two on textured images of several sizes, and report each size.
 
@@ -96,18 +96,18 @@ def textured_image(size: tuple[int, int], *, color: str) -> Array:
     return image if color == "rgb" else np.ascontiguousarray(image[..., 0])
 
 
-def compare(expected: list[Array], found: list[Array], *, size: tuple[int, int]) -> Parity:
+def compare(expected: list[Array], found: list[Array], *, size: tuple[int, int]) -> KeypointDifferences:
     """The differences between keypoints, scores and descriptors of the two, each keypoint beside the nearest one."""
     (points, scores, descriptors), (others, other_scores, other_descriptors) = expected, found
     if len(points) == 0 or len(others) == 0:
-        return Parity(size, len(points), float(len(points) != len(others)), 0.0, 0.0, 0.0)
+        return KeypointDifferences(size, len(points), float(len(points) != len(others)), 0.0, 0.0, 0.0)
     distances = np.linalg.norm(points[:, None] - others[None], axis=2)
     nearest = distances.argmin(axis=1)
     # maxima are more than a pixel apart
     ours = np.flatnonzero(distances.min(axis=1) < 0.5)
     theirs = nearest[ours]
     unpaired = 1 - len(np.unique(theirs)) / max(len(points), len(others))
-    return Parity(
+    return KeypointDifferences(
         size,
         len(points),
         unpaired,
@@ -117,7 +117,7 @@ def compare(expected: list[Array], found: list[Array], *, size: tuple[int, int])
     )
 
 
-def raise_if_different(parity: Parity) -> None:
+def raise_if_different(parity: KeypointDifferences) -> None:
     """Refuse differences that are more than rounding.
 
     Raises:

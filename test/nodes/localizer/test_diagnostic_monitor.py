@@ -20,13 +20,9 @@ from typing import Any
 import pytest
 
 from vloc_ros.node_config import DiagnosticsConfig
-from vloc_ros.nodes.localizer.diagnostic_monitor import (
-    ComponentStatus,
-    DiagnosticMonitor,
-    Level,
-    NodeState,
-    RecentResult,
-)
+from vloc_ros.nodes.localizer.component_status import ComponentStatus, Level, NodeState
+from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
+from vloc_ros.nodes.localizer.recent import RecentResult
 
 S = 1_000_000_000
 START = 77 * S

@@ -25,7 +25,7 @@ from rclpy.parameter import Parameter
 from robot import Robot
 from ros_session import Inbox, Ros
 
-from vloc_ros.nodes.localizer.diagnostic_monitor import ComponentStatus, Level
+from vloc_ros.nodes.localizer.component_status import ComponentStatus, Level
 from vloc_ros.nodes.localizer.diagnostics import diagnostic_array, values_of
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message
 from vloc_ros.storage.maps import map_hash

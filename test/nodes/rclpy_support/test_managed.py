@@ -29,7 +29,8 @@ from std_msgs.msg import Header
 from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_ros.core.errors import ConfigError
 from vloc_ros.nodes.localizer import map_source
-from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor, Level, NodeState
+from vloc_ros.nodes.localizer.component_status import Level, NodeState
+from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.rclpy_support.managed import ManagedNode
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

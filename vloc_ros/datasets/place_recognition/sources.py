@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import partial
@@ -30,7 +30,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
-from vloc_ros.datasets.bag_extraction import extract_files
+from vloc_ros.datasets.bag_extraction import ExtractedFile, extract_files
 from vloc_ros.datasets.bag_frames import stamp_images
 from vloc_ros.datasets.bag_images import find_camera_path
 from vloc_ros.datasets.bag_topics import choose_image_topic
@@ -169,25 +169,30 @@ def images_of_bag(
         )
         stamps_ns = [stamp_ns for stamp_ns, _ in stamp_images(bag, bag.messages([topic]))]
         in_order = set(find_stamps_in_order([stamp_ns for stamp_ns in stamps_ns if camera_path(stamp_ns) is not None]))
-        last: Pose | None = None
-        posed = -1
-        for file in extract_files(bag, topic):
-            pose = camera_path(file.stamp_ns)
-            posed += pose is not None
-            if pose is None:
-                left_out[WITHOUT_POSE] += 1
-                continue
-            if file.repeated or posed not in in_order:
-                left_out[OUT_OF_ORDER] += 1
-                continue
-            if last is not None and pose.distance_to(last)[0] < spacing_m:
-                left_out[TOO_NEAR] += 1
-                continue
-            if file.data is not None:
-                last = pose
+        posed = ((file, camera_path(file.stamp_ns)) for file in extract_files(bag, topic))
+        for file, pose in _select_images(posed, in_order, spacing_m, left_out):
             fields = {**fields_of_pose(pose, note=str(file.stamp_ns)), "timestamp": str(file.stamp_ns)}
             source = f"{path} {role} {file.stamp_ns}"
             yield ExportImage(split, role, source, ".jpg", fields, partial(_as_jpeg, file.data, file.reason))
+
+
+def _select_images(
+    files: Iterable[tuple[ExtractedFile, Pose | None]], in_order: set[int], spacing_m: float, left_out: Counter[str]
+) -> Iterator[tuple[ExtractedFile, Pose]]:
+    """The images with a pose that is far enough from the last one's; `in_order` numbers those that have a pose."""
+    last: Pose | None = None
+    number = -1
+    for file, pose in files:
+        number += pose is not None
+        if pose is None:
+            left_out[WITHOUT_POSE] += 1
+        elif file.repeated or number not in in_order:
+            left_out[OUT_OF_ORDER] += 1
+        elif last is not None and pose.distance_to(last)[0] < spacing_m:
+            left_out[TOO_NEAR] += 1
+        else:
+            last = last if file.data is None else pose
+            yield file, pose
 
 
 def _as_jpeg(data: bytes | None, reason: str) -> bytes:

@@ -18,12 +18,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
 from statistics import median
 from threading import Lock
 
 from vloc_ros.node_config import DiagnosticsConfig
+from vloc_ros.nodes.localizer.component_status import (
+    ComponentStatus,
+    Finding,
+    Level,
+    NodeState,
+    make_idle_status,
+    make_status,
+)
 from vloc_ros.nodes.localizer.recent import (
     Arrivals,
     Recent,
@@ -51,50 +57,6 @@ _UNUSABLE = {
     "BAD_IMAGE": "input",
     "INTERNAL_ERROR": "localization",
 }
-
-
-class Level(IntEnum):
-    """As in diagnostic_msgs."""
-
-    OK = 0
-    WARN = 1
-    ERROR = 2
-
-
-Finding = tuple[Level, str]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeState:
-    """State of a node at the time of a report.
-
-    Attributes:
-        state: lifecycle state, such as `active`.
-        map_hash: hash of the map in use; empty without a map.
-        map_name: name of the map in use; empty without a map.
-        topic: topic of the images.
-        publishers: number of publishers of the image topic.
-        listeners: number of subscribers to the status.
-        warnings: what is wrong around the node, whatever its state.
-    """
-
-    state: str
-    map_hash: str = ""
-    map_name: str = ""
-    topic: str = "image"
-    publishers: int = 0
-    listeners: int = 0
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ComponentStatus:
-    """Diagnostic status of one component: name, level, message and values."""
-
-    name: str
-    level: Level
-    text: str
-    values: dict[str, object]
 
 
 class DiagnosticMonitor:
@@ -166,7 +128,7 @@ class DiagnosticMonitor:
     def _report_localization(self, node_state: NodeState, fault: str, now_ns: int) -> ComponentStatus:
         values: dict[str, object] = {"state": node_state.state, "listeners": node_state.listeners}
         if fault or node_state.state != "active":
-            return _make_idle_status("localization", node_state, fault, values, warnings=node_state.warnings)
+            return make_idle_status("localization", node_state, fault, values, warnings=node_state.warnings)
         results = [result for _, result in self._results.since(now_ns) if result.status != "DROPPED"]
         fixes = [result for result in results if result.status == "OK"]
         findings = [
@@ -186,7 +148,7 @@ class DiagnosticMonitor:
         values |= dict(sorted(self._counts.items()))
         if self._refusal:
             values["last_refusal"] = self._refusal
-        return _make_status("localization", findings, values)
+        return make_status("localization", findings, values)
 
     def _check_fixes(self, results: list[RecentResult], fixes: list[RecentResult], now_ns: int) -> Iterator[Finding]:
         config, share = self._config, describe_localized_share(results, fixes)
@@ -223,7 +185,7 @@ class DiagnosticMonitor:
     def _report_input(self, node_state: NodeState, now_ns: int) -> ComponentStatus:
         values: dict[str, object] = {"state": node_state.state}
         if node_state.state != "active":
-            return _make_idle_status("input", node_state, "", values)
+            return make_idle_status("input", node_state, "", values)
         images = self._ages_s.since(now_ns)
         rate_hz = self._rate_hz([at_ns for at_ns, _ in images], now_ns)
         age_s = median(age_s for _, age_s in images) if images else None
@@ -244,7 +206,7 @@ class DiagnosticMonitor:
         dropped = sum(result.status == "DROPPED" for _, result in self._results.since(now_ns))
         values |= {"images_received": self._received, "images_dropped": self._counts["DROPPED"]}
         values["images_dropped_lately"] = dropped
-        return _make_status("input", findings, values)
+        return make_status("input", findings, values)
 
     def _check_arrival(self, node_state: NodeState, rate_hz: float | None, now_ns: int) -> Iterator[Finding]:
         config, silent_s = self._config, (now_ns - self._image_ns) / _NS_PER_S
@@ -291,7 +253,7 @@ class DiagnosticMonitor:
         if node_state.map_name:
             values["name"] = node_state.map_name
         if fault or node_state.state != "active":
-            return _make_idle_status("map", node_state, fault, values)
+            return make_idle_status("map", node_state, fault, values)
         if node_state.map_hash:
             return ComponentStatus("map", Level.OK, f"{node_state.map_name} {node_state.map_hash}".strip(), values)
         late = now_ns - self._begun_ns > self._config.map_timeout_s * _NS_PER_S
@@ -308,17 +270,3 @@ class DiagnosticMonitor:
         if now_ns - self._begun_ns < self._config.window_s * _NS_PER_S:
             return None
         return len(times_ns) / self._config.window_s
-
-
-def _make_status(name: str, findings: list[Finding], values: dict[str, object]) -> ComponentStatus:
-    """Return a status from findings, the worst first; that one gives the level."""
-    worst_first = sorted(findings, key=lambda finding: -finding[0])
-    return ComponentStatus(name, worst_first[0][0], "; ".join(text for _, text in worst_first), values)
-
-
-def _make_idle_status(
-    name: str, node_state: NodeState, fault: str, values: dict[str, object], *, warnings: Sequence[str] = ()
-) -> ComponentStatus:
-    """Return the status of a component that is faulty, or whose node is not active."""
-    reason = (Level.ERROR, fault) if fault else (Level.OK, f"not active: {node_state.state}")
-    return _make_status(name, [reason, *((Level.WARN, warning) for warning in warnings)], values)

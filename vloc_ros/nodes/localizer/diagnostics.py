@@ -19,7 +19,8 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from vloc_msgs.msg import LocalizationStatus
-from vloc_ros.nodes.localizer.diagnostic_monitor import ComponentStatus, Level, RecentResult
+from vloc_ros.nodes.localizer.component_status import ComponentStatus, Level
+from vloc_ros.nodes.localizer.recent import RecentResult
 from vloc_ros.nodes.rclpy_support.conversion import key_values, status_name, time_message
 
 _LEVELS = {

@@ -49,7 +49,8 @@ from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras, newest_image
-from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor, NodeState
+from vloc_ros.nodes.localizer.component_status import NodeState
+from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.localizer.diagnostics import diagnostic_array, summarize_status
 from vloc_ros.nodes.localizer.image_input import ImageInput, resolve_image_topics
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
