@@ -194,11 +194,14 @@ class MapperConfig(Checked):
     map_frame: str = parameter("map", "frame of the maps that are built")
     base_frame: str = parameter("base_link", "frame of the robot; empty: TF has the camera in the odometry's frame")
     odom_frame: str = parameter("odom", "frame of the odometry")
+    odometry: str = parameter(
+        "tf", "odometry from TF, or from the topic odom, nav_msgs/Odometry of base_frame", choices=("tf", "topic")
+    )
     base_from_camera: str = parameter(
         "", "extrinsics, pose of the camera's optical frame on the base: x y z qx qy qz qw (metres); empty uses TF"
     )
     transform_timeout_s: float = parameter(
-        0.2, "maximum wait for TF and camera_info of an image", unit="s", low=0.0, high=10.0
+        0.2, "maximum wait for TF, odometry and camera_info of an image", unit="s", low=0.0, high=10.0
     )
     image_transport: str = parameter("raw", "subscribe to image, or to image/compressed", choices=("raw", "compressed"))
     image_rectified: bool = parameter(False, "images are rectified: use P of camera_info, not K and D")

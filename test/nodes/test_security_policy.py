@@ -110,9 +110,9 @@ def test_the_map_server_is_granted_what_it_uses(ros: Ros, wall: Wall, use_sim_ti
 @pytest.mark.parametrize(
     ("parameters", "unused"),
     [
-        ({}, {("subscribe", "image/compressed")}),
+        ({}, {("subscribe", "image/compressed"), ("subscribe", "odom")}),
         (
-            {"image_transport": "compressed", "map_server": ""},
+            {"image_transport": "compressed", "map_server": "", "odometry": "topic"},
             {("subscribe", "image"), ("request", "vloc_map_server/load_map")},
         ),
     ],

@@ -34,6 +34,7 @@ from vloc_ros.storage.keyframe_recordings import (
     KeyframeRecording,
     RecordingState,
     create_recording,
+    find_newest_recording,
     folder_bytes,
     list_recordings,
     open_recording,
@@ -155,6 +156,16 @@ def test_a_state_is_kept(recording: KeyframeRecording, tmp_path: Path) -> None:
     info = open_recording(recording.folder).info
     assert (info.state, info.end_reason) == (RecordingState.PAUSED, "odometry jumped")
     assert list_recordings(tmp_path) == [recording.folder]
+
+
+def test_the_newest_recording_is_the_one_that_was_started_last(tmp_path: Path) -> None:
+    """Whatever its name is, and whatever is damaged beside it."""
+    assert find_newest_recording(tmp_path) is None
+    for name, started_ns in (("a", 30), ("b", 10), ("z", 20)):
+        create_recording(tmp_path / name, odom_frame="odom").set_info(started_ns=started_ns)
+    assert find_newest_recording(tmp_path) == tmp_path / "a"
+    (tmp_path / "a" / "recording.json").write_text("{")
+    assert find_newest_recording(tmp_path) == tmp_path / "z"
 
 
 def test_no_folder_is_written_into_twice(recording: KeyframeRecording) -> None:

@@ -270,6 +270,21 @@ def list_recordings(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
 
 
+def find_newest_recording(folder: Path) -> Path | None:
+    """The recording in a folder that was started last, None without any; a damaged one counts as the oldest.
+
+    Names do not tell: a recording may have been renamed.
+    """
+
+    def started(recording: Path) -> tuple[int, str]:
+        try:
+            return read_info(recording).started_ns, recording.name
+        except InputError:
+            return -1, recording.name
+
+    return max(list_recordings(folder), key=started, default=None)
+
+
 def folder_bytes(folder: Path) -> int:
     """Size of all files of a folder and those below it; files that vanish meanwhile have none.
 

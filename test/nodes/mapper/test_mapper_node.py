@@ -28,7 +28,7 @@ from geometry_msgs.msg import PoseArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from mapper_statuses import LATCHED, await_end_of_build, seen
-from nav_msgs.msg import OccupancyGrid
+from nav_msgs.msg import OccupancyGrid, Odometry
 from nodes_world import Wall
 from rclpy.parameter import Parameter
 from ros_session import Ros
@@ -43,7 +43,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.nodes.mapper.map_handover import MapHandover
 from vloc_ros.nodes.mapper.node import MapperNode
-from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, transform_message
+from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, pose_message, transform_message
 
 CAMERA = Camera("PINHOLE", 64, 48, (50.0, 50.0, 32.0, 24.0))
 STEP_NS = 100_000_000
@@ -183,6 +183,31 @@ def test_what_is_refused_has_a_reason(ros: Ros, tmp_path: Path) -> None:
     kinds = {"NO_CALIBRATION", "NO_ODOMETRY", "NO_TRANSFORM", "BAD_IMAGE", "CLOCK_JUMPED", "CALIBRATION_CHANGED"}
     assert kinds <= set(status.refusals)
     assert status.keyframes >= 1
+
+
+def test_odometry_of_a_topic_is_interpolated(ros: Ros, tmp_path: Path) -> None:
+    robot = MappedRobot(ros, tmp_path, odometry="topic", transform_timeout_s=0.3)
+    topic = ros.node.create_publisher(Odometry, "odom", 10)
+    ros.until(lambda: topic.get_subscription_count() > 0)
+    robot.calibrate()
+    robot.mount()
+    assert robot.act("start")[0]
+    ros.until(lambda: robot.drive_to(0, odometry=False).refusal.startswith("NO_ODOMETRY: no odometry received on /odom"))
+
+    def publish(stamp_ns: int, x: float, frame_id: str = "odom") -> None:
+        message = Odometry(header=header(stamp_ns, frame_id), child_frame_id="base_link")
+        message.pose.pose = pose_message(Pose(np.eye(3), np.array([x, 0.0, 0.0])))
+        topic.publish(message)
+
+    publish(START_NS + STEP_NS, 1.0)
+    publish(START_NS + 2 * STEP_NS, 1.4)
+    status = robot.drive_to(1, odometry=False, stamp_ns=START_NS + STEP_NS * 3 // 2)
+    assert (status.keyframes, status.refusal) == (1, "")
+    (row,) = np.loadtxt(Path(status.folder) / "odometry.txt", ndmin=2)
+    assert row[1:4] == pytest.approx([1.2 + 0.1, 0.0, 0.4])
+    publish(START_NS + 3 * STEP_NS, 1.6, "map")
+    refusal = "NO_ODOMETRY: odometry on /odom is in map, expected odom"
+    ros.until(lambda: robot.drive_to(3, odometry=False).refusal == refusal)
 
 
 def test_odometry_that_jumps_pauses_the_recording(robot: MappedRobot) -> None:

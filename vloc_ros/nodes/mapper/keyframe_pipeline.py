@@ -30,6 +30,7 @@ from vloc_ros.node_config import MapperConfig
 from vloc_ros.nodes.localizer.cameras import Calibration, parse_extrinsics
 from vloc_ros.nodes.localizer.refusal import Refused
 from vloc_ros.nodes.localizer.transforms import TransformLookup
+from vloc_ros.nodes.mapper.odometry_input import OdometryInput
 from vloc_ros.nodes.mapper.session import KeyframeRefusedError, RecordingSession
 from vloc_ros.nodes.rclpy_support.conversion import image_of, stamp_ns_of, status_name
 from vloc_ros.storage.atomic import StorageError
@@ -39,17 +40,19 @@ _JPEG_START = b"\xff\xd8\xff"
 
 
 class KeyframePipeline:
-    """The worker calls `record` with every image; the lock is that of the session."""
+    """The worker calls `record` with every image; the lock is that of the session. Without odometry, TF has it."""
 
     def __init__(
         self,
         config: MapperConfig,
         frames: TransformLookup,
+        odometry: OdometryInput | None,
         calibration: Calibration,
         session: RecordingSession,
         lock: threading.Lock,
     ) -> None:
         self._config, self._frames, self._calibration = config, frames, calibration
+        self._odometry = odometry
         self._session, self._lock = session, lock
         self._extrinsics = next(iter(parse_extrinsics(config.base_from_camera)), None)
 
@@ -90,7 +93,10 @@ class KeyframePipeline:
         """odom_from_camera."""
         config = self._config
         base_frame = config.base_frame or camera_frame
-        odom_from_base = self._frames.lookup(config.odom_frame, base_frame, stamp_ns)
+        if self._odometry is not None:
+            odom_from_base = self._odometry.lookup(base_frame, stamp_ns)
+        else:
+            odom_from_base = self._frames.lookup(config.odom_frame, base_frame, stamp_ns)
         if self._extrinsics is not None:
             return odom_from_base @ self._extrinsics
         refusal = LocalizationStatus.NO_TRANSFORM

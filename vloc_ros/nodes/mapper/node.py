@@ -45,6 +45,7 @@ from vloc_ros.nodes.mapper.image_source import ImageSource
 from vloc_ros.nodes.mapper.keyframe_pipeline import KeyframePipeline
 from vloc_ros.nodes.mapper.map_build import BuildReport, BuildState, MapBuilder
 from vloc_ros.nodes.mapper.map_handover import MapHandover
+from vloc_ros.nodes.mapper.odometry_input import OdometryInput
 from vloc_ros.nodes.mapper.outputs import MapperOutputs
 from vloc_ros.nodes.mapper.requests import RefusedRequestError, begin_build
 from vloc_ros.nodes.mapper.session import KeyframeRefusedError, RecordingSession
@@ -67,6 +68,7 @@ class MapperNode(ManagedNode):
         self._buffer: Buffer | None = None
         self._worker: threading.Thread | None = None
         self._images: ImageSource | None = None
+        self._odometry: OdometryInput | None = None
         self._session: RecordingSession | None = None
         self._counts, self._coverage = ImageCounts(), Coverage(1.0)
         self._logged = BuildState.NONE
@@ -127,7 +129,12 @@ class MapperNode(ManagedNode):
         self._frames = TransformLookup(self, self._buffer, timeout_s=self._config.transform_timeout_s)
         self._counts = ImageCounts()
         self._outputs.reset()
-        pipeline = KeyframePipeline(self._config, self._frames, self._images.calibration, self._session, self._lock)
+        if self._config.odometry == "topic":
+            self._odometry = OdometryInput(
+                self, odom_frame=self._config.odom_frame, timeout_s=self._config.transform_timeout_s
+            )
+        calibration = self._images.calibration
+        pipeline = KeyframePipeline(self._config, self._frames, self._odometry, calibration, self._session, self._lock)
         if self._config.record_on_activate and self._session.recording is None:
             self._start()
         self._worker = threading.Thread(target=self._work, args=(self._images, pipeline), name="mapper", daemon=True)
@@ -139,10 +146,12 @@ class MapperNode(ManagedNode):
         if self._images is None:
             return
         self._images.close()
+        if self._odometry is not None:
+            self._odometry.close()
         if self._worker is not None:
             self._worker.join()
         self._frames.close()
-        self._images = self._worker = None
+        self._images = self._worker = self._odometry = None
 
     def cleanup(self) -> None:
         """Cancel a build, and leave the folders."""

@@ -23,7 +23,7 @@ from vloc_ros.core.errors import ConfigError, InputError, VlocError
 from vloc_ros.nodes.mapper.map_build import MapBuilder
 from vloc_ros.nodes.mapper.session import RecordingSession
 from vloc_ros.storage.atomic import StorageError
-from vloc_ros.storage.keyframe_recordings import list_recordings
+from vloc_ros.storage.keyframe_recordings import find_newest_recording, list_recordings
 
 _MIN_KEYFRAMES = 3
 _CODES = BuildMap.Response
@@ -66,11 +66,12 @@ def _choose_recording(session: RecordingSession, name: str) -> Path:
             )
         folder = current.folder
     else:
-        found = {path.name: path for path in list_recordings(session.folder)}
-        if not found or (name and name not in found):
+        named = {path.name: path for path in list_recordings(session.folder)}
+        found = named.get(name) if name else find_newest_recording(session.folder)
+        if found is None:
             what = f"no recording {name!r}" if name else "no recording"
             raise RefusedRequestError(_CODES.NO_RECORDING, f"there is {what} in {session.folder}; call start and drive")
-        folder = found[name or max(found)]
+        folder = found
     keyframes = sum(1 for _ in (folder / "images").glob("*"))
     if keyframes < _MIN_KEYFRAMES:
         raise RefusedRequestError(
