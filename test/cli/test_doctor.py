@@ -31,6 +31,7 @@ def broken(*, needed: bool) -> doctor.Check:
     return doctor.Check("faiss", "nearest neighbours", needed, "pip install faiss-cpu", attempt)
 
 
+@pytest.mark.slow
 def test_a_whole_environment_is_healthy(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

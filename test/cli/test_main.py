@@ -41,7 +41,7 @@ def command_without(module: str, *words: str | Path) -> subprocess.CompletedProc
     [
         ("pycolmap", "the extra 'mapping' holds; install it with pip install pycolmap"),
         ("rosbags", "every installation needs; install it with pip install rosbags"),
-        ("yaml", "pip install pyyaml"),
+        pytest.param("yaml", "pip install pyyaml", marks=pytest.mark.slow),
     ],
 )
 def test_a_missing_library_is_one_line(tmp_path: Path, module: str, remedy: str) -> None:
@@ -162,18 +162,23 @@ def test_what_needs_no_library_loads_none_that_makes_it_slow() -> None:
     assert found == [f"loaded by {' '.join(words)}" for words in all_words]
 
 
+_SLOW = [
+    ["config"],
+    ["config", "--json"],
+    ["map", "info", "--help"],
+    ["map", "info", "@map", "--json"],
+    ["map", "health", "@map"],
+    ["doctor"],
+]
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        ["config"],
-        ["config", "--json"],
         ["config", "--markdown"],
-        ["map", "info", "--help"],
         ["--help"],
         ["map", "info", "@map"],
-        ["map", "info", "@map", "--json"],
-        ["map", "health", "@map"],
-        ["doctor"],
+        *(pytest.param(words, marks=pytest.mark.slow) for words in _SLOW),
     ],
 )
 def test_a_reader_that_goes_away_ends_a_command_without_a_word(scene_folder, words: list[str]) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -137,6 +138,7 @@ def robot(ros: Ros, tmp_path: Path) -> MappedRobot:
 def test_keyframes_are_recorded_shown_and_on_disk(robot: MappedRobot) -> None:
     keyframes = robot.ros.collect(PoseArray, "vloc_mapper/keyframes", LATCHED)
     coverage = robot.ros.collect(OccupancyGrid, "vloc_mapper/coverage", LATCHED)
+    diagnostics = robot.ros.collect(DiagnosticArray, "/diagnostics")
     for k in range(4):
         status = robot.drive_to(k)
     status = robot.drive_to(4, x=0.61)
@@ -147,6 +149,8 @@ def test_keyframes_are_recorded_shown_and_on_disk(robot: MappedRobot) -> None:
     assert (poses[-1].position.x, poses[-1].position.z) == (pytest.approx(0.7), pytest.approx(0.4))
     grid = coverage.wait(lambda all_: all_ and all_[-1].info.width == 2)[-1]
     assert (grid.info.resolution, list(grid.data)) == (pytest.approx(0.5), [12, 12])
+    (recording, *_) = diagnostics.wait(lambda all_: all_ and "4 keyframes" in all_[-1].status[0].message)[-1].status
+    assert (recording.name, recording.level) == ("vloc_mapper: recording", DiagnosticStatus.OK)
     folder = Path(status.folder)
     assert len(list((folder / "images").glob("*.jpg"))) == 4
     assert 0 < status.disk_bytes < status.max_disk_bytes
@@ -192,7 +196,9 @@ def test_odometry_of_a_topic_is_interpolated(ros: Ros, tmp_path: Path) -> None:
     robot.calibrate()
     robot.mount()
     assert robot.act("start")[0]
-    ros.until(lambda: robot.drive_to(0, odometry=False).refusal.startswith("NO_ODOMETRY: no odometry received on /odom"))
+    ros.until(
+        lambda: robot.drive_to(0, odometry=False).refusal.startswith("NO_ODOMETRY: no odometry received on /odom")
+    )
 
     def publish(stamp_ns: int, x: float, frame_id: str = "odom") -> None:
         message = Odometry(header=header(stamp_ns, frame_id), child_frame_id="base_link")

@@ -109,7 +109,8 @@ def test_a_map_is_not_overwritten(
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in scene_folder.map.iterdir())
 
 
-def test_a_run_is_not_resumed_with_another_map(
+@pytest.mark.slow
+def test_a_run_that_is_done_is_exported_again(
     scene_folder: SceneFolder,
     keyframe_images: Path,
     trained: Path,
@@ -119,6 +120,16 @@ def test_a_run_is_not_resumed_with_another_map(
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     assert command(scene_folder, keyframe_images, tmp_path / "model", "--resume") == 0
     assert "held-out images: top1" in capsys.readouterr().out
+
+
+def test_a_run_is_not_resumed_with_another_map(
+    scene_folder: SceneFolder,
+    keyframe_images: Path,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     other = tmp_path / "other"
     write_map(replace(read_map(scene_folder.map), name="other"), other)
     assert command(replace(scene_folder, map=other), keyframe_images, tmp_path / "model", "--resume") == 1

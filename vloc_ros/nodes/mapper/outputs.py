@@ -20,6 +20,7 @@ import time
 from array import array
 from dataclasses import dataclass
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 from nav_msgs.msg import OccupancyGrid
 from rclpy.lifecycle import LifecycleNode
@@ -29,17 +30,20 @@ from std_msgs.msg import Header
 from vloc_msgs.msg import MapperStatus
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.node_config import MapperConfig
+from vloc_ros.nodes.localizer.diagnostics import diagnostic_array
 from vloc_ros.nodes.mapper.counts import ImageCounts
 from vloc_ros.nodes.mapper.coverage import Coverage, CoverageGrid
+from vloc_ros.nodes.mapper.diagnostics import judge_mapper
 from vloc_ros.nodes.mapper.map_build import BuildReport
 from vloc_ros.nodes.mapper.session import RecordingSession
-from vloc_ros.nodes.rclpy_support.conversion import header, pose_message
+from vloc_ros.nodes.rclpy_support.conversion import header, pose_message, stamp_ns_of
 from vloc_ros.storage.keyframe_recordings import KeyframeRecording, RecordingState
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _STATES = {RecordingState.RECORDING: MapperStatus.RECORDING, RecordingState.PAUSED: MapperStatus.PAUSED}
 _MB = 10**6
 _KEYFRAMES_PERIOD_S = 5.0
+_DIAGNOSTICS_PERIOD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +69,7 @@ class MapperOutputs:
         self._status = node.create_lifecycle_publisher(MapperStatus, "~/status", _LATCHED)
         self._keyframes = node.create_lifecycle_publisher(PoseArray, "~/keyframes", _LATCHED)
         self._coverage = node.create_lifecycle_publisher(OccupancyGrid, "~/coverage", _LATCHED)
+        self._diagnostics = node.create_lifecycle_publisher(DiagnosticArray, "/diagnostics", 10)
         self.reset()
 
     def take(
@@ -97,6 +102,7 @@ class MapperOutputs:
         """Publish what was taken; this needs no lock."""
         stamped = snapshot.status.header
         self._status.publish(snapshot.status)
+        self._publish_diagnostics(snapshot.status)
         if snapshot.keyframes is not None:
             poses = [pose_message(pose) for pose in snapshot.keyframes]
             self._keyframes.publish(PoseArray(header=stamped, poses=poses))
@@ -108,11 +114,24 @@ class MapperOutputs:
         self._shown: tuple[str, int] | None = None
         self._recording: KeyframeRecording | None = None
         self._next_s = 0.0
+        self._received, self._image_s, self._diagnosed_s = 0, time.monotonic(), 0.0
 
     def close(self) -> None:
         """Destroy the publishers."""
-        for publisher in (self._status, self._keyframes, self._coverage):
+        for publisher in (self._status, self._keyframes, self._coverage, self._diagnostics):
             self._node.destroy_lifecycle_publisher(publisher)
+
+    def _publish_diagnostics(self, status: MapperStatus) -> None:
+        """Publish on /diagnostics, once a second at most."""
+        now_s = time.monotonic()
+        if status.images_received != self._received or status.state != MapperStatus.RECORDING:
+            self._received, self._image_s = status.images_received, now_s
+        if now_s < self._diagnosed_s + _DIAGNOSTICS_PERIOD_S:
+            return
+        self._diagnosed_s = now_s
+        components = judge_mapper(status, silent_s=now_s - self._image_s)
+        name, stamp_ns = self._node.get_fully_qualified_name(), stamp_ns_of(status)
+        self._diagnostics.publish(diagnostic_array(components, node=name, stamp_ns=stamp_ns))
 
     def _make_status(
         self,
