@@ -128,6 +128,14 @@ def wall(tmp_path_factory: pytest.TempPathFactory) -> Wall:
     return Wall(scene, poses(6, seed=1), folder / "wall", folder / "other")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that no process is left with one at the end while the others have nothing to do."""
+    first = ("training", "model_export", "mapping", "nodes", "cli")
+    folders = [item.nodeid.split("/")[1] for item in items]
+    rank = {name: number for number, name in enumerate(dict.fromkeys((*first, *folders)))}
+    items[:] = [item for _, item in sorted(zip(folders, items, strict=True), key=lambda pair: rank[pair[0]])]
+
+
 def pytest_collection_finish() -> None:
     """Keep the garbage collector off what was imported: tests of nodes collect garbage between each other."""
     gc.freeze()

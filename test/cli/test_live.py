@@ -48,6 +48,7 @@ def bag(scene_folder: SceneFolder, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
+@pytest.mark.slow
 def test_live_results_are_scored_and_equal_the_offline_ones(
     bag: Path, scene_folder: SceneFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,6 +68,7 @@ def test_live_results_are_scored_and_equal_the_offline_ones(
     assert scores["false_accepts"] == 0
 
 
+@pytest.mark.slow
 def test_a_robot_with_a_namespace_is_evaluated_live(scene_folder: SceneFolder, tmp_path: Path) -> None:
     """Its transforms are on other topics, and so are those that the nodes publish."""
     topics = Topics(tf="/robot1/tf", tf_static="/robot1/tf_static")

@@ -44,9 +44,9 @@ from vloc_ros.simulation.scenario import DEFAULT_CAMERA, Lap, make_lap
 from vloc_ros.simulation.world import make_aliased_world, make_variant, make_world
 
 _CONFIG = MappingConfig(vocabulary_words=8, calibration_gap_m=0.0)
-_CAMERA = DEFAULT_CAMERA.scaled(400, 300)
+_CAMERA = DEFAULT_CAMERA.scaled(480, 360)
 _OTHER_FRAME = Pose.from_rotation_vector([0.3, -1.2, 0.5], [4.0, -2.0, 1.0])
-_FRAMES, _PATH = 52, 100
+_FRAMES, _PATH = 64, 100
 
 
 def _map(images: list[PosedImage], frame_id: str) -> LandmarkMap:

@@ -32,7 +32,7 @@ NAMES = ("aliked-n16", "aliked-t16")
 LIMIT = torch.tensor([1000]), torch.tensor([0.1])
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=[NAMES[0], pytest.param(NAMES[1], marks=pytest.mark.slow)])
 def name(request: pytest.FixtureRequest) -> str:
     skip_without(request.param)
     return request.param

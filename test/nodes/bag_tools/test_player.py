@@ -39,7 +39,10 @@ def test_a_bag_is_played_and_logged(ros_domain: int, wall_bag: Path, tmp_path: P
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"log": "/dev/null/log"}, "/dev/null/log: cannot be written"), ({"bag": "/no/such/bag"}, "/no/such/bag")],
+    [
+        pytest.param({"log": "/dev/null/log"}, "/dev/null/log: cannot be written", marks=pytest.mark.slow),
+        ({"bag": "/no/such/bag"}, "/no/such/bag"),
+    ],
 )
 def test_a_failure_ends_it_with_one_line(
     ros_domain: int, wall_bag: Path, changes: dict[str, str], message: str

@@ -51,7 +51,13 @@ def student_graph() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("model", "batch"), [("student", None), ("student", 3), ("resnet18-gem", 1), ("resnet18-netvlad", None)]
+    ("model", "batch"),
+    [
+        ("student", None),
+        ("resnet18-gem", 1),
+        pytest.param("student", 3, marks=pytest.mark.slow),
+        pytest.param("resnet18-netvlad", None, marks=pytest.mark.slow),
+    ],
 )
 def test_onnx_runtime_gives_the_same_descriptors(tmp_path: Path, model: str, batch: int | None) -> None:
     encoder = make_encoder(model)

@@ -96,6 +96,7 @@ def test_a_student_comes_with_its_teacher(
     assert resumed == read_checkpoint_hash(run / "weights")
 
 
+@pytest.mark.slow
 def test_a_teacher_of_several_maps_serves_any_student(places: list[Place], tmp_path: Path) -> None:
     assert command(places, tmp_path / "teacher", "--model", "teacher") == 0
     assert sorted(path.name for path in (tmp_path / "teacher").iterdir()) == ["manifest.json", "weights.safetensors"]
@@ -169,6 +170,7 @@ def test_a_map_is_not_overwritten(
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_steps_of_a_baseline(places: list[Place], tmp_path: Path) -> None:
     options = ["--map", places[0].map, "--images", places[0].images, "--out", tmp_path / "two"]
     more = ("--model", "resnet18-netvlad", "--set", "fit.devices=2")
