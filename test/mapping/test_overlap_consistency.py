@@ -127,11 +127,11 @@ def _peak_mb(call: Callable[[], object]) -> float:
 def test_memory_is_that_of_a_block_and_not_of_all_descriptors(
     first: LandmarkMap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All descriptors would take 10 MB, those of the neighbours of all 82 MB, the rays of all observations 5."""
+    """All at once, descriptors and rays of observations would take 1.5 MB each, what is compared 65 and 75."""
     monkeypatch.setattr(module, "_BLOCK", 256)
     monkeypatch.setattr(duplicates_module, "_BLOCK", 256)
     side = RegistrationSide.of(first)
-    assert _peak_mb(lambda: RegistrationSide.of(first)) < 5.0
-    assert _peak_mb(lambda: viewing_distances(first.points, first.keyframes)) < 2.0
-    assert _peak_mb(lambda: overlap_consistency(side, side)) < 15.0
+    assert _peak_mb(lambda: RegistrationSide.of(first)) < 1.4
+    assert _peak_mb(lambda: viewing_distances(first.points, first.keyframes)) < 0.6
+    assert _peak_mb(lambda: overlap_consistency(side, side)) < 8.0
     assert _peak_mb(lambda: _duplicates(side, side)) < 6.0
