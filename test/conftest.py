@@ -131,7 +131,7 @@ def wall(tmp_path_factory: pytest.TempPathFactory) -> Wall:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first, so that no process is left with one at the end while the others have nothing to do."""
     first = ("training", "model_export", "mapping", "nodes", "cli")
-    folders = [item.nodeid.split("/")[1] for item in items]
+    folders = [item.nodeid.partition("/")[2].partition("/")[0] for item in items]
     rank = {name: number for number, name in enumerate(dict.fromkeys((*first, *folders)))}
     items[:] = [item for _, item in sorted(zip(folders, items, strict=True), key=lambda pair: rank[pair[0]])]
 
