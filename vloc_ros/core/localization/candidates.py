@@ -73,6 +73,8 @@ class Candidate:
         point_indices: (C,) int64 ascending map points, or None for the whole map.
         windows: of every view, where the points are expected; empty when they may appear anywhere.
         neighbours: the map points nearest to the keypoints in the whole map, where the generator searched for them.
+        share: of the keypoints that are matched; less than 1 for a sample of them, which may be accepted where that is
+            certain and refuses nothing.
         coarse_pose: found while the candidate was re-ranked, or None.
         competitors: coarse poses of other candidates that the image may show instead.
         kind: names the pose solver.
@@ -84,6 +86,7 @@ class Candidate:
     neighbours: DescriptorNeighbours | None = None
     coarse_pose: ScoredPose | None = None
     competitors: tuple[ScoredPose, ...] = ()
+    share: float = 1.0
     kind: str = KEYPOINTS
 
 
@@ -96,15 +99,6 @@ class CandidateGenerator(Protocol):
     def generate(self, observation: Observation) -> Iterator[Candidate]:
         """Candidates in the order of evidence; none when there is no evidence."""
         ...
-
-
-class WholeMapCandidates:
-    """The whole map at once: the default while the map is small."""
-
-    def generate(self, observation: Observation) -> Iterator[Candidate]:
-        """One candidate, where there are keypoints."""
-        if observation.keypoint_count:
-            yield WHOLE_MAP
 
 
 class PriorCandidates:

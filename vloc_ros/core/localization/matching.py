@@ -28,6 +28,9 @@ from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.map.map_index import MapIndex
 
 _NEIGHBOURS = 4
+# rows or a mask of the keypoints of a view
+Keypoints = slice | Array
+ALL = slice(None)
 
 
 class NearestNeighbourMatcher:
@@ -41,15 +44,18 @@ class NearestNeighbourMatcher:
         self._config, self._index, self._map = config, map_index, map_index.map
         self._max_distance_in_window = map_index.map.descriptor_limit(DescriptorLimit.STRICT)
 
-    def match(self, observation: Observation, candidate: Candidate, *, strongest: int | None = None) -> Matches:
+    def match(self, observation: Observation, candidate: Candidate, *, keypoints: Keypoints = ALL) -> Matches:
         """Matches of all views with a candidate's points; empty when there are none.
 
         Args:
             observation: of the query.
-            candidate: a part of the map.
-            strongest: keypoints of each view to match, the strongest; None for all.
+            candidate: a part of the map; the whole map with neighbours is not searched again.
+            keypoints: of each view to match, strongest first.
         """
-        neighbours = self.neighbours(observation, candidate, strongest=strongest)
+        if candidate.point_indices is None and candidate.neighbours is not None:
+            neighbours = candidate.neighbours
+        else:
+            neighbours = self.neighbours(observation, candidate, keypoints=keypoints)
         views, points, distances = neighbours.views, neighbours.point_indices, neighbours.distances
         passing = self._pass_ratio_test(distances, points)
         by_view = [passing[views[passing] == view] for view in range(len(observation.features))]
@@ -63,7 +69,7 @@ class NearestNeighbourMatcher:
         observation: Observation,
         candidate: Candidate,
         *,
-        strongest: int | None = None,
+        keypoints: Keypoints = ALL,
         breadth: int | None = None,
     ) -> DescriptorNeighbours:
         """Of a candidate's points the nearest in descriptor space to each keypoint of all views.
@@ -71,18 +77,18 @@ class NearestNeighbourMatcher:
         Args:
             observation: of the query.
             candidate: a part of the map.
-            strongest: keypoints of each view to match, the strongest; None for all.
+            keypoints: of each view to match, strongest first.
             breadth: of the search in the whole map, None for the one configured.
         """
         breadth = breadth or self._config.search_breadth
-        keypoints = [found.xy[:strongest] for found in observation.features]
+        pixels = [found.xy[keypoints] for found in observation.features]
         found = [
-            self._nearest(view, xy, observation.descriptors[view][:strongest], candidate, breadth)
-            for view, xy in enumerate(keypoints)
+            self._nearest(view, xy, observation.descriptors[view][keypoints], candidate, breadth)
+            for view, xy in enumerate(pixels)
         ]
         distances, points = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        views = np.repeat(np.arange(len(keypoints), dtype=np.int32), [len(xy) for xy in keypoints])
-        return DescriptorNeighbours(views, np.concatenate(keypoints), points, distances)
+        views = np.repeat(np.arange(len(pixels), dtype=np.int32), [len(xy) for xy in pixels])
+        return DescriptorNeighbours(views, np.concatenate(pixels), points, distances)
 
     def _nearest(
         self, view: int, keypoints: Array, descriptors: Array, candidate: Candidate, breadth: int
