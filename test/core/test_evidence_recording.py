@@ -27,7 +27,7 @@ from training.acceptance.recording import RecordingLocalizer, evidence_array
 from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.errors import VlocError
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.localization import whole_map_candidates
+from vloc_ros.core.localization import candidates
 from vloc_ros.core.localization.evidence import EVIDENCE
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
@@ -52,7 +52,7 @@ def test_samples_of_keypoints_are_not_recorded(
 ) -> None:
     features = scene.features(VIEWPOINT, noise_px=0.5)
     whole = evidence_array(localizer.record(features, scene.query()))
-    monkeypatch.setattr(whole_map_candidates, "_SAMPLE", 100)
+    monkeypatch.setattr(candidates, "_SAMPLE", 100)
     assert np.array_equal(evidence_array(localizer.record(features, scene.query())), whole)
 
 

@@ -25,7 +25,7 @@ from synthetic import SyntheticScene, looking, observe
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig, MatcherConfig
 from vloc_ros.core.features.keypoints import Features
-from vloc_ros.core.localization import whole_map_candidates
+from vloc_ros.core.localization import candidates
 from vloc_ros.core.localization.candidates import WHOLE_MAP, Candidate
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.result import LocalizationResult, Status
@@ -38,7 +38,7 @@ VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
 
 @pytest.fixture(autouse=True)
 def _small_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_map_candidates, "_SAMPLE", 100)
+    monkeypatch.setattr(candidates, "_SAMPLE", 100)
 
 
 def _candidates(scene: SyntheticScene, features: tuple[Features, ...], query: Query) -> list[Candidate]:
@@ -57,11 +57,11 @@ def test_after_the_sample_come_the_neighbours_of_all_keypoints(scene: SyntheticS
     assert every >= 2
     assert sample.neighbours is not None
     assert np.array_equal(sample.neighbours.xy, features[0].xy[::every])
-    assert sample.share == pytest.approx(1 / every, rel=0.02)
+    assert sample.every == every
     matcher = NearestNeighbourMatcher(MatcherConfig(), MapIndex(scene.landmark_map))
     expected = matcher.neighbours(observe(scene.landmark_map, features, scene.query()), WHOLE_MAP)
     assert everything.neighbours is not None
-    assert everything.share == 1.0
+    assert not everything.is_sample
     for name in ("views", "xy", "point_indices", "distances"):
         assert np.array_equal(getattr(everything.neighbours, name), getattr(expected, name))
 
@@ -79,7 +79,7 @@ def test_a_certain_sample_gives_the_pose_of_all_keypoints(
 ) -> None:
     features = scene.features(VIEWPOINT, noise_px=0.3)
     by_sample = _localize(scene, features)
-    monkeypatch.setattr(whole_map_candidates, "_SAMPLE", len(features))
+    monkeypatch.setattr(candidates, "_SAMPLE", len(features))
     by_all = _localize(scene, features)
     assert by_sample.inliers < 0.6 * by_all.inliers  # it was the sample that decided
     assert by_sample.map_from_rig.distance_to(by_all.map_from_rig) == pytest.approx((0.0, 0.0), abs=1e-4)

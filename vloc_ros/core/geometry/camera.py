@@ -213,7 +213,8 @@ class Camera:
             zero, distortion = np.zeros(3), np.array(self.distortion)
             pixels = cv2.fisheye.projectPoints(points[:, None], zero, zero, self.matrix, distortion)[0]
             return np.asarray(pixels).reshape(-1, 2)
-        (fx, fy, cx, cy), distortion = self.intrinsics, self.distortion
+        fx, fy, cx, cy = self.intrinsics
+        distortion = self.distortion
         x, y = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
         if any(distortion):
             x, y = _distort(x, y, distortion)

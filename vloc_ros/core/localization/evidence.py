@@ -103,7 +103,7 @@ def measure_evidence(
     assert estimate is not None
     visibility, counted = scored.visibility.of_views(views), views[hypothesis.matches.views]
     inliers, matches = estimate.inliers & counted, int(counted.sum())
-    count = inliers.sum() / hypothesis.candidate.share
+    count = int(inliers.sum()) * hypothesis.candidate.every
     possible = min(int(visibility.expected.sum()), int(visibility.keypoints.sum()))
     similarity, evenness = _similarity(visibility)
     coverage, explained = visibility.confirmed_shares

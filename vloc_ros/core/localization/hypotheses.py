@@ -70,6 +70,6 @@ class NearestNeighbourPoseSolver:
             with clock.stage("pose"):
                 estimate = estimate_pose_with_covariance(self._pose, of_scene, observation.query)
             if estimate is not None:  # all keypoints determine a pose better than a sample of them
-                estimate = replace(estimate, covariance=candidate.share * estimate.covariance)
+                estimate = replace(estimate, covariance=estimate.covariance / candidate.every)
             hypotheses.append(Hypothesis(candidate, of_scene, estimate))
         return hypotheses

@@ -78,5 +78,7 @@ def restore_pixels(result: LocalizationResult, query: Query, working: Query) -> 
 
 def _pixel_ratios(query: Query, other: Query) -> Array:
     """(V, 2) float32 width and height of every view of another query over those of the same view."""
-    sizes = [[(view.camera.width, view.camera.height) for view in one.views] for one in (other, query)]
-    return np.divide(*sizes).astype(np.float32)
+    own, others = (
+        np.array([(view.camera.width, view.camera.height) for view in one.views], np.float32) for one in (query, other)
+    )
+    return np.asarray(others / own)

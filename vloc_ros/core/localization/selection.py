@@ -108,7 +108,7 @@ class HypothesisSelector:
         """
         with observation.clock.stage("verification"):
             verified = [self._verifier.verify(hypothesis, observation) for hypothesis in hypotheses]
-            if candidate.share < 1.0:
+            if candidate.is_sample:
                 return self._decide_by_sample(verified, candidate, observation)
             weighed = self._weigh(verified, hypotheses, candidate, observation)
             if weighed is not None and weighed.score >= self._threshold:

@@ -84,7 +84,7 @@ def _guides_matches(hypothesis: Hypothesis, observation: Observation) -> bool:
     assert estimate is not None
     relative_std = relative_position_std(hypothesis.matches.points[estimate.inliers], estimate)
     # the covariance is that of all keypoints
-    return focal_px * relative_std <= _PRECISE_PX * np.sqrt(hypothesis.candidate.share)
+    return bool(focal_px * relative_std <= _PRECISE_PX / np.sqrt(hypothesis.candidate.every))
 
 
 class HypothesisVerifier:
@@ -123,7 +123,7 @@ class HypothesisVerifier:
             reason = f"no pose explains more than {found} of the {len(matches)} matches"
             return VerifiedHypothesis(hypothesis, replace(refusal, inliers=found, reason=reason))
         result = self._publishable(hypothesis, estimate)
-        if hypothesis.candidate.share < 1.0 and not _guides_matches(hypothesis, observation):
+        if hypothesis.candidate.is_sample and not _guides_matches(hypothesis, observation):
             reason = "a sample of the keypoints does not determine the pose"
             return VerifiedHypothesis(hypothesis, result.refused_as(Status.POSE_REJECTED, reason))
         if len(observation.query.views) > 1 and (reason := self._rig.describe_inconsistency(hypothesis, observation)):

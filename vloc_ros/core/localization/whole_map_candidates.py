@@ -22,47 +22,40 @@ from dataclasses import replace
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.candidates import WHOLE_MAP, Candidate
+from vloc_ros.core.localization.candidates import WHOLE_MAP, Candidate, with_sample
 from vloc_ros.core.localization.matches import DescriptorNeighbours
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.observation import Observation
 
-# keypoints of a sample: enough for a certain pose in an image that shows the map well
-_SAMPLE = 400
-
 
 class WholeMapCandidates:
-    """The whole map for a sample of the keypoints, then for all.
-
-    The search takes most of the time after the features. Every third keypoint of an image that shows the map by day
-    decides as all of them would; guided matching then refines the pose to all.
-    """
+    """The whole map for a sample of the keypoints, then for all; it is searched once for each keypoint."""
 
     def __init__(self, matcher: NearestNeighbourMatcher) -> None:
         self._matcher = matcher
 
     def generate(self, observation: Observation) -> Iterator[Candidate]:
         """Two candidates of one image with many keypoints, one of a rig or of few keypoints, none without any."""
-        count = observation.keypoint_count
-        every = count // _SAMPLE
-        if every < 2 or len(observation.query.views) > 1:
-            if count:
-                yield WHOLE_MAP
+        if not observation.keypoint_count:
             return
-        chosen = np.arange(count) % every == 0
-        sample = self._search(observation, chosen)
-        yield replace(WHOLE_MAP, neighbours=sample, share=float(chosen.mean()))
-        others = self._search(observation, ~chosen)
-        yield replace(WHOLE_MAP, neighbours=_interleave(chosen, sample, others))
+        first, *everything = with_sample(WHOLE_MAP, observation)
+        if not everything:
+            yield first
+            return
+        sampled = np.arange(observation.keypoint_count) % first.every == 0
+        sample = self._search(observation, sampled)
+        yield replace(first, neighbours=sample)
+        others = self._search(observation, ~sampled)
+        yield replace(WHOLE_MAP, neighbours=_interleave(sampled, sample, others))
 
-    def _search(self, observation: Observation, chosen: Array) -> DescriptorNeighbours:
+    def _search(self, observation: Observation, some: Array) -> DescriptorNeighbours:
         with observation.clock.stage("matching"):
-            return self._matcher.neighbours(observation, WHOLE_MAP, keypoints=chosen)
+            return self._matcher.neighbours(observation, WHOLE_MAP, keypoints=some)
 
 
-def _interleave(chosen: Array, first: DescriptorNeighbours, second: DescriptorNeighbours) -> DescriptorNeighbours:
-    """The neighbours of all keypoints of one view, from those of the chosen ones and those of the others."""
-    rows = np.argsort(np.concatenate([np.flatnonzero(chosen), np.flatnonzero(~chosen)]))
+def _interleave(sampled: Array, first: DescriptorNeighbours, second: DescriptorNeighbours) -> DescriptorNeighbours:
+    """The neighbours of all keypoints of one view, from those of the sampled ones and those of the others."""
+    rows = np.argsort(np.concatenate([np.flatnonzero(sampled), np.flatnonzero(~sampled)]))
     return DescriptorNeighbours(
         np.concatenate([first.views, second.views])[rows],
         np.concatenate([first.xy, second.xy])[rows],
