@@ -214,10 +214,10 @@ class Camera:
             pixels = cv2.fisheye.projectPoints(points[:, None], zero, zero, self.matrix, distortion)[0]
             return np.asarray(pixels).reshape(-1, 2)
         fx, fy, cx, cy = self.intrinsics
-        distortion = self.distortion
+        coefficients = self.distortion
         x, y = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
-        if any(distortion):
-            x, y = _distort(x, y, distortion)
+        if any(coefficients):
+            x, y = _distort(x, y, coefficients)
         return np.column_stack([fx * x + cx, fy * y + cy])
 
     def unproject(self, pixels: npt.ArrayLike) -> Array:

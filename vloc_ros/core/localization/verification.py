@@ -23,7 +23,7 @@ import numpy as np
 
 from vloc_ros.core.config import PoseConfig, VerificationConfig
 from vloc_ros.core.geometry.covariance import apply_calibration
-from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.acceptance import AcceptanceModel
 from vloc_ros.core.localization.evidence import (
     CLEAR_MARGIN,
@@ -76,6 +76,18 @@ class VerifiedHypothesis:
     scored: ScoredPose | None = None
     evidence: KeypointEvidence | None = None
     refusal_is_final: bool = False
+
+
+def _with_inliers(result: LocalizationResult, matches: Matches, inliers: Array) -> LocalizationResult:
+    """A result that names other matches and inliers, by (M,) bool."""
+    return replace(
+        result,
+        matches=len(matches),
+        inliers=int(inliers.sum()),
+        inlier_xy=matches.xy[inliers],
+        inlier_points=matches.point_indices[inliers],
+        inlier_views=matches.views[inliers],
+    )
 
 
 def _guides_matches(hypothesis: Hypothesis, observation: Observation) -> bool:
@@ -187,7 +199,9 @@ class HypothesisVerifier:
         before = np.bincount(result.inlier_views, minlength=views)
         if (np.bincount(guided.views[agreeing], minlength=views) < before).any():
             return result
-        return replace(result, map_from_rig=scored.scene.map_from(refined))
+        result = replace(result, map_from_rig=scored.scene.map_from(refined))
+        # those of a sample are a part of what supports the pose
+        return _with_inliers(result, guided, agreeing) if verified.hypothesis.candidate.is_sample else result
 
     def _refine_by_guided_matches(
         self, verified: VerifiedHypothesis, scored: ScoredPose, observation: Observation
