@@ -26,7 +26,7 @@ from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.localization.acceptance import AcceptanceModel
-from vloc_ros.core.localization.candidates import KEYPOINTS, CandidateGenerator, PriorCandidates, WholeMapCandidates
+from vloc_ros.core.localization.candidates import KEYPOINTS, CandidateGenerator, PriorCandidates
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses
 from vloc_ros.core.localization.hypotheses import NearestNeighbourPoseSolver, PoseSolver
 from vloc_ros.core.localization.landmark_candidates import (
@@ -46,6 +46,7 @@ from vloc_ros.core.localization.retrieval_candidates import (
 from vloc_ros.core.localization.scoring import PoseScorer
 from vloc_ros.core.localization.selection import HypothesisSelector
 from vloc_ros.core.localization.verification import HypothesisVerifier
+from vloc_ros.core.localization.whole_map_candidates import WholeMapCandidates
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.retrieval.encoders import QueryEncoder
@@ -175,7 +176,7 @@ def _generators(
     if large:
         yield from by_landmarks
     if searched_whole:
-        yield WholeMapCandidates()
+        yield WholeMapCandidates(matcher)
     if encoder and (has_index or not searched_whole or config.retrieval == "model"):
         yield ModelRetrieval(config, landmark_map, encoder)
     elif not searched_whole and config.retrieval != "none" and (VLAD in landmark_map.retrieval or not by_landmarks):

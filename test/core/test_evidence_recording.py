@@ -27,6 +27,7 @@ from training.acceptance.recording import RecordingLocalizer, evidence_array
 from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.errors import VlocError
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization import candidates
 from vloc_ros.core.localization.evidence import EVIDENCE
 
 VIEWPOINT = looking(0.4, (0.2, -0.5, 1.1))
@@ -44,6 +45,15 @@ def test_every_candidate_is_tried_and_its_refinement_recorded(
     assert {one.result.candidate for one in recorded} == {"whole_map", "landmarks/voted"}
     assert len(recorded) >= 4
     assert evidence_array(recorded).shape == (len(recorded), len(EVIDENCE))
+
+
+def test_samples_of_keypoints_are_not_recorded(
+    scene: SyntheticScene, localizer: RecordingLocalizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = scene.features(VIEWPOINT, noise_px=0.5)
+    whole = evidence_array(localizer.record(features, scene.query()))
+    monkeypatch.setattr(candidates, "_SAMPLE", 100)
+    assert np.array_equal(evidence_array(localizer.record(features, scene.query())), whole)
 
 
 def test_labels_are_right_wrong_or_between(scene: SyntheticScene, localizer: RecordingLocalizer) -> None:

@@ -25,9 +25,10 @@ from synthetic import SyntheticScene, looking, observe
 
 from vloc_ros.core.config import MatcherConfig
 from vloc_ros.core.features.keypoints import Features
-from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.features.nearest_neighbours import nearest_neighbours
+from vloc_ros.core.localization.candidates import Candidate, SearchWindow
 from vloc_ros.core.localization.matches import Matches
-from vloc_ros.core.localization.matching import NearestNeighbourMatcher
+from vloc_ros.core.localization.matching import NearestNeighbourMatcher, _nearest_in_window
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import Query
@@ -120,3 +121,20 @@ def test_nothing_in_gives_nothing_out(scene: SyntheticScene, candidate: Candidat
     assert len(_match(scene.landmark_map, Features.empty(128), scene.query(), candidate)) == 0
     if candidate is not WHOLE:
         assert len(_match(scene.landmark_map, scene.features(VIEWPOINT), scene.query(), candidate)) == 0
+
+
+@pytest.mark.parametrize("points", [4, 900])
+def test_windows_are_searched_tile_by_tile_as_the_image_at_once(points: int) -> None:
+    rng = np.random.default_rng(0)
+    keypoints = rng.uniform((0, 0), (640, 480), (300, 2)).astype(np.float32)
+    descriptors, candidates = (rng.normal(size=(n, 8)).astype(np.float32) for n in (len(keypoints), points))
+    xy = rng.uniform((-50, -50), (690, 530), (points, 2)).astype(np.float32)
+    window = SearchWindow(
+        xy, rng.choice([10.0, 60.0, 200.0, np.inf], points, p=[0.3, 0.4, 0.2, 0.1]).astype(np.float32)
+    )
+    distances, neighbours = _nearest_in_window(keypoints, descriptors, candidates, window)
+    expected, at_once = nearest_neighbours(descriptors, candidates, 4, exclude=window.outside(keypoints))
+    found = np.isfinite(expected)
+    assert np.array_equal(found, np.isfinite(distances))
+    assert distances[found] == pytest.approx(expected[found], rel=1e-4)
+    assert np.array_equal(neighbours[found], at_once[found])

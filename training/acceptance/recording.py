@@ -77,6 +77,8 @@ class EvidenceRecorder(HypothesisSelector):
 
     def decide(self, hypotheses: Sequence[Hypothesis], candidate: Candidate, observation: Observation) -> Decision:
         """Record the hypotheses, and all poses that the product might refine: theirs, the coarse, the competing."""
+        if candidate.is_sample:  # evidence of a sample estimates that of all keypoints, which are matched next
+            return Decision.undecided()
         verified = [self._verifier.verify(hypothesis, observation) for hypothesis in hypotheses]
         able = [one for one in verified if one.evidence is not None]
         able += self._refine([*(one.scored for one in able), candidate.coarse_pose], hypotheses, observation)

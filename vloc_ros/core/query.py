@@ -16,8 +16,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 
 from vloc_ros.core.clouds.point_cloud import PointCloud
@@ -49,6 +50,14 @@ class View:
                 f"an image is {image.shape[1]}x{image.shape[0]}, its camera calibration is for "
                 f"{self.camera.width}x{self.camera.height}; use the calibration of this stream"
             )
+
+    def reduce(self, scale: float) -> View:
+        """The same view in fewer pixels; itself where the scale is not below 1."""
+        if scale >= 1.0:
+            return self
+        width, height = (max(int(scale * size), 1) for size in (self.camera.width, self.camera.height))
+        image = cv2.resize(self.image, (width, height), interpolation=cv2.INTER_AREA)
+        return replace(self, image=image, camera=self.camera.scaled(width, height))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

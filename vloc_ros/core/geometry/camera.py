@@ -214,21 +214,11 @@ class Camera:
             pixels = cv2.fisheye.projectPoints(points[:, None], zero, zero, self.matrix, distortion)[0]
             return np.asarray(pixels).reshape(-1, 2)
         fx, fy, cx, cy = self.intrinsics
+        coefficients = self.distortion
         x, y = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
-        if any(self.distortion):
-            x, y = self._distorted(x, y)
+        if any(coefficients):
+            x, y = _distort(x, y, coefficients)
         return np.column_stack([fx * x + cx, fy * y + cy])
-
-    def _distorted(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """Brown's model with a rational factor, as OpenCV has it.
-
-        OpenCV's own function takes five times as long, since it makes derivatives too.
-        """
-        k1, k2, p1, p2, k3, k4, k5, k6 = self.distortion
-        r2 = x * x + y * y
-        radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-        xy = 2 * x * y
-        return x * radial + p1 * xy + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + p2 * xy
 
     def unproject(self, pixels: npt.ArrayLike) -> Array:
         """(N, 2) pixels to (N, 3) rays of the optical frame with z = 1; NaN where no such ray exists."""
@@ -275,6 +265,22 @@ class Camera:
         """(N,) number of the cell of each of (N, 2) pixels in a grid of (columns, rows) over the image, row by row."""
         column, row = np.clip(pixels * grid / (self.width, self.height), 0, np.array(grid) - 1).astype(int).T
         return np.asarray(row * grid[0] + column)
+
+
+def _distort(x: Array, y: Array, distortion: tuple[float, ...]) -> tuple[Array, Array]:
+    """Brown's model with a rational factor, as OpenCV has it.
+
+    OpenCV's own function takes five times as long, since it makes derivatives too. Terms that are zero are left out.
+    """
+    k1, k2, p1, p2, k3, k4, k5, k6 = distortion
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) if k2 or k3 else 1 + k1 * r2
+    if k4 or k5 or k6:
+        radial = radial / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    if not (p1 or p2):
+        return x * radial, y * radial
+    xy = 2 * x * y
+    return x * radial + p1 * xy + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + p2 * xy
 
 
 @lru_cache(maxsize=64)

@@ -40,6 +40,8 @@ _MIN_DISTANCE_M = 1e-3
 _MAX_STRETCH = 4.0
 _ANYWHERE_RAD = 0.7
 _OUTSIDE_PX = -1e6
+# keypoints of a sample: enough for a certain pose in an image that shows the map well
+_SAMPLE = 400
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +65,15 @@ class SearchWindow:
 
         return is_outside
 
+    def reaches(self, low: Array, high: Array) -> Array:
+        """(C,) whether each point may appear in a rectangle of pixels, from (2,) `low` to `high`."""
+        away = np.maximum(np.maximum(low - self.xy, self.xy - high), 0.0)
+        return np.asarray(away[:, 0] ** 2 + away[:, 1] ** 2 <= self.radius_px**2)
+
+    def select(self, rows: Array) -> SearchWindow:
+        """Those of some points."""
+        return SearchWindow(self.xy[rows], self.radius_px[rows])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
@@ -73,6 +84,8 @@ class Candidate:
         point_indices: (C,) int64 ascending map points, or None for the whole map.
         windows: of every view, where the points are expected; empty when they may appear anywhere.
         neighbours: the map points nearest to the keypoints in the whole map, where the generator searched for them.
+        every: of so many keypoints one is matched; more than 1 is a sample, which may be accepted where that is certain
+            and refuses nothing.
         coarse_pose: found while the candidate was re-ranked, or None.
         competitors: coarse poses of other candidates that the image may show instead.
         kind: names the pose solver.
@@ -84,7 +97,13 @@ class Candidate:
     neighbours: DescriptorNeighbours | None = None
     coarse_pose: ScoredPose | None = None
     competitors: tuple[ScoredPose, ...] = ()
+    every: int = 1
     kind: str = KEYPOINTS
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether only some of the keypoints are matched."""
+        return self.every > 1
 
 
 WHOLE_MAP = Candidate("whole_map")
@@ -96,15 +115,6 @@ class CandidateGenerator(Protocol):
     def generate(self, observation: Observation) -> Iterator[Candidate]:
         """Candidates in the order of evidence; none when there is no evidence."""
         ...
-
-
-class WholeMapCandidates:
-    """The whole map at once: the default while the map is small."""
-
-    def generate(self, observation: Observation) -> Iterator[Candidate]:
-        """One candidate, where there are keypoints."""
-        if observation.keypoint_count:
-            yield WHOLE_MAP
 
 
 class PriorCandidates:
@@ -129,8 +139,20 @@ class PriorCandidates:
             seldom_first = np.argsort(self._keyframes[visible + scene.points.start], kind="stable")
             visible = np.sort(visible[seldom_first[len(visible) - self._max_points :]])
         if len(visible) and observation.keypoint_count:
-            kept = tuple(SearchWindow(window.xy[visible], window.radius_px[visible]) for window in windows)
-            yield Candidate(PRIOR, visible + scene.points.start, kept)
+            kept = tuple(window.select(visible) for window in windows)
+            yield from with_sample(Candidate(PRIOR, visible + scene.points.start, kept), observation)
+
+
+def with_sample(candidate: Candidate, observation: Observation) -> Iterator[Candidate]:
+    """A candidate for a sample of the keypoints, then for all; for all at once where they are few, or of a rig.
+
+    Matching takes most of the time after the features. Every third keypoint of an image that shows the map by day
+    decides as all of them would; guided matching then refines the pose to all.
+    """
+    every = observation.keypoint_count // _SAMPLE
+    if every > 1 and len(observation.query.views) == 1:
+        yield replace(candidate, every=every)
+    yield candidate
 
 
 def _window(view: View, points: Array, prior: PosePrior) -> SearchWindow:

@@ -25,12 +25,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from vloc_ros.core.config import PoseConfig
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.integer_arrays import sorted_unique
 from vloc_ros.core.localization.candidates import WHOLE_MAP
+from vloc_ros.core.localization.guided_matching import squared_lengths
 from vloc_ros.core.localization.matches import DescriptorNeighbours, Matches
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.observation import Observation
@@ -93,17 +93,21 @@ class CompetingHypotheses:
         query, neighbours = observation.query, neighbours or self._matcher.neighbours(observation, WHOLE_MAP)
         taken = [(scene, scene_from_rig), *((other.scene, other.scene_from_rig) for other in known)]
         own = _Pairs.in_scene(scene, neighbours, self._index)
-        explained = inlier_mask(scene_from_rig, self._pose, own.matches, query)
+        errors_px = _errors_px(scene_from_rig, own, query)
+        explained = errors_px < self._pose.max_error_px
         if not explained.any():
             return
         max_distance = float(np.percentile(own.distances[explained], _DISTANCE_PERCENTILE))
         near = own.distances <= max_distance
         min_keypoints = _MIN_SHARE * len(sorted_unique(own.keypoints[explained & near]))
         for other_scene in self._index.map.scenes:
-            pairs = _Pairs.in_scene(other_scene, neighbours, self._index)
+            if other_scene is scene:
+                pairs = own.select(near & ~(errors_px < self._close_px))
+            else:
+                pairs = _Pairs.in_scene(other_scene, neighbours, self._index)
+                pairs = pairs.select(pairs.distances <= max_distance)
             poses = [pose for of_scene, pose in taken if of_scene is other_scene]
-            found = self._poses_in_scene(pairs.select(pairs.distances <= max_distance), poses, query, min_keypoints)
-            for pose, points in found:
+            for pose, points in self._poses_in_scene(pairs, poses, query, min_keypoints):
                 yield self.refine(self._scorer.score(pose, points, observation), observation)
 
     def _poses_in_scene(
@@ -111,40 +115,50 @@ class CompetingHypotheses:
     ) -> Iterator[tuple[Pose, Array]]:
         """Poses of one scene that so many keypoints fit, beside those that are taken, and the points that fit."""
         for other in taken:
-            pairs = pairs.select(~self._is_projected_close(other, pairs.matches, query))
-        rest, min_together = pairs, _SHARE_OF_ONE_KEYFRAME * min_keypoints
-        for _ in range(_MAX_KEYFRAMES_TRIED):
-            keyframe, covisible = rest.covisible()
-            if covisible.sum() < min_together:
-                return
-            together = rest.select(covisible)
-            together = together.select(self._in_densest_window(together, keyframe, query)).nearest()
-            rest = rest.select(~covisible)
-            if len(together.keypoints) < min_together:
+            pairs = pairs.select(~(_errors_px(other, pairs, query) < self._close_px))
+        min_together = _SHARE_OF_ONE_KEYFRAME * min_keypoints
+        for keyframe, covisible in self._covisible(pairs, min_together):
+            together = covisible.select(self._in_densest_window(covisible.matches, keyframe, query)).nearest()
+            if len(together) < min_together:
                 continue
-            quick = replace(self._pose, max_iterations=_iterations(min_together / len(together.keypoints)))
+            quick = replace(self._pose, max_iterations=_iterations(min_together / len(together)))
             found = estimate_absolute_pose(quick, together.matches, query)
             if found and all(is_distinct_pose(found, other) for other in taken):
                 fitting = pairs.select(inlier_mask(found, self._pose, pairs.matches, query)).nearest()
-                if len(fitting.keypoints) >= min_keypoints:
+                if len(fitting) >= min_keypoints:
                     yield found, sorted_unique(fitting.points)
 
-    def _is_projected_close(self, scene_from_rig: Pose, matches: Matches, query: Query) -> Array:
-        """(M,) whether a pose projects the point of each match close to its keypoint.
+    def _covisible(self, pairs: _Pairs, least: float) -> Iterator[tuple[int, _Pairs]]:
+        """Keyframes that observe the points of most pairs, and these; each pair is of the first that observes it."""
+        rest, keyframes = np.arange(len(pairs)), self._index.map.keyframes
+        observed = self._index.count_observed(pairs.points)
+        for _ in range(_MAX_KEYFRAMES_TRIED):
+            keyframe = int(observed.argmax())
+            if observed[keyframe] < least:
+                return
+            visible = np.zeros(len(self._index.map.points), bool)
+            visible[keyframes.visible(keyframe)] = True
+            covisible = visible[pairs.points[rest]]
+            mine, rest = rest[covisible], rest[~covisible]
+            observed = observed - self._index.count_observed(pairs.points[mine])
+            yield keyframe, pairs.select(mine)
+
+    @property
+    def _close_px(self) -> float:
+        """Reprojection error within which a pose projects the point of a pair close to its keypoint.
 
         Learned descriptors are alike along an edge, and maps hold structure twice: such points fit no other place.
         """
-        errors_px = np.linalg.norm(reprojection_residuals(scene_from_rig, matches, query), axis=1)
-        return np.asarray(errors_px < _CLOSE * self._pose.max_error_px)
+        return _CLOSE * self._pose.max_error_px
 
-    def _in_densest_window(self, pairs: _Pairs, keyframe: int, query: Query) -> Array:
-        """(N,) which pairs, of points that a keyframe observes, are shifted about alike from its image to the query's.
+    def _in_densest_window(self, matches: Matches, keyframe: int, query: Query) -> Array:
+        """(N,) which matches, of points that a keyframe observes, are shifted alike from its image to the query's.
 
         Keypoints that resemble points by chance are shifted in all directions; those of another pose from which the
-        points are seen are not, unless the camera is rolled otherwise than the keyframe's. A third of the pairs by
+        points are seen are not, unless the camera is rolled otherwise than the keyframe's. A third of the matches by
         chance lie in one window.
         """
-        keyframes, matches = self._index.map.keyframes, pairs.matches
+        keyframes = self._index.map.keyframes
         in_keyframe = (matches.points - keyframes.translations[keyframe]) @ keyframes.rotations[keyframe]
         densest = np.zeros(len(matches), bool)
         for number, view in enumerate(query.views):
@@ -166,11 +180,13 @@ class CompetingHypotheses:
 def _in_densest_window(cells: Array) -> Array:
     """(N,) which of (N, 2) values lie in the window, of some cells, that holds most of them; not those that are NaN."""
     inside = np.flatnonzero((np.abs(cells) < _MAX_CELLS).all(axis=1))
-    cell = np.floor(cells[inside]).astype(np.int64) + _MAX_CELLS
-    counts = np.zeros((2 * _MAX_CELLS, 2 * _MAX_CELLS), np.int64)
-    np.add.at(counts, tuple(cell.T), 1)
-    windows = sliding_window_view(counts, (_WINDOW, _WINDOW)).sum(axis=(2, 3))
-    away = cell - np.unravel_index(windows.argmax(), windows.shape)
+    cell, side = np.floor(cells[inside]).astype(np.int64) + _MAX_CELLS, 2 * _MAX_CELLS
+    counts = np.bincount(cell[:, 0] * side + cell[:, 1], minlength=side * side).reshape(side, side)
+    cumulative = np.zeros((side + 1, side + 1), np.int64)
+    cumulative[1:, 1:] = counts.cumsum(axis=0).cumsum(axis=1)
+    columns = cumulative[:, _WINDOW:] - cumulative[:, :-_WINDOW]
+    windows = columns[_WINDOW:] - columns[:-_WINDOW]
+    away = cell - np.divmod(int(windows.argmax()), windows.shape[1])
     densest = np.zeros(len(cells), bool)
     densest[inside] = ((away >= 0) & (away < _WINDOW)).all(axis=1)
     return densest
@@ -182,41 +198,42 @@ def _iterations(inlier_ratio: float) -> int:
     return int(np.clip(np.log(_MISS_PROBABILITY) / np.log1p(-all_inliers), *_ITERATIONS))
 
 
+def _errors_px(scene_from_rig: Pose, pairs: _Pairs, query: Query) -> Array:
+    """(N,) reprojection errors; NaN behind the camera."""
+    residuals = reprojection_residuals(scene_from_rig, pairs.matches, query)
+    return np.asarray(np.sqrt(squared_lengths(residuals)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pairs:
-    """(N,) keypoints with neighbouring map points, and their squared descriptor distances."""
+    """(N,) keypoints with neighbouring map points, as matches, and their squared descriptor distances."""
 
-    neighbours: DescriptorNeighbours
-    index: MapIndex
     keypoints: Array
-    points: Array
     distances: Array
+    matches: Matches
 
     @staticmethod
     def in_scene(scene: Scene, neighbours: DescriptorNeighbours, index: MapIndex) -> _Pairs:
-        points = neighbours.point_indices
-        keypoints, rank = np.nonzero((points >= scene.points.start) & (points < scene.points.stop))
-        return _Pairs(neighbours, index, keypoints, points[keypoints, rank], neighbours.distances[keypoints, rank])
+        indices = neighbours.point_indices
+        keypoints, rank = np.nonzero((indices >= scene.points.start) & (indices < scene.points.stop))
+        points = indices[keypoints, rank]
+        positions = index.map.points[points].astype(np.float64)
+        matches = Matches(neighbours.views[keypoints], neighbours.xy[keypoints], points, positions)
+        return _Pairs(keypoints, neighbours.distances[keypoints, rank], matches)
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    @property
+    def points(self) -> Array:
+        """(N,) map points."""
+        return self.matches.point_indices
 
     def select(self, chosen: Array) -> _Pairs:
-        return replace(
-            self, keypoints=self.keypoints[chosen], points=self.points[chosen], distances=self.distances[chosen]
-        )
+        rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+        return _Pairs(self.keypoints[rows], self.distances[rows], self.matches.select(rows))
 
     def nearest(self) -> _Pairs:
         """Of each keypoint the nearest point."""
         order = np.argsort(self.distances, kind="stable")
         return self.select(order[np.unique(self.keypoints[order], return_index=True)[1]])
-
-    def covisible(self) -> tuple[int, Array]:
-        """The keyframe that observes the points of most of them, and (N,) whether it observes each."""
-        keyframe = int(self.index.count_observed(self.points).argmax())
-        return keyframe, np.isin(self.points, self.index.map.keyframes.visible(keyframe))
-
-    @property
-    def matches(self) -> Matches:
-        """The pairs as matches."""
-        positions = self.index.map.points[self.points].astype(np.float64)
-        return Matches(
-            self.neighbours.views[self.keypoints], self.neighbours.xy[self.keypoints], self.points, positions
-        )

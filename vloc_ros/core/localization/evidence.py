@@ -103,7 +103,7 @@ def measure_evidence(
     assert estimate is not None
     visibility, counted = scored.visibility.of_views(views), views[hypothesis.matches.views]
     inliers, matches = estimate.inliers & counted, int(counted.sum())
-    count = int(inliers.sum())
+    count = int(inliers.sum()) * hypothesis.candidate.every
     possible = min(int(visibility.expected.sum()), int(visibility.keypoints.sum()))
     similarity, evenness = _similarity(visibility)
     coverage, explained = visibility.confirmed_shares
@@ -112,7 +112,7 @@ def measure_evidence(
     )
     return KeypointEvidence(
         inliers=float(np.log1p(count)),
-        inlier_ratio=count / max(matches, 1),
+        inlier_ratio=int(inliers.sum()) / max(matches, 1),
         support=min(count / max(possible, 1), 1.0),
         similarity=similarity,
         evenness=evenness,
@@ -158,11 +158,20 @@ def _fit(errors_px: Array, max_error_px: float) -> float:
 
 
 def _certainty(inlier_points: Array, estimate: PoseEstimate) -> float:
+    relative_std = relative_position_std(inlier_points, estimate)
+    return -float(np.log(max(relative_std, _LEAST))) if np.isfinite(relative_std) else 0.0
+
+
+def relative_position_std(inlier_points: Array, estimate: PoseEstimate) -> float:
+    """Largest standard deviation of the position over the median distance of the inliers' (M, 3) points, uncalibrated.
+
+    Infinite where the position is not determined.
+    """
     std_m = largest_position_std(estimate.covariance)
     if not len(inlier_points) or not np.isfinite(std_m):
-        return 0.0
+        return np.inf
     distance_m = float(np.median(np.linalg.norm(inlier_points - estimate.scene_from_rig.translation, axis=1)))
-    return -float(np.log(max(std_m / max(distance_m, _LEAST), _LEAST)))
+    return std_m / max(distance_m, _LEAST)
 
 
 def position_std_m(landmark_map: LandmarkMap, hypothesis: Hypothesis) -> float:

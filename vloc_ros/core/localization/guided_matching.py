@@ -94,8 +94,7 @@ class GuidedPairs:
 
     def mutual(self) -> GuidedPairs:
         """The pairs that come first for both their keypoint and their point, in their order."""
-        first_keypoint, first_row = (np.unique(side, return_index=True)[1] for side in (self.keypoints, self.rows))
-        return self.select(np.intersect1d(first_keypoint, first_row, assume_unique=True))
+        return self.select(np.flatnonzero(_is_first(self.keypoints) & _is_first(self.rows)))
 
 
 def pair_at_projections(
@@ -118,6 +117,14 @@ def pair_at_projections(
     differences = landmark_map.descriptors_of(points[rows])
     differences -= grid.descriptors[keypoints]
     return GuidedPairs(rows, keypoints, np.sqrt(errors), np.sqrt(squared_lengths(differences)))
+
+
+def _is_first(values: Array) -> Array:
+    """(N,) whether each of (N,) natural numbers occurs for the first time."""
+    last_written = np.empty(int(values.max(initial=-1)) + 1, np.int64)
+    places = np.arange(len(values))
+    last_written[values[::-1]] = places[::-1]
+    return np.asarray(last_written[values] == places)
 
 
 def squared_lengths(vectors: Array) -> Array:

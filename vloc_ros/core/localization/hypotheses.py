@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from vloc_ros.core.config import PoseConfig
@@ -69,5 +69,7 @@ class NearestNeighbourPoseSolver:
         for of_scene in matches.by_scene(self._map)[:_MAX_SCENES]:
             with clock.stage("pose"):
                 estimate = estimate_pose_with_covariance(self._pose, of_scene, observation.query)
+            if estimate is not None:  # all keypoints determine a pose better than a sample of them
+                estimate = replace(estimate, covariance=estimate.covariance / candidate.every)
             hypotheses.append(Hypothesis(candidate, of_scene, estimate))
         return hypotheses

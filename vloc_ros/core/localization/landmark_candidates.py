@@ -152,7 +152,7 @@ class LandmarkVoting:
         """Regions by votes, see `LandmarkRegions`."""
         if not observation.keypoint_count:
             return
-        neighbours = self._matcher.neighbours(observation, WHOLE_MAP, strongest=VOTERS, breadth=_BREADTH)
+        neighbours = self._matcher.neighbours(observation, WHOLE_MAP, keypoints=slice(VOTERS), breadth=_BREADTH)
         # a vote is shared by all points about as near: which copy of a thing is nearest is chance
         distances, points = neighbours.distances, neighbours.point_indices
         shared = (distances <= _SHARED_VOTE_RATIO * distances[:, :1]) & (points >= 0)

@@ -24,6 +24,7 @@ from vloc_ros.core.features.keypoints import Extractor, Features, extract_scaled
 from vloc_ros.core.localization.candidates import CandidateGenerator
 from vloc_ros.core.localization.hypotheses import PoseSolver
 from vloc_ros.core.localization.observation import Observation, StageClock
+from vloc_ros.core.localization.resolution import MapResolution, convert_pixels, restore_pixels
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.selection import Decision, HypothesisSelector
 from vloc_ros.core.map.map_index import MapIndex
@@ -58,6 +59,7 @@ class Localizer:
         self.map_index, self.map, self.extractor = map_index, map_index.map, extractor
         self._prior, self._generators = prior, (prior, *generators)
         self._solvers, self.selector, self._tracking = solvers, selector, tracking
+        self._resolution = MapResolution(self.map, extractor)
 
     def localize(self, query: Query) -> LocalizationResult:
         """A pose with its covariance, or a typed refusal.
@@ -65,21 +67,30 @@ class Localizer:
         With a prior, the keypoints of a smaller image that match where it says give a result in a fraction of the time.
         Where they do not, the query is searched for as if it had no prior.
         """
-        clock, scale = StageClock(), self._tracking_scale(query)
+        clock, working = StageClock(), self._resolution.reduce(query)
+        scale = self._tracking_scale(working)
         if scale < 1.0:
-            reduced = self._observe(query, clock, scale)
+            reduced = self._observe(working, clock, scale)
             tracked = self._search(reduced, [self._prior])
             if tracked.result.ok:
-                return tracked.result.timed(clock.times_ms, reduced.keypoint_count)
-            query = replace(query, prior=None)
-        return self._search_everywhere(self._observe(query, clock))
+                result = tracked.result.timed(clock.times_ms, reduced.keypoint_count)
+                return restore_pixels(result, query, working)
+            working = replace(working, prior=None)
+        return restore_pixels(self._search_everywhere(self._observe(working, clock)), query, working)
 
     def localize_features(self, features: Sequence[Features], query: Query) -> LocalizationResult:
-        """`localize` for features that were extracted before."""
-        return self._search_everywhere(Observation(query, self.map, StageClock(), lambda: features))
+        """`localize` for features that were extracted before, in pixels of the query's images."""
+        working = self._resolution.reduce(query)
+        scaled = convert_pixels(features, query, working)
+        result = self._search_everywhere(Observation(working, self.map, StageClock(), lambda: scaled))
+        return restore_pixels(result, query, working)
 
     def extract(self, query: Query) -> tuple[Features, ...]:
-        """The features of every view."""
+        """The features of every view, in pixels of its image."""
+        working = self._resolution.reduce(query)
+        return convert_pixels(self._extract(working), working, query)
+
+    def _extract(self, query: Query) -> tuple[Features, ...]:
         return tuple(self.extractor.extract(view.image).seen_through(view.camera) for view in query.views)
 
     def _search(self, observation: Observation, generators: Sequence[CandidateGenerator]) -> Decision:
@@ -109,7 +120,7 @@ class Localizer:
                         extract_scaled(self.extractor, view.image, scale).seen_through(view.camera)
                         for view in query.views
                     ]
-                return self.extract(query)
+                return self._extract(query)
 
         return Observation(query, self.map, clock, extract)
 
@@ -117,7 +128,6 @@ class Localizer:
         """Image scale with a prior; 1 without one, or where the images are small."""
         if query.prior is None or not query.views:
             return 1.0
-        cameras = [view.camera for view in query.views]
-        width = min(camera.width * self.extractor.working_scale(camera.width, camera.height) for camera in cameras)
+        width = min(view.camera.width for view in query.views)
         least = max(self.extractor.least_scale, self._tracking.min_image_width_px / width)
         return max(self._tracking.image_scale, least)

@@ -22,12 +22,16 @@ from vloc_ros.core.config import MatcherConfig
 from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
 from vloc_ros.core.features.nearest_neighbours import nearest_neighbours
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.candidates import Candidate
+from vloc_ros.core.localization.candidates import Candidate, SearchWindow
 from vloc_ros.core.localization.matches import DescriptorNeighbours, Matches
 from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.map.map_index import MapIndex
 
 _NEIGHBOURS = 4
+_TILE_PX = 160.0
+# rows or a mask of the keypoints of a view
+Keypoints = slice | Array
+ALL = slice(None)
 
 
 class NearestNeighbourMatcher:
@@ -41,15 +45,19 @@ class NearestNeighbourMatcher:
         self._config, self._index, self._map = config, map_index, map_index.map
         self._max_distance_in_window = map_index.map.descriptor_limit(DescriptorLimit.STRICT)
 
-    def match(self, observation: Observation, candidate: Candidate, *, strongest: int | None = None) -> Matches:
+    def match(self, observation: Observation, candidate: Candidate, *, keypoints: Keypoints | None = None) -> Matches:
         """Matches of all views with a candidate's points; empty when there are none.
 
         Args:
             observation: of the query.
-            candidate: a part of the map.
-            strongest: keypoints of each view to match, the strongest; None for all.
+            candidate: a part of the map; the whole map with neighbours is not searched again.
+            keypoints: of each view to match, strongest first; None for those that the candidate says.
         """
-        neighbours = self.neighbours(observation, candidate, strongest=strongest)
+        if candidate.point_indices is None and candidate.neighbours is not None:
+            neighbours = candidate.neighbours
+        else:
+            some = slice(None, None, candidate.every) if keypoints is None else keypoints
+            neighbours = self.neighbours(observation, candidate, keypoints=some)
         views, points, distances = neighbours.views, neighbours.point_indices, neighbours.distances
         passing = self._pass_ratio_test(distances, points)
         by_view = [passing[views[passing] == view] for view in range(len(observation.features))]
@@ -63,7 +71,7 @@ class NearestNeighbourMatcher:
         observation: Observation,
         candidate: Candidate,
         *,
-        strongest: int | None = None,
+        keypoints: Keypoints = ALL,
         breadth: int | None = None,
     ) -> DescriptorNeighbours:
         """Of a candidate's points the nearest in descriptor space to each keypoint of all views.
@@ -71,18 +79,18 @@ class NearestNeighbourMatcher:
         Args:
             observation: of the query.
             candidate: a part of the map.
-            strongest: keypoints of each view to match, the strongest; None for all.
+            keypoints: of each view to match, strongest first.
             breadth: of the search in the whole map, None for the one configured.
         """
         breadth = breadth or self._config.search_breadth
-        keypoints = [found.xy[:strongest] for found in observation.features]
+        pixels = [found.xy[keypoints] for found in observation.features]
         found = [
-            self._nearest(view, xy, observation.descriptors[view][:strongest], candidate, breadth)
-            for view, xy in enumerate(keypoints)
+            self._nearest(view, xy, observation.descriptors[view][keypoints], candidate, breadth)
+            for view, xy in enumerate(pixels)
         ]
         distances, points = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        views = np.repeat(np.arange(len(keypoints), dtype=np.int32), [len(xy) for xy in keypoints])
-        return DescriptorNeighbours(views, np.concatenate(keypoints), points, distances)
+        views = np.repeat(np.arange(len(pixels), dtype=np.int32), [len(xy) for xy in pixels])
+        return DescriptorNeighbours(views, np.concatenate(pixels), points, distances)
 
     def _nearest(
         self, view: int, keypoints: Array, descriptors: Array, candidate: Candidate, breadth: int
@@ -94,12 +102,12 @@ class NearestNeighbourMatcher:
             return np.full(none.shape, np.inf, np.float32), none
         if points is None:
             return self._index.point_search.nearest(descriptors, _NEIGHBOURS, breadth=breadth)
-        outside = candidate.windows[view].outside(keypoints) if candidate.windows else None
-        distances, neighbours = nearest_neighbours(
-            descriptors, self._map.descriptors_of(points), _NEIGHBOURS, exclude=outside
-        )
-        if candidate.windows:
-            distances[distances > self._max_distance_in_window**2] = np.inf
+        candidates = self._map.descriptors_of(points)
+        if not candidate.windows:
+            distances, neighbours = nearest_neighbours(descriptors, candidates, _NEIGHBOURS)
+            return distances, points[neighbours]
+        distances, neighbours = _nearest_in_window(keypoints, descriptors, candidates, candidate.windows[view])
+        distances[distances > self._max_distance_in_window**2] = np.inf
         return distances, points[neighbours]
 
     def _pass_ratio_test(self, distances: Array, neighbours: Array) -> Array:
@@ -112,6 +120,28 @@ class NearestNeighbourMatcher:
         second = np.where(in_another_part & (neighbours >= 0), distances, np.inf).min(axis=1)
         found = np.isfinite(distances[:, 0]) & (neighbours[:, 0] >= 0)
         return np.flatnonzero((distances[:, 0] <= self._config.ratio**2 * second) & found)
+
+
+def _nearest_in_window(
+    keypoints: Array, descriptors: Array, candidates: Array, window: SearchWindow
+) -> tuple[Array, Array]:
+    """`nearest_neighbours` of keypoints among those of (C, d) points in whose windows they lie, tile by tile.
+
+    Windows are small against the image: a tile's keypoints are compared with a few of the points.
+    """
+    tile = (keypoints // _TILE_PX).astype(np.int64)
+    tile_number = tile[:, 1] * (tile[:, 0].max(initial=0) + 1) + tile[:, 0]
+    order = np.argsort(tile_number, kind="stable")
+    distances = np.empty((len(keypoints), _NEIGHBOURS), np.float32)
+    neighbours = np.empty((len(keypoints), _NEIGHBOURS), np.int64)
+    for mine in np.split(order, np.flatnonzero(np.diff(tile_number[order])) + 1):
+        reaching = window.reaches(keypoints[mine].min(axis=0), keypoints[mine].max(axis=0))
+        reaching[:_NEIGHBOURS] = True  # as many as are searched for; what lies outside of their windows is excluded
+        rows = np.flatnonzero(reaching)
+        outside = window.select(rows).outside(keypoints[mine])
+        distances[mine], found = nearest_neighbours(descriptors[mine], candidates[rows], _NEIGHBOURS, exclude=outside)
+        neighbours[mine] = rows[found]
+    return distances, neighbours
 
 
 def _mutual(keypoints: Array, distances: Array, points: Array) -> Array:

@@ -69,7 +69,7 @@ class CandidateReranker:
         """From the strongest keypoints; None where no pose is found or has enough inliers."""
         clock, query = observation.clock, observation.query
         with clock.stage("matching"):
-            matches = self.matcher.match(observation, candidate, strongest=_KEYPOINTS)
+            matches = self.matcher.match(observation, candidate, keypoints=slice(_KEYPOINTS))
         with clock.stage("pose"):
             quick = replace(self.pose, max_iterations=min(_ITERATIONS, self.pose.max_iterations))
             found = estimate_absolute_pose(quick, matches, query)

@@ -37,6 +37,8 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 _FAR_MARGIN = 2 * CLEAR_MARGIN
 # poses within such a margin explain the image about as well
 _ALIKE = 0.02
+# a sample of the keypoints decides where the log odds are so high, by so many inliers
+_CERTAIN, _CERTAIN_INLIERS = 4.0, 25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +108,8 @@ class HypothesisSelector:
         """
         with observation.clock.stage("verification"):
             verified = [self._verifier.verify(hypothesis, observation) for hypothesis in hypotheses]
+            if candidate.is_sample:
+                return self._decide_by_sample(verified, candidate, observation)
             weighed = self._weigh(verified, hypotheses, candidate, observation)
             if weighed is not None and weighed.score >= self._threshold:
                 return self._decide(weighed, observation)
@@ -115,6 +119,18 @@ class HypothesisSelector:
             if weighed is not None:
                 return self._decide(weighed, observation)
             return Decision(max(verified, key=lambda one: one.result.progress).result)
+
+    def _decide_by_sample(
+        self, verified: Sequence[VerifiedHypothesis], candidate: Candidate, observation: Observation
+    ) -> Decision:
+        """Accept the best hypothesis from a sample of the keypoints where it is certain; else nothing is decided."""
+        able = [one for one in verified if one.evidence is not None and one.result.inliers >= _CERTAIN_INLIERS]
+        certain = max(self._threshold, _CERTAIN)
+        if able and self._verifier.score(self._lead(able)) >= certain:
+            weighed = self._weigh_against_competitors(self._lead(able), able, candidate, observation)
+            if weighed.score >= certain:
+                return self._decide(weighed, observation)
+        return Decision.undecided()
 
     def excess(self, result: LocalizationResult) -> float:
         """How far the score of a result lies above the threshold, log odds; -inf without a pose."""

@@ -23,15 +23,24 @@ import numpy as np
 
 from vloc_ros.core.config import PoseConfig, VerificationConfig
 from vloc_ros.core.geometry.covariance import apply_calibration
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.acceptance import AcceptanceModel
-from vloc_ros.core.localization.evidence import CLEAR_MARGIN, KeypointEvidence, measure_evidence, position_std_m
+from vloc_ros.core.localization.evidence import (
+    CLEAR_MARGIN,
+    KeypointEvidence,
+    measure_evidence,
+    position_std_m,
+    relative_position_std,
+)
 from vloc_ros.core.localization.hypotheses import Hypothesis
+from vloc_ros.core.localization.matches import Matches
 from vloc_ros.core.localization.observation import Observation
 from vloc_ros.core.localization.pose_estimation import (
     PoseEstimate,
     estimate_pose_with_covariance,
     inlier_mask,
     refine_absolute_pose,
+    reprojection_residuals,
 )
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.rig_consistency import RigConsistency
@@ -42,6 +51,11 @@ from vloc_ros.core.map.map_index import MapIndex
 LEAST_INLIERS = 8
 # fewer of its own matches are not worth recording for a pose that guided matching found
 _LEAST_UNGUIDED = 4
+# of a sample of the keypoints, standard deviation of the position as it is seen at the distance of the points, whose
+# projections have to lie well inside of the radius of guided matching
+_PRECISE_PX = 1.0
+# matches that a pose guides, and that move their projections by more, guide other matches
+_STILL_PX, _GUIDED_ROUNDS = 0.5, 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +76,27 @@ class VerifiedHypothesis:
     scored: ScoredPose | None = None
     evidence: KeypointEvidence | None = None
     refusal_is_final: bool = False
+
+
+def _with_inliers(result: LocalizationResult, matches: Matches, inliers: Array) -> LocalizationResult:
+    """A result that names other matches and inliers, by (M,) bool."""
+    return replace(
+        result,
+        matches=len(matches),
+        inliers=int(inliers.sum()),
+        inlier_xy=matches.xy[inliers],
+        inlier_points=matches.point_indices[inliers],
+        inlier_views=matches.views[inliers],
+    )
+
+
+def _guides_matches(hypothesis: Hypothesis, observation: Observation) -> bool:
+    """Whether the pose of a sample of the keypoints is precise enough to find the matches of all by projection."""
+    estimate, focal_px = hypothesis.estimate, observation.query.views[0].camera.intrinsics[0]
+    assert estimate is not None
+    relative_std = relative_position_std(hypothesis.matches.points[estimate.inliers], estimate)
+    # the covariance is that of all keypoints
+    return bool(focal_px * relative_std <= _PRECISE_PX / np.sqrt(hypothesis.candidate.every))
 
 
 class HypothesisVerifier:
@@ -100,6 +135,9 @@ class HypothesisVerifier:
             reason = f"no pose explains more than {found} of the {len(matches)} matches"
             return VerifiedHypothesis(hypothesis, replace(refusal, inliers=found, reason=reason))
         result = self._publishable(hypothesis, estimate)
+        if hypothesis.candidate.is_sample and not _guides_matches(hypothesis, observation):
+            reason = "a sample of the keypoints does not determine the pose"
+            return VerifiedHypothesis(hypothesis, result.refused_as(Status.POSE_REJECTED, reason))
         if len(observation.query.views) > 1 and (reason := self._rig.describe_inconsistency(hypothesis, observation)):
             return VerifiedHypothesis(
                 hypothesis, result.refused_as(Status.POSE_REJECTED, reason), refusal_is_final=True
@@ -156,15 +194,35 @@ class HypothesisVerifier:
         """
         assert verified.scored is not None
         scored, views, result = verified.scored, len(observation.query.views), verified.result
-        # views that contradict the others have no matches left
-        guided = scored.visibility.matches
-        guided = guided.select(np.isin(guided.views, verified.hypothesis.matches.views))
-        refined = refine_absolute_pose(self._pose, scored.scene_from_rig, guided, observation.query)
+        guided, refined = self._refine_by_guided_matches(verified, scored, observation)
         agreeing = inlier_mask(refined, self._pose, guided, observation.query)
         before = np.bincount(result.inlier_views, minlength=views)
         if (np.bincount(guided.views[agreeing], minlength=views) < before).any():
             return result
-        return replace(result, map_from_rig=scored.scene.map_from(refined))
+        result = replace(result, map_from_rig=scored.scene.map_from(refined))
+        # those of a sample are a part of what supports the pose
+        return _with_inliers(result, guided, agreeing) if verified.hypothesis.candidate.is_sample else result
+
+    def _refine_by_guided_matches(
+        self, verified: VerifiedHypothesis, scored: ScoredPose, observation: Observation
+    ) -> tuple[Matches, Pose]:
+        """The matches that a pose guides in the views of a hypothesis, and the pose refined to them.
+
+        Where the refinement moves their projections, the refined pose guides other matches, and so on.
+        """
+        for rounds_left in reversed(range(_GUIDED_ROUNDS)):
+            # views that contradict the others have no matches left
+            guided = scored.visibility.matches
+            guided = guided.select(np.isin(guided.views, verified.hypothesis.matches.views))
+            refined = refine_absolute_pose(self._pose, scored.scene_from_rig, guided, observation.query)
+            before, after = (
+                reprojection_residuals(pose, guided, observation.query) for pose in (scored.scene_from_rig, refined)
+            )
+            moved_px = np.linalg.norm(after - before, axis=1)
+            if not rounds_left or not len(guided) or np.median(moved_px) < _STILL_PX:
+                break
+            scored = self._scorer.score(refined, verified.result.inlier_points, observation)
+        return guided, refined
 
     def _is_in_scene(self, hypothesis: Hypothesis, pose: ScoredPose) -> bool:
         points = hypothesis.matches.point_indices
