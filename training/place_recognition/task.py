@@ -17,9 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,10 +29,17 @@ from training.data.image_files import ImageFiles
 from training.data.overlap import DISTANCE
 from training.framework.split import select_held_out
 from training.framework.task import TrainingTask
-from training.place_recognition.baselines import NetVlad, PooledEncoder
+from training.place_recognition.aggregation import NetVlad
+from training.place_recognition.baselines import PooledEncoder
 from training.place_recognition.config import PlaceRecognitionConfig
 from training.place_recognition.crossvit import StudentEncoder
-from training.place_recognition.encoders import Encoder, build_encoder, embed_images, load_pretrained_weights
+from training.place_recognition.encoders import (
+    Encoder,
+    InitialWeights,
+    build_encoder,
+    embed_images,
+    load_pretrained_weights,
+)
 from training.place_recognition.examples import BatchKey, Examples, PlaceBatch, label_places, load_batch
 from training.place_recognition.ground_truth import label_by_distance, label_by_shared_points
 from training.place_recognition.loss import (
@@ -56,19 +61,6 @@ from vloc_ros.progress import bar
 _AT_ONCE = 16
 # initialisation uses this many images without augmentation, and the batches of this many epochs or images at most
 _FIRST_LOOK, _FIRST_EPOCHS, _FIRST_IMAGES = 200, 3, 24_000
-
-
-@dataclass(frozen=True, slots=True)
-class InitialWeights:
-    """Where the weights of a new backbone come from.
-
-    Attributes:
-        pretrained: whether from pretrained weights; at random otherwise.
-        path: file of those weights; None downloads them.
-    """
-
-    pretrained: bool = False
-    path: Path | None = None
 
 
 class PlaceRecognitionTask(TrainingTask[Encoder, BatchKey, PlaceBatch]):

@@ -1,0 +1,190 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Trainings of place recognition on simulated streets, one factor at a time: a row is a training and its test.
+
+Rows come in the order of what they say most, and are kept one by one: an interrupted run goes on with the next. With
+PLACE_ROWS=N in the environment a run ends after N new rows, and its figures are of all rows so far.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.command import training
+from benchmarks.descriptor_models import require_torch
+from benchmarks.place_recognition import SETS, export_model, export_worlds, name_queries, test_index
+from benchmarks.provenance import Rows
+
+# worlds: number of train and val, first seed; none of them is tested on
+TRAIN, VAL, SEED = 30, 4, 2000
+HEIGHT, WIDTH = 160, 224
+SEEDS = (0, 1, 2)
+# of all rows, unless they say otherwise: 2400 images are seen
+BASE: Mapping[str, str] = {
+    "fit.epochs": "5",
+    "fit.batches": "20",
+    "fit.groups": "8",
+    "fit.learning_rate": "3e-4",
+    "loss.kind": "multi_similarity",
+    "tuples.images_per_place": "3",
+    "tuples.max_angle_deg": "60",
+    "tuples.negatives": "4",
+    "network.frozen": "7",
+    "network.clusters": "16",
+    "network.height": str(HEIGHT),
+    "network.width": str(WIDTH),
+}
+BASIC = "EfficientNet-Lite0, GeM, night augmentation"
+_TUPLES = {"loss.kind": "triplet", "fit.groups": "4"}
+_SCALES = "0.71,1,1.41"
+_LIMIT = "PLACE_ROWS"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A row.
+
+    Attributes:
+        title: what is different.
+        settings: parameters that differ from `BASE`.
+        options: of the command.
+        seeds: of how many trainings.
+        teachers: titles of rows, or models of `vloc model export`, that it is distilled from.
+        any_size: whether it is exported for images of any size.
+    """
+
+    title: str
+    settings: Mapping[str, str]
+    options: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = SEEDS[:1]
+    teachers: tuple[str, ...] = ()
+    any_size: bool = True
+
+    def words(self, seed: int) -> list[str]:
+        """Options of the command, without the data set and the teachers."""
+        settings = {**BASE, **self.settings, "fit.seed": str(seed)}
+        given = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+        return [*given, *self.options, *(("--any-size",) if self.any_size else ())]
+
+
+_AGGREGATIONS = (
+    Training(BASIC, {}, seeds=SEEDS),
+    Training("without night augmentation", {"augmentation.night": "0", "augmentation.dusk": "0"}, seeds=SEEDS),
+    Training("random weights", {}, ("--weights", "none"), seeds=SEEDS),
+    Training("NetVLAD", {"network.aggregation": "netvlad"}, seeds=SEEDS),
+    Training("MixVPR", {"network.aggregation": "mixvpr"}, seeds=SEEDS, any_size=False),
+)
+_FACTORS = (
+    Training("224x288", {"network.height": "224", "network.width": "288"}),
+    Training("96x128", {"network.height": "96", "network.width": "128"}),
+    Training("distilled from it and VLAD-XFeat", {}, teachers=(BASIC, "xfeat")),
+    Training("CrossViT, random weights", {"network.backbone": "crossvit", "network.height": "240",
+             "network.width": "240", "fit.batches": "10"}, ("--weights", "none"), any_size=False),
+    Training("CrossViT, random weights, distilled from VLAD-XFeat and the first row", {"network.backbone": "crossvit",
+             "network.height": "240", "network.width": "240", "fit.batches": "10"}, ("--weights", "none"),
+             teachers=(BASIC, "xfeat"), any_size=False),
+    Training("triplets, partial mining", _TUPLES | {"tuples.sampled": "300"}),
+    Training("triplets, full mining", _TUPLES | {"tuples.mining": "full"}),
+    Training("triplets, random mining", _TUPLES | {"tuples.mining": "random"}),
+    Training("classification by cell", {"loss.kind": "cosplace", "fit.groups": "6"}),
+    Training("Adam", {"fit.optimizer": "adam"}),
+    Training("ASGD, learning rate 0.1", {"fit.optimizer": "asgd", "fit.learning_rate": "0.1"}),
+    Training("SGD, learning rate 0.01", {"fit.optimizer": "sgd", "fit.learning_rate": "0.01"}),
+    Training("learning rate 1e-4", {"fit.learning_rate": "1e-4"}),
+    Training("learning rate 1e-3", {"fit.learning_rate": "1e-3"}),
+    Training("weight decay 0", {"fit.weight_decay": "0"}),
+    Training("weight decay 0.05", {"fit.weight_decay": "0.05"}),
+)  # fmt: skip
+TRAININGS = {one.title: one for one in (*_AGGREGATIONS, *_FACTORS)}
+
+
+def place_training(out: Path) -> dict[str, Any]:
+    """A row for each training and seed; those that are not there yet are named."""
+    require_torch()
+    rows, figures, missing = Rows.of("place_training"), dict[str, Any](), list[str]()
+    limit = int(os.environ.get(_LIMIT, "1000"))
+    data = export_worlds(out, "street", SEED, train=TRAIN, val=VAL)
+    for one, seed in _in_order():
+        name, of = f"{one.title}, seed {seed}", _describe(one, seed)
+        if rows.kept.get(name, {}).get("of") != of and limit <= 0:
+            missing.append(name)
+            continue
+        limit -= rows.kept.get(name, {}).get("of") != of
+        figures[name] = rows.once(name, of=of, measure=lambda o=one, s=seed: _measure(out, data, o, s))
+    return {"rows": figures, "not_run": missing, "row_revisions": rows.revisions}
+
+
+def _in_order() -> Iterator[tuple[Training, int]]:
+    """The first seed of every aggregation, then of the other factors, then the other seeds."""
+    for seed in SEEDS[:1]:
+        yield from ((one, seed) for one in TRAININGS.values())
+    for seed in SEEDS[1:]:
+        yield from ((one, seed) for one in TRAININGS.values() if seed in one.seeds)
+
+
+def _describe(one: Training, seed: int) -> str:
+    return json.dumps([one.words(seed), one.teachers, [TRAIN, VAL, SEED], SETS["street"]])
+
+
+def _measure(out: Path, data: Path, one: Training, seed: int) -> dict[str, Any]:
+    """Train, then test by day and at night; of the first row at several scales too."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    model = _train(out, data, one, seed)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    manifest = json.loads((model / "manifest.json").read_text())
+    worlds, first, radius_m = SETS["street"]
+    tested = export_worlds(out, "street", first, test=worlds)
+    size = {**BASE, **one.settings}
+    words = [tested, "--index", model, "--radius", radius_m]
+    words += ["--resize", size["network.height"], size["network.width"]] if one.any_size else []
+    found: dict[str, Any] = {"cost": manifest["cost"], "held_out": manifest["training"]["metrics"]["held_out"]}
+    found["train_cpu_s"] = round(after.ru_utime - before.ru_utime, 1)
+    for light in ("day", "night"):
+        queries = ("--queries", name_queries(light))
+        found[light] = test_index(out / "place-training.json", *words, *queries)
+        if one.title == BASIC:
+            scaled = test_index(out / "place-training.json", *words, *queries, "--scales", _SCALES)
+            found[light]["scaled"] = scaled["scores"]
+    print("  ", {light: found[light]["scores"]["recall"]["R@1"]["share"] for light in ("day", "night")}, flush=True)
+    return found
+
+
+def _train(out: Path, data: Path, one: Training, seed: int) -> Path:
+    """The folder of a model, trained unless it is there."""
+    folder = out / "models" / f"{_slug(one.title)}-{seed}"
+    note, of = folder.with_name(f"{folder.name}.trained.json"), _describe(one, seed)
+    if note.is_file() and note.read_text() == of:
+        return folder
+    for left in (folder, folder.with_name(f"{folder.name}.run")):
+        shutil.rmtree(left, ignore_errors=True)
+    teachers = [
+        _train(out, data, TRAININGS[name], seed) if name in TRAININGS else export_model(out, name)
+        for name in one.teachers
+    ]
+    given = [word for teacher in teachers for word in ("--teacher", teacher)]
+    training("place_recognition.train", data, *one.words(seed), *given, "--out", folder)
+    note.write_text(of)
+    return folder
+
+
+def _slug(title: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
