@@ -86,17 +86,17 @@ class Training:
         return [*given, *self.options, *(("--any-size",) if self.any_size else ())]
 
 
-_AGGREGATIONS = (
+_SEEDED = (
     Training(BASIC, {}, seeds=SEEDS),
     Training("without night augmentation", {"augmentation.night": "0", "augmentation.dusk": "0"}, seeds=SEEDS),
     Training("random weights", {}, ("--weights", "none"), seeds=SEEDS),
     Training("NetVLAD", {"network.aggregation": "netvlad"}, seeds=SEEDS),
     Training("MixVPR", {"network.aggregation": "mixvpr"}, seeds=SEEDS, any_size=False),
+    Training("distilled from the first row and VLAD-XFeat", {}, seeds=SEEDS, teachers=(BASIC, "xfeat")),
 )
 _FACTORS = (
     Training("224x288", {"network.height": "224", "network.width": "288"}),
     Training("96x128", {"network.height": "96", "network.width": "128"}),
-    Training("distilled from it and VLAD-XFeat", {}, teachers=(BASIC, "xfeat")),
     Training("CrossViT, random weights", {"network.backbone": "crossvit", "network.height": "240",
              "network.width": "240", "fit.batches": "10"}, ("--weights", "none"), any_size=False),
     Training("CrossViT, random weights, distilled from VLAD-XFeat and the first row", {"network.backbone": "crossvit",
@@ -114,7 +114,7 @@ _FACTORS = (
     Training("weight decay 0", {"fit.weight_decay": "0"}),
     Training("weight decay 0.05", {"fit.weight_decay": "0.05"}),
 )  # fmt: skip
-TRAININGS = {one.title: one for one in (*_AGGREGATIONS, *_FACTORS)}
+TRAININGS = {one.title: one for one in (*_SEEDED, *_FACTORS)}
 
 
 def place_training(out: Path) -> dict[str, Any]:
@@ -134,11 +134,10 @@ def place_training(out: Path) -> dict[str, Any]:
 
 
 def _in_order() -> Iterator[tuple[Training, int]]:
-    """The first seed of every aggregation, then of the other factors, then the other seeds."""
-    for seed in SEEDS[:1]:
-        yield from ((one, seed) for one in TRAININGS.values())
-    for seed in SEEDS[1:]:
-        yield from ((one, seed) for one in TRAININGS.values() if seed in one.seeds)
+    """What has several seeds, seed by seed, and then the other factors."""
+    for seed in SEEDS:
+        yield from ((one, seed) for one in _SEEDED)
+    yield from ((one, SEEDS[0]) for one in _FACTORS)
 
 
 def _describe(one: Training, seed: int) -> str:
