@@ -72,7 +72,7 @@ class AugmentedView(NamedTuple):
     shown: Array
 
 
-class BatchKey(NamedTuple):
+class ViewBatchKey(NamedTuple):
     """Identifies a batch: its views, and the numbers that seed its augmentation."""
 
     epoch: int
@@ -128,7 +128,7 @@ class Examples:
         return self.views.visibility.uv[self.views.visibility.observations(i)]
 
 
-def load_batch(examples: Examples, key: BatchKey, config: PlaceRecognitionConfig) -> PlaceBatch:
+def load_batch(examples: Examples, key: ViewBatchKey, config: PlaceRecognitionConfig) -> PlaceBatch:
     """The batch of a key; its augmentation depends on (seed, epoch, number) alone."""
     rng = np.random.default_rng([config.fit.seed, key.epoch, key.number, 1])
     mirrored = bool(rng.uniform() < config.augmentation.mirror)

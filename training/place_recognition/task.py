@@ -40,7 +40,7 @@ from training.place_recognition.encoders import (
     embed_images,
     load_pretrained_weights,
 )
-from training.place_recognition.examples import BatchKey, Examples, PlaceBatch, label_places, load_batch
+from training.place_recognition.examples import Examples, PlaceBatch, ViewBatchKey, label_places, load_batch
 from training.place_recognition.ground_truth import label_by_distance, label_by_shared_points
 from training.place_recognition.loss import (
     contrastive_loss,
@@ -63,7 +63,7 @@ _AT_ONCE = 16
 _FIRST_LOOK, _FIRST_EPOCHS, _FIRST_IMAGES = 200, 3, 24_000
 
 
-class PlaceRecognitionTask(TrainingTask[Encoder, BatchKey, PlaceBatch]):
+class PlaceRecognitionTask(TrainingTask[Encoder, ViewBatchKey, PlaceBatch]):
     """Training of an encoder.
 
     Attributes:
@@ -135,11 +135,11 @@ class PlaceRecognitionTask(TrainingTask[Encoder, BatchKey, PlaceBatch]):
         """Every image is an anchor once."""
         return self._miner.count_batches(self.config.fit.groups)
 
-    def list_batches(self, epoch: int, network: Encoder) -> list[BatchKey]:
+    def list_batches(self, epoch: int, network: Encoder) -> list[ViewBatchKey]:
         """Mined by poses and visibility, whatever the network."""
         return self._miner.list_batches(epoch, self.config.fit)
 
-    def load_batch(self, key: BatchKey) -> PlaceBatch:
+    def load_batch(self, key: ViewBatchKey) -> PlaceBatch:
         """Augmented images and their labels."""
         return load_batch(self.examples, key, self.config)
 
@@ -223,7 +223,7 @@ def initialise_from_images(encoder: Encoder, examples: Examples, miner: Miner, c
     encoder.train()
 
 
-def _list_first_keys(miner: Miner, config: PlaceRecognitionConfig) -> list[BatchKey]:
+def _list_first_keys(miner: Miner, config: PlaceRecognitionConfig) -> list[ViewBatchKey]:
     """Keys of the batches of the first epochs; the training sees these batches again."""
     epochs = (miner.list_batches(epoch, config.fit) for epoch in range(_FIRST_EPOCHS))
     mining = config.mining

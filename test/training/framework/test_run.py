@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from toy_task import Interruption, Points, ToyTask, configure, draw_points, flatten_weights
 
-from training.framework.export import Parity, Signature, check_parity, convert_to_onnx, export_network
+from training.framework.export import ParityCheck, Signature, check_parity, convert_to_onnx, export_network
 from training.framework.finite import NotFiniteError, name_batch_file
 from training.framework.provenance import training_metadata
 from training.framework.run import train
@@ -44,7 +44,7 @@ from vloc_ros.inference.models import read_model
 from vloc_ros.model_export.onnx_files import ExportError
 
 SIGNATURE = Signature({"xy": torch.zeros(2, 2)}, ("logits",), {"input": {0: torch.export.Dim("points", max=1 << 10)}})
-PARITY = Parity([{"xy": draw_points(7, count=count).xy.numpy()} for count in (1, 9)], 1e-5)
+PARITY = ParityCheck([{"xy": draw_points(7, count=count).xy.numpy()} for count in (1, 9)], 1e-5)
 
 
 def test_a_new_task_is_trained_and_exported(tmp_path: Path) -> None:
