@@ -31,20 +31,20 @@ from typing import Any
 
 from benchmarks.command import training
 from benchmarks.descriptor_models import require_torch
-from benchmarks.place_recognition import SETS, export_model, export_worlds, name_queries, test_index
+from benchmarks.place_recognition import export_model, export_worlds, name_queries, test_index
 from benchmarks.provenance import Rows
 
-# worlds: number of train and val, first seed; none of them is tested on
-TRAIN, VAL, SEED = 30, 4, 2000
-HEIGHT, WIDTH = 160, 224
+# streets of train, val and test, and the seed of the first; about 27 places each, no street is in two
+TRAIN, VAL, TEST, SEED, RADIUS_M = 20, 4, 10, 2000, 25.0
+HEIGHT, WIDTH = 128, 160
 SEEDS = (0, 1, 2)
-# of all rows, unless they say otherwise: 1440 images are seen; the last weights are kept, so that no row is selected
+# of all rows, unless they say otherwise: 768 images are seen; the last weights are kept, so that no row is selected
 BASE: Mapping[str, str] = {
-    "fit.epochs": "3",
-    "fit.scored_every": "3",
+    "fit.epochs": "2",
+    "fit.scored_every": "2",
     "fit.kept": "last",
     "fit.patience": "0",
-    "fit.batches": "20",
+    "fit.batches": "16",
     "fit.groups": "8",
     "fit.learning_rate": "3e-4",
     "loss.kind": "multi_similarity",
@@ -57,7 +57,9 @@ BASE: Mapping[str, str] = {
     "network.width": str(WIDTH),
 }
 BASIC = "EfficientNet-Lite0, GeM, night augmentation"
+SCALED = "the first row, scales 0.71, 1, 1.41"
 _TUPLES = {"loss.kind": "triplet", "fit.groups": "4"}
+LIGHTS = ("day", "night")
 _SCALES = "0.71,1,1.41"
 _LIMIT = "PLACE_ROWS"
 
@@ -98,12 +100,12 @@ _SEEDED = (
     Training("distilled from the first row and VLAD-XFeat", {}, seeds=SEEDS, teachers=(BASIC, "xfeat")),
 )
 _FACTORS = (
-    Training("224x288", {"network.height": "224", "network.width": "288"}),
+    Training("256x320", {"network.height": "256", "network.width": "320"}),
     Training("96x128", {"network.height": "96", "network.width": "128"}),
     Training("CrossViT, random weights", {"network.backbone": "crossvit", "network.height": "240",
-             "network.width": "240", "fit.batches": "10"}, ("--weights", "none"), any_size=False),
+             "network.width": "240", "fit.batches": "16"}, ("--weights", "none"), any_size=False),
     Training("CrossViT, random weights, distilled from VLAD-XFeat and the first row", {"network.backbone": "crossvit",
-             "network.height": "240", "network.width": "240", "fit.batches": "10"}, ("--weights", "none"),
+             "network.height": "240", "network.width": "240", "fit.batches": "16"}, ("--weights", "none"),
              teachers=(BASIC, "xfeat"), any_size=False),
     Training("triplets, partial mining", _TUPLES | {"tuples.sampled": "300"}),
     Training("triplets, full mining", _TUPLES | {"tuples.mining": "full"}),
@@ -125,7 +127,7 @@ def place_training(out: Path) -> dict[str, Any]:
     require_torch()
     rows, figures, missing = Rows.of("place_training"), dict[str, Any](), list[str]()
     limit = int(os.environ.get(_LIMIT, "1000"))
-    data = export_worlds(out, "street", SEED, train=TRAIN, val=VAL)
+    data = export_worlds(out, "street", SEED, train=TRAIN, val=VAL, test=TEST)
     for one, seed in _in_order():
         name, of = f"{one.title}, seed {seed}", _describe(one, seed)
         if rows.kept.get(name, {}).get("of") != of and limit <= 0:
@@ -133,6 +135,11 @@ def place_training(out: Path) -> dict[str, Any]:
             continue
         limit -= rows.kept.get(name, {}).get("of") != of
         figures[name] = rows.once(name, of=of, measure=lambda o=one, s=seed: _measure(out, data, o, s))
+    of = json.dumps([_describe(TRAININGS[BASIC], SEEDS[0]), _SCALES])
+    if limit > 0:
+        figures[SCALED] = rows.once(SCALED, of=of, measure=lambda: _measure_scales(out, data))
+    else:
+        missing.append(SCALED)
     return {"rows": figures, "not_run": missing, "row_revisions": rows.revisions}
 
 
@@ -144,7 +151,7 @@ def _in_order() -> Iterator[tuple[Training, int]]:
 
 
 def _describe(one: Training, seed: int) -> str:
-    return json.dumps([one.words(seed), one.teachers, [TRAIN, VAL, SEED], SETS["street"]])
+    return json.dumps([one.words(seed), one.teachers, [TRAIN, VAL, TEST, SEED, RADIUS_M]])
 
 
 def _measure(out: Path, data: Path, one: Training, seed: int) -> dict[str, Any]:
@@ -153,21 +160,27 @@ def _measure(out: Path, data: Path, one: Training, seed: int) -> dict[str, Any]:
     model = _train(out, data, one, seed)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     manifest = json.loads((model / "manifest.json").read_text())
-    worlds, first, radius_m = SETS["street"]
-    tested = export_worlds(out, "street", first, test=worlds)
-    size = {**BASE, **one.settings}
-    words = [tested, "--index", model, "--radius", radius_m]
-    words += ["--resize", size["network.height"], size["network.width"]] if one.any_size else []
     found: dict[str, Any] = {"cost": manifest["cost"], "held_out": manifest["training"]["metrics"]["held_out"]}
     found["train_cpu_s"] = round(after.ru_utime - before.ru_utime, 1)
-    for light in ("day", "night"):
-        queries = ("--queries", name_queries(light))
-        found[light] = test_index(out / "place-training.json", *words, *queries)
-        if one.title == BASIC:
-            scaled = test_index(out / "place-training.json", *words, *queries, "--scales", _SCALES)
-            found[light]["scaled"] = scaled["scores"]
-    print("  ", {light: found[light]["scores"]["recall"]["R@1"]["share"] for light in ("day", "night")}, flush=True)
+    for light in LIGHTS:
+        found[light] = _test(out, data, one, model, light)
+    print("  ", {light: found[light]["scores"]["recall"]["R@1"]["share"] for light in LIGHTS}, flush=True)
     return found
+
+
+def _test(out: Path, data: Path, one: Training, model: Path, light: str, *options: str) -> dict[str, Any]:
+    """The scores of a model in the streets of test."""
+    size = {**BASE, **one.settings}
+    words = [data, "--index", model, "--radius", RADIUS_M, "--queries", name_queries(light), *options]
+    words += ["--resize", size["network.height"], size["network.width"]] if one.any_size else []
+    return test_index(out / "place-training.json", *words)
+
+
+def _measure_scales(out: Path, data: Path) -> dict[str, Any]:
+    """The first row at several scales, without another training."""
+    one = TRAININGS[BASIC]
+    model = _train(out, data, one, SEEDS[0])
+    return {light: _test(out, data, one, model, light, "--scales", _SCALES) for light in LIGHTS}
 
 
 def _train(out: Path, data: Path, one: Training, seed: int) -> Path:

@@ -136,13 +136,13 @@ def test_training_stops_early_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     task = ScriptedTask([0.1, 0.5, 0.5, 0.4], "fit.patience=2")
     trained = train(task, tmp_path)
     assert len(task.weights) == 1 + 4 + 1
-    assert np.array_equal(flatten_weights(trained.network), task.weights[2])
-    assert not np.array_equal(task.weights[2], task.weights[4])
+    assert np.array_equal(flatten_weights(trained.network), task.weights[3]), "the later of two equal scores"
+    assert not np.array_equal(task.weights[3], task.weights[4])
     assert set(load_file(tmp_path / BEST)) == set(trained.network.state_dict())
     later = ScriptedTask([0.9], "fit.patience=2")
     again = train(later, tmp_path, resume=True)
     assert len(later.weights) == 1 + 1, "a run that has stopped is not trained further"
-    assert np.array_equal(flatten_weights(again.network), task.weights[2])
+    assert np.array_equal(flatten_weights(again.network), task.weights[3])
 
 
 def test_patience_outlasts_an_interruption(tmp_path: Path) -> None:

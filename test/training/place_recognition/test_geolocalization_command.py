@@ -30,6 +30,7 @@ from plane_scene import CAMERA, make_plane_scene, poses
 from safetensors.torch import load_file
 
 from training.framework.run_folder import BEST, INFO, LAST
+from training.place_recognition.geolocalization.task import GeolocalizationTask
 from training.place_recognition.train import main
 from vloc_ros.cli.main import main as vloc
 from vloc_ros.datasets.place_recognition.place_images import name_of_fields
@@ -97,8 +98,6 @@ def test_a_trained_model_is_an_index(dataset: Path, model: Path, tmp_path: Path)
 def test_an_interrupted_training_resumes_to_the_same_weights(
     dataset: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training.place_recognition.geolocalization.task import GeolocalizationTask
-
     mine: Callable[..., object] = GeolocalizationTask.list_batches
 
     def stop(self: GeolocalizationTask, epoch: int, network: object) -> object:
@@ -152,7 +151,7 @@ def test_a_data_set_that_cannot_be_trained_with_is_refused(
             shutil.rmtree(folder / "images" / "val" / "queries")
         case _:
             for path in (folder / "images" / "train" / "queries").iterdir():
-                path.rename(path.with_name(path.name.replace("@", "@9", 1)))
+                path.rename(path.with_name(path.name.replace("@", "@9000", 1)))
     assert run(folder, tmp_path / "model") == 1
     assert not (tmp_path / "model").exists()
     assert capsys.readouterr().err.startswith("place_recognition.train: ")

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import timm
 import torch
 import torch.nn.functional as F
@@ -59,12 +61,11 @@ def build_backbone(config: NetworkConfig) -> tuple[nn.Module, int]:
 
 def make_preprocessing(config: NetworkConfig) -> Preprocessing:
     """How the images of a backbone are resized and standardised: as its published weights expect it."""
+    sized = Preprocessing(config.size, own=config.own_statistics)
     if config.backbone == EFFICIENTNET:
-        mean, std = PUBLISHED.preprocessing.mean, PUBLISHED.preprocessing.std
-    else:
-        published = timm.get_pretrained_cfg(CROSSVIT_NAME if config.backbone == CROSSVIT else config.backbone)
-        mean, std = (published.mean, published.std) if published else (Preprocessing.mean, Preprocessing.std)
-    return Preprocessing(config.size, mean=tuple(mean), std=tuple(std), own=config.own_statistics)
+        return replace(sized, mean=PUBLISHED.preprocessing.mean, std=PUBLISHED.preprocessing.std)
+    published = timm.get_pretrained_cfg(CROSSVIT_NAME if config.backbone == CROSSVIT else config.backbone)
+    return replace(sized, mean=tuple(published.mean), std=tuple(published.std)) if published else sized
 
 
 class CrossVitFeatures(TwoScaleCrossVit):
