@@ -155,7 +155,7 @@ def _describe(one: Training, seed: int) -> str:
 
 
 def _measure(out: Path, data: Path, one: Training, seed: int) -> dict[str, Any]:
-    """Train, then test by day and at night; of the first row at several scales too."""
+    """Train, then test by day and at night."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     model = _train(out, data, one, seed)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
