@@ -24,8 +24,9 @@ import json
 import os
 import resource
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from benchmarks.provenance import Rows
 
 # streets of train, val and test, and the seed of the first; about 27 places each, no street is in two
 TRAIN, VAL, TEST, SEED, RADIUS_M = 20, 4, 10, 2000, 25.0
+_STREETS = [TRAIN, VAL, TEST, SEED, RADIUS_M]
 HEIGHT, WIDTH = 128, 160
 SEEDS = (0, 1, 2)
 # of all rows, unless they say otherwise: 768 images are seen; the last weights are kept, so that no row is selected
@@ -57,6 +59,8 @@ BASE: Mapping[str, str] = {
     "network.width": str(WIDTH),
 }
 BASIC = "EfficientNet-Lite0, GeM, night augmentation"
+# tested as they are, at their own size
+UNTRAINED = {"ImageNet's GeM, not trained": "gem-efficientnet-lite0", "VLAD-SIFT": "vlad-sift", "VLAD-XFeat": "xfeat"}
 SCALED = "the first row, scales 0.71, 1, 1.41"
 _TUPLES = {"loss.kind": "triplet", "fit.groups": "4"}
 LIGHTS = ("day", "night")
@@ -128,19 +132,28 @@ def place_training(out: Path) -> dict[str, Any]:
     rows, figures, missing = Rows.of("place_training"), dict[str, Any](), list[str]()
     limit = int(os.environ.get(_LIMIT, "1000"))
     data = export_worlds(out, "street", SEED, train=TRAIN, val=VAL, test=TEST)
-    for one, seed in _in_order():
-        name, of = f"{one.title}, seed {seed}", _describe(one, seed)
-        if rows.kept.get(name, {}).get("of") != of and limit <= 0:
+    for name, of, measure in _list_rows(out, data):
+        is_new = rows.kept.get(name, {}).get("of") != of
+        if is_new and limit <= 0:
             missing.append(name)
             continue
-        limit -= rows.kept.get(name, {}).get("of") != of
-        figures[name] = rows.once(name, of=of, measure=lambda o=one, s=seed: _measure(out, data, o, s))
-    of = json.dumps([_describe(TRAININGS[BASIC], SEEDS[0]), _SCALES])
-    if limit > 0:
-        figures[SCALED] = rows.once(SCALED, of=of, measure=lambda: _measure_scales(out, data))
-    else:
-        missing.append(SCALED)
+        limit -= is_new
+        figures[name] = rows.once(name, of=of, measure=measure)
     return {"rows": figures, "not_run": missing, "row_revisions": rows.revisions}
+
+
+def _list_rows(out: Path, data: Path) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
+    """Name, settings and measurement of each row, in their order."""
+    trainings = list(_in_order())
+    first, others = trainings[: len(_SEEDED)], trainings[len(_SEEDED) :]
+    for one, seed in first:
+        yield f"{one.title}, seed {seed}", _describe(one, seed), partial(_measure, out, data, one, seed)
+    for title, index in UNTRAINED.items():
+        yield title, json.dumps([index, _STREETS]), partial(_measure_untrained, out, data, index)
+    for one, seed in others:
+        yield f"{one.title}, seed {seed}", _describe(one, seed), partial(_measure, out, data, one, seed)
+    of = json.dumps([_describe(TRAININGS[BASIC], SEEDS[0]), _SCALES])
+    yield SCALED, of, partial(_measure_scales, out, data)
 
 
 def _in_order() -> Iterator[tuple[Training, int]]:
@@ -151,7 +164,7 @@ def _in_order() -> Iterator[tuple[Training, int]]:
 
 
 def _describe(one: Training, seed: int) -> str:
-    return json.dumps([one.words(seed), one.teachers, [TRAIN, VAL, TEST, SEED, RADIUS_M]])
+    return json.dumps([one.words(seed), one.teachers, _STREETS])
 
 
 def _measure(out: Path, data: Path, one: Training, seed: int) -> dict[str, Any]:
@@ -171,9 +184,19 @@ def _measure(out: Path, data: Path, one: Training, seed: int) -> dict[str, Any]:
 def _test(out: Path, data: Path, one: Training, model: Path, light: str, *options: str) -> dict[str, Any]:
     """The scores of a model in the streets of test."""
     size = {**BASE, **one.settings}
-    words = [data, "--index", model, "--radius", RADIUS_M, "--queries", name_queries(light), *options]
-    words += ["--resize", size["network.height"], size["network.width"]] if one.any_size else []
-    return test_index(out / "place-training.json", *words)
+    resized = ("--resize", size["network.height"], size["network.width"]) if one.any_size else ()
+    return _test_index(out, data, model, light, *resized, *options)
+
+
+def _test_index(out: Path, data: Path, index: str | Path, light: str, *options: str) -> dict[str, Any]:
+    words = (data, "--index", index, "--radius", RADIUS_M, "--queries", name_queries(light))
+    return test_index(out / "place-training.json", *words, *options)
+
+
+def _measure_untrained(out: Path, data: Path, index: str) -> dict[str, Any]:
+    """An index that needs no training."""
+    model = export_model(out, index)
+    return {light: _test_index(out, data, model, light) for light in LIGHTS}
 
 
 def _measure_scales(out: Path, data: Path) -> dict[str, Any]:
