@@ -61,6 +61,7 @@ BASE: Mapping[str, str] = {
 BASIC = "EfficientNet-Lite0, GeM, night augmentation"
 # tested as they are, at their own size
 UNTRAINED = {"ImageNet's GeM, not trained": "gem-efficientnet-lite0", "VLAD-SIFT": "vlad-sift", "VLAD-XFeat": "xfeat"}
+_BEFORE_UNTRAINED = 3
 SCALED = "the first row, scales 0.71, 1, 1.41"
 _TUPLES = {"loss.kind": "triplet", "fit.groups": "4"}
 LIGHTS = ("day", "night")
@@ -145,7 +146,7 @@ def place_training(out: Path) -> dict[str, Any]:
 def _list_rows(out: Path, data: Path) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
     """Name, settings and measurement of each row, in their order."""
     trainings = list(_in_order())
-    first, others = trainings[: len(_SEEDED)], trainings[len(_SEEDED) :]
+    first, others = trainings[:_BEFORE_UNTRAINED], trainings[_BEFORE_UNTRAINED:]
     for one, seed in first:
         yield f"{one.title}, seed {seed}", _describe(one, seed), partial(_measure, out, data, one, seed)
     for title, index in UNTRAINED.items():

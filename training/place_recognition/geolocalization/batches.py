@@ -90,10 +90,10 @@ class TupleMiner:
         """
         self._images, self._config = images, config
         queries, self._database = np.flatnonzero(images.is_query), np.flatnonzero(~images.is_query)
-        has = [
-            images.label(np.array([q]), self._database, max_angle_deg=config.max_angle_deg)[0].any() for q in queries
-        ]
-        self.queries = queries[np.array(has, bool)]
+        # query by query: the distances of all pairs of a large data set do not fit into memory
+        found = {int(query): self._find_positives(query) for query in queries}
+        self._positives = {query: near for query, near in found.items() if len(near)}
+        self.queries = np.array(list(self._positives), np.int64)
         self.dropped = len(queries) - len(self.queries)
         if not len(self.queries):
             raise InputError(
@@ -101,21 +101,25 @@ class TupleMiner:
                 "give larger --radii, or check the coordinates"
             )
 
+    def _find_positives(self, query: int) -> Array:
+        images, angle_deg = self._images, self._config.max_angle_deg
+        positive, _ = images.label(np.array([query]), self._database, max_angle_deg=angle_deg)
+        return self._database[positive[0]]
+
     def mine(self, queries: Array, describe: Callable[[Array], Array], rng: np.random.Generator) -> list[list[int]]:
         """A tuple of each query, by descriptors of the network as it is."""
         config = self._config
         candidates = self._database
         if config.mining != FULL and len(candidates) > config.sampled:
             candidates = np.sort(rng.choice(candidates, config.sampled, replace=False))
-        positive, _ = self._images.label(queries, self._database, max_angle_deg=config.max_angle_deg)
-        near = self._database[positive.any(axis=0)]
-        needed = np.unique(np.concatenate([queries, near, candidates if config.mining != RANDOM else near]))
+        near = [self._positives[int(query)] for query in queries]
+        compared = [] if config.mining == RANDOM else [candidates]
+        needed = np.unique(np.concatenate([queries, *near, *compared]))
         rows = np.full(len(self._images), -1)
         rows[needed] = np.arange(len(needed))
         found = describe(needed)
         return [
-            self._complete(query, self._database[of], candidates, found, rows, rng)
-            for query, of in zip(queries, positive, strict=True)
+            self._complete(query, of, candidates, found, rows, rng) for query, of in zip(queries, near, strict=True)
         ]
 
     def _complete(

@@ -114,6 +114,7 @@ def _run(args: argparse.Namespace) -> None:
     if not rank_zero_only.rank:  # the first process may be writing already
         replaces_model(args.out)
         check_run_folder(run_dir, args.out)
+    weights = hash_pretrained_weights(PlaceNetwork(config.network), initial.path) if initial.pretrained else None
     train_split, val_split = (_read(args, split, config) for split in ("train", "val"))
     targets = describe_by_teachers(args.teacher, train_split.images.paths, progress=bar) if args.teacher else None
     task = GeolocalizationTask(
@@ -125,7 +126,11 @@ def _run(args: argparse.Namespace) -> None:
     )
     print(f"train: {len(train_split.images)} images, {len(task.miner.queries)} queries with a positive, "
           f"{task.miner.dropped} without are left out; val: {len(val_split.images)} images")  # fmt: skip
-    sources = _identify_sources(args, task, initial, (train_split, val_split))
+    sources = {
+        "images": [_hash_images(split.images) for split in (train_split, val_split)],
+        "weights": weights,
+        "teachers": [name if name == VLAD_SIFT else _read_model_hash(Path(name)) for name in args.teacher],
+    }
     trained = train(task, run_dir, sources=sources, resume=args.resume)
     if not rank_zero_only.rank:
         _write(args, task, trained, sources)
@@ -195,18 +200,6 @@ def _read(args: argparse.Namespace, split: str, config: GeolocalizationConfig) -
             if not ((usable.datasets == number) & (usable.is_query == is_query)).any():
                 raise InputError(f"{folder}: no image of {split}/{role} can be read, expected some")
     return _Split(usable, store)
-
-
-def _identify_sources(
-    args: argparse.Namespace, task: GeolocalizationTask, initial: InitialWeights, splits: Sequence[_Split]
-) -> dict[str, Any]:
-    """Hashes of all inputs."""
-    weights = hash_pretrained_weights(task.build_network(), initial.path) if initial.pretrained else None
-    return {
-        "images": [_hash_images(split.images) for split in splits],
-        "weights": weights,
-        "teachers": [name if name == VLAD_SIFT else _read_model_hash(Path(name)) for name in args.teacher],
-    }
 
 
 def _read_model_hash(folder: Path) -> str:

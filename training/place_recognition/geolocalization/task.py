@@ -175,9 +175,9 @@ class GeolocalizationTask(TrainingTask[PlaceNetwork, ImageBatchKey, ImageBatch])
             queries, database = (
                 np.flatnonzero((images.datasets == number) & (images.is_query == role)) for role in (True, False)
             )
-            _, different = images.label(queries, database)
             ranking = rank(found[queries], found[database], max(RECALLS))
-            scores = score_ranking(ranking, [np.flatnonzero(~row) for row in different], len(database))
+            near = [np.flatnonzero(~images.label(np.array([query]), database)[1][0]) for query in queries]
+            scores = score_ranking(ranking, near, len(database))
             for n in RECALLS:
                 right = scores.recall[n].hits if n in scores.recall else len(queries)
                 hits[f"R@{n}"] = hits.get(f"R@{n}", 0) + right
