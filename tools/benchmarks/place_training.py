@@ -61,7 +61,7 @@ BASE: Mapping[str, str] = {
 BASIC = "EfficientNet-Lite0, GeM, night augmentation"
 # tested as they are, at their own size
 UNTRAINED = {"ImageNet's GeM, not trained": "gem-efficientnet-lite0", "VLAD-SIFT": "vlad-sift", "VLAD-XFeat": "xfeat"}
-_BEFORE_UNTRAINED = 3
+_BEFORE_UNTRAINED = 4
 SCALED = "the first row, scales 0.71, 1, 1.41"
 _TUPLES = {"loss.kind": "triplet", "fit.groups": "4"}
 LIGHTS = ("day", "night")
@@ -99,6 +99,11 @@ class Training:
 _SEEDED = (
     Training(BASIC, {}, seeds=SEEDS),
     Training("without night augmentation", {"augmentation.night": "0", "augmentation.dusk": "0"}, seeds=SEEDS),
+    Training(
+        "night augmentation of half of the images",
+        {"augmentation.night": "0.4", "augmentation.dusk": "0.1"},
+        seeds=SEEDS,
+    ),
     Training("random weights", {}, ("--weights", "none"), seeds=SEEDS),
     Training("NetVLAD", {"network.aggregation": "netvlad"}, seeds=SEEDS),
     Training("MixVPR", {"network.aggregation": "mixvpr"}, seeds=SEEDS, any_size=False),
