@@ -116,13 +116,6 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert (tmp_path / "model.run" / LAST).is_file()
 
 
-def test_the_logs_have_the_folders_of_the_benchmark(dataset: Path, tmp_path: Path) -> None:
-    options = ("--loss", "cosplace", "--optimizer", "asgd", "--set", "fit.epochs=1", "--set", "tuples.cell_m=50")
-    assert run(dataset, tmp_path / "cells", *options, "--logs", str(tmp_path / "logs")) == 0
-    (folder,) = (tmp_path / "logs" / "cells").iterdir()
-    assert (folder / INFO).is_file()
-
-
 def test_places_are_learnt_from_a_teacher_too(
     dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,17 +150,20 @@ def test_a_data_set_that_cannot_be_trained_with_is_refused(
     assert capsys.readouterr().err.startswith("place_recognition.train: ")
 
 
-def test_one_damaged_image_is_named_and_counted(
+def test_a_damaged_image_is_named_and_counted_and_the_log_has_the_benchmarks_folders(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "damaged"
     shutil.copytree(dataset, folder)
     path = sorted((folder / "images" / "train" / "database").iterdir())[0]
     path.write_bytes(b"no image")
-    assert run(folder, tmp_path / "model", "--set", "fit.epochs=1") == 0
+    options = ("--loss", "cosplace", "--optimizer", "asgd", "--set", "fit.epochs=1", "--set", "tuples.cell_m=50")
+    assert run(folder, tmp_path / "cells", *options, "--logs", str(tmp_path / "logs")) == 0
     printed = capsys.readouterr()
     assert path.name in printed.err
     assert "1 of 15 images are damaged" in printed.out
+    (log,) = (tmp_path / "logs" / "cells").iterdir()
+    assert (log / INFO).is_file()
 
 
 def test_another_architecture_is_not_resumed(dataset: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
