@@ -25,9 +25,9 @@ changed the code: it is refused where changes are not committed, and ends where 
 that have figures of this revision are kept, so that an interrupted run goes on. What is made on the way (maps, models,
 simulated images) lies in out/bench/REVISION and is used again at that revision only.
 
-Rows of global descriptors take hours: they are kept in docs/benchmark/rows across revisions, each with its own, unless
-their settings changed or `FORCE=1` is given. Sections on real data are skipped, with a message, where ../shared/data
-is missing; sections on trained models where `make training` was not run.
+Rows of global descriptors and of trained place recognition take hours: they are kept in docs/benchmark/rows across
+revisions, each with its own, unless their settings changed or `FORCE=1` is given. Sections on real data are skipped,
+with a message, where ../shared/data is missing; sections on trained models where `make training` was not run.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from benchmarks import (
     landmarks,
     live,
     place_recognition,
+    place_training,
     priors,
     provenance,
     real,
@@ -97,6 +98,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "global_descriptors_ablations": global_descriptors.ablations,
     "global_descriptors_cost": global_descriptors.cost,
     "place_recognition": place_recognition.place_recognition,
+    "place_training": place_training.place_training,
 }
 # measured by `make bench` alone: less than half an hour on two cores
 QUICK = (

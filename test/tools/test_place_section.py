@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from benchmarks.place_training import BASE, TRAININGS
 from benchmarks.tables.places import TABLES
 
 
@@ -49,3 +50,27 @@ def test_a_table_has_recall_rerankings_and_metres(name: str, cells: list[str]) -
     table = TABLES[name].write({"place_recognition": {"rows": {"GeM, street, day": row}}})
     written = [cell for one in table.rows for cell in one]
     assert all(cell in written for cell in cells)
+
+
+def trained(hits: int) -> dict[str, Any]:
+    tested = {"scores": scores(hits), "bytes_in_a_map": 256, "describe_ms": 8.0}
+    return {"day": tested, "night": tested, "cost": {"parameters": 0.7, "gmac": 0.1}, "train_cpu_s": 60.0}
+
+
+def test_trainings_of_several_seeds_are_one_row() -> None:
+    rows = {"GeM, seed 0": trained(4), "GeM, seed 1": trained(8), "NetVLAD, seed 0": trained(5)}
+    table = TABLES["place_trainings"].write({"place_training": {"rows": rows}})
+    assert [row[:3] for row in table.rows] == [
+        ["GeM", "2", "60.0%, 40.0% to 80.0%"],
+        ["NetVLAD", "1", "50.0% (10.0% to 90.0%)"],
+    ]
+
+
+def test_the_settings_of_every_training_are_parameters() -> None:
+    pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
+    from training.place_recognition.geolocalization.config import build_config
+
+    for one in TRAININGS.values():
+        config = build_config("small", [f"{name}={value}" for name, value in {**BASE, **one.settings}.items()])
+        assert set(one.teachers) <= {*TRAININGS, "xfeat"}
+        assert config.fit.kept == "last"

@@ -40,20 +40,21 @@ SCALES = ("1", "0.71,1,1.41")
 def place_recognition(out: Path) -> dict[str, Any]:
     """A row for each index, set and light; resumable row by row."""
     rows, figures = Rows.of("place_recognition"), dict[str, Any]()
-    models = {title: _model(out, name) for title, name in INDICES.items()}
+    models = {title: export_model(out, name) for title, name in INDICES.items()}
     for kind, (worlds, seed, radius_m) in SETS.items():
-        dataset = _dataset(out, kind, worlds, seed)
+        dataset = export_worlds(out, kind, seed, test=worlds)
         for light in ("day", "night"):
             for title, model in models.items():
                 name = f"{title}, {kind}, {light}"
-                words = (dataset, "--index", model, "--radius", radius_m, "--queries", _queries(light))
+                words = (dataset, "--index", model, "--radius", radius_m, "--queries", name_queries(light))
                 figures[name] = rows.once(
                     name, of=_settings(kind, light, title), measure=lambda w=words, r=radius_m: _measure(out, w, r)
                 )
     return {"rows": figures, "row_revisions": rows.revisions}
 
 
-def _queries(light: str) -> str:
+def name_queries(light: str) -> str:
+    """The set of queries of a light."""
     return "queries" if light == "day" else f"queries_{light}"
 
 
@@ -61,7 +62,7 @@ def _settings(kind: str, light: str, title: str) -> str:
     return json.dumps([kind, light, INDICES[title], SETS[kind], RERANKINGS, METHODS, SCALES])
 
 
-def _model(out: Path, name: str) -> str | Path:
+def export_model(out: Path, name: str) -> str | Path:
     """`vlad-sift`, or the folder of a model, exported where it is not there."""
     folder = out / "models" / name
     if name == "vlad-sift":
@@ -71,10 +72,12 @@ def _model(out: Path, name: str) -> str | Path:
     return folder
 
 
-def _dataset(out: Path, kind: str, worlds: int, seed: int) -> Path:
-    folder = out / "places" / kind
+def export_worlds(out: Path, kind: str, seed: int, *, train: int = 0, val: int = 0, test: int = 0) -> Path:
+    """Simulated worlds as a data set with queries by day and at night, exported once."""
+    folder = out / "places" / f"{kind}-{seed}"
     assert {"day", "night"} <= LIGHTS.keys()
-    words = ("--world", kind, "--test", str(worlds), "--seed", str(seed), "--light", "day", "--light", "night")
+    counts = ("--train", str(train), "--val", str(val), "--test", str(test))
+    words = ("--world", kind, *counts, "--seed", str(seed), "--light", "day", "--light", "night")
     make_once(
         (folder,),
         of={"words": words},
@@ -87,13 +90,14 @@ def _measure(out: Path, words: tuple[Any, ...], radius_m: float) -> dict[str, An
     """Scores with every re-ranking, then R@1 of each other handling of queries and scale."""
     path = out / "place-scores.json"
     rerankings = [one.format(radius_m=radius_m) for one in RERANKINGS]
-    found = _test(path, *words, *(word for one in rerankings for word in ("--rerank", one)))
+    found = test_index(path, *words, *(word for one in rerankings for word in ("--rerank", one)))
     variants = [("--method", method) for method in METHODS[1:]] + [("--scales", scales) for scales in SCALES[1:]]
-    found["variants"] = {" ".join(v): _test(path, *words, *v)["scores"]["recall"]["R@1"] for v in variants}
+    found["variants"] = {" ".join(v): test_index(path, *words, *v)["scores"]["recall"]["R@1"] for v in variants}
     return found
 
 
-def _test(path: Path, *words: Any) -> dict[str, Any]:
+def test_index(path: Path, *words: Any) -> dict[str, Any]:
+    """The scores of `vloc place test WORDS` of one index, without a row for each query."""
     path.unlink(missing_ok=True)
     vloc("place", "test", *map(str, words), "--json", path)
     found: dict[str, Any] = json.loads(path.read_text())["indices"][0]

@@ -53,7 +53,7 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parity:
+class ParityCheck:
     """How the exported network is compared with the trained one.
 
     Attributes:
@@ -71,7 +71,7 @@ def export_network(
     network: nn.Module,
     folder: Path,
     signature: Signature,
-    parity: Parity,
+    parity: ParityCheck,
     *,
     kind: str,
     training: Mapping[str, Any],
@@ -109,7 +109,7 @@ def convert_to_onnx(network: nn.Module, signature: Signature) -> bytes:
 
 
 @torch.no_grad()
-def check_parity(network: nn.Module, onnx_bytes: bytes, signature: Signature, parity: Parity) -> None:
+def check_parity(network: nn.Module, onnx_bytes: bytes, signature: Signature, parity: ParityCheck) -> None:
     """Compare the two.
 
     Raises:

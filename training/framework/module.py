@@ -128,12 +128,12 @@ class TaskModule(lightning.LightningModule):
                 f"parameter fit.monitored is {self._fit.monitored!r}, expected one of {', '.join(scores)}"
             )
         score = scores[self._fit.monitored]
-        if score > self._best:
-            self._best, self._waited = score, 0
+        self._waited = 0 if score > self._best else self._waited + 1
+        # of equal scores the later one is of more training; a recall that is perfect from the start selects nothing
+        if score >= self._best:
+            self._best = score
             if self._fit.kept == KEEP_BEST and self.trainer.is_global_zero:
                 write_bytes_atomically(self._run_dir / BEST, save(_copy_weights(self.network)))
-        else:
-            self._waited += 1
         self._stop_if_patience_is_over()
 
     def _stop_if_patience_is_over(self) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from training.framework.export import Parity, Signature, export_network
+from training.framework.export import ParityCheck, Signature, export_network
 from training.landmark_recognizer.model import RecognitionNetwork
 from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.geometry.pose import Array
@@ -86,7 +86,7 @@ def describe_signature(model: RecognitionNetwork) -> Signature:
     return Signature(dict(zip(INPUTS, sample, strict=True)), OUTPUTS, {name: {0: count} for name in INPUTS})
 
 
-def compare_on_random_keypoints(model: RecognitionNetwork) -> Parity:
+def compare_on_random_keypoints(model: RecognitionNetwork) -> ParityCheck:
     """The comparison on several numbers of keypoints."""
     rng, samples = np.random.default_rng(0), []
     for count in _KEYPOINT_COUNTS:
@@ -94,7 +94,7 @@ def compare_on_random_keypoints(model: RecognitionNetwork) -> Parity:
         descriptors = rng.uniform(0, 1, (count, model.input_projection[0].in_features)).astype(np.float32)
         descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
         samples.append({"rays": rays, "descriptors": descriptors})
-    return Parity(samples, _TOLERANCE, _compare_outputs)
+    return ParityCheck(samples, _TOLERANCE, _compare_outputs)
 
 
 def _compare_outputs(expected: Sequence[Array], found: Sequence[Array]) -> list[float]:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from training.data.overlap import BOXES, DISTANCE, POINTS
+from training.data.view_augmentation import ViewAugmentationConfig
 from training.framework.configuration import BEST, LAST, FitConfig, override_parameters
 from training.place_recognition.ranking import AT
 from vloc_ros.core.config import Checked, parameter
@@ -116,16 +117,10 @@ class MiningConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceAugmentationConfig(Checked):
-    """How images are augmented at every step of training."""
+class PlaceAugmentationConfig(ViewAugmentationConfig):
+    """How images are augmented at every step of training, and a teacher's structure with them."""
 
-    crop: float = parameter(0.3, "largest share of width and of height that is cropped", low=0.0, high=0.9)
-    mirror: float = parameter(0.5, "share of batches that are mirrored", low=0.0, high=1.0)
-    light: float = parameter(0.4, "largest change of brightness, contrast and each colour", low=0.0, high=0.9)
-    dusk: float = parameter(0.15, "share of images relit as at dusk", low=0.0, high=1.0)
-    night: float = parameter(0.15, "share of images relit as at night, by lamps", low=0.0, high=1.0)
     points: float = parameter(0.7, "largest share of the 3D points that are hidden from a teacher", low=0.0, high=0.99)
-    blur_px: float = parameter(1.0, "largest sigma of a blur", unit="px", low=0.0, high=20.0)
 
 
 @dataclass(frozen=True, slots=True)

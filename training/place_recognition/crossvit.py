@@ -45,7 +45,7 @@ class StudentEncoder(nn.Module):
     def __init__(self, config: CrossVitConfig) -> None:
         super().__init__()
         self.size, self.dimension = (config.size, config.size), config.dimension
-        self.network = _TwoScaleCrossVit(
+        self.network = TwoScaleCrossVit(
             img_size=config.size,
             img_scale=(1.0, (config.coarse_size + 0.5) / config.size),
             patch_size=(FINE_PATCH_PX, COARSE_PATCH_PX),
@@ -77,7 +77,7 @@ class StudentEncoder(nn.Module):
         return embed_with_residuals(self.residuals, images, branches[0][:, 1:], whole)
 
 
-class _TwoScaleCrossVit(CrossVit):
+class TwoScaleCrossVit(CrossVit):
     """timm's CrossViT, which resizes the image of its second branch by two constant matrices.
 
     They hold the weights of the bicubic interpolation. ONNX Runtime needs three times as long for its own resizing.

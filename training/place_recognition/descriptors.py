@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -48,7 +49,7 @@ _REDUCED = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DescribedImages:
+class MapDescriptors:
     """Descriptors of the map's images and of queries.
 
     Attributes:
@@ -65,7 +66,7 @@ class DescribedImages:
 class ImageDescriber(Protocol):
     """Computes the descriptors of the map's images and of queries."""
 
-    def __call__(self, database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
+    def __call__(self, database: CovisibleImages, queries: CovisibleImages) -> MapDescriptors:
         """Describe all images."""
         ...
 
@@ -93,12 +94,7 @@ def _open_model(folder: Path, *, threads: int) -> ImageDescriber:
     def one(image: Array) -> Array:
         return engine.run({INPUT: preprocessing.apply(image)[None]})[OUTPUT][0]
 
-    def describe(database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
-        return DescribedImages(
-            _time_descriptors(one, database.posed.paths)[0], *_time_descriptors(one, queries.posed.paths)
-        )
-
-    return describe
+    return partial(_describe_both, one)
 
 
 def _open_weights(folder: Path) -> ImageDescriber:
@@ -118,10 +114,10 @@ def _open_weights(folder: Path) -> ImageDescriber:
             times_ms.append((time.perf_counter() - start) * 1e3)
         return np.stack(rows), float(np.median(times_ms))
 
-    def describe(database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
+    def describe(database: CovisibleImages, queries: CovisibleImages) -> MapDescriptors:
         if isinstance(encoder, TeacherEncoder) and not queries.visibility.is_known:
             raise InputError(f"{folder}: a teacher needs 3D structure, and the poses of the queries are not known")
-        return DescribedImages(of(database)[0], *of(queries))
+        return MapDescriptors(of(database)[0], *of(queries))
 
     return describe
 
@@ -135,16 +131,14 @@ def _open_vlad(landmark_map: LandmarkMap, *, reduced: bool) -> ImageDescriber:
     def one(image: Array) -> Array:
         return words.encode(landmark_map.codec.project(extractor.extract(image).descriptors))
 
-    def describe(database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
-        found = DescribedImages(
-            _time_descriptors(one, database.posed.paths)[0], *_time_descriptors(one, queries.posed.paths)
-        )
+    def describe(database: CovisibleImages, queries: CovisibleImages) -> MapDescriptors:
+        found = _describe_both(one, database, queries)
         return _reduce_by_pca(found) if reduced else found
 
     return describe
 
 
-def _reduce_by_pca(found: DescribedImages) -> DescribedImages:
+def _reduce_by_pca(found: MapDescriptors) -> MapDescriptors:
     """Reduce descriptors by PCA of the database to 256 components, or as many as there are."""
     middle = found.database.mean(axis=0)
     _, _, axes = np.linalg.svd(found.database - middle, full_matrices=False)
@@ -152,12 +146,15 @@ def _reduce_by_pca(found: DescribedImages) -> DescribedImages:
     kept = axes[: min(_REDUCED, len(found.database) - 1)]
     shorter = [(descriptors - middle) @ kept.T for descriptors in (found.database, found.queries)]
     normalised = [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in shorter]
-    return DescribedImages(normalised[0], normalised[1], found.median_ms)
+    return MapDescriptors(normalised[0], normalised[1], found.median_ms)
 
 
-def _time_both(one: Callable[[Array], Array], database: CovisibleImages, queries: CovisibleImages) -> DescribedImages:
+def _describe_both(
+    one: Callable[[Array], Array], database: CovisibleImages, queries: CovisibleImages
+) -> MapDescriptors:
+    """Descriptors of all images by a function of one image."""
     descriptors, _ = _time_descriptors(one, database.posed.paths)
-    return DescribedImages(descriptors, *_time_descriptors(one, queries.posed.paths))
+    return MapDescriptors(descriptors, *_time_descriptors(one, queries.posed.paths))
 
 
 def _time_descriptors(one: Callable[[Array], Array], paths: Sequence[Path]) -> tuple[Array, float]:

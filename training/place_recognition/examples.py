@@ -28,6 +28,7 @@ from training.data.image_crop import ImageCrop
 from training.data.image_files import ImageFiles
 from training.data.overlap import Overlap, compute_overlap
 from training.data.relighting import relight_randomly
+from training.data.view_augmentation import draw_crop
 from training.place_recognition.config import (
     FINE_PATCH_PX,
     MiningConfig,
@@ -71,7 +72,7 @@ class AugmentedView(NamedTuple):
     shown: Array
 
 
-class BatchKey(NamedTuple):
+class ViewBatchKey(NamedTuple):
     """Identifies a batch: its views, and the numbers that seed its augmentation."""
 
     epoch: int
@@ -127,14 +128,7 @@ class Examples:
         return self.views.visibility.uv[self.views.visibility.observations(i)]
 
 
-def draw_crop(rng: np.random.Generator, augmentation: PlaceAugmentationConfig, *, mirrored: bool) -> ImageCrop:
-    """A random crop; width and height are drawn independently."""
-    width, height = 1 - rng.uniform(0, augmentation.crop, 2)
-    left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
-    return ImageCrop(left, top, left + width, top + height, mirrored)
-
-
-def load_batch(examples: Examples, key: BatchKey, config: PlaceRecognitionConfig) -> PlaceBatch:
+def load_batch(examples: Examples, key: ViewBatchKey, config: PlaceRecognitionConfig) -> PlaceBatch:
     """The batch of a key; its augmentation depends on (seed, epoch, number) alone."""
     rng = np.random.default_rng([config.fit.seed, key.epoch, key.number, 1])
     mirrored = bool(rng.uniform() < config.augmentation.mirror)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.framework.export import Parity, Signature, export_network
+from training.framework.export import ParityCheck, Signature, export_network
 from training.place_recognition.encoders import Encoder
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.global_descriptors import KIND
@@ -74,8 +74,8 @@ def describe_signature(encoder: Encoder, *, batch: int | None = None) -> Signatu
     return Signature({INPUT: torch.zeros(batch or 2, 3, *encoder.size)}, (OUTPUT,), dynamic)
 
 
-def compare_on(images: Array, *, batch: int | None = None) -> Parity:
+def compare_on(images: Array, *, batch: int | None = None) -> ParityCheck:
     """The comparison on (N, 3, H, W) images; the last batch is filled up with the last image."""
     count = batch or len(images)
     padded = np.concatenate([images, np.repeat(images[-1:], -len(images) % count, axis=0)])
-    return Parity([{INPUT: padded[first : first + count]} for first in range(0, len(padded), count)], _TOLERANCE)
+    return ParityCheck([{INPUT: padded[first : first + count]} for first in range(0, len(padded), count)], _TOLERANCE)

@@ -24,7 +24,7 @@ import numpy as np
 from training.data.overlap import Overlap
 from training.data.posed_images import PosedImages
 from training.place_recognition.config import MiningConfig, PlaceFitConfig
-from training.place_recognition.examples import BatchKey
+from training.place_recognition.examples import ViewBatchKey
 from vloc_ros.core.geometry.pose import Array
 
 _POOL = 12
@@ -94,14 +94,16 @@ class Miner:
         """The number of batches of an epoch."""
         return -(-len(self.anchors) // groups)
 
-    def list_batches(self, epoch: int, fit: PlaceFitConfig) -> list[BatchKey]:
+    def list_batches(self, epoch: int, fit: PlaceFitConfig) -> list[ViewBatchKey]:
         """The keys of an epoch's batches, which have every anchor once."""
         order = np.random.default_rng([fit.seed, epoch]).permutation(self.anchors)
         keys = []
         for number, first in enumerate(range(0, len(order), fit.groups)):
             rng = np.random.default_rng([fit.seed, epoch, number])
             anchors = order[first : first + fit.groups]
-            keys.append(BatchKey(epoch, number, tuple(view for one in anchors for view in self.group(int(one), rng))))
+            keys.append(
+                ViewBatchKey(epoch, number, tuple(view for one in anchors for view in self.group(int(one), rng)))
+            )
         return keys
 
     def _typical_reach(self) -> float:

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.retrieval.ranking import rank
+from vloc_ros.evaluation.place_scores import score_ranking
 
 AT = (1, 5, 20)
 
@@ -54,14 +56,13 @@ def ranking_scores(queries: Array, database: Array, positive: Array) -> RankingS
         positive: (Q, N) bool, which images of the database show the place of each query.
     """
     scored = positive.any(axis=1)
-    order = np.argsort(-(queries[scored] @ database.T), axis=1, kind="stable")[:, : max(AT)]
-    hits = np.cumsum(np.take_along_axis(positive[scored], order, axis=1), axis=1)
-    counts = positive[scored].sum(axis=1)
-    if not len(hits):
+    if not scored.any():
         return RankingScores(0, dict.fromkeys(AT, float("nan")), dict.fromkeys(AT, float("nan")))
-    last = {k: min(k, hits.shape[1]) - 1 for k in AT}
+    rows = [np.flatnonzero(row) for row in positive[scored]]
+    found = score_ranking(rank(queries[scored], database, max(AT)), rows, len(database))
+    # among as many as the whole database holds, every positive is found
     return RankingScores(
-        len(hits),
-        {k: float((hits[:, last[k]] / np.minimum(k, counts)).mean()) for k in AT},
-        {k: float((hits[:, last[k]] > 0).mean()) for k in AT},
+        len(rows),
+        {k: found.precision.get(k, 1.0) for k in AT},
+        {k: found.recall[k].hits / len(rows) if k in found.recall else 1.0 for k in AT},
     )

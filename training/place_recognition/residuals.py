@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.place_recognition.baselines import NetVlad
+from training.place_recognition.aggregation import NetVlad
 from training.place_recognition.config import FINE_PATCH_PX, RESIDUAL_LENGTH, CrossVitConfig
 from training.place_recognition.discriminant import Discriminant
 from training.place_recognition.patches import CELL_PX, DIRECTIONS, Gradients

@@ -17,9 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,11 +29,18 @@ from training.data.image_files import ImageFiles
 from training.data.overlap import DISTANCE
 from training.framework.split import select_held_out
 from training.framework.task import TrainingTask
-from training.place_recognition.baselines import NetVlad, PooledEncoder
+from training.place_recognition.aggregation import NetVlad
+from training.place_recognition.baselines import PooledEncoder
 from training.place_recognition.config import PlaceRecognitionConfig
 from training.place_recognition.crossvit import StudentEncoder
-from training.place_recognition.encoders import Encoder, build_encoder, embed_images, load_pretrained_weights
-from training.place_recognition.examples import BatchKey, Examples, PlaceBatch, label_places, load_batch
+from training.place_recognition.encoders import (
+    Encoder,
+    InitialWeights,
+    build_encoder,
+    embed_images,
+    load_pretrained_weights,
+)
+from training.place_recognition.examples import Examples, PlaceBatch, ViewBatchKey, label_places, load_batch
 from training.place_recognition.ground_truth import label_by_distance, label_by_shared_points
 from training.place_recognition.loss import (
     contrastive_loss,
@@ -58,20 +63,7 @@ _AT_ONCE = 16
 _FIRST_LOOK, _FIRST_EPOCHS, _FIRST_IMAGES = 200, 3, 24_000
 
 
-@dataclass(frozen=True, slots=True)
-class InitialWeights:
-    """Where the weights of a new backbone come from.
-
-    Attributes:
-        pretrained: whether from pretrained weights; at random otherwise.
-        path: file of those weights; None downloads them.
-    """
-
-    pretrained: bool = False
-    path: Path | None = None
-
-
-class PlaceRecognitionTask(TrainingTask[Encoder, BatchKey, PlaceBatch]):
+class PlaceRecognitionTask(TrainingTask[Encoder, ViewBatchKey, PlaceBatch]):
     """Training of an encoder.
 
     Attributes:
@@ -143,11 +135,11 @@ class PlaceRecognitionTask(TrainingTask[Encoder, BatchKey, PlaceBatch]):
         """Every image is an anchor once."""
         return self._miner.count_batches(self.config.fit.groups)
 
-    def list_batches(self, epoch: int, network: Encoder) -> list[BatchKey]:
+    def list_batches(self, epoch: int, network: Encoder) -> list[ViewBatchKey]:
         """Mined by poses and visibility, whatever the network."""
         return self._miner.list_batches(epoch, self.config.fit)
 
-    def load_batch(self, key: BatchKey) -> PlaceBatch:
+    def load_batch(self, key: ViewBatchKey) -> PlaceBatch:
         """Augmented images and their labels."""
         return load_batch(self.examples, key, self.config)
 
@@ -231,7 +223,7 @@ def initialise_from_images(encoder: Encoder, examples: Examples, miner: Miner, c
     encoder.train()
 
 
-def _list_first_keys(miner: Miner, config: PlaceRecognitionConfig) -> list[BatchKey]:
+def _list_first_keys(miner: Miner, config: PlaceRecognitionConfig) -> list[ViewBatchKey]:
     """Keys of the batches of the first epochs; the training sees these batches again."""
     epochs = (miner.list_batches(epoch, config.fit) for epoch in range(_FIRST_EPOCHS))
     mining = config.mining

@@ -14,6 +14,8 @@
 
 """Train a model of global descriptors: one short descriptor per image, similar for images of the same place.
 
+  python -m training.place_recognition.train DATASET --out MODEL     from positions; options: DATASET --help
+
   python -m training.place_recognition.train --map MAP --images DIR --preset small --out MODEL    two cores, minutes
   python -m training.place_recognition.train --map MAP --images DIR --preset base --out MODEL     larger, for a GPU
 
@@ -59,9 +61,10 @@ from training.place_recognition.checkpoints import (
     write_checkpoint,
 )
 from training.place_recognition.config import MODELS, PRESETS, PlaceRecognitionConfig, build_config
-from training.place_recognition.encoders import Encoder, build_encoder, hash_pretrained_weights
+from training.place_recognition.encoders import Encoder, InitialWeights, build_encoder, hash_pretrained_weights
 from training.place_recognition.export import export
-from training.place_recognition.task import InitialWeights, PlaceRecognitionTask
+from training.place_recognition.geolocalization import command as geolocalization
+from training.place_recognition.task import PlaceRecognitionTask
 from training.place_recognition.teacher import TeacherEncoder
 from vloc_ros.core.errors import InputError
 from vloc_ros.inference.models import replaces_model
@@ -75,8 +78,18 @@ _COMPARED = 8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train and export; 0 when it worked, 1 for an expected failure."""
-    return run_command(_NAME, _run, _parse(arguments))
+    """Train and export; 0 when it worked, 1 for an expected failure. Of a data set, `geolocalization` does it."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and not words[0].startswith("-"):
+        if not _is_map(Path(words[0])):
+            return geolocalization.main(words)
+        words = ["--map", *words]
+    return run_command(_NAME, _run, _parse(words))
+
+
+def _is_map(folder: Path) -> bool:
+    """Whether a folder is a map or a COLMAP model, and no data set of images with positions."""
+    return any((folder / name).is_file() for name in (MANIFEST, "cameras.bin", "cameras.txt"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

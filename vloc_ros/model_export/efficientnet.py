@@ -21,7 +21,7 @@ Annotation", 2019. Parameters have the names of the published weights, which wer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,9 +36,7 @@ _STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
-_STEM, _HEAD, _EPSILON = 32, 1280, 1e-3
-# behind the descriptor's features: the classification
-_UNUSED = ("_fc.", "_conv_head.", "_bn1.")
+_STEM, _STEM_STRIDE, _EPSILON = 32, 2, 1e-3
 STRIDE = 32
 POWER = 3.0
 
@@ -82,25 +80,28 @@ class SameConv(nn.Conv2d):
 
 
 class EfficientNetLite0(nn.Module):
-    """The features of EfficientNet-Lite0 at a stride of 32."""
+    """The features of EfficientNet-Lite0 at a stride of 32, or of its stages up to a smaller stride.
 
-    channels = _STAGES[-1][3]
+    Attributes:
+        channels: of the features.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, stride: int = STRIDE) -> None:
+        """Of random weights; the stride is a power of 2, from 2 to 32."""
         super().__init__()
         self._conv_stem = SameConv(3, _STEM, 3, stride=2)
         self._bn0 = nn.BatchNorm2d(_STEM, eps=_EPSILON)
         blocks, inputs = list[nn.Module](), _STEM
-        for expansion, kernel, stride, outputs, count in _STAGES:
-            for k in range(count):
-                step = stride if k == 0 else 1
+        for expansion, kernel, outputs, steps in _stages_up_to(stride):
+            for step in steps:
                 blocks.append(MobileBlock(inputs, outputs, expansion=expansion, kernel=kernel, stride=step))
                 inputs = outputs
-        self._blocks = nn.ModuleList(blocks)
+        self._blocks, self.channels = nn.ModuleList(blocks), inputs
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the published weights, without those of the classification."""
-        self.load_state_dict({name: value for name, value in weights.items() if not name.startswith(_UNUSED)})
+        """Take over the published weights, without those of the classification and of later stages."""
+        own = self.state_dict()
+        self.load_state_dict({name: value for name, value in weights.items() if name in own})
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 320, H / 32, W / 32) features of (B, 3, H, W) images, H and W multiples of 32."""
@@ -108,6 +109,16 @@ class EfficientNetLite0(nn.Module):
         for block in self._blocks:
             features = block(features)
         return features
+
+
+def _stages_up_to(stride: int) -> Iterator[tuple[int, int, int, list[int]]]:
+    """Expansion, kernel, channels, and the stride of each block, of the stages up to a stride of the features."""
+    reached = _STEM_STRIDE
+    for expansion, kernel, step, outputs, count in _STAGES:
+        reached *= step
+        if reached > stride:
+            return
+        yield expansion, kernel, outputs, [step, *[1] * (count - 1)]
 
 
 class GemEncoder(nn.Module):

@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from toy_task import Interruption, Points, ToyTask, configure, draw_points, flatten_weights
 
-from training.framework.export import Parity, Signature, check_parity, convert_to_onnx, export_network
+from training.framework.export import ParityCheck, Signature, check_parity, convert_to_onnx, export_network
 from training.framework.finite import NotFiniteError, name_batch_file
 from training.framework.provenance import training_metadata
 from training.framework.run import train
@@ -44,7 +44,7 @@ from vloc_ros.inference.models import read_model
 from vloc_ros.model_export.onnx_files import ExportError
 
 SIGNATURE = Signature({"xy": torch.zeros(2, 2)}, ("logits",), {"input": {0: torch.export.Dim("points", max=1 << 10)}})
-PARITY = Parity([{"xy": draw_points(7, count=count).xy.numpy()} for count in (1, 9)], 1e-5)
+PARITY = ParityCheck([{"xy": draw_points(7, count=count).xy.numpy()} for count in (1, 9)], 1e-5)
 
 
 def test_a_new_task_is_trained_and_exported(tmp_path: Path) -> None:
@@ -136,13 +136,13 @@ def test_training_stops_early_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     task = ScriptedTask([0.1, 0.5, 0.5, 0.4], "fit.patience=2")
     trained = train(task, tmp_path)
     assert len(task.weights) == 1 + 4 + 1
-    assert np.array_equal(flatten_weights(trained.network), task.weights[2])
-    assert not np.array_equal(task.weights[2], task.weights[4])
+    assert np.array_equal(flatten_weights(trained.network), task.weights[3]), "the later of two equal scores"
+    assert not np.array_equal(task.weights[3], task.weights[4])
     assert set(load_file(tmp_path / BEST)) == set(trained.network.state_dict())
     later = ScriptedTask([0.9], "fit.patience=2")
     again = train(later, tmp_path, resume=True)
     assert len(later.weights) == 1 + 1, "a run that has stopped is not trained further"
-    assert np.array_equal(flatten_weights(again.network), task.weights[2])
+    assert np.array_equal(flatten_weights(again.network), task.weights[3])
 
 
 def test_patience_outlasts_an_interruption(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from plane_scene import CAMERA, poses, write_images
 
 from training.data.map_images import collect_keyframes
 from training.place_recognition.checkpoints import write_checkpoint
-from training.place_recognition.descriptors import DescribedImages, _reduce_by_pca
+from training.place_recognition.descriptors import MapDescriptors, _reduce_by_pca
 from training.place_recognition.encoders import build_encoder
 from training.place_recognition.evaluate import main
 from training.place_recognition.export import export
@@ -221,7 +221,7 @@ def test_reduced_descriptors_keep_nearest_neighbours() -> None:
     rng = np.random.default_rng(0)
     axes = np.linalg.qr(rng.normal(size=(400, 5)))[0]
     rows = rng.normal(size=(30, 5)) @ axes.T + 1.0
-    found = _reduce_by_pca(DescribedImages(rows, rows[:3] + 1e-3 * rng.normal(size=(3, 400)), 0.0))
+    found = _reduce_by_pca(MapDescriptors(rows, rows[:3] + 1e-3 * rng.normal(size=(3, 400)), 0.0))
     assert found.database.shape == (30, 29)
     assert np.allclose(np.linalg.norm(found.queries, axis=1), 1)
     assert (found.queries @ found.database.T).argmax(axis=1).tolist() == [0, 1, 2]

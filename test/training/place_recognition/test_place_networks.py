@@ -31,7 +31,7 @@ from safetensors.torch import save_file
 from scipy.linalg import eigh
 
 from training.place_recognition import cost
-from training.place_recognition.baselines import Gem, NetVlad
+from training.place_recognition.aggregation import Gem, NetVlad
 from training.place_recognition.config import PRESETS, SpatialConfig
 from training.place_recognition.crossvit import StudentEncoder, bicubic_matrix
 from training.place_recognition.discriminant import Discriminant

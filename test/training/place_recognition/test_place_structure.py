@@ -32,7 +32,7 @@ from training.data.image_files import ImageFiles
 from training.data.map_images import collect_keyframes
 from training.data.relighting import relight_randomly
 from training.place_recognition.config import PlaceAugmentationConfig
-from training.place_recognition.examples import BatchKey, Examples, load_batch
+from training.place_recognition.examples import Examples, ViewBatchKey, load_batch
 from training.place_recognition.structure import StructureTransform, structure_tokens
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.sources import silent
@@ -139,7 +139,7 @@ def test_labels_are_those_of_the_crops(tmp_path: Path) -> None:
     config = tiny("augmentation.crop=0.6", "mining.min_shared=60")
     images = ImageFiles.load(views.posed.paths, in_memory=True, progress=silent)
     examples = Examples(views, images, Preprocessing((48, 48)), config.augmentation, extent_m=5.0)
-    key = BatchKey(0, 0, (0, 1, 2, 1))
+    key = ViewBatchKey(0, 0, (0, 1, 2, 1))
     batch = load_batch(examples, key, config)
     rng = np.random.default_rng([config.fit.seed, 0, 0, 1])
     mirrored = bool(rng.uniform() < config.augmentation.mirror)

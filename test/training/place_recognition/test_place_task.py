@@ -37,7 +37,8 @@ from training.data.overlap import compute_overlap
 from training.data.posed_images import PosedImages
 from training.framework.run import TrainedNetwork, train
 from training.place_recognition import task
-from training.place_recognition.baselines import NetVlad, PooledEncoder
+from training.place_recognition.aggregation import NetVlad
+from training.place_recognition.baselines import PooledEncoder
 from training.place_recognition.encoders import Encoder, build_encoder, embed_images
 from training.place_recognition.examples import Examples
 from training.place_recognition.loss import patch_distillation_loss

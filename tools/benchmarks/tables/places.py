@@ -12,17 +12,17 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Tables about place recognition without training."""
+"""Tables about place recognition, without training and trained."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from statistics import median
+from collections.abc import Mapping, Sequence
+from statistics import mean, median
 
 from benchmarks.provenance import Figures
 from benchmarks.tables.table import Table, TableSource
 
-_SECTION = "place_recognition"
+_SECTION, _TRAINED = "place_recognition", "place_training"
 
 
 def indices(figures: Mapping[str, Figures]) -> Table:
@@ -58,6 +58,33 @@ def variants(figures: Mapping[str, Figures]) -> Table:
     return Table(["index, set, light", "option", "R@1 without", "with"], rows)
 
 
+def trained(figures: Mapping[str, Figures]) -> Table:
+    """Each training: mean over its seeds, and the range; bytes and times of a descriptor."""
+    by_title = dict[str, list[Figures]]()
+    for name, found in figures[_TRAINED]["rows"].items():
+        by_title.setdefault(name.partition(", seed ")[0], []).append(found)
+    rows = []
+    for title, found in by_title.items():
+        shares = [_mean(found, light, n) for light in ("day", "night") for n in ("R@1", "R@5")]
+        cost = found[0].get("cost", {})
+        size = [f"{cost['parameters']:.2f} M", f"{cost['gmac']:.2f}"] if cost else ["", ""]
+        seconds = f"{mean(one['train_cpu_s'] for one in found):.0f}" if cost else ""
+        described = f"{median(one['day']['describe_ms'] for one in found):.0f}"
+        cost_cells = [*size, str(found[0]["day"]["bytes_in_a_map"]), described, seconds]
+        rows.append([title, str(len(found)), *shares, *cost_cells])
+    header = ["what is different", "seeds", "R@1 day", "R@5 day", "R@1 night", "R@5 night"]
+    return Table([*header, "parameters", "GMAC", "bytes", "ms to describe", "CPU s of training"], rows)
+
+
+def _mean(found: Sequence[Figures], light: str, n: str) -> str:
+    """The mean of a recall over seeds, and its range; of one seed, Wilson's interval."""
+    shares = [one[light]["scores"]["recall"][n] for one in found]
+    if len(shares) == 1:
+        return _share(shares[0])
+    values = [share["share"] for share in shares]
+    return f"{mean(values):.1%}, {min(values):.1%} to {max(values):.1%}"
+
+
 def _share(share: Figures) -> str:
     low, high = share["interval_95"]
     return f"{share['share']:.1%} ({low:.1%} to {high:.1%})"
@@ -72,4 +99,5 @@ TABLES = {
     "place_indices": TableSource((_SECTION,), indices),
     "place_rerankings": TableSource((_SECTION,), reranked),
     "place_variants": TableSource((_SECTION,), variants),
+    "place_trainings": TableSource((_TRAINED,), trained),
 }
