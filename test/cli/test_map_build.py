@@ -233,7 +233,7 @@ def test_a_map_that_does_not_find_its_images_is_written_when_it_is_wanted(
         (("--structure", "given", "--gravity", "TXT"), "--gravity corrects poses, --structure given keeps them"),
         (("--gnss-topic", "/fix"), "--gnss-topic and --imu-topic are for --bag; give --positions and --gravity"),
         (("--poses-drift", "--positions", "TXT"), "measured.txt, line 1: nowhere.png names none of the images"),
-        (("--datum", "47", "8", "400"), "--datum and --gnss-std are for --bag with --gnss-topic"),
+        (("--datum", "47", "8", "400"), "--datum, --gnss-std and --gnss-correlation are for --bag with"),
     ],
 )
 def test_measurements_that_do_not_fit_are_refused(
