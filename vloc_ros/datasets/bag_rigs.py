@@ -17,12 +17,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vloc_ros.bags.reading import TF, Bag, BagMessage
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.sources import PosedImage, Progress, RigView, silent
 from vloc_ros.datasets.bag_frames import stamp_images
 from vloc_ros.datasets.bag_images import BagKeyframes, CameraPath, decode_later
@@ -84,22 +85,29 @@ def with_rig_images(
         images = [replace(one, name=f"{folder_of_topic(lead_topic)}/{one.name}") for one in keyframes.images]
         taken_with: list[list[PosedImage]] = [[one] for one in images]
         for topic, camera_info_topic in zip(others, topics.camera_info or [None] * len(others), strict=True):
-            frame = bag.frame_id(topic)
             calibration = read_calibration(
                 bag, topic, camera_info_topic=camera_info_topic, rectified=rectified, camera=None
             )
-            camera_path = find_path(bag, frame)
+            frame = bag.frame_id(topic)
             lead_from_camera = find_fixed_pose(bag, keyframes.camera_frame, frame, images)
             messages = progress(bag.messages([topic]), description=f"reading {topic}", total=bag.count(topic))
             found = _nearest(stamp_images(bag, messages), [one.stamp_ns for one in images], window_ns)
             _check_some(path, topic, lead_topic, found, window_ns)
-            for number, (stamp_ns, message) in sorted(found.items()):
-                if (pose := camera_path(stamp_ns)) is not None:
-                    name = f"{folder_of_topic(topic)}/{name_of_stamp(stamp_ns)}"
-                    rig = RigView(images[number].name, lead_from_camera)
-                    image = PosedImage(name, decode_later(path, message), calibration, pose, stamp_ns, rig=rig)
-                    taken_with[number].append(image)
+            for number, pose, stamp_ns, message in _posed(found, find_path(bag, frame)):
+                name = f"{folder_of_topic(topic)}/{name_of_stamp(stamp_ns)}"
+                rig = RigView(images[number].name, lead_from_camera)
+                image = PosedImage(name, decode_later(path, message), calibration, pose, stamp_ns, rig=rig)
+                taken_with[number].append(image)
     return replace(keyframes, images=[image for together in taken_with for image in together])
+
+
+def _posed(
+    found: Mapping[int, tuple[int, BagMessage]], camera_path: CameraPath
+) -> Iterator[tuple[int, Pose, int, BagMessage]]:
+    """Number, pose, stamp and message of the images at whose times there is a pose."""
+    for number, (stamp_ns, message) in sorted(found.items()):
+        if (pose := camera_path(stamp_ns)) is not None:
+            yield number, pose, stamp_ns, message
 
 
 def _check_different(topics: Sequence[str]) -> None:
