@@ -27,6 +27,8 @@ import numpy as np
 import pytest
 from plane_scene import CAMERA, SceneFolder, make_plane_scene, poses, write_images
 
+from vloc_ros.bags import messages
+from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
@@ -233,7 +235,7 @@ def test_a_map_that_does_not_find_its_images_is_written_when_it_is_wanted(
         (("--structure", "given", "--gravity", "TXT"), "--gravity corrects poses, --structure given keeps them"),
         (("--gnss-topic", "/fix"), "--gnss-topic and --imu-topic are for --bag; give --positions and --gravity"),
         (("--poses-drift", "--positions", "TXT"), "measured.txt, line 1: nowhere.png names none of the images"),
-        (("--datum", "47", "8", "400"), "--datum and --gnss-std are for --bag with --gnss-topic"),
+        (("--datum", "47", "8", "400"), "--datum, --gnss-std and --gnss-correlation are for --bag with"),
     ],
 )
 def test_measurements_that_do_not_fit_are_refused(
@@ -287,6 +289,53 @@ def test_a_bag_is_mapped_with_the_calibration_that_is_given(
     main(["map", "build", "--bag", str(tmp_path / "bag"), "--out", str(tmp_path / "map")])
     main(["map", "build", "--bag", str(tmp_path / "bag"), "--camera", str(tmp_path / "camera.yaml"), "--out", "map"])
     assert found == [CAMERA, other]
+
+
+def test_the_cameras_of_a_rig_are_mapped_together(scene_folder: SceneFolder, tmp_path: Path) -> None:
+    base_from_side, views = Pose.from_rotation_vector([0.0, 0.1, 0.0], [0.3, 0.0, 0.0]), poses(12, seed=5)
+    with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=Pose.identity()) as writer:
+        static = messages.tf_message(0, ("base_link", "side"), base_from_side)
+        writer._write(0, "/tf_static", messages.TF_MESSAGE, static)
+        for k, view in enumerate(views, start=1):
+            stamp_ns, pixels = k * 10**9, scene_folder.scene.image(view @ base_from_side)
+            writer.write_odometry(stamp_ns, view)
+            writer.write_image(stamp_ns, scene_folder.scene.image(view))
+            info = messages.camera_info_message(stamp_ns, "side", CAMERA)
+            writer._write(stamp_ns, "/side/camera_info", messages.CAMERA_INFO, info)
+            writer._write(stamp_ns, "/side/image", messages.IMAGE, messages.image_message(stamp_ns, "side", pixels))
+    topics = ["--image-topic", "/camera/image", "--image-topic", "/side/image", "--odom-topic", "/odom"]
+    assert main(["map", "build", "--bag", str(tmp_path / "bag"), *topics, "--out", str(tmp_path / "map")]) == 0
+    built = read_map(tmp_path / "map")
+    assert len(built.keyframes) == 2 * len(views)
+    placed = {name: built.scene().map_from(built.keyframes.pose(k)) for k, name in enumerate(built.keyframes.names)}
+    for name, pose in placed.items():
+        topic, _, stamp = name.rpartition("/")
+        assert topic in ("camera/image", "side/image")
+        if topic == "side/image":
+            off_m, off_rad = (placed[f"camera/image/{stamp}"] @ base_from_side).distance_to(pose)
+            assert off_m < 0.01
+            assert off_rad < 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--rig-window", "0.1"), "--rig-window is for several --image-topic"),
+        (("--image-topic", "/a", "--image-topic", "/b", "--rig-window", "-1"), "--rig-window is -1, expected seconds"),
+        (
+            ("--image-topic", "/a", "--image-topic", "/b", "--camera-info-topic", "/c"),
+            "found 1 --camera-info-topic for 2",
+        ),
+        (("--image-topic", "/a", "--image-topic", "/b", "--camera", "c.yaml"), "--camera is one calibration"),
+        (("--gnss-correlation", "60"), "--gnss-correlation are for --gnss-topic"),
+        (("--gnss-topic", "/fix", "--gnss-correlation", "-1"), "--gnss-correlation is -1, expected seconds"),
+    ],
+)
+def test_options_of_bags_that_do_not_fit_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], expected: str
+) -> None:
+    assert main(["map", "build", "--bag", str(tmp_path), *options, "--out", str(tmp_path / "map")]) == 1
+    assert expected in capsys.readouterr().err
 
 
 def test_positions_give_odometry_their_frame(scene_folder: SceneFolder, tmp_path: Path) -> None:

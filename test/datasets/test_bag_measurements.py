@@ -80,6 +80,19 @@ def test_the_first_fix_is_the_origin(bag: Path) -> None:
     np.testing.assert_allclose(second.std, 2.0)
 
 
+@pytest.mark.parametrize(("correlation_s", "variances"), [(0.0, 1.0), (1e-3, 1.0), (1e6, 4.0)])
+def test_positions_count_as_little_as_their_errors_have_in_common(
+    bag: Path, correlation_s: float, variances: float
+) -> None:
+    """Of four positions with one error, all together are as good as one."""
+    images, _ = with_bag_positions(
+        _images(1.0, 2.0, 2.5, 3.0, 6.0), bag, "/fix", _FRAME, std_m=2.0, correlation_s=correlation_s
+    )
+    assert images[-1].position is None
+    stds = [image.position.std for image in images if image.position is not None]
+    np.testing.assert_allclose(stds, np.full((4, 3), 2.0 * np.sqrt(variances)), rtol=1e-5)
+
+
 def test_accelerations_tell_what_is_down_for_the_camera(bag: Path) -> None:
     gravity = [image.gravity for image in with_bag_gravity(_images(2.0, 6.0), bag, "/imu", _FRAME)]
     assert gravity[0] is not None

@@ -25,7 +25,8 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import silent
 from vloc_ros.mapping.sfm.anchors import Anchors
-from vloc_ros.mapping.sfm.bundle_adjustment import adjust, bending_of_images
+from vloc_ros.mapping.sfm.bundle_adjustment import adjust
+from vloc_ros.mapping.sfm.map_bending import bending_of_images, consider
 from vloc_ros.mapping.sfm.measurements import measured_motions
 from vloc_ros.mapping.sfm.structure import Structure
 
@@ -89,3 +90,15 @@ def test_of_images_alone_the_scale_is_as_uncertain_as_the_known_distance_is_shor
     some = replace(structure.without_images(np.array([0])), poses=(None, *structure.poses[1:]))
     fewer = bending_of_images(some.with_tracks_of_at_least(2), rays, [_CAMERA] * 10, known_distance=None)
     assert np.sqrt(fewer)[3:5] == pytest.approx(none[3:5], rel=0.3)
+
+
+def test_what_is_not_estimated_moves_what_is_by_all_that_it_may_be_off() -> None:
+    """y = x + 2 c + noise: with c estimated too, or with its value assumed."""
+    noise, of_c = 0.1, 3.0
+    information = np.array([[4.0, 2.0], [2.0, 1.0]]) / noise**2 + np.diag([of_c**-2, 1.0 / 25.0])
+    joint = np.linalg.inv(information)
+    found = consider(joint, np.array([of_c]))
+    # x = y - 2 c, pulled to its prior of 5 by one part in 2501
+    pulled = (1.0 / noise**2) / (1.0 / noise**2 + 1.0 / 25.0)
+    assert found[0, 0] == pytest.approx((pulled * 2.0 * of_c) ** 2 + 1.0 / (noise**-2 + 1.0 / 25.0), rel=1e-6)
+    assert found[0, 0] > joint[1, 1]

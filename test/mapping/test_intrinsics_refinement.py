@@ -25,9 +25,9 @@ from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.camera import PARAMETER_NAMES, Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import silent
-from vloc_ros.mapping.sfm.bundle_adjustment import scale_factor
 from vloc_ros.mapping.sfm.factors import fixed_pose_factor
 from vloc_ros.mapping.sfm.intrinsics_refinement import RefinedCamera, follow_refinement, refine_intrinsics
+from vloc_ros.mapping.sfm.map_bending import scale_factor
 from vloc_ros.mapping.sfm.structure import Structure
 
 _TRUE = {

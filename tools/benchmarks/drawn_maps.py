@@ -16,16 +16,21 @@
 
 Of a real scene the images are always the same, so what their keypoints add to the errors is drawn once. Of simulated
 worlds each map has a world, images and an error of the calibration of its own.
+
+Images are extracted once a data set, and a pair of them is matched and verified once: only measurements, optimisation
+and calibration are new in each map. Rows are kept map by map in docs/benchmark/rows, so that an interrupted run
+resumes where it stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
+from benchmarks.provenance import Rows
 from benchmarks.real import scene as scene_folder
 from benchmarks.real import simulate_odometry
 
@@ -46,7 +51,9 @@ from vloc_ros.mapping.maps.alignment import level_rotation, transform_map
 from vloc_ros.mapping.maps.build import build_map_of_extracted
 from vloc_ros.mapping.sfm.anchors import DOWN
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage, extract_images
+from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.scale import GivenPoses, MeasuredPositions, ScaleSource
+from vloc_ros.mapping.workers import ThisProcess
 from vloc_ros.simulation.driving import drive_route, plan_route
 from vloc_ros.simulation.render import render
 from vloc_ros.simulation.scenario import DEFAULT_CAMERA
@@ -116,13 +123,43 @@ class Measured:
 CONDITIONS = (
     Measured(0.01),
     Measured(0.05),
-    Measured(0.01, positions=True),
     Measured(0.05, positions=True),
-    Measured(0.01, positions=True, gravity=True),
     Measured(0.05, positions=True, gravity=True),
-    Measured(positions=True, gravity=True),
 )
 SIMULATED_CONDITIONS = (Measured(0.01), Measured(0.05), Measured(0.05, positions=True, gravity=True))
+R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class _RememberedPairs(ThisProcess):
+    """Does the same work on the same pair of images once, for maps whose images are the same."""
+
+    def __init__(self) -> None:
+        self._known = dict[tuple[str, Pair], Any]()
+
+    def map_pairs(self, work: Callable[[S, S, T], R], images: Sequence[S], pairs: Mapping[Pair, T]) -> Iterator[R]:
+        """See `Workers`."""
+        name = getattr(work, "func", work).__name__
+        missing = {pair: value for pair, value in pairs.items() if (name, pair) not in self._known}
+        new = super().map_pairs(work, images, missing)
+        self._known.update(zip(((name, pair) for pair in missing), new, strict=True))
+        return (self._known[name, pair] for pair in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class _DataSet:
+    """Images of a scene or world.
+
+    Attributes:
+        images: to map, with true poses.
+        queries: to localize, with true poses.
+        workers: match and verify the images to map.
+    """
+
+    images: list[ExtractedImage]
+    queries: list[ExtractedImage]
+    workers: _RememberedPairs = field(default_factory=_RememberedPairs)
 
 
 def _draw_odometry(true: Sequence[Pose], drift: float, rng: np.random.Generator) -> list[Pose]:
@@ -143,9 +180,13 @@ def _draw_gravity(true: Pose, rng: np.random.Generator) -> MeasuredGravity:
 def real_maps(_: object, *, scene: str) -> dict[str, Any]:
     """Of maps of a scene, by what was measured: how far cameras and queries are off, and whether they know it."""
     config = MappingConfig()
-    both = (("map", STEPS[scene][0]), ("query", STEPS[scene][1]))
-    images, queries = (_extract(_posed_images(scene, part)[::step], config) for part, step in both)
-    return _over_maps(lambda _: (images, queries), MAPS, CONDITIONS, config)
+
+    @cache
+    def draw() -> _DataSet:
+        both = (("map", STEPS[scene][0]), ("query", STEPS[scene][1]))
+        return _DataSet(*(_extract(_posed_images(scene, part)[::step], config) for part, step in both))
+
+    return _over_maps(f"drawn_maps_{scene}", lambda _: draw(), CONDITIONS, config)
 
 
 def simulated_maps(_: object, *, kind: str, first_world: int = REPORTED_WORLDS) -> dict[str, Any]:
@@ -157,14 +198,15 @@ def simulated_maps(_: object, *, kind: str, first_world: int = REPORTED_WORLDS) 
     """
     config = MappingConfig()
 
-    def draw(number: int) -> tuple[list[ExtractedImage], list[ExtractedImage]]:
+    @lru_cache(maxsize=1)
+    def draw(number: int) -> _DataSet:
         world = make_world(kind, first_world + number)
         rng = np.random.default_rng([world.style, 21])
         camera = _off_calibration(rng)
         images, queries = (_render(world, poses, camera, rng) for poses in _drives(world))
-        return _extract(images, config), _extract(queries, config)
+        return _DataSet(_extract(images, config), _extract(queries, config))
 
-    return _over_maps(draw, MAPS, SIMULATED_CONDITIONS, config)
+    return _over_maps(f"drawn_maps_{kind}s", draw, SIMULATED_CONDITIONS, config)
 
 
 def _posed_images(scene: str, part: str) -> list[PosedImage]:
@@ -209,34 +251,35 @@ def _extract(images: Sequence[PosedImage], config: MappingConfig) -> list[Extrac
 
 
 def _over_maps(
-    draw: Callable[[int], tuple[list[ExtractedImage], list[ExtractedImage]]],
-    count: int,
-    conditions: Sequence[Measured],
-    config: MappingConfig,
+    section: str, draw: Callable[[int], _DataSet], conditions: Sequence[Measured], config: MappingConfig
 ) -> dict[str, Any]:
-    """The figures by condition over maps, by number, of images to map and queries."""
+    """The figures by condition over maps of data sets, by number."""
     limit_blas_threads()
-    maps: dict[Measured, list[dict[str, Any] | None]] = {one: [] for one in conditions}
-    for number in range(count):
-        images, queries = draw(number)
+    rows = Rows.of(section)
+    maps: dict[Measured, list[dict[str, Any]]] = {one: [] for one in conditions}
+    for number in range(MAPS):
         for one, found in maps.items():
-            try:
-                found.append(_one_map(images, queries, one, config, np.random.default_rng(number)))
-            except VlocError as error:
-                found.append(None)
-                print(f"   {one.name}, map {number}: refused: {error}", flush=True)
-            print(f"   {one.name}, {number + 1} of {count} maps: {_summary(found)}", flush=True)
+            measure = partial(_try_map, draw, number, one, config)
+            found.append(rows.once(f"{one.name}, map {number}", of=one.name, measure=measure))
+            print(f"   {one.name}, {number + 1} of {MAPS} maps: {_summary(found)}", flush=True)
     return {one.name: _summary(found) for one, found in maps.items()}
 
 
-def _summary(maps: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
-    """The figures of the maps of one condition; None for one that was refused."""
-    built = [one for one in maps if one is not None]
+def _try_map(draw: Callable[[int], _DataSet], number: int, measured: Measured, config: MappingConfig) -> dict[str, Any]:
+    """The figures of one map, or why it was refused."""
+    try:
+        return _one_map(draw(number), measured, config, np.random.default_rng(number))
+    except VlocError as error:
+        return {"refused": str(error)}
+
+
+def _summary(maps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of the maps of one condition."""
+    built = [one for one in maps if "refused" not in one]
     if not built:
         return {"maps": 0, "refused": len(maps)}
-    means = np.array([np.mean(one["nees"]) for one in built])
+    means = np.array([one["nees_per_dof"] for one in built])
     drawn = np.random.default_rng(0).choice(means, (_BOOTSTRAPS, len(means))).mean(axis=1)
-    distances = np.concatenate([one["nees"] for one in built])
     return {
         "maps": len(built),
         "refused": len(maps) - len(built),
@@ -246,26 +289,26 @@ def _summary(maps: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
         "accepted": float(np.mean([one["accepted"] for one in built])),
         "nees_per_dof": float(means.mean()),
         "nees_interval": [float(v) for v in np.percentile(drawn, [2.5, 97.5])],
-        "inside_95": float((6.0 * distances < _CHI_SQUARED_95).mean()),
+        "position_nees_per_dof": float(np.mean([one["position_nees_per_dof"] for one in built])),
+        "inside_95": float(np.average([one["inside_95"] for one in built], weights=[one["answers"] for one in built])),
     }
 
 
-def _one_map(
-    images: Sequence[ExtractedImage],
-    queries: Sequence[ExtractedImage],
-    measured: Measured,
-    config: MappingConfig,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
+def _one_map(given: _DataSet, measured: Measured, config: MappingConfig, rng: np.random.Generator) -> dict[str, Any]:
     """Errors of one map in the true frame.
 
     That of odometry alone is aligned rigidly: positions and orientations weigh as the map says that they are bent.
     """
     extractor = build_extractor(config.extractor)
     landmark_map = build_map_of_extracted(
-        measured.draw(images, rng), name="drawn", config=config, extractor=extractor, scale=measured.scale
+        measured.draw(given.images, rng),
+        name="drawn",
+        config=config,
+        extractor=extractor,
+        scale=measured.scale,
+        workers=given.workers,
     )
-    truth = {view.image.name: view.image.map_from_camera for view in images}
+    truth = {view.image.name: view.image.map_from_camera for view in given.images}
     true = [truth[name] for name in landmark_map.keyframes.names]
     if not measured.positions:
         bending = landmark_map.scene().frame_uncertainty.bending
@@ -275,7 +318,7 @@ def _one_map(
     off_m = [placed.distance_to(pose)[0] for placed, pose in zip(_poses(landmark_map), true, strict=True)]
     localizer = build_localizer(LocalizerConfig(), landmark_map, extractor=extractor)
     errors, covariances = list[Array](), list[Array]()
-    for view in queries:
+    for view in given.queries:
         blank = np.zeros((view.image.camera.height, view.image.camera.width), np.uint8)
         result = localizer.localize_features((view.features,), Query.single(blank, view.image.camera))
         if result.map_from_rig is not None and result.covariance is not None:
@@ -283,12 +326,18 @@ def _one_map(
             covariances.append(result.covariance)
     if not errors:
         raise MapError("no query is accepted")
+    both = np.array(errors), np.array(covariances)
+    distances = squared_mahalanobis_distances(*both)
+    of_position = squared_mahalanobis_distances(both[0][:, :3], both[1][:, :3, :3])
     return {
-        "placed": len(true) / len(images),
-        "accepted": len(errors) / len(queries),
+        "placed": len(true) / len(given.images),
+        "answers": len(errors),
+        "accepted": len(errors) / len(given.queries),
         "camera_m": float(np.median(off_m)),
-        "query_m": float(np.median(np.linalg.norm(np.array(errors)[:, :3], axis=1))),
-        "nees": squared_mahalanobis_distances(np.array(errors), np.array(covariances)) / 6.0,
+        "query_m": float(np.median(np.linalg.norm(both[0][:, :3], axis=1))),
+        "nees_per_dof": float(distances.mean() / 6.0),
+        "position_nees_per_dof": float(of_position.mean() / 3.0),
+        "inside_95": float((distances < _CHI_SQUARED_95).mean()),
     }
 
 

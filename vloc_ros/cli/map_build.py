@@ -19,6 +19,8 @@
   vloc map build --images DIR --poses TUM --camera YAML --structure sfm --out MAP
                                                  the poses are measurements, which the images correct
   vloc map build --bag BAG --image-topic T --odom-topic T --out MAP          the same with odometry; keyframes by motion
+  vloc map build --bag BAG --image-topic FRONT --image-topic REAR --out MAP
+                                                 the cameras of a rig, tied by its extrinsics
   vloc map build --bag BAG --image-topic T --gnss-topic T --imu-topic T --out MAP
                                                  odometry too, in a frame of east, north and up
   vloc map build --images DIR --camera YAML --positions TXT --out MAP
@@ -91,8 +93,25 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="correct the calibration by what the images show, and write it there as camera_info YAML, for the queries",
     )
-    parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
-    parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
+    parser.add_argument(
+        "--image-topic",
+        action="append",
+        metavar="TOPIC",
+        help="of the bag; needed where it holds several. Repeated for the cameras of a rig, of which the first one "
+        "gives the keyframes",
+    )
+    parser.add_argument(
+        "--camera-info-topic",
+        action="append",
+        metavar="TOPIC",
+        help="of the bag; beside the image topic by default. Of a rig one for each image topic",
+    )
+    parser.add_argument(
+        "--rig-window",
+        type=float,
+        metavar="SECONDS",
+        help="largest difference of the stamps of images that a rig took together (default: 0.02)",
+    )
     parser.add_argument(
         "--rectified", action="store_true", help="the bag's images are rectified: P of camera_info is their calibration"
     )
@@ -129,6 +148,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--gnss-std", type=float, metavar="METRES", help="of each coordinate; the messages' covariance by default"
+    )
+    parser.add_argument(
+        "--gnss-correlation",
+        type=float,
+        metavar="SECONDS",
+        help="time after which errors of --gnss-topic have become 1/e alike, such as 60 without corrections (default: "
+        "0, each fix has an error of its own)",
     )
     parser.add_argument(
         "--datum",

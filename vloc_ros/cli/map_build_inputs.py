@@ -20,6 +20,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +32,14 @@ from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
     from vloc_ros.core.sources import PosedImage
-    from vloc_ros.datasets.bag_images import CameraPath
+    from vloc_ros.datasets.bag_images import BagKeyframes, CameraPath
     from vloc_ros.datasets.geodetic import Datum
     from vloc_ros.mapping.sfm.scale import ScaleSource
 
 _MEASUREMENTS = ("positions", "gravity", "gnss_topic", "imu_topic")
 _MAX_GNSS_STD_M = 1000.0
+_MAX_GNSS_CORRELATION_S = 86_400.0
+_MAX_RIG_WINDOW_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +70,10 @@ def _read_folder(args: argparse.Namespace) -> MapSource:
         raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
     if args.gnss_topic or args.imu_topic:
         raise InputError("--gnss-topic and --imu-topic are for --bag; give --positions and --gravity with --images")
-    if args.datum or args.gnss_std:
-        raise InputError("--datum and --gnss-std are for --bag with --gnss-topic; leave them out with --images")
+    if args.datum or args.gnss_std or args.gnss_correlation:
+        raise InputError(
+            "--datum, --gnss-std and --gnss-correlation are for --bag with --gnss-topic; leave them out with --images"
+        )
     if pose_source(args):
         note_scale(args)
         images = [file.to_map() for file in read_posed_files(args, keyframes=True).files]
@@ -86,10 +91,19 @@ def _read_bag(args: argparse.Namespace) -> MapSource:
     from vloc_ros.datasets.bag_images import read_bag_keyframes
     from vloc_ros.storage.cameras import read_camera
 
+    topics = args.image_topic or []
+    info_topics = args.camera_info_topic or []
+    _check_rig(args)
     if args.positions or args.gravity:
         raise InputError("--positions and --gravity are for --images; give --gnss-topic and --imu-topic with --bag")
-    if (args.datum or args.gnss_std) and not args.gnss_topic:
-        raise InputError("--datum and --gnss-std are for --gnss-topic; give the topic, or leave them out")
+    if (args.datum or args.gnss_std or args.gnss_correlation) and not args.gnss_topic:
+        raise InputError(
+            "--datum, --gnss-std and --gnss-correlation are for --gnss-topic; give the topic, or leave them out"
+        )
+    if args.gnss_correlation is not None and not 0.0 <= args.gnss_correlation <= _MAX_GNSS_CORRELATION_S:
+        raise InputError(
+            f"--gnss-correlation is {args.gnss_correlation:g}, expected seconds from 0 to {_MAX_GNSS_CORRELATION_S:g}"
+        )
     if args.datum and not (abs(args.datum[0]) <= 90.0 and abs(args.datum[1]) <= 180.0 and abs(args.datum[2]) < 1e5):
         given = " ".join(f"{value:g}" for value in args.datum)
         raise InputError(f"--datum is {given}, expected latitude and longitude in degrees and altitude in metres")
@@ -97,8 +111,8 @@ def _read_bag(args: argparse.Namespace) -> MapSource:
         raise InputError(f"--gnss-std is {args.gnss_std:g}, expected metres, more than 0 and up to {_MAX_GNSS_STD_M:g}")
     keyframes = read_bag_keyframes(
         args.bag,
-        image_topic=args.image_topic,
-        camera_info_topic=args.camera_info_topic,
+        image_topic=topics[0] if topics else None,
+        camera_info_topic=info_topics[0] if info_topics else None,
         rectified=args.rectified,
         camera=read_camera(args.camera) if args.camera else None,
         tf_topic=args.tf_topic or TF,
@@ -112,7 +126,73 @@ def _read_bag(args: argparse.Namespace) -> MapSource:
         note(f"{keyframes.without_pose} images have no pose, or are in a gap, see --max-time-difference: left out")
     if keyframes.out_of_order:
         note(f"{keyframes.out_of_order} images have stamps that are not in the order of recording: left out")
-    return _with_measurements(args, MapSource(keyframes.images, keyframes.camera_path), keyframes.camera_frame)
+    if not args.pose_topic:
+        keyframes = _with_motion_noise(args, keyframes)
+    images = _with_rig(args, keyframes).images if len(topics) > 1 else keyframes.images
+    return _with_measurements(args, MapSource(images, keyframes.camera_path), keyframes.camera_frame)
+
+
+def _check_rig(args: argparse.Namespace) -> None:
+    from vloc_ros.core.errors import InputError
+
+    topics, info_topics = args.image_topic or [], args.camera_info_topic or []
+    if len(info_topics) not in (0, max(len(topics), 1)):
+        raise InputError(
+            f"found {len(info_topics)} --camera-info-topic for {len(topics)} --image-topic, expected one for each, in "
+            "the same order, or none"
+        )
+    if len(topics) > 1 and args.camera is not None:
+        raise InputError("--camera is one calibration, and there are several --image-topic; record their camera_info")
+    if args.rig_window is not None and len(topics) < 2:
+        raise InputError("--rig-window is for several --image-topic; give those of the rig, or leave it out")
+    if args.rig_window is not None and not 0.0 <= args.rig_window <= _MAX_RIG_WINDOW_S:
+        raise InputError(f"--rig-window is {args.rig_window:g}, expected seconds from 0 to {_MAX_RIG_WINDOW_S:g}")
+
+
+def _with_motion_noise(args: argparse.Namespace, keyframes: BagKeyframes) -> BagKeyframes:
+    """With the covariance that odometry says that it has."""
+    from vloc_ros.bags.reading import TF
+    from vloc_ros.datasets.bag_motion_noise import with_motion_noise
+
+    images = with_motion_noise(
+        keyframes.images,
+        args.bag,
+        keyframes.camera_frame,
+        odom_topic=args.odom_topic,
+        base_frame=args.base_frame,
+        tf_topic=args.tf_topic or TF,
+    )
+    return replace(keyframes, images=images)
+
+
+def _with_rig(args: argparse.Namespace, keyframes: BagKeyframes) -> BagKeyframes:
+    """The images of the other cameras too."""
+    from vloc_ros.bags.reading import TF
+    from vloc_ros.datasets.bag_images import find_camera_path
+    from vloc_ros.datasets.bag_rigs import RIG_WINDOW_NS, RigTopics, with_rig_images
+
+    topics, info_topics = args.image_topic, args.camera_info_topic or []
+    find_path = partial(
+        find_camera_path,
+        odom_topic=args.odom_topic,
+        pose_topic=args.pose_topic,
+        base_frame=args.base_frame,
+        largest_gap_ns=largest_gap_ns(args),
+    )
+    found = with_rig_images(
+        keyframes,
+        args.bag,
+        RigTopics(topics[0], topics[1:], info_topics[1:]),
+        find_path,
+        window_ns=RIG_WINDOW_NS if args.rig_window is None else round(1e9 * args.rig_window),
+        rectified=args.rectified,
+        tf_topic=args.tf_topic or TF,
+        progress=bar,
+    )
+    expected = len(topics) * len(keyframes.images)
+    if len(found.images) < expected:
+        note(f"{expected - len(found.images)} of {expected} images of the rig were not taken with a keyframe: left out")
+    return found
 
 
 def _with_measurements(args: argparse.Namespace, source: MapSource, camera_frame: str) -> MapSource:
@@ -122,15 +202,25 @@ def _with_measurements(args: argparse.Namespace, source: MapSource, camera_frame
     from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
     from vloc_ros.datasets.geodetic import Datum
 
-    images, datum, tf_topic = source.images, None, args.tf_topic or TF
+    # what a receiver or an IMU measured of a rig counts once
+    images: Sequence[PosedImage] = [image for image in source.images if image.rig is None]
+    datum, tf_topic = None, args.tf_topic or TF
     if args.gnss_topic:
         origin = Datum(*args.datum) if args.datum else None
         images, datum = with_bag_positions(
-            images, args.bag, args.gnss_topic, camera_frame, datum=origin, std_m=args.gnss_std, tf_topic=tf_topic
+            images,
+            args.bag,
+            args.gnss_topic,
+            camera_frame,
+            datum=origin,
+            std_m=args.gnss_std,
+            correlation_s=args.gnss_correlation or 0.0,
+            tf_topic=tf_topic,
         )
     if args.imu_topic:
         images = with_bag_gravity(images, args.bag, args.imu_topic, camera_frame, tf_topic=tf_topic)
-    return replace(source, images=images, datum=datum)
+    measured = {image.name: image for image in images}
+    return replace(source, images=[measured.get(image.name, image) for image in source.images], datum=datum)
 
 
 def scale_source(args: argparse.Namespace, camera_path: CameraPath | None) -> ScaleSource | None:

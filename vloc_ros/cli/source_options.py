@@ -22,7 +22,7 @@ from collections.abc import Sequence
 CALIBRATION = "calibration: ROS camera_info, or of Kalibr, OpenCV, ORB-SLAM or COLMAP; FILE#NAME is one of several"
 OF_BAG = (
     *("image_topic", "camera_info_topic", "rectified", "tf_topic", "base_frame", "odom_frame", "odom_topic"),
-    *("pose_topic", "truth_topic", "live"),
+    *("pose_topic", "truth_topic", "live", "rig_window"),
 )
 # what --max-time-difference goes with: poses of other times than the images', which are interpolated, or paired
 _TIMED_POSES = ("bag", "euroc")

@@ -71,6 +71,19 @@ class MeasuredGravity:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RigView:
+    """How the camera of an image is fixed to that of another one, which was taken together with it.
+
+    Attributes:
+        lead: name of the other image, which has no rig view of its own.
+        lead_from_camera: the pose of this camera in the optical frame of the other one.
+    """
+
+    lead: str
+    lead_from_camera: Pose
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PosedImage:
     """One image to build a map from.
 
@@ -83,6 +96,9 @@ class PosedImage:
         stamp_ns: when it was taken.
         position: measured, or None.
         gravity: measured, or None.
+        motion_std: (6,) standard deviations of its measured pose relative to that of the image before, metres and
+            radians, along the axes of that one; NaN, or None for all, where the usual ones of odometry hold.
+        rig: of a camera of a rig that is not the one its image sets are named by, else None.
     """
 
     name: str
@@ -92,6 +108,8 @@ class PosedImage:
     stamp_ns: int = 0
     position: MeasuredPosition | None = None
     gravity: MeasuredGravity | None = None
+    motion_std: Array | None = None
+    rig: RigView | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,13 @@ from vloc_ros.core.geometry.keyframe_motion import MIN_ROTATION_RAD, MIN_TRANSLA
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedImage, Progress, silent
 from vloc_ros.datasets.bag_frames import check_extrinsics, frame_of_poses, stamp_images
-from vloc_ros.datasets.bag_topics import choose_image_topic, choose_odometry_topic, read_calibration
+from vloc_ros.datasets.bag_topics import (
+    choose_image_topic,
+    choose_odometry_topic,
+    folder_of_topic,
+    image_topics,
+    read_calibration,
+)
 from vloc_ros.datasets.keyframe_images import check_none_missing
 from vloc_ros.datasets.stamp_order import find_stamps_in_order
 from vloc_ros.storage.images import name_of_stamp
@@ -118,7 +124,7 @@ def read_bag_keyframes(
 
 def _posed_image(path: Path, keyframe: _Keyframe, camera: Camera) -> PosedImage:
     """A keyframe whose pixels are decoded on demand."""
-    stamp_ns, load = keyframe.stamp_ns, partial(_decode, path, keyframe.message)
+    stamp_ns, load = keyframe.stamp_ns, decode_later(path, keyframe.message)
     return PosedImage(name_of_stamp(stamp_ns), load, camera, keyframe.pose, stamp_ns)
 
 
@@ -132,22 +138,34 @@ def read_named_images(
     Raises:
         InputError: two names are of one stamp; or, when the bag is at its end, some are missing, or the topic.
     """
-    wanted = _number_of_stamp(path, names)
     with Bag(path) as bag:
-        topic = choose_image_topic(bag, image_topic)
-        for message in bag.messages([topic]):
+        folders = {folder_of_topic(topic): topic for topic in image_topics(bag)}
+        topic_of = [_topic_of_name(name, folders) for name in names]
+        if None in topic_of:
+            alone = choose_image_topic(bag, image_topic)
+            topic_of = [topic or alone for topic in topic_of]
+        wanted = _number_of_image(path, names, topic_of)
+        for message in bag.messages(sorted({topic for topic in topic_of if topic})):
             if not wanted:
                 break
             stamp_ns = stamp_ns_of(message.decoded())
-            if (name := name_of_stamp(stamp_ns)) in wanted:
-                yield wanted.pop(name), _decode(path, message)
+            if (key := (message.topic, name_of_stamp(stamp_ns))) in wanted:
+                yield wanted.pop(key), _decode(path, message)
     check_none_missing(path, len(names), [names[k] for k in sorted(wanted.values())])
 
 
-def _number_of_stamp(path: Path, names: Sequence[str]) -> dict[str, int]:
-    numbers: dict[str, int] = {}
-    for k, name in enumerate(names):
-        if (first := numbers.setdefault(name.rpartition("/")[2], k)) != k:
+def _topic_of_name(name: str, folders: Mapping[str, str]) -> str | None:
+    """The topic that the name of a rig's image begins with, below the folders of maps; None of one camera."""
+    below = f"/{name.rpartition('/')[0]}"
+    return next((topic for folder, topic in folders.items() if below.endswith(f"/{folder}")), None)
+
+
+def _number_of_image(
+    path: Path, names: Sequence[str], topic_of: Sequence[str | None]
+) -> dict[tuple[str | None, str], int]:
+    numbers: dict[tuple[str | None, str], int] = {}
+    for k, (name, topic) in enumerate(zip(names, topic_of, strict=True)):
+        if (first := numbers.setdefault((topic, name.rpartition("/")[2]), k)) != k:
             raise InputError(
                 f"{path}: one image of it would be that of the keyframes {names[first]} and {name}, expected one "
                 "keyframe of a stamp: the map is of several bags; take their images out and give them with --images"
@@ -199,6 +217,11 @@ def _select_keyframes(
     return _Selection(kept, without_pose, len(posed_stamps_ns) - len(in_order))
 
 
+def decode_later(path: Path, message: BagMessage) -> Callable[[], Array]:
+    """Decodes the image of a message when it is needed."""
+    return partial(_decode, path, message)
+
+
 def _decode(path: Path, message: BagMessage) -> Array:
     decoded = message.decoded()
     try:
@@ -247,6 +270,13 @@ def find_camera_path(
         return None if base_from_camera is None else target_from_base @ base_from_camera
 
     return path
+
+
+def odometry_topic_of_path(bag: Bag, odom_topic: str | None) -> str | None:
+    """The nav_msgs/Odometry that `find_camera_path` takes poses from; None where it takes those of TF."""
+    if odom_topic is not None or _ODOM in bag.transforms().frames:
+        return odom_topic
+    return choose_odometry_topic(bag)
 
 
 def has_odometry(bag: Bag) -> bool:

@@ -58,6 +58,7 @@ def with_bag_positions(
     *,
     datum: Datum | None = None,
     std_m: float | None = None,
+    correlation_s: float = 0.0,
     tf_topic: str = TF,
 ) -> tuple[list[PosedImage], Datum]:
     """The images, with positions by the NavSatFix messages of a bag where there are any, and the origin of these.
@@ -69,6 +70,7 @@ def with_bag_positions(
         camera_frame: the camera's optical frame.
         datum: origin; None takes the first fix.
         std_m: standard deviation of each coordinate; None takes the messages' own.
+        correlation_s: time after which errors have become 1/e alike; 0 for errors of their own in each position.
         tf_topic: of the transforms; static ones are on `<tf_topic>_static`.
 
     Raises:
@@ -77,10 +79,33 @@ def with_bag_positions(
     """
     with Bag(path, tf_topic=tf_topic) as bag:
         measured = _Positions(bag, topic, datum=datum, std_m=std_m)
-        lever = _fixed(bag, camera_frame, bag.frame_id(topic), images).translation
+        lever = find_fixed_pose(bag, camera_frame, bag.frame_id(topic), images).translation
     placed = [replace(image, position=measured.at(image.stamp_ns, lever)) for image in images]
     _check_some(path, topic, [image.position for image in placed])
-    return placed, measured.datum
+    return with_correlated_errors(placed, correlation_s), measured.datum
+
+
+def with_correlated_errors(images: Sequence[PosedImage], correlation_s: float) -> list[PosedImage]:
+    """The images, with positions that count as little as their errors have in common (first-order Gauss-Markov).
+
+    Each variance is multiplied by how many positions it shares its error with, so that the mean of all is as uncertain
+    as that of correlated ones, by however many images.
+
+    Args:
+        images: with stamps.
+        correlation_s: see `with_bag_positions`.
+    """
+    measured = [i for i, image in enumerate(images) if image.position is not None]
+    if correlation_s <= 0.0 or not measured:
+        return list(images)
+    seconds = 1e-9 * np.array([images[i].stamp_ns - images[measured[0]].stamp_ns for i in measured])
+    factors = np.array([np.sqrt(np.exp(-np.abs(seconds - one) / correlation_s).sum()) for one in seconds])
+    found = list(images)
+    for i, factor in zip(measured, factors, strict=True):
+        position = images[i].position
+        assert position is not None
+        found[i] = replace(images[i], position=replace(position, std=factor * position.std))
+    return found
 
 
 def with_bag_gravity(
@@ -100,7 +125,7 @@ def with_bag_gravity(
             is unknown.
     """
     with Bag(path, tf_topic=tf_topic) as bag:
-        measured = _Gravity(bag, topic, _fixed(bag, camera_frame, bag.frame_id(topic), images).rotation)
+        measured = _Gravity(bag, topic, find_fixed_pose(bag, camera_frame, bag.frame_id(topic), images).rotation)
     level = [replace(image, gravity=measured.at(image.stamp_ns)) for image in images]
     _check_some(path, topic, [image.gravity for image in level])
     return level
@@ -208,7 +233,7 @@ class _Gravity:
         return MeasuredGravity(mean / np.linalg.norm(mean), _AVERAGED_STD_RAD)
 
 
-def _fixed(bag: Bag, target: str, source: str, images: Sequence[PosedImage]) -> Pose:
+def find_fixed_pose(bag: Bag, target: str, source: str, images: Sequence[PosedImage]) -> Pose:
     """target_from_source of a sensor that is fixed to the camera.
 
     Raises:

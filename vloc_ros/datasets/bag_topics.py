@@ -29,13 +29,23 @@ _VIDEOS = (
 )
 
 
+def image_topics(bag: Bag) -> list[str]:
+    """The topics with images."""
+    return [topic.name for topic in bag.topics if topic.msgtype in (IMAGE, COMPRESSED_IMAGE)]
+
+
+def folder_of_topic(topic: str) -> str:
+    """What the names of a rig's images on a topic begin with."""
+    return topic.strip("/").removesuffix(_COMPRESSED)
+
+
 def choose_image_topic(bag: Bag, wanted: str | None) -> str:
     """The wanted topic, its compressed form where only that was recorded, or the only one with images.
 
     Raises:
         InputError: there is none, or several and none is wanted.
     """
-    images = [topic.name for topic in bag.topics if topic.msgtype in (IMAGE, COMPRESSED_IMAGE)]
+    images = image_topics(bag)
     for name in (wanted, f"{wanted}{_COMPRESSED}"):
         if name in images:
             return name

@@ -75,7 +75,7 @@ def frame_uncertainty(landmark_map: LandmarkMap, placement: Placement, scale: Sc
     if not scale.drifting:
         seeing = ~landmark_map.keyframes.see_few_points
         return FrameUncertainty(bending=frame_variances(*placement.measured_and_placed(seeing)))
-    measured, placed = placement.measured_and_placed([True] * len(placement.poses))
+    measured, placed = placement.measured_and_placed(placement.is_leading)
     variance = odometry_scale_variance(measured, placed)
     centre = np.mean([pose.translation for pose in placed], axis=0)
     return FrameUncertainty(np.diag([0.0] * 6 + [variance]), centre, placement.bending)

@@ -12,44 +12,34 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Bundle adjustment of a structure whose images have measured motions, by GTSAM, and how far it leaves a map bent."""
+"""Bundle adjustment of a structure whose images have measured motions, by GTSAM."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import gtsam
 import numpy as np
-from gtsam.symbol_shorthand import K, L, X
+from gtsam.symbol_shorthand import L, X
 
-from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.covariance import frame_jacobian
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.sources import Progress
+from vloc_ros.core.sources import Progress, silent
 from vloc_ros.mapping.sfm.anchors import Anchors
-from vloc_ros.mapping.sfm.factors import frame_factors, from_gtsam, relative_factor, robust_noise, to_gtsam
+from vloc_ros.mapping.sfm.factors import frame_factors, from_gtsam, relative_factor, to_gtsam
+from vloc_ros.mapping.sfm.keypoint_factors import KeypointObservation, observations
+from vloc_ros.mapping.sfm.map_bending import BENT_IMAGES, bending_of_poses, joint_covariance, keypoint_spread
 from vloc_ros.mapping.sfm.measurements import RelativePose
 from vloc_ros.mapping.sfm.structure import Structure
 
-_KEYPOINT_STD_PX = 0.5
-# of the losses, in standard deviations
-_KEYPOINT_WIDTH, MEASUREMENT_WIDTH = 1.0, 1.5
+# of the loss, in standard deviations
+MEASUREMENT_WIDTH = 1.5
 _MAX_ITERATIONS = 15
+# before points are triangulated anew
+_ROUGH_ITERATIONS = 5
 # a smaller part of the error by which it falls is not worth another iteration
 _ENOUGH = 1e-4
-# errors of keypoints are alike along a track, and lenses are not those of a model: so many of the standard deviations
-# that independent errors leave
-_DEPENDENT_ERRORS = 1.25
-# how far a good calibration is off: both focal lengths as a part, skew and principal point in pixels, k1 k2 p1 p2
-_FOCAL_STD, _CALIBRATION_STD = 0.001, (1e-3, 1.0, 1.0, 2e-3, 2e-3, 2e-4, 2e-4)
-# images whose joint covariance tells how a map bends; what holds poses and points that nothing else does, m and rad
-_BENT_IMAGES, _LOOSE_STD = 60, 1e3
-# of what fixes where a structure of images alone lies, and its scale as a part
-_GAUGE_STD = 1e-4
-_MEDIAN_SQUARE = 1.386  # of the length of a vector of two unit Gaussians
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,20 +74,57 @@ def adjust(
         anchors: in the frame of the structure.
         progress: shows the iterations, of which the last ones may not be needed.
     """
+    measured = _measurement_factors(structure, motions, anchors)
+    observed = list(observations(structure, rays, cameras))
+    found = _optimize_structure(structure, measured, observed, progress, iterations=_MAX_ITERATIONS)
+    adjusted = _poses_of(found, len(structure.poses))
+    chosen = np.linspace(0, len(adjusted) - 1, min(len(adjusted), BENT_IMAGES)).round().astype(int)
+    spread = keypoint_spread(observed, found, freedom=3 * len(structure.points) + 6 * len(adjusted))
+    joint = joint_covariance(measured, [one.with_spread(spread) for one in observed], found, chosen)
+    return Adjusted(adjusted, bending_of_poses(joint, [adjusted[i] for i in chosen]))
+
+
+def adjust_roughly(
+    structure: Structure,
+    rays: Sequence[Array],
+    cameras: Sequence[Camera],
+    motions: Sequence[RelativePose],
+    anchors: Anchors,
+) -> list[Pose]:
+    """The poses after a few iterations, from which points are triangulated anew; see `adjust`."""
+    measured = _measurement_factors(structure, motions, anchors)
+    observed = list(observations(structure, rays, cameras))
+    found = _optimize_structure(structure, measured, observed, silent, iterations=_ROUGH_ITERATIONS)
+    return _poses_of(found, len(structure.poses))
+
+
+def _measurement_factors(
+    structure: Structure, motions: Sequence[RelativePose], anchors: Anchors
+) -> list[gtsam.NonlinearFactor]:
+    first = structure.poses[0]
+    assert first is not None
+    factors = frame_factors(anchors, first, MEASUREMENT_WIDTH)
+    return factors + [relative_factor(motion, MEASUREMENT_WIDTH) for motion in motions]
+
+
+def _optimize_structure(
+    structure: Structure,
+    measured: Sequence[gtsam.NonlinearFactor],
+    observed: Sequence[KeypointObservation],
+    progress: Progress,
+    *,
+    iterations: int,
+) -> gtsam.Values:
     poses = [pose for pose in structure.poses if pose is not None]
     assert len(poses) == len(structure.poses)
-    measured = frame_factors(anchors, poses[0], MEASUREMENT_WIDTH)
-    measured += [relative_factor(motion, MEASUREMENT_WIDTH) for motion in motions]
-    observed = list(_observations(structure, rays, cameras))
     graph = gtsam.NonlinearFactorGraph()
     for factor in [*measured, *(one.of_calibrated() for one in observed)]:
         graph.add(factor)
-    found = optimize(graph, initial_values(poses, structure.points), progress)
-    adjusted = [from_gtsam(found.atPose3(X(number))) for number in range(len(poses))]
-    chosen = np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)
-    spread = _spread(observed, found, freedom=3 * len(structure.points) + 6 * len(poses))
-    joint = _joint_covariance(measured, [one.with_spread(spread) for one in observed], found, chosen)
-    return Adjusted(adjusted, _bending(joint, [adjusted[i] for i in chosen]))
+    return optimize(graph, initial_values(poses, structure.points), progress, iterations=iterations)
+
+
+def _poses_of(values: gtsam.Values, count: int) -> list[Pose]:
+    return [from_gtsam(values.atPose3(X(number))) for number in range(count)]
 
 
 def initial_values(poses: Sequence[Pose], points: Array) -> gtsam.Values:
@@ -116,196 +143,14 @@ def optimize(
     progress: Progress,
     *,
     description: str = "bundle adjustment",
+    iterations: int = _MAX_ITERATIONS,
 ) -> gtsam.Values:
     """By Levenberg-Marquardt, until the error hardly falls."""
     optimizer = gtsam.LevenbergMarquardtOptimizer(graph, values, gtsam.LevenbergMarquardtParams())
     error = optimizer.error()
-    for _ in progress(range(_MAX_ITERATIONS), description=description):
+    for _ in progress(range(iterations), description=description):
         optimizer.iterate()
         before, error = error, optimizer.error()
         if before - error < _ENOUGH * before:
             break
     return optimizer.values()
-
-
-def bending_of_images(
-    structure: Structure, rays: Sequence[Array], cameras: Sequence[Camera], *, known_distance: tuple[int, int] | None
-) -> Array:
-    """How far a structure that images alone made may be bent, see `Adjusted`.
-
-    Args:
-        structure: adjusted; images without a pose are passed over.
-        rays: (K, 3) rays with z = 1 of each image's keypoints.
-        cameras: of each image.
-        known_distance: the images that gave it its scale, which is then uncertain elsewhere; None without scale, which
-            counts as right.
-
-    Raises:
-        MapError: keypoints leave poses open.
-    """
-    poses = {i: pose for i, pose in enumerate(structure.poses) if pose is not None}
-    first = next(iter(poses))
-    start, end = known_distance or (first, max(poses, key=lambda i: poses[first].distance_to(poses[i])[0]))
-    values = gtsam.Values()
-    for image, pose in poses.items():
-        values.insert(X(image), to_gtsam(pose))
-    for number, point in enumerate(structure.points):
-        values.insert(L(number), point)
-    measured = [
-        gtsam.PriorFactorPose3(X(first), to_gtsam(poses[first]), gtsam.noiseModel.Isotropic.Sigma(6, _GAUGE_STD)),
-        scale_factor(poses, start, end),
-    ]
-    observed = list(_observations(structure, rays, cameras))
-    spread = _spread(observed, values, freedom=3 * len(structure.points) + 6 * len(poses))
-    chosen = np.array(list(poses))[np.linspace(0, len(poses) - 1, min(len(poses), _BENT_IMAGES)).round().astype(int)]
-    joint = _joint_covariance(measured, [one.with_spread(spread) for one in observed], values, chosen)
-    return _bending(joint, [poses[int(i)] for i in chosen], with_scale=known_distance is None)
-
-
-def scale_factor(poses: Mapping[int, Pose], first: int, second: int) -> gtsam.NonlinearFactor:
-    """Keeps the distance between the cameras of two images, and so the scale of all."""
-    length = poses[first].distance_to(poses[second])[0]
-    noise = gtsam.noiseModel.Isotropic.Sigma(1, _GAUGE_STD * length)
-    return gtsam.RangeFactorPose3(X(first), X(second), length, noise)
-
-
-def _bending(joint: Array, poses: Sequence[Pose], *, with_scale: bool = True) -> Array:
-    """(6,) variances, see `Adjusted`: by the joint covariance without the part that moves, turns or scales all as one.
-
-    Args:
-        joint: (6 N, 6 N) covariance of N poses, in GTSAM's order.
-        poses: N.
-        with_scale: whether a scale of all is left out.
-    """
-    to_map, moves, centre = np.zeros_like(joint), [], np.mean([pose.translation for pose in poses], axis=0)
-    for number, pose in enumerate(poses):
-        start = 6 * number  # GTSAM has the rotation first, and both along the camera's axes
-        to_map[start : start + 3, start + 3 : start + 6] = pose.rotation
-        to_map[start + 3 : start + 6, start : start + 3] = pose.rotation
-        moves.append(frame_jacobian(pose.translation - centre)[:6, : 7 if with_scale else 6])
-    movement = np.concatenate(moves)
-    bent = to_map - movement @ np.linalg.lstsq(movement, to_map)[0]
-    variances = np.einsum("ij,jk,ik->i", bent, joint, bent).reshape(-1, 6)
-    # not the mean: an image that hardly anything holds says nothing of where the others are
-    return np.asarray(_DEPENDENT_ERRORS**2 * np.median(variances, axis=0))
-
-
-def _spread(observed: Sequence[_Observation], found: gtsam.Values, *, freedom: int) -> float:
-    """How many of their assumed standard deviations keypoints are off, most of which fit."""
-    squares = [float((one.residual(found) ** 2).sum()) for one in observed]
-    remaining = 1.0 - freedom / (2.0 * len(squares)) if squares else 0.0
-    if remaining <= 0.0:
-        return 1.0
-    return max(1.0, float(np.sqrt(np.median(squares) / _MEDIAN_SQUARE / remaining)))
-
-
-def _joint_covariance(
-    measured: Sequence[gtsam.NonlinearFactor], observed: Sequence[_Observation], found: gtsam.Values, images: Array
-) -> Array:
-    """(6 N, 6 N) covariance of the poses of N images, by keypoints, measurements and how far calibrations may be off.
-
-    Raises:
-        MapError: the measurements leave poses open.
-    """
-    graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values(found)
-    numbers = {camera: number for number, camera in enumerate(dict.fromkeys(one.camera for one in observed))}
-    for camera, number in numbers.items():
-        focal_px, std = float(camera.intrinsics[0]), np.array(_CALIBRATION_STD)
-        std[3:] *= 0.0 if camera.is_fisheye else 1.0  # an ideal camera would show its rim too far out
-        values.insert(K(number), gtsam.Cal3DS2(focal_px, focal_px, 0.0, 0.0, 0.0, 0.0, 0.0))
-        known = gtsam.noiseModel.Diagonal.Sigmas(np.maximum([_FOCAL_STD * focal_px] * 2 + std.tolist(), 1e-6))
-        graph.add(gtsam.PriorFactorCal3DS2(K(number), values.atCal3DS2(K(number)), known))
-    for factor in [*measured, *(one.of_uncertain(K(numbers[one.camera])) for one in observed)]:
-        graph.add(factor)
-    keys = [X(int(i)) for i in images]
-    try:
-        joint = gtsam.Marginals(graph, values).jointMarginalCovariance(keys).fullMatrix()
-    except RuntimeError:  # points so far away that their distance is open, or images that hardly anything holds
-        joint = _held(graph, values, keys)
-    if not np.isfinite(joint).all():
-        raise MapError(
-            "the images and measurements leave open where images were taken; take the images closer together, or "
-            "measure more of their positions"
-        )
-    return np.asarray(joint)
-
-
-def _held(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values, keys: Sequence[int]) -> Array:
-    """The joint covariance where all is held loosely; NaN where that does not help."""
-    try:
-        joint = gtsam.Marginals(hold_loosely(graph, values), values).jointMarginalCovariance(keys)
-    except RuntimeError:
-        return np.full((6 * len(keys), 6 * len(keys)), np.nan)
-    return np.asarray(joint.fullMatrix())
-
-
-def hold_loosely(graph: gtsam.NonlinearFactorGraph, values: gtsam.Values) -> gtsam.NonlinearFactorGraph:
-    """The graph with factors that hold poses and points which nothing else does."""
-    held = graph.clone()
-    of_point, of_pose = (gtsam.noiseModel.Isotropic.Sigma(size, _LOOSE_STD) for size in (3, 6))
-    for key in values.keys():  # noqa: SIM118
-        kind = gtsam.Symbol(key).chr()
-        if kind == ord("x"):
-            held.add(gtsam.PriorFactorPose3(key, values.atPose3(key), of_pose))
-        elif kind == ord("l"):
-            held.add(gtsam.PriorFactorPoint3(key, values.atPoint3(key), of_point))
-    return held
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Observation:
-    """A keypoint of a point, as a pixel of an ideal camera of the same focal length.
-
-    Attributes:
-        pixel: (2,), from the principal point.
-        std_px: of it.
-        image, point: numbers.
-        camera: the real one.
-    """
-
-    pixel: Array
-    std_px: float
-    image: int
-    point: int
-    camera: Camera
-
-    def of_calibrated(self) -> gtsam.NoiseModelFactor:
-        """Its factor where calibrations are right."""
-        ideal = _ideal(float(self.camera.intrinsics[0]))
-        noise = keypoint_noise(self.std_px)
-        return gtsam.GenericProjectionFactorCal3_S2(
-            self.pixel, noise, X(self.image), L(self.point), ideal, False, False
-        )
-
-    def residual(self, found: gtsam.Values) -> Array:
-        """(2,) standard deviations by which it is off."""
-        return np.asarray(self.of_calibrated().unwhitenedError(found)) / self.std_px
-
-    def with_spread(self, factor: float) -> _Observation:
-        """The same with that many times its standard deviation."""
-        return replace(self, std_px=factor * self.std_px)
-
-    def of_uncertain(self, calibration: int) -> gtsam.NonlinearFactor:
-        """Its factor where the calibration is a variable."""
-        noise = keypoint_noise(self.std_px)
-        return gtsam.GeneralSFMFactor2Cal3DS2(self.pixel, noise, X(self.image), L(self.point), calibration)
-
-
-@lru_cache(maxsize=64)
-def _ideal(focal_px: float) -> gtsam.Cal3_S2:
-    return gtsam.Cal3_S2(focal_px, focal_px, 0.0, 0.0, 0.0)
-
-
-def _observations(structure: Structure, rays: Sequence[Array], cameras: Sequence[Camera]) -> Iterator[_Observation]:
-    tracks = np.column_stack([structure.track_points, structure.track_images, structure.track_keypoints])
-    for point, image, keypoint in tracks.tolist():
-        camera, ray = cameras[image], rays[image][keypoint, :2]
-        # towards its rim a fisheye lens shows an angle by fewer pixels than the ideal camera
-        factor = 1.0 + float(ray @ ray) if camera.is_fisheye else 1.0
-        yield _Observation(camera.intrinsics[0] * ray, factor * _KEYPOINT_STD_PX, image, point, camera)
-
-
-@lru_cache(maxsize=1024)
-def keypoint_noise(std_px: float = _KEYPOINT_STD_PX) -> gtsam.noiseModel.Robust:
-    """Of a keypoint with a standard deviation, under a loss that mismatches hardly move."""
-    return robust_noise(np.full(2, std_px), _KEYPOINT_WIDTH)

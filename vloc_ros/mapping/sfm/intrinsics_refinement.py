@@ -30,17 +30,12 @@ from vloc_ros.core.geometry.camera import PARAMETER_NAMES, Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.sfm.bundle_adjustment import (
-    MEASUREMENT_WIDTH,
-    hold_loosely,
-    initial_values,
-    keypoint_noise,
-    optimize,
-    scale_factor,
-)
+from vloc_ros.mapping.sfm.bundle_adjustment import MEASUREMENT_WIDTH, initial_values, optimize
 from vloc_ros.mapping.sfm.colmap import triangulate
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage, match_posed_images, with_camera
 from vloc_ros.mapping.sfm.factors import fixed_pose_factor, frame_factors, relative_factor
+from vloc_ros.mapping.sfm.keypoint_factors import keypoint_noise
+from vloc_ros.mapping.sfm.map_bending import hold_loosely, scale_factor
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.placement import Placement
 from vloc_ros.mapping.sfm.structure import Structure

@@ -24,7 +24,7 @@ import numpy as np
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
-from vloc_ros.core.sources import Progress
+from vloc_ros.core.sources import PosedImage, Progress
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.anchors import (
     DOWN,
@@ -40,10 +40,10 @@ from vloc_ros.mapping.sfm.anchors import (
 )
 from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
+from vloc_ros.mapping.sfm.image_sets import ImageSets
 from vloc_ros.mapping.sfm.measurements import (
     absolute_poses,
     estimate_noise,
-    measured_motions,
     possible_pairs,
     rotation_bias,
 )
@@ -76,6 +76,7 @@ def place_by_measurements(
 ) -> Placement:
     """Find where images were taken whose poses were measured: they carry them over what the images do not show.
 
+    Images that cameras of a rig took together are tied by its extrinsics, and what was measured of the rig counts once.
     Where positions were measured too, their frame is that of the map. Odometry without them keeps its own frame; the
     poses lie in it as they agree best with all of it.
 
@@ -97,16 +98,19 @@ def place_by_measurements(
     alike = pairs_by_similarity(global_descriptors(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
     matches = match_views(views, sorted({*near, *alike}), matched, config, progress, workers)
     geometries = two_view_geometries(views, matches, config, progress, workers)
-    offset_s = estimate_time_offset([view.image.stamp_ns for view in views], given.camera_path, geometries)
+    sets = ImageSets.of([view.image for view in views])
+    stamps_ns = [view.image.stamp_ns for view in sets.choose(views)]
+    offset_s = estimate_time_offset(stamps_ns, given.camera_path, sets.choose_pairs(geometries))
     measured, anchors = _in_frame_of_map(views, measured, given, offset_s)
-    poses, agreeing = _follow_images(views, measured, anchors, geometries, drifting=given.drifting)
-    motions = measured_motions(measured)
+    poses, agreeing = _follow_images(views, measured, sets, anchors, geometries, drifting=given.drifting)
+    motions = sets.motions(measured)
     if not anchors.positions:
         poses = _aligned(poses, measured, anchors)
     if not given.drifting:
-        noise = estimate_noise(measured, poses)
-        motions = measured_motions(measured, noise)
-        anchors = replace(anchors, poses=absolute_poses(measured, np.hypot(noise, rotation_bias(measured, poses))))
+        noise = estimate_noise(sets.choose(measured), sets.choose(poses))
+        motions, leading = sets.motions(measured, noise), set(sets.leading.tolist())
+        absolute = absolute_poses(measured, np.hypot(noise, rotation_bias(measured, poses)))
+        anchors = replace(anchors, poses=[one for one in absolute if one.image in leading])
     bending = np.zeros(6)
     if agreeing:
         verified = {pair: geometries[pair].matches for pair in agreeing}
@@ -115,7 +119,7 @@ def place_by_measurements(
     if not anchors.place_the_frame:
         poses = _aligned(poses, measured, anchors)
     check_positions(poses, anchors)
-    return Placement(poses, matches, measured, anchors, offset_s, bending, motions)
+    return Placement(poses, matches, measured, anchors, offset_s, bending, motions, leading=sets.leading)
 
 
 def _in_frame_of_map(
@@ -132,7 +136,7 @@ def _in_frame_of_map(
         anchors = replace(anchors, down=measured_down(measured, anchors.gravity))
     if not offset_s:
         return measured, anchors
-    shifted = _shifted(in_own_frame, [view.image.stamp_ns for view in views], given, offset_s)
+    shifted = _shifted(in_own_frame, [view.image for view in views], given, offset_s)
     motions = [before.inverse() @ after for before, after in zip(in_own_frame, shifted, strict=True)]
     moved = [pose @ motion for pose, motion in zip(measured, motions, strict=True)]
     return moved, carried_on(anchors, measured, moved)
@@ -141,6 +145,7 @@ def _in_frame_of_map(
 def _follow_images(
     views: Sequence[ExtractedImage],
     measured: Sequence[Pose],
+    sets: ImageSets,
     anchors: Anchors,
     geometries: Mapping[Pair, TwoViewGeometry],
     *,
@@ -152,21 +157,27 @@ def _follow_images(
         MapError: most pairs contradict the measured poses.
     """
     focal_lengths_px = np.array([view.image.camera.intrinsics[0] for view in views])
-    motions, guess = measured_motions(measured), measured
+    motions, guess = sets.motions(measured), measured
     if anchors.positions:
         guess, _ = optimize_poses(measured, motions, {}, focal_lengths_px, anchors)
-        drifting = drifting and len(anchors.positions) < len(views)
-    allowed = possible_pairs(geometries, guess, drifting=drifting, positions_std_m=_std_m(anchors))
+        drifting = drifting and len(anchors.positions) < len(sets.leading)
+    allowed = possible_pairs(
+        geometries, guess, drifting=drifting, positions_std_m=_std_m(anchors), sets=sets.set_numbers
+    )
     possible = {pair: geometries[pair] for pair in allowed}
     poses, agreeing = optimize_poses(guess, motions, possible, focal_lengths_px, anchors)
     _check_contradictions(measured, poses, geometries, possible)
     return poses, agreeing
 
 
-def _shifted(measured: Sequence[Pose], stamps_ns: Sequence[int], given: GivenPoses, offset_s: float) -> list[Pose]:
+def _shifted(measured: Sequence[Pose], images: Sequence[PosedImage], given: GivenPoses, offset_s: float) -> list[Pose]:
     """The measured poses at the images' times by the other clock; at the ends of the recording carried on."""
     assert given.camera_path is not None
-    shifted = [given.camera_path(stamp_ns + round(1e9 * offset_s)) for stamp_ns in stamps_ns]
+    of_lead = [given.camera_path(image.stamp_ns + round(1e9 * offset_s)) for image in images]
+    shifted = [
+        pose @ image.rig.lead_from_camera if pose and image.rig else pose
+        for pose, image in zip(of_lead, images, strict=True)
+    ]
     known = [i for i, pose in enumerate(shifted) if pose is not None]
     nearest = [min(known, key=lambda k: abs(k - i)) for i in range(len(shifted))]
     motions = {k: measured[k].inverse() @ pose for k in known if (pose := shifted[k]) is not None}

@@ -72,7 +72,9 @@ class RelativePose:
     std: Array
 
 
-def measured_motions(poses: Sequence[Pose], noise: Array | None = None) -> list[RelativePose]:
+def measured_motions(
+    poses: Sequence[Pose], noise: Array | None = None, stds: Sequence[Array | None] = ()
+) -> list[RelativePose]:
     """The motions from each image to the next, as odometry or another localizer measured the poses.
 
     Over a short distance odometry is good, whatever its drift has come to over the whole trajectory.
@@ -80,17 +82,22 @@ def measured_motions(poses: Sequence[Pose], noise: Array | None = None) -> list[
     Args:
         poses: measured.
         noise: (6,) standard deviations of each pose that does not drift, along the axes of the map; None for none.
+        stds: by pose, how uncertain its motion from the one before is, see `PosedImage`; empty for the usual.
     """
-    return [_motion(poses, number, np.zeros(6) if noise is None else noise) for number in range(len(poses) - 1)]
+    noise, stds = np.zeros(6) if noise is None else noise, stds or [None] * len(poses)
+    return [_motion(poses, number, noise, stds[number + 1]) for number in range(len(poses) - 1)]
 
 
-def _motion(poses: Sequence[Pose], number: int, noise: Array) -> RelativePose:
+def _motion(poses: Sequence[Pose], number: int, noise: Array, known: Array | None) -> RelativePose:
     motion = poses[number].inverse() @ poses[number + 1]
     distance_m, turn_rad = Pose.identity().distance_to(motion)
     std_m = _STEP_M + _PER_M * distance_m
     std_rad = _STEP_RAD + _RAD_PER_M * distance_m + _PER_RAD * turn_rad
-    of_poses = np.sqrt(2.0) * _along_axes(poses[number], noise)
-    return RelativePose((number, number + 1), motion, np.hypot(np.repeat([std_m, std_rad], 3), of_poses))
+    std = np.repeat([std_m, std_rad], 3)
+    if known is not None:  # no odometry is better than its least error, whatever it says
+        least = np.repeat([_STEP_M, _STEP_RAD], 3)
+        std = np.where(np.isnan(known), std, np.maximum(known, least))
+    return RelativePose((number, number + 1), motion, np.hypot(std, np.sqrt(2.0) * _along_axes(poses[number], noise)))
 
 
 def _along_axes(pose: Pose, std: Array) -> Array:
@@ -165,6 +172,7 @@ def possible_pairs(
     *,
     drifting: bool,
     positions_std_m: float = 0.0,
+    sets: Array | None = None,
 ) -> list[Pair]:
     """The pairs whose relative pose the measured poses allow.
 
@@ -175,9 +183,13 @@ def possible_pairs(
         measured: of all images.
         drifting: whether they are of odometry.
         positions_std_m: of poses that positions correct, the standard deviation of these.
+        sets: (N,) ascending numbers of the sets that cameras of a rig took together, whose first images tell how far
+            the rig moved; None for one camera.
     """
-    motions = [Pose.identity().distance_to(a.inverse() @ b) for a, b in pairwise(measured)]
-    travelled_m, turned_rad = (np.cumsum([0.0, *column]) for column in np.array(motions).reshape(-1, 2).T)
+    sets = np.arange(len(measured)) if sets is None else sets
+    first = [measured[int(i)] for i in np.unique(sets, return_index=True)[1]]
+    motions = [Pose.identity().distance_to(a.inverse() @ b) for a, b in pairwise(first)]
+    travelled_m, turned_rad = (np.cumsum([0.0, *column])[sets] for column in np.array(motions).reshape(-1, 2).T)
     depths_m, possible = _depths(geometries, measured), []
     for (i, j), found in geometries.items():
         tolerated_m, tolerated_rad = _ERROR_M + _POSITION_STDS * positions_std_m, _ERROR_RAD

@@ -27,10 +27,11 @@ from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.anchors import Anchors, align_to_anchors, anchors_of, check_positions
-from vloc_ros.mapping.sfm.bundle_adjustment import Adjusted, adjust, bending_of_images
+from vloc_ros.mapping.sfm.bundle_adjustment import Adjusted, adjust, adjust_roughly
 from vloc_ros.mapping.sfm.colmap import reconstruct, triangulate
 from vloc_ros.mapping.sfm.correspondences import LEAST_PARALLAX_RAD
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
+from vloc_ros.mapping.sfm.map_bending import bending_of_images
 from vloc_ros.mapping.sfm.measurements import RelativePose
 from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_similarity
 from vloc_ros.mapping.sfm.scale import (
@@ -61,6 +62,7 @@ class Placement:
         bending: (6,) variances, see `Adjusted`; zeros where nothing was adjusted to measurements.
         motions: measured between images.
         is_exact: the poses were given, and are kept.
+        leading: (S,) numbers of images that stand for those which cameras of a rig took together; None for all images.
     """
 
     poses: Sequence[Pose | None]
@@ -71,6 +73,13 @@ class Placement:
     bending: Array = field(default_factory=lambda: np.zeros(6))
     motions: Sequence[RelativePose] = ()
     is_exact: bool = False
+    leading: Array | None = None
+
+    @property
+    def is_leading(self) -> Array:
+        """(P,) bool of the placed images, see `leading`."""
+        placed = np.array([i for i, pose in enumerate(self.poses) if pose is not None])
+        return np.ones(len(placed), bool) if self.leading is None else np.isin(placed, self.leading)
 
     def measured_and_placed(self, counted: Sequence[bool] | Array) -> tuple[list[Pose], list[Pose]]:
         """The measured and the placed poses of images that have both, of the placed ones that count."""
@@ -149,6 +158,8 @@ def adjust_to_measurements(
 ) -> Adjusted:
     """Triangulate what posed images show, and adjust the poses to that and to measurements.
 
+    Twice, the first time roughly: by poses that are some pixels off, right tracks are broken and wrong ones fit.
+
     Args:
         views: N images.
         poses: of each of them.
@@ -157,11 +168,16 @@ def adjust_to_measurements(
         anchors: in the frame of the poses.
         progress: shows the iterations.
     """
+    rays, cameras = [view.rays for view in views], [view.image.camera for view in views]
+    structure = _triangulate(views, poses, matches)
+    structure = _triangulate(views, adjust_roughly(structure, rays, cameras, motions, anchors), matches)
+    return adjust(structure, rays, cameras, motions, anchors, progress)
+
+
+def _triangulate(views: Sequence[ExtractedImage], poses: Sequence[Pose], matches: Mapping[Pair, Array]) -> Structure:
     placed = [replace(view.image, map_from_camera=pose) for view, pose in zip(views, poses, strict=True)]
     structure = triangulate(placed, [view.features for view in views], matches)
-    structure = structure.with_tracks_of_at_least(_MIN_TRACK_LENGTH)
-    rays, cameras = [view.rays for view in views], [view.image.camera for view in views]
-    return adjust(structure, rays, cameras, motions, anchors, progress)
+    return structure.with_tracks_of_at_least(_MIN_TRACK_LENGTH)
 
 
 def _adjusted(

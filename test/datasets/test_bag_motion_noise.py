@@ -1,0 +1,96 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The uncertainty of motions by the covariances of odometry: of poses that grow, else of velocities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vloc_ros.bags import messages
+from vloc_ros.bags.writing import BagWriter
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.sources import PosedImage
+from vloc_ros.datasets.bag_images import read_bag_keyframes
+from vloc_ros.datasets.bag_motion_noise import with_motion_noise
+from vloc_ros.mapping.sfm.measurements import measured_motions
+
+_CAMERA = Camera("PINHOLE", 32, 24, (30.0, 30.0, 16.0, 12.0))
+# the camera looks ahead, half a metre before the base
+_BASE_FROM_CAMERA = Pose(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([0.5, 0.0, 0.0]))
+_COUNT, _S = 9, 10**9
+# variances of x, y and yaw
+_TWIST = np.array([0.04**2, 0.02**2, 0.0, 0.0, 0.0, 0.03**2])
+
+
+def _read(path: Path, *, pose: Array, twist: Array, topic: str | None = "/odom") -> list[PosedImage]:
+    """Of a drive at 1 m/s whose pose has so many times its index of a variance, and velocity a constant one."""
+    with BagWriter(path, camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA) as writer:
+        for i in range(_COUNT):
+            stamp_ns, odom_from_base = (i + 1) * _S, Pose(np.eye(3), np.array([float(i), 0.0, 0.0]))
+            writer.write_odometry(stamp_ns, odom_from_base)
+            message = messages.odometry_message(stamp_ns, ("odom", "base_link"), odom_from_base, np.zeros(6))
+            both = (np.diag(v).reshape(-1) for v in (i * pose, twist))
+            of_pose, of_twist = (
+                replace(part, covariance=value) for part, value in zip((message.pose, message.twist), both, strict=True)
+            )
+            message = replace(message, pose=of_pose, twist=of_twist)
+            writer._write(stamp_ns, "/wheels", messages.ODOMETRY, message)
+            writer.write_image(stamp_ns, np.zeros((24, 32), np.uint8))
+    keyframes = read_bag_keyframes(path, odom_topic=topic)
+    return with_motion_noise(keyframes.images, path, keyframes.camera_frame, odom_topic=topic)
+
+
+def test_velocities_say_how_uncertain_a_motion_is(tmp_path: Path) -> None:
+    images = _read(tmp_path / "bag", pose=np.zeros(6), twist=_TWIST, topic="/wheels")
+    assert images[0].motion_std is None
+    for image in images[1:]:
+        # right, down, ahead, in a second: to the right the turn of the lever comes to it
+        expected = [np.hypot(0.02, 0.5 * 0.03), 0.0, 0.04, 0.0, 0.03, 0.0]
+        np.testing.assert_allclose(image.motion_std, expected, atol=1e-9)
+
+
+def test_the_growth_of_a_pose_takes_their_place(tmp_path: Path) -> None:
+    images = _read(tmp_path / "bag", pose=4.0 * _TWIST, twist=_TWIST, topic="/wheels")
+    for image in images[1:]:
+        np.testing.assert_allclose(image.motion_std, [np.hypot(0.04, 0.03), 0.0, 0.08, 0.0, 0.06, 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize("topic", ["/odom", None])
+def test_what_no_driver_fills_in_stays_as_usual(tmp_path: Path, topic: str | None) -> None:
+    images = _read(tmp_path / "bag", pose=np.zeros(6), twist=_TWIST, topic=topic)
+    assert all(image.motion_std is None for image in images)
+
+
+def test_axes_that_are_not_measured_stay_as_usual(tmp_path: Path) -> None:
+    """Such as of robot_localization in the plane."""
+    twist = np.where(_TWIST > 0.0, _TWIST, 1e6)
+    images = _read(tmp_path / "bag", pose=np.zeros(6), twist=twist, topic="/wheels")
+    assert images[1].motion_std is not None
+    assert np.isnan(images[1].motion_std).tolist() == [False, True, False, True, False, True]
+    poses = [image.map_from_camera for image in images if image.map_from_camera is not None]
+    known = measured_motions(poses, stds=[image.motion_std for image in images])[0].std
+    usual = measured_motions(poses)[0].std
+    assert known[[1, 3, 5]].tolist() == usual[[1, 3, 5]].tolist()
+    assert known[2] == pytest.approx(0.04)
+
+
+def test_no_odometry_is_taken_for_perfect(tmp_path: Path) -> None:
+    poses = [Pose.identity(), Pose(np.eye(3), np.array([1.0, 0.0, 0.0]))]
+    assert (measured_motions(poses, stds=[None, np.full(6, 1e-9)])[0].std >= 0.005).all()
