@@ -32,6 +32,7 @@ from vloc_ros.core.spelling import nearest_name
 # words of the command -> module in vloc_ros.cli (with `register(parser)` and `run(args) -> int`), one line of help
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "build"): ("map_build", "build a map from images or a bag"),
+    ("map", "lidar"): ("map_lidar", "make a map of a LiDAR's scans, or add them to a map"),
     ("map", "update"): ("map_update", "add the images of another visit to a map"),
     ("map", "encode"): ("map_encode", "describe a map's images by a global descriptor model"),
     ("map", "info"): ("map_info", "show what a map holds"),

@@ -25,6 +25,7 @@ from vloc_ros.core.localization.candidates import CandidateGenerator
 from vloc_ros.core.localization.hypotheses import PoseSolver
 from vloc_ros.core.localization.observation import Observation, StageClock
 from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.localization.scan_search import NoScans, ScanSearch
 from vloc_ros.core.localization.selection import Decision, HypothesisSelector
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import Query
@@ -43,6 +44,7 @@ class Localizer:
         solvers: Mapping[str, PoseSolver],
         selector: HypothesisSelector,
         tracking: TrackingConfig,
+        scans: ScanSearch | None = None,
     ) -> None:
         """A localizer of stages, see `assembly.build_localizer`.
 
@@ -54,25 +56,31 @@ class Localizer:
             solvers: by kind of candidate.
             selector: decides on the hypotheses.
             tracking: image size with a prior.
+            scans: localizes point clouds; None for a map without LiDAR places.
         """
         self.map_index, self.map, self.extractor = map_index, map_index.map, extractor
         self._prior, self._generators = prior, (prior, *generators)
         self._solvers, self.selector, self._tracking = solvers, selector, tracking
+        self._scans: ScanSearch = scans or NoScans()
 
     def localize(self, query: Query) -> LocalizationResult:
         """A pose with its covariance, or a typed refusal.
 
         With a prior, the keypoints of a smaller image that match where it says give a result in a fraction of the time.
-        Where they do not, the query is searched for as if it had no prior.
+        Where they do not, the query is searched for as if it had no prior. A point cloud counts where the images have
+        no answer, or there are none.
         """
-        clock, scale = StageClock(), self._tracking_scale(query)
+        clock, scale, given = StageClock(), self._tracking_scale(query), query
         if scale < 1.0:
             reduced = self._observe(query, clock, scale)
             tracked = self._search(reduced, [self._prior])
             if tracked.result.ok:
                 return tracked.result.timed(clock.times_ms, reduced.keypoint_count)
             query = replace(query, prior=None)
-        return self._search_everywhere(self._observe(query, clock))
+        if not len(self.map.points):
+            return self._scans.search(self._observe(query, clock)).result.timed(clock.times_ms, 0)
+        result = self._search_everywhere(self._observe(query, clock))
+        return result if result.ok else self._search_scan(given, result, clock)
 
     def localize_features(self, features: Sequence[Features], query: Query) -> LocalizationResult:
         """`localize` for features that were extracted before."""
@@ -98,6 +106,14 @@ class Localizer:
         if result.status is Status.NO_CANDIDATES and not observation.keypoint_count and observation.query.views:
             result = LocalizationResult.refused(Status.NO_FEATURES, "the image shows no keypoints")
         return result.timed(observation.clock.times_ms, observation.keypoint_count)
+
+    def _search_scan(self, query: Query, visual: LocalizationResult, clock: StageClock) -> LocalizationResult:
+        """What the query's point cloud says, or the refusal of the images where it has none."""
+        if query.cloud is None:
+            return visual
+        found = self._scans.search(self._observe(query, clock)).result
+        keep_visual = query.views and not found.ok and visual.progress > found.progress
+        return visual if keep_visual else found.timed(clock.times_ms, visual.keypoints)
 
     def _observe(self, query: Query, clock: StageClock, scale: float = 1.0) -> Observation:
         """The keypoints of a query's views at an image scale, extracted when they are needed."""
