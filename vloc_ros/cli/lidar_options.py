@@ -25,8 +25,6 @@ from vloc_ros.cli.source_options import CALIBRATION
 if TYPE_CHECKING:
     from vloc_ros.datasets.lidar_recordings import LidarRecording
 
-LOCATIONS = ("bag", "kitti", "depth")
-
 
 def add_lidar_source(parser: argparse.ArgumentParser) -> None:
     """`--bag`, `--kitti` or `--depth`, and what goes with them."""
@@ -49,6 +47,47 @@ def add_lidar_source(parser: argparse.ArgumentParser) -> None:
         "--compensated", action="store_true", help="the points' times do not count: the driver undid the motion"
     )
     parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; of the depth camera")
+
+
+def add_scans(parser: argparse._ActionsContainer) -> None:
+    """`--scans`, in place of images."""
+    parser.add_argument(
+        "--scans", type=Path, metavar="PATH", help="scans of a LiDAR in place of images: a bag, or a folder of KITTI"
+    )
+
+
+def add_scan_options(parser: argparse.ArgumentParser) -> None:
+    """What goes with `--scans`."""
+    parser.add_argument("--cloud-topic", metavar="TOPIC", help="of --scans; needed where its bag has several")
+    parser.add_argument(
+        "--compensated",
+        action="store_true",
+        help="of --scans: the points' times do not count, the driver undid the motion",
+    )
+
+
+def read_scans(args: argparse.Namespace, *, truth: str | Path | None = None) -> LidarRecording:
+    """The recording of `--scans`.
+
+    Args:
+        args: with the options of `add_scans`.
+        truth: topic or file of the true poses; None where they are not needed, or are the recording's own.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from vloc_ros.datasets.lidar_kitti import is_kitti, read_kitti_recording
+    from vloc_ros.datasets.lidar_recordings import PoseTopic, read_lidar_bag
+
+    if is_kitti(args.scans):
+        return read_kitti_recording(args.scans, poses=Path(truth) if truth else None)
+    return read_lidar_bag(
+        args.scans,
+        topic=args.cloud_topic,
+        poses=PoseTopic(truth) if isinstance(truth, str) else truth,
+        base_frame=getattr(args, "base_frame", None),
+        compensated=args.compensated,
+    )
 
 
 def read_recording(args: argparse.Namespace, *, posed: bool) -> LidarRecording:

@@ -40,6 +40,8 @@ from vloc_ros.storage.text import naming_file, read_text, split_rows
 from vloc_ros.storage.trajectories import read_tum
 
 VELODYNE = "velodyne"
+# folders with the scans
+_LAYOUTS = ("velodyne", "velodyne_points", "lidar")
 
 
 def read_kitti_recording(folder: Path, *, poses: Path | None = None) -> LidarRecording:
@@ -52,10 +54,16 @@ def read_kitti_recording(folder: Path, *, poses: Path | None = None) -> LidarRec
     Raises:
         InputError: the folder has none of the layouts, or something in it is missing or damaged.
     """
-    for layout, read in (("velodyne", _read_sequence), ("velodyne_points", _read_drive), ("lidar", _read_excerpt)):
+    readers = (_read_sequence, _read_drive, _read_excerpt)
+    for layout, read in zip(_LAYOUTS, readers, strict=True):
         if (folder / layout).is_dir():
             return read(folder, poses)
     raise InputError(f"{folder}: has no folder velodyne, velodyne_points or lidar; name a sequence or drive of KITTI")
+
+
+def is_kitti(folder: Path) -> bool:
+    """Whether a folder has one of the layouts."""
+    return any((folder / layout).is_dir() for layout in _LAYOUTS)
 
 
 def _read_excerpt(folder: Path, poses: Path | None) -> LidarRecording:

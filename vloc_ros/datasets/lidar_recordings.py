@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -44,20 +44,30 @@ class LidarRecording:
         frame_id: of the sensor, in which the points are; empty where it has no name.
         left_out: scans without a pose, where poses were given.
         camera_from_lidar: of the recording's camera, optical frame; None where it is not known.
+        base_from_sensor: where the sensor sits on the base, whose z axis points up; the identity where it is the base.
     """
 
     scans: list[PosedScan]
     frame_id: str = ""
     left_out: int = 0
     camera_from_lidar: Pose | None = None
+    base_from_sensor: Pose = field(default_factory=Pose.identity)
 
     def queries(self) -> list[QuerySource]:
-        """The scans as queries without a camera; the pose that is found is that of the sensor."""
+        """The scans as queries without a camera; the pose that is found is that of the base."""
 
         def read(scan: PosedScan) -> Query:
-            return Query((), stamp_ns=scan.stamp_ns, cloud=scan.load())
+            cloud = replace(scan.load(), rig_from_sensor=self.base_from_sensor)
+            return Query((), stamp_ns=scan.stamp_ns, cloud=cloud)
 
         return [QuerySource(scan.name, partial(read, scan), scan.stamp_ns) for scan in self.scans]
+
+    def map_from_base(self) -> list[Pose]:
+        """The true pose of the base of every scan, all of which have one."""
+        sensor_from_base = self.base_from_sensor.inverse()
+        poses = [scan.map_from_sensor for scan in self.scans]
+        assert all(pose is not None for pose in poses)
+        return [pose @ sensor_from_base for pose in poses if pose is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +129,24 @@ def read_lidar_bag(
         for stamp_ns, recorded_ns in found
     ]
     posed = [scan for scan in scans if scan.map_from_sensor is not None]
+    extrinsics = _extrinsics(path, moving, found[0][0] if found else 0)
     if trajectory is None:
-        return LidarRecording(scans, frame_id)
+        return LidarRecording(scans, frame_id, base_from_sensor=extrinsics)
     if not posed:
         raise InputError(
             f"{path}: none of {len(scans)} scans on {cloud_topic} has a pose at its time; do the times fit?"
         )
-    return LidarRecording(posed, frame_id, len(scans) - len(posed))
+    return LidarRecording(posed, frame_id, len(scans) - len(posed), base_from_sensor=extrinsics)
+
+
+def _extrinsics(path: Path, moving: _SensorPath, stamp_ns: int) -> Pose:
+    found = moving.base_from_sensor(stamp_ns)
+    if found is None:
+        raise InputError(
+            f"{path}: TF has no {moving.sensor} on {moving.base} at the first scan; record /tf_static, or name another "
+            "--base-frame"
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +163,7 @@ class _SensorPath:
         if self.trajectory is None:
             return None
         map_from_base = self.trajectory.interpolate(stamp_ns, largest_gap_ns=LARGEST_GAP_NS)
-        base_from_sensor = self._base_from_sensor(stamp_ns)
+        base_from_sensor = self.base_from_sensor(stamp_ns)
         return None if map_from_base is None or base_from_sensor is None else map_from_base @ base_from_sensor
 
     def at_any_time(self, stamp_ns: int) -> Pose | None:
@@ -151,7 +172,8 @@ class _SensorPath:
             return self.transforms.lookup(ODOM, self.sensor, stamp_ns, largest_gap_ns=LARGEST_GAP_NS)
         return self.in_map(stamp_ns)
 
-    def _base_from_sensor(self, stamp_ns: int) -> Pose | None:
+    def base_from_sensor(self, stamp_ns: int) -> Pose | None:
+        """Where it sits; None where TF does not know it at this time."""
         if self.base == self.sensor:
             return Pose.identity()
         return self.transforms.lookup(self.base, self.sensor, stamp_ns)

@@ -24,8 +24,8 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
 
-# of points that are moved together: a sensor that turns by 1 rad/s turns by 2 mrad meanwhile
-_SLICE_NS = 2_000_000
+# of points that are moved together: a sensor that turns by 1 rad/s turns by 1 mrad meanwhile
+_SLICE_NS = 1_000_000
 _GROUND_SAMPLE, _GROUND_ROUNDS, _GROUND_TOLERANCE_M, _LEVEL = 1000, 300, 0.12, 0.966
 
 
