@@ -55,20 +55,20 @@ def _cloud(drive: LidarDrive, number: int) -> PointCloud:
 
 @pytest.fixture(scope="module")
 def drive() -> LidarDrive:
-    """The lap of a robot with a LiDAR of 16 rings through a yard."""
-    return drive_with_lidar(make_world("yard", 7), spacing_m=1.0, seed=3, longest_m=14.0)
+    """The lap of a robot with a LiDAR of 16 rings through an apartment."""
+    return drive_with_lidar(make_world("apartment", 7), spacing_m=0.35, seed=3, longest_m=14.0)
 
 
 @pytest.fixture(scope="module")
 def lidar_map(drive: LidarDrive) -> LandmarkMap:
     """A map of it."""
-    return make_lidar_map(_scans(drive), name="yard", spacing_m=0.8)
+    return make_lidar_map(_scans(drive), name="apartment", spacing_m=0.3)
 
 
 @pytest.fixture(scope="module")
 def queries() -> LidarDrive:
     """Another lap, by another way."""
-    return drive_with_lidar(make_world("yard", 7), spacing_m=2.5, seed=8, longest_m=14.0)
+    return drive_with_lidar(make_world("apartment", 7), spacing_m=2.5, seed=8, longest_m=14.0)
 
 
 def test_places_are_chosen_by_the_distance_travelled() -> None:
@@ -213,9 +213,9 @@ def test_poses_of_another_sensor_are_refused(drive: LidarDrive) -> None:
         replace(s, map_from_sensor=s.map_from_sensor @ optical_from_lidar.inverse()) for s in _scans(drive)[:4]
     ]
     with pytest.raises(InputError, match="are the poses those of the LiDAR in a map whose z axis points up"):
-        make_lidar_map(of_camera, name="yard", spacing_m=0.8)
+        make_lidar_map(of_camera, name="apartment", spacing_m=0.8)
     with pytest.raises(InputError, match="none of the 1 scans has a pose"):
-        make_lidar_map([replace(_scans(drive)[0], map_from_sensor=None)], name="yard")
+        make_lidar_map([replace(_scans(drive)[0], map_from_sensor=None)], name="apartment")
 
 
 def test_a_map_grows_and_moves_with_its_places(lidar_map: LandmarkMap, drive: LidarDrive, queries: LidarDrive) -> None:

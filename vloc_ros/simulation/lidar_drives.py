@@ -67,10 +67,10 @@ def drive_with_lidar(
 
     Args:
         world: with roads, or floors.
-        spacing_m: from scan to scan.
+        spacing_m: from scan to scan of a drive; a walk has longest_m / spacing_m scans on its lap, 60 at most.
         seed: of the way, and of the noise.
         backwards: the route is driven in the opposite direction, in the other lane.
-        longest_m: where the drive ends, along the route; backwards, where it begins.
+        longest_m: where the drive ends, along the route; backwards, where it begins; of a walk see spacing_m.
     """
     if not world.roads:
         return _walk_with_lidar(world, spacing_m=spacing_m, seed=seed, longest_m=longest_m)

@@ -125,24 +125,14 @@ class LidarPlaces:
 
 
 def find_scan_index(landmark_map: LandmarkMap) -> RetrievalIndex | None:
-    """The retrieval index of a map's LiDAR places; None where it has none.
+    """The retrieval index of a map's LiDAR places that scans can be aligned with; None where it has none.
 
-    Raises:
-        MapError: the places have no index, or no points.
+    Maps whose scans are of different range lose their indices when they are put into one.
     """
-    if LIDAR not in landmark_map.places:
+    places = landmark_map.places.get(LIDAR)
+    if places is None or POINTS_CM not in places.payloads:
         return None
-    if POINTS_CM not in landmark_map.places[LIDAR].payloads:
-        raise MapError(
-            f"the LiDAR places of the map {landmark_map.name} have no {POINTS_CM}; make them with `vloc map lidar`"
-        )
-    found = next((index for index in landmark_map.retrieval.values() if index.modality == LIDAR), None)
-    if found is None:
-        raise MapError(
-            f"the LiDAR places of the map {landmark_map.name} have no retrieval index, as when maps whose scans are of "
-            "different range were put into one; make them with `vloc map lidar` for one range"
-        )
-    return found
+    return next((index for index in landmark_map.retrieval.values() if index.modality == LIDAR), None)
 
 
 def is_certain(prior: PosePrior, *, max_std_m: float) -> bool:

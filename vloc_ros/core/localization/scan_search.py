@@ -65,7 +65,7 @@ class NoScans:
         """Nothing."""
         if observation.query.views:
             return Decision.undecided()
-        reason = "the map has no LiDAR places, which a scan needs; make them with `vloc map lidar`"
+        reason = "the map has no LiDAR places with points and descriptors; make them with `vloc map lidar`"
         return Decision(LocalizationResult.refused(Status.NO_CANDIDATES, reason))
 
 

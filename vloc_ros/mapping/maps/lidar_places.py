@@ -27,7 +27,7 @@ from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.extractor_config import RootSiftConfig
-from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
@@ -36,6 +36,7 @@ from vloc_ros.core.map.scene import Scene
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR, ScanContextEncoder
 from vloc_ros.core.sources import PosedScan, Progress, silent
+from vloc_ros.mapping.maps.alignment import choose_origin
 
 SCAN_CONTEXT = "scan_context"
 # of a map whose z axis points up, more of the points of most scans lie on one level plane
@@ -81,7 +82,8 @@ def make_lidar_map(
     Raises:
         InputError: no scan has a pose, or the map's z axis does not point up.
     """
-    empty = _make_empty_map(name, frame_id, _first_position(scans))
+    known = [scan.map_from_sensor.translation for scan in scans if scan.map_from_sensor is not None]
+    empty = _make_empty_map(name, frame_id, choose_origin(known))
     return _add(empty, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, progress=progress)
 
 
@@ -183,16 +185,6 @@ def _check_level(clouds: Sequence[Array]) -> None:
             f"of most scans {np.median(shares):.1%} of the points lie on a level plane, expected {_LEVEL_GROUND:.0%} "
             "at least; are the poses those of the LiDAR in a map whose z axis points up, not the camera's?"
         )
-
-
-def _first_position(scans: Sequence[PosedScan]) -> Array:
-    """Origin of the scene: where the first scan is, to the metre."""
-    first = next((scan.map_from_sensor for scan in scans if scan.map_from_sensor is not None), Pose.identity())
-    return np.round(first.translation) if np.abs(first.translation).max() > _FAR_M else np.zeros(3)
-
-
-# of coordinates beyond, float32 loses millimetres
-_FAR_M = 10_000.0
 
 
 def _make_empty_map(name: str, frame_id: str, origin: Array) -> LandmarkMap:
