@@ -49,6 +49,7 @@ from benchmarks import (
     global_descriptors,
     growth,
     landmarks,
+    lidar,
     live,
     place_recognition,
     priors,
@@ -97,6 +98,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "global_descriptors_ablations": global_descriptors.ablations,
     "global_descriptors_cost": global_descriptors.cost,
     "place_recognition": place_recognition.place_recognition,
+    "lidar": lidar.lidar,
 }
 # measured by `make bench` alone: less than half an hour on two cores
 QUICK = (
