@@ -37,7 +37,7 @@ import numpy as np
 
 from training.acceptance.evidence_table import ALIASED, FOREIGN, KINDS_OF_QUERY, OWN, EvidenceTable, RecordedQuery
 from training.acceptance.fit import choose_thresholds, fit_terms
-from training.acceptance.leaders import find_leaders
+from training.acceptance.leaders import find_leaders, score_rows
 from training.framework.command import make_parser, run_command
 from vloc_ros.assembly import build_scan_search
 from vloc_ros.core.clouds.point_cloud import PointCloud
@@ -203,7 +203,7 @@ def _record(folder: Path, split: Split, number: int) -> list[Recorded]:
         recorded.append(
             _query(folder, split, number, points, truth, kind=int(kind), condition=int(condition), world=number)
         )
-        if kind == OWN:
+        if kind == OWN and condition == 0:
             for other in np.random.default_rng([split.seed, number, k]).permutation(others)[:_MAPS_PER_QUERY]:
                 recorded.append(
                     _query(
@@ -290,12 +290,13 @@ def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
 
 def _run(args: argparse.Namespace) -> None:
     if args.only:
-        collect(args.data, SPLITS[args.only], workers=args.workers)
+        for name in args.only:
+            collect(args.data, SPLITS[name], workers=args.workers)
         return
     tables = {name: collect(args.data, split, workers=args.workers) for name, split in SPLITS.items()}
     model = choose_thresholds(fit_terms(tables["fit"][0], name=CLOUD_KIND), tables["choose"][0])
     model = replace(model, name=CLOUD_KIND)
-    calibration = fit_calibration(*tables["fit"][1:])
+    calibration = _calibrate(model, *tables["fit"])
     out = args.out or FOLDER / f"{CLOUD_KIND}.json"
     mapping = model.to_mapping() | {
         "calibration": {
@@ -309,13 +310,21 @@ def _run(args: argparse.Namespace) -> None:
     print(out)
 
 
+def _calibrate(
+    model: AcceptanceModel, table: EvidenceTable, errors: Array, covariances: Array
+) -> CovarianceCalibration:
+    """That of the right hypotheses which are accepted: of the others no covariance is published."""
+    accepted = score_rows(model, table.evidence[table.label == 1]) >= model.thresholds[0]
+    return fit_calibration(errors[accepted], covariances[accepted])
+
+
 def main() -> int:
     """Collect, fit, choose, report, write; 0 when it worked, 1 for an expected failure."""
     parser = make_parser(_NAME, __doc__)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="for scans and evidence")
     parser.add_argument("--out", type=Path, metavar="JSON", help="the table; in the package by default")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
-    parser.add_argument("--only", choices=sorted(SPLITS), help="collect the evidence of one split and stop")
+    parser.add_argument("--only", nargs="+", choices=sorted(SPLITS), help="collect the evidence of splits and stop")
     return run_command(_NAME, _run, parser.parse_args())
 
 

@@ -83,14 +83,13 @@ class LidarPlaces:
         self._prepared.move_to_end(place)
         return self._prepared[place]
 
-    def retrieve(self, points: Array, rows: Array, *, count: int, best: int) -> list[PlaceGuess]:
+    def retrieve(self, points: Array, rows: Array, *, count: int) -> list[PlaceGuess]:
         """The places whose Scan Contexts resemble that of a scan most, best first.
 
         Args:
             points: (N, 3) of the scan, levelled.
             rows: (V, D) descriptors of the query.
-            count: how many places are retrieved by their descriptors.
-            best: how many of them are kept after all column shifts were compared.
+            count: how many places are retrieved by their descriptors, which are then compared at every turn.
         """
         of = self.encoder.context
         queries = [(offset, of.describe(points - offset)) for offset in self.encoder.lanes()]
@@ -100,7 +99,7 @@ class LidarPlaces:
             similarity, yaw, offset = max(aligned, key=lambda one: one[0])
             turn = Pose.from_rotation_vector([0.0, 0.0, yaw], np.zeros(3))
             guesses.append(PlaceGuess(int(place), turn @ Pose(np.eye(3), -offset.astype(float)), similarity))
-        return sorted(guesses, key=lambda one: -one.similarity)[:best]
+        return sorted(guesses, key=lambda one: -one.similarity)
 
     def near(self, prior: PosePrior, rig_from_scan: Pose, *, best: int) -> list[PlaceGuess]:
         """The places nearest to where the scan is expected, within the range of one."""

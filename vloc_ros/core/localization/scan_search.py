@@ -43,8 +43,12 @@ _MIN_POINTS = 100
 _SAME_PLACE_VOXELS, _SAME_PLACE_RAD = 5.0, 0.2
 # of a scan with z up, more of the points lie on one level plane
 _LEVEL_GROUND = 0.05
+# cosine of how far two frames whose z axes point up may be tilted against each other
+_UPRIGHT = 0.8
+# similarities of Scan Contexts that differ by less do not tell which place is the right one
+_ALIKE = 0.1
 # noise of normals: a corridor's surfaces hold the position along it by less than this
-_NOISE_OF_NORMALS = 0.004
+_NOISE_OF_NORMALS = 0.008
 _LEAST_RESIDUAL_VOXELS = 0.02
 # 1 / m² or 1 / rad²: a kilometre
 _LEAST_INFORMATION = 1e-6
@@ -76,6 +80,7 @@ class ScanHypothesis:
     Attributes:
         guess: the place.
         scene: number of its scene.
+        place_from_scan: the alignment.
         scene_from_rig: the pose.
         covariance: (6, 6) of the rig in the scene by the matches, not calibrated.
         agreement: with the place.
@@ -84,6 +89,7 @@ class ScanHypothesis:
 
     guess: PlaceGuess
     scene: int
+    place_from_scan: Pose
     scene_from_rig: Pose
     covariance: Array
     agreement: CloudAgreement
@@ -155,9 +161,7 @@ class PlaceSearch:
         """Hypotheses of the places that a scan resembles; where none convinces, by a global registration too."""
         with observation.clock.stage("candidates"):
             rows = self._places.encoder.encode_query(observation.query)
-            guesses = self._places.retrieve(
-                scan.points, rows, count=self._config.retrieval_top_k, best=self._config.places
-            )
+            guesses = self._keep_similar(self._places.retrieve(scan.points, rows, count=self._config.retrieval_top_k))
         found = self.align(scan, guesses, "retrieval/lidar", observation)
         if any(self._model.score(one.evidence) >= self._threshold for one in found):
             return found
@@ -166,17 +170,24 @@ class PlaceSearch:
         again = [one for one in globally if one is not None]
         return [*found, *self.align(scan, again, "registration/lidar", observation)]
 
+    def _keep_similar(self, guesses: Sequence[PlaceGuess]) -> Sequence[PlaceGuess]:
+        """The best guesses, and more where many places resemble the scan alike, as in a street of equal houses."""
+        alike = sum(one.similarity > guesses[0].similarity - _ALIKE for one in guesses)
+        return guesses[: min(max(alike, self._config.places), self._config.most_places)]
+
     def align(
         self, scan: _Scan, guesses: Sequence[PlaceGuess], name: str, observation: Observation
     ) -> list[ScanHypothesis]:
-        """A hypothesis by each place."""
+        """A hypothesis by each place, but those that lay the scan on its side: the z axes of both point up."""
         with observation.clock.stage("pose"):
-            return [self._align(scan, guess, name) for guess in guesses]
+            found = [self._align(scan, guess, name) for guess in guesses]
+        return [one for one in found if one.place_from_scan.rotation[2, 2] > _UPRIGHT]
 
     def decide(self, hypotheses: Sequence[ScanHypothesis], observation: Observation) -> Decision:
         """Accept the best hypothesis where its score reaches the threshold, unless a competing pose fits as well."""
         if not hypotheses:
-            return Decision.undecided()
+            reason = "no place of the map can be aligned with the scan"
+            return Decision(LocalizationResult.refused(Status.NO_CANDIDATES, reason))
         with observation.clock.stage("verification"):
             leader, evidence = max(self.weigh(hypotheses), key=lambda one: self._model.score(one[1]))
             score = self._model.score(evidence)
@@ -231,7 +242,7 @@ class PlaceSearch:
             matches, agreement.on_surface, scene_from_place, scene_from_rig, voxel_m=self._places.voxel_m
         )
         scene = int(places.scenes[guess.place])
-        return ScanHypothesis(guess, scene, scene_from_rig, covariance, agreement, name)
+        return ScanHypothesis(guess, scene, place_from_scan, scene_from_rig, covariance, agreement, name)
 
     def _publishable(self, one: ScanHypothesis, confidence: float) -> LocalizationResult:
         scene, inliers = self._places.map.scenes[one.scene], int(np.expm1(one.evidence.inliers).round())

@@ -190,7 +190,9 @@ def _check_level(clouds: Sequence[Array]) -> None:
 def _make_empty_map(name: str, frame_id: str, origin: Array) -> LandmarkMap:
     """A map of one scene without anything in it, except for the places that come."""
     basis = np.eye(_SIFT_DIMENSION, _CODE_DIMENSION, dtype=np.float32)
-    no_places = Places((), np.zeros(0, np.int32), np.zeros((0, 3, 3)), *np.zeros((2, 0, 3)), {})
+    no_places = Places((), np.zeros(0, np.int32), np.zeros((0, 3, 3)), np.zeros((0, 3)), np.zeros((0, 3)))
+    statistics = RootSiftConfig.recorded_statistics
+    assert statistics is not None
     return LandmarkMap(
         name=name,
         scenes=(Scene(frame_id, range(0), range(0), origin=origin),),
@@ -201,7 +203,7 @@ def _make_empty_map(name: str, frame_id: str, origin: Array) -> LandmarkMap:
         codec=DescriptorCodec(np.zeros(_SIFT_DIMENSION, np.float32), basis, 0.01),
         keyframes=Keyframes.empty(),
         extractor=RootSiftConfig(),
-        descriptor_statistics=RootSiftConfig.recorded_statistics,
+        descriptor_statistics=statistics,
         places={LIDAR: no_places},
     )
 
