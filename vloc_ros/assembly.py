@@ -19,13 +19,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.config import CandidateConfig, InferenceConfig, LocalizerConfig
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.rootsift import RootSift
-from vloc_ros.core.localization.acceptance import AcceptanceModel
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.localization.acceptance import CLOUD_KIND, AcceptanceModel
 from vloc_ros.core.localization.candidates import KEYPOINTS, CandidateGenerator, PriorCandidates
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses
 from vloc_ros.core.localization.hypotheses import NearestNeighbourPoseSolver, PoseSolver
@@ -43,6 +45,8 @@ from vloc_ros.core.localization.retrieval_candidates import (
     VladRetrieval,
     find_index_of_encoder,
 )
+from vloc_ros.core.localization.scan_places import LidarPlaces, find_scan_index
+from vloc_ros.core.localization.scan_search import NoScans, PlaceSearch, ScanSearch
 from vloc_ros.core.localization.scoring import PoseScorer
 from vloc_ros.core.localization.selection import HypothesisSelector
 from vloc_ros.core.localization.verification import HypothesisVerifier
@@ -51,9 +55,10 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.retrieval.encoders import QueryEncoder
 from vloc_ros.core.retrieval.vlad import VLAD
+from vloc_ros.inference.cloud_registration import KissGicpRegistration
 from vloc_ros.inference.engines import ON_CPU
 from vloc_ros.inference.keypoints import load_keypoints
-from vloc_ros.storage.acceptance_tables import read_acceptance_model
+from vloc_ros.storage.acceptance_tables import read_acceptance_model, read_cloud_calibration
 
 
 def _rootsift(config: Any, keypoint_model: KeypointModel | None, inference: InferenceConfig) -> Extractor:
@@ -127,7 +132,9 @@ def build_localizer(
             retrieval index, or the map's keypoint model cannot be used.
     """
     index = landmark_map if isinstance(landmark_map, MapIndex) else MapIndex(landmark_map)
-    index.map.require_landmarks()
+    scans = build_scan_search(config, index.map)
+    if isinstance(scans, NoScans):
+        index.map.require_landmarks()
     scorer, matcher = PoseScorer(index), NearestNeighbourMatcher(config.matcher, index)
     model = acceptance or read_acceptance_model(index.map.extractor.acceptance_table)
     verifier = HypothesisVerifier(config.verification, index, pose=config.pose, scorer=scorer, model=model)
@@ -149,6 +156,44 @@ def build_localizer(
             config=config.verification,
         ),
         tracking=config.tracking,
+        scans=scans,
+    )
+
+
+def build_scan_search(
+    config: LocalizerConfig,
+    landmark_map: LandmarkMap,
+    *,
+    acceptance: AcceptanceModel | None = None,
+    calibration: CovarianceCalibration | None = None,
+) -> ScanSearch:
+    """What localizes scans in a map; it refuses them where the map has no LiDAR places.
+
+    Args:
+        config: parameters of the stages.
+        landmark_map: the map.
+        acceptance: decides on hypotheses; None takes the table that is shipped.
+        calibration: of the covariance; None takes that of the table.
+
+    Raises:
+        ConfigError: the rate of false accepts is smaller than the table's negatives support.
+        MapError: the LiDAR places are of another version.
+        MissingDependencyError: the map has LiDAR places alone, and what aligns them is not installed.
+    """
+    index = find_scan_index(landmark_map)
+    if index is None:
+        return NoScans()
+    voxel_m = ScanContext.from_arrays(index.encoder_arrays).voxel_m
+    registration = KissGicpRegistration(voxel_m=voxel_m, threads=config.clouds.threads)
+    if not len(landmark_map.points):
+        registration.check_installed()
+    return PlaceSearch(
+        LidarPlaces(landmark_map, registration),
+        config=config.clouds,
+        verification=config.verification,
+        max_prior_std_m=config.candidates.prior_max_position_std_m,
+        model=acceptance or read_acceptance_model(CLOUD_KIND),
+        calibration=calibration or read_cloud_calibration(),
     )
 
 
@@ -167,7 +212,9 @@ def _generators(
     recognizer: LandmarkRecognizer | None,
     encoder: QueryEncoder | None,
 ) -> Iterator[CandidateGenerator]:
-    """What generates candidates, in order."""
+    """What generates candidates, in order; nothing where the map has no points."""
+    if not len(landmark_map.points):
+        return
     searched_whole = len(landmark_map.points) <= config.whole_map_max_points
     by_landmarks = list(_by_landmarks(config, landmark_map, matcher, regions, recognizer, searched_whole))
     large = len(landmark_map.points) > config.landmarks_min_points

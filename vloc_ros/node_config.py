@@ -117,6 +117,14 @@ class LocalizerNodeConfig(Checked):
         "extrinsics, pose of the camera's optical frame on the base: x y z qx qy qz qw (metres), separated by ; for a "
         "rig; empty uses TF",
     )
+    sensor: str = parameter(
+        "camera",
+        "what the robot is localized by: images, or scans of a LiDAR on the topic points, for a map with LiDAR places",
+        choices=("camera", "lidar"),
+    )
+    points_compensated: bool = parameter(
+        False, "the driver undid the motion during a scan: times of its points do not count; else odometry undoes it"
+    )
     cameras: str = parameter(
         "", "namespaces of the cameras of a rig, separated by commas; empty: one camera on image and camera_info"
     )

@@ -17,14 +17,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from vloc_ros.core.errors import VlocError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.evidence import EVIDENCE
+from vloc_ros.core.localization.acceptance import EVIDENCE_OF, KEYPOINT_KIND
 
 # images of the mapped world; of another one that looks like it; of another place; of a room furnished alike; of the
 # mapped world with a prior that is wrong
@@ -67,21 +67,33 @@ class EvidenceTable:
         label: (N,) int8; 1 right, 0 wrong, -1 between.
         query: (N,) int64 row of `queries`.
         queries: (Q, 5) int32 kind, condition, world, map and prior of each query, with or without hypotheses.
+        evidence_kind: of the hypotheses, a name of `EVIDENCE_OF`.
     """
 
     evidence: Array
     label: Array
     query: Array
     queries: Array
+    evidence_kind: str = KEYPOINT_KIND
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the E columns of the evidence."""
+        return EVIDENCE_OF[self.evidence_kind]
+
+    def evidence_of(self, name: str) -> Array:
+        """(N,) one piece of evidence."""
+        return np.asarray(self.evidence[:, self.names.index(name)])
 
     @staticmethod
-    def of_queries(recorded: Sequence[RecordedQuery]) -> EvidenceTable:
+    def of_queries(recorded: Sequence[RecordedQuery], evidence_kind: str = KEYPOINT_KIND) -> EvidenceTable:
         """The table of recorded queries."""
         return EvidenceTable(
             np.concatenate([one.evidence for one in recorded]),
             np.concatenate([np.asarray(one.labels, np.int8) for one in recorded]),
             np.repeat(np.arange(len(recorded)), [len(one.labels) for one in recorded]),
             np.array([[getattr(one, name) for name in _COLUMNS] for one in recorded], np.int32),
+            evidence_kind,
         )
 
     def column(self, name: str) -> Array:
@@ -96,7 +108,13 @@ class EvidenceTable:
         """The table without the queries of a kind."""
         kept = self.queries[:, 0] != kind
         rows, number = kept[self.query], np.cumsum(kept) - 1
-        return EvidenceTable(self.evidence[rows], self.label[rows], number[self.query[rows]], self.queries[kept])
+        return replace(
+            self,
+            evidence=self.evidence[rows],
+            label=self.label[rows],
+            query=number[self.query[rows]],
+            queries=self.queries[kept],
+        )
 
     def save(self, path: Path) -> None:
         """Write an npz file."""
@@ -107,17 +125,18 @@ class EvidenceTable:
             query=self.query,
             queries=self.queries,
             version=np.array([_VERSION]),
-            names=np.array(EVIDENCE),
+            names=np.array(self.names),
         )
 
     @staticmethod
-    def load(path: Path) -> EvidenceTable:
-        """Read an npz file.
+    def load(path: Path, evidence_kind: str = KEYPOINT_KIND) -> EvidenceTable:
+        """Read an npz file of a kind of evidence.
 
         Raises:
             VlocError: it holds other evidence than this version records.
         """
         with np.load(path, allow_pickle=False) as arrays:
-            if "version" not in arrays or arrays["version"][0] != _VERSION or tuple(arrays["names"]) != EVIDENCE:
+            names = EVIDENCE_OF[evidence_kind]
+            if "version" not in arrays or arrays["version"][0] != _VERSION or tuple(arrays["names"]) != names:
                 raise VlocError(f"{path}: was recorded by another version of the evidence; delete it to record it anew")
-            return EvidenceTable(arrays["evidence"], arrays["label"], arrays["query"], arrays["queries"])
+            return EvidenceTable(arrays["evidence"], arrays["label"], arrays["query"], arrays["queries"], evidence_kind)

@@ -27,14 +27,14 @@ from training.acceptance.evidence_table import ALIASED, FOREIGN, FURNISHED_ALIKE
 from training.acceptance.leaders import find_leaders, score_rows
 from vloc_ros.core.errors import VlocError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.acceptance import ADDITIVE, AcceptanceModel, EvidenceTerm
-from vloc_ros.core.localization.evidence import CLEAR_MARGIN, EVIDENCE
+from vloc_ros.core.localization.acceptance import CLOUD_KIND, KEYPOINT_KIND, AcceptanceModel, EvidenceTerm
+from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 
 KNOTS = 6
 # quantiles of right and wrong hypotheses alike between which the knots lie
 _RANGE = (0.01, 0.99)
 # fewer are found in maps of other places by chance, and hardly ever by right poses alone
-LEAST_INLIERS = 12
+LEAST_INLIERS = {KEYPOINT_KIND: 12, CLOUD_KIND: 50}
 _PENALTY, _SMALLEST = 2e-4, 1e-300
 # score margins: few hypotheses have a competing pose
 MARGIN_KNOTS = np.array([-0.15, -0.05, 0.0, 0.05, 0.1, CLEAR_MARGIN])
@@ -64,18 +64,20 @@ def fit_terms(table: EvidenceTable, *, name: str) -> AcceptanceModel:
     that they would only teach that no evidence counts. The report says how many are accepted.
     """
     table = table.without(FURNISHED_ALIKE)
-    mine = (table.label >= 0) & (table.evidence[:, EVIDENCE.index("inliers")] > np.log1p(LEAST_INLIERS - 0.5))
+    least = LEAST_INLIERS[table.evidence_kind]
+    mine = (table.label >= 0) & (table.evidence_of("inliers") > np.log1p(least - 0.5))
     evidence, right = table.evidence[mine].astype(float), table.label[mine] == 1
     if not right.any() or right.all():
         raise AcceptanceError(f"{int(right.sum())} of {len(right)} hypotheses are right, expected right and wrong ones")
     weights = _weights(right, table.column("condition")[mine], table.column("kind")[mine])
-    columns = [EVIDENCE.index(piece) for piece in ADDITIVE]
+    additive = [piece for piece in table.names if piece != "margin"]
+    columns = [table.names.index(piece) for piece in additive]
     knots = [_knots(evidence[:, column], right) for column in columns]
     steps = np.concatenate([_steps(evidence[:, c], k) for c, k in zip(columns, knots, strict=True)], axis=1)
-    margins = _steps(evidence[:, EVIDENCE.index("margin")], MARGIN_KNOTS) - (MARGIN_KNOTS[1:] <= 0)
+    margins = _steps(evidence[:, table.names.index("margin")], MARGIN_KNOTS) - (MARGIN_KNOTS[1:] <= 0)
     bias, increments, margin_increments = _fit(steps, margins, right, weights)
     terms, start = {}, 0
-    for piece, of_piece in zip(ADDITIVE, knots, strict=True):
+    for piece, of_piece in zip(additive, knots, strict=True):
         count = len(of_piece) - 1
         ascents = np.concatenate([[0.0], np.cumsum(increments[start : start + count])])
         terms[piece] = EvidenceTerm(of_piece, ascents - ascents[-1])
@@ -88,10 +90,11 @@ def fit_terms(table: EvidenceTable, *, name: str) -> AcceptanceModel:
             bias=bias + float(increments.sum()),
             terms=terms,
             margin=margin,
-            least_inliers=LEAST_INLIERS,
+            least_inliers=least,
             rates=np.ones(1),
             thresholds=np.zeros(1),
             negatives=0,
+            kind=table.evidence_kind,
         ),
         table,
     )

@@ -22,22 +22,20 @@ import numpy as np
 
 from training.acceptance.evidence_table import EvidenceTable
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.acceptance import AcceptanceModel, log_odds_of_both
-from vloc_ros.core.localization.evidence import CLEAR_MARGIN, EVIDENCE
-
-_MARGIN = EVIDENCE.index("margin")
+from vloc_ros.core.localization.acceptance import EVIDENCE_OF, AcceptanceModel, log_odds_of_both
+from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 
 
 def score_rows(model: AcceptanceModel, evidence: Array) -> Array:
     """(N,) scores of (N, E) evidence."""
-    terms = {**model.terms, "margin": model.margin}
+    terms, names = {**model.terms, "margin": model.margin}, EVIDENCE_OF[model.kind]
     parts = {
         piece: np.interp(evidence[:, column], terms[piece].knots, terms[piece].contributions)
-        for column, piece in enumerate(EVIDENCE)
+        for column, piece in enumerate(names)
     }
     margin = parts.pop("margin")
     scores = log_odds_of_both(model.bias + np.sum(list(parts.values()), axis=0), margin)
-    few = evidence[:, EVIDENCE.index("inliers")] < model.least_inliers_evidence
+    few = evidence[:, names.index("inliers")] < model.least_inliers_evidence
     return np.where(few, -np.inf, scores)
 
 
@@ -59,7 +57,7 @@ class Leaders:
 def find_leaders(model: AcceptanceModel, table: EvidenceTable) -> Leaders:
     """As the selector does: of each query the best hypothesis before competing poses are searched for."""
     alone = table.evidence.copy()
-    alone[:, _MARGIN] = CLEAR_MARGIN
+    alone[:, table.names.index("margin")] = CLEAR_MARGIN
     order = np.argsort(-score_rows(model, alone), kind="stable")
     order = order[np.isfinite(score_rows(model, alone[order]))]
     queries, first = np.unique(table.query[order], return_index=True)

@@ -20,6 +20,7 @@
   vloc evaluate --map MAP --images DIR --absent                      negatives: images of another place
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC              images of a bag
   vloc evaluate --map MAP --bag BAG --truth-topic TOPIC --live       through the ROS 2 nodes, at the bag's own rate
+  vloc evaluate --map MAP --scans PATH --poses TUM                   scans of a LiDAR, with poses of the base
 
 True poses are rows of map_from_camera, as for `vloc map build`: TUM's, KITTI's, or rows that begin with an
 image's name. They are paired with the images by name, by time (--max-time-difference) or one by one; those of a topic
@@ -57,6 +58,7 @@ from vloc_ros.cli.evaluation_scoring import (
     score,
     unscored_row,
 )
+from vloc_ros.cli.lidar_options import add_scan_options, add_scans
 from vloc_ros.cli.localize_batch import localize_with_progress
 from vloc_ros.cli.localizer_options import add_localizer_options, config_from, localizer_from
 from vloc_ros.cli.pose_sources import POSE_SOURCES, add_pose_sources
@@ -75,6 +77,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images")
     source.add_argument("--bag", type=Path, metavar="BAG", help="rosbag2 or MCAP file with images")
+    add_scans(source)
     truth = parser.add_mutually_exclusive_group(required=True)
     truth.add_argument("--poses", type=Path, metavar="TUM", help="true poses, map_from_camera; TUM or KITTI")
     truth.add_argument("--truth-topic", metavar="TOPIC", help="topic of the bag with the true poses")
@@ -123,6 +126,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scene", default="", metavar="FRAME", help="of a map of several scenes, the one that the true poses are in"
     )
+    add_scan_options(parser)
     add_scoring_options(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     parser.add_argument(
@@ -217,10 +221,22 @@ def check_options(args: argparse.Namespace) -> None:
 
     if args.images and (args.live or args.truth_topic):
         raise InputError("--live and --truth-topic need --bag, found --images; make one with `vloc bag make`")
-    check_source_options(args, of_images=("times", "scale_unknown", *POSE_SOURCES))
+    if args.scans:
+        _check_scans(args)
+    else:
+        check_source_options(args, of_images=("times", "scale_unknown", *POSE_SOURCES))
     check_scoring_options(args)
     if args.images and args.poses and not args.camera:
         raise InputError("--poses without --camera: the calibration is missing; give its camera_info YAML")
     check_outputs(args)
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit is {args.limit}, expected 1 or more")
+
+
+def _check_scans(args: argparse.Namespace) -> None:
+    """Refuse options of images beside --scans."""
+    from vloc_ros.core.errors import InputError
+
+    of_images = ("live", "sequence", "report", "rerun", "camera", "times", "image_topic", "map_images", *POSE_SOURCES)
+    if given := next((name for name in of_images if getattr(args, name)), None):
+        raise InputError(f"--{given.replace('_', '-')} is of images, found --scans; leave it out")

@@ -59,12 +59,26 @@ def read_images(args: argparse.Namespace) -> EvaluationImages:
     """The images of --images or --bag."""
     from vloc_ros.cli.pose_sources import pose_source
 
+    if args.scans:
+        return _read_scans(args)
     if pose_source(args):
         return _read_posed_files(args)
     if not args.bag:
         return _read_folder(args)
     source = read_bag(args)
     return EvaluationImages(source.queries, source.map_from_camera(), source.odom_from_camera(), source.left_out)
+
+
+def _read_scans(args: argparse.Namespace) -> EvaluationImages:
+    """Scans with poses of the base; of an excerpt or a drive of KITTI they are its own."""
+    from vloc_ros.cli.lidar_options import read_scans
+
+    recording = read_scans(args, truth=args.truth_topic or args.poses)
+    queries = recording.queries()[: args.limit]
+    nothing = [None] * len(queries)
+    if args.absent:
+        return EvaluationImages(queries, None, nothing)
+    return EvaluationImages(queries, recording.map_from_base()[: args.limit], nothing, recording.left_out)
 
 
 def read_bag(args: argparse.Namespace) -> BagQueries:

@@ -100,7 +100,7 @@ def score(
     scored.scores["run"] = describe_run(
         localizer.map,
         args.map,
-        images=args.bag or args.images,
+        images=args.scans or args.bag or args.images,
         config=config_from(args),
         models={"recognizer": args.recognizer, "encoder": args.encoder},
         mode=mode,

@@ -12,13 +12,14 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Where were these images taken?
+"""Where were these images taken, or these scans?
 
-Localizes every image of a folder and writes poses.txt (rows of the accepted, map_from_camera) and results.jsonl (one
-line for every image) into RESULTS. Rows are TUM's where the images have times: in their names (seconds with a decimal
-point, or nanoseconds), or by --times. Otherwise they begin with the image's name, `IMAGE x y z qx qy qz qw`, which
---poses of other commands reads; a tool that pairs by time cannot. An image that cannot be used, such as a damaged one,
-is named and has a line with the reason; the exit code is then 1.
+Localizes every image of a folder, or every scan of a recording in a map with LiDAR places, and writes poses.txt (rows
+of the accepted: map_from_camera, or of the base that the LiDAR is on) and results.jsonl (one line for every image) into
+RESULTS. Rows are TUM's where the images have times: in their names (seconds with a decimal point, or nanoseconds),
+or by --times. Otherwise they begin with the image's name, `IMAGE x y z qx qy qz qw`, which --poses of other commands
+reads; a tool that pairs by time cannot. An image that cannot be used, such as a damaged one, is named and has a line
+with the reason; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -33,18 +34,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.cli.image_folders import report_images_passed_over
+from vloc_ros.cli.lidar_options import add_scan_options, add_scans, read_scans
 from vloc_ros.cli.localizer_options import add_localizer_options, localizer_from
 from vloc_ros.cli.source_options import CALIBRATION
 
 if TYPE_CHECKING:
+    from vloc_ros.core.sources import QuerySource
     from vloc_ros.storage.results import ResultRecord
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_localizer_options(parser)
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of jpg or png images")
-    parser.add_argument("--camera", type=Path, required=True, metavar="FILE", help=CALIBRATION)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", type=Path, metavar="DIR", help="folder of jpg or png images")
+    add_scans(source)
+    add_scan_options(parser)
+    parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}; needed with --images")
     parser.add_argument(
         "--times",
         type=Path,
@@ -59,20 +65,13 @@ def run(args: argparse.Namespace) -> int:
     """Localize the folder."""
     from vloc_ros.cli.localize_batch import localize_with_progress
     from vloc_ros.cli.outputs import results_at
-    from vloc_ros.datasets.image_folders import make_query_sources
-    from vloc_ros.storage.cameras import read_camera
-    from vloc_ros.storage.images import list_images
-    from vloc_ros.storage.pose_files import read_times, stamps_in_names
     from vloc_ros.storage.results import write_results
 
-    report_images_passed_over(args.images)
-    out, paths = results_at(args.out), list_images(args.images)
-    names = [path.name for path in paths]
-    stamps_ns = read_times(args.times, names) if args.times else stamps_in_names(names)
-    queries = make_query_sources(paths, stamps_ns, read_camera(args.camera))
+    out = results_at(args.out)
+    queries, timed = _read_scans(args) if args.scans else _read_images(args)
     localizer = localizer_from(args)
     records = localize_with_progress(localizer, queries)
-    if stamps_ns is None:
+    if not timed:
         records = [replace(record, stamp_ns=None) for record in records]
     write_results(args.out, records, metric=localizer.map.metric)
     accepted, unusable = sum(record.result.ok for record in records), sum(not record.usable for record in records)
@@ -82,10 +81,39 @@ def run(args: argparse.Namespace) -> int:
         print()
     else:
         also = f", {unusable} could not be used" if unusable else ""
-        print(f"{accepted} of {len(records)} images localized{also}; poses.txt and results.jsonl {out}")
+        kind = "scans" if args.scans else "images"
+        print(f"{accepted} of {len(records)} {kind} localized{also}; poses.txt and results.jsonl {out}")
         if refusals := _count_refusals(records):
             print(f"refused: {refusals}; reasons in results.jsonl")
     return 1 if unusable else 0
+
+
+def _read_images(args: argparse.Namespace) -> tuple[Sequence[QuerySource], bool]:
+    """The images of a folder, and whether they have times."""
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.datasets.image_folders import make_query_sources
+    from vloc_ros.storage.cameras import read_camera
+    from vloc_ros.storage.images import list_images
+    from vloc_ros.storage.pose_files import read_times, stamps_in_names
+
+    if args.camera is None:
+        raise InputError("--images without --camera: the calibration is missing; give its camera_info YAML")
+    if args.cloud_topic or args.compensated:
+        raise InputError("--cloud-topic and --compensated go with --scans, found --images")
+    report_images_passed_over(args.images)
+    paths = list_images(args.images)
+    names = [path.name for path in paths]
+    stamps_ns = read_times(args.times, names) if args.times else stamps_in_names(names)
+    return make_query_sources(paths, stamps_ns, read_camera(args.camera)), stamps_ns is not None
+
+
+def _read_scans(args: argparse.Namespace) -> tuple[Sequence[QuerySource], bool]:
+    """The scans of a recording, all of which have times."""
+    from vloc_ros.core.errors import InputError
+
+    if args.camera or args.times:
+        raise InputError("--camera and --times go with --images, found --scans")
+    return read_scans(args).queries(), True
 
 
 def _count_refusals(records: Sequence[ResultRecord]) -> str:

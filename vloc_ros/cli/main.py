@@ -32,6 +32,7 @@ from vloc_ros.core.spelling import nearest_name
 # words of the command -> module in vloc_ros.cli (with `register(parser)` and `run(args) -> int`), one line of help
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "build"): ("map_build", "build a map from images or a bag"),
+    ("map", "lidar"): ("map_lidar", "make a map of a LiDAR's scans, or add them to a map"),
     ("map", "update"): ("map_update", "add the images of another visit to a map"),
     ("map", "encode"): ("map_encode", "describe a map's images by a global descriptor model"),
     ("map", "info"): ("map_info", "show what a map holds"),
@@ -50,7 +51,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("place", "import"): ("place_import", "make a table of a data set in the benchmark's layout"),
     ("place", "test"): ("place_test", "how well are places recognised? By any index, with re-ranking"),
     ("place", "pairs"): ("place_pairs", "write the retrieved pairs of images, as hloc reads them"),
-    ("localize",): ("localize", "where were these images taken?"),
+    ("localize",): ("localize", "where were these images or scans taken?"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
     ("compare",): ("compare", "which run of `vloc evaluate --json` is better? Side by side, and query by query"),
     ("bag", "make"): ("bag_make", "make a ROS 2 bag from an image folder or the simulated world"),

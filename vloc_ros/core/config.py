@@ -223,6 +223,26 @@ class FixFilterConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class CloudConfig(Checked):
+    """Scans against the LiDAR places of a map."""
+
+    retrieval_top_k: int = parameter(
+        40, "LiDAR places retrieved by the scan's descriptor, before they are compared at every turn", low=1, high=1000
+    )
+    places: int = parameter(6, "of these, how many the scan is aligned with at least", low=1, high=100)
+    most_places: int = parameter(24, "the same at most, where many resemble it alike", low=1, high=1000)
+    global_places: int = parameter(
+        2, "with how many it is aligned without an initial guess where no alignment convinces", low=0, high=100
+    )
+    prior_places: int = parameter(
+        2, "with a prior, the nearest places that the scan is aligned with first; 0 ignores priors", low=0, high=100
+    )
+    threads: int = parameter(
+        1, "threads of the alignment; where other programs need the cores too, more are slower", low=1, high=256
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TrackingConfig(Checked):
     """What a prior saves."""
 
@@ -256,6 +276,7 @@ class LocalizerConfig(Checked):
     pose: PoseConfig = field(default_factory=PoseConfig)
     verification: VerificationConfig = field(default_factory=VerificationConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    clouds: CloudConfig = field(default_factory=CloudConfig)
     fix_filter: FixFilterConfig = field(default_factory=FixFilterConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
 

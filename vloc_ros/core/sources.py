@@ -22,6 +22,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.query import Query
@@ -110,6 +111,23 @@ class PosedImage:
     gravity: MeasuredGravity | None = None
     motion_std: Array | None = None
     rig: RigView | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PosedScan:
+    """One scan to make a LiDAR place of, or to localize.
+
+    Attributes:
+        name: unique in the map.
+        load: reads the scan.
+        map_from_sensor: pose of the sensor, or None when it is not known.
+        stamp_ns: when it was taken.
+    """
+
+    name: str
+    load: Callable[[], PointCloud]
+    map_from_sensor: Pose | None = None
+    stamp_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,6 +45,8 @@ def doubt_calibration(localizer: Localizer, sources: Sequence[QuerySource]) -> s
     if not localizer.map.keyframes.cameras:
         return ""
     queries = _sample(sources)
+    if not all(query.views for query in queries):  # scans
+        return ""
     if len(queries) < _LEAST_IMAGES or len({query.views[0].camera for query in queries}) != 1:
         return ""
     given = queries[0].views[0].camera

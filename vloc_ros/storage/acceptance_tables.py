@@ -19,8 +19,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from vloc_ros.core.errors import MapError
-from vloc_ros.core.localization.acceptance import AcceptanceModel
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.localization.acceptance import CLOUD_KIND, AcceptanceModel
 
 FOLDER = Path(__file__).with_name("acceptance")
 
@@ -42,3 +45,18 @@ def read_acceptance_model(name: str) -> AcceptanceModel:
         ) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MapError(f"{path}: is no acceptance table ({error!r}); install vloc_ros again") from error
+
+
+def read_cloud_calibration() -> CovarianceCalibration:
+    """The calibration of the covariance of scans' poses, which comes with the table of clouds.
+
+    Raises:
+        MapError: it is not shipped, or damaged.
+    """
+    path = FOLDER / f"{CLOUD_KIND}.json"
+    try:
+        values = json.loads(path.read_text())["calibration"]
+        floor = np.asarray(values["floor"], float).reshape(6)
+        return CovarianceCalibration(float(values["scale"]), floor, int(values["samples"]))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise MapError(f"{path}: has no calibration of clouds ({error!r}); install vloc_ros again") from error

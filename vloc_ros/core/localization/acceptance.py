@@ -31,8 +31,14 @@ import numpy as np
 
 from vloc_ros.core.errors import ConfigError, MapError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.cloud_evidence import CLOUD_EVIDENCE, CloudEvidence
 from vloc_ros.core.localization.evidence import EVIDENCE, KeypointEvidence
 
+Evidence = KeypointEvidence | CloudEvidence
+
+# what kinds of hypotheses there are, and the evidence of each
+KEYPOINT_KIND, CLOUD_KIND = "keypoints", "cloud"
+EVIDENCE_OF: Mapping[str, tuple[str, ...]] = {KEYPOINT_KIND: EVIDENCE, CLOUD_KIND: CLOUD_EVIDENCE}
 # what the additive model weighs
 ADDITIVE = tuple(name for name in EVIDENCE if name != "margin")
 # log odds of the surest; its confidence is still below 1
@@ -40,16 +46,27 @@ _MOST = 30.0
 _ROUNDING = 1e-3
 # what the evidence is called in a reason
 _WORDS = {
-    "inliers": "few inliers",
-    "inlier_ratio": "few of the matches are inliers",
-    "support": "few of the expected points are inliers",
-    "similarity": "the image hardly resembles what the map predicts",
-    "evenness": "a part of the image confirms the map and the rest does not",
-    "coverage": "few of the image regions with expected points confirm them",
-    "explained": "much of the image is not in the map",
-    "spread": "the inliers span little of the image",
-    "fit": "the inliers fit the pose poorly",
-    "certainty": "the inliers hardly determine the position",
+    KEYPOINT_KIND: {
+        "inliers": "few inliers",
+        "inlier_ratio": "few of the matches are inliers",
+        "support": "few of the expected points are inliers",
+        "similarity": "the image hardly resembles what the map predicts",
+        "evenness": "a part of the image confirms the map and the rest does not",
+        "coverage": "few of the image regions with expected points confirm them",
+        "explained": "much of the image is not in the map",
+        "spread": "the inliers span little of the image",
+        "fit": "the inliers fit the pose poorly",
+        "certainty": "the inliers hardly determine the position",
+    },
+    CLOUD_KIND: {
+        "inliers": "few points of the scan lie on surfaces of the map",
+        "overlap": "much of the scan is not in the map",
+        "overlap_of_place": "much of the map's place is not in the scan",
+        "free_space": "the scan looks through surfaces of the map",
+        "free_space_of_place": "the scan has surfaces where the map has free space",
+        "fit": "the scan lies on the map's surfaces poorly",
+        "constraint": "the surfaces hardly determine the position",
+    },
 }
 
 
@@ -105,6 +122,7 @@ class AcceptanceModel:
         rates: (R,) ascending rates of false accepts that the negatives support.
         thresholds: (R,) score that each needs, never ascending.
         negatives: number of queries of other places that the thresholds were chosen on.
+        kind: of the hypotheses, a name of `EVIDENCE_OF`.
     """
 
     name: str
@@ -115,11 +133,15 @@ class AcceptanceModel:
     rates: Array
     thresholds: Array
     negatives: int
+    kind: str = KEYPOINT_KIND
 
     def __post_init__(self) -> None:
-        if set(self.terms) != set(ADDITIVE):
-            raise MapError(f"the acceptance table of {self.name} has {', '.join(self.terms)}, expected "
-                           f"{', '.join(ADDITIVE)}; install vloc_ros again")  # fmt: skip
+        expected = [name for name in EVIDENCE_OF.get(self.kind, ()) if name != "margin"]
+        if set(self.terms) != set(expected) or not expected:
+            raise MapError(
+                f"the acceptance table of {self.name} weighs {', '.join(self.terms)} of {self.kind}, expected "
+                f"{', '.join(expected) or 'another kind'}; install vloc_ros again"
+            )
         ascend = len(self.rates) and (np.diff(self.rates) > 0).all() and (np.diff(self.thresholds) <= 0).all()
         if not ascend or self.rates.shape != self.thresholds.shape or not np.isfinite([*self.rates, self.bias]).all():
             raise MapError(
@@ -131,7 +153,7 @@ class AcceptanceModel:
         """The evidence of the fewest inliers that count."""
         return float(np.log1p(self.least_inliers)) - _ROUNDING
 
-    def score(self, evidence: KeypointEvidence) -> float:
+    def score(self, evidence: Evidence) -> float:
         """Log odds that the hypothesis is right, among as many wrong ones."""
         if evidence.inliers < self.least_inliers_evidence:
             return -_MOST
@@ -162,17 +184,18 @@ class AcceptanceModel:
         """The inverse of `confidence`."""
         return float(np.log(confidence / (1.0 - confidence)) - np.log((1.0 - negative_share) / negative_share))
 
-    def explain(self, evidence: KeypointEvidence) -> str:
+    def explain(self, evidence: Evidence) -> str:
         """The evidence that weighs most against a hypothesis, in words."""
         if evidence.inliers < self.least_inliers_evidence:
             return f"{np.expm1(evidence.inliers):.0f} inliers, at least {self.least_inliers} are needed"
         costs = {name: term.contribution(getattr(evidence, name)) for name, term in self.terms.items()}
-        return _WORDS[min(costs, key=lambda name: costs[name])]
+        return _WORDS[self.kind][min(costs, key=lambda name: costs[name])]
 
     def to_mapping(self) -> dict[str, Any]:
         """As JSON types."""
         return {
             "name": self.name,
+            "kind": self.kind,
             "bias": self.bias,
             "terms": {name: term.to_mapping() for name, term in self.terms.items()},
             "margin": self.margin.to_mapping(),
@@ -195,4 +218,5 @@ class AcceptanceModel:
             rates=np.asarray(values["rates"], float),
             thresholds=np.asarray(values["thresholds"], float),
             negatives=int(values["negatives"]),
+            kind=values.get("kind", KEYPOINT_KIND),  # tables of before there were others
         )

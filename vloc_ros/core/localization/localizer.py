@@ -26,6 +26,7 @@ from vloc_ros.core.localization.hypotheses import PoseSolver
 from vloc_ros.core.localization.observation import Observation, StageClock
 from vloc_ros.core.localization.resolution import MapResolution, convert_pixels, restore_pixels
 from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.localization.scan_search import NoScans, ScanSearch
 from vloc_ros.core.localization.selection import Decision, HypothesisSelector
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.query import Query
@@ -44,6 +45,7 @@ class Localizer:
         solvers: Mapping[str, PoseSolver],
         selector: HypothesisSelector,
         tracking: TrackingConfig,
+        scans: ScanSearch | None = None,
     ) -> None:
         """A localizer of stages, see `assembly.build_localizer`.
 
@@ -55,28 +57,26 @@ class Localizer:
             solvers: by kind of candidate.
             selector: decides on the hypotheses.
             tracking: image size with a prior.
+            scans: localizes point clouds; None for a map without LiDAR places.
         """
         self.map_index, self.map, self.extractor = map_index, map_index.map, extractor
         self._prior, self._generators = prior, (prior, *generators)
         self._solvers, self.selector, self._tracking = solvers, selector, tracking
         self._resolution = MapResolution(self.map, extractor)
+        self._scans: ScanSearch = scans or NoScans()
 
     def localize(self, query: Query) -> LocalizationResult:
         """A pose with its covariance, or a typed refusal.
 
         With a prior, the keypoints of a smaller image that match where it says give a result in a fraction of the time.
-        Where they do not, the query is searched for as if it had no prior.
+        Where they do not, the query is searched for as if it had no prior. A point cloud counts where the images have
+        no answer, or there are none.
         """
-        clock, working = StageClock(), self._resolution.reduce(query)
-        scale = self._tracking_scale(working)
-        if scale < 1.0:
-            reduced = self._observe(working, clock, scale)
-            tracked = self._search(reduced, [self._prior])
-            if tracked.result.ok:
-                result = tracked.result.timed(clock.times_ms, reduced.keypoint_count)
-                return restore_pixels(result, query, working)
-            working = replace(working, prior=None)
-        return restore_pixels(self._search_everywhere(self._observe(working, clock)), query, working)
+        clock = StageClock()
+        if not len(self.map.points):
+            return self._scans.search(self._observe(query, clock)).result.timed(clock.times_ms, 0)
+        visual = self._search_images(query, clock)
+        return visual if visual.ok else self._search_scan(query, visual, clock)
 
     def localize_features(self, features: Sequence[Features], query: Query) -> LocalizationResult:
         """`localize` for features that were extracted before, in pixels of the query's images."""
@@ -92,6 +92,18 @@ class Localizer:
 
     def _extract(self, query: Query) -> tuple[Features, ...]:
         return tuple(self.extractor.extract(view.image).seen_through(view.camera) for view in query.views)
+
+    def _search_images(self, query: Query, clock: StageClock) -> LocalizationResult:
+        working = self._resolution.reduce(query)
+        scale = self._tracking_scale(working)
+        if scale < 1.0:
+            reduced = self._observe(working, clock, scale)
+            tracked = self._search(reduced, [self._prior])
+            if tracked.result.ok:
+                result = tracked.result.timed(clock.times_ms, reduced.keypoint_count)
+                return restore_pixels(result, query, working)
+            working = replace(working, prior=None)
+        return restore_pixels(self._search_everywhere(self._observe(working, clock)), query, working)
 
     def _search(self, observation: Observation, generators: Sequence[CandidateGenerator]) -> Decision:
         """The first final decision, candidate by candidate; where none is final, the one that progressed furthest."""
@@ -109,6 +121,14 @@ class Localizer:
         if result.status is Status.NO_CANDIDATES and not observation.keypoint_count and observation.query.views:
             result = LocalizationResult.refused(Status.NO_FEATURES, "the image shows no keypoints")
         return result.timed(observation.clock.times_ms, observation.keypoint_count)
+
+    def _search_scan(self, query: Query, visual: LocalizationResult, clock: StageClock) -> LocalizationResult:
+        """What the query's point cloud says, or the refusal of the images where it has none."""
+        if query.cloud is None:
+            return visual
+        found = self._scans.search(self._observe(query, clock)).result
+        keep_visual = query.views and not found.ok and visual.progress > found.progress
+        return visual if keep_visual else found.timed(clock.times_ms, visual.keypoints)
 
     def _observe(self, query: Query, clock: StageClock, scale: float = 1.0) -> Observation:
         """The keypoints of a query's views at an image scale, extracted when they are needed."""

@@ -57,3 +57,11 @@ class GlobalDescriptorEncoder(QueryEncoder, Protocol):
     def encode(self, images: Sequence[Array]) -> Array:
         """(N, D) float32 L2-normalised descriptors of N >= 1 images, (H, W) uint8 grey or (H, W, 3) uint8 BGR."""
         ...
+
+
+class CloudEncoder(QueryEncoder, Protocol):
+    """An encoder of scans, whose items are the map's LiDAR places."""
+
+    def encode(self, clouds: Sequence[Array]) -> Array:
+        """(N, D) float32 L2-normalised descriptors of N clouds, each (M, 3) metres from its sensor, z up."""
+        ...

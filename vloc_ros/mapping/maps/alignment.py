@@ -22,7 +22,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from vloc_ros.core.errors import InputError
+from vloc_ros.core.clouds.place_clouds import POINTS_CM
+from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.geometry.similarity import Similarity
@@ -38,6 +39,8 @@ _MAX_WITHOUT_ORIGIN_M, _ORIGIN_STEP_M = 1e3, 1e3
 # farther from the origin float32 loses the centimetres
 _MAX_EXTENT_M = 1e5
 _MIN_SINE = 1e-9
+# of poses that were only moved
+_SAME_SCALE = 1e-9
 
 
 def choose_origin(positions: Sequence[Array]) -> Array:
@@ -118,9 +121,13 @@ def transform_map(
 
     Raises:
         InputError: the map has several scenes, or is too large in the target frame.
+        MapError: its scale changes, and it has LiDAR places, whose points are in metres.
     """
     scene = landmark_map.scene()
-    positions = scene.origin + landmark_map.keyframes.translations
+    placed = landmark_map.keyframes.translations
+    if not len(placed):  # a map of places alone
+        placed = np.concatenate([places.translations for places in landmark_map.places.values()])
+    positions = scene.origin + placed
     origin = choose_origin(list(similarity.apply(positions)))
     shift = similarity.apply(scene.origin) - origin
     moved = transform_geometry(
@@ -170,6 +177,12 @@ def _transform_keyframes(keyframes: Keyframes, similarity: Similarity) -> Keyfra
 
 
 def _transform_places(places: Places, similarity: Similarity) -> Places:
+    if POINTS_CM in places.payloads and abs(similarity.scale - 1.0) > _SAME_SCALE:
+        raise MapError(
+            f"the map has LiDAR places, whose points are in metres, and its scale would change by "
+            f"{similarity.scale:g}; "
+            "align it without --scale, or add the places afterwards"
+        )
     poses = [similarity.apply_to_pose(places.pose(k)) for k in range(len(places))]
     rotations = np.array([pose.rotation for pose in poses]).reshape(-1, 3, 3)
     translations = np.array([pose.translation for pose in poses]).reshape(-1, 3)

@@ -48,7 +48,7 @@ from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.node_config import LocalizerNodeConfig
-from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras, newest_image
+from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras
 from vloc_ros.nodes.localizer.component_status import NodeState
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.localizer.diagnostics import diagnostic_array, summarize_status
@@ -57,6 +57,7 @@ from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.map_source import MapServerSource
 from vloc_ros.nodes.localizer.outputs import Outputs
 from vloc_ros.nodes.localizer.pipeline import LoadedMap, LocalizationPipeline
+from vloc_ros.nodes.localizer.scan_input import ScanInput, ScanMessage
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import status_without_pose
 from vloc_ros.nodes.rclpy_support.image_transfer import receive_over_udp
@@ -136,7 +137,9 @@ class LocalizerNode(ManagedNode):
         self._pipeline = LocalizationPipeline(
             config, FixFilter(self._core_config.fix_filter), self._frames, self._initial_pose
         )
-        self._image_input = ImageInput(self, config, self._monitor, on_dropped=self._publish_status)
+        by_scans = config.sensor == "lidar"
+        make_input: type[ImageInput | ScanInput] = ScanInput if by_scans else ImageInput
+        self._input = make_input(self, config, self._monitor, on_dropped=self._publish_status)
         self._initial_pose_subscription: Subscription = self.create_subscription(
             PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1
         )
@@ -148,7 +151,7 @@ class LocalizerNode(ManagedNode):
         if self._worker is None:
             return
         self.destroy_subscription(self._initial_pose_subscription)
-        self._image_input.close()
+        self._input.close()
         self._worker.join()
         self._outputs.reset()
         with self._result_ready:
@@ -209,7 +212,8 @@ class LocalizerNode(ManagedNode):
         recognizer = read_landmark_recognizer(Path(model).expanduser(), inference) if model else None
         encoder = read_global_descriptor(Path(encoder_model).expanduser(), inference) if encoder_model else None
         localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder)
-        localizer.localize(_FIRST_QUERY)  # libraries are loaded lazily: load them now, not while the first image waits
+        if len(landmark_map.points):
+            localizer.localize(_FIRST_QUERY)  # libraries are loaded lazily: now, not while the first image waits
         loaded = LoadedMap(localizer, digest, recognizer, encoder)
         with self._map_lock:  # held briefly: a change of parameters waits for it, and all callbacks with it
             self._loaded = loaded if self._core_config is config else loaded.with_parameters(self._core_config)
@@ -221,34 +225,39 @@ class LocalizerNode(ManagedNode):
 
     def _work(self) -> None:
         limit_blas_threads()
-        while (images := self._image_input.take()) is not None:
+        while (inputs := self._input.take()) is not None:
             try:
-                status = self._localize(images)
+                status = self._localize(inputs)
                 self._publish_status(status)
                 with self._result_ready:
-                    self._last_result = (min(image.number for image in images), status)
+                    self._last_result = (min(one.number for one in inputs), status)
                     self._result_ready.notify_all()
             except Exception:  # on Ctrl-C rclpy destroys the publishers before the node is shut down
                 if self.context.ok():
                     self.get_logger().fatal(traceback.format_exc())
 
-    def _localize(self, images: list[CameraImage]) -> LocalizationStatus:
-        """Localize an image set and publish all but its status; return the status."""
+    def _localize(self, inputs: list[CameraImage] | list[ScanMessage]) -> LocalizationStatus:
+        """Localize an image set, or a scan, and publish all but its status; return the status."""
+        now_ns = self.get_clock().now().nanoseconds
         try:
-            output = self._pipeline.localize_images(images, self._loaded, now_ns=self.get_clock().now().nanoseconds)
+            scans, images = _divide(inputs)
+            if scans:
+                output = self._pipeline.localize_scan(scans[0], self._loaded, now_ns=now_ns)
+            else:
+                output = self._pipeline.localize_images(images, self._loaded, now_ns=now_ns)
             self._outputs.publish(output)
             if output.fix is not None and output.status.map_hash != self.map_hash:  # the map was swapped meanwhile
                 self._outputs.reset()
         except Exception as error:  # a bug: keep the traceback and the node
             self.get_logger().fatal(traceback.format_exc())
-            header = newest_image(images).message.header
+            header = inputs[-1].message.header
             status = status_without_pose(header=header, status=LocalizationStatus.INTERNAL_ERROR)
             status.reason, status.map_hash = f"internal error, see the log: {error!r}", self.map_hash
             return status
         return output.status
 
     def _publish_status(self, status: LocalizationStatus) -> None:
-        status.images_received, status.images_dropped = self._image_input.received, self._image_input.dropped
+        status.images_received, status.images_dropped = self._input.received, self._input.dropped
         self._monitor.record_result(summarize_status(status), at_ns=time.monotonic_ns())
         self._outputs.publish_status(status)
 
@@ -279,7 +288,7 @@ class LocalizerNode(ManagedNode):
         timeout_s = min(timeout_s, _LONGEST_WAIT_S)
         self._initial_pose.clear()
         self._pipeline.reset_tracking()
-        requested_at = self._image_input.received
+        requested_at = self._input.received
         with self._result_ready:
             self._result_ready.wait_for(lambda: self._is_result_after(requested_at) or self._worker is None, timeout_s)
             if self._last_result[0] > requested_at:
@@ -287,7 +296,7 @@ class LocalizerNode(ManagedNode):
             elif self._worker is None:
                 refusal.reason = "the node was deactivated"
             else:
-                refusal.reason = f"no image received on {', '.join(self._image_input.topics)} within {timeout_s:g} s"
+                refusal.reason = f"nothing received on {', '.join(self._input.topics)} within {timeout_s:g} s"
         return response
 
     def _is_result_after(self, requested_at: int) -> bool:
@@ -303,13 +312,19 @@ class LocalizerNode(ManagedNode):
         if self.state == ACTIVE:
             node_state = replace(
                 node_state,
-                topic=", ".join(self._image_input.topics),
-                publishers=self._image_input.publishers,
+                topic=", ".join(self._input.topics),
+                publishers=self._input.publishers,
                 listeners=self._outputs.listeners,
             )
         components = self._monitor.report(node_state, now_ns=time.monotonic_ns())
         message = diagnostic_array(components, node=node, stamp_ns=self.get_clock().now().nanoseconds)
         self._diagnostics.publish(message)
+
+
+def _divide(inputs: list[CameraImage] | list[ScanMessage]) -> tuple[list[ScanMessage], list[CameraImage]]:
+    """Return the scans and the images among inputs, which are of one kind."""
+    scans = [one for one in inputs if isinstance(one, ScanMessage)]
+    return scans, [one for one in inputs if isinstance(one, CameraImage)]
 
 
 def main() -> None:

@@ -24,7 +24,10 @@ import numpy as np
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.assembly import build_localizer
+from vloc_ros.bags.point_clouds import point_cloud_of
+from vloc_ros.core.clouds.point_cloud import PointCloud, deskew
 from vloc_ros.core.config import FixFilterConfig, LocalizerConfig
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.landmark_candidates import LandmarkRecognizer
@@ -39,9 +42,11 @@ from vloc_ros.nodes.localizer.cameras import CameraImage, newest_image, parse_ca
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.query_views import AvailableViews, ViewAssembler
 from vloc_ros.nodes.localizer.refusal import Refused
+from vloc_ros.nodes.localizer.scan_input import ScanMessage
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import fill_status, pose_with_covariance, stamp_ns_of, status_without_pose
 
+_NO_MAP = "no map is loaded; is the map server active, and has it loaded a map?"
 # (0.2 m)² in height, (0.1 rad)² in roll and pitch: ramps, and floors that are not the map's plane
 _OUT_OF_PLANE = np.diag([0.0, 0.0, 0.04, 0.01, 0.01, 0.0])
 
@@ -161,13 +166,70 @@ class LocalizationPipeline:
         status.total_time_s = time.perf_counter() - start
         return output
 
+    def localize_scan(self, scan: ScanMessage, loaded: LoadedMap | None, *, now_ns: int) -> LocalizationOutput:
+        """Localize a scan in a map with LiDAR places; `now_ns` is the node's time."""
+        start = time.perf_counter()
+        status = status_without_pose(header=scan.message.header, map_hash=loaded.hash if loaded else "")
+        try:
+            output = self._localize_scan(scan, loaded, status, now_ns)
+        except Refused as refusal:
+            status.status, status.reason = refusal.code, str(refusal)
+            output = LocalizationOutput(status)
+        status.total_time_s = time.perf_counter() - start
+        return output
+
+    def _localize_scan(
+        self, scan: ScanMessage, loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int
+    ) -> LocalizationOutput:
+        if loaded is None:
+            raise Refused(LocalizationStatus.NO_MAP, _NO_MAP)
+        sensor_frame, stamp_ns = scan.message.header.frame_id.lstrip("/"), stamp_ns_of(scan.message)
+        base_frame = self._config.base_frame or sensor_frame
+        reference = _Reference(stamp_ns, base_frame, base_frame)
+        self._check_time(stamp_ns, now_ns, what="scan")
+        base_from_sensor = self._frames.lookup(
+            base_frame, sensor_frame, stamp_ns, refusal=LocalizationStatus.NO_TRANSFORM
+        )
+        initial = self._initial_pose.prior(now_ns)
+        odom_from_base = self._lookup_odometry(reference)
+        cloud = self._read_cloud(scan, sensor_frame, base_from_sensor)
+        prior = self._make_prior(initial, loaded, reference, odom_from_base)
+        result = loaded.localizer.localize(Query((), stamp_ns, prior, cloud))
+        output = self._gate_result(result, reference, odom_from_base, status, ())
+        if output.fix is not None:
+            self._initial_pose.consume(initial)
+            status.map_frame, status.body_frame = output.fix.frame_id, base_frame
+            status.pose = pose_with_covariance(output.fix.map_from_base, output.fix.covariance)
+        return output
+
+    def _read_cloud(self, scan: ScanMessage, sensor_frame: str, base_from_sensor: Pose) -> PointCloud:
+        """Return the points of a scan, moved by odometry to where they would be at its stamp.
+
+        Raises:
+            Refused: the message cannot be read, or odometry does not cover it.
+        """
+
+        def odom_from_sensor(stamp_ns: int) -> Pose | None:
+            return self._frames.lookup_available(self._config.odom_frame, sensor_frame, stamp_ns)
+
+        try:
+            cloud = point_cloud_of(scan.message, rig_from_sensor=base_from_sensor)
+        except InputError as error:
+            raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
+        if self._config.points_compensated or cloud.offsets_ns is None:
+            return replace(cloud, offsets_ns=None)
+        last_ns = cloud.stamp_ns + max(int(cloud.offsets_ns.max()), 0)
+        self._frames.lookup(self._config.odom_frame, sensor_frame, last_ns)  # wait for the end of the scan
+        try:
+            return deskew(cloud, odom_from_sensor)
+        except InputError as error:
+            raise Refused(LocalizationStatus.NO_ODOMETRY, str(error)) from error
+
     def _localize(
         self, images: list[CameraImage], loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int
     ) -> LocalizationOutput:
         if loaded is None:
-            raise Refused(
-                LocalizationStatus.NO_MAP, "no map is loaded; is the map server active, and has it loaded a map?"
-            )
+            raise Refused(LocalizationStatus.NO_MAP, _NO_MAP)
         reference = self._make_reference(images)
         self._check_time(reference.stamp_ns, now_ns)
         initial = self._initial_pose.prior(now_ns)
@@ -231,15 +293,15 @@ class LocalizationPipeline:
             return self._views.assemble_rig(images, stamp_ns=reference.stamp_ns, odom_from_base=odom_from_base)
         return self._views.assemble_camera(images[0])
 
-    def _check_time(self, stamp_ns: int, now_ns: int) -> None:
+    def _check_time(self, stamp_ns: int, now_ns: int, *, what: str = "image") -> None:
         if stamp_ns <= 0:  # TF takes it for a lookup of the latest transforms
-            raise Refused(LocalizationStatus.STALE, "the image has no time stamp; let the driver set header.stamp")
+            raise Refused(LocalizationStatus.STALE, f"the {what} has no time stamp; let the driver set header.stamp")
         limit_s, age_ns = self._config.max_image_age_s, now_ns - stamp_ns
         if limit_s and age_ns > limit_s * 1e9:
             raise Refused(
                 LocalizationStatus.STALE,
-                f"the image is {age_ns * 1e-9:.3f} s old, expected at most {limit_s:g} s; "
-                "are the clocks of camera and robot synchronised, or use_sim_time missing?",
+                f"the {what} is {age_ns * 1e-9:.3f} s old, expected at most {limit_s:g} s; "
+                "are the clocks of sensor and robot synchronised, or use_sim_time missing?",
             )
 
     def _make_prior(

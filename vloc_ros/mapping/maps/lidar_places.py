@@ -1,0 +1,224 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""LiDAR places of a map: scans chosen by the distance travelled, with their descriptors and down-sampled points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vloc_ros.core.clouds.place_clouds import POINTS_CM, encode_points, keep_heading
+from vloc_ros.core.clouds.point_cloud import downsample, level_ground_share
+from vloc_ros.core.clouds.scan_context import ScanContext
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.features.descriptor_codec import DescriptorCodec
+from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.scan_places import find_scan_index
+from vloc_ros.core.map.keyframes import Keyframes
+from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
+from vloc_ros.core.map.places import Payload, Places, merge_places
+from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
+from vloc_ros.core.retrieval.scan_context_encoder import LIDAR, ScanContextEncoder
+from vloc_ros.core.sources import PosedScan, Progress, silent
+from vloc_ros.mapping.maps.alignment import choose_origin
+
+SCAN_CONTEXT = "scan_context"
+# of a map whose z axis points up, more of the points of most scans lie on one level plane
+_LEVEL_GROUND = 0.05
+_SIFT_DIMENSION, _CODE_DIMENSION = 128, 64
+# scans whose points say how far the sensor sees
+_SAMPLE = 20
+# finer than the voxels of the registration, which down-samples again
+_STORED_VOXELS = 0.75
+
+
+def choose_places(scans: Sequence[PosedScan], *, spacing_m: float) -> list[PosedScan]:
+    """The first scan, and each that is so far from the last one chosen; scans without a pose are left out."""
+    chosen: list[PosedScan] = []
+    for scan in scans:
+        if scan.map_from_sensor is None:
+            continue
+        last = chosen[-1].map_from_sensor if chosen else None
+        if last is None or np.linalg.norm(scan.map_from_sensor.translation - last.translation) >= spacing_m:
+            chosen.append(scan)
+    return chosen
+
+
+def make_lidar_map(
+    scans: Sequence[PosedScan],
+    *,
+    name: str,
+    frame_id: str = "map",
+    spacing_m: float = 3.0,
+    context: ScanContext | None = None,
+    progress: Progress = silent,
+) -> LandmarkMap:
+    """A map of LiDAR places alone.
+
+    Args:
+        scans: with poses, in the order of time.
+        name: of the map.
+        frame_id: of the poses.
+        spacing_m: distance travelled from place to place.
+        context: of the descriptor; None chooses its range by the scans.
+        progress: shows how far it has come.
+
+    Raises:
+        InputError: no scan has a pose, or the map's z axis does not point up.
+    """
+    known = [scan.map_from_sensor.translation for scan in scans if scan.map_from_sensor is not None]
+    empty = _make_empty_map(name, frame_id, choose_origin(known))
+    return _add(empty, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, progress=progress)
+
+
+def add_lidar_places(
+    landmark_map: LandmarkMap,
+    scans: Sequence[PosedScan],
+    *,
+    frame_id: str = "",
+    spacing_m: float = 3.0,
+    progress: Progress = silent,
+) -> LandmarkMap:
+    """A map with further LiDAR places in one of its scenes; `make_lidar_map` has the parameters.
+
+    Raises:
+        InputError: no scan has a pose, the map has no such scene, no metric scale, or a z axis that does not point up.
+    """
+    if not landmark_map.metric:
+        raise InputError(
+            f"the map {landmark_map.name} has no metric scale, expected metres; run `vloc map align` first"
+        )
+    index = find_scan_index(landmark_map)
+    context = ScanContext.from_arrays(index.encoder_arrays) if index else None
+    return _add(landmark_map, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, progress=progress)
+
+
+def _add(
+    landmark_map: LandmarkMap,
+    scans: Sequence[PosedScan],
+    *,
+    frame_id: str,
+    spacing_m: float,
+    context: ScanContext | None,
+    progress: Progress,
+) -> LandmarkMap:
+    scene, chosen = landmark_map.scene(frame_id), choose_places(scans, spacing_m=spacing_m)
+    if not chosen:
+        raise InputError(f"none of the {len(scans)} scans has a pose, expected map_from_sensor; do their times fit?")
+    number, old = landmark_map.scenes.index(scene), landmark_map.places.get(LIDAR)
+    clouds, rotations, translations = [], [], []
+    for scan in progress(chosen, description="places", total=len(chosen)):
+        assert scan.map_from_sensor is not None
+        pose = scene.scene_from(scan.map_from_sensor)
+        heading = keep_heading(pose.rotation)
+        clouds.append((scan.load().points @ (heading.T @ pose.rotation).T).astype(np.float32))
+        rotations.append(heading)
+        translations.append(pose.translation)
+    _check_level(clouds)
+    encoder = ScanContextEncoder(context or ScanContext.of_clouds(clouds[:: max(1, len(clouds) // _SAMPLE)]))
+    places = _make_places([scan.name for scan in chosen], number, rotations, translations, clouds, encoder)
+    merged = places if old is None or not len(old) else merge_places([old, places], [0, 0])
+    # the descriptors are those of the points that are stored
+    rows = encoder.encode([points / np.float32(100.0) for points in _parts(places)])
+    items = np.arange(len(places), dtype=np.int64) + (len(merged) - len(places))
+    index = find_scan_index(landmark_map) if old is not None and len(old) else None
+    if index is None:
+        index = RetrievalIndex(SCAN_CONTEXT, encoder.hash, rows, items, LIDAR, encoder.context.to_arrays())
+    else:
+        index = index.append(rows, items)
+    provenance = _note(landmark_map, chosen, len(scans), spacing_m, encoder)
+    grown = replace(landmark_map, places={**landmark_map.places, LIDAR: merged}, provenance=provenance)
+    return grown.with_retrieval(index)
+
+
+def _make_places(
+    names: Sequence[str],
+    scene: int,
+    rotations: Sequence[Array],
+    translations: Sequence[Array],
+    clouds: Sequence[Array],
+    encoder: ScanContextEncoder,
+) -> Places:
+    """Places with the points that are within the range, as many as their voxels."""
+    range_m, voxel_m = encoder.context.range_m, encoder.context.voxel_m
+    near = [points[np.linalg.norm(points, axis=1) < 1.5 * range_m] for points in clouds]
+    if empty := [name for name, points in zip(names, near, strict=True) if not len(points)]:
+        raise InputError(f"the scan {empty[0]} has no point within {1.5 * range_m:g} m; leave it out")
+    parts = [encode_points(downsample(points, _STORED_VOXELS * voxel_m)) for points in near]
+    offsets = np.cumsum([0, *map(len, parts)]).astype(np.int64)
+    return Places(
+        tuple(names),
+        np.full(len(names), scene, np.int32),
+        np.array(rotations).reshape(-1, 3, 3),
+        np.array(translations).reshape(-1, 3),
+        np.array([np.ptp(points.astype(float), axis=0) / 100.0 for points in parts]),
+        {POINTS_CM: Payload(np.concatenate(parts), offsets)},
+    )
+
+
+def _parts(places: Places) -> list[Array]:
+    return [places.payloads[POINTS_CM].of(k) for k in range(len(places))]
+
+
+def _check_level(clouds: Sequence[Array]) -> None:
+    """Refuse scans of which most show no level ground: the poses are not of this sensor, or not of a map with z up."""
+    some = clouds[:: max(1, len(clouds) // _SAMPLE)]
+    shares = [level_ground_share(points) for points in some]
+    if np.median(shares) < _LEVEL_GROUND:
+        raise InputError(
+            f"of most scans {np.median(shares):.1%} of the points lie on a level plane, expected {_LEVEL_GROUND:.0%} "
+            "at least; are the poses those of the LiDAR in a map whose z axis points up, not the camera's?"
+        )
+
+
+def _make_empty_map(name: str, frame_id: str, origin: Array) -> LandmarkMap:
+    """A map of one scene without anything in it, except for the places that come."""
+    basis = np.eye(_SIFT_DIMENSION, _CODE_DIMENSION, dtype=np.float32)
+    no_places = Places((), np.zeros(0, np.int32), np.zeros((0, 3, 3)), np.zeros((0, 3)), np.zeros((0, 3)))
+    statistics = RootSiftConfig.recorded_statistics
+    assert statistics is not None
+    return LandmarkMap(
+        name=name,
+        scenes=(Scene(frame_id, range(0), range(0), origin=origin),),
+        points=np.zeros((0, 3), np.float32),
+        landmark_ids=np.zeros(0, np.int32),
+        landmarks=LandmarkTable.numbered(0),
+        codes=np.zeros((0, _CODE_DIMENSION), np.uint8),
+        codec=DescriptorCodec(np.zeros(_SIFT_DIMENSION, np.float32), basis, 0.01),
+        keyframes=Keyframes.empty(),
+        extractor=RootSiftConfig(),
+        descriptor_statistics=statistics,
+        places={LIDAR: no_places},
+    )
+
+
+def _note(
+    landmark_map: LandmarkMap, chosen: Sequence[PosedScan], scans: int, spacing_m: float, encoder: ScanContextEncoder
+) -> dict[str, object]:
+    """The provenance with one more recording of LiDAR places."""
+    step = {
+        "places": len(chosen),
+        "scans": scans,
+        "spacing_m": spacing_m,
+        "range_m": encoder.context.range_m,
+        "first": chosen[0].name,
+        "last": chosen[-1].name,
+    }
+    before = landmark_map.provenance.get("lidar", [])
+    return {**landmark_map.provenance, "lidar": [*before, step]}

@@ -1,0 +1,111 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Scan input: the subscription to `points`, of which the latest message is kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import PointCloud2
+
+from vloc_msgs.msg import LocalizationStatus
+from vloc_ros.node_config import LocalizerNodeConfig
+from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
+from vloc_ros.nodes.localizer.slot import LatestSlot
+from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of, status_without_pose
+from vloc_ros.nodes.rclpy_support.image_transfer import ImageSubscription
+
+POINTS = "points"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScanMessage:
+    """A PointCloud2 as it arrived.
+
+    Attributes:
+        message: of sensor_msgs.
+        number: how many arrived so far, from 1.
+    """
+
+    message: Any
+    number: int
+
+
+class ScanInput:
+    """Subscribes to scans until `close`. The callback puts them in, the worker takes the latest."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: LocalizerNodeConfig,
+        monitor: DiagnosticMonitor,
+        *,
+        on_dropped: Callable[[LocalizationStatus], None],
+    ) -> None:
+        """`on_dropped` is called with the status of a scan that a newer one replaced."""
+        self._node, self._monitor, self._on_dropped = node, monitor, on_dropped
+        self._count_lock = threading.Lock()
+        self._received = self._dropped = 0
+        self._latest: LatestSlot[ScanMessage] = LatestSlot()
+        self.topics = [node.resolve_topic_name(POINTS)]
+        monitor.begin(config.diagnostics, at_ns=time.monotonic_ns())
+        self._subscription = ImageSubscription(
+            node, PointCloud2, POINTS, self._on_scan, depth=config.image_depth, reliability=config.image_reliability
+        )
+
+    @property
+    def received(self) -> int:
+        """Number of scans received so far."""
+        return self._received
+
+    @property
+    def dropped(self) -> int:
+        """Number of scans dropped so far."""
+        return self._dropped
+
+    @property
+    def publishers(self) -> int:
+        """Number of publishers of the topic."""
+        return self._node.count_publishers(self.topics[0])
+
+    def take(self) -> list[ScanMessage] | None:
+        """Wait for the latest scan and return it; None after `close`."""
+        scan = self._latest.take()
+        return None if scan is None else [scan]
+
+    def close(self) -> None:
+        """Unsubscribe, and release the waiting worker."""
+        self._subscription.close()
+        self._latest.close()
+
+    def _on_scan(self, message: Any) -> None:
+        with self._count_lock:
+            self._received += 1
+            number = self._received
+        age_ns = self._node.get_clock().now().nanoseconds - stamp_ns_of(message)
+        self._monitor.record_image(at_ns=time.monotonic_ns(), age_s=age_ns * 1e-9)
+        displaced = self._latest.put(ScanMessage(message, number))
+        if displaced is None:
+            return
+        with self._count_lock:
+            self._dropped += 1
+        status = status_without_pose(header=displaced.message.header, status=LocalizationStatus.DROPPED)
+        status.reason = "a newer scan arrived before this one was processed"
+        self._on_dropped(status)
