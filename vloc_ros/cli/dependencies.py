@@ -33,7 +33,7 @@ _LIBRARIES = {
     "rerun": ("'vloc_ros[rerun]'", "rerun"),
     "ray": ("ray", "ray"),
     "torch": ("'vloc_ros[models]'", "models"),
-    "onnx": ("'vloc_ros[models]'", "models"),
+    "onnx": ("'vloc_ros[engines]'", "engines"),
     "onnxscript": ("'vloc_ros[models]'", "models"),
     "cv2": ("opencv-python-headless", ""),
     "faiss": ("faiss-cpu", ""),

@@ -42,6 +42,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),
     ("map", "compress"): ("map_compress", "make a map smaller: fewer points, chosen well"),
     ("model", "export"): ("model_export", "export a network with published weights to a model folder"),
+    ("model", "build"): ("model_build", "build an engine of a model, or the model in another precision"),
+    ("model", "info"): ("model_info", "show what a model is, and which engines of it there are"),
+    ("model", "check"): ("model_check", "does a model give its reference outputs here, on each engine?"),
+    ("model", "bench"): ("model_bench", "how long does a model take here, and how much memory, on each engine?"),
     ("place", "check"): ("place_check", "is this place recognition data set in order?"),
     ("place", "export"): (
         "place_export",
@@ -62,7 +66,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
 }
 _GROUPS = {
     "map": "build, extend, encode, inspect, export, align, merge and compress maps",
-    "model": "export models",
+    "model": "export, build, inspect, check and time models",
     "place": "check, export, import and test data sets of place recognition; write retrieved pairs",
     "bag": "make bags, and take images out of them",
 }
