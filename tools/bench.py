@@ -46,6 +46,7 @@ from benchmarks import (
     acceptance,
     compression,
     drawn_maps,
+    engines,
     global_descriptors,
     growth,
     landmarks,
@@ -97,6 +98,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "global_descriptors_ablations": global_descriptors.ablations,
     "global_descriptors_cost": global_descriptors.cost,
     "place_recognition": place_recognition.place_recognition,
+    "engines": engines.engines,
 }
 # measured by `make bench` alone: less than half an hour on two cores
 QUICK = (

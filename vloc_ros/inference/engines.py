@@ -111,7 +111,7 @@ def _session_options(onnxruntime: Any, threads: int) -> Any:
 
 
 def check_partition(session: Any, provider: str) -> None:
-    """Refuse a session whose products run elsewhere: ONNX Runtime moves what a provider lacks to the CPU without a word.
+    """Refuse a session whose products run elsewhere: ONNX Runtime moves what a provider lacks silently.
 
     Arithmetic of shapes may stay there, where it is fastest. `session.disable_cpu_ep_fallback` would refuse it too.
 
