@@ -20,11 +20,12 @@ import contextlib
 import datetime
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vloc_ros.core.errors import InputError, ModelError
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.engine_build.device_graph import COUNT_INPUT, input_shapes, make_device_graph
 from vloc_ros.engine_build.loss import Loss, measure_loss
 from vloc_ros.engine_build.plan_builder import build_plan
@@ -88,10 +89,9 @@ def convert_precision(model: Model, precision: str, images: Sequence[Path]) -> t
                 f"{LEAST_CALIBRATION_IMAGES} and a fifth more of the map's own; name them with --images, or use fp16"
             )
         graph = to_int8(model.graph, read_samples(model, calibration), count=len(calibration))
-    if held_out:
-        samples = list(read_samples(model, held_out))
-    else:
-        samples = [references.inputs for references in [read_references(model)] if references is not None]
+    samples: list[Mapping[str, Array]] = list(read_samples(model, held_out))
+    if not samples and (references := read_references(model)) is not None:
+        samples = [references.inputs]
     if not samples:
         return graph, None
     kind = str(model.manifest.get("kind"))

@@ -31,7 +31,7 @@ from vloc_ros.core.errors import ModelError
 
 Shape = tuple[int, ...]
 
-COUNT_INPUT = "max_keypoints"
+COUNT_INPUT, SCORES_OUTPUT = "max_keypoints", "scores"
 # of TensorRT's TopK
 _MOST_KEYPOINTS = 3840
 _FEWEST_OPSET = 17
@@ -93,6 +93,25 @@ def _fix_keypoint_count(graph: onnx.GraphProto, count: int) -> None:
         rows = numpy_helper.from_array(np.arange(count, dtype=np.int64)[None], node.output[0])
         graph.initializer.append(rows)
         graph.node.remove(node)
+        _clear_scores(graph, node.input[0])
+
+
+def _clear_scores(graph: onnx.GraphProto, mask: str) -> None:
+    """Make the output `scores` zero where a mask of its rows is false."""
+    for node in graph.node:
+        for index, name in enumerate(node.output):
+            if name == SCORES_OUTPUT:
+                node.output[index] = f"{SCORES_OUTPUT}_of_all"
+        for index, name in enumerate(node.input):
+            if name == SCORES_OUTPUT:
+                node.input[index] = f"{SCORES_OUTPUT}_of_all"
+    as_float = f"{mask}_as_float"
+    graph.node.extend(
+        [
+            helper.make_node("Cast", [mask], [as_float], f"cast_{mask}", to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{SCORES_OUTPUT}_of_all", as_float], [SCORES_OUTPUT], "clear_scores"),
+        ]
+    )
 
 
 def _is_of_sorted_scores(name: str, makers: Mapping[str, onnx.NodeProto]) -> bool:

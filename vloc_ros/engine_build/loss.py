@@ -83,7 +83,8 @@ def _loss_of_keypoints(pairs: Sequence[tuple[Outputs, Outputs]]) -> Loss:
         distances = np.linalg.norm(ours["keypoints"][:, None] - theirs["keypoints"][None], axis=2)
         nearest, is_same = distances.argmin(axis=1), distances.min(axis=1) < _SAME_KEYPOINT_PX
         paired.append(float(is_same.mean()))
-        cosines.append((ours["descriptors"][is_same] * theirs["descriptors"][nearest[is_same]]).sum(axis=1))
+        if is_same.any():
+            cosines.append((ours["descriptors"][is_same] * theirs["descriptors"][nearest[is_same]]).sum(axis=1))
     cosine = float(np.median(np.concatenate(cosines))) if cosines else 0.0
     figures = {"keypoints in both": float(np.mean(paired)) if paired else 0.0, "median descriptor cosine": cosine}
     return _judge(figures, dict(zip(figures, (LEAST_PAIRED, LEAST_COSINE), strict=True)))

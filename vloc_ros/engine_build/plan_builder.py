@@ -78,7 +78,12 @@ def _run_child(folder: Path, *, timeout_s: float, report: Callable[[str], None])
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
     )
     is_late = threading.Event()
-    timer = threading.Timer(timeout_s, lambda: (is_late.set(), child.kill()))
+
+    def end_late() -> None:
+        is_late.set()
+        child.kill()
+
+    timer = threading.Timer(timeout_s, end_late)
     timer.start()
     last: Mapping[str, Any] = {}
     try:

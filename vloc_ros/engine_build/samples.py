@@ -51,6 +51,8 @@ def make_sampler(model: Model) -> Callable[[Array], Sample]:
 
 def read_samples(model: Model, paths: Sequence[Path]) -> Iterator[Sample]:
     """One sample an image."""
+    if not paths:
+        return iter(())
     sampler = make_sampler(model)
     return (sampler(read_image(path)) for path in paths)
 
