@@ -156,9 +156,11 @@ def _unknown(words: Sequence[str]) -> str:
     if tuple(words) in {(group,) for group in _GROUPS}:
         return f"vloc: found `vloc {words[0]}`, expected one of its commands after it"
     found = " ".join(words[:2] if words[0] in _GROUPS else words[:1])
-    # also without the first word: `vloc build` means `vloc map build`
+    # also without the first word: `vloc build` means `vloc map build`, the first command of several that end so
     names = {"--version": "--version"}
-    names |= {" ".join(command[start:]): " ".join(command) for command in COMMANDS for start in range(len(command))}
+    names |= {
+        " ".join(command[start:]): " ".join(command) for command in reversed(COMMANDS) for start in range(len(command))
+    }
     near = nearest_name(found, names, similarity=0.6)
     remedy = f"did you mean `vloc {names[near]}`?" if near else "`vloc --help` lists them"
     return f"vloc: found `vloc {found}`, expected one of the commands; {remedy}"

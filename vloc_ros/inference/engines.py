@@ -16,8 +16,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -133,6 +134,26 @@ def check_partition(session: Any, provider: str) -> None:
             f"{provider} does not run {len(elsewhere)} products of the model, ONNX Runtime would move them to the CPU: "
             f"{', '.join(elsewhere[:3])}; choose another provider with inference.provider, or another precision"
         )
+
+
+@contextlib.contextmanager
+def report_engine_waits(report: Callable[[str], None]) -> Iterator[None]:
+    """Have each line about an engine that is waited for reported, and an empty one when the wait is over."""
+    lines: list[str] = []
+    handler = logging.Handler()
+
+    def emit(record: logging.LogRecord) -> None:
+        lines.append(record.getMessage())
+        report(lines[-1])
+
+    handler.emit = emit  # type: ignore[method-assign]
+    _LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        _LOG.removeHandler(handler)
+        if lines:
+            report("")
 
 
 def start_engine(model: Model, inference: InferenceConfig) -> Engine:
