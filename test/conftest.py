@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import collections
 import gc
+import importlib
 import os
 import re
 import runpy
@@ -64,6 +65,17 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(Path(__file__).resolve().parent.parent)
     runpy.run_path("setup.py")
     return given
+
+
+@pytest.fixture(scope="session")
+def tensorrt_rtx() -> Any:
+    """TensorRT-RTX's bindings; a skip without them is a failure where REQUIRE_TENSORRT_RTX is set, as .ci/run does."""
+    try:
+        return importlib.import_module("tensorrt_rtx_bindings")
+    except ImportError as error:
+        if os.environ.get("REQUIRE_TENSORRT_RTX"):
+            pytest.fail(f"TensorRT-RTX is required and cannot be imported: {error}")
+        pytest.skip("no TensorRT-RTX: make engines, or pip install 'vloc_ros[tensorrt-rtx]'")
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ STANDARD = set(sys.stdlib_module_names) | {"__future__"}
 
 CORE = {"numpy", "cv2", "poselib", "faiss", "transforms3d", "vloc_ros.core"}
 STORAGE = CORE | {"vloc_ros.storage", "yaml"}
-ENGINES = {"onnxruntime", "tensorrt", "pycuda", "kiss_matcher", "small_gicp"}
+ENGINES = {"onnxruntime", "tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "cuda", "kiss_matcher", "small_gicp"}
 INFERENCE = STORAGE | ENGINES | {"vloc_ros.inference"}
 ASSEMBLY = INFERENCE | {"vloc_ros.assembly"}
 MAPPING = ASSEMBLY | {"vloc_ros.mapping", "gtsam", "pycolmap", "sklearn", "scipy", "threadpoolctl", "ray"}
@@ -47,6 +47,8 @@ EVALUATION = STORAGE | FOOTPRINT | {"vloc_ros.evaluation", "jinja2", "markupsafe
 PROGRESS = {"vloc_ros.progress", "tqdm"}
 NODE_CONFIG = {"vloc_ros.core", "vloc_ros.node_config"}
 EXPORTER = {"vloc_ros.model_export"}
+# a robot that only runs engines has no onnx: only the command line loads this package, and late
+ENGINE_BUILD = INFERENCE | {"vloc_ros.engine_build", "onnx"}
 # torch is not installed on a robot: only the command line loads this package, and late
 MODEL_EXPORT = INFERENCE | EXPORTER | {"torch", "onnxscript"}
 ROS = {"rclpy", "tf2_ros", "ament_index_python"}
@@ -67,6 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "footprint": FOOTPRINT,
     "node_config": NODE_CONFIG,
     "progress": PROGRESS,
+    "engine_build": ENGINE_BUILD,
     "model_export": MODEL_EXPORT,
     "launching": {"launch", "launch_ros", "ament_index_python", "vloc_ros.footprint", "vloc_ros.nodes"},
     "nodes": ASSEMBLY | BAGS | FOOTPRINT | NODE_CONFIG | ROS | MESSAGES | {"bondpy", "vloc_ros.nodes"},
@@ -77,7 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | PROGRESS
     | ROS
     | MESSAGES
-    | {"vloc_ros.cli", "argcomplete", *EXPORTER},
+    | {"vloc_ros.cli", "argcomplete", "vloc_ros.engine_build", *EXPORTER},
 }
 # Never installed on a robot, and imported by nobody: all but the nodes and the command line.
 TRAINING = MAPPING | DATASETS | EVALUATION | PROGRESS | EXPORTER | {"training", "torch"}
@@ -89,6 +92,7 @@ TRAINING_PARTS: dict[str, set[str]] = {"framework": set(), "networks": set(), "d
 LATE = {
     "inference": ENGINES,
     "assembly": ENGINES,
+    "engine_build": ENGINES,
     "mapping": {"ray"},
     "nodes": {"bondpy"},
     "cli": {
@@ -103,7 +107,9 @@ LATE = {
         "plotly",
         "rerun",
         "sklearn",
+        "onnx",
         "onnxruntime",
+        "vloc_ros.engine_build",
         "ray",
         *EXPORTER,
         "torch",
@@ -113,6 +119,7 @@ LATE = {
 LATE_IMPORTS: dict[str, dict[str, str]] = {
     "core": {"faiss": "a command that only reads a map does not wait for it"},
     "inference": {"onnxruntime": "constructors load the engine, which not every robot has"},
+    "engine_build": {"onnxruntime": "its quantisation takes seconds to load, and only int8 needs it"},
     "mapping": {"ray": "only who builds maps on a cluster has it"},
     "nodes": {"bondpy": "not every robot has it"},
     "progress": {"tqdm": "a log needs no bar"},
@@ -295,8 +302,8 @@ def test_a_fresh_interpreter_loads_no_more(package: str) -> None:
 
 
 def _brought_along(package: str) -> set[str]:
-    """Return what allowed libraries load of themselves: SciPy by scikit-learn, tqdm by torch."""
-    return {"mapping": {"scipy"}, "cli": {"scipy"}, "model_export": {"tqdm"}}.get(package, set())
+    """Return what allowed libraries load of themselves: SciPy by scikit-learn, tqdm by torch, onnx by onnxscript."""
+    return {"mapping": {"scipy"}, "cli": {"scipy"}, "model_export": {"tqdm", "onnx"}}.get(package, set())
 
 
 def test_a_wrong_import_is_seen_in_the_text() -> None:

@@ -46,6 +46,7 @@ from benchmarks import (
     acceptance,
     compression,
     drawn_maps,
+    engines,
     global_descriptors,
     growth,
     landmarks,
@@ -101,6 +102,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "place_recognition": place_recognition.place_recognition,
     "place_training": place_training.place_training,
     "lidar": lidar.lidar,
+    "engines": engines.engines,
 }
 # measured by `make bench` alone: less than half an hour on two cores
 QUICK = (

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,19 @@ import numpy as np
 import onnxruntime
 import pytest
 from graphs import write_recognizer
+from small_networks import network_graph
 
 from vloc_ros.core.config import EXECUTION_PROVIDERS, InferenceConfig
 from vloc_ros.core.errors import ConfigError, ModelError
-from vloc_ros.inference.engines import OnnxRuntime, start_engine
+from vloc_ros.inference.engine_cache import EngineKey, lock_engine, write_engine
+from vloc_ros.inference.engines import OnnxRuntime, check_partition, report_engine_waits, start_engine
 from vloc_ros.inference.models import Model, read_model
+
+
+def write_built(cache: Path, model: Model) -> None:
+    """An engine that this machine cannot run, for want of TensorRT."""
+    key = EngineKey(str(model.entry("hash")), "b" * 64, "tensorrt", "11.4.0", (), "fp16", {})
+    write_engine(cache / "vloc_ros" / "engines" / key.digest, key, b"plan", {})
 
 
 @pytest.fixture
@@ -76,3 +85,45 @@ def test_a_provider_that_is_not_there_is_refused_by_what_is(model: Model) -> Non
         start_engine(model, InferenceConfig(provider=missing))
     with pytest.raises(ConfigError, match="expected one of CPUExecutionProvider"):
         InferenceConfig(provider="gpu")
+
+
+def test_products_on_another_provider_are_refused(tmp_path: Path) -> None:
+    """What ONNX Runtime itself says of a session, here of one on the CPU alone."""
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(network_graph(), options, providers=["CPUExecutionProvider"])
+    check_partition(session, "CPUExecutionProvider")
+    with pytest.raises(ModelError, match=r"CUDAExecutionProvider does not run 4 products .* Conv"):
+        check_partition(session, "CUDAExecutionProvider")
+
+
+def test_an_engine_that_was_not_built_is_no_fall_back(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    inference = InferenceConfig(engine="tensorrt", precision="fp16")
+    with pytest.raises(ModelError, match=r"no engine by tensorrt in fp16 .* `vloc model build MODEL --engine tensorrt"):
+        start_engine(model, inference)
+    write_built(tmp_path, model)
+    if importlib.util.find_spec("tensorrt") is None:
+        with pytest.raises(ModelError, match=r"inference\.engine is tensorrt, which cannot be loaded"):
+            start_engine(model, inference)
+
+
+def test_a_wait_for_an_engine_is_reported_until_it_is_over(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        lines.append(line)
+        write_built(tmp_path, model)
+
+    folder = tmp_path / "vloc_ros" / "engines" / "other"
+    with lock_engine(folder, timeout_s=1), report_engine_waits(report), pytest.raises(ModelError):
+        start_engine(model, InferenceConfig(engine="tensorrt", precision="fp16"))
+    assert len(lines) == 2
+    assert lines[0].startswith("waiting for the engine of the model")
+    assert lines[1] == ""

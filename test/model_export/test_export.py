@@ -55,7 +55,7 @@ def test_the_manifest_says_what_the_model_takes_and_where_it_comes_from(xfeat_fo
 
 
 def test_the_graph_is_one_file(xfeat_folder: Path) -> None:
-    assert sorted(path.name for path in xfeat_folder.iterdir()) == ["manifest.json", "model.onnx"]
+    assert sorted(path.name for path in xfeat_folder.iterdir()) == ["manifest.json", "model.onnx", "references.npz"]
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 352), (480, 640)])

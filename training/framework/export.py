@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.models import write_model
+from vloc_ros.inference.references import References
 from vloc_ros.model_export.onnx_files import ExportError, describe_io, export_onnx, open_session
 
 Outputs = Sequence[Array]
@@ -94,7 +95,8 @@ def export_network(
     """
     onnx_bytes = convert_to_onnx(network, signature)
     check_parity(network, onnx_bytes, signature, parity)
-    write_model(folder, onnx_bytes, {"kind": kind, **describe_io(onnx_bytes), **entries, "training": dict(training)})
+    manifest = {"kind": kind, **describe_io(onnx_bytes), **entries, "training": dict(training)}
+    write_model(folder, onnx_bytes, manifest, references=make_references(network, signature).to_bytes())
 
 
 def convert_to_onnx(network: nn.Module, signature: Signature) -> bytes:
@@ -106,6 +108,15 @@ def convert_to_onnx(network: nn.Module, signature: Signature) -> bytes:
         outputs=signature.outputs,
         dynamic_shapes=signature.dynamic or None,
     )
+
+
+@torch.no_grad()
+def make_references(network: nn.Module, signature: Signature) -> References:
+    """What the network gives for the example arguments."""
+    outputs = network(*signature.inputs.values())
+    found = (outputs,) if isinstance(outputs, Tensor) else outputs
+    inputs = {name: value.numpy() for name, value in signature.inputs.items()}
+    return References(inputs, {name: part.numpy() for name, part in zip(signature.outputs, found, strict=True)})
 
 
 @torch.no_grad()

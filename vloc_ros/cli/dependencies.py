@@ -35,7 +35,7 @@ _LIBRARIES = {
     "kiss_matcher": ("'vloc_ros[lidar]'", "lidar"),
     "small_gicp": ("'vloc_ros[lidar]'", "lidar"),
     "torch": ("'vloc_ros[models]'", "models"),
-    "onnx": ("'vloc_ros[models]'", "models"),
+    "onnx": ("'vloc_ros[engines]'", "engines"),
     "onnxscript": ("'vloc_ros[models]'", "models"),
     "cv2": ("opencv-python-headless", ""),
     "faiss": ("faiss-cpu", ""),

@@ -43,6 +43,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),
     ("map", "compress"): ("map_compress", "make a map smaller: fewer points, chosen well"),
     ("model", "export"): ("model_export", "export a network with published weights to a model folder"),
+    ("model", "build"): ("model_build", "build an engine of a model, or the model in another precision"),
+    ("model", "info"): ("model_info", "show what a model is, and which engines of it there are"),
+    ("model", "check"): ("model_check", "does a model give its reference outputs here, on each engine?"),
+    ("model", "bench"): ("model_bench", "how long does a model take here, and how much memory, on each engine?"),
     ("place", "check"): ("place_check", "is this place recognition data set in order?"),
     ("place", "export"): (
         "place_export",
@@ -63,7 +67,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
 }
 _GROUPS = {
     "map": "build, extend, encode, inspect, export, align, merge and compress maps",
-    "model": "export models",
+    "model": "export, build, inspect, check and time models",
     "place": "check, export, import and test data sets of place recognition; write retrieved pairs",
     "bag": "make bags, and take images out of them",
 }
@@ -153,9 +157,11 @@ def _unknown(words: Sequence[str]) -> str:
     if tuple(words) in {(group,) for group in _GROUPS}:
         return f"vloc: found `vloc {words[0]}`, expected one of its commands after it"
     found = " ".join(words[:2] if words[0] in _GROUPS else words[:1])
-    # also without the first word: `vloc build` means `vloc map build`
+    # also without the first word: `vloc build` means `vloc map build`, the first command of several that end so
     names = {"--version": "--version"}
-    names |= {" ".join(command[start:]): " ".join(command) for command in COMMANDS for start in range(len(command))}
+    names |= {
+        " ".join(command[start:]): " ".join(command) for command in reversed(COMMANDS) for start in range(len(command))
+    }
     near = nearest_name(found, names, similarity=0.6)
     remedy = f"did you mean `vloc {names[near]}`?" if near else "`vloc --help` lists them"
     return f"vloc: found `vloc {found}`, expected one of the commands; {remedy}"

@@ -29,6 +29,8 @@ from vloc_ros.core.spelling import nearest_name
 
 T = TypeVar("T", bound="Checked")
 
+ENGINES = ("onnx", "tensorrt", "tensorrt_rtx")
+PRECISIONS = ("fp32", "fp16", "int8")
 # ONNX Runtime's names
 EXECUTION_PROVIDERS = (
     "CPUExecutionProvider",
@@ -257,14 +259,39 @@ class TrackingConfig(Checked):
 
 @dataclass(frozen=True, slots=True)
 class InferenceConfig(Checked):
-    """What learned models run on, all of a localizer alike."""
+    """What learned models run on, all of a localizer alike.
 
+    Raises:
+        ConfigError: a value lies outside its range, or ONNX Runtime is given a precision: there it is the model's own.
+    """
+
+    engine: str = parameter(
+        "onnx",
+        "what runs the models: ONNX Runtime, or an engine that `vloc model build` made by TensorRT or TensorRT-RTX; "
+        "one that cannot run is refused, never replaced by another",
+        choices=ENGINES,
+    )
+    precision: str = parameter(
+        "fp32", "of the engine by TensorRT; for ONNX Runtime it is that of the model itself", choices=PRECISIONS
+    )
     provider: str = parameter(
         "CPUExecutionProvider",
         "execution provider of ONNX Runtime; one that is not there is refused, `vloc doctor` lists those that are",
         choices=EXECUTION_PROVIDERS,
     )
     threads: int = parameter(0, "threads of one model on the CPU; 0 for one per core", low=0, high=1024)
+    engine_wait_s: float = parameter(
+        600.0, "for an engine that `vloc model build` is making when it is needed", unit="s", low=0, high=86400
+    )
+
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        if self.engine == "onnx" and self.precision != "fp32":
+            raise ConfigError(
+                f"inference.precision is {self.precision} with inference.engine onnx, expected fp32: ONNX Runtime "
+                "keeps to the types of the model; name a model that `vloc model build --engine onnx` wrote, or choose "
+                "tensorrt or tensorrt_rtx"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import ModelError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.inference.engine_cache import default_cache, find_engine
 from vloc_ros.inference.models import Model
+from vloc_ros.inference.tensorrt_api import TENSORRT, TENSORRT_RTX
+from vloc_ros.inference.tensorrt_engine import TensorRtEngine
 
 ON_CPU = InferenceConfig()
+# operators that take nearly all of the time
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"})
+# what an engine waits for; a node shows it
+_LOG = logging.getLogger("vloc_ros.inference")
 
 
 class Engine(Protocol):
@@ -59,11 +68,7 @@ class OnnxRuntime:
                 f"ONNX Runtime has no {provider} here, expected one of {', '.join(available)}; choose one of these "
                 "with inference.provider, or install the ONNX Runtime that has it"
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        # between images the threads would wait in a loop, on cores that a robot needs for other things
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = _session_options(onnxruntime, threads)
         try:
             self._session = onnxruntime.InferenceSession(model.graph, options, providers=[provider])
         except Exception as error:  # ONNX Runtime's exceptions have no other common base
@@ -73,6 +78,8 @@ class OnnxRuntime:
                 f"ONNX Runtime cannot use {provider} here, it fell back to {', '.join(used)}; install the libraries "
                 "that the provider needs, or choose another one with inference.provider"
             )
+        if provider != ON_CPU.provider:
+            check_partition(self._session, provider)
         self._session.disable_fallback()
         found = {
             "inputs": {value.name for value in self._session.get_inputs()},
@@ -91,13 +98,94 @@ class OnnxRuntime:
         return dict(zip(self._outputs, self._session.run(self._outputs, values), strict=True))
 
 
+def _session_options(onnxruntime: Any, threads: int) -> Any:
+    """Of a session that shares a robot's computer."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # between images the threads would wait in a loop, on cores that a robot needs for other things
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # the default of all versions, said here since models are measured with it
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+
+def check_partition(session: Any, provider: str) -> None:
+    """Refuse a session whose products run elsewhere: ONNX Runtime moves what a provider lacks silently.
+
+    Arithmetic of shapes may stay there, where it is fastest. `session.disable_cpu_ep_fallback` would refuse it too.
+
+    Raises:
+        ModelError: convolutions or matrix products are not on the provider.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):  # up to 1.23
+        _LOG.warning("this ONNX Runtime does not say which nodes %s runs; update it to have them checked", provider)
+        return
+    parts = session.get_provider_graph_assignment_info()
+    elsewhere = [
+        f"{node.op_type} {node.name}"
+        for part in parts
+        for node in part.get_nodes()
+        if part.ep_name != provider and node.op_type in _PRODUCTS
+    ]
+    if elsewhere:
+        raise ModelError(
+            f"{provider} does not run {len(elsewhere)} products of the model, ONNX Runtime would move them to the CPU: "
+            f"{', '.join(elsewhere[:3])}; choose another provider with inference.provider, or another precision"
+        )
+
+
+@contextlib.contextmanager
+def report_engine_waits(report: Callable[[str], None]) -> Iterator[None]:
+    """Have each line about an engine that is waited for reported, and an empty one when the wait is over."""
+    lines: list[str] = []
+    handler = logging.Handler()
+
+    def emit(record: logging.LogRecord) -> None:
+        lines.append(record.getMessage())
+        report(lines[-1])
+
+    handler.emit = emit  # type: ignore[method-assign]
+    _LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        _LOG.removeHandler(handler)
+        if lines:
+            report("")
+
+
 def start_engine(model: Model, inference: InferenceConfig) -> Engine:
     """The engine of a model.
 
     Raises:
-        ModelError: the provider is not available or cannot be used, or the graph does not match its manifest.
+        ModelError: the provider or engine is not available or cannot be used, or the graph does not match its manifest.
     """
+    return _STARTERS[inference.engine](model, inference)
+
+
+def _start_onnx_runtime(model: Model, inference: InferenceConfig) -> Engine:
     return OnnxRuntime(model, provider=inference.provider, threads=inference.threads)
+
+
+def _start_tensorrt(model: Model, inference: InferenceConfig) -> Engine:
+    built = find_engine(
+        default_cache(),
+        str(model.entry("hash")),
+        flavour=inference.engine,
+        precision=inference.precision,
+        wait_s=inference.engine_wait_s,
+        report=_LOG.warning,
+    )
+    return TensorRtEngine(built)
+
+
+_STARTERS: dict[str, Callable[[Model, InferenceConfig], Engine]] = {
+    "onnx": _start_onnx_runtime,
+    TENSORRT: _start_tensorrt,
+    TENSORRT_RTX: _start_tensorrt,
+}
 
 
 def first_line(error: Exception) -> str:

@@ -35,7 +35,7 @@ from vloc_ros.storage.text import read_text
 
 FORMAT = "vloc_ros model"
 VERSION = 1
-MANIFEST, GRAPH = "manifest.json", "model.onnx"
+MANIFEST, GRAPH, REFERENCES = "manifest.json", "model.onnx", "references.npz"
 # kinds of models that earlier versions wrote, and their names now
 OLD_KINDS = {"place encoder": "global descriptor"}
 # the command that writes a model of a kind
@@ -90,10 +90,16 @@ def replaces_model(folder: Path) -> bool:
     return replaces_folder(Path(folder), manifest=MANIFEST, format_=FORMAT, kind="model")
 
 
-def write_model(folder: Path, graph: bytes, manifest: Mapping[str, Any]) -> str:
+def write_model(folder: Path, graph: bytes, manifest: Mapping[str, Any], *, references: bytes | None = None) -> str:
     """Write a model and return its hash; format, version and hash are added to the manifest.
 
     The manifest is written last, so that an incomplete folder is refused when it is read.
+
+    Args:
+        folder: to write.
+        graph: the bytes of the ONNX file.
+        manifest: what it says beside format, version and hash.
+        references: see `vloc_ros.inference.references`; None for none.
 
     Raises:
         StorageError: the folder cannot be written, or holds something other than a model.
@@ -101,11 +107,23 @@ def write_model(folder: Path, graph: bytes, manifest: Mapping[str, Any]) -> str:
     folder = Path(folder)
     replaces_model(folder)
     content = {"format": FORMAT, "version": VERSION, **manifest}
+    if references is not None:
+        content["references"] = {"sha256": hashlib.sha256(references).hexdigest()}
+        write_bytes_atomically(folder / REFERENCES, references)
     digest = _digest(content, graph)
     write_bytes_atomically(folder / GRAPH, graph)
     text = json.dumps({**content, "hash": digest}, indent=1, sort_keys=True, allow_nan=False)
     write_bytes_atomically(folder / MANIFEST, (text + "\n").encode())
     return digest
+
+
+def read_any_model(folder: Path) -> Model:
+    """Read and check a model of whatever kind.
+
+    Raises:
+        ModelError: there is no model, it is damaged, altered or of a newer format.
+    """
+    return read_model(folder, kind=read_kind(folder))
 
 
 def read_kind(folder: Path) -> str:

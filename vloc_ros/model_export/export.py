@@ -29,7 +29,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.inference.models import replaces_model, write_model
 from vloc_ros.model_export.aliked import AlikedKeypoints
 from vloc_ros.model_export.onnx_files import describe_io, export_onnx
-from vloc_ros.model_export.parity import INPUTS, OUTPUTS, check_parity
+from vloc_ros.model_export.parity import INPUTS, OUTPUTS, check_parity, make_references
 from vloc_ros.model_export.weights import PublishedWeights
 from vloc_ros.model_export.xfeat import XFeatKeypoints
 
@@ -142,7 +142,8 @@ def export_keypoint_model(name: str, folder: Path, *, report: Callable[[object],
     onnx_bytes = convert_to_onnx(module, color=network.color)
     report("comparing ONNX Runtime with PyTorch:")
     check_parity(module, onnx_bytes, color=network.color, report=report)
-    return write_model(folder, onnx_bytes, manifest_of(name, onnx_bytes))
+    references = make_references(module, color=network.color)
+    return write_model(folder, onnx_bytes, manifest_of(name, onnx_bytes), references=references.to_bytes())
 
 
 def convert_to_onnx(module: nn.Module, *, color: str) -> bytes:

@@ -30,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vloc_ros.inference.global_descriptors import KIND
 from vloc_ros.inference.models import replaces_model, write_model
 from vloc_ros.inference.preprocessing import Preprocessing
+from vloc_ros.inference.references import References
 from vloc_ros.model_export.efficientnet import STRIDE, GemEncoder
 from vloc_ros.model_export.onnx_files import ExportError, describe_io, export_onnx, open_session
 from vloc_ros.model_export.parity import textured_image
@@ -99,7 +100,9 @@ def export_global_descriptor(name: str, folder: Path, *, report: Callable[[objec
     onnx_bytes = convert_to_onnx(module, network.stride)
     report("comparing ONNX Runtime with PyTorch:")
     check_parity(module, onnx_bytes, network.preprocessing, report=report)
-    return write_model(folder, onnx_bytes, manifest_of(name, module, onnx_bytes))
+    references = make_references(module, network.preprocessing)
+    manifest = manifest_of(name, module, onnx_bytes)
+    return write_model(folder, onnx_bytes, manifest, references=references.to_bytes())
 
 
 def convert_to_onnx(module: nn.Module, stride: int) -> bytes:
@@ -140,6 +143,14 @@ def check_parity(
                 f"the exported model differs from the network by {difference:.2g}, expected at most "
                 f"{_MAX_DIFFERENCE:g}; use other versions of torch, onnxscript and onnxruntime"
             )
+
+
+def make_references(module: nn.Module, preprocessing: Preprocessing) -> References:
+    """The descriptor of a textured image of the model's own size."""
+    images = preprocessing.apply(_image(preprocessing.size, 0))[None]
+    with torch.inference_mode():
+        descriptors = module(torch.from_numpy(images)).numpy()
+    return References({_INPUT: images}, {_OUTPUT: descriptors})
 
 
 def _image(size: tuple[int, int], turn: int) -> Any:

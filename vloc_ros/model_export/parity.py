@@ -25,12 +25,15 @@ import torch
 from torch import nn
 
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.inference.references import References
 from vloc_ros.model_export.onnx_files import ExportError, open_session
 
 INPUTS = ("image", "max_keypoints", "min_score")
 OUTPUTS = ("keypoints", "scores", "descriptors")
 # height and width: 4:3, wide and high with odd multiples of the stride
 SIZES = ((480, 640), (96, 352), (224, 160))
+# of the references that a model folder keeps: small, and within the shapes of every engine
+REFERENCE_SIZE, REFERENCE_KEYPOINTS = (192, 256), 200
 _MAX_KEYPOINTS = 1500
 _MAX_OFFSET_PX, _MAX_SCORE_DIFFERENCE, _MAX_DESCRIPTOR_DIFFERENCE = 0.02, 1e-4, 2e-3
 # of keypoints that only one of the two finds: scores may be equal to the last digit
@@ -82,6 +85,14 @@ def check_parity(
         parity = compare(expected, session.run(OUTPUTS, dict(zip(INPUTS, arguments, strict=True))), size=size)
         report(parity)
         raise_if_different(parity)
+
+
+def make_references(module: nn.Module, *, color: str) -> References:
+    """What the module finds in a small textured image."""
+    arguments = textured_image(REFERENCE_SIZE, color=color), np.array([REFERENCE_KEYPOINTS]), np.zeros(1, np.float32)
+    with torch.inference_mode():
+        outputs = [output.numpy() for output in module(*map(torch.from_numpy, arguments))]
+    return References(dict(zip(INPUTS, arguments, strict=True)), dict(zip(OUTPUTS, outputs, strict=True)))
 
 
 def textured_image(size: tuple[int, int], *, color: str) -> Array:

@@ -45,6 +45,7 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.query import Query
 from vloc_ros.core.tracking.fix_filter import FixFilter
 from vloc_ros.footprint import limit_blas_threads
+from vloc_ros.inference.engines import report_engine_waits
 from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.node_config import LocalizerNodeConfig
@@ -209,9 +210,10 @@ class LocalizerNode(ManagedNode):
         model, encoder_model = self._config.recognizer, self._config.encoder
         config = self._core_config
         inference = config.inference
-        recognizer = read_landmark_recognizer(Path(model).expanduser(), inference) if model else None
-        encoder = read_global_descriptor(Path(encoder_model).expanduser(), inference) if encoder_model else None
-        localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder)
+        with report_engine_waits(self._on_engine_wait):
+            recognizer = read_landmark_recognizer(Path(model).expanduser(), inference) if model else None
+            encoder = read_global_descriptor(Path(encoder_model).expanduser(), inference) if encoder_model else None
+            localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder)
         if len(landmark_map.points):
             localizer.localize(_FIRST_QUERY)  # libraries are loaded lazily: now, not while the first image waits
         loaded = LoadedMap(localizer, digest, recognizer, encoder)
@@ -222,6 +224,13 @@ class LocalizerNode(ManagedNode):
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
         if warning := explain_unused_encoder(config, landmark_map, encoder):
             self.get_logger().warning(warning)
+
+    def _on_engine_wait(self, reason: str) -> None:
+        """Say at once what the node waits for while it is configured, when its timers may not run; empty at the end."""
+        if reason:
+            self.get_logger().info(reason)
+        self._monitor.set_fault("engine", reason)
+        self._publish_diagnostics()
 
     def _work(self) -> None:
         limit_blas_threads()

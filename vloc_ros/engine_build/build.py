@@ -1,0 +1,193 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""`vloc model build`: precision, check on the CPU, engine, cache."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vloc_ros.core.errors import InputError, ModelError
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.engine_build.device_graph import COUNT_INPUT, input_shapes, make_device_graph
+from vloc_ros.engine_build.loss import Loss, measure_loss
+from vloc_ros.engine_build.plan_builder import build_plan
+from vloc_ros.engine_build.precision import LEAST_CALIBRATION_IMAGES, to_float16, to_int8
+from vloc_ros.engine_build.profiles import Shape, default_sizes, make_profile
+from vloc_ros.engine_build.samples import read_samples
+from vloc_ros.inference.engine_cache import BuiltEngine, EngineKey, Profile, lock_engine, read_engine, write_engine
+from vloc_ros.inference.engines import OnnxRuntime
+from vloc_ros.inference.models import Model
+from vloc_ros.inference.references import read_references
+from vloc_ros.inference.tensorrt_api import TENSORRT_RTX, load_tensorrt
+
+# every fifth image is kept from calibration, to measure the loss
+_HELD_OUT = 5
+_MOST_HELD_OUT = 20
+_TIMING_CACHE = "timing.cache"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """What `vloc model build` is asked for.
+
+    Attributes:
+        flavour: `tensorrt` or `tensorrt_rtx`.
+        precision: `fp32`, `fp16` or `int8`.
+        targets: compute capabilities such as `sm86`; empty for the GPU of this machine, which TensorRT alone takes.
+        sizes: of the dynamic dimensions by input; those of the kind where empty.
+        keypoints: of a keypoint model, 0 for the number in its manifest.
+        time_limit_s: for the builder.
+    """
+
+    flavour: str
+    precision: str = "fp32"
+    targets: tuple[str, ...] = ()
+    sizes: dict[str, list[Shape]] = field(default_factory=dict)
+    keypoints: int = 0
+    time_limit_s: float = 3600.0
+
+
+def convert_precision(model: Model, precision: str, images: Sequence[Path]) -> tuple[bytes, Loss | None]:
+    """The typed graph, and what it loses; None for fp32, and for fp16 where nothing was at hand to compare.
+
+    Args:
+        model: in float32.
+        precision: `fp32`, `fp16` or `int8`.
+        images: the map's own; every fifth is kept from calibration and the loss measured on it.
+
+    Raises:
+        InputError: int8 has too few images, or the model does not take images.
+    """
+    if precision == "fp32":
+        return model.graph, None
+    held_out = list(images[::_HELD_OUT])[:_MOST_HELD_OUT]
+    if precision == "fp16":
+        graph = to_float16(model.graph)
+    else:
+        calibration = [path for path in images if path not in set(held_out)]
+        if len(calibration) < LEAST_CALIBRATION_IMAGES:
+            raise InputError(
+                f"int8 found {len(images)} images, {len(held_out)} of them held out to measure the loss, expected "
+                f"{LEAST_CALIBRATION_IMAGES} and a fifth more of the map's own; name them with --images, or use fp16"
+            )
+        graph = to_int8(model.graph, read_samples(model, calibration), count=len(calibration))
+    samples: list[Mapping[str, Array]] = list(read_samples(model, held_out))
+    if not samples and (references := read_references(model)) is not None:
+        samples = [references.inputs]
+    if not samples:
+        return graph, None
+    kind = str(model.manifest.get("kind"))
+    tried = Model(model.folder, model.manifest, graph)
+    return graph, measure_loss(kind, OnnxRuntime(model, threads=1), OnnxRuntime(tried, threads=1), samples)
+
+
+def build_engine(
+    model: Model,
+    graph: bytes,
+    loss: Loss | None,
+    request: EngineRequest,
+    cache: Path,
+    *,
+    report: Callable[[str], None] = lambda _: None,
+) -> BuiltEngine:
+    """The engine of a typed graph, from the cache or built.
+
+    Raises:
+        InputError: shapes or targets do not fit.
+        ModelError: TensorRT is missing, or cannot build the engine.
+        StorageError: the cache cannot be written.
+    """
+    device_graph, key = plan_engine(model, graph, request)
+    folder = cache / key.digest
+    with lock_engine(folder, timeout_s=request.time_limit_s, report=report):
+        with contextlib.suppress(ModelError):
+            found = read_engine(folder)
+            found.read_plan()
+            report(f"found in the cache: {folder}")
+            return found
+        report(f"{key.flavour} {key.version} builds {key.precision} for {', '.join(key.targets) or 'this GPU'}")
+        start = time.perf_counter()
+        plan = build_plan(
+            device_graph, key, timeout_s=request.time_limit_s, timing_cache=_timing_cache(cache, key), report=report
+        )
+        notes = {
+            "seconds": round(time.perf_counter() - start, 2),
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "model": str(model.manifest.get("name", model.folder)),
+            "loss": None if loss is None else str(loss),
+        }
+        return write_engine(folder, key, plan, notes)
+
+
+def plan_engine(model: Model, graph: bytes, request: EngineRequest) -> tuple[bytes, EngineKey]:
+    """The graph that is built, and everything that the engine depends on.
+
+    Raises:
+        InputError: shapes or targets do not fit.
+        ModelError: TensorRT is missing, or the graph cannot be built.
+    """
+    api = load_tensorrt(request.flavour, builder=True)
+    _check_targets(request)
+    keypoints = 0
+    if COUNT_INPUT in model.entry("inputs"):
+        keypoints = request.keypoints or int(model.entry("keypoints", "default_max_keypoints"))
+    device_graph = make_device_graph(graph, keypoints=keypoints)
+    sizes = {**({} if request.sizes else default_sizes(model)), **request.sizes}
+    profile = make_profile(model, input_shapes(device_graph), sizes)
+    _check_keypoint_profile(model, profile, keypoints)
+    key = EngineKey(
+        model_hash=str(model.entry("hash")),
+        graph_sha256=hashlib.sha256(device_graph).hexdigest(),
+        flavour=request.flavour,
+        version=str(api.__version__),
+        targets=tuple(sorted(request.targets)),
+        precision=request.precision,
+        profile=profile,
+        keypoints=keypoints,
+    )
+    return device_graph, key
+
+
+def _check_targets(request: EngineRequest) -> None:
+    given = ", ".join(request.targets) or "none"
+    if request.flavour == TENSORRT_RTX and not request.targets:
+        raise InputError("tensorrt_rtx builds for GPUs that are named, found none, expected --target such as sm86,sm89")
+    if request.flavour != TENSORRT_RTX and request.targets:
+        raise InputError(
+            f"{request.flavour} builds for the GPU of this machine, found the targets {given}, expected none"
+        )
+
+
+def _check_keypoint_profile(model: Model, profile: Profile, keypoints: int) -> None:
+    if not keypoints:
+        return
+    height, width = profile["image"][0][:2]
+    if height * width < keypoints:
+        raise InputError(f"the smallest image is {width}x{height}, expected one with at least {keypoints} pixels, as "
+                         "many as keypoints; name a larger one with --shapes")  # fmt: skip
+    stride = int(model.entry("image", "stride"))
+    if any(size % stride for shape in profile["image"] for size in shape[:2]):
+        raise InputError(f"--shapes image is {profile['image']}, expected multiples of {stride}, the model's stride")
+
+
+def _timing_cache(cache: Path, key: EngineKey) -> Path | None:
+    """TensorRT measures tactics on the GPU; TensorRT-RTX does not."""
+    return None if key.flavour == TENSORRT_RTX else cache / f"{key.version}-{_TIMING_CACHE}"
