@@ -66,6 +66,7 @@ def trained(scene_folder: SceneFolder, keyframe_images: Path, tmp_path_factory: 
     return folder
 
 
+@pytest.mark.slow
 def test_a_map_and_its_images_become_a_model(scene_folder: SceneFolder, trained: Path) -> None:
     training = read_model(trained / "model", kind="recognizer").entry("training")
     assert training["map"] == map_hash(scene_folder.map)
@@ -122,6 +123,7 @@ def test_a_run_that_is_done_is_exported_again(
     assert "held-out images: top1" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_another_map(
     scene_folder: SceneFolder,
     keyframe_images: Path,
@@ -136,6 +138,7 @@ def test_a_run_is_not_resumed_with_another_map(
     assert "other sources (map)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_model_is_scored_on_other_images(
     scene_folder: SceneFolder, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

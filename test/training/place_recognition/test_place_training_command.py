@@ -77,6 +77,7 @@ def student(places: list[Place], tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+@pytest.mark.slow
 def test_a_student_comes_with_its_teacher(
     places: list[Place], student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +119,7 @@ def test_pretrained_weights_are_named_by_their_hash(places: list[Place], tmp_pat
     assert training["teacher"] is None
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_not_resumed_from_an_earlier_one(
     places: list[Place],
     student: Path,
