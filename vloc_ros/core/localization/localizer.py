@@ -67,7 +67,8 @@ class Localizer:
         With a prior, the keypoints of a smaller image that match where it says give a result in a fraction of the time.
         Where they do not, the query is searched for as if it had no prior.
         """
-        clock, working = StageClock(), self._resolution.reduce(query)
+        clock = StageClock()
+        working = self._reduce(query, clock)
         scale = self._tracking_scale(working)
         if scale < 1.0:
             reduced = self._observe(working, clock, scale)
@@ -89,6 +90,13 @@ class Localizer:
         """The features of every view, in pixels of its image."""
         working = self._resolution.reduce(query)
         return convert_pixels(self._extract(working), working, query)
+
+    def _reduce(self, query: Query, clock: StageClock) -> Query:
+        """A query in the map's resolution; the time that this takes is one of its features."""
+        if not self._resolution.is_exceeded_by(query):
+            return query
+        with clock.stage("features"):
+            return self._resolution.reduce(query)
 
     def _extract(self, query: Query) -> tuple[Features, ...]:
         return tuple(self.extractor.extract(view.image).seen_through(view.camera) for view in query.views)
