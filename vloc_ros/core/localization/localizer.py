@@ -90,11 +90,18 @@ class Localizer:
         working = self._resolution.reduce(query)
         return convert_pixels(self._extract(working), working, query)
 
+    def _reduce(self, query: Query, clock: StageClock) -> Query:
+        """A query in the map's resolution; the time that this takes is one of its features."""
+        if not self._resolution.is_exceeded_by(query):
+            return query
+        with clock.stage("features"):
+            return self._resolution.reduce(query)
+
     def _extract(self, query: Query) -> tuple[Features, ...]:
         return tuple(self.extractor.extract(view.image).seen_through(view.camera) for view in query.views)
 
     def _search_images(self, query: Query, clock: StageClock) -> LocalizationResult:
-        working = self._resolution.reduce(query)
+        working = self._reduce(query, clock)
         scale = self._tracking_scale(working)
         if scale < 1.0:
             reduced = self._observe(working, clock, scale)

@@ -47,10 +47,13 @@ class MapResolution:
 
     def reduce(self, query: Query) -> Query:
         """A query with images of no more pixels a radian than the map's, and of no more than the extractor takes."""
-        scales = [self._scale(view.camera) for view in query.views]
-        if min(scales, default=1.0) >= 1.0:
+        if not self.is_exceeded_by(query):
             return query
-        return replace(query, views=tuple(view.reduce(s) for view, s in zip(query.views, scales, strict=True)))
+        return replace(query, views=tuple(view.reduce(self._scale(view.camera)) for view in query.views))
+
+    def is_exceeded_by(self, query: Query) -> bool:
+        """Whether some view of a query has to be reduced."""
+        return any(self._scale(view.camera) < 1.0 for view in query.views)
 
     def _limit(self, camera: Camera) -> float:
         return self._extractor.working_scale(camera.width, camera.height)

@@ -49,8 +49,8 @@ class LocalizationResult:
         covariance: (6, 6) of the position of the rig origin in the map frame and of a left rotation about the map's
             axes, order x y z rx ry rz (metres², metres·radians, radians²), only when `OK`.
         frame_id: of the scene that the pose is in, only when `OK`.
-        matches: number of 2D-3D matches of the best estimate; where a sample of the keypoints decided, of the guided
-            matches of all keypoints, to which the pose was refined.
+        matches: number of 2D-3D matches of the best estimate. Where a sample of the keypoints decided, number of the
+            guided matches of all keypoints, to which the pose was refined.
         inliers: number of those that agree with it.
         confidence: probability that the pose of the best hypothesis is right, accepted or not; 0 where there is none.
         candidate: name of the candidate that the estimate came from, empty when none was matched.
