@@ -98,7 +98,7 @@ class TupleConfig(Checked):
         sectors = TURN_DEG / self.sector_deg
         if sectors not in (1.0, *range(2, 361, 2)):  # else the first and the last sector would be in one group
             raise ConfigError(
-                f"parameter sector_deg is {self.sector_deg:g}, expected 360 or 360 divided by an even number, such as 60"
+                f"parameter sector_deg is {self.sector_deg:g}, expected 360, or that by an even number, such as 60"
             )
 
 
