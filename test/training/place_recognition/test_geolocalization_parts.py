@@ -142,6 +142,12 @@ def test_no_two_cells_of_a_group_are_neighbours() -> None:
         assert not ((apart.max(axis=2) == 1) & (apart.sum(axis=2) > 0)).any()
 
 
+@pytest.mark.parametrize("sector_deg", [120, 70, 45.5])
+def test_sectors_whose_first_and_last_would_be_in_one_group_are_refused(sector_deg: float) -> None:
+    with pytest.raises(ConfigError):
+        TupleConfig(sector_deg=sector_deg)
+
+
 def test_too_few_images_of_a_cell_are_refused() -> None:
     with pytest.raises(InputError):
         CellGroups(along_a_line(0, 100, 200), TupleConfig(images_per_cell=2))

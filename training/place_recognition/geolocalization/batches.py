@@ -26,14 +26,13 @@ from torch import Tensor
 
 from training.data.relighting import relight_randomly
 from training.data.view_augmentation import ViewAugmentationConfig, draw_crop
-from training.place_recognition.geolocalization.config import FULL, RANDOM, PositionFitConfig, TupleConfig
+from training.place_recognition.geolocalization.config import FULL, RANDOM, TURN_DEG, PositionFitConfig, TupleConfig
 from training.place_recognition.geolocalization.images import ImageStore, PlaceImages
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.preprocessing import Preprocessing
 
 _CELL_IMAGES = 4
-_TURN_DEG = 360.0
 
 
 class ImageBatchKey(NamedTuple):
@@ -189,11 +188,11 @@ class CellGroups:
         Raises:
             InputError: headings are not known, or fewer than two cells of a group have enough images.
         """
-        if config.sector_deg < _TURN_DEG:
+        if config.sector_deg < TURN_DEG:
             images.require_headings()
         x, y = np.floor(images.positions / config.cell_m).astype(np.int64).T
-        turns = np.nan_to_num(images.headings % _TURN_DEG) / config.sector_deg
-        sector = turns.astype(np.int64) if config.sector_deg < _TURN_DEG else np.zeros(len(images), np.int64)
+        turns = np.nan_to_num(images.headings % TURN_DEG) / config.sector_deg
+        sector = turns.astype(np.int64) if config.sector_deg < TURN_DEG else np.zeros(len(images), np.int64)
         cells = np.column_stack([images.datasets, x, y, sector])
         n = config.groups
         group = (x % n) * n * 2 + (y % n) * 2 + sector % 2

@@ -108,6 +108,8 @@ class _Split:
 
 def _run(args: argparse.Namespace) -> None:
     config, run_dir = _build_config(args), _name_run_folder(args)
+    if args.logs and config.fit.devices * config.fit.nodes > 1:
+        raise InputError("--logs names a folder by the time, which several processes do not share; give --run")
     initial = InitialWeights(args.weights != _NONE, _weights_file(args.weights))
     if args.any_size:
         check_any_size(config.network)

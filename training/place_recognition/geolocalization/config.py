@@ -30,6 +30,7 @@ GEM, NETVLAD, MIXVPR = "gem", "netvlad", "mixvpr"
 TRIPLET, MULTI_SIMILARITY, COSPLACE = "triplet", "multi_similarity", "cosplace"
 FULL, PARTIAL, RANDOM = "full", "partial", "random"
 STRIDE_PX, CROSSVIT_PATCH_PX = 32, 12
+TURN_DEG = 360.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,14 @@ class TupleConfig(Checked):
     )
     groups: int = parameter(2, "neighbouring cells along each axis that are in different groups", low=1, high=20)
     images_per_cell: int = parameter(2, "fewest images of a cell of cosplace", low=1, high=10_000)
+
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        sectors = TURN_DEG / self.sector_deg
+        if sectors not in (1.0, *range(2, 361, 2)):  # else the first and the last sector would be in one group
+            raise ConfigError(
+                f"parameter sector_deg is {self.sector_deg:g}, expected 360, or that by an even number, such as 60"
+            )
 
 
 @dataclass(frozen=True, slots=True)
