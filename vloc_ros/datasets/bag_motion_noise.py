@@ -25,12 +25,12 @@ import numpy as np
 
 from vloc_ros.bags.messages import ODOMETRY
 from vloc_ros.bags.reading import TF, Bag
+from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.datasets.bag_frames import frame_of_poses
 from vloc_ros.datasets.bag_images import odometry_topic_of_path
-from vloc_ros.datasets.bag_measurements import find_fixed_pose
 
 # errors of a velocity are alike for so long
 _ALIKE_S = 1.0
@@ -65,16 +65,25 @@ def with_motion_noise(
         tf_topic: of the transforms; static ones are on `<tf_topic>_static`.
 
     Raises:
-        InputError: the camera moves against the base, or there is no such topic.
+        InputError: there is no such topic, or TF does not connect base and camera.
     """
     with Bag(path, tf_topic=tf_topic) as bag:
         topic = odometry_topic_of_path(bag, odom_topic)
         noise = None if topic is None else _read_noise(bag, topic)
         if noise is None or topic is None:
             return list(images)
-        base_from_camera = find_fixed_pose(bag, frame_of_poses(bag, topic, base_frame), camera_frame, images)
-    stds = [noise.between(before, after, base_from_camera) for before, after in pairwise(images)]
+        transforms, base = bag.transforms(), frame_of_poses(bag, topic, base_frame)
+        mounts = [_mount(transforms, base, camera_frame, image.stamp_ns) for image in images]
+    stds = [
+        None if mount is None else noise.between(before, after, mount)
+        for (before, after), mount in zip(pairwise(images), mounts, strict=False)
+    ]
     return [images[0], *(replace(image, motion_std=std) for image, std in zip(images[1:], stds, strict=True))]
+
+
+def _mount(transforms: TransformTree, base: str, camera_frame: str, stamp_ns: int) -> Pose | None:
+    """base_from_camera at a time, on which a camera may be turned; None in a gap."""
+    return Pose.identity() if base == camera_frame else transforms.lookup(base, camera_frame, stamp_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -84,7 +84,8 @@ def with_rig_images(
         _check_different([lead_topic, *others])
         images = [replace(one, name=f"{folder_of_topic(lead_topic)}/{one.name}") for one in keyframes.images]
         taken_with: list[list[PosedImage]] = [[one] for one in images]
-        for topic, camera_info_topic in zip(others, topics.camera_info or [None] * len(others), strict=True):
+        info_topics: Sequence[str | None] = topics.camera_info or [None] * len(others)
+        for topic, camera_info_topic in zip(others, info_topics, strict=True):
             calibration = read_calibration(
                 bag, topic, camera_info_topic=camera_info_topic, rectified=rectified, camera=None
             )

@@ -82,7 +82,7 @@ def calibrate(
         The calibration of the covariance; with `samples` 0, and a typical scale, when there are too few images to leave
         any out. How much the map resembles itself; with `negatives` 0 where every image shares points with all others.
     """
-    centres = np.array([image.map_from_camera.translation for image in images if image.map_from_camera is not None])
+    centres = np.array([_rig_position(image) for image in images])
     segments = segments_left_out(centres, gap_m)
     if not segments:
         return _TYPICAL, SelfSimilarity()
@@ -104,6 +104,14 @@ def calibrate(
         return _TYPICAL, alike
     covariances = [one.result.covariance for one in accepted if one.result.covariance is not None]
     return fit_calibration(np.stack([one.error for one in accepted]), np.stack(covariances)), alike
+
+
+def _rig_position(image: PosedImage) -> Array:
+    """(3,) of the camera, or of the one that leads its rig: a way does not go to and fro between cameras."""
+    assert image.map_from_camera is not None
+    if image.rig is None:
+        return image.map_from_camera.translation
+    return (image.map_from_camera @ image.rig.lead_from_camera.inverse()).translation
 
 
 def measure_self_similarity(right: Sequence[float], wrong: Sequence[float]) -> SelfSimilarity:
