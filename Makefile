@@ -17,11 +17,12 @@ export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRA
 export AMENT_PREFIX_PATH := $(CURDIR)/.venv$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: help setup training demo test faults lint bench figures soak clean
+.PHONY: help setup training engines demo test faults lint bench figures soak clean
 
 help:
 	@echo "make setup   environment .venv with everything in it (once, one to two minutes, 1.5 GB)"
 	@echo "make training  adds PyTorch to it, for training/ and its tests (once; gigabytes)"
+	@echo "make engines  adds TensorRT-RTX to it, whose engines the tests build without a GPU (once; 90 MB, x86)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
 	@echo "make test    all tests but the slow faults; with another Python and other wheels: PYTHON3=python3.12 ROS_WHEELS=kilted"
 	@echo "make faults  inject faults: all fault tests, and docs/faults.md from what they observed"
@@ -44,6 +45,11 @@ training: $(TRAINED)
 $(TRAINED): $(READY)
 	@$(PYTHON3) tools/setup_environment.py --training
 	@touch $@
+
+# the bindings alone import where a driver is missing
+engines: $(READY)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable ".[tensorrt-rtx]"
+	@$(PYTHON) -c "import tensorrt_rtx_bindings"
 
 demo: $(READY)
 	.venv/bin/vloc demo

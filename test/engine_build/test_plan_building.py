@@ -97,7 +97,7 @@ def test_every_precision_builds_for_several_targets(folder: Path, tmp_path: Path
 def test_a_plan_of_another_device_or_without_a_driver_is_refused(model: Model, tmp_path: Path) -> None:
     built = build_engine(model, model.graph, None, REQUEST, tmp_path)
     assert (built.folder / PLAN).stat().st_size > 1000
-    pytest.importorskip("cuda.bindings.runtime", reason="no cuda-python: pip install cuda-python")
+    pytest.importorskip("cuda.bindings.runtime", reason="no cuda-bindings: pip install cuda-bindings")
     with pytest.raises(ModelError, match=r"driver|was built for sm86"):
         TensorRtEngine(built)
 

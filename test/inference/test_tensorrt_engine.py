@@ -123,7 +123,7 @@ def test_padding_is_dropped_and_the_limit_kept() -> None:
 
 
 def test_without_a_driver_the_message_says_so() -> None:
-    runtime = pytest.importorskip("cuda.bindings.runtime", reason="no cuda-python: pip install cuda-python")
+    runtime = pytest.importorskip("cuda.bindings.runtime", reason="no cuda-bindings: pip install cuda-bindings")
     if int(runtime.cudaGetDeviceCount()[0]) == 0:
         pytest.skip("this machine has a GPU")
     with pytest.raises(
@@ -139,7 +139,7 @@ def test_tensorrt_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(importlib, "import_module", refuse)
     with pytest.raises(ModelError, match=r"inference.engine is tensorrt, .*No module named 'tensorrt'.*JetPack"):
         load_tensorrt(TENSORRT)
-    with pytest.raises(ModelError, match="cuda-python is not installed"):
+    with pytest.raises(ModelError, match="cuda-bindings cannot be imported"):
         load_cuda()
 
 

@@ -49,7 +49,7 @@ class TensorRtEngine:
         """Load it.
 
         Raises:
-            ModelError: TensorRT, cuda-python, the driver or the GPU is missing, or the plan is damaged or does not
+            ModelError: TensorRT, cuda-bindings, the driver or the GPU is missing, or the plan is damaged or does not
                 fit them.
         """
         self.built = built

@@ -20,7 +20,7 @@ import textwrap
 from collections.abc import Mapping
 
 from benchmarks.provenance import Measured, Section
-from benchmarks.tables import acceptance, descriptors, landmarks, maps, places, robots
+from benchmarks.tables import acceptance, descriptors, engines, landmarks, maps, places, robots
 from benchmarks.tables.table import Table, TableSource
 
 TABLES: dict[str, TableSource] = {
@@ -30,6 +30,7 @@ TABLES: dict[str, TableSource] = {
     **descriptors.TABLES,
     **robots.TABLES,
     **places.TABLES,
+    **engines.TABLES,
 }
 # the table of all sections themselves
 ALL = "sections"
