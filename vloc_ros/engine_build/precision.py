@@ -154,7 +154,7 @@ def choose_float16(graph: onnx.GraphProto, kept: Set[str], floats: Set[str]) -> 
     made_half: set[str] = set()
     for node in graph.node:
         is_light = node.op_type in _LIGHT and not made_half.isdisjoint(node.input)
-        if (node.op_type in _HEAVY or is_light) and node.name not in kept and floats.issuperset(node.output):
+        if (node.op_type in _HEAVY or is_light) and node.name not in kept and floats >= set(node.output):
             halves.add(node.name)
             made_half.update(node.output)
     return halves
