@@ -122,6 +122,7 @@ def test_what_cannot_be_parsed_is_named(model: Model) -> None:
         (EngineRequest(TENSORRT_RTX, targets=("sm86",), sizes={"image": [(64,)] * 3}), "has 2 dynamic sizes"),
         (EngineRequest(TENSORRT_RTX, targets=("sm86",), sizes={"image": [(64, 64), (32, 32), (64, 64)]}), "smallest"),
         (EngineRequest(TENSORRT_RTX, targets=("sm86",), sizes={"image": [(33, 64)] * 3}), "multiples of 8"),
+        (EngineRequest(TENSORRT_RTX, targets=("sm86",), sizes={"image": [(480, 640)] * 3}), "at most 96x96"),
         (EngineRequest(TENSORRT_RTX, targets=("sm86",), sizes={"image": [(8, 8)] * 3}), "at least 100 pixels"),
     ],
 )
