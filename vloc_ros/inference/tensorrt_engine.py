@@ -116,23 +116,22 @@ class _LoadedPlan:
     def __init__(self, api: Any, cuda: Any, plan: bytes, built: BuiltEngine) -> None:
         self._api, self._built = api, built
         self._cuda: Cuda = cuda(load_cuda())
-        capability = self._cuda.compute_capability()
+        self._log = make_logger(api)
+        self._buffers: dict[str, Buffer] = {}
+        self._graphs: OrderedDict[_Shapes, Any] = OrderedDict()
+        try:
+            self._load(plan)
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self, plan: bytes) -> None:
+        api, built, capability = self._api, self._built, self._cuda.compute_capability()
         if built.key.flavour == TENSORRT_RTX and capability not in built.key.targets:
             raise ModelError(
                 f"{built.folder}: was built for {', '.join(built.key.targets)}, this GPU is {capability}; run "
                 f"`vloc model build --target {capability}`"
             )
-        self._log = make_logger(api)
-        self._buffers: dict[str, Buffer] = {}
-        self._graphs: OrderedDict[_Shapes, Any] = OrderedDict()
-        try:
-            self._load(plan, capability)
-        except BaseException:
-            self.close()
-            raise
-
-    def _load(self, plan: bytes, capability: str) -> None:
-        api, built = self._api, self._built
         # the runtime outlives its engine
         self._runtime = api.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
