@@ -20,11 +20,12 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 # tests start many processes: the code of this checkout is compiled once, not in each of them
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup training demo test test-all faults lint bench figures soak clean
+.PHONY: help setup training engines demo test test-all faults lint bench figures soak clean
 
 help:
 	@echo "make setup   environment .venv with everything in it (once, one to two minutes, 1.5 GB)"
 	@echo "make training  adds PyTorch to it, for training/ and its tests (once; gigabytes)"
+	@echo "make engines  adds TensorRT-RTX to it, whose engines the tests build without a GPU (once; 90 MB, x86)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
 	@echo "make test    the quick tests, every rule once; with another Python and other wheels: PYTHON3=python3.12 ROS_WHEELS=kilted"
 	@echo "make test-all  all tests but the slow faults, as CI runs them"
@@ -48,6 +49,11 @@ training: $(TRAINED)
 $(TRAINED): $(READY)
 	@$(PYTHON3) tools/setup_environment.py --training
 	@touch $@
+
+# the bindings alone import where a driver is missing
+engines: $(READY)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable ".[tensorrt-rtx]"
+	@$(PYTHON) -c "import tensorrt_rtx_bindings"
 
 demo: $(READY)
 	.venv/bin/vloc demo

@@ -71,12 +71,12 @@ EXTRAS = {
     "models": ["torch>=2.5", "onnx>=1.16", "onnxscript"],
     # `vloc model build`, without PyTorch
     "engines": ["onnx>=1.16"],
-    # engines for GPUs of other machines, built without one; what runs them is cuda-python
+    # engines for GPUs of other machines, built without one; what runs them calls CUDA by cuda-bindings
     "tensorrt-rtx": [
         "onnx>=1.16",
         "tensorrt-rtx-cu12-libs>=1.7,<2",
         "tensorrt-rtx-cu12-bindings>=1.7,<2",
-        "cuda-python",
+        "cuda-bindings>=12.6",
     ],
     "training": [
         "torch>=2.4",

@@ -37,7 +37,7 @@ ARGUMENTS = {
     "enclaves": ("", "parent of the SROS2 enclaves of the nodes, such as /vloc_ros; empty uses the default enclave /"),
     "image_topic": ("image", "image topic; without /compressed at the end, also with image_transport compressed"),
     "camera_info_topic": ("camera_info", "topic of the camera calibration"),
-    "odom_topic": ("odom", "topic of odometry, where the parameter odometry of the mapper is topic"),
+    "odom_topic": ("", "nav_msgs/Odometry that the mapper takes odometry from; empty uses its file of parameters"),
     "image_transport": ("", "raw or compressed; empty uses the files of parameters, with the default raw"),
     "base_frame": ("", "base frame as in TF, with its prefix; empty uses the files of parameters"),
     "odom_frame": ("", "odometry frame as in TF, with its prefix; empty uses the files of parameters"),
@@ -57,6 +57,7 @@ OVERRIDES = {
     "image_transport": ("image_transport", str),
     "base_frame": ("base_frame", str),
     "odom_frame": ("odom_frame", str),
+    "odometry": ("odometry", str),
 }
 
 
@@ -88,7 +89,8 @@ def mapper(given):
         ("image", given["image_topic"]),
         ("image/compressed", given["image_topic"] + "/compressed"),
         ("camera_info", given["camera_info_topic"]),
-        ("odom", given["odom_topic"]),
+        ("odom", given["odom_topic"] or "odom"),
         *remap_tf(given, "tf", "tf_static"),
     ]
+    given = {**given, "odometry": "topic" if given["odom_topic"] else ""}
     return make_node("mapper", given, overrides=OVERRIDES, remappings=remappings)

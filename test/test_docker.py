@@ -70,9 +70,10 @@ def test_what_is_copied_exists_and_is_not_ignored(path: Path) -> None:
 
 def test_the_robot_gets_what_setup_declares(declared: dict[str, Any]) -> None:
     pip = re.findall(r"pip install --no-cache-dir ([^&\n]*)", "\n".join(all_of(FILES[0], "RUN")))
-    base, mapping = (set(shlex.split(line)) - {"numpy<2"} for line in pip)
+    base, tensorrt, mapping = (set(shlex.split(line)) - {"numpy<2"} for line in pip)
     by_rosdep = ("numpy", "opencv", "pyyaml", "tqdm")  # exec_depends of package.xml
     assert base == {one for one in declared["install_requires"] if not one.startswith(by_rosdep)}
+    assert set(declared["extras_require"]["engines"]) < tensorrt
     assert mapping == {*declared["extras_require"]["mapping"], *declared["extras_require"]["evaluation"]}
 
 

@@ -97,7 +97,7 @@ def test_every_precision_builds_for_several_targets(folder: Path, tmp_path: Path
 def test_a_plan_of_another_device_or_without_a_driver_is_refused(model: Model, tmp_path: Path) -> None:
     built = build_engine(model, model.graph, None, REQUEST, tmp_path)
     assert (built.folder / PLAN).stat().st_size > 1000
-    pytest.importorskip("cuda.bindings.runtime", reason="no cuda-python: pip install cuda-python")
+    pytest.importorskip("cuda.bindings.runtime", reason="no cuda-bindings: pip install cuda-bindings")
     with pytest.raises(ModelError, match=r"driver|was built for sm86"):
         TensorRtEngine(built)
 
@@ -122,6 +122,7 @@ def test_what_cannot_be_parsed_is_named(model: Model) -> None:
         (EngineRequest(TENSORRT_RTX, targets=("sm86",), sizes={"image": [(64,)] * 3}), "has 2 dynamic sizes"),
         (EngineRequest(TENSORRT_RTX, targets=("sm86",), sizes={"image": [(64, 64), (32, 32), (64, 64)]}), "smallest"),
         (EngineRequest(TENSORRT_RTX, targets=("sm86",), sizes={"image": [(33, 64)] * 3}), "multiples of 8"),
+        (EngineRequest(TENSORRT_RTX, targets=("sm86",), sizes={"image": [(480, 640)] * 3}), "at most 96x96"),
         (EngineRequest(TENSORRT_RTX, targets=("sm86",), sizes={"image": [(8, 8)] * 3}), "at least 100 pixels"),
     ],
 )

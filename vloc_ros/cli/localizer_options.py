@@ -42,7 +42,8 @@ def add_inference_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="what learned models run on: inference.provider=CUDAExecutionProvider, inference.threads=2; repeatable",
+        help="what learned models run on: inference.engine=tensorrt, inference.provider=CUDAExecutionProvider, "
+        "inference.threads=2; repeatable",
     )
 
 

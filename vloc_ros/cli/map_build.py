@@ -334,9 +334,10 @@ def _one_thread(inference: InferenceConfig) -> InferenceConfig:
     from vloc_ros.core.errors import ConfigError
     from vloc_ros.inference.engines import ON_CPU
 
-    if inference.provider != ON_CPU.provider or inference.threads > 1:
+    if inference.engine != ON_CPU.engine or inference.provider != ON_CPU.provider or inference.threads > 1:
         raise ConfigError(
-            f"--workers ray with inference.provider={inference.provider} and inference.threads={inference.threads}, "
-            f"expected {ON_CPU.provider} and one thread: each worker has one processor; leave these out"
+            f"--workers ray with inference.engine={inference.engine}, inference.provider={inference.provider} and "
+            f"inference.threads={inference.threads}, expected {ON_CPU.engine}, {ON_CPU.provider} and one thread: each "
+            "worker has one processor; leave these out"
         )
     return replace(inference, threads=1)

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 from vloc_ros.core.config import ENGINES, PRECISIONS
 
 if TYPE_CHECKING:
+    from vloc_ros.engine_build.build import EngineRequest
     from vloc_ros.engine_build.loss import Loss
     from vloc_ros.inference.models import Model
 
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     require("`vloc model build`", "onnx")
     from vloc_ros.cli.models import read_model_of
     from vloc_ros.core.errors import InputError
-    from vloc_ros.engine_build.build import convert_precision
+    from vloc_ros.engine_build.build import convert_precision, plan_engine
     from vloc_ros.inference.models import replaces_model
     from vloc_ros.storage.images import list_images
 
@@ -77,7 +78,12 @@ def run(args: argparse.Namespace) -> int:
         if args.out is None or args.precision == "fp32":
             raise InputError("--engine onnx writes a model in another precision, expected --precision fp16 or int8 and "
                              "--out MODEL; for fp32 the model is used as it is")  # fmt: skip
+        if args.target or args.shapes or args.keypoints:
+            raise InputError("--engine onnx was given --target, --shapes or --keypoints, which are for tensorrt and "
+                             "tensorrt_rtx; leave them out")  # fmt: skip
         replaces_model(args.out)
+    else:
+        plan_engine(model, model.graph, _request(args))  # what does not fit is refused before the work
     images = list_images(args.images) if args.images else []
     graph, loss = convert_precision(model, args.precision, images)
     if args.precision != "fp32":
@@ -98,12 +104,11 @@ def _write_typed_model(model: Model, graph: bytes, precision: str, loss: Loss | 
     print(f"model {digest[:12]} {folder} ({len(graph) / 1e6:.2f} MB)")
 
 
-def _build(args: argparse.Namespace, model: Model, graph: bytes, loss: Loss | None) -> None:
-    from vloc_ros.engine_build.build import EngineRequest, build_engine
+def _request(args: argparse.Namespace) -> EngineRequest:
+    from vloc_ros.engine_build.build import EngineRequest
     from vloc_ros.engine_build.profiles import parse_shapes
-    from vloc_ros.inference.engine_cache import PLAN, default_cache
 
-    request = EngineRequest(
+    return EngineRequest(
         flavour=args.engine,
         precision=args.precision,
         targets=tuple(target for target in args.target.split(",") if target),
@@ -111,7 +116,13 @@ def _build(args: argparse.Namespace, model: Model, graph: bytes, loss: Loss | No
         keypoints=args.keypoints,
         time_limit_s=args.time_limit,
     )
+
+
+def _build(args: argparse.Namespace, model: Model, graph: bytes, loss: Loss | None) -> None:
+    from vloc_ros.engine_build.build import build_engine
+    from vloc_ros.inference.engine_cache import PLAN, default_cache
+
     cache = args.out or default_cache()
-    built = build_engine(model, graph, loss, request, cache, report=lambda line: print(line, flush=True))
+    built = build_engine(model, graph, loss, _request(args), cache, report=lambda line: print(line, flush=True))
     size_mb = (built.folder / PLAN).stat().st_size / 1e6
     print(f"engine {built.folder} ({size_mb:.2f} MB)")

@@ -34,6 +34,7 @@ from vloc_ros.engine_build.profiles import Shape, default_sizes, make_profile
 from vloc_ros.engine_build.samples import read_samples
 from vloc_ros.inference.engine_cache import BuiltEngine, EngineKey, Profile, lock_engine, read_engine, write_engine
 from vloc_ros.inference.engines import OnnxRuntime
+from vloc_ros.inference.keypoints import TRIAL_PX
 from vloc_ros.inference.models import Model
 from vloc_ros.inference.references import read_references
 from vloc_ros.inference.tensorrt_api import TENSORRT_RTX, load_tensorrt
@@ -180,6 +181,9 @@ def _check_keypoint_profile(model: Model, profile: Profile, keypoints: int) -> N
     if not keypoints:
         return
     height, width = profile["image"][0][:2]
+    if max(height, width) > TRIAL_PX:
+        raise InputError(f"the smallest image is {width}x{height}, expected at most {TRIAL_PX}x{TRIAL_PX}, on which "
+                         "keypoints are tried when they are loaded")  # fmt: skip
     if height * width < keypoints:
         raise InputError(f"the smallest image is {width}x{height}, expected one with at least {keypoints} pixels, as "
                          "many as keypoints; name a larger one with --shapes")  # fmt: skip

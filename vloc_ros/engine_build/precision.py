@@ -70,12 +70,7 @@ def to_float16(graph: bytes) -> bytes:
         raise ModelError("the graph has branches or loops, expected none for fp16; use fp32")
     kept = keep_float32(model.graph)
     floats = _float_values(model.graph)
-    halves = {
-        node.name
-        for node in model.graph.node
-        if node.op_type in _HEAVY | _LIGHT and node.name not in kept and floats.issuperset(node.output)
-    }
-    _Casting(model.graph, halves, floats).apply()
+    _Casting(model.graph, choose_float16(model.graph, kept, floats), floats).apply()
     del model.graph.value_info[:]
     return bytes(model.SerializeToString())
 
@@ -148,6 +143,21 @@ class _Casting:
 
 def _make_cast(source: str, target: str, kind: int) -> onnx.NodeProto:
     return onnx.helper.make_node("Cast", [source], [target], f"cast_{target}", to=kind)
+
+
+def choose_float16(graph: onnx.GraphProto, kept: Set[str], floats: Set[str]) -> set[str]:
+    """Names of the nodes that become float16: products, and light ones that take a value of these.
+
+    A light one that follows a sum or a normalisation, such as the limit of a length, stays float32.
+    """
+    halves: set[str] = set()
+    made_half: set[str] = set()
+    for node in graph.node:
+        is_light = node.op_type in _LIGHT and not made_half.isdisjoint(node.input)
+        if (node.op_type in _HEAVY or is_light) and node.name not in kept and floats >= set(node.output):
+            halves.add(node.name)
+            made_half.update(node.output)
+    return halves
 
 
 def keep_float32(graph: onnx.GraphProto) -> set[str]:

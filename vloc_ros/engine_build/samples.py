@@ -45,8 +45,8 @@ def make_sampler(model: Model) -> Callable[[Array], Sample]:
     if kind in ("global descriptor", "place encoder"):
         preprocessing = Preprocessing.from_manifest(model.entry("preprocessing"))
         return lambda image: {"images": preprocessing.apply(image)[None]}
-    raise InputError(f"a model of kind {kind!r} takes no images, expected keypoints or a global descriptor for int8; "
-                     "use fp16")  # fmt: skip
+    raise InputError(f"a model of kind {kind!r} takes no images, expected keypoints or a global descriptor; leave "
+                     "--images out, and use fp32 or fp16")  # fmt: skip
 
 
 def read_samples(model: Model, paths: Sequence[Path]) -> Iterator[Sample]:

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""CUDA as TensorRT needs it, by NVIDIA's cuda-python: device, stream, memory, graphs. Codes become our errors.
+"""CUDA as TensorRT needs it, by NVIDIA's cuda-bindings: device, stream, memory, graphs. Codes become our errors.
 
 The runtime API works in the primary context of a device, which other libraries of the process share. The current device
 belongs to a thread: all calls for one engine come from one thread.
@@ -45,15 +45,13 @@ def load_cuda() -> Any:
     Raises:
         ModelError: it is not installed.
     """
-    for name in ("cuda.bindings.runtime", "cuda.cudart"):  # the second up to cuda-python 12.5
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    raise ModelError(
-        "cuda-python is not installed, which runs TensorRT's engines; pip install cuda-python of the version of your "
-        "CUDA, such as 'cuda-python<13' for CUDA 12"
-    )
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except ImportError as error:
+        raise ModelError(
+            f"cuda-bindings cannot be imported ({error}), by which TensorRT's engines are run; install the version of "
+            "your CUDA, such as pip install 'cuda-bindings<13' for CUDA 12"
+        ) from error
 
 
 class Cuda:

@@ -45,7 +45,8 @@ _ANY_SIZE = 1000.0
 _LENGTH_TOLERANCE = 1e-2
 # at half the scale XFeat finds 17 of 20 poses by a prior, at 0.6 and more all, the more precise the larger
 _LEAST_SCALE = 0.7
-_TRIAL_PX, _TRIAL_KEYPOINTS = 96, 64
+# of the image of noise; engines have to take it
+TRIAL_PX, _TRIAL_KEYPOINTS = 96, 64
 
 
 class OnnxKeypoints:
@@ -127,11 +128,13 @@ class OnnxKeypoints:
 
     def _run_on_noise(self, model: Model) -> None:
         """Check types, shapes and lengths of what the graph returns for an image of noise."""
-        size = self._padded(_TRIAL_PX)
+        size = self._padded(TRIAL_PX)
         noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
         count, none = np.array([_TRIAL_KEYPOINTS], np.int64), np.zeros(1, np.float32)
         try:
-            found = self._engine.run({"image": self._prepare(noise), "max_keypoints": count, "min_score": none})
+            image = self._prepare(noise)
+            self._engine.run({"image": image, **self._limits})  # an engine may have been built for fewer keypoints
+            found = self._engine.run({"image": image, "max_keypoints": count, "min_score": none})
         except Exception as error:  # the engines' exceptions have no other common base
             raise ModelError(
                 f"{model.folder}: its graph does not take a {self._color} image of {size}x{size}, as its manifest "

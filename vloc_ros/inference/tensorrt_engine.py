@@ -21,6 +21,7 @@ and the network are recorded into a CUDA graph; TensorRT-RTX records one itself.
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,7 @@ class TensorRtEngine:
         """Load it.
 
         Raises:
-            ModelError: TensorRT, cuda-python, the driver or the GPU is missing, or the plan is damaged or does not
+            ModelError: TensorRT, cuda-bindings, the driver or the GPU is missing, or the plan is damaged or does not
                 fit them.
         """
         self.built = built
@@ -66,6 +67,9 @@ class TensorRtEngine:
         except BaseException:
             self._owner.shutdown()
             raise
+        # a localizer that is replaced by another closes nothing
+        self._release = weakref.finalize(self, _release, self._owner, self._state)
+        self._release.atexit = False  # a process that ends gives all back
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name.
@@ -86,13 +90,17 @@ class TensorRtEngine:
         return drop_padding(outputs, int(limit[0])) if limit is not None and self._keypoints else outputs
 
     def close(self) -> None:
-        """Give all memory back; afterwards it cannot be run."""
-        self._owner.submit(self._state.close).result()
-        self._owner.shutdown()
+        """Give all memory back; afterwards it cannot be run. An engine that nobody holds is closed too."""
+        self._release()
 
     @property
     def _keypoints(self) -> int:
         return self.built.key.keypoints
+
+
+def _release(owner: ThreadPoolExecutor, state: _LoadedPlan) -> None:
+    owner.submit(state.close).result()
+    owner.shutdown()
 
 
 def drop_padding(outputs: Mapping[str, Array], limit: int) -> dict[str, Array]:
@@ -108,13 +116,22 @@ class _LoadedPlan:
     def __init__(self, api: Any, cuda: Any, plan: bytes, built: BuiltEngine) -> None:
         self._api, self._built = api, built
         self._cuda: Cuda = cuda(load_cuda())
-        capability = self._cuda.compute_capability()
+        self._log = make_logger(api)
+        self._buffers: dict[str, Buffer] = {}
+        self._graphs: OrderedDict[_Shapes, Any] = OrderedDict()
+        try:
+            self._load(plan)
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self, plan: bytes) -> None:
+        api, built, capability = self._api, self._built, self._cuda.compute_capability()
         if built.key.flavour == TENSORRT_RTX and capability not in built.key.targets:
             raise ModelError(
                 f"{built.folder}: was built for {', '.join(built.key.targets)}, this GPU is {capability}; run "
                 f"`vloc model build --target {capability}`"
             )
-        self._log = make_logger(api)
         # the runtime outlives its engine
         self._runtime = api.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
@@ -124,8 +141,6 @@ class _LoadedPlan:
                 f"({self._log.last_error}); run `vloc model build` again on this machine"
             )
         self._context = self._make_context()
-        self._buffers: dict[str, Buffer] = {}
-        self._graphs: OrderedDict[_Shapes, Any] = OrderedDict()
         self._inputs, self._outputs = self._list_tensors()
         self._allocate()
 
@@ -197,23 +212,30 @@ class _LoadedPlan:
         }
 
     def _execute(self, shapes: _Shapes) -> None:
-        """Launch the graph of these shapes; the first time run, the second time record it."""
-        if self._built.key.flavour != TENSORRT or self._graphs.get(shapes, "new") == "new":
-            self._infer_shapes()
-            self._enqueue(shapes)
-            if self._built.key.flavour == TENSORRT:
-                self._remember(shapes, None)
+        """Launch the graph of these shapes. They run plainly the first and the second time; then they are recorded.
+
+        A run just before recording lets TensorRT do what a change of shapes left to be done.
+        """
+        if (graph := self._graphs.get(shapes)) is not None:
+            self._graphs.move_to_end(shapes)
+            self._cuda.launch(graph)
             return
-        if self._graphs[shapes] is None:
+        self._infer_shapes()
+        self._enqueue(shapes)
+        if self._built.key.flavour != TENSORRT:
+            return
+        recorded = None
+        if shapes in self._graphs:
+            self._cuda.synchronize()
             self._cuda.start_capture()
             self._enqueue(shapes)
-            self._remember(shapes, self._cuda.end_capture())
-        self._graphs.move_to_end(shapes)
-        self._cuda.launch(self._graphs[shapes])
+            recorded = self._cuda.end_capture()
+        self._remember(shapes, recorded)
 
     def _remember(self, shapes: _Shapes, graph: Any) -> None:
-        """Keep a graph, and let the one go that was not used for the longest time."""
+        """Keep a graph, None for shapes that ran once, and let go what was not used for the longest time."""
         self._graphs[shapes] = graph
+        self._graphs.move_to_end(shapes)
         while len(self._graphs) > _MOST_GRAPHS:
             _, old = self._graphs.popitem(last=False)
             if old is not None:

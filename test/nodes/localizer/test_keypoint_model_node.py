@@ -31,6 +31,7 @@ from ros_session import Ros
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import GetMapChunk, LoadMap
+from vloc_ros.inference.engine_cache import lock_engine
 from vloc_ros.nodes.localizer import pipeline
 from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.storage.maps import map_hash, read_manifest, read_map, write_map
@@ -135,3 +136,16 @@ def test_a_provider_that_is_not_there_stops_the_configuration(ros: Ros, wall: Wa
     assert not robot.change(Transition.TRANSITION_CONFIGURE)
     wanted = "ONNX Runtime has no OpenVINOExecutionProvider here, expected one of"
     reports.wait(lambda all_: any(wanted in s.message for m in all_ for s in m.status), "the reason")
+
+
+def test_an_engine_is_waited_for_while_it_is_built_and_its_absence_stops_the_configuration(
+    ros: Ros, wall: Wall, learned_wall: LearnedWall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    engine = {"inference.engine": "tensorrt", "inference.precision": "fp16", "inference.engine_wait_s": 0.3}
+    robot = Robot(ros, wall, map=str(learned_wall.map), **engine)
+    reports = ros.collect(DiagnosticArray, "/diagnostics")
+    with lock_engine(tmp_path / "vloc_ros" / "engines" / "other", timeout_s=1):  # as a builder holds it
+        assert not robot.change(Transition.TRANSITION_CONFIGURE)
+    for words in ("waiting for the engine of the model", "run `vloc model build MODEL --engine tensorrt"):
+        reports.wait(lambda all_, words=words: any(words in s.message for m in all_ for s in m.status), words)

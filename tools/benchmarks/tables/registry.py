@@ -20,7 +20,7 @@ import textwrap
 from collections.abc import Mapping
 
 from benchmarks.provenance import Measured, Section
-from benchmarks.tables import acceptance, descriptors, landmarks, lidar, maps, places, robots
+from benchmarks.tables import acceptance, descriptors, engines, landmarks, lidar, maps, places, robots
 from benchmarks.tables.table import Table, TableSource
 
 TABLES: dict[str, TableSource] = {
@@ -31,6 +31,7 @@ TABLES: dict[str, TableSource] = {
     **robots.TABLES,
     **places.TABLES,
     **lidar.TABLES,
+    **engines.TABLES,
 }
 # the table of all sections themselves
 ALL = "sections"
