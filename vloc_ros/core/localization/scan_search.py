@@ -135,7 +135,7 @@ class PlaceSearch:
         """
         self._places, self._config, self._max_prior_std_m = places, config, max_prior_std_m
         self._model, self._calibration, self._verification = model, calibration, verification
-        self._threshold = model.threshold(verification.false_accept_rate)
+        self._threshold = model.threshold(config.false_accept_rate)
 
     def search(self, observation: Observation) -> Decision:
         """A pose by a prior, or else by the places that the scan resembles."""
