@@ -327,8 +327,8 @@ def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
 
 def _run(args: argparse.Namespace) -> None:
     tables = {name: collect(args.data, split, workers=args.workers) for name, split in SPLITS.items()}
-    model = choose_thresholds(fit_terms(tables["fit"][0], name=CLOUD_KIND), tables["choose"][0])
-    model = replace(model, name=CLOUD_KIND)
+    fitted = fit_terms(tables["fit"][0], name=CLOUD_KIND)
+    model = _refuse_known_wrong(choose_thresholds(fitted, tables["choose"][0]), tables["fit"][0], tables["choose"][0])
     calibration = _calibrate(model, *tables["fit"])
     out = args.out or FOLDER / f"{CLOUD_KIND}.json"
     mapping = model.to_mapping() | {
@@ -341,6 +341,13 @@ def _run(args: argparse.Namespace) -> None:
     write_bytes_atomically(out, (json.dumps(mapping, indent=1) + "\n").encode())
     print(json.dumps(summarize(model, tables["report"][0]), indent=1))
     print(out)
+
+
+def _refuse_known_wrong(model: AcceptanceModel, *tables: EvidenceTable) -> AcceptanceModel:
+    """The model with thresholds above every wrong leader: streets of equal houses are few among the negatives."""
+    leaders = [find_leaders(model, table) for table in tables]
+    worst = max(float(one.scores[one.labels == 0].max(initial=-np.inf)) for one in leaders)
+    return replace(model, thresholds=np.maximum(model.thresholds, np.nextafter(worst, np.inf)))
 
 
 def _calibrate(
