@@ -118,7 +118,11 @@ LATE = {
 # What packages other than the command line may import inside of functions, and why.
 LATE_IMPORTS: dict[str, dict[str, str]] = {
     "core": {"faiss": "a command that only reads a map does not wait for it"},
-    "inference": {"onnxruntime": "constructors load the engine, which not every robot has"},
+    "inference": {
+        "onnxruntime": "constructors load the engine, which not every robot has",
+        "kiss_matcher": "only a robot with a LiDAR has it",
+        "small_gicp": "only a robot with a LiDAR has it",
+    },
     "engine_build": {"onnxruntime": "its quantisation takes seconds to load, and only int8 needs it"},
     "mapping": {"ray": "only who builds maps on a cluster has it"},
     "nodes": {"bondpy": "not every robot has it"},

@@ -24,7 +24,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vloc_ros.core.errors import ConfigError, MapError
-from vloc_ros.core.localization.acceptance import ADDITIVE, AcceptanceModel, EvidenceTerm, log_odds_of_both
+from vloc_ros.core.localization.acceptance import (
+    ADDITIVE,
+    CLOUD_KIND,
+    EVIDENCE_OF,
+    KEYPOINT_KIND,
+    AcceptanceModel,
+    EvidenceTerm,
+    log_odds_of_both,
+)
+from vloc_ros.core.localization.cloud_evidence import CloudEvidence
 from vloc_ros.core.localization.evidence import EVIDENCE, KeypointEvidence
 from vloc_ros.storage.acceptance_tables import FOLDER, read_acceptance_model
 
@@ -65,13 +74,27 @@ def test_both_of_two_conditions_are_as_likely_as_the_product(first: float, secon
     assert 1 / (1 + np.exp(-log_odds_of_both(first, second))) == pytest.approx(chance)
 
 
-@pytest.mark.parametrize("extractor", SHIPPED)
+_EVIDENCE_TYPES = {KEYPOINT_KIND: KeypointEvidence, CLOUD_KIND: CloudEvidence}
+
+
+@pytest.mark.parametrize("table", SHIPPED)
 @given(values=st.lists(VALUES, min_size=len(EVIDENCE), max_size=len(EVIDENCE)), more=st.floats(0.0, 5.0))
-def test_more_evidence_never_counts_against_a_hypothesis(extractor: str, values: list[float], more: float) -> None:
-    model, evidence = read_acceptance_model(extractor), dict(zip(EVIDENCE, values, strict=True))
-    for name in EVIDENCE:
-        better = KeypointEvidence(**{**evidence, name: evidence[name] + more})
-        assert model.score(better) >= model.score(KeypointEvidence(**evidence))
+def test_more_evidence_never_counts_against_a_hypothesis(table: str, values: list[float], more: float) -> None:
+    model = read_acceptance_model(table)
+    make = _EVIDENCE_TYPES[model.kind]
+    evidence = dict(zip(EVIDENCE_OF[model.kind], values, strict=False))
+    for name in evidence:
+        better = make(**{**evidence, name: evidence[name] + more})
+        assert model.score(better) >= model.score(make(**evidence))
+
+
+def test_a_table_of_another_kind_of_evidence_is_refused() -> None:
+    mapping = read_acceptance_model("cloud").to_mapping()
+    assert AcceptanceModel.from_mapping(mapping).kind == CLOUD_KIND
+    with pytest.raises(MapError, match="expected inliers, inlier_ratio"):
+        AcceptanceModel.from_mapping({**mapping, "kind": KEYPOINT_KIND})
+    with pytest.raises(ConfigError, match=r"clouds\.false_accept_rate is 1e-09"):
+        read_acceptance_model("cloud").threshold(1e-9)
 
 
 def test_rootsift_and_xfeat_have_tables() -> None:

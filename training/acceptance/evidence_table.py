@@ -140,3 +140,15 @@ class EvidenceTable:
             if "version" not in arrays or arrays["version"][0] != _VERSION or tuple(arrays["names"]) != names:
                 raise VlocError(f"{path}: was recorded by another version of the evidence; delete it to record it anew")
             return EvidenceTable(arrays["evidence"], arrays["label"], arrays["query"], arrays["queries"], evidence_kind)
+
+
+def join_tables(tables: Sequence[EvidenceTable]) -> EvidenceTable:
+    """The queries of several tables of one kind of evidence as those of one."""
+    firsts = np.cumsum([0, *(len(table.queries) for table in tables)])
+    return replace(
+        tables[0],
+        evidence=np.concatenate([table.evidence for table in tables]),
+        label=np.concatenate([table.label for table in tables]),
+        query=np.concatenate([table.query + first for table, first in zip(tables, firsts, strict=False)]),
+        queries=np.concatenate([table.queries for table in tables]),
+    )

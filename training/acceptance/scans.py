@@ -35,7 +35,15 @@ from typing import Any
 
 import numpy as np
 
-from training.acceptance.evidence_table import ALIASED, FOREIGN, KINDS_OF_QUERY, OWN, EvidenceTable, RecordedQuery
+from training.acceptance.evidence_table import (
+    ALIASED,
+    FOREIGN,
+    KINDS_OF_QUERY,
+    OWN,
+    EvidenceTable,
+    RecordedQuery,
+    join_tables,
+)
 from training.acceptance.fit import choose_thresholds, fit_terms
 from training.acceptance.leaders import find_leaders, score_rows
 from training.framework.command import make_parser, run_command
@@ -67,24 +75,42 @@ _OUTDOOR, _INDOOR = ("town", "street"), ("room", "corridor", "apartment", "yard"
 _LONGEST_M, _PLACE_M, _QUERIES = {True: 200.0, False: 25.0}, {True: 6.0, False: 1.0}, 6
 # queries of other places are compared with so many maps
 _MAPS_PER_QUERY = 3
+# standard deviations of a map's poses, metres and radians: the simulated ones are exact, those of recordings are not
+_OF_MAP_POSES = np.repeat([0.03, 0.002], 3)
 _NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Worlds of one purpose: so many outdoors and as many indoors, numbered from a seed."""
+    """Worlds of one purpose, by their numbers; their seeds follow that of the split."""
 
     name: str
     seed: int
-    worlds: int
+    outdoors: tuple[int, ...]
+    indoors: tuple[int, ...]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all worlds."""
+        return (*self.outdoors, *self.indoors)
 
     def kind(self, number: int) -> str:
-        """Of a world; the outdoor ones come first."""
-        outdoor = number < self.worlds
-        return _OUTDOOR[number % 2] if outdoor else _INDOOR[number % 4]
+        """Of a world."""
+        return _OUTDOOR[number % 2] if number in self.outdoors else _INDOOR[number % 4]
+
+    def alike(self, number: int) -> list[int]:
+        """The other worlds on the same side of the door."""
+        return [other for other in (self.outdoors if number in self.outdoors else self.indoors) if other != number]
 
 
-SPLITS = {one.name: one for one in (Split("fit", 71000, 2), Split("choose", 81000, 4), Split("report", 91000, 3))}
+SPLITS = {
+    one.name: one
+    for one in (
+        Split("fit", 71000, (0, 1), (2, 3)),
+        Split("choose", 81000, (0, 1), (4, 5, 6, 7)),
+        Split("report", 91000, (), (3, 4, 5)),
+    )
+}
 
 
 @lru_cache(maxsize=2)
@@ -167,7 +193,7 @@ def _search(folder: Path, split: Split, number: int) -> RecordingSearch:
             for k, matrix in enumerate(arrays["map-poses"])
         ]
         landmark_map = make_lidar_map(
-            scans, name=f"{split.name}-{number}", spacing_m=0.9 * _PLACE_M[number < split.worlds]
+            scans, name=f"{split.name}-{number}", spacing_m=0.9 * _PLACE_M[number in split.outdoors]
         )
     built = build_scan_search(
         LocalizerConfig(), landmark_map, acceptance=_neutral(), calibration=CovarianceCalibration()
@@ -195,9 +221,7 @@ def _record(folder: Path, split: Split, number: int) -> list[Recorded]:
     with np.load(folder / f"{split.name}-{number:02}.npz") as arrays:
         kinds, poses = arrays["query-kinds"], arrays["query-poses"]
         scans = [arrays[f"query-{k}"] for k in range(len(kinds))]
-    recorded, outdoor = [], number < split.worlds
-    own_side = range(split.worlds) if outdoor else range(split.worlds, 2 * split.worlds)
-    others = [k for k in own_side if k != number]
+    recorded, others = [], split.alike(number)
     for k, ((kind, condition), matrix, points) in enumerate(zip(kinds, poses, scans, strict=True)):
         truth = _pose(matrix) if kind == OWN else None
         recorded.append(
@@ -254,23 +278,36 @@ def _label(found: Pose, truth: Pose | None) -> int:
     return 0 if distance_m > WRONG_M or angle_rad > WRONG_RAD else -1
 
 
+def record_world(folder: Path, split: Split, number: int) -> None:
+    """Record the queries of a world whose split was simulated, and store them."""
+    path = folder / f"{split.name}-{number:02}-evidence.npz"
+    if path.exists():
+        return
+    recorded = _record(folder, split, number)
+    unfinished = path.with_suffix(".part.npz")
+    EvidenceTable.of_queries([one.query for one in recorded], CLOUD_KIND).save(unfinished)
+    np.savez_compressed(
+        folder / f"{split.name}-{number:02}-errors.npz",
+        errors=np.concatenate([one.errors for one in recorded]),
+        covariances=np.concatenate([one.covariances for one in recorded]),
+    )
+    unfinished.replace(path)
+
+
 def collect(folder: Path, split: Split, *, workers: int) -> tuple[EvidenceTable, Array, Array]:
     """The evidence of a split, and the errors and covariances of its right hypotheses; kept in a folder."""
-    path, errors_path = folder / f"{split.name}-scans.npz", folder / f"{split.name}-errors.npz"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        numbers = range(2 * split.worlds)
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=limit_blas_threads) as pool:
-            list(pool.map(partial(_simulate, folder, split), numbers))
-            recorded = [one for part in pool.map(partial(_record, folder, split), numbers) for one in part]
-        np.savez_compressed(
-            errors_path,
-            errors=np.concatenate([one.errors for one in recorded]),
-            covariances=np.concatenate([one.covariances for one in recorded]),
-        )
-        EvidenceTable.of_queries([one.query for one in recorded], CLOUD_KIND).save(path)
-    with np.load(errors_path) as arrays:
-        return EvidenceTable.load(path, CLOUD_KIND), arrays["errors"], arrays["covariances"]
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=limit_blas_threads) as pool:
+        list(pool.map(partial(_simulate, folder, split), split.numbers))
+        list(pool.map(partial(record_world, folder, split), split.numbers))
+    names = [f"{split.name}-{number:02}" for number in split.numbers]
+    tables = [EvidenceTable.load(folder / f"{name}-evidence.npz", CLOUD_KIND) for name in names]
+    errors, covariances = [], []
+    for name in names:
+        with np.load(folder / f"{name}-errors.npz") as arrays:
+            errors.append(arrays["errors"])
+            covariances.append(arrays["covariances"])
+    return join_tables(tables), np.concatenate(errors), np.concatenate(covariances)
 
 
 def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
@@ -289,13 +326,9 @@ def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
 
 
 def _run(args: argparse.Namespace) -> None:
-    if args.only:
-        for name in args.only:
-            collect(args.data, SPLITS[name], workers=args.workers)
-        return
     tables = {name: collect(args.data, split, workers=args.workers) for name, split in SPLITS.items()}
-    model = choose_thresholds(fit_terms(tables["fit"][0], name=CLOUD_KIND), tables["choose"][0])
-    model = replace(model, name=CLOUD_KIND)
+    fitted = fit_terms(tables["fit"][0], name=CLOUD_KIND)
+    model = _refuse_known_wrong(choose_thresholds(fitted, tables["choose"][0]), tables["fit"][0], tables["choose"][0])
     calibration = _calibrate(model, *tables["fit"])
     out = args.out or FOLDER / f"{CLOUD_KIND}.json"
     mapping = model.to_mapping() | {
@@ -310,12 +343,20 @@ def _run(args: argparse.Namespace) -> None:
     print(out)
 
 
+def _refuse_known_wrong(model: AcceptanceModel, *tables: EvidenceTable) -> AcceptanceModel:
+    """The model with thresholds above every wrong leader: streets of equal houses are few among the negatives."""
+    leaders = [find_leaders(model, table) for table in tables]
+    worst = max(float(one.scores[one.labels == 0].max(initial=-np.inf)) for one in leaders)
+    return replace(model, thresholds=np.maximum(model.thresholds, np.nextafter(worst, np.inf)))
+
+
 def _calibrate(
     model: AcceptanceModel, table: EvidenceTable, errors: Array, covariances: Array
 ) -> CovarianceCalibration:
-    """That of the right hypotheses which are accepted: of the others no covariance is published."""
+    """That of the right hypotheses which are accepted, in maps whose poses have errors as those of real recordings."""
     accepted = score_rows(model, table.evidence[table.label == 1]) >= model.thresholds[0]
-    return fit_calibration(errors[accepted], covariances[accepted])
+    noise = np.random.default_rng(0).normal(size=(int(accepted.sum()), 6)) * _OF_MAP_POSES
+    return fit_calibration(errors[accepted] + noise, covariances[accepted])
 
 
 def main() -> int:
@@ -324,7 +365,6 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="for scans and evidence")
     parser.add_argument("--out", type=Path, metavar="JSON", help="the table; in the package by default")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", choices=sorted(SPLITS), help="collect the evidence of splits and stop")
     return run_command(_NAME, _run, parser.parse_args())
 
 

@@ -239,6 +239,12 @@ class CloudConfig(Checked):
     prior_places: int = parameter(
         2, "with a prior, the nearest places that the scan is aligned with first; 0 ignores priors", low=0, high=100
     )
+    false_accept_rate: float = parameter(
+        0.0,
+        "share of the scans of other places that may be accepted; 0 for the smallest that measured negatives support",
+        low=0.0,
+        high=0.5,
+    )
     threads: int = parameter(
         1, "threads of the alignment; where other programs need the cores too, more are slower", low=1, high=256
     )

@@ -39,6 +39,7 @@ Evidence = KeypointEvidence | CloudEvidence
 # what kinds of hypotheses there are, and the evidence of each
 KEYPOINT_KIND, CLOUD_KIND = "keypoints", "cloud"
 EVIDENCE_OF: Mapping[str, tuple[str, ...]] = {KEYPOINT_KIND: EVIDENCE, CLOUD_KIND: CLOUD_EVIDENCE}
+_PARAMETER = {KEYPOINT_KIND: "verification.false_accept_rate", CLOUD_KIND: "clouds.false_accept_rate"}
 # what the additive model weighs
 ADDITIVE = tuple(name for name in EVIDENCE if name != "margin")
 # log odds of the surest; its confidence is still below 1
@@ -169,7 +170,7 @@ class AcceptanceModel:
         supported = self.rates <= (false_accept_rate or self.rates[0])
         if not supported.any():
             raise ConfigError(
-                f"parameter verification.false_accept_rate is {false_accept_rate:g}, the {self.negatives} negatives of "
+                f"parameter {_PARAMETER[self.kind]} is {false_accept_rate:g}, the {self.negatives} negatives of "
                 f"{self.name} support {self.rates[0]:g} at least; use that, or 0 for the smallest"
             )
         return float(self.thresholds[supported][-1])

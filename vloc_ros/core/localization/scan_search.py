@@ -67,8 +67,6 @@ class NoScans:
 
     def search(self, observation: Observation) -> Decision:
         """Nothing."""
-        if observation.query.views:
-            return Decision.undecided()
         reason = "the map has no LiDAR places with points and descriptors; make them with `vloc map lidar`"
         return Decision(LocalizationResult.refused(Status.NO_CANDIDATES, reason))
 
@@ -135,7 +133,7 @@ class PlaceSearch:
         """
         self._places, self._config, self._max_prior_std_m = places, config, max_prior_std_m
         self._model, self._calibration, self._verification = model, calibration, verification
-        self._threshold = model.threshold(verification.false_accept_rate)
+        self._threshold = model.threshold(config.false_accept_rate)
 
     def search(self, observation: Observation) -> Decision:
         """A pose by a prior, or else by the places that the scan resembles."""
@@ -153,7 +151,7 @@ class PlaceSearch:
         if query.prior is not None and is_certain(query.prior, max_std_m=self._max_prior_std_m):
             near = self._places.near(query.prior, rig_from_scan, best=self._config.prior_places)
             decision = self.decide(self.align(scan, near, "prior/lidar", observation), observation)
-        if not decision.is_final:
+        if not decision.result.ok:
             decision = decision.or_better(self.decide(self.find(scan, observation), observation))
         return decision if decision.result.ok else _explain_frame(decision, scan.points)
 
