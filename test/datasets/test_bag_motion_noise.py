@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.bags import messages
+from vloc_ros.bags.names import FrameNames
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -104,6 +105,28 @@ def test_axes_that_are_not_measured_stay_as_usual(tmp_path: Path, step_s: float)
     usual = measured_motions(poses)[0].std
     assert known[[1, 3, 5]].tolist() == usual[[1, 3, 5]].tolist()
     assert known[2] == pytest.approx(max(0.04 * step_s, 0.005))
+
+
+def test_cameras_that_turn_on_their_base_have_the_noise_of_their_own_axes(tmp_path: Path) -> None:
+    """A head that looks ahead until the fifth image, and to the left from then on."""
+    frames = FrameNames(base="head")  # which carries the camera
+    with BagWriter(tmp_path / "bag", camera=_CAMERA, base_from_camera=_BASE_FROM_CAMERA, frames=frames) as writer:
+        for i in range(_COUNT):
+            stamp_ns, odom_from_base = (i + 1) * _S, Pose(np.eye(3), np.array([float(i), 0.0, 0.0]))
+            message = messages.odometry_message(stamp_ns, ("odom", "base_link"), odom_from_base, np.zeros(6))
+            message = replace(message, twist=replace(message.twist, covariance=np.diag(_TWIST).reshape(-1)))
+            writer._write(stamp_ns, "/wheels", messages.ODOMETRY, message)
+            pan = Pose.from_rotation_vector([0.0, 0.0, 0.0 if i < 5 else np.pi / 2], np.zeros(3))
+            turned = messages.tf_message(stamp_ns, ("base_link", "head"), pan)
+            writer._write(stamp_ns, "/tf", messages.TF_MESSAGE, turned)
+            writer.write_image(stamp_ns, np.zeros((24, 32), np.uint8))
+    keyframes = read_bag_keyframes(tmp_path / "bag", odom_topic="/wheels")
+    images = with_motion_noise(keyframes.images, tmp_path / "bag", keyframes.camera_frame, odom_topic="/wheels")
+    assert len(images) == _COUNT
+    ahead = [np.hypot(0.02, 0.5 * 0.03), np.nan, 0.04, np.nan, 0.03, np.nan]
+    left = [np.hypot(0.04, 0.5 * 0.03), np.nan, 0.02, np.nan, 0.03, np.nan]
+    for number, image in enumerate(images[1:], 1):  # along the axes of the image before
+        np.testing.assert_allclose(image.motion_std, ahead if number <= 5 else left, atol=1e-9)
 
 
 def test_no_odometry_is_taken_for_perfect(tmp_path: Path) -> None:
