@@ -46,7 +46,10 @@ def _odom_from_base(stamp_ns: int) -> Pose:
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A front camera, and a rear one whose images are 15 ms late and of which one is missing."""
+    """A front camera, and a rear one whose images are 15 ms late and of which one is missing.
+
+    A third one has a topic whose name is the end of theirs, and those of the rear one are recorded compressed too.
+    """
     path = tmp_path_factory.mktemp("bags") / "rig"
     with BagWriter(path, camera=_FRONT, base_from_camera=_BASE_FROM_FRONT) as writer:
         base_from_rear = _BASE_FROM_FRONT @ _FRONT_FROM_REAR
@@ -55,7 +58,10 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(1, _COUNT + 1):
             stamp_ns = i * _STEP_NS
             writer.write_odometry(stamp_ns, _odom_from_base(stamp_ns))
-            writer.write_image(stamp_ns, np.full((24, 32, 3), i, np.uint8))
+            front = np.full((24, 32, 3), i, np.uint8)
+            writer.write_image(stamp_ns, front)
+            other = messages.image_message(stamp_ns, "another_frame", np.zeros_like(front))
+            writer._write(stamp_ns, "/image", messages.IMAGE, other)
             if i != _SILENT:
                 _write_rear(writer, stamp_ns + _LATE_NS, 100 + i)
         writer.write_odometry((_COUNT + 1) * _STEP_NS, _odom_from_base((_COUNT + 1) * _STEP_NS))
@@ -67,6 +73,8 @@ def _write_rear(writer: BagWriter, stamp_ns: int, value: int) -> None:
     info: Any = messages.camera_info_message(stamp_ns, frame, _REAR)
     writer._write(stamp_ns, "/rear/camera_info", messages.CAMERA_INFO, info)
     writer._write(stamp_ns, "/rear/image", messages.IMAGE, messages.image_message(stamp_ns, frame, pixels))
+    compressed = messages.compressed_image_message(stamp_ns, frame, b"")
+    writer._write(stamp_ns, "/rear/image/compressed", messages.COMPRESSED_IMAGE, compressed)
 
 
 def _read(bag: Path, *others: str, window_ns: int = 20_000_000) -> list[PosedImage]:

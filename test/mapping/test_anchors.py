@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -135,6 +137,18 @@ def test_the_frame_is_as_uncertain_as_a_fit_to_the_positions() -> None:
         expected += [frame.at(pose.translation) for pose in placed]
     nees = squared_mahalanobis_distances(np.array(errors), np.array(expected)).mean() / 6
     assert 0.9 < nees < 1.2
+
+
+def test_positions_that_share_an_error_tell_of_the_frame_as_one() -> None:
+    truth = _poses(8, 6.0)
+    measured = _measured(truth, 0.2, np.random.default_rng(0))
+    shared = {i: replace(one, shared_by=8.0) for i, one in measured.items()}
+    own, common = (position_frame_uncertainty(truth, Anchors(positions=one)).covariance for one in (measured, shared))
+    # of a turn and the scale something is known beforehand
+    np.testing.assert_allclose(common[:3, :3], 8.0 * own[:3, :3], rtol=0.05)
+    contradicting = {i: replace(one, std=np.full(3, 0.02)) for i, one in shared.items()}
+    with pytest.raises(MapError, match="times their standard deviation"):
+        check_positions(truth, Anchors(positions=contradicting))
 
 
 def test_the_frame_of_a_long_straight_road_has_a_covariance() -> None:

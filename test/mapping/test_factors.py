@@ -16,12 +16,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gtsam
 import numpy as np
 from gtsam.symbol_shorthand import X
 
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.sources import MeasuredGravity
+from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition
 from vloc_ros.mapping.sfm.anchors import DOWN, Anchors
 from vloc_ros.mapping.sfm.factors import frame_factors, to_gtsam
 
@@ -45,3 +47,16 @@ def test_gravity_is_the_angle_of_the_measured_direction_with_its_derivative() ->
         moved = gtsam.Values()
         moved.insert(X(0), to_gtsam(pose).retract(step * np.eye(6)[number]))
         np.testing.assert_allclose(factor(exact).unwhitenedError(moved) / step / std_rad, column, atol=1e-4)
+
+
+def test_positions_that_share_an_error_count_as_one_and_are_outliers_as_one() -> None:
+    """However far off they are, beyond the width of the loss too."""
+    origin, values = Pose.identity(), gtsam.Values()
+    values.insert(X(0), to_gtsam(origin))
+    for off_m in (0.1, 2.0, 50.0):
+        own = MeasuredPosition(np.array([off_m, 0.0, 0.0]), np.full(3, 1.5))
+        shared = replace(own, shared_by=60.0)
+        costs = [
+            frame_factors(Anchors(positions={0: one}), origin, width=2.0)[0].error(values) for one in (own, shared)
+        ]
+        np.testing.assert_allclose(costs[0], 60.0 * costs[1], rtol=1e-9)

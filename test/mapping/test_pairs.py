@@ -73,3 +73,14 @@ def test_likeness_of_many_finds_what_looks_alike() -> None:
 def test_no_image_is_paired_with_itself_where_there_are_few() -> None:
     pairs = pairs_by_similarity(np.eye(4, dtype=np.float32), per_image=10, exhaustive_max=0)
     assert pairs == [(i, j) for i in range(4) for j in range(i + 1, 4)]
+
+
+def test_the_next_sets_of_a_rig_are_compared_camera_by_camera() -> None:
+    """Of two cameras that look apart, and a third one beside the first."""
+    rig = [np.eye(3), _OPPOSITE, Pose.from_rotation_vector([0.0, 0.5, 0.0], np.zeros(3)).rotation]
+    poses = [Pose(rotation, pose.translation) for pose in _row(20) for rotation in rig]
+    sets = np.repeat(np.arange(20), 3)
+    pairs = pairs_by_pose(poses, per_image=0, max_angle_rad=1.0, sets=sets)
+    assert [pair for pair in pairs if pair[0] == 0] == [(0, 2), *((0, 3 * k + c) for k in range(1, 6) for c in (0, 2))]
+    assert [pair for pair in pairs if pair[0] == 1] == [(1, 3 * k + 1) for k in range(1, 6)]
+    assert pairs[-1] == (57, 59)

@@ -51,11 +51,13 @@ class MeasuredPosition:
         position: (3,) of the receiver in a map whose z axis points up, metres.
         std: (3,) standard deviations of its coordinates, metres.
         camera_from_receiver: (3,) place of the receiver in the camera's optical frame, metres.
+        shared_by: number of positions that its error is shared by, itself included; its information is divided by it.
     """
 
     position: Array
     std: Array
     camera_from_receiver: Array = field(default_factory=lambda: np.zeros(3))
+    shared_by: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,9 +34,9 @@ from vloc_ros.datasets.bag_frames import check_extrinsics, frame_of_poses, stamp
 from vloc_ros.datasets.bag_topics import (
     choose_image_topic,
     choose_odometry_topic,
-    folder_of_topic,
-    image_topics,
     read_calibration,
+    topic_of_name,
+    topics_by_folder,
 )
 from vloc_ros.datasets.keyframe_images import check_none_missing
 from vloc_ros.datasets.stamp_order import find_stamps_in_order
@@ -139,8 +139,8 @@ def read_named_images(
         InputError: two names are of one stamp; or, when the bag is at its end, some are missing, or the topic.
     """
     with Bag(path) as bag:
-        folders = {folder_of_topic(topic): topic for topic in image_topics(bag)}
-        topic_of = [_topic_of_name(name, folders) for name in names]
+        folders = topics_by_folder(bag)
+        topic_of = [topic_of_name(name, folders) for name in names]
         if None in topic_of:
             alone = choose_image_topic(bag, image_topic)
             topic_of = [topic or alone for topic in topic_of]
@@ -152,12 +152,6 @@ def read_named_images(
             if (key := (message.topic, name_of_stamp(stamp_ns))) in wanted:
                 yield wanted.pop(key), _decode(path, message)
     check_none_missing(path, len(names), [names[k] for k in sorted(wanted.values())])
-
-
-def _topic_of_name(name: str, folders: Mapping[str, str]) -> str | None:
-    """The topic that the name of a rig's image begins with, below the folders of maps; None of one camera."""
-    below = f"/{name.rpartition('/')[0]}"
-    return next((topic for folder, topic in folders.items() if below.endswith(f"/{folder}")), None)
 
 
 def _number_of_image(

@@ -88,8 +88,8 @@ def with_bag_positions(
 def with_correlated_errors(images: Sequence[PosedImage], correlation_s: float) -> list[PosedImage]:
     """The images, with positions that count as little as their errors have in common (first-order Gauss-Markov).
 
-    Each variance is multiplied by how many positions it shares its error with, so that the mean of all is as uncertain
-    as that of correlated ones, by however many images.
+    The information of each is divided by how many positions share its error, so that the mean of all is as uncertain as
+    that of correlated ones, by however many images. Each is as far off as before: its standard deviation stays.
 
     Args:
         images: with stamps.
@@ -99,12 +99,12 @@ def with_correlated_errors(images: Sequence[PosedImage], correlation_s: float) -
     if correlation_s <= 0.0 or not measured:
         return list(images)
     seconds = 1e-9 * np.array([images[i].stamp_ns - images[measured[0]].stamp_ns for i in measured])
-    factors = np.array([np.sqrt(np.exp(-np.abs(seconds - one) / correlation_s).sum()) for one in seconds])
     found = list(images)
-    for i, factor in zip(measured, factors, strict=True):
+    for i, one in zip(measured, seconds, strict=True):
         position = images[i].position
         assert position is not None
-        found[i] = replace(images[i], position=replace(position, std=factor * position.std))
+        shared_by = float(np.exp(-np.abs(seconds - one) / correlation_s).sum())
+        found[i] = replace(images[i], position=replace(position, shared_by=shared_by))
     return found
 
 

@@ -53,8 +53,8 @@ def with_motion_noise(
 
     A covariance of the pose that grows is that of the integrated pose: its growth is the motion's. Where it does not
     grow, as with drivers that fill in a constant, that of the twist is the velocity's, whose errors are taken to be
-    alike for a second. What a driver marks as not measured keeps the usual uncertainty, and so does all where neither
-    is filled in.
+    alike for a second. What a driver marks as not measured keeps the usual uncertainty, and so does what it leaves at
+    zero, what does not grow between two images, and all where neither is filled in.
 
     Args:
         images: of one camera, in the order of time.
@@ -104,25 +104,26 @@ class _Noise:
         """(6,) standard deviations of the camera's motion, along the first image's axes; NaN where not measured."""
         assert before.map_from_camera is not None
         if self.of_pose:
-            ends = (
+            start, end = (
                 np.array([np.interp(one.stamp_ns, self.stamps_ns, v) for v in self.variances.T])
                 for one in (before, after)
             )
-            grown, target_from_camera = np.maximum(np.subtract(*reversed(list(ends))), 0.0), before.map_from_camera
-        else:
-            near = slice(*np.searchsorted(self.stamps_ns, [before.stamp_ns, after.stamp_ns + 1]))
-            if near.start == near.stop:
-                return None
-            seconds = 1e-9 * (after.stamp_ns - before.stamp_ns)
-            grown = self.variances[near].mean(axis=0) * seconds * min(seconds, _ALIKE_S)
-            target_from_camera = base_from_camera
-        return _of_camera(grown, target_from_camera, base_from_camera)
+            # a constant is filled in and not measured; what shrinks was started anew, or corrected
+            grown = np.where((end > start) & (end < _UNMEASURED), end - start, np.nan)
+            return _of_camera(grown, before.map_from_camera, base_from_camera)
+        near = slice(*np.searchsorted(self.stamps_ns, [before.stamp_ns, after.stamp_ns + 1]))
+        if near.start == near.stop:
+            return None
+        seconds = 1e-9 * (after.stamp_ns - before.stamp_ns)
+        filled_in = ((self.variances[near] > 0.0) & (self.variances[near] < _UNMEASURED)).all(axis=0)
+        of_velocity = np.where(filled_in, self.variances[near].mean(axis=0), np.nan)
+        return _of_camera(of_velocity * seconds * min(seconds, _ALIKE_S), base_from_camera, base_from_camera)
 
 
 def _of_camera(variances: Array, target_from_camera: Pose, base_from_camera: Pose) -> Array:
-    """(6,) standard deviations along the camera's axes, by (6,) variances of the base along the target's."""
+    """(6,) standard deviations along the camera's axes, by (6,) variances of the base along the target's; or NaN."""
     lever = -(target_from_camera.rotation @ base_from_camera.inverse().translation)
-    measured = variances < _UNMEASURED
+    measured = ~np.isnan(variances)
     covariance = np.diag(np.where(measured, variances, 0.0))
     carried = carry_covariance(covariance, Pose.identity(), Pose(np.eye(3), lever))
     turn = np.kron(np.eye(2), target_from_camera.rotation.T)

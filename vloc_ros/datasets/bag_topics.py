@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vloc_ros.bags.messages import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, ODOMETRY
 from vloc_ros.bags.reading import Bag
 from vloc_ros.core.errors import InputError
@@ -37,6 +39,22 @@ def image_topics(bag: Bag) -> list[str]:
 def folder_of_topic(topic: str) -> str:
     """What the names of a rig's images on a topic begin with."""
     return topic.strip("/").removesuffix(_COMPRESSED)
+
+
+def topics_by_folder(bag: Bag) -> dict[str, str]:
+    """The topics with images by their `folder_of_topic`; the raw one where the compressed one was recorded too."""
+    compressed_first = sorted(image_topics(bag), key=lambda topic: not topic.endswith(_COMPRESSED))
+    return {folder_of_topic(topic): topic for topic in compressed_first}
+
+
+def topic_of_name(name: str, folders: Mapping[str, str]) -> str | None:
+    """The topic that the name of a rig's image begins with, below the folders of maps; None of one camera.
+
+    Of topics that end alike, such as `/image_raw` and `/front/image_raw`, it is the longest.
+    """
+    below = f"/{name.rpartition('/')[0]}"
+    fitting = [folder for folder in folders if below.endswith(f"/{folder}")]
+    return folders[max(fitting, key=len)] if fitting else None
 
 
 def choose_image_topic(bag: Bag, wanted: str | None) -> str:

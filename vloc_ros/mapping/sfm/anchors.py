@@ -204,7 +204,7 @@ def position_frame_uncertainty(poses: Sequence[Pose | None], anchors: Anchors) -
         if (measured := anchors.positions.get(i)) is not None:
             lever = pose.apply(measured.camera_from_receiver) - centre
             jacobian = frame_jacobian(lever)[:3] / measured.std[:, None]
-            information += jacobian.T @ jacobian
+            information += jacobian.T @ jacobian / measured.shared_by
             squares.append(float((_residual(pose, measured) ** 2).sum()))
         if (gravity := anchors.gravity.get(i)) is not None:
             jacobian = np.column_stack([np.zeros((3, 3)), -skew(anchors.down), np.zeros(3)]) / gravity.std_rad

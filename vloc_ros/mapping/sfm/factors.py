@@ -71,7 +71,9 @@ def _pose_factor(measured: AbsolutePose, width: float) -> gtsam.PriorFactorPose3
 
 
 def _position_factor(image: int, measured: MeasuredPosition, width: float) -> gtsam.GPSFactorArm:
-    noise = robust_noise(measured.std, _POSITION_WIDTH * width)
+    """A shared error weighs less, and is an outlier where one of its own is: the loss is as many metres wide."""
+    root = float(np.sqrt(measured.shared_by))
+    noise = robust_noise(root * measured.std, _POSITION_WIDTH * width / root)
     return gtsam.GPSFactorArm(X(image), measured.position, measured.camera_from_receiver, noise)
 
 

@@ -62,6 +62,11 @@ class ImageSets:
         """(N,) the number of each image's set, in the order of `leading`."""
         return np.searchsorted(self.leading, self.leads)
 
+    @property
+    def are_of_rig(self) -> bool:
+        """Whether any images were taken together."""
+        return len(self.leading) < len(self.leads)
+
     def choose(self, of_images: Sequence[T]) -> list[T]:
         """Of values by image, those of the images that stand for their sets."""
         return [of_images[int(i)] for i in self.leading]

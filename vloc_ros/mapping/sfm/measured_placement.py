@@ -94,11 +94,16 @@ def place_by_measurements(
     """
     given_poses = (view.image.map_from_camera for view in views)
     measured: Sequence[Pose] = [pose for pose in given_poses if pose is not None]
-    near = pairs_by_pose(measured, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
+    sets = ImageSets.of([view.image for view in views])
+    near = pairs_by_pose(
+        measured,
+        per_image=config.pairs_per_image,
+        max_angle_rad=config.pair_max_angle_rad,
+        sets=sets.set_numbers if sets.are_of_rig else None,
+    )
     alike = pairs_by_similarity(global_descriptors(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
     matches = match_views(views, sorted({*near, *alike}), matched, config, progress, workers)
     geometries = two_view_geometries(views, matches, config, progress, workers)
-    sets = ImageSets.of([view.image for view in views])
     stamps_ns = [view.image.stamp_ns for view in sets.choose(views)]
     offset_s = estimate_time_offset(stamps_ns, given.camera_path, sets.choose_pairs(geometries))
     measured, anchors = _in_frame_of_map(views, measured, given, offset_s)
@@ -166,7 +171,7 @@ def _follow_images(
     )
     possible = {pair: geometries[pair] for pair in allowed}
     poses, agreeing = optimize_poses(guess, motions, possible, focal_lengths_px, anchors)
-    _check_contradictions(measured, poses, geometries, possible)
+    _check_contradictions(measured, poses, geometries, possible, sets.set_numbers)
     return poses, agreeing
 
 
@@ -214,10 +219,10 @@ def _points_around(poses: Sequence[Pose]) -> Array:
 
 
 def _check_contradictions(
-    measured: Sequence[Pose], poses: Sequence[Pose], pairs: Collection[Pair], possible: Collection[Pair]
+    measured: Sequence[Pose], poses: Sequence[Pose], pairs: Collection[Pair], possible: Collection[Pair], sets: Array
 ) -> None:
     """Raise where most pairs that share a view, soon after each other, moved otherwise than the measured poses say."""
-    soon = [pair for pair in pairs if pair[1] - pair[0] <= _SOON]
+    soon = [(i, j) for i, j in pairs if 0 < sets[j] - sets[i] <= _SOON]
     contradicted = 0
     for i, j in soon:
         motion = measured[i].inverse() @ measured[j]

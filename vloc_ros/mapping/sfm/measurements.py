@@ -34,7 +34,7 @@ _DRIFT_M, _DRIFT_PER_M = 0.3, 0.15
 _DRIFT_RAD, _DRIFT_RAD_PER_M, _DRIFT_PER_RAD = 0.2, 0.02, 0.05
 _ERROR_M, _ERROR_RAD, _POSITION_STDS = 1.0, 0.2, 3.0
 # images whose parallax tells how far away is what they show, and how much further than that a camera may have moved
-_NEXT_IMAGES, _MAX_BASELINES = 5, 3.0
+_NEXT_SETS, _MAX_BASELINES = 5, 3.0
 # measured poses are taken for no better
 _LEAST_STD_M, _LEAST_STD_RAD = 0.01, 0.005
 _MEDIAN_SIZE = 0.6745  # of a unit Gaussian
@@ -190,7 +190,7 @@ def possible_pairs(
     first = [measured[int(i)] for i in np.unique(sets, return_index=True)[1]]
     motions = [Pose.identity().distance_to(a.inverse() @ b) for a, b in pairwise(first)]
     travelled_m, turned_rad = (np.cumsum([0.0, *column])[sets] for column in np.array(motions).reshape(-1, 2).T)
-    depths_m, possible = _depths(geometries, measured), []
+    depths_m, possible = _depths(geometries, measured, sets), []
     for (i, j), found in geometries.items():
         tolerated_m, tolerated_rad = _ERROR_M + _POSITION_STDS * positions_std_m, _ERROR_RAD
         if drifting:
@@ -217,11 +217,11 @@ def _agrees(expected: Pose, found: TwoViewGeometry, tolerated_m: float, tolerate
     return bool(np.arccos(np.clip(cosine, -1.0, 1.0)) <= tolerated_rad + np.arcsin(tolerated_m / distance_m))
 
 
-def _depths(geometries: Mapping[Pair, TwoViewGeometry], measured: Sequence[Pose]) -> Array:
-    """(N,) distances to what images show, by their parallax with the next ones; infinite where none has any."""
+def _depths(geometries: Mapping[Pair, TwoViewGeometry], measured: Sequence[Pose], sets: Array) -> Array:
+    """(N,) distances to what images show, by their parallax with the next sets; infinite where none has any."""
     depths_m: list[list[float]] = [[] for _ in measured]
     for (i, j), found in geometries.items():
-        if j - i <= _NEXT_IMAGES and found.parallax_rad > LEAST_PARALLAX_RAD:
+        if sets[j] - sets[i] <= _NEXT_SETS and found.parallax_rad > LEAST_PARALLAX_RAD:
             baseline_m = float(np.linalg.norm(measured[i].translation - measured[j].translation))
             depths_m[i].append(baseline_m / found.parallax_rad)
             depths_m[j].append(baseline_m / found.parallax_rad)
