@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from vloc_ros.inference.references import References
 from vloc_ros.model_export.onnx_files import ExportError, describe_io, export_onnx, open_session
 
 Outputs = Sequence[Array]
+_MOST_REFERENCE_BYTES = 4 << 20
 
 
 def largest_differences(expected: Outputs, found: Outputs) -> list[float]:
@@ -94,9 +95,10 @@ def export_network(
         StorageError: the folder cannot be written.
     """
     onnx_bytes = convert_to_onnx(network, signature)
-    check_parity(network, onnx_bytes, signature, parity)
+    samples = list(parity.samples)
+    check_parity(network, onnx_bytes, signature, replace(parity, samples=samples))
     manifest = {"kind": kind, **describe_io(onnx_bytes), **entries, "training": dict(training)}
-    write_model(folder, onnx_bytes, manifest, references=make_references(network, signature).to_bytes())
+    write_model(folder, onnx_bytes, manifest, references=make_references(network, signature, samples).to_bytes())
 
 
 def convert_to_onnx(network: nn.Module, signature: Signature) -> bytes:
@@ -111,12 +113,17 @@ def convert_to_onnx(network: nn.Module, signature: Signature) -> bytes:
 
 
 @torch.no_grad()
-def make_references(network: nn.Module, signature: Signature) -> References:
-    """What the network gives for the example arguments."""
-    outputs = network(*signature.inputs.values())
+def make_references(network: nn.Module, signature: Signature, samples: Sequence[Mapping[str, Array]]) -> References:
+    """What the network gives for the largest of the samples that keeps the model folder small, else the smallest."""
+
+    def size(sample: Mapping[str, Array]) -> int:
+        return sum(array.nbytes for array in sample.values())
+
+    small = [sample for sample in samples if size(sample) <= _MOST_REFERENCE_BYTES]
+    sample = max(small, key=size) if small else min(samples, key=size)
+    outputs = network(*(torch.from_numpy(sample[name]) for name in signature.inputs))
     found = (outputs,) if isinstance(outputs, Tensor) else outputs
-    inputs = {name: value.numpy() for name, value in signature.inputs.items()}
-    return References(inputs, {name: part.numpy() for name, part in zip(signature.outputs, found, strict=True)})
+    return References(sample, {name: part.numpy() for name, part in zip(signature.outputs, found, strict=True)})
 
 
 @torch.no_grad()

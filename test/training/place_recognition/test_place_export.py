@@ -72,7 +72,7 @@ def test_onnx_runtime_gives_the_same_descriptors(tmp_path: Path, model: str, bat
     assert read.entry("outputs")["descriptors"]["shape"] == [count, encoder.dimension]
     assert Preprocessing.from_manifest(read.entry("preprocessing")) == PREPROCESSING
     assert read.entry("training", "seed") == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "model.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "model.onnx", "references.npz"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
