@@ -41,6 +41,9 @@ from training.framework.run_folder import BEST, INFO, LOG, PROGRESS, find_checkp
 from training.framework.task import Network, TrainingTask
 from vloc_ros.storage.atomic import write_bytes_atomically
 
+# a step may leave weights out, as a classification by cell does with the classifiers of all groups but one
+_DISTRIBUTED = "ddp_find_unused_parameters_true"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedNetwork(Generic[Network]):
@@ -107,6 +110,7 @@ def make_trainer(run_dir: Path, callbacks: Sequence[Callback], fit: FitConfig) -
         accelerator=fit.accelerator,
         devices=fit.devices,
         num_nodes=fit.nodes,
+        strategy=_DISTRIBUTED if fit.devices * fit.nodes > 1 else "auto",
         use_distributed_sampler=False,
         callbacks=[last, *callbacks, EpochProgress(run_dir / PROGRESS)],
         enable_progress_bar=False,

