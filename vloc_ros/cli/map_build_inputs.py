@@ -191,7 +191,7 @@ def _with_rig(args: argparse.Namespace, keyframes: BagKeyframes) -> BagKeyframes
     )
     expected = len(topics) * len(keyframes.images)
     if len(found.images) < expected:
-        note(f"{expected - len(found.images)} of {expected} images of the rig were not taken with a keyframe: left out")
+        note(f"{expected - len(found.images)} of {expected} images of the rig are missing: none, or none with a pose")
     return found
 
 

@@ -29,6 +29,7 @@ from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.sources import PosedImage, Progress
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.sfm.correspondences import epipolar_inliers, match_pairs
+from vloc_ros.mapping.sfm.image_sets import ImageSets
 from vloc_ros.mapping.sfm.pairs import Pair, pairs_by_pose
 from vloc_ros.mapping.sfm.structure import Structure
 from vloc_ros.mapping.workers import THIS_PROCESS, Workers
@@ -113,7 +114,12 @@ def match_posed_images(
         workers: match the others.
     """
     poses = [view.image.map_from_camera for view in views if view.image.map_from_camera is not None]
-    pairs = pairs_by_pose(poses, per_image=config.pairs_per_image, max_angle_rad=config.pair_max_angle_rad)
+    pairs = pairs_by_pose(
+        poses,
+        per_image=config.pairs_per_image,
+        max_angle_rad=config.pair_max_angle_rad,
+        sets=ImageSets.of([view.image for view in views]).rig_numbers,
+    )
     verified, known = {}, matches or {}
     missing = [pair for pair in pairs if pair not in known]
     new = match_pairs([view.features for view in views], missing, ratio=config.match_ratio, workers=workers)

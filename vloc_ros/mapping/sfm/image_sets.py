@@ -63,9 +63,9 @@ class ImageSets:
         return np.searchsorted(self.leading, self.leads)
 
     @property
-    def are_of_rig(self) -> bool:
-        """Whether any images were taken together."""
-        return len(self.leading) < len(self.leads)
+    def rig_numbers(self) -> Array | None:
+        """`set_numbers`; None where no images were taken together."""
+        return self.set_numbers if len(self.leading) < len(self.leads) else None
 
     def choose(self, of_images: Sequence[T]) -> list[T]:
         """Of values by image, those of the images that stand for their sets."""

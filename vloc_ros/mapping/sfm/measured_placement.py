@@ -99,7 +99,7 @@ def place_by_measurements(
         measured,
         per_image=config.pairs_per_image,
         max_angle_rad=config.pair_max_angle_rad,
-        sets=sets.set_numbers if sets.are_of_rig else None,
+        sets=sets.rig_numbers,
     )
     alike = pairs_by_similarity(global_descriptors(views, config), per_image=_SIMILAR_PER_IMAGE, exhaustive_max=0)
     matches = match_views(views, sorted({*near, *alike}), matched, config, progress, workers)

@@ -33,7 +33,7 @@ _STEP_RAD, _RAD_PER_M, _PER_RAD = 0.005, 0.02, 0.03
 _DRIFT_M, _DRIFT_PER_M = 0.3, 0.15
 _DRIFT_RAD, _DRIFT_RAD_PER_M, _DRIFT_PER_RAD = 0.2, 0.02, 0.05
 _ERROR_M, _ERROR_RAD, _POSITION_STDS = 1.0, 0.2, 3.0
-# images whose parallax tells how far away is what they show, and how much further than that a camera may have moved
+# sets whose parallax tells how far away is what they show, and how much further than that a camera may have moved
 _NEXT_SETS, _MAX_BASELINES = 5, 3.0
 # measured poses are taken for no better
 _LEAST_STD_M, _LEAST_STD_RAD = 0.01, 0.005
