@@ -96,7 +96,8 @@ def test_a_longer_lens_of_more_pixels_is_reduced_to_as_many_as_the_maps(
     scene: PlaneScene, localizer: Localizer
 ) -> None:
     width, height = 2 * CAMERA.width, 2 * CAMERA.height
-    long = Camera("PINHOLE", width, height, tuple(4 * p for p in CAMERA.parameters[:2]) + (width / 2, height / 2))
+    fx, fy, *_ = CAMERA.parameters
+    long = Camera("PINHOLE", width, height, (4 * fx, 4 * fy, width / 2, height / 2))
     query = Query.single(np.zeros((height, width), np.uint8), long)
     reduced = MapResolution(scene.landmark_map, localizer.extractor).reduce(query).views[0].camera
     assert (reduced.width, reduced.height) == (CAMERA.width, CAMERA.height)

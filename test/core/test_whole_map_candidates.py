@@ -122,3 +122,17 @@ def test_all_keypoints_are_matched_where_the_pose_of_a_sample_is_coarse(
 ) -> None:
     assert _samples_tried(scene, scene.features(VIEWPOINT, noise_px=0.3), monkeypatch) == [True]
     assert _samples_tried(scene, scene.features(VIEWPOINT, noise_px=4.0), monkeypatch) == [True, False]
+
+
+@pytest.mark.parametrize(("share", "tried"), [(0.0, [True]), (0.8, [True, False])])
+def test_a_sample_does_not_promise_inliers_that_all_keypoints_lack(
+    scene: SyntheticScene, monkeypatch: pytest.MonkeyPatch, share: float, tried: list[bool]
+) -> None:
+    """A share of the keypoints beside the sample shows something else."""
+    features, rng = scene.features(VIEWPOINT, noise_px=0.3), np.random.default_rng(0)
+    count, every = len(features), len(features) // 100
+    foreign = (np.arange(count) % every != 0) & (rng.random(count) < share)
+    descriptors = features.descriptors.copy()
+    others = rng.normal(size=descriptors[foreign].shape).astype(np.float32)
+    descriptors[foreign] = others / np.linalg.norm(others, axis=1, keepdims=True)
+    assert _samples_tried(scene, replace(features, descriptors=descriptors), monkeypatch) == tried
