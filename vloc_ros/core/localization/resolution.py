@@ -16,8 +16,8 @@
 
 Keypoints of a network do not match those of the same thing at another size, and all limits in pixels are of images of
 the size that keypoints are found in. A camera with more pixels than the map's, in each radian and in all, shows the
-same as the map's in more pixels, which take time. A longer lens with no more pixels does not: from farther away it shows
-the map in the map's own pixels.
+same in more pixels, which take time. A longer lens with no more pixels does not: farther away it shows the map in the
+map's own pixels.
 """
 
 from __future__ import annotations
