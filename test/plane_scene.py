@@ -48,15 +48,15 @@ class PlaneScene:
     texture: Array
     landmark_map: LandmarkMap
 
-    def image(self, map_from_camera: Pose) -> Array:
+    def image(self, map_from_camera: Pose, camera: Camera = CAMERA) -> Array:
         """(H, W) uint8 view from there."""
         camera_from_map = map_from_camera.inverse()
         wall_from_texture = np.diag([1 / PIXELS_PER_METRE, 1 / PIXELS_PER_METRE, 1.0])
         columns = np.column_stack([camera_from_map.rotation[:, :2], camera_from_map.translation])
         # pixel centres at integers + 0.5 on both sides, at integers inside OpenCV
         shift = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
-        image_from_texture = np.linalg.inv(shift) @ CAMERA.matrix @ columns @ wall_from_texture @ shift
-        return cv2.warpPerspective(self.texture, image_from_texture, (CAMERA.width, CAMERA.height))
+        image_from_texture = np.linalg.inv(shift) @ camera.matrix @ columns @ wall_from_texture @ shift
+        return cv2.warpPerspective(self.texture, image_from_texture, (camera.width, camera.height))
 
 
 def poses(count: int, seed: int = 0) -> list[Pose]:

@@ -25,6 +25,7 @@ from plane_scene import CAMERA, PlaneScene, make_plane_scene, poses
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.resolution import MapResolution
@@ -76,6 +77,30 @@ def test_images_of_the_maps_resolution_are_left_alone(scene: PlaneScene, localiz
     for factor in (0.5, 1.0, 1.2):
         query = _enlarged(scene, factor)
         assert resolution.reduce(query) is query
+
+
+def test_a_longer_lens_farther_away_shows_the_map_in_the_maps_own_pixels(
+    scene: PlaneScene, localizer: Localizer
+) -> None:
+    fx, fy, cx, cy = CAMERA.parameters
+    long = replace(CAMERA, parameters=(4 * fx, 4 * fy, cx, cy))
+    viewpoint = replace(VIEW, translation=VIEW.translation * (1.0, 1.0, 4.0))
+    query = Query.single(scene.image(viewpoint, long), long)
+    assert MapResolution(scene.landmark_map, localizer.extractor).reduce(query) is query
+    result = localizer.localize(query)
+    assert result.ok, result.reason
+    assert result.map_from_rig.distance_to(viewpoint)[0] < 0.02  # 4.4 m away
+
+
+def test_a_longer_lens_of_more_pixels_is_reduced_to_as_many_as_the_maps(
+    scene: PlaneScene, localizer: Localizer
+) -> None:
+    width, height = 2 * CAMERA.width, 2 * CAMERA.height
+    fx, fy, *_ = CAMERA.parameters
+    long = Camera("PINHOLE", width, height, (4 * fx, 4 * fy, width / 2, height / 2))
+    query = Query.single(np.zeros((height, width), np.uint8), long)
+    reduced = MapResolution(scene.landmark_map, localizer.extractor).reduce(query).views[0].camera
+    assert (reduced.width, reduced.height) == (CAMERA.width, CAMERA.height)
 
 
 def test_every_view_of_a_rig_has_a_size_of_its_own(scene: PlaneScene, localizer: Localizer) -> None:

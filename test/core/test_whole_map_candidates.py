@@ -122,3 +122,29 @@ def test_all_keypoints_are_matched_where_the_pose_of_a_sample_is_coarse(
 ) -> None:
     assert _samples_tried(scene, scene.features(VIEWPOINT, noise_px=0.3), monkeypatch) == [True]
     assert _samples_tried(scene, scene.features(VIEWPOINT, noise_px=4.0), monkeypatch) == [True, False]
+
+
+def _beside_the_sample(features: Features, share: float) -> Features:
+    """A share of the keypoints that are not of the sample shows something else."""
+    count, every, rng = len(features), len(features) // 100, np.random.default_rng(0)
+    foreign = (np.arange(count) % every != 0) & (rng.random(count) < share)
+    descriptors = features.descriptors.copy()
+    others = rng.normal(size=descriptors[foreign].shape).astype(np.float32)
+    descriptors[foreign] = others / np.linalg.norm(others, axis=1, keepdims=True)
+    return replace(features, descriptors=descriptors)
+
+
+@pytest.mark.parametrize(("share", "tried"), [(0.0, [True]), (0.8, [True, False])])
+def test_a_sample_does_not_promise_inliers_that_all_keypoints_lack(
+    scene: SyntheticScene, monkeypatch: pytest.MonkeyPatch, share: float, tried: list[bool]
+) -> None:
+    features = _beside_the_sample(scene.features(VIEWPOINT, noise_px=0.3), share)
+    assert _samples_tried(scene, features, monkeypatch) == tried
+
+
+def test_the_covariance_is_of_as_many_keypoints_as_agree(scene: SyntheticScene) -> None:
+    features = scene.features(VIEWPOINT, noise_px=0.3)
+    all_agree, fewer = (_localize(scene, _beside_the_sample(features, share)) for share in (0.0, 0.3))
+    ratio = np.trace(fewer.covariance) / np.trace(all_agree.covariance)
+    assert ratio == pytest.approx(all_agree.inliers / fewer.inliers, rel=0.01)
+    assert ratio > 1.1

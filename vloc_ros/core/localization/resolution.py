@@ -14,14 +14,17 @@
 
 """Resolution: the images of a query in the pixels that the map was built from.
 
-Keypoints of a network do not match those of the same thing at another size, more pixels than the map's take time and
-find nothing more in it, and all limits in pixels are of images of the size that keypoints are found in.
+Keypoints of a network do not match those of the same thing at another size, and all limits in pixels are of images of
+the size that keypoints are found in. A camera with more pixels than the map's, in each radian and in all, shows the
+same in more pixels, which take time. A longer lens with no more pixels does not: farther away it shows the map in the
+map's own pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf, sqrt
 
 import numpy as np
 
@@ -43,10 +46,11 @@ class MapResolution:
         """`extractor` is the map's."""
         self._extractor = extractor
         cameras = set(landmark_map.keyframes.cameras)
-        self._focal_px = max((camera.intrinsics[0] * self._limit(camera) for camera in cameras), default=np.inf)
+        self._focal_px = max((self._limit(camera) * camera.intrinsics[0] for camera in cameras), default=inf)
+        self._size_px = max((self._limit(camera) * _size_px(camera) for camera in cameras), default=inf)
 
     def reduce(self, query: Query) -> Query:
-        """A query with images of no more pixels a radian than the map's, and of no more than the extractor takes."""
+        """A query with images of the map's resolution where theirs is higher, of no more than the extractor takes."""
         if not self.is_exceeded_by(query):
             return query
         return replace(query, views=tuple(view.reduce(self._scale(view.camera)) for view in query.views))
@@ -60,8 +64,13 @@ class MapResolution:
 
     def _scale(self, camera: Camera) -> float:
         limit = self._limit(camera)
-        higher = limit * camera.intrinsics[0] / self._focal_px
+        higher = limit * min(camera.intrinsics[0] / self._focal_px, _size_px(camera) / self._size_px)
         return limit / higher if higher > _HIGHER else limit
+
+
+def _size_px(camera: Camera) -> float:
+    """Side of a square of as many pixels as an image has."""
+    return sqrt(camera.width * camera.height)
 
 
 def convert_pixels(features: Sequence[Features], query: Query, other: Query) -> tuple[Features, ...]:

@@ -222,6 +222,8 @@ class HypothesisSelector:
         confidence = self._model.confidence(weighed.score, self._negative_share)
         if weighed.score >= self._threshold:
             refined = self._verifier.refine_accepted(weighed.verified, observation)
+            if refined is None:
+                return Decision.undecided()
             return Decision(replace(refined, confidence=confidence), is_final=True)
         result = replace(weighed.verified.result, confidence=confidence)
         needed = f"confidence {confidence:.1%}, at least {self._confidence_needed:.1%} is needed"
