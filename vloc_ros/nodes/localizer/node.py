@@ -210,7 +210,8 @@ class LocalizerNode(ManagedNode):
         inference = config.inference
         recognizer = read_landmark_recognizer(Path(model).expanduser(), inference) if model else None
         encoder = read_global_descriptor(Path(encoder_model).expanduser(), inference) if encoder_model else None
-        localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder)
+        by_scans = self._config.sensor == "lidar"
+        localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder, by_scans=by_scans)
         if len(landmark_map.points):
             localizer.localize(_FIRST_QUERY)  # libraries are loaded lazily: now, not while the first image waits
         loaded = LoadedMap(localizer, digest, recognizer, encoder)
