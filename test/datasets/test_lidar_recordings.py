@@ -183,7 +183,7 @@ def test_a_sequence_of_kitti_has_poses_of_the_lidar(tmp_path: Path) -> None:
     np.testing.assert_array_equal(cloud.points, [[2, 3, 4]])
     assert (cloud.stamp_ns, cloud.frame_id) == (103_600_000, "velodyne")
     assert recording.scans[1].name == "00/000001"
-    with pytest.raises(InputError, match="none.txt"):
+    with pytest.raises(InputError, match=r"none\.txt"):
         read_kitti_recording(tmp_path / "sequences/00", poses=tmp_path / "none.txt")
     (tmp_path / "poses/00.txt").unlink()
     with pytest.raises(InputError, match="2 of 2 scans have no pose"):
@@ -217,7 +217,7 @@ def test_a_drive_of_kitti_has_poses_by_its_receiver(tmp_path: Path) -> None:
     np.testing.assert_allclose(first.map_from_sensor.rotation[:, 0], [0.0, 1.0, 0.0], atol=1e-9)
     assert second.stamp_ns - first.stamp_ns == 99_800_663
     assert len(read_kitti_recording(drive, poses=drive / "oxts").map_from_base()) == 2
-    with pytest.raises(InputError, match="expected .*oxts"):
+    with pytest.raises(InputError, match=r"expected .*oxts"):
         read_kitti_recording(drive, poses=tmp_path / "poses.txt")
 
 
