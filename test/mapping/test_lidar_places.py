@@ -25,7 +25,7 @@ import pytest
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.clouds.point_cloud import PointCloud
-from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.config import LocalizerConfig, VerificationConfig
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
@@ -167,6 +167,11 @@ def test_a_corridor_that_leaves_a_direction_open_is_refused() -> None:
     result = build_localizer(LocalizerConfig(), landmark_map).localize(Query((), cloud=PointCloud(points)))
     assert result.status is Status.POSE_REJECTED
     assert "leave the position open along" in result.reason
+
+
+def test_what_images_need_is_not_asked_of_scans(lidar_map: LandmarkMap) -> None:
+    strict = LocalizerConfig(verification=VerificationConfig(false_accept_rate=1e-4))
+    assert build_localizer(strict, lidar_map)
 
 
 def test_a_scan_of_too_few_points_is_refused(lidar_map: LandmarkMap) -> None:

@@ -45,7 +45,7 @@ from training.acceptance.evidence_table import (
     join_tables,
 )
 from training.acceptance.fit import choose_thresholds, fit_terms
-from training.acceptance.leaders import find_leaders, score_rows
+from training.acceptance.leaders import score_rows
 from training.framework.command import make_parser, run_command
 from vloc_ros.assembly import build_scan_search
 from vloc_ros.core.clouds.point_cloud import PointCloud
@@ -310,13 +310,19 @@ def collect(folder: Path, split: Split, *, workers: int) -> tuple[EvidenceTable,
     return join_tables(tables), np.concatenate(errors), np.concatenate(covariances)
 
 
-def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
-    """How many queries are accepted, by their kind and condition; a query's answer is its best hypothesis."""
+def find_best(model: AcceptanceModel, table: EvidenceTable) -> tuple[Array, Array]:
+    """Score, with the margin, and label of each query's best hypothesis, as `PlaceSearch.decide` chooses it."""
     scores = score_rows(model, table.evidence)
     order = np.argsort(-scores, kind="stable")
     queries, first = np.unique(table.query[order], return_index=True)
     best, labels = np.full(len(table.queries), -np.inf), np.full(len(table.queries), -1)
     best[queries], labels[queries] = scores[order[first]], table.label[order[first]]
+    return best, labels
+
+
+def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
+    """How many queries are accepted, by their kind and condition."""
+    best, labels = find_best(model, table)
     accepted, figures = best >= model.thresholds[0], dict[str, Any]()
     for kind, name in ((ALIASED, KINDS_OF_QUERY[ALIASED]), (FOREIGN, KINDS_OF_QUERY[FOREIGN])):
         mine = table.queries[:, 0] == kind
@@ -348,9 +354,9 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _refuse_known_wrong(model: AcceptanceModel, *tables: EvidenceTable) -> AcceptanceModel:
-    """The model with thresholds above every wrong leader: streets of equal houses are few among the negatives."""
-    leaders = [find_leaders(model, table) for table in tables]
-    worst = max(float(one.scores[one.labels == 0].max(initial=-np.inf)) for one in leaders)
+    """The model with thresholds above every wrong answer: streets of equal houses are few among the negatives."""
+    found = [find_best(model, table) for table in tables]
+    worst = max(float(scores[labels == 0].max(initial=-np.inf)) for scores, labels in found)
     return replace(model, thresholds=np.maximum(model.thresholds, np.nextafter(worst, np.inf)))
 
 
