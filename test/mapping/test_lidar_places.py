@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,12 +28,14 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.config import LocalizerConfig, VerificationConfig
 from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.geometry.covariance import squared_mahalanobis_distances
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.localization.result import Status
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import PosePrior, Query, View
 from vloc_ros.core.sources import PosedScan
+from vloc_ros.datasets.lidar_kitti import read_kitti_recording
 from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.mapping.maps.lidar_places import add_lidar_places, choose_places, make_lidar_map
 from vloc_ros.simulation.lidar_drives import LidarDrive, drive_with_lidar
@@ -158,6 +161,23 @@ def _corridor(length_m: float = 60.0) -> Array:
     y = np.select([side == 0, side == 1], [np.full(60_000, -1.2), np.full(60_000, 1.2)], u * 2.4 - 1.2)
     z = np.select([side == 2, side == 3], [np.full(60_000, -1.0), np.full(60_000, 1.6)], u * 2.6 - 1.0)
     return (np.column_stack([x, y, z]) + rng.normal(0, 0.01, (60_000, 3))).astype(np.float32)
+
+
+def test_the_covariance_of_real_scans_covers_their_errors(shared_data: Callable[[str], Path]) -> None:
+    """Scans of KITTI, four apart: about 5 m. Poses of a drive are known to some centimetres."""
+    scans, squared = read_kitti_recording(shared_data("kitti") / "drive_04").scans, []
+    for first in (0, 11, 23, 35, 46):
+        place, query = scans[first], scans[first + 4]
+        result = build_localizer(LocalizerConfig(), make_lidar_map([place], name="place")).localize(
+            Query((), cloud=query.load())
+        )
+        assert result.map_from_rig is not None, result.reason
+        assert result.covariance is not None
+        assert query.map_from_sensor is not None
+        error = result.map_from_rig.error_to(query.map_from_sensor)
+        squared.append(float(squared_mahalanobis_distances(error[None], result.covariance[None])[0]))
+    # 6 where the covariance is right
+    assert 0.5 < np.median(squared) < 18.0, squared
 
 
 def test_a_corridor_that_leaves_a_direction_open_is_refused() -> None:
