@@ -109,6 +109,7 @@ def build_localizer(
     recognizer: LandmarkRecognizer | None = None,
     encoder: QueryEncoder | None = None,
     acceptance: AcceptanceModel | None = None,
+    by_scans: bool = False,
     make_selector: type[HypothesisSelector] = HypothesisSelector,
 ) -> Localizer:
     """A localizer for a map, with candidates in the order of cost and evidence.
@@ -123,6 +124,7 @@ def build_localizer(
         recognizer: trained on the map's landmarks.
         encoder: of one of the map's retrieval indices.
         acceptance: decides on hypotheses; None takes the table that is shipped for the map's extractor.
+        by_scans: scans will come, see `build_scan_search`.
         make_selector: another selector than the usual one, as for recording what it decides on.
 
     Raises:
@@ -132,7 +134,7 @@ def build_localizer(
             retrieval index, or the map's keypoint model cannot be used.
     """
     index = landmark_map if isinstance(landmark_map, MapIndex) else MapIndex(landmark_map)
-    scans = build_scan_search(config, index.map)
+    scans = build_scan_search(config, index.map, by_scans=by_scans)
     if isinstance(scans, NoScans):
         index.map.require_landmarks()
     scorer, matcher = PoseScorer(index), NearestNeighbourMatcher(config.matcher, index)
@@ -164,6 +166,7 @@ def build_scan_search(
     config: LocalizerConfig,
     landmark_map: LandmarkMap,
     *,
+    by_scans: bool = False,
     acceptance: AcceptanceModel | None = None,
     calibration: CovarianceCalibration | None = None,
 ) -> ScanSearch:
@@ -172,20 +175,22 @@ def build_scan_search(
     Args:
         config: parameters of the stages.
         landmark_map: the map.
+        by_scans: scans will come, also where the map has landmarks; else what aligns them may be missing there.
         acceptance: decides on hypotheses; None takes the table that is shipped.
         calibration: of the covariance; None takes that of the table.
 
     Raises:
         ConfigError: the rate of false accepts is smaller than the table's negatives support.
         MapError: the LiDAR places are of another version.
-        MissingDependencyError: the map has LiDAR places alone, and what aligns them is not installed.
+        MissingDependencyError: scans will come, or the map has LiDAR places alone, and what aligns them is not
+            installed.
     """
     index = find_scan_index(landmark_map)
     if index is None:
         return NoScans()
     voxel_m = ScanContext.from_arrays(index.encoder_arrays).voxel_m
     registration = KissGicpRegistration(voxel_m=voxel_m, threads=config.clouds.threads)
-    if not len(landmark_map.points):
+    if by_scans or not len(landmark_map.points):
         registration.check_installed()
     return PlaceSearch(
         LidarPlaces(landmark_map, registration),

@@ -68,6 +68,15 @@ def test_every_layout_gives_the_points(order: str, kind: str, gap: int, rows: in
     assert (cloud.frame_id, cloud.stamp_ns, cloud.intensity, cloud.offsets_ns) == ("lidar", STAMP_NS, None, None)
 
 
+def test_fields_that_are_not_used_may_have_one_name() -> None:
+    message = _message({**_xyz(), "_": np.zeros(4, "f4"), "-": np.zeros(4, "f4")})
+    message.fields[-1].name = "_"
+    np.testing.assert_array_equal(point_cloud_of(message).points, POINTS)
+    message.fields[-1].name = "x"
+    with pytest.raises(InputError, match="one of them twice"):
+        point_cloud_of(message)
+
+
 @pytest.mark.parametrize("kind", ["u1", "u2", "f4", "f8"])
 def test_intensity_of_any_type(kind: str) -> None:
     intensity = np.array([1, 20, 130, 255]).astype(kind)

@@ -76,6 +76,18 @@ def test_a_scan_is_undistorted_by_the_motion_of_its_sensor() -> None:
     assert deskew(still, lambda _: None) is still
 
 
+def test_no_pose_is_needed_after_the_last_point_or_before_the_first() -> None:
+    asked: list[int] = []
+    offsets = np.array([-400_000, 0, 30_700_000])
+
+    def fixed_from_sensor(stamp_ns: int) -> Pose:
+        asked.append(stamp_ns)
+        return Pose.identity()
+
+    deskew(PointCloud(np.ones((3, 3), np.float32), stamp_ns=10**9, offsets_ns=offsets), fixed_from_sensor)
+    assert (min(asked), max(asked)) == (10**9, 10**9 + 30_700_000)
+
+
 def test_voxels_have_the_mean_of_their_points() -> None:
     points = np.array([[0.1, 0.1, 0.1], [0.3, 0.3, 0.3], [-0.1, 0.1, 0.1]], np.float32)
     found = downsample(points, 0.5)

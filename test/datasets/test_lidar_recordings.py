@@ -24,7 +24,16 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from vloc_ros.bags.messages import POINT_CLOUD, POSE_STAMPED, TF_MESSAGE, TYPESTORE, pose_stamped_message, tf_message
+from vloc_ros.bags.messages import (
+    ODOMETRY,
+    POINT_CLOUD,
+    POSE_STAMPED,
+    TF_MESSAGE,
+    TYPESTORE,
+    odometry_message,
+    pose_stamped_message,
+    tf_message,
+)
 from vloc_ros.bags.point_clouds import point_cloud_message
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.errors import InputError
@@ -108,6 +117,40 @@ def test_a_bag_of_what_is_missing_is_refused(bag: Path, tmp_path: Path) -> None:
         read_lidar_bag(bag, base_frame="imu")
 
 
+@pytest.mark.parametrize("base", ["base_footprint", ""])
+def test_whose_the_poses_are_is_not_guessed(tmp_path: Path, base: str) -> None:
+    """TF without `base_link`, or none; odometry that names the frame whose poses it holds."""
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        kinds = {"/points": POINT_CLOUD, "/pose": POSE_STAMPED, "/odometry": ODOMETRY, "/tf_static": TF_MESSAGE}
+        to = {name: writer.add_connection(name, kind, typestore=TYPESTORE) for name, kind in kinds.items()}
+
+        def write(name: str, message: object) -> None:
+            writer.write(to[name], STEP_NS, TYPESTORE.serialize_cdr(message, kinds[name]))
+
+        if base:
+            write("/tf_static", tf_message(0, (base, "lidar"), BASE_FROM_LIDAR))
+        write("/points", point_cloud_message(_scan(STEP_NS)))
+        frames = ("map", base or "imu")
+        for stamp_ns in (STEP_NS, 2 * STEP_NS):
+            write("/pose", pose_stamped_message(stamp_ns, "map", _map_from_base(stamp_ns)))
+            write("/odometry", odometry_message(stamp_ns, frames, _map_from_base(stamp_ns), np.zeros(6)))
+    if not base:
+        assert read_lidar_bag(tmp_path / "bag", poses=PoseTopic("/pose")).base_from_sensor.distance_to(
+            Pose.identity()
+        ) == (0.0, 0.0)
+        with pytest.raises(InputError, match="no extrinsics of the LiDAR 'lidar' on 'imu'"):
+            read_lidar_bag(tmp_path / "bag", poses=PoseTopic("/odometry"))
+        return
+    for poses in (PoseTopic("/pose"), None):
+        with pytest.raises(InputError, match="no extrinsics of the LiDAR 'lidar' on 'base_link'"):
+            read_lidar_bag(tmp_path / "bag", poses=poses)
+    with pytest.raises(InputError, match="holds poses of 'base_footprint', --base-frame is 'lidar'"):
+        read_lidar_bag(tmp_path / "bag", poses=PoseTopic("/odometry"), base_frame="lidar")
+    (scan,) = read_lidar_bag(tmp_path / "bag", poses=PoseTopic("/odometry")).scans
+    assert scan.map_from_sensor is not None
+    assert max(scan.map_from_sensor.distance_to(_map_from_base(STEP_NS) @ BASE_FROM_LIDAR)) < 1e-6
+
+
 def _write_sequence(folder: Path) -> tuple[Pose, list[Pose]]:
     """A sequence of KITTI's odometry with two scans; camera_from_lidar and the poses of the LiDAR."""
     camera_from_lidar = Pose(
@@ -139,6 +182,12 @@ def test_a_sequence_of_kitti_has_poses_of_the_lidar(tmp_path: Path) -> None:
     cloud = recording.scans[1].load()
     np.testing.assert_array_equal(cloud.points, [[2, 3, 4]])
     assert (cloud.stamp_ns, cloud.frame_id) == (103_600_000, "velodyne")
+    assert recording.scans[1].name == "00/000001"
+    with pytest.raises(InputError, match=r"none\.txt"):
+        read_kitti_recording(tmp_path / "sequences/00", poses=tmp_path / "none.txt")
+    (tmp_path / "poses/00.txt").unlink()
+    with pytest.raises(InputError, match="2 of 2 scans have no pose"):
+        read_kitti_recording(tmp_path / "sequences/00").map_from_base()
     (tmp_path / "sequences/00/times.txt").write_text("0.0\n")
     with pytest.raises(InputError, match="has 2 scans and 1 times or poses"):
         read_kitti_recording(tmp_path / "sequences/00")
@@ -167,6 +216,9 @@ def test_a_drive_of_kitti_has_poses_by_its_receiver(tmp_path: Path) -> None:
     np.testing.assert_allclose(moved, [0.0, 10.0, 0.0], atol=0.02)
     np.testing.assert_allclose(first.map_from_sensor.rotation[:, 0], [0.0, 1.0, 0.0], atol=1e-9)
     assert second.stamp_ns - first.stamp_ns == 99_800_663
+    assert len(read_kitti_recording(drive, poses=drive / "oxts").map_from_base()) == 2
+    with pytest.raises(InputError, match=r"expected .*oxts"):
+        read_kitti_recording(drive, poses=tmp_path / "poses.txt")
 
 
 def test_the_excerpt_of_kitti(shared_data: Callable[[str], Path]) -> None:

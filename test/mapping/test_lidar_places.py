@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,14 +26,16 @@ import pytest
 
 from vloc_ros.assembly import build_localizer
 from vloc_ros.core.clouds.point_cloud import PointCloud
-from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.config import LocalizerConfig, VerificationConfig
 from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.geometry.covariance import squared_mahalanobis_distances
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.localization.result import Status
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import PosePrior, Query, View
 from vloc_ros.core.sources import PosedScan
+from vloc_ros.datasets.lidar_kitti import read_kitti_recording
 from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.mapping.maps.lidar_places import add_lidar_places, choose_places, make_lidar_map
 from vloc_ros.simulation.lidar_drives import LidarDrive, drive_with_lidar
@@ -106,7 +109,8 @@ def test_scans_are_localized_with_a_covariance(lidar_map: LandmarkMap, queries: 
         assert result.map_from_rig is not None
         assert result.covariance is not None
         metres, radians = result.map_from_rig.distance_to(truth)
-        assert (metres, radians) < (0.1, np.radians(1.0))
+        assert metres < 0.1
+        assert radians < np.radians(1.0)
         assert np.sqrt(np.diag(result.covariance)).max() < 0.2
         assert (result.candidate, result.frame_id) == ("retrieval/lidar", "map")
 
@@ -125,13 +129,14 @@ def test_the_pose_is_that_of_the_rig(lidar_map: LandmarkMap, queries: LidarDrive
     assert result.map_from_rig.distance_to(expected)[0] < 0.1
 
 
-def test_a_prior_saves_the_retrieval(lidar_map: LandmarkMap, queries: LidarDrive) -> None:
+def test_a_scan_is_localized_near_a_prior_and_despite_it(lidar_map: LandmarkMap, queries: LidarDrive) -> None:
     localizer = build_localizer(LocalizerConfig(), lidar_map)
     truth, query = queries.map_from_lidar[1], Query((), cloud=_cloud(queries, 1))
     near = truth @ Pose.from_rotation_vector([0.0, 0.0, 0.05], [0.3, -0.2, 0.0])
     prior = PosePrior(near, np.diag([0.1, 0.1, 0.1, 0.01, 0.01, 0.01]))
     result = localizer.localize(replace(query, prior=prior))
-    assert (result.status, result.candidate) == (Status.OK, "prior/lidar")
+    assert result.map_from_rig is not None, result.reason
+    assert result.map_from_rig.distance_to(truth)[0] < 0.1
     far = truth @ Pose.from_rotation_vector([0.0, 0.0, 2.0], [9.0, 5.0, 0.0])
     result = localizer.localize(replace(query, prior=replace(prior, map_from_rig=far)))
     assert result.map_from_rig is not None
@@ -158,6 +163,23 @@ def _corridor(length_m: float = 60.0) -> Array:
     return (np.column_stack([x, y, z]) + rng.normal(0, 0.01, (60_000, 3))).astype(np.float32)
 
 
+def test_the_covariance_of_real_scans_covers_their_errors(shared_data: Callable[[str], Path]) -> None:
+    """Scans of KITTI, four apart: about 5 m. Poses of a drive are known to some centimetres."""
+    scans, squared = read_kitti_recording(shared_data("kitti") / "drive_04").scans, []
+    for first in (0, 11, 23, 35, 46):
+        place, query = scans[first], scans[first + 4]
+        result = build_localizer(LocalizerConfig(), make_lidar_map([place], name="place")).localize(
+            Query((), cloud=query.load())
+        )
+        assert result.map_from_rig is not None, result.reason
+        assert result.covariance is not None
+        assert query.map_from_sensor is not None
+        error = result.map_from_rig.error_to(query.map_from_sensor)
+        squared.append(float(squared_mahalanobis_distances(error[None], result.covariance[None])[0]))
+    # 6 where the covariance is right
+    assert 0.5 < np.median(squared) < 18.0, squared
+
+
 def test_a_corridor_that_leaves_a_direction_open_is_refused() -> None:
     points = _corridor()
     pose = Pose.from_rotation_vector([0.0, 0.0, 0.4], [3.0, 1.0, 1.0])
@@ -165,6 +187,11 @@ def test_a_corridor_that_leaves_a_direction_open_is_refused() -> None:
     result = build_localizer(LocalizerConfig(), landmark_map).localize(Query((), cloud=PointCloud(points)))
     assert result.status is Status.POSE_REJECTED
     assert "leave the position open along" in result.reason
+
+
+def test_what_images_need_is_not_asked_of_scans(lidar_map: LandmarkMap) -> None:
+    strict = LocalizerConfig(verification=VerificationConfig(false_accept_rate=1e-4))
+    assert build_localizer(strict, lidar_map)
 
 
 def test_a_scan_of_too_few_points_is_refused(lidar_map: LandmarkMap) -> None:
@@ -184,6 +211,18 @@ def _yard_with_posts(seed: int) -> Array:
     ]
     ground = np.column_stack([rng.uniform(-35.0, 35.0, (6000, 2)), rng.normal(-1.7, 0.02, 6000)])
     return np.concatenate([*posts, ground]).astype(np.float32)
+
+
+def test_a_prior_does_not_choose_between_places_that_look_alike() -> None:
+    points = _yard_with_posts(0)
+    poses = [Pose(np.eye(3), np.array([x, 0.0, 0.0])) for x in (0.0, 70.0)]
+    scans = [PosedScan(str(k), lambda: PointCloud(points), pose) for k, pose in enumerate(poses)]
+    prior = PosePrior(poses[1], np.diag([0.1, 0.1, 0.1, 0.01, 0.01, 0.01]))
+    query = Query((), cloud=PointCloud(points), prior=prior)
+    alone = build_localizer(LocalizerConfig(), make_lidar_map(scans[1:], name="yard", spacing_m=1.0)).localize(query)
+    assert (alone.status, alone.candidate) == (Status.OK, "prior/lidar")
+    both = build_localizer(LocalizerConfig(), make_lidar_map(scans, name="yards", spacing_m=1.0)).localize(query)
+    assert both.status is Status.AMBIGUOUS, both.reason
 
 
 def test_a_wrong_frame_is_told_by_the_ground() -> None:

@@ -134,16 +134,14 @@ def _summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _other_places(localizers: Sequence[Localizer], scans: Sequence[Sequence[Array]]) -> dict[str, Any]:
-    """Scans of one town in the map of the other, and of streets and rooms in both; each is aligned with its places."""
-    queries, accepted, alignments = 0, 0, 0
+    """Scans of one town in the map of the other, and of streets and rooms in both."""
+    queries, accepted = 0, 0
     elsewhere = [points for kind, seed in OTHERS for points in _scans_of(kind, seed)]
-    config = LocalizerConfig().clouds
     for number, localizer in enumerate(localizers):
         for points in [*(p for k, one in enumerate(scans) if k != number for p in one), *elsewhere]:
             queries += 1
             accepted += _localize(localizer, points, None)["accepted"]
-            alignments += config.places
-    return {"queries": queries, "pairs": alignments, "accepted": accepted}
+    return {"queries": queries, "accepted": accepted}
 
 
 def _scans_of(kind: str, seed: int) -> list[Array]:

@@ -45,7 +45,7 @@ from training.acceptance.evidence_table import (
     join_tables,
 )
 from training.acceptance.fit import choose_thresholds, fit_terms
-from training.acceptance.leaders import find_leaders, score_rows
+from training.acceptance.leaders import score_rows
 from training.framework.command import make_parser, run_command
 from vloc_ros.assembly import build_scan_search
 from vloc_ros.core.clouds.point_cloud import PointCloud
@@ -76,7 +76,7 @@ _LONGEST_M, _PLACE_M, _QUERIES = {True: 200.0, False: 25.0}, {True: 6.0, False: 
 # queries of other places are compared with so many maps
 _MAPS_PER_QUERY = 3
 # standard deviations of a map's poses, metres and radians: the simulated ones are exact, those of recordings are not
-_OF_MAP_POSES = np.repeat([0.03, 0.002], 3)
+_OF_MAP_POSES = np.repeat([0.03, np.radians(0.2)], 3)
 _NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
 
 
@@ -107,8 +107,8 @@ SPLITS = {
     one.name: one
     for one in (
         Split("fit", 71000, (0, 1), (2, 3)),
-        Split("choose", 81000, (0, 1), (4, 5, 6, 7)),
-        Split("report", 91000, (), (3, 4, 5)),
+        Split("choose", 81000, (0, 1, 2, 3), (4, 5, 6, 7)),
+        Split("report", 91000, (0, 1), (3, 4, 5)),
     )
 }
 
@@ -227,7 +227,7 @@ def _record(folder: Path, split: Split, number: int) -> list[Recorded]:
         recorded.append(
             _query(folder, split, number, points, truth, kind=int(kind), condition=int(condition), world=number)
         )
-        if kind == OWN and condition == 0:
+        if kind == OWN:
             for other in np.random.default_rng([split.seed, number, k]).permutation(others)[:_MAPS_PER_QUERY]:
                 recorded.append(
                     _query(
@@ -310,16 +310,26 @@ def collect(folder: Path, split: Split, *, workers: int) -> tuple[EvidenceTable,
     return join_tables(tables), np.concatenate(errors), np.concatenate(covariances)
 
 
+def find_best(model: AcceptanceModel, table: EvidenceTable) -> tuple[Array, Array]:
+    """Score, with the margin, and label of each query's best hypothesis, as `PlaceSearch.decide` chooses it."""
+    scores = score_rows(model, table.evidence)
+    order = np.argsort(-scores, kind="stable")
+    queries, first = np.unique(table.query[order], return_index=True)
+    best, labels = np.full(len(table.queries), -np.inf), np.full(len(table.queries), -1)
+    best[queries], labels[queries] = scores[order[first]], table.label[order[first]]
+    return best, labels
+
+
 def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
     """How many queries are accepted, by their kind and condition."""
-    leaders = find_leaders(model, table)
-    accepted, figures = leaders.scores >= model.thresholds[0], dict[str, Any]()
+    best, labels = find_best(model, table)
+    accepted, figures = best >= model.thresholds[0], dict[str, Any]()
     for kind, name in ((ALIASED, KINDS_OF_QUERY[ALIASED]), (FOREIGN, KINDS_OF_QUERY[FOREIGN])):
         mine = table.queries[:, 0] == kind
         figures[name] = {"queries": int(mine.sum()), "accepted": int((accepted & mine).sum())}
     for number, name in enumerate(CONDITIONS):
         mine = (table.queries[:, 0] == OWN) & (table.queries[:, 1] == number)
-        counts = {title: int((mine & accepted & (leaders.labels == label)).sum()) for title, label in
+        counts = {title: int((mine & accepted & (labels == label)).sum()) for title, label in
                   (("right", 1), ("between", -1), ("wrong", 0))}  # fmt: skip
         figures[name] = {"queries": int(mine.sum()), **counts}
     return figures
@@ -344,9 +354,9 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _refuse_known_wrong(model: AcceptanceModel, *tables: EvidenceTable) -> AcceptanceModel:
-    """The model with thresholds above every wrong leader: streets of equal houses are few among the negatives."""
-    leaders = [find_leaders(model, table) for table in tables]
-    worst = max(float(one.scores[one.labels == 0].max(initial=-np.inf)) for one in leaders)
+    """The model with thresholds above every wrong answer: streets of equal houses are few among the negatives."""
+    found = [find_best(model, table) for table in tables]
+    worst = max(float(scores[labels == 0].max(initial=-np.inf)) for scores, labels in found)
     return replace(model, thresholds=np.maximum(model.thresholds, np.nextafter(worst, np.inf)))
 
 

@@ -50,8 +50,9 @@ def point_cloud_of(message: Any, *, rig_from_sensor: Pose | None = None) -> Poin
     records = _records(message)
     names = records.dtype.names or ()
     if missing := [name for name in _COORDINATES if name not in names or records.dtype[name].kind != "f"]:
+        there = ", ".join(field.name for field in message.fields)
         raise InputError(
-            f"a point cloud has the fields {', '.join(names) or 'none'}, expected floating-point x, y and z; "
+            f"a point cloud has the fields {there or 'none'}, expected floating-point x, y and z; "
             f"{', '.join(missing)} is missing or of another type"
         )
     points = np.column_stack([records[name].astype(np.float32) for name in _COORDINATES])
@@ -98,9 +99,12 @@ def point_cloud_message(cloud: PointCloud) -> Any:
 
 
 def _records(message: Any) -> Array:
-    """(N,) structured array of a message's fields of one value."""
+    """(N,) structured array of those of a message's fields that are used."""
     order, step = ">" if message.is_bigendian else "<", int(message.point_step)
-    fields = [field for field in message.fields if field.count == 1 and field.datatype in _TYPES]
+    used = {*_COORDINATES, *_INTENSITY, *_TIMES}  # others may be padding, of one name
+    fields = [one for one in message.fields if one.count == 1 and one.datatype in _TYPES and one.name in used]
+    if len({field.name for field in fields}) < len(fields):
+        raise InputError(f"a point cloud has the fields {', '.join(f.name for f in message.fields)}, one of them twice")
     kinds = [order + _TYPES[field.datatype] for field in fields]
     ends = [field.offset + np.dtype(kind).itemsize for field, kind in zip(fields, kinds, strict=True)]
     data, rows, width = np.frombuffer(message.data, np.uint8), int(message.height), int(message.width)

@@ -41,8 +41,8 @@ def add_lidar_source(parser: argparse.ArgumentParser) -> None:
         help="poses in the map: TUM rows of the base, or of the depth camera's optical frame; KITTI's rows of the left "
         "camera",
     )
-    parser.add_argument("--base-frame", metavar="FRAME", help="whose poses they are (default: base_link in TF, or else "
-                        "the LiDAR's own)")  # fmt: skip
+    parser.add_argument("--base-frame", metavar="FRAME", help="whose poses they are (default: the frame that the topic "
+                        "names, or else base_link, or the LiDAR's own without TF)")  # fmt: skip
     parser.add_argument(
         "--compensated", action="store_true", help="the points' times do not count: the driver undid the motion"
     )
@@ -76,11 +76,14 @@ def read_scans(args: argparse.Namespace, *, truth: str | Path | None = None) -> 
     Raises:
         InputError: it cannot be read.
     """
+    from vloc_ros.core.errors import InputError
     from vloc_ros.datasets.lidar_kitti import is_kitti, read_kitti_recording
     from vloc_ros.datasets.lidar_recordings import PoseTopic, read_lidar_bag
 
     if is_kitti(args.scans):
-        return read_kitti_recording(args.scans, poses=Path(truth) if truth else None)
+        if isinstance(truth, str):
+            raise InputError(f"--truth-topic is of a bag, found a folder of KITTI in {args.scans}; give --poses")
+        return read_kitti_recording(args.scans, poses=truth)
     return read_lidar_bag(
         args.scans,
         topic=args.cloud_topic,

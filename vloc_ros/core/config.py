@@ -237,7 +237,7 @@ class CloudConfig(Checked):
         2, "with how many it is aligned without an initial guess where no alignment convinces", low=0, high=100
     )
     prior_places: int = parameter(
-        2, "with a prior, the nearest places that the scan is aligned with first; 0 ignores priors", low=0, high=100
+        2, "with a prior, the nearest places, which the scan is aligned with too; 0 ignores priors", low=0, high=100
     )
     false_accept_rate: float = parameter(
         0.0,

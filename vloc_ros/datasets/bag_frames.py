@@ -27,8 +27,10 @@ BASE, _ODOM = "base_link", "odom"
 _MOST_NAMED = 3
 
 
-def check_extrinsics(bag: Bag, transforms: TransformTree, base_frame: str, camera_frame: str) -> None:
-    """Refuse to guess them: the camera's optical axes are not those of the base.
+def check_extrinsics(
+    bag: Bag, transforms: TransformTree, base_frame: str, camera_frame: str, *, sensor: str = "camera"
+) -> None:
+    """Refuse to guess them: the axes of a sensor, be it the camera or another one, are not those of the base.
 
     Raises:
         InputError: TF does not connect the two.
@@ -38,10 +40,13 @@ def check_extrinsics(bag: Bag, transforms: TransformTree, base_frame: str, camer
     try:
         transforms.lookup(base_frame, camera_frame, 0)
     except InputError as error:
+        others, instead = "", ""
+        if sensor == "camera":
+            others, instead = _other_transforms(bag), ", or take the images out and give their --poses"
         raise InputError(
-            f"{bag.path}: has no extrinsics of the camera {camera_frame!r} on {base_frame!r} "
-            f"({error}{_other_transforms(bag)}); record {TF} and {TF}_static too, name the base with --base-frame "
-            f"({camera_frame} where the poses are the camera's own), or take the images out and give their --poses"
+            f"{bag.path}: has no extrinsics of the {sensor} {camera_frame!r} on {base_frame!r} ({error}{others}); "
+            f"record {TF} and {TF}_static too, or name the base with --base-frame ({camera_frame} where the poses are "
+            f"the {sensor}'s own){instead}"
         ) from error
 
 
@@ -68,8 +73,10 @@ def frame_of_poses(bag: Bag, topic: str, wanted: str | None) -> str:
     return named or wanted or BASE
 
 
-def choose_base_frame(bag: Bag, transforms: TransformTree, wanted: str | None, camera_frame: str) -> str:
-    """The wanted frame, which TF connects with the camera; the camera's own where none is wanted and there is no TF.
+def choose_base_frame(
+    bag: Bag, transforms: TransformTree, wanted: str | None, camera_frame: str, *, sensor: str = "camera"
+) -> str:
+    """The wanted frame, which TF connects with the sensor; the sensor's own where none is wanted and there is no TF.
 
     Raises:
         InputError: TF does not connect the two.
@@ -77,7 +84,7 @@ def choose_base_frame(bag: Bag, transforms: TransformTree, wanted: str | None, c
     if wanted is None and not transforms.frames:
         return camera_frame
     base_frame = wanted or BASE
-    check_extrinsics(bag, transforms, base_frame, camera_frame)
+    check_extrinsics(bag, transforms, base_frame, camera_frame, sensor=sensor)
     return base_frame
 
 

@@ -24,6 +24,7 @@ All are compensated for the motion of the car. The frame is the Velodyne's: x fo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,8 @@ def read_kitti_recording(folder: Path, *, poses: Path | None = None) -> LidarRec
 
     Args:
         folder: of one of the layouts above.
-        poses: of a sequence: rows of twelve numbers, map_from_camera of the left camera; None looks for them.
+        poses: of a sequence: rows of twelve numbers, map_from_camera of the left camera; of a drive its folder oxts;
+            of an excerpt TUM rows; None looks for them.
 
     Raises:
         InputError: the folder has none of the layouts, or something in it is missing or damaged.
@@ -57,7 +59,10 @@ def read_kitti_recording(folder: Path, *, poses: Path | None = None) -> LidarRec
     readers = (_read_sequence, _read_drive, _read_excerpt)
     for layout, read in zip(_LAYOUTS, readers, strict=True):
         if (folder / layout).is_dir():
-            return read(folder, poses)
+            recording = read(folder, poses)
+            # every sequence counts from 0
+            prefix = folder.resolve().name
+            return replace(recording, scans=[replace(one, name=f"{prefix}/{one.name}") for one in recording.scans])
     raise InputError(f"{folder}: has no folder velodyne, velodyne_points or lidar; name a sequence or drive of KITTI")
 
 
@@ -83,7 +88,7 @@ def _read_sequence(folder: Path, poses: Path | None) -> LidarRecording:
     camera_from_lidar = _pose_of(_named_rows(folder / "calib.txt")["Tr"].reshape(3, 4))
     stamps = [round(float(words[0]) * 1e9) for _, words in split_rows(read_text(folder / "times.txt"))]
     _check_count(folder, paths, len(stamps))
-    if not found.is_file():
+    if poses is None and not found.is_file():
         scans = [
             PosedScan(path.stem, partial(_load_bin, path, stamp), None, stamp)
             for path, stamp in zip(paths, stamps, strict=True)
@@ -105,8 +110,8 @@ def _read_sequence(folder: Path, poses: Path | None) -> LidarRecording:
 def _read_drive(folder: Path, poses: Path | None) -> LidarRecording:
     """East-north-up coordinates from the first scan on."""
     paths, oxts = _list(folder / "velodyne_points" / "data", "bin"), _list(folder / "oxts" / "data", "txt")
-    if poses is not None:
-        raise InputError(f"--poses is {poses}, expected none with a drive of KITTI's raw data, which has its own")
+    if poses is not None and poses.resolve() != (folder / "oxts").resolve():
+        raise InputError(f"--poses is {poses}, expected {folder / 'oxts'}, the own ones of a drive of KITTI's raw data")
     _check_count(folder, paths, len(oxts))
     rows = _named_rows(folder.parent / "calib_imu_to_velo.txt")
     imu_from_lidar = _pose_of(np.column_stack([rows["R"].reshape(3, 3), rows["T"]])).inverse()

@@ -30,6 +30,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import PosedScan, QuerySource
+from vloc_ros.datasets.bag_frames import child_frame, choose_base_frame, frame_of_poses
 from vloc_ros.storage.trajectories import LARGEST_GAP_NS, Trajectory, format_stamp, read_tum
 
 ODOM = "odom"
@@ -63,10 +64,15 @@ class LidarRecording:
         return [QuerySource(scan.name, partial(read, scan), scan.stamp_ns) for scan in self.scans]
 
     def map_from_base(self) -> list[Pose]:
-        """The true pose of the base of every scan, all of which have one."""
+        """The true pose of the base of every scan.
+
+        Raises:
+            InputError: a scan has none.
+        """
         sensor_from_base = self.base_from_sensor.inverse()
         poses = [scan.map_from_sensor for scan in self.scans]
-        assert all(pose is not None for pose in poses)
+        if missing := sum(pose is None for pose in poses):
+            raise InputError(f"{missing} of {len(poses)} scans have no pose, expected true ones; give their --poses")
         return [pose @ sensor_from_base for pose in poses if pose is not None]
 
 
@@ -104,7 +110,8 @@ def read_lidar_bag(
         path: of the bag.
         topic: of the clouds; None takes the only one.
         poses: TUM rows or a topic, of the base in the map; None for scans to localize.
-        base_frame: whose poses they are, `base_link` where TF has that and None is given, else the LiDAR's own.
+        base_frame: whose poses they are; None takes the frame that the topic of poses names, or else `base_link`, or
+            the LiDAR's own where the bag has no TF.
         compensated: the points were moved to where they would be at the time of the stamp; their times do not count.
 
     Raises:
@@ -119,9 +126,11 @@ def read_lidar_bag(
             if message.msgtype == POINT_CLOUD
         ]
         trajectory = bag.poses(poses.name) if isinstance(poses, PoseTopic) else None
+        if isinstance(poses, PoseTopic) and (transforms.frames or child_frame(bag, poses.name)):
+            base_frame = frame_of_poses(bag, poses.name, base_frame)
+        base = choose_base_frame(bag, transforms, base_frame, frame_id, sensor="LiDAR")
     if isinstance(poses, Path):
         trajectory = read_tum(poses)
-    base = base_frame or ("base_link" if "base_link" in transforms.frames else frame_id)
     moving = _SensorPath(transforms, trajectory, base, frame_id)
     read = partial(_read_scan, path, cloud_topic, None if compensated else moving.at_any_time)
     scans = [

@@ -42,9 +42,7 @@ def _row(name: str, f: Figures) -> list[str]:
 def lidar_negatives(figures: Mapping[str, Figures]) -> Table:
     """Scans of places that are not in the map."""
     f = figures["lidar"]["other_places"]
-    return Table(
-        ["scans of other places", "aligned pairs", "accepted"], [[str(f[k]) for k in ("queries", "pairs", "accepted")]]
-    )
+    return Table(["scans of other places", "accepted"], [[str(f[k]) for k in ("queries", "accepted")]])
 
 
 TABLES = {

@@ -80,7 +80,9 @@ def deskew(cloud: PointCloud, fixed_from_sensor: Callable[[int], Pose | None]) -
         return cloud
     reference = fixed_from_sensor(cloud.stamp_ns)
     slices, which = np.unique(np.round(cloud.offsets_ns / _SLICE_NS).astype(np.int64), return_inverse=True)
-    poses = [fixed_from_sensor(cloud.stamp_ns + int(number) * _SLICE_NS) for number in slices]
+    # a slice's middle may be after the last point, or before the first one, where nobody waited for odometry
+    times_ns = np.clip(slices * _SLICE_NS, cloud.offsets_ns.min(), cloud.offsets_ns.max())
+    poses = [fixed_from_sensor(cloud.stamp_ns + int(time_ns)) for time_ns in times_ns]
     if reference is None or any(pose is None for pose in poses):
         span_s = np.ptp(cloud.offsets_ns) * 1e-9
         raise InputError(

@@ -32,7 +32,8 @@ from vloc_ros.core.query import PosePrior
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR, ScanContextEncoder
 
-_PREPARED, _CONTEXTS = 256, 20_000
+# a prepared place takes up to 4 MB, a Scan Context 5 kB
+_PREPARED, _CONTEXTS = 32, 20_000
 _PRIOR_SIGMAS = 3.0
 
 

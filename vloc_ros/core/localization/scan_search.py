@@ -39,8 +39,8 @@ from vloc_ros.core.localization.selection import Decision
 
 # fewer points determine nothing
 _MIN_POINTS = 100
-# poses of the same place: in voxels of the map, and the turn
-_SAME_PLACE_VOXELS, _SAME_PLACE_RAD = 5.0, 0.2
+# poses that differ by less do not compete: in metres, whatever the range of the map, as a wrong pose is wrong by metres
+_SAME_PLACE_M, _SAME_PLACE_RAD = 0.5, 0.2
 # of a scan with z up, more of the points lie on one level plane
 _LEVEL_GROUND = 0.05
 # cosine of how far two frames whose z axes point up may be tilted against each other
@@ -136,7 +136,7 @@ class PlaceSearch:
         self._threshold = model.threshold(config.false_accept_rate)
 
     def search(self, observation: Observation) -> Decision:
-        """A pose by a prior, or else by the places that the scan resembles."""
+        """A pose by the places that the scan resembles, and those near a prior."""
         query = observation.query
         if query.cloud is None:
             reason = "the map has LiDAR places alone and the query no scan; give a point cloud"
@@ -147,20 +147,22 @@ class PlaceSearch:
         if (count := len(scan.prepared.points)) < _MIN_POINTS:
             reason = f"the scan has {count} voxels with points, at least {_MIN_POINTS} are needed"
             return Decision(LocalizationResult.refused(Status.NO_FEATURES, reason))
-        decision = Decision.undecided()
+        near: list[ScanHypothesis] = []
         if query.prior is not None and is_certain(query.prior, max_std_m=self._max_prior_std_m):
-            near = self._places.near(query.prior, rig_from_scan, best=self._config.prior_places)
-            decision = self.decide(self.align(scan, near, "prior/lidar", observation), observation)
-        if not decision.result.ok:
-            decision = decision.or_better(self.decide(self.find(scan, observation), observation))
+            guesses = self._places.near(query.prior, rig_from_scan, best=self._config.prior_places)
+            near = self.align(scan, guesses, "prior/lidar", observation)
+        decision = self.decide(self.find(scan, observation, near), observation)
         return decision if decision.result.ok else _explain_frame(decision, scan.points)
 
-    def find(self, scan: _Scan, observation: Observation) -> list[ScanHypothesis]:
-        """Hypotheses of the places that a scan resembles; where none convinces, by a global registration too."""
+    def find(self, scan: _Scan, observation: Observation, near: Sequence[ScanHypothesis] = ()) -> list[ScanHypothesis]:
+        """Hypotheses of the places that a scan resembles; where none convinces, by a global registration too.
+
+        Those near a prior are among them and have no advantage: a prior that is off by one aisle fits well, too.
+        """
         with observation.clock.stage("candidates"):
             rows = self._places.encoder.encode_query(observation.query)
             guesses = self._keep_similar(self._places.retrieve(scan.points, rows, count=self._config.retrieval_top_k))
-        found = self.align(scan, guesses, "retrieval/lidar", observation)
+        found = [*near, *self.align(scan, guesses, "retrieval/lidar", observation)]
         if any(self._model.score(one.evidence) >= self._threshold for one in found):
             return found
         with observation.clock.stage("matching"):
@@ -213,8 +215,7 @@ class PlaceSearch:
 
     def _is_same_pose(self, first: ScanHypothesis, second: ScanHypothesis) -> bool:
         distance_m, turn_rad = first.scene_from_rig.distance_to(second.scene_from_rig)
-        near = distance_m < _SAME_PLACE_VOXELS * self._places.voxel_m and turn_rad < _SAME_PLACE_RAD
-        return first.scene == second.scene and near
+        return first.scene == second.scene and distance_m < _SAME_PLACE_M and turn_rad < _SAME_PLACE_RAD
 
     def _align_globally(self, scan: _Scan, guess: PlaceGuess) -> PlaceGuess | None:
         found = self._places.registration.align_globally(scan.prepared, self._places.prepared(guess.place))

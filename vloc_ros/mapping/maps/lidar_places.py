@@ -27,7 +27,7 @@ from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.extractor_config import RootSiftConfig
-from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
@@ -122,17 +122,11 @@ def _add(
     if not chosen:
         raise InputError(f"none of the {len(scans)} scans has a pose, expected map_from_sensor; do their times fit?")
     number, old = landmark_map.scenes.index(scene), landmark_map.places.get(LIDAR)
-    clouds, rotations, translations = [], [], []
-    for scan in progress(chosen, description="places", total=len(chosen)):
-        assert scan.map_from_sensor is not None
-        pose = scene.scene_from(scan.map_from_sensor)
-        heading = keep_heading(pose.rotation)
-        clouds.append((scan.load().points @ (heading.T @ pose.rotation).T).astype(np.float32))
-        rotations.append(heading)
-        translations.append(pose.translation)
-    _check_level(clouds)
-    encoder = ScanContextEncoder(context or ScanContext.of_clouds(clouds[:: max(1, len(clouds) // _SAMPLE)]))
-    places = _make_places([scan.name for scan in chosen], number, rotations, translations, clouds, encoder)
+    # the scans of a long drive do not fit into memory together: some say what the range is, before all are read
+    some = [_read_levelled(scan, scene)[1] for scan in chosen[:: max(1, len(chosen) // _SAMPLE)]]
+    _check_level(some)
+    encoder = ScanContextEncoder(context or ScanContext.of_clouds(some))
+    places = _make_places(chosen, scene, number, encoder, progress)
     merged = places if old is None or not len(old) else merge_places([old, places], [0, 0])
     # the descriptors are those of the points that are stored
     rows = encoder.encode([points / np.float32(100.0) for points in _parts(places)])
@@ -147,26 +141,34 @@ def _add(
     return grown.with_retrieval(index)
 
 
+def _read_levelled(scan: PosedScan, scene: Scene) -> tuple[Pose, Array]:
+    """scene_from_place, which is level, and a scan's (N, 3) points in that frame."""
+    assert scan.map_from_sensor is not None
+    pose = scene.scene_from(scan.map_from_sensor)
+    heading = keep_heading(pose.rotation)
+    points = (scan.load().points @ (heading.T @ pose.rotation).T).astype(np.float32)
+    return Pose(heading, pose.translation), points
+
+
 def _make_places(
-    names: Sequence[str],
-    scene: int,
-    rotations: Sequence[Array],
-    translations: Sequence[Array],
-    clouds: Sequence[Array],
-    encoder: ScanContextEncoder,
+    chosen: Sequence[PosedScan], scene: Scene, number: int, encoder: ScanContextEncoder, progress: Progress
 ) -> Places:
     """Places with the points that are within the range, as many as their voxels."""
-    range_m, voxel_m = encoder.context.range_m, encoder.context.voxel_m
-    near = [points[np.linalg.norm(points, axis=1) < 1.5 * range_m] for points in clouds]
-    if empty := [name for name, points in zip(names, near, strict=True) if not len(points)]:
-        raise InputError(f"the scan {empty[0]} has no point within {1.5 * range_m:g} m; leave it out")
-    parts = [encode_points(downsample(points, _STORED_VOXELS * voxel_m)) for points in near]
+    furthest_m, voxel_m = 1.5 * encoder.context.range_m, encoder.context.voxel_m
+    poses, parts = [], []
+    for scan in progress(chosen, description="places", total=len(chosen)):
+        pose, points = _read_levelled(scan, scene)
+        near = points[np.linalg.norm(points, axis=1) < furthest_m]
+        if not len(near):
+            raise InputError(f"the scan {scan.name} has no point within {furthest_m:g} m; leave it out")
+        poses.append(pose)
+        parts.append(encode_points(downsample(near, _STORED_VOXELS * voxel_m)))
     offsets = np.cumsum([0, *map(len, parts)]).astype(np.int64)
     return Places(
-        tuple(names),
-        np.full(len(names), scene, np.int32),
-        np.array(rotations).reshape(-1, 3, 3),
-        np.array(translations).reshape(-1, 3),
+        tuple(scan.name for scan in chosen),
+        np.full(len(chosen), number, np.int32),
+        np.array([pose.rotation for pose in poses]),
+        np.array([pose.translation for pose in poses]),
         np.array([np.ptp(points.astype(float), axis=0) / 100.0 for points in parts]),
         {POINTS_CM: Payload(np.concatenate(parts), offsets)},
     )
@@ -176,9 +178,8 @@ def _parts(places: Places) -> list[Array]:
     return [places.payloads[POINTS_CM].of(k) for k in range(len(places))]
 
 
-def _check_level(clouds: Sequence[Array]) -> None:
+def _check_level(some: Sequence[Array]) -> None:
     """Refuse scans of which most show no level ground: the poses are not of this sensor, or not of a map with z up."""
-    some = clouds[:: max(1, len(clouds) // _SAMPLE)]
     shares = [level_ground_share(points) for points in some]
     if np.median(shares) < _LEVEL_GROUND:
         raise InputError(

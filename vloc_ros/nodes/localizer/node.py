@@ -210,10 +210,11 @@ class LocalizerNode(ManagedNode):
         model, encoder_model = self._config.recognizer, self._config.encoder
         config = self._core_config
         inference = config.inference
+        by_scans = self._config.sensor == "lidar"
         with report_engine_waits(self._on_engine_wait):
             recognizer = read_landmark_recognizer(Path(model).expanduser(), inference) if model else None
             encoder = read_global_descriptor(Path(encoder_model).expanduser(), inference) if encoder_model else None
-            localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder)
+            localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder, by_scans=by_scans)
         if len(landmark_map.points):
             localizer.localize(_FIRST_QUERY)  # libraries are loaded lazily: now, not while the first image waits
         loaded = LoadedMap(localizer, digest, recognizer, encoder)

@@ -1,0 +1,39 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""The answers to recorded scans are those that the search of places gives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training.acceptance.evidence_table import OWN, EvidenceTable, RecordedQuery
+from training.acceptance.scans import find_best
+from vloc_ros.core.localization.acceptance import CLOUD_KIND, EVIDENCE_OF
+from vloc_ros.storage.acceptance_tables import read_acceptance_model
+
+
+def test_the_margin_counts_among_hypotheses() -> None:
+    names, strong = EVIDENCE_OF[CLOUD_KIND], {"inliers": 8.0, "fit": 3.0, "constraint": -1.0}
+    best = np.array([strong.get(name, 1.0) for name in names], np.float32)
+    weaker, contested = best.copy(), best.copy()
+    weaker[names.index("overlap")] = 0.8
+    contested[names.index("margin")] = -0.15
+    nothing = RecordedQuery(np.zeros((0, len(names)), np.float32), [], OWN, 0, 0, 0, 0)
+    query = RecordedQuery(np.stack([contested, weaker]), [0, 1], OWN, 0, 0, 0, 0)
+    scores, labels = find_best(
+        read_acceptance_model(CLOUD_KIND), EvidenceTable.of_queries([nothing, query], CLOUD_KIND)
+    )
+    assert labels.tolist() == [-1, 1]
+    assert scores[0] == -np.inf
