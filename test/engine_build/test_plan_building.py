@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.engine_build.build import EngineRequest, build_engine, plan_engine
 from vloc_ros.engine_build.plan_builder import build_plan
-from vloc_ros.inference.engine_cache import PLAN, list_engines
+from vloc_ros.inference.engine_cache import PLAN, find_engine, list_engines
 from vloc_ros.inference.models import Model, read_any_model
 from vloc_ros.inference.tensorrt_api import TENSORRT, TENSORRT_RTX
 from vloc_ros.inference.tensorrt_engine import TensorRtEngine
@@ -106,6 +107,19 @@ def test_a_builder_that_takes_too_long_is_ended(model: Model) -> None:
     graph, key = plan_engine(model, model.graph, REQUEST)
     with pytest.raises(ModelError, match=r"was ended after 0 s; allow more with --time-limit"):
         build_plan(graph, key, timeout_s=0.01)
+
+
+def test_a_builder_that_fails_unexpectedly_says_why(model: Model) -> None:
+    graph, key = plan_engine(model, model.graph, REQUEST)
+    with pytest.raises(ModelError, match=r"ended without a plan \(KeyError: 'tensorflow'\)"):
+        build_plan(graph, replace(key, flavour="tensorflow"), timeout_s=60)
+
+
+def test_engines_asked_for_again_are_the_newest(model: Model, tmp_path: Path) -> None:
+    requests = [replace(REQUEST, keypoints=count) for count in (80, 90, 80)]
+    folders = [build_engine(model, model.graph, None, request, tmp_path).folder for request in requests]
+    found = find_engine(tmp_path, str(model.entry("hash")), flavour=TENSORRT_RTX, precision="fp32")
+    assert found.folder == folders[2] == folders[0]
 
 
 def test_what_cannot_be_parsed_is_named(model: Model) -> None:

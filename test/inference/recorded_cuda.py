@@ -42,16 +42,15 @@ class RecordedCuda:
 
     cudaMemcpyKind = staticmethod(int)  # noqa: N815 - CUDA's name
     cudaStreamCaptureMode = staticmethod(int)  # noqa: N815 - CUDA's name
-    cudaDeviceAttr = SimpleNamespace(  # noqa: N815 - CUDA's name
-        cudaDevAttrComputeCapabilityMajor="8", cudaDevAttrComputeCapabilityMinor="6"
-    )
 
     def __init__(self, *, memory: int = 1 << 30) -> None:
         self.calls: list[str] = []
         self.threads: set[int] = set()
         self.memory = memory
         self.allocated: dict[int, Any] = {}
+        self.recorded: dict[int, list[Callable[[], None]]] = {}
         self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.refuses_capture = False
         self.captured: list[Callable[[], None]] | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -78,8 +77,8 @@ class RecordedCuda:
     def _cudaGetDeviceCount(self) -> tuple[Any, ...]:  # noqa: N802
         return Code.cudaSuccess, 1
 
-    def _cudaDeviceGetAttribute(self, attribute: str, device: int) -> tuple[Any, ...]:  # noqa: N802
-        return Code.cudaSuccess, int(attribute)
+    def _cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:  # noqa: N802
+        return Code.cudaSuccess, SimpleNamespace(major=8, minor=6, name=b"RTX of the tests")
 
     def _cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
         return Code.cudaSuccess, 77
@@ -113,13 +112,19 @@ class RecordedCuda:
     def _cudaStreamEndCapture(self, *_: Any) -> tuple[Any, ...]:  # noqa: N802
         number = len(self.calls)
         assert self.captured is not None
-        self.graphs[number], self.captured = self.captured, None
+        self.recorded[number], self.captured = self.captured, None
         return Code.cudaSuccess, number
 
     def _cudaGraphInstantiate(self, graph: int, flags: int) -> tuple[Any, ...]:  # noqa: N802
+        self.graphs[graph] = self.recorded[graph]
         return Code.cudaSuccess, graph
 
+    def _cudaGraphDestroy(self, graph: int) -> tuple[Any, ...]:  # noqa: N802
+        del self.recorded[graph]
+        return (Code.cudaSuccess,)
+
     def _cudaGraphLaunch(self, graph: int, stream: int) -> tuple[Any, ...]:  # noqa: N802
+        assert self.captured is None
         for work in self.graphs[graph]:
             work()
         return (Code.cudaSuccess,)
@@ -136,6 +141,7 @@ class Context:
         self._cuda, self._addresses, self._shape = cuda, dict[str, int](), (0,)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        assert not self._cuda.graphs, "a graph belongs to the shapes that its context had"
         self._shape = shape
         return len(shape) == 1 and 1 <= shape[0] <= 64
 
@@ -151,6 +157,8 @@ class Context:
 
     def execute_async_v3(self, stream: int) -> bool:
         assert stream == 77
+        if self._cuda.captured is not None and self._cuda.refuses_capture:
+            return False
         count = self._shape[0]
 
         def work() -> None:

@@ -31,10 +31,12 @@ from vloc_ros.inference.engine_cache import (
     PLAN,
     SIDECAR,
     EngineKey,
+    find_builder,
     find_engine,
     list_engines,
     lock_engine,
     read_engine,
+    renew_engine,
     write_engine,
 )
 from vloc_ros.storage.atomic import StorageError
@@ -66,6 +68,7 @@ def write(cache: Path, key: EngineKey = KEY, plan: bytes = b"a plan", date: str 
         {"precision": "int8"},
         {"profile": {"image": ((96, 96), (480, 640), (960, 1280))}},
         {"keypoints": 200},
+        {"device": "Orin"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -88,7 +91,7 @@ def test_a_truncated_plan_is_refused(tmp_path: Path) -> None:
         read_engine(folder).read_plan()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "vloc_ros engine", "format_version": 1}', "{}"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "vloc_ros engine", "format_version": 2}', "{}"])
 def test_a_damaged_sidecar_is_refused_and_not_listed(tmp_path: Path, text: str) -> None:
     folder = write(tmp_path)
     (folder / SIDECAR).write_text(text)
@@ -100,14 +103,14 @@ def test_a_damaged_sidecar_is_refused_and_not_listed(tmp_path: Path, text: str) 
 def test_a_sidecar_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path)
     content = json.loads((folder / SIDECAR).read_text())
-    (folder / SIDECAR).write_text(json.dumps({**content, "format_version": 2}))
-    with pytest.raises(ModelError, match="is not the sidecar of an engine of format 1"):
+    (folder / SIDECAR).write_text(json.dumps({**content, "format_version": 3}))
+    with pytest.raises(ModelError, match="is not the sidecar of an engine of format 2"):
         read_engine(folder)
 
 
 def test_a_folder_that_cannot_be_written_is_named() -> None:
     cache = Path("/proc/vloc_ros")
-    with pytest.raises(StorageError, match="cannot be written"), lock_engine(cache / KEY.digest, timeout_s=1):
+    with pytest.raises(StorageError, match="cannot be written"), lock_engine(cache, KEY, timeout_s=1):
         pass
     with pytest.raises(StorageError, match="cannot be written"):
         write(cache)
@@ -144,10 +147,44 @@ def test_the_newest_engine_is_found(tmp_path: Path) -> None:
         find_engine(tmp_path, KEY.model_hash, flavour="tensorrt", precision="fp16")
 
 
+def test_what_was_asked_for_last_is_found(tmp_path: Path) -> None:
+    first = write(tmp_path, date="2025")
+    write(tmp_path, replace(KEY, version="1.8"), date="2026")
+    renew_engine(read_engine(first), date="2027")
+    assert read_engine(first).read_plan() == b"a plan"
+    assert find_engine(tmp_path, KEY.model_hash, flavour="tensorrt_rtx", precision="fp16").folder == first
+
+
+def test_a_newer_engine_that_does_not_fit_hides_no_older_one(tmp_path: Path) -> None:
+    """Built for one robot, then for another, into a cache that both copy."""
+    older = write(tmp_path, replace(KEY, targets=("sm86",)), date="2025")
+    write(tmp_path, replace(KEY, targets=("sm89",)), date="2026")
+
+    def find(target: str) -> Path:
+        return find_engine(
+            *(tmp_path, KEY.model_hash),
+            flavour="tensorrt_rtx",
+            precision="fp16",
+            explain_misfit=lambda key: "" if target in key.targets else f"is not for {target}",
+        ).folder
+
+    assert find("sm86") == older
+    with pytest.raises(ModelError, match=r"that fits, found \w{8} is not for sm120, \w{8} is not for sm120"):
+        find("sm120")
+
+
+@pytest.mark.parametrize("change", [{"model_hash": "c" * 64}, {"flavour": "tensorrt"}, {"precision": "int8"}])
+def test_the_build_of_something_else_is_not_waited_for(tmp_path: Path, change: dict[str, str]) -> None:
+    with lock_engine(tmp_path, replace(KEY, **change), timeout_s=1):  # type: ignore[arg-type]
+        assert find_builder(tmp_path, KEY.model_hash, KEY.flavour, KEY.precision) is None
+        with pytest.raises(ModelError, match="has no engine"):
+            find_engine(tmp_path, KEY.model_hash, flavour="tensorrt_rtx", precision="fp16", wait_s=600)
+
+
 def test_an_engine_that_is_being_built_is_waited_for(tmp_path: Path) -> None:
     """The report is what a node shows while it is being configured; the builder here finishes after it."""
     reports: list[str] = []
-    with lock_engine(tmp_path / KEY.digest, timeout_s=1):
+    with lock_engine(tmp_path, KEY, timeout_s=1):
 
         def report(line: str) -> None:
             reports.append(line)
@@ -161,8 +198,8 @@ def test_an_engine_that_is_being_built_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_builder_that_takes_too_long_is_named(tmp_path: Path) -> None:
-    with lock_engine(tmp_path / KEY.digest, timeout_s=1):
-        again = lock_engine(tmp_path / KEY.digest, timeout_s=0)
+    with lock_engine(tmp_path, KEY, timeout_s=1):
+        again = lock_engine(tmp_path, KEY, timeout_s=0)
         with pytest.raises(ModelError, match=f"process {os.getpid()} still builds"), again:
             pass
         with pytest.raises(ModelError, match="has no engine"):
@@ -172,9 +209,11 @@ def test_a_builder_that_takes_too_long_is_named(tmp_path: Path) -> None:
 def test_the_lock_of_a_dead_process_is_free(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; from vloc_ros.inference.engine_cache import lock_engine\n"
-        "with lock_engine(Path(sys.argv[1]), timeout_s=1): os.kill(os.getpid(), 9)"
+        "sys.path.insert(0, sys.argv[2]); from test_engine_cache import KEY\n"
+        "with lock_engine(Path(sys.argv[1]), KEY, timeout_s=1): os.kill(os.getpid(), 9)"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / KEY.digest)], check=False)
+    command = [sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)]
+    done = subprocess.run(command, check=False)
     assert done.returncode == -9
-    with lock_engine(tmp_path / KEY.digest, timeout_s=0):
-        assert (tmp_path / f"{KEY.digest}.lock").read_text().strip() == str(os.getpid())
+    with lock_engine(tmp_path, KEY, timeout_s=0):
+        assert (tmp_path / f"{KEY.digest}.lock").read_text().split()[0] == str(os.getpid())

@@ -33,9 +33,13 @@ from vloc_ros.inference.engines import OnnxRuntime, check_partition, report_engi
 from vloc_ros.inference.models import Model, read_model
 
 
+def key_of(model: Model) -> EngineKey:
+    return EngineKey(str(model.entry("hash")), "b" * 64, "tensorrt", "11.4.0", ("sm86",), "fp16", {}, device="RTX")
+
+
 def write_built(cache: Path, model: Model) -> None:
     """An engine that this machine cannot run, for want of TensorRT."""
-    key = EngineKey(str(model.entry("hash")), "b" * 64, "tensorrt", "11.4.0", (), "fp16", {})
+    key = key_of(model)
     write_engine(cache / "vloc_ros" / "engines" / key.digest, key, b"plan", {})
 
 
@@ -121,8 +125,8 @@ def test_a_wait_for_an_engine_is_reported_until_it_is_over(
         lines.append(line)
         write_built(tmp_path, model)
 
-    folder = tmp_path / "vloc_ros" / "engines" / "other"
-    with lock_engine(folder, timeout_s=1), report_engine_waits(report), pytest.raises(ModelError):
+    lock = lock_engine(tmp_path / "vloc_ros" / "engines", key_of(model), timeout_s=1)
+    with lock, report_engine_waits(report), pytest.raises(ModelError):
         start_engine(model, InferenceConfig(engine="tensorrt", precision="fp16"))
     assert len(lines) == 2
     assert lines[0].startswith("waiting for the engine of the model")

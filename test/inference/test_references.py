@@ -76,7 +76,9 @@ def test_bench_times_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = str(write_network(tmp_path / "model"))
     assert main(["model", "bench", folder, "--runs", "3", "--size", "96x64"]) == 0
-    assert "CPUExecutionProvider" in capsys.readouterr().out
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "CPUExecutionProvider" in line]
+    assert row.endswith("MB")
+    assert int(row.split()[-2]) > 0
     assert main(["model", "bench", folder, "--size", "large"]) == 1
     assert "--size is 'large'" in capsys.readouterr().err
 

@@ -20,6 +20,7 @@ import gc
 import importlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,14 @@ from recorded_cuda import RecordedCuda, recorded_tensorrt
 from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import ConfigError, InputError, ModelError
 from vloc_ros.inference import tensorrt_engine
-from vloc_ros.inference.cuda import Cuda, load_cuda
+from vloc_ros.inference.cuda import Cuda, Device, load_cuda
 from vloc_ros.inference.engine_cache import EngineKey, write_engine
 from vloc_ros.inference.tensorrt_api import TENSORRT, TENSORRT_RTX, find_missing_names, load_tensorrt
-from vloc_ros.inference.tensorrt_engine import TensorRtEngine, drop_padding
+from vloc_ros.inference.tensorrt_engine import TensorRtEngine, drop_padding, explain_misfit, explain_other_device
 
-KEY = EngineKey("a" * 64, "b" * 64, TENSORRT, "11.4.0", (), "fp16", {"values": ((1,), (8,), (64,))})
+PROFILE = {"values": ((1,), (8,), (64,))}
+GPU = Device("sm86", "RTX of the tests")
+KEY = EngineKey("a" * 64, "b" * 64, TENSORRT, "11.4.0", ("sm86",), "fp16", PROFILE, device=GPU.name)
 Start = Callable[..., TensorRtEngine]
 
 
@@ -57,16 +60,40 @@ def values(count: int, first: float = 1.0) -> dict[str, np.ndarray]:
     return {"values": np.arange(first, first + count, dtype=np.float32)}
 
 
-def test_a_shape_that_returns_is_launched_as_a_graph(start: Start, cuda: RecordedCuda) -> None:
+def test_a_shape_that_stays_is_launched_as_a_graph_until_another_comes(start: Start, cuda: RecordedCuda) -> None:
     engine = start()
-    for turn in range(4):
-        for count in (8, 5):
-            inputs = values(count, first=turn)
-            np.testing.assert_array_equal(engine.run(inputs)["doubled"], 2 * inputs["values"])
-    # the first run of each shape is plain, the second records, all from then on launch
+    for turn, count in enumerate((8, 8, 8, 8, 5, 8, 5, 5, 5)):
+        inputs = values(count, first=turn)
+        np.testing.assert_array_equal(engine.run(inputs)["doubled"], 2 * inputs["values"])
+    # the first run in a shape is plain, the second records, all from then on launch
     assert cuda.calls.count("cudaStreamBeginCapture") == 2
-    assert cuda.calls.count("cudaGraphLaunch") == 4
+    assert cuda.calls.count("cudaGraphLaunch") == 3
     engine.close()
+
+
+def test_a_graph_that_cannot_be_recorded_is_done_without(start: Start, cuda: RecordedCuda) -> None:
+    engine = start()
+    cuda.refuses_capture = True
+    for turn in range(4):
+        assert engine.run(values(3, first=turn))["doubled"][0] == 2 * turn
+    assert cuda.captured is None
+    assert not cuda.recorded
+    assert cuda.calls.count("cudaStreamBeginCapture") == 1
+    engine.close()
+
+
+def test_an_engine_of_another_gpu_or_version_or_for_fewer_keypoints_does_not_fit(
+    cuda: RecordedCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt_engine, "load_tensorrt", lambda flavour: recorded_tensorrt(cuda))
+    monkeypatch.setattr(tensorrt_engine, "load_cuda", lambda: cuda)
+    assert explain_misfit(KEY) == ""
+    assert "built by tensorrt 10.3.0, found 11.4.0" in explain_misfit(replace(KEY, version="10.3.0"))
+    assert "built for sm89, this GPU is sm86" in explain_misfit(replace(KEY, targets=("sm89",)))
+    assert "built on Orin" in explain_misfit(replace(KEY, device="Orin"))
+    assert explain_other_device(replace(KEY, flavour=TENSORRT_RTX, device=""), GPU) == ""
+    assert explain_misfit(replace(KEY, keypoints=100), keypoints=100) == ""
+    assert "built for 100 keypoints, expected 200" in explain_misfit(replace(KEY, keypoints=100), keypoints=200)
 
 
 def test_all_calls_come_from_one_thread(start: Start, cuda: RecordedCuda) -> None:
@@ -87,7 +114,7 @@ def test_nothing_grows_and_everything_is_freed(start: Start, cuda: RecordedCuda)
     for turn in range(60):
         engine.run(values(1 + turn % 3))
     assert len(cuda.allocated) == blocks
-    assert len(cuda.graphs) <= 8
+    assert not cuda.graphs
     engine.close()
     assert not cuda.allocated
     assert not cuda.graphs
@@ -120,9 +147,10 @@ def test_what_does_not_load_is_explained(start: Start, cuda: RecordedCuda) -> No
     with pytest.raises(ModelError, match=r"cudaMalloc failed with cudaErrorMemoryAllocation, code 2 .* smaller shapes"):
         start()
     assert not cuda.allocated
-    other = EngineKey(**{**{n: getattr(KEY, n) for n in KEY.__slots__}, "version": "10.3.0"})
     with pytest.raises(ModelError, match=r"was built by tensorrt 10.3.0, found 11.4.0; run `vloc model build` again"):
-        start(key=other)
+        start(key=replace(KEY, version="10.3.0"))
+    with pytest.raises(ModelError, match=r"was built for sm89, this GPU is sm86; run `vloc model build` again"):
+        start(key=replace(KEY, targets=("sm89",)))
 
 
 def test_padding_is_dropped_and_the_limit_kept() -> None:

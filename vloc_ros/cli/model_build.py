@@ -55,7 +55,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=SIZES",
-        help="dynamic sizes of an input, smallest,usual,largest: image=96x96,480x640,1088x1920; repeatable",
+        help="dynamic sizes of an input, smallest,usual,largest: image=96x96,480x640,1920x1920; repeatable",
     )
     parser.add_argument("--keypoints", type=int, default=0, metavar="N", help="most keypoints; default: the model's")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the result in place of the cache")

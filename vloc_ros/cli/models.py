@@ -74,5 +74,5 @@ def start_all_engines(model: Model, *, threads: int = 0) -> dict[str, Callable[[
 def describe_engine(built: BuiltEngine) -> str:
     """One engine on one line."""
     key = built.key
-    where = f" for {', '.join(key.targets)}" if key.targets else ""
-    return f"{key.flavour} {key.version} {key.precision}{where}, {built.folder.name[:8]}"
+    where = f"{', '.join(key.targets)}{f' ({key.device})' if key.device else ''}"
+    return f"{key.flavour} {key.version} {key.precision} for {where}, {built.folder.name[:8]}"

@@ -32,7 +32,16 @@ from vloc_ros.engine_build.plan_builder import build_plan
 from vloc_ros.engine_build.precision import LEAST_CALIBRATION_IMAGES, to_float16, to_int8
 from vloc_ros.engine_build.profiles import Shape, default_sizes, make_profile
 from vloc_ros.engine_build.samples import read_samples
-from vloc_ros.inference.engine_cache import BuiltEngine, EngineKey, Profile, lock_engine, read_engine, write_engine
+from vloc_ros.inference.cuda import Device, load_cuda, read_device
+from vloc_ros.inference.engine_cache import (
+    BuiltEngine,
+    EngineKey,
+    Profile,
+    lock_engine,
+    read_engine,
+    renew_engine,
+    write_engine,
+)
 from vloc_ros.inference.engines import OnnxRuntime
 from vloc_ros.inference.keypoints import TRIAL_PX
 from vloc_ros.inference.models import Model
@@ -118,24 +127,28 @@ def build_engine(
     """
     device_graph, key = plan_engine(model, graph, request)
     folder = cache / key.digest
-    with lock_engine(folder, timeout_s=request.time_limit_s, report=report):
+    with lock_engine(cache, key, timeout_s=request.time_limit_s, report=report):
         with contextlib.suppress(ModelError):
             found = read_engine(folder)
             found.read_plan()
             report(f"found in the cache: {folder}")
-            return found
-        report(f"{key.flavour} {key.version} builds {key.precision} for {', '.join(key.targets) or 'this GPU'}")
+            return renew_engine(found, date=_now())
+        report(f"{key.flavour} {key.version} builds {key.precision} for {', '.join(key.targets)}")
         start = time.perf_counter()
         plan = build_plan(
             device_graph, key, timeout_s=request.time_limit_s, timing_cache=_timing_cache(cache, key), report=report
         )
         notes = {
             "seconds": round(time.perf_counter() - start, 2),
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "date": _now(),
             "model": str(model.manifest.get("name", model.folder)),
             "loss": None if loss is None else str(loss),
         }
         return write_engine(folder, key, plan, notes)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
 
 
 def plan_engine(model: Model, graph: bytes, request: EngineRequest) -> tuple[bytes, EngineKey]:
@@ -143,10 +156,11 @@ def plan_engine(model: Model, graph: bytes, request: EngineRequest) -> tuple[byt
 
     Raises:
         InputError: shapes or targets do not fit.
-        ModelError: TensorRT is missing, or the graph cannot be built.
+        ModelError: TensorRT, or the GPU that it builds for, is missing, or the graph cannot be built.
     """
     api = load_tensorrt(request.flavour, builder=True)
     _check_targets(request)
+    device = Device("", "") if request.flavour == TENSORRT_RTX else read_device(load_cuda())
     keypoints = 0
     if COUNT_INPUT in model.entry("inputs"):
         keypoints = request.keypoints or int(model.entry("keypoints", "default_max_keypoints"))
@@ -159,10 +173,11 @@ def plan_engine(model: Model, graph: bytes, request: EngineRequest) -> tuple[byt
         graph_sha256=hashlib.sha256(device_graph).hexdigest(),
         flavour=request.flavour,
         version=str(api.__version__),
-        targets=tuple(sorted(request.targets)),
+        targets=tuple(sorted(request.targets)) or (device.capability,),
         precision=request.precision,
         profile=profile,
         keypoints=keypoints,
+        device=device.name,
     )
     return device_graph, key
 

@@ -34,7 +34,7 @@ from vloc_ros.core.errors import ModelError
 from vloc_ros.inference.engine_cache import PLAN, EngineKey, Profile
 from vloc_ros.inference.tensorrt_api import TENSORRT_RTX, load_tensorrt, make_logger
 
-_GRAPH, _ORDER = "graph.onnx", "order.json"
+_GRAPH, _ORDER, _ERRORS = "graph.onnx", "order.json", "errors.txt"
 # where a builder's progress goes
 _PROGRESS = 1
 
@@ -66,17 +66,24 @@ def build_plan(
         (folder / _ORDER).write_text(json.dumps({**order, "timing_cache": timing_cache and str(timing_cache)}))
         last = _run_child(folder, timeout_s=timeout_s, report=report)
         if "error" in last or not (folder / PLAN).is_file():
-            raise ModelError(str(last.get("error", "TensorRT's builder ended without a plan and without a reason")))
+            raise ModelError(
+                str(last.get("error") or f"TensorRT's builder ended without a plan ({_last_line(folder)})")
+            )
         return (folder / PLAN).read_bytes()
+
+
+def _last_line(folder: Path) -> str:
+    """What the builder wrote last to its standard error: of an exception, its type and message."""
+    lines = (folder / _ERRORS).read_text(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it gives no reason")
 
 
 def _run_child(folder: Path, *, timeout_s: float, report: Callable[[str], None]) -> Mapping[str, Any]:
     """Run the builder and pass its progress on; the last thing that it said."""
     command = [sys.executable, "-m", __name__, str(folder)]
     # its own group, so that a Ctrl-C ends this process, which then ends that one
-    child = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-    )
+    with open(folder / _ERRORS, "wb") as errors:
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True)
     is_late = threading.Event()
 
     def end_late() -> None:
@@ -131,6 +138,8 @@ def _build(graph: bytes, flavour: str, targets: list[str], profile: Profile, tim
         raise ModelError(f"{flavour} {api.__version__} cannot parse the graph ({reasons}); use inference.engine onnx")
     _say(step=f"parsed {network.num_layers} layers")
     config = builder.create_builder_config()
+    # on by default: what is float32 stays so, as where the loss was measured
+    config.clear_flag(api.BuilderFlag.TF32)
     _set_targets(api, config, flavour, targets)
     monitor = _make_monitor(api)
     config.progress_monitor = monitor

@@ -23,8 +23,8 @@ from vloc_ros.inference.engine_cache import Profile
 from vloc_ros.inference.models import Model
 
 Shape = tuple[int, ...]
-# keypoints are tried on an image of 96x96 pixels when they are loaded
-_LEAST_IMAGE, _USUAL_IMAGE, _LARGEST_IMAGE = (96, 96), (480, 640), (1088, 1920)
+# keypoints are tried on an image of 96x96 pixels when they are loaded; the largest is square, for cameras on their side
+_LEAST_IMAGE, _USUAL_IMAGE, _LARGEST_IMAGE = (96, 96), (480, 640), (1920, 1920)
 _BATCH = (1, 1, 8)
 _KEYPOINTS_FACTOR = 4
 
@@ -79,7 +79,7 @@ def make_profile(model: Model, declared: dict[str, list[int | None]], sizes: dic
 
 
 def parse_shapes(words: Sequence[str]) -> dict[str, list[Shape]]:
-    """Sizes by name, from words such as `image=96x96,480x640,1088x1920` or, for one shape alone, `image=480x640`.
+    """Sizes by name, from words such as `image=96x96,480x640,1920x1920` or, for one shape alone, `images=1`.
 
     Raises:
         InputError: a word has another form.
@@ -93,7 +93,7 @@ def parse_shapes(words: Sequence[str]) -> dict[str, list[Shape]]:
             found = []
         if not name or len(found) not in (1, 3) or any(size < 1 for one in found for size in one):
             raise InputError(f"--shapes is {word!r}, expected NAME=SIZES or NAME=SMALLEST,USUAL,LARGEST, such as "
-                             "image=96x96,480x640,1088x1920")  # fmt: skip
+                             "image=96x96,480x640,1920x1920")  # fmt: skip
         sizes[name] = found * 3 if len(found) == 1 else found
     return sizes
 

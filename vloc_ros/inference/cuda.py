@@ -20,8 +20,11 @@ belongs to a thread: all calls for one engine come from one thread.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,6 +57,49 @@ def load_cuda() -> Any:
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A GPU.
+
+    Attributes:
+        capability: compute capability, such as `sm86`.
+        name: such as `NVIDIA GeForce RTX 3090`, `Orin`.
+    """
+
+    capability: str
+    name: str
+
+
+def read_device(runtime: Any, *, device: int = 0) -> Device:
+    """What a GPU is; no memory of it is taken.
+
+    Raises:
+        ModelError: there is no driver or no such device.
+    """
+    count = call(runtime, "cudaGetDeviceCount")
+    if device >= count:
+        raise ModelError(f"CUDA has {count} devices, expected number {device}; choose another one")
+    found = call(runtime, "cudaGetDeviceProperties", device)
+    name = found.name.decode(errors="replace") if isinstance(found.name, bytes) else str(found.name)
+    return Device(f"sm{found.major}{found.minor}", name.strip("\0 "))
+
+
+def call(runtime: Any, name: str, *arguments: Any) -> Any:
+    """A function of the runtime; what it returns after its code.
+
+    Raises:
+        ModelError: the code is not success.
+    """
+    code, *values = getattr(runtime, name)(*arguments)
+    if int(code) != 0:
+        error = getattr(code, "name", str(code))
+        _, text = runtime.cudaGetErrorString(code)
+        remedy = _REMEDIES.get(error, "see NVIDIA's documentation of this error")
+        described = text.decode() if isinstance(text, bytes) else text
+        raise ModelError(f"{name} failed with {error}, code {int(code)} ({described}); {remedy}")
+    return values[0] if len(values) == 1 else tuple(values) or None
+
+
 class Cuda:
     """The calls of one thread, in one stream of one device."""
 
@@ -64,11 +110,8 @@ class Cuda:
             ModelError: there is no driver or no such device.
         """
         self._runtime = runtime
-        count = self.call("cudaGetDeviceCount")
-        if device >= count:
-            raise ModelError(f"CUDA has {count} devices, expected number {device}; choose another one")
+        self.device = read_device(runtime, device=device)
         self.call("cudaSetDevice", device)
-        self._device = device
         self.stream = self.call("cudaStreamCreateWithFlags", 1)  # cudaStreamNonBlocking
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -77,32 +120,25 @@ class Cuda:
         Raises:
             ModelError: the code is not success.
         """
-        code, *values = getattr(self._runtime, name)(*arguments)
-        if int(code) != 0:
-            error = getattr(code, "name", str(code))
-            _, text = self._runtime.cudaGetErrorString(code)
-            remedy = _REMEDIES.get(error, "see NVIDIA's documentation of this error")
-            described = text.decode() if isinstance(text, bytes) else text
-            raise ModelError(f"{name} failed with {error}, code {int(code)} ({described}); {remedy}")
-        return values[0] if len(values) == 1 else tuple(values) or None
-
-    def compute_capability(self) -> str:
-        """Of the device, as `sm86`."""
-        kind = self._runtime.cudaDeviceAttr
-        major = self.call("cudaDeviceGetAttribute", kind.cudaDevAttrComputeCapabilityMajor, self._device)
-        minor = self.call("cudaDeviceGetAttribute", kind.cudaDevAttrComputeCapabilityMinor, self._device)
-        return f"sm{major}{minor}"
+        return call(self._runtime, name, *arguments)
 
     def synchronize(self) -> None:
         """Wait until the stream has done everything."""
         self.call("cudaStreamSynchronize", self.stream)
 
-    def start_capture(self) -> None:
-        """Record what comes next into a graph, in this thread alone."""
-        self.call("cudaStreamBeginCapture", self.stream, self._runtime.cudaStreamCaptureMode(1))
+    def record(self, work: Callable[[], None]) -> Any:
+        """A graph, ready to launch, of what some work puts into the stream, which does not run now.
 
-    def end_capture(self) -> Any:
-        """The recorded graph, ready to launch."""
+        Raises:
+            ModelError: it cannot be recorded; the stream is as before.
+        """
+        self.call("cudaStreamBeginCapture", self.stream, self._runtime.cudaStreamCaptureMode(1))
+        try:
+            work()
+        except BaseException:
+            with contextlib.suppress(ModelError):  # what was recorded may be void, and then is no graph
+                self.call("cudaGraphDestroy", self.call("cudaStreamEndCapture", self.stream))
+            raise
         graph = self.call("cudaStreamEndCapture", self.stream)
         try:
             return self.call("cudaGraphInstantiate", graph, 0)

@@ -27,7 +27,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,11 @@ from vloc_ros.core.errors import ModelError
 from vloc_ros.storage.atomic import StorageError, write_bytes_atomically
 
 PLAN, SIDECAR = "engine.plan", "engine.json"
-FORMAT, VERSION = "vloc_ros engine", 1
+FORMAT, VERSION = "vloc_ros engine", 2
 Profile = Mapping[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 _POLL_S, _REPORT_S = 0.2, 1.0
+# a builder that has not yet written its number into the lock
+_UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,11 @@ class EngineKey:
         graph_sha256: of the typed graph that was built.
         flavour: `tensorrt` or `tensorrt_rtx`.
         version: of TensorRT.
-        targets: compute capabilities such as `sm86`, sorted.
+        targets: compute capabilities such as `sm86`, sorted; one for `tensorrt`.
         precision: `fp32`, `fp16` or `int8`.
         profile: smallest, usual and largest shape of each input.
         keypoints: rows of the outputs of a keypoint model; 0 for other models.
+        device: name of the GPU that `tensorrt` built it on; empty for `tensorrt_rtx`, which needs none.
     """
 
     model_hash: str
@@ -63,6 +66,7 @@ class EngineKey:
     precision: str
     profile: Profile = field(hash=False)
     keypoints: int = 0
+    device: str = ""
 
     @property
     def digest(self) -> str:
@@ -78,7 +82,7 @@ class BuiltEngine:
         folder: that it is in.
         key: what it depends on.
         plan_sha256: checksum of the plan.
-        notes: seconds to build, date, loss of the precision; for people.
+        notes: seconds to build, loss of the precision, for people; date of the last request, which is preferred.
     """
 
     folder: Path
@@ -118,11 +122,24 @@ def write_engine(folder: Path, key: EngineKey, plan: bytes, notes: Mapping[str, 
         StorageError: the disk is full, or the folder is not writable; there is no engine then.
     """
     write_bytes_atomically(folder / PLAN, plan)
-    digest = hashlib.sha256(plan).hexdigest()
-    content = {"format": FORMAT, "format_version": VERSION, **asdict(key), "plan_sha256": digest, "notes": dict(notes)}
+    return _write_sidecar(BuiltEngine(folder, key, hashlib.sha256(plan).hexdigest(), dict(notes)))
+
+
+def renew_engine(built: BuiltEngine, *, date: str) -> BuiltEngine:
+    """Make an engine that was asked for again the newest of its model.
+
+    Raises:
+        StorageError: the folder is not writable.
+    """
+    return _write_sidecar(replace(built, notes={**built.notes, "date": date}))
+
+
+def _write_sidecar(built: BuiltEngine) -> BuiltEngine:
+    of = {"plan_sha256": built.plan_sha256, "notes": dict(built.notes)}
+    content = {"format": FORMAT, "format_version": VERSION, **asdict(built.key), **of}
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    write_bytes_atomically(folder / SIDECAR, text.encode())
-    return BuiltEngine(folder, key, digest, dict(notes))
+    write_bytes_atomically(built.folder / SIDECAR, text.encode())
+    return built
 
 
 def read_engine(folder: Path) -> BuiltEngine:
@@ -161,29 +178,42 @@ def find_engine(
     *,
     flavour: str,
     precision: str,
+    explain_misfit: Callable[[EngineKey], str] = lambda _: "",
     wait_s: float = 0.0,
     report: Callable[[str], None] = lambda _: None,
 ) -> BuiltEngine:
-    """The newest engine of a model in a cache; one that another process is building is waited for.
+    """The newest engine of a model in a cache that fits; one that another process is building is waited for.
+
+    Args:
+        cache: folder of the engines.
+        model_hash: of the model folder.
+        flavour: `tensorrt` or `tensorrt_rtx`.
+        precision: `fp32`, `fp16` or `int8`.
+        explain_misfit: why an engine cannot be used here, empty where it can.
+        wait_s: at most, for one that is being built.
+        report: takes a line about each wait.
 
     Raises:
         ModelError: there is none.
     """
     until = time.monotonic() + wait_s
-    while not (found := _engines_of(cache, model_hash, flavour, precision)):
-        owner = find_builder(cache)
+    while True:
+        found = _engines_of(cache, model_hash, flavour, precision)
+        misfits = {built.folder.name: explain_misfit(built.key) for built in found}
+        if fitting := [built for built in found if not misfits[built.folder.name]]:
+            return fitting[-1]
+        owner = find_builder(cache, model_hash, flavour, precision)
         if owner is None or time.monotonic() > until:
-            others = {
-                f"{b.key.flavour} {b.key.precision}" for b in list_engines(cache) if b.key.model_hash == model_hash
-            }
-            raise ModelError(
-                f"{cache}: has no engine by {flavour} in {precision} of the model {model_hash[:12]}, found "
-                f"{', '.join(sorted(others)) or 'none'}; run `vloc model build MODEL --engine {flavour} --precision "
-                f"{precision}`, MODEL being its folder or that of the map that carries it"
-            )
+            break
         report(f"waiting for the engine of the model {model_hash[:12]}, which process {owner} builds")
         time.sleep(min(_REPORT_S, max(0.0, until - time.monotonic())))
-    return found[-1]
+    others = {f"{b.key.flavour} {b.key.precision}" for b in list_engines(cache) if b.key.model_hash == model_hash}
+    reasons = [f"{name[:8]} {reason}" for name, reason in misfits.items()] or sorted(others)
+    raise ModelError(
+        f"{cache}: has no engine by {flavour} in {precision} of the model {model_hash[:12]} that fits, found "
+        f"{', '.join(reasons) or 'none'}; run `vloc model build MODEL --engine {flavour} --precision "
+        f"{precision}`, MODEL being its folder or that of the map that carries it"
+    )
 
 
 def _engines_of(cache: Path, model_hash: str, flavour: str, precision: str) -> list[BuiltEngine]:
@@ -194,14 +224,16 @@ def _engines_of(cache: Path, model_hash: str, flavour: str, precision: str) -> l
 
 
 @contextlib.contextmanager
-def lock_engine(folder: Path, *, timeout_s: float, report: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+def lock_engine(
+    cache: Path, key: EngineKey, *, timeout_s: float, report: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
     """Be the only process that builds an engine. The system frees the lock of a process that died.
 
     Raises:
         StorageError: the folder is not writable.
         ModelError: another process still builds it after the time.
     """
-    path = folder.with_name(f"{folder.name}.lock")
+    path = cache / f"{key.digest}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held over the yield
@@ -210,7 +242,7 @@ def lock_engine(folder: Path, *, timeout_s: float, report: Callable[[str], None]
     with file:
         _wait_for_lock(file, path, timeout_s, report)
         file.truncate(0)
-        file.write(f"{os.getpid()}\n")
+        file.write(" ".join([str(os.getpid()), key.model_hash, key.flavour, key.precision]) + "\n")
         file.flush()
         yield
 
@@ -223,7 +255,7 @@ def _wait_for_lock(file: Any, path: Path, timeout_s: float, report: Callable[[st
             return
         except BlockingIOError:
             file.seek(0)
-            owner = file.read().strip() or "another process"
+            owner = (file.read().split() or [_UNKNOWN])[0]
         if not waits:
             report(f"process {owner} builds {path.stem}; waiting for it, at most {timeout_s:.0f} s")
             waits = True
@@ -232,12 +264,14 @@ def _wait_for_lock(file: Any, path: Path, timeout_s: float, report: Callable[[st
         time.sleep(_POLL_S)
 
 
-def find_builder(cache: Path) -> str | None:
-    """The process that builds an engine of a cache now; None where there is none."""
+def find_builder(cache: Path, model_hash: str, flavour: str, precision: str) -> str | None:
+    """The process that builds such an engine of a model now; None where there is none."""
     for path in sorted(cache.glob("*.lock")) if cache.is_dir() else []:
         with open(path, encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return file.read().strip() or "another process"
+                owner, *builds = file.read().split() or [_UNKNOWN]
+                if builds in ([], [model_hash, flavour, precision]):
+                    return owner
     return None

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,7 +30,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.engine_cache import default_cache, find_engine
 from vloc_ros.inference.models import Model
 from vloc_ros.inference.tensorrt_api import TENSORRT, TENSORRT_RTX
-from vloc_ros.inference.tensorrt_engine import TensorRtEngine
+from vloc_ros.inference.tensorrt_engine import TensorRtEngine, explain_misfit
 
 ON_CPU = InferenceConfig()
 # operators that take nearly all of the time
@@ -156,32 +157,38 @@ def report_engine_waits(report: Callable[[str], None]) -> Iterator[None]:
             report("")
 
 
-def start_engine(model: Model, inference: InferenceConfig) -> Engine:
+def start_engine(model: Model, inference: InferenceConfig, *, keypoints: int = 0) -> Engine:
     """The engine of a model.
+
+    Args:
+        model: the model.
+        inference: which engine, and where.
+        keypoints: most that are asked for of a keypoint model.
 
     Raises:
         ModelError: the provider or engine is not available or cannot be used, or the graph does not match its manifest.
     """
-    return _STARTERS[inference.engine](model, inference)
+    return _STARTERS[inference.engine](model, inference, keypoints)
 
 
-def _start_onnx_runtime(model: Model, inference: InferenceConfig) -> Engine:
+def _start_onnx_runtime(model: Model, inference: InferenceConfig, _: int) -> Engine:
     return OnnxRuntime(model, provider=inference.provider, threads=inference.threads)
 
 
-def _start_tensorrt(model: Model, inference: InferenceConfig) -> Engine:
+def _start_tensorrt(model: Model, inference: InferenceConfig, keypoints: int) -> Engine:
     built = find_engine(
         default_cache(),
         str(model.entry("hash")),
         flavour=inference.engine,
         precision=inference.precision,
+        explain_misfit=partial(explain_misfit, keypoints=keypoints),
         wait_s=inference.engine_wait_s,
         report=_LOG.warning,
     )
     return TensorRtEngine(built)
 
 
-_STARTERS: dict[str, Callable[[Model, InferenceConfig], Engine]] = {
+_STARTERS: dict[str, Callable[[Model, InferenceConfig, int], Engine]] = {
     "onnx": _start_onnx_runtime,
     TENSORRT: _start_tensorrt,
     TENSORRT_RTX: _start_tensorrt,

@@ -212,7 +212,7 @@ class _KeypointsOfMap(OnnxKeypoints):
     ) -> None:
         super().__init__(
             model,
-            start_engine(model, inference),
+            start_engine(model, inference, keypoints=config.max_keypoints),
             max_keypoints=config.max_keypoints,
             min_score=config.min_score,
             max_megapixels=config.max_megapixels,

@@ -45,7 +45,10 @@ RUNTIME_NAMES: dict[str, Sequence[str]] = {
 }  # fmt: skip
 BUILDER_NAMES: dict[str, Sequence[str]] = {
     "Builder": ("create_network", "create_builder_config", "create_optimization_profile", "build_serialized_network"),
-    "IBuilderConfig": ("add_optimization_profile", "progress_monitor", "create_timing_cache", "set_timing_cache"),
+    "IBuilderConfig": (
+        *("add_optimization_profile", "progress_monitor", "create_timing_cache", "set_timing_cache", "clear_flag"),
+    ),
+    "BuilderFlag": ("TF32",),
     "IOptimizationProfile": ("set_shape",),
     "OnnxParser": ("parse", "num_errors", "get_error"),
     "NetworkDefinitionCreationFlag": ("STRONGLY_TYPED",),

@@ -15,14 +15,15 @@
 """Engines of TensorRT and TensorRT-RTX on the GPU.
 
 One thread owns everything of an engine: context, stream, memory. Callbacks of a multi-threaded executor call `run` from
-any thread, and wait. Memory is allocated once, for the largest shapes of the profile. Where shapes repeat, the copies
-and the network are recorded into a CUDA graph; TensorRT-RTX records one itself.
+any thread, and wait. Memory is allocated once, for the largest shapes of the profile. While shapes stay the same, the
+copies and the network are recorded into a CUDA graph. A graph belongs to the state of its execution context, so another
+shape ends it: NVIDIA calls it undefined to launch it after that. TensorRT-RTX records graphs itself.
 """
 
 from __future__ import annotations
 
+import logging
 import weakref
-from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -31,12 +32,35 @@ import numpy as np
 
 from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.inference.cuda import Buffer, Cuda, load_cuda
-from vloc_ros.inference.engine_cache import BuiltEngine
+from vloc_ros.inference.cuda import Buffer, Cuda, Device, load_cuda, read_device
+from vloc_ros.inference.engine_cache import BuiltEngine, EngineKey
 from vloc_ros.inference.tensorrt_api import TENSORRT, TENSORRT_RTX, load_tensorrt, make_logger
 
-_MOST_GRAPHS = 8
 _Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+_LOG = logging.getLogger("vloc_ros.inference")
+
+
+def explain_misfit(key: EngineKey, *, keypoints: int = 0) -> str:
+    """Why an engine cannot be used on this machine, or for so many keypoints; empty where it can.
+
+    Raises:
+        ModelError: TensorRT, cuda-bindings, the driver or the GPU is missing.
+    """
+    version = str(load_tensorrt(key.flavour).__version__)
+    if key.version != version:
+        return f"was built by {key.flavour} {key.version}, found {version}"
+    if key.keypoints < keypoints:
+        return f"was built for {key.keypoints} keypoints, expected {keypoints} (--keypoints)"
+    return explain_other_device(key, read_device(load_cuda()))
+
+
+def explain_other_device(key: EngineKey, device: Device) -> str:
+    """Why an engine does not run on a GPU; empty where it does."""
+    if device.capability not in key.targets:
+        return f"was built for {', '.join(key.targets)}, this GPU is {device.capability}"
+    if key.flavour == TENSORRT and key.device != device.name:
+        return f"was built on {key.device}, this GPU is {device.name}"
+    return ""
 
 
 class TensorRtEngine:
@@ -118,7 +142,10 @@ class _LoadedPlan:
         self._cuda: Cuda = cuda(load_cuda())
         self._log = make_logger(api)
         self._buffers: dict[str, Buffer] = {}
-        self._graphs: OrderedDict[_Shapes, Any] = OrderedDict()
+        # of the context; their graph once they ran, unless it could not be recorded
+        self._shapes: _Shapes = ()
+        self._graph: Any = None
+        self._has_run = self._cannot_record = False
         try:
             self._load(plan)
         except BaseException:
@@ -126,12 +153,10 @@ class _LoadedPlan:
             raise
 
     def _load(self, plan: bytes) -> None:
-        api, built, capability = self._api, self._built, self._cuda.compute_capability()
-        if built.key.flavour == TENSORRT_RTX and capability not in built.key.targets:
-            raise ModelError(
-                f"{built.folder}: was built for {', '.join(built.key.targets)}, this GPU is {capability}; run "
-                f"`vloc model build --target {capability}`"
-            )
+        api, built, capability = self._api, self._built, self._cuda.device.capability
+        if reason := explain_other_device(built.key, self._cuda.device):
+            where = f"--target {capability}" if built.key.flavour == TENSORRT_RTX else "again on this machine"
+            raise ModelError(f"{built.folder}: {reason}; run `vloc model build` {where}")
         # the runtime outlives its engine
         self._runtime = api.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
@@ -201,48 +226,49 @@ class _LoadedPlan:
             if inputs[name].dtype != kind:
                 raise InputError(f"{name} is of {inputs[name].dtype}, the engine takes {kind}")
         shapes = tuple(sorted((name, array.shape) for name, array in inputs.items()))
-        for name, array in inputs.items():
-            self._set_input_shape(name, array.shape)
+        if shapes != self._shapes:
+            self._change_shapes(shapes)
         for name, array in inputs.items():
             self._buffers[name].view(array.shape, array.dtype)[...] = array
-        self._execute(shapes)
+        self._execute()
         self._cuda.synchronize()
         return {
             name: self._buffers[name].view(self._shape_of(name), kind).copy() for name, kind in self._outputs.items()
         }
 
-    def _execute(self, shapes: _Shapes) -> None:
-        """Launch the graph of these shapes. They run plainly the first and the second time; then they are recorded.
+    def _change_shapes(self, shapes: _Shapes) -> None:
+        self._forget_graph()
+        self._shapes, self._has_run = (), False  # those of the context are unknown until all are set
+        for name, shape in shapes:
+            self._set_input_shape(name, shape)
+        self._infer_shapes()
+        self._shapes = shapes
+
+    def _execute(self) -> None:
+        """Run plainly the first and the second time in the same shapes, then record; from then on launch the graph.
 
         A run just before recording lets TensorRT do what a change of shapes left to be done.
         """
-        if (graph := self._graphs.get(shapes)) is not None:
-            self._graphs.move_to_end(shapes)
-            self._cuda.launch(graph)
+        if self._graph is not None:
+            self._cuda.launch(self._graph)
             return
-        self._infer_shapes()
-        self._enqueue(shapes)
-        if self._built.key.flavour != TENSORRT:
-            return
-        recorded = None
-        if shapes in self._graphs:
+        self._enqueue()
+        if self._built.key.flavour == TENSORRT and self._has_run and not self._cannot_record:
             self._cuda.synchronize()
-            self._cuda.start_capture()
-            self._enqueue(shapes)
-            recorded = self._cuda.end_capture()
-        self._remember(shapes, recorded)
+            try:
+                self._graph = self._cuda.record(self._enqueue)
+            except ModelError as error:  # the run before it is valid
+                self._cannot_record = True
+                _LOG.warning("the engine runs without a CUDA graph, somewhat slower: %s", error)
+        self._has_run = True
 
-    def _remember(self, shapes: _Shapes, graph: Any) -> None:
-        """Keep a graph, None for shapes that ran once, and let go what was not used for the longest time."""
-        self._graphs[shapes] = graph
-        self._graphs.move_to_end(shapes)
-        while len(self._graphs) > _MOST_GRAPHS:
-            _, old = self._graphs.popitem(last=False)
-            if old is not None:
-                self._cuda.call("cudaGraphExecDestroy", old)
+    def _forget_graph(self) -> None:
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            self._cuda.call("cudaGraphExecDestroy", graph)
 
-    def _enqueue(self, shapes: _Shapes) -> None:
-        for name, shape in shapes:
+    def _enqueue(self) -> None:
+        for name, shape in self._shapes:
             self._buffers[name].to_device(_bytes_of(shape, self._inputs[name]))
         if not self._context.execute_async_v3(int(self._cuda.stream)):
             raise ModelError(f"{self._built.folder}: TensorRT could not run the engine ({self._log.last_error})")
@@ -250,11 +276,8 @@ class _LoadedPlan:
             self._buffers[name].to_host(_bytes_of(self._shape_of(name), kind))
 
     def close(self) -> None:
-        """Graphs, memory, context, engine, stream: in this order."""
-        for graph in self._graphs.values():
-            if graph is not None:
-                self._cuda.call("cudaGraphExecDestroy", graph)
-        self._graphs.clear()
+        """Graph, memory, context, engine, stream: in this order."""
+        self._forget_graph()
         for buffer in self._buffers.values():
             buffer.free()
         self._buffers.clear()

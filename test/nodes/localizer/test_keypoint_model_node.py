@@ -31,7 +31,7 @@ from ros_session import Ros
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import GetMapChunk, LoadMap
-from vloc_ros.inference.engine_cache import lock_engine
+from vloc_ros.inference.engine_cache import EngineKey, lock_engine
 from vloc_ros.nodes.localizer import pipeline
 from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.storage.maps import map_hash, read_manifest, read_map, write_map
@@ -145,7 +145,9 @@ def test_an_engine_is_waited_for_while_it_is_built_and_its_absence_stops_the_con
     engine = {"inference.engine": "tensorrt", "inference.precision": "fp16", "inference.engine_wait_s": 0.3}
     robot = Robot(ros, wall, map=str(learned_wall.map), **engine)
     reports = ros.collect(DiagnosticArray, "/diagnostics")
-    with lock_engine(tmp_path / "vloc_ros" / "engines" / "other", timeout_s=1):  # as a builder holds it
+    model_hash = read_map(learned_wall.map).keypoint_model.hash
+    key = EngineKey(model_hash, "b" * 64, "tensorrt", "11.4.0", ("sm86",), "fp16", {}, device="RTX")
+    with lock_engine(tmp_path / "vloc_ros" / "engines", key, timeout_s=1):  # as a builder holds it
         assert not robot.change(Transition.TRANSITION_CONFIGURE)
     for words in ("waiting for the engine of the model", "run `vloc model build MODEL --engine tensorrt"):
         reports.wait(lambda all_, words=words: any(words in s.message for m in all_ for s in m.status), words)

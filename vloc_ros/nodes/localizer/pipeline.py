@@ -237,7 +237,10 @@ class LocalizationPipeline:
         available = self._assemble_views(images, reference, odom_from_base)
         status.cameras = available.cameras
         prior = self._make_prior(initial, loaded, reference, odom_from_base)
-        result = loaded.localizer.localize(Query(available.views, reference.stamp_ns, prior))
+        try:
+            result = loaded.localizer.localize(Query(available.views, reference.stamp_ns, prior))
+        except InputError as error:  # such as an image outside of the shapes that an engine was built for
+            raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
         images_used = tuple(view.image for view in available.views)
         output = self._gate_result(result, reference, odom_from_base, status, images_used)
         if output.fix is not None:
