@@ -98,7 +98,7 @@ def test_workers_run_a_network_on_one_processor(
     capsys.readouterr()
     for wrong in ("inference.threads=4", "inference.provider=CUDAExecutionProvider"):
         assert build(scene_folder, tmp_path / "map", "--workers", "ray", "--set", wrong) == 1
-        assert re.search(f"--workers ray with .*{wrong}.*expected CPUExecutionProvider", capsys.readouterr().err)
+        assert re.search(f"--workers ray with .*{wrong}.*expected onnx, CPUExecutionProvider", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

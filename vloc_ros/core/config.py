@@ -229,7 +229,7 @@ class CloudConfig(Checked):
     """Scans against the LiDAR places of a map."""
 
     retrieval_top_k: int = parameter(
-        40, "LiDAR places retrieved by the scan's descriptor, before they are compared at every turn", low=1, high=1000
+        40, "places retrieved by the scan's descriptor, before they are compared at every turn", low=1, high=1000
     )
     places: int = parameter(6, "of these, how many the scan is aligned with at least", low=1, high=100)
     most_places: int = parameter(24, "the same at most, where many resemble it alike", low=1, high=1000)
