@@ -81,7 +81,7 @@ _NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class ScanSplit:
     """Worlds of one purpose, by their numbers; their seeds follow that of the split."""
 
     name: str
@@ -106,25 +106,25 @@ class Split:
 SPLITS = {
     one.name: one
     for one in (
-        Split("fit", 71000, (0, 1), (2, 3)),
-        Split("choose", 81000, (0, 1, 2, 3), (4, 5, 6, 7)),
-        Split("report", 91000, (0, 1), (3, 4, 5)),
+        ScanSplit("fit", 71000, (0, 1), (2, 3)),
+        ScanSplit("choose", 81000, (0, 1, 2, 3), (4, 5, 6, 7)),
+        ScanSplit("report", 91000, (0, 1), (3, 4, 5)),
     )
 }
 
 
 @lru_cache(maxsize=2)
-def _world(split: Split, number: int) -> World:
+def _world(split: ScanSplit, number: int) -> World:
     return make_world(split.kind(number), split.seed + number)
 
 
-def _map_drive(split: Split, number: int) -> LidarDrive:
+def _map_drive(split: ScanSplit, number: int) -> LidarDrive:
     world = _world(split, number)
     outdoor = bool(world.roads)
     return drive_with_lidar(world, spacing_m=_PLACE_M[outdoor], seed=split.seed + number, longest_m=_LONGEST_M[outdoor])
 
 
-def _queries(split: Split, number: int) -> Iterator[tuple[int, int, LidarDrive, int, int]]:
+def _queries(split: ScanSplit, number: int) -> Iterator[tuple[int, int, LidarDrive, int, int]]:
     """Kind, condition, drive, number in it and every which ring, of all queries of a world."""
     world, seed = _world(split, number), split.seed + number + 500
     outdoor = bool(world.roads)
@@ -143,7 +143,7 @@ def _queries(split: Split, number: int) -> Iterator[tuple[int, int, LidarDrive, 
         yield ALIASED, 0, aliased, int(k), 1
 
 
-def _simulate(folder: Path, split: Split, number: int) -> None:
+def _simulate(folder: Path, split: ScanSplit, number: int) -> None:
     """Scan a world for its map and its queries, and store both."""
     path = folder / f"{split.name}-{number:02}.npz"
     if path.exists():
@@ -186,7 +186,7 @@ def _neutral() -> AcceptanceModel:
 
 
 @lru_cache(maxsize=8)
-def _search(folder: Path, split: Split, number: int) -> RecordingSearch:
+def _search(folder: Path, split: ScanSplit, number: int) -> RecordingSearch:
     with np.load(folder / f"{split.name}-{number:02}.npz") as arrays:
         scans = [
             PosedScan(f"{k:06d}", partial(PointCloud, arrays[f"map-{k}"]), _pose(matrix))
@@ -216,7 +216,7 @@ class Recorded:
     covariances: Array
 
 
-def _record(folder: Path, split: Split, number: int) -> list[Recorded]:
+def _record(folder: Path, split: ScanSplit, number: int) -> list[Recorded]:
     """Query the map of a world by its own scans, and others by them."""
     with np.load(folder / f"{split.name}-{number:02}.npz") as arrays:
         kinds, poses = arrays["query-kinds"], arrays["query-poses"]
@@ -239,7 +239,7 @@ def _record(folder: Path, split: Split, number: int) -> list[Recorded]:
 
 def _query(
     folder: Path,
-    split: Split,
+    split: ScanSplit,
     map_number: int,
     points: Array,
     truth: Pose | None,
@@ -278,7 +278,7 @@ def _label(found: Pose, truth: Pose | None) -> int:
     return 0 if distance_m > WRONG_M or angle_rad > WRONG_RAD else -1
 
 
-def record_world(folder: Path, split: Split, number: int) -> None:
+def record_world(folder: Path, split: ScanSplit, number: int) -> None:
     """Record the queries of a world whose split was simulated, and store them."""
     path = folder / f"{split.name}-{number:02}-evidence.npz"
     if path.exists():
@@ -294,7 +294,7 @@ def record_world(folder: Path, split: Split, number: int) -> None:
     unfinished.replace(path)
 
 
-def collect(folder: Path, split: Split, *, workers: int) -> tuple[EvidenceTable, Array, Array]:
+def collect(folder: Path, split: ScanSplit, *, workers: int) -> tuple[EvidenceTable, Array, Array]:
     """The evidence of a split, and the errors and covariances of its right hypotheses; kept in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=limit_blas_threads) as pool:
