@@ -86,7 +86,7 @@ def read_posed_files(args: argparse.Namespace, *, keyframes: bool) -> PosedFiles
     return replace(found, files=chosen)
 
 
-def add_scale_unknown(parser: argparse.ArgumentParser, *, text: str) -> None:
+def add_scale_unknown(parser: argparse._ActionsContainer, *, text: str) -> None:
     """`--scale-unknown`, with what it does."""
     parser.add_argument(
         "--scale-unknown",

@@ -56,7 +56,7 @@ def check_source_options(args: argparse.Namespace, *, of_images: Sequence[str] =
         raise InputError("--camera takes the place of camera_info, which --live plays to the nodes; leave one out")
 
 
-def add_max_time_difference(parser: argparse.ArgumentParser, *, text: str) -> None:
+def add_max_time_difference(parser: argparse._ActionsContainer, *, text: str) -> None:
     """`--max-time-difference`, see `largest_gap_ns`."""
     parser.add_argument("--max-time-difference", type=float, metavar="SECONDS", help=text)
 
