@@ -39,6 +39,7 @@ def run(session, image, *, count=500, min_score=0.0):
     return session.run(["keypoints", "scores", "descriptors"], feeds)
 
 
+@pytest.mark.slow
 def test_the_manifest_says_what_the_model_takes_and_where_it_comes_from(xfeat_folder: Path) -> None:
     model = read_model(xfeat_folder, kind="keypoints")
     assert model.entry("inputs", "image") == {"dtype": "uint8", "shape": ["N", "N"]}
@@ -54,10 +55,12 @@ def test_the_manifest_says_what_the_model_takes_and_where_it_comes_from(xfeat_fo
     assert "Apache License" in model.entry("license", "text")
 
 
+@pytest.mark.slow
 def test_the_graph_is_one_file(xfeat_folder: Path) -> None:
     assert sorted(path.name for path in xfeat_folder.iterdir()) == ["manifest.json", "model.onnx", "references.npz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 64), (96, 352), (480, 640)])
 def test_images_of_any_size_give_keypoints_inside(session, size: tuple[int, int]) -> None:
     keypoints, scores, descriptors = run(session, textured_image(size, color="grey"))
@@ -68,12 +71,14 @@ def test_images_of_any_size_give_keypoints_inside(session, size: tuple[int, int]
     assert np.allclose(np.linalg.norm(descriptors, axis=1), 1, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_image_may_have_no_keypoint(session) -> None:
     image = textured_image((64, 96), color="grey")
     for limit in ({"min_score": 1.5}, {"count": 0}):
         assert [output.shape for output in run(session, image, **limit)] == [(0, 2), (0,), (0, 64)]
 
 
+@pytest.mark.slow
 def test_more_keypoints_may_be_wanted_than_there_are(session) -> None:
     assert 0 < len(run(session, np.zeros((64, 96), np.uint8), count=10**6)[0]) < 64 * 96
 

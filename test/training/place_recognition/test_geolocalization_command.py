@@ -83,6 +83,7 @@ def model(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_an_index(dataset: Path, model: Path, tmp_path: Path) -> None:
     scores = tmp_path / "scores.json"
     words = ["place", "test", str(dataset), "--split", "val", "--index", str(model), "--resize", "64", "64"]
@@ -95,6 +96,7 @@ def test_a_trained_model_is_an_index(dataset: Path, model: Path, tmp_path: Path)
     assert "multiply-accumulates" in (model.with_name("model.run") / INFO).read_text()
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_resumes_to_the_same_weights(
     dataset: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +118,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert (tmp_path / "model.run" / LAST).is_file()
 
 
+@pytest.mark.slow
 def test_places_are_learnt_from_a_teacher_too(
     dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_data_set_that_cannot_be_trained_with_is_refused(
     assert capsys.readouterr().err.startswith("place_recognition.train: ")
 
 
+@pytest.mark.slow
 def test_a_damaged_image_is_named_and_counted_and_the_log_has_the_benchmarks_folders(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +170,7 @@ def test_a_damaged_image_is_named_and_counted_and_the_log_has_the_benchmarks_fol
     assert (log / INFO).is_file()
 
 
+@pytest.mark.slow
 def test_another_architecture_is_not_resumed(dataset: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--mining", "full", "--any-size", "--set", "fit.epochs=2", "--aggregation", "mixvpr")
     assert run(dataset, model, *options[:2], *options[3:], "--resume") == 1

@@ -249,6 +249,7 @@ def test_position_embeddings_of_another_size_are_interpolated(tmp_path: Path) ->
         assert row[2:-2] == pytest.approx((np.arange(2, 10) + 0.5) * 8 / 12 - 0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_size_of_a_model_is_without_the_classifiers_of_its_training(tmp_path: Path) -> None:
     config = NetworkConfig(**SMALL, dimension=8)
     network = PlaceNetwork(config, classes=[30_000, 20_000]).eval()

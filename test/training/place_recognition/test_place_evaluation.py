@@ -28,6 +28,7 @@ import pytest
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
 import torch
+from graphs import ENCODER_DIMENSION, write_encoder
 from place_world import make_random_views, tiny, wall_map, write_wall
 from plane_scene import CAMERA, poses, write_images
 
@@ -36,7 +37,6 @@ from training.place_recognition.checkpoints import write_checkpoint
 from training.place_recognition.descriptors import MapDescriptors, _reduce_by_pca
 from training.place_recognition.encoders import build_encoder
 from training.place_recognition.evaluate import main
-from training.place_recognition.export import export
 from training.place_recognition.ground_truth import (
     label_by_pose,
     label_by_shared_points,
@@ -50,7 +50,6 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.vlad import Vocabulary
-from vloc_ros.inference.preprocessing import Preprocessing
 from vloc_ros.mapping.config import MappingConfig
 from vloc_ros.mapping.maps.alignment import transform_map
 from vloc_ros.mapping.maps.merge import merge_maps
@@ -85,16 +84,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture(scope="module")
-def student(folder: Path) -> Path:
-    """An untrained student as a model folder; the export takes seconds."""
-    torch.manual_seed(0)
-    encoder, scene = build_encoder(tiny(model="student"), extent_m=3.0).eval(), wall_map(8)[0]
-    images = [scene.image(pose) for pose in poses(5, seed=1)]
-    export(encoder, folder / "student", preprocessing=Preprocessing((48, 48)), images=images, training={})
-    return folder / "student"
-
-
 def command(folder: Path, *words: str) -> int:
     places = ["--map", folder / "map", "--images", folder / "images", "--queries", folder / "queries"]
     return main([str(word) for word in [*places, "--threads", "1", *words]])
@@ -118,14 +107,14 @@ def test_poses_of_queries_are_in_the_map_frame(folder: Path, tmp_path: Path, pos
     assert scores[0]["queries"] == 5
 
 
-@pytest.mark.slow
-def test_a_student_is_scored(folder: Path, student: Path, tmp_path: Path) -> None:
+def test_an_exported_model_is_scored(folder: Path, tmp_path: Path) -> None:
+    model = write_encoder(tmp_path / "model")
     posed = ["--poses", str(folder / "poses.txt"), "--camera", str(folder / "camera.yaml")]
     report = tmp_path / "scores.json"
     options = ["--positives", "pose", "--radius", "0.4", "--json", str(report)]
-    assert command(folder, "--encoder", str(student), *posed, *options) == 0
+    assert command(folder, "--encoder", str(model), *posed, *options) == 0
     (row,) = json.loads(report.read_text())
-    assert (row["encoder"], row["dimension"], row["queries"]) == (str(student), 16, 5)
+    assert (row["encoder"], row["dimension"], row["queries"]) == (str(model), ENCODER_DIMENSION, 5)
 
 
 @pytest.mark.parametrize("positives", ["points", "pose"])

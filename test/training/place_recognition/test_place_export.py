@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +28,11 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 import torch
 from place_world import tiny, wall_map
 
-from training.framework.export import check_parity, convert_to_onnx
+from training.framework.export import check_parity
 from training.place_recognition.encoders import Encoder, build_encoder
 from training.place_recognition.export import KIND, compare_on, describe_signature, export
 from vloc_ros.inference.engines import OnnxRuntime
-from vloc_ros.inference.models import read_model
+from vloc_ros.inference.models import GRAPH, read_model
 from vloc_ros.inference.preprocessing import Preprocessing
 from vloc_ros.model_export.onnx_files import ExportError, open_session
 
@@ -45,24 +47,38 @@ def make_encoder(model: str, seed: int = 0) -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def student_graph() -> bytes:
-    """Of the student with seed 0."""
-    return convert_to_onnx(make_encoder("student"), describe_signature(make_encoder("student")))
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int | None], Path]:
+    """A function that exports an encoder with seed 0, once: it takes seconds."""
+
+    @cache
+    def export_once(model: str, batch: int | None) -> Path:
+        folder = tmp_path_factory.mktemp(model)
+        images, training = IMAGES, {"seed": 0}
+        export(make_encoder(model), folder, preprocessing=PREPROCESSING, images=images, training=training, batch=batch)
+        return folder
+
+    return export_once
+
+
+@pytest.fixture
+def student_graph(exported: Callable[[str, int | None], Path]) -> bytes:
+    """Of the student, for any number of images."""
+    return (exported("student", None) / GRAPH).read_bytes()
 
 
 @pytest.mark.parametrize(
     ("model", "batch"),
     [
-        ("student", None),
-        ("resnet18-gem", 1),
-        pytest.param("student", 3, marks=pytest.mark.slow),
+        pytest.param("resnet18-gem", 1, marks=pytest.mark.slow),
+        pytest.param("student", None, marks=pytest.mark.slow),
         pytest.param("resnet18-netvlad", None, marks=pytest.mark.slow),
     ],
 )
-def test_onnx_runtime_gives_the_same_descriptors(tmp_path: Path, model: str, batch: int | None) -> None:
-    encoder = make_encoder(model)
-    export(encoder, tmp_path, preprocessing=PREPROCESSING, images=IMAGES, training={"seed": 0}, batch=batch)
-    read = read_model(tmp_path, kind=KIND)
+def test_onnx_runtime_gives_the_same_descriptors(
+    exported: Callable[[str, int | None], Path], model: str, batch: int | None
+) -> None:
+    encoder, folder = make_encoder(model), exported(model, batch)
+    read = read_model(folder, kind=KIND)
     given = np.stack([PREPROCESSING.apply(image) for image in IMAGES])[: batch or 5]
     found = OnnxRuntime(read, threads=1).run({"images": given})["descriptors"]
     with torch.no_grad():
@@ -72,9 +88,10 @@ def test_onnx_runtime_gives_the_same_descriptors(tmp_path: Path, model: str, bat
     assert read.entry("outputs")["descriptors"]["shape"] == [count, encoder.dimension]
     assert Preprocessing.from_manifest(read.entry("preprocessing")) == PREPROCESSING
     assert read.entry("training", "seed") == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "model.onnx", "references.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "model.onnx", "references.npz"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_any_number_of_images_gives_the_same_descriptors(student_graph: bytes, count: int) -> None:
     encoder = make_encoder("student")
@@ -83,12 +100,14 @@ def test_any_number_of_images_gives_the_same_descriptors(student_graph: bytes, c
         assert np.abs(session.run(None, {"images": images.numpy()})[0] - encoder(images).numpy()).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_a_graph_of_another_model_is_refused(student_graph: bytes) -> None:
     other, given = make_encoder("student", 1), np.random.default_rng(0).normal(size=(2, 3, 48, 48)).astype(np.float32)
     with pytest.raises(ExportError, match="the exported model's descriptors differ"):
         check_parity(other, student_graph, describe_signature(other), compare_on(given))
 
 
+@pytest.mark.slow
 def test_the_graph_has_no_resizing(student_graph: bytes) -> None:
     onnx = pytest.importorskip("onnx")
     assert "Resize" not in {node.op_type for node in onnx.load_from_string(student_graph).graph.node}

@@ -88,6 +88,7 @@ def flatten_weights(trained: TrainedNetwork[Encoder]) -> Array:
     return np.concatenate([value.double().numpy().ravel() for value in trained.network.state_dict().values()])
 
 
+@pytest.mark.slow
 def test_a_resumed_training_is_bit_equal(wall: Wall, tmp_path: Path, teacher: TeacherEncoder) -> None:
     """With everything that is drawn at random; `test_run` has the cases of the framework."""
     more = ("fit.workers=2", "network.drop_path=0.3", "network.second_blocks=2", "mining.negative_selection=random")
@@ -153,6 +154,7 @@ def test_residuals_are_initialised_from_batches_of_several_epochs(wall: Wall, mo
     assert task._list_first_keys(miner, config) == keys[:5]
 
 
+@pytest.mark.slow
 def test_a_student_follows_its_teacher(wall: Wall, tmp_path: Path, teacher: TeacherEncoder) -> None:
     """In its descriptors, and in the weights of its patches."""
     torch.nn.init.normal_(teacher.residuals.patch_weighting.weight)
@@ -162,7 +164,7 @@ def test_a_student_follows_its_teacher(wall: Wall, tmp_path: Path, teacher: Teac
     )
     apart, descriptors = [], []
     for weight in (0.0, 10.0):
-        words = (f"loss.patch_distillation={weight}", "fit.epochs=6")
+        words = (f"loss.patch_distillation={weight}", "fit.epochs=4")
         distilled = train(make_task(wall, *words, teacher=teacher), tmp_path / str(weight)).network
         with torch.no_grad():
             found, known = (embed_images(encoder, images, structure) for encoder in (distilled, teacher))
@@ -186,13 +188,14 @@ def test_the_loss_has_a_term_for_a_teacher(wall: Wall, teacher: TeacherEncoder) 
         make_task(wall, teacher=other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["teacher", "student"])
 def test_distances_of_descriptors_follow_overlap(tmp_path: Path, model: str) -> None:
     long_wall = make_wall(tmp_path / "images", 24)
     share = compute_overlap(long_wall.views).share.toarray()
     changes = ("night=0", "dusk=0", "mirror=0", "crop=0.1", "light=0.1")
     settings = ("fit.groups=4", "fit.held_out=0", *(f"augmentation.{change}" for change in changes))
-    wanted = make_task(long_wall, "fit.epochs=12", *settings, model=model)
+    wanted = make_task(long_wall, "fit.epochs=6", *settings, model=model)
     trained = train(wanted, tmp_path / "run")
     assert not trained.held_out
     descriptors, pairs = describe_views(trained.network, wanted.examples), np.triu_indices(len(long_wall.views), 1)

@@ -106,6 +106,7 @@ def test_a_teacher_of_several_maps_serves_any_student(places: list[Place], tmp_p
     assert training["teacher"] == read_checkpoint_hash(tmp_path / "teacher")
 
 
+@pytest.mark.slow
 def test_pretrained_weights_are_named_by_their_hash(places: list[Place], tmp_path: Path) -> None:
     encoder = build_encoder(tiny(), extent_m=1.0)
     save_file(encoder.backbone.state_dict(), tmp_path / "weights.safetensors")
