@@ -63,7 +63,8 @@ EXTRAS = {
     # `vloc map build --workers ray`, on every machine of the cluster
     "ray": ["ray>=2.60"],
     # maps with LiDAR places: what aligns scans
-    "lidar": ["kiss-matcher>=1.0", "small_gicp>=1.0"],
+    # kiss-matcher has no wheels for Python 3.13 and later: there it is built by hand, with cmake and a compiler
+    "lidar": ["kiss-matcher>=1.0; python_version < '3.13'", "small_gicp>=1.0"],
     # completion of `vloc` in a shell
     "completion": ["argcomplete>=3"],
     # `vloc model export`. It names the packages with the weights, installed with --no-deps: only their own code needs

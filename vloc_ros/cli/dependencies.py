@@ -32,7 +32,7 @@ _LIBRARIES = {
     "markupsafe": ("'vloc_ros[evaluation]'", "evaluation"),
     "rerun": ("'vloc_ros[rerun]'", "rerun"),
     "ray": ("ray", "ray"),
-    "kiss_matcher": ("'vloc_ros[lidar]'", "lidar"),
+    "kiss_matcher": ("kiss-matcher", "lidar"),
     "small_gicp": ("'vloc_ros[lidar]'", "lidar"),
     "torch": ("'vloc_ros[models]'", "models"),
     "onnx": ("'vloc_ros[engines]'", "engines"),

@@ -251,7 +251,7 @@ CHECKS = (
     Check("gtsam", "building maps", False, "pip install gtsam", _imported("gtsam")),
     Check("pymap3d", "maps by GNSS", False, "pip install pymap3d", _imported("pymap3d")),
     Check("scikit-learn", "building maps", False, "pip install scikit-learn", _imported("sklearn", "scipy")),
-    Check("kiss_matcher", "scans of a LiDAR", False, "pip install 'vloc_ros[lidar]'", _imported("kiss_matcher")),
+    Check("kiss_matcher", "scans of a LiDAR", False, "pip install kiss-matcher small_gicp", _imported("kiss_matcher")),
     Check("small_gicp", "scans of a LiDAR", False, "pip install 'vloc_ros[lidar]'", _imported("small_gicp")),
     Check("ray", "building on a cluster", False, "pip install 'vloc_ros[ray]'", _imported("ray")),
     Check("pages", "reports", False, "pip install 'vloc_ros[evaluation]'", _imported("plotly", "jinja2")),
