@@ -96,25 +96,6 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="times of all images of the folder, a row each in name order, as KITTI's times.txt; in place of those "
         "in their names or with their poses",
     )
-    parser.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
-    parser.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
-    parser.add_argument(
-        "--rectified", action="store_true", help="the bag's images are rectified: P of camera_info is their calibration"
-    )
-    parser.add_argument(
-        "--tf-topic", metavar="TOPIC", help="of the bag: transforms; static ones on TOPIC_static (default: /tf)"
-    )
-    parser.add_argument(
-        "--base-frame",
-        metavar="FRAME",
-        help="of the bag's TF: the frame to localize, whose poses --truth-topic holds (default: base_link; without TF "
-        "the camera's own, where --truth-topic is not given)",
-    )
-    parser.add_argument(
-        "--odom-frame",
-        metavar="FRAME",
-        help="of the bag's TF, for --live and --sequence; '' where there is no odometry (default: odom)",
-    )
     parser.add_argument(
         "--live", action="store_true", help="play the bag to the ROS 2 nodes and score what they publish"
     )
@@ -129,19 +110,48 @@ def register(parser: argparse.ArgumentParser) -> None:
     add_scan_options(parser)
     add_scoring_options(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    parser.add_argument(
+    _add_bag_topics(parser.add_argument_group("topics and frames of a bag"))
+    _add_outputs(parser.add_argument_group("outputs"))
+
+
+def _add_bag_topics(group: argparse._ArgumentGroup) -> None:
+    """Declare topics and frames of a bag."""
+    group.add_argument("--image-topic", metavar="TOPIC", help="of the bag; needed where it holds several")
+    group.add_argument("--camera-info-topic", metavar="TOPIC", help="of the bag; beside the image topic by default")
+    group.add_argument(
+        "--rectified", action="store_true", help="the bag's images are rectified: P of camera_info is their calibration"
+    )
+    group.add_argument(
+        "--tf-topic", metavar="TOPIC", help="of the bag: transforms; static ones on TOPIC_static (default: /tf)"
+    )
+    group.add_argument(
+        "--base-frame",
+        metavar="FRAME",
+        help="of the bag's TF: the frame to localize, whose poses --truth-topic holds (default: base_link; without TF "
+        "the camera's own, where --truth-topic is not given)",
+    )
+    group.add_argument(
+        "--odom-frame",
+        metavar="FRAME",
+        help="of the bag's TF, for --live and --sequence; '' where there is no odometry (default: odom)",
+    )
+
+
+def _add_outputs(group: argparse._ArgumentGroup) -> None:
+    """Declare what is written."""
+    group.add_argument(
         "--out",
         type=Path,
         metavar="RESULTS",
         help="folder to write: poses.txt (the accepted, not aligned), truth.txt, results.jsonl; where images have "
         "times, `evo_ape tum truth.txt poses.txt` gives the same APE",
     )
-    parser.add_argument("--json", type=Path, metavar="F", help="write the scores, and a row for each image, as JSON")
-    parser.add_argument("--report", type=Path, metavar="HTML", help="write a page to explore, with every query")
-    parser.add_argument(
+    group.add_argument("--json", type=Path, metavar="F", help="write the scores, and a row for each image, as JSON")
+    group.add_argument("--report", type=Path, metavar="HTML", help="write a page to explore, with every query")
+    group.add_argument(
         "--map-images", type=Path, metavar="DIR", help="for --report: the images of the map, shown beside the queries"
     )
-    parser.add_argument(
+    group.add_argument(
         "--rerun", type=Path, metavar="RRD", help="write a recording for the viewer of rerun: images, poses, truth"
     )
 
