@@ -36,7 +36,7 @@ from vloc_ros.mapping.maps.duplicate_points import DescribedPoints, find_duplica
 from vloc_ros.mapping.maps.overlap_consistency import overlap_consistency
 from vloc_ros.mapping.maps.point_registration import RegistrationSide
 
-_POINTS, _KEYFRAMES, _SEEN = 6000, 60, 1200
+_POINTS, _KEYFRAMES, _SEEN = 3000, 60, 600
 _MB = 1e6
 
 
