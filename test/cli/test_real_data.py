@@ -109,7 +109,7 @@ def test_redkitchen_is_localized_to_centimetres(part_map, shared_data, tmp_path,
 def test_castle_is_localized_to_centimetres(shared_data, tmp_path):
     data = shared_data("castle")
     images, queries = (part_of(data, which, tmp_path / which) for which in ("map", "query"))
-    castle = built(images, tmp_path / "castle", "--max-keypoints", "2000", "--set", "calibration_gap_m=0")
+    castle = built(images, tmp_path / "castle", "--max-keypoints", "4000", "--set", "calibration_gap_m=0")
     scores = evaluated(castle, queries, tmp_path / "scores.json")
     assert scores["queries"] == 9
     assert scores["recall"]["5cm_5deg"] == 1.0
