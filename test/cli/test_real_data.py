@@ -92,7 +92,7 @@ def queries(shared_data: Callable[[str], Path], tmp_path_factory: pytest.TempPat
 
 @pytest.mark.parametrize(
     ("images", "step", "most_bytes"),
-    [(_EVERY_FOURTH, 4, 500_000), pytest.param(_EVERY_OTHER, 2, 1_000_000, marks=pytest.mark.slow)],
+    [(_EVERY_FOURTH, 4, 300_000), pytest.param(_EVERY_OTHER, 2, 600_000, marks=pytest.mark.slow)],
 )
 def test_redkitchen_is_localized_to_centimetres(part_map, shared_data, tmp_path, images, step, most_bytes):
     queries = part_of(shared_data("redkitchen"), "query", tmp_path, slice(0, 80, step))

@@ -90,7 +90,7 @@ def matches(points: PosedPoints) -> input_mistakes.Matches:
 
 @pytest.fixture
 def matched(matches: input_mistakes.Matches, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are matched once for all tests."""
+    """They are matched once for most tests."""
     monkeypatch.setattr(input_mistakes, "_match_groups", lambda *_: matches)
 
 
@@ -123,7 +123,6 @@ def test_poses_of_another_convention(points: PosedPoints, expected: str) -> None
     _assert_named(_first(_posed(points.images(), [_POSES[expected](pose) for pose in points.poses]), points), expected)
 
 
-@pytest.mark.usefixtures("matched")
 @pytest.mark.parametrize("expected", _ORDERS)
 def test_poses_of_other_images(points: PosedPoints, expected: str) -> None:
     _assert_named(_first(_posed(points.images(), _ORDERS[expected](list(points.poses))), points), expected)
