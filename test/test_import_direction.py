@@ -24,6 +24,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,10 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
         "small_gicp": "only a robot with a LiDAR has it",
     },
     "engine_build": {"onnxruntime": "its quantisation takes seconds to load, and only int8 needs it"},
-    "mapping": {"ray": "only who builds maps on a cluster has it"},
+    "mapping": {
+        "ray": "only who builds maps on a cluster has it",
+        "scipy": "its optimizer takes as long to load as all else, and only one camera model's refinement needs it",
+    },
     "nodes": {"bondpy": "not every robot has it"},
     "progress": {"tqdm": "a log needs no bar"},
 }
@@ -156,6 +160,18 @@ def name_of(imported: str) -> str:
     return ".".join(parts[:2]) if parts[0] == "vloc_ros" else parts[0]
 
 
+@cache
+def tree_of(source: str) -> ast.Module:
+    """Return what a module's text says; several tests look at the same one."""
+    return ast.parse(source)
+
+
+@cache
+def all_imports(source: str) -> tuple[str, ...]:
+    """Return the dotted names of everything that a module's text imports."""
+    return tuple(dotted_imports(tree_of(source)))
+
+
 def dotted_imports(tree: ast.AST) -> Iterator[str]:
     """Give the dotted name of everything that is imported at whatever depth: of `from a import b` it is a.b."""
     for node in ast.walk(tree):
@@ -168,7 +184,7 @@ def dotted_imports(tree: ast.AST) -> Iterator[str]:
 
 def imports_in(source: str) -> set[str]:
     """Return everything that a module's text imports, at whatever depth, as the table names it."""
-    return {name_of(name) for name in dotted_imports(ast.parse(source))} - STANDARD
+    return {name_of(name) for name in all_imports(source)} - STANDARD
 
 
 def offences(package: str, source: str) -> set[str]:
@@ -184,13 +200,14 @@ def core_rank(module: str) -> int:
 
 def core_offences(module: str, source: str) -> set[str]:
     """Return what a module of core imports from parts of core that come after its own."""
-    imported = {name for name in dotted_imports(ast.parse(source)) if name.startswith("vloc_ros.core.")}
+    imported = {name for name in all_imports(source) if name.startswith("vloc_ros.core.")}
     return {name for name in imported if core_rank(name) > core_rank(module)}
 
 
+@cache
 def late_imports(source: str) -> set[str]:
     """Return what a module's text imports inside of functions, as the table names it."""
-    functions = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [n for n in ast.walk(tree_of(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     return {name_of(name) for function in functions for name in dotted_imports(function)} - STANDARD
 
 
@@ -203,7 +220,7 @@ def circles(sources: Mapping[str, str]) -> set[frozenset[str]]:
     """Return the strongly connected components of more than one module, by every import of whatever depth."""
     graph: dict[str, set[str]] = {}
     for module, source in sources.items():
-        found = dotted_imports(ast.parse(source))
+        found = all_imports(source)
         graph[module] = {name if name in sources else name.rpartition(".")[0] for name in found} & sources.keys()
     reached = {module: _reached_from(module, graph) for module in graph}
     components = (frozenset({module, *(n for n in reached[module] if module in reached[n])}) for module in graph)
@@ -255,7 +272,7 @@ def test_the_parts_of_training_have_an_order_and_tasks_know_no_other() -> None:
         if module.startswith("training."):
             part = module.split(".")[1]
             allowed = {part, *TRAINING_PARTS.get(part, TRAINING_PARTS)}
-            imported = {name for name in dotted_imports(ast.parse(source)) if name.startswith("training.")}
+            imported = {name for name in all_imports(source) if name.startswith("training.")}
             wrong[module] = {name for name in imported if name.split(".")[1] not in allowed}
     assert wrong.keys() >= {"training.framework.run", "training.data.overlap", "training.place_recognition.task"}
     assert not {name: names for name, names in wrong.items() if names}
@@ -286,11 +303,13 @@ def test_training_imports_its_packages_at_the_top() -> None:
     assert not {path: names for path, names in own.items() if names}
 
 
-# torch takes seconds to load
-SLOW = [pytest.param(name, marks=pytest.mark.slow) if name == "model_export" else name for name in MAY_IMPORT]
+# what a robot runs, and what must be quick to load
+QUICK = {"core", "inference", "nodes", "cli"}
 
 
-@pytest.mark.parametrize("package", SLOW)
+@pytest.mark.parametrize(
+    "package", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MAY_IMPORT]
+)
 def test_a_fresh_interpreter_loads_no_more(package: str) -> None:
     if package == "launching":
         pytest.importorskip("launch_ros", reason="no launch_ros: it comes with a ROS installation")

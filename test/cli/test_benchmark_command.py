@@ -130,6 +130,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_terminated_benchmark_ends_with_one_line(tmp_path: Path, frames: Frames) -> None:
     folders.write_aachen(tmp_path, frames, version="1.1")
     words = ["benchmark", "aachen", "--root", f"{tmp_path}", "--out", f"{tmp_path}/out"]

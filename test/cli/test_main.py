@@ -40,7 +40,9 @@ def command_without(module: str, *words: str | Path) -> subprocess.CompletedProc
     ("module", "remedy"),
     [
         ("pycolmap", "the extra 'mapping' holds; install it with pip install pycolmap"),
-        ("rosbags", "every installation needs; install it with pip install rosbags"),
+        pytest.param(
+            "rosbags", "every installation needs; install it with pip install rosbags", marks=pytest.mark.slow
+        ),
         pytest.param("yaml", "pip install pyyaml", marks=pytest.mark.slow),
     ],
 )
@@ -163,6 +165,7 @@ def test_what_needs_no_library_loads_none_that_makes_it_slow() -> None:
 
 
 _SLOW = [
+    ["config", "--markdown"],
     ["config"],
     ["config", "--json"],
     ["map", "info", "--help"],
@@ -175,7 +178,6 @@ _SLOW = [
 @pytest.mark.parametrize(
     "words",
     [
-        ["config", "--markdown"],
         ["--help"],
         ["map", "info", "@map"],
         *(pytest.param(words, marks=pytest.mark.slow) for words in _SLOW),

@@ -30,7 +30,7 @@ from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.storage.maps import map_bytes, map_hash, read_map, size_on_disk, write_map
 
 
-@pytest.mark.parametrize("budget", [0.3, 0.6, 1.0])
+@pytest.mark.parametrize("budget", [0.3, *(pytest.param(b, marks=pytest.mark.slow) for b in (0.6, 1.0))])
 def test_the_budget_is_used_and_kept(scene_folder: SceneFolder, tmp_path: Path, budget: float) -> None:
     assert main(["map", "compress", str(scene_folder.map), "--budget", f"{budget}", "--out", str(tmp_path / "m")]) == 0
     part = map_bytes(tmp_path / "m") / map_bytes(scene_folder.map)
@@ -40,7 +40,7 @@ def test_the_budget_is_used_and_kept(scene_folder: SceneFolder, tmp_path: Path, 
     assert came_from == {"map": map_hash(scene_folder.map), "points": len(scene_folder.scene.landmark_map.points)}
 
 
-@pytest.mark.parametrize("budget", [0.2, 0.45, 1.0])
+@pytest.mark.parametrize("budget", [0.2, *(pytest.param(b, marks=pytest.mark.slow) for b in (0.45, 1.0))])
 def test_the_budget_of_a_large_map_is_met_in_a_few_steps(
     scene_folder: SceneFolder, tmp_path: Path, budget: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

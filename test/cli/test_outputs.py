@@ -48,8 +48,8 @@ def _commands(scene_folder: SceneFolder) -> dict[str, tuple[list[object], str]]:
         "view": (["map", "view", scene_folder.map, "--out"], "out"),
         "health": (["map", "health", scene_folder.map, "--json"], "out"),
         "localize": (["localize", "--map", scene_folder.map, *known, "--out"], "out/poses.txt"),
-        "scores": (["evaluate", "--map", scene_folder.map, *posed, "--json"], "out"),
-        "report": (["evaluate", "--map", scene_folder.map, *posed, "--report"], "out"),
+        "scores": (["evaluate", "--map", scene_folder.map, *posed, "--limit", "2", "--json"], "out"),
+        "report": (["evaluate", "--map", scene_folder.map, *posed, "--limit", "2", "--report"], "out"),
     }
 
 

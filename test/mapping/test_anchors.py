@@ -126,7 +126,7 @@ def test_a_frame_that_is_nearly_level_is_meant_to_be() -> None:
 def test_the_frame_is_as_uncertain_as_a_fit_to_the_positions() -> None:
     """By Monte Carlo: fit a trajectory of exact shape to positions with noise, again and again."""
     truth, errors, expected = _poses(7, 6.0), [], []
-    for seed in range(400):
+    for seed in range(200):
         measured = _measured(truth, 0.05, np.random.default_rng(seed))
         source = np.array([pose.apply(_LEVER) for pose in truth])
         target = np.array([measured[i].position for i in range(len(truth))])

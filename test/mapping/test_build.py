@@ -62,7 +62,7 @@ def _median_error_m(scene: PosedPoints, landmark_map: LandmarkMap) -> float:
 
 
 def test_a_map_of_posed_images_localizes_and_describes_itself() -> None:
-    scene = make_posed_points(images=12)
+    scene = make_posed_points(images=12, points=350)
     landmark_map = _build(scene)
     assert _median_error_m(scene, landmark_map) < 0.01
     assert landmark_map.metric
@@ -74,7 +74,7 @@ def test_a_map_of_posed_images_localizes_and_describes_itself() -> None:
 
 
 def test_keyframes_name_only_what_projects_into_them() -> None:
-    landmark_map = _build(make_posed_points(images=8))
+    landmark_map = _build(make_posed_points(images=8, points=350))
     for k in range(len(landmark_map.keyframes)):
         seen = landmark_map.points[landmark_map.keyframes.visible(k)]
         pixels = CAMERA.project(landmark_map.keyframes.pose(k).inverse().apply(seen))
@@ -83,7 +83,7 @@ def test_keyframes_name_only_what_projects_into_them() -> None:
 
 
 def test_the_same_images_give_the_same_map() -> None:
-    scene = make_posed_points(images=6)
+    scene = make_posed_points(images=6, points=350)
     first, second = _build(scene), _build(scene)
     for name in ("points", "codes", "landmark_ids"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
@@ -91,7 +91,7 @@ def test_the_same_images_give_the_same_map() -> None:
 
 
 def test_a_map_far_from_zero_is_the_same_relative_to_its_origin() -> None:
-    scene = make_posed_points(images=16)
+    scene = make_posed_points(images=16, points=350)
     config = replace(_SMALL, calibration_gap_m=1.0)
     near, far = _build(scene, config=config), _build(scene.shift(UTM), config=config)
     origin = far.scene().origin
@@ -110,7 +110,7 @@ def test_a_map_far_from_zero_is_the_same_relative_to_its_origin() -> None:
 
 @pytest.mark.parametrize("scale", [GivenPoses(), UNKNOWN_SCALE])
 def test_images_alone_far_from_zero_give_a_map_near_its_origin(scale: ScaleSource) -> None:
-    scene = make_posed_points(images=8).shift(UTM)
+    scene = make_posed_points(images=8, points=350).shift(UTM)
     landmark_map = _build(scene, scale=scale)
     assert np.abs(landmark_map.points).max() < 100
     if isinstance(scale, GivenPoses):
@@ -123,7 +123,7 @@ def test_images_alone_far_from_zero_give_a_map_near_its_origin(scale: ScaleSourc
 @pytest.mark.parametrize("scale", [None, GivenPoses()])
 def test_a_map_too_large_for_its_numbers_is_refused_before_the_work(scale: ScaleSource | None) -> None:
     """As it is when it is moved: float32 would lose the centimetres."""
-    images = make_posed_points(images=12).images()
+    images = make_posed_points(images=12, points=350).images()
     far = images[5].map_from_camera
     assert far is not None
     images[5] = replace(images[5], map_from_camera=replace(far, translation=np.add(far.translation, [0.0, 2e5, 0.0])))
@@ -132,7 +132,7 @@ def test_a_map_too_large_for_its_numbers_is_refused_before_the_work(scale: Scale
 
 
 def test_images_alone_with_poses_for_scale_give_a_metric_map() -> None:
-    scene = make_posed_points(images=8)
+    scene = make_posed_points(images=8, points=350)
     landmark_map = _build(scene, scale=GivenPoses())
     assert landmark_map.metric
     agreement = [landmark_map.provenance[f"{which}_distance_from_given_poses_m"] for which in ("median", "largest")]
@@ -141,21 +141,26 @@ def test_images_alone_with_poses_for_scale_give_a_metric_map() -> None:
 
 
 def test_an_unknown_scale_is_declared() -> None:
-    scene = make_posed_points(images=6)
+    scene = make_posed_points(images=6, points=350)
     assert not _build(scene, images=scene.images(posed=False), scale=UNKNOWN_SCALE).metric
 
 
 @pytest.mark.parametrize(
     ("scale", "arbitrary"),
-    [(UNKNOWN_SCALE, True), (KnownDistance("000.png", "005.png", 2.0), True), (GivenPoses(), False), (None, False)],
+    [
+        (UNKNOWN_SCALE, True),
+        pytest.param(KnownDistance("000.png", "005.png", 2.0), True, marks=pytest.mark.slow),
+        (GivenPoses(), False),
+        (None, False),
+    ],
 )
 def test_a_frame_that_images_alone_chose_is_declared(scale: ScaleSource | None, arbitrary: bool) -> None:
-    scene = make_posed_points(images=6)
+    scene = make_posed_points(images=6, points=350)
     assert _build(scene, scale=scale).scene().frame_is_arbitrary == arbitrary
 
 
 def test_left_out_segments_calibrate_the_covariance() -> None:
-    scene = make_posed_points(images=16)
+    scene = make_posed_points(images=16, points=350)
     calibration = _build(scene, config=replace(_SMALL, calibration_gap_m=1.0)).scene().calibration
     assert 8 <= calibration.samples <= 16
     assert 0.3 <= calibration.scale <= 20.0
@@ -163,7 +168,7 @@ def test_left_out_segments_calibrate_the_covariance() -> None:
 
 
 def test_too_few_images_to_leave_any_out_say_so() -> None:
-    scene = make_posed_points(images=7)
+    scene = make_posed_points(images=7, points=350)
     calibration = _build(scene, config=replace(_SMALL, calibration_gap_m=1.0)).scene().calibration
     assert (calibration.samples, calibration.scale) == (0, 2.0)
     assert not calibration.floor.any()
@@ -171,7 +176,7 @@ def test_too_few_images_to_leave_any_out_say_so() -> None:
 
 def test_the_scale_of_odometry_is_in_the_covariance_of_a_pose() -> None:
     """At the map's far end it moves a pose by its part of the way there."""
-    scene = make_posed_points(images=12)
+    scene = make_posed_points(images=12, points=350)
     landmark_map = _build(scene, scale=GivenPoses(drifting=True))
     exact = replace(landmark_map, scenes=(replace(landmark_map.scene(), frame_uncertainty=FrameUncertainty()),))
     query = Query.single(np.zeros((CAMERA.height, CAMERA.width), np.uint8), CAMERA)
@@ -190,7 +195,7 @@ def test_the_scale_of_odometry_is_in_the_covariance_of_a_pose() -> None:
 
 
 def test_an_image_that_shows_nothing_does_no_harm() -> None:
-    scene = make_posed_points(images=12)
+    scene = make_posed_points(images=12, points=350)
     features = [Features.empty(128) if k == 5 else found for k, found in enumerate(scene.features)]
     landmark_map = _build(scene, features=features)
     assert len(landmark_map.points) > 100
@@ -198,7 +203,7 @@ def test_an_image_that_shows_nothing_does_no_harm() -> None:
 
 
 def test_every_image_is_accounted_for() -> None:
-    scene = make_posed_points(images=12)
+    scene = make_posed_points(images=12, points=350)
     dark = [Features.empty(128) if k in (5, 6) else found for k, found in enumerate(scene.features)]
     carried = _build(scene, features=dark, scale=GivenPoses(drifting=True))
     assert np.flatnonzero(carried.keyframes.see_few_points).tolist() == [5, 6]
@@ -208,14 +213,14 @@ def test_every_image_is_accounted_for() -> None:
 
 
 def test_a_map_of_few_of_the_images_is_refused_unless_asked_for() -> None:
-    scene = make_posed_points(images=12)
+    scene = make_posed_points(images=12, points=350)
     dark = [Features.empty(128) if k > 4 else found for k, found in enumerate(scene.features)]
     with pytest.raises(MapError, match=r"5 of 12 images see at least 25 points of the map, expected of at least 6"):
         _build(scene, features=dark)
     assert len(_build(scene, features=dark, config=replace(_SMALL, min_placed_share=0.4)).points) > 100
 
 
-@pytest.mark.parametrize("moved_m", [0.0, 0.001])
+@pytest.mark.parametrize("moved_m", [pytest.param(0.0, marks=pytest.mark.slow), 0.001])
 @pytest.mark.parametrize("scale", [None, GivenPoses(), UNKNOWN_SCALE])
 def test_a_camera_that_stood_still_is_told_to_move(scale: ScaleSource | None, moved_m: float) -> None:
     rng, scene = np.random.default_rng(2), make_posed_points(images=2, noise_px=0.0)
@@ -274,7 +279,7 @@ def test_what_makes_no_map_is_refused_in_one_line(what: str, error: type[VlocErr
 
 
 def test_black_images_alone_are_refused_in_one_line() -> None:
-    scene = make_posed_points(images=6)
+    scene = make_posed_points(images=6, points=350)
     black = [Features.empty(128) for _ in scene.features]
     with pytest.raises(VlocError, match="keypoint"):
         _build(scene, images=scene.images(posed=False), features=black, scale=UNKNOWN_SCALE)

@@ -53,7 +53,7 @@ from vloc_ros.storage.images import read_image
 from vloc_ros.storage.maps import read_map, write_map
 
 _CONFIG = MappingConfig(vocabulary_words=8, calibration_gap_m=0.0)
-_CAMERA = Camera("PINHOLE", 400, 300, (330.0, 330.0, 200.0, 150.0))
+_CAMERA = Camera("PINHOLE", 320, 240, (264.0, 264.0, 160.0, 120.0))
 
 
 def _images(landmark_map: LandmarkMap, folder: Path) -> Iterator[tuple[int, Array]]:
@@ -151,7 +151,7 @@ def test_images_that_are_missing_are_counted_and_named(
 def test_images_of_another_size_are_refused(room: Room, encoder: OnnxGlobalDescriptor, tmp_path: Path) -> None:
     for name in room.landmark_map.keyframes.names:
         cv2.imwrite(str(tmp_path / name), cv2.imread(str(room.images / name))[::2, ::2])
-    with pytest.raises(InputError, match=r"frame-000000\.png is 200x150, the map's image of this name 400x300"):
+    with pytest.raises(InputError, match=r"frame-000000\.png is 160x120, the map's image of this name 320x240"):
         encode_keyframes(room.landmark_map, _images(room.landmark_map, tmp_path), encoder)
 
 

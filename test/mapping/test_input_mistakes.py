@@ -79,7 +79,19 @@ _ORDERS: dict[str, Callable[[list[Pose]], list[Pose]]] = {
 
 @pytest.fixture(scope="module")
 def points() -> PosedPoints:
-    return make_posed_points(images=24)
+    return make_posed_points(images=16)
+
+
+@pytest.fixture(scope="module")
+def matches(points: PosedPoints) -> input_mistakes.Matches:
+    """Of the images, which are the same whatever poses and calibration are given."""
+    return input_mistakes._match_groups(points.images(), NumberedExtractor(points.features), silent)
+
+
+@pytest.fixture
+def matched(matches: input_mistakes.Matches, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are matched once for most tests."""
+    monkeypatch.setattr(input_mistakes, "_match_groups", lambda *_: matches)
 
 
 def _first(images: list[PosedImage], points: PosedPoints) -> str:
@@ -92,6 +104,7 @@ def test_right_input_has_no_mistake(points: PosedPoints) -> None:
     assert _first(points.images(posed=False), points) == ""
 
 
+@pytest.mark.usefixtures("matched")
 def test_noise_is_no_mistake(points: PosedPoints) -> None:
     rng = np.random.default_rng(0)
     for metres, radians in ((0.01, 0.005), (0.05, 0.02), (0.3, 0.1)):
@@ -104,6 +117,7 @@ def _posed(images: list[PosedImage], poses: list[Pose]) -> list[PosedImage]:
     return [replace(image, map_from_camera=pose) for image, pose in zip(images, poses, strict=True)]
 
 
+@pytest.mark.usefixtures("matched")
 @pytest.mark.parametrize("expected", _POSES)
 def test_poses_of_another_convention(points: PosedPoints, expected: str) -> None:
     _assert_named(_first(_posed(points.images(), [_POSES[expected](pose) for pose in points.poses]), points), expected)
@@ -114,6 +128,7 @@ def test_poses_of_other_images(points: PosedPoints, expected: str) -> None:
     _assert_named(_first(_posed(points.images(), _ORDERS[expected](list(points.poses))), points), expected)
 
 
+@pytest.mark.usefixtures("matched")
 @pytest.mark.parametrize("expected", _CAMERAS)
 def test_the_calibration_of_another_camera(points: PosedPoints, expected: str) -> None:
     images = [replace(image, camera=_CAMERAS[expected](image.camera)) for image in points.images()]
@@ -124,6 +139,7 @@ def _assert_named(found: str, expected: str) -> None:
     assert re.search(expected, found), found
 
 
+@pytest.mark.slow
 def test_each_is_named_on_real_images(shared_data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     castle = shared_data("castle")
     config = MappingConfig()

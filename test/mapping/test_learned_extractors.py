@@ -102,6 +102,7 @@ def test_another_wall_is_refused(built: LandmarkMap, learned_wall: LearnedWall) 
     assert not np.isfinite(_errors_m(built, other)).any()
 
 
+@pytest.mark.slow
 def test_the_covariance_is_calibrated_on_left_out_images(learned_wall: LearnedWall) -> None:
     dense = build_learned_map(learned_wall.scene, learned_wall.model, poses(20, seed=4), calibration_gap_m=0.3)
     assert dense.scene().calibration.samples >= 8

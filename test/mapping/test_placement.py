@@ -154,8 +154,15 @@ def test_places_that_look_alike_are_not_glued_together() -> None:
     assert _bending(_place(twice, twice.poses, _ODOMETRY), twice.poses) < 0.3
 
 
-@pytest.mark.parametrize("given", [_ODOMETRY, _SURVEY])
-@pytest.mark.parametrize("what", ["reversed", "turned"])
+@pytest.mark.parametrize(
+    ("what", "given"),
+    [
+        ("reversed", _ODOMETRY),
+        ("turned", _SURVEY),
+        pytest.param("turned", _ODOMETRY, marks=pytest.mark.slow),
+        pytest.param("reversed", _SURVEY, marks=pytest.mark.slow),
+    ],
+)
 def test_poses_of_another_trajectory_are_refused(what: str, given: GivenPoses) -> None:
     scene = make_posed_points(images=12)
     poses = scene.poses[::-1]

@@ -26,7 +26,7 @@ from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.time_offset import estimate_time_offset
 from vloc_ros.storage.trajectories import Trajectory
 
-_COUNT, _STEP_NS = 80, 200_000_000
+_COUNT, _STEP_NS = 50, 200_000_000
 _NO_MATCHES = np.empty((0, 2), np.uint32)
 
 

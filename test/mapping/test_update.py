@@ -267,7 +267,7 @@ def house(first: LandmarkMap, other: PosedPoints) -> LandmarkMap:
     return merge_maps([hall, _build(other, other.images()[:8], "kitchen")], name="house", config=_SMALL)
 
 
-@pytest.mark.parametrize("frame", ["hall", "kitchen"])
+@pytest.mark.parametrize("frame", [pytest.param("hall", marks=pytest.mark.slow), "kitchen"])
 def test_one_scene_of_several_grows(
     row: PosedPoints, other: PosedPoints, house: LandmarkMap, frame: str, tmp_path: Path
 ) -> None:

@@ -55,7 +55,7 @@ def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def row() -> PosedPoints:
-    return make_posed_points(images=40, points=1500)
+    return make_posed_points(images=40, points=1000)
 
 
 def _small(row: PosedPoints, images: slice, frame_id: str) -> LandmarkMap:

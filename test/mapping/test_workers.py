@@ -78,7 +78,7 @@ def assert_same_map(first: LandmarkMap, second: LandmarkMap) -> None:
     [pytest.param(None, marks=pytest.mark.slow), GivenPoses(), pytest.param(UNKNOWN_SCALE, marks=pytest.mark.slow)],
 )
 def test_work_in_other_processes_and_in_another_order_builds_the_same_map(scale: ScaleSource | None) -> None:
-    scene, others = make_posed_points(images=12), SentBackwards()
+    scene, others = make_posed_points(images=10, points=300), SentBackwards()
     config = replace(_CONFIG, calibration_gap_m=0.5)
     images = scene.images(posed=scale is not UNKNOWN_SCALE)
     with extracting(scene.features):

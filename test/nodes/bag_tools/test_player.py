@@ -80,7 +80,11 @@ def test_help_lists_the_parameters() -> None:
     ("arguments", "message"),
     [
         (["my.bag"], "unknown argument my.bag; parameters follow --ros-args"),
-        (["--ros-args", "--params-file", "/no/such.yaml"], "Couldn't parse params file: '--params-file /no/such.yaml'"),
+        pytest.param(
+            ["--ros-args", "--params-file", "/no/such.yaml"],
+            "Couldn't parse params file: '--params-file /no/such.yaml'",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(arguments: list[str], message: str) -> None:

@@ -71,7 +71,14 @@ def test_all_cameras_are_localized_together(rig: Callable[..., RigRobot], wall: 
     assert stds[0] <= stds[1]
 
 
-@pytest.mark.parametrize("names", [["front"], ["rear"], ["left"], ["front", "left"], ["left", "rear"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["front"],
+        ["left", "rear"],
+        *(pytest.param(names, marks=pytest.mark.slow) for names in (["rear"], ["left"], ["front", "left"])),
+    ],
+)
 def test_any_of_them_may_be_missing(rig: Callable[..., RigRobot], names: list[str]) -> None:
     robot = rig()
     assert set(_wait_until_localized(robot, robot.send_all(2, names)).cameras) == set(names)

@@ -31,7 +31,7 @@ from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.evaluation.live_processes import Children
 
 # measured over 400 cycles: 129 MB at first, 140 after 120, 144.7 from 240 on; one map a cycle would be 50 MB
-CYCLES, SETTLING, MOST_GROWTH_MB = 100, 50, 8.0
+CYCLES, SETTLING, MOST_GROWTH_MB = 60, 30, 8.0
 STEPS = (
     Transition.TRANSITION_CONFIGURE,
     Transition.TRANSITION_ACTIVATE,
@@ -42,7 +42,7 @@ STEPS = (
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux's")
-def test_a_hundred_cycles_do_not_grow_the_memory(ros: Ros, wall: Wall, tmp_path: Path) -> None:
+def test_sixty_cycles_do_not_grow_the_memory(ros: Ros, wall: Wall, tmp_path: Path) -> None:
     settled_mb = 0.0
     with Children(os.environ, tmp_path) as children:
         reports = ros.collect(DiagnosticArray, "/diagnostics")

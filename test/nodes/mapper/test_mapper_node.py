@@ -283,6 +283,30 @@ def test_requests_that_cannot_be_met_are_refused(robot: MappedRobot) -> None:
 
 
 def test_a_build_that_fails_leaves_the_served_map(ros: Ros, wall: Wall, tmp_path: Path) -> None:
+    """It fails at once, by an option that makes no sense."""
+    (tmp_path / "maps").mkdir()
+    served = ros.collect(MapInfo, "vloc_map_server/map_info", LATCHED)
+    ros.add(MapServerNode, map=str(wall.map), maps_folder=str(tmp_path / "maps"))
+    robot = MappedRobot(ros, tmp_path, build_options="--max-keypoints many")
+    robot.calibrate()
+    robot.mount()
+    robot.act("start")
+    for k in range(4):
+        robot.drive_to(k)
+    robot.act("pause")
+    assert robot.build(map="none").result == BuildMap.Response.SUCCESS
+    failed = await_end_of_build(robot.statuses)
+    assert failed.build_state == MapperStatus.BUILD_FAILED
+    assert "--max-keypoints" in failed.build_message
+    assert (failed.build_map, failed.map_loaded) == ("none", False)
+    assert robot.act("resume")[0]
+    assert len(served.messages) == 1
+
+
+@pytest.mark.slow
+def test_while_a_map_is_built_no_other_build_begins_and_nothing_is_recorded(
+    ros: Ros, wall: Wall, tmp_path: Path
+) -> None:
     (tmp_path / "maps").mkdir()
     served = ros.collect(MapInfo, "vloc_map_server/map_info", LATCHED)
     ros.add(MapServerNode, map=str(wall.map), maps_folder=str(tmp_path / "maps"))

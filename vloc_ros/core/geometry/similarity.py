@@ -194,9 +194,10 @@ def _counterparts(source: Sequence[Pose], target: Sequence[Pose]) -> tuple[Array
     return turns, np.stack([pose.translation for pose in source]), np.stack([pose.translation for pose in target])
 
 
-def _on_a_line(points: Array) -> bool:
-    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    return bool(spread[1] <= _LINE_TOLERANCE * max(spread[0], np.finfo(float).tiny))
+def _on_a_line(points: Array) -> Array:
+    """(...) bool of (..., N, 3) points."""
+    spread = np.linalg.svd(points - points.mean(axis=-2, keepdims=True), compute_uv=False)
+    return np.asarray(spread[..., 1] <= _LINE_TOLERANCE * np.maximum(spread[..., 0], np.finfo(float).tiny))
 
 
 def _check_twist(source: Array, residuals: Array) -> None:
@@ -217,9 +218,9 @@ def _least_median(candidates: Iterable[Similarity], source: Array, target: Array
 
 
 def _of_triples(source: Array, target: Array, *, with_scale: bool) -> Iterator[Similarity]:
-    for triple in _samples(len(source), _SAMPLE):
-        if not (_on_a_line(source[triple]) or _on_a_line(target[triple])):
-            yield _least_squares(source[triple], target[triple], with_scale=with_scale)
+    triples = _samples(len(source), _SAMPLE)
+    triples = triples[~(_on_a_line(source[triples]) | _on_a_line(target[triples]))]
+    return _least_squares_of_each(source[triples], target[triples], with_scale=with_scale)
 
 
 def _of_pairs(turns: Array, source: Array, target: Array, *, with_scale: bool) -> Iterator[Similarity]:
@@ -247,14 +248,25 @@ def _limit(residuals: Array, target: Array) -> float:
 
 
 def _least_squares(source: Array, target: Array, *, with_scale: bool) -> Similarity:
-    """Umeyama 1991, equations 40 to 43."""
-    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    (found,) = _least_squares_of_each(source[None], target[None], with_scale=with_scale)
+    return found
+
+
+def _least_squares_of_each(source: Array, target: Array, *, with_scale: bool) -> Iterator[Similarity]:
+    """Umeyama 1991, equations 40 to 43, of each of (M, N, 3) sets of pairs."""
+    source_mean, target_mean = source.mean(axis=1, keepdims=True), target.mean(axis=1, keepdims=True)
     source_centred, target_centred = source - source_mean, target - target_mean
-    left, singular, right = np.linalg.svd(target_centred.T @ source_centred)
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left) * np.linalg.det(right))])
-    rotation = (left * signs) @ right
-    scale = float(singular @ signs / (source_centred**2).sum()) if with_scale else 1.0
-    return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
+    left, singular, right = np.linalg.svd(target_centred.swapaxes(1, 2) @ source_centred)
+    signs = np.ones((len(source), 3))
+    signs[:, 2] = np.sign(np.linalg.det(left) * np.linalg.det(right))
+    rotations = (left * signs[:, None]) @ right
+    scales = np.ones(len(source))
+    if with_scale:
+        scales = (singular * signs).sum(axis=1) / (source_centred**2).sum(axis=(1, 2))
+    rotated = (source_mean @ rotations.swapaxes(1, 2))[:, 0]
+    translations = target_mean[:, 0] - scales[:, None] * rotated
+    for scale, rotation, translation in zip(scales.tolist(), rotations, translations, strict=True):
+        yield Similarity(scale, rotation, translation)
 
 
 def _from_poses(turns: Array, source: Array, target: Array, *, with_scale: bool, lever_m: float | None) -> Similarity:

@@ -23,7 +23,6 @@ from typing import Any
 import gtsam
 import numpy as np
 from gtsam.symbol_shorthand import K, L, X
-from scipy.optimize import least_squares
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.camera import PARAMETER_NAMES, Camera
@@ -275,6 +274,8 @@ def _in_model(camera: Camera, adjusted: Camera) -> Camera:
 
     def residuals(parameters: Array) -> Array:
         return np.asarray((replace(camera, parameters=tuple(parameters)).project(rays[seen]) - pixels[seen]).ravel())
+
+    from scipy.optimize import least_squares  # half of what `vloc map build` loads, and only this model needs it
 
     start = np.array([*adjusted.parameters, *camera.parameters[8:]])
     return replace(camera, parameters=tuple(float(v) for v in least_squares(residuals, start, x_scale="jac").x))

@@ -60,7 +60,8 @@ def estimate_time_offset(
         return None
     steps = round(_MAX_OFFSET_S / _STEP_S)
     offsets_s = _STEP_S * np.arange(-steps, steps + 1)
-    errors = np.array([_errors(stamps_ns, camera_path, geometries, pairs, offset_s) for offset_s in offsets_s])
+    found = np.stack([geometries[pair].first_from_second.rotation for pair in pairs])
+    errors = np.array([_errors(stamps_ns, camera_path, found, np.array(pairs), offset_s) for offset_s in offsets_s])
     known = np.isfinite(errors).all(axis=0)
     if known.sum() < _MIN_PAIRS:
         return None
@@ -92,19 +93,21 @@ def _at_the_end(offset_s: float, gain: float, scatter: float) -> float:
     return 0.0
 
 
-def _errors(
-    stamps_ns: Sequence[int],
-    camera_path: CameraPath,
-    geometries: Mapping[Pair, TwoViewGeometry],
-    pairs: Sequence[Pair],
-    offset_s: float,
-) -> Array:
-    """(P,) angles between the rotations of pairs by their images and by the trajectory; NaN where that ends."""
-    images = {image for pair in pairs for image in pair}
-    poses = {image: camera_path(stamps_ns[image] + round(1e9 * offset_s)) for image in images}
-    errors = []
-    for first, second in pairs:
-        one, other = poses[first], poses[second]
-        found = geometries[first, second].first_from_second
-        errors.append(np.nan if one is None or other is None else found.distance_to(one.inverse() @ other)[1])
-    return np.array(errors)
+def _errors(stamps_ns: Sequence[int], camera_path: CameraPath, found: Array, pairs: Array, offset_s: float) -> Array:
+    """(P,) angles between the rotations of pairs by their images and by the trajectory; NaN where that ends.
+
+    Args:
+        stamps_ns: of the images.
+        camera_path: map_from_camera by the other clock, None outside its times.
+        found: (P, 3, 3) rotations first_from_second by the images.
+        pairs: (P, 2) images.
+        offset_s: added to the stamps.
+    """
+    rotations = np.full((len(stamps_ns), 3, 3), np.nan)
+    for image in np.unique(pairs):
+        pose = camera_path(stamps_ns[image] + round(1e9 * offset_s))
+        if pose is not None:
+            rotations[image] = pose.rotation
+    expected = rotations[pairs[:, 0]].swapaxes(1, 2) @ rotations[pairs[:, 1]]
+    chords = np.linalg.norm(found - expected, axis=(1, 2))  # 2 sqrt(2) times the sine of half the angle
+    return np.asarray(2.0 * np.arcsin(np.minimum(chords / np.sqrt(8.0), 1.0)))
