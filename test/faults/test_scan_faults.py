@@ -68,13 +68,13 @@ def _recover(robot: ScanRobot, index: int) -> float:
 
 
 def test_lost_scans(robot: ScanRobot, row: FaultRow) -> None:
-    nothing, far = np.full((200, 3), np.nan, np.float32), np.full((200, 3), 3e4, np.float32)
+    nothing, far = np.zeros((200, 3), np.float32), np.full((200, 3), 3e4, np.float32)
     noise = np.random.default_rng(0).normal(0.0, 3.0, (5000, 3)).astype(np.float32)
     lost = [robot.status_of(robot.send(2 + k, points=points)) for k, points in enumerate((nothing, far, noise))]
     assert [one.status for one in lost[:2]] == [LocalizationStatus.BAD_IMAGE, LocalizationStatus.NO_FEATURES]
     assert all(one.status != LocalizationStatus.OK and not any(one.pose.covariance) for one in lost)
     row.record(
-        "a scan without a finite point, one of a single far point, one of noise",
+        "a scan without an echo, one of a single far point, one of noise",
         count_statuses(lost),
         back_s=_recover(robot, 6),
         within_s=_BACK_S,

@@ -28,9 +28,9 @@ import numpy as np
 from vloc_ros.core.geometry.pose import Array
 
 _SIZE = 128
-# a grid reaches the range to each side, and leaves room for translations of a half of it
+# a grid reaches the range to each side, and leaves room for translations as long as that
 _CELLS_TO_RANGE = 42
-# points of an upright surface lie above each other by this share of a cell, and no more than so many cells of ground do
+# points of an upright surface lie above each other by more than this share of a cell, those of ground by less
 _UPRIGHT_CELLS = 0.4
 
 
