@@ -51,7 +51,7 @@ def test_a_robot_without_a_camera_is_localized_in_a_map_from_the_server(
     ros.add(MapServerNode, autostart=True, map=str(lidar_map))
     robot = ScanRobot(ros, drive, map="", map_cache=str(tmp_path / "cache"))
     ros.until(lambda: robot.node.map_hash == map_hash(lidar_map))
-    for index in (5, 21):
+    for index in (9, 19):
         status = robot.status_of(robot.send(index))
         assert status.status == LocalizationStatus.OK, status.reason
         assert (status.map_frame, status.body_frame, status.candidate) == ("map", "base_link", "retrieval/lidar")
@@ -73,7 +73,7 @@ def test_scans_that_cannot_be_used_have_a_status(ros: Ros, drive: LidarDrive, li
     optical = drive.scan(4)[:, [1, 2, 0]] * np.float32([-1, -1, 1])
     wrong = robot.status_of(robot.send(4, points=optical))
     assert wrong.status in (LocalizationStatus.POSE_REJECTED, LocalizationStatus.AMBIGUOUS)
-    assert robot.status_of(robot.send(5)).status == LocalizationStatus.OK
+    assert robot.status_of(robot.send(7)).status == LocalizationStatus.OK
 
 
 def test_a_scan_that_is_late_is_refused(ros: Ros, drive: LidarDrive, lidar_map: Path) -> None:
