@@ -43,7 +43,9 @@ def test_a_scan_is_aligned_from_a_guess_and_without(drive: LidarDrive) -> None:
     guess = truth @ Pose.from_rotation_vector([0.0, 0.0, 0.06], [0.3, -0.2, 0.05])
     for start in (guess, registration.align_globally(source, target)):
         assert start is not None
-        metres, radians = registration.refine(source, target, start).distance_to(truth)
+        near, overlap = registration.approach(source, target, start)
+        assert overlap > 0.6
+        metres, radians = registration.refine(source, target, near).distance_to(truth)
         assert metres < 0.03
         assert radians < np.radians(0.3)
     matches = registration.match(source, target, truth)

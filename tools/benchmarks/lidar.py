@@ -12,18 +12,30 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Scans in maps of LiDAR places: simulated towns, KITTI, depth images; places that are not mapped; time and bytes."""
+"""Scans in maps of LiDAR places: simulated worlds, KITTI, depth images; places that are not mapped; time and bytes."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.lidar_worlds import (
+    CONDITIONS,
+    INDOORS,
+    OUTDOORS,
+    SENSORS,
+    MappedWorld,
+    make_map,
+    mapped_scans,
+    queries,
+    sensor_queries,
+)
 from benchmarks.real import scene
 
 from vloc_ros.assembly import build_localizer
@@ -33,91 +45,128 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import squared_mahalanobis_distances
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.localizer import Localizer
-from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
 from vloc_ros.core.sources import PosedScan
 from vloc_ros.datasets.depth_scans import read_depth_recording
 from vloc_ros.datasets.lidar_kitti import read_kitti_recording
+from vloc_ros.inference.cloud_registration import KissGicpRegistration
 from vloc_ros.mapping.maps.alignment import level_rotation
 from vloc_ros.mapping.maps.lidar_places import make_lidar_map
-from vloc_ros.simulation.lidar_drives import LidarDrive, drive_with_lidar
-from vloc_ros.simulation.town import with_other_cars
-from vloc_ros.simulation.world import make_world
+from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.maps import map_bytes, write_map
 
-# none of them is among the worlds that the decision was fitted, chosen or reported on
-TOWNS, OTHERS = (97001, 97002), (("street", 97101), ("street", 97102), ("yard", 97103), ("apartment", 97104))
-_MAPPED_M, _PLACE_M, _QUERIES = 300.0, 5.0, 20
 WITHIN_M, WITHIN_RAD = 0.5, np.radians(5.0)
-_GAPS, _PAIRS = (4, 8, 15), 11
+_DRIVES, _GAPS, _PAIRS = ("drive_04", "drive_0009"), (4, 8, 15), 11
+_ODOMETRY_VOXEL_M = 0.3
+# of each world, so many scans are queries in the maps of the others on the same side of the door
+_SCANS_OF_OTHERS = 25
+# standard deviations of a map's poses, metres and radians, which the covariance assumes; the simulated ones are exact
+_OF_MAP_POSES = np.repeat([0.03, np.radians(0.2)], 3)
 # of the depth camera of redkitchen, see the readme of the data
 _DEPTH_CAMERA = Camera("PINHOLE", 640, 480, (585.0, 585.0, 320.0, 240.0))
 _EVERY_QUERY = 5
 
+Row = dict[str, Any]
+
 
 def lidar(out: Path) -> dict[str, Any]:
-    """All of it."""
-    drives = [_drive(seed) for seed in TOWNS]
-    maps = [_map(drive, out / "maps" / f"lidar-{seed}") for drive, seed in zip(drives, TOWNS, strict=True)]
-    figures: dict[str, Any] = {"simulated": {}, "bytes_per_place": [size for _, size in maps]}
-    localizers = [build_localizer(LocalizerConfig(), landmark_map) for landmark_map, _ in maps]
-    scans: list[list[Array]] = [[] for _ in TOWNS]
-    for name in ("same direction", "opposite direction", "half the rings"):
-        found = []
-        for number, seed in enumerate(TOWNS):
-            for points, truth in _town_queries(seed, name):
-                scans[number].append(points)
-                found.append(_localize(localizers[number], points, truth))
-        figures["simulated"][name] = _summarize(found)
-    figures["other_places"] = _other_places(localizers, scans)
-    figures["kitti"] = {f"{gap} frames": _summarize(list(_kitti(gap))) for gap in _GAPS}
-    figures["redkitchen_depth"] = _summarize(list(_depth()))
+    """All of it. Every part is kept in a folder: an interrupted run goes on where it stopped."""
+    folder = out / "lidar"
+    town, street = OUTDOORS
+    figures: dict[str, Any] = {"simulated": {}, "sensors": {}, "kitti": {}}
+    for name, worlds in (("town", (town,)), ("street of equal houses", (street,)), ("apartment and yard", INDOORS)):
+        for condition in CONDITIONS:
+            rows = [row for world in worlds for row in _kept(folder, world, condition)]
+            figures["simulated"][f"{name}, {condition}"] = _summarize(rows)
+    for sensor in SENSORS:
+        figures["sensors"][sensor] = _summarize(
+            _kept_part(folder, f"{sensor}", lambda name=sensor: _sensor(name, folder))
+        )
+    figures["bytes_per_place"] = _kept_part(folder, "bytes", lambda: [_bytes_per_place(folder)])[0]
+    figures["other_places"] = _other_places(folder)
+    for gap in _GAPS:
+        figures["kitti"][f"{gap} frames"] = _summarize(
+            _kept_part(folder, f"kitti-{gap}", lambda k=gap: list(_kitti(k)))
+        )
+    figures["redkitchen_depth"] = _summarize(_kept_part(folder, "redkitchen", lambda: list(_depth())))
     return figures
 
 
-def _drive(seed: int) -> LidarDrive:
-    return drive_with_lidar(make_world("town", seed), spacing_m=_PLACE_M, seed=seed, longest_m=_MAPPED_M)
+def _kept_part(folder: Path, name: str, measure: Callable[[], list[Any]]) -> list[Any]:
+    """What a part gave, measured once."""
+    path = folder / "parts" / f"{name.replace(' ', '-')}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomically(path, json.dumps(measure()).encode())
+    print(f"   lidar: {name}", flush=True)
+    return list(json.loads(path.read_bytes()))
 
 
-def _map(drive: LidarDrive, folder: Path) -> tuple[LandmarkMap, float]:
-    """A map of a drive, and its bytes a place on disk."""
-    scans = [
-        PosedScan(f"{k:04d}", partial(_scan, drive, k), pose, k * 10**9) for k, pose in enumerate(drive.map_from_lidar)
-    ]
-    landmark_map = make_lidar_map(scans, name=folder.name, spacing_m=0.9 * _PLACE_M)
-    write_map(landmark_map, folder)
-    return landmark_map, map_bytes(folder) / len(landmark_map.places["lidar"])
+def _kept(folder: Path, world: MappedWorld, condition: str) -> list[Row]:
+    def measure() -> list[Row]:
+        localizer = build_localizer(LocalizerConfig(), make_map(world, folder))
+        rng = np.random.default_rng(world.seed)
+        return [_localize(localizer, *query, noise=rng) for query in queries(world, condition, folder)]
+
+    return _kept_part(folder, f"{world.name} {condition}", measure)
 
 
-def _scan(drive: LidarDrive, number: int) -> PointCloud:
-    return PointCloud(drive.scan(number))
+def _sensor(sensor: str, folder: Path) -> list[Row]:
+    """Scans of another sensor in the map of a town."""
+    world = OUTDOORS[0]
+    localizer, rng = build_localizer(LocalizerConfig(), make_map(world, folder)), np.random.default_rng(1)
+    return [_localize(localizer, *query, noise=rng) for query in sensor_queries(world, sensor, folder)]
 
 
-def _town_queries(seed: int, name: str) -> Iterator[tuple[Array, Pose]]:
-    """Scans of another day, at places that the map's drive passed."""
-    world = with_other_cars(make_world("town", seed), seed + 1)
-    backwards, every = name == "opposite direction", 2 if name == "half the rings" else 1
-    drive = drive_with_lidar(
-        world, spacing_m=3.7, seed=seed + 5 + every + backwards, backwards=backwards, longest_m=_MAPPED_M - 10.0
-    )
-    for k in np.random.default_rng(seed).choice(len(drive), _QUERIES, replace=False):
-        yield drive.scan(int(k), every_ring=every), drive.map_from_lidar[k]
+def _bytes_per_place(folder: Path) -> float:
+    """Bytes a place of a town's map on disk."""
+    landmark_map = make_map(OUTDOORS[0], folder)
+    write_map(landmark_map, folder / "map")
+    return map_bytes(folder / "map") / len(landmark_map.places["lidar"])
 
 
-def _localize(localizer: Localizer, points: Array, truth: Pose | None) -> dict[str, Any]:
-    """One query: whether it is accepted, its errors, the squared Mahalanobis distance, and CPU seconds."""
+def _other_places(folder: Path) -> dict[str, Any]:
+    """Scans of every world in the maps of the others on the same side of the door: pairs, and how many are accepted."""
+    accepted = []
+    for worlds in (OUTDOORS, INDOORS):
+        for world in worlds:
+            others = [one for one in worlds if one != world]
+            accepted += _kept_part(
+                folder, f"{world.name} others", lambda w=world, o=others: _accept_others(w, o, folder)
+            )
+    return {"queries": len(accepted), "accepted": sum(accepted)}
+
+
+def _accept_others(world: MappedWorld, others: Sequence[MappedWorld], folder: Path) -> list[bool]:
+    localizer = build_localizer(LocalizerConfig(), make_map(world, folder))
+    accepted = []
+    for other in others:
+        scans = [*(p for one in CONDITIONS for p, _ in queries(other, one, folder)), *mapped_scans(other, folder)]
+        for k in np.linspace(0, len(scans) - 1, min(_SCANS_OF_OTHERS, len(scans))).astype(int):
+            accepted.append(bool(_localize(localizer, scans[k], None)["accepted"]))
+    return accepted
+
+
+def _localize(
+    localizer: Localizer, points: Array, truth: Pose | None, *, noise: np.random.Generator | None = None
+) -> Row:
+    """One query: whether it is accepted, its errors, the squared Mahalanobis distance, and CPU seconds.
+
+    With noise the map's poses count as known as well as the covariance assumes, for that distance only.
+    """
     start = time.process_time()
     result = localizer.localize(Query((), cloud=PointCloud(points)))
-    row: dict[str, Any] = {"accepted": result.ok, "cpu_s": time.process_time() - start}
+    row: Row = {"accepted": result.ok, "status": result.status.name, "cpu_s": time.process_time() - start}
     if result.map_from_rig is not None and truth is not None:
         assert result.covariance is not None
         row["metres"], row["radians"] = result.map_from_rig.distance_to(truth)
         error = result.map_from_rig.error_to(truth)
+        error = error if noise is None else error + noise.normal(size=6) * _OF_MAP_POSES
         row["squared_distance"] = float(squared_mahalanobis_distances(error[None], result.covariance[None])[0])
     return row
 
 
-def _summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _summarize(rows: Sequence[Row]) -> dict[str, Any]:
     """Counts of right and wrong accepted poses, median errors, mean squared Mahalanobis distance, and CPU time."""
     accepted = [row for row in rows if row["accepted"]]
     right = [row for row in accepted if row["metres"] <= WITHIN_M and row["radians"] <= WITHIN_RAD]
@@ -133,40 +182,38 @@ def _summarize(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _other_places(localizers: Sequence[Localizer], scans: Sequence[Sequence[Array]]) -> dict[str, Any]:
-    """Scans of one town in the map of the other, and of streets and rooms in both."""
-    queries, accepted = 0, 0
-    elsewhere = [points for kind, seed in OTHERS for points in _scans_of(kind, seed)]
-    for number, localizer in enumerate(localizers):
-        for points in [*(p for k, one in enumerate(scans) if k != number for p in one), *elsewhere]:
-            queries += 1
-            accepted += _localize(localizer, points, None)["accepted"]
-    return {"queries": queries, "accepted": accepted}
+def _kitti(gap: int) -> Iterator[Row]:
+    """A scan in a map of one place, the scan so many frames before, turned about z at random.
 
-
-def _scans_of(kind: str, seed: int) -> list[Array]:
-    drive = drive_with_lidar(
-        make_world(kind, seed), spacing_m=9.0 if kind == "street" else 1.0, seed=seed, longest_m=110.0
-    )
-    return [drive.scan(k) for k in range(min(len(drive), 12))]
-
-
-def _kitti(gap: int) -> Iterator[dict[str, Any]]:
-    """A scan in a map of one place, the scan so many frames before, turned about z at random."""
+    The reference is GICP from scan to scan: the GPS of one of the drives is off by 4 % of the way.
+    """
     rng = np.random.default_rng(gap)
-    for name in ("drive_04", "drive_0009"):
+    for name in _DRIVES:
         scans = read_kitti_recording(scene(f"kitti/{name}")).scans
+        map_from_sensor = _odometry(scans)
         for first in np.linspace(0, len(scans) - 1 - gap, _PAIRS).astype(int):
-            place, query = scans[first], scans[first + gap]
-            assert place.map_from_sensor is not None
-            assert query.map_from_sensor is not None
+            place = replace(scans[first], map_from_sensor=map_from_sensor[first])
             localizer = build_localizer(LocalizerConfig(), make_lidar_map([place], name="pair"))
             turn = Pose.from_rotation_vector([0.0, 0.0, rng.uniform(-np.pi, np.pi)], np.zeros(3))
-            points = turn.inverse().apply(query.load().points).astype(np.float32)
-            yield _localize(localizer, points, query.map_from_sensor @ turn)
+            points = turn.inverse().apply(scans[first + gap].load().points).astype(np.float32)
+            yield _localize(localizer, points, map_from_sensor[first + gap] @ turn)
 
 
-def _depth() -> Iterator[dict[str, Any]]:
+def _odometry(scans: Sequence[PosedScan]) -> list[Pose]:
+    """Poses of a drive by GICP from each scan to the next, beginning at the pose of the first and guessed by theirs."""
+    registration = KissGicpRegistration(voxel_m=_ODOMETRY_VOXEL_M)
+    known = [scan.map_from_sensor for scan in scans]
+    poses, clouds = [known[0]], (registration.prepare(scan.load().points) for scan in scans)
+    for (target, source), (before, after) in zip(pairwise(clouds), pairwise(known), strict=True):
+        assert before is not None
+        assert after is not None
+        assert poses[-1] is not None
+        near, _ = registration.approach(source, target, before.inverse() @ after)
+        poses.append(poses[-1] @ registration.refine(source, target, near))
+    return [pose for pose in poses if pose is not None]
+
+
+def _depth() -> Iterator[Row]:
     """Every so many of the depth images, in a map of the others but their neighbours."""
     folder = scene("redkitchen") / "map"
     recording = read_depth_recording(folder / "depth", _DEPTH_CAMERA, poses=folder / "poses_tum.txt")

@@ -35,7 +35,9 @@ KNOTS = 6
 _RANGE = (0.01, 0.99)
 # fewer are found in maps of other places by chance, and hardly ever by right poses alone
 LEAST_INLIERS = {KEYPOINT_KIND: 12, CLOUD_KIND: 50}
-_PENALTY, _SMALLEST = 2e-4, 1e-300
+# of squared increments. Scans are few, and right and wrong ones part so well that their log odds would grow at will
+_PENALTY = {KEYPOINT_KIND: 2e-4, CLOUD_KIND: 2e-3}
+_SMALLEST = 1e-300
 # score margins: few hypotheses have a competing pose
 MARGIN_KNOTS = np.array([-0.15, -0.05, 0.0, 0.05, 0.1, CLEAR_MARGIN])
 RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1)
@@ -75,7 +77,7 @@ def fit_terms(table: EvidenceTable, *, name: str) -> AcceptanceModel:
     knots = [_knots(evidence[:, column], right) for column in columns]
     steps = np.concatenate([_steps(evidence[:, c], k) for c, k in zip(columns, knots, strict=True)], axis=1)
     margins = _steps(evidence[:, table.names.index("margin")], MARGIN_KNOTS) - (MARGIN_KNOTS[1:] <= 0)
-    bias, increments, margin_increments = _fit(steps, margins, right, weights)
+    bias, increments, margin_increments = _fit(steps, margins, right, weights, penalty=_PENALTY[table.evidence_kind])
     terms, start = {}, 0
     for piece, of_piece in zip(additive, knots, strict=True):
         count = len(of_piece) - 1
@@ -215,7 +217,7 @@ def _halves(right: Array) -> Array:
     return np.where(right, 0.5 / max(right.sum(), 1), 0.5 / max((~right).sum(), 1))
 
 
-def _fit(steps: Array, margins: Array, right: Array, weights: Array) -> tuple[float, Array, Array]:
+def _fit(steps: Array, margins: Array, right: Array, weights: Array, *, penalty: float) -> tuple[float, Array, Array]:
     """Bias, non-negative increments of the steps and of the margin: weighted, penalised maximum likelihood.
 
     The probability is the product of two logistic ones, that of the evidence and that of the margin.
@@ -227,13 +229,13 @@ def _fit(steps: Array, margins: Array, right: Array, weights: Array) -> tuple[fl
         alone, best = _sigmoid(parameters[0] + steps @ increments), _sigmoid(margins @ of_margin)
         wrong = (1.0 - alone) + alone * (1.0 - best)
         likelihood = np.where(right, alone * best, wrong)
-        value = -float(weights @ np.log(np.maximum(likelihood, _SMALLEST))) + _PENALTY * float(
+        value = -float(weights @ np.log(np.maximum(likelihood, _SMALLEST))) + penalty * float(
             parameters[1:] @ parameters[1:]
         )
         odds = np.where(right, -1.0, alone * best / np.maximum(wrong, _SMALLEST)) * weights
         slope_alone, slope_best = odds * (1.0 - alone), odds * (1.0 - best)
         gradient = np.concatenate([[slope_alone.sum()], steps.T @ slope_alone, margins.T @ slope_best])
-        gradient[1:] += 2 * _PENALTY * parameters[1:]
+        gradient[1:] += 2 * penalty * parameters[1:]
         return value, gradient
 
     start = np.concatenate([[-1.0], np.full(count, 0.3), np.full(margins.shape[1], 1.0)])

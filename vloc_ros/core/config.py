@@ -229,12 +229,12 @@ class CloudConfig(Checked):
     """Scans against the LiDAR places of a map."""
 
     retrieval_top_k: int = parameter(
-        40, "places retrieved by the scan's descriptor, before they are compared at every turn", low=1, high=1000
+        40, "places retrieved by the scan's descriptor, before they are compared from above", low=1, high=1000
     )
-    places: int = parameter(6, "of these, how many the scan is aligned with at least", low=1, high=100)
-    most_places: int = parameter(24, "the same at most, where many resemble it alike", low=1, high=1000)
+    places: int = parameter(4, "of these, how many the scan is aligned with at least", low=1, high=100)
+    most_places: int = parameter(12, "the same at most, where many resemble it alike", low=1, high=1000)
     global_places: int = parameter(
-        2, "with how many it is aligned without an initial guess where no alignment convinces", low=0, high=100
+        1, "with how many it is aligned without an initial guess where no alignment convinces", low=0, high=100
     )
     prior_places: int = parameter(
         2, "with a prior, the nearest places, which the scan is aligned with too; 0 ignores priors", low=0, high=100

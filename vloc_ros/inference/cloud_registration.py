@@ -29,8 +29,10 @@ from vloc_ros.core.geometry.pose import Array, Pose
 # fewer correspondences that agree are of chance
 _MIN_CORRESPONDENCES = 5
 _NEIGHBOURS = 12
-# the search for correspondences narrows, in voxels
-_REACHES = (10.0, 4.0, 2.0)
+# vertical part of the normals of what is no level ground
+_NOT_LEVEL = 0.85
+# the search for correspondences narrows, in voxels: first between clouds of larger voxels, then of all points
+_COARSE, _COARSE_REACHES, _REACH = 2.0, (10.0, 4.0), 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,12 +44,14 @@ class GicpCloud:
         normals: (N, 3) of length 1.
         cloud: of small_gicp.
         tree: of small_gicp.
+        coarse: cloud and tree of larger voxels.
     """
 
     points: Array
     normals: Array
     cloud: Any
     tree: Any
+    coarse: tuple[Any, Any]
 
 
 class KissGicpRegistration:
@@ -81,32 +85,55 @@ class KissGicpRegistration:
 
     def prepare(self, points: Array) -> GicpCloud:
         """A cloud of (N, 3) points down-sampled to the voxel, with normals."""
+        cloud, tree = self._preprocess(points, self._voxel_m)
+        normals = np.asarray(cloud.normals())[:, :3]
+        coarse = self._preprocess(points, _COARSE * self._voxel_m)
+        return GicpCloud(np.asarray(cloud.points())[:, :3], normals, cloud, tree, coarse)
+
+    def _preprocess(self, points: Array, voxel_m: float) -> tuple[Any, Any]:
         cloud, tree = self._gicp.preprocess_points(
-            np.asarray(points, float), self._voxel_m, num_neighbors=_NEIGHBOURS, num_threads=self._threads
+            np.asarray(points, float), voxel_m, num_neighbors=_NEIGHBOURS, num_threads=self._threads
         )
-        return GicpCloud(np.asarray(cloud.points())[:, :3], np.asarray(cloud.normals())[:, :3], cloud, tree)
+        return cloud, tree
 
     def align_globally(self, source: GicpCloud, target: GicpCloud) -> Pose | None:
-        """target_from_source by KISS-Matcher."""
-        matcher = self._kiss.KISSMatcher(self._kiss.KISSMatcherConfig(2.0 * self._voxel_m))
-        found = matcher.estimate(list(source.points.astype(np.float32)), list(target.points.astype(np.float32)))
+        """target_from_source by KISS-Matcher, between the upright surfaces of clouds whose z axes point up."""
+        config = self._kiss.KISSMatcherConfig(self._voxel_m, use_voxel_sampling=False, use_quatro=True)
+        matcher = self._kiss.KISSMatcher(config)
+        found = matcher.estimate(_upright_points(source), _upright_points(target))
         if not found.valid or matcher.get_num_final_inliers() < _MIN_CORRESPONDENCES:
             return None
         return _rigid(np.asarray(found.rotation), np.asarray(found.translation))
 
-    def refine(self, source: GicpCloud, target: GicpCloud, target_from_source: Pose) -> Pose:
-        """target_from_source by GICP, with correspondences over ever shorter distances."""
+    def approach(self, source: GicpCloud, target: GicpCloud, target_from_source: Pose) -> tuple[Pose, float]:
+        """target_from_source by GICP of coarse clouds, and the share of the source that lies on the target there."""
         matrix = target_from_source.matrix
-        for reach in _REACHES:
-            matrix = self._gicp.align(
-                target.cloud,
-                source.cloud,
-                target.tree,
-                matrix,
-                max_correspondence_distance=reach * self._voxel_m,
-                num_threads=self._threads,
-            ).T_target_source
+        for reach in _COARSE_REACHES:
+            matrix = self._align(source.coarse[0], *target.coarse, matrix, reach)
+        found = _rigid(matrix[:3, :3], matrix[:3, 3]) or target_from_source
+        upright = np.abs(np.asarray(source.coarse[0].normals())[:, 2]) < _NOT_LEVEL
+        points = found.apply(np.asarray(source.coarse[0].points())[upright, :3])
+        if not len(points):
+            return found, 0.0
+        _, squared = target.coarse[1].batch_nearest_neighbor_search(points, num_threads=self._threads)
+        return found, float((np.asarray(squared) < (_COARSE * self._voxel_m) ** 2).mean())
+
+    def refine(self, source: GicpCloud, target: GicpCloud, target_from_source: Pose) -> Pose:
+        """target_from_source by GICP from a pose that is off by a voxel or two."""
+        matrix = self._align(source.cloud, target.cloud, target.tree, target_from_source.matrix, _REACH)
         return _rigid(matrix[:3, :3], matrix[:3, 3]) or target_from_source
+
+    def _align(self, source: Any, target: Any, tree: Any, matrix: Array, reach: float) -> Array:
+        """(4, 4) target_from_source of the next local optimum, with correspondences up to so many voxels apart."""
+        found = self._gicp.align(
+            target,
+            source,
+            tree,
+            matrix,
+            max_correspondence_distance=reach * self._voxel_m,
+            num_threads=self._threads,
+        )
+        return np.asarray(found.T_target_source)
 
     def match(self, source: GicpCloud, target: GicpCloud, target_from_source: Pose) -> SurfaceMatches:
         """The nearest target point to every source point."""
@@ -116,6 +143,11 @@ class KissGicpRegistration:
         normals = target.normals[nearest]
         residuals = np.einsum("ij,ij->i", points - target.points[nearest], normals)
         return SurfaceMatches(np.sqrt(np.asarray(squared).ravel()), points, normals, residuals)
+
+
+def _upright_points(cloud: GicpCloud) -> list[Array]:
+    """The points that do not lie on level ground, which says nothing about the position on it."""
+    return list(cloud.points[np.abs(cloud.normals[:, 2]) < _NOT_LEVEL].astype(np.float32))
 
 
 def _rigid(rotation: Array, translation: Array) -> Pose | None:

@@ -25,7 +25,8 @@ from benchmarks.tables.table import Table, TableSource
 def lidar(figures: Mapping[str, Figures]) -> Table:
     """Scans that are in the map."""
     f = figures["lidar"]
-    rows = [_row(f"town, {name}", one) for name, one in f["simulated"].items()]
+    rows = [_row(name, one) for name, one in f["simulated"].items()]
+    rows += [_row(f"town, {name}", one) for name, one in f["sensors"].items()]
     rows += [_row(f"KITTI, {name} apart", one) for name, one in f["kitti"].items()]
     rows.append(_row("redkitchen, depth images", f["redkitchen_depth"]))
     header = ["scans", "right", "wrong", "median error", "NEES", "CPU s p50 / p95"]

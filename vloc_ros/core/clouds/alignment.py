@@ -72,8 +72,16 @@ class CloudRegistration(Protocol):
         """target_from_source without an initial guess; None where nothing is found."""
         ...
 
+    def approach(self, source: Any, target: Any, target_from_source: Pose) -> tuple[Pose, float]:
+        """target_from_source from a guess that is off by a few metres and degrees, and how much overlaps there.
+
+        Returns:
+            the pose, good to a voxel, and the share of the source's upright surfaces that lie on the target, 0 to 1.
+        """
+        ...
+
     def refine(self, source: Any, target: Any, target_from_source: Pose) -> Pose:
-        """target_from_source refined from a guess that is off by a few metres and degrees."""
+        """target_from_source refined from a pose that is off by a voxel or two."""
         ...
 
     def match(self, source: Any, target: Any, target_from_source: Pose) -> SurfaceMatches:

@@ -117,12 +117,10 @@ def level_ground_share(points: Array, *, seed: int = 0) -> float:
     sample = points[rng.choice(len(points), min(len(points), _GROUND_SAMPLE), replace=False)].astype(float)
     if len(sample) < 3:
         return 0.0
-    best = 0.0
-    for _ in range(_GROUND_ROUNDS):
-        a, b, c = sample[rng.choice(len(sample), 3, replace=False)]
-        normal = np.cross(b - a, c - a)
-        length = np.linalg.norm(normal)
-        if length < 1e-6 or abs(normal[2]) < _LEVEL * length:
-            continue
-        best = max(best, float((np.abs((sample - a) @ (normal / length)) < _GROUND_TOLERANCE_M).mean()))
-    return best
+    a, b, c = sample[rng.integers(0, len(sample), (3, _GROUND_ROUNDS))]
+    normals = np.cross(b - a, c - a)
+    lengths = np.linalg.norm(normals, axis=1)
+    planes = (lengths > 1e-6) & (np.abs(normals[:, 2]) >= _LEVEL * lengths)
+    units = normals[planes] / lengths[planes, None]
+    distances = np.abs(sample @ units.T - np.sum(a[planes] * units, axis=1))
+    return float((distances < _GROUND_TOLERANCE_M).mean(axis=0).max(initial=0.0))

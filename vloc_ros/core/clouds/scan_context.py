@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vloc_ros.core.clouds.point_cloud import downsample
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array
 
@@ -34,7 +35,8 @@ _LOWEST_SHARE = 0.02
 _HARMONICS = 12
 # of a scan: rooms, halls, streets, squares
 RANGES_M = (10.0, 20.0, 40.0, 80.0)
-_MOST_POINTS = 0.9
+# so much of the surfaces is within the range. Points do not say so: most of them lie on the ground before the sensor
+_MOST_SURFACES, _SURFACE_M = 0.8, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,9 @@ class ScanContext:
 
     @staticmethod
     def of_clouds(clouds: Sequence[Array]) -> ScanContext:
-        """That of the smallest range which most points of (N, 3) clouds are within."""
-        far = np.median([np.quantile(np.linalg.norm(points, axis=1), _MOST_POINTS) for points in clouds])
+        """That of the smallest range which most surfaces of (N, 3) clouds are within."""
+        surfaces = [downsample(points, _SURFACE_M) for points in clouds]
+        far = np.median([np.quantile(np.linalg.norm(points, axis=1), _MOST_SURFACES) for points in surfaces])
         return ScanContext(next((range_m for range_m in RANGES_M if range_m >= far), RANGES_M[-1]))
 
     def to_arrays(self) -> dict[str, Array]:

@@ -32,6 +32,8 @@ from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 _UPRIGHT = 0.7
 # points lie on a surface within so many voxels
 _ON_SURFACE_VOXELS = 1.5
+# and on the plane of one within so many
+_ON_PLANE_VOXELS = 0.25
 _LEAST = 1e-3
 
 
@@ -43,6 +45,7 @@ class CloudEvidence:
         inliers: natural logarithm of 1 + the upright points of the scan that lie on surfaces of the place.
         overlap: share of the scan's upright points that do, of those within the place's range.
         overlap_of_place: share of the place's upright points that lie on surfaces of the scan.
+        fine_overlap: the mean of both, of points that lie on the planes of those surfaces within a quarter of a voxel.
         free_space: share of the place's points that no ray of the scan went through.
         free_space_of_place: share of the scan's points that no ray of the place's scan went through.
         fit: negative natural logarithm of the inliers' median distance from their surfaces, in voxels.
@@ -54,6 +57,7 @@ class CloudEvidence:
     inliers: float
     overlap: float
     overlap_of_place: float
+    fine_overlap: float
     free_space: float
     free_space_of_place: float
     fit: float
@@ -118,10 +122,12 @@ def measure_agreement(
     place_upright &= np.linalg.norm(matches_of_place.points, axis=1) < range_m
     count, inliers = int(upright.sum()), upright & on_surface
     constraint, _ = find_open_direction(matches.normals[on_surface])
+    fine = [_on_plane(matches, voxel_m)[upright], _on_plane(matches_of_place, voxel_m)[place_upright]]
     evidence = CloudEvidence(
         inliers=float(np.log1p(inliers.sum())),
         overlap=float(inliers.sum()) / max(count, 1),
         overlap_of_place=_mean(matches_of_place.distances[place_upright] < tolerance_m),
+        fine_overlap=float(np.mean([_mean(one) for one in fine])),
         free_space=1.0 - share_seen_through(matches_of_place.points[place_upright], scan.points, voxel_m=voxel_m),
         free_space_of_place=1.0 - share_seen_through(matches.points[upright], place.points, voxel_m=voxel_m),
         fit=_fit(np.abs(matches.residuals[inliers]), voxel_m),
@@ -132,6 +138,11 @@ def measure_agreement(
 
 def _is_upright(normals: Array) -> Array:
     return np.asarray(np.abs(normals[:, 2]) < _UPRIGHT)
+
+
+def _on_plane(matches: SurfaceMatches, voxel_m: float) -> Array:
+    near = matches.distances < _ON_SURFACE_VOXELS * voxel_m
+    return np.asarray(near & (np.abs(matches.residuals) < _ON_PLANE_VOXELS * voxel_m))
 
 
 def _mean(values: Array) -> float:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.core.clouds.alignment import CloudRegistration
+from vloc_ros.core.clouds.bird_view import BirdView, find_shift
 from vloc_ros.core.clouds.place_clouds import POINTS_CM, decode_points
 from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.errors import MapError
@@ -32,9 +33,10 @@ from vloc_ros.core.query import PosePrior
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR, ScanContextEncoder
 
-# a prepared place takes up to 4 MB, a Scan Context 5 kB
-_PREPARED, _CONTEXTS = 32, 20_000
-_PRIOR_SIGMAS = 3.0
+# a prepared place takes up to 4 MB, a Scan Context and a bird's-eye view 10 kB
+_PREPARED, _VIEWS = 32, 10_000
+# radians; the sectors of a Scan Context are 6 degrees wide
+_YAW_STEPS = np.radians([-3.0, 0.0, 3.0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +46,7 @@ class PlaceGuess:
     Attributes:
         place: number of the place.
         place_from_scan: roughly.
-        similarity: of their Scan Contexts, 0 to 1.
+        similarity: of what both show from above, 0 to 1.
     """
 
     place: int
@@ -68,7 +70,7 @@ class LidarPlaces:
                 f"has {self.encoder.hash[:12]}; make them again with `vloc map lidar`"
             )
         self._prepared: OrderedDict[int, Any] = OrderedDict()
-        self._contexts: OrderedDict[int, Array] = OrderedDict()
+        self._views: OrderedDict[int, tuple[Array, BirdView]] = OrderedDict()
 
     @property
     def voxel_m(self) -> float:
@@ -85,22 +87,34 @@ class LidarPlaces:
         return self._prepared[place]
 
     def retrieve(self, points: Array, rows: Array, *, count: int) -> list[PlaceGuess]:
-        """The places whose Scan Contexts resemble that of a scan most, best first.
+        """The places that a scan resembles most seen from above, best first.
+
+        Scan Contexts say how the scan may be turned, and a correlation of bird's-eye views where it lies then.
 
         Args:
             points: (N, 3) of the scan, levelled.
             rows: (V, D) descriptors of the query.
-            count: how many places are retrieved by their descriptors, which are then compared at every turn.
+            count: how many places are retrieved by their descriptors, which are then compared.
         """
         of = self.encoder.context
-        queries = [(offset, of.describe(points - offset)) for offset in self.encoder.lanes()]
+        contexts = [of.describe(points - offset) for offset in self.encoder.lanes()]
+        view, turned = BirdView.of_points(points, range_m=of.range_m), dict[float, Array]()
         guesses = []
         for place in self._index.nearest_items(rows, count):
-            aligned = [(*of.align(context, self._context(int(place))), offset) for offset, context in queries]
-            similarity, yaw, offset = max(aligned, key=lambda one: one[0])
-            turn = Pose.from_rotation_vector([0.0, 0.0, yaw], np.zeros(3))
-            guesses.append(PlaceGuess(int(place), turn @ Pose(np.eye(3), -offset.astype(float)), similarity))
+            context, view_of_place = self._view(int(place))
+            transform, found = view_of_place.transform(blur=True), []
+            for yaw in np.unique([of.align(one, context)[1] for one in contexts])[:, None] + _YAW_STEPS:
+                for angle in yaw.round(6).tolist():
+                    if angle not in turned:
+                        turned[angle] = view.transform(angle)
+                    found.append((*find_shift(turned[angle], transform, cell_m=view.cell_m), angle))
+            similarity, shift, angle = max(found, key=lambda one: one[0])
+            guesses.append(PlaceGuess(int(place), _level_pose(angle, shift), similarity))
         return sorted(guesses, key=lambda one: -one.similarity)
+
+    def scene_from_scan(self, guess: PlaceGuess) -> Pose:
+        """Roughly where a scan is, by a guess."""
+        return self.places.pose(guess.place) @ guess.place_from_scan
 
     def near(self, prior: PosePrior, rig_from_scan: Pose, *, best: int) -> list[PlaceGuess]:
         """The places nearest to where the scan is expected, within the range of one."""
@@ -112,13 +126,15 @@ class LidarPlaces:
         nearest = near[np.argsort(distance[near], kind="stable")[:best]]
         return [PlaceGuess(int(k), self.places.pose(int(k)).inverse() @ scene_from_scan, 1.0) for k in nearest]
 
-    def _context(self, place: int) -> Array:
-        if place not in self._contexts:
-            self._contexts[place] = self.encoder.context.describe(self._points(place))
-            if len(self._contexts) > _CONTEXTS:
-                self._contexts.popitem(last=False)
-        self._contexts.move_to_end(place)
-        return self._contexts[place]
+    def _view(self, place: int) -> tuple[Array, BirdView]:
+        """The Scan Context and the bird's-eye view of a place."""
+        if place not in self._views:
+            points, of = self._points(place), self.encoder.context
+            self._views[place] = of.describe(points), BirdView.of_points(points, range_m=of.range_m)
+            if len(self._views) > _VIEWS:
+                self._views.popitem(last=False)
+        self._views.move_to_end(place)
+        return self._views[place]
 
     def _points(self, place: int) -> Array:
         return decode_points(self.places.payloads[POINTS_CM].of(place))
@@ -138,3 +154,7 @@ def find_scan_index(landmark_map: LandmarkMap) -> RetrievalIndex | None:
 def is_certain(prior: PosePrior, *, max_std_m: float) -> bool:
     """Whether a prior says where to look."""
     return bool(np.sqrt(np.diag(prior.covariance)[:3].max()) <= max_std_m)
+
+
+def _level_pose(yaw: float, shift: Array) -> Pose:
+    return Pose.from_rotation_vector([0.0, 0.0, yaw], np.array([*shift, 0.0]))

@@ -45,8 +45,13 @@ _SAME_PLACE_M, _SAME_PLACE_RAD = 0.5, 0.2
 _LEVEL_GROUND = 0.05
 # cosine of how far two frames whose z axes point up may be tilted against each other
 _UPRIGHT = 0.8
-# similarities of Scan Contexts that differ by less do not tell which place is the right one
+# similarities of views from above that differ by less do not tell which place is the right one
 _ALIKE = 0.1
+# neighbouring places guess the same pose, so many of which are tried; two guesses are of one pose within a share of the
+# range of the map
+_PLACES_OF_ONE_POSE, _SAME_GUESS = 2, 0.05
+# coarse alignments that are refined: of different poses, those that overlap most
+_FINALISTS = 4
 # noise of normals: a corridor's surfaces hold the position along it by less than this
 _NOISE_OF_NORMALS = 0.008
 _LEAST_RESIDUAL_VOXELS = 0.02
@@ -170,18 +175,44 @@ class PlaceSearch:
         again = [one for one in globally if one is not None]
         return [*found, *self.align(scan, again, "registration/lidar", observation)]
 
-    def _keep_similar(self, guesses: Sequence[PlaceGuess]) -> Sequence[PlaceGuess]:
-        """The best guesses, and more where many places resemble the scan alike, as in a street of equal houses."""
-        alike = sum(one.similarity > guesses[0].similarity - _ALIKE for one in guesses)
-        return guesses[: min(max(alike, self._config.places), self._config.most_places)]
+    def _keep_similar(self, guesses: Sequence[PlaceGuess]) -> list[PlaceGuess]:
+        """The best guesses, and more where many places resemble the scan alike, as in a street of equal houses.
+
+        Few of them are of one pose, so that those of competing poses are tried, too.
+        """
+        within_m = _SAME_GUESS * self._places.encoder.context.range_m
+        kept = self._keep_few_of_one_pose(guesses, _PLACES_OF_ONE_POSE, within_m=within_m)
+        alike = sum(one.similarity > kept[0].similarity - _ALIKE for one in kept)
+        return kept[: min(max(alike, self._config.places), self._config.most_places)]
+
+    def _keep_few_of_one_pose(self, guesses: Sequence[PlaceGuess], most: int, *, within_m: float) -> list[PlaceGuess]:
+        """The first guesses of each pose, so many at most."""
+        kept: list[tuple[PlaceGuess, Pose, int]] = []
+        for guess in guesses:
+            pose, scene = self._places.scene_from_scan(guess), int(self._places.places.scenes[guess.place])
+            same = sum(scene == of_scene and _is_near(pose, other, within_m=within_m) for _, other, of_scene in kept)
+            if same < most:
+                kept.append((guess, pose, scene))
+        return [guess for guess, _, _ in kept]
 
     def align(
         self, scan: _Scan, guesses: Sequence[PlaceGuess], name: str, observation: Observation
     ) -> list[ScanHypothesis]:
-        """A hypothesis by each place, but those that lay the scan on its side: the z axes of both point up."""
+        """Hypotheses of the places that overlap most once the scan was aligned with each.
+
+        Those that lay the scan on its side are left out: the z axes of both point up.
+        """
         with observation.clock.stage("pose"):
-            found = [self._align(scan, guess, name) for guess in guesses]
+            approached = sorted((self._approach(scan, guess) for guess in guesses), key=lambda one: -one.similarity)
+            chosen = self._keep_few_of_one_pose(approached, 1, within_m=_SAME_PLACE_M)[:_FINALISTS]
+            found = [self._align(scan, guess, name) for guess in chosen]
         return [one for one in found if one.place_from_scan.rotation[2, 2] > _UPRIGHT]
+
+    def _approach(self, scan: _Scan, guess: PlaceGuess) -> PlaceGuess:
+        """A guess at the pose of the coarse alignment, as similar as it overlaps there."""
+        place = self._places.prepared(guess.place)
+        pose, overlap = self._places.registration.approach(scan.prepared, place, guess.place_from_scan)
+        return replace(guess, place_from_scan=pose, similarity=overlap)
 
     def decide(self, hypotheses: Sequence[ScanHypothesis], observation: Observation) -> Decision:
         """Accept the best hypothesis where its score reaches the threshold, unless a competing pose fits as well."""
@@ -214,8 +245,9 @@ class PlaceSearch:
         return weighed
 
     def _is_same_pose(self, first: ScanHypothesis, second: ScanHypothesis) -> bool:
-        distance_m, turn_rad = first.scene_from_rig.distance_to(second.scene_from_rig)
-        return first.scene == second.scene and distance_m < _SAME_PLACE_M and turn_rad < _SAME_PLACE_RAD
+        return first.scene == second.scene and _is_near(
+            first.scene_from_rig, second.scene_from_rig, within_m=_SAME_PLACE_M
+        )
 
     def _align_globally(self, scan: _Scan, guess: PlaceGuess) -> PlaceGuess | None:
         found = self._places.registration.align_globally(scan.prepared, self._places.prepared(guess.place))
@@ -269,6 +301,11 @@ class PlaceSearch:
             f"the surfaces leave the position open along ({x:.2f}, {y:.2f}, {z:.2f}), uncertain by {std_m:.2g} m; at "
             f"most {most_m:g} m is allowed"
         )
+
+
+def _is_near(first: Pose, second: Pose, *, within_m: float) -> bool:
+    distance_m, turn_rad = first.distance_to(second)
+    return bool(distance_m < within_m and turn_rad < _SAME_PLACE_RAD)
 
 
 def _covariance(

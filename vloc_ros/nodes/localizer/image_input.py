@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -39,8 +38,9 @@ from vloc_ros.nodes.localizer.cameras import (
     parse_extrinsics,
 )
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
+from vloc_ros.nodes.localizer.sensor_input import SensorInput
 from vloc_ros.nodes.localizer.slot import ImageSynchronizer, LatestImageSet
-from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of, status_without_pose
+from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of
 from vloc_ros.nodes.rclpy_support.image_transfer import ImageSubscription
 
 IMAGE_KINDS = {"raw": (Image, "image"), "compressed": (CompressedImage, "image/compressed")}
@@ -78,7 +78,7 @@ def check_image_topic(topic: str, transport: str) -> None:
         )
 
 
-class ImageInput:
+class ImageInput(SensorInput):
     """Subscribes to one camera or to a rig until `close`. Callbacks put images in, the worker takes them."""
 
     def __init__(
@@ -90,9 +90,7 @@ class ImageInput:
         on_dropped: Callable[[LocalizationStatus], None],
     ) -> None:
         """`on_dropped` is called with the status of dropped images, from any thread."""
-        self._node, self._monitor, self._on_dropped = node, monitor, on_dropped
-        self._count_lock = threading.Lock()
-        self._received = self._dropped = 0
+        super().__init__(node, monitor, on_dropped=on_dropped)
         self._sources = _sources_of(node, config)
         synchronizer: ImageSynchronizer[CameraImage] = ImageSynchronizer(
             len(self._sources), window_ns=int(config.rig_window_s * 1e9), wait_ns=int(config.rig_wait_s * 1e9)
@@ -119,21 +117,6 @@ class ImageInput:
             for index, source in enumerate(self._sources)
         ]
 
-    @property
-    def received(self) -> int:
-        """Number of images received so far, over all cameras."""
-        return self._received
-
-    @property
-    def dropped(self) -> int:
-        """Number of images dropped so far."""
-        return self._dropped
-
-    @property
-    def publishers(self) -> int:
-        """Number of publishers of the image topics."""
-        return sum(self._node.count_publishers(topic) for topic in self.topics)
-
     def take(self) -> list[CameraImage] | None:
         """Wait for the latest image set and return it; None after `close`."""
         return self._latest.take()
@@ -147,24 +130,17 @@ class ImageInput:
         self._latest.close()
 
     def _on_image(self, camera: int, message: Any) -> None:
-        with self._count_lock:
-            self._received += 1
-            number = self._received
-        source, stamp_ns = self._sources[camera], stamp_ns_of(message)
+        source = self._sources[camera]
         self._infos[camera].find_latched()
-        age_ns = self._node.get_clock().now().nanoseconds - stamp_ns
-        self._monitor.record_image(at_ns=time.monotonic_ns(), age_s=age_ns * 1e-9, camera=source.name)
-        self._latest.put(camera, CameraImage(source, message, number), stamp_ns=stamp_ns)
+        number = self._count_received(message, camera=source.name)
+        self._latest.put(camera, CameraImage(source, message, number), stamp_ns=stamp_ns_of(message))
 
     def _on_info(self, camera: str) -> None:
         self._monitor.record_camera_info(at_ns=time.monotonic_ns(), camera=camera)
 
     def _drop(self, images: list[CameraImage], reason: str) -> None:
-        with self._count_lock:
-            self._dropped += len(images)
-        status = status_without_pose(header=newest_image(images).message.header, status=LocalizationStatus.DROPPED)
-        status.reason, status.cameras = reason, [image.source.name for image in images if image.source.name]
-        self._on_dropped(status)
+        cameras = [image.source.name for image in images if image.source.name]
+        self._report_dropped(newest_image(images).message.header, reason, count=len(images), cameras=cameras)
 
 
 def _sources_of(node: Node, config: LocalizerNodeConfig) -> list[CameraSource]:

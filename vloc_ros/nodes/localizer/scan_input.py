@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,11 +27,12 @@ from sensor_msgs.msg import PointCloud2
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
+from vloc_ros.nodes.localizer.sensor_input import SensorInput
 from vloc_ros.nodes.localizer.slot import LatestSlot
-from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of, status_without_pose
 from vloc_ros.nodes.rclpy_support.image_transfer import ImageSubscription
 
 POINTS = "points"
+_DISPLACED = "a newer scan arrived before this one was processed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +48,7 @@ class ScanMessage:
     number: int
 
 
-class ScanInput:
+class ScanInput(SensorInput):
     """Subscribes to scans until `close`. The callback puts them in, the worker takes the latest."""
 
     def __init__(
@@ -60,30 +60,13 @@ class ScanInput:
         on_dropped: Callable[[LocalizationStatus], None],
     ) -> None:
         """`on_dropped` is called with the status of a scan that a newer one replaced."""
-        self._node, self._monitor, self._on_dropped = node, monitor, on_dropped
-        self._count_lock = threading.Lock()
-        self._received = self._dropped = 0
+        super().__init__(node, monitor, on_dropped=on_dropped)
         self._latest: LatestSlot[ScanMessage] = LatestSlot()
         self.topics = [node.resolve_topic_name(POINTS)]
         monitor.begin(config.diagnostics, at_ns=time.monotonic_ns())
         self._subscription = ImageSubscription(
             node, PointCloud2, POINTS, self._on_scan, depth=config.image_depth, reliability=config.image_reliability
         )
-
-    @property
-    def received(self) -> int:
-        """Number of scans received so far."""
-        return self._received
-
-    @property
-    def dropped(self) -> int:
-        """Number of scans dropped so far."""
-        return self._dropped
-
-    @property
-    def publishers(self) -> int:
-        """Number of publishers of the topic."""
-        return self._node.count_publishers(self.topics[0])
 
     def take(self) -> list[ScanMessage] | None:
         """Wait for the latest scan and return it; None after `close`."""
@@ -96,16 +79,6 @@ class ScanInput:
         self._latest.close()
 
     def _on_scan(self, message: Any) -> None:
-        with self._count_lock:
-            self._received += 1
-            number = self._received
-        age_ns = self._node.get_clock().now().nanoseconds - stamp_ns_of(message)
-        self._monitor.record_image(at_ns=time.monotonic_ns(), age_s=age_ns * 1e-9)
-        displaced = self._latest.put(ScanMessage(message, number))
-        if displaced is None:
-            return
-        with self._count_lock:
-            self._dropped += 1
-        status = status_without_pose(header=displaced.message.header, status=LocalizationStatus.DROPPED)
-        status.reason = "a newer scan arrived before this one was processed"
-        self._on_dropped(status)
+        displaced = self._latest.put(ScanMessage(message, self._count_received(message)))
+        if displaced is not None:
+            self._report_dropped(displaced.message.header, _DISPLACED)

@@ -1,0 +1,167 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Scans of simulated worlds for the acceptance table of scans: what is mapped, and what is queried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from training.acceptance.evidence_table import ALIASED, OWN
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.simulation.lidar_drives import LidarDrive, drive_with_lidar
+from vloc_ros.simulation.scene import World
+from vloc_ros.simulation.town import with_other_cars
+from vloc_ros.simulation.world import make_aliased_world, make_world
+
+CONDITIONS = ("same direction", "opposite direction", "half the rings")
+_OUTDOOR, _INDOOR = ("town", "street"), ("room", "corridor", "apartment", "yard")
+_LONGEST_M, _PLACE_M, _QUERIES = {True: 200.0, False: 25.0}, {True: 6.0, False: 1.0}, 6
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSplit:
+    """Worlds of one purpose, by their numbers; their seeds follow that of the split."""
+
+    name: str
+    seed: int
+    outdoors: tuple[int, ...]
+    indoors: tuple[int, ...]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all worlds."""
+        return (*self.outdoors, *self.indoors)
+
+    def kind(self, number: int) -> str:
+        """Of a world."""
+        return _OUTDOOR[number % 2] if number in self.outdoors else _INDOOR[number % 4]
+
+    def spacing_m(self, number: int) -> float:
+        """From place to place of a world's map."""
+        return _PLACE_M[number in self.outdoors]
+
+    def alike(self, number: int) -> list[int]:
+        """The other worlds on the same side of the door."""
+        return [other for other in (self.outdoors if number in self.outdoors else self.indoors) if other != number]
+
+
+SPLITS = {
+    one.name: one
+    for one in (
+        ScanSplit("fit", 71000, (0, 1), (2, 3)),
+        ScanSplit("choose", 81000, (0, 1, 2, 3), (4, 5, 6, 7)),
+        ScanSplit("report", 91000, (0, 1), (3, 4, 5)),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorldScans:
+    """The scans of one world.
+
+    Attributes:
+        mapped: of the map, each (N, 3) float32.
+        map_from_mapped: their poses.
+        queries: each (N, 3) float32.
+        kinds: (Q, 2) kind and condition of each query.
+        map_from_query: their poses, those of an aliased world in that world.
+    """
+
+    mapped: tuple[Array, ...]
+    map_from_mapped: tuple[Pose, ...]
+    queries: tuple[Array, ...]
+    kinds: Array
+    map_from_query: tuple[Pose, ...]
+
+    @staticmethod
+    def load(folder: Path, split: ScanSplit, number: int) -> WorldScans:
+        """Those that `simulate` stored."""
+        with np.load(_path(folder, split, number)) as arrays:
+            return WorldScans(
+                _numbered(arrays, "map"),
+                tuple(_pose(matrix) for matrix in arrays["map-poses"]),
+                _numbered(arrays, "query"),
+                arrays["query-kinds"],
+                tuple(_pose(matrix) for matrix in arrays["query-poses"]),
+            )
+
+
+def simulate(folder: Path, split: ScanSplit, number: int) -> None:
+    """Scan a world for its map and its queries, and store both."""
+    path = _path(folder, split, number)
+    if path.exists():
+        return
+    arrays: dict[str, Array] = {}
+    drive = _map_drive(split, number)
+    for k in range(len(drive)):
+        arrays[f"map-{k}"] = drive.scan(k)
+    arrays["map-poses"] = np.array([pose.matrix for pose in drive.map_from_lidar])
+    rows, poses = [], []
+    for k, (kind, condition, of, position, every) in enumerate(_queries(split, number)):
+        arrays[f"query-{k}"] = of.scan(position, every_ring=every)
+        rows.append((kind, condition))
+        poses.append(of.map_from_lidar[position].matrix)
+    arrays["query-kinds"], arrays["query-poses"] = np.array(rows), np.array(poses)
+    unfinished = path.with_suffix(".part.npz")
+    np.savez(unfinished, **arrays)
+    unfinished.replace(path)
+
+
+@lru_cache(maxsize=2)
+def _world(split: ScanSplit, number: int) -> World:
+    return make_world(split.kind(number), split.seed + number)
+
+
+def _map_drive(split: ScanSplit, number: int) -> LidarDrive:
+    world, spacing_m = _world(split, number), split.spacing_m(number)
+    longest_m = _LONGEST_M[bool(world.roads)]
+    return drive_with_lidar(world, spacing_m=spacing_m, seed=split.seed + number, longest_m=longest_m)
+
+
+def _queries(split: ScanSplit, number: int) -> Iterator[tuple[int, int, LidarDrive, int, int]]:
+    """Kind, condition, drive, number in it and every which ring, of all queries of a world."""
+    world, seed = _world(split, number), split.seed + number + 500
+    outdoor = bool(world.roads)
+    longest = _LONGEST_M[outdoor] - 10.0 * outdoor
+    today = with_other_cars(world, seed) if outdoor else world
+    for condition in range(len(CONDITIONS)):
+        drive = drive_with_lidar(
+            today, spacing_m=3.1 if outdoor else 0.7, seed=seed + condition, backwards=condition == 1, longest_m=longest
+        )
+        for k in np.random.default_rng([seed, condition]).choice(len(drive), _QUERIES, replace=False):
+            yield OWN, condition, drive, int(k), 1 + (condition == 2)
+    aliased = drive_with_lidar(
+        make_aliased_world(world, seed), spacing_m=3.1 if outdoor else 0.7, seed=seed + 9, longest_m=longest
+    )
+    for k in np.random.default_rng([seed, 9]).choice(len(aliased), _QUERIES, replace=False):
+        yield ALIASED, 0, aliased, int(k), 1
+
+
+def _path(folder: Path, split: ScanSplit, number: int) -> Path:
+    return folder / f"{split.name}-{number:02}.npz"
+
+
+def _numbered(arrays: Mapping[str, Array], name: str) -> tuple[Array, ...]:
+    count = len(arrays[f"{name}-poses"])
+    return tuple(arrays[f"{name}-{k}"] for k in range(count))
+
+
+def _pose(matrix: Array) -> Pose:
+    return Pose(matrix[:3, :3], matrix[:3, 3])
