@@ -152,10 +152,12 @@ def _match(
 
 def _describe(features: list[Features], first: Array, second: Array, motion: TwoViewGeometry) -> dict[str, Any]:
     """What is printed, as JSON types."""
+    import numpy as np
+
     from vloc_ros.core.geometry.pose import Pose
 
     pose = motion.second_from_first
-    turned = None if motion.rotation is None else Pose(motion.rotation, [0.0, 0.0, 0.0]).quaternion
+    turned = None if motion.rotation is None else Pose(motion.rotation, np.zeros(3)).quaternion
     return {
         "status": motion.status.value,
         "reason": motion.reason,
