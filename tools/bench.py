@@ -50,6 +50,7 @@ from benchmarks import (
     global_descriptors,
     growth,
     landmarks,
+    last_pass,
     lidar,
     live,
     place_recognition,
@@ -61,6 +62,7 @@ from benchmarks import (
     scenes,
     sequences,
     simulated,
+    two_view,
 )
 from benchmarks.provenance import ROOT, Rows, Section, Watch, keep_figures, revision
 
@@ -103,6 +105,9 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "place_training": place_training.place_training,
     "lidar": lidar.lidar,
     "engines": engines.engines,
+    "last_pass_xfeat": partial(last_pass.last_pass, extractor="xfeat"),
+    "last_pass_aliked": partial(last_pass.last_pass, extractor="aliked-n16"),
+    "two_view": two_view.two_view,
 }
 # measured by `make bench` alone: less than half an hour on two cores
 QUICK = (

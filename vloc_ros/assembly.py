@@ -23,14 +23,18 @@ from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.config import CandidateConfig, InferenceConfig, LocalizerConfig
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.extractor_config import ExtractorConfig
+from vloc_ros.core.features.iterative_matching import IterativeMatcher
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
+from vloc_ros.core.features.matching_network import MatchingNetwork
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.localization.acceptance import CLOUD_KIND, AcceptanceModel
-from vloc_ros.core.localization.candidates import KEYPOINTS, CandidateGenerator, PriorCandidates
+from vloc_ros.core.localization.candidates import ITERATIVE, KEYPOINTS, CandidateGenerator, PriorCandidates
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses
 from vloc_ros.core.localization.hypotheses import NearestNeighbourPoseSolver, PoseSolver
+from vloc_ros.core.localization.iterative_solver import IterativePoseSolver
+from vloc_ros.core.localization.keyframe_candidates import KeyframeCandidates
 from vloc_ros.core.localization.landmark_candidates import (
     LandmarkRecognition,
     LandmarkRecognizer,
@@ -108,6 +112,7 @@ def build_localizer(
     extractor: Extractor | None = None,
     recognizer: LandmarkRecognizer | None = None,
     encoder: QueryEncoder | None = None,
+    network: MatchingNetwork | None = None,
     acceptance: AcceptanceModel | None = None,
     by_scans: bool = False,
     make_selector: type[HypothesisSelector] = HypothesisSelector,
@@ -123,6 +128,7 @@ def build_localizer(
         extractor: the map's own where it is there already; None builds it.
         recognizer: trained on the map's landmarks.
         encoder: of one of the map's retrieval indices.
+        network: a learned matcher for the map's keypoints, for a last pass, see `matcher.last_pass`.
         acceptance: decides on hypotheses; None takes the table that is shipped for the map's extractor.
         by_scans: scans will come, see `build_scan_search`.
         make_selector: another selector than the usual one, as for recording what it decides on.
@@ -131,7 +137,7 @@ def build_localizer(
         ConfigError: the rate of false accepts is smaller than the table's negatives support.
         MapError: the map needs something that it or this version does not have.
         ModelError: the recogniser was trained on landmarks that the map does not hold, another encoder made the
-            retrieval index, or the map's keypoint model cannot be used.
+            retrieval index, the map's keypoint model cannot be used, or the matcher is for other keypoints.
     """
     index = landmark_map if isinstance(landmark_map, MapIndex) else MapIndex(landmark_map)
     scans = build_scan_search(config, index.map, by_scans=by_scans)
@@ -143,7 +149,13 @@ def build_localizer(
     reranker = CandidateReranker(matcher, config.pose, scorer)
     regions = LandmarkRegions(config.candidates, index, reranker)
     solver = NearestNeighbourPoseSolver(index.map, matcher=matcher, pose=config.pose)
-    solvers: Mapping[str, PoseSolver] = {KEYPOINTS: solver}
+    solvers: dict[str, PoseSolver] = {KEYPOINTS: solver}
+    last_pass = None
+    if network is not None and config.matcher.last_pass != "never" and len(index.map.points):
+        solvers[ITERATIVE] = IterativePoseSolver(
+            index, matcher=IterativeMatcher(network), nearest=matcher, pose=config.pose
+        )
+        last_pass = KeyframeCandidates(config.matcher, index, matcher)
     return Localizer(
         index,
         extractor=extractor or build_map_extractor(index.map, inference=config.inference),
@@ -159,6 +171,8 @@ def build_localizer(
         ),
         tracking=config.tracking,
         scans=scans,
+        last_pass=last_pass,
+        always_last_pass=config.matcher.last_pass == "always",
     )
 
 

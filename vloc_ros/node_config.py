@@ -111,6 +111,9 @@ class LocalizerNodeConfig(Checked):
     encoder: str = parameter(
         "", "folder of the global descriptor model that the map was encoded with (`vloc map encode`); empty for none"
     )
+    matching_network: str = parameter(
+        "", "folder of a learned matcher for the map's keypoints, see matcher.last_pass; empty for none"
+    )
     base_frame: str = parameter("base_link", "frame whose pose is published; empty uses the frame of the camera")
     base_from_camera: str = parameter(
         "",

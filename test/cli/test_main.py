@@ -130,7 +130,7 @@ def test_a_mistyped_option_is_named_with_the_nearest_one(words: str, hint: str, 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("vloc ma", {"map "}),
+        ("vloc ma", {"map", "match"}),
         ("vloc map he", {"health "}),
         ("vloc map build --pos", {"--poses", "--poses-drift", "--positions", "--pose-topic"}),
         ("vloc localize --structure ", {}),

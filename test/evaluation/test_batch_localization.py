@@ -34,9 +34,11 @@ class CountingLocalizer:
 
     def __init__(self) -> None:
         self.queried_ns: list[int] = []
+        self.on_request: list[bool] = []
 
-    def localize(self, query: Query) -> LocalizationResult:
+    def localize(self, query: Query, *, on_request: bool = False) -> LocalizationResult:
         self.queried_ns.append(query.stamp_ns)
+        self.on_request.append(on_request)
         return LocalizationResult(Status.NO_FEATURES, keypoints=len(self.queried_ns))
 
 
@@ -49,6 +51,7 @@ def test_the_first_image_warms_up_and_its_result_is_dropped():
     localizer, shown = CountingLocalizer(), []
     records = list(localize_all(localizer, [source(s) for s in (5, 6, 7)], progress=lambda q: shown.extend(q) or q))
     assert localizer.queried_ns == [5, 5, 6, 7]
+    assert localizer.on_request == [False, True, True, True]
     assert [(r.image, r.stamp_ns, r.result.keypoints) for r in records] == [
         ("5.png", 5, 2),
         ("6.png", 6, 3),

@@ -19,7 +19,7 @@ import pytest
 from graphs import recognizer_graph, recognizer_manifest, write_recognizer
 
 from vloc_ros.core.errors import ModelError
-from vloc_ros.inference.models import OLD_KINDS, read_model, replaces_model, write_model
+from vloc_ros.inference.models import OLD_KINDS, read_model, read_stage, replaces_model, write_model
 from vloc_ros.storage.atomic import StorageError
 
 
@@ -51,6 +51,22 @@ def test_missing_models_and_entries(tmp_path: Path) -> None:
         read_model(folder, kind="recognizer").entry("keypoints", "colour")
     (folder / "model.onnx").unlink()
     _assert_refused(folder, "cannot be read")
+
+
+def test_the_stages_of_a_model_are_checked_one_by_one(tmp_path: Path) -> None:
+    manifest = {**recognizer_manifest(), "stages": {"layers_1": {"inputs": {"a": {}}, "outputs": {"b": {}}}}}
+    write_model(tmp_path / "model", recognizer_graph(), manifest, stages={"layers_1": b"graph"})
+    model = read_model(tmp_path / "model", kind="recognizer")
+    stage = read_stage(model, "layers_1")
+    assert (stage.graph, stage.entry("inputs"), stage.entry("kind")) == (b"graph", {"a": {}}, "recognizer")
+    with pytest.raises(ModelError, match=r"has no stages\.layers_2"):
+        read_stage(model, "layers_2")
+    (tmp_path / "model" / "layers_1.onnx").write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"layers_1\.onnx: was altered"):
+        read_stage(model, "layers_1")
+    (tmp_path / "model" / "layers_1.onnx").unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_stage(model, "layers_1")
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "manifest.json"])

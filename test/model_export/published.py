@@ -28,8 +28,12 @@ from vloc_ros.model_export.export import NETWORKS
 
 
 def skip_without(network: str) -> None:
-    """Skip the test where the weights of a network are not installed."""
-    package = NETWORKS[network].weights.package
+    """Skip the test where the weights of a keypoint network are not installed."""
+    skip_without_package(NETWORKS[network].weights.package)
+
+
+def skip_without_package(package: str) -> None:
+    """Skip the test where a package is not installed."""
     try:
         metadata.distribution(package)
     except metadata.PackageNotFoundError:

@@ -89,7 +89,7 @@ CONDITIONS = _conditions()
 
 
 @dataclass(frozen=True, slots=True)
-class _Photograph:
+class Photograph:
     """An image of a scene or of another place, in a condition.
 
     Attributes:
@@ -103,19 +103,20 @@ class _Photograph:
 
 def photographs(out: Path, *, extractor: str) -> dict[str, Any]:
     """What is accepted of the queries of two scenes in every condition, and of photographs of other places."""
-    model = _keypoint_model(out, extractor)
+    model = keypoint_model(out, extractor)
     figures: dict[str, Any] = {"scenes": {}, "other_places": {}}
     for name, options in (("redkitchen", ()), ("castle", CASTLE_KEYPOINTS)):
         words = (*options, *(("--extractor", str(model)) if model else ()))
         tried = _Tried(build_once(out, name, *words, title=f"{name}-{extractor}"))
         figures["scenes"][name] = {
-            title: tried.figures(_own(name, degrade), title=f"{name}, {title}") for title, degrade in CONDITIONS.items()
+            title: tried.figures(photographs_of(name, degrade), title=f"{name}, {title}")
+            for title, degrade in CONDITIONS.items()
         }
-        figures["other_places"][name] = tried.figures(_others(name), title=f"{name}, other places")
+        figures["other_places"][name] = tried.figures(photographs_of_others(name), title=f"{name}, other places")
     return figures
 
 
-def _keypoint_model(out: Path, extractor: str) -> Path | None:
+def keypoint_model(out: Path, extractor: str) -> Path | None:
     """The model of a learned extractor, exported once; None for RootSIFT."""
     if extractor == RootSiftConfig().name:
         return None
@@ -136,7 +137,7 @@ def worlds(out: Path) -> dict[str, Any]:
     for extractor in EXTRACTORS:
         path = folder / f"report-{extractor}.npz"
         if not path.is_file():
-            model = _keypoint_model(out, extractor)
+            model = keypoint_model(out, extractor)
             collect(Setting("report", str(model or extractor), folder), workers=os.cpu_count() or 1).save(path)
         figures[extractor] = summarize(read_acceptance_model(extractor), EvidenceTable.load(path))
     return figures
@@ -152,12 +153,12 @@ class _Tried:
         self._recorder = RecordingLocalizer(landmark_map, extractor)
         self._model = read_acceptance_model(landmark_map.extractor.acceptance_table)
 
-    def figures(self, photographs: Iterable[_Photograph], *, title: str) -> dict[str, Any]:
+    def figures(self, photographs: Iterable[Photograph], *, title: str) -> dict[str, Any]:
         """Counts of what is accepted, and the score of every leading hypothesis, right and wrong."""
         counts, recorded = Counter[str](), list[RecordedQuery]()
         for one in tqdm(photographs, desc=title, leave=False):
             features = self._localizer.extract(one.query)
-            counts[_outcome(self._localizer.localize_features(features, one.query), one.truth)] += 1
+            counts[judge(self._localizer.localize_features(features, one.query), one.truth)] += 1
             found = self._recorder.record(features[0], one.query)
             labels = [hypothesis.label(self._localizer.map.frame_ids[0], one.truth) for hypothesis in found]
             recorded.append(RecordedQuery(evidence_array(found), labels, OWN, 0, 0, 0, 0))
@@ -176,22 +177,25 @@ class _Tried:
         return figures
 
 
-def _own(name: str, degrade: Degrade) -> Iterator[_Photograph]:
+def photographs_of(name: str, degrade: Degrade) -> Iterator[Photograph]:
+    """The queries of a scene in a condition."""
     folder, camera = scene(name) / "query", read_camera(scene(name) / "camera_info.yaml")
     truth = read_tum(folder / "poses_tum.txt").poses
     for number, (path, pose) in enumerate(zip(list_images(folder / "images"), truth, strict=True)):
-        yield _Photograph(Query.single(degrade(read_image(path), number), camera), pose)
+        yield Photograph(Query.single(degrade(read_image(path), number), camera), pose)
 
 
-def _others(name: str) -> Iterator[_Photograph]:
+def photographs_of_others(name: str) -> Iterator[Photograph]:
+    """Photographs of other places than a scene."""
     places = [place for place in (*NEGATIVES, "redkitchen/map", "redkitchen/query") if not place.startswith(name)]
     for place in places:
         images = list_images(scene(place) / "images")
         for source in make_query_sources(images, None, None):
-            yield _Photograph(source.read(), None)
+            yield Photograph(source.read(), None)
 
 
-def _outcome(result: LocalizationResult, truth: Pose | None) -> str:
+def judge(result: LocalizationResult, truth: Pose | None) -> str:
+    """Right, imprecise, wrong or refused."""
     if not result.ok:
         return "refused"
     assert result.map_from_rig is not None

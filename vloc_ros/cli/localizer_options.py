@@ -48,7 +48,7 @@ def add_inference_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_localizer_options(parser: argparse.ArgumentParser) -> None:
-    """`--map`, `--recognizer`, `--encoder`, `--params` and `--set`."""
+    """`--map`, `--recognizer`, `--encoder`, `--matcher`, `--params` and `--set`."""
     parser.add_argument("--map", type=Path, required=True, metavar="MAP", help="map folder, from `vloc map build`")
     parser.add_argument(
         "--recognizer", type=Path, metavar="MODEL", help="folder of a landmark recogniser that was trained on the map"
@@ -58,6 +58,12 @@ def add_localizer_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="MODEL",
         help="folder of the global descriptor model that the map's retrieval index was made with",
+    )
+    parser.add_argument(
+        "--matcher",
+        type=Path,
+        metavar="MODEL",
+        help="folder of a learned matcher for the map's keypoints, which tries what nearest neighbours do not localize",
     )
     parser.add_argument(
         "--params",
@@ -80,6 +86,7 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
     from vloc_ros.footprint import limit_blas_threads
     from vloc_ros.inference.global_descriptors import read_global_descriptor
     from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
+    from vloc_ros.inference.matching_network import read_matching_network
     from vloc_ros.storage.maps import read_map
 
     config = config_from(args)
@@ -94,6 +101,7 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
         landmark_map,
         recognizer=read_landmark_recognizer(args.recognizer, config.inference) if args.recognizer else None,
         encoder=encoder,
+        network=read_matching_network(args.matcher, config.inference) if args.matcher else None,
     )
     if warning := explain_unused_encoder(config, landmark_map, encoder):
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)

@@ -55,6 +55,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("place", "import"): ("place_import", "make a table of a data set in the benchmark's layout"),
     ("place", "test"): ("place_test", "how well are places recognised? By any index, with re-ranking"),
     ("place", "pairs"): ("place_pairs", "write the retrieved pairs of images, as hloc reads them"),
+    ("match",): ("match", "match two images, and say how the camera moved between them"),
     ("localize",): ("localize", "where were these images or scans taken?"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
     ("compare",): ("compare", "which run of `vloc evaluate --json` is better? Side by side, and query by query"),

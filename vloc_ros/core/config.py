@@ -140,6 +140,14 @@ class MatcherConfig(Checked):
     search_breadth: int = parameter(
         16, "inverted lists searched for a keypoint, of 4096 at most; more are slower and find more", low=1, high=4096
     )
+    last_pass: str = parameter(
+        "on_request",
+        "when a learned matcher, where one is given, tries an image that nearest neighbours did not localize: always, "
+        "or on request alone, of the service relocalize and of the commands",
+        choices=("never", "on_request", "always"),
+    )
+    last_pass_keyframes: int = parameter(3, "keyframes that it matches the image with, at most", low=1, high=100)
+    last_pass_s: float = parameter(1.5, "after this time it begins with no other one", unit="s", low=0.01, high=600.0)
 
 
 @dataclass(frozen=True, slots=True)

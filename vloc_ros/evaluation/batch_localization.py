@@ -47,7 +47,7 @@ def localize_all(
         if isinstance(query, ResultRecord):
             yield query
         else:
-            yield ResultRecord(source.name, query.stamp_ns, localizer.localize(query))
+            yield ResultRecord(source.name, query.stamp_ns, localizer.localize(query, on_request=True))
 
 
 def localize_sequence(
@@ -75,7 +75,7 @@ def localize_sequence(
             continue
         expected = fixes.carry(odometry, query.stamp_ns)
         prior = None if expected is None else PosePrior(expected.map_from_base, expected.covariance, expected.frame_id)
-        result = localizer.localize(replace(query, prior=prior))
+        result = localizer.localize(replace(query, prior=prior), on_request=prior is None)
         if result.ok:
             fix = fix_from_result(result, rig_from_base=Pose.identity(), two_d=False)
             decision = fixes.gate(fix, odometry, query.stamp_ns)

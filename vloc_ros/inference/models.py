@@ -14,6 +14,7 @@
 
 """Model folders: `model.onnx`, and a readable `manifest.json` with the kind, inputs, outputs and map of the model.
 
+A model that runs in stages has further graphs, `STAGE.onnx`, whose inputs, outputs and checksums the manifest lists.
 The manifest's hash covers the manifest and the graph with its weights. A model that is truncated, altered or mixed
 from two is refused. Nothing in a model folder is executed.
 """
@@ -25,6 +26,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from vloc_ros.core.errors import InputError, ModelError
@@ -43,9 +45,10 @@ _WRITERS = {
     "recognizer": "python -m training.landmark_recognizer.train",
     "global descriptor": "python -m training.place_recognition.train",
     "keypoints": "vloc model export",
+    "matcher": "vloc model export",
 }
 # how a model of a kind is made anew, where it is not trained
-_REMEDIES = {"keypoints": "export the model again with `vloc model export`"}
+_REMEDIES = dict.fromkeys(("keypoints", "matcher"), "export the model again with `vloc model export`")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +93,14 @@ def replaces_model(folder: Path) -> bool:
     return replaces_folder(Path(folder), manifest=MANIFEST, format_=FORMAT, kind="model")
 
 
-def write_model(folder: Path, graph: bytes, manifest: Mapping[str, Any], *, references: bytes | None = None) -> str:
+def write_model(
+    folder: Path,
+    graph: bytes,
+    manifest: Mapping[str, Any],
+    *,
+    references: bytes | None = None,
+    stages: Mapping[str, bytes] = MappingProxyType({}),
+) -> str:
     """Write a model and return its hash; format, version and hash are added to the manifest.
 
     The manifest is written last, so that an incomplete folder is refused when it is read.
@@ -100,6 +110,7 @@ def write_model(folder: Path, graph: bytes, manifest: Mapping[str, Any], *, refe
         graph: the bytes of the ONNX file.
         manifest: what it says beside format, version and hash.
         references: see `vloc_ros.inference.references`; None for none.
+        stages: further graphs by name, whose inputs and outputs the manifest has in `stages`.
 
     Raises:
         StorageError: the folder cannot be written, or holds something other than a model.
@@ -110,6 +121,13 @@ def write_model(folder: Path, graph: bytes, manifest: Mapping[str, Any], *, refe
     if references is not None:
         content["references"] = {"sha256": hashlib.sha256(references).hexdigest()}
         write_bytes_atomically(folder / REFERENCES, references)
+    if stages:
+        content["stages"] = {
+            name: {**manifest["stages"][name], "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in stages.items()
+        }
+    for name, data in stages.items():
+        write_bytes_atomically(_stage_file(folder, name), data)
     digest = _digest(content, graph)
     write_bytes_atomically(folder / GRAPH, graph)
     text = json.dumps({**content, "hash": digest}, indent=1, sort_keys=True, allow_nan=False)
@@ -147,6 +165,28 @@ def read_model(folder: Path, *, kind: str) -> Model:
     manifest = _read_manifest(path, kind)
     _check_kind(path, manifest, kind)
     return verify_model(folder, manifest, _read_graph(folder / GRAPH, kind), kind=kind)
+
+
+def read_stage(model: Model, name: str) -> Model:
+    """A further graph of a model, with its inputs and outputs.
+
+    Raises:
+        ModelError: the model has no such stage, or its file is missing, damaged or altered.
+    """
+    entry = model.entry("stages", name)
+    path = _stage_file(model.folder, name)
+    graph = _read_graph(path, str(model.manifest.get("kind")))
+    found = hashlib.sha256(graph).hexdigest()
+    if not isinstance(entry, Mapping) or found != entry.get("sha256"):
+        raise ModelError(f"{path}: was altered, its checksum is not that of {MANIFEST}; copy it again or "
+                         f"{model.remedy}")  # fmt: skip
+    return Model(model.folder, {"kind": model.manifest.get("kind"), "hash": found, **entry}, graph)
+
+
+def _stage_file(folder: Path, name: str) -> Path:
+    if not (name.isidentifier() and name.isascii()) or f"{name}.onnx" == GRAPH:  # it becomes a file's name
+        raise ModelError(f"{folder / MANIFEST}: a stage is named {name!r}, expected letters, digits and underscores")
+    return folder / f"{name}.onnx"
 
 
 def verify_model(

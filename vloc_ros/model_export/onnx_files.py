@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from vloc_ros.core.errors import VlocError
 
 _OPSET = 18
-_DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(uint8)": "uint8"}
+_DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(uint8)": "uint8", "tensor(bool)": "bool"}
 
 
 class ExportError(VlocError):

@@ -77,7 +77,7 @@ def test_it_is_the_prior_of_the_next_image(ros: Ros, wall: Wall) -> None:
     queries: list[Query] = []
     localizer = robot.node._loaded.localizer
     localize = localizer.localize
-    localizer.localize = lambda query: (queries.append(query), localize(query))[1]
+    localizer.localize = lambda query, **options: (queries.append(query), localize(query, **options))[1]
     map_from_base = wall.views[2] @ BASE_FROM_CAMERA.inverse()
     publisher = ros.node.create_publisher(PoseWithCovarianceStamped, "initialpose", 1)
     ros.until(lambda: publisher.get_subscription_count() > 0)

@@ -111,7 +111,7 @@ def test_an_image_that_meets_a_bug_has_a_status_and_the_next_one_is_localized(
     assert status.status == LocalizationStatus.INTERNAL_ERROR
     assert "IndexError" in status.reason
     with monkeypatch.context() as broken:  # as an engine that was built for other shapes refuses it
-        broken.setattr(Localizer, "localize", lambda *_: check_image(np.zeros(3)))
+        broken.setattr(Localizer, "localize", lambda *_, **__: check_image(np.zeros(3)))
         status = robot.status_of(robot.send(1))
     assert status.status == LocalizationStatus.BAD_IMAGE
     assert robot.status_of(robot.send(2)).status == LocalizationStatus.OK

@@ -20,7 +20,7 @@ import textwrap
 from collections.abc import Mapping
 
 from benchmarks.provenance import Measured, Section
-from benchmarks.tables import acceptance, descriptors, engines, landmarks, lidar, maps, places, robots
+from benchmarks.tables import acceptance, descriptors, engines, landmarks, lidar, maps, matching, places, robots
 from benchmarks.tables.table import Table, TableSource
 
 TABLES: dict[str, TableSource] = {
@@ -32,6 +32,7 @@ TABLES: dict[str, TableSource] = {
     **places.TABLES,
     **lidar.TABLES,
     **engines.TABLES,
+    **matching.TABLES,
 }
 # the table of all sections themselves
 ALL = "sections"

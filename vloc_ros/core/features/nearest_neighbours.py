@@ -62,3 +62,23 @@ def nearest_neighbours(
             values[rows, column] = np.inf
     distances += np.einsum("ij,ij->i", queries, queries)[:, None]
     return np.maximum(distances, 0.0), columns
+
+
+def match_mutual(first: Array, second: Array, *, ratio: float = 1.0) -> tuple[Array, Array]:
+    """Mutual nearest neighbours of two sets of descriptors, with a ratio test (Lowe 2004) of the first set.
+
+    Args:
+        first: (N, d) float32.
+        second: (M, d) float32.
+        ratio: nearest distance over the next one, at most; 1 for no test.
+
+    Returns:
+        (K,) int64 rows of the first set, ascending, and of the second.
+    """
+    if not len(first) or len(second) < 2:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    distances, columns = nearest_neighbours(first, second, 2)
+    _, back = nearest_neighbours(second, first, 1)
+    rows = np.arange(len(first))
+    kept = (back[columns[:, 0], 0] == rows) & (distances[:, 0] <= ratio**2 * distances[:, 1])
+    return rows[kept], columns[kept, 0]

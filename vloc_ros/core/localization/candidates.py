@@ -32,6 +32,7 @@ from vloc_ros.core.query import PosePrior, View
 
 # kinds of candidates, which name the pose solver for them
 KEYPOINTS = "keypoints"
+ITERATIVE = "iterative"
 PRIOR = "prior"
 _PRIOR_SIGMAS = 3.0
 # three times the reprojection error of an inlier, so that a chance match in a window is rarely an inlier of the prior
@@ -89,6 +90,7 @@ class Candidate:
         coarse_pose: found while the candidate was re-ranked, or None.
         competitors: coarse poses of other candidates that the image may show instead.
         kind: names the pose solver.
+        keyframe: in whose view a learned matcher sees the points, most observed first; None for other solvers.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Candidate:
     competitors: tuple[ScoredPose, ...] = ()
     every: int = 1
     kind: str = KEYPOINTS
+    keyframe: int | None = None
 
     @property
     def is_sample(self) -> bool:

@@ -46,6 +46,8 @@ class Localizer:
         selector: HypothesisSelector,
         tracking: TrackingConfig,
         scans: ScanSearch | None = None,
+        last_pass: CandidateGenerator | None = None,
+        always_last_pass: bool = False,
     ) -> None:
         """A localizer of stages, see `assembly.build_localizer`.
 
@@ -58,31 +60,42 @@ class Localizer:
             selector: decides on the hypotheses.
             tracking: image size with a prior.
             scans: localizes point clouds; None for a map without LiDAR places.
+            last_pass: of candidates that are tried on request where the others gave no decision, since their solver
+                takes long; None for none.
+            always_last_pass: without a request too.
         """
         self.map_index, self.map, self.extractor = map_index, map_index.map, extractor
         self._prior, self._generators = prior, (prior, *generators)
         self._solvers, self.selector, self._tracking = solvers, selector, tracking
         self._resolution = MapResolution(self.map, extractor)
         self._scans: ScanSearch = scans or NoScans()
+        self._last_pass, self._always_last_pass = () if last_pass is None else (last_pass,), always_last_pass
 
-    def localize(self, query: Query) -> LocalizationResult:
+    def localize(self, query: Query, *, on_request: bool = False) -> LocalizationResult:
         """A pose with its covariance, or a typed refusal.
 
         With a prior, the keypoints of a smaller image that match where it says give a result in a fraction of the time.
         Where they do not, the query is searched for as if it had no prior. A point cloud counts where the images have
         no answer, or there are none.
+
+        Args:
+            query: images, a point cloud, or both.
+            on_request: somebody waits for this very answer, and it may take longer, see `matcher.last_pass`.
         """
         clock = StageClock()
         if not len(self.map.points):
             return self._scans.search(self._observe(query, clock)).result.timed(clock.times_ms, 0)
-        visual = self._search_images(query, clock)
+        visual = self._search_images(query, clock, on_request=on_request)
         return visual if visual.ok else self._search_scan(query, visual, clock)
 
-    def localize_features(self, features: Sequence[Features], query: Query) -> LocalizationResult:
+    def localize_features(
+        self, features: Sequence[Features], query: Query, *, on_request: bool = False
+    ) -> LocalizationResult:
         """`localize` for features that were extracted before, in pixels of the query's images."""
         working = self._resolution.reduce(query)
         scaled = convert_pixels(features, query, working)
-        result = self._search_everywhere(Observation(working, self.map, StageClock(), lambda: scaled))
+        observation = Observation(working, self.map, StageClock(), lambda: scaled)
+        result = self._search_everywhere(observation, on_request=on_request)
         return restore_pixels(result, query, working)
 
     def extract(self, query: Query) -> tuple[Features, ...]:
@@ -100,7 +113,7 @@ class Localizer:
     def _extract(self, query: Query) -> tuple[Features, ...]:
         return tuple(self.extractor.extract(view.image).seen_through(view.camera) for view in query.views)
 
-    def _search_images(self, query: Query, clock: StageClock) -> LocalizationResult:
+    def _search_images(self, query: Query, clock: StageClock, *, on_request: bool) -> LocalizationResult:
         working = self._reduce(query, clock)
         scale = self._tracking_scale(working)
         if scale < 1.0:
@@ -110,7 +123,8 @@ class Localizer:
                 result = tracked.result.timed(clock.times_ms, reduced.keypoint_count)
                 return restore_pixels(result, query, working)
             working = replace(working, prior=None)
-        return restore_pixels(self._search_everywhere(self._observe(working, clock)), query, working)
+        result = self._search_everywhere(self._observe(working, clock), on_request=on_request)
+        return restore_pixels(result, query, working)
 
     def _search(self, observation: Observation, generators: Sequence[CandidateGenerator]) -> Decision:
         """The first final decision, candidate by candidate; where none is final, the one that progressed furthest."""
@@ -123,8 +137,11 @@ class Localizer:
                     return decision
         return decision
 
-    def _search_everywhere(self, observation: Observation) -> LocalizationResult:
-        result = self._search(observation, self._generators).result
+    def _search_everywhere(self, observation: Observation, *, on_request: bool) -> LocalizationResult:
+        decision = self._search(observation, self._generators)
+        if not decision.is_final and (on_request or self._always_last_pass):
+            decision = decision.or_better(self._search(observation, self._last_pass))
+        result = decision.result
         if result.status is Status.NO_CANDIDATES and not observation.keypoint_count and observation.query.views:
             result = LocalizationResult.refused(Status.NO_FEATURES, "the image shows no keypoints")
         return result.timed(observation.clock.times_ms, observation.keypoint_count)

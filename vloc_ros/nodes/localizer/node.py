@@ -48,6 +48,7 @@ from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.inference.engines import report_engine_waits
 from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
+from vloc_ros.inference.matching_network import read_matching_network
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras
 from vloc_ros.nodes.localizer.component_status import NodeState
@@ -70,7 +71,7 @@ from vloc_ros.storage.maps import map_hash, read_map
 _LONGEST_WAIT_S = 60.0
 # parameters of the node that can be changed while it runs, as all those of the stages can but where models run
 _CHANGEABLE = {"carry_last_fix", "max_image_age_s", "relocalize_timeout_s", "two_d_mode"}
-_PATHS = {"map", "map_cache", "recognizer", "encoder"}
+_PATHS = {"map", "map_cache", "recognizer", "encoder", "matching_network"}
 _FIRST_QUERY = Query.single(
     np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8),
     Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0)),
@@ -207,17 +208,20 @@ class LocalizerNode(ManagedNode):
         if not landmark_map.metric:
             raise MapError(f"{folder}: the map has no metric scale, which a robot needs; run `vloc map align` on it")
         digest = map_hash(folder)
-        model, encoder_model = self._config.recognizer, self._config.encoder
+        model, encoder_model, matcher = self._config.recognizer, self._config.encoder, self._config.matching_network
         config = self._core_config
         inference = config.inference
         by_scans = self._config.sensor == "lidar"
         with report_engine_waits(self._on_engine_wait):
             recognizer = read_landmark_recognizer(Path(model).expanduser(), inference) if model else None
             encoder = read_global_descriptor(Path(encoder_model).expanduser(), inference) if encoder_model else None
-            localizer = build_localizer(config, landmark_map, recognizer=recognizer, encoder=encoder, by_scans=by_scans)
+            network = read_matching_network(Path(matcher).expanduser(), inference) if matcher else None
+            localizer = build_localizer(
+                config, landmark_map, recognizer=recognizer, encoder=encoder, network=network, by_scans=by_scans
+            )
         if len(landmark_map.points):
             localizer.localize(_FIRST_QUERY)  # libraries are loaded lazily: now, not while the first image waits
-        loaded = LoadedMap(localizer, digest, recognizer, encoder)
+        loaded = LoadedMap(localizer, digest, recognizer, encoder, network)
         with self._map_lock:  # held briefly: a change of parameters waits for it, and all callbacks with it
             self._loaded = loaded if self._core_config is config else loaded.with_parameters(self._core_config)
         self._outputs.reset()
@@ -299,7 +303,7 @@ class LocalizerNode(ManagedNode):
         self._initial_pose.clear()
         self._pipeline.reset_tracking()
         requested_at = self._input.received
-        with self._result_ready:
+        with self._result_ready, self._pipeline.serve_request():
             self._result_ready.wait_for(lambda: self._is_result_after(requested_at) or self._worker is None, timeout_s)
             if self._last_result[0] > requested_at:
                 response.result = self._last_result[1]

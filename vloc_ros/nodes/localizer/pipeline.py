@@ -16,8 +16,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +30,7 @@ from vloc_ros.bags.point_clouds import point_cloud_of
 from vloc_ros.core.clouds.point_cloud import PointCloud, deskew
 from vloc_ros.core.config import FixFilterConfig, LocalizerConfig
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.features.matching_network import MatchingNetwork
 from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.landmark_candidates import LandmarkRecognizer
@@ -60,12 +63,14 @@ class LoadedMap:
         hash: hash of the map.
         recognizer: landmark recogniser, None without one.
         encoder: global descriptor model, None without one.
+        network: learned matcher, None without one.
     """
 
     localizer: Localizer
     hash: str
     recognizer: LandmarkRecognizer | None = None
     encoder: QueryEncoder | None = None
+    network: MatchingNetwork | None = None
 
     def with_parameters(self, config: LocalizerConfig) -> LoadedMap:
         """Return the same map with other parameters of the stages.
@@ -79,6 +84,7 @@ class LoadedMap:
             extractor=self.localizer.extractor,
             recognizer=self.recognizer,
             encoder=self.encoder,
+            network=self.network,
         )
         return replace(self, localizer=localizer)
 
@@ -140,6 +146,7 @@ class LocalizationPipeline:
         self._map_hash = ""
         self._initial: PosePrior | None = None
         self._reset_requested = threading.Event()
+        self._on_request = False
 
     def set_config(self, config: LocalizerNodeConfig, fix_filter: FixFilterConfig) -> None:
         """Use other parameters from the next image set on. Thread-safe."""
@@ -149,6 +156,15 @@ class LocalizationPipeline:
     def reset_tracking(self) -> None:
         """Discard the tracked pose before the next image set. Thread-safe."""
         self._reset_requested.set()
+
+    @contextlib.contextmanager
+    def serve_request(self) -> Iterator[None]:
+        """Meanwhile somebody waits for the next result, which may take longer, see `matcher.last_pass`. Thread-safe."""
+        self._on_request = True
+        try:
+            yield
+        finally:
+            self._on_request = False
 
     def localize_images(
         self, images: list[CameraImage], loaded: LoadedMap | None, *, now_ns: int
@@ -238,7 +254,8 @@ class LocalizationPipeline:
         status.cameras = available.cameras
         prior = self._make_prior(initial, loaded, reference, odom_from_base)
         try:
-            result = loaded.localizer.localize(Query(available.views, reference.stamp_ns, prior))
+            query = Query(available.views, reference.stamp_ns, prior)
+            result = loaded.localizer.localize(query, on_request=self._on_request)
         except InputError as error:  # such as an image outside of the shapes that an engine was built for
             raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
         images_used = tuple(view.image for view in available.views)

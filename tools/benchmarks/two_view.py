@@ -1,0 +1,241 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Relative poses of pairs of images: nearest neighbours and learned matchers, by two estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from benchmarks.acceptance import keypoint_model
+from benchmarks.command import vloc
+from benchmarks.last_pass import MATCHERS
+from benchmarks.real import scene
+
+from vloc_ros.assembly import build_extractor
+from vloc_ros.core.config import InferenceConfig
+from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.core.features.iterative_matching import IterativeMatcher
+from vloc_ros.core.features.keypoints import Extractor, Features
+from vloc_ros.core.features.matching_network import describe_features
+from vloc_ros.core.features.nearest_neighbours import match_mutual
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.two_view import estimate_relative_pose
+from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
+from vloc_ros.inference.matching_network import read_matching_network
+from vloc_ros.simulation.scenario import make_lap
+from vloc_ros.simulation.world import make_world
+from vloc_ros.storage.cameras import read_camera
+from vloc_ros.storage.images import list_images, read_image
+from vloc_ros.storage.trajectories import read_tum
+
+PAIRS, SEEDS, THRESHOLDS_DEG = 40, range(5), (5, 10, 20)
+KEYPOINTS = 1024
+Match = Callable[[Features, Features, tuple[int, int]], tuple[Array, Array]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Image:
+    """An image with its keypoints' true pose."""
+
+    pixels: Array
+    scene_from_camera: Pose
+
+
+def two_view(out: Path) -> dict[str, Any]:
+    """Every method on the same pairs: AUC of the larger of rotation and translation error, means over seeds."""
+    figures: dict[str, Any] = {}
+    for name, (images, camera, pairs) in _scenes().items():
+        figures[name] = {"pairs": len(pairs), "methods": {}}
+        for extractor, methods in _methods(out).items():
+            found = [methods.extractor.extract(image.pixels).strongest(KEYPOINTS) for image in images]
+            for method, match in methods.matches.items():
+                title = f"{extractor}, {method}"
+                figures[name]["methods"][title] = _score(images, camera, pairs, found, match)
+                print(f"   {name}, {title}: {figures[name]['methods'][title]}", flush=True)
+    return figures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Methods:
+    extractor: Extractor
+    matches: Mapping[str, Match]
+
+
+def _methods(out: Path) -> dict[str, _Methods]:
+    found = {"rootsift": _Methods(build_extractor(RootSiftConfig(max_keypoints=KEYPOINTS)), _nearest())}
+    for extractor, matcher in MATCHERS.items():
+        folder = out / "models" / matcher
+        if not folder.is_dir():
+            vloc("model", "export", matcher, "--out", folder)
+        model = read_keypoint_model(keypoint_model(out, extractor))
+        inference = InferenceConfig(threads=1)
+        learned = IterativeMatcher(read_matching_network(folder, inference), max_keypoints=KEYPOINTS)
+        config = keypoint_model_config(model)
+        by_network = {matcher: _learned(learned)}
+        found[extractor] = _Methods(build_extractor(config, model, inference=inference), {**_nearest(), **by_network})
+    return found
+
+
+def _nearest() -> dict[str, Match]:
+    return {
+        "mutual": lambda a, b, _: match_mutual(a.descriptors, b.descriptors),
+        "mutual, ratio 0.9": lambda a, b, _: match_mutual(a.descriptors, b.descriptors, ratio=0.9),
+    }
+
+
+def _learned(matcher: IterativeMatcher) -> Match:
+    def match(first: Features, second: Features, size: tuple[int, int]) -> tuple[Array, Array]:
+        found = matcher.match(describe_features(first, *size), describe_features(second, *size))
+        return found.first, found.second
+
+    return match
+
+
+def _scenes() -> dict[str, tuple[list[_Image], Camera, list[tuple[int, int]]]]:
+    rng = np.random.default_rng(0)
+    castle, camera = _read("castle/map", "castle")
+    found = {"castle": (castle, camera, _choose(rng, castle, (1.0, 8.0), 0.8))}
+    drives, kitti = _read_kitti()
+    found["kitti"] = (drives, kitti, _choose(rng, drives, (5.0, 15.0), 0.5))
+    simulated, of_world = _render()
+    found["simulated worlds"] = (simulated, of_world, _choose(rng, simulated, (0.4, 3.0), 0.9))
+    return found
+
+
+def _choose(
+    rng: np.random.Generator, images: list[_Image], metres: tuple[float, float], most_rad: float
+) -> list[tuple[int, int]]:
+    """Pairs at a distance, and turned by no more than an angle, so that they see a part of the same."""
+    pairs = []
+    for i, first in enumerate(images):
+        for j in range(i + 1, len(images)):
+            distance_m, angle_rad = first.scene_from_camera.distance_to(images[j].scene_from_camera)
+            if metres[0] <= distance_m <= metres[1] and angle_rad <= most_rad:
+                pairs.append((i, j))
+    order = rng.permutation(len(pairs))[:PAIRS]
+    return [pairs[k] for k in order]
+
+
+def _read(folder: str, of: str) -> tuple[list[_Image], Camera]:
+    data = scene(folder)
+    poses = read_tum(data / "poses_tum.txt").poses
+    images = [_Image(read_image(path), pose) for path, pose in zip(list_images(data / "images"), poses, strict=True)]
+    return images, read_camera(scene(of) / "camera_info.yaml")
+
+
+def _read_kitti() -> tuple[list[_Image], Camera]:
+    """One drive, whose poses are the LiDAR's."""
+    images, camera = _read("kitti/drive_04", "kitti/drive_04")
+    matrix = np.loadtxt(scene("kitti/drive_04") / "camera_from_lidar.txt").reshape(-1, 4)
+    camera_from_lidar = Pose(matrix[:3, :3], matrix[:3, 3])
+    return [_Image(one.pixels, one.scene_from_camera @ camera_from_lidar.inverse()) for one in images], camera
+
+
+def _render() -> tuple[list[_Image], Camera]:
+    """Views of worlds that nothing was fitted on; a world's are far from the next one's."""
+    images: list[_Image] = []
+    for k, (kind, seed) in enumerate((("apartment", 9101), ("yard", 9102))):
+        lap = make_lap(make_world(kind, seed), 24, seed)
+        away = Pose(np.eye(3), np.array([1000.0 * k, 0.0, 0.0]))
+        images += [_Image(lap.image(i), away @ pose) for i, pose in enumerate(lap.map_from_camera)]
+    return images, lap.camera
+
+
+def _score(
+    images: list[_Image], camera: Camera, pairs: list[tuple[int, int]], features: list[Features], match: Match
+) -> dict[str, Any]:
+    errors: dict[str, list[list[float]]] = {"poselib": [], "magsac": []}
+    counts, precisions = [], []
+    size = (camera.width, camera.height)
+    for i, j in pairs:
+        rows, columns = match(features[i], features[j], size)
+        first, second = features[i].xy[rows], features[j].xy[columns]
+        truth = images[j].scene_from_camera.inverse() @ images[i].scene_from_camera
+        counts.append(len(rows))
+        precisions.append(_precision(first, second, camera, truth))
+        errors["poselib"].append([_error_deg(_by_poselib(first, second, camera, seed), truth) for seed in SEEDS])
+        errors["magsac"].append([_error_deg(_by_magsac(first, second, camera, seed), truth) for seed in SEEDS])
+    return {
+        "matches": float(np.mean(counts)),
+        "precision": float(np.mean(precisions)),
+        **{name: [auc(np.asarray(found).T, limit) for limit in THRESHOLDS_DEG] for name, found in errors.items()},
+    }
+
+
+def _by_poselib(first: Array, second: Array, camera: Camera, seed: int) -> Pose | None:
+    return estimate_relative_pose(first, second, (camera, camera), seed=seed).second_from_first
+
+
+def _by_magsac(first: Array, second: Array, camera: Camera, seed: int) -> Pose | None:
+    if len(first) < 8:
+        return None
+    cv2.setRNGSeed(seed)
+    rays, others = (camera.unproject(xy)[:, :2] for xy in (first, second))
+    limit = 1.0 / camera.intrinsics[0]
+    essential, mask = cv2.findEssentialMat(rays, others, np.eye(3), cv2.USAC_MAGSAC, 0.99999, limit)
+    if essential is None or essential.shape != (3, 3):
+        return None
+    count, rotation, translation, _ = cv2.recoverPose(essential, rays, others, np.eye(3), mask=mask)
+    return Pose(rotation, translation[:, 0]) if count else None
+
+
+def _error_deg(found: Pose | None, truth: Pose) -> float:
+    """The larger of the angles between rotations, and between directions of translation, either way round."""
+    if found is None:
+        return float("inf")
+    cosine = abs(found.translation @ truth.translation) / (
+        np.linalg.norm(found.translation) * np.linalg.norm(truth.translation)
+    )
+    translation_deg = float(np.degrees(np.arccos(np.clip(cosine, 0.0, 1.0))))
+    return max(float(np.degrees(found.distance_to(truth)[1])), translation_deg)
+
+
+def _precision(first: Array, second: Array, camera: Camera, truth: Pose) -> float:
+    """Share of the matches with a symmetric epipolar distance below 1e-3 in normalised coordinates; 0 without any."""
+    if not len(first):
+        return 0.0
+    x, y = camera.unproject(first), camera.unproject(second)
+    tx, ty, tz = truth.translation / np.linalg.norm(truth.translation)
+    essential = np.array([[0, -tz, ty], [tz, 0, -tx], [-ty, tx, 0]]) @ truth.rotation
+    lines, back = x @ essential.T, y @ essential
+    residual = np.abs((y * lines).sum(axis=1))
+    distance = residual * 0.5 * (1 / np.linalg.norm(lines[:, :2], axis=1) + 1 / np.linalg.norm(back[:, :2], axis=1))
+    return float((distance < 1e-3).mean())
+
+
+def auc(errors: Array, limit: float) -> float:
+    """Area under the curve of recall over error up to a limit, 0 to 100, mean over the rows of (S, P) errors."""
+    areas = []
+    for row in np.atleast_2d(errors):
+        ordered = np.sort(row)
+        below = ordered[ordered <= limit]
+        recall = np.concatenate([[0.0], np.arange(1, len(below) + 1) / len(row)])
+        steps = np.concatenate([[0.0], below])
+        last = recall[-1]
+        areas.append(np.trapezoid(np.append(recall, last), np.append(steps, limit)) / limit)
+    return float(100 * np.mean(areas))
+
+
+def pairs_of(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Scene, method and figures of every row."""
+    for name, of_scene in figures.items():
+        for method, row in of_scene["methods"].items():
+            yield name, method, row
