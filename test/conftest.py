@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from vloc_ros.evaluation.live_processes import free_domain
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from nodes_world import Wall
     from plane_scene import SceneFolder
     from ros_session import Ros
+
+# how long an example takes depends on what else runs
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _DATA_NAME = re.compile(r"\.\./shared/data/?([\w./-]*)")

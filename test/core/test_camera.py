@@ -27,7 +27,7 @@ from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import PARAMETER_NAMES, Camera, unreached_share, unreached_text
 
 _SIZE = (640, 480)
-_relaxed = settings(deadline=None, max_examples=50)  # the first call loads libraries, other processes take turns
+_relaxed = settings(max_examples=50)  # the first call loads libraries, other processes take turns
 _RANGES = {
     "f": (300, 900),
     "fx": (300, 900),

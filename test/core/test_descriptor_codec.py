@@ -32,7 +32,7 @@ def _descriptors(seed: int, count: int = 400, dimension: int = 32) -> np.ndarray
     return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_codes_come_back_within_half_a_step(seed: int) -> None:
     descriptors = _descriptors(seed)
@@ -44,7 +44,7 @@ def test_codes_come_back_within_half_a_step(seed: int) -> None:
     assert np.abs(codec.decode(codes) - projected)[inside].max() <= codec.step * 0.501
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000))
 def test_all_axes_keep_all_distances(seed: int) -> None:
     descriptors = _descriptors(seed)

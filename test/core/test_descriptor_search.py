@@ -40,7 +40,7 @@ def _walk(count: int, seed: int = 0, dimension: int = 32) -> Array:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 70), st.integers(0, 1000))
 def test_the_exact_search_ranks_by_the_best_of_all_queries(count: int, views: int, wanted: int, seed: int) -> None:
     descriptors = _unit(np.random.default_rng(seed).normal(size=(count, 8)))

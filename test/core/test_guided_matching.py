@@ -47,7 +47,7 @@ def _pixels(rng: np.random.Generator, count: int) -> Array:
     return np.clip(rng.uniform(-5, 120, (count, 2)), 0, 119).astype(np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1000), st.integers(0, 60), st.integers(0, 60), st.sampled_from([1.0, 5.0, MAX_ERROR_PX]))
 def test_all_pairs_within_the_radius_are_found(seed: int, keypoints: int, points: int, max_error_px: float) -> None:
     rng = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose, skew
 
-_relaxed = settings(deadline=None, max_examples=50)  # the first call loads libraries, other processes take turns
+_relaxed = settings(max_examples=50)  # the first call loads libraries, other processes take turns
 _angle = st.floats(-3.1, 3.1)
 _metres = st.floats(-1e3, 1e3)
 _vectors = st.tuples(_metres, _metres, _metres)

@@ -43,7 +43,7 @@ def _ranked(index: RetrievalIndex, queries: Array) -> list[int]:
     return sorted(best, key=lambda item: -best[item])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(0, 12), min_size=1, max_size=40), st.integers(1, 3), st.integers(1, 15), st.integers(0, 100)
 )
@@ -86,7 +86,7 @@ def test_indices_of_other_encoders_and_modalities_are_not_compatible(changes: di
         merge_retrieval_indices([index, _index([0, 1], **changes)], [0, 2])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 9), max_size=30), st.lists(st.integers(-1, 20), min_size=10, max_size=10))
 def test_renumbering_moves_rows_with_their_items_and_removes_others(items: list[int], numbers: list[int]) -> None:
     index = _index(items)
@@ -97,7 +97,7 @@ def test_renumbering_moves_rows_with_their_items_and_removes_others(items: list[
     assert renumbered.items.dtype == np.int64
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 9), max_size=30), st.integers(0, 9), st.integers(0, 10))
 def test_cutting_is_renumbering_a_range_from_zero(items: list[int], first: int, count: int) -> None:
     index, kept = _index(items), range(first, min(first + count, 10))

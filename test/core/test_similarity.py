@@ -44,14 +44,14 @@ def _assert_close(found: Similarity, expected: Similarity, tolerance: float = 1e
     assert found.residuals(points, expected.apply(points)).max() < tolerance * expected.scale
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_similarity, st.integers(3, 12))
 def test_exact_points_give_the_exact_similarity(similarity: Similarity, count: int) -> None:
     source = _points(count)
     _assert_close(Similarity.fit(source, similarity.apply(source), with_scale=True), similarity)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(_similarity, st.sampled_from([6, 9, 25]), st.integers(0, 5))
 def test_wrong_pairs_are_left_out(similarity: Similarity, count: int, seed: int) -> None:
     source = _points(count, seed)
@@ -61,7 +61,7 @@ def test_wrong_pairs_are_left_out(similarity: Similarity, count: int, seed: int)
     _assert_close(Similarity.fit(source, target, with_scale=True), similarity)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(_similarity)
 def test_umeyama_takes_all_pairs_and_an_inverse_leads_back(similarity: Similarity) -> None:
     points = _points(12)
@@ -147,7 +147,7 @@ def _line_of_poses(count: int) -> list[Pose]:
     return [Pose.from_rotation_vector([0.1, 0.2, 0.01 * i], [0.5 * i, 0.0, 0.0]) for i in range(count)]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(_similarity)
 def test_poses_on_a_line_give_the_similarity(similarity: Similarity) -> None:
     source = [Pose.from_rotation_vector([0.1, 0.2, 0.3], [0.5 * i, 0.0, 0.0]) for i in range(8)]
@@ -172,7 +172,7 @@ def test_a_pose_at_a_wrong_place_is_left_out() -> None:
     _assert_close(Similarity.fit_poses(source, target, with_scale=True), Similarity(1.0, np.eye(3), np.zeros(3)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(_similarity, st.booleans(), st.sampled_from([5.0, 1000.0]), st.integers(0, 5))
 def test_just_under_half_of_the_poses_may_be_wrong(
     similarity: Similarity, with_scale: bool, off: float, seed: int

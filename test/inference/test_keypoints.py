@@ -95,7 +95,7 @@ def test_a_keypoint_lies_at_the_centre_of_a_dot(grey: Extractor) -> None:
     colour=st.booleans(),
     level=st.sampled_from(["noise", "black", "white"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_images_of_any_size_and_light(
     grey: Extractor, rgb: Extractor, height: int, width: int, colour: bool, level: str
 ) -> None:

@@ -251,7 +251,7 @@ def test_an_enclave_is_one_of_the_policy(launched: Any, node: str) -> None:
     words = launched(name, enclaves="/vloc_ros")["Node"].kwargs["arguments"]
     policy = ET.parse(ROOT / "config" / "sros2" / "policies.xml")
     profile = f".//profile[@node='vloc_{node}']"
-    granted = [enclave.get("path") for enclave in policy.iter("enclave") if enclave.find(profile)]
+    granted = [enclave.get("path") for enclave in policy.iter("enclave") if enclave.find(profile) is not None]
     assert granted == [words[words.index("--enclave") + 1]]
 
 

@@ -52,7 +52,7 @@ def landmark_map() -> LandmarkMap:
     return make_scene().landmark_map
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(similarity=_similarity)
 def test_a_moved_map_looks_the_same_from_its_keyframes(landmark_map: LandmarkMap, similarity: Similarity) -> None:
     other = transform_map(landmark_map, similarity, frame_id="site")
@@ -97,7 +97,7 @@ def test_coordinates_that_lose_the_centimetres_are_refused(landmark_map: Landmar
         transform_map(landmark_map, Similarity(1e5, np.eye(3), np.zeros(3)))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(similarity=_similarity)
 def test_a_map_moved_far_away_and_back_is_the_same(landmark_map: LandmarkMap, similarity: Similarity) -> None:
     away = Similarity(similarity.scale, similarity.rotation, similarity.translation + UTM)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vloc_ros.model_export.detection import fit_peaks, gather_patches, max_pool, select_strongest
@@ -59,7 +59,6 @@ def test_patches_are_centred_and_replicated_at_the_border() -> None:
     assert corner.tolist() == [[6, 7, 7], [10, 11, 11], [10, 11, 11]]
 
 
-@settings(deadline=None)
 @given(x=st.floats(-0.49, 0.49), y=st.floats(-0.49, 0.49), sigma=st.floats(0.6, 3))
 def test_the_peak_of_a_gaussian_is_found_exactly(x: float, y: float, sigma: float) -> None:
     columns, rows = np.meshgrid(np.arange(-1, 2), np.arange(-1, 2))

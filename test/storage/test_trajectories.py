@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vloc_ros.core.errors import InputError
@@ -44,13 +44,11 @@ def _file(tmp_path: Path, *lines: str) -> Path:
     return path
 
 
-@settings(deadline=None)
 @given(st.integers(-(2**62), 2**62))
 def test_stamps_survive_text_to_the_nanosecond(stamp_ns: int) -> None:
     assert stamp_from_seconds(format_tum_row(stamp_ns, _POSE).split()[0]) == stamp_ns
 
 
-@settings(deadline=None)
 @given(st.decimals(-9_000_000_000, 9_000_000_000, places=9))
 def test_decimal_seconds_are_read_exactly(seconds: Decimal) -> None:
     assert stamp_from_seconds(str(seconds)) == int(seconds.scaleb(9))
@@ -61,7 +59,6 @@ def test_a_stamp_that_floats_cannot_hold() -> None:
     assert stamp_from_seconds("1.700000000123456789e9") == 1700000000123456789
 
 
-@settings(deadline=None)
 @given(st.integers(10**17, 2**62))
 def test_nanoseconds_are_seen_by_their_size(stamp_ns: int) -> None:
     assert stamp_from_seconds(str(stamp_ns)) == stamp_ns

@@ -36,7 +36,7 @@ def table(seed: int, views: int = 12, points: int = 40, density: float = 0.2) ->
 
 
 @given(seed=st.integers(0, 10**6), density=st.floats(0.0, 0.6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_share_is_the_jaccard_index(seed: int, density: float) -> None:
     visible = table(seed, density=density)
     overlap = compute_overlap(make_random_views(visible), min_shared=3)

@@ -62,7 +62,7 @@ def test_tokens_are_medians_spreads_and_counts() -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_tokens_agree_with_each_patch_alone(seed: int) -> None:
     uv, points = points_in_view(seed)
     tokens = structure_tokens(uv, points, grid=GRID)
@@ -77,7 +77,7 @@ def test_tokens_agree_with_each_patch_alone(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_mirroring_reverses_the_columns_of_patches(seed: int) -> None:
     uv, points = points_in_view(seed)
     plain = structure_tokens(ImageCrop().transform(uv), points, grid=GRID).reshape(GRID, GRID, -1)
@@ -86,7 +86,7 @@ def test_mirroring_reverses_the_columns_of_patches(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 10**6), mirrored=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_pixels_and_points_are_cropped_and_mirrored_equally(seed: int, mirrored: bool) -> None:
     rng = np.random.default_rng(seed)
     left, top = rng.integers(0, 20, 2)
@@ -102,7 +102,7 @@ def test_pixels_and_points_are_cropped_and_mirrored_equally(seed: int, mirrored:
 
 
 @given(seed=st.integers(0, 10**6), mirrored=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_random_transform_keeps_lengths_and_mirrors_if_requested(seed: int, mirrored: bool) -> None:
     rng = np.random.default_rng(seed)
     transform, points = StructureTransform.draw(rng, 20.0, mirrored=mirrored), rng.normal(size=(9, 3)) + 1e6
