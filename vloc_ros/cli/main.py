@@ -40,6 +40,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "view"): ("map_view", "write a map as a page with a plot that can be turned"),
     ("map", "export"): ("map_export", "export a map as a COLMAP model or as coloured points (PLY)"),
     ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
+    ("map", "georeference"): ("map_georeference", "tie a map to Earth by positions: GNSS, EXIF or point pairs"),
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),
     ("map", "compress"): ("map_compress", "make a map smaller: fewer points, chosen well"),
     ("model", "export"): ("model_export", "export a network with published weights to a model folder"),
