@@ -130,6 +130,7 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
     "engine_build": {"onnxruntime": "its quantisation takes seconds to load, and only int8 needs it"},
     "geo": {
         "pyproj": "only positions in another coordinate system need it",
+        "rasterio": "only who reads GeoTIFF has it",
     },
     "mapping": {"ray": "only who builds maps on a cluster has it"},
     "nodes": {"bondpy": "not every robot has it"},

@@ -33,6 +33,7 @@ from vloc_ros.core.spelling import nearest_name
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "build"): ("map_build", "build a map from images or a bag"),
     ("map", "lidar"): ("map_lidar", "make a map of a LiDAR's scans, or add them to a map"),
+    ("map", "aerial", "build"): ("map_aerial_build", "make a map of aerial tiles from photographs or orthophotos"),
     ("map", "update"): ("map_update", "add the images of another visit to a map"),
     ("map", "encode"): ("map_encode", "describe a map's images by a global descriptor model"),
     ("map", "info"): ("map_info", "show what a map holds"),
@@ -57,6 +58,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("place", "test"): ("place_test", "how well are places recognised? By any index, with re-ranking"),
     ("place", "pairs"): ("place_pairs", "write the retrieved pairs of images, as hloc reads them"),
     ("localize",): ("localize", "where were these images or scans taken?"),
+    ("aerial", "locate"): ("aerial_locate", "where on Earth were these images taken from above?"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
     ("compare",): ("compare", "which run of `vloc evaluate --json` is better? Side by side, and query by query"),
     ("bag", "make"): ("bag_make", "make a ROS 2 bag from an image folder or the simulated world"),
@@ -67,6 +69,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("config",): ("config", "list the parameters, or some of them, with default, range and unit"),
 }
 _GROUPS = {
+    "aerial": "locate images from above in maps of aerial tiles",
     "map": "build, extend, encode, inspect, export, align, merge and compress maps",
     "model": "export, build, inspect, check and time models",
     "place": "check, export, import and test data sets of place recognition; write retrieved pairs",

@@ -23,7 +23,7 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
-from vloc_ros.core.localization.acceptance import CLOUD_KIND, AcceptanceModel
+from vloc_ros.core.localization.acceptance import AcceptanceModel
 
 FOLDER = Path(__file__).with_name("acceptance")
 
@@ -47,16 +47,16 @@ def read_acceptance_model(name: str) -> AcceptanceModel:
         raise MapError(f"{path}: is no acceptance table ({error!r}); install vloc_ros again") from error
 
 
-def read_cloud_calibration() -> CovarianceCalibration:
-    """The calibration of the covariance of scans' poses, which comes with the table of clouds.
+def read_calibration(kind: str) -> CovarianceCalibration:
+    """The calibration of the covariance that comes with the table of a kind of hypotheses, clouds or tiles.
 
     Raises:
         MapError: it is not shipped, or damaged.
     """
-    path = FOLDER / f"{CLOUD_KIND}.json"
+    path = FOLDER / f"{kind}.json"
     try:
         values = json.loads(path.read_text())["calibration"]
         floor = np.asarray(values["floor"], float).reshape(6)
         return CovarianceCalibration(float(values["scale"]), floor, int(values["samples"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise MapError(f"{path}: has no calibration of clouds ({error!r}); install vloc_ros again") from error
+        raise MapError(f"{path}: has no calibration ({error!r}); install vloc_ros again") from error
