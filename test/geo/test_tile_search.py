@@ -19,6 +19,7 @@ import pytest
 from plain import CAMERA, SIZE_M, accept_many_inliers, look_down, make_ground, photograph
 
 from vloc_ros.assembly import build_tile_search
+from vloc_ros.cli.aerial_locate import describe_answer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError, MapError
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
@@ -90,6 +91,9 @@ def test_a_view_is_located(search: TileSearch, tilt: tuple[float, float], gravit
     assert np.hypot(*error[:2]) < (0.3 if gravity else 2.5)
     assert abs(error[5]) < 0.01
     assert (np.abs(error) < 6 * np.sqrt(np.diag(result.covariance)) + 0.02).all()
+    answer = describe_answer(result, _DATUM)
+    assert answer["status"] == "ok"
+    assert answer["latitude"] == pytest.approx(_DATUM.geodetic(result.map_from_rig.translation)[0], abs=1e-7)
     earth = EarthPose.of_camera(_DATUM, result.map_from_rig, result.covariance)
     np.testing.assert_allclose(_DATUM.local(earth.latitude, earth.longitude)[:2], [14.0, -22.0], atol=2.5)
     if tilt == (0.0, 0.0):  # the upper edge points 2.2 rad counter-clockwise of north

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from vloc_ros.core.localization.result import LocalizationResult
 
 # of a gimbal that looks straight down, degrees
-_NADIR_STD_DEG = 1.5
+_NADIR_STD_DEG = 0.5
 
 
 def register(parser: argparse.ArgumentParser) -> None:

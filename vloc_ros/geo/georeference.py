@@ -183,10 +183,12 @@ def _measured_scale(points: Array, target: Array, *, level: bool) -> float:
 
 def _fit_level(source: Array, target: Array, *, with_scale: bool) -> tuple[Similarity, Array]:
     """target_from_source of level frames, and which (N, 3) pairs agree: least median over pairs, then least squares."""
-    chosen = list(combinations(range(len(source)), 2))
-    if len(chosen) > _PAIRS_TRIED:
-        draw = np.random.default_rng(0).choice(len(chosen), _PAIRS_TRIED, replace=False)
-        chosen = [chosen[k] for k in draw]
+    count = len(source)
+    if count * (count - 1) // 2 <= _PAIRS_TRIED:
+        chosen = list(combinations(range(count), 2))
+    else:
+        drawn = np.random.default_rng(0).integers(0, count, (_PAIRS_TRIED, 2))
+        chosen = [(int(first), int(second)) for first, second in drawn if first != second]
     candidates = [found for pair in chosen if (found := _level(source, target, list(pair), with_scale))]
     if not candidates:
         raise InputError("all positions lie at one place of the map, expected some apart from each other")

@@ -38,13 +38,15 @@ from vloc_ros.core.sources import Progress, silent
 from vloc_ros.geo.ground_images import GroundImage
 
 _KEYPOINTS, _RATIO = 4000, 0.85
-_AGREE_PX, _LEAST_INLIERS, _INLIERS_USED = 6.0, 14, 60
+_AGREE_PX, _LEAST_INLIERS, _INLIERS_USED = 6.0, 14, 30
 _POSITION_STD_M, _MATCH_STD_PX = 0.7, 4.0
 # how far a gimbal that looks straight down is off, and ground sizes from what heights say but for one common factor
-_TILT_STD_RAD, _LOG_SIZE_STD = 0.015, 0.01
+_TILT_STD_RAD, _LOG_SIZE_STD = 0.009, 0.01
 # two photographs of one flight do not differ more in their ground sizes
 _MOST_SCALE = 1.5
 _LEAST_PHOTOS = 3
+# positions are not exact
+_REACH = 1.1
 _MOST_MOSAIC_PX = 400_000_000
 
 
@@ -146,9 +148,20 @@ def _find_overlaps(photos: Sequence[Photo], features: Sequence[Features]) -> lis
     found = []
     for first in range(len(photos)):
         for second in range(first + 1, len(photos)):
-            if overlap := _overlap(photos, first, second, features):
+            if _may_overlap(photos[first], photos[second]) and (overlap := _overlap(photos, first, second, features)):
                 found.append(overlap)
     return found
+
+
+def _may_overlap(first: Photo, second: Photo) -> bool:
+    """Whether their positions and heights allow it; always where heights or focal lengths are unknown."""
+    reaches = [
+        float(np.hypot(*one.image.shape[:2])) / 2 * one.height_m / one.focal_px
+        for one in (first, second)
+        if one.height_m and one.focal_px
+    ]
+    away_m = float(np.linalg.norm(first.position - second.position))
+    return len(reaches) < 2 or away_m < _REACH * sum(reaches)
 
 
 def _overlap(photos: Sequence[Photo], first: int, second: int, features: Sequence[Features]) -> _Overlap | None:

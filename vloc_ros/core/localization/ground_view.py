@@ -103,7 +103,7 @@ def make_level(query: AerialQuery, *, finest_m: float, scale: float = 1.0) -> Le
     turn = _turn_to_z(down) if down is not None else np.eye(3)
     x, y = np.meshgrid(np.linspace(0.5, camera.width - 0.5, _GRID), np.linspace(0.5, camera.height - 0.5, _GRID))
     rays = camera.unproject(np.column_stack([x.ravel(), y.ravel()])) @ turn.T
-    below = np.isfinite(rays).all(axis=1)
+    below = np.asarray(np.isfinite(rays).all(axis=1))
     below[below] &= rays[below, 2] > np.cos(_WIDEST_RAD) * np.linalg.norm(rays[below], axis=1)
     if below.mean() < _LEAST_GROUND:
         raise HorizonError(
