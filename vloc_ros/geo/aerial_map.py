@@ -146,7 +146,7 @@ def _cut(ground: GroundImage, prefix: str, extractor: Extractor, tile_px: int) -
             found = _on_ground(extractor.extract(np.ascontiguousarray(ground.image[rows, columns])), shown)
             if len(found) < _LEAST_KEYPOINTS:
                 continue
-            xy = found.xy + np.float32([columns.start - x, rows.start - y])
+            xy = found.xy + np.array([columns.start - x, rows.start - y], np.float32)
             centre = np.array([ground.left_m + size_m * x, ground.top_m - size_m * y])
             name = f"{prefix}/{size_m:g}m/{row}-{column}"
             yield _Tile(name, centre, size_m * tile_px, Features(xy, found.descriptors, found.scores))

@@ -23,13 +23,15 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
-from vloc_ros.core.localization.acceptance import AcceptanceModel
+from vloc_ros.core.localization.acceptance import CLOUD_KIND, TILE_KIND, AcceptanceModel
 
 FOLDER = Path(__file__).with_name("acceptance")
+# the others are those of extractors
+_FITTED_BY = {CLOUD_KIND: ".scans", TILE_KIND: ".tiles"}
 
 
 def read_acceptance_model(name: str) -> AcceptanceModel:
-    """The table of an extractor by its name, or by that of its model.
+    """The table of an extractor by its name, or by that of its model, or of a kind of hypotheses: clouds, tiles.
 
     Raises:
         MapError: none is shipped, or it is damaged.
@@ -40,8 +42,8 @@ def read_acceptance_model(name: str) -> AcceptanceModel:
     except FileNotFoundError:
         there = ", ".join(sorted(p.stem for p in FOLDER.glob("*.json")))
         raise MapError(
-            f"there is no acceptance table of the extractor {name!r}, only of {there}; fit one by "
-            "`python -m training.acceptance`"
+            f"there is no acceptance table {name!r}, only {there}; fit one by `python -m "
+            f"training.acceptance{_FITTED_BY.get(name, '')}`"
         ) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MapError(f"{path}: is no acceptance table ({error!r}); install vloc_ros again") from error

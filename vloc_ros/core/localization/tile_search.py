@@ -259,7 +259,8 @@ class TileSearch:
         inliers = residuals <= self._config.max_error_px
         expected = (on_ground - shift) / turn
         expected_xy = np.column_stack([expected.real, -expected.imag])
-        seen = ((expected_xy >= 0) & (expected_xy < [camera.width, camera.height])).all(axis=1)
+        inside = (expected_xy >= 0) & (expected_xy < [camera.width, camera.height])
+        seen = np.asarray(inside.all(axis=1))
         return measure_tile_evidence(
             inlier_xy=observed.features.xy[rows[inliers]],
             residuals_px=residuals[inliers],
