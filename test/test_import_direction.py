@@ -40,9 +40,10 @@ ENGINES = {"onnxruntime", "tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "
 INFERENCE = STORAGE | ENGINES | {"vloc_ros.inference"}
 ASSEMBLY = INFERENCE | {"vloc_ros.assembly"}
 MAPPING = ASSEMBLY | {"vloc_ros.mapping", "gtsam", "pycolmap", "sklearn", "scipy", "threadpoolctl", "ray"}
+GEO = MAPPING | {"vloc_ros.geo", "pyproj", "rasterio"}
 SIMULATION = STORAGE | {"vloc_ros.simulation", "scipy"}
 BAGS = STORAGE | {"vloc_ros.bags", "rosbags"}
-DATASETS = BAGS | SIMULATION | {"vloc_ros.datasets", "pymap3d"}
+DATASETS = BAGS | SIMULATION | {"vloc_ros.datasets"}
 FOOTPRINT = {"vloc_ros.footprint", "threadpoolctl"}
 EVALUATION = STORAGE | FOOTPRINT | {"vloc_ros.evaluation", "jinja2", "markupsafe", "plotly", "rerun"}
 PROGRESS = {"vloc_ros.progress", "tqdm"}
@@ -62,6 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": STORAGE,
     "inference": INFERENCE,
     "mapping": MAPPING,
+    "geo": GEO,
     "simulation": SIMULATION,
     "bags": BAGS,
     "datasets": DATASETS,
@@ -74,7 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model_export": MODEL_EXPORT,
     "launching": {"launch", "launch_ros", "ament_index_python", "vloc_ros.footprint", "vloc_ros.nodes"},
     "nodes": ASSEMBLY | BAGS | FOOTPRINT | NODE_CONFIG | ROS | MESSAGES | {"bondpy", "vloc_ros.nodes"},
-    "cli": MAPPING
+    "cli": GEO
     | DATASETS
     | EVALUATION
     | NODE_CONFIG
@@ -84,7 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"vloc_ros.cli", "argcomplete", "vloc_ros.engine_build", *EXPORTER},
 }
 # Never installed on a robot, and imported by nobody: all but the nodes and the command line.
-TRAINING = MAPPING | DATASETS | EVALUATION | PROGRESS | EXPORTER | {"training", "torch"}
+TRAINING = GEO | DATASETS | EVALUATION | PROGRESS | EXPORTER | {"training", "torch"}
 TRAINING |= {"lightning", "timm", "safetensors", "matplotlib"}
 # What the shared parts of training may import of it; a task may import all of them, and no other task.
 TRAINING_PARTS: dict[str, set[str]] = {"framework": set(), "networks": set(), "data": {"framework"}}
@@ -95,13 +97,15 @@ LATE = {
     "assembly": ENGINES,
     "engine_build": ENGINES,
     "mapping": {"ray"},
+    "geo": {"pyproj", "rasterio"},
     "nodes": {"bondpy"},
     "cli": {
         "argcomplete",
         "rclpy",
         "tf2_ros",
         "gtsam",
-        "pymap3d",
+        "pyproj",
+        "rasterio",
         "pycolmap",
         "faiss",
         "jinja2",
@@ -125,6 +129,10 @@ LATE_IMPORTS: dict[str, dict[str, str]] = {
         "small_gicp": "only a robot with a LiDAR has it",
     },
     "engine_build": {"onnxruntime": "its quantisation takes seconds to load, and only int8 needs it"},
+    "geo": {
+        "pyproj": "only positions in another coordinate system need it",
+        "rasterio": "only who reads GeoTIFF has it",
+    },
     "mapping": {
         "ray": "only who builds maps on a cluster has it",
         "scipy": "its optimizer takes as long to load as all else, and only one camera model's refinement needs it",

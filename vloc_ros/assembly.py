@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vloc_ros.core.clouds.scan_context import ScanContext
-from vloc_ros.core.config import CandidateConfig, InferenceConfig, LocalizerConfig
+from vloc_ros.core.config import CandidateConfig, InferenceConfig, LocalizerConfig, TileConfig
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.features.iterative_matching import IterativeMatcher
@@ -29,7 +29,7 @@ from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.matching_network import MatchingNetwork
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
-from vloc_ros.core.localization.acceptance import CLOUD_KIND, AcceptanceModel
+from vloc_ros.core.localization.acceptance import CLOUD_KIND, TILE_KIND, AcceptanceModel
 from vloc_ros.core.localization.candidates import ITERATIVE, KEYPOINTS, CandidateGenerator, PriorCandidates
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses
 from vloc_ros.core.localization.hypotheses import NearestNeighbourPoseSolver, PoseSolver
@@ -53,6 +53,8 @@ from vloc_ros.core.localization.scan_places import LidarPlaces, find_scan_index
 from vloc_ros.core.localization.scan_search import NoScans, PlaceSearch, ScanSearch
 from vloc_ros.core.localization.scoring import PoseScorer
 from vloc_ros.core.localization.selection import HypothesisSelector
+from vloc_ros.core.localization.tile_places import AerialPlaces, find_tile_index
+from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.core.localization.verification import HypothesisVerifier
 from vloc_ros.core.localization.whole_map_candidates import WholeMapCandidates
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -62,7 +64,7 @@ from vloc_ros.core.retrieval.vlad import VLAD
 from vloc_ros.inference.cloud_registration import KissGicpRegistration
 from vloc_ros.inference.engines import ON_CPU
 from vloc_ros.inference.keypoints import load_keypoints
-from vloc_ros.storage.acceptance_tables import read_acceptance_model, read_cloud_calibration
+from vloc_ros.storage.acceptance_tables import read_acceptance_model, read_calibration
 
 
 def _rootsift(config: Any, keypoint_model: KeypointModel | None, inference: InferenceConfig) -> Extractor:
@@ -212,7 +214,43 @@ def build_scan_search(
         verification=config.verification,
         max_prior_std_m=config.candidates.prior_max_position_std_m,
         model=acceptance or read_acceptance_model(CLOUD_KIND),
-        calibration=calibration or read_cloud_calibration(),
+        calibration=calibration or read_calibration(CLOUD_KIND),
+    )
+
+
+def build_tile_search(
+    config: LocalizerConfig,
+    landmark_map: LandmarkMap,
+    *,
+    tiles: TileConfig | None = None,
+    acceptance: AcceptanceModel | None = None,
+    calibration: CovarianceCalibration | None = None,
+) -> TileSearch:
+    """What localizes views from above in a map with aerial tiles.
+
+    Args:
+        config: parameters of the stages.
+        landmark_map: the map.
+        tiles: how tiles are searched; None for the defaults.
+        acceptance: decides on hypotheses; None takes the table that is shipped.
+        calibration: of the covariance; None takes that of the table.
+
+    Raises:
+        ConfigError: the rate of false accepts is smaller than the table's negatives support.
+        MapError: the map has no aerial tiles, or they are damaged.
+    """
+    if find_tile_index(landmark_map) is None:
+        raise MapError(
+            f"the map {landmark_map.name} has no aerial tiles with keypoints and descriptors; make them with "
+            "`vloc map aerial build`"
+        )
+    return TileSearch(
+        AerialPlaces(landmark_map),
+        extractor=build_map_extractor(landmark_map, inference=config.inference),
+        config=tiles or TileConfig(),
+        verification=config.verification,
+        model=acceptance or read_acceptance_model(TILE_KIND),
+        calibration=calibration or read_calibration(TILE_KIND),
     )
 
 

@@ -29,12 +29,14 @@ from vloc_ros.core.localization.acceptance import (
     CLOUD_KIND,
     EVIDENCE_OF,
     KEYPOINT_KIND,
+    TILE_KIND,
     AcceptanceModel,
     EvidenceTerm,
     log_odds_of_both,
 )
 from vloc_ros.core.localization.cloud_evidence import CloudEvidence
 from vloc_ros.core.localization.evidence import EVIDENCE, KeypointEvidence
+from vloc_ros.core.localization.tile_evidence import TileEvidence
 from vloc_ros.storage.acceptance_tables import FOLDER, read_acceptance_model
 
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -74,7 +76,7 @@ def test_both_of_two_conditions_are_as_likely_as_the_product(first: float, secon
     assert 1 / (1 + np.exp(-log_odds_of_both(first, second))) == pytest.approx(chance)
 
 
-_EVIDENCE_TYPES = {KEYPOINT_KIND: KeypointEvidence, CLOUD_KIND: CloudEvidence}
+_EVIDENCE_TYPES = {KEYPOINT_KIND: KeypointEvidence, CLOUD_KIND: CloudEvidence, TILE_KIND: TileEvidence}
 
 
 @pytest.mark.parametrize("table", SHIPPED)

@@ -28,10 +28,11 @@ from vloc_ros.bags.names import FrameNames
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
-from vloc_ros.datasets.geodetic import GRAVITY_M_S2, SIMULATED_DATUM, Datum
+from vloc_ros.datasets.geodetic import GRAVITY_M_S2, SIMULATED_DATUM
 
 _CAMERA = Camera("PINHOLE", 32, 24, (30.0, 30.0, 16.0, 12.0))
 _BASE_FROM_CAMERA = Pose(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([0.2, 0.0, 0.5]))

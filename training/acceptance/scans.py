@@ -76,7 +76,7 @@ def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
 def _run(args: argparse.Namespace) -> None:
     tables = {name: collect(args.data, split, workers=args.workers) for name, split in SPLITS.items()}
     fitted = fit_terms(tables["fit"][0], name=CLOUD_KIND)
-    model = _refuse_known_wrong(choose_thresholds(fitted, tables["choose"][0]), tables["fit"][0], tables["choose"][0])
+    model = refuse_known_wrong(choose_thresholds(fitted, tables["choose"][0]), tables["fit"][0], tables["choose"][0])
     calibration = _calibrate(model, *tables["fit"])
     out = args.out or FOLDER / f"{CLOUD_KIND}.json"
     mapping = model.to_mapping() | {
@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> None:
     print(out)
 
 
-def _refuse_known_wrong(model: AcceptanceModel, *tables: EvidenceTable) -> AcceptanceModel:
+def refuse_known_wrong(model: AcceptanceModel, *tables: EvidenceTable) -> AcceptanceModel:
     """The model with thresholds above every wrong answer: streets of equal houses are few among the negatives."""
     found = [find_best(model, table) for table in tables]
     worst = max(float(scores[labels == 0].max(initial=-np.inf)) for scores, labels in found)

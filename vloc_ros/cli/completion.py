@@ -43,8 +43,9 @@ def build_parser(commands: Mapping[tuple[str, ...], tuple[str, str]], typed: lis
     groups = {(): top.add_subparsers()}
     for command, (module, summary) in commands.items():
         *group, name = command
-        if tuple(group) not in groups:
-            groups[tuple(group)] = groups[()].add_parser(group[0]).add_subparsers()
+        for depth, word in enumerate(group, start=1):
+            if tuple(group[:depth]) not in groups:
+                groups[tuple(group[:depth])] = groups[tuple(group[: depth - 1])].add_parser(word).add_subparsers()
         parser = groups[tuple(group)].add_parser(name, help=summary)
         if tuple(typed[: len(command)]) == command:
             importlib.import_module(f"vloc_ros.cli.{module}").register(parser)

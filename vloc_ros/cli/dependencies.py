@@ -24,7 +24,8 @@ from vloc_ros.core.errors import MissingDependencyError
 _LIBRARIES = {
     "pycolmap": ("pycolmap", "mapping"),
     "gtsam": ("gtsam", "mapping"),
-    "pymap3d": ("pymap3d", "mapping"),
+    "pyproj": ("'vloc_ros[aerial]'", "aerial"),
+    "rasterio": ("'vloc_ros[aerial]'", "aerial"),
     "sklearn": ("scikit-learn", "mapping"),
     "scipy": ("scipy", "mapping"),
     "plotly": ("'vloc_ros[evaluation]'", "evaluation"),

@@ -33,6 +33,7 @@ from vloc_ros.core.spelling import nearest_name
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "build"): ("map_build", "build a map from images or a bag"),
     ("map", "lidar"): ("map_lidar", "make a map of a LiDAR's scans, or add them to a map"),
+    ("map", "aerial", "build"): ("map_aerial_build", "make a map of aerial tiles from photographs or orthophotos"),
     ("map", "update"): ("map_update", "add the images of another visit to a map"),
     ("map", "encode"): ("map_encode", "describe a map's images by a global descriptor model"),
     ("map", "info"): ("map_info", "show what a map holds"),
@@ -40,6 +41,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("map", "view"): ("map_view", "write a map as a page with a plot that can be turned"),
     ("map", "export"): ("map_export", "export a map as a COLMAP model or as coloured points (PLY)"),
     ("map", "align"): ("map_align", "move a map into another frame, such as a nav2 map's"),
+    ("map", "georeference"): ("map_georeference", "tie a map to Earth by positions: GNSS, EXIF or point pairs"),
     ("map", "merge"): ("map_merge", "put several maps into one, each a scene with a frame of its own"),
     ("map", "compress"): ("map_compress", "make a map smaller: fewer points, chosen well"),
     ("model", "export"): ("model_export", "export a network with published weights to a model folder"),
@@ -57,6 +59,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("place", "pairs"): ("place_pairs", "write the retrieved pairs of images, as hloc reads them"),
     ("match",): ("match", "match two images, and say how the camera moved between them"),
     ("localize",): ("localize", "where were these images or scans taken?"),
+    ("aerial", "locate"): ("aerial_locate", "where on Earth were these images taken from above?"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
     ("compare",): ("compare", "which run of `vloc evaluate --json` is better? Side by side, and query by query"),
     ("bag", "make"): ("bag_make", "make a ROS 2 bag from an image folder or the simulated world"),
@@ -67,6 +70,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("config",): ("config", "list the parameters, or some of them, with default, range and unit"),
 }
 _GROUPS = {
+    "aerial": "locate images from above in maps of aerial tiles",
     "map": "build, extend, encode, inspect, export, align, merge and compress maps",
     "model": "export, build, inspect, check and time models",
     "place": "check, export, import and test data sets of place recognition; write retrieved pairs",

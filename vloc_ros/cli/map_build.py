@@ -42,7 +42,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     if args.scale_unknown:
         landmark_map = replace(landmark_map, metric=False)
     if source.datum is not None:
-        landmark_map = replace(landmark_map, provenance={**landmark_map.provenance, "datum": asdict(source.datum)})
+        landmark_map = replace(landmark_map, scenes=(replace(landmark_map.scene(), datum=source.datum),))
     write_map(landmark_map, args.out)
     print(summarize(landmark_map, len(source.images), config.calibration_gap_m))
     print(f"{out} ({map_bytes(args.out) / 1e6:.2f} MB)")

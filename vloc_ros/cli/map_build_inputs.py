@@ -31,9 +31,9 @@ from vloc_ros.core.spelling import nearest_name
 from vloc_ros.progress import bar
 
 if TYPE_CHECKING:
+    from vloc_ros.core.geometry.geodetic import Datum
     from vloc_ros.core.sources import PosedImage
     from vloc_ros.datasets.bag_images import BagKeyframes, CameraPath
-    from vloc_ros.datasets.geodetic import Datum
     from vloc_ros.mapping.sfm.scale import ScaleSource
 
 _MEASUREMENTS = ("positions", "gravity", "gnss_topic", "imu_topic")
@@ -199,8 +199,8 @@ def _with_measurements(args: argparse.Namespace, source: MapSource, camera_frame
     if not (args.gnss_topic or args.imu_topic):
         return source
     from vloc_ros.bags.reading import TF
+    from vloc_ros.core.geometry.geodetic import Datum
     from vloc_ros.datasets.bag_measurements import with_bag_gravity, with_bag_positions
-    from vloc_ros.datasets.geodetic import Datum
 
     # what a receiver or an IMU measured of a rig counts once
     images: Sequence[PosedImage] = [image for image in source.images if image.rig is None]

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from vloc_ros.core.features.keypoint_model import KeypointModel
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.keyframes import MIN_POINTS_SEEN
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -32,7 +33,7 @@ from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.storage.maps import keypoint_model_bytes, map_bytes, read_manifest, read_map
 
 # steps that a map's provenance notes after its build, and those of them that change its images or points
-_STEPS = {"merged_from", "alignments", "compressed_from", "updates", "joined"}
+_STEPS = {"merged_from", "alignments", "georeferenced", "compressed_from", "updates", "joined"}
 _CHANGES = {"compressed_from", "updates", "joined"}
 
 
@@ -111,6 +112,7 @@ def _describe_scene(landmark_map: LandmarkMap, scene: Scene) -> dict[str, Any]:
         "self_similarity": asdict(scene.self_similarity),
         "frame_std": [float(v) for v in np.sqrt(np.diag(scene.frame_uncertainty.covariance))],
         "frame_is_arbitrary": scene.frame_is_arbitrary,
+        "datum": asdict(scene.datum) if scene.datum else None,
         "bending_std": [float(v) for v in np.sqrt(scene.frame_uncertainty.bending)],
     }
 
@@ -185,6 +187,8 @@ def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Itera
     yield "frame", f"{scene['frame_id']}, {'metric' if metric else 'scale unknown'}{chosen}{size}"
     if any(scene["origin"]):
         yield "origin", " ".join(f"{v:.0f}" for v in scene["origin"]) + f" {unit}"
+    if scene["datum"]:
+        yield "datum", format_datum(Datum(**scene["datum"]))
     for name, key in (("extent", "points_extent"), ("keyframes' extent", "keyframes_extent")):
         if scene[key] is not None:
             yield name, f"{' x '.join(f'{v:.2f}' for v in scene[key])} {unit}"
@@ -194,6 +198,14 @@ def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Itera
     if any(scene["bending_std"]):
         yield "bent by", _format_frame_std([*scene["bending_std"], 0.0])
     yield "looks alike", _describe_self_similarity(scene["self_similarity"])
+
+
+def format_datum(datum: Datum) -> str:
+    """The place of the map's origin, and the compass bearing of its x axis."""
+    height = "height unknown" if datum.altitude_m is None else f"{datum.altitude_m:.2f} m above the ellipsoid"
+    known = f"known to {datum.position_std_m:.2g} m and {np.degrees(datum.yaw_std_rad):.2g} deg"
+    bearing = np.degrees(datum.heading_of(0.0))
+    return f"{datum.latitude:.8f} {datum.longitude:.8f}, {height}, x axis {bearing:.2f} deg from north; {known}"
 
 
 def _describe_self_similarity(alike: Mapping[str, Any]) -> str:

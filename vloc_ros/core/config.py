@@ -259,6 +259,22 @@ class CloudConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class TileConfig(Checked):
+    """Views from above against the aerial tiles of a map."""
+
+    retrieval_top_k: int = parameter(8, "tiles retrieved by the view's descriptor", low=1, high=1000)
+    max_error_px: float = parameter(
+        6.0, "largest distance on the ground of an inlier, in pixels of the tile", unit="px", low=0.5, high=50.0
+    )
+    false_accept_rate: float = parameter(
+        0.0,
+        "share of the views of other places that may be accepted; 0 for the smallest that measured negatives support",
+        low=0.0,
+        high=0.5,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TrackingConfig(Checked):
     """What a prior saves."""
 

@@ -27,9 +27,10 @@ from vloc_ros.bags.messages import IMU, NAV_SAT_FIX
 from vloc_ros.bags.reading import TF, Bag
 from vloc_ros.bags.transforms import TransformTree
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition, PosedImage
-from vloc_ros.datasets.geodetic import GRAVITY_M_S2, Datum
+from vloc_ros.datasets.geodetic import GRAVITY_M_S2
 
 # positions are interpolated between fixes no further apart
 _MAX_GAP_NS = 2_000_000_000

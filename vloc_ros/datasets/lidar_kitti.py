@@ -30,10 +30,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from pymap3d import geodetic2enu
 
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedScan
 from vloc_ros.datasets.lidar_recordings import LidarRecording
@@ -128,11 +128,11 @@ def _read_drive(folder: Path, poses: Path | None) -> LidarRecording:
 
 def _pose_of_imu(row: Array, first: Array) -> Pose:
     """map_from_imu of an OXTS row: latitude, longitude, altitude, roll, pitch, yaw from east counter-clockwise."""
-    east, north, up = geodetic2enu(*row[:3], *first[:3])
+    position = Datum(*(float(value) for value in first[:3])).local(*row[:3])
     turn = Pose.identity()
     for axis, angle in zip(np.eye(3)[::-1], row[5:2:-1], strict=True):
         turn = turn @ Pose.from_rotation_vector(angle * axis, np.zeros(3))
-    return Pose(turn.rotation, np.array([east, north, up], float))
+    return Pose(turn.rotation, position)
 
 
 def _load_npz(path: Path, stamp_ns: int) -> PointCloud:

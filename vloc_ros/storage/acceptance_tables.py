@@ -23,13 +23,15 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
-from vloc_ros.core.localization.acceptance import CLOUD_KIND, AcceptanceModel
+from vloc_ros.core.localization.acceptance import CLOUD_KIND, TILE_KIND, AcceptanceModel
 
 FOLDER = Path(__file__).with_name("acceptance")
+# the others are those of extractors
+_FITTED_BY = {CLOUD_KIND: ".scans", TILE_KIND: ".tiles"}
 
 
 def read_acceptance_model(name: str) -> AcceptanceModel:
-    """The table of an extractor by its name, or by that of its model.
+    """The table of an extractor by its name, or by that of its model, or of a kind of hypotheses: clouds, tiles.
 
     Raises:
         MapError: none is shipped, or it is damaged.
@@ -40,23 +42,23 @@ def read_acceptance_model(name: str) -> AcceptanceModel:
     except FileNotFoundError:
         there = ", ".join(sorted(p.stem for p in FOLDER.glob("*.json")))
         raise MapError(
-            f"there is no acceptance table of the extractor {name!r}, only of {there}; fit one by "
-            "`python -m training.acceptance`"
+            f"there is no acceptance table {name!r}, only {there}; fit one by `python -m "
+            f"training.acceptance{_FITTED_BY.get(name, '')}`"
         ) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MapError(f"{path}: is no acceptance table ({error!r}); install vloc_ros again") from error
 
 
-def read_cloud_calibration() -> CovarianceCalibration:
-    """The calibration of the covariance of scans' poses, which comes with the table of clouds.
+def read_calibration(kind: str) -> CovarianceCalibration:
+    """The calibration of the covariance that comes with the table of a kind of hypotheses, clouds or tiles.
 
     Raises:
         MapError: it is not shipped, or damaged.
     """
-    path = FOLDER / f"{CLOUD_KIND}.json"
+    path = FOLDER / f"{kind}.json"
     try:
         values = json.loads(path.read_text())["calibration"]
         floor = np.asarray(values["floor"], float).reshape(6)
         return CovarianceCalibration(float(values["scale"]), floor, int(values["samples"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise MapError(f"{path}: has no calibration of clouds ({error!r}); install vloc_ros again") from error
+        raise MapError(f"{path}: has no calibration ({error!r}); install vloc_ros again") from error

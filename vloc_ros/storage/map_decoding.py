@@ -30,6 +30,7 @@ from vloc_ros.core.features.extractor_config import ExtractorConfig, RootSiftCon
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty, is_covariance
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
@@ -124,7 +125,8 @@ def _scenes(manifest: Mapping[str, Any]) -> tuple[Scene, ...]:
         frame = _frame_uncertainty(entry)
         # maps of earlier versions say so of those of unknown scale only
         arbitrary = bool(entry.get("frame_is_arbitrary", not manifest["metric"]))
-        scenes.append(Scene(entry["frame_id"], points, keyframes, calibration, origin, alike, frame, arbitrary))
+        datum = Datum(**entry["datum"]) if entry.get("datum") else None
+        scenes.append(Scene(entry["frame_id"], points, keyframes, calibration, origin, alike, frame, arbitrary, datum))
     return number_consecutively(scenes)
 
 

@@ -98,6 +98,7 @@ def _describe_scene(scene: Scene) -> dict[str, Any]:
             "bending": scene.frame_uncertainty.bending.tolist(),
         },
         "frame_is_arbitrary": scene.frame_is_arbitrary,
+        **({"datum": asdict(scene.datum)} if scene.datum else {}),
     }
 
 

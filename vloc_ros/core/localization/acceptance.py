@@ -33,13 +33,22 @@ from vloc_ros.core.errors import ConfigError, MapError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.cloud_evidence import CLOUD_EVIDENCE, CloudEvidence
 from vloc_ros.core.localization.evidence import EVIDENCE, KeypointEvidence
+from vloc_ros.core.localization.tile_evidence import TILE_EVIDENCE, TileEvidence
 
-Evidence = KeypointEvidence | CloudEvidence
+Evidence = KeypointEvidence | CloudEvidence | TileEvidence
 
 # what kinds of hypotheses there are, and the evidence of each
-KEYPOINT_KIND, CLOUD_KIND = "keypoints", "cloud"
-EVIDENCE_OF: Mapping[str, tuple[str, ...]] = {KEYPOINT_KIND: EVIDENCE, CLOUD_KIND: CLOUD_EVIDENCE}
-_PARAMETER = {KEYPOINT_KIND: "verification.false_accept_rate", CLOUD_KIND: "clouds.false_accept_rate"}
+KEYPOINT_KIND, CLOUD_KIND, TILE_KIND = "keypoints", "cloud", "tile"
+EVIDENCE_OF: Mapping[str, tuple[str, ...]] = {
+    KEYPOINT_KIND: EVIDENCE,
+    CLOUD_KIND: CLOUD_EVIDENCE,
+    TILE_KIND: TILE_EVIDENCE,
+}
+_PARAMETER = {
+    KEYPOINT_KIND: "verification.false_accept_rate",
+    CLOUD_KIND: "clouds.false_accept_rate",
+    TILE_KIND: "tiles.false_accept_rate",
+}
 # what the additive model weighs
 ADDITIVE = tuple(name for name in EVIDENCE if name != "margin")
 # log odds of the surest; its confidence is still below 1
@@ -68,6 +77,13 @@ _WORDS = {
         "free_space_of_place": "the scan has surfaces where the map has free space",
         "fit": "the scan lies on the map's surfaces poorly",
         "constraint": "the surfaces hardly determine the position",
+    },
+    TILE_KIND: {
+        "inliers": "few inliers",
+        "inlier_ratio": "few of the matches are inliers",
+        "support": "few of the map's keypoints in view are inliers",
+        "coverage": "much of the view does not confirm the map",
+        "fit": "the inliers fit the pose poorly",
     },
 }
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array, Pose
 
 
@@ -56,6 +57,7 @@ class Scene:
         self_similarity: what of it looks alike.
         frame_uncertainty: of where it lies in its frame; its centre is relative to the origin.
         frame_is_arbitrary: whether images alone chose the frame, so that it is that of no measurement.
+        datum: where the origin of the map frame lies on Earth; None where the scene is not georeferenced.
     """
 
     frame_id: str
@@ -66,6 +68,7 @@ class Scene:
     self_similarity: SelfSimilarity = SelfSimilarity()
     frame_uncertainty: FrameUncertainty = field(default_factory=FrameUncertainty)
     frame_is_arbitrary: bool = False
+    datum: Datum | None = None
 
     def __post_init__(self) -> None:
         frame_id = self.frame_id

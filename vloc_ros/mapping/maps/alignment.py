@@ -120,10 +120,12 @@ def transform_map(
         metric: whether the target's lengths are metres; None keeps what the map says.
 
     Raises:
-        InputError: the map has several scenes, or is too large in the target frame.
+        InputError: the map has several scenes, or is too large in the target frame, or it has a datum and the target
+            frame is not level.
         MapError: its scale changes, and it has LiDAR places, whose points are in metres.
     """
     scene = landmark_map.scene()
+    datum = scene.datum.transform(similarity) if scene.datum else None
     placed = landmark_map.keyframes.translations
     if not len(placed):  # a map of places alone
         placed = np.concatenate([places.translations for places in landmark_map.places.values()])
@@ -135,7 +137,7 @@ def transform_map(
     )
     return replace(
         moved,
-        scenes=(replace(moved.scene(), frame_id=frame_id or scene.frame_id),),
+        scenes=(replace(moved.scene(), frame_id=frame_id or scene.frame_id, datum=datum),),
         metric=landmark_map.metric if metric is None else metric,
     )
 

@@ -144,7 +144,7 @@ def align_map(
     moved = transform_map(landmark_map, target_from_map, frame_id=frame_id, metric=True if with_scale else None)
     step = {"to": target.name, "from_map": source_hash, "scale": target_from_map.scale}
     steps = [*moved.provenance.get("alignments", []), step]
-    # in another frame the datum of the positions is not its origin
+    # maps of earlier versions note their datum there, which in another frame is not the origin
     kept = {name: value for name, value in moved.provenance.items() if name != "datum"}
     scene = moved.scene()
     if target.has_scale:  # the map now lies where the target says

@@ -1,0 +1,145 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plain import CAMERA, SIZE_M, accept_many_inliers, look_down, make_ground, photograph
+
+from vloc_ros.assembly import build_tile_search
+from vloc_ros.cli.aerial_locate import describe_answer
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.earth_pose import EarthPose
+from vloc_ros.core.geometry.geodetic import Datum
+from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.localization.ground_view import AerialQuery
+from vloc_ros.core.localization.result import Status
+from vloc_ros.core.localization.tile_search import TileSearch
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.query import View
+from vloc_ros.core.retrieval.tile_encoder import AERIAL
+from vloc_ros.geo.aerial_map import make_aerial_map
+from vloc_ros.geo.ground_images import GroundImage
+from vloc_ros.storage.maps import read_map, write_map
+
+_DATUM = Datum(46.84, -91.99)
+_GROUND = make_ground(1)
+
+
+def _make(ground: GroundImage) -> LandmarkMap:
+    return make_aerial_map([ground], name="plain", datum=_DATUM, ground_sizes_m=(SIZE_M, 2 * SIZE_M), tile_px=256)
+
+
+def _search(landmark_map: LandmarkMap) -> TileSearch:
+    return build_tile_search(
+        LocalizerConfig(), landmark_map, acceptance=accept_many_inliers(), calibration=CovarianceCalibration()
+    )
+
+
+@pytest.fixture(scope="module")
+def aerial_map() -> LandmarkMap:
+    return _make(_GROUND)
+
+
+@pytest.fixture(scope="module")
+def search(aerial_map: LandmarkMap) -> TileSearch:
+    return _search(aerial_map)
+
+
+def _query(pose: Pose, *, gravity: bool = True, altitude: bool = True) -> AerialQuery:
+    view = View(photograph(_GROUND, pose), CAMERA)
+    down = pose.rotation.T @ np.array([0.0, 0.0, -1.0]) if gravity else None
+    return AerialQuery(view, down, 0.02, float(pose.translation[2]) if altitude else None)
+
+
+def test_the_map_is_read_as_it_was_written(aerial_map: LandmarkMap, tmp_path: Path) -> None:
+    digest = write_map(aerial_map, tmp_path)
+    read = read_map(tmp_path)
+    assert read.scene().datum == _DATUM
+    assert write_map(read, tmp_path) == digest
+    places = aerial_map.places[AERIAL]
+    # every keypoint is stored once a ground size, and tiles overlap by half
+    assert sorted(set(places.extents[:, 0].round(6))) == pytest.approx([256 * SIZE_M, 512 * SIZE_M])
+    assert np.ptp(places.translations[:, 0]) > 0.75 * 900 * SIZE_M
+
+
+@pytest.mark.parametrize(
+    ("tilt", "gravity", "altitude"),
+    [((0.0, 0.0), True, True), ((0.2, -0.1), True, True), ((0.0, 0.1), True, False), ((0.12, 0.05), False, False)],
+)
+def test_a_view_is_located(search: TileSearch, tilt: tuple[float, float], gravity: bool, altitude: bool) -> None:
+    truth = look_down(14.0, -22.0, 75.0, yaw=2.2, tilt=tilt)
+    result = search.localize(_query(truth, gravity=gravity, altitude=altitude))
+    assert result.status is Status.OK, result.reason
+    assert result.map_from_rig is not None
+    assert result.covariance is not None
+    error = result.map_from_rig.error_to(truth)
+    assert np.hypot(*error[:2]) < (0.3 if gravity else 2.5)
+    assert abs(error[5]) < 0.01
+    assert (np.abs(error) < 6 * np.sqrt(np.diag(result.covariance)) + 0.02).all()
+    answer = describe_answer(result, _DATUM)
+    assert answer["status"] == "ok"
+    assert answer["latitude"] == pytest.approx(_DATUM.geodetic(result.map_from_rig.translation)[0], abs=1e-7)
+    earth = EarthPose.of_camera(_DATUM, result.map_from_rig, result.covariance)
+    np.testing.assert_allclose(_DATUM.local(earth.latitude, earth.longitude)[:2], [14.0, -22.0], atol=2.5)
+    if tilt == (0.0, 0.0):  # the upper edge points 2.2 rad counter-clockwise of north
+        assert earth.heading_rad == pytest.approx(2 * np.pi - 2.2, abs=0.01)
+
+
+def test_another_place_water_and_the_horizon_are_refused(search: TileSearch) -> None:
+    pose = look_down(0.0, 0.0, 75.0)
+    elsewhere = View(photograph(make_ground(2), pose), CAMERA)
+    query = _query(pose)
+    assert search.localize(replace(query, view=elsewhere)).status in (Status.TOO_FEW_MATCHES, Status.POSE_REJECTED)
+    water = View(np.full((360, 480, 3), 120, np.uint8), CAMERA)
+    assert search.localize(replace(query, view=water)).status is Status.NO_FEATURES
+    horizon = search.localize(replace(query, down=np.array([0.0, 1.0, 0.0])))
+    assert horizon.status is Status.NO_FEATURES
+    assert "no ground in sight" in horizon.reason
+
+
+def test_two_places_alike_are_ambiguous() -> None:
+    part = _GROUND.image[150:750, 150:750]
+    twice = np.concatenate([part, part], axis=1)
+    ground = GroundImage(np.ascontiguousarray(twice), np.ones(twice.shape[:2], bool), -120.0, 60.0, SIZE_M)
+    result = _search(_make(ground)).localize(_query(look_down(0.0, 0.0, 75.0, yaw=0.4)))
+    assert result.status is Status.AMBIGUOUS
+
+
+def test_what_is_known_excludes_what_contradicts_it(search: TileSearch) -> None:
+    query = _query(look_down(14.0, -22.0, 75.0))
+    assert search.find(replace(query, yaw_rad=np.pi / 2))
+    assert not search.find(replace(query, yaw_rad=-np.pi / 2))
+    assert not search.find(replace(query, altitude_m=30.0))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"altitude_m": 0.0}, {"altitude_m": np.nan}, {"down": np.array([0.0, 0.0, 9.81])}, {"yaw_rad": np.nan}],
+)
+def test_impossible_knowledge_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        replace(_query(look_down(0.0, 0.0, 75.0)), **wrong)
+
+
+def test_ground_without_texture_makes_no_map(aerial_map: LandmarkMap) -> None:
+    grey = np.full((600, 600, 3), 90, np.uint8)
+    with pytest.raises(InputError, match="no tile"):
+        _make(GroundImage(grey, np.ones((600, 600), bool), 0.0, 0.0, SIZE_M))
+    bare = replace(aerial_map, retrieval={})
+    with pytest.raises(MapError, match="no aerial tiles"):
+        _search(bare)

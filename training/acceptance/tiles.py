@@ -1,0 +1,279 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Fit the acceptance table of aerial tiles, and the calibration of their covariance, on simulated towns.
+
+  python -m training.acceptance.tiles --data DIR
+
+Views and recorded evidence are kept in DIR: an interrupted run goes on where it stopped. The towns that the table is
+fitted on, those that its thresholds are chosen on and those that the report is of are different ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.acceptance.aerial_views import (
+    CONDITIONS,
+    GROUND_SIZE_M,
+    NO_ALTITUDE,
+    DroneImage,
+    cut_view,
+    fly,
+    photograph_town,
+)
+from training.acceptance.evidence_table import (
+    ALIASED,
+    FOREIGN,
+    KINDS_OF_QUERY,
+    OWN,
+    EvidenceTable,
+    RecordedQuery,
+    join_tables,
+)
+from training.acceptance.fit import choose_thresholds, fit_terms
+from training.acceptance.leaders import score_rows
+from training.acceptance.scans import find_best, refuse_known_wrong
+from training.framework.command import make_parser, run_command
+from vloc_ros.assembly import build_tile_search
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, fit_calibration
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.acceptance import EVIDENCE_OF, TILE_KIND, AcceptanceModel, EvidenceTerm
+from vloc_ros.core.localization.tile_search import TileSearch
+from vloc_ros.geo.aerial_map import make_aerial_map
+from vloc_ros.geo.ground_images import GroundImage
+from vloc_ros.simulation.scene import World
+from vloc_ros.simulation.world import make_aliased_world, make_world
+from vloc_ros.storage.acceptance_tables import FOLDER
+from vloc_ros.storage.atomic import write_bytes_atomically
+
+_NAME = "acceptance.tiles"
+RIGHT_M, RIGHT_RAD, WRONG_M, WRONG_RAD = 2.0, np.radians(4.0), 5.0, np.radians(10.0)
+_FLIGHTS, _CUT, _ALIASED, _MAPS_PER_QUERY = 2, 25, 10, 2
+# of real aerial images: georeferencing and relief, metres and radians
+_OF_MAP = np.repeat([0.5, np.radians(0.5)], 3)
+_NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
+
+
+@dataclass(frozen=True, slots=True)
+class TownSplit:
+    """Towns of one purpose; their seeds follow that of the split."""
+
+    name: str
+    seed: int
+    towns: int
+
+
+SPLITS = (TownSplit("fit", 61000, 2), TownSplit("choose", 64000, 3), TownSplit("report", 67000, 2))
+
+
+def _neutral() -> AcceptanceModel:
+    """Nothing scores above the threshold."""
+    terms = {name: _NOTHING for name in EVIDENCE_OF[TILE_KIND] if name != "margin"}
+    return AcceptanceModel("none", 0.0, terms, _NOTHING, 0, np.zeros(1), np.full(1, np.inf), 0, TILE_KIND)
+
+
+@lru_cache(maxsize=2)
+def _town(split: TownSplit, number: int) -> World:
+    return make_world("town", split.seed + number)
+
+
+def _orthophoto(folder: Path, split: TownSplit, number: int, *, aliased: bool = False) -> GroundImage:
+    """Of a town, kept in a folder."""
+    path = folder / f"{split.name}-{number}{'-aliased' * aliased}.npz"
+    if not path.exists():
+        world, seed = _town(split, number), split.seed + number
+        made = photograph_town(make_aliased_world(world, seed) if aliased else world, seed=seed)
+        unfinished = path.with_suffix(".part.npz")
+        np.savez_compressed(unfinished, image=made.image, place=[made.left_m, made.top_m])
+        unfinished.replace(path)
+    with np.load(path) as arrays:
+        image, (left, top) = arrays["image"], arrays["place"]
+    return GroundImage(image, np.ones(image.shape[:2], bool), float(left), float(top), GROUND_SIZE_M)
+
+
+def _flights(folder: Path, split: TownSplit, number: int) -> list[tuple[int, DroneImage]]:
+    """Condition and image of the flights over a town, kept in a folder."""
+    path = folder / f"{split.name}-{number}-flights.npz"
+    if not path.exists():
+        world, ground = _town(split, number), _orthophoto(folder, split, number)
+        flown = [
+            fly(world, ground, condition, split.seed + 100 * number + 10 * condition + k)
+            for condition in range(len(CONDITIONS))
+            for k in range(_FLIGHTS)
+        ]
+        unfinished = path.with_suffix(".part.npz")
+        np.savez_compressed(
+            unfinished,
+            images=np.stack([one.image for one in flown]),
+            poses=np.stack([one.map_from_camera.matrix for one in flown]),
+            down=np.stack([one.down for one in flown]),
+            altitudes=[one.altitude_m for one in flown],
+        )
+        unfinished.replace(path)
+    with np.load(path) as arrays:
+        images, poses, down, altitudes = (arrays[name] for name in ("images", "poses", "down", "altitudes"))
+    return [
+        (k // _FLIGHTS, DroneImage(images[k], Pose(poses[k, :3, :3], poses[k, :3, 3]), down[k], float(altitudes[k])))
+        for k in range(len(images))
+    ]
+
+
+@lru_cache(maxsize=8)
+def _search(folder: Path, split: TownSplit, number: int) -> TileSearch:
+    ground = _orthophoto(folder, split, number)
+    sizes = (GROUND_SIZE_M, 2 * GROUND_SIZE_M)
+    landmark_map = make_aerial_map([ground], name=f"{split.name}-{number}", datum=None, ground_sizes_m=sizes)
+    return build_tile_search(
+        LocalizerConfig(), landmark_map, acceptance=_neutral(), calibration=CovarianceCalibration()
+    )
+
+
+def _queries(folder: Path, split: TownSplit, number: int) -> Iterator[tuple[int, int, DroneImage, list[int]]]:
+    """Kind, condition, image, and the towns whose maps are queried."""
+    others = [town for town in range(split.towns) if town != number]
+    for condition, image in _flights(folder, split, number):
+        yield OWN, condition, image, [number]
+        yield FOREIGN, condition, image, others[:_MAPS_PER_QUERY]
+    ground = _orthophoto(folder, split, number)
+    for k in range(_CUT):
+        yield FOREIGN, 0, cut_view(ground, split.seed + 1000 * number + k), others[:_MAPS_PER_QUERY]
+    if split.name != "fit" or number == 0:
+        aliased = _orthophoto(folder, split, number, aliased=True)
+        for k in range(_ALIASED):
+            yield ALIASED, 0, cut_view(aliased, split.seed + 1000 * number + 500 + k), [number]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recorded:
+    """What a query gave: its evidence, and of right hypotheses the errors and covariances."""
+
+    query: RecordedQuery
+    errors: Array
+    covariances: Array
+
+
+def _record(search: TileSearch, image: DroneImage, kind: int, condition: int, towns: tuple[int, int]) -> Recorded:
+    found = search.find(image.query(altitude=condition != NO_ALTITUDE))
+    weighed, labels, errors, covariances = search.weigh(found), [], [], []
+    for one, _ in weighed:
+        result = search.publishable(one, 0.5)
+        assert result.map_from_rig is not None
+        label = _label(result.map_from_rig, image.map_from_camera) if kind == OWN else 0
+        labels.append(label)
+        if label == 1:
+            errors.append(result.map_from_rig.error_to(image.map_from_camera))
+            covariances.append(result.covariance)
+    evidence = np.array([one.values() for _, one in weighed], np.float32).reshape(-1, len(EVIDENCE_OF[TILE_KIND]))
+    row = RecordedQuery(evidence, labels, kind, condition, *towns, 0)
+    return Recorded(row, np.reshape(errors, (-1, 6)), np.reshape(covariances, (-1, 6, 6)))
+
+
+def _label(found: Pose, truth: Pose) -> int:
+    error = found.error_to(truth)
+    distance_m, yaw_rad = float(np.hypot(error[0], error[1])), abs(float(error[5]))
+    if distance_m <= RIGHT_M and yaw_rad <= RIGHT_RAD:
+        return 1
+    return 0 if distance_m > WRONG_M or yaw_rad > WRONG_RAD else -1
+
+
+def collect(folder: Path, split: TownSplit) -> tuple[EvidenceTable, Array, Array]:
+    """The evidence of a split, and the errors and covariances of its right hypotheses; kept in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables, errors, covariances = [], [], []
+    for number in range(split.towns):
+        path = folder / f"{split.name}-{number}-evidence.npz"
+        of_errors = folder / f"{split.name}-{number}-errors.npz"
+        if not path.exists():
+            recorded = [
+                _record(_search(folder, split, town), image, kind, condition, (number, town))
+                for kind, condition, image, towns in _queries(folder, split, number)
+                for town in towns
+            ]
+            np.savez_compressed(
+                of_errors,
+                errors=np.concatenate([one.errors for one in recorded]),
+                covariances=np.concatenate([one.covariances for one in recorded]),
+            )
+            unfinished = path.with_suffix(".part.npz")
+            EvidenceTable.of_queries([one.query for one in recorded], TILE_KIND).save(unfinished)
+            unfinished.replace(path)
+        tables.append(EvidenceTable.load(path, TILE_KIND))
+        with np.load(of_errors) as arrays:
+            errors.append(arrays["errors"])
+            covariances.append(arrays["covariances"])
+    return join_tables(tables), np.concatenate(errors), np.concatenate(covariances)
+
+
+def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
+    """How many queries are accepted, by their kind and condition."""
+    best, labels = find_best(model, table)
+    accepted, figures = best >= model.thresholds[0], dict[str, Any]()
+    for kind in (ALIASED, FOREIGN):
+        mine = table.queries[:, 0] == kind
+        figures[KINDS_OF_QUERY[kind]] = {"queries": int(mine.sum()), "accepted": int((accepted & mine).sum())}
+    for number, name in enumerate(CONDITIONS):
+        mine = (table.queries[:, 0] == OWN) & (table.queries[:, 1] == number)
+        counts = {title: int((mine & accepted & (labels == label)).sum()) for title, label in
+                  (("right", 1), ("between", -1), ("wrong", 0))}  # fmt: skip
+        figures[name] = {"queries": int(mine.sum()), **counts}
+    return figures
+
+
+def _calibrate(
+    model: AcceptanceModel, table: EvidenceTable, errors: Array, covariances: Array
+) -> CovarianceCalibration:
+    """That of the right hypotheses which are accepted, above maps that are off as real ones are."""
+    accepted = score_rows(model, table.evidence[table.label == 1]) >= model.thresholds[0]
+    noise = np.random.default_rng(0).normal(size=(int(accepted.sum()), 6)) * _OF_MAP
+    return fit_calibration(errors[accepted] + noise, covariances[accepted])
+
+
+def _run(args: argparse.Namespace) -> None:
+    tables = {split.name: collect(args.data, split) for split in SPLITS}
+    fitted = fit_terms(tables["fit"][0], name=TILE_KIND)
+    model = refuse_known_wrong(choose_thresholds(fitted, tables["choose"][0]), tables["fit"][0], tables["choose"][0])
+    calibration = _calibrate(model, *tables["fit"])
+    of_covariance = {
+        "scale": calibration.scale,
+        "floor": calibration.floor.tolist(),
+        "samples": calibration.samples,
+    }
+    out = args.out or FOLDER / f"{TILE_KIND}.json"
+    mapping = model.to_mapping() | {"calibration": of_covariance}
+    write_bytes_atomically(out, (json.dumps(mapping, indent=1) + "\n").encode())
+    print(json.dumps(summarize(model, tables["report"][0]), indent=1))
+    print(out)
+
+
+def main() -> int:
+    """Collect, fit, choose, report, write; 0 when it worked, 1 for an expected failure."""
+    parser = make_parser(_NAME, __doc__)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="for views and evidence")
+    parser.add_argument("--out", type=Path, metavar="JSON", help="the table; in the package by default")
+    return run_command(_NAME, _run, parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Make a map of aerial tiles, in which images from above are located.
+
+  vloc map aerial build MAP --photos DIR --exif CSV     photographs that look straight down, and their positions
+  vloc map aerial build MAP --geotiff FILE              an orthophoto with its coordinate system
+  vloc map aerial build MAP --tiles DIR --corners CSV   images with the latitude and longitude of their corners
+
+Photographs are placed by their overlaps and positions; their yaw is not used. CSV of --exif has the columns name,
+latitude, longitude; with --height-column heights above take-off (relative), or others and --ground-height. CSV of
+--corners has name, top_left_latitude, top_left_longitude, bottom_right_latitude, bottom_right_longitude. The map lies
+east and north of its middle; its height is known when --datum-height gives it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vloc_ros.cli.map_georeference import add_table_options, heights_from
+
+if TYPE_CHECKING:
+    from vloc_ros.geo.aerial_sources import AerialSource
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("map", type=Path, metavar="MAP", help="map folder to write")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--photos", type=Path, metavar="DIR", help="photographs that look straight down, with --exif")
+    source.add_argument("--geotiff", type=Path, metavar="FILE", help="an orthophoto")
+    source.add_argument("--tiles", type=Path, metavar="DIR", help="images of ground, with --corners")
+    parser.add_argument("--exif", type=Path, metavar="CSV", help="positions of --photos")
+    parser.add_argument("--corners", type=Path, metavar="CSV", help="corners of --tiles")
+    parser.add_argument("--focal-px", type=float, metavar="PIXELS", help="focal length of --photos in their pixels")
+    parser.add_argument(
+        "--ground-height", type=float, metavar="METRES", help="of the ground, where heights of --exif are not above it"
+    )
+    add_table_options(parser)
+    parser.add_argument(
+        "--ground-size",
+        type=float,
+        metavar="METRES",
+        help="of a pixel of the finest tiles (default: that of the images, of --photos twice that)",
+    )
+    parser.add_argument(
+        "--levels", type=int, default=2, metavar="N", help="ground sizes, each twice as coarse as before"
+    )
+    parser.add_argument(
+        "--datum-height", type=float, metavar="METRES", help="of the ground above the ellipsoid; unknown by default"
+    )
+    parser.add_argument("--frame-id", default="map", metavar="NAME", help="ROS frame of the map (default: map)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the tiles and write the map."""
+    from vloc_ros.cli.outputs import map_at
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.core.retrieval.tile_encoder import AERIAL
+    from vloc_ros.geo.aerial_map import make_aerial_map
+    from vloc_ros.progress import bar
+    from vloc_ros.storage.maps import map_bytes, write_map
+
+    if not 2 <= args.levels <= 8:
+        raise InputError(f"--levels is {args.levels}, expected 2 to 8")
+    if args.ground_size is not None and not 0 < args.ground_size < float("inf"):
+        raise InputError(f"--ground-size is {args.ground_size:g}, expected more than 0 m")
+    out, source = map_at(args.map), _read(args)
+    finest = args.ground_size or max(one.ground_size_m for one in source.ground)
+    landmark_map = make_aerial_map(
+        source.ground,
+        name=args.map.resolve().name,
+        datum=replace(source.datum, altitude_m=args.datum_height),
+        ground_sizes_m=[finest * 2**level for level in range(args.levels)],
+        frame_id=args.frame_id,
+        progress=bar,
+    )
+    landmark_map = replace(landmark_map, provenance={"aerial": list(source.notes)})
+    digest, places = write_map(landmark_map, args.map), landmark_map.places[AERIAL]
+    print("\n".join(source.notes))
+    print(f"{len(places)} aerial tiles, {map_bytes(args.map) / len(places) / 1000:.0f} kB a tile")
+    print(f"map {digest[:12]} {out}")
+    return 0
+
+
+def _read(args: argparse.Namespace) -> AerialSource:
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.geo.aerial_sources import read_geotiff, read_photos, read_tiles
+    from vloc_ros.geo.position_tables import read_positions
+    from vloc_ros.progress import bar
+
+    if (args.photos is None) != (args.exif is None) or (args.tiles is None) != (args.corners is None):
+        raise InputError("--exif goes with --photos and --corners with --tiles; give both of a pair")
+    if args.geotiff:
+        return read_geotiff(args.geotiff, ground_size_m=args.ground_size)
+    if args.tiles:
+        return read_tiles(args.tiles, args.corners)
+    if args.focal_px is not None and not 0 < args.focal_px < float("inf"):
+        raise InputError(f"--focal-px is {args.focal_px:g}, expected more than 0 pixels")
+    return read_photos(
+        args.photos,
+        args.exif,
+        read_positions(args.exif, heights=heights_from(args), crs=args.crs),
+        focal_px=args.focal_px,
+        ground_height_m=args.ground_height,
+        ground_size_m=args.ground_size,
+        progress=bar,
+    )

@@ -1,0 +1,111 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Aerial tiles of a map, ready to be compared with a view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vloc_ros.core.errors import MapError
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
+from vloc_ros.core.retrieval.tile_encoder import AERIAL, CODES, KEYPOINTS, TileEncoder, restore_keypoints
+
+_SAME_SIZE = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroundKeypoints:
+    """Keypoints of the map around a place.
+
+    Attributes:
+        points: (M, 3) metres in the scene.
+        descriptors: (M, d) float32, as the codec projects them.
+        ground_size_m: of a pixel of their tiles.
+    """
+
+    points: Array
+    descriptors: Array
+    ground_size_m: float
+
+
+class AerialPlaces:
+    """The aerial tiles of one map."""
+
+    def __init__(self, landmark_map: LandmarkMap) -> None:
+        """The tiles of a map that has some, see `find_tile_index`.
+
+        Raises:
+            MapError: they are damaged, or of another version.
+        """
+        index = find_tile_index(landmark_map)
+        assert index is not None
+        self.map, self._index, self.places = landmark_map, index, landmark_map.places[AERIAL]
+        self.encoder = TileEncoder.from_arrays(index.encoder_arrays)
+        codes, keypoints = (self.places.payloads[name] for name in (CODES, KEYPOINTS))
+        if (
+            codes.values.shape != (len(keypoints.values), self.encoder.codec.dimension)
+            or keypoints.values.shape[1:] != (2,)
+            or not np.array_equal(codes.offsets, keypoints.offsets)
+            or not (self.places.extents[:, 0] > 0).all()
+        ):
+            raise MapError(
+                f"the aerial tiles of {landmark_map.name} are damaged; build them with `vloc map aerial build`"
+            )
+
+    @property
+    def finest_m(self) -> float:
+        """Ground size of a pixel of the finest tiles."""
+        return float(self.places.extents[:, 0].min()) / self.encoder.tile_px
+
+    def ground_size(self, place: int) -> float:
+        """Of a pixel of a tile."""
+        return float(self.places.extents[place, 0]) / self.encoder.tile_px
+
+    def retrieve(self, descriptors: Array, *, count: int) -> Array:
+        """(K,) the tiles that resemble a view with (N, D) descriptors most, best first."""
+        return self._index.nearest_items(self.encoder.encode(descriptors)[None], count)
+
+    def around(self, scene: int, centre: Array, *, radius_m: float, ground_size_m: float) -> GroundKeypoints:
+        """The keypoints of the tiles of one ground size around (2,) metres in a scene."""
+        side_m, places = ground_size_m * self.encoder.tile_px, self.places
+        mine = (places.scenes == scene) & (np.abs(places.extents[:, 0] / side_m - 1.0) < _SAME_SIZE)
+        reach = radius_m + side_m / 4
+        mine &= (np.abs(places.translations[:, :2] - centre) < reach).all(axis=1)
+        chosen = np.flatnonzero(mine)
+        points = [self._points(int(place), ground_size_m) for place in chosen]
+        codes = [places.payloads[CODES].of(int(place)) for place in chosen]
+        codec = self.encoder.codec
+        if not points:
+            return GroundKeypoints(np.zeros((0, 3)), np.zeros((0, codec.dimension), np.float32), ground_size_m)
+        return GroundKeypoints(np.concatenate(points), codec.decode(np.concatenate(codes)), ground_size_m)
+
+    def _points(self, place: int, ground_size_m: float) -> Array:
+        xy = ground_size_m * restore_keypoints(self.places.payloads[KEYPOINTS].of(place))
+        return self.places.pose(place).apply(np.column_stack([xy[:, 0], -xy[:, 1], np.zeros(len(xy))]))
+
+
+def find_tile_index(landmark_map: LandmarkMap) -> RetrievalIndex | None:
+    """The retrieval index of a map's aerial tiles; None where it has none.
+
+    Maps whose tiles have different vocabularies lose their indices when they are put into one.
+    """
+    places = landmark_map.places.get(AERIAL)
+    if places is None or not len(places) or not {CODES, KEYPOINTS} <= places.payloads.keys():
+        return None
+    return next((index for index in landmark_map.retrieval.values() if index.modality == AERIAL), None)

@@ -1,0 +1,339 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Localization from above: tiles are retrieved, a view's keypoints matched with theirs, and one pose is decided on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from vloc_ros.core.config import TileConfig, VerificationConfig
+from vloc_ros.core.features.keypoints import Extractor, Features
+from vloc_ros.core.features.nearest_neighbours import nearest_neighbours
+from vloc_ros.core.geometry.covariance import CovarianceCalibration, apply_calibration
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.acceptance import AcceptanceModel
+from vloc_ros.core.localization.evidence import CLEAR_MARGIN
+from vloc_ros.core.localization.ground_pose import (
+    PosePriors,
+    pose_from_points,
+    pose_from_similarity,
+    refine_above_ground,
+)
+from vloc_ros.core.localization.ground_view import AerialQuery, HorizonError, LevelView, make_level
+from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.localization.tile_evidence import TileEvidence, measure_tile_evidence
+from vloc_ros.core.localization.tile_places import AerialPlaces, GroundKeypoints
+
+_LEAST_KEYPOINTS, _LEAST_INLIERS, _RATIO = 40, 6, 0.9
+# hypotheses that are matched again with all that the map has in view
+_REFINED = 3
+# poses that differ by less do not compete: parts of the footprint
+_SAME_PLACE, _SAME_YAW_RAD = 0.25, 0.35
+# of a scale that altitude foretells, and of a yaw that a compass does
+_SCALE_SIGMAS, _LEAST_SCALE, _MOST_YAW_RAD = 3.0, 0.2, 0.6
+_MOST_KEYPOINTS = 8000
+# of the ground, in the search for hypotheses
+_COARSE_GROUND = 2500
+# of views whose altitude is unknown
+_SCALES = (1.0, 0.6, 0.36)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TileHypothesis:
+    """A pose of a view above one ground size of tiles.
+
+    Attributes:
+        scene: number of the scene.
+        scene_from_camera: the pose of the optical frame.
+        covariance: (6, 6) by the matches and what is known besides, not calibrated.
+        evidence: without the margin.
+        footprint_m: half of the diagonal of what the view shows.
+        matches: number of matches.
+    """
+
+    scene: int
+    scene_from_camera: Pose
+    covariance: Array
+    evidence: TileEvidence
+    footprint_m: float
+    matches: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Observed:
+    """A level view with its keypoints: (N,) complex pixels with y up, and (N, d) projected descriptors."""
+
+    query: AerialQuery
+    level: LevelView
+    features: Features
+    pixels: Array
+    projected: Array
+
+    @property
+    def diagonal_px(self) -> float:
+        """Half of the view's diagonal."""
+        return float(np.hypot(self.level.camera.width, self.level.camera.height)) / 2
+
+
+class TileSearch:
+    """Retrieves aerial tiles, matches a view with them, and decides."""
+
+    def __init__(
+        self,
+        places: AerialPlaces,
+        *,
+        extractor: Extractor,
+        config: TileConfig,
+        verification: VerificationConfig,
+        model: AcceptanceModel,
+        calibration: CovarianceCalibration,
+    ) -> None:
+        """A search among tiles.
+
+        Args:
+            places: of the map.
+            extractor: of the map.
+            config: how many tiles are tried.
+            verification: at which share of negatives confidence is stated.
+            model: the acceptance table of tiles.
+            calibration: of the covariance.
+        """
+        self._places, self._extractor, self._config = places, extractor, config
+        self._model, self._calibration, self._share = model, calibration, verification.negative_share
+        self._threshold = model.threshold(config.false_accept_rate)
+
+    def localize(self, query: AerialQuery) -> LocalizationResult:
+        """The pose of the camera in the map, or a refusal that says why there is none."""
+        found, result, most = list[TileHypothesis](), None, 0
+        try:
+            for observed in self._observe(query):
+                most = max(most, len(observed.features))
+                if len(observed.features) >= _LEAST_KEYPOINTS:
+                    found += self._hypotheses(observed)
+                    result = self.decide(found)
+                    if result.ok:
+                        break
+        except HorizonError as error:
+            return LocalizationResult.refused(Status.NO_FEATURES, f"no ground in sight: {error}")
+        if result is None:
+            reason = f"the view shows {most} keypoints, at least {_LEAST_KEYPOINTS} are needed: water, or too dark?"
+            return LocalizationResult.refused(Status.NO_FEATURES, reason)
+        return replace(result, keypoints=most)
+
+    def find(self, query: AerialQuery) -> list[TileHypothesis]:
+        """All hypotheses of a view; none where it shows too little."""
+        try:
+            views = [view for view in self._observe(query) if len(view.features) >= _LEAST_KEYPOINTS]
+        except HorizonError:
+            return []
+        return [one for view in views for one in self._hypotheses(view)]
+
+    def retrieve(self, query: AerialQuery, *, count: int) -> Array:
+        """(K,) the tiles that a view resembles most, best first, before anything is matched."""
+        view = next(iter(self._observe(query)))
+        return self._places.retrieve(view.features.descriptors, count=count)
+
+    def _observe(self, query: AerialQuery) -> Iterator[_Observed]:
+        """The level view, of unknown altitude in several sizes: tiles show no more than what is as fine as they are."""
+        for scale in _SCALES if query.altitude_m is None else _SCALES[:1]:
+            level = make_level(query, finest_m=self._places.finest_m, scale=scale)
+            features = self._extractor.extract(level.image)
+            projected = self._places.encoder.codec.project(features.descriptors)
+            pixels = features.xy[:, 0] - 1j * features.xy[:, 1].astype(float)
+            yield _Observed(query, level, features, pixels, projected)
+
+    def _hypotheses(self, observed: _Observed) -> list[TileHypothesis]:
+        places, coarse = self._places, list[tuple[int, int, complex, complex, float]]()
+        for place in places.retrieve(observed.features.descriptors, count=self._config.retrieval_top_k):
+            size_m, scene = places.ground_size(int(place)), int(places.places.scenes[place])
+            radius_m = places.places.extents[place, 0] / 2
+            if observed.level.ground_size_m is not None:
+                radius_m = max(radius_m, observed.diagonal_px * observed.level.ground_size_m)
+            centre = places.places.translations[place, :2]
+            ground = places.around(scene, centre, radius_m=radius_m, ground_size_m=size_m)
+            rows, columns = _match(observed.projected, ground, most=_COARSE_GROUND)
+            found = self._similarity(observed, ground, rows, columns)
+            if found is not None:
+                coarse.append((int(found[2].sum()), scene, found[0], found[1], size_m))
+        chosen: list[tuple[int, int, complex, complex, float]] = []
+        for one in sorted(coarse, key=lambda one: -one[0]):
+            if not any(_alike(one, other, observed.diagonal_px) for other in chosen):
+                chosen.append(one)
+        refined = [self._refine(observed, *one[1:]) for one in chosen[:_REFINED]]
+        return [one for one in refined if one is not None]
+
+    def _similarity(
+        self, observed: _Observed, ground: GroundKeypoints, rows: Array, columns: Array
+    ) -> tuple[complex, complex, Array] | None:
+        """Turn, shift and inliers of the similarity from pixels to the ground that most matches agree with."""
+        if len(rows) < _LEAST_INLIERS:
+            return None
+        source = np.column_stack([observed.pixels[rows].real, observed.pixels[rows].imag])
+        limit_m = self._config.max_error_px * ground.ground_size_m
+        target = ground.points[columns, :2]
+        middle = target.mean(axis=0)  # OpenCV computes with 32 bits
+        matrix, inliers = cv2.estimateAffinePartial2D(
+            source, target - middle, ransacReprojThreshold=limit_m, maxIters=3000, confidence=0.999
+        )
+        if matrix is None or inliers.sum() < _LEAST_INLIERS:
+            return None
+        turn = complex(matrix[0, 0], matrix[1, 0])
+        if not self._is_possible(observed, turn):
+            return None
+        return turn, complex(matrix[0, 2] + middle[0], matrix[1, 2] + middle[1]), inliers.ravel().astype(bool)
+
+    def _is_possible(self, observed: _Observed, turn: complex) -> bool:
+        """Whether scale and yaw are what altitude and compass foretell, where these are known."""
+        query, size_m = observed.query, observed.level.ground_size_m
+        if not abs(turn) > 0:
+            return False
+        if size_m is not None:
+            most = max(_SCALE_SIGMAS * query.altitude_std, _LEAST_SCALE)
+            if abs(np.log(abs(turn) / size_m)) > most:
+                return False
+        if query.yaw_rad is None:
+            return True
+        yaw = np.angle(turn) + np.pi / 2 - query.yaw_rad
+        return bool(abs(np.angle(np.exp(1j * yaw))) <= _MOST_YAW_RAD)
+
+    def _refine(
+        self, observed: _Observed, scene: int, turn: complex, shift: complex, size_m: float
+    ) -> TileHypothesis | None:
+        """Match the view with all that the map has in its footprint, and estimate the pose."""
+        camera = observed.level.camera
+        footprint_m = observed.diagonal_px * abs(turn)
+        middle = turn * (camera.width - 1j * camera.height) / 2 + shift
+        centre = np.array([middle.real, middle.imag])
+        ground = self._places.around(scene, centre, radius_m=footprint_m, ground_size_m=size_m)
+        rows, columns = _match(observed.projected, ground)
+        found = self._similarity(observed, ground, rows, columns)
+        if found is None:
+            return None
+        turn, shift, inliers = found
+        posed = self._pose(observed, ground, rows[inliers], columns[inliers], turn, shift)
+        if posed is None:
+            return None
+        pose, covariance = posed
+        evidence = self._evidence(observed, ground, rows, columns, turn, shift)
+        turned = Pose(pose.rotation @ observed.level.level_from_camera.rotation, pose.translation)
+        return TileHypothesis(scene, turned, covariance, evidence, footprint_m, len(rows))
+
+    def _pose(
+        self, observed: _Observed, ground: GroundKeypoints, rows: Array, columns: Array, turn: complex, shift: complex
+    ) -> tuple[Pose, Array] | None:
+        query, camera = observed.query, observed.level.camera
+        xy, points = observed.features.xy[rows].astype(float), ground.points[columns]
+        ground_z = float(np.median(points[:, 2]))
+        start: Pose | None = pose_from_similarity(turn, shift, camera, ground_z)
+        if query.down is None:
+            error_px = self._config.max_error_px * ground.ground_size_m / abs(turn)
+            start = pose_from_points(xy, points, camera, max_error_px=error_px)
+        if start is None:
+            return None
+        down_std = None if query.down is None else query.down_std_rad
+        altitude_m = None if query.altitude_m is None else query.altitude_m + ground_z
+        priors = PosePriors(down_std, altitude_m, query.altitude_std * (query.altitude_m or 0.0))
+        return refine_above_ground(start, xy, points, camera, priors)
+
+    def _evidence(
+        self, observed: _Observed, ground: GroundKeypoints, rows: Array, columns: Array, turn: complex, shift: complex
+    ) -> TileEvidence:
+        camera, on_ground = observed.level.camera, ground.points[:, 0] + 1j * ground.points[:, 1]
+        residuals = np.abs(turn * observed.pixels[rows] + shift - on_ground[columns]) / ground.ground_size_m
+        inliers = residuals <= self._config.max_error_px
+        expected = (on_ground - shift) / turn
+        expected_xy = np.column_stack([expected.real, -expected.imag])
+        inside = (expected_xy >= 0) & (expected_xy < [camera.width, camera.height])
+        seen = np.asarray(inside.all(axis=1))
+        return measure_tile_evidence(
+            inlier_xy=observed.features.xy[rows[inliers]],
+            residuals_px=residuals[inliers],
+            matches=int((seen[columns]).sum()),
+            view_xy=observed.features.xy,
+            expected_xy=expected_xy[seen],
+            size=(camera.width, camera.height),
+        )
+
+    def weigh(self, hypotheses: Sequence[TileHypothesis]) -> list[tuple[TileHypothesis, TileEvidence]]:
+        """Each hypothesis, with the margin over the best one of another pose."""
+        weighed = []
+        for one in hypotheses:
+            others = [other.evidence.support for other in hypotheses if other is not one and not _is_same(one, other)]
+            margin = min([CLEAR_MARGIN, *(one.evidence.support - support for support in others)])
+            weighed.append((one, replace(one.evidence, margin=margin)))
+        return weighed
+
+    def decide(self, hypotheses: Sequence[TileHypothesis]) -> LocalizationResult:
+        """Accept the best hypothesis where its score reaches the threshold."""
+        if not hypotheses:
+            reason = "no retrieved tile shows what the view does: another place, or too different a time?"
+            return LocalizationResult.refused(Status.TOO_FEW_MATCHES, reason)
+        leader, evidence = max(self.weigh(hypotheses), key=lambda one: self._model.score(one[1]))
+        score = self._model.score(evidence)
+        result = self.publishable(leader, self._model.confidence(score, self._share))
+        if score >= self._threshold:
+            return result
+        needed = self._model.confidence(self._threshold, self._share)
+        needs = f"confidence {result.confidence:.1%}, at least {needed:.1%} is needed"
+        if self._model.score(replace(evidence, margin=CLEAR_MARGIN)) >= self._threshold:
+            reason = f"two places look alike, by a margin of {evidence.margin:+.1%}; {needs}"
+            return result.refused_as(Status.AMBIGUOUS, reason)
+        return result.refused_as(Status.POSE_REJECTED, f"{self._model.explain(evidence)}: {needs}")
+
+    def publishable(self, one: TileHypothesis, confidence: float) -> LocalizationResult:
+        """A hypothesis as a result in its map frame, its covariance calibrated."""
+        scene = self._places.map.scenes[one.scene]
+        return LocalizationResult(
+            Status.OK,
+            map_from_rig=scene.map_from(one.scene_from_camera),
+            covariance=apply_calibration(one.covariance, self._calibration),
+            frame_id=scene.frame_id,
+            matches=one.matches,
+            inliers=round(float(np.expm1(one.evidence.inliers))),
+            confidence=confidence,
+            candidate="retrieval/aerial",
+        )
+
+
+def _match(projected: Array, ground: GroundKeypoints, *, most: int = _MOST_KEYPOINTS) -> tuple[Array, Array]:
+    """Rows and columns of mutual nearest neighbours that are clearly nearer than the second (Lowe 2004)."""
+    if min(len(projected), len(ground.points)) < 2:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    kept = np.arange(0, len(ground.points), -(-len(ground.points) // most))
+    descriptors = ground.descriptors[kept]
+    distances, columns = nearest_neighbours(projected, descriptors, 2)
+    back = nearest_neighbours(descriptors, projected, 1)[1][:, 0]
+    clear = distances[:, 0] < _RATIO**2 * distances[:, 1]
+    rows = np.flatnonzero(clear & (back[columns[:, 0]] == np.arange(len(columns))))
+    return rows, kept[columns[rows, 0]]
+
+
+def _alike(
+    one: tuple[int, int, complex, complex, float], other: tuple[int, int, complex, complex, float], diagonal_px: float
+) -> bool:
+    """Whether two similarities lay the view on the same ground."""
+    same_scene = one[1] == other[1]
+    apart = abs(one[3] - other[3]) + diagonal_px * abs(one[2] - other[2])
+    return same_scene and apart < _SAME_PLACE * diagonal_px * max(abs(one[2]), abs(other[2]))
+
+
+def _is_same(one: TileHypothesis, other: TileHypothesis) -> bool:
+    distance_m, angle_rad = one.scene_from_camera.distance_to(other.scene_from_camera)
+    near = distance_m < _SAME_PLACE * max(one.footprint_m, other.footprint_m)
+    return one.scene == other.scene and near and angle_rad < _SAME_YAW_RAD
