@@ -138,9 +138,7 @@ def test_the_first_map_stays_as_it_was_and_duplicates_are_kept_once(
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        pytest.param(
-            lambda world: make_aliased_world(world, 5), "hardly a point agrees with room", marks=pytest.mark.slow
-        ),
+        pytest.param(lambda world: make_aliased_world(world, 5), "points agree with room", marks=pytest.mark.slow),
         (lambda world: make_variant(world, 7, different=0.15), "% of what both should hold is surely in both"),
     ],
 )
