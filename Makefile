@@ -27,7 +27,7 @@ help:
 	@echo "make training  adds PyTorch to it, for training/ and its tests (once; gigabytes)"
 	@echo "make engines  adds TensorRT-RTX to it, whose engines the tests build without a GPU (once; 90 MB, x86)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
-	@echo "make test    the quick tests, every rule once; with another Python and other wheels: PYTHON3=python3.12 ROS_WHEELS=kilted"
+	@echo "make test    the quick tests; with another Python and other wheels: PYTHON3=python3.12 ROS_WHEELS=kilted"
 	@echo "make test-all  all tests but the slow faults, as CI runs them"
 	@echo "make faults  inject faults: all fault tests, and docs/faults.md from what they observed"
 	@echo "make lint    ruff, ruff format, mypy"
