@@ -25,6 +25,7 @@ import pytest
 from vloc_ros.assembly import build_localizer
 from vloc_ros.cli.main import main
 from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.query import Query
@@ -112,6 +113,15 @@ def test_gravity_turns_z_up(scene_folder, tmp_path: Path, capsys) -> None:
     up = -read_map(out).keyframes.rotations[:, :, 1].mean(axis=0)
     assert up[2] / np.linalg.norm(up) > 0.99
     assert "rms" not in capsys.readouterr().out
+
+
+def test_a_datum_that_cannot_move_is_dropped_with_a_note(scene_folder, tmp_path: Path, capsys) -> None:
+    given = read_map(scene_folder.map)
+    write_map(replace(given, scenes=(replace(given.scene(), datum=Datum(47.4, 8.55, 450.0)),)), tmp_path / "earth")
+    pairs = _pairs_file(tmp_path / "pairs.txt", _points(), _points() + np.array([465_000.0, 5_250_000.0, 0.0]))
+    assert main(["map", "align", f"{tmp_path}/earth", "--pairs", str(pairs), "--out", f"{tmp_path}/utm"]) == 0
+    assert "no datum any more" in capsys.readouterr().err
+    assert read_map(tmp_path / "utm").scene().datum is None
 
 
 def test_a_moved_map_localizes_to_moved_poses(scene_folder, tmp_path: Path) -> None:

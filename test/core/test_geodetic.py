@@ -59,14 +59,42 @@ def test_yaw_turns_the_axes_from_east() -> None:
     assert Datum(47.0, 8.0).heading_of(0.0) == pytest.approx(np.pi / 2)
 
 
-def test_a_moved_map_keeps_its_places_on_earth() -> None:
-    datum = Datum(47.0, 8.0, 400.0, 0.4)
-    move = Similarity(1.0, Pose.from_rotation_vector([0, 0, 0.9], np.zeros(3)).rotation, np.array([30.0, -70.0, 2.0]))
-    place = np.array([120.0, 50.0, 3.0])
-    np.testing.assert_allclose(datum.transform(move).geodetic(move.apply(place)), datum.geodetic(place), atol=1e-3)
-    leaning = Similarity(1.0, Pose.from_rotation_vector([0.1, 0, 0], np.zeros(3)).rotation, np.zeros(3))
-    with pytest.raises(InputError, match="leans"):
-        datum.transform(leaning)
+@pytest.mark.parametrize("turn", [0.0, 0.9])
+def test_a_moved_map_keeps_its_places_on_earth(turn: float) -> None:
+    """At latitude 70 the meridians converge by 0.05 degrees on the way."""
+    datum = Datum(70.0, 8.0, 400.0, 0.4, position_std_m=0.3, altitude_std_m=0.2, yaw_std_rad=1e-3)
+    rotation = Pose.from_rotation_vector([0, 0, turn], np.zeros(3)).rotation
+    move = Similarity(1.0, rotation, -rotation @ [1500.0, -1150.0, 2.0])
+    places = np.array([[1620.0, -1100.0, 3.0], [400.0, -300.0, 0.0]])
+    moved = datum.transform(move)
+    for place in places:
+        # planes lean against each other by 0.02 degrees, which is height
+        away = datum.local(*moved.geodetic(move.apply(place))) - place
+        assert np.linalg.norm(away[:2]) < 1e-3
+        assert abs(away[2]) < 0.6
+    assert moved.position_std_m == pytest.approx(np.hypot(0.3, 1e-3 * np.hypot(1500.0, 1150.0)))
+    assert (moved.altitude_std_m, moved.yaw_std_rad) == (0.2, 1e-3)
+
+
+def test_a_datum_moves_up_as_certain_as_it_was() -> None:
+    moved = Datum(47.0, 8.0, 400.0, position_std_m=0.3, yaw_std_rad=0.05).transform(
+        Similarity(1.0, np.eye(3), np.array([0.0, 0.0, -100.0]))
+    )
+    assert moved.altitude_m == pytest.approx(500.0)
+    assert moved.position_std_m == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        Similarity(1.0, Pose.from_rotation_vector([0.1, 0, 0], np.zeros(3)).rotation, np.zeros(3)),
+        Similarity(1.0, np.eye(3), np.array([465_000.0, 5_250_000.0, 0.0])),
+        Similarity(1.02, np.eye(3), np.zeros(3)),
+    ],
+)
+def test_a_datum_does_not_move_to_where_it_would_be_wrong(move: Similarity) -> None:
+    with pytest.raises(InputError, match="georeference"):
+        Datum(47.0, 8.0, 400.0).transform(move)
 
 
 def test_an_unknown_height_stays_unknown() -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vloc_ros.bags.names import FrameNames
+from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
@@ -102,6 +104,45 @@ def test_positions_without_heights_place_a_level_map(one_scene: LandmarkMap) -> 
 
 
 @pytest.mark.parametrize("level", [False, True])
+def test_the_yaw_is_that_of_the_origin_of_the_map(one_scene: LandmarkMap, level: bool) -> None:
+    """East in the middle of the positions, 8 km away, is not east at the origin."""
+    true = replace(_TRUE, latitude=60.0)
+    points = _points() + np.linspace((1000.0, 0.0, 0.0), (16_000.0, -1000.0, 0.0), 12)
+    latitude, longitude, altitude = np.array([true.geodetic(p) for p in points]).T
+    positions = EarthPositions(("",) * 12, latitude, longitude, altitude)
+    datum = georeference_map(one_scene, points, positions, level=level).landmark_map.scene().datum
+    assert datum is not None
+    for point in points:
+        np.testing.assert_allclose(true.local(*datum.geodetic(point)), point, atol=1e-3)
+
+
+def test_an_origin_far_from_the_positions_is_refused(one_scene: LandmarkMap) -> None:
+    points = _points()
+    with pytest.raises(InputError, match="vloc map align"):
+        georeference_map(one_scene, points + np.array([460_000.0, 5_190_000.0, 0.0]), _positions(points), level=True)
+
+
+def test_a_wrong_height_of_a_level_map_does_not_count(one_scene: LandmarkMap) -> None:
+    points = _points()
+    positions = _positions(points, 0.1)
+    assert positions.altitude_m is not None
+    positions.altitude_m[2] += 100.0
+    found = georeference_map(one_scene, points, positions, level=True, std_m=0.2)
+    datum = found.landmark_map.scene().datum
+    assert datum is not None
+    assert datum.altitude_m == pytest.approx(150.0, abs=0.2)
+    assert 0.2 < datum.altitude_std_m < 0.3
+    assert datum.position_std_m < 0.3
+    assert found.residuals.max() < 0.5
+
+
+def test_a_former_datum_is_forgotten(one_scene: LandmarkMap) -> None:
+    former = replace(one_scene, provenance={"datum": {"latitude": 1.0, "longitude": 2.0, "altitude_m": 3.0}})
+    found = georeference_map(former, _points(), _positions(_points()), level=False).landmark_map
+    assert "datum" not in found.provenance
+
+
+@pytest.mark.parametrize("level", [False, True])
 def test_a_line_leaves_open_what_is_up(one_scene: LandmarkMap, level: bool) -> None:
     points = np.linspace((0.0, 0.0, 0.0), (90.0, 30.0, 0.0), 10)
     positions = _positions(points, 0.3)
@@ -167,6 +208,67 @@ def test_the_command_tells_residuals_and_refuses_bad_tables(
     table.write_text(f"x,y,z,longitude,latitude,altitude\n{text}\n")
     assert main([*command, *height, "ellipsoidal"]) == 1
     assert "swapped" in capsys.readouterr().err
+
+
+def test_the_command_takes_positions_of_keyframes(one_scene: LandmarkMap, tmp_path: Path) -> None:
+    """Of a map far from zero, whose keyframes are relative to its origin; other images of the flight do not count."""
+    points, origin = _points(3), np.array([1000.0, -1000.0, 0.0])
+    keyframes = _with_keyframes(one_scene, points, ("a.jpg", "b.jpg", "c.jpg")).keyframes
+    placed = replace(one_scene, keyframes=keyframes, scenes=(Scene("map", range(60), range(3), origin=origin),))
+    write_map(placed, tmp_path / "map")
+    places = [_TRUE.geodetic(p + origin)[:2] for p in points]
+    rows = zip(("c.jpg", "other.jpg", "a.jpg", "b.jpg"), (places[2], (1.0, 2.0), *places[:2]), strict=True)
+    table = _table(tmp_path, "name,latitude,longitude\n" + "".join(f"{n},{p[0]:.10f},{p[1]:.10f}\n" for n, p in rows))
+    command = ["map", "georeference", str(tmp_path / "map"), "--out", str(tmp_path / "out"), "--exif", str(table)]
+    assert main(command) == 0
+    datum = read_map(tmp_path / "out").scene().datum
+    assert datum is not None
+    np.testing.assert_allclose(_TRUE.local(datum.latitude, datum.longitude), 0.0, atol=0.2)
+    assert datum.yaw_rad == pytest.approx(0.7, abs=1e-4)
+    assert main([*command[:-1], str(_table(tmp_path, "name,latitude,longitude\nother.jpg,1,2\n"))]) == 1
+
+
+def _with_keyframes(one_scene: LandmarkMap, points: np.ndarray, names: tuple[str, ...]) -> LandmarkMap:
+    """With keyframes of one camera at (N, 3) places, that look along x of the map."""
+    count = len(points)
+    keyframes = Keyframes(
+        names,
+        np.stack([[[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]] * count),
+        points,
+        np.concatenate([[0], np.full(count, 60)]),
+        np.arange(60, dtype=np.int32),
+        one_scene.keyframes.cameras[:1] * count,
+    )
+    return replace(one_scene, keyframes=keyframes, scenes=(Scene("map", range(60), range(count)),))
+
+
+def test_the_command_takes_the_fixes_of_a_bag(
+    one_scene: LandmarkMap, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The receiver is at the base, half a metre below the camera and two metres behind it."""
+    base_from_camera = Pose(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([2.0, 0.0, 0.5]))
+    bases, stamps_ns = _points(8), [10**9 * (k + 1_600_000_000) for k in range(8)]
+    names = tuple(f"{stamp_ns}.jpg" for stamp_ns in stamps_ns)
+    camera = Camera("PINHOLE", 32, 24, (30.0, 30.0, 16.0, 12.0))
+    with BagWriter(tmp_path / "bag", camera=camera, base_from_camera=base_from_camera) as writer:
+        for stamp_ns, base in zip(stamps_ns, bases, strict=True):
+            writer.write_image(stamp_ns, np.zeros((24, 32), np.uint8))
+            writer.write_fix(stamp_ns, _TRUE.geodetic(base), 0.3)
+    built = _with_keyframes(one_scene, bases + base_from_camera.translation, names)
+    write_map(built, tmp_path / "map")
+    bag = ["--gnss-bag", str(tmp_path / "bag"), "--gnss-topic", "/fix", "--camera-frame", FrameNames().camera]
+    command = ["map", "georeference", str(tmp_path / "map"), "--out", str(tmp_path / "out"), *bag]
+    assert main(command) == 0
+    datum = read_map(tmp_path / "out").scene().datum
+    assert datum is not None
+    np.testing.assert_allclose(_TRUE.local(datum.latitude, datum.longitude, datum.altitude_m), 0.0, atol=1e-2)
+    assert main([*command, "--height-reference", "ellipsoidal"]) == 1
+    assert main([*command, "--geoid-undulation", "30"]) == 1
+    capsys.readouterr()
+    of_rig = replace(built.keyframes, names=(*(f"front/{n}" for n in names[:4]), *(f"rear/{n}" for n in names[4:])))
+    write_map(replace(built, keyframes=of_rig), tmp_path / "rig")
+    assert main(["map", "georeference", str(tmp_path / "rig"), "--out", str(tmp_path / "other"), *bag]) == 1
+    assert "2 cameras" in capsys.readouterr().err
 
 
 def test_orthometric_and_projected_tables_are_converted(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ import pytest
 from posed_points import UTM
 
 from vloc_ros.core.geometry.covariance import FrameUncertainty
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -98,3 +99,19 @@ def test_a_map_that_was_moved_no_longer_lies_at_its_datum(room: LandmarkMap) -> 
     moved = align_map(given, GravityTarget(), source_hash="0").landmark_map
     assert "datum" not in moved.provenance
     assert "alignments" in moved.provenance
+
+
+def test_a_datum_moves_along_or_is_dropped_with_the_reason(room: LandmarkMap, tmp_path: Path) -> None:
+    datum = Datum(47.4, 8.55, 450.0, 0.3)
+    given = replace(room, scenes=(replace(room.scene(), datum=datum),))
+    move = Similarity(1.0, TARGET_FROM_ROOM.rotation, TARGET_FROM_ROOM.translation)
+    near = transform_map(given, move).scene().datum
+    assert near is not None
+    place = np.array([10.0, -20.0, 1.0])
+    np.testing.assert_allclose(datum.local(*near.geodetic(move.apply(place))), place, atol=1e-3)
+    points = room.points[:20].astype(np.float64)
+    for shift, kept in ((move.translation, True), (UTM, False)):
+        np.savetxt(tmp_path / "file", np.column_stack([points, points + shift]), fmt="%.9f")
+        aligned = align_map(given, PairsTarget(tmp_path / "file"), source_hash="0")
+        assert (aligned.landmark_map.scene().datum is not None) == kept
+        assert bool(aligned.datum_dropped) != kept

@@ -31,6 +31,7 @@ from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import FrameUncertainty
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
@@ -218,3 +219,12 @@ def test_a_name_that_no_file_can_have_is_refused_before_it_is_written(name: str)
     ):
         with pytest.raises(MapError, match="expected letters, digits and underscores"):
             replace(whole, **changes)
+
+
+def test_the_datum_of_a_map_of_earlier_versions_is_in_its_provenance(tmp_path: Path) -> None:
+    place = {"latitude": 47.4, "longitude": 8.55, "altitude_m": 450.0}
+    former = replace(make_map(), provenance={"datum": place})
+    write_map(former, tmp_path / "map")
+    assert read_map(tmp_path / "map").scene().datum == Datum(47.4, 8.55, 450.0)
+    write_map(replace(former, provenance={"datum": place, "alignments": [{}]}), tmp_path / "moved")
+    assert read_map(tmp_path / "moved").scene().datum is None

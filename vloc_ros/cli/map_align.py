@@ -21,7 +21,8 @@
 `#` starts a comment in both files. A map whose lengths are metres keeps its scale unless --scale is given; one of
 unknown scale takes the target's, which is in metres. Rows that contradict the others are left out of the fit; the
 table shows how far off the worst one is. --gravity estimates the vertical from the keyframes' cameras, which must be
-held level on the whole.
+held level on the whole. A datum (`vloc map georeference`) moves along where the new frame is level, of the same scale
+and has its origin near; otherwise the map loses it, and a note says so.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Align the map and write it."""
     from vloc_ros.cli.outputs import map_at, name_at
+    from vloc_ros.cli.pose_sources import note
     from vloc_ros.core.errors import InputError
     from vloc_ros.mapping.maps.alignment_targets import align_map
     from vloc_ros.storage.maps import map_hash, read_map, write_map
@@ -71,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     )
     named = replace(aligned.landmark_map, name=name_at(args.out, landmark_map.name, source=args.map))
     digest = write_map(named, args.out)
+    if aligned.datum_dropped:
+        note(f"the map has no datum any more: {aligned.datum_dropped}")
     print(format_alignment(aligned.target_from_map, aligned.residuals, "m" if named.metric else "units of the map"))
     print(f"map {digest[:12]} in frame {named.scene().frame_id} {out}")
     return 0

@@ -157,9 +157,21 @@ def _read_gnss(args: argparse.Namespace, landmark_map: LandmarkMap) -> tuple[Arr
 
     if not (args.gnss_topic and args.camera_frame):
         raise InputError("--gnss-bag needs --gnss-topic and --camera-frame")
-    if args.height_column or args.crs:
-        raise InputError("--height-column and --crs are for tables, found --gnss-bag, whose heights are ellipsoidal")
+    of_tables = (args.height_column, args.height_reference, args.geoid_undulation, args.crs)
+    if any(option is not None for option in of_tables):
+        raise InputError(
+            "--height-column, --height-reference, --geoid-undulation and --crs are for tables, found --gnss-bag, whose "
+            "heights are ellipsoidal"
+        )
     keyframes, scene = landmark_map.keyframes, landmark_map.scene()
+    cameras = len(
+        {(name.rpartition("/")[0], camera) for name, camera in zip(keyframes.names, keyframes.cameras, strict=True)}
+    )
+    if cameras > 1:
+        raise InputError(
+            f"{args.map}: its keyframes are of {cameras} cameras, expected one, that of --camera-frame; give their "
+            "positions with --exif, or build the map with --gnss-topic"
+        )
     stamps_ns = stamps_in_names([name.rpartition("/")[2] for name in keyframes.names])
     if not stamps_ns:
         raise InputError(f"{args.map}: its keyframes' names are no times, expected a map that was built from a bag")

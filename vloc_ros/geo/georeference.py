@@ -23,7 +23,7 @@ from itertools import combinations
 import numpy as np
 
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.geometry.geodetic import MOST_FROM_DATUM_M, Datum, mean_position
+from vloc_ros.core.geometry.geodetic import MOST_FROM_DATUM_M, MOST_MOVED_M, Datum, mean_position
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -36,6 +36,10 @@ _LEAST_PAIRS, _LEAST_LEVEL_PAIRS = 3, 2
 _PAIRS_TRIED, _SIGMAS, _REFITS = 2000, 2.5, 5
 # positions by satellites without corrections; what two positions alone cannot tell
 _LEAST_STD_M = 0.01
+# fits around the map's origin; the first of them has it to a millimetre
+_CENTRED = 2
+# of normal errors: standard deviation over median deviation, and of the median over that of the mean
+_STD_OF_MAD, _STD_OF_MEDIAN = 1.4826, 1.2533
 _MOST_SCALE = 0.1
 
 
@@ -45,8 +49,8 @@ class GeoreferencedMap:
 
     Attributes:
         landmark_map: the map; turned level, and brought to metres, where the positions say so.
-        residuals: (N,) metres between each position and where the map has it, horizontal ones where heights are not
-            used.
+        residuals: (N,) metres between each position and where the map has it; horizontal ones where the map's z axis
+            was taken to point up.
         agreeing: (N,) bool, the positions that the datum was fitted to.
         lean_rad: by how much the map's z axis leaned.
         scale: that its lengths were multiplied by.
@@ -77,30 +81,42 @@ def georeference_map(
         std_m: what all positions may be off by together, as those of one receiver are; it adds to the datum's.
 
     Raises:
-        InputError: the positions are too few, lie on a line, contradict each other, or do not fit the map's lengths.
+        InputError: the positions are too few, lie on a line, contradict each other, do not fit the map's lengths, or
+            are far from the map's origin.
     """
     altitude = positions.altitude_m
     middle = mean_position(positions.latitude, positions.longitude)
     local = Datum(*middle, None if altitude is None else float(np.median(altitude)))
     target = local.local(positions.latitude, positions.longitude, altitude)
     _check(points, target)
-    with_scale = not landmark_map.metric
     level = level or altitude is None
     measured = _measured_scale(points, target, level=level) if landmark_map.metric else 1.0
-    enu_from_map, agreeing = _fit(points, target, level=level, with_scale=with_scale)
-    axes = 2 if altitude is None else 3
-    residuals = np.linalg.norm((enu_from_map.apply(points) - target)[:, :axes], axis=1)
+    enu_from_map, agreeing = _fit(points, target, level=level, with_scale=not landmark_map.metric)
+    for _ in range(_CENTRED):  # what is east, and what is up, is said of the map's origin
+        local = _centre(enu_from_map, local, target[agreeing])
+        target = local.local(positions.latitude, positions.longitude, altitude)
+        enu_from_map, agreeing = _fit(points, target, level=level, with_scale=not landmark_map.metric)
+    errors = enu_from_map.apply(points) - target
+    residuals = np.linalg.norm(errors[:, : 2 if level else 3], axis=1)
     rms = max(float(np.sqrt((residuals[agreeing] ** 2).mean())), _LEAST_STD_M)
     datum, level_from_map = _datum_of(enu_from_map, local, points[agreeing], rms, std_m)
+    if level and altitude is not None:
+        datum = _with_height(datum, errors[agreeing, 2], std_m)
     if positions.relative:
         datum = replace(datum, altitude_m=None, altitude_std_m=0.0)
     _check_determined(enu_from_map.scale * points[agreeing], rms, datum, level=level)
-    moved = replace(landmark_map, scenes=(replace(landmark_map.scene(), datum=None),))
+    moved = _without_datum(landmark_map)
     lean = float(np.arccos(np.clip(level_from_map.rotation[2, 2], -1.0, 1.0)))
     if lean > 0.0 or level_from_map.scale != 1.0:
         moved = transform_map(moved, level_from_map, metric=True)
     moved = replace(moved, scenes=(replace(moved.scene(), datum=datum, frame_is_arbitrary=False),))
     return GeoreferencedMap(moved, residuals, agreeing, lean, level_from_map.scale, measured)
+
+
+def _without_datum(landmark_map: LandmarkMap) -> LandmarkMap:
+    """The map without a former datum, which maps of earlier versions note in their provenance."""
+    provenance = {name: value for name, value in landmark_map.provenance.items() if name != "datum"}
+    return replace(landmark_map, scenes=(replace(landmark_map.scene(), datum=None),), provenance=provenance)
 
 
 def _check(points: Array, target: Array) -> None:
@@ -114,6 +130,33 @@ def _check(points: Array, target: Array) -> None:
             f"the positions lie up to {away_m / 1000:.0f} km from their middle, expected at most "
             f"{MOST_FROM_DATUM_M / 1000:g} km; is a latitude wrong, or are zones mixed?"
         )
+
+
+def _centre(enu_from_map: Similarity, local: Datum, target: Array) -> Datum:
+    """The tangent plane at the map's origin, given a fit to (N, 3) positions in another.
+
+    Raises:
+        InputError: the origin is too far from all positions.
+    """
+    origin = enu_from_map.translation
+    away_m = float(np.linalg.norm((target - origin)[:, :2], axis=1).min())
+    if away_m > MOST_MOVED_M:
+        raise InputError(
+            f"the map's origin is {away_m / 1000:.1f} km from the nearest position, expected at most "
+            f"{MOST_MOVED_M / 1000:g} km, since its frame becomes the tangent plane there; bring the map near its "
+            "origin with `vloc map align --pairs`, then georeference it"
+        )
+    latitude, longitude, height = local.geodetic(origin)
+    return Datum(latitude, longitude, None if local.altitude_m is None else height)
+
+
+def _with_height(datum: Datum, errors: Array, std_m: float) -> Datum:
+    """The datum with its height by the median of (N,) vertical errors, map less position: a few do not count."""
+    assert datum.altitude_m is not None
+    median = float(np.median(errors))
+    spread = max(_STD_OF_MAD * float(np.median(np.abs(errors - median))), _LEAST_STD_M)
+    std = float(np.hypot(_STD_OF_MEDIAN * spread / np.sqrt(len(errors)), std_m))
+    return replace(datum, altitude_m=datum.altitude_m - median, altitude_std_m=std)
 
 
 def _datum_of(
@@ -195,7 +238,7 @@ def _fit_level(source: Array, target: Array, *, with_scale: bool) -> tuple[Simil
     best = min(candidates, key=lambda one: float(np.median(_horizontal(one, source, target))))
     for _ in range(_REFITS):
         errors = _horizontal(best, source, target)
-        limit = max(_SIGMAS * 1.4826 * float(np.median(errors)), 1e-6 * float(np.abs(target).max() + 1.0))
+        limit = max(_SIGMAS * _STD_OF_MAD * float(np.median(errors)), 1e-6 * float(np.abs(target).max() + 1.0))
         agreeing = errors <= limit
         if agreeing.sum() < _LEAST_LEVEL_PAIRS:
             break

@@ -114,7 +114,7 @@ def _keypoint_model(manifest: Mapping[str, Any], arrays: _Arrays) -> KeypointMod
 
 def _scenes(manifest: Mapping[str, Any]) -> tuple[Scene, ...]:
     """The scenes; those of format 3 have their origin at zero."""
-    scenes = []
+    scenes, former = [], _datum_in_provenance(manifest)
     for entry in manifest["scenes"]:
         counts = entry["points"], entry["keyframes"]
         if any(type(n) is not int or not 0 <= n < _MOST_IN_A_SCENE for n in counts):
@@ -125,9 +125,19 @@ def _scenes(manifest: Mapping[str, Any]) -> tuple[Scene, ...]:
         frame = _frame_uncertainty(entry)
         # maps of earlier versions say so of those of unknown scale only
         arbitrary = bool(entry.get("frame_is_arbitrary", not manifest["metric"]))
-        datum = Datum(**entry["datum"]) if entry.get("datum") else None
+        place = entry.get("datum") or former
+        datum = Datum(**place) if place else None
         scenes.append(Scene(entry["frame_id"], points, keyframes, calibration, origin, alike, frame, arbitrary, datum))
     return number_consecutively(scenes)
+
+
+def _datum_in_provenance(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Where maps of earlier versions note the origin of their positions by satellites; None of one moved since."""
+    provenance = manifest["provenance"]
+    if len(manifest["scenes"]) != 1 or "alignments" in provenance:
+        return None
+    found: Mapping[str, Any] | None = provenance.get("datum")
+    return found
 
 
 def _descriptor_statistics(manifest: Mapping[str, Any], extractor: ExtractorConfig) -> DescriptorStatistics:

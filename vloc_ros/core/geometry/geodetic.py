@@ -37,7 +37,9 @@ MOST_FROM_DATUM_M = 20_000.0
 # a map whose z axis leans by more is not level
 _LEVEL_RAD = 0.01
 # the tangent plane at another origin leans against the first: at this distance by 0.02 degrees
-_MOST_MOVED_M = 2_000.0
+MOST_MOVED_M = 2_000.0
+# of frames whose lengths are the same
+_SAME_SCALE = 1e-9
 _DEEPEST_M, _HIGHEST_M = -12_000.0, 100_000.0
 
 
@@ -110,27 +112,31 @@ class Datum:
         """The datum of the same map in another frame.
 
         Raises:
-            InputError: the other frame is not level, or its origin too far from the map for a tangent plane.
+            InputError: the other frame is not level, has another scale, or its origin is too far from the map's for a
+                tangent plane.
         """
+        scale = target_from_map.scale
         lean = float(np.arccos(np.clip(target_from_map.rotation[2, 2], -1.0, 1.0)))
         origin = target_from_map.inverse().apply(np.zeros(3))
         away_m = float(np.linalg.norm(origin))
-        if lean > _LEVEL_RAD or away_m > _MOST_MOVED_M:
+        if lean > _LEVEL_RAD or away_m > MOST_MOVED_M or abs(scale - 1.0) > _SAME_SCALE:
             raise InputError(
-                f"the map is georeferenced, and its new frame leans by {np.degrees(lean):.1f} deg and has its origin "
-                f"{away_m / 1000:.1f} km away, expected a level frame within {_MOST_MOVED_M / 1000:g} km; align "
-                "the map first, then `vloc map georeference` it"
+                f"the new frame of a georeferenced map leans by {np.degrees(lean):.1f} deg, has its origin "
+                f"{away_m / 1000:.1f} km away and lengths multiplied by {scale:.6g}, expected a level frame of "
+                f"the same scale within {MOST_MOVED_M / 1000:g} km; `vloc map georeference` the map in its new frame"
             )
         latitude, longitude, height = self.geodetic(origin)
-        turned = float(np.arctan2(target_from_map.rotation[1, 0], target_from_map.rotation[0, 0]))
-        return replace(
+        moved = replace(
             self,
             latitude=latitude,
             longitude=longitude,
             altitude_m=None if self.altitude_m is None else height,
-            yaw_rad=float(np.remainder(self.yaw_rad - turned + np.pi, 2 * np.pi) - np.pi),
-            position_std_m=float(np.hypot(self.position_std_m, self.yaw_std_rad * away_m)),
+            yaw_rad=0.0,
+            position_std_m=float(np.hypot(self.position_std_m, self.yaw_std_rad * np.linalg.norm(origin[:2]))),
         )
+        # meridians converge: east at the new origin is not parallel to east at the old one
+        x_axis = moved._earth_from_map().T @ self._earth_from_map() @ target_from_map.rotation[0]
+        return replace(moved, yaw_rad=float(np.arctan2(x_axis[1], x_axis[0])))
 
     def _origin(self) -> Array:
         return _earth_centred(self.latitude, self.longitude, self.altitude_m or 0.0)

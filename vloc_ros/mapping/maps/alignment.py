@@ -120,8 +120,8 @@ def transform_map(
         metric: whether the target's lengths are metres; None keeps what the map says.
 
     Raises:
-        InputError: the map has several scenes, or is too large in the target frame, or it has a datum and the target
-            frame is not level.
+        InputError: the map has several scenes, or is too large in the target frame, or it has a datum that
+            cannot move along, see `Datum.transform`.
         MapError: its scale changes, and it has LiDAR places, whose points are in metres.
     """
     scene = landmark_map.scene()

@@ -112,11 +112,13 @@ class AlignedMap:
         landmark_map: the map; its provenance has a note of the alignment.
         target_from_map: how it was moved.
         residuals: (N,) distance of each pair after the fit, in the target's unit; None where there are no pairs.
+        datum_dropped: why the map has lost its datum; empty where it has not.
     """
 
     landmark_map: LandmarkMap
     target_from_map: Similarity
     residuals: Array | None
+    datum_dropped: str = ""
 
 
 def align_map(
@@ -128,6 +130,8 @@ def align_map(
     frame_id: str | None = None,
 ) -> AlignedMap:
     """Move a map of one scene into the frame of a target.
+
+    A datum that cannot move along, such as into a frame that leans or a UTM grid, is dropped.
 
     Args:
         landmark_map: the map.
@@ -141,7 +145,8 @@ def align_map(
     """
     with_scale = target.has_scale and (change_scale or not landmark_map.metric)
     target_from_map, residuals = target.fit(landmark_map, with_scale=with_scale)
-    moved = transform_map(landmark_map, target_from_map, frame_id=frame_id, metric=True if with_scale else None)
+    given, datum_dropped = _with_datum_that_moves(landmark_map, target_from_map)
+    moved = transform_map(given, target_from_map, frame_id=frame_id, metric=True if with_scale else None)
     step = {"to": target.name, "from_map": source_hash, "scale": target_from_map.scale}
     steps = [*moved.provenance.get("alignments", []), step]
     # maps of earlier versions note their datum there, which in another frame is not the origin
@@ -153,7 +158,19 @@ def align_map(
             uncertainty = FrameUncertainty(centre=uncertainty.centre, bending=uncertainty.bending)
         scene = replace(scene, frame_uncertainty=uncertainty, frame_is_arbitrary=False)
     noted = replace(moved, scenes=(scene,), provenance={**kept, "alignments": steps})
-    return AlignedMap(noted, target_from_map, residuals)
+    return AlignedMap(noted, target_from_map, residuals, datum_dropped)
+
+
+def _with_datum_that_moves(landmark_map: LandmarkMap, target_from_map: Similarity) -> tuple[LandmarkMap, str]:
+    """The map, without its datum where that cannot move along, and why."""
+    scene = landmark_map.scene()
+    if scene.datum is None:
+        return landmark_map, ""
+    try:
+        scene.datum.transform(target_from_map)
+    except InputError as error:
+        return replace(landmark_map, scenes=(replace(scene, datum=None),)), str(error)
+    return landmark_map, ""
 
 
 def read_pairs(path: Path) -> tuple[Array, Array]:

@@ -1,0 +1,38 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A camera's place on Earth by a datum that is turned and uncertain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vloc_ros.core.geometry.earth_pose import EarthPose
+from vloc_ros.core.geometry.geodetic import Datum
+from vloc_ros.core.geometry.pose import Pose
+
+
+def test_a_camera_has_the_uncertainty_of_its_pose_and_of_the_datum() -> None:
+    datum = Datum(47.0, 8.0, 400.0, np.radians(90.0), 0.3, 0.5, 0.01)  # x points north, y west
+    looks_down = np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])  # the image's upper edge is y
+    pose = Pose(looks_down, np.array([200.0, 0.0, 30.0]))
+    found = EarthPose.of_camera(datum, pose, np.diag([4.0, 1.0, 0.25, 0.0, 0.0, 0.0004]))
+    # the datum's yaw moves the camera by 0.01 rad * 200 m along y, which is west
+    np.testing.assert_allclose(found.covariance, np.diag([1.0 + 4.0 + 0.09, 4.0 + 0.09, 0.25 + 0.25]), atol=1e-9)
+    assert found.heading_std_rad == pytest.approx(np.hypot(0.02, 0.01))
+    assert found.heading_rad == pytest.approx(np.radians(270.0))
+    np.testing.assert_allclose(
+        datum.local(found.latitude, found.longitude, found.altitude_m), pose.translation, atol=1e-6
+    )
