@@ -72,6 +72,15 @@ def test_candidates_are_different_and_none_begins_after_the_time(scene: Syntheti
     assert len(list(limited.generate(observation))) == 1
 
 
+def test_the_search_of_the_whole_map_is_not_in_the_time(scene: SyntheticScene) -> None:
+    index = MapIndex(scene.landmark_map)
+    matcher = NearestNeighbourMatcher(MatcherConfig(), index)
+    # the search is built when the keypoints are matched
+    late = KeyframeCandidates(MatcherConfig(), index, matcher, now=lambda: 9.0 * ("point_search" in vars(index)))
+    observation = observe(scene.landmark_map, (scene.features(VIEWPOINT),), scene.query())
+    assert list(late.generate(observation))
+
+
 def test_a_rig_is_matched_view_by_view(scene: SyntheticScene) -> None:
     rig_from_second = VIEWPOINT.inverse() @ looking(0.9, (0.3, -0.5, 1.1))
     blank = np.zeros((CAMERA.height, CAMERA.width), np.uint8)

@@ -54,7 +54,7 @@ class KeyframeCandidates:
         self._most, self._time_s = config.last_pass_keyframes, config.last_pass_s
 
     def generate(self, observation: Observation) -> Iterator[Candidate]:
-        """One candidate a keyframe, best first; none begins after the time, counted from the search, is over."""
+        """One candidate a keyframe, best first; none begins when the time since the search of the whole map is over."""
         if not observation.keypoint_count:
             return
         with observation.clock.stage("matching"):
