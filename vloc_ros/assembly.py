@@ -26,7 +26,7 @@ from vloc_ros.core.features.extractor_config import ExtractorConfig
 from vloc_ros.core.features.iterative_matching import IterativeMatcher
 from vloc_ros.core.features.keypoint_model import KeypointModel
 from vloc_ros.core.features.keypoints import Extractor
-from vloc_ros.core.features.matching_network import MatchingNetwork
+from vloc_ros.core.features.matching_network import MatchingNetwork, check_extractor
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.localization.acceptance import CLOUD_KIND, TILE_KIND, AcceptanceModel
@@ -153,7 +153,10 @@ def build_localizer(
     solver = NearestNeighbourPoseSolver(index.map, matcher=matcher, pose=config.pose)
     solvers: dict[str, PoseSolver] = {KEYPOINTS: solver}
     last_pass = None
-    if network is not None and config.matcher.last_pass != "never" and len(index.map.points):
+    if network is not None and len(index.map.points):
+        check_extractor(network, index.map.extractor)
+    if network is not None and not explain_unused_matcher(config, index.map, network):
+        _ = index.point_search  # built now, not in the time of the first last pass
         solvers[ITERATIVE] = IterativePoseSolver(
             index, matcher=IterativeMatcher(network), nearest=matcher, pose=config.pose
         )
@@ -259,6 +262,17 @@ def explain_unused_encoder(config: LocalizerConfig, landmark_map: LandmarkMap, e
     if encoder is None or config.candidates.retrieval != "auto" or find_index_of_encoder(landmark_map, encoder):
         return ""
     return f"the encoder is not used: the map {landmark_map.name} is not encoded by it; run `vloc map encode`"
+
+
+def explain_unused_matcher(config: LocalizerConfig, landmark_map: LandmarkMap, network: MatchingNetwork | None) -> str:
+    """Why a localizer that could be built does not use a learned matcher; empty where it does, or there is none."""
+    if network is None:
+        return ""
+    if not len(landmark_map.points):
+        return f"the matcher is not used: the map {landmark_map.name} has LiDAR places alone, and no keypoints"
+    if config.matcher.last_pass == "never":
+        return "the matcher is not used: matcher.last_pass is never; set it to on_request or always"
+    return ""
 
 
 def _generators(

@@ -180,3 +180,10 @@ def test_drift_grows_with_the_way_and_repeats() -> None:
     assert max(exact.distance_to(way[-1])) < 1e-9
     assert max(small.distance_to(again)) == 0
     assert 0.01 < small.distance_to(exact)[0] < large.distance_to(exact)[0] < 2
+
+
+def test_negative_seeds_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bag", "make", "--world", "room", "--out", str(tmp_path / "bag"), "--seed", "-1"]) == 1
+    places = ["place", "export", "--world", "room", "--out", str(tmp_path / "places"), "--seed", "-1"]
+    assert main(places) == 1
+    assert capsys.readouterr().err.count("expected 0 or more") == 2

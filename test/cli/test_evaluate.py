@@ -58,7 +58,7 @@ def test_scores_and_report_are_written_and_shown(scene_folder, tmp_path, capsys)
     assert [row["image"] for row in scores["images"]] == [f"frame-{i:03}.png" for i in range(6)]
     assert scores["run"]["map"]["hash"] == map_hash(scene_folder.map)
     assert (scores["run"]["mode"], scores["run"]["settings"]["pose.seed"]) == ("single", 0)
-    assert scores["run"]["models"] == {"recognizer": None, "encoder": None}
+    assert scores["run"]["models"] == {"recognizer": None, "encoder": None, "matcher": None}
     assert "<h2>Queries</h2>" in report.read_text()
     out = capsys.readouterr().out
     assert "median error" in out

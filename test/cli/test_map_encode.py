@@ -30,11 +30,13 @@ from plane_scene import CAMERA, SceneFolder, poses, write_images
 from vloc_ros.bags.writing import BagWriter
 from vloc_ros.cli.live import resolve_models
 from vloc_ros.cli.main import main
+from vloc_ros.core.config import parameters_of
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.mapping.indexing import global_descriptors
 from vloc_ros.mapping.indexing.global_descriptors import MODEL
+from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.storage.maps import map_hash, read_map, write_map
 
 LARGE = ("--set", "candidates.whole_map_max_points=0", "--set", "candidates.retrieval_top_k=4")
@@ -290,6 +292,8 @@ def test_the_node_is_given_the_models_of_the_offline_localizer(tmp_path: Path, m
     from argparse import Namespace
 
     monkeypatch.chdir(tmp_path)
-    given = Namespace(recognizer=Path("recognizer"), encoder=Path("student"))
-    assert resolve_models(given) == {"recognizer": tmp_path / "recognizer", "encoder": tmp_path / "student"}
-    assert resolve_models(Namespace(recognizer=None, encoder=None)) == {}
+    given = Namespace(recognizer=Path("recognizer"), encoder=Path("student"), matcher=Path("lighterglue"))
+    models = {"recognizer": "recognizer", "encoder": "student", "matching_network": "lighterglue"}
+    assert resolve_models(given) == {name: tmp_path / folder for name, folder in models.items()}
+    assert set(models) <= {leaf.name for leaf in parameters_of(LocalizerNodeConfig())}
+    assert resolve_models(Namespace(recognizer=None, encoder=None, matcher=None)) == {}

@@ -93,7 +93,11 @@ def test_the_file_is_replaced_only_by_its_kind(pair, tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--ratio", "0"), ("--max-error", "-1"), ("--overlay", "x.jpg"), ("--matcher", "nowhere")]
+    "words",
+    [
+        *(("--ratio", "0"), ("--ratio", "nan"), ("--max-error", "-1"), ("--max-error", "inf")),
+        *(("--seed", "-1"), ("--seed", str(2**64)), ("--overlay", "x.jpg"), ("--matcher", "nowhere")),
+    ],
 )
 def test_options_that_cannot_be_used_are_refused(pair, words, capsys) -> None:
     assert main(["match", *pair[:2], *words]) == 1

@@ -21,8 +21,8 @@ import pytest
 from descriptor_network import DescriptorNetwork
 from synthetic import CAMERA, SyntheticScene, looking, observe
 
-from vloc_ros.assembly import build_localizer
-from vloc_ros.core.config import LocalizerConfig, MatcherConfig, PoseConfig
+from vloc_ros.assembly import build_localizer, explain_unused_matcher
+from vloc_ros.core.config import CandidateConfig, LocalizerConfig, MatcherConfig, PoseConfig
 from vloc_ros.core.errors import ModelError
 from vloc_ros.core.features.iterative_matching import IterativeMatcher
 from vloc_ros.core.features.keypoints import Features
@@ -70,6 +70,15 @@ def test_candidates_are_different_and_none_begins_after_the_time(scene: Syntheti
     config = MatcherConfig(last_pass_keyframes=9, last_pass_s=1.0)
     limited = KeyframeCandidates(config, index, matcher, now=lambda: next(times))
     assert len(list(limited.generate(observation))) == 1
+
+
+def test_the_search_of_the_whole_map_is_not_in_the_time(scene: SyntheticScene) -> None:
+    index = MapIndex(scene.landmark_map)
+    matcher = NearestNeighbourMatcher(MatcherConfig(), index)
+    # the search is built when the keypoints are matched
+    late = KeyframeCandidates(MatcherConfig(), index, matcher, now=lambda: 9.0 * ("point_search" in vars(index)))
+    observation = observe(scene.landmark_map, (scene.features(VIEWPOINT),), scene.query())
+    assert list(late.generate(observation))
 
 
 def test_a_rig_is_matched_view_by_view(scene: SyntheticScene) -> None:
@@ -141,5 +150,24 @@ def test_what_the_pose_guided_is_no_evidence(scene: SyntheticScene) -> None:
 def test_a_matcher_for_other_keypoints_is_refused(scene: SyntheticScene) -> None:
     other = DescriptorNetwork()
     other.extractor = "xfeat"
-    with pytest.raises(ModelError, match="trained on xfeat"):
-        build_localizer(LocalizerConfig(), scene.landmark_map, network=other)
+    for when in ("on_request", "never"):
+        config = LocalizerConfig(matcher=MatcherConfig(last_pass=when))
+        with pytest.raises(ModelError, match="trained on xfeat"):
+            build_localizer(config, scene.landmark_map, network=other)
+
+
+def test_a_matcher_that_is_not_used_is_explained(scene: SyntheticScene) -> None:
+    never = LocalizerConfig(matcher=MatcherConfig(last_pass="never"))
+    assert "last_pass is never" in explain_unused_matcher(never, scene.landmark_map, DescriptorNetwork())
+    assert explain_unused_matcher(never, scene.landmark_map, None) == ""
+    assert explain_unused_matcher(LocalizerConfig(), scene.landmark_map, DescriptorNetwork()) == ""
+
+
+@pytest.mark.parametrize(("when", "expected"), [("on_request", True), ("never", False)])
+def test_a_large_map_is_searchable_as_a_whole_before_a_last_pass_is_timed(scene, when: str, expected: bool) -> None:
+    index = MapIndex(scene.landmark_map)
+    config = LocalizerConfig(
+        candidates=CandidateConfig(whole_map_max_points=0, landmarks="none"), matcher=MatcherConfig(last_pass=when)
+    )
+    build_localizer(config, index, network=DescriptorNetwork())
+    assert ("point_search" in vars(index)) == expected

@@ -83,6 +83,37 @@ def test_without_calibration_or_with_few_or_wrong_matches_there_is_no_pose() -> 
     assert estimate_relative_pose(*noise, (CAMERA, CAMERA)).status is TwoViewStatus.NO_POSE
 
 
+@pytest.mark.parametrize("count", [400, 1000, 1500])
+@pytest.mark.parametrize("max_error_px", [1.0, 4.0])
+def test_matches_at_random_have_no_pose(count: int, max_error_px: float) -> None:
+    for seed in range(4):
+        pixels = np.random.default_rng(seed).uniform((0, 0), (640, 480), (2, count, 2))
+        found = estimate_relative_pose(*pixels, (CAMERA, CAMERA), max_error_px=max_error_px, seed=seed)
+        assert (found.status, found.inliers.any()) == (TwoViewStatus.NO_POSE, False)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_motion_is_found_where_30_percent_of_the_matches_are_right(seed: int) -> None:
+    found = estimate_relative_pose(*matches(MOTION, wrong=0.7, seed=seed), (CAMERA, CAMERA))
+    assert np.degrees(found.second_from_first.distance_to(MOTION)[1]) < 1.0
+
+
+def test_matches_of_one_point_have_no_rotation() -> None:
+    rng = np.random.default_rng(0)
+    near, there = (value + rng.uniform(0, 0.1, (40, 2)) for value in (100, 300))
+    spread = matches(MOTION)[0][:40]
+    for first, second in ((near, there), (near.round(), there.round()), (spread, there), (near, spread)):
+        found = estimate_relative_pose(first, second, (CAMERA, CAMERA))
+        assert (found.status, found.rotation) == (TwoViewStatus.NO_POSE, None)
+
+
+def test_a_camera_that_stands_still_has_not_moved_whatever_its_calibrations() -> None:
+    again = Camera("OPENCV", 640, 480, (500.0 + 1e-6, *CAMERA.parameters[1:]))
+    first, second = matches(Pose.identity(), cameras=(CAMERA, FISHEYE))
+    assert estimate_relative_pose(first, first, (CAMERA, again)).status is TwoViewStatus.NO_MOTION
+    assert estimate_relative_pose(first, second, (CAMERA, FISHEYE)).status is TwoViewStatus.NO_MOTION
+
+
 def test_pixels_that_are_not_finite_or_not_paired_are_refused() -> None:
     first, second = matches(MOTION)
     with pytest.raises(InputError, match="NaN"):

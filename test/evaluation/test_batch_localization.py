@@ -60,6 +60,13 @@ def test_the_first_image_warms_up_and_its_result_is_dropped():
     assert len(shown) == 3
 
 
+def test_in_sequence_and_for_a_comparison_with_the_node_nobody_requests_a_result() -> None:
+    localizer, sources = CountingLocalizer(), [source(s) for s in (5, 6)]
+    list(localize_sequence(localizer, sources, [None, None], FixFilter(FixFilterConfig()), progress=lambda q: q))
+    list(localize_all(localizer, sources, progress=lambda q: q, on_request=False))
+    assert localizer.on_request == [False] * 6
+
+
 def test_without_sources_there_are_no_results():
     assert list(localize_all(CountingLocalizer(), [], progress=lambda q: q)) == []
 

@@ -113,7 +113,15 @@ def mine(tmp_path: Path) -> str:
             NAV2
             | OF_THE_IMAGE
             | set(FRAMES)
-            | {"maps_folder", "recognizer", "encoder", "feed_topic", "initialpose_topic", "enclaves"},
+            | {
+                "maps_folder",
+                "recognizer",
+                "encoder",
+                "matching_network",
+                "feed_topic",
+                "initialpose_topic",
+                "enclaves",
+            },
         ),
         ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves"}),
         (
@@ -158,7 +166,8 @@ def test_a_file_of_parameters_that_ros_would_ignore_is_an_error(launched: Any, n
 
 def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
     given = {"use_sim_time": "true", "autostart": "true"}
-    of_one = {**given, **FRAMES, "image_transport": "raw", "cameras": "a,b", "recognizer": "m", "encoder": "e"}
+    models = {"recognizer": "m", "encoder": "e", "matching_network": "n"}
+    of_one = {**given, **FRAMES, "image_transport": "raw", "cameras": "a,b", **models}
     _, of_localizer = launched("localize.launch.py", **of_one)["Node"].kwargs["parameters"]
     assert set(of_localizer) == set(of_one) <= {leaf.name for leaf in parameters_of(LocalizerNodeConfig())} | RCLPYS
     of_other = {**given, "map": "m", "maps_folder": "f"}

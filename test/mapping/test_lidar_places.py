@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vloc_ros.assembly import build_localizer
+from vloc_ros.assembly import build_localizer, explain_unused_matcher
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.config import LocalizerConfig, VerificationConfig
 from vloc_ros.core.errors import InputError, MapError
@@ -44,6 +45,8 @@ from vloc_ros.storage.maps import read_map, write_map
 
 pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
 pytest.importorskip("kiss_matcher", reason="no kiss-matcher: pip install 'vloc_ros[lidar]'")
+sys.path.append(str(Path(__file__).parents[1] / "core"))
+from descriptor_network import DescriptorNetwork
 
 
 def _scans(drive: LidarDrive) -> list[PosedScan]:
@@ -192,6 +195,12 @@ def test_a_corridor_that_leaves_a_direction_open_is_refused() -> None:
 def test_what_images_need_is_not_asked_of_scans(lidar_map: LandmarkMap) -> None:
     strict = LocalizerConfig(verification=VerificationConfig(false_accept_rate=1e-4))
     assert build_localizer(strict, lidar_map)
+
+
+def test_a_matcher_is_not_used_for_scans_which_is_explained(lidar_map: LandmarkMap) -> None:
+    network = DescriptorNetwork()
+    build_localizer(LocalizerConfig(), lidar_map, network=network)
+    assert "no keypoints" in explain_unused_matcher(LocalizerConfig(), lidar_map, network)
 
 
 def test_a_scan_of_too_few_points_is_refused(lidar_map: LandmarkMap) -> None:

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,10 +232,3 @@ def auc(errors: Array, limit: float) -> float:
         heights = np.append(recall, recall[-1])
         areas.append(np.diff(np.append(steps, limit)) @ (heights[1:] + heights[:-1]) / 2 / limit)
     return float(100 * np.mean(areas))
-
-
-def pairs_of(figures: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Scene, method and figures of every row."""
-    for name, of_scene in figures.items():
-        for method, row in of_scene["methods"].items():
-            yield name, method, row

@@ -119,6 +119,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--gnss and --imu are made from true poses; give --poses with --images")
     if not abs(args.odometry_lag) <= 1.0:
         raise InputError(f"--odometry-lag is {args.odometry_lag:g}, expected -1 to 1 seconds")
+    if min(args.seed, args.lap) < 0:
+        raise InputError(f"--seed {args.seed} --lap {args.lap}: expected 0 or more")
     if args.out.exists():
         raise InputError(f"{args.out}: exists already; remove it or name another bag")
 

@@ -102,7 +102,7 @@ def score(
         args.map,
         images=args.scans or args.bag or args.images,
         config=config_from(args),
-        models={"recognizer": args.recognizer, "encoder": args.encoder},
+        models={"recognizer": args.recognizer, "encoder": args.encoder, "matcher": args.matcher},
         mode=mode,
     )
     return scored

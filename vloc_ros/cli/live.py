@@ -16,7 +16,8 @@
 
 The nodes run as processes in a ROS domain of their own. Every published pose is compared with TF map -> odom composed
 with the odometry. It is also compared with the offline result for the same image, unless --sequence is given: without
-it, the node localizes every image by itself, as the offline localizer does.
+it, the node localizes every image by itself, as the offline localizer does. A learned matcher takes part in both where
+matcher.last_pass is always.
 """
 
 from __future__ import annotations
@@ -88,14 +89,14 @@ def evaluate_live(args: argparse.Namespace) -> int:
 
 
 def _localize_offline(args: argparse.Namespace, localizer: Localizer, source: BagQueries) -> list[ResultRecord]:
-    """The results that the nodes' are compared with.
+    """The results that the nodes' are compared with: nobody requests theirs, so none is searched for longer.
 
     Raises:
         InputError: an image cannot be used.
     """
     from vloc_ros.core.errors import InputError
 
-    offline = localize_with_progress(localizer, source.queries)
+    offline = localize_with_progress(localizer, source.queries, on_request=False)
     if unusable := [record.image for record in offline if not record.usable]:
         raise InputError(
             f"{args.bag}: {len(unusable)} images cannot be used ({unusable[0]}), expected images that the nodes can "
@@ -147,5 +148,5 @@ def _write_pages(
 
 def resolve_models(args: argparse.Namespace) -> dict[str, Path]:
     """Folders of the offline localizer's models, by the node's parameters for them."""
-    given = {"recognizer": args.recognizer, "encoder": args.encoder}
+    given = {"recognizer": args.recognizer, "encoder": args.encoder, "matching_network": args.matcher}
     return {name: folder.resolve() for name, folder in given.items() if folder}

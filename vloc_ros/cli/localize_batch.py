@@ -36,8 +36,11 @@ def localize_with_progress(
     *,
     in_sequence: FixFilter | None = None,
     odom_from_camera: Sequence[Pose | None] = (),
+    on_request: bool = True,
 ) -> list[ResultRecord]:
     """Localize all images, with a progress bar; each by itself, or in sequence under a filter.
+
+    `on_request` is of images that are localized by themselves, see `localize_all`.
 
     Says which images cannot be used, and where the calibration of the map's own images fits these better than theirs.
 
@@ -52,7 +55,7 @@ def localize_with_progress(
         return bar(sources, description="localizing")
 
     if in_sequence is None:
-        records = list(localize_all(localizer, queries, progress=show))
+        records = list(localize_all(localizer, queries, progress=show, on_request=on_request))
     else:
         records = list(localize_sequence(localizer, queries, odom_from_camera, in_sequence, progress=show))
     unusable = [record for record in records if not record.usable]

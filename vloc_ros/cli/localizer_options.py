@@ -82,7 +82,7 @@ def add_localizer_options(parser: argparse.ArgumentParser) -> None:
 
 def localizer_from(args: argparse.Namespace) -> Localizer:
     """The localizer that the options describe, calculating as the node does."""
-    from vloc_ros.assembly import build_localizer, explain_unused_encoder
+    from vloc_ros.assembly import build_localizer, explain_unused_encoder, explain_unused_matcher
     from vloc_ros.footprint import limit_blas_threads
     from vloc_ros.inference.global_descriptors import read_global_descriptor
     from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
@@ -96,14 +96,19 @@ def localizer_from(args: argparse.Namespace) -> Localizer:
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
     limit_blas_threads()
     encoder = read_global_descriptor(args.encoder, config.inference) if args.encoder else None
+    network = read_matching_network(args.matcher, config.inference) if args.matcher else None
     localizer = build_localizer(
         config,
         landmark_map,
         recognizer=read_landmark_recognizer(args.recognizer, config.inference) if args.recognizer else None,
         encoder=encoder,
-        network=read_matching_network(args.matcher, config.inference) if args.matcher else None,
+        network=network,
     )
-    if warning := explain_unused_encoder(config, landmark_map, encoder):
+    unused = (
+        explain_unused_encoder(config, landmark_map, encoder),
+        explain_unused_matcher(config, landmark_map, network),
+    )
+    for warning in filter(None, unused):
         print(f"vloc: warning: {args.map}: {warning}", file=sys.stderr)
     return localizer
 

@@ -17,9 +17,9 @@
   vloc match a.jpg b.jpg                                             RootSIFT, nearest neighbours with a ratio test
   vloc match a.jpg b.jpg --extractor models/xfeat --matcher models/lighterglue --camera camera_info.yaml
 
-Prints JSON: matches with their pixels, which of them agree with the motion, and the pose of the second camera, whose
-translation has length 1. Without a calibration there are matches and no pose. Identical images and a camera that only
-turned have no pose either, which `status` says.
+Prints JSON: matches with their pixels (the centre of the upper left one is 0.5, 0.5), which of them agree with the
+motion, and second_from_first of the cameras, whose translation has length 1. Without a calibration there are matches
+and no pose. Identical images and a camera that only turned have no pose either, which `status` says.
 """
 
 from __future__ import annotations
@@ -102,6 +102,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--ratio is {args.ratio:g}, expected more than 0 and at most 1")
     if not 0.0 < args.max_error <= 100.0:
         raise InputError(f"--max-error is {args.max_error:g}, expected more than 0 and at most 100 px")
+    if not 0 <= args.seed < 2**32:
+        raise InputError(f"--seed is {args.seed}, expected 0 to {2**32 - 1}")
     if args.second_camera and not args.camera:
         raise InputError("--second-camera without --camera: the first image's calibration is missing; give it too")
     if args.overlay and args.overlay.suffix.lower() != ".png":

@@ -121,6 +121,8 @@ def _check(args: argparse.Namespace) -> None:
             "give --pose-topic, or --same-origin where both recordings started at one place, headed the same way"
         )
     check_max_time_difference(args)
+    if args.seed < 0:
+        raise InputError(f"--seed is {args.seed}, expected 0 or more")
     if min(args.train, args.val, args.test) < 0 or args.room_images < 2 or not args.spacing >= 0:
         raise InputError("found a number of worlds below 0, of images below 2 or a negative --spacing; correct it")
 

@@ -35,11 +35,18 @@ def localize_all(
     sources: Sequence[QuerySource],
     *,
     progress: Callable[[Iterable[QuerySource]], Iterable[QuerySource]],
+    on_request: bool = True,
 ) -> Iterator[ResultRecord]:
     """Localize each image by itself; results do not depend on earlier ones.
 
     Decoding is not part of the measured stages. The first image is localized once in advance and that result is
     dropped, since libraries load lazily. The result of an image that cannot be used is a refusal with the reason.
+
+    Args:
+        localizer: of the map.
+        sources: the images.
+        progress: wraps the loop over the images.
+        on_request: each may take longer, see `Localizer.localize`; the node does so for the service relocalize alone.
     """
     _warm_up(localizer, sources)
     for source in progress(sources):
@@ -47,7 +54,7 @@ def localize_all(
         if isinstance(query, ResultRecord):
             yield query
         else:
-            yield ResultRecord(source.name, query.stamp_ns, localizer.localize(query, on_request=True))
+            yield ResultRecord(source.name, query.stamp_ns, localizer.localize(query, on_request=on_request))
 
 
 def localize_sequence(
@@ -75,7 +82,7 @@ def localize_sequence(
             continue
         expected = fixes.carry(odometry, query.stamp_ns)
         prior = None if expected is None else PosePrior(expected.map_from_base, expected.covariance, expected.frame_id)
-        result = localizer.localize(replace(query, prior=prior), on_request=prior is None)
+        result = localizer.localize(replace(query, prior=prior))
         if result.ok:
             fix = fix_from_result(result, rig_from_base=Pose.identity(), two_d=False)
             decision = fixes.gate(fix, odometry, query.stamp_ns)

@@ -40,7 +40,8 @@ class Playback:
         bag: a bag folder or an MCAP file.
         map_folder: the map to localize in.
         config: the localizer's parameters.
-        models: folder of each learned model, by the node's parameter: `recognizer`, `encoder`.
+        models: folder of each learned model, by the node's parameter: `recognizer`, `encoder`,
+            `matching_network`.
         rectified: whether P of the camera_info is the images' calibration.
         tf_topic: of the bag's transforms, and of what the nodes publish; static ones are on `<tf_topic>_static`.
         in_sequence: whether the last fix is a prior and jumps are held, as on a robot; else every image by itself.

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,13 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.query import Query
+from vloc_ros.nodes.localizer import node
 from vloc_ros.nodes.localizer.node import LocalizerNode
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, pose_of, stamp_ns_of, status_name
 from vloc_ros.storage.maps import map_hash, write_map
+
+sys.path.append(str(Path(__file__).parents[2] / "core"))
+from descriptor_network import DescriptorNetwork
 
 
 def test_the_pose_is_that_of_the_localizer_transformed_to_the_base(ros: Ros, wall: Wall) -> None:
@@ -204,6 +209,26 @@ def test_relocalize_returns_the_result_of_the_next_image(ros: Ros, wall: Wall, t
     assert response.result.status == LocalizationStatus.OK
     assert stamp_ns_of(response.result) == robot.stamp_ns(4)
     assert response.result.inliers > 0
+
+
+def test_a_matcher_is_run_for_relocalize_and_not_for_an_ordinary_image(
+    ros: Ros, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = DescriptorNetwork()
+    monkeypatch.setattr(node, "read_matching_network", lambda *_: network)
+    robot = Robot(ros, wall, matching_network="model")
+    robot.activate()
+    noise = np.random.default_rng(5).integers(0, 255, (CAMERA.height, CAMERA.width, 3), np.uint8)
+
+    def send(index: int) -> int:
+        return robot.send(index, image=bgr_message(robot.stamp_ns(index), "camera", noise))
+
+    assert robot.status_of(send(0)).status != LocalizationStatus.OK
+    assert network.seen == []
+    request = Relocalize.Request(timeout_s=20.0)
+    response = ros.call_while(Relocalize, "vloc_localizer/relocalize", request, lambda: send(4))
+    assert response.result.status != LocalizationStatus.OK
+    assert network.seen
 
 
 def test_relocalize_without_an_image_is_no_image(ros: Ros, wall: Wall) -> None:

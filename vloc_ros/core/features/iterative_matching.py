@@ -15,7 +15,8 @@
 """Matching of two sets of keypoints stage by stage, with pruning and early stopping.
 
 Depth and width adapt as in LightGlue (Lindenberger et al. 2023): keypoints without a match are removed, and no further
-layers run when nearly all matches are final. IMP (Xue et al. 2023) has a pose found between the stages, which may move
+layers run when nearly all matches are final. Unlike LightGlue, which counts removed keypoints as final, the share is of
+those that remain: it stops later. IMP (Xue et al. 2023) has a pose found between the stages, which may move
 the positions of one set: see `MatchingRun.move_second`.
 """
 

@@ -19,6 +19,7 @@ The essential matrix by PoseLib's LO-RANSAC (Larsson 2020), five points (Nistér
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -36,6 +37,24 @@ _WITHOUT_PARALLAX = 0.9
 # a turn by less than this many largest errors at the image's centre is none
 _NO_TURN = 1.0
 _ROTATION_SAMPLES, _ROTATION_ROUNDS = 200, 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What matches are explained by.
+
+    Attributes:
+        sample: as many matches determine it.
+        solutions: as many models a sample determines, at most.
+        of_lines: whether it predicts a line for a pixel, not a pixel.
+    """
+
+    sample: int
+    solutions: int
+    of_lines: bool
+
+
+_ESSENTIAL, _ROTATION = _Model(5, 10, of_lines=True), _Model(2, 1, of_lines=False)
 
 
 class TwoViewStatus(str, Enum):
@@ -107,9 +126,13 @@ def estimate_relative_pose(
     )
     inliers = np.asarray(info["inliers"], bool)
     rotation, turned = fit_rotation(first, second, cameras, max_error_px=max_error_px, seed=seed)
-    if turned.sum() >= max(_MIN_INLIERS, _WITHOUT_PARALLAX * inliers.sum()):
+    is_turn = turned.sum() >= max(_MIN_INLIERS, _WITHOUT_PARALLAX * inliers.sum())
+    explained, model = (turned, _ROTATION) if is_turn else (inliers, _ESSENTIAL)
+    if reason := _explain_doubt(first, second, explained, cameras, max_error_px, model):
+        return TwoViewGeometry(TwoViewStatus.NO_POSE, inliers=none, reason=reason)
+    if is_turn:
         return _without_parallax(rotation, turned, cameras, max_error_px)
-    if inliers.sum() < _MIN_INLIERS or not np.isfinite(found.t).all() or not np.linalg.norm(found.t):
+    if not np.isfinite(found.t).all() or not np.linalg.norm(found.t):
         reason = f"no relative pose explains more than {inliers.sum()} of {len(first)} matches"
         return TwoViewGeometry(TwoViewStatus.NO_POSE, inliers=none, reason=reason)
     pose = Pose(found.R, found.t / np.linalg.norm(found.t))
@@ -157,12 +180,54 @@ def fit_rotation(
     return rotation, best
 
 
+def _explain_doubt(
+    first: Array, second: Array, inliers: Array, cameras: tuple[Camera, Camera], max_error_px: float, model: _Model
+) -> str:
+    """Why inliers are no evidence for a model; empty where they are."""
+    count, matches = int(inliers.sum()), len(inliers)
+    if count < _MIN_INLIERS:
+        return f"no motion explains more than {count} of {matches} matches"
+    if _are_by_chance(count, matches, model, chance=max(_chance(model, of, max_error_px) for of in cameras)):
+        return f"the best motion explains {count} of {matches} matches, as many as one does by chance"
+    for camera, pixels in zip(cameras, (first, second), strict=True):
+        rays = _unit_rays(camera, pixels[inliers])
+        rays = rays[np.isfinite(rays).all(axis=1)]
+        # of rays that differ by less than the error the rotation about them is arbitrary
+        least = np.sqrt(len(rays)) * max_error_px / min(camera.intrinsics[:2])
+        if len(rays) < _MIN_INLIERS or np.linalg.svd(rays, compute_uv=False)[1] <= least:
+            return f"the {count} matches that a motion explains are of one point: the rotation about it is unknown"
+    return ""
+
+
+def _chance(model: _Model, camera: Camera, max_error_px: float) -> float:
+    """Probability that a match at random agrees with a model: the part of the image that its error leaves."""
+    # Sampson's error is that of both pixels: for one alone the band is wider by the root of 2, on either side
+    band = 2 * math.sqrt(2) * max_error_px * math.hypot(camera.width, camera.height)
+    return (band if model.of_lines else math.pi * max_error_px**2) / (camera.width * camera.height)
+
+
+def _are_by_chance(inliers: int, matches: int, model: _Model, *, chance: float) -> bool:
+    """Whether of all models that matches at random determine one is expected to have as many inliers.
+
+    A contrario (Moisan & Stival 2004): the number of models times the probability that so many matches at random agree
+    with one, here Hoeffding's bound (1963) of the binomial tail.
+    """
+    others = matches - model.sample
+    share = (inliers - model.sample) / others
+    if share <= chance:
+        return True
+    divergence = share * math.log(share / chance)
+    if share < 1.0:
+        divergence += (1.0 - share) * math.log((1.0 - share) / (1.0 - chance))
+    return math.log(model.solutions * math.comb(matches, model.sample)) >= others * divergence
+
+
 def _without_parallax(
     rotation: Array, inliers: Array, cameras: tuple[Camera, Camera], max_error_px: float
 ) -> TwoViewGeometry:
     angle = float(np.linalg.norm(Pose(rotation, np.zeros(3)).rotation_vector))
-    if angle * cameras[1].intrinsics[0] <= _NO_TURN * max_error_px and cameras[0] == cameras[1]:
-        reason = "the views are the same: there is no motion, and no direction of a translation"
+    if angle * min(cameras[1].intrinsics[:2]) <= _NO_TURN * max_error_px:
+        reason = "the camera has not moved: there is no direction of a translation"
         return TwoViewGeometry(TwoViewStatus.NO_MOTION, rotation=rotation, inliers=inliers, reason=reason)
     reason = (
         f"a rotation by {np.degrees(angle):.2g}° explains {inliers.sum()} matches without any translation: there is no "

@@ -133,7 +133,11 @@ class IterativePoseSolver:
         camera = keyframes.cameras[candidate.keyframe] if keyframes.cameras else views[0].camera
         target = self._see_points(candidate.point_indices, keyframes.pose(candidate.keyframe), camera)
         first = self._solve_round([target] * len(views), observation, candidate)
-        found = self._find_pose(first.matches, observation)
+        found = (
+            None
+            if first.estimate is None
+            else _found_from(first.estimate.scene_from_rig, first.matches, first.estimate.inliers)
+        )
         if found is None:
             return first, np.sort(candidate.point_indices)
         points = self._index.covisible_points(found.inlier_points, keyframes=_KEYFRAMES)
@@ -207,11 +211,7 @@ class IterativePoseSolver:
         pose = estimate_absolute_pose(self._pose, matches, observation.query)
         if pose is None:
             return None
-        inliers = inlier_mask(pose, self._pose, matches, observation.query)
-        if inliers.sum() < _LEAST_INLIERS:
-            return None
-        distances_m = np.linalg.norm(matches.points[inliers] - pose.translation, axis=1)
-        return _Found(pose, np.unique(matches.point_indices[inliers]), float(np.median(distances_m)))
+        return _found_from(pose, matches, inlier_mask(pose, self._pose, matches, observation.query))
 
     def _move_points(
         self,
@@ -229,6 +229,14 @@ class IterativePoseSolver:
             pixels = view.camera.project((pose @ view.rig_from_camera).inverse().apply(positions))
             visible = view.camera.contains(pixels)
             run.move_second(normalise_positions(pixels, view.camera.width, view.camera.height), visible)
+
+
+def _found_from(pose: Pose, matches: Matches, inliers: Array) -> _Found | None:
+    """A pose by its (M,) bool inliers; None where they are too few to move points by."""
+    if inliers.sum() < _LEAST_INLIERS:
+        return None
+    distances_m = np.linalg.norm(matches.points[inliers] - pose.translation, axis=1)
+    return _Found(pose, np.unique(matches.point_indices[inliers]), float(np.median(distances_m)))
 
 
 def _count_inliers(hypothesis: Hypothesis) -> int:

@@ -54,12 +54,12 @@ class KeyframeCandidates:
         self._most, self._time_s = config.last_pass_keyframes, config.last_pass_s
 
     def generate(self, observation: Observation) -> Iterator[Candidate]:
-        """One candidate a keyframe, best first; none begins after the time is over."""
+        """One candidate a keyframe, best first; none begins when the time since the search of the whole map is over."""
         if not observation.keypoint_count:
             return
-        until = self._now() + self._time_s
         with observation.clock.stage("matching"):
             neighbours = self._matcher.neighbours(observation, WHOLE_MAP)
+        until = self._now() + self._time_s
         nearest = neighbours.point_indices[:, 0]
         for keyframe, points in self._different_keyframes(nearest[nearest >= 0]):
             if self._now() > until:

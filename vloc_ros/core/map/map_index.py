@@ -82,7 +82,7 @@ class MapIndex:
 
     @cached_property
     def point_search(self) -> PointSearch:
-        """The search among all points; a map that is too large to be searched as a whole never needs it."""
+        """The search among all points; a map too large to be searched as a whole needs it for a last pass alone."""
         return PointSearch(self.map)
 
     @cached_property

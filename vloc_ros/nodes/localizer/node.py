@@ -38,7 +38,7 @@ from tf2_ros import Buffer
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import Relocalize
-from vloc_ros.assembly import build_localizer, explain_unused_encoder
+from vloc_ros.assembly import build_localizer, explain_unused_encoder, explain_unused_matcher
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
 from vloc_ros.core.geometry.camera import Camera
@@ -227,7 +227,11 @@ class LocalizerNode(ManagedNode):
         self._outputs.reset()
         self._initial_pose.clear()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
-        if warning := explain_unused_encoder(config, landmark_map, encoder):
+        unused = (
+            explain_unused_encoder(config, landmark_map, encoder),
+            explain_unused_matcher(config, landmark_map, network),
+        )
+        for warning in filter(None, unused):
             self.get_logger().warning(warning)
 
     def _on_engine_wait(self, reason: str) -> None:
