@@ -15,8 +15,8 @@
 """Correlation of scans seen from above: where one lies on the other, once the turn between them is roughly known.
 
 Walls, cars and trunks are the cells of a grid in which points lie above each other without large gaps; ground and
-ceilings are flat and leave none, also where one is above the other. All translations are compared at once by their Fourier transforms, as correlative scan matching (Olson,
-ICRA 2009) does one after the other.
+ceilings are flat and leave none, also where one is above the other. All translations are compared at once by their
+Fourier transforms, as correlative scan matching (Olson, ICRA 2009) does one after the other.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _SIZE = 128
 _CELLS_TO_RANGE = 42
 # points of an upright surface lie above each other by more than this share of a cell, those of ground by less
 _UPRIGHT_CELLS = 0.4
-# points of one surface are no further above each other than a cell, or the share of their distance that rings are apart:
-# 4 degrees; the ceiling of a room is further above the floor, up to 12 times its height away
+# the next point of one surface is no higher than by a cell, or by the share of the distance that rings 4 degrees apart
+# leave; up to 12 times its height away, a ceiling is further above the floor
 _GAP_CELLS, _GAP_SHARE = 1.0, 0.08
 
 
