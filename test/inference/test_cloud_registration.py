@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.inference.cloud_registration import KissGicpRegistration
 from vloc_ros.simulation.lidar_drives import LidarDrive, drive_with_lidar
 from vloc_ros.simulation.world import make_world
@@ -52,3 +52,23 @@ def test_a_scan_is_aligned_from_a_guess_and_without(drive: LidarDrive) -> None:
     assert np.median(matches.distances) < 0.2
     assert np.median(np.abs(matches.residuals)) < 0.03
     np.testing.assert_allclose(np.linalg.norm(matches.normals, axis=1), 1.0, atol=1e-6)
+
+
+def _floor(spacing_m: float) -> Array:
+    """A level floor 1 m below the sensor."""
+    x = np.arange(-4.0, 4.0, spacing_m)
+    return np.stack(np.broadcast_arrays(x[:, None], x, -1.0), axis=-1).reshape(-1, 3)
+
+
+def test_clouds_without_upright_surfaces_are_not_aligned_globally(drive: LidarDrive) -> None:
+    """KISS-Matcher ends the process where it finds no descriptors in a cloud."""
+    registration = KissGicpRegistration(voxel_m=0.1)
+    good = registration.prepare(drive.scan(0))
+    scattered = np.random.default_rng(0).normal(0.0, 20.0, (2000, 3))
+    for points in (_floor(0.05), _floor(0.05)[:1], scattered):
+        empty = registration.prepare(points)
+        for source, target in ((empty, good), (good, empty), (empty, empty)):
+            assert registration.align_globally(source, target) is None
+            pose, overlap = registration.approach(source, target, Pose.identity())
+            assert np.isfinite(registration.refine(source, target, pose).matrix).all()
+            assert 0.0 <= overlap <= 1.0

@@ -210,6 +210,24 @@ def test_a_scan_of_too_few_points_is_refused(lidar_map: LandmarkMap) -> None:
     assert "voxels with points" in result.reason
 
 
+def _floor() -> Array:
+    """A level floor 1 m below the sensor."""
+    x = np.arange(-6.0, 6.0, 0.04)
+    return np.stack(np.broadcast_arrays(x[:, None], x, -1.0), axis=-1).reshape(-1, 3).astype(np.float32)
+
+
+def test_a_scan_of_the_floor_alone_is_refused(lidar_map: LandmarkMap) -> None:
+    result = build_localizer(LocalizerConfig(), lidar_map).localize(Query((), cloud=PointCloud(_floor())))
+    assert result.status is Status.POSE_REJECTED, result.reason
+
+
+def test_a_place_of_the_floor_alone_accepts_nothing(queries: LidarDrive) -> None:
+    place = PosedScan("floor", lambda: PointCloud(_floor()), Pose.identity())
+    localizer = build_localizer(LocalizerConfig(), make_lidar_map([place], name="floor"))
+    for cloud in (_cloud(queries, 0), PointCloud(_floor())):
+        assert localizer.localize(Query((), cloud=cloud)).status is Status.POSE_REJECTED
+
+
 def _yard_with_posts(seed: int) -> Array:
     """Posts of different heights on level ground, around a sensor."""
     rng = np.random.default_rng(seed)

@@ -49,6 +49,11 @@ class ScanSplit:
         """Of all worlds."""
         return (*self.outdoors, *self.indoors)
 
+    @property
+    def kinds(self) -> list[str]:
+        """Of all worlds."""
+        return [self.kind(number) for number in self.numbers]
+
     def kind(self, number: int) -> str:
         """Of a world."""
         return _OUTDOOR[number % 2] if number in self.outdoors else _INDOOR[number % 4]

@@ -37,7 +37,12 @@ from training.acceptance.leaders import score_rows
 from training.acceptance.scan_recording import collect
 from training.acceptance.scan_worlds import CONDITIONS, SPLITS
 from training.framework.command import make_parser, run_command
-from vloc_ros.core.geometry.covariance import CovarianceCalibration, fit_calibration
+from vloc_ros.core.geometry.covariance import (
+    CovarianceCalibration,
+    apply_calibration,
+    fit_calibration,
+    squared_mahalanobis_distances,
+)
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.acceptance import CLOUD_KIND, AcceptanceModel
 from vloc_ros.storage.acceptance_tables import FOLDER
@@ -73,11 +78,27 @@ def summarize(model: AcceptanceModel, table: EvidenceTable) -> dict[str, Any]:
     return figures
 
 
+def measure_consistency(calibration: CovarianceCalibration, errors: Array, covariances: Array) -> dict[str, Any]:
+    """Mean NEES of (N, 6) errors under (N, 6, 6) covariances yet to be calibrated; 6 where they are consistent.
+
+    With it, the 95 % interval of the mean of N consistent and independent ones, by the central limit theorem.
+    """
+    if not len(errors):
+        return {"hypotheses": 0}
+    calibrated = np.stack([apply_calibration(one, calibration) for one in covariances])
+    nees, half_width = squared_mahalanobis_distances(errors, calibrated), 1.96 * np.sqrt(2 * 6 / len(errors))
+    return {
+        "hypotheses": len(errors),
+        "nees": round(float(nees.mean()), 2),
+        "consistent": [round(float(6 - half_width), 2), round(float(6 + half_width), 2)],
+    }
+
+
 def _run(args: argparse.Namespace) -> None:
     tables = {name: collect(args.data, split, workers=args.workers) for name, split in SPLITS.items()}
     fitted = fit_terms(tables["fit"][0], name=CLOUD_KIND)
     model = refuse_known_wrong(choose_thresholds(fitted, tables["choose"][0]), tables["fit"][0], tables["choose"][0])
-    calibration = _calibrate(model, *tables["fit"])
+    calibration = fit_calibration(*select_accepted(model, *tables["fit"]))
     out = args.out or FOLDER / f"{CLOUD_KIND}.json"
     mapping = model.to_mapping() | {
         "calibration": {
@@ -87,7 +108,11 @@ def _run(args: argparse.Namespace) -> None:
         }
     }
     write_bytes_atomically(out, (json.dumps(mapping, indent=1) + "\n").encode())
-    print(json.dumps(summarize(model, tables["report"][0]), indent=1))
+    report = summarize(model, tables["report"][0]) | {
+        "worlds": SPLITS["report"].kinds,
+        "covariance": measure_consistency(calibration, *select_accepted(model, *tables["report"])),
+    }
+    print(json.dumps(report, indent=1))
     print(out)
 
 
@@ -98,13 +123,16 @@ def refuse_known_wrong(model: AcceptanceModel, *tables: EvidenceTable) -> Accept
     return replace(model, thresholds=np.maximum(model.thresholds, np.nextafter(worst, np.inf)))
 
 
-def _calibrate(
+def select_accepted(
     model: AcceptanceModel, table: EvidenceTable, errors: Array, covariances: Array
-) -> CovarianceCalibration:
-    """That of the right hypotheses which are accepted, in maps whose poses have errors as those of real recordings."""
+) -> tuple[Array, Array]:
+    """(N, 6) errors and (N, 6, 6) covariances of the right hypotheses that are accepted.
+
+    The errors are those in maps whose poses have errors, too, as those of real recordings have.
+    """
     accepted = score_rows(model, table.evidence[table.label == 1]) >= model.thresholds[0]
     noise = np.random.default_rng(0).normal(size=(int(accepted.sum()), 6)) * _OF_MAP_POSES
-    return fit_calibration(errors[accepted] + noise, covariances[accepted])
+    return errors[accepted] + noise, covariances[accepted]
 
 
 def main() -> int:

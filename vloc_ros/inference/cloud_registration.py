@@ -28,8 +28,11 @@ from vloc_ros.core.geometry.pose import Array, Pose
 
 # fewer correspondences that agree are of chance
 _MIN_CORRESPONDENCES = 5
+# points that have this many points within so many voxels, themselves included, get a descriptor by KISS-Matcher for
+# certain: each of them has as many within its radius of normals, which is twice that
+_DESCRIBED_NEIGHBOURS, _DESCRIBED_VOXELS = 3, 1.5
 _NEIGHBOURS = 12
-# vertical part of the normals of what is no level ground
+# vertical part of the normals of what is no level ground: less strict than upright, as more points help to align
 _NOT_LEVEL = 0.85
 # the search for correspondences narrows, in voxels: first between clouds of larger voxels, then of all points
 _COARSE, _COARSE_REACHES, _REACH = 2.0, (10.0, 4.0), 2.0
@@ -71,7 +74,7 @@ class KissGicpRegistration:
             import small_gicp
         except ImportError as error:
             raise MissingDependencyError(
-                f"{error.name} is not installed, which aligns point clouds; pip install 'vloc_ros[lidar]'"
+                f"{error.name} is not installed, which aligns point clouds; pip install kiss-matcher small_gicp"
             ) from error
         return kiss_matcher, small_gicp
 
@@ -97,22 +100,36 @@ class KissGicpRegistration:
         return cloud, tree
 
     def align_globally(self, source: GicpCloud, target: GicpCloud) -> Pose | None:
-        """target_from_source by KISS-Matcher, between the upright surfaces of clouds whose z axes point up."""
+        """target_from_source by KISS-Matcher, between the surfaces that are not level, of clouds whose z axes point up.
+
+        None where it finds none, and where a cloud shows too few of them, such as the floor alone.
+        """
+        points = [_points_not_level(source), _points_not_level(target)]
+        if not all(self._can_be_described(one) for one in points):
+            return None
         config = self._kiss.KISSMatcherConfig(self._voxel_m, use_voxel_sampling=False, use_quatro=True)
         matcher = self._kiss.KISSMatcher(config)
-        found = matcher.estimate(_upright_points(source), _upright_points(target))
+        found = matcher.estimate(*(list(one.astype(np.float32)) for one in points))
         if not found.valid or matcher.get_num_final_inliers() < _MIN_CORRESPONDENCES:
             return None
         return _rigid(np.asarray(found.rotation), np.asarray(found.translation))
 
+    def _can_be_described(self, points: Array) -> bool:
+        """Whether KISS-Matcher finds descriptors in (N, 3) points; without any, it reads beyond its memory."""
+        if len(points) < max(_MIN_CORRESPONDENCES, _DESCRIBED_NEIGHBOURS):
+            return False
+        _, squared = self._gicp.KdTree(points).batch_knn_search(points, _DESCRIBED_NEIGHBOURS)
+        described = np.asarray(squared)[:, -1] < (_DESCRIBED_VOXELS * self._voxel_m) ** 2
+        return int(described.sum()) >= _MIN_CORRESPONDENCES
+
     def approach(self, source: GicpCloud, target: GicpCloud, target_from_source: Pose) -> tuple[Pose, float]:
-        """target_from_source by GICP of coarse clouds, and the share of the source that lies on the target there."""
+        """target_from_source by GICP of coarse clouds, and the share of what is not level that lies on the target."""
         matrix = target_from_source.matrix
         for reach in _COARSE_REACHES:
             matrix = self._align(source.coarse[0], *target.coarse, matrix, reach)
         found = _rigid(matrix[:3, :3], matrix[:3, 3]) or target_from_source
-        upright = np.abs(np.asarray(source.coarse[0].normals())[:, 2]) < _NOT_LEVEL
-        points = found.apply(np.asarray(source.coarse[0].points())[upright, :3])
+        not_level = np.abs(np.asarray(source.coarse[0].normals())[:, 2]) < _NOT_LEVEL
+        points = found.apply(np.asarray(source.coarse[0].points())[not_level, :3])
         if not len(points):
             return found, 0.0
         _, squared = target.coarse[1].batch_nearest_neighbor_search(points, num_threads=self._threads)
@@ -145,9 +162,9 @@ class KissGicpRegistration:
         return SurfaceMatches(np.sqrt(np.asarray(squared).ravel()), points, normals, residuals)
 
 
-def _upright_points(cloud: GicpCloud) -> list[Array]:
-    """The points that do not lie on level ground, which says nothing about the position on it."""
-    return list(cloud.points[np.abs(cloud.normals[:, 2]) < _NOT_LEVEL].astype(np.float32))
+def _points_not_level(cloud: GicpCloud) -> Array:
+    """(N, 3) the points that do not lie on level ground, which says nothing about the position on it."""
+    return cloud.points[np.abs(cloud.normals[:, 2]) < _NOT_LEVEL]
 
 
 def _rigid(rotation: Array, translation: Array) -> Pose | None:

@@ -17,9 +17,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from training.acceptance.evidence_table import OWN, EvidenceTable, RecordedQuery
-from training.acceptance.scans import find_best
+from training.acceptance.scans import find_best, measure_consistency
+from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.localization.acceptance import CLOUD_KIND, EVIDENCE_OF
 from vloc_ros.storage.acceptance_tables import read_acceptance_model
 
@@ -37,3 +39,14 @@ def test_the_margin_counts_among_hypotheses() -> None:
     )
     assert labels.tolist() == [-1, 1]
     assert scores[0] == -np.inf
+
+
+def test_the_covariance_of_the_report_is_the_calibrated_one() -> None:
+    calibration = CovarianceCalibration(scale=2.0, floor=np.full(6, 0.05))
+    covariances = np.tile(0.05 * np.eye(6), (400, 1, 1))
+    errors = np.random.default_rng(0).normal(0.0, 0.5, (400, 6))
+    found = measure_consistency(calibration, errors, covariances)
+    low, high = found["consistent"]
+    assert low < found["nees"] < high
+    assert high - low == pytest.approx(4 * 1.96 * np.sqrt(3 / 400), abs=0.02)
+    assert measure_consistency(calibration, errors[:0], covariances[:0]) == {"hypotheses": 0}

@@ -76,7 +76,8 @@ class CloudRegistration(Protocol):
         """target_from_source from a guess that is off by a few metres and degrees, and how much overlaps there.
 
         Returns:
-            the pose, good to a voxel, and the share of the source's upright surfaces that lie on the target, 0 to 1.
+            the pose, good to a voxel, and the share of the source's points that lie on the target, 0 to 1, without
+            those of level surfaces.
         """
         ...
 

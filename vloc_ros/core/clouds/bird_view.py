@@ -14,9 +14,9 @@
 
 """Correlation of scans seen from above: where one lies on the other, once the turn between them is roughly known.
 
-Walls, cars and trunks are the cells of a grid in which points lie above each other; ground and ceilings are flat and
-leave none. All translations are compared at once by their Fourier transforms, as correlative scan matching (Olson,
-ICRA 2009) does one after the other.
+Walls, cars and trunks are the cells of a grid in which points lie above each other without large gaps; ground and
+ceilings are flat and leave none, also where one is above the other. All translations are compared at once by their
+Fourier transforms, as correlative scan matching (Olson, ICRA 2009) does one after the other.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ _SIZE = 128
 _CELLS_TO_RANGE = 42
 # points of an upright surface lie above each other by more than this share of a cell, those of ground by less
 _UPRIGHT_CELLS = 0.4
+# the next point of one surface is no higher than by a cell, or by the share of the distance that rings 4 degrees apart
+# leave; up to 12 times its height away, a ceiling is further above the floor
+_GAP_CELLS, _GAP_SHARE = 1.0, 0.08
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,10 +56,7 @@ class BirdView:
         near = points[np.hypot(points[:, 0], points[:, 1]) < range_m]
         cells = np.floor(near[:, :2] / cell_m).astype(np.int64) + _SIZE
         keys = cells[:, 0] * 2 * _SIZE + cells[:, 1]
-        highest, lowest = np.full(4 * _SIZE * _SIZE, -np.inf), np.full(4 * _SIZE * _SIZE, np.inf)
-        np.maximum.at(highest, keys, near[:, 2])
-        np.minimum.at(lowest, keys, near[:, 2])
-        upright = np.flatnonzero(highest - lowest > _UPRIGHT_CELLS * cell_m)
+        upright = np.unique(keys[_lies_above(near, keys, cell_m=cell_m)])
         centres = np.column_stack(np.divmod(upright, 2 * _SIZE)) - _SIZE + 0.5
         return BirdView((centres * cell_m).astype(np.float32), cell_m)
 
@@ -76,6 +76,24 @@ class BirdView:
             grid = np.maximum(grid, np.minimum(0.5 * around, 0.5))
         spectrum = np.fft.rfft2(grid)
         return np.asarray(spectrum / max(float(np.linalg.norm(grid)), 1e-9)).astype(np.complex64)
+
+
+def _lies_above(points: Array, keys: Array, *, cell_m: float) -> Array:
+    """Numbers of the (N, 3) points that lie above another one of their surface in a cell.
+
+    Args:
+        points: metres from the sensor, z up.
+        keys: (N,) of their cells.
+        cell_m: size of a cell.
+    """
+    order = np.lexsort((points[:, 2], keys))
+    height, key, distance = points[order, 2], keys[order], np.hypot(points[order, 0], points[order, 1])
+    if not len(order):
+        return order
+    largest_m = np.maximum(_GAP_CELLS * cell_m, _GAP_SHARE * distance[1:])
+    starts = np.concatenate([[True], (key[1:] != key[:-1]) | (np.diff(height) > largest_m)])
+    lowest = height[starts][np.cumsum(starts) - 1]
+    return order[height - lowest > _UPRIGHT_CELLS * cell_m]
 
 
 def find_shift(query: Array, place: Array, *, cell_m: float) -> tuple[float, Array]:

@@ -22,7 +22,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vloc_ros.core.clouds.alignment import SurfaceMatches, find_open_direction
 from vloc_ros.core.clouds.place_clouds import level
 from vloc_ros.core.clouds.point_cloud import level_ground_share
 from vloc_ros.core.config import CloudConfig, VerificationConfig
@@ -32,8 +31,8 @@ from vloc_ros.core.localization.acceptance import AcceptanceModel
 from vloc_ros.core.localization.cloud_evidence import CloudAgreement, CloudEvidence, measure_agreement
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 from vloc_ros.core.localization.observation import Observation
-from vloc_ros.core.localization.pose_estimation import largest_position_std
 from vloc_ros.core.localization.result import LocalizationResult, Status
+from vloc_ros.core.localization.scan_covariance import describe_open_position, estimate_covariance
 from vloc_ros.core.localization.scan_places import LidarPlaces, PlaceGuess, is_certain
 from vloc_ros.core.localization.selection import Decision
 
@@ -52,11 +51,6 @@ _ALIKE = 0.1
 _PLACES_OF_ONE_POSE, _SAME_GUESS = 2, 0.05
 # coarse alignments that are refined: of different poses, those that overlap most
 _FINALISTS = 4
-# noise of normals: a corridor's surfaces hold the position along it by less than this
-_NOISE_OF_NORMALS = 0.008
-_LEAST_RESIDUAL_VOXELS = 0.02
-# 1 / m² or 1 / rad²: a kilometre
-_LEAST_INFORMATION = 1e-6
 
 
 class ScanSearch(Protocol):
@@ -223,7 +217,9 @@ class PlaceSearch:
             leader, evidence = max(self.weigh(hypotheses), key=lambda one: self._model.score(one[1]))
             score = self._model.score(evidence)
             result = self._publishable(leader, self._model.confidence(score, self._verification.negative_share))
-            if reason := self._describe_uncertainty(result):
+            assert result.covariance is not None
+            most_m = self._verification.max_position_std_m
+            if reason := describe_open_position(result.covariance, most_m=most_m):
                 return Decision(result.refused_as(Status.POSE_REJECTED, reason))
             if score >= self._threshold:
                 return Decision(result, is_final=True)
@@ -269,7 +265,7 @@ class PlaceSearch:
         )
         scene_from_place = places.pose(guess.place)
         scene_from_rig = scene_from_place @ place_from_scan @ scan.rig_from_scan.inverse()
-        covariance = _covariance(
+        covariance = estimate_covariance(
             matches, agreement.on_surface, scene_from_place, scene_from_rig, voxel_m=self._places.voxel_m
         )
         scene = int(places.scenes[guess.place])
@@ -290,43 +286,10 @@ class PlaceSearch:
             candidate=one.name,
         )
 
-    def _describe_uncertainty(self, result: LocalizationResult) -> str:
-        assert result.covariance is not None
-        std_m, most_m = largest_position_std(result.covariance), self._verification.max_position_std_m
-        if std_m <= most_m:
-            return ""
-        values, vectors = np.linalg.eigh(result.covariance[:3, :3])
-        x, y, z = vectors[:, int(values.argmax())]
-        return (
-            f"the surfaces leave the position open along ({x:.2f}, {y:.2f}, {z:.2f}), uncertain by {std_m:.2g} m; at "
-            f"most {most_m:g} m is allowed"
-        )
-
 
 def _is_near(first: Pose, second: Pose, *, within_m: float) -> bool:
     distance_m, turn_rad = first.distance_to(second)
     return bool(distance_m < within_m and turn_rad < _SAME_PLACE_RAD)
-
-
-def _covariance(
-    matches: SurfaceMatches, on_surface: Array, scene_from_place: Pose, scene_from_rig: Pose, *, voxel_m: float
-) -> Array:
-    """(6, 6) covariance of the rig in the scene by the point-to-plane matches, not calibrated.
-
-    Where the normals hold the position in some direction by no more than their own noise does, it is left open.
-    """
-    normals = matches.normals[on_surface] @ scene_from_place.rotation.T
-    lever = scene_from_place.apply(matches.points[on_surface]) - scene_from_rig.translation
-    jacobian = np.column_stack([normals, np.cross(lever, normals)])
-    residuals = np.abs(matches.residuals[on_surface])
-    std_m = max(1.4826 * float(np.median(residuals)) if len(residuals) else voxel_m, _LEAST_RESIDUAL_VOXELS * voxel_m)
-    information = jacobian.T @ jacobian / std_m**2
-    values, vectors = np.linalg.eigh(information)
-    covariance = np.asarray((vectors / np.maximum(values, _LEAST_INFORMATION)) @ vectors.T)
-    held, direction = find_open_direction(normals)
-    along = np.concatenate([direction, np.zeros(3)])
-    by_noise = min(_NOISE_OF_NORMALS / max(held, _NOISE_OF_NORMALS), 1.0 - 1e-9)
-    return covariance + by_noise / (1.0 - by_noise) * float(along @ covariance @ along) * np.outer(along, along)
 
 
 def _explain_frame(decision: Decision, points: Array) -> Decision:
