@@ -93,7 +93,7 @@ def _lies_above(points: Array, keys: Array, *, cell_m: float) -> Array:
     largest_m = np.maximum(_GAP_CELLS * cell_m, _GAP_SHARE * distance[1:])
     starts = np.concatenate([[True], (key[1:] != key[:-1]) | (np.diff(height) > largest_m)])
     lowest = height[starts][np.cumsum(starts) - 1]
-    return order[height - lowest > _UPRIGHT_CELLS * cell_m]
+    return np.asarray(order[height - lowest > _UPRIGHT_CELLS * cell_m])
 
 
 def find_shift(query: Array, place: Array, *, cell_m: float) -> tuple[float, Array]:
