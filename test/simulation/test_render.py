@@ -94,7 +94,7 @@ def test_corners_appear_where_the_camera_projects_them(model: str, yaw: float) -
     found = cv2.cornerSubPix(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), guess, (4, 4), (-1, -1), criteria)
     error = found.reshape(-1, 2) + 0.5 - expected
     assert np.abs(error.mean(axis=0)).max() < 0.03
-    assert np.median(np.linalg.norm(error, axis=1)) < 0.05
+    assert np.median(np.linalg.norm(error, axis=1)) < 0.06
     assert np.linalg.norm(error, axis=1).max() < 0.2
 
 

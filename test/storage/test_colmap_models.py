@@ -147,6 +147,8 @@ def test_a_camera_takes_the_place_of_one_that_is_not_known(tmp_path: Path) -> No
 @pytest.mark.parametrize("model", ["FOV", "RAD_TAN_THIN_PRISM_FISHEYE", "EUCM", "EQUIRECTANGULAR"])
 def test_a_camera_of_no_image_may_be_of_any_model(tmp_path: Path, kind: str, model: str) -> None:
     """As those that remain of images that were not registered."""
+    if not hasattr(pycolmap.CameraModelId, model):
+        pytest.skip(f"this pycolmap has no {model}")
     reconstruction = _model()
     reconstruction.add_camera(pycolmap.Camera.create_from_model_name(3, model, 500.0, 640, 480))
     getattr(reconstruction, f"write_{kind}")(tmp_path)
