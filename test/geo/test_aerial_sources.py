@@ -26,7 +26,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.tile_encoder import AERIAL
 from vloc_ros.geo.aerial_sources import read_geotiff, read_photos, read_tiles
-from vloc_ros.geo.photo_mosaic import Photo, render_mosaic, solve_mosaic
+from vloc_ros.geo.photo_mosaic import Mosaic, Photo, render_mosaic, solve_mosaic
 from vloc_ros.geo.position_tables import column_of, read_positions, read_table
 from vloc_ros.storage.maps import read_map
 
@@ -78,6 +78,18 @@ def test_photographs_are_placed_by_their_overlaps() -> None:
     )
     found = cv2.phaseCorrelate(there.mean(axis=2), here.mean(axis=2))[0]
     assert np.hypot(*found) * SIZE_M < 1.0
+
+
+@pytest.mark.parametrize("coarser", [1.5, 2.7, 20.0])
+def test_a_mosaic_may_be_much_coarser_than_its_photographs(coarser: float) -> None:
+    size_m, image = 0.15, np.zeros((360, 480, 3), np.uint8)
+    image[:, 180:] = 240
+    transform = np.array([[size_m, 0.0, 0.0], [0.0, -size_m, 0.0], [0.0, 0.0, 1.0]])
+    mosaic = Mosaic(np.array([0]), transform[None], np.zeros((1, 2)), np.array([size_m + 0j]), np.zeros(1), 0, ())
+    ground = render_mosaic([_photo("a.png", image, np.zeros(2))], mosaic, ground_size_m=coarser * size_m)
+    middle = ground.image[ground.image.shape[0] // 2, :, 0].astype(float)
+    dark = np.clip(1.0 - middle / 240, 0.0, 1.0)[ground.shown[ground.image.shape[0] // 2]].sum() * coarser
+    assert dark == pytest.approx(180, abs=1.5 * coarser)  # but for pixels at the edge, which are not shown
 
 
 def test_photographs_that_do_not_overlap_are_refused() -> None:

@@ -375,6 +375,18 @@ def _corners(size: tuple[int, int], transform: Array) -> Array:
     return np.asarray(found[:, :2] / found[:, 2:])
 
 
+def _reduce(photo: Array, transform: Array, size_m: float) -> tuple[Array, Array]:
+    """A photograph reduced by a whole factor, where a mosaic is coarser by more than that, and its homography."""
+    height, width = photo.shape[:2]
+    own_m = float(np.sqrt(abs(np.linalg.det(transform[:2, :2] / transform[2, 2]))))
+    factor = min(int(size_m / own_m), width, height)
+    if factor < 2:  # a blur does, and a wide one of all pixels would take longer
+        return photo, transform
+    size = width // factor, height // factor
+    small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small), np.asarray(transform @ np.diag([width / size[0], height / size[1], 1.0]))
+
+
 def _lay(
     image: Array,
     nearest: Array,
@@ -389,6 +401,7 @@ def _lay(
     x0, y0 = int((corner[:, 0].min() - left) / size_m), int((top - corner[:, 1].max()) / size_m)
     x1 = min(int(np.ceil((corner[:, 0].max() - left) / size_m)), image.shape[1])
     y1 = min(int(np.ceil((top - corner[:, 1].min()) / size_m)), image.shape[0])
+    photo, transform = _reduce(photo, transform, size_m)
     metres_to_pixels = np.array([[1 / size_m, 0, -left / size_m - x0], [0, -1 / size_m, top / size_m - y0], [0, 0, 1]])
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])  # OpenCV's pixel centres are whole numbers
     matrix = np.linalg.inv(half) @ metres_to_pixels @ transform @ half
