@@ -345,4 +345,5 @@ def _is_same(one: TileHypothesis, other: TileHypothesis) -> bool:
     """Whether two hypotheses show the same ground: of unknown tilt, their positions may differ all the same."""
     most_m = _SAME_PLACE * max(one.footprint_m, other.footprint_m)
     near = max(abs(one.middle - other.middle), abs(one.footprint_m - other.footprint_m)) < most_m
-    return one.scene == other.scene and near and abs(np.angle(one.reach / other.reach)) < _SAME_YAW_RAD
+    turned_rad = abs(float(np.angle(one.reach / other.reach)))
+    return one.scene == other.scene and near and turned_rad < _SAME_YAW_RAD
