@@ -11,33 +11,39 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
+from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from plain import CAMERA, SIZE_M, accept_many_inliers, look_down, make_ground, photograph
 
 from vloc_ros.assembly import build_tile_search
-from vloc_ros.cli.aerial_locate import describe_answer
+from vloc_ros.cli.aerial_locate import _query as query_from
+from vloc_ros.cli.aerial_locate import describe_answer, register
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.geometry.earth_pose import EarthPose
 from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.localization.ground_view import AerialQuery
+from vloc_ros.core.localization.evidence import CLEAR_MARGIN
+from vloc_ros.core.localization.ground_view import AerialQuery, make_level
 from vloc_ros.core.localization.result import Status
 from vloc_ros.core.localization.tile_search import TileSearch
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import View
-from vloc_ros.core.retrieval.tile_encoder import AERIAL
+from vloc_ros.core.retrieval.tile_encoder import AERIAL, KEYPOINTS, restore_keypoints
 from vloc_ros.geo.aerial_map import make_aerial_map
 from vloc_ros.geo.ground_images import GroundImage
 from vloc_ros.storage.maps import read_map, write_map
 
 _DATUM = Datum(46.84, -91.99)
 _GROUND = make_ground(1)
+_DOWN = np.array([0.0, 0.0, 1.0])
 
 
 def _make(ground: GroundImage) -> LandmarkMap:
@@ -72,7 +78,12 @@ def test_the_map_is_read_as_it_was_written(aerial_map: LandmarkMap, tmp_path: Pa
     assert read.scene().datum == _DATUM
     assert write_map(read, tmp_path) == digest
     places = aerial_map.places[AERIAL]
-    # every keypoint is stored once a ground size, and tiles overlap by half
+    # tiles overlap by half, and store the keypoints of their middles, so that none is stored twice at a ground size
+    assert np.abs(restore_keypoints(places.payloads[KEYPOINTS].values)).max() == pytest.approx(64, abs=1)
+    fine = places.translations[places.extents[:, 0] < 300 * SIZE_M, :2]
+    apart = np.abs(fine[:, None] - fine).max(axis=-1)
+    assert apart[apart > 0].min() == pytest.approx(128 * SIZE_M)
+    assert np.count_nonzero(apart == 0) == len(fine)
     assert sorted(set(places.extents[:, 0].round(6))) == pytest.approx([256 * SIZE_M, 512 * SIZE_M])
     assert np.ptp(places.translations[:, 0]) > 0.75 * 900 * SIZE_M
 
@@ -109,7 +120,10 @@ def test_another_place_water_and_the_horizon_are_refused(search: TileSearch) -> 
     assert search.localize(replace(query, view=water)).status is Status.NO_FEATURES
     horizon = search.localize(replace(query, down=np.array([0.0, 1.0, 0.0])))
     assert horizon.status is Status.NO_FEATURES
-    assert "no ground in sight" in horizon.reason
+    assert "hardly any ground" in horizon.reason
+    low = search.localize(replace(query, altitude_m=0.5))
+    assert low.status is Status.NO_FEATURES
+    assert "altitude of 0.5 m" in low.reason
 
 
 def test_two_places_alike_are_ambiguous() -> None:
@@ -125,6 +139,45 @@ def test_what_is_known_excludes_what_contradicts_it(search: TileSearch) -> None:
     assert search.find(replace(query, yaw_rad=np.pi / 2))
     assert not search.find(replace(query, yaw_rad=-np.pi / 2))
     assert not search.find(replace(query, altitude_m=30.0))
+
+
+def test_a_view_far_finer_than_the_map_is_reduced_in_place() -> None:
+    camera = Camera("PINHOLE", 1290, 970, (1000.0, 1000.0, 645.0, 485.0))
+    image = cv2.resize(_GROUND.image[:646, :860], (1290, 970))
+    level = make_level(AerialQuery(View(image, camera), _DOWN, altitude_m=30.0), finest_m=0.2)
+    assert level.image.shape[:2] == pytest.approx((145, 193), abs=8)
+    assert level.ground_size_m == pytest.approx(0.2)
+    height, width = level.image.shape[:2]
+    plain = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    assert np.hypot(*cv2.phaseCorrelate(*(one.mean(axis=2) for one in (plain, level.image)))[0]) < 0.6
+
+
+def test_the_command_turns_a_heading_into_a_yaw_of_the_map() -> None:
+    datum = Datum(46.84, -91.99, yaw_rad=0.3)
+    truth = look_down(0.0, 0.0, 75.0, yaw=2.2)
+    heading = np.degrees(EarthPose.of_camera(datum, truth, np.eye(6)).heading_rad)
+    parser = ArgumentParser()
+    register(parser)
+    args = parser.parse_args(["map", "a.png", "--focal-px", "400", "--nadir", "--heading", f"{heading}"])
+    query = query_from(args, np.zeros((360, 480, 3), np.uint8), {"map": datum})
+    assert query.yaw_rad is not None
+    # the upper edge of an image of yaw 0 points to y
+    assert np.exp(1j * query.yaw_rad) == pytest.approx(np.exp(1j * (np.pi / 2 + 2.2)), abs=1e-6)
+    for datums in ({"map": None}, {"a": datum, "b": datum}):
+        with pytest.raises(InputError, match="--heading"):
+            query_from(args, query.view.image, datums)
+
+
+def test_poses_of_one_footprint_do_not_compete(search: TileSearch) -> None:
+    one = search.find(_query(look_down(14.0, -22.0, 75.0)))[0]
+    leaning = replace(one, scene_from_camera=look_down(44.0, -22.0, 69.0, tilt=(0.0, 0.4)))
+    assert [evidence.margin for _, evidence in search.weigh([one, leaning])] == [CLEAR_MARGIN] * 2
+    for other in (
+        replace(one, middle=one.middle + 0.3 * one.footprint_m),
+        replace(one, reach=one.reach * np.exp(0.4j)),
+        replace(one, reach=0.7 * one.reach),
+    ):
+        assert [evidence.margin for _, evidence in search.weigh([one, other])] == [0.0] * 2
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--altitude", type=float, metavar="METRES", help="above the ground")
     parser.add_argument(
-        "--heading", type=float, metavar="DEG", help="of the upper edge, clockwise from north, to 30 deg"
+        "--heading",
+        type=float,
+        metavar="DEG",
+        help="of the upper edge, clockwise from north; poses more than 34 deg off are excluded",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of text for people")
 
@@ -151,5 +154,6 @@ def _format(name: str, answer: dict[str, Any]) -> str:
     across = max(answer["earth_std_m"][:2])
     return (
         f"{name}  {answer['latitude']:.7f} {answer['longitude']:.7f} +- {across:.2f} m, heading "
-        f"{answer['heading_deg']:.1f} +- {answer['heading_std_deg']:.1f} deg, {z:.1f} m above the ground; {quality}"
+        f"{answer['heading_deg']:.1f} +- {answer['heading_std_deg']:.1f} deg, "
+        f"z {z:.1f} m in {answer['frame_id']}; {quality}"
     )

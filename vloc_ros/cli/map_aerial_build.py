@@ -48,7 +48,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corners", type=Path, metavar="CSV", help="corners of --tiles")
     parser.add_argument("--focal-px", type=float, metavar="PIXELS", help="focal length of --photos in their pixels")
     parser.add_argument(
-        "--ground-height", type=float, metavar="METRES", help="of the ground, where heights of --exif are not above it"
+        "--ground-height",
+        type=float,
+        metavar="METRES",
+        help="of the ground, above what --height-reference says (default: 0 with relative)",
     )
     add_table_options(parser)
     parser.add_argument(
@@ -105,18 +108,35 @@ def _read(args: argparse.Namespace) -> AerialSource:
 
     if (args.photos is None) != (args.exif is None) or (args.tiles is None) != (args.corners is None):
         raise InputError("--exif goes with --photos and --corners with --tiles; give both of a pair")
+    _refuse_unused(args)
     if args.geotiff:
         return read_geotiff(args.geotiff, ground_size_m=args.ground_size)
     if args.tiles:
-        return read_tiles(args.tiles, args.corners)
+        return read_tiles(args.tiles, args.corners, ground_size_m=args.ground_size)
     if args.focal_px is not None and not 0 < args.focal_px < float("inf"):
         raise InputError(f"--focal-px is {args.focal_px:g}, expected more than 0 pixels")
+    heights, ground_height_m = heights_from(args), args.ground_height
+    if ground_height_m is not None and heights is not None:
+        ground_height_m += heights.undulation_m or 0.0  # as the photographs' heights
     return read_photos(
         args.photos,
         args.exif,
-        read_positions(args.exif, heights=heights_from(args), crs=args.crs),
+        read_positions(args.exif, heights=heights, crs=args.crs),
         focal_px=args.focal_px,
-        ground_height_m=args.ground_height,
+        ground_height_m=ground_height_m,
         ground_size_m=args.ground_size,
         progress=bar,
     )
+
+
+def _refuse_unused(args: argparse.Namespace) -> None:
+    from vloc_ros.core.errors import InputError
+
+    of_photos = ("focal_px", "ground_height", "crs", "height_column", "height_reference", "geoid_undulation")
+    given = [f"--{name.replace('_', '-')}" for name in of_photos if getattr(args, name) is not None]
+    if given and not args.photos:
+        raise InputError(f"{', '.join(given)}: of --photos, found --geotiff or --tiles, which say it; leave it out")
+    if args.ground_height is not None and args.height_column is None:
+        raise InputError("--ground-height goes with --height-column and --height-reference; give them, or leave it out")
+    if args.ground_height is not None and not abs(args.ground_height) < float("inf"):
+        raise InputError(f"--ground-height is {args.ground_height:g}, expected finite metres")

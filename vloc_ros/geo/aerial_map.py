@@ -44,7 +44,7 @@ from vloc_ros.core.retrieval.tile_encoder import (
 )
 from vloc_ros.core.retrieval.vlad import MAX_SAMPLES, Vocabulary
 from vloc_ros.core.sources import Progress, silent
-from vloc_ros.geo.ground_images import GroundImage
+from vloc_ros.geo.ground_images import SIZE_TOLERANCE, GroundImage
 
 TILE_PX = 384
 _AXES, _WORDS = 64, 64
@@ -129,7 +129,7 @@ def _tiles(
 ) -> Iterator[_Tile]:
     for number, one in enumerate(ground):
         for size_m in sizes_m:
-            if size_m >= one.ground_size_m * (1 - 1e-6):
+            if size_m >= one.ground_size_m / SIZE_TOLERANCE:
                 yield from _cut(one.resample(max(size_m, one.ground_size_m)), f"{number}", extractor, tile_px)
 
 

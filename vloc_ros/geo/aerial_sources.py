@@ -19,7 +19,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,10 +30,11 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.geodetic import MOST_FROM_DATUM_M, Datum, check_geodetic, mean_position
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.sources import Progress, silent
-from vloc_ros.geo.ground_images import GroundImage
-from vloc_ros.geo.photo_mosaic import Mosaic, Photo, render_mosaic, solve_mosaic
-from vloc_ros.geo.position_tables import EarthPositions, column_of, read_table
+from vloc_ros.geo.ground_images import SIZE_TOLERANCE, GroundImage
+from vloc_ros.geo.photo_mosaic import MOST_MOSAIC_PX, Mosaic, Photo, check_mosaic_size, render_mosaic, solve_mosaic
+from vloc_ros.geo.position_tables import EarthPositions, Row, column_of, image_of, read_table
 from vloc_ros.storage.images import read_image
+from vloc_ros.storage.text import naming_file
 
 # a photograph that looks further away from straight down is none of the ground below
 _MOST_OFF_NADIR_DEG = 10.0
@@ -73,18 +76,21 @@ def read_photos(
         table: where the positions are from; a column `gimbal_pitch_deg` says where cameras looked.
         positions: of the images, by name.
         focal_px: of all of them; None where unknown.
-        ground_height_m: of the ground above the level of the positions' heights; 0 for heights above the ground.
+        ground_height_m: of the ground on the level of `positions.altitude_m`, which is the ellipsoid unless they are
+            relative; 0 for heights above the ground.
         ground_size_m: of the mosaic; None for twice that of the photographs.
         progress: shows how far it has come.
 
     Raises:
-        InputError: an image is missing, none looks down, or they do not overlap.
+        InputError: an image is missing, none looks down, they do not overlap, or the ground size is finer than theirs.
     """
     if positions.altitude_m is not None and ground_height_m is None and not positions.relative:
         raise InputError(f"{table}: heights are not above the ground; give --ground-height, or leave out their column")
-    looking = _look_down(table, positions)
+    rows = read_table(table)
+    looking = _look_down(table, rows)
     named = [k for k in range(len(positions.names)) if positions.names[k] and looking[k]]
-    missing = [positions.names[k] for k in named if not (folder / positions.names[k]).is_file()]
+    paths = {k: image_of(table, rows[k], folder) for k in named}
+    missing = [positions.names[k] for k in named if not paths[k].is_file()]
     if missing or not named:
         found = (
             f"{len(missing)} of its images, such as {missing[0]}" if missing else "all images that look straight down"
@@ -104,15 +110,32 @@ def read_photos(
                 )
         place = datum.local(positions.latitude[k], positions.longitude[k])[:2]
         _check_near(table, positions.names[k], place)
-        photos.append(Photo(positions.names[k], read_image(folder / positions.names[k]), place, focal_px, height))
+        rows_px, columns_px = read_image(paths[k]).shape[:2]
+        read = partial(_read_colour, paths[k])
+        photos.append(Photo(positions.names[k], (columns_px, rows_px), read, place, focal_px, height))
+    check_mosaic_size(photos, ground_size_m)
     mosaic = solve_mosaic(photos, progress=progress)
     size_m = ground_size_m or 2 * mosaic.ground_size_m
+    _check_not_finer(table, size_m, mosaic.ground_size_m)
     ground = render_mosaic(photos, mosaic, ground_size_m=size_m)
     return AerialSource((ground,), datum, tuple(_describe(mosaic, photos, positions, looking)))
 
 
-def _look_down(table: Path, positions: EarthPositions) -> Array:
-    rows = read_table(table)
+def _read_colour(path: Path) -> Array:
+    image = read_image(path)
+    return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+
+
+def _check_not_finer(path: Path, size_m: float, own_m: float) -> None:
+    """Refuse a ground size that would show nothing more; what an image's own one is follows within a few percents."""
+    if size_m < own_m / SIZE_TOLERANCE:
+        raise InputError(
+            f"{path}: --ground-size is {size_m:g} m, finer than the images' {own_m:.4g} m; give theirs or a coarser "
+            "one, or leave it out"
+        )
+
+
+def _look_down(table: Path, rows: Sequence[Row]) -> Array:
     if _PITCH not in rows[0]:
         return np.ones(len(rows), bool)
     return np.asarray(np.abs(column_of(table, rows, _PITCH) + 90.0) <= _MOST_OFF_NADIR_DEG)
@@ -135,8 +158,8 @@ def _describe(mosaic: Mosaic, photos: Sequence[Photo], positions: EarthPositions
     ]
     used = [photos[k] for k in mosaic.placed]
     if all(one.height_m and one.focal_px for one in used):
-        told = float(np.median([one.height_m / one.focal_px for one in used if one.height_m and one.focal_px]))
-        notes[-1] += f", {told:.4f} m by height and focal length ({told / mosaic.ground_size_m - 1:+.1%})"
+        expected = float(np.median([one.height_m / one.focal_px for one in used if one.height_m and one.focal_px]))
+        notes[-1] += f", {expected:.4f} m by height and focal length ({expected / mosaic.ground_size_m - 1:+.1%})"
     if mosaic.left_out:
         notes.append(f"left out, without overlap: {', '.join(mosaic.left_out)}")
     if not looking.all():
@@ -149,53 +172,80 @@ def read_geotiff(path: Path, *, ground_size_m: float | None = None) -> AerialSou
     """An orthophoto with its coordinate system, brought to metres east and north of its middle.
 
     Raises:
-        InputError: it is no image with a coordinate system, or too large.
+        InputError: it is no image with a coordinate system, too large, or coarser than the ground size.
     """
     import rasterio
-    from rasterio.errors import RasterioError
-    from rasterio.transform import from_origin
-    from rasterio.warp import Resampling, calculate_default_transform, reproject, transform
+    from rasterio._err import CPLE_BaseError  # GDAL's errors, which rasterio does not wrap everywhere
+    from rasterio.errors import CRSError, RasterioError
 
     try:
-        with rasterio.open(path) as raster:
-            if raster.crs is None or raster.transform.is_identity:
-                raise InputError(f"{path}: has no coordinate system, expected a GeoTIFF; give its corners with --tiles")
-            x, y = raster.xy(raster.height / 2 - 0.5, raster.width / 2 - 0.5)
-            longitude, latitude = (float(values[0]) for values in transform(raster.crs, "EPSG:4326", [x], [y]))
-            datum = Datum(latitude, longitude, position_std_m=0.0)
-            # equidistant from the middle: a tangent plane to a centimetre within 10 km
-            local = f"+proj=aeqd +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84 +units=m"
-            found, width, height = calculate_default_transform(
-                raster.crs, local, raster.width, raster.height, *raster.bounds, resolution=ground_size_m
-            )
-            size_m, left, top = float(found.a), float(found.c), float(found.f)
-            _check_size(path, width, height)
-            bands = [min(3, raster.count), min(2, raster.count), 1]  # BGR
-            image, shown = np.zeros((len(bands), height, width), np.uint8), np.zeros((height, width), np.uint8)
-            to = {"dst_transform": from_origin(left, top, size_m, size_m), "dst_crs": local}
-            of = {"src_transform": raster.transform, "src_crs": raster.crs}
-            if any(raster.dtypes[band - 1] != "uint8" for band in bands):
-                raise InputError(f"{path}: has pixels of {raster.dtypes[0]}, expected 8 bits; convert it first")
-            for k, band in enumerate(bands):
-                reproject(raster.read(band), image[k], **of, **to, resampling=Resampling.bilinear)
-            reproject(raster.dataset_mask(), shown, **of, **to, resampling=Resampling.nearest)
-    except RasterioError as error:
+        with rasterio.open(path) as raster, naming_file(path):
+            return _warp_raster(path, raster, ground_size_m)
+    except (RasterioError, CRSError, CPLE_BaseError) as error:
         raise InputError(f"{path}: cannot be read as GeoTIFF ({error})") from error
-    ground = GroundImage(np.ascontiguousarray(np.moveaxis(image, 0, -1)), shown > 0, left, top, size_m)
+
+
+def _warp_raster(path: Path, raster: Any, ground_size_m: float | None) -> AerialSource:
+    """An open raster, in metres around its middle; GDAL reads it in blocks."""
+    from rasterio.transform import from_origin
+    from rasterio.vrt import WarpedVRT
+    from rasterio.warp import Resampling, transform
+
+    if raster.crs is None or raster.transform.is_identity:
+        raise InputError("has no coordinate system, expected a GeoTIFF; give its corners with --tiles")
+    bands = _bands(raster)
+    x, y = raster.xy(raster.height / 2 - 0.5, raster.width / 2 - 0.5)
+    longitude, latitude = (float(values[0]) for values in transform(raster.crs, "EPSG:4326", [x], [y]))
+    datum = Datum(latitude, longitude, position_std_m=0.0)
+    # equidistant from the middle: a tangent plane to a centimetre within 10 km
+    local = f"+proj=aeqd +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84 +units=m"
+    with WarpedVRT(raster, crs=local) as whole:
+        own_m, left, top = float(whole.transform.a), float(whole.bounds.left), float(whole.bounds.top)
+        size_m = own_m if ground_size_m is None else ground_size_m
+        width, height = (max(1, round(own_m / size_m * pixels)) for pixels in (whole.width, whole.height))
+    _check_not_finer(path, size_m, own_m)
+    _check_size(path, width, height)
+    to = {"crs": local, "transform": from_origin(left, top, size_m, size_m), "width": width, "height": height}
+    with WarpedVRT(raster, **to, resampling=Resampling.bilinear, add_alpha=not _has_alpha(raster)) as warped:
+        image, shown = warped.read(bands), warped.dataset_mask() > 0
+    pixels = np.ascontiguousarray(np.moveaxis(image, 0, -1)) if len(bands) > 1 else image[0]
+    ground = GroundImage(pixels, shown, left, top, size_m)
     return AerialSource((ground,), datum, (f"{width}x{height} pixels of {size_m:.3f} m",))
 
 
-def read_tiles(folder: Path, table: Path) -> AerialSource:
+def _has_alpha(raster: Any) -> bool:
+    from rasterio.enums import ColorInterp
+
+    return ColorInterp.alpha in raster.colorinterp
+
+
+def _bands(raster: Any) -> list[int]:
+    """Numbers of the bands blue, green and red, or of a grey one."""
+    from rasterio.enums import ColorInterp
+
+    if ColorInterp.palette in raster.colorinterp:
+        raise InputError("has colours of a palette, expected bands red, green and blue, or grey; convert it first")
+    bands = [3, 2, 1] if raster.count >= 3 else [1]
+    if any(raster.dtypes[band - 1] != "uint8" for band in bands):
+        raise InputError(f"has pixels of {raster.dtypes[0]}, expected 8 bits; convert it first")
+    return bands
+
+
+def read_tiles(folder: Path, table: Path, *, ground_size_m: float | None = None) -> AerialSource:
     """Images with the latitude and longitude of their corners.
 
-    The table has a column `name`, and latitude and longitude of the top left and the bottom right corner.
+    Args:
+        folder: of the images.
+        table: with a column `name`, and latitude and longitude of the top left and the bottom right corner.
+        ground_size_m: which at least one of the images has to show; None for no such demand.
 
     Raises:
-        InputError: an image is missing or damaged, or corners are swapped.
+        InputError: an image is missing or damaged, corners are swapped, or all images are coarser.
     """
     rows = read_table(table)
     if "name" not in rows[0]:
         raise InputError(f"{table}: has no column name, found {', '.join(rows[0])}; name the image files")
+    paths = [image_of(table, row, folder) for row in rows]
     top, left, bottom, right = (column_of(table, rows, name) for name in _CORNERS)
     try:
         check_geodetic(np.concatenate([top, bottom]), np.concatenate([left, right]))
@@ -203,8 +253,10 @@ def read_tiles(folder: Path, table: Path) -> AerialSource:
         raise InputError(f"{table}: {error}") from error
     datum = Datum(*mean_position(np.concatenate([top, bottom]), np.concatenate([left, right])))
     ground = []
-    for row, *corners in zip(rows, top, left, bottom, right, strict=True):
-        ground.append(_tile(folder / row["name"], table, datum, *(float(value) for value in corners)))
+    for path, *corners in zip(paths, top, left, bottom, right, strict=True):
+        ground.append(_tile(path, table, datum, *(float(value) for value in corners)))
+    if ground_size_m is not None:
+        _check_not_finer(table, ground_size_m, min(one.ground_size_m for one in ground))
     sizes = ", ".join(f"{size:.3f}" for size in sorted({round(one.ground_size_m, 3) for one in ground}))
     return AerialSource(tuple(ground), datum, (f"{len(ground)} images with pixels of {sizes} m",))
 
@@ -230,5 +282,5 @@ def _tile(path: Path, table: Path, datum: Datum, top: float, left: float, bottom
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
-    if not 0 < width * height <= 400_000_000:
+    if not 0 < width * height <= MOST_MOSAIC_PX:
         raise InputError(f"{path}: would have {width}x{height} pixels; give a coarser --ground-size, or divide it")

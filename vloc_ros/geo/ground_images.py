@@ -24,6 +24,9 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 
+# what is known of an image's ground size is off by less: a finer one than this much shows nothing more
+SIZE_TOLERANCE = 1.05
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundImage:

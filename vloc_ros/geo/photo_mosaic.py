@@ -20,7 +20,7 @@ taken: the yaw of a gimbal is often reversed at nadir, and a ground size by alti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -47,7 +47,7 @@ _MOST_SCALE = 1.5
 _LEAST_PHOTOS = 3
 # positions are not exact
 _REACH = 1.1
-_MOST_MOSAIC_PX = 400_000_000
+MOST_MOSAIC_PX = 400_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,14 +56,16 @@ class Photo:
 
     Attributes:
         name: for people.
-        image: (H, W, 3) uint8 BGR.
+        size: width and height, pixels.
+        read: returns (H, W, 3) uint8 BGR; called whenever the pixels are needed, since not all of them fit in memory.
         position: (2,) metres east and north of where it was taken.
         focal_px: focal length; None where it is unknown, so that the photograph is taken to look straight down exactly.
         height_m: above a level that all photographs share, such as that of take-off; None where it is unknown.
     """
 
     name: str
-    image: Array
+    size: tuple[int, int]
+    read: Callable[[], Array]
     position: Array
     focal_px: float | None = None
     height_m: float | None = None
@@ -115,7 +117,7 @@ def solve_mosaic(photos: Sequence[Photo], *, progress: Progress = silent) -> Mos
         InputError: fewer than three photographs overlap with each other, or all were taken at one place.
     """
     extractor = RootSift(RootSiftConfig(max_keypoints=_KEYPOINTS, min_keypoints=_KEYPOINTS))
-    features = [extractor.extract(one.image) for one in progress(photos, description="photographs")]
+    features = [extractor.extract(one.read()) for one in progress(photos, description="photographs")]
     overlaps = _find_overlaps(photos, features)
     group = _largest_group(len(photos), overlaps)
     if len(group) < _LEAST_PHOTOS:
@@ -156,7 +158,7 @@ def _find_overlaps(photos: Sequence[Photo], features: Sequence[Features]) -> lis
 def _may_overlap(first: Photo, second: Photo) -> bool:
     """Whether their positions and heights allow it; always where heights or focal lengths are unknown."""
     reaches = [
-        float(np.hypot(*one.image.shape[:2])) / 2 * one.height_m / one.focal_px
+        float(np.hypot(*one.size)) / 2 * one.height_m / one.focal_px
         for one in (first, second)
         if one.height_m and one.focal_px
     ]
@@ -183,9 +185,7 @@ def _overlap(photos: Sequence[Photo], first: int, second: int, features: Sequenc
     if not 1 / _MOST_SCALE < scale < _MOST_SCALE:
         return None
     kept = np.flatnonzero(inliers.ravel())[:_INLIERS_USED]
-    at_first, at_second = (
-        _up(xy[kept] - np.array(one.image.shape[1::-1]) / 2.0) for xy, one in ((xy_a, a_photo), (xy_b, b_photo))
-    )
+    at_first, at_second = (_up(xy[kept] - np.array(one.size) / 2.0) for xy, one in ((xy_a, a_photo), (xy_b, b_photo)))
     return _Overlap(first, second, at_first, at_second, _similarity(at_first, at_second))
 
 
@@ -316,7 +316,7 @@ def _chain(overlaps: Sequence[_Overlap], count: int) -> tuple[Array, Array]:
 
 def _homography(photo: Photo, turn: complex, position: complex, tilt: complex) -> Array:
     """(3, 3) from pixels to metres, see `_Problem.on_ground`."""
-    height, width = photo.image.shape[:2]
+    width, height = photo.size
     from_middle = np.array([[1.0, 0.0, -width / 2], [0.0, -1.0, height / 2], [0.0, 0.0, 1.0]])
     level = np.eye(3)
     if photo.focal_px:
@@ -333,23 +333,58 @@ def render_mosaic(photos: Sequence[Photo], mosaic: Mosaic, *, ground_size_m: flo
         InputError: it would be larger than this holds in memory.
     """
     corners = [
-        _corners(photos[k].image, transform) for k, transform in zip(mosaic.placed, mosaic.transforms, strict=True)
+        _corners(photos[k].size, transform) for k, transform in zip(mosaic.placed, mosaic.transforms, strict=True)
     ]
     low, high = np.concatenate(corners).min(axis=0), np.concatenate(corners).max(axis=0)
     width, height = (int(np.ceil(size / ground_size_m)) for size in high - low)
-    if width * height > _MOST_MOSAIC_PX:
-        raise InputError(f"the mosaic would have {width}x{height} pixels; give a coarser ground size")
+    _check_size(width, height)
     image, nearest = np.zeros((height, width, 3), np.uint8), np.full((height, width), np.inf, np.float32)
     for k, transform, corner in zip(mosaic.placed, mosaic.transforms, corners, strict=True):
-        _lay(image, nearest, photos[k].image, transform, corner, (low[0], high[1]), ground_size_m)
+        _lay(image, nearest, photos[k].read(), transform, corner, (low[0], high[1]), ground_size_m)
     return GroundImage(image, np.isfinite(nearest), float(low[0]), float(high[1]), ground_size_m)
 
 
-def _corners(image: Array, transform: Array) -> Array:
-    height, width = image.shape[:2]
+def check_mosaic_size(photos: Sequence[Photo], ground_size_m: float | None) -> None:
+    """Refuse, before anything is solved, photographs whose positions alone span more than a mosaic may have.
+
+    Args:
+        photos: all of them.
+        ground_size_m: of the mosaic; None for twice that by heights and focal lengths, where these are known.
+    """
+    if ground_size_m is None:
+        sizes = [one.height_m / one.focal_px for one in photos if one.height_m and one.focal_px]
+        if not sizes:
+            return
+        ground_size_m = 2 * float(np.median(sizes))
+    width, height = np.ptp([one.position for one in photos], axis=0) / ground_size_m
+    _check_size(int(width), int(height))
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MOST_MOSAIC_PX:
+        raise InputError(
+            f"the mosaic would have {width}x{height} pixels, expected {MOST_MOSAIC_PX} at most; give a coarser ground "
+            "size, or leave out photographs far from the others"
+        )
+
+
+def _corners(size: tuple[int, int], transform: Array) -> Array:
+    width, height = size
     pixels = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], float)
     found = pixels @ transform.T
     return np.asarray(found[:, :2] / found[:, 2:])
+
+
+def _reduce(photo: Array, transform: Array, size_m: float) -> tuple[Array, Array]:
+    """A photograph reduced by a whole factor, where a mosaic is coarser by more than that, and its homography."""
+    height, width = photo.shape[:2]
+    own_m = float(np.sqrt(abs(np.linalg.det(transform[:2, :2] / transform[2, 2]))))
+    factor = min(int(size_m / own_m), width, height)
+    if factor < 2:  # a blur does, and a wide one of all pixels would take longer
+        return photo, transform
+    size = width // factor, height // factor
+    small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small), np.asarray(transform @ np.diag([width / size[0], height / size[1], 1.0]))
 
 
 def _lay(
@@ -366,6 +401,7 @@ def _lay(
     x0, y0 = int((corner[:, 0].min() - left) / size_m), int((top - corner[:, 1].max()) / size_m)
     x1 = min(int(np.ceil((corner[:, 0].max() - left) / size_m)), image.shape[1])
     y1 = min(int(np.ceil((top - corner[:, 1].min()) / size_m)), image.shape[0])
+    photo, transform = _reduce(photo, transform, size_m)
     metres_to_pixels = np.array([[1 / size_m, 0, -left / size_m - x0], [0, -1 / size_m, top / size_m - y0], [0, 0, 1]])
     half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])  # OpenCV's pixel centres are whole numbers
     matrix = np.linalg.inv(half) @ metres_to_pixels @ transform @ half

@@ -21,9 +21,9 @@ are read from a column only when it is named, together with what the heights are
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -68,6 +68,15 @@ class Heights:
             )
 
 
+class Row(dict[str, str]):
+    """The cells of a row by the header, and the number of its line in the file."""
+
+    def __init__(self, cells: dict[str, str], *, line: int) -> None:
+        """A row that was read from a line; the first line is 1."""
+        super().__init__(cells)
+        self.line = line
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EarthPositions:
     """N positions on Earth.
@@ -96,7 +105,7 @@ def read_positions(path: Path, *, heights: Heights | None = None, crs: str | Non
         crs: of eastings and northings, as pyproj reads it, such as EPSG:25832.
 
     Raises:
-        InputError: a column is missing, or a value is no number or no place on Earth; the message names the row.
+        InputError: a column is missing, a value is no number, whose line the message names, or no place on Earth.
     """
     rows = read_table(path)
     wanted = _PROJECTED if crs else _GEODETIC
@@ -121,41 +130,65 @@ def keep_positions(positions: EarthPositions, rows: Sequence[int]) -> EarthPosit
     return EarthPositions(names, positions.latitude[rows], positions.longitude[rows], altitude, positions.relative)
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a table by its header.
+def read_table(path: Path) -> list[Row]:
+    """The rows of a table by its header; empty lines and those that begin with # are skipped.
 
     Raises:
-        InputError: it has no rows, or one of another length than the header.
+        InputError: it has no rows, one of another length than the header, or two columns of one name.
     """
-    lines = [line for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
-    reader = csv.reader(lines, skipinitialspace=True)
-    header = [word.strip() for word in next(reader, [])]
-    rows = []
-    for number, words in enumerate(reader, start=2):
-        if len(words) != len(header):
-            raise InputError(f"{path}, row {number}: {len(words)} columns, expected {len(header)} as in the header")
-        rows.append(dict(zip(header, (word.strip() for word in words), strict=True)))
-    if not rows:
+    lines = [(number, line) for number, line in enumerate(read_text(path).split("\n"), start=1) if line.strip()]
+    split = [(number, _split(path, number, line)) for number, line in lines if not line.startswith("#")]
+    if len(split) < 2:
         raise InputError(f"{path}: has no rows below a header, expected one position a row")
+    header = split[0][1]
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise InputError(
+            f"{path}: has several columns {', '.join(repeated)}, expected one of a name; rename the others"
+        )
+    rows = []
+    for number, words in split[1:]:
+        if len(words) != len(header):
+            raise InputError(f"{path}, line {number}: {len(words)} columns, expected {len(header)} as in the header")
+        rows.append(Row(dict(zip(header, words, strict=True)), line=number))
     return rows
 
 
-def column_of(path: Path, rows: Sequence[Mapping[str, str]], name: str) -> Array:
+def _split(path: Path, number: int, line: str) -> list[str]:
+    try:
+        return [word.strip() for word in next(csv.reader([line], skipinitialspace=True))]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {number}: is not comma-separated ({error}); correct it") from error
+
+
+def image_of(path: Path, row: Row, folder: Path) -> Path:
+    """The image that a row names in its column `name`, which lies below a folder.
+
+    Raises:
+        InputError: the name is empty, or leads out of the folder; the message names the line.
+    """
+    name = row.get("name", "")
+    if not name or "\0" in name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+        raise InputError(f"{path}, line {row.line}: name is {name!r}, expected an image below {folder}; correct it")
+    return folder / name
+
+
+def column_of(path: Path, rows: Sequence[Row], name: str) -> Array:
     """(N,) a column as finite numbers.
 
     Raises:
-        InputError: it is missing, or a value is no finite number; the message names the row.
+        InputError: it is missing, or a value is no finite number; the message names the line.
     """
     if name not in rows[0]:
         raise InputError(f"{path}: has no column {name}, found {', '.join(rows[0])}; name it in the header")
     values = []
-    for number, row in enumerate(rows, start=2):
+    for row in rows:
         try:
-            value = float(row[name])
+            value = np.nan if "_" in row[name] else float(row[name])  # Python reads 1_0 as 10
         except ValueError:
             value = np.nan
         if not np.isfinite(value):
-            raise InputError(f"{path}, row {number}: {name} is {row[name]!r}, expected a finite number")
+            raise InputError(f"{path}, line {row.line}: {name} is {row[name]!r}, expected a finite number")
         values.append(value)
     return np.array(values)
 

@@ -37,7 +37,7 @@ class PosePriors:
 
     Attributes:
         down_std_rad: of gravity, which is the z axis of the level camera; None where gravity is unknown.
-        altitude_m: above the ground; None where unknown.
+        altitude_m: z of the camera in the scene, its altitude above the ground and the ground's z; None where unknown.
         altitude_std_m: its standard deviation.
     """
 
@@ -57,7 +57,7 @@ def pose_from_similarity(turn: complex, shift: complex, camera: Camera, ground_z
 
 def pose_from_points(xy: Array, points: Array, camera: Camera, *, max_error_px: float) -> Pose | None:
     """scene_from_camera of a camera of unknown tilt (P3P and LO-RANSAC, PoseLib); None where it does not look down."""
-    described = {"model": camera.model, "width": camera.width, "height": camera.height, "params": camera.parameters}
+    described = {"model": camera.model, "width": camera.width, "height": camera.height}
     described["params"] = list(camera.parameters)
     found, info = poselib.estimate_absolute_pose(
         xy.astype(np.float64), points, described, {"max_reproj_error": max_error_px, "seed": 0}, {}
@@ -119,7 +119,7 @@ def _residuals(pose: Pose, xy: Array, points: Array, camera: Camera) -> Array:
 
 
 def _prior_residuals(pose: Pose, priors: PosePriors) -> Array:
-    """In standard deviations; the scene's ground is at z 0."""
+    """In standard deviations."""
     found = []
     if priors.down_std_rad is not None:
         found += list(pose.rotation[:2, 2] / priors.down_std_rad)

@@ -32,10 +32,12 @@ _WIDEST_RAD = np.radians(55.0)
 # less of the image shows such ground: the view is of the horizon
 _LEAST_GROUND = 0.3
 _GRID = 24
+# smaller views hold too few keypoints
+_LEAST_PX = 64
 
 
-class HorizonError(InputError):
-    """The view shows hardly any ground below."""
+class GroundViewError(InputError):
+    """The view shows too little ground, or in too few pixels of the map."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +99,8 @@ def make_level(query: AerialQuery, *, finest_m: float, scale: float = 1.0) -> Le
         scale: of the level view, at most 1.
 
     Raises:
-        HorizonError: gravity says that the view shows hardly any ground below.
+        GroundViewError: gravity says that the view shows hardly any ground below, or the altitude says that it shows
+            only a few of the map's pixels.
     """
     camera, down = query.view.camera, query.down
     turn = _turn_to_z(down) if down is not None else np.eye(3)
@@ -106,9 +109,9 @@ def make_level(query: AerialQuery, *, finest_m: float, scale: float = 1.0) -> Le
     below = np.asarray(np.isfinite(rays).all(axis=1))
     below[below] &= rays[below, 2] > np.cos(_WIDEST_RAD) * np.linalg.norm(rays[below], axis=1)
     if below.mean() < _LEAST_GROUND:
-        raise HorizonError(
-            f"{below.mean():.0%} of the image shows ground within {np.degrees(_WIDEST_RAD):.0f} deg of straight down, "
-            f"expected {_LEAST_GROUND:.0%}; point the camera down"
+        raise GroundViewError(
+            f"hardly any ground: {below.mean():.0%} of the image lies within {np.degrees(_WIDEST_RAD):.0f} deg of "
+            f"straight down, expected {_LEAST_GROUND:.0%}; point the camera down"
         )
     on_plane = rays[below, :2] / rays[below, 2:]
     low, high = on_plane.min(axis=0), on_plane.max(axis=0)
@@ -118,12 +121,20 @@ def make_level(query: AerialQuery, *, finest_m: float, scale: float = 1.0) -> Le
     focal = min(focal, float(np.sqrt(_MOST_PX / area)))
     focal *= scale
     width, height = (max(1, int(size)) for size in focal * (high - low))
+    if query.altitude_m is not None and min(width, height) < _LEAST_PX:
+        raise GroundViewError(
+            f"from an altitude of {query.altitude_m:g} m the view shows {width}x{height} pixels of {finest_m:g} m as "
+            f"the map's finest, expected {_LEAST_PX} at least each way; is it in metres above the ground? Fly higher, "
+            "or make a finer map"
+        )
     level = Camera("PINHOLE", width, height, (focal, focal, *(float(v) for v in -focal * low)))
     size_m = None if query.altitude_m is None else query.altitude_m / focal
     return LevelView(_warp(query.view, level, turn, own / focal), level, Pose(turn, np.zeros(3)), size_m)
 
 
 def _warp(view: View, level: Camera, turn: Array, shrink: float) -> Array:
+    if shrink >= 2.0:  # a wide blur of all pixels takes longer
+        view, shrink = view.reduce(1.0 / int(shrink)), shrink / int(shrink)
     x, y = np.meshgrid(np.arange(level.width) + 0.5, np.arange(level.height) + 0.5)
     rays = level.unproject(np.column_stack([x.ravel(), y.ravel()])) @ turn
     pixels = view.camera.project(rays)

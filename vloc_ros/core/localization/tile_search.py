@@ -35,7 +35,7 @@ from vloc_ros.core.localization.ground_pose import (
     pose_from_similarity,
     refine_above_ground,
 )
-from vloc_ros.core.localization.ground_view import AerialQuery, HorizonError, LevelView, make_level
+from vloc_ros.core.localization.ground_view import AerialQuery, GroundViewError, LevelView, make_level
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.localization.tile_evidence import TileEvidence, measure_tile_evidence
 from vloc_ros.core.localization.tile_places import AerialPlaces, GroundKeypoints
@@ -43,9 +43,9 @@ from vloc_ros.core.localization.tile_places import AerialPlaces, GroundKeypoints
 _LEAST_KEYPOINTS, _LEAST_INLIERS, _RATIO = 40, 6, 0.9
 # hypotheses that are matched again with all that the map has in view
 _REFINED = 3
-# poses that differ by less do not compete: parts of the footprint
+# poses whose ground differs by less do not compete: parts of the footprint
 _SAME_PLACE, _SAME_YAW_RAD = 0.25, 0.35
-# of a scale that altitude foretells, and of a yaw that a compass does
+# of a scale, against the altitude; and of a yaw, against a compass
 _SCALE_SIGMAS, _LEAST_SCALE, _MOST_YAW_RAD = 3.0, 0.2, 0.6
 _MOST_KEYPOINTS = 8000
 # of the ground, in the search for hypotheses
@@ -63,7 +63,8 @@ class TileHypothesis:
         scene_from_camera: the pose of the optical frame.
         covariance: (6, 6) by the matches and what is known besides, not calibrated.
         evidence: without the margin.
-        footprint_m: half of the diagonal of what the view shows.
+        middle: of the ground that the view shows, x + iy metres in the scene.
+        reach: from there along the view's x axis, half of its diagonal, x + iy metres.
         matches: number of matches.
     """
 
@@ -71,8 +72,14 @@ class TileHypothesis:
     scene_from_camera: Pose
     covariance: Array
     evidence: TileEvidence
-    footprint_m: float
+    middle: complex
+    reach: complex
     matches: int
+
+    @property
+    def footprint_m(self) -> float:
+        """Half of the diagonal of what the view shows."""
+        return abs(self.reach)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,8 +136,8 @@ class TileSearch:
                     result = self.decide(found)
                     if result.ok:
                         break
-        except HorizonError as error:
-            return LocalizationResult.refused(Status.NO_FEATURES, f"no ground in sight: {error}")
+        except GroundViewError as error:
+            return LocalizationResult.refused(Status.NO_FEATURES, str(error))
         if result is None:
             reason = f"the view shows {most} keypoints, at least {_LEAST_KEYPOINTS} are needed: water, or too dark?"
             return LocalizationResult.refused(Status.NO_FEATURES, reason)
@@ -140,7 +147,7 @@ class TileSearch:
         """All hypotheses of a view; none where it shows too little."""
         try:
             views = [view for view in self._observe(query) if len(view.features) >= _LEAST_KEYPOINTS]
-        except HorizonError:
+        except GroundViewError:
             return []
         return [one for view in views for one in self._hypotheses(view)]
 
@@ -199,7 +206,7 @@ class TileSearch:
         return turn, complex(matrix[0, 2] + middle[0], matrix[1, 2] + middle[1]), inliers.ravel().astype(bool)
 
     def _is_possible(self, observed: _Observed, turn: complex) -> bool:
-        """Whether scale and yaw are what altitude and compass foretell, where these are known."""
+        """Whether scale and yaw agree with altitude and compass, where these are known."""
         query, size_m = observed.query, observed.level.ground_size_m
         if not abs(turn) > 0:
             return False
@@ -217,10 +224,10 @@ class TileSearch:
     ) -> TileHypothesis | None:
         """Match the view with all that the map has in its footprint, and estimate the pose."""
         camera = observed.level.camera
-        footprint_m = observed.diagonal_px * abs(turn)
-        middle = turn * (camera.width - 1j * camera.height) / 2 + shift
-        centre = np.array([middle.real, middle.imag])
-        ground = self._places.around(scene, centre, radius_m=footprint_m, ground_size_m=size_m)
+        middle_px = (camera.width - 1j * camera.height) / 2
+        middle = turn * middle_px + shift
+        radius_m, centre = observed.diagonal_px * abs(turn), np.array([middle.real, middle.imag])
+        ground = self._places.around(scene, centre, radius_m=radius_m, ground_size_m=size_m)
         rows, columns = _match(observed.projected, ground)
         found = self._similarity(observed, ground, rows, columns)
         if found is None:
@@ -232,7 +239,8 @@ class TileSearch:
         pose, covariance = posed
         evidence = self._evidence(observed, ground, rows, columns, turn, shift)
         turned = Pose(pose.rotation @ observed.level.level_from_camera.rotation, pose.translation)
-        return TileHypothesis(scene, turned, covariance, evidence, footprint_m, len(rows))
+        middle, reach = turn * middle_px + shift, turn * observed.diagonal_px
+        return TileHypothesis(scene, turned, covariance, evidence, middle, reach, len(rows))
 
     def _pose(
         self, observed: _Observed, ground: GroundKeypoints, rows: Array, columns: Array, turn: complex, shift: complex
@@ -334,6 +342,8 @@ def _alike(
 
 
 def _is_same(one: TileHypothesis, other: TileHypothesis) -> bool:
-    distance_m, angle_rad = one.scene_from_camera.distance_to(other.scene_from_camera)
-    near = distance_m < _SAME_PLACE * max(one.footprint_m, other.footprint_m)
-    return one.scene == other.scene and near and angle_rad < _SAME_YAW_RAD
+    """Whether two hypotheses show the same ground: of unknown tilt, their positions may differ all the same."""
+    most_m = _SAME_PLACE * max(one.footprint_m, other.footprint_m)
+    near = max(abs(one.middle - other.middle), abs(one.footprint_m - other.footprint_m)) < most_m
+    turned_rad = abs(float(np.angle(one.reach / other.reach)))
+    return one.scene == other.scene and near and turned_rad < _SAME_YAW_RAD
