@@ -40,6 +40,8 @@ _LOW_M, _HIGH_M, _CROP_LOW_M = 40.0, 90.0, 60.0
 # of a drone that hovers, and of what its IMU and barometer say
 _TILT_RAD, _GRAVITY_STD_RAD, _ALTITUDE_STD = 0.12, 0.015, 0.05
 _LIGHT = replace(CLEAR_DAY, vignetting=0.0)
+# pixels by which mosaics are bent at most, and metres after which they are bent another way
+_MOST_BENT_PX, _BENT_EACH_M = 6.0, 30.0
 _DOWN = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
 
 
@@ -75,6 +77,21 @@ def photograph_town(world: World, *, seed: int) -> GroundImage:
     camera = Camera("PINHOLE", width, height, (focal, focal, width / 2, height / 2))
     image = render(world, camera, Pose(_DOWN, np.array([*(low + high) / 2, _PLANE_M])), lighting=_LIGHT, seed=seed)
     return GroundImage(image, np.ones((height, width), bool), float(low[0]), float(high[1]), GROUND_SIZE_M)
+
+
+def bend(ground: GroundImage, seed: int) -> GroundImage:
+    """A map as mosaics of photographs are: where it should be on the whole, off by some pixels here and there.
+
+    Relief, and errors of the photographs' poses, are not the same everywhere; how large they are differs by map.
+    """
+    rng = np.random.default_rng([seed, 33])
+    height, width = ground.shown.shape
+    cells = [int(np.ceil(size * ground.ground_size_m / _BENT_EACH_M)) + 2 for size in (height, width)]
+    shifts = rng.normal(0.0, rng.uniform(0.0, _MOST_BENT_PX), (*cells, 2)).astype(np.float32)
+    bent = cv2.resize(shifts, (width, height), interpolation=cv2.INTER_CUBIC)
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    image = cv2.remap(ground.image, x + bent[..., 0], y + bent[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return replace(ground, image=image)
 
 
 def fly(world: World, ground: GroundImage, condition: int, seed: int) -> DroneImage:

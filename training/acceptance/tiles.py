@@ -26,7 +26,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from training.acceptance.aerial_views import (
     GROUND_SIZE_M,
     NO_ALTITUDE,
     DroneImage,
+    bend,
     cut_view,
     fly,
     photograph_town,
@@ -70,7 +71,7 @@ from vloc_ros.storage.atomic import write_bytes_atomically
 
 _NAME = "acceptance.tiles"
 RIGHT_M, RIGHT_RAD, WRONG_M, WRONG_RAD = 2.0, np.radians(4.0), 5.0, np.radians(10.0)
-_FLIGHTS, _CUT, _ALIASED, _MAPS_PER_QUERY = 2, 25, 10, 2
+_FLIGHTS, _CUT, _ALIASED, _MAPS_PER_QUERY = 2, 50, 24, 2
 # of real aerial images: georeferencing and relief, metres and radians
 _OF_MAP = np.repeat([0.5, np.radians(0.5)], 3)
 _NOTHING = EvidenceTerm(np.zeros(1), np.zeros(1))
@@ -104,7 +105,7 @@ def _orthophoto(folder: Path, split: TownSplit, number: int, *, aliased: bool = 
     path = folder / f"{split.name}-{number}{'-aliased' * aliased}.npz"
     if not path.exists():
         world, seed = _town(split, number), split.seed + number
-        made = photograph_town(make_aliased_world(world, seed) if aliased else world, seed=seed)
+        made = bend(photograph_town(make_aliased_world(world, seed) if aliased else world, seed=seed), seed)
         unfinished = path.with_suffix(".part.npz")
         np.savez_compressed(unfinished, image=made.image, place=[made.left_m, made.top_m])
         unfinished.replace(path)
@@ -253,7 +254,10 @@ def _calibrate(
 def _run(args: argparse.Namespace) -> None:
     tables = {split.name: collect(args.data, split) for split in SPLITS}
     fitted = fit_terms(tables["fit"][0], name=TILE_KIND)
-    model = refuse_known_wrong(choose_thresholds(fitted, tables["choose"][0]), tables["fit"][0], tables["choose"][0])
+    chosen = choose_thresholds(fitted, tables["choose"][0])
+    model = refuse_known_wrong(chosen, tables["fit"][0], tables["choose"][0])
+    # negatives are few, and all but impossible: what is more likely wrong than right is refused all the same
+    model = replace(model, thresholds=np.maximum(model.thresholds, 0.0))
     calibration = _calibrate(model, *tables["fit"])
     of_covariance = {
         "scale": calibration.scale,

@@ -14,7 +14,7 @@
 import cv2
 import numpy as np
 
-from training.acceptance.aerial_views import DRONE, GROUND_SIZE_M, cut_view
+from training.acceptance.aerial_views import DRONE, GROUND_SIZE_M, bend, cut_view
 from training.acceptance.evidence_table import FOREIGN, OWN, EvidenceTable, RecordedQuery
 from training.acceptance.tiles import summarize
 from vloc_ros.core.localization.acceptance import EVIDENCE_OF, TILE_KIND, AcceptanceModel, EvidenceTerm
@@ -52,3 +52,12 @@ def test_the_summary_counts_what_is_accepted() -> None:
     figures = summarize(model, EvidenceTable.of_queries(queries, TILE_KIND))
     assert figures["day"] == {"queries": 2, "right": 1, "between": 0, "wrong": 0}
     assert figures["foreign"] == {"queries": 1, "accepted": 0}
+
+
+def test_a_bent_map_is_off_by_some_pixels_and_elsewhere_by_others() -> None:
+    ramp = np.broadcast_to(np.linspace(0, 200, 600, dtype=np.float32), (400, 600))
+    ground = GroundImage(ramp, np.ones((400, 600), bool), 0.0, 80.0, GROUND_SIZE_M)
+    moved_px = (bend(ground, 3).image - ramp)[:, 50:-50] * 599 / 200
+    assert 0.3 < moved_px.std() < 12
+    assert abs(moved_px.mean()) < 2 * moved_px.std()
+    assert not np.allclose(bend(ground, 4).image, bend(ground, 3).image)
