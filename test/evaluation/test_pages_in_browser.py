@@ -59,7 +59,7 @@ def opened(browser, text: str, folder: Path, width: int = 1280) -> Iterator:
     file.write_text(text)
     context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
     page, troubles = context.new_page(), []
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(60_000)  # a page is drawn in a second, on a busy machine in many
     page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: troubles.append(str(error)))
     own = ("data:", "blob:", file.as_uri())
