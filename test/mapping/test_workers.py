@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -120,8 +121,13 @@ def test_pairs_get_their_images_and_what_else_they_have_in_order() -> None:
 
 
 def test_work_on_pairs_ends_when_its_consumer_stops() -> None:
-    done: list[str] = []
-    found = THIS_PROCESS.map_pairs(lambda i, j, more: done.append(i), range(2000), {(k, k): 0 for k in range(2000)})
+    done: list[int] = []
+
+    def work(i: int, *_: object) -> None:
+        done.append(i)
+        time.sleep(0.01)  # without it all may be done before the first result is looked at
+
+    found = THIS_PROCESS.map_pairs(work, range(2000), {(k, k): 0 for k in range(2000)})
     assert isinstance(found, Iterator)
     next(found)
     found.close()  # type: ignore[attr-defined]
