@@ -172,11 +172,11 @@ class AcceptanceModel:
         return float(np.log1p(self.least_inliers)) - _ROUNDING
 
     def score(self, evidence: Evidence) -> float:
-        """Log odds that the hypothesis is right, among as many wrong ones."""
+        """Log odds that the hypothesis is right, among as many wrong ones; those of too few inliers at least."""
         if evidence.inliers < self.least_inliers_evidence:
             return -_MOST
         alone = self.bias + sum(term.contribution(getattr(evidence, name)) for name, term in self.terms.items())
-        return float(log_odds_of_both(alone, self.margin.contribution(evidence.margin)))
+        return max(float(log_odds_of_both(alone, self.margin.contribution(evidence.margin))), -_MOST)
 
     def threshold(self, false_accept_rate: float) -> float:
         """Score that keeps a rate of false accepts among queries of other places; 0 is the smallest that is supported.
