@@ -59,6 +59,15 @@ class RecordedQuery:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Recorded:
+    """What a query gave: its evidence, and of right hypotheses the errors and covariances."""
+
+    query: RecordedQuery
+    errors: Array
+    covariances: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class EvidenceTable:
     """Recorded hypotheses, one a row, and the queries that they are of.
 

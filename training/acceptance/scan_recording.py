@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,6 +29,7 @@ from training.acceptance.evidence_table import (
     FOREIGN,
     OWN,
     EvidenceTable,
+    Recorded,
     RecordedQuery,
     join_tables,
 )
@@ -68,15 +68,6 @@ class RecordingSearch(PlaceSearch):
     def publishable(self, one: ScanHypothesis) -> LocalizationResult:
         """What would be published."""
         return self._publishable(one, 0.5)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Recorded:
-    """What a query gave: its evidence, and of right hypotheses the errors and covariances."""
-
-    query: RecordedQuery
-    errors: Array
-    covariances: Array
 
 
 def collect(folder: Path, split: ScanSplit, *, workers: int) -> tuple[EvidenceTable, Array, Array]:

@@ -49,6 +49,7 @@ from training.acceptance.evidence_table import (
     KINDS_OF_QUERY,
     OWN,
     EvidenceTable,
+    Recorded,
     RecordedQuery,
     join_tables,
 )
@@ -164,15 +165,6 @@ def _queries(folder: Path, split: TownSplit, number: int) -> Iterator[tuple[int,
         aliased = _orthophoto(folder, split, number, aliased=True)
         for k in range(_ALIASED):
             yield ALIASED, 0, cut_view(aliased, split.seed + 1000 * number + 500 + k), [number]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Recorded:
-    """What a query gave: its evidence, and of right hypotheses the errors and covariances."""
-
-    query: RecordedQuery
-    errors: Array
-    covariances: Array
 
 
 def _record(search: TileSearch, image: DroneImage, kind: int, condition: int, towns: tuple[int, int]) -> Recorded:
