@@ -109,11 +109,12 @@ class Pose:
 
     def __matmul__(self, other: Pose) -> Pose:
         """`a_from_b @ b_from_c` is `a_from_c`."""
-        return Pose(_orthonormal(self.rotation @ other.rotation), self.rotation @ other.translation + self.translation)
+        translation = self.rotation @ other.translation + self.translation
+        return _unchecked(_orthonormal(self.rotation @ other.rotation), translation)
 
     def inverse(self) -> Pose:
         """`b_from_a` of `a_from_b`."""
-        return Pose(self.rotation.T, -self.rotation.T @ self.translation)
+        return _unchecked(self.rotation.T, -self.rotation.T @ self.translation)
 
     def apply(self, points: npt.ArrayLike) -> Array:
         """Map (..., 3) points of the source frame into the target frame."""
@@ -131,6 +132,15 @@ class Pose:
         """Translation in metres and rotation angle in radians between two poses of the same frames."""
         error = self.error_to(other)
         return float(np.linalg.norm(error[:3])), float(np.linalg.norm(error[3:]))
+
+
+def _unchecked(rotation: Array, translation: Array) -> Pose:
+    """A pose made of valid ones. A query makes some sixty, and the checks take longer than the products."""
+    pose = object.__new__(Pose)
+    rotation.flags.writeable = translation.flags.writeable = False
+    object.__setattr__(pose, "rotation", rotation)
+    object.__setattr__(pose, "translation", translation)
+    return pose
 
 
 def _orthonormality(rotation: Array) -> tuple[float, float]:

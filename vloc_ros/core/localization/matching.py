@@ -45,6 +45,11 @@ class NearestNeighbourMatcher:
         self._config, self._index, self._map = config, map_index, map_index.map
         self._max_distance_in_window = map_index.map.descriptor_limit(DescriptorLimit.STRICT)
 
+    @property
+    def sample_breadth(self) -> int:
+        """Of the search in the whole map for a sample of the keypoints: a sample decides only where it is certain."""
+        return max(1, self._config.search_breadth // 2)
+
     def match(self, observation: Observation, candidate: Candidate, *, keypoints: Keypoints | None = None) -> Matches:
         """Matches of all views with a candidate's points; empty when there are none.
 

@@ -35,8 +35,8 @@ _MIN_SAMPLE = 4
 _STEP_M = 1e-4
 # of the final refinement, in largest reprojection errors; most inliers have a fifth of that
 _LOSS_SCALE = 0.25
-# metres and radians; with PoseLib's 1e-8 the refinement takes twice as long and moves by a hundredth of a millimetre
-_STEP_TOLERANCE = 1e-6
+# metres and radians; with PoseLib's 1e-8 the refinement takes twice as long and moves by 0.04 mm at most
+_STEP_TOLERANCE = 1e-5
 _MIN_RESIDUAL_VARIANCE_PX2 = 0.05
 _RAYLEIGH_MEDIAN = 1.1774  # of the length of a vector of two unit Gaussians
 

@@ -53,7 +53,7 @@ LEAST_INLIERS = 8
 _LEAST_UNGUIDED = 4
 # of a sample of the keypoints, standard deviation of the position as it is seen at the distance of the points, whose
 # projections have to lie well inside of the radius of guided matching
-_PRECISE_PX = 1.0
+_PRECISE_PX = 1.5
 # matches that a pose guides, and that move their projections by more, guide other matches
 _STILL_PX, _GUIDED_ROUNDS = 0.5, 3
 # share of the inliers that a sample promises that all keypoints must have: right poses in simulated worlds have 1.15 to

@@ -43,14 +43,14 @@ class WholeMapCandidates:
             yield first
             return
         sampled = np.arange(observation.keypoint_count) % first.every == 0
-        sample = self._search(observation, sampled)
+        sample = self._search(observation, sampled, breadth=self._matcher.sample_breadth)
         yield replace(first, neighbours=sample)
         others = self._search(observation, ~sampled)
         yield replace(WHOLE_MAP, neighbours=_interleave(sampled, sample, others))
 
-    def _search(self, observation: Observation, some: Array) -> DescriptorNeighbours:
+    def _search(self, observation: Observation, some: Array, *, breadth: int | None = None) -> DescriptorNeighbours:
         with observation.clock.stage("matching"):
-            return self._matcher.neighbours(observation, WHOLE_MAP, keypoints=some)
+            return self._matcher.neighbours(observation, WHOLE_MAP, keypoints=some, breadth=breadth)
 
 
 def _interleave(sampled: Array, first: DescriptorNeighbours, second: DescriptorNeighbours) -> DescriptorNeighbours:
