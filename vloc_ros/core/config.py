@@ -138,7 +138,11 @@ class MatcherConfig(Checked):
         0.05, "neighbours nearer than this to the best one do not compete with it", unit="m", low=0.0, high=100.0
     )
     search_breadth: int = parameter(
-        16, "inverted lists searched for a keypoint, of 4096 at most, half of them for a sample; more are slower and find more", low=1, high=4096
+        16,
+        "inverted lists searched for a keypoint, of 4096 at most, half of them for a sample of the keypoints; more are "
+        "slower and find more",
+        low=1,
+        high=4096,
     )
     last_pass: str = parameter(
         "on_request",

@@ -59,7 +59,6 @@ class SearchWindow:
 
     def outside(self, keypoints: Array) -> Callable[[slice], Array]:
         """A function that gives, for some of (K, 2) pixels, (len, C) whether each lies outside a point's window."""
-
         # |k - p|² - r² as one product, in a fifth of the time
         ones, squares = np.ones(len(keypoints), np.float32), np.einsum("ij,ij->i", keypoints, keypoints)
         of_keypoints = np.column_stack([keypoints, squares, ones]).astype(np.float32)
