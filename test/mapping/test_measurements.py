@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
+from vloc_ros.mapping.sfm.correspondences import VerifiedPair
 from vloc_ros.mapping.sfm.measurements import (
     estimate_noise,
     frame_variances,
@@ -112,7 +112,7 @@ def test_a_pair_is_possible_where_measured_poses_allow_it(
 ) -> None:
     """Images 12 m apart of a straight trajectory of 40 m."""
     pose = Pose.from_rotation_vector([0.0, turn_rad, 0.0], np.array(direction))
-    geometries = {(0, 60): TwoViewGeometry(np.zeros((30, 2), np.uint32), pose, parallax_rad)}
+    geometries = {(0, 60): VerifiedPair(np.zeros((30, 2), np.uint32), pose, parallax_rad)}
     assert (possible_pairs(geometries, ROW, drifting=drifting) == [(0, 60)]) is possible
 
 
@@ -121,9 +121,9 @@ def test_of_a_rig_the_next_sets_tell_how_far_away_a_view_is() -> None:
     row = [pose for pose in ROW[:30] for _ in range(8)]
     sets = np.repeat(np.arange(30), 8)
 
-    def found(sets_apart: int, parallax_rad: float) -> TwoViewGeometry:
+    def found(sets_apart: int, parallax_rad: float) -> VerifiedPair:
         along = Pose(np.eye(3), np.array([0.2 * sets_apart, 0.0, 0.0]))
-        return TwoViewGeometry(np.zeros((30, 2), np.uint32), along, parallax_rad)
+        return VerifiedPair(np.zeros((30, 2), np.uint32), along, parallax_rad)
 
     # what both show is 2 m away; from 5.8 m apart it has a parallax that only something far away could have
     geometries = {(0, 8): found(1, 0.1), (224, 232): found(1, 0.1), (0, 232): found(29, 0.1)}

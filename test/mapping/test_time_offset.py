@@ -21,7 +21,7 @@ import pytest
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
+from vloc_ros.mapping.sfm.correspondences import VerifiedPair
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.sfm.time_offset import estimate_time_offset
 from vloc_ros.storage.trajectories import Trajectory
@@ -36,13 +36,13 @@ def _path(stamp_ns: int) -> Pose:
     return Pose.from_rotation_vector([0.0, 0.5 * np.sin(1.9 * time_s), 0.1 * np.cos(time_s)], [0.5 * time_s, 0.0, 0.0])
 
 
-def _geometries(stamps_ns: Array, noise_rad: float) -> dict[Pair, TwoViewGeometry]:
+def _geometries(stamps_ns: Array, noise_rad: float) -> dict[Pair, VerifiedPair]:
     rng, found = np.random.default_rng(0), {}
     for i in range(_COUNT):
         for j in range(i + 1, min(i + 4, _COUNT)):
             relative = _path(stamps_ns[i]).inverse() @ _path(stamps_ns[j])
             noise = Pose.from_rotation_vector(rng.normal(0, noise_rad, 3), np.zeros(3))
-            found[i, j] = TwoViewGeometry(_NO_MATCHES, relative @ noise, 0.1)
+            found[i, j] = VerifiedPair(_NO_MATCHES, relative @ noise, 0.1)
     return found
 
 
@@ -59,7 +59,7 @@ def test_a_camera_that_never_turns_shows_no_offset() -> None:
     stamps_ns = 10**9 + _STEP_NS * np.arange(_COUNT)
     rng = np.random.default_rng(0)
     straight = {
-        pair: TwoViewGeometry(_NO_MATCHES, Pose.from_rotation_vector(rng.normal(0, 0.004, 3), [1.0, 0.0, 0.0]), 0.1)
+        pair: VerifiedPair(_NO_MATCHES, Pose.from_rotation_vector(rng.normal(0, 0.004, 3), [1.0, 0.0, 0.0]), 0.1)
         for pair in _geometries(stamps_ns, 0.0)
     }
     found = estimate_time_offset(stamps_ns.tolist(), lambda ns: Pose(np.eye(3), np.array([ns * 1e-9, 0, 0])), straight)

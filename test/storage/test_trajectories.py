@@ -107,6 +107,7 @@ def test_comments_blank_lines_commas_and_a_byte_order_mark(tmp_path: Path) -> No
         ("2.5 0 0 nan 0 0 0 1", "not finite"),
         ("2.5 0 0 inf 0 0 0 1", "not finite"),
         ("2.5 0 0 x 0 0 0 1", "expected numbers"),
+        ("2.5 0 0 1_0 0 0 0 1", "expected numbers"),
         ("nan 0 0 0 0 0 0 1", "the stamp is 'nan'"),
         ("2.5 0 0 0 0 0 0 2", "the quaternion has length 2"),
         ("2.5 0 0 0 0 0 0 0", "the quaternion has length 0"),

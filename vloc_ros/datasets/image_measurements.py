@@ -25,7 +25,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.sources import MeasuredGravity, MeasuredPosition, PosedImage
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import number_of, read_text
 
 _POSITION_ROW = "IMAGE x y z std, metres"
 _GRAVITY_ROW = "IMAGE x y z std, a direction in the optical frame and its standard deviation in degrees"
@@ -79,7 +79,7 @@ def _read_rows(path: Path, names: Sequence[str], expected: str, max_std: float) 
         if not words:
             continue
         try:
-            row = np.array([float(word) for word in words[1:]])
+            row = np.array([number_of(word) for word in words[1:]])
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}, expected {expected}") from None
         if row.shape != (_NUMBERS,) or not np.isfinite(row).all() or not 0.0 < row[3] <= max_std:

@@ -37,7 +37,7 @@ from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.sources import PosedScan
 from vloc_ros.datasets.lidar_recordings import LidarRecording
-from vloc_ros.storage.text import naming_file, read_text, split_rows
+from vloc_ros.storage.text import naming_file, number_of, read_text, split_rows
 from vloc_ros.storage.trajectories import read_tum
 
 VELODYNE = "velodyne"
@@ -86,7 +86,7 @@ def _read_sequence(folder: Path, poses: Path | None) -> LidarRecording:
     """Poses of the left camera become poses of the LiDAR in a map whose axes are the first scan's: z up."""
     paths, found = _list(folder / "velodyne", "bin"), poses or folder.parents[1] / "poses" / f"{folder.name}.txt"
     camera_from_lidar = _pose_of(_named_rows(folder / "calib.txt")["Tr"].reshape(3, 4))
-    stamps = [round(float(words[0]) * 1e9) for _, words in split_rows(read_text(folder / "times.txt"))]
+    stamps = [round(number_of(words[0]) * 1e9) for _, words in split_rows(read_text(folder / "times.txt"))]
     _check_count(folder, paths, len(stamps))
     if poses is None and not found.is_file():
         scans = [

@@ -30,7 +30,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.geodetic import check_geodetic
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import number_of, read_text
 
 ELLIPSOIDAL, ORTHOMETRIC, RELATIVE = "ellipsoidal", "orthometric", "relative"
 HEIGHT_REFERENCES = (ELLIPSOIDAL, ORTHOMETRIC, RELATIVE)
@@ -184,7 +184,7 @@ def column_of(path: Path, rows: Sequence[Row], name: str) -> Array:
     values = []
     for row in rows:
         try:
-            value = np.nan if "_" in row[name] else float(row[name])  # Python reads 1_0 as 10
+            value = number_of(row[name])
         except ValueError:
             value = np.nan
         if not np.isfinite(value):

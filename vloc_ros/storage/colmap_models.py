@@ -33,7 +33,7 @@ from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.camera_formats import COLMAP_MODELS, Calibrations, read_colmap_binary, read_colmap_text
-from vloc_ros.storage.text import naming_file, read_lines, read_text
+from vloc_ros.storage.text import naming_file, number_of, read_lines, read_text
 
 _NUMBER_OF_MODEL = {name: number for number, (name, _) in COLMAP_MODELS.items()}
 _POSE = "<I7dI"
@@ -131,7 +131,7 @@ def _text_rows(path: Path) -> list[_Row]:
         try:
             if len(words) != _IMAGE_WORDS:
                 raise ValueError
-            rows.append((words[9].strip(), words[8], [float(word) for word in words[1:8]]))
+            rows.append((words[9].strip(), words[8], [number_of(word) for word in words[1:8]]))
         except ValueError:
             raise InputError(
                 f"line {number} is {line[:60]!r}, expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, and a line of "

@@ -62,6 +62,17 @@ def split_rows(text: str) -> Iterator[tuple[int, list[str]]]:
             yield number, words
 
 
+def number_of(word: str) -> float:
+    """A word as a number; Python alone would read `1_0` as 10.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "_" in word:
+        raise ValueError(f"could not convert string to float: {word!r}")
+    return float(word)
+
+
 def numbers_of(words: Sequence[str]) -> list[float]:
     """Words as numbers.
 
@@ -69,7 +80,7 @@ def numbers_of(words: Sequence[str]) -> list[float]:
         InputError: one is none.
     """
     try:
-        return [float(word) for word in words]
+        return [number_of(word) for word in words]
     except ValueError as error:
         raise InputError(f"{error}, expected numbers") from None
 

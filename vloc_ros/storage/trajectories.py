@@ -28,7 +28,7 @@ import numpy.typing as npt
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.storage.atomic import write_bytes_atomically
-from vloc_ros.storage.text import naming_file, read_text, split_rows
+from vloc_ros.storage.text import naming_file, number_of, read_text, split_rows
 
 _NS_PER_S = 10**9
 _MAX_STAMP_NS = 2**63 - 1
@@ -189,7 +189,7 @@ def parse_pose(words: Sequence[str], *, first: str = "timestamp") -> Pose:
         hint = "" if len(words) not in _OTHER_FORMATS else f"; this looks like {_OTHER_FORMATS[len(words)]}: convert it"
         raise InputError(f"{len(words)} columns, expected 8: {first} tx ty tz qx qy qz qw{hint}")
     try:
-        values = np.array([float(word) for word in words[1:]])
+        values = np.array([number_of(word) for word in words[1:]])
     except ValueError as error:
         raise InputError(f"{error}, expected numbers") from None
     if not np.isfinite(values).all():

@@ -34,7 +34,7 @@ from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require
 from vloc_ros.datasets.benchmarks.sfm_poses import read_sfm_scene
 from vloc_ros.datasets.posed_files import PosedFile
 from vloc_ros.storage.images import read_image
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import number_of, read_text
 from vloc_ros.storage.trajectory_formats import pose_from_matrix
 
 SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
@@ -93,7 +93,7 @@ def read_pose_file(path: Path, *, source: str) -> Pose | None:
     if _NO_NUMBER.search(text):
         return None
     try:
-        return pose_from_matrix([float(word) for word in text.split()])
+        return pose_from_matrix([number_of(word) for word in text.split()])
     except ValueError as error:
         raise InputError(f"{path}: {error}, expected numbers") from None
     except InputError as error:

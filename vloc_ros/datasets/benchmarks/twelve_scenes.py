@@ -31,7 +31,7 @@ from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require
 from vloc_ros.datasets.benchmarks.seven_scenes import read_pose_file, scale_cameras
 from vloc_ros.datasets.benchmarks.sfm_poses import read_sfm_scene
 from vloc_ros.datasets.posed_files import PosedFile
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import number_of, read_text
 
 SCENES = (
     *("apt1/kitchen", "apt1/living", "apt2/bed", "apt2/kitchen", "apt2/living", "apt2/luke"),
@@ -94,7 +94,7 @@ def _read_camera(path: Path) -> Camera:
     rows = [line.partition("=") for line in read_text(path).splitlines()]
     values = {name.strip(): value.split() for name, _, value in rows}
     try:
-        matrix = [float(word) for word in values["m_calibrationColorIntrinsic"]]
+        matrix = [number_of(word) for word in values["m_calibrationColorIntrinsic"]]
         k = [matrix[4 * row + column] for row in range(3) for column in range(3)]
         return Camera.from_ros("plumb_bob", int(values["m_colorWidth"][0]), int(values["m_colorHeight"][0]), k, [])
     except (KeyError, IndexError, ValueError):

@@ -30,6 +30,7 @@ import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.storage.text import number_of
 
 FIELDS = (
     *("x", "y", "zone", "letter", "latitude", "longitude", "pano", "tile"),
@@ -172,7 +173,7 @@ def distance_or_none(distance_m: float) -> float | None:
 
 def _number(text: str, field: str, where: str) -> float:
     try:
-        value = float(text)
+        value = number_of(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -28,7 +28,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.datasets.place_recognition.place_images import PlaceImage, PlaceSplit, headings_of, positions_of
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import number_of, read_text
 
 # of the benchmark: positives of a test, positives in training
 RADIUS_M, TRAINING_RADIUS_M = 25.0, 10.0
@@ -141,7 +141,7 @@ def read_shared_views(folder: Path, split: str, found: PlaceSplit, *, min_share:
         if row["database"] not in numbers[1]:
             raise InputError(f"{table}, line {number}: the data set has no {row['database']}; export it again")
         try:
-            share = float(row["share"])
+            share = number_of(row["share"])
         except ValueError:
             share = math.nan
         if not math.isfinite(share):

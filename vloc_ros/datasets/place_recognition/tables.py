@@ -32,7 +32,7 @@ from pathlib import Path, PurePosixPath
 from vloc_ros.core.errors import InputError
 from vloc_ros.datasets.place_recognition.place_images import DATABASE, FIELDS, QUERIES, SPLITS, PlaceImage, parse_image
 from vloc_ros.datasets.utm import UtmPosition, degrees_from_zone, to_utm
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import number_of, read_text
 
 TABLE = "places.csv"
 _COLUMNS = ("path", "split", "role", *FIELDS)
@@ -98,7 +98,7 @@ def _read_rows(table: Path, rows: Iterable[dict[str, str | None]], *, projected:
 def _project(fields: dict[str, str], first: UtmPosition | None, where: str) -> UtmPosition:
     """Fill in x, y and the zone from latitude and longitude; the position whose zone and hemisphere all have."""
     try:
-        latitude, longitude = (float(fields[name]) for name in _GEODETIC)
+        latitude, longitude = (number_of(fields[name]) for name in _GEODETIC)
     except ValueError:
         latitude = longitude = math.nan
     try:

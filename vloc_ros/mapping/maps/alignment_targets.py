@@ -31,7 +31,7 @@ from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.mapping.maps.alignment import gravity_alignment, transform_map
 from vloc_ros.storage.pose_files import pair_poses
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import number_of, read_text
 
 _PAIR_COLUMNS = 6
 
@@ -185,7 +185,7 @@ def read_pairs(path: Path) -> tuple[Array, Array]:
         if not words:
             continue
         try:
-            row = np.array([float(word) for word in words])
+            row = np.array([number_of(word) for word in words])
         except ValueError as error:
             raise InputError(f"{path}, line {number}: {error}, expected numbers mx my mz tx ty tz") from None
         if row.shape != (_PAIR_COLUMNS,) or not np.isfinite(row).all():

@@ -45,7 +45,7 @@ def match_pairs(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TwoViewGeometry:
+class VerifiedPair:
     """The relative pose of two images by their matches.
 
     Attributes:
@@ -66,7 +66,7 @@ def verify_pairs(
     *,
     max_error_px: float,
     workers: Workers = THIS_PROCESS,
-) -> Iterator[tuple[Pair, TwoViewGeometry]]:
+) -> Iterator[tuple[Pair, VerifiedPair]]:
     """Every pair with its relative pose and the matches that this explains, in the order of the pairs.
 
     Args:
@@ -82,12 +82,12 @@ def verify_pairs(
 
 def _verify(
     first: tuple[Array, Camera], second: tuple[Array, Camera], found: Array, *, max_error_px: float
-) -> TwoViewGeometry:
+) -> VerifiedPair:
     """The geometry of two images, by their rays and cameras, from matches."""
     both, cameras = (first[0][found[:, 0]], second[0][found[:, 1]]), (first[1], second[1])
     first_from_second, meeting = estimate_relative_pose(both, cameras, max_error_px=max_error_px)
     parallax_rad = parallax(both[0][meeting], both[1][meeting] @ first_from_second.rotation.T)
-    return TwoViewGeometry(found[meeting], first_from_second, parallax_rad)
+    return VerifiedPair(found[meeting], first_from_second, parallax_rad)
 
 
 def parallax(first: Array, second: Array) -> float:

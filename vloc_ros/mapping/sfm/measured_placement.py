@@ -38,7 +38,7 @@ from vloc_ros.mapping.sfm.anchors import (
     measured_down,
     with_level_odometry,
 )
-from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
+from vloc_ros.mapping.sfm.correspondences import VerifiedPair
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
 from vloc_ros.mapping.sfm.image_sets import ImageSets
 from vloc_ros.mapping.sfm.measurements import (
@@ -152,7 +152,7 @@ def _follow_images(
     measured: Sequence[Pose],
     sets: ImageSets,
     anchors: Anchors,
-    geometries: Mapping[Pair, TwoViewGeometry],
+    geometries: Mapping[Pair, VerifiedPair],
     *,
     drifting: bool,
 ) -> tuple[list[Pose], list[Pair]]:

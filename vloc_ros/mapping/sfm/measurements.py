@@ -23,7 +23,7 @@ from itertools import pairwise
 import numpy as np
 
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.mapping.sfm.correspondences import LEAST_PARALLAX_RAD, TwoViewGeometry
+from vloc_ros.mapping.sfm.correspondences import LEAST_PARALLAX_RAD, VerifiedPair
 from vloc_ros.mapping.sfm.pairs import Pair
 
 # of odometry: the error of one motion, and what of it grows with the distance and with the turn
@@ -167,7 +167,7 @@ def absolute_poses(measured: Sequence[Pose], noise: Array) -> list[AbsolutePose]
 
 
 def possible_pairs(
-    geometries: Mapping[Pair, TwoViewGeometry],
+    geometries: Mapping[Pair, VerifiedPair],
     measured: Sequence[Pose],
     *,
     drifting: bool,
@@ -203,7 +203,7 @@ def possible_pairs(
     return possible
 
 
-def _agrees(expected: Pose, found: TwoViewGeometry, tolerated_m: float, tolerated_rad: float, reach_m: float) -> bool:
+def _agrees(expected: Pose, found: VerifiedPair, tolerated_m: float, tolerated_rad: float, reach_m: float) -> bool:
     """Whether a measured relative pose agrees with that of the images in rotation, distance and direction."""
     distance_m = float(np.linalg.norm(expected.translation))
     if expected.distance_to(found.first_from_second)[1] > tolerated_rad:
@@ -217,7 +217,7 @@ def _agrees(expected: Pose, found: TwoViewGeometry, tolerated_m: float, tolerate
     return bool(np.arccos(np.clip(cosine, -1.0, 1.0)) <= tolerated_rad + np.arcsin(tolerated_m / distance_m))
 
 
-def _depths(geometries: Mapping[Pair, TwoViewGeometry], measured: Sequence[Pose], sets: Array) -> Array:
+def _depths(geometries: Mapping[Pair, VerifiedPair], measured: Sequence[Pose], sets: Array) -> Array:
     """(N,) distances to what images show, by their parallax with the next sets; infinite where none has any."""
     depths_m: list[list[float]] = [[] for _ in measured]
     for (i, j), found in geometries.items():

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from vloc_ros.core.geometry.pose import Array, Pose
 
@@ -44,7 +45,7 @@ def pairs_by_pose(
     centres = np.stack([pose.translation for pose in poses])
     directions = np.stack([pose.rotation[:, 2] for pose in poses])
     turns = np.arccos(np.clip(directions @ directions.T, -1.0, 1.0))
-    distances = np.linalg.norm(centres[:, None] - centres[None], axis=2)
+    distances = cdist(centres, centres)
     extent = max(float(np.percentile(distances, 90)), 1e-9)
     cost = distances / (_EXTENT_PART * extent) + turns / _EQUAL_TURN_RAD
     cost[turns > max_angle_rad] = np.inf

@@ -29,7 +29,7 @@ from gtsam.symbol_shorthand import X
 
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.mapping.sfm.anchors import Anchors
-from vloc_ros.mapping.sfm.correspondences import LEAST_PARALLAX_RAD, TwoViewGeometry
+from vloc_ros.mapping.sfm.correspondences import LEAST_PARALLAX_RAD, VerifiedPair
 from vloc_ros.mapping.sfm.factors import frame_factors, from_gtsam, relative_factor, robust_noise, to_gtsam
 from vloc_ros.mapping.sfm.measurements import RelativePose
 from vloc_ros.mapping.sfm.pairs import Pair
@@ -48,7 +48,7 @@ _MAX_ITERATIONS = 30
 def optimize_poses(
     poses: Sequence[Pose],
     motions: Sequence[RelativePose],
-    geometries: Mapping[Pair, TwoViewGeometry],
+    geometries: Mapping[Pair, VerifiedPair],
     focal_lengths_px: Array,
     anchors: Anchors,
 ) -> tuple[list[Pose], list[Pair]]:
@@ -85,7 +85,7 @@ def optimize_poses(
     return [from_gtsam(values.atPose3(X(number))) for number in range(len(poses))], agreeing
 
 
-def _shows_direction(poses: Sequence[Pose], pair: Pair, found: TwoViewGeometry) -> bool:
+def _shows_direction(poses: Sequence[Pose], pair: Pair, found: VerifiedPair) -> bool:
     baseline_m = np.linalg.norm(poses[pair[0]].translation - poses[pair[1]].translation)
     return bool(found.parallax_rad > LEAST_PARALLAX_RAD and baseline_m > _LEAST_BASELINE_M)
 
@@ -95,7 +95,7 @@ class _Constraint:
     """The relative pose of a pair of images, with its (5,) standard deviations."""
 
     pair: Pair
-    found: TwoViewGeometry
+    found: VerifiedPair
     std: Array
 
     def factor(self, noise: gtsam.noiseModel.Base) -> gtsam.EssentialMatrixConstraint:
@@ -109,7 +109,7 @@ class _Constraint:
         return float(2.0 * factor.error(values) / len(self.std))
 
 
-def _pair_std(found: TwoViewGeometry, focal_px: float) -> Array:
+def _pair_std(found: VerifiedPair, focal_px: float) -> Array:
     """(5,) standard deviations of rotation and direction.
 
     Errors of matches are not independent: they average out by the fourth root of their number.

@@ -22,7 +22,7 @@ import numpy as np
 
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry
+from vloc_ros.mapping.sfm.correspondences import VerifiedPair
 from vloc_ros.mapping.sfm.pairs import Pair
 
 CameraPath = Callable[[int], Pose | None]
@@ -37,7 +37,7 @@ _SIGNIFICANT, _LEAST_S = 4.0, 0.002
 
 
 def estimate_time_offset(
-    stamps_ns: Sequence[int], camera_path: CameraPath | None, geometries: Mapping[Pair, TwoViewGeometry]
+    stamps_ns: Sequence[int], camera_path: CameraPath | None, geometries: Mapping[Pair, VerifiedPair]
 ) -> float | None:
     """Seconds to add to the images' stamps to ask a trajectory for their poses.
 

@@ -25,7 +25,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.retrieval.vlad import Vocabulary
 from vloc_ros.core.sources import Progress
 from vloc_ros.mapping.config import MappingConfig
-from vloc_ros.mapping.sfm.correspondences import TwoViewGeometry, match_pairs, verify_pairs
+from vloc_ros.mapping.sfm.correspondences import VerifiedPair, match_pairs, verify_pairs
 from vloc_ros.mapping.sfm.extracted_images import ExtractedImage
 from vloc_ros.mapping.sfm.pairs import Pair
 from vloc_ros.mapping.workers import Workers
@@ -63,7 +63,7 @@ def two_view_geometries(
     config: MappingConfig,
     progress: Progress,
     workers: Workers,
-) -> dict[Pair, TwoViewGeometry]:
+) -> dict[Pair, VerifiedPair]:
     """Of the pairs that share a view, their relative pose with the matches that it explains."""
     enough = {pair: found for pair, found in matches.items() if len(found) >= config.min_unposed_matches}
     verified = verify_pairs(
