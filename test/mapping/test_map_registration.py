@@ -29,6 +29,7 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.covariance import CovarianceCalibration, FrameUncertainty
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -198,6 +199,25 @@ def test_maps_far_from_zero_are_registered_as_near_it(rows: tuple[LandmarkMap, L
     assert len(whole.points) == pytest.approx(len(near.points), abs=5)
     expected = near.keyframes.translations + (UTM if far != "second" else 0.0)
     np.testing.assert_allclose(whole.keyframes.translations + whole.scene().origin, expected, atol=1e-3)
+
+
+def test_the_datum_of_either_map_is_that_of_the_scene(rows: tuple[LandmarkMap, LandmarkMap]) -> None:
+    left, right = rows
+    turned, datum = Pose.from_rotation_vector([0.0, 0.0, 0.4], [3.0, 1.0, 0.5]), Datum(47.4, 8.55, 450.0, 0.3)
+    right_from_left = _OTHER_FRAME.inverse()
+    level = transform_map(right, Similarity(1.0, right_from_left.rotation, right_from_left.translation))
+    level = transform_map(level, Similarity(1.0, turned.rotation, turned.translation))
+    placed = replace(level, scenes=(replace(level.scene(), datum=datum),))
+    (whole,), (line,) = register_maps([left, placed], Align.SAME)
+    assert "the datum is that of right" in line
+    position = np.array([2.0, 1.0, 0.3])
+    np.testing.assert_allclose(datum.local(*whole.scene().datum.geodetic(position)), turned.apply(position), atol=0.05)
+    (both,), (line,) = register_maps([whole, placed], Align.SAME)
+    assert both.scene().datum == whole.scene().datum
+    assert "is 0.0 m away, the first is kept" in line
+    (leaning,), (line,) = register_maps([right, whole], Align.SAME)
+    assert leaning.scene().datum is None
+    assert "the datum of left is lost" in line
 
 
 def test_places_of_both_maps_are_in_the_scene(rows: tuple[LandmarkMap, LandmarkMap]) -> None:

@@ -29,6 +29,8 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_statistics import DescriptorLimit
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.geodetic import Datum
+from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.places import merge_places
 from vloc_ros.core.map.scene import Scene, SelfSimilarity
@@ -81,9 +83,10 @@ def register_maps(
         best = _best_scene(kept, one, align)
         verification, alignment = best.verification, best.verification.alignment
         if alignment is not None and not verification.objection:
-            kept[best.map] = _take_in(kept[best.map], best.frame_id, one, alignment)
+            datum, about_datum = _joined_datum(kept[best.map].scene(best.frame_id), one.scene(), alignment)
+            kept[best.map] = _take_in(kept[best.map], best.frame_id, one, alignment, datum)
             agreement = _describe_agreement(alignment, verification)
-            lines.append(f"{one.scene().frame_id} is aligned with {best.frame_id}: {agreement}")
+            lines.append(f"{one.scene().frame_id} is aligned with {best.frame_id}: {agreement}{about_datum}")
         elif align is Align.SAME:
             raise InputError(
                 f"{map_title(one)} cannot be aligned: {verification.objection}; leave it out, or --align auto"
@@ -125,8 +128,27 @@ def _describe_agreement(alignment: MapAlignment, verification: OverlapVerificati
     return f"{len(alignment.inliers)} points agree to {100 * alignment.error_m:.1f} cm{both}"
 
 
-def _take_in(first: LandmarkMap, frame_id: str, second: LandmarkMap, alignment: MapAlignment) -> LandmarkMap:
-    """A map with a second one added to one of its scenes.
+def _joined_datum(first: Scene, second: Scene, alignment: MapAlignment) -> tuple[Datum | None, str]:
+    """The first scene's datum, or else the second's in the first frame; and what people should know of it."""
+    if second.datum is None:
+        return first.datum, ""
+    local = alignment.first_from_second
+    # the scale is that of the agreement of the maps: lengths are the first map's
+    origin = second.origin + local.inverse().apply(-first.origin)
+    try:
+        moved = second.datum.transform(Similarity(1.0, local.rotation, -local.rotation @ origin))
+    except InputError as error:
+        return first.datum, f"; the datum of {second.frame_id} is lost: {error}"
+    if first.datum is None:
+        return moved, f"; the datum is that of {second.frame_id}"
+    apart_m = float(np.linalg.norm(first.datum.local(moved.latitude, moved.longitude)[:2]))
+    return first.datum, f"; the datum of {second.frame_id} is {apart_m:.1f} m away, the first is kept"
+
+
+def _take_in(
+    first: LandmarkMap, frame_id: str, second: LandmarkMap, alignment: MapAlignment, datum: Datum | None
+) -> LandmarkMap:
+    """A map with a second one added to one of its scenes, whose datum is given.
 
     A point that both have is kept once, as the first has it: otherwise it would be expected twice in every image, and
     matched once.
@@ -137,7 +159,9 @@ def _take_in(first: LandmarkMap, frame_id: str, second: LandmarkMap, alignment: 
     whole = drop_keyframe_indices(first, keep=rows)
     grown = append_to_scene(whole, frame_id, replace(_addition(whole, frame_id, moved), rows=rows))
     grown = _add_places(grown, frame_id, moved)
-    scenes = [_more_cautious(s, moved.scene()) if s.frame_id == frame_id else s for s in grown.scenes]
+    scenes = [
+        replace(_more_cautious(s, moved.scene()), datum=datum) if s.frame_id == frame_id else s for s in grown.scenes
+    ]
     step = {
         "scene": frame_id,
         "agreeing_points": len(alignment.inliers),
