@@ -20,8 +20,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
@@ -86,7 +84,7 @@ def _map_without(
         landmark_map,
         scenes=(replace(landmark_map.scene(), points=range(int(kept.sum()))),),
         points=points[kept],
-        landmark_ids=np.zeros(int(kept.sum()), np.int32),
+        landmark_ids=landmark_map.landmark_ids[kept],
         codes=codes[kept],
         keyframes=make_keyframes(images, rest.select(kept)),
     )
