@@ -297,6 +297,7 @@ def test_a_bag_is_mapped_with_the_calibration_that_is_given(
     assert found == [CAMERA, other]
 
 
+@pytest.mark.slow
 def test_the_cameras_of_a_rig_are_mapped_together(scene_folder: SceneFolder, tmp_path: Path) -> None:
     base_from_side, views = Pose.from_rotation_vector([0.0, 0.1, 0.0], [0.3, 0.0, 0.0]), poses(12, seed=5)
     with BagWriter(tmp_path / "bag", camera=CAMERA, base_from_camera=Pose.identity()) as writer:

@@ -36,7 +36,7 @@ MOUNTS = (
     Pose.from_rotation_vector([0.0, -0.25, 0.0], [0.45, 0.0, 0.0]),
     Pose.from_rotation_vector([0.0, 0.1, 0.3], [-0.3, 0.1, 0.1]),
 )
-RIGS = poses(8, seed=3)[1:-1]
+RIGS = poses(8, seed=3)[1:-1:2]
 OFF = [
     Pose.from_rotation_vector([0.0, 0.0, 0.0], [0.2, 0.0, 0.0]),
     Pose.from_rotation_vector([0.0, 0.0, 0.0], [0.05, 0.0, 0.0]),
@@ -80,7 +80,7 @@ def _is_right(result: LocalizationResult, map_from_rig: Pose) -> bool:
 
 
 def test_a_prior_gives_every_view_its_windows(scene: PlaneScene, localizer: Localizer) -> None:
-    rig = RIGS[2]
+    rig = RIGS[1]
     expected = Pose(rig.rotation, rig.translation + np.array([0.03, -0.02, 0.02]))
     prior = PosePrior(expected, np.diag([0.03**2] * 3 + [0.02**2] * 3))
     views = tuple(_views(scene, rig, MOUNTS))
@@ -143,7 +143,7 @@ def test_views_are_localized_alone_only_where_their_pose_could_matter(
 ) -> None:
     calls, solve = [], poselib.estimate_absolute_pose
     monkeypatch.setattr(poselib, "estimate_absolute_pose", lambda *args: (calls.append(1), solve(*args))[1])
-    rig = RIGS[2]
+    rig = RIGS[1]
     views = _views(scene, rig, MOUNTS[:2])
     people = [View(_people(seed), CAMERA, mount) for seed, mount in enumerate(MOUNTS[:2])]
     assert "no pose explains" in localizer.localize(Query(tuple(people))).reason
@@ -156,7 +156,7 @@ def test_views_are_localized_alone_only_where_their_pose_could_matter(
 
 
 def test_a_picture_in_a_corner_of_one_view_does_not_affect_the_other(scene: PlaneScene, localizer: Localizer) -> None:
-    rig = RIGS[2]
+    rig = RIGS[1]
     corner = _corner(scene, rig)
     alone = localizer.localize(Query.single(corner, CAMERA))
     assert alone.inliers >= 25

@@ -265,6 +265,7 @@ def test_a_wrong_frame_is_told_by_the_ground() -> None:
         make_lidar_map([PosedScan("a", lambda: PointCloud(points), optical_from_lidar)], name="yard")
 
 
+@pytest.mark.slow
 def test_two_million_points_are_down_sampled(lidar_map: LandmarkMap, queries: LidarDrive) -> None:
     points = queries.scan(0)
     rng = np.random.default_rng(0)

@@ -140,7 +140,11 @@ def test_the_first_map_stays_as_it_was_and_duplicates_are_kept_once(
     ("make", "reason"),
     [
         pytest.param(lambda world: make_aliased_world(world, 5), "points agree with room", marks=pytest.mark.slow),
-        (lambda world: make_variant(world, 7, different=0.15), "% of what both should hold is surely in both"),
+        pytest.param(
+            lambda world: make_variant(world, 7, different=0.15),
+            "% of what both should hold is surely in both",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_room_that_looks_alike_stays_one_of_its_own(make: Callable, reason: str, room: LandmarkMap, world) -> None:

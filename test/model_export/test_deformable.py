@@ -42,6 +42,7 @@ def test_it_is_that_of_torchvision() -> None:
     assert torch.allclose(deformable_convolution(x, offsets, weight, bias), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_exported_graph_gives_the_same() -> None:
     torch.manual_seed(0)
     module = DeformableConv2d(4, 5).eval()

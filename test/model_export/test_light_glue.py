@@ -118,6 +118,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.getbasetemp() / "matcher0" / "tiny"
 
 
+@pytest.mark.slow
 def test_the_manifest_says_what_it_was_trained_on(folder: Path) -> None:
     model = read_model(folder, kind=KIND)
     assert model.entry("keypoints") == {
@@ -144,6 +145,7 @@ def scores_of(network, sets):
     return network.assign(0, *(out.tokens for out in outputs))
 
 
+@pytest.mark.slow
 def test_the_order_of_keypoints_does_not_matter(folder: Path) -> None:
     network, sets = read_matching_network(folder), random_sets(8)
     orders = [np.random.default_rng(1).permutation(len(one)) for one in sets]
@@ -152,12 +154,14 @@ def test_the_order_of_keypoints_does_not_matter(folder: Path) -> None:
     assert scores_of(network, shuffled) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_moving_all_keypoints_of_an_image_alike_does_not_matter(folder: Path) -> None:
     network, (first, second) = read_matching_network(folder), random_sets(8)
     moved = replace(second, positions=second.positions + np.float32(0.1))
     assert scores_of(network, (first, moved)) == pytest.approx(scores_of(network, (first, second)), abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", [(0, 3), (1, 1), (1, 3), (3, 1), (700, 40)])
 def test_any_number_of_keypoints(folder: Path, counts) -> None:
     found = run_all(read_matching_network(folder), *random_sets(8, counts))
@@ -165,6 +169,7 @@ def test_any_number_of_keypoints(folder: Path, counts) -> None:
     assert np.isfinite(found.probabilities).all()
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"runs in stages on ONNX Runtime, found inference\.engine tensorrt"):
         read_matching_network(folder, InferenceConfig(engine="tensorrt"))

@@ -53,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 100, 513, 1500])
 def test_any_number_of_keypoints_gives_the_same_outputs(folder: Path, count: int) -> None:
     rng = np.random.default_rng(count)
@@ -64,6 +65,7 @@ def test_any_number_of_keypoints_gives_the_same_outputs(folder: Path, count: int
         assert np.allclose(ours, theirs, atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_manifest_declares_inputs_and_outputs(folder: Path) -> None:
     model = read_model(folder, kind="recognizer")
     assert model.entry("inputs", "rays") == {"dtype": "float32", "shape": ["N", 2]}
@@ -73,6 +75,7 @@ def test_the_manifest_declares_inputs_and_outputs(folder: Path) -> None:
     assert model.entry("landmarks")["keys"][:2] == ["0000000000000007", "ffffffffffffffff"]
 
 
+@pytest.mark.slow
 def test_a_robot_reads_it(folder: Path) -> None:
     recognizer = read_landmark_recognizer(folder)
     assert np.array_equal(recognizer.landmark_keys, TABLE.keys)
@@ -82,6 +85,7 @@ def test_a_robot_reads_it(folder: Path) -> None:
     assert len(seen.background) == 30
 
 
+@pytest.mark.slow
 def test_a_graph_of_another_model_is_refused(folder: Path) -> None:
     other, onnx_bytes = network(1), (folder / "model.onnx").read_bytes()
     with pytest.raises(ExportError, match="the exported model's background differs by"):
