@@ -60,7 +60,9 @@ def rates(out: Path) -> dict[str, Any]:
     """Raw and compressed images of two sizes and rates, from a simulated robot to a localizer."""
     table = out / "live-rates.json"
     table.unlink(missing_ok=True)
-    run_tool("live_rates.py", "--json", table, codes=(0, 1))  # 1: not enough images have a pose in some row
+    run_tool("live_rates.py", "--json", table, codes=(0, 1))  # 1: too few images have a status or odometry in some row
+    if not table.is_file():
+        raise RuntimeError("tools/live_rates.py ended before it had measured all rows")
     return {"rows": json.loads(table.read_text())}
 
 
