@@ -59,10 +59,10 @@ class PlaneScene:
         return cv2.warpPerspective(self.texture, image_from_texture, (camera.width, camera.height))
 
 
-def poses(count: int, seed: int = 0) -> list[Pose]:
-    """Cameras about a metre from the wall, along it."""
+def poses(count: int, seed: int = 0, *, end_m: float = 4.3) -> list[Pose]:
+    """Cameras about a metre from the wall, along it from x = 1.2 m; each sees 1.26 m of it."""
     rng = np.random.default_rng(seed)
-    xs = np.linspace(1.2, 4.3, count)
+    xs = np.linspace(1.2, end_m, count)
     return [
         Pose.from_rotation_vector(rng.normal(0, 0.05, 3), [x, 1.5 + rng.normal(0, 0.1), -1.1 + rng.normal(0, 0.05)])
         for x in xs
@@ -130,8 +130,8 @@ class SceneFolder:
 
 
 def write_scene(folder: Path) -> SceneFolder:
-    """Six images of the mapped wall and of another one."""
-    scene, truth = make_plane_scene(), poses(6, seed=1)
+    """Six images of the mapped wall and of another one, a third of their width apart: neighbours of three see much."""
+    scene, truth = make_plane_scene(), poses(6, seed=1, end_m=3.2)
     write_images(scene, truth, folder / "images")
     write_images(make_plane_scene(seed=5), truth, folder / "negatives")
     write_map(scene.landmark_map, folder / "map")

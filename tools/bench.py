@@ -97,6 +97,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "leaving": sequences.leaving,
     "live_redkitchen": live.redkitchen,
     "live_simulated": live.simulated,
+    "live_rates": live.rates,
     "tracking": live.tracking,
     "global_descriptors_kitchen": global_descriptors.kitchen,
     "global_descriptors_corridor": global_descriptors.corridor,

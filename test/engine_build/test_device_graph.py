@@ -27,16 +27,18 @@ from vloc_ros.core.errors import ModelError
 from vloc_ros.engine_build.device_graph import input_shapes, make_device_graph
 from vloc_ros.inference.tensorrt_engine import drop_padding
 
+_CPU = ["CPUExecutionProvider"]
+
 
 def test_it_finds_the_same_keypoints() -> None:
     """All rows of a fixed number, of which the padding is dropped on the host."""
     graph, inputs = network_graph(), network_inputs()
     # between two responses, so that there is padding
     inputs["min_score"] = np.full(1, 3.0, np.float32)
-    ours = onnxruntime.InferenceSession(graph)
+    ours = onnxruntime.InferenceSession(graph, providers=_CPU)
     expected = dict(zip([o.name for o in ours.get_outputs()], ours.run(None, inputs), strict=True))
     limit = inputs.pop("max_keypoints")
-    theirs = onnxruntime.InferenceSession(make_device_graph(graph, keypoints=100))
+    theirs = onnxruntime.InferenceSession(make_device_graph(graph, keypoints=100), providers=_CPU)
     outputs = dict(zip([o.name for o in theirs.get_outputs()], theirs.run(None, inputs), strict=True))
     assert {len(array) for array in outputs.values()} == {100}
     found = drop_padding(outputs, int(limit[0]))

@@ -164,11 +164,12 @@ def test_options_of_photographs_are_refused_with_a_geotiff(
 
 @pytest.mark.parametrize("name", ["../a.png", "/a.png", "b/../../a.png", "a\0.png", ""])
 def test_names_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="line 2: name"):
+    # before Python 3.11 the csv module refuses NUL itself
+    with pytest.raises(InputError, match=r"line 2: (name|is not comma-separated .*NUL)"):
         read_tiles(tmp_path, _corners(f"{name},46.85,-92.0,46.84,-91.99", tmp_path))
     table = tmp_path / "exif.csv"
     table.write_text(f"# positions\nname,latitude,longitude\n\n{name or '../a.png'},46.84,-91.99\n")
-    with pytest.raises(InputError, match="line 4: name"):
+    with pytest.raises(InputError, match=r"line 4: (name|is not comma-separated .*NUL)"):
         read_photos(tmp_path, table, read_positions(table), focal_px=None, ground_height_m=None)
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from benchmarks.live_robot import resize_images
+from benchmarks.tables.robots import live_rates
 from live_rates import Row, choose_rows, summarize
 
 from vloc_ros.core.geometry.camera import Camera
@@ -51,6 +52,14 @@ def test_enough_is_a_status_for_most_images_and_odometry_for_almost_all(statuses
 
 def test_statuses_of_other_images_do_not_count() -> None:
     assert summarize([1, 2], {1: "OK", 7: "OK", 8: "NO_ODOMETRY"}, [5.0])["statuses"] == 1
+
+
+def test_the_table_has_what_was_counted() -> None:
+    counts = summarize(range(4), {0: "OK", 1: "OK", 2: "DROPPED"}, [10.0, 20.0])
+    line = {"transport": "raw", "driver": "best_effort", "size": "640x480", "Hz": 30} | counts
+    table = live_rates({"live_rates": {"rows": [line | {"localizer %": 90, "robot %": 20}]}})
+    cells = {name: table.cell("raw + best effort + 640x480 + 30", name) for name in table.header[4:]}
+    assert list(cells.values()) == ["4", "3", "2", "1", "0", "15 / 20", "90", "20"]
 
 
 def test_a_resized_image_shows_a_point_where_its_camera_projects_it() -> None:

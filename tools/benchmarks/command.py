@@ -21,7 +21,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,18 @@ def training(module: str, *words: str | Path) -> float:
     """
     print(f"   $ python -m training.{module} " + shlex.join(map(str, words)), flush=True)
     return _run_timed(f"training.{module}", *words)
+
+
+def run_tool(name: str, *words: str | Path, codes: Collection[int] = (0,)) -> None:
+    """Run a script of tools/, which may end with one of the exit codes.
+
+    Raises:
+        RuntimeError: it ended with another one.
+    """
+    print(f"   $ python tools/{name} " + shlex.join(map(str, words)), flush=True)
+    code = subprocess.run([sys.executable, _ROOT / "tools" / name, *words], check=False, cwd=_ROOT).returncode
+    if code not in codes:
+        raise RuntimeError(f"tools/{name} ended with {code}, expected one of {', '.join(map(str, codes))}")
 
 
 def refusal(*words: str | Path) -> str:

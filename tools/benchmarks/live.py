@@ -16,12 +16,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from benchmarks import real
-from benchmarks.command import evaluate, vloc
+from benchmarks.command import evaluate, run_tool, vloc
 
 MOUNT = ("0.2", "0.0", "0.5", "0", "5", "0")
 WORLD, SEED, RATE_HZ, FAST_HZ = "room", 120, "10", "30"
@@ -53,6 +54,16 @@ def tracking(out: Path) -> dict[str, Any]:
     }.items():
         bags[name] = {"single images": _live(out, bag, folder), "sequence": _live(out, bag, folder, "--sequence")}
     return {"bags": bags}
+
+
+def rates(out: Path) -> dict[str, Any]:
+    """Raw and compressed images of two sizes and rates, from a simulated robot to a localizer."""
+    table = out / "live-rates.json"
+    table.unlink(missing_ok=True)
+    run_tool("live_rates.py", "--json", table, codes=(0, 1))  # 1: too few images have a status or odometry in some row
+    if not table.is_file():
+        raise RuntimeError("tools/live_rates.py ended before it had measured all rows")
+    return {"rows": json.loads(table.read_text())}
 
 
 def _redkitchen_bag(out: Path) -> tuple[Path, Path]:

@@ -176,12 +176,13 @@ def read_geotiff(path: Path, *, ground_size_m: float | None = None) -> AerialSou
     """
     import rasterio
     from rasterio._err import CPLE_BaseError  # GDAL's errors, which rasterio does not wrap everywhere
-    from rasterio.errors import CRSError, RasterioError
+    from rasterio.errors import CRSError, RasterioError, RasterioIOError
 
     try:
         with rasterio.open(path) as raster, naming_file(path):
             return _warp_raster(path, raster, ground_size_m)
-    except (RasterioError, CRSError, CPLE_BaseError) as error:
+    # before version 1.4 RasterioIOError is no RasterioError
+    except (RasterioError, RasterioIOError, CRSError, CPLE_BaseError) as error:
         raise InputError(f"{path}: cannot be read as GeoTIFF ({error})") from error
 
 

@@ -30,14 +30,15 @@ from vloc_ros.nodes.rclpy_support.image_transfer import ImageSubscription, recei
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-# whether a node has mapped the shared memory of Fast DDS, which it does to receive
+# whether a node has mapped the shared memory of Fast DDS, which it does to receive; files have its name since version 3
 NODE = """
+import re
 import rclpy
 from vloc_ros.nodes.rclpy_support.image_transfer import receive_over_udp
 if {udp}: receive_over_udp()
 rclpy.init()
 node = rclpy.create_node("receiver")
-print("fastrtps_port" in open("/proc/self/maps").read())
+print(bool(re.search("/fast(rtps|dds)_port", open("/proc/self/maps").read())))
 """
 
 

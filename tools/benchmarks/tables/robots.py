@@ -48,6 +48,19 @@ def _percentiles(ms: Figures) -> str:
     return f"{ms['p50']:.0f} / {ms['p95']:.0f} / {ms['p99']:.0f}"
 
 
+def live_rates(figures: Mapping[str, Figures]) -> Table:
+    """Images of several transports, sizes and rates: what arrives, what is localized, how soon, at what cost."""
+    header = ["images", "publisher", "size", "Hz", "published", "received", "localized", "replaced by newer ones"]
+    header += ["no odometry", "publish to pose p50 / p95 ms", "localizer, % of a core", "robot, % of a core"]
+    names = ("transport", "driver", "size", "Hz", "images", "statuses", "OK", "DROPPED", "NO_ODOMETRY")
+    rows = [
+        [str(f[name]).replace("_", " ") for name in names]
+        + [f"{f['p50 ms']} / {f['p95 ms']}", str(f["localizer %"]), str(f["robot %"])]
+        for f in figures["live_rates"]["rows"]
+    ]
+    return Table(header, rows)
+
+
 def tracking(figures: Mapping[str, Figures]) -> Table:
     """Single images against the same images in sequence, live."""
     bags = figures["tracking"]["bags"]
@@ -147,6 +160,7 @@ def memory(figures: Mapping[str, Figures]) -> Table:
 
 TABLES = {
     "live": TableSource(_LIVE, live),
+    "live_rates": TableSource(("live_rates",), live_rates),
     "tracking": TableSource(("tracking",), tracking),
     "kidnapped_robot": TableSource(("kidnapped_robot",), kidnapped_robot),
     "leaving": TableSource(("leaving",), leaving),
