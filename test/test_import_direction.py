@@ -46,6 +46,8 @@ BAGS = STORAGE | {"vloc_ros.bags", "rosbags"}
 DATASETS = BAGS | SIMULATION | {"vloc_ros.datasets"}
 FOOTPRINT = {"vloc_ros.footprint", "threadpoolctl"}
 EVALUATION = STORAGE | FOOTPRINT | {"vloc_ros.evaluation", "jinja2", "markupsafe", "plotly", "rerun"}
+WEB = {"fastapi", "starlette", "uvicorn", "pydantic"}
+SERVER = ASSEMBLY | WEB | {"vloc_ros.server"}
 PROGRESS = {"vloc_ros.progress", "tqdm"}
 NODE_CONFIG = {"vloc_ros.core", "vloc_ros.node_config"}
 EXPORTER = {"vloc_ros.model_export"}
@@ -69,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasets": DATASETS,
     "evaluation": EVALUATION,
     "assembly": ASSEMBLY,
+    "server": SERVER,
     "footprint": FOOTPRINT,
     "node_config": NODE_CONFIG,
     "progress": PROGRESS,
@@ -83,7 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | PROGRESS
     | ROS
     | MESSAGES
-    | {"vloc_ros.cli", "argcomplete", "vloc_ros.engine_build", *EXPORTER},
+    | {"vloc_ros.cli", "argcomplete", "vloc_ros.engine_build", "vloc_ros.server", *EXPORTER, *WEB},
 }
 # Never installed on a robot, and imported by nobody: all but the nodes and the command line.
 TRAINING = GEO | DATASETS | EVALUATION | PROGRESS | EXPORTER | {"training", "torch"}
@@ -117,6 +120,8 @@ LATE = {
         "onnx",
         "onnxruntime",
         "vloc_ros.engine_build",
+        "vloc_ros.server",
+        *WEB,
         "ray",
         *EXPORTER,
         "torch",

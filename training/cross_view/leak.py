@@ -18,9 +18,9 @@
 
 Some systems encode a query and its true view together, by an attention over the local features of both, and then rank
 those descriptors. Each then holds something of its partner, which only whoever knows the answer can choose: the score
-is leaked. Here such an attention is trained on the frozen local features of a network of phase 1, and the same weights are
-evaluated (a) as those systems do, (b) with each query encoded together with every view of the gallery in turn, true or
-not, and (c) with each image encoded alone. Only (b) and (c) are retrieval.
+is leaked. Here such an attention is trained on the frozen local features of a network of phase 1, and the same weights
+are evaluated (a) as those systems do, (b) with each query encoded together with every view of the gallery in turn, true
+or not, and (c) with each image encoded alone. Only (b) and (c) are retrieval.
 """
 
 from __future__ import annotations
