@@ -91,11 +91,14 @@ class ViewImages:
         return np.asarray(shared / (mine[..., 2] ** 2 + theirs[..., 2] ** 2 - shared), np.float32)
 
     def is_shown_by(self, others: ViewImages) -> Array:
-        """(N, M) bool whether another image shows the middle of each; without positions, whether of one place."""
+        """(N, M) bool whether another image shows, in its middle half, the ground in the middle of each.
+
+        Without positions, whether both are of one place.
+        """
         if not self.has_positions or not others.has_positions:
             return np.equal.outer(self.places, others.places)
         away = abs(self.ground[:, None, :2] - others.ground[None, :, :2]).max(axis=2)
-        return np.asarray(away <= others.ground[None, :, 2] / 2)
+        return np.asarray(away <= others.ground[None, :, 2] / 4)
 
     def distance_m(self, others: ViewImages) -> Array:
         """(N, M) metres between the middles; NaN without positions."""
