@@ -42,7 +42,7 @@ def test_overlap_of_positions_is_intersection_over_union(tmp_path: Path) -> None
     assert gallery.overlap(gallery)[0, :3] == pytest.approx([1.0, 400 / 2800, 0.0])
     assert gallery.is_shown_by(gallery)[0].tolist() == [True] + 5 * [False]
     queries = read_views(tmp_path, "test", "drone", is_query=True)
-    near = replace(queries, ground=queries.ground + [9.0, 0, 0])  # 9, 10 and 11 m beside the first place
+    near = replace(queries, ground=np.add(queries.ground, [9.0, 0, 0]))  # 9, 10 and 11 m beside the first place
     assert near.is_shown_by(gallery)[:3, 0].tolist() == [True, True, False]
     assert gallery.distance_m(gallery)[0, 2] == pytest.approx(60.0)
 
