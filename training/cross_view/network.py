@@ -30,19 +30,21 @@ from vloc_ros.core.errors import InputError
 
 
 class AttentionPool(nn.Module):
-    """One learned query that attends to all local features of an image."""
+    """Learned queries, one a head, that attend to all local features of an image."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.query = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.heads = heads
+        self.query = nn.Parameter(torch.randn(1, heads, 1, width // heads) * 0.02)
         self.norm = nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.keys_values = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, width)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, width) of (B, N, width)."""
-        keys = self.norm(features)
-        pooled, _ = self.attention(self.query.expand(len(keys), -1, -1), keys, keys, need_weights=False)
-        return pooled[:, 0]
+        keys, values = self.keys_values(self.norm(features)).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        shares = (self.query * keys).sum(dim=3, keepdim=True) * keys.shape[3] ** -0.5
+        return self.output((shares.softmax(dim=2) * values).sum(dim=2).flatten(1))
 
 
 class FusionEncoder(ImageEncoder):
