@@ -61,6 +61,8 @@ class PairBatch(NamedTuple):
 class PairMiner:
     """Pairs of a query and a view of the gallery that shows its ground, in batches of pairs that look alike.
 
+    Pairs that are batched for looking alike share no ground: they are negatives of each other.
+
     Attributes:
         queries: (Q,) queries that have a positive; the others cannot be trained with.
     """
@@ -71,7 +73,7 @@ class PairMiner:
         Raises:
             InputError: no query has a positive.
         """
-        self._positives = list[tuple[Array, Array]]()
+        self._positives, self._gallery = list[tuple[Array, Array]](), gallery
         usable = []
         for number in range(len(queries)):  # one by one: all pairs of a large data set do not fit into memory
             overlap = queries.select(np.array([number])).overlap(gallery)[0]
@@ -101,7 +103,7 @@ class PairMiner:
         pairs = [self._draw_pair(query, rng) for query in rng.permutation(self.queries).tolist()]
         if fit.hard > 1:
             shown = np.array([view for _, view in pairs])
-            pairs = self._group(pairs, describe(np.unique(shown)), np.unique(shown, return_inverse=True)[1], fit.hard)
+            pairs = self._group(pairs, describe(np.unique(shown)), shown, fit.hard)
         wanted = np.resize(np.arange(len(pairs)), (count, min(fit.pairs, len(pairs))))
         return [
             PairKey(epoch, number, *(tuple(pairs[i][side] for i in row) for side in (0, 1)))
@@ -113,18 +115,28 @@ class PairMiner:
         near, overlap = self._positives[query]
         return query, int(rng.choice(near, p=overlap / overlap.sum()))
 
-    @staticmethod
-    def _group(pairs: list[tuple[int, int]], found: Array, of: Array, hard: int) -> list[tuple[int, int]]:
-        """The pairs in another order: each group of `hard` begins with one, and those whose views are most like its."""
-        waiting = np.ones(len(pairs), bool)
-        order = list[int]()
+    def _group(self, pairs: list[tuple[int, int]], found: Array, shown: Array, hard: int) -> list[tuple[int, int]]:
+        """The pairs in another order: each group of `hard` begins with one, and the negatives most like it follow.
+
+        Args:
+            pairs: N queries, each with the view that shows its ground.
+            found: (G, D) descriptors of the views, in the order of their numbers.
+            shown: (N,) numbers of the views.
+            hard: pairs in a group.
+        """
+        waiting, of = np.ones(len(pairs), bool), np.unique(shown, return_inverse=True)[1]
+        views, order = self._gallery.select(shown), list[int]()
         for first in range(len(pairs)):
-            if waiting[first]:
-                similarity = np.where(waiting, found[of] @ found[of[first]], -np.inf)
-                similarity[first] = np.inf
-                chosen = np.argsort(-similarity, kind="stable")[: min(hard, int(waiting.sum()))]
-                waiting[chosen] = False
-                order += chosen.tolist()
+            if not waiting[first]:
+                continue
+            alike, free, group = found[of] @ found[of[first]], waiting.copy(), [first]
+            while True:
+                free &= views.select(np.array(group[-1:])).overlap(views)[0] == 0
+                if len(group) == hard or not free.any():
+                    break
+                group.append(int(np.where(free, alike, -np.inf).argmax()))
+            waiting[group] = False
+            order += group
         return [pairs[i] for i in order]
 
 

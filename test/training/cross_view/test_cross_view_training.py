@@ -29,6 +29,7 @@ from training.cross_view.layout import read_views
 from training.cross_view.network import CrossViewNetwork, FusionEncoder
 from training.cross_view.pairs import PairMiner
 from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.geometry.pose import Array
 
 SMALL = ("network.height=64", "network.width=64", "network.dimension=32")
 FUSED = ("encoder=fusion", "fusion.side=64", "fusion.width=16", "fusion.heads=2", "fusion.dimension=24")
@@ -69,16 +70,21 @@ def test_the_fused_stages_have_the_configured_length() -> None:
     assert encoder.extract_local(torch.rand(1, 3, 64, 64)).shape == (1, 64 + 16 + 4, 16)
 
 
-def test_pairs_that_look_alike_are_batched_together(tmp_path: Path) -> None:
+def test_negatives_that_look_alike_are_batched_together(tmp_path: Path) -> None:
     write_dataset(tmp_path)
-    miner = PairMiner(*(read_views(tmp_path, "train", view, is_query=True) for view in ("drone", "satellite")),
-                      min_overlap=0.2)  # fmt: skip
+    queries, gallery = (read_views(tmp_path, "train", view, is_query=True) for view in ("drone", "satellite"))
+    miner = PairMiner(queries, gallery, min_overlap=0.2)
     fit = read_config("small", CrossViewConfig, ("fit.hard=3", "fit.pairs=3")).fit
-    keys = miner.list_batches(0, fit, 6, lambda which: np.eye(6)[which // 3 * 3])
-    for key in keys:  # places 0 to 2 look alike, and 3 to 5
+
+    def describe(which: Array) -> Array:  # places 0 to 2 look alike, and 3 to 5
+        return np.eye(6)[which // 3 * 3]
+
+    keys = miner.list_batches(0, fit, 6, describe)
+    for key in keys:
         assert len({view // 3 for view in key.gallery}) == 1
+        assert len(set(key.gallery)) == 3
         assert [query // 3 for query in key.queries] == list(key.gallery)
-    assert keys == miner.list_batches(0, fit, 6, lambda which: np.eye(6)[which // 3 * 3])
+    assert keys == miner.list_batches(0, fit, 6, describe)
 
 
 @pytest.mark.slow
