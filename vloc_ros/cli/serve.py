@@ -35,6 +35,8 @@ from vloc_ros.cli.source_options import CALIBRATION
 if TYPE_CHECKING:
     from vloc_ros.server.queries import MapService
 
+_MOST_REQUESTS = 16
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
@@ -57,16 +59,19 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.server.app import LOOPBACK, make_app
 
     try:
-        address = ipaddress.ip_address(args.host)
+        address = ipaddress.IPv4Address(args.host)
     except ValueError:
-        raise InputError(f"--host is {args.host!r}, expected an address such as 127.0.0.1 or 0.0.0.0") from None
+        raise InputError(f"--host is {args.host!r}, expected an IPv4 address such as 127.0.0.1 or 0.0.0.0") from None
     if not 0 < args.port < 65536:
         raise InputError(f"--port is {args.port}, expected 1 to 65535")
     limit_blas_threads()
     # of an address that others reach, any name may stand in a request
     app = make_app(_open_service(args), hosts=LOOPBACK if address.is_loopback else ("*",))
     print(f"http://{args.host}:{args.port}", flush=True)
-    uvicorn.run(app, host=args.host, port=args.port, log_level="warning", server_header=False)
+    # uploads wait in memory for their turn
+    uvicorn.run(
+        app, host=args.host, port=args.port, log_level="warning", server_header=False, limit_concurrency=_MOST_REQUESTS
+    )
     return 0
 
 

@@ -101,10 +101,7 @@ class AerialService:
             similarities = self._search.rank(query)
         except GroundViewError:
             similarities = np.zeros(len(self._tiles.places))
-        found = self._search.find(query)
-        # without a hypothesis, what says why
-        result = self._search.decide(found) if found else self._search.localize(query)
-        leader = self._search.lead(found) if result.ok else None
+        result, leader = self._search.search(query)
         return Answer(
             status=result.status.value,
             reason=result.reason,

@@ -71,7 +71,7 @@ class Fix(BaseModel):
     position_std_m: tuple[float, float, float]
     latitude: float | None = None
     longitude: float | None = None
-    heading_deg: float | None = Field(None, description="clockwise from true north, of an image from above")
+    heading_deg: float | None = Field(None, description="that direction, clockwise from true north")
 
 
 class Answer(BaseModel):

@@ -31,7 +31,7 @@ from vloc_ros.server.answers import Answer, MapOverview, Refusal
 from vloc_ros.server.queries import KnownOfView, MapService
 from vloc_ros.server.uploads import MOST_BYTES, UploadTooLargeError, decode_upload, read_bounded
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+LOOPBACK = ("127.0.0.1", "localhost")
 # everything that is served, by name: no path comes from a request
 _FILES = {
     "": ("index.html", "text/html; charset=utf-8"),

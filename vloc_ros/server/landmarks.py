@@ -116,15 +116,17 @@ class LandmarkService:
         assert result.covariance is not None
         pose, datum = self._scene.scene_from(result.map_from_rig), self._scene.datum
         ahead, std = pose.rotation[:, 2], np.sqrt(np.diag(result.covariance)[:3])
+        yaw_rad = float(np.arctan2(ahead[1], ahead[0]))
         x, y, z = (float(v) for v in pose.translation)
         latitude, longitude, _ = datum.geodetic(result.map_from_rig.translation) if datum else (None, None, None)
         return Fix(
             x=x,
             y=y,
             z=z,
-            yaw_deg=float(np.degrees(np.arctan2(ahead[1], ahead[0]))),
+            yaw_deg=float(np.degrees(yaw_rad)),
             ellipse=outline_ellipse(pose.translation[:2], result.covariance[:2, :2]),
             position_std_m=(float(std[0]), float(std[1]), float(std[2])),
             latitude=latitude,
             longitude=longitude,
+            heading_deg=float(np.degrees(datum.heading_of(yaw_rad))) if datum else None,
         )

@@ -136,6 +136,10 @@ class TileSearch:
 
     def localize(self, query: AerialQuery) -> LocalizationResult:
         """The pose of the camera in the map, or a refusal that says why there is none."""
+        return self.search(query)[0]
+
+    def search(self, query: AerialQuery) -> tuple[LocalizationResult, TileHypothesis | None]:
+        """As `localize`, with the hypothesis that was accepted; None of a refusal."""
         found, result, most = list[TileHypothesis](), None, 0
         try:
             for observed in self._observe(query):
@@ -144,13 +148,13 @@ class TileSearch:
                     found += self._hypotheses(observed)
                     result = self.decide(found)
                     if result.ok:
-                        break
+                        return replace(result, keypoints=most), self._lead(found)[0]
         except GroundViewError as error:
-            return LocalizationResult.refused(Status.NO_FEATURES, str(error))
+            return LocalizationResult.refused(Status.NO_FEATURES, str(error)), None
         if result is None:
             reason = f"the view shows {most} keypoints, at least {_LEAST_KEYPOINTS} are needed: water, or too dark?"
-            return LocalizationResult.refused(Status.NO_FEATURES, reason)
-        return replace(result, keypoints=most)
+            return LocalizationResult.refused(Status.NO_FEATURES, reason), None
+        return replace(result, keypoints=most), None
 
     def find(self, query: AerialQuery) -> list[TileHypothesis]:
         """All hypotheses of a view; none where it shows too little."""
@@ -323,11 +327,8 @@ class TileSearch:
             return result.refused_as(Status.AMBIGUOUS, reason)
         return result.refused_as(Status.POSE_REJECTED, f"{self._model.explain(evidence)}: {needs}")
 
-    def lead(self, hypotheses: Sequence[TileHypothesis]) -> TileHypothesis:
-        """The best of one hypothesis or more, the one that is decided on."""
-        return self._lead(hypotheses)[0]
-
     def _lead(self, hypotheses: Sequence[TileHypothesis]) -> tuple[TileHypothesis, TileEvidence]:
+        """The best of one hypothesis or more, the one that is decided on."""
         return max(self.weigh(hypotheses), key=lambda one: self._model.score(one[1]))
 
     def publishable(self, one: TileHypothesis, confidence: float) -> LocalizationResult:
