@@ -85,6 +85,7 @@ class AerialService:
             name=self._map.name,
             kind="aerial",
             frame_id=self._scene.frame_id,
+            metric=self._map.metric,
             needs_camera=self._calibration is None,
             places=shapes,
             points=[(float(x), float(y)) for x, y in points[thin(len(points), SHOWN_POINTS), :2]],

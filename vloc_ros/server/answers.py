@@ -35,6 +35,7 @@ class MapOverview(BaseModel):
     name: str
     kind: str = Field(description="aerial or landmarks")
     frame_id: str
+    metric: bool = Field(description="whether lengths are metres; else the map's scale is unknown")
     needs_camera: bool = Field(description="whether a request has to give focal_px: the server has no calibration")
     places: list[PlaceShape]
     points: list[tuple[float, float]] = Field(description="a plan: some keypoints or map points, seen from above")

@@ -73,6 +73,7 @@ class LandmarkService:
             name=self._map.name,
             kind="landmarks",
             frame_id=self._scene.frame_id,
+            metric=self._map.metric,
             needs_camera=self._calibration is None,
             places=shapes,
             points=[(float(x), float(y)) for x, y in points],

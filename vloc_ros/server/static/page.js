@@ -4,7 +4,6 @@ const el = (id) => document.getElementById(id);
 const at = (x, y) => [y, x]; // Leaflet has the vertical first
 const drawn = L.canvas({ padding: 0.4 });
 const map = L.map("map", { crs: L.CRS.Simple, minZoom: -8, maxZoom: 9, zoomSnap: 0.25, renderer: drawn, attributionControl: false });
-L.control.scale({ imperial: false }).addTo(map);
 const layers = { plan: L.layerGroup().addTo(map), heat: L.layerGroup().addTo(map), answer: L.layerGroup().addTo(map) };
 let overview = null;
 
@@ -64,8 +63,9 @@ function arrowLength() {
 }
 
 function describeFix(fix, answer) {
-  const std = fix.position_std_m.map((v) => v.toFixed(2)).join(", ");
-  const rows = [["position", `${fix.x.toFixed(2)}, ${fix.y.toFixed(2)}, ${fix.z.toFixed(2)} m`], ["standard deviation", `${std} m`],
+  const unit = overview.metric ? "m" : "units of the map";
+  const std = fix.position_std_m.map((v) => Number(v.toPrecision(2))).join(", ");
+  const rows = [["position", `${fix.x.toFixed(2)}, ${fix.y.toFixed(2)}, ${fix.z.toFixed(2)} ${unit}`], ["standard deviation", `${std} ${unit}`],
     ["confidence", `${(100 * answer.confidence).toFixed(1)} %, ${answer.inliers} inliers`]];
   if (fix.latitude !== null) rows.unshift(["latitude, longitude", `${fix.latitude.toFixed(7)}, ${fix.longitude.toFixed(7)}`]);
   if (fix.heading_deg !== null) rows.push(["heading", `${fix.heading_deg.toFixed(1)}°`]);
@@ -143,6 +143,7 @@ async function start() {
   el("facts").textContent = `${overview.places.length} ${place} · frame ${overview.frame_id}${where}`;
   for (const one of document.querySelectorAll(".aerial")) one.hidden = overview.kind !== "aerial";
   el("known").elements.focal_px.placeholder = overview.needs_camera ? "needed" : "calibrated";
+  if (overview.metric) L.control.scale({ imperial: false }).addTo(map);
   drawPlan();
   listen();
   document.body.dataset.state = "ready";
