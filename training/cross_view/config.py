@@ -109,7 +109,7 @@ class HierarchyConfig(Checked):
     """Phase 2: a region, then a site in it, then a tile of that, each by a classifier on a frozen descriptor."""
 
     width: int = parameter(256, "units of the hidden layer; 0 for none", low=0, high=8192)
-    epochs: int = parameter(300, "epochs, all descriptors at once", low=1, high=100_000)
+    epochs: int = parameter(100, "epochs, all descriptors at once", low=1, high=100_000)
     learning_rate: float = parameter(1e-2, "of adamw", low=1e-7, high=1.0)
     weight_decay: float = parameter(1e-3, "of adamw", low=0.0, high=1.0)
     noise: float = parameter(0.05, "deviation of the noise that is added to descriptors", low=0.0, high=1.0)
