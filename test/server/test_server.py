@@ -78,8 +78,8 @@ def landmarks() -> TestClient:
 
 
 def test_a_photograph_from_above_is_located(aerial: TestClient) -> None:
-    asked = {"focal_px": 400, "altitude_m": 60, "nadir": True}
-    answer = aerial.post("/api/locate", params=asked, content=encode(photograph(GROUND, POSE))).json()
+    known = {"focal_px": 400, "altitude_m": 60, "nadir": True}
+    answer = aerial.post("/api/locate", params=known, content=encode(photograph(GROUND, POSE))).json()
     overview = aerial.get("/api/map").json()
     assert answer["status"] == "ok"
     fix = answer["fix"]
@@ -95,8 +95,8 @@ def test_a_photograph_from_above_is_located(aerial: TestClient) -> None:
 
 
 def test_matches_join_pixels_and_the_ground_that_they_show(aerial: TestClient) -> None:
-    asked = {"focal_px": 400, "altitude_m": 60, "nadir": True}
-    matches = aerial.post("/api/locate", params=asked, content=encode(photograph(GROUND, POSE))).json()["matches"]
+    known = {"focal_px": 400, "altitude_m": 60, "nadir": True}
+    matches = aerial.post("/api/locate", params=known, content=encode(photograph(GROUND, POSE))).json()["matches"]
     points = np.array([[one["x"], one["y"], 0.0] for one in matches])
     pixels = np.array([[one["u"], one["v"]] for one in matches])
     errors = np.linalg.norm(CAMERA.project(POSE.inverse().apply(points)) - pixels, axis=1)

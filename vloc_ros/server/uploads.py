@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Images that strangers send: bounded in bytes before they are read, in pixels before they are decoded."""
+"""Images of requests: bounded in bytes before they are read, in pixels before they are decoded."""
 
 from __future__ import annotations
 
