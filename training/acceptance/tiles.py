@@ -33,16 +33,6 @@ from typing import Any
 
 import numpy as np
 
-from training.acceptance.aerial_views import (
-    CONDITIONS,
-    GROUND_SIZE_M,
-    NO_ALTITUDE,
-    DroneImage,
-    bend,
-    cut_view,
-    fly,
-    photograph_town,
-)
 from training.acceptance.evidence_table import (
     ALIASED,
     FOREIGN,
@@ -56,6 +46,16 @@ from training.acceptance.evidence_table import (
 from training.acceptance.fit import choose_thresholds, fit_terms
 from training.acceptance.leaders import score_rows
 from training.acceptance.scans import find_best, refuse_known_wrong
+from training.data.aerial_views import (
+    CONDITIONS,
+    GROUND_SIZE_M,
+    NO_ALTITUDE,
+    DroneImage,
+    bend,
+    cut_view,
+    fly,
+    photograph_town,
+)
 from training.framework.command import make_parser, run_command
 from vloc_ros.assembly import build_tile_search
 from vloc_ros.core.config import LocalizerConfig

@@ -250,6 +250,7 @@ CHECKS = (
     Check("pycolmap", "building maps", False, "pip install pycolmap", _pycolmap),
     Check("gtsam", "building maps", False, "pip install gtsam", _imported("gtsam")),
     Check("rasterio", "aerial maps", False, "pip install 'vloc_ros[aerial]'", _imported("pyproj", "rasterio")),
+    Check("fastapi", "vloc serve", False, "pip install 'vloc_ros[server]'", _imported("fastapi", "uvicorn")),
     Check("scikit-learn", "building maps", False, "pip install scikit-learn", _imported("sklearn", "scipy")),
     Check("kiss_matcher", "scans of a LiDAR", False, "pip install kiss-matcher small_gicp", _imported("kiss_matcher")),
     Check("small_gicp", "scans of a LiDAR", False, "pip install 'vloc_ros[lidar]'", _imported("small_gicp")),

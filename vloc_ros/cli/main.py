@@ -60,6 +60,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("match",): ("match", "match two images, and say how the camera moved between them"),
     ("localize",): ("localize", "where were these images or scans taken?"),
     ("aerial", "locate"): ("aerial_locate", "where on Earth were these images taken from above?"),
+    ("serve",): ("serve", "serve a page of a map: drop a photograph, see where it was taken"),
     ("evaluate",): ("evaluate", "how well are these images localized? Offline, or live through ROS 2"),
     ("compare",): ("compare", "which run of `vloc evaluate --json` is better? Side by side, and query by query"),
     ("bag", "make"): ("bag_make", "make a ROS 2 bag from an image folder or the simulated world"),

@@ -14,9 +14,9 @@
 import cv2
 import numpy as np
 
-from training.acceptance.aerial_views import DRONE, GROUND_SIZE_M, bend, cut_view
 from training.acceptance.evidence_table import FOREIGN, OWN, EvidenceTable, RecordedQuery
 from training.acceptance.tiles import summarize
+from training.data.aerial_views import DRONE, GROUND_SIZE_M, bend, cut_view
 from vloc_ros.core.localization.acceptance import EVIDENCE_OF, TILE_KIND, AcceptanceModel, EvidenceTerm
 from vloc_ros.geo.ground_images import GroundImage
 

@@ -20,7 +20,18 @@ import textwrap
 from collections.abc import Mapping
 
 from benchmarks.provenance import Measured, Section
-from benchmarks.tables import acceptance, descriptors, engines, landmarks, lidar, maps, matching, places, robots
+from benchmarks.tables import (
+    acceptance,
+    cross_view,
+    descriptors,
+    engines,
+    landmarks,
+    lidar,
+    maps,
+    matching,
+    places,
+    robots,
+)
 from benchmarks.tables.table import Table, TableSource
 
 TABLES: dict[str, TableSource] = {
@@ -30,6 +41,7 @@ TABLES: dict[str, TableSource] = {
     **descriptors.TABLES,
     **robots.TABLES,
     **places.TABLES,
+    **cross_view.TABLES,
     **lidar.TABLES,
     **engines.TABLES,
     **matching.TABLES,

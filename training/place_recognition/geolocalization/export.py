@@ -27,7 +27,7 @@ from training.framework.cost import count_cost, count_parameters
 from training.framework.export import Signature, export_network
 from training.place_recognition.export import INPUT, OUTPUT, compare_on
 from training.place_recognition.geolocalization.config import CROSSVIT, MIXVPR, STRIDE_PX, NetworkConfig
-from training.place_recognition.geolocalization.network import PlaceNetwork
+from training.place_recognition.geolocalization.network import ImageEncoder
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.global_descriptors import KIND
@@ -43,7 +43,7 @@ def check_any_size(config: NetworkConfig) -> None:
 
 
 def export(
-    network: PlaceNetwork,
+    network: ImageEncoder,
     folder: Path,
     *,
     preprocessing: Preprocessing,
@@ -66,7 +66,7 @@ def export(
         StorageError: the folder cannot be written.
     """
     cost = count_cost(network, (torch.zeros(1, 3, *network.size),))
-    parameters = cost.parameters - count_parameters(network.classifiers)  # which the export leaves out
+    parameters = cost.parameters - count_parameters(network.training_only)
     entries: dict[str, Any] = {
         "preprocessing": preprocessing.to_manifest(),
         "cost": {"parameters": parameters / 1e6, "gmac": cost.mac / 1e9},

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -33,6 +34,22 @@ from vloc_ros.datasets.place_recognition.place_images import QUERIES, headings_o
 from vloc_ros.storage.images import read_image
 
 _MARGIN = 1.3
+
+
+class ListedImages(Protocol):
+    """Image files, of which some can be selected."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """N files."""
+        ...
+
+    def select(self, kept: Array) -> Any:
+        """Some images."""
+        ...
+
+
+SomeImages = TypeVar("SomeImages", bound=ListedImages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +181,8 @@ class ImageStore:
 
 
 def open_images(
-    images: PlaceImages, size: tuple[int, int], *, in_memory: bool, progress: Progress = silent
-) -> tuple[PlaceImages, ImageStore, list[str]]:
+    images: SomeImages, size: tuple[int, int], *, in_memory: bool, progress: Progress = silent
+) -> tuple[SomeImages, ImageStore, list[str]]:
     """The images that can be read, where they are, and why the others cannot.
 
     All are decoded once, so that a damaged one is named before the training and does not end it.

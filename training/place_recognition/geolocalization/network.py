@@ -29,14 +29,31 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 
 
-class PlaceNetwork(nn.Module):
-    """Images to descriptors.
+class ImageEncoder(nn.Module):
+    """Images to descriptors of length 1.
 
     Attributes:
         size: height and width of its images.
         dimension: length of a descriptor.
         pretrained_name: of the backbone, for its published weights.
         backbone: the part that pretrained weights are for.
+    """
+
+    size: tuple[int, int]
+    dimension: int
+    pretrained_name: str
+    backbone: nn.Module
+
+    @property
+    def training_only(self) -> nn.Module:
+        """Parts that no description needs, which an export leaves out."""
+        return nn.ModuleList()
+
+
+class PlaceNetwork(ImageEncoder):
+    """A backbone, an aggregation and a projection.
+
+    Attributes:
         pool: the aggregation.
         classifiers: (K, D) one vector for each cell of a group, for training by classification alone.
     """
@@ -62,6 +79,11 @@ class PlaceNetwork(nn.Module):
         self.dimension = config.dimension or length
         self.projection = nn.Linear(length, config.dimension) if config.dimension else nn.Identity()
         self.classifiers = nn.ParameterList(torch.randn(count, self.dimension) * 0.01 for count in classes)
+
+    @property
+    def training_only(self) -> nn.Module:
+        """The classifiers."""
+        return self.classifiers
 
     @torch.no_grad()
     def _count_positions(self) -> int:

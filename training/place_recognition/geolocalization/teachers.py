@@ -56,12 +56,13 @@ def describe_by_teachers(names: Sequence[str], paths: Sequence[Path], *, progres
     """
     parts = []
     for name in names:
-        found = describe_images(paths, _open_teacher(name, paths), description=f"teacher {name}", progress=progress)
+        found = describe_images(paths, open_index(name, paths), description=f"teacher {name}", progress=progress)
         parts.append(normalize(found.descriptors[:, 0]))
     return np.asarray(np.concatenate(parts, axis=1) / np.sqrt(len(parts)), np.float32)
 
 
-def _open_teacher(name: str, paths: Sequence[Path]) -> SizedEncoder:
+def open_index(name: str, paths: Sequence[Path]) -> SizedEncoder:
+    """An index by its name: `vlad-sift`, whose vocabulary is of some of the files, or the folder of a model."""
     if name != VLAD_SIFT and read_kind(Path(name)) != "keypoints":
         return read_global_descriptor(Path(name))
     if name == VLAD_SIFT:

@@ -81,6 +81,17 @@ class AerialPlaces:
         """(K,) the tiles that resemble a view with (N, D) descriptors most, best first."""
         return self._index.nearest_items(self.encoder.encode(descriptors)[None], count)
 
+    def compare(self, descriptors: Array) -> Array:
+        """(P,) cosine of every tile's global descriptor and that of a view with (N, D) descriptors."""
+        found = np.full(len(self.places), -1.0)
+        np.maximum.at(found, self._index.items, self._index.descriptors @ self.encoder.encode(descriptors))
+        return found
+
+    def plan(self) -> Array:
+        """(M, 3) keypoints of the coarsest tiles, metres in their scenes: what the map looks like from above."""
+        coarsest = self.places.extents[:, 0] > (1 - _SAME_SIZE) * self.places.extents[:, 0].max()
+        return np.concatenate([self._points(int(k), self.ground_size(int(k))) for k in np.flatnonzero(coarsest)])
+
     def around(self, scene: int, centre: Array, *, radius_m: float, ground_size_m: float) -> GroundKeypoints:
         """The keypoints of the tiles of one ground size around (2,) metres in a scene."""
         side_m, places = ground_size_m * self.encoder.tile_px, self.places

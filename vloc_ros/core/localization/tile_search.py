@@ -66,6 +66,8 @@ class TileHypothesis:
         middle: of the ground that the view shows, x + iy metres in the scene.
         reach: from there along the view's x axis, half of its diagonal, x + iy metres.
         matches: number of matches.
+        inlier_xy: (M, 2) pixels of the image whose matches agree with the pose.
+        inlier_points: (M, 3) where they lie, metres in the scene.
     """
 
     scene: int
@@ -75,6 +77,8 @@ class TileHypothesis:
     middle: complex
     reach: complex
     matches: int
+    inlier_xy: Array
+    inlier_points: Array
 
     @property
     def footprint_m(self) -> float:
@@ -96,6 +100,11 @@ class _Observed:
     def diagonal_px(self) -> float:
         """Half of the view's diagonal."""
         return float(np.hypot(self.level.camera.width, self.level.camera.height)) / 2
+
+    def to_image(self, xy: Array) -> Array:
+        """(M, 2) pixels of the image from (M, 2) pixels of the level view."""
+        rays = self.level.camera.unproject(np.asarray(xy, float)) @ self.level.level_from_camera.rotation
+        return self.query.view.camera.project(rays)
 
 
 class TileSearch:
@@ -127,6 +136,10 @@ class TileSearch:
 
     def localize(self, query: AerialQuery) -> LocalizationResult:
         """The pose of the camera in the map, or a refusal that says why there is none."""
+        return self.search(query)[0]
+
+    def search(self, query: AerialQuery) -> tuple[LocalizationResult, TileHypothesis | None]:
+        """As `localize`, with the hypothesis that was accepted; None of a refusal."""
         found, result, most = list[TileHypothesis](), None, 0
         try:
             for observed in self._observe(query):
@@ -135,13 +148,13 @@ class TileSearch:
                     found += self._hypotheses(observed)
                     result = self.decide(found)
                     if result.ok:
-                        break
+                        return replace(result, keypoints=most), self._lead(found)[0]
         except GroundViewError as error:
-            return LocalizationResult.refused(Status.NO_FEATURES, str(error))
+            return LocalizationResult.refused(Status.NO_FEATURES, str(error)), None
         if result is None:
             reason = f"the view shows {most} keypoints, at least {_LEAST_KEYPOINTS} are needed: water, or too dark?"
-            return LocalizationResult.refused(Status.NO_FEATURES, reason)
-        return replace(result, keypoints=most)
+            return LocalizationResult.refused(Status.NO_FEATURES, reason), None
+        return replace(result, keypoints=most), None
 
     def find(self, query: AerialQuery) -> list[TileHypothesis]:
         """All hypotheses of a view; none where it shows too little."""
@@ -155,6 +168,15 @@ class TileSearch:
         """(K,) the tiles that a view resembles most, best first, before anything is matched."""
         view = next(iter(self._observe(query)))
         return self._places.retrieve(view.features.descriptors, count=count)
+
+    def rank(self, query: AerialQuery) -> Array:
+        """(P,) how much every tile resembles a view, as the cosine of global descriptors.
+
+        Raises:
+            GroundViewError: the view shows too little ground.
+        """
+        view = next(iter(self._observe(query)))
+        return self._places.compare(view.features.descriptors)
 
     def _observe(self, query: AerialQuery) -> Iterator[_Observed]:
         """The level view, of unknown altitude in several sizes: tiles show no more than what is as fine as they are."""
@@ -240,7 +262,8 @@ class TileSearch:
         evidence = self._evidence(observed, ground, rows, columns, turn, shift)
         turned = Pose(pose.rotation @ observed.level.level_from_camera.rotation, pose.translation)
         middle, reach = turn * middle_px + shift, turn * observed.diagonal_px
-        return TileHypothesis(scene, turned, covariance, evidence, middle, reach, len(rows))
+        xy, points = observed.to_image(observed.features.xy[rows[inliers]]), ground.points[columns[inliers]]
+        return TileHypothesis(scene, turned, covariance, evidence, middle, reach, len(rows), xy, points)
 
     def _pose(
         self, observed: _Observed, ground: GroundKeypoints, rows: Array, columns: Array, turn: complex, shift: complex
@@ -292,7 +315,7 @@ class TileSearch:
         if not hypotheses:
             reason = "no retrieved tile shows what the view does: another place, or too different a time?"
             return LocalizationResult.refused(Status.TOO_FEW_MATCHES, reason)
-        leader, evidence = max(self.weigh(hypotheses), key=lambda one: self._model.score(one[1]))
+        leader, evidence = self._lead(hypotheses)
         score = self._model.score(evidence)
         result = self.publishable(leader, self._model.confidence(score, self._share))
         if score >= self._threshold:
@@ -303,6 +326,10 @@ class TileSearch:
             reason = f"two places look alike, by a margin of {evidence.margin:+.1%}; {needs}"
             return result.refused_as(Status.AMBIGUOUS, reason)
         return result.refused_as(Status.POSE_REJECTED, f"{self._model.explain(evidence)}: {needs}")
+
+    def _lead(self, hypotheses: Sequence[TileHypothesis]) -> tuple[TileHypothesis, TileEvidence]:
+        """The best of one hypothesis or more, the one that is decided on."""
+        return max(self.weigh(hypotheses), key=lambda one: self._model.score(one[1]))
 
     def publishable(self, one: TileHypothesis, confidence: float) -> LocalizationResult:
         """A hypothesis as a result in its map frame, its covariance calibrated."""

@@ -26,7 +26,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, NavSatFix
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.core.config import FixFilterConfig
@@ -37,7 +37,13 @@ from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.pipeline import LocalizationOutput
 from vloc_ros.nodes.localizer.pose_relay import PoseRelay
 from vloc_ros.nodes.localizer.transforms import MapTransform, TransformLookup
-from vloc_ros.nodes.rclpy_support.conversion import bgr_message, pose_stamped, pose_with_covariance_stamped, stamp_ns_of
+from vloc_ros.nodes.rclpy_support.conversion import (
+    bgr_message,
+    nav_sat_fix,
+    pose_stamped,
+    pose_with_covariance_stamped,
+    stamp_ns_of,
+)
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _GREEN, _RED, _BLACK = (80, 220, 80), (60, 60, 235), (0, 0, 0)
@@ -55,6 +61,7 @@ class Outputs:
         self._pose_with_covariance = node.create_lifecycle_publisher(
             PoseWithCovarianceStamped, "~/pose_with_covariance", depth
         )
+        self._earth = node.create_lifecycle_publisher(NavSatFix, "~/fix", depth)
         self._last_pose = LastPose(node)
         self._status = node.create_lifecycle_publisher(LocalizationStatus, "~/status", depth)
         self._debug_image = node.create_lifecycle_publisher(Image, "~/debug_image", 1)
@@ -88,7 +95,7 @@ class Outputs:
 
     def close(self) -> None:
         """Destroy the publishers."""
-        for publisher in (self._pose, self._pose_with_covariance, self._status, self._debug_image):
+        for publisher in (self._pose, self._pose_with_covariance, self._earth, self._status, self._debug_image):
             self._node.destroy_lifecycle_publisher(publisher)
         self._last_pose.close()
         self.pose_relay.close()
@@ -105,6 +112,8 @@ class Outputs:
         self._pose.publish(pose_stamped(stamp_ns, status.map_frame, fix.map_from_base))
         message = pose_with_covariance_stamped(stamp_ns, status.map_frame, fix.map_from_base, fix.covariance)
         self._pose_with_covariance.publish(message)
+        if output.earth is not None:
+            self._earth.publish(nav_sat_fix(stamp_ns, status.body_frame, output.earth))
         self._last_pose.publish(message)
         self.pose_relay.publish(output)
 

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from vloc_ros.core.config import FixFilterConfig, LocalizerConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.matching_network import MatchingNetwork
 from vloc_ros.core.geometry.covariance import carry_covariance
+from vloc_ros.core.geometry.earth_pose import EarthPose
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.landmark_candidates import LandmarkRecognizer
 from vloc_ros.core.localization.localizer import Localizer
@@ -101,6 +103,7 @@ class LocalizationOutput:
         images: pixels of all views, empty if they could not be read.
         result: result of the localizer.
         gating: decision of the fix filter, None if nothing was localized.
+        earth: where the fix is on Earth, None without a fix or where the map has no datum.
     """
 
     status: LocalizationStatus
@@ -110,6 +113,7 @@ class LocalizationOutput:
     images: tuple[Array, ...] = ()
     result: LocalizationResult | None = None
     gating: GatingDecision | None = None
+    earth: EarthPose | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,7 @@ class LocalizationPipeline:
             self._initial_pose.consume(initial)
             status.map_frame, status.body_frame = output.fix.frame_id, base_frame
             status.pose = pose_with_covariance(output.fix.map_from_base, output.fix.covariance)
-        return output
+        return self._place_on_earth(output, loaded)
 
     def _read_cloud(self, scan: ScanMessage, sensor_frame: str, base_from_sensor: Pose) -> PointCloud:
         """Return the points of a scan, moved by odometry to where they would be at its stamp.
@@ -265,7 +269,18 @@ class LocalizationPipeline:
             status.map_frame, status.body_frame = output.fix.frame_id, reference.base_frame
             status.pose = pose_with_covariance(output.fix.map_from_base, output.fix.covariance)
         status.reason = "; ".join(text for text in (status.reason, available.left_out) if text)
-        return output
+        return self._place_on_earth(output, loaded)
+
+    def _place_on_earth(self, output: LocalizationOutput, loaded: LoadedMap) -> LocalizationOutput:
+        """Add where a fix is on Earth, if its scene has a datum; its height is not known if the pose is in a plane."""
+        fix = output.fix
+        if fix is None:
+            return output
+        datum = next(one.datum for one in loaded.localizer.map.scenes if one.frame_id == fix.frame_id)
+        if datum is None:
+            return output
+        earth = EarthPose.of_base(datum, fix.map_from_base, fix.covariance)
+        return replace(output, earth=replace(earth, altitude_m=math.nan) if self._config.two_d_mode else earth)
 
     def _gate_result(
         self,

@@ -34,11 +34,12 @@ from geometry_msgs.msg import (
     Transform,
     TransformStamped,
 )
-from sensor_msgs.msg import Image, PointCloud2, PointField
+from sensor_msgs.msg import Image, NavSatFix, NavSatStatus, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from vloc_msgs.msg import LocalizationStatus, MapInfo
 from vloc_ros.bags.messages import camera_of, image_of, pose_of, stamp_ns_of
+from vloc_ros.core.geometry.earth_pose import EarthPose
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -47,6 +48,8 @@ from vloc_ros.core.map.scene import Scene
 __all__ = ["camera_of", "image_of", "pose_of", "stamp_ns_of"]
 
 _NS_PER_S = 1_000_000_000
+# of a height that is not known, metres²
+_UNKNOWN_VARIANCE = 1e6
 STATUS_CODES = {status: int(getattr(LocalizationStatus, status.name)) for status in Status}
 
 
@@ -91,6 +94,24 @@ def pose_with_covariance(pose: Pose, covariance: Array) -> PoseWithCovariance:
 def pose_with_covariance_stamped(stamp_ns: int, frame_id: str, pose: Pose, cov: Array) -> PoseWithCovarianceStamped:
     """Return a stamped pose with its (6, 6) covariance."""
     return PoseWithCovarianceStamped(header=header(stamp_ns, frame_id), pose=pose_with_covariance(pose, cov))
+
+
+def nav_sat_fix(stamp_ns: int, frame_id: str, earth: EarthPose) -> NavSatFix:
+    """Return a NavSatFix of known covariance; a height that is not known is NaN, with a variance that says so."""
+    covariance = earth.covariance.copy()
+    if np.isnan(earth.altitude_m):
+        covariance[2, :] = covariance[:, 2] = 0.0
+        covariance[2, 2] = _UNKNOWN_VARIANCE
+    return NavSatFix(
+        header=header(stamp_ns, frame_id),
+        # of no satellites: service stays 0
+        status=NavSatStatus(status=NavSatStatus.STATUS_FIX, service=0),
+        latitude=earth.latitude,
+        longitude=earth.longitude,
+        altitude=earth.altitude_m,
+        position_covariance=covariance.reshape(-1).astype(np.float64),
+        position_covariance_type=NavSatFix.COVARIANCE_TYPE_KNOWN,
+    )
 
 
 def status_without_pose(**fields: Any) -> LocalizationStatus:

@@ -68,15 +68,15 @@ class DroneImage:
         return AerialQuery(view, self.down, 2 * _GRAVITY_STD_RAD, known, _ALTITUDE_STD)
 
 
-def photograph_town(world: World, *, seed: int) -> GroundImage:
+def photograph_town(world: World, *, seed: int, ground_size_m: float = GROUND_SIZE_M) -> GroundImage:
     """An orthophoto of a whole town, as from an aeroplane."""
     ends = np.array([end for road in world.roads for end in (road.start, road.end)])
     low, high = ends.min(axis=0) - 30.0, ends.max(axis=0) + 30.0
-    width, height = (round(size / GROUND_SIZE_M) for size in high - low)
-    focal = _PLANE_M / GROUND_SIZE_M
+    width, height = (round(size / ground_size_m) for size in high - low)
+    focal = _PLANE_M / ground_size_m
     camera = Camera("PINHOLE", width, height, (focal, focal, width / 2, height / 2))
     image = render(world, camera, Pose(_DOWN, np.array([*(low + high) / 2, _PLANE_M])), lighting=_LIGHT, seed=seed)
-    return GroundImage(image, np.ones((height, width), bool), float(low[0]), float(high[1]), GROUND_SIZE_M)
+    return GroundImage(image, np.ones((height, width), bool), float(low[0]), float(high[1]), ground_size_m)
 
 
 def bend(ground: GroundImage, seed: int) -> GroundImage:
@@ -126,6 +126,11 @@ def _draw_pose(rng: np.random.Generator, ground: GroundImage, low_m: float, *, t
     size = ground.ground_size_m * np.array(ground.shown.shape[::-1])
     inner = rng.uniform(0.25, 0.75, 2) * size
     position = np.array([ground.left_m + inner[0], ground.top_m - inner[1], height_m])
+    return hover(rng, position, tilt_rad=tilt_rad)
+
+
+def hover(rng: np.random.Generator, position: Array, *, tilt_rad: float) -> Pose:
+    """The pose of a camera that looks down, turned anyhow and tilted a little, at (3,) metres in the map."""
     turn = Pose.from_rotation_vector([0.0, 0.0, float(rng.uniform(-np.pi, np.pi))], np.zeros(3))
     tilt = Pose.from_rotation_vector([*rng.normal(0.0, tilt_rad / 2, 2), 0.0] if tilt_rad else [0, 0, 0], np.zeros(3))
     return Pose(tilt.rotation @ turn.rotation @ _DOWN, position)

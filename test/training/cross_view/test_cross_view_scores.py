@@ -1,0 +1,49 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Scores of University-1652's test against its own formulas, worked out by hand."""
+
+import numpy as np
+import pytest
+
+from training.cross_view.scores import average_precision, recall_curve, score_retrieval
+
+
+def test_average_precision_is_by_trapezoids() -> None:
+    # ranks 0 and 2: (1 + 1) / 2 and (1 / 2 + 2 / 3) / 2
+    assert average_precision(np.array([True, False, True])) == pytest.approx((1 + (1 / 2 + 2 / 3) / 2) / 2)
+    assert average_precision(np.zeros(3, bool)) == 0.0
+
+
+def test_a_query_without_a_right_view_stays_in_the_denominator() -> None:
+    similarity = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+    right = np.array([[True, False, False], [False, False, False]])
+    scores = score_retrieval(similarity, right)
+    assert (scores["R@1"], scores["AP"], scores["chance"]) == (0.5, 0.5, pytest.approx(1 / 6))
+
+
+def test_one_percent_takes_one_rank_more() -> None:
+    similarity = -np.arange(200.0)[None]
+    right = np.zeros((1, 200), bool)
+    right[0, 2] = True
+    assert score_retrieval(similarity, right)["R@1%"] == 1.0
+    assert score_retrieval(similarity, np.roll(right, 1, axis=1))["R@1%"] == 0.0
+    assert recall_curve(similarity, right, 4).tolist() == [0, 0, 1, 1]
+
+
+def test_metres_are_of_the_first() -> None:
+    similarity, right = np.array([[2.0, 1.0]]), np.array([[True, False]])
+    scores = score_retrieval(similarity, right, distance_m=np.array([[12.0, 900.0]]))
+    assert (scores["median_m"], scores["within_10_m"], scores["within_25_m"]) == (12.0, 0.0, 1.0)
+    assert scores["SDM@1"] == pytest.approx(np.exp(-12.0 * 5000 / 111320))

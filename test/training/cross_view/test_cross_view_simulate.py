@@ -1,0 +1,60 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Tiles of simulated towns: where they lie, and that they show the ground that lies there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training.cross_view.layout import POSITIONS, TEST
+from training.cross_view.simulate import SIDE_M, STEP_M, _cut, _lay_tiles, export_towns
+from vloc_ros.core.errors import InputError
+from vloc_ros.geo.ground_images import GroundImage
+
+SIZE_M, LEFT_M, TOP_M, SIDE_PX = 0.25, -30.0, 150.0, 480
+
+
+def make_gradient() -> GroundImage:
+    """Red grows eastwards and green northwards, one level for half a metre."""
+    rows, columns = np.mgrid[:SIDE_PX, :SIDE_PX]
+    image = np.stack([rows * 0, (SIDE_PX - 1 - rows) // 2, columns // 2], axis=2).astype(np.uint8)
+    return GroundImage(image, np.ones((SIDE_PX, SIDE_PX), bool), LEFT_M, TOP_M, SIZE_M)
+
+
+def test_tiles_cover_the_town_and_stay_inside() -> None:
+    tiles = _lay_tiles(make_gradient(), 7)
+    each = int((SIDE_PX * SIZE_M - SIDE_M) / STEP_M) + 1
+    assert len({tile.name for tile in tiles}) == each**2
+    middles = np.array([[tile.x, tile.y] for tile in tiles])
+    assert middles.min(axis=0) - SIDE_M / 2 == pytest.approx([LEFT_M, TOP_M - SIDE_PX * SIZE_M])
+    assert middles.max(axis=0) + SIDE_M / 2 == pytest.approx([LEFT_M + SIDE_PX * SIZE_M, TOP_M])
+
+
+def test_a_tile_shows_the_ground_at_its_place() -> None:
+    ground = make_gradient()
+    for tile in _lay_tiles(ground, 7)[::11]:
+        _, green, red = _cut(ground, tile).reshape(-1, 3).mean(axis=0)
+        assert LEFT_M + 2 * SIZE_M * red == pytest.approx(tile.x, abs=0.6)
+        assert TOP_M - SIDE_PX * SIZE_M + 2 * SIZE_M * green == pytest.approx(tile.y, abs=0.6)
+
+
+def test_a_split_is_not_written_twice(tmp_path: Path) -> None:
+    (tmp_path / TEST).mkdir()
+    (tmp_path / TEST / POSITIONS).write_text("")
+    with pytest.raises(InputError, match="already"):
+        export_towns(tmp_path, TEST, 1)

@@ -1,0 +1,78 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Teachers by path: files of their form are read, others are refused; what they say is learned from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from cross_view_world import write_dataset
+from safetensors.torch import save_file
+
+from training.cross_view import train
+from training.cross_view.teachers import TEACHERS, describe_by_teacher, read_teacher
+from training.place_recognition.geolocalization.images import ImageStore
+from vloc_ros.core.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def dinov2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of the teacher's form."""
+    teacher = TEACHERS["dinov2"]
+    torch.manual_seed(0)
+    network = timm.create_model(teacher.architecture, num_classes=teacher.outputs, img_size=teacher.side)
+    path = tmp_path_factory.mktemp("teachers") / "dinov2.safetensors"
+    save_file(network.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="weights"):
+        read_teacher("dinov2", path)
+
+
+@pytest.mark.slow
+def test_weights_of_another_network_are_refused(dinov2: Path) -> None:
+    with pytest.raises(InputError, match="shape"):
+        read_teacher("clip", dinov2)
+
+
+@pytest.mark.slow
+def test_a_teacher_describes_each_image(dinov2: Path, tmp_path: Path) -> None:
+    paths = tuple(sorted((write_dataset(tmp_path) / "train" / "satellite").glob("*/*.jpg")))[:2]
+    found = describe_by_teacher("dinov2", dinov2, ImageStore(paths, (224, 224)))
+    assert found.shape == (2, TEACHERS["dinov2"].dimension)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.slow
+def test_the_preset_seed_trains_with_a_teacher(dinov2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_dataset(tmp_path / "data", places=3, drones=1)
+    settings = {"fusion.side": 64, "fit.epochs": 1, "fit.pairs": 2, "fit.precision": "bf16-mixed", "fit.workers": 0}
+    words = [str(data), "--preset", "seed", "--weights", "none", "--dinov2", str(dinov2), "--out", str(tmp_path / "m")]
+    words += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    monkeypatch.setattr(sys, "argv", ["train", *words])
+    assert train.main() == 0
+    assert (tmp_path / "m" / "manifest.json").is_file()
+    assert "dinov2" in (tmp_path / "m.run" / "sources.json").read_text()

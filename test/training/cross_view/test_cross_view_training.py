@@ -1,0 +1,104 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Phase 1: every view is described by itself; pairs, presets, and a training through the command."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cross_view_world import write_dataset
+
+from training.cross_view import evaluate, train
+from training.cross_view.config import PRESETS, CrossViewConfig, HierarchyConfig, read_config
+from training.cross_view.layout import read_views
+from training.cross_view.network import CrossViewNetwork, FusionEncoder
+from training.cross_view.pairs import PairMiner
+from vloc_ros.core.errors import ConfigError
+from vloc_ros.core.geometry.pose import Array
+
+SMALL = ("network.height=64", "network.width=64", "network.dimension=32")
+FUSED = ("encoder=fusion", "fusion.side=64", "fusion.width=16", "fusion.heads=2", "fusion.dimension=24")
+
+
+@pytest.mark.parametrize("settings", [SMALL, FUSED])
+def test_a_descriptor_is_bit_equal_whatever_else_is_in_the_batch(settings: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    config = read_config("small", CrossViewConfig, settings)
+    network = CrossViewNetwork(config, pretrained=True, teachers={"clip": 8}).eval()
+    images, others = torch.rand(2, 4, 3, 64, 64)
+    others[1] = images[1]
+    with torch.no_grad():
+        assert torch.equal(network(images)[1], network(others)[1])
+    assert not torch.equal(images[0], others[0])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_a_file(name: str) -> None:
+    assert read_config(name, CrossViewConfig).fit.epochs > 1
+    assert read_config("hierarchy", HierarchyConfig).voters == 5
+
+
+def test_an_unknown_parameter_of_a_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("fit: {epoch: 3}")
+    with pytest.raises(ConfigError, match="epoch"):
+        read_config(path, CrossViewConfig)
+
+
+def test_the_fused_stages_have_the_configured_length() -> None:
+    config = read_config("small", CrossViewConfig, FUSED)
+    encoder = FusionEncoder(config.fusion).eval()
+    with torch.no_grad():
+        found = encoder(torch.rand(1, 3, 64, 64))
+    assert found.shape == (1, 24)
+    assert found.norm().item() == pytest.approx(1.0, abs=1e-5)
+    assert encoder.extract_local(torch.rand(1, 3, 64, 64)).shape == (1, 64 + 16 + 4, 16)
+
+
+def test_negatives_that_look_alike_are_batched_together(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    queries, gallery = (read_views(tmp_path, "train", view, is_query=True) for view in ("drone", "satellite"))
+    miner = PairMiner(queries, gallery, min_overlap=0.2)
+    fit = read_config("small", CrossViewConfig, ("fit.hard=3", "fit.pairs=3")).fit
+
+    def describe(which: Array) -> Array:  # places 0 to 2 look alike, and 3 to 5
+        return np.eye(6)[which // 3 * 3]
+
+    keys = miner.list_batches(0, fit, 6, describe)
+    for key in keys:
+        assert len({view // 3 for view in key.gallery}) == 1
+        assert len(set(key.gallery)) == 3
+        assert [query // 3 for query in key.queries] == list(key.gallery)
+    assert keys == miner.list_batches(0, fit, 6, describe)
+
+
+@pytest.mark.slow
+def test_a_training_through_the_command_gives_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, model = write_dataset(tmp_path / "data", positions=True), tmp_path / "model"
+    settings = [*SMALL, "fit.epochs=2", "fit.pairs=4", "augmentation.night=0", "augmentation.dusk=0"]
+    words = [str(data), "--out", str(model), "--weights", "none", *(w for one in settings for w in ("--set", one))]
+    monkeypatch.setattr(sys, "argv", ["train", *words])
+    assert train.main() == 0
+    out = tmp_path / "scores"
+    words = [str(data), "--index", str(model), "--index", "vlad-sift", "--out", str(out), "--mirrored"]
+    monkeypatch.setattr(sys, "argv", ["evaluate", *words])
+    assert evaluate.main() == 0
+    found = json.loads((out / "metrics.json").read_text())["indices"][0]["drone->satellite"]
+    assert found["queries"] == 18
+    assert {"R@1", "AP", "R@1%", "SDM@1", "median_m", "region_top_1", "region_chance"} <= found.keys()
+    assert all((out / name).is_file() for name in ("recall.svg", "confusion.svg", "examples.jpg"))

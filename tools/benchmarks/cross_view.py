@@ -1,0 +1,101 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Cross-view retrieval on simulated towns: drone images in aerial tiles, trained and tested on different towns."""
+
+from __future__ import annotations
+
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+from benchmarks.command import training
+from benchmarks.descriptor_models import require_torch
+from benchmarks.place_recognition import export_model
+from benchmarks.provenance import Rows, make_once
+
+TRAIN_TOWNS, TEST_TOWNS, PRESET = 5, 4, "small"
+TRAINED = "trained, preset small"
+UNTRAINED = {"GeM, EfficientNet-Lite0 of ImageNet": "gem-efficientnet-lite0", "VLAD-SIFT": "vlad-sift"}
+
+
+def cross_view(out: Path) -> dict[str, Any]:
+    """A row for each index, the hierarchy beside voting, and the leak of joint attention; resumable row by row."""
+    require_torch()
+    rows, found = Rows.of("cross_view"), dict[str, Any]()
+    folder = out / "cross_view"
+    data, model = _export(folder), folder / "model"
+    cost = _train(folder, data, model)
+    for title, index in {TRAINED: model, **UNTRAINED}.items():
+        found[title] = rows.once(title, of=_settings(title), measure=lambda i=index: _evaluate(out, folder, data, i))
+    found[TRAINED]["train_cpu_s"] = cost
+    figures = {"rows": found}
+    figures["hierarchy"] = rows.once(
+        "hierarchy", of=_settings("hierarchy"), measure=lambda: _fit_hierarchy(folder, data, model)
+    )
+    figures["leak"] = rows.once("leak", of=_settings("leak"), measure=lambda: _show_leak(folder, data, model))
+    return {**figures, "row_revisions": rows.revisions}
+
+
+def _settings(what: str) -> str:
+    return json.dumps([what, TRAIN_TOWNS, TEST_TOWNS, PRESET])
+
+
+def _export(folder: Path) -> Path:
+    towns = folder / "towns"
+    make_once(
+        (towns,),
+        of={"train": TRAIN_TOWNS, "test": TEST_TOWNS},
+        make=lambda: training(
+            "cross_view.simulate", "--out", towns, "--train", str(TRAIN_TOWNS), "--test", str(TEST_TOWNS)
+        ),
+    )
+    return towns
+
+
+def _train(folder: Path, data: Path, model: Path) -> float | None:
+    """Train unless there is a model; CPU seconds of the training, None where another run made it."""
+    note = folder / "train_cpu_s.json"
+
+    def make() -> None:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        training("cross_view.train", data, "--preset", PRESET, "--out", model)
+        note.write_text(json.dumps(round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, 1)))
+
+    make_once((model, model.with_name("model.run")), of={"preset": PRESET}, make=make)
+    return json.loads(note.read_text()) if note.is_file() else None
+
+
+def _evaluate(out: Path, folder: Path, data: Path, index: str | Path) -> dict[str, Any]:
+    given = index if isinstance(index, Path) else export_model(out, index)
+    scores = folder / "scores"
+    training("cross_view.evaluate", data, "--index", given, "--out", scores)
+    found: dict[str, Any] = json.loads((scores / "metrics.json").read_text())["indices"][0]
+    del found["index"]
+    return found
+
+
+def _fit_hierarchy(folder: Path, data: Path, model: Path) -> dict[str, Any]:
+    out = folder / "hierarchy"
+    training("cross_view.train_hierarchy", data, "--index", model, "--out", out)
+    found: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return {name: found[name] for name in ("queries", "classes", "chance", "voting", "hierarchy")}
+
+
+def _show_leak(folder: Path, data: Path, model: Path) -> dict[str, Any]:
+    path = folder / "leak.json"
+    training("cross_view.leak", data, "--model", model.with_name("model.run"), "--json", path)
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found

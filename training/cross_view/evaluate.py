@@ -1,0 +1,203 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Evaluate indices of cross-view retrieval on University-1652's test split, or one of its layout.
+
+  python -m training.cross_view.evaluate DATASET --index MODEL --index vlad-sift --out DIR
+
+Queries and gallery are exchanged too: with the folders of the layout where it has them, else by the same images. DIR
+gets metrics.json, recall.svg, confusion.svg (regions, where they are known) and examples.jpg (right and wrong ones).
+--mirrored sums the descriptors of an image and its mirror image, as University-1652's test does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.cross_view.figures import draw_confusion, draw_examples, draw_recall
+from training.cross_view.layout import TEST, TRAIN, VIEWS, ViewImages, find_split, name_view_folder, read_views
+from training.cross_view.scores import recall_curve, score_retrieval
+from training.framework.command import make_parser, run_command
+from training.place_recognition.geolocalization.teachers import open_index
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.retrieval.query_views import SizedEncoder
+from vloc_ros.core.retrieval.ranking import normalize
+from vloc_ros.core.sources import Progress, silent
+from vloc_ros.progress import bar
+from vloc_ros.storage.atomic import write_bytes_atomically
+from vloc_ros.storage.images import read_image
+
+_NAME = "cross_view.evaluate"
+METRICS = "metrics.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Retrieval:
+    """Queries ranked over a gallery.
+
+    Attributes:
+        queries: Q images.
+        gallery: G images.
+        similarity: (Q, G).
+    """
+
+    queries: ViewImages
+    gallery: ViewImages
+    similarity: Array
+
+    @property
+    def right(self) -> Array:
+        """(Q, G) bool, see `ViewImages.is_shown_by`."""
+        return self.queries.is_shown_by(self.gallery)
+
+    def select(self, kept: Array) -> Retrieval:
+        """Some queries."""
+        return Retrieval(self.queries.select(kept), self.gallery, self.similarity[kept])
+
+    def score(self) -> dict[str, Any]:
+        """All scores; of regions too where they are known."""
+        has_positions = self.queries.has_positions and self.gallery.has_positions
+        distance_m = self.queries.distance_m(self.gallery) if has_positions else None
+        scores = score_retrieval(self.similarity, self.right, distance_m=distance_m)
+        return scores | (self._score_regions() if self.has_regions else {})
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether it is known of which region each image is, and there are several."""
+        known = all(self.queries.regions) and all(self.gallery.regions)
+        return bool(known and len(np.unique(self.gallery.regions)) > 1)
+
+    def rank_regions(self) -> tuple[Array, Array]:
+        """Names of R regions, and (Q, R) their numbers, those of the most similar views first."""
+        names, of = np.unique(self.gallery.regions, return_inverse=True)
+        best = np.stack([self.similarity[:, of == k].max(axis=1) for k in range(len(names))], axis=1)
+        return names, np.argsort(-best, axis=1, kind="stable")
+
+    def _score_regions(self) -> dict[str, Any]:
+        names, ranked = self.rank_regions()
+        hits = names[ranked] == self.queries.regions[:, None]
+        shares = {f"region_top_{k}": float(hits[:, :k].any(axis=1).mean()) for k in (1, 3)}
+        return shares | {"region_chance": 1 / len(names), "region_top_3_chance": min(1.0, 3 / len(names))}
+
+    def score_conditions(self) -> dict[str, Any]:
+        """The scores of the queries of each condition, which is what their names begin with; empty of one."""
+        prefixes = np.array([path.name.partition("-")[0] for path in self.queries.paths])
+        names = np.unique(prefixes)
+        if not 1 < len(names) <= 10:
+            return {}
+        return {str(name): self.select(np.flatnonzero(prefixes == name)).score() for name in names}
+
+
+def describe(
+    images: ViewImages, encoder: SizedEncoder, *, mirrored: bool = False, progress: Progress = silent
+) -> Array:
+    """(N, D) float32 L2-normalised descriptors.
+
+    Args:
+        images: files that can be read.
+        encoder: of an index; each image is described by itself.
+        mirrored: whether the descriptor of the mirror image is added.
+        progress: of the images.
+
+    Raises:
+        InputError: an image is damaged.
+    """
+    found = []
+    for path in progress(images.paths, description="describing", total=len(images)):
+        image = read_image(path)
+        versions = [image, np.ascontiguousarray(image[:, ::-1])] if mirrored else [image]
+        found.append(np.sum([encoder.encode([one])[0] for one in versions], axis=0))
+    return normalize(np.stack(found))
+
+
+def evaluate(
+    dataset: Path, name: str, views: Sequence[str], *, split: str = TEST, mirrored: bool = False
+) -> tuple[dict[str, Any], Retrieval]:
+    """Scores of an index, both ways, and the retrieval of the first way.
+
+    Args:
+        dataset: of the layout.
+        name: of the index, see `open_index`.
+        views: of the queries and of the gallery.
+        split: of the data set.
+        mirrored: see `describe`.
+
+    Raises:
+        InputError: images are missing or damaged.
+    """
+    queries, gallery = (read_views(dataset, split, view, is_query=k == 0) for k, view in enumerate(views))
+    encoder = open_index(name, gallery.paths)
+    ours, theirs = (describe(one, encoder, mirrored=mirrored, progress=bar) for one in (queries, gallery))
+    there = Retrieval(queries, gallery, ours @ theirs.T)
+    back = Retrieval(gallery, queries, there.similarity.T)
+    root = find_split(dataset, split)
+    if split == TEST and all(
+        (root / name_view_folder(split, view, is_query=k == 0)).is_dir() for k, view in enumerate(reversed(views))
+    ):
+        other = [read_views(dataset, split, view, is_query=k == 0) for k, view in enumerate(reversed(views))]
+        parts = [describe(one, encoder, mirrored=mirrored, progress=bar) for one in other]
+        back = Retrieval(*other, parts[0] @ parts[1].T)
+    ways = {"->".join(views): there, "->".join(reversed(views)): back}
+    scores = {way: one.score() for way, one in ways.items()}
+    return {"index": Path(name).name, **scores, "conditions": there.score_conditions()}, there
+
+
+def _run(args: argparse.Namespace) -> None:
+    found, curves = [], dict[str, Array]()
+    for number, name in enumerate(args.index):
+        scores, retrieval = evaluate(args.dataset, name, args.views, split=args.split, mirrored=args.mirrored)
+        found.append(scores)
+        curves[f"{number + 1}. {scores['index']}"] = recall_curve(retrieval.similarity, retrieval.right)
+        first = scores["->".join(args.views)]
+        print(
+            f"{name}: R@1 {first['R@1']:.1%} (chance {first['chance']:.1%}), R@5 {first['R@5']:.1%}, "
+            f"AP {first['AP']:.3f}"
+        )
+        if number == 0:
+            args.out.mkdir(parents=True, exist_ok=True)
+            draw_examples(args.out / "examples.jpg", retrieval.queries, retrieval.gallery, retrieval.similarity)
+            if retrieval.has_regions:
+                names, ranked = retrieval.rank_regions()
+                draw_confusion(args.out / "confusion.svg", names, retrieval.queries.regions, names[ranked[:, 0]])
+    draw_recall(args.out / "recall.svg", curves)
+    content = {"dataset": args.dataset.name, "views": args.views, "mirrored": args.mirrored, "indices": found}
+    write_bytes_atomically(args.out / METRICS, (json.dumps(content, indent=1) + "\n").encode())
+    print(f"written: {args.out}")
+
+
+def main() -> int:
+    """Evaluate; 0 when it worked, 1 for an expected failure."""
+    parser = make_parser(_NAME, __doc__)
+    parser.add_argument("dataset", type=Path, metavar="DATASET")
+    parser.add_argument("--index", action="append", required=True, metavar="MODEL|vlad-sift", help="repeatable")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--split", choices=(TEST, TRAIN), default=TEST, help="default: %(default)s")
+    parser.add_argument(
+        "--views", nargs=2, choices=VIEWS, default=["drone", "satellite"], metavar=("QUERY", "GALLERY"),
+        help="default: drone satellite",
+    )  # fmt: skip
+    parser.add_argument("--mirrored", action="store_true", help="add the descriptor of the mirror image")
+    return run_command(_NAME, _run, parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Serve a page of a map: drop a photograph, see the ranked places, the matches and the fix with its uncertainty.
+
+  vloc serve MAP --camera camera.yaml           http://127.0.0.1:8000
+  vloc serve MAP --port 8080                    requests give the focal length of their images
+
+MAP has aerial tiles (`vloc map aerial build`) or landmarks (`vloc map build`); of both, the tiles answer unless
+--landmarks is given. The page loads nothing from other hosts. The API is described at /openapi.json. Only this machine
+reaches the server: with --host, whoever reaches that address may send photographs, without a password.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vloc_ros.cli.dependencies import require
+from vloc_ros.cli.source_options import CALIBRATION
+
+if TYPE_CHECKING:
+    from vloc_ros.server.queries import MapService
+
+_MOST_REQUESTS = 16
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("map", type=Path, metavar="MAP", help="map folder")
+    parser.add_argument("--camera", type=Path, metavar="FILE", help=f"{CALIBRATION}, of all photographs")
+    parser.add_argument("--scene", default="", metavar="FRAME", help="of a map of several scenes, which to serve")
+    parser.add_argument("--landmarks", action="store_true", help="of a map with tiles and landmarks, use the landmarks")
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="default: %(default)s, this machine")
+    parser.add_argument("--port", type=int, default=8000, metavar="N", help="default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    require("vloc serve", "fastapi")
+    require("vloc serve", "uvicorn")
+    import uvicorn
+
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.footprint import limit_blas_threads
+    from vloc_ros.server.app import LOOPBACK, make_app
+
+    try:
+        address = ipaddress.IPv4Address(args.host)
+    except ValueError:
+        raise InputError(f"--host is {args.host!r}, expected an IPv4 address such as 127.0.0.1 or 0.0.0.0") from None
+    if not 0 < args.port < 65536:
+        raise InputError(f"--port is {args.port}, expected 1 to 65535")
+    limit_blas_threads()
+    # of an address that others reach, any name may stand in a request
+    app = make_app(_open_service(args), hosts=LOOPBACK if address.is_loopback else ("*",))
+    print(f"http://{args.host}:{args.port}", flush=True)
+    # uploads wait in memory for their turn
+    uvicorn.run(
+        app, host=args.host, port=args.port, log_level="warning", server_header=False, limit_concurrency=_MOST_REQUESTS
+    )
+    return 0
+
+
+def _open_service(args: argparse.Namespace) -> MapService:
+    from vloc_ros.assembly import build_localizer
+    from vloc_ros.core.config import LocalizerConfig
+    from vloc_ros.core.localization.tile_places import find_tile_index
+    from vloc_ros.server.aerial import AerialService
+    from vloc_ros.server.landmarks import LandmarkService
+    from vloc_ros.storage.cameras import read_camera
+    from vloc_ros.storage.maps import read_map
+
+    landmark_map = read_map(args.map).part(args.scene)
+    calibration = read_camera(args.camera) if args.camera else None
+    if find_tile_index(landmark_map) is not None and not args.landmarks:
+        return AerialService(landmark_map, calibration)
+    landmark_map.require_landmarks()
+    return LandmarkService(build_localizer(LocalizerConfig(), landmark_map), calibration)

@@ -1,0 +1,137 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""A map of aerial tiles that answers photographs from above."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vloc_ros.assembly import build_tile_search
+from vloc_ros.core.config import LocalizerConfig
+from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.earth_pose import EarthPose
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.ground_view import AerialQuery, GroundViewError
+from vloc_ros.core.localization.result import LocalizationResult
+from vloc_ros.core.localization.tile_places import AerialPlaces
+from vloc_ros.core.localization.tile_search import TileHypothesis, TileSearch
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.query import View
+from vloc_ros.server.answers import Answer, Fix, MapOverview, PlaceShape
+from vloc_ros.server.queries import (
+    SHOWN_POINTS,
+    KnownOfView,
+    camera_of,
+    list_matches,
+    outline_ellipse,
+    rank_places,
+    thin,
+    weigh_similarities,
+)
+
+# of a gimbal that looks straight down
+_NADIR_STD_RAD = float(np.radians(0.5))
+
+
+class AerialService:
+    """See `MapService`."""
+
+    def __init__(
+        self, landmark_map: LandmarkMap, calibration: Camera | None, *, search: TileSearch | None = None
+    ) -> None:
+        """For a map with aerial tiles of one scene.
+
+        Args:
+            landmark_map: the map.
+            calibration: of the photographs; None where requests give their focal length.
+            search: among its tiles; None makes it.
+
+        Raises:
+            MapError: it has no tiles, or several scenes.
+        """
+        self._map, self._calibration = landmark_map, calibration
+        self._scene = landmark_map.scene()
+        self._tiles = AerialPlaces(landmark_map)
+        self._search = search or build_tile_search(LocalizerConfig(), landmark_map)
+
+    def describe(self) -> MapOverview:
+        """Tiles as squares, and some of their keypoints as a plan."""
+        places, datum = self._tiles.places, self._scene.datum
+        yaws = np.degrees(np.arctan2(places.rotations[:, 1, 0], places.rotations[:, 0, 0]))
+        shapes = [
+            PlaceShape(name=name, x=x, y=y, side_m=side, yaw_deg=yaw)
+            for name, (x, y), side, yaw in zip(
+                places.names,
+                places.translations[:, :2].tolist(),
+                places.extents[:, 0].tolist(),
+                yaws.tolist(),
+                strict=True,
+            )
+        ]
+        points = self._tiles.plan()
+        return MapOverview(
+            name=self._map.name,
+            kind="aerial",
+            frame_id=self._scene.frame_id,
+            metric=self._map.metric,
+            needs_camera=self._calibration is None,
+            places=shapes,
+            points=[(float(x), float(y)) for x, y in points[thin(len(points), SHOWN_POINTS), :2]],
+            latitude=datum.latitude if datum else None,
+            longitude=datum.longitude if datum else None,
+        )
+
+    def locate(self, image: Array, known: KnownOfView) -> Answer:
+        """Tiles are retrieved and matched; one pose is decided on."""
+        down = np.array([0.0, 0.0, 1.0]) if known.nadir else None
+        view = View(image, camera_of(image, known, self._calibration))
+        query = AerialQuery(view, down, _NADIR_STD_RAD, known.altitude_m)
+        try:
+            similarities = self._search.rank(query)
+        except GroundViewError:
+            similarities = np.zeros(len(self._tiles.places))
+        result, leader = self._search.search(query)
+        return Answer(
+            status=result.status.value,
+            reason=result.reason,
+            confidence=result.confidence,
+            inliers=result.inliers,
+            width=view.camera.width,
+            height=view.camera.height,
+            places=rank_places(self._tiles.places.names, similarities) if similarities.any() else [],
+            weights=weigh_similarities(similarities).tolist() if similarities.any() else [],
+            matches=list_matches(leader.inlier_xy, leader.inlier_points) if leader else [],
+            fix=self._fix(result, leader) if leader else None,
+        )
+
+    def _fix(self, result: LocalizationResult, leader: TileHypothesis) -> Fix:
+        assert result.map_from_rig is not None
+        assert result.covariance is not None
+        pose, datum = leader.scene_from_camera, self._scene.datum
+        up = -pose.rotation[:, 1]
+        earth = EarthPose.of_camera(datum, result.map_from_rig, result.covariance) if datum else None
+        x, y, z = (float(v) for v in pose.translation)
+        std = np.sqrt(np.diag(result.covariance)[:3])
+        return Fix(
+            x=x,
+            y=y,
+            z=z,
+            yaw_deg=float(np.degrees(np.arctan2(up[1], up[0]))),
+            ellipse=outline_ellipse(pose.translation[:2], result.covariance[:2, :2]),
+            position_std_m=(float(std[0]), float(std[1]), float(std[2])),
+            latitude=earth.latitude if earth else None,
+            longitude=earth.longitude if earth else None,
+            heading_deg=float(np.degrees(earth.heading_rad)) if earth else None,
+        )

@@ -1,0 +1,152 @@
+"use strict";
+// The page of `vloc serve`: the map in metres, and the answer to a photograph.
+const el = (id) => document.getElementById(id);
+const at = (x, y) => [y, x]; // Leaflet has the vertical first
+const drawn = L.canvas({ padding: 0.4 });
+const map = L.map("map", { crs: L.CRS.Simple, minZoom: -8, maxZoom: 9, zoomSnap: 0.25, renderer: drawn, attributionControl: false });
+const layers = { plan: L.layerGroup().addTo(map), heat: L.layerGroup().addTo(map), answer: L.layerGroup().addTo(map) };
+let overview = null;
+
+function corners(place) {
+  const turn = (place.yaw_deg * Math.PI) / 180, half = place.side_m / 2;
+  return [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([a, b]) =>
+    at(place.x + half * (a * Math.cos(turn) - b * Math.sin(turn)), place.y + half * (a * Math.sin(turn) + b * Math.cos(turn))));
+}
+
+function drawPlace(place, style) {
+  if (place.side_m > 0) return L.polygon(corners(place), style);
+  return L.circleMarker(at(place.x, place.y), { radius: 4, ...style });
+}
+
+function drawPlan() {
+  for (const [x, y] of overview.points) L.circleMarker(at(x, y), { radius: 1, stroke: false, fillColor: "#7d8790", fillOpacity: 0.7 }).addTo(layers.plan);
+  drawHeat([]);
+  const all = [...overview.places.map((p) => at(p.x, p.y)), ...overview.points.map(([x, y]) => at(x, y))];
+  map.fitBounds(L.latLngBounds(all).pad(0.05));
+}
+
+function drawHeat(weights) {
+  layers.heat.clearLayers();
+  const most = Math.max(...weights, 1e-12);
+  overview.places.forEach((place, k) => {
+    const share = weights.length ? weights[k] / most : 0;
+    drawPlace(place, { weight: 0.5, color: "#9aa5af", fillColor: "#d4502a", fillOpacity: weights.length ? 0.5 * share : 0.02 })
+      .bindTooltip(() => name(place.name, weights, k)).addTo(layers.heat);
+  });
+}
+
+function name(text, weights, k) {
+  const span = document.createElement("span");
+  span.textContent = weights.length ? `${text}: ${(100 * weights[k]).toFixed(1)} %` : text;
+  return span;
+}
+
+function drawAnswer(answer) {
+  layers.answer.clearLayers();
+  drawHeat(answer.weights);
+  listPlaces(answer.places);
+  drawMatches(answer);
+  el("fix").replaceChildren();
+  const fix = answer.fix;
+  if (!fix) return;
+  for (const { x, y } of answer.matches) L.circleMarker(at(x, y), { radius: 2, stroke: false, fillColor: "#1e8a4c", fillOpacity: 0.9 }).addTo(layers.answer);
+  L.polygon(fix.ellipse.map(([x, y]) => at(x, y)), { color: "#0b5cad", weight: 2, fillOpacity: 0.15 }).addTo(layers.answer);
+  const turn = (fix.yaw_deg * Math.PI) / 180, reach = arrowLength();
+  L.polyline([at(fix.x, fix.y), at(fix.x + reach * Math.cos(turn), fix.y + reach * Math.sin(turn))], { color: "#0b5cad", weight: 3 }).addTo(layers.answer);
+  L.circleMarker(at(fix.x, fix.y), { radius: 5, color: "#0b5cad", fillOpacity: 1 }).addTo(layers.answer);
+  describeFix(fix, answer);
+}
+
+function arrowLength() {
+  const bounds = map.getBounds();
+  return 0.06 * Math.max(bounds.getEast() - bounds.getWest(), bounds.getNorth() - bounds.getSouth());
+}
+
+function describeFix(fix, answer) {
+  const unit = overview.metric ? "m" : "units of the map";
+  const std = fix.position_std_m.map((v) => Number(v.toPrecision(2))).join(", ");
+  const rows = [["position", `${fix.x.toFixed(2)}, ${fix.y.toFixed(2)}, ${fix.z.toFixed(2)} ${unit}`], ["standard deviation", `${std} ${unit}`],
+    ["confidence", `${(100 * answer.confidence).toFixed(1)} %, ${answer.inliers} inliers`]];
+  if (fix.latitude !== null) rows.unshift(["latitude, longitude", `${fix.latitude.toFixed(7)}, ${fix.longitude.toFixed(7)}`]);
+  if (fix.heading_deg !== null) rows.push(["heading", `${fix.heading_deg.toFixed(1)}°`]);
+  for (const [term, text] of rows) {
+    const dt = document.createElement("dt"), dd = document.createElement("dd");
+    dt.textContent = term; dd.textContent = text;
+    el("fix").append(dt, dd);
+  }
+}
+
+function listPlaces(places) {
+  el("places").replaceChildren(...places.map((found) => {
+    const item = document.createElement("li"), place = overview.places[found.place];
+    item.textContent = `${found.name}: ${(100 * found.weight).toFixed(1)} %`;
+    item.tabIndex = 0;
+    const show = () => map.setView(at(place.x, place.y), Math.max(map.getZoom(), 1));
+    item.addEventListener("click", show);
+    item.addEventListener("keydown", (event) => event.key === "Enter" && show());
+    return item;
+  }));
+}
+
+function drawMatches(answer) {
+  const canvas = el("photo").querySelector("canvas");
+  canvas.width = answer.width; canvas.height = answer.height;
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "#2fd07a";
+  const radius = Math.max(2, answer.width / 160);
+  for (const { u, v } of answer.matches) { pen.beginPath(); pen.arc(u, v, radius, 0, 2 * Math.PI); pen.fill(); }
+}
+
+function say(text, kind) { el("status").textContent = text; el("status").className = kind; }
+
+async function locate(file) {
+  const known = new FormData(el("known")), words = new URLSearchParams();
+  for (const key of ["focal_px", "altitude_m"]) if (known.get(key)) words.set(key, known.get(key));
+  if (known.get("nadir") && overview.kind === "aerial") words.set("nadir", "true");
+  say("searching…", "");
+  document.body.dataset.state = "searching";
+  const shown = el("photo").querySelector("img");
+  URL.revokeObjectURL(shown.src);
+  shown.src = URL.createObjectURL(file);
+  el("photo").hidden = false;
+  try {
+    const response = await fetch(`api/locate?${words}`, { method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" } });
+    const answer = await response.json();
+    if (!response.ok) { // an error of the form's numbers has a list of details
+      layers.answer.clearLayers(); el("fix").replaceChildren(); el("places").replaceChildren(); drawHeat([]);
+      drawMatches({ width: 1, height: 1, matches: [] });
+      say(answer.error ?? answer.detail?.map((one) => one.msg).join("; ") ?? "the server failed", "refused");
+    } else {
+      drawAnswer(answer);
+      say(answer.status === "ok" ? "located" : `${answer.status.replaceAll("_", " ")}: ${answer.reason}`, answer.status === "ok" ? "ok" : "refused");
+    }
+  } catch (error) { say(`the server does not answer (${error.message})`, "refused"); }
+  document.body.dataset.state = "answered";
+}
+
+function listen() {
+  const drop = el("drop");
+  el("file").addEventListener("change", (event) => { if (event.target.files[0]) locate(event.target.files[0]); event.target.value = ""; });
+  for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files[0]) locate(event.dataTransfer.files[0]);
+  });
+  el("known").addEventListener("submit", (event) => event.preventDefault());
+}
+
+async function start() {
+  overview = await (await fetch("api/map")).json();
+  el("name").textContent = overview.name;
+  const place = overview.kind === "aerial" ? "tiles" : "keyframes";
+  const where = overview.latitude === null ? "" : ` · ${overview.latitude.toFixed(5)}, ${overview.longitude.toFixed(5)}`;
+  el("facts").textContent = `${overview.places.length} ${place} · frame ${overview.frame_id}${where}`;
+  for (const one of document.querySelectorAll(".aerial")) one.hidden = overview.kind !== "aerial";
+  el("known").elements.focal_px.placeholder = overview.needs_camera ? "needed" : "calibrated";
+  if (overview.metric) L.control.scale({ imperial: false }).addTo(map);
+  drawPlan();
+  listen();
+  document.body.dataset.state = "ready";
+}
+
+start();
