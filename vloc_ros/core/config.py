@@ -30,7 +30,7 @@ from vloc_ros.core.spelling import nearest_name
 T = TypeVar("T", bound="Checked")
 
 ENGINES = ("onnx", "tensorrt", "tensorrt_rtx")
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 # ONNX Runtime's names
 EXECUTION_PROVIDERS = (
     "CPUExecutionProvider",

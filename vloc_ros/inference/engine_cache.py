@@ -52,7 +52,7 @@ class EngineKey:
         flavour: `tensorrt` or `tensorrt_rtx`.
         version: of TensorRT.
         targets: compute capabilities such as `sm86`, sorted; one for `tensorrt`.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: `fp32`, `fp16`, `bf16` or `int8`.
         profile: smallest, usual and largest shape of each input.
         keypoints: rows of the outputs of a keypoint model; 0 for other models.
         device: name of the GPU that `tensorrt` built it on; empty for `tensorrt_rtx`, which needs none.
@@ -188,7 +188,7 @@ def find_engine(
         cache: folder of the engines.
         model_hash: of the model folder.
         flavour: `tensorrt` or `tensorrt_rtx`.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: `fp32`, `fp16`, `bf16` or `int8`.
         explain_misfit: why an engine cannot be used here, empty where it can.
         wait_s: at most, for one that is being built.
         report: takes a line about each wait.
