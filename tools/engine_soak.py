@@ -147,8 +147,9 @@ def _run_node(executor_name: str, folder: Path) -> int:
 
 
 def _write_counts(cuda: Any, path: Path) -> None:
-    """What the stand-in holds now."""
+    """What the stand-in holds now, and how many threads called it since the last time."""
     held = {"blocks": len(cuda.allocated), "graphs": len(cuda.graphs), "threads": len(cuda.threads)}
+    cuda.threads.clear()  # configuring the node reads the device, from another thread
     part = path.with_suffix(".part")
     part.write_text(json.dumps({**held, "launches": cuda.calls["cudaGraphLaunch"], "calls": cuda.calls.total()}))
     part.replace(path)

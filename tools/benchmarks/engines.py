@@ -14,12 +14,14 @@
 
 """Engines: what a precision loses, how long ONNX Runtime takes, and what TensorRT-RTX builds without a GPU.
 
-Rows are kept one by one, a model in a precision each: an interrupted run goes on with the next.
+Rows are kept one by one, a model in a precision each: an interrupted run goes on with the next. With ENGINE_MINUTES=N
+in the environment a run begins no new row after so many minutes, and its figures are of all rows so far.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -50,44 +52,54 @@ TARGETS = ("sm86", "sm89", "sm120")
 # of ONNX Runtime; bf16 has no arithmetic there, and its time would be that of casts
 TIMED = ("fp32", "fp16", "int8")
 THREADS, TURNS, STARTS = 2, 10, 3
+_LIMIT = "ENGINE_MINUTES"
 _FIRST_POSE = ROOT / "tools" / "first_pose.py"
 
 
 def engines(out: Path) -> dict[str, Any]:
-    """Every exported model in every precision."""
+    """Every exported model in every precision; rows that were not measured yet are named."""
     try:
         version = load_tensorrt(TENSORRT_RTX, builder=True).__version__
     except ModelError as error:
         raise MissingError(str(error)) from error
-    rows = Rows.of("engines")
-    models: dict[str, dict[str, Any]] = {}
-    for one in MODELS:
-        found = models[one.name] = {precision: {} for precision in PRECISIONS}
-        for precision, name, measure in _list_rows(out, one):
-            found[precision] |= rows.once(f"{one.name}, {precision}, {name}", of=_describe(version), measure=measure)
-        times = rows.once(f"{one.name}, times", of=_describe(version), measure=partial(_measure_times, out, one))
-        for precision, taken in times.items():
-            found[precision] |= taken
-    start = rows.once("first pose", of=json.dumps(STARTS), measure=partial(_measure_first_pose, out))
+    rows, missing = Rows.of("engines"), list[str]()
+    of = json.dumps([version, TARGETS, THREADS, TURNS])
+    end_s = time.monotonic() + 60 * float(os.environ.get(_LIMIT, "inf"))
+    models: dict[str, Any] = {one.name: {precision: {} for precision in PRECISIONS} for one in MODELS}
+    figures: dict[str, Any] = {"models": models}
+    for name, measure, put in _list_rows(out, figures):
+        if rows.kept.get(name, {}).get("of") != of and time.monotonic() > end_s:
+            missing.append(name)
+        else:
+            put(rows.once(name, of=of, measure=measure))
     return {
         "version": version,
         "targets": ", ".join(TARGETS),
         "threads": THREADS,
-        "models": models,
-        "first_pose": start,
+        **figures,
+        "not_run": missing,
         "row_revisions": rows.revisions,
     }
 
 
-def _describe(version: str) -> str:
-    return json.dumps([version, TARGETS, THREADS, TURNS])
+def _list_rows(
+    out: Path, figures: dict[str, Any]
+) -> Iterator[tuple[str, Callable[[], Mapping[str, Any]], Callable[[Mapping[str, Any]], None]]]:
+    """Name and measurement of each row, and what takes its figures; builds of all models come first."""
+    for title, measure in (("built", _measure_build), ("loss", _measure_loss)):
+        for one in MODELS:
+            for precision in PRECISIONS:
+                name, take = f"{one.name}, {precision}, {title}", figures["models"][one.name][precision].update
+                yield name, partial(measure, out, one, precision), take
+    for one in MODELS:
+        of_model = figures["models"][one.name]
 
+        def put(found: Mapping[str, Any], of_model: dict[str, Any] = of_model) -> None:
+            for precision, times in found.items():
+                of_model[precision].update(times)
 
-def _list_rows(out: Path, one: BenchmarkModel) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
-    """Precision, name and measurement of each row."""
-    for precision in PRECISIONS:
-        yield precision, "built", partial(_measure_build, out, one, precision)
-        yield precision, "loss", partial(_measure_loss, out, one, precision)
+        yield f"{one.name}, times", partial(_measure_times, out, one), put
+    yield "first pose", partial(_measure_first_pose, out), lambda found: figures.update(first_pose=found)
 
 
 def _typed(out: Path, one: BenchmarkModel, precision: str) -> tuple[Model, dict[str, bytes], dict[str, Any]]:
@@ -194,7 +206,7 @@ def _measure_first_pose(out: Path) -> dict[str, Any]:
 
     Cold: what the process reads was dropped from memory before, as far as no other process uses it.
     """
-    words = ("--extractor", str(out / "models" / "xfeat"))
+    words = ("--extractor", str(MODELS[0].make(out)))
     folder = build_once(out, "redkitchen", *words, title="redkitchen-xfeat")
     image = list_images(scene("redkitchen") / "query/images")[0]
     given = [str(folder), str(image), str(scene("redkitchen") / "camera_info.yaml")]

@@ -325,8 +325,8 @@ class InferenceConfig(Checked):
     )
     warm_up_sizes: str = parameter(
         "640x480",
-        "sizes of the images to come, WIDTHxHEIGHT with commas between; the localizer node runs the models on each when "
-        "it is configured, so that the first image takes no longer than the others",
+        "sizes of the images to come, WIDTHxHEIGHT with commas between; the localizer node runs the models on each "
+        "when it is configured, so that the first image takes no longer than the others",
     )
 
     @property
