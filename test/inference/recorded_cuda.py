@@ -37,6 +37,7 @@ class Code(enum.IntEnum):
 
     cudaSuccess = 0  # noqa: N815 - CUDA's name
     cudaErrorMemoryAllocation = 2  # noqa: N815 - CUDA's name
+    cudaErrorInsufficientDriver = 35  # noqa: N815 - CUDA's name
 
 
 class RecordedCuda:
@@ -49,6 +50,7 @@ class RecordedCuda:
         self.calls: Any = CallCounts() if counts_only else []
         self.threads: set[int] = set()
         self.memory = memory
+        self.refused: dict[str, Code] = {}
         self.allocated: dict[int, Any] = {}
         self.recorded: dict[int, list[Callable[[], None]]] = {}
         self.graphs: dict[int, list[Callable[[], None]]] = {}
@@ -63,6 +65,8 @@ class RecordedCuda:
         def call(*arguments: Any) -> tuple[Any, ...]:
             self.calls.append(name)
             self.threads.add(threading.get_ident())
+            if name in self.refused:
+                return (self.refused[name],)
             return getattr(self, f"_{name}", self._succeed)(*arguments)
 
         return call

@@ -119,7 +119,6 @@ class _Context:
         self._engine, self._addresses, self._shapes = engine, dict[str, int](), dict[str, Shape]()
 
     def set_input_shape(self, name: str, shape: Shape) -> bool:
-        assert not self._engine.cuda.graphs, "a graph belongs to the shapes that its context had"
         self._shapes[name] = shape
         least, _, most = self._engine.profile[name]
         return all(low <= size <= high for low, size, high in zip(least, shape, most, strict=True))
