@@ -19,6 +19,7 @@ ImageInput synchronizes images and keeps the latest; a worker thread localizes t
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import traceback
@@ -86,6 +87,7 @@ class LocalizerNode(ManagedNode):
         self._buffer: Buffer | None = None
         declare_parameters(self, LocalizerNodeConfig(), LocalizerConfig(), admit=self._admit)
         self._monitor = DiagnosticMonitor()
+        self._core_config = LocalizerConfig()
         self._loaded: LoadedMap | None = None
         self._switch: EngineSwitch | None = None
         self._engine_note = ""
@@ -169,6 +171,7 @@ class LocalizerNode(ManagedNode):
             self._monitor.set_fault("map", "")
         self._end_switch()
         self._loaded = None
+        self._collect_engines()
         if hasattr(self, "_outputs"):
             self._outputs.close()
             del self._outputs
@@ -251,6 +254,12 @@ class LocalizerNode(ManagedNode):
         """Use a map from the next image on; `config` is what it was assembled with."""
         with self._map_lock:  # held briefly: a change of parameters waits for it, and all callbacks with it
             self._loaded = loaded if self._core_config is config else loaded.with_parameters(self._core_config)
+        self._collect_engines()
+
+    def _collect_engines(self) -> None:
+        """Have a GPU's memory given back now: the traceback of a refused image may hold a former localizer."""
+        if self._core_config.inference.engine != "onnx":
+            gc.collect()
 
     def _switch_engines(self, digest: str) -> None:
         """Replace the models of the map in use by engines; an image in progress is finished by the former ones."""
