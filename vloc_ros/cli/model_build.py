@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
     require("`vloc model build`", "onnx")
     from vloc_ros.cli.models import read_model_of
+    from vloc_ros.core.errors import InputError
     from vloc_ros.engine_build.build import convert_model, gather_samples, plan_engine
     from vloc_ros.engine_build.matcher_samples import write_typed_model
     from vloc_ros.inference.models import read_parts
@@ -87,6 +88,9 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.storage.maps import read_map
 
     model = read_model_of(args.model)
+    if args.shapes and "stages" in model.manifest:
+        raise InputError("--shapes is for models of one graph, found a matcher, whose stages take 1 to 2048 keypoints; "
+                         "leave it out")  # fmt: skip
     if args.engine == "onnx":
         _check_onnx(args)
     else:

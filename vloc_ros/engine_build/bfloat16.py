@@ -19,7 +19,7 @@ from __future__ import annotations
 import onnx
 from onnx import helper, numpy_helper
 
-_FLOAT, _BRAIN = onnx.TensorProto.FLOAT, onnx.TensorProto.BFLOAT16
+_FLOAT, _BFLOAT = onnx.TensorProto.FLOAT, onnx.TensorProto.BFLOAT16
 
 
 def emulate_bfloat16(graph: bytes) -> bytes:
@@ -33,7 +33,7 @@ def emulate_bfloat16(graph: bytes) -> bytes:
     for node in model.graph.node:
         nodes.append(node)
         casts = node.op_type == "Cast"
-        if _target_of(node) == _BRAIN if casts else not short.isdisjoint(node.input):
+        if _target_of(node) == _BFLOAT if casts else not short.isdisjoint(node.input):
             short.update(node.output)
             nodes.extend(_round(node))
     del model.graph.node[:]
@@ -45,7 +45,7 @@ def _widen_weights(graph: onnx.GraphProto) -> set[str]:
     """Make weights float32, with their rounded values; their names."""
     widened = set()
     for item in graph.initializer:
-        if item.data_type == _BRAIN:
+        if item.data_type == _BFLOAT:
             widened.add(item.name)
             values = numpy_helper.to_array(item).astype("float32")
             item.CopyFrom(numpy_helper.from_array(values, item.name))
@@ -63,5 +63,5 @@ def _round(node: onnx.NodeProto) -> list[onnx.NodeProto]:
     made = [helper.make_node("Cast", [rounded], [name], f"widen_{name}", to=_FLOAT)]
     node.output[0] = rounded if node.op_type == "Cast" else exact
     if node.op_type != "Cast":
-        made.insert(0, helper.make_node("Cast", [exact], [rounded], f"round_{name}", to=_BRAIN))
+        made.insert(0, helper.make_node("Cast", [exact], [rounded], f"round_{name}", to=_BFLOAT))
     return made

@@ -88,11 +88,14 @@ def gather_samples(
         landmark_map: that a recogniser was trained on, or whose keypoint model a matcher is for.
 
     Raises:
-        InputError: images are given to a model that takes none, or a matcher is given images without a map.
+        InputError: images or a map are given to a model that takes none, or a matcher is given images without a map.
         MapError: the map carries no keypoint model.
         ModelError: the map's keypoints are others than the matcher's.
     """
     kind = model.entry("kind")
+    if landmark_map is not None and kind not in ("recognizer", "matcher"):
+        raise InputError(f"{model.folder}: --map is for recognisers and matchers, found a model of kind {kind!r}; "
+                         "leave it out")  # fmt: skip
     if kind == "recognizer" and landmark_map is not None:
         return sample_keyframes(model, landmark_map)
     if kind != "matcher":

@@ -45,9 +45,9 @@ SELECTIONS = frozenset({"TopK", "NonZero", "ArgMax", "ArgMin"})
 _TO_INDICES = frozenset({"Floor", "Ceil", "Round", *SELECTIONS})
 # which inputs have the type of the values, where it is not all
 _FLOAT_INPUTS: dict[str, Sequence[int]] = {"Resize": (0,), "Pad": (0, 2)}
-_FLOAT, _HALF, _BRAIN = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16
-_NAMES = {_FLOAT: "float32", _HALF: "float16", _BRAIN: "bfloat16"}
-_LARGEST = {_HALF: float(np.finfo(np.float16).max), _BRAIN: float.fromhex("0x1.fep127")}
+_FLOAT, _HALF, _BFLOAT = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16
+_NAMES = {_FLOAT: "float32", _HALF: "float16", _BFLOAT: "bfloat16"}
+_LARGEST = {_HALF: float(np.finfo(np.float16).max), _BFLOAT: float.fromhex("0x1.fep127")}
 
 
 def to_float16(graph: bytes) -> bytes:
@@ -67,7 +67,7 @@ def to_bfloat16(graph: bytes) -> bytes:
     Raises:
         ModelError: the graph has branches or loops.
     """
-    return _to_16_bits(graph, _BRAIN)
+    return _to_16_bits(graph, _BFLOAT)
 
 
 def _to_16_bits(graph: bytes, kind: int) -> bytes:
@@ -163,7 +163,7 @@ def _round_to_bfloat16(values: Array) -> Array:
 
 _SHORTENERS: dict[int, Callable[[Array], Array]] = {
     _HALF: lambda values: values.astype(np.float16),
-    _BRAIN: _round_to_bfloat16,
+    _BFLOAT: _round_to_bfloat16,
 }
 
 

@@ -119,7 +119,7 @@ def make_sampler(model: Model) -> Callable[[Array], Sample]:
         preprocessing = Preprocessing.from_manifest(model.entry("preprocessing"))
         return lambda image: {"images": preprocessing.apply(image)[None]}
     raise InputError(f"a model of kind {kind!r} takes no images, expected keypoints or a global descriptor; leave "
-                     "--images out, and use fp32 or fp16")  # fmt: skip
+                     "--images out, and name the map of a recogniser with --map")  # fmt: skip
 
 
 def read_samples(model: Model, paths: Sequence[Path]) -> Iterator[Sample]:
