@@ -48,6 +48,7 @@ from tqdm import tqdm
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.engine_build.device_graph import make_device_graph
 from vloc_ros.evaluation.live_processes import free_domain
+from vloc_ros.footprint import ONE_HEAP
 from vloc_ros.inference.engine_cache import Profile, list_engines
 from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
 from vloc_ros.mapping.config import MappingConfig
@@ -80,7 +81,7 @@ def main() -> int:
     watch = Watch()
     with tempfile.TemporaryDirectory(prefix="vloc_engine_soak_") as scratch, free_domain() as environment:
         lap = _prepare(Path(scratch), args.model)
-        os.environ.update(environment)
+        os.environ.update({**environment, **ONE_HEAP})  # as the nodes have it
         command = [sys.executable, __file__, "--folder", scratch, "--node"]
         nodes = {name: subprocess.Popen([*command, name]) for name in EXECUTORS}
         try:

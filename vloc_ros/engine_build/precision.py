@@ -46,8 +46,8 @@ _TO_INDICES = frozenset({"Floor", "Ceil", "Round", *SELECTIONS})
 # which inputs have the type of the values, where it is not all
 _FLOAT_INPUTS: dict[str, Sequence[int]] = {"Resize": (0,), "Pad": (0, 2)}
 _FLOAT, _HALF, _BFLOAT = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16
-_NAMES = {_FLOAT: "float32", _HALF: "float16", _BFLOAT: "bfloat16"}
-_LARGEST = {_HALF: float(np.finfo(np.float16).max), _BFLOAT: float.fromhex("0x1.fep127")}
+_NAMES: dict[int, str] = {_FLOAT: "float32", _HALF: "float16", _BFLOAT: "bfloat16"}
+_LARGEST: dict[int, float] = {_HALF: float(np.finfo(np.float16).max), _BFLOAT: float.fromhex("0x1.fep127")}
 
 
 def to_float16(graph: bytes) -> bytes:
