@@ -25,7 +25,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make setup   environment .venv with everything in it (once, one to two minutes, 1.5 GB)"
 	@echo "make training  adds PyTorch to it, for training/ and its tests (once; gigabytes)"
-	@echo "make engines  adds TensorRT-RTX to it, whose engines the tests build without a GPU (once; 90 MB, x86)"
+	@echo "make engines  adds TensorRT-RTX to it, whose engines the tests build without a GPU (once; 93 MB, x86)"
 	@echo "make demo    map a simulated building, localize in it, show the report"
 	@echo "make test    the quick tests; with another Python and other wheels: PYTHON3=python3.12 ROS_WHEELS=kilted"
 	@echo "make test-all  all tests but the slow faults, as CI runs them"
@@ -54,6 +54,8 @@ $(TRAINED): $(READY)
 engines: $(READY)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable ".[tensorrt-rtx]"
 	@$(PYTHON) -c "import tensorrt_rtx_bindings"
+	@$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --dest .venv/tensorrt-bindings \
+	  tensorrt-cu12-bindings==10.16.1.11 tensorrt-cu13-bindings==11.4.0.106
 
 demo: $(READY)
 	.venv/bin/vloc demo

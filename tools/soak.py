@@ -32,6 +32,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def main() -> int:
 def _drive(lap: Lap, args: argparse.Namespace, processes: dict[str, int]) -> dict[str, Any]:
     """Publish images until the time is over, sample the memory, and count the statuses."""
     images = [lap.image(i) for i in tqdm(range(len(lap)), desc="rendering")]
-    robot = _Robot(lap, images)
+    robot = SoakRobot(lap, images)
     samples: list[dict[str, float]] = []
     start = next_sample = time.monotonic()
     try:
@@ -88,7 +89,7 @@ def _drive(lap: Lap, args: argparse.Namespace, processes: dict[str, int]) -> dic
             robot.publish(number)
             now = time.monotonic()
             if now >= next_sample:
-                samples.append({"s": now - start, **{name: _anonymous_mb(pid) for name, pid in processes.items()}})
+                samples.append({"s": now - start, **{name: read_anonymous_mb(pid) for name, pid in processes.items()}})
                 next_sample += SAMPLE_S
                 if len(samples) % 6 == 1:
                     print(f"  {samples[-1]['s'] / 60:5.1f} min  {samples[-1]}  {dict(robot.statuses)}", flush=True)
@@ -98,9 +99,9 @@ def _drive(lap: Lap, args: argparse.Namespace, processes: dict[str, int]) -> dic
     return _summarize(samples, robot, args)
 
 
-def _summarize(samples: list[dict[str, float]], robot: _Robot, args: argparse.Namespace) -> dict[str, Any]:
+def _summarize(samples: list[dict[str, float]], robot: SoakRobot, args: argparse.Namespace) -> dict[str, Any]:
     settled = [sample for sample in samples if sample["s"] >= min(SETTLED_S, args.minutes * 30)]
-    growth = {name: _growth_mb([sample[name] for sample in settled]) for name in NODES}
+    growth = {name: measure_growth_mb([sample[name] for sample in settled]) for name in NODES}
     alive = all(np.isfinite(samples[-1][name]) for name in NODES)
     return {
         "minutes": args.minutes,
@@ -113,13 +114,13 @@ def _summarize(samples: list[dict[str, float]], robot: _Robot, args: argparse.Na
     }
 
 
-def _growth_mb(values: list[float]) -> float:
+def measure_growth_mb(values: list[float]) -> float:
     """Return the difference of the medians of the last and the first minute."""
     part = max(1, min(6, len(values) // 2))
     return float(np.median(values[-part:]) - np.median(values[:part]))
 
 
-def _anonymous_mb(pid: int) -> float:
+def read_anonymous_mb(pid: int) -> float:
     """Return the anonymous resident memory of a process; NaN if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -129,10 +130,10 @@ def _anonymous_mb(pid: int) -> float:
     return float(kilobytes) / 1024
 
 
-class _Robot:
+class SoakRobot:
     """Publishes images, calibration, odometry and extrinsics, and counts the statuses."""
 
-    def __init__(self, lap: Lap, images: list[Any]) -> None:
+    def __init__(self, lap: Lap, images: list[Any], *, localizers: Sequence[str] = ("vloc_localizer",)) -> None:
         import rclpy
         from rclpy.qos import DurabilityPolicy, QoSProfile
         from sensor_msgs.msg import CameraInfo, Image
@@ -151,9 +152,10 @@ class _Robot:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._static = self._node.create_publisher(TFMessage, "/tf_static", latched)
         self._static.publish(TFMessage(transforms=[transform_message(0, "base_link", "camera", BASE_FROM_CAMERA)]))
-        self._node.create_subscription(
-            LocalizationStatus, "vloc_localizer/status", lambda m: self.statuses.update([status_name(m.status)]), 100
-        )
+        for name in localizers:
+            self._node.create_subscription(
+                LocalizationStatus, f"{name}/status", lambda m: self.statuses.update([status_name(m.status)]), 100
+            )
         self._messages = [bgr_message(0, "camera", image) for image in images]
         model, k, d = lap.camera.to_ros()
         self._calibration = CameraInfo(header=header(0, "camera"), width=lap.camera.width, height=lap.camera.height)

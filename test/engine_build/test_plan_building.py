@@ -30,7 +30,7 @@ from vloc_ros.cli.main import main
 from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.engine_build.build import EngineRequest, build_engine, plan_engine
 from vloc_ros.engine_build.plan_builder import build_plan
-from vloc_ros.inference.engine_cache import PLAN, find_engine, list_engines
+from vloc_ros.inference.engine_cache import PLAN, find_builder, find_engine, list_engines
 from vloc_ros.inference.models import Model, read_any_model
 from vloc_ros.inference.tensorrt_api import TENSORRT, TENSORRT_RTX
 from vloc_ros.inference.tensorrt_engine import TensorRtEngine
@@ -55,13 +55,17 @@ def command(folder: Path, cache: Path) -> list[Any]:
     return [sys.executable, "-m", "vloc_ros.cli.main", *words, "--shapes", "image=32x32,64x96,64x96"]
 
 
-def test_two_processes_build_once(folder: Path, tmp_path: Path) -> None:
+def test_two_processes_build_once_and_a_third_waits(folder: Path, model: Model, tmp_path: Path) -> None:
     running = [subprocess.Popen(command(folder, tmp_path), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    digest = str(model.entry("hash"))
+    while find_builder(tmp_path, digest, TENSORRT_RTX, "fp32") is None and not list_engines(tmp_path):
+        assert all(process.poll() is None for process in running)
+    waited_for = find_engine(tmp_path, digest, flavour=TENSORRT_RTX, precision="fp32", wait_s=120)
     said = sorted(process.communicate(timeout=120)[0] for process in running)
     assert [process.returncode for process in running] == [0, 0]
     assert ["found in the cache" in one for one in said].count(True) == 1
     (built,) = list_engines(tmp_path)
-    assert built.read_plan()
+    assert built.read_plan() == waited_for.read_plan()
 
 
 def test_a_killed_builder_leaves_nothing_and_the_next_one_builds(folder: Path, model: Model, tmp_path: Path) -> None:
@@ -86,7 +90,7 @@ def test_every_precision_builds_for_several_targets(folder: Path, tmp_path: Path
         cv2.imwrite(str(images / f"{seed:02}.png"), network_inputs(seed=seed)["image"])
     words = ["model", "build", str(folder), "--engine", "tensorrt_rtx", "--target", "sm86,sm89,sm120"]
     words += ["--shapes", "image=32x32,64x96,64x96", "--images", str(images)]
-    for precision in ("fp16", "int8"):
+    for precision in ("fp16", "bf16", "int8"):
         assert main([*words, "--precision", precision]) == 0
         assert f"{precision} on ONNX Runtime's CPU:" in capsys.readouterr().out
     assert main(["model", "info", str(folder)]) == 0

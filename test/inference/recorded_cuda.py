@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +37,7 @@ class Code(enum.IntEnum):
 
     cudaSuccess = 0  # noqa: N815 - CUDA's name
     cudaErrorMemoryAllocation = 2  # noqa: N815 - CUDA's name
+    cudaErrorInsufficientDriver = 35  # noqa: N815 - CUDA's name
 
 
 class RecordedCuda:
@@ -43,15 +46,17 @@ class RecordedCuda:
     cudaMemcpyKind = staticmethod(int)  # noqa: N815 - CUDA's name
     cudaStreamCaptureMode = staticmethod(int)  # noqa: N815 - CUDA's name
 
-    def __init__(self, *, memory: int = 1 << 30) -> None:
-        self.calls: list[str] = []
+    def __init__(self, *, memory: int = 1 << 30, counts_only: bool = False) -> None:
+        self.calls: Any = CallCounts() if counts_only else []
         self.threads: set[int] = set()
         self.memory = memory
+        self.refused: dict[str, Code] = {}
         self.allocated: dict[int, Any] = {}
         self.recorded: dict[int, list[Callable[[], None]]] = {}
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.refuses_capture = False
         self.captured: list[Callable[[], None]] | None = None
+        self._numbers = itertools.count(1)
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("cuda"):
@@ -60,6 +65,8 @@ class RecordedCuda:
         def call(*arguments: Any) -> tuple[Any, ...]:
             self.calls.append(name)
             self.threads.add(threading.get_ident())
+            if name in self.refused:
+                return (self.refused[name],)
             return getattr(self, f"_{name}", self._succeed)(*arguments)
 
         return call
@@ -110,7 +117,7 @@ class RecordedCuda:
         return (Code.cudaSuccess,)
 
     def _cudaStreamEndCapture(self, *_: Any) -> tuple[Any, ...]:  # noqa: N802
-        number = len(self.calls)
+        number = next(self._numbers)
         assert self.captured is not None
         self.recorded[number], self.captured = self.captured, None
         return Code.cudaSuccess, number
@@ -200,3 +207,11 @@ def recorded_tensorrt(cuda: RecordedCuda, *, loads: bool = True) -> Any:
     return SimpleNamespace(
         __version__="11.4.0", ILogger=Logger, Runtime=Runtime, TensorIOMode=mode, nptype=lambda kind: kind
     )
+
+
+class CallCounts(Counter[str]):
+    """Calls by name in place of a list of them, for runs of hours."""
+
+    def append(self, name: str) -> None:
+        """One more call."""
+        self[name] += 1

@@ -82,6 +82,24 @@ def test_a_provider_that_cannot_be_used_is_no_silent_fall_back(model: Model, mon
         OnnxRuntime(model, provider="CUDAExecutionProvider")
 
 
+def test_bound_inputs_and_outputs_give_the_same(model: Model) -> None:
+    """As with CUDA, here on the CPU."""
+    engine = OnnxRuntime(model, threads=1)
+    rng = np.random.default_rng(0)
+    for count in (3, 5):
+        inputs = {"rays": rng.random((count, 2), np.float32), "descriptors": rng.random((count, 8), np.float32)}
+        plain, bound = engine._run_plainly(inputs), engine._run_bound(inputs)
+        for one, other in zip(plain, bound, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("sizes", ["", "640", "640x480,", "0x480", "640x480;320x240", "99999x480"])
+def test_sizes_to_warm_up_are_checked(sizes: str) -> None:
+    with pytest.raises(ConfigError, match=r"inference\.warm_up_sizes is .*, expected sizes such as 640x480"):
+        InferenceConfig(warm_up_sizes=sizes)
+    assert InferenceConfig(warm_up_sizes="640x480,1280x720").image_sizes == [(640, 480), (1280, 720)]
+
+
 def test_a_provider_that_is_not_there_is_refused_by_what_is(model: Model) -> None:
     available = onnxruntime.get_available_providers()
     missing = next(name for name in EXECUTION_PROVIDERS if name not in available)

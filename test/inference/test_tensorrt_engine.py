@@ -18,6 +18,9 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
+import sys
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -32,7 +35,14 @@ from vloc_ros.core.errors import ConfigError, InputError, ModelError
 from vloc_ros.inference import tensorrt_engine
 from vloc_ros.inference.cuda import Cuda, Device, load_cuda
 from vloc_ros.inference.engine_cache import EngineKey, write_engine
-from vloc_ros.inference.tensorrt_api import TENSORRT, TENSORRT_RTX, find_missing_names, load_tensorrt
+from vloc_ros.inference.tensorrt_api import (
+    BUILDER_NAMES,
+    RUNTIME_NAMES,
+    TENSORRT,
+    TENSORRT_RTX,
+    find_missing_names,
+    load_tensorrt,
+)
 from vloc_ros.inference.tensorrt_engine import TensorRtEngine, drop_padding, explain_misfit, explain_other_device
 
 PROFILE = {"values": ((1,), (8,), (64,))}
@@ -183,6 +193,21 @@ def test_tensorrt_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
 def test_the_names_that_are_used_exist_in_tensorrt_rtx(tensorrt_rtx: object) -> None:
     assert find_missing_names(tensorrt_rtx, TENSORRT_RTX, builder=True) == []
     assert "Builder.create_network" in find_missing_names(np, TENSORRT_RTX, builder=True)
+
+
+@pytest.mark.parametrize("release", ["10.16", "11.4"])
+def test_the_names_that_are_used_exist_in_the_bindings_of_tensorrt(release: str) -> None:
+    """The library itself is not to be had, its bindings are: they hold the names of all that they offer."""
+    wheels = list((Path(sys.prefix) / "tensorrt-bindings").glob(f"tensorrt_cu*_bindings-{release}.*.whl"))
+    if not wheels and os.environ.get("REQUIRE_TENSORRT_RTX"):
+        pytest.fail(f"the bindings of TensorRT {release} are required and missing: make engines")
+    if not wheels:
+        pytest.skip("no bindings of TensorRT: make engines")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        code = b"".join(wheel.read(name) for name in wheel.namelist() if name.endswith(".so"))
+    used = {name for table in (RUNTIME_NAMES, BUILDER_NAMES) for kind, of in table.items() for name in (kind, *of)}
+    assert {name for name in used if name.encode() + b"\0" not in code} == set()
+    assert (b"EXPLICIT_BATCH\0" in code) == release.startswith("10.")  # as 11 dropped it: names can be told
 
 
 def test_a_precision_is_for_tensorrt_alone() -> None:

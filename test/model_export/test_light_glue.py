@@ -26,11 +26,14 @@ import torch
 from published import published_module, skip_without_package
 
 from vloc_ros.core.config import InferenceConfig
-from vloc_ros.core.errors import ModelError
+from vloc_ros.core.errors import EngineMissingError, InputError, ModelError
 from vloc_ros.core.features.iterative_matching import IterativeMatcher
 from vloc_ros.core.features.matching_network import MatchableSet
+from vloc_ros.engine_build.build import EngineRequest, build_engine, convert_matcher
+from vloc_ros.engine_build.matcher_samples import MatcherSamples, record_stages
+from vloc_ros.engine_build.quantization import LEAST_SAMPLES
 from vloc_ros.inference.matching_network import KIND, read_matching_network
-from vloc_ros.inference.models import read_model
+from vloc_ros.inference.models import read_any_model, read_model, read_parts
 from vloc_ros.model_export import matchers
 from vloc_ros.model_export.light_glue import LayerStage, LightGlueNetwork, MatcherShape
 from vloc_ros.model_export.weights import PublishedWeights
@@ -170,10 +173,28 @@ def test_any_number_of_keypoints(folder: Path, counts) -> None:
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"runs in stages on ONNX Runtime, found inference\.engine tensorrt"):
+def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(EngineMissingError, match="has no engine by tensorrt in fp32"):
         read_matching_network(folder, InferenceConfig(engine="tensorrt"))
     content = json.loads((folder / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**content, "kind": "recognizer"}))
     with pytest.raises(ModelError, match="expected 'matcher'"):
         read_matching_network(tmp_path)
+
+
+@pytest.mark.slow
+def test_every_stage_in_every_precision(folder: Path, tensorrt_rtx: object, tmp_path: Path) -> None:
+    model = read_any_model(folder)
+    pairs = [tuple(random_sets(TINY.descriptor_dimension, (60 + k, 50))) for k in range(LEAST_SAMPLES)]
+    samples = MatcherSamples(record_stages(model, pairs), pairs[:3])
+    for precision in ("fp16", "bf16", "int8"):
+        graphs, loss = convert_matcher(model, precision, samples)
+        assert graphs.keys() == read_parts(model).keys()
+        assert loss.figures.keys() == {"matches found again", "of its own shared"}
+        assert (b"QuantizeLinear" in graphs["layers_1"]) == (precision == "int8")
+    part = read_parts(model)["layers_1"]
+    built = build_engine(part, graphs["layers_1"], loss, EngineRequest("tensorrt_rtx", "int8", ("sm86",)), tmp_path)
+    assert built.key.profile["tokens0"][2] == (2048, TINY.width)
+    with pytest.raises(InputError, match="int8 of a matcher is calibrated on pairs of images"):
+        convert_matcher(model, "int8", None)

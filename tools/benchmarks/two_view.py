@@ -68,7 +68,7 @@ def two_view(out: Path) -> dict[str, Any]:
             found = [methods.extractor.extract(image.pixels).strongest(KEYPOINTS) for image in images]
             for method, match in methods.matches.items():
                 title = f"{extractor}, {method}"
-                figures[name]["methods"][title] = _score(images, camera, pairs, found, match)
+                figures[name]["methods"][title] = score(images, camera, pairs, found, match)
                 print(f"   {name}, {title}: {figures[name]['methods'][title]}", flush=True)
     return figures
 
@@ -89,7 +89,7 @@ def _methods(out: Path) -> dict[str, _Methods]:
         inference = InferenceConfig(threads=1)
         learned = IterativeMatcher(read_matching_network(folder, inference), max_keypoints=KEYPOINTS)
         config = keypoint_model_config(model)
-        by_network = {matcher: _learned(learned)}
+        by_network = {matcher: match_by(learned)}
         found[extractor] = _Methods(build_extractor(config, model, inference=inference), {**_nearest(), **by_network})
     return found
 
@@ -101,7 +101,9 @@ def _nearest() -> dict[str, Match]:
     }
 
 
-def _learned(matcher: IterativeMatcher) -> Match:
+def match_by(matcher: IterativeMatcher) -> Match:
+    """Matches of features by a learned matcher."""
+
     def match(first: Features, second: Features, size: tuple[int, int]) -> tuple[Array, Array]:
         found = matcher.match(describe_features(first, *size), describe_features(second, *size))
         return found.first, found.second
@@ -118,6 +120,12 @@ def _scenes() -> dict[str, tuple[list[_Image], Camera, list[tuple[int, int]]]]:
     simulated, of_world = _render()
     found["simulated worlds"] = (simulated, of_world, _choose(rng, simulated, (0.4, 3.0), 0.9))
     return found
+
+
+def read_castle() -> tuple[list[_Image], Camera, list[tuple[int, int]]]:
+    """Images of castle, its camera, and pairs."""
+    castle, camera = _read("castle/map", "castle")
+    return castle, camera, _choose(np.random.default_rng(0), castle, (1.0, 8.0), 0.8)
 
 
 def _choose(
@@ -159,9 +167,10 @@ def _render() -> tuple[list[_Image], Camera]:
     return images, lap.camera
 
 
-def _score(
+def score(
     images: list[_Image], camera: Camera, pairs: list[tuple[int, int]], features: list[Features], match: Match
 ) -> dict[str, Any]:
+    """AUC by two estimators, matches and their precision, means over pairs."""
     errors: dict[str, list[list[float]]] = {"poselib": [], "magsac": []}
     counts, precisions = [], []
     size = (camera.width, camera.height)

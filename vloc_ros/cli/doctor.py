@@ -205,11 +205,50 @@ def _tf2() -> str:
     return f"{which}, {os.path.dirname(tf2_ros.__file__)}"
 
 
-def _tensorrt() -> str:
-    import tensorrt
+def _tensorrt(flavour: str) -> Callable[[], str]:
+    def attempt() -> str:
+        from vloc_ros.inference.tensorrt_api import find_missing_names, list_targets, load_tensorrt
 
-    tensorrt.Logger()
-    return str(tensorrt.__version__)
+        module = load_tensorrt(flavour)
+        lacks = find_missing_names(module, flavour, builder=True)
+        targets = ", ".join(list_targets(module, flavour))
+        builds = f"lacks {', '.join(lacks)} to build" if lacks else f"builds for {targets or 'the GPU of this machine'}"
+        return f"{module.__version__}, {builds}"
+
+    return attempt
+
+
+def _cuda() -> str:
+    from vloc_ros.inference.cuda import call, load_cuda, read_device
+
+    runtime = load_cuda()
+    device = read_device(runtime)
+    driver = call(runtime, "cudaDriverGetVersion")
+    return (
+        f"{_version('cuda-bindings')}, driver for CUDA {driver // 1000}.{driver % 1000 // 10}, {device.name}, "
+        f"{device.capability}"
+    )
+
+
+def _engines() -> str:
+    """Engines of the cache, and how many of them fit this machine."""
+    from vloc_ros.core.errors import VlocError
+    from vloc_ros.inference.engine_cache import default_cache, list_engines
+    from vloc_ros.inference.tensorrt_engine import explain_misfit
+
+    found = list_engines(default_cache())
+    if not found:
+        raise RuntimeError(f"none in {default_cache()}")
+    reasons = []
+    for built in found:
+        try:
+            reasons.append(explain_misfit(built.key))
+        except VlocError as error:
+            reasons.append(str(error))
+    kinds = sorted({f"{built.key.flavour} {built.key.precision}" for built in found})
+    misfits = f"; the others: {next(filter(None, reasons))}" if any(reasons) else ""
+    fitting = sum(not reason for reason in reasons)
+    return f"{len(found)} in {default_cache()} ({', '.join(kinds)}), {fitting} fit this machine{misfits}"
 
 
 def _published_weights() -> str:
@@ -264,6 +303,9 @@ CHECKS = (
     Check("launch", "ros2 launch", False, "source a ROS 2 installation; wheels hold no launch", _imported("launch")),
     Check("torch", "training, never on a robot", False, "make training in a clone", _imported("torch")),
     Check("models", "vloc model export", False, _FOR_MODELS, _published_weights),
-    Check("tensorrt", "fast models on NVIDIA", False, "comes with JetPack or NVIDIA's packages", _tensorrt),
+    Check("tensorrt", "engines", False, "comes with JetPack or NVIDIA's packages", _tensorrt("tensorrt")),
+    Check("tensorrt-rtx", "engines", False, "pip install 'vloc_ros[tensorrt-rtx]'", _tensorrt("tensorrt_rtx")),
+    Check("cuda", "what runs engines", False, "pip install 'cuda-bindings<13' for CUDA 12, and a driver", _cuda),
+    Check("engines", "built by `vloc model build`", False, "vloc model build MODEL --engine tensorrt", _engines),
     Check("gpu", "fast models on NVIDIA", False, "an NVIDIA GPU and its driver; nothing here needs one", _gpu),
 )

@@ -17,12 +17,16 @@
   vloc model build models/xfeat --engine tensorrt --precision fp16            for the GPU of this machine
   vloc model build models/xfeat --engine tensorrt_rtx --target sm86,sm89      for other machines; needs no GPU here
   vloc model build maps/office --engine tensorrt --precision int8 --images office/images
+  vloc model build models/lighterglue --engine tensorrt --precision fp16 --images office/images --map maps/office
   vloc model build models/xfeat --engine onnx --precision int8 --images office/images --out models/xfeat-int8
 
 Precision is a step of its own: the typed graph runs on ONNX Runtime's CPU first, and what it loses is printed, with
 "not recommended" where that is too much. An engine goes into the cache, where inference.engine and inference.precision
 find it; with --out into a folder. fp16 keeps positions and normalisations in float32. int8 is calibrated on the map's
-own images, 50 or more and a fifth more to measure the loss. bf16 is not offered: no CPU of ONNX Runtime could check it.
+own images, 50 or more and a fifth more to measure the loss; a recogniser on the keyframes of its map. ONNX Runtime's
+CPU has no arithmetic of bf16: there its loss is that of float32 with every value rounded to bf16.
+
+The stages of a matcher become an engine each.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vloc_ros.core.config import ENGINES, PRECISIONS
+
+_NOT_COMPARED = "not compared, name --images to do so, for a recogniser and a matcher --map"
 
 if TYPE_CHECKING:
     from vloc_ros.engine_build.build import EngineRequest
@@ -46,6 +52,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the heavy parts; default: fp32")
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="the map's own images, for int8 and to measure the loss"
+    )
+    parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="MAP",
+        help="map that a recogniser was trained on, or that carries the keypoint model of a matcher",
     )
     parser.add_argument(
         "--target", default="", metavar="SM,...", help="GPUs for tensorrt_rtx: sm75 sm80 sm86 sm89 sm120"
@@ -69,39 +81,49 @@ def run(args: argparse.Namespace) -> int:
     require("`vloc model build`", "onnx")
     from vloc_ros.cli.models import read_model_of
     from vloc_ros.core.errors import InputError
-    from vloc_ros.engine_build.build import convert_precision, plan_engine
-    from vloc_ros.inference.models import replaces_model
+    from vloc_ros.engine_build.build import convert_model, gather_samples, plan_engine
+    from vloc_ros.engine_build.matcher_samples import write_typed_model
+    from vloc_ros.inference.models import read_parts
     from vloc_ros.storage.images import list_images
+    from vloc_ros.storage.maps import read_map
 
     model = read_model_of(args.model)
+    if args.shapes and "stages" in model.manifest:
+        raise InputError("--shapes is for models of one graph, found a matcher, whose stages take 1 to 2048 keypoints; "
+                         "leave it out")  # fmt: skip
     if args.engine == "onnx":
-        if args.out is None or args.precision == "fp32":
-            raise InputError("--engine onnx writes a model in another precision, expected --precision fp16 or int8 and "
-                             "--out MODEL; for fp32 the model is used as it is")  # fmt: skip
-        if args.target or args.shapes or args.keypoints:
-            raise InputError("--engine onnx was given --target, --shapes or --keypoints, which are for tensorrt and "
-                             "tensorrt_rtx; leave them out")  # fmt: skip
-        replaces_model(args.out)
+        _check_onnx(args)
     else:
-        plan_engine(model, model.graph, _request(args))  # what does not fit is refused before the work
-    images = list_images(args.images) if args.images else []
-    graph, loss = convert_precision(model, args.precision, images)
+        for part in read_parts(model).values():
+            plan_engine(part, part.graph, _request(args))  # what does not fit is refused before the work
+    samples = None
     if args.precision != "fp32":
-        print(f"{args.precision} on ONNX Runtime's CPU: {loss or 'not compared, name --images to do so'}", flush=True)
+        landmark_map = read_map(args.map) if args.map else None
+        samples = gather_samples(model, list_images(args.images) if args.images else [], landmark_map)
+    graphs, loss = convert_model(model, args.precision, samples)
+    if args.precision != "fp32":
+        print(f"{args.precision} on ONNX Runtime's CPU: {loss or _NOT_COMPARED}", flush=True)
     if args.engine == "onnx":
-        _write_typed_model(model, graph, args.precision, loss, args.out)
+        of = {"precision": args.precision, "model_hash": model.entry("hash"), "loss": loss and str(loss)}
+        digest = write_typed_model(args.out, model, graphs, converted=of)
+        print(f"model {digest[:12]} {args.out} ({sum(map(len, graphs.values())) / 1e6:.2f} MB)")
     else:
-        _build(args, model, graph, loss)
+        for name, part in read_parts(model).items():
+            _build(args, part, graphs[name], loss)
     return 0
 
 
-def _write_typed_model(model: Model, graph: bytes, precision: str, loss: Loss | None, folder: Path) -> None:
-    from vloc_ros.inference.models import write_model
+def _check_onnx(args: argparse.Namespace) -> None:
+    from vloc_ros.core.errors import InputError
+    from vloc_ros.inference.models import replaces_model
 
-    kept = {name: value for name, value in model.manifest.items() if name not in ("hash", "references")}
-    of = {"precision": precision, "model_hash": model.entry("hash"), "loss": None if loss is None else str(loss)}
-    digest = write_model(folder, graph, {**kept, "converted": of})
-    print(f"model {digest[:12]} {folder} ({len(graph) / 1e6:.2f} MB)")
+    if args.out is None or args.precision not in ("fp16", "int8"):
+        raise InputError("--engine onnx writes a model in another precision, expected --precision fp16 or int8 and "
+                         "--out MODEL; for fp32 the model is used as it is, and bf16 is for GPUs alone")  # fmt: skip
+    if args.target or args.shapes or args.keypoints:
+        raise InputError("--engine onnx was given --target, --shapes or --keypoints, which are for tensorrt and "
+                         "tensorrt_rtx; leave them out")  # fmt: skip
+    replaces_model(args.out)
 
 
 def _request(args: argparse.Namespace) -> EngineRequest:

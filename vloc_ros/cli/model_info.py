@@ -40,10 +40,12 @@ def run(args: argparse.Namespace) -> int:
     """Print it."""
     from vloc_ros.cli.models import describe_engine, read_model_of
     from vloc_ros.inference.engine_cache import default_cache, list_engines
+    from vloc_ros.inference.models import read_parts
 
     model = read_model_of(args.model)
     _print_model(model)
-    built = [one for one in list_engines(default_cache()) if one.key.model_hash == model.entry("hash")]
+    digests = {part.entry("hash") for part in read_parts(model).values()}
+    built = [one for one in list_engines(default_cache()) if one.key.model_hash in digests]
     print(f"engines in {default_cache()}: {len(built) or 'none, `vloc model build` makes them'}")
     for one in built:
         print(f"  {describe_engine(one)}")

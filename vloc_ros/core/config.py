@@ -19,6 +19,7 @@ The ROS parameters, `vloc config` and the YAML files are all derived from these 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any, NoReturn, TypeVar
@@ -30,7 +31,7 @@ from vloc_ros.core.spelling import nearest_name
 T = TypeVar("T", bound="Checked")
 
 ENGINES = ("onnx", "tensorrt", "tensorrt_rtx")
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 # ONNX Runtime's names
 EXECUTION_PROVIDERS = (
     "CPUExecutionProvider",
@@ -38,6 +39,9 @@ EXECUTION_PROVIDERS = (
     "TensorrtExecutionProvider",
     "OpenVINOExecutionProvider",
 )
+
+
+_SIZE = re.compile(r"[1-9][0-9]{1,3}x[1-9][0-9]{1,3}")
 
 
 def parameter(
@@ -317,9 +321,36 @@ class InferenceConfig(Checked):
     engine_wait_s: float = parameter(
         600.0, "for an engine that `vloc model build` is making when it is needed", unit="s", low=0, high=86400
     )
+    while_building: str = parameter(
+        "wait",
+        "what the localizer node does while an engine is not built: wait stays unconfigured, onnx runs the models in "
+        "float32 on ONNX Runtime, says so on /diagnostics, and takes the engine as soon as it is there",
+        choices=("wait", "onnx"),
+    )
+    warm_up_sizes: str = parameter(
+        "640x480",
+        "sizes of the images to come, WIDTHxHEIGHT with commas between; the localizer node runs the models on each "
+        "when it is configured, so that the first image takes no longer than the others",
+    )
+
+    @property
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """Width and height of the images to come.
+
+        Raises:
+            ConfigError: `warm_up_sizes` has another form.
+        """
+        words = self.warm_up_sizes.split(",")
+        if not all(_SIZE.fullmatch(word) for word in words):
+            raise ConfigError(
+                f"inference.warm_up_sizes is {self.warm_up_sizes!r}, expected sizes such as 640x480 or 640x480,1280x720"
+            )
+        width_and_height = [word.split("x") for word in words]
+        return [(int(width), int(height)) for width, height in width_and_height]
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
+        _ = self.image_sizes
         if self.engine == "onnx" and self.precision != "fp32":
             raise ConfigError(
                 f"inference.precision is {self.precision} with inference.engine onnx, expected fp32: ONNX Runtime "

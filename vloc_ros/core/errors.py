@@ -39,6 +39,10 @@ class ModelError(VlocError):
     """A learned model is missing, damaged, of another format, or does not fit the map that it is used with."""
 
 
+class EngineMissingError(ModelError):
+    """No engine of a model that fits this machine has been built."""
+
+
 class ClusterError(VlocError):
     """A cluster cannot be reached, its workers run other code, or they died too often."""
 

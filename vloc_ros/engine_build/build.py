@@ -26,12 +26,16 @@ from pathlib import Path
 
 from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.engine_build.bfloat16 import emulate_bfloat16
 from vloc_ros.engine_build.device_graph import COUNT_INPUT, input_shapes, make_device_graph
 from vloc_ros.engine_build.loss import Loss, measure_loss
+from vloc_ros.engine_build.matcher_samples import MatcherSamples, measure_matcher_loss, sample_pairs
 from vloc_ros.engine_build.plan_builder import build_plan
-from vloc_ros.engine_build.precision import LEAST_CALIBRATION_IMAGES, to_float16, to_int8
+from vloc_ros.engine_build.precision import to_bfloat16, to_float16
 from vloc_ros.engine_build.profiles import Shape, default_sizes, make_profile
-from vloc_ros.engine_build.samples import read_samples
+from vloc_ros.engine_build.quantization import find_quantizable, to_int8
+from vloc_ros.engine_build.samples import Samples, sample_images, sample_keyframes
 from vloc_ros.inference.cuda import Device, load_cuda, read_device
 from vloc_ros.inference.engine_cache import (
     BuiltEngine,
@@ -44,13 +48,11 @@ from vloc_ros.inference.engine_cache import (
 )
 from vloc_ros.inference.engines import OnnxRuntime
 from vloc_ros.inference.keypoints import TRIAL_PX
-from vloc_ros.inference.models import Model
+from vloc_ros.inference.models import MAIN, Model, read_parts
 from vloc_ros.inference.references import read_references
 from vloc_ros.inference.tensorrt_api import TENSORRT_RTX, load_tensorrt
 
 # every fifth image is kept from calibration, to measure the loss
-_HELD_OUT = 5
-_MOST_HELD_OUT = 20
 _TIMING_CACHE = "timing.cache"
 
 
@@ -60,7 +62,7 @@ class EngineRequest:
 
     Attributes:
         flavour: `tensorrt` or `tensorrt_rtx`.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: `fp32`, `fp16`, `bf16` or `int8`.
         targets: compute capabilities such as `sm86`; empty for the GPU of this machine, which TensorRT alone takes.
         sizes: of the dynamic dimensions by input; those of the kind where empty.
         keypoints: of a keypoint model, 0 for the number in its manifest.
@@ -75,38 +77,113 @@ class EngineRequest:
     time_limit_s: float = 3600.0
 
 
-def convert_precision(model: Model, precision: str, images: Sequence[Path]) -> tuple[bytes, Loss | None]:
-    """The typed graph, and what it loses; None for fp32, and for fp16 where nothing was at hand to compare.
+def gather_samples(
+    model: Model, images: Sequence[Path], landmark_map: LandmarkMap | None
+) -> Samples | MatcherSamples | None:
+    """What a model is calibrated and tried on; None where nothing was named.
 
     Args:
-        model: in float32.
-        precision: `fp32`, `fp16` or `int8`.
-        images: the map's own; every fifth is kept from calibration and the loss measured on it.
+        model: the model.
+        images: the map's own, in their order.
+        landmark_map: that a recogniser was trained on, or whose keypoint model a matcher is for.
 
     Raises:
-        InputError: int8 has too few images, or the model does not take images.
+        InputError: images or a map are given to a model that takes none, or a matcher is given images without a map.
+        MapError: the map carries no keypoint model.
+        ModelError: the map's keypoints are others than the matcher's.
+    """
+    kind = model.entry("kind")
+    if landmark_map is not None and kind not in ("recognizer", "matcher"):
+        raise InputError(f"{model.folder}: --map is for recognisers and matchers, found a model of kind {kind!r}; "
+                         "leave it out")  # fmt: skip
+    if kind == "recognizer" and landmark_map is not None:
+        return sample_keyframes(model, landmark_map)
+    if kind != "matcher":
+        return sample_images(model, images) if images else None
+    if not images and landmark_map is None:
+        return None
+    if landmark_map is None or landmark_map.keypoint_model is None:
+        raise InputError("a matcher is tried on keypoints, found no map that carries their model; name one with --map")
+    return sample_pairs(model, landmark_map.keypoint_model, images)
+
+
+def convert_model(
+    model: Model, precision: str, samples: Samples | MatcherSamples | None
+) -> tuple[dict[str, bytes], Loss | None]:
+    """The typed graphs of a model by name, and what they lose together; see `convert_precision`."""
+    if model.entry("kind") == "matcher":
+        assert not isinstance(samples, Samples)
+        return convert_matcher(model, precision, samples)
+    assert not isinstance(samples, MatcherSamples)
+    graph, loss = convert_precision(model, precision, samples or Samples())
+    return {MAIN: graph}, loss
+
+
+def convert_precision(model: Model, precision: str, samples: Samples) -> tuple[bytes, Loss | None]:
+    """The typed graph, and what it loses; None for fp32, and where nothing was at hand to compare.
+
+    Args:
+        model: in float32; not a matcher.
+        precision: `fp32`, `fp16`, `bf16` or `int8`.
+        samples: of the map's own images; of others than int8 only those that are held out are used.
+
+    Raises:
+        InputError: int8 has too few samples, or the graph has nothing to quantise.
+        ModelError: the graph has branches or loops.
     """
     if precision == "fp32":
         return model.graph, None
-    held_out = list(images[::_HELD_OUT])[:_MOST_HELD_OUT]
-    if precision == "fp16":
-        graph = to_float16(model.graph)
-    else:
-        calibration = [path for path in images if path not in set(held_out)]
-        if len(calibration) < LEAST_CALIBRATION_IMAGES:
-            raise InputError(
-                f"int8 found {len(images)} images, {len(held_out)} of them held out to measure the loss, expected "
-                f"{LEAST_CALIBRATION_IMAGES} and a fifth more of the map's own; name them with --images, or use fp16"
-            )
-        graph = to_int8(model.graph, read_samples(model, calibration), count=len(calibration))
-    samples: list[Mapping[str, Array]] = list(read_samples(model, held_out))
-    if not samples and (references := read_references(model)) is not None:
-        samples = [references.inputs]
-    if not samples:
+    graph = _convert_graph(model.graph, precision, samples)
+    held_out: Sequence[Mapping[str, Array]] = samples.held_out
+    if not held_out and (references := read_references(model)) is not None:
+        held_out = [references.inputs]
+    if not held_out:
         return graph, None
-    kind = str(model.manifest.get("kind"))
-    tried = Model(model.folder, model.manifest, graph)
-    return graph, measure_loss(kind, OnnxRuntime(model, threads=1), OnnxRuntime(tried, threads=1), samples)
+    tried = Model(model.folder, model.manifest, make_runnable(graph, precision))
+    return graph, measure_loss(
+        str(model.manifest.get("kind")), OnnxRuntime(model, threads=1), OnnxRuntime(tried, threads=1), held_out
+    )
+
+
+def convert_matcher(
+    model: Model, precision: str, samples: MatcherSamples | None
+) -> tuple[dict[str, bytes], Loss | None]:
+    """The typed graphs of a matcher's stages by name, and how many matches they lose; see `convert_precision`.
+
+    A stage that has nothing to quantise stays in float32.
+
+    Raises:
+        InputError: int8 has too few pairs of images.
+        ModelError: a stage is missing or altered, or has branches or loops.
+    """
+    parts = read_parts(model)
+    if precision == "fp32":
+        return {name: part.graph for name, part in parts.items()}, None
+    if precision == "int8" and samples is None:
+        raise InputError("int8 of a matcher is calibrated on pairs of images, found none; name the map's own with "
+                         "--images, and the map that carries the model of their keypoints with --map")  # fmt: skip
+    graphs = {}
+    for name, part in parts.items():
+        if precision == "int8" and not find_quantizable(part.graph):
+            graphs[name] = part.graph
+        else:
+            of_stage = Samples() if samples is None else samples.stages[name]
+            graphs[name] = _convert_graph(part.graph, precision, of_stage)
+    if samples is None or not samples.held_out:
+        return graphs, None
+    runnable = {name: make_runnable(graph, precision) for name, graph in graphs.items()}
+    return graphs, measure_matcher_loss(model, runnable, samples.held_out)
+
+
+def _convert_graph(graph: bytes, precision: str, samples: Samples) -> bytes:
+    if precision == "int8":
+        return to_int8(graph, samples.calibration, count=samples.count)
+    return to_float16(graph) if precision == "fp16" else to_bfloat16(graph)
+
+
+def make_runnable(graph: bytes, precision: str) -> bytes:
+    """What ONNX Runtime's CPU runs in place of a typed graph: of bfloat16 it has no arithmetic."""
+    return emulate_bfloat16(graph) if precision == "bf16" else graph
 
 
 def build_engine(

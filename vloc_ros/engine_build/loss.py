@@ -28,7 +28,7 @@ Outputs = Mapping[str, Array]
 # a keypoint of one is one of the other within this distance
 _SAME_KEYPOINT_PX = 1.0
 # recommended above these; see docs/benchmark/engines.md for what they cost in poses
-LEAST_PAIRED, LEAST_COSINE, LEAST_NEAREST = 0.9, 0.99, 0.99
+LEAST_PAIRED, LEAST_COSINE, LEAST_NEAREST, LEAST_RECOGNIZED = 0.9, 0.99, 0.99, 0.95
 # of other outputs, relative to the largest value
 _LARGEST_DIFFERENCE = 0.02
 
@@ -69,7 +69,19 @@ def compare_outputs(kind: str, pairs: Sequence[tuple[Outputs, Outputs]]) -> Loss
     if kind in ("global descriptor", "place encoder"):
         ours, theirs = (np.concatenate([pair[side]["descriptors"] for pair in pairs]) for side in (0, 1))
         return _loss_of_descriptors(ours, theirs)
+    if kind == "recognizer":
+        same = [_recognize(ours) == _recognize(theirs) for ours, theirs in pairs]
+        figures = {"keypoints of the same landmark": float(np.mean(np.concatenate(same)))}
+        return judge(figures, dict.fromkeys(figures, LEAST_RECOGNIZED))
     return _loss_of_values(pairs)
+
+
+def _recognize(outputs: Outputs) -> Array:
+    """(N,) the most probable landmark of each keypoint, -1 for none."""
+    landmarks = outputs["landmarks"].reshape(-1)
+    probabilities = outputs["probabilities"].reshape(len(outputs["background"]), -1)
+    best = probabilities.argmax(axis=1)
+    return np.where(probabilities.max(axis=1) > outputs["background"], landmarks[best], -1)
 
 
 def _loss_of_keypoints(pairs: Sequence[tuple[Outputs, Outputs]]) -> Loss:
@@ -87,7 +99,7 @@ def _loss_of_keypoints(pairs: Sequence[tuple[Outputs, Outputs]]) -> Loss:
             cosines.append((ours["descriptors"][is_same] * theirs["descriptors"][nearest[is_same]]).sum(axis=1))
     cosine = float(np.median(np.concatenate(cosines))) if cosines else 0.0
     figures = {"keypoints in both": float(np.mean(paired)) if paired else 0.0, "median descriptor cosine": cosine}
-    return _judge(figures, dict(zip(figures, (LEAST_PAIRED, LEAST_COSINE), strict=True)))
+    return judge(figures, dict(zip(figures, (LEAST_PAIRED, LEAST_COSINE), strict=True)))
 
 
 def _loss_of_descriptors(ours: Array, theirs: Array) -> Loss:
@@ -96,7 +108,7 @@ def _loss_of_descriptors(ours: Array, theirs: Array) -> Loss:
     if len(ours) > 2:
         among = ours @ ours.T - 4 * np.eye(len(ours)), theirs @ ours.T - 4 * np.eye(len(ours))
         figures["same image first"] = float((among[0].argmax(axis=1) == among[1].argmax(axis=1)).mean())
-    return _judge(figures, {"median descriptor cosine": LEAST_COSINE, "same image first": LEAST_NEAREST})
+    return judge(figures, {"median descriptor cosine": LEAST_COSINE, "same image first": LEAST_NEAREST})
 
 
 def _loss_of_values(pairs: Sequence[tuple[Outputs, Outputs]]) -> Loss:
@@ -112,7 +124,8 @@ def _loss_of_values(pairs: Sequence[tuple[Outputs, Outputs]]) -> Loss:
     return Loss(figures, reasons)
 
 
-def _judge(figures: Mapping[str, float], least: Mapping[str, float]) -> Loss:
+def judge(figures: Mapping[str, float], least: Mapping[str, float]) -> Loss:
+    """The loss by figures, each of which has a least value."""
     reasons = tuple(
         f"{name} is {value:.3g}, at least {least[name]:g} expected"
         for name, value in figures.items()

@@ -32,7 +32,7 @@ from typing import Any
 
 from vloc_ros.core.errors import ModelError
 from vloc_ros.inference.engine_cache import PLAN, EngineKey, Profile
-from vloc_ros.inference.tensorrt_api import TENSORRT_RTX, load_tensorrt, make_logger
+from vloc_ros.inference.tensorrt_api import TENSORRT_RTX, list_targets, load_tensorrt, make_logger
 
 _GRAPH, _ORDER, _ERRORS = "graph.onnx", "order.json", "errors.txt"
 # where a builder's progress goes
@@ -160,8 +160,8 @@ def _set_targets(api: Any, config: Any, flavour: str, targets: list[str]) -> Non
     config.num_compute_capabilities = len(targets)
     for index, target in enumerate(targets):
         if not hasattr(api.ComputeCapability, target.upper()):
-            known = sorted(name.lower() for name in dir(api.ComputeCapability) if name.startswith("SM"))
-            raise ModelError(f"the target is {target}, TensorRT-RTX {api.__version__} builds for {', '.join(known)}")
+            known = ", ".join(list_targets(api, flavour))
+            raise ModelError(f"the target is {target}, TensorRT-RTX {api.__version__} builds for {known}")
         if not config.set_compute_capability(getattr(api.ComputeCapability, target.upper()), index):
             raise ModelError(f"TensorRT-RTX {api.__version__} cannot combine the targets {', '.join(targets)}")
 

@@ -12,65 +12,78 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Precision as a step of its own: a graph whose heavy parts are float16 or int8, made of one in float32.
+"""Precision as a step of its own: a graph whose heavy parts are float16 or bfloat16, made of one in float32.
 
 Inputs and outputs stay the same. What runs the graph, ONNX Runtime or TensorRT, keeps to its types.
 
-float16 stays away from everything that float16 breaks: normalisations, softmax and sums, and all arithmetic of
-positions and indices, where half a pixel at column 600 is one unit in the last place. int8 is symmetric with a scale
-for each channel of the weights, as TensorRT demands; the first and the last convolution or product stay float32.
+Both stay away from everything that 16 bits break: normalisations, softmax and sums, and all arithmetic of positions and
+indices, where half a pixel at column 600 is one unit in the last place of float16.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
-from vloc_ros.core.errors import InputError, ModelError
+from vloc_ros.core.errors import ModelError
 from vloc_ros.core.geometry.pose import Array
 
-PRECISIONS = ("fp32", "fp16", "int8")
 # products, which take nearly all of the time
-_HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # what may be float16 between them
 _LIGHT = frozenset(
     {"Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Clip", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh", "Gelu", "Add"}
     | {"Mul", "MaxPool", "AveragePool", "Concat", "Resize", "DepthToSpace", "SpaceToDepth", "Pad", "Identity"}
 )
 # whatever is computed from these is positions, or too little to matter
-_SELECTIONS = frozenset({"TopK", "NonZero", "ArgMax", "ArgMin"})
+SELECTIONS = frozenset({"TopK", "NonZero", "ArgMax", "ArgMin"})
 # what indices are made by
-_TO_INDICES = frozenset({"Floor", "Ceil", "Round", *_SELECTIONS})
+_TO_INDICES = frozenset({"Floor", "Ceil", "Round", *SELECTIONS})
 # which inputs have the type of the values, where it is not all
 _FLOAT_INPUTS: dict[str, Sequence[int]] = {"Resize": (0,), "Pad": (0, 2)}
-_LARGEST_HALF = float(np.finfo(np.float16).max)
-_FLOAT, _HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
-LEAST_CALIBRATION_IMAGES = 50
+_FLOAT, _HALF, _BFLOAT = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16
+_NAMES: dict[int, str] = {_FLOAT: "float32", _HALF: "float16", _BFLOAT: "bfloat16"}
+_LARGEST: dict[int, float] = {_HALF: float(np.finfo(np.float16).max), _BFLOAT: float.fromhex("0x1.fep127")}
 
 
 def to_float16(graph: bytes) -> bytes:
-    """The graph with float16 weights and products, and float32 inputs and outputs.
-
-    onnxruntime.transformers.float16 casts before and after every single node that it is told to leave alone, so that
-    float32 arithmetic of positions goes through float16 after each step. Here a value keeps the type of the node that
-    made it until a node of the other type takes it.
+    """The graph with float16 weights and products, and float32 inputs and outputs; see `to_bfloat16`.
 
     Raises:
         ModelError: the graph has branches or loops.
     """
-    model = _infer_shapes(onnx.load_from_string(graph))
-    _name_nodes(model.graph)
+    return _to_16_bits(graph, _HALF)
+
+
+def to_bfloat16(graph: bytes) -> bytes:
+    """The graph with bfloat16 weights and products: the range of float32 with 8 bits of mantissa.
+
+    ONNX Runtime's CPU has no arithmetic of it: `bfloat16.emulate_bfloat16` makes what it runs.
+
+    Raises:
+        ModelError: the graph has branches or loops.
+    """
+    return _to_16_bits(graph, _BFLOAT)
+
+
+def _to_16_bits(graph: bytes, kind: int) -> bytes:
+    """The graph with weights and products of a type of 16 bits, and float32 inputs and outputs.
+
+    onnxruntime.transformers.float16 casts before and after every single node that it is told to leave alone, so that
+    float32 arithmetic of positions goes through float16 after each step. Here a value keeps the type of the node that
+    made it until a node of the other type takes it.
+    """
+    model = infer_shapes(onnx.load_from_string(graph))
+    name_nodes(model.graph)
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
-        raise ModelError("the graph has branches or loops, expected none for fp16; use fp32")
+        raise ModelError("the graph has branches or loops, expected none for 16 bits; use fp32")
     kept = keep_float32(model.graph)
     floats = _float_values(model.graph)
-    _Casting(model.graph, choose_float16(model.graph, kept, floats), floats).apply()
+    _Casting(model.graph, choose_short(model.graph, kept, floats), floats, kind).apply()
     del model.graph.value_info[:]
     return bytes(model.SerializeToString())
 
@@ -82,28 +95,28 @@ def _float_values(graph: onnx.GraphProto) -> set[str]:
 
 
 class _Casting:
-    """Moves nodes of a graph to float16, and casts where a value goes from one type to the other."""
+    """Moves nodes of a graph to a type of 16 bits, and casts where a value goes from one type to the other."""
 
-    def __init__(self, graph: onnx.GraphProto, halves: Set[str], floats: Set[str]) -> None:
-        self._graph, self._halves, self._floats = graph, halves, floats
+    def __init__(self, graph: onnx.GraphProto, short: Set[str], floats: Set[str], kind: int) -> None:
+        self._graph, self._short, self._floats, self._kind = graph, short, floats, kind
         self._weights = {item.name: item for item in graph.initializer if item.data_type == _FLOAT}
         self._outputs = {value.name for value in graph.output}
-        self._made_half: set[str] = set()
+        self._made_short: set[str] = set()
         self._cast: dict[tuple[str, int], str] = {}
         self._nodes: list[onnx.NodeProto] = []
 
     def apply(self) -> None:
         """Rewrite the graph."""
         for node in list(self._graph.node):
-            is_half = node.name in self._halves
+            is_short = node.name in self._short
             typed = _FLOAT_INPUTS.get(node.op_type, range(len(node.input)))
             for index, name in enumerate(node.input):
-                if is_half and index in typed and name not in self._made_half:
-                    node.input[index] = self._to_half(name)
-                elif (not is_half or index not in typed) and name in self._made_half:
+                if is_short and index in typed and name not in self._made_short:
+                    node.input[index] = self._to_short(name)
+                elif (not is_short or index not in typed) and name in self._made_short:
                     node.input[index] = self._to(name, _FLOAT)
             self._nodes.append(node)
-            if is_half:
+            if is_short:
                 self._rename_outputs(node)
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
@@ -116,68 +129,87 @@ class _Casting:
         self._graph.initializer.extend(weights)
 
     def _rename_outputs(self, node: onnx.NodeProto) -> None:
-        """Note that they are float16; those of the graph stay float32."""
+        """Note that they have 16 bits; those of the graph stay float32."""
         for index, name in enumerate(node.output):
             if name in self._outputs:
-                node.output[index] = f"{name}_float16"
-                self._nodes.append(_make_cast(f"{name}_float16", name, _FLOAT))
-            self._made_half.add(node.output[index])
+                node.output[index] = f"{name}_{_NAMES[self._kind]}"
+                self._nodes.append(_make_cast(node.output[index], name, _FLOAT))
+            self._made_short.add(node.output[index])
 
-    def _to_half(self, name: str) -> str:
-        if name in self._weights:
+    def _to_short(self, name: str) -> str:
+        if name not in self._weights:
+            return self._to(name, self._kind) if name in self._floats else name
+        if (name, self._kind) not in self._cast:
+            target = self._cast[name, self._kind] = f"{name}_{_NAMES[self._kind]}"
             weights = numpy_helper.to_array(self._weights[name])
             # a limit that stands for none stays finite
-            half = np.clip(weights, -_LARGEST_HALF, _LARGEST_HALF).astype(np.float16)
-            if (name, _HALF) not in self._cast:
-                self._graph.initializer.append(numpy_helper.from_array(half, f"{name}_float16"))
-                self._cast[name, _HALF] = f"{name}_float16"
-            return self._cast[name, _HALF]
-        return self._to(name, _HALF) if name in self._floats else name
+            limited = np.clip(weights, -_LARGEST[self._kind], _LARGEST[self._kind])
+            data = _SHORTENERS[self._kind](limited).tobytes()
+            self._graph.initializer.append(helper.make_tensor(target, self._kind, weights.shape, data, raw=True))
+        return self._cast[name, self._kind]
 
     def _to(self, name: str, kind: int) -> str:
         if (name, kind) not in self._cast:
-            target = self._cast[name, kind] = f"{name}_as_{'float16' if kind == _HALF else 'float32'}"
+            target = self._cast[name, kind] = f"{name}_as_{_NAMES[kind]}"
             self._nodes.append(_make_cast(name, target, kind))
         return self._cast[name, kind]
 
 
+def _round_to_bfloat16(values: Array) -> Array:
+    """The upper halves of float32 values, rounded to the nearest, ties to even."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+_SHORTENERS: dict[int, Callable[[Array], Array]] = {
+    _HALF: lambda values: values.astype(np.float16),
+    _BFLOAT: _round_to_bfloat16,
+}
+
+
 def _make_cast(source: str, target: str, kind: int) -> onnx.NodeProto:
-    return onnx.helper.make_node("Cast", [source], [target], f"cast_{target}", to=kind)
+    return helper.make_node("Cast", [source], [target], f"cast_{target}", to=kind)
 
 
-def choose_float16(graph: onnx.GraphProto, kept: Set[str], floats: Set[str]) -> set[str]:
-    """Names of the nodes that become float16: products, and light ones that take a value of these.
+def choose_short(graph: onnx.GraphProto, kept: Set[str], floats: Set[str]) -> set[str]:
+    """Names of the nodes that get 16 bits: products, and light ones that take a value of these.
 
     A light one that follows a sum or a normalisation, such as the limit of a length, stays float32.
     """
-    halves: set[str] = set()
-    made_half: set[str] = set()
+    short: set[str] = set()
+    made_short: set[str] = set()
     for node in graph.node:
-        is_light = node.op_type in _LIGHT and not made_half.isdisjoint(node.input)
-        if (node.op_type in _HEAVY or is_light) and node.name not in kept and floats >= set(node.output):
-            halves.add(node.name)
-            made_half.update(node.output)
-    return halves
+        is_light = node.op_type in _LIGHT and not made_short.isdisjoint(node.input)
+        if (node.op_type in HEAVY or is_light) and node.name not in kept and floats >= set(node.output):
+            short.add(node.name)
+            made_short.update(node.output)
+    return short
 
 
 def keep_float32(graph: onnx.GraphProto) -> set[str]:
-    """Names of the nodes that stay float32: after a selection, and the light ones before one or before indices."""
+    """Names of the nodes that stay float32.
+
+    They are those after a selection, the light ones before one or before indices, and all before a sine or cosine,
+    which encode positions.
+    """
     users: dict[str, list[onnx.NodeProto]] = {}
     makers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
-    starts = [node for node in graph.node if node.op_type in _SELECTIONS]
-    kept = {node.name for node in _walk(starts, lambda node: (u for name in node.output for u in users.get(name, [])))}
+    starts = [node for node in graph.node if node.op_type in SELECTIONS]
+    after = walk_nodes(starts, lambda node: (user for name in node.output for user in users.get(name, [])))
+    waves = [node for node in graph.node if node.op_type in ("Sin", "Cos")]
+    before_waves = walk_nodes(waves, lambda node: (makers[name] for name in node.input if name in makers))
     to_indices = [node for node in graph.node if node.op_type in _TO_INDICES or _casts_to_integer(node)]
-    before = _walk(
+    before = walk_nodes(
         to_indices,
-        lambda node: (m for name in node.input if (m := makers.get(name)) and m.op_type not in _HEAVY),
+        lambda node: (m for name in node.input if (m := makers.get(name)) and m.op_type not in HEAVY),
     )
-    return kept | {node.name for node in before}
+    return {node.name for nodes in (after, before, before_waves) for node in nodes}
 
 
-def _walk(starts: Iterable[onnx.NodeProto], neighbours: Any) -> Iterator[onnx.NodeProto]:
+def walk_nodes(starts: Iterable[onnx.NodeProto], neighbours: Any) -> Iterator[onnx.NodeProto]:
     """All nodes that are reached, the starts included."""
     seen: set[str] = set()
     waiting = list(starts)
@@ -195,93 +227,12 @@ def _casts_to_integer(node: onnx.NodeProto) -> bool:
     return node.op_type == "Cast" and any(a.name == "to" and a.i in integers for a in node.attribute)
 
 
-class _Reader:
-    """Inputs one after another, as onnxruntime.quantization reads them."""
-
-    def __init__(self, samples: Iterable[Mapping[str, Array]]) -> None:
-        self._samples = iter(samples)
-
-    def get_next(self) -> Mapping[str, Array] | None:
-        return next(self._samples, None)
-
-
-def to_int8(graph: bytes, samples: Iterable[Mapping[str, Array]], *, count: int) -> bytes:
-    """The graph with int8 products between Q/DQ nodes, its scales calibrated on samples.
-
-    By onnxruntime.quantization: symmetric, int8 activations and weights, a scale for each channel of the weights.
-
-    Args:
-        graph: the ONNX file.
-        samples: inputs by name.
-        count: how many there are.
-
-    Raises:
-        InputError: there are fewer samples than a calibration needs, or the graph has nothing to quantise.
-    """
-    if count < LEAST_CALIBRATION_IMAGES:
-        raise InputError(
-            f"int8 is calibrated on {count} images, expected {LEAST_CALIBRATION_IMAGES} or more of the map's own; "
-            "name a folder with more, or use fp16"
-        )
-    from onnxruntime import quantization
-
-    model = onnx.load_from_string(graph)
-    _name_nodes(model.graph)
-    excluded = exclude_from_int8(model.graph)
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        source.write_bytes(_infer_shapes(model).SerializeToString())
-        quantization.quantize_static(
-            source,
-            target,
-            _Reader(samples),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Gemm", "MatMul"],
-            nodes_to_exclude=sorted(excluded),
-            per_channel=True,
-            activation_type=quantization.QuantType.QInt8,
-            weight_type=quantization.QuantType.QInt8,
-            calibrate_method=quantization.CalibrationMethod.MinMax,
-            # TensorRT takes no int32 bias behind a DequantizeLinear
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
-        )
-        return target.read_bytes()
-
-
-def exclude_from_int8(graph: onnx.GraphProto) -> set[str]:
-    """Names of the products that stay float32: without constant weights, after a selection, the first and the last.
-
-    Raises:
-        InputError: nothing is left to quantise.
-    """
-    constants = {item.name for item in graph.initializer}
-    heavy = [node for node in graph.node if node.op_type in _HEAVY]
-    users: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
-
-    def after(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        return (user for name in node.output for user in users.get(name, []))
-
-    selections = [node for node in graph.node if node.op_type in _SELECTIONS]
-    excluded = {node.name for node in _walk(selections, after)}
-    excluded |= {node.name for node in heavy if not any(name in constants for name in node.input[1:2])}
-    not_first = {n.name for node in heavy for n in _walk(list(after(node)), after) if n.op_type in _HEAVY}
-    for node in heavy:
-        is_last = not any(n.op_type in _HEAVY and n.name not in excluded for n in _walk(list(after(node)), after))
-        if is_last or node.name not in not_first:
-            excluded.add(node.name)
-    if not {node.name for node in heavy} - excluded:
-        raise InputError("the graph has no convolution or product between its first and last, expected some for int8; "
-                         "use fp16")  # fmt: skip
-    return excluded
-
-
-def _name_nodes(graph: onnx.GraphProto) -> None:
+def name_nodes(graph: onnx.GraphProto) -> None:
+    """Name the nodes that have no name."""
     for index, node in enumerate(graph.node):
         node.name = node.name or f"node_{index}"
 
 
-def _infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the types and shapes of its values."""
     return onnx.shape_inference.infer_shapes(model)

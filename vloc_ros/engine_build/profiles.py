@@ -25,6 +25,8 @@ from vloc_ros.inference.models import Model
 Shape = tuple[int, ...]
 # keypoints are tried on an image of 96x96 pixels when they are loaded; the largest is square, for cameras on their side
 _LEAST_IMAGE, _USUAL_IMAGE, _LARGEST_IMAGE = (96, 96), (480, 640), (1920, 1920)
+# of a matcher: as many keypoints as `vloc match` takes of each image
+_TOKENS = ((1,), (1024,), (2048,))
 _BATCH = (1, 1, 8)
 _KEYPOINTS_FACTOR = 4
 
@@ -46,6 +48,8 @@ def default_sizes(model: Model) -> dict[str, list[Shape]]:
         count = int(model.entry("keypoints", "max_keypoints"))
         sizes: list[Shape] = [(1,), (count,), (_KEYPOINTS_FACTOR * count,)]
         return {"rays": sizes, "descriptors": sizes}
+    if kind == "matcher":
+        return {name: list(_TOKENS) for name in model.entry("inputs")}
     raise InputError(f"a model of kind {kind!r} has no usual shapes, expected --shapes for each of its inputs")
 
 

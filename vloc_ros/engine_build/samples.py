@@ -12,25 +12,98 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Inputs of a model made of images, to calibrate int8 and to measure what a precision loses."""
+"""Inputs of a model, to calibrate int8 and to measure what a precision loses: of images, or of a map's keyframes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.inference.models import Model
 from vloc_ros.inference.preprocessing import Preprocessing
 from vloc_ros.storage.images import read_image
 
+T = TypeVar("T")
 Sample = dict[str, Array]
+HELD_OUT, MOST_HELD_OUT = 5, 20
 # larger images are reduced: calibration keeps the extremes of every value in memory
 _LARGEST_PX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Inputs of a graph.
+
+    Attributes:
+        calibration: of int8; they are read once.
+        count: how many these are.
+        held_out: the loss is measured on them.
+    """
+
+    calibration: Iterable[Sample] = ()
+    count: int = 0
+    held_out: Sequence[Sample] = ()
+
+
+def hold_out(items: Sequence[T]) -> tuple[list[T], list[T]]:
+    """What int8 is calibrated on, and every fifth, twenty at most, on which the loss is measured."""
+    held_out = range(0, len(items), HELD_OUT)[:MOST_HELD_OUT]
+    return [item for index, item in enumerate(items) if index not in held_out], [items[index] for index in held_out]
+
+
+def sample_images(model: Model, images: Sequence[Path]) -> Samples:
+    """Samples of a model that takes images.
+
+    Raises:
+        InputError: the model takes no images, or one cannot be read.
+    """
+    if not images:
+        return Samples()
+    calibration, held_out = hold_out(images)
+    return Samples(read_samples(model, calibration), len(calibration), list(read_samples(model, held_out)))
+
+
+def sample_keyframes(model: Model, landmark_map: LandmarkMap) -> Samples:
+    """Samples of a recogniser: the points that each keyframe of its map observes, as it sees them.
+
+    Raises:
+        InputError: the map's descriptors are of another length, or no keyframe observes a point.
+    """
+    dimension = landmark_map.codec.decode(landmark_map.codes[:1]).shape[1]
+    expected = model.entry("inputs", "descriptors", "shape")[1]
+    if dimension != expected:
+        raise InputError(
+            f"{model.folder}: takes descriptors of {expected} values, those of the map {landmark_map.name} have "
+            f"{dimension}; name the map that it was trained on"
+        )
+    keyframes = [k for k in range(len(landmark_map.keyframes)) if len(landmark_map.keyframes.visible(k))]
+    if not keyframes:
+        raise InputError(f"no keyframe of the map {landmark_map.name} observes a point; name another map")
+    most = int(model.entry("keypoints", "max_keypoints"))
+    calibration, held_out = hold_out(keyframes)
+    return Samples(
+        (_keyframe_sample(landmark_map, k, most) for k in calibration),
+        len(calibration),
+        [_keyframe_sample(landmark_map, k, most) for k in held_out],
+    )
+
+
+def _keyframe_sample(landmark_map: LandmarkMap, k: int, most: int) -> Sample:
+    points = landmark_map.keyframes.visible(k)[:most]
+    seen = landmark_map.keyframes.pose(k).inverse().apply(landmark_map.points[points])
+    rays = seen[:, :2] / np.maximum(seen[:, 2:], 1e-6)
+    return {
+        "rays": rays.astype(np.float32),
+        "descriptors": landmark_map.codec.decode(landmark_map.codes[points]).astype(np.float32),
+    }
 
 
 def make_sampler(model: Model) -> Callable[[Array], Sample]:
@@ -46,7 +119,7 @@ def make_sampler(model: Model) -> Callable[[Array], Sample]:
         preprocessing = Preprocessing.from_manifest(model.entry("preprocessing"))
         return lambda image: {"images": preprocessing.apply(image)[None]}
     raise InputError(f"a model of kind {kind!r} takes no images, expected keypoints or a global descriptor; leave "
-                     "--images out, and use fp32 or fp16")  # fmt: skip
+                     "--images out, and name the map of a recogniser with --map")  # fmt: skip
 
 
 def read_samples(model: Model, paths: Sequence[Path]) -> Iterator[Sample]:

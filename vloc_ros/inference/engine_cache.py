@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from vloc_ros.core.errors import ModelError
+from vloc_ros.core.errors import EngineMissingError, ModelError
 from vloc_ros.storage.atomic import StorageError, write_bytes_atomically
 
 PLAN, SIDECAR = "engine.plan", "engine.json"
@@ -52,7 +52,7 @@ class EngineKey:
         flavour: `tensorrt` or `tensorrt_rtx`.
         version: of TensorRT.
         targets: compute capabilities such as `sm86`, sorted; one for `tensorrt`.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: `fp32`, `fp16`, `bf16` or `int8`.
         profile: smallest, usual and largest shape of each input.
         keypoints: rows of the outputs of a keypoint model; 0 for other models.
         device: name of the GPU that `tensorrt` built it on; empty for `tensorrt_rtx`, which needs none.
@@ -188,13 +188,13 @@ def find_engine(
         cache: folder of the engines.
         model_hash: of the model folder.
         flavour: `tensorrt` or `tensorrt_rtx`.
-        precision: `fp32`, `fp16` or `int8`.
+        precision: `fp32`, `fp16`, `bf16` or `int8`.
         explain_misfit: why an engine cannot be used here, empty where it can.
         wait_s: at most, for one that is being built.
         report: takes a line about each wait.
 
     Raises:
-        ModelError: there is none.
+        EngineMissingError: there is none.
     """
     until = time.monotonic() + wait_s
     while True:
@@ -209,7 +209,7 @@ def find_engine(
         time.sleep(min(_REPORT_S, max(0.0, until - time.monotonic())))
     others = {f"{b.key.flavour} {b.key.precision}" for b in list_engines(cache) if b.key.model_hash == model_hash}
     reasons = [f"{name[:8]} {reason}" for name, reason in misfits.items()] or sorted(others)
-    raise ModelError(
+    raise EngineMissingError(
         f"{cache}: has no engine by {flavour} in {precision} of the model {model_hash[:12]} that fits, found "
         f"{', '.join(reasons) or 'none'}; run `vloc model build MODEL --engine {flavour} --precision "
         f"{precision}`, MODEL being its folder or that of the map that carries it"

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from vloc_ros.core.errors import ModelError
 from vloc_ros.core.features.matching_network import LayerOutput, MatchableSet, TokenSet
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.engines import ON_CPU, Engine, first_line, start_engine
-from vloc_ros.inference.models import MANIFEST, Model, read_model, read_stage
+from vloc_ros.inference.models import MAIN, MANIFEST, Model, read_model, read_stage
 
 KIND = "matcher"
 # the only one there is: the image's centre is 0, half of its longer side is 1
@@ -36,18 +37,17 @@ _TRIAL = (5, 3)
 class OnnxMatchingNetwork:
     """The stages of a matcher, each run by an engine; see `vloc_ros.core.features.matching_network`."""
 
-    def __init__(self, model: Model, inference: InferenceConfig = ON_CPU) -> None:
-        """Load the graphs of a model of kind `matcher`, and try them on noise.
+    def __init__(self, model: Model, *, start: Callable[[Model, str], Engine]) -> None:
+        """Start the engines of a model of kind `matcher`, and try them on noise.
+
+        Args:
+            model: the model.
+            start: the engine of a graph, by the graph and its name.
 
         Raises:
             ModelError: the manifest is incomplete or not supported by this version, a stage is missing or altered, or
                 it cannot be run.
         """
-        if inference.engine != "onnx":
-            raise ModelError(
-                f"{model.folder}: a matcher runs in stages on ONNX Runtime, found inference.engine "
-                f"{inference.engine}; set it to onnx, or use no matcher"
-            )
         normalisation = model.entry("keypoints", "normalisation")
         if normalisation != NORMALISATION:
             raise ModelError(
@@ -58,15 +58,14 @@ class OnnxMatchingNetwork:
         self.models = tuple(map(str, _read_list(model, "keypoints", "models")))
         self.dimension = _read_count(model, model.entry("keypoints", "dimension"), "keypoints.dimension")
         self.groups = len(_read_list(model, "groups"))
-        self._embed = start_engine(model, inference)
-        self._positions = self._start(model, "positions", inference)
-        self._layers = [self._start(model, f"layers_{k}", inference) for k in range(1, self.groups + 1)]
-        self._assignments = [self._start(model, f"assignment_{k}", inference) for k in range(1, self.groups + 1)]
-        self._run_on_noise(model)
 
-    @staticmethod
-    def _start(model: Model, stage: str, inference: InferenceConfig) -> Engine:
-        return start_engine(read_stage(model, stage), inference)
+        def start_stage(name: str) -> Engine:
+            return start(read_stage(model, name), name)
+
+        self._embed, self._positions = start(model, MAIN), start_stage("positions")
+        self._layers = [start_stage(f"layers_{k}") for k in range(1, self.groups + 1)]
+        self._assignments = [start_stage(f"assignment_{k}") for k in range(1, self.groups + 1)]
+        self._run_on_noise(model)
 
     def embed(self, keypoints: MatchableSet) -> TokenSet:
         """Tokens of N >= 1 keypoints."""
@@ -125,7 +124,8 @@ def read_matching_network(folder: Path, inference: InferenceConfig = ON_CPU) -> 
     Raises:
         ModelError: there is no model, it is damaged or of another kind, or the provider is missing.
     """
-    return OnnxMatchingNetwork(read_model(folder, kind=KIND), inference)
+    model = read_model(folder, kind=KIND)
+    return OnnxMatchingNetwork(model, start=lambda part, _: start_engine(part, inference))
 
 
 def _read_list(model: Model, *names: str) -> list[object]:

@@ -37,6 +37,7 @@ from vloc_ros.storage.text import read_text
 
 FORMAT = "vloc_ros model"
 VERSION = 1
+MAIN = "model"
 MANIFEST, GRAPH, REFERENCES = "manifest.json", "model.onnx", "references.npz"
 # kinds of models that earlier versions wrote, and their names now
 OLD_KINDS = {"place encoder": "global descriptor"}
@@ -181,6 +182,16 @@ def read_stage(model: Model, name: str) -> Model:
         raise ModelError(f"{path}: was altered, its checksum is not that of {MANIFEST}; copy it again or "
                          f"{model.remedy}")  # fmt: skip
     return Model(model.folder, {"kind": model.manifest.get("kind"), "hash": found, **entry}, graph)
+
+
+def read_parts(model: Model) -> dict[str, Model]:
+    """Every graph of a model by name, each with its inputs and outputs; `model` is that of the folder.
+
+    Raises:
+        ModelError: the file of a stage is missing, damaged or altered.
+    """
+    stages = model.manifest.get("stages", {})
+    return {MAIN: model, **{name: read_stage(model, name) for name in stages}}
 
 
 def _stage_file(folder: Path, name: str) -> Path:

@@ -102,6 +102,14 @@ def find_missing_names(module: Any, flavour: str, *, builder: bool) -> list[str]
     ]
 
 
+def list_targets(module: Any, flavour: str) -> list[str]:
+    """Compute capabilities that a module builds for, such as `sm86`; none where it builds for the GPU that is there."""
+    if flavour != TENSORRT_RTX:
+        return []
+    names = (name for name in dir(module.ComputeCapability) if name.startswith("SM"))
+    return [name.lower() for name in sorted(names, key=lambda name: int(name[2:]))]
+
+
 def make_logger(module: Any) -> Any:
     """A logger of a flavour that keeps errors: calls return None, and only the log says why.
 

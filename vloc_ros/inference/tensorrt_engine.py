@@ -54,6 +54,16 @@ def explain_misfit(key: EngineKey, *, keypoints: int = 0) -> str:
     return explain_other_device(key, read_device(load_cuda()))
 
 
+def check_runtime(flavour: str) -> None:
+    """Check that engines of a flavour can run here, whether there are some or not.
+
+    Raises:
+        ModelError: TensorRT, cuda-bindings, the driver or the GPU is missing.
+    """
+    load_tensorrt(flavour)
+    read_device(load_cuda())
+
+
 def explain_other_device(key: EngineKey, device: Device) -> str:
     """Why an engine does not run on a GPU; empty where it does."""
     if device.capability not in key.targets:

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,17 +27,20 @@ from lifecycle_msgs.msg import Transition
 from nodes_world import Wall
 from plane_scene import poses
 from rclpy.parameter import Parameter
+from recorded_cuda import RecordedCuda
 from robot import Robot
 from ros_session import Ros
+from software_gpu import use_software_gpu, write_software_engine
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import GetMapChunk, LoadMap
-from vloc_ros.inference.engine_cache import EngineKey, lock_engine
-from vloc_ros.nodes.localizer import pipeline
+from vloc_ros.inference.engine_cache import EngineKey, Profile, lock_engine
+from vloc_ros.nodes.localizer import models, pipeline
 from vloc_ros.nodes.map_server.node import MapServerNode
 from vloc_ros.storage.maps import map_hash, read_manifest, read_map, write_map
 
 GRAPH = "keypoint_model/graph"
+PROFILE: Profile = {"image": ((96, 96), (480, 640), (480, 640)), "min_score": ((1,), (1,), (1,))}
 
 
 @pytest.fixture
@@ -151,3 +155,46 @@ def test_an_engine_is_waited_for_while_it_is_built_and_its_absence_stops_the_con
         assert not robot.change(Transition.TRANSITION_CONFIGURE)
     for words in ("waiting for the engine of the model", "run `vloc model build MODEL --engine tensorrt"):
         reports.wait(lambda all_, words=words: any(words in s.message for m in all_ for s in m.status), words)
+
+
+def test_models_run_on_onnx_runtime_until_their_engine_is_built_and_no_image_is_lost(
+    ros: Ros, wall: Wall, learned_wall: LearnedWall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(models, "_PERIOD_S", 0.05)
+    keypoint_model, cuda = read_map(learned_wall.map).keypoint_model, RecordedCuda()
+    engine = {"inference.engine": "tensorrt", "inference.precision": "fp16", "inference.while_building": "onnx"}
+    reports = ros.collect(DiagnosticArray, "/diagnostics")
+
+    def wait_for_report(words: str, *, present: bool = True) -> None:
+        reports.wait(lambda all_: (words in str(all_[-1:])) is present, words)
+
+    with use_software_gpu(cuda, PROFILE, keypoints=1000):
+        robot = Robot(ros, wall, map=str(learned_wall.map), **engine, **{"diagnostics.period_s": 0.1})
+        robot.activate()
+        wait_for_report("run on ONNX Runtime until their engines are built")
+        sent = [robot.send(2)]
+        assert robot.status_of(sent[0]).status == LocalizationStatus.OK
+        assert "cudaMemcpyAsync" not in cuda.calls
+        graph, cache = keypoint_model.graph.tobytes(), tmp_path / "vloc_ros" / "engines"
+        write_software_engine(cache, keypoint_model.hash, graph, PROFILE, keypoints=1000)
+        for number in range(3, 6):
+            sent.append(robot.send(number))
+            robot.status_of(sent[-1])
+        wait_for_report("ONNX Runtime", present=False)
+        before = cuda.calls.count("cudaStreamSynchronize")
+        sent.append(robot.send(1))
+        assert [robot.status_of(stamp).status for stamp in sent] == [LocalizationStatus.OK] * len(sent)
+        assert cuda.calls.count("cudaStreamSynchronize") > before
+        assert len(robot.statuses.messages) == len(sent)
+
+
+def test_what_cannot_run_engines_at_all_is_not_bridged(
+    ros: Ros, wall: Wall, learned_wall: LearnedWall, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if importlib.util.find_spec("tensorrt") is not None:
+        pytest.skip("this machine has TensorRT")
+    engine = {"inference.engine": "tensorrt", "inference.while_building": "onnx"}
+    robot = Robot(ros, wall, map=str(learned_wall.map), **engine)
+    assert not robot.change(Transition.TRANSITION_CONFIGURE)

@@ -19,6 +19,7 @@ ImageInput synchronizes images and keeps the latest; a worker thread localizes t
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import traceback
@@ -28,7 +29,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
@@ -41,14 +41,11 @@ from vloc_msgs.srv import Relocalize
 from vloc_ros.assembly import build_localizer, explain_unused_encoder, explain_unused_matcher
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
-from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.query import Query
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.tracking.fix_filter import FixFilter
 from vloc_ros.footprint import limit_blas_threads
 from vloc_ros.inference.engines import report_engine_waits
-from vloc_ros.inference.global_descriptors import read_global_descriptor
-from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
-from vloc_ros.inference.matching_network import read_matching_network
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras
 from vloc_ros.nodes.localizer.component_status import NodeState
@@ -57,6 +54,13 @@ from vloc_ros.nodes.localizer.diagnostics import diagnostic_array, summarize_sta
 from vloc_ros.nodes.localizer.image_input import ImageInput, resolve_image_topics
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
 from vloc_ros.nodes.localizer.map_source import MapServerSource
+from vloc_ros.nodes.localizer.models import (
+    EngineSwitch,
+    LocalizerModels,
+    make_noise_query,
+    read_models,
+    read_models_or_bridge,
+)
 from vloc_ros.nodes.localizer.outputs import Outputs
 from vloc_ros.nodes.localizer.pipeline import LoadedMap, LocalizationPipeline
 from vloc_ros.nodes.localizer.scan_input import ScanInput, ScanMessage
@@ -72,10 +76,6 @@ _LONGEST_WAIT_S = 60.0
 # parameters of the node that can be changed while it runs, as all those of the stages can but where models run
 _CHANGEABLE = {"carry_last_fix", "max_image_age_s", "relocalize_timeout_s", "two_d_mode"}
 _PATHS = {"map", "map_cache", "recognizer", "encoder", "matching_network"}
-_FIRST_QUERY = Query.single(
-    np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8),
-    Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0)),
-)
 
 
 class LocalizerNode(ManagedNode):
@@ -87,7 +87,10 @@ class LocalizerNode(ManagedNode):
         self._buffer: Buffer | None = None
         declare_parameters(self, LocalizerNodeConfig(), LocalizerConfig(), admit=self._admit)
         self._monitor = DiagnosticMonitor()
+        self._core_config = LocalizerConfig()
         self._loaded: LoadedMap | None = None
+        self._switch: EngineSwitch | None = None
+        self._engine_note = ""
         self._map_source: MapServerSource | None = None
         self._worker: threading.Thread | None = None
         self._initial_pose = InitialPose(max_age_s=0.0)
@@ -166,7 +169,9 @@ class LocalizerNode(ManagedNode):
             self._map_source.close()
             self._map_source = None
             self._monitor.set_fault("map", "")
+        self._end_switch()
         self._loaded = None
+        self._collect_engines()
         if hasattr(self, "_outputs"):
             self._outputs.close()
             del self._outputs
@@ -208,31 +213,75 @@ class LocalizerNode(ManagedNode):
         if not landmark_map.metric:
             raise MapError(f"{folder}: the map has no metric scale, which a robot needs; run `vloc map align` on it")
         digest = map_hash(folder)
-        model, encoder_model, matcher = self._config.recognizer, self._config.encoder, self._config.matching_network
+        self._end_switch()
         config = self._core_config
-        inference = config.inference
-        by_scans = self._config.sensor == "lidar"
         with report_engine_waits(self._on_engine_wait):
-            recognizer = read_landmark_recognizer(Path(model).expanduser(), inference) if model else None
-            encoder = read_global_descriptor(Path(encoder_model).expanduser(), inference) if encoder_model else None
-            network = read_matching_network(Path(matcher).expanduser(), inference) if matcher else None
-            localizer = build_localizer(
-                config, landmark_map, recognizer=recognizer, encoder=encoder, network=network, by_scans=by_scans
-            )
-        if len(landmark_map.points):
-            localizer.localize(_FIRST_QUERY)  # libraries are loaded lazily: now, not while the first image waits
-        loaded = LoadedMap(localizer, digest, recognizer, encoder, network)
-        with self._map_lock:  # held briefly: a change of parameters waits for it, and all callbacks with it
-            self._loaded = loaded if self._core_config is config else loaded.with_parameters(self._core_config)
+            models = read_models_or_bridge(self._config, landmark_map, config.inference)
+            loaded = self._assemble(config, landmark_map, models, digest)
+        self._set_loaded(config, loaded)
         self._outputs.reset()
         self._initial_pose.clear()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
         unused = (
-            explain_unused_encoder(config, landmark_map, encoder),
-            explain_unused_matcher(config, landmark_map, network),
+            explain_unused_encoder(config, landmark_map, models.encoder),
+            explain_unused_matcher(config, landmark_map, models.network),
         )
         for warning in filter(None, unused):
             self.get_logger().warning(warning)
+        if models.missing:
+            self._note_engine(f"the models run on ONNX Runtime until their engines are built: {models.missing}")
+            self._switch = EngineSwitch(partial(self._switch_engines, digest), on_note=self._note_engine)
+
+    def _assemble(
+        self, config: LocalizerConfig, landmark_map: LandmarkMap | MapIndex, models: LocalizerModels, digest: str
+    ) -> LoadedMap:
+        """A localizer that has localized once: libraries and engines load lazily, and no image shall wait for it."""
+        localizer = build_localizer(
+            config,
+            landmark_map,
+            extractor=models.extractor,
+            recognizer=models.recognizer,
+            encoder=models.encoder,
+            network=models.network,
+            by_scans=self._config.sensor == "lidar",
+        )
+        if len(localizer.map.points):
+            for width, height in config.inference.image_sizes:
+                localizer.localize(make_noise_query(width, height))
+        return LoadedMap(localizer, digest, models.recognizer, models.encoder, models.network)
+
+    def _set_loaded(self, config: LocalizerConfig, loaded: LoadedMap) -> None:
+        """Use a map from the next image on; `config` is what it was assembled with."""
+        with self._map_lock:  # held briefly: a change of parameters waits for it, and all callbacks with it
+            self._loaded = loaded if self._core_config is config else loaded.with_parameters(self._core_config)
+        self._collect_engines()
+
+    def _collect_engines(self) -> None:
+        """Have a GPU's memory given back now: the traceback of a refused image may hold a former localizer."""
+        if self._core_config.inference.engine != "onnx":
+            gc.collect()
+
+    def _switch_engines(self, digest: str) -> None:
+        """Replace the models of the map in use by engines; an image in progress is finished by the former ones."""
+        config, loaded = self._core_config, self._loaded
+        if loaded is None or loaded.hash != digest:
+            return
+        inference = replace(config.inference, engine_wait_s=0.0)
+        models = read_models(self._config, loaded.localizer.map, inference)
+        self._set_loaded(config, self._assemble(config, loaded.localizer.map_index, models, digest))
+        self.get_logger().info(f"the models run on {inference.engine} in {inference.precision} from now on")
+
+    def _end_switch(self) -> None:
+        if self._switch is not None:
+            self._switch.close()
+            self._switch = None
+            self._note_engine("")
+
+    def _note_engine(self, note: str) -> None:
+        """Show a warning on /diagnostics for as long as it holds; empty for none."""
+        if note:
+            self.get_logger().warning(note)
+        self._engine_note = note.partition("\n")[0]
 
     def _on_engine_wait(self, reason: str) -> None:
         """Say at once what the node waits for while it is configured, when its timers may not run; empty at the end."""
@@ -324,7 +373,8 @@ class LocalizerNode(ManagedNode):
 
     def _publish_diagnostics(self) -> None:
         node, loaded = self.get_fully_qualified_name(), self._loaded
-        node_state = NodeState(self.state, warnings=self.graph_watch.findings)
+        warnings = (*self.graph_watch.findings, *filter(None, (self._engine_note,)))
+        node_state = NodeState(self.state, warnings=warnings)
         if loaded is not None:
             node_state = replace(node_state, map_hash=loaded.hash, map_name=loaded.localizer.map.name)
         if self.state == ACTIVE:
