@@ -1,0 +1,157 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+r"""Train a matcher of two sets of keypoints, from nothing, on one machine without downloads.
+
+  python -m training.iterative_matching.train --worlds 40 --extractor models/xfeat --out MODEL
+  python -m training.iterative_matching.train --homographies IMAGES --map MAP --images DIR --preset base --out MODEL
+
+Pairs come from simulated worlds, from versions of images, from maps with the images that these were built from, and
+from MegaDepth. Scores are of simulated worlds that nothing is trained on. MODEL is a folder with ONNX files and a
+manifest, which `vloc match`, `vloc localize` and the localizer take. MODEL.run holds the log (progress.txt, info.log;
+tensorboard --logdir), the configuration and the checkpoints. To resume an interrupted training, repeat the command
+with --resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from training.framework.command import make_training_parser, name_run_folder, report_model, run_command
+from training.framework.provenance import training_metadata
+from training.framework.run import train
+from training.framework.run_folder import check_run_folder
+from training.iterative_matching.config import IMP, PRESETS, MatcherTrainingConfig, build_config
+from training.iterative_matching.export import export
+from training.iterative_matching.homographies import HomographyViews
+from training.iterative_matching.pairs import find_pairs
+from training.iterative_matching.sources import ExtractorBuilder, JoinedViews, ViewSource, ViewStore
+from training.iterative_matching.task import IterativeMatchingTask, choose_held_out
+from training.iterative_matching.worlds import HELD_OUT_SEED, TRAINING_SEED, WorldViews, list_worlds
+from vloc_ros.assembly import build_extractor
+from vloc_ros.core.config import InferenceConfig
+from vloc_ros.core.errors import InputError
+from vloc_ros.core.features.extractor_config import RootSiftConfig
+from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
+from vloc_ros.inference.models import replaces_model
+from vloc_ros.progress import bar
+
+_NAME = "iterative_matching.train"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train and export; 0 when it worked, 1 for an expected failure."""
+    return run_command(_NAME, _run, _parse(arguments))
+
+
+def _run(args: argparse.Namespace) -> None:
+    config, run_dir = build_config(args.preset, args.set), name_run_folder(args)
+    if rank_zero_only.rank == 0:  # otherwise the first process may be writing already
+        replaces_model(args.out)
+        check_run_folder(run_dir, args.out)
+    build, extractor = choose_extractor(args.extractor)
+    cache = args.cache or args.out.with_name(f"{args.out.name}.views")
+    sources = list_sources(args, config, extractor)
+    stores = [ViewStore(source, build, None if args.online else cache) for source in sources]
+    held_out_source = WorldViews(list_worlds(args.held_out_worlds, HELD_OUT_SEED), config.data, extractor)
+    held_out = ViewStore(held_out_source, build, cache)
+    for store in (*stores, held_out):
+        store.fill(progress=bar)
+    views, scored = JoinedViews(stores), JoinedViews([held_out])
+    dimension = build().dimension
+    task = IterativeMatchingTask(
+        views,
+        find_pairs(views, config.data, progress=bar),
+        choose_held_out(scored, find_pairs(scored, config.data, progress=bar), config),
+        config,
+        dimension=dimension,
+    )
+    hashes: dict[str, Any] = {
+        "views": [dict(source.description) for source in (*sources, held_out_source)],
+        "extractor": extractor,
+        "dimension": dimension,
+    }
+    trained = train(task, run_dir, sources=hashes, resume=args.resume)
+    if rank_zero_only.rank:
+        return
+    if config.model.kind == IMP:
+        print(f"held-out pairs: {dict(trained.held_out)}; imp is not exported, its weights are in {run_dir}")
+        return
+    export(trained.network, args.out, extractor, training_metadata(config, trained.held_out, hashes))
+    report_model(args.out, trained.held_out)
+
+
+def choose_extractor(name: str) -> tuple[ExtractorBuilder, dict[str, Any]]:
+    """An extractor by name or model folder, and its configuration as JSON types.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be used.
+    """
+    model = None if name == "rootsift" else read_keypoint_model(Path(name))
+    config = RootSiftConfig() if model is None else keypoint_model_config(model)
+    return lambda: build_extractor(config, model, inference=InferenceConfig(threads=1)), asdict(config)
+
+
+def list_sources(
+    args: argparse.Namespace, config: MatcherTrainingConfig, extractor: Mapping[str, Any]
+) -> list[ViewSource]:
+    """The sources that the command names.
+
+    Raises:
+        InputError: it names none.
+    """
+    sources: list[ViewSource] = []
+    if args.worlds:
+        sources.append(WorldViews(list_worlds(args.worlds, TRAINING_SEED), config.data, extractor))
+    sources += [
+        HomographyViews(
+            folder, config.images, config.light, extractor, keypoints=config.data.keypoints, seed=config.fit.seed
+        )
+        for folder in args.homographies
+    ]
+    if not sources:
+        raise InputError("nothing to train on; give --worlds, --homographies, --map or --megadepth")
+    return sources
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_training_parser(_NAME, __doc__, presets=PRESETS)
+    add = parser.add_argument
+    add(
+        "--extractor", default="rootsift", metavar="rootsift|MODEL",
+        help="keypoints: rootsift, or a model folder that `vloc model export` wrote (default: %(default)s)",
+    )  # fmt: skip
+    add("--worlds", type=int, default=0, metavar="N", help="simulated worlds to train on")
+    add(
+        "--held-out-worlds", type=int, default=5, metavar="N",
+        help="simulated worlds whose pairs are scored (default: %(default)s)",
+    )  # fmt: skip
+    add(
+        "--homographies", type=Path, action="append", default=[], metavar="DIR",
+        help="images whose versions are pairs; may be repeated",
+    )  # fmt: skip
+    add("--cache", type=Path, metavar="DIR", help="keypoints of all views, used again; default: MODEL.views")
+    add("--online", action="store_true", help="make each view anew for every epoch, in other light and perspective")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
