@@ -38,6 +38,7 @@ from vloc_ros.core.features.nearest_neighbours import match_mutual
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.two_view import estimate_relative_pose
+from vloc_ros.evaluation.relative_pose_scores import epipolar_precision, pose_auc, relative_pose_error_deg
 from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
 from vloc_ros.inference.matching_network import read_matching_network
 from vloc_ros.simulation.scenario import make_lap
@@ -170,13 +171,17 @@ def _score(
         first, second = features[i].xy[rows], features[j].xy[columns]
         truth = images[j].scene_from_camera.inverse() @ images[i].scene_from_camera
         counts.append(len(rows))
-        precisions.append(_precision(first, second, camera, truth))
-        errors["poselib"].append([_error_deg(_by_poselib(first, second, camera, seed), truth) for seed in SEEDS])
-        errors["magsac"].append([_error_deg(_by_magsac(first, second, camera, seed), truth) for seed in SEEDS])
+        precisions.append(epipolar_precision(first, second, (camera, camera), truth))
+        errors["poselib"].append(
+            [relative_pose_error_deg(_by_poselib(first, second, camera, seed), truth) for seed in SEEDS]
+        )
+        errors["magsac"].append(
+            [relative_pose_error_deg(_by_magsac(first, second, camera, seed), truth) for seed in SEEDS]
+        )
     return {
         "matches": float(np.mean(counts)),
         "precision": float(np.mean(precisions)),
-        **{name: [auc(np.asarray(found).T, limit) for limit in THRESHOLDS_DEG] for name, found in errors.items()},
+        **{name: [pose_auc(np.asarray(found).T, limit) for limit in THRESHOLDS_DEG] for name, found in errors.items()},
     }
 
 
@@ -195,40 +200,3 @@ def _by_magsac(first: Array, second: Array, camera: Camera, seed: int) -> Pose |
         return None
     count, rotation, translation, _ = cv2.recoverPose(essential, rays, others, np.eye(3), mask=mask)
     return Pose(rotation, translation[:, 0]) if count else None
-
-
-def _error_deg(found: Pose | None, truth: Pose) -> float:
-    """The larger of the angles between rotations, and between directions of translation, either way round."""
-    if found is None:
-        return float("inf")
-    cosine = abs(found.translation @ truth.translation) / (
-        np.linalg.norm(found.translation) * np.linalg.norm(truth.translation)
-    )
-    translation_deg = float(np.degrees(np.arccos(np.clip(cosine, 0.0, 1.0))))
-    return max(float(np.degrees(found.distance_to(truth)[1])), translation_deg)
-
-
-def _precision(first: Array, second: Array, camera: Camera, truth: Pose) -> float:
-    """Share of the matches with a symmetric epipolar distance below 1e-3 in normalised coordinates; 0 without any."""
-    if not len(first):
-        return 0.0
-    x, y = camera.unproject(first), camera.unproject(second)
-    tx, ty, tz = truth.translation / np.linalg.norm(truth.translation)
-    essential = np.array([[0, -tz, ty], [tz, 0, -tx], [-ty, tx, 0]]) @ truth.rotation
-    lines, back = x @ essential.T, y @ essential
-    residual = np.abs((y * lines).sum(axis=1))
-    distance = residual * 0.5 * (1 / np.linalg.norm(lines[:, :2], axis=1) + 1 / np.linalg.norm(back[:, :2], axis=1))
-    return float((distance < 1e-3).mean())
-
-
-def auc(errors: Array, limit: float) -> float:
-    """Area under the curve of recall over error up to a limit, 0 to 100, mean over the rows of (S, P) errors."""
-    areas = []
-    for row in np.atleast_2d(errors):
-        ordered = np.sort(row)
-        below = ordered[ordered <= limit]
-        recall = np.concatenate([[0.0], np.arange(1, len(below) + 1) / len(row)])
-        steps = np.concatenate([[0.0], below])
-        heights = np.append(recall, recall[-1])
-        areas.append(np.diff(np.append(steps, limit)) @ (heights[1:] + heights[:-1]) / 2 / limit)
-    return float(100 * np.mean(areas))

@@ -45,6 +45,8 @@ class MatchBatch(NamedTuple):
         positions1: (B, M, 2) float32.
         descriptors0: (B, N, D) float32.
         descriptors1: (B, M, D) float32.
+        scores0: (B, N) float32 of the extractor.
+        scores1: (B, M) float32.
         mask0: (B, N) bool, False for padding.
         mask1: (B, M) bool.
         labels0: (B, N) int64 row of the second view, UNMATCHED or UNKNOWN.
@@ -58,6 +60,8 @@ class MatchBatch(NamedTuple):
     positions1: Tensor
     descriptors0: Tensor
     descriptors1: Tensor
+    scores0: Tensor
+    scores1: Tensor
     mask0: Tensor
     mask1: Tensor
     labels0: Tensor
@@ -162,13 +166,12 @@ def collate(pairs: Sequence[LabelledPair]) -> MatchBatch:
     essential = np.stack([essential_matrix(pair) for pair in pairs])
     first, second = ([getattr(pair, side) for pair in pairs] for side in ("first", "second"))
     sides = [_pad_views(views) for views in (first, second)]
-    labels = [
-        _pad([getattr(pair.labels, side) for pair in pairs], UNKNOWN, np.int64) for side in ("first", "second")
-    ]
+    labels = [_pad([getattr(pair.labels, side) for pair in pairs], UNKNOWN, np.int64) for side in ("first", "second")]
     mask = [_pad([np.ones(len(view), bool) for view in views], False, bool) for views in (first, second)]
     (positions0, descriptors0, rays0), (positions1, descriptors1, rays1) = sides
+    scores = [_pad([view.scores for view in views], 0.0, np.float32) for views in (first, second)]
     arrays = (
-        positions0, positions1, descriptors0, descriptors1, *mask, *labels, rays0, rays1, essential
+        positions0, positions1, descriptors0, descriptors1, *scores, *mask, *labels, rays0, rays1, essential
     )  # fmt: skip
     return MatchBatch(*map(torch.from_numpy, arrays))
 

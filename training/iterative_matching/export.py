@@ -87,13 +87,17 @@ def read_run(run_dir: Path) -> tuple[RotaryMatcher, MatcherTrainingConfig, dict[
         InputError: the folder holds no run of a matcher with a validated epoch.
     """
     if not (run_dir / BEST).is_file():
-        raise InputError(f"{run_dir}: holds no run with a scored epoch, expected {BEST}; wait for the first epoch's end")
+        raise InputError(
+            f"{run_dir}: holds no run with a scored epoch, expected {BEST}; wait for the first epoch's end"
+        )
     try:
         config = config_from_mapping(MatcherTrainingConfig, json.loads(read_text(run_dir / CONFIG)))
         sources = json.loads(read_text(run_dir / SOURCES))
         dimension = int(sources["dimension"])
     except (KeyError, ValueError) as error:
-        raise InputError(f"{run_dir}: is no run of a matcher ({error}); name that of iterative_matching.train") from error
+        raise InputError(
+            f"{run_dir}: is no run of a matcher ({error}); name that of iterative_matching.train"
+        ) from error
     if config.model.kind != "rotary":
         raise ConfigError("parameter model.kind is imp, which is trained and scored alone; export one of kind rotary")
     network = RotaryMatcher(config.model, dimension=dimension)

@@ -130,7 +130,8 @@ def possible_without_depth(first: View, second: View, negative_px: float) -> tup
 def _epipolar_bound(first: View, second: View) -> Array:
     """(N, M) least error of pairs of which a depth is unknown; what is known bounds it too."""
     one, other = first.geometry, second.geometry
-    assert isinstance(one, PosedGeometry) and isinstance(other, PosedGeometry)
+    assert isinstance(one, PosedGeometry)
+    assert isinstance(other, PosedGeometry)
     second_from_first = other.scene_from_camera.inverse() @ one.scene_from_camera
     bound = np.maximum(
         _line_distances(first.xy, one, second.xy, other, second_from_first),

@@ -58,10 +58,9 @@ class HomographyViews:
         if images.versions < 2:
             raise InputError("parameter images.versions is 1, expected two versions at least, which make a pair")
         self._paths: Sequence[Path] = list_images(folder)
-        if not self._paths:
-            raise InputError(f"{folder}: holds no images, expected some to make versions of")
         self._images, self._light, self._keypoints, self._seed = images, light, keypoints, seed
         self.scenes: Array = np.repeat(np.arange(len(self._paths)), images.versions)
+        self.pairs: Array | None = None
         self.description = {
             "source": "homographies",
             "images": hash_images(folder, self._paths),

@@ -28,8 +28,7 @@ from torch import Tensor
 from training.iterative_matching.batches import MatchBatch
 from training.iterative_matching.config import LossConfig
 from training.iterative_matching.ground_truth import UNMATCHED
-from training.iterative_matching.network import LayerMatches
-from vloc_ros.model_export.light_glue import log_sigmoid
+from training.iterative_matching.layer_matches import LayerMatches
 
 # a match of lower probability is none, as in `IterativeMatcher`
 _LEAST_LOG_PROBABILITY = -2.3026
@@ -57,8 +56,8 @@ def negative_log_likelihood(layer: LayerMatches, batch: MatchBatch, positives: f
     rows = layer.log_scores.float().gather(2, batch.labels0.clamp(min=0)[..., None]).squeeze(2)
     positive = -_masked_mean(rows, matched)
     unmatched = [
-        -_masked_mean(log_sigmoid(-logits.float()), labels == UNMATCHED)
-        for logits, labels in ((layer.matchability0, batch.labels0), (layer.matchability1, batch.labels1))
+        -_masked_mean(log_none.float(), labels == UNMATCHED)
+        for log_none, labels in ((layer.unmatched0, batch.labels0), (layer.unmatched1, batch.labels1))
     ]
     negative = 0.5 * (unmatched[0] + unmatched[1])
     return (positives * positive + (1 - positives) * negative).mean()
@@ -69,14 +68,15 @@ def _confidence_loss(layers: Sequence[LayerMatches], batch: MatchBatch) -> Tenso
     final = _decide(layers[-1])
     losses = []
     for layer in layers[:-1]:
-        assert layer.confidence0 is not None and layer.confidence1 is not None
+        if layer.confidence0 is None or layer.confidence1 is None:
+            continue
         decided = _decide(layer)
         for logits, now, later, mask in zip(
             (layer.confidence0, layer.confidence1), decided, final, (batch.mask0, batch.mask1), strict=True
         ):
             entropy = F.binary_cross_entropy_with_logits(logits.float(), (now == later).float(), reduction="none")
             losses.append(_masked_mean(entropy, mask).mean())
-    return torch.stack(losses).mean()
+    return torch.stack(losses).mean() if losses else batch.positions0.new_zeros(())
 
 
 @torch.no_grad()

@@ -18,36 +18,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from training.iterative_matching.batches import MatchBatch
 from training.iterative_matching.config import ModelConfig
-from vloc_ros.model_export.light_glue import LightGlueNetwork, SharedAttention, padding_bias
-
+from training.iterative_matching.layer_matches import LayerMatches, batch_of_one
+from vloc_ros.model_export.light_glue import LightGlueNetwork, SharedAttention, log_sigmoid, padding_bias
 
 # logit of every keypoint before training
 _MATCHABLE = 2.0
-
-
-class LayerMatches(NamedTuple):
-    """What a layer says of a batch of pairs.
-
-    Attributes:
-        log_scores: (B, N, M) logarithms of the probability that two keypoints match.
-        matchability0: (B, N) logits that each of the first has a match.
-        matchability1: (B, M) logits.
-        confidence0: (B, N) logits that its match is that of the last layer; None after the last.
-        confidence1: (B, M) logits.
-    """
-
-    log_scores: Tensor
-    matchability0: Tensor
-    matchability1: Tensor
-    confidence0: Tensor | None = None
-    confidence1: Tensor | None = None
 
 
 class RotaryMatcher(LightGlueNetwork):
@@ -96,23 +77,15 @@ class RotaryMatcher(LightGlueNetwork):
 
     def _matches(self, number: int, tokens: tuple[Tensor, Tensor], masks: tuple[Tensor, Tensor]) -> LayerMatches:
         assignment = self.log_assignment[number]
-        matchability0, matchability1 = (assignment.matchability(one).squeeze(-1) for one in tokens)
+        unmatched0, unmatched1 = (log_sigmoid(-assignment.matchability(one).squeeze(-1)) for one in tokens)
         log_scores = assignment(*tokens, *masks)
         if number == self.shape.layers - 1:
-            return LayerMatches(log_scores, matchability0, matchability1)
+            return LayerMatches(log_scores, unmatched0, unmatched1)
         # the confidence is to describe the tokens, not to change them
         confidence0, confidence1 = (self.token_confidence[number].token[0](one.detach()).squeeze(-1) for one in tokens)
-        return LayerMatches(log_scores, matchability0, matchability1, confidence0, confidence1)
+        return LayerMatches(log_scores, unmatched0, unmatched1, confidence0, confidence1)
 
     def forward(self, descriptors0: Tensor, positions0: Tensor, descriptors1: Tensor, positions1: Tensor) -> Tensor:
         """(N, M) logarithms of probabilities after the last layer, of one pair; for its cost."""
         (last,) = self.layers(batch_of_one(descriptors0, positions0, descriptors1, positions1), supervised=False)
         return last.log_scores[0]
-
-
-def batch_of_one(descriptors0: Tensor, positions0: Tensor, descriptors1: Tensor, positions1: Tensor) -> MatchBatch:
-    """A pair without labels as a batch."""
-    masks = [torch.ones(1, len(one), dtype=torch.bool, device=one.device) for one in (descriptors0, descriptors1)]
-    nothing = [torch.zeros(1, len(one), dtype=torch.int64, device=one.device) for one in (descriptors0, descriptors1)]
-    pairs = (positions0[None], positions1[None], descriptors0[None], descriptors1[None], *masks, *nothing)
-    return MatchBatch(*pairs, positions0[None], positions1[None], torch.zeros(1, 3, 3, device=descriptors0.device))

@@ -30,6 +30,7 @@ from vloc_ros.core.sources import Progress
 
 # keypoints of a view that tell how much another one shows of it
 _SOME = 64
+_KNOWN = -1
 
 
 def find_pairs(views: JoinedViews, data: DataConfig, *, progress: Progress) -> Array:
@@ -38,17 +39,19 @@ def find_pairs(views: JoinedViews, data: DataConfig, *, progress: Progress) -> A
     Raises:
         InputError: no two views overlap that much.
     """
-    found = []
-    for scene in progress(np.unique(views.scenes), description="pairs"):
-        members = np.flatnonzero(views.scenes == scene).tolist()
+    found: list[tuple[int, int]] = []
+    scenes = views.scenes.copy()
+    for known, pairs in views.known_pairs():
+        scenes[known.start : known.stop] = _KNOWN
+        found += [(first, second) for first, second in pairs.tolist()]
+    for scene in progress(np.unique(scenes[scenes != _KNOWN]), description="pairs"):
+        members = np.flatnonzero(scenes == scene).tolist()
         of_scene = {index: view for index in members if len(view := views.view(index))}
         parts = {index: view.select(_spread(len(view))) for index, view in of_scene.items()}
         for first, second in itertools.combinations(of_scene, 2):
             planar = isinstance(parts[first].geometry, PlanarGeometry)
             # the less of the two: what is shown of a distant view may be but a corner of it
-            share = min(
-                shown_share(parts[first], of_scene[second]), shown_share(parts[second], of_scene[first])
-            )
+            share = min(shown_share(parts[first], of_scene[second]), shown_share(parts[second], of_scene[first]))
             # versions of an image may overlap wholly: their light and perspective differ
             if data.least_overlap <= share and (planar or share <= data.most_overlap):
                 found.append((first, second))

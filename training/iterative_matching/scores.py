@@ -85,7 +85,8 @@ def _count_true(pair: LabelledPair, rows: Array, columns: Array) -> Array:
 
 def _pose_error_deg(pair: LabelledPair, rows: Array, columns: Array) -> float:
     first, second = pair.first.geometry, pair.second.geometry
-    assert isinstance(first, PosedGeometry) and isinstance(second, PosedGeometry)
+    assert isinstance(first, PosedGeometry)
+    assert isinstance(second, PosedGeometry)
     truth = second.scene_from_camera.inverse() @ first.scene_from_camera
     found = estimate_relative_pose(
         pair.first.xy[rows], pair.second.xy[columns], (first.camera, second.camera), max_error_px=MAX_ERROR_PX

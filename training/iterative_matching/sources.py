@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,8 @@ from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.sources import Progress
 
+# of the files of a cache
+_VERSION = 2
 ExtractorBuilder = Callable[[], Extractor]
 
 
@@ -41,12 +43,15 @@ class ViewSource(Protocol):
     Attributes:
         description: what the views follow from, as JSON types; a cache of another one is not used.
         scenes: (V,) int64 scene of each view; views of different scenes show different places.
+        pairs: (P, 2) int64 views that overlap, the lower number first; None where it follows from their keypoints.
     """
 
     @property
     def description(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def scenes(self) -> Array: ...  # noqa: D102
+    @property
+    def pairs(self) -> Array | None: ...  # noqa: D102
 
     def make(self, index: int, extractor: Extractor, *, version: int) -> View:
         """A view. Views of another version are of another light or perspective where the source draws these."""
@@ -65,7 +70,7 @@ class ViewStore:
             cache: folder for the views; None to make each anew for every epoch (online).
         """
         self.source, self._build, self._cache = source, build_extractor, cache
-        text = json.dumps(source.description, sort_keys=True)
+        text = json.dumps([_VERSION, source.description], sort_keys=True)
         self._prefix = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._of_thread = threading.local()
 
@@ -122,6 +127,12 @@ class JoinedViews:
 
     def __len__(self) -> int:
         return int(self._first[-1])
+
+    def known_pairs(self) -> Iterator[tuple[range, Array]]:
+        """Views whose source knows which pairs of them overlap, and these pairs."""
+        for store, first in zip(self._stores, self._first.tolist(), strict=False):
+            if store.source.pairs is not None:
+                yield range(first, first + len(store)), store.source.pairs + first
 
     def view(self, index: int, *, epoch: int = 0) -> View:
         """A view."""

@@ -36,8 +36,9 @@ from training.iterative_matching.batches import (
 )
 from training.iterative_matching.config import IMP, MatcherTrainingConfig
 from training.iterative_matching.imp import ImpMatcher
+from training.iterative_matching.layer_matches import batch_of_one
 from training.iterative_matching.loss import matching_loss
-from training.iterative_matching.network import RotaryMatcher, batch_of_one
+from training.iterative_matching.network import RotaryMatcher
 from training.iterative_matching.scores import MatchViews, score_matches
 from training.iterative_matching.sources import JoinedViews
 from training.iterative_matching.views import View
@@ -116,9 +117,7 @@ class IterativeMatchingTask(TrainingTask[Matcher, MatchBatchKey, MatchBatch]):
         return (torch.zeros(count, self._dimension), torch.zeros(count, 2)) * 2
 
 
-def choose_held_out(
-    views: JoinedViews, pairs: Array, config: MatcherTrainingConfig
-) -> list[LabelledPair]:
+def choose_held_out(views: JoinedViews, pairs: Array, config: MatcherTrainingConfig) -> list[LabelledPair]:
     """Pairs that are scored, of the strongest keypoints; a part are of different places."""
     fit = config.fit
     rng = np.random.default_rng([fit.seed, 3])
@@ -130,12 +129,10 @@ def choose_held_out(
         return view.select(rows[: len(view)])
 
     found = [label(strongest(first), strongest(second), config.data, same=True) for first, second in chosen.tolist()]
-    for first, second in chosen[: len(chosen) // 10].tolist():
+    for first in chosen[: len(chosen) // 10, 0].tolist():
         others = np.flatnonzero(views.scenes != views.scenes[first])
         if len(others):
-            found.append(
-                label(strongest(first), strongest(int(rng.choice(others))), config.data, same=False)
-            )
+            found.append(label(strongest(first), strongest(int(rng.choice(others))), config.data, same=False))
     return found
 
 

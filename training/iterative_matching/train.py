@@ -35,13 +35,22 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from training.framework.command import make_training_parser, name_run_folder, report_model, run_command
+from training.data.localized_images import list_keyframe_images, list_localized_images
+from training.framework.command import (
+    add_camera_option,
+    make_training_parser,
+    name_run_folder,
+    report_model,
+    run_command,
+)
 from training.framework.provenance import training_metadata
 from training.framework.run import train
 from training.framework.run_folder import check_run_folder
 from training.iterative_matching.config import IMP, PRESETS, MatcherTrainingConfig, build_config
 from training.iterative_matching.export import export
 from training.iterative_matching.homographies import HomographyViews
+from training.iterative_matching.map_views import MapViews
+from training.iterative_matching.megadepth import MegaDepthViews
 from training.iterative_matching.pairs import find_pairs
 from training.iterative_matching.sources import ExtractorBuilder, JoinedViews, ViewSource, ViewStore
 from training.iterative_matching.task import IterativeMatchingTask, choose_held_out
@@ -53,6 +62,8 @@ from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
 from vloc_ros.inference.models import replaces_model
 from vloc_ros.progress import bar
+from vloc_ros.storage.cameras import read_camera
+from vloc_ros.storage.maps import map_hash, read_map
 
 _NAME = "iterative_matching.train"
 
@@ -127,9 +138,47 @@ def list_sources(
         )
         for folder in args.homographies
     ]
+    if len(args.map) != len(args.images):
+        raise InputError(
+            f"{len(args.map)} --map and {len(args.images)} --images, expected as many; each map has its own"
+        )
+    if (args.posed is None) != (args.poses is None):
+        raise InputError("--posed and --poses belong together: images, and map_from_camera of each in the first --map")
+    if args.posed and not args.map:
+        raise InputError("--posed without --map: give the map that the poses are in")
+    sources += [
+        read_map_views(args, folder, images, config.data.keypoints, extractor, with_posed=number == 0)
+        for number, (folder, images) in enumerate(zip(args.map, args.images, strict=True))
+    ]
+    sources += [
+        MegaDepthViews(root, config.data, config.light, extractor, seed=config.fit.seed) for root in args.megadepth
+    ]
     if not sources:
         raise InputError("nothing to train on; give --worlds, --homographies, --map or --megadepth")
     return sources
+
+
+def read_map_views(
+    args: argparse.Namespace,
+    folder: Path,
+    images: Path,
+    keypoints: int,
+    extractor: Mapping[str, Any],
+    *,
+    with_posed: bool,
+) -> MapViews:
+    """Views of the images that a map was built from, and of further ones with poses in the first map.
+
+    Raises:
+        InputError: images or poses are missing, or the map has other keypoints.
+    """
+    landmark_map, camera = read_map(folder), read_camera(args.camera) if args.camera else None
+    shown = list_keyframe_images(landmark_map, images, camera)
+    if with_posed and args.posed:
+        if camera is None:
+            raise InputError("--posed without --camera: give the calibration of these images")
+        shown += list_localized_images(landmark_map, args.posed, args.poses, camera)
+    return MapViews(landmark_map, shown, extractor, map_hash=map_hash(folder), keypoints=keypoints)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -147,6 +196,21 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--homographies", type=Path, action="append", default=[], metavar="DIR",
         help="images whose versions are pairs; may be repeated",
+    )  # fmt: skip
+    add(
+        "--map", type=Path, action="append", default=[], metavar="MAP",
+        help="map by `vloc map build` with these keypoints; may be repeated",
+    )  # fmt: skip
+    add(
+        "--images", type=Path, action="append", default=[], metavar="DIR",
+        help="images that a map was built from, one for each --map in order",
+    )  # fmt: skip
+    add("--posed", type=Path, metavar="DIR", help="images that the first map was not built from")
+    add("--poses", type=Path, metavar="TUM", help="map_from_camera of every image of --posed, in name order")
+    add_camera_option(parser)
+    add(
+        "--megadepth", type=Path, action="append", default=[], metavar="ROOT",
+        help="folder in MegaDepth's layout: scene_info and what its files name; may be repeated",
     )  # fmt: skip
     add("--cache", type=Path, metavar="DIR", help="keypoints of all views, used again; default: MODEL.views")
     add("--online", action="store_true", help="make each view anew for every epoch, in other light and perspective")

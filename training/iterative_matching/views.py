@@ -77,25 +77,27 @@ class View:
     Attributes:
         xy: (N, 2) float32 pixels, COLMAP's convention, strongest first.
         descriptors: (N, D) float16 of the extractor.
+        scores: (N,) float32 of the extractor.
         size: width and height in pixels.
         geometry: where they lie in other views.
     """
 
     xy: Array
     descriptors: Array
+    scores: Array
     size: tuple[int, int]
     geometry: PosedGeometry | PlanarGeometry
 
     def __post_init__(self) -> None:
         assert self.xy.shape == (len(self), 2)
-        assert len(self.descriptors) == len(self)
+        assert len(self.descriptors) == len(self.scores) == len(self)
 
     def __len__(self) -> int:
         return len(self.xy)
 
     def select(self, rows: Array) -> View:
         """Some of its keypoints."""
-        return View(self.xy[rows], self.descriptors[rows], self.size, self.geometry.select(rows))
+        return View(self.xy[rows], self.descriptors[rows], self.scores[rows], self.size, self.geometry.select(rows))
 
 
 def make_view(
@@ -103,7 +105,8 @@ def make_view(
 ) -> View:
     """The strongest keypoints of an image; the depth of a `PosedGeometry` is of all of them."""
     rows = np.arange(min(len(features), keypoints))
-    return View(features.xy, features.descriptors.astype(np.float16), size, geometry).select(rows)
+    scores = np.asarray(features.scores, np.float32)
+    return View(features.xy, features.descriptors.astype(np.float16), scores, size, geometry).select(rows)
 
 
 def sample_depth(depth: Array, xy: Array) -> Array:
@@ -115,9 +118,7 @@ def sample_depth(depth: Array, xy: Array) -> Array:
     kernel = np.ones((3, 3), np.uint8)
     nearest = -cv2.dilate(-np.nan_to_num(known, nan=np.inf), kernel)
     farthest = cv2.dilate(np.nan_to_num(known, nan=-np.inf), kernel)
-    column, row = (
-        np.clip(np.floor(xy[:, axis]).astype(np.intp), 0, depth.shape[1 - axis] - 1) for axis in (0, 1)
-    )
+    column, row = (np.clip(np.floor(xy[:, axis]).astype(np.intp), 0, depth.shape[1 - axis] - 1) for axis in (0, 1))
     found = known[row, column]
     with np.errstate(invalid="ignore"):
         at_edge = ~(farthest[row, column] <= (1 + _DEPTH_EDGE) * nearest[row, column])
@@ -177,7 +178,8 @@ def save_view(path: Path, view: View) -> None:
         geometry = {"homography": view.geometry.version_from_original}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".part").open("wb") as file:
-        np.savez(file, xy=view.xy, descriptors=view.descriptors, size=np.array(view.size), **geometry)  # type: ignore[arg-type]
+        arrays = {"xy": view.xy, "descriptors": view.descriptors, "scores": view.scores, "size": np.array(view.size)}
+        np.savez(file, **arrays, **geometry)  # type: ignore[arg-type]
     path.with_suffix(".part").replace(path)
 
 
@@ -197,6 +199,8 @@ def load_view(path: Path) -> View:
         else:
             camera = Camera(str(values["model"]), width, height, tuple(values["parameters"]))
             geometry = PosedGeometry(camera, Pose(values["rotation"], values["translation"]), values["depth"])
-        return View(values["xy"], values["descriptors"], (width, height), geometry)
+        return View(values["xy"], values["descriptors"], values["scores"], (width, height), geometry)
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path}: no view of keypoints ({error}), expected one of a cache; remove the cache") from error
+        raise InputError(
+            f"{path}: no view of keypoints ({error}), expected one of a cache; remove the cache"
+        ) from error

@@ -54,6 +54,7 @@ class WorldViews:
         """
         self._worlds, self._config = tuple(worlds), config
         self.scenes: Array = np.repeat(np.arange(len(worlds)), 2 * config.frames)
+        self.pairs: Array | None = None
         self.description = {
             "source": "simulated worlds",
             "worlds": [list(world) for world in worlds],
@@ -70,7 +71,9 @@ class WorldViews:
         kind, seed = self._worlds[world]
         lap = _make_lap(kind, seed, walk, self._config.frames, self._draw_light(seed) if walk else DAY)
         if version:
-            lap = Lap(lap.world, lap.camera, lap.lighting, lap.map_from_camera, lap.stamps_ns, lap.seed + 7919 * version)
+            lap = Lap(
+                lap.world, lap.camera, lap.lighting, lap.map_from_camera, lap.stamps_ns, lap.seed + 7919 * version
+            )
         features, pose = extractor.extract(lap.image(frame)), lap.map_from_camera[frame]
         depth = sample_depth(render_depth(lap.world, lap.camera, pose), features.xy)
         geometry = PosedGeometry(lap.camera, pose, depth)

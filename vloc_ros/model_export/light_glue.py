@@ -311,7 +311,7 @@ def _rotate(values: Tensor, encoding: Tensor) -> Tensor:
 
 
 def _log_softmax(values: Tensor, *, dim: int) -> Tensor:
-    """Along a dimension. ONNX Runtime takes the logarithm of a softmax, which is zero where another value is far larger."""
+    """Along a dimension. ONNX Runtime takes the logarithm of a softmax, which is zero next to a far larger value."""
     shifted = values - values.amax(dim=dim, keepdim=True)
     return shifted - shifted.exp().sum(dim=dim, keepdim=True).log()
 
