@@ -16,8 +16,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import numpy as np
 from benchmarks.acceptance import keypoint_model
 from benchmarks.command import vloc
 from benchmarks.last_pass import MATCHERS
+from benchmarks.provenance import ROOT, Rows
 from benchmarks.real import scene
 
 from vloc_ros.assembly import build_extractor
@@ -40,7 +43,8 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.two_view import estimate_relative_pose
 from vloc_ros.evaluation.relative_pose_scores import epipolar_precision, pose_auc, relative_pose_error_deg
 from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
-from vloc_ros.inference.matching_network import read_matching_network
+from vloc_ros.inference.matching_network import KIND, read_matching_network
+from vloc_ros.inference.models import read_model
 from vloc_ros.simulation.scenario import make_lap
 from vloc_ros.simulation.world import make_world
 from vloc_ros.storage.cameras import read_camera
@@ -49,6 +53,7 @@ from vloc_ros.storage.trajectories import read_tum
 
 PAIRS, SEEDS, THRESHOLDS_DEG = 40, range(5), (5, 10, 20)
 KEYPOINTS = 1024
+_TRAINED = "trained here"
 Match = Callable[[Features, Features, tuple[int, int]], tuple[Array, Array]]
 
 
@@ -61,38 +66,108 @@ class _Image:
 
 
 def two_view(out: Path) -> dict[str, Any]:
-    """Every method on the same pairs: AUC of the larger of rotation and translation error, means over seeds."""
-    figures: dict[str, Any] = {}
-    for name, (images, camera, pairs) in _scenes().items():
+    """Every method on the same pairs: AUC of the larger of rotation and translation error, means over seeds.
+
+    Rows are kept one by one, so that an interrupted run goes on with the next.
+    """
+    rows, figures = Rows.of("two_view"), dict[str, Any]()
+    every = list(_methods(out))
+    for name, load in _SCENES.items():
+        images, camera, pairs = load()
         figures[name] = {"pairs": len(pairs), "methods": {}}
-        for extractor, methods in _methods(out).items():
-            found = [methods.extractor.extract(image.pixels).strongest(KEYPOINTS) for image in images]
+        for methods in every:
+            found = _LazyFeatures(images, methods)
             for method, match in methods.matches.items():
-                title = f"{extractor}, {method}"
-                figures[name]["methods"][title] = _score(images, camera, pairs, found, match)
+                title = f"{methods.title}, {method}"
+                score = partial(_score, images, camera, pairs, found, match)
+                of = f"{PAIRS} pairs, {KEYPOINTS} keypoints, {methods.settings.get(method, '')}"
+                figures[name]["methods"][title] = rows.once(f"{name}: {title}", of=of, measure=score)
                 print(f"   {name}, {title}: {figures[name]['methods'][title]}", flush=True)
-    return figures
+    return {"rows": figures, "revisions": rows.revisions}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Methods:
-    extractor: Extractor
+    """What is compared on the keypoints of one extractor.
+
+    Attributes:
+        title: of the extractor.
+        build: the extractor.
+        matches: by name of the method.
+        settings: hash of the model of a learned method.
+    """
+
+    title: str
+    build: Callable[[], Extractor]
     matches: Mapping[str, Match]
+    settings: Mapping[str, str]
 
 
-def _methods(out: Path) -> dict[str, _Methods]:
-    found = {"rootsift": _Methods(build_extractor(RootSiftConfig(max_keypoints=KEYPOINTS)), _nearest())}
+class _LazyFeatures:
+    """The strongest keypoints of images, extracted when a row is measured."""
+
+    def __init__(self, images: list[_Image], methods: _Methods) -> None:
+        self._images, self._build = images, methods.build
+        self._found: dict[int, Features] = {}
+
+    @cached_property
+    def _extractor(self) -> Extractor:
+        return self._build()
+
+    def __getitem__(self, index: int) -> Features:
+        if index not in self._found:
+            self._found[index] = self._extractor.extract(self._images[index].pixels).strongest(KEYPOINTS)
+        return self._found[index]
+
+
+def _methods(out: Path) -> Iterator[_Methods]:
+    """Nearest neighbours and learned matchers of RootSIFT, XFeat and ALIKED.
+
+    A matcher of one's own is the folder out/models/iterative-EXTRACTOR of the repository, by
+    `python -m training.iterative_matching.train`; where there is none, its rows are left out.
+    """
+    config = RootSiftConfig(max_keypoints=KEYPOINTS)
+    yield _Methods(
+        "rootsift", partial(build_extractor, config), {**_nearest(), **_trained("rootsift")}, _hashes("rootsift")
+    )
+    inference = InferenceConfig(threads=1)
     for extractor, matcher in MATCHERS.items():
         folder = out / "models" / matcher
         if not folder.is_dir():
             vloc("model", "export", matcher, "--out", folder)
         model = read_keypoint_model(keypoint_model(out, extractor))
-        inference = InferenceConfig(threads=1)
         learned = IterativeMatcher(read_matching_network(folder, inference), max_keypoints=KEYPOINTS)
-        config = keypoint_model_config(model)
-        by_network = {matcher: _learned(learned)}
-        found[extractor] = _Methods(build_extractor(config, model, inference=inference), {**_nearest(), **by_network})
-    return found
+        yield _Methods(
+            extractor,
+            partial(build_extractor, keypoint_model_config(model), model, inference=inference),
+            {**_nearest(), **_trained(extractor), matcher: _learned(learned)},
+            _hashes(extractor),
+        )
+
+
+def _trained(extractor: str) -> dict[str, Match]:
+    """A matcher that was trained here, with early stopping and run to its end."""
+    folder = _folder_of_trained(extractor)
+    if not folder.is_dir():
+        print(f"   no {folder}: rows of a trained matcher are left out", flush=True)
+        return {}
+    network = read_matching_network(folder, InferenceConfig(threads=1))
+    return {
+        name: _learned(IterativeMatcher(network, max_keypoints=KEYPOINTS, adaptive=adaptive))
+        for name, adaptive in ((_TRAINED, False), (f"{_TRAINED}, adaptive", True))
+    }
+
+
+def _hashes(extractor: str) -> dict[str, str]:
+    folder = _folder_of_trained(extractor)
+    if not folder.is_dir():
+        return {}
+    of_model = str(read_model(folder, kind=KIND).entry("hash"))
+    return {_TRAINED: of_model, f"{_TRAINED}, adaptive": of_model}
+
+
+def _folder_of_trained(extractor: str) -> Path:
+    return ROOT / "out" / "models" / f"iterative-{extractor}"
 
 
 def _nearest() -> dict[str, Match]:
@@ -110,19 +185,43 @@ def _learned(matcher: IterativeMatcher) -> Match:
     return match
 
 
-def _scenes() -> dict[str, tuple[list[_Image], Camera, list[tuple[int, int]]]]:
-    rng = np.random.default_rng(0)
-    castle, camera = _read("castle/map", "castle")
-    found = {"castle": (castle, camera, _choose(rng, castle, (1.0, 8.0), 0.8))}
-    drives, kitti = _read_kitti()
-    found["kitti"] = (drives, kitti, _choose(rng, drives, (5.0, 15.0), 0.5))
-    simulated, of_world = _render()
-    found["simulated worlds"] = (simulated, of_world, _choose(rng, simulated, (0.4, 3.0), 0.9))
-    return found
+_Scene = tuple[list[_Image], Camera, list[tuple[int, int]]]
+
+
+def _castle() -> _Scene:
+    images, camera = _read("castle/map", "castle")
+    return images, camera, _choose(images, (1.0, 8.0), 0.8)
+
+
+def _kitti() -> _Scene:
+    images, camera = _read_kitti()
+    return images, camera, _choose(images, (5.0, 15.0), 0.5)
+
+
+def _redkitchen() -> _Scene:
+    """Every fourth image of the map, with every fourth query."""
+    (images, camera), (queries, _) = _read("redkitchen/map", "redkitchen"), _read("redkitchen/query", "redkitchen")
+    few = [*images[::4], *queries[::4]]
+    first_query = len(images[::4])
+    pairs = [(i, j) for i, j in _choose(few, (0.2, 1.5), 0.7, most=None) if i < first_query <= j]
+    return few, camera, pairs[:PAIRS]
+
+
+def _worlds() -> _Scene:
+    images, camera = _render()
+    return images, camera, _choose(images, (0.4, 3.0), 0.9)
+
+
+_SCENES: dict[str, Callable[[], _Scene]] = {
+    "simulated worlds": _worlds,
+    "castle": _castle,
+    "kitti": _kitti,
+    "redkitchen": _redkitchen,
+}
 
 
 def _choose(
-    rng: np.random.Generator, images: list[_Image], metres: tuple[float, float], most_rad: float
+    images: list[_Image], metres: tuple[float, float], most_rad: float, *, most: int | None = PAIRS
 ) -> list[tuple[int, int]]:
     """Pairs at a distance, and turned by no more than an angle, so that they see a part of the same."""
     pairs = []
@@ -131,7 +230,7 @@ def _choose(
             distance_m, angle_rad = first.scene_from_camera.distance_to(images[j].scene_from_camera)
             if metres[0] <= distance_m <= metres[1] and angle_rad <= most_rad:
                 pairs.append((i, j))
-    order = rng.permutation(len(pairs))[:PAIRS]
+    order = np.random.default_rng(0).permutation(len(pairs))[:most]
     return [pairs[k] for k in order]
 
 
@@ -161,17 +260,21 @@ def _render() -> tuple[list[_Image], Camera]:
 
 
 def _score(
-    images: list[_Image], camera: Camera, pairs: list[tuple[int, int]], features: list[Features], match: Match
+    images: list[_Image], camera: Camera, pairs: list[tuple[int, int]], features: _LazyFeatures, match: Match
 ) -> dict[str, Any]:
     errors: dict[str, list[list[float]]] = {"poselib": [], "magsac": []}
-    counts, precisions = [], []
+    counts, precisions, scores, spent_ms = [], [], [], []
     size = (camera.width, camera.height)
     for i, j in pairs:
-        rows, columns = match(features[i], features[j], size)
+        pair = features[i], features[j]
+        start = time.process_time()
+        rows, columns = match(*pair, size)
+        spent_ms.append(1e3 * (time.process_time() - start))
         first, second = features[i].xy[rows], features[j].xy[columns]
         truth = images[j].scene_from_camera.inverse() @ images[i].scene_from_camera
         counts.append(len(rows))
         precisions.append(epipolar_precision(first, second, (camera, camera), truth))
+        scores.append(precisions[-1] * len(rows) / max(len(pair[0]), 1))
         errors["poselib"].append(
             [relative_pose_error_deg(_by_poselib(first, second, camera, seed), truth) for seed in SEEDS]
         )
@@ -181,6 +284,8 @@ def _score(
     return {
         "matches": float(np.mean(counts)),
         "precision": float(np.mean(precisions)),
+        "matching_score": float(np.mean(scores)),
+        "cpu_ms": float(np.mean(spent_ms)),
         **{name: [pose_auc(np.asarray(found).T, limit) for limit in THRESHOLDS_DEG] for name, found in errors.items()},
     }
 

@@ -30,7 +30,6 @@ from training.iterative_matching.pair_files import load_image, read_pairs
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.evaluation.relative_pose_scores import epipolar_precision, pose_auc, relative_pose_error_deg
 from vloc_ros.simulation.scenario import make_lap
 from vloc_ros.simulation.world import make_world
 
@@ -98,17 +97,3 @@ def test_a_line_of_another_form_is_refused(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(InputError, match="holds no pairs"):
         read_pairs(path)
-
-
-def test_scores_of_poses_and_matches() -> None:
-    truth = Pose(np.eye(3), np.array([1.0, 0.0, 0.0]))
-    turned = Pose.from_rotation_vector(np.radians([0.0, 3.0, 0.0]), np.array([-1.0, 0.0, 0.0]))
-    assert relative_pose_error_deg(turned, truth) == pytest.approx(3.0)
-    assert relative_pose_error_deg(None, truth) == float("inf")
-    assert pose_auc(np.array([0.0, 0.0]), 5) == pytest.approx(100)
-    assert pose_auc(np.array([np.inf, 0.0]), 5) == pytest.approx(50)
-    rng = np.random.default_rng(0)
-    points = np.column_stack([rng.uniform(-1, 1, (20, 2)), rng.uniform(3, 5, 20)])
-    first, second = CAMERA.project(points), CAMERA.project(truth.apply(points))
-    assert epipolar_precision(first, second, (CAMERA, CAMERA), truth) == 1.0
-    assert epipolar_precision(first, second + 5 * np.array([0, 1]), (CAMERA, CAMERA), truth) == 0.0
