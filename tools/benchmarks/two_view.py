@@ -71,18 +71,17 @@ def two_view(out: Path) -> dict[str, Any]:
     Rows are kept one by one, so that an interrupted run goes on with the next.
     """
     rows, figures = Rows.of("two_view"), dict[str, Any]()
-    every = list(_methods(out))
-    for name, load in _SCENES.items():
-        images, camera, pairs = load()
-        figures[name] = {"pairs": len(pairs), "methods": {}}
-        for methods in every:
+    for methods in _methods(out):
+        for name, load in _SCENES.items():
+            images, camera, pairs = load()
+            of_scene = figures.setdefault(name, {"pairs": len(pairs), "methods": {}})
             found = _LazyFeatures(images, methods)
             for method, match in methods.matches.items():
                 title = f"{methods.title}, {method}"
                 score = partial(_score, images, camera, pairs, found, match)
                 of = f"{PAIRS} pairs, {KEYPOINTS} keypoints, {methods.settings.get(method, '')}"
-                figures[name]["methods"][title] = rows.once(f"{name}: {title}", of=of, measure=score)
-                print(f"   {name}, {title}: {figures[name]['methods'][title]}", flush=True)
+                of_scene["methods"][title] = rows.once(f"{name}: {title}", of=of, measure=score)
+                print(f"   {name}, {title}: {of_scene['methods'][title]}", flush=True)
     return {"rows": figures, "revisions": rows.revisions}
 
 
@@ -126,10 +125,6 @@ def _methods(out: Path) -> Iterator[_Methods]:
     A matcher of one's own is the folder out/models/iterative-EXTRACTOR of the repository, by
     `python -m training.iterative_matching.train`; where there is none, its rows are left out.
     """
-    config = RootSiftConfig(max_keypoints=KEYPOINTS)
-    yield _Methods(
-        "rootsift", partial(build_extractor, config), {**_nearest(), **_trained("rootsift")}, _hashes("rootsift")
-    )
     inference = InferenceConfig(threads=1)
     for extractor, matcher in MATCHERS.items():
         folder = out / "models" / matcher
@@ -143,6 +138,10 @@ def _methods(out: Path) -> Iterator[_Methods]:
             {**_nearest(), **_trained(extractor), matcher: _learned(learned)},
             _hashes(extractor),
         )
+    config = RootSiftConfig(max_keypoints=KEYPOINTS)
+    yield _Methods(
+        "rootsift", partial(build_extractor, config), {**_nearest(), **_trained("rootsift")}, _hashes("rootsift")
+    )
 
 
 def _trained(extractor: str) -> dict[str, Match]:
