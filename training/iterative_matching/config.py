@@ -19,8 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from training.data.image_augmentation import ImageAugmentationConfig
-from training.data.view_augmentation import ViewAugmentationConfig
 from training.framework.configuration import FitConfig, override_parameters
 from vloc_ros.core.config import Checked, parameter
 from vloc_ros.core.errors import ConfigError
@@ -92,6 +90,27 @@ class DataConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class VersionConfig(Checked):
+    """Versions of an image by the motion of a camera in front of a plane, see `draw_homography`."""
+
+    versions: int = parameter(4, "versions of each image, the first of them unchanged", low=2, high=100)
+    sideways: float = parameter(0.25, "largest sideways step, relative to the distance", low=0.0, high=1.0)
+    forward: float = parameter(0.3, "largest step forward or back, relative to the distance", low=0.0, high=0.8)
+    tilt_deg: float = parameter(40.0, "largest tilt of the plane", low=0.0, high=75.0)
+    roll_deg: float = parameter(45.0, "largest rotation about the optical axis", low=0.0, high=180.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LightConfig(Checked):
+    """Light of versions of images, and of photographs of MegaDepth that are read anew for every epoch."""
+
+    light: float = parameter(0.4, "largest change of brightness, contrast and each colour", low=0.0, high=0.9)
+    dusk: float = parameter(0.15, "share of images relit as at dusk", low=0.0, high=1.0)
+    night: float = parameter(0.15, "share of images relit as at night, by lamps", low=0.0, high=1.0)
+    blur_px: float = parameter(1.0, "largest sigma of a blur", unit="px", low=0.0, high=20.0)
+
+
+@dataclass(frozen=True, slots=True)
 class LossConfig(Checked):
     """The terms of the loss."""
 
@@ -127,22 +146,19 @@ class MatcherTrainingConfig(Checked):
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    images: ImageAugmentationConfig = field(default_factory=ImageAugmentationConfig)
-    light: ViewAugmentationConfig = field(default_factory=ViewAugmentationConfig)
+    images: VersionConfig = field(default_factory=VersionConfig)
+    light: LightConfig = field(default_factory=LightConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     fit: MatcherFitConfig = field(default_factory=MatcherFitConfig)
 
 
-# pairs of versions, larger turns than a hand-held camera's
-_IMAGES = ImageAugmentationConfig(versions=4, roll_deg=45.0)
 PRESETS: dict[str, MatcherTrainingConfig] = {
     "tiny": MatcherTrainingConfig(
-        model=ModelConfig(width=64, layers=3, group=1), images=_IMAGES, fit=MatcherFitConfig(epochs=8, pairs=400)
+        model=ModelConfig(width=64, layers=3, group=1), fit=MatcherFitConfig(epochs=8, pairs=400)
     ),
-    "small": MatcherTrainingConfig(images=_IMAGES),
+    "small": MatcherTrainingConfig(),
     "base": MatcherTrainingConfig(
         model=ModelConfig(width=256, layers=9, group=3),
-        images=_IMAGES,
         data=DataConfig(keypoints=2048),
         fit=MatcherFitConfig(
             epochs=60, pairs=40_000, batch=32, drawn_keypoints=1024, scored_pairs=500, scored_keypoints=1024,
@@ -151,7 +167,6 @@ PRESETS: dict[str, MatcherTrainingConfig] = {
     ),
     "imp": MatcherTrainingConfig(
         model=ModelConfig(kind=IMP, width=256, layers=15, share_attention=True),
-        images=_IMAGES,
         data=DataConfig(keypoints=2048, positive_px=5.0, negative_px=5.0, strangers=0.0, most_overlap=0.8),
         loss=LossConfig(growth=0.0, confidence=0.0),
         fit=MatcherFitConfig(

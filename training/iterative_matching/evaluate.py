@@ -36,7 +36,7 @@ import numpy as np
 
 from training.framework.command import make_parser, run_command
 from training.iterative_matching.pair_files import TurnedImage, load_image, read_pairs
-from training.iterative_matching.train import choose_extractor
+from training.iterative_matching.sources import choose_extractor
 from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.core.features.iterative_matching import IterativeMatcher
@@ -104,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> None:
     out = json_at(args.json, key="nearest") if args.json else None
     pairs = list(_list_pairs(args))
+    if not pairs:
+        raise InputError("no pairs to score; give a larger --limit, or more --worlds")
     build, config = choose_extractor(args.extractor)
     methods = make_methods(args.matcher, config["name"], config.get("model", ""), keypoints=args.keypoints)
     found = score_pairs(

@@ -60,6 +60,8 @@ def label_pair(first: View, second: View, *, positive_px: float, negative_px: fl
         positive_px: largest error of a match.
         negative_px: least error of what is no match.
     """
+    if not len(first) or not len(second):
+        return label_strangers(first, second)
     errors = reprojection_errors(first, second)
     rows, columns = errors.argmin(axis=1), errors.argmin(axis=0)
     found = MatchLabels(

@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ import numpy as np
 
 from training.data.image_augmentation import ImageAugmentationConfig, draw_homography, warp_image
 from training.data.relighting import relight_randomly
-from training.data.view_augmentation import ViewAugmentationConfig
 from training.framework.provenance import hash_images
+from training.iterative_matching.config import LightConfig, VersionConfig
 from training.iterative_matching.views import PlanarGeometry, View, make_view
-from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.keypoints import Extractor, Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array
@@ -43,8 +43,8 @@ class HomographyViews:
     def __init__(
         self,
         folder: Path,
-        images: ImageAugmentationConfig,
-        light: ViewAugmentationConfig,
+        images: VersionConfig,
+        light: LightConfig,
         extractor: Mapping[str, Any],
         *,
         keypoints: int,
@@ -53,12 +53,11 @@ class HomographyViews:
         """Versions of all images of a folder.
 
         Raises:
-            InputError: the folder holds none, or a single version of each is configured.
+            InputError: the folder holds none.
         """
-        if images.versions < 2:
-            raise InputError("parameter images.versions is 1, expected two versions at least, which make a pair")
         self._paths: Sequence[Path] = list_images(folder)
-        self._images, self._light, self._keypoints, self._seed = images, light, keypoints, seed
+        self._versions, self._light, self._keypoints, self._seed = images.versions, light, keypoints, seed
+        self._motion = ImageAugmentationConfig(**asdict(images))
         self.scenes: Array = np.repeat(np.arange(len(self._paths)), images.versions)
         self.pairs: Array | None = None
         self.description = {
@@ -72,7 +71,7 @@ class HomographyViews:
 
     def make(self, index: int, extractor: Extractor, *, version: int) -> View:
         """A version of an image; the first of each is the image itself."""
-        image_number, number = divmod(index, self._images.versions)
+        image_number, number = divmod(index, self._versions)
         image = read_image(self._paths[image_number])
         height, width = image.shape[:2]
         if number == 0:
@@ -83,7 +82,7 @@ class HomographyViews:
         rng = np.random.default_rng([self._seed, image_number, number, version])
         focal = _FOCAL * max(width, height)
         camera = Camera("PINHOLE", width, height, (focal, focal, width / 2, height / 2))
-        homography = draw_homography(camera, self._images, rng)
+        homography = draw_homography(camera, self._motion, rng)
         changed = relight_randomly(warp_image(image, homography), self._light, rng, original_width=width)
         geometry = PlanarGeometry(homography, (width, height))
         found = _within_original(extractor.extract(changed), homography, (width, height))

@@ -33,9 +33,8 @@ import numpy as np
 
 from training.data.image_augmentation import apply_homography, warp_image
 from training.data.relighting import relight_randomly
-from training.data.view_augmentation import ViewAugmentationConfig
 from training.framework.provenance import hash_file
-from training.iterative_matching.config import DataConfig
+from training.iterative_matching.config import DataConfig, LightConfig
 from training.iterative_matching.views import PosedGeometry, View, make_view, sample_depth
 from vloc_ros.core.errors import InputError, MissingDependencyError
 from vloc_ros.core.features.keypoints import Extractor, Features
@@ -63,7 +62,7 @@ class MegaDepthViews:
         self,
         root: Path,
         data: DataConfig,
-        light: ViewAugmentationConfig,
+        light: LightConfig,
         extractor: Mapping[str, Any],
         *,
         seed: int,

@@ -22,19 +22,36 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from training.iterative_matching.views import View, load_view, save_view
+from vloc_ros.assembly import build_extractor
+from vloc_ros.core.config import InferenceConfig
+from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.sources import Progress
+from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
 
 # of the files of a cache
 _VERSION = 2
 ExtractorBuilder = Callable[[], Extractor]
+
+
+def choose_extractor(name: str) -> tuple[ExtractorBuilder, dict[str, Any]]:
+    """An extractor by name or model folder, and its configuration as JSON types.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be used.
+    """
+    model = None if name == "rootsift" else read_keypoint_model(Path(name))
+    config = RootSiftConfig() if model is None else keypoint_model_config(model)
+    return partial(build_extractor, config, model, inference=InferenceConfig(threads=1)), asdict(config)
 
 
 class ViewSource(Protocol):

@@ -29,7 +29,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +51,10 @@ from training.iterative_matching.homographies import HomographyViews
 from training.iterative_matching.map_views import MapViews
 from training.iterative_matching.megadepth import MegaDepthViews
 from training.iterative_matching.pairs import find_pairs
-from training.iterative_matching.sources import ExtractorBuilder, JoinedViews, ViewSource, ViewStore
+from training.iterative_matching.sources import JoinedViews, ViewSource, ViewStore, choose_extractor
 from training.iterative_matching.task import IterativeMatchingTask, choose_held_out
 from training.iterative_matching.worlds import HELD_OUT_SEED, TRAINING_SEED, WorldViews, list_worlds
-from vloc_ros.assembly import build_extractor
-from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.features.extractor_config import RootSiftConfig
-from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
 from vloc_ros.inference.models import replaces_model
 from vloc_ros.progress import bar
 from vloc_ros.storage.cameras import read_camera
@@ -110,17 +105,6 @@ def _run(args: argparse.Namespace) -> None:
     report_model(args.out, trained.held_out)
 
 
-def choose_extractor(name: str) -> tuple[ExtractorBuilder, dict[str, Any]]:
-    """An extractor by name or model folder, and its configuration as JSON types.
-
-    Raises:
-        ModelError: there is no such model, or it cannot be used.
-    """
-    model = None if name == "rootsift" else read_keypoint_model(Path(name))
-    config = RootSiftConfig() if model is None else keypoint_model_config(model)
-    return lambda: build_extractor(config, model, inference=InferenceConfig(threads=1)), asdict(config)
-
-
 def list_sources(
     args: argparse.Namespace, config: MatcherTrainingConfig, extractor: Mapping[str, Any]
 ) -> list[ViewSource]:
@@ -138,6 +122,10 @@ def list_sources(
         )
         for folder in args.homographies
     ]
+    if args.worlds < 0 or args.held_out_worlds < 1:
+        raise InputError(
+            f"--worlds is {args.worlds} and --held-out-worlds {args.held_out_worlds}, expected at least 0 and 1"
+        )
     if len(args.map) != len(args.images):
         raise InputError(
             f"{len(args.map)} --map and {len(args.images)} --images, expected as many; each map has its own"

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.storage.atomic import write_bytes_atomically
 
 # surfaces whose depths differ by more within three pixels have an edge there: a keypoint is of either of them
 _DEPTH_EDGE = 0.05
@@ -176,11 +178,11 @@ def save_view(path: Path, view: View) -> None:
         }
     else:
         geometry = {"homography": view.geometry.version_from_original}
+    written = io.BytesIO()
+    arrays = {"xy": view.xy, "descriptors": view.descriptors, "scores": view.scores, "size": np.array(view.size)}
+    np.savez(written, **arrays, **geometry)  # type: ignore[arg-type]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".part").open("wb") as file:
-        arrays = {"xy": view.xy, "descriptors": view.descriptors, "scores": view.scores, "size": np.array(view.size)}
-        np.savez(file, **arrays, **geometry)  # type: ignore[arg-type]
-    path.with_suffix(".part").replace(path)
+    write_bytes_atomically(path, written.getvalue())
 
 
 def load_view(path: Path) -> View:

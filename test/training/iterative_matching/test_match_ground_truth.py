@@ -86,6 +86,9 @@ def test_different_places_have_no_matches() -> None:
     found = label_strangers(see_plane(np.eye(3)), see_plane(np.eye(3), seed=1))
     assert (found.first == UNMATCHED).all()
     assert found.matches == 0
+    view = see_plane(np.eye(3))
+    none = label(view, view.select(np.arange(0)))
+    assert (len(none.first), len(none.second)) == (60, 0)
 
 
 def test_depth_at_an_edge_is_unknown() -> None:

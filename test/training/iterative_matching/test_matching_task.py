@@ -28,10 +28,10 @@ import torch
 from matcher_views import CAMERA, DIMENSION, make_points, see, see_plane, step_aside, tiny
 from toy_task import Interruption, flatten_weights
 
-from training.data.view_augmentation import ViewAugmentationConfig
 from training.framework.finite import NotFiniteError
 from training.framework.run import train
 from training.iterative_matching.batches import PairKey, collate, draw_keypoints, label, list_pair_keys
+from training.iterative_matching.config import LightConfig
 from training.iterative_matching.ground_truth import UNKNOWN
 from training.iterative_matching.homographies import HomographyViews
 from training.iterative_matching.pairs import find_pairs
@@ -177,8 +177,8 @@ def test_versions_of_an_image_are_views_of_one_scene(tmp_path: Path) -> None:
     for number in range(2):
         image = np.kron(rng.integers(0, 255, (15, 20), np.uint8), np.ones((16, 16), np.uint8))
         cv2.imwrite(str(tmp_path / f"{number}.png"), image)
-    config = tiny("images.versions=2", "images.roll_deg=5", "images.night=0")
-    light = ViewAugmentationConfig(dusk=0.0, night=0.0)
+    config = tiny("images.versions=2", "images.roll_deg=5")
+    light = LightConfig(dusk=0.0, night=0.0)
     source = HomographyViews(tmp_path, config.images, light, {"name": "rootsift"}, keypoints=200, seed=0)
     extractor = RootSift(RootSiftConfig(max_keypoints=200))
     assert source.scenes.tolist() == [0, 0, 1, 1]

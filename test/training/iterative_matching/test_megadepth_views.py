@@ -28,8 +28,7 @@ pytest.importorskip("h5py", reason="no h5py, which MegaDepth's depth needs")
 
 import h5py
 
-from training.data.view_augmentation import ViewAugmentationConfig
-from training.iterative_matching.config import DataConfig
+from training.iterative_matching.config import DataConfig, LightConfig
 from training.iterative_matching.ground_truth import label_pair
 from training.iterative_matching.megadepth import MegaDepthViews, read_depth
 from training.iterative_matching.views import PosedGeometry
@@ -43,7 +42,7 @@ from vloc_ros.simulation.world import make_world
 
 CAMERA = Camera("PINHOLE", 320, 240, (260.0, 260.0, 160.0, 120.0))
 EXTRACTOR = RootSift(RootSiftConfig(max_keypoints=300, min_keypoints=0))
-LIGHT = ViewAugmentationConfig(light=0.1, dusk=0.0, night=0.0, blur_px=0.0)
+LIGHT = LightConfig(light=0.1, dusk=0.0, night=0.0, blur_px=0.0)
 
 
 def write_scene(root: Path, **changes: np.ndarray) -> None:
