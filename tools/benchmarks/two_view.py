@@ -31,6 +31,7 @@ from benchmarks.last_pass import MATCHERS
 from benchmarks.provenance import ROOT, Rows
 from benchmarks.real import scene
 
+from training.iterative_matching.worlds import shared_shares
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.features.extractor_config import RootSiftConfig
@@ -45,7 +46,7 @@ from vloc_ros.evaluation.relative_pose_scores import epipolar_precision, pose_au
 from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
 from vloc_ros.inference.matching_network import KIND, read_matching_network
 from vloc_ros.inference.models import read_model
-from vloc_ros.simulation.scenario import make_lap
+from vloc_ros.simulation.scenario import DEFAULT_CAMERA, make_lap
 from vloc_ros.simulation.world import make_world
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image
@@ -207,8 +208,19 @@ def _redkitchen() -> _Scene:
 
 
 def _worlds() -> _Scene:
-    images, camera = _render()
-    return images, camera, _choose(images, (0.4, 3.0), 0.9)
+    """Views of two worlds that nothing was fitted on, pairs that share 10 to 80 % of what they show."""
+    images: list[_Image] = []
+    pairs: list[tuple[int, int]] = []
+    camera = DEFAULT_CAMERA
+    for kind, seed in (("apartment", 9101), ("yard", 9102)):
+        lap = make_lap(make_world(kind, seed), 24, seed, camera=camera)
+        shared = np.minimum(shares := shared_shares(lap), shares.T)
+        distances = np.array([[a.distance_to(b)[0] for b in lap.map_from_camera] for a in lap.map_from_camera])
+        chosen = np.argwhere(np.triu((shared >= 0.1) & (shared <= 0.8) & (distances >= 0.2), 1))
+        pairs += [(int(i), int(j)) for i, j in chosen + len(images)]
+        images += [_Image(lap.image(i), pose) for i, pose in enumerate(lap.map_from_camera)]
+    order = np.random.default_rng(0).permutation(len(pairs))[:PAIRS]
+    return images, camera, [pairs[k] for k in order]
 
 
 _SCENES: dict[str, Callable[[], _Scene]] = {
@@ -246,16 +258,6 @@ def _read_kitti() -> tuple[list[_Image], Camera]:
     matrix = np.loadtxt(scene("kitti/drive_04") / "camera_from_lidar.txt").reshape(-1, 4)
     camera_from_lidar = Pose(matrix[:3, :3], matrix[:3, 3])
     return [_Image(one.pixels, one.scene_from_camera @ camera_from_lidar.inverse()) for one in images], camera
-
-
-def _render() -> tuple[list[_Image], Camera]:
-    """Views of worlds that nothing was fitted on; a world's are far from the next one's."""
-    images: list[_Image] = []
-    for k, (kind, seed) in enumerate((("apartment", 9101), ("yard", 9102))):
-        lap = make_lap(make_world(kind, seed), 24, seed)
-        away = Pose(np.eye(3), np.array([1000.0 * k, 0.0, 0.0]))
-        images += [_Image(lap.image(i), away @ pose) for i, pose in enumerate(lap.map_from_camera)]
-    return images, lap.camera
 
 
 def _score(

@@ -25,6 +25,7 @@ beside the matcher. Pairs of images of own scenes may be written in the same for
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -37,6 +38,7 @@ import numpy as np
 from training.framework.command import make_parser, run_command
 from training.iterative_matching.pair_files import TurnedImage, load_image, read_pairs
 from training.iterative_matching.sources import choose_extractor
+from training.iterative_matching.worlds import shared_shares
 from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.core.features.iterative_matching import IterativeMatcher
@@ -58,7 +60,8 @@ _NAME = "iterative_matching.evaluate"
 # worlds that no training and no validation is on
 _REPORT_SEED, _FRAMES = 63_000, 24
 _REPORT_KINDS = ("room", "apartment", "corridor", "yard")
-_NEAREST_M, _FARTHEST_M, _MOST_RAD = 0.3, 3.0, 1.0
+# what two views share at least and at most; nearer ones have no direction of a translation to score
+_SHARED, _NEAREST_M = (0.1, 0.8), 0.2
 Match = Callable[[Features, Features, tuple[int, int], tuple[int, int]], tuple[Array, Array]]
 
 
@@ -221,19 +224,18 @@ def _list_pairs(args: argparse.Namespace) -> Iterator[EvaluationPair]:
 
 
 def _simulate(kind: str, seed: int, limit: int | None) -> list[EvaluationPair]:
-    """Pairs of views of a world, not far apart."""
+    """Pairs of views of a world that share a part of what they show."""
     lap = make_lap(make_world(kind, seed), _FRAMES, seed)
     still = Pose.identity()
 
     def load(index: int) -> Callable[[], TurnedImage]:
         return lambda: TurnedImage(lap.image(index), lap.camera, still)
 
-    found = []
-    for i, first in enumerate(lap.map_from_camera):
-        for j, second in enumerate(lap.map_from_camera[i + 1 :], i + 1):
-            distance_m, angle_rad = first.distance_to(second)
-            if _NEAREST_M <= distance_m <= _FARTHEST_M and angle_rad <= _MOST_RAD:
-                found.append(EvaluationPair(load(i), load(j), second.inverse() @ first))
+    shares, poses, found = shared_shares(lap), lap.map_from_camera, []
+    for i, j in itertools.combinations(range(len(lap)), 2):
+        shared = min(shares[i, j], shares[j, i])
+        if _SHARED[0] <= shared <= _SHARED[1] and poses[i].distance_to(poses[j])[0] >= _NEAREST_M:
+            found.append(EvaluationPair(load(i), load(j), poses[j].inverse() @ poses[i]))
     order = np.random.default_rng(seed).permutation(len(found))[:limit]
     return [found[k] for k in order]
 

@@ -33,6 +33,8 @@ from vloc_ros.simulation.world import make_world
 
 # a town takes a hundred times as long as a room
 KINDS = ("room", "apartment", "corridor", "yard", "street")
+# between the pixels that tell what two frames share; depths that differ by less, relative, are of one surface
+_GRID_PX, _SAME_DEPTH = 24, 0.05
 TRAINING_SEED, HELD_OUT_SEED = 61_000, 62_000
 
 
@@ -84,6 +86,29 @@ class WorldViews:
         if share < self._config.night:
             return NIGHT
         return DUSK if share < self._config.night + self._config.dusk else DAY
+
+
+def shared_shares(lap: Lap) -> Array:
+    """(N, N) share of the pixels of each frame of a lap that each other frame shows, by exact depth."""
+    camera = lap.camera
+    x, y = np.meshgrid(
+        np.arange(_GRID_PX / 2, camera.width, _GRID_PX), np.arange(_GRID_PX / 2, camera.height, _GRID_PX)
+    )
+    xy = np.column_stack([x.ravel(), y.ravel()])
+    depths = [render_depth(lap.world, camera, pose) for pose in lap.map_from_camera]
+    rays, (column, row) = camera.unproject(xy), xy.astype(np.intp).T
+    found = np.zeros((len(lap), len(lap)))
+    for i, (pose, depth) in enumerate(zip(lap.map_from_camera, depths, strict=True)):
+        known = np.isfinite(depth[row, column])
+        points = pose.apply(rays[known] * depth[row, column][known, None])
+        for j, (other, other_depth) in enumerate(zip(lap.map_from_camera, depths, strict=True)):
+            there = other.inverse().apply(points)
+            pixels = camera.project(there)
+            inside = camera.contains(pixels)
+            at = pixels[inside].astype(np.intp)
+            agrees = np.abs(other_depth[at[:, 1], at[:, 0]] / there[inside, 2] - 1) < _SAME_DEPTH
+            found[i, j] = agrees.sum() / len(xy)
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -38,7 +38,7 @@ from training.iterative_matching.pairs import find_pairs
 from training.iterative_matching.sources import JoinedViews, ViewStore
 from training.iterative_matching.task import IterativeMatchingTask, choose_held_out
 from training.iterative_matching.views import PosedGeometry, View
-from training.iterative_matching.worlds import WorldViews
+from training.iterative_matching.worlds import WorldViews, shared_shares
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.rootsift import RootSift
@@ -170,6 +170,14 @@ def test_keypoints_of_a_simulated_world_match_where_they_are() -> None:
     assert first.geometry.scene_from_camera.distance_to(make_lap(make_world("room", 5), 24, 10).map_from_camera[0]) == (
         pytest.approx((0, 0), abs=1e-6)
     )
+
+
+def test_frames_share_what_both_show() -> None:
+    lap = make_lap(make_world("room", 5), 12, 10)
+    shares = shared_shares(lap)
+    assert np.diag(shares) == pytest.approx(1.0, abs=0.1)
+    assert shares[1, 11] > 0.8
+    assert shares[0, 2] == 0.0
 
 
 def test_versions_of_an_image_are_views_of_one_scene(tmp_path: Path) -> None:
