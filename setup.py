@@ -92,6 +92,7 @@ EXTRAS = {
         "onnxscript",
         "safetensors",
         "matplotlib>=3.6",
+        "h5py>=3.8",  # depth of MegaDepth
     ],
     "ros-wheels": name_ros_wheels("jazzy", "python-cmake-module"),
     "ros-wheels-kilted": name_ros_wheels("kilted", "ament-cmake-ros-core"),

@@ -12,44 +12,29 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Scores of pairs of images: area under the curve of recall, and errors of relative poses."""
+"""The sections about learned matchers: estimators of relative poses, and tables."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.tables.matching import last_pass
-from benchmarks.two_view import _by_magsac, _by_poselib, _error_deg, _precision, auc
+from benchmarks.tables.matching import last_pass, two_view
+from benchmarks.two_view import _by_magsac, _by_poselib
 
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
+from vloc_ros.evaluation.relative_pose_scores import relative_pose_error_deg
 
 CAMERA = Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0))
 MOTION = Pose.from_rotation_vector((0.1, 0.2, -0.05), (0.4, 0.1, 0.2))
-
-
-def test_the_area_is_that_below_the_curve_and_a_refusal_counts() -> None:
-    assert auc(np.array([0.0, 0.0]), 5) == pytest.approx(100)
-    assert auc(np.array([np.inf, 7.0]), 5) == 0
-    assert auc(np.array([0.0, np.inf]), 10) == pytest.approx(50)
-    # recall rises linearly to a half at 5 and stays
-    assert auc(np.array([5.0, np.inf]), 10) == pytest.approx(100 * (0.5 * 5 * 0.5 + 5 * 0.5) / 10)
 
 
 @pytest.mark.parametrize("estimate", [_by_poselib, _by_magsac])
 def test_both_estimators_find_an_exact_motion(estimate) -> None:
     points = np.random.default_rng(0).uniform((-3, -2, 3), (3, 2, 9), (200, 3))
     first, second = CAMERA.project(points), CAMERA.project(MOTION.apply(points))
-    assert _error_deg(estimate(first, second, CAMERA, 0), MOTION) < 0.1
-    assert _precision(first, second, CAMERA, MOTION) == 1
-    assert _precision(first, second, CAMERA, MOTION.inverse()) < 0.5
+    assert relative_pose_error_deg(estimate(first, second, CAMERA, 0), MOTION) < 0.1
     assert estimate(first[:3], second[:3], CAMERA, 0) is None
-
-
-def test_a_direction_counts_either_way_round_and_a_refusal_is_infinite() -> None:
-    turned = Pose(MOTION.rotation, -MOTION.translation)
-    assert _error_deg(turned, MOTION) == pytest.approx(0, abs=1e-5)
-    assert _error_deg(None, MOTION) == np.inf
 
 
 def test_the_last_pass_has_a_row_of_each_condition() -> None:
@@ -62,3 +47,10 @@ def test_the_last_pass_has_a_row_of_each_condition() -> None:
     }
     table = last_pass({"last_pass_xfeat": {"rows": {"night": row}}})
     assert table.rows == [["xfeat", "night", "80", "72, 0 wrong", "77, 1 less precise, 0 wrong", "73", ""]]
+
+
+def test_pairs_of_images_have_a_row_of_each_method() -> None:
+    row = {"matches": 99.6, "precision": 0.5, "matching_score": 0.25, "cpu_ms": 12.3}
+    row |= {"poselib": [10.0, 20.4, 30.0], "magsac": [1.0, 2.0, 3.0]}
+    table = two_view({"two_view": {"rows": {"castle": {"pairs": 40, "methods": {"xfeat, mutual": row}}}}})
+    assert table.rows == [["castle", "xfeat, mutual", "100", "50%", "25%", "12", "10 / 20 / 30", "1 / 2 / 3"]]

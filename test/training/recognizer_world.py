@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from plane_scene import CAMERA, PlaneScene, poses
 
+from training.data.localized_images import TrainingImage
 from training.landmark_recognizer.config import RecognizerConfig, build_config
-from training.landmark_recognizer.examples import TrainingImage
 from training.landmark_recognizer.keypoints import Example
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.map.landmark_map import LandmarkTable

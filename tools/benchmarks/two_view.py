@@ -16,8 +16,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,10 @@ import numpy as np
 from benchmarks.acceptance import keypoint_model
 from benchmarks.command import vloc
 from benchmarks.last_pass import MATCHERS
+from benchmarks.provenance import ROOT, Rows
 from benchmarks.real import scene
 
+from training.iterative_matching.worlds import shared_shares
 from vloc_ros.assembly import build_extractor
 from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.features.extractor_config import RootSiftConfig
@@ -38,9 +42,11 @@ from vloc_ros.core.features.nearest_neighbours import match_mutual
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.two_view import estimate_relative_pose
+from vloc_ros.evaluation.relative_pose_scores import epipolar_precision, pose_auc, relative_pose_error_deg
 from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
-from vloc_ros.inference.matching_network import read_matching_network
-from vloc_ros.simulation.scenario import make_lap
+from vloc_ros.inference.matching_network import KIND, read_matching_network
+from vloc_ros.inference.models import read_model
+from vloc_ros.simulation.scenario import DEFAULT_CAMERA, make_lap
 from vloc_ros.simulation.world import make_world
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import list_images, read_image
@@ -48,6 +54,7 @@ from vloc_ros.storage.trajectories import read_tum
 
 PAIRS, SEEDS, THRESHOLDS_DEG = 40, range(5), (5, 10, 20)
 KEYPOINTS = 1024
+_TRAINED = "trained here"
 Match = Callable[[Features, Features, tuple[int, int]], tuple[Array, Array]]
 
 
@@ -60,38 +67,107 @@ class _Image:
 
 
 def two_view(out: Path) -> dict[str, Any]:
-    """Every method on the same pairs: AUC of the larger of rotation and translation error, means over seeds."""
-    figures: dict[str, Any] = {}
-    for name, (images, camera, pairs) in _scenes().items():
-        figures[name] = {"pairs": len(pairs), "methods": {}}
-        for extractor, methods in _methods(out).items():
-            found = [methods.extractor.extract(image.pixels).strongest(KEYPOINTS) for image in images]
+    """Every method on the same pairs: AUC of the larger of rotation and translation error, means over seeds.
+
+    Rows are kept one by one, so that an interrupted run goes on with the next.
+    """
+    rows, figures = Rows.of("two_view"), dict[str, Any]()
+    for methods in _methods(out):
+        for name, load in _SCENES.items():
+            images, camera, pairs = load()
+            of_scene = figures.setdefault(name, {"pairs": len(pairs), "methods": {}})
+            found = _LazyFeatures(images, methods)
             for method, match in methods.matches.items():
-                title = f"{extractor}, {method}"
-                figures[name]["methods"][title] = score(images, camera, pairs, found, match)
-                print(f"   {name}, {title}: {figures[name]['methods'][title]}", flush=True)
-    return figures
+                title = f"{methods.title}, {method}"
+                measure = partial(score, images, camera, pairs, found, match)
+                of = f"{PAIRS} pairs, {KEYPOINTS} keypoints, {methods.settings.get(method, '')}"
+                of_scene["methods"][title] = rows.once(f"{name}: {title}", of=of, measure=measure)
+                print(f"   {name}, {title}: {of_scene['methods'][title]}", flush=True)
+    return {"rows": figures, "revisions": rows.revisions}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Methods:
-    extractor: Extractor
+    """What is compared on the keypoints of one extractor.
+
+    Attributes:
+        title: of the extractor.
+        build: the extractor.
+        matches: by name of the method.
+        settings: hash of the model of a learned method.
+    """
+
+    title: str
+    build: Callable[[], Extractor]
     matches: Mapping[str, Match]
+    settings: Mapping[str, str]
 
 
-def _methods(out: Path) -> dict[str, _Methods]:
-    found = {"rootsift": _Methods(build_extractor(RootSiftConfig(max_keypoints=KEYPOINTS)), _nearest())}
+class _LazyFeatures:
+    """The strongest keypoints of images, extracted when a row is measured."""
+
+    def __init__(self, images: list[_Image], methods: _Methods) -> None:
+        self._images, self._build = images, methods.build
+        self._found: dict[int, Features] = {}
+
+    @cached_property
+    def _extractor(self) -> Extractor:
+        return self._build()
+
+    def __getitem__(self, index: int) -> Features:
+        if index not in self._found:
+            self._found[index] = self._extractor.extract(self._images[index].pixels).strongest(KEYPOINTS)
+        return self._found[index]
+
+
+def _methods(out: Path) -> Iterator[_Methods]:
+    """Nearest neighbours and learned matchers of RootSIFT, XFeat and ALIKED.
+
+    A matcher of one's own is the folder out/models/iterative-EXTRACTOR of the repository, by
+    `python -m training.iterative_matching.train`; where there is none, its rows are left out.
+    """
+    inference = InferenceConfig(threads=1)
     for extractor, matcher in MATCHERS.items():
         folder = out / "models" / matcher
         if not folder.is_dir():
             vloc("model", "export", matcher, "--out", folder)
         model = read_keypoint_model(keypoint_model(out, extractor))
-        inference = InferenceConfig(threads=1)
         learned = IterativeMatcher(read_matching_network(folder, inference), max_keypoints=KEYPOINTS)
-        config = keypoint_model_config(model)
-        by_network = {matcher: match_by(learned)}
-        found[extractor] = _Methods(build_extractor(config, model, inference=inference), {**_nearest(), **by_network})
-    return found
+        yield _Methods(
+            extractor,
+            partial(build_extractor, keypoint_model_config(model), model, inference=inference),
+            {**_nearest(), **_trained(extractor), matcher: match_by(learned)},
+            _hashes(extractor),
+        )
+    config = RootSiftConfig(max_keypoints=KEYPOINTS)
+    yield _Methods(
+        "rootsift", partial(build_extractor, config), {**_nearest(), **_trained("rootsift")}, _hashes("rootsift")
+    )
+
+
+def _trained(extractor: str) -> dict[str, Match]:
+    """A matcher that was trained here, with early stopping and run to its end."""
+    folder = _folder_of_trained(extractor)
+    if not folder.is_dir():
+        print(f"   no {folder}: rows of a trained matcher are left out", flush=True)
+        return {}
+    network = read_matching_network(folder, InferenceConfig(threads=1))
+    return {
+        name: match_by(IterativeMatcher(network, max_keypoints=KEYPOINTS, adaptive=adaptive))
+        for name, adaptive in ((_TRAINED, False), (f"{_TRAINED}, adaptive", True))
+    }
+
+
+def _hashes(extractor: str) -> dict[str, str]:
+    folder = _folder_of_trained(extractor)
+    if not folder.is_dir():
+        return {}
+    of_model = str(read_model(folder, kind=KIND).entry("hash"))
+    return {_TRAINED: of_model, f"{_TRAINED}, adaptive": of_model}
+
+
+def _folder_of_trained(extractor: str) -> Path:
+    return ROOT / "out" / "models" / f"iterative-{extractor}"
 
 
 def _nearest() -> dict[str, Match]:
@@ -102,7 +178,7 @@ def _nearest() -> dict[str, Match]:
 
 
 def match_by(matcher: IterativeMatcher) -> Match:
-    """Matches of features by a learned matcher."""
+    """Matches of two images' features by a learned matcher."""
 
     def match(first: Features, second: Features, size: tuple[int, int]) -> tuple[Array, Array]:
         found = matcher.match(describe_features(first, *size), describe_features(second, *size))
@@ -111,25 +187,55 @@ def match_by(matcher: IterativeMatcher) -> Match:
     return match
 
 
-def _scenes() -> dict[str, tuple[list[_Image], Camera, list[tuple[int, int]]]]:
-    rng = np.random.default_rng(0)
-    castle, camera = _read("castle/map", "castle")
-    found = {"castle": (castle, camera, _choose(rng, castle, (1.0, 8.0), 0.8))}
-    drives, kitti = _read_kitti()
-    found["kitti"] = (drives, kitti, _choose(rng, drives, (5.0, 15.0), 0.5))
-    simulated, of_world = _render()
-    found["simulated worlds"] = (simulated, of_world, _choose(rng, simulated, (0.4, 3.0), 0.9))
-    return found
+Scene = tuple[list[_Image], Camera, list[tuple[int, int]]]
 
 
-def read_castle() -> tuple[list[_Image], Camera, list[tuple[int, int]]]:
+def read_castle() -> Scene:
     """Images of castle, its camera, and pairs."""
-    castle, camera = _read("castle/map", "castle")
-    return castle, camera, _choose(np.random.default_rng(0), castle, (1.0, 8.0), 0.8)
+    images, camera = _read("castle/map", "castle")
+    return images, camera, _choose(images, (1.0, 8.0), 0.8)
+
+
+def _kitti() -> Scene:
+    images, camera = _read_kitti()
+    return images, camera, _choose(images, (5.0, 15.0), 0.5)
+
+
+def _redkitchen() -> Scene:
+    """Every fourth image of the map, with every fourth query."""
+    (images, camera), (queries, _) = _read("redkitchen/map", "redkitchen"), _read("redkitchen/query", "redkitchen")
+    few = [*images[::4], *queries[::4]]
+    first_query = len(images[::4])
+    pairs = [(i, j) for i, j in _choose(few, (0.2, 1.5), 0.7, most=None) if i < first_query <= j]
+    return few, camera, pairs[:PAIRS]
+
+
+def _worlds() -> Scene:
+    """Views of two worlds that nothing was fitted on, pairs that share 10 to 80 % of what they show."""
+    images: list[_Image] = []
+    pairs: list[tuple[int, int]] = []
+    camera = DEFAULT_CAMERA
+    for kind, seed in (("apartment", 9101), ("yard", 9102)):
+        lap = make_lap(make_world(kind, seed), 24, seed, camera=camera)
+        shared = np.minimum(shares := shared_shares(lap), shares.T)
+        distances = np.array([[a.distance_to(b)[0] for b in lap.map_from_camera] for a in lap.map_from_camera])
+        chosen = np.argwhere(np.triu((shared >= 0.1) & (shared <= 0.8) & (distances >= 0.2), 1))
+        pairs += [(int(i), int(j)) for i, j in chosen + len(images)]
+        images += [_Image(lap.image(i), pose) for i, pose in enumerate(lap.map_from_camera)]
+    order = np.random.default_rng(0).permutation(len(pairs))[:PAIRS]
+    return images, camera, [pairs[k] for k in order]
+
+
+_SCENES: dict[str, Callable[[], Scene]] = {
+    "simulated worlds": _worlds,
+    "castle": read_castle,
+    "kitti": _kitti,
+    "redkitchen": _redkitchen,
+}
 
 
 def _choose(
-    rng: np.random.Generator, images: list[_Image], metres: tuple[float, float], most_rad: float
+    images: list[_Image], metres: tuple[float, float], most_rad: float, *, most: int | None = PAIRS
 ) -> list[tuple[int, int]]:
     """Pairs at a distance, and turned by no more than an angle, so that they see a part of the same."""
     pairs = []
@@ -138,7 +244,7 @@ def _choose(
             distance_m, angle_rad = first.scene_from_camera.distance_to(images[j].scene_from_camera)
             if metres[0] <= distance_m <= metres[1] and angle_rad <= most_rad:
                 pairs.append((i, j))
-    order = rng.permutation(len(pairs))[:PAIRS]
+    order = np.random.default_rng(0).permutation(len(pairs))[:most]
     return [pairs[k] for k in order]
 
 
@@ -157,35 +263,38 @@ def _read_kitti() -> tuple[list[_Image], Camera]:
     return [_Image(one.pixels, one.scene_from_camera @ camera_from_lidar.inverse()) for one in images], camera
 
 
-def _render() -> tuple[list[_Image], Camera]:
-    """Views of worlds that nothing was fitted on; a world's are far from the next one's."""
-    images: list[_Image] = []
-    for k, (kind, seed) in enumerate((("apartment", 9101), ("yard", 9102))):
-        lap = make_lap(make_world(kind, seed), 24, seed)
-        away = Pose(np.eye(3), np.array([1000.0 * k, 0.0, 0.0]))
-        images += [_Image(lap.image(i), away @ pose) for i, pose in enumerate(lap.map_from_camera)]
-    return images, lap.camera
-
-
 def score(
-    images: list[_Image], camera: Camera, pairs: list[tuple[int, int]], features: list[Features], match: Match
+    images: list[_Image],
+    camera: Camera,
+    pairs: list[tuple[int, int]],
+    features: _LazyFeatures | list[Features],
+    match: Match,
 ) -> dict[str, Any]:
-    """AUC by two estimators, matches and their precision, means over pairs."""
     errors: dict[str, list[list[float]]] = {"poselib": [], "magsac": []}
-    counts, precisions = [], []
+    counts, precisions, scores, spent_ms = [], [], [], []
     size = (camera.width, camera.height)
     for i, j in pairs:
-        rows, columns = match(features[i], features[j], size)
+        pair = features[i], features[j]
+        start = time.process_time()
+        rows, columns = match(*pair, size)
+        spent_ms.append(1e3 * (time.process_time() - start))
         first, second = features[i].xy[rows], features[j].xy[columns]
         truth = images[j].scene_from_camera.inverse() @ images[i].scene_from_camera
         counts.append(len(rows))
-        precisions.append(_precision(first, second, camera, truth))
-        errors["poselib"].append([_error_deg(_by_poselib(first, second, camera, seed), truth) for seed in SEEDS])
-        errors["magsac"].append([_error_deg(_by_magsac(first, second, camera, seed), truth) for seed in SEEDS])
+        precisions.append(epipolar_precision(first, second, (camera, camera), truth))
+        scores.append(precisions[-1] * len(rows) / max(len(pair[0]), 1))
+        errors["poselib"].append(
+            [relative_pose_error_deg(_by_poselib(first, second, camera, seed), truth) for seed in SEEDS]
+        )
+        errors["magsac"].append(
+            [relative_pose_error_deg(_by_magsac(first, second, camera, seed), truth) for seed in SEEDS]
+        )
     return {
         "matches": float(np.mean(counts)),
         "precision": float(np.mean(precisions)),
-        **{name: [auc(np.asarray(found).T, limit) for limit in THRESHOLDS_DEG] for name, found in errors.items()},
+        "matching_score": float(np.mean(scores)),
+        "cpu_ms": float(np.mean(spent_ms)),
+        **{name: [pose_auc(np.asarray(found).T, limit) for limit in THRESHOLDS_DEG] for name, found in errors.items()},
     }
 
 
@@ -204,40 +313,3 @@ def _by_magsac(first: Array, second: Array, camera: Camera, seed: int) -> Pose |
         return None
     count, rotation, translation, _ = cv2.recoverPose(essential, rays, others, np.eye(3), mask=mask)
     return Pose(rotation, translation[:, 0]) if count else None
-
-
-def _error_deg(found: Pose | None, truth: Pose) -> float:
-    """The larger of the angles between rotations, and between directions of translation, either way round."""
-    if found is None:
-        return float("inf")
-    cosine = abs(found.translation @ truth.translation) / (
-        np.linalg.norm(found.translation) * np.linalg.norm(truth.translation)
-    )
-    translation_deg = float(np.degrees(np.arccos(np.clip(cosine, 0.0, 1.0))))
-    return max(float(np.degrees(found.distance_to(truth)[1])), translation_deg)
-
-
-def _precision(first: Array, second: Array, camera: Camera, truth: Pose) -> float:
-    """Share of the matches with a symmetric epipolar distance below 1e-3 in normalised coordinates; 0 without any."""
-    if not len(first):
-        return 0.0
-    x, y = camera.unproject(first), camera.unproject(second)
-    tx, ty, tz = truth.translation / np.linalg.norm(truth.translation)
-    essential = np.array([[0, -tz, ty], [tz, 0, -tx], [-ty, tx, 0]]) @ truth.rotation
-    lines, back = x @ essential.T, y @ essential
-    residual = np.abs((y * lines).sum(axis=1))
-    distance = residual * 0.5 * (1 / np.linalg.norm(lines[:, :2], axis=1) + 1 / np.linalg.norm(back[:, :2], axis=1))
-    return float((distance < 1e-3).mean())
-
-
-def auc(errors: Array, limit: float) -> float:
-    """Area under the curve of recall over error up to a limit, 0 to 100, mean over the rows of (S, P) errors."""
-    areas = []
-    for row in np.atleast_2d(errors):
-        ordered = np.sort(row)
-        below = ordered[ordered <= limit]
-        recall = np.concatenate([[0.0], np.arange(1, len(below) + 1) / len(row)])
-        steps = np.concatenate([[0.0], below])
-        heights = np.append(recall, recall[-1])
-        areas.append(np.diff(np.append(steps, limit)) @ (heights[1:] + heights[:-1]) / 2 / limit)
-    return float(100 * np.mean(areas))

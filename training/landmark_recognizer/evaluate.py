@@ -33,9 +33,10 @@ from pathlib import Path
 
 import numpy as np
 
+from training.data.localized_images import TrainingImage, list_localized_images
 from training.framework.command import make_parser, run_command
 from training.landmark_recognizer.config import build_config
-from training.landmark_recognizer.examples import TrainingImage, make_examples
+from training.landmark_recognizer.examples import make_examples
 from training.landmark_recognizer.export import OUTPUTS
 from training.landmark_recognizer.keypoints import Example
 from training.landmark_recognizer.scores import RecognitionScores, Recognize, score_recognition
@@ -48,10 +49,8 @@ from vloc_ros.inference.models import read_model
 from vloc_ros.progress import bar
 from vloc_ros.storage.atomic import write_bytes_atomically
 from vloc_ros.storage.cameras import read_camera
-from vloc_ros.storage.images import list_images, read_image
 from vloc_ros.storage.maps import read_map
 from vloc_ros.storage.output_files import json_at
-from vloc_ros.storage.pose_files import pair_poses
 
 _NAME = "landmark_recognizer.evaluate"
 _WARM_UP = 5
@@ -91,7 +90,10 @@ def _run(args: argparse.Namespace) -> None:
     out = json_at(args.json, key="median_ms") if args.json else None
     landmark_map = read_map(args.map)
     measured = measure_recognizer(
-        args.model, landmark_map, list(_list_images(args, landmark_map)), threads=args.threads
+        args.model,
+        landmark_map,
+        list_localized_images(landmark_map, args.images, args.poses, read_camera(args.camera), scene=args.scene),
+        threads=args.threads,
     )
     shares = ", ".join(f"{name} {value:.3f}" for name, value in measured.scores.as_dict().items())
     print(f"{measured.images} images: {shares}")
@@ -142,17 +144,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="of ONNX Runtime; default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="F", help="write the same as JSON")
     return parser.parse_args(arguments)
-
-
-def _list_images(args: argparse.Namespace, landmark_map: LandmarkMap) -> Iterator[TrainingImage]:
-    """All images, each of which may show any point of its scene."""
-    camera, paths = read_camera(args.camera), list_images(args.images)
-    paired = pair_poses([path.name for path in paths], args.poses)
-    scene = landmark_map.scene(args.scene)
-    points = np.arange(scene.points.start, scene.points.stop)
-    for one in paired:
-        path, pose = paths[one.index], scene.scene_from(one.pose)
-        yield TrainingImage(path.name, lambda path=path: read_image(path), camera, pose, points)
 
 
 def _write_json(path: Path, values: Mapping[str, float | None]) -> None:

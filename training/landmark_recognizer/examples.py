@@ -18,62 +18,22 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from training.data.image_augmentation import ImageVersion, augment_image, keep_image
-from training.data.map_images import list_cameras
+from training.data.localized_images import TrainingImage
 from training.landmark_recognizer.config import RecognizerConfig
 from training.landmark_recognizer.keypoints import BACKGROUND, Example
 from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.keypoints import Extractor, Features
-from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.sources import Progress
-from vloc_ros.datasets.keyframe_images import find_keyframe_images
 from vloc_ros.mapping.maps.guided_matching import NONE, label_keypoints
-from vloc_ros.storage.images import read_image
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingImage:
-    """An image with a known pose in the map.
-
-    Attributes:
-        name: for messages.
-        load: reads the image, (H, W) or (H, W, 3) uint8.
-        camera: calibration.
-        scene_from_camera: pose relative to the origin of its scene.
-        points: (V,) indices of the map points that it may show, of that scene.
-    """
-
-    name: str
-    load: Callable[[], Array]
-    camera: Camera
-    scene_from_camera: Pose
-    points: Array
-
-
-def list_keyframe_images(landmark_map: LandmarkMap, folder: Path, camera: Camera | None = None) -> list[TrainingImage]:
-    """The images that a map was built from; `camera` is theirs, for a map without cameras.
-
-    Raises:
-        InputError: the images of some keyframes are missing, or no camera is known.
-    """
-    keyframes, cameras = landmark_map.keyframes, list_cameras(landmark_map, camera)
-    return [
-        TrainingImage(
-            path.name, lambda path=path: read_image(path), cameras[k], keyframes.pose(k), keyframes.visible(k)
-        )
-        for k, path in enumerate(find_keyframe_images(landmark_map, folder))
-    ]
 
 
 def make_examples(

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from training.data.localized_images import list_keyframe_images
 from training.framework.command import (
     add_camera_option,
     make_training_parser,
@@ -42,7 +43,7 @@ from training.framework.provenance import hash_file, hash_images, training_metad
 from training.framework.run import train
 from training.framework.run_folder import check_run_folder
 from training.landmark_recognizer.config import PRESETS, build_config
-from training.landmark_recognizer.examples import list_keyframe_images, make_examples
+from training.landmark_recognizer.examples import make_examples
 from training.landmark_recognizer.export import export
 from training.landmark_recognizer.task import LandmarkRecognizerTask
 from vloc_ros.datasets.keyframe_images import find_keyframe_images

@@ -18,8 +18,8 @@ Lindenberger, Sarlin, Pollefeys: "LightGlue: Local Feature Matching at Light Spe
 one for XFeat. Parameters have the names of the published weights, but for the projections of self-attention, whose
 rows are reordered so that queries, keys and values lie in one piece each, as do the two halves that a rotation mixes.
 
-All modules take (N, ...) tokens of one set, without a batch. A mask says which tokens are real: the others are padding,
-which no real token attends to.
+All modules take (..., N, width) tokens of one set: with any leading dimensions in training, without any in the exported
+graphs. A mask says which tokens are real: the others are padding, which no real token attends to.
 """
 
 from __future__ import annotations
@@ -44,12 +44,15 @@ class MatcherShape:
         width: values of a token.
         heads: of attention.
         layers: each self- and cross-attention.
+        shared: layers, counted from 0, that attend by the probabilities of the layer before (Xue et al., IMP, CVPR
+            2023), and compute values alone; both layers are of one group.
     """
 
     descriptor_dimension: int
     width: int
     heads: int
     layers: int
+    shared: tuple[int, ...] = ()
 
     @property
     def frequencies(self) -> int:
@@ -65,9 +68,9 @@ class FourierPositions(nn.Module):
         self.Wr = nn.Linear(2, shape.frequencies, bias=False)
 
     def forward(self, positions: Tensor) -> Tensor:
-        """(N, 2) normalised positions to (N, 2, F) cosines and sines."""
+        """(..., N, 2) normalised positions to (..., N, 2, F) cosines and sines."""
         angles = self.Wr(positions)
-        return torch.stack((angles.cos(), angles.sin()), dim=1)
+        return torch.stack((angles.cos(), angles.sin()), dim=-2)
 
 
 class FeedForward(nn.Module):
@@ -80,8 +83,8 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, tokens: Tensor, message: Tensor) -> Tensor:
-        """(N, width) tokens and messages to tokens."""
-        residual: Tensor = self.ffn(torch.cat((tokens, message), dim=1))
+        """(..., N, width) tokens and messages to tokens."""
+        residual: Tensor = self.ffn(torch.cat((tokens, message), dim=-1))
         return tokens + residual
 
 
@@ -94,14 +97,23 @@ class SelfAttention(FeedForward):
         self.Wqkv = nn.Linear(shape.width, 3 * shape.width)
         self.out_proj = nn.Linear(shape.width, shape.width)
 
-    def attend(self, tokens: Tensor, encoding: Tensor, bias: Tensor) -> Tensor:
-        """(N, width) tokens, (N, 2, F) positions and (N,) bias of each key to tokens."""
-        heads, frequencies = self._shape.heads, self._shape.frequencies
-        query, key, value = self.Wqkv(tokens).reshape(-1, 3, heads, 2 * frequencies).permute(1, 2, 0, 3).unbind(0)
-        query, key = _rotate(query, encoding), _rotate(key, encoding)
-        similarity = query @ key.transpose(1, 2) / math.sqrt(2 * frequencies) + bias
-        message = torch.softmax(similarity, dim=2) @ value
-        return self.forward(tokens, self.out_proj(_join_heads(message)))
+    def attend(
+        self, tokens: Tensor, encoding: Tensor, bias: Tensor, shared: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens, and the (..., heads, N, N) probabilities by which they attended.
+
+        Args:
+            tokens: (..., N, width).
+            encoding: (..., N, 2, F) of the positions.
+            bias: (..., N) of each token as a key.
+            shared: probabilities of an earlier layer, instead of those of its own queries and keys.
+        """
+        query, key, value = (_split_heads(part, self._shape) for part in self.Wqkv(tokens).chunk(3, dim=-1))
+        if shared is None:
+            query, key = (_rotate(part, encoding) for part in (query, key))
+            similarity = query @ key.transpose(-1, -2) / math.sqrt(2 * self._shape.frequencies)
+            shared = torch.softmax(similarity + bias[..., None, None, :], dim=-1)
+        return self.forward(tokens, self.out_proj(_join_heads(shared @ value))), shared
 
 
 class CrossAttention(FeedForward):
@@ -114,22 +126,49 @@ class CrossAttention(FeedForward):
         self.to_v = nn.Linear(shape.width, shape.width)
         self.to_out = nn.Linear(shape.width, shape.width)
 
-    def attend(self, first: Tensor, second: Tensor, bias0: Tensor, bias1: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, width) and (M, width) tokens, with (N,) and (M,) bias of each as a key, to tokens."""
-        key0, key1, value0, value1 = (
-            self._split_heads(project(tokens)) for project in (self.to_qk, self.to_v) for tokens in (first, second)
-        )
-        similarity = key0 @ key1.transpose(1, 2) / math.sqrt(2 * self._shape.frequencies)
-        to_first = torch.softmax(similarity + bias1, dim=2) @ value1
-        to_second = torch.softmax(similarity.transpose(1, 2) + bias0, dim=2) @ value0
+    def attend(
+        self,
+        first: Tensor,
+        second: Tensor,
+        bias0: Tensor,
+        bias1: Tensor,
+        shared: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Tokens of both sets, and the probabilities by which each attended to the other.
+
+        Args:
+            first: (..., N, width).
+            second: (..., M, width).
+            bias0: (..., N) of each of the first as a key.
+            bias1: (..., M) of each of the second.
+            shared: (..., heads, N, M) and (..., heads, M, N) probabilities of an earlier layer.
+        """
+        value0, value1 = (_split_heads(self.to_v(tokens), self._shape) for tokens in (first, second))
+        if shared is None:
+            key0, key1 = (_split_heads(self.to_qk(tokens), self._shape) for tokens in (first, second))
+            similarity = key0 @ key1.transpose(-1, -2) / math.sqrt(2 * self._shape.frequencies)
+            shared = (
+                torch.softmax(similarity + bias1[..., None, None, :], dim=-1),
+                torch.softmax(similarity.transpose(-1, -2) + bias0[..., None, None, :], dim=-1),
+            )
         return (
-            self.forward(first, self.to_out(_join_heads(to_first))),
-            self.forward(second, self.to_out(_join_heads(to_second))),
+            self.forward(first, self.to_out(_join_heads(shared[0] @ value1))),
+            self.forward(second, self.to_out(_join_heads(shared[1] @ value0))),
+            shared,
         )
 
-    def _split_heads(self, values: Tensor) -> Tensor:
-        """(N, width) to (heads, N, width / heads)."""
-        return values.reshape(-1, self._shape.heads, 2 * self._shape.frequencies).transpose(0, 1)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedAttention:
+    """Probabilities that the next layer may attend by.
+
+    Attributes:
+        own: (..., heads, N, N) and (..., heads, M, M) of self-attention.
+        cross: (..., heads, N, M) and (..., heads, M, N) of cross-attention.
+    """
+
+    own: tuple[Tensor, Tensor]
+    cross: tuple[Tensor, Tensor]
 
 
 class Layer(nn.Module):
@@ -138,6 +177,21 @@ class Layer(nn.Module):
     def __init__(self, shape: MatcherShape) -> None:
         super().__init__()
         self.self_attn, self.cross_attn = SelfAttention(shape), CrossAttention(shape)
+
+    def attend(
+        self,
+        tokens: tuple[Tensor, Tensor],
+        encodings: tuple[Tensor, Tensor],
+        biases: tuple[Tensor, Tensor],
+        shared: SharedAttention | None = None,
+    ) -> tuple[tuple[Tensor, Tensor], SharedAttention]:
+        """Tokens of both sets, and the probabilities by which they attended; `shared` are those of an earlier layer."""
+        own = shared.own if shared else (None, None)
+        (first, own0), (second, own1) = (
+            self.self_attn.attend(*of_set) for of_set in zip(tokens, encodings, biases, own, strict=True)
+        )
+        first, second, cross = self.cross_attn.attend(first, second, *biases, shared.cross if shared else None)
+        return (first, second), SharedAttention((own0, own1), cross)
 
 
 class Assignment(nn.Module):
@@ -150,13 +204,13 @@ class Assignment(nn.Module):
         self.final_proj = nn.Linear(width, width)
 
     def forward(self, tokens0: Tensor, tokens1: Tensor, mask0: Tensor, mask1: Tensor) -> Tensor:
-        """(N, M) logarithms of the probability that two tokens match; very low where one is padding."""
-        bias0, bias1 = _padding_bias(mask0), _padding_bias(mask1)
-        similarity = self.final_proj(tokens0) @ self.final_proj(tokens1).T / math.sqrt(self._width)
-        of_first = _log_softmax(similarity + bias1)
-        of_second = _log_softmax(similarity.T + bias0).T
-        matchable0, matchable1 = (_log_sigmoid(self.matchability(tokens)) for tokens in (tokens0, tokens1))
-        return of_first + of_second + matchable0 + matchable1.T + bias0[:, None] + bias1
+        """(..., N, M) logarithms of the probability that two tokens match; very low where one is padding."""
+        bias0, bias1 = padding_bias(mask0)[..., None], padding_bias(mask1)[..., None, :]
+        similarity = self.final_proj(tokens0) @ self.final_proj(tokens1).transpose(-1, -2) / math.sqrt(self._width)
+        of_first = _log_softmax(similarity + bias1, dim=-1)
+        of_second = _log_softmax(similarity + bias0, dim=-2)
+        matchable0, matchable1 = (log_sigmoid(self.matchability(tokens)) for tokens in (tokens0, tokens1))
+        return of_first + of_second + matchable0 + matchable1.transpose(-1, -2) + bias0 + bias1
 
 
 class Confidence(nn.Module):
@@ -199,7 +253,7 @@ class EmbedStage(nn.Module):
         self.projection = network.input_proj
 
     def forward(self, descriptors: Tensor) -> Tensor:
-        """(N, D) to (N, width)."""
+        """(..., N, D) to (..., N, width)."""
         tokens: Tensor = self.projection(descriptors)
         return tokens
 
@@ -212,7 +266,7 @@ class PositionStage(nn.Module):
         self.positions = network.posenc
 
     def forward(self, positions: Tensor) -> Tensor:
-        """(N, 2) normalised to (N, 2, F)."""
+        """(..., N, 2) normalised to (..., N, 2, F)."""
         encoding: Tensor = self.positions(positions)
         return encoding
 
@@ -223,6 +277,8 @@ class LayerStage(nn.Module):
     def __init__(self, network: LightGlueNetwork, layers: range) -> None:
         super().__init__()
         self.layers = nn.ModuleList(network.transformers[i] for i in layers)
+        self._shares = [i in network.shape.shared for i in layers]
+        assert not self._shares[0], "the layer before is of another group"
         last = layers[-1]
         self.matchability = network.log_assignment[last].matchability
         self.confidence = network.token_confidence[last].token if last < network.shape.layers - 1 else None
@@ -230,48 +286,53 @@ class LayerStage(nn.Module):
     def forward(
         self, tokens0: Tensor, tokens1: Tensor, encoding0: Tensor, encoding1: Tensor, mask0: Tensor, mask1: Tensor
     ) -> tuple[Tensor, ...]:
-        """Tokens of both sets, then (N,) and (M,) confidence and matchability of each, all in [0, 1].
+        """Tokens of both sets, then (..., N) and (..., M) confidence and matchability of each, all in [0, 1].
 
         After the last layer the confidence is 1.
         """
-        bias0, bias1 = _padding_bias(mask0), _padding_bias(mask1)
-        for layer in self.layers:
-            tokens0 = layer.self_attn.attend(tokens0, encoding0, bias0)
-            tokens1 = layer.self_attn.attend(tokens1, encoding1, bias1)
-            tokens0, tokens1 = layer.cross_attn.attend(tokens0, tokens1, bias0, bias1)
-        matchable0, matchable1 = (self.matchability(tokens).sigmoid().squeeze(1) for tokens in (tokens0, tokens1))
+        tokens, shared = (tokens0, tokens1), None
+        biases = padding_bias(mask0), padding_bias(mask1)
+        for layer, shares in zip(self.layers, self._shares, strict=True):
+            tokens, shared = layer.attend(tokens, (encoding0, encoding1), biases, shared if shares else None)
+        tokens0, tokens1 = tokens
+        matchable0, matchable1 = (self.matchability(tokens).sigmoid().squeeze(-1) for tokens in (tokens0, tokens1))
         if self.confidence is None:
             confidence0, confidence1 = torch.ones_like(matchable0), torch.ones_like(matchable1)
         else:
-            confidence0, confidence1 = (self.confidence(tokens).squeeze(1) for tokens in (tokens0, tokens1))
+            confidence0, confidence1 = (self.confidence(tokens).squeeze(-1) for tokens in (tokens0, tokens1))
         return tokens0, tokens1, confidence0, confidence1, matchable0, matchable1
 
 
 def _rotate(values: Tensor, encoding: Tensor) -> Tensor:
-    """(heads, N, 2 F) values rotated by (N, 2, F) cosines and sines, the first half with the second."""
-    cosine, sine = encoding.unbind(1)
-    first, second = values.chunk(2, dim=2)
-    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=2)
+    """(..., heads, N, 2 F) values rotated by (..., N, 2, F) cosines and sines, the first half with the second."""
+    cosine, sine = (part[..., None, :, :] for part in encoding.unbind(-2))
+    first, second = values.chunk(2, dim=-1)
+    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
 
 
-def _log_softmax(rows: Tensor) -> Tensor:
-    """Of each row. ONNX Runtime takes the logarithm of a softmax, which is zero where another value is far larger."""
-    shifted = rows - rows.amax(dim=1, keepdim=True)
-    return shifted - shifted.exp().sum(dim=1, keepdim=True).log()
+def _log_softmax(values: Tensor, *, dim: int) -> Tensor:
+    """Along a dimension. ONNX Runtime takes the logarithm of a softmax, which is zero next to a far larger value."""
+    shifted = values - values.amax(dim=dim, keepdim=True)
+    return shifted - shifted.exp().sum(dim=dim, keepdim=True).log()
 
 
-def _log_sigmoid(values: Tensor) -> Tensor:
+def log_sigmoid(values: Tensor) -> Tensor:
     """Logarithm of the sigmoid, finite for all values."""
     return values.clamp(max=0) - torch.log1p(torch.exp(-values.abs()))
 
 
+def _split_heads(values: Tensor, shape: MatcherShape) -> Tensor:
+    """(..., N, width) to (..., heads, N, width / heads)."""
+    return values.unflatten(-1, (shape.heads, 2 * shape.frequencies)).transpose(-3, -2)
+
+
 def _join_heads(values: Tensor) -> Tensor:
-    """(heads, N, width / heads) to (N, width)."""
-    return values.transpose(0, 1).flatten(1)
+    """(..., heads, N, width / heads) to (..., N, width)."""
+    return values.transpose(-3, -2).flatten(-2)
 
 
-def _padding_bias(mask: Tensor) -> Tensor:
-    """(N,) bool, true of real tokens, to what is added to similarities with each."""
+def padding_bias(mask: Tensor) -> Tensor:
+    """(..., N) bool, true of real tokens, to what is added to similarities with each."""
     return torch.where(mask, 0.0, _PADDING)
 
 

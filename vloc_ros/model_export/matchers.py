@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Export of matchers with published weights to model folders that a robot loads without torch, stage by stage.
+"""Export of matchers to model folders that a robot loads without torch, stage by stage; those with published weights.
 
 The graph of the folder embeds descriptors. `positions` encodes where keypoints lie, `layers_K` are groups of layers,
 and `assignment_K` is what the tokens after a group match.
@@ -20,7 +20,7 @@ and `assignment_K` is what the tokens after a group match.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -138,16 +138,62 @@ def export_matcher(name: str, folder: Path, *, report: Callable[[object], None] 
     report(f"weights: {weights.package} {weights.version}, {weights.file}, {weights.license_name}")
     network = LightGlueNetwork(matcher.shape)
     network.load(weights.read())
+    return write_matcher(network, folder, matcher.groups, _published_entries(name), report=report)
+
+
+def write_matcher(
+    network: LightGlueNetwork,
+    folder: Path,
+    groups: tuple[int, ...],
+    entries: Mapping[str, Any],
+    *,
+    report: Callable[[object], None] = lambda _: None,
+) -> str:
+    """Write a network as a model folder that `read_matching_network` loads, and return its hash.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        folder: to write.
+        groups: how many layers run between two assignments.
+        entries: of the manifest beside the stages: at least those of `describe_keypoints`.
+        report: takes a line of progress at a time.
+
+    Raises:
+        ExportError: the outputs of ONNX Runtime differ from the network's, or depend on padding.
+        StorageError: the folder holds something else, or cannot be written.
+    """
     report("converting to ONNX stage by stage, which takes up to a minute ...")
-    stages = list(make_stages(network, matcher.groups))
-    graphs = {stage.name: _convert(stage, matcher.shape) for stage in stages}
+    stages = list(make_stages(network, groups))
+    graphs = {stage.name: _convert(stage, network.shape) for stage in stages}
     report("comparing ONNX Runtime with PyTorch:")
-    check_stages(stages, graphs, matcher.shape, report=report)
+    check_stages(stages, graphs, network.shape, report=report)
     embed, *others = stages
-    manifest = manifest_of(name, graphs)
-    references = _make_references(embed, matcher.shape).to_bytes()
+    io = {stage: describe_io(graph) for stage, graph in graphs.items()}
+    manifest = {"kind": KIND, **io.pop("embed"), "stages": io, **entries, "groups": list(groups)}
+    references = _make_references(embed, network.shape).to_bytes()
     further = {stage.name: graphs[stage.name] for stage in others}
     return write_model(folder, graphs[embed.name], manifest, references=references, stages=further)
+
+
+def describe_keypoints(name: str, extractor: str, models: Sequence[str], dimension: int) -> dict[str, Any]:
+    """What the manifest says of the keypoints that a matcher was trained on.
+
+    Args:
+        name: of the matcher.
+        extractor: family of the keypoints, the name of the extractor in a map.
+        models: names of the keypoint models.
+        dimension: of the descriptors.
+    """
+    return {
+        "name": name,
+        "keypoints": {
+            "convention": "colmap",
+            "normalisation": NORMALISATION,
+            "extractor": extractor,
+            "models": list(models),
+            "dimension": dimension,
+        },
+    }
 
 
 def make_stages(network: LightGlueNetwork, groups: tuple[int, ...]) -> Iterator[_Stage]:
@@ -255,23 +301,12 @@ def _make_references(embed: _Stage, shape: MatcherShape) -> References:
     return References({"descriptors": descriptors.numpy()}, {"tokens": tokens})
 
 
-def manifest_of(name: str, graphs: Mapping[str, bytes]) -> dict[str, Any]:
-    """What the manifest says of an exported matcher, without the checksums."""
+def _published_entries(name: str) -> dict[str, Any]:
+    """What the manifest says of a matcher with published weights, without its stages."""
     matcher = MATCHERS[name]
-    weights, io = matcher.weights, {stage: describe_io(graph) for stage, graph in graphs.items()}
+    weights = matcher.weights
     return {
-        "kind": KIND,
-        **io.pop("embed"),
-        "stages": io,
-        "name": name,
-        "keypoints": {
-            "convention": "colmap",
-            "normalisation": NORMALISATION,
-            "extractor": matcher.extractor,
-            "models": list(matcher.models),
-            "dimension": matcher.shape.descriptor_dimension,
-        },
-        "groups": list(matcher.groups),
+        **describe_keypoints(name, matcher.extractor, matcher.models, matcher.shape.descriptor_dimension),
         "source": {
             "package": weights.package,
             "version": weights.version,

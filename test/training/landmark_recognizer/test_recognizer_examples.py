@@ -39,7 +39,8 @@ from training.data.image_augmentation import (
     keep_image,
     warp_image,
 )
-from training.landmark_recognizer.examples import TrainingImage, list_keyframe_images, make_example, make_examples
+from training.data.localized_images import TrainingImage, list_keyframe_images
+from training.landmark_recognizer.examples import make_example, make_examples
 from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_statistics import DescriptorStatistics

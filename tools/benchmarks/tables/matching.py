@@ -59,12 +59,15 @@ def two_view(figures: Mapping[str, Figures]) -> Table:
             method,
             f"{row['matches']:.0f}",
             f"{row['precision']:.0%}",
+            f"{row['matching_score']:.0%}",
+            f"{row['cpu_ms']:.0f}",
             *(" / ".join(f"{value:.0f}" for value in row[estimator]) for estimator in ("poselib", "magsac")),
         ]
-        for scene, of_scene in figures[TWO_VIEW].items()
+        for scene, of_scene in figures[TWO_VIEW]["rows"].items()
         for method, row in of_scene["methods"].items()
     ]
-    return Table(["pairs of", "method", "matches", "precision", "AUC@5/10/20, PoseLib", "OpenCV MAGSAC"], rows)
+    header = ["pairs of", "method", "matches", "precision", "matching score", "CPU ms"]
+    return Table([*header, "AUC@5/10/20, PoseLib", "OpenCV MAGSAC"], rows)
 
 
 TABLES = {"last_pass": TableSource(LAST_PASS, last_pass), "two_view": TableSource((TWO_VIEW,), two_view)}
