@@ -270,6 +270,7 @@ def score(
     features: _LazyFeatures | list[Features],
     match: Match,
 ) -> dict[str, Any]:
+    """AUC by two estimators, matches, their precision and milliseconds: means over pairs."""
     errors: dict[str, list[list[float]]] = {"poselib": [], "magsac": []}
     counts, precisions, scores, spent_ms = [], [], [], []
     size = (camera.width, camera.height)
