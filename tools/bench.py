@@ -45,6 +45,7 @@ import fill_figures
 from benchmarks import (
     acceptance,
     compression,
+    cross_modal,
     drawn_maps,
     engines,
     global_descriptors,
@@ -104,6 +105,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "place_recognition": place_recognition.place_recognition,
     "place_training": place_training.place_training,
     "lidar": lidar.lidar,
+    "cross_modal": cross_modal.cross_modal,
     "engines": engines.engines,
     "last_pass_xfeat": partial(last_pass.last_pass, extractor="xfeat"),
     "last_pass_aliked": partial(last_pass.last_pass, extractor="aliked-n16"),

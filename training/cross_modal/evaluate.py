@@ -48,7 +48,7 @@ from training.cross_modal.scores import (
     score_directions,
 )
 from training.cross_modal.sources import read_worlds
-from training.cross_modal.task import split_roles
+from training.cross_modal.validation import split_roles
 from training.framework.command import make_parser, run_command
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
@@ -133,7 +133,10 @@ def describe(
 def encode_around(scans: OnnxRangeDescriptor, record: Record) -> Array:
     """(V, D) descriptors of a scan at all headings, from the LiDAR, as a map has them."""
     cloud = record.load_cloud()
-    return scans.encode_scan(cloud.points, cloud.intensity)
+    rows = scans.encode_scan(cloud.points, cloud.intensity)
+    if not len(rows):
+        raise InputError(f"{record.name}: its cloud has no point in any view, expected some; is its z axis upward?")
+    return rows
 
 
 def format_scores(found: Mapping[str, Mapping[str, DirectionScore]]) -> str:

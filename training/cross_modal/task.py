@@ -17,34 +17,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.cross_modal.config import CrossModalConfig, PairConfig
+from training.cross_modal.batches import BatchKey, count_batches, label, list_batches
+from training.cross_modal.config import CrossModalConfig
 from training.cross_modal.inputs import RecordInputs
 from training.cross_modal.loss import contrastive_loss
 from training.cross_modal.network import CrossModalNetwork
 from training.cross_modal.records import RecordSet
-from training.cross_modal.scores import CLOUD, IMAGE, PROTOCOLS, make_trial, score_directions
+from training.cross_modal.scores import CLOUD, IMAGE
+from training.cross_modal.validation import Validation
 from training.framework.task import TrainingTask
 from training.place_recognition.encoders import InitialWeights, load_pretrained_weights
-from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 
 _AT_ONCE = 32
-# of the validation: as many places as a map would have
-_VALIDATED_M = 5.0
-
-
-class BatchKey(NamedTuple):
-    """A batch: its epoch and number, which seed the augmentation, and its records."""
-
-    epoch: int
-    number: int
-    records: tuple[int, ...]
 
 
 class CrossModalBatch(NamedTuple):
@@ -74,9 +66,7 @@ class CrossModalTask(TrainingTask[CrossModalNetwork, BatchKey, CrossModalBatch])
             InputError: the validation has no revisit.
         """
         self.config, self.train, self._initial = config, train, initial
-        self.inputs = RecordInputs(config)
-        self._queries, self._database = split_roles(val.thin(_VALIDATED_M))
-        self._trials = {name: make_trial(self._queries, self._database, of) for name, of in PROTOCOLS.items()}
+        self.inputs, self._validation = RecordInputs(config), Validation(val)
 
     def build_network(self) -> CrossModalNetwork:
         """The networks with random weights."""
@@ -90,17 +80,11 @@ class CrossModalTask(TrainingTask[CrossModalNetwork, BatchKey, CrossModalBatch])
     @property
     def batches_per_epoch(self) -> int:
         """As many as configured, or every record once."""
-        return self.config.fit.batches or -(-len(self.train) // self.config.fit.places)
+        return count_batches(self.train, self.config.fit)
 
     def list_batches(self, epoch: int, network: CrossModalNetwork) -> list[BatchKey]:
         """Places at random, each with a second record of it, of another drive where there is one."""
-        fit, count = self.config.fit, self.batches_per_epoch
-        rng = np.random.default_rng([fit.seed, epoch])
-        order = np.resize(rng.permutation(len(self.train)), (count, fit.places))
-        return [
-            BatchKey(epoch, k, (*anchors, *(find_partner(self.train, one, self.config.pairs, rng) for one in anchors)))
-            for k, anchors in enumerate(order.tolist())
-        ]
+        return list_batches(self.train, self.config.pairs, self.config.fit, epoch)
 
     def load_batch(self, key: BatchKey) -> CrossModalBatch:
         """Augmented images and views, and which are of one place."""
@@ -126,15 +110,8 @@ class CrossModalTask(TrainingTask[CrossModalNetwork, BatchKey, CrossModalBatch])
         return losses
 
     def validate(self, network: CrossModalNetwork) -> Mapping[str, float]:
-        """R@1 of all directions by both protocols; `R@1` is the mean of the two across modalities at 20 m."""
-        queries, database = (self.describe(network, part) for part in (self._queries, self._database))
-        found = {
-            f"R@1 {direction} {name}": one.first.value or 0.0
-            for name, trial in self._trials.items()
-            for direction, one in score_directions(queries, database, trial).items()
-        }
-        mean = (found["R@1 2D-3D 20 m"] + found["R@1 3D-2D 20 m"]) / 2
-        return {"R@1": round(mean, 4), **{name: round(value, 4) for name, value in found.items()}}
+        """R@1 of all directions; see `Validation.score`."""
+        return self._validation.score(partial(self.describe, network))
 
     @torch.no_grad()
     def describe(self, network: CrossModalNetwork, records: RecordSet) -> dict[str, Array]:
@@ -171,44 +148,3 @@ class CrossModalTask(TrainingTask[CrossModalNetwork, BatchKey, CrossModalBatch])
     def sample_inputs(self, network: CrossModalNetwork) -> tuple[Tensor, ...]:
         """One image and one view."""
         return torch.zeros(1, 3, *network.image.size), torch.zeros(1, 3, *network.range.size)
-
-
-def split_roles(records: RecordSet) -> tuple[RecordSet, RecordSet]:
-    """Queries and database: the first sequence of a world is its database; a world of one sequence is both."""
-    first = {world: records.sequences[records.worlds == world].min() for world in np.unique(records.worlds).tolist()}
-    is_database = records.sequences == np.array([first[world] for world in records.worlds.tolist()])
-    alone = [world for world in first if not (~is_database & (records.worlds == world)).any()]
-    queries = ~is_database | np.isin(records.worlds, alone)
-    return records.select(queries), records.select(is_database)
-
-
-def label(records: RecordSet, config: PairConfig) -> tuple[Array, Array]:
-    """(B, B) bool, which records show one place, themselves included, and which show different ones."""
-    metres, angles = records.distances(records), records.angles(records)
-    limit = np.radians(config.max_angle_deg)
-    positive = (metres <= config.positive_m) & (angles <= limit)
-    # what looks the other way shows something else, but the same surroundings
-    negative = (metres >= config.negative_m) | (angles > 2 * limit)
-    return positive, negative & ~positive
-
-
-def find_partner(records: RecordSet, anchor: int, config: PairConfig, rng: np.random.Generator) -> int:
-    """Another record of the same place, of another sequence where there is one; the record itself where none is."""
-    one = records.select(np.array([anchor]))
-    metres, angles = one.distances(records)[0], one.angles(records)[0]
-    near = (metres <= config.positive_m) & (angles <= np.radians(config.max_angle_deg))
-    near[anchor] = False
-    other = near & (records.sequences != records.sequences[anchor])
-    found = np.flatnonzero(other if other.any() else near)
-    return int(rng.choice(found)) if len(found) else anchor
-
-
-def require_pairs(records: RecordSet, config: PairConfig) -> None:
-    """Raise InputError where no record has another one of its place."""
-    for anchor in range(len(records)):
-        if find_partner(records, anchor, config, np.random.default_rng(0)) != anchor:
-            return
-    raise InputError(
-        f"no two of {len(records)} records are within {config.positive_m:g} m and {config.max_angle_deg:g} degrees, "
-        "expected records of the same places; set a larger pairs.positive_m, or name other recordings"
-    )

@@ -36,12 +36,13 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from training.cross_modal.batches import require_pairs
 from training.cross_modal.config import PRESETS, build_config
 from training.cross_modal.export import check_outputs, export
 from training.cross_modal.network import CrossModalNetwork
 from training.cross_modal.records import RecordSet
 from training.cross_modal.sources import read_worlds
-from training.cross_modal.task import CrossModalTask, require_pairs
+from training.cross_modal.task import CrossModalTask
 from training.framework.command import make_training_parser, name_run_folder, run_command
 from training.framework.provenance import training_metadata
 from training.framework.run import train
@@ -64,12 +65,11 @@ def _run(args: argparse.Namespace) -> None:
         check_run_folder(run_dir, args.out)
     records, val = (RecordSet.join(read_worlds(part)) for part in (args.train, args.val))
     require_pairs(records, config.pairs)
-    path = None if args.weights in (_NONE, _PRETRAINED) else Path(args.weights)
-    initial = InitialWeights(args.weights != _NONE, path)
+    initial = read_initial_weights(args.weights)
     task = CrossModalTask(records, val, config, initial=initial)
     print(f"train: {len(records)} records of {len(args.train)} worlds; val: {len(val)} of {len(args.val)}")
-    weights = hash_pretrained_weights(CrossModalNetwork(config).image, path) if initial.pretrained else None
-    sources: dict[str, Any] = {"records": [_hash_records(part) for part in (records, val)], "weights": weights}
+    weights = hash_pretrained_weights(CrossModalNetwork(config).image, initial.path) if initial.pretrained else None
+    sources: dict[str, Any] = {"records": [hash_records(part) for part in (records, val)], "weights": weights}
     trained = train(task, run_dir, sources=sources, resume=args.resume)
     if not rank_zero_only.rank:
         training = training_metadata(config, trained.held_out, sources)
@@ -78,7 +78,7 @@ def _run(args: argparse.Namespace) -> None:
         print(f"written: {args.out}")
 
 
-def _hash_records(records: RecordSet) -> str:
+def hash_records(records: RecordSet) -> str:
     """SHA-256 of names, poses and extrinsics of records, whose images and clouds are not hashed."""
     digest = hashlib.sha256()
     for record in records.records:
@@ -88,8 +88,13 @@ def _hash_records(records: RecordSet) -> str:
     return digest.hexdigest()
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_training_parser(_NAME, __doc__, presets=PRESETS)
+def read_initial_weights(weights: str) -> InitialWeights:
+    """What --weights says."""
+    return InitialWeights(weights != _NONE, None if weights in (_NONE, _PRETRAINED) else Path(weights))
+
+
+def add_record_options(parser: argparse.ArgumentParser) -> None:
+    """The records of both splits, and the initial weights."""
     for name, text in (("--train", "trained on"), ("--val", "validated on")):
         parser.add_argument(
             name, type=Path, action="append", nargs="+", required=True, metavar="SEQUENCE",
@@ -99,6 +104,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--weights", default=_PRETRAINED, metavar=f"{_PRETRAINED}|{_NONE}|FILE",
         help="of the image's backbone; default: %(default)s (ImageNet)",
     )  # fmt: skip
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_training_parser(_NAME, __doc__, presets=PRESETS)
+    add_record_options(parser)
     return parser.parse_args(arguments)
 
 

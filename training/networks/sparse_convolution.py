@@ -14,8 +14,8 @@
 
 """Sparse 3-D convolution in plain PyTorch: rules of which voxel contributes to which, then a product per offset.
 
-Submanifold convolution (Graham, Engelcke and van der Maaten 2018) has outputs only where there are inputs; a strided one
-has an output wherever a window touches an input. Zero outside the voxels, as a dense convolution with zero padding.
+Submanifold convolution (Graham, Engelcke and van der Maaten 2018) has outputs only where there are inputs; a strided
+one has an output wherever a window touches an input. Outside the voxels all is 0, as a dense convolution pads.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from cross_modal_data import BASELINE_M, FOCAL, HEIGHT, LIDAR_FROM_CAMERA, WIDTH
 
 from training.cross_modal.records import RecordSet
 from training.cross_modal.sources import read_records
-from training.cross_modal.task import split_roles
+from training.cross_modal.validation import split_roles
 from vloc_ros.core.errors import InputError
 
 KITTI = Path(__file__).parents[4] / "shared" / "data" / "kitti" / "drive_04"
@@ -82,14 +82,14 @@ def test_vxp_form_is_read_and_keeps_differences_of_yaw(drive: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(("name", "value"), [("time", "soon"), ("yaw", "nan")])
 def test_damaged_rows_are_named(drive: Path, tmp_path: Path, name: str, value: str) -> None:
-    with pytest.raises(InputError, match=r"annotation\.csv:2"):
+    with pytest.raises(InputError, match=r"annotation\.csv, line 2"):
         read_records(write_annotation(drive, tmp_path / "vxp", **{name: value}))
 
 
 def test_missing_files_are_refused(drive: Path, tmp_path: Path) -> None:
     folder = write_annotation(drive, tmp_path / "vxp")
     (folder / "image" / "2.png").unlink()
-    with pytest.raises(InputError, match=r"annotation\.csv:4.*2\.png"):
+    with pytest.raises(InputError, match=r"annotation\.csv, line 4.*2\.png"):
         read_records(folder)
     with pytest.raises(InputError, match="has no"):
         read_records(tmp_path)

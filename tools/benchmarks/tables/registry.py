@@ -20,7 +20,18 @@ import textwrap
 from collections.abc import Mapping
 
 from benchmarks.provenance import Measured, Section
-from benchmarks.tables import acceptance, descriptors, engines, landmarks, lidar, maps, matching, places, robots
+from benchmarks.tables import (
+    acceptance,
+    cross_modal,
+    descriptors,
+    engines,
+    landmarks,
+    lidar,
+    maps,
+    matching,
+    places,
+    robots,
+)
 from benchmarks.tables.table import Table, TableSource
 
 TABLES: dict[str, TableSource] = {
@@ -31,6 +42,7 @@ TABLES: dict[str, TableSource] = {
     **robots.TABLES,
     **places.TABLES,
     **lidar.TABLES,
+    **cross_modal.TABLES,
     **engines.TABLES,
     **matching.TABLES,
 }
