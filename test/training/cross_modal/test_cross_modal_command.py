@@ -46,7 +46,14 @@ from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.range_descriptors import check_spaces, read_range_descriptor
 
 SMALL = (
-    *("range.height=16", "range.width=32", "range.channels=4", "image.stride=8", "image.dimension=16"),
+    *(
+        "image.backbone=resnet10t",
+        "range.height=16",
+        "range.width=32",
+        "range.channels=4",
+        "image.stride=8",
+        "image.dimension=16",
+    ),
     *(
         "image.width=64",
         "image.mixer_channels=8",

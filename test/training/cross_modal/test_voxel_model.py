@@ -41,7 +41,8 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 
 VOXELS = VoxelConfig(points=4, most=10)
-SMALL = ("image.height=64", "image.width=64", "image.stride=16", "image.dimension=8", "voxels.channels=2",
+SMALL = ("image.backbone=resnet10t",
+         "image.height=64", "image.width=64", "image.stride=16", "image.dimension=8", "voxels.channels=2",
          "voxels.side_m=2", "voxels.height_m=1", "voxels.most=100", "fit.epochs=1", "fit.batches=2", "fit.places=3",
          "fit.accelerator=cpu", "fit.learning_rate=0.01")  # fmt: skip
 
