@@ -74,10 +74,10 @@ def query_places(landmark_map: LandmarkMap, descriptors: Array, *, space: str, c
         )
     if not len(descriptors):
         return []
-    places, best = landmark_map.places[index.modality], np.full(int(index.items.max()) + 1, -np.inf)
+    best = np.full(int(index.items.max()) + 1, -np.inf)
     np.maximum.at(best, index.items, (index.descriptors @ descriptors.T).max(axis=1))
     order = np.argsort(-best, kind="stable")[:count]
-    return [_describe(landmark_map, int(k), float(best[k])) for k in order if np.isfinite(best[k]) and k < len(places)]
+    return [_describe(landmark_map, int(k), float(best[k])) for k in order if np.isfinite(best[k])]
 
 
 def _describe(landmark_map: LandmarkMap, place: int, similarity: float) -> FoundPlace:
