@@ -92,9 +92,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 TRAINING = GEO | DATASETS | EVALUATION | PROGRESS | EXPORTER | {"training", "torch"}
 TRAINING |= {"lightning", "timm", "safetensors", "matplotlib"}
 # What the shared parts of training may import of it; a task may import all of them, and no other task, but that
-# cross-view retrieval is place recognition of other views.
+# retrieval across views and sensors is place recognition.
 TRAINING_PARTS: dict[str, set[str]] = {"framework": set(), "networks": set(), "data": {"framework"}}
-TRAINING_EXTENDS = {"cross_view": {"place_recognition"}}
+TRAINING_EXTENDS = {"cross_view": {"place_recognition"}, "cross_modal": {"place_recognition"}}
 # Loaded only when they are used: constructors of engines, whatever makes a command's --help slow, and what not
 # every robot has.
 LATE = {

@@ -45,6 +45,7 @@ import fill_figures
 from benchmarks import (
     acceptance,
     compression,
+    cross_modal,
     cross_view,
     drawn_maps,
     engines,
@@ -109,6 +110,7 @@ SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "place_training": place_training.place_training,
     "cross_view": cross_view.cross_view,
     "lidar": lidar.lidar,
+    "cross_modal": cross_modal.cross_modal,
     "engines": engines.engines,
     "last_pass_xfeat": partial(last_pass.last_pass, extractor="xfeat"),
     "last_pass_aliked": partial(last_pass.last_pass, extractor="aliked-n16"),

@@ -55,6 +55,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "write a place recognition data set from images, a map, bags or a simulation",
     ),
     ("place", "import"): ("place_import", "make a table of a data set in the benchmark's layout"),
+    ("place", "query"): ("place_query", "which LiDAR places of a map does an image show? By a cross-modal model"),
     ("place", "test"): ("place_test", "how well are places recognised? By any index, with re-ranking"),
     ("place", "pairs"): ("place_pairs", "write the retrieved pairs of images, as hloc reads them"),
     ("match",): ("match", "match two images, and say how the camera moved between them"),
@@ -74,7 +75,7 @@ _GROUPS = {
     "aerial": "locate images from above in maps of aerial tiles",
     "map": "build, extend, encode, inspect, export, align, merge and compress maps",
     "model": "export, build, inspect, check and time models",
-    "place": "check, export, import and test data sets of place recognition; write retrieved pairs",
+    "place": "query LiDAR places; check, export, import and test data sets of place recognition; write retrieved pairs",
     "bag": "make bags, and take images out of them",
 }
 

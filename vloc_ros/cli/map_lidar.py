@@ -17,6 +17,7 @@
   vloc map lidar MAP --bag BAG --pose-topic TOPIC             a new map of LiDAR places alone
   vloc map lidar MAP --kitti DIR                              the same of a sequence or drive of KITTI
   vloc map lidar MAP --bag BAG --poses TUM --add-to LANDMARKS the places beside the landmarks of another map
+  vloc map lidar MAP --kitti DIR --encoder MODEL/range        places that images find too (`vloc place query`)
 
 A place is a scan with its pose, a descriptor (Scan Context) and its points, down-sampled. Places are chosen by the
 distance travelled. The poses have to be in a map whose z axis points up, and for --add-to in that map's frame. Scans
@@ -38,6 +39,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--add-to", type=Path, metavar="MAP2", help="a map to add the places to; it is not changed")
     parser.add_argument("--frame-id", metavar="NAME", help="ROS frame of the poses (default: map, or MAP2's only one)")
     parser.add_argument(
+        "--encoder", type=Path, metavar="MODEL", help="range model, so that images find the places: `vloc place query`"
+    )
+    parser.add_argument(
         "--spacing", type=float, default=3.0, metavar="METRES", help="travelled from place to place (default: 3)"
     )
 
@@ -47,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.cli.outputs import map_at
     from vloc_ros.core.errors import InputError
     from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
+    from vloc_ros.inference.range_descriptors import read_range_descriptor
     from vloc_ros.mapping.maps.lidar_places import add_lidar_places, make_lidar_map
     from vloc_ros.progress import bar
     from vloc_ros.storage.maps import map_bytes, read_map, write_map
@@ -57,10 +62,16 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"MAP is {args.map}, the map of --add-to itself; name another folder, it is not changed in place"
         )
+    encoder = read_range_descriptor(args.encoder) if args.encoder else None
     out, recording = map_at(args.map), read_recording(args, posed=True)
     if args.add_to:
         landmark_map = add_lidar_places(
-            read_map(args.add_to), recording.scans, frame_id=args.frame_id or "", spacing_m=args.spacing, progress=bar
+            read_map(args.add_to),
+            recording.scans,
+            frame_id=args.frame_id or "",
+            spacing_m=args.spacing,
+            encoder=encoder,
+            progress=bar,
         )
     else:
         landmark_map = make_lidar_map(
@@ -68,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
             name=args.map.resolve().name,
             frame_id=args.frame_id or "map",
             spacing_m=args.spacing,
+            encoder=encoder,
             progress=bar,
         )
     digest, places = write_map(landmark_map, args.map), landmark_map.places[LIDAR]

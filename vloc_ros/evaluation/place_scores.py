@@ -133,7 +133,7 @@ def score_ranking(ranking: Ranking, positives: Sequence[Array], database: int) -
         database,
         {n: Share(int(right.sum()), len(counts)) for n, right in at.items()},
         {n: Share(int(right.sum()), int(has.sum())) for n, right in at.items()},
-        {n: float(np.mean([_chance(int(count), database, n) for count in counts])) for n in recalls},
+        {n: float(np.mean([chance_of_recall(int(count), database, n) for count in counts])) for n in recalls},
         {k: float((found[has, k - 1] / np.minimum(k, counts[has])).mean()) for k in precisions},
         certain,
         aupr,
@@ -146,7 +146,7 @@ def hits_of(ranking: Ranking, positives: Sequence[Array]) -> Array:
     return np.array([np.isin(rows, right) for rows, right in pairs], bool).reshape(ranking.rows.shape)
 
 
-def _chance(positives: int, database: int, n: int) -> float:
+def chance_of_recall(positives: int, database: int, n: int) -> float:
     """Probability that n of the database, drawn at random, hold one of the positives."""
     missed = 1.0
     for k in range(min(n, database)):

@@ -45,6 +45,7 @@ OLD_KINDS = {"place encoder": "global descriptor"}
 _WRITERS = {
     "recognizer": "python -m training.landmark_recognizer.train",
     "global descriptor": "python -m training.place_recognition.train",
+    "range descriptor": "python -m training.cross_modal.train",
     "keypoints": "vloc model export",
     "matcher": "vloc model export",
 }

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from benchmarks.provenance import Measured, Section
 from benchmarks.tables import (
     acceptance,
+    cross_modal,
     cross_view,
     descriptors,
     engines,
@@ -43,6 +44,7 @@ TABLES: dict[str, TableSource] = {
     **places.TABLES,
     **cross_view.TABLES,
     **lidar.TABLES,
+    **cross_modal.TABLES,
     **engines.TABLES,
     **matching.TABLES,
 }

@@ -33,6 +33,8 @@ from vloc_ros.core.geometry.pose import Array
 # the lowest surface is where this share of the points lies below
 _LOWEST_SHARE = 0.02
 _HARMONICS = 12
+# name of its parameters in a retrieval index
+CONTEXT = "scan_context"
 # of a scan: rooms, halls, streets, squares
 RANGES_M = (10.0, 20.0, 40.0, 80.0)
 # so much of the surfaces is within the range. Points do not say so: most of them lie on the ground before the sensor
@@ -72,7 +74,7 @@ class ScanContext:
 
     def to_arrays(self) -> dict[str, Array]:
         """As data of a retrieval index."""
-        return {"scan_context": np.array([self.range_m, self.rings, self.sectors], np.float64)}
+        return {CONTEXT: np.array([self.range_m, self.rings, self.sectors], np.float64)}
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, Array]) -> ScanContext:
@@ -81,7 +83,7 @@ class ScanContext:
         Raises:
             MapError: they are of another encoder.
         """
-        values = arrays.get("scan_context")
+        values = arrays.get(CONTEXT)
         if values is None or values.shape != (3,) or not (values > 0).all():
             raise MapError("a map's LiDAR places have no Scan Context; make them again with `vloc map lidar`")
         return ScanContext(float(values[0]), int(values[1]), int(values[2]))

@@ -25,7 +25,7 @@ import numpy as np
 from vloc_ros.core.clouds.alignment import CloudRegistration
 from vloc_ros.core.clouds.bird_view import BirdView, find_shift
 from vloc_ros.core.clouds.place_clouds import POINTS_CM, decode_points
-from vloc_ros.core.clouds.scan_context import ScanContext
+from vloc_ros.core.clouds.scan_context import CONTEXT, ScanContext
 from vloc_ros.core.errors import MapError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
@@ -148,7 +148,9 @@ def find_scan_index(landmark_map: LandmarkMap) -> RetrievalIndex | None:
     places = landmark_map.places.get(LIDAR)
     if places is None or POINTS_CM not in places.payloads:
         return None
-    return next((index for index in landmark_map.retrieval.values() if index.modality == LIDAR), None)
+    indices = (index for index in landmark_map.retrieval.values() if index.modality == LIDAR)
+    # beside it may be those of range models, whose space images share
+    return next((index for index in indices if CONTEXT in index.encoder_arrays), None)
 
 
 def is_certain(prior: PosePrior, *, max_std_m: float) -> bool:

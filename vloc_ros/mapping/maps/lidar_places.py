@@ -28,11 +28,13 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.place_query import RANGE
 from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.map.keyframes import Keyframes
 from vloc_ros.core.map.landmark_map import LandmarkMap, LandmarkTable
 from vloc_ros.core.map.places import Payload, Places, merge_places
 from vloc_ros.core.map.scene import Scene
+from vloc_ros.core.retrieval.encoders import RangeEncoder
 from vloc_ros.core.retrieval.retrieval_index import RetrievalIndex
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR, ScanContextEncoder
 from vloc_ros.core.sources import PosedScan, Progress, silent
@@ -67,6 +69,7 @@ def make_lidar_map(
     frame_id: str = "map",
     spacing_m: float = 3.0,
     context: ScanContext | None = None,
+    encoder: RangeEncoder | None = None,
     progress: Progress = silent,
 ) -> LandmarkMap:
     """A map of LiDAR places alone.
@@ -77,6 +80,7 @@ def make_lidar_map(
         frame_id: of the poses.
         spacing_m: distance travelled from place to place.
         context: of the descriptor; None chooses its range by the scans.
+        encoder: of a second index, whose descriptors images share; None for none.
         progress: shows how far it has come.
 
     Raises:
@@ -84,7 +88,8 @@ def make_lidar_map(
     """
     known = [scan.map_from_sensor.translation for scan in scans if scan.map_from_sensor is not None]
     empty = _make_empty_map(name, frame_id, choose_origin(known))
-    return _add(empty, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, progress=progress)
+    grown = _add(empty, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, progress=progress)
+    return grown if encoder is None else encode_lidar_places(grown, scans, encoder, progress)
 
 
 def add_lidar_places(
@@ -93,6 +98,7 @@ def add_lidar_places(
     *,
     frame_id: str = "",
     spacing_m: float = 3.0,
+    encoder: RangeEncoder | None = None,
     progress: Progress = silent,
 ) -> LandmarkMap:
     """A map with further LiDAR places in one of its scenes; `make_lidar_map` has the parameters.
@@ -106,7 +112,53 @@ def add_lidar_places(
         )
     index = find_scan_index(landmark_map)
     context = ScanContext.from_arrays(index.encoder_arrays) if index else None
-    return _add(landmark_map, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, progress=progress)
+    grown = _add(landmark_map, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, progress=progress)
+    return grown if encoder is None else encode_lidar_places(grown, scans, encoder, progress)
+
+
+def encode_lidar_places(
+    landmark_map: LandmarkMap, scans: Sequence[PosedScan], encoder: RangeEncoder, progress: Progress = silent
+) -> LandmarkMap:
+    """A map whose LiDAR places have descriptors that images share, so that a camera finds them.
+
+    They are made of the scans as they were recorded, denser than the points that the map keeps, in the places' frames.
+    Places of an earlier recording keep theirs, by the same encoder.
+
+    Args:
+        landmark_map: with LiDAR places.
+        scans: of which places are, by their names.
+        encoder: of the descriptors.
+        progress: shows how far it has come.
+
+    Raises:
+        InputError: another encoder made the map's index, or a place has neither descriptors nor a scan.
+    """
+    places, old = landmark_map.places[LIDAR], landmark_map.retrieval.get(RANGE)
+    if old is not None and old.encoder != encoder.space:
+        raise InputError(
+            f"the index {RANGE} of the map {landmark_map.name} is of the descriptor space {old.encoder[:12]}, the "
+            f"encoder's is {encoder.space[:12]}; give the encoder that made it, or make the map anew"
+        )
+    known = set() if old is None else set(old.items.tolist())
+    by_name, rows, items = {scan.name: scan for scan in scans}, list[Array](), list[int]()
+    for place in progress([k for k in range(len(places)) if k not in known], description="range descriptors"):
+        scan = by_name.get(places.names[place])
+        if scan is None:
+            raise InputError(
+                f"the LiDAR place {places.names[place]} has no descriptor of {RANGE}, nor is its scan given; make the "
+                "map anew, of all recordings with the encoder"
+            )
+        _, points = _read_levelled(scan, landmark_map.scenes[int(places.scenes[place])])
+        found = encoder.encode_scan(points, scan.load().intensity)
+        rows.append(found)
+        items += [place] * len(found)
+    descriptors, numbers = (
+        np.concatenate([np.zeros((0, encoder.dimension), np.float32), *rows]),
+        np.array(items, np.int64),
+    )
+    if old is not None:
+        return landmark_map.with_retrieval(old.append(descriptors, numbers))
+    return landmark_map.with_retrieval(RetrievalIndex(RANGE, encoder.space, descriptors, numbers, LIDAR))
 
 
 def _add(

@@ -1,0 +1,178 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Range models, LiDAR places described by them, and queries that find the places."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from graphs import ENCODER_DIMENSION, write_encoder
+from onnx import TensorProto, helper
+
+from vloc_ros.cli.main import main
+from vloc_ros.core.clouds.point_cloud import PointCloud
+from vloc_ros.core.clouds.range_view import RangeView
+from vloc_ros.core.errors import InputError, MapError, ModelError
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.place_query import RANGE, query_places
+from vloc_ros.core.localization.scan_places import find_scan_index
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.query import Query
+from vloc_ros.core.sources import PosedScan
+from vloc_ros.inference.models import write_model
+from vloc_ros.inference.range_descriptors import check_spaces, read_range_descriptor
+from vloc_ros.mapping.maps.lidar_places import add_lidar_places, make_lidar_map
+from vloc_ros.storage.maps import read_map, write_map
+
+SPACE, HEADINGS = "a" * 64, 4
+VIEW = RangeView(8, 12, math.radians(80.0), math.radians(-25.0), math.radians(15.0), 60.0)
+
+
+def write_range_model(folder: Path, **changes: Any) -> Path:
+    """Views in half of their columns, the mean over the channels, as a vector of length 1."""
+    nodes = [
+        helper.make_node("ReduceMean", ["views", "channels"], ["grey"], keepdims=1),
+        helper.make_node("AveragePool", ["grey"], ["coarse"], kernel_shape=[1, 2], strides=[1, 2]),
+        helper.make_node("Flatten", ["coarse"], ["flat"], axis=1),
+        helper.make_node("LpNormalization", ["flat"], ["descriptors"]),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("views", ["n", 3, VIEW.height, VIEW.width]), ("descriptors", ["n", ENCODER_DIMENSION]))
+    ]
+    axes = onnx.numpy_helper.from_array(np.array([1]), "channels")
+    graph = helper.make_graph(nodes, "range", values[:1], values[1:], [axes])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    manifest = {
+        "kind": "range descriptor",
+        "inputs": {"views": {"dtype": "float32", "shape": ["N", 3, VIEW.height, VIEW.width]}},
+        "outputs": {"descriptors": {"dtype": "float32", "shape": ["N", ENCODER_DIMENSION]}},
+        "view": VIEW.to_manifest(),
+        "headings": HEADINGS,
+        "training": {"space": SPACE},
+        **changes,
+    }
+    write_model(folder, model.SerializeToString(), manifest)
+    return folder
+
+
+def _surroundings(seed: int) -> Array:
+    """(N, 3) posts around a sensor, and level ground."""
+    rng = np.random.default_rng(seed)
+    foot, tops = rng.uniform(-25.0, 25.0, (30, 2)), rng.uniform(0.0, 6.0, 30)
+    posts = [np.column_stack([np.tile(xy, (25, 1)), np.linspace(-1.7, top, 25)]) for xy, top in zip(foot, tops,
+             strict=True)]  # fmt: skip
+    ground = np.column_stack([rng.uniform(-30.0, 30.0, (2000, 2)), np.full(2000, -1.7)])
+    return np.concatenate([*posts, ground]).astype(np.float32)
+
+
+def _scan(number: int, *, yaw: float = 0.0) -> PosedScan:
+    pose = Pose.from_rotation_vector([0.0, 0.0, yaw], [100.0 * number, 0.0, 1.7])
+    points = (_surroundings(number) @ pose.rotation).astype(np.float32)
+    return PosedScan(f"drive/{number}", partial(PointCloud, points), pose, number)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_range_model(tmp_path_factory.mktemp("models") / "range")
+
+
+@pytest.fixture(scope="module")
+def lidar_map(model: Path) -> LandmarkMap:
+    """Three places that look different."""
+    scans = [_scan(number) for number in range(3)]
+    return make_lidar_map(scans, name="posts", encoder=read_range_descriptor(model))
+
+
+def test_a_scan_has_a_row_for_each_heading_with_points(model: Path) -> None:
+    encoder, points = read_range_descriptor(model), _surroundings(1)
+    rows = encoder.encode_query(Query((), cloud=PointCloud(points)))
+    assert rows.shape == (HEADINGS, ENCODER_DIMENSION)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+    ahead = points[np.abs(np.arctan2(points[:, 1], points[:, 0])) < 0.5]
+    np.testing.assert_allclose(encoder.encode_scan(ahead, headings=1)[0] @ rows[0], 1.0, atol=0.1)
+    assert len(encoder.encode_scan(ahead)) == 1
+    assert encoder.encode_scan(np.full((3, 3), 1e4, np.float32)).shape == (0, ENCODER_DIMENSION)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"headings": 0}, {"view": {}}, {"training": {}}, {"view": {**VIEW.to_manifest(), "width": 14}}]
+)
+def test_manifests_that_do_not_fit_are_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        read_range_descriptor(write_range_model(tmp_path / "range", **changes))
+
+
+def test_the_two_models_of_different_trainings_do_not_match(model: Path, tmp_path: Path) -> None:
+    assert check_spaces(write_encoder(tmp_path / "image", training={"space": SPACE}), model) == SPACE
+    with pytest.raises(ModelError, match="descriptor spaces"):
+        check_spaces(write_encoder(tmp_path / "other", training={"space": "b" * 64}), model)
+
+
+def test_places_are_found_whichever_way_the_sensor_faces(model: Path, lidar_map: LandmarkMap, tmp_path: Path) -> None:
+    write_map(lidar_map, tmp_path / "map")
+    again = read_map(tmp_path / "map")
+    index = find_scan_index(again)
+    assert index is not None
+    assert index.name == "scan_context"
+    turned = _scan(2, yaw=math.pi / 2).load().points
+    ahead = read_range_descriptor(model).encode_scan(turned, headings=1)
+    found = query_places(again, ahead, space=SPACE, count=2)
+    assert found[0].name == "drive/2"
+    np.testing.assert_allclose(found[0].map_from_place.translation, [200.0, 0.0, 1.7], atol=1e-6)
+    assert found[0].similarity > 0.999 > found[1].similarity
+    with pytest.raises(ModelError, match="trained with"):
+        query_places(again, ahead, space="b" * 64, count=1)
+    with pytest.raises(MapError, match="--encoder"):
+        query_places(again.without_retrieval(RANGE), ahead, space=SPACE, count=1)
+
+
+def test_places_that_are_added_are_described_too(model: Path, lidar_map: LandmarkMap) -> None:
+    encoder = read_range_descriptor(model)
+    grown = add_lidar_places(lidar_map, [_scan(3)], encoder=encoder)
+    assert np.unique(grown.retrieval[RANGE].items).tolist() == [0, 1, 2, 3]
+    found = query_places(grown, encoder.encode_scan(_scan(3).load().points, headings=1), space=SPACE, count=1)
+    assert found[0].name == "drive/3"
+    with pytest.raises(InputError, match="no descriptor"):
+        add_lidar_places(lidar_map.without_retrieval(RANGE), [_scan(3)], encoder=encoder)
+    other = replace(lidar_map.retrieval[RANGE], encoder="b" * 64)
+    with pytest.raises(InputError, match="descriptor space"):
+        add_lidar_places(lidar_map.with_retrieval(other), [_scan(3)], encoder=encoder)
+
+
+def test_images_are_answered_by_the_command(
+    lidar_map: LandmarkMap, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_map(lidar_map, tmp_path / "map")
+    image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    model = write_encoder(tmp_path / "image", training={"space": SPACE})
+    words = ["place", "query", "--map", str(tmp_path / "map"), "--encoder", str(model), str(tmp_path / "a.png")]
+    assert main([*words, "--count", "2", "--json", str(tmp_path / "found.json")]) == 0
+    rows = json.loads((tmp_path / "found.json").read_text())
+    assert len(rows) == 2
+    assert rows[0]["similarity"] >= rows[1]["similarity"]
+    assert rows[0]["place"] in capsys.readouterr().out
+    alone = write_encoder(tmp_path / "alone")
+    assert main([*words[:5], str(alone), words[-1]]) == 1

@@ -1,0 +1,87 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""LiDAR places of a map that a query resembles, by descriptors in a space that images and scans share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vloc_ros.core.errors import InputError, MapError, ModelError
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.map.landmark_map import LandmarkMap
+
+# name of the index of such descriptors
+RANGE = "range"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPlace:
+    """A place that a query may have been taken at; not a pose of the query.
+
+    Attributes:
+        name: of the place in its map.
+        frame_id: of its scene.
+        map_from_place: pose of the place in that frame.
+        similarity: of the descriptors, -1 to 1.
+    """
+
+    name: str
+    frame_id: str
+    map_from_place: Pose
+    similarity: float
+
+
+def query_places(landmark_map: LandmarkMap, descriptors: Array, *, space: str, count: int) -> list[FoundPlace]:
+    """The places most similar to a query, best first.
+
+    Args:
+        landmark_map: with an index `range`.
+        descriptors: (V, D) of the query's views; a place counts by its best row for any of them.
+        space: of the descriptors.
+        count: of places, at most.
+
+    Raises:
+        MapError: the map has no such index.
+        ModelError: the index is of another descriptor space, or length.
+        InputError: count is less than 1.
+    """
+    if count < 1:
+        raise InputError(f"found a count of {count} places, expected 1 or more")
+    index = landmark_map.retrieval.get(RANGE)
+    if index is None or not len(index.items):
+        raise MapError(
+            f"the map {landmark_map.name} has no LiDAR places with descriptors that images share; make it with "
+            "`vloc map lidar --encoder`"
+        )
+    if (index.encoder, index.descriptors.shape[1]) != (space, descriptors.shape[1]):
+        raise ModelError(
+            f"the index {RANGE} of the map {landmark_map.name} is of the descriptor space {index.encoder[:12]}, the "
+            f"model's is {space[:12]}; give the image model that was trained with the map's range model"
+        )
+    if not len(descriptors):
+        return []
+    best = np.full(int(index.items.max()) + 1, -np.inf)
+    np.maximum.at(best, index.items, (index.descriptors @ descriptors.T).max(axis=1))
+    order = np.argsort(-best, kind="stable")[:count]
+    return [_describe(landmark_map, int(k), float(best[k])) for k in order if np.isfinite(best[k])]
+
+
+def _describe(landmark_map: LandmarkMap, place: int, similarity: float) -> FoundPlace:
+    index = landmark_map.retrieval[RANGE]
+    places = landmark_map.places[index.modality]
+    scene = landmark_map.scenes[int(places.scenes[place])]
+    return FoundPlace(places.names[place], scene.frame_id, scene.map_from(places.pose(place)), similarity)
