@@ -294,7 +294,7 @@ def _generators(
     if large:
         yield from by_landmarks
     if searched_whole:
-        yield WholeMapCandidates(matcher)
+        yield WholeMapCandidates()
     if encoder and (has_index or not searched_whole or config.retrieval == "model"):
         yield ModelRetrieval(config, landmark_map, encoder)
     elif not searched_whole and config.retrieval != "none" and (VLAD in landmark_map.retrieval or not by_landmarks):

@@ -46,31 +46,26 @@ def _small_sample(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _candidates(scene: SyntheticScene, features: tuple[Features, ...], query: Query) -> list[Candidate]:
-    matcher = NearestNeighbourMatcher(MatcherConfig(), MapIndex(scene.landmark_map))
-    return list(WholeMapCandidates(matcher).generate(observe(scene.landmark_map, features, query)))
+    return list(WholeMapCandidates().generate(observe(scene.landmark_map, features, query)))
 
 
 def _localize(scene: SyntheticScene, features: Features) -> LocalizationResult:
     return build_localizer(LocalizerConfig(), scene.landmark_map).localize_features((features,), scene.query())
 
 
-def test_after_the_sample_come_the_neighbours_of_all_keypoints(scene: SyntheticScene) -> None:
+def test_after_a_sample_in_half_of_the_lists_come_all_keypoints_in_all(scene: SyntheticScene) -> None:
     features = (scene.features(VIEWPOINT, noise_px=1.0),)
     sample, everything = _candidates(scene, features, scene.query())
     every = len(features[0]) // 100
-    assert every >= 2
-    assert sample.neighbours is not None
-    assert np.array_equal(sample.neighbours.xy, features[0].xy[::every])
-    assert sample.every == every
-    matcher = NearestNeighbourMatcher(MatcherConfig(), MapIndex(scene.landmark_map))
-    expected = matcher.neighbours(observe(scene.landmark_map, features, scene.query()), WHOLE_MAP)
-    assert everything.neighbours is not None
-    assert not everything.is_sample
-    others = np.arange(len(features[0])) % every != 0
-    for name in ("views", "xy", "point_indices", "distances"):
-        of_all = getattr(everything.neighbours, name)
-        assert np.array_equal(of_all[~others], getattr(sample.neighbours, name))
-        assert np.array_equal(of_all[others], getattr(expected, name)[others])
+    assert sample.every == every >= 2
+    assert everything == WHOLE_MAP
+    matcher = NearestNeighbourMatcher(MatcherConfig(search_breadth=6), MapIndex(scene.landmark_map))
+    observation = observe(scene.landmark_map, features, scene.query())
+    for candidate, step, breadth in ((sample, every, 3), (everything, 1, 6)):
+        found = matcher.match(observation, candidate).neighbours
+        expected = matcher.neighbours(observation, WHOLE_MAP, keypoints=slice(None, None, step), breadth=breadth)
+        for name in ("views", "xy", "point_indices", "distances"):
+            assert np.array_equal(getattr(found, name), getattr(expected, name))
 
 
 def test_few_keypoints_and_rigs_are_not_sampled(scene: SyntheticScene) -> None:

@@ -45,11 +45,6 @@ class NearestNeighbourMatcher:
         self._config, self._index, self._map = config, map_index, map_index.map
         self._max_distance_in_window = map_index.map.descriptor_limit(DescriptorLimit.STRICT)
 
-    @property
-    def sample_breadth(self) -> int:
-        """Of the search in the whole map for a sample of the keypoints: a sample decides only where it is certain."""
-        return max(1, self._config.search_breadth // 2)
-
     def match(self, observation: Observation, candidate: Candidate, *, keypoints: Keypoints | None = None) -> Matches:
         """Matches of all views with a candidate's points; empty when there are none.
 
@@ -62,7 +57,9 @@ class NearestNeighbourMatcher:
             neighbours = candidate.neighbours
         else:
             some = slice(None, None, candidate.every) if keypoints is None else keypoints
-            neighbours = self.neighbours(observation, candidate, keypoints=some)
+            # a sample decides only where it is certain, and fewer matches will do for that
+            breadth = max(1, self._config.search_breadth // 2) if candidate.is_sample else None
+            neighbours = self.neighbours(observation, candidate, keypoints=some, breadth=breadth)
         views, points, distances = neighbours.views, neighbours.point_indices, neighbours.distances
         passing = self._pass_ratio_test(distances, points)
         by_view = [passing[views[passing] == view] for view in range(len(observation.features))]
