@@ -56,8 +56,8 @@ _LEAST_UNGUIDED = 4
 _PRECISE_PX = 1.5
 # matches that a pose guides, and that move their projections by more, guide other matches
 _STILL_PX, _GUIDED_ROUNDS = 0.5, 3
-# share of the inliers that a sample promises that all keypoints must have: right poses in simulated worlds have 1.15 to
-# 2.3 times as many, since guided matching finds more than the ratio test keeps
+# share of the inliers that a sample promises that all keypoints must have: right poses in simulated rooms and in a real
+# one have 1.03 to 4 times as many, since guided matching finds more than the ratio test keeps
 _LEAST_KEPT = 0.8
 
 
