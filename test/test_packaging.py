@@ -67,7 +67,8 @@ def test_the_pip_lines_for_a_robot_are_what_setup_declares(declared: dict[str, A
     named = [word.strip('"') for line in lines for word in line.split()[4:] if word != "..."]
     by_rosdep = {"numpy", "opencv-python-headless", "pyyaml", "tqdm"}  # exec_depends of package.xml
     wanted = [*declared["install_requires"], *declared["extras_require"]["mapping"]]
-    wanted += [*declared["extras_require"]["evaluation"], *declared["extras_require"]["lidar"]]
+    for extra in ("evaluation", "lidar", "aerial", "server"):
+        wanted += declared["extras_require"][extra]
     assert {project_of(n) for n in named} - {"numpy"} == {project_of(w) for w in wanted} - by_rosdep
     bounds = {project_of(w): w for w in wanted}
     assert all(n == bounds[project_of(n)] for n in named if ">" in n)
