@@ -82,7 +82,11 @@ def test_keypoints_of_a_map_have_the_depth_of_its_points(scene_folder: SceneFold
 @pytest.mark.slow
 def test_a_trained_matcher_matches_as_its_network_does(tmp_path: Path) -> None:
     """The whole way: worlds, a run that is exported once more, and the robot's matcher, whatever the order."""
-    words = [word for assignment in (*TINY, "data.frames=4", "fit.scored_pairs=4") for word in ("--set", assignment)]
+    words = [
+        word
+        for assignment in (*TINY, "model.layers=1", "data.frames=4", "fit.scored_pairs=4")
+        for word in ("--set", assignment)
+    ]
     model, again = tmp_path / "model", tmp_path / "again"
     words += ["--preset", "tiny", "--worlds", "2", "--held-out-worlds", "1", "--out", str(model)]
     words += ["--set", "data.least_overlap=0.02", "--set", "data.keypoints=200"]
