@@ -37,7 +37,7 @@ from vloc_ros.assembly import build_localizer
 from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.geometry.covariance import carry_covariance
 from vloc_ros.core.query import Query
-from vloc_ros.nodes.localizer import node
+from vloc_ros.nodes.localizer import models
 from vloc_ros.nodes.localizer.node import LocalizerNode
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, pose_of, stamp_ns_of, status_name
 from vloc_ros.storage.maps import map_hash, write_map
@@ -215,7 +215,7 @@ def test_a_matcher_is_run_for_relocalize_and_not_for_an_ordinary_image(
     ros: Ros, wall: Wall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = DescriptorNetwork()
-    monkeypatch.setattr(node, "read_matching_network", lambda *_: network)
+    monkeypatch.setattr(models, "read_matching_network", lambda *_: network)
     robot = Robot(ros, wall, matching_network="model")
     robot.activate()
     noise = np.random.default_rng(5).integers(0, 255, (CAMERA.height, CAMERA.width, 3), np.uint8)

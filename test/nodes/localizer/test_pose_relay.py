@@ -248,7 +248,7 @@ def test_the_page_of_another_system_has_valid_parameters(page: str) -> None:
     config = config_from_mapping(LocalizerNodeConfig, values)
     assert config.publish_tf == "none"
     masks = [mask for block in blocks for node in block.values() for mask in _masks(node.get("ros__parameters", {}))]
-    assert len(masks) == (3 if page == "robot-localization" else 0)
+    assert len(masks) == (4 if page == "robot-localization" else 0)
     assert all(len(mask) == 15 for mask in masks)
 
 
