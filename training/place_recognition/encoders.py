@@ -127,7 +127,12 @@ def load_pretrained_weights(encoder: Pretrainable | TeacherEncoder, path: Path |
 
 
 def interpolate_positions(found: Tensor, wanted: Tensor) -> Tensor:
-    """(1, 1 + G, C) position embeddings of a class token and a square grid, for the grid of the wanted ones; else unchanged."""
+    """(1, 1 + G, C) position embeddings of a class token and a square grid, for another grid.
+
+    Args:
+        found: the embeddings.
+        wanted: of the shape that is needed. Where either is no square grid, `found` is returned as it is.
+    """
     if found.ndim != 3 or wanted.ndim != 3 or found.shape[::2] != wanted.shape[::2]:
         return found
     grids = [math.isqrt(part.shape[1] - 1) for part in (found, wanted)]
