@@ -75,10 +75,10 @@ class Fix(BaseModel):
     latitude: float | None = None
     longitude: float | None = None
     earth_std_m: tuple[float, float] | None = Field(
-        None, description="of latitude and longitude, metres to the east and north; the datum's is added"
+        default=None, description="of latitude and longitude, metres to the east and north; the datum's is added"
     )
-    heading_deg: float | None = Field(None, description="that direction, clockwise from true north")
-    heading_std_deg: float | None = Field(None, description="of the heading; the datum's is added")
+    heading_deg: float | None = Field(default=None, description="that direction, clockwise from true north")
+    heading_std_deg: float | None = Field(default=None, description="of the heading; the datum's is added")
 
 
 class Answer(BaseModel):
