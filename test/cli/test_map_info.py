@@ -26,8 +26,19 @@ import pytest
 
 from vloc_ros.cli.main import main
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
+from vloc_ros.core.geometry.geodetic import Datum
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.storage.maps import map_bytes, map_hash, read_map, write_map
+
+
+def test_a_datum_has_the_yaw_that_navsat_transform_takes(scene_folder, tmp_path: Path, capsys) -> None:
+    given = read_map(scene_folder.map)
+    datum = Datum(46.84, -91.99, yaw_rad=np.pi / 6)
+    write_map(replace(given, scenes=(replace(given.scene(), datum=datum),)), tmp_path / "earth")
+    assert main(["map", "info", str(tmp_path / "earth")]) == 0
+    found = capsys.readouterr().out
+    assert "0.523599 rad from east" in found
+    assert "60.00 deg from north" in found
 
 
 def _calibrated(landmark_map: LandmarkMap, calibration: CovarianceCalibration) -> LandmarkMap:

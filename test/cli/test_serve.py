@@ -44,6 +44,18 @@ def test_an_address_that_is_none_is_refused(map_folder: Path, words: list[str], 
     assert words[0] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("host", "hosts"), [("127.0.0.5", {"127.0.0.1", "localhost", "127.0.0.5"}), ("0.0.0.0", {"*"})]
+)
+def test_a_loopback_address_is_served_by_its_name_too(
+    map_folder: Path, host: str, hosts: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = []
+    monkeypatch.setattr("uvicorn.run", lambda app, **_: served.append(app))
+    assert main(["serve", str(map_folder), "--host", host]) == 0
+    assert set(served[0].user_middleware[-1].kwargs["allowed_hosts"]) == hosts
+
+
 @pytest.mark.slow
 def test_the_command_serves_the_page(map_folder: Path, tmp_path: Path) -> None:
     write_camera(tmp_path / "camera.yaml", CAMERA, name="camera")

@@ -38,6 +38,19 @@ def test_a_camera_has_the_uncertainty_of_its_pose_and_of_the_datum() -> None:
     )
 
 
+def test_a_tilted_view_heads_along_its_optical_axis_with_the_uncertainty_of_its_tilt() -> None:
+    datum, down = Datum(47.0, 8.0, 400.0, yaw_std_rad=0.01), np.radians(40.0)
+    axis = np.array([np.cos(down), 0.0, -np.sin(down)])  # ahead is east
+    pose = Pose(np.column_stack([[0.0, -1.0, 0.0], np.cross(axis, [0.0, -1.0, 0.0]), axis]), np.array([5.0, 2.0, 1.0]))
+    covariance = np.diag([0.01, 0.01, 0.01, 0.0004, 0.0009, 0.0001])
+    found = EarthPose.of_view(datum, pose, covariance)
+    assert found.heading_rad == pytest.approx(np.pi / 2)
+    rotated = Pose.from_rotation_vector([1e-6, 0.0, 0.0], [0.0, 0.0, 0.0]).rotation @ axis
+    by_roll = np.arctan2(rotated[1], rotated[0]) / 1e-6
+    expected = np.sqrt(by_roll**2 * 0.0004 + 0.0001 + 0.01**2)
+    assert found.heading_std_rad == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_robot_heads_where_its_x_axis_points() -> None:
     ahead_is_y = Pose.from_rotation_vector([0.0, 0.0, np.pi / 2], [3.0, 4.0, 0.0])
     found = EarthPose.of_base(Datum(47.0, 8.0, 400.0), ahead_is_y, np.eye(6))

@@ -21,6 +21,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -45,6 +46,7 @@ from vloc_ros.geo.aerial_map import make_aerial_map
 from vloc_ros.server.aerial import AerialService
 from vloc_ros.server.app import make_app
 from vloc_ros.server.landmarks import LandmarkService
+from vloc_ros.server.queries import KnownOfView
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 POSE = look_down(12.0, -8.0, 60.0, yaw=0.7)
@@ -58,7 +60,7 @@ def encode(image: Array) -> bytes:
 
 @pytest.fixture(scope="module")
 def service() -> AerialService:
-    datum = Datum(46.84, -91.99)
+    datum = Datum(46.84, -91.99, position_std_m=3.0, yaw_std_rad=0.02)
     landmark_map = make_aerial_map([GROUND], name="plain", datum=datum, ground_sizes_m=(2 * SIZE_M,), tile_px=128)
     search = build_tile_search(
         LocalizerConfig(), landmark_map, acceptance=accept_many_inliers(), calibration=CovarianceCalibration()
@@ -86,12 +88,23 @@ def test_a_photograph_from_above_is_located(aerial: TestClient) -> None:
     assert [fix["x"], fix["y"], fix["z"]] == pytest.approx(POSE.translation.tolist(), abs=1.0)
     assert fix["yaw_deg"] == pytest.approx(np.degrees(0.7) + 90, abs=1.0)
     assert fix["latitude"] == pytest.approx(46.84 - 8.0 / 111_200, abs=2e-5)
+    assert all(3.0 < std < 4.0 for std in fix["earth_std_m"])
+    assert np.radians(fix["heading_std_deg"]) > 0.02
     # the ellipse lies around the position, as wide as 95 % of two dimensions
     away = np.linalg.norm(np.array(fix["ellipse"]) - [fix["x"], fix["y"]], axis=1)
     assert away.max() == pytest.approx(2.4477 * max(fix["position_std_m"][:2]), rel=0.2)
     assert sum(answer["weights"]) == pytest.approx(1.0)
     best = overview["places"][answer["places"][0]["place"]]
     assert abs(best["x"] - 12.0) < best["side_m"]
+
+
+def test_a_photograph_from_above_is_extracted_once(service: AerialService, monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor, calls = service._search._extractor, []
+    extract = type(extractor).extract
+    monkeypatch.setattr(type(extractor), "extract", lambda self, image: calls.append(1) or extract(self, image))
+    answer = service.locate(photograph(GROUND, POSE), KnownOfView(400.0, 60.0, nadir=True))
+    assert answer.fix is not None
+    assert len(calls) == 1
 
 
 def test_matches_join_pixels_and_the_ground_that_they_show(aerial: TestClient) -> None:
@@ -121,6 +134,18 @@ def test_a_photograph_of_a_landmark_map_is_located(landmarks: TestClient) -> Non
     assert [fix["x"], fix["y"], fix["z"]] == pytest.approx(pose.translation.tolist(), abs=0.02)
     assert len(answer["matches"]) > 20
     assert landmarks.get("/api/map").json()["kind"] == "landmarks"
+
+
+def test_a_landmark_map_on_earth_says_how_well_it_is_known() -> None:
+    plane = make_plane_scene()
+    datum = Datum(46.84, -91.99, yaw_rad=0.3, position_std_m=2.0, yaw_std_rad=0.05)
+    on_earth = replace(plane.landmark_map, scenes=(replace(plane.landmark_map.scene(), datum=datum),))
+    service = LandmarkService(build_localizer(LocalizerConfig(), on_earth), WALL_CAMERA)
+    fix = service.locate(plane.image(poses(5, seed=4)[2]), KnownOfView()).fix
+    assert fix is not None
+    assert fix.earth_std_m == pytest.approx((2.0, 2.0), abs=0.2)
+    assert fix.heading_deg == pytest.approx((90.0 - np.degrees(0.3) - fix.yaw_deg) % 360)
+    assert np.radians(fix.heading_std_deg or 0.0) == pytest.approx(0.05, rel=0.2)
 
 
 def test_a_missing_focal_length_becomes_no_number(aerial: TestClient) -> None:
@@ -195,16 +220,40 @@ def test_from_photograph_to_fix_in_a_browser(address: str, tmp_path: Path) -> No
             "request", lambda one: None if one.url.startswith((address, "blob:", "data:")) else troubles.append(one.url)
         )
         page.goto(address)
+        assert not page.is_checked("[name=nadir]")
         page.wait_for_selector("body[data-state=ready]")
         page.fill("[name=focal_px]", "400")
         page.fill("[name=altitude_m]", "60")
+        page.check("[name=nadir]")
         page.set_input_files("#file", tmp_path / "photo.png")
         page.wait_for_selector("#status.ok")
-        assert page.locator("#fix dd").count() == 5
+        assert page.locator("#fix dd").count() == 6
         assert page.locator("#places li").count() == 10
         page.screenshot(path=str(tmp_path / "located.png"))
         page.set_input_files("#file", tmp_path / "drawing.svg")
         page.wait_for_selector("#status.refused")
+        assert "JPEG or PNG" in page.inner_text("#status")
+        assert page.locator("#fix dd").count() == 0
+        page.set_input_files("#file", tmp_path / "photo.png")
+        page.wait_for_selector("#status.ok")
+        page.route("**/api/locate*", lambda route: route.fulfill(status=503, body="Service Unavailable"))
+        page.set_input_files("#file", tmp_path / "photo.png")
+        page.wait_for_selector("#status.refused")
+        assert "busy" in page.inner_text("#status")
+        assert page.locator("#fix dd").count() + page.locator("#places li").count() == 0
+        page.unroute("**/api/locate*")
+        # the answer to the first comes after that to the second
+        held = []
+        page.route("**/api/locate*", lambda route: held.append(route))
+        page.set_input_files("#file", tmp_path / "photo.png")
+        page.set_input_files("#file", tmp_path / "drawing.svg")
+        while len(held) < 2:
+            page.wait_for_timeout(10)
+        held[1].continue_()
+        page.wait_for_selector("#status.refused")
+        with page.expect_response("**/api/locate*"):
+            held[0].continue_()
+        page.wait_for_timeout(200)
         assert "JPEG or PNG" in page.inner_text("#status")
         assert page.locator("#fix dd").count() == 0
         assert troubles == []

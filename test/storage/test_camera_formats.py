@@ -252,6 +252,8 @@ def test_fisheyes_of_colmap_with_fewer_coefficients(tmp_path: Path, model: str, 
         (_COLMAP.replace("OPENCV", "FOV"), "camera model FOV is not known here"),
         (_COLMAP.replace("320.0 240.0", "0 0"), "principal point at 0, 0"),
         (_COLMAP + "2 PINHOLE wide 480 1\n", "found '2 PINHOLE wide 480 1', expected a row CAMERA_ID"),
+        (_COLMAP + "2 PINHOLE 6_40 480 1 1 1 1\n", "expected a row CAMERA_ID"),
+        (_COLMAP + "2 PINHOLE 640 480 5_0 5 1 1\n", "expected a row CAMERA_ID"),
         (_ECHO.replace("x_offset: 0", "x_offset: left"), "expected whole numbers of pixels"),
     ],
 )

@@ -16,8 +16,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+from benchmarks.cross_view import describe_row
 from benchmarks.tables.cross_view import TABLES
 
 
@@ -28,13 +31,22 @@ def scores(recall: float) -> dict[str, Any]:
 
 def test_an_index_has_a_row_for_each_condition_and_both_ways() -> None:
     found = {"conditions": {"day": scores(0.7)}, "drone->satellite": scores(0.6), "satellite->drone": scores(0.5)}
+    found["satellite->drone"]["left_out"] = 7
     table = TABLES["cross_view_indices"].write({"cross_view": {"rows": {"trained": found}}})
     assert [row[1:4] for row in table.rows] == [
         ["day", "20", "70.0%"],
         ["all", "20", "60.0%"],
-        ["tile to drone", "20", "50.0%"],
+        ["tile to drone", "20 (7 left out)", "50.0%"],
     ]
     assert table.cell("trained + day", "median") == "12 m"
+
+
+def test_a_row_is_of_a_model_and_of_a_configuration(tmp_path: Path) -> None:
+    found = set()
+    for digest, width in (("a", 64), ("b", 64), ("b", 128)):
+        (tmp_path / "manifest.json").write_text(json.dumps({"hash": digest}))
+        found.add(describe_row("hierarchy", tmp_path, width=width))
+    assert len(found) == 3
 
 
 def test_seeds_of_the_hierarchy_are_one_row_beside_chance() -> None:

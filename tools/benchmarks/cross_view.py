@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import resource
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from benchmarks.command import training
 from benchmarks.descriptor_models import require_torch
 from benchmarks.place_recognition import export_model
 from benchmarks.provenance import Rows, make_once
+
+from training.cross_view.config import HierarchyConfig, read_config
 
 TRAIN_TOWNS, TEST_TOWNS, PRESET = 5, 4, "small"
 TRAINED = "trained, preset small"
@@ -38,19 +41,31 @@ def cross_view(out: Path) -> dict[str, Any]:
     folder = out / "cross_view"
     data, model = _export(folder), folder / "model"
     cost = _train(folder, data, model)
-    for title, index in {TRAINED: model, **UNTRAINED}.items():
-        found[title] = rows.once(title, of=_settings(title), measure=lambda i=index: _evaluate(out, folder, data, i))
-    found[TRAINED]["train_cpu_s"] = cost
-    figures = {"rows": found}
-    figures["hierarchy"] = rows.once(
-        "hierarchy", of=_settings("hierarchy"), measure=lambda: _fit_hierarchy(folder, data, model)
+    found[TRAINED] = rows.once(
+        TRAINED,
+        of=describe_row(TRAINED, model),
+        measure=lambda: {**_evaluate(folder, data, model), "train_cpu_s": cost},
     )
-    figures["leak"] = rows.once("leak", of=_settings("leak"), measure=lambda: _show_leak(folder, data, model))
+    for title, name in UNTRAINED.items():
+        index = export_model(out, name)
+        found[title] = rows.once(
+            title, of=describe_row(title, index), measure=lambda i=index: _evaluate(folder, data, i)
+        )
+    figures: dict[str, Any] = {"rows": found}
+    figures["hierarchy"] = rows.once(
+        "hierarchy",
+        of=describe_row("hierarchy", model, **asdict(read_config("hierarchy", HierarchyConfig))),
+        measure=lambda: _fit_hierarchy(folder, data, model),
+    )
+    figures["leak"] = rows.once("leak", of=describe_row("leak", model), measure=lambda: _show_leak(folder, data, model))
     return {**figures, "row_revisions": rows.revisions}
 
 
-def _settings(what: str) -> str:
-    return json.dumps([what, TRAIN_TOWNS, TEST_TOWNS, PRESET])
+def describe_row(what: str, index: str | Path, **config: object) -> str:
+    """What a row was measured of: towns, the model by its hash, and the configuration."""
+    model = json.loads((index / "manifest.json").read_text())["hash"] if isinstance(index, Path) else index
+    of = {"row": what, "towns": [TRAIN_TOWNS, TEST_TOWNS], "preset": PRESET, "model": model, **config}
+    return json.dumps(of, sort_keys=True)
 
 
 def _export(folder: Path) -> Path:
@@ -78,10 +93,9 @@ def _train(folder: Path, data: Path, model: Path) -> float | None:
     return json.loads(note.read_text()) if note.is_file() else None
 
 
-def _evaluate(out: Path, folder: Path, data: Path, index: str | Path) -> dict[str, Any]:
-    given = index if isinstance(index, Path) else export_model(out, index)
+def _evaluate(folder: Path, data: Path, index: str | Path) -> dict[str, Any]:
     scores = folder / "scores"
-    training("cross_view.evaluate", data, "--index", given, "--out", scores)
+    training("cross_view.evaluate", data, "--index", index, "--out", scores)
     found: dict[str, Any] = json.loads((scores / "metrics.json").read_text())["indices"][0]
     del found["index"]
     return found

@@ -42,7 +42,7 @@ from vloc_ros.core.sources import PosedScan
 from vloc_ros.datasets.lidar_kitti import read_kitti_recording
 from vloc_ros.storage.cameras import read_camera
 from vloc_ros.storage.images import read_image
-from vloc_ros.storage.text import naming_file, read_text
+from vloc_ros.storage.text import integer_of, naming_file, number_of, read_text
 from vloc_ros.storage.trajectory_formats import pose_from_matrix, read_kitti_calibration
 
 ANNOTATION = "annotation.csv"
@@ -124,8 +124,8 @@ def _read_annotation(folder: Path) -> list[Record]:
 
 def _read_row(folder: Path, row: dict[str, str], camera: Camera, camera_from_lidar: Pose) -> Record:
     try:
-        stamp_us = int(row["timestamp"])
-        northing, easting, yaw = (float(row[name]) for name in ("northing", "easting", "yaw"))
+        stamp_us = integer_of(row["timestamp"])
+        northing, easting, yaw = (number_of(row[name]) for name in ("northing", "easting", "yaw"))
     except (TypeError, ValueError) as error:
         raise InputError(f"{error}, expected whole microseconds, and metres and radians") from None
     if not np.isfinite([northing, easting, yaw]).all():
@@ -170,7 +170,7 @@ def _load_submap(path: Path, stamp_ns: int) -> PointCloud:
 def _read_matrix(path: Path) -> Pose:
     with naming_file(path):
         try:
-            values = [float(word) for word in read_text(path).split()]
+            values = [number_of(word) for word in read_text(path).split()]
         except ValueError as error:
             raise InputError(f"{error}, expected the 12 or 16 numbers of a matrix") from None
         return pose_from_matrix(values)

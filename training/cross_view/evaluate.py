@@ -38,6 +38,7 @@ from training.cross_view.layout import TEST, TRAIN, VIEWS, ViewImages, find_spli
 from training.cross_view.scores import recall_curve, score_retrieval
 from training.framework.command import make_parser, run_command
 from training.place_recognition.geolocalization.teachers import open_index
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.retrieval.query_views import SizedEncoder
 from vloc_ros.core.retrieval.ranking import normalize
@@ -72,6 +73,20 @@ class Retrieval:
     def select(self, kept: Array) -> Retrieval:
         """Some queries."""
         return Retrieval(self.queries.select(kept), self.gallery, self.similarity[kept])
+
+    def select_answerable(self) -> Retrieval:
+        """The queries that have a right view in the gallery.
+
+        Raises:
+            InputError: none has.
+        """
+        kept = np.flatnonzero(self.right.any(axis=1))
+        if not len(kept):
+            raise InputError(
+                f"none of the {len(self.queries)} queries has a right view among the {len(self.gallery)} of the "
+                "gallery, expected places of the same names, or positions that overlap; check the data set"
+            )
+        return self.select(kept)
 
     def score(self) -> dict[str, Any]:
         """All scores; of regions too where they are known."""
@@ -134,6 +149,8 @@ def evaluate(
 ) -> tuple[dict[str, Any], Retrieval]:
     """Scores of an index, both ways, and the retrieval of the first way.
 
+    Queries without a right view in the gallery are in neither; `left_out` of each way is their number.
+
     Args:
         dataset: of the layout.
         name: of the index, see `open_index`.
@@ -142,7 +159,7 @@ def evaluate(
         mirrored: see `describe`.
 
     Raises:
-        InputError: images are missing or damaged.
+        InputError: images are missing or damaged, or no query has a right view.
     """
     queries, gallery = (read_views(dataset, split, view, is_query=k == 0) for k, view in enumerate(views))
     encoder = open_index(name, gallery.paths)
@@ -157,7 +174,9 @@ def evaluate(
         parts = [describe(one, encoder, mirrored=mirrored, progress=bar) for one in other]
         back = Retrieval(*other, parts[0] @ parts[1].T)
     ways = {"->".join(views): there, "->".join(reversed(views)): back}
-    scores = {way: one.score() for way, one in ways.items()}
+    scored = {way: one.select_answerable() for way, one in ways.items()}
+    scores = {way: one.score() | {"left_out": len(ways[way].queries) - len(one.queries)} for way, one in scored.items()}
+    there = scored["->".join(views)]
     return {"index": Path(name).name, **scores, "conditions": there.score_conditions()}, there
 
 
@@ -170,7 +189,7 @@ def _run(args: argparse.Namespace) -> None:
         first = scores["->".join(args.views)]
         print(
             f"{name}: R@1 {first['R@1']:.1%} (chance {first['chance']:.1%}), R@5 {first['R@5']:.1%}, "
-            f"AP {first['AP']:.3f}"
+            f"AP {first['AP']:.3f}; {first['queries']} queries, {first['left_out']} without a right view left out"
         )
         if number == 0:
             args.out.mkdir(parents=True, exist_ok=True)

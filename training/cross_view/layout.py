@@ -32,6 +32,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.storage.images import SUFFIXES
+from vloc_ros.storage.text import number_of
 
 TRAIN, TEST = "train", "test"
 VIEWS = ("drone", "satellite", "street", "google")
@@ -183,7 +184,7 @@ def read_positions(path: Path) -> dict[str, tuple[tuple[float, float, float], st
 
 def _read_ground(path: Path, number: int, row: dict[str, str]) -> tuple[float, float, float]:
     try:
-        x, y, side = (float(row[name]) for name in ("x_m", "y_m", "side_m"))
+        x, y, side = (number_of(row[name]) for name in ("x_m", "y_m", "side_m"))
     except (TypeError, ValueError):
         x = y = side = math.nan
     if not all(map(math.isfinite, (x, y, side))) or side <= 0:

@@ -129,7 +129,7 @@ class PairMiner:
         for first in range(len(pairs)):
             if not waiting[first]:
                 continue
-            alike, free, group = found[of] @ found[of[first]], waiting.copy(), [first]
+            alike, free, group = (found @ found[of[first]])[of], waiting.copy(), [first]
             while True:
                 free &= views.select(np.array(group[-1:])).overlap(views)[0] == 0
                 if len(group) == hard or not free.any():

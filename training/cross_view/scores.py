@@ -39,7 +39,8 @@ def score_retrieval(similarity: Array, right: Array, *, distance_m: Array | None
     Returns:
         `R@K` is the share of queries with a right view among the first K, and `R@1%` among 1 % of the gallery, rounded,
         and one more, as University-1652's test has it. `AP` is the mean over the queries of the area under
-        precision and recall by trapezoids. Queries without a right view count as 0 in all of them. `chance` is R@1 of
+        precision and recall by trapezoids. Queries without a right view count as 0 in all of them, see
+        `Retrieval.select_answerable`. `chance` is R@1 of
         a random order. With distances also `SDM@K` (Dai et al. 2023), the median distance of the first, and shares of
         queries whose first is near.
     """

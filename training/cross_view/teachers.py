@@ -25,12 +25,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from training.place_recognition.encoders import interpolate_positions
 from training.place_recognition.geolocalization.images import ImageStore
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.preprocessing import Preprocessing
 
-_AT_ONCE = 16
+_AT_ONCE, _POSITIONS = 16, "pos_embed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ TEACHERS = {
 def read_teacher(name: str, path: Path) -> nn.Module:
     """A teacher in evaluation mode.
 
+    Position embeddings for another size of images are interpolated, such as those of DINOv2 for 518 px.
+
     Raises:
         InputError: the file cannot be read, or its weights are of another network.
     """
@@ -74,11 +77,13 @@ def read_teacher(name: str, path: Path) -> nn.Module:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read as weights ({reason}), expected safetensors or PyTorch") from error
     wanted = network.state_dict()
+    if _POSITIONS in found:  # published ones may be for another size of images
+        found[_POSITIONS] = interpolate_positions(found[_POSITIONS], wanted[_POSITIONS])
     wrong = [n for n in wanted if n not in found or found[n].shape != wanted[n].shape]
     if wrong:
         raise InputError(
             f"{path}: {len(wrong)} of {len(wanted)} weights are missing or of another shape, such as {wrong[0]}; give "
-            f"those of timm's {teacher.architecture} with {teacher.dimension} outputs and images of {teacher.side} px"
+            f"those of timm's {teacher.architecture} with {teacher.dimension} outputs"
         )
     network.load_state_dict({n: found[n] for n in wanted})
     return network.eval().requires_grad_(False)

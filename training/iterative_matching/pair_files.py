@@ -31,7 +31,7 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.storage.images import read_image
-from vloc_ros.storage.text import read_text
+from vloc_ros.storage.text import integer_of, number_of, read_text
 
 _FIELDS = 38
 
@@ -116,8 +116,8 @@ def _parse(path: Path, number: int, fields: Sequence[str]) -> ImagePair:
             "matrices of 9 values and a pose of 16"
         )
     try:
-        turns = int(fields[2]), int(fields[3])
-        values = np.array([float(field) for field in fields[4:]])
+        turns = integer_of(fields[2]), integer_of(fields[3])
+        values = np.array([number_of(field) for field in fields[4:]])
     except ValueError as error:
         raise InputError(f"{path}:{number}: {error}, expected numbers after the two names") from error
     matrices, pose = values[:18].reshape(2, 3, 3), values[18:].reshape(4, 4)

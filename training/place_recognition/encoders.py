@@ -112,7 +112,7 @@ def load_pretrained_weights(encoder: Pretrainable | TeacherEncoder, path: Path |
     # timm numbers the layers of a feature network with underscores
     found = {name if name in wanted else name.replace(".", "_", 1): value for name, value in found.items()}
     found |= {
-        name: _interpolate_positions(found[name], wanted[name])
+        name: interpolate_positions(found[name], wanted[name])
         for name in found.keys() & wanted.keys()
         if "pos_embed" in name
     }
@@ -126,8 +126,13 @@ def load_pretrained_weights(encoder: Pretrainable | TeacherEncoder, path: Path |
     return len(fitting)
 
 
-def _interpolate_positions(found: Tensor, wanted: Tensor) -> Tensor:
-    """(1, 1 + G, C) embeddings of a class token and a square grid, for the grid of the wanted ones; else unchanged."""
+def interpolate_positions(found: Tensor, wanted: Tensor) -> Tensor:
+    """(1, 1 + G, C) position embeddings of a class token and a square grid, for another grid.
+
+    Args:
+        found: the embeddings.
+        wanted: of the shape that is needed. Where either is no square grid, `found` is returned as it is.
+    """
     if found.ndim != 3 or wanted.ndim != 3 or found.shape[::2] != wanted.shape[::2]:
         return found
     grids = [math.isqrt(part.shape[1] - 1) for part in (found, wanted)]

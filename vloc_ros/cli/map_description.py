@@ -201,11 +201,12 @@ def _scene_rows(scene: Mapping[str, Any], *, metric: bool, alone: bool) -> Itera
 
 
 def format_datum(datum: Datum) -> str:
-    """The place of the map's origin, and the compass bearing of its x axis."""
+    """The place of the map's origin, and its x axis: yaw from east, as ROS has it, and compass bearing."""
     height = "height unknown" if datum.altitude_m is None else f"{datum.altitude_m:.2f} m above the ellipsoid"
     known = f"known to {datum.position_std_m:.2g} m and {np.degrees(datum.yaw_std_rad):.2g} deg"
     bearing = np.degrees(datum.heading_of(0.0))
-    return f"{datum.latitude:.8f} {datum.longitude:.8f}, {height}, x axis {bearing:.2f} deg from north; {known}"
+    axis = f"x axis at yaw {datum.yaw_rad:.6f} rad from east ({bearing:.2f} deg from north)"
+    return f"{datum.latitude:.8f} {datum.longitude:.8f}, {height}, {axis}; {known}"
 
 
 def _describe_self_similarity(alike: Mapping[str, Any]) -> str:

@@ -109,11 +109,12 @@ def scales_of(args: argparse.Namespace) -> tuple[float, ...]:
         InputError: a word is no number, or a side of `--resize` is not positive.
     """
     from vloc_ros.core.errors import InputError
+    from vloc_ros.storage.text import number_of
 
     if args.resize and min(args.resize) < 32:
         raise InputError(f"--resize is {args.resize[0]} {args.resize[1]}, expected 32 pixels or more")
     try:
-        return tuple(float(word) for word in args.scales.split(","))
+        return tuple(number_of(word) for word in args.scales.split(","))
     except ValueError:
         raise InputError(f"--scales is {args.scales!r}, expected numbers such as 0.71,1,1.41") from None
 

@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--port is {args.port}, expected 1 to 65535")
     limit_blas_threads()
     # of an address that others reach, any name may stand in a request
-    app = make_app(_open_service(args), hosts=LOOPBACK if address.is_loopback else ("*",))
+    hosts = (*LOOPBACK, args.host) if address.is_loopback else ("*",)
+    app = make_app(_open_service(args), hosts=hosts)
     print(f"http://{args.host}:{args.port}", flush=True)
     # uploads wait in memory for their turn
     uvicorn.run(

@@ -165,7 +165,7 @@ def _named_rows(path: Path) -> dict[str, Array]:
     for line in read_text(path).splitlines():
         name, colon, values = line.partition(":")
         try:
-            rows[name.strip()] = np.array(values.split(), float) if colon else np.zeros(0)
+            rows[name.strip()] = np.array([number_of(word) for word in values.split()]) if colon else np.zeros(0)
         except ValueError:  # a date
             continue
     return rows
@@ -187,7 +187,7 @@ def _read_dates(path: Path) -> list[int]:
 
 def _numbers(words: Sequence[str], count: int) -> Array:
     try:
-        values = np.array(words, float)
+        values = np.array([number_of(word) for word in words])
     except ValueError:
         raise InputError(f"found {' '.join(words)[:60]!r}, expected {count} numbers") from None
     if len(values) < count:

@@ -36,6 +36,7 @@ from vloc_ros.core.retrieval.query_views import SizedEncoder, check_views, descr
 from vloc_ros.core.retrieval.ranking import HARD_RESIZE, Ranking, rank
 from vloc_ros.core.sources import Progress, silent
 from vloc_ros.storage.images import read_image
+from vloc_ros.storage.text import number_of
 
 POSE = "pose"
 # by name: what its numbers are, and their defaults
@@ -76,7 +77,7 @@ class Reranking:
             raise ConfigError(f"found the re-ranking {text!r}, expected one of {', '.join(RERANKINGS)}")
         defaults = RERANKINGS[name]
         try:
-            numbers = [float(word) for word in given.split(",")] if given else []
+            numbers = [number_of(word) for word in given.split(",")] if given else []
         except ValueError:
             numbers = [np.nan]
         given_by_key = {key: number for (key, _), number in zip(defaults, numbers, strict=False)}

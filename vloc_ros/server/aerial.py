@@ -23,7 +23,7 @@ from vloc_ros.core.config import LocalizerConfig
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.earth_pose import EarthPose
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.ground_view import AerialQuery, GroundViewError
+from vloc_ros.core.localization.ground_view import AerialQuery
 from vloc_ros.core.localization.result import LocalizationResult
 from vloc_ros.core.localization.tile_places import AerialPlaces
 from vloc_ros.core.localization.tile_search import TileHypothesis, TileSearch
@@ -35,7 +35,7 @@ from vloc_ros.server.queries import (
     KnownOfView,
     camera_of,
     list_matches,
-    outline_ellipse,
+    make_fix,
     rank_places,
     thin,
     weigh_similarities,
@@ -98,11 +98,7 @@ class AerialService:
         down = np.array([0.0, 0.0, 1.0]) if known.nadir else None
         view = View(image, camera_of(image, known, self._calibration))
         query = AerialQuery(view, down, _NADIR_STD_RAD, known.altitude_m)
-        try:
-            similarities = self._search.rank(query)
-        except GroundViewError:
-            similarities = np.zeros(len(self._tiles.places))
-        result, leader = self._search.search(query)
+        result, leader, similarities = self._search.search(query)
         return Answer(
             status=result.status.value,
             reason=result.reason,
@@ -110,8 +106,8 @@ class AerialService:
             inliers=result.inliers,
             width=view.camera.width,
             height=view.camera.height,
-            places=rank_places(self._tiles.places.names, similarities) if similarities.any() else [],
-            weights=weigh_similarities(similarities).tolist() if similarities.any() else [],
+            places=[] if similarities is None else rank_places(self._tiles.places.names, similarities),
+            weights=[] if similarities is None else weigh_similarities(similarities).tolist(),
             matches=list_matches(leader.inlier_xy, leader.inlier_points) if leader else [],
             fix=self._fix(result, leader) if leader else None,
         )
@@ -120,18 +116,5 @@ class AerialService:
         assert result.map_from_rig is not None
         assert result.covariance is not None
         pose, datum = leader.scene_from_camera, self._scene.datum
-        up = -pose.rotation[:, 1]
         earth = EarthPose.of_camera(datum, result.map_from_rig, result.covariance) if datum else None
-        x, y, z = (float(v) for v in pose.translation)
-        std = np.sqrt(np.diag(result.covariance)[:3])
-        return Fix(
-            x=x,
-            y=y,
-            z=z,
-            yaw_deg=float(np.degrees(np.arctan2(up[1], up[0]))),
-            ellipse=outline_ellipse(pose.translation[:2], result.covariance[:2, :2]),
-            position_std_m=(float(std[0]), float(std[1]), float(std[2])),
-            latitude=earth.latitude if earth else None,
-            longitude=earth.longitude if earth else None,
-            heading_deg=float(np.degrees(earth.heading_rad)) if earth else None,
-        )
+        return make_fix(pose, result.covariance, ahead=-pose.rotation[:, 1], earth=earth)

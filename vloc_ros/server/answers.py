@@ -68,11 +68,17 @@ class Fix(BaseModel):
     y: float
     z: float
     yaw_deg: float = Field(description="direction of view, or of the upper edge of an image from above, from x")
-    ellipse: list[tuple[float, float]] = Field(description="outline of the region of 95 % of the position")
+    ellipse: list[tuple[float, float]] = Field(
+        description="outline of the region of 95 % of the position, nominally: by its covariance"
+    )
     position_std_m: tuple[float, float, float]
     latitude: float | None = None
     longitude: float | None = None
-    heading_deg: float | None = Field(None, description="that direction, clockwise from true north")
+    earth_std_m: tuple[float, float] | None = Field(
+        default=None, description="of latitude and longitude, metres to the east and north; the datum's is added"
+    )
+    heading_deg: float | None = Field(default=None, description="that direction, clockwise from true north")
+    heading_std_deg: float | None = Field(default=None, description="of the heading; the datum's is added")
 
 
 class Answer(BaseModel):
@@ -80,7 +86,7 @@ class Answer(BaseModel):
 
     status: str = Field(description="ok, or why there is no pose")
     reason: str
-    confidence: float
+    confidence: float = Field(description="by the table that decides; that of aerial maps is provisional")
     inliers: int
     width: int
     height: int

@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from vloc_ros.core.features.keypoints import Features
 from vloc_ros.core.geometry.camera import Camera
+from vloc_ros.core.geometry.earth_pose import EarthPose
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.result import LocalizationResult
@@ -30,7 +32,7 @@ from vloc_ros.server.queries import (
     KnownOfView,
     camera_of,
     list_matches,
-    outline_ellipse,
+    make_fix,
     rank_places,
     thin,
     weigh_similarities,
@@ -85,8 +87,9 @@ class LandmarkService:
         """The localizer's answer; keyframes are ranked by VLAD where the map has that index."""
         camera = camera_of(image, known, self._calibration)
         query = Query.single(image, camera)
-        result = self._localizer.localize(query, on_request=True)
-        similarities = self._rank(query)
+        features = self._localizer.extract(query)
+        result = self._localizer.localize_features(features, query, on_request=True)
+        similarities = self._rank(features[0])
         points = self._map.points[result.inlier_points] if result.ok else np.zeros((0, 3))
         return Answer(
             status=result.status.value,
@@ -101,12 +104,11 @@ class LandmarkService:
             fix=self._fix(result) if result.ok else None,
         )
 
-    def _rank(self, query: Query) -> Array:
+    def _rank(self, features: Features) -> Array:
         """(K,) cosine of every keyframe; zeros where the map has no index of its own."""
         similarities = np.zeros(len(self._map.keyframes))
         if self._index is None or self._vocabulary is None:
             return similarities
-        features = self._localizer.extract(query)[0]
         if len(features):
             described = self._vocabulary.encode(self._map.codec.project(features.descriptors))
             np.maximum.at(similarities, self._index.items, self._index.descriptors @ described)
@@ -116,18 +118,5 @@ class LandmarkService:
         assert result.map_from_rig is not None
         assert result.covariance is not None
         pose, datum = self._scene.scene_from(result.map_from_rig), self._scene.datum
-        ahead, std = pose.rotation[:, 2], np.sqrt(np.diag(result.covariance)[:3])
-        yaw_rad = float(np.arctan2(ahead[1], ahead[0]))
-        x, y, z = (float(v) for v in pose.translation)
-        latitude, longitude, _ = datum.geodetic(result.map_from_rig.translation) if datum else (None, None, None)
-        return Fix(
-            x=x,
-            y=y,
-            z=z,
-            yaw_deg=float(np.degrees(yaw_rad)),
-            ellipse=outline_ellipse(pose.translation[:2], result.covariance[:2, :2]),
-            position_std_m=(float(std[0]), float(std[1]), float(std[2])),
-            latitude=latitude,
-            longitude=longitude,
-            heading_deg=float(np.degrees(datum.heading_of(yaw_rad))) if datum else None,
-        )
+        earth = EarthPose.of_view(datum, result.map_from_rig, result.covariance) if datum else None
+        return make_fix(pose, result.covariance, ahead=pose.rotation[:, 2], earth=earth)

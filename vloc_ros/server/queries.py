@@ -24,8 +24,9 @@ import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import Camera
-from vloc_ros.core.geometry.pose import Array
-from vloc_ros.server.answers import Answer, MapOverview, Match, RankedPlace
+from vloc_ros.core.geometry.earth_pose import EarthPose
+from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.server.answers import Answer, Fix, MapOverview, Match, RankedPlace
 
 SHOWN_PLACES, SHOWN_MATCHES, SHOWN_POINTS = 10, 300, 4000
 # of the softmax of cosines: what is less similar by this has the share 1 / e
@@ -104,12 +105,39 @@ def rank_places(names: Sequence[str], similarities: Array) -> list[RankedPlace]:
 
 
 def outline_ellipse(middle: Array, covariance: Array) -> list[tuple[float, float]]:
-    """Outline of the region of 95 % around (2,) metres, of a (2, 2) covariance."""
+    """Outline of the region of 95 %, if errors are normal, around (2,) metres, of a (2, 2) covariance."""
     spread, axes = np.linalg.eigh(covariance)
     angles = np.linspace(0, 2 * np.pi, _OUTLINE, endpoint=False)
     circle = np.column_stack([np.cos(angles), np.sin(angles)])
     outline = middle + circle * np.sqrt(_CHI_SQUARE * np.maximum(spread, 0)) @ axes.T
     return [(float(x), float(y)) for x, y in outline]
+
+
+def make_fix(scene_from_camera: Pose, covariance: Array, *, ahead: Array, earth: EarthPose | None) -> Fix:
+    """The fix of a camera.
+
+    Args:
+        scene_from_camera: its pose.
+        covariance: (6, 6) of the pose.
+        ahead: (3,) the direction that has the yaw, in the scene.
+        earth: the pose on Earth; None without a datum.
+    """
+    x, y, z = (float(v) for v in scene_from_camera.translation)
+    std_x, std_y, std_z = (float(v) for v in np.sqrt(np.diag(covariance)[:3]))
+    fix = Fix(
+        x=x,
+        y=y,
+        z=z,
+        yaw_deg=float(np.degrees(np.arctan2(ahead[1], ahead[0]))),
+        ellipse=outline_ellipse(scene_from_camera.translation[:2], covariance[:2, :2]),
+        position_std_m=(std_x, std_y, std_z),
+    )
+    if earth is not None:
+        east, north = (float(v) for v in np.sqrt(np.diag(earth.covariance)[:2]))
+        fix.latitude, fix.longitude, fix.earth_std_m = earth.latitude, earth.longitude, (east, north)
+        fix.heading_deg = float(np.degrees(earth.heading_rad))
+        fix.heading_std_deg = float(np.degrees(earth.heading_std_rad))
+    return fix
 
 
 def list_matches(pixels: Array, points: Array) -> list[Match]:

@@ -27,6 +27,7 @@ from typing import Any
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.camera import PARAMETER_NAMES, Camera
+from vloc_ros.storage.text import integer_of, number_of
 
 # COLMAP's numbers of its models, with how many parameters each has
 COLMAP_MODELS = {
@@ -81,8 +82,8 @@ def read_colmap_text(text: str) -> Calibrations:
             continue
         try:
             name, model, width, height, *parameters = words
-            values = [float(value) for value in parameters]
-            cameras[name] = partial(_colmap_camera, model, int(width), int(height), values)
+            values = [number_of(value) for value in parameters]
+            cameras[name] = partial(_colmap_camera, model, integer_of(width), integer_of(height), values)
         except ValueError:
             raise InputError(f"found {line!r}, expected a row CAMERA_ID MODEL WIDTH HEIGHT PARAMS[]") from None
     return cameras

@@ -73,6 +73,17 @@ def number_of(word: str) -> float:
     return float(word)
 
 
+def integer_of(word: str) -> int:
+    """A word as a whole number; Python alone would read `1_0` as 10.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "_" in word:
+        raise ValueError(f"invalid literal for int(): {word!r}")
+    return int(word)
+
+
 def numbers_of(words: Sequence[str]) -> list[float]:
     """Words as numbers.
 

@@ -37,7 +37,9 @@ def test_seven_numbers_are_extrinsics_and_none_leave_them_to_tf() -> None:
     assert parse_extrinsics(" ") == ()
 
 
-@pytest.mark.parametrize("text", ["0 0 0", "a b c d e f g", "0 0 nan 0 0 0 1", "0 0 0 0 0 0 0", "0 0 0 0 0 0 1 0"])
+@pytest.mark.parametrize(
+    "text", ["0 0 0", "a b c d e f g", "0 0 1_0 0 0 0 1", "0 0 nan 0 0 0 1", "0 0 0 0 0 0 0", "0 0 0 0 0 0 1 0"]
+)
 def test_invalid_extrinsics_are_refused(text: str) -> None:
     with pytest.raises(VlocError):
         parse_extrinsics(text)

@@ -49,7 +49,13 @@ def test_overlap_of_positions_is_intersection_over_union(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("40.0,r0", "0,r0"), ("40.0,r0", "inf,r0"), ("file,", "name,"), ("query_drone/0000/day-0.jpg", "other.jpg")],
+    [
+        ("40.0,r0", "0,r0"),
+        ("40.0,r0", "inf,r0"),
+        ("40.0,r0", "4_0,r0"),
+        ("file,", "name,"),
+        ("query_drone/0000/day-0.jpg", "other.jpg"),
+    ],
 )
 def test_a_bad_table_of_positions_is_refused(tmp_path: Path, old: str, new: str) -> None:
     write_dataset(tmp_path, positions=True)

@@ -14,10 +14,16 @@
 
 """Scores of University-1652's test against its own formulas, worked out by hand."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from training.cross_view.evaluate import Retrieval
+from training.cross_view.layout import ViewImages
 from training.cross_view.scores import average_precision, recall_curve, score_retrieval
+from vloc_ros.core.errors import InputError
 
 
 def test_average_precision_is_by_trapezoids() -> None:
@@ -31,6 +37,20 @@ def test_a_query_without_a_right_view_stays_in_the_denominator() -> None:
     right = np.array([[True, False, False], [False, False, False]])
     scores = score_retrieval(similarity, right)
     assert (scores["R@1"], scores["AP"], scores["chance"]) == (0.5, 0.5, pytest.approx(1 / 6))
+
+
+def test_queries_without_a_right_view_are_left_out() -> None:
+    def views(*places: str) -> ViewImages:
+        names, count = np.array(places), len(places)
+        unknown = np.full(count, "")
+        return ViewImages(tuple(map(Path, places)), names, np.full((count, 3), np.nan), unknown, unknown)
+
+    retrieval = Retrieval(views("a", "b", "c"), views("c", "a"), np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]))
+    kept = retrieval.select_answerable()
+    assert kept.queries.places.tolist() == ["a", "c"]
+    assert (kept.score()["queries"], kept.score()["R@1"]) == (2, 0.5)
+    with pytest.raises(InputError):
+        replace(retrieval, gallery=views("d", "e")).select_answerable()
 
 
 def test_one_percent_takes_one_rank_more() -> None:

@@ -34,10 +34,11 @@ from vloc_ros.core.errors import InputError
 
 @pytest.fixture(scope="module")
 def dinov2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of the teacher's form."""
+    """Random weights as the published ones are, for images of 518 px."""
     teacher = TEACHERS["dinov2"]
     torch.manual_seed(0)
-    network = timm.create_model(teacher.architecture, num_classes=teacher.outputs, img_size=teacher.side)
+    network = timm.create_model(teacher.architecture, num_classes=teacher.outputs)
+    assert network.state_dict()["pos_embed"].shape == (1, 1370, 384)
     path = tmp_path_factory.mktemp("teachers") / "dinov2.safetensors"
     save_file(network.state_dict(), path)
     return path

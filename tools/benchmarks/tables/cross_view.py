@@ -33,7 +33,9 @@ def indices(figures: Mapping[str, Figures]) -> Table:
             shares = [f"{scores[one]:.1%}" for one in ("R@1", "R@5", "R@1%", "chance")]
             region = f"{scores['region_top_1']:.1%} ({scores['region_chance']:.1%})"
             metres = [f"{scores['SDM@1']:.2f}", f"{scores['median_m']:.0f} m"]
-            rows.append([name, condition, str(scores["queries"]), *shares, f"{scores['AP']:.2f}", *metres, region])
+            left_out = f" ({scores['left_out']} left out)" if scores.get("left_out") else ""
+            number = f"{scores['queries']}{left_out}"
+            rows.append([name, condition, number, *shares, f"{scores['AP']:.2f}", *metres, region])
     header = ["index", "queries", "number", "R@1", "R@5", "R@1 %", "chance R@1", "AP", "SDM@1", "median"]
     return Table([*header, "town right (chance)"], rows)
 

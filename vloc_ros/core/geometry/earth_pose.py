@@ -32,8 +32,8 @@ class EarthPose:
         latitude: WGS 84 degrees.
         longitude: WGS 84 degrees.
         altitude_m: above the ellipsoid; NaN where the map's datum has no height.
-        heading_rad: bearing of a robot's x axis, or of the upper edge of the image of a camera that looks down;
-            clockwise from true north, 0 to 2 pi.
+        heading_rad: bearing of a robot's x axis, of the upper edge of the image of a camera that looks down, or of the
+            optical axis of one that looks ahead; clockwise from true north, 0 to 2 pi.
         covariance: (3, 3) of the position, along east, north and up, metres squared; the datum's is added.
         heading_std_rad: standard deviation of the heading.
     """
@@ -57,6 +57,11 @@ class EarthPose:
         return _place(datum, map_from_camera, covariance, ahead=-map_from_camera.rotation[:, 1])
 
     @staticmethod
+    def of_view(datum: Datum, map_from_camera: Pose, covariance: Array) -> EarthPose:
+        """That of a camera that looks ahead; see `of_camera`."""
+        return _place(datum, map_from_camera, covariance, ahead=map_from_camera.rotation[:, 2])
+
+    @staticmethod
     def of_base(datum: Datum, map_from_base: Pose, covariance: Array) -> EarthPose:
         """That of a robot, whose x axis points ahead (REP 103); see `of_camera`."""
         return _place(datum, map_from_base, covariance, ahead=map_from_base.rotation[:, 0])
@@ -68,6 +73,9 @@ def _place(datum: Datum, map_from_body: Pose, covariance: Array, *, ahead: Array
     cosine, sine = np.cos(datum.yaw_rad), np.sin(datum.yaw_rad)
     enu_from_map = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
     variance, turned = datum.yaw_std_rad**2, np.cross([0.0, 0.0, 1.0], map_from_body.translation)
+    # of the bearing by a small rotation about the map's axes
+    level = max(float(ahead[0] ** 2 + ahead[1] ** 2), 1e-12)
+    turns = np.array([-ahead[0] * ahead[2] / level, -ahead[1] * ahead[2] / level, 1.0])
     of_datum = np.diag([datum.position_std_m**2, datum.position_std_m**2, datum.altitude_std_m**2])
     position = enu_from_map @ (covariance[:3, :3] + variance * np.outer(turned, turned)) @ enu_from_map.T
     return EarthPose(
@@ -76,5 +84,5 @@ def _place(datum: Datum, map_from_body: Pose, covariance: Array, *, ahead: Array
         altitude_m,
         datum.heading_of(float(np.arctan2(ahead[1], ahead[0]))),
         position + of_datum,
-        float(np.sqrt(covariance[5, 5] + variance)),
+        float(np.sqrt(turns @ covariance[3:, 3:] @ turns + variance)),
     )

@@ -77,14 +77,14 @@ class AerialPlaces:
         """Of a pixel of a tile."""
         return float(self.places.extents[place, 0]) / self.encoder.tile_px
 
-    def retrieve(self, descriptors: Array, *, count: int) -> Array:
-        """(K,) the tiles that resemble a view with (N, D) descriptors most, best first."""
-        return self._index.nearest_items(self.encoder.encode(descriptors)[None], count)
+    def retrieve(self, described: Array, *, count: int) -> Array:
+        """(K,) the tiles that resemble a view of a (D,) global descriptor most, best first."""
+        return self._index.nearest_items(described[None], count)
 
-    def compare(self, descriptors: Array) -> Array:
-        """(P,) cosine of every tile's global descriptor and that of a view with (N, D) descriptors."""
+    def compare(self, described: Array) -> Array:
+        """(P,) cosine of every tile's global descriptor and that of a view, (D,)."""
         found = np.full(len(self.places), -1.0)
-        np.maximum.at(found, self._index.items, self._index.descriptors @ self.encoder.encode(descriptors))
+        np.maximum.at(found, self._index.items, self._index.descriptors @ described)
         return found
 
     def plan(self) -> Array:

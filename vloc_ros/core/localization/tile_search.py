@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -86,15 +87,31 @@ class TileHypothesis:
         return abs(self.reach)
 
 
+class TileAnswer(NamedTuple):
+    """The answer to a view, and what it was decided by.
+
+    Attributes:
+        result: the pose of the camera in the map, or a refusal.
+        leader: the hypothesis that was accepted; None of a refusal.
+        similarities: (P,) how much every tile resembles the view, as the cosine of global descriptors, at the most
+            similar of the sizes that were searched; None where the view shows too little to be searched for.
+    """
+
+    result: LocalizationResult
+    leader: TileHypothesis | None = None
+    similarities: Array | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Observed:
-    """A level view with its keypoints: (N,) complex pixels with y up, and (N, d) projected descriptors."""
+    """A level view: keypoints as (N,) complex pixels with y up, (N, d) projected descriptors, (D,) a global one."""
 
     query: AerialQuery
     level: LevelView
     features: Features
     pixels: Array
     projected: Array
+    described: Array
 
     @property
     def diagonal_px(self) -> float:
@@ -136,25 +153,27 @@ class TileSearch:
 
     def localize(self, query: AerialQuery) -> LocalizationResult:
         """The pose of the camera in the map, or a refusal that says why there is none."""
-        return self.search(query)[0]
+        return self.search(query).result
 
-    def search(self, query: AerialQuery) -> tuple[LocalizationResult, TileHypothesis | None]:
-        """As `localize`, with the hypothesis that was accepted; None of a refusal."""
+    def search(self, query: AerialQuery) -> TileAnswer:
+        """As `localize`, with what the answer was decided by."""
         found, result, most = list[TileHypothesis](), None, 0
+        similarities = np.full(len(self._places.places), -1.0)
         try:
             for observed in self._observe(query):
                 most = max(most, len(observed.features))
                 if len(observed.features) >= _LEAST_KEYPOINTS:
+                    similarities = np.maximum(similarities, self._places.compare(observed.described))
                     found += self._hypotheses(observed)
                     result = self.decide(found)
                     if result.ok:
-                        return replace(result, keypoints=most), self._lead(found)[0]
+                        return TileAnswer(replace(result, keypoints=most), self._lead(found)[0], similarities)
         except GroundViewError as error:
-            return LocalizationResult.refused(Status.NO_FEATURES, str(error)), None
+            return TileAnswer(LocalizationResult.refused(Status.NO_FEATURES, str(error)))
         if result is None:
             reason = f"the view shows {most} keypoints, at least {_LEAST_KEYPOINTS} are needed: water, or too dark?"
-            return LocalizationResult.refused(Status.NO_FEATURES, reason), None
-        return replace(result, keypoints=most), None
+            return TileAnswer(LocalizationResult.refused(Status.NO_FEATURES, reason))
+        return TileAnswer(replace(result, keypoints=most), None, similarities)
 
     def find(self, query: AerialQuery) -> list[TileHypothesis]:
         """All hypotheses of a view; none where it shows too little."""
@@ -164,32 +183,19 @@ class TileSearch:
             return []
         return [one for view in views for one in self._hypotheses(view)]
 
-    def retrieve(self, query: AerialQuery, *, count: int) -> Array:
-        """(K,) the tiles that a view resembles most, best first, before anything is matched."""
-        view = next(iter(self._observe(query)))
-        return self._places.retrieve(view.features.descriptors, count=count)
-
-    def rank(self, query: AerialQuery) -> Array:
-        """(P,) how much every tile resembles a view, as the cosine of global descriptors.
-
-        Raises:
-            GroundViewError: the view shows too little ground.
-        """
-        view = next(iter(self._observe(query)))
-        return self._places.compare(view.features.descriptors)
-
     def _observe(self, query: AerialQuery) -> Iterator[_Observed]:
         """The level view, of unknown altitude in several sizes: tiles show no more than what is as fine as they are."""
         for scale in _SCALES if query.altitude_m is None else _SCALES[:1]:
             level = make_level(query, finest_m=self._places.finest_m, scale=scale)
             features = self._extractor.extract(level.image)
-            projected = self._places.encoder.codec.project(features.descriptors)
+            encoder = self._places.encoder
+            projected = encoder.codec.project(features.descriptors)
             pixels = features.xy[:, 0] - 1j * features.xy[:, 1].astype(float)
-            yield _Observed(query, level, features, pixels, projected)
+            yield _Observed(query, level, features, pixels, projected, encoder.vocabulary.encode(projected))
 
     def _hypotheses(self, observed: _Observed) -> list[TileHypothesis]:
         places, coarse = self._places, list[tuple[int, int, complex, complex, float]]()
-        for place in places.retrieve(observed.features.descriptors, count=self._config.retrieval_top_k):
+        for place in places.retrieve(observed.described, count=self._config.retrieval_top_k):
             size_m, scene = places.ground_size(int(place)), int(places.places.scenes[place])
             radius_m = places.places.extents[place, 0] / 2
             if observed.level.ground_size_m is not None:

@@ -41,7 +41,7 @@ from vloc_ros.datasets.benchmarks.scene import (
 )
 from vloc_ros.datasets.posed_files import PosedFile
 from vloc_ros.storage.colmap_models import read_colmap_images
-from vloc_ros.storage.text import naming_file, number_of, read_text
+from vloc_ros.storage.text import integer_of, naming_file, number_of, read_text
 
 SCENES = ("aachen",)
 SOURCE = "https://www.visuallocalization.net/datasets/"
@@ -114,7 +114,7 @@ def _read_intrinsics(path: Path) -> dict[str, Camera]:
         with naming_file(path, line=number):
             try:
                 name, model, width, height, *parameters = words
-                cameras[name] = Camera(model, int(width), int(height), tuple(map(number_of, parameters)))
+                cameras[name] = Camera(model, integer_of(width), integer_of(height), tuple(map(number_of, parameters)))
             except ValueError:
                 raise InputError(f"found {line!r}, expected IMAGE MODEL WIDTH HEIGHT PARAMS") from None
     return cameras

@@ -31,7 +31,7 @@ from vloc_ros.datasets.benchmarks.scene import BenchmarkScene, query_of, require
 from vloc_ros.datasets.benchmarks.seven_scenes import read_pose_file, scale_cameras
 from vloc_ros.datasets.benchmarks.sfm_poses import read_sfm_scene
 from vloc_ros.datasets.posed_files import PosedFile
-from vloc_ros.storage.text import number_of, read_text
+from vloc_ros.storage.text import integer_of, number_of, read_text
 
 SCENES = (
     *("apt1/kitchen", "apt1/living", "apt2/bed", "apt2/kitchen", "apt2/living", "apt2/luke"),
@@ -96,7 +96,8 @@ def _read_camera(path: Path) -> Camera:
     try:
         matrix = [number_of(word) for word in values["m_calibrationColorIntrinsic"]]
         k = [matrix[4 * row + column] for row in range(3) for column in range(3)]
-        return Camera.from_ros("plumb_bob", int(values["m_colorWidth"][0]), int(values["m_colorHeight"][0]), k, [])
+        width, height = (integer_of(values[name][0]) for name in ("m_colorWidth", "m_colorHeight"))
+        return Camera.from_ros("plumb_bob", width, height, k, [])
     except (KeyError, IndexError, ValueError):
         raise InputError(
             f"{path}: has no m_colorWidth, m_colorHeight and m_calibrationColorIntrinsic, expected the info.txt of a "

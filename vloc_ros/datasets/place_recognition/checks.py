@@ -38,7 +38,7 @@ from vloc_ros.datasets.place_recognition.positives import RADIUS_M, find_positiv
 from vloc_ros.datasets.place_recognition.tables import TABLE, read_table
 from vloc_ros.datasets.utm import to_utm
 from vloc_ros.storage.images import read_image
-from vloc_ros.storage.text import number_of
+from vloc_ros.storage.text import integer_of, number_of
 
 # latitude and longitude of a name may be rounded
 _LARGEST_DISAGREEMENT_M = 20.0
@@ -146,7 +146,8 @@ def _disagrees(image: PlaceImage) -> bool:
     """Whether the latitude and longitude are elsewhere; not where they or the zone are not given."""
     fields = dict(zip(FIELDS, image.fields, strict=True))
     try:
-        zone, latitude, longitude = int(fields["zone"]), number_of(fields["latitude"]), number_of(fields["longitude"])
+        zone = integer_of(fields["zone"])
+        latitude, longitude = number_of(fields["latitude"]), number_of(fields["longitude"])
         position = to_utm(latitude, longitude, zone=zone)
     except (ValueError, InputError):
         return False

@@ -37,6 +37,7 @@ from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.node_config import LocalizerNodeConfig
 from vloc_ros.nodes.localizer.refusal import Refused
 from vloc_ros.nodes.rclpy_support.conversion import camera_of, stamp_ns_of
+from vloc_ros.storage.text import number_of
 
 _INFO_DEPTH = 5
 
@@ -129,7 +130,7 @@ def parse_extrinsics(text: str) -> tuple[Pose, ...]:
 
 def _extrinsics_of(text: str) -> Pose:
     try:
-        numbers = [float(word) for word in text.split()]
+        numbers = [number_of(word) for word in text.split()]
     except ValueError:
         numbers = []
     if len(numbers) != 7 or not np.isfinite(numbers).all():

@@ -5,7 +5,7 @@ const at = (x, y) => [y, x]; // Leaflet has the vertical first
 const drawn = L.canvas({ padding: 0.4 });
 const map = L.map("map", { crs: L.CRS.Simple, minZoom: -8, maxZoom: 9, zoomSnap: 0.25, renderer: drawn, attributionControl: false });
 const layers = { plan: L.layerGroup().addTo(map), heat: L.layerGroup().addTo(map), answer: L.layerGroup().addTo(map) };
-let overview = null;
+let overview = null, newest = 0; // number of the newest request
 
 function corners(place) {
   const turn = (place.yaw_deg * Math.PI) / 180, half = place.side_m / 2;
@@ -37,7 +37,7 @@ function drawHeat(weights) {
 
 function name(text, weights, k) {
   const span = document.createElement("span");
-  span.textContent = weights.length ? `${text}: ${(100 * weights[k]).toFixed(1)} %` : text;
+  span.textContent = weights.length ? `${text}: similarity share ${(100 * weights[k]).toFixed(1)} %` : text;
   return span;
 }
 
@@ -66,9 +66,13 @@ function describeFix(fix, answer) {
   const unit = overview.metric ? "m" : "units of the map";
   const std = fix.position_std_m.map((v) => Number(v.toPrecision(2))).join(", ");
   const rows = [["position", `${fix.x.toFixed(2)}, ${fix.y.toFixed(2)}, ${fix.z.toFixed(2)} ${unit}`], ["standard deviation", `${std} ${unit}`],
-    ["confidence", `${(100 * answer.confidence).toFixed(1)} %, ${answer.inliers} inliers`]];
-  if (fix.latitude !== null) rows.unshift(["latitude, longitude", `${fix.latitude.toFixed(7)}, ${fix.longitude.toFixed(7)}`]);
-  if (fix.heading_deg !== null) rows.push(["heading", `${fix.heading_deg.toFixed(1)}°`]);
+    ["confidence", `${(100 * answer.confidence).toFixed(1)} %${overview.kind === "aerial" ? " (provisional)" : ""}, ${answer.inliers} inliers`]];
+  if (fix.latitude !== null) {
+    const [east, north] = fix.earth_std_m.map((v) => Number(v.toPrecision(2)));
+    rows.unshift(["latitude, longitude", `${fix.latitude.toFixed(7)}, ${fix.longitude.toFixed(7)}`],
+      ["standard deviation on Earth", `${east} m east, ${north} m north`]);
+    rows.push(["heading", `${fix.heading_deg.toFixed(1)}° ± ${Number(fix.heading_std_deg.toPrecision(2))}°`]);
+  }
   for (const [term, text] of rows) {
     const dt = document.createElement("dt"), dd = document.createElement("dd");
     dt.textContent = term; dd.textContent = text;
@@ -79,7 +83,7 @@ function describeFix(fix, answer) {
 function listPlaces(places) {
   el("places").replaceChildren(...places.map((found) => {
     const item = document.createElement("li"), place = overview.places[found.place];
-    item.textContent = `${found.name}: ${(100 * found.weight).toFixed(1)} %`;
+    item.textContent = `${found.name}: similarity share ${(100 * found.weight).toFixed(1)} %`;
     item.tabIndex = 0;
     const show = () => map.setView(at(place.x, place.y), Math.max(map.getZoom(), 1));
     item.addEventListener("click", show);
@@ -99,29 +103,51 @@ function drawMatches(answer) {
 
 function say(text, kind) { el("status").textContent = text; el("status").className = kind; }
 
-async function locate(file) {
-  const known = new FormData(el("known")), words = new URLSearchParams();
-  for (const key of ["focal_px", "altitude_m"]) if (known.get(key)) words.set(key, known.get(key));
-  if (known.get("nadir") && overview.kind === "aerial") words.set("nadir", "true");
-  say("searching…", "");
-  document.body.dataset.state = "searching";
+function clearAnswer() {
+  layers.answer.clearLayers(); el("fix").replaceChildren(); el("places").replaceChildren(); drawHeat([]);
+  drawMatches({ width: 1, height: 1, matches: [] });
+}
+
+function showPhoto(file) {
   const shown = el("photo").querySelector("img");
   URL.revokeObjectURL(shown.src);
   shown.src = URL.createObjectURL(file);
   el("photo").hidden = false;
+}
+
+async function locate(file) {
+  const known = new FormData(el("known")), words = new URLSearchParams(), number = ++newest;
+  for (const key of ["focal_px", "altitude_m"]) if (known.get(key)) words.set(key, known.get(key));
+  if (known.get("nadir") && overview.kind === "aerial") words.set("nadir", "true");
+  clearAnswer();
+  showPhoto(file);
+  say("searching…", "");
+  document.body.dataset.state = "searching";
   try {
     const response = await fetch(`api/locate?${words}`, { method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" } });
-    const answer = await response.json();
-    if (!response.ok) { // an error of the form's numbers has a list of details
-      layers.answer.clearLayers(); el("fix").replaceChildren(); el("places").replaceChildren(); drawHeat([]);
-      drawMatches({ width: 1, height: 1, matches: [] });
-      say(answer.error ?? answer.detail?.map((one) => one.msg).join("; ") ?? "the server failed", "refused");
-    } else {
-      drawAnswer(answer);
-      say(answer.status === "ok" ? "located" : `${answer.status.replaceAll("_", " ")}: ${answer.reason}`, answer.status === "ok" ? "ok" : "refused");
+    const found = await readAnswer(response);
+    if (number !== newest) return; // another photograph was dropped meanwhile
+    if (found.refusal) say(found.refusal, "refused");
+    else {
+      drawAnswer(found);
+      say(found.status === "ok" ? "located" : `${found.status.replaceAll("_", " ")}: ${found.reason}`, found.status === "ok" ? "ok" : "refused");
     }
-  } catch (error) { say(`the server does not answer (${error.message})`, "refused"); }
+  } catch (error) {
+    if (number !== newest) return;
+    clearAnswer();
+    say(`the server does not answer (${error.message})`, "refused");
+  }
   document.body.dataset.state = "answered";
+}
+
+// what a full server says is plain text; an error of the form's numbers has a list of details
+async function readAnswer(response) {
+  const isJson = (response.headers.get("Content-Type") ?? "").startsWith("application/json");
+  if (response.status === 503) return { refusal: "the server is busy; try again" };
+  if (!isJson) return { refusal: `the server failed (${response.status})` };
+  const content = await response.json();
+  if (response.ok) return content;
+  return { refusal: content.error ?? content.detail?.map((one) => one.msg).join("; ") ?? "the server failed" };
 }
 
 function listen() {
