@@ -9,8 +9,8 @@ PYTHON := .venv/bin/python
 VERSION := $(shell $(PYTHON3) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 READY := .venv/.ready-$(or $(ROS_DISTRO),wheels-$(ROS_WHEELS))-$(VERSION)
 TRAINED := .venv/.ready-training
-# of `make test`: one for each processor, four at most
-TEST_PROCESSES ?= auto
+# of `make test`: one more than there are processors, since many tests wait; four at most
+TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PYTEST = $(PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 # The libraries of this environment; a library path of another environment must not be used.
