@@ -48,7 +48,7 @@ from vloc_ros.mapping.maps.lidar_places import add_lidar_places, make_lidar_map
 from vloc_ros.storage.maps import read_map, write_map
 
 SPACE, HEADINGS = "a" * 64, 4
-VIEW = RangeView(8, 12, math.radians(80.0), math.radians(-25.0), math.radians(15.0), 60.0)
+VIEW = RangeView(8, 12, math.radians(100.0), math.radians(-25.0), math.radians(15.0), 60.0)
 
 
 def write_range_model(folder: Path, *, scale: float = 1.0, **changes: Any) -> Path:
@@ -114,14 +114,15 @@ def test_a_scan_has_a_row_for_each_heading_with_points(model: Path) -> None:
     rows = encoder.encode_query(Query((), cloud=PointCloud(points)))
     assert rows.shape == (HEADINGS, ENCODER_DIMENSION)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
-    ahead = points[np.abs(np.arctan2(points[:, 1], points[:, 0])) < 0.5]
+    ahead = points[np.abs(np.arctan2(points[:, 1], points[:, 0])) < 0.69]
     np.testing.assert_allclose(encoder.encode_scan(ahead, headings=1)[0] @ rows[0], 1.0, atol=0.1)
     assert len(encoder.encode_scan(ahead)) == 1
     assert encoder.encode_scan(np.full((3, 3), 1e4, np.float32)).shape == (0, ENCODER_DIMENSION)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"headings": 0}, {"view": {}}, {"training": {}}, {"view": {**VIEW.to_manifest(), "width": 14}}]
+    "changes",
+    [{"headings": 0}, {"headings": 3}, {"view": {}}, {"training": {}}, {"view": {**VIEW.to_manifest(), "width": 14}}],
 )
 def test_manifests_that_do_not_fit_are_refused(changes: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ModelError):
@@ -176,6 +177,16 @@ def test_places_are_found_whichever_way_the_sensor_faces(model: Path, lidar_map:
         query_places(again, ahead, space="b" * 64, count=1)
     with pytest.raises(MapError, match="--encoder"):
         query_places(again.without_retrieval(RANGE), ahead, space=SPACE, count=1)
+
+
+def test_places_are_found_between_the_headings_of_their_views(tmp_path: Path) -> None:
+    encoder = read_range_descriptor(write_range_model(tmp_path / "range", headings=32))
+    landmark_map = make_lidar_map([_scan(number) for number in range(3)], name="posts", encoder=encoder)
+    for number in range(3):
+        between = encoder.encode_scan(_scan(number, yaw=5 * math.pi / 32).load().points, headings=1)
+        found = query_places(landmark_map, between, space=SPACE, count=1)
+        assert found[0].name == f"drive/{number}"
+        assert found[0].similarity < 0.999
 
 
 def test_places_that_are_added_are_described_too(model: Path, lidar_map: LandmarkMap) -> None:

@@ -20,6 +20,7 @@ compared with all of them, so that it finds a place whichever way the LiDAR or i
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ class OnnxRangeDescriptor:
             self._view = RangeView.from_manifest(model.entry("view"))
         except InputError as error:
             raise ModelError(f"{where}: {error}") from error
+        if self.headings * self._view.field_of_view_rad < 2 * math.pi:
+            angle_deg = math.degrees(self._view.field_of_view_rad)
+            raise ModelError(
+                f"{where}: {self.headings} views of {angle_deg:.1f} degrees leave gaps between them, expected none; "
+                "train with more range.headings"
+            )
         noise = np.random.default_rng(0).uniform(0, 1, (2, CHANNELS, self._view.height, self._view.width))
         try:
             found = self._run(noise.astype(np.float32))
@@ -148,8 +155,8 @@ def read_space(model: Model) -> str:
         return str(model.entry("training", "space"))
     except ModelError as error:
         raise ModelError(
-            f"{model.folder / MANIFEST}: names no descriptor space, so this is not a cross-modal model; give MODEL/image "
-            "or MODEL/range of `python -m training.cross_modal.train`"
+            f"{model.folder / MANIFEST}: names no descriptor space, so this is not a cross-modal model; give "
+            "MODEL/image or MODEL/range of `python -m training.cross_modal.train`"
         ) from error
 
 

@@ -26,6 +26,7 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 import torch
 from cross_modal_data import write_drive
 
+from training.cross_modal import baselines
 from training.cross_modal.baselines import compare_scan_contexts
 from training.cross_modal.loss import contrastive_loss
 from training.cross_modal.records import RecordSet
@@ -44,6 +45,11 @@ def test_recall_and_chance_by_hand() -> None:
     found = score(np.array([[0.9, 0.1, 0.0, 0.0], [0.9, 0.8, 0.1, 0.0], [1.0, 0.0, 0.0, 0.0]]), trial)
     assert (found.first.hits, found.first.of) == (1, 2)
     assert found.chance_first == pytest.approx((1 / 4 + 2 / 4) / 2)
+
+
+def test_similarities_that_are_not_finite_have_no_score() -> None:
+    with pytest.raises(InputError, match="1 of 2 queries"):
+        score(np.array([[np.nan, np.nan], [0.5, 0.1]]), trial_of([[1, 0], [1, 0]]))
 
 
 def test_one_percent_of_a_large_database_is_several() -> None:
@@ -68,10 +74,18 @@ def test_a_sequence_is_no_revisit_of_itself(tmp_path: Path) -> None:
     assert found.right[3, 0]
 
 
-def test_scan_context_finds_the_same_places(tmp_path: Path) -> None:
+def test_scan_context_finds_the_same_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = RecordSet.join([[read_records(write_drive(tmp_path, "00", world=1, first_m=0.0, count=8))]])
     second = RecordSet.join([[read_records(write_drive(tmp_path, "01", world=1, first_m=1.0, count=8))]])
-    assert (compare_scan_contexts(second, first).argmax(axis=1) == np.arange(8)).mean() > 0.7
+    allowed = np.ones((8, 8), bool)
+    assert (compare_scan_contexts(second, first, allowed).argmax(axis=1) == np.arange(8)).mean() > 0.7
+    # aligned are those that are allowed, though others have more similar rows
+    monkeypatch.setattr(baselines, "_ALIGNED", 2)
+    allowed[0, :5] = allowed[1, :7] = False
+    found = compare_scan_contexts(second, first, allowed)
+    assert (found[0, 5:] >= 0).sum() == 2
+    assert found[1, 7] >= 0
+    assert (found[0, :5] < 0).all()
 
 
 def test_the_loss_leaves_out_what_is_neither_near_nor_far() -> None:
