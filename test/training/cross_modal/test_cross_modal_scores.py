@@ -28,11 +28,14 @@ from cross_modal_data import write_drive
 
 from training.cross_modal import baselines
 from training.cross_modal.baselines import compare_scan_contexts
+from training.cross_modal.evaluate import encode_around
 from training.cross_modal.loss import contrastive_loss
 from training.cross_modal.records import RecordSet
 from training.cross_modal.scores import PROTOCOLS, Protocol, Trial, make_trial, score
 from training.cross_modal.sources import read_records
+from training.cross_modal.validation import Validation
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.pose import Array
 
 
 def trial_of(right: list[list[int]]) -> Trial:
@@ -50,6 +53,25 @@ def test_recall_and_chance_by_hand() -> None:
 def test_similarities_that_are_not_finite_have_no_score() -> None:
     with pytest.raises(InputError, match="1 of 2 queries"):
         score(np.array([[np.nan, np.nan], [0.5, 0.1]]), trial_of([[1, 0], [1, 0]]))
+
+
+class _Azimuths:
+    """In place of a range model: directions of points instead of descriptors."""
+
+    def encode_scan(self, points: Array, intensity: Array | None) -> Array:
+        return np.arctan2(points[:, 1], points[:, 0])
+
+
+def test_scans_all_around_are_those_of_a_turned_vehicle(tmp_path: Path) -> None:
+    record = read_records(write_drive(tmp_path, "00", world=1, first_m=0.0, count=1))[0]
+    before, after = (encode_around(_Azimuths(), record, yaw_rad=yaw) for yaw in (0.0, 0.3))
+    np.testing.assert_allclose(np.exp(1j * (before - after)), np.exp(0.3j), atol=1e-4)
+
+
+def test_data_every_five_metres_is_validated_whole(tmp_path: Path) -> None:
+    drives = [write_drive(tmp_path, f"0{k}", world=1, first_m=float(k), count=4, spacing_m=4.99) for k in range(2)]
+    found = Validation(RecordSet.join([[read_records(drive) for drive in drives]]))
+    assert (len(found.queries), len(found.database)) == (4, 4)
 
 
 def test_one_percent_of_a_large_database_is_several() -> None:
