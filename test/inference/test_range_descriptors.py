@@ -35,24 +35,27 @@ from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.clouds.range_view import RangeView
 from vloc_ros.core.errors import InputError, MapError, ModelError
 from vloc_ros.core.geometry.pose import Array, Pose
-from vloc_ros.core.localization.place_query import RANGE, query_places
+from vloc_ros.core.localization.place_query import RANGE, count_described_places, query_places
+from vloc_ros.core.localization.retrieval_candidates import find_index_of_encoder
 from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
+from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 from vloc_ros.core.sources import PosedScan
 from vloc_ros.inference.models import write_model
-from vloc_ros.inference.range_descriptors import check_spaces, read_range_descriptor
+from vloc_ros.inference.range_descriptors import OnnxRangeDescriptor, check_spaces, read_range_descriptor
 from vloc_ros.mapping.maps.lidar_places import add_lidar_places, make_lidar_map
 from vloc_ros.storage.maps import read_map, write_map
 
 SPACE, HEADINGS = "a" * 64, 4
-VIEW = RangeView(8, 12, math.radians(80.0), math.radians(-25.0), math.radians(15.0), 60.0)
+VIEW = RangeView(8, 12, math.radians(100.0), math.radians(-25.0), math.radians(15.0), 60.0)
 
 
-def write_range_model(folder: Path, **changes: Any) -> Path:
-    """Views in half of their columns, the mean over the channels, as a vector of length 1."""
+def write_range_model(folder: Path, *, scale: float = 1.0, **changes: Any) -> Path:
+    """Views in half of their columns, the mean over the channels times a scale, as a vector of length 1."""
     nodes = [
-        helper.make_node("ReduceMean", ["views", "channels"], ["grey"], keepdims=1),
+        helper.make_node("ReduceMean", ["views", "channels"], ["mean"], keepdims=1),
+        helper.make_node("Mul", ["mean", "scale"], ["grey"]),
         helper.make_node("AveragePool", ["grey"], ["coarse"], kernel_shape=[1, 2], strides=[1, 2]),
         helper.make_node("Flatten", ["coarse"], ["flat"], axis=1),
         helper.make_node("LpNormalization", ["flat"], ["descriptors"]),
@@ -61,8 +64,9 @@ def write_range_model(folder: Path, **changes: Any) -> Path:
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name, shape in (("views", ["n", 3, VIEW.height, VIEW.width]), ("descriptors", ["n", ENCODER_DIMENSION]))
     ]
-    axes = onnx.numpy_helper.from_array(np.array([1]), "channels")
-    graph = helper.make_graph(nodes, "range", values[:1], values[1:], [axes])
+    constants = {"channels": np.array([1]), "scale": np.array(scale, np.float32)}
+    arrays = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "range", values[:1], values[1:], arrays)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     manifest = {
         "kind": "range descriptor",
@@ -110,18 +114,45 @@ def test_a_scan_has_a_row_for_each_heading_with_points(model: Path) -> None:
     rows = encoder.encode_query(Query((), cloud=PointCloud(points)))
     assert rows.shape == (HEADINGS, ENCODER_DIMENSION)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
-    ahead = points[np.abs(np.arctan2(points[:, 1], points[:, 0])) < 0.5]
+    ahead = points[np.abs(np.arctan2(points[:, 1], points[:, 0])) < 0.69]
     np.testing.assert_allclose(encoder.encode_scan(ahead, headings=1)[0] @ rows[0], 1.0, atol=0.1)
     assert len(encoder.encode_scan(ahead)) == 1
     assert encoder.encode_scan(np.full((3, 3), 1e4, np.float32)).shape == (0, ENCODER_DIMENSION)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"headings": 0}, {"view": {}}, {"training": {}}, {"view": {**VIEW.to_manifest(), "width": 14}}]
+    "changes",
+    [{"headings": 0}, {"headings": 3}, {"view": {}}, {"training": {}}, {"view": {**VIEW.to_manifest(), "width": 14}}],
 )
 def test_manifests_that_do_not_fit_are_refused(changes: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         read_range_descriptor(write_range_model(tmp_path / "range", **changes))
+
+
+def test_descriptors_that_are_not_finite_are_refused(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(ModelError, match="length"):
+        read_range_descriptor(write_range_model(tmp_path / "nan", scale=math.nan))
+    with pytest.raises(ModelError, match=r"the scan drive/1: .*not finite"):
+        make_lidar_map([_scan(1)], name="posts", encoder=_NotFinite(read_range_descriptor(model)))
+
+
+class _NotFinite:
+    """A range encoder whose network overflows on scans that it was not tried on."""
+
+    modality = LIDAR
+
+    def __init__(self, encoder: OnnxRangeDescriptor) -> None:
+        self.hash, self.dimension, self._encoder = encoder.hash, encoder.dimension, encoder
+        encoder._engine = self
+
+    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        return {"descriptors": np.full((len(inputs["views"]), self.dimension), np.nan, np.float32)}
+
+    def encode_query(self, query: Query) -> Array:
+        return self._encoder.encode_query(query)
+
+    def encode_scan(self, points: Array, intensity: Array | None = None) -> Array:
+        return self._encoder.encode_scan(points, intensity)
 
 
 def test_the_two_models_of_different_trainings_do_not_match(model: Path, tmp_path: Path) -> None:
@@ -136,7 +167,7 @@ def test_places_are_found_whichever_way_the_sensor_faces(model: Path, lidar_map:
     index = find_scan_index(again)
     assert index is not None
     assert index.name == "scan_context"
-    turned = _scan(2, yaw=math.pi / 2).load().points
+    turned = _scan(2, yaw=math.pi / 2).load().points  # on the grid of the headings, where views are the same
     ahead = read_range_descriptor(model).encode_scan(turned, headings=1)
     found = query_places(again, ahead, space=SPACE, count=2)
     assert found[0].name == "drive/2"
@@ -148,6 +179,16 @@ def test_places_are_found_whichever_way_the_sensor_faces(model: Path, lidar_map:
         query_places(again.without_retrieval(RANGE), ahead, space=SPACE, count=1)
 
 
+def test_places_are_found_between_the_headings_of_their_views(tmp_path: Path) -> None:
+    encoder = read_range_descriptor(write_range_model(tmp_path / "range", headings=32))
+    landmark_map = make_lidar_map([_scan(number) for number in range(3)], name="posts", encoder=encoder)
+    for number in range(3):
+        between = encoder.encode_scan(_scan(number, yaw=5 * math.pi / 32).load().points, headings=1)
+        found = query_places(landmark_map, between, space=SPACE, count=1)
+        assert found[0].name == f"drive/{number}"
+        assert found[0].similarity < 0.999
+
+
 def test_places_that_are_added_are_described_too(model: Path, lidar_map: LandmarkMap) -> None:
     encoder = read_range_descriptor(model)
     grown = add_lidar_places(lidar_map, [_scan(3)], encoder=encoder)
@@ -156,9 +197,39 @@ def test_places_that_are_added_are_described_too(model: Path, lidar_map: Landmar
     assert found[0].name == "drive/3"
     with pytest.raises(InputError, match="no descriptor"):
         add_lidar_places(lidar_map.without_retrieval(RANGE), [_scan(3)], encoder=encoder)
+    with pytest.raises(InputError, match="no encoder is given"):
+        add_lidar_places(lidar_map, [_scan(3)])
     other = replace(lidar_map.retrieval[RANGE], encoder="b" * 64)
     with pytest.raises(InputError, match="descriptor space"):
         add_lidar_places(lidar_map.with_retrieval(other), [_scan(3)], encoder=encoder)
+
+
+def test_scans_of_one_name_are_told_apart(model: Path, lidar_map: LandmarkMap) -> None:
+    """Sequences of two sets name their scans alike, and so do depth images."""
+    encoder, namesake = read_range_descriptor(model), replace(_scan(5), name="drive/1")
+    grown = add_lidar_places(lidar_map, [namesake, _scan(6)], encoder=encoder)
+    again = add_lidar_places(grown, [replace(_scan(7), name="drive/1")], encoder=encoder)
+    for number, place in ((1, 1), (5, 3), (6, 4), (7, 5)):
+        rows = again.retrieval[RANGE].descriptors[again.retrieval[RANGE].items == place]
+        np.testing.assert_allclose(rows, encoder.encode_scan(_scan(number).load().points), atol=1e-5)
+    with pytest.raises(InputError, match="no descriptor"):  # not even where the names are those of the old places
+        add_lidar_places(lidar_map.without_retrieval(RANGE), [_scan(0), _scan(1), _scan(2)], encoder=encoder)
+
+
+def test_a_scan_that_shows_nothing_at_any_heading_is_a_place(model: Path, lidar_map: LandmarkMap) -> None:
+    below = _surroundings(3) * np.float32([0.05, 0.05, 1.0]) - np.float32([0.0, 0.0, 8.0])
+    blind = PosedScan("blind", partial(PointCloud, below.astype(np.float32)), _scan(3).map_from_sensor, 3)
+    encoder = read_range_descriptor(model)
+    grown = add_lidar_places(lidar_map, [blind], encoder=encoder)
+    assert count_described_places(grown) == (3, 4)
+    again = add_lidar_places(grown, [_scan(4)], encoder=encoder)
+    assert count_described_places(again) == (4, 5)
+    assert query_places(again, encoder.encode_scan(_scan(4).load().points), space=SPACE, count=9)[0].name == "drive/4"
+
+
+def test_the_index_is_found_by_the_encoder(model: Path, lidar_map: LandmarkMap) -> None:
+    index = find_index_of_encoder(lidar_map, read_range_descriptor(model))
+    assert index is lidar_map.retrieval[RANGE]
 
 
 def test_images_are_answered_by_the_command(
@@ -173,6 +244,9 @@ def test_images_are_answered_by_the_command(
     rows = json.loads((tmp_path / "found.json").read_text())
     assert len(rows) == 2
     assert rows[0]["similarity"] >= rows[1]["similarity"]
-    assert rows[0]["place"] in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert rows[0]["place"] in out
+    assert "3 of 3 LiDAR places" in out
     alone = write_encoder(tmp_path / "alone")
     assert main([*words[:5], str(alone), words[-1]]) == 1
+    assert "not a cross-modal model; give MODEL/image" in capsys.readouterr().err

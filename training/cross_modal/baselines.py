@@ -36,11 +36,12 @@ _GEM = "gem-efficientnet-lite0"
 # images that the vocabulary is fitted on, scans that say how far the sensor sees, places that are aligned
 _SAMPLE, _SCANS, _ALIGNED = 60, 20, 50
 
-Similarity = Callable[[RecordSet, RecordSet], Array]
+# of queries, a database, and (Q, N) bool which records a query may find
+Similarity = Callable[[RecordSet, RecordSet, Array], Array]
 
 
-def compare_scan_contexts(queries: RecordSet, database: RecordSet) -> Array:
-    """(Q, N) similarities by Scan Context; the best by their invariant rows are aligned and come first."""
+def compare_scan_contexts(queries: RecordSet, database: RecordSet, allowed: Array) -> Array:
+    """(Q, N) similarities by Scan Context; the best allowed ones by their invariant rows are aligned and come first."""
     some = database.records[:: max(1, len(database) // _SCANS)]
     context = ScanContext.of_clouds([record.load_cloud().points for record in some])
     encoder = ScanContextEncoder(context)
@@ -49,14 +50,14 @@ def compare_scan_contexts(queries: RecordSet, database: RecordSet) -> Array:
     assert rows[0].shape[1] == encoder.dimension
     # below those that are aligned, whose similarity is 0 to 1
     similarity = rows[0] @ rows[1].T - 2.0
-    best = np.argsort(-similarity, axis=1, kind="stable")[:, :_ALIGNED]
+    best = np.argsort(-np.where(allowed, similarity, -np.inf), axis=1, kind="stable")[:, :_ALIGNED]
     for query, places in enumerate(best):
-        for place in places:
+        for place in places[allowed[query, places]]:
             similarity[query, place] = context.align(contexts[0][query], contexts[1][place])[0]
     return similarity
 
 
-def compare_vlad(queries: RecordSet, database: RecordSet) -> Array:
+def compare_vlad(queries: RecordSet, database: RecordSet, allowed: Array) -> Array:
     """(Q, N) similarities by VLAD of SIFT keypoints, over a vocabulary of the database."""
     images = [record.load_image() for record in database.records]
     encoder = VladEncoder.fit(build_extractor(RootSiftConfig()), images[:: max(1, len(images) // _SAMPLE)])
@@ -64,7 +65,7 @@ def compare_vlad(queries: RecordSet, database: RecordSet) -> Array:
 
 
 @torch.no_grad()
-def compare_gem(queries: RecordSet, database: RecordSet) -> Array:
+def compare_gem(queries: RecordSet, database: RecordSet, allowed: Array) -> Array:
     """(Q, N) similarities by generalised mean pooling of EfficientNet-Lite0 of ImageNet."""
     published = GLOBAL_DESCRIPTORS[_GEM]
     network = published.build(published.weights.read())

@@ -17,7 +17,7 @@
   python -m training.cross_modal.export MODEL.run --records DATA/sequences/train0-day --out MODEL
 
 Training does so at its end; this exports the best epoch of a run that was interrupted. RECORDS are any sequence that
-the network and its export are compared on, whose camera says how wide the views are.
+the network and its export are compared on, of a camera as wide as the run's.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from training.cross_modal.config import CrossModalConfig
-from training.cross_modal.inputs import RecordInputs
+from training.cross_modal.inputs import RecordInputs, check_field_of_view
 from training.cross_modal.network import CrossModalNetwork
 from training.cross_modal.records import Record
 from training.cross_modal.sources import read_records
 from training.framework.command import make_parser, run_command
 from training.framework.export import ParityCheck, Signature, export_network
 from training.framework.provenance import training_metadata
-from training.framework.run_folder import BEST, CONFIG
+from training.framework.run_folder import BEST, CONFIG, SOURCES
 from training.place_recognition.geolocalization.export import export as export_image_encoder
 from vloc_ros.core.config import config_from_mapping
 from vloc_ros.core.errors import ConfigError, InputError
@@ -53,6 +54,8 @@ from vloc_ros.storage.text import read_text
 
 _NAME = "cross_modal.export"
 IMAGE_MODEL, RANGE_MODEL = "image", "range"
+# among a run's sources
+FIELD_OF_VIEW = "field_of_view_rad"
 _COMPARED, _MOST_VIEWS, _TOLERANCE = 8, 1 << 12, 1e-3
 
 
@@ -72,6 +75,7 @@ def export(
     config: CrossModalConfig,
     *,
     records: Sequence[Record],
+    field_of_view_rad: float,
     training: Mapping[str, Any],
 ) -> None:
     """Write OUT/image, a global descriptor model, and OUT/range.
@@ -81,6 +85,7 @@ def export(
         out: folder of the two.
         config: of the network.
         records: some of which the exports are compared on.
+        field_of_view_rad: of the views of a map's places, as wide as the images that were trained on.
         training: provenance, as JSON types.
 
     Raises:
@@ -98,7 +103,6 @@ def export(
         training=provenance,
     )
     views = np.stack([inputs.view(record) for record in records])
-    field_of_view = float(np.median([record.field_of_view_rad() for record in records]))
     export_network(
         network.range,
         out / RANGE_MODEL,
@@ -110,12 +114,12 @@ def export(
         ParityCheck([{VIEWS: views}], _TOLERANCE),
         kind=KIND,
         training=provenance,
-        entries={"view": config.range.view(field_of_view).to_manifest(), "headings": config.range.headings},
+        entries={"view": config.range.view(field_of_view_rad).to_manifest(), "headings": config.range.headings},
     )
 
 
-def hash_weights(network: CrossModalNetwork) -> str:
-    """SHA-256 of all weights of both encoders, which names their descriptor space."""
+def hash_weights(network: nn.Module) -> str:
+    """SHA-256 of all weights of a network: of both encoders it names their descriptor space."""
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         array: Array = value.detach().cpu().numpy()
@@ -138,11 +142,14 @@ def _run(args: argparse.Namespace) -> None:
         config = config_from_mapping(CrossModalConfig, json.loads(read_text(args.run / CONFIG)))
         network = CrossModalNetwork(config)
         network.load_state_dict(load_file(args.run / BEST))
-    except (OSError, ValueError, RuntimeError, ConfigError) as error:
+        field_of_view_rad = float(json.loads(read_text(args.run / SOURCES))[FIELD_OF_VIEW])
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ConfigError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{args.run}: holds no run with a validated epoch ({reason}); train it first") from error
+    records = read_records(args.records)
+    check_field_of_view(records, field_of_view_rad)
     training = {**training_metadata(config, {}, {}), "run": args.run.name}
-    export(network.eval(), args.out, config, records=read_records(args.records), training=training)
+    export(network.eval(), args.out, config, records=records, field_of_view_rad=field_of_view_rad, training=training)
     print(f"written: {args.out}")
 
 

@@ -16,6 +16,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from training.cross_modal.config import CloudAugmentationConfig, CrossModalConfig, RangeNetworkConfig
@@ -26,6 +29,8 @@ from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 
 _MOST_LEFT_OUT = 0.75
+# the share by which the fields of view of one model's cameras may differ
+_SAME_ANGLE = 0.05
 
 
 class RecordInputs:
@@ -41,14 +46,14 @@ class RecordInputs:
 
     def view(self, record: Record) -> Array:
         """(3, h, w) float32 of what the cloud shows in the camera's field of view."""
-        points, intensity = record.load_forward_cloud()
+        points, intensity = record.load_view_cloud()
         return render_view(record, points, intensity, self._config.range)
 
     def augmented(self, record: Record, rng: np.random.Generator, *, mirrored: bool) -> tuple[Array, Array]:
         """Image and view, each augmented by itself; both are mirrored, or neither."""
         image = record.load_image()
         changed = augment(image, image.shape[1], self.preprocessing, self._config.augmentation, rng, mirrored=mirrored)
-        points, intensity = augment_cloud(*record.load_forward_cloud(), self._config.clouds, rng)
+        points, intensity = augment_cloud(*record.load_view_cloud(), self._config.clouds, rng)
         view = render_view(record, points, intensity, self._config.range)
         return changed, np.ascontiguousarray(view[:, :, ::-1]) if mirrored else view
 
@@ -65,6 +70,38 @@ def render_view(record: Record, points: Array, intensity: Array | None, config: 
             f"{record.name}: no point of its cloud is in the camera's view, expected some; check camera_from_lidar"
         )
     return view
+
+
+def measure_field_of_view(records: Sequence[Record], config: RangeNetworkConfig) -> float:
+    """The horizontal angle of the records' images, radians, for which the views of a map's places are rendered.
+
+    Raises:
+        InputError: the records have different angles, or the views of all headings leave gaps between them.
+    """
+    found = round(float(np.median([record.field_of_view_rad() for record in records])), 6)
+    check_field_of_view(records, found)
+    if config.headings * found < 2 * math.pi:
+        raise InputError(
+            f"range.headings is {config.headings}, and views of {math.degrees(found):.1f} degrees leave gaps between "
+            f"them; set range.headings={math.ceil(2 * math.pi / found)} or more"
+        )
+    return found
+
+
+def check_field_of_view(records: Sequence[Record], expected_rad: float) -> None:
+    """Refuse records whose images have another horizontal angle than a model's views.
+
+    Raises:
+        InputError: an angle differs by more than 5 %.
+    """
+    for record in records:
+        angle = record.field_of_view_rad()
+        if abs(angle / expected_rad - 1) > _SAME_ANGLE:
+            raise InputError(
+                f"{record.name}: the camera sees {math.degrees(angle):.1f} degrees, expected "
+                f"{math.degrees(expected_rad):.1f} to {_SAME_ANGLE:.0%}, as the views; give records of one camera, or "
+                "crop the images"
+            )
 
 
 def augment_cloud(

@@ -59,13 +59,25 @@ class Record:
         points = self.camera_from_lidar.apply(cloud.points) @ FORWARD_FROM_OPTICAL.T
         return points.astype(np.float32), cloud.intensity
 
+    def load_view_cloud(self) -> tuple[Array, Array | None]:
+        """The forward cloud, x along the middle of the image's horizontal angle, which may differ from its axis."""
+        points, intensity = self.load_forward_cloud()
+        left, right = self._edges_rad()
+        turned = Pose.from_rotation_vector([0.0, 0.0, (left + right) / 2], np.zeros(3)).apply(points)
+        return turned.astype(np.float32), intensity
+
     def field_of_view_rad(self) -> float:
         """Horizontal angle of the image."""
+        left, right = self._edges_rad()
+        return right - left
+
+    def _edges_rad(self) -> tuple[float, float]:
+        """Angles of the left and the right edge from the optical axis, to the right."""
         camera = self.camera
         rays = camera.unproject([[0.0, camera.height / 2], [camera.width, camera.height / 2]])
         if not np.isfinite(rays).all():
             raise InputError(f"{self.name}: the camera sees 180 degrees or more, expected less; use undistorted images")
-        return float(math.atan(rays[1, 0]) - math.atan(rays[0, 0]))
+        return math.atan(rays[0, 0]), math.atan(rays[1, 0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -111,7 +111,17 @@ def make_trial(queries: RecordSet, database: RecordSet, protocol: Protocol) -> T
 
 
 def score(similarity: Array, trial: Trial) -> DirectionScore:
-    """R@1 and R@1 % of (Q, N) similarities; 1 % are at least one, of the records that a query may find."""
+    """R@1 and R@1 % of (Q, N) similarities; 1 % are at least one, of the records that a query may find.
+
+    Raises:
+        InputError: a similarity is not finite: of NaN no record is better than the right one.
+    """
+    if not np.isfinite(similarity).all():
+        queries = int((~np.isfinite(similarity).all(axis=1)).sum())
+        raise InputError(
+            f"{queries} of {len(similarity)} queries have similarities that are not finite, expected numbers; the "
+            "model's descriptors overflowed: lower fit.learning_rate, or train in float32"
+        )
     scored = trial.right.any(axis=1)
     similarity = np.where(trial.allowed, similarity, -np.inf)[scored]
     allowed, right = trial.allowed[scored], trial.right[scored]

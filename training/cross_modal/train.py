@@ -38,7 +38,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from training.cross_modal.batches import require_pairs
 from training.cross_modal.config import PRESETS, build_config
-from training.cross_modal.export import check_outputs, export
+from training.cross_modal.export import FIELD_OF_VIEW, check_outputs, export
+from training.cross_modal.inputs import check_field_of_view, measure_field_of_view
 from training.cross_modal.network import CrossModalNetwork
 from training.cross_modal.records import RecordSet
 from training.cross_modal.sources import read_worlds
@@ -65,15 +66,28 @@ def _run(args: argparse.Namespace) -> None:
         check_run_folder(run_dir, args.out)
     records, val = (RecordSet.join(read_worlds(part)) for part in (args.train, args.val))
     require_pairs(records, config.pairs)
+    field_of_view_rad = measure_field_of_view(records.records, config.range)
+    check_field_of_view(val.records, field_of_view_rad)
     initial = read_initial_weights(args.weights)
     task = CrossModalTask(records, val, config, initial=initial)
     print(f"train: {len(records)} records of {len(args.train)} worlds; val: {len(val)} of {len(args.val)}")
     weights = hash_pretrained_weights(CrossModalNetwork(config).image, initial.path) if initial.pretrained else None
-    sources: dict[str, Any] = {"records": [hash_records(part) for part in (records, val)], "weights": weights}
+    sources: dict[str, Any] = {
+        "records": [hash_records(part) for part in (records, val)],
+        "weights": weights,
+        FIELD_OF_VIEW: field_of_view_rad,
+    }
     trained = train(task, run_dir, sources=sources, resume=args.resume)
     if not rank_zero_only.rank:
         training = training_metadata(config, trained.held_out, sources)
-        export(trained.network, args.out, config, records=records.records, training=training)
+        export(
+            trained.network,
+            args.out,
+            config,
+            records=records.records,
+            field_of_view_rad=field_of_view_rad,
+            training=training,
+        )
         print("held-out worlds: " + ", ".join(f"{name} {value:g}" for name, value in trained.held_out.items()))
         print(f"written: {args.out}")
 

@@ -78,12 +78,25 @@ def open_run(
     if resume:
         _check_same_run(run_dir, text, content)
         return
+    remove_checkpoints(run_dir, leftovers=leftovers)
+    write_bytes_atomically(run_dir / SOURCES, json.dumps(content, indent=1).encode())
+    write_bytes_atomically(run_dir / CONFIG, text.encode())
+
+
+def remove_checkpoints(run_dir: Path, *, leftovers: Sequence[str] = ()) -> None:
+    """Remove the weights of an earlier run, so that nothing resumes from them.
+
+    Args:
+        run_dir: folder of the run; it need not exist.
+        leftovers: files and folders beside its checkpoints.
+
+    Raises:
+        StorageError: a file cannot be removed, or the folder holds something other than a run.
+    """
     _replaces_run(run_dir)
     earlier = [*run_dir.glob("*.ckpt"), *run_dir.glob(f"{NOT_FINITE}*"), run_dir / BEST]
     for path in [*earlier, *(run_dir / name for name in leftovers)]:
         _remove(path)
-    write_bytes_atomically(run_dir / SOURCES, json.dumps(content, indent=1).encode())
-    write_bytes_atomically(run_dir / CONFIG, text.encode())
 
 
 def find_checkpoint(run_dir: Path) -> Path:

@@ -80,7 +80,9 @@ class SparseConvolution(nn.Module):
             sources = outputs.clone()
             sources[:, 1:] = outputs[:, 1:] * strides + offset
             rows, columns = _match(sources, sorted_keys, order, voxels.shape)
-            found = found.index_add(0, rows, voxels.features[columns] @ self.weight[number])
+            # autocast multiplies in half precision and adds in none: the sum keeps the features' own
+            product = (voxels.features[columns] @ self.weight[number]).to(found.dtype)
+            found = found.index_add(0, rows, product)
         return SparseVoxels(found, outputs, (shape[0], shape[1], shape[2]), voxels.batch)
 
     def _touched(self, voxels: SparseVoxels, shape: tuple[int, int, int]) -> Tensor:

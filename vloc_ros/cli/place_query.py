@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from vloc_ros.core.localization.place_query import query_places
+    from vloc_ros.core.localization.place_query import count_described_places, query_places
     from vloc_ros.inference.global_descriptors import KIND, read_global_descriptor
     from vloc_ros.inference.models import read_model
     from vloc_ros.inference.range_descriptors import read_space
@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     space = read_space(read_model(args.encoder, kind=KIND))
     landmark_map, encoder = read_map(args.map), read_global_descriptor(args.encoder)
     paths = [path for given in args.images for path in (list_images(given) if given.is_dir() else (given,))]
+    described, count = count_described_places(landmark_map)
+    print(f"{described} of {count} LiDAR places are described")
     rows = list[dict[str, object]]()
     for path in paths:
         found = query_places(landmark_map, encoder.encode([read_image(path)]), space=space, count=args.count)

@@ -20,6 +20,7 @@ compared with all of them, so that it finds a place whichever way the LiDAR or i
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,7 @@ class OnnxRangeDescriptor:
     L2-normalised, for any N.
 
     Attributes:
-        hash: of the model.
-        space: names the descriptor space that it shares with an image model.
+        hash: names the descriptor space that it shares with an image model.
         headings: views of a scan.
     """
 
@@ -62,19 +62,30 @@ class OnnxRangeDescriptor:
             ModelError: the manifest is incomplete, or the output does not match it.
         """
         self._engine, where = engine, model.folder / MANIFEST
-        self.hash, self.space = str(model.entry("hash")), read_space(model)
+        self.hash = read_space(model)
         self.headings = _read_headings(model)
         try:
             self._view = RangeView.from_manifest(model.entry("view"))
         except InputError as error:
             raise ModelError(f"{where}: {error}") from error
+        if self.headings * self._view.field_of_view_rad < 2 * math.pi:
+            angle_deg = math.degrees(self._view.field_of_view_rad)
+            raise ModelError(
+                f"{where}: {self.headings} views of {angle_deg:.1f} degrees leave gaps between them, expected none; "
+                "train with more range.headings"
+            )
         noise = np.random.default_rng(0).uniform(0, 1, (2, CHANNELS, self._view.height, self._view.width))
         try:
             found = self._run(noise.astype(np.float32))
         except Exception as error:  # the engines' exceptions have no other common base
             raise ModelError(f"{model.folder}: its graph does not take the views of its manifest ({error})") from error
-        if found.ndim != 2 or len(found) != 2 or (np.abs(np.linalg.norm(found, axis=1) - 1) > _LENGTH_TOLERANCE).any():
-            raise ModelError(f"{model.folder}: its graph returns {found.shape}, expected (2, D) of length 1")
+        lengths = np.linalg.norm(found, axis=-1)
+        # NaN is neither within the tolerance nor beyond it
+        if found.ndim != 2 or len(found) != 2 or not (np.abs(lengths - 1) <= _LENGTH_TOLERANCE).all():
+            raise ModelError(
+                f"{model.folder}: its graph returns {found.shape} of length {lengths.ravel()[:2]}, expected (2, D) of "
+                "length 1; train or export it again"
+            )
         self.dimension = int(found.shape[1])
 
     def encode_scan(self, points: Array, intensity: Array | None = None, *, headings: int | None = None) -> Array:
@@ -84,10 +95,19 @@ class OnnxRangeDescriptor:
             points: (N, 3) metres from the sensor, z up.
             intensity: (N,), or None where the sensor has none.
             headings: views at equal steps from the x axis on; 1 for that one alone, None for those of the model.
+
+        Raises:
+            ModelError: a descriptor is not finite.
         """
         views = self._view.render_around(points, intensity, headings=headings or self.headings)
         there = views[:, 0].any(axis=(1, 2))
-        return self._run(views[there]) if there.any() else np.zeros((0, self.dimension), np.float32)
+        found = self._run(views[there]) if there.any() else np.zeros((0, self.dimension), np.float32)
+        if not np.isfinite(found).all():
+            raise ModelError(
+                "the range model returns descriptors that are not finite, expected numbers; run it in float32, or "
+                "train or export it again"
+            )
+        return found
 
     def encode_query(self, query: Query) -> Array:
         """(V, D) descriptors of a query's cloud; none where it has no cloud."""
@@ -131,7 +151,13 @@ def read_space(model: Model) -> str:
     Raises:
         ModelError: the model shares its space with no other one.
     """
-    return str(model.entry("training", "space"))
+    try:
+        return str(model.entry("training", "space"))
+    except ModelError as error:
+        raise ModelError(
+            f"{model.folder / MANIFEST}: names no descriptor space, so this is not a cross-modal model; give "
+            "MODEL/image or MODEL/range of `python -m training.cross_modal.train`"
+        ) from error
 
 
 def _read_headings(model: Model) -> int:

@@ -32,6 +32,7 @@ from toy_task import Interruption, flatten_weights
 from training.cross_modal.batches import find_partner, label
 from training.cross_modal.config import build_config
 from training.cross_modal.evaluate import main as evaluate
+from training.cross_modal.export import main as export
 from training.cross_modal.inputs import RecordInputs, augment_cloud
 from training.cross_modal.records import RecordSet
 from training.cross_modal.sources import read_records
@@ -43,6 +44,7 @@ from training.place_recognition.encoders import InitialWeights
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.inference.global_descriptors import read_global_descriptor
+from vloc_ros.inference.models import MANIFEST
 from vloc_ros.inference.range_descriptors import check_spaces, read_range_descriptor
 
 SMALL = (
@@ -121,6 +123,11 @@ def test_train_evaluate_and_export(drives: tuple[Path, Path], tmp_path: Path) ->
     cloud = read_records(drives[0])[0].load_cloud()
     rows = scans.encode_scan(cloud.points, cloud.intensity)
     assert 1 <= len(rows) <= 8
+    again = tmp_path / "again"
+    words = [str(tmp_path / "model.run"), "--records", world[0], "--out", str(again)]
+    assert export(words) == 0
+    manifests = [json.loads((folder / "range" / MANIFEST).read_text()) for folder in (model, again)]
+    assert manifests[0]["view"] == manifests[1]["view"]
     assert evaluate([str(model), "--world", *world, "--out", str(tmp_path / "scores.json")]) == 0
     found = json.loads((tmp_path / "scores.json").read_text())
     assert set(found["scores"]) == {"2D-3D", "3D-2D", "2D-2D", "3D-3D", "2D-3D all around"}

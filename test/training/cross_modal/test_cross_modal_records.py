@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +27,13 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 
 from cross_modal_data import BASELINE_M, FOCAL, HEIGHT, LIDAR_FROM_CAMERA, WIDTH, write_drive
 
+from training.cross_modal.config import build_config
+from training.cross_modal.inputs import measure_field_of_view, render_view
 from training.cross_modal.records import RecordSet
 from training.cross_modal.sources import read_records
 from training.cross_modal.validation import split_roles
 from vloc_ros.core.errors import InputError
+from vloc_ros.core.geometry.camera import Camera
 
 KITTI = Path(__file__).parents[4] / "shared" / "data" / "kitti" / "drive_04"
 
@@ -69,6 +74,30 @@ def test_a_sequence_has_the_extrinsics_of_its_colour_camera(drive: Path) -> None
     points, intensity = records[1].load_forward_cloud()
     assert intensity is not None
     assert abs(points[:, 0].max() - (records[1].load_cloud().points[:, 0].max() - 0.3)) < 1e-5
+
+
+def test_the_view_is_that_of_an_image_whose_optical_axis_is_off_centre(drive: Path) -> None:
+    """The left half of an image: its view is the left half of the image's."""
+    record, config = read_records(drive)[1], build_config("small", ("range.width=96",)).range
+    camera = Camera("PINHOLE", WIDTH // 2, HEIGHT, (FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2))
+    half = replace(record, camera=camera)
+    assert half.field_of_view_rad() == pytest.approx(record.field_of_view_rad() / 2, abs=1e-4)
+    whole = render_view(record, *record.load_view_cloud(), config)[0]
+    config = replace(config, width=48)
+    found = render_view(half, *half.load_view_cloud(), config)[0]
+    # but for points at the borders of pixels
+    assert (np.abs(found - whole[:, :48]) < 1e-4).mean() > 0.95
+
+
+def test_records_of_one_model_see_one_angle(drive: Path) -> None:
+    records, config = read_records(drive), build_config("small", ()).range
+    expected = 2 * math.atan(WIDTH / 2 / FOCAL)
+    assert measure_field_of_view(records, config) == pytest.approx(expected, abs=1e-4)
+    with pytest.raises(InputError, match=r"range\.headings=5"):
+        measure_field_of_view(records, replace(config, headings=4))
+    wide = Camera("PINHOLE", WIDTH, HEIGHT, (FOCAL / 1.2, FOCAL, WIDTH / 2, HEIGHT / 2))
+    with pytest.raises(InputError, match="expected 83"):
+        measure_field_of_view([*records, replace(records[0], camera=wide)], config)
 
 
 def test_vxp_form_is_read_and_keeps_differences_of_yaw(drive: Path, tmp_path: Path) -> None:

@@ -16,8 +16,10 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,11 +32,13 @@ from toy_task import flatten_weights
 
 from training.cross_modal.records import RecordSet
 from training.cross_modal.sources import read_records
+from training.cross_modal.voxel import train as voxel_train
 from training.cross_modal.voxel.config import STAGES, VoxelConfig, build_config
 from training.cross_modal.voxel.losses import hardest_triplet_loss, local_loss
 from training.cross_modal.voxel.task import VoxelTask
 from training.cross_modal.voxel.voxelization import project_grid, voxelize
-from training.framework.run import train
+from training.framework.run import TrainedNetwork, train
+from training.framework.run_folder import LAST, open_run
 from training.networks.sparse_convolution import SparseVoxels
 from training.place_recognition.encoders import InitialWeights
 from vloc_ros.core.errors import InputError
@@ -93,6 +97,38 @@ def test_triplets_are_the_hardest() -> None:
     loss = hardest_triplet_loss(found, positive, negative, margin=0.3)
     # both anchors are sqrt 2 from their positive; their negative is at 0 and at sqrt 2
     assert float(loss) == pytest.approx((0.3 + 2**0.5 + 0.3) / 2, abs=1e-3)
+
+
+def test_a_run_leaves_nothing_of_an_earlier_one_to_resume(
+    records: RecordSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command's stages, interrupted in the second one, after a whole run."""
+    calls, folders = [], [tmp_path / "model.run" / stage for stage in STAGES]
+    for folder in folders:
+        open_run(folder, VoxelConfig(), {}, resume=False)
+        (folder / LAST).write_bytes(b"of an earlier run")
+
+    def interrupted(task: VoxelTask, folder: Path, *, sources: dict[str, Any], resume: bool) -> Any:
+        calls.append((sources["stage"], sources["earlier"], resume))
+        if task.stage == STAGES[1]:
+            raise KeyboardInterrupt
+        return TrainedNetwork(task.build_network().eval(), {})
+
+    monkeypatch.setattr(voxel_train, "train", interrupted)
+    args, config = (
+        Namespace(run=tmp_path / "model.run", resume=False, out=tmp_path / "model"),
+        build_config("small", SMALL),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        voxel_train._train_stages(args, config, (records, records), InitialWeights(), {})
+    assert not any((folder / LAST).exists() for folder in folders)
+    assert [(stage, resume) for stage, _, resume in calls] == [(STAGES[0], False), (STAGES[1], False)]
+    assert calls[0][1] is None
+    assert len(calls[1][1]) == 64
+    args.resume = True
+    with pytest.raises(KeyboardInterrupt):
+        voxel_train._train_stages(args, config, (records, records), InitialWeights(), {})
+    assert [resume for _, _, resume in calls[2:]] == [True, False]
 
 
 @pytest.fixture(scope="module")

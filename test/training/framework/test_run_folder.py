@@ -25,7 +25,15 @@ import pytest
 pytest.importorskip("torch", reason="no torch and lightning: `make training` installs them")
 
 from training.framework.provenance import hash_images
-from training.framework.run_folder import BEST, LAST, SOURCES, check_run_folder, find_checkpoint, open_run
+from training.framework.run_folder import (
+    BEST,
+    LAST,
+    SOURCES,
+    check_run_folder,
+    find_checkpoint,
+    open_run,
+    remove_checkpoints,
+)
 from vloc_ros.core.errors import InputError, VlocError
 from vloc_ros.storage.atomic import StorageError
 
@@ -48,6 +56,19 @@ def test_a_run_is_resumed_with_the_same_configuration_and_sources(tmp_path: Path
     assert find_checkpoint(run).read_bytes() == b"weights"
     with pytest.raises(InputError, match="differs from the given configuration"):
         open_run(run, Config(1), {"maps": [{"hash": "a"}], "teacher": None}, resume=True)
+
+
+def test_weights_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
+    remove_checkpoints(tmp_path / "none")
+    run = start_run(tmp_path / "run")
+    (run / BEST).write_bytes(b"weights")
+    remove_checkpoints(run)
+    assert not (run / LAST).exists()
+    assert not (run / BEST).exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / LAST).write_bytes(b"not of a run")
+    with pytest.raises(StorageError):
+        remove_checkpoints(tmp_path / "other")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,14 @@ def test_as_dense_at_its_voxels(stride: tuple[int, int, int]) -> None:
         torch.testing.assert_close(found.to_dense(), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_half_precision_is_added_up_in_the_features_own() -> None:
+    voxels, convolution = _voxels(2, (7, 6, 5)), SparseConvolution(3, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = convolution(voxels).features
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, convolution(voxels).features, rtol=0.05, atol=0.05)
+
+
 def test_gradients_reach_weights_and_features() -> None:
     voxels, convolution = _voxels(2, (7, 6, 5)), SparseConvolution(3, 5)
     features = voxels.features.clone().requires_grad_()

@@ -33,6 +33,7 @@ import numpy as np
 from torch import Tensor
 
 from training.cross_modal.batches import require_pairs
+from training.cross_modal.export import hash_weights
 from training.cross_modal.records import RecordSet
 from training.cross_modal.scores import CLOUD
 from training.cross_modal.sources import read_worlds
@@ -44,7 +45,7 @@ from training.cross_modal.voxel.task import VoxelTask
 from training.framework.command import make_training_parser, name_run_folder, run_command
 from training.framework.provenance import training_metadata
 from training.framework.run import TrainedNetwork, train
-from training.framework.run_folder import LAST, check_run_folder
+from training.framework.run_folder import LAST, check_run_folder, remove_checkpoints
 from training.place_recognition.encoders import InitialWeights, hash_pretrained_weights
 from training.place_recognition.geolocalization.export import export
 from vloc_ros.core.errors import InputError
@@ -65,7 +66,8 @@ def _run(args: argparse.Namespace) -> None:
     if config.fit.devices * config.fit.nodes > 1:
         raise InputError("fit.devices and fit.nodes are more than one, expected one: the stages follow each other")
     replaces_model(args.out / IMAGE_MODEL)
-    check_run_folder(run_dir / STAGES[0], args.out, parts=())
+    for stage in STAGES:
+        check_run_folder(run_dir / stage, args.out)
     records, val = (RecordSet.join(read_worlds(part)) for part in (args.train, args.val))
     require_pairs(records, config.pairs)
     initial = read_initial_weights(args.weights)
@@ -94,16 +96,20 @@ def _train_stages(
     initial: InitialWeights,
     sources: dict[str, Any],
 ) -> tuple[TrainedNetwork[VoxelModel], VoxelTask]:
-    """One stage after the other, each from the weights of the one before."""
+    """One stage after the other, each from the weights of the one before, which its sources name."""
+    folders = {stage: name_run_folder(args) / stage for stage in STAGES}
+    if not args.resume:  # of all stages: a later --resume continues none of an earlier run
+        for folder in folders.values():
+            remove_checkpoints(folder)
     earlier: dict[str, Tensor] | None = None
-    for stage in STAGES:
+    before: str | None = None
+    for stage, folder in folders.items():
         print(f"stage {stage}:")
-        folder = name_run_folder(args) / stage
         task = VoxelTask(*parts, config, stage=stage, initial=initial, earlier=earlier)
-        # a stage that an interruption did not reach has nothing to resume
-        resumes = args.resume and (folder / LAST).is_file()
-        trained = train(task, folder, sources={**sources, "stage": stage}, resume=resumes)
-        earlier = trained.network.state_dict()
+        # a later stage that an interruption did not reach has nothing to resume
+        resumes = args.resume and (stage == STAGES[0] or (folder / LAST).is_file())
+        trained = train(task, folder, sources={**sources, "stage": stage, "earlier": before}, resume=resumes)
+        earlier, before = trained.network.state_dict(), hash_weights(trained.network)
     return trained, task
 
 

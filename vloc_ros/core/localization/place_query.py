@@ -23,6 +23,7 @@ import numpy as np
 from vloc_ros.core.errors import InputError, MapError, ModelError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 
 # name of the index of such descriptors
 RANGE = "range"
@@ -78,6 +79,15 @@ def query_places(landmark_map: LandmarkMap, descriptors: Array, *, space: str, c
     np.maximum.at(best, index.items, (index.descriptors @ descriptors.T).max(axis=1))
     order = np.argsort(-best, kind="stable")[:count]
     return [_describe(landmark_map, int(k), float(best[k])) for k in order if np.isfinite(best[k])]
+
+
+def count_described_places(landmark_map: LandmarkMap) -> tuple[int, int]:
+    """How many LiDAR places have a descriptor of the index `range`, and how many there are.
+
+    A place whose scan shows nothing at any heading has none, and is never found.
+    """
+    index = landmark_map.retrieval.get(RANGE)
+    return 0 if index is None else len(np.unique(index.items)), landmark_map.item_count(LIDAR)
 
 
 def _describe(landmark_map: LandmarkMap, place: int, similarity: float) -> FoundPlace:

@@ -60,12 +60,7 @@ class GlobalDescriptorEncoder(QueryEncoder, Protocol):
 
 
 class RangeEncoder(QueryEncoder, Protocol):
-    """An encoder of scans in a descriptor space that an encoder of images shares."""
-
-    @property
-    def space(self) -> str:
-        """Names the descriptor space."""
-        ...
+    """An encoder of scans in a descriptor space that an encoder of images shares: its hash names the space."""
 
     def encode_scan(self, points: Array, intensity: Array | None = None) -> Array:
         """(V, D) float32 L2-normalised descriptors of a scan, one for each heading at which it has points, V >= 0.
@@ -73,6 +68,9 @@ class RangeEncoder(QueryEncoder, Protocol):
         Args:
             points: (N, 3) metres from the sensor, z up.
             intensity: (N,), or None where the sensor has none.
+
+        Raises:
+            ModelError: a descriptor is not finite.
         """
         ...
 

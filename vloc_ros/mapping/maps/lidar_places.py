@@ -22,9 +22,9 @@ from dataclasses import replace
 import numpy as np
 
 from vloc_ros.core.clouds.place_clouds import POINTS_CM, encode_points, keep_heading
-from vloc_ros.core.clouds.point_cloud import downsample, level_ground_share
+from vloc_ros.core.clouds.point_cloud import PointCloud, downsample, level_ground_share
 from vloc_ros.core.clouds.scan_context import ScanContext
-from vloc_ros.core.errors import InputError
+from vloc_ros.core.errors import InputError, ModelError
 from vloc_ros.core.features.descriptor_codec import DescriptorCodec
 from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.geometry.pose import Array, Pose
@@ -85,11 +85,13 @@ def make_lidar_map(
 
     Raises:
         InputError: no scan has a pose, or the map's z axis does not point up.
+        ModelError: a descriptor of the encoder is not finite.
     """
     known = [scan.map_from_sensor.translation for scan in scans if scan.map_from_sensor is not None]
     empty = _make_empty_map(name, frame_id, choose_origin(known))
-    grown = _add(empty, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, progress=progress)
-    return grown if encoder is None else encode_lidar_places(grown, scans, encoder, progress)
+    return _add(
+        empty, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, encoder=encoder, progress=progress
+    )
 
 
 def add_lidar_places(
@@ -103,8 +105,12 @@ def add_lidar_places(
 ) -> LandmarkMap:
     """A map with further LiDAR places in one of its scenes; `make_lidar_map` has the parameters.
 
+    The index of an encoder describes all places of a map or none: the one that made it has to be given, and only it.
+
     Raises:
-        InputError: no scan has a pose, the map has no such scene, no metric scale, or a z axis that does not point up.
+        InputError: no scan has a pose, the map has no such scene, no metric scale, or a z axis that does not point up,
+            or its places were not described by the encoder.
+        ModelError: a descriptor of the encoder is not finite.
     """
     if not landmark_map.metric:
         raise InputError(
@@ -112,53 +118,9 @@ def add_lidar_places(
         )
     index = find_scan_index(landmark_map)
     context = ScanContext.from_arrays(index.encoder_arrays) if index else None
-    grown = _add(landmark_map, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, progress=progress)
-    return grown if encoder is None else encode_lidar_places(grown, scans, encoder, progress)
-
-
-def encode_lidar_places(
-    landmark_map: LandmarkMap, scans: Sequence[PosedScan], encoder: RangeEncoder, progress: Progress = silent
-) -> LandmarkMap:
-    """A map whose LiDAR places have descriptors that images share, so that a camera finds them.
-
-    They are made of the scans as they were recorded, denser than the points that the map keeps, in the places' frames.
-    Places of an earlier recording keep theirs, by the same encoder.
-
-    Args:
-        landmark_map: with LiDAR places.
-        scans: of which places are, by their names.
-        encoder: of the descriptors.
-        progress: shows how far it has come.
-
-    Raises:
-        InputError: another encoder made the map's index, or a place has neither descriptors nor a scan.
-    """
-    places, old = landmark_map.places[LIDAR], landmark_map.retrieval.get(RANGE)
-    if old is not None and old.encoder != encoder.space:
-        raise InputError(
-            f"the index {RANGE} of the map {landmark_map.name} is of the descriptor space {old.encoder[:12]}, the "
-            f"encoder's is {encoder.space[:12]}; give the encoder that made it, or make the map anew"
-        )
-    known = set() if old is None else set(old.items.tolist())
-    by_name, rows, items = {scan.name: scan for scan in scans}, list[Array](), list[int]()
-    for place in progress([k for k in range(len(places)) if k not in known], description="range descriptors"):
-        scan = by_name.get(places.names[place])
-        if scan is None:
-            raise InputError(
-                f"the LiDAR place {places.names[place]} has no descriptor of {RANGE}, nor is its scan given; make the "
-                "map anew, of all recordings with the encoder"
-            )
-        _, points = _read_levelled(scan, landmark_map.scenes[int(places.scenes[place])])
-        found = encoder.encode_scan(points, scan.load().intensity)
-        rows.append(found)
-        items += [place] * len(found)
-    descriptors, numbers = (
-        np.concatenate([np.zeros((0, encoder.dimension), np.float32), *rows]),
-        np.array(items, np.int64),
+    return _add(
+        landmark_map, scans, frame_id=frame_id, spacing_m=spacing_m, context=context, encoder=encoder, progress=progress
     )
-    if old is not None:
-        return landmark_map.with_retrieval(old.append(descriptors, numbers))
-    return landmark_map.with_retrieval(RetrievalIndex(RANGE, encoder.space, descriptors, numbers, LIDAR))
 
 
 def _add(
@@ -168,55 +130,105 @@ def _add(
     frame_id: str,
     spacing_m: float,
     context: ScanContext | None,
+    encoder: RangeEncoder | None,
     progress: Progress,
 ) -> LandmarkMap:
+    _check_range_index(landmark_map, encoder)
     scene, chosen = landmark_map.scene(frame_id), choose_places(scans, spacing_m=spacing_m)
     if not chosen:
         raise InputError(f"none of the {len(scans)} scans has a pose, expected map_from_sensor; do their times fit?")
     number, old = landmark_map.scenes.index(scene), landmark_map.places.get(LIDAR)
     # the scans of a long drive do not fit into memory together: some say what the range is, before all are read
-    some = [_read_levelled(scan, scene)[1] for scan in chosen[:: max(1, len(chosen) // _SAMPLE)]]
+    some = [_read_levelled(scan, scene)[1].points for scan in chosen[:: max(1, len(chosen) // _SAMPLE)]]
     _check_level(some)
-    encoder = ScanContextEncoder(context or ScanContext.of_clouds(some))
-    places = _make_places(chosen, scene, number, encoder, progress)
+    contexts = ScanContextEncoder(context or ScanContext.of_clouds(some))
+    places, views = _make_places(chosen, scene, number, contexts, encoder, progress)
     merged = places if old is None or not len(old) else merge_places([old, places], [0, 0])
+    first = len(merged) - len(places)
+    provenance = _note(landmark_map, chosen, len(scans), spacing_m, contexts)
+    grown = replace(landmark_map, places={**landmark_map.places, LIDAR: merged}, provenance=provenance)
+    grown = grown.with_retrieval(_grow_scan_index(landmark_map, places, contexts, first))
+    return grown if encoder is None else grown.with_retrieval(_grow_range_index(landmark_map, views, encoder, first))
+
+
+def _check_range_index(landmark_map: LandmarkMap, encoder: RangeEncoder | None) -> None:
+    """Refuse to leave places without descriptors of the index `range` beside places that have them."""
+    index, count = landmark_map.retrieval.get(RANGE), landmark_map.item_count(LIDAR)
+    if index is None:
+        if encoder is not None and count:
+            raise InputError(
+                f"the {count} LiDAR places of the map {landmark_map.name} have no descriptors of {RANGE}; make the map "
+                "anew, of all recordings with the encoder, or add these without it"
+            )
+    elif encoder is None:
+        raise InputError(
+            f"the LiDAR places of the map {landmark_map.name} have descriptors of {RANGE}, no encoder is given, and "
+            "images would not find the new places; give the range model that made them (--encoder)"
+        )
+    elif (index.encoder, index.descriptors.shape[1]) != (encoder.hash, encoder.dimension):
+        raise InputError(
+            f"the index {RANGE} of the map {landmark_map.name} is of the descriptor space {index.encoder[:12]}, the "
+            f"encoder's is {encoder.hash[:12]}; give the encoder that made it, or make the map anew"
+        )
+
+
+def _grow_scan_index(
+    landmark_map: LandmarkMap, places: Places, encoder: ScanContextEncoder, first: int
+) -> RetrievalIndex:
+    """The index of Scan Contexts with rows for further places, of which the first has the number `first`."""
     # the descriptors are those of the points that are stored
     rows = encoder.encode([points / np.float32(100.0) for points in _parts(places)])
-    items = np.arange(len(places), dtype=np.int64) + (len(merged) - len(places))
-    index = find_scan_index(landmark_map) if old is not None and len(old) else None
+    items = np.arange(len(places), dtype=np.int64) + first
+    index = find_scan_index(landmark_map) if first else None
     if index is None:
-        index = RetrievalIndex(SCAN_CONTEXT, encoder.hash, rows, items, LIDAR, encoder.context.to_arrays())
-    else:
-        index = index.append(rows, items)
-    provenance = _note(landmark_map, chosen, len(scans), spacing_m, encoder)
-    grown = replace(landmark_map, places={**landmark_map.places, LIDAR: merged}, provenance=provenance)
-    return grown.with_retrieval(index)
+        return RetrievalIndex(SCAN_CONTEXT, encoder.hash, rows, items, LIDAR, encoder.context.to_arrays())
+    return index.append(rows, items)
 
 
-def _read_levelled(scan: PosedScan, scene: Scene) -> tuple[Pose, Array]:
-    """scene_from_place, which is level, and a scan's (N, 3) points in that frame."""
+def _grow_range_index(
+    landmark_map: LandmarkMap, views: Sequence[Array], encoder: RangeEncoder, first: int
+) -> RetrievalIndex:
+    """The index `range` with the (V, D) rows of further places; V is 0 where a scan shows nothing at any heading."""
+    rows = np.concatenate([np.zeros((0, encoder.dimension), np.float32), *views])
+    items = np.repeat(np.arange(len(views), dtype=np.int64) + first, [len(part) for part in views])
+    old = landmark_map.retrieval.get(RANGE)
+    return old.append(rows, items) if old else RetrievalIndex(RANGE, encoder.hash, rows, items, LIDAR)
+
+
+def _read_levelled(scan: PosedScan, scene: Scene) -> tuple[Pose, PointCloud]:
+    """scene_from_place, which is level, and a scan's cloud in that frame."""
     assert scan.map_from_sensor is not None
-    pose = scene.scene_from(scan.map_from_sensor)
+    pose, cloud = scene.scene_from(scan.map_from_sensor), scan.load()
     heading = keep_heading(pose.rotation)
-    points = (scan.load().points @ (heading.T @ pose.rotation).T).astype(np.float32)
-    return Pose(heading, pose.translation), points
+    points = (cloud.points @ (heading.T @ pose.rotation).T).astype(np.float32)
+    return Pose(heading, pose.translation), replace(cloud, points=points)
 
 
 def _make_places(
-    chosen: Sequence[PosedScan], scene: Scene, number: int, encoder: ScanContextEncoder, progress: Progress
-) -> Places:
-    """Places with the points that are within the range, as many as their voxels."""
-    furthest_m, voxel_m = 1.5 * encoder.context.range_m, encoder.context.voxel_m
-    poses, parts = [], []
+    chosen: Sequence[PosedScan],
+    scene: Scene,
+    number: int,
+    contexts: ScanContextEncoder,
+    encoder: RangeEncoder | None,
+    progress: Progress,
+) -> tuple[Places, list[Array]]:
+    """Places with the points that are within the range, as many as their voxels, and their rows of the encoder.
+
+    The rows are of the scans as they were recorded, denser than the points that the map keeps.
+    """
+    furthest_m, voxel_m = 1.5 * contexts.context.range_m, contexts.context.voxel_m
+    poses, parts, views = [], [], list[Array]()
     for scan in progress(chosen, description="places", total=len(chosen)):
-        pose, points = _read_levelled(scan, scene)
-        near = points[np.linalg.norm(points, axis=1) < furthest_m]
+        pose, cloud = _read_levelled(scan, scene)
+        near = cloud.points[np.linalg.norm(cloud.points, axis=1) < furthest_m]
         if not len(near):
             raise InputError(f"the scan {scan.name} has no point within {furthest_m:g} m; leave it out")
         poses.append(pose)
         parts.append(encode_points(downsample(near, _STORED_VOXELS * voxel_m)))
+        if encoder is not None:
+            views.append(_encode_scan(scan.name, cloud, encoder))
     offsets = np.cumsum([0, *map(len, parts)]).astype(np.int64)
-    return Places(
+    places = Places(
         tuple(scan.name for scan in chosen),
         np.full(len(chosen), number, np.int32),
         np.array([pose.rotation for pose in poses]),
@@ -224,6 +236,14 @@ def _make_places(
         np.array([np.ptp(points.astype(float), axis=0) / 100.0 for points in parts]),
         {POINTS_CM: Payload(np.concatenate(parts), offsets)},
     )
+    return places, views
+
+
+def _encode_scan(name: str, cloud: PointCloud, encoder: RangeEncoder) -> Array:
+    try:
+        return encoder.encode_scan(cloud.points, cloud.intensity)
+    except ModelError as error:
+        raise ModelError(f"the scan {name}: {error}") from error
 
 
 def _parts(places: Places) -> list[Array]:
