@@ -32,6 +32,7 @@ The stages of a matcher become an engine each.
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,11 +82,8 @@ def run(args: argparse.Namespace) -> int:
     require("`vloc model build`", "onnx")
     from vloc_ros.cli.models import read_model_of
     from vloc_ros.core.errors import InputError
-    from vloc_ros.engine_build.build import convert_model, gather_samples, plan_engine
-    from vloc_ros.engine_build.matcher_samples import write_typed_model
+    from vloc_ros.engine_build.build import plan_engine
     from vloc_ros.inference.models import read_parts
-    from vloc_ros.storage.images import list_images
-    from vloc_ros.storage.maps import read_map
 
     model = read_model_of(args.model)
     if args.shapes and "stages" in model.manifest:
@@ -96,6 +94,28 @@ def run(args: argparse.Namespace) -> int:
     else:
         for part in read_parts(model).values():
             plan_engine(part, part.graph, _request(args))  # what does not fit is refused before the work
+    with _announce(args, model):
+        return _convert_and_build(args, model)
+
+
+def _announce(args: argparse.Namespace, model: Model) -> contextlib.AbstractContextManager[None]:
+    """From the conversion on, a localizer waits for the engines of all graphs."""
+    from vloc_ros.inference.engine_cache import announce_build, default_cache
+    from vloc_ros.inference.models import read_parts
+
+    if args.engine == "onnx":
+        return contextlib.nullcontext()
+    hashes = [str(part.entry("hash")) for part in read_parts(model).values()]
+    return announce_build(args.out or default_cache(), hashes, args.engine, args.precision)
+
+
+def _convert_and_build(args: argparse.Namespace, model: Model) -> int:
+    from vloc_ros.engine_build.build import convert_model, gather_samples
+    from vloc_ros.engine_build.matcher_samples import write_typed_model
+    from vloc_ros.inference.models import read_parts
+    from vloc_ros.storage.images import list_images
+    from vloc_ros.storage.maps import read_map
+
     samples = None
     if args.precision != "fp32":
         landmark_map = read_map(args.map) if args.map else None
