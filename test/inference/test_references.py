@@ -94,4 +94,4 @@ def test_onnx_in_another_precision_is_a_model_of_its_own(tmp_path: Path, capsys:
     assert half.entry("hash") != read_any_model(folder).entry("hash")
     assert main(words) == 1
     assert main([*words[:-1], "int8", "--out", str(tmp_path / "int8")]) == 1
-    assert "int8 found 0 images" in capsys.readouterr().err
+    assert "int8 is calibrated on 0 samples" in capsys.readouterr().err

@@ -23,7 +23,8 @@
 Precision is a step of its own: the typed graph runs on ONNX Runtime's CPU first, and what it loses is printed, with
 "not recommended" where that is too much. An engine goes into the cache, where inference.engine and inference.precision
 find it; with --out into a folder. fp16 keeps positions and normalisations in float32. int8 is calibrated on the map's
-own images, 50 or more and a fifth more to measure the loss; a recogniser on the keyframes of its map. ONNX Runtime's
+own images, 50 or more and a fifth more to measure the loss; a recogniser on the keyframes of its map; a matcher on 200
+pairs in a row at most, which share no image with those that measure the loss (74 images or more). ONNX Runtime's
 CPU has no arithmetic of bf16: there its loss is that of float32 with every value rounded to bf16.
 
 The stages of a matcher become an engine each.
@@ -119,7 +120,8 @@ def _convert_and_build(args: argparse.Namespace, model: Model) -> int:
     samples = None
     if args.precision != "fp32":
         landmark_map = read_map(args.map) if args.map else None
-        samples = gather_samples(model, list_images(args.images) if args.images else [], landmark_map)
+        images = list_images(args.images) if args.images else []
+        samples = gather_samples(model, images, landmark_map, calibrate=args.precision == "int8")
     graphs, loss = convert_model(model, args.precision, samples)
     if args.precision != "fp32":
         print(f"{args.precision} on ONNX Runtime's CPU: {loss or _NOT_COMPARED}", flush=True)
