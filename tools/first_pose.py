@@ -14,9 +14,7 @@
 
 """A process that localizes one image and says how long that took since it was started; see `benchmarks.engines`.
 
-    python tools/first_pose.py localize|forget MAP IMAGE CAMERA
-
-`forget` drops from memory what `localize` read, as far as no other process uses it.
+python tools/first_pose.py MAP IMAGE CAMERA
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from pathlib import Path
 
 def main() -> None:
     """Localize, and print the seconds of each step."""
-    what, folder, image, camera = sys.argv[1], *map(Path, sys.argv[2:])
+    folder, image, camera = map(Path, sys.argv[1:])
     steps = {"python": _age_s()}
     from vloc_ros.assembly import build_localizer
     from vloc_ros.core.config import LocalizerConfig
@@ -46,8 +44,6 @@ def main() -> None:
     steps["first pose"], steps["CPU time of all"] = _age_s(), time.process_time()
     if not result.ok:
         raise SystemExit(f"{image} was not localized: {result.reason}")
-    if what == "forget":
-        _forget([*_loaded_files(), *folder.rglob("*"), image])
     print(json.dumps({name: round(seconds, 3) for name, seconds in steps.items()}))
 
 
@@ -55,25 +51,6 @@ def _age_s() -> float:
     """Seconds since this process was started."""
     ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     return time.clock_gettime(time.CLOCK_BOOTTIME) - float(ticks) / os.sysconf("SC_CLK_TCK")
-
-
-def _loaded_files() -> list[Path]:
-    """Shared libraries, and Python's modules with their compiled forms."""
-    libraries = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "/" in line}
-    modules = {
-        str(name)
-        for module in list(sys.modules.values())
-        for name in (getattr(module, "__file__", None), getattr(module, "__cached__", None))
-        if name
-    }
-    return [Path(name) for name in libraries | modules]
-
-
-def _forget(paths: list[Path]) -> None:
-    for path in paths:
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 if __name__ == "__main__":

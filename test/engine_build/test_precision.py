@@ -29,6 +29,7 @@ from small_networks import network_graph, network_inputs, network_manifest
 from vloc_ros.core.errors import InputError
 from vloc_ros.engine_build.bfloat16 import emulate_bfloat16
 from vloc_ros.engine_build.loss import Loss, measure_loss
+from vloc_ros.engine_build.matcher_samples import MOST_CALIBRATION, split_pairs
 from vloc_ros.engine_build.precision import to_bfloat16, to_float16
 from vloc_ros.engine_build.quantization import LEAST_SAMPLES, exclude_from_int8, find_quantizable, to_int8
 from vloc_ros.inference.engines import OnnxRuntime
@@ -141,6 +142,15 @@ def test_int8_is_symmetric_and_spares_the_first_and_last(int8_graph: bytes) -> N
 def test_int8_wants_enough_images() -> None:
     with pytest.raises(InputError, match="calibrated on 49 samples, expected 50"):
         to_int8(network_graph(), [], count=49)
+
+
+def test_a_matcher_is_calibrated_on_pairs_that_share_no_image_with_those_held_out() -> None:
+    for count in (73, 3000):
+        calibration, held_out = split_pairs(count)
+        images, others = ({k + side for k in pairs for side in (0, 1)} for pairs in (calibration, held_out))
+        assert not images & others
+        assert LEAST_SAMPLES <= len(calibration) <= MOST_CALIBRATION
+    assert max(calibration) > 2900
 
 
 def test_nothing_between_the_first_and_the_last_is_no_int8() -> None:

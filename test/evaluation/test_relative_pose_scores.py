@@ -21,7 +21,12 @@ import pytest
 
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.evaluation.relative_pose_scores import epipolar_precision, pose_auc, relative_pose_error_deg
+from vloc_ros.evaluation.relative_pose_scores import (
+    epipolar_precision,
+    pose_auc,
+    relative_pose_error_deg,
+    superglue_precision,
+)
 
 CAMERA = Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0))
 MOTION = Pose.from_rotation_vector((0.1, 0.2, -0.05), (0.4, 0.1, 0.2))
@@ -46,4 +51,15 @@ def test_matches_near_their_epipolar_lines_are_correct() -> None:
     first, second = CAMERA.project(points), CAMERA.project(MOTION.apply(points))
     assert epipolar_precision(first, second, (CAMERA, CAMERA), MOTION) == 1
     assert epipolar_precision(first, second, (CAMERA, CAMERA), MOTION.inverse()) < 0.5
+    assert superglue_precision(first, second, (CAMERA, CAMERA), MOTION) == 1
+    assert superglue_precision(first[:0], second[:0], (CAMERA, CAMERA), MOTION) == 0
     assert epipolar_precision(first[:0], second[:0], (CAMERA, CAMERA), MOTION) == 0
+
+
+def test_the_limit_of_superglue_is_of_squares() -> None:
+    """Beside each other the lines are rows of pixels: a row apart d, the error is 2 d^2."""
+    sideways = Pose(np.eye(3), np.array([1.0, 0, 0]))
+    first = np.tile([320.0, 240.0], (2, 1))
+    second = first + 500 * np.array([[0.1, 0.015], [0.1, 0.017]])
+    assert superglue_precision(first, second, (CAMERA, CAMERA), sideways) == 0.5
+    assert epipolar_precision(first, second, (CAMERA, CAMERA), sideways) == 0

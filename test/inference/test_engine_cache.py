@@ -31,6 +31,7 @@ from vloc_ros.inference.engine_cache import (
     PLAN,
     SIDECAR,
     EngineKey,
+    announce_build,
     find_builder,
     find_engine,
     list_engines,
@@ -195,6 +196,15 @@ def test_an_engine_that_is_being_built_is_waited_for(tmp_path: Path) -> None:
         )
     assert found.key == KEY
     assert reports == [f"waiting for the engine of the model {'a' * 12}, which process {os.getpid()} builds"]
+
+
+def test_every_graph_of_a_model_that_is_being_built_is_waited_for(tmp_path: Path) -> None:
+    """Also before its own turn comes, and between two of them."""
+    with announce_build(tmp_path, ["f" * 64, KEY.model_hash], KEY.flavour, KEY.precision):
+        assert find_builder(tmp_path, KEY.model_hash, KEY.flavour, KEY.precision) == str(os.getpid())
+        assert find_builder(tmp_path, KEY.model_hash, KEY.flavour, "int8") is None
+        assert find_builder(tmp_path, "e" * 64, KEY.flavour, KEY.precision) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_builder_that_takes_too_long_is_named(tmp_path: Path) -> None:

@@ -18,8 +18,17 @@ from pathlib import Path
 import pytest
 from graphs import recognizer_graph, recognizer_manifest, write_recognizer
 
+from vloc_ros.cli.models import note_parts
 from vloc_ros.core.errors import ModelError
-from vloc_ros.inference.models import OLD_KINDS, read_model, read_stage, replaces_model, write_model
+from vloc_ros.inference.models import (
+    OLD_KINDS,
+    read_graph_hashes,
+    read_model,
+    read_parts,
+    read_stage,
+    replaces_model,
+    write_model,
+)
 from vloc_ros.storage.atomic import StorageError
 
 
@@ -59,6 +68,8 @@ def test_the_stages_of_a_model_are_checked_one_by_one(tmp_path: Path) -> None:
     model = read_model(tmp_path / "model", kind="recognizer")
     stage = read_stage(model, "layers_1")
     assert (stage.graph, stage.entry("inputs"), stage.entry("kind")) == (b"graph", {"a": {}}, "recognizer")
+    assert read_graph_hashes(tmp_path / "model") == [part.entry("hash") for part in read_parts(model).values()]
+    assert note_parts(model).startswith("embedding only")
     with pytest.raises(ModelError, match=r"has no stages\.layers_2"):
         read_stage(model, "layers_2")
     (tmp_path / "model" / "layers_1.onnx").write_bytes(b"other")

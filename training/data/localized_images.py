@@ -41,6 +41,7 @@ class TrainingImage:
         camera: calibration.
         scene_from_camera: pose relative to the origin of its scene.
         points: (V,) indices of the map points that it may show, of that scene.
+        path: its file; None for one that is not of a file.
     """
 
     name: str
@@ -48,6 +49,7 @@ class TrainingImage:
     camera: Camera
     scene_from_camera: Pose
     points: Array
+    path: Path | None = None
 
 
 def list_keyframe_images(landmark_map: LandmarkMap, folder: Path, camera: Camera | None = None) -> list[TrainingImage]:
@@ -59,7 +61,7 @@ def list_keyframe_images(landmark_map: LandmarkMap, folder: Path, camera: Camera
     keyframes, cameras = landmark_map.keyframes, list_cameras(landmark_map, camera)
     return [
         TrainingImage(
-            path.name, lambda path=path: read_image(path), cameras[k], keyframes.pose(k), keyframes.visible(k)
+            path.name, lambda path=path: read_image(path), cameras[k], keyframes.pose(k), keyframes.visible(k), path
         )
         for k, path in enumerate(find_keyframe_images(landmark_map, folder))
     ]
@@ -86,6 +88,7 @@ def list_localized_images(
             camera,
             of_map.scene_from(one.pose),
             points,
+            paths[one.index],
         )
         for one in pair_poses([path.name for path in paths], poses)
     ]

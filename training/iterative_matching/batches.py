@@ -77,7 +77,7 @@ class PairKey(NamedTuple):
     Attributes:
         first: number of the first view.
         second: number of the second view.
-        same: whether they are of one scene.
+        same: whether they are of one scene; else they are of different places.
         seed: of what is drawn.
     """
 
@@ -104,12 +104,12 @@ class LabelledPair:
     same: bool
 
 
-def list_pair_keys(pairs: Array, scenes: Array, epoch: int, data: DataConfig, fit: MatcherFitConfig) -> list[PairKey]:
-    """The pairs of an epoch in random order, some of them of different scenes.
+def list_pair_keys(pairs: Array, places: Array, epoch: int, data: DataConfig, fit: MatcherFitConfig) -> list[PairKey]:
+    """The pairs of an epoch in random order, some of them of different places where there are several.
 
     Args:
         pairs: (P, 2) views that overlap.
-        scenes: (V,) scene of each view.
+        places: (V,) place of each view.
         epoch: seeds the choice.
         data: share of strangers.
         fit: number of pairs, seed.
@@ -117,12 +117,12 @@ def list_pair_keys(pairs: Array, scenes: Array, epoch: int, data: DataConfig, fi
     rng = np.random.default_rng([fit.seed, epoch, 1])
     chosen = pairs[_draw_rows(rng, len(pairs), fit.pairs)]
     used = np.unique(pairs)
-    can_differ = len(np.unique(scenes[used])) > 1
+    can_differ = len(np.unique(places[used])) > 1
     keys = []
     for number, (first, second) in enumerate(chosen.tolist()):
         seed, same = fit.seed + (epoch << 24) + number, True
         if can_differ and rng.uniform() < data.strangers:
-            others = used[scenes[used] != scenes[first]]
+            others = used[places[used] != places[first]]
             second, same = int(rng.choice(others)), False
         elif rng.uniform() < 0.5:
             first, second = second, first

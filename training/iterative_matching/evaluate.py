@@ -48,7 +48,7 @@ from vloc_ros.core.features.nearest_neighbours import match_mutual
 from vloc_ros.core.geometry.camera import Camera
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.two_view import estimate_relative_pose
-from vloc_ros.evaluation.relative_pose_scores import epipolar_precision, pose_auc, relative_pose_error_deg
+from vloc_ros.evaluation.relative_pose_scores import pose_auc, relative_pose_error_deg, superglue_precision
 from vloc_ros.inference.matching_network import read_matching_network
 from vloc_ros.progress import bar
 from vloc_ros.simulation.scenario import make_lap
@@ -83,7 +83,7 @@ class PairScores:
         auc5: area under recall over pose error up to 5°, 0 to 100; a pair without a pose counts as wrong.
         auc10: up to 10°.
         auc20: up to 20°.
-        precision: share of matches near their epipolar line, mean over pairs, 0 to 1.
+        precision: share of matches with a small symmetric epipolar error, mean over pairs, 0 to 1.
         matching_score: share of keypoints that are in such a match, mean over pairs.
         matches: mean over pairs.
         cpu_ms: of matching, without the keypoints, mean over pairs.
@@ -171,7 +171,7 @@ def score_pairs(
         methods: by name.
         keypoints: strongest ones of each image.
         max_error_px: epipolar error of an inlier.
-        limit: largest distance from the epipolar line of a correct match, in normalised coordinates.
+        limit: largest symmetric epipolar error of a correct match, squared, in normalised coordinates.
     """
     rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in methods}
     for pair in bar(pairs, description="pairs"):
@@ -195,7 +195,7 @@ def _score_pair(
     spent_ms = 1e3 * (time.process_time() - start)
     first, second = features[0].xy[rows], features[1].xy[columns]
     pose = estimate_relative_pose(first, second, cameras, max_error_px=max_error_px).second_from_first
-    precision = epipolar_precision(first, second, cameras, truth, limit=limit)
+    precision = superglue_precision(first, second, cameras, truth, limit=limit)
     score = precision * len(rows) / max(len(features[0]), 1)
     return relative_pose_error_deg(pose, truth), precision, score, float(len(rows)), spent_ms
 
@@ -256,8 +256,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     add("--max-error", type=float, default=1.0, metavar="PX", help="of an inlier; default: %(default)s")
     add(
-        "--epipolar-limit", type=float, default=1e-3, metavar="D",
-        help="of a correct match in normalised coordinates; SuperGlue has 5e-4 (default: %(default)s)",
+        "--epipolar-limit", type=float, default=5e-4, metavar="D",
+        help="symmetric epipolar error of a correct match, the sum of two squared distances in normalised coordinates; "
+        "default: SuperGlue's %(default)s",
     )  # fmt: skip
     add("--json", type=Path, metavar="F", help="write the same as JSON")
     return parser.parse_args(arguments)

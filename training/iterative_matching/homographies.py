@@ -59,6 +59,7 @@ class HomographyViews:
         self._versions, self._light, self._keypoints, self._seed = images.versions, light, keypoints, seed
         self._motion = ImageAugmentationConfig(**asdict(images))
         self.scenes: Array = np.repeat(np.arange(len(self._paths)), images.versions)
+        self.places: Array = np.zeros_like(self.scenes)  # two images of a folder may show the same
         self.pairs: Array | None = None
         self.description = {
             "source": "homographies",

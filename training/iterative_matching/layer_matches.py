@@ -42,11 +42,19 @@ class LayerMatches(NamedTuple):
     confidence1: Tensor | None = None
 
 
-def batch_of_one(descriptors0: Tensor, positions0: Tensor, descriptors1: Tensor, positions1: Tensor) -> MatchBatch:
-    """A pair without labels as a batch; scores of keypoints are 1."""
+def batch_of_one(
+    descriptors0: Tensor,
+    positions0: Tensor,
+    descriptors1: Tensor,
+    positions1: Tensor,
+    *,
+    scores: tuple[Tensor, Tensor] | None = None,
+) -> MatchBatch:
+    """A pair without labels as a batch; `scores` of keypoints are for networks that take them, None for all 1."""
     sides, device = (descriptors0, descriptors1), descriptors0.device
-    scores = [torch.ones(1, len(one), device=device) for one in sides]
+    of_sides = [torch.ones(len(one), device=device) for one in sides] if scores is None else scores
     masks = [torch.ones(1, len(one), dtype=torch.bool, device=device) for one in sides]
     nothing = [torch.zeros(1, len(one), dtype=torch.int64, device=device) for one in sides]
-    pairs = (positions0[None], positions1[None], descriptors0[None], descriptors1[None], *scores, *masks, *nothing)
-    return MatchBatch(*pairs, positions0[None], positions1[None], torch.zeros(1, 3, 3, device=device))
+    pairs = (positions0[None], positions1[None], descriptors0[None], descriptors1[None])
+    of_keypoints = (*(one[None] for one in of_sides), *masks, *nothing)
+    return MatchBatch(*pairs, *of_keypoints, positions0[None], positions1[None], torch.zeros(1, 3, 3, device=device))

@@ -20,12 +20,14 @@ out of the loss.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from training.data.localized_images import TrainingImage
+from training.framework.provenance import hash_file
 from training.iterative_matching.views import PosedGeometry, View, make_view
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.features.keypoints import Extractor, Features
@@ -71,11 +73,12 @@ class MapViews:
         starts = np.array([scene.points.start for scene in landmark_map.scenes])
         firsts = [int(image.points.min(initial=0)) for image in images]
         self.scenes: Array = np.searchsorted(starts, firsts, side="right") - 1
+        self.places: Array = np.zeros_like(self.scenes)  # scenes of a map may show the same until they are merged
         self.pairs: Array | None = None
         self.description = {
             "source": "map",
             "map": map_hash,
-            "images": [image.name for image in images],
+            "images": _hash_views(images),
             "keypoints": keypoints,
             "extractor": dict(extractor),
         }
@@ -99,3 +102,14 @@ class MapViews:
         points = self._map.points[np.maximum(shown, 0)]
         depth = image.scene_from_camera.inverse().apply(points)[:, 2]
         return np.where(shown != NONE, depth, np.nan).astype(np.float32)
+
+
+def _hash_views(images: Sequence[TrainingImage]) -> str:
+    """SHA-256 of all that the views of images follow from: content, calibration, pose and points."""
+    digest = hashlib.sha256()
+    for one in images:
+        content = hash_file(one.path) if one.path else hashlib.sha256(np.ascontiguousarray(one.load())).hexdigest()
+        digest.update(f"{one.name}\0{content}\0{one.camera!r}\0".encode())
+        for array in (one.scene_from_camera.rotation, one.scene_from_camera.translation, one.points):
+            digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()

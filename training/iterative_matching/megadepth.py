@@ -85,6 +85,7 @@ class MegaDepthViews:
             scenes += [number] * len(images)
             self._images += images
         self.scenes: Array = np.array(scenes, np.int64)
+        self.places: Array = _number_places(files)[self.scenes]
         self.pairs: Array | None = np.concatenate(pairs)
         if not len(self.pairs):
             raise InputError(f"{root}: no images overlap by {data.least_overlap:g} to {data.most_overlap:g}")
@@ -141,6 +142,12 @@ def read_depth(path: Path) -> Array:
         raise InputError(
             f"{path}: holds no depth ({error}), expected an HDF5 file with the data set 'depth'"
         ) from error
+
+
+def _number_places(files: Sequence[Path]) -> Array:
+    """(S,) int64 place of each file: those of one landmark, such as 0022_0.1_0.3 and 0022_0.3_0.5, are of one place."""
+    _, numbers = np.unique([file.stem.partition("_")[0] for file in files], return_inverse=True)
+    return np.asarray(numbers, np.int64)
 
 
 def _read_scene(root: Path, path: Path, data: DataConfig) -> tuple[list[_Image], Array]:

@@ -59,7 +59,8 @@ class ViewSource(Protocol):
 
     Attributes:
         description: what the views follow from, as JSON types; a cache of another one is not used.
-        scenes: (V,) int64 scene of each view; views of different scenes show different places.
+        scenes: (V,) int64 scene of each view; views of one scene have a common geometry.
+        places: (V,) int64 place of each view; views of different places certainly show nothing in common.
         pairs: (P, 2) int64 views that overlap, the lower number first; None where it follows from their keypoints.
     """
 
@@ -67,6 +68,8 @@ class ViewSource(Protocol):
     def description(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def scenes(self) -> Array: ...  # noqa: D102
+    @property
+    def places(self) -> Array: ...  # noqa: D102
     @property
     def pairs(self) -> Array | None: ...  # noqa: D102
 
@@ -131,16 +134,13 @@ class ViewStore:
 
 
 class JoinedViews:
-    """The views of several stores, numbered one after the other; no scene is of two of them."""
+    """The views of several stores, numbered one after the other; no scene and no place is of two of them."""
 
     def __init__(self, stores: Sequence[ViewStore]) -> None:
         self._stores = stores
         self._first = np.cumsum([0, *map(len, stores)])
-        highest = [int(store.source.scenes.max(initial=-1)) + 1 for store in stores]
-        offsets = np.cumsum([0, *highest])
-        self.scenes = np.concatenate(
-            [store.source.scenes + offset for store, offset in zip(stores, offsets, strict=False)]
-        )
+        self.scenes = _number_jointly([store.source.scenes for store in stores])
+        self.places = _number_jointly([store.source.places for store in stores])
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -155,3 +155,9 @@ class JoinedViews:
         """A view."""
         store = int(np.searchsorted(self._first, index, side="right")) - 1
         return self._stores[store].view(index - int(self._first[store]), epoch=epoch)
+
+
+def _number_jointly(numbers: Sequence[Array]) -> Array:
+    """The numbers of each source, moved so that none is of two of them."""
+    offsets = np.cumsum([0, *(int(of_source.max(initial=-1)) + 1 for of_source in numbers)])
+    return np.concatenate([of_source + offset for of_source, offset in zip(numbers, offsets, strict=False)])

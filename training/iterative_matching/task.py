@@ -90,7 +90,7 @@ class IterativeMatchingTask(TrainingTask[Matcher, MatchBatchKey, MatchBatch]):
 
     def list_batches(self, epoch: int, network: Matcher) -> list[MatchBatchKey]:
         """In random order."""
-        keys = list_pair_keys(self._pairs, self._views.scenes, epoch, self.config.data, self.config.fit)
+        keys = list_pair_keys(self._pairs, self._views.places, epoch, self.config.data, self.config.fit)
         return list_batches(keys, epoch, self.config.fit.batch)
 
     def load_batch(self, key: MatchBatchKey) -> MatchBatch:
@@ -130,7 +130,7 @@ def choose_held_out(views: JoinedViews, pairs: Array, config: MatcherTrainingCon
 
     found = [label(strongest(first), strongest(second), config.data, same=True) for first, second in chosen.tolist()]
     for first in chosen[: len(chosen) // 10, 0].tolist():
-        others = np.flatnonzero(views.scenes != views.scenes[first])
+        others = np.flatnonzero(views.places != views.places[first])
         if len(others):
             found.append(label(strongest(first), strongest(int(rng.choice(others))), config.data, same=False))
     return found
@@ -144,12 +144,13 @@ def wrap_network(network: Matcher) -> MatchViews:
         if not len(first) or not len(second):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         device = next(network.parameters()).device
-        inputs = [
-            torch.from_numpy(np.asarray(array, np.float32)).to(device)
-            for view in (first, second)
-            for array in (view.descriptors, normalise_positions(view.xy, *view.size))
+        of_views = [
+            (view.descriptors, normalise_positions(view.xy, *view.size), view.scores) for view in (first, second)
         ]
-        *_, last = network.layers(batch_of_one(*inputs), supervised=False)
+        sides = [[torch.from_numpy(np.asarray(array, np.float32)).to(device) for array in side] for side in of_views]
+        (*first_set, first_scores), (*second_set, second_scores) = sides
+        pair = batch_of_one(*first_set, *second_set, scores=(first_scores, second_scores))
+        *_, last = network.layers(pair, supervised=False)
         rows, columns, _ = mutual_maxima(last.log_scores[0].float().cpu().numpy())
         return rows, columns
 

@@ -56,6 +56,7 @@ class WorldViews:
         """
         self._worlds, self._config = tuple(worlds), config
         self.scenes: Array = np.repeat(np.arange(len(worlds)), 2 * config.frames)
+        self.places: Array = self.scenes
         self.pairs: Array | None = None
         self.description = {
             "source": "simulated worlds",

@@ -18,6 +18,7 @@
 
 Time to load and of the first run, then the median and the 95th percentile of the others, and the growth of the largest
 resident memory, each engine in a process of its own. What cannot run is named with the reason.
+Of a matcher the embedding alone is timed.
 """
 
 from __future__ import annotations
@@ -46,13 +47,15 @@ def run(args: argparse.Namespace) -> int:
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    from vloc_ros.cli.models import read_model_of, start_all_engines
+    from vloc_ros.cli.models import note_parts, read_model_of, start_all_engines
     from vloc_ros.core.errors import InputError, VlocError
 
     if args.runs < 1:
         raise InputError(f"--runs is {args.runs}, expected 1 or more")
     model = read_model_of(args.model)
     _make_inputs(model, args.size)  # what does not fit is refused once
+    if note := note_parts(model):
+        print(f"  {note}")
     print(f"  {'engine':40} {'load':>8} {'first':>8} {'median':>8} {'95 %':>8} {'memory':>8}")
     for name in start_all_engines(model):
         try:

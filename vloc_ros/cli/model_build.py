@@ -23,7 +23,8 @@
 Precision is a step of its own: the typed graph runs on ONNX Runtime's CPU first, and what it loses is printed, with
 "not recommended" where that is too much. An engine goes into the cache, where inference.engine and inference.precision
 find it; with --out into a folder. fp16 keeps positions and normalisations in float32. int8 is calibrated on the map's
-own images, 50 or more and a fifth more to measure the loss; a recogniser on the keyframes of its map. ONNX Runtime's
+own images, 50 or more and a fifth more to measure the loss; a recogniser on the keyframes of its map; a matcher on 200
+pairs in a row at most, which share no image with those that measure the loss (74 images or more). ONNX Runtime's
 CPU has no arithmetic of bf16: there its loss is that of float32 with every value rounded to bf16.
 
 The stages of a matcher become an engine each.
@@ -32,6 +33,7 @@ The stages of a matcher become an engine each.
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,11 +83,8 @@ def run(args: argparse.Namespace) -> int:
     require("`vloc model build`", "onnx")
     from vloc_ros.cli.models import read_model_of
     from vloc_ros.core.errors import InputError
-    from vloc_ros.engine_build.build import convert_model, gather_samples, plan_engine
-    from vloc_ros.engine_build.matcher_samples import write_typed_model
+    from vloc_ros.engine_build.build import plan_engine
     from vloc_ros.inference.models import read_parts
-    from vloc_ros.storage.images import list_images
-    from vloc_ros.storage.maps import read_map
 
     model = read_model_of(args.model)
     if args.shapes and "stages" in model.manifest:
@@ -96,10 +95,33 @@ def run(args: argparse.Namespace) -> int:
     else:
         for part in read_parts(model).values():
             plan_engine(part, part.graph, _request(args))  # what does not fit is refused before the work
+    with _announce(args, model):
+        return _convert_and_build(args, model)
+
+
+def _announce(args: argparse.Namespace, model: Model) -> contextlib.AbstractContextManager[None]:
+    """From the conversion on, a localizer waits for the engines of all graphs."""
+    from vloc_ros.inference.engine_cache import announce_build, default_cache
+    from vloc_ros.inference.models import read_parts
+
+    if args.engine == "onnx":
+        return contextlib.nullcontext()
+    hashes = [str(part.entry("hash")) for part in read_parts(model).values()]
+    return announce_build(args.out or default_cache(), hashes, args.engine, args.precision)
+
+
+def _convert_and_build(args: argparse.Namespace, model: Model) -> int:
+    from vloc_ros.engine_build.build import convert_model, gather_samples
+    from vloc_ros.engine_build.matcher_samples import write_typed_model
+    from vloc_ros.inference.models import read_parts
+    from vloc_ros.storage.images import list_images
+    from vloc_ros.storage.maps import read_map
+
     samples = None
     if args.precision != "fp32":
         landmark_map = read_map(args.map) if args.map else None
-        samples = gather_samples(model, list_images(args.images) if args.images else [], landmark_map)
+        images = list_images(args.images) if args.images else []
+        samples = gather_samples(model, images, landmark_map, calibrate=args.precision == "int8")
     graphs, loss = convert_model(model, args.precision, samples)
     if args.precision != "fp32":
         print(f"{args.precision} on ONNX Runtime's CPU: {loss or _NOT_COMPARED}", flush=True)

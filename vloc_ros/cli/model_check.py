@@ -18,6 +18,7 @@
 
 ONNX Runtime with each execution provider of this machine, then every engine of the model in the cache. Exit code 1
 where one that runs differs, or none runs. An engine that cannot run is named with the reason.
+Of a matcher the references are those of the embedding: its other graphs are not compared.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run every engine on the references."""
-    from vloc_ros.cli.models import read_model_of, start_all_engines
+    from vloc_ros.cli.models import note_parts, read_model_of, start_all_engines
     from vloc_ros.core.errors import ModelError, VlocError
     from vloc_ros.engine_build.loss import compare_outputs
     from vloc_ros.inference.references import read_references
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     references = read_references(model)
     if references is None:
         raise ModelError(f"{args.model}: has no references to compare with; {model.remedy} with this version")
+    if note := note_parts(model):
+        print(f"  {note}")
     kind, passed, failed = str(model.entry("kind")), 0, 0
     for name, start in start_all_engines(model).items():
         try:

@@ -51,7 +51,10 @@ def read_model_of(folder: Path) -> Model:
 
 
 def start_all_engines(model: Model, *, threads: int = 0) -> dict[str, Callable[[], Engine]]:
-    """What starts each engine of a model, by a name for people: execution providers, then engines of the cache."""
+    """What starts each engine of a model, by a name for people: execution providers, then engines of the cache.
+
+    Of a matcher that is the embedding, its first graph.
+    """
     import onnxruntime
 
     from vloc_ros.core.config import EXECUTION_PROVIDERS
@@ -69,6 +72,12 @@ def start_all_engines(model: Model, *, threads: int = 0) -> dict[str, Callable[[
         if built.key.model_hash == model.entry("hash"):
             starters[describe_engine(built)] = partial(TensorRtEngine, built)
     return starters
+
+
+def note_parts(model: Model) -> str:
+    """What a command that runs the first graph of a model leaves out; empty for a model of one graph."""
+    stages = model.manifest.get("stages")
+    return f"embedding only: the other {len(stages)} graphs of the matcher are not run" if stages else ""
 
 
 def describe_engine(built: BuiltEngine) -> str:

@@ -329,8 +329,9 @@ class InferenceConfig(Checked):
     )
     warm_up_sizes: str = parameter(
         "640x480",
-        "sizes of the images to come, WIDTHxHEIGHT with commas between; the localizer node runs the models on each "
-        "when it is configured, so that the first image takes no longer than the others",
+        "sizes of the images to come, WIDTHxHEIGHT with commas between; the localizer node localizes noise of each "
+        "when it is configured, so that libraries and engines are loaded before the first image; one that is reduced "
+        "to the map's resolution runs in another shape, whose first run may take longer",
     )
 
     @property

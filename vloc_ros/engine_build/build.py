@@ -78,7 +78,7 @@ class EngineRequest:
 
 
 def gather_samples(
-    model: Model, images: Sequence[Path], landmark_map: LandmarkMap | None
+    model: Model, images: Sequence[Path], landmark_map: LandmarkMap | None, *, calibrate: bool = True
 ) -> Samples | MatcherSamples | None:
     """What a model is calibrated and tried on; None where nothing was named.
 
@@ -86,6 +86,7 @@ def gather_samples(
         model: the model.
         images: the map's own, in their order.
         landmark_map: that a recogniser was trained on, or whose keypoint model a matcher is for.
+        calibrate: whether int8 is calibrated on them; without, a matcher records nothing.
 
     Raises:
         InputError: images or a map are given to a model that takes none, or a matcher is given images without a map.
@@ -104,7 +105,7 @@ def gather_samples(
         return None
     if landmark_map is None or landmark_map.keypoint_model is None:
         raise InputError("a matcher is tried on keypoints, found no map that carries their model; name one with --map")
-    return sample_pairs(model, landmark_map.keypoint_model, images)
+    return sample_pairs(model, landmark_map.keypoint_model, images, calibrate=calibrate)
 
 
 def convert_model(
@@ -167,7 +168,7 @@ def convert_matcher(
         if precision == "int8" and not find_quantizable(part.graph):
             graphs[name] = part.graph
         else:
-            of_stage = Samples() if samples is None else samples.stages[name]
+            of_stage = Samples() if samples is None else samples.stages.get(name, Samples())
             graphs[name] = _convert_graph(part.graph, precision, of_stage)
     if samples is None or not samples.held_out:
         return graphs, None

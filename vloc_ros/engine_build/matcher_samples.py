@@ -17,14 +17,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from vloc_ros.core.errors import InputError
-from vloc_ros.core.features.extractor_config import KeypointModelConfig
 from vloc_ros.core.features.iterative_matching import IterativeMatcher, SetMatches
 from vloc_ros.core.features.keypoint_model import KeypointModel
+from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.matching_network import MatchableSet, check_extractor, describe_features
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.engine_build.loss import Loss, judge
@@ -37,6 +39,9 @@ from vloc_ros.storage.images import read_image
 
 KEYPOINTS = 512
 LEAST_MATCHES = 0.95
+# calibration keeps the inputs of all stages for them in memory
+MOST_CALIBRATION = 200
+_HELD_OUT = 10
 Pair = tuple[MatchableSet, MatchableSet]
 
 
@@ -45,7 +50,7 @@ class MatcherSamples:
     """What a matcher is calibrated and tried on.
 
     Attributes:
-        stages: inputs of each graph, by its name; none are held out.
+        stages: inputs of each graph, by its name; none are held out, and only int8 has some.
         held_out: pairs of images.
     """
 
@@ -53,13 +58,16 @@ class MatcherSamples:
     held_out: Sequence[Pair]
 
 
-def sample_pairs(model: Model, keypoint_model: KeypointModel, images: Sequence[Path]) -> MatcherSamples:
-    """Pairs of images in a row, and the inputs that the stages have for those that are not held out.
+def sample_pairs(
+    model: Model, keypoint_model: KeypointModel, images: Sequence[Path], *, calibrate: bool
+) -> MatcherSamples:
+    """Pairs of images in a row that are held out, and the inputs that the stages have for others.
 
     Args:
         model: a matcher.
         keypoint_model: whose keypoints it was trained on.
         images: the map's own, in their order.
+        calibrate: whether inputs of the stages are recorded, for int8.
 
     Raises:
         InputError: there are fewer than two images, or one cannot be read.
@@ -69,11 +77,26 @@ def sample_pairs(model: Model, keypoint_model: KeypointModel, images: Sequence[P
         raise InputError(f"a matcher is tried on pairs of images, found {len(images)} images, expected 2 or more")
     config = keypoint_model_config(keypoint_model)
     check_extractor(OnnxMatchingNetwork(model, start=lambda part, _: OnnxRuntime(part, threads=1)), config)
-    calibration, held_out = hold_out(list(_describe_pairs(config, keypoint_model, images)))
-    return MatcherSamples(record_stages(model, calibration), held_out)
+    calibration, held_out = split_pairs(len(images) - 1)
+    extractor = load_keypoints(config, keypoint_model)
+    stages = record_stages(model, _describe_pairs(extractor, images, calibration)) if calibrate else {}
+    return MatcherSamples(stages, list(_describe_pairs(extractor, images, held_out)))
 
 
-def record_stages(model: Model, pairs: Sequence[Pair]) -> dict[str, Samples]:
+def split_pairs(count: int) -> tuple[list[int], list[int]]:
+    """The pairs (k, k + 1) that int8 is calibrated on, evenly spread, and every tenth, which shares no image with them.
+
+    Neighbours of a held-out pair are in neither.
+    """
+    others, held_out = hold_out(range(count), every=_HELD_OUT)
+    shared = {k + step for k in held_out for step in (-1, 1)}
+    apart = [k for k in others if k not in shared]
+    if len(apart) > MOST_CALIBRATION:
+        apart = [apart[k] for k in np.linspace(0, len(apart) - 1, MOST_CALIBRATION).round().astype(int)]
+    return apart, held_out
+
+
+def record_stages(model: Model, pairs: Iterable[Pair]) -> dict[str, Samples]:
     """The inputs that each graph of a matcher has for pairs of images, by its name."""
     recorded: dict[str, list[Sample]] = {}
 
@@ -89,17 +112,19 @@ def record_stages(model: Model, pairs: Sequence[Pair]) -> dict[str, Samples]:
     return {name: Samples(found, len(found)) for name, found in recorded.items()}
 
 
-def _describe_pairs(
-    config: KeypointModelConfig, keypoint_model: KeypointModel, images: Sequence[Path]
-) -> Iterator[Pair]:
-    extractor, before = load_keypoints(config, keypoint_model), None
-    for path in images:
-        image = read_image(path)
-        height, width = image.shape[:2]
-        found = describe_features(extractor.extract(image).strongest(KEYPOINTS), width, height)
-        if before is not None and len(before) and len(found):
-            yield before, found
-        before = found
+def _describe_pairs(extractor: Extractor, images: Sequence[Path], pairs: Sequence[int]) -> Iterator[Pair]:
+    """The pairs (k, k + 1) of images by number, in order, without those that have no keypoints."""
+    described: dict[int, MatchableSet] = {}
+    for k in pairs:
+        described = {j: described[j] if j in described else _describe(extractor, images[j]) for j in (k, k + 1)}
+        if len(described[k]) and len(described[k + 1]):
+            yield described[k], described[k + 1]
+
+
+def _describe(extractor: Extractor, path: Path) -> MatchableSet:
+    image = read_image(path)
+    height, width = image.shape[:2]
+    return describe_features(extractor.extract(image).strongest(KEYPOINTS), width, height)
 
 
 class _Recorder:

@@ -53,9 +53,9 @@ class Samples:
     held_out: Sequence[Sample] = ()
 
 
-def hold_out(items: Sequence[T]) -> tuple[list[T], list[T]]:
-    """What int8 is calibrated on, and every fifth, twenty at most, on which the loss is measured."""
-    held_out = range(0, len(items), HELD_OUT)[:MOST_HELD_OUT]
+def hold_out(items: Sequence[T], *, every: int = HELD_OUT) -> tuple[list[T], list[T]]:
+    """What int8 is calibrated on, and every fifth or so, twenty at most, on which the loss is measured."""
+    held_out = range(0, len(items), every)[:MOST_HELD_OUT]
     return [item for index, item in enumerate(items) if index not in held_out], [items[index] for index in held_out]
 
 

@@ -26,9 +26,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from vloc_ros.core.errors import EngineMissingError, ModelError
@@ -198,11 +199,11 @@ def find_engine(
     """
     until = time.monotonic() + wait_s
     while True:
+        owner = find_builder(cache, model_hash, flavour, precision)  # first: what it finishes meanwhile is found
         found = _engines_of(cache, model_hash, flavour, precision)
         misfits = {built.folder.name: explain_misfit(built.key) for built in found}
         if fitting := [built for built in found if not misfits[built.folder.name]]:
             return fitting[-1]
-        owner = find_builder(cache, model_hash, flavour, precision)
         if owner is None or time.monotonic() > until:
             break
         report(f"waiting for the engine of the model {model_hash[:12]}, which process {owner} builds")
@@ -224,6 +225,36 @@ def _engines_of(cache: Path, model_hash: str, flavour: str, precision: str) -> l
 
 
 @contextlib.contextmanager
+def announce_build(cache: Path, model_hashes: Sequence[str], flavour: str, precision: str) -> Iterator[None]:
+    """Let `find_builder` see the build of a whole model while it lasts, whichever of its graphs is at work.
+
+    Args:
+        cache: folder of the engines.
+        model_hashes: of all graphs of the model.
+        flavour: `tensorrt` or `tensorrt_rtx`.
+        precision: `fp32`, `fp16`, `bf16` or `int8`.
+
+    Raises:
+        StorageError: the folder is not writable.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(NamedTemporaryFile("w", dir=cache, prefix="build-", suffix=".lock"))
+        except OSError as error:
+            raise StorageError(f"{cache}: cannot be written ({error.strerror}); name a writable folder") from error
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _write_builder(file, flavour, precision, *model_hashes)
+        yield
+
+
+def _write_builder(file: Any, flavour: str, precision: str, *model_hashes: str) -> None:
+    file.truncate(0)
+    file.write(" ".join([str(os.getpid()), flavour, precision, *model_hashes]) + "\n")
+    file.flush()
+
+
+@contextlib.contextmanager
 def lock_engine(
     cache: Path, key: EngineKey, *, timeout_s: float, report: Callable[[str], None] = lambda _: None
 ) -> Iterator[None]:
@@ -241,9 +272,7 @@ def lock_engine(
         raise StorageError(f"{path}: cannot be written ({error.strerror}); name a writable folder") from error
     with file:
         _wait_for_lock(file, path, timeout_s, report)
-        file.truncate(0)
-        file.write(" ".join([str(os.getpid()), key.model_hash, key.flavour, key.precision]) + "\n")
-        file.flush()
+        _write_builder(file, key.flavour, key.precision, key.model_hash)
         yield
 
 
@@ -265,13 +294,13 @@ def _wait_for_lock(file: Any, path: Path, timeout_s: float, report: Callable[[st
 
 
 def find_builder(cache: Path, model_hash: str, flavour: str, precision: str) -> str | None:
-    """The process that builds such an engine of a model now; None where there is none."""
+    """The process that builds such an engine of a graph, or of the model it belongs to, now; None where none does."""
     for path in sorted(cache.glob("*.lock")) if cache.is_dir() else []:
-        with open(path, encoding="utf-8") as file:
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:  # it ended meanwhile
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 owner, *builds = file.read().split() or [_UNKNOWN]
-                if builds in ([], [model_hash, flavour, precision]):
+                if not builds or (builds[:2] == [flavour, precision] and model_hash in builds[2:]):
                     return owner
     return None

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -27,7 +28,7 @@ import numpy as np
 from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import ModelError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.inference.engine_cache import default_cache, find_engine
+from vloc_ros.inference.engine_cache import BuiltEngine, default_cache, find_engine
 from vloc_ros.inference.models import Model
 from vloc_ros.inference.tensorrt_api import TENSORRT, TENSORRT_RTX
 from vloc_ros.inference.tensorrt_engine import TensorRtEngine, explain_misfit
@@ -193,17 +194,30 @@ def _start_onnx_runtime(model: Model, inference: InferenceConfig, _: int) -> Eng
     return OnnxRuntime(model, provider=inference.provider, threads=inference.threads)
 
 
+def check_engine(model_hash: str, inference: InferenceConfig, *, keypoints: int = 0) -> None:
+    """Check that TensorRT's engine of a graph is in the cache and fits this machine; it is not loaded.
+
+    Raises:
+        EngineMissingError: there is none.
+        ModelError: there are some, and the software or the GPU that they are for is missing.
+    """
+    _find_engine(model_hash, replace(inference, engine_wait_s=0.0), keypoints)
+
+
 def _start_tensorrt(model: Model, inference: InferenceConfig, keypoints: int) -> Engine:
-    built = find_engine(
+    return TensorRtEngine(_find_engine(str(model.entry("hash")), inference, keypoints))
+
+
+def _find_engine(model_hash: str, inference: InferenceConfig, keypoints: int) -> BuiltEngine:
+    return find_engine(
         default_cache(),
-        str(model.entry("hash")),
+        model_hash,
         flavour=inference.engine,
         precision=inference.precision,
         explain_misfit=partial(explain_misfit, keypoints=keypoints),
         wait_s=inference.engine_wait_s,
         report=_LOG.warning,
     )
-    return TensorRtEngine(built)
 
 
 _STARTERS: dict[str, Callable[[Model, InferenceConfig, int], Engine]] = {

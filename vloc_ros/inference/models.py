@@ -195,6 +195,19 @@ def read_parts(model: Model) -> dict[str, Model]:
     return {MAIN: model, **{name: read_stage(model, name) for name in stages}}
 
 
+def read_graph_hashes(folder: Path) -> list[str]:
+    """The hash of every graph of a model, by which its engine is found, from the manifest alone.
+
+    Raises:
+        ModelError: there is no model, or its manifest is damaged.
+    """
+    folder = Path(folder)
+    described = Model(folder, _read_manifest(folder / MANIFEST, "keypoints"), b"")
+    stages = described.manifest.get("stages")
+    names = stages if isinstance(stages, Mapping) else ()
+    return [str(described.entry("hash")), *(str(described.entry("stages", name, "sha256")) for name in names)]
+
+
 def _stage_file(folder: Path, name: str) -> Path:
     if not (name.isidentifier() and name.isascii()) or f"{name}.onnx" == GRAPH:  # it becomes a file's name
         raise ModelError(f"{folder / MANIFEST}: a stage is named {name!r}, expected letters, digits and underscores")

@@ -34,6 +34,7 @@ from software_gpu import use_software_gpu, write_software_engine
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_msgs.srv import GetMapChunk, LoadMap
+from vloc_ros.core.errors import ModelError
 from vloc_ros.inference.engine_cache import EngineKey, Profile, lock_engine
 from vloc_ros.nodes.localizer import models, pipeline
 from vloc_ros.nodes.map_server.node import MapServerNode
@@ -162,7 +163,10 @@ def test_models_run_on_onnx_runtime_until_their_engine_is_built_and_no_image_is_
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(models, "_PERIOD_S", 0.05)
-    keypoint_model, cuda = read_map(learned_wall.map).keypoint_model, RecordedCuda()
+    landmark_map, cuda, altered = read_map(learned_wall.map), RecordedCuda(), tmp_path / "altered"
+    keypoint_model = landmark_map.keypoint_model
+    damaged = replace(keypoint_model, graph=keypoint_model.graph[:-1])
+    write_map(replace(landmark_map, keypoint_model=damaged), altered)
     engine = {"inference.engine": "tensorrt", "inference.precision": "fp16", "inference.while_building": "onnx"}
     reports = ros.collect(DiagnosticArray, "/diagnostics")
 
@@ -176,6 +180,8 @@ def test_models_run_on_onnx_runtime_until_their_engine_is_built_and_no_image_is_
         sent = [robot.send(2)]
         assert robot.status_of(sent[0]).status == LocalizationStatus.OK
         assert "cudaMemcpyAsync" not in cuda.calls
+        with pytest.raises(ModelError):  # the previous map stays, and the wait for its engine too
+            robot.node._load(altered)
         graph, cache = keypoint_model.graph.tobytes(), tmp_path / "vloc_ros" / "engines"
         write_software_engine(cache, keypoint_model.hash, graph, PROFILE, keypoints=1000)
         for number in range(3, 6):

@@ -161,6 +161,21 @@ def test_sinkhorn_gives_every_keypoint_to_a_match_or_the_dustbin() -> None:
     assert float(found[0, 5].max()) == 0.0
 
 
+def test_imp_is_scored_with_the_scores_of_keypoints() -> None:
+    seen: list[MatchBatch] = []
+
+    class Recorded(ImpMatcher):
+        def layers(self, batch, *, supervised=True):
+            seen.append(batch)
+            return super().layers(batch, supervised=supervised)
+
+    pair = make_pair()
+    first = replace(pair.first, scores=np.linspace(0, 1, len(pair.first), dtype=np.float32))
+    wrap_network(Recorded(IMP.model, dimension=DIMENSION).eval())(first, pair.second)
+    assert np.array_equal(seen[0].scores0[0].numpy(), first.scores)
+    assert float(seen[0].scores1.min()) == 1.0
+
+
 def test_imp_stops_when_the_pose_stands_still_and_returns_its_inliers() -> None:
     torch.manual_seed(0)
     network = ImpMatcher(tiny("model.layers=8", "model.pooling=true", preset="imp").model, dimension=DIMENSION).eval()

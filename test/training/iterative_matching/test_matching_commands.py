@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,10 @@ def test_keypoints_of_a_map_have_the_depth_of_its_points(scene_folder: SceneFold
     first, second = (source.make(k, extractor, version=0) for k in (0, 1))
     assert source.scenes.tolist() == [0] * len(images)
     assert label_pair(first, second, positive_px=3.0, negative_px=5.0).matches > 10
+    moved = [replace(images[0], scene_from_camera=images[1].scene_from_camera), *images[1:]]
+    for others in (images, moved):
+        again = MapViews(landmark_map, others, ROOTSIFT, map_hash="0", keypoints=500)
+        assert (again.description == source.description) == (others is images)
     with pytest.raises(InputError, match="keypoints of rootsift"):
         MapViews(landmark_map, images, {"name": "xfeat", "model": "xfeat"}, map_hash="0", keypoints=500)
 

@@ -30,6 +30,7 @@ from toy_task import Interruption, flatten_weights
 
 from training.framework.finite import NotFiniteError
 from training.framework.run import train
+from training.iterative_matching import pairs
 from training.iterative_matching.batches import PairKey, collate, draw_keypoints, label, list_pair_keys
 from training.iterative_matching.config import LightConfig
 from training.iterative_matching.ground_truth import UNKNOWN
@@ -57,7 +58,7 @@ class PointViews:
     pairs = None
 
     def __init__(self) -> None:
-        self.scenes = np.repeat(np.arange(3), 4)
+        self.scenes = self.places = np.repeat(np.arange(3), 4)
         self.description = {"source": "points"}
         self.made = 0
 
@@ -71,8 +72,8 @@ def make_task(tmp_path: Path, *assignments: str, source: PointViews | None = Non
     store = ViewStore(source or PointViews(), lambda: None, tmp_path / "views")  # type: ignore[arg-type, return-value]
     config = tiny("data.least_overlap=0.3", "data.most_overlap=1", "fit.scored_pairs=3", *assignments)
     views = JoinedViews([store])
-    pairs = find_pairs(views, config.data, progress=quiet)
-    return IterativeMatchingTask(views, pairs, choose_held_out(views, pairs, config), config, dimension=DIMENSION)
+    found = find_pairs(views, config.data, progress=quiet)
+    return IterativeMatchingTask(views, found, choose_held_out(views, found, config), config, dimension=DIMENSION)
 
 
 def test_a_resumed_training_is_equal_to_one_without_interruption(tmp_path: Path) -> None:
@@ -113,6 +114,8 @@ def test_a_share_of_the_pairs_are_of_different_places(tmp_path: Path) -> None:
     assert 20 < sum(not key.same for key in keys) < 60
     assert all((scenes[key.first] == scenes[key.second]) == key.same for key in keys)
     assert isinstance(keys[0], PairKey)
+    one_place = list_pair_keys(task._pairs, np.zeros(12, np.int64), 0, task.config.data, task.config.fit)
+    assert all(key.same for key in one_place)
 
 
 def test_drawn_keypoints_have_matches_and_others() -> None:
@@ -158,6 +161,33 @@ def test_views_that_do_not_overlap_are_no_pairs(tmp_path: Path) -> None:
         make_task(tmp_path, "data.most_overlap=0.31")
 
 
+def test_a_large_scene_has_as_many_candidates_as_views(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen places far from each other in one scene: views of a place are still paired, others hardly compared."""
+    monkeypatch.setattr(pairs, "_TRIED", 3)
+    monkeypatch.setattr(pairs, "_NEAREST", 3)
+
+    class Street(PointViews):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scenes = self.places = np.zeros(64, np.int64)
+
+        def make(self, index: int, extractor: object, *, version: int) -> View:
+            points, descriptors = make_points(index // 4)
+            away = Pose(np.eye(3), np.array([100.0 * (index // 4), 0, 0]))
+            return see(away.apply(points), descriptors, away @ step_aside(0.3 * (index % 4)), seed=index)[0]
+
+    views, compared = JoinedViews([ViewStore(Street(), lambda: None, tmp_path)]), []  # type: ignore[arg-type, return-value]
+
+    def note(items, **_):
+        compared.extend(items)
+        return compared
+
+    config = tiny("data.least_overlap=0.3", "data.most_overlap=1")
+    found = find_pairs(views, config.data, progress=note)
+    assert len(compared) == len(found) == 16 * 6
+    assert (found[:, 0] // 4 == found[:, 1] // 4).all()
+
+
 def test_keypoints_of_a_simulated_world_match_where_they_are() -> None:
     """Two rendered views of a room: many RootSIFT keypoints of one lie where the other's depth puts them."""
     config = tiny("data.frames=24", "data.night=0", "data.dusk=0")
@@ -190,6 +220,7 @@ def test_versions_of_an_image_are_views_of_one_scene(tmp_path: Path) -> None:
     source = HomographyViews(tmp_path, config.images, light, {"name": "rootsift"}, keypoints=200, seed=0)
     extractor = RootSift(RootSiftConfig(max_keypoints=200))
     assert source.scenes.tolist() == [0, 0, 1, 1]
+    assert source.places.tolist() == [0] * 4
     views = [source.make(k, extractor, version=0) for k in range(3)]
     assert label(views[0], views[1], config.data, same=True).labels.matches > 20
     assert not np.array_equal(source.make(1, extractor, version=1).xy[:20], views[1].xy[:20])

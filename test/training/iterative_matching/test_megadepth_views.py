@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +86,15 @@ def test_pairs_are_those_of_the_overlap_matrix(root: Path) -> None:
     assert read(root).scenes.tolist() == [0, 0]
     with pytest.raises(InputError, match="no images overlap"):
         read(root, least_overlap=0.65)
+
+
+def test_several_files_of_a_landmark_are_of_one_place(tmp_path: Path) -> None:
+    write_scene(tmp_path)
+    for name in ("0000_0.1_0.3", "0001"):
+        shutil.copy(tmp_path / "scene_info/0000.npz", tmp_path / f"scene_info/{name}.npz")
+    source = read(tmp_path)
+    assert source.scenes.tolist() == [0, 0, 1, 1, 2, 2]
+    assert source.places.tolist() == [0, 0, 0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("version", [0, 1])

@@ -27,6 +27,7 @@ import numpy as np
 from vloc_ros.assembly import build_map_extractor
 from vloc_ros.core.config import InferenceConfig
 from vloc_ros.core.errors import EngineMissingError, VlocError
+from vloc_ros.core.features.extractor_config import KeypointModelConfig
 from vloc_ros.core.features.keypoints import Extractor
 from vloc_ros.core.features.matching_network import MatchingNetwork
 from vloc_ros.core.geometry.camera import Camera
@@ -35,9 +36,11 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.encoders import QueryEncoder
 from vloc_ros.footprint import limit_blas_threads
+from vloc_ros.inference.engines import check_engine
 from vloc_ros.inference.global_descriptors import read_global_descriptor
 from vloc_ros.inference.landmark_recognizer import read_landmark_recognizer
 from vloc_ros.inference.matching_network import read_matching_network
+from vloc_ros.inference.models import read_graph_hashes
 from vloc_ros.inference.tensorrt_engine import check_runtime
 from vloc_ros.node_config import LocalizerNodeConfig
 
@@ -79,6 +82,29 @@ def read_models(config: LocalizerNodeConfig, landmark_map: LandmarkMap, inferenc
     )
 
 
+def read_models_at_once(
+    config: LocalizerNodeConfig, landmark_map: LandmarkMap, inference: InferenceConfig
+) -> LocalizerModels:
+    """Like `read_models`, without a wait: no engine is loaded before all of them are there.
+
+    Raises:
+        ModelError: one cannot be used.
+        EngineMissingError: the engine of one has not been built.
+    """
+    if inference.engine != "onnx":
+        for model_hash, keypoints in _list_graphs(config, landmark_map):
+            check_engine(model_hash, inference, keypoints=keypoints)
+    return read_models(config, landmark_map, replace(inference, engine_wait_s=0.0))
+
+
+def _list_graphs(config: LocalizerNodeConfig, landmark_map: LandmarkMap) -> list[tuple[str, int]]:
+    """Hash of each graph that runs, and how many keypoints it has to give."""
+    extractor = landmark_map.extractor
+    of_map = [(extractor.model_hash, extractor.max_keypoints)] if isinstance(extractor, KeypointModelConfig) else []
+    folders = [Path(name).expanduser() for name in (config.recognizer, config.encoder, config.matching_network) if name]
+    return of_map + [(model_hash, 0) for folder in folders for model_hash in read_graph_hashes(folder)]
+
+
 def read_models_or_bridge(
     config: LocalizerNodeConfig, landmark_map: LandmarkMap, inference: InferenceConfig
 ) -> LocalizerModels:
@@ -90,7 +116,7 @@ def read_models_or_bridge(
     if inference.while_building == "wait":
         return read_models(config, landmark_map, inference)
     try:
-        return read_models(config, landmark_map, replace(inference, engine_wait_s=0.0))
+        return read_models_at_once(config, landmark_map, inference)
     except EngineMissingError as error:
         check_runtime(inference.engine)
         on_onnx = replace(inference, engine="onnx", precision="fp32")

@@ -58,7 +58,7 @@ from vloc_ros.nodes.localizer.models import (
     EngineSwitch,
     LocalizerModels,
     make_noise_query,
-    read_models,
+    read_models_at_once,
     read_models_or_bridge,
 )
 from vloc_ros.nodes.localizer.outputs import Outputs
@@ -213,11 +213,11 @@ class LocalizerNode(ManagedNode):
         if not landmark_map.metric:
             raise MapError(f"{folder}: the map has no metric scale, which a robot needs; run `vloc map align` on it")
         digest = map_hash(folder)
-        self._end_switch()
         config = self._core_config
         with report_engine_waits(self._on_engine_wait):
             models = read_models_or_bridge(self._config, landmark_map, config.inference)
             loaded = self._assemble(config, landmark_map, models, digest)
+        self._end_switch()  # not before: where this map cannot be used, that of the previous one goes on
         self._set_loaded(config, loaded)
         self._outputs.reset()
         self._initial_pose.clear()
@@ -266,8 +266,8 @@ class LocalizerNode(ManagedNode):
         config, loaded = self._core_config, self._loaded
         if loaded is None or loaded.hash != digest:
             return
-        inference = replace(config.inference, engine_wait_s=0.0)
-        models = read_models(self._config, loaded.localizer.map, inference)
+        inference = config.inference
+        models = read_models_at_once(self._config, loaded.localizer.map, inference)
         self._set_loaded(config, self._assemble(config, loaded.localizer.map_index, models, digest))
         self.get_logger().info(f"the models run on {inference.engine} in {inference.precision} from now on")
 
