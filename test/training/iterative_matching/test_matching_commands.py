@@ -101,7 +101,7 @@ def test_a_trained_matcher_matches_as_its_network_does(tmp_path: Path) -> None:
     assert (sources["extractor"]["name"], sources["dimension"]) == ("rootsift", 128)
     assert config.model.width == 16
     found = read_matching_network(again)
-    assert (found.extractor, found.dimension, found.groups) == ("rootsift", 128, 2)
+    assert (found.extractor, found.dimension, found.groups) == ("rootsift", 128, 1)
     rng = np.random.default_rng(0)
     views = [view for view, _ in (see(*make_points(0), pose, seed=0) for pose in (Pose.identity(), step_aside()))]
     wide = rng.normal(size=(DIMENSION, 128)).astype(np.float32) / 10
