@@ -47,7 +47,7 @@ class ImageNetworkConfig(NetworkConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageAugmentationConfig(ViewAugmentationConfig):
+class CameraAugmentationConfig(ViewAugmentationConfig):
     """How images are augmented; a cropped image no longer has the field of view of its scan."""
 
     crop: float = parameter(0.08, "largest share of width and of height that is cropped", low=0.0, high=0.9)
@@ -143,7 +143,7 @@ class CrossModalConfig(Checked):
     range: RangeNetworkConfig = field(default_factory=RangeNetworkConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
     loss: ContrastiveConfig = field(default_factory=ContrastiveConfig)
-    augmentation: ImageAugmentationConfig = field(default_factory=ImageAugmentationConfig)
+    augmentation: CameraAugmentationConfig = field(default_factory=CameraAugmentationConfig)
     clouds: CloudAugmentationConfig = field(default_factory=CloudAugmentationConfig)
     fit: CrossModalFitConfig = field(default_factory=CrossModalFitConfig)
 

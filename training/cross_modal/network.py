@@ -27,7 +27,7 @@ from vloc_ros.core.clouds.range_view import CHANNELS
 _STAGES, _MIXERS, _PROJECTED, _ROWS = 3, 2, 96, 4
 
 
-class ResidualBlock(nn.Module):
+class RangeBlock(nn.Module):
     """Two 3x3 convolutions added to their input (He et al. 2016), which may halve the size."""
 
     def __init__(self, channels: int, out: int, *, stride: int) -> None:
@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
         return F.relu(self.second(self.first(x)) + self.shortcut(x))
 
 
-class RangeEncoder(nn.Module):
+class RangeNetwork(nn.Module):
     """A residual network over a view, up to stride 8, and MixVPR, which keeps where in the view something is.
 
     Attributes:
@@ -57,8 +57,8 @@ class RangeEncoder(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(CHANNELS, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
         for stage in range(_STAGES):
             out = config.channels << stage
-            layers.append(ResidualBlock(width, out, stride=2))
-            layers += [ResidualBlock(out, out, stride=1) for _ in range(config.blocks - 1)]
+            layers.append(RangeBlock(width, out, stride=2))
+            layers += [RangeBlock(out, out, stride=1) for _ in range(config.blocks - 1)]
             width = out
         self.backbone = nn.Sequential(*layers)
         positions = (config.height >> _STAGES) * (config.width >> _STAGES)
@@ -83,7 +83,7 @@ class CrossModalNetwork(nn.Module):
         """With random weights; `pretrained` says whether the image's backbone will get others, see `PlaceNetwork`."""
         super().__init__()
         self.image = PlaceNetwork(config.image, pretrained=pretrained)
-        self.range = RangeEncoder(config.range, config.image.dimension)
+        self.range = RangeNetwork(config.range, config.image.dimension)
 
     def forward(self, images: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
         """(B, D) L2-normalised descriptors of (B, 3, H, W) images, and of (B, 3, h, w) views."""

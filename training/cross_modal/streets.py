@@ -57,7 +57,7 @@ _FULL_INTENSITY = 255.0
 
 
 @dataclass(frozen=True, slots=True)
-class Drive:
+class StreetDrive:
     """One drive through a world.
 
     Attributes:
@@ -74,14 +74,16 @@ class Drive:
 
 
 DRIVES = {
-    "day": Drive(5.0, is_other_day=False),
-    "other_day": Drive(11.0),
-    "night": Drive(11.0, NIGHT),
-    "reverse": Drive(11.0, is_reverse=True),
+    "day": StreetDrive(5.0, is_other_day=False),
+    "other_day": StreetDrive(11.0),
+    "night": StreetDrive(11.0, NIGHT),
+    "reverse": StreetDrive(11.0, is_reverse=True),
 }
 
 
-def write_sequence(root: Path, name: str, world: World, drive: Drive, *, seed: int, longest_m: float = np.inf) -> int:
+def write_sequence(
+    root: Path, name: str, world: World, drive: StreetDrive, *, seed: int, longest_m: float = np.inf
+) -> int:
     """Drive through a world and write what camera and LiDAR record; the number of records.
 
     Args:

@@ -33,7 +33,7 @@ from vloc_ros.core.geometry.pose import Array
 from vloc_ros.inference.preprocessing import Preprocessing
 
 
-class PairKey(NamedTuple):
+class ViewPairKey(NamedTuple):
     """Identifies a batch: its pairs, and the numbers that seed its augmentation."""
 
     epoch: int
@@ -90,7 +90,7 @@ class PairMiner:
 
     def list_batches(
         self, epoch: int, fit: CrossViewFitConfig, count: int, describe: Callable[[Array], Array]
-    ) -> list[PairKey]:
+    ) -> list[ViewPairKey]:
         """The keys of an epoch's batches.
 
         Args:
@@ -106,7 +106,7 @@ class PairMiner:
             pairs = self._group(pairs, describe(np.unique(shown)), shown, fit.hard)
         wanted = np.resize(np.arange(len(pairs)), (count, min(fit.pairs, len(pairs))))
         return [
-            PairKey(epoch, number, *(tuple(pairs[i][side] for i in row) for side in (0, 1)))
+            ViewPairKey(epoch, number, *(tuple(pairs[i][side] for i in row) for side in (0, 1)))
             for number, row in enumerate(wanted.tolist())
         ]
 
@@ -142,7 +142,7 @@ class PairMiner:
 
 def load_pairs(
     sides: tuple[tuple[ViewImages, ImageStore], tuple[ViewImages, ImageStore]],
-    key: PairKey,
+    key: ViewPairKey,
     *,
     preprocessing: Preprocessing,
     augmentation: ViewAugmentationConfig,

@@ -28,7 +28,7 @@ from training.cross_view.config import FUSION, TRIPLET, CrossViewConfig
 from training.cross_view.layout import ViewImages
 from training.cross_view.losses import cosine_distillation_loss, hardest_triplet_loss, overlap_contrastive_loss
 from training.cross_view.network import CrossViewNetwork
-from training.cross_view.pairs import PairBatch, PairKey, PairMiner, load_pairs
+from training.cross_view.pairs import PairBatch, PairMiner, ViewPairKey, load_pairs
 from training.cross_view.scores import score_retrieval
 from training.framework.task import TrainingTask
 from training.place_recognition.encoders import InitialWeights, load_pretrained_weights
@@ -74,7 +74,7 @@ def make_view_preprocessing(config: CrossViewConfig) -> Preprocessing:
     return make_preprocessing(config.network)
 
 
-class CrossViewTask(TrainingTask[CrossViewNetwork, PairKey, PairBatch]):
+class CrossViewTask(TrainingTask[CrossViewNetwork, ViewPairKey, PairBatch]):
     """Training on the pairs of two views, validated on places that it does not see.
 
     Attributes:
@@ -131,13 +131,13 @@ class CrossViewTask(TrainingTask[CrossViewNetwork, PairKey, PairBatch]):
         fit = self.config.fit
         return fit.batches or -(-len(self.miner.queries) // fit.pairs)
 
-    def list_batches(self, epoch: int, network: CrossViewNetwork) -> list[PairKey]:
+    def list_batches(self, epoch: int, network: CrossViewNetwork) -> list[ViewPairKey]:
         """Pairs that look alike to the network are batched together."""
         return self.miner.list_batches(
             epoch, self.config.fit, self.batches_per_epoch, lambda which: self.describe(network, self._train[1], which)
         )
 
-    def load_batch(self, key: PairKey) -> PairBatch:
+    def load_batch(self, key: ViewPairKey) -> PairBatch:
         """Augmented images and their overlap."""
         return load_pairs(
             ((self._train[0].images, self._train[0].store), (self._train[1].images, self._train[1].store)),

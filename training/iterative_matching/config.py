@@ -28,7 +28,7 @@ ROTARY, IMP = "rotary", "imp"
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig(Checked):
+class MatcherNetworkConfig(Checked):
     """The network."""
 
     kind: str = parameter(ROTARY, "rotary: exported and run by vloc; imp: the published one", choices=(ROTARY, IMP))
@@ -111,7 +111,7 @@ class LightConfig(Checked):
 
 
 @dataclass(frozen=True, slots=True)
-class LossConfig(Checked):
+class MatchingLossConfig(Checked):
     """The terms of the loss."""
 
     growth: float = parameter(1.0, "weight of layer i is i to this power, 0 for a plain mean", low=0.0, high=4.0)
@@ -144,21 +144,21 @@ class MatcherFitConfig(FitConfig):
 class MatcherTrainingConfig(Checked):
     """A matcher and its training."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: MatcherNetworkConfig = field(default_factory=MatcherNetworkConfig)
     data: DataConfig = field(default_factory=DataConfig)
     images: VersionConfig = field(default_factory=VersionConfig)
     light: LightConfig = field(default_factory=LightConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    loss: MatchingLossConfig = field(default_factory=MatchingLossConfig)
     fit: MatcherFitConfig = field(default_factory=MatcherFitConfig)
 
 
 PRESETS: dict[str, MatcherTrainingConfig] = {
     "tiny": MatcherTrainingConfig(
-        model=ModelConfig(width=64, layers=3, group=1), fit=MatcherFitConfig(epochs=8, pairs=400)
+        model=MatcherNetworkConfig(width=64, layers=3, group=1), fit=MatcherFitConfig(epochs=8, pairs=400)
     ),
     "small": MatcherTrainingConfig(),
     "base": MatcherTrainingConfig(
-        model=ModelConfig(width=256, layers=9, group=3),
+        model=MatcherNetworkConfig(width=256, layers=9, group=3),
         data=DataConfig(keypoints=2048),
         fit=MatcherFitConfig(
             epochs=60, pairs=40_000, batch=32, drawn_keypoints=1024, scored_pairs=500, scored_keypoints=1024,
@@ -166,9 +166,9 @@ PRESETS: dict[str, MatcherTrainingConfig] = {
         ),
     ),
     "imp": MatcherTrainingConfig(
-        model=ModelConfig(kind=IMP, width=256, layers=15, share_attention=True),
+        model=MatcherNetworkConfig(kind=IMP, width=256, layers=15, share_attention=True),
         data=DataConfig(keypoints=2048, positive_px=5.0, negative_px=5.0, strangers=0.0, most_overlap=0.8),
-        loss=LossConfig(growth=0.0, confidence=0.0),
+        loss=MatchingLossConfig(growth=0.0, confidence=0.0),
         fit=MatcherFitConfig(
             epochs=900, pairs=16_000, batch=16, drawn_keypoints=1024, scored_pairs=500, scored_keypoints=1024,
             optimizer="adam", learning_rate=1e-4, weight_decay=0.0, workers=8,

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from training.iterative_matching.batches import MatchBatch
-from training.iterative_matching.config import ModelConfig
+from training.iterative_matching.config import MatcherNetworkConfig
 from training.iterative_matching.layer_matches import LayerMatches, batch_of_one
 from vloc_ros.core.geometry.pose import Array, Pose
 
@@ -121,7 +121,7 @@ class _State:
 class ImpMatcher(nn.Module):
     """The network; see the module's docstring."""
 
-    def __init__(self, config: ModelConfig, *, dimension: int) -> None:
+    def __init__(self, config: MatcherNetworkConfig, *, dimension: int) -> None:
         super().__init__()
         self.config = config
         width = config.width

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.iterative_matching.batches import MatchBatch
-from training.iterative_matching.config import LossConfig
+from training.iterative_matching.config import MatchingLossConfig
 from training.iterative_matching.ground_truth import UNMATCHED
 from training.iterative_matching.layer_matches import LayerMatches
 
@@ -36,7 +36,7 @@ _LEAST_LOG_PROBABILITY = -2.3026
 _EPIPOLAR_SCALE = 1e-3
 
 
-def matching_loss(layers: Sequence[LayerMatches], batch: MatchBatch, config: LossConfig) -> dict[str, Tensor]:
+def matching_loss(layers: Sequence[LayerMatches], batch: MatchBatch, config: MatchingLossConfig) -> dict[str, Tensor]:
     """The terms of the loss by name, means over the pairs."""
     weights = torch.tensor([(number + 1.0) ** config.growth for number in range(len(layers))])
     weights = (weights / weights.sum()).to(batch.mask0.device)

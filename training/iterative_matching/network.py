@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from training.iterative_matching.batches import MatchBatch
-from training.iterative_matching.config import ModelConfig
+from training.iterative_matching.config import MatcherNetworkConfig
 from training.iterative_matching.layer_matches import LayerMatches, batch_of_one
 from vloc_ros.model_export.light_glue import LightGlueNetwork, SharedAttention, log_sigmoid, padding_bias
 
@@ -34,7 +34,7 @@ _MATCHABLE = 2.0
 class RotaryMatcher(LightGlueNetwork):
     """`LightGlueNetwork` for training."""
 
-    def __init__(self, config: ModelConfig, *, dimension: int) -> None:
+    def __init__(self, config: MatcherNetworkConfig, *, dimension: int) -> None:
         """A network that matches by the descriptors alone before it is trained.
 
         The descriptors' projection keeps angles, each layer's update is zero, and the assignment is the softmax of

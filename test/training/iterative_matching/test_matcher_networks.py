@@ -28,7 +28,7 @@ from matcher_views import DIMENSION, make_points, see, step_aside, tiny
 
 from training.framework.cost import count_cost
 from training.iterative_matching.batches import LabelledPair, MatchBatch, collate, label
-from training.iterative_matching.config import PRESETS, LossConfig
+from training.iterative_matching.config import PRESETS, MatchingLossConfig
 from training.iterative_matching.imp import ImpMatcher, mutual, sinkhorn
 from training.iterative_matching.loss import matching_loss
 from training.iterative_matching.network import RotaryMatcher
@@ -127,7 +127,7 @@ def test_a_step_of_training_lowers_the_loss_of_its_batch(kind, config) -> None:
 
 
 def test_the_epipolar_term_is_of_wrong_matches_alone() -> None:
-    pair, config = make_pair(metres=1.0), LossConfig(pose=1.0)
+    pair, config = make_pair(metres=1.0), MatchingLossConfig(pose=1.0)
     batch = collate([pair])
     (layer,) = run(RotaryMatcher(tiny("model.layers=1").model, dimension=DIMENSION), batch)[-1:]
     matched = torch.from_numpy(np.flatnonzero(pair.labels.first >= 0))

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from training.cross_modal.config import CloudAugmentationConfig, ImageAugmentationConfig, PairConfig
+from training.cross_modal.config import CameraAugmentationConfig, CloudAugmentationConfig, PairConfig
 from training.framework.configuration import BEST, LAST, FitConfig, override_parameters
 from training.place_recognition.geolocalization.config import GEM, STRIDE_PX, NetworkConfig
 from vloc_ros.core.config import Checked, parameter
@@ -93,7 +93,7 @@ class VoxelModelConfig(Checked):
     voxels: VoxelConfig = field(default_factory=VoxelConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
     stages: StageConfig = field(default_factory=StageConfig)
-    augmentation: ImageAugmentationConfig = field(default_factory=ImageAugmentationConfig)
+    augmentation: CameraAugmentationConfig = field(default_factory=CameraAugmentationConfig)
     clouds: CloudAugmentationConfig = field(default_factory=CloudAugmentationConfig)
     fit: VoxelFitConfig = field(default_factory=VoxelFitConfig)
 
