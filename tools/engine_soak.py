@@ -48,7 +48,7 @@ from tqdm import tqdm
 from vloc_ros.core.sources import PosedImage
 from vloc_ros.engine_build.device_graph import make_device_graph
 from vloc_ros.evaluation.live_processes import free_domain
-from vloc_ros.footprint import ONE_HEAP
+from vloc_ros.footprint import ONE_HEAP, limit_blas_threads
 from vloc_ros.inference.engine_cache import Profile, list_engines
 from vloc_ros.inference.keypoints import keypoint_model_config, read_keypoint_model
 from vloc_ros.mapping.config import MappingConfig
@@ -127,6 +127,8 @@ def _prepare(folder: Path, model: Path | None) -> Lap:
 def _run_node(executor_name: str, folder: Path) -> int:
     """One localizer with its engine, until it is terminated."""
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    import gc
+
     import rclpy
     from rclpy.executors import MultiThreadedExecutor
     from rclpy.parameter import Parameter
@@ -135,6 +137,7 @@ def _run_node(executor_name: str, folder: Path) -> int:
     from software_gpu import use_software_gpu
 
     from vloc_ros.nodes.localizer.node import LocalizerNode
+    from vloc_ros.nodes.rclpy_support.image_transfer import receive_over_udp
     from vloc_ros.nodes.rclpy_support.process import NodeExecutor, spin
 
     (built,) = list_engines(folder / "cache" / "vloc_ros" / "engines")
@@ -142,6 +145,9 @@ def _run_node(executor_name: str, folder: Path) -> int:
     values = {"map": str(folder / "map"), "image_reliability": "reliable", "inference.engine": "tensorrt",
               "inference.precision": "fp16"}  # fmt: skip
     with use_software_gpu(cuda, built.key.profile, keypoints=built.key.keypoints):
+        receive_over_udp()  # this and what follows as in the process of a localizer
+        limit_blas_threads()
+        gc.freeze()
         rclpy.init(args=["--ros-args", "-r", f"__node:={EXECUTORS[executor_name]}"])
         node = LocalizerNode(parameter_overrides=[Parameter(name, value=value) for name, value in values.items()])
         executor = NodeExecutor() if executor_name == "own" else MultiThreadedExecutor(4)

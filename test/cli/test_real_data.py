@@ -108,10 +108,11 @@ def test_redkitchen_is_localized_to_centimetres(scores):
 @pytest.mark.slow
 def test_castle_is_localized_to_centimetres(shared_data, tmp_path):
     data = shared_data("castle")
-    images, queries = (part_of(data, which, tmp_path / which) for which in ("map", "query"))
+    images = part_of(data, "map", tmp_path / "map", slice(0, 30, 2))
+    queries = part_of(data, "query", tmp_path / "query", slice(0, 9, 2))
     castle = built(images, tmp_path / "castle", "--max-keypoints", "3000", "--set", "calibration_gap_m=0")
     scores = evaluated(castle, queries, tmp_path / "scores.json")
-    assert scores["queries"] == 9
+    assert scores["queries"] == 5
     assert scores["recall"]["5cm_5deg"] == 1.0
     assert scores["median_translation_m"] <= 0.015
     assert scores["false_accepts"] == 0

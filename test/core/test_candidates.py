@@ -27,7 +27,7 @@ from vloc_ros.core.features.extractor_config import RootSiftConfig
 from vloc_ros.core.features.keypoints import Features, extract_scaled
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.pose import Pose
-from vloc_ros.core.localization.candidates import Candidate, PriorCandidates, SearchWindow
+from vloc_ros.core.localization.candidates import Candidate, PriorCandidates, SearchWindow, _window
 from vloc_ros.core.localization.localizer import Localizer
 from vloc_ros.core.localization.matching import NearestNeighbourMatcher
 from vloc_ros.core.localization.observation import Observation
@@ -128,6 +128,15 @@ def test_points_lie_in_their_windows(scene: PlaneScene, seed: int) -> None:
     assert (off <= window.radius_px)[shown[candidate.point_indices]].mean() > 0.99
     assert set(np.flatnonzero(shown)) <= set(candidate.point_indices)
     assert len(candidate.point_indices) < 0.8 * len(points)
+
+
+def test_a_near_point_behind_an_uncertain_camera_may_appear_anywhere(scene: PlaneScene) -> None:
+    away = Pose.from_rotation_vector([0.0, np.pi, 0.0], VIEW.translation)
+    prior = _near(away, stds=(0.03, 0.3))
+    window = _window(_query(scene, prior).views[0], scene.landmark_map.points, prior)
+    corners = np.float32([[0, 0], [CAMERA.width, 0], [0, CAMERA.height], [CAMERA.width, CAMERA.height]])
+    assert np.isfinite(window.radius_px).all()
+    assert not window.outside(corners)(slice(None)).any()
 
 
 def test_points_behind_the_camera_are_no_candidate(scene: PlaneScene) -> None:

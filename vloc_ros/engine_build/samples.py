@@ -26,6 +26,7 @@ import numpy as np
 
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.iterative_solver import restore_descriptors
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.inference.models import Model
 from vloc_ros.inference.preprocessing import Preprocessing
@@ -77,7 +78,7 @@ def sample_keyframes(model: Model, landmark_map: LandmarkMap) -> Samples:
     Raises:
         InputError: the map's descriptors are of another length, or no keyframe observes a point.
     """
-    dimension = landmark_map.codec.decode(landmark_map.codes[:1]).shape[1]
+    dimension = len(landmark_map.codec.mean)
     expected = model.entry("inputs", "descriptors", "shape")[1]
     if dimension != expected:
         raise InputError(
@@ -102,7 +103,7 @@ def _keyframe_sample(landmark_map: LandmarkMap, k: int, most: int) -> Sample:
     rays = seen[:, :2] / np.maximum(seen[:, 2:], 1e-6)
     return {
         "rays": rays.astype(np.float32),
-        "descriptors": landmark_map.codec.decode(landmark_map.codes[points]).astype(np.float32),
+        "descriptors": restore_descriptors(landmark_map, points),
     }
 
 

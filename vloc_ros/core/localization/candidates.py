@@ -41,6 +41,8 @@ _MIN_DISTANCE_M = 1e-3
 _MAX_STRETCH = 4.0
 _ANYWHERE_RAD = 0.7
 _OUTSIDE_PX = -1e6
+# finite: BLAS multiplies infinity by the zeros of its own padding, and NumPy warns of invalid values
+_ANYWHERE_PX = 1e6
 # keypoints of a sample: enough for a certain pose in an image that shows the map well
 _SAMPLE = 400
 
@@ -176,7 +178,7 @@ def _window(view: View, points: Array, prior: PosePrior) -> SearchWindow:
     behind = ~np.isfinite(xy).all(axis=1)
     near = behind & (angle > _ANYWHERE_RAD)
     xy[behind] = _OUTSIDE_PX
-    xy[near], radius[near] = (view.camera.width / 2, view.camera.height / 2), np.inf
+    xy[near], radius[near] = (view.camera.width / 2, view.camera.height / 2), _ANYWHERE_PX
     return SearchWindow(xy.astype(np.float32), radius.astype(np.float32))
 
 
