@@ -171,7 +171,6 @@ _SLOW = [
     ["map", "info", "--help"],
     ["map", "info", "@map", "--json"],
     ["map", "health", "@map"],
-    ["doctor"],
 ]
 
 

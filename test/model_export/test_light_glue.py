@@ -35,7 +35,8 @@ from vloc_ros.engine_build.quantization import LEAST_SAMPLES
 from vloc_ros.inference.matching_network import KIND, read_matching_network
 from vloc_ros.inference.models import read_any_model, read_model, read_parts
 from vloc_ros.model_export import matchers
-from vloc_ros.model_export.light_glue import LayerStage, LightGlueNetwork, MatcherShape
+from vloc_ros.model_export.light_glue import LayerStage, LightGlueNetwork
+from vloc_ros.model_export.matcher_shape import MatcherShape
 from vloc_ros.model_export.weights import PublishedWeights
 
 TINY = MatcherShape(descriptor_dimension=8, width=16, heads=2, layers=2)

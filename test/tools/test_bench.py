@@ -16,6 +16,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +105,20 @@ def test_a_section_that_does_not_exist_is_refused(measured: list[str]) -> None:
     with pytest.raises(SystemExit):
         bench.main(["kitchen"])
     assert not measured
+
+
+def test_nothing_needs_pytorch_before_a_section_does() -> None:
+    """Of an environment without it: finding a module of its own fails."""
+    program = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('torch', 'lightning', 'timm', 'onnxscript'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "import bench\n"
+    )
+    root = Path(bench.__file__).parent
+    words, environment = [sys.executable, "-c", program], {**os.environ, "PYTHONPATH": f"{root}:{root.parent}"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

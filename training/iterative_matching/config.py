@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from training.framework.configuration import FitConfig, override_parameters
 from vloc_ros.core.config import Checked, parameter
 from vloc_ros.core.errors import ConfigError
-from vloc_ros.model_export.light_glue import MatcherShape
+from vloc_ros.model_export.matcher_shape import MatcherShape
 
 ROTARY, IMP = "rotary", "imp"
 

@@ -31,33 +31,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vloc_ros.model_export.matcher_shape import MatcherShape
+
 # added to similarities with padding: the softmax of it is zero, and no value becomes NaN
 _PADDING = -1e9
-
-
-@dataclass(frozen=True, slots=True)
-class MatcherShape:
-    """The size of a network.
-
-    Attributes:
-        descriptor_dimension: of the keypoints' descriptors.
-        width: values of a token.
-        heads: of attention.
-        layers: each self- and cross-attention.
-        shared: layers, counted from 0, that attend by the probabilities of the layer before (Xue et al., IMP, CVPR
-            2023), and compute values alone; both layers are of one group.
-    """
-
-    descriptor_dimension: int
-    width: int
-    heads: int
-    layers: int
-    shared: tuple[int, ...] = ()
-
-    @property
-    def frequencies(self) -> int:
-        """Of the rotary encoding, one a pair of values of a head."""
-        return self.width // self.heads // 2
 
 
 class FourierPositions(nn.Module):

@@ -38,9 +38,9 @@ from vloc_ros.model_export.light_glue import (
     EmbedStage,
     LayerStage,
     LightGlueNetwork,
-    MatcherShape,
     PositionStage,
 )
+from vloc_ros.model_export.matcher_shape import MatcherShape
 from vloc_ros.model_export.onnx_files import ExportError, describe_io, export_onnx, open_session
 from vloc_ros.model_export.weights import PublishedWeights
 
