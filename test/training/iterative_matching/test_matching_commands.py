@@ -43,6 +43,7 @@ from vloc_ros.core.features.iterative_matching import IterativeMatcher
 from vloc_ros.core.features.matching_network import MatchableSet, normalise_positions
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.inference.matching_network import read_matching_network
+from vloc_ros.storage.atomic import StorageError
 from vloc_ros.storage.maps import read_map
 
 ROOTSIFT = {"name": "rootsift"}
@@ -85,8 +86,8 @@ def test_keypoints_of_a_map_have_the_depth_of_its_points(scene_folder: SceneFold
 
 
 @pytest.mark.slow
-def test_a_trained_matcher_matches_as_its_network_does(tmp_path: Path) -> None:
-    """The whole way: worlds, a run that is exported once more, and the robot's matcher, whatever the order."""
+def test_a_trained_matcher_matches_as_its_network_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole way: worlds, a run whose export failed and is repeated, and the robot's matcher, whatever the order."""
     words = [
         word
         for assignment in (*TINY, "model.layers=1", "data.frames=4", "fit.scored_pairs=4")
@@ -95,7 +96,13 @@ def test_a_trained_matcher_matches_as_its_network_does(tmp_path: Path) -> None:
     model, again = tmp_path / "model", tmp_path / "again"
     words += ["--preset", "tiny", "--worlds", "2", "--held-out-worlds", "1", "--out", str(model)]
     words += ["--set", "data.least_overlap=0.02", "--set", "data.keypoints=200"]
-    assert main(words) == 0
+
+    def fail(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.iterative_matching.train.export", fail)
+        assert main(words) == 1
     assert export_command.main(["--run", str(tmp_path / "model.run"), "--out", str(again)]) == 0
     network, config, sources = export_command.read_run(tmp_path / "model.run")
     assert (sources["extractor"]["name"], sources["dimension"]) == ("rootsift", 128)

@@ -69,7 +69,6 @@ def student_graph(exported: Callable[[str, int | None], Path]) -> bytes:
 @pytest.mark.parametrize(
     ("model", "batch"),
     [
-        pytest.param("resnet18-gem", 1, marks=pytest.mark.slow),
         pytest.param("student", None, marks=pytest.mark.slow),
         pytest.param("resnet18-netvlad", None, marks=pytest.mark.slow),
     ],

@@ -16,12 +16,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,15 +75,32 @@ def command(places: list[Place], out: Path, *more: str) -> int:
 def student(places: list[Place], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the model of a student and its run."""
     folder = tmp_path_factory.mktemp("student")
-    assert command(places[:1], folder / "model") == 0
+    assert command(places[:1], folder / "model", "--batch", "1") == 0
     return folder
 
 
+@pytest.fixture
+def not_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a trained network its checkpoint alone: the conversion to ONNX takes longer than the training."""
+    monkeypatch.setattr(
+        "training.place_recognition.train.export", lambda _, out, **__: out.mkdir(parents=True, exist_ok=True)
+    )
+
+
+def provenance(weights: Path) -> dict[str, Any]:
+    """What a checkpoint says of its training."""
+    training: dict[str, Any] = json.loads((weights / "manifest.json").read_text())["training"]
+    return training
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("not_converted")
 def test_a_student_comes_with_its_teacher(
-    places: list[Place], student: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    student: Path, places: list[Place], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    training = read_model(student / "model", kind=KIND).entry("training")
+    model = read_model(student / "model", kind=KIND)
+    assert model.entry("inputs", "images")["shape"][0] == 1
+    training = model.entry("training")
     assert training["maps"] == [{"name": "wall", "hash": map_hash(places[0].map)}]
     assert training["config"]["network"]["size"] == 48
     assert 0 <= training["metrics"]["held_out"]["R@5"] <= 1
@@ -98,32 +117,33 @@ def test_a_student_comes_with_its_teacher(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("not_converted")
 def test_a_teacher_of_several_maps_serves_any_student(places: list[Place], tmp_path: Path) -> None:
     assert command(places, tmp_path / "teacher", "--model", "teacher") == 0
     assert sorted(path.name for path in (tmp_path / "teacher").iterdir()) == ["manifest.json", "weights.safetensors"]
     assert command(places[:1], tmp_path / "student", "--teacher", str(tmp_path / "teacher")) == 0
-    training = read_model(tmp_path / "student", kind=KIND).entry("training")
+    training = provenance(tmp_path / "student.run" / "weights")
     assert training["teacher"] == read_checkpoint_hash(tmp_path / "teacher")
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("not_converted")
 def test_pretrained_weights_are_named_by_their_hash(places: list[Place], tmp_path: Path) -> None:
     encoder = build_encoder(tiny(), extent_m=1.0)
     save_file(encoder.backbone.state_dict(), tmp_path / "weights.safetensors")
-    words = ("--teacher", "none", "--batch", "1", "--weights", str(tmp_path / "weights.safetensors"))
+    words = ("--teacher", "none", "--weights", str(tmp_path / "weights.safetensors"))
     assert command(places[:1], tmp_path / "model", *words) == 0
     assert not (tmp_path / "model.run" / "teacher").exists()
-    model = read_model(tmp_path / "model", kind=KIND)
-    assert model.entry("inputs", "images")["shape"][0] == 1
-    training = model.entry("training")
+    training = provenance(tmp_path / "model.run" / "weights")
     assert training["weights"] == hash_pretrained_weights(encoder, tmp_path / "weights.safetensors")
     assert training["teacher"] is None
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("not_converted")
 def test_an_interrupted_run_is_not_resumed_from_an_earlier_one(
-    places: list[Place],
     student: Path,
+    places: list[Place],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -144,8 +164,7 @@ def test_an_interrupted_run_is_not_resumed_from_an_earlier_one(
     assert command(places[1:], tmp_path / "model", "--resume") == 1
     assert "other sources (images, maps)" in capsys.readouterr().err
     assert command(places[1:], tmp_path / "model") == 0
-    maps = read_model(tmp_path / "model", kind=KIND).entry("training", "maps")
-    assert maps == [{"name": "wall", "hash": map_hash(places[1].map)}]
+    assert provenance(tmp_path / "model.run" / "weights")["maps"] == [{"name": "wall", "hash": map_hash(places[1].map)}]
 
 
 @pytest.mark.parametrize("words", [["--teacher", "none"], ["--model", "teacher"], ["--model", "resnet18-gem"]])
