@@ -125,15 +125,13 @@ def test_other_places_are_refused(redkitchen, shared_data, tmp_path, name):
     assert json.loads((tmp_path / "s.json").read_text())["false_accepts"] == 0
 
 
-@pytest.mark.parametrize(
-    ("factor", "expected"), [(0.8, True), pytest.param(1.25, True, marks=pytest.mark.slow), (1.005, False)]
-)
+@pytest.mark.parametrize(("factor", "expected"), [(0.8, True), (1.005, False)])
 def test_a_wrong_focal_length_is_said(redkitchen, shared_data, tmp_path, capsys, factor, expected):
     """Of images that the map's own camera took; calibrations of one camera differ a little."""
     data = shared_data("redkitchen")
     right = read_camera(data / "camera_info.yaml")
     write_camera(tmp_path / "camera.yaml", _with_focal_length(right, factor), name="given")
-    given = ("--images", data / "query/images", "--poses", data / "query/poses_tum.txt", "--limit", "8")
+    given = ("--images", data / "query/images", "--poses", data / "query/poses_tum.txt", "--limit", "5")
     main([str(word) for word in ("evaluate", "--map", redkitchen, *given, "--camera", tmp_path / "camera.yaml")])
     assert (f"have a focal length of {right.intrinsics[0]:.1f} px" in capsys.readouterr().err) is expected
 

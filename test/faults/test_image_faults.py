@@ -170,10 +170,10 @@ def test_images_of_the_future_and_without_time(drive: Drive, row: FaultRow) -> N
 
 def test_a_covered_lens(drive: Drive, row: FaultRow) -> None:
     before = len(drive.sent)
-    minute = int(60e9 / STEP_NS)
+    images = int(60e9 / STEP_NS) // 3
     black = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
-    for _ in range(minute):
-        moment = drive.next_moment()
+    for _ in range(images):
+        moment = [drive.next_moment() for _ in range(3)][-1]
         drive.send(moment, bgr_message(moment.stamp_ns, "camera", black))
         drive.wait_for_statuses()
     statuses = drive.wait_for_statuses()[before:]
@@ -183,7 +183,7 @@ def test_a_covered_lens(drive: Drive, row: FaultRow) -> None:
     back_s = drive.recover(within_s=_BACK_S)
     assert back_s <= time.monotonic() - start
     row.record(
-        f"the lens is covered for a minute of stamps, {minute} black images, while the robot drives on",
+        f"the lens is covered for a minute of stamps, {images} black images, while the robot drives on",
         count_statuses(statuses),
         back_s=back_s,
         within_s=_BACK_S,

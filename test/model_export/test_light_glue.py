@@ -39,7 +39,7 @@ from vloc_ros.model_export.light_glue import LayerStage, LightGlueNetwork
 from vloc_ros.model_export.matcher_shape import MatcherShape
 from vloc_ros.model_export.weights import PublishedWeights
 
-TINY = MatcherShape(descriptor_dimension=8, width=16, heads=2, layers=2)
+TINY = MatcherShape(descriptor_dimension=8, width=16, heads=2, layers=1)
 
 
 def random_sets(dimension: int, counts=(120, 90)) -> list[MatchableSet]:
@@ -115,7 +115,7 @@ class RandomWeights(PublishedWeights):
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny matcher with random weights, exported."""
     weights = RandomWeights("none", "0", "none", "0" * 64, "Apache-2.0", "none")
-    tiny = matchers.MatcherNetwork("xfeat", ("tiny",), TINY, (2,), weights)
+    tiny = matchers.MatcherNetwork("xfeat", ("tiny",), TINY, (1,), weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(matchers.MATCHERS, "tiny", tiny)
         matchers.export_matcher("tiny", tmp_path_factory.mktemp("matcher") / "tiny")
