@@ -30,8 +30,8 @@ from vloc_ros.nodes.localizer.refusal import Refused
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import image_of, stamp_ns_of
 
-# refusals that may be resolved by waiting; an unreadable image stays unreadable
-_TRANSIENT = (LocalizationStatus.NO_TRANSFORM, LocalizationStatus.NO_ODOMETRY, LocalizationStatus.NO_CALIBRATION)
+# refusals that may be resolved by waiting: odometry until the reference time is there or never comes
+_TRANSIENT = (LocalizationStatus.NO_TRANSFORM, LocalizationStatus.NO_CALIBRATION)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
