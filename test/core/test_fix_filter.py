@@ -132,6 +132,26 @@ def test_an_uncertain_fix_agrees_where_it_is_expected_and_is_held_at_another_pla
     assert robot.step(_fix(_pose(0.75, 0.5), std=0.05)) is HELD
 
 
+def test_of_two_sensors_the_more_certain_fix_stays_until_odometry_has_made_it_the_less_certain_one() -> None:
+    robot, metres = Robot(step_m=0.1), np.arange(40) * 0.1
+    gate = robot.filter.gate
+
+    def by_lidar(k: int) -> bool:
+        odom_from_base = ODOM_FROM_MAP @ _pose(metres[k])
+        decision = gate(_fix(_pose(metres[k]), std=0.03), odom_from_base, k * STEP_NS, sensor="lidar")
+        assert decision.result is AGREES
+        return decision.less_certain
+
+    for k in (0, 1):  # the camera's
+        decision = gate(_fix(_pose(metres[k])), ODOM_FROM_MAP @ _pose(metres[k]), k * STEP_NS, sensor="camera")
+    assert not decision.less_certain
+    less_certain = [by_lidar(k) for k in range(2, 40)]
+    assert less_certain[0]
+    assert not less_certain[-1]
+    assert less_certain == sorted(less_certain, reverse=True)
+    assert not gate(_fix(_pose(4.0)), ODOM_FROM_MAP @ _pose(4.0), 40 * STEP_NS, sensor="camera").less_certain
+
+
 def test_a_frozen_image_is_not_followed_while_the_robot_drives() -> None:
     for step_m in (0.01, 0.08):
         robot = Robot(step_m=step_m)  # the faster one drives until it is lost

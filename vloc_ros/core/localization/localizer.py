@@ -83,7 +83,7 @@ class Localizer:
             on_request: somebody waits for this very answer, and it may take longer, see `matcher.last_pass`.
         """
         clock = StageClock()
-        if not len(self.map.points):
+        if not len(self.map.points) or not query.views:
             return self._scans.search(self._observe(query, clock)).result.timed(clock.times_ms, 0)
         visual = self._search_images(query, clock, on_request=on_request)
         return visual if visual.ok else self._search_scan(query, visual, clock)

@@ -71,11 +71,13 @@ class GatingDecision:
         result: the outcome.
         reason: for people; empty when the fix agrees.
         first: no pose was known when the fix came, at the start or because the robot was lost.
+        less_certain: the fix agrees with a pose that is better known, which stays: the last fix carried by odometry.
     """
 
     result: GateResult
     reason: str = ""
     first: bool = False
+    less_certain: bool = False
 
     @property
     def publish(self) -> bool:
@@ -105,6 +107,7 @@ class _Track:
         without_odometry_s: time over which odometry was missing or reset.
         fixes: number of fixes that agree on this track.
         weight: their sum of weights, see `_confirmation_weight`.
+        sensor: that the fix at its start is of.
     """
 
     fix: Fix
@@ -116,11 +119,13 @@ class _Track:
     without_odometry_s: float = 0.0
     fixes: int = 1
     weight: float = 1.0
+    sensor: str = ""
 
     @staticmethod
-    def begin(fix: Fix, odom_from_base: Pose | None, stamp_ns: int) -> _Track:
+    def begin(fix: Fix, odom_from_base: Pose | None, stamp_ns: int, sensor: str) -> _Track:
         """Start a track at a fix."""
-        return _Track(fix, fix.map_from_base, odom_from_base, stamp_ns, weight=_confirmation_weight(fix))
+        weight = _confirmation_weight(fix)
+        return _Track(fix, fix.map_from_base, odom_from_base, stamp_ns, weight=weight, sensor=sensor)
 
     def advance(self, config: FixFilterConfig, odom_from_base: Pose | None, stamp_ns: int) -> None:
         """Carry the track on. The way adds up: odometry that returns to its start has drifted all the same."""
@@ -189,20 +194,22 @@ class FixFilter:
                 track.advance(self._config, odom_from_base, stamp_ns)
         return None if self._current is None else self._current.predict(self._config, stamp_ns)
 
-    def gate(self, fix: Fix, odom_from_base: Pose | None, stamp_ns: int) -> GatingDecision:
+    def gate(self, fix: Fix, odom_from_base: Pose | None, stamp_ns: int, *, sensor: str = "") -> GatingDecision:
         """Decide whether a fix may be published.
 
         Args:
-            fix: of an image that was accepted.
-            odom_from_base: odometry at the image's stamp, None where there is none.
-            stamp_ns: of the image.
+            fix: of an image or scan that was accepted.
+            odom_from_base: odometry at its stamp, None where there is none.
+            stamp_ns: of the image or scan.
+            sensor: that it is of, where a robot has several. Their fixes confirm each other; one that is less certain
+                than what another sensor's fix predicts does not replace it.
         """
         fix, expected = fix.within_map(), self.carry(odom_from_base, stamp_ns)
         first = expected is None or _is_lost(expected)
-        track = _Track.begin(fix, odom_from_base, stamp_ns)
+        track = _Track.begin(fix, odom_from_base, stamp_ns, sensor)
         if not self._config.enabled or (not first and self._is_inside_gates(fix, stamp_ns)):
             self._accept(track, expected)
-            return GatingDecision(GateResult.AGREES, first=first)
+            return GatingDecision(GateResult.AGREES, first=first, less_certain=self._current is not track)
         alternative, motion = self._match_alternative(track)
         needed = self._needed_confirmations(motion, first=first)
         follows_odometry = motion is not _Motion.CONTRADICTS_ODOMETRY
@@ -228,7 +235,7 @@ class FixFilter:
     def _accept(self, track: _Track, expected: Fix | None) -> None:
         """Go on from a fix, unless it is less certain than the prediction; renew the reference when it is old."""
         self._alternative = None
-        if expected is None or _position_std(track.fix) <= _position_std(expected) + self._config.tolerance_m:
+        if expected is None or self._is_certain(track, expected):
             self._current = track
         reference = self._reference
         if (
@@ -236,7 +243,14 @@ class FixFilter:
             or reference.way > _REFERENCE_WAY
             or _is_lost(reference.predict(self._config, track.stamp_ns))
         ):
-            self._reference = _Track.begin(track.fix, track.odom_from_base, track.stamp_ns)
+            self._reference = _Track.begin(track.fix, track.odom_from_base, track.stamp_ns, track.sensor)
+
+    def _is_certain(self, track: _Track, expected: Fix) -> bool:
+        """Whether a new fix is certain enough to go on from; one of another sensor has to be the more certain one."""
+        assert self._current is not None
+        tolerance_m = self._config.tolerance_m if track.sensor == self._current.sensor else 0.0
+        elsewhere = track.fix.frame_id != expected.frame_id
+        return elsewhere or _position_std(track.fix) <= _position_std(expected) + tolerance_m
 
     def _match_alternative(self, track: _Track) -> tuple[_Track, _Motion]:
         """The alternative that a fix agrees with, a new one if none, and how the robot moved since it began."""

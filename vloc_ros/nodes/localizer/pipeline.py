@@ -176,7 +176,9 @@ class LocalizationPipeline:
         """Localize an image set in a map; `now_ns` is the node's time."""
         start = time.perf_counter()
         header = newest_image(images).message.header
-        status = status_without_pose(header=header, map_hash=loaded.hash if loaded else "")
+        status = status_without_pose(
+            header=header, sensor=LocalizationStatus.CAMERA, map_hash=loaded.hash if loaded else ""
+        )
         status.cameras = [image.source.name for image in images if image.source.name]
         try:
             output = self._localize(images, loaded, status, now_ns)
@@ -189,7 +191,9 @@ class LocalizationPipeline:
     def localize_scan(self, scan: ScanMessage, loaded: LoadedMap | None, *, now_ns: int) -> LocalizationOutput:
         """Localize a scan in a map with LiDAR places; `now_ns` is the node's time."""
         start = time.perf_counter()
-        status = status_without_pose(header=scan.message.header, map_hash=loaded.hash if loaded else "")
+        status = status_without_pose(
+            header=scan.message.header, sensor=LocalizationStatus.LIDAR, map_hash=loaded.hash if loaded else ""
+        )
         try:
             output = self._localize_scan(scan, loaded, status, now_ns)
         except Refused as refusal:
@@ -298,7 +302,7 @@ class LocalizationPipeline:
         fix = fix_from_result(result, rig_from_base=rig_from_base, two_d=self._config.two_d_mode)
         if odom_from_base is None:
             odom_from_base = self._lookup_late_odometry(reference)
-        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns)
+        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns, sensor=status.sensor)
         status.reason = gating.reason
         if not gating.publish:
             fill_status(status, result.refused_as(Status.HELD, gating.reason))
@@ -306,7 +310,9 @@ class LocalizationPipeline:
         return LocalizationOutput(
             status,
             fix,
-            map_from_child=self._compute_map_from_child(fix, odom_from_base),
+            map_from_child=self._compute_map_from_child(
+                self._choose_pose(fix, gating, odom_from_base, reference), odom_from_base
+            ),
             odom_from_base=odom_from_base,
             images=images,
             result=result,
@@ -382,10 +388,23 @@ class LocalizationPipeline:
             reference.base_frame, reference.rig_frame, reference.stamp_ns, refusal=LocalizationStatus.NO_TRANSFORM
         )
 
-    def _compute_map_from_child(self, fix: Fix, odom_from_base: Pose | None) -> Pose | None:
+    def _choose_pose(
+        self, fix: Fix, gating: GatingDecision, odom_from_base: Pose | None, reference: _Reference
+    ) -> Pose:
+        """Return the pose of the base for TF: that of the fix, or of the other sensor's where that one is better known.
+
+        Without odometry there is nothing to carry the other one on by.
+        """
+        if not gating.less_certain or self._config.sensor != "both" or odom_from_base is None:
+            return fix.map_from_base
+        carried = self._filter.carry(odom_from_base, reference.stamp_ns)
+        assert carried is not None
+        return carried.map_from_base
+
+    def _compute_map_from_child(self, map_from_base: Pose, odom_from_base: Pose | None) -> Pose | None:
         """Return the transform for TF: of odometry or of the base in the map."""
         if self._config.publish_tf == "none":
             return None
         if self._config.publish_tf == "map_base" or odom_from_base is None:
-            return fix.map_from_base
-        return fix.map_from_base @ odom_from_base.inverse()
+            return map_from_base
+        return map_from_base @ odom_from_base.inverse()
