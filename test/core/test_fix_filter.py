@@ -152,6 +152,24 @@ def test_of_two_sensors_the_more_certain_fix_stays_until_odometry_has_made_it_th
     assert not gate(_fix(_pose(4.0)), ODOM_FROM_MAP @ _pose(4.0), 40 * STEP_NS, sensor="camera").less_certain
 
 
+def test_sensors_that_contradict_each_other_from_the_start_do_not_keep_each_other_from_a_fix() -> None:
+    gate, results = Robot().filter.gate, []
+    for k in range(8):
+        odom_from_base = ODOM_FROM_MAP @ _pose(0.1 * k)
+        for sensor, y in (("lidar", 7.0), ("camera", 0.0)):
+            decision = gate(_fix(_pose(0.1 * k, y)), odom_from_base, k * STEP_NS, sensor=sensor)
+            results.append((sensor, decision.result))
+    assert [sensor for sensor, result in results if result is AGREES] == ["lidar"] * 7
+    assert not any(result is JUMPED for _, result in results)
+
+
+def test_fixes_of_two_sensors_confirm_each_other() -> None:
+    gate = Robot().filter.gate
+    assert gate(_fix(_pose(9.0)), ODOM_FROM_MAP, 0, sensor="camera").result is HELD
+    assert gate(_fix(_pose(0.0)), ODOM_FROM_MAP, 0, sensor="lidar").result is HELD
+    assert gate(_fix(_pose(0.01)), ODOM_FROM_MAP, 0, sensor="camera").result is AGREES
+
+
 def test_a_frozen_image_is_not_followed_while_the_robot_drives() -> None:
     for step_m in (0.01, 0.08):
         robot = Robot(step_m=step_m)  # the faster one drives until it is lost

@@ -167,7 +167,7 @@ class FixFilter:
 
     A fix passes the gate when its squared Mahalanobis distance from two predictions is small: from the last fix, and
     from a reference fix about a metre ago. The reference rejects fixes that creep, or that stand still while the robot
-    drives. A fix outside the gate is held and starts an alternative hypothesis. The alternative takes over when
+    drives. A fix outside the gate is held and starts an alternative hypothesis, one a sensor. It takes over when
     `confirmations` fixes in a row agree on it: the robot was moved (kidnapped), or the last fix was wrong. While the
     robot stands its images are no independent evidence, so `confirmations_standing` are needed. Doubtful fixes count
     less than one, certain ones more; one fix alone never suffices where two are required.
@@ -177,7 +177,7 @@ class FixFilter:
         self._config = config
         self._current: _Track | None = None
         self._reference: _Track | None = None
-        self._alternative: _Track | None = None
+        self._alternatives: dict[str, _Track] = {}  # by the sensor that began each
 
     def set_config(self, config: FixFilterConfig) -> None:
         """Change the limits; the tracks stay."""
@@ -185,11 +185,12 @@ class FixFilter:
 
     def reset(self) -> None:
         """Drop all tracks, as for another map, a jump in time, or on request."""
-        self._current = self._reference = self._alternative = None
+        self._current = self._reference = None
+        self._alternatives = {}
 
     def carry(self, odom_from_base: Pose | None, stamp_ns: int) -> Fix | None:
         """Carry all tracks on to an image's time and predict the pose within the map; None when no pose is known."""
-        for track in (self._current, self._reference, self._alternative):
+        for track in (self._current, self._reference, *self._alternatives.values()):
             if track is not None:
                 track.advance(self._config, odom_from_base, stamp_ns)
         return None if self._current is None else self._current.predict(self._config, stamp_ns)
@@ -220,7 +221,7 @@ class FixFilter:
                 return GatingDecision(GateResult.AGREES, first=True)
             reason = f"{_describe_distance(fix, expected)}; {alternative.fixes} fixes in a row agree on it"
             return GatingDecision(GateResult.JUMPED, reason)
-        self._alternative = alternative
+        self._keep_alternative(alternative, sensor)
         where = "the first fix" if expected is None else _describe_distance(fix, expected)
         doubtful = ", doubtful ones" if alternative.weight < alternative.fixes else ""
         confirmed = f"{alternative.fixes} of {needed} fixes in a row agree on it{doubtful}"
@@ -234,7 +235,7 @@ class FixFilter:
 
     def _accept(self, track: _Track, expected: Fix | None) -> None:
         """Go on from a fix, unless it is less certain than the prediction; renew the reference when it is old."""
-        self._alternative = None
+        self._alternatives = {}
         if expected is None or self._is_certain(track, expected):
             self._current = track
         reference = self._reference
@@ -254,14 +255,21 @@ class FixFilter:
 
     def _match_alternative(self, track: _Track) -> tuple[_Track, _Motion]:
         """The alternative that a fix agrees with, a new one if none, and how the robot moved since it began."""
-        alternative = self._alternative
-        if alternative is None or not self._is_inside_gate(
-            track.fix, alternative.predict(self._config, track.stamp_ns)
-        ):
-            return track, _Motion.STANDING
-        alternative.fixes += 1
-        alternative.weight += _confirmation_weight(track.fix)
-        return alternative, self._motion_since(alternative, track.fix)
+        for alternative in self._alternatives.values():
+            if self._is_inside_gate(track.fix, alternative.predict(self._config, track.stamp_ns)):
+                alternative.fixes += 1
+                alternative.weight += _confirmation_weight(track.fix)
+                return alternative, self._motion_since(alternative, track.fix)
+        return track, _Motion.STANDING
+
+    def _keep_alternative(self, alternative: _Track, sensor: str) -> None:
+        """Keep what a sensor's fix agrees with, in place of what its last one began; what another began stays.
+
+        Sensors that contradict each other so do not keep each other from being confirmed.
+        """
+        if alternative.sensor != sensor:
+            self._alternatives.pop(sensor, None)
+        self._alternatives[alternative.sensor] = alternative
 
     def _motion_since(self, alternative: _Track, fix: Fix) -> _Motion:
         """Compare the motion of odometry and of the fixes since the alternative's first fix."""
