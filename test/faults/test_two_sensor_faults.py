@@ -27,7 +27,7 @@ from nodes_world import Wall
 from plane_scene import CAMERA
 from ros_session import Ros
 from scan_robot import drive_through_apartment
-from two_sensor_robot import TwoSensorRobot, drive_along_wall, write_map_of_both
+from two_sensor_robot import ELSEWHERE, TwoSensorRobot, drive_along_wall, write_map_of_both
 
 from vloc_msgs.msg import LocalizationStatus
 from vloc_ros.simulation.lidar_drives import LidarDrive
@@ -109,7 +109,7 @@ def test_lost_scans_of_a_robot_with_a_camera(robot: TwoSensorRobot, row: FaultRo
 
 
 def test_sensors_that_contradict_each_other(robot: TwoSensorRobot, row: FaultRow) -> None:
-    elsewhere = drive_through_apartment().scan(4)
+    elsewhere = drive_through_apartment().scan(ELSEWHERE)
     images, scans = [], []
     for step in (2, 3, 4):
         scans.append(robot.status_of(robot.send_scan(step, points=elsewhere)))

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.geometry.similarity import Similarity
 from vloc_ros.core.sources import PosedScan
 from vloc_ros.mapping.maps.alignment import transform_map
-from vloc_ros.mapping.maps.lidar_places import add_lidar_places
+from vloc_ros.mapping.maps.lidar_places import add_lidar_places, make_lidar_map
 from vloc_ros.nodes.localizer.node import LocalizerNode
 from vloc_ros.nodes.rclpy_support.conversion import bgr_message, header, pose_of, stamp_ns_of, transform_message
 from vloc_ros.simulation.lidar_drives import ON_ROBOT, LidarDrive
@@ -46,8 +46,11 @@ from vloc_ros.storage.maps import write_map
 # the robot drives the way that its LiDAR faces, and its camera looks to the left of that, at the wall
 _LEFT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 BASE_FROM_CAMERA = Pose(BASE_FROM_LIDAR.rotation @ _LEFT, np.array([0.1, 0.2, 0.5]))
+# of the scans of the apartment, one of another room
+ELSEWHERE = 4
 # of the scans of the apartment, one with free space ahead; so far from step to step
 _FIRST, _STEP_M, _STEPS = 22, 0.06, 10
+_MAPPED = (2, ELSEWHERE, 6, *range(16, 30, 2))
 # where on the wall the camera is at first
 _WALL_FROM_FIRST_CAMERA = Pose(np.eye(3), np.array([1.5, 1.5, -1.1]))
 
@@ -67,13 +70,23 @@ def _map_from_wall(drive: LidarDrive) -> Pose:
 
 def write_map_of_both(wall: Wall, drive: LidarDrive, folder: Path) -> Path:
     """The wall's landmarks beside the robot, and places of another walk."""
-    walk, moved = drive_through_apartment(), _map_from_wall(drive)
-    scans = [
-        PosedScan(f"{k:03d}", partial(PointCloud, walk.scan(k)), walk.map_from_lidar[k]) for k in range(0, len(walk), 2)
-    ]
+    moved = _map_from_wall(drive)
     landmarks = transform_map(wall.scene.landmark_map, Similarity(1.0, moved.rotation, moved.translation))
-    write_map(add_lidar_places(landmarks, scans, spacing_m=0.2), folder)
+    write_map(add_lidar_places(landmarks, _mapped_scans(), spacing_m=0.2), folder)
     return folder
+
+
+def write_map_of_places(folder: Path) -> Path:
+    """The places alone."""
+    write_map(make_lidar_map(_mapped_scans(), name="apartment", spacing_m=0.2), folder)
+    return folder
+
+
+@cache
+def _mapped_scans() -> list[PosedScan]:
+    """Of another walk, around the robot and in another room."""
+    walk = drive_through_apartment()
+    return [PosedScan(f"{k:03d}", partial(PointCloud, walk.scan(k)), walk.map_from_lidar[k]) for k in _MAPPED]
 
 
 class TwoSensorRobot:

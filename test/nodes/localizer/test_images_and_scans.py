@@ -44,14 +44,24 @@ def drive() -> LidarDrive:
     return drive_along_wall()
 
 
-def _needs_alignment() -> None:
+@pytest.fixture(scope="module")
+def map_of_both(wall: Wall, drive: LidarDrive, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Landmarks and LiDAR places."""
     pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
     pytest.importorskip("kiss_matcher", reason="no kiss-matcher: pip install 'vloc_ros[lidar]'")
+    return write_map_of_both(wall, drive, tmp_path_factory.mktemp("maps") / "both")
 
 
-def test_a_robot_goes_on_by_the_sensor_that_is_left(ros: Ros, wall: Wall, drive: LidarDrive, tmp_path: Path) -> None:
-    _needs_alignment()
-    robot = TwoSensorRobot(ros, wall, drive, map=str(write_map_of_both(wall, drive, tmp_path / "map")))
+@pytest.fixture(scope="module")
+def lidar_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LiDAR places alone."""
+    pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
+    pytest.importorskip("kiss_matcher", reason="no kiss-matcher: pip install 'vloc_ros[lidar]'")
+    return write_lidar_map(drive_through_apartment(), tmp_path_factory.mktemp("maps") / "lidar")
+
+
+def test_a_robot_goes_on_by_the_sensor_that_is_left(ros: Ros, wall: Wall, drive: LidarDrive, map_of_both: Path) -> None:
+    robot = TwoSensorRobot(ros, wall, drive, map=str(map_of_both))
     # the first fix is confirmed by the other sensor
     held = robot.status_of(robot.send_image(0))
     assert (held.status, held.sensor) == (Status.HELD, "camera"), held.reason
@@ -84,10 +94,10 @@ def test_a_robot_goes_on_by_the_sensor_that_is_left(ros: Ros, wall: Wall, drive:
     assert errors_m[-1] < 0.005
 
 
-def test_scans_rest_while_images_are_localized(ros: Ros, wall: Wall, drive: LidarDrive, tmp_path: Path) -> None:
-    _needs_alignment()
-    folder = write_map_of_both(wall, drive, tmp_path / "map")
-    robot = TwoSensorRobot(ros, wall, drive, map=str(folder), scan_period_s=3600.0, **{"fix_filter.enabled": False})
+def test_scans_rest_while_images_are_localized(ros: Ros, wall: Wall, drive: LidarDrive, map_of_both: Path) -> None:
+    robot = TwoSensorRobot(
+        ros, wall, drive, map=str(map_of_both), scan_period_s=3600.0, **{"fix_filter.enabled": False}
+    )
     assert robot.error_m(robot.status_of(robot.send_scan(0)), 0) < NEAR_M
     assert robot.error_m(robot.status_of(robot.send_image(1)), 1) < NEAR_M
     replaced, waiting = robot.send_scan(2), robot.send_scan(3)
@@ -98,10 +108,8 @@ def test_scans_rest_while_images_are_localized(ros: Ros, wall: Wall, drive: Lida
     assert robot.error_m(robot.status_of(waiting), 3) < NEAR_M
 
 
-def test_a_map_of_lidar_places_alone(ros: Ros, wall: Wall, drive: LidarDrive, tmp_path: Path) -> None:
-    _needs_alignment()
-    folder = write_lidar_map(drive_through_apartment(), tmp_path / "map")
-    robot = TwoSensorRobot(ros, wall, drive, map=str(folder), **{"fix_filter.enabled": False})
+def test_a_map_of_lidar_places_alone(ros: Ros, wall: Wall, drive: LidarDrive, lidar_map: Path) -> None:
+    robot = TwoSensorRobot(ros, wall, drive, map=str(lidar_map), **{"fix_filter.enabled": False})
     image = robot.status_of(robot.send_image(0))
     assert (image.status, "LiDAR places alone" in image.reason) == (Status.NO_CANDIDATES, True)
 

@@ -120,6 +120,7 @@ def test_queries_that_cannot_be_answered_say_why(ros: Ros, wall: Wall, folder: P
         (by_row | {"encoder": "b" * 64}, REPLY.OTHER_ENCODER),
         ({"query": ASK.IMAGE}, REPLY.BAD_IMAGE),
         ({"query": ASK.COMPRESSED_IMAGE}, REPLY.BAD_IMAGE),
+        ({"query": ASK.IMAGE, "image": bgr_message(0, "", np.zeros((48, 64, 3), np.uint8))}, REPLY.MODEL_FAILED),
         ({"query": ASK.POINTS, "points": empty}, REPLY.BAD_POINTS),
         ({"query": ASK.POINTS, "points": far}, REPLY.BAD_POINTS),
     ]

@@ -148,10 +148,10 @@ class Localizer:
 
     def _search_scan(self, query: Query, visual: LocalizationResult, clock: StageClock) -> LocalizationResult:
         """What the query's point cloud says, or the refusal of the images where it has none."""
-        if query.cloud is None or (query.views and isinstance(self._scans, NoScans)):
+        if query.cloud is None or isinstance(self._scans, NoScans):
             return visual
         found = self._scans.search(self._observe(query, clock)).result
-        keep_visual = query.views and not found.ok and visual.progress >= found.progress
+        keep_visual = not found.ok and visual.progress >= found.progress
         return visual if keep_visual else found.timed(clock.times_ms, visual.keypoints)
 
     def _observe(self, query: Query, clock: StageClock, scale: float = 1.0) -> Observation:

@@ -32,6 +32,8 @@ from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 
 # name of the index of such descriptors
 RANGE = "range"
+# networks store descriptors with 8 bits per value, so lengths need not be exact
+_LENGTH_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def query_places(landmark_map: LandmarkMap, descriptors: Array, *, space: str, c
     Raises:
         MapError: the map has no such index.
         ModelError: the index is of another descriptor space, or length.
-        InputError: count is less than 1.
+        InputError: count is less than 1, or a descriptor is not of length 1.
     """
     index = landmark_map.retrieval.get(RANGE)
     if index is None or not len(index.items):
@@ -94,7 +96,7 @@ def query_keyframes(landmark_map: LandmarkMap, descriptors: Array, *, encoder: s
     Raises:
         MapError: the map has no index of its keyframes by a model.
         ModelError: another model made it, or its descriptors have another length.
-        InputError: count is less than 1.
+        InputError: count is less than 1, or a descriptor is not of length 1.
     """
     indices = [index for index in model_indices(landmark_map) if index.modality == IMAGE and len(index.items)]
     if not indices:
@@ -113,6 +115,24 @@ def query_keyframes(landmark_map: LandmarkMap, descriptors: Array, *, encoder: s
     return _retrieve(landmark_map, index, descriptors, count)
 
 
+def check_descriptors(descriptors: Array) -> None:
+    """Refuse what does not compare: descriptors of an image without any contrast, or of a model that overflows.
+
+    Args:
+        descriptors: (V, D).
+
+    Raises:
+        InputError: one is not of length 1.
+    """
+    lengths = np.linalg.norm(descriptors.astype(np.float64), axis=1)
+    wrong = lengths[~(np.abs(lengths - 1.0) <= _LENGTH_TOLERANCE)]  # NaN is neither within nor beyond
+    if len(wrong):
+        raise InputError(
+            f"a descriptor of {descriptors.shape[1]} values has the length {wrong[0]:.3g}, expected 1; does the query "
+            "show anything, and is the model sound?"
+        )
+
+
 def count_described_places(landmark_map: LandmarkMap) -> tuple[int, int]:
     """How many LiDAR places have a descriptor of the index `range`, and how many there are.
 
@@ -126,6 +146,7 @@ def _retrieve(landmark_map: LandmarkMap, index: RetrievalIndex, descriptors: Arr
     """The items of an index whose best row is most similar to any of the descriptors."""
     if count < 1:
         raise InputError(f"found a count of {count} places, expected 1 or more")
+    check_descriptors(descriptors)
     if not len(descriptors):
         return []
     best = np.full(int(index.items.max()) + 1, -np.inf)

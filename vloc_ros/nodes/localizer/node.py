@@ -41,6 +41,7 @@ from vloc_msgs.srv import Relocalize
 from vloc_ros.assembly import build_localizer, explain_unused_encoder, explain_unused_matcher
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
+from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.tracking.fix_filter import FixFilter
@@ -221,6 +222,7 @@ class LocalizerNode(ManagedNode):
         self._initial_pose.clear()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
         unused = (
+            _explain_unused_sensor(self._config, landmark_map),
             explain_unused_encoder(config, landmark_map, models.encoder),
             explain_unused_matcher(config, landmark_map, models.network),
         )
@@ -379,6 +381,17 @@ class LocalizerNode(ManagedNode):
         components = self._monitor.report(node_state, now_ns=time.monotonic_ns())
         message = diagnostic_array(components, node=node, stamp_ns=self.get_clock().now().nanoseconds)
         self._diagnostics.publish(message)
+
+
+def _explain_unused_sensor(config: LocalizerNodeConfig, landmark_map: LandmarkMap) -> str:
+    """Why one of two sensors has no answer in a map; empty where both have, or there is one sensor."""
+    if config.sensor != "both":
+        return ""
+    if not len(landmark_map.points):
+        return f"the map {landmark_map.name} has no landmarks: images are refused, and sensor lidar does as well"
+    if find_scan_index(landmark_map) is None:
+        return f"the map {landmark_map.name} has no LiDAR places: scans are refused; add some with `vloc map lidar`"
+    return ""
 
 
 def _divide(inputs: list[CameraImage] | list[ScanMessage]) -> tuple[list[ScanMessage], list[CameraImage]]:

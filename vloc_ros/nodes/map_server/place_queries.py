@@ -26,7 +26,7 @@ from vloc_msgs.srv import QueryPlaces
 from vloc_ros.bags.point_clouds import point_cloud_of
 from vloc_ros.core.errors import InputError, MapError, ModelError, VlocError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.place_query import FoundPlace, query_keyframes, query_places
+from vloc_ros.core.localization.place_query import FoundPlace, check_descriptors, query_keyframes, query_places
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder, RangeEncoder
@@ -37,8 +37,6 @@ from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.rclpy_support.conversion import image_of
 
 _REQUEST, _CODES = QueryPlaces.Request, QueryPlaces.Response
-# descriptors of models have 8 bits per value where they are stored, so lengths need not be exact
-_LENGTH_TOLERANCE = 1e-2
 _KINDS = {
     _REQUEST.ALL: (_REQUEST.LIDAR_PLACES, _REQUEST.KEYFRAMES),
     _REQUEST.LIDAR_PLACES: (_REQUEST.LIDAR_PLACES,),
@@ -164,8 +162,10 @@ def _describe(encoders: PlaceEncoders, request: Any) -> _Descriptors:
             return _describe_image(encoders, request.compressed_image)
         if request.query == _REQUEST.POINTS:
             return _describe_scan(encoders, request.points)
-    except ModelError as error:
-        raise QueryRefused(_CODES.MODEL_FAILED, str(error)) from error
+    except QueryRefused:
+        raise
+    except Exception as error:  # the engines' exceptions have no common base, and none ends the map server
+        raise QueryRefused(_CODES.MODEL_FAILED, f"the model failed: {error}") from error
     if request.query == _REQUEST.DESCRIPTOR:
         return _take_descriptor(encoders, request)
     raise QueryRefused(
@@ -184,8 +184,7 @@ def _describe_image(encoders: PlaceEncoders, message: Any) -> _Descriptors:
     except InputError as error:
         raise QueryRefused(_CODES.BAD_IMAGE, str(error)) from error
     rows = encoders.images.encode([image])
-    if not np.isfinite(rows).all():
-        raise ModelError("the image model returns a descriptor that is not finite; train or export it again")
+    check_descriptors(rows)
     return _Descriptors(rows, encoders.space, encoders.images.hash)
 
 
@@ -205,17 +204,17 @@ def _describe_scan(encoders: PlaceEncoders, message: Any) -> _Descriptors:
             f"a point cloud of {len(cloud)} points shows nothing at any heading of the range model, expected a scan "
             "from its sensor; does the z axis of its frame point up?",
         )
+    check_descriptors(rows)
     return _Descriptors(rows, encoders.scans.hash, _hash_of_images(encoders))
 
 
 def _take_descriptor(encoders: PlaceEncoders, request: Any) -> _Descriptors:
     """A descriptor as it is, of the encoder that the request names."""
-    row = np.asarray(request.descriptor, np.float32)
-    length = float(np.linalg.norm(row.astype(np.float64)))
-    if not abs(length - 1.0) <= _LENGTH_TOLERANCE:  # NaN is neither within nor beyond
-        raise QueryRefused(
-            _CODES.BAD_DESCRIPTOR, f"a descriptor of {len(row)} values has the length {length:.3g}, expected 1"
-        )
+    rows = np.asarray(request.descriptor, np.float32)[None]
+    try:
+        check_descriptors(rows)
+    except InputError as error:
+        raise QueryRefused(_CODES.BAD_DESCRIPTOR, str(error)) from error
     if not request.encoder:
         raise QueryRefused(
             _CODES.BAD_REQUEST,
@@ -224,8 +223,8 @@ def _take_descriptor(encoders: PlaceEncoders, request: Any) -> _Descriptors:
         )
     known = {encoders.space, _hash_of_images(encoders)} - {""}
     if request.encoder in known:
-        return _Descriptors(row[None], encoders.space, _hash_of_images(encoders))
-    return _Descriptors(row[None], request.encoder, request.encoder)
+        return _Descriptors(rows, encoders.space, _hash_of_images(encoders))
+    return _Descriptors(rows, request.encoder, request.encoder)
 
 
 def _hash_of_images(encoders: PlaceEncoders) -> str:
