@@ -23,8 +23,8 @@ import pytest
 from nodes_world import Wall
 from plane_scene import CAMERA
 from ros_session import Ros
-from scan_robot import MAP_FROM_ODOM, write_lidar_map
-from two_sensor_robot import TwoSensorRobot, drive_along_wall, drive_through_apartment, write_map_of_both
+from scan_robot import MAP_FROM_ODOM
+from two_sensor_robot import TwoSensorRobot, drive_along_wall, write_map_of_both, write_map_of_places
 
 from vloc_msgs.msg import LocalizationStatus as Status
 from vloc_msgs.srv import Relocalize
@@ -57,7 +57,7 @@ def lidar_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """LiDAR places alone."""
     pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
     pytest.importorskip("kiss_matcher", reason="no kiss-matcher: pip install 'vloc_ros[lidar]'")
-    return write_lidar_map(drive_through_apartment(), tmp_path_factory.mktemp("maps") / "lidar")
+    return write_map_of_places(tmp_path_factory.mktemp("maps") / "lidar")
 
 
 def test_a_robot_goes_on_by_the_sensor_that_is_left(ros: Ros, wall: Wall, drive: LidarDrive, map_of_both: Path) -> None:
@@ -95,9 +95,8 @@ def test_a_robot_goes_on_by_the_sensor_that_is_left(ros: Ros, wall: Wall, drive:
 
 
 def test_scans_rest_while_images_are_localized(ros: Ros, wall: Wall, drive: LidarDrive, map_of_both: Path) -> None:
-    robot = TwoSensorRobot(
-        ros, wall, drive, map=str(map_of_both), scan_period_s=3600.0, **{"fix_filter.enabled": False}
-    )
+    unfiltered = {"fix_filter.enabled": False}
+    robot = TwoSensorRobot(ros, wall, drive, map=str(map_of_both), scan_period_s=3600.0, **unfiltered)
     assert robot.error_m(robot.status_of(robot.send_scan(0)), 0) < NEAR_M
     assert robot.error_m(robot.status_of(robot.send_image(1)), 1) < NEAR_M
     replaced, waiting = robot.send_scan(2), robot.send_scan(3)
