@@ -32,6 +32,8 @@ ARGUMENTS = {
     "enclaves": ("", "parent of the SROS2 enclaves of the nodes, such as /vloc_ros; empty uses the default enclave /"),
     "image_topic": ("image", "image topic; without /compressed at the end, also with image_transport compressed"),
     "camera_info_topic": ("camera_info", "topic of the camera calibration"),
+    "sensor": ("", "camera, lidar or both; empty uses params_file, with the default camera"),
+    "points_topic": ("points", "topic of the LiDAR's scans, where sensor is lidar or both"),
     "cameras": (
         "",
         "namespaces of the cameras of a rig, separated by commas; the topics above are then relative to each; "
@@ -58,6 +60,7 @@ OVERRIDES = {
     "recognizer": str,
     "encoder": str,
     "matching_network": str,
+    "sensor": str,
     "cameras": str,
     "base_frame": str,
     "odom_frame": str,
@@ -82,6 +85,7 @@ def map_server(given):
 def localizer(given):
     remappings = [
         *(remapping for camera in given["cameras"].split(",") for remapping in of_camera(camera.strip(), given)),
+        ("points", given["points_topic"]),
         ("~/initialpose", given["feed_topic"]),
         ("initialpose", given["initialpose_topic"]),
         *remap_tf(given, "tf", "tf_static"),

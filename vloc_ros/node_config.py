@@ -122,8 +122,15 @@ class LocalizerNodeConfig(Checked):
     )
     sensor: str = parameter(
         "camera",
-        "what the robot is localized by: images, or scans of a LiDAR on the topic points, for a map with LiDAR places",
-        choices=("camera", "lidar"),
+        "what the robot is localized by: images, or scans on the topic points in a map with LiDAR places, or both",
+        choices=("camera", "lidar", "both"),
+    )
+    scan_period_s: float = parameter(
+        1.0,
+        "with sensor both: how often a scan is localized while images are; while they are not, scans are as they come",
+        unit="s",
+        low=0.0,
+        high=3600.0,
     )
     points_compensated: bool = parameter(
         False, "the driver undid the motion during a scan: times of its points do not count; else odometry undoes it"
@@ -187,6 +194,12 @@ class MapServerConfig(Checked):
     autostart: bool = parameter(True, "the node configures and activates itself")
     map: str = parameter("", "map folder to load at the start; empty: wait for load_map")
     maps_folder: str = parameter("", "folder of the maps that load_map can load; empty allows none")
+    encoder: str = parameter(
+        "", "folder of the model by which query_places describes images, such as MODEL/image; empty for none"
+    )
+    range_encoder: str = parameter(
+        "", "folder of the range model by which query_places describes scans, MODEL/range; empty for none"
+    )
 
 
 @dataclass(frozen=True, slots=True)

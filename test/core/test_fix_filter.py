@@ -132,6 +132,44 @@ def test_an_uncertain_fix_agrees_where_it_is_expected_and_is_held_at_another_pla
     assert robot.step(_fix(_pose(0.75, 0.5), std=0.05)) is HELD
 
 
+def test_of_two_sensors_the_more_certain_fix_stays_until_odometry_has_made_it_the_less_certain_one() -> None:
+    robot, metres = Robot(step_m=0.1), np.arange(40) * 0.1
+    gate = robot.filter.gate
+
+    def by_lidar(k: int) -> bool:
+        odom_from_base = ODOM_FROM_MAP @ _pose(metres[k])
+        decision = gate(_fix(_pose(metres[k]), std=0.03), odom_from_base, k * STEP_NS, sensor="lidar")
+        assert decision.result is AGREES
+        return decision.less_certain
+
+    for k in (0, 1):  # the camera's
+        decision = gate(_fix(_pose(metres[k])), ODOM_FROM_MAP @ _pose(metres[k]), k * STEP_NS, sensor="camera")
+    assert not decision.less_certain
+    less_certain = [by_lidar(k) for k in range(2, 40)]
+    assert less_certain[0]
+    assert not less_certain[-1]
+    assert less_certain == sorted(less_certain, reverse=True)
+    assert not gate(_fix(_pose(4.0)), ODOM_FROM_MAP @ _pose(4.0), 40 * STEP_NS, sensor="camera").less_certain
+
+
+def test_sensors_that_contradict_each_other_from_the_start_do_not_keep_each_other_from_a_fix() -> None:
+    gate, results = Robot().filter.gate, []
+    for k in range(8):
+        odom_from_base = ODOM_FROM_MAP @ _pose(0.1 * k)
+        for sensor, y in (("lidar", 7.0), ("camera", 0.0)):
+            decision = gate(_fix(_pose(0.1 * k, y)), odom_from_base, k * STEP_NS, sensor=sensor)
+            results.append((sensor, decision.result))
+    assert [sensor for sensor, result in results if result is AGREES] == ["lidar"] * 7
+    assert not any(result is JUMPED for _, result in results)
+
+
+def test_fixes_of_two_sensors_confirm_each_other() -> None:
+    gate = Robot().filter.gate
+    assert gate(_fix(_pose(9.0)), ODOM_FROM_MAP, 0, sensor="camera").result is HELD
+    assert gate(_fix(_pose(0.0)), ODOM_FROM_MAP, 0, sensor="lidar").result is HELD
+    assert gate(_fix(_pose(0.01)), ODOM_FROM_MAP, 0, sensor="camera").result is AGREES
+
+
 def test_a_frozen_image_is_not_followed_while_the_robot_drives() -> None:
     for step_m in (0.01, 0.08):
         robot = Robot(step_m=step_m)  # the faster one drives until it is lost

@@ -25,16 +25,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 from graphs import ENCODER_DIMENSION, write_encoder
-from onnx import TensorProto, helper
+from range_model import HEADINGS, SPACE, VIEW, posed_scan, surroundings, write_range_model
 
 from vloc_ros.cli.main import main
 from vloc_ros.core.clouds.point_cloud import PointCloud
-from vloc_ros.core.clouds.range_view import RangeView
 from vloc_ros.core.errors import InputError, MapError, ModelError
-from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.place_query import RANGE, count_described_places, query_places
 from vloc_ros.core.localization.retrieval_candidates import find_index_of_encoder
 from vloc_ros.core.localization.scan_places import find_scan_index
@@ -42,59 +40,9 @@ from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 from vloc_ros.core.sources import PosedScan
-from vloc_ros.inference.models import write_model
 from vloc_ros.inference.range_descriptors import OnnxRangeDescriptor, check_spaces, read_range_descriptor
 from vloc_ros.mapping.maps.lidar_places import add_lidar_places, make_lidar_map
 from vloc_ros.storage.maps import read_map, write_map
-
-SPACE, HEADINGS = "a" * 64, 4
-VIEW = RangeView(8, 12, math.radians(100.0), math.radians(-25.0), math.radians(15.0), 60.0)
-
-
-def write_range_model(folder: Path, *, scale: float = 1.0, **changes: Any) -> Path:
-    """Views in half of their columns, the mean over the channels times a scale, as a vector of length 1."""
-    nodes = [
-        helper.make_node("ReduceMean", ["views", "channels"], ["mean"], keepdims=1),
-        helper.make_node("Mul", ["mean", "scale"], ["grey"]),
-        helper.make_node("AveragePool", ["grey"], ["coarse"], kernel_shape=[1, 2], strides=[1, 2]),
-        helper.make_node("Flatten", ["coarse"], ["flat"], axis=1),
-        helper.make_node("LpNormalization", ["flat"], ["descriptors"]),
-    ]
-    values = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in (("views", ["n", 3, VIEW.height, VIEW.width]), ("descriptors", ["n", ENCODER_DIMENSION]))
-    ]
-    constants = {"channels": np.array([1]), "scale": np.array(scale, np.float32)}
-    arrays = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
-    graph = helper.make_graph(nodes, "range", values[:1], values[1:], arrays)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    manifest = {
-        "kind": "range descriptor",
-        "inputs": {"views": {"dtype": "float32", "shape": ["N", 3, VIEW.height, VIEW.width]}},
-        "outputs": {"descriptors": {"dtype": "float32", "shape": ["N", ENCODER_DIMENSION]}},
-        "view": VIEW.to_manifest(),
-        "headings": HEADINGS,
-        "training": {"space": SPACE},
-        **changes,
-    }
-    write_model(folder, model.SerializeToString(), manifest)
-    return folder
-
-
-def _surroundings(seed: int) -> Array:
-    """(N, 3) posts around a sensor, and level ground."""
-    rng = np.random.default_rng(seed)
-    foot, tops = rng.uniform(-25.0, 25.0, (30, 2)), rng.uniform(0.0, 6.0, 30)
-    posts = [np.column_stack([np.tile(xy, (25, 1)), np.linspace(-1.7, top, 25)]) for xy, top in zip(foot, tops,
-             strict=True)]  # fmt: skip
-    ground = np.column_stack([rng.uniform(-30.0, 30.0, (2000, 2)), np.full(2000, -1.7)])
-    return np.concatenate([*posts, ground]).astype(np.float32)
-
-
-def _scan(number: int, *, yaw: float = 0.0) -> PosedScan:
-    pose = Pose.from_rotation_vector([0.0, 0.0, yaw], [100.0 * number, 0.0, 1.7])
-    points = (_surroundings(number) @ pose.rotation).astype(np.float32)
-    return PosedScan(f"drive/{number}", partial(PointCloud, points), pose, number)
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +53,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lidar_map(model: Path) -> LandmarkMap:
     """Three places that look different."""
-    scans = [_scan(number) for number in range(3)]
+    scans = [posed_scan(number) for number in range(3)]
     return make_lidar_map(scans, name="posts", encoder=read_range_descriptor(model))
 
 
 def test_a_scan_has_a_row_for_each_heading_with_points(model: Path) -> None:
-    encoder, points = read_range_descriptor(model), _surroundings(1)
+    encoder, points = read_range_descriptor(model), surroundings(1)
     rows = encoder.encode_query(Query((), cloud=PointCloud(points)))
     assert rows.shape == (HEADINGS, ENCODER_DIMENSION)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
@@ -133,7 +81,7 @@ def test_descriptors_that_are_not_finite_are_refused(tmp_path: Path, model: Path
     with pytest.raises(ModelError, match="length"):
         read_range_descriptor(write_range_model(tmp_path / "nan", scale=math.nan))
     with pytest.raises(ModelError, match=r"the scan drive/1: .*not finite"):
-        make_lidar_map([_scan(1)], name="posts", encoder=_NotFinite(read_range_descriptor(model)))
+        make_lidar_map([posed_scan(1)], name="posts", encoder=_NotFinite(read_range_descriptor(model)))
 
 
 class _NotFinite:
@@ -167,7 +115,7 @@ def test_places_are_found_whichever_way_the_sensor_faces(model: Path, lidar_map:
     index = find_scan_index(again)
     assert index is not None
     assert index.name == "scan_context"
-    turned = _scan(2, yaw=math.pi / 2).load().points  # on the grid of the headings, where views are the same
+    turned = posed_scan(2, yaw=math.pi / 2).load().points  # on the grid of the headings, where views are the same
     ahead = read_range_descriptor(model).encode_scan(turned, headings=1)
     found = query_places(again, ahead, space=SPACE, count=2)
     assert found[0].name == "drive/2"
@@ -181,9 +129,9 @@ def test_places_are_found_whichever_way_the_sensor_faces(model: Path, lidar_map:
 
 def test_places_are_found_between_the_headings_of_their_views(tmp_path: Path) -> None:
     encoder = read_range_descriptor(write_range_model(tmp_path / "range", headings=32))
-    landmark_map = make_lidar_map([_scan(number) for number in range(3)], name="posts", encoder=encoder)
+    landmark_map = make_lidar_map([posed_scan(number) for number in range(3)], name="posts", encoder=encoder)
     for number in range(3):
-        between = encoder.encode_scan(_scan(number, yaw=5 * math.pi / 32).load().points, headings=1)
+        between = encoder.encode_scan(posed_scan(number, yaw=5 * math.pi / 32).load().points, headings=1)
         found = query_places(landmark_map, between, space=SPACE, count=1)
         assert found[0].name == f"drive/{number}"
         assert found[0].similarity < 0.999
@@ -191,40 +139,44 @@ def test_places_are_found_between_the_headings_of_their_views(tmp_path: Path) ->
 
 def test_places_that_are_added_are_described_too(model: Path, lidar_map: LandmarkMap) -> None:
     encoder = read_range_descriptor(model)
-    grown = add_lidar_places(lidar_map, [_scan(3)], encoder=encoder)
+    grown = add_lidar_places(lidar_map, [posed_scan(3)], encoder=encoder)
     assert np.unique(grown.retrieval[RANGE].items).tolist() == [0, 1, 2, 3]
-    found = query_places(grown, encoder.encode_scan(_scan(3).load().points, headings=1), space=SPACE, count=1)
+    found = query_places(grown, encoder.encode_scan(posed_scan(3).load().points, headings=1), space=SPACE, count=1)
     assert found[0].name == "drive/3"
     with pytest.raises(InputError, match="no descriptor"):
-        add_lidar_places(lidar_map.without_retrieval(RANGE), [_scan(3)], encoder=encoder)
+        add_lidar_places(lidar_map.without_retrieval(RANGE), [posed_scan(3)], encoder=encoder)
     with pytest.raises(InputError, match="no encoder is given"):
-        add_lidar_places(lidar_map, [_scan(3)])
+        add_lidar_places(lidar_map, [posed_scan(3)])
     other = replace(lidar_map.retrieval[RANGE], encoder="b" * 64)
     with pytest.raises(InputError, match="descriptor space"):
-        add_lidar_places(lidar_map.with_retrieval(other), [_scan(3)], encoder=encoder)
+        add_lidar_places(lidar_map.with_retrieval(other), [posed_scan(3)], encoder=encoder)
 
 
 def test_scans_of_one_name_are_told_apart(model: Path, lidar_map: LandmarkMap) -> None:
     """Sequences of two sets name their scans alike, and so do depth images."""
-    encoder, namesake = read_range_descriptor(model), replace(_scan(5), name="drive/1")
-    grown = add_lidar_places(lidar_map, [namesake, _scan(6)], encoder=encoder)
-    again = add_lidar_places(grown, [replace(_scan(7), name="drive/1")], encoder=encoder)
+    encoder, namesake = read_range_descriptor(model), replace(posed_scan(5), name="drive/1")
+    grown = add_lidar_places(lidar_map, [namesake, posed_scan(6)], encoder=encoder)
+    again = add_lidar_places(grown, [replace(posed_scan(7), name="drive/1")], encoder=encoder)
     for number, place in ((1, 1), (5, 3), (6, 4), (7, 5)):
         rows = again.retrieval[RANGE].descriptors[again.retrieval[RANGE].items == place]
-        np.testing.assert_allclose(rows, encoder.encode_scan(_scan(number).load().points), atol=1e-5)
+        np.testing.assert_allclose(rows, encoder.encode_scan(posed_scan(number).load().points), atol=1e-5)
     with pytest.raises(InputError, match="no descriptor"):  # not even where the names are those of the old places
-        add_lidar_places(lidar_map.without_retrieval(RANGE), [_scan(0), _scan(1), _scan(2)], encoder=encoder)
+        add_lidar_places(
+            lidar_map.without_retrieval(RANGE), [posed_scan(0), posed_scan(1), posed_scan(2)], encoder=encoder
+        )
 
 
 def test_a_scan_that_shows_nothing_at_any_heading_is_a_place(model: Path, lidar_map: LandmarkMap) -> None:
-    below = _surroundings(3) * np.float32([0.05, 0.05, 1.0]) - np.float32([0.0, 0.0, 8.0])
-    blind = PosedScan("blind", partial(PointCloud, below.astype(np.float32)), _scan(3).map_from_sensor, 3)
+    below = surroundings(3) * np.float32([0.05, 0.05, 1.0]) - np.float32([0.0, 0.0, 8.0])
+    blind = PosedScan("blind", partial(PointCloud, below.astype(np.float32)), posed_scan(3).map_from_sensor, 3)
     encoder = read_range_descriptor(model)
     grown = add_lidar_places(lidar_map, [blind], encoder=encoder)
     assert count_described_places(grown) == (3, 4)
-    again = add_lidar_places(grown, [_scan(4)], encoder=encoder)
+    again = add_lidar_places(grown, [posed_scan(4)], encoder=encoder)
     assert count_described_places(again) == (4, 5)
-    assert query_places(again, encoder.encode_scan(_scan(4).load().points), space=SPACE, count=9)[0].name == "drive/4"
+    assert (
+        query_places(again, encoder.encode_scan(posed_scan(4).load().points), space=SPACE, count=9)[0].name == "drive/4"
+    )
 
 
 def test_the_index_is_found_by_the_encoder(model: Path, lidar_map: LandmarkMap) -> None:

@@ -121,6 +121,8 @@ def mine(tmp_path: Path) -> str:
                 "feed_topic",
                 "initialpose_topic",
                 "enclaves",
+                "sensor",
+                "points_topic",
             },
         ),
         ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves"}),

@@ -91,7 +91,7 @@ class ScanRobot:
         odom_from_base = MAP_FROM_ODOM.inverse() @ self.map_from_base(index)
         self._tf.publish(TFMessage(transforms=[transform_message(stamp_ns, "odom", "base_link", odom_from_base)]))
         measured = self.drive.scan(index) if points is None else points
-        self._points.publish(_message(PointCloud(measured, stamp_ns=stamp_ns, frame_id=frame_id)))
+        self._points.publish(point_cloud_message_of(PointCloud(measured, stamp_ns=stamp_ns, frame_id=frame_id)))
         return stamp_ns
 
     def status_of(self, stamp_ns: int) -> LocalizationStatus:
@@ -99,7 +99,8 @@ class ScanRobot:
         return next(m for m in self.statuses.messages if stamp_ns_of(m) == stamp_ns)
 
 
-def _message(cloud: PointCloud) -> PointCloud2:
+def point_cloud_message_of(cloud: PointCloud) -> PointCloud2:
+    """The message of rclpy."""
     made = point_cloud_message(cloud)
     fields = [PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count) for f in made.fields]
     return PointCloud2(

@@ -86,10 +86,13 @@ def assert_granted(ros: Ros, make: Any, *, unused: Grants, **parameters: Any) ->
 @pytest.mark.parametrize(
     ("parameters", "unused"),
     [
-        ({}, {("subscribe", "image/compressed")}),
-        ({"image_transport": "compressed"}, {("subscribe", "image")}),
-        ({"use_sim_time": False}, {("subscribe", "image/compressed"), ("subscribe", "/clock")}),
-        ({"publish_tf": "none", "base_frame": ""}, {("subscribe", "image/compressed")}),
+        ({}, {("subscribe", "image/compressed"), ("subscribe", "points")}),
+        ({"image_transport": "compressed"}, {("subscribe", "image"), ("subscribe", "points")}),
+        ({"use_sim_time": False, "sensor": "both"}, {("subscribe", "image/compressed"), ("subscribe", "/clock")}),
+        (
+            {"publish_tf": "none", "base_frame": "", "sensor": "lidar"},
+            {("subscribe", "image"), ("subscribe", "image/compressed"), ("subscribe", "camera_info")},
+        ),
     ],
 )
 def test_the_localizer_is_granted_what_it_uses(ros: Ros, parameters: dict[str, Any], unused: Grants) -> None:
@@ -98,7 +101,7 @@ def test_the_localizer_is_granted_what_it_uses(ros: Ros, parameters: dict[str, A
 
 def test_a_map_of_its_own_needs_no_server(ros: Ros, wall: Wall) -> None:
     from_the_server = {("subscribe", "vloc_map_server/map_info"), ("request", "vloc_map_server/get_map_chunk")}
-    unused = from_the_server | {("subscribe", "image/compressed")}
+    unused = from_the_server | {("subscribe", "image/compressed"), ("subscribe", "points")}
     assert_granted(ros, LocalizerNode, unused=unused, map=str(wall.map))
 
 

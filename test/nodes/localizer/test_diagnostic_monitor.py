@@ -27,6 +27,7 @@ from vloc_ros.nodes.localizer.recent import RecentResult
 S = 1_000_000_000
 START = 77 * S
 ACTIVE = NodeState("active", map_hash="abc", map_name="office", topic="/image", publishers=1, listeners=2)
+CAMERAS = {"front": "image of camera front", "rear": "image of camera rear"}
 FIX = RecentResult("OK", inliers=80, total_s=0.05, stages_s={"features": 0.04, "pose": 0.01})
 
 
@@ -274,7 +275,7 @@ def test_the_worst_comes_first() -> None:
 
 def test_a_silent_camera_of_a_rig_is_a_warning_that_names_it() -> None:
     monitor = DiagnosticMonitor()
-    monitor.begin(DiagnosticsConfig(image_timeout_s=2.0), at_ns=0, cameras=["front", "rear"])
+    monitor.begin(DiagnosticsConfig(image_timeout_s=2.0), at_ns=0, watched=CAMERAS)
     for tick in range(30):
         monitor.record_image(at_ns=tick * S // 10, age_s=0.0, camera="front")
         if tick < 5:
@@ -285,6 +286,22 @@ def test_a_silent_camera_of_a_rig_is_a_warning_that_names_it() -> None:
     assert component.values["images_received"] == 35
     monitor.record_image(at_ns=3 * S, age_s=0.0, camera="rear")
     assert component_of(monitor, "input", 3 * S).level is Level.OK
+
+
+def test_a_sensor_without_answers_is_a_warning_beside_another_that_has_some() -> None:
+    monitor = DiagnosticMonitor()
+    monitor.begin(DiagnosticsConfig(image_timeout_s=2.0), at_ns=START, watched={"": "image", "*scans": "scan"})
+    scan, dark = replace(FIX, sensor="lidar"), RecentResult("NO_FEATURES", "dark")
+    for tick in range(10):
+        monitor.record_image(at_ns=START + tick * S // 10, age_s=0.0)
+        monitor.record_result(dark, at_ns=START + tick * S // 10)
+        monitor.record_result(scan, at_ns=START + tick * S // 10)
+    component = component_of(monitor, "localization", START + S)
+    assert component.level == Level.WARN
+    assert "0% of the last 10 images localized" in component.text
+    assert "100% of the last 10 scans localized" in component.text
+    component = component_of(monitor, "input", START + 5 * S // 2)
+    assert (component.level, component.text.startswith("no scan for 2.5 s")) == (Level.WARN, True)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +315,7 @@ def test_a_silent_camera_of_a_rig_is_a_warning_that_names_it() -> None:
 )
 def test_cameras_that_are_never_synchronized_are_a_warning(image_sets: list[tuple[str, ...]], level: Level) -> None:
     monitor = DiagnosticMonitor()
-    monitor.begin(DiagnosticsConfig(), at_ns=START, cameras=["front", "rear"])
+    monitor.begin(DiagnosticsConfig(), at_ns=START, watched=CAMERAS)
     now_ns = START
     for cameras in image_sets:
         now_ns += S // 10
@@ -345,7 +362,7 @@ def test_a_latched_camera_info_says_nothing_about_losses() -> None:
 
 def test_lost_images_are_those_of_a_camera() -> None:
     monitor = DiagnosticMonitor()
-    monitor.begin(DiagnosticsConfig(), at_ns=START, cameras=["front", "rear"])
+    monitor.begin(DiagnosticsConfig(), at_ns=START, watched=CAMERAS)
     record_arrivals(monitor, infos=40, every=1, camera="rear")
     now_ns = record_arrivals(monitor, infos=40, every=4, camera="front")
     component = component_of(monitor, "input", now_ns)

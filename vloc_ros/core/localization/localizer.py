@@ -83,7 +83,7 @@ class Localizer:
             on_request: somebody waits for this very answer, and it may take longer, see `matcher.last_pass`.
         """
         clock = StageClock()
-        if not len(self.map.points):
+        if not len(self.map.points) or not query.views:
             return self._scans.search(self._observe(query, clock)).result.timed(clock.times_ms, 0)
         visual = self._search_images(query, clock, on_request=on_request)
         return visual if visual.ok else self._search_scan(query, visual, clock)
@@ -148,10 +148,10 @@ class Localizer:
 
     def _search_scan(self, query: Query, visual: LocalizationResult, clock: StageClock) -> LocalizationResult:
         """What the query's point cloud says, or the refusal of the images where it has none."""
-        if query.cloud is None or (query.views and isinstance(self._scans, NoScans)):
+        if query.cloud is None or isinstance(self._scans, NoScans):
             return visual
         found = self._scans.search(self._observe(query, clock)).result
-        keep_visual = query.views and not found.ok and visual.progress >= found.progress
+        keep_visual = not found.ok and visual.progress >= found.progress
         return visual if keep_visual else found.timed(clock.times_ms, visual.keypoints)
 
     def _observe(self, query: Query, clock: StageClock, scale: float = 1.0) -> Observation:

@@ -12,7 +12,10 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""LiDAR places of a map that a query resembles, by descriptors in a space that images and scans share."""
+"""Places of a map that a query resembles, by its descriptors.
+
+LiDAR places by descriptors in a space that images and scans share; keyframes by those of an image model.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,15 @@ import numpy as np
 
 from vloc_ros.core.errors import InputError, MapError, ModelError
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.retrieval_candidates import model_indices
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.retrieval_index import IMAGE, RetrievalIndex
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 
 # name of the index of such descriptors
 RANGE = "range"
+# networks store descriptors with 8 bits per value, so lengths need not be exact
+_LENGTH_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +43,20 @@ class FoundPlace:
     Attributes:
         name: of the place in its map.
         frame_id: of its scene.
-        map_from_place: pose of the place in that frame.
+        map_from_place: pose of the place in that frame; of a keyframe, that of its camera.
         similarity: of the descriptors, -1 to 1.
+        modality: `lidar`, or `image` for a keyframe.
     """
 
     name: str
     frame_id: str
     map_from_place: Pose
     similarity: float
+    modality: str = LIDAR
 
 
 def query_places(landmark_map: LandmarkMap, descriptors: Array, *, space: str, count: int) -> list[FoundPlace]:
-    """The places most similar to a query, best first.
+    """The LiDAR places most similar to a query, best first.
 
     Args:
         landmark_map: with an index `range`.
@@ -58,10 +67,8 @@ def query_places(landmark_map: LandmarkMap, descriptors: Array, *, space: str, c
     Raises:
         MapError: the map has no such index.
         ModelError: the index is of another descriptor space, or length.
-        InputError: count is less than 1.
+        InputError: count is less than 1, or a descriptor is not of length 1.
     """
-    if count < 1:
-        raise InputError(f"found a count of {count} places, expected 1 or more")
     index = landmark_map.retrieval.get(RANGE)
     if index is None or not len(index.items):
         raise MapError(
@@ -70,15 +77,60 @@ def query_places(landmark_map: LandmarkMap, descriptors: Array, *, space: str, c
         )
     if (index.encoder, index.descriptors.shape[1]) != (space, descriptors.shape[1]):
         raise ModelError(
-            f"the index {RANGE} of the map {landmark_map.name} is of the descriptor space {index.encoder[:12]}, the "
-            f"model's is {space[:12]}; give the image model that was trained with the map's range model"
+            f"the index {RANGE} of the map {landmark_map.name} is of the descriptor space {index.encoder[:12]} with "
+            f"{index.descriptors.shape[1]} values, the query's is {space[:12]} with {descriptors.shape[1]}; give the "
+            "image model that was trained with the map's range model"
         )
-    if not len(descriptors):
-        return []
-    best = np.full(int(index.items.max()) + 1, -np.inf)
-    np.maximum.at(best, index.items, (index.descriptors @ descriptors.T).max(axis=1))
-    order = np.argsort(-best, kind="stable")[:count]
-    return [_describe(landmark_map, int(k), float(best[k])) for k in order if np.isfinite(best[k])]
+    return _retrieve(landmark_map, index, descriptors, count)
+
+
+def query_keyframes(landmark_map: LandmarkMap, descriptors: Array, *, encoder: str, count: int) -> list[FoundPlace]:
+    """The keyframes most similar to a query, best first.
+
+    Args:
+        landmark_map: with keyframes that an image model has described.
+        descriptors: (V, D) of the query's views.
+        encoder: hash of the image model whose descriptors they compare with.
+        count: of keyframes, at most.
+
+    Raises:
+        MapError: the map has no index of its keyframes by a model.
+        ModelError: another model made it, or its descriptors have another length.
+        InputError: count is less than 1, or a descriptor is not of length 1.
+    """
+    indices = [index for index in model_indices(landmark_map) if index.modality == IMAGE and len(index.items)]
+    if not indices:
+        raise MapError(
+            f"the map {landmark_map.name} has no keyframes with descriptors of a model; make them with "
+            "`vloc map encode`"
+        )
+    wanted = (encoder, descriptors.shape[1])
+    index = next((one for one in indices if (one.encoder, one.descriptors.shape[1]) == wanted), None)
+    if index is None:
+        found = ", ".join(f"{one.encoder[:12]} with {one.descriptors.shape[1]} values" for one in indices)
+        raise ModelError(
+            f"the keyframes of the map {landmark_map.name} have descriptors of the encoder {found}, the query's are of "
+            f"{encoder[:12]} with {descriptors.shape[1]}; give that model, or run `vloc map encode` with this one"
+        )
+    return _retrieve(landmark_map, index, descriptors, count)
+
+
+def check_descriptors(descriptors: Array) -> None:
+    """Refuse what does not compare: descriptors of an image without any contrast, or of a model that overflows.
+
+    Args:
+        descriptors: (V, D).
+
+    Raises:
+        InputError: one is not of length 1.
+    """
+    lengths = np.linalg.norm(descriptors.astype(np.float64), axis=1)
+    wrong = lengths[~(np.abs(lengths - 1.0) <= _LENGTH_TOLERANCE)]  # NaN is neither within nor beyond
+    if len(wrong):
+        raise InputError(
+            f"a descriptor of {descriptors.shape[1]} values has the length {wrong[0]:.3g}, expected 1; does the query "
+            "show anything, and is the model sound?"
+        )
 
 
 def count_described_places(landmark_map: LandmarkMap) -> tuple[int, int]:
@@ -90,8 +142,26 @@ def count_described_places(landmark_map: LandmarkMap) -> tuple[int, int]:
     return 0 if index is None else len(np.unique(index.items)), landmark_map.item_count(LIDAR)
 
 
-def _describe(landmark_map: LandmarkMap, place: int, similarity: float) -> FoundPlace:
-    index = landmark_map.retrieval[RANGE]
-    places = landmark_map.places[index.modality]
-    scene = landmark_map.scenes[int(places.scenes[place])]
-    return FoundPlace(places.names[place], scene.frame_id, scene.map_from(places.pose(place)), similarity)
+def _retrieve(landmark_map: LandmarkMap, index: RetrievalIndex, descriptors: Array, count: int) -> list[FoundPlace]:
+    """The items of an index whose best row is most similar to any of the descriptors."""
+    if count < 1:
+        raise InputError(f"found a count of {count} places, expected 1 or more")
+    check_descriptors(descriptors)
+    if not len(descriptors):
+        return []
+    best = np.full(int(index.items.max()) + 1, -np.inf)
+    np.maximum.at(best, index.items, (index.descriptors @ descriptors.T).max(axis=1))
+    order = np.argsort(-best, kind="stable")[:count]
+    return [_describe(landmark_map, index.modality, int(k), float(best[k])) for k in order if np.isfinite(best[k])]
+
+
+def _describe(landmark_map: LandmarkMap, modality: str, item: int, similarity: float) -> FoundPlace:
+    if modality == IMAGE:
+        keyframes = landmark_map.keyframes
+        scene = next(one for one in landmark_map.scenes if item in one.keyframes)
+        return FoundPlace(
+            keyframes.names[item], scene.frame_id, scene.map_from(keyframes.pose(item)), similarity, modality
+        )
+    places = landmark_map.places[modality]
+    scene = landmark_map.scenes[int(places.scenes[item])]
+    return FoundPlace(places.names[item], scene.frame_id, scene.map_from(places.pose(item)), similarity, modality)

@@ -71,11 +71,13 @@ class GatingDecision:
         result: the outcome.
         reason: for people; empty when the fix agrees.
         first: no pose was known when the fix came, at the start or because the robot was lost.
+        less_certain: the fix agrees with a pose that is better known, which stays: the last fix carried by odometry.
     """
 
     result: GateResult
     reason: str = ""
     first: bool = False
+    less_certain: bool = False
 
     @property
     def publish(self) -> bool:
@@ -105,6 +107,7 @@ class _Track:
         without_odometry_s: time over which odometry was missing or reset.
         fixes: number of fixes that agree on this track.
         weight: their sum of weights, see `_confirmation_weight`.
+        sensor: that the fix at its start is of.
     """
 
     fix: Fix
@@ -116,11 +119,13 @@ class _Track:
     without_odometry_s: float = 0.0
     fixes: int = 1
     weight: float = 1.0
+    sensor: str = ""
 
     @staticmethod
-    def begin(fix: Fix, odom_from_base: Pose | None, stamp_ns: int) -> _Track:
+    def begin(fix: Fix, odom_from_base: Pose | None, stamp_ns: int, sensor: str) -> _Track:
         """Start a track at a fix."""
-        return _Track(fix, fix.map_from_base, odom_from_base, stamp_ns, weight=_confirmation_weight(fix))
+        weight = _confirmation_weight(fix)
+        return _Track(fix, fix.map_from_base, odom_from_base, stamp_ns, weight=weight, sensor=sensor)
 
     def advance(self, config: FixFilterConfig, odom_from_base: Pose | None, stamp_ns: int) -> None:
         """Carry the track on. The way adds up: odometry that returns to its start has drifted all the same."""
@@ -162,7 +167,7 @@ class FixFilter:
 
     A fix passes the gate when its squared Mahalanobis distance from two predictions is small: from the last fix, and
     from a reference fix about a metre ago. The reference rejects fixes that creep, or that stand still while the robot
-    drives. A fix outside the gate is held and starts an alternative hypothesis. The alternative takes over when
+    drives. A fix outside the gate is held and starts an alternative hypothesis, one a sensor. It takes over when
     `confirmations` fixes in a row agree on it: the robot was moved (kidnapped), or the last fix was wrong. While the
     robot stands its images are no independent evidence, so `confirmations_standing` are needed. Doubtful fixes count
     less than one, certain ones more; one fix alone never suffices where two are required.
@@ -172,7 +177,7 @@ class FixFilter:
         self._config = config
         self._current: _Track | None = None
         self._reference: _Track | None = None
-        self._alternative: _Track | None = None
+        self._alternatives: dict[str, _Track] = {}  # by the sensor that began each
 
     def set_config(self, config: FixFilterConfig) -> None:
         """Change the limits; the tracks stay."""
@@ -180,29 +185,32 @@ class FixFilter:
 
     def reset(self) -> None:
         """Drop all tracks, as for another map, a jump in time, or on request."""
-        self._current = self._reference = self._alternative = None
+        self._current = self._reference = None
+        self._alternatives = {}
 
     def carry(self, odom_from_base: Pose | None, stamp_ns: int) -> Fix | None:
         """Carry all tracks on to an image's time and predict the pose within the map; None when no pose is known."""
-        for track in (self._current, self._reference, self._alternative):
+        for track in (self._current, self._reference, *self._alternatives.values()):
             if track is not None:
                 track.advance(self._config, odom_from_base, stamp_ns)
         return None if self._current is None else self._current.predict(self._config, stamp_ns)
 
-    def gate(self, fix: Fix, odom_from_base: Pose | None, stamp_ns: int) -> GatingDecision:
+    def gate(self, fix: Fix, odom_from_base: Pose | None, stamp_ns: int, *, sensor: str = "") -> GatingDecision:
         """Decide whether a fix may be published.
 
         Args:
-            fix: of an image that was accepted.
-            odom_from_base: odometry at the image's stamp, None where there is none.
-            stamp_ns: of the image.
+            fix: of an image or scan that was accepted.
+            odom_from_base: odometry at its stamp, None where there is none.
+            stamp_ns: of the image or scan.
+            sensor: that it is of, where a robot has several. Their fixes confirm each other; one that is less certain
+                than what another sensor's fix predicts does not replace it.
         """
         fix, expected = fix.within_map(), self.carry(odom_from_base, stamp_ns)
         first = expected is None or _is_lost(expected)
-        track = _Track.begin(fix, odom_from_base, stamp_ns)
+        track = _Track.begin(fix, odom_from_base, stamp_ns, sensor)
         if not self._config.enabled or (not first and self._is_inside_gates(fix, stamp_ns)):
             self._accept(track, expected)
-            return GatingDecision(GateResult.AGREES, first=first)
+            return GatingDecision(GateResult.AGREES, first=first, less_certain=self._current is not track)
         alternative, motion = self._match_alternative(track)
         needed = self._needed_confirmations(motion, first=first)
         follows_odometry = motion is not _Motion.CONTRADICTS_ODOMETRY
@@ -213,7 +221,7 @@ class FixFilter:
                 return GatingDecision(GateResult.AGREES, first=True)
             reason = f"{_describe_distance(fix, expected)}; {alternative.fixes} fixes in a row agree on it"
             return GatingDecision(GateResult.JUMPED, reason)
-        self._alternative = alternative
+        self._keep_alternative(alternative, sensor)
         where = "the first fix" if expected is None else _describe_distance(fix, expected)
         doubtful = ", doubtful ones" if alternative.weight < alternative.fixes else ""
         confirmed = f"{alternative.fixes} of {needed} fixes in a row agree on it{doubtful}"
@@ -227,8 +235,8 @@ class FixFilter:
 
     def _accept(self, track: _Track, expected: Fix | None) -> None:
         """Go on from a fix, unless it is less certain than the prediction; renew the reference when it is old."""
-        self._alternative = None
-        if expected is None or _position_std(track.fix) <= _position_std(expected) + self._config.tolerance_m:
+        self._alternatives = {}
+        if expected is None or self._is_certain(track, expected):
             self._current = track
         reference = self._reference
         if (
@@ -236,18 +244,32 @@ class FixFilter:
             or reference.way > _REFERENCE_WAY
             or _is_lost(reference.predict(self._config, track.stamp_ns))
         ):
-            self._reference = _Track.begin(track.fix, track.odom_from_base, track.stamp_ns)
+            self._reference = _Track.begin(track.fix, track.odom_from_base, track.stamp_ns, track.sensor)
+
+    def _is_certain(self, track: _Track, expected: Fix) -> bool:
+        """Whether a new fix is certain enough to go on from; one of another sensor has to be the more certain one."""
+        assert self._current is not None
+        tolerance_m = self._config.tolerance_m if track.sensor == self._current.sensor else 0.0
+        elsewhere = track.fix.frame_id != expected.frame_id
+        return elsewhere or _position_std(track.fix) <= _position_std(expected) + tolerance_m
 
     def _match_alternative(self, track: _Track) -> tuple[_Track, _Motion]:
         """The alternative that a fix agrees with, a new one if none, and how the robot moved since it began."""
-        alternative = self._alternative
-        if alternative is None or not self._is_inside_gate(
-            track.fix, alternative.predict(self._config, track.stamp_ns)
-        ):
-            return track, _Motion.STANDING
-        alternative.fixes += 1
-        alternative.weight += _confirmation_weight(track.fix)
-        return alternative, self._motion_since(alternative, track.fix)
+        for alternative in self._alternatives.values():
+            if self._is_inside_gate(track.fix, alternative.predict(self._config, track.stamp_ns)):
+                alternative.fixes += 1
+                alternative.weight += _confirmation_weight(track.fix)
+                return alternative, self._motion_since(alternative, track.fix)
+        return track, _Motion.STANDING
+
+    def _keep_alternative(self, alternative: _Track, sensor: str) -> None:
+        """Keep what a sensor's fix agrees with, in place of what its last one began; what another began stays.
+
+        Sensors that contradict each other so do not keep each other from being confirmed.
+        """
+        if alternative.sensor != sensor:
+            self._alternatives.pop(sensor, None)
+        self._alternatives[alternative.sensor] = alternative
 
     def _motion_since(self, alternative: _Track, fix: Fix) -> _Motion:
         """Compare the motion of odometry and of the fixes since the alternative's first fix."""

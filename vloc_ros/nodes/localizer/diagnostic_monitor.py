@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from statistics import median
 from threading import Lock
 
@@ -35,6 +35,7 @@ from vloc_ros.nodes.localizer.recent import (
     Recent,
     RecentResult,
     describe_localized_share,
+    divide_by_sensor,
     find_unsynchronized_cameras,
     median_inliers,
     median_stages_s,
@@ -67,8 +68,11 @@ class DiagnosticMonitor:
         self._faults: dict[str, str] = {}
         self.begin(DiagnosticsConfig(), at_ns=0)
 
-    def begin(self, config: DiagnosticsConfig, *, at_ns: int, cameras: Sequence[str] = ()) -> None:
-        """Discard all images, but not the faults. `cameras` are the names of the cameras of a rig."""
+    def begin(self, config: DiagnosticsConfig, *, at_ns: int, watched: Mapping[str, str] | None = None) -> None:
+        """Discard all images, but not the faults.
+
+        `watched` are the sensors of which none may be silent, by their names, and what each of them sends.
+        """
         with self._lock:
             self._config, self._begun_ns = config, at_ns
             self._ages_s: Recent[float] = Recent(config.window_s)
@@ -76,7 +80,8 @@ class DiagnosticMonitor:
             self._counts: Counter[str] = Counter()
             self._received = 0
             self._image_ns = self._fix_ns = at_ns
-            self._image_of_ns = dict.fromkeys(cameras, at_ns)
+            self._watched = dict(watched or {})
+            self._image_of_ns = dict.fromkeys(self._watched, at_ns)
             self._arrivals = Arrivals(config.window_s)
             self._refusal = ""
             self._at_fault, self._in_a_row = "", 0
@@ -151,12 +156,14 @@ class DiagnosticMonitor:
         return make_status("localization", findings, values)
 
     def _check_fixes(self, results: list[RecentResult], fixes: list[RecentResult], now_ns: int) -> Iterator[Finding]:
-        config, share = self._config, describe_localized_share(results, fixes)
-        enough = len(results) >= _FEW or now_ns - self._begun_ns >= config.window_s * _NS_PER_S
-        if enough and len(fixes) < config.min_acceptance * len(results):
-            yield Level.WARN, f"{share}, expected at least {config.min_acceptance:.0%}"
-        else:
-            yield Level.OK, share
+        config = self._config
+        for of_sensor in divide_by_sensor(results):
+            share, count = describe_localized_share(of_sensor), sum(one.status == "OK" for one in of_sensor)
+            enough = len(of_sensor) >= _FEW or now_ns - self._begun_ns >= config.window_s * _NS_PER_S
+            if enough and count < config.min_acceptance * len(of_sensor):
+                yield Level.WARN, f"{share}, expected at least {config.min_acceptance:.0%}"
+            else:
+                yield Level.OK, share
         since_s = (now_ns - self._fix_ns) / _NS_PER_S
         for level, limit_s in ((Level.ERROR, config.fix_error_s), (Level.WARN, config.fix_warn_s)):
             if limit_s and since_s > limit_s:
@@ -193,7 +200,7 @@ class DiagnosticMonitor:
             *self._check_usability("input"),
             *self._check_arrival(node_state, rate_hz, now_ns),
             *self._check_losses(now_ns),
-            *self._check_cameras(now_ns),
+            *self._check_silence(now_ns),
             *self._check_age(age_s),
         ]
         values |= {"topic": node_state.topic, "publishers": node_state.publishers}
@@ -226,12 +233,12 @@ class DiagnosticMonitor:
                 of_camera = f" of camera {camera}" if camera else ""
                 yield Level.WARN, f"{arrived} of {sent} images{of_camera} arrive, by their camera_info; {_LOSSES}"
 
-    def _check_cameras(self, now_ns: int) -> Iterator[Finding]:
+    def _check_silence(self, now_ns: int) -> Iterator[Finding]:
         limit_s = self._config.image_timeout_s
-        for camera, image_ns in self._image_of_ns.items():
-            silent_s = (now_ns - image_ns) / _NS_PER_S
-            if camera and limit_s and silent_s > limit_s:
-                yield Level.WARN, f"no image of camera {camera} for {silent_s:.1f} s"
+        for name, what in self._watched.items():
+            silent_s = (now_ns - self._image_of_ns[name]) / _NS_PER_S
+            if limit_s and silent_s > limit_s:
+                yield Level.WARN, f"no {what} for {silent_s:.1f} s"
         apart = find_unsynchronized_cameras([result for _, result in self._results.since(now_ns)], at_least=_FEW)
         if apart:
             hint = "are their stamps within rig_window_s, and do they arrive within rig_wait_s?"

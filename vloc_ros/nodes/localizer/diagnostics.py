@@ -39,6 +39,7 @@ def summarize_status(status: LocalizationStatus) -> RecentResult:
         total_s=status.total_time_s,
         stages_s=dict(zip(status.stages, status.stage_times_s, strict=True)),
         cameras=tuple(status.cameras),
+        sensor=status.sensor,
     )
 
 

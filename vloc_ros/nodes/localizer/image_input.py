@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -38,7 +39,7 @@ from vloc_ros.nodes.localizer.cameras import (
     parse_extrinsics,
 )
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
-from vloc_ros.nodes.localizer.sensor_input import SensorInput
+from vloc_ros.nodes.localizer.sensor_input import MessageCounts, SensorInput
 from vloc_ros.nodes.localizer.slot import ImageSynchronizer, LatestImageSet
 from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of
 from vloc_ros.nodes.rclpy_support.image_transfer import ImageSubscription
@@ -81,6 +82,8 @@ def check_image_topic(topic: str, transport: str) -> None:
 class ImageInput(SensorInput):
     """Subscribes to one camera or to a rig until `close`. Callbacks put images in, the worker takes them."""
 
+    sensor = LocalizationStatus.CAMERA
+
     def __init__(
         self,
         node: Node,
@@ -88,15 +91,25 @@ class ImageInput(SensorInput):
         monitor: DiagnosticMonitor,
         *,
         on_dropped: Callable[[LocalizationStatus], None],
+        counts: MessageCounts | None = None,
+        changed: threading.Condition | None = None,
     ) -> None:
-        """`on_dropped` is called with the status of dropped images, from any thread."""
-        super().__init__(node, monitor, on_dropped=on_dropped)
+        """Subscribe.
+
+        Args:
+            node: that subscribes.
+            config: of the node.
+            monitor: of its diagnostics.
+            on_dropped: called with the status of dropped images, from any thread.
+            counts: shared with another input; None for its own.
+            changed: notified of every image, and shared with another input; None for its own.
+        """
+        super().__init__(node, monitor, on_dropped=on_dropped, counts=counts)
         self._sources = _sources_of(node, config)
         synchronizer: ImageSynchronizer[CameraImage] = ImageSynchronizer(
             len(self._sources), window_ns=int(config.rig_window_s * 1e9), wait_ns=int(config.rig_wait_s * 1e9)
         )
-        self._latest = LatestImageSet(synchronizer, on_dropped=self._drop)
-        monitor.begin(config.diagnostics, at_ns=time.monotonic_ns(), cameras=[s.name for s in self._sources if s.name])
+        self._latest = LatestImageSet(synchronizer, on_dropped=self._drop, changed=changed)
         kind, name = IMAGE_KINDS[config.image_transport]
         self.topics = resolve_image_topics(node, config)
         self._infos = [
@@ -120,6 +133,14 @@ class ImageInput(SensorInput):
     def take(self) -> list[CameraImage] | None:
         """Wait for the latest image set and return it; None after `close`."""
         return self._latest.take()
+
+    def poll(self) -> list[CameraImage] | None:
+        """Return an image set that is complete or due, without waiting; None if there is none."""
+        return self._latest.poll()
+
+    def patience_s(self) -> float | None:
+        """Return the time until an incomplete image set is due, None without one."""
+        return self._latest.patience_s()
 
     def close(self) -> None:
         """Unsubscribe, and release the waiting worker."""

@@ -12,9 +12,9 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""The localizer node: images in, the robot's pose in the map out.
+"""The localizer node: images and scans in, the robot's pose in the map out.
 
-ImageInput synchronizes images and keeps the latest; a worker thread localizes them and publishes.
+Its inputs keep the latest of each; a worker thread localizes them and publishes.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from vloc_msgs.srv import Relocalize
 from vloc_ros.assembly import build_localizer, explain_unused_encoder, explain_unused_matcher
 from vloc_ros.core.config import LocalizerConfig, parameters_of
 from vloc_ros.core.errors import InputError, MapError, VlocError
+from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.map_index import MapIndex
 from vloc_ros.core.tracking.fix_filter import FixFilter
@@ -51,8 +52,10 @@ from vloc_ros.nodes.localizer.cameras import CameraImage, check_cameras
 from vloc_ros.nodes.localizer.component_status import NodeState
 from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.localizer.diagnostics import diagnostic_array, summarize_status
-from vloc_ros.nodes.localizer.image_input import ImageInput, resolve_image_topics
+from vloc_ros.nodes.localizer.image_input import resolve_image_topics
 from vloc_ros.nodes.localizer.initial_pose import InitialPose
+from vloc_ros.nodes.localizer.inputs import subscribe_to_sensors
+from vloc_ros.nodes.localizer.last_results import LastResults
 from vloc_ros.nodes.localizer.map_source import MapServerSource
 from vloc_ros.nodes.localizer.models import (
     EngineSwitch,
@@ -63,7 +66,7 @@ from vloc_ros.nodes.localizer.models import (
 )
 from vloc_ros.nodes.localizer.outputs import Outputs
 from vloc_ros.nodes.localizer.pipeline import LoadedMap, LocalizationPipeline
-from vloc_ros.nodes.localizer.scan_input import ScanInput, ScanMessage
+from vloc_ros.nodes.localizer.scan_input import ScanMessage
 from vloc_ros.nodes.localizer.transforms import TransformLookup
 from vloc_ros.nodes.rclpy_support.conversion import status_without_pose
 from vloc_ros.nodes.rclpy_support.image_transfer import receive_over_udp
@@ -94,8 +97,7 @@ class LocalizerNode(ManagedNode):
         self._map_source: MapServerSource | None = None
         self._worker: threading.Thread | None = None
         self._initial_pose = InitialPose(max_age_s=0.0)
-        self._result_ready = threading.Condition()
-        self._last_result: tuple[int, LocalizationStatus | None] = (0, None)
+        self._results = LastResults()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._reporting = self.create_timer(
             config_of(self, LocalizerNodeConfig).diagnostics.period_s,
@@ -136,15 +138,13 @@ class LocalizerNode(ManagedNode):
     def activate(self) -> None:
         """Subscribe to the inputs, and start the worker."""
         config = self._config
-        self._last_result = (0, None)
         self._initial_pose = InitialPose(max_age_s=config.initial_pose_max_age_s)
         self._outputs.reset()
         self._pipeline = LocalizationPipeline(
             config, FixFilter(self._core_config.fix_filter), self._frames, self._initial_pose
         )
-        by_scans = config.sensor == "lidar"
-        make_input: type[ImageInput | ScanInput] = ScanInput if by_scans else ImageInput
-        self._input = make_input(self, config, self._monitor, on_dropped=self._publish_status)
+        self._input = subscribe_to_sensors(self, config, self._monitor, on_dropped=self._publish_status)
+        self._results.begin(self._input.sensors)
         self._initial_pose_subscription: Subscription = self.create_subscription(
             PoseWithCovarianceStamped, "initialpose", self._on_initial_pose, 1
         )
@@ -159,9 +159,8 @@ class LocalizerNode(ManagedNode):
         self._input.close()
         self._worker.join()
         self._outputs.reset()
-        with self._result_ready:
-            self._worker = None
-            self._result_ready.notify_all()
+        self._worker = None
+        self._results.close()
 
     def cleanup(self) -> None:
         """Release the map, the publishers and TF."""
@@ -223,6 +222,7 @@ class LocalizerNode(ManagedNode):
         self._initial_pose.clear()
         self.get_logger().info(f"map {landmark_map.name} from {folder}, {len(landmark_map.points)} points")
         unused = (
+            _explain_unused_sensor(self._config, landmark_map),
             explain_unused_encoder(config, landmark_map, models.encoder),
             explain_unused_matcher(config, landmark_map, models.network),
         )
@@ -243,7 +243,7 @@ class LocalizerNode(ManagedNode):
             recognizer=models.recognizer,
             encoder=models.encoder,
             network=models.network,
-            by_scans=self._config.sensor == "lidar",
+            by_scans=self._config.sensor != "camera",
         )
         if len(localizer.map.points):
             for width, height in config.inference.image_sizes:
@@ -296,9 +296,8 @@ class LocalizerNode(ManagedNode):
             try:
                 status = self._localize(inputs)
                 self._publish_status(status)
-                with self._result_ready:
-                    self._last_result = (min(one.number for one in inputs), status)
-                    self._result_ready.notify_all()
+                self._input.record(status)
+                self._results.put(min(one.number for one in inputs), status)
             except Exception:  # on Ctrl-C rclpy destroys the publishers before the node is shut down
                 if self.context.ok():
                     self.get_logger().fatal(traceback.format_exc())
@@ -306,8 +305,8 @@ class LocalizerNode(ManagedNode):
     def _localize(self, inputs: list[CameraImage] | list[ScanMessage]) -> LocalizationStatus:
         """Localize an image set, or a scan, and publish all but its status; return the status."""
         now_ns = self.get_clock().now().nanoseconds
+        scans, images = _divide(inputs)
         try:
-            scans, images = _divide(inputs)
             if scans:
                 output = self._pipeline.localize_scan(scans[0], self._loaded, now_ns=now_ns)
             else:
@@ -319,6 +318,7 @@ class LocalizerNode(ManagedNode):
             self.get_logger().fatal(traceback.format_exc())
             header = inputs[-1].message.header
             status = status_without_pose(header=header, status=LocalizationStatus.INTERNAL_ERROR)
+            status.sensor = LocalizationStatus.LIDAR if scans else LocalizationStatus.CAMERA
             status.reason, status.map_hash = f"internal error, see the log: {error!r}", self.map_hash
             return status
         return output.status
@@ -355,21 +355,15 @@ class LocalizerNode(ManagedNode):
         timeout_s = min(timeout_s, _LONGEST_WAIT_S)
         self._initial_pose.clear()
         self._pipeline.reset_tracking()
-        requested_at = self._input.received
-        with self._result_ready, self._pipeline.serve_request():
-            self._result_ready.wait_for(lambda: self._is_result_after(requested_at) or self._worker is None, timeout_s)
-            if self._last_result[0] > requested_at:
-                response.result = self._last_result[1]
-            elif self._worker is None:
-                refusal.reason = "the node was deactivated"
-            else:
-                refusal.reason = f"nothing received on {', '.join(self._input.topics)} within {timeout_s:g} s"
+        with self._pipeline.serve_request():
+            found = self._results.wait_after(self._input.received, timeout_s)
+        if found is not None:
+            response.result = found
+        elif not self._results.open:
+            refusal.reason = "the node was deactivated"
+        else:
+            refusal.reason = f"nothing received on {', '.join(self._input.topics)} within {timeout_s:g} s"
         return response
-
-    def _is_result_after(self, requested_at: int) -> bool:
-        number, status = self._last_result
-        # a held fix is no result yet: the next ones have to confirm it
-        return number > requested_at and status is not None and status.status != LocalizationStatus.HELD
 
     def _publish_diagnostics(self) -> None:
         node, loaded = self.get_fully_qualified_name(), self._loaded
@@ -387,6 +381,17 @@ class LocalizerNode(ManagedNode):
         components = self._monitor.report(node_state, now_ns=time.monotonic_ns())
         message = diagnostic_array(components, node=node, stamp_ns=self.get_clock().now().nanoseconds)
         self._diagnostics.publish(message)
+
+
+def _explain_unused_sensor(config: LocalizerNodeConfig, landmark_map: LandmarkMap) -> str:
+    """Why one of two sensors has no answer in a map; empty where both have, or there is one sensor."""
+    if config.sensor != "both":
+        return ""
+    if not len(landmark_map.points):
+        return f"the map {landmark_map.name} has no landmarks: images are refused, and sensor lidar does as well"
+    if find_scan_index(landmark_map) is None:
+        return f"the map {landmark_map.name} has no LiDAR places: scans are refused; add some with `vloc map lidar`"
+    return ""
 
 
 def _divide(inputs: list[CameraImage] | list[ScanMessage]) -> tuple[list[ScanMessage], list[CameraImage]]:

@@ -20,8 +20,9 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -174,24 +175,29 @@ class LocalizationPipeline:
         self, images: list[CameraImage], loaded: LoadedMap | None, *, now_ns: int
     ) -> LocalizationOutput:
         """Localize an image set in a map; `now_ns` is the node's time."""
-        start = time.perf_counter()
         header = newest_image(images).message.header
-        status = status_without_pose(header=header, map_hash=loaded.hash if loaded else "")
+        status = status_without_pose(header=header, sensor=LocalizationStatus.CAMERA)
         status.cameras = [image.source.name for image in images if image.source.name]
-        try:
-            output = self._localize(images, loaded, status, now_ns)
-        except Refused as refusal:
-            status.status, status.reason = refusal.code, str(refusal)
-            output = LocalizationOutput(status)
-        status.total_time_s = time.perf_counter() - start
-        return output
+        return self._answer(status, loaded, partial(self._localize_images, images, now_ns=now_ns))
 
     def localize_scan(self, scan: ScanMessage, loaded: LoadedMap | None, *, now_ns: int) -> LocalizationOutput:
         """Localize a scan in a map with LiDAR places; `now_ns` is the node's time."""
+        status = status_without_pose(header=scan.message.header, sensor=LocalizationStatus.LIDAR)
+        return self._answer(status, loaded, partial(self._localize_scan, scan, now_ns=now_ns))
+
+    def _answer(
+        self,
+        status: LocalizationStatus,
+        loaded: LoadedMap | None,
+        localize: Callable[[LoadedMap, LocalizationStatus], LocalizationOutput],
+    ) -> LocalizationOutput:
+        """Return the output of a function that localizes, or that of its refusal, with the time that it took."""
         start = time.perf_counter()
-        status = status_without_pose(header=scan.message.header, map_hash=loaded.hash if loaded else "")
+        status.map_hash = loaded.hash if loaded else ""
         try:
-            output = self._localize_scan(scan, loaded, status, now_ns)
+            if loaded is None:
+                raise Refused(LocalizationStatus.NO_MAP, _NO_MAP)
+            output = localize(loaded, status)
         except Refused as refusal:
             status.status, status.reason = refusal.code, str(refusal)
             output = LocalizationOutput(status)
@@ -199,10 +205,8 @@ class LocalizationPipeline:
         return output
 
     def _localize_scan(
-        self, scan: ScanMessage, loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int
+        self, scan: ScanMessage, loaded: LoadedMap, status: LocalizationStatus, *, now_ns: int
     ) -> LocalizationOutput:
-        if loaded is None:
-            raise Refused(LocalizationStatus.NO_MAP, _NO_MAP)
         sensor_frame, stamp_ns = scan.message.header.frame_id.lstrip("/"), stamp_ns_of(scan.message)
         base_frame = self._config.base_frame or sensor_frame
         reference = _Reference(stamp_ns, base_frame, base_frame)
@@ -216,11 +220,7 @@ class LocalizationPipeline:
         prior = self._make_prior(initial, loaded, reference, odom_from_base)
         result = loaded.localizer.localize(Query((), stamp_ns, prior, cloud))
         output = self._gate_result(result, reference, odom_from_base, status, ())
-        if output.fix is not None:
-            self._initial_pose.consume(initial)
-            status.map_frame, status.body_frame = output.fix.frame_id, base_frame
-            status.pose = pose_with_covariance(output.fix.map_from_base, output.fix.covariance)
-        return self._place_on_earth(output, loaded)
+        return self._complete(output, initial, loaded, reference)
 
     def _read_cloud(self, scan: ScanMessage, sensor_frame: str, base_from_sensor: Pose) -> PointCloud:
         """Return the points of a scan, moved by odometry to where they would be at its stamp.
@@ -245,11 +245,9 @@ class LocalizationPipeline:
         except InputError as error:
             raise Refused(LocalizationStatus.NO_ODOMETRY, str(error)) from error
 
-    def _localize(
-        self, images: list[CameraImage], loaded: LoadedMap | None, status: LocalizationStatus, now_ns: int
+    def _localize_images(
+        self, images: list[CameraImage], loaded: LoadedMap, status: LocalizationStatus, *, now_ns: int
     ) -> LocalizationOutput:
-        if loaded is None:
-            raise Refused(LocalizationStatus.NO_MAP, _NO_MAP)
         reference = self._make_reference(images)
         self._check_time(reference.stamp_ns, now_ns)
         initial = self._initial_pose.prior(now_ns)
@@ -264,11 +262,19 @@ class LocalizationPipeline:
             raise Refused(LocalizationStatus.BAD_IMAGE, str(error)) from error
         images_used = tuple(view.image for view in available.views)
         output = self._gate_result(result, reference, odom_from_base, status, images_used)
-        if output.fix is not None:
-            self._initial_pose.consume(initial)
-            status.map_frame, status.body_frame = output.fix.frame_id, reference.base_frame
-            status.pose = pose_with_covariance(output.fix.map_from_base, output.fix.covariance)
         status.reason = "; ".join(text for text in (status.reason, available.left_out) if text)
+        return self._complete(output, initial, loaded, reference)
+
+    def _complete(
+        self, output: LocalizationOutput, initial: PosePrior | None, loaded: LoadedMap, reference: _Reference
+    ) -> LocalizationOutput:
+        """Fill in the pose of a fix; the initial pose has served then."""
+        fix, status = output.fix, output.status
+        if fix is None:
+            return output
+        self._initial_pose.consume(initial)
+        status.map_frame, status.body_frame = fix.frame_id, reference.base_frame
+        status.pose = pose_with_covariance(fix.map_from_base, fix.covariance)
         return self._place_on_earth(output, loaded)
 
     def _place_on_earth(self, output: LocalizationOutput, loaded: LoadedMap) -> LocalizationOutput:
@@ -298,7 +304,7 @@ class LocalizationPipeline:
         fix = fix_from_result(result, rig_from_base=rig_from_base, two_d=self._config.two_d_mode)
         if odom_from_base is None:
             odom_from_base = self._lookup_late_odometry(reference)
-        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns)
+        gating = self._filter.gate(fix, odom_from_base, reference.stamp_ns, sensor=status.sensor)
         status.reason = gating.reason
         if not gating.publish:
             fill_status(status, result.refused_as(Status.HELD, gating.reason))
@@ -306,7 +312,9 @@ class LocalizationPipeline:
         return LocalizationOutput(
             status,
             fix,
-            map_from_child=self._compute_map_from_child(fix, odom_from_base),
+            map_from_child=self._compute_map_from_child(
+                self._choose_pose(fix, gating, odom_from_base, reference), odom_from_base
+            ),
             odom_from_base=odom_from_base,
             images=images,
             result=result,
@@ -382,10 +390,23 @@ class LocalizationPipeline:
             reference.base_frame, reference.rig_frame, reference.stamp_ns, refusal=LocalizationStatus.NO_TRANSFORM
         )
 
-    def _compute_map_from_child(self, fix: Fix, odom_from_base: Pose | None) -> Pose | None:
+    def _choose_pose(
+        self, fix: Fix, gating: GatingDecision, odom_from_base: Pose | None, reference: _Reference
+    ) -> Pose:
+        """Return the pose of the base for TF: that of the fix, or of the other sensor's where that one is better known.
+
+        Without odometry there is nothing to carry the other one on by.
+        """
+        if not gating.less_certain or self._config.sensor != "both" or odom_from_base is None:
+            return fix.map_from_base
+        carried = self._filter.carry(odom_from_base, reference.stamp_ns)
+        assert carried is not None
+        return carried.map_from_base
+
+    def _compute_map_from_child(self, map_from_base: Pose, odom_from_base: Pose | None) -> Pose | None:
         """Return the transform for TF: of odometry or of the base in the map."""
         if self._config.publish_tf == "none":
             return None
         if self._config.publish_tf == "map_base" or odom_from_base is None:
-            return fix.map_from_base
-        return fix.map_from_base @ odom_from_base.inverse()
+            return map_from_base
+        return map_from_base @ odom_from_base.inverse()

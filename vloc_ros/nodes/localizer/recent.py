@@ -37,6 +37,7 @@ class RecentResult:
         total_s: time from the worker taking the image to its result.
         stages_s: seconds by stage.
         cameras: cameras of a rig whose images were used.
+        sensor: of the image, or scan.
     """
 
     status: str
@@ -45,6 +46,7 @@ class RecentResult:
     total_s: float = 0.0
     stages_s: dict[str, float] = field(default_factory=dict)
     cameras: tuple[str, ...] = ()
+    sensor: str = "camera"
 
 
 def find_unsynchronized_cameras(results: list[RecentResult], *, at_least: int) -> list[str]:
@@ -103,13 +105,20 @@ class Arrivals:
         ]
 
 
-def describe_localized_share(results: list[RecentResult], fixes: list[RecentResult]) -> str:
-    """Describe the share of fixes among the results, and the statuses of the others."""
+def divide_by_sensor(results: list[RecentResult]) -> list[list[RecentResult]]:
+    """Return the results of each sensor that has some; without any result one empty list."""
+    sensors = sorted({result.sensor for result in results})
+    return [[result for result in results if result.sensor == sensor] for sensor in sensors] or [[]]
+
+
+def describe_localized_share(results: list[RecentResult]) -> str:
+    """Describe the share of fixes among the results of a sensor, and the statuses of the others."""
     if not results:
         return "no image was localized or refused lately"
     refused = Counter(result.status for result in results if result.status != "OK")
     why = ", ".join(f"{status} {count}" for status, count in refused.most_common())
-    text = f"{len(fixes) / len(results):.0%} of the last {len(results)} images localized"
+    what, share = "scans" if results[0].sensor == "lidar" else "images", 1 - refused.total() / len(results)
+    text = f"{share:.0%} of the last {len(results)} {what} localized"
     return f"{text} ({why})" if why else text
 
 

@@ -28,28 +28,67 @@ from vloc_ros.nodes.localizer.diagnostic_monitor import DiagnosticMonitor
 from vloc_ros.nodes.rclpy_support.conversion import stamp_ns_of, status_without_pose
 
 
-class SensorInput:
-    """Counts the messages of sensors. Its subclasses subscribe to `topics`."""
+class MessageCounts:
+    """Numbers of messages, over all inputs that share it. Thread-safe."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.received = self.dropped = 0
+
+    def add_received(self) -> int:
+        """Count a message; return how many were received so far, from 1."""
+        with self._lock:
+            self.received += 1
+            return self.received
+
+    def add_dropped(self, count: int) -> None:
+        """Count dropped messages."""
+        with self._lock:
+            self.dropped += count
+
+
+class SensorInput:
+    """Counts the messages of a sensor. Its subclasses subscribe to `topics`."""
+
+    sensor: str
     topics: list[str]
 
     def __init__(
-        self, node: Node, monitor: DiagnosticMonitor, *, on_dropped: Callable[[LocalizationStatus], None]
+        self,
+        node: Node,
+        monitor: DiagnosticMonitor,
+        *,
+        on_dropped: Callable[[LocalizationStatus], None],
+        counts: MessageCounts | None = None,
     ) -> None:
-        """`on_dropped` is called with the status of dropped messages, from any thread."""
+        """An input without messages.
+
+        Args:
+            node: that subscribes.
+            monitor: of its diagnostics.
+            on_dropped: called with the status of dropped messages, from any thread.
+            counts: shared with another input; None for its own.
+        """
         self._node, self._monitor, self._on_dropped = node, monitor, on_dropped
-        self._count_lock = threading.Lock()
-        self._received = self._dropped = 0
+        self._counts = counts or MessageCounts()
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """The sensors that messages are of."""
+        return (self.sensor,)
+
+    def record(self, status: LocalizationStatus) -> None:
+        """Record the result of what was taken; what is taken next does not depend on it."""
 
     @property
     def received(self) -> int:
         """Number of messages received so far, over all topics."""
-        return self._received
+        return self._counts.received
 
     @property
     def dropped(self) -> int:
         """Number of messages dropped so far."""
-        return self._dropped
+        return self._counts.dropped
 
     @property
     def publishers(self) -> int:
@@ -58,17 +97,14 @@ class SensorInput:
 
     def _count_received(self, message: Any, *, camera: str = "") -> int:
         """Count a message; return how many were received so far, from 1."""
-        with self._count_lock:
-            self._received += 1
-            number = self._received
+        number = self._counts.add_received()
         age_ns = self._node.get_clock().now().nanoseconds - stamp_ns_of(message)
         self._monitor.record_image(at_ns=time.monotonic_ns(), age_s=age_ns * 1e-9, camera=camera)
         return number
 
     def _report_dropped(self, header: Any, reason: str, *, count: int = 1, cameras: Sequence[str] = ()) -> None:
         """Count dropped messages and report their status."""
-        with self._count_lock:
-            self._dropped += count
-        status = status_without_pose(header=header, status=LocalizationStatus.DROPPED)
+        self._counts.add_dropped(count)
+        status = status_without_pose(header=header, sensor=self.sensor, status=LocalizationStatus.DROPPED)
         status.reason, status.cameras = reason, list(cameras)
         self._on_dropped(status)

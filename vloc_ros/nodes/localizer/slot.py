@@ -39,8 +39,9 @@ _LATE = "it arrived after its image set was handed over; raise rig_wait_s if thi
 class LatestSlot(Generic[T]):
     """Holds at most one item. `put` never blocks; `take` waits."""
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
+    def __init__(self, changed: threading.Condition | None = None) -> None:
+        """`changed` is notified of every item; one condition of several slots lets a worker wait for all of them."""
+        self._changed = changed or threading.Condition()
         self._item: T | None = None
         self._closed = False
 
@@ -58,6 +59,17 @@ class LatestSlot(Generic[T]):
             item, self._item = self._item, None
             return None if self._closed else item
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether there is an item."""
+        return self._item is not None
+
+    def poll(self) -> T | None:
+        """Return the item if there is one, without waiting."""
+        with self._changed:
+            item, self._item = self._item, None
+        return item
+
     def wait(self, timeout_s: float) -> bool:
         """Wait for an item and leave it in the slot; return False at the timeout. Return at once after `close`."""
         with self._changed:
@@ -73,10 +85,22 @@ class LatestSlot(Generic[T]):
 class LatestImageSet(Generic[T]):
     """Holds at most one complete set. `put` never blocks; `take` waits."""
 
-    def __init__(self, synchronizer: ImageSynchronizer[T], *, on_dropped: Callable[[list[T], str], None]) -> None:
-        """`on_dropped` is called from `put` and `take` with dropped images and the reason."""
+    def __init__(
+        self,
+        synchronizer: ImageSynchronizer[T],
+        *,
+        on_dropped: Callable[[list[T], str], None],
+        changed: threading.Condition | None = None,
+    ) -> None:
+        """A slot without a set.
+
+        Args:
+            synchronizer: groups the images.
+            on_dropped: called from `put`, `take` and `poll` with dropped images and the reason.
+            changed: notified of every image; one condition of several slots lets a worker wait for all of them.
+        """
         self._synchronizer, self._on_dropped = synchronizer, on_dropped
-        self._changed = threading.Condition()
+        self._changed = changed or threading.Condition()
         self._ready: list[T] | None = None
         self._closed = False
 
@@ -92,17 +116,23 @@ class LatestImageSet(Generic[T]):
 
     def take(self) -> list[T] | None:
         """Wait for a set and return its images in the order of the cameras; None after `close`."""
-        displaced: list[list[T]] = []
+        while True:
+            taken = self.poll()
+            with self._changed:
+                if self._closed:
+                    return None
+                if taken is not None:
+                    return taken
+                if self._ready is None:
+                    self._changed.wait(self.patience_s())
+
+    def poll(self) -> list[T] | None:
+        """Return the images of a set that is complete or due, without waiting; None if there is none."""
         with self._changed:
-            while not self._closed:
-                displaced = self._keep_newest(self._synchronizer.pop_due(time.monotonic_ns()))
-                if self._ready is not None:
-                    break
-                self._changed.wait(self._patience_s())
+            displaced = self._keep_newest(self._synchronizer.pop_due(time.monotonic_ns()))
             taken, self._ready = self._ready, None
-            closed = self._closed
         self._drop(displaced)
-        return None if closed else taken
+        return taken
 
     def close(self) -> None:
         """Release the waiting worker; discard all images."""
@@ -124,7 +154,7 @@ class LatestImageSet(Generic[T]):
         ]
         return passed
 
-    def _patience_s(self) -> float | None:
+    def patience_s(self) -> float | None:
         """Return the time until the next deadline, None without one."""
         deadline_ns = self._synchronizer.deadline_ns
         return None if deadline_ns is None else max(deadline_ns - time.monotonic_ns(), 0) * 1e-9

@@ -29,12 +29,20 @@ from sensor_msgs.msg import PointCloud2
 from tf2_ros import StaticTransformBroadcaster
 
 from vloc_msgs.msg import MapInfo
-from vloc_msgs.srv import GetLandmarks, GetMapChunk, LoadMap
+from vloc_msgs.srv import GetLandmarks, GetMapChunk, LoadMap, QueryPlaces
 from vloc_ros.core.errors import ConfigError, MapError, VlocError
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.node_config import MapServerConfig
 from vloc_ros.nodes.map_server.landmark_selection import select_points
-from vloc_ros.nodes.rclpy_support.conversion import header, keyframe_poses, landmark_cloud, map_info, origin_transform
+from vloc_ros.nodes.map_server.place_queries import PlaceEncoders, QueryRefused, read_place_encoders, retrieve_places
+from vloc_ros.nodes.rclpy_support.conversion import (
+    header,
+    keyframe_poses,
+    landmark_cloud,
+    map_info,
+    origin_transform,
+    retrieved_place,
+)
 from vloc_ros.nodes.rclpy_support.managed import ACTIVE, UNCONFIGURED, ManagedNode
 from vloc_ros.nodes.rclpy_support.parameters import config_of, declare_parameters, log_parameters
 from vloc_ros.nodes.rclpy_support.process import run_node
@@ -70,14 +78,16 @@ class MapServerNode(ManagedNode):
         super().__init__("vloc_map_server", **options)
         declare_parameters(self, MapServerConfig(), admit=_admit)
         self._served: ServedMap | None = None
+        self._encoders = PlaceEncoders()
         self.create_service(LoadMap, "~/load_map", self._on_load_map)
         self.create_service(GetMapChunk, "~/get_map_chunk", self._on_get_map_chunk)
         self.create_service(GetLandmarks, "~/get_landmarks", self._on_get_landmarks)
+        self.create_service(QueryPlaces, "~/query_places", self._on_query_places)
         if config_of(self, MapServerConfig).autostart:
             self.start_alone()
 
     def configure(self) -> None:
-        """Create the publishers and read the map."""
+        """Create the publishers, and read the map and the models."""
         config = config_of(self, MapServerConfig)
         log_parameters(self, config)
         if not config.map and not config.maps_folder:
@@ -87,14 +97,15 @@ class MapServerNode(ManagedNode):
         self._info = self.create_lifecycle_publisher(MapInfo, "~/map_info", _LATCHED)
         if config.map:
             self._served = ServedMap.read(Path(config.map).expanduser())
+        self._encoders = read_place_encoders(config)
 
     def activate(self) -> None:
         """Announce the map."""
         self._announce()
 
     def cleanup(self) -> None:
-        """Release the map and the publishers."""
-        self._served = None
+        """Release the map, the models and the publishers."""
+        self._served, self._encoders = None, PlaceEncoders()
         self._destroy_publishers("_info", "_landmarks", "_keyframes")
         self._destroy_origins()
 
@@ -222,11 +233,25 @@ class MapServerNode(ManagedNode):
         response.points = [Point32(x=x, y=y, z=z) for x, y, z in points]
         return response
 
+    def _on_query_places(self, request: QueryPlaces.Request, response: QueryPlaces.Response) -> QueryPlaces.Response:
+        if self._served is None:
+            response.result, response.message = QueryPlaces.Response.NO_MAP, "no map is loaded"
+            return response
+        response.map_hash = self._served.manifest["hash"]
+        try:
+            found, response.message = retrieve_places(self._encoders, self._served.landmark_map, request)
+        except QueryRefused as refusal:
+            response.result, response.message = refusal.code, str(refusal)
+            return response
+        response.retrieved = [retrieved_place(one) for one in found]
+        return response
+
 
 def _admit(changed: set[str], configurations: Sequence[Any]) -> str:
     """Refuse changes of folders: they are set when the node starts, and no service may change them."""
-    if folders := sorted(changed & {"map", "maps_folder"}):
-        return f"{folders[0]} is read when the node starts; restart the node with another one, or call load_map"
+    if folders := sorted(changed & {"map", "maps_folder", "encoder", "range_encoder"}):
+        instead = ", or call load_map" if folders[0].startswith("map") else ""
+        return f"{folders[0]} is read when the node starts; restart the node with another one{instead}"
     return ""
 
 

@@ -37,10 +37,11 @@ from geometry_msgs.msg import (
 from sensor_msgs.msg import Image, NavSatFix, NavSatStatus, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from vloc_msgs.msg import LocalizationStatus, MapInfo
+from vloc_msgs.msg import LocalizationStatus, MapInfo, RetrievedPlace
 from vloc_ros.bags.messages import camera_of, image_of, pose_of, stamp_ns_of
 from vloc_ros.core.geometry.earth_pose import EarthPose
 from vloc_ros.core.geometry.pose import Array, Pose
+from vloc_ros.core.localization.place_query import FoundPlace
 from vloc_ros.core.localization.result import LocalizationResult, Status
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.map.scene import Scene
@@ -177,6 +178,17 @@ def keyframe_poses(stamp_ns: int, landmark_map: LandmarkMap, scene: Scene) -> Po
     """Return the poses of a scene's keyframes in the map frame: optical frames, z forward."""
     poses = [pose_message(scene.map_from(landmark_map.keyframes.pose(k))) for k in scene.keyframes]
     return PoseArray(header=header(stamp_ns, scene.frame_id), poses=poses)
+
+
+def retrieved_place(found: FoundPlace) -> RetrievedPlace:
+    """Return a place of the map that a query resembles."""
+    return RetrievedPlace(
+        modality=found.modality,
+        name=found.name,
+        frame_id=found.frame_id,
+        pose=pose_message(found.map_from_place),
+        similarity=found.similarity,
+    )
 
 
 def bgr_message(stamp_ns: int, frame_id: str, image: Array) -> Image:

@@ -1,0 +1,238 @@
+# Copyright 2026 vloc_ros maintainers
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+
+"""Answers to QueryPlaces: what of the map an image, a scan or a descriptor resembles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vloc_msgs.srv import QueryPlaces
+from vloc_ros.bags.point_clouds import point_cloud_of
+from vloc_ros.core.errors import InputError, MapError, ModelError, VlocError
+from vloc_ros.core.geometry.pose import Array
+from vloc_ros.core.localization.place_query import FoundPlace, check_descriptors, query_keyframes, query_places
+from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.query import Query
+from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder, RangeEncoder
+from vloc_ros.inference.global_descriptors import KIND, read_global_descriptor
+from vloc_ros.inference.models import read_model
+from vloc_ros.inference.range_descriptors import check_spaces, read_range_descriptor, read_space
+from vloc_ros.node_config import MapServerConfig
+from vloc_ros.nodes.rclpy_support.conversion import image_of
+
+_REQUEST, _CODES = QueryPlaces.Request, QueryPlaces.Response
+_KINDS = {
+    _REQUEST.ALL: (_REQUEST.LIDAR_PLACES, _REQUEST.KEYFRAMES),
+    _REQUEST.LIDAR_PLACES: (_REQUEST.LIDAR_PLACES,),
+    _REQUEST.KEYFRAMES: (_REQUEST.KEYFRAMES,),
+}
+
+
+class QueryRefused(VlocError):  # noqa: N818 - a result, not a failure
+    """There is no answer to a query.
+
+    Attributes:
+        code: of QueryPlaces.Response.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaceEncoders:
+    """The models of a map server, none of which it needs to have.
+
+    Attributes:
+        images: of images.
+        scans: of scans, in one descriptor space with `images` where both are there.
+        space: that the image model shares with one of scans; empty where it shares none.
+    """
+
+    images: GlobalDescriptorEncoder | None = None
+    scans: RangeEncoder | None = None
+    space: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Descriptors:
+    """What was made of a query.
+
+    Attributes:
+        rows: (V, D), V > 0, of length 1.
+        space: that they are in, for LiDAR places; empty where it is of no known one.
+        encoder: hash of the image model that they compare with, for keyframes; empty where that is not known.
+    """
+
+    rows: Array
+    space: str
+    encoder: str
+
+
+def read_place_encoders(config: MapServerConfig) -> PlaceEncoders:
+    """Read the models that a map server is configured with.
+
+    Raises:
+        ModelError: one cannot be used, or the two were not trained together.
+    """
+    of_images, of_scans = (Path(name).expanduser() if name else None for name in (config.encoder, config.range_encoder))
+    if of_images and of_scans:
+        space = check_spaces(of_images, of_scans)
+    else:
+        space = _read_space_if_any(of_images) if of_images else ""
+    return PlaceEncoders(
+        read_global_descriptor(of_images) if of_images else None,
+        read_range_descriptor(of_scans) if of_scans else None,
+        space,
+    )
+
+
+def retrieve_places(encoders: PlaceEncoders, landmark_map: LandmarkMap, request: Any) -> tuple[list[FoundPlace], str]:
+    """The places that the query of a QueryPlaces.Request resembles, and what was not searched and why.
+
+    LiDAR places come before keyframes, each best first.
+
+    Raises:
+        QueryRefused: there is no answer.
+    """
+    kinds = _KINDS.get(request.places)
+    if kinds is None:
+        raise QueryRefused(
+            _CODES.BAD_REQUEST, f"places is {request.places}, expected ALL (0), LIDAR_PLACES (1) or KEYFRAMES (2)"
+        )
+    if request.count > _REQUEST.MAX_COUNT:
+        raise QueryRefused(_CODES.BAD_REQUEST, f"count is {request.count}, expected at most {_REQUEST.MAX_COUNT}")
+    described, count = _describe(encoders, request), request.count or _REQUEST.DEFAULT_COUNT
+    found, refusals = list[FoundPlace](), list[QueryRefused]()
+    for kind in kinds:
+        try:
+            found += _search(kind, described, landmark_map, count)
+        except QueryRefused as refusal:
+            refusals.append(refusal)
+    reasons = "; ".join(map(str, refusals))
+    if len(refusals) == len(kinds):
+        # places whose descriptors do not fit the query's are closer to an answer than places without any
+        raise QueryRefused(min(refusals, key=lambda one: one.code == _CODES.NO_INDEX).code, reasons)
+    return found, reasons
+
+
+def _search(kind: int, described: _Descriptors, landmark_map: LandmarkMap, count: int) -> list[FoundPlace]:
+    """The places of one kind; an error of the search has the code of the service."""
+    by_lidar = kind == _REQUEST.LIDAR_PLACES
+    if not (described.space if by_lidar else described.encoder):
+        what = "model of scans, so LiDAR places" if by_lidar else "image model that is known here, so keyframes"
+        raise QueryRefused(
+            _CODES.NO_MODEL,
+            f"the model of the query shares its descriptor space with no {what} cannot be compared; set the parameter "
+            "encoder to MODEL/image of `python -m training.cross_modal.train`",
+        )
+    try:
+        if by_lidar:
+            return query_places(landmark_map, described.rows, space=described.space, count=count)
+        return query_keyframes(landmark_map, described.rows, encoder=described.encoder, count=count)
+    except MapError as error:
+        raise QueryRefused(_CODES.NO_INDEX, str(error)) from error
+    except ModelError as error:
+        raise QueryRefused(_CODES.OTHER_ENCODER, str(error)) from error
+
+
+def _describe(encoders: PlaceEncoders, request: Any) -> _Descriptors:
+    """The descriptors of a query."""
+    try:
+        if request.query == _REQUEST.IMAGE:
+            return _describe_image(encoders, request.image)
+        if request.query == _REQUEST.COMPRESSED_IMAGE:
+            return _describe_image(encoders, request.compressed_image)
+        if request.query == _REQUEST.POINTS:
+            return _describe_scan(encoders, request.points)
+    except QueryRefused:
+        raise
+    except Exception as error:  # the engines' exceptions have no common base, and none ends the map server
+        raise QueryRefused(_CODES.MODEL_FAILED, f"the model failed: {error}") from error
+    if request.query == _REQUEST.DESCRIPTOR:
+        return _take_descriptor(encoders, request)
+    raise QueryRefused(
+        _CODES.BAD_REQUEST,
+        f"query is {request.query}, expected IMAGE (0), COMPRESSED_IMAGE (1), POINTS (2) or DESCRIPTOR (3)",
+    )
+
+
+def _describe_image(encoders: PlaceEncoders, message: Any) -> _Descriptors:
+    if encoders.images is None:
+        raise QueryRefused(
+            _CODES.NO_MODEL, "the map server has no model of images; set its parameter encoder, and restart it"
+        )
+    try:
+        image = image_of(message)
+    except InputError as error:
+        raise QueryRefused(_CODES.BAD_IMAGE, str(error)) from error
+    rows = encoders.images.encode([image])
+    check_descriptors(rows)
+    return _Descriptors(rows, encoders.space, encoders.images.hash)
+
+
+def _describe_scan(encoders: PlaceEncoders, message: Any) -> _Descriptors:
+    if encoders.scans is None:
+        raise QueryRefused(
+            _CODES.NO_MODEL, "the map server has no model of scans; set its parameter range_encoder, and restart it"
+        )
+    try:
+        cloud = point_cloud_of(message)
+    except InputError as error:
+        raise QueryRefused(_CODES.BAD_POINTS, str(error)) from error
+    rows = encoders.scans.encode_query(Query((), cloud=cloud))
+    if not len(rows):
+        raise QueryRefused(
+            _CODES.BAD_POINTS,
+            f"a point cloud of {len(cloud)} points shows nothing at any heading of the range model, expected a scan "
+            "from its sensor; does the z axis of its frame point up?",
+        )
+    check_descriptors(rows)
+    return _Descriptors(rows, encoders.scans.hash, _hash_of_images(encoders))
+
+
+def _take_descriptor(encoders: PlaceEncoders, request: Any) -> _Descriptors:
+    """A descriptor as it is, of the encoder that the request names."""
+    rows = np.asarray(request.descriptor, np.float32)[None]
+    try:
+        check_descriptors(rows)
+    except InputError as error:
+        raise QueryRefused(_CODES.BAD_DESCRIPTOR, str(error)) from error
+    if not request.encoder:
+        raise QueryRefused(
+            _CODES.BAD_REQUEST,
+            "encoder is empty, expected the name of the descriptor space or the hash of the model; `vloc map info "
+            "--json` has those of the map",
+        )
+    known = {encoders.space, _hash_of_images(encoders)} - {""}
+    if request.encoder in known:
+        return _Descriptors(rows, encoders.space, _hash_of_images(encoders))
+    return _Descriptors(rows, request.encoder, request.encoder)
+
+
+def _hash_of_images(encoders: PlaceEncoders) -> str:
+    return encoders.images.hash if encoders.images is not None else ""
+
+
+def _read_space_if_any(folder: Path) -> str:
+    """The descriptor space of an image model; empty where it shares none with scans."""
+    model = read_model(folder, kind=KIND)
+    training = model.manifest.get("training")
+    return read_space(model) if isinstance(training, dict) and "space" in training else ""
