@@ -30,11 +30,10 @@ import numpy as np
 from vloc_ros.core.clouds.alignment import CloudRegistration, PreparedCloud, SurfaceMatches
 from vloc_ros.core.clouds.motion_stereo import CameraCloud
 from vloc_ros.core.clouds.place_clouds import POINTS_CM, decode_points
-from vloc_ros.core.errors import InputError, MapError
+from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array, Pose
 from vloc_ros.core.localization.evidence import CLEAR_MARGIN
 from vloc_ros.core.localization.occupancy_grid import OccupancyGrid
-from vloc_ros.core.localization.scan_places import find_scan_index
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 
@@ -78,18 +77,13 @@ class CameraCloudSearch:
     """Compares clouds of a camera with the LiDAR places of one map. What is derived from the map is kept."""
 
     def __init__(self, landmark_map: LandmarkMap, registration: CloudRegistration, *, voxel_m: float) -> None:
-        """A search in a map with LiDAR places.
+        """A search in a map with LiDAR places, see `assembly.build_camera_cloud_search`.
 
         Args:
             landmark_map: the map.
             registration: finds the nearest surfaces.
             voxel_m: size of the voxels that it down-samples to.
-
-        Raises:
-            MapError: the map has no LiDAR places.
         """
-        if find_scan_index(landmark_map) is None:
-            raise MapError(f"the map {landmark_map.name} has no LiDAR places; make them with `vloc map lidar`")
         self._map, self._registration, self._voxel_m = landmark_map, registration, voxel_m
         self._places = landmark_map.places[LIDAR]
         self._scenes: dict[int, tuple[PreparedCloud, OccupancyGrid]] = {}
