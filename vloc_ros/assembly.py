@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from vloc_ros.core.clouds.motion_stereo import MotionStereo
 from vloc_ros.core.clouds.scan_context import ScanContext
 from vloc_ros.core.config import CandidateConfig, InferenceConfig, LocalizerConfig, TileConfig
 from vloc_ros.core.errors import MapError
@@ -30,6 +31,7 @@ from vloc_ros.core.features.matching_network import MatchingNetwork, check_extra
 from vloc_ros.core.features.rootsift import RootSift
 from vloc_ros.core.geometry.covariance import CovarianceCalibration
 from vloc_ros.core.localization.acceptance import CLOUD_KIND, TILE_KIND, AcceptanceModel
+from vloc_ros.core.localization.camera_cloud_search import CameraCloudSearch
 from vloc_ros.core.localization.candidates import ITERATIVE, KEYPOINTS, CandidateGenerator, PriorCandidates
 from vloc_ros.core.localization.competing_hypotheses import CompetingHypotheses
 from vloc_ros.core.localization.hypotheses import NearestNeighbourPoseSolver, PoseSolver
@@ -219,6 +221,22 @@ def build_scan_search(
         model=acceptance or read_acceptance_model(CLOUD_KIND),
         calibration=calibration or read_calibration(CLOUD_KIND),
     )
+
+
+def build_camera_cloud_search(landmark_map: LandmarkMap, *, threads: int = 1) -> tuple[CameraCloudSearch, MotionStereo]:
+    """What finds a moving camera in a map of LiDAR places, and how the clouds of its images are made for that map.
+
+    Raises:
+        MapError: the map has no LiDAR places.
+        MissingDependencyError: what aligns clouds is not installed.
+    """
+    index = find_scan_index(landmark_map)
+    if index is None:
+        raise MapError(f"the map {landmark_map.name} has no LiDAR places; make them with `vloc map lidar`")
+    voxel_m = ScanContext.from_arrays(index.encoder_arrays).voxel_m
+    registration = KissGicpRegistration(voxel_m=voxel_m, threads=threads)
+    registration.check_installed()
+    return CameraCloudSearch(landmark_map, registration, voxel_m=voxel_m), MotionStereo.of_voxels(voxel_m)
 
 
 def build_tile_search(

@@ -56,6 +56,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ),
     ("place", "import"): ("place_import", "make a table of a data set in the benchmark's layout"),
     ("place", "query"): ("place_query", "which LiDAR places of a map does an image show? By a cross-modal model"),
+    ("place", "pose"): ("place_pose", "where may a moving camera be in a map of LiDAR places? By its last images"),
     ("place", "test"): ("place_test", "how well are places recognised? By any index, with re-ranking"),
     ("place", "pairs"): ("place_pairs", "write the retrieved pairs of images, as hloc reads them"),
     ("match",): ("match", "match two images, and say how the camera moved between them"),
