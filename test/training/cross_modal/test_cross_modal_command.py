@@ -116,9 +116,7 @@ def test_a_cloud_without_intensity_and_wrong_extrinsics(drives: tuple[Path, Path
 
 
 @pytest.mark.slow
-def test_train_evaluate_and_export(
-    drives: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_train_evaluate_and_export(drives: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, world = tmp_path / "model", [str(folder) for folder in drives]
     settings = [word for one in (*SMALL, "fit.epochs=1") for word in ("--set", one)]
     assert train(["--train", *world, "--val", *world, "--weights", "none", "--out", str(model), *settings]) == 0
