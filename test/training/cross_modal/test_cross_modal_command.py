@@ -17,8 +17,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,10 +32,11 @@ from cross_modal_data import write_drive
 from safetensors.torch import load_file
 from toy_task import Interruption, flatten_weights
 
+from training.cross_modal import export as export_module
 from training.cross_modal.batches import find_partner, label
 from training.cross_modal.config import build_config
 from training.cross_modal.evaluate import main as evaluate
-from training.cross_modal.export import main as export
+from training.cross_modal.export import hash_weights
 from training.cross_modal.inputs import RecordInputs, augment_cloud
 from training.cross_modal.records import RecordSet
 from training.cross_modal.sources import read_records
@@ -112,7 +116,7 @@ def test_a_cloud_without_intensity_and_wrong_extrinsics(drives: tuple[Path, Path
 
 
 @pytest.mark.slow
-def test_train_evaluate_and_export(drives: tuple[Path, Path], tmp_path: Path) -> None:
+def test_train_evaluate_and_export(drives: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, world = tmp_path / "model", [str(folder) for folder in drives]
     settings = [word for one in (*SMALL, "fit.epochs=1") for word in ("--set", one)]
     assert train(["--train", *world, "--val", *world, "--weights", "none", "--out", str(model), *settings]) == 0
@@ -123,12 +127,22 @@ def test_train_evaluate_and_export(drives: tuple[Path, Path], tmp_path: Path) ->
     cloud = read_records(drives[0])[0].load_cloud()
     rows = scans.encode_scan(cloud.points, cloud.intensity)
     assert 1 <= len(rows) <= 8
-    again = tmp_path / "again"
-    words = [str(tmp_path / "model.run"), "--records", world[0], "--out", str(again)]
-    assert export(words) == 0
-    manifests = [json.loads((folder / "range" / MANIFEST).read_text()) for folder in (model, again)]
-    assert manifests[0]["view"] == manifests[1]["view"]
     assert evaluate([str(model), "--world", *world, "--out", str(tmp_path / "scores.json")]) == 0
     found = json.loads((tmp_path / "scores.json").read_text())
     assert set(found["scores"]) == {"2D-3D", "3D-2D", "2D-2D", "3D-3D", "2D-3D all around"}
     assert found["scores"]["2D-3D"]["20 m"]["chance"]["R@1"] == pytest.approx(0.6, abs=0.2)
+    exported = export_again(tmp_path / "model.run", world[0], tmp_path / "again", monkeypatch)
+    manifest = json.loads((model / "range" / MANIFEST).read_text())
+    assert exported["config"].range.view(exported["field_of_view_rad"]).to_manifest() == manifest["view"]
+    assert hash_weights(exported["network"]) == manifest["training"]["space"]
+
+
+def export_again(run: Path, records: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
+    """What the command hands to the conversion, which the training has run."""
+    calls: list[Mapping[str, Any]] = []
+    expected = signature(export_module.export)
+    with monkeypatch.context() as patch:
+        patch.setattr(export_module, "export", lambda *a, **k: calls.append(expected.bind(*a, **k).arguments))
+        assert export_module.main([str(run), "--records", records, "--out", str(out)]) == 0
+    assert calls[0]["out"] == out
+    return calls[0]

@@ -90,7 +90,8 @@ def test_negatives_that_look_alike_are_batched_together(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_training_through_the_command_gives_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, model = write_dataset(tmp_path / "data", positions=True), tmp_path / "model"
-    settings = [*SMALL, "fit.epochs=2", "fit.pairs=4", "augmentation.night=0", "augmentation.dusk=0"]
+    light = "network.backbone=resnet10t"
+    settings = [*SMALL, light, "fit.epochs=2", "fit.pairs=4", "augmentation.night=0", "augmentation.dusk=0"]
     words = [str(data), "--out", str(model), "--weights", "none", *(w for one in settings for w in ("--set", one))]
     monkeypatch.setattr(sys, "argv", ["train", *words])
     assert train.main() == 0

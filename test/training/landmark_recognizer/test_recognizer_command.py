@@ -18,8 +18,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +31,11 @@ pytest.importorskip("torch", reason="no torch and lightning: `make training` ins
 
 from plane_scene import CAMERA, SceneFolder, poses, write_images
 from recognizer_world import TINY
+from safetensors.torch import load_file
 
+from training.framework.run_folder import BEST
 from training.landmark_recognizer import evaluate
+from training.landmark_recognizer.export import export
 from training.landmark_recognizer.train import main
 from vloc_ros.core.geometry.pose import Pose
 from vloc_ros.core.geometry.similarity import Similarity
@@ -118,10 +124,22 @@ def test_a_run_that_is_done_is_exported_again(
     trained: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """With the weights and the figures of its training; the conversion itself is of the training."""
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    calls: list[Mapping[str, Any]] = []
+    expected = signature(export)
+    monkeypatch.setattr(
+        "training.landmark_recognizer.train.export", lambda *a, **k: calls.append(expected.bind(*a, **k).arguments)
+    )
     assert command(scene_folder, keyframe_images, tmp_path / "model", "--resume") == 0
     assert "held-out images: top1" in capsys.readouterr().out
+    assert calls[0]["folder"] == tmp_path / "model"
+    kept = load_file(trained / "model.run" / BEST)
+    assert all(np.array_equal(kept[name], value) for name, value in calls[0]["model"].state_dict().items())
+    written = json.loads(json.dumps(calls[0]["training"]))
+    assert written == read_model(trained / "model", kind="recognizer").entry("training")
 
 
 @pytest.mark.slow
