@@ -23,9 +23,9 @@
 Precision is a step of its own: the typed graph runs on ONNX Runtime's CPU first, and what it loses is printed, with
 "not recommended" where that is too much. An engine goes into the cache, where inference.engine and inference.precision
 find it; with --out into a folder. fp16 keeps positions and normalisations in float32. int8 is calibrated on the map's
-own images, 50 or more and a fifth more to measure the loss; a recogniser on the keyframes of its map; a matcher on 200
-pairs in a row at most, which share no image with those that measure the loss (74 images or more). ONNX Runtime's
-CPU has no arithmetic of bf16: there its loss is that of float32 with every value rounded to bf16.
+own images, 50 or more and a fifth more to measure the loss; a recogniser on the keyframes of its map; an encoder of
+scans on the LiDAR places of one; a matcher on 200 pairs in a row at most, which share no image with those that measure
+the loss (74 images or more). ONNX Runtime's CPU has no arithmetic of bf16: there its loss is that of float32 with every value rounded to bf16.
 
 The stages of a matcher become an engine each.
 """
@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING
 
 from vloc_ros.core.config import ENGINES, PRECISIONS
 
-_NOT_COMPARED = "not compared, name --images to do so, for a recogniser and a matcher --map"
+_NOT_COMPARED = "not compared, name --images to do so, for a recogniser, a matcher and scans --map"
 
 if TYPE_CHECKING:
     from vloc_ros.engine_build.build import EngineRequest
@@ -59,7 +59,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--map",
         type=Path,
         metavar="MAP",
-        help="map that a recogniser was trained on, or that carries the keypoint model of a matcher",
+        help="map of a recogniser, with the keypoint model of a matcher, or with LiDAR places for an encoder of scans",
     )
     parser.add_argument(
         "--target", default="", metavar="SM,...", help="GPUs for tensorrt_rtx: sm75 sm80 sm86 sm89 sm120"

@@ -35,7 +35,7 @@ from vloc_ros.engine_build.plan_builder import build_plan
 from vloc_ros.engine_build.precision import to_bfloat16, to_float16
 from vloc_ros.engine_build.profiles import Shape, default_sizes, make_profile
 from vloc_ros.engine_build.quantization import find_quantizable, to_int8
-from vloc_ros.engine_build.samples import Samples, sample_images, sample_keyframes
+from vloc_ros.engine_build.samples import Samples, sample_images, sample_keyframes, sample_scans
 from vloc_ros.inference.cuda import Device, load_cuda, read_device
 from vloc_ros.inference.engine_cache import (
     BuiltEngine,
@@ -85,7 +85,8 @@ def gather_samples(
     Args:
         model: the model.
         images: the map's own, in their order.
-        landmark_map: that a recogniser was trained on, or whose keypoint model a matcher is for.
+        landmark_map: that a recogniser was trained on, whose keypoint model a matcher is for, or whose LiDAR places an
+            encoder of scans describes.
         calibrate: whether int8 is calibrated on them; without, a matcher records nothing.
 
     Raises:
@@ -94,11 +95,13 @@ def gather_samples(
         ModelError: the map's keypoints are others than the matcher's.
     """
     kind = model.entry("kind")
-    if landmark_map is not None and kind not in ("recognizer", "matcher"):
-        raise InputError(f"{model.folder}: --map is for recognisers and matchers, found a model of kind {kind!r}; "
+    if landmark_map is not None and kind not in ("recognizer", "matcher", "range descriptor"):
+        raise InputError(f"{model.folder}: --map is for recognisers, matchers and encoders of scans, found {kind!r}; "
                          "leave it out")  # fmt: skip
     if kind == "recognizer" and landmark_map is not None:
         return sample_keyframes(model, landmark_map)
+    if kind == "range descriptor" and landmark_map is not None:
+        return sample_scans(model, landmark_map)
     if kind != "matcher":
         return sample_images(model, images) if images else None
     if not images and landmark_map is None:

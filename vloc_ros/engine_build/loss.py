@@ -66,7 +66,7 @@ def compare_outputs(kind: str, pairs: Sequence[tuple[Outputs, Outputs]]) -> Loss
     """Compare pairs of outputs, the expected ones first; one pair or more."""
     if kind == "keypoints":
         return _loss_of_keypoints(pairs)
-    if kind in ("global descriptor", "place encoder"):
+    if kind in ("global descriptor", "place encoder", "range descriptor"):
         ours, theirs = (np.concatenate([pair[side]["descriptors"] for pair in pairs]) for side in (0, 1))
         return _loss_of_descriptors(ours, theirs)
     if kind == "recognizer":

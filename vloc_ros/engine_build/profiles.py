@@ -44,6 +44,9 @@ def default_sizes(model: Model) -> dict[str, list[Shape]]:
         dynamic = [size == "N" for size in model.entry("inputs", "images", "shape")]
         height, width = model.entry("preprocessing", "size")
         return {"images": [_only((batch, 3, height, width), dynamic) for batch in _BATCH]}
+    if kind == "range descriptor":  # the views of one scan, less those that show nothing
+        headings = int(model.entry("headings"))
+        return {"views": [(1,), (headings,), (headings,)]}
     if kind == "recognizer":
         count = int(model.entry("keypoints", "max_keypoints"))
         sizes: list[Shape] = [(1,), (count,), (_KEYPOINTS_FACTOR * count,)]

@@ -12,7 +12,7 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 
-"""Inputs of a model, to calibrate int8 and to measure what a precision loses: of images, or of a map's keyframes."""
+"""Inputs of a model, to calibrate int8 and to measure what a precision loses: of images, or of a map's own places."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from vloc_ros.core.clouds.place_clouds import POINTS_CM, decode_points
+from vloc_ros.core.clouds.range_view import RangeView
 from vloc_ros.core.errors import InputError
 from vloc_ros.core.geometry.pose import Array
 from vloc_ros.core.localization.iterative_solver import restore_descriptors
 from vloc_ros.core.map.landmark_map import LandmarkMap
+from vloc_ros.core.retrieval.scan_context_encoder import LIDAR
 from vloc_ros.inference.models import Model
 from vloc_ros.inference.preprocessing import Preprocessing
 from vloc_ros.storage.images import read_image
@@ -95,6 +98,23 @@ def sample_keyframes(model: Model, landmark_map: LandmarkMap) -> Samples:
         len(calibration),
         [_keyframe_sample(landmark_map, k, most) for k in held_out],
     )
+
+
+def sample_scans(model: Model, landmark_map: LandmarkMap) -> Samples:
+    """Samples of an encoder of scans: the views of each LiDAR place of a map, of its down-sampled points.
+
+    Raises:
+        InputError: the map has no LiDAR places, or no view of them shows a point.
+    """
+    places, view = landmark_map.places.get(LIDAR), RangeView.from_manifest(model.entry("view"))
+    payload = None if places is None else places.payloads.get(POINTS_CM)
+    clouds = [] if payload is None else [payload.of(k) for k in range(len(payload.offsets) - 1)]
+    views = [view.render_around(decode_points(cloud), None, headings=model.entry("headings")) for cloud in clouds]
+    seen = [{"views": one[shown]} for one in views if (shown := one[:, 0].any(axis=(1, 2))).any()]
+    if not seen:
+        raise InputError(f"no LiDAR place of the map {landmark_map.name} shows a point; name a map with LiDAR places")
+    calibration, held_out = hold_out(seen)
+    return Samples(calibration, len(calibration), held_out)
 
 
 def _keyframe_sample(landmark_map: LandmarkMap, k: int, most: int) -> Sample:
