@@ -139,6 +139,20 @@ def test_the_schedule_of_scans() -> None:
     assert not schedule.is_turn_of_scans
 
 
+def test_scans_that_take_longer_than_their_period_leave_it_to_images() -> None:
+    schedule = ScanSchedule(S)
+    schedule.record_image(localized=True, at_ns=10 * S)
+    schedule.take_scan(at_ns=11 * S)
+    schedule.record_scan(at_ns=14 * S)
+    assert schedule.due_ns == 14 * S  # no image was localized from 10 s to 11 s
+    schedule.record_image(localized=True, at_ns=int(14.1 * S))
+    assert schedule.due_ns == 15 * S
+    schedule.record_image(localized=True, at_ns=int(14.9 * S))
+    schedule.take_scan(at_ns=15 * S)
+    schedule.record_scan(at_ns=18 * S)
+    assert schedule.due_ns == int(18.9 * S)
+
+
 def test_a_refusal_is_a_result_where_all_sensors_refuse() -> None:
     results = LastResults()
     results.begin(("camera", "lidar"))

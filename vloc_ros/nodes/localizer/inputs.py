@@ -38,7 +38,7 @@ class ImagesAndScans:
     """Subscribes to images and scans until `close`; the worker takes whichever is due.
 
     Images are taken as they come. Scans are taken as they come while no image is localized, in turns with the images,
-    and else every `scan_period_s`: aligning one takes several times as long as an image.
+    and else `scan_period_s` after the last one: aligning one takes several times as long as an image.
     """
 
     sensors = (LocalizationStatus.CAMERA, LocalizationStatus.LIDAR)
@@ -73,6 +73,8 @@ class ImagesAndScans:
         """Record the result of what was taken: scans are taken by it."""
         if status.sensor == LocalizationStatus.CAMERA:
             self._schedule.record_image(localized=status.status == LocalizationStatus.OK, at_ns=time.monotonic_ns())
+        else:
+            self._schedule.record_scan(at_ns=time.monotonic_ns())
 
     def take(self) -> list[CameraImage] | list[ScanMessage] | None:
         """Wait for an image set or a scan that is due, and return it; None after `close`."""
@@ -115,12 +117,15 @@ class ScanSchedule:
     def __init__(self, period_ns: int) -> None:
         self._period_ns = period_ns
         self._image_fix_ns: int | None = None
-        self._scan_ns: int | None = None
+        self._scan_ns: int | None = None  # when the last scan ended, or began
         self.is_turn_of_scans = True
 
     @property
     def due_ns(self) -> int:
-        """When the next scan is due: at once where no image was localized in the last period, or the last was not."""
+        """When the next scan is due: a period after the last one ended.
+
+        At once where no image was localized for a period in which the worker was free for images, or the last was not.
+        """
         if self._image_fix_ns is None or self._scan_ns is None:
             return 0
         return min(self._image_fix_ns, self._scan_ns) + self._period_ns
@@ -136,6 +141,13 @@ class ScanSchedule:
     def take_scan(self, *, at_ns: int) -> None:
         """A scan is taken; it is the turn of images."""
         self._scan_ns, self.is_turn_of_scans = at_ns, False
+
+    def record_scan(self, *, at_ns: int) -> None:
+        """Record that the scan that was taken is done: meanwhile no image could be localized."""
+        assert self._scan_ns is not None
+        if self._image_fix_ns is not None:
+            self._image_fix_ns += at_ns - self._scan_ns
+        self._scan_ns = at_ns
 
 
 def subscribe_to_sensors(
