@@ -152,6 +152,19 @@ def test_of_two_sensors_the_more_certain_fix_stays_until_odometry_has_made_it_th
     assert not gate(_fix(_pose(4.0)), ODOM_FROM_MAP @ _pose(4.0), 40 * STEP_NS, sensor="camera").less_certain
 
 
+@pytest.mark.parametrize(
+    ("y", "sensor", "stays"), [(0.0, "lidar", True), (5.0, "lidar", False), (0.0, "camera", False)]
+)
+def test_the_pose_of_another_sensor_stays_only_where_a_fix_agrees_with_it(y: float, sensor: str, stays: bool) -> None:
+    fix_filter = FixFilter(replace(CONFIG, enabled=False))
+    fix_filter.gate(_fix(_pose(0.0)), ODOM_FROM_MAP, 0, sensor="camera")
+    decision = fix_filter.gate(_fix(_pose(0.0, y), std=0.2), ODOM_FROM_MAP, STEP_NS, sensor=sensor)
+    assert (decision.result, decision.less_certain) == (AGREES, stays)
+    expected = fix_filter.carry(ODOM_FROM_MAP, STEP_NS)
+    assert expected is not None
+    assert expected.map_from_base.translation[1] == pytest.approx(y)
+
+
 def test_sensors_that_contradict_each_other_from_the_start_do_not_keep_each_other_from_a_fix() -> None:
     gate, results = Robot().filter.gate, []
     for k in range(8):

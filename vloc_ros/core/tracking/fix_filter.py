@@ -71,7 +71,8 @@ class GatingDecision:
         result: the outcome.
         reason: for people; empty when the fix agrees.
         first: no pose was known when the fix came, at the start or because the robot was lost.
-        less_certain: the fix agrees with a pose that is better known, which stays: the last fix carried by odometry.
+        less_certain: the fix agrees with a pose of another sensor that is better known, which stays: the last fix of
+            that sensor, carried by odometry.
     """
 
     result: GateResult
@@ -208,9 +209,13 @@ class FixFilter:
         fix, expected = fix.within_map(), self.carry(odom_from_base, stamp_ns)
         first = expected is None or _is_lost(expected)
         track = _Track.begin(fix, odom_from_base, stamp_ns, sensor)
-        if not self._config.enabled or (not first and self._is_inside_gates(fix, stamp_ns)):
+        if not first and self._is_inside_gates(fix, stamp_ns):
             self._accept(track, expected)
-            return GatingDecision(GateResult.AGREES, first=first, less_certain=self._current is not track)
+            return GatingDecision(GateResult.AGREES, less_certain=self._is_of_other_sensor(sensor))
+        if not self._config.enabled:  # the fix is followed wherever it is
+            self.reset()
+            self._accept(track, None)
+            return GatingDecision(GateResult.AGREES, first=first)
         alternative, motion = self._match_alternative(track)
         needed = self._needed_confirmations(motion, first=first)
         follows_odometry = motion is not _Motion.CONTRADICTS_ODOMETRY
@@ -228,6 +233,10 @@ class FixFilter:
         return GatingDecision(
             GateResult.HELD, f"{where}; {confirmed if follows_odometry else 'it does not follow odometry'}", first=first
         )
+
+    def _is_of_other_sensor(self, sensor: str) -> bool:
+        """Whether the current pose is another sensor's."""
+        return self._current is not None and self._current.sensor != sensor
 
     def _is_inside_gates(self, fix: Fix, stamp_ns: int) -> bool:
         tracks = (self._current, self._reference)

@@ -397,7 +397,7 @@ class LocalizationPipeline:
 
         Without odometry there is nothing to carry the other one on by.
         """
-        if not gating.less_certain or self._config.sensor != "both" or odom_from_base is None:
+        if not gating.less_certain or odom_from_base is None:
             return fix.map_from_base
         carried = self._filter.carry(odom_from_base, reference.stamp_ns)
         assert carried is not None
