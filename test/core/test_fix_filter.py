@@ -176,6 +176,41 @@ def test_sensors_that_contradict_each_other_from_the_start_do_not_keep_each_othe
     assert not any(result is JUMPED for _, result in results)
 
 
+def _drive_with_contradicting_camera(*, lidar_every: int, lidar_until: int) -> list[tuple[int, GateResult]]:
+    """Results of a camera 5 m off, by step; scans agree at every so many steps of 0.1 s, up to one of them."""
+    gate, results = Robot().filter.gate, []
+    for k in range(120):
+        odom_from_base = ODOM_FROM_MAP @ _pose(0.1 * k)
+        if k < 2 or (k % lidar_every == 0 and k <= lidar_until):
+            gate(_fix(_pose(0.1 * k)), odom_from_base, k * STEP_NS, sensor="lidar")
+        if k >= 2:
+            decision = gate(_fix(_pose(0.1 * k, 5.0)), odom_from_base, k * STEP_NS, sensor="camera")
+            results.append((k, decision.result))
+    return results
+
+
+@pytest.mark.parametrize("lidar_every", [1, 3, 30])  # 30: scans between are refused
+def test_a_sensor_that_contradicts_the_one_that_agrees_does_not_take_over_by_its_rate(lidar_every: int) -> None:
+    assert {result for _, result in _drive_with_contradicting_camera(lidar_every=lidar_every, lidar_until=120)} == {
+        HELD
+    }
+
+
+def test_a_sensor_that_contradicts_takes_over_once_the_other_one_is_silent() -> None:
+    results = _drive_with_contradicting_camera(lidar_every=3, lidar_until=30)
+    assert [k for k, result in results if result is JUMPED] == [80]
+
+
+def test_a_kidnapped_robot_is_followed_at_once_where_both_sensors_agree() -> None:
+    gate, jumps = Robot().filter.gate, []
+    for k in range(10):
+        fix, odom_from_base = _fix(_pose(0.1 * k, 5.0 if k >= 6 else 0.0)), ODOM_FROM_MAP @ _pose(0.1 * k)
+        for sensor in ("lidar", "camera"):
+            if gate(fix, odom_from_base, k * STEP_NS, sensor=sensor).result is JUMPED:
+                jumps.append(k)
+    assert jumps == [7]
+
+
 def test_fixes_of_two_sensors_confirm_each_other() -> None:
     gate = Robot().filter.gate
     assert gate(_fix(_pose(9.0)), ODOM_FROM_MAP, 0, sensor="camera").result is HELD
