@@ -121,6 +121,18 @@ def test_a_map_of_lidar_places_alone(ros: Ros, wall: Wall, drive: LidarDrive, li
     assert (robot.error_m(found, 1) < NEAR_M, found.sensor) == (True, "lidar")
 
 
+def test_images_wait_once_for_a_frame_of_the_scans_that_tf_lacks(
+    ros: Ros, wall: Wall, drive: LidarDrive, map_of_both: Path
+) -> None:
+    timeout_s = 1.0
+    robot = TwoSensorRobot(ros, wall, drive, map=str(map_of_both), transform_timeout_s=timeout_s)
+    robot.status_of(robot.send_image(0))
+    first, second = (robot.status_of(robot.send_scan(step, frame_id="nowhere")) for step in (1, 2))
+    assert first.status == second.status == Status.NO_TRANSFORM
+    assert first.total_time_s > timeout_s > second.total_time_s
+    assert robot.error_m(robot.status_of(robot.send_scan(3)), 3) < NEAR_M
+
+
 def test_the_schedule_of_scans() -> None:
     schedule = ScanSchedule(2 * S)
     assert schedule.due_ns <= 0  # nothing was localized yet
