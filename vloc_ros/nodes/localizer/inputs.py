@@ -31,6 +31,8 @@ from vloc_ros.nodes.localizer.scan_input import SCANS, ScanInput, ScanMessage
 from vloc_ros.nodes.localizer.sensor_input import MessageCounts
 
 OnDropped = Callable[[LocalizationStatus], None]
+# what is taken, and image sets that were displaced, of which there are none without one that displaced them
+_Taken = tuple[list[CameraImage] | list[ScanMessage] | None, list[list[CameraImage]]]
 _NS_PER_S = 1e9
 
 
@@ -78,12 +80,9 @@ class ImagesAndScans:
 
     def take(self) -> list[CameraImage] | list[ScanMessage] | None:
         """Wait for an image set or a scan that is due, and return it; None after `close`."""
-        with self._changed:
-            while not self._closed:
-                if (taken := self._poll(time.monotonic_ns())) is not None:
-                    return taken
-                self._changed.wait(self._patience_s(time.monotonic_ns()))
-        return None
+        taken, displaced = self._wait()
+        self._images.report_displaced(displaced)
+        return taken
 
     def close(self) -> None:
         """Unsubscribe, and release the waiting worker."""
@@ -93,15 +92,26 @@ class ImagesAndScans:
             self._closed = True
             self._changed.notify_all()
 
-    def _poll(self, now_ns: int) -> list[CameraImage] | list[ScanMessage] | None:
+    def _wait(self) -> _Taken:
+        with self._changed:
+            while not self._closed:
+                taken, displaced = self._poll(time.monotonic_ns())
+                if taken is not None:
+                    return taken, displaced
+                self._changed.wait(self._patience_s(time.monotonic_ns()))
+        return None, []
+
+    def _poll(self, now_ns: int) -> _Taken:
         scan_is_due = self._scans.is_waiting and self._schedule.due_ns <= now_ns
-        if not (scan_is_due and self._schedule.is_turn_of_scans) and (images := self._images.poll()) is not None:
-            self._schedule.take_images()
-            return images
+        if not (scan_is_due and self._schedule.is_turn_of_scans):
+            images, displaced = self._images.poll()
+            if images is not None:
+                self._schedule.take_images()
+                return images, displaced
         if not scan_is_due:
-            return None
+            return None, []
         self._schedule.take_scan(at_ns=now_ns)
-        return self._scans.poll()
+        return self._scans.poll(), []
 
     def _patience_s(self, now_ns: int) -> float | None:
         """Return the time until something may be due that is there already, None if nothing is."""
