@@ -127,7 +127,7 @@ class LocalizerNodeConfig(Checked):
     )
     scan_period_s: float = parameter(
         1.0,
-        "with sensor both: how often a scan is localized while images are; while they are not, scans are as they come",
+        "with sensor both: from the end of a scan to the next while images are localized; else scans are as they come",
         unit="s",
         low=0.0,
         high=3600.0,

@@ -152,6 +152,19 @@ def test_of_two_sensors_the_more_certain_fix_stays_until_odometry_has_made_it_th
     assert not gate(_fix(_pose(4.0)), ODOM_FROM_MAP @ _pose(4.0), 40 * STEP_NS, sensor="camera").less_certain
 
 
+@pytest.mark.parametrize(
+    ("y", "sensor", "stays"), [(0.0, "lidar", True), (5.0, "lidar", False), (0.0, "camera", False)]
+)
+def test_the_pose_of_another_sensor_stays_only_where_a_fix_agrees_with_it(y: float, sensor: str, stays: bool) -> None:
+    fix_filter = FixFilter(replace(CONFIG, enabled=False))
+    fix_filter.gate(_fix(_pose(0.0)), ODOM_FROM_MAP, 0, sensor="camera")
+    decision = fix_filter.gate(_fix(_pose(0.0, y), std=0.2), ODOM_FROM_MAP, STEP_NS, sensor=sensor)
+    assert (decision.result, decision.less_certain) == (AGREES, stays)
+    expected = fix_filter.carry(ODOM_FROM_MAP, STEP_NS)
+    assert expected is not None
+    assert expected.map_from_base.translation[1] == pytest.approx(y)
+
+
 def test_sensors_that_contradict_each_other_from_the_start_do_not_keep_each_other_from_a_fix() -> None:
     gate, results = Robot().filter.gate, []
     for k in range(8):
@@ -161,6 +174,41 @@ def test_sensors_that_contradict_each_other_from_the_start_do_not_keep_each_othe
             results.append((sensor, decision.result))
     assert [sensor for sensor, result in results if result is AGREES] == ["lidar"] * 7
     assert not any(result is JUMPED for _, result in results)
+
+
+def _drive_with_contradicting_camera(*, lidar_every: int, lidar_until: int) -> list[tuple[int, GateResult]]:
+    """Results of a camera 5 m off, by step; scans agree at every so many steps of 0.1 s, up to one of them."""
+    gate, results = Robot().filter.gate, []
+    for k in range(120):
+        odom_from_base = ODOM_FROM_MAP @ _pose(0.1 * k)
+        if k < 2 or (k % lidar_every == 0 and k <= lidar_until):
+            gate(_fix(_pose(0.1 * k)), odom_from_base, k * STEP_NS, sensor="lidar")
+        if k >= 2:
+            decision = gate(_fix(_pose(0.1 * k, 5.0)), odom_from_base, k * STEP_NS, sensor="camera")
+            results.append((k, decision.result))
+    return results
+
+
+@pytest.mark.parametrize("lidar_every", [1, 3, 30])  # 30: scans between are refused
+def test_a_sensor_that_contradicts_the_one_that_agrees_does_not_take_over_by_its_rate(lidar_every: int) -> None:
+    assert {result for _, result in _drive_with_contradicting_camera(lidar_every=lidar_every, lidar_until=120)} == {
+        HELD
+    }
+
+
+def test_a_sensor_that_contradicts_takes_over_once_the_other_one_is_silent() -> None:
+    results = _drive_with_contradicting_camera(lidar_every=3, lidar_until=30)
+    assert [k for k, result in results if result is JUMPED] == [80]
+
+
+def test_a_kidnapped_robot_is_followed_at_once_where_both_sensors_agree() -> None:
+    gate, jumps = Robot().filter.gate, []
+    for k in range(10):
+        fix, odom_from_base = _fix(_pose(0.1 * k, 5.0 if k >= 6 else 0.0)), ODOM_FROM_MAP @ _pose(0.1 * k)
+        for sensor in ("lidar", "camera"):
+            if gate(fix, odom_from_base, k * STEP_NS, sensor=sensor).result is JUMPED:
+                jumps.append(k)
+    assert jumps == [7]
 
 
 def test_fixes_of_two_sensors_confirm_each_other() -> None:

@@ -45,6 +45,7 @@ def test_extrinsics_are_separated_by_semicolons() -> None:
     ("parameters", "message"),
     [
         ({"cameras": "front,rear", "base_frame": ""}, "base_frame is empty"),
+        ({"sensor": "both", "base_frame": ""}, "sensor is both and base_frame is empty"),
         ({"cameras": "front,rear", "base_from_camera": EXTRINSICS}, "has 1 poses, expected one for each of 2 cameras"),
         ({"base_from_camera": f"{EXTRINSICS};{EXTRINSICS}"}, "has 2 poses, expected one for each of 1 cameras"),
     ],

@@ -121,6 +121,18 @@ def test_a_map_of_lidar_places_alone(ros: Ros, wall: Wall, drive: LidarDrive, li
     assert (robot.error_m(found, 1) < NEAR_M, found.sensor) == (True, "lidar")
 
 
+def test_images_wait_once_for_a_frame_of_the_scans_that_tf_lacks(
+    ros: Ros, wall: Wall, drive: LidarDrive, map_of_both: Path
+) -> None:
+    timeout_s = 1.0
+    robot = TwoSensorRobot(ros, wall, drive, map=str(map_of_both), transform_timeout_s=timeout_s)
+    robot.status_of(robot.send_image(0))
+    first, second = (robot.status_of(robot.send_scan(step, frame_id="nowhere")) for step in (1, 2))
+    assert first.status == second.status == Status.NO_TRANSFORM
+    assert first.total_time_s > timeout_s > second.total_time_s
+    assert robot.error_m(robot.status_of(robot.send_scan(3)), 3) < NEAR_M
+
+
 def test_the_schedule_of_scans() -> None:
     schedule = ScanSchedule(2 * S)
     assert schedule.due_ns <= 0  # nothing was localized yet
@@ -137,6 +149,20 @@ def test_the_schedule_of_scans() -> None:
     assert schedule.is_turn_of_scans
     schedule.take_scan(at_ns=13 * S)
     assert not schedule.is_turn_of_scans
+
+
+def test_scans_that_take_longer_than_their_period_leave_it_to_images() -> None:
+    schedule = ScanSchedule(S)
+    schedule.record_image(localized=True, at_ns=10 * S)
+    schedule.take_scan(at_ns=11 * S)
+    schedule.record_scan(at_ns=14 * S)
+    assert schedule.due_ns == 14 * S  # no image was localized from 10 s to 11 s
+    schedule.record_image(localized=True, at_ns=int(14.1 * S))
+    assert schedule.due_ns == 15 * S
+    schedule.record_image(localized=True, at_ns=int(14.9 * S))
+    schedule.take_scan(at_ns=15 * S)
+    schedule.record_scan(at_ns=18 * S)
+    assert schedule.due_ns == int(18.9 * S)
 
 
 def test_a_refusal_is_a_result_where_all_sensors_refuse() -> None:

@@ -88,6 +88,16 @@ def test_only_the_latest_set_is_kept_for_a_busy_worker() -> None:
     assert [items for items, _ in recorder.dropped] == [["first"]]
 
 
+def test_polling_leaves_reports_to_the_caller_who_may_hold_the_lock() -> None:
+    recorder = Recorder(wait_ns=0)
+    recorder.put(0, "first", 0)
+    recorder.put(0, "second", 100)
+    taken, displaced = recorder.latest.poll()
+    assert (taken, displaced, recorder.dropped) == (["second"], [["first"]], [])
+    recorder.latest.report_displaced(displaced)
+    assert [items for items, _ in recorder.dropped] == [["first"]]
+
+
 def test_closing_frees_the_worker() -> None:
     recorder, taken = Recorder(), []
     worker = threading.Thread(target=lambda: taken.append(recorder.latest.take()))

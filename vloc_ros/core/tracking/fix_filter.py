@@ -47,6 +47,8 @@ _FOLLOWED = 0.5
 _ORDINARY_CONFIDENCE, _LIGHTEST, _HEAVIEST = 0.9, 0.5, 1.25
 # without odometry the fixes moved when they are more than so many standard deviations apart
 _SCATTER_SIGMAS = 5.0
+# a sensor that agreed with the current pose speaks for it so long against what other sensors agree on
+_VOUCHES_NS = 5_000_000_000
 
 
 class GateResult(Enum):
@@ -71,7 +73,8 @@ class GatingDecision:
         result: the outcome.
         reason: for people; empty when the fix agrees.
         first: no pose was known when the fix came, at the start or because the robot was lost.
-        less_certain: the fix agrees with a pose that is better known, which stays: the last fix carried by odometry.
+        less_certain: the fix agrees with a pose of another sensor that is better known, which stays: the last fix of
+            that sensor, carried by odometry.
     """
 
     result: GateResult
@@ -108,6 +111,7 @@ class _Track:
         fixes: number of fixes that agree on this track.
         weight: their sum of weights, see `_confirmation_weight`.
         sensor: that the fix at its start is of.
+        supporters: the sensors whose fixes agree on this track.
     """
 
     fix: Fix
@@ -120,12 +124,16 @@ class _Track:
     fixes: int = 1
     weight: float = 1.0
     sensor: str = ""
+    supporters: frozenset[str] = frozenset()
 
     @staticmethod
     def begin(fix: Fix, odom_from_base: Pose | None, stamp_ns: int, sensor: str) -> _Track:
         """Start a track at a fix."""
         weight = _confirmation_weight(fix)
-        return _Track(fix, fix.map_from_base, odom_from_base, stamp_ns, weight=weight, sensor=sensor)
+        supporters = frozenset({sensor})
+        return _Track(
+            fix, fix.map_from_base, odom_from_base, stamp_ns, weight=weight, sensor=sensor, supporters=supporters
+        )
 
     def advance(self, config: FixFilterConfig, odom_from_base: Pose | None, stamp_ns: int) -> None:
         """Carry the track on. The way adds up: odometry that returns to its start has drifted all the same."""
@@ -170,7 +178,8 @@ class FixFilter:
     drives. A fix outside the gate is held and starts an alternative hypothesis, one a sensor. It takes over when
     `confirmations` fixes in a row agree on it: the robot was moved (kidnapped), or the last fix was wrong. While the
     robot stands its images are no independent evidence, so `confirmations_standing` are needed. Doubtful fixes count
-    less than one, certain ones more; one fix alone never suffices where two are required.
+    less than one, certain ones more; one fix alone never suffices where two are required. Where a sensor agreed with
+    the current pose a few seconds ago, only an alternative that it agrees with takes over: rates decide nothing.
     """
 
     def __init__(self, config: FixFilterConfig) -> None:
@@ -178,6 +187,7 @@ class FixFilter:
         self._current: _Track | None = None
         self._reference: _Track | None = None
         self._alternatives: dict[str, _Track] = {}  # by the sensor that began each
+        self._agreed_ns: dict[str, int] = {}  # when each sensor last agreed with the current pose
 
     def set_config(self, config: FixFilterConfig) -> None:
         """Change the limits; the tracks stay."""
@@ -186,7 +196,7 @@ class FixFilter:
     def reset(self) -> None:
         """Drop all tracks, as for another map, a jump in time, or on request."""
         self._current = self._reference = None
-        self._alternatives = {}
+        self._alternatives, self._agreed_ns = {}, {}
 
     def carry(self, odom_from_base: Pose | None, stamp_ns: int) -> Fix | None:
         """Carry all tracks on to an image's time and predict the pose within the map; None when no pose is known."""
@@ -208,13 +218,19 @@ class FixFilter:
         fix, expected = fix.within_map(), self.carry(odom_from_base, stamp_ns)
         first = expected is None or _is_lost(expected)
         track = _Track.begin(fix, odom_from_base, stamp_ns, sensor)
-        if not self._config.enabled or (not first and self._is_inside_gates(fix, stamp_ns)):
+        if not first and self._is_inside_gates(fix, stamp_ns):
             self._accept(track, expected)
-            return GatingDecision(GateResult.AGREES, first=first, less_certain=self._current is not track)
+            return GatingDecision(GateResult.AGREES, less_certain=self._is_of_other_sensor(sensor))
+        if not self._config.enabled:  # the fix is followed wherever it is
+            self.reset()
+            self._accept(track, None)
+            return GatingDecision(GateResult.AGREES, first=first)
         alternative, motion = self._match_alternative(track)
         needed = self._needed_confirmations(motion, first=first)
         follows_odometry = motion is not _Motion.CONTRADICTS_ODOMETRY
-        if follows_odometry and (needed <= 1 or alternative.weight >= needed):
+        is_confirmed = needed <= 1 or alternative.weight >= needed
+        opposed = self._describe_opposition(alternative, stamp_ns) if is_confirmed and not first else ""
+        if follows_odometry and is_confirmed and not opposed:
             self.reset()
             self._accept(track, None)
             if first or expected is None:
@@ -224,10 +240,22 @@ class FixFilter:
         self._keep_alternative(alternative, sensor)
         where = "the first fix" if expected is None else _describe_distance(fix, expected)
         doubtful = ", doubtful ones" if alternative.weight < alternative.fixes else ""
-        confirmed = f"{alternative.fixes} of {needed} fixes in a row agree on it{doubtful}"
+        confirmed = f"{alternative.fixes} of {needed} fixes in a row agree on it{doubtful}{opposed}"
         return GatingDecision(
             GateResult.HELD, f"{where}; {confirmed if follows_odometry else 'it does not follow odometry'}", first=first
         )
+
+    def _describe_opposition(self, alternative: _Track, stamp_ns: int) -> str:
+        """Which sensor agreed with the current pose lately and does not agree with an alternative; empty if none."""
+        for sensor, agreed_ns in self._agreed_ns.items():
+            age_ns = abs(stamp_ns - agreed_ns)
+            if sensor not in alternative.supporters and age_ns < _VOUCHES_NS:
+                return f"; {sensor} agreed with the last fix {age_ns * 1e-9:.1f} s ago"
+        return ""
+
+    def _is_of_other_sensor(self, sensor: str) -> bool:
+        """Whether the current pose is another sensor's."""
+        return self._current is not None and self._current.sensor != sensor
 
     def _is_inside_gates(self, fix: Fix, stamp_ns: int) -> bool:
         tracks = (self._current, self._reference)
@@ -236,6 +264,7 @@ class FixFilter:
     def _accept(self, track: _Track, expected: Fix | None) -> None:
         """Go on from a fix, unless it is less certain than the prediction; renew the reference when it is old."""
         self._alternatives = {}
+        self._agreed_ns[track.sensor] = track.stamp_ns
         if expected is None or self._is_certain(track, expected):
             self._current = track
         reference = self._reference
@@ -259,6 +288,7 @@ class FixFilter:
             if self._is_inside_gate(track.fix, alternative.predict(self._config, track.stamp_ns)):
                 alternative.fixes += 1
                 alternative.weight += _confirmation_weight(track.fix)
+                alternative.supporters |= track.supporters
                 return alternative, self._motion_since(alternative, track.fix)
         return track, _Motion.STANDING
 

@@ -92,6 +92,8 @@ def check_cameras(config: LocalizerNodeConfig, *, node: str = "vloc_localizer", 
         raise ConfigError("base_from_camera is set and base_frame is empty; name the base frame of the robot")
     if names and not config.base_frame:
         raise ConfigError("cameras is set and base_frame is empty; name the base frame of the robot")
+    if config.sensor == "both" and not config.base_frame:  # fixes of two bodies would contradict each other
+        raise ConfigError("sensor is both and base_frame is empty; name the base frame of the robot")
     if extrinsics and len(extrinsics) != max(len(names), 1):
         raise ConfigError(
             f"base_from_camera has {len(extrinsics)} poses, expected one for each of {max(len(names), 1)} cameras, "

@@ -134,9 +134,13 @@ class ImageInput(SensorInput):
         """Wait for the latest image set and return it; None after `close`."""
         return self._latest.take()
 
-    def poll(self) -> list[CameraImage] | None:
-        """Return an image set that is complete or due, without waiting; None if there is none."""
+    def poll(self) -> tuple[list[CameraImage] | None, list[list[CameraImage]]]:
+        """Return an image set that is complete or due, None if there is none, and displaced ones to report."""
         return self._latest.poll()
+
+    def report_displaced(self, displaced: list[list[CameraImage]]) -> None:
+        """Report image sets that newer ones displaced. Not under the lock of `changed`, which callbacks need."""
+        self._latest.report_displaced(displaced)
 
     def patience_s(self) -> float | None:
         """Return the time until an incomplete image set is due, None without one."""

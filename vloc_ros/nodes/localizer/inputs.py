@@ -31,6 +31,8 @@ from vloc_ros.nodes.localizer.scan_input import SCANS, ScanInput, ScanMessage
 from vloc_ros.nodes.localizer.sensor_input import MessageCounts
 
 OnDropped = Callable[[LocalizationStatus], None]
+# what is taken, and image sets that were displaced, of which there are none without one that displaced them
+_Taken = tuple[list[CameraImage] | list[ScanMessage] | None, list[list[CameraImage]]]
 _NS_PER_S = 1e9
 
 
@@ -38,7 +40,7 @@ class ImagesAndScans:
     """Subscribes to images and scans until `close`; the worker takes whichever is due.
 
     Images are taken as they come. Scans are taken as they come while no image is localized, in turns with the images,
-    and else every `scan_period_s`: aligning one takes several times as long as an image.
+    and else `scan_period_s` after the last one: aligning one takes several times as long as an image.
     """
 
     sensors = (LocalizationStatus.CAMERA, LocalizationStatus.LIDAR)
@@ -73,15 +75,14 @@ class ImagesAndScans:
         """Record the result of what was taken: scans are taken by it."""
         if status.sensor == LocalizationStatus.CAMERA:
             self._schedule.record_image(localized=status.status == LocalizationStatus.OK, at_ns=time.monotonic_ns())
+        else:
+            self._schedule.record_scan(at_ns=time.monotonic_ns())
 
     def take(self) -> list[CameraImage] | list[ScanMessage] | None:
         """Wait for an image set or a scan that is due, and return it; None after `close`."""
-        with self._changed:
-            while not self._closed:
-                if (taken := self._poll(time.monotonic_ns())) is not None:
-                    return taken
-                self._changed.wait(self._patience_s(time.monotonic_ns()))
-        return None
+        taken, displaced = self._wait()
+        self._images.report_displaced(displaced)
+        return taken
 
     def close(self) -> None:
         """Unsubscribe, and release the waiting worker."""
@@ -91,15 +92,26 @@ class ImagesAndScans:
             self._closed = True
             self._changed.notify_all()
 
-    def _poll(self, now_ns: int) -> list[CameraImage] | list[ScanMessage] | None:
+    def _wait(self) -> _Taken:
+        with self._changed:
+            while not self._closed:
+                taken, displaced = self._poll(time.monotonic_ns())
+                if taken is not None:
+                    return taken, displaced
+                self._changed.wait(self._patience_s(time.monotonic_ns()))
+        return None, []
+
+    def _poll(self, now_ns: int) -> _Taken:
         scan_is_due = self._scans.is_waiting and self._schedule.due_ns <= now_ns
-        if not (scan_is_due and self._schedule.is_turn_of_scans) and (images := self._images.poll()) is not None:
-            self._schedule.take_images()
-            return images
+        if not (scan_is_due and self._schedule.is_turn_of_scans):
+            images, displaced = self._images.poll()
+            if images is not None:
+                self._schedule.take_images()
+                return images, displaced
         if not scan_is_due:
-            return None
+            return None, []
         self._schedule.take_scan(at_ns=now_ns)
-        return self._scans.poll()
+        return self._scans.poll(), []
 
     def _patience_s(self, now_ns: int) -> float | None:
         """Return the time until something may be due that is there already, None if nothing is."""
@@ -115,12 +127,15 @@ class ScanSchedule:
     def __init__(self, period_ns: int) -> None:
         self._period_ns = period_ns
         self._image_fix_ns: int | None = None
-        self._scan_ns: int | None = None
+        self._scan_ns: int | None = None  # when the last scan ended, or began
         self.is_turn_of_scans = True
 
     @property
     def due_ns(self) -> int:
-        """When the next scan is due: at once where no image was localized in the last period, or the last was not."""
+        """When the next scan is due: a period after the last one ended.
+
+        At once where no image was localized for a period in which the worker was free for images, or the last was not.
+        """
         if self._image_fix_ns is None or self._scan_ns is None:
             return 0
         return min(self._image_fix_ns, self._scan_ns) + self._period_ns
@@ -136,6 +151,13 @@ class ScanSchedule:
     def take_scan(self, *, at_ns: int) -> None:
         """A scan is taken; it is the turn of images."""
         self._scan_ns, self.is_turn_of_scans = at_ns, False
+
+    def record_scan(self, *, at_ns: int) -> None:
+        """Record that the scan that was taken is done: meanwhile no image could be localized."""
+        assert self._scan_ns is not None
+        if self._image_fix_ns is not None:
+            self._image_fix_ns += at_ns - self._scan_ns
+        self._scan_ns = at_ns
 
 
 def subscribe_to_sensors(

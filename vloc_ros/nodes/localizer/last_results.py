@@ -55,8 +55,8 @@ class LastResults:
     def wait_after(self, number: int, timeout_s: float) -> LocalizationStatus | None:
         """Wait for the result of a message after that number, and return it; None if there was none.
 
-        A refusal is the result where all sensors refuse. A held fix is none before the timeout: the next ones have to
-        confirm it.
+        A refusal is the result where all sensors refuse, or at the timeout, such as beside a silent one. A held fix is
+        none before the timeout: the next ones have to confirm it.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self.open or self._find_final(number) is not None, timeout_s)

@@ -55,6 +55,8 @@ from vloc_ros.nodes.rclpy_support.conversion import fill_status, pose_with_covar
 _NO_MAP = "no map is loaded; is the map server active, and has it loaded a map?"
 # (0.2 m)² in height, (0.1 rad)² in roll and pitch: ramps, and floors that are not the map's plane
 _OUT_OF_PLANE = np.diag([0.0, 0.0, 0.04, 0.01, 0.01, 0.0])
+# more pairs of frames than this come from messages with invalid names
+_MOST_MISSING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +128,14 @@ class _Reference:
         base_frame: frame whose pose is published.
         rig_frame: frame whose pose is estimated: that of a single camera, or the base for a rig.
         base_from_camera: extrinsics of a single camera, None to look them up in TF.
+        deadline_s: of a monotonic clock, until which all lookups in TF together wait; None where each has the timeout.
     """
 
     stamp_ns: int
     base_frame: str
     rig_frame: str
     base_from_camera: Pose | None = None
+    deadline_s: float | None = None
 
 
 class LocalizationPipeline:
@@ -148,6 +152,7 @@ class LocalizationPipeline:
         self._filter, self._initial_pose = fix_filter, initial_pose
         self._views, self._is_rig = ViewAssembler(config, frames), bool(parse_camera_names(config.cameras))
         self._has_odometry = False
+        self._missing: set[tuple[str, str]] = set()  # targets and sources that TF did not have in time
         self._map_hash = ""
         self._initial: PosePrior | None = None
         self._reset_requested = threading.Event()
@@ -209,20 +214,22 @@ class LocalizationPipeline:
     ) -> LocalizationOutput:
         sensor_frame, stamp_ns = scan.message.header.frame_id.lstrip("/"), stamp_ns_of(scan.message)
         base_frame = self._config.base_frame or sensor_frame
-        reference = _Reference(stamp_ns, base_frame, base_frame)
+        # images wait while a scan waits for TF
+        deadline_s = time.monotonic() + self._config.transform_timeout_s if self._config.sensor == "both" else None
+        reference = _Reference(stamp_ns, base_frame, base_frame, deadline_s=deadline_s)
         self._check_time(stamp_ns, now_ns, what="scan")
-        base_from_sensor = self._frames.lookup(
-            base_frame, sensor_frame, stamp_ns, refusal=LocalizationStatus.NO_TRANSFORM
-        )
+        base_from_sensor = self._look_up(reference, base_frame, sensor_frame, refusal=LocalizationStatus.NO_TRANSFORM)
         initial = self._initial_pose.prior(now_ns)
         odom_from_base = self._lookup_odometry(reference)
-        cloud = self._read_cloud(scan, sensor_frame, base_from_sensor)
+        cloud = self._read_cloud(scan, reference, sensor_frame, base_from_sensor)
         prior = self._make_prior(initial, loaded, reference, odom_from_base)
         result = loaded.localizer.localize(Query((), stamp_ns, prior, cloud))
         output = self._gate_result(result, reference, odom_from_base, status, ())
         return self._complete(output, initial, loaded, reference)
 
-    def _read_cloud(self, scan: ScanMessage, sensor_frame: str, base_from_sensor: Pose) -> PointCloud:
+    def _read_cloud(
+        self, scan: ScanMessage, reference: _Reference, sensor_frame: str, base_from_sensor: Pose
+    ) -> PointCloud:
         """Return the points of a scan, moved by odometry to where they would be at its stamp.
 
         Raises:
@@ -239,7 +246,8 @@ class LocalizationPipeline:
         if self._config.points_compensated or cloud.offsets_ns is None:
             return replace(cloud, offsets_ns=None)
         last_ns = cloud.stamp_ns + max(int(cloud.offsets_ns.max()), 0)
-        self._frames.lookup(self._config.odom_frame, sensor_frame, last_ns)  # wait for the end of the scan
+        # wait for the end of the scan
+        self._look_up(replace(reference, stamp_ns=last_ns), self._config.odom_frame, sensor_frame)
         try:
             return deskew(cloud, odom_from_sensor)
         except InputError as error:
@@ -373,22 +381,47 @@ class LocalizationPipeline:
         """Return odometry at the time of the images; wait for it if TF needs it and it was available before."""
         found = self._frames.lookup_available(self._config.odom_frame, reference.base_frame, reference.stamp_ns)
         if found is None and self._has_odometry and self._config.publish_tf == "map_odom":
-            return self._frames.lookup(self._config.odom_frame, reference.base_frame, reference.stamp_ns)
+            return self._look_up(reference, self._config.odom_frame, reference.base_frame)
         self._has_odometry = self._has_odometry or found is not None
         return found
 
     def _lookup_late_odometry(self, reference: _Reference) -> Pose | None:
         """Return odometry that was not available before localization, None only if TF does not need it."""
-        look_up = self._frames.lookup if self._config.publish_tf == "map_odom" else self._frames.lookup_available
-        found = look_up(self._config.odom_frame, reference.base_frame, reference.stamp_ns)
+        odom_frame, base_frame = self._config.odom_frame, reference.base_frame
+        if self._config.publish_tf == "map_odom":
+            found: Pose | None = self._look_up(reference, odom_frame, base_frame)
+        else:
+            found = self._frames.lookup_available(odom_frame, base_frame, reference.stamp_ns)
         self._has_odometry = self._has_odometry or found is not None
         return found
 
     def _base_from_rig(self, reference: _Reference) -> Pose:
         """Return the extrinsics of a single camera, from the parameter or TF; the identity for a rig."""
-        return reference.base_from_camera or self._frames.lookup(
-            reference.base_frame, reference.rig_frame, reference.stamp_ns, refusal=LocalizationStatus.NO_TRANSFORM
+        return reference.base_from_camera or self._look_up(
+            reference, reference.base_frame, reference.rig_frame, refusal=LocalizationStatus.NO_TRANSFORM
         )
+
+    def _look_up(
+        self, reference: _Reference, target: str, source: str, *, refusal: int = LocalizationStatus.NO_ODOMETRY
+    ) -> Pose:
+        """Return target_from_source at the time of a reference.
+
+        With a deadline frames that were missing are not waited for again until TF has them.
+
+        Raises:
+            Refused: TF has no such transform, or an invalid one; its code is `refusal`.
+        """
+        patience_s = None
+        if reference.deadline_s is not None:
+            is_absent = (target, source) in self._missing and self._frames.lookup_newest(target, source) is None
+            patience_s = 0.0 if is_absent else max(reference.deadline_s - time.monotonic(), 0.0)
+        try:
+            return self._frames.lookup(target, source, reference.stamp_ns, patience_s=patience_s, refusal=refusal)
+        except Refused:
+            if len(self._missing) >= _MOST_MISSING:
+                self._missing.clear()
+            self._missing.add((target, source))
+            raise
 
     def _choose_pose(
         self, fix: Fix, gating: GatingDecision, odom_from_base: Pose | None, reference: _Reference
@@ -397,7 +430,7 @@ class LocalizationPipeline:
 
         Without odometry there is nothing to carry the other one on by.
         """
-        if not gating.less_certain or self._config.sensor != "both" or odom_from_base is None:
+        if not gating.less_certain or odom_from_base is None:
             return fix.map_from_base
         carried = self._filter.carry(odom_from_base, reference.stamp_ns)
         assert carried is not None

@@ -96,7 +96,7 @@ class LatestImageSet(Generic[T]):
 
         Args:
             synchronizer: groups the images.
-            on_dropped: called from `put`, `take` and `poll` with dropped images and the reason.
+            on_dropped: called from `put`, `take` and `report_displaced` with dropped images and the reason.
             changed: notified of every image; one condition of several slots lets a worker wait for all of them.
         """
         self._synchronizer, self._on_dropped = synchronizer, on_dropped
@@ -112,12 +112,13 @@ class LatestImageSet(Generic[T]):
             self._changed.notify()
         if late:
             self._on_dropped([item], _LATE)
-        self._drop(displaced)
+        self.report_displaced(displaced)
 
     def take(self) -> list[T] | None:
         """Wait for a set and return its images in the order of the cameras; None after `close`."""
         while True:
-            taken = self.poll()
+            taken, displaced = self.poll()
+            self.report_displaced(displaced)
             with self._changed:
                 if self._closed:
                     return None
@@ -126,13 +127,20 @@ class LatestImageSet(Generic[T]):
                 if self._ready is None:
                     self._changed.wait(self.patience_s())
 
-    def poll(self) -> list[T] | None:
-        """Return the images of a set that is complete or due, without waiting; None if there is none."""
+    def poll(self) -> tuple[list[T] | None, list[list[T]]]:
+        """Return the images of a set that is complete or due, None if there is none, and displaced sets; do not wait.
+
+        Displaced sets are for `report_displaced`, once the caller has released the lock of `changed`.
+        """
         with self._changed:
             displaced = self._keep_newest(self._synchronizer.pop_due(time.monotonic_ns()))
             taken, self._ready = self._ready, None
-        self._drop(displaced)
-        return taken
+        return taken, displaced
+
+    def report_displaced(self, displaced: list[list[T]]) -> None:
+        """Report sets that newer ones displaced."""
+        for items in displaced:
+            self._on_dropped(items, _DISPLACED)
 
     def close(self) -> None:
         """Release the waiting worker; discard all images."""
@@ -158,10 +166,6 @@ class LatestImageSet(Generic[T]):
         """Return the time until the next deadline, None without one."""
         deadline_ns = self._synchronizer.deadline_ns
         return None if deadline_ns is None else max(deadline_ns - time.monotonic_ns(), 0) * 1e-9
-
-    def _drop(self, displaced: list[list[T]]) -> None:
-        for items in displaced:
-            self._on_dropped(items, _DISPLACED)
 
 
 @dataclass(slots=True, eq=False)
