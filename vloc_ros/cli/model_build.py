@@ -25,7 +25,8 @@ Precision is a step of its own: the typed graph runs on ONNX Runtime's CPU first
 find it; with --out into a folder. fp16 keeps positions and normalisations in float32. int8 is calibrated on the map's
 own images, 50 or more and a fifth more to measure the loss; a recogniser on the keyframes of its map; an encoder of
 scans on the LiDAR places of one; a matcher on 200 pairs in a row at most, which share no image with those that measure
-the loss (74 images or more). ONNX Runtime's CPU has no arithmetic of bf16: there its loss is that of float32 with every value rounded to bf16.
+the loss (74 images or more). ONNX Runtime's CPU has no arithmetic of bf16: there its loss is that of float32 with every
+value rounded to bf16.
 
 The stages of a matcher become an engine each.
 """
