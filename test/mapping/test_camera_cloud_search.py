@@ -19,6 +19,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+pytest.importorskip("small_gicp", reason="no small_gicp: pip install 'vloc_ros[lidar]'")
+pytest.importorskip("kiss_matcher", reason="no kiss-matcher: pip install 'vloc_ros[lidar]'")
+
 from vloc_ros.core.clouds.motion_stereo import CameraCloud
 from vloc_ros.core.clouds.point_cloud import PointCloud
 from vloc_ros.core.clouds.scan_context import ScanContext
