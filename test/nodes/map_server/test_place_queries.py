@@ -153,3 +153,9 @@ def test_two_models_that_were_not_trained_together_are_refused(ros: Ros, folder:
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
     assert not ros.call(ChangeState, "vloc_map_server/change_state", request).success
     assert ros.call(QueryPlaces, "vloc_map_server/query_places", ASK()).result == REPLY.NO_MAP
+
+
+def test_a_map_without_such_places_is_named_before_a_missing_model(ros: Ros, folder: Path) -> None:
+    call = _serve(ros, folder, "keyframes")
+    assert call(query=ASK.IMAGE, places=ASK.LIDAR_PLACES).result == REPLY.NO_INDEX
+    assert call(query=ASK.IMAGE).result == REPLY.NO_MODEL
