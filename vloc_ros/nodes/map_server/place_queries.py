@@ -217,7 +217,7 @@ def _describe_scan(encoders: PlaceEncoders, message: Any) -> _Descriptors:
             _CODES.NO_MODEL, "the map server has no model of scans; set its parameter range_encoder, and restart it"
         )
     try:
-        cloud = point_cloud_of(message)
+        cloud = point_cloud_of(message, with_times=False)
     except InputError as error:
         raise QueryRefused(_CODES.BAD_POINTS, str(error)) from error
     rows = encoders.scans.encode_query(Query((), cloud=cloud))
