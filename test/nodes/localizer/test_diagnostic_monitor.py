@@ -368,3 +368,13 @@ def test_lost_images_are_those_of_a_camera() -> None:
     component = component_of(monitor, "input", now_ns)
     assert component.level == Level.WARN
     assert component.text.startswith("10 of 40 images of camera front arrive")
+
+
+def test_a_sensor_that_is_never_usable_is_an_error_beside_one_that_works() -> None:
+    monitor = start_monitor(unusable_images=3)
+    for tick in range(1, 4):
+        monitor.record_image(at_ns=START + tick * S, age_s=0.0)
+        monitor.record_result(RecentResult("NO_TRANSFORM", "of lidar", sensor="lidar"), at_ns=START + tick * S)
+        monitor.record_result(FIX, at_ns=START + tick * S)
+    component = component_of(monitor, "input", START + 3 * S)
+    assert (component.level, "NO_TRANSFORM: of lidar" in component.text) == (Level.ERROR, True)

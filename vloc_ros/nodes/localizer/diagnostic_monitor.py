@@ -84,7 +84,8 @@ class DiagnosticMonitor:
             self._image_of_ns = dict.fromkeys(self._watched, at_ns)
             self._arrivals = Arrivals(config.window_s)
             self._refusal = ""
-            self._at_fault, self._in_a_row = "", 0
+            # of each sensor: the component at fault with its last results, how many in a row, and why
+            self._at_fault: dict[str, tuple[str, int, str]] = {}
 
     def set_fault(self, subject: str, reason: str) -> None:
         """Set the fault of a subject, which keeps the node from working; an empty reason clears it."""
@@ -116,8 +117,9 @@ class DiagnosticMonitor:
             else:
                 self._refusal = f"{result.status}: {result.reason}"
             at_fault = _UNUSABLE.get(result.status, "")
-            self._in_a_row = self._in_a_row + 1 if at_fault and at_fault == self._at_fault else 1
-            self._at_fault = at_fault
+            before, in_a_row, _ = self._at_fault.get(result.sensor, ("", 0, ""))
+            in_a_row = in_a_row + 1 if at_fault == before else 1
+            self._at_fault[result.sensor] = at_fault, in_a_row, f"{result.status}: {result.reason}"
 
     def report(self, node_state: NodeState, *, now_ns: int) -> list[ComponentStatus]:
         """Return the status of each component: localization, input and map."""
@@ -185,9 +187,9 @@ class DiagnosticMonitor:
         )
 
     def _check_usability(self, component: str) -> Iterator[Finding]:
-        if self._at_fault == component:
-            lasting = self._in_a_row >= self._config.unusable_images
-            yield (Level.ERROR if lasting else Level.WARN), self._refusal
+        for _, (at_fault, in_a_row, refusal) in sorted(self._at_fault.items()):
+            if at_fault == component:
+                yield (Level.ERROR if in_a_row >= self._config.unusable_images else Level.WARN), refusal
 
     def _report_input(self, node_state: NodeState, now_ns: int) -> ComponentStatus:
         values: dict[str, object] = {"state": node_state.state}
