@@ -378,3 +378,12 @@ def test_a_sensor_that_is_never_usable_is_an_error_beside_one_that_works() -> No
         monitor.record_result(FIX, at_ns=START + tick * S)
     component = component_of(monitor, "input", START + 3 * S)
     assert (component.level, "NO_TRANSFORM: of lidar" in component.text) == (Level.ERROR, True)
+
+
+def test_few_inliers_of_one_sensor_are_a_warning_beside_many_of_another() -> None:
+    monitor = start_monitor(min_inliers=30)
+    for tick in range(1, 11):
+        monitor.record_result(replace(FIX, inliers=5), at_ns=START + tick * S)
+        monitor.record_result(replace(FIX, inliers=900, sensor="lidar"), at_ns=START + tick * S)
+    component = component_of(monitor, "localization", START + 10 * S)
+    assert (component.level, "median of 5 inliers" in component.text) == (Level.WARN, True)

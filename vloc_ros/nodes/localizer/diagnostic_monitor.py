@@ -171,8 +171,11 @@ class DiagnosticMonitor:
             if limit_s and since_s > limit_s:
                 yield level, f"no fix for {since_s:.1f} s, expected one within {limit_s:g} s"
                 break
-        if fixes and median_inliers(fixes) < config.min_inliers:
-            yield Level.WARN, f"median of {median_inliers(fixes):g} inliers, expected at least {config.min_inliers}"
+        for of_sensor in divide_by_sensor(fixes):
+            if of_sensor and median_inliers(of_sensor) < config.min_inliers:
+                inliers = f"{median_inliers(of_sensor):g} inliers"
+                of_scans = " of scans" if of_sensor[0].sensor == "lidar" else ""
+                yield Level.WARN, f"median of {inliers}{of_scans}, expected at least {config.min_inliers}"
 
     def _check_times(self, results: list[RecentResult]) -> Iterator[Finding]:
         budget_s = self._config.budget_s
