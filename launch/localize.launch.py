@@ -19,6 +19,8 @@ from vloc_ros.launching import LOG_LEVELS, NAMESPACED_TF, SHARE, describe_launch
 ARGUMENTS = {
     "map": ("", "map folder; empty uses the map of another map server in the namespace"),
     "maps_folder": ("", "folder of the maps that load_map of the map server can load"),
+    "place_encoder": ("", "image model of the map server's query_places; empty for none"),
+    "range_encoder": ("", "model of scans of the map server's query_places; empty for none"),
     "recognizer": ("", "landmark recogniser of the map; empty uses params_file, with the default none"),
     "encoder": ("", "global descriptor model of the map; empty uses params_file, with the default none"),
     "matching_network": ("", "learned matcher for the map's keypoints; empty uses params_file, with the default none"),
@@ -77,7 +79,8 @@ def nodes(given):
 
 
 def map_server(given):
-    arguments = {name: given[name] for name in ("map", "maps_folder", *OF_BOTH)}
+    arguments = {name: given[name] for name in ("map", "maps_folder", "range_encoder", *OF_BOTH)}
+    arguments["encoder"] = given["place_encoder"]
     arguments["params_file"] = str(SHARE / "config" / "map_server.yaml")
     return include_launch("map_server.launch.py", arguments)
 

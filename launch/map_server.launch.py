@@ -19,6 +19,8 @@ from vloc_ros.launching import LOG_LEVELS, NAMESPACED_TF, SHARE, describe_launch
 ARGUMENTS = {
     "map": ("", "map folder; empty uses params_file, or the service load_map"),
     "maps_folder": ("", "folder of the maps that load_map can load; empty uses params_file"),
+    "encoder": ("", "image model of query_places; empty uses params_file, with the default none"),
+    "range_encoder": ("", "model of scans of query_places; empty uses params_file, with the default none"),
     "namespace": ("", "namespace of the node"),
     "namespaced_tf": ("false", NAMESPACED_TF),
     "use_sim_time": ("", "use the time of /clock; empty uses params_file"),
@@ -28,7 +30,14 @@ ARGUMENTS = {
     "log_level": ("info", LOG_LEVELS),
     "enclaves": ("", "parent of the SROS2 enclave of the node, such as /vloc_ros; empty uses the default enclave /"),
 }
-OVERRIDES = {"use_sim_time": bool, "autostart": bool, "map": str, "maps_folder": str}
+OVERRIDES = {
+    "use_sim_time": bool,
+    "autostart": bool,
+    "map": str,
+    "maps_folder": str,
+    "encoder": str,
+    "range_encoder": str,
+}
 
 
 def generate_launch_description():

@@ -138,3 +138,10 @@ def test_clouds_that_cannot_be_read_are_refused() -> None:
         point_cloud_of(short)
     with pytest.raises(InputError, match="declare the recording compensated"):
         point_cloud_of(_message({**_xyz(), "timestamp": np.full(4, 1_600_000_000.0)}))
+
+
+def test_times_that_are_not_finite_are_refused_where_they_are_read() -> None:
+    message = _message(_xyz() | {"time": np.full(len(POINTS), np.nan, np.float32)})
+    with pytest.raises(InputError, match="not finite"):
+        point_cloud_of(message)
+    assert point_cloud_of(message, with_times=False).offsets_ns is None

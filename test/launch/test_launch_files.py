@@ -117,6 +117,8 @@ def mine(tmp_path: Path) -> str:
                 "maps_folder",
                 "recognizer",
                 "encoder",
+                "place_encoder",
+                "range_encoder",
                 "matching_network",
                 "feed_topic",
                 "initialpose_topic",
@@ -125,7 +127,7 @@ def mine(tmp_path: Path) -> str:
                 "points_topic",
             },
         ),
-        ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves"}),
+        ("map_server.launch.py", NAV2 | {"maps_folder", "enclaves", "encoder", "range_encoder"}),
         (
             "map_and_localize.launch.py",
             (NAV2 | OF_THE_IMAGE | set(FRAMES)) - {"cameras"}
@@ -172,7 +174,7 @@ def test_every_override_is_a_parameter_and_an_argument(launched: Any) -> None:
     of_one = {**given, **FRAMES, "image_transport": "raw", "cameras": "a,b", **models}
     _, of_localizer = launched("localize.launch.py", **of_one)["Node"].kwargs["parameters"]
     assert set(of_localizer) == set(of_one) <= {leaf.name for leaf in parameters_of(LocalizerNodeConfig())} | RCLPYS
-    of_other = {**given, "map": "m", "maps_folder": "f"}
+    of_other = {**given, "map": "m", "maps_folder": "f", "encoder": "e", "range_encoder": "r"}
     _, of_server = launched("map_server.launch.py", **of_other)["Node"].kwargs["parameters"]
     assert set(of_server) == set(of_other) <= {leaf.name for leaf in parameters_of(MapServerConfig())} | RCLPYS
 
@@ -356,3 +358,10 @@ def test_rviz_looks_at_what_the_mapper_publishes() -> None:
     of_mapper = {topic.rpartition("/")[2] for topic in topics if topic.startswith("/vloc_mapper/")}
     assert of_mapper == {"coverage", "keyframes"}
     assert all(f'"~/{name}"' in code for name in of_mapper)
+
+
+def test_the_map_server_gets_the_models_of_query_places(launched: Any) -> None:
+    given = {"map": "office", "encoder": "mine", "place_encoder": "image", "range_encoder": "range"}
+    (included,) = launched("localize.launch.py", **given)["GroupAction"].args[0]
+    passed = dict(included.kwargs["launch_arguments"])
+    assert (passed["encoder"], passed["range_encoder"]) == ("image", "range")

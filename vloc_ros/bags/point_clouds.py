@@ -36,16 +36,17 @@ _LONGEST_SCAN_NS = 1_000_000_000
 _ABSOLUTE_FROM_S, _NANOSECONDS_FROM = 1e6, 1e14
 
 
-def point_cloud_of(message: Any, *, rig_from_sensor: Pose | None = None) -> PointCloud:
+def point_cloud_of(message: Any, *, rig_from_sensor: Pose | None = None, with_times: bool = True) -> PointCloud:
     """The points of a PointCloud2 that are finite and not the sensor's origin, where nothing was met.
 
     Args:
         message: of any layout of its fields; rows may be padded, and bytes of either order.
         rig_from_sensor: where the sensor sits; the identity where it is the rig.
+        with_times: read the times of the points; without, the cloud is taken as compensated.
 
     Raises:
-        InputError: it has no coordinates, its data is cut short, none of its points is finite, or their times do not
-            fit the time of the message.
+        InputError: it has no coordinates, its data is cut short, none of its points is finite, or their times are
+            not finite or do not fit the time of the message.
     """
     records = _records(message)
     names = records.dtype.names or ()
@@ -61,7 +62,7 @@ def point_cloud_of(message: Any, *, rig_from_sensor: Pose | None = None) -> Poin
         raise InputError(f"a point cloud of {len(points)} points has none that is finite and away from the sensor")
     stamp_ns = stamp_ns_of(message)
     intensity = next((records[name][kept].astype(np.float32) for name in _INTENSITY if name in names), None)
-    time = next((name for name in _TIMES if name in names), None)
+    time = next((name for name in _TIMES if name in names), None) if with_times else None
     return PointCloud(
         points[kept],
         rig_from_sensor or Pose.identity(),
@@ -130,6 +131,8 @@ def _offsets_ns(values: Array, stamp_ns: int, name: str) -> Array:
     Integers are nanoseconds, floating-point numbers are seconds; large ones are times of day.
     """
     if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise InputError(f"a point cloud's field {name} has times that are not finite, expected seconds")
         largest = float(np.abs(values).max())
         if largest >= _NANOSECONDS_FROM:
             offsets = values.astype(np.int64) - stamp_ns

@@ -368,3 +368,38 @@ def test_lost_images_are_those_of_a_camera() -> None:
     component = component_of(monitor, "input", now_ns)
     assert component.level == Level.WARN
     assert component.text.startswith("10 of 40 images of camera front arrive")
+
+
+def test_a_sensor_that_is_never_usable_is_an_error_beside_one_that_works() -> None:
+    monitor = start_monitor(unusable_images=3)
+    for tick in range(1, 4):
+        monitor.record_image(at_ns=START + tick * S, age_s=0.0)
+        monitor.record_result(RecentResult("NO_TRANSFORM", "of lidar", sensor="lidar"), at_ns=START + tick * S)
+        monitor.record_result(FIX, at_ns=START + tick * S)
+    component = component_of(monitor, "input", START + 3 * S)
+    assert (component.level, "NO_TRANSFORM: of lidar" in component.text) == (Level.ERROR, True)
+
+
+def test_few_inliers_of_one_sensor_are_a_warning_beside_many_of_another() -> None:
+    monitor = start_monitor(min_inliers=30)
+    for tick in range(1, 11):
+        monitor.record_result(replace(FIX, inliers=5), at_ns=START + tick * S)
+        monitor.record_result(replace(FIX, inliers=900, sensor="lidar"), at_ns=START + tick * S)
+    component = component_of(monitor, "localization", START + 10 * S)
+    assert (component.level, "median of 5 inliers" in component.text) == (Level.WARN, True)
+
+
+def test_the_clock_of_one_sensor_and_the_rate_of_images_are_their_own() -> None:
+    monitor = DiagnosticMonitor()
+    watched = {"": "image", "*scans": "scan"}
+    monitor.begin(DiagnosticsConfig(min_rate_hz=3.0), at_ns=START, watched=watched)
+    for tick in range(1, 41):
+        now_ns = START + tick * S // 10
+        monitor.record_image(at_ns=now_ns, age_s=-37.0, camera="*scans")
+        if tick % 5 == 0:
+            monitor.record_image(at_ns=now_ns, age_s=0.02)
+    component = component_of(monitor, "input", now_ns)
+    assert component.level == Level.WARN
+    assert "scans are -37.000 s old, expected" in component.text
+    assert "2.0 Hz, expected at least 3 Hz" in component.text
+    assert component.values["age_s"] == "-37.000"

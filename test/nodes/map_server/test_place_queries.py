@@ -153,3 +153,26 @@ def test_two_models_that_were_not_trained_together_are_refused(ros: Ros, folder:
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
     assert not ros.call(ChangeState, "vloc_map_server/change_state", request).success
     assert ros.call(QueryPlaces, "vloc_map_server/query_places", ASK()).result == REPLY.NO_MAP
+
+
+def test_a_map_without_such_places_is_named_before_a_missing_model(ros: Ros, folder: Path) -> None:
+    call = _serve(ros, folder, "keyframes")
+    assert call(query=ASK.IMAGE, places=ASK.LIDAR_PLACES).result == REPLY.NO_INDEX
+    assert call(query=ASK.IMAGE).result == REPLY.NO_MODEL
+
+
+def test_without_models_a_descriptor_is_compared_by_what_it_names(ros: Ros, folder: Path) -> None:
+    call = _serve(ros, folder)
+    by_row = {"query": ASK.DESCRIPTOR, "descriptor": np.eye(1, 48, dtype=np.float32)[0]}
+    of_image = read_global_descriptor(folder / "image").hash
+    for encoder, modality, places in ((SPACE, "lidar", ASK.LIDAR_PLACES), (of_image, "image", ASK.KEYFRAMES)):
+        found = call(**by_row, encoder=encoder, places=places, count=2)
+        assert [one for one, _ in _names(found)] == [modality] * 2
+        assert {one for one, _ in _names(call(**by_row, encoder=encoder))} == {modality}
+
+
+def test_times_of_points_are_not_read(ros: Ros, folder: Path) -> None:
+    points = posed_scan(1).load().points
+    cloud = PointCloud(points, stamp_ns=10**18, offsets_ns=np.full(len(points), 2 * 10**9))
+    found = _serve(ros, folder, range_encoder="range")(query=ASK.POINTS, points=point_cloud_message_of(cloud))
+    assert len(_names(found)) == 3

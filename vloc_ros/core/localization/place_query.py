@@ -55,6 +55,36 @@ class FoundPlace:
     modality: str = LIDAR
 
 
+def find_range_index(landmark_map: LandmarkMap) -> RetrievalIndex:
+    """The index of a map's LiDAR places that images share.
+
+    Raises:
+        MapError: the map has none.
+    """
+    index = landmark_map.retrieval.get(RANGE)
+    if index is None or not len(index.items):
+        raise MapError(
+            f"the map {landmark_map.name} has no LiDAR places with descriptors that images share; make it with "
+            "`vloc map lidar --encoder`"
+        )
+    return index
+
+
+def find_keyframe_indices(landmark_map: LandmarkMap) -> list[RetrievalIndex]:
+    """The indices of a map's keyframes by models.
+
+    Raises:
+        MapError: the map has none.
+    """
+    indices = [index for index in model_indices(landmark_map) if index.modality == IMAGE and len(index.items)]
+    if not indices:
+        raise MapError(
+            f"the map {landmark_map.name} has no keyframes with descriptors of a model; make them with "
+            "`vloc map encode`"
+        )
+    return indices
+
+
 def query_places(landmark_map: LandmarkMap, descriptors: Array, *, space: str, count: int) -> list[FoundPlace]:
     """The LiDAR places most similar to a query, best first.
 
@@ -69,12 +99,7 @@ def query_places(landmark_map: LandmarkMap, descriptors: Array, *, space: str, c
         ModelError: the index is of another descriptor space, or length.
         InputError: count is less than 1, or a descriptor is not of length 1.
     """
-    index = landmark_map.retrieval.get(RANGE)
-    if index is None or not len(index.items):
-        raise MapError(
-            f"the map {landmark_map.name} has no LiDAR places with descriptors that images share; make it with "
-            "`vloc map lidar --encoder`"
-        )
+    index = find_range_index(landmark_map)
     if (index.encoder, index.descriptors.shape[1]) != (space, descriptors.shape[1]):
         raise ModelError(
             f"the index {RANGE} of the map {landmark_map.name} is of the descriptor space {index.encoder[:12]} with "
@@ -98,12 +123,7 @@ def query_keyframes(landmark_map: LandmarkMap, descriptors: Array, *, encoder: s
         ModelError: another model made it, or its descriptors have another length.
         InputError: count is less than 1, or a descriptor is not of length 1.
     """
-    indices = [index for index in model_indices(landmark_map) if index.modality == IMAGE and len(index.items)]
-    if not indices:
-        raise MapError(
-            f"the map {landmark_map.name} has no keyframes with descriptors of a model; make them with "
-            "`vloc map encode`"
-        )
+    indices = find_keyframe_indices(landmark_map)
     wanted = (encoder, descriptors.shape[1])
     index = next((one for one in indices if (one.encoder, one.descriptors.shape[1]) == wanted), None)
     if index is None:

@@ -75,7 +75,7 @@ class DiagnosticMonitor:
         """
         with self._lock:
             self._config, self._begun_ns = config, at_ns
-            self._ages_s: Recent[float] = Recent(config.window_s)
+            self._ages_s: Recent[tuple[str, float]] = Recent(config.window_s)  # with what arrived: images or scans
             self._results: Recent[RecentResult] = Recent(config.window_s)
             self._counts: Counter[str] = Counter()
             self._received = 0
@@ -84,7 +84,8 @@ class DiagnosticMonitor:
             self._image_of_ns = dict.fromkeys(self._watched, at_ns)
             self._arrivals = Arrivals(config.window_s)
             self._refusal = ""
-            self._at_fault, self._in_a_row = "", 0
+            # of each sensor: the component at fault with its last results, how many in a row, and why
+            self._at_fault: dict[str, tuple[str, int, str]] = {}
 
     def set_fault(self, subject: str, reason: str) -> None:
         """Set the fault of a subject, which keeps the node from working; an empty reason clears it."""
@@ -96,7 +97,7 @@ class DiagnosticMonitor:
         with self._lock:
             self._received += 1
             self._image_ns = self._image_of_ns[camera] = at_ns
-            self._ages_s.add(at_ns, age_s)
+            self._ages_s.add(at_ns, ("scans" if self._watched.get(camera) == "scan" else "images", age_s))
             self._arrivals.add_image(camera, at_ns)
 
     def record_camera_info(self, *, at_ns: int, camera: str = "") -> None:
@@ -116,8 +117,9 @@ class DiagnosticMonitor:
             else:
                 self._refusal = f"{result.status}: {result.reason}"
             at_fault = _UNUSABLE.get(result.status, "")
-            self._in_a_row = self._in_a_row + 1 if at_fault and at_fault == self._at_fault else 1
-            self._at_fault = at_fault
+            before, in_a_row, _ = self._at_fault.get(result.sensor, ("", 0, ""))
+            in_a_row = in_a_row + 1 if at_fault == before else 1
+            self._at_fault[result.sensor] = at_fault, in_a_row, f"{result.status}: {result.reason}"
 
     def report(self, node_state: NodeState, *, now_ns: int) -> list[ComponentStatus]:
         """Return the status of each component: localization, input and map."""
@@ -169,8 +171,11 @@ class DiagnosticMonitor:
             if limit_s and since_s > limit_s:
                 yield level, f"no fix for {since_s:.1f} s, expected one within {limit_s:g} s"
                 break
-        if fixes and median_inliers(fixes) < config.min_inliers:
-            yield Level.WARN, f"median of {median_inliers(fixes):g} inliers, expected at least {config.min_inliers}"
+        for of_sensor in divide_by_sensor(fixes):
+            if of_sensor and median_inliers(of_sensor) < config.min_inliers:
+                inliers = f"{median_inliers(of_sensor):g} inliers"
+                of_scans = " of scans" if of_sensor[0].sensor == "lidar" else ""
+                yield Level.WARN, f"median of {inliers}{of_scans}, expected at least {config.min_inliers}"
 
     def _check_times(self, results: list[RecentResult]) -> Iterator[Finding]:
         budget_s = self._config.budget_s
@@ -185,23 +190,25 @@ class DiagnosticMonitor:
         )
 
     def _check_usability(self, component: str) -> Iterator[Finding]:
-        if self._at_fault == component:
-            lasting = self._in_a_row >= self._config.unusable_images
-            yield (Level.ERROR if lasting else Level.WARN), self._refusal
+        for _, (at_fault, in_a_row, refusal) in sorted(self._at_fault.items()):
+            if at_fault == component:
+                yield (Level.ERROR if in_a_row >= self._config.unusable_images else Level.WARN), refusal
 
     def _report_input(self, node_state: NodeState, now_ns: int) -> ComponentStatus:
         values: dict[str, object] = {"state": node_state.state}
         if node_state.state != "active":
             return make_idle_status("input", node_state, "", values)
-        images = self._ages_s.since(now_ns)
-        rate_hz = self._rate_hz([at_ns for at_ns, _ in images], now_ns)
-        age_s = median(age_s for _, age_s in images) if images else None
+        arrived = list(self._ages_s.since(now_ns))
+        rate_hz = self._rate_hz([at_ns for at_ns, (kind, _) in arrived if kind == "images"], now_ns)
+        kinds = sorted({kind for _, (kind, _) in arrived})
+        ages_s = {kind: median(age_s for _, (one, age_s) in arrived if one == kind) for kind in kinds}
+        age_s = max(ages_s.values(), key=abs, default=None)
         findings = [
             *self._check_usability("input"),
             *self._check_arrival(node_state, rate_hz, now_ns),
             *self._check_losses(now_ns),
             *self._check_silence(now_ns),
-            *self._check_age(age_s),
+            *(finding for kind in kinds for finding in self._check_age(kind, ages_s[kind])),
         ]
         values |= {"topic": node_state.topic, "publishers": node_state.publishers}
         if rate_hz is not None:
@@ -244,15 +251,13 @@ class DiagnosticMonitor:
             hint = "are their stamps within rig_window_s, and do they arrive within rig_wait_s?"
             yield Level.WARN, f"images of {' and '.join(apart)} are never synchronized; {hint}"
 
-    def _check_age(self, age_s: float | None) -> Iterator[Finding]:
+    def _check_age(self, kind: str, age_s: float) -> Iterator[Finding]:
         limit_s = self._config.max_age_s
-        if age_s is None:
-            return
-        text = f"images are {age_s:.3f} s old"
+        text = f"{kind} are {age_s:.3f} s old"
         if not limit_s or abs(age_s) <= limit_s:
             yield Level.OK, text
             return
-        hint = "are the clocks of camera and robot synchronised, or use_sim_time missing?"
+        hint = "are the clocks of sensor and robot synchronised, or use_sim_time missing?"
         yield Level.WARN, f"{text}, expected at most {limit_s:g} s; {hint}"
 
     def _report_map(self, node_state: NodeState, fault: str, now_ns: int) -> ComponentStatus:

@@ -26,7 +26,14 @@ from vloc_msgs.srv import QueryPlaces
 from vloc_ros.bags.point_clouds import point_cloud_of
 from vloc_ros.core.errors import InputError, MapError, ModelError, VlocError
 from vloc_ros.core.geometry.pose import Array
-from vloc_ros.core.localization.place_query import FoundPlace, check_descriptors, query_keyframes, query_places
+from vloc_ros.core.localization.place_query import (
+    FoundPlace,
+    check_descriptors,
+    find_keyframe_indices,
+    find_range_index,
+    query_keyframes,
+    query_places,
+)
 from vloc_ros.core.map.landmark_map import LandmarkMap
 from vloc_ros.core.query import Query
 from vloc_ros.core.retrieval.encoders import GlobalDescriptorEncoder, RangeEncoder
@@ -119,9 +126,13 @@ def retrieve_places(encoders: PlaceEncoders, landmark_map: LandmarkMap, request:
         )
     if request.count > _REQUEST.MAX_COUNT:
         raise QueryRefused(_CODES.BAD_REQUEST, f"count is {request.count}, expected at most {_REQUEST.MAX_COUNT}")
+    # before a model runs: a map without places has no answer, whatever the models
+    missing = {kind: reason for kind in kinds if (reason := _describe_missing(kind, landmark_map))}
+    if len(missing) == len(kinds):
+        raise QueryRefused(_CODES.NO_INDEX, "; ".join(missing.values()))
     described, count = _describe(encoders, request), request.count or _REQUEST.DEFAULT_COUNT
-    found, refusals = list[FoundPlace](), list[QueryRefused]()
-    for kind in kinds:
+    found, refusals = list[FoundPlace](), [QueryRefused(_CODES.NO_INDEX, reason) for reason in missing.values()]
+    for kind in (one for one in kinds if one not in missing):
         try:
             found += _search(kind, described, landmark_map, count)
         except QueryRefused as refusal:
@@ -131,6 +142,18 @@ def retrieve_places(encoders: PlaceEncoders, landmark_map: LandmarkMap, request:
         # places whose descriptors do not fit the query's are closer to an answer than places without any
         raise QueryRefused(min(refusals, key=lambda one: one.code == _CODES.NO_INDEX).code, reasons)
     return found, reasons
+
+
+def _describe_missing(kind: int, landmark_map: LandmarkMap) -> str:
+    """Why the map has no places of a kind; empty where it has some."""
+    try:
+        if kind == _REQUEST.LIDAR_PLACES:
+            find_range_index(landmark_map)
+        else:
+            find_keyframe_indices(landmark_map)
+    except MapError as error:
+        return str(error)
+    return ""
 
 
 def _search(kind: int, described: _Descriptors, landmark_map: LandmarkMap, count: int) -> list[FoundPlace]:
@@ -194,7 +217,7 @@ def _describe_scan(encoders: PlaceEncoders, message: Any) -> _Descriptors:
             _CODES.NO_MODEL, "the map server has no model of scans; set its parameter range_encoder, and restart it"
         )
     try:
-        cloud = point_cloud_of(message)
+        cloud = point_cloud_of(message, with_times=False)
     except InputError as error:
         raise QueryRefused(_CODES.BAD_POINTS, str(error)) from error
     rows = encoders.scans.encode_query(Query((), cloud=cloud))
