@@ -27,7 +27,13 @@ from vloc_ros.cli.main import main
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [((), "has 1 poses, expected 2"), (("--every", "0"), "--every 0"), (("--reach", "0"), "0 m")],
+    [
+        ((), "has 1 poses, expected 2"),
+        (("--every", "0"), "--every 0"),
+        (("--every", "3"), "none of 2 images"),
+        (("--reach", "0"), "0 m"),
+        (("--reach", "inf"), "--reach inf"),
+    ],
 )
 def test_bad_input_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], expected: str

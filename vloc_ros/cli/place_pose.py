@@ -60,6 +60,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search and print."""
     import json
+    import math
 
     from vloc_ros.assembly import build_camera_cloud_search
     from vloc_ros.core.errors import InputError
@@ -69,9 +70,11 @@ def run(args: argparse.Namespace) -> int:
     from vloc_ros.storage.images import list_images
     from vloc_ros.storage.maps import read_map
 
-    if args.every < 1 or not args.reach > 0:
+    if args.every < 1 or not 0 < args.reach < math.inf:
         raise InputError(f"--every {args.every}, --reach {args.reach:g}: expected 1 at least, and more than 0 m")
     paths = list_images(args.images)
+    if args.every > len(paths):
+        raise InputError(f"--every {args.every} leaves none of {len(paths)} images; expected {len(paths)} at most")
     odometry = _read_poses(args.odometry, len(paths))
     truth = _read_poses(args.truth, len(paths)) if args.truth else []
     chosen, rows, best = range(args.every - 1, len(paths), args.every), list[dict[str, Any]](), list[Any]()
