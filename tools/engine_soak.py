@@ -22,15 +22,19 @@ of this package, one under rclpy's MultiThreadedExecutor. Their keypoints are XF
 TensorRT are a stand-in: calls are recorded, memory, graphs and threads are those that the engine asks for, and ONNX
 Runtime gives the outputs.
 
-Read every ten seconds are the anonymous memory of each process, what is allocated on the device, recorded graphs, and
-how many threads called CUDA. The exit code is 1 where memory grew by 5 MB or more from the third minute, what is
-allocated changed, calls came from a second thread, less than half of what
-was not dropped was OK, or a node ended. Runs of at least forty minutes are kept in docs/benchmark/engine_soak.json.
+Read every ten seconds are the anonymous memory of each process, what of it is in use, what is allocated on the device,
+recorded graphs, and how many threads called CUDA. A leak is in use; what is resident also grows by what the allocators
+keep of the largest backlog so far, a mebibyte (an arena of Python) at a time. So the exit code is 1 where, from the
+third minute to the last, what malloc has handed out grew by 1 MB or more or the blocks of Python's allocator by 1 % or
+more; where resident memory grew by 5 MB or more over the second half; where what is allocated on the device changed,
+calls came from a second thread, less than half of what was not dropped was OK, or a node ended. Runs of at least forty
+minutes are kept in docs/benchmark/engine_soak.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import subprocess
@@ -64,6 +68,7 @@ EXECUTORS = {"own": "localizer_own", "multi": "localizer_multi"}
 MAP_FRAMES, LAP_FRAMES, SEED = 40, 60, 141
 SAMPLE_S, START_S, LEAST_KEPT_MINUTES = 10.0, 120.0, 40.0
 LEAST_OK = 0.5
+MOST_HEAP_GROWTH_MB, MOST_BLOCK_GROWTH = 1.0, 0.01
 Nodes = dict[str, subprocess.Popen[bytes]]
 _PROFILE: Profile = {
     "image": ((96, 96), (480, 640), (480, 640)),
@@ -175,8 +180,10 @@ class _Counts:
                 cuda.threads.clear()  # configuring the node reads the device, from another thread
             return
         held = {"blocks": len(cuda.allocated), "graphs": len(cuda.graphs), "threads": len(cuda.threads)}
+        calls = {"launches": cuda.calls["cudaGraphLaunch"], "calls": cuda.calls.total()}
+        in_use = {"heap_mb": read_heap_mb(), "python_blocks": sys.getallocatedblocks()}
         part = self._path.with_suffix(".part")
-        part.write_text(json.dumps({**held, "launches": cuda.calls["cudaGraphLaunch"], "calls": cuda.calls.total()}))
+        part.write_text(json.dumps({**held, **calls, **in_use}))
         part.replace(self._path)
 
 
@@ -214,9 +221,40 @@ def _sample(nodes: Nodes, folder: Path) -> dict[str, Any]:
     return found
 
 
+_MALLINFO2 = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"  # of glibc
+
+
+class _MallocInfo(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in _MALLINFO2.split()]
+
+
+def read_heap_mb() -> float:
+    """Return what malloc of this process has handed out and not got back: without Python's objects up to 512 bytes."""
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = _MallocInfo
+    info = mallinfo()
+    return float(info.uordblks + info.hblkhd) / 2**20
+
+
+def measure_in_use_growth(samples: list[dict[str, Any]], name: str) -> dict[str, float]:
+    """Return how much more was in use in the last minute than in the first; the least of each: images come and go."""
+    part = max(1, min(6, len(samples) // 2))
+    first, last = (
+        {what: min(sample[name].get(what, float("nan")) for sample in of) for what in ("heap_mb", "python_blocks")}
+        for of in (samples[:part], samples[-part:])
+    )
+    return {
+        "heap_mb": last["heap_mb"] - first["heap_mb"],
+        "python_blocks": last["python_blocks"] / first["python_blocks"] - 1.0,
+    }
+
+
 def _summarize(samples: list[dict[str, Any]], statuses: Counter[str], args: argparse.Namespace) -> dict[str, Any]:
     settled = [sample for sample in samples if sample["s"] >= min(SETTLED_S, args.minutes * 30)]
     growth = {name: measure_growth_mb([sample[name]["mb"] for sample in settled]) for name in EXECUTORS}
+    half = samples[len(samples) // 2 :]
+    late = {name: measure_growth_mb([sample[name]["mb"] for sample in half]) for name in EXECUTORS}
+    in_use = {name: measure_in_use_growth(settled, name) for name in EXECUTORS}
     held = {
         name: {what: sorted({sample[name].get(what, -1) for sample in settled}) for what in ("blocks", "threads")}
         for name in EXECUTORS
@@ -228,14 +266,22 @@ def _summarize(samples: list[dict[str, Any]], statuses: Counter[str], args: argp
         "rate_hz": args.rate,
         "statuses": dict(statuses),
         "growth_mb": growth,
+        "growth_of_second_half_mb": late,
+        "growth_in_use": in_use,
         "held": held,
         "last": last,
-        "samples": [{"s": sample["s"], **{name: sample[name]["mb"] for name in EXECUTORS}} for sample in samples],
+        "samples": [
+            {"s": sample["s"], **{name: sample[name]["mb"] for name in EXECUTORS}}
+            | {f"{name}_heap": sample[name].get("heap_mb") for name in EXECUTORS}
+            for sample in samples
+        ],
         "passed": bool(
             steady
             and statuses["OK"]
             and statuses["OK"] >= LEAST_OK * (statuses.total() - statuses["DROPPED"])
-            and all(mb < MOST_GROWTH_MB for mb in growth.values())
+            and all(mb < MOST_GROWTH_MB for mb in late.values())
+            and all(of["heap_mb"] < MOST_HEAP_GROWTH_MB for of in in_use.values())
+            and all(of["python_blocks"] < MOST_BLOCK_GROWTH for of in in_use.values())
         ),
     }
 
