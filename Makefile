@@ -11,7 +11,9 @@ READY := .venv/.ready-$(or $(ROS_DISTRO),wheels-$(ROS_WHEELS))-$(VERSION)
 TRAINED := .venv/.ready-training
 # of `make test`: one more than there are processors, since many tests wait; four at most
 TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST = $(PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# one thread each for BLAS, OpenMP and OpenCV: several would wait for each other's processors
+ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1
+PYTEST = $(ONE_THREAD) $(PYTHON) -m pytest --numprocesses=$(TEST_PROCESSES) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 # The libraries of this environment; a library path of another environment must not be used.
 export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
@@ -68,7 +70,7 @@ test-all: $(READY)
 	$(PYTEST) -m "not slow_fault"
 
 faults: $(READY)
-	$(PYTHON) -m pytest test/faults -m fault --faults-page docs/faults.md
+	$(ONE_THREAD) $(PYTHON) -m pytest test/faults -m fault --faults-page docs/faults.md
 
 lint: $(READY)
 	$(PYTHON) -m ruff check
