@@ -42,6 +42,7 @@ def main() -> None:
     steps["map and model"] = _age_s()
     result = localizer.localize(Query.single(read_image(image), read_camera(camera)))
     steps["first pose"], steps["CPU time of all"] = _age_s(), time.process_time()
+    steps["MB read"] = _read_mb()
     if not result.ok:
         raise SystemExit(f"{image} was not localized: {result.reason}")
     print(json.dumps({name: round(seconds, 3) for name, seconds in steps.items()}))
@@ -51,6 +52,12 @@ def _age_s() -> float:
     """Seconds since this process was started."""
     ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     return time.clock_gettime(time.CLOCK_BOOTTIME) - float(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def _read_mb() -> float:
+    """What had to be read from the disk for this process."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes")) / 1e6
 
 
 if __name__ == "__main__":
