@@ -200,7 +200,7 @@ def test_distances_of_descriptors_follow_overlap(tmp_path: Path, model: str) -> 
     assert not trained.held_out
     descriptors, pairs = describe_views(trained.network, wanted.examples), np.triu_indices(len(long_wall.views), 1)
     apart = np.linalg.norm(descriptors[:, None] - descriptors[None], axis=2)
-    assert np.corrcoef(apart[pairs], share[pairs])[0, 1] < -0.5
+    assert np.corrcoef(apart[pairs], share[pairs])[0, 1] < -0.7  # -0.75; -0.68 and -0.66 where the losses are zero
 
 
 def test_two_maps_are_learned_at_once(wall: Wall, tmp_path: Path) -> None:
