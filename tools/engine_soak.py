@@ -24,9 +24,10 @@ Runtime gives the outputs.
 
 Read every ten seconds are the anonymous memory of each process, what of it is in use, what is allocated on the device,
 recorded graphs, and how many threads called CUDA. A leak is in use; what is resident also grows by what the allocators
-keep of the largest backlog so far, a mebibyte (an arena of Python) at a time. So the exit code is 1 where, from the
-third minute to the last, what malloc has handed out grew by 1 MB or more or the blocks of Python's allocator by 1 % or
-more; where resident memory grew by 5 MB or more over the second half; where what is allocated on the device changed,
+keep of the largest backlog so far, a mebibyte (an arena of Python) at a time. The middleware keeps a buffer for each
+image that waited at once, so that the run begins with a burst of images. So the exit code is 1 where, from the
+third minute to the last, what malloc has handed out grew by 2 MB or more (110 bytes an image in an hour at 5 Hz) or the
+blocks of Python's allocator by 1 % or more; where resident memory grew by 5 MB or more over the second half; where what is allocated on the device changed,
 calls came from a second thread, less than half of what was not dropped was OK, or a node ended. Runs of at least forty
 minutes are kept in docs/benchmark/engine_soak.json.
 """
@@ -68,7 +69,9 @@ EXECUTORS = {"own": "localizer_own", "multi": "localizer_multi"}
 MAP_FRAMES, LAP_FRAMES, SEED = 40, 60, 141
 SAMPLE_S, START_S, LEAST_KEPT_MINUTES = 10.0, 120.0, 40.0
 LEAST_OK = 0.5
-MOST_HEAP_GROWTH_MB, MOST_BLOCK_GROWTH = 1.0, 0.01
+MOST_HEAP_GROWTH_MB, MOST_BLOCK_GROWTH = 2.0, 0.01
+# images at once before the run, more than any queue holds: what queues keep, they keep from then on
+BURST = 40
 Nodes = dict[str, subprocess.Popen[bytes]]
 _PROFILE: Profile = {
     "image": ((96, 96), (480, 640), (480, 640)),
@@ -196,6 +199,8 @@ def _drive(
     samples: list[dict[str, Any]] = []
     try:
         robot.wait_for_localizer(START_S)
+        for number in range(BURST):
+            robot.publish(number)
         start = next_sample = time.monotonic()
         for number in range(round(args.minutes * 60 * args.rate)):
             robot.publish(number)
@@ -237,8 +242,8 @@ def read_heap_mb() -> float:
 
 
 def measure_in_use_growth(samples: list[dict[str, Any]], name: str) -> dict[str, float]:
-    """Return how much more was in use in the last minute than in the first; the least of each: images come and go."""
-    part = max(1, min(6, len(samples) // 2))
+    """Return how much more was in use in the last sixth of the run than in the first; the least: images come and go."""
+    part = max(1, len(samples) // 6)
     first, last = (
         {what: min(sample[name].get(what, float("nan")) for sample in of) for what in ("heap_mb", "python_blocks")}
         for of in (samples[:part], samples[-part:])
