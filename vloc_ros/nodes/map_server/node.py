@@ -267,7 +267,8 @@ class MapServerNode(ManagedNode):
 
     def _answer_query(self, request: QueryPlaces.Request, response: QueryPlaces.Response) -> None:
         limit_blas_threads()
-        served, encoders = self._served, self._encoders  # those of this query, whatever is loaded meanwhile
+        # those of this query, whatever is loaded meanwhile; cleanup takes the map first
+        encoders, served = self._encoders, self._served
         if served is None:
             raise QueryRefused(QueryPlaces.Response.NO_MAP, "no map is loaded")
         response.map_hash = served.manifest["hash"]
